@@ -1,0 +1,337 @@
+//! What the engine tells its user: few, bounded, coalesced, and honest about what was left out.
+
+use std::{collections::VecDeque, net::SocketAddr, ops::BitOr, time::Duration};
+
+use crate::base::{
+    geometry::PieceIndex,
+    ids::{PeerId, TorrentId},
+    job::StoreError,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Alert {
+    /// The storage is open and what is there is known; checking comes next if it must.
+    Opened {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Pieces that the saved state vouches for.
+        have: u32,
+        /// Pieces that must be hashed first.
+        to_check: u32,
+        /// Why a saved state was not believed.
+        distrust: Option<String>,
+    },
+    /// Checking goes on. Coalesced: only the newest is kept.
+    Checking {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Pieces checked.
+        done: u32,
+        /// Pieces to check in all.
+        total: u32,
+    },
+    /// Checking is over; the torrent connects to its peers.
+    Checked {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Verified pieces.
+        have: u32,
+    },
+    /// The download goes on. Coalesced: only the newest is kept.
+    Progress {
+        /// The torrent.
+        torrent: TorrentId,
+        /// How it stands.
+        stats: TorrentStats,
+    },
+    /// A piece was verified and written.
+    PieceDone {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// A piece did not match its hash and is fetched again.
+    PieceFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// How many peers had sent parts of it.
+        contributors: usize,
+    },
+    /// Every piece is verified and written. Terminal: never dropped.
+    Finished {
+        /// The torrent.
+        torrent: TorrentId,
+        /// How it stands.
+        stats: TorrentStats,
+    },
+    /// The disk failed. The torrent stops requesting, keeps what it has and tries again. Never dropped.
+    StorageFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What failed.
+        error: StoreError,
+        /// When it is tried again; `None` if only the user can help (the storage could not be opened).
+        retry_in: Option<Duration>,
+    },
+    /// The disk works again; the torrent goes on.
+    StorageRecovered {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// A peer is connected and greeted.
+    PeerConnected {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where it is.
+        addr: SocketAddr,
+        /// What it calls itself.
+        id: PeerId,
+    },
+    /// A connection ended, or could not be made.
+    PeerGone {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where it was.
+        addr: SocketAddr,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A peer sent bad data and will not be spoken to again.
+    PeerBanned {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where it is.
+        addr: SocketAddr,
+    },
+    /// The torrent's state is safe on disk.
+    Saved {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// The torrent was removed and its files are closed. Terminal: never dropped.
+    Removed {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Alerts were left out because nobody fetched them in time.
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// How a torrent stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TorrentStats {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Pieces in all.
+    pub pieces: u32,
+    /// Verified pieces.
+    pub have: u32,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes of verified pieces.
+    pub have_bytes: u64,
+    /// Bytes of blocks received in this run, wasted ones included.
+    pub downloaded: u64,
+    /// Bytes of blocks sent in this run.
+    pub uploaded: u64,
+    /// Bytes received that were of no use: duplicate, late, unasked for, or in bad pieces.
+    pub wasted: u64,
+    /// Blocks that came although we had them.
+    pub duplicate_blocks: u64,
+    /// Blocks that came after we had given up on them and were still of use.
+    pub late_blocks: u64,
+    /// Blocks that were never asked for.
+    pub unasked_blocks: u64,
+    /// Pieces that failed their hash.
+    pub failed_pieces: u64,
+    /// Bytes per second of blocks arriving.
+    pub download_rate: u64,
+    /// Bytes per second of blocks leaving.
+    pub upload_rate: u64,
+    /// Connected, greeted peers.
+    pub peers: usize,
+    /// Connected peers that have everything.
+    pub seeds: usize,
+    /// Peers known and not connected.
+    pub candidates: usize,
+    /// Peers banned.
+    pub banned: usize,
+}
+
+/// What a torrent is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for the storage.
+    #[default]
+    Opening,
+    /// Hashing what is on disk.
+    Checking,
+    /// Fetching pieces.
+    Downloading,
+    /// Has everything and serves it.
+    Seeding,
+    /// Told to rest.
+    Paused,
+    /// The disk does not work; tried again from time to time.
+    Stalled,
+    /// Being removed.
+    Closing,
+}
+
+/// A set of alert kinds.
+///
+/// ```
+/// use cratetorrent::AlertMask;
+///
+/// let mask = AlertMask::STATUS | AlertMask::PIECES;
+/// assert!(mask.contains(AlertMask::PIECES));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertMask(u32);
+
+impl AlertMask {
+    /// None but the ones that are never dropped.
+    pub const NONE: Self = Self(0);
+    /// Opened, checked, finished, storage, removed, saved.
+    pub const STATUS: Self = Self(1);
+    /// Checking and download progress.
+    pub const PROGRESS: Self = Self(2);
+    /// Each piece done or failed.
+    pub const PIECES: Self = Self(4);
+    /// Peers connected and gone.
+    pub const PEERS: Self = Self(8);
+    /// Peers banned.
+    pub const BANS: Self = Self(16);
+    /// Everything.
+    pub const ALL: Self = Self(31);
+
+    /// Whether all of `other` is in it.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl Default for AlertMask {
+    fn default() -> Self {
+        Self::STATUS | Self::PROGRESS | Self::BANS
+    }
+}
+
+impl BitOr for AlertMask {
+    type Output = Self;
+    fn bitor(self, rhs: Self) -> Self {
+        Self(self.0 | rhs.0)
+    }
+}
+
+impl Alert {
+    fn kind(&self) -> AlertMask {
+        match self {
+            Self::Checking { .. } | Self::Progress { .. } => AlertMask::PROGRESS,
+            Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
+            Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
+            Self::PeerBanned { .. } => AlertMask::BANS,
+            Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
+            Self::Finished { .. } | Self::StorageFailed { .. } | Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
+        }
+    }
+
+    /// Whether a newer alert makes this one pointless.
+    fn is_replaced_by(&self, newer: &Self) -> bool {
+        match (self, newer) {
+            (Self::Checking { torrent: a, .. }, Self::Checking { torrent: b, .. })
+            | (Self::Progress { torrent: a, .. }, Self::Progress { torrent: b, .. })
+            | (Self::StorageFailed { torrent: a, .. }, Self::StorageFailed { torrent: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// The queue of alerts.
+#[derive(Debug)]
+pub(crate) struct Alerts {
+    queue: VecDeque<Alert>,
+    mask: AlertMask,
+    limit: usize,
+    dropped: u64,
+}
+
+impl Alerts {
+    pub(crate) fn new(mask: AlertMask, limit: usize) -> Self {
+        Self { queue: VecDeque::new(), mask, limit, dropped: 0 }
+    }
+
+    pub(crate) fn wants(&self, kind: AlertMask) -> bool {
+        self.mask.contains(kind)
+    }
+
+    pub(crate) fn push(&mut self, alert: Alert) {
+        let kind = alert.kind();
+        if !self.mask.contains(kind) {
+            return;
+        }
+        if let Some(older) = self.queue.iter_mut().rev().take(64).find(|older| older.is_replaced_by(&alert)) {
+            *older = alert;
+        } else if kind == AlertMask::NONE || self.queue.len() < self.limit {
+            // The ones that are never dropped come at most a few a torrent, and torrents are the user's own.
+            self.queue.push_back(alert);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Alert> {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            return Some(Alert::Dropped { count: dropped });
+        }
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.dropped == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::arena::Key;
+
+    fn id(n: u32) -> TorrentId {
+        TorrentId(Key { index: n, generation: n })
+    }
+
+    #[test]
+    fn overflow_is_told_and_terminal_events_survive() {
+        let mut alerts = Alerts::new(AlertMask::ALL, 2);
+        for n in 0..5 {
+            alerts.push(Alert::Saved { torrent: id(n) });
+        }
+        alerts.push(Alert::Removed { torrent: id(9) });
+        assert!(matches!(alerts.pop(), Some(Alert::Dropped { count: 3 })));
+        assert!(matches!(alerts.pop(), Some(Alert::Saved { torrent }) if torrent == id(0)));
+        assert!(matches!(alerts.pop(), Some(Alert::Saved { torrent }) if torrent == id(1)));
+        assert!(matches!(alerts.pop(), Some(Alert::Removed { .. })));
+        assert!(alerts.pop().is_none() && alerts.is_empty());
+    }
+
+    #[test]
+    fn progress_is_coalesced_and_the_mask_holds() {
+        let mut alerts = Alerts::new(AlertMask::PROGRESS, 10);
+        for done in 0..3 {
+            alerts.push(Alert::Checking { torrent: id(1), done, total: 3 });
+        }
+        alerts.push(Alert::Saved { torrent: id(1) });
+        assert!(matches!(alerts.pop(), Some(Alert::Checking { done: 2, .. })));
+        assert!(alerts.pop().is_none());
+    }
+}

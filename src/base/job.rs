@@ -1,0 +1,313 @@
+//! The words between the engine and the workers: what to do on disk, and what came of it.
+//!
+//! A job names everything it needs, so whichever worker is free can run it. It carries the torrent's generational key,
+//! so an answer that comes too late finds nothing.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use thiserror::Error;
+
+use super::{
+    arena::Key,
+    bitfield::Bitfield,
+    buf::Buf,
+    digest::{Digest, Sha1State},
+    files::FileEntry,
+    geometry::{Block, Geometry, PieceIndex},
+    ids::InfoHash,
+};
+
+/// How files get their space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allocation {
+    /// Files grow as pieces arrive, with holes.
+    #[default]
+    Sparse,
+    /// Each file gets its whole space when it is first written, so a full disk shows early.
+    Full,
+}
+
+/// Where and how a torrent is stored.
+#[derive(Clone, Debug)]
+pub struct StoreSpec {
+    /// The torrent's name on the network.
+    pub info_hash: InfoHash,
+    /// The download folder. Nothing is written outside it, but for the state file.
+    pub dir: PathBuf,
+    /// The torrent's own name, not yet safe: the file of a single-file torrent, the folder of others.
+    pub name: String,
+    /// Whether the torrent is one file called `name` (then `files` has one entry with an empty path).
+    pub single_file: bool,
+    /// Its files in order, not yet safe.
+    pub files: Arc<[FileEntry]>,
+    /// Its shape.
+    pub geometry: Geometry,
+    /// How files get their space.
+    pub allocation: Allocation,
+    /// The state file to read at opening and to write as it changes; `None` keeps no state.
+    pub state_file: Option<PathBuf>,
+    /// Distrust any state: every piece that may be there is to be checked.
+    pub recheck: bool,
+}
+
+/// What was found when a torrent's storage was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Pieces that the saved state vouches for and whose files look untouched.
+    pub have: Bitfield,
+    /// Pieces that may be there but must be hashed before anyone relies on them. Disjoint from `have`.
+    pub check: Bitfield,
+    /// Bytes downloaded and uploaded over all earlier runs, as saved.
+    pub downloaded: u64,
+    /// See `downloaded`.
+    pub uploaded: u64,
+    /// Why a saved state was not believed, if there was one, in words for a log.
+    pub distrust: Option<String>,
+}
+
+/// What to remember of a torrent. The store adds what it knows of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaveState {
+    /// Pieces that were verified and handed to the operating system before this was made.
+    pub have: Bitfield,
+    /// Whether more writes may come after this: then a later start rechecks what this does not vouch for.
+    pub dirty: bool,
+    /// Bytes downloaded over all runs.
+    pub downloaded: u64,
+    /// Bytes uploaded over all runs.
+    pub uploaded: u64,
+}
+
+/// The part that hashing plays in a [`Job::Run`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The state after the runs before this one.
+    pub state: Sha1State,
+    /// The piece's digest, if this is its last run: then the answer is a verdict.
+    pub expected: Option<Digest>,
+}
+
+/// Where a run's bytes are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RunData {
+    /// In memory, to be written.
+    Memory(Buf),
+    /// Written before, to be read again: so many bytes.
+    Disk(u32),
+}
+
+/// A stretch of consecutive bytes of one piece: all of a small piece, or about 1 MiB of a large one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// First byte within the piece; a multiple of 64.
+    pub begin: u32,
+    /// The bytes.
+    pub data: RunData,
+    /// Hash it in order; `None` for a run that came before its predecessors and is only written.
+    pub chain: Option<Chain>,
+    /// Answer with a digest of each 16 KiB block even if the piece is good (it was bad before, and somebody is to blame).
+    pub digests: bool,
+}
+
+/// Work for a worker.
+#[derive(Debug)]
+pub enum Job {
+    /// Make the storage known under `torrent`, look at what is there. Creates no data file.
+    Open {
+        /// The torrent.
+        torrent: Key,
+        /// Where it is to be.
+        spec: Box<StoreSpec>,
+    },
+    /// Hash (unless out of order) and write (unless on disk already) a run. A whole piece that fails its hash is not written.
+    Run {
+        /// The torrent.
+        torrent: Key,
+        /// The run.
+        run: Run,
+    },
+    /// Read a block for a peer, into `buf`, whose length is the block's.
+    Read {
+        /// The torrent.
+        torrent: Key,
+        /// The link it is for.
+        link: Key,
+        /// What to read.
+        block: Block,
+        /// Where to.
+        buf: Buf,
+    },
+    /// Hash a piece on disk and compare.
+    Check {
+        /// The torrent.
+        torrent: Key,
+        /// The piece.
+        piece: PieceIndex,
+        /// What it should be.
+        expected: Digest,
+    },
+    /// Digest each block of a piece on disk, to find who sent the bad one.
+    Digests {
+        /// The torrent.
+        torrent: Key,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// Sync the data files written so far, then save the state atomically (write, fsync, rename).
+    Save {
+        /// The torrent.
+        torrent: Key,
+        /// What to save.
+        state: Box<SaveState>,
+    },
+    /// Forget the storage and close its files. Sent when no other job of the torrent is out.
+    Close {
+        /// The torrent.
+        torrent: Key,
+    },
+}
+
+/// What a run of hashing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not hashed: the run was out of order.
+    Unhashed,
+    /// Not the last run: the state after it.
+    Going(Sha1State),
+    /// The piece is what it should be, and is written.
+    Good,
+    /// The piece is not what it should be.
+    Bad,
+}
+
+/// The answer to a [`Job::Run`].
+#[derive(Debug)]
+pub struct RunDone {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// First byte within the piece.
+    pub begin: u32,
+    /// The buffer of a run that was in memory, whatever became of it.
+    pub buf: Option<Buf>,
+    /// A verdict, or why it could not be written or read. After an error nothing of the run counts: send it again.
+    pub result: Result<Verdict, StoreError>,
+    /// Digests of the run's blocks: on a bad verdict, or when asked for. For a piece of several runs these are only the
+    /// last run's; use [`Job::Digests`].
+    pub digests: Option<Vec<Digest>>,
+}
+
+/// The answer to a [`Job`].
+#[derive(Debug)]
+pub enum Done {
+    /// To [`Job::Open`].
+    Opened {
+        /// The torrent.
+        torrent: Key,
+        /// What was found.
+        result: Result<Opened, StoreError>,
+    },
+    /// To [`Job::Run`].
+    Run {
+        /// The torrent.
+        torrent: Key,
+        /// What came of it.
+        run: RunDone,
+    },
+    /// To [`Job::Read`].
+    Read {
+        /// The torrent.
+        torrent: Key,
+        /// The link it is for.
+        link: Key,
+        /// What was read.
+        block: Block,
+        /// The buffer, filled if `result` is ok.
+        buf: Buf,
+        /// Whether it was.
+        result: Result<(), StoreError>,
+    },
+    /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is not good, which is no error.
+    Checked {
+        /// The torrent.
+        torrent: Key,
+        /// The piece.
+        piece: PieceIndex,
+        /// Whether it is good.
+        result: Result<bool, StoreError>,
+    },
+    /// To [`Job::Digests`].
+    Digests {
+        /// The torrent.
+        torrent: Key,
+        /// The piece.
+        piece: PieceIndex,
+        /// A digest a block.
+        result: Result<Vec<Digest>, StoreError>,
+    },
+    /// To [`Job::Save`].
+    Saved {
+        /// The torrent.
+        torrent: Key,
+        /// Whether it is safe now.
+        result: Result<(), StoreError>,
+    },
+    /// To [`Job::Close`].
+    Closed {
+        /// The torrent.
+        torrent: Key,
+    },
+}
+
+/// What the store was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreOp {
+    /// Looking at the download folder or a file in it.
+    Open,
+    /// Making a folder or a file.
+    Create,
+    /// Reading data.
+    Read,
+    /// Writing data.
+    Write,
+    /// Giving a file its space.
+    Allocate,
+    /// Waiting until data is safe.
+    Sync,
+    /// Writing the torrent's state.
+    Save,
+}
+
+impl StoreOp {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Allocate => "allocate space for",
+            Self::Sync => "sync",
+            Self::Save => "save state to",
+        }
+    }
+}
+
+/// A failure of the disk, with the file it is about.
+#[derive(Clone, Debug, Error)]
+#[error("cannot {} {}: {source}", op.verb(), path.display())]
+pub struct StoreError {
+    /// What was being done.
+    pub op: StoreOp,
+    /// To what.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: Arc<io::Error>,
+}
+
+impl StoreError {
+    /// Binds an I/O error to what was being done.
+    pub fn new(op: StoreOp, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self { op, path: path.into(), source: Arc::new(source) }
+    }
+}

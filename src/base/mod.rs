@@ -1,0 +1,16 @@
+//! The vocabulary that every layer shares: time, ids, arithmetic on pieces, buffers, and the words of the workers.
+//!
+//! Nothing here does I/O or decides policy.
+
+pub(crate) mod arena;
+pub(crate) mod bitfield;
+pub(crate) mod buf;
+pub(crate) mod digest;
+pub(crate) mod files;
+pub(crate) mod geometry;
+pub(crate) mod ids;
+pub(crate) mod job;
+pub(crate) mod rate;
+pub(crate) mod rng;
+pub(crate) mod time;
+pub(crate) mod timers;

@@ -1,0 +1,228 @@
+//! Every limit and choice, with its default and the reason for it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use thiserror::Error;
+
+use crate::base::{geometry::BLOCK_LEN, job::Allocation};
+
+/// How an engine behaves and what it may use. Everything that a peer or a file controls has its bound here.
+///
+/// ```
+/// use cratetorrent::Conf;
+///
+/// let conf = Conf { max_links: 50, ..Conf::default() };
+/// assert!(conf.validate().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Conf {
+    /// Addresses to accept peers on; port 0 lets the system choose. Empty: accept nobody.
+    pub listen: Vec<SocketAddr>,
+    /// The first bytes of our peer id (BEP 20); the rest is random. At most 20 bytes, printable.
+    pub client: String,
+
+    /// Connections in all, both directions, handshaking ones included. Default 500.
+    pub max_links: usize,
+    /// Connections a torrent. Default 200.
+    pub max_links_per_torrent: usize,
+    /// Outgoing connections being made at a time, over all torrents. Default 50.
+    pub max_dials: usize,
+    /// Accepted connections that have not said which torrent they want. Default 100.
+    pub max_greetings: usize,
+    /// How long a connection may take to be made and greeted. Default 10 s.
+    pub greeting_timeout: Duration,
+    /// Silence after which a peer is let go (BEP 3: keep-alives every two minutes). Default 140 s.
+    pub idle_timeout: Duration,
+    /// Our own silence after which we send a keep-alive. Default 100 s.
+    pub keep_alive: Duration,
+    /// First pause before a peer is dialled again; it doubles each time. Default 1 s.
+    pub reconnect_min: Duration,
+    /// Longest pause before a peer is dialled again. Default 5 min.
+    pub reconnect_max: Duration,
+    /// Dials in a row without a useful answer after which a peer is forgotten. Default 8.
+    pub max_dial_failures: u32,
+    /// Peers known and not connected, a torrent. Default 3000.
+    pub max_candidates: usize,
+
+    /// The longest frame a peer may send, bytes after the length. A bitfield of 2^21 pieces is 256 KiB. Default 512 KiB.
+    pub max_frame: u32,
+    /// The longest range a peer may request. Default 128 KiB.
+    pub max_request: u32,
+    /// Requests of one peer waiting for us. More are rejected (BEP 6) or dropped. Default 512.
+    pub max_incoming_requests: usize,
+    /// Bytes queued to be sent to one peer beyond which no more of its requests are read from disk. Default 512 KiB.
+    pub max_unsent: usize,
+
+    /// Blocks asked of one peer at a time, at most. Default 500.
+    pub max_pipeline: usize,
+    /// Blocks asked of a peer before anything is known of it. Default 8.
+    pub initial_pipeline: usize,
+    /// How much data to keep on order beyond the round trip. Default 250 ms.
+    pub queue_time: Duration,
+    /// Shortest time without an asked-for block after which a peer counts as snubbing. Default 3 s.
+    pub request_timeout_min: Duration,
+    /// Longest such time. Default 60 s.
+    pub request_timeout_max: Duration,
+    /// How long a snubbing peer is kept before it makes room for others. Default 90 s.
+    pub snub_patience: Duration,
+    /// Peers that a block may be asked of at once near the end. Default 3.
+    pub endgame_copies: u8,
+
+    /// Bytes of piece data in memory: arriving, waiting for a worker, or being written. Default 24 MiB.
+    pub max_piece_memory: usize,
+    /// Pieces above this are hashed and written in runs of this size; a multiple of 16 KiB. Default 1 MiB.
+    pub run_len: u32,
+    /// Worker threads for disk and hashing; 0 for one or two, by the machine. Default 0.
+    pub workers: usize,
+    /// How long a worker may wait for a second and third piece to hash at once. Default 2 ms.
+    pub lane_wait: Duration,
+    /// Files held open. Default 40.
+    pub max_open_files: usize,
+    /// How files get their space. Default sparse.
+    pub allocation: Allocation,
+    /// Pieces checked at a time. Default 16.
+    pub max_checks: usize,
+    /// How often a changing torrent's state is saved. Default 10 s.
+    pub save_interval: Duration,
+    /// Pause before a failed disk is tried again; it doubles up to a minute. Default 2 s.
+    pub disk_retry: Duration,
+    /// Pieces that failed and wait for somebody to blame, a torrent. Default 64.
+    pub max_blames: usize,
+
+    /// Bytes read from one socket at once, and the size of the scratch they are read into. Default 256 KiB.
+    pub read_len: usize,
+    /// Reads of one socket in a row before the others get their turn. Default 4.
+    pub reads_a_turn: usize,
+
+    /// Which alerts are wanted. Default: all but the per-piece and per-peer ones.
+    pub alerts: crate::alert::AlertMask,
+    /// Alerts waiting to be fetched; then the unimportant ones are counted and dropped. Default 1000.
+    pub max_alerts: usize,
+    /// How often progress is told. Default 500 ms.
+    pub progress_interval: Duration,
+}
+
+impl Default for Conf {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            client: "-CT0200-".into(),
+            max_links: 500,
+            max_links_per_torrent: 200,
+            max_dials: 50,
+            max_greetings: 100,
+            greeting_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(140),
+            keep_alive: Duration::from_secs(100),
+            reconnect_min: Duration::from_secs(1),
+            reconnect_max: Duration::from_secs(300),
+            max_dial_failures: 8,
+            max_candidates: 3000,
+            max_frame: 512 * 1024,
+            max_request: 128 * 1024,
+            max_incoming_requests: 512,
+            max_unsent: 512 * 1024,
+            max_pipeline: 500,
+            initial_pipeline: 8,
+            queue_time: Duration::from_millis(250),
+            request_timeout_min: Duration::from_secs(3),
+            request_timeout_max: Duration::from_secs(60),
+            snub_patience: Duration::from_secs(90),
+            endgame_copies: 3,
+            max_piece_memory: 24 << 20,
+            run_len: 1 << 20,
+            workers: 0,
+            lane_wait: Duration::from_millis(2),
+            max_open_files: 40,
+            allocation: Allocation::Sparse,
+            max_checks: 16,
+            save_interval: Duration::from_secs(10),
+            disk_retry: Duration::from_secs(2),
+            max_blames: 64,
+            read_len: 256 * 1024,
+            reads_a_turn: 4,
+            alerts: crate::alert::AlertMask::default(),
+            max_alerts: 1000,
+            progress_interval: Duration::from_millis(500),
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("Conf::{field} is {value}: {needs}")]
+pub struct ConfError {
+    /// The field.
+    pub field: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What it must be.
+    pub needs: &'static str,
+}
+
+impl Conf {
+    /// Checks that the settings can work together.
+    ///
+    /// # Errors
+    /// The first setting that cannot.
+    pub fn validate(&self) -> Result<(), ConfError> {
+        let check = |ok: bool, field, value: String, needs| if ok { Ok(()) } else { Err(ConfError { field, value, needs }) };
+        let block = BLOCK_LEN as usize;
+        check(
+            self.client.len() <= 20 && self.client.bytes().all(|b| b.is_ascii_graphic()),
+            "client",
+            format!("{:?}", self.client),
+            "at most 20 printable ASCII characters",
+        )?;
+        check(self.max_links > 0, "max_links", self.max_links.to_string(), "at least 1")?;
+        check(self.max_links_per_torrent > 0, "max_links_per_torrent", self.max_links_per_torrent.to_string(), "at least 1")?;
+        check(self.max_dials > 0, "max_dials", self.max_dials.to_string(), "at least 1")?;
+        check(
+            self.max_frame >= BLOCK_LEN + 9,
+            "max_frame",
+            self.max_frame.to_string(),
+            "room for a block and its header, 16393",
+        )?;
+        check(
+            self.max_pipeline > 0 && self.initial_pipeline > 0,
+            "max_pipeline",
+            self.max_pipeline.to_string(),
+            "at least 1, as initial_pipeline",
+        )?;
+        check(
+            self.run_len >= BLOCK_LEN && self.run_len % BLOCK_LEN == 0,
+            "run_len",
+            self.run_len.to_string(),
+            "a multiple of 16384",
+        )?;
+        check(
+            self.max_piece_memory >= 2 * self.run_len as usize,
+            "max_piece_memory",
+            self.max_piece_memory.to_string(),
+            "at least two runs",
+        )?;
+        check(self.workers <= 256, "workers", self.workers.to_string(), "at most 256")?;
+        check(self.max_open_files > 0, "max_open_files", self.max_open_files.to_string(), "at least 1")?;
+        check(self.max_checks > 0, "max_checks", self.max_checks.to_string(), "at least 1")?;
+        check(self.read_len >= block, "read_len", self.read_len.to_string(), "at least 16384")?;
+        check(self.reads_a_turn > 0, "reads_a_turn", self.reads_a_turn.to_string(), "at least 1")?;
+        check(self.endgame_copies > 0, "endgame_copies", self.endgame_copies.to_string(), "at least 1")?;
+        check(self.max_alerts >= 16, "max_alerts", self.max_alerts.to_string(), "at least 16")?;
+        check(!self.reconnect_min.is_zero(), "reconnect_min", format!("{:?}", self.reconnect_min), "more than 0")?;
+        check(!self.disk_retry.is_zero(), "disk_retry", format!("{:?}", self.disk_retry), "more than 0")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_is_named() {
+        assert_eq!(Conf::default().validate(), Ok(()));
+        let e = Conf { run_len: 1000, ..Conf::default() }.validate().unwrap_err();
+        assert_eq!(e.to_string(), "Conf::run_len is 1000: a multiple of 16384");
+        assert_eq!(Conf { max_piece_memory: 1, ..Conf::default() }.validate().unwrap_err().field, "max_piece_memory");
+        assert_eq!(Conf { client: "é".into(), ..Conf::default() }.validate().unwrap_err().field, "client");
+    }
+}

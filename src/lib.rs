@@ -1,0 +1,22 @@
+//! cratetorrent: a BitTorrent engine that a program embeds.
+
+pub mod alert;
+mod base;
+pub mod conf;
+pub mod engine;
+pub mod wire;
+
+pub use alert::{Alert, AlertMask, Phase, TorrentStats};
+pub use base::{
+    arena::Key,
+    bitfield::{Bitfield, BitfieldError},
+    buf::Buf,
+    digest::{Digest, Sha1State},
+    files::{FileEntry, FileKind},
+    geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
+    ids::{InfoHash, PeerId, TorrentId},
+    job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+    time::Instant,
+};
+pub use conf::{Conf, ConfError};
+pub use engine::{CloseCause, Effect, Engine};
