@@ -4,6 +4,9 @@ pub mod alert;
 mod base;
 pub mod conf;
 pub mod engine;
+pub mod handle;
+pub mod reactor;
+mod store;
 pub mod wire;
 
 pub use alert::{Alert, AlertMask, Phase, TorrentStats};
@@ -20,3 +23,5 @@ pub use base::{
 };
 pub use conf::{Conf, ConfError};
 pub use engine::{CloseCause, Effect, Engine};
+pub use handle::{Alerts, EngineGone, EngineHandle, spawn};
+pub use reactor::{Reactor, ReactorError, ReactorStats};
