@@ -23,5 +23,5 @@ pub use base::{
 };
 pub use conf::{Conf, ConfError};
 pub use engine::{CloseCause, Effect, Engine};
-pub use handle::{Alerts, EngineGone, EngineHandle, spawn};
+pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};
