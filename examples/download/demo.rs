@@ -12,7 +12,9 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentParams, TorrentStats, spawn,
+    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentStats,
+    engine::TorrentParams,
+    spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use indicatif::HumanBytes;

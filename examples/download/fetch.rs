@@ -12,8 +12,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, ReactorError, TorrentId, TorrentParams, TorrentStats, spawn,
-    wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, ReactorError, TorrentId, TorrentStats, engine::TorrentParams,
+    spawn, wire::metainfo::Metainfo,
 };
 
 use crate::{

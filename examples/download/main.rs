@@ -5,6 +5,8 @@
 
 // A program may look at the clock; only the library is told the time.
 #![allow(clippy::disallowed_methods)]
+// In a program, `pub` says: for the other files.
+#![allow(unreachable_pub)]
 
 mod args;
 mod demo;

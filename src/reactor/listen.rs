@@ -144,3 +144,66 @@ fn is_out_of_descriptors(e: &io::Error) -> bool {
 fn is_out_of_descriptors(_: &io::Error) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, net::Ipv4Addr};
+
+    use mio::Poll;
+
+    use super::*;
+
+    const ANY: [SocketAddr; 1] = [SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0)];
+
+    fn bound() -> (Poll, Listeners, SocketAddr) {
+        let poll = Poll::new().unwrap();
+        let listeners = Listeners::bind(poll.registry(), &ANY, 1).unwrap();
+        let addr = listeners.addrs().next().unwrap();
+        (poll, listeners, addr)
+    }
+
+    #[test]
+    fn connections_are_taken_until_nobody_waits() {
+        let (_poll, mut listeners, addr) = bound();
+        let clients = [std::net::TcpStream::connect(addr).unwrap(), std::net::TcpStream::connect(addr).unwrap()];
+        for client in &clients {
+            let Accepted::Stream(_, from) = listeners.accept(Instant::ZERO) else { panic!("nobody") };
+            assert_eq!(from, client.local_addr().unwrap());
+        }
+        assert!(listeners.is_ready());
+        assert!(matches!(listeners.accept(Instant::ZERO), Accepted::Nobody));
+        assert!(!listeners.is_ready() && listeners.retry_at().is_none());
+    }
+
+    #[test]
+    fn without_descriptors_a_connection_is_refused_and_the_spare_comes_back() {
+        let (_poll, mut listeners, addr) = bound();
+        let mut client = std::net::TcpStream::connect(addr).unwrap();
+        assert!(shed(&mut listeners.spare, &listeners.listeners[0].inner));
+        assert!(listeners.spare.is_some());
+        assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
+        // Nobody waits any more, so there was nothing to refuse.
+        assert!(!shed(&mut listeners.spare, &listeners.listeners[0].inner));
+        listeners.spare = None;
+        assert!(!shed(&mut listeners.spare, &listeners.listeners[0].inner));
+    }
+
+    #[test]
+    fn a_resting_listener_is_left_alone_until_its_time() {
+        let (_poll, mut listeners, addr) = bound();
+        let _client = std::net::TcpStream::connect(addr).unwrap();
+        let now = Instant::from_micros(1_000_000);
+        listeners.retry_at = Some(now + BACK_OFF);
+        assert!(!listeners.is_ready());
+        assert!(matches!(listeners.accept(now), Accepted::Nobody));
+        assert!(matches!(listeners.accept(now + BACK_OFF), Accepted::Stream(..)));
+        assert_eq!(listeners.retry_at(), None);
+    }
+
+    #[test]
+    fn an_address_in_use_is_named() {
+        let (poll, _listeners, addr) = bound();
+        let (named, e) = Listeners::bind(poll.registry(), &[ANY[0], addr], 1).unwrap_err();
+        assert_eq!((named, e.kind()), (addr, io::ErrorKind::AddrInUse));
+    }
+}
