@@ -4,6 +4,8 @@ pub mod alert;
 mod base;
 pub mod conf;
 pub mod engine;
+mod proto;
+mod torrent;
 pub mod wire;
 
 pub use alert::{Alert, AlertMask, Phase, TorrentStats};
@@ -19,4 +21,4 @@ pub use base::{
     time::Instant,
 };
 pub use conf::{Conf, ConfError};
-pub use engine::{CloseCause, Effect, Engine};
+pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
