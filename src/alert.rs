@@ -138,6 +138,8 @@ pub struct TorrentStats {
     pub total_bytes: u64,
     /// Bytes of verified pieces.
     pub have_bytes: u64,
+    /// Bytes received of pieces that are not whole yet.
+    pub partial_bytes: u64,
     /// Bytes of blocks received in this run, wasted ones included.
     pub downloaded: u64,
     /// Bytes of blocks sent in this run.

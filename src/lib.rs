@@ -5,8 +5,10 @@ mod base;
 pub mod conf;
 pub mod engine;
 pub mod handle;
+mod proto;
 pub mod reactor;
 mod store;
+mod torrent;
 pub mod wire;
 
 pub use alert::{Alert, AlertMask, Phase, TorrentStats};
@@ -22,6 +24,6 @@ pub use base::{
     time::Instant,
 };
 pub use conf::{Conf, ConfError};
-pub use engine::{CloseCause, Effect, Engine};
+pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

@@ -26,10 +26,17 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Key {
+        self.insert_with(|_| value)
+    }
+
+    /// Inserts what `make` makes of the key to be.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
-        let index = self.slab.insert((generation, value));
-        Key { index: index as u32, generation }
+        let entry = self.slab.vacant_entry();
+        let key = Key { index: entry.key() as u32, generation };
+        entry.insert((generation, make(key)));
+        key
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {

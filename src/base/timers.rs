@@ -70,10 +70,6 @@ impl<K: Ord + Copy> Deadlines<K> {
         }
         self.heap.pop().map(|Reverse((_, owner))| owner)
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
-    }
 }
 
 #[cfg(test)]
@@ -104,6 +100,6 @@ mod tests {
         }
         assert_eq!(d.pop_due(t(0)), None);
         assert_eq!([d.pop_due(t(5)), d.pop_due(t(5)), d.pop_due(t(5)), d.pop_due(t(5))], [Some('c'), Some('a'), Some('b'), None]);
-        assert_eq!(d.len(), 0);
+        assert_eq!(d.next(), None);
     }
 }

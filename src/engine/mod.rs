@@ -1,47 +1,36 @@
-//! All torrents, all links, routing: inputs `handle_*`, outputs `poll_*`. Never sees a socket, a file or a clock.
+//! All torrents and all links, and who speaks to whom. Inputs `handle_*`, outputs `poll_*`; see the contract in `proto`.
+//!
+//! It never sees a socket, a file or a clock: a driver (the reactor, the simulator, or a host of its own kind) carries out
+//! its effects and tells it what happened.
 
-use std::{io::IoSlice, net::SocketAddr, path::PathBuf, sync::Arc};
+mod link;
+mod verbs;
+
+use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
 use thiserror::Error;
 
+pub use self::verbs::PeerStats;
+pub use crate::torrent::{TorrentParams, cx::Effect};
 use crate::{
-    alert::{Alert, TorrentStats},
+    alert::{Alert, Alerts},
     base::{
-        arena::Key,
-        ids::TorrentId,
-        job::{Done, Job},
+        arena::{Arena, Key},
+        buf::BufPool,
+        ids::{InfoHash, PeerId, TorrentId},
+        job::Done,
+        rng::Rng,
         time::Instant,
+        timers::Deadlines,
     },
     conf::{Conf, ConfError},
-    wire::metainfo::Metainfo,
+    torrent::{
+        Torrent,
+        cx::{Cx, Owner},
+        progress::Memory,
+    },
 };
-
-/// What to download or serve, and where.
-#[derive(Clone, Debug)]
-pub struct TorrentParams {
-    /// The torrent.
-    pub metainfo: Arc<Metainfo>,
-    /// The download folder.
-    pub dir: PathBuf,
-    /// Where its state is kept; `None` keeps none.
-    pub state_file: Option<PathBuf>,
-    /// Peers to begin with.
-    pub peers: Vec<SocketAddr>,
-    /// Fetch pieces in order instead of rarest first.
-    pub sequential: bool,
-    /// Believe no saved state: hash everything that is there.
-    pub recheck: bool,
-    /// Begin at rest.
-    pub paused: bool,
-}
-
-impl TorrentParams {
-    /// `metainfo` into `dir`, with its state under `dir/.cratetorrent/`, rarest first, no peers.
-    pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
-        let _ = (metainfo, dir.into());
-        unimplemented!()
-    }
-}
+use link::Link;
 
 /// No such torrent in this engine (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -59,127 +48,241 @@ pub enum AddError {
     ShuttingDown,
 }
 
-/// What the driver must do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Connect to `addr`; answer with `handle_connected` or `handle_closed`.
-    Dial {
-        /// The link to be.
-        link: Key,
-        /// Where to.
-        addr: SocketAddr,
-    },
-    /// Close the socket of this link. The engine has forgotten it already: no `handle_closed` is needed (a late one is harmless).
-    Close {
-        /// The link.
-        link: Key,
-    },
-    /// There are bytes to send on this link: drain `poll_transmit`. Once a turn and link.
-    Flush {
-        /// The link.
-        link: Key,
-    },
-    /// Hand this to a worker; answer with `handle_done`.
-    Job(Job),
-}
-
 /// Why the driver says that a link is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CloseCause {
     /// The other side closed it.
+    #[error("it closed the connection")]
     Eof,
     /// The system refused or broke it.
+    #[error("{0}")]
     Io(std::io::ErrorKind),
 }
 
-/// The whole engine without I/O.
+/// The whole engine without I/O: the first of the three doors.
+///
+/// A driver feeds it with `handle_*`, then takes what must happen from [`poll_effect`](Self::poll_effect) until that is `None`,
+/// and calls [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). Most programs want a
+/// [`Reactor`](crate::Reactor) or [`spawn`](crate::spawn()) instead, which do this for real sockets.
+///
+/// ```
+/// use cratetorrent::{Conf, Engine, Instant};
+///
+/// let mut engine = Engine::new(Conf::default(), 1, Instant::ZERO)?;
+/// assert!(engine.poll_effect().is_none());
+/// assert!(engine.poll_timeout().is_none());
+/// # Ok::<(), cratetorrent::ConfError>(())
+/// ```
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    torrents: Arena<Torrent>,
+    /// For looking up only: its order never matters.
+    by_hash: HashMap<InfoHash, Key>,
+    links: Arena<Link>,
+    /// Links being dialled.
+    dials: usize,
+    /// Accepted links that have not said what they want.
+    greetings: usize,
+    /// Somebody may want to dial who could not before.
+    dial: bool,
+    shutting_down: bool,
+    cx: Cx,
+}
 
-#[allow(missing_docs, unused_variables)]
 impl Engine {
+    /// An engine with these settings. `seed` makes its random choices reproducible; `now` is any point on the driver's clock.
+    ///
+    /// # Errors
+    /// If the settings cannot work together.
     pub fn new(conf: Conf, seed: u64, now: Instant) -> Result<Self, ConfError> {
-        unimplemented!()
+        conf.validate()?;
+        let mut rng = Rng::new(seed);
+        let mut peer_id = [0; 20];
+        rng.fill(&mut peer_id);
+        for (byte, own) in peer_id.iter_mut().zip(conf.client.bytes()) {
+            *byte = own;
+        }
+        let cx = Cx {
+            now,
+            rng,
+            peer_id: PeerId(peer_id),
+            effects: Default::default(),
+            dirty: Default::default(),
+            alerts: Alerts::new(conf.alerts, conf.max_alerts),
+            bufs: BufPool::new(conf.max_piece_memory),
+            memory: Memory::new(conf.max_piece_memory),
+            memory_short: false,
+            deadlines: Deadlines::new(),
+            listen_port: None,
+            conf,
+        };
+        Ok(Self {
+            torrents: Arena::new(),
+            by_hash: HashMap::new(),
+            links: Arena::new(),
+            dials: 0,
+            greetings: 0,
+            dial: false,
+            shutting_down: false,
+            cx,
+        })
     }
+
+    /// The settings.
     pub fn conf(&self) -> &Conf {
-        unimplemented!()
+        &self.cx.conf
     }
-    // verbs; the driver calls set_now (handle_tick) first
-    pub fn add_torrent(&mut self, params: TorrentParams) -> Result<TorrentId, AddError> {
-        unimplemented!()
+
+    /// What we call ourselves on the wire.
+    pub fn peer_id(&self) -> PeerId {
+        self.cx.peer_id
     }
-    pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        unimplemented!()
-    }
-    pub fn pause(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        unimplemented!()
-    }
-    pub fn resume(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        unimplemented!()
-    }
-    pub fn recheck(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        unimplemented!()
-    }
-    pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
-        unimplemented!()
-    }
-    pub fn torrents(&self) -> Vec<TorrentId> {
-        unimplemented!()
-    }
-    pub fn stats(&self, id: TorrentId) -> Option<TorrentStats> {
-        unimplemented!()
-    }
-    /// Close every link, save every state; `is_drained` tells when all of it is done.
-    pub fn shutdown(&mut self) {
-        unimplemented!()
-    }
-    pub fn is_drained(&self) -> bool {
-        unimplemented!()
-    }
-    // inputs
-    /// Time passes: verbs that follow happen at `now`.
+
+    // Inputs.
+
+    /// Time passes. The verbs that follow happen at `now`.
     pub fn handle_tick(&mut self, now: Instant) {
-        unimplemented!()
+        self.cx.now = self.cx.now.max(now);
     }
-    /// A peer connected to us. `None`: no room, close the socket at once.
-    pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<Key> {
-        unimplemented!()
-    }
-    pub fn handle_connected(&mut self, now: Instant, link: Key) {
-        unimplemented!()
-    }
-    pub fn handle_data(&mut self, now: Instant, link: Key, data: &[u8]) {
-        unimplemented!()
-    }
-    /// So many bytes of `poll_transmit` are on their way.
-    pub fn handle_sent(&mut self, now: Instant, link: Key, bytes: usize) {
-        unimplemented!()
-    }
-    pub fn handle_closed(&mut self, now: Instant, link: Key, cause: CloseCause) {
-        unimplemented!()
-    }
+
+    /// A worker answered a [`Job`](crate::Job).
     pub fn handle_done(&mut self, now: Instant, done: Done) {
-        unimplemented!()
+        self.handle_tick(now);
+        let (Done::Opened { torrent, .. }
+        | Done::Run { torrent, .. }
+        | Done::Read { torrent, .. }
+        | Done::Checked { torrent, .. }
+        | Done::Digests { torrent, .. }
+        | Done::Saved { torrent, .. }
+        | Done::Closed { torrent }) = &done;
+        let key = *torrent;
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        match done {
+            Done::Read { link, block, buf, result, .. } => {
+                let session = self.links.get(link).and_then(Link::session);
+                torrent.handle_read(session, block, buf, result, &mut self.cx);
+            }
+            done => torrent.handle_done(done, &mut self.cx),
+        }
+        self.settle(key);
+        self.share_memory();
     }
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) told has come. Calling it too early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        unimplemented!()
+        self.handle_tick(now);
+        while let Some(owner) = self.cx.deadlines.pop_due(self.cx.now) {
+            match owner {
+                Owner::Link(link) => self.handle_link_timeout(link),
+                Owner::Torrent(key) => {
+                    if let Some(torrent) = self.torrents.get_mut(key) {
+                        torrent.handle_timeout(&mut self.cx);
+                        self.dial = true;
+                        self.settle(key);
+                    }
+                }
+            }
+        }
     }
-    // outputs
+
+    // Outputs.
+
+    /// The next thing that must happen, if there is one.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        unimplemented!()
+        if let Some(effect) = self.cx.effects.pop_front() {
+            return Some(effect);
+        }
+        self.cx.dirty.pop_first().map(|link| Effect::Flush { link })
     }
-    /// Fills `out` with what is to be sent next on `link`, returns how many slices; 0 when there is nothing.
+
+    /// Fills `out` with what is to be sent next on `link`; returns how many slices it used, 0 when there is nothing. Tell what
+    /// was sent with [`handle_sent`](Self::handle_sent).
     #[must_use]
     pub fn poll_transmit<'a>(&'a self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
-        unimplemented!()
+        let Some(link) = self.links.get(link) else { return 0 };
+        let session = link.session().zip(link.torrent).and_then(|(s, t)| self.torrents.get(t)?.sessions.get(s));
+        match session {
+            Some(session) => session.tx.poll_transmit(out),
+            None => link.hello.poll_transmit(out),
+        }
     }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
+        self.cx.deadlines.next()
     }
+
+    /// The next thing to tell the user.
     #[must_use]
     pub fn poll_alert(&mut self) -> Option<Alert> {
-        unimplemented!()
+        self.cx.alerts.pop()
+    }
+
+    /// Whether [`poll_alert`](Self::poll_alert) has something.
+    pub fn has_alerts(&self) -> bool {
+        !self.cx.alerts.is_empty()
+    }
+
+    /// Bytes of piece data in memory or promised to be: never more than `Conf::max_piece_memory`.
+    pub fn piece_memory(&self) -> usize {
+        self.cx.memory.used()
+    }
+
+    // The end of every input.
+
+    /// Carries out what a torrent wants of the links, and lets it dial.
+    fn settle(&mut self, key: Key) {
+        while let Some(torrent) = self.torrents.get_mut(key) {
+            let partings = std::mem::take(&mut torrent.partings);
+            if partings.is_empty() {
+                if torrent.is_closed() {
+                    self.by_hash.remove(&torrent.metainfo.info_hash);
+                    self.torrents.remove(key);
+                }
+                break;
+            }
+            for parting in partings {
+                self.close(parting.link, &parting.reason);
+            }
+        }
+        if self.dial || self.torrents.get(key).is_some_and(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
+            self.dial = false;
+            self.dial_candidates();
+        }
+    }
+
+    /// Memory came back: whoever went without may ask again.
+    fn share_memory(&mut self) {
+        if std::mem::take(&mut self.cx.memory_short) {
+            for key in self.torrents.keys() {
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.handle_room(&mut self.cx);
+                    self.settle(key);
+                }
+            }
+        }
+    }
+
+    /// The longest time-out is that of the addresses: dials go out as far as the limits allow, torrent by torrent.
+    fn dial_candidates(&mut self) {
+        for key in self.torrents.keys() {
+            while self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links {
+                let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) else {
+                    break;
+                };
+                let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { break };
+                self.dial(key, addr);
+            }
+        }
+    }
+
+    fn dial(&mut self, torrent: Key, addr: SocketAddr) {
+        let deadline = self.cx.now + self.cx.conf.greeting_timeout;
+        let link = self.links.insert(Link::dialing(torrent, addr));
+        self.dials += 1;
+        self.cx.deadlines.push(deadline, Owner::Link(link));
+        self.cx.effects.push_back(Effect::Dial { link, addr });
     }
 }

@@ -1,0 +1,216 @@
+//! Links: from a dialled or accepted socket to a greeted session, and the end of it.
+
+use std::net::SocketAddr;
+
+use crate::{
+    base::{arena::Key, time::Instant},
+    engine::{CloseCause, Engine},
+    proto::{
+        greeting::{self, Greeting},
+        tx::Tx,
+    },
+    torrent::{
+        cx::{Effect, Owner},
+        progress::Contributor,
+        session::Terms,
+    },
+    wire::handshake::Handshake,
+};
+
+/// A connection to be, or one that is.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) who: Contributor,
+    /// Whom it belongs to; unknown until an accepted one says so.
+    pub(super) torrent: Option<Key>,
+    state: State,
+    /// Our own greeting, until the session takes over.
+    pub(super) hello: Tx,
+}
+
+#[derive(Debug)]
+enum State {
+    Dialing,
+    Greeting(Greeting),
+    Live(Key),
+}
+
+impl Link {
+    pub(super) fn dialing(torrent: Key, addr: SocketAddr) -> Self {
+        let who = Contributor { addr, incoming: false };
+        Self { who, torrent: Some(torrent), state: State::Dialing, hello: Tx::default() }
+    }
+
+    pub(super) fn session(&self) -> Option<Key> {
+        match self.state {
+            State::Live(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    /// A peer connected to us. `None`: there is no room, and the driver closes the socket at once.
+    pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<Key> {
+        self.handle_tick(now);
+        let conf = &self.cx.conf;
+        if self.shutting_down || self.links.len() >= conf.max_links || self.greetings >= conf.max_greetings {
+            return None;
+        }
+        let who = Contributor { addr, incoming: true };
+        let deadline = self.cx.now + conf.greeting_timeout;
+        let link =
+            self.links.insert(Link { who, torrent: None, state: State::Greeting(Greeting::incoming()), hello: Tx::default() });
+        self.greetings += 1;
+        self.cx.deadlines.push(deadline, Owner::Link(link));
+        Some(link)
+    }
+
+    /// A link that was to be dialled is connected.
+    pub fn handle_connected(&mut self, now: Instant, key: Key) {
+        self.handle_tick(now);
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Some(torrent) = link.torrent.and_then(|t| self.torrents.get(t)) else { return };
+        if matches!(link.state, State::Dialing) {
+            self.dials = self.dials.saturating_sub(1);
+            self.dial = true;
+            let info_hash = torrent.metainfo.info_hash;
+            link.state = State::Greeting(Greeting::outgoing(info_hash));
+            link.hello.push_bytes(&greeting::ours(info_hash, self.cx.peer_id));
+            self.cx.dirty.insert(key);
+        }
+    }
+
+    /// Bytes came on a link.
+    pub fn handle_data(&mut self, now: Instant, key: Key, data: &[u8]) {
+        self.handle_tick(now);
+        let Some(link) = self.links.get_mut(key) else { return };
+        match &mut link.state {
+            State::Dialing => {}
+            State::Greeting(greeting) => match greeting.handle_data(data) {
+                Ok(None) => {}
+                Ok(Some((handshake, used))) => {
+                    self.greeted(key, handshake);
+                    // What came behind the greeting belongs to the session.
+                    if self.links.get(key).and_then(Link::session).is_some() {
+                        self.session_data(key, data.get(used..).unwrap_or_default());
+                    }
+                }
+                Err(error) => self.close(key, &error.to_string()),
+            },
+            State::Live(_) => self.session_data(key, data),
+        }
+    }
+
+    /// So many bytes that [`poll_transmit`](Self::poll_transmit) showed are on their way.
+    pub fn handle_sent(&mut self, now: Instant, key: Key, bytes: usize) {
+        self.handle_tick(now);
+        let Some(link) = self.links.get_mut(key) else { return };
+        match link.session().zip(link.torrent) {
+            Some((session, torrent)) => {
+                if let Some(torrent) = self.torrents.get_mut(torrent) {
+                    torrent.handle_sent(session, bytes, &mut self.cx);
+                }
+            }
+            None => link.hello.handle_sent(bytes, &mut self.cx.bufs),
+        }
+    }
+
+    /// A link is over, or could not be made.
+    pub fn handle_closed(&mut self, now: Instant, key: Key, cause: CloseCause) {
+        self.handle_tick(now);
+        if let Some(link) = self.links.get(key) {
+            let what = match (&link.state, cause) {
+                (State::Dialing, CloseCause::Io(kind)) => format!("it cannot be reached: {kind}"),
+                (State::Greeting(_), CloseCause::Eof) => "it closed the connection without a greeting".to_owned(),
+                (_, cause) => cause.to_string(),
+            };
+            self.end(key, &what);
+        }
+    }
+
+    pub(super) fn handle_link_timeout(&mut self, key: Key) {
+        let Some(link) = self.links.get(key) else { return };
+        let timeout = self.cx.conf.greeting_timeout;
+        match (&link.state, link.torrent) {
+            (State::Dialing, _) => self.close(key, &format!("it did not answer within {timeout:?}")),
+            (State::Greeting(_), _) => self.close(key, &format!("it did not greet within {timeout:?}")),
+            (&State::Live(session), Some(torrent)) => {
+                let Some(t) = self.torrents.get_mut(torrent) else { return };
+                if let Err(fault) = t.handle_session_timeout(session, &mut self.cx) {
+                    self.close(key, &fault.to_string());
+                }
+                self.settle(torrent);
+            }
+            (State::Live(_), None) => {}
+        }
+    }
+
+    fn session_data(&mut self, key: Key, data: &[u8]) {
+        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
+        let Some(t) = self.torrents.get_mut(torrent) else { return };
+        if let Err(fault) = t.handle_data(session, data, &mut self.cx) {
+            self.close(key, &fault.to_string());
+        }
+        self.settle(torrent);
+    }
+
+    /// The peer has introduced itself: its link becomes a session, or ends.
+    fn greeted(&mut self, key: Key, handshake: Handshake) {
+        let Some(link) = self.links.get(key) else { return };
+        let (who, torrent) = (link.who, link.torrent.or_else(|| self.by_hash.get(&handshake.info_hash).copied()));
+        let refusal = match torrent.and_then(|t| self.torrents.get(t)) {
+            None => Some("it wants a torrent that we do not have"),
+            Some(_) if handshake.peer_id == self.cx.peer_id => Some("it is ourselves"),
+            Some(t) if !t.is_active() => Some("the torrent is not active"),
+            Some(t) if t.candidates.is_banned(who) => Some("it is banned"),
+            Some(t) if who.incoming && t.sessions.len() >= self.cx.conf.max_links_per_torrent => {
+                Some("the torrent has enough peers")
+            }
+            Some(t) if t.has_twin(who, handshake.peer_id) => Some("we are connected already, the other way round"),
+            Some(_) => None,
+        };
+        if let Some(reason) = refusal {
+            return self.close(key, reason);
+        }
+        let (Some(torrent), Some(link)) = (torrent, self.links.get_mut(key)) else { return };
+        link.torrent = Some(torrent);
+        let Some(t) = self.torrents.get_mut(torrent) else { return };
+        if who.incoming {
+            self.greetings = self.greetings.saturating_sub(1);
+            link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
+            self.cx.dirty.insert(key);
+        }
+        let terms =
+            Terms { peer_id: handshake.peer_id, fast: handshake.reserved.fast(), extended: handshake.reserved.extensions() };
+        let tx = std::mem::take(&mut link.hello);
+        link.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
+    }
+
+    /// Ends a link from our side.
+    pub(super) fn close(&mut self, key: Key, reason: &str) {
+        if self.links.get(key).is_some() {
+            self.cx.effects.push_back(Effect::Close { link: key });
+            self.end(key, reason);
+        }
+    }
+
+    /// Forgets a link and tells its torrent.
+    fn end(&mut self, key: Key, reason: &str) {
+        let Some(mut link) = self.links.remove(key) else { return };
+        self.cx.dirty.remove(&key);
+        link.hello.clear(&mut self.cx.bufs);
+        match link.state {
+            State::Dialing => self.dials = self.dials.saturating_sub(1),
+            State::Greeting(_) if link.who.incoming => self.greetings = self.greetings.saturating_sub(1),
+            _ => {}
+        }
+        self.dial = true;
+        if let Some(torrent) = link.torrent {
+            if let Some(t) = self.torrents.get_mut(torrent) {
+                t.handle_gone(link.who, link.session(), reason, &mut self.cx);
+            }
+            self.settle(torrent);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What the user can tell the engine. The reactor lends it and the handle ships closures to it, so every verb lives here once.
+
+use std::net::SocketAddr;
+
+use crate::{
+    alert::TorrentStats,
+    base::{
+        arena::Key,
+        bitfield::Bitfield,
+        ids::{InfoHash, PeerId, TorrentId},
+    },
+    engine::{AddError, Engine, NoSuchTorrent},
+    torrent::{Torrent, TorrentParams},
+};
+
+/// How one peer stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStats {
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// Whether it dialled us.
+    pub incoming: bool,
+    /// What it calls itself on the wire.
+    pub id: PeerId,
+    /// The program it says it is (BEP 10).
+    pub client: Option<String>,
+    /// Pieces it has.
+    pub have: u32,
+    /// We want something it has.
+    pub interested: bool,
+    /// It lets us ask.
+    pub unchoked: bool,
+    /// It wants something we have.
+    pub peer_interested: bool,
+    /// We let it ask.
+    pub peer_unchoked: bool,
+    /// It does not deliver what we ask for.
+    pub snubbed: bool,
+    /// Blocks on order.
+    pub pipeline: usize,
+    /// Bytes of blocks received.
+    pub downloaded: u64,
+    /// Bytes of blocks sent.
+    pub uploaded: u64,
+    /// Bytes per second of blocks arriving.
+    pub download_rate: u64,
+}
+
+impl Engine {
+    /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives.
+    ///
+    /// # Errors
+    /// If the torrent is there already or the engine is shutting down.
+    pub fn add_torrent(&mut self, params: TorrentParams) -> Result<TorrentId, AddError> {
+        if self.shutting_down {
+            return Err(AddError::ShuttingDown);
+        }
+        let info_hash = params.metainfo.info_hash;
+        if let Some(&key) = self.by_hash.get(&info_hash) {
+            return Err(AddError::Duplicate(TorrentId(key)));
+        }
+        let Self { torrents, cx, .. } = self;
+        let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
+        self.by_hash.insert(info_hash, key);
+        Ok(TorrentId(key))
+    }
+
+    /// Lets a torrent's peers go, saves its state, closes its files and forgets it. Its data stays.
+    /// [`Alert::Removed`](crate::Alert::Removed) tells when that is done.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.close(true, cx))?;
+        self.close_links_of(id.0, "the torrent is removed");
+        Ok(())
+    }
+
+    /// Lets a torrent's peers go and saves its state. Pieces in progress stay in memory.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn pause(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.with(id, Torrent::pause)?;
+        self.close_links_of(id.0, "the torrent is paused");
+        Ok(())
+    }
+
+    /// Ends a pause; a torrent whose disk failed tries again at once.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn resume(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.with(id, Torrent::resume)
+    }
+
+    /// Hashes everything that is there, whatever was known of it.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn recheck(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.with(id, Torrent::recheck)
+    }
+
+    /// Fetches pieces in order, or rarest first.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_sequential(&mut self, id: TorrentId, sequential: bool) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, _| torrent.set_sequential(sequential))
+    }
+
+    /// Tells a torrent of a peer. Nothing happens if it is known, banned, or one too many.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| {
+            torrent.candidates.add(cx.now, addr, &cx.conf);
+        })
+    }
+
+    /// Tells the engine which port it can be reached on, for peers to know.
+    pub fn set_listen_port(&mut self, port: Option<u16>) {
+        self.cx.listen_port = port;
+    }
+
+    /// The torrents, in no order that means anything.
+    pub fn torrents(&self) -> Vec<TorrentId> {
+        self.torrents.iter().map(|(key, _)| TorrentId(key)).collect()
+    }
+
+    /// The torrent with this info-hash.
+    pub fn find(&self, info_hash: InfoHash) -> Option<TorrentId> {
+        self.by_hash.get(&info_hash).copied().map(TorrentId)
+    }
+
+    /// How a torrent stands, if there is one.
+    pub fn stats(&self, id: TorrentId) -> Option<TorrentStats> {
+        self.torrents.get(id.0).map(|t| t.stats(self.cx.now))
+    }
+
+    /// The verified pieces of a torrent.
+    pub fn have(&self, id: TorrentId) -> Option<&Bitfield> {
+        self.torrents.get(id.0).map(Torrent::have)
+    }
+
+    /// How a torrent's connected peers stand.
+    pub fn peers(&self, id: TorrentId) -> Vec<PeerStats> {
+        let Some(torrent) = self.torrents.get(id.0) else { return Vec::new() };
+        let peer = |s: &crate::torrent::session::Session| PeerStats {
+            addr: s.who.addr,
+            incoming: s.who.incoming,
+            id: s.terms.peer_id,
+            client: s.client.clone(),
+            have: s.has.count(),
+            interested: s.interested,
+            unchoked: !s.peer_choking,
+            peer_interested: s.peer_interested,
+            peer_unchoked: !s.choking,
+            snubbed: s.is_snubbed(),
+            pipeline: s.pipeline.len(),
+            downloaded: s.pipeline.total(),
+            uploaded: s.uploaded,
+            download_rate: s.pipeline.rate(self.cx.now),
+        };
+        torrent.sessions.iter().map(|(_, s)| peer(s)).collect()
+    }
+
+    /// Connections in all, handshaking ones included.
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Ends everything in good order: links are closed, states saved, files closed. [`is_drained`](Self::is_drained) tells when
+    /// that is done; until then the driver goes on as ever.
+    pub fn shutdown(&mut self) {
+        self.shutting_down = true;
+        for key in self.links.keys() {
+            self.close(key, "the engine is shutting down");
+        }
+        for key in self.torrents.keys() {
+            if let Some(torrent) = self.torrents.get_mut(key) {
+                torrent.close(false, &mut self.cx);
+            }
+            self.settle(key);
+        }
+    }
+
+    /// Whether [`shutdown`](Self::shutdown) was called and is over.
+    pub fn is_drained(&self) -> bool {
+        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0
+    }
+
+    /// Ends what a torrent's own partings do not reach: links that have not become sessions.
+    fn close_links_of(&mut self, torrent: Key, reason: &str) {
+        for key in self.links.keys() {
+            if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
+                self.close(key, reason);
+            }
+        }
+    }
+
+    fn with(&mut self, id: TorrentId, act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx)) -> Result<(), NoSuchTorrent> {
+        let key: Key = id.0;
+        let torrent = self.torrents.get_mut(key).ok_or(NoSuchTorrent(id))?;
+        act(torrent, &mut self.cx);
+        self.settle(key);
+        Ok(())
+    }
+}

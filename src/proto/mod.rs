@@ -1,0 +1,18 @@
+//! Protocol state machines without I/O: bytes, messages and times in, decisions out.
+//!
+//! # The contract of every state machine
+//!
+//! Four kinds of method and nothing else:
+//!
+//! - **getters** take `&self` and cost next to nothing;
+//! - **inputs** are called `handle_*` and take the time at which something happened;
+//! - the **owner's verbs** say what the owner wants done (`ask`, `choke`, `push`);
+//! - **outputs** are called `poll_*` or return their result at once, and must be used.
+//!
+//! Time is an argument. Timers are explicit, and a time-out that is not due does nothing. Nothing here knows a socket, a
+//! file, a clock or the picker.
+
+pub(crate) mod greeting;
+pub(crate) mod pipeline;
+pub(crate) mod tx;
+pub(crate) mod uploads;

@@ -1,0 +1,388 @@
+//! What we have asked of one peer: how much to ask, how fast it answers, and when to give up on it.
+//!
+//! The depth follows the bandwidth-delay product: doubled each round trip at first (slow start), then what the measured rate
+//! fills in a round trip and a little more. It does not know which blocks there are; the picker does.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    base::{
+        geometry::{BLOCK_LEN, Block},
+        rate::RateMeter,
+        time::Instant,
+    },
+    conf::Conf,
+};
+
+/// Never fewer on order than this from a peer that works: one arriving, one being sent, one in flight, one to spare.
+const MIN_DEPTH: usize = 4;
+/// How long slow start goes on at least, beside four round trips: the rate is an average over a second.
+const SLOW_START_TRUST: Duration = Duration::from_secs(1);
+/// Patience with a peer whose round trip is not known yet.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The requests to one peer.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    asked: VecDeque<Asked>,
+    /// Given up on (choked, timed out, cancelled) and perhaps still on its way.
+    late: VecDeque<Block>,
+    depth: usize,
+    slow_start: bool,
+    /// When asking began, after a pause.
+    began: Instant,
+    rate: RateMeter,
+    rtt: Option<Rtt>,
+    /// When the peer last did what we want: since then the snub timer runs.
+    progress: Instant,
+    snubbed: bool,
+    /// What the peer says it will queue (BEP 10 `reqq`).
+    cap: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    block: Block,
+    at: Instant,
+}
+
+/// Times from request to block (Jacobson's estimator, as in RFC 6298), and the shortest seen.
+#[derive(Clone, Copy, Debug)]
+struct Rtt {
+    smooth: Duration,
+    var: Duration,
+    min: Duration,
+}
+
+/// What an arriving block was to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// On order.
+    Asked,
+    /// We had given up on it.
+    Late,
+    /// Never on order.
+    Unasked,
+}
+
+impl Pipeline {
+    pub(crate) fn new(now: Instant, conf: &Conf) -> Self {
+        Self {
+            asked: VecDeque::new(),
+            late: VecDeque::new(),
+            depth: conf.initial_pipeline.min(conf.max_pipeline),
+            slow_start: true,
+            began: now,
+            rate: RateMeter::new(now),
+            rtt: None,
+            progress: now,
+            snubbed: false,
+            cap: conf.max_pipeline,
+        }
+    }
+
+    /// Requests not yet answered.
+    pub(crate) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// How many more to ask for now.
+    pub(crate) fn room(&self) -> usize {
+        self.depth.min(self.cap).saturating_sub(self.asked.len())
+    }
+
+    pub(crate) fn is_snubbed(&self) -> bool {
+        self.snubbed
+    }
+
+    /// Bytes per second of blocks.
+    pub(crate) fn rate(&self, now: Instant) -> u64 {
+        self.rate.rate(now)
+    }
+
+    /// Bytes of blocks since the beginning.
+    pub(crate) fn total(&self) -> u64 {
+        self.rate.total()
+    }
+
+    pub(crate) fn is_asked(&self, block: Block) -> bool {
+        self.asked.iter().any(|a| a.block == block)
+    }
+
+    /// The peer says that it queues at most `requests`.
+    pub(crate) fn set_cap(&mut self, requests: u32, conf: &Conf) {
+        self.cap = (requests.max(1) as usize).min(conf.max_pipeline);
+    }
+
+    /// `block` is being asked for.
+    pub(crate) fn ask(&mut self, now: Instant, block: Block) {
+        if self.asked.is_empty() {
+            self.progress = now;
+            if self.rate.total() == 0 {
+                self.began = now;
+            }
+        }
+        self.asked.push_back(Asked { block, at: now });
+    }
+
+    /// A block arrived, whole.
+    #[must_use]
+    pub(crate) fn handle_block(&mut self, now: Instant, block: Block, conf: &Conf) -> Arrival {
+        let Some(at) = self.asked.iter().position(|a| a.block == block) else {
+            let Some(late) = self.late.iter().position(|&b| b == block) else { return Arrival::Unasked };
+            self.late.remove(late);
+            self.rate.add(now, u64::from(block.len));
+            self.revive(now, conf);
+            return Arrival::Late;
+        };
+        if let Some(asked) = self.asked.remove(at) {
+            self.measure(now.since(asked.at));
+        }
+        self.rate.add(now, u64::from(block.len));
+        self.revive(now, conf);
+        self.adapt(now, conf);
+        Arrival::Asked
+    }
+
+    /// Part of a block arrived: the peer is slow, not silent.
+    pub(crate) fn handle_partial(&mut self, now: Instant) {
+        self.progress = now;
+    }
+
+    /// The peer will not send `block` (BEP 6); true if it was on order.
+    #[must_use]
+    pub(crate) fn handle_reject(&mut self, now: Instant, block: Block) -> bool {
+        self.progress = now;
+        self.remove(block)
+    }
+
+    /// We do not want `block` any more; true if it was on order. It may still come.
+    #[must_use]
+    pub(crate) fn cancel(&mut self, block: Block, conf: &Conf) -> bool {
+        let was = self.remove(block);
+        if was {
+            self.remember_late(block, conf);
+        }
+        was
+    }
+
+    /// Gives up on everything on order, and returns it. It may still come.
+    pub(crate) fn give_up(&mut self, conf: &Conf) -> Vec<Block> {
+        let blocks: Vec<Block> = self.asked.drain(..).map(|a| a.block).collect();
+        for &block in &blocks {
+            self.remember_late(block, conf);
+        }
+        blocks
+    }
+
+    /// When the peer counts as snubbing if it sends nothing we asked for until then.
+    pub(crate) fn deadline(&self, conf: &Conf) -> Option<Instant> {
+        (!self.asked.is_empty()).then(|| self.progress + self.timeout(conf))
+    }
+
+    /// If the deadline has passed, the peer is snubbing: everything on order is given up and returned, and one block at a time
+    /// will be tried until it answers.
+    #[must_use]
+    pub(crate) fn handle_timeout(&mut self, now: Instant, conf: &Conf) -> Option<Vec<Block>> {
+        if self.deadline(conf)? > now {
+            return None;
+        }
+        self.snubbed = true;
+        self.slow_start = false;
+        self.depth = 1;
+        Some(self.give_up(conf))
+    }
+
+    fn timeout(&self, conf: &Conf) -> Duration {
+        let (min, max) = (conf.request_timeout_min, conf.request_timeout_max.max(conf.request_timeout_min));
+        let base = match self.rtt {
+            Some(rtt) => rtt.smooth.saturating_mul(2).saturating_add(rtt.var.saturating_mul(4)),
+            None => FIRST_TIMEOUT,
+        };
+        if self.snubbed { max } else { base.clamp(min, max) }
+    }
+
+    fn remove(&mut self, block: Block) -> bool {
+        let found = self.asked.iter().position(|a| a.block == block);
+        found.is_some_and(|at| self.asked.remove(at).is_some())
+    }
+
+    fn remember_late(&mut self, block: Block, conf: &Conf) {
+        if self.late.len() >= conf.max_pipeline {
+            self.late.pop_front();
+        }
+        self.late.push_back(block);
+    }
+
+    fn measure(&mut self, sample: Duration) {
+        self.rtt = Some(match self.rtt {
+            None => Rtt { smooth: sample, var: sample / 2, min: sample },
+            Some(Rtt { smooth, var, min }) => {
+                let error = smooth.abs_diff(sample);
+                Rtt { smooth: (smooth * 7 + sample) / 8, var: (var * 3 + error) / 4, min: min.min(sample) }
+            }
+        });
+    }
+
+    /// A useful block came: whatever we thought of the peer, it works.
+    fn revive(&mut self, now: Instant, conf: &Conf) {
+        self.progress = now;
+        if self.snubbed {
+            self.snubbed = false;
+            self.slow_start = true;
+            self.began = now;
+            self.depth = conf.initial_pipeline.min(conf.max_pipeline);
+        }
+    }
+
+    fn adapt(&mut self, now: Instant, conf: &Conf) {
+        if self.slow_start {
+            // One more for each that comes: twice as many a round trip.
+            self.depth = (self.depth + 1).min(conf.max_pipeline);
+            let trusted = now.since(self.began) >= SLOW_START_TRUST + self.rtt.map_or(Duration::ZERO, |r| r.min * 4);
+            self.slow_start = !(trusted && self.depth >= self.useful_depth(now, conf).saturating_mul(2));
+        } else {
+            self.depth = self.useful_depth(now, conf);
+        }
+    }
+
+    /// What the measured rate fills in a round trip and `queue_time` more.
+    fn useful_depth(&self, now: Instant, conf: &Conf) -> usize {
+        let time = self.rtt.map_or(Duration::ZERO, |r| r.min) + conf.queue_time;
+        let bytes = self.rate.rate(now) as f64 * time.as_secs_f64();
+        ((bytes / f64::from(BLOCK_LEN)) as usize).clamp(MIN_DEPTH.min(conf.max_pipeline), conf.max_pipeline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::geometry::Geometry;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    struct Rig {
+        conf: Conf,
+        pipeline: Pipeline,
+        geometry: Geometry,
+        next: u32,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let conf = Conf::default();
+            Self { pipeline: Pipeline::new(at(0), &conf), conf, geometry: Geometry::new(1 << 40, 1 << 30).unwrap(), next: 0 }
+        }
+
+        fn block(&self, n: u32) -> Block {
+            self.geometry.nth_block(self.geometry.piece(0).unwrap(), n).unwrap()
+        }
+
+        fn fill(&mut self, now: Instant) -> Vec<Block> {
+            let mut out = Vec::new();
+            while self.pipeline.room() > 0 {
+                let block = self.block(self.next);
+                self.next += 1;
+                self.pipeline.ask(now, block);
+                out.push(block);
+            }
+            out
+        }
+
+        /// A link with a one-way time and a rate: runs it for `ms` and returns the depth at the end.
+        fn run(&mut self, from: u64, ms: u64, rtt_ms: u64, blocks_per_ms: f64) -> usize {
+            let mut on_wire: VecDeque<(u64, Block)> = self.fill(at(from)).into_iter().map(|b| (from + rtt_ms, b)).collect();
+            let mut credit = 0.0;
+            for now in from..from + ms {
+                credit = (credit + blocks_per_ms).min(blocks_per_ms.max(1.0) * 2.0);
+                while credit >= 1.0 && on_wire.front().is_some_and(|(due, _)| *due <= now) {
+                    let (_, block) = on_wire.pop_front().unwrap();
+                    credit -= 1.0;
+                    assert_eq!(self.pipeline.handle_block(at(now), block, &self.conf), Arrival::Asked);
+                    on_wire.extend(self.fill(at(now)).into_iter().map(|b| (now + rtt_ms, b)));
+                }
+            }
+            self.pipeline.depth
+        }
+    }
+
+    #[test]
+    fn slow_start_doubles_and_then_the_rate_rules() {
+        // 100 blocks/s = 1.6 MB/s at 50 ms: a round trip and 250 ms hold 30 blocks.
+        let mut rig = Rig::new();
+        let depth = rig.run(0, 5_000, 50, 0.1);
+        assert!((20..=45).contains(&depth), "{depth}");
+        // A fast peer fills what is allowed.
+        let mut rig = Rig::new();
+        assert_eq!(rig.run(0, 2_000, 20, 60.0), rig.conf.max_pipeline);
+        // A very slow one keeps the minimum.
+        let mut rig = Rig::new();
+        assert_eq!(rig.run(0, 60_000, 100, 0.002), MIN_DEPTH);
+    }
+
+    #[test]
+    fn depth_grows_on_a_long_path() {
+        // 50 MB/s at 300 ms: 0.55 s x 3052 blocks/s is beyond the limit, so the limit is reached although we begin with 8.
+        let mut rig = Rig::new();
+        assert_eq!(rig.run(0, 8_000, 300, 3.05), rig.conf.max_pipeline);
+    }
+
+    #[test]
+    fn silence_snubs_and_an_answer_revives() {
+        let mut rig = Rig::new();
+        rig.run(0, 2_000, 20, 1.0);
+        let deadline = rig.pipeline.deadline(&rig.conf).unwrap();
+        assert!(deadline >= at(2_000) + Duration::from_millis(900) && deadline <= at(6_000), "{deadline:?}");
+        assert_eq!(rig.pipeline.handle_timeout(deadline - Duration::from_micros(1), &rig.conf), None);
+        let given_up = rig.pipeline.handle_timeout(deadline, &rig.conf).unwrap();
+        assert!(!given_up.is_empty() && rig.pipeline.is_snubbed());
+        assert_eq!(rig.pipeline.room(), 1);
+        assert_eq!(rig.pipeline.deadline(&rig.conf), None);
+        // The late block is still known.
+        assert_eq!(rig.pipeline.handle_block(deadline + Duration::from_secs(1), given_up[0], &rig.conf), Arrival::Late);
+        assert!(!rig.pipeline.is_snubbed());
+        assert_eq!(rig.pipeline.room(), rig.conf.initial_pipeline);
+        assert_eq!(rig.pipeline.handle_block(deadline, given_up[0], &rig.conf), Arrival::Unasked);
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_is_snubbed_after_the_first_time_out() {
+        let mut rig = Rig::new();
+        rig.fill(at(100));
+        assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + FIRST_TIMEOUT));
+        rig.pipeline.handle_partial(at(5_000));
+        assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(5_000) + FIRST_TIMEOUT));
+    }
+
+    #[test]
+    fn rejects_cancels_and_caps() {
+        let mut rig = Rig::new();
+        let blocks = rig.fill(at(0));
+        assert!(rig.pipeline.handle_reject(at(1), blocks[0]) && !rig.pipeline.handle_reject(at(1), blocks[0]));
+        assert!(rig.pipeline.cancel(blocks[1], &rig.conf) && !rig.pipeline.cancel(blocks[1], &rig.conf));
+        assert_eq!(rig.pipeline.handle_block(at(2), blocks[0], &rig.conf), Arrival::Unasked);
+        assert_eq!(rig.pipeline.handle_block(at(2), blocks[1], &rig.conf), Arrival::Late);
+        rig.pipeline.set_cap(1, &rig.conf);
+        assert_eq!(rig.pipeline.room(), 0);
+        rig.pipeline.set_cap(0, &rig.conf);
+        rig.pipeline.give_up(&rig.conf);
+        assert_eq!(rig.pipeline.room(), 1);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut rig = Rig::new();
+        for n in 0..5_000 {
+            let block = rig.block(n);
+            rig.pipeline.ask(at(0), block);
+            assert!(rig.pipeline.cancel(block, &rig.conf));
+        }
+        assert_eq!(rig.pipeline.late.len(), rig.conf.max_pipeline);
+    }
+}

@@ -1,0 +1,69 @@
+//! Who spoiled a piece: digests of the blocks of the bad attempt, compared with those of the good one.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    base::{digest::Digest, geometry::PieceIndex},
+    torrent::progress::Contributor,
+};
+
+/// A spoiled attempt at a piece.
+#[derive(Debug)]
+struct Attempt {
+    senders: Vec<Option<Contributor>>,
+    digests: Vec<Digest>,
+}
+
+/// The attempts that wait for a good one. Bounded by the number of pieces remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Blames {
+    attempts: BTreeMap<PieceIndex, Attempt>,
+}
+
+impl Blames {
+    /// Whether the digests of a good `piece` are of interest.
+    pub(crate) fn is_waiting(&self, piece: PieceIndex) -> bool {
+        self.attempts.contains_key(&piece)
+    }
+
+    /// Remembers a bad attempt, unless there are `limit` already.
+    pub(crate) fn remember(&mut self, piece: PieceIndex, senders: Vec<Option<Contributor>>, digests: Vec<Digest>, limit: usize) {
+        if self.attempts.len() < limit || self.attempts.contains_key(&piece) {
+            self.attempts.insert(piece, Attempt { senders, digests });
+        }
+    }
+
+    /// The piece is good now: whoever sent a different block is guilty.
+    pub(crate) fn settle(&mut self, piece: PieceIndex, good: &[Digest]) -> Vec<Contributor> {
+        let Some(attempt) = self.attempts.remove(&piece) else { return Vec::new() };
+        let mut guilty: Vec<Contributor> = Vec::new();
+        for ((sender, bad), good) in attempt.senders.iter().zip(&attempt.digests).zip(good) {
+            if bad != good
+                && let Some(sender) = sender
+                && !guilty.contains(sender)
+            {
+                guilty.push(*sender);
+            }
+        }
+        guilty
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::geometry::Geometry;
+
+    #[test]
+    fn only_the_sender_of_a_different_block_is_guilty() {
+        let g = Geometry::new(100, 10).unwrap();
+        let piece = |n| g.piece(n).unwrap();
+        let who = |n: u16| Some(Contributor { addr: ([127, 0, 0, 1], n).into(), incoming: false });
+        let mut b = Blames::default();
+        b.remember(piece(0), vec![who(1), who(2), who(1), None], vec![[1; 20], [2; 20], [3; 20], [4; 20]], 1);
+        b.remember(piece(1), vec![who(3)], vec![[1; 20]], 1);
+        assert!(b.is_waiting(piece(0)) && !b.is_waiting(piece(1)));
+        assert_eq!(b.settle(piece(0), &[[1; 20], [9; 20], [3; 20], [9; 20]]), [who(2).unwrap()]);
+        assert!(b.settle(piece(0), &[]).is_empty());
+    }
+}

@@ -1,0 +1,70 @@
+//! The world as a torrent may see it: the time, the settings, randomness, shared memory, and an outbox for what must happen.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+};
+
+use crate::{
+    alert::Alerts,
+    base::{arena::Key, buf::BufPool, ids::PeerId, job::Job, rng::Rng, time::Instant, timers::Deadlines},
+    conf::Conf,
+    torrent::progress::Memory,
+};
+
+/// What the driver must do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Connect to `addr`; answer with `handle_connected` or `handle_closed`.
+    Dial {
+        /// The link to be.
+        link: Key,
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// Close the socket of this link. The engine has forgotten it already; a late `handle_closed` is harmless.
+    Close {
+        /// The link.
+        link: Key,
+    },
+    /// There are bytes to send on this link: drain `poll_transmit`. At most once a link between two drains.
+    Flush {
+        /// The link.
+        link: Key,
+    },
+    /// Hand this to a worker; answer with `handle_done`.
+    Job(Job),
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    Link(Key),
+    Torrent(Key),
+}
+
+/// Shared by all torrents of an engine.
+#[derive(Debug)]
+pub(crate) struct Cx {
+    pub(crate) now: Instant,
+    pub(crate) conf: Conf,
+    pub(crate) rng: Rng,
+    pub(crate) peer_id: PeerId,
+    pub(crate) effects: VecDeque<Effect>,
+    /// Links that have something to send and have not been told so.
+    pub(crate) dirty: BTreeSet<Key>,
+    pub(crate) alerts: Alerts,
+    pub(crate) bufs: BufPool,
+    pub(crate) memory: Memory,
+    /// A torrent could not get memory since it was last given back.
+    pub(crate) memory_short: bool,
+    pub(crate) deadlines: Deadlines<Owner>,
+    /// Ports we listen on, as told to peers.
+    pub(crate) listen_port: Option<u16>,
+}
+
+impl Cx {
+    pub(crate) fn job(&mut self, job: Job) {
+        self.effects.push_back(Effect::Job(job));
+    }
+}

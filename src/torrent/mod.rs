@@ -1,0 +1,501 @@
+//! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
+
+mod blame;
+pub(crate) mod candidates;
+mod checker;
+mod choker;
+pub(crate) mod cx;
+mod picker;
+pub(crate) mod progress;
+pub(crate) mod session;
+mod storage;
+mod swarm;
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    alert::{Alert, AlertMask, Phase, TorrentStats},
+    base::{
+        arena::{Arena, Key},
+        bitfield::Bitfield,
+        buf::Buf,
+        geometry::Block,
+        ids::{PeerId, TorrentId},
+        job::{StoreError, StoreSpec},
+        time::Instant,
+        timers::TimerTable,
+    },
+    conf::Conf,
+    proto::tx::Tx,
+    torrent::{
+        candidates::Candidates,
+        checker::Checker,
+        cx::{Cx, Owner},
+        picker::Picker,
+        progress::Contributor,
+        session::{Fault, Session, Terms},
+        swarm::{Note, Swarm},
+    },
+    wire::metainfo::Metainfo,
+};
+
+const SAVE: usize = 0;
+const PROGRESS: usize = 1;
+const RETRY: usize = 2;
+
+/// What to download or serve, and where.
+#[derive(Clone, Debug)]
+pub struct TorrentParams {
+    /// The torrent.
+    pub metainfo: Arc<Metainfo>,
+    /// The download folder. It is made when the first piece is written.
+    pub dir: PathBuf,
+    /// Where the torrent's state is kept between runs; `None` keeps none.
+    pub state_file: Option<PathBuf>,
+    /// Peers to begin with.
+    pub peers: Vec<SocketAddr>,
+    /// Fetch pieces in order instead of rarest first.
+    pub sequential: bool,
+    /// Believe no saved state: hash everything that is there.
+    pub recheck: bool,
+    /// Begin at rest: look at what is there and connect to nobody.
+    pub paused: bool,
+}
+
+impl TorrentParams {
+    /// `metainfo` into `dir`, with its state in `dir/.cratetorrent/`, rarest first, no peers yet.
+    pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        let state_file = Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash)));
+        Self { metainfo, dir, state_file, peers: Vec::new(), sequential: false, recheck: false, paused: false }
+    }
+}
+
+/// How far the storage is.
+#[derive(Debug)]
+enum Stage {
+    /// A worker is looking, or failed to.
+    Opening,
+    Checking(Checker),
+    Open,
+    /// A worker is closing it.
+    Closing,
+    Closed,
+}
+
+/// What happens when no worker has a job of this torrent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Reopen { recheck: bool },
+    Close { told: bool },
+}
+
+/// A way a connection can be closed by its torrent.
+#[derive(Debug)]
+pub(crate) struct Parting {
+    pub(crate) link: Key,
+    pub(crate) reason: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Torrent {
+    id: TorrentId,
+    pub(crate) metainfo: Arc<Metainfo>,
+    dir: PathBuf,
+    state_file: Option<PathBuf>,
+    sequential: bool,
+    pub(crate) sessions: Arena<Session>,
+    swarm: Swarm,
+    pub(crate) candidates: Candidates,
+    stage: Stage,
+    paused: bool,
+    next: Option<Next>,
+    finished: bool,
+    /// Links that must end; the engine fetches them.
+    pub(crate) partings: Vec<Parting>,
+    timers: TimerTable<3>,
+    scheduled: Option<Instant>,
+    // The storage's moods; see storage.rs.
+    failing: bool,
+    retry_pause: Duration,
+    save_out: bool,
+    unsaved: bool,
+    saved_dirty: bool,
+    /// Bytes of earlier runs.
+    earlier: (u64, u64),
+}
+
+impl Torrent {
+    pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
+        let TorrentParams { metainfo, dir, state_file, peers, sequential, recheck, paused } = params;
+        let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
+        let mut candidates = Candidates::default();
+        for addr in peers {
+            candidates.add(cx.now, addr, &cx.conf);
+        }
+        let mut torrent = Self {
+            id: TorrentId(key),
+            metainfo,
+            dir,
+            state_file,
+            sequential,
+            sessions: Arena::new(),
+            swarm,
+            candidates,
+            stage: Stage::Opening,
+            paused,
+            next: None,
+            finished: false,
+            partings: Vec::new(),
+            timers: TimerTable::new(),
+            scheduled: None,
+            failing: false,
+            retry_pause: cx.conf.disk_retry,
+            save_out: false,
+            unsaved: false,
+            saved_dirty: false,
+            earlier: (0, 0),
+        };
+        torrent.open(recheck, cx);
+        torrent
+    }
+
+    fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
+        let geometry = metainfo.geometry;
+        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), sequential, &mut cx.rng);
+        Swarm::new(key, geometry, metainfo.pieces.clone(), cx.now, picker)
+    }
+
+    fn spec(&self, recheck: bool, conf: &Conf) -> StoreSpec {
+        StoreSpec {
+            info_hash: self.metainfo.info_hash,
+            dir: self.dir.clone(),
+            name: self.metainfo.name.clone(),
+            single_file: self.metainfo.single_file,
+            files: self.metainfo.files.clone(),
+            geometry: self.metainfo.geometry,
+            allocation: conf.allocation,
+            state_file: self.state_file.clone(),
+            recheck,
+        }
+    }
+
+    // Getters.
+
+    fn key(&self) -> Key {
+        self.id.0
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match &self.stage {
+            _ if self.next.is_some() => Phase::Closing,
+            Stage::Closing | Stage::Closed => Phase::Closing,
+            _ if self.failing => Phase::Stalled,
+            Stage::Opening => Phase::Opening,
+            Stage::Checking(_) => Phase::Checking,
+            Stage::Open if self.paused => Phase::Paused,
+            Stage::Open if self.swarm.is_complete() => Phase::Seeding,
+            Stage::Open => Phase::Downloading,
+        }
+    }
+
+    /// Whether it speaks with peers now.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.stage, Stage::Open) && !self.paused && self.next.is_none()
+    }
+
+    /// Whether it wants to dial somebody now.
+    pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
+        self.is_active()
+            && !self.swarm.is_complete()
+            && self.sessions.len() < conf.max_links_per_torrent
+            && self.candidates.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// Whether the same peer is connected already, dialled the other way round.
+    pub(crate) fn has_twin(&self, who: Contributor, id: PeerId) -> bool {
+        let twin = |s: &Session| s.terms.peer_id == id && s.who.addr.ip() == who.addr.ip() && s.who.incoming != who.incoming;
+        self.sessions.iter().any(|(_, s)| twin(s))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.stage, Stage::Closed)
+    }
+
+    pub(crate) fn stats(&self, now: Instant) -> TorrentStats {
+        let (swarm, counters) = (&self.swarm, &self.swarm.counters);
+        TorrentStats {
+            phase: self.phase(),
+            pieces: swarm.geometry.piece_count(),
+            have: swarm.have.count(),
+            total_bytes: swarm.geometry.total_len(),
+            have_bytes: counters.have_bytes,
+            partial_bytes: swarm.partial_bytes(),
+            downloaded: counters.down.total(),
+            uploaded: counters.up.total(),
+            wasted: counters.wasted,
+            duplicate_blocks: counters.duplicate_blocks,
+            late_blocks: counters.late_blocks,
+            unasked_blocks: counters.unasked_blocks,
+            failed_pieces: counters.failed_pieces,
+            download_rate: counters.down.rate(now),
+            upload_rate: counters.up.rate(now),
+            peers: self.sessions.len(),
+            seeds: self.sessions.iter().filter(|(_, s)| s.is_seed()).count(),
+            candidates: self.candidates.len(),
+            banned: self.candidates.banned(),
+        }
+    }
+
+    pub(crate) fn have(&self) -> &Bitfield {
+        &self.swarm.have
+    }
+
+    // The owner's verbs.
+
+    pub(crate) fn pause(&mut self, cx: &mut Cx) {
+        if !self.paused {
+            self.paused = true;
+            self.part_all("the torrent is paused");
+            self.unsaved |= self.saved_dirty;
+            self.timers.set(SAVE, cx.now);
+            self.settle(cx);
+        }
+    }
+
+    pub(crate) fn resume(&mut self, cx: &mut Cx) {
+        let stuck = self.failing && matches!(self.stage, Stage::Opening);
+        self.paused = false;
+        if stuck {
+            self.failing = false;
+            self.open(false, cx);
+        } else if self.failing {
+            self.timers.set(RETRY, cx.now);
+        }
+        self.settle(cx);
+    }
+
+    pub(crate) fn recheck(&mut self, cx: &mut Cx) {
+        if self.next.is_none() {
+            self.part_all("the torrent is being checked");
+            self.next = Some(Next::Reopen { recheck: true });
+            self.settle(cx);
+        }
+    }
+
+    pub(crate) fn set_sequential(&mut self, sequential: bool) {
+        self.sequential = sequential;
+        self.swarm.picker.set_sequential(sequential);
+    }
+
+    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files. `told`: say so in an alert.
+    pub(crate) fn close(&mut self, told: bool, cx: &mut Cx) {
+        self.part_all("the torrent is closing");
+        let told = told || self.next == Some(Next::Close { told: true });
+        self.next = Some(Next::Close { told });
+        self.settle(cx);
+    }
+
+    fn part_all(&mut self, reason: &str) {
+        self.partings.extend(self.sessions.iter().map(|(_, s)| Parting { link: s.link, reason: reason.to_owned() }));
+    }
+
+    // Inputs about peers.
+
+    /// A peer was greeted. Returns its session's key.
+    pub(crate) fn handle_greeted(&mut self, link: Key, who: Contributor, terms: Terms, tx: Tx, cx: &mut Cx) -> Key {
+        if cx.alerts.wants(AlertMask::PEERS) {
+            cx.alerts.push(Alert::PeerConnected { torrent: self.id, addr: who.addr, id: terms.peer_id });
+        }
+        let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
+        session.schedule(cx);
+        self.sessions.insert(session)
+    }
+
+    pub(crate) fn handle_data(&mut self, session: Key, data: &[u8], cx: &mut Cx) -> Result<(), Fault> {
+        let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
+        let result = s.handle_data(data, &mut self.swarm, cx);
+        if result.is_ok() {
+            choker::consider(s, cx);
+            s.schedule(cx);
+            if self.finished && s.is_seed() {
+                self.partings.push(Parting { link: s.link, reason: "both have everything".into() });
+            }
+        }
+        self.settle(cx);
+        result
+    }
+
+    pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.handle_sent(bytes, &mut self.swarm, cx);
+        }
+    }
+
+    pub(crate) fn handle_session_timeout(&mut self, session: Key, cx: &mut Cx) -> Result<(), Fault> {
+        let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
+        s.scheduled = None;
+        let result = s.handle_timeout(&mut self.swarm, cx);
+        if result.is_ok() {
+            s.schedule(cx);
+        }
+        self.settle(cx);
+        result
+    }
+
+    /// A block was read for a peer, or for one that has gone.
+    pub(crate) fn handle_read(
+        &mut self,
+        session: Option<Key>,
+        block: Block,
+        buf: Buf,
+        result: Result<(), StoreError>,
+        cx: &mut Cx,
+    ) {
+        self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
+        match session.and_then(|s| self.sessions.get_mut(s)) {
+            Some(s) => s.handle_read(block, buf, result, &mut self.swarm, cx),
+            None => cx.bufs.give(buf),
+        }
+        self.settle(cx);
+    }
+
+    /// A link ended: one that had a session, or one that never got so far.
+    pub(crate) fn handle_gone(&mut self, who: Contributor, session: Option<Key>, reason: &str, cx: &mut Cx) {
+        let session = session.and_then(|s| self.sessions.remove(s));
+        let useful = session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
+        log::debug!("{} is gone: {reason}", who.addr);
+        if cx.alerts.wants(AlertMask::PEERS) {
+            cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
+        }
+        if let Some(session) = session {
+            session.leave(&mut self.swarm, cx);
+        }
+        if !who.incoming {
+            self.candidates.release(cx.now, who.addr, useful, &mut cx.rng, &cx.conf);
+        }
+        self.settle(cx);
+    }
+
+    /// There is memory again that others used.
+    pub(crate) fn handle_room(&mut self, cx: &mut Cx) {
+        self.swarm.refill = true;
+        self.settle(cx);
+    }
+
+    // Time.
+
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx) {
+        self.scheduled = None;
+        if self.timers.fire(SAVE, cx.now) {
+            self.save(cx);
+        }
+        if self.timers.fire(PROGRESS, cx.now) {
+            self.tell_progress(cx);
+        }
+        if self.timers.fire(RETRY, cx.now) {
+            self.retry(cx);
+        }
+        self.settle(cx);
+    }
+
+    fn tell_progress(&mut self, cx: &mut Cx) {
+        match &self.stage {
+            Stage::Checking(checker) => {
+                cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
+            }
+            Stage::Open if !self.paused => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
+            _ => {}
+        }
+    }
+
+    fn wants_progress(&self, cx: &Cx) -> bool {
+        let busy = match &self.stage {
+            Stage::Checking(_) => true,
+            Stage::Open => !self.paused && (!self.swarm.is_complete() || self.sessions.len() > 0),
+            _ => false,
+        };
+        busy && cx.alerts.wants(AlertMask::PROGRESS)
+    }
+
+    // The end of every input.
+
+    /// Delivers what sessions left in the ledger, and draws the consequences.
+    pub(crate) fn settle(&mut self, cx: &mut Cx) {
+        while let Some(note) = self.swarm.notes.pop_front() {
+            self.deliver(note, cx);
+        }
+        if std::mem::take(&mut self.swarm.refill) {
+            for (_, session) in self.sessions.iter_mut() {
+                session.refill(&mut self.swarm, cx);
+                session.schedule(cx);
+            }
+        }
+        self.finish(cx);
+        self.go_on(cx);
+        if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
+            self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
+        }
+        self.schedule(cx);
+    }
+
+    fn deliver(&mut self, note: Note, cx: &mut Cx) {
+        match note {
+            Note::Have(piece) => {
+                for (_, session) in self.sessions.iter_mut() {
+                    session.handle_our_have(piece, cx);
+                }
+                self.changed(cx);
+                if cx.alerts.wants(AlertMask::PIECES) {
+                    cx.alerts.push(Alert::PieceDone { torrent: self.id, piece });
+                }
+            }
+            Note::Failed(piece, contributors) => {
+                log::info!("piece {} is bad; {contributors} peers had sent parts of it", piece.get());
+                cx.alerts.push(Alert::PieceFailed { torrent: self.id, piece, contributors });
+            }
+            Note::Cancel(block, except) => {
+                for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.link != except) {
+                    session.cancel(block, &mut self.swarm, cx);
+                    session.schedule(cx);
+                }
+            }
+            Note::Ban(who) => {
+                if self.candidates.is_banned(who) {
+                    return;
+                }
+                log::warn!("{} sent bad data and is banned", who.addr);
+                self.candidates.ban(who);
+                cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
+                let banned = self.sessions.iter().filter(|(_, s)| self.candidates.is_banned(s.who));
+                self.partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: "it sent bad data".into() }));
+            }
+        }
+    }
+
+    fn finish(&mut self, cx: &mut Cx) {
+        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_complete() {
+            return;
+        }
+        self.finished = true;
+        cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
+        let seeds: BTreeSet<Key> = self.sessions.iter().filter(|(_, s)| s.is_seed()).map(|(_, s)| s.link).collect();
+        self.partings.extend(seeds.into_iter().map(|link| Parting { link, reason: "both have everything".into() }));
+        self.timers.set(SAVE, cx.now);
+    }
+
+    fn schedule(&mut self, cx: &mut Cx) {
+        let dial = if self.is_active() && !self.swarm.is_complete() {
+            self.candidates.next_due().filter(|&due| due > cx.now)
+        } else {
+            None
+        };
+        if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
+            && self.scheduled.is_none_or(|scheduled| at < scheduled)
+        {
+            self.scheduled = Some(at);
+            cx.deadlines.push(at, Owner::Torrent(self.key()));
+        }
+    }
+}

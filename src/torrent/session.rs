@@ -1,0 +1,553 @@
+//! One greeted peer: what it has and wants, what we ask of it and it of us. Bytes in, bytes out.
+//!
+//! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
+
+use std::time::Duration;
+
+use crate::{
+    base::{
+        arena::Key,
+        bitfield::{Bitfield, BitfieldError},
+        buf::Buf,
+        geometry::{Block, GeometryError, PieceIndex},
+        ids::PeerId,
+        job::{Job, StoreError},
+        time::Instant,
+        timers::TimerTable,
+    },
+    proto::{
+        pipeline::{Arrival, Pipeline},
+        tx::Tx,
+        uploads::Uploads,
+    },
+    torrent::{
+        cx::{Cx, Owner},
+        progress::Contributor,
+        swarm::{Asker, Swarm},
+    },
+    wire::{
+        extension::{ExtensionError, ExtensionHandshake},
+        frame::{Decoder, FrameError},
+        message::{Message, MessageError, PIECE_HEADER_LEN},
+    },
+};
+
+/// Requests that make no sense, after which a peer is let go.
+const MAX_INVALID_REQUESTS: u32 = 300;
+/// Blocks that nobody asked for, after which a peer is let go.
+const MAX_UNASKED: u32 = 1000;
+/// Orders turned down in a row, after which a peer is let go.
+const MAX_REJECTS: u32 = 1000;
+/// Allowed-fast and suggested pieces remembered of a peer.
+const MAX_HINTS: usize = 16;
+/// Bytes that may wait for a peer which asks without reading.
+const MAX_CONTROL_BACKLOG: usize = 1 << 20;
+
+const IDLE: usize = 0;
+const KEEP_ALIVE: usize = 1;
+const SNUB: usize = 2;
+
+/// Why a peer is let go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("it sent a bad frame: {0}")]
+    Frame(#[from] FrameError),
+    #[error("it sent a bad message: {0}")]
+    Message(#[from] MessageError),
+    #[error("it sent {0}")]
+    Bitfield(#[from] BitfieldError),
+    #[error("it spoke of {0}")]
+    Geometry(#[from] GeometryError),
+    #[error("its extension handshake is wrong: {0}")]
+    Extension(#[from] ExtensionError),
+    #[error("it told twice what it has")]
+    LateBitfield,
+    #[error("it uses the fast extension without having agreed to it")]
+    NotFast,
+    #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]
+    InvalidRequests,
+    #[error("it sent more than {MAX_UNASKED} blocks that nobody asked for")]
+    Unasked,
+    #[error("it turned down more than {MAX_REJECTS} requests in a row")]
+    Rejects,
+    #[error("it asks and does not read the answers: {0} bytes are waiting")]
+    Backlog(usize),
+    #[error("it was silent for {0:?}")]
+    Silent(Duration),
+    #[error("it sent nothing useful for {0:?}")]
+    Useless(Duration),
+}
+
+/// What was agreed in the greeting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) peer_id: PeerId,
+    pub(crate) fast: bool,
+    pub(crate) extended: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) link: Key,
+    pub(crate) who: Contributor,
+    pub(crate) terms: Terms,
+    decoder: Decoder,
+    pub(crate) tx: Tx,
+    pub(crate) pipeline: Pipeline,
+    uploads: Uploads,
+    pub(crate) has: Bitfield,
+    /// It has told what it has.
+    told: bool,
+    /// Pieces that it has and we want.
+    wanted: u32,
+    pub(crate) interested: bool,
+    pub(crate) choking: bool,
+    pub(crate) peer_interested: bool,
+    pub(crate) peer_choking: bool,
+    own: Vec<PieceIndex>,
+    allowed: Vec<PieceIndex>,
+    suggested: Vec<PieceIndex>,
+    timers: TimerTable<3>,
+    pub(crate) scheduled: Option<Instant>,
+    snubbed_since: Option<Instant>,
+    invalid_requests: u32,
+    unasked: u32,
+    rejects: u32,
+    /// Bytes of blocks that were of use.
+    pub(crate) useful: u64,
+    pub(crate) uploaded: u64,
+    pub(crate) client: Option<String>,
+}
+
+impl Session {
+    /// A peer that has just been greeted; says what we have.
+    /// `tx` is what the greeting left to be sent.
+    pub(crate) fn new(link: Key, who: Contributor, terms: Terms, tx: Tx, swarm: &Swarm, cx: &mut Cx) -> Self {
+        let mut session = Self {
+            link,
+            who,
+            terms,
+            decoder: Decoder::new(cx.conf.max_frame),
+            tx,
+            pipeline: Pipeline::new(cx.now, &cx.conf),
+            uploads: Uploads::default(),
+            has: Bitfield::none(swarm.geometry.piece_count()),
+            told: false,
+            wanted: 0,
+            interested: false,
+            choking: true,
+            peer_interested: false,
+            peer_choking: true,
+            own: Vec::new(),
+            allowed: Vec::new(),
+            suggested: Vec::new(),
+            timers: TimerTable::new(),
+            scheduled: None,
+            snubbed_since: None,
+            invalid_requests: 0,
+            unasked: 0,
+            rejects: 0,
+            useful: 0,
+            uploaded: 0,
+            client: None,
+        };
+        session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+        session.introduce(swarm, cx);
+        session
+    }
+
+    /// Whether it has everything.
+    pub(crate) fn is_seed(&self) -> bool {
+        self.has.is_full()
+    }
+
+    pub(crate) fn is_snubbed(&self) -> bool {
+        self.pipeline.is_snubbed()
+    }
+
+    fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
+        if self.terms.extended {
+            let hello = ExtensionHandshake {
+                client: Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned()),
+                port: cx.listen_port,
+                reqq: u32::try_from(cx.conf.max_incoming_requests).ok(),
+                ..ExtensionHandshake::default()
+            };
+            let payload = hello.encode();
+            self.say(&Message::Extended { id: 0, payload: &payload }, cx);
+        }
+        let bits;
+        let what = match (self.terms.fast, swarm.have.is_empty(), swarm.have.is_full()) {
+            (true, true, _) => Message::HaveNone,
+            (true, _, true) => Message::HaveAll,
+            (false, true, _) => return,
+            _ => {
+                bits = swarm.have.to_wire();
+                Message::Bitfield(&bits)
+            }
+        };
+        self.say(&what, cx);
+    }
+
+    /// Bytes came.
+    pub(crate) fn handle_data(&mut self, mut input: &[u8], swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let result = loop {
+            match decoder.next(&mut input) {
+                Ok(Some(frame)) => {
+                    if let Err(fault) =
+                        Message::decode(frame).map_err(Fault::from).and_then(|m| self.handle_message(m, swarm, cx))
+                    {
+                        break Err(fault);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        if decoder.held() > PIECE_HEADER_LEN {
+            self.pipeline.handle_partial(cx.now);
+        }
+        self.decoder = decoder;
+        result?;
+        self.refill(swarm, cx);
+        self.pump_uploads(swarm, cx);
+        if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.max_unsent) {
+            return Err(Fault::Backlog(self.tx.len()));
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: Message<'_>, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        match message {
+            Message::Piece { piece, begin, data } => self.handle_piece(piece, begin, data, swarm, cx)?,
+            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
+            Message::Choke => self.handle_choke(swarm, cx),
+            Message::Unchoke => self.peer_choking = false,
+            Message::Interested => self.peer_interested = true,
+            Message::NotInterested => self.peer_interested = false,
+            Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
+            Message::Bitfield(bits) => {
+                self.handle_bitfield(Bitfield::from_wire(bits, swarm.geometry.piece_count())?, swarm, cx)?
+            }
+            Message::HaveAll => {
+                self.fast()?;
+                self.handle_bitfield(Bitfield::all(swarm.geometry.piece_count()), swarm, cx)?;
+            }
+            Message::HaveNone => {
+                self.fast()?;
+                self.handle_bitfield(Bitfield::none(swarm.geometry.piece_count()), swarm, cx)?;
+            }
+            Message::Request { piece, begin, len } => self.handle_request(piece, begin, len, swarm, cx)?,
+            Message::Cancel { piece, begin, len } => {
+                if let Ok(block) = swarm.geometry.range(piece, begin, len)
+                    && self.uploads.cancel(block)
+                {
+                    // BEP 6: every request is answered, a cancelled one too.
+                    self.reject(block, cx);
+                }
+            }
+            Message::Reject { piece, begin, len } => {
+                self.fast()?;
+                let block = swarm.geometry.range(piece, begin, len)?;
+                if self.pipeline.handle_reject(cx.now, block) {
+                    self.rejects += 1;
+                    swarm.release(block, cx);
+                    // A peer that turns down what it allowed has changed its mind.
+                    self.allowed.retain(|&p| p != block.piece);
+                    if self.rejects > MAX_REJECTS {
+                        return Err(Fault::Rejects);
+                    }
+                }
+            }
+            Message::AllowedFast(piece) => {
+                self.fast()?;
+                if let Ok(piece) = swarm.geometry.piece(piece)
+                    && self.allowed.len() < MAX_HINTS
+                    && !self.allowed.contains(&piece)
+                {
+                    self.allowed.push(piece);
+                }
+            }
+            Message::Suggest(piece) => {
+                self.fast()?;
+                if let Ok(piece) = swarm.geometry.piece(piece) {
+                    if self.suggested.len() >= MAX_HINTS {
+                        self.suggested.remove(0);
+                    }
+                    self.suggested.push(piece);
+                }
+            }
+            Message::Extended { id: 0, payload } => {
+                let hello = ExtensionHandshake::decode(payload)?;
+                if let Some(reqq) = hello.reqq {
+                    self.pipeline.set_cap(reqq, &cx.conf);
+                }
+                self.client = hello.client.or(self.client.take());
+            }
+            Message::Extended { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn fast(&self) -> Result<(), Fault> {
+        if self.terms.fast { Ok(()) } else { Err(Fault::NotFast) }
+    }
+
+    // What it has.
+
+    fn handle_bitfield(&mut self, has: Bitfield, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.told, true) {
+            return Err(Fault::LateBitfield);
+        }
+        swarm.picker.add_peer(&has);
+        self.has = has;
+        self.count_wanted(swarm, cx);
+        Ok(())
+    }
+
+    fn handle_have(&mut self, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
+        self.told = true;
+        if self.has.set(piece) {
+            swarm.picker.add_piece(piece, &self.has);
+            if !swarm.have.has(piece) {
+                self.wanted += 1;
+                self.show_interest(cx);
+            }
+        }
+    }
+
+    /// Recounts what it has that we want: after its bitfield, or when our own pieces changed at once.
+    pub(crate) fn count_wanted(&mut self, swarm: &Swarm, cx: &mut Cx) {
+        let geometry = swarm.geometry;
+        self.wanted = self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| !swarm.have.has(p))).count() as u32;
+        self.show_interest(cx);
+    }
+
+    /// We have `piece` now.
+    pub(crate) fn handle_our_have(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.has.has(piece) {
+            self.wanted = self.wanted.saturating_sub(1);
+            self.show_interest(cx);
+        } else {
+            self.say(&Message::Have(piece.get()), cx);
+        }
+    }
+
+    fn show_interest(&mut self, cx: &mut Cx) {
+        let interested = self.wanted > 0;
+        if interested != self.interested {
+            self.interested = interested;
+            self.say(if interested { &Message::Interested } else { &Message::NotInterested }, cx);
+        }
+    }
+
+    // What we ask of it.
+
+    fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.peer_choking = true;
+        if !self.terms.fast {
+            // Without BEP 6 a choke means that nothing on order will come; what was on its way already may.
+            self.drop_orders(swarm, cx);
+        }
+    }
+
+    /// Gives up on everything on order and lets others have it.
+    fn drop_orders(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        for block in self.pipeline.give_up(&cx.conf) {
+            swarm.release(block, cx);
+        }
+        swarm.disown(self.link, &mut self.own);
+    }
+
+    /// Asks for as much as the pipeline takes.
+    pub(crate) fn refill(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        let may_ask = self.interested && (!self.peer_choking || !self.allowed.is_empty());
+        while may_ask && self.pipeline.room() > 0 {
+            let mut asker = Asker {
+                link: self.link,
+                has: &self.has,
+                own: &mut self.own,
+                pipeline: &self.pipeline,
+                only: self.peer_choking.then_some(&*self.allowed),
+                suggested: &mut self.suggested,
+            };
+            let Some(block) = swarm.next_block(&mut asker, cx) else { break };
+            self.pipeline.ask(cx.now, block);
+            self.say(&Message::Request { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+        }
+        self.set_snub_timer(cx);
+    }
+
+    /// Somebody else delivered this block.
+    pub(crate) fn cancel(&mut self, block: Block, swarm: &mut Swarm, cx: &mut Cx) {
+        if self.pipeline.cancel(block, &cx.conf) {
+            self.say(&Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+            self.refill(swarm, cx);
+        }
+    }
+
+    fn handle_piece(&mut self, piece: u32, begin: u32, data: &[u8], swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let block = swarm.geometry.block(piece, begin, len)?;
+        let arrival = self.pipeline.handle_block(cx.now, block, &cx.conf);
+        if arrival == Arrival::Unasked {
+            self.unasked += 1;
+            if self.unasked > MAX_UNASKED {
+                return Err(Fault::Unasked);
+            }
+        }
+        self.rejects = 0;
+        if swarm.receive(block, data, self.link, self.who, arrival, cx) {
+            self.useful += data.len() as u64;
+        }
+        if !self.pipeline.is_snubbed() {
+            self.snubbed_since = None;
+        }
+        Ok(())
+    }
+
+    // What it asks of us.
+
+    fn handle_request(&mut self, piece: u32, begin: u32, len: u32, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        let sane =
+            swarm.geometry.range(piece, begin, len).ok().filter(|b| b.len <= cx.conf.max_request && swarm.have.has(b.piece));
+        let Some(block) = sane else {
+            self.invalid_requests += 1;
+            if self.invalid_requests > MAX_INVALID_REQUESTS {
+                return Err(Fault::InvalidRequests);
+            }
+            if self.terms.fast {
+                self.say(&Message::Reject { piece, begin, len }, cx);
+            }
+            return Ok(());
+        };
+        if self.choking || !self.uploads.push(block, cx.conf.max_incoming_requests) {
+            self.reject(block, cx);
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, block: Block, cx: &mut Cx) {
+        if self.terms.fast {
+            self.say(&Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+        }
+    }
+
+    /// Lets it ask, or forbids it.
+    pub(crate) fn set_choking(&mut self, choking: bool, cx: &mut Cx) {
+        if choking == self.choking {
+            return;
+        }
+        self.choking = choking;
+        self.say(if choking { &Message::Choke } else { &Message::Unchoke }, cx);
+        if choking {
+            for block in self.uploads.clear() {
+                self.reject(block, cx);
+            }
+        }
+    }
+
+    /// Has the next blocks read, as far as what is unsent allows.
+    pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        while let Some(block) = self.uploads.poll_read(self.tx.len(), cx.conf.max_unsent) {
+            let buf = cx.bufs.take(block.len as usize);
+            swarm.jobs_out += 1;
+            cx.job(Job::Read { torrent: swarm.torrent, link: self.link, block, buf });
+        }
+    }
+
+    /// A block was read for it.
+    pub(crate) fn handle_read(&mut self, block: Block, buf: Buf, result: Result<(), StoreError>, swarm: &mut Swarm, cx: &mut Cx) {
+        if !self.uploads.handle_read(block) {
+            cx.bufs.give(buf);
+        } else if let Err(error) = result {
+            log::warn!("{}: {error}", self.who.addr);
+            cx.bufs.give(buf);
+            self.reject(block, cx);
+        } else {
+            let len = u64::from(block.len);
+            self.uploaded += len;
+            swarm.counters.up.add(cx.now, len);
+            self.tx.push_block(block, buf);
+            self.touch(cx);
+        }
+        self.pump_uploads(swarm, cx);
+    }
+
+    /// So many bytes are on their way.
+    pub(crate) fn handle_sent(&mut self, bytes: usize, swarm: &mut Swarm, cx: &mut Cx) {
+        self.tx.handle_sent(bytes, &mut cx.bufs);
+        self.pump_uploads(swarm, cx);
+    }
+
+    // Time.
+
+    /// The next time at which something must happen.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    fn set_snub_timer(&mut self, cx: &Cx) {
+        // A peer that has been snubbing for long is let go even when nothing is on order.
+        let patience = self.snubbed_since.map(|since| since + cx.conf.snub_patience);
+        match [self.pipeline.deadline(&cx.conf), patience].into_iter().flatten().min() {
+            Some(at) => self.timers.set(SNUB, at),
+            None => self.timers.stop(SNUB),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        if self.timers.fire(IDLE, cx.now) {
+            return Err(Fault::Silent(cx.conf.idle_timeout));
+        }
+        if self.timers.fire(KEEP_ALIVE, cx.now) {
+            self.say(&Message::KeepAlive, cx);
+        }
+        if self.timers.fire(SNUB, cx.now) {
+            if let Some(blocks) = self.pipeline.handle_timeout(cx.now, &cx.conf) {
+                log::debug!("{} is snubbing us; {} orders are given to others", self.who.addr, blocks.len());
+                self.snubbed_since.get_or_insert(cx.now);
+                blocks.into_iter().for_each(|block| swarm.release(block, cx));
+                swarm.disown(self.link, &mut self.own);
+            }
+            if self.snubbed_since.is_some_and(|since| since + cx.conf.snub_patience <= cx.now) {
+                return Err(Fault::Useless(cx.conf.snub_patience));
+            }
+            self.refill(swarm, cx);
+        }
+        Ok(())
+    }
+
+    /// Says goodbye to the ledger.
+    pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.drop_orders(swarm, cx);
+        if self.told {
+            swarm.picker.remove_peer(&self.has);
+        }
+        self.tx.clear(&mut cx.bufs);
+    }
+
+    fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {
+        self.tx.push(message);
+        self.touch(cx);
+    }
+
+    /// Something is to be sent.
+    fn touch(&mut self, cx: &mut Cx) {
+        self.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
+        cx.dirty.insert(self.link);
+    }
+
+    /// Sees to it that the engine wakes up for the next deadline.
+    pub(crate) fn schedule(&mut self, cx: &mut Cx) {
+        if let Some(at) = self.next_deadline()
+            && self.scheduled.is_none_or(|scheduled| at < scheduled)
+        {
+            self.scheduled = Some(at);
+            cx.deadlines.push(at, Owner::Link(self.link));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A torrent's dealings with its storage: opening, checking, saving, failing, closing.
+
+use crate::{
+    alert::Alert,
+    base::{
+        geometry::PieceIndex,
+        job::{Done, Job, Opened, SaveState, StoreError},
+    },
+    torrent::{Next, RETRY, SAVE, Stage, Torrent, checker::Checker, cx::Cx, picker::Picker},
+};
+
+impl Torrent {
+    /// Has a worker look at what is there.
+    pub(super) fn open(&mut self, recheck: bool, cx: &mut Cx) {
+        self.stage = Stage::Opening;
+        self.finished = false;
+        self.swarm.jobs_out += 1;
+        let spec = Box::new(self.spec(recheck, &cx.conf));
+        cx.job(Job::Open { torrent: self.key(), spec });
+    }
+
+    /// A worker answered. (Blocks read for peers go to [`handle_read`](Self::handle_read).)
+    pub(crate) fn handle_done(&mut self, done: Done, cx: &mut Cx) {
+        self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
+        match done {
+            Done::Opened { result, .. } => self.handle_opened(result, cx),
+            Done::Checked { piece, result, .. } => self.handle_checked(piece, result, cx),
+            Done::Run { run, .. } => {
+                self.swarm.runs_out = self.swarm.runs_out.saturating_sub(1);
+                match self.swarm.handle_run(run, cx) {
+                    Ok(()) => self.recovered(cx),
+                    Err(error) => self.failed(error, cx),
+                }
+            }
+            Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
+            Done::Saved { result, .. } => self.handle_saved(result, cx),
+            Done::Closed { .. } => {
+                self.stage = Stage::Closed;
+                if self.next == Some(Next::Close { told: true }) {
+                    cx.alerts.push(Alert::Removed { torrent: self.id });
+                }
+            }
+            Done::Read { buf, .. } => cx.bufs.give(buf),
+        }
+        self.settle(cx);
+    }
+
+    fn handle_opened(&mut self, result: Result<Opened, StoreError>, cx: &mut Cx) {
+        match result {
+            Err(error) => {
+                // Only the user can help: the folder is not one, or may not be looked at.
+                self.failing = true;
+                cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
+            }
+            Ok(Opened { have, check, downloaded, uploaded, distrust }) => {
+                if let Some(why) = &distrust {
+                    log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
+                }
+                cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
+                self.earlier = (downloaded, uploaded);
+                self.unsaved = check.count() > 0;
+                self.swarm.set_have(have);
+                self.stage = Stage::Checking(Checker::new(check));
+            }
+        }
+    }
+
+    fn handle_checked(&mut self, piece: PieceIndex, result: Result<bool, StoreError>, cx: &mut Cx) {
+        let Stage::Checking(checker) = &mut self.stage else { return };
+        checker.handle_checked();
+        match result {
+            Ok(true) => self.swarm.add_checked(piece),
+            Ok(false) => {}
+            Err(error) => log::warn!("piece {} cannot be checked and is fetched again: {error}", piece.get()),
+        }
+        if checker.done() % 64 == 0 {
+            cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
+        }
+    }
+
+    /// Drives whatever stage the storage is in; called at the end of every input.
+    pub(super) fn go_on(&mut self, cx: &mut Cx) {
+        if let Stage::Checking(checker) = &mut self.stage {
+            let going_on = self.next.is_none();
+            while going_on && let Some(piece) = checker.poll_piece(self.swarm.geometry, cx.conf.max_checks) {
+                let Some(expected) = self.swarm.expected(piece) else { continue };
+                self.swarm.jobs_out += 1;
+                cx.job(Job::Check { torrent: self.swarm.torrent, piece, expected });
+            }
+            if checker.is_over() {
+                self.start(cx);
+            }
+        }
+        if self.paused && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
+            // Nothing more will be written: the saved state can say so.
+            self.unsaved = true;
+            self.save(cx);
+        }
+        if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !matches!(self.stage, Stage::Closed) {
+            self.turn_over(cx);
+        }
+    }
+
+    /// What is there is known: the torrent begins to speak with peers.
+    fn start(&mut self, cx: &mut Cx) {
+        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, self.sequential, &mut cx.rng);
+        self.swarm.requesting = true;
+        self.stage = Stage::Open;
+        cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
+        if self.unsaved {
+            self.timers.set(SAVE, cx.now);
+        }
+        self.finish(cx);
+    }
+
+    /// No worker and no peer is busy with the torrent: it is closed, or opened anew.
+    fn turn_over(&mut self, cx: &mut Cx) {
+        match self.next {
+            Some(Next::Reopen { recheck }) => {
+                self.next = None;
+                self.swarm.abandon(cx);
+                let counters = self.swarm.counters;
+                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, self.sequential, cx);
+                self.swarm.counters = counters;
+                self.failing = false;
+                self.open(recheck, cx);
+            }
+            // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
+            Some(Next::Close { .. }) if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) => {
+                self.unsaved = true;
+                self.save(cx);
+            }
+            Some(Next::Close { .. }) => {
+                self.swarm.abandon(cx);
+                self.stage = Stage::Closing;
+                self.swarm.jobs_out += 1;
+                cx.job(Job::Close { torrent: self.key() });
+            }
+            None => {}
+        }
+    }
+
+    /// There is something new to remember.
+    pub(super) fn changed(&mut self, cx: &mut Cx) {
+        // The first piece is remembered soon, so that a crash finds a state to go on from; the others in their time.
+        let wait = if self.saved_dirty { cx.conf.save_interval } else { cx.conf.save_interval.min(FIRST_SAVE) };
+        self.unsaved = true;
+        if self.timers.get(SAVE).is_none() {
+            self.timers.set(SAVE, cx.now + wait);
+        }
+    }
+
+    pub(super) fn save(&mut self, cx: &mut Cx) {
+        self.timers.stop(SAVE);
+        if !self.unsaved || self.save_out || !matches!(self.stage, Stage::Open) {
+            return;
+        }
+        let still_writing = self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_complete());
+        let counters = &self.swarm.counters;
+        let state = SaveState {
+            have: self.swarm.have.clone(),
+            dirty: still_writing,
+            downloaded: self.earlier.0.saturating_add(counters.down.total()),
+            uploaded: self.earlier.1.saturating_add(counters.up.total()),
+        };
+        (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
+        self.swarm.jobs_out += 1;
+        cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
+    }
+
+    fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
+        self.save_out = false;
+        match result {
+            Ok(()) => cx.alerts.push(Alert::Saved { torrent: self.id }),
+            Err(error) if matches!(self.next, Some(Next::Close { .. })) => {
+                // It is closing: what is not remembered will be checked at the next start.
+                log::error!("{error}");
+                cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
+                (self.unsaved, self.saved_dirty) = (false, false);
+            }
+            Err(error) => {
+                log::error!("{error}");
+                cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: Some(cx.conf.save_interval) });
+                self.unsaved = true;
+                self.timers.set(SAVE, cx.now + cx.conf.save_interval);
+            }
+        }
+        if self.unsaved && self.timers.get(SAVE).is_none() {
+            self.timers
+                .set(SAVE, cx.now + if self.swarm.is_complete() { std::time::Duration::ZERO } else { cx.conf.save_interval });
+        }
+    }
+
+    /// The disk failed: no new orders until it works again.
+    fn failed(&mut self, error: StoreError, cx: &mut Cx) {
+        self.swarm.requesting = false;
+        if self.failing && self.timers.get(RETRY).is_some() {
+            return;
+        }
+        log::error!("{error}");
+        self.failing = true;
+        let retry_in = self.retry_pause;
+        self.retry_pause = self.retry_pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.disk_retry));
+        self.timers.set(RETRY, cx.now + retry_in);
+        cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: Some(retry_in) });
+    }
+
+    pub(super) fn retry(&mut self, cx: &mut Cx) {
+        if !self.failing || !matches!(self.stage, Stage::Open) {
+            return;
+        }
+        self.swarm.retry(cx);
+        if self.swarm.runs_out == 0 {
+            // Nothing was left to try: the next piece will show.
+            self.recovered(cx);
+        }
+    }
+
+    fn recovered(&mut self, cx: &mut Cx) {
+        if self.failing {
+            self.failing = false;
+            self.timers.stop(RETRY);
+            self.retry_pause = cx.conf.disk_retry;
+            self.swarm.requesting = true;
+            self.swarm.refill = true;
+            self.swarm.retry(cx);
+            cx.alerts.push(Alert::StorageRecovered { torrent: self.id });
+        }
+    }
+}
+
+const FIRST_SAVE: std::time::Duration = std::time::Duration::from_millis(500);
+const LONGEST_RETRY: std::time::Duration = std::time::Duration::from_secs(60);

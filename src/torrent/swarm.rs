@@ -1,0 +1,469 @@
+//! The ledger that all sessions of a torrent share: what we have, what is in progress, what is wanted next, who is to blame.
+//!
+//! A session sees the ledger and never another session. What its siblings must learn is left here as a [`Note`], which the
+//! torrent delivers when the session is done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    base::{
+        arena::Key,
+        bitfield::Bitfield,
+        digest::Digest,
+        geometry::{Block, Geometry, PieceIndex},
+        job::{Job, Run, RunDone, StoreError},
+        rate::RateMeter,
+        time::Instant,
+    },
+    proto::pipeline::{Arrival, Pipeline},
+    torrent::{
+        blame::Blames,
+        cx::Cx,
+        picker::Picker,
+        progress::{Contributor, Progress, Receipt},
+    },
+};
+
+/// Near the end a peer is given a few doubled orders at a time, so that it is not tied to what others deliver first.
+const ENDGAME_DEPTH: usize = 8;
+
+/// What the siblings of a session must learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// We have this piece now.
+    Have(PieceIndex),
+    /// This piece was bad; so many had sent parts of it.
+    Failed(PieceIndex, usize),
+    /// This block has come: whoever else was asked for it is told to forget it.
+    Cancel(Block, Key),
+    /// This peer sent bad data.
+    Ban(Contributor),
+}
+
+/// What the torrent counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counters {
+    pub(crate) down: RateMeter,
+    pub(crate) up: RateMeter,
+    pub(crate) wasted: u64,
+    pub(crate) duplicate_blocks: u64,
+    pub(crate) late_blocks: u64,
+    pub(crate) unasked_blocks: u64,
+    pub(crate) failed_pieces: u64,
+    pub(crate) have_bytes: u64,
+}
+
+/// Whose digests a worker is making.
+#[derive(Debug)]
+enum Digesting {
+    Bad(Vec<Option<Contributor>>),
+    Good,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    pub(crate) torrent: Key,
+    pub(crate) geometry: Geometry,
+    hashes: Arc<[Digest]>,
+    pub(crate) have: Bitfield,
+    pub(crate) picker: Picker,
+    active: BTreeMap<PieceIndex, Progress>,
+    /// Free blocks of all active pieces.
+    free: usize,
+    /// Pieces that failed and are fetched from one peer at a time now.
+    failed: BTreeSet<PieceIndex>,
+    blames: Blames,
+    digesting: BTreeMap<PieceIndex, Digesting>,
+    pub(crate) notes: VecDeque<Note>,
+    /// Somebody may find something to ask for now who did not before.
+    pub(crate) refill: bool,
+    /// Whether new orders may go out: not while the disk fails.
+    pub(crate) requesting: bool,
+    pub(crate) counters: Counters,
+    /// Jobs that workers have not answered.
+    pub(crate) jobs_out: usize,
+    /// Of those, the ones that write.
+    pub(crate) runs_out: usize,
+}
+
+/// A session that wants something to ask for.
+#[derive(Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) link: Key,
+    pub(crate) has: &'a Bitfield,
+    /// Pieces it works on.
+    pub(crate) own: &'a mut Vec<PieceIndex>,
+    pub(crate) pipeline: &'a Pipeline,
+    /// While choked, only these (BEP 6 allowed fast).
+    pub(crate) only: Option<&'a [PieceIndex]>,
+    /// Pieces that the peer has at hand (BEP 6 suggest).
+    pub(crate) suggested: &'a mut Vec<PieceIndex>,
+}
+
+impl Asker<'_> {
+    fn may_ask(&self, piece: PieceIndex) -> bool {
+        self.has.has(piece) && self.only.is_none_or(|only| only.contains(&piece))
+    }
+}
+
+impl Swarm {
+    pub(crate) fn new(torrent: Key, geometry: Geometry, hashes: Arc<[Digest]>, now: Instant, picker: Picker) -> Self {
+        let meter = RateMeter::new(now);
+        let counters = Counters {
+            down: meter,
+            up: meter,
+            wasted: 0,
+            duplicate_blocks: 0,
+            late_blocks: 0,
+            unasked_blocks: 0,
+            failed_pieces: 0,
+            have_bytes: 0,
+        };
+        Self {
+            torrent,
+            geometry,
+            hashes,
+            have: Bitfield::none(geometry.piece_count()),
+            picker,
+            active: BTreeMap::new(),
+            free: 0,
+            failed: BTreeSet::new(),
+            blames: Blames::default(),
+            digesting: BTreeMap::new(),
+            notes: VecDeque::new(),
+            refill: false,
+            requesting: false,
+            counters,
+            jobs_out: 0,
+            runs_out: 0,
+        }
+    }
+
+    /// Begins anew with these pieces. Nothing may be in progress.
+    pub(crate) fn set_have(&mut self, have: Bitfield) {
+        self.counters.have_bytes =
+            self.geometry.pieces().filter(|&p| have.has(p)).map(|p| u64::from(self.geometry.piece_len(p))).sum();
+        self.have = have;
+    }
+
+    /// A piece was found on disk and is good.
+    pub(crate) fn add_checked(&mut self, piece: PieceIndex) {
+        if self.have.set(piece) {
+            self.counters.have_bytes += u64::from(self.geometry.piece_len(piece));
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.have.is_full()
+    }
+
+    pub(crate) fn expected(&self, piece: PieceIndex) -> Option<Digest> {
+        self.hashes.get(piece.at()).copied()
+    }
+
+    /// Bytes received of pieces that are not whole.
+    pub(crate) fn partial_bytes(&self) -> u64 {
+        self.active.values().map(Progress::received_len).sum()
+    }
+
+    /// Orders the best block for this session, if there is any.
+    pub(crate) fn next_block(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        if !self.requesting {
+            return None;
+        }
+        let block = self.from_own(asker, cx);
+        let block = block.or_else(|| self.from_orphan(asker, cx));
+        let block = block.or_else(|| self.from_new(asker, cx));
+        let block = block.or_else(|| self.from_others(asker, cx));
+        block.or_else(|| self.doubled(asker, cx))
+    }
+
+    /// A piece that it has begun.
+    fn from_own(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        let mut at = 0;
+        while let Some(&piece) = asker.own.get(at) {
+            if self.active.get(&piece).is_none_or(|p| p.free() == 0) {
+                asker.own.swap_remove(at);
+                continue;
+            }
+            if asker.may_ask(piece)
+                && let Some(block) = self.ask_free(piece, cx)
+            {
+                return Some(block);
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// A piece that somebody began and left.
+    fn from_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        self.find(asker, cx, |progress, _| progress.owner.is_none())
+    }
+
+    /// A new piece: one that the peer has at hand, or the picker's choice.
+    fn from_new(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        if self.picker.len() == 0 {
+            return None;
+        }
+        let hint = asker.suggested.iter().rposition(|&p| self.picker.is_wanted(p) && asker.may_ask(p));
+        let piece = match (hint, asker.only) {
+            (Some(at), _) => asker.suggested.swap_remove(at),
+            (None, Some(only)) => *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p))?,
+            (None, None) => self.picker.pick(asker.has)?,
+        };
+        let first_run = self.geometry.piece_len(piece).min(cx.conf.run_len) as usize;
+        if !cx.memory.has_room(first_run) {
+            cx.memory_short = true;
+            return None;
+        }
+        let mut progress = Progress::new(piece, self.geometry, cx.conf.run_len);
+        progress.owner = Some(asker.link);
+        progress.parole = self.failed.contains(&piece);
+        self.free += progress.free() as usize;
+        self.active.insert(piece, progress);
+        self.picker.take(piece);
+        asker.own.push(piece);
+        self.ask_free(piece, cx)
+    }
+
+    /// A piece that somebody else works on.
+    fn from_others(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        self.find(asker, cx, |progress, link| !progress.parole || progress.owner == Some(link))
+    }
+
+    /// A block that others were asked for already: near the end, or when all memory waits for slower peers.
+    fn doubled(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        let endgame = self.picker.len() == 0 && self.free == 0;
+        if !(endgame || (cx.memory_short && asker.pipeline.is_empty())) || asker.pipeline.len() >= ENDGAME_DEPTH {
+            return None;
+        }
+        let limit = cx.conf.endgame_copies;
+        // From a random place on, or all idle peers would double the same blocks.
+        let skip = cx.rng.below(self.active.len() as u64) as usize;
+        let Self { active, .. } = self;
+        let (before, after): (Vec<_>, Vec<_>) = active.iter_mut().enumerate().partition(|(n, _)| *n < skip);
+        after
+            .into_iter()
+            .chain(before)
+            .map(|(_, entry)| entry)
+            .filter(|(piece, progress)| asker.may_ask(**piece) && (!progress.parole || progress.owner == Some(asker.link)))
+            .find_map(|(_, progress)| progress.ask_again(limit, |block| !asker.pipeline.is_asked(block)))
+    }
+
+    fn find(&mut self, asker: &mut Asker<'_>, cx: &mut Cx, fits: impl Fn(&Progress, Key) -> bool) -> Option<Block> {
+        if self.free == 0 {
+            return None;
+        }
+        for (&piece, progress) in &mut self.active {
+            if progress.free() > 0 && asker.may_ask(piece) && fits(progress, asker.link) {
+                let before = progress.free();
+                if let Some(block) = progress.ask_free(&mut cx.memory) {
+                    self.free -= (before - progress.free()) as usize;
+                    progress.owner.get_or_insert(asker.link);
+                    if !asker.own.contains(&piece) {
+                        asker.own.push(piece);
+                    }
+                    return Some(block);
+                }
+                cx.memory_short = true;
+            }
+        }
+        None
+    }
+
+    fn ask_free(&mut self, piece: PieceIndex, cx: &mut Cx) -> Option<Block> {
+        let progress = self.active.get_mut(&piece)?;
+        let block = progress.ask_free(&mut cx.memory);
+        match block {
+            Some(_) => self.free -= 1,
+            None => cx.memory_short = true,
+        }
+        block
+    }
+
+    /// An order is off: the peer left, choked, or was too slow.
+    pub(crate) fn release(&mut self, block: Block, cx: &mut Cx) {
+        let Some(progress) = self.active.get_mut(&block.piece) else { return };
+        let before = progress.free();
+        progress.release(block, &mut cx.memory);
+        self.free += (progress.free() - before) as usize;
+        self.refill = true;
+        if progress.is_untouched() {
+            self.drop_piece(block.piece, cx);
+            self.picker.put_back(block.piece);
+        }
+    }
+
+    /// This session works on nothing any more.
+    pub(crate) fn disown(&mut self, link: Key, own: &mut Vec<PieceIndex>) {
+        for piece in own.drain(..) {
+            if let Some(progress) = self.active.get_mut(&piece)
+                && progress.owner == Some(link)
+            {
+                progress.owner = None;
+            }
+        }
+    }
+
+    /// A block came. Returns whether it was of use.
+    pub(crate) fn receive(
+        &mut self,
+        block: Block,
+        data: &[u8],
+        link: Key,
+        from: Contributor,
+        arrival: Arrival,
+        cx: &mut Cx,
+    ) -> bool {
+        let len = data.len() as u64;
+        self.counters.down.add(cx.now, len);
+        if arrival == Arrival::Unasked {
+            self.counters.unasked_blocks += 1;
+            self.counters.wasted += len;
+            return false;
+        }
+        let Some(progress) = self.active.get_mut(&block.piece) else {
+            self.counters.duplicate_blocks += u64::from(self.have.has(block.piece));
+            self.counters.wasted += len;
+            return false;
+        };
+        let before = progress.free();
+        let receipt = progress.receive(block, data, from, arrival == Arrival::Asked, &mut cx.memory, &mut cx.bufs);
+        self.free -= (before - progress.free()) as usize;
+        match receipt {
+            Some(Receipt::New { others, run_whole }) => {
+                self.counters.late_blocks += u64::from(arrival == Arrival::Late);
+                if others > 0 {
+                    self.notes.push_back(Note::Cancel(block, link));
+                }
+                if run_whole {
+                    self.submit(block.piece, cx);
+                }
+                true
+            }
+            Some(Receipt::Duplicate) => {
+                self.counters.duplicate_blocks += 1;
+                self.counters.wasted += len;
+                false
+            }
+            None => {
+                self.counters.wasted += len;
+                false
+            }
+        }
+    }
+
+    /// A worker answered. An error is the torrent's to deal with; the data is kept.
+    pub(crate) fn handle_run(&mut self, mut done: RunDone, cx: &mut Cx) -> Result<(), StoreError> {
+        let (piece, digests) = (done.piece, done.digests.take());
+        self.refill = true;
+        let Some(progress) = self.active.get_mut(&piece) else { return Ok(()) };
+        let single = done.begin == 0;
+        match progress.handle_run(done, &mut cx.memory, &mut cx.bufs)? {
+            None => self.submit(piece, cx),
+            Some(true) => self.good(piece, digests.filter(|_| single), cx),
+            Some(false) => self.bad(piece, digests.filter(|_| single), cx),
+        }
+        Ok(())
+    }
+
+    /// Block digests came.
+    pub(crate) fn handle_digests(&mut self, piece: PieceIndex, result: Result<Vec<Digest>, StoreError>, cx: &mut Cx) {
+        match (self.digesting.remove(&piece), result) {
+            (Some(Digesting::Good), Ok(digests)) => self.convict(piece, &digests),
+            (Some(Digesting::Bad(senders)), result) => {
+                match result {
+                    Ok(digests) => self.blames.remember(piece, senders, digests, cx.conf.max_blames),
+                    Err(error) => log::warn!("nobody can be blamed for piece {}: {error}", piece.get()),
+                }
+                self.picker.put_back(piece);
+                self.refill = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Tries again what a failed disk left undone.
+    pub(crate) fn retry(&mut self, cx: &mut Cx) {
+        for piece in self.active.keys().copied().collect::<Vec<_>>() {
+            self.submit(piece, cx);
+        }
+    }
+
+    /// Forgets everything in progress. No worker may have a part of it.
+    pub(crate) fn abandon(&mut self, cx: &mut Cx) {
+        for (_, progress) in std::mem::take(&mut self.active) {
+            progress.dissolve(&mut cx.memory, &mut cx.bufs);
+        }
+        self.free = 0;
+        self.digesting.clear();
+    }
+
+    fn submit(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        let Some(expected) = self.expected(piece) else { return };
+        let digests = self.blames.is_waiting(piece);
+        let runs: Vec<Run> = self.active.get_mut(&piece).map(|p| p.poll_jobs(expected, digests)).unwrap_or_default();
+        for run in runs {
+            self.runs_out += 1;
+            self.jobs_out += 1;
+            cx.job(Job::Run { torrent: self.torrent, run });
+        }
+    }
+
+    fn good(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
+        self.drop_piece(piece, cx);
+        self.failed.remove(&piece);
+        self.add_checked(piece);
+        self.notes.push_back(Note::Have(piece));
+        if self.blames.is_waiting(piece) {
+            match digests {
+                Some(digests) => self.convict(piece, &digests),
+                None => self.digest(piece, Digesting::Good, cx),
+            }
+        }
+    }
+
+    fn bad(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
+        let Some(progress) = self.drop_piece(piece, cx) else { return };
+        let (contributors, senders) = progress;
+        self.counters.failed_pieces += 1;
+        self.counters.wasted += u64::from(self.geometry.piece_len(piece));
+        self.failed.insert(piece);
+        self.notes.push_back(Note::Failed(piece, contributors.len()));
+        if let [guilty] = contributors.as_slice() {
+            self.notes.push_back(Note::Ban(*guilty));
+            self.picker.put_back(piece);
+        } else if let Some(digests) = digests {
+            self.blames.remember(piece, senders, digests, cx.conf.max_blames);
+            self.picker.put_back(piece);
+        } else {
+            // Its blocks are on disk; they must be looked at before they are overwritten.
+            self.digest(piece, Digesting::Bad(senders), cx);
+        }
+    }
+
+    fn digest(&mut self, piece: PieceIndex, what: Digesting, cx: &mut Cx) {
+        self.digesting.insert(piece, what);
+        self.jobs_out += 1;
+        cx.job(Job::Digests { torrent: self.torrent, piece });
+    }
+
+    fn convict(&mut self, piece: PieceIndex, good: &[Digest]) {
+        for guilty in self.blames.settle(piece, good) {
+            self.notes.push_back(Note::Ban(guilty));
+        }
+    }
+
+    fn drop_piece(&mut self, piece: PieceIndex, cx: &mut Cx) -> Option<(Vec<Contributor>, Vec<Option<Contributor>>)> {
+        let progress = self.active.remove(&piece)?;
+        self.free -= progress.free() as usize;
+        let who = (progress.contributors().to_vec(), progress.block_senders());
+        progress.dissolve(&mut cx.memory, &mut cx.bufs);
+        Some(who)
+    }
+}
