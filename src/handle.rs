@@ -322,22 +322,18 @@ fn answer_calls(reactor: &mut Reactor, inbox: &mpsc::Receiver<Call>) -> usize {
 
 /// Hands on alerts while there is room; the rest stay where they are coalesced, counted and bounded.
 fn forward_alerts(reactor: &mut Reactor, shared: &Shared, room: usize) {
-    let Some(mut alert) = reactor.next_alert() else { return };
+    if !reactor.has_alerts() {
+        return;
+    }
     let mut queue = shared.lock_alerts();
-    loop {
-        if queue.waiting.len() >= room && !queue.unwanted {
-            queue.full = true;
-            reactor.give_back(alert);
-            break;
-        }
-        if !queue.unwanted {
-            queue.waiting.push_back(alert);
-        }
+    while queue.unwanted || queue.waiting.len() < room {
         match reactor.next_alert() {
-            Some(next) => alert = next,
+            Some(_) if queue.unwanted => {}
+            Some(alert) => queue.waiting.push_back(alert),
             None => break,
         }
     }
+    queue.full = reactor.has_alerts();
     drop(queue);
     shared.arrived.notify_all();
 }

@@ -12,9 +12,7 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentStats,
-    engine::TorrentParams,
-    spawn,
+    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentStats, spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use indicatif::HumanBytes;

@@ -148,10 +148,8 @@ pub struct Reactor {
     answers: Vec<Done>,
     /// The next effect, taken early to know that there is one.
     effect: Option<Effect>,
-    /// The next alert, likewise.
-    alert: Option<Alert>,
-    /// Nobody has been told yet that `alert` waits.
-    alert_is_new: bool,
+    /// The owner had a turn to notice that alerts wait. An owner who does not care for them may wait in peace.
+    alerts_told: bool,
     stats: ReactorStats,
 }
 
@@ -180,10 +178,11 @@ impl Reactor {
             .map_err(|(addr, source)| ReactorError::Listen { addr, source })?;
         let pool_waker = waker.clone();
         let pool =
-            Pool::new(disk, conf.workers, conf.lane_wait, Arc::new(move || pool_waker.wake())).map_err(ReactorError::Setup)?;
+            Pool::new(conf.workers, conf.lane_wait, disk, Box::new(move || pool_waker.wake())).map_err(ReactorError::Setup)?;
         let clock = Clock::new();
         let scratch = vec![0; conf.read_len].into_boxed_slice();
-        let engine = Engine::new(conf, seed, clock.now())?;
+        let mut engine = Engine::new(conf, seed, clock.now())?;
+        engine.set_listen_port(listeners.addrs().next().map(|addr| addr.port()));
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_A_TURN),
@@ -199,8 +198,7 @@ impl Reactor {
             scratch,
             answers: Vec::new(),
             effect: None,
-            alert: None,
-            alert_is_new: false,
+            alerts_told: false,
             stats: ReactorStats::default(),
         })
     }
@@ -245,13 +243,13 @@ impl Reactor {
     /// The oldest alert that was not fetched yet.
     #[must_use]
     pub fn next_alert(&mut self) -> Option<Alert> {
-        self.alert.take().or_else(|| self.engine.poll_alert())
+        self.alerts_told = false;
+        self.engine.poll_alert()
     }
 
-    /// Takes back an alert that [`next_alert`](Self::next_alert) gave and nobody had room for. It is not news any more.
-    pub(crate) fn give_back(&mut self, alert: Alert) {
-        self.alert = Some(alert);
-        self.alert_is_new = false;
+    /// Whether alerts wait to be fetched.
+    pub fn has_alerts(&self) -> bool {
+        self.engine.has_alerts()
     }
 
     /// One turn: waits at most `timeout` (`None`: until something happens) and no longer than
@@ -262,7 +260,7 @@ impl Reactor {
     /// If the system cannot wait for events. The failures of peers and disks are the engine's, told as alerts.
     pub fn poll(&mut self, timeout: Option<Duration>) -> Result<(), ReactorError> {
         let wait = earlier(timeout, self.next_timeout());
-        self.alert_is_new = false;
+        self.alerts_told = self.engine.has_alerts();
         match self.poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => self.events.clear(),
@@ -298,11 +296,7 @@ impl Reactor {
         if self.effect.is_none() {
             self.effect = self.engine.poll_effect();
         }
-        if self.alert.is_none() {
-            self.alert = self.engine.poll_alert();
-            self.alert_is_new = self.alert.is_some();
-        }
-        self.effect.is_some() || (self.alert_is_new && self.alert.is_some())
+        self.effect.is_some() || (self.engine.has_alerts() && !self.alerts_told)
     }
 
     /// Events are remembered first and served afterwards, in the order of the run queue.

@@ -18,10 +18,10 @@ impl Disk for RealDisk {}
 pub struct Pool;
 impl Pool {
     pub fn new(
-        _disk: Arc<dyn Disk>,
         _threads: usize,
         _lane_wait: Duration,
-        _wake: Arc<dyn Fn() + Send + Sync>,
+        _disk: Arc<dyn Disk>,
+        _wake: Box<dyn Fn() + Send + Sync>,
     ) -> std::io::Result<Self> {
         Ok(Self)
     }
