@@ -221,7 +221,7 @@ fn human(bytes: u64) -> String {
         return format!("{bytes} bytes");
     }
     let unit = (bytes.ilog2() / 10).clamp(1, 6);
-    let tenths = u128::from(bytes) * 10 >> (10 * unit);
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
     let name = UNITS[unit as usize - 1];
     match tenths % 10 {
         0 => format!("{} {name}", tenths / 10),

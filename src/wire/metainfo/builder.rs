@@ -1,10 +1,7 @@
 //! Makes metainfo files of version 1. The hashing is done elsewhere; the digests come as an argument.
 
 use crate::{
-    base::{
-        digest::Digest,
-        geometry::{Geometry, GeometryError},
-    },
+    base::{digest::Digest, geometry::Geometry},
     wire::bencode::Encoder,
 };
 
