@@ -4,6 +4,7 @@ pub mod alert;
 mod base;
 pub mod conf;
 pub mod engine;
+pub mod store;
 pub mod wire;
 
 pub use alert::{Alert, AlertMask, Phase, TorrentStats};
