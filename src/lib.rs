@@ -5,6 +5,7 @@ mod base;
 pub mod conf;
 pub mod engine;
 mod proto;
+pub mod store;
 mod torrent;
 pub mod wire;
 

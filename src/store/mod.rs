@@ -1,0 +1,25 @@
+//! Files, hashing and the workers: runs [`Job`](crate::Job)s on a disk and answers with [`Done`](crate::Done)s.
+//!
+//! A [`Pool`] runs them on threads over the [`RealDisk`]; a simulator hands them to a [`Runner`] over a [`Disk`] of its own.
+//! Knows files, pieces and digests; not peers, choices or time.
+
+mod disk;
+mod files;
+mod hashing;
+mod lanes;
+mod layout;
+mod paths;
+mod pool;
+mod real;
+mod resume;
+mod runner;
+mod state;
+
+pub use disk::{Disk, FileStat};
+pub use lanes::{Stream, finish, lanes, sha1, update};
+pub use pool::Pool;
+pub use real::RealDisk;
+pub use runner::Runner;
+
+#[cfg(test)]
+mod tests;
