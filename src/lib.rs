@@ -4,7 +4,9 @@ pub mod alert;
 mod base;
 pub mod conf;
 pub mod engine;
+pub mod handle;
 mod proto;
+pub mod reactor;
 pub mod store;
 mod torrent;
 pub mod wire;
@@ -23,3 +25,5 @@ pub use base::{
 };
 pub use conf::{Conf, ConfError};
 pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
+pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
+pub use reactor::{Reactor, ReactorError, ReactorStats};

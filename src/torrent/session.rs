@@ -169,7 +169,7 @@ impl Session {
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
             let hello = ExtensionHandshake {
-                client: Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned()),
+                version: Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned()),
                 port: cx.listen_port,
                 reqq: u32::try_from(cx.conf.max_incoming_requests).ok(),
                 ..ExtensionHandshake::default()
@@ -285,7 +285,7 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
-                self.client = hello.client.or(self.client.take());
+                self.client = hello.version.or(self.client.take());
             }
             Message::Extended { .. } => {}
         }

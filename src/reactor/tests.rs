@@ -1,0 +1,150 @@
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use mio::{Events, Poll, Token};
+
+use super::{
+    clock::Clock,
+    earlier,
+    run_queue::RunQueue,
+    sockets::{Connecting, FIRST_LINK_TOKEN, Socket, Sockets},
+    wake::Waker,
+};
+use crate::base::arena::Key;
+
+const KEY: Key = Key { index: 3, generation: 7 };
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// Dials `addr` and waits until that has an outcome.
+fn dial(addr: SocketAddr) -> (Poll, Sockets, Connecting) {
+    let mut poll = Poll::new().unwrap();
+    let mut sockets = Sockets::default();
+    sockets.insert(poll.registry(), Socket::dial(KEY, addr).unwrap()).unwrap();
+    let mut events = Events::with_capacity(8);
+    for _ in 0..100 {
+        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        assert!(events.iter().all(|event| event.token() == Token(FIRST_LINK_TOKEN + 3)));
+        match sockets.get_mut(KEY).unwrap().connecting() {
+            Connecting::Waiting => {}
+            outcome => return (poll, sockets, outcome),
+        }
+    }
+    panic!("no outcome");
+}
+
+/// Dials a listener, which accepts.
+fn pair() -> (Poll, Sockets, TcpStream) {
+    let (listener, addr) = listener();
+    let (poll, sockets, outcome) = dial(addr);
+    assert!(matches!(outcome, Connecting::Made));
+    (poll, sockets, listener.accept().unwrap().0)
+}
+
+#[test]
+fn a_refused_connection_says_so() {
+    let (listener, addr) = listener();
+    drop(listener);
+    let (_, _, outcome) = dial(addr);
+    assert!(matches!(outcome, Connecting::Failed(e) if e.kind() == io::ErrorKind::ConnectionRefused));
+}
+
+#[test]
+fn a_made_connection_carries_bytes_both_ways() {
+    let (mut poll, mut sockets, mut other) = pair();
+    let socket = sockets.get_mut(KEY).unwrap();
+    assert_eq!(socket.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(socket.write(&[IoSlice::new(b"so"), IoSlice::new(b""), IoSlice::new(b"ngs")]).unwrap(), 5);
+    let mut heard = [0; 5];
+    other.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"songs");
+    other.write_all(b"bravo").unwrap();
+    drop(other);
+    let mut events = Events::with_capacity(8);
+    poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(socket.read(&mut heard).unwrap(), 5);
+    assert_eq!(&heard, b"bravo");
+}
+
+#[test]
+fn a_stale_key_finds_no_socket_and_closing_ends_the_stream() {
+    let (poll, mut sockets, mut other) = pair();
+    let stale = Key { generation: 6, ..KEY };
+    assert!(sockets.get_mut(stale).is_none());
+    assert!(!sockets.close(poll.registry(), stale));
+    sockets.get_mut(KEY).unwrap().write(&[IoSlice::new(b"last words")]).unwrap();
+    assert!(sockets.close(poll.registry(), KEY));
+    assert!(!sockets.close(poll.registry(), KEY));
+    assert!(sockets.at_slot(3).is_none() && sockets.at_slot(99).is_none());
+    let mut heard = String::new();
+    other.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "last words");
+}
+
+#[test]
+fn a_write_to_a_broken_connection_is_an_error_not_a_signal() {
+    let (_poll, mut sockets, other) = pair();
+    drop(other);
+    let socket = sockets.get_mut(KEY).unwrap();
+    let failed = (0..1000).find_map(|_| socket.write(&[IoSlice::new(b"hello?")]).err()).unwrap();
+    assert!(matches!(failed.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn many_calls_wake_once() {
+    let mut poll = Poll::new().unwrap();
+    let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+    let mut events = Events::with_capacity(8);
+    assert!(!waker.take());
+    let others: Vec<_> = (0..4)
+        .map(|_| {
+            let waker = waker.clone();
+            std::thread::spawn(move || waker.wake())
+        })
+        .collect();
+    others.into_iter().for_each(|other| other.join().unwrap());
+    poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(events.iter().count(), 1);
+    assert!(waker.is_called() && waker.take() && !waker.take());
+    poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+    assert!(events.is_empty());
+    waker.wake();
+    poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(events.iter().count(), 1);
+}
+
+#[test]
+fn the_clock_goes_forward() {
+    let clock = Clock::new();
+    let a = clock.now();
+    let b = clock.now();
+    assert!(a <= b);
+    assert!(b.since(a) < Duration::from_secs(60));
+}
+
+#[test]
+fn a_slot_waits_once_and_in_order() {
+    let mut queue = RunQueue::default();
+    for slot in [5, 1000, 5, 0, 1000] {
+        queue.push(slot);
+    }
+    assert_eq!(queue.len(), 3);
+    assert_eq!(queue.pop(), Some(5));
+    queue.push(5);
+    assert_eq!([queue.pop(), queue.pop(), queue.pop(), queue.pop()], [Some(1000), Some(0), Some(5), None]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn no_bound_is_later_than_any() {
+    assert_eq!(earlier(None::<u8>, None), None);
+    assert_eq!(earlier(Some(1), None), Some(1));
+    assert_eq!(earlier(Some(3), Some(2)), Some(2));
+}

@@ -1,0 +1,296 @@
+//! Whole downloads over real sockets on this machine: the inline door, the thread door, and the two with each other.
+
+#![cfg(unix)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    os::fd::AsFd,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use cratetorrent::{
+    Alert, AlertMask, Conf, EngineGone, NoAlert, Phase, Reactor, ReactorError, TorrentId, TorrentParams, spawn,
+    wire::metainfo::{Metainfo, MetainfoBuilder},
+};
+use sha1::{Digest, Sha1};
+use tempfile::TempDir;
+
+const NAME: &str = "loopback";
+const PIECE_LEN: u32 = 256 * 1024;
+/// Turns after which a transfer of a few MiB is stuck. Each waits a second at most.
+const TURNS: usize = 20_000;
+const WAIT: Duration = Duration::from_secs(1);
+
+/// A torrent of some MiB in nested files, the last piece short, and a folder that has them.
+struct Fixture {
+    metainfo: Arc<Metainfo>,
+    files: BTreeMap<&'static str, Vec<u8>>,
+    dir: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let lens = [("a/first", 1_500_000), ("a/b/second", 3_000_001), ("empty", 0), ("third", 77)];
+        let mut word = 1_u32;
+        let mut noise = |len| -> Vec<u8> {
+            let mut byte = || {
+                word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (word >> 24) as u8
+            };
+            (0..len).map(|_| byte()).collect()
+        };
+        let files: BTreeMap<_, _> = lens.iter().map(|&(name, len)| (name, noise(len))).collect();
+        let dir = TempDir::new().unwrap();
+        let mut builder = MetainfoBuilder::new(NAME, PIECE_LEN);
+        let mut all = Vec::new();
+        for (name, bytes) in &files {
+            builder.file(name.split('/'), bytes.len() as u64);
+            let path = dir.path().join(NAME).join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+            all.extend_from_slice(bytes);
+        }
+        let digests: Vec<[u8; 20]> = all.chunks(PIECE_LEN as usize).map(|piece| Sha1::digest(piece).into()).collect();
+        let metainfo = Metainfo::from_bytes(&builder.build(&digests).unwrap()).unwrap();
+        Self { metainfo: Arc::new(metainfo), files, dir }
+    }
+
+    fn params(&self, dir: &Path) -> TorrentParams {
+        TorrentParams::new(self.metainfo.clone(), dir)
+    }
+
+    fn seed_params(&self) -> TorrentParams {
+        let mut params = self.params(self.dir.path());
+        params.state_file = None;
+        params
+    }
+
+    fn assert_is_copied_to(&self, dir: &Path) {
+        for (name, bytes) in &self.files {
+            assert!(fs::read(dir.join(NAME).join(name)).unwrap() == *bytes, "{name} differs");
+        }
+    }
+}
+
+fn listening() -> Conf {
+    Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], alerts: AlertMask::ALL, ..Conf::default() }
+}
+
+fn dialling() -> Conf {
+    Conf { alerts: AlertMask::ALL, ..Conf::default() }
+}
+
+/// Turns both loops, the second of which gets to wait, until that one has an alert that satisfies `done`.
+fn turn_until(seed: &mut Reactor, leech: &mut Reactor, mut done: impl FnMut(&Alert) -> bool) {
+    for _ in 0..TURNS {
+        seed.poll(Some(Duration::ZERO)).unwrap();
+        while seed.next_alert().is_some() {}
+        // Whoever waits must be woken by the other, whom nobody turns meanwhile: so wait on both.
+        wait_for_either(seed, leech);
+        leech.poll(Some(Duration::ZERO)).unwrap();
+        while let Some(alert) = leech.next_alert() {
+            if done(&alert) {
+                return;
+            }
+        }
+    }
+    panic!("stuck");
+}
+
+/// What an embedder's own loop does: waits on both descriptors for the shorter of both times.
+fn wait_for_either(a: &mut Reactor, b: &mut Reactor) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let wait = [a.next_timeout(), b.next_timeout(), Some(WAIT)].into_iter().flatten().min().unwrap();
+    let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+    let mut fds = [PollFd::from_borrowed_fd(a.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(b.as_fd(), PollFlags::IN)];
+    poll(&mut fds, Some(&wait)).unwrap();
+}
+
+fn turn_alone_until(reactor: &mut Reactor, mut done: impl FnMut(&Alert) -> bool) {
+    for _ in 0..TURNS {
+        reactor.poll(Some(WAIT)).unwrap();
+        while let Some(alert) = reactor.next_alert() {
+            if done(&alert) {
+                return;
+            }
+        }
+    }
+    panic!("stuck");
+}
+
+fn is_checked(alert: &Alert) -> bool {
+    matches!(alert, Alert::Checked { .. })
+}
+
+fn is_finished(alert: &Alert) -> bool {
+    matches!(alert, Alert::Finished { .. })
+}
+
+#[test]
+fn two_loops_in_one_thread_complete_a_download() {
+    let fixture = Fixture::new();
+    let target = TempDir::new().unwrap();
+    let mut seed = Reactor::new(listening()).unwrap();
+    seed.engine().add_torrent(fixture.seed_params()).unwrap();
+    turn_alone_until(&mut seed, is_checked);
+
+    let mut leech = Reactor::new(dialling()).unwrap();
+    let id = leech.engine().add_torrent(fixture.params(target.path())).unwrap();
+    leech.engine().add_peer(id, seed.local_addrs()[0]).unwrap();
+    turn_until(&mut seed, &mut leech, is_finished);
+    fixture.assert_is_copied_to(target.path());
+
+    let stats = leech.engine().stats(id).unwrap();
+    assert_eq!((stats.have, stats.phase), (stats.pieces, Phase::Seeding));
+    let loop_stats = leech.stats();
+    assert!(loop_stats.bytes_read > fixture.metainfo.geometry.total_len());
+    assert!(loop_stats.turns > 0 && loop_stats.reads > 0 && loop_stats.writes > 0 && loop_stats.wakes > 0);
+
+    leech.engine().shutdown();
+    for _ in 0..TURNS {
+        if leech.is_drained() {
+            break;
+        }
+        leech.poll(Some(WAIT)).unwrap();
+    }
+    assert!(leech.is_drained());
+    drop(leech);
+
+    // The state was saved: nothing is fetched or hashed again.
+    let mut again = Reactor::new(dialling()).unwrap();
+    again.engine().add_torrent(fixture.params(target.path())).unwrap();
+    let pieces = stats.pieces;
+    turn_alone_until(&mut again, |alert| matches!(alert, Alert::Opened { have, to_check: 0, .. } if *have == pieces));
+}
+
+#[test]
+fn threads_serve_a_loop_over_both_families() {
+    let fixture = Fixture::new();
+    let target = TempDir::new().unwrap();
+    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let mut seeds = Vec::new();
+    for addr in [v4, v6] {
+        let (engine, alerts) = match spawn(Conf { listen: vec![addr], ..listening() }) {
+            // A machine without IPv6.
+            Err(ReactorError::Listen { .. }) if addr == v6 => continue,
+            other => other.unwrap(),
+        };
+        let params = fixture.seed_params();
+        engine.call(|engine| engine.add_torrent(params)).unwrap().unwrap();
+        while !is_checked(&alerts.recv().unwrap()) {}
+        seeds.push((engine, alerts));
+    }
+    let mut params = fixture.params(target.path());
+    params.peers = seeds.iter().map(|(engine, _)| engine.local_addrs()[0]).collect();
+    let mut leech = Reactor::new(dialling()).unwrap();
+    leech.engine().add_torrent(params).unwrap();
+    let mut peers = 0;
+    turn_alone_until(&mut leech, |alert| {
+        peers += usize::from(matches!(alert, Alert::PeerConnected { .. }));
+        is_finished(alert)
+    });
+    assert!(peers >= 1);
+    fixture.assert_is_copied_to(target.path());
+    for (engine, alerts) in seeds {
+        engine.shutdown();
+        while alerts.recv().is_some() {}
+        assert!(matches!(alerts.try_recv(), Err(NoAlert::Ended)));
+        assert_eq!(engine.call(|_| ()), Err(EngineGone));
+        assert_eq!(engine.join(), Ok(()));
+    }
+}
+
+#[test]
+fn a_thread_ends_with_its_last_handle_and_loses_no_alert() {
+    let fixture = Fixture::new();
+    let (engine, alerts) = spawn(dialling()).unwrap();
+    let params = fixture.seed_params();
+    let id: TorrentId = engine.clone().call(|engine| engine.add_torrent(params)).unwrap().unwrap();
+    let clone = engine.clone();
+    drop(engine);
+    clone.tell(move |engine| engine.remove(id).unwrap());
+    assert_eq!(clone.call(|engine| engine.torrents().len().min(1)).map(|left| left <= 1), Ok(true));
+    drop(clone);
+    assert!(alerts.into_iter().any(|alert| matches!(alert, Alert::Removed { torrent } if torrent == id)));
+}
+
+#[test]
+fn a_panic_of_the_thread_is_told_to_everybody() {
+    let (engine, alerts) = spawn(dialling()).unwrap();
+    let other = engine.clone();
+    assert_eq!(engine.call(|_| -> () { panic!("this panic is part of a test") }), Err(EngineGone));
+    assert!(alerts.recv().is_none());
+    assert_eq!(other.call(|_| ()), Err(EngineGone));
+    assert_eq!(engine.join(), Err(EngineGone));
+}
+
+#[test]
+fn an_idle_loop_waits_though_nobody_fetches_its_alerts() {
+    let fixture = Fixture::new();
+    let mut reactor = Reactor::new(dialling()).unwrap();
+    reactor.engine().add_torrent(fixture.seed_params()).unwrap();
+    assert_eq!(reactor.next_timeout(), Some(Duration::ZERO));
+    for _ in 0..TURNS {
+        if reactor.engine().torrents().iter().all(|&id| reactor.engine().stats(id).is_some_and(|s| s.phase == Phase::Seeding)) {
+            break;
+        }
+        reactor.poll(Some(WAIT)).unwrap();
+    }
+    // Alerts wait, are announced once, and then no more.
+    for _ in 0..10 {
+        reactor.poll(Some(Duration::ZERO)).unwrap();
+    }
+    assert_ne!(reactor.next_timeout(), Some(Duration::ZERO));
+    assert!(reactor.next_alert().is_some());
+}
+
+#[test]
+fn strangers_who_say_nothing_or_nonsense_are_survived() {
+    use std::io::{Read, Write};
+    let fixture = Fixture::new();
+    let mut seed = Reactor::new(listening()).unwrap();
+    seed.engine().add_torrent(fixture.seed_params()).unwrap();
+    turn_alone_until(&mut seed, is_checked);
+    let addr = seed.local_addrs()[0];
+    let silent = TcpStream::connect(addr).unwrap();
+    let mut loud = TcpStream::connect(addr).unwrap();
+    loud.write_all(&[0xff; 100_000]).unwrap();
+    loud.set_nonblocking(true).unwrap();
+    let mut closed = false;
+    for _ in 0..TURNS {
+        seed.poll(Some(Duration::from_millis(1))).unwrap();
+        match loud.read(&mut [0; 100]) {
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => {
+                closed = true;
+                break;
+            }
+            Ok(_) => {}
+        }
+    }
+    assert!(closed);
+    drop(silent);
+
+    let target = TempDir::new().unwrap();
+    let mut leech = Reactor::new(dialling()).unwrap();
+    let mut params = fixture.params(target.path());
+    params.peers = vec![addr];
+    leech.engine().add_torrent(params).unwrap();
+    turn_until(&mut seed, &mut leech, is_finished);
+    fixture.assert_is_copied_to(target.path());
+}
+
+#[test]
+fn settings_and_addresses_that_cannot_work_are_named() {
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = taken.local_addr().unwrap();
+    let e = Reactor::new(Conf { listen: vec![addr], ..Conf::default() }).unwrap_err();
+    assert!(e.to_string().starts_with(&format!("cannot listen on {addr}: ")), "{e}");
+    let e = spawn(Conf { max_links: 0, ..Conf::default() }).unwrap_err();
+    assert_eq!(e.to_string(), "Conf::max_links is 0: at least 1");
+}
