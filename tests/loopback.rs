@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -16,6 +16,7 @@ use cratetorrent::{
     Alert, AlertMask, Conf, EngineGone, NoAlert, Phase, Reactor, ReactorError, TorrentId, TorrentParams, spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
@@ -84,13 +85,13 @@ fn dialling() -> Conf {
     Conf { alerts: AlertMask::ALL, ..Conf::default() }
 }
 
-/// Turns both loops, the second of which gets to wait, until that one has an alert that satisfies `done`.
+/// Turns both loops until the second has an alert that satisfies `done`.
 fn turn_until(seed: &mut Reactor, leech: &mut Reactor, mut done: impl FnMut(&Alert) -> bool) {
+    let mut outer = Outer::new([seed, leech]);
     for _ in 0..TURNS {
+        outer.wait([seed, leech]);
         seed.poll(Some(Duration::ZERO)).unwrap();
         while seed.next_alert().is_some() {}
-        // Whoever waits must be woken by the other, whom nobody turns meanwhile: so wait on both.
-        wait_for_either(seed, leech);
         leech.poll(Some(Duration::ZERO)).unwrap();
         while let Some(alert) = leech.next_alert() {
             if done(&alert) {
@@ -102,12 +103,24 @@ fn turn_until(seed: &mut Reactor, leech: &mut Reactor, mut done: impl FnMut(&Ale
 }
 
 /// What an embedder's own loop does: waits on both descriptors for the shorter of both times.
-fn wait_for_either(a: &mut Reactor, b: &mut Reactor) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let wait = [a.next_timeout(), b.next_timeout(), Some(WAIT)].into_iter().flatten().min().unwrap();
-    let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
-    let mut fds = [PollFd::from_borrowed_fd(a.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(b.as_fd(), PollFlags::IN)];
-    poll(&mut fds, Some(&wait)).unwrap();
+struct Outer {
+    poll: Poll,
+    events: Events,
+}
+
+impl Outer {
+    fn new(reactors: [&Reactor; 2]) -> Self {
+        let poll = Poll::new().unwrap();
+        for (n, reactor) in reactors.into_iter().enumerate() {
+            poll.registry().register(&mut SourceFd(&reactor.as_fd().as_raw_fd()), Token(n), Interest::READABLE).unwrap();
+        }
+        Self { poll, events: Events::with_capacity(2) }
+    }
+
+    fn wait(&mut self, reactors: [&mut Reactor; 2]) {
+        let wait = reactors.into_iter().filter_map(Reactor::next_timeout).chain([WAIT]).min();
+        self.poll.poll(&mut self.events, wait).unwrap();
+    }
 }
 
 fn turn_alone_until(reactor: &mut Reactor, mut done: impl FnMut(&Alert) -> bool) {

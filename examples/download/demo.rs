@@ -12,7 +12,7 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentStats, spawn,
+    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentParams, TorrentStats, spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use indicatif::HumanBytes;

@@ -150,6 +150,8 @@ pub struct Reactor {
     effect: Option<Effect>,
     /// The owner had a turn to notice that alerts wait. An owner who does not care for them may wait in peace.
     alerts_told: bool,
+    /// The last turn fetched as many events as it could: there may be more.
+    more_events: bool,
     stats: ReactorStats,
 }
 
@@ -199,6 +201,7 @@ impl Reactor {
             answers: Vec::new(),
             effect: None,
             alerts_told: false,
+            more_events: false,
             stats: ReactorStats::default(),
         })
     }
@@ -266,6 +269,7 @@ impl Reactor {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             Err(e) => return Err(ReactorError::Wait(e)),
         }
+        self.more_events = self.events.iter().count() == EVENTS_A_TURN;
         let start = self.clock.now();
         self.note_events();
         self.accept(start);
@@ -290,7 +294,8 @@ impl Reactor {
 
     /// Whether the next turn has something to do that no event will tell.
     fn has_work(&mut self) -> bool {
-        if !self.ready.is_empty() || !self.dirty.is_empty() || self.listeners.is_ready() || self.waker.is_called() {
+        let left_over = self.more_events || !self.ready.is_empty() || !self.dirty.is_empty();
+        if left_over || self.listeners.is_ready() || self.waker.is_called() {
             return true;
         }
         if self.effect.is_none() {
