@@ -7,7 +7,7 @@ pub mod engine;
 pub mod handle;
 mod proto;
 pub mod reactor;
-mod store;
+pub mod store;
 mod torrent;
 pub mod wire;
 

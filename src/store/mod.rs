@@ -1,30 +1,25 @@
-//! Stand-in until the store lands.
-use std::{sync::Arc, time::Duration};
+//! Files, hashing and the workers: runs [`Job`](crate::Job)s on a disk and answers with [`Done`](crate::Done)s.
+//!
+//! A [`Pool`] runs them on threads over the [`RealDisk`]; a simulator hands them to a [`Runner`] over a [`Disk`] of its own.
+//! Knows files, pieces and digests; not peers, choices or time.
 
-use crate::base::job::{Done, Job};
+mod disk;
+mod files;
+mod hashing;
+mod lanes;
+mod layout;
+mod paths;
+mod pool;
+mod real;
+mod resume;
+mod runner;
+mod state;
 
-pub trait Disk: Send + Sync + std::fmt::Debug {}
+pub use disk::{Disk, FileStat};
+pub use lanes::{Stream, finish, lanes, sha1, update};
+pub use pool::Pool;
+pub use real::RealDisk;
+pub use runner::Runner;
 
-#[derive(Debug)]
-pub struct RealDisk;
-impl RealDisk {
-    pub fn new(_max_open_files: usize) -> Self {
-        Self
-    }
-}
-impl Disk for RealDisk {}
-
-#[derive(Debug)]
-pub struct Pool;
-impl Pool {
-    pub fn new(
-        _threads: usize,
-        _lane_wait: Duration,
-        _disk: Arc<dyn Disk>,
-        _wake: Box<dyn Fn() + Send + Sync>,
-    ) -> std::io::Result<Self> {
-        Ok(Self)
-    }
-    pub fn submit(&self, _job: Job) {}
-    pub fn drain(&self, _out: &mut Vec<Done>) {}
-}
+#[cfg(test)]
+mod tests;

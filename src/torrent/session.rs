@@ -168,12 +168,10 @@ impl Session {
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
-            let hello = ExtensionHandshake {
-                client: Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned()),
-                port: cx.listen_port,
-                reqq: u32::try_from(cx.conf.max_incoming_requests).ok(),
-                ..ExtensionHandshake::default()
-            };
+            let mut hello = ExtensionHandshake::default();
+            hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
+            hello.port = cx.listen_port;
+            hello.reqq = u32::try_from(cx.conf.max_incoming_requests).ok();
             let payload = hello.encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
@@ -285,7 +283,7 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
-                self.client = hello.client.or(self.client.take());
+                self.client = hello.version.or(self.client.take());
             }
             Message::Extended { .. } => {}
         }

@@ -1,0 +1,89 @@
+//! The seam under the store: what it asks of a disk, so that a real one and a simulated one run the same job code.
+//!
+//! Knows paths and bytes; not torrents, pieces or policy.
+
+use std::{fmt, io, path::Path};
+
+use crate::base::job::Allocation;
+
+/// What is known of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStat {
+    /// Bytes.
+    pub len: u64,
+    /// Last change of its data, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+}
+
+/// Files by path, as the workers use them. All methods may block, and are called from many threads at once.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Reads at `offset`. May be short; 0 at the end of the file.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) if there is no such file, [`Unsupported`](io::ErrorKind::Unsupported) if it
+    /// is not a regular file, and whatever the system says.
+    fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes at `offset`, beyond the end if need be. May be short, as `write(2)`; the caller goes on.
+    ///
+    /// # Errors
+    /// As for [`read_at`](Self::read_at): the file must exist.
+    fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize>;
+
+    /// Makes the file and its folders where they are missing; never shortens one that exists. [`Allocation::Full`] also
+    /// gives it `len` bytes of space.
+    ///
+    /// # Errors
+    /// Whatever the system says, such as [`StorageFull`](io::ErrorKind::StorageFull).
+    fn create(&self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()>;
+
+    /// What is there; `None` if nothing is.
+    ///
+    /// # Errors
+    /// Whatever the system says, such as [`PermissionDenied`](io::ErrorKind::PermissionDenied).
+    fn stat(&self, path: &Path) -> io::Result<Option<FileStat>>;
+
+    /// Returns once the file's data would survive a power cut.
+    ///
+    /// # Errors
+    /// If that cannot be promised: then data written before may be lost even if a later call succeeds.
+    fn sync(&self, path: &Path) -> io::Result<()>;
+
+    /// A small file whole; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`FileTooLarge`](io::ErrorKind::FileTooLarge) above `limit` bytes, and whatever the system says.
+    fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>>;
+
+    /// Replaces a small file so that a reader, or we after a crash, find either the old one or the new one, whole.
+    /// Makes its folder if need be.
+    ///
+    /// # Errors
+    /// Whatever the system says; then the old file is still there.
+    fn save(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Lets go of what is held open for `path`.
+    fn close(&self, path: &Path);
+
+    /// Whether these bytes of an existing file surely were never written: a hint, which saves hashing zeroes. A disk that
+    /// does not know says no.
+    fn is_hole(&self, path: &Path, offset: u64, len: u64) -> bool {
+        let _ = (path, offset, len);
+        false
+    }
+
+    /// Refuses a path on which a symbolic link lies between `root` and the end of `root/below`, so that what a torrent
+    /// names cannot lead a write out of its folder. Called once a file, before it is first written. A disk without links
+    /// has nothing to refuse.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) naming the link.
+    fn refuse_links(&self, root: &Path, below: &Path) -> io::Result<()> {
+        let _ = (root, below);
+        Ok(())
+    }
+}

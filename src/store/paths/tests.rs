@@ -1,0 +1,1 @@
+//! Names that torrents should not have.

@@ -1,0 +1,289 @@
+//! The worker threads: jobs in by kind and urgency, answers out in heaps, one wake-up a heap.
+//!
+//! Knows when jobs run, not what they do. Reads no clock: a wait ends by time-out or by news.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::{disk::Disk, lanes, runner::Runner};
+use crate::base::job::{Done, Job};
+
+/// Pieces or runs that a worker hashes side by side.
+const BATCH: usize = 3;
+/// Batches of other work in a row after which a waiting check gets its turn.
+const CHECK_PATIENCE: u32 = 16;
+
+/// A few threads that run jobs. Dropping it waits for the jobs being run; those still waiting are forgotten.
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    runner: Runner,
+    wake: Box<dyn Fn() + Send + Sync>,
+    lane_wait: Duration,
+    /// Workers that may sync and save at a time: all but one.
+    max_slow: usize,
+    waiting: Mutex<Waiting>,
+    /// Told when there may be work for an idle worker.
+    work: Condvar,
+    /// Told when the worker that waits for more runs should look again.
+    more_runs: Condvar,
+    done: Mutex<Answers>,
+}
+
+/// Jobs that no worker has yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// A peer waits for these.
+    reads: VecDeque<Job>,
+    /// Quick and needed by what comes next: opening, closing, writes without hashing.
+    quick: VecDeque<Job>,
+    /// May take long: saving and syncing.
+    slow: VecDeque<Job>,
+    /// Runs to be hashed.
+    runs: VecDeque<Job>,
+    /// Nobody waits for these in particular.
+    checks: VecDeque<Job>,
+
+    slow_running: usize,
+    /// Workers with nothing to do.
+    idle: usize,
+    /// A worker has fewer runs than lanes and waits for more.
+    gathering: bool,
+    /// Batches since the last check.
+    since_check: u32,
+    /// Whether reads or runs go first, in turn.
+    runs_first: bool,
+    stop: bool,
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    done: Vec<Done>,
+    /// The owner has been woken and has not drained since.
+    woken: bool,
+    /// A worker is gone, and its answers with it.
+    broken: bool,
+}
+
+impl Pool {
+    /// Starts `threads` workers; 0 stands for one a core, at most four. A worker with only one or two runs to hash waits up
+    /// to `lane_wait` for more, if hashing them together pays on this machine. `wake` is called, from a worker's thread,
+    /// when there are answers; not again until they are drained.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn new(threads: usize, lane_wait: Duration, disk: Arc<dyn Disk>, wake: Box<dyn Fn() + Send + Sync>) -> io::Result<Self> {
+        let threads = match threads {
+            0 => thread::available_parallelism().map_or(1, |n| n.get()).min(4),
+            n => n,
+        };
+        let shared = Arc::new(Shared {
+            runner: Runner::new(disk),
+            wake,
+            lane_wait: if lanes::lanes() > 1 { lane_wait } else { Duration::ZERO },
+            max_slow: (threads - 1).max(1),
+            waiting: Mutex::default(),
+            work: Condvar::new(),
+            more_runs: Condvar::new(),
+            done: Mutex::default(),
+        });
+        let mut pool = Self { shared, threads: Vec::with_capacity(threads) };
+        for nth in 0..threads {
+            let shared = pool.shared.clone();
+            let thread = thread::Builder::new().name(format!("cratetorrent-{nth}"));
+            pool.threads.push(thread.spawn(move || shared.work())?);
+        }
+        Ok(pool)
+    }
+
+    /// Queues a job. Never blocks on the disk.
+    pub fn submit(&self, job: Job) {
+        let mut waiting = lock(&self.shared.waiting);
+        waiting.push(job);
+        // The worker that waits for runs must also hear of other work if it is the only one free for it.
+        if waiting.gathering && (waiting.runs.len() >= BATCH || waiting.idle == 0) {
+            self.shared.more_runs.notify_one();
+        }
+        if waiting.idle > 0 {
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// Appends all answers there are to `out`.
+    ///
+    /// # Panics
+    /// If a worker has panicked, since the answers to its jobs would never come.
+    pub fn drain(&self, out: &mut Vec<Done>) {
+        let mut answers = lock(&self.shared.done);
+        answers.woken = false;
+        out.append(&mut answers.done);
+        assert!(!answers.broken, "a worker of the store has panicked");
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        lock(&self.shared.waiting).stop = true;
+        self.shared.work.notify_all();
+        self.shared.more_runs.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panic has been told to whoever drained, and by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        let _alarm = Alarm(self);
+        let mut done = Vec::new();
+        while let Some(Batch { jobs, slow }) = self.next() {
+            self.runner.run(jobs, &mut done);
+            self.answer(&mut done);
+            if slow {
+                self.slow_is_over();
+            }
+        }
+    }
+
+    /// The next jobs for a worker, when there are any; `None` when it is to stop.
+    fn next(&self) -> Option<Batch> {
+        let mut waiting = lock(&self.waiting);
+        let mut patient = !self.lane_wait.is_zero();
+        loop {
+            if waiting.stop {
+                return None;
+            }
+            if let Some(batch) = waiting.take(self.max_slow, patient) {
+                return Some(batch);
+            }
+            if patient && !waiting.runs.is_empty() && !waiting.gathering {
+                waiting.gathering = true;
+                let (back, timeout) =
+                    self.more_runs.wait_timeout(waiting, self.lane_wait).unwrap_or_else(PoisonError::into_inner);
+                waiting = back;
+                waiting.gathering = false;
+                patient = !timeout.timed_out();
+            } else {
+                waiting.idle += 1;
+                waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                waiting.idle -= 1;
+                patient = !self.lane_wait.is_zero();
+            }
+        }
+    }
+
+    fn answer(&self, done: &mut Vec<Done>) {
+        let mut answers = lock(&self.done);
+        answers.done.append(done);
+        let wake = !std::mem::replace(&mut answers.woken, true);
+        drop(answers);
+        if wake {
+            (self.wake)();
+        }
+    }
+
+    fn slow_is_over(&self) {
+        let mut waiting = lock(&self.waiting);
+        waiting.slow_running -= 1;
+        if !waiting.slow.is_empty() && waiting.idle > 0 {
+            self.work.notify_one();
+        }
+    }
+}
+
+/// What a worker takes at once.
+#[derive(Debug)]
+struct Batch {
+    jobs: Vec<Job>,
+    /// Whether it counts against the workers that may be slow.
+    slow: bool,
+}
+
+impl Waiting {
+    fn push(&mut self, job: Job) {
+        let queue = match &job {
+            Job::Read { .. } => &mut self.reads,
+            Job::Run { run, .. } if run.chain.is_some() => &mut self.runs,
+            Job::Open { .. } | Job::Run { .. } | Job::Digests { .. } | Job::Close { .. } => &mut self.quick,
+            Job::Save { .. } => &mut self.slow,
+            Job::Check { .. } => &mut self.checks,
+        };
+        queue.push_back(job);
+    }
+
+    /// What to do next. With `patient`, one or two runs are left waiting for a third unless other work waits too.
+    fn take(&mut self, max_slow: usize, patient: bool) -> Option<Batch> {
+        let fast = |jobs| Some(Batch { jobs, slow: false });
+        if !self.checks.is_empty() && self.since_check >= CHECK_PATIENCE {
+            self.since_check = 0;
+            return fast(some_of(&mut self.checks, BATCH));
+        }
+        self.since_check = if self.checks.is_empty() { 0 } else { self.since_check + 1 };
+        if let Some(job) = self.quick.pop_front() {
+            return fast(vec![job]);
+        }
+        if self.slow_running < max_slow
+            && let Some(job) = self.slow.pop_front()
+        {
+            self.slow_running += 1;
+            return Some(Batch { jobs: vec![job], slow: true });
+        }
+        let runs = !self.runs.is_empty();
+        if runs && self.runs_first {
+            self.runs_first = false;
+            return fast(some_of(&mut self.runs, BATCH));
+        }
+        if !self.reads.is_empty() {
+            self.runs_first = runs;
+            // Shared among the workers that could help.
+            let count = self.reads.len().div_ceil(self.idle + 1).min(8);
+            return fast(some_of(&mut self.reads, count));
+        }
+        if runs && (self.runs.len() >= BATCH || !patient || !self.checks.is_empty()) {
+            return fast(some_of(&mut self.runs, BATCH));
+        }
+        if !self.checks.is_empty() {
+            self.since_check = 0;
+            return fast(some_of(&mut self.checks, BATCH));
+        }
+        None
+    }
+}
+
+/// A worker that ends by panicking leaves jobs unanswered; this tells.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            lock(&self.0.done).broken = true;
+            (self.0.wake)();
+        }
+    }
+}
+
+fn some_of(queue: &mut VecDeque<Job>, count: usize) -> Vec<Job> {
+    queue.drain(..count.min(queue.len())).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+//! The operating system's files: opened when needed, a limited number held open, written by position.
+//!
+//! Existing files are never truncated or locked. A file that is only read is opened read-only, so that a read-only folder
+//! can be served. The lock covers the table of open files, never the I/O itself.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::UNIX_EPOCH,
+};
+
+use super::disk::{Disk, FileStat};
+use crate::base::job::Allocation;
+
+/// The real disk.
+#[derive(Debug)]
+pub struct RealDisk {
+    limit: usize,
+    open: Mutex<OpenFiles>,
+}
+
+#[derive(Debug, Default)]
+struct OpenFiles {
+    by_path: HashMap<PathBuf, Handle>,
+    /// Counts uses, so that the least recent one is known.
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Handle {
+    file: Arc<File>,
+    writable: bool,
+    last_use: u64,
+}
+
+impl RealDisk {
+    /// A disk that holds at most `max_open_files` files open, at least one.
+    pub fn new(max_open_files: usize) -> Self {
+        Self { limit: max_open_files.max(1), open: Mutex::default() }
+    }
+
+    fn open_files(&self) -> MutexGuard<'_, OpenFiles> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open file, opened now if need be. Several threads may open the same file at once; one handle is kept.
+    fn handle(&self, path: &Path, write: bool) -> io::Result<Arc<File>> {
+        if let Some(file) = self.open_files().get(path, write) {
+            return Ok(file);
+        }
+        let file = match open_existing(path, write) {
+            Err(e) if out_of_handles(&e) => {
+                let idle = std::mem::take(&mut self.open_files().by_path);
+                drop(idle);
+                open_existing(path, write)?
+            }
+            other => other?,
+        };
+        Ok(self.keep(path, file, write))
+    }
+
+    fn keep(&self, path: &Path, file: File, writable: bool) -> Arc<File> {
+        let file = Arc::new(file);
+        // Closing can block, so what is evicted is dropped after the lock.
+        let _evicted = self.open_files().insert(path, Handle { file: file.clone(), writable, last_use: 0 }, self.limit);
+        file
+    }
+}
+
+impl OpenFiles {
+    fn get(&mut self, path: &Path, write: bool) -> Option<Arc<File>> {
+        self.uses += 1;
+        let handle = self.by_path.get_mut(path).filter(|h| h.writable || !write)?;
+        handle.last_use = self.uses;
+        Some(handle.file.clone())
+    }
+
+    fn insert(&mut self, path: &Path, mut handle: Handle, limit: usize) -> Option<Handle> {
+        self.uses += 1;
+        handle.last_use = self.uses;
+        if let Some(there) = self.by_path.get_mut(path) {
+            // Another thread was faster; what can write serves both.
+            return Some(if there.writable { handle } else { std::mem::replace(there, handle) });
+        }
+        let mut evicted = None;
+        if self.by_path.len() >= limit {
+            let oldest = self.by_path.iter().min_by_key(|(_, h)| h.last_use).map(|(path, _)| path.clone());
+            evicted = oldest.and_then(|path| self.by_path.remove(&path));
+        }
+        self.by_path.insert(path.to_owned(), handle);
+        evicted
+    }
+}
+
+impl Disk for RealDisk {
+    fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let file = self.handle(path, false)?;
+        uninterrupted(|| sys::read_at(&file, buf, offset))
+    }
+
+    fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
+        let file = self.handle(path, true)?;
+        uninterrupted(|| sys::write_at(&file, data, offset))
+    }
+
+    fn create(&self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let file = open_regular(path, sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)))?;
+        if allocation == Allocation::Full {
+            sys::allocate(&file, len)?;
+        }
+        self.keep(path, file, true);
+        Ok(())
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
+        match fs::metadata(path) {
+            Ok(meta) => {
+                Ok(Some(FileStat { len: meta.len(), mtime_ns: mtime_ns(&meta), is_file: meta.is_file(), is_dir: meta.is_dir() }))
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let file = self.handle(path, false)?;
+        uninterrupted(|| file.sync_data())
+    }
+
+    fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match open_existing(path, false) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::new(ErrorKind::FileTooLarge, format!("a file above {limit} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn save(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent)?;
+        let mut name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?.to_owned();
+        name.push(".tmp");
+        let temporary = path.with_file_name(name);
+        let written = (|| {
+            let mut file = sys::careful(OpenOptions::new().write(true).create(true).truncate(true)).open(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        sys::sync_folder(parent)
+    }
+
+    fn close(&self, path: &Path) {
+        let _closed_after_the_lock = self.open_files().by_path.remove(path);
+    }
+
+    fn is_hole(&self, path: &Path, offset: u64, len: u64) -> bool {
+        self.handle(path, false).is_ok_and(|file| sys::is_hole(&file, offset, len))
+    }
+
+    fn refuse_links(&self, root: &Path, below: &Path) -> io::Result<()> {
+        let mut at = root.to_owned();
+        for part in below.components() {
+            at.push(part);
+            match fs::symlink_metadata(&at) {
+                Ok(meta) if meta.file_type().is_symlink() => {
+                    let what = format!("{} is a symbolic link, which is not written through", at.display());
+                    return Err(io::Error::new(ErrorKind::PermissionDenied, what));
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_existing(path: &Path, write: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    if write {
+        sys::careful(options.write(true));
+    } else {
+        sys::not_waiting(&mut options);
+    }
+    open_regular(path, &mut options)
+}
+
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = uninterrupted(|| options.open(path))?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(ErrorKind::Unsupported, "not a regular file")) }
+}
+
+fn mtime_ns(meta: &fs::Metadata) -> i64 {
+    let Ok(time) = meta.modified() else { return 0 };
+    let ns = |d: std::time::Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+    time.duration_since(UNIX_EPOCH).map_or_else(|e| -ns(e.duration()), ns)
+}
+
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn out_of_handles(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+#[cfg(not(unix))]
+fn out_of_handles(_: &io::Error) -> bool {
+    false
+}
+
+#[cfg(unix)]
+mod sys {
+    use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+
+    use rustix::fs::OFlags;
+
+    use super::*;
+
+    pub(super) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        file.read_at(buf, offset)
+    }
+
+    pub(super) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
+        file.write_at(data, offset)
+    }
+
+    /// Opening must not wait for the other end of a pipe that somebody left in the folder.
+    pub(super) fn not_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
+        options.custom_flags(OFlags::NONBLOCK.bits() as i32)
+    }
+
+    /// As [`not_waiting`], and what is to be written must not be a link.
+    pub(super) fn careful(options: &mut OpenOptions) -> &mut OpenOptions {
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32)
+    }
+
+    pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            use rustix::{fs::FallocateFlags, io::Errno};
+            match uninterrupted(|| Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len.max(1))?)) {
+                Err(e) if [Errno::OPNOTSUPP, Errno::NOSYS].map(|e| Some(e.raw_os_error())).contains(&e.raw_os_error()) => {}
+                other => return other,
+            }
+        }
+        if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    pub(super) fn is_hole(file: &File, offset: u64, len: u64) -> bool {
+        use rustix::{fs::SeekFrom, io::Errno};
+        match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+            Ok(data) => data >= offset.saturating_add(len),
+            Err(e) => e == Errno::NXIO,
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    pub(super) fn is_hole(_: &File, _: u64, _: u64) -> bool {
+        false
+    }
+
+    pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(windows)]
+mod sys {
+    use std::os::windows::fs::FileExt as _;
+
+    use super::*;
+
+    pub(super) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        file.seek_read(buf, offset)
+    }
+
+    pub(super) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
+        file.seek_write(data, offset)
+    }
+
+    pub(super) fn not_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
+        options
+    }
+
+    pub(super) fn careful(options: &mut OpenOptions) -> &mut OpenOptions {
+        options
+    }
+
+    pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
+        if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
+    }
+
+    pub(super) fn is_hole(_: &File, _: u64, _: u64) -> bool {
+        false
+    }
+
+    pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! Runs jobs: the one place where the workers' words become disk operations and hashing. The pool's threads and the
+//! simulator run the same code over different disks.
+//!
+//! Knows torrents by key only, and keeps nothing of a job once it is answered.
+
+use std::{
+    collections::HashMap,
+    io::{self, ErrorKind},
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use super::{
+    disk::Disk,
+    files::{self, TorrentFiles},
+    hashing::{self, Input, Output, Scratch, Source},
+    layout::Layout,
+    resume::{self, Loaded},
+    state,
+};
+use crate::base::{
+    arena::Key,
+    buf::Buf,
+    digest::{Digest, Sha1State},
+    geometry::{Block, Geometry, PieceIndex},
+    ids::InfoHash,
+    job::{Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+};
+
+/// Runs jobs on a disk. Shared by all workers; each call blocks until its jobs are done.
+#[derive(Debug)]
+pub struct Runner {
+    disk: Arc<dyn Disk>,
+    torrents: Mutex<HashMap<Key, Arc<Torrent>>>,
+    scratch: Scratch,
+}
+
+/// What the store knows of an open torrent.
+#[derive(Debug)]
+struct Torrent {
+    info_hash: InfoHash,
+    geometry: Geometry,
+    files: TorrentFiles,
+    state_file: Option<PathBuf>,
+    /// The digest of a whole piece of zeroes, once it was needed.
+    zeroes: OnceLock<Digest>,
+}
+
+/// A job that hashes, with what it needs to.
+#[derive(Debug)]
+struct HashJob {
+    key: Key,
+    torrent: Arc<Torrent>,
+    work: HashWork,
+}
+
+#[derive(Debug)]
+enum HashWork {
+    Run(Run, Chain),
+    Check(PieceIndex, Digest),
+}
+
+impl Runner {
+    /// A runner with no torrent open.
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, torrents: Mutex::default(), scratch: Scratch::default() }
+    }
+
+    /// Runs `batch` and appends an answer a job to `done`, not always in the same order. Jobs that hash are hashed side by
+    /// side; opening, saving and closing wait for those before them in the batch.
+    pub fn run(&self, batch: Vec<Job>, done: &mut Vec<Done>) {
+        let mut hashing = Vec::new();
+        for job in batch {
+            if matches!(job, Job::Open { .. } | Job::Save { .. } | Job::Close { .. }) {
+                self.hash(std::mem::take(&mut hashing), done);
+            }
+            match job {
+                Job::Open { torrent, spec } => {
+                    done.push(Done::Opened { torrent, result: self.open(torrent, *spec) });
+                }
+                Job::Run { torrent: key, run } => match self.find(key, StoreOp::Write) {
+                    Ok(torrent) => match run.chain {
+                        Some(chain) => hashing.push(HashJob { key, torrent, work: HashWork::Run(run, chain) }),
+                        None => done.push(Done::Run { torrent: key, run: self.write_only(&torrent, run) }),
+                    },
+                    Err(e) => done.push(Done::Run { torrent: key, run: answer(run, Err(e), None) }),
+                },
+                Job::Check { torrent: key, piece, expected } => match self.find(key, StoreOp::Read) {
+                    Ok(torrent) => hashing.push(HashJob { key, torrent, work: HashWork::Check(piece, expected) }),
+                    Err(e) => done.push(Done::Checked { torrent: key, piece, result: Err(e) }),
+                },
+                Job::Read { torrent, link, block, mut buf } => {
+                    let result = self.find(torrent, StoreOp::Read).and_then(|t| t.read(block, &mut buf));
+                    done.push(Done::Read { torrent, link, block, buf, result });
+                }
+                Job::Digests { torrent, piece } => {
+                    let result = self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
+                    done.push(Done::Digests { torrent, piece, result });
+                }
+                Job::Save { torrent, state } => {
+                    let result = self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state));
+                    done.push(Done::Saved { torrent, result });
+                }
+                Job::Close { torrent } => {
+                    let closed = self.table().remove(&torrent);
+                    closed.iter().for_each(|t| t.files.close());
+                    done.push(Done::Closed { torrent });
+                }
+            }
+        }
+        self.hash(hashing, done);
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Key, Arc<Torrent>>> {
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, key: Key, op: StoreOp) -> Result<Arc<Torrent>, StoreError> {
+        let found = self.table().get(&key).cloned();
+        found.ok_or_else(|| {
+            let what = format!("torrent {} is not open in the store", key.generation);
+            StoreError::new(op, "", io::Error::new(ErrorKind::NotFound, what))
+        })
+    }
+
+    fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
+        let unfit = |e| StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e));
+        let layout = Layout::new(&spec).map_err(unfit)?;
+        let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
+        if let Some(earlier) = self.table().get(&key) {
+            files.inherit(&earlier.files);
+        }
+        let now = files.look()?;
+
+        let loaded = resume::load(&*self.disk, &spec);
+        let (saved, mut distrust) = match &loaded {
+            Ok(None) => (None, None),
+            Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| !spec.recheck), None),
+            Err(why) => (None, Some(why.clone())),
+        };
+        let decision = state::decide(files.layout(), &spec.geometry, saved, &now, |range| files.has_hole(range));
+        distrust = distrust.or(decision.distrust);
+        let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
+
+        let StoreSpec { info_hash, geometry, state_file, .. } = spec;
+        let torrent = Torrent { info_hash, geometry, files, state_file, zeroes: OnceLock::new() };
+        self.table().insert(key, Arc::new(torrent));
+        Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust })
+    }
+
+    /// A run that came before its predecessors, or needs no hashing.
+    fn write_only(&self, torrent: &Torrent, run: Run) -> RunDone {
+        let result = torrent.place(&run).and_then(|place| match &run.data {
+            RunData::Memory(buf) => torrent.files.write(place.start, &buf.0),
+            RunData::Disk(_) => Ok(()),
+        });
+        let digests = run.digests && result.is_ok();
+        let digests = if digests { self.run_digests(torrent, &run) } else { None };
+        answer(run, result.map(|()| Verdict::Unhashed), digests)
+    }
+
+    fn digests(&self, torrent: &Torrent, piece: PieceIndex) -> Result<Vec<Digest>, StoreError> {
+        let place = torrent.piece(piece)?;
+        hashing::block_digests(Source::Disk(&torrent.files, place.start, place.end - place.start), &self.scratch)
+    }
+
+    fn run_digests(&self, torrent: &Torrent, run: &Run) -> Option<Vec<Digest>> {
+        let place = torrent.place(run).ok()?;
+        hashing::block_digests(torrent.source(run, &place), &self.scratch).ok()
+    }
+
+    /// Hashes all jobs side by side, then does what follows from it.
+    fn hash(&self, jobs: Vec<HashJob>, done: &mut Vec<Done>) {
+        let mut asked: Vec<_> = jobs.iter().map(HashJob::ask).collect();
+        let inputs = asked.iter_mut().filter_map(|ask| match ask {
+            Ok(Ask::Hash(input)) => Some(*input),
+            _ => None,
+        });
+        let mut outputs = hashing::hash_all(inputs.collect(), &self.scratch).into_iter();
+        let answers: Vec<_> = asked
+            .into_iter()
+            .map(|ask| match ask? {
+                Ask::Hash(_) => outputs.next().transpose(),
+                Ask::Nothing => Ok(None),
+            })
+            .collect();
+        for (job, output) in jobs.into_iter().zip(answers) {
+            let HashJob { key: torrent, torrent: store, work } = job;
+            done.push(match work {
+                HashWork::Check(piece, expected) => Done::Checked { torrent, piece, result: checked(output, expected) },
+                HashWork::Run(run, chain) => Done::Run { torrent, run: self.judge(&store, run, chain, output) },
+            });
+        }
+    }
+
+    /// What a run's hash says of it, once it is written if it deserves to be.
+    fn judge(&self, torrent: &Torrent, run: Run, chain: Chain, output: Result<Option<Output>, StoreError>) -> RunDone {
+        let result = output.and_then(|output| {
+            let verdict = match (output, chain.expected) {
+                (Some(Output::Digest(digest)), Some(expected)) if digest == expected => Verdict::Good,
+                (Some(Output::State(state)), None) => Verdict::Going(state),
+                _ => Verdict::Bad,
+            };
+            if let (Verdict::Good | Verdict::Going(_), RunData::Memory(buf)) = (verdict, &run.data) {
+                torrent.files.write(torrent.place(&run)?.start, &buf.0)?;
+            }
+            Ok(verdict)
+        });
+        let digests = match &result {
+            Ok(verdict) if run.digests || *verdict == Verdict::Bad => self.run_digests(torrent, &run),
+            _ => None,
+        };
+        answer(run, result, digests)
+    }
+}
+
+fn checked(output: Result<Option<Output>, StoreError>, expected: Digest) -> Result<bool, StoreError> {
+    match output {
+        Ok(output) => Ok(output == Some(Output::Digest(expected))),
+        Err(e) if files::is_missing(&e) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn answer(run: Run, result: Result<Verdict, StoreError>, digests: Option<Vec<Digest>>) -> RunDone {
+    let buf = match run.data {
+        RunData::Memory(buf) => Some(buf),
+        RunData::Disk(_) => None,
+    };
+    RunDone { piece: run.piece, begin: run.begin, buf, result, digests }
+}
+
+/// What a job wants hashed.
+#[derive(Debug)]
+enum Ask<'a> {
+    Hash(Input<'a>),
+    /// Nothing: it cannot be good.
+    Nothing,
+}
+
+impl HashJob {
+    fn ask(&self) -> Result<Ask<'_>, StoreError> {
+        let torrent = &*self.torrent;
+        match &self.work {
+            HashWork::Run(run, chain) => {
+                let place = torrent.place(run)?;
+                let ends = chain.expected.is_some();
+                let len = place.end - place.start;
+                if chain.state.len != u64::from(run.begin) || (!ends && len % 64 != 0) {
+                    return Err(torrent.misplaced("a run whose hash does not continue where it begins"));
+                }
+                Ok(Ask::Hash(Input { state: chain.state, source: torrent.source(run, &place), ends }))
+            }
+            HashWork::Check(piece, expected) => {
+                let place = torrent.piece(*piece)?;
+                if torrent.is_surely_zeroes(&place) && *expected != torrent.zero_digest() {
+                    return Ok(Ask::Nothing);
+                }
+                let source = Source::Disk(&torrent.files, place.start, place.end - place.start);
+                Ok(Ask::Hash(Input { state: Sha1State::INITIAL, source, ends: true }))
+            }
+        }
+    }
+}
+
+impl Torrent {
+    /// Where `piece` lies in the torrent.
+    fn piece(&self, piece: PieceIndex) -> Result<Range<u64>, StoreError> {
+        let piece = self.geometry.piece(piece.get()).map_err(|e| self.misplaced(e))?;
+        let start = self.geometry.offset(piece);
+        Ok(start..start + u64::from(self.geometry.piece_len(piece)))
+    }
+
+    fn part(&self, piece: PieceIndex, begin: u32, len: u64) -> Result<Range<u64>, StoreError> {
+        let whole = self.piece(piece)?;
+        let start = whole.start + u64::from(begin);
+        match start.checked_add(len) {
+            Some(end) if len > 0 && end <= whole.end => Ok(start..end),
+            _ => Err(self.misplaced(format!("bytes {begin}+{len} of piece {}, which is shorter", piece.get()))),
+        }
+    }
+
+    fn place(&self, run: &Run) -> Result<Range<u64>, StoreError> {
+        let len = match &run.data {
+            RunData::Memory(buf) => buf.0.len() as u64,
+            RunData::Disk(len) => u64::from(*len),
+        };
+        self.part(run.piece, run.begin, len)
+    }
+
+    fn source<'a>(&'a self, run: &'a Run, place: &Range<u64>) -> Source<'a> {
+        match &run.data {
+            RunData::Memory(buf) => Source::Memory(&buf.0),
+            RunData::Disk(_) => Source::Disk(&self.files, place.start, place.end - place.start),
+        }
+    }
+
+    fn read(&self, block: Block, buf: &mut Buf) -> Result<(), StoreError> {
+        let place = self.part(block.piece, block.begin, u64::from(block.len))?;
+        buf.0.resize(block.len as usize, 0);
+        self.files.read(place.start, &mut buf.0)
+    }
+
+    /// Whether a piece of nominal length reads as zeroes without anybody having to.
+    fn is_surely_zeroes(&self, place: &Range<u64>) -> bool {
+        place.end - place.start == u64::from(self.geometry.nominal_piece_len()) && self.files.is_hole(place.clone())
+    }
+
+    fn zero_digest(&self) -> Digest {
+        *self.zeroes.get_or_init(|| hashing::zero_digest(u64::from(self.geometry.nominal_piece_len())))
+    }
+
+    fn save(&self, state: SaveState) -> Result<(), StoreError> {
+        if state.have.is_full() {
+            self.files.make_empty_files()?;
+        }
+        let Some(path) = &self.state_file else { return Ok(()) };
+        self.files.sync()?;
+        let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats());
+        self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))
+    }
+
+    fn misplaced(&self, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+        StoreError::new(StoreOp::Open, self.files.layout().dir(), io::Error::new(ErrorKind::InvalidInput, what))
+    }
+}

@@ -1,0 +1,135 @@
+//! What a saved state is worth, given what the files look like now: the pieces to believe and those to check.
+//!
+//! Decisions alone: the disk has been looked at before, but for the holes, which it asks about.
+
+use std::ops::Range;
+
+use super::{disk::FileStat, layout::Layout};
+use crate::base::{
+    bitfield::Bitfield,
+    geometry::{Geometry, PieceIndex},
+};
+
+/// A state as it was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Saved {
+    pub(super) have: Bitfield,
+    /// Whether we may have written after it was saved.
+    pub(super) dirty: bool,
+    /// Length and time of change of each file; `None` where it was not there or is not vouched for.
+    pub(super) files: Vec<Option<(u64, i64)>>,
+    /// When the state file itself was written, in nanoseconds since 1970.
+    pub(super) saved_at_ns: i64,
+}
+
+/// Which pieces may be there, and how far to trust them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// Believed.
+    pub(super) have: Bitfield,
+    /// To be hashed. Disjoint from `have`.
+    pub(super) check: Bitfield,
+    /// Why not all that was saved is believed.
+    pub(super) distrust: Option<String>,
+}
+
+/// After a kill, a file may have been changed by us for as long as this after its state was saved. A later change is
+/// somebody else's.
+const OUR_WRITES_NS: i64 = 60_000_000_000;
+
+/// Who has changed a file since its state was saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    /// Nobody, or we while writing more pieces: what was saved is there.
+    No,
+    /// Only we can have written it, but the saved state does not vouch for it.
+    ByUs,
+    /// Anybody.
+    ByOthers,
+}
+
+/// `now` has an entry a file of `layout`; `is_hole` tells whether some file surely has nothing in a range of the torrent.
+pub(super) fn decide(
+    layout: &Layout,
+    geometry: &Geometry,
+    saved: Option<&Saved>,
+    now: &[Option<FileStat>],
+    is_hole: impl Fn(Range<u64>) -> bool,
+) -> Decision {
+    let count = geometry.piece_count();
+    let mut decision = Decision { have: Bitfield::none(count), check: Bitfield::none(count), distrust: None };
+    let filled = || layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0);
+    let found = |index: usize| now.get(index).copied().flatten();
+    let vanished = |saved: &Saved| format!("none of the files is there, of {} pieces saved", saved.have.count());
+    if filled().all(|(index, _)| found(index).is_none()) {
+        decision.distrust = saved.filter(|s| !s.have.is_empty()).map(vanished);
+        return decision;
+    }
+
+    // Pieces whose every byte may be there; that nobody else touched; and that the state can vouch for.
+    let (mut may, mut ours, mut vouched) = (Bitfield::all(count), Bitfield::all(count), Bitfield::all(count));
+    let (mut strangers, mut first_stranger) = (0_u32, None);
+    for (index, file) in filled() {
+        let end = file.offset + file.len;
+        let there = found(index).map_or(0, |stat| stat.len.min(file.len));
+        remove(&mut may, geometry, file.offset + there..end);
+        let Some(saved) = saved else { continue };
+        match changed(saved, index, found(index)) {
+            Changed::No => {}
+            Changed::ByUs => remove(&mut vouched, geometry, file.offset..end),
+            Changed::ByOthers => {
+                remove(&mut vouched, geometry, file.offset..end);
+                remove(&mut ours, geometry, file.offset..end);
+                strangers += 1;
+                first_stranger.get_or_insert(&file.path);
+            }
+        }
+    }
+    decision.distrust = first_stranger.map(|path| match strangers {
+        1 => format!("{} is not as it was saved", path.display()),
+        n => format!("{n} files are not as they were saved, {} the first", path.display()),
+    });
+
+    let place = |piece: PieceIndex| {
+        let start = geometry.offset(piece);
+        start..start + u64::from(geometry.piece_len(piece))
+    };
+    for piece in geometry.pieces().filter(|&piece| may.has(piece)) {
+        match saved {
+            Some(saved) if saved.have.has(piece) && vouched.has(piece) => decision.have.set(piece),
+            // A clean state knows all that we wrote, so what it lacks is not there.
+            Some(saved) if !saved.have.has(piece) && ours.has(piece) && !saved.dirty => false,
+            // What we write leaves no hole.
+            Some(_) if ours.has(piece) && is_hole(place(piece)) => false,
+            _ => decision.check.set(piece),
+        };
+    }
+    decision
+}
+
+fn changed(saved: &Saved, index: usize, now: Option<FileStat>) -> Changed {
+    let latest = saved.saved_at_ns.saturating_add(OUR_WRITES_NS);
+    match (saved.files.get(index).copied().flatten(), now) {
+        (None, None) => Changed::No,
+        (Some((len, mtime)), Some(now)) if now.len == len && now.mtime_ns == mtime => Changed::No,
+        (Some((len, mtime)), Some(now)) if saved.dirty && now.len >= len && (mtime..=latest).contains(&now.mtime_ns) => {
+            Changed::No
+        }
+        (None, Some(now)) if saved.dirty && now.mtime_ns <= latest => Changed::ByUs,
+        _ => Changed::ByOthers,
+    }
+}
+
+/// Removes every piece that has a byte in `range`.
+fn remove(pieces: &mut Bitfield, geometry: &Geometry, range: Range<u64>) {
+    let nominal = u64::from(geometry.nominal_piece_len());
+    let (first, end) = (range.start / nominal, range.end.div_ceil(nominal));
+    if range.is_empty() {
+        return;
+    }
+    for index in first..end {
+        if let Some(piece) = u32::try_from(index).ok().and_then(|index| geometry.piece(index).ok()) {
+            pieces.unset(piece);
+        }
+    }
+}

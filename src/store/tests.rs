@@ -1,0 +1,162 @@
+//! Jobs from opening to closing, on real files and on disks that fail.
+
+use std::{fs, path::Path, sync::Arc};
+
+use super::*;
+use crate::base::{
+    arena::Key,
+    bitfield::Bitfield,
+    buf::Buf,
+    digest::{Digest, Sha1State},
+    files::{FileEntry, FileKind},
+    geometry::{Geometry, PieceIndex},
+    ids::InfoHash,
+    job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+    rng::Rng,
+};
+
+mod faults;
+mod jobs;
+mod resuming;
+
+pub(super) const KEY: Key = Key { index: 0, generation: 1 };
+
+/// A torrent with noise for data.
+#[derive(Clone)]
+pub(super) struct Fixture {
+    pub(super) spec: StoreSpec,
+    pub(super) data: Vec<u8>,
+}
+
+impl Fixture {
+    /// Files by name and length; a name that begins with `pad` is one.
+    pub(super) fn new(dir: &Path, piece_len: u32, files: &[(&str, u64)]) -> Self {
+        let mut offset = 0;
+        let files: Arc<[FileEntry]> = files
+            .iter()
+            .map(|&(path, len)| {
+                let kind = if path.starts_with("pad") { FileKind::Pad } else { FileKind::Regular };
+                offset += len;
+                FileEntry { path: path.split('/').map(Into::into).collect(), len, offset: offset - len, kind }
+            })
+            .collect();
+        let mut data = vec![0; offset as usize];
+        Rng::new(offset).fill(&mut data);
+        for pad in files.iter().filter(|f| f.kind == FileKind::Pad) {
+            data[pad.offset as usize..][..pad.len as usize].fill(0);
+        }
+        let spec = StoreSpec {
+            info_hash: InfoHash([7; 20]),
+            dir: dir.to_owned(),
+            name: "torrent".into(),
+            single_file: false,
+            files,
+            geometry: Geometry::new(offset, piece_len).unwrap(),
+            allocation: Allocation::Sparse,
+            state_file: Some(dir.join(".cratetorrent/state")),
+            recheck: false,
+        };
+        Self { spec, data }
+    }
+
+    pub(super) fn piece(&self, index: u32) -> PieceIndex {
+        self.spec.geometry.piece(index).unwrap()
+    }
+
+    pub(super) fn bytes(&self, index: u32) -> &[u8] {
+        let g = self.spec.geometry;
+        let piece = self.piece(index);
+        &self.data[g.offset(piece) as usize..][..g.piece_len(piece) as usize]
+    }
+
+    pub(super) fn digest(&self, index: u32) -> Digest {
+        sha1(self.bytes(index))
+    }
+
+    /// A whole piece as one run.
+    pub(super) fn run(&self, index: u32) -> Run {
+        let chain = Chain { state: Sha1State::INITIAL, expected: Some(self.digest(index)) };
+        let data = RunData::Memory(Buf(self.bytes(index).to_vec()));
+        Run { piece: self.piece(index), begin: 0, data, chain: Some(chain), digests: false }
+    }
+
+    pub(super) fn have(&self, pieces: &[u32]) -> Bitfield {
+        let mut have = Bitfield::none(self.spec.geometry.piece_count());
+        for &piece in pieces {
+            have.set(self.piece(piece));
+        }
+        have
+    }
+
+    pub(super) fn all(&self) -> Vec<u32> {
+        (0..self.spec.geometry.piece_count()).collect()
+    }
+
+    /// The files as another program would have left them.
+    pub(super) fn lay_out(&self) {
+        for file in self.spec.files.iter().filter(|f| f.kind == FileKind::Regular) {
+            let path = file.path.iter().fold(self.spec.dir.join("torrent"), |path, part| path.join(part));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, &self.data[file.offset as usize..][..file.len as usize]).unwrap();
+        }
+    }
+}
+
+pub(super) trait Jobs {
+    fn one(&self, job: Job) -> Done;
+
+    fn open(&self, fixture: &Fixture) -> Result<Opened, StoreError> {
+        match self.one(Job::Open { torrent: KEY, spec: Box::new(fixture.spec.clone()) }) {
+            Done::Opened { torrent: KEY, result } => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn write(&self, run: Run) -> RunDone {
+        match self.one(Job::Run { torrent: KEY, run }) {
+            Done::Run { torrent: KEY, run } => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn check(&self, piece: PieceIndex, expected: Digest) -> Result<bool, StoreError> {
+        match self.one(Job::Check { torrent: KEY, piece, expected }) {
+            Done::Checked { torrent: KEY, piece: same, result } if same == piece => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn read(&self, fixture: &Fixture, piece: u32, begin: u32, len: u32) -> Result<Vec<u8>, StoreError> {
+        let block = fixture.spec.geometry.range(piece, begin, len).unwrap();
+        let buf = Buf(vec![0xee; len as usize]);
+        match self.one(Job::Read { torrent: KEY, link: KEY, block, buf }) {
+            Done::Read { torrent: KEY, link: KEY, buf, result, .. } => result.map(|()| buf.0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn save(&self, have: Bitfield, dirty: bool) -> Result<(), StoreError> {
+        let state = SaveState { have, dirty, downloaded: 11, uploaded: 22 };
+        match self.one(Job::Save { torrent: KEY, state: Box::new(state) }) {
+            Done::Saved { torrent: KEY, result } => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn close(&self) {
+        assert!(matches!(self.one(Job::Close { torrent: KEY }), Done::Closed { torrent: KEY }));
+    }
+}
+
+impl Jobs for Runner {
+    fn one(&self, job: Job) -> Done {
+        let mut done = Vec::new();
+        self.run(vec![job], &mut done);
+        assert_eq!(done.len(), 1);
+        done.remove(0)
+    }
+}
+
+pub(super) fn real() -> Runner {
+    Runner::new(Arc::new(RealDisk::new(8)))
+}
