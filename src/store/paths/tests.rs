@@ -34,7 +34,8 @@ fn assert_inside(path: &Path) {
 
 #[test]
 fn ordinary_names_stay() {
-    for name in ["a.txt", ".hidden", "Ünïcödé 日本語.mkv", "a  b", "no-extension", "a.tar.gz", "console.log", "COM10", "com"] {
+    for name in ["a.txt", ".hidden", "Ünïcödé 日本語.mkv", "a  b", "no-extension", "a.tar.gz", "console.log", "COM10", "com"]
+    {
         assert_eq!(one(name), name);
         assert_eq!(single(name), name);
     }
