@@ -48,7 +48,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let progress = Progress::new(metainfo.geometry.total_len(), options.quiet);
     let mut fetch = Fetch::new(options, &metainfo, engine, torrent, progress);
     let outcome = fetch.follow(&alerts, &interrupt);
-    fetch.end(&alerts);
+    fetch.end(&alerts, outcome.is_ok());
     match outcome? {
         Outcome::Complete => Ok(ExitCode::SUCCESS),
         Outcome::Stopped(code) => {
@@ -272,14 +272,15 @@ impl Fetch {
         Err(Problem::new(format!("no peer was connected for {} s{why}; {kept}", timeout.as_secs())))
     }
 
-    /// Lets the engine save its state. Nobody should have to wait long for that.
-    fn end(&self, alerts: &Alerts) {
+    /// Lets the engine save its state. Nobody should have to wait long for that, nor, if one sentence of failure is due
+    /// already, read a second.
+    fn end(&self, alerts: &Alerts, tell: bool) {
         self.progress.end();
         self.engine.shutdown();
         let deadline = Instant::now() + PATIENCE;
         loop {
             match alerts.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Alert::StorageFailed { error, .. }) => crate::progress::complain(&error.to_string()),
+                Ok(Alert::StorageFailed { error, .. }) if tell => crate::progress::complain(&error.to_string()),
                 Ok(_) => {}
                 Err(NoAlert::Ended) => break,
                 Err(NoAlert::Yet) => {

@@ -38,7 +38,10 @@ impl Problem {
 }
 
 fn main() -> ExitCode {
-    let _ = pretty_env_logger::try_init();
+    // What the user must know is said in sentences; the log is for who asks for it.
+    if args::variable("RUST_LOG").is_some() {
+        let _ = pretty_env_logger::try_init();
+    }
     let outcome = match args::parse() {
         Ok(Command::Help) => {
             progress::print(args::HELP);
