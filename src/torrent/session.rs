@@ -46,6 +46,10 @@ const MAX_CONTROL_BACKLOG: usize = 1 << 20;
 const IDLE: usize = 0;
 const KEEP_ALIVE: usize = 1;
 const SNUB: usize = 2;
+const STARVED: usize = 3;
+
+/// How soon a peer with nothing to do looks again whether it can help others.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a peer is let go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +112,7 @@ pub(crate) struct Session {
     own: Vec<PieceIndex>,
     allowed: Vec<PieceIndex>,
     suggested: Vec<PieceIndex>,
-    timers: TimerTable<3>,
+    timers: TimerTable<4>,
     pub(crate) scheduled: Option<Instant>,
     snubbed_since: Option<Instant>,
     invalid_requests: u32,
@@ -377,6 +381,9 @@ impl Session {
             self.say(&Message::Request { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
         }
         self.set_snub_timer(cx);
+        if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.memory_short) {
+            self.timers.set(STARVED, cx.now + LOOK_AGAIN);
+        }
     }
 
     /// Somebody else delivered this block.
@@ -514,6 +521,9 @@ impl Session {
             if self.snubbed_since.is_some_and(|since| since + cx.conf.snub_patience <= cx.now) {
                 return Err(Fault::Useless(cx.conf.snub_patience));
             }
+            self.refill(swarm, cx);
+        }
+        if self.timers.fire(STARVED, cx.now) {
             self.refill(swarm, cx);
         }
         Ok(())
