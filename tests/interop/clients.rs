@@ -130,7 +130,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// Whether a peer at `addr` takes a greeting for `torrent` and then says that it has all of it.
 pub(crate) fn serves(bench: &Bench, torrent: &Torrent, addr: SocketAddr, cable: Option<&Cable>) -> bool {
-    let mut greeting = *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PROBE--IS-IT-READY--";
+    let mut greeting: [u8; 68] = *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PROBE--IS-IT-READY-";
     greeting[28..48].copy_from_slice(&torrent.info_hash);
     let enough = |answer: &[u8]| {
         answer.get(28..48) == Some(&torrent.info_hash[..]) && has_all(torrent, answer.get(68..).unwrap_or_default())

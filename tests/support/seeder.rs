@@ -281,7 +281,7 @@ impl Link<'_> {
             self.shared.offence("another info-hash".into());
         }
         self.shared.note(|seen| seen.greeted += 1);
-        let mut ours = *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PLAIN-SEEDER-000000";
+        let mut ours: [u8; 68] = *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PLAIN-SEEDER-000000";
         ours[28..48].copy_from_slice(&self.shared.torrent.info_hash);
         if self.manners().fast {
             ours[27] |= 4;
