@@ -12,11 +12,10 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentParams, TorrentStats, spawn,
+    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentParams, TorrentStats, spawn, store,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use indicatif::HumanBytes;
-use sha1::Digest;
 use tempfile::TempDir;
 
 use crate::{
@@ -146,7 +145,7 @@ fn make_torrent(folder: &Path, interrupt: &Interrupt) -> Result<Metainfo, Proble
         if all.by_ref().take(PIECE_LEN.into()).read_to_end(&mut piece).map_err(problem)? == 0 {
             break;
         }
-        digests.push(sha1::Sha1::digest(&piece).into());
+        digests.push(store::sha1(&piece));
     }
     let bytes = builder.build(&digests).map_err(problem)?;
     Metainfo::from_bytes(&bytes).map_err(problem)

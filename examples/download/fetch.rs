@@ -152,7 +152,12 @@ impl Fetch {
     /// Follows the alerts until there is an outcome.
     fn follow(&mut self, alerts: &Alerts, interrupt: &Interrupt) -> Result<Outcome, Problem> {
         loop {
-            match alerts.recv_timeout(TICK) {
+            let news = alerts.recv_timeout(TICK);
+            // What comes after the signal is the engine's own farewell.
+            if let Some(code) = interrupt.exit_code() {
+                return Ok(if self.complete { Outcome::Complete } else { Outcome::Stopped(code) });
+            }
+            match news {
                 Ok(alert) => self.handle(alert)?,
                 Err(NoAlert::Yet) => {
                     let torrent = self.torrent;
@@ -160,16 +165,10 @@ impl Fetch {
                         self.handle_stats(&stats);
                     }
                 }
-                Err(NoAlert::Ended) if interrupt.exit_code().is_none() => {
-                    return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
-                }
-                Err(NoAlert::Ended) => {}
+                Err(NoAlert::Ended) => return Err(Problem::new("the engine failed; RUST_LOG=error tells why")),
             }
-            match interrupt.exit_code() {
-                _ if self.complete && !self.options.seed => return Ok(Outcome::Complete),
-                Some(_) if self.complete => return Ok(Outcome::Complete),
-                Some(code) => return Ok(Outcome::Stopped(code)),
-                None => {}
+            if self.complete && !self.options.seed {
+                return Ok(Outcome::Complete);
             }
             self.give_up_without_peers()?;
         }
@@ -177,13 +176,8 @@ impl Fetch {
 
     fn handle(&mut self, alert: Alert) -> Result<(), Problem> {
         match alert {
-            Alert::Opened { have, to_check, distrust, .. } => {
-                if let Some(reason) = distrust {
-                    self.progress.say(&format!("not relying on the saved state: {reason}"));
-                }
-                if to_check == 0 {
-                    self.begin(have)?;
-                }
+            Alert::Opened { distrust: Some(reason), .. } => {
+                self.progress.say(&format!("not relying on the saved state: {reason}"));
             }
             Alert::Checking { done, total, .. } => self.progress.checking(done, total),
             Alert::Checked { have, .. } => self.begin(have)?,

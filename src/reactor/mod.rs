@@ -65,8 +65,8 @@ const FIRST_LISTENER_TOKEN: usize = 1;
 const EVENTS_A_TURN: usize = 256;
 /// Connections accepted or shed a turn.
 const ACCEPTS_A_TURN: usize = 64;
-/// Full reads a turn, over all sockets. With the default 256 KiB that is 8 MiB or a few milliseconds.
-const READS_A_TURN: usize = 32;
+/// Full reads a turn, over all sockets. With the default 256 KiB that is 2 MiB, or about two milliseconds.
+const READS_A_TURN: usize = 8;
 /// Effects carried out before the writes of a round.
 const EFFECTS_A_ROUND: usize = 4096;
 /// Rounds of effects and writes a turn. Sending makes room, which can ask for more.
