@@ -1,25 +1,230 @@
-//! Metainfo files (BEP 3).
+//! Metainfo files: what a torrent is (BEP 3, 12, 19, 27, 47).
+//!
+//! Everything is checked that numbers can get wrong; names are passed on as they are, to be made safe by whoever opens files.
+
+mod builder;
+mod parse;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use crate::base::{digest::Digest, files::FileEntry, geometry::Geometry, ids::InfoHash};
+use thiserror::Error;
+
+use crate::base::{
+    digest::Digest,
+    files::FileEntry,
+    geometry::{Geometry, GeometryError},
+    ids::InfoHash,
+};
+
+use super::bencode::{BencodeError, Limits};
+
+pub use builder::MetainfoBuilder;
 
 /// A torrent, as its metainfo file describes it.
 #[derive(Clone, Debug)]
 pub struct Metainfo {
+    /// The SHA-1 of the info dictionary, byte for byte as the file has it: the torrent's name on the network.
     pub info_hash: InfoHash,
+    /// The suggested name of the file, or of the folder that holds the files. Not safe to open; may be empty.
     pub name: String,
+    /// Whether the torrent is one file called `name`; then `files` has one entry, with an empty path.
     pub single_file: bool,
+    /// The files in the order of their data, pad files (BEP 47) and empty ones included; at least one.
     pub files: Arc<[FileEntry]>,
+    /// The torrent's size and its pieces' size.
     pub geometry: Geometry,
+    /// The SHA-1 of each piece: exactly as many as `geometry` has.
     pub pieces: Arc<[Digest]>,
-    /// Tiers of tracker addresses (BEP 12).
+    /// Tracker addresses by tier, first tier first (BEP 12); no tier and no address is empty. They are foreign words: nothing says
+    /// that they are addresses.
     pub trackers: Vec<Vec<String>>,
-    /// BEP 19.
+    /// Addresses of web seeds (BEP 19), as foreign as those of trackers.
     pub web_seeds: Vec<String>,
+    /// Peers may come from the trackers only (BEP 27).
     pub private: bool,
+    /// A remark of its creator.
     pub comment: Option<String>,
+    /// The program that made it.
     pub created_by: Option<String>,
-    /// Seconds since 1970.
+    /// When it was made, in seconds since 1970 (whatever its creator claims, negative or not).
     pub creation_date: Option<i64>,
+}
+
+/// What a metainfo file may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetainfoLimits {
+    /// Bytes of the file. Default 32 MiB.
+    pub bytes: usize,
+    /// Nested lists and dictionaries. Default 100.
+    pub depth: usize,
+    /// Bencoded values, see [`Limits::tokens`]. Default 3,000,000.
+    pub tokens: usize,
+    /// Pieces. Default 2^21, as their digests are 40 MiB then.
+    pub pieces: u32,
+    /// Bytes a piece. Default 512 MiB.
+    pub piece_len: u32,
+    /// Files. Default 1,000,000.
+    pub files: usize,
+    /// Trackers, and web seeds, each. Default 10,000.
+    pub addresses: usize,
+}
+
+impl Default for MetainfoLimits {
+    fn default() -> Self {
+        let Limits { depth, tokens, .. } = Limits::default();
+        Self { bytes: 32 << 20, depth, tokens, pieces: 0x20_0000, piece_len: 512 << 20, files: 1_000_000, addresses: 10_000 }
+    }
+}
+
+/// Why bytes are no torrent that we can handle.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MetainfoError {
+    /// The file is too long.
+    #[error("metainfo of {} exceeds {}", human(*.len as u64), human(*.limit as u64))]
+    TooLong {
+        /// Its bytes.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The file is not bencoded.
+    #[error("metainfo is not valid bencoding: {0}")]
+    Bencode(#[from] BencodeError),
+    /// Something that must be there is not.
+    #[error("metainfo has no {0}")]
+    Missing(Field),
+    /// Something has a type that makes no sense.
+    #[error("{field} is not {wanted}")]
+    Type {
+        /// What it is.
+        field: Field,
+        /// The type it must have.
+        wanted: &'static str,
+    },
+    /// Something that cannot be negative is.
+    #[error("{field} is negative: {value}")]
+    Negative {
+        /// What it is.
+        field: Field,
+        /// Its value.
+        value: i64,
+    },
+    /// Something is larger than its limit.
+    #[error("{field} of {} exceeds {}", human(*.value), human(*.limit))]
+    Size {
+        /// What it is.
+        field: Field,
+        /// Its bytes.
+        value: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// There is too much of something.
+    #[error("{count} {what} exceed the limit of {limit}")]
+    Count {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many.
+        count: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The lengths of all files together exceed 63 bits.
+    #[error("the files' lengths add up to more than 2^63 bytes")]
+    TotalOverflow,
+    /// The pieces' digests are not a multiple of 20 bytes.
+    #[error("pieces of {0} bytes, which is not a multiple of 20")]
+    PiecesLength(usize),
+    /// The digests do not fit the size.
+    #[error("{got} piece digests where {} in pieces of {} need {want}", human(*.total), human(u64::from(*.piece_len)))]
+    PieceCount {
+        /// The digests there are.
+        got: usize,
+        /// The digests needed.
+        want: u32,
+        /// The torrent's bytes.
+        total: u64,
+        /// Bytes a piece.
+        piece_len: u32,
+    },
+    /// The sizes make no torrent.
+    #[error("impossible torrent: {0}")]
+    Geometry(#[from] GeometryError),
+    /// A torrent of version 2 alone (BEP 52), without the version-1 part that we need.
+    #[error("a version 2 torrent without version 1 pieces, which is not supported")]
+    V2Only,
+}
+
+/// A place in a metainfo file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The file as a whole.
+    Root,
+    /// A key of the info dictionary or above.
+    Key(&'static str),
+    /// A key of a file's dictionary.
+    OfFile {
+        /// Which file, from 0.
+        file: usize,
+        /// The key; empty for the dictionary itself.
+        key: &'static str,
+    },
+}
+
+impl std::fmt::Display for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Root => write!(f, "metainfo"),
+            Self::Key(key) => write!(f, "`{key}`"),
+            Self::OfFile { file, key: "" } => write!(f, "entry of file {file}"),
+            Self::OfFile { file, key } => write!(f, "`{key}` of file {file}"),
+        }
+    }
+}
+
+impl Metainfo {
+    /// Reads a metainfo file with the default [`MetainfoLimits`].
+    ///
+    /// Unsorted and unknown keys are fine, and so are wrong types where we can do without (comment, dates, addresses). White space
+    /// or zeros after the end are ignored. A hybrid torrent (BEP 52) is read as one of version 1.
+    ///
+    /// # Errors
+    /// If it is not bencoded, lacks something, contradicts itself, or exceeds a limit.
+    ///
+    /// ```
+    /// use cratetorrent::wire::metainfo::Metainfo;
+    ///
+    /// let bytes = b"d4:infod6:lengthi5e4:name5:hello12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+    /// let metainfo = Metainfo::from_bytes(bytes)?;
+    /// assert_eq!((metainfo.name.as_str(), metainfo.geometry.total_len()), ("hello", 5));
+    /// # Ok::<(), cratetorrent::wire::metainfo::MetainfoError>(())
+    /// ```
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetainfoError> {
+        Self::from_bytes_with(bytes, &MetainfoLimits::default())
+    }
+
+    /// Reads a metainfo file within `limits`.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn from_bytes_with(bytes: &[u8], limits: &MetainfoLimits) -> Result<Self, MetainfoError> {
+        parse::metainfo(bytes, limits)
+    }
+}
+
+/// Bytes in words, with one decimal where that says more; exact below 1 KiB.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let unit = (bytes.ilog2() / 10).clamp(1, 6);
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    let name = UNITS[unit as usize - 1];
+    match tenths % 10 {
+        0 => format!("{} {name}", tenths / 10),
+        tenth => format!("{}.{tenth} {name}", tenths / 10),
+    }
 }

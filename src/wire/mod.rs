@@ -1,3 +1,9 @@
 //! Bytes to values and back, without time, policy or trust in a length that the other side claims.
 
+pub mod bencode;
+pub mod extension;
+pub mod frame;
+pub mod handshake;
+pub mod message;
 pub mod metainfo;
+pub mod resume;

@@ -1,0 +1,95 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn the_example_of_bep_10() {
+    // The micro sign is one byte in the name and two in the version.
+    let payload = b"d1:md11:LT_metadatai1e6:\xb5T_PEXi2ee1:pi6881e1:v13:\xc2\xb5Torrent 1.2e";
+    let h = ExtensionHandshake::decode(payload).unwrap();
+    assert_eq!(h.id_of(b"LT_metadata"), Some(1));
+    assert_eq!(h.id_of(b"\xb5T_PEX"), Some(2));
+    assert_eq!(h.id_of(b"ut_metadata"), None);
+    assert_eq!((h.port, h.version.as_deref()), (Some(6881), Some("µTorrent 1.2")));
+    assert_eq!(h.encode(), payload);
+}
+
+#[test]
+fn a_full_one_goes_there_and_back() {
+    let mut h = ExtensionHandshake {
+        reqq: Some(512),
+        version: Some("ct 0.2".into()),
+        port: Some(1),
+        your_ip: Some("127.0.0.1".parse().unwrap()),
+        metadata_size: Some(31_235),
+        upload_only: true,
+        ..Default::default()
+    };
+    h.set(b"ut_pex", 1).unwrap();
+    h.set(b"ut_metadata", 3).unwrap();
+    h.set(b"ut_pex", 2).unwrap();
+    let bytes = h.encode();
+    let expected: &[u8] = b"d1:md11:ut_metadatai3e6:ut_pexi2ee13:metadata_sizei31235e1:pi1e4:reqqi512e11:upload_onlyi1e\
+        1:v6:ct 0.26:yourip4:\x7f\0\0\x01e";
+    assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    assert_eq!(ExtensionHandshake::decode(&bytes), Ok(h.clone()));
+    h.your_ip = Some("::1".parse().unwrap());
+    assert_eq!(ExtensionHandshake::decode(&h.encode()), Ok(h));
+}
+
+#[test]
+fn nonsense_counts_as_absent() {
+    let absent: &[&[u8]] = &[
+        b"de",
+        b"d1:mlee",
+        b"d1:md1:a1:x1:bi256e1:ci-1eee",
+        b"d1:pi0e4:reqqi-1ee",
+        b"d1:pi65536e4:reqqi4294967296ee",
+        b"d13:metadata_sizei-5e11:upload_onlyi0e1:vi5e6:yourip3:abce",
+        b"de with a tail",
+    ];
+    for payload in absent {
+        assert_eq!(ExtensionHandshake::decode(payload), Ok(ExtensionHandshake::default()), "{}", payload.escape_ascii());
+    }
+    let h = ExtensionHandshake::decode(b"d1:md1:ai0e1:bi7e1:bi8eee").unwrap();
+    assert_eq!((h.id_of(b"a"), h.id_of(b"b")), (None, Some(7)));
+    assert_eq!(h.extensions().collect::<Vec<_>>(), [(&b"a"[..], 0), (b"b", 7)]);
+}
+
+#[test]
+fn limits_hold() {
+    let names = |count: usize| {
+        let mut e = Encoder::new();
+        e.dict().key(b"m").dict();
+        (0..count).for_each(|i| _ = e.key(format!("{i:06}").as_bytes()).int(1));
+        e.end().end();
+        e.finish()
+    };
+    assert_eq!(ExtensionHandshake::decode(&names(128)).unwrap().extensions().count(), 128);
+    assert_eq!(ExtensionHandshake::decode(&names(129)), Err(ExtensionError::TooManyExtensions));
+    assert!(matches!(ExtensionHandshake::decode(&names(4000)), Err(ExtensionError::Bencode(BencodeError::Tokens { .. }))));
+    let long = vec![b'd'; MAX_EXTENSION_HANDSHAKE + 1];
+    assert_eq!(ExtensionHandshake::decode(&long), Err(ExtensionError::TooLong(MAX_EXTENSION_HANDSHAKE + 1)));
+    assert!(matches!(ExtensionHandshake::decode(&[b'l'; 100]), Err(ExtensionError::Bencode(BencodeError::Depth { .. }))));
+    assert_eq!(ExtensionHandshake::decode(b"le"), Err(ExtensionError::NotADict));
+    assert!(matches!(ExtensionHandshake::decode(b""), Err(ExtensionError::Bencode(BencodeError::Truncated { .. }))));
+
+    let v = [b"d1:v2000:".to_vec(), "ä".repeat(1000).into_bytes(), b"e".to_vec()].concat();
+    assert_eq!(ExtensionHandshake::decode(&v).unwrap().version.unwrap(), "ä".repeat(128));
+    let name = [b"d1:md65:".to_vec(), vec![b'x'; 65], b"i1eee".to_vec()].concat();
+    assert_eq!(ExtensionHandshake::decode(&name).unwrap().extensions().count(), 0);
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_is_written_and_read_again(payload in prop::collection::vec(any::<u8>(), 0..100), reqq: Option<u32>,
+            metadata_size in prop::option::of(0..u64::MAX / 2), ids in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..20),
+            any::<u8>()), 0..20)) {
+        let _ = ExtensionHandshake::decode(&payload);
+        let mut h = ExtensionHandshake { reqq, metadata_size, ..Default::default() };
+        for (name, id) in ids {
+            h.set(&name, id).unwrap();
+        }
+        prop_assert_eq!(ExtensionHandshake::decode(&h.encode()), Ok(h));
+    }
+}

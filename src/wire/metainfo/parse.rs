@@ -1,0 +1,240 @@
+//! From the bytes of a metainfo file to [`Metainfo`], top down.
+
+use std::sync::Arc;
+
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
+use crate::{
+    base::{
+        digest::Digest,
+        files::{FileEntry, FileKind},
+        geometry::Geometry,
+        ids::InfoHash,
+    },
+    wire::bencode::{BencodeError, Document, Kind, Limits, Value},
+};
+
+use super::{Field, Metainfo, MetainfoError as Error, MetainfoLimits};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// How BitComet named pad files before BEP 47.
+const OLD_PAD_PREFIX: &str = "_____padding_file_";
+
+pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<Metainfo> {
+    if bytes.len() > limits.bytes {
+        return Err(Error::TooLong { len: bytes.len(), limit: limits.bytes });
+    }
+    let MetainfoLimits { bytes: max_bytes, depth, tokens, .. } = *limits;
+    let (document, end) = Document::parse_prefix(bytes, &Limits { bytes: max_bytes, depth, tokens })?;
+    let after = bytes.get(end..).unwrap_or_default();
+    if after.iter().any(|b| !b.is_ascii_whitespace() && *b != 0) {
+        return Err(BencodeError::Trailing { at: end, extra: after.len() }.into());
+    }
+    let root = document.root();
+    if root.kind() != Kind::Dict {
+        return Err(Error::Type { field: Field::Root, wanted: "a dictionary" });
+    }
+    let info = root.get(b"info").ok_or(Error::Missing(Field::Key("info")))?;
+    if info.kind() != Kind::Dict {
+        return Err(Error::Type { field: Field::Key("info"), wanted: "a dictionary" });
+    }
+    let Info { name, single_file, files, geometry, pieces } = read_info(info, limits)?;
+    Ok(Metainfo {
+        info_hash: info_hash(info.raw()),
+        name,
+        single_file,
+        files: files.into(),
+        geometry,
+        pieces,
+        trackers: trackers(root, limits)?,
+        web_seeds: web_seeds(root, limits)?,
+        private: info.get(b"private").and_then(|v| v.as_int()).is_some_and(|private| private != 0),
+        comment: text(root, b"comment.utf-8", b"comment"),
+        created_by: text(root, b"created by.utf-8", b"created by"),
+        creation_date: root.get(b"creation date").and_then(|v| v.as_int()),
+    })
+}
+
+fn info_hash(info: &[u8]) -> InfoHash {
+    let mut hash = [0; 20];
+    hash.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, info).as_ref());
+    InfoHash(hash)
+}
+
+/// What the info dictionary says.
+struct Info {
+    name: String,
+    single_file: bool,
+    files: Vec<FileEntry>,
+    geometry: Geometry,
+    pieces: Arc<[Digest]>,
+}
+
+fn read_info(info: Value<'_>, limits: &MetainfoLimits) -> Result<Info> {
+    let Some(pieces) = info.get(b"pieces") else {
+        let v2 = info.get(b"meta version").is_some() || info.get(b"file tree").is_some();
+        return Err(if v2 { Error::V2Only } else { Error::Missing(Field::Key("pieces")) });
+    };
+    let digests = digests(pieces, limits)?;
+    let piece_len = piece_len(info, limits)?;
+    let name = text(info, b"name.utf-8", b"name").ok_or(Error::Missing(Field::Key("name")))?;
+    let (single_file, files) = match info.get(b"files") {
+        Some(list) => (false, multiple(list, limits)?),
+        None => (true, vec![single(info)?]),
+    };
+    let total = files.last().map_or(0, |last| last.offset + last.len);
+    let geometry = Geometry::new(total, piece_len)?;
+    let want = geometry.piece_count();
+    if digests.len() != want as usize {
+        return Err(Error::PieceCount { got: digests.len(), want, total, piece_len });
+    }
+    Ok(Info { name, single_file, files, geometry, pieces: digests })
+}
+
+fn digests(pieces: Value<'_>, limits: &MetainfoLimits) -> Result<Arc<[Digest]>> {
+    let bytes = pieces.as_bytes().ok_or(Error::Type { field: Field::Key("pieces"), wanted: "a string" })?;
+    let (digests, rest) = bytes.as_chunks::<20>();
+    if !rest.is_empty() {
+        return Err(Error::PiecesLength(bytes.len()));
+    }
+    check_count("pieces", digests.len(), limits.pieces as usize)?;
+    Ok(digests.into())
+}
+
+fn piece_len(info: Value<'_>, limits: &MetainfoLimits) -> Result<u32> {
+    let field = Field::Key("piece length");
+    let value = size(info, b"piece length", field)?;
+    let limit = u64::from(limits.piece_len);
+    match u32::try_from(value) {
+        Ok(len) if value <= limit => Ok(len),
+        _ => Err(Error::Size { field, value, limit }),
+    }
+}
+
+fn single(info: Value<'_>) -> Result<FileEntry> {
+    let len = size(info, b"length", Field::Key("length"))?;
+    let kind = kind(info, &[]);
+    let len = if kind == FileKind::Symlink { 0 } else { len };
+    Ok(FileEntry { path: Vec::new(), len, offset: 0, kind })
+}
+
+fn multiple(list: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<FileEntry>> {
+    let items = list.as_list().ok_or(Error::Type { field: Field::Key("files"), wanted: "a list" })?;
+    let mut files = Vec::new();
+    let mut offset = 0_u64;
+    for (i, item) in items.enumerate() {
+        check_count("files", i + 1, limits.files)?;
+        let entry = file(item, i, offset)?;
+        offset = offset.checked_add(entry.len).filter(|&total| total <= i64::MAX as u64).ok_or(Error::TotalOverflow)?;
+        files.push(entry);
+    }
+    Ok(files)
+}
+
+fn file(item: Value<'_>, file: usize, offset: u64) -> Result<FileEntry> {
+    let field = |key| Field::OfFile { file, key };
+    if item.kind() != Kind::Dict {
+        return Err(Error::Type { field: field(""), wanted: "a dictionary" });
+    }
+    let path = path(item, file)?;
+    let kind = kind(item, &path);
+    // A link holds no data, and some creators leave its length out.
+    let len = match kind {
+        FileKind::Symlink => 0,
+        FileKind::Regular | FileKind::Pad => size(item, b"length", field("length"))?,
+    };
+    let path = match path {
+        path if !path.is_empty() => path,
+        // Nobody ever opens one, so a creator may have left its name out.
+        _ if kind == FileKind::Pad => vec![".pad".into(), len.to_string()],
+        _ => return Err(Error::Missing(field("path"))),
+    };
+    Ok(FileEntry { path, len, offset, kind })
+}
+
+/// The path by its UTF-8 name if there is a valid one, else by its plain name, with replacement characters where that is not
+/// UTF-8. Empty if there is none.
+fn path(item: Value<'_>, file: usize) -> Result<Vec<String>> {
+    let utf8 = item.get(b"path.utf-8").and_then(|v| v.as_list());
+    if let Some(path) = utf8.and_then(|mut items| items.try_fold(Vec::new(), push_str)).filter(|path| !path.is_empty()) {
+        return Ok(path);
+    }
+    let wrong = Error::Type { field: Field::OfFile { file, key: "path" }, wanted: "a list of strings" };
+    match item.get(b"path") {
+        None => Ok(Vec::new()),
+        Some(path) => path.as_list().and_then(|mut items| items.try_fold(Vec::new(), push_lossy)).ok_or(wrong),
+    }
+}
+
+fn push_str(mut path: Vec<String>, component: Value<'_>) -> Option<Vec<String>> {
+    path.push(component.as_str()?.to_owned());
+    Some(path)
+}
+
+fn push_lossy(mut path: Vec<String>, component: Value<'_>) -> Option<Vec<String>> {
+    path.push(lossy(component.as_bytes()?));
+    Some(path)
+}
+
+fn kind(item: Value<'_>, path: &[String]) -> FileKind {
+    let attr = item.get(b"attr").and_then(|v| v.as_bytes()).unwrap_or_default();
+    if attr.contains(&b'l') {
+        FileKind::Symlink
+    } else if attr.contains(&b'p') || path.last().is_some_and(|name| name.starts_with(OLD_PAD_PREFIX)) {
+        FileKind::Pad
+    } else {
+        FileKind::Regular
+    }
+}
+
+/// Tiers of trackers. An `announce-list` with any address in it replaces `announce` (BEP 12).
+fn trackers(root: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<Vec<String>>> {
+    let mut count = 0;
+    let mut tiers = Vec::new();
+    for list in root.get(b"announce-list").and_then(|v| v.as_list()).into_iter().flatten() {
+        let tier = addresses(list);
+        count += tier.len();
+        check_count("trackers", count, limits.addresses)?;
+        if !tier.is_empty() {
+            tiers.push(tier);
+        }
+    }
+    if tiers.is_empty() {
+        tiers.extend(root.get(b"announce").map(addresses).filter(|tier| !tier.is_empty()));
+    }
+    Ok(tiers)
+}
+
+fn web_seeds(root: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<String>> {
+    let seeds = root.get(b"url-list").map(addresses).unwrap_or_default();
+    check_count("web seeds", seeds.len(), limits.addresses)?;
+    Ok(seeds)
+}
+
+/// The addresses in a string or a list of strings, trimmed. Others cannot be used, and it takes more than that to refuse a torrent.
+fn addresses(value: Value<'_>) -> Vec<String> {
+    let one = Some(value).filter(|v| v.kind() == Kind::Bytes);
+    let all = one.into_iter().chain(value.as_list().into_iter().flatten());
+    all.filter_map(|v| v.as_str()).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}
+
+/// The text under `utf8` if it is there and valid, else what can be read of that under `plain`.
+fn text(dict: Value<'_>, utf8: &[u8], plain: &[u8]) -> Option<String> {
+    let text = dict.get(utf8).and_then(|v| v.as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
+    text.or_else(|| dict.get(plain)?.as_bytes().map(lossy))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn size(dict: Value<'_>, key: &[u8], field: Field) -> Result<u64> {
+    let value = dict.get(key).ok_or(Error::Missing(field))?;
+    let value = value.as_int().ok_or(Error::Type { field, wanted: "an integer" })?;
+    u64::try_from(value).map_err(|_| Error::Negative { field, value })
+}
+
+fn check_count(what: &'static str, count: usize, limit: usize) -> Result<()> {
+    if count <= limit { Ok(()) } else { Err(Error::Count { what, count: count as u64, limit: limit as u64 }) }
+}

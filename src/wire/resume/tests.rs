@@ -1,0 +1,128 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const HASH: InfoHash = InfoHash([7; 20]);
+
+fn sample() -> ResumeFile {
+    ResumeFile {
+        info_hash: HASH,
+        have: Bitfield::from_wire(&[0b1010_0000, 0x80], 9).unwrap(),
+        dirty: true,
+        downloaded: 5,
+        uploaded: i64::MAX as u64,
+        files: vec![
+            Some(ResumeStat { len: 3, mtime_ns: -1 }),
+            None,
+            Some(ResumeStat { len: i64::MAX as u64, mtime_ns: i64::MIN }),
+        ],
+    }
+}
+
+/// The file whose dictionary is `body`.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    [body, checksum(body).as_ref()].concat()
+}
+
+/// The sample with one entry replaced.
+fn with(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let bytes = sample().encode();
+    let body = &bytes[..bytes.len() - CHECKSUM];
+    let at = body.windows(old.len()).position(|w| w == old).unwrap();
+    sealed(&[&body[..at], new, &body[at + old.len()..]].concat())
+}
+
+fn error(bytes: &[u8]) -> ResumeError {
+    ResumeFile::decode(bytes, 9, 3, &HASH).unwrap_err()
+}
+
+#[test]
+fn it_goes_there_and_back() {
+    assert_eq!(ResumeFile::decode(&sample().encode(), 9, 3, &HASH), Ok(sample()));
+}
+
+#[test]
+fn the_format_stays_what_it_is() {
+    let mut simple = sample();
+    simple.files.truncate(2);
+    simple.files[0] = Some(ResumeStat { len: 0x4142, mtime_ns: 0x43 });
+    let bytes = simple.encode();
+    let body: &[u8] = b"d5:dirtyi1e10:downloadedi5e5:files32:\0\0\0\0\0\0AB\0\0\0\0\0\0\0C\
+        \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff4:have2:\xa0\x80\
+        9:info-hash20:\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
+        8:uploadedi9223372036854775807e7:versioni1ee";
+    assert_eq!(bytes[..bytes.len() - CHECKSUM].escape_ascii().to_string(), body.escape_ascii().to_string());
+}
+
+#[test]
+fn a_torn_or_damaged_file_is_known_as_one() {
+    let bytes = sample().encode();
+    for len in 0..bytes.len() {
+        assert_eq!(error(&bytes[..len]), ResumeError::Checksum);
+        let mut flipped = bytes.clone();
+        flipped[len] ^= 1;
+        assert_eq!(error(&flipped), ResumeError::Checksum);
+    }
+    assert_eq!(error(&[&bytes[..], b"x"].concat()), ResumeError::Checksum);
+}
+
+#[test]
+fn every_mismatch_is_named() {
+    assert_eq!(error(&with(b"i1ee", b"i2ee")), ResumeError::Version(2));
+    let other = InfoHash([8; 20]);
+    let e = ResumeFile::decode(&sample().encode(), 9, 3, &other).unwrap_err();
+    assert_eq!(e, ResumeError::InfoHash(HASH));
+    let e = ResumeFile::decode(&sample().encode(), 17, 3, &HASH).unwrap_err();
+    assert_eq!(e, ResumeError::Have(BitfieldError::Length { got: 2, want: 3 }));
+    let e = ResumeFile::decode(&sample().encode(), 9, 4, &HASH).unwrap_err();
+    assert_eq!(e, ResumeError::Files { got: 3, want: 4 });
+    assert_eq!(error(&with(b"2:\xa0\x80", b"2:\xa0\x81")), ResumeError::Have(BitfieldError::SpareBits));
+    assert_eq!(error(&with(b"5:dirtyi1e", b"5:dirtyi2e")), ResumeError::Field("dirty"));
+    assert_eq!(error(&with(b"5:dirtyi1e", b"")), ResumeError::Field("dirty"));
+    assert_eq!(error(&with(b"loadedi5e", b"loadedi-5e")), ResumeError::Field("downloaded"));
+    assert_eq!(error(&with(b"loadedi5e", b"loaded1:5")), ResumeError::Field("downloaded"));
+    assert_eq!(error(&with(b"20:\x07", b"19:")), ResumeError::Field("info-hash"));
+    assert_eq!(error(&with(b"48:\0", b"47:")), ResumeError::Field("files"));
+    assert_eq!(error(&with(b"48:\0", b"48:\x80")), ResumeError::Field("files"), "a length beyond 63 bits");
+    assert_eq!(error(&with(b"7:versioni1e", b"")), ResumeError::Field("version"));
+    assert_eq!(error(&sealed(b"le")), ResumeError::Field("version"));
+    assert!(matches!(error(&sealed(b"")), ResumeError::Bencode(BencodeError::Truncated { len: 0 })));
+    assert!(matches!(error(&sealed(b"dee")), ResumeError::Bencode(BencodeError::Trailing { .. })));
+}
+
+#[test]
+fn limits_hold() {
+    let max = ResumeFile::max_len(9, 3);
+    assert_eq!(error(&vec![b'd'; max + 1]), ResumeError::TooLong { len: max + 1, limit: max });
+    assert!(matches!(error(&sealed(&[b'l'; 100])), ResumeError::Bencode(BencodeError::Depth { .. })));
+    assert!(matches!(error(&sealed(&b"0:".repeat(400))), ResumeError::Bencode(BencodeError::Trailing { .. })));
+    let many = [&b"l"[..], &b"0:".repeat(400), b"e"].concat();
+    assert!(matches!(error(&sealed(&many)), ResumeError::Bencode(BencodeError::Tokens { .. })));
+    assert_eq!(ResumeFile::max_len(u32::MAX, usize::MAX), usize::MAX);
+    // The largest state is within the limit.
+    let full = ResumeFile { have: Bitfield::all(9), downloaded: u64::MAX, uploaded: u64::MAX, ..sample() };
+    let bytes = full.encode();
+    assert!(bytes.len() <= max);
+    assert_eq!(ResumeFile::decode(&bytes, 9, 3, &HASH).unwrap().downloaded, i64::MAX as u64);
+}
+
+proptest! {
+    #[test]
+    fn any_state_goes_there_and_back(
+        bits in prop::collection::vec(any::<u8>(), 1..40), dirty: bool, downloaded in 0..u64::MAX / 2, uploaded in 0..u64::MAX / 2,
+        files in prop::collection::vec(prop::option::of((0..u64::MAX / 2, any::<i64>())), 0..40),
+    ) {
+        let count = bits.len() as u32 * 8;
+        let files: Vec<_> = files.into_iter().map(|f| f.map(|(len, mtime_ns)| ResumeStat { len, mtime_ns })).collect();
+        let have = Bitfield::from_wire(&bits, count).unwrap();
+        let state = ResumeFile { info_hash: HASH, have, dirty, downloaded, uploaded, files };
+        let bytes = state.encode();
+        prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &HASH), Ok(state));
+    }
+
+    #[test]
+    fn nothing_panics(body in prop::collection::vec(any::<u8>(), 0..100)) {
+        let _ = ResumeFile::decode(&body, 9, 3, &HASH);
+        let _ = ResumeFile::decode(&sealed(&body), 9, 3, &HASH);
+    }
+}
