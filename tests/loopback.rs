@@ -1,6 +1,8 @@
 //! Whole downloads over real sockets on this machine: the inline door, the thread door, and the two with each other.
 
 #![cfg(unix)]
+// In a test, a failed unwrap is a failed test.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,

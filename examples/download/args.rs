@@ -68,18 +68,18 @@ pub fn parse() -> Result<Command, Problem> {
         return Ok(Command::Version);
     }
     let mut peers = Vec::new();
-    for list in args.values_from_str::<_, String>("--peer").map_err(usage)? {
+    for list in args.values_from_str::<_, String>("--peer").map_err(|e| usage("--peer", &e))? {
         resolve_all("--peer", &list, &mut peers)?;
     }
     if let Some(list) = variable("SEED") {
         resolve_all("SEED", &list.to_string_lossy(), &mut peers)?;
     }
-    let dir = args.opt_value_from_os_str("--dir", path).map_err(usage)?;
-    let port = args.opt_value_from_str("--port").map_err(usage)?;
+    let dir = args.opt_value_from_os_str("--dir", path).map_err(|e| usage("--dir", &e))?;
+    let port = args.opt_value_from_str("--port").map_err(|e| usage("--port", &e))?;
     let seed = args.contains("--seed");
     let sequential = args.contains("--sequential");
     let recheck = args.contains("--recheck");
-    let timeout = args.opt_value_from_str("--timeout").map_err(usage)?.unwrap_or(60);
+    let timeout = args.opt_value_from_str("--timeout").map_err(|e| usage("--timeout", &e))?.unwrap_or(60);
     let quiet = args.contains("--quiet");
     let mut free = args.finish();
     if let Some(unknown) = free.iter().find(|arg| arg.to_string_lossy().starts_with('-')) {
@@ -128,6 +128,6 @@ fn path(arg: &std::ffi::OsStr) -> Result<PathBuf, &'static str> {
     if arg.is_empty() { Err("an empty path") } else { Ok(arg.into()) }
 }
 
-fn usage(e: pico_args::Error) -> Problem {
-    Problem::usage(e.to_string())
+fn usage(option: &str, e: &pico_args::Error) -> Problem {
+    Problem::usage(format!("{option}: {e}"))
 }

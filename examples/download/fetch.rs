@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
@@ -70,6 +70,13 @@ fn read_metainfo(path: &Path) -> Result<Metainfo, Problem> {
     let file = File::open(path).map_err(|e| cannot(&e))?;
     file.take(MAX_METAINFO + 1).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
     Metainfo::from_bytes(&bytes).map_err(|e| cannot(&e))
+}
+
+/// Makes the download folder, and finds out whether it can be written to.
+fn prepare(dir: &Path) -> Result<(), Problem> {
+    use rustix::fs::{Access, access};
+    let made = fs::create_dir_all(dir).and_then(|()| Ok(access(dir, Access::WRITE_OK | Access::EXEC_OK)?));
+    made.map_err(|e| Problem::new(format!("cannot download to {}: {e}", dir.display())))
 }
 
 /// Starts an engine that listens where it should.
@@ -183,9 +190,11 @@ impl Fetch {
             Alert::Checked { have, .. } => self.begin(have)?,
             Alert::Progress { stats, .. } => self.handle_stats(&stats),
             Alert::Finished { stats, .. } => self.finished(stats.downloaded),
-            Alert::StorageFailed { error, retry_in, .. } if !self.complete || retry_in.is_none() => {
+            Alert::StorageFailed { error, retry_in: None, .. } => return Err(Problem::new(error.to_string())),
+            Alert::StorageFailed { error, .. } if !self.complete => {
                 return Err(Problem::new(format!("{error}; verified pieces are kept, and the same command goes on from there")));
             }
+            // Others may still have what can be read.
             Alert::StorageFailed { error, .. } => crate::progress::complain(&error.to_string()),
             Alert::PeerConnected { addr, id, .. } => {
                 self.last_peer = Instant::now();
@@ -208,6 +217,8 @@ impl Fetch {
                 "nobody to download from: trackers are not used yet, so name peers with --peer or let them come with --port",
             ));
         } else if !self.complete {
+            // Seeding from a read-only folder is fine; filling one is not, which should not wait for the first piece.
+            prepare(&self.options.dir)?;
             self.progress.say(&format!("{}: {have} of {} pieces are there, fetching the others", self.name, self.pieces));
         }
         Ok(())
