@@ -1,5 +1,6 @@
 //! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for.
 
+#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 #[path = "../fuzz/src/wire.rs"]
 mod wire;
 

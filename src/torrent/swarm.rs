@@ -185,15 +185,15 @@ impl Swarm {
         if !self.requesting {
             return None;
         }
-        let block = self.from_own(asker, cx);
-        let block = block.or_else(|| self.from_orphan(asker, cx));
-        let block = block.or_else(|| self.from_new(asker, cx));
-        let block = block.or_else(|| self.from_others(asker, cx));
+        let block = self.ask_own(asker, cx);
+        let block = block.or_else(|| self.ask_orphan(asker, cx));
+        let block = block.or_else(|| self.ask_new(asker, cx));
+        let block = block.or_else(|| self.ask_others(asker, cx));
         block.or_else(|| self.doubled(asker, cx))
     }
 
     /// A piece that it has begun.
-    fn from_own(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_own(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         let mut at = 0;
         while let Some(&piece) = asker.own.get(at) {
             if self.active.get(&piece).is_none_or(|p| p.free() == 0) {
@@ -211,12 +211,12 @@ impl Swarm {
     }
 
     /// A piece that somebody began and left.
-    fn from_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         self.find(asker, cx, |progress, _| progress.owner.is_none())
     }
 
     /// A new piece: one that the peer has at hand, or the picker's choice.
-    fn from_new(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_new(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         if self.picker.len() == 0 {
             return None;
         }
@@ -242,7 +242,7 @@ impl Swarm {
     }
 
     /// A piece that somebody else works on.
-    fn from_others(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_others(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         self.find(asker, cx, |progress, link| !progress.parole || progress.owner == Some(link))
     }
 

@@ -30,7 +30,7 @@ const MAX_TOKENS: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtensionHandshake {
     /// The extensions, sorted by name, with the ids under which the sender wants their messages. Id 0 takes one back.
-    extensions: Vec<(Box<[u8]>, u8)>,
+    extensions: Names,
     /// `reqq`: how many requests it will queue.
     pub reqq: Option<u32>,
     /// `v`: the client's name and version; text that is fit to be escaped, not printed.
@@ -150,8 +150,11 @@ impl ExtensionHandshake {
     }
 }
 
+/// Extensions by name, sorted.
+type Names = Vec<(Box<[u8]>, u8)>;
+
 /// The usable entries of `m`; of equal names the first counts.
-fn extensions(m: Value<'_>) -> Result<Vec<(Box<[u8]>, u8)>, ExtensionError> {
+fn extensions(m: Value<'_>) -> Result<Names, ExtensionError> {
     let mut handshake = ExtensionHandshake::default();
     for (name, id) in m.as_dict().into_iter().flatten() {
         let id = id.as_int().and_then(|id| u8::try_from(id).ok());

@@ -306,7 +306,7 @@ impl Link<'_> {
     fn bitfield(&self) -> Vec<u8> {
         let pieces = self.shared.torrent.pieces();
         let mut bits = vec![0xff; pieces.div_ceil(8)];
-        if pieces % 8 > 0 {
+        if !pieces.is_multiple_of(8) {
             *bits.last_mut().unwrap() = 0xff << (8 - pieces % 8);
         }
         bits
