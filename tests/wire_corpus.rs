@@ -1,6 +1,7 @@
 //! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for.
 
 #[path = "../fuzz/src/wire.rs"]
+#[allow(unreachable_pub)] // The fuzz crate exports it.
 mod wire;
 
 use std::{collections::BTreeMap, fs, path::Path};
