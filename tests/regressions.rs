@@ -2,6 +2,7 @@
 
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 #[path = "../fuzz/src/wire.rs"]
+#[allow(unreachable_pub)] // The fuzz crate exports it.
 mod wire;
 
 /// Inputs that fuzzing found, by target.
@@ -26,6 +27,8 @@ fn known_from_elsewhere() {
     (0..=255).for_each(|id| wire::message(&[0, 0, 0, 0, 1, id]));
     // A frame that claims 4 GiB.
     wire::message(&[0, 0xff, 0xff, 0xff, 0xff, 7]);
+    // A state file whose numbers are not there.
+    wire::resume(b"\0\0\0de");
     // A handshake in two reads is the `handshake` check itself.
     wire::handshake(b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb");
     // Lengths that add up beyond a word, and a piece length that divides by zero.

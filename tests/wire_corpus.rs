@@ -2,6 +2,7 @@
 
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 #[path = "../fuzz/src/wire.rs"]
+#[allow(unreachable_pub)] // The fuzz crate exports it.
 mod wire;
 
 use std::{collections::BTreeMap, fs, path::Path};
