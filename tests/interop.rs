@@ -1,5 +1,4 @@
-//! Clients that we did not write, as seeders, with the `download` example as their leecher: a single file, and a folder
-//! with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one
+//! Clients that we did not write, as seeds and as leeches of the `download` example: a single file, and a folder with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one
 //! that is missing is skipped loudly, and an error when `CI=true`.
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +8,7 @@ mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
-use clients::Client;
+use clients::{Client, Role};
 use support::{
     clock,
     download::Bench,
@@ -37,8 +36,8 @@ fn folder() -> Torrent {
         .make(101)
 }
 
-/// `client` seeds both torrents in turn, and ours downloads them.
-fn download_from(client: Client) {
+/// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
+fn both_ways(client: Client) {
     if let Err(why) = client.find() {
         return skip(&format!("interop with {client:?}"), &why);
     }
@@ -49,6 +48,7 @@ fn download_from(client: Client) {
     };
     for torrent in [single_file(), folder()] {
         download_one(client, &torrent, cable.as_ref());
+        upload_one(client, &torrent, cable.as_ref());
     }
 }
 
@@ -60,7 +60,7 @@ fn download_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
     let source = bench.path().join("source");
     std::fs::create_dir(&source).unwrap();
     torrent.write_files(&source);
-    let mut seed = client.seed(&bench, &source, port, cable);
+    let mut seed = client.start(Role::Seed, &bench, &source, port, cable);
     clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
         assert!(seed.ended().is_none(), "{client:?} ended before it seeded; it said:\n{}", seed.tail());
         clients::serves(&bench, torrent, peer, cable).then_some(())
@@ -80,30 +80,60 @@ fn download_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
     println!("{} MiB from {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
 }
 
+fn upload_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
+    let mut bench = Bench::new(torrent);
+    let host = cable.map_or("127.0.0.1", |cable| cable.address(1));
+    let ours: SocketAddr = format!("{host}:{}", clients::free_port()).parse().unwrap();
+    torrent.write_files(&bench.dir);
+    let mut command = bench.command(&[]);
+    if let Some(cable) = cable {
+        let program = command.get_program().to_owned();
+        command = cable.command(1, program);
+        bench.arguments(&mut command, &[]);
+    }
+    let mut seed = bench.start(command.args(["--seed", "--port", &ours.port().to_string()]));
+    clock::wait_for("ours seeds", LIMIT, || {
+        assert!(seed.ended().is_none(), "ours ended before it seeded; it said:\n{}", seed.tail());
+        clients::serves(&bench, torrent, ours, cable).then_some(())
+    });
+
+    let started = clock::now();
+    let (_tracker, url) = clients::tracker(&bench, ours, cable);
+    std::fs::write(&bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
+    let target = bench.path().join("target");
+    std::fs::create_dir(&target).unwrap();
+    let mut leech = client.start(Role::Leech, &bench, &target, clients::free_port(), cable);
+    clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
+        assert!(leech.ended().is_none(), "{client:?} ended before it was complete; it said:\n{}", leech.tail());
+        torrent.compare(&target).ok()
+    });
+    println!("{} MiB to {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
+}
+
 #[test]
 fn libtorrent() {
-    download_from(Client::Libtorrent);
+    both_ways(Client::Libtorrent);
 }
 
 #[test]
 fn transmission() {
-    download_from(Client::Transmission);
+    both_ways(Client::Transmission);
 }
 
 #[test]
 fn aria2() {
-    download_from(Client::Aria2);
+    both_ways(Client::Aria2);
 }
 
 #[test]
 fn qbittorrent() {
-    download_from(Client::Qbittorrent);
+    both_ways(Client::Qbittorrent);
 }
 
 /// By hand, since building it takes long: `scripts/install_clients --rqbit` and `CRATETORRENT_INTEROP_RQBIT=1`.
 #[test]
 fn rqbit() {
     if std::env::var_os("CRATETORRENT_INTEROP_RQBIT").is_some() {
-        download_from(Client::Rqbit);
+        both_ways(Client::Rqbit);
     }
 }

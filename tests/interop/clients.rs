@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{download::Bench, process::Process, system::Cable, torrent::Torrent};
+use crate::support::{bencode, clock, download::Bench, process::Process, system::Cable, torrent::Torrent};
 
 /// A client that we did not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,15 @@ pub(crate) enum Client {
     Aria2,
     Qbittorrent,
     Rqbit,
+}
+
+/// What a client is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Serve files that are there.
+    Seed,
+    /// Fetch them from the peers that the torrent's tracker names.
+    Leech,
 }
 
 use Client::{Aria2, Libtorrent, Qbittorrent, Rqbit, Transmission};
@@ -50,8 +59,9 @@ impl Client {
         self == Transmission
     }
 
-    /// Starts it as a seed of the bench's torrent, whose files are in `source`, on `port` of its end of the cable or of loopback.
-    pub(crate) fn seed(self, bench: &Bench, source: &Path, port: u16, cable: Option<&Cable>) -> Process {
+    /// Starts it on `port` of its end of the cable or of loopback with the bench's torrent: as a seed, whose files are in
+    /// `folder`, or as a leech that is to put them there.
+    pub(crate) fn start(self, role: Role, bench: &Bench, folder: &Path, port: u16, cable: Option<&Cable>) -> Process {
         let home = bench.path().join("home");
         fs::create_dir(&home).unwrap();
         let mut command = match cable {
@@ -60,20 +70,21 @@ impl Client {
         };
         match self {
             Libtorrent => {
-                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/seed_libtorrent.py"));
-                command.arg(&bench.torrent).arg(source).arg(port.to_string());
+                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/run_libtorrent.py"));
+                command.arg(&bench.torrent).arg(folder).arg(port.to_string());
+                command.args((role == Role::Seed).then_some("seed"));
             }
-            Transmission => transmission(&mut command, &home, bench, source, port),
-            Aria2 => aria2(&mut command, bench, source, port),
-            Qbittorrent => qbittorrent(&mut command, &home, bench, source, port),
-            Rqbit => rqbit(&mut command, bench, source, port),
+            Transmission => transmission(&mut command, &home, bench, folder, port),
+            Aria2 => aria2(&mut command, role, bench, folder, port),
+            Qbittorrent => qbittorrent(&mut command, role, &home, bench, folder, port),
+            Rqbit => rqbit(&mut command, role, bench, folder, port),
         }
         command.env("HOME", &home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME").env_remove("XDG_CACHE_HOME");
         Process::spawn(&format!("{self:?}"), &mut command, bench.path())
     }
 }
 
-fn transmission(command: &mut Command, home: &Path, bench: &Bench, source: &Path, port: u16) {
+fn transmission(command: &mut Command, home: &Path, bench: &Bench, folder: &Path, port: u16) {
     let watched = bench.path().join("watched");
     fs::create_dir(&watched).unwrap();
     fs::copy(&bench.torrent, watched.join("test.torrent")).unwrap();
@@ -82,14 +93,15 @@ fn transmission(command: &mut Command, home: &Path, bench: &Bench, source: &Path
             "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "port-forwarding-enabled": false, "utp-enabled": false,
             "peer-port": {port}, "peer-port-random-on-start": false, "encryption": 0,
             "rpc-enabled": false, "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
-            "watch-dir-enabled": true, "watch-dir": {watched:?}, "download-dir": {source:?}, "incomplete-dir-enabled": false
+            "watch-dir-enabled": true, "watch-dir": {watched:?}, "download-dir": {folder:?}, "incomplete-dir-enabled": false,
+            "rename-partial-files": false
         }}"#
     );
     fs::write(home.join("settings.json"), settings).unwrap();
     command.args(["--foreground", "--log-info", "--config-dir"]).arg(home);
 }
 
-fn aria2(command: &mut Command, bench: &Bench, source: &Path, port: u16) {
+fn aria2(command: &mut Command, role: Role, bench: &Bench, folder: &Path, port: u16) {
     command.args([
         "--no-conf",
         "--enable-dht=false",
@@ -97,11 +109,12 @@ fn aria2(command: &mut Command, bench: &Bench, source: &Path, port: u16) {
         "--bt-enable-lpd=false",
         "--enable-peer-exchange=false",
     ]);
-    command.args(["--seed-ratio=0", "--bt-seed-unverified=true", "--file-allocation=none", "--interface=127.0.0.1"]);
-    command.arg(format!("--listen-port={port}")).arg("--dir").arg(source).arg(&bench.torrent);
+    command.args(["--seed-ratio=0", "--file-allocation=none", "--interface=127.0.0.1"]);
+    command.args((role == Role::Seed).then_some("--bt-seed-unverified=true"));
+    command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder).arg(&bench.torrent);
 }
 
-fn qbittorrent(command: &mut Command, home: &Path, bench: &Bench, source: &Path, port: u16) {
+fn qbittorrent(command: &mut Command, role: Role, home: &Path, bench: &Bench, folder: &Path, port: u16) {
     let settings = format!(
         "[LegalNotice]\nAccepted=true\n\
         [Preferences]\nWebUI\\Enabled=false\nGeneral\\Locale=en\n\
@@ -110,22 +123,41 @@ fn qbittorrent(command: &mut Command, home: &Path, bench: &Bench, source: &Path,
         Session\\GlobalMaxRatio=-1\nSession\\QueueingSystemEnabled=false\nSession\\DisableAutoTMMByDefault=true\n\
         [Network]\nPortForwardingEnabled=false\n"
     );
-    let folder = home.join("qBittorrent/config");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("qBittorrent.conf"), settings).unwrap();
-    command.arg(format!("--profile={}", home.display())).arg(format!("--save-path={}", source.display()));
-    command.args(["--skip-hash-check", "--add-paused=false", "--skip-dialog=true"]).arg(&bench.torrent);
+    let config = home.join("qBittorrent/config");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("qBittorrent.conf"), settings).unwrap();
+    command.arg(format!("--profile={}", home.display())).arg(format!("--save-path={}", folder.display()));
+    command.args((role == Role::Seed).then_some("--skip-hash-check"));
+    command.args(["--add-paused=false", "--skip-dialog=true"]).arg(&bench.torrent);
 }
 
-fn rqbit(command: &mut Command, bench: &Bench, source: &Path, port: u16) {
-    command.args(["--disable-dht", "--disable-trackers", "--disable-lsd", "--disable-upnp-port-forward"]);
+fn rqbit(command: &mut Command, role: Role, bench: &Bench, folder: &Path, port: u16) {
+    command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
     command.args(["--listen-ip", "127.0.0.1", "--listen-port", &port.to_string()]);
-    command.args(["download", "--disable-http-api", "--overwrite", "--output-folder"]).arg(source).arg(&bench.torrent);
+    command.args((role == Role::Seed).then_some("--disable-trackers"));
+    command.args(["download", "--disable-http-api", "--overwrite", "--output-folder"]).arg(folder).arg(&bench.torrent);
 }
 
 /// A port that nobody listens on.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A tracker of the kind that needs no program: a web server whose file `announce` names `peer` and nobody else. It runs at
+/// our end of the cable or on loopback; what is returned beside it is its URL.
+pub(crate) fn tracker(bench: &Bench, peer: SocketAddr, cable: Option<&Cable>) -> (Process, String) {
+    let SocketAddr::V4(peer) = peer else { panic!("{peer} is not IPv4") };
+    let folder = bench.path().join("tracker");
+    fs::create_dir(&folder).unwrap();
+    let compact = [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat();
+    let answer = bencode::dict(&[("interval", bencode::int(1800)), ("peers", bencode::string(compact))]);
+    fs::write(folder.join("announce"), answer).unwrap();
+    let port = free_port().to_string();
+    let mut command = cable.map_or_else(|| Command::new("python3"), |cable| cable.command(1, "python3"));
+    command.args(["-u", "-m", "http.server", &port, "--bind", &peer.ip().to_string(), "--directory"]).arg(folder);
+    let process = Process::spawn("tracker", &mut command, bench.path());
+    clock::wait_for("the tracker is up", Duration::from_secs(20), || process.output().contains("Serving HTTP").then_some(()));
+    (process, format!("http://{}:{port}/announce", peer.ip()))
 }
 
 /// Whether a peer at `addr` takes a greeting for `torrent` and then says that it has all of it.

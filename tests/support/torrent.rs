@@ -125,6 +125,7 @@ impl Recipe {
             single: self.single,
             info_hash: sha1(&info),
             metainfo,
+            info,
             data,
         }
     }
@@ -150,6 +151,7 @@ pub struct Torrent {
     pub info_hash: [u8; 20],
     /// The `.torrent` file.
     pub metainfo: Vec<u8>,
+    info: Vec<u8>,
     /// All files in a row, padding included.
     pub data: Vec<u8>,
 }
@@ -163,6 +165,11 @@ impl Torrent {
     /// Bytes that come from the network at least: all but padding may be left out, so this counts everything.
     pub fn len(&self) -> u64 {
         self.data.len() as u64
+    }
+
+    /// The same torrent with a tracker.
+    pub fn metainfo_with_tracker(&self, url: &str) -> Vec<u8> {
+        bencode::dict(&[("announce", bencode::string(url)), ("info", self.info.clone())])
     }
 
     /// Writes the `.torrent` file into `dir`.
@@ -182,18 +189,24 @@ impl Torrent {
 
     /// Panics unless `dir` holds every file with its right bytes and nothing beside them but the client's own state.
     pub fn assert_in(&self, dir: &Path) {
-        let mut expected = Vec::new();
-        for (path, data) in self.stored(dir) {
-            let found = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            assert_eq!(found.len(), data.len(), "length of {}", path.display());
-            if let Some(at) = found.iter().zip(data).position(|(a, b)| a != b) {
-                panic!("{} differs from its source at byte {at} of {}", path.display(), data.len());
-            }
-            assert_eq!(sha1(&found), sha1(data), "SHA-1 of {}", path.display());
-            expected.push(path);
-        }
+        self.compare(dir).unwrap_or_else(|difference| panic!("{difference}"));
+        let expected: Vec<_> = self.stored(dir).into_iter().map(|(path, _)| path).collect();
         let strangers: Vec<_> = files_below(dir).into_iter().filter(|path| !expected.contains(path)).collect();
         assert!(strangers.is_empty(), "files that are not the torrent's: {strangers:?}");
+    }
+
+    /// The first difference between the torrent's files and those in `dir`.
+    pub fn compare(&self, dir: &Path) -> Result<(), String> {
+        for (path, data) in self.stored(dir) {
+            let found = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            if found.len() != data.len() {
+                return Err(format!("{} has {} bytes of {}", path.display(), found.len(), data.len()));
+            }
+            if let Some(at) = found.iter().zip(data).position(|(a, b)| a != b) {
+                return Err(format!("{} differs from its source at byte {at} of {}", path.display(), data.len()));
+            }
+        }
+        Ok(())
     }
 
     /// Where each stored file belongs, and its bytes.

@@ -1,11 +1,11 @@
-"""Seeds TORRENT from DIR on 127.0.0.1:PORT until it is killed: seed_libtorrent.py TORRENT DIR PORT"""
+"""Serves TORRENT from DIR on 127.0.0.1:PORT, or fetches it to there, until it is killed: run_libtorrent.py TORRENT DIR PORT [seed]"""
 
 import sys
 import threading
 
 import libtorrent
 
-torrent, folder, port = sys.argv[1:]
+torrent, folder, port = sys.argv[1:4]
 session = libtorrent.session(
     {
         "listen_interfaces": f"127.0.0.1:{port}",
@@ -19,6 +19,7 @@ session = libtorrent.session(
 params = libtorrent.add_torrent_params()
 params.ti = libtorrent.torrent_info(torrent)
 params.save_path = folder
-params.flags |= libtorrent.torrent_flags.seed_mode
+if "seed" in sys.argv[4:]:
+    params.flags |= libtorrent.torrent_flags.seed_mode
 session.add_torrent(params)
 threading.Event().wait()
