@@ -60,6 +60,8 @@ pub mod engine;
 pub mod handle;
 mod proto;
 pub mod reactor;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod store;
 mod torrent;
 pub mod wire;
