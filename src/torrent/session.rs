@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{
     base::{
         arena::Key,
-        bitfield::{Bitfield, BitfieldError},
+        bitfield::{Bitfield, BitfieldError, wire_len},
         buf::Buf,
         geometry::{Block, GeometryError, PieceIndex},
         ids::PeerId,
@@ -42,6 +42,9 @@ const MAX_REJECTS: u32 = 1000;
 const MAX_HINTS: usize = 16;
 /// Bytes that may wait for a peer which asks without reading.
 const MAX_CONTROL_BACKLOG: usize = 1 << 20;
+
+/// The longest extension message, and more than a block with its header.
+const MAX_EXTENSION_FRAME: u32 = 64 * 1024 + 2;
 
 const IDLE: usize = 0;
 const KEEP_ALIVE: usize = 1;
@@ -80,6 +83,13 @@ pub(crate) enum Fault {
     Silent(Duration),
     #[error("it sent nothing useful for {0:?}")]
     Useless(Duration),
+}
+
+/// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield, a block, or an extension
+/// message. What it has begun to send is held in memory, so less is better than [`Conf::max_frame`](crate::Conf::max_frame).
+fn longest_frame(pieces: u32) -> u32 {
+    let bitfield = u32::try_from(wire_len(pieces)).unwrap_or(u32::MAX).saturating_add(1);
+    bitfield.max(MAX_EXTENSION_FRAME)
 }
 
 /// What was agreed in the greeting.
@@ -132,7 +142,7 @@ impl Session {
             link,
             who,
             terms,
-            decoder: Decoder::new(cx.conf.max_frame),
+            decoder: Decoder::new(longest_frame(swarm.geometry.piece_count()).min(cx.conf.max_frame)),
             tx,
             pipeline: Pipeline::new(cx.now, &cx.conf),
             uploads: Uploads::default(),
