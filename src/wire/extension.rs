@@ -153,9 +153,6 @@ impl ExtensionHandshake {
     }
 }
 
-/// Extensions by name, sorted.
-type Names = Vec<(Box<[u8]>, u8)>;
-
 /// The usable entries of `m`; of equal names the first counts.
 fn extensions(m: Value<'_>) -> Result<Names, ExtensionError> {
     let mut handshake = ExtensionHandshake::default();
