@@ -72,7 +72,7 @@ pub struct Conf {
     pub max_piece_memory: usize,
     /// Pieces above this are hashed and written in runs of this size; a multiple of 16 KiB. Default 1 MiB.
     pub run_len: u32,
-    /// Worker threads for disk and hashing; 0 for one or two, by the machine. Default 0.
+    /// Worker threads for disk and hashing; 0 for one a core, at most four. Default 0.
     pub workers: usize,
     /// How long a worker may wait for a second and third piece to hash at once. Default 2 ms.
     pub lane_wait: Duration,
@@ -190,7 +190,7 @@ impl Conf {
             "at least 1, as initial_pipeline",
         )?;
         check(
-            self.run_len >= BLOCK_LEN && self.run_len % BLOCK_LEN == 0,
+            self.run_len >= BLOCK_LEN && self.run_len.is_multiple_of(BLOCK_LEN),
             "run_len",
             self.run_len.to_string(),
             "a multiple of 16384",

@@ -1,4 +1,57 @@
 //! cratetorrent: a BitTorrent engine that a program embeds.
+//!
+//! It downloads and serves torrents at close to the speed of the machine, in bounded memory, on one thread of your choosing and a
+//! small pool of workers for the disk. There is no async runtime, no global state and no callback: you drive it, or let it
+//! drive itself, and fetch what it has to tell.
+//!
+//! # Three doors, one vocabulary
+//!
+//! - [`spawn`] runs the engine on a thread of its own. [`EngineHandle::call`] ships a closure to it, [`Alerts`] brings what happens.
+//! - [`Reactor`] lives inside your own loop: a descriptor to watch, a deadline, and [`Reactor::poll`].
+//! - [`Engine`] does no I/O at all: for simulators and odd hosts.
+//!
+//! The verbs (add a torrent, pause, recheck, …) are methods of [`Engine`], whichever door you came through.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//!
+//! use cratetorrent::{Alert, Conf, TorrentParams, spawn, wire::metainfo::Metainfo};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let metainfo = Metainfo::from_bytes(&std::fs::read("debian.torrent")?)?;
+//! let (engine, alerts) = spawn(Conf::default())?;
+//!
+//! let mut params = TorrentParams::new(Arc::new(metainfo), Path::new("downloads"));
+//! params.peers = vec!["192.0.2.7:6881".parse()?];
+//! let torrent = engine.call(move |engine| engine.add_torrent(params))??;
+//!
+//! while let Ok(alert) = alerts.recv() {
+//!     match alert {
+//!         Alert::Progress { stats, .. } => println!("{} of {} bytes", stats.have_bytes, stats.total_bytes),
+//!         Alert::Finished { .. } => break,
+//!         Alert::StorageFailed { error, .. } => eprintln!("{error}"),
+//!         _ => {}
+//!     }
+//! }
+//! let stats = engine.call(move |engine| engine.stats(torrent))?;
+//! # let _ = stats;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things are
+//!
+//! | module | what |
+//! |---|---|
+//! | [`conf`] | every limit and choice, with its default |
+//! | [`alert`] | what the engine tells |
+//! | [`engine`] | the engine without I/O, and the verbs |
+//! | [`reactor`] | the loop on real sockets |
+//! | [`handle`] | the engine on its own thread |
+//! | [`wire`] | torrent files and messages: bytes to values and back |
+//! | [`store`] | files, hashing, workers; [`store::Disk`] is the seam for your own storage |
+//!
+//! Every public item says where its behaviour comes from: a BEP and its section, a paper, or a measurement in RESEARCH.md.
 
 pub mod alert;
 mod base;
@@ -7,6 +60,8 @@ pub mod engine;
 pub mod handle;
 mod proto;
 pub mod reactor;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod store;
 mod torrent;
 pub mod wire;

@@ -167,7 +167,7 @@ impl Geometry {
     /// As [`range`](Self::range), and if it is not exactly one block of the grid.
     pub fn block(&self, piece: u32, begin: u32, len: u32) -> Result<Block, GeometryError> {
         let range = self.range(piece, begin, len)?;
-        if begin % BLOCK_LEN != 0 || len != BLOCK_LEN.min(self.piece_len(range.piece) - begin) {
+        if !begin.is_multiple_of(BLOCK_LEN) || len != BLOCK_LEN.min(self.piece_len(range.piece) - begin) {
             return Err(GeometryError::OffGrid { begin, len });
         }
         Ok(range)

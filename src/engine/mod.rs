@@ -265,8 +265,11 @@ impl Engine {
         }
     }
 
-    /// The longest time-out is that of the addresses: dials go out as far as the limits allow, torrent by torrent.
+    /// Dials go out as far as the limits allow, torrent by torrent.
     fn dial_candidates(&mut self) {
+        if self.shutting_down {
+            return;
+        }
         for key in self.torrents.keys() {
             while self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links {
                 let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) else {

@@ -20,6 +20,8 @@ const MIN_DEPTH: usize = 4;
 const SLOW_START_TRUST: Duration = Duration::from_secs(1);
 /// Patience with a peer whose round trip is not known yet.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a first block may take.
+const FIRST_EXPECTATION: Duration = Duration::from_secs(1);
 
 /// The requests to one peer.
 #[derive(Debug)]
@@ -111,6 +113,11 @@ impl Pipeline {
 
     pub(crate) fn is_asked(&self, block: Block) -> bool {
         self.asked.iter().any(|a| a.block == block)
+    }
+
+    /// How long a block takes from now, as far as is known.
+    pub(crate) fn expected(&self) -> Duration {
+        self.rtt.map_or(FIRST_EXPECTATION, |rtt| rtt.smooth + rtt.var * 2)
     }
 
     /// The peer says that it queues at most `requests`.

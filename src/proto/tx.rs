@@ -2,12 +2,14 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
+use bytes::BytesMut;
+
 use crate::{
     base::{
         buf::{Buf, BufPool},
         geometry::Block,
     },
-    wire::message::Message,
+    wire::message::{Message, piece_header},
 };
 
 /// An ordered queue of bytes. Blocks keep their buffers, so nothing is copied before the socket.
@@ -22,7 +24,7 @@ pub(crate) struct Tx {
 
 #[derive(Debug)]
 enum Chunk {
-    Small(Vec<u8>),
+    Small(BytesMut),
     Block(Buf),
 }
 
@@ -51,19 +53,14 @@ impl Tx {
 
     /// A piece message whose data is `data`.
     pub(crate) fn push_block(&mut self, block: Block, data: Buf) {
-        self.small(|out| {
-            out.extend_from_slice(&block.len.saturating_add(9).to_be_bytes());
-            out.push(7);
-            out.extend_from_slice(&block.piece.get().to_be_bytes());
-            out.extend_from_slice(&block.begin.to_be_bytes());
-        });
+        self.push_bytes(&piece_header(block.piece.get(), block.begin, block.len));
         self.len += data.0.len();
         self.chunks.push_back(Chunk::Block(data));
     }
 
-    fn small(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    fn small(&mut self, write: impl FnOnce(&mut BytesMut)) {
         if !matches!(self.chunks.back(), Some(Chunk::Small(_))) {
-            self.chunks.push_back(Chunk::Small(Vec::new()));
+            self.chunks.push_back(Chunk::Small(BytesMut::new()));
         }
         if let Some(Chunk::Small(out)) = self.chunks.back_mut() {
             let before = out.len();

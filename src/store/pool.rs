@@ -59,7 +59,7 @@ struct Waiting {
     gathering: bool,
     /// Batches since the last check.
     since_check: u32,
-    /// Whether reads or runs go first, in turn.
+    /// Where both wait, reads and runs take turns.
     runs_first: bool,
     stop: bool,
 }
@@ -244,8 +244,7 @@ impl Waiting {
             return Some(Batch { jobs: vec![job], slow: true });
         }
         let runs = !self.runs.is_empty();
-        if runs && self.runs_first {
-            self.runs_first = false;
+        if runs && !self.reads.is_empty() && std::mem::take(&mut self.runs_first) {
             return fast(some_of(&mut self.runs, BATCH));
         }
         if !self.reads.is_empty() {

@@ -324,3 +324,6 @@ mod sys {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

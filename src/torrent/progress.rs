@@ -3,7 +3,7 @@
 //! A piece is cut into runs (one, unless it is large). A run has a buffer from its first block until a worker has written
 //! it, so memory is bounded by runs in flight and not by the size of a piece. It does not know peers but by their keys.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::base::{
     arena::Key,
@@ -11,6 +11,7 @@ use crate::base::{
     digest::{Digest, Sha1State},
     geometry::{BLOCK_LEN, Block, Geometry, PieceIndex},
     job::{Chain, Run, RunData, RunDone, StoreError, Verdict},
+    time::Instant,
 };
 
 /// Bytes of piece data that are in memory or promised to be.
@@ -108,6 +109,8 @@ pub(crate) struct Progress {
     next_hash: usize,
     hashing: bool,
     contributors: Vec<Contributor>,
+    /// When the last of what is on order should be here.
+    due: Instant,
     /// The link that began it and should finish it.
     pub(crate) owner: Option<Key>,
     /// It failed before: only its owner may fetch it, so that there is one to blame.
@@ -151,6 +154,7 @@ impl Progress {
             next_hash: 0,
             hashing: false,
             contributors: Vec::new(),
+            due: Instant::ZERO,
             owner: None,
             parole: false,
         }
@@ -182,8 +186,13 @@ impl Progress {
         blocks.filter_map(|(n, _)| self.geometry.nth_block(self.piece, n as u32)).map(|b| u64::from(b.len)).sum()
     }
 
-    /// Orders the next free block, if there is one and memory for its run.
-    pub(crate) fn ask_free(&mut self, memory: &mut Memory) -> Option<Block> {
+    /// Whether somebody who delivers within `expected` would be of help: what is on order is overdue, or takes much longer.
+    pub(crate) fn needs_help(&self, now: Instant, expected: Duration) -> bool {
+        self.due <= now || self.due.since(now) > expected * 2
+    }
+
+    /// Orders the next free block, if there is one and memory for its run. It should be here at `due`.
+    pub(crate) fn ask_free(&mut self, due: Instant, memory: &mut Memory) -> Option<Block> {
         let ahead = self.blocks.get(self.cursor as usize..)?;
         let nth = self.cursor + ahead.iter().position(|&b| b == BlockState::Free)? as u32;
         self.cursor = nth;
@@ -198,13 +207,15 @@ impl Progress {
         self.blocks[nth as usize] = BlockState::Asked(1);
         self.free -= 1;
         self.cursor += 1;
+        self.due = self.due.max(due);
         self.geometry.nth_block(self.piece, nth)
     }
 
-    /// Orders a block once more that is on order already, fewest copies first and below `limit`, if `wanted` agrees.
+    /// Orders a block once more that is on order already, fewest copies first and below `limit`, if `wanted` agrees. Those
+    /// ordered last come first: there is the best chance that the other order can still be cancelled.
     pub(crate) fn ask_again(&mut self, limit: u8, mut wanted: impl FnMut(Block) -> bool) -> Option<Block> {
         for copies in 1..limit {
-            for nth in 0..self.blocks.len() {
+            for nth in (0..self.blocks.len()).rev() {
                 if self.blocks[nth] == BlockState::Asked(copies)
                     && let Some(block) = self.geometry.nth_block(self.piece, nth as u32)
                     && wanted(block)
@@ -420,7 +431,7 @@ mod tests {
 
     impl Rig {
         fn ask_all(&mut self) -> Vec<Block> {
-            std::iter::from_fn(|| self.p.ask_free(&mut self.memory)).collect()
+            std::iter::from_fn(|| self.p.ask_free(Instant::ZERO, &mut self.memory)).collect()
         }
 
         fn receive(&mut self, block: Block) -> Option<Receipt> {
@@ -525,7 +536,7 @@ mod tests {
     fn duplicates_and_copies_are_counted() {
         let mut rig = rig(4, 100);
         let blocks = rig.ask_all();
-        assert_eq!(rig.p.ask_again(3, |b| b != blocks[0]), Some(blocks[1]));
+        assert_eq!(rig.p.ask_again(3, |b| b.begin <= blocks[1].begin), Some(blocks[1]), "the last first");
         assert_eq!(rig.p.ask_again(2, |b| b == blocks[1]), None);
         assert_eq!(rig.p.ask_again(3, |b| b == blocks[1]), Some(blocks[1]));
         assert_eq!(rig.p.ask_again(3, |b| b == blocks[1]), None);
@@ -534,6 +545,18 @@ mod tests {
         rig.p.release(blocks[1], &mut rig.memory);
         assert_eq!(rig.receive(blocks[1]), Some(Receipt::Duplicate), "a release after arrival changes nothing");
         assert_eq!(rig.p.contributors(), [WHO]);
+    }
+
+    #[test]
+    fn help_is_wanted_for_what_is_overdue_or_slow_but_not_for_what_is_about_to_come() {
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        let mut rig = rig(4, 100);
+        rig.p.ask_free(at(1000), &mut rig.memory).unwrap();
+        rig.p.ask_free(at(500), &mut rig.memory).unwrap();
+        let mine = Duration::from_millis(100);
+        assert!(rig.p.needs_help(at(0), mine) && rig.p.needs_help(at(799), mine));
+        assert!(!rig.p.needs_help(at(800), mine) && !rig.p.needs_help(at(999), mine));
+        assert!(rig.p.needs_help(at(1000), mine));
     }
 
     #[test]

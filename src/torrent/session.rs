@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{
     base::{
         arena::Key,
-        bitfield::{Bitfield, BitfieldError},
+        bitfield::{Bitfield, BitfieldError, wire_len},
         buf::Buf,
         geometry::{Block, GeometryError, PieceIndex},
         ids::PeerId,
@@ -43,9 +43,16 @@ const MAX_HINTS: usize = 16;
 /// Bytes that may wait for a peer which asks without reading.
 const MAX_CONTROL_BACKLOG: usize = 1 << 20;
 
+/// The longest extension message, and more than a block with its header.
+const MAX_EXTENSION_FRAME: u32 = 64 * 1024 + 2;
+
 const IDLE: usize = 0;
 const KEEP_ALIVE: usize = 1;
 const SNUB: usize = 2;
+const STARVED: usize = 3;
+
+/// How soon a peer with nothing to do looks again whether it can help others.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a peer is let go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +85,13 @@ pub(crate) enum Fault {
     Useless(Duration),
 }
 
+/// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield, a block, or an extension
+/// message. What it has begun to send is held in memory, so less is better than [`Conf::max_frame`](crate::Conf::max_frame).
+fn longest_frame(pieces: u32) -> u32 {
+    let bitfield = u32::try_from(wire_len(pieces)).unwrap_or(u32::MAX).saturating_add(1);
+    bitfield.max(MAX_EXTENSION_FRAME)
+}
+
 /// What was agreed in the greeting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -108,7 +122,7 @@ pub(crate) struct Session {
     own: Vec<PieceIndex>,
     allowed: Vec<PieceIndex>,
     suggested: Vec<PieceIndex>,
-    timers: TimerTable<3>,
+    timers: TimerTable<4>,
     pub(crate) scheduled: Option<Instant>,
     snubbed_since: Option<Instant>,
     invalid_requests: u32,
@@ -128,7 +142,7 @@ impl Session {
             link,
             who,
             terms,
-            decoder: Decoder::new(cx.conf.max_frame),
+            decoder: Decoder::new(longest_frame(swarm.geometry.piece_count()).min(cx.conf.max_frame)),
             tx,
             pipeline: Pipeline::new(cx.now, &cx.conf),
             uploads: Uploads::default(),
@@ -377,6 +391,9 @@ impl Session {
             self.say(&Message::Request { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
         }
         self.set_snub_timer(cx);
+        if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.memory_short) {
+            self.timers.set(STARVED, cx.now + LOOK_AGAIN);
+        }
     }
 
     /// Somebody else delivered this block.
@@ -514,6 +531,9 @@ impl Session {
             if self.snubbed_since.is_some_and(|since| since + cx.conf.snub_patience <= cx.now) {
                 return Err(Fault::Useless(cx.conf.snub_patience));
             }
+            self.refill(swarm, cx);
+        }
+        if self.timers.fire(STARVED, cx.now) {
             self.refill(swarm, cx);
         }
         Ok(())

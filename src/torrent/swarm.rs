@@ -108,6 +108,11 @@ impl Asker<'_> {
     fn may_ask(&self, piece: PieceIndex) -> bool {
         self.has.has(piece) && self.only.is_none_or(|only| only.contains(&piece))
     }
+
+    /// When a block that is asked for now should be here.
+    fn due(&self, cx: &Cx) -> Instant {
+        cx.now + self.pipeline.expected()
+    }
 }
 
 impl Swarm {
@@ -170,20 +175,25 @@ impl Swarm {
         self.active.values().map(Progress::received_len).sum()
     }
 
+    /// Everything that is wanted is on order.
+    pub(crate) fn is_endgame(&self) -> bool {
+        self.picker.len() == 0 && self.free == 0 && !self.active.is_empty()
+    }
+
     /// Orders the best block for this session, if there is any.
     pub(crate) fn next_block(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         if !self.requesting {
             return None;
         }
-        let block = self.from_own(asker, cx);
-        let block = block.or_else(|| self.from_orphan(asker, cx));
-        let block = block.or_else(|| self.from_new(asker, cx));
-        let block = block.or_else(|| self.from_others(asker, cx));
+        let block = self.ask_own(asker, cx);
+        let block = block.or_else(|| self.ask_orphan(asker, cx));
+        let block = block.or_else(|| self.ask_new(asker, cx));
+        let block = block.or_else(|| self.ask_others(asker, cx));
         block.or_else(|| self.doubled(asker, cx))
     }
 
     /// A piece that it has begun.
-    fn from_own(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_own(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         let mut at = 0;
         while let Some(&piece) = asker.own.get(at) {
             if self.active.get(&piece).is_none_or(|p| p.free() == 0) {
@@ -191,7 +201,7 @@ impl Swarm {
                 continue;
             }
             if asker.may_ask(piece)
-                && let Some(block) = self.ask_free(piece, cx)
+                && let Some(block) = self.ask_free(piece, asker, cx)
             {
                 return Some(block);
             }
@@ -201,12 +211,12 @@ impl Swarm {
     }
 
     /// A piece that somebody began and left.
-    fn from_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         self.find(asker, cx, |progress, _| progress.owner.is_none())
     }
 
     /// A new piece: one that the peer has at hand, or the picker's choice.
-    fn from_new(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_new(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         if self.picker.len() == 0 {
             return None;
         }
@@ -228,30 +238,32 @@ impl Swarm {
         self.active.insert(piece, progress);
         self.picker.take(piece);
         asker.own.push(piece);
-        self.ask_free(piece, cx)
+        self.ask_free(piece, asker, cx)
     }
 
     /// A piece that somebody else works on.
-    fn from_others(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+    fn ask_others(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         self.find(asker, cx, |progress, link| !progress.parole || progress.owner == Some(link))
     }
 
     /// A block that others were asked for already: near the end, or when all memory waits for slower peers.
     fn doubled(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
-        let endgame = self.picker.len() == 0 && self.free == 0;
-        if !(endgame || (cx.memory_short && asker.pipeline.is_empty())) || asker.pipeline.len() >= ENDGAME_DEPTH {
+        let short = cx.memory_short && asker.pipeline.is_empty();
+        if !(self.is_endgame() || short) || asker.pipeline.len() >= ENDGAME_DEPTH {
             return None;
         }
         let limit = cx.conf.endgame_copies;
         // From a random place on, or all idle peers would double the same blocks.
         let skip = cx.rng.below(self.active.len() as u64) as usize;
         let Self { active, .. } = self;
+        let expected = asker.pipeline.expected();
         let (before, after): (Vec<_>, Vec<_>) = active.iter_mut().enumerate().partition(|(n, _)| *n < skip);
         after
             .into_iter()
             .chain(before)
             .map(|(_, entry)| entry)
             .filter(|(piece, progress)| asker.may_ask(**piece) && (!progress.parole || progress.owner == Some(asker.link)))
+            .filter(|(_, progress)| progress.needs_help(cx.now, expected))
             .find_map(|(_, progress)| progress.ask_again(limit, |block| !asker.pipeline.is_asked(block)))
     }
 
@@ -262,7 +274,7 @@ impl Swarm {
         for (&piece, progress) in &mut self.active {
             if progress.free() > 0 && asker.may_ask(piece) && fits(progress, asker.link) {
                 let before = progress.free();
-                if let Some(block) = progress.ask_free(&mut cx.memory) {
+                if let Some(block) = progress.ask_free(asker.due(cx), &mut cx.memory) {
                     self.free -= (before - progress.free()) as usize;
                     progress.owner.get_or_insert(asker.link);
                     if !asker.own.contains(&piece) {
@@ -276,9 +288,9 @@ impl Swarm {
         None
     }
 
-    fn ask_free(&mut self, piece: PieceIndex, cx: &mut Cx) -> Option<Block> {
+    fn ask_free(&mut self, piece: PieceIndex, asker: &Asker<'_>, cx: &mut Cx) -> Option<Block> {
         let progress = self.active.get_mut(&piece)?;
-        let block = progress.ask_free(&mut cx.memory);
+        let block = progress.ask_free(asker.due(cx), &mut cx.memory);
         match block {
             Some(_) => self.free -= 1,
             None => cx.memory_short = true,

@@ -26,11 +26,14 @@ const MAX_DEPTH: usize = 16;
 /// Values in all; a handshake has some thirty.
 const MAX_TOKENS: usize = 4096;
 
+/// Names with ids, sorted by name.
+type Names = Vec<(Box<[u8]>, u8)>;
+
 /// What a peer tells of itself after the handshake. Every field is its claim, and optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtensionHandshake {
     /// The extensions, sorted by name, with the ids under which the sender wants their messages. Id 0 takes one back.
-    extensions: Vec<(Box<[u8]>, u8)>,
+    extensions: Names,
     /// `reqq`: how many requests it will queue.
     pub reqq: Option<u32>,
     /// `v`: the client's name and version; text that is fit to be escaped, not printed.
@@ -79,7 +82,7 @@ impl ExtensionHandshake {
         let int = |key: &[u8]| root.get(key).and_then(|v| v.as_int());
         let version = root.get(b"v").and_then(|v| v.as_bytes()).map(version);
         Ok(Self {
-            extensions: root.get(b"m").map_or(Ok(Vec::new()), extensions)?,
+            extensions: root.get(b"m").map_or(Ok(Names::new()), extensions)?,
             reqq: int(b"reqq").and_then(|n| u32::try_from(n).ok()),
             version,
             port: int(b"p").and_then(|n| u16::try_from(n).ok()).filter(|&port| port != 0),
@@ -151,7 +154,7 @@ impl ExtensionHandshake {
 }
 
 /// The usable entries of `m`; of equal names the first counts.
-fn extensions(m: Value<'_>) -> Result<Vec<(Box<[u8]>, u8)>, ExtensionError> {
+fn extensions(m: Value<'_>) -> Result<Names, ExtensionError> {
     let mut handshake = ExtensionHandshake::default();
     for (name, id) in m.as_dict().into_iter().flatten() {
         let id = id.as_int().and_then(|id| u8::try_from(id).ok());

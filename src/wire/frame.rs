@@ -11,8 +11,10 @@ use super::message::{MessageError, check_len};
 
 /// Bytes of a frame's length.
 const LEN: usize = 4;
-/// An empty carry keeps no more memory than this.
+/// Memory that an empty carry keeps once the input is used up: an idle peer holds little.
 const KEEP: usize = 4 * 1024;
+/// Memory that it keeps within an input, where the next frame is likely to need it again.
+const KEEP_BUSY: usize = 64 * 1024;
 /// The longest frame unless told otherwise, as `Conf::max_frame`.
 const MAX_FRAME: u32 = 512 * 1024;
 
@@ -90,7 +92,8 @@ impl Decoder {
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<&'a [u8]>, FrameError> {
         if self.lent {
             self.lent = false;
-            self.reset();
+            self.carry.clear();
+            self.release(KEEP_BUSY);
         }
         if !self.carry.is_empty() {
             return self.next_carried(input);
@@ -101,6 +104,9 @@ impl Decoder {
         {
             *input = rest;
             return Ok(frame.get(LEN..));
+        }
+        if whole.is_empty() {
+            self.release(KEEP);
         }
         self.carry.extend_from_slice(whole);
         *input = &[];
@@ -145,9 +151,9 @@ impl Decoder {
         Ok(Some(LEN.saturating_add(len as usize)))
     }
 
-    fn reset(&mut self) {
-        self.carry.clear();
-        if self.carry.capacity() > KEEP {
+    /// Gives the memory of the empty carry back if it is more than `keep`.
+    fn release(&mut self, keep: usize) {
+        if self.carry.capacity() > keep {
             self.carry = Vec::new();
         }
     }

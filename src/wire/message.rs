@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use bytes::BufMut;
 use nom::{
     IResult, Parser,
     combinator::{map, rest},
@@ -168,15 +169,13 @@ impl<'a> Message<'a> {
     }
 
     /// Appends the frame, its length included, to `out`.
-    pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&[0; 4]);
+    pub fn encode_into(&self, out: &mut impl BufMut) {
         match *self {
-            Self::KeepAlive => {}
-            Self::Choke => out.push(id::CHOKE),
-            Self::Unchoke => out.push(id::UNCHOKE),
-            Self::Interested => out.push(id::INTERESTED),
-            Self::NotInterested => out.push(id::NOT_INTERESTED),
+            Self::KeepAlive => out.put_u32(0),
+            Self::Choke => put(out, id::CHOKE, &[], &[]),
+            Self::Unchoke => put(out, id::UNCHOKE, &[], &[]),
+            Self::Interested => put(out, id::INTERESTED, &[], &[]),
+            Self::NotInterested => put(out, id::NOT_INTERESTED, &[], &[]),
             Self::Have(piece) => put(out, id::HAVE, &[piece], &[]),
             Self::Bitfield(bits) => put(out, id::BITFIELD, &[], bits),
             Self::Request { piece, begin, len } => put(out, id::REQUEST, &[piece, begin, len], &[]),
@@ -184,20 +183,16 @@ impl<'a> Message<'a> {
             Self::Cancel { piece, begin, len } => put(out, id::CANCEL, &[piece, begin, len], &[]),
             Self::Port(port) => put(out, id::PORT, &[], &port.to_be_bytes()),
             Self::Suggest(piece) => put(out, id::SUGGEST, &[piece], &[]),
-            Self::HaveAll => out.push(id::HAVE_ALL),
-            Self::HaveNone => out.push(id::HAVE_NONE),
+            Self::HaveAll => put(out, id::HAVE_ALL, &[], &[]),
+            Self::HaveNone => put(out, id::HAVE_NONE, &[], &[]),
             Self::Reject { piece, begin, len } => put(out, id::REJECT, &[piece, begin, len], &[]),
             Self::AllowedFast(piece) => put(out, id::ALLOWED_FAST, &[piece], &[]),
             Self::Extended { id, payload } => {
-                out.extend_from_slice(&[id::EXTENDED, id]);
-                out.extend_from_slice(payload);
+                put_len(out, 2 + payload.len());
+                out.put_slice(&[id::EXTENDED, id]);
+                out.put_slice(payload);
             }
             Self::Unknown { id, payload } => put(out, id, &[], payload),
-        }
-        let len = u32::try_from(out.len() - start - 4);
-        debug_assert!(len.is_ok(), "no frame is that long");
-        if let Some(prefix) = out.get_mut(start..start + 4) {
-            prefix.copy_from_slice(&len.unwrap_or(u32::MAX).to_be_bytes());
         }
     }
 }
@@ -212,10 +207,17 @@ pub fn piece_header(piece: u32, begin: u32, len: u32) -> [u8; PIECE_HEADER_LEN] 
     out
 }
 
-fn put(out: &mut Vec<u8>, id: u8, numbers: &[u32], tail: &[u8]) {
-    out.push(id);
-    numbers.iter().for_each(|n| out.extend_from_slice(&n.to_be_bytes()));
-    out.extend_from_slice(tail);
+fn put(out: &mut impl BufMut, id: u8, numbers: &[u32], tail: &[u8]) {
+    put_len(out, 1 + 4 * numbers.len() + tail.len());
+    out.put_u8(id);
+    numbers.iter().for_each(|&n| out.put_u32(n));
+    out.put_slice(tail);
+}
+
+fn put_len(out: &mut impl BufMut, len: usize) {
+    let len = u32::try_from(len);
+    debug_assert!(len.is_ok(), "no frame is that long");
+    out.put_u32(len.unwrap_or(u32::MAX));
 }
 
 fn body(frame: &[u8]) -> IResult<&[u8], Message<'_>> {

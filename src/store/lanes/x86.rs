@@ -27,6 +27,8 @@ impl ShaNi {
     }
 }
 
+// Indices say which lane; iterators would hide it.
+#[allow(clippy::needless_range_loop)]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 fn compress<const N: usize>(states: &mut [[u32; 5]; N], inputs: [&[[u8; 64]]; N]) {
     let zero = _mm_setzero_si128();

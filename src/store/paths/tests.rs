@@ -125,7 +125,7 @@ fn deep_trees_collapse() {
 
 #[test]
 fn duplicates_are_numbered_even_where_only_case_differs() {
-    assert_eq!(below(&[&["a.txt"], &["a.txt"], &["A.TXT"], &["a.1.txt"]]), ["a.txt", "a.1.txt", "A.2.txt", "a.1.1.txt"]);
+    assert_eq!(below(&[&["a.txt"], &["a.txt"], &["A.TXT"], &["a.1.txt"]]), ["a.txt", "a.1.txt", "A.2.TXT", "a.1.1.txt"]);
     assert_eq!(below(&[&["D", "x"], &["d", "X"]]), ["D/x", "d/X.1"]);
     assert_eq!(below(&[&["é"], &["É"]]), ["é", "É.1"]);
 }

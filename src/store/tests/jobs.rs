@@ -241,6 +241,7 @@ fn a_torrent_that_was_complete_gets_its_empty_files() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn pieces_of_zeroes_in_a_sparse_copy_are_found() {
     let dir = tempfile::tempdir().unwrap();

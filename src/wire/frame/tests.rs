@@ -114,6 +114,27 @@ fn memory_grows_with_what_came_and_goes_when_it_is_done() {
 }
 
 #[test]
+fn a_busy_carry_is_used_again() {
+    let frame = |len: u8| [&[0, 0, len, 0, 99][..], &vec![0; usize::from(len) * 256 - 1]].concat();
+    let stream = [frame(64), frame(64)].concat();
+    let mut decoder = Decoder::default();
+    assert_eq!(decoder.next(&mut &stream[..10_000]), Ok(None));
+    let mut input = &stream[10_000..20_000];
+    assert!(decoder.next(&mut input).unwrap().is_some());
+    let held = decoder.held();
+    assert_eq!(decoder.next(&mut input), Ok(None));
+    assert_eq!(decoder.held(), held);
+    // What is left of a large frame is not.
+    let stream = [frame(255), frame(64)].concat();
+    let mut decoder = Decoder::default();
+    assert_eq!(decoder.next(&mut &stream[..65_000]), Ok(None));
+    let mut input = &stream[65_000..66_000];
+    assert!(decoder.next(&mut input).unwrap().is_some());
+    assert_eq!(decoder.next(&mut input), Ok(None));
+    assert!(decoder.held() < 4096);
+}
+
+#[test]
 fn the_limit_can_follow_the_torrent() {
     let mut decoder = Decoder::default();
     assert_eq!(decoder.next(&mut &[0, 0, 0][..]), Ok(None));

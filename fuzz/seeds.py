@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets' corpus: small valid inputs, and some that broke other clients."""
+
+import pathlib
+import struct
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+
+
+def seed(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"seed-{name}").write_bytes(data)
+
+
+def ben(value):
+    if isinstance(value, int):
+        return b"i%de" % value
+    if isinstance(value, str):
+        return ben(value.encode())
+    if isinstance(value, bytes):
+        return b"%d:%s" % (len(value), value)
+    if isinstance(value, list):
+        return b"l" + b"".join(map(ben, value)) + b"e"
+    return b"d" + b"".join(ben(k) + ben(v) for k, v in value.items()) + b"e"
+
+
+def frame(body):
+    return struct.pack(">I", len(body)) + body
+
+
+def bencode():
+    seed("bencode", "bep3", b"d3:cow3:moo4:spaml1:a1:bi-3eee")
+    seed("bencode", "unsorted", b"d1:zi1e1:ade1:alee")
+    seed("bencode", "deep", b"l" * 90 + b"e" * 90)
+    seed("bencode", "too-deep", b"l" * 110)
+    seed("bencode", "numbers", ben([2**63 - 1, -(2**63), 0, -1, 10]))
+    seed("bencode", "prefix", b"d8:msg_typei1e5:piecei0eedata")
+    seed("bencode", "claim", b"99999999999:x")
+
+
+def messages():
+    bodies = {
+        "keep-alive": b"",
+        "choke": b"\0",
+        "have": struct.pack(">BI", 4, 7),
+        "bitfield": b"\x05\xff\x80",
+        "request": struct.pack(">BIII", 6, 1, 16384, 16384),
+        "piece": struct.pack(">BII", 7, 1, 16384) + b"data",
+        "cancel": struct.pack(">BIII", 8, 1, 16384, 16384),
+        "port": struct.pack(">BH", 9, 6881),
+        "suggest": struct.pack(">BI", 13, 7),
+        "have-all": b"\x0e",
+        "have-none": b"\x0f",
+        "reject": struct.pack(">BIII", 16, 1, 16384, 16384),
+        "allowed-fast": struct.pack(">BI", 17, 7),
+        "extended": b"\x14\0de",
+        "unknown": b"\xc8rest",
+    }
+    for name, body in bodies.items():
+        seed("message_roundtrip", name, body)
+        seed("message", name, b"\x02\x03\x02" + frame(body) + frame(b""))
+    seed("message_roundtrip", "short-have", b"\x04\0")
+    everything = b"".join(map(frame, bodies.values()))
+    seed("message", "all", bytes([15] + [7] * 15) + everything)
+    seed("message", "huge-claim", b"\x01\x04\xff\xff\xff\xff\x07")
+    seed("message", "huge-have", b"\x01\x05\0\x03\x0d\x40\x04\0\0")
+
+
+def handshakes():
+    head = b"\x13BitTorrent protocol" + b"\0\0\0\0\0\x10\0\x05" + b"h" * 20
+    seed("handshake", "whole", head + b"-CT0200-abcdefghijkl")
+    seed("handshake", "head", head)
+    seed("handshake", "http", b"GET / HTTP/1.1\r\n")
+    seed("handshake", "more", head + b"-CT0200-abcdefghijkl" + frame(b"\x0e"))
+
+
+def extensions():
+    full = {
+        "m": {"ut_metadata": 3, "ut_pex": 1},
+        "metadata_size": 31235,
+        "p": 6881,
+        "reqq": 250,
+        "upload_only": 1,
+        "v": "client 1.0",
+        "yourip": b"\x7f\0\0\1",
+    }
+    seed("extension", "full", ben(full))
+    seed("extension", "empty", b"d1:mdee")
+    seed("extension", "out-of-range", ben({"m": {"a": 256, "b": -1, "c": 0}, "p": 65536, "reqq": -1, "yourip": b"x" * 16}))
+
+
+def metainfos():
+    digest = b"a" * 20
+    single = {"length": 5, "name": "n", "piece length": 16384, "pieces": digest}
+    seed("metainfo", "single", ben({"announce": "http://t/", "info": single}))
+    files = [
+        {"length": 3, "path": ["a", "b"], "path.utf-8": ["a", "ä"]},
+        {"attr": "p", "length": 16381, "path": [".pad", "16381"]},
+        {"attr": "l", "path": ["link"], "symlink path": ["a"]},
+        {"length": 0, "path": ["..", "empty"]},
+        {"length": 1, "path": ["_____padding_file_0_"]},
+    ]
+    multi = {"files": files, "name": "n", "name.utf-8": "ñ", "piece length": 16384, "pieces": digest * 2, "private": 1}
+    root = {
+        "announce-list": [["http://a/", "udp://b"], ["http://c/"]],
+        "comment": "c",
+        "created by": "x",
+        "creation date": 1700000000,
+        "info": multi,
+        "url-list": ["http://w/"],
+    }
+    seed("metainfo", "multi", ben(root))
+    v2 = {"file tree": {"n": {"": {"length": 5}}}, "meta version": 2, "name": "n", "piece length": 16384}
+    seed("metainfo", "v2", ben({"info": v2}))
+    seed("metainfo", "hybrid", ben({"info": v2 | single}))
+    seed("metainfo", "negative", ben({"info": single | {"length": -5}}))
+    big = [{"length": 2**63 - 1, "path": ["a"]}] * 3
+    seed("metainfo", "overflow", ben({"info": {"files": big, "name": "n", "piece length": 1, "pieces": digest}}))
+
+
+def resumes():
+    stat = struct.pack(">Qq", 5, 1700000000000000000)
+    state = {
+        "dirty": 1,
+        "downloaded": 5,
+        "files": stat + b"\xff" * 16,
+        "have": b"\xa0\x80",
+        "info-hash": b"\x07" * 20,
+        "uploaded": 0,
+        "version": 1,
+    }
+    # The first three bytes are the target's: pieces less one, files, and the info-hash's byte. It adds the checksum.
+    seed("resume", "valid", b"\x08\x02\x07" + ben(state))
+    seed("resume", "version", b"\x08\x02\x07" + ben(state | {"version": 2}))
+    seed("resume", "spare", b"\x08\x02\x07" + ben(state | {"have": b"\xff\xff"}))
+
+
+for write in (bencode, messages, handshakes, extensions, metainfos, resumes):
+    write()

@@ -1,0 +1,5 @@
+//! What the fuzz targets check. Each function takes arbitrary bytes and panics if a promise is broken; the library's own tests run
+//! the same functions over the seeds and over whatever was found once.
+
+pub mod session;
+pub mod wire;

@@ -1,0 +1,186 @@
+//! The promises of the wire layer: any bytes are read or refused cleanly, within bounds, and however they are cut.
+
+use cratetorrent::{
+    FileKind, InfoHash,
+    wire::{
+        bencode::{Document, Encoder, Kind, Limits, Value},
+        extension::ExtensionHandshake,
+        frame::{Decoder, FrameError},
+        handshake::{HANDSHAKE_HEAD_LEN, HANDSHAKE_LEN, Handshake, HandshakeHead},
+        message::Message,
+        metainfo::{Metainfo, MetainfoLimits},
+        resume::ResumeFile,
+    },
+};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
+/// A stream gives the same frames and the same error however it is cut, and memory follows what came, not what was claimed. The first
+/// byte says how many of the next ones are lengths of chunks; the rest is the stream.
+pub fn message(data: &[u8]) {
+    let Some((&count, data)) = data.split_first() else { return };
+    let (lens, stream) = data.split_at(usize::from(count % 16).min(data.len()));
+    let whole = frames(&[stream]);
+    let mut chunks = Vec::new();
+    let mut rest = stream;
+    for &len in lens {
+        let (chunk, tail) = rest.split_at(usize::from(len).min(rest.len()));
+        chunks.push(chunk);
+        rest = tail;
+    }
+    chunks.push(rest);
+    assert_eq!(frames(&chunks), whole);
+    assert_eq!(frames(&stream.chunks(1).collect::<Vec<_>>()), whole);
+}
+
+type Frames = (Vec<Vec<u8>>, Result<(), FrameError>);
+
+fn frames(chunks: &[&[u8]]) -> Frames {
+    let mut decoder = Decoder::new(1 << 20);
+    let mut out = Vec::new();
+    let mut come = 0;
+    for &chunk in chunks {
+        let mut input = chunk;
+        come += chunk.len();
+        loop {
+            match decoder.next(&mut input) {
+                Ok(Some(frame)) => {
+                    let message = Message::decode(frame);
+                    assert!(message.is_ok(), "the decoder lent {frame:?}, which is {message:?}");
+                    out.push(frame.to_vec());
+                }
+                Ok(None) => break assert!(input.is_empty()),
+                Err(e) => return (out, Err(e)),
+            }
+        }
+        assert!(decoder.held() <= 2 * come + 4096);
+    }
+    (out, Ok(()))
+}
+
+/// What decodes encodes to the same bytes.
+pub fn message_roundtrip(data: &[u8]) {
+    let Ok(message) = Message::decode(data) else { return };
+    let mut out = Vec::new();
+    message.encode_into(&mut out);
+    let (len, frame) = out.split_at(4);
+    assert_eq!(frame, data);
+    assert_eq!(len, (data.len() as u32).to_be_bytes());
+}
+
+/// Every list and dictionary is made of its parts' spans, and every part parses alone to the same.
+pub fn bencode(data: &[u8]) {
+    let limits = Limits { tokens: 10_000, ..Limits::default() };
+    let Ok((document, len)) = Document::parse_prefix(data, &limits) else { return };
+    let root = document.root();
+    assert_eq!(root.raw(), &data[..len]);
+    assert_eq!(Document::parse_with(data, &limits).is_ok(), len == data.len());
+    let mut left = vec![root];
+    while let Some(value) = left.pop() {
+        let raw = value.raw();
+        let Ok(alone) = Document::parse(raw) else { panic!("{value:?} does not parse alone") };
+        assert_eq!(alone.root().kind(), value.kind());
+        assert_eq!(encode(value, &mut left), raw);
+    }
+}
+
+/// Encodes one level of `value`, and adds what it contains to `left`.
+fn encode<'a>(value: Value<'a>, left: &mut Vec<Value<'a>>) -> Vec<u8> {
+    let mut e = Encoder::new();
+    match value.kind() {
+        Kind::Int => _ = e.int(value.as_int().unwrap_or_default()),
+        Kind::Bytes => _ = e.bytes(value.as_bytes().unwrap_or_default()),
+        Kind::List => {
+            e.list();
+            for item in value.as_list().into_iter().flatten() {
+                e.raw(item.raw());
+                left.push(item);
+            }
+            e.end();
+        }
+        // By hand: the encoder insists on sorted keys.
+        Kind::Dict => {
+            let mut out = vec![b'd'];
+            for (key, item) in value.as_dict().into_iter().flatten() {
+                assert!(value.get(key).is_some());
+                out.extend_from_slice(format!("{}:", key.len()).as_bytes());
+                out.extend_from_slice(key);
+                out.extend_from_slice(item.raw());
+                left.push(item);
+            }
+            out.push(b'e');
+            return out;
+        }
+    }
+    e.finish()
+}
+
+/// A torrent that is accepted is consistent and within its limits.
+pub fn metainfo(data: &[u8]) {
+    let limits = MetainfoLimits { tokens: 10_000, files: 50, pieces: 100, addresses: 20, ..MetainfoLimits::default() };
+    let _ = Metainfo::from_bytes(data);
+    let Ok(m) = Metainfo::from_bytes_with(data, &limits) else { return };
+    assert_eq!(m.pieces.len(), m.geometry.piece_count() as usize);
+    assert!(m.pieces.len() <= 100 && (1..=50).contains(&m.files.len()));
+    assert!(m.trackers.iter().map(Vec::len).sum::<usize>() <= 20 && m.web_seeds.len() <= 20);
+    assert!(m.trackers.iter().all(|tier| !tier.is_empty() && tier.iter().all(|url| !url.is_empty())));
+    let mut offset = 0;
+    for file in m.files.iter() {
+        assert_eq!(file.offset, offset);
+        assert!(file.kind != FileKind::Symlink || file.len == 0);
+        assert_eq!(file.path.is_empty(), m.single_file);
+        offset += file.len;
+    }
+    assert_eq!(offset, m.geometry.total_len());
+    assert!(!m.single_file || m.files.len() == 1);
+    // The name on the network is that of some dictionary within the file.
+    let info = Document::parse_prefix(data, &Limits::default()).ok();
+    let raw = info.as_ref().and_then(|(document, _)| document.root().get(b"info")).map(|v| v.raw());
+    assert_eq!(digest(&SHA1_FOR_LEGACY_USE_ONLY, raw.unwrap_or_default()).as_ref(), m.info_hash.0);
+}
+
+/// A state that is accepted is written the same way again. The checksum is no obstacle: it is put right. The first three bytes
+/// choose the torrent.
+pub fn resume(data: &[u8]) {
+    let Some((&[pieces, files, hash], body)) = data.split_first_chunk::<3>() else { return };
+    let (pieces, files, hash) = (u32::from(pieces) + 1, usize::from(files), InfoHash([hash; 20]));
+    let _ = ResumeFile::decode(body, pieces, files, &hash);
+    let sealed = [body, digest(&SHA1_FOR_LEGACY_USE_ONLY, body).as_ref()].concat();
+    let Ok(state) = ResumeFile::decode(&sealed, pieces, files, &hash) else { return };
+    assert_eq!((state.have.len(), state.files.len(), state.info_hash), (pieces, files, hash));
+    let encoded = state.encode();
+    assert!(encoded.len() <= ResumeFile::max_len(pieces, files));
+    assert_eq!(ResumeFile::decode(&encoded, pieces, files, &hash), Ok(state));
+}
+
+/// A handshake is known after 48 and 68 bytes, and refused at the first byte that is wrong.
+pub fn handshake(data: &[u8]) {
+    let whole = Handshake::parse(data);
+    match whole {
+        Ok(Some((handshake, len))) => {
+            assert_eq!(len, HANDSHAKE_LEN);
+            assert_eq!(handshake.encode(), data[..len]);
+        }
+        Ok(None) => assert!(data.len() < HANDSHAKE_LEN),
+        Err(e) => assert_eq!(data[e.at], e.byte),
+    }
+    for len in 0..data.len().min(HANDSHAKE_LEN) {
+        let prefix = &data[..len];
+        match whole {
+            Err(e) if len > e.at => {
+                assert_eq!(Handshake::parse(prefix), Err(e));
+                assert_eq!(HandshakeHead::parse(prefix), Err(e));
+            }
+            _ => {
+                assert_eq!(Handshake::parse(prefix), Ok(None));
+                assert_eq!(HandshakeHead::parse(prefix).map(|h| h.is_some()), Ok(len >= HANDSHAKE_HEAD_LEN));
+            }
+        }
+    }
+}
+
+/// What is read of an extension handshake is read again from what is written of it.
+pub fn extension(data: &[u8]) {
+    let Ok(handshake) = ExtensionHandshake::decode(data) else { return };
+    assert!(handshake.extensions().count() <= 128);
+    assert_eq!(ExtensionHandshake::decode(&handshake.encode()), Ok(handshake));
+}

@@ -1,0 +1,410 @@
+//! A disk in memory that can be full, read-only, unreliable and cut off: what the workers' code meets in the simulator.
+//!
+//! It keeps what was synced apart from what was only written, so that a power cut can be told from a kill. Time comes from
+//! the world.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    base::{job::Allocation, rng::Rng, time::Instant},
+    store::{Disk, FileStat},
+};
+
+/// Space is handed out in blocks of this many bytes.
+const PAGE: u64 = 4096;
+/// What the wall clock said when the world began, in nanoseconds since 1970.
+const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
+
+/// Files by path, in memory.
+#[derive(Debug)]
+pub struct MemDisk {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    now_ns: i64,
+    files: BTreeMap<PathBuf, File>,
+    dirs: BTreeSet<PathBuf>,
+    troubles: Troubles,
+    rng: Rng,
+    writes: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    now: Content,
+    synced: Option<Content>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    /// Pages that take up space; the others are holes.
+    pages: BTreeSet<u64>,
+    mtime_ns: i64,
+}
+
+/// What is wrong with a disk. The default is nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles {
+    /// Bytes of space in all; `None` is plenty.
+    pub capacity: Option<u64>,
+    /// Nothing can be written, made or saved.
+    pub read_only: bool,
+    /// Reads and writes are cut short at random.
+    pub short: bool,
+    /// So many of the next reads come back with one byte changed.
+    pub corrupt_reads: u32,
+    /// Reads fail.
+    pub fail_reads: bool,
+    /// Syncs fail.
+    pub fail_syncs: bool,
+    /// Saving a small file fails.
+    pub fail_saves: bool,
+    /// After so many more bytes written, all writes fail, as if the process had been killed in the midst of one.
+    pub writes_left: Option<u64>,
+}
+
+impl MemDisk {
+    /// An empty disk.
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            now_ns: EPOCH_NS,
+            files: BTreeMap::new(),
+            dirs: BTreeSet::new(),
+            troubles: Troubles::default(),
+            rng: Rng::new(seed),
+            writes: 0,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Changes what is wrong with it.
+    pub fn set(&self, change: impl FnOnce(&mut Troubles)) {
+        change(&mut self.state().troubles);
+    }
+
+    /// The whole content of a file.
+    pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        self.state().files.get(path).map(|f| f.now.bytes.clone())
+    }
+
+    /// Whether a file has exactly `bytes` from `offset` on. Troubles do not matter here.
+    pub fn holds(&self, path: &Path, offset: u64, bytes: &[u8]) -> bool {
+        let state = self.state();
+        let found = state.files.get(path).and_then(|f| f.now.bytes.get(offset as usize..offset as usize + bytes.len()));
+        found == Some(bytes)
+    }
+
+    /// All files.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.state().files.keys().cloned().collect()
+    }
+
+    /// Puts a file there, safe from power cuts, as if somebody else had made it.
+    pub fn put(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.state();
+        let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
+        state.make_dirs(path);
+        state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content) });
+    }
+
+    /// Takes a file away.
+    pub fn delete(&self, path: &Path) {
+        self.state().files.remove(path);
+    }
+
+    /// Bytes of space in use.
+    pub fn used(&self) -> u64 {
+        self.state().used()
+    }
+
+    /// Writes that have been asked for.
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// Power is cut: of what was not synced, any part may be there and any may not. (After a kill everything is.)
+    pub fn lose_power(&self) {
+        let mut state = self.state();
+        let State { files, rng, .. } = &mut *state;
+        let mut gone = Vec::new();
+        for (path, file) in files.iter_mut() {
+            let fate = rng.below(3);
+            match (&file.synced, fate) {
+                (None, 0) => gone.push(path.clone()),
+                (Some(synced), 0) => file.now = synced.clone(),
+                (_, 1) => {}
+                (synced, _) => {
+                    let old = synced.clone().unwrap_or_default();
+                    file.now.lose_pages_to(&old, rng);
+                }
+            }
+            file.synced = Some(file.now.clone());
+        }
+        gone.iter().for_each(|path| _ = files.remove(path));
+    }
+
+    pub(super) fn set_now(&self, now: Instant) {
+        let ns = i64::try_from(now.as_micros().saturating_mul(1000)).unwrap_or(i64::MAX);
+        self.state().now_ns = EPOCH_NS.saturating_add(ns);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    /// Each page that differs from `old` is there or not, by chance.
+    fn lose_pages_to(&mut self, old: &Self, rng: &mut Rng) {
+        for page in 0..(self.bytes.len() as u64).div_ceil(PAGE) {
+            if rng.below(2) == 0 {
+                continue;
+            }
+            let from = (page * PAGE) as usize;
+            let to = (from + PAGE as usize).min(self.bytes.len());
+            if let Some(bytes) = self.bytes.get_mut(from..to) {
+                bytes.fill(0);
+                if let Some(before) = old.bytes.get(from..to.min(old.bytes.len())) {
+                    bytes.iter_mut().zip(before).for_each(|(b, a)| *b = *a);
+                }
+            }
+        }
+        if rng.below(2) == 0 {
+            self.mtime_ns = old.mtime_ns;
+        }
+    }
+}
+
+fn pages(offset: u64, len: u64) -> std::ops::Range<u64> {
+    offset / PAGE..(offset + len).div_ceil(PAGE)
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        self.files.values().map(|f| f.now.pages.len() as u64 * PAGE).sum()
+    }
+
+    /// Bytes that can still be handed out.
+    fn room(&self) -> u64 {
+        self.troubles.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
+    fn writable(&self) -> io::Result<()> {
+        if self.troubles.read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
+
+    fn make_dirs(&mut self, path: &Path) {
+        let above = path.ancestors().skip(1).map(Path::to_owned);
+        self.dirs.extend(above);
+    }
+}
+
+impl Disk for MemDisk {
+    fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        let State { files, troubles, rng, .. } = &mut *state;
+        if troubles.fail_reads {
+            return Err(io::Error::other("the disk cannot be read"));
+        }
+        let file = files.get(path).ok_or(ErrorKind::NotFound)?;
+        let there = file.now.bytes.get(offset as usize..).unwrap_or_default();
+        let mut len = there.len().min(buf.len());
+        if troubles.short && len > 1 {
+            len = 1 + rng.below(len as u64) as usize;
+        }
+        for (to, from) in buf.iter_mut().zip(there).take(len) {
+            *to = *from;
+        }
+        if troubles.corrupt_reads > 0 && len > 0 {
+            troubles.corrupt_reads -= 1;
+            if let Some(byte) = buf.get_mut(rng.below(len as u64) as usize) {
+                *byte ^= 0x55;
+            }
+        }
+        Ok(len)
+    }
+
+    fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        state.writes += 1;
+        state.writable()?;
+        let room = state.room();
+        let State { files, troubles, rng, now_ns, .. } = &mut *state;
+        let mut len = data.len() as u64;
+        if let Some(left) = &mut troubles.writes_left {
+            if *left == 0 {
+                return Err(io::Error::other("killed"));
+            }
+            len = len.min(*left);
+        }
+        if troubles.short && len > 1 {
+            len = 1 + rng.below(len);
+        }
+        let file = files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        // As far as space goes: a page at a time.
+        let mut fits = 0;
+        let mut free = room / PAGE;
+        for page in pages(offset, len) {
+            if !file.now.pages.contains(&page) {
+                if free == 0 {
+                    break;
+                }
+                free -= 1;
+                file.now.pages.insert(page);
+            }
+            fits = ((page + 1) * PAGE).min(offset + len) - offset;
+        }
+        if fits == 0 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        if let Some(left) = &mut troubles.writes_left {
+            *left -= fits;
+        }
+        let (start, end) = (offset as usize, (offset + fits) as usize);
+        if file.now.bytes.len() < end {
+            file.now.bytes.resize(end, 0);
+        }
+        if let (Some(to), Some(from)) = (file.now.bytes.get_mut(start..end), data.get(..fits as usize)) {
+            to.copy_from_slice(from);
+        }
+        file.now.mtime_ns = *now_ns;
+        Ok(fits as usize)
+    }
+
+    fn create(&self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()> {
+        let mut state = self.state();
+        state.writable()?;
+        state.make_dirs(path);
+        let room = state.room();
+        let now_ns = state.now_ns;
+        let file = state
+            .files
+            .entry(path.to_owned())
+            .or_insert_with(|| File { now: Content { mtime_ns: now_ns, ..Content::default() }, synced: None });
+        if allocation == Allocation::Full {
+            let wanted = pages(0, len).filter(|p| !file.now.pages.contains(p)).count() as u64;
+            if wanted * PAGE > room {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            file.now.pages.extend(pages(0, len));
+            if (file.now.bytes.len() as u64) < len {
+                file.now.bytes.resize(len as usize, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
+        let state = self.state();
+        if let Some(file) = state.files.get(path) {
+            let Content { bytes, mtime_ns, .. } = &file.now;
+            return Ok(Some(FileStat { len: bytes.len() as u64, mtime_ns: *mtime_ns, is_file: true, is_dir: false }));
+        }
+        let dir = FileStat { len: 0, mtime_ns: EPOCH_NS, is_file: false, is_dir: true };
+        Ok(state.dirs.contains(path).then_some(dir))
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.troubles.fail_syncs {
+            return Err(io::Error::other("the disk cannot be synced"));
+        }
+        let file = state.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        file.synced = Some(file.now.clone());
+        Ok(())
+    }
+
+    fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let state = self.state();
+        match state.files.get(path) {
+            Some(file) if file.now.bytes.len() as u64 > limit => Err(ErrorKind::FileTooLarge.into()),
+            found => Ok(found.map(|f| f.now.bytes.clone())),
+        }
+    }
+
+    fn save(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        state.writable()?;
+        if state.troubles.fail_saves || state.troubles.writes_left == Some(0) {
+            return Err(io::Error::other("the disk cannot be written"));
+        }
+        if pages(0, bytes.len() as u64).count() as u64 * PAGE > state.room() {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        state.make_dirs(path);
+        let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
+        state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content) });
+        Ok(())
+    }
+
+    fn close(&self, _path: &Path) {}
+
+    fn is_hole(&self, path: &Path, offset: u64, len: u64) -> bool {
+        let state = self.state();
+        let Some(file) = state.files.get(path) else { return false };
+        // As a real disk: beyond the end is no hole, and a page that has anything in it is none either.
+        offset + len <= file.now.bytes.len() as u64 && pages(offset, len).all(|page| !file.now.pages.contains(&page))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_takes_what_fits_and_then_nothing() {
+        let disk = MemDisk::new(1);
+        let path = Path::new("/d/f");
+        disk.set(|t| t.capacity = Some(3 * PAGE));
+        disk.create(path, 0, Allocation::Sparse).unwrap();
+        assert_eq!(disk.write_at(path, 5 * PAGE, &[1; 100]).unwrap(), 100);
+        assert_eq!(disk.write_at(path, 0, &[2; 3 * PAGE as usize]).unwrap(), 2 * PAGE as usize);
+        assert_eq!(disk.write_at(path, 3 * PAGE, &[3; 1]).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(disk.write_at(path, 5 * PAGE, &[4; 50]).unwrap(), 50, "space that it has already");
+        assert!(disk.is_hole(path, 3 * PAGE, 2 * PAGE) && !disk.is_hole(path, 4 * PAGE, 2 * PAGE));
+        assert_eq!(disk.used(), 3 * PAGE);
+        disk.set(|t| t.capacity = None);
+        assert!(disk.write_at(path, 3 * PAGE, &[3; 1]).is_ok());
+    }
+
+    #[test]
+    fn a_power_cut_keeps_what_was_synced() {
+        for seed in 0..20 {
+            let disk = MemDisk::new(seed);
+            let path = Path::new("/d/f");
+            disk.create(path, 0, Allocation::Sparse).unwrap();
+            disk.write_at(path, 0, &[1; 10_000]).unwrap();
+            disk.sync(path).unwrap();
+            disk.write_at(path, 40_000, &[2; 10_000]).unwrap();
+            disk.lose_power();
+            assert!(disk.holds(path, 0, &[1; 10_000]), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn troubles_show() {
+        let disk = MemDisk::new(1);
+        let path = Path::new("/d/f");
+        disk.put(path, &[7; 1000]);
+        let mut buf = [0; 1000];
+        disk.set(|t| t.corrupt_reads = 1);
+        assert_eq!(disk.read_at(path, 0, &mut buf).unwrap(), 1000);
+        assert_ne!(buf, [7; 1000]);
+        assert_eq!(disk.read_at(path, 0, &mut buf).unwrap(), 1000);
+        assert_eq!(buf, [7; 1000]);
+        disk.set(|t| (t.short, t.read_only) = (true, true));
+        assert!((0..20).any(|_| disk.read_at(path, 0, &mut buf).unwrap() < 1000));
+        assert_eq!(disk.write_at(path, 0, &[1]).unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
+        disk.set(|t| *t = Troubles { writes_left: Some(10), ..Troubles::default() });
+        assert_eq!(disk.write_at(path, 0, &[1; 100]).unwrap(), 10);
+        assert!(disk.write_at(path, 10, &[1; 100]).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! What lives at an address of the world: an engine with its disk and workers, a script, or nothing for now.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use super::{disk::MemDisk, net::Line, sample::Sample, script::ScriptNode};
+use crate::{
+    alert::Alert,
+    base::{
+        arena::Key,
+        bitfield::Bitfield,
+        geometry::PieceIndex,
+        ids::TorrentId,
+        job::{Job, RunData},
+        rng::Rng,
+        time::Instant,
+    },
+    conf::Conf,
+    engine::{Engine, TorrentParams},
+    store::Runner,
+};
+
+/// A node of a world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(pub(super) usize);
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}", self.0)
+    }
+}
+
+/// How long a node's workers take: some time before and some after a job, by chance, and more the more bytes it moves.
+#[derive(Clone, Debug)]
+pub struct DiskPace {
+    /// The shortest wait.
+    pub min: Duration,
+    /// The longest wait.
+    pub max: Duration,
+    /// Bytes per second, over all jobs.
+    pub bandwidth: u64,
+}
+
+impl Default for DiskPace {
+    fn default() -> Self {
+        Self { min: Duration::from_micros(20), max: Duration::from_millis(2), bandwidth: 500_000_000 }
+    }
+}
+
+impl DiskPace {
+    pub(super) fn draw(&self, rng: &mut Rng) -> Duration {
+        let span = self.max.saturating_sub(self.min).as_micros() as u64;
+        self.min + Duration::from_micros(rng.below(span + 1))
+    }
+
+    pub(super) fn moving_time(&self, job: &Job) -> Duration {
+        let bytes = match job {
+            Job::Run { run, .. } => match &run.data {
+                RunData::Memory(buf) => buf.0.len() as u64,
+                RunData::Disk(len) => u64::from(*len),
+            },
+            Job::Read { block, .. } => u64::from(block.len),
+            _ => 0,
+        };
+        Duration::from_micros(bytes * 1_000_000 / self.bandwidth.max(1))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) body: Body,
+    /// Not killed. What it was is kept: its disk and its user remember.
+    pub(super) up: bool,
+    pub(super) addr: SocketAddr,
+    pub(super) line: Line,
+    pub(super) pace: DiskPace,
+    pub(super) listening: bool,
+    pub(super) cut: bool,
+    /// Counts its starts, so that what was meant for an earlier one does not reach a later one.
+    pub(super) life: u32,
+    /// When the world will wake it.
+    pub(super) wake: Option<Instant>,
+    /// When its line and its disk have nothing more to move.
+    pub(super) line_free: Instant,
+    pub(super) disk_free: Instant,
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    Engine(Box<Host>),
+    Script(ScriptNode),
+}
+
+impl Node {
+    pub(super) fn new(body: Body, nth: usize) -> Self {
+        let addr = SocketAddr::from(([10, (nth / 200) as u8, (nth % 200) as u8, 1], 6881));
+        Self {
+            body,
+            up: true,
+            addr,
+            line: Line::default(),
+            pace: DiskPace::default(),
+            listening: true,
+            cut: false,
+            life: 0,
+            wake: None,
+            line_free: Instant::ZERO,
+            disk_free: Instant::ZERO,
+        }
+    }
+
+    /// Where a connection that it made seems to come from.
+    pub(super) fn outgoing_addr(&self, conn: u64) -> SocketAddr {
+        SocketAddr::new(self.addr.ip(), 30_000 + (conn % 30_000) as u16)
+    }
+}
+
+/// An engine, its disk, its worker and its user.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) conf: Conf,
+    pub(super) engine: Engine,
+    pub(super) runner: Runner,
+    pub(super) disk: Arc<MemDisk>,
+    /// Connection and side of each link.
+    pub(super) links: BTreeMap<Key, (u64, usize)>,
+    pub(super) alerts: Vec<(Instant, Alert)>,
+    pub(super) held: Vec<Held>,
+    pub(super) peak_memory: usize,
+    checks: u32,
+}
+
+/// A torrent that a node has.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) id: TorrentId,
+    pub(super) sample: Arc<Sample>,
+    pub(super) params: TorrentParams,
+    /// Pieces that the engine says it has and that were compared with the truth.
+    seen: Bitfield,
+}
+
+impl Host {
+    pub(super) fn new(conf: Conf, disk: Arc<MemDisk>, seed: u64, now: Instant) -> Self {
+        let engine = match Engine::new(conf.clone(), seed, now) {
+            Ok(engine) => engine,
+            Err(error) => panic!("these settings cannot work: {error}"),
+        };
+        let runner = Runner::new(disk.clone());
+        Self {
+            conf,
+            engine,
+            runner,
+            disk,
+            links: BTreeMap::new(),
+            alerts: Vec::new(),
+            held: Vec::new(),
+            peak_memory: 0,
+            checks: 0,
+        }
+    }
+
+    pub(super) fn hold(&mut self, id: TorrentId, sample: Arc<Sample>, params: TorrentParams) {
+        let seen = Bitfield::none(sample.geometry().piece_count());
+        self.held.retain(|held| held.sample.metainfo.info_hash != sample.metainfo.info_hash);
+        self.held.push(Held { id, sample, params, seen });
+    }
+
+    /// Fetches alerts, and holds what the engine claims against limits and truth.
+    pub(super) fn check(&mut self, node: usize, now: Instant) {
+        while let Some(alert) = self.engine.poll_alert() {
+            self.alerts.push((now, alert));
+        }
+        let (memory, limit) = (self.engine.piece_memory(), self.conf.max_piece_memory);
+        assert!(memory <= limit, "node {node}: {memory} bytes of pieces in memory, {limit} are allowed");
+        self.peak_memory = self.peak_memory.max(memory);
+        let links = self.engine.links();
+        assert!(links <= self.conf.max_links, "node {node}: {links} links");
+        self.checks = self.checks.wrapping_add(1);
+        for held in &mut self.held {
+            if self.checks % 32 == 0
+                && let Some(stats) = self.engine.stats(held.id)
+            {
+                assert!(stats.peers <= self.conf.max_links_per_torrent, "node {node}: {} peers of a torrent", stats.peers);
+                assert!(stats.candidates <= self.conf.max_candidates, "node {node}: {} candidates", stats.candidates);
+            }
+            let Some(have) = self.engine.have(held.id) else { continue };
+            if *have == held.seen {
+                continue;
+            }
+            for piece in held.sample.geometry().pieces().filter(|&p| have.has(p) && !held.seen.has(p)) {
+                assert!(held.is_true(&self.disk, piece), "node {node} claims piece {} and its disk disagrees", piece.get());
+            }
+            held.seen = have.clone();
+        }
+    }
+}
+
+impl Held {
+    /// Whether a piece on disk is what it should be.
+    fn is_true(&self, disk: &MemDisk, piece: PieceIndex) -> bool {
+        let geometry = self.sample.geometry();
+        let start = geometry.offset(piece);
+        let end = start + u64::from(geometry.piece_len(piece));
+        let dir: &Path = &self.params.dir;
+        self.sample.files_in(dir).all(|(path, offset, bytes)| {
+            let (from, to) = (start.max(offset), end.min(offset + bytes.len() as u64));
+            let part = bytes.get(from.saturating_sub(offset) as usize..to.saturating_sub(offset) as usize);
+            from >= to || part.is_some_and(|part| disk.holds(&path, from - offset, part))
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! Nothing to download from, or nothing to download.
+
+use std::{fs, net::TcpListener, sync::Arc};
+
+use crate::{
+    LIMIT,
+    support::{
+        clock,
+        download::{Bench, Ended},
+        seeder::Seeder,
+        torrent::Recipe,
+    },
+    torrent,
+};
+
+#[test]
+fn no_peer_answers() {
+    let torrent = torrent(1, 40);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut bench = Bench::new(&torrent);
+    let mut process = bench.start(bench.command(&[closed]).args(["--timeout", "3"]));
+    let ended = Ended { status: process.wait(LIMIT), output: process.output() };
+    ended.assert_failure(&["no peer", &closed.to_string(), "refused"]);
+}
+
+#[test]
+fn peer_that_comes_later_is_found() {
+    let torrent = torrent(1, 41);
+    let first = Seeder::good(&torrent);
+    let addr = first.addr();
+    drop(first);
+    let mut bench = Bench::new(&torrent);
+    // Dials are refused until the second seeder stands where the first stood.
+    let mut process = bench.start(&mut bench.command(&[addr]));
+    clock::wait_for("the first dial is refused", LIMIT, || process.output().contains(&addr.to_string()).then_some(()));
+    let second = Seeder::start_at(addr, &torrent);
+    assert!(process.wait(LIMIT).success());
+    torrent.assert_in(&bench.dir);
+    second.assert_no_offence();
+}
+
+/// Runs it with these bytes as its torrent file.
+fn run_with(metainfo: &[u8]) -> Ended {
+    let torrent = torrent(1, 42);
+    let mut bench = Bench::new(&torrent);
+    fs::write(&bench.torrent, metainfo).unwrap();
+    let ended = bench.run(&[], LIMIT);
+    ended.assert_failure(&[bench.torrent.to_str().unwrap()]);
+    assert_eq!(fs::read_dir(&bench.dir).unwrap().count(), 0, "something was written for a torrent that cannot be read");
+    ended
+}
+
+#[test]
+fn truncated_torrent() {
+    let torrent = torrent(1, 42);
+    for len in [0, 1, 30, torrent.metainfo.len() / 2, torrent.metainfo.len() - 1] {
+        run_with(&torrent.metainfo[..len]);
+    }
+}
+
+#[test]
+fn torrent_that_is_none() {
+    run_with(b"<html><body>404 Not Found</body></html>");
+    run_with(&vec![b'l'; 1_000_000]);
+}
+
+/// However it is taken (refused, or stored under harmless names), nothing outside of the folder may change.
+#[test]
+fn torrent_that_climbs_out_of_its_folder() {
+    let climbers = [
+        Recipe::folder("..", 16384).file("file", 10),
+        Recipe::folder("folder", 16384).file("../../file", 10),
+        Recipe::folder("folder", 16384).file("a/../../../file", 10),
+        Recipe::folder("../..", 16384).file("file", 10),
+        Recipe::folder("folder", 16384).file("/file", 10),
+        Recipe::single("../file", 10, 16384),
+        Recipe::single("..", 10, 16384),
+    ];
+    for recipe in climbers {
+        let torrent = Arc::new(recipe.make(1));
+        let seeder = Seeder::good(&torrent);
+        let mut bench = Bench::new(&torrent);
+        let ended = bench.run(&[seeder.addr()], LIMIT);
+        assert!(ended.status.code().is_some_and(|code| code < 2), "{}: {}", ended.status, ended.output);
+        let mut beside: Vec<_> = fs::read_dir(bench.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        beside.sort();
+        assert_eq!(beside, ["download", "download-1.log", "test.torrent"], "{:?}", torrent.name);
+    }
+}
+
+#[test]
+fn missing_torrent_is_named() {
+    let torrent = torrent(1, 43);
+    let mut bench = Bench::new(&torrent);
+    fs::remove_file(&bench.torrent).unwrap();
+    bench.run(&[], LIMIT).assert_failure(&[bench.torrent.to_str().unwrap()]);
+}

@@ -1,0 +1,139 @@
+//! Clients that we did not write, as seeds and as leeches of the `download` example: a single file, and a folder with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one
+//! that is missing is skipped loudly, and an error when `CI=true`.
+#![allow(clippy::unwrap_used)]
+
+#[path = "interop/clients.rs"]
+mod clients;
+mod support;
+
+use std::{net::SocketAddr, time::Duration};
+
+use clients::{Client, Role};
+use support::{
+    clock,
+    download::Bench,
+    system::{Cable, is_root, skip},
+    torrent::{Recipe, Torrent},
+};
+
+/// How long a client may take until it serves, and then ours until it is done.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn single_file() -> Torrent {
+    Recipe::single("a single file.bin", 24_000_001, 256 * 1024).make(100)
+}
+
+fn folder() -> Torrent {
+    Recipe::folder("a folder für alle", 128 * 1024)
+        .file("Ζωή/мир.txt", 3_000_001)
+        .file("日本/東京/おはよう.bin", 9_123_457)
+        .file("日本/empty", 0)
+        .file("one byte", 1)
+        .file("crumbs/a", 5)
+        .file("crumbs/b", 16_384)
+        .file("crumbs/c", 40_000)
+        .file("🌊.bin", 2_000_000)
+        .make(101)
+}
+
+/// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
+fn both_ways(client: Client) {
+    if let Err(why) = client.find() {
+        return skip(&format!("interop with {client:?}"), &why);
+    }
+    let cable = match client.needs_cable().then(Cable::lay).transpose() {
+        Ok(cable) => cable,
+        Err(why) if !is_root() => return skip(&format!("interop with {client:?}"), &why),
+        Err(why) => panic!("{why}"),
+    };
+    for torrent in [single_file(), folder()] {
+        download_one(client, &torrent, cable.as_ref());
+        upload_one(client, &torrent, cable.as_ref());
+    }
+}
+
+fn download_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
+    let mut bench = Bench::new(torrent);
+    let port = clients::free_port();
+    let host = cable.map_or("127.0.0.1", |cable| cable.address(0));
+    let peer: SocketAddr = format!("{host}:{port}").parse().unwrap();
+    let source = bench.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    torrent.write_files(&source);
+    let mut seed = client.start(Role::Seed, &bench, &source, port, cable);
+    clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
+        assert!(seed.ended().is_none(), "{client:?} ended before it seeded; it said:\n{}", seed.tail());
+        clients::serves(&bench, torrent, peer, cable).then_some(())
+    });
+
+    let started = clock::now();
+    let mut command = bench.command(&[peer]);
+    if let Some(cable) = cable {
+        let program = command.get_program().to_owned();
+        command = cable.command(1, program);
+        bench.arguments(&mut command, &[peer]);
+    }
+    let mut process = bench.start(&mut command);
+    let status = process.wait(LIMIT);
+    assert!(status.success(), "download from {client:?}: {status}");
+    torrent.assert_in(&bench.dir);
+    println!("{} MiB from {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
+}
+
+fn upload_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
+    let mut bench = Bench::new(torrent);
+    let host = cable.map_or("127.0.0.1", |cable| cable.address(1));
+    let ours: SocketAddr = format!("{host}:{}", clients::free_port()).parse().unwrap();
+    torrent.write_files(&bench.dir);
+    let mut command = bench.command(&[]);
+    if let Some(cable) = cable {
+        let program = command.get_program().to_owned();
+        command = cable.command(1, program);
+        bench.arguments(&mut command, &[]);
+    }
+    let mut seed = bench.start(command.args(["--seed", "--port", &ours.port().to_string()]));
+    clock::wait_for("ours seeds", LIMIT, || {
+        assert!(seed.ended().is_none(), "ours ended before it seeded; it said:\n{}", seed.tail());
+        clients::serves(&bench, torrent, ours, cable).then_some(())
+    });
+
+    let started = clock::now();
+    let (_tracker, url) = clients::tracker(&bench, ours, cable);
+    std::fs::write(&bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
+    let target = bench.path().join("target");
+    std::fs::create_dir(&target).unwrap();
+    let mut leech = client.start(Role::Leech, &bench, &target, clients::free_port(), cable);
+    clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
+        assert!(leech.ended().is_none(), "{client:?} ended before it was complete; it said:\n{}", leech.tail());
+        torrent.compare(&target).ok()
+    });
+    println!("{} MiB to {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
+}
+
+#[test]
+fn libtorrent() {
+    both_ways(Client::Libtorrent);
+}
+
+#[test]
+fn transmission() {
+    both_ways(Client::Transmission);
+}
+
+#[test]
+fn aria2() {
+    both_ways(Client::Aria2);
+}
+
+#[test]
+fn qbittorrent() {
+    both_ways(Client::Qbittorrent);
+}
+
+/// By hand, since building it takes long: `scripts/install_clients --rqbit` and `CRATETORRENT_INTEROP_RQBIT=1`.
+#[test]
+fn rqbit() {
+    if std::env::var_os("CRATETORRENT_INTEROP_RQBIT").is_some() {
+        both_ways(Client::Rqbit);
+    }
+}

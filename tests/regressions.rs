@@ -1,0 +1,37 @@
+//! What broke once, here or in other clients: one line each.
+
+#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
+#[path = "../fuzz/src/wire.rs"]
+#[allow(unreachable_pub)] // The fuzz crate exports it.
+mod wire;
+
+/// Inputs that fuzzing found, by target.
+#[test]
+fn found_by_fuzzing() {
+    // None yet.
+    wire::message(b"");
+}
+
+/// Inputs that are known to have brought other clients down.
+#[test]
+fn known_from_elsewhere() {
+    // Nesting that no recursive parser survives.
+    wire::bencode(&vec![b'l'; 1 << 20]);
+    wire::metainfo(&b"d1:a".repeat(1 << 18));
+    wire::extension(&b"d1:a".repeat(1 << 13));
+    // A string whose length fits no machine word, and one that just does.
+    wire::bencode(b"18446744073709551616:");
+    wire::bencode(b"18446744073709551615:");
+    // Frames shorter than their message, which codecs read past the end of.
+    (0..=255).for_each(|id| (0..14).for_each(|len| wire::message_roundtrip(&[&[id][..], &vec![0; len]].concat())));
+    (0..=255).for_each(|id| wire::message(&[0, 0, 0, 0, 1, id]));
+    // A frame that claims 4 GiB.
+    wire::message(&[0, 0xff, 0xff, 0xff, 0xff, 7]);
+    // A state file whose numbers are not there.
+    wire::resume(b"\0\0\0de");
+    // A handshake in two reads is the `handshake` check itself.
+    wire::handshake(b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb");
+    // Lengths that add up beyond a word, and a piece length that divides by zero.
+    wire::metainfo(b"d4:infod6:lengthi9223372036854775807e4:name1:n12:piece lengthi1e6:pieces0:ee");
+    wire::metainfo(b"d4:infod6:lengthi1e4:name1:n12:piece lengthi0e6:pieces20:aaaaaaaaaaaaaaaaaaaaee");
+}

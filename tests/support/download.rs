@@ -1,0 +1,116 @@
+//! Runs the `download` example as a user would.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::{process::Process, torrent::Torrent};
+
+/// The program: the example that `cargo test` has built beside the tests, or the one that `CRATETORRENT_DOWNLOAD` names
+/// (another program with the same command line, to test the tests).
+pub fn program() -> PathBuf {
+    if let Some(path) = env::var_os("CRATETORRENT_DOWNLOAD") {
+        return path.into();
+    }
+    let test = env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("examples/download");
+    assert!(path.exists(), "{} is missing: cargo build --example download", path.display());
+    path
+}
+
+/// A download folder with a torrent file beside it.
+#[derive(Debug)]
+pub struct Bench {
+    /// Everything of the test; removed with it.
+    pub root: TempDir,
+    /// The download folder.
+    pub dir: PathBuf,
+    /// The `.torrent` file.
+    pub torrent: PathBuf,
+    runs: u32,
+}
+
+impl Bench {
+    /// A fresh folder for `torrent`.
+    pub fn new(torrent: &Torrent) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("download");
+        std::fs::create_dir(&dir).unwrap();
+        let torrent = torrent.write_metainfo(root.path());
+        Self { root, dir, torrent, runs: 0 }
+    }
+
+    /// The command that downloads from `peers`.
+    pub fn command(&self, peers: &[SocketAddr]) -> Command {
+        let mut command = Command::new(program());
+        self.arguments(&mut command, peers);
+        command
+    }
+
+    /// Adds the arguments that download from `peers`.
+    pub fn arguments(&self, command: &mut Command, peers: &[SocketAddr]) {
+        command.arg(&self.torrent).arg("--dir").arg(&self.dir).env_remove("SEED").env_remove("METAINFO_PATH");
+        command.env_remove("DOWNLOAD_DIR").env("RUST_LOG", "debug");
+        for peer in peers {
+            command.arg("--peer").arg(peer.to_string());
+        }
+    }
+
+    /// Starts it.
+    pub fn start(&mut self, command: &mut Command) -> Process {
+        self.runs += 1;
+        Process::spawn(&format!("download-{}", self.runs), command, self.root.path())
+    }
+
+    /// Runs it to its end.
+    pub fn run(&mut self, peers: &[SocketAddr], limit: Duration) -> Ended {
+        let mut process = self.start(&mut self.command(peers));
+        let status = process.wait(limit);
+        Ended { status, output: process.output() }
+    }
+
+    /// Runs it and panics unless it succeeds and the folder holds what it should.
+    pub fn complete(&mut self, torrent: &Torrent, peers: &[SocketAddr], limit: Duration) -> Ended {
+        let ended = self.run(peers, limit);
+        ended.assert_success();
+        torrent.assert_in(&self.dir);
+        ended
+    }
+
+    /// The folder of the test.
+    pub fn path(&self) -> &Path {
+        self.root.path()
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub output: String,
+}
+
+impl Ended {
+    /// Panics with the output unless it succeeded.
+    pub fn assert_success(&self) {
+        assert!(self.status.success(), "download ended with {}; it said:\n{}", self.status, self.output);
+    }
+
+    /// Panics unless it failed in an orderly way and said all of `words` (in any case of letters) in one line.
+    pub fn assert_failure(&self, words: &[&str]) {
+        assert!(self.status.code().is_some_and(|code| code != 0 && code != 101), "{}; it said:\n{}", self.status, self.output);
+        self.assert_says(words);
+    }
+
+    /// Panics unless one line has all of `words`, in any case of letters.
+    pub fn assert_says(&self, words: &[&str]) {
+        let said = self.output.lines().map(str::to_lowercase).any(|line| words.iter().all(|w| line.contains(&w.to_lowercase())));
+        assert!(said, "no line with all of {words:?} in:\n{}", self.output);
+    }
+}

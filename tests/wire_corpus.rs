@@ -1,0 +1,60 @@
+//! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for.
+
+#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
+#[path = "../fuzz/src/wire.rs"]
+#[allow(unreachable_pub)] // The fuzz crate exports it.
+mod wire;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use cratetorrent::wire::{
+    bencode::Document, extension::ExtensionHandshake, handshake::Handshake, message::Message, metainfo::Metainfo,
+};
+
+/// The seeds of a target by name.
+fn seeds(target: &str) -> BTreeMap<String, Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut seeds = BTreeMap::new();
+    for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten() {
+        if let (Some(name), Ok(bytes)) = (entry.file_name().to_string_lossy().strip_prefix("seed-"), fs::read(entry.path())) {
+            seeds.insert(name.to_owned(), bytes);
+        }
+    }
+    assert!(!seeds.is_empty(), "{target} has no seeds");
+    seeds
+}
+
+#[track_caller]
+fn check(target: &str, promise: fn(&[u8]), valid: impl Fn(&[u8]) -> bool, refused: &[&str]) {
+    for (name, bytes) in seeds(target) {
+        promise(&bytes);
+        assert_eq!(valid(&bytes), !refused.contains(&name.as_str()), "{target}/{name}");
+    }
+}
+
+#[test]
+fn bencode() {
+    check("bencode", wire::bencode, |b| Document::parse(b).is_ok(), &["too-deep", "prefix", "claim"]);
+}
+
+#[test]
+fn messages() {
+    check("message", wire::message, |_| true, &[]);
+    check("message_roundtrip", wire::message_roundtrip, |b| Message::decode(b).is_ok(), &["short-have"]);
+}
+
+#[test]
+fn handshakes() {
+    check("handshake", wire::handshake, |b| Handshake::parse(b).is_ok(), &["http"]);
+    check("extension", wire::extension, |b| ExtensionHandshake::decode(b).is_ok(), &[]);
+}
+
+#[test]
+fn metainfos() {
+    check("metainfo", wire::metainfo, |b| Metainfo::from_bytes(b).is_ok(), &["v2", "negative", "overflow"]);
+}
+
+#[test]
+fn states() {
+    check("resume", wire::resume, |_| true, &[]);
+}
