@@ -25,7 +25,7 @@
 //! params.peers = vec!["192.0.2.7:6881".parse()?];
 //! let torrent = engine.call(move |engine| engine.add_torrent(params))??;
 //!
-//! while let Ok(alert) = alerts.recv() {
+//! while let Some(alert) = alerts.recv() {
 //!     match alert {
 //!         Alert::Progress { stats, .. } => println!("{} of {} bytes", stats.have_bytes, stats.total_bytes),
 //!         Alert::Finished { .. } => break,

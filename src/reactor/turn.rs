@@ -1,0 +1,239 @@
+//! What one turn does, step by step: readiness noted, connections accepted, sockets read, answers fetched, effects carried
+//! out, links flushed. Each step is bounded, and what it leaves is found by the next turn.
+//!
+//! Knows no order between the steps; that is `Reactor::poll`'s.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+};
+
+use mio::{Token, net::TcpStream};
+
+use super::{
+    FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
+    listen::Accepted,
+    sockets::{Connecting, FIRST_LINK_TOKEN, Socket, slot},
+};
+use crate::{
+    base::{arena::Key, time::Instant},
+    engine::{CloseCause, Effect, Engine},
+};
+
+/// Connections accepted or shed a turn.
+const ACCEPTS_A_TURN: usize = 64;
+/// Full reads a turn, over all sockets. With the default 256 KiB that is 2 MiB, or about two milliseconds.
+const READS_A_TURN: usize = 8;
+/// Effects carried out before the writes of a round.
+const EFFECTS_A_ROUND: usize = 4096;
+/// Writes to one link a round.
+const WRITES_A_ROUND: usize = 4;
+/// Slices a write: 32 blocks with their headers.
+const SLICES_A_WRITE: usize = 64;
+
+impl Reactor {
+    /// Events are remembered first and served afterwards, in the order of the run queue.
+    pub(super) fn note_events(&mut self) {
+        for event in &self.events {
+            let Token(token) = event.token();
+            if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
+                // A socket that was closed tells nothing more, so whoever lives here is who is meant.
+                let Some(socket) = self.sockets.at_slot(slot) else { continue };
+                socket.read_closed |= event.is_read_closed() || event.is_error();
+                socket.readable |= event.is_readable() || socket.read_closed;
+                if event.is_writable() || event.is_error() {
+                    if !socket.writable && !socket.connecting {
+                        mark_dirty(&mut self.dirty, socket);
+                    }
+                    socket.writable = true;
+                }
+                if socket.readable || socket.connecting {
+                    self.ready.push(slot);
+                }
+            } else if token >= FIRST_LISTENER_TOKEN {
+                self.listeners.handle_event(token - FIRST_LISTENER_TOKEN);
+            }
+            // The waker's event only ends the wait: its flag says whether somebody left something.
+        }
+    }
+
+    pub(super) fn accept(&mut self, now: Instant) {
+        for _ in 0..ACCEPTS_A_TURN {
+            match self.listeners.accept(now) {
+                Accepted::Stream(stream, addr) => self.greet(now, stream, addr),
+                Accepted::Shed => {}
+                Accepted::Nobody => break,
+            }
+        }
+    }
+
+    fn greet(&mut self, now: Instant, stream: TcpStream, addr: SocketAddr) {
+        let Some(link) = self.engine.handle_accepted(now, addr) else { return };
+        self.keep(now, link, Socket::accepted(link, stream));
+    }
+
+    fn keep(&mut self, now: Instant, link: Key, socket: Socket) {
+        if let Err(e) = self.sockets.insert(self.poll.registry(), socket) {
+            self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
+        }
+    }
+
+    /// Serves those who were ready when the turn began; who has more to give gets the next turn.
+    pub(super) fn serve_ready(&mut self) {
+        let mut reads = READS_A_TURN;
+        for _ in 0..self.ready.len() {
+            if reads == 0 {
+                break;
+            }
+            let Some(slot) = self.ready.pop() else { break };
+            let Some(socket) = self.sockets.at_slot(slot) else { continue };
+            let now = self.clock.now();
+            let key = socket.key;
+            let ended = if socket.connecting { self.finish_connecting(now, key) } else { None };
+            let ended = ended.or_else(|| self.read(now, key, &mut reads));
+            if let Some(cause) = ended {
+                self.sockets.close(self.poll.registry(), key);
+                self.engine.handle_closed(now, key, cause);
+            }
+        }
+    }
+
+    fn finish_connecting(&mut self, now: Instant, key: Key) -> Option<CloseCause> {
+        let socket = self.sockets.get_mut(key)?;
+        match socket.connecting() {
+            Connecting::Made => {
+                socket.connecting = false;
+                socket.writable = true;
+                self.engine.handle_connected(now, key);
+                None
+            }
+            Connecting::Waiting => None,
+            Connecting::Failed(e) => Some(CloseCause::Io(e.kind())),
+        }
+    }
+
+    /// A few reads into the scratch. Returns why the link is over, if it is.
+    fn read(&mut self, now: Instant, key: Key, reads: &mut usize) -> Option<CloseCause> {
+        let socket = self.sockets.get_mut(key).filter(|socket| socket.readable && !socket.connecting)?;
+        for _ in 0..self.engine.conf().reads_a_turn {
+            match socket.read(&mut self.scratch) {
+                Ok(0) => return Some(CloseCause::Eof),
+                Ok(len) => {
+                    self.stats.reads += 1;
+                    self.stats.bytes_read += len as u64;
+                    self.engine.handle_data(now, key, self.scratch.get(..len).unwrap_or_default());
+                    // A stream that fills less than was offered is drained (epoll(7)), unless its end is waiting behind.
+                    if len < self.scratch.len() && !socket.read_closed {
+                        socket.readable = false;
+                        return None;
+                    }
+                    *reads = reads.saturating_sub(1);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    socket.readable = false;
+                    return None;
+                }
+                Err(e) => return Some(CloseCause::Io(e.kind())),
+            }
+        }
+        self.ready.push(slot(key));
+        None
+    }
+
+    pub(super) fn fetch_answers(&mut self) {
+        if !self.waker.take() {
+            return;
+        }
+        self.stats.wakes += 1;
+        self.pool.drain(&mut self.answers);
+        if !self.answers.is_empty() {
+            let now = self.clock.now();
+            for done in self.answers.drain(..) {
+                self.engine.handle_done(now, done);
+            }
+        }
+    }
+
+    pub(super) fn carry_out_effects(&mut self, now: Instant) {
+        for _ in 0..EFFECTS_A_ROUND {
+            match self.effect.take().or_else(|| self.engine.poll_effect()) {
+                Some(Effect::Job(job)) => self.pool.submit(job),
+                Some(Effect::Flush { link }) => {
+                    if let Some(socket) = self.sockets.get_mut(link) {
+                        mark_dirty(&mut self.dirty, socket);
+                    }
+                }
+                Some(Effect::Dial { link, addr }) => match Socket::dial(link, addr) {
+                    Ok(socket) => self.keep(now, link, socket),
+                    Err(e) => self.engine.handle_closed(now, link, CloseCause::Io(e.kind())),
+                },
+                Some(Effect::Close { link }) => {
+                    self.sockets.close(self.poll.registry(), link);
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// One vectored write, or a few, for each link that has something to send.
+    pub(super) fn flush(&mut self, now: Instant) {
+        std::mem::swap(&mut self.dirty, &mut self.flushing);
+        for at in 0..self.flushing.len() {
+            let Some(&key) = self.flushing.get(at) else { break };
+            let Some(socket) = self.sockets.get_mut(key) else { continue };
+            socket.dirty = false;
+            // Otherwise the event that makes it writable marks it again.
+            if !socket.writable || socket.connecting {
+                continue;
+            }
+            match write(&mut self.engine, socket, now, &mut self.stats) {
+                Ok(Written::All) => {}
+                Ok(Written::Blocked) => socket.writable = false,
+                Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
+                Err(e) => {
+                    self.sockets.close(self.poll.registry(), key);
+                    self.engine.handle_closed(now, key, CloseCause::Io(e.kind()));
+                }
+            }
+        }
+        self.flushing.clear();
+    }
+}
+
+/// How far a link's output got.
+enum Written {
+    All,
+    Blocked,
+    Some,
+}
+
+fn write(engine: &mut Engine, socket: &mut Socket, now: Instant, stats: &mut ReactorStats) -> io::Result<Written> {
+    for _ in 0..WRITES_A_ROUND {
+        let mut slices = [IoSlice::new(&[]); SLICES_A_WRITE];
+        let count = engine.poll_transmit(socket.key, &mut slices);
+        let slices = slices.get(..count).unwrap_or_default();
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        if offered == 0 {
+            return Ok(Written::All);
+        }
+        let taken = match socket.write(slices) {
+            Ok(taken) => taken,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
+            Err(e) => return Err(e),
+        };
+        stats.writes += 1;
+        stats.bytes_written += taken as u64;
+        engine.handle_sent(now, socket.key, taken);
+        if taken < offered {
+            return Ok(Written::Blocked);
+        }
+    }
+    Ok(Written::Some)
+}
+
+fn mark_dirty(dirty: &mut Vec<Key>, socket: &mut Socket) {
+    if !socket.dirty {
+        socket.dirty = true;
+        dirty.push(socket.key);
+    }
+}
