@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    base::{arena::Key, time::Instant},
+    base::{arena::Key, ids::PeerId, time::Instant},
     engine::{CloseCause, Engine},
     proto::{
         greeting::{self, Greeting},
@@ -16,6 +16,8 @@ use crate::{
     },
     wire::handshake::Handshake,
 };
+
+const TWIN: &str = "we are connected already, the other way round";
 
 /// A connection to be, or one that is.
 #[derive(Debug)]
@@ -73,12 +75,13 @@ impl Engine {
         let Some(torrent) = link.torrent.and_then(|t| self.torrents.get(t)) else { return };
         if matches!(link.state, State::Dialing) {
             self.dials = self.dials.saturating_sub(1);
-            self.dial = true;
             let info_hash = torrent.metainfo.info_hash;
             link.state = State::Greeting(Greeting::outgoing(info_hash));
             link.hello.push_bytes(&greeting::ours(info_hash, self.cx.peer_id));
             self.cx.dirty.insert(key);
         }
+        // It no longer counts as being dialled, so another may be.
+        self.dial_candidates();
     }
 
     /// Bytes came on a link.
@@ -164,11 +167,15 @@ impl Engine {
             Some(_) if handshake.peer_id == self.cx.peer_id => Some("it is ourselves"),
             Some(t) if !t.is_active() => Some("the torrent is not active"),
             Some(t) if t.candidates.is_banned(who) => Some("it is banned"),
-            Some(t) if who.incoming && t.sessions.len() >= self.cx.conf.max_links_per_torrent => {
-                Some("the torrent has enough peers")
-            }
-            Some(t) if t.has_twin(who, handshake.peer_id) => Some("we are connected already, the other way round"),
-            Some(_) => None,
+            Some(t) => match t.twin(who, handshake.peer_id) {
+                Some(twin) if self.outlives(who, handshake.peer_id, twin.1) => {
+                    self.close(twin.0, TWIN);
+                    None
+                }
+                Some(_) => Some(TWIN),
+                None if t.sessions.len() >= self.cx.conf.max_links_per_torrent => Some("the torrent has enough peers"),
+                None => None,
+            },
         };
         if let Some(reason) = refusal {
             return self.close(key, reason);
@@ -176,7 +183,9 @@ impl Engine {
         let (Some(torrent), Some(link)) = (torrent, self.links.get_mut(key)) else { return };
         link.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };
-        if who.incoming {
+        if !who.incoming {
+            t.dials = t.dials.saturating_sub(1);
+        } else {
             self.greetings = self.greetings.saturating_sub(1);
             link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
             self.cx.dirty.insert(key);
@@ -185,6 +194,13 @@ impl Engine {
             Terms { peer_id: handshake.peer_id, fast: handshake.reserved.fast(), extended: handshake.reserved.extensions() };
         let tx = std::mem::take(&mut link.hello);
         link.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
+    }
+
+    /// Whether a new link to a peer that is connected the other way round takes the place of that one. Two that dial each other at
+    /// the same moment must keep the same connection: the one that the lower id dialled, as long as no block has passed.
+    fn outlives(&self, who: Contributor, id: PeerId, twin_is_used: bool) -> bool {
+        let (dialler, other) = if who.incoming { (id, self.cx.peer_id) } else { (self.cx.peer_id, id) };
+        !twin_is_used && dialler < other
     }
 
     /// Ends a link from our side.
@@ -208,6 +224,9 @@ impl Engine {
         self.dial = true;
         if let Some(torrent) = link.torrent {
             if let Some(t) = self.torrents.get_mut(torrent) {
+                if !link.who.incoming && link.session().is_none() {
+                    t.dials = t.dials.saturating_sub(1);
+                }
                 t.handle_gone(link.who, link.session(), reason, &mut self.cx);
             }
             self.settle(torrent);

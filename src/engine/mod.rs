@@ -285,6 +285,9 @@ impl Engine {
         let deadline = self.cx.now + self.cx.conf.greeting_timeout;
         let link = self.links.insert(Link::dialing(torrent, addr));
         self.dials += 1;
+        if let Some(torrent) = self.torrents.get_mut(torrent) {
+            torrent.dials += 1;
+        }
         self.cx.deadlines.push(deadline, Owner::Link(link));
         self.cx.effects.push_back(Effect::Dial { link, addr });
     }

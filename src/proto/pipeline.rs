@@ -35,8 +35,10 @@ pub(crate) struct Pipeline {
     began: Instant,
     rate: RateMeter,
     rtt: Option<Rtt>,
-    /// When the peer last did what we want: since then the snub timer runs.
+    /// When the peer last did what we want, were it a part of a block: since then the snub timer runs.
     progress: Instant,
+    /// The same without parts of blocks: whoever sends a byte now and then delivers nothing.
+    delivered: Instant,
     snubbed: bool,
     /// What the peer says it will queue (BEP 10 `reqq`).
     cap: usize,
@@ -78,6 +80,7 @@ impl Pipeline {
             rate: RateMeter::new(now),
             rtt: None,
             progress: now,
+            delivered: now,
             snubbed: false,
             cap: conf.max_pipeline,
         }
@@ -128,7 +131,7 @@ impl Pipeline {
     /// `block` is being asked for.
     pub(crate) fn ask(&mut self, now: Instant, block: Block) {
         if self.asked.is_empty() {
-            self.progress = now;
+            (self.progress, self.delivered) = (now, now);
             if self.rate.total() == 0 {
                 self.began = now;
             }
@@ -163,7 +166,7 @@ impl Pipeline {
     /// The peer will not send `block` (BEP 6); true if it was on order.
     #[must_use]
     pub(crate) fn handle_reject(&mut self, now: Instant, block: Block) -> bool {
-        self.progress = now;
+        (self.progress, self.delivered) = (now, now);
         self.remove(block)
     }
 
@@ -188,7 +191,8 @@ impl Pipeline {
 
     /// When the peer counts as snubbing if it sends nothing we asked for until then.
     pub(crate) fn deadline(&self, conf: &Conf) -> Option<Instant> {
-        (!self.asked.is_empty()).then(|| self.progress + self.timeout(conf))
+        let longest = conf.request_timeout_max.max(conf.request_timeout_min);
+        (!self.asked.is_empty()).then(|| (self.progress + self.timeout(conf)).min(self.delivered + longest))
     }
 
     /// If the deadline has passed, the peer is snubbing: everything on order is given up and returned, and one block at a time
@@ -237,7 +241,7 @@ impl Pipeline {
 
     /// A useful block came: whatever we thought of the peer, it works.
     fn revive(&mut self, now: Instant, conf: &Conf) {
-        self.progress = now;
+        (self.progress, self.delivered) = (now, now);
         if self.snubbed {
             self.snubbed = false;
             self.slow_start = true;
@@ -365,6 +369,9 @@ mod tests {
         assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + FIRST_TIMEOUT));
         rig.pipeline.handle_partial(at(5_000));
         assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(5_000) + FIRST_TIMEOUT));
+        // Parts alone help for as long as a whole block may take.
+        rig.pipeline.handle_partial(at(55_000));
+        assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + rig.conf.request_timeout_max));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub(crate) struct Torrent {
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     pub(crate) candidates: Candidates,
+    /// Links to be: dialled, and not greeted yet.
+    pub(crate) dials: usize,
     stage: Stage,
     paused: bool,
     next: Option<Next>,
@@ -143,6 +145,7 @@ impl Torrent {
             sessions: Arena::new(),
             swarm,
             candidates,
+            dials: 0,
             stage: Stage::Opening,
             paused,
             next: None,
@@ -209,14 +212,15 @@ impl Torrent {
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
         self.is_active()
             && !self.swarm.is_complete()
-            && self.sessions.len() < conf.max_links_per_torrent
+            && self.sessions.len() + self.dials < conf.max_links_per_torrent
             && self.candidates.next_due().is_some_and(|due| due <= now)
     }
 
-    /// Whether the same peer is connected already, dialled the other way round.
-    pub(crate) fn has_twin(&self, who: Contributor, id: PeerId) -> bool {
+    /// The link to the same peer that was dialled the other way round, if there is one, and whether a block has passed on it.
+    pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<(Key, bool)> {
         let twin = |s: &Session| s.terms.peer_id == id && s.who.addr.ip() == who.addr.ip() && s.who.incoming != who.incoming;
-        self.sessions.iter().any(|(_, s)| twin(s))
+        let (_, s) = self.sessions.iter().find(|(_, s)| twin(s))?;
+        Some((s.link, s.useful > 0 || s.uploaded > 0))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -427,9 +431,12 @@ impl Torrent {
             self.deliver(note, cx);
         }
         if std::mem::take(&mut self.swarm.refill) {
-            for (_, session) in self.sessions.iter_mut() {
-                session.refill(&mut self.swarm, cx);
-                session.schedule(cx);
+            // Whoever does not deliver is served last, or it would take at once what it was just relieved of.
+            for snubbing in [false, true] {
+                for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.is_snubbed() == snubbing) {
+                    session.refill(&mut self.swarm, cx);
+                    session.schedule(cx);
+                }
             }
         }
         self.finish(cx);

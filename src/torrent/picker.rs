@@ -50,6 +50,12 @@ impl Picker {
         self.order.len()
     }
 
+    /// Whether no wanted piece is to be had from any connected peer.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let nobody_has = self.starts.get(1).copied().unwrap_or_default() as usize;
+        self.order.is_empty() || (self.seeds == 0 && nobody_has == self.order.len())
+    }
+
     pub(crate) fn set_sequential(&mut self, sequential: bool) {
         self.sequential = sequential;
     }
@@ -263,7 +269,9 @@ mod tests {
     fn sequential_goes_in_order_and_returns_for_what_was_put_back() {
         let g = geometry(6);
         let mut p = Picker::new(g, &field(g, &[1]), true, &mut Rng::new(1));
+        assert!(p.is_exhausted());
         p.add_peer(&field(g, &[5]));
+        assert!(!p.is_exhausted());
         let all = Bitfield::all(6);
         for want in [0, 2, 3] {
             let piece = p.pick(&all).unwrap();

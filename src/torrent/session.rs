@@ -45,6 +45,8 @@ const MAX_CONTROL_BACKLOG: usize = 1 << 20;
 
 /// The longest extension message, and more than a block with its header.
 const MAX_EXTENSION_FRAME: u32 = 64 * 1024 + 2;
+/// The id of a piece message (BEP 3).
+const PIECE: u8 = 7;
 
 const IDLE: usize = 0;
 const KEEP_ALIVE: usize = 1;
@@ -219,7 +221,7 @@ impl Session {
                 Err(error) => break Err(error.into()),
             }
         };
-        if decoder.held() > PIECE_HEADER_LEN {
+        if decoder.partial().is_some_and(|(id, len)| id == PIECE && len > PIECE_HEADER_LEN) {
             self.pipeline.handle_partial(cx.now);
         }
         self.decoder = decoder;
@@ -527,11 +529,12 @@ impl Session {
                 self.snubbed_since.get_or_insert(cx.now);
                 blocks.into_iter().for_each(|block| swarm.release(block, cx));
                 swarm.disown(self.link, &mut self.own);
+                swarm.refill = true;
             }
             if self.snubbed_since.is_some_and(|since| since + cx.conf.snub_patience <= cx.now) {
                 return Err(Fault::Useless(cx.conf.snub_patience));
             }
-            self.refill(swarm, cx);
+            self.set_snub_timer(cx);
         }
         if self.timers.fire(STARVED, cx.now) {
             self.refill(swarm, cx);

@@ -175,9 +175,9 @@ impl Swarm {
         self.active.values().map(Progress::received_len).sum()
     }
 
-    /// Everything that is wanted is on order.
+    /// Everything that is wanted and that any peer has is on order.
     pub(crate) fn is_endgame(&self) -> bool {
-        self.picker.len() == 0 && self.free == 0 && !self.active.is_empty()
+        self.picker.is_exhausted() && self.free == 0 && !self.active.is_empty()
     }
 
     /// Orders the best block for this session, if there is any.
@@ -231,14 +231,18 @@ impl Swarm {
             cx.memory_short = true;
             return None;
         }
+        self.begin(piece, Some(asker.link), cx);
+        asker.own.push(piece);
+        self.ask_free(piece, asker, cx)
+    }
+
+    fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
         let mut progress = Progress::new(piece, self.geometry, cx.conf.run_len);
-        progress.owner = Some(asker.link);
+        progress.owner = owner;
         progress.parole = self.failed.contains(&piece);
         self.free += progress.free() as usize;
         self.active.insert(piece, progress);
         self.picker.take(piece);
-        asker.own.push(piece);
-        self.ask_free(piece, asker, cx)
     }
 
     /// A piece that somebody else works on.
@@ -338,6 +342,10 @@ impl Swarm {
             self.counters.unasked_blocks += 1;
             self.counters.wasted += len;
             return false;
+        }
+        if arrival == Arrival::Late && self.picker.is_wanted(block.piece) && cx.memory.has_room(cx.conf.run_len as usize) {
+            // The piece was given up along with its last order; here it is all the same.
+            self.begin(block.piece, None, cx);
         }
         let Some(progress) = self.active.get_mut(&block.piece) else {
             self.counters.duplicate_blocks += u64::from(self.have.has(block.piece));

@@ -82,6 +82,12 @@ impl Decoder {
         self.carry.capacity()
     }
 
+    /// The id of the frame that is being put together, once it is known, and how many bytes of it have come, its length included.
+    pub fn partial(&self) -> Option<(u8, usize)> {
+        let id = self.carry.get(LEN).filter(|_| !self.lent)?;
+        Some((*id, self.carry.len()))
+    }
+
     /// The next frame, without its length, and `input` after it. `None` when `input` has been taken in entirely and more is needed.
     ///
     /// The frame is lent from `input` or from the decoder; ask again when it has been dealt with.
