@@ -74,7 +74,8 @@ pub struct Conf {
     pub run_len: u32,
     /// Worker threads for disk and hashing; 0 for one a core, at most four. Default 0.
     pub workers: usize,
-    /// How long a worker may wait for a second and third piece to hash at once. Default 2 ms.
+    /// How long a worker may wait for a second and third piece to hash at once; it does not wait for what cannot come. Default
+    /// 10 ms.
     pub lane_wait: Duration,
     /// Files held open. Default 40.
     pub max_open_files: usize,
@@ -132,7 +133,7 @@ impl Default for Conf {
             max_piece_memory: 24 << 20,
             run_len: 1 << 20,
             workers: 0,
-            lane_wait: Duration::from_millis(2),
+            lane_wait: Duration::from_millis(10),
             max_open_files: 40,
             allocation: Allocation::Sparse,
             max_checks: 16,

@@ -109,6 +109,8 @@ pub struct Run {
     pub chain: Option<Chain>,
     /// Answer with a digest of each 16 KiB block even if the piece is good (it was bad before, and somebody is to blame).
     pub digests: bool,
+    /// Nothing else is about to come that it could be hashed side by side with: begin at once.
+    pub hurry: bool,
 }
 
 /// Work for a worker.

@@ -52,6 +52,8 @@ struct Waiting {
     /// Nobody waits for these in particular.
     checks: VecDeque<Job>,
 
+    /// Among `runs` is one that nothing else will follow soon.
+    hurry: bool,
     slow_running: usize,
     /// Workers with nothing to do.
     idle: usize,
@@ -109,7 +111,7 @@ impl Pool {
         let mut waiting = lock(&self.shared.waiting);
         waiting.push(job);
         // The worker that waits for runs must also hear of other work if it is the only one free for it.
-        if waiting.gathering && (waiting.runs.len() >= BATCH || waiting.idle == 0) {
+        if waiting.gathering && (waiting.runs.len() >= BATCH || waiting.hurry || waiting.idle == 0) {
             self.shared.more_runs.notify_one();
         }
         if waiting.idle > 0 {
@@ -216,6 +218,7 @@ struct Batch {
 
 impl Waiting {
     fn push(&mut self, job: Job) {
+        self.hurry |= matches!(&job, Job::Run { run, .. } if run.hurry);
         let queue = match &job {
             Job::Read { .. } => &mut self.reads,
             Job::Run { run, .. } if run.chain.is_some() => &mut self.runs,
@@ -244,6 +247,7 @@ impl Waiting {
             return Some(Batch { jobs: vec![job], slow: true });
         }
         let runs = !self.runs.is_empty();
+        self.hurry &= runs;
         if runs && !self.reads.is_empty() && std::mem::take(&mut self.runs_first) {
             return fast(some_of(&mut self.runs, BATCH));
         }
@@ -253,7 +257,7 @@ impl Waiting {
             let count = self.reads.len().div_ceil(self.idle + 1).min(8);
             return fast(some_of(&mut self.reads, count));
         }
-        if runs && (self.runs.len() >= BATCH || !patient || !self.checks.is_empty()) {
+        if runs && (self.runs.len() >= BATCH || !patient || self.hurry || !self.checks.is_empty()) {
             return fast(some_of(&mut self.runs, BATCH));
         }
         if !self.checks.is_empty() {

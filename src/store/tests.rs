@@ -77,7 +77,7 @@ impl Fixture {
     pub(super) fn run(&self, index: u32) -> Run {
         let chain = Chain { state: Sha1State::INITIAL, expected: Some(self.digest(index)) };
         let data = RunData::Memory(Buf(self.bytes(index).to_vec()));
-        Run { piece: self.piece(index), begin: 0, data, chain: Some(chain), digests: false }
+        Run { piece: self.piece(index), begin: 0, data, chain: Some(chain), digests: false, hurry: false }
     }
 
     pub(super) fn have(&self, pieces: &[u32]) -> Bitfield {

@@ -179,6 +179,11 @@ impl Progress {
         self.by.iter().map(|&by| self.contributors.get(by as usize).copied()).collect()
     }
 
+    /// Whether blocks are still to come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.runs.iter().any(|run| run.missing > 0)
+    }
+
     /// Bytes received.
     pub(crate) fn received_len(&self) -> u64 {
         let received = |&(_, state): &(usize, &BlockState)| *state == BlockState::Received;
@@ -296,9 +301,9 @@ impl Progress {
         Some(Receipt::New { others, run_whole })
     }
 
-    /// The jobs that can be begun now.
+    /// The jobs that can be begun now; with `hurry` if no others are about to follow.
     #[must_use]
-    pub(crate) fn poll_jobs(&mut self, expected: Digest, digests: bool) -> Vec<Run> {
+    pub(crate) fn poll_jobs(&mut self, expected: Digest, digests: bool, hurry: bool) -> Vec<Run> {
         let mut jobs = Vec::new();
         let last = self.runs.len() - 1;
         let begin = |r: usize| r as u32 * self.run_len;
@@ -314,7 +319,7 @@ impl Progress {
             run.state = state;
             if let Some(data) = data {
                 let chain = Chain { state: self.chain, expected: (self.next_hash == last).then_some(expected) };
-                jobs.push(Run { piece, begin: begin(self.next_hash), data, chain: Some(chain), digests });
+                jobs.push(Run { piece, begin: begin(self.next_hash), data, chain: Some(chain), digests, hurry });
                 self.hashing = true;
             }
         }
@@ -325,7 +330,7 @@ impl Progress {
                 RunState::Empty | RunState::Promised | RunState::Filling(_) => gap = true,
                 RunState::Ready(_) if gap => {
                     if let RunState::Ready(buf) = std::mem::replace(&mut run.state, RunState::Out) {
-                        jobs.push(Run { piece, begin: begin(r), data: RunData::Memory(buf), chain: None, digests: false });
+                        jobs.push(Run { piece, begin: begin(r), data: RunData::Memory(buf), chain: None, digests: false, hurry });
                     }
                 }
                 _ => {}
@@ -460,20 +465,20 @@ mod tests {
         for &b in &blocks[..8] {
             rig.receive(b).unwrap();
         }
-        let mut jobs = rig.p.poll_jobs(GOOD, false);
+        let mut jobs = rig.p.poll_jobs(GOOD, false, false);
         assert_eq!(jobs.len(), 1, "the second run waits for the first");
         let job = jobs.remove(0);
         assert_eq!((job.begin, job.chain), (0, Some(Chain { state: Sha1State::INITIAL, expected: None })));
         let state = Sha1State { len: 65_536, ..Sha1State::INITIAL };
         assert_eq!(rig.answer(job, Ok(Verdict::Going(state))).unwrap(), None);
-        let job = rig.p.poll_jobs(GOOD, false).remove(0);
+        let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
         assert_eq!((job.begin, job.chain.unwrap().state), (4 * BLOCK_LEN, state));
         rig.answer(job, Ok(Verdict::Going(state))).unwrap();
-        assert!(rig.p.poll_jobs(GOOD, false).is_empty());
+        assert!(rig.p.poll_jobs(GOOD, false, false).is_empty());
         for &b in &blocks[8..] {
             rig.receive(b).unwrap();
         }
-        let job = rig.p.poll_jobs(GOOD, true).remove(0);
+        let job = rig.p.poll_jobs(GOOD, true, false).remove(0);
         assert_eq!((job.chain.unwrap().expected, job.digests), (Some(GOOD), true));
         assert_eq!(rig.answer(job, Ok(Verdict::Good)).unwrap(), Some(true));
         assert_eq!(rig.memory.used(), 0);
@@ -486,16 +491,16 @@ mod tests {
         for &b in &blocks[4..] {
             rig.receive(b).unwrap();
         }
-        let early = rig.p.poll_jobs(GOOD, false).remove(0);
+        let early = rig.p.poll_jobs(GOOD, false, false).remove(0);
         assert_eq!((early.begin, early.chain), (4 * BLOCK_LEN, None));
         for &b in &blocks[..4] {
             rig.receive(b).unwrap();
         }
-        let first = rig.p.poll_jobs(GOOD, false).remove(0);
+        let first = rig.p.poll_jobs(GOOD, false, false).remove(0);
         rig.answer(first, Ok(Verdict::Going(Sha1State::INITIAL))).unwrap();
-        assert!(rig.p.poll_jobs(GOOD, false).is_empty(), "its write is still out");
+        assert!(rig.p.poll_jobs(GOOD, false, false).is_empty(), "its write is still out");
         rig.answer(early, Ok(Verdict::Unhashed)).unwrap();
-        let again = rig.p.poll_jobs(GOOD, false).remove(0);
+        let again = rig.p.poll_jobs(GOOD, false, false).remove(0);
         assert_eq!(again.data, RunData::Disk(4 * BLOCK_LEN));
         assert_eq!(rig.answer(again, Ok(Verdict::Bad)).unwrap(), Some(false));
         assert_eq!(rig.memory.used(), 0);
@@ -507,9 +512,9 @@ mod tests {
         for b in rig.ask_all() {
             rig.receive(b).unwrap();
         }
-        let job = rig.p.poll_jobs(GOOD, false).remove(0);
+        let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
         assert!(rig.answer(job, Err(full())).is_err());
-        let job = rig.p.poll_jobs(GOOD, false).remove(0);
+        let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
         assert_eq!(rig.answer(job, Ok(Verdict::Good)).unwrap(), Some(true));
         assert_eq!(rig.memory.used(), 0);
     }

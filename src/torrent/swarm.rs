@@ -427,7 +427,8 @@ impl Swarm {
     fn submit(&mut self, piece: PieceIndex, cx: &mut Cx) {
         let Some(expected) = self.expected(piece) else { return };
         let digests = self.blames.is_waiting(piece);
-        let runs: Vec<Run> = self.active.get_mut(&piece).map(|p| p.poll_jobs(expected, digests)).unwrap_or_default();
+        let hurry = self.picker.len() == 0 && !self.active.values().any(Progress::is_awaited);
+        let runs: Vec<Run> = self.active.get_mut(&piece).map(|p| p.poll_jobs(expected, digests, hurry)).unwrap_or_default();
         for run in runs {
             self.runs_out += 1;
             self.jobs_out += 1;

@@ -35,7 +35,7 @@ fn check(nth: u32) -> Job {
 fn run(nth: u32, hashed: bool) -> Job {
     let chain = hashed.then_some(Chain { state: Sha1State::INITIAL, expected: Some([0; 20]) });
     let piece = Geometry::new(1 << 20, 1 << 14).unwrap().piece(nth).unwrap();
-    Job::Run { torrent: KEY, run: Run { piece, begin: 0, data: RunData::Disk(64), chain, digests: false } }
+    Job::Run { torrent: KEY, run: Run { piece, begin: 0, data: RunData::Disk(64), chain, digests: false, hurry: false } }
 }
 
 fn save() -> Job {
@@ -72,6 +72,21 @@ fn what_others_wait_for_goes_first() {
     let mut w = waiting([check(0), check(1), check(2), check(3), save(), run(0, true), read(0), close(), run(1, false)]);
     let order: Vec<_> = (0..8).map(|_| take(&mut w, 1, true)).collect();
     assert_eq!(order, ["quick 1", "write 1", "save 1", "read 1", "hash 1", "check 3", "check 1", "nothing"]);
+}
+
+#[test]
+fn a_run_that_nothing_follows_does_not_wait() {
+    let mut last = run(1, true);
+    if let Job::Run { run, .. } = &mut last {
+        run.hurry = true;
+    }
+    let mut w = waiting([run(0, true)]);
+    assert_eq!(take(&mut w, 1, true), "nothing");
+    w.push(last);
+    assert_ne!(take(&mut w, 1, true), "nothing");
+    assert_eq!(take(&mut w, 1, true), "nothing");
+    w.push(run(2, true));
+    assert_eq!(take(&mut w, 1, true), "nothing", "the hurry is over");
 }
 
 #[test]

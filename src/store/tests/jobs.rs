@@ -49,7 +49,7 @@ fn a_large_piece_arrives_in_runs_in_any_order() {
     let part = |n: u32| &t.bytes(0)[(n * RUN) as usize..][..RUN as usize];
     let run = |n: u32, memory: bool, chain| {
         let data = if memory { RunData::Memory(Buf(part(n).to_vec())) } else { RunData::Disk(RUN) };
-        Run { piece: t.piece(0), begin: n * RUN, data, chain, digests: false }
+        Run { piece: t.piece(0), begin: n * RUN, data, chain, digests: false, hurry: false }
     };
     let chain = |state, last: bool| Some(Chain { state, expected: last.then(|| t.digest(0)) });
     let runner = real();
