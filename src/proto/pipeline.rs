@@ -123,6 +123,11 @@ impl Pipeline {
         self.rtt.map_or(FIRST_EXPECTATION, |rtt| rtt.smooth + rtt.var * 2)
     }
 
+    /// Whether nothing is known of it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.rtt.is_none()
+    }
+
     /// Whether it is known to deliver within what a first block may take.
     pub(crate) fn is_quick(&self) -> bool {
         self.rtt.is_some() && !self.snubbed && self.expected() <= FIRST_EXPECTATION

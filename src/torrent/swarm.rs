@@ -267,7 +267,9 @@ impl Swarm {
     /// A block that others were asked for already: near the end, or when all memory waits for slower peers.
     fn doubled(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         let quick = asker.pipeline.is_quick();
-        if !(self.is_endgame() || (quick && cx.memory_short)) || asker.pipeline.len() >= ENDGAME_DEPTH {
+        // While memory is short a newcomer has no other way to show what it can do than with a copy.
+        let short = cx.memory_short && (quick || (asker.pipeline.is_new() && asker.pipeline.is_empty()));
+        if !(self.is_endgame() || short) || asker.pipeline.len() >= ENDGAME_DEPTH {
             return None;
         }
         // The last copies are for those who are known to deliver, however many others came before them.
