@@ -191,11 +191,14 @@ fn unknown_and_idle_talk_is_ignored() {
 fn frames_that_are_too_long_end_it_before_they_come() {
     let mut t = leech();
     let peer = t.peer();
-    t.raw(peer, &(512 * 1024_u32).to_be_bytes());
+    // Nothing is longer than the longest extension message, in a torrent whose bitfield is not.
+    t.raw(peer, &(64 * 1024_u32 + 2).to_be_bytes());
     assert!(!t.is_closed(peer));
-    let peer = t.peer();
-    t.raw(peer, &(512 * 1024_u32 + 1).to_be_bytes());
-    assert!(t.is_closed(peer));
+    for len in [64 * 1024 + 3, 1 << 20, u32::MAX] {
+        let peer = t.peer();
+        t.raw(peer, &len.to_be_bytes());
+        assert!(t.is_closed(peer), "a frame of {len} bytes");
+    }
     // A length that the message cannot have is refused at the id.
     for (len, id) in [(2_u32, 0_u8), (4, 4), (14, 6), (8, 7), (1, 20)] {
         let peer = t.peer();
@@ -407,6 +410,55 @@ fn unasked_blocks_are_counted_not_taken_and_not_suffered_for_long() {
     assert!(!t.is_closed(peer));
     t.deliver(peer, 1, 0);
     assert!(t.is_closed(peer) && t.reason().contains("nobody asked for"), "{}", t.reason());
+}
+
+#[test]
+fn a_piece_on_parole_goes_on_when_its_only_peer_leaves_or_chokes() {
+    for leaves in [true, false] {
+        let mut t = leech();
+        let (bad, good) = (t.plain_peer(), t.peer());
+        for peer in [bad, good] {
+            t.hear(peer, Message::Have(3));
+        }
+        t.hear(bad, Message::Unchoke);
+        t.deliver_bad(bad, 3, 0);
+        t.hear(bad, Message::Choke);
+        t.hear(good, Message::Unchoke);
+        assert_eq!(t.take_asked(good), [(3, 1)]);
+        t.deliver(good, 3, 1);
+        assert_eq!(t.stats().failed_pieces, 1);
+        // From now on one peer at a time, so that there is one to blame.
+        assert_eq!(t.take_asked(good), [(3, 0), (3, 1)]);
+        t.deliver(good, 3, 0);
+        t.take_asked(bad);
+        t.hear(bad, Message::Unchoke);
+        assert!(t.take_asked(bad).is_empty());
+        if leaves {
+            t.lose(good);
+        } else {
+            t.hear(good, Message::Choke);
+            t.hear(good, block(3, 1).reject());
+        }
+        assert_eq!(t.take_asked(bad), [(3, 1)], "leaves: {leaves}");
+        t.deliver(bad, 3, 1);
+        assert_eq!((t.stats().have, t.stats().banned), (1, 1), "the block of the first attempt tells who it was");
+        assert!(t.is_closed(bad));
+    }
+}
+
+#[test]
+fn whoever_sent_all_of_a_bad_piece_is_banned_at_once() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::Have(3));
+    t.hear(peer, Message::Unchoke);
+    t.deliver(peer, 3, 0);
+    t.deliver_bad(peer, 3, 1);
+    assert!(t.is_closed(peer) && t.reason().contains("bad data"), "{}", t.reason());
+    // It may not come back, on another port either.
+    let again = t.accept_from(peer);
+    t.raw(again, &trace::hello(*b"-XX0000-somebodyelse"));
+    assert!(t.is_closed(again));
 }
 
 // Being asked.

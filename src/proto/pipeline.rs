@@ -123,6 +123,16 @@ impl Pipeline {
         self.rtt.map_or(FIRST_EXPECTATION, |rtt| rtt.smooth + rtt.var * 2)
     }
 
+    /// Whether nothing is known of it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.rtt.is_none()
+    }
+
+    /// Whether it is known to deliver within what a first block may take.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.rtt.is_some() && !self.snubbed && self.expected() <= FIRST_EXPECTATION
+    }
+
     /// The peer says that it queues at most `requests`.
     pub(crate) fn set_cap(&mut self, requests: u32, conf: &Conf) {
         self.cap = (requests.max(1) as usize).min(conf.max_pipeline);

@@ -202,7 +202,11 @@ impl Runner {
                 (Some(Output::State(state)), None) => Verdict::Going(state),
                 _ => Verdict::Bad,
             };
-            if let (Verdict::Good | Verdict::Going(_), RunData::Memory(buf)) = (verdict, &run.data) {
+            // The last run of a bad piece joins the others on disk, so that all its blocks can be looked at for the culprit. A
+            // bad piece of one run is never written.
+            if let RunData::Memory(buf) = &run.data
+                && (verdict != Verdict::Bad || run.begin > 0)
+            {
                 torrent.files.write(torrent.place(&run)?.start, &buf.0)?;
             }
             Ok(verdict)

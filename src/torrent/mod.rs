@@ -11,7 +11,7 @@ pub(crate) mod session;
 mod storage;
 mod swarm;
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     alert::{Alert, AlertMask, Phase, TorrentStats},
@@ -431,9 +431,8 @@ impl Torrent {
             self.deliver(note, cx);
         }
         if std::mem::take(&mut self.swarm.refill) {
-            // Whoever does not deliver is served last, or it would take at once what it was just relieved of.
-            for snubbing in [false, true] {
-                for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.is_snubbed() == snubbing) {
+            for key in self.by_merit(cx) {
+                if let Some(session) = self.sessions.get_mut(key) {
                     session.refill(&mut self.swarm, cx);
                     session.schedule(cx);
                 }
@@ -445,6 +444,16 @@ impl Torrent {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
         self.schedule(cx);
+    }
+
+    /// The sessions in the order in which they are served. Whoever does not deliver comes last, or it would take at once what it was
+    /// just relieved of; where memory is short the fastest come first, since they give it back soonest.
+    fn by_merit(&self, cx: &Cx) -> Vec<Key> {
+        let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
+        let rate = |s: &Session| if short { s.pipeline.rate(cx.now) } else { 0 };
+        let mut order: Vec<_> = self.sessions.iter().map(|(key, s)| (s.is_snubbed(), Reverse(rate(s)), key)).collect();
+        order.sort_by_key(|&(snubbed, rate, _)| (snubbed, rate));
+        order.into_iter().map(|(_, _, key)| key).collect()
     }
 
     fn deliver(&mut self, note: Note, cx: &mut Cx) {

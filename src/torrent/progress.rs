@@ -14,6 +14,9 @@ use crate::base::{
     time::Instant,
 };
 
+/// How long after its last order was due a piece counts as left alone.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// Bytes of piece data that are in memory or promised to be.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -201,19 +204,42 @@ impl Progress {
         let ahead = self.blocks.get(self.cursor as usize..)?;
         let nth = self.cursor + ahead.iter().position(|&b| b == BlockState::Free)? as u32;
         self.cursor = nth;
-        let run = self.run_of(nth)?;
+        let nth = if self.promise(nth, memory) { nth } else { self.next_with_memory(nth)? };
+        self.run_of(nth)?.engaged += 1;
+        self.blocks[nth as usize] = BlockState::Asked(1);
+        self.free -= 1;
+        self.due = self.due.max(due);
+        self.geometry.nth_block(self.piece, nth)
+    }
+
+    /// Sees to it that the run of a block has memory.
+    fn promise(&mut self, nth: u32, memory: &mut Memory) -> bool {
+        let Some(run) = self.run_of(nth) else { return false };
         if matches!(run.state, RunState::Empty) {
             if !memory.reserve(run.len as usize) {
-                return None;
+                return false;
             }
             run.state = RunState::Promised;
         }
-        run.engaged += 1;
-        self.blocks[nth as usize] = BlockState::Asked(1);
-        self.free -= 1;
-        self.cursor += 1;
-        self.due = self.due.max(due);
-        self.geometry.nth_block(self.piece, nth)
+        true
+    }
+
+    /// The next free block behind `nth` whose run has memory already: to fill it is the way to get memory back.
+    fn next_with_memory(&self, nth: u32) -> Option<u32> {
+        let a_run = self.run_len / BLOCK_LEN;
+        let has_memory =
+            |nth: u32| self.runs.get((nth / a_run) as usize).is_some_and(|run| !matches!(run.state, RunState::Empty));
+        let is_free = |nth: u32| self.blocks.get(nth as usize) == Some(&BlockState::Free);
+        (nth..self.blocks.len() as u32).find(|&nth| has_memory(nth) && is_free(nth))
+    }
+
+    /// Whether nobody has worked on it for a while and nothing of it is with a worker: its memory may be better used.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        let busy = |run: &RunSlot| matches!(run.state, RunState::Out | RunState::Rehashing);
+        self.owner.is_none()
+            && self.due + IDLE <= now
+            && !self.blocks.iter().any(|b| matches!(b, BlockState::Asked(_)))
+            && !self.runs.iter().any(busy)
     }
 
     /// Orders a block once more that is on order already, fewest copies first and below `limit`, if `wanted` agrees. Those
@@ -504,6 +530,31 @@ mod tests {
         assert_eq!(again.data, RunData::Disk(4 * BLOCK_LEN));
         assert_eq!(rig.answer(again, Ok(Verdict::Bad)).unwrap(), Some(false));
         assert_eq!(rig.memory.used(), 0);
+    }
+
+    #[test]
+    fn a_run_that_has_memory_is_filled_when_there_is_none_for_the_one_before() {
+        let mut rig = rig(12, 8);
+        let blocks = rig.ask_all();
+        rig.receive(blocks[4]).unwrap();
+        blocks.iter().for_each(|&b| rig.p.release(b, &mut rig.memory));
+        assert_eq!(rig.memory.used(), 4 * BLOCK_LEN as usize, "the second run's");
+        assert!(rig.memory.reserve(4 * BLOCK_LEN as usize), "somebody else takes the rest");
+        assert_eq!(rig.ask_all(), &blocks[5..8]);
+        rig.memory.release(4 * BLOCK_LEN as usize);
+        assert_eq!(rig.ask_all(), &blocks[..4]);
+    }
+
+    #[test]
+    fn what_nobody_works_on_is_idle_after_a_while() {
+        let at = Instant::from_micros;
+        let mut rig = rig(4, 100);
+        let block = rig.p.ask_free(at(1000), &mut rig.memory).unwrap();
+        assert!(!rig.p.is_idle(at(1000) + IDLE), "it is on order");
+        rig.p.release(block, &mut rig.memory);
+        assert!(rig.p.is_idle(at(1000) + IDLE) && !rig.p.is_idle(at(999) + IDLE));
+        rig.p.owner = Some(Key { index: 1, generation: 1 });
+        assert!(!rig.p.is_idle(at(1000) + IDLE));
     }
 
     #[test]

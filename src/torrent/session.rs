@@ -362,7 +362,10 @@ impl Session {
 
     fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.peer_choking = true;
-        if !self.terms.fast {
+        if self.terms.fast {
+            // Each order is still answered, but what it began is for others to go on with.
+            swarm.disown(self.link, &mut self.own);
+        } else {
             // Without BEP 6 a choke means that nothing on order will come; what was on its way already may.
             self.drop_orders(swarm, cx);
         }

@@ -28,7 +28,11 @@ impl Torrent {
             Done::Run { run, .. } => {
                 self.swarm.runs_out = self.swarm.runs_out.saturating_sub(1);
                 match self.swarm.handle_run(run, cx) {
-                    Ok(()) => self.recovered(cx),
+                    Ok(()) => {
+                        // Something is there that no saved state tells of.
+                        self.unsaved = true;
+                        self.recovered(cx);
+                    }
                     Err(error) => self.failed(error, cx),
                 }
             }

@@ -227,13 +227,27 @@ impl Swarm {
             (None, None) => self.picker.pick(asker.has)?,
         };
         let first_run = self.geometry.piece_len(piece).min(cx.conf.run_len) as usize;
-        if !cx.memory.has_room(first_run) {
+        if !cx.memory.has_room(first_run) && !self.evict(first_run, cx) {
             cx.memory_short = true;
             return None;
         }
         self.begin(piece, Some(asker.link), cx);
         asker.own.push(piece);
         self.ask_free(piece, asker, cx)
+    }
+
+    /// Gives pieces up that somebody began, that nobody who is left can go on with, and that take the memory of others.
+    fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
+        let idle: Vec<PieceIndex> = self.active.iter().filter(|(_, p)| p.is_idle(cx.now)).map(|(&piece, _)| piece).collect();
+        for piece in idle {
+            self.counters.wasted += self.active.get(&piece).map_or(0, Progress::received_len);
+            self.drop_piece(piece, cx);
+            self.picker.put_back(piece);
+            if cx.memory.has_room(room) {
+                return true;
+            }
+        }
+        false
     }
 
     fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
@@ -252,11 +266,14 @@ impl Swarm {
 
     /// A block that others were asked for already: near the end, or when all memory waits for slower peers.
     fn doubled(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
-        let short = cx.memory_short && asker.pipeline.is_empty();
+        let quick = asker.pipeline.is_quick();
+        // While memory is short a newcomer has no other way to show what it can do than with a copy.
+        let short = cx.memory_short && (quick || (asker.pipeline.is_new() && asker.pipeline.is_empty()));
         if !(self.is_endgame() || short) || asker.pipeline.len() >= ENDGAME_DEPTH {
             return None;
         }
-        let limit = cx.conf.endgame_copies;
+        // The last copies are for those who are known to deliver, however many others came before them.
+        let limit = if quick { cx.conf.endgame_copies } else { cx.conf.endgame_copies.min(2) };
         // From a random place on, or all idle peers would double the same blocks.
         let skip = cx.rng.below(self.active.len() as u64) as usize;
         let Self { active, .. } = self;
@@ -317,12 +334,10 @@ impl Swarm {
 
     /// This session works on nothing any more.
     pub(crate) fn disown(&mut self, link: Key, own: &mut Vec<PieceIndex>) {
-        for piece in own.drain(..) {
-            if let Some(progress) = self.active.get_mut(&piece)
-                && progress.owner == Some(link)
-            {
-                progress.owner = None;
-            }
+        own.clear();
+        // Not only those that it would go on with: one that was wholly on order has left that list.
+        for progress in self.active.values_mut().filter(|p| p.owner == Some(link)) {
+            progress.owner = None;
         }
     }
 

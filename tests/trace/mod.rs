@@ -140,6 +140,14 @@ impl Trace {
         Some(self.add(key))
     }
 
+    /// Somebody connects from where `peer` is, or was.
+    pub fn accept_from(&mut self, peer: PeerNo) -> PeerNo {
+        let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 5001));
+        let key = self.engine.handle_accepted(self.now, addr).unwrap();
+        self.settle();
+        self.add(key)
+    }
+
     pub fn accept(&mut self) -> PeerNo {
         self.try_accept().unwrap()
     }
@@ -260,6 +268,13 @@ impl Trace {
 
     pub fn deliver(&mut self, peer: PeerNo, piece: u32, nth: u32) {
         let bytes = self.block_bytes(piece, nth);
+        self.raw(peer, &bytes);
+    }
+
+    /// Delivers a block with one byte changed.
+    pub fn deliver_bad(&mut self, peer: PeerNo, piece: u32, nth: u32) {
+        let mut bytes = self.block_bytes(piece, nth);
+        bytes[1000] ^= 1;
         self.raw(peer, &bytes);
     }
 

@@ -1,11 +1,14 @@
 //! Swarms in the simulator, by what they are about.
 
+mod disk;
+mod memory;
+mod peers;
 mod swarm;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::*;
-use crate::{Alert, AlertMask, Conf};
+use crate::{Alert, AlertMask, Bitfield, Conf, Instant, Phase};
 
 const KIB: u64 = 1024;
 
@@ -24,4 +27,23 @@ fn loud() -> Conf {
 
 fn file(len: u64, piece_len: u32) -> Arc<Sample> {
     Sample::file(&format!("data-{len}"), len, piece_len, len).unwrap()
+}
+
+/// Of all blocks, this many, by a number that looks random.
+fn one_in(n: u32) -> impl Fn(Asked) -> bool {
+    move |asked| (asked.block.piece.get() * 7919 + asked.block.begin / 16384 * 104_729 + 13) % n == 0
+}
+
+fn banned(world: &World, node: NodeId) -> Vec<SocketAddr> {
+    let addr = |alert: &Alert| if let Alert::PeerBanned { addr, .. } = alert { Some(*addr) } else { None };
+    world.alerts(node).iter().filter_map(|(_, alert)| addr(alert)).collect()
+}
+
+/// Why peers went, by address.
+fn partings(world: &World, node: NodeId) -> Vec<(SocketAddr, String)> {
+    let parting = |alert: &Alert| match alert {
+        Alert::PeerGone { addr, reason, .. } => Some((*addr, reason.clone())),
+        _ => None,
+    };
+    world.alerts(node).iter().filter_map(|(_, alert)| parting(alert)).collect()
 }

@@ -93,7 +93,7 @@ fn done_pieces(world: &World, node: NodeId) -> Vec<u32> {
 fn the_rarest_pieces_come_first() {
     // Three peers have all but the last eight pieces, and only one has everything: the eight must not be left for the end.
     let sample = file(64 * 16 * KIB, 16 * 1024);
-    let mut most = crate::Bitfield::none(64);
+    let mut most = Bitfield::none(64);
     sample.geometry().pieces().filter(|p| p.get() < 56).for_each(|p| _ = most.set(p));
     let slow = || Manners { block_time: millis(20), ..Manners::default() };
     let mut world = World::new(1);
@@ -145,7 +145,7 @@ fn two_that_know_each_other_dial_each_other_and_stay_connected() {
             world.set_line(node, Line { latency: millis(300), jitter: Duration::ZERO, ..Line::default() });
         }
         let half = |odd: u32| {
-            let mut pieces = crate::Bitfield::none(sample.geometry().piece_count());
+            let mut pieces = Bitfield::none(sample.geometry().piece_count());
             sample.geometry().pieces().filter(|p| p.get() % 2 == odd).for_each(|p| _ = pieces.set(p));
             pieces
         };
@@ -165,7 +165,7 @@ fn whoever_has_most_of_it_fetches_only_the_rest() {
     let mut world = World::new(3);
     let (seed, leech) = (world.node(loud()), world.node(loud()));
     world.seed_with(seed, &sample);
-    let mut pieces = crate::Bitfield::all(sample.geometry().piece_count());
+    let mut pieces = Bitfield::all(sample.geometry().piece_count());
     pieces.unset(sample.geometry().piece(5).unwrap());
     world.put_pieces(leech, &sample, &pieces);
     world.download(leech, &sample, &[seed]);

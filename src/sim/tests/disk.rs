@@ -1,0 +1,301 @@
+//! Disks that are full, read-only, slow, unreliable, or cut off in the midst of it.
+
+use std::io::ErrorKind;
+
+use super::*;
+use crate::Allocation;
+
+/// When a node first said that its disk failed, for this reason.
+fn failed(world: &World, node: NodeId, kind: ErrorKind) -> Option<Instant> {
+    world.told(node, |a| matches!(a, Alert::StorageFailed { error, .. } if error.source.kind() == kind))
+}
+
+fn recovered(world: &World, node: NodeId) -> Option<Instant> {
+    world.told(node, |a| matches!(a, Alert::StorageRecovered { .. }))
+}
+
+/// A seed that notes what it is asked, a leech.
+fn pair(world: &mut World, sample: &Arc<Sample>, conf: Conf) -> (NodeId, NodeId) {
+    let seed = world.scripted(Remote::seed(sample, 0, Manners { block_time: millis(2), ..Manners::default() }));
+    let leech = world.node(conf);
+    world.download(leech, sample, &[seed]);
+    (seed, leech)
+}
+
+#[test]
+fn a_full_disk_stops_the_asking_keeps_what_is_there_and_goes_on_when_there_is_room() {
+    let sample = file(2_000_000, 64 * 1024);
+    for (seed, run_len) in [(1, 1 << 20), (2, 32 * 1024)] {
+        let mut world = World::new(seed);
+        let (remote, leech) = pair(&mut world, &sample, Conf { run_len, ..loud() });
+        world.disk(leech).set(|t| t.capacity = Some(1_000_000));
+        assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
+        let at = failed(&world, leech, ErrorKind::StorageFull).unwrap();
+        let have = world.stats(leech).have;
+        assert!(have >= 8, "{have} pieces fit");
+        world.run_for(secs(60));
+        let late: Vec<_> = world.script::<Remote>(remote).times(|h| matches!(h, Heard::Request(_)));
+        assert!(late.iter().all(|&t| t < at + millis(12)), "asked {:?} after the disk was full", late.last().unwrap().since(at));
+        assert_eq!(world.stats(leech).have, have);
+        assert!(recovered(&world, leech).is_none());
+        world.disk(leech).set(|t| t.capacity = None);
+        assert!(world.run_until(|w| w.is_complete(leech), secs(90)), "{:?}", world.stats(leech));
+        assert!(recovered(&world, leech).is_some());
+        let stats = world.stats(leech);
+        assert!(stats.downloaded <= sample.geometry().total_len() + stats.wasted && stats.wasted <= 8 * 16 * KIB, "{stats:?}");
+    }
+}
+
+#[test]
+fn resuming_tries_a_failed_disk_at_once() {
+    let sample = file(1_000_000, 64 * 1024);
+    let mut world = World::new(1);
+    let (_, leech) = pair(&mut world, &sample, loud());
+    world.disk(leech).set(|t| t.capacity = Some(300_000));
+    assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
+    world.run_for(secs(40));
+    world.disk(leech).set(|t| t.capacity = None);
+    let id = world.torrent(leech);
+    world.tell(leech, |engine| engine.resume(id)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(leech), secs(3)), "{:?}", world.stats(leech));
+}
+
+#[test]
+fn with_full_allocation_a_full_disk_shows_before_anything_is_written() {
+    let sample = file(1_000_000, 64 * 1024);
+    let mut world = World::new(1);
+    let (_, leech) = pair(&mut world, &sample, Conf { allocation: Allocation::Full, ..loud() });
+    world.disk(leech).set(|t| t.capacity = Some(900_000));
+    assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
+    assert_eq!(world.stats(leech).have, 0);
+    world.disk(leech).set(|t| t.capacity = None);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(30)));
+}
+
+#[test]
+fn a_read_only_disk_is_told_and_tried_again() {
+    let sample = file(500_000, 64 * 1024);
+    let mut world = World::new(1);
+    let (_, leech) = pair(&mut world, &sample, loud());
+    world.disk(leech).set(|t| t.read_only = true);
+    world.run_for(secs(100));
+    assert!(failed(&world, leech, ErrorKind::ReadOnlyFilesystem).is_some());
+    assert_eq!(world.stats(leech).have, 0);
+    let told = world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::StorageFailed { .. })).count();
+    assert!(told <= 10, "told {told} times in 100 s");
+    world.disk(leech).set(|t| t.read_only = false);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(70)), "{:?}", world.stats(leech));
+}
+
+#[test]
+fn short_reads_and_writes_and_slow_workers_change_nothing() {
+    let sample = Sample::folder("f", &[("a", 100_000), ("b/c", 3), ("", 400), ("d", 300_000)], 32 * 1024, 9).unwrap();
+    for seed in 0..5 {
+        let mut world = World::new(seed);
+        let (seeder, leech) = (world.node(loud()), world.node(Conf { max_piece_memory: 2 << 20, ..loud() }));
+        for node in [seeder, leech] {
+            world.disk(node).set(|t| t.short = true);
+        }
+        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(200), bandwidth: 1_000_000 });
+        world.seed_with(seeder, &sample);
+        world.download(leech, &sample, &[seeder]);
+        assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "seed {seed}: {:?}", world.stats(leech));
+    }
+}
+
+#[test]
+fn what_reads_wrong_when_checked_is_fetched_again() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seeder, &sample);
+    world.put_pieces(leech, &sample, &Bitfield::all(sample.geometry().piece_count()));
+    world.disk(leech).set(|t| t.corrupt_reads = 2);
+    world.download(leech, &sample, &[seeder]);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    let downloaded = world.stats(leech).downloaded;
+    assert!(downloaded > 0 && downloaded <= 2 * 32 * KIB, "{downloaded}");
+}
+
+#[test]
+fn states_that_cannot_be_saved_are_told_and_the_download_goes_on() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (_, leech) = pair(&mut world, &sample, loud());
+    world.disk(leech).set(|t| t.fail_saves = true);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    world.run_for(secs(1));
+    assert!(failed(&world, leech, ErrorKind::Other).is_some());
+    world.disk(leech).set(|t| t.fail_saves = false);
+    assert!(world.run_until(|w| w.told(leech, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30)));
+    // Ending must not wait for a state that cannot be saved.
+    world.disk(leech).set(|t| t.fail_saves = true);
+    world.tell(leech, |engine| engine.shutdown());
+    assert!(world.run_until(|w| w.engine(leech).is_drained(), secs(5)));
+}
+
+/// A download that is interrupted after `events` events and goes on. False if it was over before that.
+fn interrupted(seed: u64, sample: &Arc<Sample>, conf: &Conf, events: u64, power: bool) -> bool {
+    let mut world = World::new(seed);
+    let (_, leech) = pair(&mut world, sample, conf.clone());
+    if world.run_until(|w| w.is_complete(leech) || w.events() >= events, secs(600)) && world.is_complete(leech) {
+        return false;
+    }
+    let before = world.stats(leech);
+    world.kill(leech);
+    if power {
+        world.disk(leech).lose_power();
+    }
+    world.run_for(millis(10));
+    world.restart(leech);
+    let checked = |w: &World| matches!(w.stats(leech).phase, Phase::Downloading | Phase::Seeding);
+    assert!(world.run_until(checked, secs(30)), "seed {seed}, event {events}: {:?}", world.stats(leech));
+    let after = world.stats(leech);
+    if !power {
+        assert!(after.have >= before.have, "seed {seed}, event {events}: {} pieces of {}", after.have, before.have);
+    }
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "seed {seed}, event {events}: {:?}", world.stats(leech));
+    let stats = world.stats(leech);
+    assert_eq!(stats.failed_pieces, 0);
+    let rest = sample.geometry().total_len() - after.have_bytes;
+    assert_eq!(stats.downloaded, rest + stats.wasted, "seed {seed}, event {events}: only what is missing is fetched");
+    true
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_only_what_was_in_flight() {
+    let sample = Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9).unwrap();
+    let conf = Conf { save_interval: millis(60), ..loud() };
+    let mut points = 0;
+    for event in (1..).step_by(4).take_while(|&event| interrupted(event, &sample, &conf, event, false)) {
+        points += 1;
+        assert!(event < 100_000);
+    }
+    assert!(points > 20, "{points} points");
+}
+
+#[test]
+fn a_power_cut_at_any_moment_costs_at_most_what_was_not_synced() {
+    let sample = Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9).unwrap();
+    let conf = Conf { save_interval: millis(60), run_len: 16 * 1024, ..loud() };
+    let mut points = 0;
+    for event in (5..).step_by(5).take_while(|&event| interrupted(event, &sample, &conf, event, true)) {
+        points += 1;
+        assert!(event < 100_000);
+    }
+    assert!(points > 20, "{points} points");
+}
+
+#[test]
+fn a_kill_with_large_pieces_loses_the_pieces_in_progress() {
+    let sample = file(2_000_000, 512 * 1024);
+    let conf = Conf { run_len: 64 * 1024, save_interval: millis(100), ..loud() };
+    for event in [50, 200, 350, 500, 650] {
+        interrupted(event, &sample, &conf, event, false);
+        interrupted(event, &sample, &conf, event, true);
+    }
+}
+
+#[test]
+fn checking_again_finds_what_somebody_else_has_spoiled() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seeder, &sample);
+    let id = world.download(leech, &sample, &[seeder]);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    world.run_for(secs(2));
+    let disk = world.disk(leech);
+    let path = disk.paths().into_iter().find(|p| p.ends_with("data-500000")).unwrap();
+    let mut bytes = disk.content(&path).unwrap();
+    bytes[100_000] ^= 1;
+    disk.put(&path, &bytes);
+    world.tell(leech, |engine| engine.recheck(id)).unwrap();
+    assert!(world.run_until(|w| w.stats(leech).have == 15, secs(10)), "{:?}", world.stats(leech));
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+    assert!(disk.holds(&path, 0, &sample.data));
+}
+
+#[test]
+fn checking_again_in_the_midst_of_it_loses_nothing_whole() {
+    let sample = file(1_000_000, 64 * 1024);
+    for seed in 0..5 {
+        let mut world = World::new(seed);
+        let (_, leech) = pair(&mut world, &sample, Conf { run_len: 32 * 1024, ..loud() });
+        assert!(world.run_until(|w| w.stats(leech).have > 4, secs(60)));
+        let (id, before) = (world.torrent(leech), world.stats(leech).have);
+        world.tell(leech, |engine| engine.recheck(id)).unwrap();
+        assert!(world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(10)), "{:?}", world.stats(leech));
+        assert!(world.stats(leech).have >= before);
+        assert_eq!(world.engine(leech).piece_memory(), 0);
+        assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+    }
+}
+
+#[test]
+fn a_pause_lets_everybody_go_and_a_resume_goes_on() {
+    let sample = file(1_000_000, 64 * 1024);
+    let mut world = World::new(1);
+    let (remote, leech) = pair(&mut world, &sample, loud());
+    assert!(world.run_until(|w| w.stats(leech).have > 4, secs(60)));
+    let id = world.torrent(leech);
+    world.tell(leech, |engine| engine.pause(id)).unwrap();
+    let paused = world.now();
+    world.run_for(secs(100));
+    assert!(world.is_in(leech, Phase::Paused));
+    assert_eq!((world.stats(leech).peers, world.engine(leech).links()), (0, 0));
+    assert!(world.script::<Remote>(remote).log().iter().all(|(at, _, _)| *at < paused + millis(12)));
+    assert!(world.told(leech, |a| matches!(a, Alert::Saved { .. })).is_some());
+    world.tell(leech, |engine| engine.resume(id)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(leech), secs(10)), "{:?}", world.stats(leech));
+}
+
+#[test]
+fn a_removed_torrent_is_gone_and_its_data_is_not() {
+    let sample = file(1_000_000, 64 * 1024);
+    let mut world = World::new(1);
+    let (_, leech) = pair(&mut world, &sample, loud());
+    assert!(world.run_until(|w| w.stats(leech).have > 4, secs(60)));
+    let (id, have) = (world.torrent(leech), world.stats(leech).have);
+    world.tell(leech, |engine| engine.remove(id)).unwrap();
+    assert!(world.run_until(|w| w.told(leech, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(5)));
+    assert!(world.engine(leech).torrents().is_empty());
+    assert_eq!((world.engine(leech).links(), world.engine(leech).piece_memory()), (0, 0));
+    // Added again, it trusts its state.
+    let params = world.params(leech, &sample, &[]);
+    world.add_torrent(leech, &sample, params);
+    assert!(world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(5)));
+    assert!(world.stats(leech).have >= have);
+    let opened = world.alerts(leech).iter().rev().find_map(|(_, a)| match a {
+        Alert::Opened { to_check, .. } => Some(*to_check),
+        _ => None,
+    });
+    assert_eq!(opened, Some(0));
+}
+
+#[test]
+fn a_shutdown_at_any_moment_drains_and_leaves_a_state_to_be_trusted() {
+    let sample = file(600_000, 32 * 1024);
+    for seed in 0..30 {
+        let mut world = World::new(seed);
+        let (seeder, leech) = (world.node(loud()), world.node(Conf { run_len: 16 * 1024, ..loud() }));
+        world.seed_with(seeder, &sample);
+        world.download(leech, &sample, &[seeder]);
+        let _ = world.run_until(|w| w.events() > seed * 30, secs(60));
+        let before = world.stats(leech);
+        world.tell(leech, |engine| engine.shutdown());
+        assert!(world.run_until(|w| w.engine(leech).is_drained(), secs(5)), "seed {seed}");
+        assert_eq!(
+            (world.engine(leech).piece_memory(), world.engine(leech).poll_timeout().is_some_and(|t| t <= world.now())),
+            (0, false)
+        );
+        world.kill(leech);
+        world.restart(leech);
+        assert!(world.run_until(|w| matches!(w.stats(leech).phase, Phase::Downloading | Phase::Seeding), secs(5)));
+        assert!(world.stats(leech).have >= before.have, "seed {seed}");
+        let checks =
+            world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::Opened { to_check, .. } if *to_check > 0)).count();
+        assert_eq!(checks, 0, "seed {seed}: what was shut down in good order needs no check");
+        assert!(world.run_until(|w| w.is_complete(leech), secs(30)), "seed {seed}");
+    }
+}
