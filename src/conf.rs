@@ -57,7 +57,7 @@ pub struct Conf {
     pub max_pipeline: usize,
     /// Blocks asked of a peer before anything is known of it. Default 8.
     pub initial_pipeline: usize,
-    /// How much data to keep on order beyond the round trip. Default 250 ms.
+    /// How much data to keep on order beyond the round trip. Many clients serve in pulses of up to a second. Default 2 s.
     pub queue_time: Duration,
     /// Shortest time without an asked-for block after which a peer counts as snubbing. Default 3 s.
     pub request_timeout_min: Duration,
@@ -125,7 +125,7 @@ impl Default for Conf {
             max_unsent: 512 * 1024,
             max_pipeline: 500,
             initial_pipeline: 8,
-            queue_time: Duration::from_millis(250),
+            queue_time: Duration::from_secs(2),
             request_timeout_min: Duration::from_secs(3),
             request_timeout_max: Duration::from_secs(60),
             snub_patience: Duration::from_secs(90),

@@ -94,23 +94,28 @@ fn reserved_bits_that_nobody_knows_mean_nothing() {
 }
 
 #[test]
-fn telling_twice_what_one_has_ends_the_connection() {
-    let bits = Bitfield::all(trace::PIECES).to_wire();
-    let repeats: [&[Message<'_>]; 5] = [
-        &[Message::HaveAll, Message::HaveAll],
-        &[Message::HaveNone, Message::HaveAll],
-        &[Message::Bitfield(&bits), Message::Bitfield(&bits)],
-        &[Message::Have(1), Message::Bitfield(&bits)],
-        &[Message::HaveAll, Message::HaveNone],
-    ];
-    for messages in repeats {
+fn telling_again_adds_what_is_new_and_is_bounded() {
+    let some = {
+        let mut bits = vec![0; Bitfield::all(trace::PIECES).to_wire().len()];
+        bits[0] = 0x80;
+        bits
+    };
+    let all = Bitfield::all(trace::PIECES).to_wire();
+    let has = |t: &Trace| t.engine.peers(t.engine.torrents()[0])[0].have;
+    // aria2 tells anew what it has, and a Have may come before.
+    for first in [Message::Bitfield(&some), Message::Have(0), Message::HaveNone] {
         let mut t = leech();
         let peer = t.peer();
-        t.hear(peer, messages[0]);
+        t.hear(peer, first);
+        t.hear(peer, Message::Bitfield(&all));
+        assert_eq!(has(&t), trace::PIECES);
+        // Nothing can be taken back.
+        t.hear(peer, Message::HaveNone);
+        assert_eq!(has(&t), trace::PIECES);
+        (0..trace::PIECES + 6).for_each(|_| t.hear(peer, Message::HaveAll));
         assert!(!t.is_closed(peer));
-        t.hear(peer, messages[1]);
-        assert!(t.is_closed(peer), "{messages:?}");
-        assert!(t.reason().contains("told twice"), "{}", t.reason());
+        t.hear(peer, Message::HaveAll);
+        assert!(t.is_closed(peer) && t.reason().contains("times all that it has"), "{}", t.reason());
     }
 }
 

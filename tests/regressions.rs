@@ -1,8 +1,7 @@
 //! What broke once, here or in other clients: one line each.
 
-#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 #[path = "../fuzz/src/wire.rs"]
-#[allow(unreachable_pub)] // The fuzz crate exports it.
+#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 mod wire;
 
 /// Inputs that fuzzing found, by target.

@@ -1,8 +1,7 @@
 //! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for.
 
-#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 #[path = "../fuzz/src/wire.rs"]
-#[allow(unreachable_pub)] // The fuzz crate exports it.
+#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 mod wire;
 
 use std::{collections::BTreeMap, fs, path::Path};

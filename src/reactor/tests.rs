@@ -1,3 +1,5 @@
+//! What `reactor` promises.
+
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},

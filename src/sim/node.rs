@@ -177,7 +177,7 @@ impl Host {
         assert!(links <= self.conf.max_links, "node {node}: {links} links");
         self.checks = self.checks.wrapping_add(1);
         for held in &mut self.held {
-            if self.checks % 32 == 0
+            if self.checks.is_multiple_of(32)
                 && let Some(stats) = self.engine.stats(held.id)
             {
                 assert!(stats.peers <= self.conf.max_links_per_torrent, "node {node}: {} peers of a torrent", stats.peers);

@@ -20,6 +20,8 @@ pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
     /// Idle ones by when they may be dialled.
     due: BTreeSet<(Instant, SocketAddr)>,
+    /// Those that have everything, as we do.
+    shelved: BTreeSet<SocketAddr>,
     banned: BTreeSet<SocketAddr>,
     banned_ips: BTreeSet<IpAddr>,
 }
@@ -93,11 +95,34 @@ impl Candidates {
         self.due.insert((at, addr));
     }
 
+    /// There is nothing to be had from `addr` or to be given to it, as long as we have everything: it is not dialled until
+    /// [`unshelve`](Self::unshelve).
+    pub(crate) fn shelve(&mut self, addr: SocketAddr) {
+        if self.known.get(&addr).is_some_and(|candidate| candidate.idle_until.is_none()) {
+            self.shelved.insert(addr);
+        }
+    }
+
+    /// We lack something: everybody may be dialled.
+    pub(crate) fn unshelve(&mut self, now: Instant) {
+        for addr in std::mem::take(&mut self.shelved) {
+            if let Some(candidate) = self.known.get_mut(&addr) {
+                candidate.idle_until = Some(now);
+                self.due.insert((now, addr));
+            }
+        }
+    }
+
+    fn forget(&mut self, addr: SocketAddr) {
+        if let Some(Candidate { idle_until: Some(at), .. }) = self.known.remove(&addr) {
+            self.due.remove(&(at, addr));
+        }
+        self.shelved.remove(&addr);
+    }
+
     /// Never speak to this peer again: to its address if we dialled it, to its whole IP if it dialled us.
     pub(crate) fn ban(&mut self, who: Contributor) {
-        if let Some(Candidate { idle_until: Some(at), .. }) = self.known.remove(&who.addr) {
-            self.due.remove(&(at, who.addr));
-        }
+        self.forget(who.addr);
         if self.banned() >= MAX_BANS {
             return;
         }
@@ -162,6 +187,22 @@ mod tests {
                 assert!(c.next_due().unwrap().since(now) < Duration::from_millis(1300));
             }
         }
+    }
+
+    #[test]
+    fn who_has_everything_is_dialled_again_only_when_we_lack_something() {
+        let conf = Conf::default();
+        let mut c = Candidates::default();
+        c.add(Instant::ZERO, addr(1), &conf);
+        c.shelve(addr(1));
+        assert_eq!(c.len(), 1, "it is not connected");
+        assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(1)));
+        c.shelve(addr(1));
+        assert!(c.add(Instant::ZERO, addr(1), &conf));
+        assert_eq!((c.next_due(), c.len()), (None, 0));
+        let later = Instant::from_micros(5);
+        c.unshelve(later);
+        assert_eq!(c.poll_dial(later), Some(addr(1)));
     }
 
     #[test]

@@ -211,7 +211,6 @@ impl Torrent {
     /// Whether it wants to dial somebody now.
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
         self.is_active()
-            && !self.swarm.is_complete()
             && self.sessions.len() + self.dials < conf.max_links_per_torrent
             && self.candidates.next_due().is_some_and(|due| due <= now)
     }
@@ -373,10 +372,13 @@ impl Torrent {
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
         }
+        let sated = self.finished && session.as_ref().is_some_and(Session::is_seed);
         if let Some(session) = session {
             session.leave(&mut self.swarm, cx);
         }
-        if !who.incoming {
+        if sated {
+            self.candidates.shelve(who.addr);
+        } else if !who.incoming {
             self.candidates.release(cx.now, who.addr, useful, &mut cx.rng, &cx.conf);
         }
         self.settle(cx);
@@ -502,11 +504,7 @@ impl Torrent {
     }
 
     fn schedule(&mut self, cx: &mut Cx) {
-        let dial = if self.is_active() && !self.swarm.is_complete() {
-            self.candidates.next_due().filter(|&due| due > cx.now)
-        } else {
-            None
-        };
+        let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
             && self.scheduled.is_none_or(|scheduled| at < scheduled)
         {

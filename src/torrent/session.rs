@@ -40,6 +40,8 @@ const MAX_UNASKED: u32 = 1000;
 const MAX_REJECTS: u32 = 1000;
 /// Allowed-fast and suggested pieces remembered of a peer.
 const MAX_HINTS: usize = 16;
+/// Bitfields after the first, beyond one a piece, after which a peer is let go.
+const RETOLD_AT_START: u32 = 8;
 /// Bytes that may wait for a peer which asks without reading.
 const MAX_CONTROL_BACKLOG: usize = 1 << 20;
 
@@ -69,8 +71,8 @@ pub(crate) enum Fault {
     Geometry(#[from] GeometryError),
     #[error("its extension handshake is wrong: {0}")]
     Extension(#[from] ExtensionError),
-    #[error("it told twice what it has")]
-    LateBitfield,
+    #[error("it told more than {0} times all that it has")]
+    Retold(u32),
     #[error("it uses the fast extension without having agreed to it")]
     NotFast,
     #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]
@@ -115,6 +117,8 @@ pub(crate) struct Session {
     pub(crate) has: Bitfield,
     /// It has told what it has.
     told: bool,
+    /// How often it told that again.
+    retold: u32,
     /// Pieces that it has and we want.
     wanted: u32,
     pub(crate) interested: bool,
@@ -150,6 +154,7 @@ impl Session {
             uploads: Uploads::default(),
             has: Bitfield::none(swarm.geometry.piece_count()),
             told: false,
+            retold: 0,
             wanted: 0,
             interested: false,
             choking: true,
@@ -314,11 +319,26 @@ impl Session {
 
     fn handle_bitfield(&mut self, has: Bitfield, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
         if std::mem::replace(&mut self.told, true) {
-            return Err(Fault::LateBitfield);
+            return self.handle_retold(&has, swarm, cx);
         }
         swarm.picker.add_peer(&has);
         self.has = has;
         self.count_wanted(swarm, cx);
+        Ok(())
+    }
+
+    /// BEP 3 wants a bitfield first and only once; aria2 sends another instead of many Haves. What is new in it counts,
+    /// and what is missing was not taken back, since nobody can.
+    fn handle_retold(&mut self, has: &Bitfield, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        self.retold += 1;
+        // A reason to tell again is a new piece; there is some room for the start.
+        let limit = swarm.geometry.piece_count().saturating_add(RETOLD_AT_START);
+        if self.retold > limit {
+            return Err(Fault::Retold(limit));
+        }
+        for piece in has.ones() {
+            self.handle_have(swarm.geometry.piece(piece)?, swarm, cx);
+        }
         Ok(())
     }
 

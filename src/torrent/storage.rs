@@ -109,6 +109,9 @@ impl Torrent {
     fn start(&mut self, cx: &mut Cx) {
         self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, self.sequential, &mut cx.rng);
         self.swarm.requesting = true;
+        if !self.swarm.is_complete() {
+            self.candidates.unshelve(cx.now);
+        }
         self.stage = Stage::Open;
         cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
         if self.unsaved {

@@ -1,7 +1,7 @@
 //! One engine under a microscope: peers are what a test says byte by byte, the disk answers at once or when it is let, and time
 //! passes when it is told to. What the engine says is read back as lines of a log.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::{collections::BTreeMap, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -377,7 +377,7 @@ impl Trace {
                     Effect::Job(job) => self.jobs.push(job),
                 }
             }
-            let moved = (0..self.peers.len()).fold(false, |moved, nth| self.transmit(nth) || moved);
+            let moved = (0..self.peers.len()).filter(|&nth| self.transmit(nth)).count() > 0;
             while let Some(alert) = self.engine.poll_alert() {
                 self.alerts.push(alert);
             }

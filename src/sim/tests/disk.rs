@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::*;
-use crate::Allocation;
+use crate::base::job::Allocation;
 
 /// When a node first said that its disk failed, for this reason.
 fn failed(world: &World, node: NodeId, kind: ErrorKind) -> Option<Instant> {

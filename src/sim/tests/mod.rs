@@ -8,7 +8,11 @@ mod swarm;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::*;
-use crate::{Alert, AlertMask, Bitfield, Conf, Instant, Phase};
+use crate::{
+    alert::{Alert, AlertMask, Phase},
+    base::{bitfield::Bitfield, time::Instant},
+    conf::Conf,
+};
 
 const KIB: u64 = 1024;
 

@@ -75,7 +75,7 @@ fn sequential_mode_gets_pieces_in_order() {
     let mut world = World::new(1);
     let (seed, leech) = (world.node(loud()), world.node(loud()));
     world.seed_with(seed, &sample);
-    let params = crate::TorrentParams { sequential: true, ..world.params(leech, &sample, &[seed]) };
+    let params = crate::torrent::TorrentParams { sequential: true, ..world.params(leech, &sample, &[seed]) };
     world.add_torrent(leech, &sample, params);
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
     let pieces: Vec<u32> = done_pieces(&world, leech);

@@ -1,3 +1,5 @@
+//! What `bencode` promises.
+
 use proptest::prelude::*;
 
 use super::{BencodeError as E, *};

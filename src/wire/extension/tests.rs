@@ -1,3 +1,5 @@
+//! What `extension` promises.
+
 use proptest::prelude::*;
 
 use super::*;

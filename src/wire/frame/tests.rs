@@ -1,3 +1,5 @@
+//! What `frame` promises.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What `message` promises.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What `metainfo` promises.
+
 use proptest::prelude::*;
 
 use super::*;

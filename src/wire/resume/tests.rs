@@ -1,3 +1,5 @@
+//! What `resume` promises.
+
 use proptest::prelude::*;
 
 use super::*;
