@@ -59,6 +59,9 @@ pub struct Conf {
     pub initial_pipeline: usize,
     /// How much data to keep on order beyond the round trip. Many clients serve in pulses of up to a second. Default 2 s.
     pub queue_time: Duration,
+    /// Bytes to keep on order beyond twice the round trip, at most: what waits longer only falls out of the caches. Default
+    /// 2.25 MiB.
+    pub queue_len: usize,
     /// Shortest time without an asked-for block after which a peer counts as snubbing. Default 3 s.
     pub request_timeout_min: Duration,
     /// Longest such time. Default 60 s.
@@ -68,14 +71,14 @@ pub struct Conf {
     /// Peers that a block may be asked of at once near the end. Default 3.
     pub endgame_copies: u8,
 
-    /// Bytes of piece data in memory: arriving, waiting for a worker, or being written. Default 24 MiB.
+    /// Bytes of piece data in memory: arriving, waiting for a worker, or being written. Default 32 MiB.
     pub max_piece_memory: usize,
     /// Pieces above this are hashed and written in runs of this size; a multiple of 16 KiB. Default 1 MiB.
     pub run_len: u32,
     /// Worker threads for disk and hashing; 0 for one a core, at most four. Default 0.
     pub workers: usize,
     /// How long a worker may wait for a second and third piece to hash at once; it does not wait for what cannot come. Default
-    /// 10 ms.
+    /// 3 ms.
     pub lane_wait: Duration,
     /// Files held open. Default 40.
     pub max_open_files: usize,
@@ -126,14 +129,15 @@ impl Default for Conf {
             max_pipeline: 500,
             initial_pipeline: 8,
             queue_time: Duration::from_secs(2),
+            queue_len: 2304 * 1024,
             request_timeout_min: Duration::from_secs(3),
             request_timeout_max: Duration::from_secs(60),
             snub_patience: Duration::from_secs(90),
             endgame_copies: 3,
-            max_piece_memory: 24 << 20,
+            max_piece_memory: 32 << 20,
             run_len: 1 << 20,
             workers: 0,
-            lane_wait: Duration::from_millis(10),
+            lane_wait: Duration::from_millis(3),
             max_open_files: 40,
             allocation: Allocation::Sparse,
             max_checks: 16,

@@ -112,6 +112,7 @@ impl Engine {
             bufs: BufPool::new(conf.max_piece_memory),
             memory: Memory::new(conf.max_piece_memory),
             memory_short: false,
+            fetchers: 0,
             deadlines: Deadlines::new(),
             listen_port: None,
             conf,

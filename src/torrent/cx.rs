@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     alert::Alerts,
-    base::{arena::Key, buf::BufPool, ids::PeerId, job::Job, rng::Rng, time::Instant, timers::Deadlines},
+    base::{arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, job::Job, rng::Rng, time::Instant, timers::Deadlines},
     conf::Conf,
     torrent::progress::Memory,
 };
@@ -36,6 +36,9 @@ pub enum Effect {
     Job(Job),
 }
 
+/// Blocks that a peer may have on order however many others there are.
+const MIN_SHARE: usize = 4;
+
 /// Whose deadline it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
@@ -58,12 +61,22 @@ pub(crate) struct Cx {
     pub(crate) memory: Memory,
     /// A torrent could not get memory since it was last given back.
     pub(crate) memory_short: bool,
+    /// Sessions that may ask for blocks, over all torrents.
+    pub(crate) fetchers: usize,
     pub(crate) deadlines: Deadlines<Owner>,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
 }
 
 impl Cx {
+    /// How many blocks one peer may have on order so that all who fetch find memory. What is on order begins and ends within a
+    /// run, so two runs of a peer's part of the memory hold little, unless there is too little of it for that.
+    pub(crate) fn fair_share(&self) -> usize {
+        let part = self.conf.max_piece_memory / self.fetchers.max(1);
+        let filled = part.saturating_sub(2 * self.conf.run_len as usize).max(part / 4);
+        (filled / BLOCK_LEN as usize).max(MIN_SHARE)
+    }
+
     pub(crate) fn job(&mut self, job: Job) {
         self.effects.push_back(Effect::Job(job));
     }

@@ -86,6 +86,12 @@ struct RunSlot {
     len: u32,
 }
 
+impl RunSlot {
+    fn blocks(&self) -> u32 {
+        self.len.div_ceil(BLOCK_LEN)
+    }
+}
+
 /// Who sent a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contributor {
@@ -226,11 +232,23 @@ impl Progress {
 
     /// The next free block behind `nth` whose run has memory already: to fill it is the way to get memory back.
     fn next_with_memory(&self, nth: u32) -> Option<u32> {
-        let a_run = self.run_len / BLOCK_LEN;
-        let has_memory =
-            |nth: u32| self.runs.get((nth / a_run) as usize).is_some_and(|run| !matches!(run.state, RunState::Empty));
-        let is_free = |nth: u32| self.blocks.get(nth as usize) == Some(&BlockState::Free);
-        (nth..self.blocks.len() as u32).find(|&nth| has_memory(nth) && is_free(nth))
+        // By runs: this is asked often while memory is short.
+        let first = (nth / self.blocks_a_run()) as usize;
+        let has_free = |run: &RunSlot| !matches!(run.state, RunState::Empty) && run.engaged < run.blocks();
+        let run = first + self.runs.get(first..)?.iter().position(has_free)?;
+        let within = self.blocks_of(run);
+        let blocks = self.blocks.get(within.clone())?;
+        blocks.iter().position(|&b| b == BlockState::Free).map(|at| (within.start + at) as u32)
+    }
+
+    fn blocks_a_run(&self) -> u32 {
+        self.run_len / BLOCK_LEN
+    }
+
+    /// The blocks of a run, by number.
+    fn blocks_of(&self, run: usize) -> std::ops::Range<usize> {
+        let start = run * self.blocks_a_run() as usize;
+        start..(start + self.blocks_a_run() as usize).min(self.blocks.len())
     }
 
     /// Whether nobody has worked on it for a while and nothing of it is with a worker: its memory may be better used.
@@ -245,8 +263,10 @@ impl Progress {
     /// Orders a block once more that is on order already, fewest copies first and below `limit`, if `wanted` agrees. Those
     /// ordered last come first: there is the best chance that the other order can still be cancelled.
     pub(crate) fn ask_again(&mut self, limit: u8, mut wanted: impl FnMut(Block) -> bool) -> Option<Block> {
+        let awaited = |&run: &usize| self.runs[run].engaged > self.runs[run].blocks() - self.runs[run].missing;
+        let runs: Vec<usize> = (0..self.runs.len()).rev().filter(awaited).collect();
         for copies in 1..limit {
-            for nth in (0..self.blocks.len()).rev() {
+            for nth in runs.iter().flat_map(|&run| self.blocks_of(run).rev()) {
                 if self.blocks[nth] == BlockState::Asked(copies)
                     && let Some(block) = self.geometry.nth_block(self.piece, nth as u32)
                     && wanted(block)
@@ -424,7 +444,8 @@ impl Progress {
     }
 
     fn run_of(&mut self, nth: u32) -> Option<&mut RunSlot> {
-        self.runs.get_mut((nth / (self.run_len / BLOCK_LEN)) as usize)
+        let run = nth / self.blocks_a_run();
+        self.runs.get_mut(run as usize)
     }
 
     fn contributor(&mut self, from: Contributor) -> u8 {

@@ -125,6 +125,8 @@ pub(crate) struct Session {
     pub(crate) choking: bool,
     pub(crate) peer_interested: bool,
     pub(crate) peer_choking: bool,
+    /// Counted among those that fetch.
+    fetching: bool,
     own: Vec<PieceIndex>,
     allowed: Vec<PieceIndex>,
     suggested: Vec<PieceIndex>,
@@ -160,6 +162,7 @@ impl Session {
             choking: true,
             peer_interested: false,
             peer_choking: true,
+            fetching: false,
             own: Vec::new(),
             allowed: Vec::new(),
             suggested: Vec::new(),
@@ -402,7 +405,11 @@ impl Session {
     /// Asks for as much as the pipeline takes.
     pub(crate) fn refill(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let may_ask = self.interested && (!self.peer_choking || !self.allowed.is_empty());
-        while may_ask && self.pipeline.room() > 0 {
+        if may_ask != std::mem::replace(&mut self.fetching, may_ask) {
+            cx.fetchers = if may_ask { cx.fetchers + 1 } else { cx.fetchers.saturating_sub(1) };
+        }
+        let share = cx.fair_share();
+        while may_ask && self.pipeline.room(share) > 0 {
             let mut asker = Asker {
                 link: self.link,
                 has: &self.has,
@@ -568,6 +575,7 @@ impl Session {
     /// Says goodbye to the ledger.
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.drop_orders(swarm, cx);
+        cx.fetchers = cx.fetchers.saturating_sub(usize::from(self.fetching));
         if self.told {
             swarm.picker.remove_peer(&self.has);
         }

@@ -30,6 +30,9 @@ use crate::{
 /// Near the end a peer is given a few doubled orders at a time, so that it is not tied to what others deliver first.
 const ENDGAME_DEPTH: usize = 8;
 
+/// A peer with so many on order can wait for memory.
+const PATIENT_DEPTH: usize = 4;
+
 /// What the siblings of a session must learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
@@ -188,6 +191,10 @@ impl Swarm {
         let block = self.ask_own(asker, cx);
         let block = block.or_else(|| self.ask_orphan(asker, cx));
         let block = block.or_else(|| self.ask_new(asker, cx));
+        if block.is_none() && cx.memory_short && asker.pipeline.len() >= PATIENT_DEPTH {
+            // Memory comes back as soon as something is written. Mixing in with the pieces of others meanwhile would leave gaps.
+            return None;
+        }
         let block = block.or_else(|| self.ask_others(asker, cx));
         block.or_else(|| self.doubled(asker, cx))
     }
