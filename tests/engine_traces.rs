@@ -313,6 +313,21 @@ fn what_one_rejects_and_leaves_is_asked_of_another() {
 }
 
 #[test]
+fn a_rejected_block_goes_to_somebody_else_if_there_is_anybody() {
+    let mut t = leech();
+    let (a, b) = (t.peer(), t.peer());
+    for peer in [a, b] {
+        t.hear(peer, Message::Have(4));
+    }
+    t.hear(a, Message::Unchoke);
+    assert_eq!(t.take_asked(a), [(4, 0), (4, 1)]);
+    t.hear(b, Message::Unchoke);
+    t.take_asked(b);
+    t.hear(a, block(4, 0).reject());
+    assert_eq!((t.take_asked(a), t.take_asked(b)), (vec![], vec![(4, 0)]));
+}
+
+#[test]
 fn a_peer_that_rejects_everything_is_let_go_in_the_end() {
     let mut t = leech();
     let peer = t.peer();

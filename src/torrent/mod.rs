@@ -453,8 +453,8 @@ impl Torrent {
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
         let rate = |s: &Session| if short { s.pipeline.rate(cx.now) } else { 0 };
-        let mut order: Vec<_> = self.sessions.iter().map(|(key, s)| (s.is_snubbed(), Reverse(rate(s)), key)).collect();
-        order.sort_by_key(|&(snubbed, rate, _)| (snubbed, rate));
+        let mut order: Vec<_> = self.sessions.iter().map(|(key, s)| (s.is_reluctant(), Reverse(rate(s)), key)).collect();
+        order.sort_by_key(|&(reluctant, rate, _)| (reluctant, rate));
         order.into_iter().map(|(_, _, key)| key).collect()
     }
 
