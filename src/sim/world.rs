@@ -412,7 +412,9 @@ impl World {
         n.wake = None;
         n.up = false;
         for conn in self.conns_of(node.0) {
-            self.hang_up(conn, node.0, true);
+            for side in 0..2 {
+                self.hang_up(conn, side, node.0, true);
+            }
         }
     }
 
@@ -541,8 +543,8 @@ impl World {
                     assert!(dials <= host.conf.max_dials, "node {node}: {dials} dials at a time");
                 }
                 Effect::Close { link } => {
-                    if let Some((conn, _)) = self.host_mut(node).links.remove(&link) {
-                        self.hang_up(conn, node, false);
+                    if let Some((conn, side)) = self.host_mut(node).links.remove(&link) {
+                        self.hang_up(conn, side, node, false);
                     }
                 }
                 Effect::Flush { link } => self.flush(node, link),
@@ -741,11 +743,10 @@ impl World {
         self.pump(id, side);
     }
 
-    /// `node` closes its end.
-    fn hang_up(&mut self, id: u64, node: usize, reset: bool) {
+    /// `node` closes its end, if this side is its end.
+    fn hang_up(&mut self, id: u64, side: usize, node: usize, reset: bool) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else { return };
+        let Some(conn) = self.conns.get_mut(&id).filter(|c| c.ends[side].node == node && c.ends[side].open) else { return };
         conn.ends[side].open = false;
         if !conn.made && side == 0 {
             // Nobody has answered yet; the other side, if it did, hears of it.
@@ -811,7 +812,7 @@ impl World {
             }
             Action::Close(conn) => {
                 scripted.forget(conn);
-                self.hang_up(conn.0, node, false);
+                (0..2).for_each(|side| self.hang_up(conn.0, side, node, false));
             }
             Action::Wake(after) => {
                 let (at, life) = (self.now + after, self.nodes[node].life);

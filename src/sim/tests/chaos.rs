@@ -136,8 +136,15 @@ fn chaos(seed: u64) -> u64 {
         _ = world.tell(node, |engine| engine.torrents().into_iter().map(|id| engine.resume(id)).collect::<Vec<_>>());
     }
     let over = world.run_until(|w| good.iter().all(|&n| w.is_complete(n)), secs(900));
-    let stats: Vec<_> = good.iter().map(|&n| world.stats_of(n)).collect();
-    assert!(over, "seed {seed}: {stats:#?}");
+    if !over {
+        for &node in good.iter().filter(|&&n| !world.is_complete(n)) {
+            println!("{node:?}: {:#?}\n{:#?}", world.stats_of(node), world.engine(node).conf());
+            for id in world.engine(node).torrents() {
+                println!("{:?}\n{:#?}", world.engine(node).have(id), world.engine(node).peers(id));
+            }
+        }
+        panic!("seed {seed}");
+    }
     for &node in &good {
         let others: Vec<_> = good.iter().map(|&n| world.addr(n)).collect();
         let banned = banned(&world, node);
