@@ -1,5 +1,7 @@
 //! Sessions as logs: bytes in and bytes out of one engine, at virtual times, through the door without I/O.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod trace;
 
 use std::time::Duration;
