@@ -770,6 +770,39 @@ fn so_many_dials_at_a_time_and_the_next_as_soon_as_one_is_answered() {
 }
 
 #[test]
+fn a_peer_that_is_connected_is_not_taken_a_second_time_the_other_way_round() {
+    // Our id begins with -CT, its id with -XX: the connection that we dial is the one to keep, and both know it.
+    let its = |nth: u8| {
+        let mut id = *b"-XX0000-peer........";
+        id[19] = nth;
+        trace::hello(id)
+    };
+    let mut t = leech();
+    let old = t.peer();
+    let new = t.dial_back(old);
+    t.raw(new, &its(0));
+    assert!(t.is_closed(old) && !t.is_closed(new));
+
+    // With an id below ours it is its own connection that stays.
+    let mut t = leech();
+    let old = t.accept();
+    t.raw(old, &trace::hello(*b"-AA0000-peer........"));
+    let new = t.dial_back(old);
+    t.raw(new, &trace::hello(*b"-AA0000-peer........"));
+    assert!(!t.is_closed(old) && t.is_closed(new));
+
+    // Nothing is changed once a block has passed.
+    let mut t = leech();
+    let old = t.peer();
+    t.hear(old, Message::Have(1));
+    t.hear(old, Message::Unchoke);
+    t.deliver(old, 1, 0);
+    let new = t.dial_back(old);
+    t.raw(new, &its(0));
+    assert!(!t.is_closed(old) && t.is_closed(new));
+}
+
+#[test]
 fn alerts_tell_who_came_and_why_they_went() {
     let mut t = leech();
     let peer = t.peer();

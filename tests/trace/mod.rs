@@ -202,6 +202,17 @@ impl Trace {
         peer
     }
 
+    /// The engine dials where `peer` came from, and is answered.
+    pub(crate) fn dial_back(&mut self, peer: PeerNo) -> PeerNo {
+        let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 6881));
+        self.engine.handle_tick(self.now);
+        self.engine.add_peer(self.torrent, addr).unwrap();
+        self.settle();
+        let dialled = self.new_dials()[0];
+        self.connected(dialled);
+        dialled
+    }
+
     pub(crate) fn dial_unanswered(&mut self) -> PeerNo {
         self.dial_many(1)[0]
     }

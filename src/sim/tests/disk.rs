@@ -162,6 +162,23 @@ fn what_reads_wrong_when_checked_is_fetched_again() {
 }
 
 #[test]
+fn a_seed_whose_disk_cannot_be_read_does_not_spin() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seeder, &sample);
+    world.download(leech, &sample, &[seeder]);
+    assert!(world.run_until(|w| w.stats(leech).have > 2, secs(30)));
+    world.disk(seeder).set(|t| t.fail_reads = true);
+    let before = world.events();
+    world.run_for(secs(60));
+    let events = world.events() - before;
+    assert!(events < 60_000, "{events} events in a minute without a byte of use");
+    world.disk(seeder).set(|t| t.fail_reads = false);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
+}
+
+#[test]
 fn states_that_cannot_be_saved_are_told_and_the_download_goes_on() {
     let sample = file(500_000, 32 * 1024);
     let mut world = World::new(1);
