@@ -104,18 +104,19 @@ fn chaos(seed: u64) -> u64 {
     let mut world = World::new(seed);
     let samples: Vec<_> = (0..1 + rng.below(2)).map(|nth| sample(&mut rng, nth)).collect();
     let mut good = vec![world.node(loud())];
+    for _ in 0..1 + rng.below(3) {
+        good.push(world.node(conf(&mut rng)));
+    }
     let mut everybody = good.clone();
     for sample in &samples {
         world.seed_with(good[0], sample);
         for name in 0..rng.below(5) as u8 {
-            let manners = manners(&mut rng, sample);
+            let mut manners = manners(&mut rng, sample);
+            if rng.below(3) == 0 {
+                manners.dials = good.iter().map(|&node| world.addr(node)).collect();
+            }
             everybody.push(world.scripted(Remote::new(sample, name, manners)));
         }
-    }
-    for _ in 0..1 + rng.below(3) {
-        let leech = world.node(conf(&mut rng));
-        good.push(leech);
-        everybody.push(leech);
     }
     for &node in &everybody {
         let line = line(&mut rng);
