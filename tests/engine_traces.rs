@@ -1,5 +1,7 @@
 //! Sessions as logs: bytes in and bytes out of one engine, at virtual times, through the door without I/O.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod trace;
 
 use std::time::Duration;
@@ -310,6 +312,21 @@ fn what_one_rejects_and_leaves_is_asked_of_another() {
     t.hear(a, block(4, 1).reject());
     let asked = t.asked(b);
     assert!(asked.contains(&(4, 0)) && asked.contains(&(4, 1)), "{asked:?}");
+}
+
+#[test]
+fn a_rejected_block_goes_to_somebody_else_if_there_is_anybody() {
+    let mut t = leech();
+    let (a, b) = (t.peer(), t.peer());
+    for peer in [a, b] {
+        t.hear(peer, Message::Have(4));
+    }
+    t.hear(a, Message::Unchoke);
+    assert_eq!(t.take_asked(a), [(4, 0), (4, 1)]);
+    t.hear(b, Message::Unchoke);
+    t.take_asked(b);
+    t.hear(a, block(4, 0).reject());
+    assert_eq!((t.take_asked(a), t.take_asked(b)), (vec![], vec![(4, 0)]));
 }
 
 #[test]
@@ -750,6 +767,39 @@ fn so_many_dials_at_a_time_and_the_next_as_soon_as_one_is_answered() {
     assert_eq!(t.new_dials().len(), 1, "it has answered, though it has said nothing yet");
     t.refused(first[1]);
     assert_eq!(t.new_dials().len(), 1);
+}
+
+#[test]
+fn a_peer_that_is_connected_is_not_taken_a_second_time_the_other_way_round() {
+    // Our id begins with -CT, its id with -XX: the connection that we dial is the one to keep, and both know it.
+    let its = |nth: u8| {
+        let mut id = *b"-XX0000-peer........";
+        id[19] = nth;
+        trace::hello(id)
+    };
+    let mut t = leech();
+    let old = t.peer();
+    let new = t.dial_back(old);
+    t.raw(new, &its(0));
+    assert!(t.is_closed(old) && !t.is_closed(new));
+
+    // With an id below ours it is its own connection that stays.
+    let mut t = leech();
+    let old = t.accept();
+    t.raw(old, &trace::hello(*b"-AA0000-peer........"));
+    let new = t.dial_back(old);
+    t.raw(new, &trace::hello(*b"-AA0000-peer........"));
+    assert!(!t.is_closed(old) && t.is_closed(new));
+
+    // Nothing is changed once a block has passed.
+    let mut t = leech();
+    let old = t.peer();
+    t.hear(old, Message::Have(1));
+    t.hear(old, Message::Unchoke);
+    t.deliver(old, 1, 0);
+    let new = t.dial_back(old);
+    t.raw(new, &its(0));
+    assert!(!t.is_closed(old) && t.is_closed(new));
 }
 
 #[test]

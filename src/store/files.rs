@@ -21,6 +21,8 @@ use crate::base::job::{Allocation, StoreError, StoreOp};
 const READY: u8 = 1;
 /// Written since it was last synced.
 const UNSYNCED: u8 = 2;
+/// Holds data that was there before us, and that nobody says is synced.
+const FOUND: u8 = 8;
 /// A sync failed, so what was written may be lost though it can still be read: it is never vouched for again.
 const DOUBTFUL: u8 = 4;
 
@@ -175,19 +177,31 @@ impl TorrentFiles {
         Ok(())
     }
 
-    /// Syncs every file written since it was last synced, and looks at it again.
+    /// Something in `range` is to be checked: if it is good it will be vouched for, so it must be synced before.
+    pub(crate) fn note_found(&self, range: Range<u64>) {
+        for (segment, file) in self.layout.segments(range) {
+            if file.on_disk && self.stats().get(segment.file).is_some_and(Option::is_some) {
+                self.mark(segment.file, FOUND);
+            }
+        }
+    }
+
+    /// Syncs every file written since it was last synced, and looks at it again; and what was found there.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         for (index, file) in self.layout.files().iter().enumerate() {
-            if self.marks(index) & UNSYNCED == 0 {
+            // Before the sync, so that a write meanwhile marks it again.
+            let marks = self.unmark(index, UNSYNCED | FOUND);
+            if marks & (UNSYNCED | FOUND) == 0 {
                 continue;
             }
-            // Before the sync, so that a write meanwhile marks it again.
-            self.unmark(index, UNSYNCED);
             let done = self.disk.sync(&file.path).map_err(|e| StoreError::new(StoreOp::Sync, &file.path, e));
             if done.is_err() {
                 self.mark(index, DOUBTFUL);
             }
             done?;
+            if marks & UNSYNCED == 0 {
+                continue;
+            }
             let found = self.disk.stat(&file.path).map_err(|e| StoreError::new(StoreOp::Sync, &file.path, e))?;
             if let Some(stat) = self.stats().get_mut(index) {
                 *stat = found;
@@ -206,7 +220,7 @@ impl TorrentFiles {
     pub(crate) fn inherit(&self, earlier: &Self) {
         if earlier.marks.len() == self.marks.len() {
             for (index, mark) in earlier.marks.iter().enumerate() {
-                self.mark(index, mark.load(Ordering::Acquire) & (UNSYNCED | DOUBTFUL));
+                self.mark(index, mark.load(Ordering::Acquire) & (UNSYNCED | DOUBTFUL | FOUND));
             }
         }
     }
@@ -239,10 +253,9 @@ impl TorrentFiles {
         }
     }
 
-    fn unmark(&self, index: usize, bits: u8) {
-        if let Some(mark) = self.marks.get(index) {
-            mark.fetch_and(!bits, Ordering::AcqRel);
-        }
+    /// Takes marks away, and returns those there were.
+    fn unmark(&self, index: usize, bits: u8) -> u8 {
+        self.marks.get(index).map_or(0, |mark| mark.fetch_and(!bits, Ordering::AcqRel))
     }
 }
 

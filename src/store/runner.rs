@@ -144,6 +144,10 @@ impl Runner {
         let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
 
         let StoreSpec { info_hash, geometry, state_file, .. } = spec;
+        for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
+            let start = geometry.offset(piece);
+            files.note_found(start..start + u64::from(geometry.piece_len(piece)));
+        }
         let torrent = Torrent { info_hash, geometry, files, state_file, zeroes: OnceLock::new() };
         self.table().insert(key, Arc::new(torrent));
         Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust })

@@ -75,7 +75,9 @@ impl TorrentParams {
 #[derive(Debug)]
 enum Stage {
     /// A worker is looking, or failed to.
-    Opening,
+    Opening {
+        recheck: bool,
+    },
     Checking(Checker),
     Open,
     /// A worker is closing it.
@@ -146,7 +148,7 @@ impl Torrent {
             swarm,
             candidates,
             dials: 0,
-            stage: Stage::Opening,
+            stage: Stage::Opening { recheck },
             paused,
             next: None,
             finished: false,
@@ -195,7 +197,7 @@ impl Torrent {
             _ if self.next.is_some() => Phase::Closing,
             Stage::Closing | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
-            Stage::Opening => Phase::Opening,
+            Stage::Opening { .. } => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
             Stage::Open if self.paused => Phase::Paused,
             Stage::Open if self.swarm.is_complete() => Phase::Seeding,
@@ -268,13 +270,14 @@ impl Torrent {
     }
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
-        let stuck = self.failing && matches!(self.stage, Stage::Opening);
         self.paused = false;
-        if stuck {
-            self.failing = false;
-            self.open(false, cx);
-        } else if self.failing {
-            self.timers.set(RETRY, cx.now);
+        match self.stage {
+            Stage::Opening { recheck } if self.failing => {
+                self.failing = false;
+                self.open(recheck, cx);
+            }
+            _ if self.failing => self.timers.set(RETRY, cx.now),
+            _ => {}
         }
         self.settle(cx);
     }
@@ -453,8 +456,8 @@ impl Torrent {
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
         let rate = |s: &Session| if short { s.pipeline.rate(cx.now) } else { 0 };
-        let mut order: Vec<_> = self.sessions.iter().map(|(key, s)| (s.is_snubbed(), Reverse(rate(s)), key)).collect();
-        order.sort_by_key(|&(snubbed, rate, _)| (snubbed, rate));
+        let mut order: Vec<_> = self.sessions.iter().map(|(key, s)| (s.is_reluctant(), Reverse(rate(s)), key)).collect();
+        order.sort_by_key(|&(reluctant, rate, _)| (reluctant, rate));
         order.into_iter().map(|(_, _, key)| key).collect()
     }
 

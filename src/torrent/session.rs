@@ -190,6 +190,11 @@ impl Session {
         self.pipeline.is_snubbed()
     }
 
+    /// Whether it has not delivered what it was asked for last: it was silent, or turned it down.
+    pub(crate) fn is_reluctant(&self) -> bool {
+        self.pipeline.is_snubbed() || self.rejects > 0
+    }
+
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
             let mut hello = ExtensionHandshake::default();
@@ -234,7 +239,12 @@ impl Session {
         }
         self.decoder = decoder;
         result?;
-        self.refill(swarm, cx);
+        if self.is_reluctant() {
+            // Others first: what it turned down would come back to it at once.
+            swarm.refill = true;
+        } else {
+            self.refill(swarm, cx);
+        }
         self.pump_uploads(swarm, cx);
         if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.max_unsent) {
             return Err(Fault::Backlog(self.tx.len()));
@@ -277,6 +287,7 @@ impl Session {
                 if self.pipeline.handle_reject(cx.now, block) {
                     self.rejects += 1;
                     swarm.release(block, cx);
+                    swarm.disown(self.link, &mut self.own);
                     // A peer that turns down what it allowed has changed its mind.
                     self.allowed.retain(|&p| p != block.piece);
                     if self.rejects > MAX_REJECTS {

@@ -4,7 +4,7 @@ use crate::{
     alert::Alert,
     base::{
         geometry::PieceIndex,
-        job::{Done, Job, Opened, SaveState, StoreError},
+        job::{Done, Job, Opened, SaveState, StoreError, Verdict},
     },
     torrent::{Next, RETRY, SAVE, Stage, Torrent, checker::Checker, cx::Cx, picker::Picker},
 };
@@ -12,7 +12,7 @@ use crate::{
 impl Torrent {
     /// Has a worker look at what is there.
     pub(super) fn open(&mut self, recheck: bool, cx: &mut Cx) {
-        self.stage = Stage::Opening;
+        self.stage = Stage::Opening { recheck };
         self.finished = false;
         self.swarm.jobs_out += 1;
         let spec = Box::new(self.spec(recheck, &cx.conf));
@@ -27,7 +27,10 @@ impl Torrent {
             Done::Checked { piece, result, .. } => self.handle_checked(piece, result, cx),
             Done::Run { run, .. } => {
                 self.swarm.runs_out = self.swarm.runs_out.saturating_sub(1);
+                let bad = matches!(run.result, Ok(Verdict::Bad));
                 match self.swarm.handle_run(run, cx) {
+                    // A bad piece says nothing about the disk: it is not written.
+                    Ok(()) if bad => self.try_again_later(cx),
                     Ok(()) => {
                         // Something is there that no saved state tells of.
                         self.unsaved = true;
@@ -210,6 +213,13 @@ impl Torrent {
         self.retry_pause = self.retry_pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.disk_retry));
         self.timers.set(RETRY, cx.now + retry_in);
         cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: Some(retry_in) });
+    }
+
+    /// Sees to it that a failing disk is tried again, if nothing else does.
+    fn try_again_later(&mut self, cx: &mut Cx) {
+        if self.failing && self.timers.get(RETRY).is_none() {
+            self.timers.set(RETRY, cx.now + self.retry_pause);
+        }
     }
 
     pub(super) fn retry(&mut self, cx: &mut Cx) {

@@ -17,11 +17,11 @@ use cratetorrent::{
 };
 
 /// Pieces of the torrent of all traces, each of two blocks.
-pub const PIECES: u32 = 17;
+pub(crate) const PIECES: u32 = 17;
 const PIECE_LEN: u32 = 2 * BLOCK_LEN;
 
-pub struct Trace {
-    pub engine: Engine,
+pub(crate) struct Trace {
+    pub(crate) engine: Engine,
     now: Instant,
     torrent: TorrentId,
     geometry: Geometry,
@@ -46,7 +46,7 @@ struct Peer {
 
 /// A peer of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerNo(usize);
+pub(crate) struct PeerNo(usize);
 
 fn metainfo() -> Arc<Metainfo> {
     let mut builder = MetainfoBuilder::new("trace", PIECE_LEN);
@@ -62,7 +62,7 @@ fn truth(piece: u32, begin: u32, len: u32) -> Vec<u8> {
 }
 
 /// A handshake with the fast extension and the extension protocol.
-pub fn hello(id: [u8; 20]) -> [u8; HANDSHAKE_LEN] {
+pub(crate) fn hello(id: [u8; 20]) -> [u8; HANDSHAKE_LEN] {
     greeting(id, Reserved::default().with_fast().with_extensions())
 }
 
@@ -71,39 +71,39 @@ fn greeting(id: [u8; 20], reserved: Reserved) -> [u8; HANDSHAKE_LEN] {
 }
 
 /// A block of the torrent, to be talked about.
-pub struct BlockAt(u32, u32);
+pub(crate) struct BlockAt(u32, u32);
 
-pub fn block(piece: u32, nth: u32) -> BlockAt {
+pub(crate) fn block(piece: u32, nth: u32) -> BlockAt {
     BlockAt(piece, nth * BLOCK_LEN)
 }
 
 impl BlockAt {
-    pub fn request(&self) -> Message<'static> {
+    pub(crate) fn request(&self) -> Message<'static> {
         Message::Request { piece: self.0, begin: self.1, len: BLOCK_LEN }
     }
 
-    pub fn cancel(&self) -> Message<'static> {
+    pub(crate) fn cancel(&self) -> Message<'static> {
         Message::Cancel { piece: self.0, begin: self.1, len: BLOCK_LEN }
     }
 
-    pub fn reject(&self) -> Message<'static> {
+    pub(crate) fn reject(&self) -> Message<'static> {
         Message::Reject { piece: self.0, begin: self.1, len: BLOCK_LEN }
     }
 }
 
 /// How a request looks in the log.
-pub fn request(piece: u32, nth: u32) -> String {
+pub(crate) fn request(piece: u32, nth: u32) -> String {
     format!("request {piece}:{}+{BLOCK_LEN}", nth * BLOCK_LEN)
 }
 
 impl Trace {
     /// An engine that has nothing of the torrent.
-    pub fn leech(conf: Conf) -> Self {
+    pub(crate) fn leech(conf: Conf) -> Self {
         Self::new(conf, Bitfield::none(PIECES))
     }
 
     /// An engine that has all of it.
-    pub fn seed(conf: Conf) -> Self {
+    pub(crate) fn seed(conf: Conf) -> Self {
         Self::new(conf, Bitfield::all(PIECES))
     }
 
@@ -133,7 +133,7 @@ impl Trace {
     // Peers.
 
     /// Somebody connects.
-    pub fn try_accept(&mut self) -> Option<PeerNo> {
+    pub(crate) fn try_accept(&mut self) -> Option<PeerNo> {
         let addr = SocketAddr::from(([10, 0, 0, self.peers.len() as u8 + 1], 5000));
         let key = self.engine.handle_accepted(self.now, addr)?;
         self.settle();
@@ -141,14 +141,14 @@ impl Trace {
     }
 
     /// Somebody connects from where `peer` is, or was.
-    pub fn accept_from(&mut self, peer: PeerNo) -> PeerNo {
+    pub(crate) fn accept_from(&mut self, peer: PeerNo) -> PeerNo {
         let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 5001));
         let key = self.engine.handle_accepted(self.now, addr).unwrap();
         self.settle();
         self.add(key)
     }
 
-    pub fn accept(&mut self) -> PeerNo {
+    pub(crate) fn accept(&mut self) -> PeerNo {
         self.try_accept().unwrap()
     }
 
@@ -167,12 +167,12 @@ impl Trace {
     }
 
     /// Somebody connects and greets, with the fast extension. What it is told first is in [`greeting`](Self::greeting).
-    pub fn peer(&mut self) -> PeerNo {
+    pub(crate) fn peer(&mut self) -> PeerNo {
         self.greeted(Reserved::default().with_fast().with_extensions())
     }
 
     /// Somebody connects and greets, without any extension.
-    pub fn plain_peer(&mut self) -> PeerNo {
+    pub(crate) fn plain_peer(&mut self) -> PeerNo {
         let peer = self.greeted(Reserved::default());
         self.peers[peer.0].plain = true;
         peer
@@ -191,23 +191,34 @@ impl Trace {
     }
 
     /// What the last peer was told first.
-    pub fn greeting(&self) -> Vec<String> {
+    pub(crate) fn greeting(&self) -> Vec<String> {
         self.peers.last().unwrap().first.clone()
     }
 
     /// The engine dials a peer, which answers.
-    pub fn dial(&mut self) -> PeerNo {
+    pub(crate) fn dial(&mut self) -> PeerNo {
         let peer = self.dial_unanswered();
         self.connected(peer);
         peer
     }
 
-    pub fn dial_unanswered(&mut self) -> PeerNo {
+    /// The engine dials where `peer` came from, and is answered.
+    pub(crate) fn dial_back(&mut self, peer: PeerNo) -> PeerNo {
+        let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 6881));
+        self.engine.handle_tick(self.now);
+        self.engine.add_peer(self.torrent, addr).unwrap();
+        self.settle();
+        let dialled = self.new_dials()[0];
+        self.connected(dialled);
+        dialled
+    }
+
+    pub(crate) fn dial_unanswered(&mut self) -> PeerNo {
         self.dial_many(1)[0]
     }
 
     /// The engine hears of so many peers; those that it dials.
-    pub fn dial_many(&mut self, count: u16) -> Vec<PeerNo> {
+    pub(crate) fn dial_many(&mut self, count: u16) -> Vec<PeerNo> {
         for n in 0..count {
             let addr = SocketAddr::from(([10, 1, 0, 1], 1000 + n));
             self.engine.handle_tick(self.now);
@@ -218,61 +229,61 @@ impl Trace {
     }
 
     /// Those that it dialled since it was last asked.
-    pub fn new_dials(&mut self) -> Vec<PeerNo> {
+    pub(crate) fn new_dials(&mut self) -> Vec<PeerNo> {
         std::mem::take(&mut self.dials).into_iter().map(|key| self.add(key)).collect()
     }
 
-    pub fn connected(&mut self, peer: PeerNo) {
+    pub(crate) fn connected(&mut self, peer: PeerNo) {
         self.engine.handle_connected(self.now, self.peers[peer.0].key);
         self.settle();
     }
 
-    pub fn refused(&mut self, peer: PeerNo) {
+    pub(crate) fn refused(&mut self, peer: PeerNo) {
         let cause = CloseCause::Io(std::io::ErrorKind::ConnectionRefused);
         self.engine.handle_closed(self.now, self.peers[peer.0].key, cause);
         self.settle();
     }
 
     /// A connection breaks.
-    pub fn lose(&mut self, peer: PeerNo) {
+    pub(crate) fn lose(&mut self, peer: PeerNo) {
         self.engine.handle_closed(self.now, self.peers[peer.0].key, CloseCause::Eof);
         self.settle();
     }
 
     /// A peer does not read what is sent to it.
-    pub fn set_deaf(&mut self, peer: PeerNo, deaf: bool) {
+    pub(crate) fn set_deaf(&mut self, peer: PeerNo, deaf: bool) {
         self.peers[peer.0].deaf = deaf;
         self.settle();
     }
 
     // Bytes in.
 
-    pub fn raw(&mut self, peer: PeerNo, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, peer: PeerNo, bytes: &[u8]) {
         self.engine.handle_data(self.now, self.peers[peer.0].key, bytes);
         self.settle();
     }
 
-    pub fn hear(&mut self, peer: PeerNo, message: Message<'_>) {
+    pub(crate) fn hear(&mut self, peer: PeerNo, message: Message<'_>) {
         let mut bytes = Vec::new();
         message.encode_into(&mut bytes);
         self.raw(peer, &bytes);
     }
 
     /// The wire's form of a true block.
-    pub fn block_bytes(&self, piece: u32, nth: u32) -> Vec<u8> {
+    pub(crate) fn block_bytes(&self, piece: u32, nth: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         let begin = nth * BLOCK_LEN;
         Message::Piece { piece, begin, data: &truth(piece, begin, BLOCK_LEN) }.encode_into(&mut bytes);
         bytes
     }
 
-    pub fn deliver(&mut self, peer: PeerNo, piece: u32, nth: u32) {
+    pub(crate) fn deliver(&mut self, peer: PeerNo, piece: u32, nth: u32) {
         let bytes = self.block_bytes(piece, nth);
         self.raw(peer, &bytes);
     }
 
     /// Delivers a block with one byte changed.
-    pub fn deliver_bad(&mut self, peer: PeerNo, piece: u32, nth: u32) {
+    pub(crate) fn deliver_bad(&mut self, peer: PeerNo, piece: u32, nth: u32) {
         let mut bytes = self.block_bytes(piece, nth);
         bytes[1000] ^= 1;
         self.raw(peer, &bytes);
@@ -281,18 +292,18 @@ impl Trace {
     // Bytes out.
 
     /// What it was told since it was last asked.
-    pub fn said(&mut self, peer: PeerNo) -> Vec<String> {
+    pub(crate) fn said(&mut self, peer: PeerNo) -> Vec<String> {
         std::mem::take(&mut self.peers[peer.0].log)
     }
 
     /// The blocks that it is asked for and has not been seen asked for, as piece and block; it forgets everything else said.
-    pub fn take_asked(&mut self, peer: PeerNo) -> Vec<(u32, u32)> {
+    pub(crate) fn take_asked(&mut self, peer: PeerNo) -> Vec<(u32, u32)> {
         let asked = self.asked(peer);
         self.said(peer);
         asked
     }
 
-    pub fn asked(&self, peer: PeerNo) -> Vec<(u32, u32)> {
+    pub(crate) fn asked(&self, peer: PeerNo) -> Vec<(u32, u32)> {
         let parse = |line: &String| {
             let (piece, rest) = line.strip_prefix("request ")?.split_once(':')?;
             let begin: u32 = rest.split_once('+')?.0.parse().ok()?;
@@ -302,16 +313,16 @@ impl Trace {
     }
 
     /// The piece of a peer's pipeline that was asked for first, as the engine sees it: the lowest block on order.
-    pub fn first_request(&self, peer: PeerNo) -> u32 {
+    pub(crate) fn first_request(&self, peer: PeerNo) -> u32 {
         self.peers[peer.0].first_asked()
     }
 
-    pub fn is_closed(&self, peer: PeerNo) -> bool {
+    pub(crate) fn is_closed(&self, peer: PeerNo) -> bool {
         self.peers[peer.0].closed
     }
 
     /// Bytes that wait to be sent to a peer, as far as they can be seen.
-    pub fn waiting(&self, peer: PeerNo) -> usize {
+    pub(crate) fn waiting(&self, peer: PeerNo) -> usize {
         let mut slices = [IoSlice::new(&[]); 4096];
         let used = self.engine.poll_transmit(self.peers[peer.0].key, &mut slices);
         slices[..used].iter().map(|s| s.len()).sum()
@@ -320,7 +331,7 @@ impl Trace {
     // The rest of the world.
 
     /// Time passes, and everything that is due on the way happens at its time.
-    pub fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.engine.poll_timeout().filter(|&at| at <= end) {
             self.now = self.now.max(at);
@@ -333,22 +344,22 @@ impl Trace {
         self.engine.handle_tick(end);
     }
 
-    pub fn stats(&self) -> TorrentStats {
+    pub(crate) fn stats(&self) -> TorrentStats {
         self.engine.stats(self.torrent).unwrap()
     }
 
-    pub fn snubbed(&self, peer: PeerNo) -> bool {
+    pub(crate) fn snubbed(&self, peer: PeerNo) -> bool {
         let ip = [10, 0, 0, peer.0 as u8 + 1];
         let peers = self.engine.peers(self.torrent);
         peers.iter().any(|p| p.addr.ip() == std::net::IpAddr::from(ip) && p.snubbed)
     }
 
-    pub fn alerts(&self) -> &[Alert] {
+    pub(crate) fn alerts(&self) -> &[Alert] {
         &self.alerts
     }
 
     /// Why the last peer that went has gone.
-    pub fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         let reason = |a: &'_ Alert| matches!(a, Alert::PeerGone { .. });
         match self.alerts.iter().rev().find(|a| reason(a)) {
             Some(Alert::PeerGone { reason, .. }) => reason,
@@ -357,11 +368,11 @@ impl Trace {
     }
 
     /// Jobs that wait for the disk.
-    pub fn jobs(&self) -> usize {
+    pub(crate) fn jobs(&self) -> usize {
         self.jobs.len()
     }
 
-    pub fn hold_disk(&mut self, hold: bool) {
+    pub(crate) fn hold_disk(&mut self, hold: bool) {
         self.hold_disk = hold;
         self.settle();
     }

@@ -47,6 +47,50 @@ fn a_full_disk_stops_the_asking_keeps_what_is_there_and_goes_on_when_there_is_ro
 }
 
 #[test]
+fn a_bad_piece_is_no_sign_that_the_disk_works_again() {
+    let sample = file(1_000_000, 64 * 1024);
+    let mut world = World::new(1);
+    let bad = Manners { answer: Box::new(|_| Answer::Bad), block_time: millis(60), ..Manners::default() };
+    let bad = world.scripted(Remote::seed(&sample, 1, bad));
+    let good = world.scripted(Remote::seed(&sample, 0, Manners { block_time: millis(5), ..Manners::default() }));
+    let leech = world.node(loud());
+    world.download(leech, &sample, &[bad, good]);
+    world.disk(leech).set(|t| t.capacity = Some(70_000));
+    assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
+    let at = world.now();
+    world.run_for(secs(20));
+    assert!(world.stats(leech).failed_pieces > 0, "{:?}", world.stats(leech));
+    let late = world.script::<Remote>(good).times(|h| matches!(h, Heard::Request(_)));
+    assert!(late.iter().all(|&t| t < at + millis(12)), "asked {:?} after the disk was full", late.last().unwrap().since(at));
+    assert!(recovered(&world, leech).is_none());
+    world.disk(leech).set(|t| t.capacity = None);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+}
+
+#[test]
+fn a_folder_that_is_none_waits_for_the_user_who_still_gets_the_check_that_was_asked_for() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seeder, &sample);
+    let id = world.download(leech, &sample, &[seeder]);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    world.run_for(secs(1));
+    let disk = world.disk(leech);
+    let dir = world.params(leech, &sample, &[]).dir;
+    disk.put(&dir, b"a file where the folder was");
+    world.tell(leech, |engine| engine.recheck(id)).unwrap();
+    world.run_for(secs(300));
+    assert!(world.is_in(leech, Phase::Stalled), "{:?}", world.stats(leech));
+    assert!(world.told(leech, |a| matches!(a, Alert::StorageFailed { retry_in: None, .. })).is_some());
+    disk.delete(&dir);
+    world.tell(leech, |engine| engine.resume(id)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(leech), secs(30)), "{:?}", world.stats(leech));
+    let checks = world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::Opened { to_check: 16, .. })).count();
+    assert_eq!(checks, 1);
+}
+
+#[test]
 fn resuming_tries_a_failed_disk_at_once() {
     let sample = file(1_000_000, 64 * 1024);
     let mut world = World::new(1);
@@ -115,6 +159,23 @@ fn what_reads_wrong_when_checked_is_fetched_again() {
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
     let downloaded = world.stats(leech).downloaded;
     assert!(downloaded > 0 && downloaded <= 2 * 32 * KIB, "{downloaded}");
+}
+
+#[test]
+fn a_seed_whose_disk_cannot_be_read_does_not_spin() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seeder, &sample);
+    world.download(leech, &sample, &[seeder]);
+    assert!(world.run_until(|w| w.stats(leech).have > 2, secs(30)));
+    world.disk(seeder).set(|t| t.fail_reads = true);
+    let before = world.events();
+    world.run_for(secs(60));
+    let events = world.events() - before;
+    assert!(events < 60_000, "{events} events in a minute without a byte of use");
+    world.disk(seeder).set(|t| t.fail_reads = false);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
 }
 
 #[test]

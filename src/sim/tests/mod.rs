@@ -1,5 +1,6 @@
 //! Swarms in the simulator, by what they are about.
 
+mod chaos;
 mod disk;
 mod memory;
 mod peers;

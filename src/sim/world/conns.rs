@@ -1,0 +1,273 @@
+//! Connections from dial to end, and the nodes that are scripted.
+
+use super::*;
+
+impl World {
+    pub(super) fn conns_of(&self, node: usize) -> Vec<u64> {
+        let of_node = |c: &Conn| c.ends.iter().any(|end| end.node == node);
+        self.conns.iter().filter(|(_, c)| of_node(c)).map(|(&id, _)| id).collect()
+    }
+
+    pub(super) fn delay(&mut self, a: usize, b: usize) -> Duration {
+        self.nodes[a].line.delay_to(&self.nodes[b].line, &mut self.rng)
+    }
+
+    pub(super) fn dial(&mut self, from: usize, key: Option<Key>, addr: SocketAddr) -> u64 {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        let to = self.nodes.iter().position(|n| n.addr == addr);
+        let end = |node, key| End { node, key, open: true };
+        let ends = [end(from, key), End { open: false, ..end(to.unwrap_or(from), None) }];
+        let cut = self.nodes[from].cut || to.is_none_or(|to| self.nodes[to].cut);
+        self.conns.insert(conn, Conn { ends, pipes: [Pipe::new(), Pipe::new()], made: false, cut });
+        let delay = self.delay(from, to.unwrap_or(from));
+        self.schedule(self.now + delay, Event::Connect { conn, addr });
+        conn
+    }
+
+    /// A dial arrives.
+    pub(super) fn connect(&mut self, id: u64, _addr: SocketAddr) {
+        let now = self.now;
+        let Some(conn) = self.conns.get(&id).filter(|c| !c.cut) else { return };
+        let (from, to) = (conn.ends[0].node, conn.ends[1].node);
+        let back = now + self.delay(from, to);
+        let node = &mut self.nodes[to];
+        if !node.listening || node.cut || !node.up {
+            return self.schedule(back, Event::Refused { conn: id });
+        }
+        let addr = self.nodes[from].outgoing_addr(id);
+        let key = match &mut self.nodes[to].body {
+            Body::Engine(host) => {
+                let key = host.engine.handle_accepted(now, addr);
+                key.inspect(|&key| _ = host.links.insert(key, (id, 1)))
+            }
+            _ => None,
+        };
+        let taken = key.is_some() || matches!(self.nodes[to].body, Body::Script(_));
+        self.schedule(back, Event::Connected { conn: id });
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.ends[1] = End { node: to, key, open: taken };
+        // Nothing that the acceptor sends overtakes its answer.
+        let _ = conn.pipes[1].departed(back, Duration::ZERO);
+        match &self.nodes[to].body {
+            Body::Engine(_) if taken => self.service(to),
+            // It had no room, and closes what the system has accepted for it.
+            Body::Engine(_) => self.schedule(back, Event::End { conn: id, side: 1, reset: false }),
+            _ => self.act(to, |script, talk| script.connected(talk, ConnId(id), true)),
+        }
+    }
+
+    pub(super) fn connected(&mut self, id: u64) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.cut && c.ends[0].open) else { return };
+        conn.made = true;
+        let (node, key) = (conn.ends[0].node, conn.ends[0].key);
+        match (&mut self.nodes[node].body, key) {
+            (Body::Engine(host), Some(key)) => {
+                host.engine.handle_connected(now, key);
+                self.service(node);
+            }
+            (Body::Script(_), _) => self.act(node, |script, talk| script.connected(talk, ConnId(id), false)),
+            _ => {}
+        }
+    }
+
+    /// Moves what an engine has to send into its socket, as far as that takes it.
+    pub(super) fn flush(&mut self, node: usize, key: Key) {
+        let now = self.now;
+        let Self { nodes, conns, .. } = self;
+        let n = &mut nodes[node];
+        let Body::Engine(host) = &mut n.body else { return };
+        let Some(&(id, side)) = host.links.get(&key) else { return };
+        let Some(conn) = conns.get_mut(&id) else { return };
+        let pipe = &mut conn.pipes[side];
+        loop {
+            let room = pipe.room(&n.line);
+            let mut slices = [IoSlice::new(&[]); 16];
+            let used = host.engine.poll_transmit(key, &mut slices);
+            if used == 0 {
+                break;
+            }
+            if room == 0 {
+                pipe.blocked = true;
+                break;
+            }
+            let mut left = room;
+            for slice in &slices[..used] {
+                let part = &slice[..slice.len().min(left)];
+                pipe.push(part);
+                left -= part.len();
+            }
+            assert!(left < room, "node {node}: nothing to send, in {used} slices");
+            host.engine.handle_sent(now, key, room - left);
+        }
+        self.pump(id, side);
+    }
+
+    /// Lets the next segment leave.
+    pub(super) fn pump(&mut self, id: u64, side: usize) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let n = &mut self.nodes[conn.ends[side].node];
+        let pipe = &mut conn.pipes[side];
+        if let Some(bytes) = pipe.depart(&n.line, &mut self.rng) {
+            let leaves = n.line_free.max(now) + n.line.sending_time(bytes.len());
+            n.line_free = leaves;
+            self.schedule(leaves, Event::Depart { conn: id, side, bytes });
+        }
+    }
+
+    pub(super) fn departed(&mut self, id: u64, side: usize, bytes: Vec<u8>) {
+        let now = self.now;
+        let Some(conn) = self.conns.get(&id) else { return };
+        let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);
+        let delay = self.delay(from, to);
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let pipe = &mut conn.pipes[side];
+        let at = pipe.departed(now, delay);
+        let (blocked, over) = (std::mem::take(&mut pipe.blocked), pipe.ending && pipe.is_empty());
+        let key = conn.ends[side].key.filter(|_| conn.ends[side].open);
+        self.schedule(at, Event::Arrive { conn: id, side, bytes });
+        if over {
+            self.schedule(at, Event::End { conn: id, side, reset: false });
+        } else if let Some(key) = key
+            && blocked
+        {
+            // Writable again.
+            self.flush(from, key);
+            self.service(from);
+        } else {
+            self.feed(from, id);
+        }
+        self.pump(id, side);
+    }
+
+    pub(super) fn arrived(&mut self, id: u64, side: usize, bytes: &[u8]) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.cut) else { return };
+        let to = &conn.ends[1 - side];
+        let (node, key, open) = (to.node, to.key, to.open);
+        conn.pipes[side].arrived(bytes.len());
+        if !open {
+            return;
+        }
+        match &mut self.nodes[node].body {
+            Body::Engine(host) => {
+                if let Some(key) = key {
+                    host.engine.handle_data(now, key, bytes);
+                    self.service(node);
+                }
+            }
+            Body::Script(scripted) if scripted.is_reading(ConnId(id)) => {
+                self.act(node, |script, talk| script.data(talk, ConnId(id), bytes));
+            }
+            Body::Script(_) => conn.pipes[side].unread.extend_from_slice(bytes),
+        }
+        self.pump(id, side);
+    }
+
+    /// `node` closes its end, if this side is its end.
+    pub(super) fn hang_up(&mut self, id: u64, side: usize, node: usize, reset: bool) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(&id).filter(|c| c.ends[side].node == node && c.ends[side].open) else { return };
+        conn.ends[side].open = false;
+        if !conn.made && side == 0 {
+            // Nobody has answered yet; the other side, if it did, hears of it.
+            conn.made = true;
+        }
+        let pipe = &mut conn.pipes[side];
+        pipe.ending = true;
+        if reset {
+            pipe.reset();
+        }
+        if reset || pipe.is_empty() {
+            let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);
+            let delay = self.delay(from, to);
+            let at = self.conns.get_mut(&id).map_or(now, |conn| conn.pipes[side].departed(now, delay));
+            self.schedule(at, Event::End { conn: id, side, reset });
+        }
+    }
+
+    /// The other side of `side` learns that the connection is over.
+    pub(super) fn ended(&mut self, id: u64, side: usize, cause: CloseCause) {
+        let now = self.now;
+        let Some(conn) = self.conns.get(&id) else { return };
+        if conn.cut {
+            return;
+        }
+        let other = &conn.ends[1 - side];
+        let (node, key, open) = (other.node, other.key, other.open);
+        self.conns.remove(&id);
+        if !open {
+            return;
+        }
+        match &mut self.nodes[node].body {
+            Body::Engine(host) => {
+                if let Some(key) = key {
+                    host.links.remove(&key);
+                    host.engine.handle_closed(now, key, cause);
+                    self.service(node);
+                }
+            }
+            Body::Script(_) => self.act(node, |script, talk| script.closed(talk, ConnId(id))),
+        }
+    }
+
+    // Scripts.
+
+    /// Lets a script react, and does what it wants.
+    pub(super) fn act(&mut self, node: usize, react: impl FnOnce(&mut dyn Script, &mut Talk<'_>)) {
+        let Self { nodes, rng, now, .. } = self;
+        let Body::Script(scripted) = &mut nodes[node].body else { return };
+        let mut actions = Vec::new();
+        react(&mut *scripted.script, &mut Talk { now: *now, rng, actions: &mut actions });
+        for action in actions {
+            self.carry_out(node, action);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, node: usize, action: Action) {
+        let Body::Script(scripted) = &mut self.nodes[node].body else { return };
+        match action {
+            Action::Send(conn, bytes) => {
+                scripted.outbox(conn).extend(bytes);
+                self.feed(node, conn.0);
+            }
+            Action::Close(conn) => {
+                scripted.forget(conn);
+                (0..2).for_each(|side| self.hang_up(conn.0, side, node, false));
+            }
+            Action::Wake(after) => {
+                let (at, life) = (self.now + after, self.nodes[node].life);
+                self.schedule(at, Event::Wake { node, life });
+            }
+            Action::Read(conn, reading) => {
+                scripted.set_reading(conn, reading);
+                let Some(c) = self.conns.get_mut(&conn.0).filter(|_| reading) else { return };
+                let Some(side) = c.ends.iter().position(|end| end.node == node) else { return };
+                let unread = std::mem::take(&mut c.pipes[1 - side].unread);
+                if !unread.is_empty() {
+                    self.act(node, |script, talk| script.data(talk, conn, &unread));
+                    self.pump(conn.0, 1 - side);
+                }
+            }
+            Action::Dial(addr) => {
+                self.dial(node, None, addr);
+            }
+        }
+    }
+
+    /// Moves what a script has to send into its socket.
+    pub(super) fn feed(&mut self, node: usize, id: u64) {
+        let Self { nodes, conns, .. } = self;
+        let n = &mut nodes[node];
+        let Body::Script(scripted) = &mut n.body else { return };
+        let Some(conn) = conns.get_mut(&id) else { return };
+        let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else { return };
+        let outbox = scripted.outbox(ConnId(id));
+        let take = conn.pipes[side].room(&n.line).min(outbox.len());
+        let bytes: Vec<u8> = outbox.drain(..take).collect();
+        conn.pipes[side].push(&bytes);
+        self.pump(id, side);
+    }
+}
