@@ -12,7 +12,7 @@ use crate::{
 fn killed_half_way_it_fetches_little_twice() {
     let torrent = torrent(64, 20);
     // Slow enough that the client keeps up: what was served is what it had.
-    let seeder = Seeder::slow(&torrent, 48 * MIB as u64);
+    let seeder = Seeder::slow(&torrent, 16 * MIB as u64);
     let mut bench = Bench::new(&torrent);
     let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
     seeder.wait("half of it is served", LIMIT, |seen| seen.bytes >= torrent.len() / 2);
