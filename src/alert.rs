@@ -280,8 +280,11 @@ impl Alerts {
         if !self.mask.contains(kind) {
             return;
         }
-        if let Some(older) = self.queue.iter_mut().rev().take(64).find(|older| older.is_replaced_by(&alert)) {
-            *older = alert;
+        // The newer one goes to the end, so that what happened in between keeps its place.
+        let older = self.queue.iter().rev().take(64).position(|older| older.is_replaced_by(&alert));
+        if let Some(from_end) = older {
+            self.queue.remove(self.queue.len() - 1 - from_end);
+            self.queue.push_back(alert);
         } else if kind == AlertMask::NONE || self.queue.len() < self.limit {
             // The ones that are never dropped come at most a few a torrent, and torrents are the user's own.
             self.queue.push_back(alert);
@@ -324,6 +327,18 @@ mod tests {
         assert!(matches!(alerts.pop(), Some(Alert::Saved { torrent }) if torrent == id(1)));
         assert!(matches!(alerts.pop(), Some(Alert::Removed { .. })));
         assert!(alerts.pop().is_none() && alerts.is_empty());
+    }
+
+    #[test]
+    fn failure_and_recovery_are_told_in_the_order_in_which_they_came() {
+        let mut alerts = Alerts::new(AlertMask::ALL, 10);
+        let error = || StoreError::new(crate::base::job::StoreOp::Write, "f", std::io::ErrorKind::StorageFull.into());
+        let failed = || Alert::StorageFailed { torrent: id(1), error: error(), retry_in: None };
+        alerts.push(failed());
+        alerts.push(Alert::StorageRecovered { torrent: id(1) });
+        alerts.push(failed());
+        let told: Vec<Alert> = std::iter::from_fn(|| alerts.pop()).collect();
+        assert!(matches!(told[..], [Alert::StorageRecovered { .. }, Alert::StorageFailed { .. }]), "{told:?}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Conf {
     pub max_links: usize,
     /// Connections a torrent. Default 200.
     pub max_links_per_torrent: usize,
-    /// Outgoing connections being made at a time, over all torrents. Default 50.
+    /// Outgoing connections being made at a time, over all torrents, until the other side answers. Default 50.
     pub max_dials: usize,
     /// Accepted connections that have not said which torrent they want. Default 100.
     pub max_greetings: usize,
@@ -41,7 +41,7 @@ pub struct Conf {
     pub reconnect_max: Duration,
     /// Dials in a row without a useful answer after which a peer is forgotten. Default 8.
     pub max_dial_failures: u32,
-    /// Peers known and not connected, a torrent. Default 3000.
+    /// Peers known, connected or not, a torrent. Default 3000.
     pub max_candidates: usize,
 
     /// The longest frame a peer may send, bytes after the length. A bitfield of 2^21 pieces is 256 KiB. Default 512 KiB.
@@ -214,6 +214,13 @@ impl Conf {
         check(self.endgame_copies > 0, "endgame_copies", self.endgame_copies.to_string(), "at least 1")?;
         check(self.max_alerts >= 16, "max_alerts", self.max_alerts.to_string(), "at least 16")?;
         check(!self.reconnect_min.is_zero(), "reconnect_min", format!("{:?}", self.reconnect_min), "more than 0")?;
+        let lasting = |time: Duration, field| check(!time.is_zero(), field, format!("{time:?}"), "more than 0");
+        lasting(self.progress_interval, "progress_interval")?;
+        lasting(self.keep_alive, "keep_alive")?;
+        lasting(self.idle_timeout, "idle_timeout")?;
+        lasting(self.greeting_timeout, "greeting_timeout")?;
+        lasting(self.save_interval, "save_interval")?;
+        check(self.max_unsent > 0, "max_unsent", self.max_unsent.to_string(), "at least 1")?;
         check(!self.disk_retry.is_zero(), "disk_retry", format!("{:?}", self.disk_retry), "more than 0")
     }
 }
@@ -228,6 +235,13 @@ mod tests {
         let e = Conf { run_len: 1000, ..Conf::default() }.validate().unwrap_err();
         assert_eq!(e.to_string(), "Conf::run_len is 1000: a multiple of 16384");
         assert_eq!(Conf { max_piece_memory: 1, ..Conf::default() }.validate().unwrap_err().field, "max_piece_memory");
+        for (field, conf) in [
+            ("progress_interval", Conf { progress_interval: Duration::ZERO, ..Conf::default() }),
+            ("keep_alive", Conf { keep_alive: Duration::ZERO, ..Conf::default() }),
+            ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
+        ] {
+            assert_eq!(conf.validate().unwrap_err().field, field);
+        }
         assert_eq!(Conf { client: "é".into(), ..Conf::default() }.validate().unwrap_err().field, "client");
     }
 }

@@ -114,11 +114,21 @@ fn telling_again_adds_what_is_new_and_is_bounded() {
         // Nothing can be taken back.
         t.hear(peer, Message::HaveNone);
         assert_eq!(has(&t), trace::PIECES);
-        (0..trace::PIECES + 6).for_each(|_| t.hear(peer, Message::HaveAll));
+        (0..trace::PIECES + 6).for_each(|_| t.hear(peer, Message::Bitfield(&all)));
         assert!(!t.is_closed(peer));
-        t.hear(peer, Message::HaveAll);
+        t.hear(peer, Message::Bitfield(&all));
         assert!(t.is_closed(peer) && t.reason().contains("times all that it has"), "{}", t.reason());
     }
+}
+
+#[test]
+fn five_bytes_that_cost_a_walk_through_all_pieces_may_come_a_few_times() {
+    let mut t = leech();
+    let peer = t.peer();
+    (0..9).for_each(|_| t.hear(peer, Message::HaveAll));
+    assert!(!t.is_closed(peer));
+    t.hear(peer, Message::HaveNone);
+    assert!(t.is_closed(peer));
 }
 
 #[test]

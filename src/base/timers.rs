@@ -45,6 +45,36 @@ impl<const N: usize> TimerTable<N> {
     }
 }
 
+/// Which of an owner's entries in [`Deadlines`] count: the soonest, and one behind it that need not be pushed again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wakeup {
+    soonest: Option<Instant>,
+    later: Option<Instant>,
+}
+
+impl Wakeup {
+    /// The owner must be woken at `at`, or earlier; true if an entry must be pushed for that.
+    #[must_use]
+    pub(crate) fn want(&mut self, at: Instant) -> bool {
+        let news = self.soonest.is_none_or(|soonest| at < soonest);
+        if news {
+            self.later = self.soonest.or(self.later);
+            self.soonest = Some(at);
+        }
+        news
+    }
+
+    /// An entry for `at` came up; false if it is an old one that nobody waits for.
+    #[must_use]
+    pub(crate) fn fire(&mut self, at: Instant) -> bool {
+        let mine = self.soonest == Some(at);
+        if mine {
+            self.soonest = self.later.take();
+        }
+        mine
+    }
+}
+
 /// Wake-ups for many owners, soonest first. Old entries are left in and turn into spurious wake-ups, which are harmless.
 #[derive(Debug)]
 pub(crate) struct Deadlines<K> {
@@ -64,11 +94,12 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
+    /// The next due wake-up and whose it is. An owner that was to be woken at another time ignores it: or each would beget another.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, owner))| owner)
+        self.heap.pop().map(|Reverse(entry)| entry)
     }
 }
 
@@ -92,6 +123,28 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_with_a_near_and_a_far_deadline_pushes_once_for_each_time_the_near_one_is_set() {
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        let (mut heap, mut wakeup) = (Deadlines::new(), Wakeup::default());
+        let mut pushed = 0;
+        for ms in (0..10_000).step_by(100) {
+            // A far deadline that keeps moving away, and a near one that is set anew whenever it has fired.
+            for deadline in [at(ms + 140_000), at(ms + 100)] {
+                if wakeup.want(deadline) {
+                    heap.push(deadline, ());
+                    pushed += 1;
+                }
+            }
+            while let Some((when, ())) = heap.pop_due(at(ms + 100)) {
+                assert!(wakeup.fire(when));
+            }
+            assert!(heap.heap.len() <= 1);
+        }
+        assert_eq!(pushed, 101);
+        assert!(!wakeup.fire(at(5)), "nobody waits for that");
+    }
+
+    #[test]
     fn deadlines_come_in_order_of_time_then_key() {
         let mut d = Deadlines::new();
         let t = Instant::from_micros;
@@ -99,7 +152,8 @@ mod tests {
             d.push(t(at), k);
         }
         assert_eq!(d.pop_due(t(0)), None);
-        assert_eq!([d.pop_due(t(5)), d.pop_due(t(5)), d.pop_due(t(5)), d.pop_due(t(5))], [Some('c'), Some('a'), Some('b'), None]);
+        let popped = [d.pop_due(t(5)), d.pop_due(t(5)), d.pop_due(t(5)), d.pop_due(t(5))];
+        assert_eq!(popped, [Some((t(1), 'c')), Some((t(5), 'a')), Some((t(5), 'b')), None]);
         assert_eq!(d.next(), None);
     }
 }

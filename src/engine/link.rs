@@ -132,7 +132,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_link_timeout(&mut self, key: Key) {
+    pub(super) fn handle_link_timeout(&mut self, key: Key, at: Instant) {
         let Some(link) = self.links.get(key) else { return };
         let timeout = self.cx.conf.greeting_timeout;
         match (&link.state, link.torrent) {
@@ -140,10 +140,11 @@ impl Engine {
             (State::Greeting(_), _) => self.close(key, &format!("it did not greet within {timeout:?}")),
             (&State::Live(session), Some(torrent)) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
-                if let Err(fault) = t.handle_session_timeout(session, &mut self.cx) {
+                if let Err(fault) = t.handle_session_timeout(session, at, &mut self.cx) {
                     self.close(key, &fault.to_string());
                 }
                 self.settle(torrent);
+                self.relieve();
             }
             (State::Live(_), None) => {}
         }
@@ -230,6 +231,8 @@ impl Engine {
                 t.handle_gone(link.who, link.session(), reason, &mut self.cx);
             }
             self.settle(torrent);
+        } else {
+            self.dial_candidates();
         }
     }
 }

@@ -172,12 +172,12 @@ impl Engine {
     /// The time that [`poll_timeout`](Self::poll_timeout) told has come. Calling it too early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_tick(now);
-        while let Some(owner) = self.cx.deadlines.pop_due(self.cx.now) {
+        while let Some((at, owner)) = self.cx.deadlines.pop_due(self.cx.now) {
             match owner {
-                Owner::Link(link) => self.handle_link_timeout(link),
+                Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Torrent(key) => {
                     if let Some(torrent) = self.torrents.get_mut(key) {
-                        torrent.handle_timeout(&mut self.cx);
+                        torrent.handle_timeout(at, &mut self.cx);
                         self.dial = true;
                         self.settle(key);
                     }
@@ -251,6 +251,15 @@ impl Engine {
         if self.dial || self.torrents.get(key).is_some_and(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
             self.dial = false;
             self.dial_candidates();
+        }
+    }
+
+    /// A peer looked for memory and found none: what nobody works on in other torrents is given up for it.
+    fn relieve(&mut self) {
+        if self.cx.memory_short {
+            for (_, torrent) in self.torrents.iter_mut() {
+                torrent.give_up_idle(&mut self.cx);
+            }
         }
     }
 

@@ -176,14 +176,15 @@ impl Engine {
     /// that is done; until then the driver goes on as ever.
     pub fn shutdown(&mut self) {
         self.shutting_down = true;
-        for key in self.links.keys() {
-            self.close(key, "the engine is shutting down");
-        }
+        // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
         for key in self.torrents.keys() {
             if let Some(torrent) = self.torrents.get_mut(key) {
                 torrent.close(false, &mut self.cx);
             }
             self.settle(key);
+        }
+        for key in self.links.keys() {
+            self.close(key, "the engine is shutting down");
         }
     }
 

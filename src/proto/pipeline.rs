@@ -176,8 +176,11 @@ impl Pipeline {
     /// The peer will not send `block` (BEP 6); true if it was on order.
     #[must_use]
     pub(crate) fn handle_reject(&mut self, now: Instant, block: Block) -> bool {
-        (self.progress, self.delivered) = (now, now);
-        self.remove(block)
+        let was = self.remove(block);
+        if was {
+            (self.progress, self.delivered) = (now, now);
+        }
+        was
     }
 
     /// We do not want `block` any more; true if it was on order. It may still come.
@@ -386,6 +389,9 @@ mod tests {
         let mut rig = Rig::new();
         rig.fill(at(100));
         assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + FIRST_TIMEOUT));
+        let never_asked = rig.block(5_000);
+        assert!(!rig.pipeline.handle_reject(at(4_000), never_asked));
+        assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + FIRST_TIMEOUT), "that was no answer");
         rig.pipeline.handle_partial(at(5_000));
         assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(5_000) + FIRST_TIMEOUT));
         // Parts alone help for as long as a whole block may take.

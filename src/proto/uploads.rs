@@ -8,8 +8,9 @@ use crate::base::geometry::Block;
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
     waiting: VecDeque<Block>,
-    reading: Vec<Block>,
-    /// Bytes of `reading`.
+    /// What workers read, and whether it is still wanted.
+    reading: Vec<(Block, bool)>,
+    /// Bytes of `reading`: taken up until they are read, wanted or not.
     reading_len: usize,
 }
 
@@ -36,8 +37,9 @@ impl Uploads {
             self.waiting.remove(at);
             return true;
         }
-        // Being read: the answer will find nothing and be dropped.
-        self.take_reading(block)
+        // Being read: it keeps its place until then, or cancelling would be a way to have more read than is allowed.
+        let wanted = self.reading.iter_mut().find(|(b, wanted)| *b == block && *wanted);
+        wanted.map(|(_, wanted)| *wanted = false).is_some()
     }
 
     /// The next block to read, as long as `unsent` bytes and those being read leave room below `limit`.
@@ -47,7 +49,7 @@ impl Uploads {
             return None;
         }
         let block = self.waiting.pop_front()?;
-        self.reading.push(block);
+        self.reading.push((block, true));
         self.reading_len += block.len as usize;
         Some(block)
     }
@@ -55,24 +57,18 @@ impl Uploads {
     /// A block was read; false if nobody wants it any more.
     #[must_use]
     pub(crate) fn handle_read(&mut self, block: Block) -> bool {
-        self.take_reading(block)
+        let Some(at) = self.reading.iter().position(|(b, _)| *b == block) else { return false };
+        let (_, wanted) = self.reading.swap_remove(at);
+        self.reading_len = self.reading_len.saturating_sub(block.len as usize);
+        wanted
     }
 
     /// Forgets everything, returning what will not be answered.
     pub(crate) fn clear(&mut self) -> Vec<Block> {
-        self.reading_len = 0;
-        let mut all = std::mem::take(&mut self.reading);
+        let given_up = |(block, wanted): &mut (Block, bool)| std::mem::take(wanted).then_some(*block);
+        let mut all: Vec<Block> = self.reading.iter_mut().filter_map(given_up).collect();
         all.extend(std::mem::take(&mut self.waiting));
         all
-    }
-
-    fn take_reading(&mut self, block: Block) -> bool {
-        let found = self.reading.iter().position(|&b| b == block);
-        if let Some(at) = found {
-            self.reading.swap_remove(at);
-            self.reading_len = self.reading_len.saturating_sub(block.len as usize);
-        }
-        found.is_some()
     }
 }
 
@@ -97,6 +93,8 @@ mod tests {
         assert_eq!(u.len(), 0);
         assert!(u.push(b(0), 3) && u.poll_read(0, 1).is_some() && u.push(b(1), 3));
         assert_eq!(u.clear(), [b(0), b(1)]);
-        assert_eq!(u.poll_read(0, 1), None);
+        assert!(u.push(b(2), 3) && u.poll_read(0, 1).is_none(), "what is being read keeps its place");
+        assert!(!u.handle_read(b(0)));
+        assert_eq!(u.poll_read(0, 1), Some(b(2)));
     }
 }

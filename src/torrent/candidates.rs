@@ -12,7 +12,7 @@ use crate::{
     torrent::progress::Contributor,
 };
 
-/// Bans remembered at most, a torrent.
+/// Bans of either kind remembered at most, a torrent.
 const MAX_BANS: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -123,12 +123,16 @@ impl Candidates {
     /// Never speak to this peer again: to its address if we dialled it, to its whole IP if it dialled us.
     pub(crate) fn ban(&mut self, who: Contributor) {
         self.forget(who.addr);
-        if self.banned() >= MAX_BANS {
-            return;
-        }
+        // A full table forgets somebody rather than letting the newest go free.
         if who.incoming {
+            if self.banned_ips.len() >= MAX_BANS {
+                self.banned_ips.pop_first();
+            }
             self.banned_ips.insert(who.addr.ip());
         } else {
+            if self.banned.len() >= MAX_BANS {
+                self.banned.pop_first();
+            }
             self.banned.insert(who.addr);
         }
     }

@@ -23,7 +23,7 @@ use crate::{
         ids::{PeerId, TorrentId},
         job::{StoreError, StoreSpec},
         time::Instant,
-        timers::TimerTable,
+        timers::{TimerTable, Wakeup},
     },
     conf::Conf,
     proto::tx::Tx,
@@ -119,7 +119,7 @@ pub(crate) struct Torrent {
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
     timers: TimerTable<3>,
-    scheduled: Option<Instant>,
+    wakeup: Wakeup,
     // The storage's moods; see storage.rs.
     failing: bool,
     retry_pause: Duration,
@@ -154,7 +154,7 @@ impl Torrent {
             finished: false,
             partings: Vec::new(),
             timers: TimerTable::new(),
-            scheduled: None,
+            wakeup: Wakeup::default(),
             failing: false,
             retry_pause: cx.conf.disk_retry,
             save_out: false,
@@ -339,9 +339,12 @@ impl Torrent {
         }
     }
 
-    pub(crate) fn handle_session_timeout(&mut self, session: Key, cx: &mut Cx) -> Result<(), Fault> {
+    /// The wake-up of a session for `at` has come.
+    pub(crate) fn handle_session_timeout(&mut self, session: Key, at: Instant, cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
-        s.scheduled = None;
+        if !s.wakeup.fire(at) {
+            return Ok(());
+        }
         let result = s.handle_timeout(&mut self.swarm, cx);
         if result.is_ok() {
             s.schedule(cx);
@@ -370,7 +373,8 @@ impl Torrent {
     /// A link ended: one that had a session, or one that never got so far.
     pub(crate) fn handle_gone(&mut self, who: Contributor, session: Option<Key>, reason: &str, cx: &mut Cx) {
         let session = session.and_then(|s| self.sessions.remove(s));
-        let useful = session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
+        // Who is let go because the torrent rests has not failed.
+        let useful = !self.is_active() || session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
         log::debug!("{} is gone: {reason}", who.addr);
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
@@ -387,6 +391,11 @@ impl Torrent {
         self.settle(cx);
     }
 
+    /// Other torrents are short of memory.
+    pub(crate) fn give_up_idle(&mut self, cx: &mut Cx) {
+        self.swarm.evict(usize::MAX, cx);
+    }
+
     /// There is memory again that others used.
     pub(crate) fn handle_room(&mut self, cx: &mut Cx) {
         self.swarm.refill = true;
@@ -395,8 +404,11 @@ impl Torrent {
 
     // Time.
 
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx) {
-        self.scheduled = None;
+    /// The wake-up for `at` has come.
+    pub(crate) fn handle_timeout(&mut self, at: Instant, cx: &mut Cx) {
+        if !self.wakeup.fire(at) {
+            return;
+        }
         if self.timers.fire(SAVE, cx.now) {
             self.save(cx);
         }
@@ -435,7 +447,7 @@ impl Torrent {
         while let Some(note) = self.swarm.notes.pop_front() {
             self.deliver(note, cx);
         }
-        if std::mem::take(&mut self.swarm.refill) {
+        if std::mem::take(&mut self.swarm.refill) && self.is_active() {
             for key in self.by_merit(cx) {
                 if let Some(session) = self.sessions.get_mut(key) {
                     session.refill(&mut self.swarm, cx);
@@ -489,7 +501,7 @@ impl Torrent {
                 log::warn!("{} sent bad data and is banned", who.addr);
                 self.candidates.ban(who);
                 cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
-                let banned = self.sessions.iter().filter(|(_, s)| self.candidates.is_banned(s.who));
+                let banned = self.sessions.iter().filter(|(_, s)| s.who == who || self.candidates.is_banned(s.who));
                 self.partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: "it sent bad data".into() }));
             }
         }
@@ -509,9 +521,8 @@ impl Torrent {
     fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
-            && self.scheduled.is_none_or(|scheduled| at < scheduled)
+            && self.wakeup.want(at)
         {
-            self.scheduled = Some(at);
             cx.deadlines.push(at, Owner::Torrent(self.key()));
         }
     }

@@ -34,7 +34,7 @@ impl Memory {
     }
 
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.used + bytes <= self.limit
+        bytes <= self.limit.saturating_sub(self.used)
     }
 
     fn reserve(&mut self, bytes: usize) -> bool {
@@ -450,11 +450,13 @@ impl Progress {
 
     fn contributor(&mut self, from: Contributor) -> u8 {
         let at = self.contributors.iter().position(|c| *c == from).unwrap_or_else(|| {
-            // The 256th and later share the last place: blame is then divided, which only delays it.
+            // The 256th and later are not remembered: they cannot be blamed, and nobody else is in their place.
             if self.contributors.len() < usize::from(u8::MAX) {
                 self.contributors.push(from);
+                self.contributors.len() - 1
+            } else {
+                usize::from(u8::MAX)
             }
-            self.contributors.len() - 1
         });
         at as u8
     }

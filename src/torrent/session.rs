@@ -13,7 +13,7 @@ use crate::{
         ids::PeerId,
         job::{Job, StoreError},
         time::Instant,
-        timers::TimerTable,
+        timers::{TimerTable, Wakeup},
     },
     proto::{
         pipeline::{Arrival, Pipeline},
@@ -77,7 +77,7 @@ pub(crate) enum Fault {
     NotFast,
     #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]
     InvalidRequests,
-    #[error("it sent more than {MAX_UNASKED} blocks that nobody asked for")]
+    #[error("it sent or turned down more than {MAX_UNASKED} blocks that nobody asked for")]
     Unasked,
     #[error("it turned down more than {MAX_REJECTS} requests in a row")]
     Rejects,
@@ -119,6 +119,8 @@ pub(crate) struct Session {
     told: bool,
     /// How often it told that again.
     retold: u32,
+    /// How often of those by HaveAll or HaveNone.
+    cheap_retold: u32,
     /// Pieces that it has and we want.
     wanted: u32,
     pub(crate) interested: bool,
@@ -131,7 +133,7 @@ pub(crate) struct Session {
     allowed: Vec<PieceIndex>,
     suggested: Vec<PieceIndex>,
     timers: TimerTable<4>,
-    pub(crate) scheduled: Option<Instant>,
+    pub(crate) wakeup: Wakeup,
     snubbed_since: Option<Instant>,
     invalid_requests: u32,
     unasked: u32,
@@ -157,6 +159,7 @@ impl Session {
             has: Bitfield::none(swarm.geometry.piece_count()),
             told: false,
             retold: 0,
+            cheap_retold: 0,
             wanted: 0,
             interested: false,
             choking: true,
@@ -167,7 +170,7 @@ impl Session {
             allowed: Vec::new(),
             suggested: Vec::new(),
             timers: TimerTable::new(),
-            scheduled: None,
+            wakeup: Wakeup::default(),
             snubbed_since: None,
             invalid_requests: 0,
             unasked: 0,
@@ -177,6 +180,7 @@ impl Session {
             client: None,
         };
         session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+        session.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
         session.introduce(swarm, cx);
         session
     }
@@ -266,10 +270,12 @@ impl Session {
             }
             Message::HaveAll => {
                 self.fast()?;
+                self.retell_cheaply()?;
                 self.handle_bitfield(Bitfield::all(swarm.geometry.piece_count()), swarm, cx)?;
             }
             Message::HaveNone => {
                 self.fast()?;
+                self.retell_cheaply()?;
                 self.handle_bitfield(Bitfield::none(swarm.geometry.piece_count()), swarm, cx)?;
             }
             Message::Request { piece, begin, len } => self.handle_request(piece, begin, len, swarm, cx)?,
@@ -292,6 +298,11 @@ impl Session {
                     self.allowed.retain(|&p| p != block.piece);
                     if self.rejects > MAX_REJECTS {
                         return Err(Fault::Rejects);
+                    }
+                } else {
+                    self.unasked += 1;
+                    if self.unasked > MAX_UNASKED {
+                        return Err(Fault::Unasked);
                     }
                 }
             }
@@ -339,6 +350,12 @@ impl Session {
         self.has = has;
         self.count_wanted(swarm, cx);
         Ok(())
+    }
+
+    /// A few bytes that make us look through all pieces may come a few times only; a bitfield pays for itself by its length.
+    fn retell_cheaply(&mut self) -> Result<(), Fault> {
+        self.cheap_retold += u32::from(self.told);
+        if self.cheap_retold > RETOLD_AT_START { Err(Fault::Retold(RETOLD_AT_START)) } else { Ok(()) }
     }
 
     /// BEP 3 wants a bitfield first and only once; aria2 sends another instead of many Haves. What is new in it counts,
@@ -457,7 +474,9 @@ impl Session {
                 return Err(Fault::Unasked);
             }
         }
-        self.rejects = 0;
+        if arrival != Arrival::Unasked {
+            self.rejects = 0;
+        }
         if swarm.receive(block, data, self.link, self.who, arrival, cx) {
             self.useful += data.len() as u64;
         }
@@ -607,9 +626,8 @@ impl Session {
     /// Sees to it that the engine wakes up for the next deadline.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         if let Some(at) = self.next_deadline()
-            && self.scheduled.is_none_or(|scheduled| at < scheduled)
+            && self.wakeup.want(at)
         {
-            self.scheduled = Some(at);
             cx.deadlines.push(at, Owner::Link(self.link));
         }
     }

@@ -29,7 +29,7 @@ impl Torrent {
                 self.swarm.runs_out = self.swarm.runs_out.saturating_sub(1);
                 let bad = matches!(run.result, Ok(Verdict::Bad));
                 match self.swarm.handle_run(run, cx) {
-                    // A bad piece says nothing about the disk: it is not written.
+                    // A bad piece says nothing about the disk: one of a single run is not written.
                     Ok(()) if bad => self.try_again_later(cx),
                     Ok(()) => {
                         // Something is there that no saved state tells of.

@@ -203,7 +203,9 @@ impl Swarm {
     fn ask_own(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         let mut at = 0;
         while let Some(&piece) = asker.own.get(at) {
-            if self.active.get(&piece).is_none_or(|p| p.free() == 0) {
+            // On parole it is its owner's alone.
+            let foreign = |p: &Progress| p.parole && p.owner.is_some_and(|owner| owner != asker.link);
+            if self.active.get(&piece).is_none_or(|p| p.free() == 0 || foreign(p)) {
                 asker.own.swap_remove(at);
                 continue;
             }
@@ -244,7 +246,7 @@ impl Swarm {
     }
 
     /// Gives pieces up that somebody began, that nobody who is left can go on with, and that take the memory of others.
-    fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
+    pub(crate) fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
         let idle: Vec<PieceIndex> = self.active.iter().filter(|(_, p)| p.is_idle(cx.now)).map(|(&piece, _)| piece).collect();
         for piece in idle {
             self.counters.wasted += self.active.get(&piece).map_or(0, Progress::received_len);
