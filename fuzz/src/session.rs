@@ -245,8 +245,8 @@ impl Host {
                 let result = if fails { Err(error()) } else { Ok(verdict) };
                 Done::Run { torrent, run: RunDone { piece: run.piece, begin: run.begin, buf, result, digests } }
             }
-            Job::Read { torrent, link, block, buf } => {
-                Done::Read { torrent, link, block, buf, result: if fails { Err(error()) } else { Ok(()) } }
+            Job::Read { torrent, link, blocks, buf } => {
+                Done::Read { torrent, link, blocks, buf, result: if fails { Err(error()) } else { Ok(()) }, cold: true }
             }
             Job::Check { torrent, piece, .. } => {
                 Done::Checked { torrent, piece, result: if fails { Err(error()) } else { Ok(how & 1 == 0) } }

@@ -17,6 +17,14 @@ use super::{
     ids::InfoHash,
 };
 
+/// Bytes before each block of a [`Job::Read`], for what goes before it on the wire.
+pub const READ_GAP: usize = 13;
+
+/// Bytes that `blocks` take up in the buffer of a [`Job::Read`].
+pub fn batch_len(blocks: &[Block]) -> usize {
+    blocks.iter().map(|block| READ_GAP + block.len as usize).sum()
+}
+
 /// How files get their space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allocation {
@@ -130,14 +138,14 @@ pub enum Job {
         /// The run.
         run: Run,
     },
-    /// Read a block for a peer, into `buf`, whose length is the block's.
+    /// Read blocks for a peer into `buf`, each behind a gap of [`READ_GAP`] bytes that is left as it is: [`batch_len`] bytes in all.
     Read {
         /// The torrent.
         torrent: Key,
         /// The link it is for.
         link: Key,
         /// What to read.
-        block: Block,
+        blocks: Vec<Block>,
         /// Where to.
         buf: Buf,
     },
@@ -224,11 +232,13 @@ pub enum Done {
         /// The link it is for.
         link: Key,
         /// What was read.
-        block: Block,
+        blocks: Vec<Block>,
         /// The buffer, filled if `result` is ok.
         buf: Buf,
-        /// Whether it was.
+        /// Whether all of it was.
         result: Result<(), StoreError>,
+        /// Whether a worker had to read it: it was not at hand.
+        cold: bool,
     },
     /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is not good, which is no error.
     Checked {

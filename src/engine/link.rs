@@ -115,7 +115,9 @@ impl Engine {
                     torrent.handle_sent(session, bytes, &mut self.cx);
                 }
             }
-            None => link.hello.handle_sent(bytes, &mut self.cx.bufs),
+            None => {
+                link.hello.handle_sent(bytes, drop);
+            }
         }
     }
 
@@ -216,7 +218,7 @@ impl Engine {
     fn end(&mut self, key: Key, reason: &str) {
         let Some(mut link) = self.links.remove(key) else { return };
         self.cx.dirty.remove(&key);
-        link.hello.clear(&mut self.cx.bufs);
+        link.hello.clear(drop);
         match link.state {
             State::Dialing => self.dials = self.dials.saturating_sub(1),
             State::Greeting(_) if link.who.incoming => self.greetings = self.greetings.saturating_sub(1),

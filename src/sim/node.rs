@@ -58,7 +58,7 @@ impl DiskPace {
                 RunData::Memory(buf) => buf.0.len() as u64,
                 RunData::Disk(len) => u64::from(*len),
             },
-            Job::Read { block, .. } => u64::from(block.len),
+            Job::Read { blocks, .. } => blocks.iter().map(|block| u64::from(block.len)).sum(),
             _ => 0,
         };
         Duration::from_micros(bytes * 1_000_000 / self.bandwidth.max(1))

@@ -10,6 +10,7 @@ pub(crate) mod progress;
 pub(crate) mod session;
 mod storage;
 mod swarm;
+pub(crate) mod upload_memory;
 
 use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,7 +20,6 @@ use crate::{
         arena::{Arena, Key},
         bitfield::Bitfield,
         buf::Buf,
-        geometry::Block,
         ids::{PeerId, TorrentId},
         job::{StoreError, StoreSpec},
         time::Instant,
@@ -339,6 +339,13 @@ impl Torrent {
         }
     }
 
+    /// It is this session's turn to have blocks read.
+    pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.pump_uploads(&mut self.swarm, cx);
+        }
+    }
+
     /// The wake-up of a session for `at` has come.
     pub(crate) fn handle_session_timeout(&mut self, session: Key, at: Instant, cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
@@ -353,21 +360,21 @@ impl Torrent {
         result
     }
 
-    /// A block was read for a peer, or for one that has gone.
-    pub(crate) fn handle_read(
-        &mut self,
-        session: Option<Key>,
-        block: Block,
-        buf: Buf,
-        result: Result<(), StoreError>,
-        cx: &mut Cx,
-    ) {
+    /// Blocks were read for a peer, or for one that has gone.
+    pub(crate) fn handle_read(&mut self, session: Option<Key>, buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
         match session.and_then(|s| self.sessions.get_mut(s)) {
-            Some(s) => s.handle_read(block, buf, result, &mut self.swarm, cx),
-            None => cx.bufs.give(buf),
+            Some(s) => {
+                if let Err(fault) = s.handle_read(buf, result, cx) {
+                    self.partings.push(Parting { link: s.link, reason: fault.to_string() });
+                }
+            }
+            None => cx.uploads.give(buf),
         }
-        self.settle(cx);
+        // A torrent that is to close or to be opened anew waits for its workers.
+        if self.next.is_some() {
+            self.settle(cx);
+        }
     }
 
     /// A link ended: one that had a session, or one that never got so far.

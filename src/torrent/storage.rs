@@ -47,7 +47,7 @@ impl Torrent {
                     cx.alerts.push(Alert::Removed { torrent: self.id });
                 }
             }
-            Done::Read { buf, .. } => cx.bufs.give(buf),
+            Done::Read { buf, .. } => cx.uploads.give(buf),
         }
         self.settle(cx);
     }
