@@ -121,6 +121,16 @@ impl Engine {
         }
     }
 
+    /// A link's socket takes no more bytes for now, or takes them again. Nothing is read from disk for one that does not, and where
+    /// memory is short what was read for it is given up until it does.
+    pub fn handle_writable(&mut self, now: Instant, key: Key, writable: bool) {
+        self.handle_tick(now);
+        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
+        if let Some(torrent) = self.torrents.get_mut(torrent) {
+            torrent.handle_writable(session, writable, &mut self.cx);
+        }
+    }
+
     /// A link is over, or could not be made.
     pub fn handle_closed(&mut self, now: Instant, key: Key, cause: CloseCause) {
         self.handle_tick(now);

@@ -2,10 +2,15 @@
 
 use std::collections::VecDeque;
 
-use crate::base::geometry::{BLOCK_LEN, Block};
+use crate::base::{
+    geometry::{BLOCK_LEN, Block},
+    job::READ_GAP,
+};
 
 /// Bytes of a peer's first batch, before anything is known of how fast it takes them.
-const FIRST_BATCH: usize = 4 * BLOCK_LEN as usize;
+const FIRST_BATCH: usize = 4 * SLOT;
+/// What a block takes up in a batch.
+const SLOT: usize = READ_GAP + BLOCK_LEN as usize;
 
 /// Requests waiting, and blocks that somebody reads for us.
 #[derive(Debug)]
@@ -13,6 +18,8 @@ pub(crate) struct Uploads {
     waiting: VecDeque<Block>,
     /// The batch that is being read, in its order, and whether each block is still wanted.
     reading: Vec<(Block, bool)>,
+    /// It is the rest of a block that is on its way.
+    reading_owed: bool,
     /// Bytes that the next batch may hold.
     batch: usize,
     /// Of the last batch nothing was sent yet.
@@ -21,7 +28,7 @@ pub(crate) struct Uploads {
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), reading: Vec::new(), batch: FIRST_BATCH, fresh: false }
+        Self { waiting: VecDeque::new(), reading: Vec::new(), reading_owed: false, batch: FIRST_BATCH, fresh: false }
     }
 }
 
@@ -63,7 +70,7 @@ impl Uploads {
         !self.reading.is_empty()
     }
 
-    /// The next blocks to read: one at least, and no more than `limit` bytes beyond that.
+    /// The next blocks to read: one at least, and otherwise no more than take up `limit` bytes.
     pub(crate) fn poll_batch(&mut self, limit: usize) -> Vec<Block> {
         let limit = self.batch.min(limit);
         let mut batch = Vec::new();
@@ -71,7 +78,7 @@ impl Uploads {
         while self.reading.is_empty()
             && let Some(block) = self.waiting.front()
         {
-            len += block.len as usize;
+            len += READ_GAP + block.len as usize;
             if len > limit && !batch.is_empty() {
                 break;
             }
@@ -86,13 +93,15 @@ impl Uploads {
     /// The rest of a block that is on its way is being read: it cannot be cancelled.
     pub(crate) fn read_owed(&mut self, block: Block) {
         self.reading.push((block, false));
+        self.reading_owed = true;
     }
 
-    /// The batch was read. Returns which of its blocks are still wanted, in order.
+    /// The batch was read. Returns its blocks in order and which of them are still wanted; `None` for the rest of a block that is owed.
     #[must_use]
-    pub(crate) fn handle_read(&mut self) -> Vec<(Block, bool)> {
+    pub(crate) fn handle_read(&mut self) -> Option<Vec<(Block, bool)>> {
         self.fresh = true;
-        std::mem::take(&mut self.reading)
+        let blocks = std::mem::take(&mut self.reading);
+        if std::mem::take(&mut self.reading_owed) { None } else { Some(blocks) }
     }
 
     /// After something was sent, so many bytes are `left`. How much of a batch goes at once tells how large the next should be: what
@@ -102,7 +111,7 @@ impl Uploads {
             return;
         }
         let batch = if left == 0 { self.batch.saturating_mul(2) } else { self.batch.saturating_sub(left) };
-        self.batch = batch.clamp(BLOCK_LEN as usize, limit.max(BLOCK_LEN as usize));
+        self.batch = batch.clamp(SLOT, limit.max(SLOT));
     }
 
     /// These were to be sent and were not: they come first again.
@@ -142,11 +151,14 @@ mod tests {
         assert_eq!(u.poll_batch(40_000), []);
         assert!(u.cancel(b(0)), "cancelled while being read");
         assert!(!u.push(b(4), 3), "which takes up its place until then");
-        assert_eq!(u.handle_read(), [(b(0), false), (b(2), true)]);
+        assert_eq!(u.handle_read().unwrap(), [(b(0), false), (b(2), true)]);
         assert_eq!(u.poll_batch(1), [b(3)], "one in any case");
         assert!(u.push(b(1), 3));
         assert_eq!(u.clear(), [b(3), b(1)]);
-        assert_eq!(u.handle_read(), [(b(3), false)]);
+        assert_eq!(u.handle_read().unwrap(), [(b(3), false)]);
+        u.read_owed(b(5));
+        assert!(u.is_reading() && !u.cancel(b(5)) && u.clear().is_empty());
+        assert_eq!(u.handle_read(), None);
         assert_eq!(u.len(), 0);
     }
 
@@ -164,7 +176,7 @@ mod tests {
             blocks
         };
         let sizes: Vec<usize> = [0, 0, 0, 0, 200_000, 0, 100_000, 100_000].map(|left| next(&mut u, left)).into();
-        assert_eq!(sizes, [4, 8, 16, 16, 16, 3, 7, 1]);
+        assert_eq!(sizes, [4, 8, 15, 15, 15, 3, 7, 1]);
     }
 
     #[test]

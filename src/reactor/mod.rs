@@ -267,7 +267,7 @@ impl Reactor {
         }
         self.more_events = self.events.iter().count() == EVENTS_A_TURN;
         let start = self.clock.now();
-        self.note_events();
+        self.note_events(start);
         self.accept(start);
         self.serve_ready();
         self.fetch_answers();

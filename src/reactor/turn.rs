@@ -39,7 +39,7 @@ const SLICES_A_WRITE: usize = 64;
 
 impl Reactor {
     /// Events are remembered first and served afterwards, in the order of the run queue.
-    pub(super) fn note_events(&mut self) {
+    pub(super) fn note_events(&mut self, now: Instant) {
         for event in &self.events {
             let Token(token) = event.token();
             if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
@@ -50,6 +50,7 @@ impl Reactor {
                 if event.is_writable() || event.is_error() {
                     if !socket.writable && !socket.connecting {
                         mark_dirty(&mut self.dirty, socket);
+                        self.engine.handle_writable(now, socket.key, true);
                     }
                     socket.writable = true;
                 }
@@ -197,7 +198,10 @@ impl Reactor {
         if let Some(socket) = self.sockets.get_mut(link).filter(|socket| socket.writable && !socket.connecting) {
             match write(&mut self.engine, socket, now, &mut self.stats) {
                 Ok(Written::All) => {}
-                Ok(Written::Blocked) => socket.writable = false,
+                Ok(Written::Blocked) => {
+                    socket.writable = false;
+                    self.engine.handle_writable(now, socket.key, false);
+                }
                 Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
                 Err(e) => self.fail(now, link, &e),
             }
@@ -227,7 +231,10 @@ impl Reactor {
             let before = self.stats.bytes_written;
             match write(&mut self.engine, socket, now, &mut self.stats) {
                 Ok(Written::All) => {}
-                Ok(Written::Blocked) => socket.writable = false,
+                Ok(Written::Blocked) => {
+                    socket.writable = false;
+                    self.engine.handle_writable(now, socket.key, false);
+                }
                 Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
                 Err(e) => self.fail(now, key, &e),
             }

@@ -350,6 +350,11 @@ impl World {
         self.host(node.0).peak_memory
     }
 
+    /// The most memory for blocks on their way out that a node ever used, in bytes.
+    pub fn peak_upload_memory(&self, node: NodeId) -> usize {
+        self.host(node.0).peak_upload_memory
+    }
+
     /// A node's script, as what it is.
     ///
     /// # Panics

@@ -339,6 +339,12 @@ impl Torrent {
         }
     }
 
+    pub(crate) fn handle_writable(&mut self, session: Key, writable: bool, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.handle_writable(writable, cx);
+        }
+    }
+
     /// It is this session's turn to have blocks read.
     pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {

@@ -121,6 +121,8 @@ pub(crate) struct Session {
     uploads: Uploads,
     /// Waits for its turn to have blocks read.
     in_line: bool,
+    /// Its socket takes no more for now.
+    blocked: bool,
     pub(crate) has: Bitfield,
     /// It has told what it has.
     told: bool,
@@ -164,6 +166,7 @@ impl Session {
             pipeline: Pipeline::new(cx.now, &cx.conf),
             uploads: Uploads::default(),
             in_line: false,
+            blocked: false,
             has: Bitfield::none(swarm.geometry.piece_count()),
             told: false,
             retold: 0,
@@ -538,7 +541,7 @@ impl Session {
     /// Gets in line if there are blocks to be read for it, and most of what was read before is on its way.
     fn want_upload(&mut self, cx: &mut Cx) {
         let owed = self.tx.owed().is_some() && !self.uploads.is_reading();
-        if !self.in_line && (owed || (self.uploads.is_due() && self.tx.len() < LOW_WATER)) {
+        if !self.in_line && !self.blocked && (owed || (self.uploads.is_due() && self.tx.len() < LOW_WATER)) {
             self.in_line = true;
             cx.uploads_due.push_back(self.link);
         }
@@ -547,6 +550,9 @@ impl Session {
     /// It is its turn in the line: the next batch of blocks is read.
     pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.in_line = false;
+        if self.blocked {
+            return;
+        }
         let blocks = match self.tx.owed() {
             Some(_) if self.uploads.is_reading() => return,
             Some(owed) => {
@@ -566,28 +572,34 @@ impl Session {
     /// A batch of blocks was read for it.
     pub(crate) fn handle_read(&mut self, mut buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) -> Result<(), Fault> {
         let blocks = self.uploads.handle_read();
-        if let Err(error) = result {
-            cx.uploads.give(buf);
-            if self.tx.owed().is_some() {
-                // The beginning of the block is gone already, so it cannot be turned down any more.
-                return Err(Fault::Owed(error));
-            }
-            log::warn!("{}: {error}", self.who.addr);
-            blocks.into_iter().filter(|(_, wanted)| *wanted).for_each(|(block, _)| self.reject(block, cx));
-        } else if self.tx.owed().is_some() {
-            if let Some(buf) = self.tx.fill_owed(buf) {
-                cx.uploads.give(buf);
-            }
-            self.touch(cx);
-        } else {
-            let wanted = tx::keep_wanted(&blocks, &mut buf);
-            if wanted.is_empty() {
-                cx.uploads.give(buf);
-            } else {
-                self.tx.push_batch(wanted, buf);
+        match (blocks, result) {
+            (None, Ok(())) => {
+                if let Some(buf) = self.tx.fill_owed(buf) {
+                    cx.uploads.give(buf);
+                }
                 self.touch(cx);
             }
+            // The beginning of the block is gone already, so it cannot be turned down any more.
+            (None, Err(error)) => {
+                cx.uploads.give(buf);
+                return Err(Fault::Owed(error));
+            }
+            (Some(blocks), Ok(())) => {
+                let wanted = tx::keep_wanted(&blocks, &mut buf);
+                if wanted.is_empty() {
+                    cx.uploads.give(buf);
+                } else {
+                    self.tx.push_batch(wanted, buf);
+                    self.touch(cx);
+                }
+            }
+            (Some(blocks), Err(error)) => {
+                cx.uploads.give(buf);
+                log::warn!("{}: {error}", self.who.addr);
+                blocks.into_iter().filter(|(_, wanted)| *wanted).for_each(|(block, _)| self.reject(block, cx));
+            }
         }
+        self.spare_memory(cx);
         self.want_upload(cx);
         Ok(())
     }
@@ -600,15 +612,27 @@ impl Session {
             swarm.counters.up.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
-        if self.tx.len() > 0 && cx.uploads.is_tight() && self.tx.holds_blocks() {
-            let not_begun = self.tx.rewind(|buf| cx.uploads.give(buf));
-            if self.choking {
-                not_begun.into_iter().for_each(|block| self.reject(block, cx));
-            } else {
-                self.uploads.push_back(&not_begun);
-            }
-        }
         self.want_upload(cx);
+    }
+
+    /// The socket takes bytes, or takes no more for now.
+    pub(crate) fn handle_writable(&mut self, writable: bool, cx: &mut Cx) {
+        self.blocked = !writable;
+        self.spare_memory(cx);
+        self.want_upload(cx);
+    }
+
+    /// Where memory is tight, blocks that the socket does not take now are given up, to be read again when it does.
+    fn spare_memory(&mut self, cx: &mut Cx) {
+        if !self.blocked || !cx.uploads.is_tight() || !self.tx.holds_blocks() {
+            return;
+        }
+        let not_begun = self.tx.rewind(|buf| cx.uploads.give(buf));
+        if self.choking {
+            not_begun.into_iter().for_each(|block| self.reject(block, cx));
+        } else {
+            self.uploads.push_back(&not_begun);
+        }
     }
 
     // Time.

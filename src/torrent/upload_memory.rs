@@ -38,6 +38,10 @@ impl UploadMemory {
     /// A buffer of `len` bytes; what it holds is left over from its last use. It counts until it is given back.
     pub(crate) fn take(&mut self, len: usize) -> Buf {
         let mut buf = self.bufs.take(len.div_ceil(GRAIN) * GRAIN);
+        if buf.0.capacity() > self.room() {
+            // The last one that fits, fits exactly.
+            self.bufs.give(std::mem::replace(&mut buf, Buf(vec![0; len])));
+        }
         self.used += buf.0.capacity();
         buf.0.truncate(len);
         buf

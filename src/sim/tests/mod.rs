@@ -5,6 +5,7 @@ mod disk;
 mod memory;
 mod peers;
 mod swarm;
+mod uploads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
