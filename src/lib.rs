@@ -75,7 +75,9 @@ pub use base::{
     files::{FileEntry, FileKind},
     geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
     ids::{InfoHash, PeerId, TorrentId},
-    job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+    job::{
+        Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust, Verdict,
+    },
     time::Instant,
 };
 pub use conf::{Conf, ConfError};

@@ -12,8 +12,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, ReactorError, TorrentId, TorrentStats, engine::TorrentParams,
-    spawn, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, ReactorError, TorrentId, TorrentStats, Trust,
+    engine::TorrentParams, spawn, wire::metainfo::Metainfo,
 };
 
 use crate::{
@@ -41,7 +41,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let mut params = TorrentParams::new(metainfo.clone(), &options.dir);
     params.peers = options.peers.clone();
     params.sequential = options.sequential;
-    params.recheck = options.recheck;
+    params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
     let added = engine.call(move |engine| engine.add_torrent(params)).map_err(|e| Problem::new(e.to_string()))?;
     let torrent = added.map_err(|e| Problem::new(e.to_string()))?;
 

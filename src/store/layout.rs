@@ -132,7 +132,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::base::{files::FileEntry, geometry::Geometry, ids::InfoHash, job::Allocation};
+    use crate::base::{
+        files::FileEntry,
+        geometry::Geometry,
+        ids::InfoHash,
+        job::{Allocation, Trust},
+    };
 
     fn spec(files: &[(&str, u64, FileKind)]) -> StoreSpec {
         let mut offset = 0;
@@ -152,7 +157,7 @@ mod tests {
             geometry: Geometry::new(offset, 16).unwrap(),
             allocation: Allocation::Sparse,
             state_file: None,
-            recheck: false,
+            trust: Trust::State,
         }
     }
 

@@ -11,7 +11,9 @@ use crate::base::{
     files::{FileEntry, FileKind},
     geometry::{Geometry, PieceIndex},
     ids::InfoHash,
-    job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+    job::{
+        Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust, Verdict,
+    },
     rng::Rng,
 };
 
@@ -54,7 +56,7 @@ impl Fixture {
             geometry: Geometry::new(offset, piece_len).unwrap(),
             allocation: Allocation::Sparse,
             state_file: Some(dir.join(".cratetorrent/state")),
-            recheck: false,
+            trust: Trust::State,
         };
         Self { spec, data }
     }
