@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, getrlimit};
 use support::{
     clock,
     download::{Bench, example},
@@ -122,9 +123,25 @@ fn unchecked_files_are_served_until_a_read_fails() {
     let _download = bench.start(&mut bench.command(&[addr]));
     let sentence = "seed: größe in . is not whole: 34 of 81 pieces are right; the download example fetches the others";
     assert_ends(&mut seed, 1, sentence);
-    let told = format!("seed: cannot read ./größe/a/b: unexpected end of file; everything is checked now");
+    let told = "seed: cannot read ./größe/a/b: unexpected end of file; everything is checked now";
     assert!(seed.output().lines().any(|line| line == told), "{}", seed.output());
     assert_eq!(fs::metadata(file).unwrap().len(), 2_000_000, "nothing is written to it");
+}
+
+#[test]
+fn as_many_connections_as_the_system_grants_are_taken() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let room = hard.saturating_sub(40 + 64).min(20_000);
+    for name in ["seed", "download"] {
+        let mut command = Command::new("sh");
+        command.current_dir(dir.path()).env("RUST_LOG", "info").args(["-c", "ulimit -Sn 100 && exec \"$@\"", "-"]);
+        command.arg(example(name)).args(["test.torrent", "--port", "0"]);
+        let process = Process::spawn(name, &mut command, dir.path());
+        let told = format!("room for {room} connections");
+        clock::wait_for(&told, LIMIT, || process.output().contains(&told).then_some(()));
+    }
 }
 
 #[test]

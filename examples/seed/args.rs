@@ -53,7 +53,7 @@ pub struct Options {
 
 pub enum What {
     Torrent { torrent: PathBuf, dir: PathBuf, trust: Trust },
-    Data { path: PathBuf, make: Make },
+    Data { path: PathBuf, make: Box<Make> },
 }
 
 pub fn parse() -> Result<Command, Problem> {
@@ -89,7 +89,7 @@ pub fn parse() -> Result<Command, Problem> {
         let option = if dir.is_some() { "--dir" } else { "--no-check or --recheck" };
         return Err(Problem::usage(format!("{option} is for a .torrent, which {} is not", path.display())));
     } else {
-        What::Data { path, make }
+        What::Data { path, make: Box::new(make) }
     };
     Ok(Command::Serve(Box::new(Options { what, peers, port, quiet })))
 }

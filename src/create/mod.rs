@@ -379,5 +379,6 @@ fn say(builder: &mut MetainfoBuilder, params: &CreateParams) -> Result<(), Creat
     Ok(())
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,11 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::{digest::Digest, files::FileKind, rng::Rng};
+use crate::base::{
+    digest::Digest,
+    files::{FileEntry, FileKind},
+    rng::Rng,
+};
 
 const KIB: usize = 1024;
 
@@ -92,8 +96,8 @@ fn the_digests_are_those_of_the_bytes_end_to_end() {
             assert_eq!(metainfo.pieces[..], plainly(&root, &metainfo)[..], "{piece_len:?}, {threads} threads, pads: {pads}");
             assert_eq!(Metainfo::from_bytes(&bytes).unwrap().info_hash, metainfo.info_hash);
             assert_eq!((metainfo.name.as_str(), metainfo.single_file), ("t", false));
-            let regular = |f: &&crate::base::files::FileEntry| f.kind == FileKind::Regular && f.len > 0;
-            let aligned = |f: &crate::base::files::FileEntry| f.offset % u64::from(metainfo.geometry.nominal_piece_len()) == 0;
+            let regular = |f: &&FileEntry| f.kind == FileKind::Regular && f.len > 0;
+            let aligned = |f: &FileEntry| f.offset.is_multiple_of(u64::from(metainfo.geometry.nominal_piece_len()));
             assert!(!pads || metainfo.files.iter().filter(regular).all(aligned));
             assert_eq!(
                 metainfo.files.iter().filter(|f| f.kind == FileKind::Pad).count(),
