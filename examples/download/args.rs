@@ -1,14 +1,11 @@
 //! What the user wants: arguments first, the environment where they are silent.
 
-use std::{
-    env,
-    ffi::OsString,
-    net::{SocketAddr, ToSocketAddrs},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::Problem;
+use crate::{
+    Problem,
+    common::args::{free, path, peers, resolve_all, value, variable},
+};
 
 pub const HELP: &str = "\
 Downloads a torrent from the peers you name, and serves it to others if you wish.
@@ -67,24 +64,18 @@ pub fn parse() -> Result<Command, Problem> {
     if args.contains(["-V", "--version"]) {
         return Ok(Command::Version);
     }
-    let mut peers = Vec::new();
-    for list in args.values_from_str::<_, String>("--peer").map_err(|e| usage("--peer", &e))? {
-        resolve_all("--peer", &list, &mut peers)?;
-    }
+    let mut peers = peers(&mut args)?;
     if let Some(list) = variable("SEED") {
         resolve_all("SEED", &list.to_string_lossy(), &mut peers)?;
     }
-    let dir = args.opt_value_from_os_str("--dir", path).map_err(|e| usage("--dir", &e))?;
-    let port = args.opt_value_from_str("--port").map_err(|e| usage("--port", &e))?;
+    let dir = path(&mut args, "--dir")?;
+    let port = value(&mut args, "--port")?;
     let seed = args.contains("--seed");
     let sequential = args.contains("--sequential");
     let recheck = args.contains("--recheck");
-    let timeout = args.opt_value_from_str("--timeout").map_err(|e| usage("--timeout", &e))?.unwrap_or(60);
+    let timeout = value(&mut args, "--timeout")?.unwrap_or(60);
     let quiet = args.contains("--quiet");
-    let mut free = args.finish();
-    if let Some(unknown) = free.iter().find(|arg| arg.to_string_lossy().starts_with('-')) {
-        return Err(Problem::usage(format!("there is no option {}; --help lists them", unknown.to_string_lossy())));
-    }
+    let mut free = free(args)?;
     if free.len() > 1 {
         return Err(Problem::usage(format!("one torrent at a time, not {}", free.len())));
     }
@@ -100,34 +91,4 @@ pub fn parse() -> Result<Command, Problem> {
         timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
         quiet,
     })))
-}
-
-/// Set to nothing counts as not set.
-pub fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name).filter(|value| !value.is_empty())
-}
-
-fn resolve_all(from: &str, list: &str, peers: &mut Vec<SocketAddr>) -> Result<(), Problem> {
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        // This waits for DNS, which is why it happens before there is an engine.
-        let addrs =
-            name.to_socket_addrs().map_err(|e| Problem::usage(format!("{from}: cannot make an address of {name:?}: {e}")))?;
-        for addr in addrs {
-            if addr.port() == 0 {
-                return Err(Problem::usage(format!("{from}: nobody listens on port 0 of {name:?}")));
-            }
-            if !peers.contains(&addr) {
-                peers.push(addr);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn path(arg: &std::ffi::OsStr) -> Result<PathBuf, &'static str> {
-    if arg.is_empty() { Err("an empty path") } else { Ok(arg.into()) }
-}
-
-fn usage(option: &str, e: &pico_args::Error) -> Problem {
-    Problem::usage(format!("{option}: {e}"))
 }

@@ -35,6 +35,21 @@ pub enum Allocation {
     Full,
 }
 
+/// How far data that is on disk is believed without being hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// As far as the saved state vouches for it; the rest is hashed.
+    #[default]
+    State,
+    /// Not at all: everything that is there is hashed.
+    Nothing,
+    /// Every file that has its right length is believed to be whole, for a seed whose files were hashed a moment ago or whose user
+    /// knows them. Pieces that the saved state knows to be missing, or that lie in holes, are not believed. The first read that fails
+    /// takes the trust back ([`Alert::Distrusted`](crate::Alert::Distrusted)) and has everything hashed. No state is written meanwhile,
+    /// since a state speaks of what was verified.
+    Files,
+}
+
 /// Where and how a torrent is stored.
 #[derive(Clone, Debug)]
 pub struct StoreSpec {
@@ -54,14 +69,14 @@ pub struct StoreSpec {
     pub allocation: Allocation,
     /// The state file to read at opening and to write as it changes; `None` keeps no state.
     pub state_file: Option<PathBuf>,
-    /// Distrust any state: every piece that may be there is to be checked.
-    pub recheck: bool,
+    /// What of the data that is there may go unchecked.
+    pub trust: Trust,
 }
 
 /// What was found when a torrent's storage was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Pieces that the saved state vouches for and whose files look untouched.
+    /// Pieces that need no check: the saved state vouches for them and their files look untouched, or the files are trusted.
     pub have: Bitfield,
     /// Pieces that may be there but must be hashed before anyone relies on them. Disjoint from `have`.
     pub check: Bitfield,

@@ -26,7 +26,8 @@ use crate::base::{
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict, batch_len,
+        Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust, Verdict,
+        batch_len,
     },
 };
 
@@ -155,14 +156,16 @@ impl Runner {
         let loaded = resume::load(&*self.disk, &spec);
         let (saved, mut distrust) = match &loaded {
             Ok(None) => (None, None),
-            Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| !spec.recheck), None),
+            Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
             Err(why) => (None, Some(why.clone())),
         };
-        let decision = state::decide(files.layout(), &spec.geometry, saved, &now, |range| files.has_hole(range));
+        let decision = state::decide(files.layout(), &spec.geometry, saved, &now, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
         let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
 
-        let StoreSpec { info_hash, geometry, state_file, .. } = spec;
+        let StoreSpec { info_hash, geometry, state_file, trust, .. } = spec;
+        // A state speaks of what was verified.
+        let state_file = state_file.filter(|_| trust != Trust::Files);
         for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
             let start = geometry.offset(piece);
             files.note_found(start..start + u64::from(geometry.piece_len(piece)));

@@ -12,7 +12,8 @@ use crate::base::{
     geometry::{Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict,
+        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
+        Verdict,
     },
     rng::Rng,
 };
@@ -56,7 +57,7 @@ impl Fixture {
             geometry: Geometry::new(offset, piece_len).unwrap(),
             allocation: Allocation::Sparse,
             state_file: Some(dir.join(".cratetorrent/state")),
-            recheck: false,
+            trust: Trust::State,
         };
         Self { spec, data }
     }
