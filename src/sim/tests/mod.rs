@@ -4,6 +4,7 @@ mod chaos;
 mod disk;
 mod memory;
 mod peers;
+mod superseed;
 mod swarm;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
