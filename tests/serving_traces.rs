@@ -231,7 +231,9 @@ fn suggestions_wait_until_some_were_fetched() {
     (0..PIECES).for_each(|piece| t.tell(|engine, id| engine.suggest_piece(id, piece)).unwrap());
     assert_eq!(pieces(&t.said(peer), "suggest"), (0..8).collect::<Vec<_>>());
     t.hear(peer, Message::Have(3));
-    [3, 9, 10].map(|piece| t.tell(|engine, id| engine.suggest_piece(id, piece)).unwrap());
+    for piece in [3, 9, 10] {
+        t.tell(|engine, id| engine.suggest_piece(id, piece)).unwrap();
+    }
     assert_eq!(pieces(&t.said(peer), "suggest"), [9], "what it has is not suggested again");
     // What there is not cannot be suggested.
     t.tell(|engine, id| engine.suggest_piece(id, PIECES)).unwrap();
@@ -478,6 +480,24 @@ fn a_lone_peer_is_shown_the_next_piece_as_soon_as_it_has_asked_for_the_last() {
 }
 
 #[test]
+fn peers_that_cannot_reach_each_other_are_shown_more_after_a_while() {
+    let mut t = super_seed();
+    let ((a, piece), (b, _)) = (shown(&mut t), shown(&mut t));
+    t.pass(119 * S);
+    t.hear(b, Message::KeepAlive);
+    hear_all(&mut t, a, [block(piece, 0).request(), block(piece, 1).request()]);
+    t.said(a);
+    t.pass(119 * S);
+    assert_eq!(pieces(&t.said(a), "have"), [0; 0]);
+    t.pass(S);
+    assert_eq!(pieces(&t.said(a), "have").len(), 1);
+    t.hear(a, Message::KeepAlive);
+    assert_eq!(pieces(&t.said(b), "have"), [0; 0], "it has not asked for what it was shown");
+    t.pass(130 * S);
+    assert_eq!(pieces(&t.said(a), "have"), [0; 0]);
+}
+
+#[test]
 fn a_peer_that_leaves_with_a_piece_has_not_passed_it_on() {
     let mut t = super_seed();
     let shown_at_first: Vec<_> = (0..PIECES).map(|_| shown(&mut t)).collect();
@@ -527,7 +547,8 @@ fn a_million_cancels_of_nothing_cost_nothing() {
     t.hold_disk(true);
     let peer = t.peer();
     hear_all(&mut t, peer, [Message::HaveNone, Message::Interested]);
-    hear_all(&mut t, peer, (0..16).map(|n| block(n, 0).request()));
+    // The queue is full, so that each is looked for among many.
+    hear_all(&mut t, peer, (0..512).map(|n| block(n % 16, 0).request()));
     t.said(peer);
     let jobs = t.jobs();
     let mut bytes = Vec::new();
@@ -542,7 +563,7 @@ fn a_million_cancels_of_nothing_cost_nothing() {
     assert!(!t.is_closed(peer) && t.said(peer).is_empty());
     assert_eq!((t.jobs(), t.waiting(peer)), (jobs, 0));
     t.hold_disk(false);
-    assert_eq!(count(&t.said(peer), "piece"), 16, "and nothing else was forgotten");
+    assert_eq!(count(&t.said(peer), "piece"), 512, "and nothing else was forgotten");
 }
 
 #[test]

@@ -35,6 +35,7 @@ use crate::{
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
+        superseed::SuperSeed,
         swarm::{Note, Swarm},
     },
     wire::metainfo::Metainfo,
@@ -43,6 +44,7 @@ use crate::{
 const SAVE: usize = 0;
 const PROGRESS: usize = 1;
 const RETRY: usize = 2;
+const SHOW: usize = 3;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -124,7 +126,7 @@ pub(crate) struct Torrent {
     super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<3>,
+    timers: TimerTable<4>,
     wakeup: Wakeup,
     // The storage's moods; see storage.rs.
     failing: bool,
@@ -323,7 +325,7 @@ impl Torrent {
         }
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
-        self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
+        self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
         self.sessions.insert(session)
     }
 
@@ -425,6 +427,9 @@ impl Torrent {
         }
         if self.timers.fire(RETRY, cx.now) {
             self.retry(cx);
+        }
+        if self.timers.fire(SHOW, cx.now) {
+            self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
         }
         self.settle(cx);
     }

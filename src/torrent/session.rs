@@ -274,8 +274,8 @@ impl Session {
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
             Message::Choke => self.handle_choke(swarm, cx),
             Message::Unchoke => self.peer_choking = false,
-            Message::Interested => self.handle_interest(true, swarm),
-            Message::NotInterested => self.handle_interest(false, swarm),
+            Message::Interested => self.handle_interest(true, swarm, cx),
+            Message::NotInterested => self.handle_interest(false, swarm, cx),
             Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
             Message::Bitfield(bits) => {
                 self.handle_bitfield(Bitfield::from_wire(bits, swarm.geometry.piece_count())?, swarm, cx)?
@@ -401,7 +401,7 @@ impl Session {
             swarm.picker.add_piece(piece, &self.has);
             self.forget_suggestion(piece);
             if let Some(ledger) = &mut swarm.super_seed {
-                ledger.handle_have(self.link, piece);
+                ledger.handle_have(cx.now, self.link, piece);
             }
             if !swarm.have.has(piece) {
                 self.wanted += 1;

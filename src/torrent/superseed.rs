@@ -2,10 +2,12 @@
 //! than one copy of the data before there are other seeds.
 //!
 //! A peer is shown the next piece when it has passed the last one on: another peer is seen with it. What a peer has itself it often
-//! does not say, since it believes that we have it too; that it has asked for all of it, or lost interest, is taken for that.
+//! does not say, since it believes that we have it too; that it has asked for all of it, or lost interest, is taken for that. A peer
+//! that has waited long for somebody to pass its piece on to is shown another one all the same, or those who cannot reach each other
+//! would wait for ever.
 //! Here is the ledger of what is shown to whom; the sessions keep what each of them has ever been shown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     base::{
@@ -13,12 +15,15 @@ use crate::{
         bitfield::Bitfield,
         geometry::{Block, Geometry, PieceIndex},
         rng::Rng,
+        time::Instant,
     },
-    torrent::{Parting, Torrent, cx::Cx, picker::Picker},
+    torrent::{Parting, SHOW, Torrent, cx::Cx, picker::Picker},
 };
 
 /// Pieces that are compared for each choice. Which ones is left to chance; in a torrent of fewer pieces it is all of them.
 const COMPARED: usize = 4096;
+/// How long a peer that has its piece waits for somebody else to have it too.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// See the module.
 #[derive(Debug)]
@@ -40,8 +45,8 @@ struct Shown {
     piece: PieceIndex,
     /// Bytes of it that the peer asked for since.
     asked: u32,
-    /// The peer has it, as far as can be known.
-    had: bool,
+    /// Since when the peer has it, as far as can be known.
+    had: Option<Instant>,
     /// Somebody else was seen with it since.
     passed_on: bool,
     /// There is nothing else to show.
@@ -62,9 +67,13 @@ impl SuperSeed {
     }
 
     /// The peer at `link` has `piece` now.
-    pub(crate) fn handle_have(&mut self, link: Key, piece: PieceIndex) {
+    pub(crate) fn handle_have(&mut self, now: Instant, link: Key, piece: PieceIndex) {
         for (&owner, last) in self.last.iter_mut().filter(|(_, last)| last.piece == piece) {
-            *(if owner == link { &mut last.had } else { &mut last.passed_on }) = true;
+            if owner == link {
+                last.had.get_or_insert(now);
+            } else {
+                last.passed_on = true;
+            }
             self.due = true;
         }
     }
@@ -77,20 +86,20 @@ impl SuperSeed {
     }
 
     /// The peer at `link` asks for `block` and will get it.
-    pub(crate) fn handle_request(&mut self, link: Key, block: Block, geometry: Geometry) {
+    pub(crate) fn handle_request(&mut self, now: Instant, link: Key, block: Block, geometry: Geometry) {
         if let Some(last) = self.last.get_mut(&link).filter(|last| last.piece == block.piece) {
             last.asked = last.asked.saturating_add(block.len);
-            if last.asked >= geometry.piece_len(block.piece) && !last.had {
-                last.had = true;
+            if last.asked >= geometry.piece_len(block.piece) && last.had.is_none() {
+                last.had = Some(now);
                 self.due = true;
             }
         }
     }
 
     /// The peer at `link` wants nothing of all that it was shown.
-    pub(crate) fn handle_not_interested(&mut self, link: Key) {
-        if let Some(last) = self.last.get_mut(&link).filter(|last| !last.had) {
-            last.had = true;
+    pub(crate) fn handle_not_interested(&mut self, now: Instant, link: Key) {
+        if let Some(last) = self.last.get_mut(&link).filter(|last| last.had.is_none()) {
+            last.had = Some(now);
             self.due = true;
         }
     }
@@ -106,11 +115,18 @@ impl SuperSeed {
     }
 
     /// Whether the peer at `link`, which has `has`, is to be shown another piece. `alone`: there is nobody to pass it on to.
-    fn is_due(&self, link: Key, has: &Bitfield, alone: bool, picker: &Picker) -> bool {
+    fn is_due(&self, now: Instant, link: Key, has: &Bitfield, alone: bool, picker: &Picker) -> bool {
         self.last.get(&link).is_none_or(|last| {
             let elsewhere = || picker.availability(last.piece) > u32::from(has.has(last.piece));
-            !last.all && (last.passed_on || (last.had && (alone || elsewhere())))
+            let had = |since: Instant| alone || elsewhere() || since + PATIENCE <= now;
+            !last.all && (last.passed_on || last.had.is_some_and(had))
         })
+    }
+
+    /// When the next peer will have waited long enough. One that is past that has a reason of its own, such as wanting nothing.
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.last.values().filter(|last| !last.all).filter_map(|last| last.had);
+        waiting.map(|since| since + PATIENCE).filter(|&at| at > now).min()
     }
 
     /// The piece to show a peer that has `has` and was shown `before`: what was shown to fewest, then what fewest have.
@@ -136,7 +152,7 @@ impl SuperSeed {
         if let Some(shown) = self.shown.get_mut(piece.at()) {
             *shown = shown.saturating_add(1);
         }
-        self.last.insert(link, Shown { piece, asked: 0, had: false, passed_on: false, all: false });
+        self.last.insert(link, Shown { piece, asked: 0, had: None, passed_on: false, all: false });
         Some(piece)
     }
 }
@@ -179,12 +195,16 @@ impl Torrent {
         let alone = self.sessions.iter().filter(|(_, s)| !s.is_upload_only()).count() == 1;
         for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only()) {
             let Some(before) = session.shown() else { continue };
-            if ledger.is_due(session.link, &session.has, alone, &self.swarm.picker)
+            if ledger.is_due(cx.now, session.link, &session.has, alone, &self.swarm.picker)
                 && let Some(piece) = ledger.choose(session.link, &session.has, before, &self.swarm.picker)
             {
                 session.show(piece, cx);
                 session.schedule(cx);
             }
+        }
+        match ledger.deadline(cx.now) {
+            Some(at) => self.timers.set(SHOW, at),
+            None => self.timers.stop(SHOW),
         }
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! It does not know how blocks are read and sent, nor who is unchoked.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Fault, MAX_INVALID_REQUESTS, Session};
 use crate::{
     base::{
@@ -10,7 +13,7 @@ use crate::{
         geometry::{Block, PieceIndex},
     },
     proto::allowed_fast::allowed_fast,
-    torrent::{cx::Cx, swarm::Swarm},
+    torrent::{cx::Cx, superseed::SuperSeed, swarm::Swarm},
     wire::{
         extension::{ExtensionHandshake, UPLOAD_ONLY, UPLOAD_ONLY_ID},
         message::Message,
@@ -115,7 +118,7 @@ impl Session {
         if !self.may_ask(block)? || !self.uploads.push(block, cx.conf.max_incoming_requests) {
             self.reject(block, cx);
         } else if let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_request(self.link, block, swarm.geometry);
+            ledger.handle_request(cx.now, self.link, block, swarm.geometry);
         }
         Ok(())
     }
@@ -199,11 +202,11 @@ impl Session {
     }
 
     /// It says whether it is interested.
-    pub(super) fn handle_interest(&mut self, interested: bool, swarm: &mut Swarm) {
+    pub(super) fn handle_interest(&mut self, interested: bool, swarm: &mut Swarm, cx: &Cx) {
         self.giving.says_interested = interested;
         self.weigh_interest();
         if !interested && let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_not_interested(self.link);
+            ledger.handle_not_interested(cx.now, self.link);
         }
     }
 
@@ -211,7 +214,7 @@ impl Session {
     pub(super) fn handle_upload_only(&mut self, upload_only: bool, swarm: &mut Swarm) {
         self.giving.upload_only = upload_only;
         self.weigh_interest();
-        swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
+        swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
     }
 
     fn weigh_interest(&mut self) {
