@@ -50,6 +50,12 @@ pub struct Conf {
     pub max_request: u32,
     /// Requests of one peer waiting for us. More are rejected (BEP 6) or dropped. Default 512.
     pub max_incoming_requests: usize,
+    /// Pieces that a peer with few pieces may ask for while it is choked, at most three times each (BEP 6 allowed fast). 0 for none, at
+    /// most 100. Default 5.
+    pub allowed_fast: usize,
+    /// Whether pieces at hand (just read from disk for somebody, or just completed) are suggested to the peers that lack them (BEP 6).
+    /// It saves reading from a slow disk, but makes peers fetch the same pieces instead of the rarest. Default off.
+    pub suggest: bool,
     /// Bytes of blocks read for one peer at once, and so waiting to be sent to it at most. Default 256 KiB: larger ones fall out of the
     /// caches between the read and the send.
     pub max_unsent: usize,
@@ -129,6 +135,8 @@ impl Default for Conf {
             max_frame: 512 * 1024,
             max_request: 128 * 1024,
             max_incoming_requests: 512,
+            allowed_fast: 5,
+            suggest: false,
             max_unsent: 256 * 1024,
             max_upload_memory: 16 << 20,
             max_pipeline: 500,
@@ -211,6 +219,7 @@ impl Conf {
             self.max_piece_memory.to_string(),
             "at least two runs",
         )?;
+        check(self.allowed_fast <= 100, "allowed_fast", self.allowed_fast.to_string(), "at most 100")?;
         check(self.workers <= 256, "workers", self.workers.to_string(), "at most 256")?;
         check(self.max_open_files > 0, "max_open_files", self.max_open_files.to_string(), "at least 1")?;
         check(self.max_checks > 0, "max_checks", self.max_checks.to_string(), "at least 1")?;
@@ -251,6 +260,7 @@ mod tests {
             ("progress_interval", Conf { progress_interval: Duration::ZERO, ..Conf::default() }),
             ("keep_alive", Conf { keep_alive: Duration::ZERO, ..Conf::default() }),
             ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
+            ("allowed_fast", Conf { allowed_fast: 101, ..Conf::default() }),
         ] {
             assert_eq!(conf.validate().unwrap_err().field, field);
         }

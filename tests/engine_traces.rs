@@ -262,7 +262,7 @@ fn interest_follows_what_the_other_has() {
 
 #[test]
 fn a_finished_piece_is_told_to_those_who_lack_it() {
-    let mut t = leech();
+    let mut t = Trace::leech(Conf { allowed_fast: 0, ..Conf::default() });
     let (a, b) = (t.peer(), t.peer());
     t.hear(a, Message::HaveAll);
     t.hear(b, Message::HaveNone);

@@ -13,22 +13,18 @@ use thiserror::Error;
 pub use self::verbs::PeerStats;
 pub use crate::torrent::{TorrentParams, cx::Effect};
 use crate::{
-    alert::{Alert, Alerts},
+    alert::Alert,
     base::{
         arena::{Arena, Key},
-        buf::BufPool,
         ids::{InfoHash, PeerId, TorrentId},
         job::{Done, READ_GAP},
         rng::Rng,
         time::Instant,
-        timers::Deadlines,
     },
     conf::{Conf, ConfError},
     torrent::{
         Torrent,
         cx::{Cx, Owner},
-        progress::Memory,
-        upload_memory::UploadMemory,
     },
 };
 use link::Link;
@@ -103,23 +99,7 @@ impl Engine {
         for (byte, own) in peer_id.iter_mut().zip(conf.client.bytes()) {
             *byte = own;
         }
-        let cx = Cx {
-            now,
-            rng,
-            peer_id: PeerId(peer_id),
-            effects: Default::default(),
-            dirty: Default::default(),
-            alerts: Alerts::new(conf.alerts, conf.max_alerts),
-            bufs: BufPool::new(conf.max_piece_memory),
-            memory: Memory::new(conf.max_piece_memory),
-            uploads: UploadMemory::new(conf.max_upload_memory),
-            uploads_due: Default::default(),
-            memory_short: false,
-            fetchers: 0,
-            deadlines: Deadlines::new(),
-            listen_port: None,
-            conf,
-        };
+        let cx = Cx::new(conf, rng, PeerId(peer_id), now);
         Ok(Self {
             torrents: Arena::new(),
             by_hash: HashMap::new(),
@@ -167,9 +147,10 @@ impl Engine {
             return;
         };
         match done {
-            Done::Read { link, buf, result, .. } => {
+            Done::Read { link, blocks, buf, result, cold, .. } => {
                 let session = self.links.get(link).and_then(Link::session);
-                torrent.handle_read(session, buf, result, &mut self.cx);
+                let cold = blocks.last().filter(|_| cold && result.is_ok()).map(|block| block.piece);
+                torrent.handle_read(session, cold, buf, result, &mut self.cx);
             }
             done => torrent.handle_done(done, &mut self.cx),
         }

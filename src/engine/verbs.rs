@@ -34,6 +34,8 @@ pub struct PeerStats {
     pub peer_interested: bool,
     /// We let it ask.
     pub peer_unchoked: bool,
+    /// It wants no data: it has everything, or says so (BEP 21).
+    pub upload_only: bool,
     /// It does not deliver what we ask for.
     pub snubbed: bool,
     /// Blocks on order.
@@ -110,6 +112,30 @@ impl Engine {
         self.with(id, |torrent, _| torrent.set_sequential(sequential))
     }
 
+    /// Super-seeds as long as the torrent has everything (BEP 16), or ceases to: peers that come are shown nothing but one piece at a
+    /// time, and the next when another peer was seen with it, so that little more than one copy of the data is sent before there are
+    /// other seeds. It is for the first seed of a torrent; with others about it only slows peers down. Those who are connected when it
+    /// begins go on seeing everything, and see everything when it ends.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_super_seeding(&mut self, id: TorrentId, on: bool) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.set_super_seeding(on, cx))
+    }
+
+    /// Suggests a piece to the connected peers that are interested and lack it (BEP 6), whatever [`Conf::suggest`](crate::Conf::suggest)
+    /// says: each is told once, and of eight pieces at most that it has not fetched. Nothing happens if the torrent does not have it.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn suggest_piece(&mut self, id: TorrentId, piece: u32) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| {
+            if let Ok(piece) = torrent.metainfo.geometry.piece(piece) {
+                torrent.suggest(piece, cx);
+            }
+        })
+    }
+
     /// Tells a torrent of a peer. Nothing happens if it is known, banned, or one too many.
     ///
     /// # Errors
@@ -158,6 +184,7 @@ impl Engine {
             unchoked: !s.peer_choking,
             peer_interested: s.peer_interested,
             peer_unchoked: !s.choking,
+            upload_only: s.is_upload_only(),
             snubbed: s.is_snubbed(),
             pipeline: s.pipeline.len(),
             downloaded: s.pipeline.total(),

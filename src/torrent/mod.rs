@@ -9,10 +9,11 @@ mod picker;
 pub(crate) mod progress;
 pub(crate) mod session;
 mod storage;
+mod superseed;
 mod swarm;
 pub(crate) mod upload_memory;
 
-use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     alert::{Alert, AlertMask, Phase, TorrentStats},
@@ -20,6 +21,7 @@ use crate::{
         arena::{Arena, Key},
         bitfield::Bitfield,
         buf::Buf,
+        geometry::PieceIndex,
         ids::{PeerId, TorrentId},
         job::{StoreError, StoreSpec, Trust},
         time::Instant,
@@ -34,6 +36,7 @@ use crate::{
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
+        superseed::SuperSeed,
         swarm::{Note, Swarm},
     },
     wire::metainfo::Metainfo,
@@ -42,6 +45,7 @@ use crate::{
 const SAVE: usize = 0;
 const PROGRESS: usize = 1;
 const RETRY: usize = 2;
+const SHOW: usize = 3;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -60,6 +64,9 @@ pub struct TorrentParams {
     pub trust: Trust,
     /// Begin at rest: look at what is there and connect to nobody.
     pub paused: bool,
+    /// As soon as everything is there, show peers one piece at a time (BEP 16), for the first seed of a torrent. See
+    /// [`Engine::set_super_seeding`](crate::Engine::set_super_seeding).
+    pub super_seed: bool,
 }
 
 impl TorrentParams {
@@ -67,7 +74,16 @@ impl TorrentParams {
     pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
         let state_file = Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash)));
-        Self { metainfo, dir, state_file, peers: Vec::new(), sequential: false, trust: Trust::State, paused: false }
+        Self {
+            metainfo,
+            dir,
+            state_file,
+            peers: Vec::new(),
+            sequential: false,
+            trust: Trust::State,
+            paused: false,
+            super_seed: false,
+        }
     }
 }
 
@@ -116,9 +132,11 @@ pub(crate) struct Torrent {
     paused: bool,
     next: Option<Next>,
     finished: bool,
+    /// Whether to pretend as long as we are the seed; see superseed.rs.
+    super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<3>,
+    timers: TimerTable<4>,
     wakeup: Wakeup,
     // The storage's moods; see storage.rs.
     failing: bool,
@@ -132,7 +150,7 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused } = params;
+        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed } = params;
         let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
         let mut candidates = Candidates::default();
         for addr in peers {
@@ -153,6 +171,7 @@ impl Torrent {
             paused,
             next: None,
             finished: false,
+            super_seed,
             partings: Vec::new(),
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
@@ -170,7 +189,7 @@ impl Torrent {
     fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
         let geometry = metainfo.geometry;
         let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), sequential, &mut cx.rng);
-        Swarm::new(key, geometry, metainfo.pieces.clone(), cx.now, picker)
+        Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
     fn spec(&self, conf: &Conf) -> StoreSpec {
@@ -317,6 +336,7 @@ impl Torrent {
         }
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
+        self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
         self.sessions.insert(session)
     }
 
@@ -326,8 +346,8 @@ impl Torrent {
         if result.is_ok() {
             choker::consider(s, cx);
             s.schedule(cx);
-            if self.finished && s.is_seed() {
-                self.partings.push(Parting { link: s.link, reason: "both have everything".into() });
+            if self.finished && s.is_upload_only() {
+                self.partings.push(sated(s));
             }
         }
         self.settle(cx);
@@ -367,8 +387,15 @@ impl Torrent {
         result
     }
 
-    /// Blocks were read for a peer, or for one that has gone.
-    pub(crate) fn handle_read(&mut self, session: Option<Key>, buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) {
+    /// Blocks were read for a peer, or for one that has gone; `cold`: of this piece, which had to be fetched from the disk.
+    pub(crate) fn handle_read(
+        &mut self,
+        session: Option<Key>,
+        cold: Option<PieceIndex>,
+        buf: Buf,
+        result: Result<(), StoreError>,
+        cx: &mut Cx,
+    ) {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
         if let Err(error) = &result {
             self.distrust(error, cx);
@@ -381,8 +408,11 @@ impl Torrent {
             }
             None => cx.uploads.give(buf),
         }
+        if let Some(piece) = cold {
+            self.swarm.note_at_hand(piece, cx);
+        }
         // A torrent that is to close or to be opened anew waits for its workers.
-        if self.next.is_some() {
+        if self.next.is_some() || cold.is_some() {
             self.settle(cx);
         }
     }
@@ -396,7 +426,7 @@ impl Torrent {
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
         }
-        let sated = self.finished && session.as_ref().is_some_and(Session::is_seed);
+        let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
         if let Some(session) = session {
             session.leave(&mut self.swarm, cx);
         }
@@ -434,6 +464,9 @@ impl Torrent {
         }
         if self.timers.fire(RETRY, cx.now) {
             self.retry(cx);
+        }
+        if self.timers.fire(SHOW, cx.now) {
+            self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
         }
         self.settle(cx);
     }
@@ -473,6 +506,7 @@ impl Torrent {
             }
         }
         self.finish(cx);
+        self.show_pieces(cx);
         self.go_on(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
@@ -511,6 +545,7 @@ impl Torrent {
                     session.schedule(cx);
                 }
             }
+            Note::AtHand(piece) => self.suggest(piece, cx),
             Note::Ban(who) => {
                 if self.candidates.is_banned(who) {
                     return;
@@ -524,14 +559,31 @@ impl Torrent {
         }
     }
 
+    /// Tells those who can use it that `piece` is at hand (BEP 6 suggest).
+    pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.swarm.have.has(piece) {
+            for (_, session) in self.sessions.iter_mut() {
+                session.suggest(piece, cx);
+                session.schedule(cx);
+            }
+        }
+    }
+
     fn finish(&mut self, cx: &mut Cx) {
         if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_complete() {
             return;
         }
         self.finished = true;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
-        let seeds: BTreeSet<Key> = self.sessions.iter().filter(|(_, s)| s.is_seed()).map(|(_, s)| s.link).collect();
-        self.partings.extend(seeds.into_iter().map(|link| Parting { link, reason: "both have everything".into() }));
+        self.begin_super_seeding(cx);
+        for (_, session) in self.sessions.iter_mut() {
+            if session.is_upload_only() {
+                self.partings.push(sated(session));
+            } else if self.swarm.is_upload_only() {
+                session.tell_upload_only(true, cx);
+                session.schedule(cx);
+            }
+        }
         self.timers.set(SAVE, cx.now);
     }
 
@@ -543,4 +595,10 @@ impl Torrent {
             cx.deadlines.push(at, Owner::Torrent(self.key()));
         }
     }
+}
+
+/// Neither of us wants anything.
+fn sated(session: &Session) -> Parting {
+    let reason = if session.is_seed() { "both have everything" } else { "both only upload" };
+    Parting { link: session.link, reason: reason.to_owned() }
 }

@@ -2,6 +2,8 @@
 //!
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
+mod giving;
+
 use std::time::Duration;
 
 use crate::{
@@ -23,10 +25,11 @@ use crate::{
     torrent::{
         cx::{Cx, Owner},
         progress::Contributor,
+        session::giving::{Giving, MAX_CHOKED_REQUESTS, MAX_GREEDY},
         swarm::{Asker, Swarm},
     },
     wire::{
-        extension::{ExtensionError, ExtensionHandshake},
+        extension::{ExtensionError, ExtensionHandshake, UPLOAD_ONLY_ID},
         frame::{Decoder, FrameError},
         message::{Message, MessageError, PIECE_HEADER_LEN},
     },
@@ -80,6 +83,10 @@ pub(crate) enum Fault {
     NotFast,
     #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]
     InvalidRequests,
+    #[error("it made more than {MAX_CHOKED_REQUESTS} requests while it was choked")]
+    ChokedRequests,
+    #[error("it asked {MAX_GREEDY} times too often for pieces that it may have while choked")]
+    Greedy,
     #[error("it sent or turned down more than {MAX_UNASKED} blocks that nobody asked for")]
     Unasked,
     #[error("it turned down more than {MAX_REJECTS} requests in a row")]
@@ -123,6 +130,7 @@ pub(crate) struct Session {
     in_line: bool,
     /// Its socket takes no more for now.
     blocked: bool,
+    giving: Giving,
     pub(crate) has: Bitfield,
     /// It has told what it has.
     told: bool,
@@ -167,6 +175,7 @@ impl Session {
             uploads: Uploads::default(),
             in_line: false,
             blocked: false,
+            giving: Giving::default(),
             has: Bitfield::none(swarm.geometry.piece_count()),
             told: false,
             retold: 0,
@@ -212,12 +221,15 @@ impl Session {
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
-            let mut hello = ExtensionHandshake::default();
-            hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
-            hello.port = cx.listen_port;
-            hello.reqq = u32::try_from(cx.conf.max_incoming_requests).ok();
-            let payload = hello.encode();
+            let payload = Self::extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
+        }
+        if swarm.super_seed.is_some() {
+            self.hide_all(swarm.geometry.piece_count());
+            if self.terms.fast {
+                self.say(&Message::HaveNone, cx);
+            }
+            return;
         }
         let bits;
         let what = match (self.terms.fast, swarm.have.is_empty(), swarm.have.is_full()) {
@@ -273,8 +285,8 @@ impl Session {
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
             Message::Choke => self.handle_choke(swarm, cx),
             Message::Unchoke => self.peer_choking = false,
-            Message::Interested => self.peer_interested = true,
-            Message::NotInterested => self.peer_interested = false,
+            Message::Interested => self.handle_interest(true, swarm, cx),
+            Message::NotInterested => self.handle_interest(false, swarm, cx),
             Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
             Message::Bitfield(bits) => {
                 self.handle_bitfield(Bitfield::from_wire(bits, swarm.geometry.piece_count())?, swarm, cx)?
@@ -337,10 +349,16 @@ impl Session {
             }
             Message::Extended { id: 0, payload } => {
                 let hello = ExtensionHandshake::decode(payload)?;
+                self.handle_wishes(&hello, swarm);
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
                 self.client = hello.version.or(self.client.take());
+            }
+            Message::Extended { id: UPLOAD_ONLY_ID, payload } => {
+                if let [flag] = payload {
+                    self.handle_upload_only(*flag != 0, swarm);
+                }
             }
             Message::Extended { .. } => {}
         }
@@ -360,6 +378,10 @@ impl Session {
         swarm.picker.add_peer(&has);
         self.has = has;
         self.count_wanted(swarm, cx);
+        if let Some(ledger) = &mut swarm.super_seed {
+            ledger.handle_bitfield(&self.has);
+        }
+        self.offer_pieces(swarm, cx);
         Ok(())
     }
 
@@ -385,13 +407,20 @@ impl Session {
     }
 
     fn handle_have(&mut self, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
-        self.told = true;
+        let first = !std::mem::replace(&mut self.told, true);
         if self.has.set(piece) {
             swarm.picker.add_piece(piece, &self.has);
+            self.forget_suggestion(piece);
+            if let Some(ledger) = &mut swarm.super_seed {
+                ledger.handle_have(cx.now, self.link, piece);
+            }
             if !swarm.have.has(piece) {
                 self.wanted += 1;
                 self.show_interest(cx);
             }
+        }
+        if first {
+            self.offer_pieces(swarm, cx);
         }
     }
 
@@ -409,6 +438,7 @@ impl Session {
             self.show_interest(cx);
         } else {
             self.say(&Message::Have(piece.get()), cx);
+            self.offer(piece, cx);
         }
     }
 
@@ -499,25 +529,6 @@ impl Session {
 
     // What it asks of us.
 
-    fn handle_request(&mut self, piece: u32, begin: u32, len: u32, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
-        let sane =
-            swarm.geometry.range(piece, begin, len).ok().filter(|b| b.len <= cx.conf.max_request && swarm.have.has(b.piece));
-        let Some(block) = sane else {
-            self.invalid_requests += 1;
-            if self.invalid_requests > MAX_INVALID_REQUESTS {
-                return Err(Fault::InvalidRequests);
-            }
-            if self.terms.fast {
-                self.say(&Message::Reject { piece, begin, len }, cx);
-            }
-            return Ok(());
-        };
-        if self.choking || !self.uploads.push(block, cx.conf.max_incoming_requests) {
-            self.reject(block, cx);
-        }
-        Ok(())
-    }
-
     fn reject(&mut self, block: Block, cx: &mut Cx) {
         if self.terms.fast {
             self.say(&Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
@@ -532,9 +543,7 @@ impl Session {
         self.choking = choking;
         self.say(if choking { &Message::Choke } else { &Message::Unchoke }, cx);
         if choking {
-            for block in self.uploads.clear() {
-                self.reject(block, cx);
-            }
+            self.reject_waiting(cx);
         }
     }
 
@@ -683,6 +692,9 @@ impl Session {
         cx.fetchers = cx.fetchers.saturating_sub(usize::from(self.fetching));
         if self.told {
             swarm.picker.remove_peer(&self.has);
+        }
+        if let Some(ledger) = &mut swarm.super_seed {
+            ledger.forget(self.link);
         }
         self.tx.clear(|buf| cx.uploads.give(buf));
     }

@@ -4,6 +4,7 @@ mod chaos;
 mod disk;
 mod memory;
 mod peers;
+mod superseed;
 mod swarm;
 mod uploads;
 
