@@ -78,7 +78,7 @@ pub use base::{
     job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
     time::Instant,
 };
-pub use conf::{Conf, ConfError};
+pub use conf::{Conf, ConfError, SeedChoking};
 pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

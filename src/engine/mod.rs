@@ -113,6 +113,7 @@ impl Engine {
             memory: Memory::new(conf.max_piece_memory),
             memory_short: false,
             fetchers: 0,
+            links: 0,
             deadlines: Deadlines::new(),
             listen_port: None,
             conf,
@@ -176,6 +177,7 @@ impl Engine {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Torrent(key) => {
+                    self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
                         self.dial = true;

@@ -63,6 +63,8 @@ pub(crate) struct Cx {
     pub(crate) memory_short: bool,
     /// Sessions that may ask for blocks, over all torrents.
     pub(crate) fetchers: usize,
+    /// Connections in all, as far as was told.
+    pub(crate) links: usize,
     pub(crate) deadlines: Deadlines<Owner>,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,

@@ -8,8 +8,10 @@ pub(crate) mod cx;
 mod picker;
 pub(crate) mod progress;
 pub(crate) mod session;
+pub(crate) mod slots;
 mod storage;
 mod swarm;
+mod turnover;
 
 use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -34,6 +36,7 @@ use crate::{
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
+        slots::Slots,
         swarm::{Note, Swarm},
     },
     wire::metainfo::Metainfo,
@@ -42,6 +45,8 @@ use crate::{
 const SAVE: usize = 0;
 const PROGRESS: usize = 1;
 const RETRY: usize = 2;
+const CHOKE: usize = 3;
+const TURNOVER: usize = 4;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -109,6 +114,7 @@ pub(crate) struct Torrent {
     sequential: bool,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
+    slots: Slots,
     pub(crate) candidates: Candidates,
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
@@ -118,8 +124,10 @@ pub(crate) struct Torrent {
     finished: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<3>,
+    timers: TimerTable<5>,
     wakeup: Wakeup,
+    /// When peers last made room for others.
+    turned_over: Option<Instant>,
     // The storage's moods; see storage.rs.
     failing: bool,
     retry_pause: Duration,
@@ -146,6 +154,7 @@ impl Torrent {
             sequential,
             sessions: Arena::new(),
             swarm,
+            slots: Slots::new(&cx.conf),
             candidates,
             dials: 0,
             stage: Stage::Opening { recheck },
@@ -155,6 +164,7 @@ impl Torrent {
             partings: Vec::new(),
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
+            turned_over: None,
             failing: false,
             retry_pause: cx.conf.disk_retry,
             save_out: false,
@@ -316,14 +326,17 @@ impl Torrent {
         }
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
-        self.sessions.insert(session)
+        let key = self.sessions.insert(session);
+        self.watch_crowd(cx);
+        self.schedule(cx);
+        key
     }
 
     pub(crate) fn handle_data(&mut self, session: Key, data: &[u8], cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
-            choker::consider(s, cx);
+            self.slots.consider(s, cx);
             s.schedule(cx);
             if self.finished && s.is_seed() {
                 self.partings.push(Parting { link: s.link, reason: "both have everything".into() });
@@ -379,12 +392,16 @@ impl Torrent {
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
         }
+        let let_go = session.as_ref().is_some_and(|s| s.let_go);
         let sated = self.finished && session.as_ref().is_some_and(Session::is_seed);
         if let Some(session) = session {
+            self.slots.leave(&session);
             session.leave(&mut self.swarm, cx);
         }
         if sated {
             self.candidates.shelve(who.addr);
+        } else if let_go && !who.incoming {
+            self.candidates.rest(cx.now, who.addr, &mut cx.rng, &cx.conf);
         } else if !who.incoming {
             self.candidates.release(cx.now, who.addr, useful, &mut cx.rng, &cx.conf);
         }
@@ -417,6 +434,12 @@ impl Torrent {
         }
         if self.timers.fire(RETRY, cx.now) {
             self.retry(cx);
+        }
+        if self.timers.fire(CHOKE, cx.now) {
+            self.choke_round(cx);
+        }
+        if self.timers.fire(TURNOVER, cx.now) {
+            self.renew_peers(cx);
         }
         self.settle(cx);
     }
@@ -457,6 +480,7 @@ impl Torrent {
         }
         self.finish(cx);
         self.go_on(cx);
+        self.tend_slots(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
