@@ -283,6 +283,8 @@ mod tests {
             ("progress_interval", Conf { progress_interval: Duration::ZERO, ..Conf::default() }),
             ("keep_alive", Conf { keep_alive: Duration::ZERO, ..Conf::default() }),
             ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
+            ("choke_interval", Conf { choke_interval: Duration::ZERO, ..Conf::default() }),
+            ("turnover_interval", Conf { turnover_interval: Duration::ZERO, ..Conf::default() }),
         ] {
             assert_eq!(conf.validate().unwrap_err().field, field);
         }

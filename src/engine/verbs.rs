@@ -47,7 +47,7 @@ pub struct PeerStats {
     pub uploaded: u64,
     /// Bytes per second of blocks arriving.
     pub download_rate: u64,
-    /// Bytes per second of blocks sent to it, over some 20 s.
+    /// Bytes per second sent to it, over some 20 s.
     pub upload_rate: u64,
 }
 

@@ -202,7 +202,11 @@ fn claims(wanting: &[&Row], rules: &Rules, now: Instant) -> (usize, Vec<usize>) 
     let earned = rules.slots - optimistic_slots(rules.slots);
     match rules.mode {
         Mode::TitForTat => (earned, by_rate(wanting, |row| if row.snubbed { 0 } else { row.from })),
-        Mode::Seed(SeedChoking::FastestUpload) => (earned, by_rate(wanting, |row| row.to)),
+        Mode::Seed(SeedChoking::FastestUpload) => {
+            // The first moments only fill buffers: whoever is on trial is judged at its end.
+            let judged = |row: &Row| row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial);
+            (earned, by_rate(wanting, |row| if judged(row) { row.to } else { 0 }))
+        }
         Mode::Seed(SeedChoking::AntiLeech) => {
             let edge = |row: &Row| row.progress.min(1000).abs_diff(500) / FAR_AS;
             let mut order: Vec<usize> = (0..wanting.len()).collect();

@@ -143,7 +143,7 @@ pub(crate) struct Session {
     /// Bytes of blocks that were of use.
     pub(crate) useful: u64,
     pub(crate) uploaded: u64,
-    /// How fast useful blocks come from it, and blocks go to it.
+    /// How fast useful blocks come from it, and bytes go to it.
     pub(crate) given: LongMeter,
     pub(crate) taken: LongMeter,
     pub(crate) standing: Standing,
@@ -576,7 +576,6 @@ impl Session {
         } else {
             let len = u64::from(block.len);
             self.uploaded += len;
-            self.taken.add(cx.now, len);
             swarm.counters.up.add(cx.now, len);
             self.tx.push_block(block, buf);
             self.touch(cx);
@@ -587,6 +586,7 @@ impl Session {
     /// So many bytes are on their way.
     pub(crate) fn handle_sent(&mut self, bytes: usize, swarm: &mut Swarm, cx: &mut Cx) {
         self.tx.handle_sent(bytes, &mut cx.bufs);
+        self.taken.add(cx.now, bytes as u64);
         self.pump_uploads(swarm, cx);
     }
 

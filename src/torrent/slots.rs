@@ -64,9 +64,9 @@ impl Slots {
     /// A session is over.
     pub(super) fn leave(&mut self, session: &Session) {
         let unchoked = !session.choking;
-        self.wanting -= usize::from(session.standing.wants);
-        self.unchoked -= usize::from(unchoked);
-        self.served -= usize::from(unchoked && session.standing.wants);
+        self.wanting = self.wanting.saturating_sub(usize::from(session.standing.wants));
+        self.unchoked = self.unchoked.saturating_sub(usize::from(unchoked));
+        self.served = self.served.saturating_sub(usize::from(unchoked && session.standing.wants));
         self.vacant |= unchoked;
     }
 
@@ -79,8 +79,8 @@ impl Slots {
         }
         let served = usize::from(!s.choking);
         if !wants {
-            self.wanting -= 1;
-            self.served -= served;
+            self.wanting = self.wanting.saturating_sub(1);
+            self.served = self.served.saturating_sub(served);
             self.vacant |= served > 0;
             return;
         }
@@ -110,8 +110,8 @@ impl Slots {
             self.unchoked += 1;
             self.served += wants;
         } else {
-            self.unchoked -= 1;
-            self.served -= wants;
+            self.unchoked = self.unchoked.saturating_sub(1);
+            self.served = self.served.saturating_sub(wants);
         }
         s.set_choking(!unchoked, cx);
     }
