@@ -165,6 +165,7 @@ impl Engine {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Torrent(key) => {
+                    self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
                         self.dial = true;

@@ -9,6 +9,7 @@ use crate::{
         bitfield::Bitfield,
         ids::{InfoHash, PeerId, TorrentId},
     },
+    conf::SeedChoking,
     engine::{AddError, Engine, NoSuchTorrent},
     torrent::{Torrent, TorrentParams},
 };
@@ -36,6 +37,8 @@ pub struct PeerStats {
     pub peer_unchoked: bool,
     /// It wants no data: it has everything, or says so (BEP 21).
     pub upload_only: bool,
+    /// We let it ask to see what it gives, not for what it gave (BEP 3, optimistic unchoking).
+    pub optimistic: bool,
     /// It does not deliver what we ask for.
     pub snubbed: bool,
     /// Blocks on order.
@@ -46,6 +49,8 @@ pub struct PeerStats {
     pub uploaded: u64,
     /// Bytes per second of blocks arriving.
     pub download_rate: u64,
+    /// Bytes per second sent to it, over some 20 s.
+    pub upload_rate: u64,
 }
 
 impl Engine {
@@ -136,6 +141,23 @@ impl Engine {
         })
     }
 
+    /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` nobody. At once, but whoever was let in
+    /// less than [`Conf::choke_interval`](crate::Conf::choke_interval) ago is the last to go.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_upload_slots(&mut self, id: TorrentId, slots: Option<usize>) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.set_upload_slots(slots, cx))
+    }
+
+    /// Whom a torrent serves when it has everything and more want it than there are slots. From the next round on.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_seed_choking(&mut self, id: TorrentId, policy: SeedChoking) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.set_seed_choking(policy, cx))
+    }
+
     /// Tells a torrent of a peer. Nothing happens if it is known, banned, or one too many.
     ///
     /// # Errors
@@ -185,11 +207,13 @@ impl Engine {
             peer_interested: s.peer_interested,
             peer_unchoked: !s.choking,
             upload_only: s.is_upload_only(),
+            optimistic: s.standing.optimistic,
             snubbed: s.is_snubbed(),
             pipeline: s.pipeline.len(),
             downloaded: s.pipeline.total(),
             uploaded: s.uploaded,
             download_rate: s.pipeline.rate(self.cx.now),
+            upload_rate: s.taken.rate(self.cx.now),
         };
         torrent.sessions.iter().map(|(_, s)| peer(s)).collect()
     }

@@ -66,6 +66,8 @@ pub(crate) struct Cx {
     pub(crate) memory_short: bool,
     /// Sessions that may ask for blocks, over all torrents.
     pub(crate) fetchers: usize,
+    /// Connections in all, as far as was told.
+    pub(crate) links: usize,
     pub(crate) deadlines: Deadlines<Owner>,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
@@ -86,6 +88,7 @@ impl Cx {
             uploads_due: Default::default(),
             memory_short: false,
             fetchers: 0,
+            links: 0,
             deadlines: Deadlines::new(),
             listen_port: None,
             conf,

@@ -8,9 +8,11 @@ pub(crate) mod cx;
 mod picker;
 pub(crate) mod progress;
 pub(crate) mod session;
+pub(crate) mod slots;
 mod storage;
 mod superseed;
 mod swarm;
+mod turnover;
 pub(crate) mod upload_memory;
 
 use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -36,6 +38,7 @@ use crate::{
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
+        slots::Slots,
         superseed::SuperSeed,
         swarm::{Note, Swarm},
     },
@@ -46,6 +49,8 @@ const SAVE: usize = 0;
 const PROGRESS: usize = 1;
 const RETRY: usize = 2;
 const SHOW: usize = 3;
+const CHOKE: usize = 4;
+const TURNOVER: usize = 5;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -123,6 +128,7 @@ pub(crate) struct Torrent {
     sequential: bool,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
+    slots: Slots,
     pub(crate) candidates: Candidates,
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
@@ -136,8 +142,10 @@ pub(crate) struct Torrent {
     super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<4>,
+    timers: TimerTable<6>,
     wakeup: Wakeup,
+    /// When peers last made room for others.
+    turned_over: Option<Instant>,
     // The storage's moods; see storage.rs.
     failing: bool,
     retry_pause: Duration,
@@ -164,6 +172,7 @@ impl Torrent {
             sequential,
             sessions: Arena::new(),
             swarm,
+            slots: Slots::new(&cx.conf),
             candidates,
             dials: 0,
             stage: Stage::Opening,
@@ -175,6 +184,7 @@ impl Torrent {
             partings: Vec::new(),
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
+            turned_over: None,
             failing: false,
             retry_pause: cx.conf.disk_retry,
             save_out: false,
@@ -337,14 +347,17 @@ impl Torrent {
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
         self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
-        self.sessions.insert(session)
+        let key = self.sessions.insert(session);
+        self.watch_crowd(cx);
+        self.schedule(cx);
+        key
     }
 
     pub(crate) fn handle_data(&mut self, session: Key, data: &[u8], cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
-            choker::consider(s, cx);
+            self.slots.consider(s, cx);
             s.schedule(cx);
             if self.finished && s.is_upload_only() {
                 self.partings.push(sated(s));
@@ -426,12 +439,16 @@ impl Torrent {
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
         }
+        let let_go = session.as_ref().is_some_and(|s| s.let_go);
         let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
         if let Some(session) = session {
+            self.slots.leave(&session);
             session.leave(&mut self.swarm, cx);
         }
         if sated {
             self.candidates.shelve(who.addr);
+        } else if let_go && !who.incoming {
+            self.candidates.rest(cx.now, who.addr, &mut cx.rng, &cx.conf);
         } else if !who.incoming {
             self.candidates.release(cx.now, who.addr, useful, &mut cx.rng, &cx.conf);
         }
@@ -467,6 +484,12 @@ impl Torrent {
         }
         if self.timers.fire(SHOW, cx.now) {
             self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+        }
+        if self.timers.fire(CHOKE, cx.now) {
+            self.choke_round(cx);
+        }
+        if self.timers.fire(TURNOVER, cx.now) {
+            self.renew_peers(cx);
         }
         self.settle(cx);
     }
@@ -508,6 +531,7 @@ impl Torrent {
         self.finish(cx);
         self.show_pieces(cx);
         self.go_on(cx);
+        self.tend_slots(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }

@@ -14,6 +14,7 @@ use crate::{
         geometry::{Block, GeometryError, PieceIndex},
         ids::PeerId,
         job::{Job, StoreError, batch_len},
+        rate::LongMeter,
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
@@ -26,6 +27,7 @@ use crate::{
         cx::{Cx, Owner},
         progress::Contributor,
         session::giving::{Giving, MAX_CHOKED_REQUESTS, MAX_GREEDY},
+        slots::Standing,
         swarm::{Asker, Swarm},
     },
     wire::{
@@ -158,6 +160,16 @@ pub(crate) struct Session {
     /// Bytes of blocks that were of use.
     pub(crate) useful: u64,
     pub(crate) uploaded: u64,
+    /// How fast useful blocks come from it, and bytes go to it.
+    pub(crate) given: LongMeter,
+    pub(crate) taken: LongMeter,
+    pub(crate) standing: Standing,
+    /// When it was greeted.
+    pub(crate) began: Instant,
+    /// Since when neither wants anything of the other.
+    pub(crate) idle_since: Option<Instant>,
+    /// It makes room for others and is not to blame.
+    pub(crate) let_go: bool,
     pub(crate) client: Option<String>,
 }
 
@@ -197,6 +209,12 @@ impl Session {
             rejects: 0,
             useful: 0,
             uploaded: 0,
+            given: LongMeter::new(cx.now),
+            taken: LongMeter::new(cx.now),
+            standing: Standing::new(cx.now),
+            began: cx.now,
+            idle_since: Some(cx.now),
+            let_go: false,
             client: None,
         };
         session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
@@ -446,7 +464,17 @@ impl Session {
         let interested = self.wanted > 0;
         if interested != self.interested {
             self.interested = interested;
+            self.note_involvement(cx.now);
             self.say(if interested { &Message::Interested } else { &Message::NotInterested }, cx);
+        }
+    }
+
+    /// Either side's interest may have changed.
+    pub(crate) fn note_involvement(&mut self, now: Instant) {
+        if self.interested || self.peer_interested {
+            self.idle_since = None;
+        } else {
+            self.idle_since.get_or_insert(now);
         }
     }
 
@@ -520,6 +548,7 @@ impl Session {
         }
         if swarm.receive(block, data, self.link, self.who, arrival, cx) {
             self.useful += data.len() as u64;
+            self.given.add(cx.now, data.len() as u64);
         }
         if !self.pipeline.is_snubbed() {
             self.snubbed_since = None;
@@ -619,6 +648,7 @@ impl Session {
         if payload > 0 {
             self.uploaded += payload;
             swarm.counters.up.add(cx.now, payload);
+            self.taken.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
         self.want_upload(cx);

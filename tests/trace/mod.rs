@@ -22,8 +22,8 @@ const PIECE_LEN: u32 = 2 * BLOCK_LEN;
 
 pub(crate) struct Trace {
     pub(crate) engine: Engine,
-    now: Instant,
-    torrent: TorrentId,
+    pub(crate) now: Instant,
+    pub(crate) torrent: TorrentId,
     geometry: Geometry,
     disk: BTreeMap<u32, Vec<u8>>,
     jobs: Vec<Job>,

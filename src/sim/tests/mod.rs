@@ -1,6 +1,7 @@
 //! Swarms in the simulator, by what they are about.
 
 mod chaos;
+mod choking;
 mod disk;
 mod memory;
 mod peers;
