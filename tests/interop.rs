@@ -1,18 +1,22 @@
-//! Clients that we did not write, as seeds and as leeches of the `download` example: a single file, and a folder with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one
-//! that is missing is skipped loudly, and an error when `CI=true`.
+//! Clients that we did not write: as seeds and as leeches of the `download` example, one by one, and all of them in one swarm. A single file, and a folder
+//! with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one that is missing is skipped loudly,
+//! and an error when `CI=true`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "interop/clients.rs"]
 mod clients;
 mod support;
+#[path = "interop/swarm.rs"]
+mod swarm;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use clients::{Client, Role};
 use support::{
     clock,
-    download::Bench,
-    system::{Cable, is_root, skip},
+    download::{self, Bench},
+    network::{Place, Switch},
+    system::{is_root, skip},
     torrent::{Recipe, Torrent},
 };
 
@@ -36,43 +40,58 @@ fn folder() -> Torrent {
         .make(101)
 }
 
-/// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
-fn both_ways(client: Client) {
-    if let Err(why) = client.find() {
-        return skip(&format!("interop with {client:?}"), &why);
-    }
-    let cable = match client.needs_cable().then(Cable::lay).transpose() {
-        Ok(cable) => cable,
-        Err(why) if !is_root() => return skip(&format!("interop with {client:?}"), &why),
-        Err(why) => panic!("{why}"),
-    };
-    for torrent in [single_file(), folder()] {
-        download_one(client, &torrent, cable.as_ref());
-        upload_one(client, &torrent, cable.as_ref());
+/// Where the client is, where ours is, and where the tracker is.
+struct Places {
+    theirs: Place,
+    ours: Place,
+    tracker: Place,
+    _switch: Option<Switch>,
+}
+
+impl Places {
+    fn new(client: Client) -> Result<Self, String> {
+        if !client.needs_network() {
+            let place = Place::loopback();
+            return Ok(Self { theirs: place.clone(), ours: place.clone(), tracker: place, _switch: None });
+        }
+        let switch = Switch::lay(2)?;
+        Ok(Self { theirs: switch.place(0), ours: switch.place(1), tracker: switch.hub(), _switch: Some(switch) })
     }
 }
 
-fn download_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
+/// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
+fn both_ways(client: Client) {
+    let test = format!("interop with {client:?}");
+    if let Err(why) = client.find() {
+        return skip(&test, &why);
+    }
+    let places = match Places::new(client) {
+        Ok(places) => places,
+        Err(why) if !is_root() => return skip(&test, &why),
+        Err(why) => panic!("{why}"),
+    };
+    for torrent in [single_file(), folder()] {
+        download_one(client, &torrent, &places);
+        upload_one(client, &torrent, &places);
+    }
+}
+
+fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     let mut bench = Bench::new(torrent);
     let port = clients::free_port();
-    let host = cable.map_or("127.0.0.1", |cable| cable.address(0));
-    let peer: SocketAddr = format!("{host}:{port}").parse().unwrap();
+    let peer = places.theirs.at(port);
     let source = bench.path().join("source");
     std::fs::create_dir(&source).unwrap();
     torrent.write_files(&source);
-    let mut seed = client.start(Role::Seed, &bench, &source, port, cable);
+    let mut seed = client.start(Role::Seed, &bench, &source, &places.theirs, port);
     clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
         assert!(seed.ended().is_none(), "{client:?} ended before it seeded; it said:\n{}", seed.tail());
-        clients::serves(&bench, torrent, peer, cable).then_some(())
+        clients::serves(&bench, torrent, peer, &places.ours).then_some(())
     });
 
     let started = clock::now();
-    let mut command = bench.command(&[peer]);
-    if let Some(cable) = cable {
-        let program = command.get_program().to_owned();
-        command = cable.command(1, program);
-        bench.arguments(&mut command, &[peer]);
-    }
+    let mut command = places.ours.command(download::program());
+    bench.arguments(&mut command, &[peer]);
     let mut process = bench.start(&mut command);
     let status = process.wait(LIMIT);
     assert!(status.success(), "download from {client:?}: {status}");
@@ -80,29 +99,24 @@ fn download_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
     println!("{} MiB from {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
 }
 
-fn upload_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
+fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     let mut bench = Bench::new(torrent);
-    let host = cable.map_or("127.0.0.1", |cable| cable.address(1));
-    let ours: SocketAddr = format!("{host}:{}", clients::free_port()).parse().unwrap();
+    let ours = places.ours.at(clients::free_port());
     torrent.write_files(&bench.dir);
-    let mut command = bench.command(&[]);
-    if let Some(cable) = cable {
-        let program = command.get_program().to_owned();
-        command = cable.command(1, program);
-        bench.arguments(&mut command, &[]);
-    }
+    let mut command = places.ours.command(download::program());
+    bench.arguments(&mut command, &[]);
     let mut seed = bench.start(command.args(["--seed", "--port", &ours.port().to_string()]));
     clock::wait_for("ours seeds", LIMIT, || {
         assert!(seed.ended().is_none(), "ours ended before it seeded; it said:\n{}", seed.tail());
-        clients::serves(&bench, torrent, ours, cable).then_some(())
+        clients::serves(&bench, torrent, ours, &places.ours).then_some(())
     });
 
     let started = clock::now();
-    let (_tracker, url) = clients::tracker(&bench, ours, cable);
+    let (_tracker, url) = clients::tracker(&bench, &[ours], &places.tracker);
     std::fs::write(&bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
     let target = bench.path().join("target");
     std::fs::create_dir(&target).unwrap();
-    let mut leech = client.start(Role::Leech, &bench, &target, clients::free_port(), cable);
+    let mut leech = client.start(Role::Leech, &bench, &target, &places.theirs, clients::free_port());
     clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
         assert!(leech.ended().is_none(), "{client:?} ended before it was complete; it said:\n{}", leech.tail());
         torrent.compare(&target).ok()
@@ -130,10 +144,19 @@ fn qbittorrent() {
     both_ways(Client::Qbittorrent);
 }
 
+#[test]
+fn rtorrent() {
+    both_ways(Client::Rtorrent);
+}
+
 /// By hand, since building it takes long: `scripts/install_clients --rqbit` and `CRATETORRENT_INTEROP_RQBIT=1`.
 #[test]
 fn rqbit() {
-    if std::env::var_os("CRATETORRENT_INTEROP_RQBIT").is_some() {
+    if rqbit_takes_part() {
         both_ways(Client::Rqbit);
     }
+}
+
+fn rqbit_takes_part() -> bool {
+    std::env::var_os("CRATETORRENT_INTEROP_RQBIT").is_some()
 }
