@@ -83,6 +83,10 @@ fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     let source = bench.path().join("source");
     std::fs::create_dir(&source).unwrap();
     torrent.write_files(&source);
+    let tracker = client.needs_tracker().then(|| clients::tracker(&bench, &[], &places.tracker));
+    if let Some((_, url)) = &tracker {
+        std::fs::write(&bench.torrent, torrent.metainfo_with_tracker(url)).unwrap();
+    }
     let mut seed = client.start(Role::Seed, &bench, &source, &places.theirs, port);
     clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
         assert!(seed.ended().is_none(), "{client:?} ended before it seeded; it said:\n{}", seed.tail());

@@ -65,6 +65,11 @@ impl Client {
         self == Transmission
     }
 
+    /// rtorrent takes no torrent without a tracker, even as a seed.
+    pub(crate) fn needs_tracker(self) -> bool {
+        self == Rtorrent
+    }
+
     /// Starts it at `place` and listening on `port`, with the bench's torrent: as a seed, whose files are in `folder`, or as
     /// a leech that is to put them there.
     pub(crate) fn start(self, role: Role, bench: &Bench, folder: &Path, place: &Place, port: u16) -> Process {
