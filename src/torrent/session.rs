@@ -2,7 +2,7 @@
 //!
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     base::{
@@ -23,7 +23,7 @@ use crate::{
     torrent::{
         cx::{Cx, Owner},
         progress::Contributor,
-        swarm::{Asker, Swarm},
+        swarm::{Asker, Note, Swarm},
     },
     wire::{
         extension::{ExtensionError, ExtensionHandshake},
@@ -142,6 +142,10 @@ pub(crate) struct Session {
     pub(crate) useful: u64,
     pub(crate) uploaded: u64,
     pub(crate) client: Option<String>,
+    /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and it was the same.
+    pub(crate) reach: Option<SocketAddr>,
+    /// That candidate counts as busy as long as this session lasts.
+    pub(crate) holds: bool,
 }
 
 impl Session {
@@ -178,6 +182,8 @@ impl Session {
             useful: 0,
             uploaded: 0,
             client: None,
+            reach: None,
+            holds: false,
         };
         session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
         session.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
@@ -330,6 +336,11 @@ impl Session {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
                 self.client = hello.version.or(self.client.take());
+                if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none()) {
+                    let addr = SocketAddr::new(self.who.addr.ip(), port);
+                    self.reach = Some(addr);
+                    swarm.notes.push_back(Note::Reach(self.link, addr));
+                }
             }
             Message::Extended { .. } => {}
         }

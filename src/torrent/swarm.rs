@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -44,6 +45,8 @@ pub(crate) enum Note {
     Cancel(Block, Key),
     /// This peer sent bad data.
     Ban(Contributor),
+    /// The peer of this link, which dialled us, says that it can be dialled there.
+    Reach(Key, SocketAddr),
 }
 
 /// What the torrent counts.
