@@ -9,7 +9,7 @@ mod support;
 #[path = "interop/swarm.rs"]
 mod swarm;
 
-use std::time::Duration;
+use std::{path::Path, process::Command, time::Duration};
 
 use clients::{Client, Role};
 use support::{
@@ -27,17 +27,38 @@ fn single_file() -> Torrent {
     Recipe::single("a single file.bin", 24_000_001, 256 * 1024).make(100)
 }
 
+/// Its files are in the order that `create` gives them.
 fn folder() -> Torrent {
     Recipe::folder("a folder für alle", 128 * 1024)
-        .file("Ζωή/мир.txt", 3_000_001)
-        .file("日本/東京/おはよう.bin", 9_123_457)
-        .file("日本/empty", 0)
-        .file("one byte", 1)
         .file("crumbs/a", 5)
         .file("crumbs/b", 16_384)
         .file("crumbs/c", 40_000)
+        .file("one byte", 1)
+        .file("Ζωή/мир.txt", 3_000_001)
+        .file("日本/empty", 0)
+        .file("日本/東京/おはよう.bin", 9_123_457)
         .file("🌊.bin", 2_000_000)
         .make(101)
+}
+
+/// The `.torrent` file as our own `create` makes it of what is in `folder`, which is what `torrent` was made to be by hand.
+fn create(torrent: &Torrent, folder: &Path, tracker: Option<&str>) -> Vec<u8> {
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/create.rs")).exists() {
+        return tracker.map_or(torrent.metainfo.clone(), |url| torrent.metainfo_with_tracker(url));
+    }
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("created.torrent");
+    let mut command = Command::new(download::example("create"));
+    command
+        .arg(folder.join(&torrent.name))
+        .args(["--quiet", "--piece-length", &torrent.piece_len.to_string(), "--out"])
+        .arg(&path);
+    command.args(tracker.map(|url| ["--tracker", url]).into_iter().flatten());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "create: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let info_hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), info_hash);
+    std::fs::read(path).unwrap()
 }
 
 /// Where the client is, where ours is, and where the tracker is.
@@ -84,9 +105,8 @@ fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     std::fs::create_dir(&source).unwrap();
     torrent.write_files(&source);
     let tracker = client.needs_tracker().then(|| clients::tracker(&bench, &[], &places.tracker));
-    if let Some((_, url)) = &tracker {
-        std::fs::write(&bench.torrent, torrent.metainfo_with_tracker(url)).unwrap();
-    }
+    let url = tracker.as_ref().map(|(_, url)| url.as_str());
+    std::fs::write(&bench.torrent, create(torrent, &source, url)).unwrap();
     let mut seed = client.start(Role::Seed, &bench, &source, &places.theirs, port);
     clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
         assert!(seed.ended().is_none(), "{client:?} ended before it seeded; it said:\n{}", seed.tail());
@@ -107,6 +127,8 @@ fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     let mut bench = Bench::new(torrent);
     let ours = places.ours.at(clients::free_port());
     torrent.write_files(&bench.dir);
+    let (_tracker, url) = clients::tracker(&bench, &[ours], &places.tracker);
+    std::fs::write(&bench.torrent, create(torrent, &bench.dir, Some(&url))).unwrap();
     let mut command = places.ours.command(download::program());
     bench.arguments(&mut command, &[]);
     let mut seed = bench.start(command.args(["--seed", "--port", &ours.port().to_string()]));
@@ -116,8 +138,6 @@ fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     });
 
     let started = clock::now();
-    let (_tracker, url) = clients::tracker(&bench, &[ours], &places.tracker);
-    std::fs::write(&bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
     let target = bench.path().join("target");
     std::fs::create_dir(&target).unwrap();
     let mut leech = client.start(Role::Leech, &bench, &target, &places.theirs, clients::free_port());

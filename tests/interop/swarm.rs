@@ -1,7 +1,7 @@
 //! All clients in one swarm: one of ours is the only seed, through a thin cable, and another of ours fetches among the others. They find each other by a
 //! tracker of the test's own; ours do not ask trackers, so it names them from the start, and our leech is told of the others.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     clients::{self, Client, Role},
@@ -23,12 +23,13 @@ const SEED_MBIT: u32 = 20;
 
 /// One of the swarm.
 struct Member {
+    // First, so that it has ended when its folder goes.
+    process: Option<Process>,
     name: String,
     bench: Bench,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
     place: Place,
     port: u16,
-    process: Option<Process>,
     done: bool,
 }
 
@@ -36,7 +37,7 @@ impl Member {
     fn new(name: String, torrent: &Torrent, place: Place) -> Self {
         let bench = Bench::new(torrent);
         let folder = bench.dir.clone();
-        Self { name, bench, folder, place, port: clients::free_port(), process: None, done: false }
+        Self { process: None, name, bench, folder, place, port: clients::free_port(), done: false }
     }
 
     fn addr(&self) -> SocketAddr {
@@ -77,14 +78,18 @@ fn a_swarm_of_all_completes_from_one_seed_of_ours() {
     let mut ours = Member::new("our leech".into(), &torrent, switch.place(1));
     seed.place.throttle(SEED_MBIT).unwrap();
     torrent.write_files(&seed.folder);
+    let (_tracker, url) = clients::tracker(&seed.bench, &[seed.addr(), ours.addr()], &switch.hub());
+    let created = crate::create(&torrent, &seed.folder, Some(&url));
+    for member in [&seed, &ours] {
+        std::fs::write(&member.bench.torrent, &created).unwrap();
+    }
     seed.start_ours(&[]);
     clock::wait_for("ours seeds", LIMIT, || clients::serves(&seed.bench, &torrent, seed.addr(), &switch.hub()).then_some(()));
 
-    let (_tracker, url) = clients::tracker(&seed.bench, &[seed.addr(), ours.addr()], &switch.hub());
     let mut others: Vec<Member> = Vec::new();
     for (n, client) in kinds.iter().enumerate() {
         let mut member = Member::new(format!("{client:?}"), &torrent, switch.place(2 + n));
-        std::fs::write(&member.bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
+        std::fs::write(&member.bench.torrent, &created).unwrap();
         member.process = Some(client.start(Role::Leech, &member.bench, &member.folder, &member.place, member.port));
         others.push(member);
     }
