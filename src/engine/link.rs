@@ -175,6 +175,7 @@ impl Engine {
     fn greeted(&mut self, key: Key, handshake: Handshake) {
         let Some(link) = self.links.get(key) else { return };
         let (who, torrent) = (link.who, link.torrent.or_else(|| self.by_hash.get(&handshake.info_hash).copied()));
+        let mut twin_stays = None;
         let refusal = match torrent.and_then(|t| self.torrents.get(t)) {
             None => Some("it wants a torrent that we do not have"),
             Some(_) if handshake.peer_id == self.cx.peer_id => Some("it is ourselves"),
@@ -185,11 +186,17 @@ impl Engine {
                     self.close(twin.0, TWIN);
                     None
                 }
-                Some(_) => Some(TWIN),
+                Some(twin) => {
+                    twin_stays = Some(twin.0);
+                    Some(TWIN)
+                }
                 None if t.sessions.len() >= self.cx.conf.max_links_per_torrent => Some("the torrent has enough peers"),
                 None => None,
             },
         };
+        if let Some((twin, t)) = twin_stays.zip(torrent.and_then(|t| self.torrents.get_mut(t))) {
+            t.keep_twin(twin, who);
+        }
         if let Some(reason) = refusal {
             return self.close(key, reason);
         }

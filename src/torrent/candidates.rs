@@ -77,6 +77,13 @@ impl Candidates {
         self.due.first().map(|&(at, _)| at)
     }
 
+    /// Whoever is at `addr` has dialled us: it counts as busy until [`release`](Self::release). False if it is unknown or busy already.
+    pub(crate) fn hold(&mut self, addr: SocketAddr) -> bool {
+        let Some(at) = self.known.get_mut(&addr).and_then(|candidate| candidate.idle_until.take()) else { return false };
+        self.due.remove(&(at, addr));
+        true
+    }
+
     /// The connection to `addr` ended. If it was of `use` the next dial comes soon, else later each time (exponential back-off
     /// with jitter), and after too many failures in a row the peer is forgotten.
     pub(crate) fn release(&mut self, now: Instant, addr: SocketAddr, useful: bool, rng: &mut Rng, conf: &Conf) {

@@ -254,6 +254,15 @@ impl Torrent {
         Some((s.link, s.useful > 0 || s.uploaded > 0))
     }
 
+    /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one stays, and the peer is not dialled
+    /// again as long as it does.
+    pub(crate) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {
+        let session = self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == twin);
+        if let Some(session) = session.filter(|s| s.who.incoming && !s.holds) {
+            session.reach = Some(dialled.addr);
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Closed)
     }
@@ -441,16 +450,19 @@ impl Torrent {
         }
         let let_go = session.as_ref().is_some_and(|s| s.let_go);
         let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
+        let held = session.as_ref().filter(|s| s.holds).and_then(|s| s.reach);
         if let Some(session) = session {
             self.slots.leave(&session);
             session.leave(&mut self.swarm, cx);
         }
-        if sated {
-            self.candidates.shelve(who.addr);
-        } else if let_go && !who.incoming {
-            self.candidates.rest(cx.now, who.addr, &mut cx.rng, &cx.conf);
-        } else if !who.incoming {
-            self.candidates.release(cx.now, who.addr, useful, &mut cx.rng, &cx.conf);
+        if let Some(addr) = if who.incoming { held } else { Some(who.addr) } {
+            // It is dialled again when it is not connected the other way round either.
+            match self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.who.incoming && s.reach == Some(addr)) {
+                Some(twin) => twin.holds = true,
+                None if sated => self.candidates.shelve(addr),
+                None if let_go => self.candidates.rest(cx.now, addr, &mut cx.rng, &cx.conf),
+                None => self.candidates.release(cx.now, addr, useful, &mut cx.rng, &cx.conf),
+            }
         }
         self.settle(cx);
     }
@@ -579,6 +591,11 @@ impl Torrent {
                 cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
                 let banned = self.sessions.iter().filter(|(_, s)| s.who == who || self.candidates.is_banned(s.who));
                 self.partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: "it sent bad data".into() }));
+            }
+            Note::Reach(link, addr) => {
+                if let Some((_, session)) = self.sessions.iter_mut().find(|(_, s)| s.link == link) {
+                    session.holds = self.candidates.hold(addr);
+                }
             }
         }
     }

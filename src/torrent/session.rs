@@ -4,7 +4,7 @@
 
 mod giving;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     base::{
@@ -28,7 +28,7 @@ use crate::{
         progress::Contributor,
         session::giving::{Giving, MAX_CHOKED_REQUESTS, MAX_GREEDY},
         slots::Standing,
-        swarm::{Asker, Swarm},
+        swarm::{Asker, Note, Swarm},
     },
     wire::{
         extension::{ExtensionError, ExtensionHandshake, UPLOAD_ONLY_ID},
@@ -171,6 +171,10 @@ pub(crate) struct Session {
     /// It makes room for others and is not to blame.
     pub(crate) let_go: bool,
     pub(crate) client: Option<String>,
+    /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and it was the same.
+    pub(crate) reach: Option<SocketAddr>,
+    /// That candidate counts as busy as long as this session lasts.
+    pub(crate) holds: bool,
 }
 
 impl Session {
@@ -216,6 +220,8 @@ impl Session {
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
+            reach: None,
+            holds: false,
         };
         session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
         session.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
@@ -372,6 +378,11 @@ impl Session {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
                 self.client = hello.version.or(self.client.take());
+                if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none()) {
+                    let addr = SocketAddr::new(self.who.addr.ip(), port);
+                    self.reach = Some(addr);
+                    swarm.notes.push_back(Note::Reach(self.link, addr));
+                }
             }
             Message::Extended { id: UPLOAD_ONLY_ID, payload } => {
                 if let [flag] = payload {

@@ -222,12 +222,17 @@ impl Trace {
         peer
     }
 
-    /// The engine dials where `peer` came from, and is answered.
-    pub(crate) fn dial_back(&mut self, peer: PeerNo) -> PeerNo {
-        let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 6881));
+    /// The engine hears of an address that it can dial: where the `nth` of all peers comes from, counted from 0.
+    pub(crate) fn name_listener(&mut self, nth: u8) {
+        let addr = SocketAddr::from(([10, 0, 0, nth + 1], 6881));
         self.engine.handle_tick(self.now);
         self.engine.add_peer(self.torrent, addr).unwrap();
         self.settle();
+    }
+
+    /// The engine dials where `peer` came from, and is answered.
+    pub(crate) fn dial_back(&mut self, peer: PeerNo) -> PeerNo {
+        self.name_listener(peer.0 as u8);
         let dialled = self.new_dials()[0];
         self.connected(dialled);
         dialled
