@@ -408,7 +408,7 @@ impl Session {
         self.has = has;
         self.count_wanted(swarm, cx);
         if let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_bitfield(&self.has);
+            ledger.handle_bitfield(self.link, &self.has);
         }
         self.offer_pieces(swarm, cx);
         Ok(())
