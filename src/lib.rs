@@ -75,6 +75,7 @@ pub use base::{
     files::{FileEntry, FileKind},
     geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
     ids::{InfoHash, PeerId, TorrentId},
+    ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
     time::Instant,
 };
