@@ -80,6 +80,6 @@ pub use base::{
     time::Instant,
 };
 pub use conf::{Conf, ConfError};
-pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
+pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

@@ -194,6 +194,11 @@ impl Session {
         self.pipeline.is_snubbed()
     }
 
+    /// Whether one side wants something of the other and may ask for it.
+    pub(crate) fn may_exchange(&self) -> bool {
+        (self.interested && !self.peer_choking) || (self.peer_interested && !self.choking)
+    }
+
     /// Whether it has not delivered what it was asked for last: it was silent, or turned it down.
     pub(crate) fn is_reluctant(&self) -> bool {
         self.pipeline.is_snubbed() || self.rejects > 0
@@ -204,6 +209,7 @@ impl Session {
             let mut hello = ExtensionHandshake::default();
             hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
             hello.port = cx.listen_port;
+            hello.your_ip = Some(self.who.addr.ip().to_canonical());
             hello.reqq = u32::try_from(cx.conf.max_incoming_requests).ok();
             let payload = hello.encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
@@ -328,6 +334,9 @@ impl Session {
                 let hello = ExtensionHandshake::decode(payload)?;
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
+                }
+                if let Some(ours) = hello.your_ip {
+                    cx.external.vote(self.who.addr.ip(), ours);
                 }
                 self.client = hello.version.or(self.client.take());
             }

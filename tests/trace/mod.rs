@@ -148,6 +148,21 @@ impl Trace {
         self.add(key)
     }
 
+    /// Somebody connects from there.
+    pub(crate) fn accept_at(&mut self, addr: impl Into<SocketAddr>) -> Option<PeerNo> {
+        let key = self.engine.handle_accepted(self.now, addr.into())?;
+        self.settle();
+        Some(self.add(key))
+    }
+
+    /// The user tells the engine something.
+    pub(crate) fn tell<R>(&mut self, act: impl FnOnce(&mut Engine, TorrentId) -> R) -> R {
+        self.engine.handle_tick(self.now);
+        let result = act(&mut self.engine, self.torrent);
+        self.settle();
+        result
+    }
+
     pub(crate) fn accept(&mut self) -> PeerNo {
         self.try_accept().unwrap()
     }
