@@ -211,6 +211,18 @@ fn one_host_cannot_take_all_connections() {
 }
 
 #[test]
+fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
+    let mut t = leech(Conf { max_links_per_host: 1, progress_interval: HOUR, save_interval: HOUR, ..Conf::default() });
+    let silent = t.accept_at(at([20, 0, 0, 1], 1)).unwrap();
+    t.pass(Duration::from_millis(9500));
+    t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], 2)).unwrap());
+    t.pass(Duration::from_millis(900));
+    assert!(t.is_closed(silent) && t.new_dials().is_empty() && t.stats().candidates == 1);
+    t.pass(Duration::from_secs(1));
+    assert_eq!(t.new_dials().len(), 1);
+}
+
+#[test]
 fn all_of_an_ipv6_64_is_one_host() {
     let mut t = leech(Conf { max_links_per_host: 2, ..Conf::default() });
     let from = |s: &str| SocketAddr::new(s.parse().unwrap(), 1);

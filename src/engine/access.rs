@@ -76,6 +76,11 @@ impl Access {
         }
     }
 
+    /// Whether no host has anything.
+    pub(super) fn is_idle(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
     fn host(&self, ip: IpAddr) -> Host {
         self.hosts.get(&host_of(ip)).copied().unwrap_or_default()
     }
@@ -112,6 +117,7 @@ impl Engine {
         }
         if self.access.host(addr.ip()).links >= cx.conf.max_links_per_host {
             torrent.candidates.release(cx.now, addr, false, &mut cx.rng, &cx.conf);
+            torrent.schedule(cx);
             return false;
         }
         true

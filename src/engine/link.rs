@@ -52,7 +52,7 @@ impl Link {
 }
 
 impl Engine {
-    /// A peer connected to us. `None`: there is no room, and the driver closes the socket at once.
+    /// A peer connected to us. `None`: there is no room or it is not welcome, see [`refused`](Self::refused), and the driver closes the socket at once.
     pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<Key> {
         self.handle_tick(now);
         if !self.admits(addr.ip()) {
@@ -231,6 +231,7 @@ impl Engine {
         self.cx.dirty.remove(&key);
         link.hello.clear(&mut self.cx.bufs);
         self.access.handle_gone(link.who.addr.ip(), link.who.incoming && matches!(link.state, State::Greeting(_)));
+        debug_assert!(self.links.len() > 0 || self.access.is_idle());
         match link.state {
             State::Dialing => self.dials = self.dials.saturating_sub(1),
             State::Greeting(_) if link.who.incoming => self.greetings = self.greetings.saturating_sub(1),

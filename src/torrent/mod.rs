@@ -530,7 +530,8 @@ impl Torrent {
         self.timers.set(SAVE, cx.now);
     }
 
-    fn schedule(&mut self, cx: &mut Cx) {
+    /// Sees to it that it is woken when the next thing is due.
+    pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
             && self.wakeup.want(at)
