@@ -238,6 +238,11 @@ impl Session {
         self.pipeline.is_snubbed()
     }
 
+    /// Whether one side wants something of the other and may ask for it.
+    pub(crate) fn may_exchange(&self) -> bool {
+        (self.interested && !self.peer_choking) || (self.peer_interested && !self.choking)
+    }
+
     /// Whether it has not delivered what it was asked for last: it was silent, or turned it down.
     pub(crate) fn is_reluctant(&self) -> bool {
         self.pipeline.is_snubbed() || self.rejects > 0
@@ -245,7 +250,7 @@ impl Session {
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
-            let payload = Self::extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
+            let payload = self.extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {
@@ -376,6 +381,9 @@ impl Session {
                 self.handle_wishes(&hello, swarm);
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
+                }
+                if let Some(ours) = hello.your_ip {
+                    cx.external.vote(self.who.addr.ip(), ours);
                 }
                 self.client = hello.version.or(self.client.take());
                 if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none()) {
