@@ -3,7 +3,9 @@
 //! It never sees a socket, a file or a clock: a driver (the reactor, the simulator, or a host of its own kind) carries out
 //! its effects and tells it what happened.
 
+mod limits;
 mod link;
+mod throttle;
 mod verbs;
 
 use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
@@ -31,6 +33,7 @@ use crate::{
     },
 };
 use link::Link;
+use throttle::Throttle;
 
 /// No such torrent in this engine (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -86,6 +89,7 @@ pub struct Engine {
     /// Somebody may want to dial who could not before.
     dial: bool,
     shutting_down: bool,
+    throttle: Throttle,
     cx: Cx,
 }
 
@@ -102,6 +106,7 @@ impl Engine {
         for (byte, own) in peer_id.iter_mut().zip(conf.client.bytes()) {
             *byte = own;
         }
+        let throttle = Throttle::new(now, conf.limits);
         let cx = Cx {
             now,
             rng,
@@ -125,6 +130,7 @@ impl Engine {
             greetings: 0,
             dial: false,
             shutting_down: false,
+            throttle,
             cx,
         })
     }
@@ -175,6 +181,7 @@ impl Engine {
         while let Some((at, owner)) = self.cx.deadlines.pop_due(self.cx.now) {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
+                Owner::Limits => self.handle_limits_timeout(at),
                 Owner::Torrent(key) => {
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
@@ -197,15 +204,17 @@ impl Engine {
         self.cx.dirty.pop_first().map(|link| Effect::Flush { link })
     }
 
-    /// Fills `out` with what is to be sent next on `link`; returns how many slices it used, 0 when there is nothing. Tell what
-    /// was sent with [`handle_sent`](Self::handle_sent).
+    /// Fills `out` with what is to be sent next on `link`, as far as limits allow; returns how many slices it used, 0 when there is
+    /// nothing, or nothing yet: [`Effect::Flush`] tells when there is more. Tell what was sent with
+    /// [`handle_sent`](Self::handle_sent) before asking for another link.
     #[must_use]
-    pub fn poll_transmit<'a>(&'a self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
+    pub fn poll_transmit<'a>(&'a mut self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
+        let quota = self.send_quota(link);
         let Some(link) = self.links.get(link) else { return 0 };
         let session = link.session().zip(link.torrent).and_then(|(s, t)| self.torrents.get(t)?.sessions.get(s));
         match session {
-            Some(session) => session.tx.poll_transmit(out),
-            None => link.hello.poll_transmit(out),
+            Some(session) => session.tx.poll_transmit(out, quota),
+            None => link.hello.poll_transmit(out, usize::MAX),
         }
     }
 
@@ -241,6 +250,7 @@ impl Engine {
                 if torrent.is_closed() {
                     self.by_hash.remove(&torrent.metainfo.info_hash);
                     self.torrents.remove(key);
+                    self.throttle.forget_torrent(self.cx.now, key);
                 }
                 break;
             }

@@ -339,6 +339,21 @@ impl Torrent {
         }
     }
 
+    /// A session's link is not read for now, because of limits: its own, or some that it shares with others.
+    pub(crate) fn handle_held(&mut self, session: Key, with_others: bool, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.handle_held(with_others, &mut self.swarm, cx);
+        }
+    }
+
+    /// It is read again.
+    pub(crate) fn handle_resumed(&mut self, session: Key, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.handle_resumed(&mut self.swarm, cx);
+            s.schedule(cx);
+        }
+    }
+
     /// The wake-up of a session for `at` has come.
     pub(crate) fn handle_session_timeout(&mut self, session: Key, at: Instant, cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
