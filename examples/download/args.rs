@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use cratetorrent::{Limits, Rate};
+
 use crate::Problem;
 
 pub const HELP: &str = "\
@@ -23,6 +25,8 @@ Usage: download [TORRENT] [options]
   --seed                go on serving when complete, until Ctrl-C
                         (without --port on the first free port from 6881 to 6889)
   --sequential          fetch pieces in order instead of rarest first
+  --limit-down RATE     receive at most RATE bytes per second, as 500K, 2M or 1G (1024s); 0: no limit
+  --limit-up RATE       send at most RATE bytes per second
   --recheck             believe no saved state, hash what is there
   --timeout SECONDS     give up when no peer was connected for so long; 0: never (default: 60)
   --quiet               print errors only
@@ -49,6 +53,7 @@ pub struct Options {
     pub seed: bool,
     pub sequential: bool,
     pub recheck: bool,
+    pub limits: Limits,
     /// `None`: wait forever.
     pub timeout: Option<Duration>,
     pub quiet: bool,
@@ -79,6 +84,8 @@ pub fn parse() -> Result<Command, Problem> {
     let seed = args.contains("--seed");
     let sequential = args.contains("--sequential");
     let recheck = args.contains("--recheck");
+    let down = args.opt_value_from_fn("--limit-down", rate).map_err(|e| usage("--limit-down", &e))?.flatten();
+    let up = args.opt_value_from_fn("--limit-up", rate).map_err(|e| usage("--limit-up", &e))?.flatten();
     let timeout = args.opt_value_from_str("--timeout").map_err(|e| usage("--timeout", &e))?.unwrap_or(60);
     let quiet = args.contains("--quiet");
     let mut free = args.finish();
@@ -97,6 +104,7 @@ pub fn parse() -> Result<Command, Problem> {
         seed,
         sequential,
         recheck,
+        limits: Limits { down, up },
         timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
         quiet,
     })))
@@ -122,6 +130,19 @@ fn resolve_all(from: &str, list: &str, peers: &mut Vec<SocketAddr>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Bytes per second, perhaps in KiB, MiB or GiB.
+fn rate(arg: &str) -> Result<Option<Rate>, &'static str> {
+    let (number, unit) = match arg.as_bytes().last() {
+        Some(b'K' | b'k') => (arg.get(..arg.len() - 1), 1 << 10),
+        Some(b'M' | b'm') => (arg.get(..arg.len() - 1), 1 << 20),
+        Some(b'G' | b'g') => (arg.get(..arg.len() - 1), 1 << 30),
+        _ => (Some(arg), 1u64),
+    };
+    let number: u64 =
+        number.and_then(|number| number.parse().ok()).ok_or("a rate is a number, with K, M or G behind it or not")?;
+    Ok(Rate::new(number.saturating_mul(unit)))
 }
 
 fn path(arg: &std::ffi::OsStr) -> Result<PathBuf, &'static str> {

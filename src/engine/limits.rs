@@ -55,6 +55,8 @@ pub(super) struct Way {
     seats: BTreeMap<Key, Seat>,
     /// Links that wait in groups.
     waiting: usize,
+    /// The next ticket. None is given twice.
+    tickets: u64,
     /// Links that wait for their own bucket, by when it is ready.
     thirsty: BTreeSet<(Instant, Key)>,
     /// Which group comes first in the next round.
@@ -73,8 +75,8 @@ pub(super) struct Way {
 struct Group {
     bucket: Option<Bucket>,
     promised: u64,
-    /// By ticket, which grows at the back and shrinks at the front.
-    queue: BTreeMap<i64, Key>,
+    /// By ticket.
+    queue: BTreeMap<u64, Key>,
 }
 
 /// What is known of a link that has met a limit.
@@ -84,6 +86,9 @@ struct Seat {
     /// What it may use of what was shared out in `round`.
     turn: u64,
     round: u64,
+    /// Its place in the queue when it comes back: it was given when it was woken, so it does not matter in which order those who are
+    /// woken together are served, nor whether it missed its turn.
+    ticket: Option<u64>,
     /// Bytes that pass unlimited: the rest of a handshake.
     free: usize,
 }
@@ -92,7 +97,7 @@ struct Seat {
 enum Place {
     #[default]
     None,
-    Queue(Option<Key>, i64),
+    Queue(Option<Key>, u64),
     Thirsty(Instant),
 }
 
@@ -105,6 +110,7 @@ impl Way {
             own: BTreeMap::new(),
             seats: BTreeMap::new(),
             waiting: 0,
+            tickets: 0,
             thirsty: BTreeSet::new(),
             first: None,
             round: 0,
@@ -141,7 +147,7 @@ impl Way {
             && let Some(group) = self.groups.remove(&Some(torrent))
         {
             self.waiting -= group.queue.len();
-            group.queue.into_values().for_each(|link| self.enqueue(link, None, false));
+            group.queue.into_values().for_each(|link| self.enqueue(link, None));
         }
         self.changed(now);
     }
@@ -201,9 +207,7 @@ impl Way {
             Place::Thirsty(_) => return Quota::Wait(For::Own),
             Place::None => {}
         }
-        // Whoever missed its turn is not sent to the back.
-        let stale = seat.round != self.round && std::mem::take(&mut seat.turn) > 0;
-        let turn = seat.turn;
+        let turn = if seat.round == self.round { seat.turn } else { 0 };
         let mut quota = u64::MAX;
         if let Some(bucket) = self.own.get_mut(&link) {
             quota = bucket.level(now);
@@ -237,7 +241,7 @@ impl Way {
             look(bucket, self.promised, others);
         }
         if free == 0 {
-            self.enqueue(link, torrent, stale);
+            self.enqueue(link, torrent);
             self.plan(self.ready_at(torrent));
             return Quota::Wait(For::Shared);
         }
@@ -300,7 +304,7 @@ impl Way {
     fn share_out(&mut self, now: Instant, woken: &mut Vec<Key>) {
         let mut budget = WOKEN_A_TICK;
         let mut heads = self.waiting;
-        let (mut left, floor) = self.engine.as_mut().map_or((u64::MAX, 1), |bucket| (bucket.level(now), bucket.floor()));
+        let (mut left, floor) = self.engine.as_mut().map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
         let limited = |&(torrent, group): &(&Option<Key>, &Group)| torrent.is_some() && !group.queue.is_empty();
         let mut order: Vec<_> = self.groups.iter().filter(limited).map(|(&torrent, _)| torrent).collect();
         let turned = order.partition_point(|&torrent| torrent <= self.first) % order.len().max(1);
@@ -310,7 +314,8 @@ impl Way {
         for torrent in order {
             let Some(group) = self.groups.get_mut(&torrent) else { continue };
             let mut members = group.queue.len();
-            let (mut own, own_floor) = group.bucket.as_mut().map_or((u64::MAX, 1), |bucket| (bucket.level(now), bucket.floor()));
+            let (mut own, own_floor) =
+                group.bucket.as_mut().map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
             let floor = floor.min(own_floor);
             while let Some(entry) = group.queue.first_entry().filter(|_| budget > 0) {
                 let part = |of: u64, heads: usize| of / heads.clamp(1, budget) as u64;
@@ -322,6 +327,8 @@ impl Way {
                 let share = self.own.get_mut(&link).map_or(share, |bucket| share.min(bucket.level(now).max(1)));
                 let seat = self.seats.entry(link).or_default();
                 (seat.place, seat.turn, seat.round) = (Place::None, share, self.round);
+                seat.ticket = Some(self.tickets);
+                self.tickets += 1;
                 group.promised = group.promised.saturating_add(share);
                 self.promised = self.promised.saturating_add(share);
                 (left, own) = (left.saturating_sub(share), own.saturating_sub(share));
@@ -333,15 +340,13 @@ impl Way {
         }
     }
 
-    fn enqueue(&mut self, link: Key, torrent: Option<Key>, in_front: bool) {
-        let queue = &mut self.groups.entry(torrent).or_default().queue;
-        let ticket = match in_front {
-            true => queue.first_key_value().map_or(0, |(first, _)| first - 1),
-            false => queue.last_key_value().map_or(0, |(last, _)| last + 1),
-        };
-        queue.insert(ticket, link);
+    fn enqueue(&mut self, link: Key, torrent: Option<Key>) {
+        let seat = self.seats.entry(link).or_default();
+        let ticket = seat.ticket.take().unwrap_or(self.tickets);
+        self.tickets = self.tickets.max(ticket + 1);
+        seat.place = Place::Queue(torrent, ticket);
+        self.groups.entry(torrent).or_default().queue.insert(ticket, link);
         self.waiting += 1;
-        self.seats.entry(link).or_default().place = Place::Queue(torrent, ticket);
     }
 
     fn leave(&mut self, link: Key, place: Place) {

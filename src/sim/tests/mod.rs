@@ -2,6 +2,7 @@
 
 mod chaos;
 mod disk;
+mod limits;
 mod memory;
 mod peers;
 mod swarm;
