@@ -78,6 +78,14 @@ pub enum Alert {
         /// When it is tried again; `None` if only the user can help (the storage could not be opened).
         retry_in: Option<Duration>,
     },
+    /// A file that was trusted ([`Trust::Files`](crate::Trust::Files)) could not be read or is not whole: everything is checked now.
+    /// Never dropped.
+    Distrusted {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The read that failed.
+        error: StoreError,
+    },
     /// The disk works again; the torrent goes on.
     StorageRecovered {
         /// The torrent.
@@ -242,7 +250,8 @@ impl Alert {
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
-            Self::Finished { .. } | Self::StorageFailed { .. } | Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
+            Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
+            Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
         }
     }
 

@@ -56,8 +56,12 @@ pub struct Conf {
     pub max_request: u32,
     /// Requests of one peer waiting for us. More are rejected (BEP 6) or dropped. Default 512.
     pub max_incoming_requests: usize,
-    /// Bytes queued to be sent to one peer beyond which no more of its requests are read from disk. Default 512 KiB.
+    /// Bytes of blocks read for one peer at once, and so waiting to be sent to it at most. Default 256 KiB: larger ones fall out of the
+    /// caches between the read and the send.
     pub max_unsent: usize,
+    /// Bytes of blocks that are being read or wait to be sent, over all peers. Above half of it, what a peer does not take at once
+    /// is given up and read again when it does. Default 16 MiB.
+    pub max_upload_memory: usize,
 
     /// Blocks asked of one peer at a time, at most. Default 500.
     pub max_pipeline: usize,
@@ -133,7 +137,8 @@ impl Default for Conf {
             max_frame: 512 * 1024,
             max_request: 128 * 1024,
             max_incoming_requests: 512,
-            max_unsent: 512 * 1024,
+            max_unsent: 256 * 1024,
+            max_upload_memory: 16 << 20,
             max_pipeline: 500,
             initial_pipeline: 8,
             queue_time: Duration::from_secs(2),
@@ -229,6 +234,13 @@ impl Conf {
         lasting(self.greeting_timeout, "greeting_timeout")?;
         lasting(self.save_interval, "save_interval")?;
         check(self.max_unsent > 0, "max_unsent", self.max_unsent.to_string(), "at least 1")?;
+        let largest_batch = self.max_unsent.max(self.max_request as usize).saturating_add(block);
+        check(
+            self.max_upload_memory / 2 > largest_batch,
+            "max_upload_memory",
+            self.max_upload_memory.to_string(),
+            "more than twice max_unsent and max_request, with a block to spare",
+        )?;
         check(!self.disk_retry.is_zero(), "disk_retry", format!("{:?}", self.disk_retry), "more than 0")
     }
 }

@@ -49,6 +49,7 @@
 //! | [`reactor`] | the loop on real sockets |
 //! | [`handle`] | the engine on its own thread |
 //! | [`wire`] | torrent files and messages: bytes to values and back |
+//! | [`mod@create`] | making torrents |
 //! | [`store`] | files, hashing, workers; [`store::Disk`] is the seam for your own storage |
 //!
 //! Every public item says where its behaviour comes from: a BEP and its section, a paper, or a measurement in RESEARCH.md.
@@ -56,6 +57,7 @@
 pub mod alert;
 mod base;
 pub mod conf;
+pub mod create;
 pub mod engine;
 pub mod handle;
 mod proto;
@@ -76,10 +78,14 @@ pub use base::{
     files::{FileEntry, FileKind},
     geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
     ids::{InfoHash, PeerId, TorrentId},
-    job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+    job::{
+        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
+        Verdict, batch_len,
+    },
     time::Instant,
 };
 pub use conf::{Conf, ConfError};
+pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

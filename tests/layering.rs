@@ -169,6 +169,7 @@ fn this_test_can_fail() {
     );
     assert_eq!(check("engine/a/b.rs", "fn f(a: &crate::reactor::Poll) {}"), ["engine sees reactor"]);
     assert_eq!(check("sim/a.rs", "use crate::{engine::Engine, handle::spawn};"), ["sim sees handle"]);
+    assert_eq!(check("create/a.rs", "use crate::{engine::Engine, store::Disk, wire::metainfo};"), ["create sees engine"]);
     assert_eq!(check("conf.rs", "fn f() -> crate::engine::Engine {}"), ["conf sees engine"]);
     assert_eq!(check("conf.rs", "use crate::{alert::AlertMask, base::job::Allocation};"), [""; 0]);
     assert_eq!(check("torrent/a.rs", "use crate::{conf::Conf, alert::Alert, error::Error};"), [""; 0]);

@@ -311,13 +311,14 @@ fn settings_and_addresses_that_cannot_work_are_named() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // a limit is kept in real time
 fn a_limit_on_real_sockets_holds_and_can_be_lifted() {
     let fixture = Fixture::new();
     let dir = tempfile::tempdir().unwrap();
     let mut seed = Reactor::new(listening()).unwrap();
     seed.engine().add_torrent(fixture.seed_params()).unwrap();
     turn_alone_until(&mut seed, is_checked);
-    let total: u64 = fixture.files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let total: u64 = fixture.files.values().map(|bytes| bytes.len() as u64).sum();
     // At this rate it would take five seconds.
     let limits = |bytes_per_s| Limits { down: Rate::new(bytes_per_s), up: None };
     let mut leech = Reactor::new(Conf { limits: limits(total / 5), ..dialling() }).unwrap();

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -12,17 +13,20 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Alerts, Conf, EngineHandle, Reactor, TorrentId, TorrentParams, TorrentStats, spawn, store,
-    wire::metainfo::{Metainfo, MetainfoBuilder},
+    Alert, Alerts, Conf, CreateParams, EngineHandle, Reactor, TorrentId, TorrentParams, TorrentStats, create, spawn,
+    wire::metainfo::Metainfo,
 };
 use indicatif::HumanBytes;
 use tempfile::TempDir;
 
 use crate::{
     Problem,
-    args::variable,
-    progress::{Progress, pace, print},
-    signals::Interrupt,
+    common::{
+        args::variable,
+        print,
+        progress::{Progress, pace},
+        signals::Interrupt,
+    },
 };
 
 const NAME: &str = "cratetorrent-demo";
@@ -125,30 +129,13 @@ fn make_files(folder: &Path, interrupt: &Interrupt) -> Result<(), Problem> {
 }
 
 fn make_torrent(folder: &Path, interrupt: &Interrupt) -> Result<Metainfo, Problem> {
-    let mut builder = MetainfoBuilder::new(NAME, PIECE_LEN);
-    for (name, len) in FILES {
-        builder.file(name.split('/'), len);
-    }
-    builder.created_by("cratetorrent's demo");
-    // A piece knows nothing of files: they are hashed as if they were one.
-    let mut all: Box<dyn Read> = Box::new(io::empty());
-    for (name, _) in FILES {
-        let path = folder.join(name);
-        let file = File::open(&path).map_err(|e| Problem::new(format!("cannot read {}: {e}", path.display())))?;
-        all = Box::new(all.chain(file));
-    }
-    let mut digests = Vec::new();
-    let mut piece = Vec::with_capacity(PIECE_LEN as usize);
-    loop {
-        go_on(interrupt)?;
-        piece.clear();
-        if all.by_ref().take(PIECE_LEN.into()).read_to_end(&mut piece).map_err(problem)? == 0 {
-            break;
-        }
-        digests.push(store::sha1(&piece));
-    }
-    let bytes = builder.build(&digests).map_err(problem)?;
-    Metainfo::from_bytes(&bytes).map_err(problem)
+    let mut params = CreateParams::new(folder);
+    params.piece_len = Some(PIECE_LEN);
+    params.created_by = Some("cratetorrent's demo".into());
+    let goes_on = |_| if interrupt.exit_code().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let created = create(&params, goes_on);
+    go_on(interrupt)?;
+    Ok(created.map_err(problem)?.metainfo)
 }
 
 /// An engine on its own thread that has everything.

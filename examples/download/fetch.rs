@@ -2,9 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    fs,
+    net::SocketAddr,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -12,23 +11,21 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, ReactorError, TorrentId, TorrentStats, engine::TorrentParams,
-    spawn, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, TorrentId, TorrentStats, Trust, engine::TorrentParams, spawn,
+    wire::metainfo::Metainfo,
 };
 
 use crate::{
     Problem,
     args::Options,
-    progress::{Progress, pace},
-    signals::Interrupt,
+    common::{
+        complain, limits, listen,
+        progress::{Progress, pace},
+        read_metainfo, shut_down,
+        signals::Interrupt,
+    },
 };
 
-/// The longest metainfo file worth reading.
-const MAX_METAINFO: u64 = 30 << 20;
-/// The ports to try for seeding when none is asked for.
-const PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
-/// How long an engine may take to save its states and end.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often to look at the clock when no alert comes.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -41,7 +38,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let mut params = TorrentParams::new(metainfo.clone(), &options.dir);
     params.peers = options.peers.clone();
     params.sequential = options.sequential;
-    params.recheck = options.recheck;
+    params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
     let added = engine.call(move |engine| engine.add_torrent(params)).map_err(|e| Problem::new(e.to_string()))?;
     let torrent = added.map_err(|e| Problem::new(e.to_string()))?;
 
@@ -64,14 +61,6 @@ enum Outcome {
     Stopped(u8),
 }
 
-fn read_metainfo(path: &Path) -> Result<Metainfo, Problem> {
-    let cannot = |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", path.display()));
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| cannot(&e))?;
-    file.take(MAX_METAINFO + 1).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
-    Metainfo::from_bytes(&bytes).map_err(|e| cannot(&e))
-}
-
 /// Makes the download folder, and finds out whether it can be written to.
 fn prepare(dir: &Path) -> Result<(), Problem> {
     use rustix::fs::{Access, access};
@@ -81,7 +70,7 @@ fn prepare(dir: &Path) -> Result<(), Problem> {
 
 /// Starts an engine that listens where it should.
 fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
-    let conf = Conf {
+    let mut conf = Conf {
         alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::PEERS | AlertMask::BANS,
         // The user named these peers, so they are worth trying until the user's own time-out.
         max_dial_failures: u32::MAX,
@@ -89,36 +78,11 @@ fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
         limits: options.limits,
         ..Conf::default()
     };
-    match options.port {
-        Some(port) => start_on(&conf, port).map_err(|e| Problem::new(e.to_string())),
-        None if options.seed => {
-            let busy =
-                |e: &ReactorError| matches!(e, ReactorError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse);
-            let mut last = None;
-            for port in PORTS {
-                match start_on(&conf, port) {
-                    Err(e) if busy(&e) => last = Some(e),
-                    other => return other.map_err(|e| Problem::new(e.to_string())),
-                }
-            }
-            Err(Problem::new(last.map_or_else(String::new, |e| e.to_string())))
-        }
-        None => spawn(conf).map_err(|e| Problem::new(e.to_string())),
+    limits::use_all_descriptors(&mut conf);
+    if options.port.is_some() || options.seed {
+        return listen::start(&conf, options.port);
     }
-}
-
-/// On IPv4 in any case, on IPv6 where there is any.
-fn start_on(conf: &Conf, port: u16) -> Result<(EngineHandle, Alerts), ReactorError> {
-    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let both = spawn(Conf { listen: vec![v4, v6], ..conf.clone() });
-    match both {
-        Err(ReactorError::Listen { addr, source }) if addr == v6 && source.kind() != io::ErrorKind::AddrInUse => {
-            log::info!("not listening on {addr}: {source}");
-            spawn(Conf { listen: vec![v4], ..conf.clone() })
-        }
-        other => other,
-    }
+    spawn(conf).map_err(Problem::of)
 }
 
 /// One torrent on its way.
@@ -196,7 +160,7 @@ impl Fetch {
                 return Err(Problem::new(format!("{error}; verified pieces are kept, and the same command goes on from there")));
             }
             // Others may still have what can be read.
-            Alert::StorageFailed { error, .. } => crate::progress::complain(&error.to_string()),
+            Alert::StorageFailed { error, .. } => complain(&error.to_string()),
             Alert::PeerConnected { addr, id, .. } => {
                 self.last_peer = Instant::now();
                 log::info!("peer {addr} is connected: {id}");
@@ -248,8 +212,7 @@ impl Fetch {
             self.progress.say(&format!("complete: {place}, {}", pace(self.total, self.started.elapsed())));
         }
         if self.options.seed {
-            let addrs: Vec<String> = self.engine.local_addrs().iter().map(SocketAddr::to_string).collect();
-            self.progress.say(&format!("seeding on {}; Ctrl-C ends it", addrs.join(" and ")));
+            self.progress.say(&format!("seeding on {}; Ctrl-C ends it", listen::places(&self.engine)));
         }
     }
 
@@ -273,23 +236,8 @@ impl Fetch {
         Err(Problem::new(format!("no peer was connected for {} s{why}; {kept}", timeout.as_secs())))
     }
 
-    /// Lets the engine save its state. Nobody should have to wait long for that, nor, if one sentence of failure is due
-    /// already, read a second.
     fn end(&self, alerts: &Alerts, tell: bool) {
         self.progress.end();
-        self.engine.shutdown();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match alerts.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Alert::StorageFailed { error, .. }) if tell => crate::progress::complain(&error.to_string()),
-                Ok(_) => {}
-                Err(NoAlert::Ended) => break,
-                Err(NoAlert::Yet) => {
-                    crate::progress::complain("the disk does not answer; the next start checks what is there");
-                    return;
-                }
-            }
-        }
-        let _ = self.engine.clone().join();
+        shut_down(&self.engine, alerts, tell);
     }
 }

@@ -9,54 +9,30 @@
 #![allow(unreachable_pub)]
 
 mod args;
+#[path = "../common/mod.rs"]
+mod common;
 mod demo;
 mod fetch;
-mod progress;
-mod signals;
 
 use std::process::ExitCode;
 
 use args::Command;
-
-/// What goes wrong, in a sentence for the user, and the exit code that goes with it.
-#[derive(Debug)]
-struct Problem {
-    sentence: String,
-    code: u8,
-}
-
-impl Problem {
-    /// Something failed.
-    fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), code: 1 }
-    }
-
-    /// The user asked for something that makes no sense.
-    fn usage(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), code: 2 }
-    }
-}
+use common::Problem;
 
 fn main() -> ExitCode {
-    // What the user must know is said in sentences; the log is for who asks for it.
-    if args::variable("RUST_LOG").is_some() {
-        let _ = pretty_env_logger::try_init();
-    }
+    common::start_log();
     let outcome = match args::parse() {
         Ok(Command::Help) => {
-            progress::print(args::HELP);
+            common::print(args::HELP);
             Ok(ExitCode::SUCCESS)
         }
         Ok(Command::Version) => {
-            progress::print(concat!("download ", env!("CARGO_PKG_VERSION")));
+            common::print(concat!("download ", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)
         }
         Ok(Command::Demo) => demo::run(),
         Ok(Command::Fetch(options)) => fetch::run(*options),
         Err(problem) => Err(problem),
     };
-    outcome.unwrap_or_else(|problem| {
-        progress::complain(&problem.sentence);
-        ExitCode::from(problem.code)
-    })
+    common::end(outcome)
 }

@@ -77,6 +77,9 @@ impl Host {
             max_dials: 2,
             max_incoming_requests: 8,
             max_pipeline: 16,
+            max_request: 16_384,
+            max_unsent: 16_384,
+            max_upload_memory: 5 * 16_384,
             ..Conf::default()
         };
         let limit = conf.max_piece_memory;
@@ -245,8 +248,8 @@ impl Host {
                 let result = if fails { Err(error()) } else { Ok(verdict) };
                 Done::Run { torrent, run: RunDone { piece: run.piece, begin: run.begin, buf, result, digests } }
             }
-            Job::Read { torrent, link, block, buf } => {
-                Done::Read { torrent, link, block, buf, result: if fails { Err(error()) } else { Ok(()) } }
+            Job::Read { torrent, link, blocks, buf } => {
+                Done::Read { torrent, link, blocks, buf, result: if fails { Err(error()) } else { Ok(()) }, cold: true }
             }
             Job::Check { torrent, piece, .. } => {
                 Done::Checked { torrent, piece, result: if fails { Err(error()) } else { Ok(how & 1 == 0) } }
@@ -269,6 +272,8 @@ impl Host {
             let next: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).take(at_most - all.len()).collect();
             slices = [IoSlice::new(&[]); 4];
             if next.is_empty() {
+                // Who takes no more than so much has a full socket, until it is looked at again.
+                self.engine.handle_writable(self.now, link, all.len() < at_most);
                 return all;
             }
             self.engine.handle_sent(self.now, link, next.len());
@@ -293,6 +298,7 @@ impl Host {
 
     fn check(&self) {
         assert!(self.engine.piece_memory() <= self.limit, "{} bytes", self.engine.piece_memory());
+        assert!(self.engine.upload_memory() <= self.engine.conf().max_upload_memory, "{} bytes", self.engine.upload_memory());
         assert!(self.engine.links() <= MAX_LINKS);
         if let Some(stats) = self.engine.stats(self.torrent) {
             assert!(stats.have <= stats.pieces && stats.have_bytes <= stats.total_bytes);
@@ -311,7 +317,7 @@ impl Host {
             self.answer(0, 0);
         }
         assert!(self.engine.is_drained(), "{:?}", self.engine);
-        assert_eq!(self.engine.piece_memory(), 0);
+        assert_eq!((self.engine.piece_memory(), self.engine.upload_memory()), (0, 0));
     }
 }
 

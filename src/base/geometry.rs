@@ -33,6 +33,14 @@ pub struct Block {
     pub len: u32,
 }
 
+impl Block {
+    /// What is left of it after its first `skip` bytes, if anything is.
+    pub(crate) fn tail(self, skip: u32) -> Option<Self> {
+        let len = self.len.checked_sub(skip).filter(|&len| len > 0)?;
+        Some(Self { begin: self.begin + skip, len, ..self })
+    }
+}
+
 /// Why numbers from outside do not name a place in the torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum GeometryError {

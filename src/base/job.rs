@@ -17,6 +17,14 @@ use super::{
     ids::InfoHash,
 };
 
+/// Bytes before each block of a [`Job::Read`], for what goes before it on the wire.
+pub const READ_GAP: usize = 13;
+
+/// Bytes that `blocks` take up in the buffer of a [`Job::Read`].
+pub fn batch_len(blocks: &[Block]) -> usize {
+    blocks.iter().map(|block| READ_GAP + block.len as usize).sum()
+}
+
 /// How files get their space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allocation {
@@ -25,6 +33,21 @@ pub enum Allocation {
     Sparse,
     /// Each file gets its whole space when it is first written, so a full disk shows early.
     Full,
+}
+
+/// How far data that is on disk is believed without being hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// As far as the saved state vouches for it; the rest is hashed.
+    #[default]
+    State,
+    /// Not at all: everything that is there is hashed.
+    Nothing,
+    /// Every file that has its right length is believed to be whole, for a seed whose files were hashed a moment ago or whose user
+    /// knows them. Pieces that the saved state knows to be missing, or that lie in holes, are not believed. The first read that fails
+    /// takes the trust back ([`Alert::Distrusted`](crate::Alert::Distrusted)) and has everything hashed. No state is written meanwhile,
+    /// since a state speaks of what was verified.
+    Files,
 }
 
 /// Where and how a torrent is stored.
@@ -46,14 +69,14 @@ pub struct StoreSpec {
     pub allocation: Allocation,
     /// The state file to read at opening and to write as it changes; `None` keeps no state.
     pub state_file: Option<PathBuf>,
-    /// Distrust any state: every piece that may be there is to be checked.
-    pub recheck: bool,
+    /// What of the data that is there may go unchecked.
+    pub trust: Trust,
 }
 
 /// What was found when a torrent's storage was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Pieces that the saved state vouches for and whose files look untouched.
+    /// Pieces that need no check: the saved state vouches for them and their files look untouched, or the files are trusted.
     pub have: Bitfield,
     /// Pieces that may be there but must be hashed before anyone relies on them. Disjoint from `have`.
     pub check: Bitfield,
@@ -130,14 +153,14 @@ pub enum Job {
         /// The run.
         run: Run,
     },
-    /// Read a block for a peer, into `buf`, whose length is the block's.
+    /// Read blocks for a peer into `buf`, each behind a gap of [`READ_GAP`] bytes that is left as it is: [`batch_len`] bytes in all.
     Read {
         /// The torrent.
         torrent: Key,
         /// The link it is for.
         link: Key,
         /// What to read.
-        block: Block,
+        blocks: Vec<Block>,
         /// Where to.
         buf: Buf,
     },
@@ -224,11 +247,13 @@ pub enum Done {
         /// The link it is for.
         link: Key,
         /// What was read.
-        block: Block,
+        blocks: Vec<Block>,
         /// The buffer, filled if `result` is ok.
         buf: Buf,
-        /// Whether it was.
+        /// Whether all of it was.
         result: Result<(), StoreError>,
+        /// Whether a worker had to read it: it was not at hand.
+        cold: bool,
     },
     /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is not good, which is no error.
     Checked {

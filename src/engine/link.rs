@@ -118,7 +118,19 @@ impl Engine {
                     torrent.handle_sent(session, bytes, &mut self.cx);
                 }
             }
-            None => link.hello.handle_sent(bytes, &mut self.cx.bufs),
+            None => {
+                link.hello.handle_sent(bytes, drop);
+            }
+        }
+    }
+
+    /// A link's socket takes no more bytes for now, or takes them again. Nothing is read from disk for one that does not, and where
+    /// memory is short what was read for it is given up until it does.
+    pub fn handle_writable(&mut self, now: Instant, key: Key, writable: bool) {
+        self.handle_tick(now);
+        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
+        if let Some(torrent) = self.torrents.get_mut(torrent) {
+            torrent.handle_writable(session, writable, &mut self.cx);
         }
     }
 
@@ -225,7 +237,7 @@ impl Engine {
         let Some(mut link) = self.links.remove(key) else { return };
         self.cx.dirty.remove(&key);
         self.throttle.forget(key);
-        link.hello.clear(&mut self.cx.bufs);
+        link.hello.clear(drop);
         match link.state {
             State::Dialing => self.dials = self.dials.saturating_sub(1),
             State::Greeting(_) if link.who.incoming => self.greetings = self.greetings.saturating_sub(1),

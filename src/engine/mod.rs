@@ -20,7 +20,7 @@ use crate::{
         arena::{Arena, Key},
         buf::BufPool,
         ids::{InfoHash, PeerId, TorrentId},
-        job::Done,
+        job::{Done, READ_GAP},
         rng::Rng,
         time::Instant,
         timers::Deadlines,
@@ -30,6 +30,7 @@ use crate::{
         Torrent,
         cx::{Cx, Owner},
         progress::Memory,
+        upload_memory::UploadMemory,
     },
 };
 use link::Link;
@@ -116,6 +117,8 @@ impl Engine {
             alerts: Alerts::new(conf.alerts, conf.max_alerts),
             bufs: BufPool::new(conf.max_piece_memory),
             memory: Memory::new(conf.max_piece_memory),
+            uploads: UploadMemory::new(conf.max_upload_memory),
+            uploads_due: Default::default(),
             memory_short: false,
             fetchers: 0,
             deadlines: Deadlines::new(),
@@ -163,11 +166,16 @@ impl Engine {
         | Done::Saved { torrent, .. }
         | Done::Closed { torrent }) = &done;
         let key = *torrent;
-        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let Some(torrent) = self.torrents.get_mut(key) else {
+            if let Done::Read { buf, .. } = done {
+                self.cx.uploads.give(buf);
+            }
+            return;
+        };
         match done {
-            Done::Read { link, block, buf, result, .. } => {
+            Done::Read { link, buf, result, .. } => {
                 let session = self.links.get(link).and_then(Link::session);
-                torrent.handle_read(session, block, buf, result, &mut self.cx);
+                torrent.handle_read(session, buf, result, &mut self.cx);
             }
             done => torrent.handle_done(done, &mut self.cx),
         }
@@ -201,7 +209,25 @@ impl Engine {
         if let Some(effect) = self.cx.effects.pop_front() {
             return Some(effect);
         }
-        self.cx.dirty.pop_first().map(|link| Effect::Flush { link })
+        if let Some(link) = self.cx.dirty.pop_first() {
+            return Some(Effect::Flush { link });
+        }
+        self.pump_uploads();
+        self.cx.effects.pop_front()
+    }
+
+    /// Has blocks read for whoever is next, as long as there is memory for it. One batch at a time: its buffer is hot if it has just
+    /// come back from the link before.
+    fn pump_uploads(&mut self) {
+        while self.cx.effects.is_empty()
+            && self.cx.uploads.room() > self.cx.conf.max_request as usize + READ_GAP
+            && let Some(key) = self.cx.uploads_due.pop_front()
+        {
+            let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { continue };
+            if let Some(torrent) = self.torrents.get_mut(torrent) {
+                torrent.pump_uploads(session, &mut self.cx);
+            }
+        }
     }
 
     /// Fills `out` with what is to be sent next on `link`, as far as limits allow; returns how many slices it used, 0 when there is
@@ -238,6 +264,11 @@ impl Engine {
     /// Bytes of piece data in memory or promised to be: never more than `Conf::max_piece_memory`.
     pub fn piece_memory(&self) -> usize {
         self.cx.memory.used()
+    }
+
+    /// Bytes of blocks being read or waiting to be sent: never more than `Conf::max_upload_memory`.
+    pub fn upload_memory(&self) -> usize {
+        self.cx.uploads.used()
     }
 
     // The end of every input.

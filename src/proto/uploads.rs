@@ -1,37 +1,55 @@
-//! What one peer has asked of us: bounded, cancellable, in order. It decides what is read next, not how.
+//! What a peer has asked us for and not got yet: bounded, in order, cancellable, handed out in batches. Knows no disk and no socket.
 
 use std::collections::VecDeque;
 
-use crate::base::geometry::Block;
+use crate::base::{
+    geometry::{BLOCK_LEN, Block},
+    job::READ_GAP,
+};
 
-/// Requests of one peer that wait for us, and those being read.
-#[derive(Debug, Default)]
+/// Bytes of a peer's first batch, before anything is known of how fast it takes them.
+const FIRST_BATCH: usize = 4 * SLOT;
+/// What a block takes up in a batch.
+const SLOT: usize = READ_GAP + BLOCK_LEN as usize;
+
+/// Requests waiting, and blocks that somebody reads for us.
+#[derive(Debug)]
 pub(crate) struct Uploads {
     waiting: VecDeque<Block>,
-    /// What workers read, and whether it is still wanted.
+    /// The batch that is being read, in its order, and whether each block is still wanted.
     reading: Vec<(Block, bool)>,
-    /// Bytes of `reading`: taken up until they are read, wanted or not.
-    reading_len: usize,
+    /// It is the rest of a block that is on its way.
+    reading_owed: bool,
+    /// Bytes that the next batch may hold.
+    batch: usize,
+    /// Of the last batch nothing was sent yet.
+    fresh: bool,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), reading: Vec::new(), reading_owed: false, batch: FIRST_BATCH, fresh: false }
+    }
 }
 
 impl Uploads {
-    /// Requests not yet answered.
+    /// Requests that are not being read.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.reading.len()
+        self.waiting.len()
     }
 
-    /// Takes a request in; false if there are `limit` already.
+    /// Appends a request; false if there are too many.
     #[must_use]
     pub(crate) fn push(&mut self, block: Block, limit: usize) -> bool {
-        let room = self.len() < limit;
+        let room = self.waiting.len() + self.reading.len() < limit;
         if room {
             self.waiting.push_back(block);
         }
         room
     }
 
-    /// Forgets a request; true if it will not be answered with data.
-    #[must_use]
+    /// The peer does not want it any more; false if it is not here (any more).
     pub(crate) fn cancel(&mut self, block: Block) -> bool {
         if let Some(at) = self.waiting.iter().position(|&b| b == block) {
             self.waiting.remove(at);
@@ -42,25 +60,65 @@ impl Uploads {
         wanted.map(|(_, wanted)| *wanted = false).is_some()
     }
 
-    /// The next block to read, as long as `unsent` bytes and those being read leave room below `limit`.
-    #[must_use]
-    pub(crate) fn poll_read(&mut self, unsent: usize, limit: usize) -> Option<Block> {
-        if unsent.saturating_add(self.reading_len) >= limit {
-            return None;
-        }
-        let block = self.waiting.pop_front()?;
-        self.reading.push((block, true));
-        self.reading_len += block.len as usize;
-        Some(block)
+    /// Whether a batch could be read now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.reading.is_empty() && !self.waiting.is_empty()
     }
 
-    /// A block was read; false if nobody wants it any more.
+    /// Whether a batch is being read.
+    pub(crate) fn is_reading(&self) -> bool {
+        !self.reading.is_empty()
+    }
+
+    /// The next blocks to read: one at least, and otherwise no more than take up `limit` bytes.
+    pub(crate) fn poll_batch(&mut self, limit: usize) -> Vec<Block> {
+        let limit = self.batch.min(limit);
+        let mut batch = Vec::new();
+        let mut len = 0;
+        while self.reading.is_empty()
+            && let Some(block) = self.waiting.front()
+        {
+            len += READ_GAP + block.len as usize;
+            if len > limit && !batch.is_empty() {
+                break;
+            }
+            batch.extend(self.waiting.pop_front());
+        }
+        if self.reading.is_empty() {
+            self.reading.extend(batch.iter().map(|&block| (block, true)));
+        }
+        batch
+    }
+
+    /// The rest of a block that is on its way is being read: it cannot be cancelled.
+    pub(crate) fn read_owed(&mut self, block: Block) {
+        self.reading.push((block, false));
+        self.reading_owed = true;
+    }
+
+    /// The batch was read. Returns its blocks in order and which of them are still wanted; `None` for the rest of a block that is owed.
     #[must_use]
-    pub(crate) fn handle_read(&mut self, block: Block) -> bool {
-        let Some(at) = self.reading.iter().position(|(b, _)| *b == block) else { return false };
-        let (_, wanted) = self.reading.swap_remove(at);
-        self.reading_len = self.reading_len.saturating_sub(block.len as usize);
-        wanted
+    pub(crate) fn handle_read(&mut self) -> Option<Vec<(Block, bool)>> {
+        self.fresh = true;
+        let blocks = std::mem::take(&mut self.reading);
+        if std::mem::take(&mut self.reading_owed) { None } else { Some(blocks) }
+    }
+
+    /// After something was sent, so many bytes are `left`. How much of a batch goes at once tells how large the next should be: what
+    /// a slow peer does not take lies in memory for nothing.
+    pub(crate) fn handle_sent(&mut self, left: usize, limit: usize) {
+        if !std::mem::take(&mut self.fresh) {
+            return;
+        }
+        let batch = if left == 0 { self.batch.saturating_mul(2) } else { self.batch.saturating_sub(left) };
+        self.batch = batch.clamp(SLOT, limit.max(SLOT));
+    }
+
+    /// These were to be sent and were not: they come first again.
+    pub(crate) fn push_back(&mut self, blocks: &[Block]) {
+        for &block in blocks.iter().rev() {
+            self.waiting.push_front(block);
+        }
     }
 
     /// Forgets everything, returning what will not be answered.
@@ -77,24 +135,58 @@ mod tests {
     use super::*;
     use crate::base::geometry::Geometry;
 
+    fn block(n: u32) -> Block {
+        Geometry::new(1 << 22, 1 << 22).unwrap().nth_block(Geometry::new(1 << 22, 1 << 22).unwrap().piece(0).unwrap(), n).unwrap()
+    }
+
     #[test]
-    fn the_queue_is_bounded_ordered_and_cancellable() {
-        let g = Geometry::new(1 << 20, 1 << 18).unwrap();
-        let b = |n| g.nth_block(g.piece(0).unwrap(), n).unwrap();
+    fn batches_cancels_and_limits() {
+        let b = block;
         let mut u = Uploads::default();
         assert!(u.push(b(0), 3) && u.push(b(1), 3) && u.push(b(2), 3) && !u.push(b(3), 3));
         assert!(u.cancel(b(1)) && !u.cancel(b(1)));
-        assert_eq!(u.poll_read(0, 20_000), Some(b(0)));
-        assert_eq!(u.poll_read(5_000, 20_000), None, "16384 being read and 5000 unsent");
-        assert_eq!(u.poll_read(0, 20_000), Some(b(2)));
-        assert!(u.cancel(b(0)), "a block being read can still be cancelled");
-        assert!(!u.handle_read(b(0)));
-        assert!(u.handle_read(b(2)));
+        assert_eq!(u.poll_batch(40_000), [b(0), b(2)]);
+        assert!(u.is_reading() && !u.is_due());
+        assert!(u.push(b(3), 3) && !u.is_due(), "one batch at a time");
+        assert_eq!(u.poll_batch(40_000), []);
+        assert!(u.cancel(b(0)), "cancelled while being read");
+        assert!(!u.push(b(4), 3), "which takes up its place until then");
+        assert_eq!(u.handle_read().unwrap(), [(b(0), false), (b(2), true)]);
+        assert_eq!(u.poll_batch(1), [b(3)], "one in any case");
+        assert!(u.push(b(1), 3));
+        assert_eq!(u.clear(), [b(3), b(1)]);
+        assert_eq!(u.handle_read().unwrap(), [(b(3), false)]);
+        u.read_owed(b(5));
+        assert!(u.is_reading() && !u.cancel(b(5)) && u.clear().is_empty());
+        assert_eq!(u.handle_read(), None);
         assert_eq!(u.len(), 0);
-        assert!(u.push(b(0), 3) && u.poll_read(0, 1).is_some() && u.push(b(1), 3));
-        assert_eq!(u.clear(), [b(0), b(1)]);
-        assert!(u.push(b(2), 3) && u.poll_read(0, 1).is_none(), "what is being read keeps its place");
-        assert!(!u.handle_read(b(0)));
-        assert_eq!(u.poll_read(0, 1), Some(b(2)));
+    }
+
+    #[test]
+    fn batches_are_as_large_as_the_peer_takes_at_once() {
+        let limit = 256 * 1024;
+        let mut u = Uploads::default();
+        let next = |u: &mut Uploads, left: usize| {
+            (0..64).for_each(|n| assert!(u.push(block(n), 1000)));
+            let blocks = u.poll_batch(limit).len();
+            let _ = u.handle_read();
+            u.clear();
+            u.handle_sent(left, limit);
+            u.handle_sent(1, limit);
+            blocks
+        };
+        let sizes: Vec<usize> = [0, 0, 0, 0, 200_000, 0, 100_000, 100_000].map(|left| next(&mut u, left)).into();
+        assert_eq!(sizes, [4, 8, 15, 15, 15, 3, 7, 1]);
+    }
+
+    #[test]
+    fn what_was_not_sent_comes_first_again() {
+        let b = block;
+        let mut u = Uploads::default();
+        assert!((0..3).all(|n| u.push(b(n), 9)));
+        assert_eq!(u.poll_batch(40_000), [b(0), b(1)]);
+        let _ = u.handle_read();
+        u.push_back(&[b(0), b(1)]);
+        assert_eq!(u.poll_batch(1 << 20), [b(0), b(1), b(2)]);
     }
 }

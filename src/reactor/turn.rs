@@ -16,7 +16,13 @@ use super::{
     sockets::{Connecting, FIRST_LINK_TOKEN, Socket, slot},
 };
 use crate::{
-    base::{arena::Key, time::Instant},
+    base::{
+        arena::Key,
+        buf::Buf,
+        geometry::Block,
+        job::{Done, Job},
+        time::Instant,
+    },
     engine::{CloseCause, Effect, Engine},
 };
 
@@ -33,7 +39,7 @@ const SLICES_A_WRITE: usize = 64;
 
 impl Reactor {
     /// Events are remembered first and served afterwards, in the order of the run queue.
-    pub(super) fn note_events(&mut self) {
+    pub(super) fn note_events(&mut self, now: Instant) {
         for event in &self.events {
             let Token(token) = event.token();
             if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
@@ -44,6 +50,7 @@ impl Reactor {
                 if event.is_writable() || event.is_error() {
                     if !socket.writable && !socket.connecting {
                         mark_dirty(&mut self.dirty, socket);
+                        self.engine.handle_writable(now, socket.key, true);
                     }
                     socket.writable = true;
                 }
@@ -161,7 +168,11 @@ impl Reactor {
 
     pub(super) fn carry_out_effects(&mut self, now: Instant) {
         for _ in 0..EFFECTS_A_ROUND {
+            if self.upload_budget == 0 {
+                break;
+            }
             match self.effect.take().or_else(|| self.engine.poll_effect()) {
+                Some(Effect::Job(Job::Read { torrent, link, blocks, buf })) => self.read_blocks(now, torrent, link, blocks, buf),
                 Some(Effect::Job(job)) => self.pool.submit(job),
                 Some(Effect::Flush { link }) => {
                     if let Some(socket) = self.sockets.get_mut(link) {
@@ -185,6 +196,33 @@ impl Reactor {
         }
     }
 
+    /// What is at hand is read here and leaves at once, while it is in cache; the rest is for a worker.
+    fn read_blocks(&mut self, now: Instant, torrent: Key, link: Key, blocks: Vec<Block>, mut buf: Buf) {
+        let Some(result) = self.pool.try_read(torrent, &blocks, &mut buf) else {
+            self.stats.cold_reads += 1;
+            return self.pool.submit(Job::Read { torrent, link, blocks, buf });
+        };
+        self.stats.hot_reads += 1;
+        self.upload_budget = self.upload_budget.saturating_sub(buf.0.len());
+        self.engine.handle_done(now, Done::Read { torrent, link, blocks, buf, result, cold: false });
+        if let Some(socket) = self.sockets.get_mut(link).filter(|socket| socket.writable && !socket.connecting) {
+            match write(&mut self.engine, socket, now, &mut self.stats) {
+                Ok(Written::All) => {}
+                Ok(Written::Blocked) => {
+                    socket.writable = false;
+                    self.engine.handle_writable(now, socket.key, false);
+                }
+                Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
+                Err(e) => self.fail(now, link, &e),
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Instant, link: Key, e: &io::Error) {
+        self.sockets.close(self.poll.registry(), link);
+        self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
+    }
+
     /// One vectored write, or a few, for each link that has something to send.
     pub(super) fn flush(&mut self, now: Instant) {
         std::mem::swap(&mut self.dirty, &mut self.flushing);
@@ -196,15 +234,21 @@ impl Reactor {
             if !socket.writable || socket.connecting {
                 continue;
             }
+            if self.upload_budget == 0 {
+                mark_dirty(&mut self.dirty, socket);
+                continue;
+            }
+            let before = self.stats.bytes_written;
             match write(&mut self.engine, socket, now, &mut self.stats) {
                 Ok(Written::All) => {}
-                Ok(Written::Blocked) => socket.writable = false,
-                Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
-                Err(e) => {
-                    self.sockets.close(self.poll.registry(), key);
-                    self.engine.handle_closed(now, key, CloseCause::Io(e.kind()));
+                Ok(Written::Blocked) => {
+                    socket.writable = false;
+                    self.engine.handle_writable(now, socket.key, false);
                 }
+                Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
+                Err(e) => self.fail(now, key, &e),
             }
+            self.upload_budget = self.upload_budget.saturating_sub((self.stats.bytes_written - before) as usize);
         }
         self.flushing.clear();
     }

@@ -58,7 +58,7 @@ impl DiskPace {
                 RunData::Memory(buf) => buf.0.len() as u64,
                 RunData::Disk(len) => u64::from(*len),
             },
-            Job::Read { block, .. } => u64::from(block.len),
+            Job::Read { blocks, .. } => blocks.iter().map(|block| u64::from(block.len)).sum(),
             _ => 0,
         };
         Duration::from_micros(bytes * 1_000_000 / self.bandwidth.max(1))
@@ -126,6 +126,7 @@ pub(super) struct Host {
     pub(super) alerts: Vec<(Instant, Alert)>,
     pub(super) held: Vec<Held>,
     pub(super) peak_memory: usize,
+    pub(super) peak_upload_memory: usize,
     checks: u32,
 }
 
@@ -155,6 +156,7 @@ impl Host {
             alerts: Vec::new(),
             held: Vec::new(),
             peak_memory: 0,
+            peak_upload_memory: 0,
             checks: 0,
         }
     }
@@ -173,6 +175,9 @@ impl Host {
         let (memory, limit) = (self.engine.piece_memory(), self.conf.max_piece_memory);
         assert!(memory <= limit, "node {node}: {memory} bytes of pieces in memory, {limit} are allowed");
         self.peak_memory = self.peak_memory.max(memory);
+        let (uploads, limit) = (self.engine.upload_memory(), self.conf.max_upload_memory);
+        assert!(uploads <= limit, "node {node}: {uploads} bytes of blocks on their way out, {limit} are allowed");
+        self.peak_upload_memory = self.peak_upload_memory.max(uploads);
         let links = self.engine.links();
         assert!(links <= self.conf.max_links, "node {node}: {links} links");
         self.checks = self.checks.wrapping_add(1);

@@ -17,7 +17,14 @@ use super::{
 };
 use crate::{
     alert::{Alert, Phase, TorrentStats},
-    base::{arena::Key, bitfield::Bitfield, ids::TorrentId, job::Done, job::Job, rng::Rng, time::Instant},
+    base::{
+        arena::Key,
+        bitfield::Bitfield,
+        ids::TorrentId,
+        job::{Done, Job, Trust},
+        rng::Rng,
+        time::Instant,
+    },
     conf::Conf,
     engine::{CloseCause, Effect, Engine, TorrentParams},
 };
@@ -365,6 +372,11 @@ impl World {
         self.host(node.0).peak_memory
     }
 
+    /// The most memory for blocks on their way out that a node ever used, in bytes.
+    pub fn peak_upload_memory(&self, node: NodeId) -> usize {
+        self.host(node.0).peak_upload_memory
+    }
+
     /// A node's script, as what it is.
     ///
     /// # Panics
@@ -447,7 +459,7 @@ impl World {
         let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params.clone())).collect();
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
         for (sample, params) in torrents {
-            self.add_torrent(node, &sample, TorrentParams { recheck: false, ..params });
+            self.add_torrent(node, &sample, TorrentParams { trust: Trust::State, ..params });
         }
     }
 

@@ -2,7 +2,11 @@
 //!
 //! Knows paths and bytes; not torrents, pieces or policy.
 
-use std::{fmt, io, path::Path};
+use std::{
+    fmt,
+    io::{self, IoSliceMut},
+    path::Path,
+};
 
 use crate::base::job::Allocation;
 
@@ -19,7 +23,7 @@ pub struct FileStat {
     pub is_dir: bool,
 }
 
-/// Files by path, as the workers use them. All methods may block, and are called from many threads at once.
+/// Files by path, as the workers use them. All methods but one may block, and are called from many threads at once.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Reads at `offset`. May be short; 0 at the end of the file.
     ///
@@ -27,6 +31,32 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// [`NotFound`](io::ErrorKind::NotFound) if there is no such file, [`Unsupported`](io::ErrorKind::Unsupported) if it
     /// is not a regular file, and whatever the system says.
     fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads at `offset` into one buffer after the other. May be short; 0 at the end of the file.
+    ///
+    /// # Errors
+    /// As for [`read_at`](Self::read_at).
+    fn read_vectored_at(&self, path: &Path, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match bufs.iter_mut().find(|buf| !buf.is_empty()) {
+            Some(buf) => self.read_at(path, offset, buf),
+            None => Ok(0),
+        }
+    }
+
+    /// The same if it can be done without waiting for anything, so that the event loop may call it; `None` if it cannot, or if that
+    /// is not known. The only method that never blocks.
+    ///
+    /// # Errors
+    /// As for [`read_at`](Self::read_at).
+    fn try_read_vectored_at(&self, path: &Path, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        let _ = (path, offset, bufs);
+        Ok(None)
+    }
+
+    /// These bytes will soon be read: a hint, which begins to fetch them and does not wait.
+    fn will_need(&self, path: &Path, offset: u64, len: u64) {
+        let _ = (path, offset, len);
+    }
 
     /// Writes at `offset`, beyond the end if need be. May be short, as `write(2)`; the caller goes on.
     ///

@@ -3,7 +3,7 @@
 //! Knows bytes of the torrent, not pieces or hashes. Shared by all workers.
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSliceMut},
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     disk::{Disk, FileStat},
-    layout::{Layout, LayoutFile},
+    layout::{Layout, LayoutFile, Segment},
 };
 use crate::base::job::{Allocation, StoreError, StoreOp};
 
@@ -25,6 +25,24 @@ const UNSYNCED: u8 = 2;
 const FOUND: u8 = 8;
 /// A sync failed, so what was written may be lost though it can still be read: it is never vouched for again.
 const DOUBTFUL: u8 = 4;
+
+/// Buffers that one system call may fill. Linux takes 1024.
+const MAX_BUFS: usize = 256;
+
+/// Consecutive bytes of one file, and where they go.
+#[derive(Debug, Default)]
+struct Stretch<'a> {
+    file: usize,
+    start: u64,
+    end: u64,
+    bufs: Vec<IoSliceMut<'a>>,
+}
+
+impl Stretch<'_> {
+    fn goes_on_at(&self, segment: &Segment) -> bool {
+        (self.file, self.end) == (segment.file, segment.offset) && (1..MAX_BUFS).contains(&self.bufs.len())
+    }
+}
 
 /// The files of one torrent.
 #[derive(Debug)]
@@ -85,26 +103,69 @@ impl TorrentFiles {
 
     /// Fills `buf` from `offset` of the torrent.
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StoreError> {
-        let mut rest = buf;
-        for (segment, file) in self.layout.segments(offset..offset.saturating_add(rest.len() as u64)) {
-            let (mut part, after) = rest.split_at_mut(segment.len as usize);
-            rest = after;
-            if !file.on_disk {
-                part.fill(0);
-                continue;
+        self.read_parts(std::iter::once((offset, buf)), true).map(|_| ())
+    }
+
+    /// Fills each part from its offset of the torrent; what lies side by side in a file is read at once. Unless it `may_wait`, it gives
+    /// up (false) where the disk would have to be waited for.
+    pub(crate) fn read_parts<'a>(
+        &self,
+        parts: impl Iterator<Item = (u64, &'a mut [u8])>,
+        may_wait: bool,
+    ) -> Result<bool, StoreError> {
+        let mut stretch = Stretch::default();
+        for (offset, mut rest) in parts {
+            for (segment, file) in self.layout.segments(offset..offset.saturating_add(rest.len() as u64)) {
+                let (part, after) = std::mem::take(&mut rest).split_at_mut(segment.len as usize);
+                rest = after;
+                if !file.on_disk {
+                    part.fill(0);
+                    continue;
+                }
+                if !stretch.goes_on_at(&segment) {
+                    if !self.read_stretch(&mut stretch, may_wait)? {
+                        return Ok(false);
+                    }
+                    (stretch.file, stretch.start, stretch.end) = (segment.file, segment.offset, segment.offset);
+                }
+                stretch.end += segment.len;
+                stretch.bufs.push(IoSliceMut::new(part));
             }
-            let mut at = segment.offset;
-            while !part.is_empty() {
-                let read = match self.disk.read_at(&file.path, at, part) {
-                    Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-                    other => other,
-                };
-                let read = read.map_err(|e| StoreError::new(StoreOp::Read, &file.path, e))?;
-                at += read as u64;
-                part = part.get_mut(read..).unwrap_or_default();
+            if !rest.is_empty() {
+                return Err(StoreError::new(StoreOp::Read, self.layout.dir(), beyond_the_end()));
             }
         }
-        if rest.is_empty() { Ok(()) } else { Err(StoreError::new(StoreOp::Read, self.layout.dir(), beyond_the_end())) }
+        self.read_stretch(&mut stretch, may_wait)
+    }
+
+    fn read_stretch(&self, stretch: &mut Stretch<'_>, may_wait: bool) -> Result<bool, StoreError> {
+        let Some(file) = self.layout.files().get(stretch.file) else { return Ok(true) };
+        let (mut at, mut bufs) = (stretch.start, stretch.bufs.as_mut_slice());
+        while at < stretch.end {
+            let read = if may_wait {
+                self.disk.read_vectored_at(&file.path, at, bufs).map(Some)
+            } else {
+                self.disk.try_read_vectored_at(&file.path, at, bufs)
+            };
+            let read = match read {
+                Ok(None) => return Ok(false),
+                Ok(Some(0)) => Err(ErrorKind::UnexpectedEof.into()),
+                Ok(Some(read)) => Ok(read.min((stretch.end - at) as usize)),
+                Err(e) => Err(e),
+            };
+            let read = read.map_err(|e| StoreError::new(StoreOp::Read, &file.path, e))?;
+            at += read as u64;
+            IoSliceMut::advance_slices(&mut bufs, read);
+        }
+        stretch.bufs.clear();
+        Ok(true)
+    }
+
+    /// Begins to fetch `range`, which will be read.
+    pub(crate) fn will_need(&self, range: Range<u64>) {
+        for (segment, file) in self.layout.segments(range).filter(|(_, file)| file.on_disk) {
+            self.disk.will_need(&file.path, segment.offset, segment.len);
+        }
     }
 
     /// Writes `data` at `offset` of the torrent, one write a file where the system takes it whole.

@@ -20,7 +20,7 @@ use crate::base::{
 /// How much of each stream is hashed before the next is looked after: a multiple of 64 that fits the cache.
 const SLICE: usize = 256 * 1024;
 /// Streams hashed side by side.
-const SIDE_BY_SIDE: usize = 3;
+pub(super) const SIDE_BY_SIDE: usize = 3;
 
 /// Where the bytes to hash are.
 #[derive(Clone, Copy, Debug)]

@@ -100,8 +100,21 @@ impl Layout {
                 LayoutFile { path, offset: entry.offset, len: entry.len, on_disk }
             })
             .collect();
-        let filled = (0_u32..).zip(&files).filter(|(_, f)| f.len > 0).map(|(at, _)| at).collect();
-        Ok(Self { dir: spec.dir.clone(), files, filled })
+        Ok(Self { dir: spec.dir.clone(), filled: filled(&files), files })
+    }
+
+    /// Files that are there already, in the order of their data: path and length, and no path for a pad.
+    pub(crate) fn of_files(dir: &Path, files: impl IntoIterator<Item = (Option<PathBuf>, u64)>) -> Self {
+        let mut offset = 0_u64;
+        let files: Vec<_> = files
+            .into_iter()
+            .map(|(path, len)| {
+                let file = LayoutFile { on_disk: path.is_some(), path: path.unwrap_or_default(), offset, len };
+                offset = offset.saturating_add(len);
+                file
+            })
+            .collect();
+        Self { dir: dir.to_owned(), filled: filled(&files), files }
     }
 
     /// The download folder.
@@ -127,12 +140,21 @@ impl Layout {
     }
 }
 
+fn filled(files: &[LayoutFile]) -> Vec<u32> {
+    (0_u32..).zip(files).filter(|(_, f)| f.len > 0).map(|(at, _)| at).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::base::{files::FileEntry, geometry::Geometry, ids::InfoHash, job::Allocation};
+    use crate::base::{
+        files::FileEntry,
+        geometry::Geometry,
+        ids::InfoHash,
+        job::{Allocation, Trust},
+    };
 
     fn spec(files: &[(&str, u64, FileKind)]) -> StoreSpec {
         let mut offset = 0;
@@ -152,7 +174,7 @@ mod tests {
             geometry: Geometry::new(offset, 16).unwrap(),
             allocation: Allocation::Sparse,
             state_file: None,
-            recheck: false,
+            trust: Trust::State,
         }
     }
 

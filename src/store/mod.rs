@@ -9,6 +9,7 @@ mod hashing;
 mod lanes;
 mod layout;
 mod paths;
+mod pieces;
 mod pool;
 mod real;
 mod resume;
@@ -20,6 +21,9 @@ pub use lanes::{Stream, finish, lanes, sha1, update};
 pub use pool::Pool;
 pub use real::RealDisk;
 pub use runner::Runner;
+
+pub(crate) use paths::safe_paths;
+pub(crate) use pieces::Pieces;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,12 @@ use std::{
 };
 
 use super::{disk::Disk, lanes, runner::Runner};
-use crate::base::job::{Done, Job};
+use crate::base::{
+    arena::Key,
+    buf::Buf,
+    geometry::Block,
+    job::{Done, Job, StoreError},
+};
 
 /// Pieces or runs that a worker hashes side by side.
 const BATCH: usize = 3;
@@ -117,6 +122,11 @@ impl Pool {
         if waiting.idle > 0 {
             self.shared.work.notify_one();
         }
+    }
+
+    /// Fills a batch of blocks at once if nothing has to be waited for; see [`Runner::try_read`].
+    pub fn try_read(&self, torrent: Key, blocks: &[Block], buf: &mut Buf) -> Option<Result<(), StoreError>> {
+        self.shared.runner.try_read(torrent, blocks, buf)
     }
 
     /// Appends all answers there are to `out`.

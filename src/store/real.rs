@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, IoSliceMut, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::UNIX_EPOCH,
@@ -33,6 +33,8 @@ struct OpenFiles {
 struct Handle {
     file: Arc<File>,
     writable: bool,
+    /// On a file system that has no disk, so that a read never waits for one.
+    in_memory: bool,
     last_use: u64,
 }
 
@@ -48,7 +50,7 @@ impl RealDisk {
 
     /// The open file, opened now if need be. Several threads may open the same file at once; one handle is kept.
     fn handle(&self, path: &Path, write: bool) -> io::Result<Arc<File>> {
-        if let Some(file) = self.open_files().get(path, write) {
+        if let Some((file, _)) = self.open_files().get(path, write) {
             return Ok(file);
         }
         let file = match open_existing(path, write) {
@@ -65,17 +67,18 @@ impl RealDisk {
     fn keep(&self, path: &Path, file: File, writable: bool) -> Arc<File> {
         let file = Arc::new(file);
         // Closing can block, so what is evicted is dropped after the lock.
-        let _evicted = self.open_files().insert(path, Handle { file: file.clone(), writable, last_use: 0 }, self.limit);
+        let handle = Handle { in_memory: sys::is_in_memory(&file), file: file.clone(), writable, last_use: 0 };
+        let _evicted = self.open_files().insert(path, handle, self.limit);
         file
     }
 }
 
 impl OpenFiles {
-    fn get(&mut self, path: &Path, write: bool) -> Option<Arc<File>> {
+    fn get(&mut self, path: &Path, write: bool) -> Option<(Arc<File>, bool)> {
         self.uses += 1;
         let handle = self.by_path.get_mut(path).filter(|h| h.writable || !write)?;
         handle.last_use = self.uses;
-        Some(handle.file.clone())
+        Some((handle.file.clone(), handle.in_memory))
     }
 
     fn insert(&mut self, path: &Path, mut handle: Handle, limit: usize) -> Option<Handle> {
@@ -99,6 +102,25 @@ impl Disk for RealDisk {
     fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let file = self.handle(path, false)?;
         uninterrupted(|| sys::read_at(&file, buf, offset))
+    }
+
+    fn read_vectored_at(&self, path: &Path, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let file = self.handle(path, false)?;
+        uninterrupted(|| sys::read_vectored_at(&file, bufs, offset))
+    }
+
+    fn try_read_vectored_at(&self, path: &Path, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        // Another thread has the table for a moment, or the file is not open: a worker will see to it.
+        let Ok(mut open) = self.open.try_lock() else { return Ok(None) };
+        let Some((file, in_memory)) = open.get(path, false) else { return Ok(None) };
+        drop(open);
+        uninterrupted(|| sys::try_read_vectored_at(&file, in_memory, bufs, offset))
+    }
+
+    fn will_need(&self, path: &Path, offset: u64, len: u64) {
+        if let Ok(file) = self.handle(path, false) {
+            sys::will_need(&file, offset, len);
+        }
     }
 
     fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
@@ -249,6 +271,59 @@ mod sys {
         file.write_at(data, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        Ok(rustix::io::preadv(file, bufs, offset)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        bufs.iter_mut().find(|buf| !buf.is_empty()).map_or(Ok(0), |buf| file.read_at(buf, offset))
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn try_read_vectored_at(
+        file: &File,
+        in_memory: bool,
+        bufs: &mut [IoSliceMut<'_>],
+        offset: u64,
+    ) -> io::Result<Option<usize>> {
+        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        // tmpfs does not know the flag, and does not need it.
+        let flags = if in_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
+        match preadv2(file, bufs, offset, flags) {
+            Ok(read) => Ok(Some(read)),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn try_read_vectored_at(_: &File, _: bool, _: &mut [IoSliceMut<'_>], _: u64) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_in_memory(file: &File) -> bool {
+        const TMPFS: u64 = 0x0102_1994;
+        const RAMFS: u64 = 0x8584_58f6;
+        rustix::fs::fstatfs(file).is_ok_and(|fs| [TMPFS, RAMFS].contains(&(fs.f_type as u64)))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn is_in_memory(_: &File) -> bool {
+        false
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    pub(super) fn will_need(file: &File, offset: u64, len: u64) {
+        // Only a hint: it does not matter whether it is heard.
+        let _ = rustix::fs::fadvise(file, offset, std::num::NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    pub(super) fn will_need(_: &File, _: u64, _: u64) {}
+
     /// Opening must not wait for the other end of a pipe that somebody left in the folder.
     pub(super) fn not_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
         options.custom_flags(OFlags::NONBLOCK.bits() as i32)
@@ -303,6 +378,20 @@ mod sys {
     pub(super) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
         file.seek_write(data, offset)
     }
+
+    pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        bufs.iter_mut().find(|buf| !buf.is_empty()).map_or(Ok(0), |buf| file.seek_read(buf, offset))
+    }
+
+    pub(super) fn try_read_vectored_at(_: &File, _: bool, _: &mut [IoSliceMut<'_>], _: u64) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
+
+    pub(super) fn is_in_memory(_: &File) -> bool {
+        false
+    }
+
+    pub(super) fn will_need(_: &File, _: u64, _: u64) {}
 
     pub(super) fn not_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
         options

@@ -25,8 +25,14 @@ use crate::base::{
     digest::{Digest, Sha1State},
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
-    job::{Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+    job::{
+        Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust, Verdict,
+        batch_len,
+    },
 };
+
+/// How much of a piece is fetched beyond what a peer has asked for, when it must come from the disk.
+const READ_AHEAD: u64 = 1 << 20;
 
 /// Runs jobs on a disk. Shared by all workers; each call blocks until its jobs are done.
 #[derive(Debug)]
@@ -90,9 +96,12 @@ impl Runner {
                     Ok(torrent) => hashing.push(HashJob { key, torrent, work: HashWork::Check(piece, expected) }),
                     Err(e) => done.push(Done::Checked { torrent: key, piece, result: Err(e) }),
                 },
-                Job::Read { torrent, link, block, mut buf } => {
-                    let result = self.find(torrent, StoreOp::Read).and_then(|t| t.read(block, &mut buf));
-                    done.push(Done::Read { torrent, link, block, buf, result });
+                Job::Read { torrent, link, blocks, mut buf } => {
+                    let result = self.find(torrent, StoreOp::Read).and_then(|t| {
+                        t.read_ahead(&blocks);
+                        t.read(&blocks, &mut buf, true).map(|_| ())
+                    });
+                    done.push(Done::Read { torrent, link, blocks, buf, result, cold: true });
                 }
                 Job::Digests { torrent, piece } => {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
@@ -110,6 +119,17 @@ impl Runner {
             }
         }
         self.hash(hashing, done);
+    }
+
+    /// Runs a [`Job::Read`] if its blocks are at hand and nothing has to be waited for; `None` if a worker must do it. This is for the
+    /// event loop's own thread.
+    pub fn try_read(&self, torrent: Key, blocks: &[Block], buf: &mut Buf) -> Option<Result<(), StoreError>> {
+        let torrent = self.torrents.try_lock().ok()?.get(&torrent)?.clone();
+        match torrent.read(blocks, buf, false) {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(e) => Some(Err(e)),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Key, Arc<Torrent>>> {
@@ -136,14 +156,16 @@ impl Runner {
         let loaded = resume::load(&*self.disk, &spec);
         let (saved, mut distrust) = match &loaded {
             Ok(None) => (None, None),
-            Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| !spec.recheck), None),
+            Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
             Err(why) => (None, Some(why.clone())),
         };
-        let decision = state::decide(files.layout(), &spec.geometry, saved, &now, |range| files.has_hole(range));
+        let decision = state::decide(files.layout(), &spec.geometry, saved, &now, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
         let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
 
-        let StoreSpec { info_hash, geometry, state_file, .. } = spec;
+        let StoreSpec { info_hash, geometry, state_file, trust, .. } = spec;
+        // A state speaks of what was verified.
+        let state_file = state_file.filter(|_| trust != Trust::Files);
         for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
             let start = geometry.offset(piece);
             files.note_found(start..start + u64::from(geometry.piece_len(piece)));
@@ -304,10 +326,36 @@ impl Torrent {
         }
     }
 
-    fn read(&self, block: Block, buf: &mut Buf) -> Result<(), StoreError> {
-        let place = self.part(block.piece, block.begin, u64::from(block.len))?;
-        buf.0.resize(block.len as usize, 0);
-        self.files.read(place.start, &mut buf.0)
+    /// Fills a batch; false if it would have to wait and must not.
+    fn read(&self, blocks: &[Block], buf: &mut Buf, may_wait: bool) -> Result<bool, StoreError> {
+        buf.0.resize(batch_len(blocks), 0);
+        let mut rest = buf.0.as_mut_slice();
+        let mut parts = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let place = self.part(block.piece, block.begin, u64::from(block.len))?;
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(READ_GAP + block.len as usize);
+            rest = after;
+            parts.push((place.start, part.split_at_mut(READ_GAP).1));
+        }
+        self.files.read_parts(parts.into_iter(), may_wait)
+    }
+
+    /// The blocks have to be fetched from the disk: all of them are begun at once, and so is what will be asked for next.
+    fn read_ahead(&self, blocks: &[Block]) {
+        let scattered = if blocks.len() > 1 { blocks } else { &[] };
+        for block in scattered {
+            if let Ok(place) = self.part(block.piece, block.begin, u64::from(block.len)) {
+                self.files.will_need(place);
+            }
+        }
+        if let Some(last) = blocks.last()
+            && let Ok(piece) = self.piece(last.piece)
+        {
+            let end = piece.start + u64::from(last.begin) + u64::from(last.len);
+            if end < piece.end {
+                self.files.will_need(end..piece.end.min(end + READ_AHEAD));
+            }
+        }
     }
 
     /// Whether a piece of nominal length reads as zeroes without anybody having to.

@@ -8,6 +8,7 @@ use super::{disk::FileStat, layout::Layout};
 use crate::base::{
     bitfield::Bitfield,
     geometry::{Geometry, PieceIndex},
+    job::Trust,
 };
 
 /// A state as it was saved.
@@ -54,6 +55,7 @@ pub(super) fn decide(
     geometry: &Geometry,
     saved: Option<&Saved>,
     now: &[Option<FileStat>],
+    trust: Trust,
     is_hole: impl Fn(Range<u64>) -> bool,
 ) -> Decision {
     let count = geometry.piece_count();
@@ -68,11 +70,16 @@ pub(super) fn decide(
 
     // Pieces whose every byte may be there; that nobody else touched; and that the state can vouch for.
     let (mut may, mut ours, mut vouched) = (Bitfield::all(count), Bitfield::all(count), Bitfield::all(count));
+    // Pieces whose files are all of the right length.
+    let mut whole = if trust == Trust::Files { Bitfield::all(count) } else { Bitfield::none(count) };
     let (mut strangers, mut first_stranger) = (0_u32, None);
     for (index, file) in filled() {
         let end = file.offset + file.len;
         let there = found(index).map_or(0, |stat| stat.len.min(file.len));
         remove(&mut may, geometry, file.offset + there..end);
+        if found(index).is_none_or(|stat| stat.len != file.len) {
+            remove(&mut whole, geometry, file.offset..end);
+        }
         let Some(saved) = saved else { continue };
         match changed(saved, index, found(index)) {
             Changed::No => {}
@@ -101,6 +108,9 @@ pub(super) fn decide(
             Some(saved) if !saved.have.has(piece) && ours.has(piece) && !saved.dirty => false,
             // What we write leaves no hole.
             Some(_) if ours.has(piece) && is_hole(place(piece)) => false,
+            // What a dirty state lacks may be half written, and a hole of somebody else's may be what is still missing.
+            Some(saved) if !saved.have.has(piece) && ours.has(piece) => decision.check.set(piece),
+            _ if whole.has(piece) && !is_hole(place(piece)) => decision.have.set(piece),
             _ => decision.check.set(piece),
         };
     }

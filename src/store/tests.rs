@@ -11,7 +11,10 @@ use crate::base::{
     files::{FileEntry, FileKind},
     geometry::{Geometry, PieceIndex},
     ids::InfoHash,
-    job::{Allocation, Chain, Done, Job, Opened, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Verdict},
+    job::{
+        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
+        Verdict,
+    },
     rng::Rng,
 };
 
@@ -54,7 +57,7 @@ impl Fixture {
             geometry: Geometry::new(offset, piece_len).unwrap(),
             allocation: Allocation::Sparse,
             state_file: Some(dir.join(".cratetorrent/state")),
-            recheck: false,
+            trust: Trust::State,
         };
         Self { spec, data }
     }
@@ -128,9 +131,9 @@ pub(super) trait Jobs {
 
     fn read(&self, fixture: &Fixture, piece: u32, begin: u32, len: u32) -> Result<Vec<u8>, StoreError> {
         let block = fixture.spec.geometry.range(piece, begin, len).unwrap();
-        let buf = Buf(vec![0xee; len as usize]);
-        match self.one(Job::Read { torrent: KEY, link: KEY, block, buf }) {
-            Done::Read { torrent: KEY, link: KEY, buf, result, .. } => result.map(|()| buf.0),
+        let buf = Buf(vec![0xee; READ_GAP + len as usize]);
+        match self.one(Job::Read { torrent: KEY, link: KEY, blocks: vec![block], buf }) {
+            Done::Read { torrent: KEY, link: KEY, buf, result, .. } => result.map(|()| buf.0[READ_GAP..].to_vec()),
             other => panic!("{other:?}"),
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     alert::Alerts,
     base::{arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, job::Job, rng::Rng, time::Instant, timers::Deadlines},
     conf::Conf,
-    torrent::progress::Memory,
+    torrent::{progress::Memory, upload_memory::UploadMemory},
 };
 
 /// What the driver must do.
@@ -66,6 +66,9 @@ pub(crate) struct Cx {
     pub(crate) alerts: Alerts,
     pub(crate) bufs: BufPool,
     pub(crate) memory: Memory,
+    pub(crate) uploads: UploadMemory,
+    /// Links that have blocks to be read for, in the order in which they are served.
+    pub(crate) uploads_due: VecDeque<Key>,
     /// A torrent could not get memory since it was last given back.
     pub(crate) memory_short: bool,
     /// Sessions that may ask for blocks, over all torrents.

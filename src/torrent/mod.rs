@@ -10,6 +10,7 @@ pub(crate) mod progress;
 pub(crate) mod session;
 mod storage;
 mod swarm;
+pub(crate) mod upload_memory;
 
 use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,9 +20,8 @@ use crate::{
         arena::{Arena, Key},
         bitfield::Bitfield,
         buf::Buf,
-        geometry::Block,
         ids::{PeerId, TorrentId},
-        job::{StoreError, StoreSpec},
+        job::{StoreError, StoreSpec, Trust},
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
@@ -56,8 +56,8 @@ pub struct TorrentParams {
     pub peers: Vec<SocketAddr>,
     /// Fetch pieces in order instead of rarest first.
     pub sequential: bool,
-    /// Believe no saved state: hash everything that is there.
-    pub recheck: bool,
+    /// What of the data that is there may go unchecked.
+    pub trust: Trust,
     /// Begin at rest: look at what is there and connect to nobody.
     pub paused: bool,
 }
@@ -67,7 +67,7 @@ impl TorrentParams {
     pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
         let state_file = Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash)));
-        Self { metainfo, dir, state_file, peers: Vec::new(), sequential: false, recheck: false, paused: false }
+        Self { metainfo, dir, state_file, peers: Vec::new(), sequential: false, trust: Trust::State, paused: false }
     }
 }
 
@@ -75,9 +75,7 @@ impl TorrentParams {
 #[derive(Debug)]
 enum Stage {
     /// A worker is looking, or failed to.
-    Opening {
-        recheck: bool,
-    },
+    Opening,
     Checking(Checker),
     Open,
     /// A worker is closing it.
@@ -88,7 +86,7 @@ enum Stage {
 /// What happens when no worker has a job of this torrent any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    Reopen { recheck: bool },
+    Reopen { trust: Trust },
     Close { told: bool },
 }
 
@@ -113,6 +111,8 @@ pub(crate) struct Torrent {
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
     stage: Stage,
+    /// How it was opened.
+    trust: Trust,
     paused: bool,
     next: Option<Next>,
     finished: bool,
@@ -132,7 +132,7 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, recheck, paused } = params;
+        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused } = params;
         let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
         let mut candidates = Candidates::default();
         for addr in peers {
@@ -148,7 +148,8 @@ impl Torrent {
             swarm,
             candidates,
             dials: 0,
-            stage: Stage::Opening { recheck },
+            stage: Stage::Opening,
+            trust,
             paused,
             next: None,
             finished: false,
@@ -162,7 +163,7 @@ impl Torrent {
             saved_dirty: false,
             earlier: (0, 0),
         };
-        torrent.open(recheck, cx);
+        torrent.open(trust, cx);
         torrent
     }
 
@@ -172,7 +173,7 @@ impl Torrent {
         Swarm::new(key, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
-    fn spec(&self, recheck: bool, conf: &Conf) -> StoreSpec {
+    fn spec(&self, conf: &Conf) -> StoreSpec {
         StoreSpec {
             info_hash: self.metainfo.info_hash,
             dir: self.dir.clone(),
@@ -182,7 +183,7 @@ impl Torrent {
             geometry: self.metainfo.geometry,
             allocation: conf.allocation,
             state_file: self.state_file.clone(),
-            recheck,
+            trust: self.trust,
         }
     }
 
@@ -197,7 +198,7 @@ impl Torrent {
             _ if self.next.is_some() => Phase::Closing,
             Stage::Closing | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
-            Stage::Opening { .. } => Phase::Opening,
+            Stage::Opening => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
             Stage::Open if self.paused => Phase::Paused,
             Stage::Open if self.swarm.is_complete() => Phase::Seeding,
@@ -272,9 +273,9 @@ impl Torrent {
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
         self.paused = false;
         match self.stage {
-            Stage::Opening { recheck } if self.failing => {
+            Stage::Opening if self.failing => {
                 self.failing = false;
-                self.open(recheck, cx);
+                self.open(self.trust, cx);
             }
             _ if self.failing => self.timers.set(RETRY, cx.now),
             _ => {}
@@ -285,7 +286,7 @@ impl Torrent {
     pub(crate) fn recheck(&mut self, cx: &mut Cx) {
         if self.next.is_none() {
             self.part_all("the torrent is being checked");
-            self.next = Some(Next::Reopen { recheck: true });
+            self.next = Some(Next::Reopen { trust: Trust::Nothing });
             self.settle(cx);
         }
     }
@@ -354,6 +355,19 @@ impl Torrent {
         }
     }
 
+    pub(crate) fn handle_writable(&mut self, session: Key, writable: bool, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.handle_writable(writable, cx);
+        }
+    }
+
+    /// It is this session's turn to have blocks read.
+    pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.pump_uploads(&mut self.swarm, cx);
+        }
+    }
+
     /// The wake-up of a session for `at` has come.
     pub(crate) fn handle_session_timeout(&mut self, session: Key, at: Instant, cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
@@ -368,21 +382,24 @@ impl Torrent {
         result
     }
 
-    /// A block was read for a peer, or for one that has gone.
-    pub(crate) fn handle_read(
-        &mut self,
-        session: Option<Key>,
-        block: Block,
-        buf: Buf,
-        result: Result<(), StoreError>,
-        cx: &mut Cx,
-    ) {
+    /// Blocks were read for a peer, or for one that has gone.
+    pub(crate) fn handle_read(&mut self, session: Option<Key>, buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
-        match session.and_then(|s| self.sessions.get_mut(s)) {
-            Some(s) => s.handle_read(block, buf, result, &mut self.swarm, cx),
-            None => cx.bufs.give(buf),
+        if let Err(error) = &result {
+            self.distrust(error, cx);
         }
-        self.settle(cx);
+        match session.and_then(|s| self.sessions.get_mut(s)) {
+            Some(s) => {
+                if let Err(fault) = s.handle_read(buf, result, cx) {
+                    self.partings.push(Parting { link: s.link, reason: fault.to_string() });
+                }
+            }
+            None => cx.uploads.give(buf),
+        }
+        // A torrent that is to close or to be opened anew waits for its workers.
+        if self.next.is_some() {
+            self.settle(cx);
+        }
     }
 
     /// A link ended: one that had a session, or one that never got so far.

@@ -11,13 +11,13 @@ use crate::{
         buf::Buf,
         geometry::{Block, GeometryError, PieceIndex},
         ids::PeerId,
-        job::{Job, StoreError},
+        job::{Job, StoreError, batch_len},
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
     proto::{
         pipeline::{Arrival, Pipeline},
-        tx::Tx,
+        tx::{self, Tx},
         uploads::Uploads,
     },
     torrent::{
@@ -45,6 +45,9 @@ const RETOLD_AT_START: u32 = 8;
 /// Bytes that may wait for a peer which asks without reading.
 const MAX_CONTROL_BACKLOG: usize = 1 << 20;
 
+/// Bytes still to be sent below which the next blocks are read.
+const LOW_WATER: usize = 16 * 1024;
+
 /// The longest extension message, and more than a block with its header.
 const MAX_EXTENSION_FRAME: u32 = 64 * 1024 + 2;
 /// The id of a piece message (BEP 3).
@@ -59,7 +62,7 @@ const STARVED: usize = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a peer is let go.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("it sent a bad frame: {0}")]
     Frame(#[from] FrameError),
@@ -83,6 +86,8 @@ pub(crate) enum Fault {
     Rejects,
     #[error("it asks and does not read the answers: {0} bytes are waiting")]
     Backlog(usize),
+    #[error("the rest of a block for it cannot be read: {0}")]
+    Owed(StoreError),
     #[error("it was silent for {0:?}")]
     Silent(Duration),
     #[error("it sent nothing useful for {0:?}")]
@@ -114,6 +119,10 @@ pub(crate) struct Session {
     pub(crate) tx: Tx,
     pub(crate) pipeline: Pipeline,
     uploads: Uploads,
+    /// Waits for its turn to have blocks read.
+    in_line: bool,
+    /// Its socket takes no more for now.
+    blocked: bool,
     pub(crate) has: Bitfield,
     /// It has told what it has.
     told: bool,
@@ -158,6 +167,8 @@ impl Session {
             tx,
             pipeline: Pipeline::new(cx.now, &cx.conf),
             uploads: Uploads::default(),
+            in_line: false,
+            blocked: false,
             has: Bitfield::none(swarm.geometry.piece_count()),
             told: false,
             retold: 0,
@@ -252,7 +263,7 @@ impl Session {
         } else {
             self.refill(swarm, cx);
         }
-        self.pump_uploads(swarm, cx);
+        self.want_upload(cx);
         if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.max_unsent) {
             return Err(Fault::Backlog(self.tx.len()));
         }
@@ -550,37 +561,101 @@ impl Session {
         }
     }
 
-    /// Has the next blocks read, as far as what is unsent allows.
-    pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        while let Some(block) = self.uploads.poll_read(self.tx.len(), cx.conf.max_unsent) {
-            let buf = cx.bufs.take(block.len as usize);
-            swarm.jobs_out += 1;
-            cx.job(Job::Read { torrent: swarm.torrent, link: self.link, block, buf });
+    /// Gets in line if there are blocks to be read for it, and most of what was read before is on its way.
+    fn want_upload(&mut self, cx: &mut Cx) {
+        let owed = self.tx.owed().is_some() && !self.uploads.is_reading();
+        if !self.in_line && !self.blocked && (owed || (self.uploads.is_due() && self.tx.len() < LOW_WATER)) {
+            self.in_line = true;
+            cx.uploads_due.push_back(self.link);
         }
     }
 
-    /// A block was read for it.
-    pub(crate) fn handle_read(&mut self, block: Block, buf: Buf, result: Result<(), StoreError>, swarm: &mut Swarm, cx: &mut Cx) {
-        if !self.uploads.handle_read(block) {
-            cx.bufs.give(buf);
-        } else if let Err(error) = result {
-            log::warn!("{}: {error}", self.who.addr);
-            cx.bufs.give(buf);
-            self.reject(block, cx);
-        } else {
-            let len = u64::from(block.len);
-            self.uploaded += len;
-            swarm.counters.up.add(cx.now, len);
-            self.tx.push_block(block, buf);
-            self.touch(cx);
+    /// It is its turn in the line: the next batch of blocks is read.
+    pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.in_line = false;
+        if self.blocked {
+            return;
         }
-        self.pump_uploads(swarm, cx);
+        let blocks = match self.tx.owed() {
+            Some(_) if self.uploads.is_reading() => return,
+            Some(owed) => {
+                self.uploads.read_owed(owed);
+                vec![owed]
+            }
+            None => self.uploads.poll_batch(cx.conf.max_unsent.min(cx.uploads.room())),
+        };
+        if !blocks.is_empty() {
+            let mut buf = cx.uploads.take(batch_len(&blocks));
+            tx::prepare(&blocks, &mut buf);
+            swarm.jobs_out += 1;
+            cx.job(Job::Read { torrent: swarm.torrent, link: self.link, blocks, buf });
+        }
+    }
+
+    /// A batch of blocks was read for it.
+    pub(crate) fn handle_read(&mut self, mut buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) -> Result<(), Fault> {
+        let blocks = self.uploads.handle_read();
+        match (blocks, result) {
+            (None, Ok(())) => {
+                if let Some(buf) = self.tx.fill_owed(buf) {
+                    cx.uploads.give(buf);
+                }
+                self.touch(cx);
+            }
+            // The beginning of the block is gone already, so it cannot be turned down any more.
+            (None, Err(error)) => {
+                cx.uploads.give(buf);
+                return Err(Fault::Owed(error));
+            }
+            (Some(blocks), Ok(())) => {
+                let wanted = tx::keep_wanted(&blocks, &mut buf);
+                if wanted.is_empty() {
+                    cx.uploads.give(buf);
+                } else {
+                    self.tx.push_batch(wanted, buf);
+                    self.touch(cx);
+                }
+            }
+            (Some(blocks), Err(error)) => {
+                cx.uploads.give(buf);
+                log::warn!("{}: {error}", self.who.addr);
+                blocks.into_iter().filter(|(_, wanted)| *wanted).for_each(|(block, _)| self.reject(block, cx));
+            }
+        }
+        self.spare_memory(cx);
+        self.want_upload(cx);
+        Ok(())
     }
 
     /// So many bytes are on their way.
     pub(crate) fn handle_sent(&mut self, bytes: usize, swarm: &mut Swarm, cx: &mut Cx) {
-        self.tx.handle_sent(bytes, &mut cx.bufs);
-        self.pump_uploads(swarm, cx);
+        let payload = self.tx.handle_sent(bytes, |buf| cx.uploads.give(buf));
+        if payload > 0 {
+            self.uploaded += payload;
+            swarm.counters.up.add(cx.now, payload);
+        }
+        self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
+        self.want_upload(cx);
+    }
+
+    /// The socket takes bytes, or takes no more for now.
+    pub(crate) fn handle_writable(&mut self, writable: bool, cx: &mut Cx) {
+        self.blocked = !writable;
+        self.spare_memory(cx);
+        self.want_upload(cx);
+    }
+
+    /// Where memory is tight, blocks that the socket does not take now are given up, to be read again when it does.
+    fn spare_memory(&mut self, cx: &mut Cx) {
+        if !self.blocked || !cx.uploads.is_tight() || !self.tx.holds_blocks() {
+            return;
+        }
+        let not_begun = self.tx.rewind(|buf| cx.uploads.give(buf));
+        if self.choking {
+            not_begun.into_iter().for_each(|block| self.reject(block, cx));
+        } else {
+            self.uploads.push_back(&not_begun);
+        }
     }
 
     // Time.
@@ -640,7 +715,7 @@ impl Session {
         if self.told {
             swarm.picker.remove_peer(&self.has);
         }
-        self.tx.clear(&mut cx.bufs);
+        self.tx.clear(|buf| cx.uploads.give(buf));
     }
 
     fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {

@@ -4,18 +4,19 @@ use crate::{
     alert::Alert,
     base::{
         geometry::PieceIndex,
-        job::{Done, Job, Opened, SaveState, StoreError, Verdict},
+        job::{Done, Job, Opened, SaveState, StoreError, Trust, Verdict},
     },
     torrent::{Next, RETRY, SAVE, Stage, Torrent, checker::Checker, cx::Cx, picker::Picker},
 };
 
 impl Torrent {
     /// Has a worker look at what is there.
-    pub(super) fn open(&mut self, recheck: bool, cx: &mut Cx) {
-        self.stage = Stage::Opening { recheck };
+    pub(super) fn open(&mut self, trust: Trust, cx: &mut Cx) {
+        self.stage = Stage::Opening;
+        self.trust = trust;
         self.finished = false;
         self.swarm.jobs_out += 1;
-        let spec = Box::new(self.spec(recheck, &cx.conf));
+        let spec = Box::new(self.spec(&cx.conf));
         cx.job(Job::Open { torrent: self.key(), spec });
     }
 
@@ -47,7 +48,7 @@ impl Torrent {
                     cx.alerts.push(Alert::Removed { torrent: self.id });
                 }
             }
-            Done::Read { buf, .. } => cx.bufs.give(buf),
+            Done::Read { buf, .. } => cx.uploads.give(buf),
         }
         self.settle(cx);
     }
@@ -126,14 +127,14 @@ impl Torrent {
     /// No worker and no peer is busy with the torrent: it is closed, or opened anew.
     fn turn_over(&mut self, cx: &mut Cx) {
         match self.next {
-            Some(Next::Reopen { recheck }) => {
+            Some(Next::Reopen { trust }) => {
                 self.next = None;
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
                 self.swarm = Self::empty_swarm(self.key(), &self.metainfo, self.sequential, cx);
                 self.swarm.counters = counters;
                 self.failing = false;
-                self.open(recheck, cx);
+                self.open(trust, cx);
             }
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
             Some(Next::Close { .. }) if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) => {
@@ -198,6 +199,15 @@ impl Torrent {
         if self.unsaved && self.timers.get(SAVE).is_none() {
             self.timers
                 .set(SAVE, cx.now + if self.swarm.is_complete() { std::time::Duration::ZERO } else { cx.conf.save_interval });
+        }
+    }
+
+    /// A read failed. Files that were taken at their word are looked at after all.
+    pub(super) fn distrust(&mut self, error: &StoreError, cx: &mut Cx) {
+        if self.trust == Trust::Files && self.next.is_none() {
+            log::warn!("{error}: {} is checked", self.metainfo.name);
+            cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
+            self.recheck(cx);
         }
     }
 

@@ -18,9 +18,14 @@ pub fn program() -> PathBuf {
     if let Some(path) = env::var_os("CRATETORRENT_DOWNLOAD") {
         return path.into();
     }
+    example("download")
+}
+
+/// An example that `cargo test` has built beside the tests.
+pub fn example(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join("examples/download");
-    assert!(path.exists(), "{} is missing: cargo build --example download", path.display());
+    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --example {name}", path.display());
     path
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io::IoSlice, net::SocketAddr, sync::Arc, time::
 
 use cratetorrent::{
     Alert, AlertMask, BLOCK_LEN, Bitfield, Block, CloseCause, Conf, Digest, Done, Effect, Engine, Geometry, Instant, Job, Key,
-    Opened, PieceIndex, Run, RunData, RunDone, Sha1State, TorrentId, TorrentParams, TorrentStats, Verdict,
+    Opened, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, TorrentId, TorrentParams, TorrentStats, Verdict,
     wire::{
         frame::Decoder,
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
@@ -322,7 +322,7 @@ impl Trace {
     }
 
     /// Bytes that wait to be sent to a peer, as far as they can be seen.
-    pub(crate) fn waiting(&self, peer: PeerNo) -> usize {
+    pub(crate) fn waiting(&mut self, peer: PeerNo) -> usize {
         let mut slices = [IoSlice::new(&[]); 4096];
         let used = self.engine.poll_transmit(self.peers[peer.0].key, &mut slices);
         slices[..used].iter().map(|s| s.len()).sum()
@@ -432,11 +432,15 @@ impl Trace {
                 Done::Opened { torrent, result: Ok(opened) }
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },
-            Job::Read { torrent, link, block, mut buf } => {
-                let Block { piece, begin, len } = block;
-                let from = &self.disk[&piece.get()];
-                buf.0.copy_from_slice(&from[begin as usize..(begin + len) as usize]);
-                Done::Read { torrent, link, block, buf, result: Ok(()) }
+            Job::Read { torrent, link, blocks, mut buf } => {
+                let mut at = 0;
+                for &Block { piece, begin, len } in &blocks {
+                    at += READ_GAP;
+                    let from = &self.disk[&piece.get()][begin as usize..(begin + len) as usize];
+                    buf.0[at..at + from.len()].copy_from_slice(from);
+                    at += from.len();
+                }
+                Done::Read { torrent, link, blocks, buf, result: Ok(()), cold: true }
             }
             Job::Check { torrent, piece, .. } => Done::Checked { torrent, piece, result: Ok(false) },
             Job::Digests { torrent, piece } => Done::Digests { torrent, piece, result: Ok(self.digests(piece)) },

@@ -312,7 +312,7 @@ fn whatever_the_user_and_the_links_do_nobody_is_forgotten_and_nothing_is_overspe
         let mut rng = Rng::new(seed);
         let mut rig = Rig::new(0);
         let mut born = 0;
-        for _ in 0..0 {
+        for _ in 0..200 {
             let now = rig.now;
             let some = rate([0, 1, 1000, 50_000, 10_000_000][rng.below(5) as usize]);
             match rng.below(8) {

@@ -3,7 +3,10 @@
 use std::io::ErrorKind;
 
 use super::*;
-use crate::base::job::Allocation;
+use crate::{
+    base::job::{Allocation, StoreOp, Trust},
+    engine::TorrentParams,
+};
 
 /// When a node first said that its disk failed, for this reason.
 fn failed(world: &World, node: NodeId, kind: ErrorKind) -> Option<Instant> {
@@ -176,6 +179,58 @@ fn a_seed_whose_disk_cannot_be_read_does_not_spin() {
     assert!(events < 60_000, "{events} events in a minute without a byte of use");
     world.disk(seeder).set(|t| t.fail_reads = false);
     assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
+}
+
+/// A seed that trusts its files serves half of them, and then `spoil` happens to its disk.
+fn trusting(spoil: impl FnOnce(&MemDisk)) -> (World, NodeId, NodeId) {
+    let sample = file(2_000_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    let params = TorrentParams { trust: Trust::Files, ..world.params(seeder, &sample, &[]) };
+    let disk = world.disk(seeder);
+    sample.files_in(&params.dir).for_each(|(path, _, bytes)| disk.put(&path, bytes));
+    world.add_torrent(seeder, &sample, params);
+    world.download(leech, &sample, &[seeder]);
+    assert!(world.run_until(|w| w.stats(leech).have > 2, secs(30)));
+    let opened = |a: &Alert| matches!(a, Alert::Opened { have: 62, to_check: 0, .. });
+    assert!(world.told(seeder, opened).is_some() && distrusted(&world, seeder) == 0);
+    spoil(&disk);
+    (world, seeder, leech)
+}
+
+fn distrusted(world: &World, node: NodeId) -> usize {
+    world.alerts(node).iter().filter(|(_, a)| matches!(a, Alert::Distrusted { .. })).count()
+}
+
+#[test]
+fn files_that_were_trusted_are_checked_when_one_turns_out_short() {
+    let (mut world, seeder, leech) = trusting(|disk| {
+        let path = disk.paths().into_iter().find(|p| p.ends_with("data-2000000")).unwrap();
+        let bytes = disk.content(&path).unwrap();
+        disk.put(&path, &bytes[..1_000_000]);
+    });
+    assert!(world.run_until(|w| w.is_in(seeder, Phase::Downloading), secs(60)), "{:?}", world.stats(seeder));
+    let word = world.alerts(seeder).iter().find_map(|(_, a)| match a {
+        Alert::Distrusted { error, .. } => Some((error.op, error.source.kind())),
+        _ => None,
+    });
+    assert_eq!(word, Some((StoreOp::Read, ErrorKind::UnexpectedEof)));
+    assert_eq!((distrusted(&world, seeder), world.stats(seeder).have), (1, 30));
+    // What is there is still served, and nothing else is claimed.
+    world.run_for(secs(60));
+    assert!(!world.is_complete(leech) && world.stats(leech).have >= 30, "{:?}", world.stats(leech));
+    assert!(world.stats(leech).failed_pieces == 0 && distrusted(&world, seeder) == 1);
+}
+
+#[test]
+fn a_read_that_fails_once_costs_a_trusting_seed_a_check_and_no_more() {
+    let (mut world, seeder, leech) = trusting(|disk| disk.set(|t| t.fail_reads = true));
+    assert!(world.run_until(|w| distrusted(w, seeder) > 0, secs(60)));
+    world.disk(seeder).set(|t| t.fail_reads = false);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
+    assert!(world.is_in(seeder, Phase::Seeding) && distrusted(&world, seeder) == 1);
+    assert!(world.told(seeder, |a| matches!(a, Alert::Opened { have: 0, to_check: 62, .. })).is_some());
+    assert!(world.told(seeder, |a| matches!(a, Alert::Saved { .. })).is_some(), "what was checked is saved");
 }
 
 #[test]

@@ -328,7 +328,6 @@ fn a_peer_may_have_limits_of_its_own_whether_it_is_connected_or_not() {
     let near = |rates: &[f64], want: &[f64]| rates.iter().zip(want).all(|(rate, want)| (rate / want - 1.0).abs() <= 0.03);
     let before = rates(8);
     assert!(near(&before, &[10.0, 20.0, 20.0]), "{before:?}");
-    drop(rates);
     world.tell(leech, |engine| engine.set_peer_limits(torrent, second, down(5 * KIB))).unwrap();
     let before: Vec<u64> = seeds.iter().map(|&seed| world.bytes_read(leech, seed)).collect();
     world.run_for(secs(8));

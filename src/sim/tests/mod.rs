@@ -6,6 +6,7 @@ mod limits;
 mod memory;
 mod peers;
 mod swarm;
+mod uploads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

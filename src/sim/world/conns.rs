@@ -90,6 +90,7 @@ impl World {
             }
             if room == 0 {
                 pipe.blocked = true;
+                host.engine.handle_writable(now, key, false);
                 break;
             }
             let mut left = room;
@@ -134,7 +135,9 @@ impl World {
         } else if let Some(key) = key
             && blocked
         {
-            // Writable again.
+            if let Body::Engine(host) = &mut self.nodes[from].body {
+                host.engine.handle_writable(now, key, true);
+            }
             self.flush(from, key);
             self.service(from);
         } else {

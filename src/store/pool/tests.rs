@@ -25,7 +25,7 @@ const KEY: Key = Key { index: 0, generation: 1 };
 
 fn read(nth: u32) -> Job {
     let block = Geometry::new(1 << 20, 1 << 14).unwrap().range(nth, 0, 10).unwrap();
-    Job::Read { torrent: KEY, link: KEY, block, buf: Buf(vec![0; 10]) }
+    Job::Read { torrent: KEY, link: KEY, blocks: vec![block], buf: Buf::default() }
 }
 
 fn check(nth: u32) -> Job {

@@ -108,7 +108,7 @@ fn without_a_state_everything_that_may_be_there_is_checked() {
 #[test]
 fn a_recheck_believes_nothing_but_keeps_the_counts() {
     let (mut t, disk) = saved(&[0, 1], false);
-    t.spec.recheck = true;
+    t.spec.trust = Trust::Nothing;
     let opened = Runner::new(disk.clone()).open(&t).unwrap();
     assert!(opened.have.is_empty());
     assert_eq!(opened.check.ones().collect::<Vec<_>>(), [0, 1]);
@@ -247,4 +247,56 @@ fn real_files_killed_by_copying_the_folder() {
     let opened = runner.open(&moved).unwrap();
     let good = opened.check.ones().filter(|&i| runner.check(t.piece(i), t.digest(i)).unwrap());
     assert_eq!(good.collect::<Vec<_>>(), [0, 1, 5, 12]);
+}
+
+#[test]
+fn trusted_files_are_believed_if_their_length_is_right_and_nothing_speaks_against_them() {
+    let trusting = |disk: &Arc<BadDisk>| {
+        let mut t = torrent();
+        t.spec.trust = Trust::Files;
+        start(&t, disk)
+    };
+    let all = vec![0, 1, 2, 3, 4];
+    // Without a state; with one that somebody's change has overtaken.
+    let (_, disk) = saved(&all, false);
+    disk.set().files.remove(Path::new("/d/.cratetorrent/state"));
+    assert_eq!(trusting(&disk), (all.clone(), vec![], None));
+    let (_, disk) = saved(&all, false);
+    disk.set().now += 1;
+    change(&disk, "b", |bytes| bytes[0] ^= 1);
+    assert_eq!(trusting(&disk).0, all);
+
+    // Too short, too long, missing, with a hole.
+    disk.set().files.remove(Path::new("/d/.cratetorrent/state"));
+    let other = Arc::new(BadDisk::default());
+    *other.set() = disk.set().clone();
+    change(&disk, "a", |bytes| bytes.truncate(1499));
+    assert_eq!(trusting(&disk), (vec![2, 3, 4], vec![0], None));
+    change(&disk, "a", |bytes| bytes.resize(1501, 0));
+    assert_eq!(trusting(&disk), (vec![2, 3, 4], vec![0, 1], None));
+    disk.set().files.remove(Path::new("/d/torrent/a"));
+    assert_eq!(trusting(&disk), (vec![2, 3, 4], vec![], None));
+    other.set().holes.push(("/d/torrent/c".into(), 0, u64::MAX));
+    let (have, check, _) = trusting(&other);
+    assert!(!check.is_empty() && !have.contains(&check[0]), "{have:?} {check:?}");
+
+    // What the state knows to be missing is not there, whatever the length.
+    let (_, disk) = saved(&[0, 4], false);
+    assert_eq!(trusting(&disk), (vec![0, 4], vec![], None));
+    let (_, disk) = saved(&[0, 4], true);
+    assert_eq!(trusting(&disk).0, [0, 4]);
+}
+
+#[test]
+fn what_was_only_trusted_is_not_saved() {
+    let (mut t, disk) = saved(&[0, 1, 2, 3, 4], false);
+    let state = Path::new("/d/.cratetorrent/state");
+    disk.set().files.remove(state);
+    for (trust, saves) in [(Trust::Files, false), (Trust::Nothing, true)] {
+        t.spec.trust = trust;
+        let runner = Runner::new(disk.clone());
+        runner.open(&t).unwrap();
+        runner.save(t.have(&[0, 1, 2, 3, 4]), false).unwrap();
+        assert_eq!(disk.set().files.contains_key(state), saves, "{trust:?}");
+    }
 }

@@ -13,7 +13,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::Problem;
+use super::Problem;
 
 /// Whether the user wants an end.
 #[derive(Clone)]

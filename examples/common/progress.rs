@@ -1,12 +1,14 @@
 //! What the user sees: a bar on a terminal, a line now and then elsewhere, nothing if so wished.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     time::{Duration, Instant},
 };
 
-use cratetorrent::TorrentStats;
+use cratetorrent::{CreateProgress, TorrentStats};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::print;
 
 /// Between two plain lines.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -25,6 +27,23 @@ impl Progress {
             Self::Bar(ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_style(style()))
         } else {
             Self::Lines { last: Instant::now() }
+        }
+    }
+
+    /// A torrent is being made for so long.
+    pub fn hashing(&mut self, so_far: CreateProgress, since: Duration) {
+        let CreateProgress { done, total } = so_far;
+        match self {
+            _ if total == 0 => {}
+            Self::Bar(bar) => {
+                bar.set_length(total);
+                bar.set_position(done);
+                bar.set_message(format!("hashing, {}", rate(done, since)));
+            }
+            _ => {
+                let percent = done as f64 * 100.0 / total as f64;
+                self.line(|| format!("hashing: {percent:.1} %, {}", rate(done, since)));
+            }
         }
     }
 
@@ -58,7 +77,8 @@ impl Progress {
     }
 
     pub fn seeding(&mut self, stats: &TorrentStats) {
-        let about = || format!("seeding: {}/s to {}", HumanBytes(stats.upload_rate), peers(stats.peers));
+        let ratio = stats.uploaded as f64 / stats.total_bytes.max(1) as f64;
+        let about = || format!("seeding: {}/s to {}, ratio {ratio:.2}", HumanBytes(stats.upload_rate), peers(stats.peers));
         match self {
             Self::Bar(bar) => {
                 bar.set_position(stats.have_bytes);
@@ -95,20 +115,13 @@ impl Progress {
     }
 }
 
-/// A line to stdout. A reader who went away is no reason to stop.
-pub fn print(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-/// A line to stderr.
-pub fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "download: {line}");
-}
-
 /// "256.00 MiB in 0.4 s, 640.00 MiB/s"
 pub fn pace(bytes: u64, took: Duration) -> String {
-    let rate = bytes as f64 / took.as_secs_f64().max(1e-6);
-    format!("{} in {:.2} s, {}/s", HumanBytes(bytes), took.as_secs_f64(), HumanBytes(rate as u64))
+    format!("{} in {:.2} s, {}", HumanBytes(bytes), took.as_secs_f64(), rate(bytes, took))
+}
+
+fn rate(bytes: u64, took: Duration) -> String {
+    format!("{}/s", HumanBytes((bytes as f64 / took.as_secs_f64().max(1e-6)) as u64))
 }
 
 fn peers(count: usize) -> String {

@@ -1,0 +1,217 @@
+//! Making a torrent as the user says: options, progress, the file.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::{Instant, SystemTime},
+};
+
+use cratetorrent::{CreateError, CreateParams, Created, create};
+use indicatif::HumanBytes;
+use pico_args::Arguments;
+
+use super::{
+    Problem, args,
+    progress::{Progress, pace},
+    signals::Interrupt,
+};
+
+/// The options that [`Make::parse`] knows.
+pub const HELP: &str = "\
+  --out FILE            where the torrent goes (default: PATH.torrent)
+  --force               replace a torrent that is there
+  --piece-length SIZE   16K, 1M, or a number of bytes; a power of two
+                        (default: by the size, 16K to 16M, some 1000 to 2000 pieces)
+  --tracker URL[,URL…]  trackers, those with a comma between them in one tier; may be given more than once
+  --web-seed URL        may be given more than once
+  --private             peers come from the trackers only
+  --comment TEXT
+  --source TEXT         tells otherwise equal torrents apart
+  --pads                each file begins with a piece
+  --skip-special        leave out symbolic links, pipes, sockets and devices, which are refused otherwise
+  --no-date             do not say when and with what it was made
+  --threads N           to hash with (default: one a core)";
+
+const SAID: &str = concat!("cratetorrent ", env!("CARGO_PKG_VERSION"));
+
+/// What to make.
+pub struct Make {
+    params: CreateParams,
+    out: Option<PathBuf>,
+    force: bool,
+    /// An option that was given.
+    pub given: Option<&'static str>,
+}
+
+impl Make {
+    pub fn parse(args: &mut Arguments) -> Result<Self, Problem> {
+        let mut given = None;
+        let mut note = |is_given: bool, option| given = given.or(is_given.then_some(option));
+        let mut params = CreateParams::new("");
+        let mut flag = |args: &mut Arguments, option| {
+            let is_given = args.contains(option);
+            note(is_given, option);
+            is_given
+        };
+        let force = flag(args, "--force");
+        params.private = flag(args, "--private");
+        params.pads = flag(args, "--pads");
+        params.skip_special = flag(args, "--skip-special");
+        if !flag(args, "--no-date") {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            params.creation_date = i64::try_from(since.as_secs()).ok();
+            params.created_by = Some(SAID.into());
+        }
+        let out = args::path(args, "--out")?;
+        note(out.is_some(), "--out");
+        let piece_len: Option<String> = args::value(args, "--piece-length")?;
+        note(piece_len.is_some(), "--piece-length");
+        params.piece_len = piece_len.map(|size| piece_length(&size)).transpose()?;
+        for tier in args::values(args, "--tracker")? {
+            note(true, "--tracker");
+            params.trackers.push(tier.split(',').map(|one| url("--tracker", one)).collect::<Result<_, _>>()?);
+        }
+        for one in args::values(args, "--web-seed")? {
+            note(true, "--web-seed");
+            params.web_seeds.push(url("--web-seed", &one)?);
+        }
+        params.comment = args::value(args, "--comment")?;
+        note(params.comment.is_some(), "--comment");
+        params.source = args::value(args, "--source")?;
+        note(params.source.is_some(), "--source");
+        params.threads = args::value(args, "--threads")?.unwrap_or(0);
+        note(params.threads > 0, "--threads");
+        Ok(Self { params, out, force, given })
+    }
+
+    /// Hashes what is at `path` and writes the torrent; tells where it is.
+    pub fn run(
+        mut self,
+        path: PathBuf,
+        name: Option<String>,
+        quiet: bool,
+        interrupt: &Interrupt,
+    ) -> Result<(Created, PathBuf), Problem> {
+        let out = self.out.take().map_or_else(|| beside(&path), Ok)?;
+        self.check_out(&path, &out)?;
+        (self.params.path, self.params.name) = (path, name);
+        let mut progress = Progress::new(0, quiet);
+        let (start, shown) = (Instant::now(), self.params.path.display());
+        let mut begun = false;
+        let created = create(&self.params, |so_far| {
+            if so_far.total > 0 && !std::mem::replace(&mut begun, true) {
+                progress.say(&format!("hashing   {shown}, {}", HumanBytes(so_far.total)));
+            }
+            progress.hashing(so_far, start.elapsed());
+            if interrupt.exit_code().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        progress.end();
+        let created = created.map_err(|e| problem(&e, interrupt))?;
+        write(&out, &created.bytes, self.force).map_err(|e| cannot_write(&out, &e))?;
+        progress.say(&format!("hashed    {}", pace(created.metainfo.geometry.total_len(), start.elapsed())));
+        Ok((created, out))
+    }
+
+    /// What can go wrong with writing should do so before hours of hashing.
+    fn check_out(&self, path: &Path, out: &Path) -> Result<(), Problem> {
+        use rustix::fs::{Access, access};
+        if fs::symlink_metadata(out).is_ok() && !self.force {
+            return Err(exists(out));
+        }
+        let folder = parent(out);
+        let cannot = |e| cannot_write(out, &e);
+        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| cannot(e.into()))?;
+        let (folder, path) = (folder.canonicalize().map_err(cannot)?, path.canonicalize().unwrap_or_default());
+        if path.is_dir() && folder.starts_with(&path) {
+            let what = format!("{} would lie in the folder that it is made of; --out says where else", out.display());
+            return Err(Problem::usage(what));
+        }
+        Ok(())
+    }
+}
+
+/// `PATH.torrent`.
+fn beside(path: &Path) -> Result<PathBuf, Problem> {
+    let whole = match path.file_name() {
+        Some(_) => path.to_owned(),
+        None => path.canonicalize().map_err(|e| Problem::new(format!("cannot read {}: {e}", path.display())))?,
+    };
+    match whole.file_name() {
+        Some(name) => {
+            let mut name = name.to_owned();
+            name.push(".torrent");
+            Ok(whole.with_file_name(name))
+        }
+        None => Err(Problem::usage(format!(
+            "{} has no name that the torrent could have; --out says where to write it",
+            path.display()
+        ))),
+    }
+}
+
+/// The folder that something is in.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn write(out: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
+    let fill = |path: &Path, file: io::Result<File>| {
+        let done = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+        done.inspect_err(|e| {
+            if e.kind() != io::ErrorKind::AlreadyExists {
+                let _ = fs::remove_file(path);
+            }
+        })
+    };
+    if !force {
+        return fill(out, File::create_new(out));
+    }
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = out.with_file_name(name);
+    fill(&temporary, File::create(&temporary))?;
+    fs::rename(&temporary, out)
+}
+
+fn exists(out: &Path) -> Problem {
+    Problem::new(format!("{} exists already; --force replaces it", out.display()))
+}
+
+fn cannot_write(out: &Path, e: &io::Error) -> Problem {
+    match e.kind() {
+        io::ErrorKind::AlreadyExists => exists(out),
+        _ => Problem::new(format!("cannot write {}: {e}", out.display())),
+    }
+}
+
+fn problem(e: &CreateError, interrupt: &Interrupt) -> Problem {
+    let sentence = e.to_string();
+    match e {
+        CreateError::Stopped => {
+            Problem { sentence: "stopped; no torrent was written".into(), code: interrupt.exit_code().unwrap_or(1) }
+        }
+        CreateError::PieceLength(_) | CreateError::Name(_) | CreateError::Address(_) => Problem::usage(sentence),
+        CreateError::Special { .. } => Problem::new(format!("{sentence}; --skip-special leaves such things out")),
+        _ => Problem::new(sentence),
+    }
+}
+
+fn piece_length(text: &str) -> Result<u32, Problem> {
+    let number = text.trim_end_matches("iB");
+    let (number, unit) = match number.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&number[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&number[..at], 1 << 20),
+        _ => (text, 1),
+    };
+    let len = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    len.ok_or_else(|| Problem::usage(format!("--piece-length: {text:?} is no size such as 16K, 1M or 65536")))
+}
+
+fn url(option: &str, text: &str) -> Result<String, Problem> {
+    match text.split_once("://") {
+        Some((scheme, rest)) if !scheme.is_empty() && !rest.is_empty() => Ok(text.to_owned()),
+        _ => Err(Problem::usage(format!("{option}: {text:?} is no URL such as http://example.org/announce"))),
+    }
+}

@@ -1,0 +1,187 @@
+//! The serving itself: one engine on its own thread, its alerts followed from here.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use cratetorrent::{
+    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, TorrentId, TorrentParams, TorrentStats, Trust,
+    wire::metainfo::Metainfo,
+};
+use indicatif::HumanBytes;
+
+use crate::{
+    args::{Options, What},
+    common::{self, Problem, complain, listen, make, progress::Progress, read_metainfo, shut_down, signals::Interrupt},
+};
+
+/// How often to look at the torrent, and whether somebody wants an end, when no alert comes.
+const TICK: Duration = Duration::from_millis(200);
+
+pub fn run(options: Options) -> Result<ExitCode, Problem> {
+    let Options { what, peers, port, limits, quiet } = options;
+    let interrupt = Interrupt::catch(|| {})?;
+    let source = Source::find(what, quiet, &interrupt)?;
+
+    let mut conf = Conf { alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS, limits, ..Conf::default() };
+    common::limits::use_all_descriptors(&mut conf);
+    let (engine, alerts) = listen::start(&conf, port)?;
+
+    let mut seed = Seed::add(source, peers, engine, quiet)?;
+    let outcome = seed.follow(&alerts, &interrupt);
+    seed.progress.end();
+    shut_down(&seed.engine, &alerts, outcome.is_ok());
+    outcome
+}
+
+/// What to serve, and how far to trust it.
+struct Source {
+    metainfo: Arc<Metainfo>,
+    dir: PathBuf,
+    trust: Trust,
+}
+
+impl Source {
+    fn find(what: What, quiet: bool, interrupt: &Interrupt) -> Result<Self, Problem> {
+        match what {
+            What::Torrent { torrent, dir, trust } => Ok(Self { metainfo: Arc::new(read_metainfo(&torrent)?), dir, trust }),
+            What::Data { path, make } => {
+                // A path such as `..` has no name to look for in a folder.
+                let path = match path.file_name() {
+                    Some(_) => path,
+                    None => path.canonicalize().map_err(|e| Problem::new(format!("cannot read {}: {e}", path.display())))?,
+                };
+                let dir = make::parent(&path).to_owned();
+                let (created, out) = make.run(path, None, quiet, interrupt)?;
+                if !quiet {
+                    crate::common::print(&format!("torrent   {}", out.display()));
+                }
+                // Every byte was hashed a moment ago.
+                Ok(Self { metainfo: Arc::new(created.metainfo), dir, trust: Trust::Files })
+            }
+        }
+    }
+}
+
+/// One torrent being served.
+struct Seed {
+    engine: EngineHandle,
+    torrent: TorrentId,
+    progress: Progress,
+    metainfo: Arc<Metainfo>,
+    dir: PathBuf,
+    /// It is known to be whole, or believed to be.
+    serving: bool,
+    last: TorrentStats,
+    /// The last failure told, so that it is not told again and again.
+    told: String,
+}
+
+impl Seed {
+    /// Adds it at rest: what turns out not to be whole must not be filled up from others, since it is the user's own.
+    fn add(source: Source, peers: Vec<SocketAddr>, engine: EngineHandle, quiet: bool) -> Result<Self, Problem> {
+        let Source { metainfo, dir, trust } = source;
+        let params = TorrentParams { peers, trust, paused: true, ..TorrentParams::new(metainfo.clone(), &dir) };
+        let torrent = engine.call(|engine| engine.add_torrent(params)).map_err(Problem::of)?.map_err(Problem::of)?;
+        let progress = Progress::new(metainfo.geometry.total_len(), quiet);
+        let last = TorrentStats { total_bytes: metainfo.geometry.total_len(), ..TorrentStats::default() };
+        Ok(Self { engine, torrent, progress, metainfo, dir, serving: false, last, told: String::new() })
+    }
+
+    /// Follows the alerts until somebody wants an end.
+    fn follow(&mut self, alerts: &Alerts, interrupt: &Interrupt) -> Result<ExitCode, Problem> {
+        loop {
+            let news = alerts.recv_timeout(TICK);
+            if let Some(code) = interrupt.exit_code() {
+                return Ok(self.stopped(code));
+            }
+            match news {
+                Ok(alert) => self.handle(alert)?,
+                Err(NoAlert::Yet) => {
+                    let torrent = self.torrent;
+                    if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
+                        self.handle_stats(stats);
+                    }
+                }
+                Err(NoAlert::Ended) => return Err(Problem::new("the engine failed; RUST_LOG=error tells why")),
+            }
+        }
+    }
+
+    fn handle(&mut self, alert: Alert) -> Result<(), Problem> {
+        match alert {
+            Alert::Opened { distrust: Some(reason), .. } => {
+                self.progress.say(&format!("not relying on the saved state: {reason}"));
+            }
+            Alert::Checking { done, total, .. } => self.progress.checking(done, total),
+            Alert::Checked { have, .. } => self.begin(have)?,
+            Alert::Progress { stats, .. } => self.handle_stats(stats),
+            Alert::Distrusted { error, .. } => {
+                complain(&format!("{error}; everything is checked now"));
+                self.serving = false;
+                self.rest()?;
+            }
+            Alert::StorageFailed { error, retry_in: None, .. } => return Err(Problem::of(error)),
+            // The state cannot be saved, perhaps since the folder is not ours: that costs a check at the next start.
+            Alert::StorageFailed { error, .. } => {
+                let error = error.to_string();
+                if self.told != error {
+                    complain(&error);
+                    self.told = error;
+                }
+            }
+            Alert::PeerBanned { addr, .. } => self.progress.say(&format!("peer {addr} sent bad data and is banned")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// It is known what is there.
+    fn begin(&mut self, have: u32) -> Result<(), Problem> {
+        let (pieces, dir) = (self.metainfo.geometry.piece_count(), self.dir.display());
+        // A foreign word: it may not write all over the terminal.
+        let name = self.metainfo.name.escape_debug();
+        match have {
+            0 => return Err(Problem::new(format!("nothing of {name} is in {dir}"))),
+            _ if have < pieces => {
+                let what = format!("{name} in {dir} is not whole: {have} of {pieces} pieces are right");
+                return Err(Problem::new(format!("{what}; the download example fetches the others")));
+            }
+            _ => {}
+        }
+        let torrent = self.torrent;
+        let _ = self.engine.call(move |engine| engine.resume(torrent)).map_err(Problem::of)?;
+        if !std::mem::replace(&mut self.serving, true) {
+            self.progress.say(&format!("info-hash {}", self.metainfo.info_hash));
+            self.progress.say(&format!("seeding   {name} on {}; Ctrl-C ends it", listen::places(&self.engine)));
+        }
+        Ok(())
+    }
+
+    /// Until it is known again what is there.
+    fn rest(&self) -> Result<(), Problem> {
+        let torrent = self.torrent;
+        let _ = self.engine.call(move |engine| engine.pause(torrent)).map_err(Problem::of)?;
+        Ok(())
+    }
+
+    fn handle_stats(&mut self, stats: TorrentStats) {
+        if stats.phase == Phase::Seeding {
+            self.progress.seeding(&stats);
+        }
+        self.last = stats;
+    }
+
+    fn stopped(&mut self, code: u8) -> ExitCode {
+        self.progress.end();
+        if !self.serving {
+            return ExitCode::from(code);
+        }
+        let torrent = self.torrent;
+        if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
+            self.last = stats;
+        }
+        let TorrentStats { uploaded, total_bytes, .. } = self.last;
+        let ratio = uploaded as f64 / total_bytes.max(1) as f64;
+        self.progress.say(&format!("stopped: {} uploaded, ratio {ratio:.2}", HumanBytes(uploaded)));
+        ExitCode::SUCCESS
+    }
+}

@@ -1,0 +1,105 @@
+//! The digests of pieces of files that are there already, for whoever makes a torrent of them.
+//!
+//! Shared by threads. Reads and hashes; writes nothing, and compares with nothing.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    disk::Disk,
+    files::TorrentFiles,
+    hashing::{self, Input, Output, Scratch, Source},
+    layout::Layout,
+};
+use crate::base::{
+    digest::{Digest, Sha1State},
+    geometry::Geometry,
+    job::{Allocation, StoreError},
+};
+
+/// Bytes of each piece that are hashed before anybody is told: a multiple of 64.
+const STRETCH: u64 = 1 << 20;
+
+/// Files as the pieces of a torrent.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    files: TorrentFiles,
+    geometry: Geometry,
+    scratch: Scratch,
+}
+
+/// A piece on its way through the lanes.
+#[derive(Debug)]
+struct Open {
+    state: Sha1State,
+    at: u64,
+    end: u64,
+    digest: Option<Digest>,
+}
+
+impl Pieces {
+    /// `files` by path and length, without a path for a pad; together they are the torrent of this shape.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        files: impl IntoIterator<Item = (Option<PathBuf>, u64)>,
+        geometry: Geometry,
+    ) -> Self {
+        let files = TorrentFiles::new(disk, Layout::of_files(dir, files), Allocation::Sparse);
+        Self { files, geometry, scratch: Scratch::default() }
+    }
+
+    /// How many pieces to hash in one call of [`digests`](Self::digests): enough to fill the lanes, and to make the call worth while.
+    pub(crate) fn batch(&self) -> u32 {
+        let piece_len = u64::from(self.geometry.nominal_piece_len());
+        let lanes = hashing::SIDE_BY_SIDE as u64;
+        (lanes * STRETCH).div_ceil(piece_len).max(lanes) as u32
+    }
+
+    /// The digests of these pieces, as far as there are such. `go_on` is told of bytes as they are hashed; `None` if it says no.
+    pub(crate) fn digests(
+        &self,
+        pieces: Range<u32>,
+        mut go_on: impl FnMut(u64) -> bool,
+    ) -> Result<Option<Vec<Digest>>, StoreError> {
+        let place = |index| {
+            let piece = self.geometry.piece(index).ok()?;
+            let at = self.geometry.offset(piece);
+            Some(Open { state: Sha1State::INITIAL, at, end: at + u64::from(self.geometry.piece_len(piece)), digest: None })
+        };
+        let mut open: Vec<Open> = pieces.map_while(place).collect();
+        loop {
+            let mut waiting: Vec<_> = open.iter_mut().filter(|p| p.digest.is_none()).collect();
+            if waiting.is_empty() {
+                return Ok(Some(open.into_iter().filter_map(|p| p.digest).collect()));
+            }
+            let len = |p: &Open| (p.end - p.at).min(STRETCH);
+            let input = |p: &Open| {
+                let source = Source::Disk(&self.files, p.at, len(p));
+                Input { state: p.state, source, ends: p.end - p.at <= STRETCH }
+            };
+            let outputs = hashing::hash_all(waiting.iter().map(|p| input(p)).collect(), &self.scratch);
+            let mut bytes = 0;
+            for (piece, output) in waiting.iter_mut().zip(outputs) {
+                let hashed = len(piece);
+                bytes += hashed;
+                piece.at += hashed;
+                match output? {
+                    Output::State(state) => piece.state = state,
+                    Output::Digest(digest) => piece.digest = Some(digest),
+                }
+            }
+            if !go_on(bytes) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Lets go of the files.
+    pub(crate) fn close(&self) {
+        self.files.close();
+    }
+}

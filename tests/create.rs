@@ -1,0 +1,199 @@
+//! The `create` example as its user sees it: what it makes, prints and refuses, and its exit status.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use cratetorrent::wire::metainfo::Metainfo;
+use support::{
+    clock,
+    download::example,
+    process::Process,
+    torrent::{Recipe, Torrent},
+};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// Runs it in `dir`.
+fn run(dir: &Path, args: &[&str]) -> Output {
+    Command::new(example("create")).current_dir(dir).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The files of a torrent that was made by hand.
+fn folder() -> (TempDir, Torrent) {
+    let recipe = Recipe::folder("größe", 64 * 1024).file("a/b", 100_000).file("a/日本", 3).file("empty", 0).file("z", 300_000);
+    let (dir, torrent) = (tempfile::tempdir().unwrap(), recipe.make(7));
+    torrent.write_files(dir.path());
+    (dir, torrent)
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read(path: PathBuf) -> Metainfo {
+    Metainfo::from_bytes(&fs::read(path).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn assert_fails(out: &Output, code: i32, sentence: &str) {
+    assert_eq!(
+        (out.status.code(), text(&out.stdout), text(&out.stderr)),
+        (Some(code), String::new(), format!("create: {sentence}\n"))
+    );
+}
+
+#[test]
+fn a_folder_becomes_the_torrent_that_somebody_else_would_make_of_it() {
+    let (dir, torrent) = folder();
+    let out = run(dir.path(), &["größe", "--piece-length", "64K"]);
+    let lines = format!("pieces    7 of 64 KiB\ninfo-hash {}\ntorrent   größe.torrent\n", hex(&torrent.info_hash));
+    assert!(text(&out.stdout).ends_with(&lines), "{}{}", text(&out.stdout), text(&out.stderr));
+    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
+    let metainfo = read(dir.path().join("größe.torrent"));
+    assert_eq!(metainfo.info_hash.0, torrent.info_hash);
+    assert!(metainfo.creation_date > Some(1_700_000_000) && metainfo.created_by.is_some_and(|by| by.starts_with("cratetorrent")));
+}
+
+#[test]
+fn pads_and_single_files_are_those_of_others_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let padded = Recipe::folder("padded", 16 * 1024).file("a", 20_000).pad().file("b", 16 * 1024).file("c", 1).pad().file("d", 5);
+    let single = Recipe::single("single", 1_000_000, 32 * 1024);
+    for (recipe, args) in [
+        (padded, &["padded", "--pads", "--piece-length", "16384", "--quiet"][..]),
+        (single, &["single", "--piece-length", "32KiB", "--quiet"]),
+    ] {
+        let torrent = recipe.make(3);
+        torrent.write_files(dir.path());
+        let out = run(dir.path(), args);
+        assert_eq!((text(&out.stdout), text(&out.stderr)), (format!("{}\n", hex(&torrent.info_hash)), String::new()));
+    }
+}
+
+#[test]
+fn everything_it_is_told_is_in_it() {
+    let (dir, _) = folder();
+    let args = "größe --out t --name other --private --comment hello --source here --no-date --threads 2 --pads --skip-special \
+                --tracker http://a/announce,udp://b:1 --tracker http://c/ --web-seed http://w/ --web-seed http://v/";
+    std::os::unix::fs::symlink("z", dir.path().join("größe/link")).unwrap();
+    let out = run(dir.path(), &args.split_whitespace().collect::<Vec<_>>());
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let m = read(dir.path().join("t"));
+    assert_eq!((m.name.as_str(), m.private, m.comment.as_deref()), ("other", true, Some("hello")));
+    assert_eq!((m.creation_date, m.created_by), (None, None));
+    assert_eq!(m.trackers, [vec!["http://a/announce", "udp://b:1"], vec!["http://c/"]]);
+    assert_eq!(m.web_seeds, ["http://w/", "http://v/"]);
+    // The same again, byte for byte.
+    let again: Vec<_> = args
+        .replace("--out t", "--out again --threads 1")
+        .replace("--threads 2", "")
+        .split_whitespace()
+        .map(String::from)
+        .collect();
+    assert!(run(dir.path(), &again.iter().map(String::as_str).collect::<Vec<_>>()).status.success());
+    assert_eq!(fs::read(dir.path().join("t")).unwrap(), fs::read(dir.path().join("again")).unwrap());
+}
+
+#[test]
+fn what_is_there_is_replaced_only_by_force() {
+    let (dir, torrent) = folder();
+    let path = dir.path().join("größe.torrent");
+    fs::write(&path, b"mine").unwrap();
+    assert_fails(&run(dir.path(), &["größe"]), 1, "größe.torrent exists already; --force replaces it");
+    assert_eq!(fs::read(&path).unwrap(), b"mine");
+    assert!(run(dir.path(), &["größe", "--force", "--piece-length", "64K"]).status.success());
+    assert_eq!(read(path).info_hash.0, torrent.info_hash);
+    let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["größe", "größe.torrent"]);
+}
+
+#[test]
+fn the_folder_it_is_started_in_has_a_name_too() {
+    let (dir, torrent) = folder();
+    let out = run(&dir.path().join("größe"), &[".", "--piece-length", "64K"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert_eq!(read(dir.path().join("größe.torrent")).info_hash.0, torrent.info_hash);
+    let out = run(&dir.path().join("größe"), &[".", "--out", "a/t.torrent"]);
+    assert_fails(&out, 2, "a/t.torrent would lie in the folder that it is made of; --out says where else");
+}
+
+#[test]
+fn nonsense_is_told_in_a_sentence() {
+    let (dir, _) = folder();
+    for (args, sentence) in [
+        (&[][..], "no file or folder given; --help tells how"),
+        (&[""], "no file or folder given; --help tells how"),
+        (&["a", "b"], "one file or folder at a time, not 2"),
+        (&["größe", "--what"], "there is no option --what; --help lists them"),
+        (&["größe", "--piece-length", "1G"], "--piece-length: \"1G\" is no size such as 16K, 1M or 65536"),
+        (&["größe", "--piece-length", "9999999M"], "--piece-length: \"9999999M\" is no size such as 16K, 1M or 65536"),
+        (&["größe", "--piece-length", "é"], "--piece-length: \"é\" is no size such as 16K, 1M or 65536"),
+        (
+            &["größe", "--piece-length", "17K"],
+            "a piece length of 17408 bytes, which is not a power of two from 16 KiB to 512 MiB",
+        ),
+        (&["größe", "--tracker", "example.org"], "--tracker: \"example.org\" is no URL such as http://example.org/announce"),
+        (&["größe", "--tracker", "http://a/,"], "--tracker: \"\" is no URL such as http://example.org/announce"),
+        (&["größe", "--web-seed", "http://"], "--web-seed: \"http://\" is no URL such as http://example.org/announce"),
+        (&["größe", "--tracker", "http://a b/"], "\"http://a b/\" is not the address of a tracker or web seed"),
+        (&["größe", "--name", "a/b"], "a torrent cannot be called \"a/b\""),
+        (&["größe", "--out", ""], "--out: failed to parse a binary argument: an empty path"),
+    ] {
+        let out = run(dir.path(), args);
+        assert_fails(&out, 2, sentence);
+    }
+    assert!(!dir.path().join("größe.torrent").exists());
+}
+
+#[test]
+fn what_cannot_be_done_is_told_in_a_sentence() {
+    let (dir, _) = folder();
+    fs::create_dir(dir.path().join("none")).unwrap();
+    fs::create_dir(dir.path().join("links")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("links/l")).unwrap();
+    for (args, sentence) in [
+        (&["missing"][..], "cannot read missing: No such file or directory (os error 2)"),
+        (&["none"], "none holds no data"),
+        (&["links"], "links/l is a symbolic link, which a torrent cannot hold; --skip-special leaves such things out"),
+        (&["links", "--skip-special"], "links holds no data"),
+        (&["größe", "--out", "no/t"], "cannot write no/t: No such file or directory (os error 2)"),
+    ] {
+        assert_fails(&run(dir.path(), args), 1, sentence);
+    }
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    for (arg, begins) in [("--help", "Makes a torrent of a file or a folder.\n"), ("--version", "create ")] {
+        let out = run(Path::new("."), &[arg]);
+        assert!(text(&out.stdout).starts_with(begins) && out.status.success() && out.stderr.is_empty());
+    }
+}
+
+#[test]
+fn terminated_half_way_it_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nothing but a hole, which takes long enough to read.
+    fs::File::create(dir.path().join("big")).unwrap().set_len(200 << 30).unwrap();
+    let mut command = Command::new(example("create"));
+    let mut process = Process::spawn("create", command.current_dir(dir.path()).args(["big", "--threads", "1"]), dir.path());
+    clock::wait_for("it hashes", LIMIT, || process.output().contains("hashing   big, 200.00 GiB").then_some(()));
+    process.terminate();
+    assert_eq!(process.wait(LIMIT).code(), Some(143));
+    assert!(process.output().ends_with("create: stopped; no torrent was written\n"), "{}", process.output());
+    assert!(!dir.path().join("big.torrent").exists());
+}

@@ -1,0 +1,167 @@
+//! The `seed` example as its user sees it, with the `download` example at the other end.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{
+    fs,
+    net::{Ipv6Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::{Resource, getrlimit};
+use support::{
+    clock,
+    download::{Bench, example},
+    process::Process,
+    torrent::{Recipe, Torrent},
+};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// A torrent by hand, and a folder that has its data.
+fn served() -> (TempDir, Torrent) {
+    let recipe = Recipe::folder("größe", 64 * 1024).file("a/b", 5_000_000).file("a/日本", 3).file("empty", 0).file("z", 300_000);
+    let (dir, torrent) = (tempfile::tempdir().unwrap(), recipe.make(7));
+    torrent.write_files(dir.path());
+    (dir, torrent)
+}
+
+fn start(dir: &Path, args: &[&str]) -> Process {
+    Process::spawn("seed", Command::new(example("seed")).current_dir(dir).args(["--port", "0"]).args(args), dir)
+}
+
+/// The addresses it says it listens on, on the loopback.
+fn addrs(process: &mut Process) -> Vec<SocketAddr> {
+    let line = || process.output().lines().find(|line| line.starts_with("seeding   ")).map(str::to_owned);
+    let line = clock::wait_for("it serves", LIMIT, line);
+    let addrs = line.split_whitespace().filter_map(|word| word.trim_end_matches(';').parse::<SocketAddr>().ok());
+    let addrs: Vec<_> = addrs.collect();
+    assert!(!addrs.is_empty(), "no address in {line:?}");
+    let local = |addr: SocketAddr| match addr {
+        SocketAddr::V4(v4) => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+    };
+    addrs.into_iter().map(local).collect()
+}
+
+#[track_caller]
+fn assert_ends(process: &mut Process, code: i32, last: &str) {
+    let status = process.wait(LIMIT);
+    assert_eq!(status.code(), Some(code), "{}", process.output());
+    assert_eq!(process.output().lines().last(), Some(last), "{}", process.output());
+}
+
+#[test]
+fn a_folder_is_made_a_torrent_and_served_on_every_address() {
+    let (dir, torrent) = served();
+    let mut seed = start(dir.path(), &["größe", "--piece-length", "64K", "--no-date"]);
+    let addrs = addrs(&mut seed);
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        assert_eq!(addrs.len(), 2, "IPv4 and IPv6");
+    }
+    for addr in &addrs {
+        let mut bench = Bench::new(&torrent);
+        fs::copy(dir.path().join("größe.torrent"), &bench.torrent).unwrap();
+        bench.complete(&torrent, &[*addr], LIMIT);
+    }
+    seed.terminate();
+    assert!(seed.wait(LIMIT).success());
+    let output = seed.output();
+    let last = output.lines().last().unwrap();
+    assert!(last.starts_with("stopped: ") && last.ends_with(&format!("ratio {}.00", addrs.len())), "{output}");
+    let hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(output.contains(&format!("info-hash {hash}\n")) && output.contains("torrent   größe.torrent\n"), "{output}");
+    assert!(!dir.path().join(".cratetorrent").exists(), "nothing is written beside the user's data but the torrent");
+}
+
+#[test]
+fn a_torrent_is_served_from_its_folder_once_it_is_checked() {
+    let (dir, torrent) = served();
+    let torrents = tempfile::tempdir().unwrap();
+    let path = torrent.write_metainfo(torrents.path());
+    let mut seed = start(torrents.path(), &[path.to_str().unwrap(), "--dir", dir.path().to_str().unwrap()]);
+    let addr = addrs(&mut seed)[0];
+    Bench::new(&torrent).complete(&torrent, &[addr], LIMIT);
+    seed.terminate();
+    assert!(seed.wait(LIMIT).success());
+}
+
+#[test]
+fn what_is_not_whole_is_not_served_nor_touched() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    let file = dir.path().join("größe/z");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[299_999] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let sentence = "seed: größe in . is not whole: 80 of 81 pieces are right; the download example fetches the others";
+    assert_ends(&mut start(dir.path(), &["test.torrent"]), 1, sentence);
+    assert_eq!(fs::read(&file).unwrap(), bytes);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let args = ["test.torrent", "--dir", elsewhere.path().to_str().unwrap(), "--no-check"];
+    let nothing = format!("seed: nothing of größe is in {}", elsewhere.path().display());
+    assert_ends(&mut start(dir.path(), &args), 1, &nothing);
+}
+
+#[test]
+fn unchecked_files_are_served_until_a_read_fails() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    let mut seed = start(dir.path(), &["test.torrent", "--no-check"]);
+    let addr = addrs(&mut seed)[0];
+    assert!(!seed.output().contains("checking"));
+    Bench::new(&torrent).complete(&torrent, &[addr], LIMIT);
+
+    let file = dir.path().join("größe/a/b");
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(2_000_000).unwrap();
+    let mut bench = Bench::new(&torrent);
+    let _download = bench.start(&mut bench.command(&[addr]));
+    let sentence = "seed: größe in . is not whole: 34 of 81 pieces are right; the download example fetches the others";
+    assert_ends(&mut seed, 1, sentence);
+    let told = "seed: cannot read ./größe/a/b: unexpected end of file; everything is checked now";
+    assert!(seed.output().lines().any(|line| line == told), "{}", seed.output());
+    assert_eq!(fs::metadata(file).unwrap().len(), 2_000_000, "nothing is written to it");
+}
+
+#[test]
+fn as_many_connections_as_the_system_grants_are_taken() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let room = hard.saturating_sub(40 + 64).min(20_000);
+    for name in ["seed", "download"] {
+        let mut command = Command::new("sh");
+        command.current_dir(dir.path()).env("RUST_LOG", "info").args(["-c", "ulimit -Sn 100 && exec \"$@\"", "-"]);
+        command.arg(example(name)).args(["test.torrent", "--port", "0"]);
+        let process = Process::spawn(name, &mut command, dir.path());
+        let told = format!("room for {room} connections");
+        clock::wait_for(&told, LIMIT, || process.output().contains(&told).then_some(()));
+    }
+}
+
+#[test]
+fn nonsense_is_told_in_a_sentence() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    for (args, code, sentence) in [
+        (&[][..], 2, "no torrent, file or folder given; --help tells how"),
+        (&["a", "b"], 2, "one torrent, file or folder at a time, not 2"),
+        (&["--what", "größe"], 2, "there is no option --what; --help lists them"),
+        (&["größe", "--dir", "."], 2, "--dir is for a .torrent, which größe is not"),
+        (&["größe", "--no-check"], 2, "--no-check or --recheck is for a .torrent, which größe is not"),
+        (&["test.torrent", "--no-check", "--recheck"], 2, "--no-check and --recheck exclude each other"),
+        (&["test.torrent", "--private"], 2, "--private is for making a torrent, and test.torrent is one already"),
+        (&["test.torrent", "--peer", "127.0.0.1:0"], 2, "--peer: nobody listens on port 0 of \"127.0.0.1:0\""),
+        (&["none.torrent"], 1, "cannot read none.torrent: No such file or directory (os error 2)"),
+        (&["none"], 1, "cannot read none: No such file or directory (os error 2)"),
+    ] {
+        let mut seed = start(dir.path(), args);
+        assert_ends(&mut seed, code, &format!("seed: {sentence}"));
+        fs::remove_file(dir.path().join("seed.log")).unwrap();
+    }
+}
