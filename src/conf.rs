@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use thiserror::Error;
 
-use crate::base::{geometry::BLOCK_LEN, job::Allocation};
+use crate::base::{bucket::Limits, geometry::BLOCK_LEN, job::Allocation};
 
 /// How an engine behaves and what it may use. Everything that a peer or a file controls has its bound here.
 ///
@@ -51,6 +51,12 @@ pub struct Conf {
     pub ban_time: Duration,
     /// The longest such ban, and how long after one the next is longer. Default 24 h, after which an address has often changed hands.
     pub max_ban_time: Duration,
+
+    /// How fast bytes may come and go, over all torrents and peers; see [`Engine::set_limits`](crate::Engine::set_limits). Default: no
+    /// limits.
+    pub limits: Limits,
+    /// The same for each peer that has no limits of its own. Default: no limits.
+    pub peer_limits: Limits,
 
     /// The longest frame a peer may send, bytes after the length. A bitfield of 2^21 pieces is 256 KiB. Default 512 KiB.
     pub max_frame: u32,
@@ -175,6 +181,8 @@ impl Default for Conf {
             max_candidates: 3000,
             ban_time: Duration::from_secs(3600),
             max_ban_time: Duration::from_secs(24 * 3600),
+            limits: Limits::default(),
+            peer_limits: Limits::default(),
             max_frame: 512 * 1024,
             max_request: 128 * 1024,
             max_incoming_requests: 512,

@@ -72,6 +72,7 @@ pub use alert::{Alert, AlertMask, Phase, TorrentStats};
 pub use base::{
     arena::Key,
     bitfield::{Bitfield, BitfieldError},
+    bucket::{Limits, Rate},
     buf::Buf,
     digest::{Digest, Sha1State},
     files::{FileEntry, FileKind},

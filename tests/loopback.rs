@@ -11,11 +11,11 @@ use std::{
     os::fd::{AsFd, AsRawFd},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Conf, EngineGone, NoAlert, Phase, Reactor, ReactorError, TorrentId, TorrentParams, spawn,
+    Alert, AlertMask, Conf, EngineGone, Limits, NoAlert, Phase, Rate, Reactor, ReactorError, TorrentId, TorrentParams, spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
@@ -308,4 +308,50 @@ fn settings_and_addresses_that_cannot_work_are_named() {
     assert!(e.to_string().starts_with(&format!("cannot listen on {addr}: ")), "{e}");
     let e = spawn(Conf { max_links: 0, ..Conf::default() }).unwrap_err();
     assert_eq!(e.to_string(), "Conf::max_links is 0: at least 1");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // a limit is kept in real time
+fn a_limit_on_real_sockets_holds_and_can_be_lifted() {
+    let fixture = Fixture::new();
+    let dir = tempfile::tempdir().unwrap();
+    let mut seed = Reactor::new(listening()).unwrap();
+    seed.engine().add_torrent(fixture.seed_params()).unwrap();
+    turn_alone_until(&mut seed, is_checked);
+    let total: u64 = fixture.files.values().map(|bytes| bytes.len() as u64).sum();
+    // At this rate it would take five seconds.
+    let limits = |bytes_per_s| Limits { down: Rate::new(bytes_per_s), up: None };
+    let mut leech = Reactor::new(Conf { limits: limits(total / 5), ..dialling() }).unwrap();
+    let mut params = fixture.params(dir.path());
+    params.peers = seed.local_addrs();
+    let torrent = leech.engine().add_torrent(params).unwrap();
+    let start = Instant::now();
+    let mut lifted = None;
+    let mut outer = Outer::new([&seed, &leech]);
+    let took = loop {
+        outer.wait([&mut seed, &mut leech]);
+        seed.poll(Some(Duration::ZERO)).unwrap();
+        while seed.next_alert().is_some() {}
+        leech.poll(Some(Duration::ZERO)).unwrap();
+        let mut finished = false;
+        while let Some(alert) = leech.next_alert() {
+            finished |= is_finished(&alert);
+        }
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(60), "stuck");
+        if lifted.is_none() && took >= Duration::from_secs(1) {
+            let read = leech.stats().bytes_read;
+            lifted = Some((read, took));
+            leech.engine().set_limits(limits(0));
+            assert_eq!(leech.engine().peers(torrent).iter().filter(|peer| peer.snubbed).count(), 0);
+        }
+        if finished {
+            break took;
+        }
+    };
+    let (read, after) = lifted.expect("a limit kept it from being over at once");
+    let allowed = total as f64 / 5.0 * (after.as_secs_f64() + 0.1) + 68.0;
+    assert!(read as f64 <= allowed && read > 0, "{read} bytes in {after:?}, allowed are {allowed}");
+    assert!(took < after + Duration::from_secs(20));
+    fixture.assert_is_copied_to(dir.path());
 }

@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
 };
 
+use cratetorrent::Rate;
 use pico_args::Arguments;
 
 use super::Problem;
@@ -37,6 +38,22 @@ pub fn peers(args: &mut Arguments) -> Result<Vec<SocketAddr>, Problem> {
         resolve_all("--peer", &list, &mut peers)?;
     }
     Ok(peers)
+}
+
+/// Bytes per second, perhaps in KiB, MiB or GiB; zero is no limit.
+pub fn rate(args: &mut Arguments, option: &'static str) -> Result<Option<Rate>, Problem> {
+    let rate = |arg: &str| {
+        let (number, unit) = match arg.strip_suffix(['K', 'k']) {
+            Some(number) => (number, 1 << 10),
+            None => match arg.strip_suffix(['M', 'm']) {
+                Some(number) => (number, 1 << 20),
+                None => arg.strip_suffix(['G', 'g']).map_or((arg, 1), |number| (number, 1 << 30)),
+            },
+        };
+        let number: u64 = number.parse().map_err(|_| "a rate is a number, perhaps followed by K, M or G")?;
+        Ok::<_, &str>(Rate::new(number.saturating_mul(unit)))
+    };
+    Ok(args.opt_value_from_fn(option, rate).map_err(|e| usage(option, &e))?.flatten())
 }
 
 /// What is left when all options were taken.

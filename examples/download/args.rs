@@ -2,9 +2,11 @@
 
 use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
+use cratetorrent::Limits;
+
 use crate::{
     Problem,
-    common::args::{free, path, peers, resolve_all, value, variable},
+    common::args::{free, path, peers, rate, resolve_all, value, variable},
 };
 
 pub const HELP: &str = "\
@@ -20,6 +22,8 @@ Usage: download [TORRENT] [options]
   --seed                go on serving when complete, until Ctrl-C
                         (without --port on the first free port from 6881 to 6889)
   --sequential          fetch pieces in order instead of rarest first
+  --limit-down RATE     receive at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); 0: no limit
+  --limit-up RATE       send at most RATE bytes per second
   --recheck             believe no saved state, hash what is there
   --timeout SECONDS     give up when no peer was connected for so long; 0: never (default: 60)
   --quiet               print errors only
@@ -46,6 +50,7 @@ pub struct Options {
     pub seed: bool,
     pub sequential: bool,
     pub recheck: bool,
+    pub limits: Limits,
     /// `None`: wait forever.
     pub timeout: Option<Duration>,
     pub quiet: bool,
@@ -73,6 +78,7 @@ pub fn parse() -> Result<Command, Problem> {
     let seed = args.contains("--seed");
     let sequential = args.contains("--sequential");
     let recheck = args.contains("--recheck");
+    let limits = Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
     let timeout = value(&mut args, "--timeout")?.unwrap_or(60);
     let quiet = args.contains("--quiet");
     let mut free = free(args)?;
@@ -88,6 +94,7 @@ pub fn parse() -> Result<Command, Problem> {
         seed,
         sequential,
         recheck,
+        limits,
         timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
         quiet,
     })))

@@ -75,6 +75,7 @@ fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
         // The user named these peers, so they are worth trying until the user's own time-out.
         max_dial_failures: u32::MAX,
         reconnect_max: Duration::from_secs(10),
+        limits: options.limits,
         ..Conf::default()
     };
     limits::use_all_descriptors(&mut conf);

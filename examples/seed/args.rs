@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use cratetorrent::Trust;
+use cratetorrent::{Limits, Trust};
 
 use crate::common::{
     Problem,
-    args::{free, path, peers, value},
+    args::{free, path, peers, rate, value},
     make::{self, Make},
 };
 
@@ -23,6 +23,7 @@ Usage: seed TORRENT [options]
   PATH                  anything else: a file or folder to make a torrent of
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --peer ADDR[,ADDR…]   peers to connect to, as host:port or [v6]:port; may be given more than once
+  --limit-up RATE       send at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); 0: no limit
   --quiet               print errors only
   --help, --version
 
@@ -48,6 +49,7 @@ pub struct Options {
     pub what: What,
     pub peers: Vec<SocketAddr>,
     pub port: Option<u16>,
+    pub limits: Limits,
     pub quiet: bool,
 }
 
@@ -74,6 +76,7 @@ pub fn parse() -> Result<Command, Problem> {
     };
     let peers = peers(&mut args)?;
     let port = value(&mut args, "--port")?;
+    let limits = Limits { up: rate(&mut args, "--limit-up")?, down: None };
     let quiet = args.contains("--quiet");
     let path = match free(args)?.as_slice() {
         [path] if !path.is_empty() => PathBuf::from(path),
@@ -91,5 +94,5 @@ pub fn parse() -> Result<Command, Problem> {
     } else {
         What::Data { path, make: Box::new(make) }
     };
-    Ok(Command::Serve(Box::new(Options { what, peers, port, quiet })))
+    Ok(Command::Serve(Box::new(Options { what, peers, port, limits, quiet })))
 }

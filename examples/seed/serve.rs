@@ -10,19 +10,19 @@ use indicatif::HumanBytes;
 
 use crate::{
     args::{Options, What},
-    common::{Problem, complain, limits, listen, make, progress::Progress, read_metainfo, shut_down, signals::Interrupt},
+    common::{self, Problem, complain, listen, make, progress::Progress, read_metainfo, shut_down, signals::Interrupt},
 };
 
 /// How often to look at the torrent, and whether somebody wants an end, when no alert comes.
 const TICK: Duration = Duration::from_millis(200);
 
 pub fn run(options: Options) -> Result<ExitCode, Problem> {
-    let Options { what, peers, port, quiet } = options;
+    let Options { what, peers, port, limits, quiet } = options;
     let interrupt = Interrupt::catch(|| {})?;
     let source = Source::find(what, quiet, &interrupt)?;
 
-    let mut conf = Conf { alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS, ..Conf::default() };
-    limits::use_all_descriptors(&mut conf);
+    let mut conf = Conf { alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS, limits, ..Conf::default() };
+    common::limits::use_all_descriptors(&mut conf);
     let (engine, alerts) = listen::start(&conf, port)?;
 
     let mut seed = Seed::add(source, peers, engine, quiet)?;

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Bitfield, CloseCause, Conf, Done, Effect, Engine, InfoHash, Instant, Job, Key, Opened, PeerId, RunData, RunDone, StoreError,
-    StoreOp, TorrentId, TorrentParams, Verdict,
+    Bitfield, CloseCause, Conf, Done, Effect, Engine, InfoHash, Instant, Job, Key, Limits, Opened, PeerId, Rate, RunData,
+    RunDone, StoreError, StoreOp, TorrentId, TorrentParams, Verdict,
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,
@@ -121,6 +121,7 @@ impl Host {
             11 => drop(self.drain(link, usize::from(arg))),
             12 => self.verb(arg),
             13 => self.deliver(link),
+            14 => self.limit(link, arg),
             _ => self.answer(0, 0),
         }
         self.carry_out();
@@ -163,6 +164,21 @@ impl Host {
         let mut bytes = Vec::new();
         message.encode_into(&mut bytes);
         self.feed(link, &bytes);
+    }
+
+    /// Limits of one kind or another, perhaps none, and a look at what may be read.
+    fn limit(&mut self, link: Option<Key>, arg: u8) {
+        let rate = |n: u8| Rate::new([0, 1, 1_000, 1_000_000][usize::from(n & 3)]);
+        let limits = Limits { down: rate(arg), up: rate(arg >> 2) };
+        match arg >> 4 & 3 {
+            0 => self.engine.set_limits(limits),
+            1 => _ = self.engine.set_torrent_limits(self.torrent, limits),
+            2 => self.engine.set_default_peer_limits(limits),
+            _ => _ = self.engine.set_peer_limits(self.torrent, ([127, 0, 0, 1], 1).into(), limits),
+        }
+        if let Some(link) = link {
+            let _ = self.engine.read_quota(self.now, link);
+        }
     }
 
     /// Whatever was asked for on this link comes.
@@ -286,7 +302,7 @@ impl Host {
             match effect {
                 Effect::Dial { link, .. } => self.links.push(link),
                 Effect::Close { link } => self.links.retain(|&l| l != link),
-                Effect::Flush { .. } => {}
+                Effect::Flush { .. } | Effect::Resume { .. } => {}
                 Effect::Job(job) => self.jobs.push_back(job),
             }
         }

@@ -4,6 +4,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod bitfield;
+pub(crate) mod bucket;
 pub(crate) mod buf;
 pub(crate) mod digest;
 pub(crate) mod files;

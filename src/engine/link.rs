@@ -111,6 +111,9 @@ impl Engine {
         let Some(link) = self.links.get_mut(key) else { return };
         match link.session().zip(link.torrent) {
             Some((session, torrent)) => {
+                if self.throttle.up.is_on() {
+                    self.throttle.up.spend(self.cx.now, key, torrent, bytes);
+                }
                 if let Some(torrent) = self.torrents.get_mut(torrent) {
                     torrent.handle_sent(session, bytes, &mut self.cx);
                 }
@@ -164,6 +167,9 @@ impl Engine {
 
     fn session_data(&mut self, key: Key, data: &[u8]) {
         let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
+        if self.throttle.down.is_on() {
+            self.throttle.down.spend(self.cx.now, key, torrent, data.len());
+        }
         let Some(t) = self.torrents.get_mut(torrent) else { return };
         if let Err(fault) = t.handle_data(session, data, &mut self.cx) {
             self.close(key, &fault.to_string());
@@ -222,7 +228,9 @@ impl Engine {
         let terms =
             Terms { peer_id: handshake.peer_id, fast: handshake.reserved.fast(), extended: handshake.reserved.extensions() };
         let tx = std::mem::take(&mut link.hello);
+        let greeting = tx.len();
         link.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
+        self.limit_link(key, torrent, who.addr, greeting);
         // Only now, or its place would be dialled for.
         if let Some(least) = replaced {
             self.close(least, "the torrent has enough peers, and another is worth more");
@@ -248,6 +256,7 @@ impl Engine {
     fn end(&mut self, key: Key, reason: &str) {
         let Some(mut link) = self.links.remove(key) else { return };
         self.cx.dirty.remove(&key);
+        self.throttle.forget(key);
         link.hello.clear(drop);
         self.access.handle_gone(link.who.addr.ip(), link.who.incoming && matches!(link.state, State::Greeting(_)));
         debug_assert!(self.links.len() > 0 || self.access.is_idle());

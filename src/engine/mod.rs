@@ -4,7 +4,9 @@
 //! its effects and tells it what happened.
 
 mod access;
+mod limits;
 mod link;
+mod throttle;
 mod verbs;
 
 use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
@@ -30,6 +32,7 @@ use crate::{
 };
 use access::Access;
 use link::Link;
+use throttle::Throttle;
 
 /// No such torrent in this engine (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -87,6 +90,7 @@ pub struct Engine {
     shutting_down: bool,
     /// Who may connect.
     access: Access,
+    throttle: Throttle,
     cx: Cx,
 }
 
@@ -103,6 +107,7 @@ impl Engine {
         for (byte, own) in peer_id.iter_mut().zip(conf.client.bytes()) {
             *byte = own;
         }
+        let throttle = Throttle::new(now, conf.limits);
         let cx = Cx::new(conf, rng, PeerId(peer_id), now);
         Ok(Self {
             torrents: Arena::new(),
@@ -113,6 +118,7 @@ impl Engine {
             dial: false,
             shutting_down: false,
             access: Access::default(),
+            throttle,
             cx,
         })
     }
@@ -169,6 +175,7 @@ impl Engine {
         while let Some((at, owner)) = self.cx.deadlines.pop_due(self.cx.now) {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
+                Owner::Limits => self.handle_limits_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
@@ -210,15 +217,17 @@ impl Engine {
         }
     }
 
-    /// Fills `out` with what is to be sent next on `link`; returns how many slices it used, 0 when there is nothing. Tell what
-    /// was sent with [`handle_sent`](Self::handle_sent).
+    /// Fills `out` with what is to be sent next on `link`, as far as limits allow; returns how many slices it used, 0 when there is
+    /// nothing, or nothing yet: [`Effect::Flush`] tells when there is more. Tell what was sent with
+    /// [`handle_sent`](Self::handle_sent) before asking for another link.
     #[must_use]
-    pub fn poll_transmit<'a>(&'a self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
+    pub fn poll_transmit<'a>(&'a mut self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
+        let quota = self.send_quota(link);
         let Some(link) = self.links.get(link) else { return 0 };
         let session = link.session().zip(link.torrent).and_then(|(s, t)| self.torrents.get(t)?.sessions.get(s));
         match session {
-            Some(session) => session.tx.poll_transmit(out),
-            None => link.hello.poll_transmit(out),
+            Some(session) => session.tx.poll_transmit(out, quota),
+            None => link.hello.poll_transmit(out, usize::MAX),
         }
     }
 
@@ -260,6 +269,7 @@ impl Engine {
                 if torrent.is_closed() {
                     self.by_hash.remove(&torrent.metainfo.info_hash);
                     self.torrents.remove(key);
+                    self.throttle.forget_torrent(self.cx.now, key);
                 }
                 break;
             }

@@ -7,6 +7,7 @@ use crate::{
     base::{
         arena::Key,
         bitfield::Bitfield,
+        bucket::Limits,
         ids::{InfoHash, PeerId, TorrentId},
     },
     conf::SeedChoking,
@@ -166,6 +167,54 @@ impl Engine {
         self.with(id, |torrent, cx| {
             torrent.candidates.add(cx.now, addr, &cx.conf);
         })
+    }
+
+    /// Limits how fast bytes come and go, over all torrents and peers, from now on. A limit holds within 2 % over any ten seconds;
+    /// links that wait share what there is evenly. All bytes of the peer protocol count but handshakes.
+    ///
+    /// [`Limits::default`] lifts them.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limit_engine(limits);
+    }
+
+    /// The limits over all torrents and peers.
+    pub fn limits(&self) -> Limits {
+        self.cx.conf.limits
+    }
+
+    /// Limits how fast a torrent's bytes come and go, within the limits of the engine, from now on until it is removed.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_torrent_limits(&mut self, id: TorrentId, limits: Limits) -> Result<(), NoSuchTorrent> {
+        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        self.limit_torrent(id.0, limits);
+        Ok(())
+    }
+
+    /// A torrent's own limits.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn torrent_limits(&self, id: TorrentId) -> Result<Limits, NoSuchTorrent> {
+        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        Ok(self.limits_of(id.0))
+    }
+
+    /// Limits how fast bytes of a torrent come from and go to the peer at `addr` (as [`PeerStats`] has it), within the other limits,
+    /// from now on until the torrent is removed, whether it is connected or will be.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_peer_limits(&mut self, id: TorrentId, addr: SocketAddr, limits: Limits) -> Result<(), NoSuchTorrent> {
+        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        self.limit_peer(id.0, addr, limits);
+        Ok(())
+    }
+
+    /// The same for every peer, now and in future, but those for which [`set_peer_limits`](Self::set_peer_limits) was called.
+    pub fn set_default_peer_limits(&mut self, limits: Limits) {
+        self.limit_other_peers(limits);
     }
 
     /// Tells the engine which port it can be reached on, for peers to know.

@@ -40,6 +40,8 @@ pub(crate) struct Pipeline {
     /// The same without parts of blocks: whoever sends a byte now and then delivers nothing.
     delivered: Instant,
     snubbed: bool,
+    /// Since when we do not read what it sends.
+    held: Option<Instant>,
     /// What the peer says it will queue (BEP 10 `reqq`).
     cap: usize,
 }
@@ -82,6 +84,7 @@ impl Pipeline {
             progress: now,
             delivered: now,
             snubbed: false,
+            held: None,
             cap: conf.max_pipeline,
         }
     }
@@ -173,6 +176,22 @@ impl Pipeline {
         self.progress = now;
     }
 
+    /// We stop reading what it sends, for reasons of our own: it cannot be late meanwhile.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        self.held.get_or_insert(now);
+    }
+
+    /// We read on; returns how long we did not, which does not count.
+    pub(crate) fn go_on(&mut self, now: Instant) -> Duration {
+        let held = self.held.take().map_or(Duration::ZERO, |since| now.since(since));
+        (self.progress, self.delivered) = ((self.progress + held).min(now), (self.delivered + held).min(now));
+        held
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// The peer will not send `block` (BEP 6); true if it was on order.
     #[must_use]
     pub(crate) fn handle_reject(&mut self, now: Instant, block: Block) -> bool {
@@ -202,10 +221,11 @@ impl Pipeline {
         blocks
     }
 
-    /// When the peer counts as snubbing if it sends nothing we asked for until then.
+    /// When the peer counts as snubbing if it sends nothing we asked for until then. Never while it is held.
     pub(crate) fn deadline(&self, conf: &Conf) -> Option<Instant> {
         let longest = conf.request_timeout_max.max(conf.request_timeout_min);
-        (!self.asked.is_empty()).then(|| (self.progress + self.timeout(conf)).min(self.delivered + longest))
+        (!self.asked.is_empty() && self.held.is_none())
+            .then(|| (self.progress + self.timeout(conf)).min(self.delivered + longest))
     }
 
     /// If the deadline has passed, the peer is snubbing: everything on order is given up and returned, and one block at a time
@@ -382,6 +402,20 @@ mod tests {
         assert!(!rig.pipeline.is_snubbed());
         assert_eq!(rig.pipeline.room(usize::MAX), rig.conf.initial_pipeline);
         assert_eq!(rig.pipeline.handle_block(deadline, given_up[0], &rig.conf), Arrival::Unasked);
+    }
+
+    #[test]
+    fn while_we_do_not_read_nobody_is_late() {
+        let mut rig = Rig::new();
+        rig.fill(at(100));
+        rig.pipeline.hold(at(3_000));
+        assert_eq!(rig.pipeline.deadline(&rig.conf), None);
+        assert_eq!(rig.pipeline.handle_timeout(at(500_000), &rig.conf), None);
+        rig.pipeline.hold(at(400_000));
+        assert_eq!(rig.pipeline.go_on(at(503_000)), Duration::from_secs(500));
+        assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(500_100) + FIRST_TIMEOUT));
+        assert_eq!(rig.pipeline.go_on(at(600_000)), Duration::ZERO);
+        assert!(rig.pipeline.handle_timeout(at(600_000), &rig.conf).is_some());
     }
 
     #[test]

@@ -129,15 +129,18 @@ impl Tx {
         }
     }
 
-    /// Fills `out` with what comes next; returns how many slices it used.
-    pub(crate) fn poll_transmit<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+    /// Fills `out` with what comes next, at most `limit` bytes; returns how many slices it used.
+    pub(crate) fn poll_transmit<'a>(&'a self, out: &mut [IoSlice<'a>], mut limit: usize) -> usize {
         let mut used = 0;
         let mut skip = self.sent;
         for (slot, chunk) in out.iter_mut().zip(&self.chunks) {
-            if matches!(chunk, Chunk::Owed(_)) {
+            if limit == 0 || matches!(chunk, Chunk::Owed(_)) {
                 break;
             }
-            *slot = IoSlice::new(chunk.bytes().get(skip..).unwrap_or_default());
+            let bytes = chunk.bytes().get(skip..).unwrap_or_default();
+            let bytes = bytes.get(..limit).unwrap_or(bytes);
+            *slot = IoSlice::new(bytes);
+            limit -= bytes.len();
             skip = 0;
             used += 1;
         }
@@ -264,8 +267,9 @@ mod tests {
 
     fn next(tx: &mut Tx, at_once: usize, payload: &mut u64) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 2];
-        let n = tx.poll_transmit(&mut slices);
-        let next: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).take(at_once).collect();
+        let n = tx.poll_transmit(&mut slices, at_once);
+        let next: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+        assert!(next.len() <= at_once);
         *payload += tx.handle_sent(next.len(), drop);
         next
     }

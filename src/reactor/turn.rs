@@ -123,14 +123,19 @@ impl Reactor {
     fn read(&mut self, now: Instant, key: Key, reads: &mut usize) -> Option<CloseCause> {
         let socket = self.sockets.get_mut(key).filter(|socket| socket.readable && !socket.connecting)?;
         for _ in 0..self.engine.conf().reads_a_turn {
-            match socket.read(&mut self.scratch) {
+            let room = self.engine.read_quota(now, key).min(self.scratch.len());
+            if room == 0 {
+                // A limit: it stays readable, and the engine tells when to go on.
+                return None;
+            }
+            match socket.read(self.scratch.get_mut(..room).unwrap_or_default()) {
                 Ok(0) => return Some(CloseCause::Eof),
                 Ok(len) => {
                     self.stats.reads += 1;
                     self.stats.bytes_read += len as u64;
                     self.engine.handle_data(now, key, self.scratch.get(..len).unwrap_or_default());
                     // A stream that fills less than was offered is drained (epoll(7)), unless its end is waiting behind.
-                    if len < self.scratch.len() && !socket.read_closed {
+                    if len < room && !socket.read_closed {
                         socket.readable = false;
                         return None;
                     }
@@ -172,6 +177,11 @@ impl Reactor {
                 Some(Effect::Flush { link }) => {
                     if let Some(socket) = self.sockets.get_mut(link) {
                         mark_dirty(&mut self.dirty, socket);
+                    }
+                }
+                Some(Effect::Resume { link }) => {
+                    if self.sockets.get_mut(link).is_some_and(|socket| socket.readable) {
+                        self.ready.push(slot(link));
                     }
                 }
                 Some(Effect::Dial { link, addr }) => match Socket::dial(link, addr) {

@@ -60,6 +60,8 @@ pub(super) struct Pipe {
     in_flight: usize,
     /// Arrived, and not read by a receiver that does not read.
     pub(super) unread: Vec<u8>,
+    /// The end has arrived behind it.
+    pub(super) over: bool,
     /// The last arrival promised: the next is not earlier.
     arrives: Instant,
     /// The sender would send more.
@@ -75,6 +77,7 @@ impl Pipe {
             leaving: 0,
             in_flight: 0,
             unread: Vec::new(),
+            over: false,
             arrives: Instant::ZERO,
             blocked: false,
             ending: false,

@@ -38,6 +38,9 @@ pub struct World {
     pub(super) nodes: Vec<Node>,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
+    /// Bytes that a node's engine has read from and sent to another node, by both.
+    read: BTreeMap<(usize, usize), u64>,
+    sent: BTreeMap<(usize, usize), u64>,
     transcript: Transcript,
     events: u64,
 }
@@ -164,6 +167,8 @@ impl World {
             nodes: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
+            read: BTreeMap::new(),
+            sent: BTreeMap::new(),
             transcript: Transcript(0),
             events: 0,
         }
@@ -350,6 +355,16 @@ impl World {
     /// When a node first told its user something that `is`.
     pub fn told(&self, node: NodeId, is: impl Fn(&Alert) -> bool) -> Option<Instant> {
         self.alerts(node).iter().find(|(_, alert)| is(alert)).map(|(at, _)| *at)
+    }
+
+    /// Bytes, of any kind, that a node's engine has read so far of what `from` sent.
+    pub fn bytes_read(&self, node: NodeId, from: NodeId) -> u64 {
+        self.read.get(&(node.0, from.0)).copied().unwrap_or_default()
+    }
+
+    /// Bytes, of any kind, that a node's engine has sent so far to `to`.
+    pub fn bytes_sent(&self, node: NodeId, to: NodeId) -> u64 {
+        self.sent.get(&(node.0, to.0)).copied().unwrap_or_default()
     }
 
     /// The most piece memory that a node ever used, in bytes.

@@ -36,6 +36,11 @@ pub enum Effect {
         /// The link.
         link: Key,
     },
+    /// There may be bytes to read again on this link, whose `read_quota` was zero: read on, if the socket has any.
+    Resume {
+        /// The link.
+        link: Key,
+    },
     /// Hand this to a worker; answer with `handle_done`.
     Job(Job),
 }
@@ -48,6 +53,8 @@ const MIN_SHARE: usize = 4;
 pub(crate) enum Owner {
     Link(Key),
     Torrent(Key),
+    /// Links that wait for tokens.
+    Limits,
 }
 
 /// Shared by all torrents of an engine.

@@ -394,6 +394,21 @@ impl Torrent {
         }
     }
 
+    /// A session's link is not read for now, because of limits: its own, or some that it shares with others.
+    pub(crate) fn handle_held(&mut self, session: Key, with_others: bool, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.handle_held(with_others, &mut self.swarm, cx);
+        }
+    }
+
+    /// It is read again.
+    pub(crate) fn handle_resumed(&mut self, session: Key, cx: &mut Cx) {
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.handle_resumed(&mut self.swarm, cx);
+            s.schedule(cx);
+        }
+    }
+
     pub(crate) fn handle_writable(&mut self, session: Key, writable: bool, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
             s.handle_writable(writable, cx);

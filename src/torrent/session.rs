@@ -154,6 +154,8 @@ pub(crate) struct Session {
     timers: TimerTable<4>,
     pub(crate) wakeup: Wakeup,
     snubbed_since: Option<Instant>,
+    /// It is held back by a limit that it shares with others.
+    held_with_others: bool,
     invalid_requests: u32,
     unasked: u32,
     rejects: u32,
@@ -208,6 +210,7 @@ impl Session {
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
             snubbed_since: None,
+            held_with_others: false,
             invalid_requests: 0,
             unasked: 0,
             rejects: 0,
@@ -575,6 +578,26 @@ impl Session {
         Ok(())
     }
 
+    /// We do not read from it for now, because of our own limits: its own, or some that it shares with others.
+    pub(crate) fn handle_held(&mut self, with_others: bool, swarm: &mut Swarm, cx: &mut Cx) {
+        self.pipeline.hold(cx.now);
+        if with_others && !std::mem::replace(&mut self.held_with_others, true) {
+            swarm.hold();
+        }
+        self.set_snub_timer(cx);
+    }
+
+    /// We read on.
+    pub(crate) fn handle_resumed(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        let held = self.pipeline.go_on(cx.now);
+        self.snubbed_since = self.snubbed_since.map(|since| (since + held).min(cx.now));
+        if std::mem::take(&mut self.held_with_others) {
+            swarm.unhold(cx.now);
+        }
+        self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+        self.set_snub_timer(cx);
+    }
+
     // What it asks of us.
 
     fn reject(&mut self, block: Block, cx: &mut Cx) {
@@ -702,7 +725,7 @@ impl Session {
 
     fn set_snub_timer(&mut self, cx: &Cx) {
         // A peer that has been snubbing for long is let go even when nothing is on order.
-        let patience = self.snubbed_since.map(|since| since + cx.conf.snub_patience);
+        let patience = self.snubbed_since.filter(|_| !self.pipeline.is_held()).map(|since| since + cx.conf.snub_patience);
         match [self.pipeline.deadline(&cx.conf), patience].into_iter().flatten().min() {
             Some(at) => self.timers.set(SNUB, at),
             None => self.timers.stop(SNUB),
@@ -711,6 +734,11 @@ impl Session {
 
     pub(crate) fn handle_timeout(&mut self, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
         if self.timers.fire(IDLE, cx.now) {
+            if self.pipeline.is_held() {
+                // It is us who do not listen.
+                self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+                return Ok(());
+            }
             return Err(Fault::Silent(cx.conf.idle_timeout));
         }
         if self.timers.fire(KEEP_ALIVE, cx.now) {
@@ -739,6 +767,9 @@ impl Session {
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.drop_orders(swarm, cx);
         cx.fetchers = cx.fetchers.saturating_sub(usize::from(self.fetching));
+        if self.held_with_others {
+            swarm.unhold(cx.now);
+        }
         if self.told {
             swarm.picker.remove_peer(&self.has);
         }

@@ -3,7 +3,7 @@
 //! An idle torrent has no timer: rounds come only while somebody waits for a slot.
 
 use crate::{
-    base::{arena::Key, time::Instant},
+    base::{arena::Key, bucket::Rate, time::Instant},
     conf::{Conf, SeedChoking},
     torrent::{
         CHOKE, Torrent,
@@ -37,6 +37,8 @@ impl Standing {
 pub(crate) struct Slots {
     /// The user's number; `None` is as many as seems right.
     count: Option<usize>,
+    /// The tightest limit on what the torrent may send, bytes per second.
+    up_limit: Option<u64>,
     seed_choking: SeedChoking,
     /// Sessions that are unchoked, those that want to be, and those that are both.
     unchoked: usize,
@@ -49,11 +51,11 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new(conf: &Conf) -> Self {
         let (count, seed_choking) = (conf.upload_slots, conf.seed_choking);
-        Self { count, seed_choking, unchoked: 0, wanting: 0, served: 0, vacant: false }
+        Self { count, up_limit: conf.limits.up.map(Rate::get), seed_choking, unchoked: 0, wanting: 0, served: 0, vacant: false }
     }
 
     fn total(&self) -> usize {
-        self.count.unwrap_or_else(|| choker::auto_slots(None))
+        self.count.unwrap_or_else(|| choker::auto_slots(self.up_limit))
     }
 
     /// Peers that want a slot and have none.
@@ -140,6 +142,13 @@ impl Torrent {
     /// See [`Engine::set_upload_slots`](crate::Engine::set_upload_slots).
     pub(crate) fn set_upload_slots(&mut self, slots: Option<usize>, cx: &mut Cx) {
         self.slots.count = slots;
+        self.choke_round(cx);
+        self.settle(cx);
+    }
+
+    /// What the torrent may send is limited to this, or not any more.
+    pub(crate) fn set_up_limit(&mut self, limit: Option<Rate>, cx: &mut Cx) {
+        self.slots.up_limit = limit.map(Rate::get);
         self.choke_round(cx);
         self.settle(cx);
     }

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -32,6 +33,9 @@ use crate::{
 
 /// Near the end a peer is given a few doubled orders at a time, so that it is not tied to what others deliver first.
 const ENDGAME_DEPTH: usize = 8;
+
+/// How long after a limit held a session back it counts as doing so: it does that again and again.
+const HELD_MEMORY: Duration = Duration::from_secs(1);
 
 /// A peer with so many on order can wait for memory.
 const PATIENT_DEPTH: usize = 4;
@@ -95,6 +99,9 @@ pub(crate) struct Swarm {
     /// Whether new orders may go out: not while the disk fails.
     pub(crate) requesting: bool,
     pub(crate) counters: Counters,
+    /// Sessions that a limit holds back, which they share with others; and when the last one was let go on.
+    held: usize,
+    unheld: Option<Instant>,
     /// Jobs that workers have not answered.
     pub(crate) jobs_out: usize,
     /// Of those, the ones that write.
@@ -164,6 +171,8 @@ impl Swarm {
             refill: false,
             requesting: false,
             counters,
+            held: 0,
+            unheld: None,
             jobs_out: 0,
             runs_out: 0,
             super_seed: None,
@@ -313,6 +322,10 @@ impl Swarm {
         if !(self.is_endgame() || short) || asker.pipeline.len() >= ENDGAME_DEPTH {
             return None;
         }
+        // Under a limit of our own it is not the others who are slow, and a copy would cost what it is to save.
+        if self.held > 0 || self.unheld.is_some_and(|at| cx.now.since(at) < HELD_MEMORY) {
+            return None;
+        }
         // The last copies are for those who are known to deliver, however many others came before them.
         let limit = if quick { cx.conf.endgame_copies } else { cx.conf.endgame_copies.min(2) };
         // From a random place on, or all idle peers would double the same blocks.
@@ -371,6 +384,17 @@ impl Swarm {
             self.drop_piece(block.piece, cx);
             self.picker.put_back(block.piece);
         }
+    }
+
+    /// A limit holds a session back, which it shares with others.
+    pub(crate) fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// It may go on, or is gone.
+    pub(crate) fn unhold(&mut self, now: Instant) {
+        self.held = self.held.saturating_sub(1);
+        self.unheld = Some(now);
     }
 
     /// This session works on nothing any more.

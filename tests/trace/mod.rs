@@ -362,7 +362,7 @@ impl Trace {
     }
 
     /// Bytes that wait to be sent to a peer, as far as they can be seen.
-    pub(crate) fn waiting(&self, peer: PeerNo) -> usize {
+    pub(crate) fn waiting(&mut self, peer: PeerNo) -> usize {
         let mut slices = [IoSlice::new(&[]); 4096];
         let used = self.engine.poll_transmit(self.peers[peer.0].key, &mut slices);
         slices[..used].iter().map(|s| s.len()).sum()
@@ -435,7 +435,7 @@ impl Trace {
                 match effect {
                     Effect::Dial { link, .. } => self.dials.push(link),
                     Effect::Close { link } => self.peers.iter_mut().filter(|p| p.key == link).for_each(|p| p.closed = true),
-                    Effect::Flush { .. } => {}
+                    Effect::Flush { .. } | Effect::Resume { .. } => {}
                     Effect::Job(job) => self.jobs.push(job),
                 }
             }

@@ -3,6 +3,7 @@
 mod chaos;
 mod choking;
 mod disk;
+mod limits;
 mod memory;
 mod peers;
 mod superseed;

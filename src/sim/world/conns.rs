@@ -75,7 +75,7 @@ impl World {
     /// Moves what an engine has to send into its socket, as far as that takes it.
     pub(super) fn flush(&mut self, node: usize, key: Key) {
         let now = self.now;
-        let Self { nodes, conns, .. } = self;
+        let Self { nodes, conns, sent, .. } = self;
         let n = &mut nodes[node];
         let Body::Engine(host) = &mut n.body else { return };
         let Some(&(id, side)) = host.links.get(&key) else { return };
@@ -101,6 +101,7 @@ impl World {
             }
             assert!(left < room, "node {node}: nothing to send, in {used} slices");
             host.engine.handle_sent(now, key, room - left);
+            *sent.entry((node, conn.ends[1 - side].node)).or_default() += (room - left) as u64;
         }
         self.pump(id, side);
     }
@@ -146,7 +147,6 @@ impl World {
     }
 
     pub(super) fn arrived(&mut self, id: u64, side: usize, bytes: &[u8]) {
-        let now = self.now;
         let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.cut) else { return };
         let to = &conn.ends[1 - side];
         let (node, key, open) = (to.node, to.key, to.open);
@@ -156,8 +156,9 @@ impl World {
         }
         match &mut self.nodes[node].body {
             Body::Engine(host) => {
-                if let Some(key) = key {
-                    host.engine.handle_data(now, key, bytes);
+                if let Some(key) = key.filter(|key| host.links.contains_key(key)) {
+                    conn.pipes[side].unread.extend_from_slice(bytes);
+                    self.read_on(node, key);
                     self.service(node);
                 }
             }
@@ -167,6 +168,31 @@ impl World {
             Body::Script(_) => conn.pipes[side].unread.extend_from_slice(bytes),
         }
         self.pump(id, side);
+    }
+
+    /// An engine reads what has arrived for one of its links, as far as its limits allow; the rest stays and fills the window.
+    pub(super) fn read_on(&mut self, node: usize, key: Key) {
+        let now = self.now;
+        let Self { nodes, conns, read, .. } = self;
+        let Body::Engine(host) = &mut nodes[node].body else { return };
+        let Some(&(id, side)) = host.links.get(&key) else { return };
+        let Some(conn) = conns.get_mut(&id) else { return };
+        let from = conn.ends[1 - side].node;
+        let pipe = &mut conn.pipes[1 - side];
+        while !pipe.unread.is_empty() {
+            let quota = host.engine.read_quota(now, key).min(host.conf.read_len).min(pipe.unread.len());
+            if quota == 0 {
+                break;
+            }
+            let bytes: Vec<u8> = pipe.unread.drain(..quota).collect();
+            host.engine.handle_data(now, key, &bytes);
+            *read.entry((node, from)).or_default() += quota as u64;
+        }
+        let over = pipe.over && pipe.unread.is_empty();
+        self.pump(id, 1 - side);
+        if over {
+            self.ended(id, 1 - side, CloseCause::Eof);
+        }
     }
 
     /// `node` closes its end, if this side is its end.
@@ -200,6 +226,15 @@ impl World {
         }
         let other = &conn.ends[1 - side];
         let (node, key, open) = (other.node, other.key, other.open);
+        if open
+            && cause == CloseCause::Eof
+            && !conn.pipes[side].unread.is_empty()
+            && matches!(self.nodes[node].body, Body::Engine(_))
+        {
+            // The end is behind what was not read yet.
+            self.conns.entry(id).and_modify(|conn| conn.pipes[side].over = true);
+            return;
+        }
         self.conns.remove(&id);
         if !open {
             return;

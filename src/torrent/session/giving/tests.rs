@@ -38,7 +38,7 @@ fn said(session: &mut Session) -> Vec<String> {
     let mut bytes = Vec::new();
     while session.tx.len() > 0 {
         let mut slices = [IoSlice::new(&[]); 8];
-        let used = session.tx.poll_transmit(&mut slices);
+        let used = session.tx.poll_transmit(&mut slices, usize::MAX);
         let next: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
         session.tx.handle_sent(next.len(), drop);
         bytes.extend(next);

@@ -1,0 +1,194 @@
+//! How limits meet links: what a driver may read and is offered to send, who is told to go on, and what a session learns of it.
+//!
+//! The arithmetic is in `limits`. An engine without limits pays one branch for each read and write.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::{
+    base::{arena::Key, bucket::Limits, time::Instant},
+    engine::{
+        Engine,
+        limits::{For, Quota, Way},
+    },
+    torrent::cx::{Effect, Owner},
+    wire::handshake::HANDSHAKE_LEN,
+};
+
+/// Both directions, and what the user wants for which peer.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    pub(super) down: Way,
+    pub(super) up: Way,
+    /// By torrent and address; the user's own list, so it is as long as he makes it.
+    peers: BTreeMap<(Key, SocketAddr), Limits>,
+    torrents: BTreeMap<Key, Limits>,
+    /// The wake-up that counts in the engine's heap.
+    pushed: Option<Instant>,
+    /// Kept so that it is not allocated anew.
+    woken: Vec<Key>,
+}
+
+impl Throttle {
+    pub(super) fn new(now: Instant, limits: Limits) -> Self {
+        let (down, up) = (Way::new(now, limits.down), Way::new(now, limits.up));
+        Self { down, up, peers: BTreeMap::new(), torrents: BTreeMap::new(), pushed: None, woken: Vec::new() }
+    }
+
+    /// A link is over.
+    pub(super) fn forget(&mut self, link: Key) {
+        self.down.forget(link);
+        self.up.forget(link);
+    }
+
+    /// A torrent is over.
+    pub(super) fn forget_torrent(&mut self, now: Instant, torrent: Key) {
+        if self.torrents.remove(&torrent).is_some() {
+            self.down.set_torrent(now, torrent, None);
+            self.up.set_torrent(now, torrent, None);
+        }
+        self.peers.retain(|(of, _), _| *of != torrent);
+    }
+
+    fn set_own(&mut self, now: Instant, link: Key, limits: Limits) {
+        self.down.set_own(now, link, limits.down);
+        self.up.set_own(now, link, limits.up);
+    }
+}
+
+impl Engine {
+    /// How many bytes the driver may read from `link` now; `usize::MAX` without a limit. To be asked before each read, which is then
+    /// to be told with [`handle_data`](Self::handle_data). At zero the socket is to be left unread, so that TCP holds the peer back,
+    /// until [`Effect::Resume`].
+    #[must_use]
+    pub fn read_quota(&mut self, now: Instant, link: Key) -> usize {
+        if self.throttle.down.is_on() { self.limited_quota(now, link) } else { usize::MAX }
+    }
+
+    fn limited_quota(&mut self, now: Instant, key: Key) -> usize {
+        self.handle_tick(now);
+        let Some(link) = self.links.get(key) else { return usize::MAX };
+        let Some((session, torrent)) = link.session().zip(link.torrent) else { return HANDSHAKE_LEN };
+        match self.throttle.down.ask(self.cx.now, key, torrent) {
+            Quota::Bytes(bytes) => bytes,
+            Quota::Wait(what) => {
+                if let Some(torrent) = self.torrents.get_mut(torrent) {
+                    torrent.handle_held(session, what == For::Shared, &mut self.cx);
+                }
+                self.plan_limits();
+                0
+            }
+        }
+    }
+
+    /// How many bytes of those that wait on a link with a session may be offered to be sent.
+    pub(super) fn send_quota(&mut self, key: Key) -> usize {
+        if !self.throttle.up.is_on() {
+            return usize::MAX;
+        }
+        let Some(link) = self.links.get(key) else { return 0 };
+        let Some((session, torrent)) = link.session().zip(link.torrent) else { return usize::MAX };
+        let waiting = self.torrents.get(torrent).and_then(|t| t.sessions.get(session)).is_some_and(|s| s.tx.len() > 0);
+        if !waiting {
+            return 0;
+        }
+        match self.throttle.up.ask(self.cx.now, key, torrent) {
+            Quota::Bytes(bytes) => bytes,
+            Quota::Wait(_) => {
+                self.plan_limits();
+                0
+            }
+        }
+    }
+
+    /// A link has become a session's; `greeting` bytes of our handshake are still to be sent.
+    pub(super) fn limit_link(&mut self, link: Key, torrent: Key, addr: SocketAddr, greeting: usize) {
+        let own = self.throttle.peers.get(&(torrent, addr)).copied().unwrap_or(self.cx.conf.peer_limits);
+        if own != Limits::default() {
+            self.throttle.set_own(self.cx.now, link, own);
+        }
+        if self.throttle.up.is_on() {
+            self.throttle.up.pass(link, greeting);
+        }
+    }
+
+    pub(super) fn handle_limits_timeout(&mut self, at: Instant) {
+        if self.throttle.pushed == Some(at) {
+            self.throttle.pushed = None;
+        }
+        let mut woken = std::mem::take(&mut self.throttle.woken);
+        self.throttle.down.tick(self.cx.now, &mut woken);
+        for key in woken.drain(..) {
+            let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { continue };
+            if let Some(torrent) = self.torrents.get_mut(torrent) {
+                torrent.handle_resumed(session, &mut self.cx);
+            }
+            self.cx.effects.push_back(Effect::Resume { link: key });
+        }
+        self.throttle.up.tick(self.cx.now, &mut woken);
+        self.cx.dirty.extend(woken.drain(..));
+        self.throttle.woken = woken;
+        self.plan_limits();
+    }
+
+    /// Sees to it that the engine wakes up for those who wait.
+    fn plan_limits(&mut self) {
+        let next = [self.throttle.down.next(), self.throttle.up.next()].into_iter().flatten().min();
+        if let Some(at) = next
+            && self.throttle.pushed.is_none_or(|pushed| at < pushed)
+        {
+            self.throttle.pushed = Some(at);
+            self.cx.deadlines.push(at, Owner::Limits);
+        }
+    }
+
+    // What the verbs do.
+
+    pub(super) fn limit_engine(&mut self, limits: Limits) {
+        self.cx.conf.limits = limits;
+        self.throttle.down.set_engine(self.cx.now, limits.down);
+        self.throttle.up.set_engine(self.cx.now, limits.up);
+        self.plan_limits();
+        self.torrents.keys().into_iter().for_each(|torrent| self.tell_up_limit(torrent));
+    }
+
+    /// How much a torrent may send decides how many peers it is shared out to.
+    fn tell_up_limit(&mut self, key: Key) {
+        let limit = [self.cx.conf.limits.up, self.limits_of(key).up].into_iter().flatten().min();
+        if let Some(torrent) = self.torrents.get_mut(key) {
+            torrent.set_up_limit(limit, &mut self.cx);
+        }
+        self.settle(key);
+    }
+
+    pub(super) fn limit_torrent(&mut self, torrent: Key, limits: Limits) {
+        self.throttle.torrents.insert(torrent, limits);
+        self.throttle.down.set_torrent(self.cx.now, torrent, limits.down);
+        self.throttle.up.set_torrent(self.cx.now, torrent, limits.up);
+        self.plan_limits();
+        self.tell_up_limit(torrent);
+    }
+
+    pub(super) fn limits_of(&self, torrent: Key) -> Limits {
+        self.throttle.torrents.get(&torrent).copied().unwrap_or_default()
+    }
+
+    pub(super) fn limit_peer(&mut self, torrent: Key, addr: SocketAddr, limits: Limits) {
+        self.throttle.peers.insert((torrent, addr), limits);
+        let links = self.links.iter().filter(|(_, link)| link.torrent == Some(torrent) && link.who.addr == addr);
+        for link in links.filter(|(_, link)| link.session().is_some()).map(|(key, _)| key).collect::<Vec<_>>() {
+            self.throttle.set_own(self.cx.now, link, limits);
+        }
+        self.plan_limits();
+    }
+
+    pub(super) fn limit_other_peers(&mut self, limits: Limits) {
+        self.cx.conf.peer_limits = limits;
+        for (key, link) in self.links.iter().filter(|(_, link)| link.session().is_some()) {
+            let own = link.torrent.is_some_and(|torrent| self.throttle.peers.contains_key(&(torrent, link.who.addr)));
+            if !own {
+                self.throttle.set_own(self.cx.now, key, limits);
+            }
+        }
+        self.plan_limits();
+    }
+}
