@@ -8,7 +8,7 @@ mod trace;
 
 use std::time::Duration;
 
-use cratetorrent::{Conf, SeedChoking, wire::message::Message};
+use cratetorrent::{Conf, Limits, Rate, SeedChoking, wire::message::Message};
 use trace::{Trace, block};
 
 const S: Duration = Duration::from_secs(1);
@@ -100,6 +100,24 @@ fn slots_and_policy_can_be_changed_while_running() {
     t.pass(31 * S);
     let optimistic = t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked && p.optimistic).count();
     assert!(unchoked(&mut t) == 2 && optimistic >= 1, "{optimistic} of the two are tried");
+}
+
+#[test]
+fn under_an_upload_limit_fewer_are_served_at_a_time() {
+    let mut t = Trace::seed(Conf::default());
+    let peers: Vec<_> = (0..20).map(|_| t.peer()).collect();
+    peers.iter().for_each(|&peer| t.hear(peer, Message::Interested));
+    let unchoked = |t: &mut Trace| t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked).count();
+    assert_eq!(unchoked(&mut t), 20);
+    let limits = |kib: u64| Limits { down: None, up: Rate::new(kib * 1024) };
+    t.tell(|engine, torrent| engine.set_torrent_limits(torrent, limits(100))).unwrap();
+    assert_eq!(unchoked(&mut t), 7);
+    t.tell(|engine, _| engine.set_limits(limits(5)));
+    assert_eq!(unchoked(&mut t), 2, "the tighter one counts");
+    t.tell(|engine, _| engine.set_limits(limits(0)));
+    assert_eq!(unchoked(&mut t), 7);
+    t.tell(|engine, torrent| engine.set_torrent_limits(torrent, limits(0))).unwrap();
+    assert_eq!(unchoked(&mut t), 20);
 }
 
 #[test]

@@ -173,7 +173,7 @@ limit KiB/s  way   of       least  most   share of a peer
 1024         down  peer     1.000  1.000  1.0 to 1.0
 1024         up    engine   1.000  1.000  1.0 to 1.0
 1024         up    torrent  1.000  1.000  1.0 to 1.0
-1024         up    peer     0.997  1.004  1.0 to 1.0
+1024         up    peer     0.997  1.002  1.0 to 1.0
 ";
 
 #[test]
