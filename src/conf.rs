@@ -56,12 +56,36 @@ pub struct Conf {
     pub max_request: u32,
     /// Requests of one peer waiting for us. More are rejected (BEP 6) or dropped. Default 512.
     pub max_incoming_requests: usize,
+    /// Pieces that a peer with few pieces may ask for while it is choked, at most three times each (BEP 6 allowed fast). 0 for none, at
+    /// most 100. Default 5.
+    pub allowed_fast: usize,
+    /// Whether pieces at hand (just read from disk for somebody, or just completed) are suggested to the peers that lack them (BEP 6).
+    /// It saves reading from a slow disk, but makes peers fetch the same pieces instead of the rarest. Default off.
+    pub suggest: bool,
     /// Bytes of blocks read for one peer at once, and so waiting to be sent to it at most. Default 256 KiB: larger ones fall out of the
     /// caches between the read and the send.
     pub max_unsent: usize,
     /// Bytes of blocks that are being read or wait to be sent, over all peers. Above half of it, what a peer does not take at once
     /// is given up and read again when it does. Default 16 MiB.
     pub max_upload_memory: usize,
+
+    /// Peers that a torrent serves at a time, if more want it; `None`: 64, or fewer under an upload limit. Default `None`.
+    pub upload_slots: Option<usize>,
+    /// Whom a torrent serves that has everything. Default [`SeedChoking::RoundRobin`].
+    pub seed_choking: SeedChoking,
+    /// How often it is thought over who is served while others wait, and the least time that anybody is (BEP 3). Default 10 s.
+    pub choke_interval: Duration,
+    /// How long somebody who has not earned it is tried (BEP 3, optimistic unchoking). Default 30 s.
+    pub optimistic_interval: Duration,
+    /// The least time of a turn in [`SeedChoking::RoundRobin`]; without its quota a turn lasts twice as long. Default 60 s.
+    pub seed_turn: Duration,
+    /// The bytes of such a turn. Default 8 MiB.
+    pub seed_quota: u64,
+    /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 % or one, if it knows others to try.
+    /// Default 5 min.
+    pub turnover_interval: Duration,
+    /// How long a peer that wants nothing of us and we of it is kept when connections are scarce. Default 10 min.
+    pub inactivity_timeout: Duration,
 
     /// Blocks asked of one peer at a time, at most. Default 500.
     pub max_pipeline: usize,
@@ -116,6 +140,20 @@ pub struct Conf {
     pub progress_interval: Duration,
 }
 
+/// Whom a torrent that has everything serves, when more want it than there are slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SeedChoking {
+    /// One after the other: a peer keeps its slot for a turn of time and bytes, then whoever has waited longest gets it. Spreads what
+    /// is sent evenly, and makes it hard to get everything without giving anything to others.
+    #[default]
+    RoundRobin,
+    /// Whoever takes it fastest, and a few others to see how fast they do. Fills the line.
+    FastestUpload,
+    /// Those near the start and near the end of their download, by their word or by what we sent them; whoever is in between can trade
+    /// with others.
+    AntiLeech,
+}
+
 impl Default for Conf {
     fn default() -> Self {
         Self {
@@ -137,8 +175,18 @@ impl Default for Conf {
             max_frame: 512 * 1024,
             max_request: 128 * 1024,
             max_incoming_requests: 512,
+            allowed_fast: 5,
+            suggest: false,
             max_unsent: 256 * 1024,
             max_upload_memory: 16 << 20,
+            upload_slots: None,
+            seed_choking: SeedChoking::RoundRobin,
+            choke_interval: Duration::from_secs(10),
+            optimistic_interval: Duration::from_secs(30),
+            seed_turn: Duration::from_secs(60),
+            seed_quota: 8 << 20,
+            turnover_interval: Duration::from_secs(300),
+            inactivity_timeout: Duration::from_secs(600),
             max_pipeline: 500,
             initial_pipeline: 8,
             queue_time: Duration::from_secs(2),
@@ -219,6 +267,7 @@ impl Conf {
             self.max_piece_memory.to_string(),
             "at least two runs",
         )?;
+        check(self.allowed_fast <= 100, "allowed_fast", self.allowed_fast.to_string(), "at most 100")?;
         check(self.workers <= 256, "workers", self.workers.to_string(), "at most 256")?;
         check(self.max_open_files > 0, "max_open_files", self.max_open_files.to_string(), "at least 1")?;
         check(self.max_checks > 0, "max_checks", self.max_checks.to_string(), "at least 1")?;
@@ -233,6 +282,10 @@ impl Conf {
         lasting(self.idle_timeout, "idle_timeout")?;
         lasting(self.greeting_timeout, "greeting_timeout")?;
         lasting(self.save_interval, "save_interval")?;
+        lasting(self.choke_interval, "choke_interval")?;
+        lasting(self.optimistic_interval, "optimistic_interval")?;
+        lasting(self.turnover_interval, "turnover_interval")?;
+        lasting(self.inactivity_timeout, "inactivity_timeout")?;
         check(self.max_unsent > 0, "max_unsent", self.max_unsent.to_string(), "at least 1")?;
         let largest_batch = self.max_unsent.max(self.max_request as usize).saturating_add(block);
         check(
@@ -259,6 +312,9 @@ mod tests {
             ("progress_interval", Conf { progress_interval: Duration::ZERO, ..Conf::default() }),
             ("keep_alive", Conf { keep_alive: Duration::ZERO, ..Conf::default() }),
             ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
+            ("allowed_fast", Conf { allowed_fast: 101, ..Conf::default() }),
+            ("choke_interval", Conf { choke_interval: Duration::ZERO, ..Conf::default() }),
+            ("turnover_interval", Conf { turnover_interval: Duration::ZERO, ..Conf::default() }),
         ] {
             assert_eq!(conf.validate().unwrap_err().field, field);
         }

@@ -84,7 +84,7 @@ pub use base::{
     },
     time::Instant,
 };
-pub use conf::{Conf, ConfError};
+pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};

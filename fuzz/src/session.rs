@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Bitfield, CloseCause, Conf, Done, Effect, Engine, InfoHash, Instant, Job, Key, Opened, PeerId, RunData, RunDone, StoreError,
-    StoreOp, TorrentId, TorrentParams, Verdict,
+    Bitfield, CloseCause, Conf, Done, Effect, Engine, InfoHash, Instant, Job, Key, Limits, Opened, PeerId, Rate, RunData,
+    RunDone, StoreError, StoreOp, TorrentId, TorrentParams, Verdict,
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,

@@ -11,6 +11,7 @@ pub(crate) struct RateMeter {
     in_sample: u64,
     sample_start: Instant,
     bytes_per_s: f64,
+    memory: Duration,
 }
 
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -18,7 +19,11 @@ const MEMORY: Duration = Duration::from_secs(1);
 
 impl RateMeter {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { total: 0, in_sample: 0, sample_start: now, bytes_per_s: 0.0 }
+        Self::with_memory(now, MEMORY)
+    }
+
+    fn with_memory(now: Instant, memory: Duration) -> Self {
+        Self { total: 0, in_sample: 0, sample_start: now, bytes_per_s: 0.0, memory }
     }
 
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
@@ -53,8 +58,43 @@ impl RateMeter {
     }
 
     fn blend(&mut self, bytes_per_s: f64, over: Duration) {
-        let keep = (-over.as_secs_f64() / MEMORY.as_secs_f64()).exp();
+        let keep = (-over.as_secs_f64() / self.memory.as_secs_f64()).exp();
         self.bytes_per_s = self.bytes_per_s * keep + bytes_per_s * (1.0 - keep);
+    }
+}
+
+/// A rate over about twenty seconds, for comparing peers. Whoever has just begun is judged by the time since: it need not send for a
+/// minute before it counts as fast as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LongMeter {
+    meter: RateMeter,
+    /// When bytes began to flow after a silence.
+    began: Instant,
+    last: Instant,
+}
+
+const LONG_MEMORY: Duration = Duration::from_secs(20);
+/// A burst is not a rate: what came first counts as if it had taken this long.
+const LEAST_TIME: Duration = Duration::from_secs(5);
+
+impl LongMeter {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { meter: RateMeter::with_memory(now, LONG_MEMORY), began: now, last: now }
+    }
+
+    pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
+        if self.meter.total == 0 || now.since(self.last) > LONG_MEMORY {
+            self.began = now;
+        }
+        self.last = now;
+        self.meter.add(now, bytes);
+    }
+
+    /// Bytes per second at `now`.
+    pub(crate) fn rate(&self, now: Instant) -> u64 {
+        let age = now.since(self.began).max(LEAST_TIME).as_secs_f64();
+        let seen = 1.0 - (-age / LONG_MEMORY.as_secs_f64()).exp();
+        (self.meter.rate(now) as f64 / seen) as u64
     }
 }
 
@@ -73,5 +113,26 @@ mod tests {
         assert!((95_000..105_000).contains(&rate), "{rate}");
         assert_eq!(m.total(), 1_000_000);
         assert!(m.rate(at(30_000)) < 10);
+    }
+
+    #[test]
+    fn a_long_meter_soon_tells_the_rate_remembers_it_and_takes_a_burst_for_none() {
+        let at = |s: u64| Instant::from_micros(s * 1_000_000);
+        let mut m = LongMeter::new(at(0));
+        assert_eq!(m.rate(at(50)), 0);
+        m.add(at(100), 16384);
+        assert!(m.rate(at(100) + SAMPLE) < 4_500, "{}", m.rate(at(100) + SAMPLE));
+        for s in 101..=110 {
+            m.add(at(s), 16384);
+        }
+        let soon = m.rate(at(111));
+        assert!((15_000..19_000).contains(&soon), "{soon}");
+        for s in 111..=200 {
+            m.add(at(s), 16384);
+        }
+        let (then, later, much_later) = (m.rate(at(201)), m.rate(at(221)), m.rate(at(500)));
+        assert!((15_500..17_500).contains(&then), "{then}");
+        assert!((5_000..7_000).contains(&later), "{later}");
+        assert_eq!(much_later, 0);
     }
 }

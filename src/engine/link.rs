@@ -199,6 +199,7 @@ impl Engine {
         if let Some(reason) = refusal {
             return self.close(key, reason);
         }
+        self.cx.links = self.links.len();
         let (Some(torrent), Some(link)) = (torrent, self.links.get_mut(key)) else { return };
         link.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };

@@ -15,22 +15,18 @@ use thiserror::Error;
 pub use self::verbs::PeerStats;
 pub use crate::torrent::{TorrentParams, cx::Effect};
 use crate::{
-    alert::{Alert, Alerts},
+    alert::Alert,
     base::{
         arena::{Arena, Key},
-        buf::BufPool,
         ids::{InfoHash, PeerId, TorrentId},
         job::{Done, READ_GAP},
         rng::Rng,
         time::Instant,
-        timers::Deadlines,
     },
     conf::{Conf, ConfError},
     torrent::{
         Torrent,
         cx::{Cx, Owner},
-        progress::Memory,
-        upload_memory::UploadMemory,
     },
 };
 use link::Link;
@@ -108,23 +104,7 @@ impl Engine {
             *byte = own;
         }
         let throttle = Throttle::new(now, conf.limits);
-        let cx = Cx {
-            now,
-            rng,
-            peer_id: PeerId(peer_id),
-            effects: Default::default(),
-            dirty: Default::default(),
-            alerts: Alerts::new(conf.alerts, conf.max_alerts),
-            bufs: BufPool::new(conf.max_piece_memory),
-            memory: Memory::new(conf.max_piece_memory),
-            uploads: UploadMemory::new(conf.max_upload_memory),
-            uploads_due: Default::default(),
-            memory_short: false,
-            fetchers: 0,
-            deadlines: Deadlines::new(),
-            listen_port: None,
-            conf,
-        };
+        let cx = Cx::new(conf, rng, PeerId(peer_id), now);
         Ok(Self {
             torrents: Arena::new(),
             by_hash: HashMap::new(),
@@ -173,9 +153,10 @@ impl Engine {
             return;
         };
         match done {
-            Done::Read { link, buf, result, .. } => {
+            Done::Read { link, blocks, buf, result, cold, .. } => {
                 let session = self.links.get(link).and_then(Link::session);
-                torrent.handle_read(session, buf, result, &mut self.cx);
+                let cold = blocks.last().filter(|_| cold && result.is_ok()).map(|block| block.piece);
+                torrent.handle_read(session, cold, buf, result, &mut self.cx);
             }
             done => torrent.handle_done(done, &mut self.cx),
         }
@@ -191,6 +172,7 @@ impl Engine {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
                 Owner::Torrent(key) => {
+                    self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
                         self.dial = true;

@@ -10,6 +10,7 @@ use crate::{
         bucket::Limits,
         ids::{InfoHash, PeerId, TorrentId},
     },
+    conf::SeedChoking,
     engine::{AddError, Engine, NoSuchTorrent},
     torrent::{Torrent, TorrentParams},
 };
@@ -35,6 +36,10 @@ pub struct PeerStats {
     pub peer_interested: bool,
     /// We let it ask.
     pub peer_unchoked: bool,
+    /// It wants no data: it has everything, or says so (BEP 21).
+    pub upload_only: bool,
+    /// We let it ask to see what it gives, not for what it gave (BEP 3, optimistic unchoking).
+    pub optimistic: bool,
     /// It does not deliver what we ask for.
     pub snubbed: bool,
     /// Blocks on order.
@@ -45,6 +50,8 @@ pub struct PeerStats {
     pub uploaded: u64,
     /// Bytes per second of blocks arriving.
     pub download_rate: u64,
+    /// Bytes per second sent to it, over some 20 s.
+    pub upload_rate: u64,
 }
 
 impl Engine {
@@ -109,6 +116,47 @@ impl Engine {
     /// If there is no such torrent.
     pub fn set_sequential(&mut self, id: TorrentId, sequential: bool) -> Result<(), NoSuchTorrent> {
         self.with(id, |torrent, _| torrent.set_sequential(sequential))
+    }
+
+    /// Super-seeds as long as the torrent has everything (BEP 16), or ceases to: peers that come are shown nothing but one piece at a
+    /// time, and the next when another peer was seen with it, so that little more than one copy of the data is sent before there are
+    /// other seeds. It is for the first seed of a torrent; with others about it only slows peers down. Those who are connected when it
+    /// begins go on seeing everything, and see everything when it ends.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_super_seeding(&mut self, id: TorrentId, on: bool) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.set_super_seeding(on, cx))
+    }
+
+    /// Suggests a piece to the connected peers that are interested and lack it (BEP 6), whatever [`Conf::suggest`](crate::Conf::suggest)
+    /// says: each is told once, and of eight pieces at most that it has not fetched. Nothing happens if the torrent does not have it.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn suggest_piece(&mut self, id: TorrentId, piece: u32) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| {
+            if let Ok(piece) = torrent.metainfo.geometry.piece(piece) {
+                torrent.suggest(piece, cx);
+            }
+        })
+    }
+
+    /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` nobody. At once, but whoever was let in
+    /// less than [`Conf::choke_interval`](crate::Conf::choke_interval) ago is the last to go.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_upload_slots(&mut self, id: TorrentId, slots: Option<usize>) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.set_upload_slots(slots, cx))
+    }
+
+    /// Whom a torrent serves when it has everything and more want it than there are slots. From the next round on.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_seed_choking(&mut self, id: TorrentId, policy: SeedChoking) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.set_seed_choking(policy, cx))
     }
 
     /// Tells a torrent of a peer. Nothing happens if it is known, banned, or one too many.
@@ -207,11 +255,14 @@ impl Engine {
             unchoked: !s.peer_choking,
             peer_interested: s.peer_interested,
             peer_unchoked: !s.choking,
+            upload_only: s.is_upload_only(),
+            optimistic: s.standing.optimistic,
             snubbed: s.is_snubbed(),
             pipeline: s.pipeline.len(),
             downloaded: s.pipeline.total(),
             uploaded: s.uploaded,
             download_rate: s.pipeline.rate(self.cx.now),
+            upload_rate: s.taken.rate(self.cx.now),
         };
         torrent.sessions.iter().map(|(_, s)| peer(s)).collect()
     }

@@ -12,6 +12,7 @@
 //! Time is an argument. Timers are explicit, and a time-out that is not due does nothing. Nothing here knows a socket, a
 //! file, a clock or the picker.
 
+pub(crate) mod allowed_fast;
 pub(crate) mod greeting;
 pub(crate) mod pipeline;
 pub(crate) mod tx;

@@ -95,6 +95,19 @@ impl Candidates {
         self.due.insert((at, addr));
     }
 
+    /// The connection to `addr` made room for others: it is dialled again when they have had their time.
+    pub(crate) fn rest(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
+        let Some(candidate) = self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none()) else { return };
+        let at = now + with_jitter(conf.turnover_interval, rng);
+        candidate.idle_until = Some(at);
+        self.due.insert((at, addr));
+    }
+
+    /// Peers that could be dialled now; counts to `limit`.
+    pub(crate) fn count_due(&self, now: Instant, limit: usize) -> usize {
+        self.due.iter().take_while(|(at, _)| *at <= now).take(limit).count()
+    }
+
     /// There is nothing to be had from `addr` or to be given to it, as long as we have everything: it is not dialled until
     /// [`unshelve`](Self::unshelve).
     pub(crate) fn shelve(&mut self, addr: SocketAddr) {
@@ -144,7 +157,11 @@ impl Candidates {
 
 fn back_off(failures: u32, rng: &mut Rng, conf: &Conf) -> Duration {
     let pause = conf.reconnect_min.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(conf.reconnect_max);
-    // Up to a quarter more, so that many peers lost at once do not all come back at once.
+    with_jitter(pause, rng)
+}
+
+/// Up to a quarter more, so that many peers lost at once do not all come back at once.
+fn with_jitter(pause: Duration, rng: &mut Rng) -> Duration {
     pause + pause.mul_f64(rng.below(256) as f64 / 1024.0)
 }
 
@@ -190,6 +207,24 @@ mod tests {
             if useful {
                 assert!(c.next_due().unwrap().since(now) < Duration::from_millis(1300));
             }
+        }
+    }
+
+    #[test]
+    fn whoever_makes_room_comes_back_after_the_others_and_has_not_failed() {
+        let (conf, mut rng) = (Conf::default(), Rng::new(1));
+        let mut c = Candidates::default();
+        let mut now = Instant::ZERO;
+        c.add(now, addr(1), &conf);
+        for _ in 0..2 * conf.max_dial_failures {
+            assert_eq!((c.count_due(now, 5), c.count_due(now, 0)), (1, 0));
+            let a = c.poll_dial(now).unwrap();
+            c.rest(now, a, &mut rng, &conf);
+            c.rest(now, a, &mut rng, &conf);
+            assert_eq!(c.count_due(now, 5), 0);
+            let pause = c.next_due().unwrap().since(now);
+            assert!(pause >= conf.turnover_interval && pause <= conf.turnover_interval * 5 / 4, "{pause:?}");
+            now = c.next_due().unwrap();
         }
     }
 

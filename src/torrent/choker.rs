@@ -1,10 +1,250 @@
-//! Who may ask us for blocks. For now the plain rule: whoever is interested.
+//! Who may ask us for blocks: the policy alone, a list of plain rows in, who is unchoked out.
+//!
+//! It must not know sessions, sockets or messages, so that every rule can be tested as a table. While downloading it is tit for tat
+//! (BEP 3: whoever gives most is served, and some are tried optimistically); while seeding one of [`SeedChoking`].
 
-use crate::torrent::{cx::Cx, session::Session};
+use std::{cmp::Reverse, time::Duration};
 
-/// Decides about one peer whose interest may have changed.
-pub(crate) fn consider(session: &mut Session, cx: &mut Cx) {
-    if session.peer_interested && session.choking {
-        session.set_choking(false, cx);
+use crate::{
+    base::{arena::Key, rng::Rng, time::Instant},
+    conf::{Conf, SeedChoking},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Slots of a torrent without an upload limit: more than a swarm usually wants of one peer.
+const MANY_SLOTS: usize = 64;
+/// Slots however low the limit: one for somebody who gives, one to try others.
+const FEW_SLOTS: usize = 2;
+/// One slot in so many is for those who are tried optimistically.
+const OPTIMISTIC_PART: usize = 5;
+/// A newcomer draws so many lots for an optimistic slot, everybody else one (BEP 3).
+const NEWCOMER_LOTS: usize = 3;
+/// Whoever has a slot keeps it unless another's rate is a quarter better: small differences come and go.
+const INCUMBENT_BONUS: (u64, u64) = (5, 4);
+/// A seeding turn without the quota ends after so many times the usual length.
+const LONGEST_TURN: u32 = 2;
+/// Two peers that are as far as this (per mille of the torrent) are equals for [`SeedChoking::AntiLeech`].
+const FAR_AS: u32 = 100;
+
+/// How many peers a torrent serves at a time. Without an upload limit many; with one of `limit` bytes per second a number that grows
+/// as its square root, as the first BitTorrent had it, so that each slot's share grows too: 2 up to 11 KiB/s, 7 at 100 KiB/s, 24 at
+/// 1 MiB/s.
+pub(crate) fn auto_slots(limit: Option<u64>) -> usize {
+    let slots = limit.map_or(MANY_SLOTS, |limit| (limit as f64 / 1024.0 * 0.6).sqrt() as usize);
+    slots.clamp(FEW_SLOTS, MANY_SLOTS)
+}
+
+/// How many of `slots` are for those who have not earned one: a fifth, and one at least.
+pub(crate) fn optimistic_slots(slots: usize) -> usize {
+    (slots / OPTIMISTIC_PART).max(1).min(slots)
+}
+
+/// How one peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) key: Key,
+    /// It wants something we have, and lacks something: whoever has everything never takes a slot.
+    pub(crate) wants: bool,
+    pub(crate) unchoked: bool,
+    /// It was unchoked without having earned it.
+    pub(crate) optimistic: bool,
+    /// Since when it is unchoked, or since when it waits to be.
+    pub(crate) since: Instant,
+    /// It was never unchoked.
+    pub(crate) newcomer: bool,
+    /// It does not deliver what we ask for.
+    pub(crate) snubbed: bool,
+    /// Useful bytes per second from it.
+    pub(crate) from: u64,
+    /// Bytes per second to it.
+    pub(crate) to: u64,
+    /// Bytes sent to it since it is unchoked.
+    pub(crate) sent: u64,
+    /// How much of the torrent it has, by its word or by what we sent it, per mille.
+    pub(crate) progress: u32,
+}
+
+/// By what peers are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// We download: by what they give.
+    TitForTat,
+    /// We have everything.
+    Seed(SeedChoking),
+}
+
+/// The numbers of the policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) mode: Mode,
+    pub(crate) slots: usize,
+    /// Nobody is choked sooner after it was unchoked.
+    pub(crate) hold: Duration,
+    /// How long somebody is tried.
+    pub(crate) trial: Duration,
+    /// A seeding turn: at least this long, and at least these bytes.
+    pub(crate) turn: Duration,
+    pub(crate) quota: u64,
+}
+
+impl Rules {
+    pub(crate) fn new(mode: Mode, slots: usize, conf: &Conf) -> Self {
+        Self {
+            mode,
+            slots,
+            hold: conf.choke_interval,
+            trial: conf.optimistic_interval,
+            turn: conf.seed_turn,
+            quota: conf.seed_quota,
+        }
     }
+
+    /// The same, but nobody who wants its slot loses it: for filling slots between two rounds.
+    pub(crate) fn filling(self) -> Self {
+        Self { hold: Duration::MAX, ..self }
+    }
+}
+
+/// A peer that is to be unchoked, or stays so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Grant {
+    pub(crate) key: Key,
+    pub(crate) optimistic: bool,
+}
+
+/// Who has a slot from `now` on; everybody else is choked. O(n log n) in the rows.
+pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<Grant> {
+    let wanting: Vec<&Row> = rows.iter().filter(|row| row.wants).collect();
+    let mut grants = if wanting.len() <= rules.slots {
+        wanting.iter().map(|row| Grant { key: row.key, optimistic: false }).collect()
+    } else {
+        contend(&wanting, rules, now, rng)
+    };
+    // A slot that nobody wants stays with whoever had it: interest comes and goes, and a choke each time would only cost messages.
+    let idle = rows.iter().filter(|row| !row.wants && row.unchoked);
+    let room = rules.slots.saturating_sub(grants.len());
+    grants.extend(idle.take(room).map(|row| Grant { key: row.key, optimistic: false }));
+    grants
+}
+
+/// More want a slot than there are.
+fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<Grant> {
+    let held = |row: &Row| now.since(row.since);
+    let mut table = Table { grants: Vec::with_capacity(rules.slots), granted: vec![false; wanting.len()], slots: rules.slots };
+    let (regular, order) = claims(wanting, rules, now);
+    let mut claim = vec![false; wanting.len()];
+    for &at in order.iter().take(regular) {
+        if let Some(claim) = claim.get_mut(at) {
+            *claim = true;
+        }
+    }
+    let earned = |at: usize| claim.get(at).copied().unwrap_or_default();
+    let by_lot = regular < rules.slots;
+    let rows = || wanting.iter().enumerate().map(|(at, row)| (at, *row));
+
+    // Whoever was unchoked a moment ago has had no chance yet.
+    rows()
+        .filter(|(_, row)| row.unchoked && held(row) < rules.hold)
+        .for_each(|(at, row)| table.grant(at, row, by_lot && !earned(at)));
+    // Whoever has earned it.
+    for &at in order.iter().take(regular) {
+        wanting.get(at).into_iter().for_each(|row| table.grant(at, row, false));
+    }
+    // Whoever is being tried.
+    let mut tried: Vec<_> = rows().filter(|(at, row)| row.unchoked && !earned(*at)).collect();
+    tried.sort_by_key(|(_, row)| (!row.optimistic, Reverse(row.since), row.key));
+    tried.iter().filter(|(_, row)| held(row) < rules.trial).for_each(|(at, row)| table.grant(*at, row, true));
+    // Somebody else, by lot.
+    if table.room() > 0 {
+        let mut lots: Vec<_> = rows().filter(|(_, row)| !row.unchoked).map(|(at, row)| (lot(row, rng), at, row)).collect();
+        lots.sort_by_key(|&(lot, at, _)| (Reverse(lot), at));
+        lots.iter().for_each(|(_, at, row)| table.grant(*at, row, true));
+    }
+    // Nobody else is there: those who have been tried go on.
+    tried.iter().for_each(|(at, row)| table.grant(*at, row, true));
+    table.grants
+}
+
+/// Grants so far.
+struct Table {
+    grants: Vec<Grant>,
+    granted: Vec<bool>,
+    slots: usize,
+}
+
+impl Table {
+    fn room(&self) -> usize {
+        self.slots.saturating_sub(self.grants.len())
+    }
+
+    fn grant(&mut self, at: usize, row: &Row, optimistic: bool) {
+        if self.room() == 0 {
+            return;
+        }
+        if let Some(granted) = self.granted.get_mut(at)
+            && !std::mem::replace(granted, true)
+        {
+            self.grants.push(Grant { key: row.key, optimistic });
+        }
+    }
+}
+
+/// The highest of a peer's lots.
+fn lot(row: &Row, rng: &mut Rng) -> u64 {
+    let lots = if row.newcomer { NEWCOMER_LOTS } else { 1 };
+    (0..lots).map(|_| rng.next_u64()).max().unwrap_or_default()
+}
+
+/// How many slots are for those with a claim, and who has one, best first.
+fn claims(wanting: &[&Row], rules: &Rules, now: Instant) -> (usize, Vec<usize>) {
+    let earned = rules.slots - optimistic_slots(rules.slots);
+    match rules.mode {
+        Mode::TitForTat => (earned, by_rate(wanting, |row| if row.snubbed { 0 } else { row.from })),
+        Mode::Seed(SeedChoking::FastestUpload) => {
+            // The first moments only fill buffers: whoever is on trial is judged at its end.
+            let judged = |row: &Row| row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial);
+            (earned, by_rate(wanting, |row| if judged(row) { row.to } else { 0 }))
+        }
+        Mode::Seed(SeedChoking::AntiLeech) => {
+            let edge = |row: &Row| row.progress.min(1000).abs_diff(500) / FAR_AS;
+            let mut order: Vec<usize> = (0..wanting.len()).collect();
+            order.sort_by_key(|&at| wanting.get(at).map(|row| (Reverse(edge(row)), turn(row, rules, now))));
+            (earned, order)
+        }
+        Mode::Seed(SeedChoking::RoundRobin) => {
+            let mut order: Vec<usize> = (0..wanting.len()).collect();
+            order.sort_by_key(|&at| wanting.get(at).map(|row| turn(row, rules, now)));
+            // Everybody's turn comes, so nobody needs to be tried.
+            (rules.slots, order)
+        }
+    }
+}
+
+/// Those with a rate, fastest first.
+fn by_rate(wanting: &[&Row], rate: impl Fn(&Row) -> u64) -> Vec<usize> {
+    let score = |row: &Row| {
+        let (times, per) = if row.unchoked && !row.optimistic { INCUMBENT_BONUS } else { (1, 1) };
+        rate(row).saturating_mul(times) / per
+    };
+    let rows = wanting.iter().enumerate().filter(|(_, row)| rate(row) > 0);
+    let mut order: Vec<_> = rows.map(|(at, row)| (Reverse(score(row)), row.key, at)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, _, at)| at).collect()
+}
+
+/// Where a peer stands in the round: first those whose turn goes on, then those who wait, longest first, then those who had theirs.
+fn turn(row: &Row, rules: &Rules, now: Instant) -> (u8, Instant, Key) {
+    let held = now.since(row.since);
+    // Somebody who takes little would otherwise keep others from much.
+    let had_enough = row.sent >= rules.quota || held >= rules.turn.saturating_mul(LONGEST_TURN);
+    let asks_nothing = row.sent == 0 && held >= rules.trial;
+    let over = asks_nothing || (held >= rules.turn && had_enough);
+    let place = match (row.unchoked, over) {
+        (true, false) => 0,
+        (false, _) => 1,
+        (true, true) => 2,
+    };
+    (place, row.since, row.key)
 }

@@ -73,12 +73,35 @@ pub(crate) struct Cx {
     pub(crate) memory_short: bool,
     /// Sessions that may ask for blocks, over all torrents.
     pub(crate) fetchers: usize,
+    /// Connections in all, as far as was told.
+    pub(crate) links: usize,
     pub(crate) deadlines: Deadlines<Owner>,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
 }
 
 impl Cx {
+    pub(crate) fn new(conf: Conf, rng: Rng, peer_id: PeerId, now: Instant) -> Self {
+        Self {
+            now,
+            rng,
+            peer_id,
+            effects: Default::default(),
+            dirty: Default::default(),
+            alerts: Alerts::new(conf.alerts, conf.max_alerts),
+            bufs: BufPool::new(conf.max_piece_memory),
+            memory: Memory::new(conf.max_piece_memory),
+            uploads: UploadMemory::new(conf.max_upload_memory),
+            uploads_due: Default::default(),
+            memory_short: false,
+            fetchers: 0,
+            links: 0,
+            deadlines: Deadlines::new(),
+            listen_port: None,
+            conf,
+        }
+    }
+
     /// How many blocks one peer may have on order so that all who fetch find memory. What is on order begins and ends within a
     /// run, so two runs of a peer's part of the memory hold little, unless there is too little of it for that.
     pub(crate) fn fair_share(&self) -> usize {

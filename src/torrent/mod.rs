@@ -8,11 +8,14 @@ pub(crate) mod cx;
 mod picker;
 pub(crate) mod progress;
 pub(crate) mod session;
+pub(crate) mod slots;
 mod storage;
+mod superseed;
 mod swarm;
+mod turnover;
 pub(crate) mod upload_memory;
 
-use std::{cmp::Reverse, collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     alert::{Alert, AlertMask, Phase, TorrentStats},
@@ -20,6 +23,7 @@ use crate::{
         arena::{Arena, Key},
         bitfield::Bitfield,
         buf::Buf,
+        geometry::PieceIndex,
         ids::{PeerId, TorrentId},
         job::{StoreError, StoreSpec, Trust},
         time::Instant,
@@ -34,6 +38,8 @@ use crate::{
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
+        slots::Slots,
+        superseed::SuperSeed,
         swarm::{Note, Swarm},
     },
     wire::metainfo::Metainfo,
@@ -42,6 +48,9 @@ use crate::{
 const SAVE: usize = 0;
 const PROGRESS: usize = 1;
 const RETRY: usize = 2;
+const SHOW: usize = 3;
+const CHOKE: usize = 4;
+const TURNOVER: usize = 5;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -60,6 +69,9 @@ pub struct TorrentParams {
     pub trust: Trust,
     /// Begin at rest: look at what is there and connect to nobody.
     pub paused: bool,
+    /// As soon as everything is there, show peers one piece at a time (BEP 16), for the first seed of a torrent. See
+    /// [`Engine::set_super_seeding`](crate::Engine::set_super_seeding).
+    pub super_seed: bool,
 }
 
 impl TorrentParams {
@@ -67,7 +79,16 @@ impl TorrentParams {
     pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
         let state_file = Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash)));
-        Self { metainfo, dir, state_file, peers: Vec::new(), sequential: false, trust: Trust::State, paused: false }
+        Self {
+            metainfo,
+            dir,
+            state_file,
+            peers: Vec::new(),
+            sequential: false,
+            trust: Trust::State,
+            paused: false,
+            super_seed: false,
+        }
     }
 }
 
@@ -107,6 +128,7 @@ pub(crate) struct Torrent {
     sequential: bool,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
+    slots: Slots,
     pub(crate) candidates: Candidates,
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
@@ -116,10 +138,14 @@ pub(crate) struct Torrent {
     paused: bool,
     next: Option<Next>,
     finished: bool,
+    /// Whether to pretend as long as we are the seed; see superseed.rs.
+    super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<3>,
+    timers: TimerTable<6>,
     wakeup: Wakeup,
+    /// When peers last made room for others.
+    turned_over: Option<Instant>,
     // The storage's moods; see storage.rs.
     failing: bool,
     retry_pause: Duration,
@@ -132,7 +158,7 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused } = params;
+        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed } = params;
         let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
         let mut candidates = Candidates::default();
         for addr in peers {
@@ -146,6 +172,7 @@ impl Torrent {
             sequential,
             sessions: Arena::new(),
             swarm,
+            slots: Slots::new(&cx.conf),
             candidates,
             dials: 0,
             stage: Stage::Opening,
@@ -153,9 +180,11 @@ impl Torrent {
             paused,
             next: None,
             finished: false,
+            super_seed,
             partings: Vec::new(),
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
+            turned_over: None,
             failing: false,
             retry_pause: cx.conf.disk_retry,
             save_out: false,
@@ -170,7 +199,7 @@ impl Torrent {
     fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
         let geometry = metainfo.geometry;
         let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), sequential, &mut cx.rng);
-        Swarm::new(key, geometry, metainfo.pieces.clone(), cx.now, picker)
+        Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
     fn spec(&self, conf: &Conf) -> StoreSpec {
@@ -317,17 +346,21 @@ impl Torrent {
         }
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
-        self.sessions.insert(session)
+        self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+        let key = self.sessions.insert(session);
+        self.watch_crowd(cx);
+        self.schedule(cx);
+        key
     }
 
     pub(crate) fn handle_data(&mut self, session: Key, data: &[u8], cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
-            choker::consider(s, cx);
+            self.slots.consider(s, cx);
             s.schedule(cx);
-            if self.finished && s.is_seed() {
-                self.partings.push(Parting { link: s.link, reason: "both have everything".into() });
+            if self.finished && s.is_upload_only() {
+                self.partings.push(sated(s));
             }
         }
         self.settle(cx);
@@ -382,8 +415,15 @@ impl Torrent {
         result
     }
 
-    /// Blocks were read for a peer, or for one that has gone.
-    pub(crate) fn handle_read(&mut self, session: Option<Key>, buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) {
+    /// Blocks were read for a peer, or for one that has gone; `cold`: of this piece, which had to be fetched from the disk.
+    pub(crate) fn handle_read(
+        &mut self,
+        session: Option<Key>,
+        cold: Option<PieceIndex>,
+        buf: Buf,
+        result: Result<(), StoreError>,
+        cx: &mut Cx,
+    ) {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
         if let Err(error) = &result {
             self.distrust(error, cx);
@@ -396,8 +436,11 @@ impl Torrent {
             }
             None => cx.uploads.give(buf),
         }
+        if let Some(piece) = cold {
+            self.swarm.note_at_hand(piece, cx);
+        }
         // A torrent that is to close or to be opened anew waits for its workers.
-        if self.next.is_some() {
+        if self.next.is_some() || cold.is_some() {
             self.settle(cx);
         }
     }
@@ -411,12 +454,16 @@ impl Torrent {
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
         }
-        let sated = self.finished && session.as_ref().is_some_and(Session::is_seed);
+        let let_go = session.as_ref().is_some_and(|s| s.let_go);
+        let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
         if let Some(session) = session {
+            self.slots.leave(&session);
             session.leave(&mut self.swarm, cx);
         }
         if sated {
             self.candidates.shelve(who.addr);
+        } else if let_go && !who.incoming {
+            self.candidates.rest(cx.now, who.addr, &mut cx.rng, &cx.conf);
         } else if !who.incoming {
             self.candidates.release(cx.now, who.addr, useful, &mut cx.rng, &cx.conf);
         }
@@ -449,6 +496,15 @@ impl Torrent {
         }
         if self.timers.fire(RETRY, cx.now) {
             self.retry(cx);
+        }
+        if self.timers.fire(SHOW, cx.now) {
+            self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+        }
+        if self.timers.fire(CHOKE, cx.now) {
+            self.choke_round(cx);
+        }
+        if self.timers.fire(TURNOVER, cx.now) {
+            self.renew_peers(cx);
         }
         self.settle(cx);
     }
@@ -488,7 +544,9 @@ impl Torrent {
             }
         }
         self.finish(cx);
+        self.show_pieces(cx);
         self.go_on(cx);
+        self.tend_slots(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
@@ -526,6 +584,7 @@ impl Torrent {
                     session.schedule(cx);
                 }
             }
+            Note::AtHand(piece) => self.suggest(piece, cx),
             Note::Ban(who) => {
                 if self.candidates.is_banned(who) {
                     return;
@@ -539,14 +598,31 @@ impl Torrent {
         }
     }
 
+    /// Tells those who can use it that `piece` is at hand (BEP 6 suggest).
+    pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.swarm.have.has(piece) {
+            for (_, session) in self.sessions.iter_mut() {
+                session.suggest(piece, cx);
+                session.schedule(cx);
+            }
+        }
+    }
+
     fn finish(&mut self, cx: &mut Cx) {
         if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_complete() {
             return;
         }
         self.finished = true;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
-        let seeds: BTreeSet<Key> = self.sessions.iter().filter(|(_, s)| s.is_seed()).map(|(_, s)| s.link).collect();
-        self.partings.extend(seeds.into_iter().map(|link| Parting { link, reason: "both have everything".into() }));
+        self.begin_super_seeding(cx);
+        for (_, session) in self.sessions.iter_mut() {
+            if session.is_upload_only() {
+                self.partings.push(sated(session));
+            } else if self.swarm.is_upload_only() {
+                session.tell_upload_only(true, cx);
+                session.schedule(cx);
+            }
+        }
         self.timers.set(SAVE, cx.now);
     }
 
@@ -558,4 +634,10 @@ impl Torrent {
             cx.deadlines.push(at, Owner::Torrent(self.key()));
         }
     }
+}
+
+/// Neither of us wants anything.
+fn sated(session: &Session) -> Parting {
+    let reason = if session.is_seed() { "both have everything" } else { "both only upload" };
+    Parting { link: session.link, reason: reason.to_owned() }
 }

@@ -65,7 +65,6 @@ impl Picker {
     }
 
     /// Connected peers that have `piece`.
-    #[cfg(test)]
     pub(crate) fn availability(&self, piece: PieceIndex) -> u32 {
         self.seeds + self.available.get(piece.at()).map_or(0, |&a| u32::from(a))
     }

@@ -2,6 +2,8 @@
 //!
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
+mod giving;
+
 use std::time::Duration;
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
         geometry::{Block, GeometryError, PieceIndex},
         ids::PeerId,
         job::{Job, StoreError, batch_len},
+        rate::LongMeter,
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
@@ -23,10 +26,12 @@ use crate::{
     torrent::{
         cx::{Cx, Owner},
         progress::Contributor,
+        session::giving::{Giving, MAX_CHOKED_REQUESTS, MAX_GREEDY},
+        slots::Standing,
         swarm::{Asker, Swarm},
     },
     wire::{
-        extension::{ExtensionError, ExtensionHandshake},
+        extension::{ExtensionError, ExtensionHandshake, UPLOAD_ONLY_ID},
         frame::{Decoder, FrameError},
         message::{Message, MessageError, PIECE_HEADER_LEN},
     },
@@ -80,6 +85,10 @@ pub(crate) enum Fault {
     NotFast,
     #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]
     InvalidRequests,
+    #[error("it made more than {MAX_CHOKED_REQUESTS} requests while it was choked")]
+    ChokedRequests,
+    #[error("it asked {MAX_GREEDY} times too often for pieces that it may have while choked")]
+    Greedy,
     #[error("it sent or turned down more than {MAX_UNASKED} blocks that nobody asked for")]
     Unasked,
     #[error("it turned down more than {MAX_REJECTS} requests in a row")]
@@ -123,6 +132,7 @@ pub(crate) struct Session {
     in_line: bool,
     /// Its socket takes no more for now.
     blocked: bool,
+    giving: Giving,
     pub(crate) has: Bitfield,
     /// It has told what it has.
     told: bool,
@@ -152,6 +162,16 @@ pub(crate) struct Session {
     /// Bytes of blocks that were of use.
     pub(crate) useful: u64,
     pub(crate) uploaded: u64,
+    /// How fast useful blocks come from it, and bytes go to it.
+    pub(crate) given: LongMeter,
+    pub(crate) taken: LongMeter,
+    pub(crate) standing: Standing,
+    /// When it was greeted.
+    pub(crate) began: Instant,
+    /// Since when neither wants anything of the other.
+    pub(crate) idle_since: Option<Instant>,
+    /// It makes room for others and is not to blame.
+    pub(crate) let_go: bool,
     pub(crate) client: Option<String>,
 }
 
@@ -169,6 +189,7 @@ impl Session {
             uploads: Uploads::default(),
             in_line: false,
             blocked: false,
+            giving: Giving::default(),
             has: Bitfield::none(swarm.geometry.piece_count()),
             told: false,
             retold: 0,
@@ -191,6 +212,12 @@ impl Session {
             rejects: 0,
             useful: 0,
             uploaded: 0,
+            given: LongMeter::new(cx.now),
+            taken: LongMeter::new(cx.now),
+            standing: Standing::new(cx.now),
+            began: cx.now,
+            idle_since: Some(cx.now),
+            let_go: false,
             client: None,
         };
         session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
@@ -215,12 +242,15 @@ impl Session {
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
-            let mut hello = ExtensionHandshake::default();
-            hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
-            hello.port = cx.listen_port;
-            hello.reqq = u32::try_from(cx.conf.max_incoming_requests).ok();
-            let payload = hello.encode();
+            let payload = Self::extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
+        }
+        if swarm.super_seed.is_some() {
+            self.hide_all(swarm.geometry.piece_count());
+            if self.terms.fast {
+                self.say(&Message::HaveNone, cx);
+            }
+            return;
         }
         let bits;
         let what = match (self.terms.fast, swarm.have.is_empty(), swarm.have.is_full()) {
@@ -276,8 +306,8 @@ impl Session {
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
             Message::Choke => self.handle_choke(swarm, cx),
             Message::Unchoke => self.peer_choking = false,
-            Message::Interested => self.peer_interested = true,
-            Message::NotInterested => self.peer_interested = false,
+            Message::Interested => self.handle_interest(true, swarm, cx),
+            Message::NotInterested => self.handle_interest(false, swarm, cx),
             Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
             Message::Bitfield(bits) => {
                 self.handle_bitfield(Bitfield::from_wire(bits, swarm.geometry.piece_count())?, swarm, cx)?
@@ -340,10 +370,16 @@ impl Session {
             }
             Message::Extended { id: 0, payload } => {
                 let hello = ExtensionHandshake::decode(payload)?;
+                self.handle_wishes(&hello, swarm);
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
                 self.client = hello.version.or(self.client.take());
+            }
+            Message::Extended { id: UPLOAD_ONLY_ID, payload } => {
+                if let [flag] = payload {
+                    self.handle_upload_only(*flag != 0, swarm);
+                }
             }
             Message::Extended { .. } => {}
         }
@@ -363,6 +399,10 @@ impl Session {
         swarm.picker.add_peer(&has);
         self.has = has;
         self.count_wanted(swarm, cx);
+        if let Some(ledger) = &mut swarm.super_seed {
+            ledger.handle_bitfield(&self.has);
+        }
+        self.offer_pieces(swarm, cx);
         Ok(())
     }
 
@@ -388,13 +428,20 @@ impl Session {
     }
 
     fn handle_have(&mut self, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
-        self.told = true;
+        let first = !std::mem::replace(&mut self.told, true);
         if self.has.set(piece) {
             swarm.picker.add_piece(piece, &self.has);
+            self.forget_suggestion(piece);
+            if let Some(ledger) = &mut swarm.super_seed {
+                ledger.handle_have(cx.now, self.link, piece);
+            }
             if !swarm.have.has(piece) {
                 self.wanted += 1;
                 self.show_interest(cx);
             }
+        }
+        if first {
+            self.offer_pieces(swarm, cx);
         }
     }
 
@@ -412,6 +459,7 @@ impl Session {
             self.show_interest(cx);
         } else {
             self.say(&Message::Have(piece.get()), cx);
+            self.offer(piece, cx);
         }
     }
 
@@ -419,7 +467,17 @@ impl Session {
         let interested = self.wanted > 0;
         if interested != self.interested {
             self.interested = interested;
+            self.note_involvement(cx.now);
             self.say(if interested { &Message::Interested } else { &Message::NotInterested }, cx);
+        }
+    }
+
+    /// Either side's interest may have changed.
+    pub(crate) fn note_involvement(&mut self, now: Instant) {
+        if self.interested || self.peer_interested {
+            self.idle_since = None;
+        } else {
+            self.idle_since.get_or_insert(now);
         }
     }
 
@@ -493,6 +551,7 @@ impl Session {
         }
         if swarm.receive(block, data, self.link, self.who, arrival, cx) {
             self.useful += data.len() as u64;
+            self.given.add(cx.now, data.len() as u64);
         }
         if !self.pipeline.is_snubbed() {
             self.snubbed_since = None;
@@ -522,25 +581,6 @@ impl Session {
 
     // What it asks of us.
 
-    fn handle_request(&mut self, piece: u32, begin: u32, len: u32, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
-        let sane =
-            swarm.geometry.range(piece, begin, len).ok().filter(|b| b.len <= cx.conf.max_request && swarm.have.has(b.piece));
-        let Some(block) = sane else {
-            self.invalid_requests += 1;
-            if self.invalid_requests > MAX_INVALID_REQUESTS {
-                return Err(Fault::InvalidRequests);
-            }
-            if self.terms.fast {
-                self.say(&Message::Reject { piece, begin, len }, cx);
-            }
-            return Ok(());
-        };
-        if self.choking || !self.uploads.push(block, cx.conf.max_incoming_requests) {
-            self.reject(block, cx);
-        }
-        Ok(())
-    }
-
     fn reject(&mut self, block: Block, cx: &mut Cx) {
         if self.terms.fast {
             self.say(&Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
@@ -555,9 +595,7 @@ impl Session {
         self.choking = choking;
         self.say(if choking { &Message::Choke } else { &Message::Unchoke }, cx);
         if choking {
-            for block in self.uploads.clear() {
-                self.reject(block, cx);
-            }
+            self.reject_waiting(cx);
         }
     }
 
@@ -633,6 +671,7 @@ impl Session {
         if payload > 0 {
             self.uploaded += payload;
             swarm.counters.up.add(cx.now, payload);
+            self.taken.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
         self.want_upload(cx);
@@ -714,6 +753,9 @@ impl Session {
         }
         if self.told {
             swarm.picker.remove_peer(&self.has);
+        }
+        if let Some(ledger) = &mut swarm.super_seed {
+            ledger.forget(self.link);
         }
         self.tx.clear(|buf| cx.uploads.give(buf));
     }

@@ -15,6 +15,7 @@ use crate::{
         bitfield::Bitfield,
         digest::Digest,
         geometry::{Block, Geometry, PieceIndex},
+        ids::InfoHash,
         job::{Job, Run, RunDone, StoreError},
         rate::RateMeter,
         time::Instant,
@@ -25,6 +26,7 @@ use crate::{
         cx::Cx,
         picker::Picker,
         progress::{Contributor, Progress, Receipt},
+        superseed::SuperSeed,
     },
 };
 
@@ -48,6 +50,8 @@ pub(crate) enum Note {
     Cancel(Block, Key),
     /// This peer sent bad data.
     Ban(Contributor),
+    /// This piece is at hand: peers that lack it may be told.
+    AtHand(PieceIndex),
 }
 
 /// What the torrent counts.
@@ -74,6 +78,7 @@ enum Digesting {
 #[derive(Debug)]
 pub(crate) struct Swarm {
     pub(crate) torrent: Key,
+    pub(crate) info_hash: InfoHash,
     pub(crate) geometry: Geometry,
     hashes: Arc<[Digest]>,
     pub(crate) have: Bitfield,
@@ -98,6 +103,8 @@ pub(crate) struct Swarm {
     pub(crate) jobs_out: usize,
     /// Of those, the ones that write.
     pub(crate) runs_out: usize,
+    /// What we pretend to have, while we pretend.
+    pub(crate) super_seed: Option<SuperSeed>,
 }
 
 /// A session that wants something to ask for.
@@ -126,7 +133,14 @@ impl Asker<'_> {
 }
 
 impl Swarm {
-    pub(crate) fn new(torrent: Key, geometry: Geometry, hashes: Arc<[Digest]>, now: Instant, picker: Picker) -> Self {
+    pub(crate) fn new(
+        torrent: Key,
+        info_hash: InfoHash,
+        geometry: Geometry,
+        hashes: Arc<[Digest]>,
+        now: Instant,
+        picker: Picker,
+    ) -> Self {
         let meter = RateMeter::new(now);
         let counters = Counters {
             down: meter,
@@ -140,6 +154,7 @@ impl Swarm {
         };
         Self {
             torrent,
+            info_hash,
             geometry,
             hashes,
             have: Bitfield::none(geometry.piece_count()),
@@ -157,6 +172,7 @@ impl Swarm {
             unheld: None,
             jobs_out: 0,
             runs_out: 0,
+            super_seed: None,
         }
     }
 
@@ -176,6 +192,19 @@ impl Swarm {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.have.is_full()
+    }
+
+    /// Whether we want no data and say so (BEP 21). A super-seed does not, or those who have what it showed would leave.
+    pub(crate) fn is_upload_only(&self) -> bool {
+        self.is_complete() && self.super_seed.is_none()
+    }
+
+    /// `piece` is in memory or in the system's cache now: it was just read from a slow disk for a peer, or written. Peers that lack it
+    /// are told so, if [`Conf::suggest`](crate::Conf::suggest) is on.
+    pub(crate) fn note_at_hand(&mut self, piece: PieceIndex, cx: &Cx) {
+        if cx.conf.suggest && self.notes.back() != Some(&Note::AtHand(piece)) {
+            self.notes.push_back(Note::AtHand(piece));
+        }
     }
 
     pub(crate) fn expected(&self, piece: PieceIndex) -> Option<Digest> {
@@ -489,6 +518,7 @@ impl Swarm {
         self.failed.remove(&piece);
         self.add_checked(piece);
         self.notes.push_back(Note::Have(piece));
+        self.note_at_hand(piece, cx);
         if self.blames.is_waiting(piece) {
             match digests {
                 Some(digests) => self.convict(piece, &digests),

@@ -13,6 +13,11 @@ use super::bencode::{BencodeError, Document, Encoder, Limits, Value};
 
 /// The id of the handshake among the extended messages.
 pub const EXTENSION_HANDSHAKE_ID: u8 = 0;
+/// The name of the extension whose messages take an `upload_only` back or renew it after the handshake (BEP 21). Its payload is one
+/// byte: 0 or 1. BEP 21 knows only the handshake's key; libtorrent and its kin speak this.
+pub const UPLOAD_ONLY: &[u8] = b"upload_only";
+/// The id under which we want messages of [`UPLOAD_ONLY`].
+pub const UPLOAD_ONLY_ID: u8 = 3;
 /// The longest handshake that is read, in bytes.
 pub const MAX_EXTENSION_HANDSHAKE: usize = 64 * 1024;
 /// The most names of extensions that are kept.
@@ -44,8 +49,9 @@ pub struct ExtensionHandshake {
     pub your_ip: Option<IpAddr>,
     /// `metadata_size`: bytes of the info dictionary (BEP 9).
     pub metadata_size: Option<u64>,
-    /// `upload_only`: it wants no data (BEP 21).
-    pub upload_only: bool,
+    /// `upload_only`: whether it wants no data (BEP 21), if it says anything of it: a later handshake may leave out what has not
+    /// changed.
+    pub upload_only: Option<bool>,
 }
 
 /// Why a payload is no extension handshake that we accept.
@@ -88,7 +94,7 @@ impl ExtensionHandshake {
             port: int(b"p").and_then(|n| u16::try_from(n).ok()).filter(|&port| port != 0),
             your_ip: root.get(b"yourip").and_then(|v| v.as_bytes()).and_then(ip),
             metadata_size: int(b"metadata_size").and_then(|n| u64::try_from(n).ok()),
-            upload_only: int(b"upload_only").is_some_and(|n| n != 0),
+            upload_only: int(b"upload_only").map(|n| n != 0),
         })
     }
 
@@ -109,8 +115,8 @@ impl ExtensionHandshake {
         if let Some(reqq) = self.reqq {
             e.key(b"reqq").int(i64::from(reqq));
         }
-        if self.upload_only {
-            e.key(b"upload_only").int(1);
+        if let Some(upload_only) = self.upload_only {
+            e.key(b"upload_only").int(i64::from(upload_only));
         }
         if let Some(version) = &self.version {
             e.key(b"v").bytes(version.as_bytes());

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io::IoSlice, net::SocketAddr, sync::Arc, time::
 
 use cratetorrent::{
     Alert, AlertMask, BLOCK_LEN, Bitfield, Block, CloseCause, Conf, Digest, Done, Effect, Engine, Geometry, Instant, Job, Key,
-    Opened, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, TorrentId, TorrentParams, TorrentStats, Verdict,
+    Opened, PeerStats, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, TorrentId, TorrentParams, TorrentStats, Verdict,
     wire::{
         frame::Decoder,
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
@@ -22,8 +22,8 @@ const PIECE_LEN: u32 = 2 * BLOCK_LEN;
 
 pub(crate) struct Trace {
     pub(crate) engine: Engine,
-    now: Instant,
-    torrent: TorrentId,
+    pub(crate) now: Instant,
+    pub(crate) torrent: TorrentId,
     geometry: Geometry,
     disk: BTreeMap<u32, Vec<u8>>,
     jobs: Vec<Job>,
@@ -42,6 +42,7 @@ struct Peer {
     deaf: bool,
     log: Vec<String>,
     first: Vec<String>,
+    extended: Vec<(u8, Vec<u8>)>,
 }
 
 /// A peer of a trace.
@@ -107,12 +108,30 @@ impl Trace {
         Self::new(conf, Bitfield::all(PIECES))
     }
 
+    /// An engine that has these pieces.
+    pub(crate) fn with(conf: Conf, pieces: impl IntoIterator<Item = u32>) -> Self {
+        let mut have = Bitfield::none(PIECES);
+        pieces.into_iter().for_each(|piece| _ = have.set(metainfo().geometry.piece(piece).unwrap()));
+        Self::new(conf, have)
+    }
+
+    /// An engine that has all of it and super-seeds.
+    pub(crate) fn super_seed(conf: Conf) -> Self {
+        Self::added(conf, Bitfield::all(PIECES), |params| params.super_seed = true)
+    }
+
     fn new(conf: Conf, have: Bitfield) -> Self {
+        Self::added(conf, have, |_| {})
+    }
+
+    fn added(conf: Conf, have: Bitfield, wish: impl FnOnce(&mut TorrentParams)) -> Self {
         let conf = Conf { alerts: AlertMask::ALL, ..conf };
         let mut engine = Engine::new(conf, 7, Instant::ZERO).unwrap();
         let metainfo = metainfo();
         let geometry = metainfo.geometry;
-        let torrent = engine.add_torrent(TorrentParams::new(metainfo, "/nowhere")).unwrap();
+        let mut params = TorrentParams::new(metainfo, "/nowhere");
+        wish(&mut params);
+        let torrent = engine.add_torrent(params).unwrap();
         let disk = have.ones().map(|piece| (piece, truth(piece, 0, PIECE_LEN))).collect();
         let mut trace = Self {
             engine,
@@ -162,6 +181,7 @@ impl Trace {
             deaf: false,
             log: Vec::new(),
             first: Vec::new(),
+            extended: Vec::new(),
         });
         PeerNo(self.peers.len() - 1)
     }
@@ -326,6 +346,25 @@ impl Trace {
         let mut slices = [IoSlice::new(&[]); 4096];
         let used = self.engine.poll_transmit(self.peers[peer.0].key, &mut slices);
         slices[..used].iter().map(|s| s.len()).sum()
+    }
+
+    /// The extended messages that it was sent since it was last asked: ids and payloads.
+    pub(crate) fn extended(&mut self, peer: PeerNo) -> Vec<(u8, Vec<u8>)> {
+        std::mem::take(&mut self.peers[peer.0].extended)
+    }
+
+    /// How a connected peer stands.
+    pub(crate) fn peer_stats(&self, peer: PeerNo) -> PeerStats {
+        let ip = std::net::IpAddr::from([10, 0, 0, peer.0 as u8 + 1]);
+        self.engine.peers(self.torrent).into_iter().find(|p| p.addr.ip() == ip).unwrap()
+    }
+
+    /// Uses the verbs of the engine on the torrent.
+    pub(crate) fn tell<R>(&mut self, verb: impl FnOnce(&mut Engine, TorrentId) -> R) -> R {
+        self.engine.handle_tick(self.now);
+        let result = verb(&mut self.engine, self.torrent);
+        self.settle();
+        result
     }
 
     // The rest of the world.
@@ -501,7 +540,11 @@ impl Peer {
         }
         let mut input = &said[..whole];
         while let Some(frame) = decoder.next(&mut input).unwrap() {
-            self.log.push(line(&Message::decode(frame).unwrap()));
+            let message = Message::decode(frame).unwrap();
+            if let Message::Extended { id, payload } = message {
+                self.extended.push((id, payload.to_vec()));
+            }
+            self.log.push(line(&message));
         }
         self.said = said[whole..].to_vec();
     }
@@ -533,6 +576,8 @@ fn line(message: &Message<'_>) -> String {
             format!("piece {piece}:{begin}+{} {}", data.len(), if good { "good" } else { "bad" })
         }
         Message::Extended { id, .. } => format!("extended {id}"),
+        Message::AllowedFast(piece) => format!("allowed fast {piece}"),
+        Message::Suggest(piece) => format!("suggest {piece}"),
         ref other => format!("{other:?}"),
     }
 }

@@ -1,10 +1,12 @@
 //! Swarms in the simulator, by what they are about.
 
 mod chaos;
+mod choking;
 mod disk;
 mod limits;
 mod memory;
 mod peers;
+mod superseed;
 mod swarm;
 mod uploads;
 

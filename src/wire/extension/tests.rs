@@ -24,7 +24,7 @@ fn a_full_one_goes_there_and_back() {
         port: Some(1),
         your_ip: Some("127.0.0.1".parse().unwrap()),
         metadata_size: Some(31_235),
-        upload_only: true,
+        upload_only: Some(true),
         ..Default::default()
     };
     h.set(b"ut_pex", 1).unwrap();
@@ -47,11 +47,15 @@ fn nonsense_counts_as_absent() {
         b"d1:md1:a1:x1:bi256e1:ci-1eee",
         b"d1:pi0e4:reqqi-1ee",
         b"d1:pi65536e4:reqqi4294967296ee",
-        b"d13:metadata_sizei-5e11:upload_onlyi0e1:vi5e6:yourip3:abce",
+        b"d13:metadata_sizei-5e11:upload_only1:11:vi5e6:yourip3:abce",
         b"de with a tail",
     ];
     for payload in absent {
         assert_eq!(ExtensionHandshake::decode(payload), Ok(ExtensionHandshake::default()), "{}", payload.escape_ascii());
+    }
+    for (n, says) in [(0, false), (1, true), (-1, true)] {
+        let h = ExtensionHandshake::decode(format!("d11:upload_onlyi{n}ee").as_bytes()).unwrap();
+        assert_eq!(h.upload_only, Some(says));
     }
     let h = ExtensionHandshake::decode(b"d1:md1:ai0e1:bi7e1:bi8eee").unwrap();
     assert_eq!((h.id_of(b"a"), h.id_of(b"b")), (None, Some(7)));

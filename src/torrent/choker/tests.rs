@@ -1,0 +1,248 @@
+//! The policy as tables: rows in, grants out, alone and over hours of rounds.
+
+use std::fmt::Write;
+
+use super::*;
+
+fn at(s: u64) -> Instant {
+    Instant::from_micros(s * 1_000_000)
+}
+
+fn row(index: u32) -> Row {
+    Row {
+        key: Key { index, generation: index + 1 },
+        wants: true,
+        unchoked: false,
+        optimistic: false,
+        since: at(0),
+        newcomer: false,
+        snubbed: false,
+        from: 0,
+        to: 0,
+        sent: 0,
+        progress: 0,
+    }
+}
+
+fn rules(mode: Mode, slots: usize) -> Rules {
+    Rules::new(mode, slots, &Conf::default())
+}
+
+/// Grants as text: the index of each, then of those on trial, with a question mark.
+fn grants(rows: &[Row], rules: &Rules, now: u64) -> String {
+    let mut grants = decide(rows, rules, at(now), &mut Rng::new(1));
+    grants.sort_unstable_by_key(|g| (g.optimistic, g.key));
+    let text = |g: &Grant| format!("{}{}", g.key.index, if g.optimistic { "?" } else { "" });
+    grants.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+/// Many rounds: who is unchoked changes, and is counted.
+struct Rounds {
+    rows: Vec<Row>,
+    rules: Rules,
+    rng: Rng,
+    now: u64,
+    /// Of each: seconds with a slot, and chokes and unchokes.
+    served: Vec<u64>,
+    changes: Vec<u32>,
+}
+
+impl Rounds {
+    fn new(count: u32, rules: Rules) -> Self {
+        let rows: Vec<Row> = (0..count).map(row).collect();
+        let (served, changes) = (vec![0; rows.len()], vec![0; rows.len()]);
+        Self { rows, rules, rng: Rng::new(7), now: 0, served, changes }
+    }
+
+    /// Rounds for so many seconds. Before each, `world` says what has happened to a peer in the last ten.
+    fn run(&mut self, secs: u64, mut world: impl FnMut(&mut Row, &mut Rng)) {
+        for _ in 0..secs / 10 {
+            let grants = decide(&self.rows, &self.rules, at(self.now), &mut self.rng);
+            assert!(grants.len() <= self.rules.slots);
+            for (n, row) in self.rows.iter_mut().enumerate() {
+                let grant = grants.iter().find(|g| g.key == row.key);
+                row.optimistic = grant.is_some_and(|g| g.optimistic);
+                if grant.is_some() != row.unchoked {
+                    assert!(!row.unchoked || at(self.now).since(row.since) >= self.rules.hold, "choked too soon");
+                    *row = Row { unchoked: !row.unchoked, since: at(self.now), sent: 0, newcomer: false, ..*row };
+                    self.changes[n] += 1;
+                }
+                self.served[n] += if row.unchoked { 10 } else { 0 };
+                world(row, &mut self.rng);
+            }
+            self.now += 10;
+        }
+    }
+}
+
+#[test]
+fn slots_grow_with_the_root_of_the_limit() {
+    let kib = |n: u64| auto_slots(Some(n * 1024));
+    assert_eq!([0, 1, 11, 16, 42, 100, 400, 1024, 1 << 40].map(kib), [2, 2, 2, 3, 5, 7, 15, 24, 64]);
+    assert_eq!(auto_slots(None), 64);
+    assert_eq!([0, 1, 2, 4, 8, 10, 64].map(optimistic_slots), [0, 1, 1, 1, 1, 2, 12]);
+}
+
+#[test]
+fn whoever_wants_is_served_as_long_as_there_are_slots() {
+    let rows: Vec<Row> = (0..4).map(|n| Row { snubbed: n == 1, ..row(n) }).collect();
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 0), "0 1 2 3");
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 0), 0), "");
+}
+
+#[test]
+fn whoever_gives_most_is_served_and_one_by_lot() {
+    let gives = [50, 90, 0, 70, 60, 100, 10, 80];
+    let mut rows: Vec<Row> = (0..8).map(|n| Row { from: gives[n as usize], ..row(n) }).collect();
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 100), "1 5 7 0?");
+    rows[5].snubbed = true;
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 100), "1 3 7 0?", "a snubbing peer has earned nothing");
+    rows[1].wants = false;
+    rows[1].unchoked = true;
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 100), "3 4 7 0?", "a slot is for whoever wants it");
+}
+
+#[test]
+fn small_differences_do_not_swap_and_large_ones_do() {
+    let rows = |challenger| {
+        let mut rows: Vec<Row> = (0..4).map(|n| Row { from: 100, unchoked: n < 2, ..row(n) }).collect();
+        rows[3].from = challenger;
+        rows
+    };
+    // Two slots: one is earned. 0 and 1 are equals; 2 or 3 may be drawn for the other one.
+    assert!(grants(&rows(124), &rules(Mode::TitForTat, 2), 100).starts_with("0 "));
+    assert!(grants(&rows(126), &rules(Mode::TitForTat, 2), 100).starts_with("3 "));
+}
+
+#[test]
+fn nobody_is_choked_before_it_had_its_time() {
+    let mut rows: Vec<Row> = (0..5).map(|n| Row { from: 100 * u64::from(n), ..row(n) }).collect();
+    rows[0] = Row { unchoked: true, since: at(95), ..rows[0] };
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 100), "3 4 0?");
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 104), "3 4 0?");
+    // From then on it is on trial like others, and has had that after half a minute.
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 124), "3 4 0?");
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 125), "3 4 1?");
+}
+
+#[test]
+fn between_rounds_a_free_slot_is_filled_and_nobody_loses_one() {
+    let mut rows: Vec<Row> = (0..6).map(|n| Row { from: 100 * u64::from(n), unchoked: n < 2, ..row(n) }).collect();
+    let filling = rules(Mode::TitForTat, 3).filling();
+    assert_eq!(grants(&rows, &filling, 100), "5 0? 1?");
+    rows[2] = Row { unchoked: true, wants: false, ..rows[2] };
+    assert_eq!(grants(&rows, &filling, 100), "5 0? 1?", "what nobody wants is free");
+}
+
+#[test]
+fn an_unwanted_slot_is_kept_while_nobody_waits() {
+    let mut rows: Vec<Row> = (0..4).map(row).collect();
+    rows[1] = Row { wants: false, unchoked: true, ..rows[1] };
+    rows[2] = Row { wants: false, ..rows[2] };
+    rows[3].unchoked = true;
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 0), "0 1 3");
+    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 2), 0), "0 3");
+}
+
+#[test]
+fn a_newcomer_is_three_times_as_likely_to_be_tried() {
+    let rows: Vec<Row> = (0..10).map(|n| Row { newcomer: n < 2, ..row(n) }).collect();
+    let mut rng = Rng::new(1);
+    let mut drawn = [0; 10];
+    for _ in 0..14_000 {
+        for grant in decide(&rows, &rules(Mode::TitForTat, 1), at(0), &mut rng) {
+            drawn[grant.key.index as usize] += 1;
+        }
+    }
+    // Fourteen lots: 3000 for each newcomer, 1000 for each of the others.
+    assert!(drawn[..2].iter().all(|n| (2850..3150).contains(n)), "{drawn:?}");
+    assert!(drawn[2..].iter().all(|n| (900..1100).contains(n)), "{drawn:?}");
+}
+
+#[test]
+fn a_free_rider_gets_the_optimistic_share_and_no_more() {
+    // Nineteen give, one does not; four slots, three of them earned. The fourth goes round among the seventeen that have none.
+    let mut rounds = Rounds::new(20, rules(Mode::TitForTat, 4));
+    for row in rounds.rows.iter_mut().skip(1) {
+        row.from = 1000 + u64::from(row.key.index) * 100;
+    }
+    rounds.run(100 * 3600, |_, _| {});
+    let share = rounds.served[0] as f64 / (4.0 * rounds.now as f64);
+    let fair = 1.0 / 4.0 / 17.0;
+    assert!((share / fair - 1.0).abs() < 0.1, "{share} of the slots, {fair} is the optimistic share");
+}
+
+#[test]
+fn an_hour_of_noise_makes_few_changes() {
+    // Rates as they are in practice: each some steps apart, and each wavering by up to a tenth.
+    let mut table = String::new();
+    for (name, mode) in [("tit for tat", Mode::TitForTat), ("fastest", Mode::Seed(SeedChoking::FastestUpload))] {
+        let mut rounds = Rounds::new(12, rules(mode, 5));
+        rounds.run(3600, |row, rng| {
+            let steady = 10_000 + 1_500 * u64::from(row.key.index);
+            let now = steady * (90 + rng.below(21)) / 100;
+            (row.from, row.to) = (now, if row.unchoked { now } else { 0 });
+        });
+        writeln!(table, "{name}: {:?}", rounds.changes).unwrap();
+    }
+    print!("{table}");
+    let want = "\
+tit for tat: [26, 24, 30, 28, 28, 38, 40, 31, 1, 1, 1, 1]
+fastest: [26, 24, 30, 28, 26, 38, 36, 31, 1, 1, 1, 1]
+";
+    // A trial every half minute makes 240 changes among those who have not earned a slot; the others have theirs for good.
+    assert_eq!(table, want);
+}
+
+#[test]
+fn turns_go_round_while_seeding() {
+    // Ten want what four can have; odd ones take ten times as much, and the last asks for nothing.
+    let mut rounds = Rounds::new(10, rules(Mode::Seed(SeedChoking::RoundRobin), 4));
+    rounds.run(3600, |row, _| {
+        if row.unchoked && row.key.index != 9 {
+            row.sent += if row.key.index % 2 == 0 { 200_000 } else { 2_000_000 };
+        }
+    });
+    println!("{:?} {:?}", rounds.served, rounds.changes);
+    // Slow ones have turns of two minutes, fast ones of one, and whoever takes nothing of half of one.
+    assert_eq!(rounds.served, [1950, 1200, 1920, 1200, 1800, 1200, 1740, 1080, 1740, 570]);
+    assert_eq!(rounds.changes.iter().max(), Some(&40));
+}
+
+#[test]
+fn the_edges_of_a_download_come_first_against_leeches() {
+    let progress = [0, 120, 300, 450, 550, 700, 880, 1000, 30];
+    let rows: Vec<Row> = (0..9).map(|n| Row { progress: progress[n as usize], ..row(n) }).collect();
+    assert_eq!(grants(&rows, &rules(Mode::Seed(SeedChoking::AntiLeech), 4), 100), "0 7 8 4?");
+    assert_eq!(grants(&rows, &rules(Mode::Seed(SeedChoking::AntiLeech), 7), 100), "0 1 2 6 7 8 4?");
+}
+
+#[test]
+fn any_rows_give_grants_that_keep_the_rules() {
+    let mut rng = Rng::new(3);
+    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(Mode::Seed);
+    for n in 0..3000 {
+        let mode = if n % 2 == 0 { Mode::TitForTat } else { modes[n / 2 % 3] };
+        let rules = rules(mode, rng.below(12) as usize);
+        let rows: Vec<Row> = (0..rng.below(30) as u32)
+            .map(|n| {
+                let mut flag = || rng.below(2) == 0;
+                let (wants, unchoked, optimistic, newcomer, snubbed) = (flag(), flag(), flag(), flag(), flag());
+                let since = at(rng.below(200));
+                let (from, to, sent) = (rng.below(3) * 50, rng.below(3) * 50, rng.below(2) << 24);
+                let progress = rng.below(1200) as u32;
+                Row { wants, unchoked, optimistic, since, newcomer, snubbed, from, to, sent, progress, ..row(n) }
+            })
+            .collect();
+        let mut grants = decide(&rows, &rules, at(200), &mut rng);
+        grants.sort_unstable();
+        assert!(grants.windows(2).all(|w| w[0].key != w[1].key) && grants.len() <= rules.slots);
+        let has = |row: &Row| grants.iter().any(|g| g.key == row.key);
+        let wanting = rows.iter().filter(|row| row.wants).count();
+        let served = rows.iter().filter(|row| row.wants && has(row)).count();
+        assert_eq!(served, wanting.min(rules.slots), "no slot is idle while somebody waits");
+        assert!(rows.iter().all(|row| row.wants || row.unchoked || !has(row)), "nobody gets what it does not want");
+        let fresh = rows.iter().filter(|r| r.wants && r.unchoked && at(200).since(r.since) < rules.hold);
+        assert!(fresh.clone().count() > rules.slots || fresh.clone().all(has), "choked too soon");
+    }
+}

@@ -1,0 +1,94 @@
+//! What `giving` promises where it takes a choke at the right moment.
+
+use std::{io::IoSlice, sync::Arc};
+
+use super::*;
+use crate::{
+    base::{
+        arena::Key,
+        geometry::{BLOCK_LEN, Geometry},
+        ids::{InfoHash, PeerId},
+        rng::Rng,
+        time::Instant,
+    },
+    conf::Conf,
+    proto::tx::Tx,
+    torrent::{picker::Picker, progress::Contributor, session::Terms},
+    wire::frame::Decoder,
+};
+
+fn world() -> Cx {
+    let conf = Conf::default();
+    Cx::new(conf, Rng::new(1), PeerId([1; 20]), Instant::ZERO)
+}
+
+/// A seed's ledger.
+fn seed(cx: &mut Cx) -> Swarm {
+    let geometry = Geometry::new(40 * 2 * u64::from(BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
+    let all = Bitfield::all(geometry.piece_count());
+    let picker = Picker::new(geometry, &all, false, &mut cx.rng);
+    let key = Key { index: 0, generation: 1 };
+    let mut swarm = Swarm::new(key, InfoHash([7; 20]), geometry, Arc::from(vec![[0; 20]; 40]), cx.now, picker);
+    swarm.set_have(all);
+    swarm
+}
+
+/// What the session has said since.
+fn said(session: &mut Session) -> Vec<String> {
+    let mut bytes = Vec::new();
+    while session.tx.len() > 0 {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let used = session.tx.poll_transmit(&mut slices, usize::MAX);
+        let next: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
+        session.tx.handle_sent(next.len(), drop);
+        bytes.extend(next);
+    }
+    let (mut decoder, mut input, mut lines) = (Decoder::new(1 << 20), &bytes[..], Vec::new());
+    while let Some(frame) = decoder.next(&mut input).unwrap() {
+        lines.push(format!("{:?}", Message::decode(frame).unwrap()));
+    }
+    lines
+}
+
+fn request(piece: PieceIndex, begin: u32) -> Message<'static> {
+    Message::Request { piece: piece.get(), begin, len: BLOCK_LEN }
+}
+
+#[test]
+fn a_choke_turns_down_everything_but_the_allowed_pieces() {
+    let mut cx = world();
+    let mut swarm = seed(&mut cx);
+    let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let mut session = Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
+    let mut hear = |session: &mut Session, cx: &mut Cx, messages: &[Message<'_>]| {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode_into(&mut bytes));
+        session.handle_data(&bytes, &mut swarm, cx).unwrap();
+    };
+    hear(&mut session, &mut cx, &[Message::HaveNone, Message::Interested]);
+    let allowed = session.giving.offers[0].piece;
+    let other = swarm_piece(&session);
+    session.set_choking(false, &mut cx);
+    said(&mut session);
+    // More than can be read at once, so that some wait and some are being read.
+    let mut asked = vec![request(other, 0), request(allowed, 0), request(allowed, BLOCK_LEN)];
+    asked.extend((0..60).map(|_| request(other, BLOCK_LEN)));
+    asked.extend((0..10).map(|_| request(allowed, 0)));
+    hear(&mut session, &mut cx, &asked);
+    session.set_choking(true, &mut cx);
+    let said = said(&mut session);
+    let turned_down =
+        |piece: PieceIndex| said.iter().filter(|s| s.starts_with(&format!("Reject {{ piece: {},", piece.get()))).count();
+    assert_eq!(said[0], "Choke", "it must not ask again for what is rejected next");
+    // Twelve were asked for, and six make three times the piece.
+    assert_eq!((turned_down(other), turned_down(allowed)), (61, 6));
+    assert_eq!(said.len(), 1 + 61 + 6);
+    assert_eq!(session.giving.greedy, 0, "it was not choked when it asked");
+}
+
+/// A piece that the peer is not allowed.
+fn swarm_piece(session: &Session) -> PieceIndex {
+    let geometry = Geometry::new(40, 1).unwrap();
+    geometry.pieces().find(|p| session.giving.offers.iter().all(|o| o.piece != *p)).unwrap()
+}

@@ -1,0 +1,203 @@
+//! A torrent's upload slots: who has one, who waits, and when that is thought over. What is decided is the [`choker`](super::choker)'s.
+//!
+//! An idle torrent has no timer: rounds come only while somebody waits for a slot.
+
+use crate::{
+    base::{arena::Key, bucket::Rate, time::Instant},
+    conf::{Conf, SeedChoking},
+    torrent::{
+        CHOKE, Torrent,
+        choker::{self, Mode, Row, Rules},
+        cx::Cx,
+        session::Session,
+    },
+};
+
+/// How a session stands with the choker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// It is counted among those that want a slot.
+    wants: bool,
+    pub(crate) optimistic: bool,
+    /// Since when it is unchoked, or since when it waits.
+    since: Instant,
+    newcomer: bool,
+    /// Bytes sent to it before it was unchoked.
+    sent_before: u64,
+}
+
+impl Standing {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { wants: false, optimistic: false, since: now, newcomer: true, sent_before: 0 }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// The user's number; `None` is as many as seems right.
+    count: Option<usize>,
+    /// The upload limit, in bytes per second.
+    limit: Option<u64>,
+    seed_choking: SeedChoking,
+    /// Sessions that are unchoked, those that want to be, and those that are both.
+    unchoked: usize,
+    wanting: usize,
+    served: usize,
+    /// Somebody waits and a slot may be had.
+    vacant: bool,
+}
+
+impl Slots {
+    pub(crate) fn new(conf: &Conf) -> Self {
+        let (count, seed_choking) = (conf.upload_slots, conf.seed_choking);
+        let limit = conf.limits.up.map(Rate::get);
+        Self { count, limit, seed_choking, unchoked: 0, wanting: 0, served: 0, vacant: false }
+    }
+
+    fn total(&self) -> usize {
+        self.count.unwrap_or_else(|| choker::auto_slots(self.limit))
+    }
+
+    /// Peers that want a slot and have none.
+    fn waiting(&self) -> usize {
+        self.wanting.saturating_sub(self.served)
+    }
+
+    /// A session is over.
+    pub(super) fn leave(&mut self, session: &Session) {
+        let unchoked = !session.choking;
+        self.wanting = self.wanting.saturating_sub(usize::from(session.standing.wants));
+        self.unchoked = self.unchoked.saturating_sub(usize::from(unchoked));
+        self.served = self.served.saturating_sub(usize::from(unchoked && session.standing.wants));
+        self.vacant |= unchoked;
+    }
+
+    /// A session's interest, or what it has, may have changed.
+    pub(super) fn consider(&mut self, s: &mut Session, cx: &mut Cx) {
+        s.note_involvement(cx.now);
+        let wants = s.peer_interested && !s.is_upload_only();
+        if wants == std::mem::replace(&mut s.standing.wants, wants) {
+            return;
+        }
+        let served = usize::from(!s.choking);
+        if !wants {
+            self.wanting = self.wanting.saturating_sub(1);
+            self.served = self.served.saturating_sub(served);
+            self.vacant |= served > 0;
+            return;
+        }
+        self.wanting += 1;
+        self.served += served;
+        if s.choking {
+            s.standing.since = cx.now;
+            if self.unchoked < self.total() {
+                self.set(s, true, false, cx);
+            } else {
+                self.vacant |= self.unchoked > self.served;
+            }
+        }
+    }
+
+    /// Gives a session a slot, or takes it away.
+    fn set(&mut self, s: &mut Session, unchoked: bool, optimistic: bool, cx: &mut Cx) {
+        s.standing.optimistic = unchoked && optimistic;
+        if unchoked != s.choking {
+            return;
+        }
+        s.standing.since = cx.now;
+        let wants = usize::from(s.standing.wants);
+        if unchoked {
+            s.standing.newcomer = false;
+            s.standing.sent_before = s.uploaded;
+            self.unchoked += 1;
+            self.served += wants;
+        } else {
+            self.unchoked = self.unchoked.saturating_sub(1);
+            self.served = self.served.saturating_sub(wants);
+        }
+        s.set_choking(!unchoked, cx);
+    }
+}
+
+impl Torrent {
+    /// At the end of every input: fills what became free, and keeps the timer going while somebody waits.
+    pub(super) fn tend_slots(&mut self, cx: &mut Cx) {
+        if std::mem::take(&mut self.slots.vacant) && self.slots.waiting() > 0 && self.is_active() {
+            let rules = self.rules(cx).filling();
+            self.grant_slots(&rules, cx);
+        }
+        if self.slots.waiting() == 0 || self.slots.total() == 0 {
+            self.timers.stop(CHOKE);
+        } else if self.timers.get(CHOKE).is_none() {
+            self.timers.set(CHOKE, cx.now + cx.conf.choke_interval);
+        }
+    }
+
+    /// The time has come to think over who is served.
+    pub(super) fn choke_round(&mut self, cx: &mut Cx) {
+        let rules = self.rules(cx);
+        self.grant_slots(&rules, cx);
+    }
+
+    /// See [`Engine::set_upload_slots`](crate::Engine::set_upload_slots).
+    pub(crate) fn set_upload_slots(&mut self, slots: Option<usize>, cx: &mut Cx) {
+        self.slots.count = slots;
+        self.choke_round(cx);
+        self.settle(cx);
+    }
+
+    /// The narrowest limit on what the torrent as a whole sends: how many slots seem right depends on it.
+    pub(crate) fn set_upload_limit(&mut self, limit: Option<Rate>, cx: &mut Cx) {
+        let before = self.slots.total();
+        self.slots.limit = limit.map(Rate::get);
+        if self.slots.total() != before {
+            self.choke_round(cx);
+            self.settle(cx);
+        }
+    }
+
+    /// See [`Engine::set_seed_choking`](crate::Engine::set_seed_choking).
+    pub(crate) fn set_seed_choking(&mut self, policy: SeedChoking, cx: &mut Cx) {
+        self.slots.seed_choking = policy;
+        self.settle(cx);
+    }
+
+    fn rules(&self, cx: &Cx) -> Rules {
+        let mode = if self.swarm.is_complete() { Mode::Seed(self.slots.seed_choking) } else { Mode::TitForTat };
+        Rules::new(mode, self.slots.total(), &cx.conf)
+    }
+
+    fn grant_slots(&mut self, rules: &Rules, cx: &mut Cx) {
+        let total = self.swarm.geometry.total_len().max(1);
+        let row = |(key, s): (Key, &Session)| Row {
+            key,
+            wants: s.standing.wants,
+            unchoked: !s.choking,
+            optimistic: s.standing.optimistic,
+            since: s.standing.since,
+            newcomer: s.standing.newcomer,
+            snubbed: s.is_snubbed(),
+            from: s.given.rate(cx.now),
+            to: s.taken.rate(cx.now),
+            sent: s.uploaded.saturating_sub(s.standing.sent_before),
+            progress: progress(s, total),
+        };
+        let asks = |(_, s): &(Key, &Session)| s.standing.wants || !s.choking;
+        let rows: Vec<Row> = self.sessions.iter().filter(asks).map(row).collect();
+        let mut grants = choker::decide(&rows, rules, cx.now, &mut cx.rng);
+        grants.sort_unstable();
+        for row in rows {
+            let Some(session) = self.sessions.get_mut(row.key) else { continue };
+            let grant = grants.binary_search_by_key(&row.key, |grant| grant.key).ok().and_then(|at| grants.get(at));
+            self.slots.set(session, grant.is_some(), grant.is_some_and(|grant| grant.optimistic), cx);
+        }
+    }
+}
+
+/// How much of the torrent a peer has, per mille. It may say less than it has; what we sent it we know.
+fn progress(s: &Session, total: u64) -> u32 {
+    let says = u64::from(s.has.count()) * 1000 / u64::from(s.has.len().max(1));
+    let known = s.uploaded.saturating_mul(1000) / total;
+    says.max(known).min(1000) as u32
+}

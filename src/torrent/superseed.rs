@@ -1,0 +1,210 @@
+//! Super-seeding (BEP 16): a lone seed pretends to have nothing and shows each peer one piece at a time, so that it sends little more
+//! than one copy of the data before there are other seeds.
+//!
+//! A peer is shown the next piece when it has passed the last one on: another peer is seen with it. What a peer has itself it often
+//! does not say, since it believes that we have it too; that it has asked for all of it, or lost interest, is taken for that. A peer
+//! that has waited long for somebody to pass its piece on to is shown another one all the same, or those who cannot reach each other
+//! would wait for ever.
+//! Here is the ledger of what is shown to whom; the sessions keep what each of them has ever been shown.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    base::{
+        arena::Key,
+        bitfield::Bitfield,
+        geometry::{Block, Geometry, PieceIndex},
+        rng::Rng,
+        time::Instant,
+    },
+    torrent::{Parting, SHOW, Torrent, cx::Cx, picker::Picker},
+};
+
+/// Pieces that are compared for each choice. Which ones is left to chance; in a torrent of fewer pieces it is all of them.
+const COMPARED: usize = 4096;
+/// How long a peer that has its piece waits for somebody else to have it too.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SuperSeed {
+    /// All pieces, in random order.
+    order: Vec<PieceIndex>,
+    /// Where in `order` the next choice begins.
+    at: usize,
+    /// How many peers each piece was shown to, those not counted that left with it.
+    shown: Vec<u16>,
+    /// What each peer was shown last, by link.
+    last: BTreeMap<Key, Shown>,
+    /// Somebody may be due for another piece.
+    due: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    piece: PieceIndex,
+    /// Bytes of it that the peer asked for since.
+    asked: u32,
+    /// Since when the peer has it, as far as can be known.
+    had: Option<Instant>,
+    /// Somebody else was seen with it since.
+    passed_on: bool,
+    /// There is nothing else to show.
+    all: bool,
+}
+
+impl SuperSeed {
+    fn new(geometry: Geometry, rng: &mut Rng) -> Self {
+        let mut order: Vec<_> = geometry.pieces().collect();
+        rng.shuffle(&mut order);
+        let shown = vec![0; order.len()];
+        Self { order, at: 0, shown, last: BTreeMap::new(), due: true }
+    }
+
+    /// Somebody came or changed.
+    pub(crate) fn look_again(&mut self) {
+        self.due = true;
+    }
+
+    /// The peer at `link` has `piece` now.
+    pub(crate) fn handle_have(&mut self, now: Instant, link: Key, piece: PieceIndex) {
+        for (&owner, last) in self.last.iter_mut().filter(|(_, last)| last.piece == piece) {
+            if owner == link {
+                last.had.get_or_insert(now);
+            } else {
+                last.passed_on = true;
+            }
+            self.due = true;
+        }
+    }
+
+    /// A peer tells for the first time what it has.
+    pub(crate) fn handle_bitfield(&mut self, has: &Bitfield) {
+        // If it is its own it had that before it was shown, and is due for another one just the same.
+        self.last.values_mut().filter(|last| has.has(last.piece)).for_each(|last| last.passed_on = true);
+        self.due = true;
+    }
+
+    /// The peer at `link` asks for `block` and will get it.
+    pub(crate) fn handle_request(&mut self, now: Instant, link: Key, block: Block, geometry: Geometry) {
+        if let Some(last) = self.last.get_mut(&link).filter(|last| last.piece == block.piece) {
+            last.asked = last.asked.saturating_add(block.len);
+            if last.asked >= geometry.piece_len(block.piece) && last.had.is_none() {
+                last.had = Some(now);
+                self.due = true;
+            }
+        }
+    }
+
+    /// The peer at `link` wants nothing of all that it was shown.
+    pub(crate) fn handle_not_interested(&mut self, now: Instant, link: Key) {
+        if let Some(last) = self.last.get_mut(&link).filter(|last| last.had.is_none()) {
+            last.had = Some(now);
+            self.due = true;
+        }
+    }
+
+    /// The peer at `link` is gone, and what it had alone with it.
+    pub(crate) fn forget(&mut self, link: Key) {
+        if let Some(last) = self.last.remove(&link).filter(|last| !last.passed_on)
+            && let Some(shown) = self.shown.get_mut(last.piece.at())
+        {
+            *shown = shown.saturating_sub(1);
+        }
+        self.due = true;
+    }
+
+    /// Whether the peer at `link`, which has `has`, is to be shown another piece. `alone`: there is nobody to pass it on to.
+    fn is_due(&self, now: Instant, link: Key, has: &Bitfield, alone: bool, picker: &Picker) -> bool {
+        self.last.get(&link).is_none_or(|last| {
+            let elsewhere = || picker.availability(last.piece) > u32::from(has.has(last.piece));
+            let had = |since: Instant| alone || elsewhere() || since + PATIENCE <= now;
+            !last.all && (last.passed_on || last.had.is_some_and(had))
+        })
+    }
+
+    /// When the next peer will have waited long enough. One that is past that has a reason of its own, such as wanting nothing.
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.last.values().filter(|last| !last.all).filter_map(|last| last.had);
+        waiting.map(|since| since + PATIENCE).filter(|&at| at > now).min()
+    }
+
+    /// The piece to show a peer that has `has` and was shown `before`: what was shown to fewest, then what fewest have.
+    fn choose(&mut self, link: Key, has: &Bitfield, before: &Bitfield, picker: &Picker) -> Option<PieceIndex> {
+        let (first, last) = self.order.split_at(self.at.min(self.order.len()));
+        let rarity = |p: PieceIndex| (self.shown.get(p.at()).copied().unwrap_or(u16::MAX), picker.availability(p));
+        let mut best = None;
+        let fresh = last.iter().chain(first).enumerate().filter(|&(_, &p)| !has.has(p) && !before.has(p));
+        for (n, &piece) in fresh.take(COMPARED) {
+            let this = (rarity(piece), n, piece);
+            if best.is_none_or(|best| this < best) {
+                best = Some(this);
+            }
+            if this.0 == (0, 0) {
+                break;
+            }
+        }
+        let Some((_, n, piece)) = best else {
+            self.last.entry(link).and_modify(|last| last.all = true);
+            return None;
+        };
+        self.at = (self.at + n + 1) % self.order.len();
+        if let Some(shown) = self.shown.get_mut(piece.at()) {
+            *shown = shown.saturating_add(1);
+        }
+        self.last.insert(link, Shown { piece, asked: 0, had: None, passed_on: false, all: false });
+        Some(piece)
+    }
+}
+
+impl Torrent {
+    /// Pretends from now on to those who come, or shows everything to those who are here.
+    pub(crate) fn set_super_seeding(&mut self, on: bool, cx: &mut Cx) {
+        if on == std::mem::replace(&mut self.super_seed, on) {
+            return;
+        }
+        if on {
+            self.begin_super_seeding(cx);
+        } else if self.swarm.super_seed.take().is_some() {
+            let Self { sessions, swarm, partings, .. } = self;
+            for (_, session) in sessions.iter_mut() {
+                if !session.show_all(swarm, cx) {
+                    partings.push(Parting { link: session.link, reason: "it has too much to be told".into() });
+                } else if swarm.is_upload_only() && !session.is_upload_only() {
+                    session.tell_upload_only(true, cx);
+                }
+                session.schedule(cx);
+            }
+        }
+        self.settle(cx);
+    }
+
+    /// Begins to pretend, if that is wanted and there is something to pretend.
+    pub(super) fn begin_super_seeding(&mut self, cx: &mut Cx) {
+        if self.super_seed && self.finished && self.swarm.is_complete() && self.swarm.super_seed.is_none() {
+            self.swarm.super_seed = Some(SuperSeed::new(self.swarm.geometry, &mut cx.rng));
+        }
+    }
+
+    /// Shows pieces to those who are due.
+    pub(super) fn show_pieces(&mut self, cx: &mut Cx) {
+        let Some(ledger) = &mut self.swarm.super_seed else { return };
+        if !std::mem::take(&mut ledger.due) {
+            return;
+        }
+        let alone = self.sessions.iter().filter(|(_, s)| !s.is_upload_only()).count() == 1;
+        for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only()) {
+            let Some(before) = session.shown() else { continue };
+            if ledger.is_due(cx.now, session.link, &session.has, alone, &self.swarm.picker)
+                && let Some(piece) = ledger.choose(session.link, &session.has, before, &self.swarm.picker)
+            {
+                session.show(piece, cx);
+                session.schedule(cx);
+            }
+        }
+        match ledger.deadline(cx.now) {
+            Some(at) => self.timers.set(SHOW, at),
+            None => self.timers.stop(SHOW),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Slots as a log: who is told what and when, through the door without I/O.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+// What is shared with other traces is not all used here.
+#![allow(dead_code)]
+
+mod trace;
+
+use std::time::Duration;
+
+use cratetorrent::{Conf, SeedChoking, wire::message::Message};
+use trace::{Trace, block};
+
+const S: Duration = Duration::from_secs(1);
+const NOTHING: [&str; 0] = [];
+
+fn seed(slots: usize) -> Trace {
+    Trace::seed(Conf { upload_slots: Some(slots), progress_interval: 1_000_000 * S, ..Conf::default() })
+}
+
+#[test]
+fn a_free_slot_is_given_at_once_and_a_freed_one_too() {
+    let mut t = seed(1);
+    let (a, b, c) = (t.peer(), t.peer(), t.peer());
+    t.hear(a, Message::Interested);
+    assert_eq!(t.said(a), ["unchoke"]);
+    t.hear(b, Message::Interested);
+    t.pass(S);
+    t.hear(c, Message::Interested);
+    assert_eq!((t.said(b), t.said(c)), (vec![], vec![]), "all slots are taken");
+    t.hear(a, Message::NotInterested);
+    assert_eq!(t.said(a), ["choke"], "it wanted no more, and somebody waits");
+    assert_eq!(t.said(b), ["unchoke"], "it waited longest");
+    t.lose(b);
+    assert_eq!(t.said(c), ["unchoke"]);
+    assert_eq!(t.said(a), NOTHING);
+}
+
+#[test]
+fn interest_that_comes_and_goes_costs_nothing_while_slots_are_free() {
+    let mut t = seed(2);
+    let peer = t.peer();
+    for n in 0..50 {
+        t.hear(peer, Message::Interested);
+        assert_eq!(t.said(peer), if n == 0 { vec!["unchoke"] } else { vec![] });
+        t.hear(peer, Message::NotInterested);
+        t.pass(S);
+    }
+    assert_eq!(t.said(peer), NOTHING);
+}
+
+#[test]
+fn whoever_has_everything_takes_no_slot() {
+    let mut t = seed(1);
+    let (a, b) = (t.peer(), t.peer());
+    t.hear(a, Message::Interested);
+    t.said(a);
+    t.hear(b, Message::Interested);
+    t.hear(a, Message::HaveAll);
+    assert_eq!(t.said(b), ["unchoke"], "it does not matter what the other says that it wants");
+}
+
+#[test]
+fn a_choke_comes_after_a_full_turn_and_answers_every_request() {
+    let mut t = seed(1);
+    let (a, b) = (t.peer(), t.peer());
+    t.hear(a, Message::Interested);
+    t.hear(b, Message::Interested);
+    t.hear(a, block(0, 0).request());
+    assert_eq!(t.said(a), ["unchoke", "piece 0:0+16384 good"]);
+    t.pass(100 * S);
+    assert_eq!((t.said(a), t.said(b)), (vec!["keep-alive".to_owned()], vec!["keep-alive".to_owned()]));
+    t.hold_disk(true);
+    t.hear(a, block(1, 0).request());
+    t.pass(20 * S);
+    assert_eq!((t.said(a), t.said(b)), (vec!["choke".to_owned(), "reject 1:0+16384".to_owned()], vec!["unchoke".to_owned()]));
+}
+
+#[test]
+fn slots_and_policy_can_be_changed_while_running() {
+    let mut t = seed(1);
+    let peers: Vec<_> = (0..5).map(|_| t.peer()).collect();
+    peers.iter().for_each(|&peer| t.hear(peer, Message::Interested));
+    let unchoked = |t: &mut Trace| t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked).count();
+    let tell = |t: &mut Trace, slots| {
+        t.engine.set_upload_slots(t.torrent, slots).unwrap();
+        t.pass(Duration::ZERO);
+    };
+    assert_eq!(unchoked(&mut t), 1);
+    tell(&mut t, Some(3));
+    assert_eq!(unchoked(&mut t), 3);
+    tell(&mut t, None);
+    assert_eq!(unchoked(&mut t), 5);
+    tell(&mut t, Some(2));
+    assert_eq!(unchoked(&mut t), 2, "fewer slots are fewer at once");
+    tell(&mut t, Some(0));
+    assert_eq!(unchoked(&mut t), 0);
+    tell(&mut t, Some(2));
+    t.engine.set_seed_choking(t.torrent, SeedChoking::FastestUpload).unwrap();
+    t.pass(31 * S);
+    let optimistic = t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked && p.optimistic).count();
+    assert!(unchoked(&mut t) == 2 && optimistic >= 1, "{optimistic} of the two are tried");
+}
+
+#[test]
+fn nothing_ticks_while_nobody_waits_for_a_slot() {
+    let mut t = seed(2);
+    let peers: Vec<_> = (0..3).map(|_| t.peer()).collect();
+    t.hear(peers[0], Message::Interested);
+    t.hear(peers[1], Message::Interested);
+    // The time that greetings may take is over then.
+    t.pass(11 * S);
+    let next = |t: &Trace| t.engine.poll_timeout().unwrap().since(t.now).as_secs();
+    assert!(next(&t) > 60, "{}", next(&t));
+    t.hear(peers[2], Message::Interested);
+    assert!((9..=10).contains(&next(&t)), "{}", next(&t));
+    t.hear(peers[2], Message::NotInterested);
+    t.pass(11 * S);
+    assert!(next(&t) > 60, "{}", next(&t));
+}
