@@ -136,5 +136,26 @@ def resumes():
     seed("resume", "spare", b"\x08\x02\x07" + ben(state | {"have": b"\xff\xff"}))
 
 
-for write in (bencode, messages, handshakes, extensions, metainfos, resumes):
+def blocklists():
+    lines = {
+        "dat": b"001.009.096.105 - 001.009.096.110 , 000 , one\r\n2.0.0.0 - 2.0.0.9 , 200 , allowed\r\n",
+        "p2p": b"# comment\na: b-c:1.2.3.4-1.2.3.5\nsix:2001:db8::1-2001:db8::2\nlatin \xe9:9.0.0.0-9.0.0.1\n",
+        "cidr": b"\xef\xbb\xbf1.2.3.0/24 ; one\n2001:db8::/32\n::/0\n0.0.0.0/0\n255.255.255.255/32\n",
+        "plain": b"1.2.3.4\n::ffff:1.2.3.4 // mapped\n1.2.3.4-1.2.3.5\n::ffff:1.2.3.4 - ::1:0:0:0\n",
+        "bad-lines": b"1.2.3.4\n1.2.3\n1.2.3.5-1.2.3.4\n1.2.3.4/33\n1.2.3.4-::1\n1.2.3.4 - 1.2.3.5 , x\n" + b"y" * 300,
+        "html": b"<html>\n",
+        "gzip": b"\x1f\x8b\x08\0",
+    }
+    for name, data in lines.items():
+        seed("blocklist", name, data)
+    magic = b"\xff\xff\xff\xffP2B"
+    entry = struct.pack(">II", 0x01000000, 0x01000009)
+    seed("blocklist", "p2b-v1", magic + b"\x01caf\xe9\0" + entry + b"\0" + entry)
+    seed("blocklist", "p2b-v2", magic + b"\x02\0" + entry + b"inverted\0" + entry[4:] + entry[:4])
+    seed("blocklist", "p2b-v3", magic + b"\x03" + struct.pack(">I", 1) + b"a\0" + struct.pack(">II", 1, 0) + entry)
+    seed("blocklist", "p2b-claim", magic + b"\x03\xff\xff\xff\xffa\0")
+    seed("blocklist", "p2b-v4", magic + b"\x04")
+
+
+for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists):
     write()

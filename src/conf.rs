@@ -23,11 +23,14 @@ pub struct Conf {
 
     /// Connections in all, both directions, handshaking ones included. Default 500.
     pub max_links: usize,
+    /// Connections with one host, both directions, so that none takes all. A host is an IPv4 address or an IPv6 /64. Default 64:
+    /// more than one household behind an address needs, and an eighth of [`max_links`](Self::max_links).
+    pub max_links_per_host: usize,
     /// Connections a torrent. Default 200.
     pub max_links_per_torrent: usize,
     /// Outgoing connections being made at a time, over all torrents, until the other side answers. Default 50.
     pub max_dials: usize,
-    /// Accepted connections that have not said which torrent they want. Default 100.
+    /// Accepted connections that have not said which torrent they want. Default 100. One host may have half of them.
     pub max_greetings: usize,
     /// How long a connection may take to be made and greeted. Default 10 s.
     pub greeting_timeout: Duration,
@@ -43,6 +46,11 @@ pub struct Conf {
     pub max_dial_failures: u32,
     /// Peers known, connected or not, a torrent. Default 3000.
     pub max_candidates: usize,
+    /// How long whoever sent bad data is banned the first time; it doubles each time. Default 1 h: whoever goes on with it costs one
+    /// bad piece an hour, and whoever gets its address next is not shut out for long.
+    pub ban_time: Duration,
+    /// The longest such ban, and how long after one the next is longer. Default 24 h, after which an address has often changed hands.
+    pub max_ban_time: Duration,
 
     /// How fast bytes may come and go, over all torrents and peers; see [`Engine::set_limits`](crate::Engine::set_limits). Default: no
     /// limits.
@@ -160,6 +168,7 @@ impl Default for Conf {
             listen: Vec::new(),
             client: "-CT0200-".into(),
             max_links: 500,
+            max_links_per_host: 64,
             max_links_per_torrent: 200,
             max_dials: 50,
             max_greetings: 100,
@@ -170,6 +179,8 @@ impl Default for Conf {
             reconnect_max: Duration::from_secs(300),
             max_dial_failures: 8,
             max_candidates: 3000,
+            ban_time: Duration::from_secs(3600),
+            max_ban_time: Duration::from_secs(24 * 3600),
             limits: Limits::default(),
             peer_limits: Limits::default(),
             max_frame: 512 * 1024,
@@ -242,6 +253,7 @@ impl Conf {
         )?;
         check(self.max_links > 0, "max_links", self.max_links.to_string(), "at least 1")?;
         check(self.max_links_per_torrent > 0, "max_links_per_torrent", self.max_links_per_torrent.to_string(), "at least 1")?;
+        check(self.max_links_per_host > 0, "max_links_per_host", self.max_links_per_host.to_string(), "at least 1")?;
         check(self.max_dials > 0, "max_dials", self.max_dials.to_string(), "at least 1")?;
         check(
             self.max_frame >= BLOCK_LEN + 9,
@@ -286,6 +298,7 @@ impl Conf {
         lasting(self.optimistic_interval, "optimistic_interval")?;
         lasting(self.turnover_interval, "turnover_interval")?;
         lasting(self.inactivity_timeout, "inactivity_timeout")?;
+        lasting(self.ban_time, "ban_time")?;
         check(self.max_unsent > 0, "max_unsent", self.max_unsent.to_string(), "at least 1")?;
         let largest_batch = self.max_unsent.max(self.max_request as usize).saturating_add(block);
         check(

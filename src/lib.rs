@@ -78,6 +78,7 @@ pub use base::{
     files::{FileEntry, FileKind},
     geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
     ids::{InfoHash, PeerId, TorrentId},
+    ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
         Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
         Verdict, batch_len,
@@ -86,6 +87,6 @@ pub use base::{
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
-pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, TorrentParams};
+pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

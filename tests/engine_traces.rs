@@ -6,7 +6,10 @@ mod trace;
 
 use std::time::Duration;
 
-use cratetorrent::{Alert, BLOCK_LEN, Bitfield, Conf, wire::message::Message};
+use cratetorrent::{
+    Alert, BLOCK_LEN, Bitfield, Conf,
+    wire::{extension::ExtensionHandshake, message::Message},
+};
 use trace::{Trace, block, request};
 
 const S: Duration = Duration::from_secs(1);
@@ -811,6 +814,68 @@ fn a_peer_that_is_connected_is_not_taken_a_second_time_the_other_way_round() {
     let new = t.dial_back(old);
     t.raw(new, &its(0));
     assert!(!t.is_closed(old) && t.is_closed(new));
+}
+
+/// The extension handshake of a peer that listens on the port which the trace dials.
+fn listens() -> Vec<u8> {
+    let mut hello = ExtensionHandshake::default();
+    hello.port = Some(6881);
+    hello.encode()
+}
+
+#[test]
+fn a_peer_that_has_dialled_us_is_not_dialled_until_it_goes() {
+    // It is known and could not be reached; then it comes by itself and says where it listens.
+    let mut t = leech();
+    t.name_listener(1);
+    let dialled = t.new_dials()[0];
+    t.refused(dialled);
+    let came = t.peer();
+    t.hear(came, Message::Extended { id: 0, payload: &listens() });
+    t.pass(50 * S);
+    assert!(t.new_dials().is_empty());
+    t.lose(came);
+    t.pass(10 * S);
+    assert_eq!(t.new_dials().len(), 1);
+}
+
+#[test]
+fn a_peer_that_refuses_to_be_dialled_since_it_has_dialled_us_is_not_dialled_again() {
+    // It dials while it is dialled, and many clients then close the second connection without a greeting.
+    let mut t = leech();
+    t.name_listener(1);
+    let dialled = t.new_dials()[0];
+    t.connected(dialled);
+    let came = t.peer();
+    t.hear(came, Message::Extended { id: 0, payload: &listens() });
+    t.lose(dialled);
+    t.pass(50 * S);
+    assert!(t.new_dials().is_empty());
+    // Another from the same address that says the same changes nothing by its going.
+    let other = t.accept_from(came);
+    t.raw(other, &trace::hello(*b"-XX0000-another....."));
+    t.hear(other, Message::Extended { id: 0, payload: &listens() });
+    t.lose(other);
+    t.pass(50 * S);
+    assert!(t.new_dials().is_empty());
+    t.lose(came);
+    t.pass(10 * S);
+    assert_eq!(t.new_dials().len(), 1);
+}
+
+#[test]
+fn a_peer_known_by_its_id_to_have_dialled_us_is_not_dialled_again() {
+    let mut t = leech();
+    let old = t.accept();
+    t.raw(old, &trace::hello(*b"-AA0000-peer........"));
+    let new = t.dial_back(old);
+    t.raw(new, &trace::hello(*b"-AA0000-peer........"));
+    assert!(!t.is_closed(old) && t.is_closed(new));
+    t.pass(50 * S);
+    assert!(t.new_dials().is_empty());
+    t.lose(old);
+    t.pass(10 * S);
+    assert_eq!(t.new_dials().len(), 1);
 }
 
 #[test]

@@ -1,18 +1,22 @@
-//! Clients that we did not write, as seeds and as leeches of the `download` example: a single file, and a folder with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one
-//! that is missing is skipped loudly, and an error when `CI=true`.
+//! Clients that we did not write: as seeds and as leeches of the `download` example, one by one, and all of them in one swarm. A single file, and a folder
+//! with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one that is missing is skipped loudly,
+//! and an error when `CI=true`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "interop/clients.rs"]
 mod clients;
 mod support;
+#[path = "interop/swarm.rs"]
+mod swarm;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use clients::{Client, Role};
 use support::{
     clock,
-    download::Bench,
-    system::{Cable, is_root, skip},
+    download::{self, Bench},
+    network::{Place, Switch},
+    system::{is_root, skip},
     torrent::{Recipe, Torrent},
 };
 
@@ -23,56 +27,95 @@ fn single_file() -> Torrent {
     Recipe::single("a single file.bin", 24_000_001, 256 * 1024).make(100)
 }
 
+/// Its files are in the order that `create` gives them.
 fn folder() -> Torrent {
     Recipe::folder("a folder für alle", 128 * 1024)
-        .file("Ζωή/мир.txt", 3_000_001)
-        .file("日本/東京/おはよう.bin", 9_123_457)
-        .file("日本/empty", 0)
-        .file("one byte", 1)
         .file("crumbs/a", 5)
         .file("crumbs/b", 16_384)
         .file("crumbs/c", 40_000)
+        .file("one byte", 1)
+        .file("Ζωή/мир.txt", 3_000_001)
+        .file("日本/empty", 0)
+        .file("日本/東京/おはよう.bin", 9_123_457)
         .file("🌊.bin", 2_000_000)
         .make(101)
 }
 
-/// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
-fn both_ways(client: Client) {
-    if let Err(why) = client.find() {
-        return skip(&format!("interop with {client:?}"), &why);
+/// The `.torrent` file as our own `create` makes it of what is in `folder`, which is what `torrent` was made to be by hand.
+fn create(torrent: &Torrent, folder: &Path, tracker: Option<&str>) -> Vec<u8> {
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/create.rs")).exists() {
+        return tracker.map_or(torrent.metainfo.clone(), |url| torrent.metainfo_with_tracker(url));
     }
-    let cable = match client.needs_cable().then(Cable::lay).transpose() {
-        Ok(cable) => cable,
-        Err(why) if !is_root() => return skip(&format!("interop with {client:?}"), &why),
-        Err(why) => panic!("{why}"),
-    };
-    for torrent in [single_file(), folder()] {
-        download_one(client, &torrent, cable.as_ref());
-        upload_one(client, &torrent, cable.as_ref());
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("created.torrent");
+    let mut command = Command::new(download::example("create"));
+    command
+        .arg(folder.join(&torrent.name))
+        .args(["--quiet", "--piece-length", &torrent.piece_len.to_string(), "--out"])
+        .arg(&path);
+    command.args(tracker.map(|url| ["--tracker", url]).into_iter().flatten());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "create: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let info_hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), info_hash);
+    std::fs::read(path).unwrap()
+}
+
+/// Where the client is, where ours is, and where the tracker is.
+struct Places {
+    theirs: Place,
+    ours: Place,
+    tracker: Place,
+    _switch: Option<Switch>,
+}
+
+impl Places {
+    fn new(client: Client) -> Result<Self, String> {
+        if !client.needs_network() {
+            let place = Place::loopback();
+            return Ok(Self { theirs: place.clone(), ours: place.clone(), tracker: place, _switch: None });
+        }
+        let switch = Switch::lay(2)?;
+        Ok(Self { theirs: switch.place(0), ours: switch.place(1), tracker: switch.hub(), _switch: Some(switch) })
     }
 }
 
-fn download_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
+/// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
+fn both_ways(client: Client) {
+    let test = format!("interop with {client:?}");
+    if let Err(why) = client.find() {
+        return skip(&test, &why);
+    }
+    let places = match Places::new(client) {
+        Ok(places) => places,
+        Err(why) if !is_root() => return skip(&test, &why),
+        Err(why) => panic!("{why}"),
+    };
+    for torrent in [single_file(), folder()] {
+        download_one(client, &torrent, &places);
+        upload_one(client, &torrent, &places);
+    }
+}
+
+fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     let mut bench = Bench::new(torrent);
     let port = clients::free_port();
-    let host = cable.map_or("127.0.0.1", |cable| cable.address(0));
-    let peer: SocketAddr = format!("{host}:{port}").parse().unwrap();
+    let peer = places.theirs.at(port);
     let source = bench.path().join("source");
     std::fs::create_dir(&source).unwrap();
     torrent.write_files(&source);
-    let mut seed = client.start(Role::Seed, &bench, &source, port, cable);
+    let tracker = client.needs_tracker().then(|| clients::tracker(&bench, &[], &places.tracker));
+    let url = tracker.as_ref().map(|(_, url)| url.as_str());
+    std::fs::write(&bench.torrent, create(torrent, &source, url)).unwrap();
+    let mut seed = client.start(Role::Seed, &bench, &source, &places.theirs, port);
     clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
         assert!(seed.ended().is_none(), "{client:?} ended before it seeded; it said:\n{}", seed.tail());
-        clients::serves(&bench, torrent, peer, cable).then_some(())
+        clients::serves(&bench, torrent, peer, &places.ours).then_some(())
     });
 
     let started = clock::now();
-    let mut command = bench.command(&[peer]);
-    if let Some(cable) = cable {
-        let program = command.get_program().to_owned();
-        command = cable.command(1, program);
-        bench.arguments(&mut command, &[peer]);
-    }
+    let mut command = places.ours.command(download::program());
+    bench.arguments(&mut command, &[peer]);
     let mut process = bench.start(&mut command);
     let status = process.wait(LIMIT);
     assert!(status.success(), "download from {client:?}: {status}");
@@ -80,29 +123,24 @@ fn download_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
     println!("{} MiB from {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
 }
 
-fn upload_one(client: Client, torrent: &Torrent, cable: Option<&Cable>) {
+fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     let mut bench = Bench::new(torrent);
-    let host = cable.map_or("127.0.0.1", |cable| cable.address(1));
-    let ours: SocketAddr = format!("{host}:{}", clients::free_port()).parse().unwrap();
+    let ours = places.ours.at(clients::free_port());
     torrent.write_files(&bench.dir);
-    let mut command = bench.command(&[]);
-    if let Some(cable) = cable {
-        let program = command.get_program().to_owned();
-        command = cable.command(1, program);
-        bench.arguments(&mut command, &[]);
-    }
+    let (_tracker, url) = clients::tracker(&bench, &[ours], &places.tracker);
+    std::fs::write(&bench.torrent, create(torrent, &bench.dir, Some(&url))).unwrap();
+    let mut command = places.ours.command(download::program());
+    bench.arguments(&mut command, &[]);
     let mut seed = bench.start(command.args(["--seed", "--port", &ours.port().to_string()]));
     clock::wait_for("ours seeds", LIMIT, || {
         assert!(seed.ended().is_none(), "ours ended before it seeded; it said:\n{}", seed.tail());
-        clients::serves(&bench, torrent, ours, cable).then_some(())
+        clients::serves(&bench, torrent, ours, &places.ours).then_some(())
     });
 
     let started = clock::now();
-    let (_tracker, url) = clients::tracker(&bench, ours, cable);
-    std::fs::write(&bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
     let target = bench.path().join("target");
     std::fs::create_dir(&target).unwrap();
-    let mut leech = client.start(Role::Leech, &bench, &target, clients::free_port(), cable);
+    let mut leech = client.start(Role::Leech, &bench, &target, &places.theirs, clients::free_port());
     clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
         assert!(leech.ended().is_none(), "{client:?} ended before it was complete; it said:\n{}", leech.tail());
         torrent.compare(&target).ok()
@@ -130,10 +168,19 @@ fn qbittorrent() {
     both_ways(Client::Qbittorrent);
 }
 
+#[test]
+fn rtorrent() {
+    both_ways(Client::Rtorrent);
+}
+
 /// By hand, since building it takes long: `scripts/install_clients --rqbit` and `CRATETORRENT_INTEROP_RQBIT=1`.
 #[test]
 fn rqbit() {
-    if std::env::var_os("CRATETORRENT_INTEROP_RQBIT").is_some() {
+    if rqbit_takes_part() {
         both_ways(Client::Rqbit);
     }
+}
+
+fn rqbit_takes_part() -> bool {
+    std::env::var_os("CRATETORRENT_INTEROP_RQBIT").is_some()
 }

@@ -434,6 +434,19 @@ fn a_super_seed_shows_each_peer_another_piece_and_serves_nothing_else() {
 }
 
 #[test]
+fn whoever_has_what_it_was_shown_already_is_shown_another_piece() {
+    let mut t = super_seed();
+    shown(&mut t);
+    let plain = t.plain_peer();
+    let mut said = t.greeting();
+    said.extend(t.said(plain));
+    let first = pieces(&said, "have")[0];
+    t.hear(plain, Message::Bitfield(&has([first])));
+    let second = pieces(&t.said(plain), "have");
+    assert!(second.len() == 1 && second[0] != first, "{second:?}");
+}
+
+#[test]
 fn the_next_piece_is_shown_when_the_last_was_passed_on() {
     let mut t = super_seed();
     let ((a, piece), (b, of_b)) = (shown(&mut t), shown(&mut t));
@@ -446,7 +459,7 @@ fn the_next_piece_is_shown_when_the_last_was_passed_on() {
     // Its own word does not count as another's.
     t.hear(a, Message::Have(next[0]));
     assert_eq!(pieces(&t.said(a), "have"), [0; 0]);
-    // A bitfield of somebody who comes does.
+    // Somebody who comes with it does.
     let c = t.peer();
     t.hear(c, Message::Bitfield(&has([next[0]])));
     assert_eq!(pieces(&t.said(a), "have").len(), 1);

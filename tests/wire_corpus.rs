@@ -7,7 +7,8 @@ mod wire;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use cratetorrent::wire::{
-    bencode::Document, extension::ExtensionHandshake, handshake::Handshake, message::Message, metainfo::Metainfo,
+    bencode::Document, blocklist::Blocklist, extension::ExtensionHandshake, handshake::Handshake, message::Message,
+    metainfo::Metainfo,
 };
 
 /// The seeds of a target by name.
@@ -56,4 +57,9 @@ fn metainfos() {
 #[test]
 fn states() {
     check("resume", wire::resume, |_| true, &[]);
+}
+
+#[test]
+fn blocklists() {
+    check("blocklist", wire::blocklist, |b| Blocklist::parse(b).is_ok(), &["html", "gzip", "p2b-claim", "p2b-v4"]);
 }

@@ -1,9 +1,10 @@
 //! The promises of the wire layer: any bytes are read or refused cleanly, within bounds, and however they are cut.
 
 use cratetorrent::{
-    FileKind, InfoHash,
+    FileKind, InfoHash, IpFilter,
     wire::{
         bencode::{Document, Encoder, Kind, Limits, Value},
+        blocklist::{Blocklist, BlocklistLimits, MAX_BAD_LINES_TOLD},
         extension::ExtensionHandshake,
         frame::{Decoder, FrameError},
         handshake::{HANDSHAKE_HEAD_LEN, HANDSHAKE_LEN, Handshake, HandshakeHead},
@@ -183,4 +184,23 @@ pub fn extension(data: &[u8]) {
     let Ok(handshake) = ExtensionHandshake::decode(data) else { return };
     assert!(handshake.extensions().count() <= 128);
     assert_eq!(ExtensionHandshake::decode(&handshake.encode()), Ok(handshake));
+}
+
+/// What a list blocks is in order and within the limits, and written out it is read as the same again, whatever the line ends.
+pub fn blocklist(data: &[u8]) {
+    let limits = BlocklistLimits { bytes: 1 << 20, ranges: 100, line: 200 };
+    let Ok(list) = Blocklist::parse_with(data, &limits) else { return };
+    assert!(list.ranges <= limits.ranges && list.filter.len() <= list.ranges);
+    assert_eq!(list.first_bad.len(), list.bad.min(MAX_BAD_LINES_TOLD));
+    let ranges: Vec<_> = list.filter.ranges().collect();
+    assert!(ranges.windows(2).all(|w| w[0].last() < w[1].first()), "{ranges:?}");
+    // An end that stands for an IPv4 address is not looked up among those of IPv6.
+    let mut ends = ranges.iter().flat_map(|r| [r.first(), r.last()]).filter(|ip| ip.to_canonical() == *ip);
+    assert!(ends.all(|ip| list.filter.blocks(ip)));
+    assert_eq!(ranges.iter().copied().rev().collect::<IpFilter>(), list.filter);
+    for (before, end) in [("", "\n"), ("some: body:", "\r\n")] {
+        let text: String = ranges.iter().map(|range| format!("{before}{range}{end}")).collect();
+        let again = Blocklist::parse_with(text.as_bytes(), &limits);
+        assert_eq!(again.map(|again| (again.filter, again.ranges, again.bad)), Ok((list.filter.clone(), ranges.len(), 0)));
+    }
 }

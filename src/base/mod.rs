@@ -10,6 +10,7 @@ pub(crate) mod digest;
 pub(crate) mod files;
 pub(crate) mod geometry;
 pub(crate) mod ids;
+pub(crate) mod ip_filter;
 pub(crate) mod job;
 pub(crate) mod rate;
 pub(crate) mod rng;

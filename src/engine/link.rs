@@ -52,18 +52,18 @@ impl Link {
 }
 
 impl Engine {
-    /// A peer connected to us. `None`: there is no room, and the driver closes the socket at once.
+    /// A peer connected to us. `None`: there is no room or it is not welcome, see [`refused`](Self::refused), and the driver closes the socket at once.
     pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<Key> {
         self.handle_tick(now);
-        let conf = &self.cx.conf;
-        if self.shutting_down || self.links.len() >= conf.max_links || self.greetings >= conf.max_greetings {
+        if !self.admits(addr.ip()) {
             return None;
         }
         let who = Contributor { addr, incoming: true };
-        let deadline = self.cx.now + conf.greeting_timeout;
+        let deadline = self.cx.now + self.cx.conf.greeting_timeout;
         let link =
             self.links.insert(Link { who, torrent: None, state: State::Greeting(Greeting::incoming()), hello: Tx::default() });
         self.greetings += 1;
+        self.access.handle_accepted(addr.ip());
         self.cx.deadlines.push(deadline, Owner::Link(link));
         Some(link)
     }
@@ -181,21 +181,35 @@ impl Engine {
     fn greeted(&mut self, key: Key, handshake: Handshake) {
         let Some(link) = self.links.get(key) else { return };
         let (who, torrent) = (link.who, link.torrent.or_else(|| self.by_hash.get(&handshake.info_hash).copied()));
+        let (mut twin_stays, mut replaced) = (None, None);
         let refusal = match torrent.and_then(|t| self.torrents.get(t)) {
             None => Some("it wants a torrent that we do not have"),
             Some(_) if handshake.peer_id == self.cx.peer_id => Some("it is ourselves"),
             Some(t) if !t.is_active() => Some("the torrent is not active"),
-            Some(t) if t.candidates.is_banned(who) => Some("it is banned"),
+            Some(t) if t.candidates.is_banned(self.cx.now, who) => Some("it is banned"),
             Some(t) => match t.twin(who, handshake.peer_id) {
                 Some(twin) if self.outlives(who, handshake.peer_id, twin.1) => {
                     self.close(twin.0, TWIN);
                     None
                 }
-                Some(_) => Some(TWIN),
-                None if t.sessions.len() >= self.cx.conf.max_links_per_torrent => Some("the torrent has enough peers"),
-                None => None,
+                Some(twin) => {
+                    twin_stays = Some(twin.0);
+                    Some(TWIN)
+                }
+                None if t.sessions.len() < self.cx.conf.max_links_per_torrent => None,
+                None => match t.least_worthy(who.addr) {
+                    // Whom we dialled when there was room is not worth ending another for.
+                    Some(least) if who.incoming => {
+                        replaced = Some(least);
+                        None
+                    }
+                    _ => Some("the torrent has enough peers"),
+                },
             },
         };
+        if let Some((twin, t)) = twin_stays.zip(torrent.and_then(|t| self.torrents.get_mut(t))) {
+            t.keep_twin(twin, who);
+        }
         if let Some(reason) = refusal {
             return self.close(key, reason);
         }
@@ -207,6 +221,7 @@ impl Engine {
             t.dials = t.dials.saturating_sub(1);
         } else {
             self.greetings = self.greetings.saturating_sub(1);
+            self.access.handle_greeted(who.addr.ip());
             link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
             self.cx.dirty.insert(key);
         }
@@ -216,6 +231,10 @@ impl Engine {
         let greeting = tx.len();
         link.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
         self.limit_link(key, torrent, who.addr, greeting);
+        // Only now, or its place would be dialled for.
+        if let Some(least) = replaced {
+            self.close(least, "the torrent has enough peers, and another is worth more");
+        }
     }
 
     /// Whether a new link to a peer that is connected the other way round takes the place of that one. Two that dial each other at
@@ -239,6 +258,8 @@ impl Engine {
         self.cx.dirty.remove(&key);
         self.throttle.forget(key);
         link.hello.clear(drop);
+        self.access.handle_gone(link.who.addr.ip(), link.who.incoming && matches!(link.state, State::Greeting(_)));
+        debug_assert!(self.links.len() > 0 || self.access.is_idle());
         match link.state {
             State::Dialing => self.dials = self.dials.saturating_sub(1),
             State::Greeting(_) if link.who.incoming => self.greetings = self.greetings.saturating_sub(1),

@@ -3,6 +3,7 @@
 //! It never sees a socket, a file or a clock: a driver (the reactor, the simulator, or a host of its own kind) carries out
 //! its effects and tells it what happened.
 
+mod access;
 mod limits;
 mod link;
 mod throttle;
@@ -12,7 +13,7 @@ use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
 use thiserror::Error;
 
-pub use self::verbs::PeerStats;
+pub use self::{access::Refused, verbs::PeerStats};
 pub use crate::torrent::{TorrentParams, cx::Effect};
 use crate::{
     alert::Alert,
@@ -29,6 +30,7 @@ use crate::{
         cx::{Cx, Owner},
     },
 };
+use access::Access;
 use link::Link;
 use throttle::Throttle;
 
@@ -86,6 +88,8 @@ pub struct Engine {
     /// Somebody may want to dial who could not before.
     dial: bool,
     shutting_down: bool,
+    /// Who may connect.
+    access: Access,
     throttle: Throttle,
     cx: Cx,
 }
@@ -113,6 +117,7 @@ impl Engine {
             greetings: 0,
             dial: false,
             shutting_down: false,
+            access: Access::default(),
             throttle,
             cx,
         })
@@ -257,6 +262,7 @@ impl Engine {
 
     /// Carries out what a torrent wants of the links, and lets it dial.
     fn settle(&mut self, key: Key) {
+        self.spread_external_addr();
         while let Some(torrent) = self.torrents.get_mut(key) {
             let partings = std::mem::take(&mut torrent.partings);
             if partings.is_empty() {
@@ -309,7 +315,9 @@ impl Engine {
                     break;
                 };
                 let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { break };
-                self.dial(key, addr);
+                if self.may_dial(key, addr) {
+                    self.dial(key, addr);
+                }
             }
         }
     }
@@ -318,6 +326,7 @@ impl Engine {
         let deadline = self.cx.now + self.cx.conf.greeting_timeout;
         let link = self.links.insert(Link::dialing(torrent, addr));
         self.dials += 1;
+        self.access.handle_dialled(addr.ip());
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.dials += 1;
         }

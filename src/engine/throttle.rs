@@ -147,25 +147,25 @@ impl Engine {
         self.cx.conf.limits = limits;
         self.throttle.down.set_engine(self.cx.now, limits.down);
         self.throttle.up.set_engine(self.cx.now, limits.up);
-        self.torrents.keys().into_iter().for_each(|torrent| self.tell_upload_limit(torrent));
         self.plan_limits();
+        self.torrents.keys().into_iter().for_each(|torrent| self.tell_up_limit(torrent));
     }
 
-    /// Under a limit fewer peers are served, but each at a rate that is of use to it.
-    fn tell_upload_limit(&mut self, torrent: Key) {
-        let limit = [self.cx.conf.limits.up, self.limits_of(torrent).up].into_iter().flatten().min();
-        if let Some(t) = self.torrents.get_mut(torrent) {
-            t.set_upload_limit(limit, &mut self.cx);
-            self.settle(torrent);
+    /// How much a torrent may send decides how many peers it is shared out to.
+    fn tell_up_limit(&mut self, key: Key) {
+        let limit = [self.cx.conf.limits.up, self.limits_of(key).up].into_iter().flatten().min();
+        if let Some(torrent) = self.torrents.get_mut(key) {
+            torrent.set_up_limit(limit, &mut self.cx);
         }
+        self.settle(key);
     }
 
     pub(super) fn limit_torrent(&mut self, torrent: Key, limits: Limits) {
         self.throttle.torrents.insert(torrent, limits);
         self.throttle.down.set_torrent(self.cx.now, torrent, limits.down);
         self.throttle.up.set_torrent(self.cx.now, torrent, limits.up);
-        self.tell_upload_limit(torrent);
         self.plan_limits();
+        self.tell_up_limit(torrent);
     }
 
     pub(super) fn limits_of(&self, torrent: Key) -> Limits {

@@ -1,30 +1,38 @@
-//! Peers we know of: whom to dial next, whom to leave alone, whom never to speak to again.
+//! Peers we know of: whom to dial next, whom to leave alone, whom not to speak to for a while.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
-    base::{rng::Rng, time::Instant},
+    base::{ip_filter::IpFilter, rng::Rng, time::Instant},
     conf::Conf,
-    torrent::progress::Contributor,
+    torrent::{bans::Bans, priority::Ours, progress::Contributor},
 };
-
-/// Bans of either kind remembered at most, a torrent.
-const MAX_BANS: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
-    /// Idle ones by when they may be dialled.
-    due: BTreeSet<(Instant, SocketAddr)>,
+    /// Idle ones that may be dialled, best first.
+    ready: BTreeSet<Rank>,
+    /// Idle ones that may not be dialled yet, by when they may.
+    waiting: BTreeSet<(Instant, SocketAddr)>,
     /// Those that have everything, as we do.
     shelved: BTreeSet<SocketAddr>,
-    banned: BTreeSet<SocketAddr>,
-    banned_ips: BTreeSet<IpAddr>,
+    banned: Bans<SocketAddr>,
+    banned_ips: Bans<IpAddr>,
+    /// Whom the user wants nothing to do with.
+    filter: Arc<IpFilter>,
+    /// Our own address, which tells what theirs are worth.
+    ours: Ours,
 }
+
+/// Who failed last time comes after all others; then what a connection is worth counts (BEP 40), then who has waited longest.
+type Rank = (bool, Reverse<u32>, Instant, SocketAddr);
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -34,18 +42,23 @@ struct Candidate {
 }
 
 impl Candidates {
+    pub(crate) fn new(filter: Arc<IpFilter>, ours: Ours) -> Self {
+        Self { filter, ours, ..Self::default() }
+    }
+
     /// Peers known and not connected.
     pub(crate) fn len(&self) -> usize {
-        self.due.len()
+        self.ready.len() + self.waiting.len()
     }
 
-    pub(crate) fn banned(&self) -> usize {
-        self.banned.len() + self.banned_ips.len()
+    pub(crate) fn banned(&self, now: Instant) -> usize {
+        self.banned.count(now) + self.banned_ips.count(now)
     }
 
-    /// Hears of a peer. False if it is banned or there are too many already.
+    /// Hears of a peer. False if it is banned, blocked by the filter, or there are too many already.
     pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, conf: &Conf) -> bool {
-        if self.is_banned(Contributor { addr, incoming: false }) || addr.port() == 0 || addr.ip().is_unspecified() {
+        let banned = self.is_banned(now, Contributor { addr, incoming: false });
+        if banned || self.filter.blocks(addr.ip()) || addr.port() == 0 || addr.ip().is_unspecified() {
             return false;
         }
         if self.known.contains_key(&addr) {
@@ -54,27 +67,77 @@ impl Candidates {
         if self.known.len() >= conf.max_candidates {
             return false;
         }
-        self.known.insert(addr, Candidate { failures: 0, idle_until: Some(now) });
-        self.due.insert((now, addr));
+        self.known.insert(addr, Candidate { failures: 0, idle_until: None });
+        self.idle(addr, now);
         true
     }
 
-    /// The next peer to dial, if one is due. It counts as busy until [`released`](Self::release).
+    /// The next peer to dial, if one is due. It counts as busy until [`release`](Self::release).
     pub(crate) fn poll_dial(&mut self, now: Instant) -> Option<SocketAddr> {
-        let &(at, addr) = self.due.first()?;
-        if at > now {
-            return None;
+        while let Some(&(at, addr)) = self.waiting.first().filter(|&&(at, _)| at <= now) {
+            self.waiting.remove(&(at, addr));
+            if let Some(&candidate) = self.known.get(&addr) {
+                self.ready.insert(self.rank(addr, candidate, at));
+            }
         }
-        self.due.remove(&(at, addr));
+        let (.., addr) = self.ready.pop_first()?;
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.idle_until = None;
         }
         Some(addr)
     }
 
-    /// When the next peer may be dialled.
+    /// When the next peer may be dialled; some time in the past if one may already.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|&(at, _)| at)
+        let ready = self.ready.first().map(|&(_, _, at, _)| at);
+        ready.or_else(|| self.waiting.first().map(|&(at, _)| at))
+    }
+
+    /// What a connection with this peer is worth (BEP 40), if we know our own address.
+    pub(crate) fn worth(&self, addr: SocketAddr) -> Option<u32> {
+        self.ours.is_known(addr.ip()).then(|| self.ours.priority(addr.ip(), addr.port()))
+    }
+
+    /// Our own address is known now, or is another one.
+    pub(crate) fn set_ours(&mut self, ours: Ours) {
+        self.ours = ours;
+        for (.., at, addr) in std::mem::take(&mut self.ready) {
+            if let Some(&candidate) = self.known.get(&addr) {
+                self.ready.insert(self.rank(addr, candidate, at));
+            }
+        }
+    }
+
+    /// Whom this filter blocks is forgotten and not taken again.
+    pub(crate) fn set_filter(&mut self, filter: Arc<IpFilter>) {
+        self.forget_all(|ip| filter.blocks(ip));
+        self.filter = filter;
+    }
+
+    /// Forgets peers by their address, connected ones too.
+    pub(crate) fn forget_all(&mut self, meant: impl Fn(IpAddr) -> bool) {
+        let meant: Vec<SocketAddr> = self.known.keys().copied().filter(|addr| meant(addr.ip())).collect();
+        meant.into_iter().for_each(|addr| self.forget(addr));
+    }
+
+    fn rank(&self, addr: SocketAddr, candidate: Candidate, at: Instant) -> Rank {
+        (candidate.failures > 0, Reverse(self.ours.priority(addr.ip(), addr.port())), at, addr)
+    }
+
+    /// A known peer may be dialled from `at` on.
+    fn idle(&mut self, addr: SocketAddr, at: Instant) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.idle_until = Some(at);
+            self.waiting.insert((at, addr));
+        }
+    }
+
+    /// Whoever is at `addr` has dialled us: it counts as busy until [`release`](Self::release). False if it is unknown or busy already.
+    pub(crate) fn hold(&mut self, addr: SocketAddr) -> bool {
+        let Some(candidate) = self.known.get_mut(&addr) else { return false };
+        let candidate = std::mem::replace(candidate, Candidate { idle_until: None, ..*candidate });
+        self.take_out(addr, candidate);
+        candidate.idle_until.is_some()
     }
 
     /// The connection to `addr` ended. If it was of `use` the next dial comes soon, else later each time (exponential back-off
@@ -90,22 +153,20 @@ impl Candidates {
             return;
         }
         let pause = back_off(candidate.failures.saturating_sub(1), rng, conf);
-        let at = now + pause;
-        candidate.idle_until = Some(at);
-        self.due.insert((at, addr));
+        self.idle(addr, now + pause);
     }
 
     /// The connection to `addr` made room for others: it is dialled again when they have had their time.
     pub(crate) fn rest(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
-        let Some(candidate) = self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none()) else { return };
-        let at = now + with_jitter(conf.turnover_interval, rng);
-        candidate.idle_until = Some(at);
-        self.due.insert((at, addr));
+        if self.known.get(&addr).is_some_and(|candidate| candidate.idle_until.is_none()) {
+            self.idle(addr, now + with_jitter(conf.turnover_interval, rng));
+        }
     }
 
     /// Peers that could be dialled now; counts to `limit`.
     pub(crate) fn count_due(&self, now: Instant, limit: usize) -> usize {
-        self.due.iter().take_while(|(at, _)| *at <= now).take(limit).count()
+        let waiting = self.waiting.iter().take_while(|(at, _)| *at <= now);
+        self.ready.iter().map(|_| ()).chain(waiting.map(|_| ())).take(limit).count()
     }
 
     /// There is nothing to be had from `addr` or to be given to it, as long as we have everything: it is not dialled until
@@ -119,39 +180,44 @@ impl Candidates {
     /// We lack something: everybody may be dialled.
     pub(crate) fn unshelve(&mut self, now: Instant) {
         for addr in std::mem::take(&mut self.shelved) {
-            if let Some(candidate) = self.known.get_mut(&addr) {
-                candidate.idle_until = Some(now);
-                self.due.insert((now, addr));
-            }
+            self.idle(addr, now);
         }
     }
 
     fn forget(&mut self, addr: SocketAddr) {
-        if let Some(Candidate { idle_until: Some(at), .. }) = self.known.remove(&addr) {
-            self.due.remove(&(at, addr));
-        }
+        let Some(candidate) = self.known.remove(&addr) else { return };
+        self.take_out(addr, candidate);
         self.shelved.remove(&addr);
     }
 
-    /// Never speak to this peer again: to its address if we dialled it, to its whole IP if it dialled us.
-    pub(crate) fn ban(&mut self, who: Contributor) {
-        self.forget(who.addr);
-        // A full table forgets somebody rather than letting the newest go free.
-        if who.incoming {
-            if self.banned_ips.len() >= MAX_BANS {
-                self.banned_ips.pop_first();
-            }
-            self.banned_ips.insert(who.addr.ip());
-        } else {
-            if self.banned.len() >= MAX_BANS {
-                self.banned.pop_first();
-            }
-            self.banned.insert(who.addr);
+    /// It is not idle any more.
+    fn take_out(&mut self, addr: SocketAddr, candidate: Candidate) {
+        if let Some(at) = candidate.idle_until {
+            self.waiting.remove(&(at, addr));
+            self.ready.remove(&self.rank(addr, candidate, at));
         }
     }
 
-    pub(crate) fn is_banned(&self, who: Contributor) -> bool {
-        self.banned.contains(&who.addr) || (who.incoming && self.banned_ips.contains(&who.addr.ip()))
+    /// Do not speak to this peer for a while: to its address if we dialled it, to its whole IP if it dialled us.
+    pub(crate) fn ban(&mut self, now: Instant, who: Contributor, conf: &Conf) {
+        self.forget(who.addr);
+        if who.incoming {
+            self.banned_ips.ban(now, who.addr.ip().to_canonical(), conf);
+        } else {
+            self.banned.ban(now, who.addr, conf);
+        }
+    }
+
+    /// Ends every ban of this IP, and forgets that there were any. Whether there were.
+    pub(crate) fn unban(&mut self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let addrs = self.banned.lift(|addr: SocketAddr| addr.ip().to_canonical() == ip);
+        self.banned_ips.lift(|banned| banned == ip) || addrs
+    }
+
+    pub(crate) fn is_banned(&self, now: Instant, who: Contributor) -> bool {
+        let ip = || who.addr.ip().to_canonical();
+        self.banned.is_banned(now, who.addr) || (who.incoming && self.banned_ips.is_banned(now, ip()))
     }
 }
 
@@ -252,12 +318,70 @@ mod tests {
             assert_eq!(c.add(Instant::ZERO, addr(n), &conf), n < 3);
         }
         assert!(!c.add(Instant::ZERO, addr(0), &conf));
-        c.ban(Contributor { addr: addr(1), incoming: false });
-        assert!(!c.add(Instant::ZERO, addr(1), &conf));
-        assert!(!c.is_banned(Contributor { addr: addr(2), incoming: true }));
-        c.ban(Contributor { addr: addr(9), incoming: true });
-        assert!(c.is_banned(Contributor { addr: addr(2), incoming: true }));
-        assert!(!c.is_banned(Contributor { addr: addr(2), incoming: false }));
-        assert_eq!((c.len(), c.banned()), (1, 2));
+        let now = Instant::ZERO;
+        c.ban(now, Contributor { addr: addr(1), incoming: false }, &conf);
+        assert!(!c.add(now, addr(1), &conf));
+        assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: true }));
+        c.ban(now, Contributor { addr: addr(9), incoming: true }, &conf);
+        assert!(c.is_banned(now, Contributor { addr: addr(2), incoming: true }));
+        assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: false }));
+        assert_eq!((c.len(), c.banned(now)), (1, 2));
+        let later = now + conf.ban_time;
+        assert!(!c.is_banned(later, Contributor { addr: addr(2), incoming: true }) && c.add(later, addr(1), &conf));
+        assert_eq!((c.len(), c.banned(later)), (2, 0));
+        assert!(c.unban(addr(1).ip()) && !c.unban(addr(1).ip()));
+    }
+
+    /// Dials everybody who is due; returns the last byte of each address.
+    fn order(c: &mut Candidates, now: Instant) -> Vec<u8> {
+        let last = |addr: SocketAddr| if let IpAddr::V4(ip) = addr.ip() { ip.octets()[3] } else { 0 };
+        std::iter::from_fn(|| c.poll_dial(now)).map(last).collect()
+    }
+
+    #[test]
+    fn who_is_due_is_dialled_by_worth_and_who_failed_comes_last() {
+        let (conf, mut rng) = (Conf::default(), Rng::new(1));
+        let ours = Ours { v4: Some([123, 213, 32, 10].into()), v6: None, port: 1 };
+        let far = |n: u8| SocketAddr::from(([98, 76, n, n], 1));
+        let mut by_worth: Vec<u8> = (1..=20).collect();
+        let times = |n: u8| Instant::from_micros(u64::from(n % 5));
+        by_worth.sort_by_key(|&n| (Reverse(ours.priority(far(n).ip(), 1)), times(n)));
+        assert!(!by_worth.is_sorted());
+        let mut c = Candidates::default();
+        (1..=20).for_each(|n| _ = c.add(times(n), far(n), &conf));
+        // As long as our address is unknown, it is who waits longest.
+        let mut by_time: Vec<u8> = (1..=20).collect();
+        by_time.sort_by_key(|&n| times(n));
+        let mut unknown = Candidates::default();
+        (1..=20).for_each(|n| _ = unknown.add(times(n), far(n), &conf));
+        assert_eq!(order(&mut unknown, Instant::from_micros(9)), by_time);
+        // It becomes known while all are due.
+        let first = c.poll_dial(Instant::from_micros(9)).unwrap();
+        c.set_ours(ours);
+        c.release(Instant::from_micros(9), first, false, &mut rng, &conf);
+        by_worth.retain(|&n| far(n) != first);
+        let due = c.waiting.first().unwrap().0;
+        let mut dialled = order(&mut c, due);
+        assert_eq!(dialled.pop().map(far), Some(first), "it failed, and comes last whatever it is worth");
+        assert_eq!(dialled, by_worth);
+    }
+
+    #[test]
+    fn whom_the_filter_blocks_is_forgotten_and_not_taken_again() {
+        let conf = Conf::default();
+        let block =
+            |ip: &str| Arc::new([crate::base::ip_filter::IpRange::from(ip.parse::<IpAddr>().unwrap())].into_iter().collect());
+        let other = SocketAddr::from(([127, 0, 0, 2], 1));
+        let mut c = Candidates::new(block("127.0.0.2"), Ours::default());
+        assert!(!c.add(Instant::ZERO, other, &conf));
+        assert!((1..=3).all(|n| c.add(Instant::ZERO, addr(n), &conf)));
+        // One is being dialled, one waits, one is shelved.
+        assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(1)));
+        assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(2)));
+        c.shelve(addr(2));
+        c.set_filter(block("127.0.0.1"));
+        assert!(c.known.is_empty() && c.len() == 0 && c.shelved.is_empty());
+        c.release(Instant::ZERO, addr(1), true, &mut Rng::new(1), &conf);
+        assert!(c.len() == 0 && !c.add(Instant::ZERO, addr(1), &conf) && c.add(Instant::ZERO, other, &conf));
     }
 }

@@ -3,13 +3,17 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use crate::{
     alert::Alerts,
-    base::{arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, job::Job, rng::Rng, time::Instant, timers::Deadlines},
+    base::{
+        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rng::Rng, time::Instant,
+        timers::Deadlines,
+    },
     conf::Conf,
-    torrent::{progress::Memory, upload_memory::UploadMemory},
+    torrent::{external::External, progress::Memory, upload_memory::UploadMemory},
 };
 
 /// What the driver must do.
@@ -78,6 +82,10 @@ pub(crate) struct Cx {
     pub(crate) deadlines: Deadlines<Owner>,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
+    /// Whom the user wants nothing to do with; each torrent's candidates have it too.
+    pub(crate) filter: Arc<IpFilter>,
+    /// Our own address, as others see it.
+    pub(crate) external: External,
 }
 
 impl Cx {
@@ -98,6 +106,8 @@ impl Cx {
             links: 0,
             deadlines: Deadlines::new(),
             listen_port: None,
+            filter: Default::default(),
+            external: Default::default(),
             conf,
         }
     }

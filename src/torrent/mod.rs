@@ -1,11 +1,14 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;
 mod checker;
 mod choker;
 pub(crate) mod cx;
+pub(crate) mod external;
 mod picker;
+mod priority;
 pub(crate) mod progress;
 pub(crate) mod session;
 pub(crate) mod slots;
@@ -160,7 +163,7 @@ impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
         let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed } = params;
         let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
-        let mut candidates = Candidates::default();
+        let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
@@ -254,6 +257,24 @@ impl Torrent {
         Some((s.link, s.useful > 0 || s.uploaded > 0))
     }
 
+    /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one stays, and the peer is not dialled
+    /// again as long as it does.
+    pub(crate) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {
+        let session = self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == twin);
+        if let Some(session) = session.filter(|s| s.who.incoming && !s.holds) {
+            session.reach = Some(dialled.addr);
+        }
+    }
+
+    /// The link that makes room for a new peer when there are enough: of those that no block has passed on and none can pass on now
+    /// the one that is worth least (BEP 40), if the new one is worth more. `None` if we do not know what they are worth.
+    pub(crate) fn least_worthy(&self, than: SocketAddr) -> Option<Key> {
+        let idle = |s: &&Session| s.useful == 0 && s.uploaded == 0 && !s.may_exchange();
+        let worth = |s: &Session| self.candidates.worth(s.who.addr).map(|worth| (worth, s.link));
+        let (least, link) = self.sessions.iter().map(|(_, s)| s).filter(idle).filter_map(worth).min()?;
+        (least < self.candidates.worth(than)?).then_some(link)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Closed)
     }
@@ -279,7 +300,7 @@ impl Torrent {
             peers: self.sessions.len(),
             seeds: self.sessions.iter().filter(|(_, s)| s.is_seed()).count(),
             candidates: self.candidates.len(),
-            banned: self.candidates.banned(),
+            banned: self.candidates.banned(now),
         }
     }
 
@@ -456,16 +477,19 @@ impl Torrent {
         }
         let let_go = session.as_ref().is_some_and(|s| s.let_go);
         let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
+        let held = session.as_ref().filter(|s| s.holds).and_then(|s| s.reach);
         if let Some(session) = session {
             self.slots.leave(&session);
             session.leave(&mut self.swarm, cx);
         }
-        if sated {
-            self.candidates.shelve(who.addr);
-        } else if let_go && !who.incoming {
-            self.candidates.rest(cx.now, who.addr, &mut cx.rng, &cx.conf);
-        } else if !who.incoming {
-            self.candidates.release(cx.now, who.addr, useful, &mut cx.rng, &cx.conf);
+        if let Some(addr) = if who.incoming { held } else { Some(who.addr) } {
+            // It is dialled again when it is not connected the other way round either.
+            match self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.who.incoming && s.reach == Some(addr)) {
+                Some(twin) => twin.holds = true,
+                None if sated => self.candidates.shelve(addr),
+                None if let_go => self.candidates.rest(cx.now, addr, &mut cx.rng, &cx.conf),
+                None => self.candidates.release(cx.now, addr, useful, &mut cx.rng, &cx.conf),
+            }
         }
         self.settle(cx);
     }
@@ -586,14 +610,19 @@ impl Torrent {
             }
             Note::AtHand(piece) => self.suggest(piece, cx),
             Note::Ban(who) => {
-                if self.candidates.is_banned(who) {
+                if self.candidates.is_banned(cx.now, who) {
                     return;
                 }
                 log::warn!("{} sent bad data and is banned", who.addr);
-                self.candidates.ban(who);
+                self.candidates.ban(cx.now, who, &cx.conf);
                 cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
-                let banned = self.sessions.iter().filter(|(_, s)| s.who == who || self.candidates.is_banned(s.who));
+                let banned = self.sessions.iter().filter(|(_, s)| s.who == who || self.candidates.is_banned(cx.now, s.who));
                 self.partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: "it sent bad data".into() }));
+            }
+            Note::Reach(link, addr) => {
+                if let Some((_, session)) = self.sessions.iter_mut().find(|(_, s)| s.link == link) {
+                    session.holds = self.candidates.hold(addr);
+                }
             }
         }
     }
@@ -626,7 +655,8 @@ impl Torrent {
         self.timers.set(SAVE, cx.now);
     }
 
-    fn schedule(&mut self, cx: &mut Cx) {
+    /// Sees to it that it is woken when the next thing is due.
+    pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
             && self.wakeup.want(at)

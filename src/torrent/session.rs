@@ -4,7 +4,7 @@
 
 mod giving;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     base::{
@@ -28,7 +28,7 @@ use crate::{
         progress::Contributor,
         session::giving::{Giving, MAX_CHOKED_REQUESTS, MAX_GREEDY},
         slots::Standing,
-        swarm::{Asker, Swarm},
+        swarm::{Asker, Note, Swarm},
     },
     wire::{
         extension::{ExtensionError, ExtensionHandshake, UPLOAD_ONLY_ID},
@@ -173,6 +173,10 @@ pub(crate) struct Session {
     /// It makes room for others and is not to blame.
     pub(crate) let_go: bool,
     pub(crate) client: Option<String>,
+    /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and it was the same.
+    pub(crate) reach: Option<SocketAddr>,
+    /// That candidate counts as busy as long as this session lasts.
+    pub(crate) holds: bool,
 }
 
 impl Session {
@@ -219,6 +223,8 @@ impl Session {
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
+            reach: None,
+            holds: false,
         };
         session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
         session.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
@@ -235,6 +241,11 @@ impl Session {
         self.pipeline.is_snubbed()
     }
 
+    /// Whether one side wants something of the other and may ask for it.
+    pub(crate) fn may_exchange(&self) -> bool {
+        (self.interested && !self.peer_choking) || (self.peer_interested && !self.choking)
+    }
+
     /// Whether it has not delivered what it was asked for last: it was silent, or turned it down.
     pub(crate) fn is_reluctant(&self) -> bool {
         self.pipeline.is_snubbed() || self.rejects > 0
@@ -242,7 +253,7 @@ impl Session {
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
-            let payload = Self::extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
+            let payload = self.extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {
@@ -374,7 +385,15 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
+                if let Some(ours) = hello.your_ip {
+                    cx.external.vote(self.who.addr.ip(), ours);
+                }
                 self.client = hello.version.or(self.client.take());
+                if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none()) {
+                    let addr = SocketAddr::new(self.who.addr.ip(), port);
+                    self.reach = Some(addr);
+                    swarm.notes.push_back(Note::Reach(self.link, addr));
+                }
             }
             Message::Extended { id: UPLOAD_ONLY_ID, payload } => {
                 if let [flag] = payload {
@@ -400,7 +419,7 @@ impl Session {
         self.has = has;
         self.count_wanted(swarm, cx);
         if let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_bitfield(&self.has);
+            ledger.handle_bitfield(self.link, &self.has);
         }
         self.offer_pieces(swarm, cx);
         Ok(())

@@ -37,8 +37,8 @@ impl Standing {
 pub(crate) struct Slots {
     /// The user's number; `None` is as many as seems right.
     count: Option<usize>,
-    /// The upload limit, in bytes per second.
-    limit: Option<u64>,
+    /// The tightest limit on what the torrent may send, bytes per second.
+    up_limit: Option<u64>,
     seed_choking: SeedChoking,
     /// Sessions that are unchoked, those that want to be, and those that are both.
     unchoked: usize,
@@ -51,12 +51,11 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new(conf: &Conf) -> Self {
         let (count, seed_choking) = (conf.upload_slots, conf.seed_choking);
-        let limit = conf.limits.up.map(Rate::get);
-        Self { count, limit, seed_choking, unchoked: 0, wanting: 0, served: 0, vacant: false }
+        Self { count, up_limit: conf.limits.up.map(Rate::get), seed_choking, unchoked: 0, wanting: 0, served: 0, vacant: false }
     }
 
     fn total(&self) -> usize {
-        self.count.unwrap_or_else(|| choker::auto_slots(self.limit))
+        self.count.unwrap_or_else(|| choker::auto_slots(self.up_limit))
     }
 
     /// Peers that want a slot and have none.
@@ -147,14 +146,11 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// The narrowest limit on what the torrent as a whole sends: how many slots seem right depends on it.
-    pub(crate) fn set_upload_limit(&mut self, limit: Option<Rate>, cx: &mut Cx) {
-        let before = self.slots.total();
-        self.slots.limit = limit.map(Rate::get);
-        if self.slots.total() != before {
-            self.choke_round(cx);
-            self.settle(cx);
-        }
+    /// What the torrent may send is limited to this, or not any more.
+    pub(crate) fn set_up_limit(&mut self, limit: Option<Rate>, cx: &mut Cx) {
+        self.slots.up_limit = limit.map(Rate::get);
+        self.choke_round(cx);
+        self.settle(cx);
     }
 
     /// See [`Engine::set_seed_choking`](crate::Engine::set_seed_choking).

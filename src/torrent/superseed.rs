@@ -78,10 +78,10 @@ impl SuperSeed {
         }
     }
 
-    /// A peer tells for the first time what it has.
-    pub(crate) fn handle_bitfield(&mut self, has: &Bitfield) {
-        // If it is its own it had that before it was shown, and is due for another one just the same.
-        self.last.values_mut().filter(|last| has.has(last.piece)).for_each(|last| last.passed_on = true);
+    /// The peer at `link` tells for the first time what it has.
+    pub(crate) fn handle_bitfield(&mut self, link: Key, has: &Bitfield) {
+        // If it had already what it was shown, it is due for another one.
+        self.last.get_mut(&link).into_iter().filter(|last| has.has(last.piece)).for_each(|last| last.passed_on = true);
         self.due = true;
     }
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -52,6 +53,8 @@ pub(crate) enum Note {
     Ban(Contributor),
     /// This piece is at hand: peers that lack it may be told.
     AtHand(PieceIndex),
+    /// The peer of this link, which dialled us, says that it can be dialled there.
+    Reach(Key, SocketAddr),
 }
 
 /// What the torrent counts.

@@ -1,6 +1,7 @@
 //! Bytes to values and back, without time, policy or trust in a length that the other side claims.
 
 pub mod bencode;
+pub mod blocklist;
 pub mod extension;
 pub mod frame;
 pub mod handshake;

@@ -1,5 +1,5 @@
-//! How each client is told to seed one torrent on one port and to leave the rest of the world alone: no DHT, no local
-//! discovery, no port mapping, no trackers, settings of its own in a folder of the test's.
+//! How each client is told to seed or fetch one torrent on one port and to leave the rest of the world alone: no DHT, no
+//! local discovery, no peer exchange, no port mapping, settings of its own in a folder of the test's.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{bencode, clock, download::Bench, process::Process, system::Cable, torrent::Torrent};
+use crate::support::{clock, download::Bench, network::Place, process::Process, torrent::Torrent};
 
 /// A client that we did not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub(crate) enum Client {
     Transmission,
     Aria2,
     Qbittorrent,
+    Rtorrent,
     Rqbit,
 }
 
@@ -31,12 +32,16 @@ pub(crate) enum Role {
     Leech,
 }
 
-use Client::{Aria2, Libtorrent, Qbittorrent, Rqbit, Transmission};
+use Client::{Aria2, Libtorrent, Qbittorrent, Rqbit, Rtorrent, Transmission};
 
 impl Client {
     /// The error says what is missing.
     pub(crate) fn find(self) -> Result<(), String> {
-        let question = if self == Libtorrent { "-cimport libtorrent" } else { "--version" };
+        let question = match self {
+            Libtorrent => "-cimport libtorrent",
+            Rtorrent => "-h",
+            _ => "--version",
+        };
         match Command::new(self.program()).arg(question).stdin(Stdio::null()).output() {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => Err(format!("{}: {}", self.program().display(), String::from_utf8_lossy(&output.stderr))),
@@ -50,44 +55,65 @@ impl Client {
             Transmission => "transmission-daemon".into(),
             Aria2 => "aria2c".into(),
             Qbittorrent => "qbittorrent-nox".into(),
+            Rtorrent => "rtorrent".into(),
             Rqbit => "rqbit".into(),
         }
     }
 
     /// Transmission takes no peers from loopback addresses, so it gets a network of its own.
-    pub(crate) fn needs_cable(self) -> bool {
+    pub(crate) fn needs_network(self) -> bool {
         self == Transmission
     }
 
-    /// Starts it on `port` of its end of the cable or of loopback with the bench's torrent: as a seed, whose files are in
-    /// `folder`, or as a leech that is to put them there.
-    pub(crate) fn start(self, role: Role, bench: &Bench, folder: &Path, port: u16, cable: Option<&Cable>) -> Process {
+    /// rtorrent takes no torrent without a tracker, even as a seed.
+    pub(crate) fn needs_tracker(self) -> bool {
+        self == Rtorrent
+    }
+
+    /// Starts it at `place` and listening on `port`, with the bench's torrent: as a seed, whose files are in `folder`, or as
+    /// a leech that is to put them there.
+    pub(crate) fn start(self, role: Role, bench: &Bench, folder: &Path, place: &Place, port: u16) -> Process {
         let home = bench.path().join("home");
         fs::create_dir(&home).unwrap();
-        let mut command = match cable {
-            Some(cable) => cable.command(0, self.program()),
-            None => Command::new(self.program()),
-        };
+        let mut command = place.command(self.program());
+        let told = Told { role, torrent: &bench.torrent, folder, home: &home, place, port };
         match self {
-            Libtorrent => {
-                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/run_libtorrent.py"));
-                command.arg(&bench.torrent).arg(folder).arg(port.to_string());
-                command.args((role == Role::Seed).then_some("seed"));
-            }
-            Transmission => transmission(&mut command, &home, bench, folder, port),
-            Aria2 => aria2(&mut command, role, bench, folder, port),
-            Qbittorrent => qbittorrent(&mut command, role, &home, bench, folder, port),
-            Rqbit => rqbit(&mut command, role, bench, folder, port),
+            Libtorrent => libtorrent(&mut command, &told),
+            Transmission => transmission(&mut command, &told),
+            Aria2 => aria2(&mut command, &told),
+            Qbittorrent => qbittorrent(&mut command, &told),
+            Rtorrent => rtorrent(&mut command, &told),
+            Rqbit => rqbit(&mut command, &told),
         }
         command.env("HOME", &home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME").env_remove("XDG_CACHE_HOME");
         Process::spawn(&format!("{self:?}"), &mut command, bench.path())
     }
 }
 
-fn transmission(command: &mut Command, home: &Path, bench: &Bench, folder: &Path, port: u16) {
-    let watched = bench.path().join("watched");
+/// What a client is told.
+struct Told<'a> {
+    role: Role,
+    /// The `.torrent` file.
+    torrent: &'a Path,
+    /// Where the torrent's files are or are to be.
+    folder: &'a Path,
+    /// An empty folder for its own things.
+    home: &'a Path,
+    place: &'a Place,
+    port: u16,
+}
+
+fn libtorrent(command: &mut Command, told: &Told<'_>) {
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/run_libtorrent.py"));
+    command.arg(told.torrent).arg(told.folder).arg(told.place.at(told.port).to_string());
+    command.args((told.role == Role::Seed).then_some("seed"));
+}
+
+fn transmission(command: &mut Command, told: &Told<'_>) {
+    let Told { torrent, folder, home, port, .. } = told;
+    let watched = home.join("watched");
     fs::create_dir(&watched).unwrap();
-    fs::copy(&bench.torrent, watched.join("test.torrent")).unwrap();
+    fs::copy(torrent, watched.join("test.torrent")).unwrap();
     let settings = format!(
         r#"{{
             "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "port-forwarding-enabled": false, "utp-enabled": false,
@@ -101,7 +127,8 @@ fn transmission(command: &mut Command, home: &Path, bench: &Bench, folder: &Path
     command.args(["--foreground", "--log-info", "--config-dir"]).arg(home);
 }
 
-fn aria2(command: &mut Command, role: Role, bench: &Bench, folder: &Path, port: u16) {
+fn aria2(command: &mut Command, told: &Told<'_>) {
+    let Told { role, torrent, folder, place, port, .. } = told;
     command.args([
         "--no-conf",
         "--enable-dht=false",
@@ -109,16 +136,18 @@ fn aria2(command: &mut Command, role: Role, bench: &Bench, folder: &Path, port: 
         "--bt-enable-lpd=false",
         "--enable-peer-exchange=false",
     ]);
-    command.args(["--seed-ratio=0", "--file-allocation=none", "--interface=127.0.0.1"]);
-    command.args((role == Role::Seed).then_some("--bt-seed-unverified=true"));
-    command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder).arg(&bench.torrent);
+    command.args(["--seed-ratio=0", "--file-allocation=none"]).arg(format!("--interface={}", place.host()));
+    command.args((*role == Role::Seed).then_some("--bt-seed-unverified=true"));
+    command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder).arg(torrent);
 }
 
-fn qbittorrent(command: &mut Command, role: Role, home: &Path, bench: &Bench, folder: &Path, port: u16) {
+fn qbittorrent(command: &mut Command, told: &Told<'_>) {
+    let Told { role, torrent, folder, home, place, port } = told;
+    let (interface, host) = (place.interface(), place.host());
     let settings = format!(
         "[LegalNotice]\nAccepted=true\n\
         [Preferences]\nWebUI\\Enabled=false\nGeneral\\Locale=en\n\
-        [BitTorrent]\nSession\\Port={port}\nSession\\Interface=lo\nSession\\InterfaceName=lo\nSession\\InterfaceAddress=127.0.0.1\n\
+        [BitTorrent]\nSession\\Port={port}\nSession\\Interface={interface}\nSession\\InterfaceName={interface}\nSession\\InterfaceAddress={host}\n\
         Session\\DHTEnabled=false\nSession\\LSDEnabled=false\nSession\\PeXEnabled=false\nSession\\BTProtocol=TCP\n\
         Session\\GlobalMaxRatio=-1\nSession\\QueueingSystemEnabled=false\nSession\\DisableAutoTMMByDefault=true\n\
         [Network]\nPortForwardingEnabled=false\n"
@@ -127,15 +156,38 @@ fn qbittorrent(command: &mut Command, role: Role, home: &Path, bench: &Bench, fo
     fs::create_dir_all(&config).unwrap();
     fs::write(config.join("qBittorrent.conf"), settings).unwrap();
     command.arg(format!("--profile={}", home.display())).arg(format!("--save-path={}", folder.display()));
-    command.args((role == Role::Seed).then_some("--skip-hash-check"));
-    command.args(["--add-paused=false", "--skip-dialog=true"]).arg(&bench.torrent);
+    command.args((*role == Role::Seed).then_some("--skip-hash-check"));
+    command.args(["--add-paused=false", "--skip-dialog=true"]).arg(torrent);
 }
 
-fn rqbit(command: &mut Command, role: Role, bench: &Bench, folder: &Path, port: u16) {
+/// It finds out by itself whether the files are there.
+fn rtorrent(command: &mut Command, told: &Told<'_>) {
+    let Told { torrent, folder, home, place, port, .. } = told;
+    let log = home.join("log");
+    let settings = format!(
+        "system.daemon.set = true\n\
+        directory.default.set = {folder:?}\n\
+        network.bind_address.set = {}\n\
+        network.port_range.set = {port}-{port}\n\
+        network.port_random.set = no\n\
+        dht.mode.set = disable\n\
+        protocol.pex.set = no\n\
+        trackers.use_udp.set = no\n\
+        log.open_file = \"log\", {log:?}\n\
+        log.add_output = \"info\", \"log\"\n",
+        place.host()
+    );
+    let file = home.join("rtorrent.rc");
+    fs::write(&file, settings).unwrap();
+    command.arg("-n").arg("-o").arg(format!("import={}", file.display())).arg(torrent);
+}
+
+fn rqbit(command: &mut Command, told: &Told<'_>) {
+    let Told { role, torrent, folder, place, port, .. } = told;
     command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
-    command.args(["--listen-ip", "127.0.0.1", "--listen-port", &port.to_string()]);
-    command.args((role == Role::Seed).then_some("--disable-trackers"));
-    command.args(["download", "--disable-http-api", "--overwrite", "--output-folder"]).arg(folder).arg(&bench.torrent);
+    command.args(["--listen-ip", &place.host().to_string(), "--listen-port", &port.to_string()]);
+    command.args((*role == Role::Seed).then_some("--disable-trackers"));
+    command.args(["download", "--disable-http-api", "--overwrite", "--output-folder"]).arg(folder).arg(torrent);
 }
 
 /// A port that nobody listens on.
@@ -143,34 +195,28 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A tracker of the kind that needs no program: a web server whose file `announce` names `peer` and nobody else. It runs at
-/// our end of the cable or on loopback; what is returned beside it is its URL.
-pub(crate) fn tracker(bench: &Bench, peer: SocketAddr, cable: Option<&Cable>) -> (Process, String) {
-    let SocketAddr::V4(peer) = peer else { panic!("{peer} is not IPv4") };
-    let folder = bench.path().join("tracker");
-    fs::create_dir(&folder).unwrap();
-    let compact = [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat();
-    let answer = bencode::dict(&[("interval", bencode::int(1800)), ("peers", bencode::string(compact))]);
-    fs::write(folder.join("announce"), answer).unwrap();
-    let port = free_port().to_string();
-    let mut command = cable.map_or_else(|| Command::new("python3"), |cable| cable.command(1, "python3"));
-    command.args(["-u", "-m", "http.server", &port, "--bind", &peer.ip().to_string(), "--directory"]).arg(folder);
+/// A tracker at `place` that names `peers` from the start, and whoever else announces; what is returned beside it is its URL.
+pub(crate) fn tracker(bench: &Bench, peers: &[SocketAddr], place: &Place) -> (Process, String) {
+    let port = free_port();
+    let mut command = place.command("python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/tracker.py"));
+    command.arg(place.host().to_string()).arg(port.to_string()).args(peers.iter().map(SocketAddr::to_string));
     let process = Process::spawn("tracker", &mut command, bench.path());
-    clock::wait_for("the tracker is up", Duration::from_secs(20), || process.output().contains("Serving HTTP").then_some(()));
-    (process, format!("http://{}:{port}/announce", peer.ip()))
+    clock::wait_for("the tracker is up", Duration::from_secs(20), || process.output().contains("tracking").then_some(()));
+    (process, format!("http://{}/announce", place.at(port)))
 }
 
-/// Whether a peer at `addr` takes a greeting for `torrent` and then says that it has all of it.
-pub(crate) fn serves(bench: &Bench, torrent: &Torrent, addr: SocketAddr, cable: Option<&Cable>) -> bool {
+/// Whether a peer takes a greeting for `torrent` at `addr`, which `place` can reach, and then says that it has all of it.
+pub(crate) fn serves(bench: &Bench, torrent: &Torrent, addr: SocketAddr, place: &Place) -> bool {
     let mut greeting: [u8; 68] = *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PROBE--IS-IT-READY-";
     greeting[28..48].copy_from_slice(&torrent.info_hash);
     let enough = |answer: &[u8]| {
         answer.get(28..48) == Some(&torrent.info_hash[..]) && has_all(torrent, answer.get(68..).unwrap_or_default())
     };
-    match cable {
-        Some(cable) => enough(&probe_by_cable(bench, &greeting, addr, cable)),
-        None => probe(&greeting, addr, enough).unwrap_or(false),
+    if place.is_loopback() {
+        return probe(&greeting, addr, enough).unwrap_or(false);
     }
+    enough(&probe_from(bench, &greeting, addr, place))
 }
 
 /// Some clients look at their sockets once a second.
@@ -191,13 +237,13 @@ fn probe(greeting: &[u8], addr: SocketAddr, enough: impl Fn(&[u8]) -> bool) -> s
     Ok(true)
 }
 
-/// The same from the other end of a cable, which this process is not in: what comes in that time.
-fn probe_by_cable(bench: &Bench, greeting: &[u8], addr: SocketAddr, cable: &Cable) -> Vec<u8> {
+/// The same from a place that this process is not in: what comes in that time.
+fn probe_from(bench: &Bench, greeting: &[u8], addr: SocketAddr, place: &Place) -> Vec<u8> {
     let file = bench.path().join("greeting");
     fs::write(&file, greeting).unwrap();
     let (ip, port, file, limit) = (addr.ip(), addr.port(), file.display(), PROBE_LIMIT.as_secs_f64());
     let script = format!("exec 3<>/dev/tcp/{ip}/{port} && cat {file} >&3 && timeout {limit} cat <&3");
-    cable.command(1, "bash").args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap().stdout
+    place.command("bash").args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap().stdout
 }
 
 /// Whether the frames in `answer` say that the peer has every piece: Bitfield, or the fast extension's Have All.

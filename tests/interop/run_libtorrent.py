@@ -1,14 +1,14 @@
-"""Serves TORRENT from DIR on 127.0.0.1:PORT, or fetches it to there, until it is killed: run_libtorrent.py TORRENT DIR PORT [seed]"""
+"""Serves TORRENT from DIR on HOST:PORT, or fetches it to there, until it is killed: run_libtorrent.py TORRENT DIR HOST:PORT [seed]"""
 
 import sys
 import threading
 
 import libtorrent
 
-torrent, folder, port = sys.argv[1:4]
+torrent, folder, address = sys.argv[1:4]
 session = libtorrent.session(
     {
-        "listen_interfaces": f"127.0.0.1:{port}",
+        "listen_interfaces": address,
         "enable_dht": False,
         "enable_lsd": False,
         "enable_upnp": False,

@@ -5,6 +5,7 @@
 pub mod bencode;
 pub mod clock;
 pub mod download;
+pub mod network;
 pub mod process;
 pub mod seeder;
 pub mod system;

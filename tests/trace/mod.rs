@@ -167,6 +167,21 @@ impl Trace {
         self.add(key)
     }
 
+    /// Somebody connects from there.
+    pub(crate) fn accept_at(&mut self, addr: impl Into<SocketAddr>) -> Option<PeerNo> {
+        let key = self.engine.handle_accepted(self.now, addr.into())?;
+        self.settle();
+        Some(self.add(key))
+    }
+
+    /// The user tells the engine something.
+    pub(crate) fn tell<R>(&mut self, act: impl FnOnce(&mut Engine, TorrentId) -> R) -> R {
+        self.engine.handle_tick(self.now);
+        let result = act(&mut self.engine, self.torrent);
+        self.settle();
+        result
+    }
+
     pub(crate) fn accept(&mut self) -> PeerNo {
         self.try_accept().unwrap()
     }
@@ -222,12 +237,17 @@ impl Trace {
         peer
     }
 
-    /// The engine dials where `peer` came from, and is answered.
-    pub(crate) fn dial_back(&mut self, peer: PeerNo) -> PeerNo {
-        let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 6881));
+    /// The engine hears of an address that it can dial: where the `nth` of all peers comes from, counted from 0.
+    pub(crate) fn name_listener(&mut self, nth: u8) {
+        let addr = SocketAddr::from(([10, 0, 0, nth + 1], 6881));
         self.engine.handle_tick(self.now);
         self.engine.add_peer(self.torrent, addr).unwrap();
         self.settle();
+    }
+
+    /// The engine dials where `peer` came from, and is answered.
+    pub(crate) fn dial_back(&mut self, peer: PeerNo) -> PeerNo {
+        self.name_listener(peer.0 as u8);
         let dialled = self.new_dials()[0];
         self.connected(dialled);
         dialled
@@ -357,14 +377,6 @@ impl Trace {
     pub(crate) fn peer_stats(&self, peer: PeerNo) -> PeerStats {
         let ip = std::net::IpAddr::from([10, 0, 0, peer.0 as u8 + 1]);
         self.engine.peers(self.torrent).into_iter().find(|p| p.addr.ip() == ip).unwrap()
-    }
-
-    /// Uses the verbs of the engine on the torrent.
-    pub(crate) fn tell<R>(&mut self, verb: impl FnOnce(&mut Engine, TorrentId) -> R) -> R {
-        self.engine.handle_tick(self.now);
-        let result = verb(&mut self.engine, self.torrent);
-        self.settle();
-        result
     }
 
     // The rest of the world.

@@ -232,10 +232,11 @@ impl Session {
     }
 
     /// Our own extension handshake.
-    pub(super) fn extension_handshake(upload_only: Option<bool>, cx: &Cx) -> ExtensionHandshake {
+    pub(super) fn extension_handshake(&self, upload_only: Option<bool>, cx: &Cx) -> ExtensionHandshake {
         let mut hello = ExtensionHandshake::default();
         hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
         hello.port = cx.listen_port;
+        hello.your_ip = Some(self.who.addr.ip().to_canonical());
         hello.reqq = u32::try_from(cx.conf.max_incoming_requests).ok();
         hello.upload_only = upload_only;
         // There is room for one name.
@@ -248,7 +249,7 @@ impl Session {
         if let Some(id) = self.giving.upload_only_id {
             self.say(&Message::Extended { id, payload: &[u8::from(upload_only)] }, cx);
         } else if self.terms.extended {
-            let payload = Self::extension_handshake(Some(upload_only), cx).encode();
+            let payload = self.extension_handshake(Some(upload_only), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
     }

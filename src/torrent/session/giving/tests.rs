@@ -85,6 +85,13 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     assert_eq!((turned_down(other), turned_down(allowed)), (61, 6));
     assert_eq!(said.len(), 1 + 61 + 6);
     assert_eq!(session.giving.greedy, 0, "it was not choked when it asked");
+    // Each choke is a new one: some requests were on their way.
+    let in_flight = vec![request(other, 0); MAX_CHOKED_REQUESTS as usize];
+    for _ in 0..3 {
+        hear(&mut session, &mut cx, &in_flight);
+        session.set_choking(false, &mut cx);
+        session.set_choking(true, &mut cx);
+    }
 }
 
 /// A piece that the peer is not allowed.

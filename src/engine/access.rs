@@ -1,0 +1,202 @@
+//! Who may connect and whom we connect to: the user's filter and bans, a host's share of the connections, and our own address,
+//! which decides whom to prefer (BEP 40). It keeps counts by host and sees no torrent's bans, which are the torrents' own.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    base::{
+        arena::Key,
+        ip_filter::{IpFilter, host_of},
+    },
+    engine::Engine,
+    torrent::bans::Bans,
+};
+
+/// Connections that were refused as they came, by the first reason that applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// The filter blocks its address.
+    pub filtered: u64,
+    /// The user has banned its address.
+    pub banned: u64,
+    /// There was no room: `Conf::max_links`, `Conf::max_greetings`.
+    pub full: u64,
+    /// Its host had its share: `Conf::max_links_per_host`, or half of `Conf::max_greetings`.
+    pub crowded: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Access {
+    bans: Bans<IpAddr>,
+    /// Hosts with connections, so there are no more of them than there are links.
+    hosts: BTreeMap<IpAddr, Host>,
+    refused: Refused,
+}
+
+/// What one host has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Host {
+    links: usize,
+    /// Those of them that came and have not greeted.
+    greetings: usize,
+}
+
+impl Access {
+    pub(super) fn handle_accepted(&mut self, ip: IpAddr) {
+        let host = self.hosts.entry(host_of(ip)).or_default();
+        host.links += 1;
+        host.greetings += 1;
+    }
+
+    pub(super) fn handle_dialled(&mut self, ip: IpAddr) {
+        self.hosts.entry(host_of(ip)).or_default().links += 1;
+    }
+
+    /// One that was accepted has greeted.
+    pub(super) fn handle_greeted(&mut self, ip: IpAddr) {
+        if let Some(host) = self.hosts.get_mut(&host_of(ip)) {
+            host.greetings = host.greetings.saturating_sub(1);
+        }
+    }
+
+    /// A link is over; `greeting`: one that was accepted and has not greeted.
+    pub(super) fn handle_gone(&mut self, ip: IpAddr, greeting: bool) {
+        let ip = host_of(ip);
+        let Some(host) = self.hosts.get_mut(&ip) else { return };
+        host.links = host.links.saturating_sub(1);
+        host.greetings = host.greetings.saturating_sub(usize::from(greeting));
+        if host.links == 0 {
+            self.hosts.remove(&ip);
+        }
+    }
+
+    /// Whether no host has anything.
+    pub(super) fn is_idle(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    fn host(&self, ip: IpAddr) -> Host {
+        self.hosts.get(&host_of(ip)).copied().unwrap_or_default()
+    }
+}
+
+impl Engine {
+    /// Whether a connection from `ip` is taken now; counts it if not.
+    pub(super) fn admits(&mut self, ip: IpAddr) -> bool {
+        let (conf, host, refused) = (&self.cx.conf, self.access.host(ip), &mut self.access.refused);
+        let reason = if self.shutting_down {
+            return false;
+        } else if self.cx.filter.blocks(ip) {
+            &mut refused.filtered
+        } else if self.access.bans.is_banned(self.cx.now, ip.to_canonical()) {
+            &mut refused.banned
+        } else if self.links.len() >= conf.max_links || self.greetings >= conf.max_greetings {
+            &mut refused.full
+        } else if host.links >= conf.max_links_per_host || host.greetings >= conf.max_greetings.div_ceil(2) {
+            &mut refused.crowded
+        } else {
+            return true;
+        };
+        *reason += 1;
+        false
+    }
+
+    /// Whether a candidate that is due may be dialled. If its host has its share it is tried later; if it is banned it is forgotten.
+    pub(super) fn may_dial(&mut self, torrent: Key, addr: SocketAddr) -> bool {
+        let Some(torrent) = self.torrents.get_mut(torrent) else { return false };
+        let cx = &mut self.cx;
+        if self.access.bans.is_banned(cx.now, addr.ip().to_canonical()) {
+            torrent.candidates.forget_all(|ip| ip == addr.ip());
+            return false;
+        }
+        if self.access.host(addr.ip()).links >= cx.conf.max_links_per_host {
+            torrent.candidates.release(cx.now, addr, false, &mut cx.rng, &cx.conf);
+            torrent.schedule(cx);
+            return false;
+        }
+        true
+    }
+
+    /// Sets whom we want nothing to do with, in place of what was set before. Blocked addresses are neither accepted nor dialled nor
+    /// remembered as peers, and connections with them end. Building a filter takes its time: do so elsewhere and bring it here.
+    pub fn set_ip_filter(&mut self, filter: IpFilter) {
+        let filter = Arc::new(filter);
+        self.cx.filter = filter.clone();
+        for (_, torrent) in self.torrents.iter_mut() {
+            torrent.candidates.set_filter(filter.clone());
+        }
+        self.close_where("the filter blocks its address", |ip| filter.blocks(ip));
+    }
+
+    /// The filter that is set.
+    pub fn ip_filter(&self) -> &IpFilter {
+        &self.cx.filter
+    }
+
+    /// Bans an IP in all torrents for so long from now, whatever it was banned for before; connections with it end.
+    /// `Duration::MAX` is for good. Some thousands are remembered; if there are more, the one that ends first is forgotten, so what is
+    /// to be kept away for good in great numbers belongs in the [filter](Self::set_ip_filter).
+    pub fn ban(&mut self, ip: IpAddr, time: Duration) {
+        let ip = ip.to_canonical();
+        self.access.bans.ban_until(ip, self.cx.now + time);
+        if !self.access.bans.is_banned(self.cx.now, ip) {
+            return;
+        }
+        for (_, torrent) in self.torrents.iter_mut() {
+            torrent.candidates.forget_all(|known| known.to_canonical() == ip);
+        }
+        self.close_where("the user has banned it", |peer| peer.to_canonical() == ip);
+    }
+
+    /// Ends all bans of an IP: the user's, and those for bad data in any torrent. Whether there were any, or had been lately.
+    pub fn unban(&mut self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let mut lifted = self.access.bans.lift(|banned| banned == ip);
+        for (_, torrent) in self.torrents.iter_mut() {
+            lifted |= torrent.candidates.unban(ip);
+        }
+        lifted
+    }
+
+    /// Tells the engine its address as others see it. It decides which peers are preferred (BEP 40), which works without, but then
+    /// only by luck do both ends prefer the same. Peers that tell us (BEP 10 `yourip`) are asked only as long as this has not been set
+    /// for the family, and believed if three hosts agree.
+    pub fn set_external_addr(&mut self, ip: IpAddr) {
+        self.cx.external.set(ip);
+        self.spread_external_addr();
+    }
+
+    /// Our IPv4 and our IPv6 address as others see them, as far as they are known: set by the user, or agreed on by peers.
+    pub fn external_addrs(&self) -> (Option<std::net::Ipv4Addr>, Option<std::net::Ipv6Addr>) {
+        let ours = self.cx.external.ours(None);
+        (ours.v4, ours.v6)
+    }
+
+    /// Connections refused as they came, since the start.
+    pub fn refused(&self) -> Refused {
+        self.access.refused
+    }
+
+    pub(super) fn spread_external_addr(&mut self) {
+        if self.cx.external.poll_changed() {
+            let ours = self.cx.external.ours(self.cx.listen_port);
+            for (_, torrent) in self.torrents.iter_mut() {
+                torrent.candidates.set_ours(ours);
+            }
+        }
+    }
+
+    fn close_where(&mut self, reason: &str, meant: impl Fn(IpAddr) -> bool) {
+        for key in self.links.keys() {
+            if self.links.get(key).is_some_and(|link| meant(link.who.addr.ip())) {
+                self.close(key, reason);
+            }
+        }
+    }
+}
