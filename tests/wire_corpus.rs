@@ -1,4 +1,5 @@
-//! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for.
+//! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for; what fuzzing found
+//! beside them keeps the promises.
 
 #[path = "../fuzz/src/wire.rs"]
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
@@ -11,22 +12,24 @@ use cratetorrent::wire::{
     metainfo::Metainfo,
 };
 
-/// The seeds of a target by name.
-fn seeds(target: &str) -> BTreeMap<String, Vec<u8>> {
+/// The inputs of a target whose names begin with `kind`, by the rest of the name.
+fn corpus(target: &str, kind: &str) -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut seeds = BTreeMap::new();
+    let mut inputs = BTreeMap::new();
     for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten() {
-        if let (Some(name), Ok(bytes)) = (entry.file_name().to_string_lossy().strip_prefix("seed-"), fs::read(entry.path())) {
-            seeds.insert(name.to_owned(), bytes);
+        if let (Some(name), Ok(bytes)) = (entry.file_name().to_string_lossy().strip_prefix(kind), fs::read(entry.path())) {
+            inputs.insert(name.to_owned(), bytes);
         }
     }
-    assert!(!seeds.is_empty(), "{target} has no seeds");
-    seeds
+    inputs
 }
 
 #[track_caller]
 fn check(target: &str, promise: fn(&[u8]), valid: impl Fn(&[u8]) -> bool, refused: &[&str]) {
-    for (name, bytes) in seeds(target) {
+    let seeds = corpus(target, "seed-");
+    assert!(!seeds.is_empty(), "{target} has no seeds");
+    corpus(target, "found-").values().for_each(|bytes| promise(bytes));
+    for (name, bytes) in seeds {
         promise(&bytes);
         assert_eq!(valid(&bytes), !refused.contains(&name.as_str()), "{target}/{name}");
     }
