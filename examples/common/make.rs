@@ -19,8 +19,7 @@ use super::{
 };
 
 /// The options that [`Make::parse`] knows.
-pub const HELP: &str = "\
-  --out FILE            where the torrent goes (default: PATH.torrent)
+pub const HELP: &str = "  --out FILE            where the torrent goes (default: PATH.torrent)
   --force               replace a torrent that is there
   --piece-length SIZE   16K, 1M, or a number of bytes; a power of two
                         (default: by the size, 16K to 16M, some 1000 to 2000 pieces)
