@@ -75,7 +75,7 @@ pub use base::{
     bucket::{Limits, Rate},
     buf::Buf,
     digest::{Digest, Sha1State},
-    files::{FileEntry, FileKind},
+    files::{FileEntry, FileKind, Priority},
     geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
     ids::{InfoHash, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
@@ -87,6 +87,6 @@ pub use base::{
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
-pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, TorrentParams};
+pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

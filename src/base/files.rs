@@ -23,3 +23,17 @@ pub struct FileEntry {
     /// What it is.
     pub kind: FileKind,
 }
+
+/// How much a file is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Not at all: it is neither fetched nor made. What is there of it already is kept, and served.
+    Skip,
+    /// When nothing else is to be had.
+    Low,
+    /// As most are.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}

@@ -14,7 +14,7 @@ use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 use thiserror::Error;
 
 pub use self::{access::Refused, verbs::PeerStats};
-pub use crate::torrent::{TorrentParams, cx::Effect};
+pub use crate::torrent::{StopAt, TorrentParams, cx::Effect};
 use crate::{
     alert::Alert,
     base::{

@@ -67,9 +67,13 @@ impl Engine {
         if let Some(&key) = self.by_hash.get(&info_hash) {
             return Err(AddError::Duplicate(TorrentId(key)));
         }
+        let limits = params.limits;
         let Self { torrents, cx, .. } = self;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
         self.by_hash.insert(info_hash, key);
+        if limits != Limits::default() {
+            self.limit_torrent(key, limits);
+        }
         Ok(TorrentId(key))
     }
 

@@ -25,7 +25,9 @@ use crate::{
     base::{
         arena::{Arena, Key},
         bitfield::Bitfield,
+        bucket::Limits,
         buf::Buf,
+        files::Priority,
         geometry::PieceIndex,
         ids::{PeerId, TorrentId},
         job::{StoreError, StoreSpec, Trust},
@@ -66,6 +68,8 @@ pub struct TorrentParams {
     pub state_file: Option<PathBuf>,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,
+    /// Tracker addresses by tier instead of the metainfo's; `None`: the metainfo's.
+    pub trackers: Option<Vec<Vec<String>>>,
     /// Fetch pieces in order instead of rarest first.
     pub sequential: bool,
     /// What of the data that is there may go unchecked.
@@ -75,6 +79,27 @@ pub struct TorrentParams {
     /// As soon as everything is there, show peers one piece at a time (BEP 16), for the first seed of a torrent. See
     /// [`Engine::set_super_seeding`](crate::Engine::set_super_seeding).
     pub super_seed: bool,
+    /// How much each file is wanted, in the metainfo's order; those beyond its end are [`Priority::Normal`].
+    pub priorities: Vec<Priority>,
+    /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
+    pub renames: Vec<(usize, PathBuf)>,
+    /// Whether the queue decides when it runs; see [`Conf`](crate::Conf). `paused` holds in any case.
+    pub queued: bool,
+    /// When it has served enough; `None`: as [`Conf`](crate::Conf) has it.
+    pub stop: Option<StopAt>,
+    /// Words that the user files it under.
+    pub labels: Vec<String>,
+    /// How fast its bytes may come and go.
+    pub limits: Limits,
+}
+
+/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopAt {
+    /// Bytes sent in percent of the torrent's size, over all runs.
+    pub ratio_percent: Option<u32>,
+    /// Time served with everything there, over all runs.
+    pub seeding: Option<Duration>,
 }
 
 impl TorrentParams {
@@ -91,6 +116,13 @@ impl TorrentParams {
             trust: Trust::State,
             paused: false,
             super_seed: false,
+            trackers: None,
+            priorities: Vec::new(),
+            renames: Vec::new(),
+            queued: false,
+            stop: None,
+            labels: Vec::new(),
+            limits: Limits::default(),
         }
     }
 }
@@ -161,7 +193,7 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed } = params;
+        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, .. } = params;
         let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
