@@ -23,6 +23,7 @@
 //! It holds no second copy of any logic: what is simulated is what the reactor and the real disk would do, nothing else.
 
 mod disk;
+pub mod explore;
 mod net;
 mod node;
 mod remote;

@@ -1,0 +1,136 @@
+//! What the user wants.
+
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use cratetorrent::sim::explore::Plan;
+
+use crate::{
+    common::{
+        Problem,
+        args::{free, path, value},
+    },
+    explore::Explore,
+    scale::Scale,
+    show::Show,
+};
+
+pub const HELP: &str = "\
+Swarms in one thread, on a virtual network, disk and clock.
+
+Usage: swarm_sim [--nodes N] [--seed N]         a swarm at work, to look at
+       swarm_sim --explore [options]            random swarms in search of faults
+       swarm_sim --plan 'seed 5; torrent 0; …'  one swarm again, as a fault was reported
+       swarm_sim --scale [options]              how long a flash crowd takes, from 10 peers to 10,000
+
+  --nodes N         how many download (default: 30)
+  --seed N          the seed of all chance (default: 1)
+
+With --explore:
+  --for TIME        go on for so long, as 90s, 10m or 2h (default: 1m unless --seeds says where to end)
+  --seeds A-B       these seeds (default: from the clock on)
+  --jobs N          threads (default: one)
+  --keep-going      after a fault, too, up to ten
+
+With --scale:
+  --peers N[,N…]    sizes of the crowd (default: 10,100,1000,10000)
+  --pieces N        pieces of 16 KiB (default: 32)
+  --slots N         peers that each serves at a time (default: 4)
+  --seed N          the seed of all chance (default: 1)
+  --svg FILE        draw a picture, too
+
+  --help, --version
+
+Exit status: 0 all went well; 1 a fault was found; 2 nonsense asked.";
+
+pub enum Command {
+    Help,
+    Version,
+    Show(Show),
+    Explore(Explore),
+    Plan(Plan),
+    Scale(Scale),
+}
+
+pub fn parse() -> Result<Command, Problem> {
+    let mut args = pico_args::Arguments::from_env();
+    if args.contains(["-h", "--help"]) {
+        return Ok(Command::Help);
+    }
+    if args.contains(["-V", "--version"]) {
+        return Ok(Command::Version);
+    }
+    let command = if let Some(plan) = value(&mut args, "--plan")? {
+        Command::Plan(plan)
+    } else if args.contains("--explore") {
+        let seeds: Option<Seeds> = value(&mut args, "--seeds")?;
+        let time: Option<Time> = value(&mut args, "--for")?;
+        let time = match (time, &seeds) {
+            (Some(time), _) => Some(time.0),
+            (None, Some(_)) => None,
+            (None, None) => Some(Duration::from_secs(60)),
+        };
+        let jobs = value(&mut args, "--jobs")?.unwrap_or(1).max(1);
+        Command::Explore(Explore { seeds: seeds.map(|s| s.0), time, jobs, keep_going: args.contains("--keep-going") })
+    } else if args.contains("--scale") {
+        let List(peers) = value(&mut args, "--peers")?.unwrap_or(List(vec![10, 100, 1000, 10_000]));
+        let svg: Option<PathBuf> = path(&mut args, "--svg")?;
+        Command::Scale(Scale {
+            peers,
+            pieces: value(&mut args, "--pieces")?.unwrap_or(32).clamp(1, 10_000),
+            slots: value(&mut args, "--slots")?.unwrap_or(4).max(1),
+            seed: value(&mut args, "--seed")?.unwrap_or(1),
+            svg,
+        })
+    } else {
+        let nodes = value(&mut args, "--nodes")?.unwrap_or(30).clamp(1, 2000);
+        Command::Show(Show { nodes, seed: value(&mut args, "--seed")?.unwrap_or(1) })
+    };
+    match free(args)?.first() {
+        Some(free) => Err(Problem::usage(format!("what about {}? --help tells what there is", free.to_string_lossy()))),
+        None => Ok(command),
+    }
+}
+
+struct Seeds(RangeInclusive<u64>);
+
+impl std::str::FromStr for Seeds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let number = |text: &str| text.parse::<u64>().map_err(|_| "seeds are a number or two, as 5 or 1-10000");
+        let (from, to) = (number(from)?, number(to)?);
+        if from <= to { Ok(Self(from..=to)) } else { Err("the first seed is above the last") }
+    }
+}
+
+struct Time(Duration);
+
+impl std::str::FromStr for Time {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let unit = match unit {
+            "" | "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return Err("a time is a number with s, m, h or d behind it"),
+        };
+        let number: u64 = number.parse().map_err(|_| "a time begins with a number")?;
+        Ok(Self(Duration::from_secs(number.saturating_mul(unit))))
+    }
+}
+
+struct List(Vec<usize>);
+
+impl std::str::FromStr for List {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| text.trim().parse().ok().filter(|n| (1..=20_000).contains(n));
+        text.split(',').map(number).collect::<Option<_>>().map(Self).ok_or("sizes are numbers from 1 to 20000, as 10,100")
+    }
+}

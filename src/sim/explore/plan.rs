@@ -1,0 +1,245 @@
+//! What a swarm is made of, as data and as text. It says nothing of how a plan is carried out.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+/// A scenario: the seed of all chance in it, and what there is and happens.
+///
+/// As text its items stand in one line with `; ` between them: `seed 5; torrent 0 piece=20000; file 0 len=4000; node 1;
+/// at 500 node=1 kill=200`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed of the world.
+    pub seed: u64,
+    /// Everything else, in any order.
+    pub items: Vec<Item>,
+}
+
+/// A thing or an event of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name; for an event, its time in milliseconds.
+    pub id: u64,
+    /// What is not as usual about it. All values are numbers; 1 stands for yes.
+    pub values: Vec<(&'static str, u64)>,
+}
+
+/// What an [`Item`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A torrent; everybody wants it.
+    Torrent,
+    /// A file of the torrent of the same name.
+    File,
+    /// An engine. Number 0 has everything from the beginning, the others nothing.
+    Node,
+    /// A scripted peer, good or bad.
+    Peer,
+    /// Something that befalls a node, or that its user does.
+    At,
+}
+
+/// Each kind with its word and the values it may have.
+const KINDS: [(Kind, &str, &[&str]); 5] = [
+    (Kind::Torrent, "torrent", &["piece"]),
+    (Kind::File, "file", &["len", "pad"]),
+    (Kind::Node, "node", NODE),
+    (Kind::Peer, "peer", PEER),
+    (Kind::At, "at", AT),
+];
+
+/// Times in milliseconds, sizes in bytes, rates in bytes per second.
+const NODE: &[&str] = &[
+    // When it joins, and whom it knows besides node 0: one bit each, by name; all if that is not said.
+    "joins",
+    "knows",
+    // Its line.
+    "latency",
+    "jitter",
+    "bandwidth",
+    "segment",
+    "sndbuf",
+    "window",
+    // The longest time its disk takes.
+    "disk",
+    // Its settings; `memory` in runs.
+    "run",
+    "memory",
+    "pipeline",
+    "initial",
+    "unsent",
+    "requests",
+    "links",
+    "torrent-links",
+    "dials",
+    "copies",
+    "save",
+    "checks",
+    "slots",
+    "choking",
+    "suggest",
+    "allowed",
+    "down",
+    "up",
+    "peer-down",
+    "peer-up",
+    "sequential",
+    "super",
+];
+
+const PEER: &[&str] = &[
+    "torrent",
+    // Whom it dials, one bit each.
+    "dials",
+    // The pieces it has, in sixteenths, and which.
+    "share",
+    "which",
+    // How it answers: every so many requests badly, not at all, or with a reject; or a byte at a time.
+    "bad",
+    "mute",
+    "reject",
+    "dribble",
+    // 1: says nothing; 2: greets for another torrent; 3: is no peer at all.
+    "hello",
+    "nofast",
+    "reqq",
+    "unchoke",
+    "flap",
+    "block",
+    "alive",
+    "latency",
+    "jitter",
+    "bandwidth",
+    "segment",
+    "sndbuf",
+    "window",
+];
+
+const AT: &[&str] = &[
+    // To whom.
+    "node",
+    // For so long; `power`: and what was not synced is lost.
+    "kill",
+    "power",
+    "cut",
+    // The disk.
+    "full",
+    "readonly",
+    "failsaves",
+    "failsyncs",
+    "failreads",
+    "short",
+    "heal",
+    // The user.
+    "pause",
+    "resume",
+    "recheck",
+    "slots",
+    "down",
+    "up",
+    "sequential",
+    "super",
+    "meet",
+    "again",
+];
+
+/// A line of text that is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no plan: {what} in {item:?}")]
+pub struct PlanError {
+    what: &'static str,
+    item: String,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, word, _)| word)
+    }
+}
+
+impl Item {
+    /// Something with nothing unusual about it.
+    pub fn new(kind: Kind, id: u64) -> Self {
+        Self { kind, id, values: Vec::new() }
+    }
+
+    /// A value, if it is said.
+    pub fn get(&self, key: &str) -> Option<u64> {
+        self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+    }
+
+    /// Says a value. Nothing happens if this kind has no such value.
+    pub fn set(&mut self, key: &str, value: u64) {
+        if let Some((_, place)) = self.values.iter_mut().find(|(name, _)| *name == key) {
+            *place = value;
+        } else if let Some(key) = self.kind.key(key) {
+            self.values.push((key, value));
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, PlanError> {
+        let error = |what| PlanError { what, item: text.trim().to_owned() };
+        let mut words = text.split_whitespace();
+        let word = words.next().ok_or(error("nothing"))?;
+        let kind = KINDS.iter().find(|(_, name, _)| *name == word).map(|(kind, ..)| *kind).ok_or(error("an unknown word"))?;
+        let id = words.next().and_then(|id| id.parse().ok()).ok_or(error("no number"))?;
+        let mut item = Self::new(kind, id);
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, "1"));
+            let key = kind.key(key).ok_or(error("an unknown value"))?;
+            item.set(key, value.parse().map_err(|_| error("a value that is no number"))?);
+        }
+        Ok(item)
+    }
+}
+
+impl Kind {
+    fn key(self, key: &str) -> Option<&'static str> {
+        let (_, _, keys) = KINDS.iter().find(|(kind, ..)| *kind == self)?;
+        keys.iter().find(|name| **name == key).copied()
+    }
+}
+
+impl Plan {
+    /// The items of a kind, by name.
+    pub fn of(&self, kind: Kind) -> Vec<&Item> {
+        let mut items: Vec<_> = self.items.iter().filter(|item| item.kind == kind).collect();
+        items.sort_by_key(|item| item.id);
+        items
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.word(), self.id)?;
+        for (key, value) in &self.values {
+            match value {
+                1 => write!(f, " {key}")?,
+                _ => write!(f, " {key}={value}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}", self.seed)?;
+        self.items.iter().try_for_each(|item| write!(f, "; {item}"))
+    }
+}
+
+impl FromStr for Plan {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let mut parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
+        let first = parts.next().unwrap_or_default();
+        let seed = first.strip_prefix("seed").and_then(|seed| seed.trim().parse().ok());
+        let seed = seed.ok_or(PlanError { what: "no seed at the beginning", item: first.to_owned() })?;
+        Ok(Self { seed, items: parts.map(Item::parse).collect::<Result<_, _>>()? })
+    }
+}

@@ -1,0 +1,163 @@
+//! Plans by chance: small torrents, good, bad, slow and fickle peers, tight limits, and misfortune.
+
+use super::{Item, Kind, Plan};
+use crate::base::rng::Rng;
+
+/// Peers' names begin here, so that nodes and peers share the bits of a mask.
+const FIRST_PEER: u64 = 16;
+
+/// Says a value of an item, once in `n` times.
+fn sometimes(rng: &mut Rng, n: u64, item: &mut Item, key: &str, value: impl FnOnce(&mut Rng) -> u64) {
+    if rng.below(n) == 0 {
+        let value = value(rng);
+        item.set(key, value);
+    }
+}
+
+/// A number below `few`, or once in `n` times below `many`.
+fn up_to(rng: &mut Rng, few: u64, many: u64, n: u64) -> u64 {
+    let most = if rng.below(n) == 0 { many } else { few };
+    rng.below(most)
+}
+
+impl Plan {
+    /// The plan that follows from a seed.
+    pub fn random(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let mut items = Vec::new();
+        let torrents = 1 + rng.below(2);
+        (0..torrents).for_each(|id| torrent(rng, id, &mut items));
+        let nodes = 2 + up_to(rng, 3, 6, 4);
+        (0..nodes).for_each(|id| items.push(node(rng, id)));
+        let peers = up_to(rng, 4, 9, 4);
+        (0..peers).for_each(|nth| items.push(peer(rng, FIRST_PEER + nth, torrents, nodes)));
+        let mut at = 0;
+        for _ in 0..rng.below(15) {
+            at += up_to(rng, 1500, 30_000, 8);
+            items.push(event(rng, at, nodes));
+        }
+        Self { seed, items }
+    }
+}
+
+fn torrent(rng: &mut Rng, id: u64, items: &mut Vec<Item>) {
+    let mut torrent = Item::new(Kind::Torrent, id);
+    torrent.set("piece", [16 * 1024, 20_000, 40_000, 64 * 1024, 256 * 1024][rng.below(5) as usize]);
+    items.push(torrent);
+    for _ in 0..1 + rng.below(4) {
+        let mut file = Item::new(Kind::File, id);
+        let len = [rng.below(3), rng.below(20_000), rng.below(200_000), 16_384 * rng.below(10), rng.below(500_000)];
+        file.set("len", len[rng.below(5) as usize]);
+        sometimes(rng, 6, &mut file, "pad", |_| 1);
+        items.push(file);
+    }
+    // There must be something of it.
+    let mut last = Item::new(Kind::File, id);
+    last.set("len", 1 + rng.below(300_000));
+    items.push(last);
+}
+
+fn line(rng: &mut Rng, item: &mut Item) {
+    sometimes(rng, 2, item, "latency", |rng| rng.below(200));
+    sometimes(rng, 3, item, "jitter", |rng| rng.below(40));
+    sometimes(rng, 2, item, "bandwidth", |rng| 100_000 << rng.below(7));
+    sometimes(rng, 2, item, "segment", |rng| 1 << (6 + rng.below(10)));
+    sometimes(rng, 3, item, "sndbuf", |rng| 1 << (10 + rng.below(8)));
+    sometimes(rng, 3, item, "window", |rng| 1 << (11 + rng.below(8)));
+}
+
+fn node(rng: &mut Rng, id: u64) -> Item {
+    let mut node = Item::new(Kind::Node, id);
+    let item = &mut node;
+    line(rng, item);
+    sometimes(rng, 2, item, "disk", |rng| 1 + rng.below(100));
+    sometimes(rng, 2, item, "unsent", |rng| (16 * 1024) << rng.below(4));
+    sometimes(rng, 3, item, "slots", |rng| 1 + rng.below(4));
+    sometimes(rng, 4, item, "choking", |rng| rng.below(3));
+    sometimes(rng, 6, item, "suggest", |_| 1);
+    sometimes(rng, 4, item, "allowed", |rng| rng.below(20));
+    sometimes(rng, 8, item, "up", |rng| 20_000 << rng.below(6));
+    sometimes(rng, 12, item, "peer-up", |rng| 20_000 << rng.below(6));
+    sometimes(rng, 2, item, "requests", |rng| 4 + rng.below(100));
+    sometimes(rng, 10, item, "super", |_| 1);
+    if id == 0 {
+        return node;
+    }
+    sometimes(rng, 3, item, "joins", |rng| rng.below(10_000));
+    sometimes(rng, 3, item, "knows", Rng::next_u64);
+    sometimes(rng, 2, item, "run", |rng| (16 * 1024) << rng.below(4));
+    sometimes(rng, 2, item, "memory", |rng| 2 + rng.below(6));
+    sometimes(rng, 2, item, "pipeline", |rng| 2 + rng.below(60));
+    sometimes(rng, 2, item, "initial", |rng| 1 + rng.below(8));
+    sometimes(rng, 2, item, "links", |rng| 6 + rng.below(20));
+    sometimes(rng, 2, item, "torrent-links", |rng| 4 + rng.below(10));
+    sometimes(rng, 2, item, "dials", |rng| 1 + rng.below(6));
+    sometimes(rng, 2, item, "copies", |rng| 1 + rng.below(4));
+    sometimes(rng, 2, item, "save", |rng| 50 + rng.below(2000));
+    sometimes(rng, 2, item, "checks", |rng| 1 + rng.below(4));
+    sometimes(rng, 8, item, "down", |rng| 20_000 << rng.below(6));
+    sometimes(rng, 12, item, "peer-down", |rng| 20_000 << rng.below(6));
+    sometimes(rng, 6, item, "sequential", |_| 1);
+    node
+}
+
+fn peer(rng: &mut Rng, id: u64, torrents: u64, nodes: u64) -> Item {
+    let mut peer = Item::new(Kind::Peer, id);
+    let item = &mut peer;
+    sometimes(rng, 1, item, "torrent", |rng| rng.below(torrents));
+    sometimes(rng, 3, item, "dials", |rng| 1 + rng.below((1 << nodes) - 1));
+    sometimes(rng, 2, item, "share", |rng| rng.below(16));
+    sometimes(rng, 1, item, "which", |rng| rng.below(1000));
+    match rng.below(9) {
+        0 => item.set("bad", 2 + rng.below(6)),
+        1 => item.set("mute", 1 + rng.below(6)),
+        2 => item.set("reject", 1 + rng.below(6)),
+        3 => item.set("dribble", 1 + rng.below(500)),
+        4 => item.set("hello", 1 + rng.below(3)),
+        5 => item.set("flap", 20 + rng.below(300)),
+        _ => {}
+    }
+    if item.get("reject").is_none() {
+        sometimes(rng, 2, item, "nofast", |_| 1);
+    }
+    sometimes(rng, 2, item, "reqq", |rng| 1 + rng.below(300));
+    sometimes(rng, 2, item, "unchoke", |rng| rng.below(500));
+    sometimes(rng, 2, item, "block", |rng| rng.below(100));
+    sometimes(rng, 2, item, "alive", |rng| 500 + rng.below(2000));
+    line(rng, item);
+    peer
+}
+
+fn event(rng: &mut Rng, at: u64, nodes: u64) -> Item {
+    let mut event = Item::new(Kind::At, at);
+    let item = &mut event;
+    // Mostly the leeches: they have more to lose.
+    let node = if rng.below(8) == 0 { 0 } else { 1 + rng.below(nodes - 1) };
+    item.set("node", node);
+    match rng.below(24) {
+        0 => item.set("full", rng.below(400_000)),
+        1 => item.set("readonly", 1),
+        2 => item.set("failsaves", 1),
+        3 => item.set("failsyncs", 1),
+        4 => item.set("failreads", 1),
+        5 => item.set("short", 1),
+        6..=9 => {
+            item.set("kill", rng.below(500));
+            sometimes(rng, 2, item, "power", |_| 1);
+        }
+        10 => item.set("cut", up_to(rng, 5000, 200_000, 4)),
+        11 => item.set("pause", 1),
+        12 | 13 => item.set("recheck", 1),
+        14 => item.set("resume", 1),
+        15 => item.set("slots", rng.below(4)),
+        16 => item.set("down", 10_000 << rng.below(6)),
+        17 => item.set("up", 10_000 << rng.below(6)),
+        18 => item.set("sequential", rng.below(2)),
+        19 => item.set("super", rng.below(2)),
+        20 => item.set("meet", rng.below(nodes)),
+        21 => item.set("again", 1),
+        _ => item.set("heal", 1),
+    }
+    event
+}
