@@ -165,7 +165,7 @@ impl Tally {
 
 /// Tells of a failure, makes it small, and tells how to see it again.
 fn report(seed: u64, failure: &Failure) {
-    println!("\nseed {seed} fails: {failure}");
+    println!("\nseed {seed} fails: {}{}", failure.what, failure.details.lines().next().unwrap_or_default());
     let plan = Plan::random(seed);
     let again = "cargo run --release --example swarm_sim --";
     println!("again: {again} --plan '{plan}'\n(making it smaller, {} s at most)", SHRINKING.as_secs());

@@ -2,6 +2,8 @@
 
 use slab::Slab;
 
+use super::planted::planted;
+
 /// The key of a value in an arena: a slot and the generation of its tenant.
 ///
 /// Whatever leaves the engine's thread (a socket, a job) carries one. A key outlives its value harmlessly.
@@ -41,14 +43,14 @@ impl<T> Arena<T> {
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         match self.slab.get(key.index as usize) {
-            Some((generation, value)) if *generation == key.generation => Some(value),
+            Some((generation, value)) if is_tenant(*generation, key) => Some(value),
             _ => None,
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.slab.get_mut(key.index as usize) {
-            Some((generation, value)) if *generation == key.generation => Some(value),
+            Some((generation, value)) if is_tenant(*generation, key) => Some(value),
             _ => None,
         }
     }
@@ -73,6 +75,10 @@ impl<T> Arena<T> {
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.iter().map(|(key, _)| key).collect()
     }
+}
+
+fn is_tenant(generation: u32, key: Key) -> bool {
+    planted!("stale_slot", true, generation == key.generation)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::time::Instant;
+use super::{planted::planted, time::Instant};
 
 /// One optional deadline per kind of timer. Firing a timer that is not due is a no-op, so wake-ups may be spurious.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ impl Wakeup {
     pub(crate) fn fire(&mut self, at: Instant) -> bool {
         let mine = self.soonest == Some(at);
         if mine {
-            self.soonest = self.later.take();
+            self.soonest = planted!("timer_lost", self.soonest, self.later.take());
         }
         mine
     }

@@ -15,7 +15,10 @@ use super::{
     disk::{Disk, FileStat},
     layout::{Layout, LayoutFile, Segment},
 };
-use crate::base::job::{Allocation, StoreError, StoreOp};
+use crate::base::{
+    job::{Allocation, StoreError, StoreOp},
+    planted::planted,
+};
 
 /// The file is there and may be written: no need to make it.
 const READY: u8 = 1;
@@ -255,7 +258,8 @@ impl TorrentFiles {
             if marks & (UNSYNCED | FOUND) == 0 {
                 continue;
             }
-            let done = self.disk.sync(&file.path).map_err(|e| StoreError::new(StoreOp::Sync, &file.path, e));
+            let done = planted!("saved_before_data", Ok(()), self.disk.sync(&file.path));
+            let done = done.map_err(|e| StoreError::new(StoreOp::Sync, &file.path, e));
             if done.is_err() {
                 self.mark(index, DOUBTFUL);
             }

@@ -29,6 +29,7 @@ use crate::base::{
         Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust, Verdict,
         batch_len,
     },
+    planted::planted,
 };
 
 /// How much of a piece is fetched beyond what a peer has asked for, when it must come from the disk.
@@ -322,7 +323,10 @@ impl Torrent {
     fn source<'a>(&'a self, run: &'a Run, place: &Range<u64>) -> Source<'a> {
         match &run.data {
             RunData::Memory(buf) => Source::Memory(&buf.0),
-            RunData::Disk(_) => Source::Disk(&self.files, place.start, place.end - place.start),
+            RunData::Disk(_) => {
+                let start = planted!("hash_of_wrong_span", place.start - u64::from(run.begin), place.start);
+                Source::Disk(&self.files, start, place.end - place.start)
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use crate::base::{
     digest::{Digest, Sha1State},
     geometry::{BLOCK_LEN, Block, Geometry, PieceIndex},
     job::{Chain, Run, RunData, RunDone, StoreError, Verdict},
+    planted::planted,
     time::Instant,
 };
 
@@ -297,7 +298,7 @@ impl Progress {
             if run.engaged == 0 && matches!(run.state, RunState::Promised) {
                 run.state = RunState::Empty;
                 let len = run.len as usize;
-                memory.release(len);
+                memory.release(planted!("quota_leak", 0, len));
             }
         }
     }
@@ -315,7 +316,7 @@ impl Progress {
     ) -> Option<Receipt> {
         let nth = block.nth();
         let others = match *self.blocks.get(nth as usize)? {
-            BlockState::Received => return Some(Receipt::Duplicate),
+            BlockState::Received => planted!("double_count", 0, return Some(Receipt::Duplicate)),
             BlockState::Asked(copies) => copies.saturating_sub(u8::from(ordered)),
             BlockState::Free => {
                 let run = self.run_of(nth)?;

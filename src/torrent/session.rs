@@ -14,6 +14,7 @@ use crate::{
         geometry::{Block, GeometryError, PieceIndex},
         ids::PeerId,
         job::{Job, StoreError, batch_len},
+        planted::planted,
         rate::LongMeter,
         time::Instant,
         timers::{TimerTable, Wakeup},
@@ -477,7 +478,9 @@ impl Session {
             self.wanted = self.wanted.saturating_sub(1);
             self.show_interest(cx);
         } else {
-            self.say(&Message::Have(piece.get()), cx);
+            if planted!("lost_have", piece.get() % 4 != 3, true) {
+                self.say(&Message::Have(piece.get()), cx);
+            }
             self.offer(piece, cx);
         }
     }
@@ -503,7 +506,7 @@ impl Session {
     // What we ask of it.
 
     fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.peer_choking = true;
+        self.peer_choking = planted!("choke_ignored", false, true);
         if self.terms.fast {
             // Each order is still answered, but what it began is for others to go on with.
             swarm.disown(self.link, &mut self.own);

@@ -2,7 +2,7 @@
 //! is banned, and at the end nothing is left over. What the world checks after each event holds all along.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -92,6 +92,8 @@ struct Run<'a> {
     samples: Vec<Arc<Sample>>,
     nodes: BTreeMap<u64, NodeId>,
     peers: BTreeMap<u64, NodeId>,
+    /// Nodes that have come.
+    joined: BTreeSet<NodeId>,
     /// In order of time, then as they came.
     acts: BTreeMap<(Instant, usize), (u64, Act<'a>)>,
 }
@@ -236,7 +238,8 @@ impl<'a> Run<'a> {
                 let _ = world.tell(nodes[&0], |engine| engine.set_super_seeding(id, true));
             }
         }
-        Ok(Self { world, samples, nodes, peers, acts })
+        let joined = [nodes[&0]].into();
+        Ok(Self { world, samples, nodes, peers, joined, acts })
     }
 
     fn to_the_end(mut self) -> Result<Outcome, Failure> {
@@ -309,11 +312,14 @@ impl<'a> Run<'a> {
 
     fn act(&mut self, node: NodeId, id: u64, act: Act<'a>) {
         match act {
-            Act::Join(item) => self.join(node, item),
+            Act::Join(item) => {
+                self.joined.insert(node);
+                self.join(node, item);
+            }
             Act::Event(item) => self.event(node, id, item),
             Act::Restart if !self.is_up(node) => self.world.restart(node),
             Act::Mend => self.world.set_cut(node, false),
-            Act::AddAll if self.is_up(node) => self.add_all(node, id),
+            Act::AddAll if self.is_up(node) && self.joined.contains(&node) => self.add_all(node, id),
             Act::Restart | Act::AddAll => {}
         }
     }
@@ -403,6 +409,10 @@ impl<'a> Run<'a> {
         for node in self.nodes.values().copied().collect::<Vec<_>>() {
             self.world.disk(node).set(|t| *t = Troubles::default());
             self.all(node, |engine, id| engine.resume(id));
+            if node == self.nodes[&0] && !self.world.is_complete(node) {
+                // What it could not read it may take for missing, and nobody else has it.
+                self.all(node, |engine, id| engine.recheck(id));
+            }
             self.all(node, |engine, id| engine.set_upload_slots(id, None));
             self.all(node, |engine, id| engine.set_super_seeding(id, false));
             self.world.tell(node, |engine| engine.set_limits(Limits::default()));
