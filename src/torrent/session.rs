@@ -3,6 +3,8 @@
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
 mod giving;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -354,7 +356,8 @@ impl Session {
                     if self.rejects > MAX_REJECTS {
                         return Err(Fault::Rejects);
                     }
-                } else {
+                } else if !self.pipeline.handle_late_reject(block) {
+                    // A cancelled request is answered like any other, so those are no offence.
                     self.unasked += 1;
                     if self.unasked > MAX_UNASKED {
                         return Err(Fault::Unasked);
