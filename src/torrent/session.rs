@@ -693,6 +693,7 @@ impl Session {
         if payload > 0 {
             self.uploaded += payload;
             swarm.counters.up.add(cx.now, payload);
+            cx.up.add(cx.now, payload);
             self.taken.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
