@@ -87,6 +87,8 @@ pub use base::{
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
-pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams};
+pub use engine::{
+    AddError, CloseCause, Effect, Engine, FileError, FileStats, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams,
+};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

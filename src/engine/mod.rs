@@ -4,6 +4,7 @@
 //! its effects and tells it what happened.
 
 mod access;
+mod files;
 mod limits;
 mod link;
 mod throttle;
@@ -13,7 +14,11 @@ use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
 use thiserror::Error;
 
-pub use self::{access::Refused, verbs::PeerStats};
+pub use self::{
+    access::Refused,
+    files::{FileError, FileStats},
+    verbs::PeerStats,
+};
 pub use crate::torrent::{StopAt, TorrentParams, cx::Effect};
 use crate::{
     alert::Alert,
