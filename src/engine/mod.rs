@@ -6,6 +6,7 @@
 mod access;
 mod changes;
 mod checks;
+mod files;
 mod labels;
 mod limits;
 mod link;
@@ -20,8 +21,14 @@ use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 use thiserror::Error;
 
 pub use self::{
-    access::Refused, changes::Changes, labels::LabelError, queue::ActiveLimits, queueing::QueueError,
-    session_stats::SessionStats, verbs::PeerStats,
+    access::Refused,
+    changes::Changes,
+    files::{FileError, FileStats},
+    labels::LabelError,
+    queue::ActiveLimits,
+    queueing::QueueError,
+    session_stats::SessionStats,
+    verbs::PeerStats,
 };
 pub use crate::torrent::{TorrentParams, cx::Effect};
 use crate::{
