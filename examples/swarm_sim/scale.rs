@@ -80,7 +80,8 @@ fn measure(options: &Scale, peers: usize) -> Result<Row, Problem> {
         run_len: PIECE,
         ..Conf::default()
     };
-    let line = Line { bandwidth: LINE, segment: (16 * 1024, 16 * 1024), window: 64 * 1024, send_buffer: 32 * 1024, ..Line::default() };
+    let line =
+        Line { bandwidth: LINE, segment: (16 * 1024, 16 * 1024), window: 64 * 1024, send_buffer: 32 * 1024, ..Line::default() };
     let mut chance = options.seed;
     let mut below = |n: usize| {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -77,7 +77,11 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
     }
     let copies = world.stats(seed).uploaded as f64 / len as f64;
     let wasted: u64 = leeches.iter().map(|&leech| world.stats(leech).wasted).sum();
-    println!("\nThe seed sent {copies:.1} copies of the data for {} peers; {} KiB were fetched in vain.", options.nodes, wasted >> 10);
+    println!(
+        "\nThe seed sent {copies:.1} copies of the data for {} peers; {} KiB were fetched in vain.",
+        options.nodes,
+        wasted >> 10
+    );
     println!("{} events, the same each time: transcript {:016x}", world.events(), world.transcript());
     Ok(ExitCode::SUCCESS)
 }

@@ -432,8 +432,7 @@ fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure> {
         (None, 0) => format!("{nth}"),
         (None, _) => format!("dir/{nth}"),
     };
-    let files: Vec<_> =
-        files.map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26))).collect();
+    let files: Vec<_> = files.map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26))).collect();
     let files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
     // Nothing but pads cannot be told from nothing at all.
     if !files.iter().any(|(name, len)| !name.is_empty() && *len > 0) {

@@ -12,7 +12,9 @@ fn plans_survive_being_written_down() {
     let plan: Plan = text.parse().unwrap();
     assert_eq!(plan.to_string(), text);
     assert_eq!(plan.of(Kind::At)[0].get("power"), Some(1));
-    for bad in ["", "seed", "seed x", "node 1", "seed 1; cow 2", "seed 1; node", "seed 1; node 1 colour=3", "seed 1; node 1 links=many"] {
+    for bad in
+        ["", "seed", "seed x", "node 1", "seed 1; cow 2", "seed 1; node", "seed 1; node 1 colour=3", "seed 1; node 1 links=many"]
+    {
         assert!(bad.parse::<Plan>().is_err(), "{bad:?}");
     }
 }
