@@ -6,6 +6,10 @@
 mod disk;
 #[path = "faults/input.rs"]
 mod input;
+#[path = "faults/limits.rs"]
+mod limits;
+#[path = "faults/line.rs"]
+mod line;
 #[path = "faults/peers.rs"]
 mod peers;
 #[path = "faults/restart.rs"]

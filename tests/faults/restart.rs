@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     LIMIT, MIB,
-    support::{download::Bench, seeder::Seeder},
+    support::{clock, download::Bench, seeder::Seeder},
     torrent,
 };
 
@@ -78,4 +78,33 @@ fn terminated_half_way_it_ends_in_good_order() {
     bench.complete(&torrent, &[seeder.addr()], LIMIT);
     let twice = seeder.seen().bytes - torrent.len();
     assert!(twice * 20 < before, "{twice} of {before} bytes were fetched twice");
+}
+
+#[test]
+fn killed_again_and_again_it_gets_there() {
+    // Thirty kills, or so many as KILLS says, each at another moment: while it starts, fetches, writes or saves.
+    let kills = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(30_u64);
+    let torrent = torrent(64, 25);
+    let seeder = Seeder::slow(&torrent, 24 * MIB as u64);
+    let mut bench = Bench::new(&torrent);
+    let mut chance = 25_u64;
+    for _ in 0..kills {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // None at all, a block, or some MiB.
+        let more = (chance >> 33) % (2 * MIB as u64 + 1) >> ((chance >> 60) * 2);
+        let goal = seeder.seen().bytes + more;
+        let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
+        let over = clock::wait_for("some more is served", LIMIT, || {
+            process.ended().map(|_| true).or((seeder.seen().bytes >= goal).then_some(false))
+        });
+        process.kill();
+        if over {
+            break;
+        }
+    }
+    bench.complete(&torrent, &[seeder.addr()], LIMIT);
+    // Each kill costs what was in memory or on its way, and no more.
+    let (served, lost) = (seeder.seen().bytes, 3 * MIB as u64);
+    assert!(served < torrent.len() + kills * lost, "{served} bytes served for a torrent of {}", torrent.len());
+    seeder.assert_no_offence();
 }

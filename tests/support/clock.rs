@@ -35,3 +35,10 @@ pub fn pace(start: Instant, bytes: u64, rate: u64) {
         std::thread::sleep(ahead);
     }
 }
+
+/// Returns at `when`, or at once if that is over.
+pub fn until(when: Instant) {
+    if let Some(ahead) = when.checked_duration_since(Instant::now()) {
+        std::thread::sleep(ahead);
+    }
+}

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod download;
 pub mod network;
 pub mod process;
+pub mod proxy;
 pub mod seeder;
 pub mod system;
 pub mod torrent;
