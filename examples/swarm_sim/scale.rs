@@ -17,8 +17,6 @@ use crate::{
 };
 
 const PIECE: u32 = 16 * 1024;
-/// One piece in a tenth of a second.
-const LINE: u64 = PIECE as u64 * 10;
 /// Whom each knows of those who came before, beside the seed: what a tracker tells.
 const KNOWN: usize = 20;
 /// Connections of each.
@@ -30,6 +28,8 @@ pub struct Scale {
     pub peers: Vec<usize>,
     pub pieces: u64,
     pub slots: usize,
+    /// What each can send, in KiB per second.
+    pub line: u64,
     pub seed: u64,
     pub svg: Option<PathBuf>,
 }
@@ -48,8 +48,8 @@ struct Row {
 }
 
 pub fn run(options: &Scale) -> Result<ExitCode, Problem> {
-    let (pieces, slots) = (options.pieces, options.slots);
-    println!("{pieces} pieces of 16 KiB, every line {} KiB/s, 20 ms from peer to peer, {slots} slots, {KNOWN} known", LINE >> 10);
+    let Scale { pieces, slots, line, .. } = options;
+    println!("{pieces} pieces of 16 KiB, every line {line} KiB/s up, 10 ms from peer to peer, {slots} slots, {KNOWN} known");
     println!("   peers   bound    first   median     last   seed sent     events    wall   memory");
     let mut rows: Vec<Row> = Vec::new();
     for &peers in &options.peers {

@@ -114,7 +114,12 @@ impl Pipe {
         let len = (len as usize).clamp(1, self.buffer.len().min(window));
         self.leaving = len;
         self.in_flight += len;
-        Some(self.buffer.drain(..len).collect())
+        let segment = self.buffer.drain(..len).collect();
+        if self.buffer.is_empty() {
+            // In a large swarm most are idle.
+            self.buffer = VecDeque::new();
+        }
+        Some(segment)
     }
 
     /// The segment has left: when it arrives.

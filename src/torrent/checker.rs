@@ -1,9 +1,13 @@
-//! Which pieces are still to be hashed from disk, and how far that is.
+//! Which pieces are still to be hashed from disk, how far that is, and which could not be read and are to be tried again.
 
 use crate::base::{
     bitfield::Bitfield,
     geometry::{Geometry, PieceIndex},
+    job::StoreError,
 };
+
+/// How often a disk that cannot be read is tried again before what is on it is fetched instead.
+const MAX_RETRIES: u32 = 5;
 
 /// A check in progress.
 #[derive(Debug)]
@@ -12,15 +16,22 @@ pub(crate) struct Checker {
     next: u32,
     out: usize,
     done: u32,
+    total: u32,
+    /// Pieces that could not be read, for no fault of theirs.
+    unread: Bitfield,
+    /// Why, the last of them.
+    error: Option<StoreError>,
+    retries: u32,
 }
 
 impl Checker {
     pub(crate) fn new(pieces: Bitfield) -> Self {
-        Self { pieces, next: 0, out: 0, done: 0 }
+        let (unread, total) = (Bitfield::none(pieces.len()), pieces.count());
+        Self { pieces, next: 0, out: 0, done: 0, total, unread, error: None, retries: 0 }
     }
 
     pub(crate) fn total(&self) -> u32 {
-        self.pieces.count()
+        self.total
     }
 
     pub(crate) fn done(&self) -> u32 {
@@ -28,7 +39,26 @@ impl Checker {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.done == self.total()
+        self.done == self.total
+    }
+
+    /// It is over but for pieces that could not be read, and should be tried again after a while: why.
+    #[must_use]
+    pub(crate) fn poll_failure(&mut self) -> Option<StoreError> {
+        if self.waits() { self.error.take() } else { None }
+    }
+
+    fn waits(&self) -> bool {
+        self.out == 0 && !self.unread.is_empty() && self.done + self.unread.count() == self.total
+    }
+
+    /// Tries what could not be read again, if nothing else is left.
+    pub(crate) fn retry(&mut self) {
+        if self.waits() {
+            self.retries += 1;
+            self.next = 0;
+            self.pieces = std::mem::replace(&mut self.unread, Bitfield::none(self.pieces.len()));
+        }
     }
 
     /// The next piece to hash, while fewer than `limit` are out.
@@ -51,6 +81,19 @@ impl Checker {
         self.out = self.out.saturating_sub(1);
         self.done += 1;
     }
+
+    /// A piece could not be read. It says nothing of the piece: to fetch it would overwrite it, and there may be nobody else who has it.
+    /// Only when that has been so for long it counts as missing.
+    pub(crate) fn handle_unread(&mut self, piece: PieceIndex, error: StoreError) {
+        if self.retries >= MAX_RETRIES {
+            log::warn!("piece {} cannot be checked and is fetched again: {error}", piece.get());
+            self.handle_checked();
+            return;
+        }
+        self.out = self.out.saturating_sub(1);
+        self.unread.set(piece);
+        self.error = Some(error);
+    }
 }
 
 #[cfg(test)]
@@ -72,5 +115,29 @@ mod tests {
         }
         assert_eq!(seen, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
         assert!(Checker::new(Bitfield::none(3)).is_over());
+    }
+
+    fn error() -> StoreError {
+        StoreError::new(crate::base::job::StoreOp::Read, "f", std::io::Error::other("broken"))
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_tried_again_a_few_times() {
+        let g = Geometry::new(3, 1).unwrap();
+        let mut c = Checker::new(Bitfield::all(3));
+        while let Some(piece) = c.poll_piece(g, 4) {
+            assert!(c.poll_failure().is_none());
+            if piece.get() == 1 { c.handle_unread(piece, error()) } else { c.handle_checked() }
+        }
+        for _ in 0..MAX_RETRIES {
+            assert!(c.poll_failure().is_some() && !c.is_over());
+            c.retry();
+            c.retry();
+            let piece = c.poll_piece(g, 4).unwrap();
+            assert_eq!((piece.get(), c.poll_piece(g, 4)), (1, None));
+            c.handle_unread(piece, error());
+        }
+        assert!(c.is_over() && c.poll_failure().is_none());
+        assert_eq!((c.done(), c.total()), (3, 3));
     }
 }

@@ -84,14 +84,21 @@ impl Torrent {
 
     fn handle_checked(&mut self, piece: PieceIndex, result: Result<bool, StoreError>, cx: &mut Cx) {
         let Stage::Checking(checker) = &mut self.stage else { return };
-        checker.handle_checked();
         match result {
-            Ok(true) => self.swarm.add_checked(piece),
-            Ok(false) => {}
-            Err(error) => log::warn!("piece {} cannot be checked and is fetched again: {error}", piece.get()),
+            Ok(good) => {
+                checker.handle_checked();
+                if good {
+                    self.swarm.add_checked(piece);
+                }
+                if checker.done() % 64 == 0 {
+                    cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
+                }
+            }
+            Err(error) => checker.handle_unread(piece, error),
         }
-        if checker.done() % 64 == 0 {
-            cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
+        if let Some(error) = checker.poll_failure() {
+            self.timers.stop(RETRY);
+            self.failed(error, cx);
         }
     }
 
@@ -105,6 +112,7 @@ impl Torrent {
                 cx.job(Job::Check { torrent: self.swarm.torrent, piece, expected });
             }
             if checker.is_over() {
+                self.recovered(cx);
                 self.start(cx);
             }
         }
@@ -246,6 +254,13 @@ impl Torrent {
     }
 
     pub(super) fn retry(&mut self, cx: &mut Cx) {
+        if let Stage::Checking(checker) = &mut self.stage
+            && self.failing
+        {
+            // It is still failing until that is over.
+            checker.retry();
+            return;
+        }
         if !self.failing || !matches!(self.stage, Stage::Open) {
             return;
         }

@@ -181,6 +181,41 @@ fn a_seed_whose_disk_cannot_be_read_does_not_spin() {
     assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
 }
 
+#[test]
+fn a_disk_that_cannot_be_read_for_a_while_is_no_reason_to_forget_what_is_on_it() {
+    let sample = file(500_000, 32 * 1024);
+    for seed in 0..5 {
+        let mut world = World::new(seed);
+        let seeder = world.node(loud());
+        // From the beginning, or in the midst of the check.
+        world.disk(seeder).set(|t| t.fail_reads = seed == 0);
+        world.seed_with(seeder, &sample);
+        world.after(millis(seed), move |w| w.disk(seeder).set(|t| t.fail_reads = true));
+        world.run_for(secs(1));
+        assert!(world.is_in(seeder, Phase::Stalled), "seed {seed}: {:?}", world.stats(seeder));
+        assert!(world.told(seeder, |a| matches!(a, Alert::StorageFailed { retry_in: Some(_), .. })).is_some());
+        world.run_for(secs(9));
+        world.disk(seeder).set(|t| t.fail_reads = false);
+        assert!(world.run_until(|w| w.is_in(seeder, Phase::Seeding), secs(10)), "seed {seed}: {:?}", world.stats(seeder));
+        assert!(recovered(&world, seeder).is_some());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_for_long_is_fetched_again() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(1);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seeder, &sample);
+    world.put_pieces(leech, &sample, &Bitfield::all(sample.geometry().piece_count()));
+    world.disk(leech).set(|t| t.fail_reads = true);
+    world.download(leech, &sample, &[seeder]);
+    world.run_for(secs(20));
+    assert_eq!(world.stats(leech).downloaded, 0);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(180)), "{:?}", world.stats(leech));
+    assert_eq!(world.stats(leech).downloaded, sample.geometry().total_len());
+}
+
 /// A seed that trusts its files serves half of them, and then `spoil` happens to its disk.
 fn trusting(spoil: impl FnOnce(&MemDisk)) -> (World, NodeId, NodeId) {
     let sample = file(2_000_000, 32 * 1024);

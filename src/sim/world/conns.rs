@@ -184,7 +184,8 @@ impl World {
             if quota == 0 {
                 break;
             }
-            let bytes: Vec<u8> = pipe.unread.drain(..quota).collect();
+            let rest = pipe.unread.split_off(quota);
+            let bytes = std::mem::replace(&mut pipe.unread, rest);
             host.engine.handle_data(now, key, &bytes);
             *read.entry((node, from)).or_default() += quota as u64;
         }

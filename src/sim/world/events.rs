@@ -78,9 +78,9 @@ impl World {
             match effect {
                 Effect::Dial { link, addr } => {
                     let conn = self.dial(node, Some(link), addr);
-                    let dials = self.conns.values().filter(|c| !c.made && c.ends[0].node == node && c.ends[0].open).count();
+                    self.host_mut(node).links.insert(link, (conn, 0));
+                    let dials = self.dials_of(node);
                     let host = self.host_mut(node);
-                    host.links.insert(link, (conn, 0));
                     assert!(dials <= host.conf.max_dials, "node {node}: {dials} dials at a time");
                 }
                 Effect::Close { link } => {
@@ -100,6 +100,12 @@ impl World {
             }
         }
         self.check(node);
+    }
+
+    /// Dials of a node's engine that nobody has answered.
+    fn dials_of(&self, node: usize) -> usize {
+        let dialling = |conn| self.conns.get(conn).is_some_and(|c| !c.made && c.ends[0].open);
+        self.host(node).links.values().filter(|(conn, side)| *side == 0 && dialling(conn)).count()
     }
 
     /// What must hold after every event.
