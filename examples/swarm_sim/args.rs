@@ -35,6 +35,7 @@ With --scale:
   --peers N[,N…]    sizes of the crowd (default: 10,100,1000,10000)
   --pieces N        pieces of 16 KiB (default: 32)
   --slots N         peers that each serves at a time (default: 4)
+  --line KIB        what each can send in a second (default: 16, a piece)
   --seed N          the seed of all chance (default: 1)
   --svg FILE        draw a picture, too
 
@@ -78,6 +79,7 @@ pub fn parse() -> Result<Command, Problem> {
             peers,
             pieces: value(&mut args, "--pieces")?.unwrap_or(32).clamp(1, 10_000),
             slots: value(&mut args, "--slots")?.unwrap_or(4).max(1),
+            line: value(&mut args, "--line")?.unwrap_or(16).clamp(1, 1 << 20),
             seed: value(&mut args, "--seed")?.unwrap_or(1),
             svg,
         })

@@ -7,7 +7,7 @@
 use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use cratetorrent::{
-    Alert, AlertMask, Conf,
+    Alert, AlertMask, Conf, TorrentParams,
     sim::{Line, NodeId, Sample, World},
 };
 
@@ -77,11 +77,15 @@ fn measure(options: &Scale, peers: usize) -> Result<Row, Problem> {
         max_dials: 20,
         upload_slots: Some(options.slots),
         alerts: AlertMask::STATUS,
+        // Ten thousand in one process: none needs more than this for so small a torrent.
         run_len: PIECE,
+        max_piece_memory: 64 * PIECE as usize,
+        max_upload_memory: 16 * PIECE as usize,
+        max_unsent: 2 * PIECE as usize,
         ..Conf::default()
     };
-    let line =
-        Line { bandwidth: LINE, segment: (16 * 1024, 16 * 1024), window: 64 * 1024, send_buffer: 32 * 1024, ..Line::default() };
+    let (up, block) = (options.line << 10, PIECE as usize);
+    let line = Line { bandwidth: up, segment: (block, block), window: 4 * block, send_buffer: 2 * block, ..Line::default() };
     let mut chance = options.seed;
     let mut below = |n: usize| {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -99,7 +103,10 @@ fn measure(options: &Scale, peers: usize) -> Result<Row, Problem> {
         known.dedup();
         let (leech, sample) = (crowd[nth], sample.clone());
         let at = std::time::Duration::from_micros(nth as u64 * ARRIVALS_MS * 1000 / peers as u64);
-        world.after(at, move |world| _ = world.download(leech, &sample, &known));
+        world.after(at, move |world| {
+            let params = TorrentParams { state_file: None, ..world.params(leech, &sample, &known) };
+            world.add_torrent(leech, &sample, params);
+        });
     }
     let mut missing: Vec<NodeId> = crowd.to_vec();
     while !missing.is_empty() {
@@ -111,7 +118,7 @@ fn measure(options: &Scale, peers: usize) -> Result<Row, Problem> {
     }
     let mut ends: Vec<f64> = crowd.iter().filter_map(|&node| finished(&world, node)).collect();
     ends.sort_by(f64::total_cmp);
-    let unit = f64::from(PIECE) / LINE as f64;
+    let unit = f64::from(PIECE) / up as f64;
     Ok(Row {
         peers,
         bound: (options.pieces as f64 + (peers as f64).log2().floor()) * unit,
