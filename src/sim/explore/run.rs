@@ -13,15 +13,15 @@ use thiserror::Error;
 
 use super::{Item, Kind, Plan};
 use crate::{
-    Conf,
-    alert::{Alert, AlertMask},
+    alert::{Alert, AlertMask, Phase},
     base::{
         bitfield::Bitfield,
         bucket::{Limits, Rate},
+        ids::TorrentId,
         time::Instant,
     },
-    conf::SeedChoking,
-    engine::TorrentParams,
+    conf::{Conf, SeedChoking},
+    engine::{Engine, TorrentParams},
     sim::{Answer, Asked, DiskPace, Hello, Line, Manners, NodeId, Remote, Sample, Troubles, World},
 };
 
@@ -345,7 +345,7 @@ impl<'a> Run<'a> {
         for sample in self.samples.clone() {
             let engine = self.world.engine(node);
             match engine.find(sample.metainfo.info_hash) {
-                Some(torrent) if engine.stats(torrent).is_some_and(|stats| stats.phase == crate::Phase::Closing) => {
+                Some(torrent) if engine.stats(torrent).is_some_and(|stats| stats.phase == Phase::Closing) => {
                     return self.later(Duration::from_secs(1), id, Act::AddAll);
                 }
                 Some(_) => {}
@@ -400,7 +400,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn all<E>(&mut self, node: NodeId, verb: impl Fn(&mut crate::Engine, crate::TorrentId) -> Result<(), E>) {
+    fn all<E>(&mut self, node: NodeId, verb: impl Fn(&mut Engine, TorrentId) -> Result<(), E>) {
         self.world.tell(node, |engine| engine.torrents().into_iter().for_each(|id| _ = verb(engine, id)));
     }
 
