@@ -82,6 +82,7 @@ fn measure(options: &Scale, peers: usize) -> Result<Row, Problem> {
         max_piece_memory: 64 * PIECE as usize,
         max_upload_memory: 16 * PIECE as usize,
         max_unsent: 2 * PIECE as usize,
+        max_request: PIECE,
         ..Conf::default()
     };
     let (up, block) = (options.line << 10, PIECE as usize);

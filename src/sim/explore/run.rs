@@ -312,6 +312,7 @@ impl<'a> Run<'a> {
 
     fn act(&mut self, node: NodeId, id: u64, act: Act<'a>) {
         match act {
+            Act::Join(_) if !self.is_up(node) => self.later(millis(100), id, act),
             Act::Join(item) => {
                 self.joined.insert(node);
                 self.join(node, item);
