@@ -102,13 +102,13 @@ enum Event {
     Run {
         node: usize,
         life: u32,
-        job: Job,
+        job: Box<Job>,
     },
     /// Its answer reaches the engine.
     Done {
         node: usize,
         life: u32,
-        done: Done,
+        done: Box<Done>,
     },
     Act(Box<dyn FnOnce(&mut World) + Send>),
 }
@@ -482,7 +482,7 @@ impl World {
         let begun = self.queue.extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node));
         for (_, event) in begun.collect::<Vec<_>>() {
             if let Event::Run { job, .. } = event {
-                runner.run(vec![job], &mut Vec::new());
+                runner.run(vec![*job], &mut Vec::new());
             }
         }
         disk.set(|troubles| troubles.writes_left = None);

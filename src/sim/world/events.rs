@@ -39,14 +39,14 @@ impl World {
                 let mut answers = Vec::new();
                 let host = self.host_mut(node);
                 host.disk.set_now(now);
-                host.runner.run(vec![job], &mut answers);
+                host.runner.run(vec![*job], &mut answers);
                 let delay = self.nodes[node].pace.draw(&mut self.rng);
                 for done in answers {
-                    self.schedule(now + delay, Event::Done { node, life, done });
+                    self.schedule(now + delay, Event::Done { node, life, done: Box::new(done) });
                 }
             }
             Event::Done { node, life, done } if self.nodes[node].life == life => {
-                self.host_mut(node).engine.handle_done(now, done);
+                self.host_mut(node).engine.handle_done(now, *done);
                 self.service(node);
             }
             Event::Run { .. } | Event::Done { .. } => {}
@@ -95,7 +95,7 @@ impl World {
                     let (delay, life) = (n.pace.draw(&mut self.rng), n.life);
                     n.disk_free = n.disk_free.max(now) + n.pace.moving_time(&job);
                     let at = n.disk_free + delay;
-                    self.schedule(at, Event::Run { node, life, job });
+                    self.schedule(at, Event::Run { node, life, job: Box::new(job) });
                 }
             }
         }
