@@ -40,7 +40,8 @@ fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
     };
     let reject = |block: Block| Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len };
     hear(&mut session, &mut swarm, &[Message::HaveAll, Message::Unchoke]).unwrap();
-    let blocks: Vec<Block> = swarm.geometry.pieces().flat_map(|p| [0, 1].map(|n| swarm.geometry.nth_block(p, n).unwrap())).collect();
+    let blocks: Vec<Block> =
+        swarm.geometry.pieces().flat_map(|p| [0, 1].map(|n| swarm.geometry.nth_block(p, n).unwrap())).collect();
     let mut cancelled = 0;
     for &block in &blocks {
         // As if somebody else had delivered it.
