@@ -68,7 +68,9 @@ impl Session {
             Some(lines[at].clone())
         });
         self.seen = seen;
-        found.unwrap_or_else(|| panic!("no line begins with {start:?}:\n{}\n{}", fs::read_to_string(&self.out).unwrap(), self.errors()))
+        found.unwrap_or_else(|| {
+            panic!("no line begins with {start:?}:\n{}\n{}", fs::read_to_string(&self.out).unwrap(), self.errors())
+        })
     }
 
     fn errors(&self) -> String {

@@ -207,10 +207,10 @@ impl Shell {
         let stats = self.session.call(move |engine| ids.iter().map(|&id| engine.stats(id)).collect::<Vec<_>>())?;
         for (entry, stats) in entries.iter().zip(&stats) {
             match stats {
-                Some(stats) if stats.phase == Phase::Closing => {
-                    return Err(Problem::new(format!("wait: {} is removed", entry.number)));
-                }
-                Some(stats) if stats.have < stats.pieces || matches!(stats.phase, Phase::Opening | Phase::Checking) => {
+                // Closing is also what is about to be checked anew.
+                Some(stats)
+                    if stats.have < stats.pieces || matches!(stats.phase, Phase::Opening | Phase::Checking | Phase::Closing) =>
+                {
                     return Ok(false);
                 }
                 Some(_) => {}

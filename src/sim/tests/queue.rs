@@ -438,7 +438,7 @@ fn pieces_come_in_order_from_the_moment_it_is_wished_and_what_nobody_has_is_not_
 }
 
 #[test]
-fn ten_thousand_torrents_at_rest_ask_for_nothing() {
+fn many_torrents_at_rest_ask_for_nothing() {
     let mut world = World::new(13);
     let node = world.node(Conf { max_active_checks: 50, alerts: AlertMask::NONE, ..Conf::default() });
     let samples: Vec<_> = (0..500).map(|n| Sample::file(&format!("s{n}"), 16_384, 16_384, n).unwrap()).collect();
@@ -473,4 +473,75 @@ fn ten_thousand_torrents_at_rest_ask_for_nothing() {
     mirror.refresh(&mut world, node);
     mirror.check(&world, node);
     assert_eq!(ids.len(), 500);
+}
+
+#[test]
+fn whatever_the_user_does_the_limits_hold_and_everything_is_told() {
+    let samples = samples(10);
+    for round in 0..12 {
+        let mut world = World::new(100 + round);
+        let (seed, leech) = (
+            world.node(Conf { max_active_checks: 100, ..loud() }),
+            world.node(Conf {
+                max_active_downloads: 2,
+                max_active_seeds: 2,
+                max_active: 3,
+                max_active_checks: 2,
+                slow_rate: 0,
+                ..loud()
+            }),
+        );
+        world.set_line(seed, Line { bandwidth: 150_000, ..Line::default() });
+        samples.iter().for_each(|sample| _ = world.seed_with(seed, sample));
+        let mut rng = crate::base::rng::Rng::new(round);
+        let (mut mirror, mut ids) = (Mirror::default(), Vec::new());
+        for _ in 0..150 {
+            let pick = rng.below(ids.len().max(1) as u64) as usize;
+            let (id, to): (Option<TorrentId>, usize) = (ids.get(pick).copied(), rng.below(12) as usize);
+            // What is gone meanwhile says so, and so does what has no position.
+            match (rng.below(12), id) {
+                (0..4, _) => {
+                    let sample = &samples[rng.below(10) as usize];
+                    if world.engine(leech).find(sample.metainfo.info_hash).is_none() {
+                        let paused = rng.below(4) == 0;
+                        let params = TorrentParams { paused, queued: rng.below(6) > 0, ..world.params(leech, sample, &[seed]) };
+                        ids.push(world.add_torrent(leech, sample, params));
+                    }
+                }
+                (4, Some(id)) => _ = world.tell(leech, |e| e.pause(id)),
+                (5 | 6, Some(id)) => _ = world.tell(leech, |e| e.resume(id)),
+                (7, Some(id)) => _ = world.tell(leech, |e| e.remove(id)),
+                (8, Some(id)) => _ = world.tell(leech, |e| e.recheck(id)),
+                (9, Some(id)) => _ = world.tell(leech, |e| e.set_queued(id, to > 3)),
+                (10, _) => world.disk(leech).set(|troubles| troubles.read_only = to > 8),
+                (_, Some(id)) => _ = world.tell(leech, |e| e.set_queue_position(id, to)),
+                _ => {}
+            }
+            world.run_for(millis(rng.below(400)));
+            mirror.refresh(&mut world, leech);
+            mirror.check(&world, leech);
+            let (engine, stats) = (world.engine(leech), world.stats_of(leech));
+            let running = |phase| stats.iter().filter(|s| s.queued && s.phase == phase).count();
+            let (downloads, seeds) = (running(Phase::Downloading), running(Phase::Seeding));
+            assert!(downloads <= 2 && seeds <= 2 && downloads + seeds <= 3, "round {round}: {:?}", phases(&world, leech));
+            assert!(stats.iter().all(|s| s.phase != Phase::Queued || s.queued));
+            let checks = running(Phase::Checking) + stats.iter().filter(|s| !s.queued && s.phase == Phase::Checking).count();
+            assert!(checks <= 2, "round {round}: {checks} checks");
+            let positions: Vec<usize> = engine.queue().iter().filter_map(|&id| engine.queue_position(id)).collect();
+            assert!(positions.iter().copied().eq(0..engine.queue().len()), "{positions:?}");
+            let waits = engine.queue().iter().any(|&id| engine.stats(id).is_some_and(|s| s.phase == Phase::Queued));
+            let waiting_download = waits && engine.session_stats().waiting_checks == 0;
+            assert!(
+                !waiting_download || downloads == 2,
+                "round {round}: a slot is free and somebody waits: {:?}",
+                phases(&world, leech)
+            );
+        }
+        world.disk(leech).set(|troubles| troubles.read_only = false);
+        for id in world.engine(leech).torrents() {
+            let _ = world.tell(leech, |e| e.resume(id));
+        }
+        let whole = |w: &World| w.stats_of(leech).iter().all(|s| s.have == s.pieces);
+        assert!(world.run_until(whole, secs(300)), "round {round}: {:?}", phases(&world, leech));
+    }
 }
