@@ -63,7 +63,8 @@ pub enum Alert {
         /// How many peers had sent parts of it.
         contributors: usize,
     },
-    /// Every piece is verified and written. Terminal: never dropped.
+    /// Every piece that is wanted is verified and written: of all files but those with [`Priority::Skip`](crate::Priority::Skip). It comes
+    /// again when more was wanted later and is there too. Never dropped.
     Finished {
         /// The torrent.
         torrent: TorrentId,
@@ -154,6 +155,10 @@ pub struct TorrentStats {
     pub total_bytes: u64,
     /// Bytes of verified pieces.
     pub have_bytes: u64,
+    /// Bytes of pieces that are wanted: all but those of which every file is skipped.
+    pub wanted_bytes: u64,
+    /// Bytes of wanted pieces that are verified.
+    pub wanted_have_bytes: u64,
     /// Bytes received of pieces that are not whole yet.
     pub partial_bytes: u64,
     /// Bytes of blocks received in this run, wasted ones included.
@@ -227,7 +232,7 @@ pub enum Phase {
     Checking,
     /// Fetching pieces.
     Downloading,
-    /// Has everything and serves it.
+    /// Has everything that is wanted and serves it.
     Seeding,
     /// Told to rest.
     Paused,

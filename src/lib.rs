@@ -89,8 +89,8 @@ pub use base::{
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{
-    ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, LabelError, NoSuchTorrent, PeerStats, QueueError, Refused,
-    SessionStats, TorrentParams,
+    ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError, NoSuchTorrent, PeerStats,
+    QueueError, Refused, SessionStats, TorrentParams,
 };
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

@@ -6,6 +6,7 @@
 mod access;
 mod changes;
 mod checks;
+mod files;
 mod labels;
 mod limits;
 mod link;
@@ -20,8 +21,14 @@ use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 use thiserror::Error;
 
 pub use self::{
-    access::Refused, changes::Changes, labels::LabelError, queue::ActiveLimits, queueing::QueueError,
-    session_stats::SessionStats, verbs::PeerStats,
+    access::Refused,
+    changes::Changes,
+    files::{FileError, FileStats},
+    labels::LabelError,
+    queue::ActiveLimits,
+    queueing::QueueError,
+    session_stats::SessionStats,
+    verbs::PeerStats,
 };
 pub use crate::torrent::{TorrentParams, cx::Effect};
 use crate::{
@@ -103,6 +110,8 @@ pub struct Engine {
     greetings: usize,
     /// Somebody may want to dial who could not before.
     dial: bool,
+    /// The torrent that dialled last.
+    dialled_last: Key,
     shutting_down: bool,
     /// Who may connect.
     access: Access,
@@ -141,6 +150,7 @@ impl Engine {
             dials: 0,
             greetings: 0,
             dial: false,
+            dialled_last: Key { index: u32::MAX, generation: 0 },
             shutting_down: false,
             access: Access::default(),
             throttle,
@@ -345,22 +355,36 @@ impl Engine {
         }
     }
 
-    /// Dials go out as far as the limits allow, torrent by torrent.
+    /// Dials go out as far as the limits allow, one a torrent and round. The round goes on where the last one ended, or a torrent with
+    /// many candidates would keep the others from theirs.
     fn dial_candidates(&mut self) {
-        if self.shutting_down {
+        if self.shutting_down || !self.has_room_to_dial() {
             return;
         }
-        for key in self.torrents.keys() {
-            while self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links {
-                let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) else {
-                    break;
-                };
-                let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { break };
-                if self.may_dial(key, addr) {
-                    self.dial(key, addr);
-                }
+        let mut order = self.torrents.keys();
+        let next = order.partition_point(|&key| key <= self.dialled_last);
+        order.rotate_left(next);
+        while !order.is_empty() {
+            order.retain(|&key| self.has_room_to_dial() && self.dial_next(key));
+        }
+    }
+
+    fn has_room_to_dial(&self) -> bool {
+        self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links
+    }
+
+    /// Dials the next candidate of a torrent; false if none is due.
+    fn dial_next(&mut self, key: Key) -> bool {
+        while let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf))
+            && let Some(addr) = torrent.candidates.poll_dial(self.cx.now)
+        {
+            if self.may_dial(key, addr) {
+                self.dial(key, addr);
+                self.dialled_last = key;
+                return true;
             }
         }
+        false
     }
 
     fn dial(&mut self, torrent: Key, addr: SocketAddr) {

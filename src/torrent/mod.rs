@@ -8,6 +8,7 @@ mod choker;
 pub(crate) mod claim;
 pub(crate) mod cx;
 pub(crate) mod external;
+mod files;
 mod picker;
 mod priority;
 pub(crate) mod progress;
@@ -19,6 +20,7 @@ mod superseed;
 mod swarm;
 mod turnover;
 pub(crate) mod upload_memory;
+mod wishes;
 
 use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -51,6 +53,7 @@ use crate::{
         stop::Service,
         superseed::SuperSeed,
         swarm::{Counters, Note, Swarm},
+        wishes::Wishes,
     },
     wire::metainfo::Metainfo,
 };
@@ -164,6 +167,8 @@ pub(crate) struct Torrent {
     dir: PathBuf,
     state_file: Option<PathBuf>,
     sequential: bool,
+    /// How much its files are wanted.
+    wishes: Wishes,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     slots: Slots,
@@ -202,9 +207,10 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, .. } = params;
+        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, .. } = params;
         let TorrentParams { queued, stop, totals, labels, .. } = params;
-        let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
+        let wishes = Wishes::new(priorities, metainfo.files.len());
+        let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
@@ -215,6 +221,7 @@ impl Torrent {
             dir,
             state_file,
             sequential,
+            wishes,
             sessions: Arena::new(),
             swarm,
             slots: Slots::new(&cx.conf),
@@ -244,9 +251,10 @@ impl Torrent {
         }
     }
 
-    fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
+    fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, sequential: bool, cx: &mut Cx) -> Swarm {
         let geometry = metainfo.geometry;
-        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), sequential, &mut cx.rng);
+        let levels = wishes.levels(&metainfo.files, geometry);
+        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), levels, sequential, &mut cx.rng);
         Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
@@ -281,7 +289,7 @@ impl Torrent {
             Stage::Checking(_) => Phase::Checking,
             Stage::Open if self.paused => Phase::Paused,
             Stage::Open if self.held => Phase::Queued,
-            Stage::Open if self.swarm.is_complete() => Phase::Seeding,
+            Stage::Open if self.swarm.is_finished() => Phase::Seeding,
             Stage::Open => Phase::Downloading,
         }
     }
@@ -340,6 +348,8 @@ impl Torrent {
             have: swarm.have.count(),
             total_bytes: swarm.geometry.total_len(),
             have_bytes: counters.have_bytes,
+            wanted_bytes: counters.wanted_bytes,
+            wanted_have_bytes: counters.wanted_have_bytes,
             partial_bytes: swarm.partial_bytes(),
             downloaded: counters.down.total(),
             uploaded: counters.up.total(),
@@ -651,7 +661,7 @@ impl Torrent {
     fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            Stage::Open => !self.rests() && (!self.swarm.is_complete() || self.sessions.len() > 0),
+            Stage::Open => !self.rests() && (!self.swarm.is_finished() || self.sessions.len() > 0),
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)
@@ -696,8 +706,9 @@ impl Torrent {
     fn deliver(&mut self, note: Note, cx: &mut Cx) {
         match note {
             Note::Have(piece) => {
+                let wanted = self.swarm.picker.level(piece) != Priority::Skip;
                 for (_, session) in self.sessions.iter_mut() {
-                    session.handle_our_have(piece, cx);
+                    session.handle_our_have(piece, wanted, cx);
                 }
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {
@@ -744,11 +755,13 @@ impl Torrent {
     }
 
     fn finish(&mut self, cx: &mut Cx) {
-        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_complete() {
+        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_finished() {
             return;
         }
         self.finished = true;
         self.was_whole = true;
+        // Nothing more will be written: the saved state can say so.
+        self.unsaved |= self.saved_dirty;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
         self.begin_super_seeding(cx);
         for (_, session) in self.sessions.iter_mut() {

@@ -120,12 +120,12 @@ impl Torrent {
     /// The user ends a pause: if it was for having served enough, that must not happen again at once.
     pub(super) fn waive_stop(&mut self) {
         // Whether it is whole may have to be seen first.
-        self.service.waive = !matches!(self.stage, Stage::Open) || self.swarm.is_complete();
+        self.service.waive = !matches!(self.stage, Stage::Open) || self.swarm.is_finished();
     }
 
     /// It is known what is there.
     pub(super) fn waive_stop_if_whole(&mut self) {
-        self.service.waive &= self.swarm.is_complete();
+        self.service.waive &= self.swarm.is_finished();
     }
 
     /// Pauses if it has served enough; else sees to it that this is noticed.

@@ -120,13 +120,15 @@ impl Torrent {
 
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
-        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, self.sequential, &mut cx.rng);
+        let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
+        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, levels, self.sequential, &mut cx.rng);
+        self.swarm.recount();
         self.swarm.requesting = true;
-        if !self.swarm.is_complete() {
+        if !self.swarm.is_finished() {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
-        self.was_whole = self.swarm.is_complete();
+        self.was_whole = self.swarm.is_finished();
         self.waive_stop_if_whole();
         cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
         if self.unsaved {
@@ -142,7 +144,7 @@ impl Torrent {
                 self.next = None;
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
-                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, self.sequential, cx);
+                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, self.sequential, cx);
                 self.swarm.counters = counters;
                 self.failing = false;
                 self.await_opening(trust);
@@ -177,7 +179,7 @@ impl Torrent {
         if !self.unsaved || self.save_out || !matches!(self.stage, Stage::Open) {
             return;
         }
-        let still_writing = self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_complete());
+        let still_writing = self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_finished());
         let totals = self.totals(cx.now);
         let state = SaveState {
             have: self.swarm.have.clone(),
@@ -209,7 +211,7 @@ impl Torrent {
         }
         if self.unsaved && self.timers.get(SAVE).is_none() {
             self.timers
-                .set(SAVE, cx.now + if self.swarm.is_complete() { std::time::Duration::ZERO } else { cx.conf.save_interval });
+                .set(SAVE, cx.now + if self.swarm.is_finished() { std::time::Duration::ZERO } else { cx.conf.save_interval });
         }
     }
 
