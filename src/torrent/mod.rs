@@ -424,7 +424,7 @@ impl Torrent {
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.paused) {
-            self.waive_stop(cx);
+            self.waive_stop();
         }
         match self.stage {
             Stage::Opening if self.failing => {

@@ -118,7 +118,7 @@ impl Torrent {
     }
 
     /// The user ends a pause: if it was for having served enough, that must not happen again at once.
-    pub(super) fn waive_stop(&mut self, _cx: &mut Cx) {
+    pub(super) fn waive_stop(&mut self) {
         // Whether it is whole may have to be seen first.
         self.service.waive = !matches!(self.stage, Stage::Open) || self.swarm.is_finished();
     }
