@@ -1,0 +1,1 @@
+//! Announces and scrapes in datagrams (BEP 15, 41).
