@@ -89,4 +89,6 @@ pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
+#[doc(hidden)]
+pub use proto::tracker::probe as tracker_probe;
 pub use reactor::{Reactor, ReactorError, ReactorStats};
