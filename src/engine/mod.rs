@@ -4,8 +4,15 @@
 //! its effects and tells it what happened.
 
 mod access;
+mod changes;
+mod checks;
+mod files;
+mod labels;
 mod limits;
 mod link;
+mod queue;
+mod queueing;
+mod session_stats;
 mod throttle;
 mod verbs;
 
@@ -13,8 +20,17 @@ use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
 use thiserror::Error;
 
-pub use self::{access::Refused, verbs::PeerStats};
-pub use crate::torrent::{StopAt, TorrentParams, cx::Effect};
+pub use self::{
+    access::Refused,
+    changes::Changes,
+    files::{FileError, FileStats},
+    labels::LabelError,
+    queue::ActiveLimits,
+    queueing::QueueError,
+    session_stats::SessionStats,
+    verbs::PeerStats,
+};
+pub use crate::torrent::{TorrentParams, cx::Effect};
 use crate::{
     alert::Alert,
     base::{
@@ -31,7 +47,11 @@ use crate::{
     },
 };
 use access::Access;
+use changes::Ledger;
+use checks::Checks;
 use link::Link;
+use queue::Queue;
+use session_stats::Tally;
 use throttle::Throttle;
 
 /// No such torrent in this engine (any more).
@@ -48,6 +68,9 @@ pub enum AddError {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// Its labels cannot be.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
 }
 
 /// Why the driver says that a link is over.
@@ -96,6 +119,14 @@ pub struct Engine {
     /// Who may connect.
     access: Access,
     throttle: Throttle,
+    queue: Queue,
+    checks: Checks,
+    /// The wake-up for the queue that counts in the heap.
+    queue_pushed: Option<Instant>,
+    /// The queues' wishes are being carried out.
+    arranging: bool,
+    ledger: Ledger,
+    tally: Tally,
     cx: Cx,
 }
 
@@ -113,6 +144,7 @@ impl Engine {
             *byte = own;
         }
         let throttle = Throttle::new(now, conf.limits);
+        let queue = Queue::new(ActiveLimits::of(&conf));
         let cx = Cx::new(conf, rng, PeerId(peer_id), now);
         Ok(Self {
             torrents: Arena::new(),
@@ -125,6 +157,12 @@ impl Engine {
             shutting_down: false,
             access: Access::default(),
             throttle,
+            queue,
+            checks: Checks::default(),
+            queue_pushed: None,
+            arranging: false,
+            ledger: Ledger::default(),
+            tally: Tally::default(),
             cx,
         })
     }
@@ -182,6 +220,7 @@ impl Engine {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
+                Owner::Queue => self.handle_queue_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
@@ -245,7 +284,12 @@ impl Engine {
     /// The next thing to tell the user.
     #[must_use]
     pub fn poll_alert(&mut self) -> Option<Alert> {
-        self.cx.alerts.pop()
+        let mut alert = self.cx.alerts.pop();
+        if let Some(Alert::Progress { torrent, stats } | Alert::Finished { torrent, stats }) = &mut alert {
+            // A torrent does not know where it stands among others.
+            stats.queue_position = self.queue.position(torrent.0);
+        }
+        alert
     }
 
     /// Whether [`poll_alert`](Self::poll_alert) has something.
@@ -273,8 +317,11 @@ impl Engine {
             if partings.is_empty() {
                 if torrent.is_closed() {
                     self.by_hash.remove(&torrent.metainfo.info_hash);
-                    self.torrents.remove(key);
+                    let torrent = self.torrents.remove(key);
                     self.throttle.forget_torrent(self.cx.now, key);
+                    if let Some(torrent) = torrent {
+                        self.forget(key, &torrent.seen);
+                    }
                 }
                 break;
             }
@@ -282,6 +329,7 @@ impl Engine {
                 self.close(parting.link, &parting.reason);
             }
         }
+        self.review(key);
         if self.dial || self.torrents.get(key).is_some_and(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
             self.dial = false;
             self.dial_candidates();

@@ -219,6 +219,13 @@ impl Pipeline {
         was
     }
 
+    /// We do not want the blocks any more for which `pointless` holds. Returns those that were on order. They may still come.
+    pub(crate) fn cancel_all(&mut self, pointless: impl Fn(Block) -> bool, conf: &Conf) -> Vec<Block> {
+        let mut blocks: Vec<Block> = self.asked.iter().map(|a| a.block).filter(|&block| pointless(block)).collect();
+        blocks.retain(|&block| self.cancel(block, conf));
+        blocks
+    }
+
     /// Gives up on everything on order, and returns it. It may still come.
     pub(crate) fn give_up(&mut self, conf: &Conf) -> Vec<Block> {
         let blocks: Vec<Block> = self.asked.drain(..).map(|a| a.block).collect();

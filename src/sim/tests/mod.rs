@@ -3,9 +3,11 @@
 mod chaos;
 mod choking;
 mod disk;
+mod files;
 mod limits;
 mod memory;
 mod peers;
+mod queue;
 mod superseed;
 mod swarm;
 mod uploads;

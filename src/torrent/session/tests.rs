@@ -18,7 +18,7 @@ const PIECES: u32 = 1000;
 /// The ledger of somebody who has nothing.
 fn leech(cx: &mut Cx) -> Swarm {
     let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
-    let picker = Picker::new(geometry, &Bitfield::none(PIECES), false, &mut cx.rng);
+    let picker = Picker::new(geometry, &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
     let key = Key { index: 0, generation: 1 };
     let mut swarm = Swarm::new(key, InfoHash([7; 20]), geometry, Arc::from(vec![[0; 20]; PIECES as usize]), cx.now, picker);
     swarm.requesting = true;
