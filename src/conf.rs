@@ -138,6 +138,23 @@ pub struct Conf {
     /// Peers that a block may be asked of at once near the end. Default 3.
     pub endgame_copies: u8,
 
+    /// How long a tracker may take to answer, with looking its name up, all its addresses and all redirects. At least 1 s. Default 30 s,
+    /// the most that BEP 15's first repetition (after 15 s) is worth waiting for.
+    pub tracker_timeout: Duration,
+    /// The longest reply of a tracker, bytes, as it comes and after it is unpacked. At least 1 KiB, at most 64 MiB. Default 1 MiB:
+    /// some 100,000 peers.
+    pub max_tracker_reply: usize,
+    /// Redirects that are followed for one question to a tracker. At most 20. Default 5.
+    pub max_tracker_redirects: u32,
+    /// Peers that are taken from one reply of a tracker. Default 1000, five times what trackers give.
+    pub max_tracker_peers: usize,
+    /// Whether addresses of trackers are kept from reaching services of this machine and its network: those on this machine are asked at
+    /// `/announce…` only, and a redirect from the internet does not lead to a local address. Default on.
+    pub ssrf_mitigation: bool,
+    /// What we call ourselves towards HTTP servers. Printable ASCII, at most 128 characters; none if empty. Default `cratetorrent/` and
+    /// the version.
+    pub user_agent: String,
+
     /// Bytes of piece data in memory: arriving, waiting for a worker, or being written. Default 32 MiB.
     pub max_piece_memory: usize,
     /// Pieces above this are hashed and written in runs of this size; a multiple of 16 KiB. Default 1 MiB.
@@ -240,6 +257,12 @@ impl Default for Conf {
             request_timeout_max: Duration::from_secs(60),
             snub_patience: Duration::from_secs(90),
             endgame_copies: 3,
+            tracker_timeout: Duration::from_secs(30),
+            max_tracker_reply: 1 << 20,
+            max_tracker_redirects: 5,
+            max_tracker_peers: 1000,
+            ssrf_mitigation: true,
+            user_agent: concat!("cratetorrent/", env!("CARGO_PKG_VERSION")).into(),
             max_piece_memory: 32 << 20,
             run_len: 1 << 20,
             workers: 0,
@@ -321,6 +344,25 @@ impl Conf {
         check(self.read_len >= block, "read_len", self.read_len.to_string(), "at least 16384")?;
         check(self.reads_a_turn > 0, "reads_a_turn", self.reads_a_turn.to_string(), "at least 1")?;
         check(self.endgame_copies > 0, "endgame_copies", self.endgame_copies.to_string(), "at least 1")?;
+        check(
+            self.tracker_timeout >= Duration::from_secs(1),
+            "tracker_timeout",
+            format!("{:?}", self.tracker_timeout),
+            "at least 1 s",
+        )?;
+        check(
+            (1 << 10..=64 << 20).contains(&self.max_tracker_reply),
+            "max_tracker_reply",
+            self.max_tracker_reply.to_string(),
+            "1024 to 67108864",
+        )?;
+        check(self.max_tracker_redirects <= 20, "max_tracker_redirects", self.max_tracker_redirects.to_string(), "at most 20")?;
+        check(
+            self.user_agent.len() <= 128 && self.user_agent.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
+            "user_agent",
+            format!("{:?}", self.user_agent),
+            "at most 128 printable ASCII characters",
+        )?;
         check(self.max_alerts >= 16, "max_alerts", self.max_alerts.to_string(), "at least 16")?;
         check(!self.reconnect_min.is_zero(), "reconnect_min", format!("{:?}", self.reconnect_min), "more than 0")?;
         let lasting = |time: Duration, field| check(!time.is_zero(), field, format!("{time:?}"), "more than 0");
@@ -366,6 +408,11 @@ mod tests {
             ("max_active_checks", Conf { max_active_checks: 0, ..Conf::default() }),
             ("seed_queue_turn", Conf { seed_queue_turn: Duration::ZERO, ..Conf::default() }),
             ("turnover_interval", Conf { turnover_interval: Duration::ZERO, ..Conf::default() }),
+            ("tracker_timeout", Conf { tracker_timeout: Duration::from_millis(999), ..Conf::default() }),
+            ("max_tracker_reply", Conf { max_tracker_reply: 1023, ..Conf::default() }),
+            ("max_tracker_reply", Conf { max_tracker_reply: usize::MAX, ..Conf::default() }),
+            ("max_tracker_redirects", Conf { max_tracker_redirects: 21, ..Conf::default() }),
+            ("user_agent", Conf { user_agent: "a\r\nb".into(), ..Conf::default() }),
         ] {
             assert_eq!(conf.validate().unwrap_err().field, field);
         }

@@ -93,4 +93,6 @@ pub use engine::{
     QueueError, Refused, SessionStats, TorrentParams,
 };
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
+#[doc(hidden)]
+pub use proto::tracker::probe as tracker_probe;
 pub use reactor::{Reactor, ReactorError, ReactorStats};

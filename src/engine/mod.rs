@@ -79,6 +79,9 @@ pub enum CloseCause {
     /// The other side closed it.
     #[error("it closed the connection")]
     Eof,
+    /// We had no descriptor or no memory for it, which says nothing about the peer.
+    #[error("there are no descriptors left")]
+    Exhausted,
     /// The system refused or broke it.
     #[error("{0}")]
     Io(std::io::ErrorKind),

@@ -136,7 +136,7 @@ fn whatever_is_wanted_when_it_ends_well_and_the_bytes_are_true() {
         let other = world.node(Conf { run_len: 16 * 1024, ..loud() });
         let params = world.params(other, &sample, &[seeder, leech]);
         world.add_torrent(other, &sample, params);
-        world.set_disk_pace(other, DiskPace { min: millis(1), max: millis(60), bandwidth: 2_000_000 });
+        world.set_disk_pace(other, DiskPace { min: millis(1), max: millis(60), bandwidth: 2_000_000, ..DiskPace::default() });
         for _ in 0..12 {
             world.run_for(millis(rng.below(120)));
             for node in [leech, other] {
