@@ -80,15 +80,17 @@ pub use base::{
     ids::{InfoHash, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
-        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
-        Verdict, batch_len,
+        Allocation, Chain, Done, Job, Leftovers, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp,
+        StoreSpec, Trust, Verdict, batch_len,
     },
+    paths::RenameError,
     time::Instant,
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{
-    AddError, CloseCause, Effect, Engine, FileError, FileStats, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams,
+    AddError, CloseCause, Effect, Engine, FileError, FileStats, MoveMode, NoSuchTorrent, PeerStats, Refused, StopAt,
+    TorrentParams,
 };
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

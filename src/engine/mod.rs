@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub use self::{
     access::Refused,
-    files::{FileError, FileStats},
+    files::{FileError, FileStats, MoveMode},
     verbs::PeerStats,
 };
 pub use crate::torrent::{StopAt, TorrentParams, cx::Effect};
@@ -26,6 +26,7 @@ use crate::{
         arena::{Arena, Key},
         ids::{InfoHash, PeerId, TorrentId},
         job::{Done, READ_GAP},
+        paths::RenameError,
         rng::Rng,
         time::Instant,
     },
@@ -53,6 +54,14 @@ pub enum AddError {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// A file cannot have the name that [`TorrentParams::renames`] gives it.
+    #[error("file {file} cannot be renamed: {error}")]
+    Rename {
+        /// Its index.
+        file: usize,
+        /// Why.
+        error: RenameError,
+    },
 }
 
 /// Why the driver says that a link is over.
@@ -154,6 +163,10 @@ impl Engine {
         | Done::Checked { torrent, .. }
         | Done::Digests { torrent, .. }
         | Done::Saved { torrent, .. }
+        | Done::Arranged { torrent, .. }
+        | Done::Relocated { torrent, .. }
+        | Done::Tidied { torrent, .. }
+        | Done::Deleted { torrent, .. }
         | Done::Closed { torrent }) = &done;
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {

@@ -11,7 +11,7 @@ use crate::{
         ids::{InfoHash, PeerId, TorrentId},
     },
     conf::SeedChoking,
-    engine::{AddError, Engine, NoSuchTorrent},
+    engine::{AddError, Engine, NoSuchTorrent, files},
     torrent::{Torrent, TorrentParams},
 };
 
@@ -58,7 +58,7 @@ impl Engine {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives.
     ///
     /// # Errors
-    /// If the torrent is there already or the engine is shutting down.
+    /// If the torrent is there already, the engine is shutting down, or a file cannot have the name it is given.
     pub fn add_torrent(&mut self, params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.shutting_down {
             return Err(AddError::ShuttingDown);
@@ -67,6 +67,7 @@ impl Engine {
         if let Some(&key) = self.by_hash.get(&info_hash) {
             return Err(AddError::Duplicate(TorrentId(key)));
         }
+        let params = TorrentParams { renames: files::safe_renames(&params)?, ..params };
         let limits = params.limits;
         let Self { torrents, cx, .. } = self;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
@@ -83,7 +84,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.close(true, cx))?;
+        self.with(id, |torrent, cx| torrent.close(true, false, cx))?;
         self.close_links_of(id.0, "the torrent is removed");
         Ok(())
     }
@@ -283,7 +284,7 @@ impl Engine {
         // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
         for key in self.torrents.keys() {
             if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.close(false, &mut self.cx);
+                torrent.close(false, false, &mut self.cx);
             }
             self.settle(key);
         }
@@ -298,7 +299,7 @@ impl Engine {
     }
 
     /// Ends what a torrent's own partings do not reach: links that have not become sessions.
-    fn close_links_of(&mut self, torrent: Key, reason: &str) {
+    pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
         for key in self.links.keys() {
             if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
                 self.close(key, reason);
@@ -306,7 +307,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn with(&mut self, id: TorrentId, act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx)) -> Result<(), NoSuchTorrent> {
+    pub(super) fn with(
+        &mut self,
+        id: TorrentId,
+        act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx),
+    ) -> Result<(), NoSuchTorrent> {
         let key: Key = id.0;
         let torrent = self.torrents.get_mut(key).ok_or(NoSuchTorrent(id))?;
         act(torrent, &mut self.cx);

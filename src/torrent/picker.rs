@@ -363,7 +363,8 @@ mod tests {
     #[test]
     fn the_start_is_random_and_reproducible() {
         let g = geometry(1000);
-        let first = |seed| Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000));
+        let first =
+            |seed| Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000));
         assert_eq!(first(1), first(1));
         assert!((2..10).any(|seed| first(seed) != first(1)));
     }

@@ -18,6 +18,7 @@ fn sample() -> ResumeFile {
             None,
             Some(ResumeStat { len: i64::MAX as u64, mtime_ns: i64::MIN }),
         ],
+        parts: Some(ResumeStat { len: 7, mtime_ns: 8 }),
     }
 }
 
@@ -117,7 +118,7 @@ proptest! {
         let count = bits.len() as u32 * 8;
         let files: Vec<_> = files.into_iter().map(|f| f.map(|(len, mtime_ns)| ResumeStat { len, mtime_ns })).collect();
         let have = Bitfield::from_wire(&bits, count).unwrap();
-        let state = ResumeFile { info_hash: HASH, have, dirty, downloaded, uploaded, files };
+        let state = ResumeFile { info_hash: HASH, have, dirty, downloaded, uploaded, files, parts: None };
         let bytes = state.encode();
         prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &HASH), Ok(state));
     }
