@@ -386,11 +386,11 @@ impl TorrentFiles {
             // A skipped file's own pieces are given up before it is parked.
             let homeless = || StoreError::new(StoreOp::Write, &file.path, io::Error::other("the file is skipped"));
             let (at, offset) = self.spot(&segment).ok_or_else(homeless)?;
-            if at != segment.file {
-                self.mark(segment.file, HELD);
-            }
             if let Some(file) = self.file(at) {
                 self.write_file(at, file, offset, part)?;
+            }
+            if at != segment.file {
+                self.mark(segment.file, HELD);
             }
         }
         if rest.is_empty() { Ok(()) } else { Err(StoreError::new(StoreOp::Write, self.layout.dir(), beyond_the_end())) }

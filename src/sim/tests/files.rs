@@ -114,15 +114,16 @@ fn orders_for_what_is_skipped_are_called_off_and_nothing_is_held_of_it() {
     let leech = world.node(loud());
     world.download(leech, &sample, &[seed]);
     assert!(world.run_until(|w| w.stats(leech).partial_bytes > 3 * 16_384, secs(60)));
-    wish(&mut world, leech, &[Skip; 5]);
-    // What a worker is writing is had.
+    wish(&mut world, leech, &[Skip, Skip, Normal, Skip, Skip]);
+    // What a worker is writing is had, and one piece is wanted still.
     world.run_for(millis(10));
     let have = world.stats(leech).have;
-    assert_eq!(world.stats(leech).partial_bytes, 0);
-    assert_eq!(world.engine(leech).piece_memory(), 0);
+    assert!(world.stats(leech).partial_bytes <= 65_536 && world.engine(leech).piece_memory() <= 65_536);
+    assert!(world.run_until(|w| is_finished(w, leech), secs(60)));
     world.run_for(secs(5));
     // Neither wants anything of the other.
-    assert_eq!((world.stats(leech).have, world.stats(leech).peers), (have, 0));
+    assert!(world.stats(leech).have <= have + 1 && world.stats(leech).peers == 0, "{:?}", world.stats(leech));
+    assert_eq!(world.engine(leech).piece_memory(), 0);
     let asked = world.script::<Remote>(seed).times(|h| matches!(h, Heard::Request(_))).len();
     let cancelled = world.script::<Remote>(seed).times(|h| matches!(h, Heard::Cancel(_))).len();
     assert!(cancelled > 0 && cancelled < asked, "{cancelled} of {asked}");
