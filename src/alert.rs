@@ -6,6 +6,7 @@ use crate::base::{
     geometry::PieceIndex,
     ids::{PeerId, TorrentId},
     job::StoreError,
+    totals::Totals,
 };
 
 /// Something that happened.
@@ -69,6 +70,13 @@ pub enum Alert {
         torrent: TorrentId,
         /// How it stands.
         stats: TorrentStats,
+    },
+    /// The torrent has served as much as it was to, and is paused.
+    StopReached {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What it has reached.
+        why: StopReason,
     },
     /// The disk failed. The torrent stops requesting, keeps what it has and tries again. Never dropped.
     StorageFailed {
@@ -227,10 +235,43 @@ pub struct TorrentStats {
     pub candidates: usize,
     /// Peers banned.
     pub banned: usize,
+    /// Bytes and times over all runs. The times go on while it is active, so they are older the longer ago this was asked for.
+    pub totals: Totals,
+    /// Whether the queue decides when it runs.
+    pub queued: bool,
+    /// Its position among the queued downloads, from 0; `None` for others and for what is whole.
+    pub queue_position: Option<usize>,
+    /// When everything will be there at this rate; `None` if nothing comes, or nothing is missing.
+    pub eta: Option<Duration>,
+}
+
+impl TorrentStats {
+    /// Bytes sent over all runs, as a multiple of the torrent's size.
+    pub fn ratio(&self) -> f64 {
+        self.totals.uploaded as f64 / self.total_bytes.max(1) as f64
+    }
+}
+
+/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopAt {
+    /// Bytes sent in percent of the torrent's size, over all runs.
+    pub ratio_percent: Option<u32>,
+    /// Time served with everything there, over all runs.
+    pub seeding: Option<Duration>,
+}
+
+/// Which part of a [`StopAt`] was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It has sent enough.
+    Ratio,
+    /// It was there for long enough.
+    SeedingTime,
 }
 
 /// What a torrent is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Waiting for the storage.
     #[default]
@@ -243,6 +284,8 @@ pub enum Phase {
     Seeding,
     /// Told to rest.
     Paused,
+    /// Waiting until the queue lets it run.
+    Queued,
     /// The disk does not work; tried again from time to time.
     Stalled,
     /// Being removed.
@@ -302,6 +345,7 @@ impl Alert {
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
+            Self::StopReached { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
             Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
@@ -329,11 +373,12 @@ pub(crate) struct Alerts {
     mask: AlertMask,
     limit: usize,
     dropped: u64,
+    dropped_ever: u64,
 }
 
 impl Alerts {
     pub(crate) fn new(mask: AlertMask, limit: usize) -> Self {
-        Self { queue: VecDeque::new(), mask, limit, dropped: 0 }
+        Self { queue: VecDeque::new(), mask, limit, dropped: 0, dropped_ever: 0 }
     }
 
     pub(crate) fn wants(&self, kind: AlertMask) -> bool {
@@ -355,6 +400,7 @@ impl Alerts {
             self.queue.push_back(alert);
         } else {
             self.dropped += 1;
+            self.dropped_ever += 1;
         }
     }
 
@@ -364,6 +410,11 @@ impl Alerts {
             return Some(Alert::Dropped { count: dropped });
         }
         self.queue.pop_front()
+    }
+
+    /// How many were left out since the start.
+    pub(crate) fn dropped_ever(&self) -> u64 {
+        self.dropped_ever
     }
 
     pub(crate) fn is_empty(&self) -> bool {

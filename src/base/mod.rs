@@ -17,3 +17,4 @@ pub(crate) mod rate;
 pub(crate) mod rng;
 pub(crate) mod time;
 pub(crate) mod timers;
+pub(crate) mod totals;

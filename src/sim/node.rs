@@ -39,11 +39,14 @@ pub struct DiskPace {
     pub max: Duration,
     /// Bytes per second, over all jobs.
     pub bandwidth: u64,
+    /// Of a hundred batches of blocks for peers, so many are at hand: they are read and sent within the turn that asks for them, as the
+    /// reactor does it, and no worker sees them.
+    pub hot: u8,
 }
 
 impl Default for DiskPace {
     fn default() -> Self {
-        Self { min: Duration::from_micros(20), max: Duration::from_millis(2), bandwidth: 500_000_000 }
+        Self { min: Duration::from_micros(20), max: Duration::from_millis(2), bandwidth: 500_000_000, hot: 0 }
     }
 }
 

@@ -82,9 +82,8 @@ impl Torrent {
     /// The user asks for something; an alert tells what came of it.
     pub(crate) fn request(&mut self, request: Request, cx: &mut Cx) {
         self.errands.requests.push_back(request);
-        // A storage that cannot be opened where it is can only be looked for elsewhere.
-        if matches!(self.stage, Stage::Opening)
-            && self.failing
+        // A storage that is not open, or cannot be opened where it is, is looked for elsewhere at once.
+        if (matches!(self.stage, Stage::Waiting) || (matches!(self.stage, Stage::Opening) && self.failing))
             && self.next.is_none()
             && let Some(Request::Adopt(dir)) = self.errands.requests.pop_back_if(|r| matches!(r, Request::Adopt(_)))
         {
@@ -125,7 +124,7 @@ impl Torrent {
                 Request::Rename(file, path) => self.place.with_rename(file, path),
             };
             let spec = Box::new(self.spec_at(place.clone(), &cx.conf));
-            let state = matches!(self.stage, Stage::Open).then(|| Box::new(self.state_to_save()));
+            let state = matches!(self.stage, Stage::Open).then(|| Box::new(self.state_to_save(cx.now)));
             (Errand::Relocate(request, place), Job::Relocate { torrent, spec, state })
         };
         self.errands.out = Some(errand);

@@ -50,6 +50,7 @@ impl Torrent {
     /// It had everything that was wanted, and now more is.
     fn go_back_to_work(&mut self, cx: &mut Cx) {
         self.finished = false;
+        self.was_whole = false;
         self.candidates.unshelve(cx.now);
         for (_, session) in self.sessions.iter_mut() {
             session.tell_upload_only(false, cx);

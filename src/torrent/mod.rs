@@ -5,6 +5,7 @@ mod blame;
 pub(crate) mod candidates;
 mod checker;
 mod choker;
+pub(crate) mod claim;
 pub(crate) mod cx;
 pub(crate) mod errands;
 pub(crate) mod external;
@@ -14,6 +15,7 @@ mod priority;
 pub(crate) mod progress;
 pub(crate) mod session;
 pub(crate) mod slots;
+mod stop;
 mod storage;
 mod superseed;
 mod swarm;
@@ -24,7 +26,7 @@ mod wishes;
 use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    alert::{Alert, AlertMask, Phase, TorrentStats},
+    alert::{Alert, AlertMask, Phase, StopAt, TorrentStats},
     base::{
         arena::{Arena, Key},
         bitfield::Bitfield,
@@ -36,20 +38,23 @@ use crate::{
         job::{StoreError, StoreSpec, Trust},
         time::Instant,
         timers::{TimerTable, Wakeup},
+        totals::Totals,
     },
     conf::Conf,
     proto::tx::Tx,
     torrent::{
         candidates::Candidates,
         checker::Checker,
+        claim::Seen,
         cx::{Cx, Owner},
         errands::{Errands, Place},
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
         slots::Slots,
+        stop::Service,
         superseed::SuperSeed,
-        swarm::{Note, Swarm},
+        swarm::{Counters, Note, Swarm},
         wishes::Wishes,
     },
     wire::metainfo::Metainfo,
@@ -61,6 +66,7 @@ const RETRY: usize = 2;
 const SHOW: usize = 3;
 const CHOKE: usize = 4;
 const TURNOVER: usize = 5;
+const STOP: usize = 6;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -88,23 +94,17 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf`](crate::Conf). `paused` holds in any case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. It is the last in the queue. `paused` holds in any
+    /// case.
     pub queued: bool,
-    /// When it has served enough; `None`: as [`Conf`](crate::Conf) has it.
+    /// When it has served enough; `None`: as [`Conf::stop`] has it.
     pub stop: Option<StopAt>,
+    /// What it did in earlier runs. Of these and of what the state file says, the more counts.
+    pub totals: Totals,
     /// Words that the user files it under.
     pub labels: Vec<String>,
     /// How fast its bytes may come and go.
     pub limits: Limits,
-}
-
-/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StopAt {
-    /// Bytes sent in percent of the torrent's size, over all runs.
-    pub ratio_percent: Option<u32>,
-    /// Time served with everything there, over all runs.
-    pub seeding: Option<Duration>,
 }
 
 impl TorrentParams {
@@ -126,6 +126,7 @@ impl TorrentParams {
             renames: Vec::new(),
             queued: false,
             stop: None,
+            totals: Totals::default(),
             labels: Vec::new(),
             limits: Limits::default(),
         }
@@ -135,6 +136,8 @@ impl TorrentParams {
 /// How far the storage is.
 #[derive(Debug)]
 enum Stage {
+    /// Until it is its turn to be opened.
+    Waiting,
     /// A worker is looking, or failed to.
     Opening,
     Checking(Checker),
@@ -180,13 +183,18 @@ pub(crate) struct Torrent {
     /// How it was opened.
     trust: Trust,
     paused: bool,
+    /// The queue decides when it runs, and does not let it.
+    queued: bool,
+    held: bool,
     next: Option<Next>,
     finished: bool,
+    /// It had everything when it was last known what it has.
+    was_whole: bool,
     /// Whether to pretend as long as we are the seed; see superseed.rs.
     super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<6>,
+    timers: TimerTable<7>,
     wakeup: Wakeup,
     /// When peers last made room for others.
     turned_over: Option<Instant>,
@@ -196,8 +204,9 @@ pub(crate) struct Torrent {
     save_out: bool,
     unsaved: bool,
     saved_dirty: bool,
-    /// Bytes of earlier runs.
-    earlier: (u64, u64),
+    service: Service,
+    labels: Vec<String>,
+    pub(crate) seen: Seen,
 }
 
 impl Torrent {
@@ -205,13 +214,14 @@ impl Torrent {
         let TorrentParams {
             metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
         } = params;
+        let TorrentParams { queued, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
-        let mut torrent = Self {
+        Self {
             id: TorrentId(key),
             metainfo,
             place: Place { dir, state_file, renames },
@@ -224,11 +234,14 @@ impl Torrent {
             slots: Slots::new(&cx.conf),
             candidates,
             dials: 0,
-            stage: Stage::Opening,
+            stage: Stage::Waiting,
             trust,
             paused,
+            queued,
+            held: queued,
             next: None,
             finished: false,
+            was_whole: false,
             super_seed,
             partings: Vec::new(),
             timers: TimerTable::new(),
@@ -239,10 +252,10 @@ impl Torrent {
             save_out: false,
             unsaved: false,
             saved_dirty: false,
-            earlier: (0, 0),
-        };
-        torrent.open(trust, cx);
-        torrent
+            service: Service::new(stop, totals),
+            labels,
+            seen: Seen::default(),
+        }
     }
 
     fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, sequential: bool, cx: &mut Cx) -> Swarm {
@@ -280,9 +293,12 @@ impl Torrent {
             _ if self.next.is_some() => Phase::Closing,
             Stage::Closing | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
-            Stage::Opening => Phase::Opening,
+            Stage::Waiting if self.paused => Phase::Paused,
+            Stage::Waiting if self.held => Phase::Queued,
+            Stage::Waiting | Stage::Opening => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
             Stage::Open if self.paused => Phase::Paused,
+            Stage::Open if self.held => Phase::Queued,
             Stage::Open if self.swarm.is_finished() => Phase::Seeding,
             Stage::Open => Phase::Downloading,
         }
@@ -290,7 +306,12 @@ impl Torrent {
 
     /// Whether it speaks with peers now.
     pub(crate) fn is_active(&self) -> bool {
-        matches!(self.stage, Stage::Open) && !self.paused && self.next.is_none()
+        matches!(self.stage, Stage::Open) && !self.rests() && self.next.is_none()
+    }
+
+    /// Whether it speaks with nobody because it was told so.
+    fn rests(&self) -> bool {
+        self.paused || self.held
     }
 
     /// Whether it wants to dial somebody now.
@@ -353,7 +374,19 @@ impl Torrent {
             seeds: self.sessions.iter().filter(|(_, s)| s.is_seed()).count(),
             candidates: self.candidates.len(),
             banned: self.candidates.banned(now),
+            totals: self.totals(now),
+            queued: self.queued,
+            queue_position: None,
+            eta: self.eta(now),
         }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.swarm.counters
+    }
+
+    pub(crate) fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     pub(crate) fn have(&self) -> &Bitfield {
@@ -365,19 +398,48 @@ impl Torrent {
     pub(crate) fn pause(&mut self, cx: &mut Cx) {
         if !self.paused {
             self.paused = true;
-            self.part_all("the torrent is paused");
-            self.unsaved |= self.saved_dirty;
-            self.timers.set(SAVE, cx.now);
+            // Afterwards it gets in line again.
+            self.held = self.queued;
+            self.rest("the torrent is paused", cx);
+        }
+    }
+
+    fn rest(&mut self, reason: &str, cx: &mut Cx) {
+        self.part_all(reason);
+        self.unsaved |= self.saved_dirty;
+        self.timers.set(SAVE, cx.now);
+        self.settle(cx);
+    }
+
+    /// The queue wants it to rest, or lets it go.
+    pub(crate) fn set_held(&mut self, held: bool, cx: &mut Cx) {
+        if self.held != held && self.queued {
+            self.held = held;
+            if held {
+                self.rest(HELD, cx);
+            } else {
+                self.settle(cx);
+            }
+        }
+    }
+
+    pub(crate) fn set_queued(&mut self, queued: bool, cx: &mut Cx) {
+        if self.queued != queued {
+            self.queued = queued;
+            // What runs goes on until the queue says otherwise.
+            self.held = queued && !self.is_active();
             self.settle(cx);
         }
     }
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
-        self.paused = false;
+        if std::mem::take(&mut self.paused) {
+            self.waive_stop();
+        }
         match self.stage {
             Stage::Opening if self.failing => {
                 self.failing = false;
-                self.open(self.trust, cx);
+                self.await_opening(self.trust);
             }
             _ if self.failing => self.timers.set(RETRY, cx.now),
             _ => {}
@@ -391,6 +453,10 @@ impl Torrent {
             self.next = Some(Next::Reopen { trust: Trust::Nothing });
             self.settle(cx);
         }
+    }
+
+    pub(crate) fn set_labels(&mut self, labels: Vec<String>) {
+        self.labels = labels;
     }
 
     pub(crate) fn set_sequential(&mut self, sequential: bool) {
@@ -446,6 +512,10 @@ impl Torrent {
     pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
+            if self.service.is_reached_by(self.swarm.counters.up.total()) {
+                self.timers.set(STOP, cx.now);
+                self.schedule(cx);
+            }
         }
     }
 
@@ -589,6 +659,9 @@ impl Torrent {
         if self.timers.fire(TURNOVER, cx.now) {
             self.renew_peers(cx);
         }
+        if self.timers.fire(STOP, cx.now) {
+            self.check_stop(cx);
+        }
         self.settle(cx);
     }
 
@@ -597,7 +670,7 @@ impl Torrent {
             Stage::Checking(checker) => {
                 cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
             }
-            Stage::Open if !self.paused => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
+            Stage::Open if !self.rests() => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
             _ => {}
         }
     }
@@ -605,7 +678,7 @@ impl Torrent {
     fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            Stage::Open => !self.paused && (!self.swarm.is_finished() || self.sessions.len() > 0),
+            Stage::Open => !self.rests() && (!self.swarm.is_finished() || self.sessions.len() > 0),
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)
@@ -630,6 +703,7 @@ impl Torrent {
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
+        self.keep_time(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
@@ -702,6 +776,7 @@ impl Torrent {
             return;
         }
         self.finished = true;
+        self.was_whole = true;
         // Nothing more will be written: the saved state can say so.
         self.unsaved |= self.saved_dirty;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
@@ -727,6 +802,9 @@ impl Torrent {
         }
     }
 }
+
+/// Why peers are let go when it is others' turn.
+pub(crate) const HELD: &str = "the torrent waits for its turn";
 
 /// Neither of us wants anything.
 fn sated(session: &Session) -> Parting {

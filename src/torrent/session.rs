@@ -3,6 +3,8 @@
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
 mod giving;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -173,6 +175,8 @@ pub(crate) struct Session {
     /// It makes room for others and is not to blame.
     pub(crate) let_go: bool,
     pub(crate) client: Option<String>,
+    /// It has said what our address is.
+    voted: bool,
     /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and it was the same.
     pub(crate) reach: Option<SocketAddr>,
     /// That candidate counts as busy as long as this session lasts.
@@ -223,6 +227,7 @@ impl Session {
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
+            voted: false,
             reach: None,
             holds: false,
         };
@@ -354,7 +359,8 @@ impl Session {
                     if self.rejects > MAX_REJECTS {
                         return Err(Fault::Rejects);
                     }
-                } else {
+                } else if !self.pipeline.handle_late_reject(block) {
+                    // A cancelled request is answered like any other, so those are no offence.
                     self.unasked += 1;
                     if self.unasked > MAX_UNASKED {
                         return Err(Fault::Unasked);
@@ -385,7 +391,8 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
-                if let Some(ours) = hello.your_ip {
+                // As long as this connection lasts our address is the same, so whoever says another lies.
+                if let Some(ours) = hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true)) {
                     cx.external.vote(self.who.addr.ip(), ours);
                 }
                 self.client = hello.version.or(self.client.take());
@@ -709,6 +716,7 @@ impl Session {
         if payload > 0 {
             self.uploaded += payload;
             swarm.counters.up.add(cx.now, payload);
+            cx.up.add(cx.now, payload);
             self.taken.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);

@@ -5,16 +5,26 @@ use crate::{
     base::{
         geometry::PieceIndex,
         job::{Done, Job, Opened, SaveState, StoreError, Trust, Verdict},
+        time::Instant,
     },
     torrent::{Next, RETRY, SAVE, Stage, Torrent, checker::Checker, cx::Cx, picker::Picker},
 };
 
 impl Torrent {
-    /// Has a worker look at what is there.
-    pub(super) fn open(&mut self, trust: Trust, cx: &mut Cx) {
-        self.stage = Stage::Opening;
+    /// It is to be opened when it is its turn.
+    pub(super) fn await_opening(&mut self, trust: Trust) {
+        self.stage = Stage::Waiting;
         self.trust = trust;
         self.finished = false;
+        self.held = self.queued;
+    }
+
+    /// Has a worker look at what is there, unless something else became of it.
+    pub(crate) fn open(&mut self, cx: &mut Cx) {
+        if !matches!(self.stage, Stage::Waiting) || self.next.is_some() {
+            return;
+        }
+        self.stage = Stage::Opening;
         self.swarm.jobs_out += 1;
         self.errands.arrange = false;
         self.arranged = self.wishes.skipped();
@@ -89,7 +99,7 @@ impl Torrent {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
                 cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
-                self.earlier = (downloaded, uploaded);
+                self.service.handle_earlier(downloaded, uploaded);
                 self.unsaved = check.count() > 0;
                 self.swarm.set_have(have);
                 self.stage = Stage::Checking(Checker::new(check));
@@ -123,7 +133,7 @@ impl Torrent {
                 self.start(cx);
             }
         }
-        if self.paused && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
+        if self.rests() && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
             // Nothing more will be written: the saved state can say so.
             self.unsaved = true;
             self.save(cx);
@@ -144,6 +154,8 @@ impl Torrent {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
+        self.was_whole = self.swarm.is_finished();
+        self.waive_stop_if_whole();
         cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
         if self.unsaved {
             self.timers.set(SAVE, cx.now);
@@ -161,7 +173,7 @@ impl Torrent {
                 self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, self.sequential, cx);
                 self.swarm.counters = counters;
                 self.failing = false;
-                self.open(trust, cx);
+                self.await_opening(trust);
             }
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
             Some(Next::Close { delete: false, .. })
@@ -204,20 +216,20 @@ impl Torrent {
             return;
         }
         let still_writing = self.is_still_writing();
-        let state = self.state_to_save();
+        let state = self.state_to_save(cx.now);
         (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
     }
 
     /// What is to be remembered now.
-    pub(super) fn state_to_save(&self) -> SaveState {
-        let counters = &self.swarm.counters;
+    pub(super) fn state_to_save(&self, now: Instant) -> SaveState {
+        let totals = self.totals(now);
         SaveState {
             have: self.swarm.have.clone(),
             dirty: self.is_still_writing(),
-            downloaded: self.earlier.0.saturating_add(counters.down.total()),
-            uploaded: self.earlier.1.saturating_add(counters.up.total()),
+            downloaded: totals.downloaded,
+            uploaded: totals.uploaded,
         }
     }
 

@@ -504,6 +504,7 @@ impl Swarm {
     ) -> bool {
         let len = data.len() as u64;
         self.counters.down.add(cx.now, len);
+        cx.down.add(cx.now, len);
         if arrival == Arrival::Unasked {
             self.counters.unasked_blocks += 1;
             self.counters.wasted += len;

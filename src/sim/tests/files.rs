@@ -141,7 +141,7 @@ fn whatever_is_wanted_when_it_ends_well_and_the_bytes_are_true() {
         let other = world.node(Conf { run_len: 16 * 1024, ..loud() });
         let params = TorrentParams { priorities: vec![High, Skip], ..world.params(other, &sample, &[seeder, leech]) };
         world.add_torrent(other, &sample, params);
-        world.set_disk_pace(other, DiskPace { min: millis(1), max: millis(60), bandwidth: 2_000_000 });
+        world.set_disk_pace(other, DiskPace { min: millis(1), max: millis(60), bandwidth: 2_000_000, ..DiskPace::default() });
         for _ in 0..12 {
             world.run_for(millis(rng.below(120)));
             for node in [leech, other] {
@@ -288,7 +288,7 @@ fn a_kill_while_wishes_change_loses_nothing_that_was_there() {
     for seed in 0..60 {
         let (mut world, seeder, leech, _) = partial(seed);
         let mut rng = crate::base::rng::Rng::new(seed);
-        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(30), bandwidth: 5_000_000 });
+        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(30), bandwidth: 5_000_000, ..DiskPace::default() });
         world.set_listening(seeder, false);
         wish(&mut world, leech, &[Normal, Normal, High, Low]);
         world.run_for(millis(rng.below(120)));
@@ -374,7 +374,7 @@ fn a_kill_in_the_midst_of_a_move_finds_the_torrent_in_one_place_or_the_other() {
         let (mut world, _, leech, id) = partial(seed);
         let mut rng = crate::base::rng::Rng::new(seed);
         world.disk(leech).set(|t| t.no_links = seed % 2 == 0);
-        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(10), bandwidth: 50_000_000 });
+        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(10), bandwidth: 50_000_000, ..DiskPace::default() });
         world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists)).unwrap();
         world.run_for(millis(rng.below(30)));
         world.kill(leech);
