@@ -23,7 +23,7 @@ use thiserror::Error;
 pub use self::{
     access::Refused,
     changes::Changes,
-    files::{FileError, FileStats},
+    files::{FileError, FileStats, MoveMode},
     labels::LabelError,
     queue::ActiveLimits,
     queueing::QueueError,
@@ -37,6 +37,7 @@ use crate::{
         arena::{Arena, Key},
         ids::{InfoHash, PeerId, TorrentId},
         job::{Done, READ_GAP},
+        paths::RenameError,
         rng::Rng,
         time::Instant,
     },
@@ -68,6 +69,14 @@ pub enum AddError {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// A file cannot have the name that [`TorrentParams::renames`] gives it.
+    #[error("file {file} cannot be renamed: {error}")]
+    Rename {
+        /// Its index.
+        file: usize,
+        /// Why.
+        error: RenameError,
+    },
     /// Its labels cannot be.
     #[error(transparent)]
     Labels(#[from] LabelError),
@@ -193,6 +202,10 @@ impl Engine {
         | Done::Checked { torrent, .. }
         | Done::Digests { torrent, .. }
         | Done::Saved { torrent, .. }
+        | Done::Arranged { torrent, .. }
+        | Done::Relocated { torrent, .. }
+        | Done::Tidied { torrent, .. }
+        | Done::Deleted { torrent, .. }
         | Done::Closed { torrent }) = &done;
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {
