@@ -241,7 +241,7 @@ pub struct TorrentStats {
     pub queued: bool,
     /// Its position among the queued downloads, from 0; `None` for others and for what is whole.
     pub queue_position: Option<usize>,
-    /// When everything will be there at this rate; `None` if nothing comes, or nothing is missing.
+    /// When everything that is wanted will be there at this rate; `None` if nothing comes, or nothing is missing.
     pub eta: Option<Duration>,
 }
 

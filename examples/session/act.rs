@@ -163,11 +163,13 @@ impl Session {
         let entry = self.book.find(torrent)?;
         let id = entry.id;
         let asked = self.call(move |engine| {
-            let labels = engine.labels(id)?.to_vec();
-            Ok((engine.stats(id).ok_or(NoSuchTorrent(id))?, engine.torrent_limits(id)?, engine.stop_at(id)?, labels))
+            let (labels, files) = (engine.labels(id)?.to_vec(), engine.files(id));
+            let stats = engine.stats(id).ok_or(NoSuchTorrent(id))?;
+            Ok((stats, engine.torrent_limits(id)?, engine.stop_at(id)?, labels, files))
         })?;
-        let (stats, limits, stop, labels) = asked.map_err(|e: NoSuchTorrent| Problem::of(e))?;
-        show::details(entry, &stats, limits, stop, &labels).iter().for_each(|line| print(line));
+        let (stats, limits, stop, labels, files) = asked.map_err(|e: NoSuchTorrent| Problem::of(e))?;
+        let lines = show::details(entry, &stats, limits, stop, &labels).into_iter().chain(show::files(&files));
+        lines.collect::<Vec<_>>().iter().for_each(|line| print(line));
         Ok(())
     }
 
@@ -226,17 +228,13 @@ impl Session {
     // Files.
 
     fn priority(&self, torrent: &str, file: usize, level: Level) -> Result<(), Problem> {
-        let entry = self.book.find(torrent)?;
-        let _level = match level {
+        let level = match level {
             Level::Off => Priority::Skip,
             Level::Low => Priority::Low,
             Level::Normal => Priority::Normal,
             Level::High => Priority::High,
         };
-        if file >= entry.metainfo.files.len() {
-            return Err(Problem::usage(format!("{} has no file {file}", entry.number)));
-        }
-        Err(not_yet("priority"))
+        self.one(torrent, "chosen", move |engine, id| engine.set_file_priority(id, file, level))
     }
 
     fn move_to(&self, torrent: &str, _dir: &Path) -> Result<(), Problem> {

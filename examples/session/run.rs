@@ -209,7 +209,8 @@ impl Shell {
             match stats {
                 // Closing is also what is about to be checked anew.
                 Some(stats)
-                    if stats.have < stats.pieces || matches!(stats.phase, Phase::Opening | Phase::Checking | Phase::Closing) =>
+                    if stats.wanted_have_bytes < stats.wanted_bytes
+                        || matches!(stats.phase, Phase::Opening | Phase::Checking | Phase::Closing) =>
                 {
                     return Ok(false);
                 }

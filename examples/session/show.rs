@@ -1,6 +1,6 @@
 //! How things look: in columns for a person, with tabs for a script.
 
-use cratetorrent::{Limits, PeerStats, Phase, Rate, SessionStats, StopAt, TorrentStats};
+use cratetorrent::{FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats};
 use indicatif::{HumanBytes, HumanDuration};
 
 use crate::book::Entry;
@@ -24,7 +24,7 @@ pub const HEAD: [&str; 10] = ["N", "state", "done", "size", "down", "up", "peers
 /// A torrent's line.
 pub fn row(entry: &Entry, stats: &TorrentStats, human: bool) -> [String; 10] {
     let queue = stats.queue_position.map_or("-".into(), |position| position.to_string());
-    let (done, size) = (stats.have_bytes, stats.total_bytes);
+    let (done, size) = (stats.wanted_have_bytes, stats.wanted_bytes);
     [
         entry.number.to_string(),
         phase(stats.phase).into(),
@@ -62,7 +62,10 @@ pub fn details(entry: &Entry, stats: &TorrentStats, limits: Limits, stop: Option
         format!("info-hash: {}", entry.metainfo.info_hash),
         format!("dir: {}", entry.dir.display()),
         format!("state: {}", phase(stats.phase)),
-        format!("done: {} of {} bytes, {} of {} pieces", stats.have_bytes, stats.total_bytes, stats.have, stats.pieces),
+        format!(
+            "done: {} of {} bytes that are wanted, {} of {} pieces",
+            stats.wanted_have_bytes, stats.wanted_bytes, stats.have, stats.pieces
+        ),
         format!("rates: {} down, {} up", rate(stats.download_rate, true), rate(stats.upload_rate, true)),
         format!("peers: {} connected, {} of them seeds, {} known", stats.peers, stats.seeds, stats.candidates),
         format!(
@@ -82,10 +85,22 @@ pub fn details(entry: &Entry, stats: &TorrentStats, limits: Limits, stop: Option
     if let Some(eta) = stats.eta {
         lines.push(format!("ready in: {}", HumanDuration(eta)));
     }
-    let files = entry.metainfo.files.iter().enumerate();
-    let path = |path: &[String]| if path.is_empty() { entry.name() } else { path.join("/").escape_debug().to_string() };
-    lines.extend(files.map(|(at, file)| format!("file {at}: {}, {} bytes", path(&file.path), file.len)));
     lines
+}
+
+/// A line a file, but for padding and such, which are never there.
+pub fn files(files: &[FileStats]) -> impl Iterator<Item = String> {
+    let line = |(at, file): (usize, &FileStats)| {
+        let path = file.path.as_ref()?.display().to_string();
+        let wanted = match file.priority {
+            Priority::Skip => "off",
+            Priority::Low => "low",
+            Priority::Normal => "normal",
+            Priority::High => "high",
+        };
+        Some(format!("file {at}: {wanted}, {} of {} bytes, {}", file.have, file.len, path.escape_debug()))
+    };
+    files.iter().enumerate().filter_map(line)
 }
 
 pub const PEER_HEAD: [&str; 7] = ["address", "client", "pieces", "down", "up", "flags", "on order"];

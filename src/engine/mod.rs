@@ -238,7 +238,6 @@ impl Engine {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
-                        self.dial = true;
                         self.settle(key);
                     }
                 }
@@ -362,7 +361,12 @@ impl Engine {
     /// Memory came back: whoever went without may ask again.
     fn share_memory(&mut self) {
         if std::mem::take(&mut self.cx.memory_short) {
-            for key in self.torrents.keys() {
+            // Not all torrents: there may be thousands that rest, and this follows each answer of a worker.
+            let live = self.links.iter().filter(|(_, link)| link.session().is_some()).filter_map(|(_, link)| link.torrent);
+            let mut keys: Vec<Key> = live.collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_room(&mut self.cx);
                     self.settle(key);

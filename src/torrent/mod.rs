@@ -188,7 +188,7 @@ pub(crate) struct Torrent {
     held: bool,
     next: Option<Next>,
     finished: bool,
-    /// It had everything when it was last known what it has.
+    /// It had everything that was wanted when it was last known what it has.
     was_whole: bool,
     /// Whether to pretend as long as we are the seed; see superseed.rs.
     super_seed: bool,
@@ -776,7 +776,6 @@ impl Torrent {
             return;
         }
         self.finished = true;
-        self.was_whole = true;
         // Nothing more will be written: the saved state can say so.
         self.unsaved |= self.saved_dirty;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });

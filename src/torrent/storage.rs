@@ -154,7 +154,6 @@ impl Torrent {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
-        self.was_whole = self.swarm.is_finished();
         self.waive_stop_if_whole();
         cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
         if self.unsaved {

@@ -245,6 +245,26 @@ fn a_torrent_that_was_stopped_and_is_restored_at_rest_goes_on_when_told_to() {
     assert_eq!(world.tell(seed, |e| e.stop_at(id)), Ok(Some(StopAt::default())));
 }
 
+#[test]
+fn what_is_wanted_decides_whether_it_is_a_download_or_a_seed() {
+    use crate::base::files::Priority::{Normal, Skip};
+    let two = Sample::folder("two", &[("a", 200_000), ("b", 200_000)], 32 * 1024, 5).unwrap();
+    let mut world = World::new(15);
+    let (seed, leech) = (world.node(loud()), world.node(Conf { max_active_downloads: 1, ..loud() }));
+    world.set_line(seed, Line { bandwidth: 100_000, ..Line::default() });
+    let other = file(600_000, 32 * 1024);
+    [&two, &other].into_iter().for_each(|sample| _ = world.seed_with(seed, sample));
+    let params = TorrentParams { priorities: vec![Normal, Skip], ..queued(&world, leech, &two, &[seed]) };
+    let a = world.add_torrent(leech, &two, params);
+    let params = queued(&world, leech, &other, &[seed]);
+    let b = world.add_torrent(leech, &other, params);
+    assert!(world.run_until(|w| w.is_in(leech, Phase::Seeding), secs(20)));
+    assert_eq!((world.engine(leech).queue(), phases(&world, leech)[1]), (vec![b], Phase::Downloading));
+    world.tell(leech, |e| e.set_file_priorities(a, vec![Normal, Normal])).unwrap();
+    assert_eq!((world.engine(leech).queue(), phases(&world, leech)), (vec![b, a], vec![Phase::Queued, Phase::Downloading]));
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+}
+
 /// What somebody who only asks for changes believes.
 #[derive(Default)]
 struct Mirror {
