@@ -201,7 +201,7 @@ fn a_rename_is_as_safe_as_a_torrents_names_and_stays_below() {
         assert_eq!(safe(wrong), Err(RenameError::NotBelow), "{wrong:?}");
     }
     assert_eq!(safe(&["d"; 101].join("/")), Err(RenameError::TooLong));
-    let long = ["d".repeat(200); 11].join("/");
+    let long = vec!["d".repeat(200); 11].join("/");
     assert_eq!(safe(&long), Err(RenameError::TooLong));
 }
 
