@@ -643,6 +643,16 @@ impl Session {
         }
     }
 
+    /// It is its turn, but the disk is busy with other things.
+    pub(crate) fn leave_line(&mut self) {
+        self.in_line = false;
+    }
+
+    /// The disk is there for it again.
+    pub(crate) fn serve_on(&mut self, cx: &mut Cx) {
+        self.want_upload(cx);
+    }
+
     /// It is its turn in the line: the next batch of blocks is read.
     pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.in_line = false;
