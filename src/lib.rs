@@ -68,7 +68,7 @@ pub mod store;
 mod torrent;
 pub mod wire;
 
-pub use alert::{Alert, AlertMask, Phase, TorrentStats};
+pub use alert::{Alert, AlertMask, Phase, TorrentStats, TrackerStats, TrackerStatus};
 pub use base::{
     arena::Key,
     bitfield::{Bitfield, BitfieldError},
@@ -87,6 +87,8 @@ pub use base::{
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
-pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams};
+pub use engine::{
+    AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams, TrackerEffect, TrackersError,
+};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};

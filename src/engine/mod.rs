@@ -4,17 +4,23 @@
 //! its effects and tells it what happened.
 
 mod access;
+mod calls;
 mod limits;
 mod link;
+mod names;
 mod throttle;
+mod trackers;
 mod verbs;
 
 use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
 use thiserror::Error;
 
-pub use self::{access::Refused, verbs::PeerStats};
-pub use crate::torrent::{StopAt, TorrentParams, cx::Effect};
+pub use self::{access::Refused, trackers::TrackersError, verbs::PeerStats};
+pub use crate::torrent::{
+    StopAt, TorrentParams,
+    cx::{Effect, TrackerEffect},
+};
 use crate::{
     alert::Alert,
     base::{
@@ -31,6 +37,7 @@ use crate::{
     },
 };
 use access::Access;
+use calls::Calls;
 use link::Link;
 use throttle::Throttle;
 
@@ -91,6 +98,7 @@ pub struct Engine {
     /// Who may connect.
     access: Access,
     throttle: Throttle,
+    calls: Calls,
     cx: Cx,
 }
 
@@ -119,6 +127,7 @@ impl Engine {
             shutting_down: false,
             access: Access::default(),
             throttle,
+            calls: Calls::new(now),
             cx,
         })
     }
@@ -176,6 +185,8 @@ impl Engine {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
+                Owner::Call(call) => self.handle_call_timeout(call, at),
+                Owner::Calls => self.handle_calls_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
@@ -200,6 +211,9 @@ impl Engine {
             return Some(Effect::Flush { link });
         }
         self.pump_uploads();
+        if self.cx.effects.is_empty() {
+            self.pump_calls();
+        }
         self.cx.effects.pop_front()
     }
 

@@ -435,7 +435,7 @@ impl Trace {
                 match effect {
                     Effect::Dial { link, .. } => self.dials.push(link),
                     Effect::Close { link } => self.peers.iter_mut().filter(|p| p.key == link).for_each(|p| p.closed = true),
-                    Effect::Flush { .. } | Effect::Resume { .. } => {}
+                    Effect::Flush { .. } | Effect::Resume { .. } | Effect::Tracker(_) => {}
                     Effect::Job(job) => self.jobs.push(job),
                 }
             }

@@ -90,6 +90,7 @@ impl World {
                 }
                 Effect::Flush { link } => self.flush(node, link),
                 Effect::Resume { link } => self.read_on(node, link),
+                Effect::Tracker(_) => {}
                 Effect::Job(job) => {
                     let n = &mut self.nodes[node];
                     let (delay, life) = (n.pace.draw(&mut self.rng), n.life);
