@@ -3,10 +3,13 @@
 //! It knows no time, no socket and no tier of trackers; whatever a tracker says is its claim, and bounded.
 
 pub mod http;
+#[cfg(test)]
+mod tests;
 pub mod udp;
 pub mod url;
 
 use std::{
+    collections::HashSet,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -49,6 +52,13 @@ pub struct Announce {
     pub tracker_id: Option<Vec<u8>>,
     /// Our address, if the tracker cannot see it. Most trackers ignore it, and over UDP only IPv4 can be said (BEP 15).
     pub ip: Option<IpAddr>,
+}
+
+impl Announce {
+    /// How many peers to ask for: none with a farewell, whatever [`numwant`](Self::numwant) says.
+    fn peers_wanted(&self) -> Option<u32> {
+        if self.event == AnnounceEvent::Stopped { Some(0) } else { self.numwant }
+    }
 }
 
 /// Why we announce (BEP 3).
@@ -151,13 +161,13 @@ fn text(bytes: &[u8]) -> String {
 /// Gathers the peers of one reply: each once, and only those that can be dialled.
 struct Peers {
     limit: usize,
-    seen: std::collections::HashSet<SocketAddr>,
+    seen: HashSet<SocketAddr>,
     list: Vec<SocketAddr>,
 }
 
 impl Peers {
     fn new(limit: usize) -> Self {
-        Self { limit, seen: std::collections::HashSet::new(), list: Vec::new() }
+        Self { limit, seen: HashSet::new(), list: Vec::new() }
     }
 
     /// False once no more are taken.
