@@ -8,6 +8,7 @@ mod memory;
 mod peers;
 mod superseed;
 mod swarm;
+mod trackers;
 mod uploads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
