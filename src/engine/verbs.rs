@@ -309,7 +309,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn with(&mut self, id: TorrentId, act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx)) -> Result<(), NoSuchTorrent> {
+    pub(super) fn with(
+        &mut self,
+        id: TorrentId,
+        act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx),
+    ) -> Result<(), NoSuchTorrent> {
         let key: Key = id.0;
         let torrent = self.torrents.get_mut(key).ok_or(NoSuchTorrent(id))?;
         act(torrent, &mut self.cx);

@@ -199,9 +199,8 @@ impl Reactor {
                 }
             }
             TrackerEffect::Connect { call, addr, tls } => {
-                let connected = tls_for(&mut self.tls, tls.as_deref()).and_then(|tls| {
-                    self.streams.connect(registry, &self.outgoing, call, addr, tls).map_err(|e| e.to_string())
-                });
+                let connected = tls_for(&mut self.tls, tls.as_deref())
+                    .and_then(|tls| self.streams.connect(registry, &self.outgoing, call, addr, tls).map_err(|e| e.to_string()));
                 if let Err(e) = connected {
                     self.engine.handle_tracker_ended(now, call, Err(e));
                 }

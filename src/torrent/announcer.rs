@@ -133,13 +133,7 @@ impl Words {
 
 impl Announcer {
     /// `own`: addresses to be used instead of the metainfo's, `theirs`.
-    pub(crate) fn new(
-        own: Option<Vec<Vec<String>>>,
-        theirs: &[Vec<String>],
-        private: bool,
-        rng: &mut Rng,
-        conf: &Conf,
-    ) -> Self {
+    pub(crate) fn new(own: Option<Vec<Vec<String>>>, theirs: &[Vec<String>], private: bool, rng: &mut Rng, conf: &Conf) -> Self {
         let mut announcer = Self {
             own,
             trackers: Vec::new(),
@@ -471,7 +465,9 @@ impl Announcer {
                 // Of the first tier that is good for something, all.
                 let hopeful = |t: &&Tracker| !t.never && (t.working || t.out > 0 || t.failures == 0);
                 match self.trackers.iter().find(hopeful).map(|t| t.tier) {
-                    Some(tier) => all.filter(|&at| self.trackers.get(at).is_some_and(|t| t.tier == tier)).map(|at| at..at + 1).collect(),
+                    Some(tier) => {
+                        all.filter(|&at| self.trackers.get(at).is_some_and(|t| t.tier == tier)).map(|at| at..at + 1).collect()
+                    }
                     None => vec![all],
                 }
             }

@@ -293,7 +293,9 @@ fn request(shared: &Shared, stream: &mut impl Read, from: SocketAddr, via: &str)
     let manners = lock(shared).manners.clone();
     if let Some(to) = manners.redirect.filter(|to| !to.contains(target.split('?').next().unwrap())) {
         let query = target.split_once('?').map_or("", |(_, query)| query);
-        return Some(format!("HTTP/1.1 302 Found\r\nLocation: {to}?{query}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into());
+        return Some(
+            format!("HTTP/1.1 302 Found\r\nLocation: {to}?{query}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into(),
+        );
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     if path.ends_with("scrape") {
@@ -339,8 +341,9 @@ fn request(shared: &Shared, stream: &mut impl Read, from: SocketAddr, via: &str)
     } else {
         announced(&state, hash, me, numwant)
     };
-    let mut reply = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())
-        .into_bytes();
+    let mut reply =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())
+            .into_bytes();
     reply.extend(body);
     Some(reply)
 }
