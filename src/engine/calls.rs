@@ -23,7 +23,7 @@ use crate::{
     },
     proto::tracker::{Answer, Ask, Call, CallError, Connection, Family, Question},
     torrent::{
-        announcer::{Retry, TrackerNo},
+        announcer::{Failure, Retry, TrackerNo},
         cx::{Effect, Farewell, Owner, TrackerEffect},
     },
     wire::tracker::{AnnounceEvent, RetryIn, TrackerUrl, url::Host},
@@ -407,7 +407,8 @@ impl Engine {
                             None => Retry::Later,
                         };
                         let minor = family.is_some() && is_of_the_family(&error);
-                        t.handle_tracker_failure(no, &shown, &error.to_string(), minor, retry, &mut self.cx);
+                        let failure = Failure { error: error.to_string(), minor, retry };
+                        t.handle_tracker_failure(no, &shown, &failure, &mut self.cx);
                     }
                 }
                 self.settle(torrent);

@@ -55,6 +55,15 @@ pub(crate) enum Retry {
     Never,
 }
 
+/// Why a call brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) error: String,
+    /// There is only no way to the tracker in this family.
+    pub(crate) minor: bool,
+    pub(crate) retry: Retry,
+}
+
 /// A tracker could not be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
@@ -379,26 +388,24 @@ impl Announcer {
         if t.event(completed) != AnnounceEvent::None {
             t.next = now;
         }
-        self.to_front(no);
+        self.put_first(no);
         let switched = self.private && self.last.is_some_and(|last| last != no);
         self.last = Some(no);
         self.refresh(conf);
         switched
     }
 
-    /// A call failed; `minor`: only since there is no way to the tracker in this family. `None` if another call of it may still bring
-    /// an answer, or has.
+    /// A call failed. `None` if another call of it may still bring an answer, or has.
     #[must_use]
     pub(crate) fn handle_failure(
         &mut self,
         no: TrackerNo,
-        error: &str,
-        minor: bool,
-        retry: Retry,
+        failure: &Failure,
         now: Instant,
         rng: &mut Rng,
         conf: &Conf,
     ) -> Option<Failed> {
+        let Failure { error, minor, retry } = failure;
         let active = self.active;
         let t = self.get_mut(no).filter(|t| active && t.out > 0)?;
         t.out -= 1;
@@ -407,17 +414,17 @@ impl Announcer {
             return None;
         }
         if !minor || (t.out == 0 && !t.erred) {
-            t.words.get_or_insert_default().error = Some(shortened(error.to_owned()));
+            t.words.get_or_insert_default().error = Some(shortened(error.clone()));
         }
         t.erred |= !minor;
-        t.never |= retry == Retry::Never;
+        t.never |= *retry == Retry::Never;
         if t.out > 0 {
             return None;
         }
         t.working = false;
         t.failures = t.failures.saturating_add(1);
         let pause = match retry {
-            Retry::In(time) => time.clamp(AFTER_FAILURE, LONGEST_BY_WORD),
+            Retry::In(time) => (*time).clamp(AFTER_FAILURE, LONGEST_BY_WORD),
             _ => back_off(t.failures, rng),
         };
         t.next = now + pause;
@@ -438,7 +445,7 @@ impl Announcer {
     // Order.
 
     /// Whoever answers is the first of its tier to be asked next time (BEP 12).
-    fn to_front(&mut self, no: TrackerNo) {
+    fn put_first(&mut self, no: TrackerNo) {
         if let Some(at) = self.trackers.iter().position(|t| t.no == no)
             && let Some(tier) = self.trackers.get(at).map(|t| t.tier)
             && let Some(front) = self.trackers.iter().position(|t| t.tier == tier)

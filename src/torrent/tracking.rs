@@ -7,7 +7,7 @@ use crate::{
     base::time::Instant,
     torrent::{
         Torrent,
-        announcer::{Counts, Retry, TrackerNo, Turn},
+        announcer::{Counts, Failure, Retry, TrackerNo, Turn},
         cx::{Cx, Farewell},
     },
     wire::tracker::{Announce, AnnounceEvent, AnnounceReply, ScrapeReply, UrlError},
@@ -109,18 +109,10 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// A tracker could not be told; `minor`: only since there is no way to it in this family.
-    pub(crate) fn handle_tracker_failure(
-        &mut self,
-        no: TrackerNo,
-        shown: &str,
-        error: &str,
-        minor: bool,
-        retry: Retry,
-        cx: &mut Cx,
-    ) {
+    /// A tracker could not be told.
+    pub(crate) fn handle_tracker_failure(&mut self, no: TrackerNo, shown: &str, failure: &Failure, cx: &mut Cx) {
         let Cx { tracker_rng, conf, now, .. } = cx;
-        if let Some(failed) = self.announcer.handle_failure(no, error, minor, retry, *now, tracker_rng, conf) {
+        if let Some(failed) = self.announcer.handle_failure(no, failure, *now, tracker_rng, conf) {
             log::info!("{shown} cannot be told of {}: {}", self.metainfo.name, failed.error);
             if cx.alerts.wants(AlertMask::TRACKERS) {
                 cx.alerts.push(Alert::TrackerFailed {
@@ -139,7 +131,8 @@ impl Torrent {
         // It may hold a secret, wherever that may be.
         let scheme = url.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| scheme.len() < 16);
         let shown = scheme.map_or_else(|| "…".to_owned(), |scheme| format!("{scheme}://…"));
-        self.handle_tracker_failure(no, &shown, &error.to_string(), false, Retry::Never, cx);
+        let failure = Failure { error: error.to_string(), minor: false, retry: Retry::Never };
+        self.handle_tracker_failure(no, &shown, &failure, cx);
     }
 
     /// A tracker answered a scrape.

@@ -54,7 +54,8 @@ impl Trial {
     }
 
     fn fail(&mut self, no: TrackerNo, retry: Retry) -> Option<Failed> {
-        self.announcer.handle_failure(no, "no", false, retry, self.now, &mut self.rng, &self.conf)
+        let failure = Failure { error: "no".into(), minor: false, retry };
+        self.announcer.handle_failure(no, &failure, self.now, &mut self.rng, &self.conf)
     }
 
     /// Lets time pass to the next turn; how long that was, in seconds.
@@ -239,9 +240,10 @@ fn intervals_are_bounded_and_a_little_longer_than_asked() {
 #[test]
 fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
+    let no_v6 = Failure { error: "no v6".into(), minor: true, retry: Retry::Later };
     let (no, _) = t.turn().unwrap();
     t.announcer.set_calls(no, 2);
-    assert_eq!(t.announcer.handle_failure(no, "no v6", true, Retry::Later, t.now, &mut t.rng, &t.conf), None);
+    assert_eq!(t.announcer.handle_failure(no, &no_v6, t.now, &mut t.rng, &t.conf), None);
     assert_eq!(t.announcer.stats(t.now, &t.theirs)[0].error, None);
     t.answer(no, &reply(900));
     assert!(t.wait() >= 900.0);
@@ -262,7 +264,7 @@ fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
     let (no, _) = t.turn().unwrap();
     t.announcer.set_calls(no, 2);
     assert_eq!(t.fail(no, Retry::Later), None);
-    let failed = t.announcer.handle_failure(no, "no v6", true, Retry::Later, t.now, &mut t.rng, &t.conf);
+    let failed = t.announcer.handle_failure(no, &no_v6, t.now, &mut t.rng, &t.conf);
     assert_eq!(failed.unwrap().error, "no");
 }
 
