@@ -33,6 +33,10 @@ use crate::{
 const LEAVING: usize = 4;
 /// Whoever waits for a farewell to be over looks again after this.
 const BEHIND_FAREWELL: Duration = Duration::from_millis(500);
+/// Of a tracker that lets everybody wait this many calls run at a time.
+const PROBES: u32 = 4;
+/// Such trackers that are remembered.
+const MAX_SILENT: usize = 1024;
 /// Connection ids of UDP trackers that are kept, and how long one is good (BEP 15).
 const MAX_CONNECTIONS: usize = 256;
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
@@ -43,6 +47,8 @@ pub(super) struct Calls {
     running: Arena<Running>,
     names: Names,
     connections: BTreeMap<Place, Connection>,
+    /// Trackers that let us wait in vain: how often in a row, over all torrents.
+    silent: BTreeMap<(Host, u16), u32>,
     /// Torrents and trackers that the user wants numbers of.
     scrapes: VecDeque<(Key, TrackerNo)>,
     /// Farewells that are not over, those in line included; how many calls each has.
@@ -80,6 +86,7 @@ impl Calls {
             running: Arena::new(),
             names: Names::default(),
             connections: BTreeMap::new(),
+            silent: BTreeMap::new(),
             scrapes: VecDeque::new(),
             leaving: BTreeMap::new(),
             pace: now,
@@ -105,6 +112,23 @@ impl Calls {
         let burst = gap(conf) * u32::try_from(conf.max_announces).unwrap_or(u32::MAX);
         let at = self.pace - burst;
         (at > now).then_some(at)
+    }
+
+    /// Whether a tracker has let so many wait in vain that a few calls are enough to find out whether it still does. Otherwise one
+    /// that is dead would take all the places that there are.
+    fn is_given_up(&self, url: &TrackerUrl) -> bool {
+        let silent = self.silent.get(&(url.host().clone(), url.port())).is_some_and(|&times| times >= PROBES);
+        let of_it = |running: &&Running| running.url.host() == url.host() && running.url.port() == url.port();
+        silent && self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize
+    }
+
+    fn note_silence(&mut self, url: &TrackerUrl, is_silent: bool) {
+        let place = (url.host().clone(), url.port());
+        if !is_silent {
+            self.silent.remove(&place);
+        } else if self.silent.len() < MAX_SILENT || self.silent.contains_key(&place) {
+            *self.silent.entry(place).or_default() += 1;
+        }
     }
 
     fn remember(&mut self, place: Place, connection: Connection, now: Instant) {
@@ -291,6 +315,11 @@ impl Engine {
             return torrent.put_off_announce(turn.tracker, BEHIND_FAREWELL, &mut self.cx);
         }
         match TrackerUrl::parse(&url) {
+            Ok(parsed) if self.calls.is_given_up(&parsed) => {
+                let error = "the tracker did not answer others in time".to_owned();
+                let failure = Failure { error, minor: false, retry: Retry::Later };
+                torrent.handle_tracker_failure(turn.tracker, &parsed.to_string(), &failure, &mut self.cx);
+            }
             Ok(parsed) => {
                 self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
                 let calls = families(&parsed, &self.cx.conf).len();
@@ -393,12 +422,19 @@ impl Engine {
         if let Some(connection) = call.connection() {
             self.calls.remember((url.host().clone(), url.port(), family), connection, self.cx.now);
         }
+        if !matches!(what, What::Leave(..)) {
+            self.calls.note_silence(&url, matches!(result, Err(CallError::Timeout)));
+        }
         let shown = url.to_string();
         match what {
             What::Announce(torrent, no) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
                 match result {
-                    Ok((Answer::Announce(reply), ip)) => t.handle_tracker_reply(no, &shown, ip, reply, &mut self.cx),
+                    Ok((Answer::Announce(reply), ip)) => {
+                        if t.handle_tracker_reply(no, &shown, ip, reply, &mut self.cx) {
+                            self.close_links_of(torrent, "the torrent is private and has changed its tracker");
+                        }
+                    }
                     Ok((Answer::Scrape(_), _)) => {}
                     Err(error) => {
                         let retry = match error.retry_in() {

@@ -301,7 +301,7 @@ impl Engine {
     }
 
     /// Ends what a torrent's own partings do not reach: links that have not become sessions.
-    fn close_links_of(&mut self, torrent: Key, reason: &str) {
+    pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
         for key in self.links.keys() {
             if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
                 self.close(key, reason);

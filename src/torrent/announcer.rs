@@ -175,8 +175,8 @@ impl Announcer {
             let from = trackers.len();
             for (nth, url) in urls.iter().enumerate() {
                 let (Ok(tier), Ok(nth)) = (u16::try_from(tier), u16::try_from(nth)) else { continue };
-                let twice = trackers.iter().any(|t| address(tiers, t.tier, t.nth) == url);
-                if twice || trackers.len() >= conf.max_trackers {
+                let full = trackers.len() >= conf.max_trackers;
+                if full || trackers.iter().any(|t| address(tiers, t.tier, t.nth) == url) {
                     continue;
                 }
                 match before.iter().position(|(known, _)| known == url) {
@@ -346,10 +346,13 @@ impl Announcer {
         }
     }
 
-    /// It cannot be said yet.
+    /// It cannot be said yet. Nor is anybody else told instead: that is for those that fail.
     pub(crate) fn put_off(&mut self, no: TrackerNo, until: Instant, conf: &Conf) {
         if let Some(t) = self.get_mut(no) {
-            (t.out, t.next) = (0, until);
+            t.out = 0;
+        }
+        for t in &mut self.trackers {
+            t.next = t.next.max(until);
         }
         self.refresh(conf);
     }

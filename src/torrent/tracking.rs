@@ -84,29 +84,40 @@ impl Torrent {
         }
     }
 
-    /// A tracker answered from `ip`.
-    pub(crate) fn handle_tracker_reply(&mut self, no: TrackerNo, shown: &str, ip: IpAddr, reply: AnnounceReply, cx: &mut Cx) {
+    /// A tracker answered from `ip`. True if all peers that are there must go (BEP 27).
+    #[must_use]
+    pub(crate) fn handle_tracker_reply(
+        &mut self,
+        no: TrackerNo,
+        shown: &str,
+        ip: IpAddr,
+        reply: AnnounceReply,
+        cx: &mut Cx,
+    ) -> bool {
         if !self.announcer.is_active() {
-            return;
+            return false;
         }
         if let Some(ours) = reply.external_ip {
             cx.external.vote(ip, ours);
         }
         let Cx { tracker_rng, conf, now, .. } = cx;
-        if self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf) {
-            self.part_all("the torrent is private and has changed its tracker");
+        let switched = self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf);
+        if switched {
             self.candidates.forget_all(|_| true);
         }
         for &addr in &reply.peers {
             self.candidates.add(cx.now, addr, &cx.conf);
         }
         log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.metainfo.name);
-        let (torrent, tracker) = (self.id, shown.to_owned());
-        cx.alerts.push(Alert::TrackerReplied { torrent, tracker: tracker.clone(), peers: reply.peers.len() });
-        if let Some(message) = reply.warning {
-            cx.alerts.push(Alert::TrackerWarning { torrent, tracker, message });
+        if cx.alerts.wants(AlertMask::TRACKERS) {
+            let (torrent, tracker) = (self.id, shown.to_owned());
+            cx.alerts.push(Alert::TrackerReplied { torrent, tracker: tracker.clone(), peers: reply.peers.len() });
+            if let Some(message) = reply.warning {
+                cx.alerts.push(Alert::TrackerWarning { torrent, tracker, message });
+            }
         }
         self.settle(cx);
+        switched
     }
 
     /// A tracker could not be told.
