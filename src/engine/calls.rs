@@ -442,7 +442,7 @@ impl Engine {
                             Some(RetryIn::Never) => Retry::Never,
                             None => Retry::Later,
                         };
-                        let minor = family.is_some() && is_of_the_family(&error);
+                        let minor = is_of_the_family(&error, family);
                         let failure = Failure { error: error.to_string(), minor, retry };
                         t.handle_tracker_failure(no, &shown, &failure, &mut self.cx);
                     }
@@ -481,8 +481,12 @@ impl Engine {
     }
 }
 
-/// Whether there is no way to the tracker in one family, which says nothing of the other.
-fn is_of_the_family(error: &CallError) -> bool {
-    let _ = error;
-    false
+/// Whether it may be for the family's sake that there is no way to the tracker: it has no address of that family, or we have no route to
+/// any. Where IPv6 is not to be had that is nothing to tell the user.
+fn is_of_the_family(error: &CallError, family: Option<Family>) -> bool {
+    match error {
+        CallError::NoAddress => family.is_some(),
+        CallError::Connect(_) | CallError::Timeout => family == Some(Family::V6),
+        _ => false,
+    }
 }
