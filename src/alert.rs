@@ -6,6 +6,7 @@ use crate::base::{
     geometry::PieceIndex,
     ids::{PeerId, TorrentId},
     job::StoreError,
+    totals::Totals,
 };
 
 /// Something that happened.
@@ -62,12 +63,20 @@ pub enum Alert {
         /// How many peers had sent parts of it.
         contributors: usize,
     },
-    /// Every piece is verified and written. Terminal: never dropped.
+    /// Every piece that is wanted is verified and written: of all files but those with [`Priority::Skip`](crate::Priority::Skip). It comes
+    /// again when more was wanted later and is there too. Never dropped.
     Finished {
         /// The torrent.
         torrent: TorrentId,
         /// How it stands.
         stats: TorrentStats,
+    },
+    /// The torrent has served as much as it was to, and is paused.
+    StopReached {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What it has reached.
+        why: StopReason,
     },
     /// The disk failed. The torrent stops requesting, keeps what it has and tries again. Never dropped.
     StorageFailed {
@@ -188,6 +197,10 @@ pub struct TorrentStats {
     pub total_bytes: u64,
     /// Bytes of verified pieces.
     pub have_bytes: u64,
+    /// Bytes of pieces that are wanted: all but those of which every file is skipped.
+    pub wanted_bytes: u64,
+    /// Bytes of wanted pieces that are verified.
+    pub wanted_have_bytes: u64,
     /// Bytes received of pieces that are not whole yet.
     pub partial_bytes: u64,
     /// Bytes of blocks received in this run, wasted ones included.
@@ -216,6 +229,39 @@ pub struct TorrentStats {
     pub candidates: usize,
     /// Peers banned.
     pub banned: usize,
+    /// Bytes and times over all runs. The times go on while it is active, so they are older the longer ago this was asked for.
+    pub totals: Totals,
+    /// Whether the queue decides when it runs.
+    pub queued: bool,
+    /// Its position among the queued downloads, from 0; `None` for others and for what is whole.
+    pub queue_position: Option<usize>,
+    /// When everything will be there at this rate; `None` if nothing comes, or nothing is missing.
+    pub eta: Option<Duration>,
+}
+
+impl TorrentStats {
+    /// Bytes sent over all runs, as a multiple of the torrent's size.
+    pub fn ratio(&self) -> f64 {
+        self.totals.uploaded as f64 / self.total_bytes.max(1) as f64
+    }
+}
+
+/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopAt {
+    /// Bytes sent in percent of the torrent's size, over all runs.
+    pub ratio_percent: Option<u32>,
+    /// Time served with everything there, over all runs.
+    pub seeding: Option<Duration>,
+}
+
+/// Which part of a [`StopAt`] was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It has sent enough.
+    Ratio,
+    /// It was there for long enough.
+    SeedingTime,
 }
 
 /// How one of a torrent's trackers stands.
@@ -260,7 +306,7 @@ pub enum TrackerStatus {
 }
 
 /// What a torrent is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Waiting for the storage.
     #[default]
@@ -269,10 +315,12 @@ pub enum Phase {
     Checking,
     /// Fetching pieces.
     Downloading,
-    /// Has everything and serves it.
+    /// Has everything that is wanted and serves it.
     Seeding,
     /// Told to rest.
     Paused,
+    /// Waiting until the queue lets it run.
+    Queued,
     /// The disk does not work; tried again from time to time.
     Stalled,
     /// Being removed.
@@ -336,6 +384,7 @@ impl Alert {
             Self::PeerBanned { .. } => AlertMask::BANS,
             Self::TrackerReplied { .. } | Self::TrackerFailed { .. } => AlertMask::TRACKERS,
             Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
+            Self::StopReached { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
             Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
@@ -360,11 +409,12 @@ pub(crate) struct Alerts {
     mask: AlertMask,
     limit: usize,
     dropped: u64,
+    dropped_ever: u64,
 }
 
 impl Alerts {
     pub(crate) fn new(mask: AlertMask, limit: usize) -> Self {
-        Self { queue: VecDeque::new(), mask, limit, dropped: 0 }
+        Self { queue: VecDeque::new(), mask, limit, dropped: 0, dropped_ever: 0 }
     }
 
     pub(crate) fn wants(&self, kind: AlertMask) -> bool {
@@ -386,6 +436,7 @@ impl Alerts {
             self.queue.push_back(alert);
         } else {
             self.dropped += 1;
+            self.dropped_ever += 1;
         }
     }
 
@@ -395,6 +446,11 @@ impl Alerts {
             return Some(Alert::Dropped { count: dropped });
         }
         self.queue.pop_front()
+    }
+
+    /// How many were left out since the start.
+    pub(crate) fn dropped_ever(&self) -> u64 {
+        self.dropped_ever
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -7,7 +7,10 @@ use std::{
 
 use thiserror::Error;
 
-use crate::base::{bucket::Limits, geometry::BLOCK_LEN, job::Allocation};
+use crate::{
+    alert::StopAt,
+    base::{bucket::Limits, geometry::BLOCK_LEN, job::Allocation},
+};
 
 /// How an engine behaves and what it may use. Everything that a peer or a file controls has its bound here.
 ///
@@ -102,6 +105,28 @@ pub struct Conf {
     /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 % or one, if it knows others to try.
     /// Default 5 min.
     pub turnover_interval: Duration,
+    /// Downloads at a time, of those torrents that the queue looks after ([`TorrentParams::queued`](crate::TorrentParams::queued));
+    /// others are neither counted nor held. The first by position run. Default 3: more only share the same line and take longer each.
+    pub max_active_downloads: usize,
+    /// Seeds at a time, of the same torrents. Default 5.
+    pub max_active_seeds: usize,
+    /// Both together, those included that do not count since they are slow. Downloads come first. Default 500.
+    pub max_active: usize,
+    /// Torrents being opened or checked at a time, whether the queue looks after them or not. Default 3, so that one that waits for a
+    /// slow disk does not hold up all others.
+    pub max_active_checks: usize,
+    /// A torrent that moves fewer bytes per second than this for a minute does not count, and the next runs beside it. 0: all count.
+    /// Default 2048.
+    pub slow_rate: u64,
+    /// How long a seed of the queue runs before it makes room for one that waits. Default 30 min.
+    pub seed_queue_turn: Duration,
+    /// When torrents that do not say otherwise ([`TorrentParams::stop`](crate::TorrentParams::stop)) have served enough and are paused.
+    /// Default never.
+    pub stop: StopAt,
+    /// Labels of a torrent. Default 32.
+    pub max_labels: usize,
+    /// Bytes of a label. Default 128.
+    pub max_label_len: usize,
     /// How long a peer that wants nothing of us and we of it is kept when connections are scarce. Default 10 min.
     pub inactivity_timeout: Duration,
 
@@ -249,6 +274,15 @@ impl Default for Conf {
             seed_turn: Duration::from_secs(60),
             seed_quota: 8 << 20,
             turnover_interval: Duration::from_secs(300),
+            max_active_downloads: 3,
+            max_active_seeds: 5,
+            max_active: 500,
+            max_active_checks: 3,
+            slow_rate: 2048,
+            seed_queue_turn: Duration::from_secs(1800),
+            stop: StopAt::default(),
+            max_labels: 32,
+            max_label_len: 128,
             inactivity_timeout: Duration::from_secs(600),
             max_pipeline: 500,
             initial_pipeline: 8,
@@ -350,6 +384,7 @@ impl Conf {
         check(self.allowed_fast <= 100, "allowed_fast", self.allowed_fast.to_string(), "at most 100")?;
         check(self.workers <= 256, "workers", self.workers.to_string(), "at most 256")?;
         check(self.max_open_files > 0, "max_open_files", self.max_open_files.to_string(), "at least 1")?;
+        check(self.max_active_checks > 0, "max_active_checks", self.max_active_checks.to_string(), "at least 1")?;
         check(self.max_checks > 0, "max_checks", self.max_checks.to_string(), "at least 1")?;
         check(self.read_len >= block, "read_len", self.read_len.to_string(), "at least 16384")?;
         check(self.reads_a_turn > 0, "reads_a_turn", self.reads_a_turn.to_string(), "at least 1")?;
@@ -404,6 +439,7 @@ impl Conf {
         lasting(self.choke_interval, "choke_interval")?;
         lasting(self.optimistic_interval, "optimistic_interval")?;
         lasting(self.turnover_interval, "turnover_interval")?;
+        lasting(self.seed_queue_turn, "seed_queue_turn")?;
         lasting(self.inactivity_timeout, "inactivity_timeout")?;
         lasting(self.ban_time, "ban_time")?;
         check(self.max_unsent > 0, "max_unsent", self.max_unsent.to_string(), "at least 1")?;
@@ -434,6 +470,8 @@ mod tests {
             ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
             ("allowed_fast", Conf { allowed_fast: 101, ..Conf::default() }),
             ("choke_interval", Conf { choke_interval: Duration::ZERO, ..Conf::default() }),
+            ("max_active_checks", Conf { max_active_checks: 0, ..Conf::default() }),
+            ("seed_queue_turn", Conf { seed_queue_turn: Duration::ZERO, ..Conf::default() }),
             ("turnover_interval", Conf { turnover_interval: Duration::ZERO, ..Conf::default() }),
             ("max_announces", Conf { max_announces: 0, ..Conf::default() }),
             ("announces_per_second", Conf { announces_per_second: 0, ..Conf::default() }),

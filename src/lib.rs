@@ -68,7 +68,7 @@ pub mod store;
 mod torrent;
 pub mod wire;
 
-pub use alert::{Alert, AlertMask, Phase, TorrentStats, TrackerStats, TrackerStatus};
+pub use alert::{Alert, AlertMask, Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
 pub use base::{
     arena::Key,
     bitfield::{Bitfield, BitfieldError},
@@ -84,11 +84,15 @@ pub use base::{
         Verdict, batch_len,
     },
     time::Instant,
+    totals::Totals,
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{
-    AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams, TrackerEffect, TrackersError,
+    ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError, NoSuchTorrent, PeerStats,
+    QueueError, Refused, SessionStats, TorrentParams, TrackerEffect, TrackersError,
 };
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
+#[doc(hidden)]
+pub use proto::tracker::probe as tracker_probe;
 pub use reactor::{Reactor, ReactorError, ReactorStats};

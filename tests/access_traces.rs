@@ -6,12 +6,17 @@ mod trace;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use cratetorrent::{
-    Alert, Conf, IpFilter, IpRange, Refused,
-    wire::{extension::ExtensionHandshake, message::Message},
+    Alert, Conf, IpFilter, IpRange, Refused, TorrentParams,
+    wire::{
+        extension::ExtensionHandshake,
+        message::Message,
+        metainfo::{Metainfo, MetainfoBuilder},
+    },
 };
 use trace::{PeerNo, Trace};
 
@@ -332,4 +337,24 @@ fn a_full_torrent_makes_room_for_whom_it_prefers_and_only_among_the_useless() {
     assert!(!full(greater, true, false), "the newcomer is worth less");
     assert!(!full(lesser, false, false), "our address is unknown");
     assert!(!full(lesser, true, true), "the old one is of use");
+}
+
+// Torrents among themselves.
+
+#[test]
+fn a_torrent_with_many_candidates_does_not_keep_another_from_its_one() {
+    let mut t = leech(Conf { max_dials: 2, ..Conf::default() });
+    for n in 1..=100 {
+        t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, n], 1)).unwrap());
+    }
+    let mut builder = MetainfoBuilder::new("other", 1 << 15);
+    builder.single_file(1);
+    let metainfo = Arc::new(Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap());
+    let peers = vec![at([30, 0, 0, 1], 1)];
+    let params = TorrentParams { peers, ..TorrentParams::new(metainfo, "/nowhere") };
+    t.tell(|engine, _| engine.add_torrent(params).unwrap());
+    // Nobody answers, which shows after ten seconds.
+    t.pass(Duration::from_secs(25));
+    assert_eq!(gone(&t).len(), 4);
+    assert!(gone(&t).contains(&at([30, 0, 0, 1], 1)), "{:?}", gone(&t));
 }

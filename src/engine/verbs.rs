@@ -11,7 +11,7 @@ use crate::{
         ids::{InfoHash, PeerId, TorrentId},
     },
     conf::SeedChoking,
-    engine::{AddError, Engine, NoSuchTorrent},
+    engine::{AddError, Engine, NoSuchTorrent, labels},
     torrent::{Torrent, TorrentParams},
 };
 
@@ -58,8 +58,8 @@ impl Engine {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives.
     ///
     /// # Errors
-    /// If the torrent is there already or the engine is shutting down.
-    pub fn add_torrent(&mut self, params: TorrentParams) -> Result<TorrentId, AddError> {
+    /// If the torrent is there already, its labels are too many or too long, or the engine is shutting down.
+    pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.shutting_down {
             return Err(AddError::ShuttingDown);
         }
@@ -67,6 +67,8 @@ impl Engine {
         if let Some(&key) = self.by_hash.get(&info_hash) {
             return Err(AddError::Duplicate(TorrentId(key)));
         }
+        let labels = labels::tidy(std::mem::take(&mut params.labels), &self.cx.conf)?;
+        params.labels = labels;
         let limits = params.limits;
         let Self { torrents, cx, .. } = self;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
@@ -74,6 +76,7 @@ impl Engine {
         if limits != Limits::default() {
             self.limit_torrent(key, limits);
         }
+        self.settle(key);
         Ok(TorrentId(key))
     }
 
@@ -98,7 +101,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a pause; a torrent whose disk failed tries again at once.
+    /// Ends a pause; a torrent whose disk failed tries again at once. One that the queue looks after runs when it is its turn.
+    ///
+    /// What a torrent was paused for ([`Alert::StopReached`](crate::Alert::StopReached)) no longer stops it: what it has reached of its
+    /// [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Self::stop_at) tells what is left.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -238,7 +244,8 @@ impl Engine {
 
     /// How a torrent stands, if there is one.
     pub fn stats(&self, id: TorrentId) -> Option<TorrentStats> {
-        self.torrents.get(id.0).map(|t| t.stats(self.cx.now))
+        let stats = self.torrents.get(id.0)?.stats(self.cx.now);
+        Some(TorrentStats { queue_position: self.queue.position(id.0), ..stats })
     }
 
     /// The verified pieces of a torrent.

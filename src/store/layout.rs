@@ -9,8 +9,11 @@ use std::{
 
 use thiserror::Error;
 
-use super::paths::{self, PathError};
-use crate::base::{files::FileKind, job::StoreSpec};
+use crate::base::{
+    files::FileKind,
+    job::StoreSpec,
+    paths::{self, PathError},
+};
 
 /// A list of files that does not make a torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

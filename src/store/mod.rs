@@ -8,7 +8,6 @@ mod files;
 mod hashing;
 mod lanes;
 mod layout;
-mod paths;
 mod pieces;
 mod pool;
 mod real;
@@ -22,7 +21,6 @@ pub use pool::Pool;
 pub use real::RealDisk;
 pub use runner::Runner;
 
-pub(crate) use paths::safe_paths;
 pub(crate) use pieces::Pieces;
 
 #[cfg(test)]

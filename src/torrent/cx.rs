@@ -9,8 +9,8 @@ use std::{
 use crate::{
     alert::Alerts,
     base::{
-        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rng::Rng, time::Instant,
-        timers::Deadlines,
+        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rate::RateMeter, rng::Rng,
+        time::Instant, timers::Deadlines,
     },
     conf::Conf,
     torrent::{external::External, progress::Memory, upload_memory::UploadMemory},
@@ -108,6 +108,8 @@ pub(crate) enum Owner {
     Call(Key),
     /// Questions that wait for their turn.
     Calls,
+    /// Torrents that wait for their turn.
+    Queue,
 }
 
 /// Shared by all torrents of an engine.
@@ -146,6 +148,9 @@ pub(crate) struct Cx {
     /// Torrents that do not want an answer of any tracker any more.
     pub(crate) silenced: Vec<Key>,
     pub(crate) farewells: VecDeque<Farewell>,
+    /// Bytes of blocks that came and went, over all torrents.
+    pub(crate) down: RateMeter,
+    pub(crate) up: RateMeter,
 }
 
 impl Cx {
@@ -173,6 +178,8 @@ impl Cx {
             announces: Default::default(),
             silenced: Default::default(),
             farewells: Default::default(),
+            down: RateMeter::new(now),
+            up: RateMeter::new(now),
             conf,
         }
     }

@@ -6,24 +6,28 @@ mod blame;
 pub(crate) mod candidates;
 mod checker;
 mod choker;
+pub(crate) mod claim;
 pub(crate) mod cx;
 pub(crate) mod external;
+mod files;
 mod picker;
 mod priority;
 pub(crate) mod progress;
 pub(crate) mod session;
 pub(crate) mod slots;
+mod stop;
 mod storage;
 mod superseed;
 mod swarm;
 mod tracking;
 mod turnover;
 pub(crate) mod upload_memory;
+mod wishes;
 
 use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    alert::{Alert, AlertMask, Phase, TorrentStats},
+    alert::{Alert, AlertMask, Phase, StopAt, TorrentStats},
     base::{
         arena::{Arena, Key},
         bitfield::Bitfield,
@@ -35,6 +39,7 @@ use crate::{
         job::{StoreError, StoreSpec, Trust},
         time::Instant,
         timers::{TimerTable, Wakeup},
+        totals::Totals,
     },
     conf::Conf,
     proto::tx::Tx,
@@ -42,13 +47,16 @@ use crate::{
         announcer::Announcer,
         candidates::Candidates,
         checker::Checker,
+        claim::Seen,
         cx::{Cx, Owner},
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
         slots::Slots,
+        stop::Service,
         superseed::SuperSeed,
-        swarm::{Note, Swarm},
+        swarm::{Counters, Note, Swarm},
+        wishes::Wishes,
     },
     wire::metainfo::Metainfo,
 };
@@ -59,6 +67,7 @@ const RETRY: usize = 2;
 const SHOW: usize = 3;
 const CHOKE: usize = 4;
 const TURNOVER: usize = 5;
+const STOP: usize = 6;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -86,23 +95,17 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf`](crate::Conf). `paused` holds in any case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. It is the last in the queue. `paused` holds in any
+    /// case.
     pub queued: bool,
-    /// When it has served enough; `None`: as [`Conf`](crate::Conf) has it.
+    /// When it has served enough; `None`: as [`Conf::stop`] has it.
     pub stop: Option<StopAt>,
+    /// What it did in earlier runs. Of these and of what the state file says, the more counts.
+    pub totals: Totals,
     /// Words that the user files it under.
     pub labels: Vec<String>,
     /// How fast its bytes may come and go.
     pub limits: Limits,
-}
-
-/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StopAt {
-    /// Bytes sent in percent of the torrent's size, over all runs.
-    pub ratio_percent: Option<u32>,
-    /// Time served with everything there, over all runs.
-    pub seeding: Option<Duration>,
 }
 
 impl TorrentParams {
@@ -124,6 +127,7 @@ impl TorrentParams {
             renames: Vec::new(),
             queued: false,
             stop: None,
+            totals: Totals::default(),
             labels: Vec::new(),
             limits: Limits::default(),
         }
@@ -133,6 +137,8 @@ impl TorrentParams {
 /// How far the storage is.
 #[derive(Debug)]
 enum Stage {
+    /// Until it is its turn to be opened.
+    Waiting,
     /// A worker is looking, or failed to.
     Opening,
     Checking(Checker),
@@ -164,6 +170,8 @@ pub(crate) struct Torrent {
     dir: PathBuf,
     state_file: Option<PathBuf>,
     sequential: bool,
+    /// How much its files are wanted.
+    wishes: Wishes,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     slots: Slots,
@@ -175,13 +183,18 @@ pub(crate) struct Torrent {
     /// How it was opened.
     trust: Trust,
     paused: bool,
+    /// The queue decides when it runs, and does not let it.
+    queued: bool,
+    held: bool,
     next: Option<Next>,
     finished: bool,
+    /// It had everything when it was last known what it has.
+    was_whole: bool,
     /// Whether to pretend as long as we are the seed; see superseed.rs.
     super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<6>,
+    timers: TimerTable<7>,
     wakeup: Wakeup,
     /// When peers last made room for others.
     turned_over: Option<Instant>,
@@ -191,36 +204,43 @@ pub(crate) struct Torrent {
     save_out: bool,
     unsaved: bool,
     saved_dirty: bool,
-    /// Bytes of earlier runs.
-    earlier: (u64, u64),
+    service: Service,
+    labels: Vec<String>,
+    pub(crate) seen: Seen,
 }
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, trackers, sequential, trust, paused, super_seed, .. } = params;
-        let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
+        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, .. } = params;
+        let TorrentParams { trackers, queued, stop, totals, labels, .. } = params;
+        let wishes = Wishes::new(priorities, metainfo.files.len());
+        let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
         let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
-        let mut torrent = Self {
+        Self {
             id: TorrentId(key),
             metainfo,
             dir,
             state_file,
             sequential,
+            wishes,
             sessions: Arena::new(),
             swarm,
             slots: Slots::new(&cx.conf),
             candidates,
             announcer,
             dials: 0,
-            stage: Stage::Opening,
+            stage: Stage::Waiting,
             trust,
             paused,
+            queued,
+            held: queued,
             next: None,
             finished: false,
+            was_whole: false,
             super_seed,
             partings: Vec::new(),
             timers: TimerTable::new(),
@@ -231,15 +251,16 @@ impl Torrent {
             save_out: false,
             unsaved: false,
             saved_dirty: false,
-            earlier: (0, 0),
-        };
-        torrent.open(trust, cx);
-        torrent
+            service: Service::new(stop, totals),
+            labels,
+            seen: Seen::default(),
+        }
     }
 
-    fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
+    fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, sequential: bool, cx: &mut Cx) -> Swarm {
         let geometry = metainfo.geometry;
-        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), sequential, &mut cx.rng);
+        let levels = wishes.levels(&metainfo.files, geometry);
+        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), levels, sequential, &mut cx.rng);
         Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
@@ -268,17 +289,25 @@ impl Torrent {
             _ if self.next.is_some() => Phase::Closing,
             Stage::Closing | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
-            Stage::Opening => Phase::Opening,
+            Stage::Waiting if self.paused => Phase::Paused,
+            Stage::Waiting if self.held => Phase::Queued,
+            Stage::Waiting | Stage::Opening => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
             Stage::Open if self.paused => Phase::Paused,
-            Stage::Open if self.swarm.is_complete() => Phase::Seeding,
+            Stage::Open if self.held => Phase::Queued,
+            Stage::Open if self.swarm.is_finished() => Phase::Seeding,
             Stage::Open => Phase::Downloading,
         }
     }
 
     /// Whether it speaks with peers now.
     pub(crate) fn is_active(&self) -> bool {
-        matches!(self.stage, Stage::Open) && !self.paused && self.next.is_none()
+        matches!(self.stage, Stage::Open) && !self.rests() && self.next.is_none()
+    }
+
+    /// Whether it speaks with nobody because it was told so.
+    fn rests(&self) -> bool {
+        self.paused || self.held
     }
 
     /// Whether it wants to dial somebody now.
@@ -325,6 +354,8 @@ impl Torrent {
             have: swarm.have.count(),
             total_bytes: swarm.geometry.total_len(),
             have_bytes: counters.have_bytes,
+            wanted_bytes: counters.wanted_bytes,
+            wanted_have_bytes: counters.wanted_have_bytes,
             partial_bytes: swarm.partial_bytes(),
             downloaded: counters.down.total(),
             uploaded: counters.up.total(),
@@ -339,7 +370,19 @@ impl Torrent {
             seeds: self.sessions.iter().filter(|(_, s)| s.is_seed()).count(),
             candidates: self.candidates.len(),
             banned: self.candidates.banned(now),
+            totals: self.totals(now),
+            queued: self.queued,
+            queue_position: None,
+            eta: self.eta(now),
         }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.swarm.counters
+    }
+
+    pub(crate) fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     pub(crate) fn have(&self) -> &Bitfield {
@@ -351,19 +394,48 @@ impl Torrent {
     pub(crate) fn pause(&mut self, cx: &mut Cx) {
         if !self.paused {
             self.paused = true;
-            self.part_all("the torrent is paused");
-            self.unsaved |= self.saved_dirty;
-            self.timers.set(SAVE, cx.now);
+            // Afterwards it gets in line again.
+            self.held = self.queued;
+            self.rest("the torrent is paused", cx);
+        }
+    }
+
+    fn rest(&mut self, reason: &str, cx: &mut Cx) {
+        self.part_all(reason);
+        self.unsaved |= self.saved_dirty;
+        self.timers.set(SAVE, cx.now);
+        self.settle(cx);
+    }
+
+    /// The queue wants it to rest, or lets it go.
+    pub(crate) fn set_held(&mut self, held: bool, cx: &mut Cx) {
+        if self.held != held && self.queued {
+            self.held = held;
+            if held {
+                self.rest(HELD, cx);
+            } else {
+                self.settle(cx);
+            }
+        }
+    }
+
+    pub(crate) fn set_queued(&mut self, queued: bool, cx: &mut Cx) {
+        if self.queued != queued {
+            self.queued = queued;
+            // What runs goes on until the queue says otherwise.
+            self.held = queued && !self.is_active();
             self.settle(cx);
         }
     }
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
-        self.paused = false;
+        if std::mem::take(&mut self.paused) {
+            self.waive_stop(cx);
+        }
         match self.stage {
             Stage::Opening if self.failing => {
                 self.failing = false;
-                self.open(self.trust, cx);
+                self.await_opening(self.trust);
             }
             _ if self.failing => self.timers.set(RETRY, cx.now),
             _ => {}
@@ -377,6 +449,10 @@ impl Torrent {
             self.next = Some(Next::Reopen { trust: Trust::Nothing });
             self.settle(cx);
         }
+    }
+
+    pub(crate) fn set_labels(&mut self, labels: Vec<String>) {
+        self.labels = labels;
     }
 
     pub(crate) fn set_sequential(&mut self, sequential: bool) {
@@ -429,6 +505,10 @@ impl Torrent {
     pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
+            if self.service.is_reached_by(self.swarm.counters.up.total()) {
+                self.timers.set(STOP, cx.now);
+                self.schedule(cx);
+            }
         }
     }
 
@@ -568,6 +648,9 @@ impl Torrent {
         if self.timers.fire(TURNOVER, cx.now) {
             self.renew_peers(cx);
         }
+        if self.timers.fire(STOP, cx.now) {
+            self.check_stop(cx);
+        }
         self.settle(cx);
     }
 
@@ -576,7 +659,7 @@ impl Torrent {
             Stage::Checking(checker) => {
                 cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
             }
-            Stage::Open if !self.paused => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
+            Stage::Open if !self.rests() => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
             _ => {}
         }
     }
@@ -584,7 +667,7 @@ impl Torrent {
     fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            Stage::Open => !self.paused && (!self.swarm.is_complete() || self.sessions.len() > 0),
+            Stage::Open => !self.rests() && (!self.swarm.is_finished() || self.sessions.len() > 0),
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)
@@ -610,6 +693,7 @@ impl Torrent {
         self.go_on(cx);
         self.tend_slots(cx);
         self.tend_trackers(cx);
+        self.keep_time(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
@@ -629,8 +713,9 @@ impl Torrent {
     fn deliver(&mut self, note: Note, cx: &mut Cx) {
         match note {
             Note::Have(piece) => {
+                let wanted = self.swarm.picker.level(piece) != Priority::Skip;
                 for (_, session) in self.sessions.iter_mut() {
-                    session.handle_our_have(piece, cx);
+                    session.handle_our_have(piece, wanted, cx);
                 }
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {
@@ -677,10 +762,13 @@ impl Torrent {
     }
 
     fn finish(&mut self, cx: &mut Cx) {
-        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_complete() {
+        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_finished() {
             return;
         }
         self.finished = true;
+        self.was_whole = true;
+        // Nothing more will be written: the saved state can say so.
+        self.unsaved |= self.saved_dirty;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
         self.begin_super_seeding(cx);
         for (_, session) in self.sessions.iter_mut() {
@@ -705,6 +793,9 @@ impl Torrent {
         }
     }
 }
+
+/// Why peers are let go when it is others' turn.
+pub(crate) const HELD: &str = "the torrent waits for its turn";
 
 /// Neither of us wants anything.
 fn sated(session: &Session) -> Parting {

@@ -10,11 +10,20 @@ use crate::{
 };
 
 impl Torrent {
-    /// Has a worker look at what is there.
-    pub(super) fn open(&mut self, trust: Trust, cx: &mut Cx) {
-        self.stage = Stage::Opening;
+    /// It is to be opened when it is its turn.
+    pub(super) fn await_opening(&mut self, trust: Trust) {
+        self.stage = Stage::Waiting;
         self.trust = trust;
         self.finished = false;
+        self.held = self.queued;
+    }
+
+    /// Has a worker look at what is there, unless something else became of it.
+    pub(crate) fn open(&mut self, cx: &mut Cx) {
+        if !matches!(self.stage, Stage::Waiting) || self.next.is_some() {
+            return;
+        }
+        self.stage = Stage::Opening;
         self.swarm.jobs_out += 1;
         let spec = Box::new(self.spec(&cx.conf));
         cx.job(Job::Open { torrent: self.key(), spec });
@@ -65,7 +74,7 @@ impl Torrent {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
                 cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
-                self.earlier = (downloaded, uploaded);
+                self.service.handle_earlier(downloaded, uploaded);
                 self.unsaved = check.count() > 0;
                 self.swarm.set_have(have);
                 self.stage = Stage::Checking(Checker::new(check));
@@ -99,7 +108,7 @@ impl Torrent {
                 self.start(cx);
             }
         }
-        if self.paused && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
+        if self.rests() && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
             // Nothing more will be written: the saved state can say so.
             self.unsaved = true;
             self.save(cx);
@@ -111,12 +120,16 @@ impl Torrent {
 
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
-        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, self.sequential, &mut cx.rng);
+        let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
+        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, levels, self.sequential, &mut cx.rng);
+        self.swarm.recount();
         self.swarm.requesting = true;
-        if !self.swarm.is_complete() {
+        if !self.swarm.is_finished() {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
+        self.was_whole = self.swarm.is_finished();
+        self.waive_stop_if_whole();
         cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
         if self.unsaved {
             self.timers.set(SAVE, cx.now);
@@ -131,10 +144,10 @@ impl Torrent {
                 self.next = None;
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
-                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, self.sequential, cx);
+                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, self.sequential, cx);
                 self.swarm.counters = counters;
                 self.failing = false;
-                self.open(trust, cx);
+                self.await_opening(trust);
             }
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
             Some(Next::Close { .. }) if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) => {
@@ -166,13 +179,13 @@ impl Torrent {
         if !self.unsaved || self.save_out || !matches!(self.stage, Stage::Open) {
             return;
         }
-        let still_writing = self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_complete());
-        let counters = &self.swarm.counters;
+        let still_writing = self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_finished());
+        let totals = self.totals(cx.now);
         let state = SaveState {
             have: self.swarm.have.clone(),
             dirty: still_writing,
-            downloaded: self.earlier.0.saturating_add(counters.down.total()),
-            uploaded: self.earlier.1.saturating_add(counters.up.total()),
+            downloaded: totals.downloaded,
+            uploaded: totals.uploaded,
         };
         (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
         self.swarm.jobs_out += 1;
@@ -198,7 +211,7 @@ impl Torrent {
         }
         if self.unsaved && self.timers.get(SAVE).is_none() {
             self.timers
-                .set(SAVE, cx.now + if self.swarm.is_complete() { std::time::Duration::ZERO } else { cx.conf.save_interval });
+                .set(SAVE, cx.now + if self.swarm.is_finished() { std::time::Duration::ZERO } else { cx.conf.save_interval });
         }
     }
 

@@ -3,6 +3,7 @@
 mod chaos;
 mod choking;
 mod disk;
+mod files;
 mod limits;
 mod memory;
 mod peers;

@@ -148,7 +148,7 @@ fn ten_thousand_torrents_are_told_one_after_the_other_and_take_their_leave_in_ti
     let mut world = World::new(6);
     let (good, dead) = (world.tracker(), world.tracker());
     world.set_tracker_manners(dead, TrackerManners::Silent);
-    let conf = Conf { max_alerts: 16, ..Conf::default() };
+    let conf = Conf { alerts: AlertMask::NONE, ..Conf::default() };
     let node = world.node(conf.clone());
     let url = world.tracker_url(good);
     for n in 0..TORRENTS {

@@ -208,6 +208,11 @@ impl TrackerUrl {
         rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
     }
 
+    /// Whether it is an address to scrape at: the last part of the path begins so, or it is asked over UDP.
+    pub fn is_scrape(&self) -> bool {
+        self.scheme == Scheme::Udp || self.path.rsplit_once('/').is_some_and(|(_, last)| last.starts_with("scrape"))
+    }
+
     /// Where it is scraped: over HTTP at the same place with `scrape` for the `announce` that the last part of the path must begin with
     /// (BEP 48), over UDP where it is announced to (BEP 15).
     pub fn scrape(&self) -> Option<Self> {
