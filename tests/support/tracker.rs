@@ -220,7 +220,7 @@ impl Drop for Tracker {
 }
 
 fn lock(shared: &Shared) -> MutexGuard<'_, State> {
-    shared.state.lock().unwrap()
+    shared.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Notes what was said; true if there is to be an answer.
@@ -291,7 +291,7 @@ fn request(shared: &Shared, stream: &mut impl Read, from: SocketAddr, via: &str)
         }
     }
     let manners = lock(shared).manners.clone();
-    if let Some(to) = manners.redirect.filter(|to| !to.contains(target.split('?').next().unwrap())) {
+    if let Some(to) = manners.redirect.filter(|to| !to.ends_with(target.split('?').next().unwrap())) {
         let query = target.split_once('?').map_or("", |(_, query)| query);
         return Some(
             format!("HTTP/1.1 302 Found\r\nLocation: {to}?{query}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into(),
