@@ -1,6 +1,6 @@
 //! What the engine tells its user: few, bounded, coalesced, and honest about what was left out.
 
-use std::{collections::VecDeque, net::SocketAddr, ops::BitOr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, ops::BitOr, path::PathBuf, time::Duration};
 
 use crate::base::{
     geometry::PieceIndex,
@@ -99,6 +99,54 @@ pub enum Alert {
     StorageRecovered {
         /// The torrent.
         torrent: TorrentId,
+    },
+    /// The torrent is in another folder now. What could not be deleted in the old one is told by [`DeleteFailed`](Self::DeleteFailed).
+    /// Never dropped.
+    StorageMoved {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The new download folder.
+        dir: PathBuf,
+    },
+    /// The torrent could not be moved, and is where it was. Never dropped.
+    StorageMoveFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why.
+        error: StoreError,
+    },
+    /// A file has another path now. Never dropped.
+    FileRenamed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file's index.
+        file: usize,
+        /// Its path below the download folder.
+        path: PathBuf,
+    },
+    /// A file could not be renamed, and is where it was. Never dropped.
+    FileRenameFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file's index.
+        file: usize,
+        /// Why.
+        error: StoreError,
+    },
+    /// The torrent was removed [with its data](crate::Engine::remove_with_data): nothing of it is left. Never dropped.
+    DataDeleted {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Files of the torrent that were to be deleted are still there: they are no regular files, lie behind a symbolic link, or the
+    /// system refused. Never dropped.
+    DeleteFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// How many.
+        files: usize,
+        /// Why the first of them is.
+        error: StoreError,
     },
     /// A peer is connected and greeted.
     PeerConnected {
@@ -235,7 +283,7 @@ pub struct TorrentStats {
     pub queued: bool,
     /// Its position among the queued downloads, from 0; `None` for others and for what is whole.
     pub queue_position: Option<usize>,
-    /// When everything will be there at this rate; `None` if nothing comes, or nothing is missing.
+    /// When everything that is wanted will be there at this rate; `None` if nothing comes, or nothing is missing.
     pub eta: Option<Duration>,
 }
 
@@ -387,6 +435,9 @@ impl Alert {
             Self::StopReached { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
+            Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
+            Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
+            Self::DataDeleted { .. } | Self::DeleteFailed { .. } => AlertMask::NONE,
             Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
         }
     }

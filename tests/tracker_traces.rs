@@ -22,9 +22,9 @@ fn addrs() -> Vec<IpAddr> {
 /// A seed with one tracker that has a name, of which it has asked the address.
 fn asking(conf: Conf) -> Trace {
     let mut t = Trace::seed(conf);
-    t.asked();
+    t.errands();
     t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce")).unwrap();
-    assert_eq!(t.asked(), [TrackerEffect::Resolve { host: "tracker.test".into() }]);
+    assert_eq!(t.errands(), [TrackerEffect::Resolve { host: "tracker.test".into() }]);
     t
 }
 
@@ -39,7 +39,7 @@ fn datagrams(t: &mut Trace) -> Vec<(Key, SocketAddr, Vec<u8>)> {
         TrackerEffect::Datagram { call, to, data } => Some((call, to, data)),
         _ => None,
     };
-    t.asked().into_iter().filter_map(datagram).collect()
+    t.errands().into_iter().filter_map(datagram).collect()
 }
 
 /// The tracker answers a packet, whatever it was.

@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use self::{
     access::Refused,
     changes::Changes,
-    files::{FileError, FileStats},
+    files::{FileError, FileStats, MoveMode},
     labels::LabelError,
     queue::ActiveLimits,
     queueing::QueueError,
@@ -44,6 +44,7 @@ use crate::{
         arena::{Arena, Key},
         ids::{InfoHash, PeerId, TorrentId},
         job::{Done, READ_GAP},
+        paths::RenameError,
         rng::Rng,
         time::Instant,
     },
@@ -76,6 +77,14 @@ pub enum AddError {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// A file cannot have the name that [`TorrentParams::renames`] gives it.
+    #[error("file {file} cannot be renamed: {error}")]
+    Rename {
+        /// Its index.
+        file: usize,
+        /// Why.
+        error: RenameError,
+    },
     /// Its labels cannot be.
     #[error(transparent)]
     Labels(#[from] LabelError),
@@ -87,6 +96,9 @@ pub enum CloseCause {
     /// The other side closed it.
     #[error("it closed the connection")]
     Eof,
+    /// We had no descriptor or no memory for it, which says nothing about the peer.
+    #[error("there are no descriptors left")]
+    Exhausted,
     /// The system refused or broke it.
     #[error("{0}")]
     Io(std::io::ErrorKind),
@@ -200,6 +212,10 @@ impl Engine {
         | Done::Checked { torrent, .. }
         | Done::Digests { torrent, .. }
         | Done::Saved { torrent, .. }
+        | Done::Arranged { torrent, .. }
+        | Done::Relocated { torrent, .. }
+        | Done::Tidied { torrent, .. }
+        | Done::Deleted { torrent, .. }
         | Done::Closed { torrent }) = &done;
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {
@@ -234,7 +250,6 @@ impl Engine {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
-                        self.dial = true;
                         self.settle(key);
                     }
                 }
@@ -361,7 +376,12 @@ impl Engine {
     /// Memory came back: whoever went without may ask again.
     fn share_memory(&mut self) {
         if std::mem::take(&mut self.cx.memory_short) {
-            for key in self.torrents.keys() {
+            // Not all torrents: there may be thousands that rest, and this follows each answer of a worker.
+            let live = self.links.iter().filter(|(_, link)| link.session().is_some()).filter_map(|(_, link)| link.torrent);
+            let mut keys: Vec<Key> = live.collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_room(&mut self.cx);
                     self.settle(key);

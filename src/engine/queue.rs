@@ -166,14 +166,18 @@ impl Queue {
         if !claim.queued {
             return self.remove(now, key);
         }
-        if !self.entries.contains_key(&key) {
-            let entry = Entry { lane: Lane::Download, ord: 0, place: Place::Idle, since: now, slow_since: None };
-            self.entries.insert(key, entry);
-            self.join(key, claim.lane);
-        } else if self.entries.get(&key).is_some_and(|entry| entry.lane != claim.lane) {
-            self.put(key, Place::Idle);
-            self.leave(key);
-            self.join(key, claim.lane);
+        match self.entries.get(&key).map(|entry| entry.lane) {
+            None => {
+                let entry = Entry { lane: claim.lane, ord: 0, place: Place::Idle, since: now, slow_since: None };
+                self.entries.insert(key, entry);
+                self.join(key, claim.lane);
+            }
+            Some(lane) if lane != claim.lane => {
+                self.put(key, Place::Idle);
+                self.leave(key);
+                self.join(key, claim.lane);
+            }
+            Some(_) => {}
         }
         let place = self.entries.get(&key).map_or(Place::Idle, |entry| entry.place);
         let wanted = match (claim.could_run, place) {

@@ -23,7 +23,7 @@ use crate::{
         arena::Key,
         bitfield::Bitfield,
         ids::TorrentId,
-        job::{Done, Job, Trust},
+        job::{Done, Job},
         rng::Rng,
         time::Instant,
     },
@@ -482,7 +482,7 @@ impl World {
         }
     }
 
-    /// A killed node is started again, with the same torrents.
+    /// A killed node is started again, with the same torrents and what its user had last said of their files.
     pub fn restart(&mut self, node: NodeId) {
         let (seed, now) = (self.rng.next_u64(), self.now);
         let n = &mut self.nodes[node.0];
@@ -490,10 +490,10 @@ impl World {
         assert!(!n.up, "{node:?} is not down");
         let mut host = Host::new(old.conf.clone(), old.disk.clone(), seed, now);
         host.alerts = old.alerts.clone();
-        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params.clone())).collect();
+        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params_now(&old.engine))).collect();
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
         for (sample, params) in torrents {
-            self.add_torrent(node, &sample, TorrentParams { trust: Trust::State, ..params });
+            self.add_torrent(node, &sample, params);
         }
     }
 

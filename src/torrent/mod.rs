@@ -8,6 +8,7 @@ mod checker;
 mod choker;
 pub(crate) mod claim;
 pub(crate) mod cx;
+pub(crate) mod errands;
 pub(crate) mod external;
 mod files;
 mod picker;
@@ -49,6 +50,7 @@ use crate::{
         checker::Checker,
         claim::Seen,
         cx::{Cx, Owner},
+        errands::{Errands, Place},
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
@@ -152,7 +154,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Reopen { trust: Trust },
-    Close { told: bool },
+    Close { told: bool, delete: bool },
 }
 
 /// A way a connection can be closed by its torrent.
@@ -167,11 +169,13 @@ pub(crate) struct Parting {
 pub(crate) struct Torrent {
     id: TorrentId,
     pub(crate) metainfo: Arc<Metainfo>,
-    dir: PathBuf,
-    state_file: Option<PathBuf>,
+    place: Place,
     sequential: bool,
     /// How much its files are wanted.
     wishes: Wishes,
+    /// Which files the store knows as skipped.
+    arranged: Vec<bool>,
+    errands: Errands,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     slots: Slots,
@@ -188,7 +192,7 @@ pub(crate) struct Torrent {
     held: bool,
     next: Option<Next>,
     finished: bool,
-    /// It had everything when it was last known what it has.
+    /// It had everything that was wanted when it was last known what it has.
     was_whole: bool,
     /// Whether to pretend as long as we are the seed; see superseed.rs.
     super_seed: bool,
@@ -211,7 +215,9 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, .. } = params;
+        let TorrentParams {
+            metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
+        } = params;
         let TorrentParams { trackers, queued, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
@@ -223,10 +229,11 @@ impl Torrent {
         Self {
             id: TorrentId(key),
             metainfo,
-            dir,
-            state_file,
+            place: Place { dir, state_file, renames },
             sequential,
             wishes,
+            arranged: Vec::new(),
+            errands: Errands::default(),
             sessions: Arena::new(),
             swarm,
             slots: Slots::new(&cx.conf),
@@ -264,17 +271,20 @@ impl Torrent {
         Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
-    fn spec(&self, conf: &Conf) -> StoreSpec {
+    fn spec_at(&self, place: Place, conf: &Conf) -> StoreSpec {
+        let Place { dir, state_file, renames } = place;
         StoreSpec {
             info_hash: self.metainfo.info_hash,
-            dir: self.dir.clone(),
+            dir,
             name: self.metainfo.name.clone(),
             single_file: self.metainfo.single_file,
             files: self.metainfo.files.clone(),
             geometry: self.metainfo.geometry,
             allocation: conf.allocation,
-            state_file: self.state_file.clone(),
+            state_file,
             trust: self.trust,
+            skipped: self.wishes.skipped(),
+            renames,
         }
     }
 
@@ -430,7 +440,7 @@ impl Torrent {
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.paused) {
-            self.waive_stop(cx);
+            self.waive_stop();
         }
         match self.stage {
             Stage::Opening if self.failing => {
@@ -460,11 +470,14 @@ impl Torrent {
         self.swarm.picker.set_sequential(sequential);
     }
 
-    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files. `told`: say so in an alert.
-    pub(crate) fn close(&mut self, told: bool, cx: &mut Cx) {
+    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files, or deletes all. `told`: say so in an alert.
+    pub(crate) fn close(&mut self, told: bool, delete: bool, cx: &mut Cx) {
         self.part_all("the torrent is closing");
-        let told = told || self.next == Some(Next::Close { told: true });
-        self.next = Some(Next::Close { told });
+        let before = match self.next {
+            Some(Next::Close { told, delete }) => (told, delete),
+            _ => (false, false),
+        };
+        self.next = Some(Next::Close { told: told || before.0, delete: delete || before.1 });
         self.settle(cx);
     }
 
@@ -536,6 +549,10 @@ impl Torrent {
     /// It is this session's turn to have blocks read.
     pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
+            if self.swarm.quiet {
+                s.leave_line();
+                return;
+            }
             s.pump_uploads(&mut self.swarm, cx);
         }
     }
@@ -578,8 +595,8 @@ impl Torrent {
         if let Some(piece) = cold {
             self.swarm.note_at_hand(piece, cx);
         }
-        // A torrent that is to close or to be opened anew waits for its workers.
-        if self.next.is_some() || cold.is_some() {
+        // A torrent that is to close, to be opened anew or to be moved waits for its workers.
+        if self.next.is_some() || self.swarm.quiet || cold.is_some() {
             self.settle(cx);
         }
     }
@@ -766,7 +783,6 @@ impl Torrent {
             return;
         }
         self.finished = true;
-        self.was_whole = true;
         // Nothing more will be written: the saved state can say so.
         self.unsaved |= self.saved_dirty;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });

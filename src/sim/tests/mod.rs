@@ -7,6 +7,7 @@ mod files;
 mod limits;
 mod memory;
 mod peers;
+mod queue;
 mod superseed;
 mod swarm;
 mod trackers;

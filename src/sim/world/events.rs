@@ -96,6 +96,19 @@ impl World {
                 Effect::Flush { link } => self.flush(node, link),
                 Effect::Resume { link } => self.read_on(node, link),
                 Effect::Tracker(effect) => self.serve_call(node, effect),
+                Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {
+                    let mut answers = Vec::new();
+                    let host = self.host_mut(node);
+                    host.disk.set_now(now);
+                    host.runner.run(vec![job], &mut answers);
+                    for mut done in answers {
+                        if let Done::Read { cold, .. } = &mut done {
+                            *cold = false;
+                        }
+                        host.engine.handle_done(now, done);
+                    }
+                    self.flush(node, link);
+                }
                 Effect::Job(job) => {
                     let n = &mut self.nodes[node];
                     let (delay, life) = (n.pace.draw(&mut self.rng), n.life);
@@ -106,6 +119,12 @@ impl World {
             }
         }
         self.check(node);
+    }
+
+    /// Whether what a peer wants next is in the node's page cache.
+    fn is_hot(&mut self, node: usize) -> bool {
+        let hot = u64::from(self.nodes[node].pace.hot);
+        hot > 0 && self.rng.below(100) < hot
     }
 
     /// What must hold after every event.
