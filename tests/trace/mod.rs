@@ -342,7 +342,7 @@ impl Trace {
 
     /// The blocks that it is asked for and has not been seen asked for, as piece and block; it forgets everything else said.
     pub(crate) fn take_asked(&mut self, peer: PeerNo) -> Vec<(u32, u32)> {
-        let asked = self.errands(peer);
+        let asked = self.asked(peer);
         self.said(peer);
         asked
     }
