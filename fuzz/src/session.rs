@@ -325,7 +325,7 @@ impl Host {
             match effect {
                 Effect::Dial { link, .. } => self.links.push(link),
                 Effect::Close { link } => self.links.retain(|&l| l != link),
-                Effect::Flush { .. } | Effect::Resume { .. } => {}
+                Effect::Flush { .. } | Effect::Resume { .. } | Effect::Tracker(_) => {}
                 Effect::Job(job) => self.jobs.push_back(job),
             }
         }

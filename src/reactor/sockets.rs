@@ -7,6 +7,7 @@ use std::{
 
 use mio::{Interest, Registry, Token, net::TcpStream};
 
+use super::outgoing::Outgoing;
 use crate::base::arena::Key;
 
 /// Tokens below this belong to the waker and the listeners; a link's token is its slot plus this.
@@ -43,8 +44,8 @@ pub(super) enum Connecting {
 
 impl Socket {
     /// Starts connecting to `addr` without waiting.
-    pub(super) fn dial(key: Key, addr: SocketAddr) -> io::Result<Self> {
-        Ok(Self::new(key, TcpStream::connect(addr)?, true))
+    pub(super) fn dial(key: Key, outgoing: &Outgoing, addr: SocketAddr) -> io::Result<Self> {
+        Ok(Self::new(key, outgoing.connect(addr)?, true))
     }
 
     pub(super) fn accepted(key: Key, stream: TcpStream) -> Self {

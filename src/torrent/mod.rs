@@ -1,5 +1,6 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+pub(crate) mod announcer;
 pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;
@@ -19,6 +20,7 @@ mod stop;
 mod storage;
 mod superseed;
 mod swarm;
+mod tracking;
 mod turnover;
 pub(crate) mod upload_memory;
 mod wishes;
@@ -43,6 +45,7 @@ use crate::{
     conf::Conf,
     proto::tx::Tx,
     torrent::{
+        announcer::Announcer,
         candidates::Candidates,
         checker::Checker,
         claim::Seen,
@@ -180,6 +183,7 @@ pub(crate) struct Torrent {
     swarm: Swarm,
     slots: Slots,
     pub(crate) candidates: Candidates,
+    pub(crate) announcer: Announcer,
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
     stage: Stage,
@@ -219,13 +223,14 @@ impl Torrent {
         let TorrentParams {
             metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
         } = params;
-        let TorrentParams { queued, queue_order, stop, totals, labels, .. } = params;
+        let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
+        let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
         Self {
             id: TorrentId(key),
             metainfo,
@@ -238,6 +243,7 @@ impl Torrent {
             swarm,
             slots: Slots::new(&cx.conf),
             candidates,
+            announcer,
             dials: 0,
             stage: Stage::Waiting,
             trust,
@@ -710,6 +716,7 @@ impl Torrent {
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
+        self.tend_trackers(cx);
         self.keep_time(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
@@ -801,7 +808,8 @@ impl Torrent {
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
-        if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
+        let announce = self.next_announce(cx);
+        if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
             && self.wakeup.want(at)
         {
             cx.deadlines.push(at, Owner::Torrent(self.key()));

@@ -10,6 +10,7 @@ mod peers;
 mod queue;
 mod superseed;
 mod swarm;
+mod trackers;
 mod uploads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
