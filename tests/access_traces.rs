@@ -228,6 +228,17 @@ fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
 }
 
 #[test]
+fn who_is_not_dialled_for_hours_because_its_host_has_its_share_is_not_forgotten() {
+    let mut t = leech(Conf { max_links_per_host: 1, idle_timeout: 9 * HOUR, keep_alive: 9 * HOUR, ..Conf::default() });
+    let there = greeted(&mut t, at([20, 0, 0, 1], 1));
+    t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], 2)).unwrap());
+    t.pass(3 * HOUR);
+    t.lose(there);
+    t.pass(Duration::from_secs(300));
+    assert_eq!(t.new_dials().len(), 1);
+}
+
+#[test]
 fn all_of_an_ipv6_64_is_one_host() {
     let mut t = leech(Conf { max_links_per_host: 2, ..Conf::default() });
     let from = |s: &str| SocketAddr::new(s.parse().unwrap(), 1);
@@ -306,6 +317,9 @@ fn three_hosts_must_agree_on_our_address() {
     }
     say(&mut t, peers[3], "10.0.0.1");
     say(&mut t, peers[2], "5.5.5.5");
+    assert_eq!(t.engine.external_addrs(), (Some([5, 5, 5, 5].into()), None));
+    // It costs a connection each to say something else: what it decides is not to be turned over message by message.
+    peers.iter().for_each(|&peer| say(&mut t, peer, "7.7.7.7"));
     assert_eq!(t.engine.external_addrs(), (Some([5, 5, 5, 5].into()), None));
     t.tell(|engine, _| engine.set_external_addr("2001:db8::5".parse().unwrap()));
     t.tell(|engine, _| engine.set_external_addr(OURS.into()));

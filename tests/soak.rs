@@ -15,11 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cratetorrent::{
-    Alert, Conf, TorrentParams, spawn,
-    sim::Sample,
-    wire::metainfo::Metainfo,
-};
+use cratetorrent::{Alert, Conf, TorrentParams, sim::Sample, spawn, wire::metainfo::Metainfo};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What may come on top: buffers that happened not to be needed before, and what the allocator keeps.

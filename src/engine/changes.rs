@@ -80,7 +80,7 @@ fn digest(stats: &TorrentStats) -> u64 {
     (s.phase, s.pieces, s.have, s.have_bytes, s.partial_bytes, s.downloaded, s.uploaded, s.wasted).hash(&mut hasher);
     (s.duplicate_blocks, s.late_blocks, s.unasked_blocks, s.failed_pieces, s.download_rate, s.upload_rate).hash(&mut hasher);
     (s.peers, s.seeds, s.candidates, s.banned, s.queued, s.queue_position).hash(&mut hasher);
-    (s.totals.downloaded, s.totals.uploaded).hash(&mut hasher);
+    (s.totals.downloaded, s.totals.uploaded, s.wanted_bytes, s.wanted_have_bytes).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -144,15 +144,17 @@ impl Engine {
 
     /// Gives what has changed since this was last done a number.
     fn note_changes(&mut self) {
-        let number = self.ledger.last + 1;
+        let (number, now) = (self.ledger.last + 1, self.cx.now);
         let touched = std::mem::take(&mut self.ledger.touched);
         let mut lively = BTreeSet::new();
         for key in touched {
             let Some(stats) = self.stats(TorrentId(key)) else { continue };
             let Some(torrent) = self.torrents.get_mut(key) else { continue };
+            // Rates rise and sink without anything happening.
+            let counters = torrent.counters();
+            let flowing = counters.down.is_flowing(now) || counters.up.is_flowing(now);
             let seen = &mut torrent.seen;
-            // Rates sink without anything happening.
-            seen.touched = stats.download_rate > 0 || stats.upload_rate > 0;
+            seen.touched = flowing;
             if seen.touched {
                 lively.insert(key);
             }

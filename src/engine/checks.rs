@@ -72,7 +72,7 @@ mod tests {
         for (n, turn) in [(0, Turn::Paused), (1, Turn::Queued), (2, Turn::Now), (3, Turn::Queued), (4, Turn::Now)] {
             checks.handle_claim(key(n), Check::Due(turn), Some(100 - u64::from(n)));
         }
-        let mut next = |checks: &mut Checks| checks.poll(2).map(|key| key.index);
+        let next = |checks: &mut Checks| checks.poll(2).map(|key| key.index);
         assert_eq!((next(&mut checks), next(&mut checks), next(&mut checks)), (Some(2), Some(4), None));
         checks.handle_claim(key(4), Check::Going, None);
         assert_eq!(next(&mut checks), None);

@@ -145,6 +145,12 @@ impl Engine {
                 (State::Greeting(_), CloseCause::Eof) => "it closed the connection without a greeting".to_owned(),
                 (_, cause) => cause.to_string(),
             };
+            if cause == CloseCause::Exhausted
+                && let Some(torrent) = link.torrent.and_then(|t| self.torrents.get_mut(t))
+                && !link.who.incoming
+            {
+                torrent.candidates.postpone(self.cx.now, link.who.addr, &mut self.cx.rng, &self.cx.conf);
+            }
             self.end(key, &what);
         }
     }

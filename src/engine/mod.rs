@@ -4,16 +4,19 @@
 //! its effects and tells it what happened.
 
 mod access;
+mod calls;
 mod changes;
 mod checks;
 mod files;
 mod labels;
 mod limits;
 mod link;
+mod names;
 mod queue;
 mod queueing;
 mod session_stats;
 mod throttle;
+mod trackers;
 mod verbs;
 
 use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
@@ -23,20 +26,25 @@ use thiserror::Error;
 pub use self::{
     access::Refused,
     changes::Changes,
-    files::{FileError, FileStats},
+    files::{FileError, FileStats, MoveMode},
     labels::LabelError,
     queue::ActiveLimits,
     queueing::QueueError,
     session_stats::SessionStats,
+    trackers::TrackersError,
     verbs::PeerStats,
 };
-pub use crate::torrent::{TorrentParams, cx::Effect};
+pub use crate::torrent::{
+    TorrentParams,
+    cx::{Effect, TrackerEffect},
+};
 use crate::{
     alert::Alert,
     base::{
         arena::{Arena, Key},
         ids::{InfoHash, PeerId, TorrentId},
         job::{Done, READ_GAP},
+        paths::RenameError,
         rng::Rng,
         time::Instant,
     },
@@ -47,6 +55,7 @@ use crate::{
     },
 };
 use access::Access;
+use calls::Calls;
 use changes::Ledger;
 use checks::Checks;
 use link::Link;
@@ -68,6 +77,14 @@ pub enum AddError {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// A file cannot have the name that [`TorrentParams::renames`] gives it.
+    #[error("file {file} cannot be renamed: {error}")]
+    Rename {
+        /// Its index.
+        file: usize,
+        /// Why.
+        error: RenameError,
+    },
     /// Its labels cannot be.
     #[error(transparent)]
     Labels(#[from] LabelError),
@@ -79,6 +96,9 @@ pub enum CloseCause {
     /// The other side closed it.
     #[error("it closed the connection")]
     Eof,
+    /// We had no descriptor or no memory for it, which says nothing about the peer.
+    #[error("there are no descriptors left")]
+    Exhausted,
     /// The system refused or broke it.
     #[error("{0}")]
     Io(std::io::ErrorKind),
@@ -116,6 +136,7 @@ pub struct Engine {
     /// Who may connect.
     access: Access,
     throttle: Throttle,
+    calls: Calls,
     queue: Queue,
     checks: Checks,
     /// The wake-up for the queue that counts in the heap.
@@ -154,6 +175,7 @@ impl Engine {
             shutting_down: false,
             access: Access::default(),
             throttle,
+            calls: Calls::new(now),
             queue,
             checks: Checks::default(),
             queue_pushed: None,
@@ -190,6 +212,10 @@ impl Engine {
         | Done::Checked { torrent, .. }
         | Done::Digests { torrent, .. }
         | Done::Saved { torrent, .. }
+        | Done::Arranged { torrent, .. }
+        | Done::Relocated { torrent, .. }
+        | Done::Tidied { torrent, .. }
+        | Done::Deleted { torrent, .. }
         | Done::Closed { torrent }) = &done;
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {
@@ -217,12 +243,13 @@ impl Engine {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
+                Owner::Call(call) => self.handle_call_timeout(call, at),
+                Owner::Calls => self.handle_calls_timeout(at),
                 Owner::Queue => self.handle_queue_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
-                        self.dial = true;
                         self.settle(key);
                     }
                 }
@@ -242,6 +269,9 @@ impl Engine {
             return Some(Effect::Flush { link });
         }
         self.pump_uploads();
+        if self.cx.effects.is_empty() {
+            self.pump_calls();
+        }
         self.cx.effects.pop_front()
     }
 
@@ -346,7 +376,12 @@ impl Engine {
     /// Memory came back: whoever went without may ask again.
     fn share_memory(&mut self) {
         if std::mem::take(&mut self.cx.memory_short) {
-            for key in self.torrents.keys() {
+            // Not all torrents: there may be thousands that rest, and this follows each answer of a worker.
+            let live = self.links.iter().filter(|(_, link)| link.session().is_some()).filter_map(|(_, link)| link.torrent);
+            let mut keys: Vec<Key> = live.collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_room(&mut self.cx);
                     self.settle(key);

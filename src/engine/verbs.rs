@@ -11,7 +11,7 @@ use crate::{
         ids::{InfoHash, PeerId, TorrentId},
     },
     conf::SeedChoking,
-    engine::{AddError, Engine, NoSuchTorrent, labels},
+    engine::{AddError, Engine, NoSuchTorrent, files, labels},
     torrent::{Torrent, TorrentParams},
 };
 
@@ -58,7 +58,8 @@ impl Engine {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives.
     ///
     /// # Errors
-    /// If the torrent is there already, its labels are too many or too long, or the engine is shutting down.
+    /// If the torrent is there already, its labels are too many or too long, a file cannot have the name it is given, or the engine is
+    /// shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.shutting_down {
             return Err(AddError::ShuttingDown);
@@ -69,6 +70,7 @@ impl Engine {
         }
         let labels = labels::tidy(std::mem::take(&mut params.labels), &self.cx.conf)?;
         params.labels = labels;
+        params.renames = files::safe_renames(&params)?;
         let limits = params.limits;
         let Self { torrents, cx, .. } = self;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
@@ -86,7 +88,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.close(true, cx))?;
+        self.with(id, |torrent, cx| torrent.close(true, false, cx))?;
         self.close_links_of(id.0, "the torrent is removed");
         Ok(())
     }
@@ -283,25 +285,28 @@ impl Engine {
         self.links.len()
     }
 
-    /// Ends everything in good order: links are closed, states saved, files closed. [`is_drained`](Self::is_drained) tells when
-    /// that is done; until then the driver goes on as ever.
+    /// Ends everything in good order: links are closed, trackers told (for [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at
+    /// most), states saved, files closed. [`is_drained`](Self::is_drained) tells when that is done; until then the driver goes on as
+    /// ever.
     pub fn shutdown(&mut self) {
         self.shutting_down = true;
         // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
         for key in self.torrents.keys() {
             if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.close(false, &mut self.cx);
+                torrent.close(false, false, &mut self.cx);
             }
             self.settle(key);
         }
         for key in self.links.keys() {
             self.close(key, "the engine is shutting down");
         }
+        self.shut_down_calls();
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called and is over.
     pub fn is_drained(&self) -> bool {
-        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0
+        let told = self.calls.is_idle() && self.cx.farewells.is_empty();
+        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && told
     }
 
     /// Ends what a torrent's own partings do not reach: links that have not become sessions.

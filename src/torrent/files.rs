@@ -1,10 +1,11 @@
 //! What the user wants of a torrent's files: how much, and what follows for peers and pieces.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
-    base::{files::Priority, geometry::PieceIndex, paths::safe_paths},
+    base::{files::Priority, geometry::PieceIndex, paths::renamed_paths},
     torrent::{Torrent, cx::Cx, wishes::Wishes},
+    wire::metainfo::Metainfo,
 };
 
 impl Torrent {
@@ -14,6 +15,15 @@ impl Torrent {
 
     pub(crate) fn priority(&self, file: usize) -> Priority {
         self.wishes.of(file)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.place.dir
+    }
+
+    /// By file, ascending.
+    pub(crate) fn renames(&self) -> &[(usize, PathBuf)] {
+        &self.place.renames
     }
 
     /// See [`Engine::set_file_priorities`](crate::Engine::set_file_priorities).
@@ -30,6 +40,7 @@ impl Torrent {
             session.schedule(cx);
         }
         self.swarm.forgo_skipped(cx);
+        self.errands.arrange |= self.wishes.skipped() != self.arranged;
         if self.finished && !self.swarm.is_finished() {
             self.go_back_to_work(cx);
         }
@@ -39,6 +50,7 @@ impl Torrent {
     /// It had everything that was wanted, and now more is.
     fn go_back_to_work(&mut self, cx: &mut Cx) {
         self.finished = false;
+        self.was_whole = false;
         self.candidates.unshelve(cx.now);
         for (_, session) in self.sessions.iter_mut() {
             session.tell_upload_only(false, cx);
@@ -49,8 +61,9 @@ impl Torrent {
     /// Where each file is or will be; `None` for one that is never on disk.
     pub(crate) fn paths(&self) -> Vec<Option<PathBuf>> {
         // The storage could not be opened with names that cannot be made safe.
-        let paths = safe_paths(&self.metainfo.name, self.metainfo.single_file, &self.metainfo.files).unwrap_or_default();
-        paths.into_iter().map(|path| if path.as_os_str().is_empty() { None } else { Some(self.dir.join(path)) }).collect()
+        let Metainfo { name, single_file, files, .. } = &*self.metainfo;
+        let paths = renamed_paths(name, *single_file, files, &self.place.renames).unwrap_or_default();
+        paths.into_iter().map(|path| if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }).collect()
     }
 
     /// Bytes of a file that lie in verified pieces.

@@ -1,5 +1,6 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+pub(crate) mod announcer;
 pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;
@@ -7,6 +8,7 @@ mod checker;
 mod choker;
 pub(crate) mod claim;
 pub(crate) mod cx;
+pub(crate) mod errands;
 pub(crate) mod external;
 mod files;
 mod picker;
@@ -18,6 +20,7 @@ mod stop;
 mod storage;
 mod superseed;
 mod swarm;
+mod tracking;
 mod turnover;
 pub(crate) mod upload_memory;
 mod wishes;
@@ -42,10 +45,12 @@ use crate::{
     conf::Conf,
     proto::tx::Tx,
     torrent::{
+        announcer::Announcer,
         candidates::Candidates,
         checker::Checker,
         claim::Seen,
         cx::{Cx, Owner},
+        errands::{Errands, Place},
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
@@ -92,9 +97,11 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. It is the last in the queue. `paused` holds in any
-    /// case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. `paused` holds in any case.
     pub queued: bool,
+    /// Where in the queue it begins: behind all downloads whose [`Engine::queue_order`](crate::Engine::queue_order) is not greater than
+    /// this. `None`: at the end.
+    pub queue_order: Option<u64>,
     /// When it has served enough; `None`: as [`Conf::stop`] has it.
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.
@@ -123,6 +130,7 @@ impl TorrentParams {
             priorities: Vec::new(),
             renames: Vec::new(),
             queued: false,
+            queue_order: None,
             stop: None,
             totals: Totals::default(),
             labels: Vec::new(),
@@ -149,7 +157,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Reopen { trust: Trust },
-    Close { told: bool },
+    Close { told: bool, delete: bool },
 }
 
 /// A way a connection can be closed by its torrent.
@@ -164,15 +172,18 @@ pub(crate) struct Parting {
 pub(crate) struct Torrent {
     id: TorrentId,
     pub(crate) metainfo: Arc<Metainfo>,
-    dir: PathBuf,
-    state_file: Option<PathBuf>,
+    place: Place,
     sequential: bool,
     /// How much its files are wanted.
     wishes: Wishes,
+    /// Which files the store knows as skipped.
+    arranged: Vec<bool>,
+    errands: Errands,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     slots: Slots,
     pub(crate) candidates: Candidates,
+    pub(crate) announcer: Announcer,
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
     stage: Stage,
@@ -182,9 +193,11 @@ pub(crate) struct Torrent {
     /// The queue decides when it runs, and does not let it.
     queued: bool,
     held: bool,
+    /// Where it gets in line for the first time.
+    queue_order: Option<u64>,
     next: Option<Next>,
     finished: bool,
-    /// It had everything when it was last known what it has.
+    /// It had everything that was wanted when it was last known what it has.
     was_whole: bool,
     /// Whether to pretend as long as we are the seed; see superseed.rs.
     super_seed: bool,
@@ -207,31 +220,37 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, .. } = params;
-        let TorrentParams { queued, stop, totals, labels, .. } = params;
+        let TorrentParams {
+            metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
+        } = params;
+        let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
+        let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
         Self {
             id: TorrentId(key),
             metainfo,
-            dir,
-            state_file,
+            place: Place { dir, state_file, renames },
             sequential,
             wishes,
+            arranged: Vec::new(),
+            errands: Errands::default(),
             sessions: Arena::new(),
             swarm,
             slots: Slots::new(&cx.conf),
             candidates,
+            announcer,
             dials: 0,
             stage: Stage::Waiting,
             trust,
             paused,
             queued,
             held: queued,
+            queue_order,
             next: None,
             finished: false,
             was_whole: false,
@@ -258,17 +277,20 @@ impl Torrent {
         Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
-    fn spec(&self, conf: &Conf) -> StoreSpec {
+    fn spec_at(&self, place: Place, conf: &Conf) -> StoreSpec {
+        let Place { dir, state_file, renames } = place;
         StoreSpec {
             info_hash: self.metainfo.info_hash,
-            dir: self.dir.clone(),
+            dir,
             name: self.metainfo.name.clone(),
             single_file: self.metainfo.single_file,
             files: self.metainfo.files.clone(),
             geometry: self.metainfo.geometry,
             allocation: conf.allocation,
-            state_file: self.state_file.clone(),
+            state_file,
             trust: self.trust,
+            skipped: self.wishes.skipped(),
+            renames,
         }
     }
 
@@ -416,6 +438,7 @@ impl Torrent {
     pub(crate) fn set_queued(&mut self, queued: bool, cx: &mut Cx) {
         if self.queued != queued {
             self.queued = queued;
+            self.queue_order = None;
             // What runs goes on until the queue says otherwise.
             self.held = queued && !self.is_active();
             self.settle(cx);
@@ -424,7 +447,7 @@ impl Torrent {
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.paused) {
-            self.waive_stop(cx);
+            self.waive_stop();
         }
         match self.stage {
             Stage::Opening if self.failing => {
@@ -454,11 +477,14 @@ impl Torrent {
         self.swarm.picker.set_sequential(sequential);
     }
 
-    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files. `told`: say so in an alert.
-    pub(crate) fn close(&mut self, told: bool, cx: &mut Cx) {
+    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files, or deletes all. `told`: say so in an alert.
+    pub(crate) fn close(&mut self, told: bool, delete: bool, cx: &mut Cx) {
         self.part_all("the torrent is closing");
-        let told = told || self.next == Some(Next::Close { told: true });
-        self.next = Some(Next::Close { told });
+        let before = match self.next {
+            Some(Next::Close { told, delete }) => (told, delete),
+            _ => (false, false),
+        };
+        self.next = Some(Next::Close { told: told || before.0, delete: delete || before.1 });
         self.settle(cx);
     }
 
@@ -530,6 +556,10 @@ impl Torrent {
     /// It is this session's turn to have blocks read.
     pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
+            if self.swarm.quiet {
+                s.leave_line();
+                return;
+            }
             s.pump_uploads(&mut self.swarm, cx);
         }
     }
@@ -572,8 +602,8 @@ impl Torrent {
         if let Some(piece) = cold {
             self.swarm.note_at_hand(piece, cx);
         }
-        // A torrent that is to close or to be opened anew waits for its workers.
-        if self.next.is_some() || cold.is_some() {
+        // A torrent that is to close, to be opened anew or to be moved waits for its workers.
+        if self.next.is_some() || self.swarm.quiet || cold.is_some() {
             self.settle(cx);
         }
     }
@@ -686,6 +716,7 @@ impl Torrent {
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
+        self.tend_trackers(cx);
         self.keep_time(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
@@ -759,7 +790,6 @@ impl Torrent {
             return;
         }
         self.finished = true;
-        self.was_whole = true;
         // Nothing more will be written: the saved state can say so.
         self.unsaved |= self.saved_dirty;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
@@ -778,7 +808,8 @@ impl Torrent {
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
-        if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
+        let announce = self.next_announce(cx);
+        if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
             && self.wakeup.want(at)
         {
             cx.deadlines.push(at, Owner::Torrent(self.key()));

@@ -176,6 +176,8 @@ pub(crate) struct Session {
     /// It makes room for others and is not to blame.
     pub(crate) let_go: bool,
     pub(crate) client: Option<String>,
+    /// It has said what our address is.
+    voted: bool,
     /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and it was the same.
     pub(crate) reach: Option<SocketAddr>,
     /// That candidate counts as busy as long as this session lasts.
@@ -226,6 +228,7 @@ impl Session {
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
+            voted: false,
             reach: None,
             holds: false,
         };
@@ -389,7 +392,8 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
-                if let Some(ours) = hello.your_ip {
+                // As long as this connection lasts our address is the same, so whoever says another lies.
+                if let Some(ours) = hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true)) {
                     cx.external.vote(self.who.addr.ip(), ours);
                 }
                 self.client = hello.version.or(self.client.take());
@@ -640,6 +644,16 @@ impl Session {
             self.in_line = true;
             cx.uploads_due.push_back(self.link);
         }
+    }
+
+    /// It is its turn, but the disk is busy with other things.
+    pub(crate) fn leave_line(&mut self) {
+        self.in_line = false;
+    }
+
+    /// The disk is there for it again.
+    pub(crate) fn serve_on(&mut self, cx: &mut Cx) {
+        self.want_upload(cx);
     }
 
     /// It is its turn in the line: the next batch of blocks is read.

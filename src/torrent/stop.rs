@@ -80,18 +80,21 @@ impl Torrent {
         })
     }
 
-    /// When everything will be there, if it goes on like this.
+    /// When everything that is wanted will be there, if it goes on like this.
     pub(super) fn eta(&self, now: Instant) -> Option<Duration> {
         let (swarm, rate) = (&self.swarm, self.swarm.counters.down.rate(now));
         if rate == 0 || self.phase() != Phase::Downloading {
             return None;
         }
-        let there = swarm.counters.have_bytes.saturating_add(swarm.partial_bytes());
-        Some(Duration::from_secs(swarm.geometry.total_len().saturating_sub(there).div_ceil(rate)))
+        let there = swarm.counters.wanted_have_bytes.saturating_add(swarm.partial_bytes());
+        Some(Duration::from_secs(swarm.counters.wanted_bytes.saturating_sub(there).div_ceil(rate)))
     }
 
     /// Called at the end of every input: it may have begun or ceased to be at work.
     pub(super) fn keep_time(&mut self, cx: &mut Cx) {
+        if matches!(self.stage, Stage::Open) {
+            self.was_whole = self.swarm.is_finished();
+        }
         let active = self.is_active();
         let seeding = active && self.phase() == Phase::Seeding;
         let s = &mut self.service;
@@ -118,7 +121,7 @@ impl Torrent {
     }
 
     /// The user ends a pause: if it was for having served enough, that must not happen again at once.
-    pub(super) fn waive_stop(&mut self, _cx: &mut Cx) {
+    pub(super) fn waive_stop(&mut self) {
         // Whether it is whole may have to be seen first.
         self.service.waive = !matches!(self.stage, Stage::Open) || self.swarm.is_finished();
     }

@@ -5,6 +5,7 @@ use crate::{
     base::{
         geometry::PieceIndex,
         job::{Done, Job, Opened, SaveState, StoreError, Trust, Verdict},
+        time::Instant,
     },
     torrent::{Next, RETRY, SAVE, Stage, Torrent, checker::Checker, cx::Cx, picker::Picker},
 };
@@ -25,7 +26,9 @@ impl Torrent {
         }
         self.stage = Stage::Opening;
         self.swarm.jobs_out += 1;
-        let spec = Box::new(self.spec(&cx.conf));
+        self.errands.arrange = false;
+        self.arranged = self.wishes.skipped();
+        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
         cx.job(Job::Open { torrent: self.key(), spec });
     }
 
@@ -51,15 +54,36 @@ impl Torrent {
             }
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
             Done::Saved { result, .. } => self.handle_saved(result, cx),
-            Done::Closed { .. } => {
-                self.stage = Stage::Closed;
-                if self.next == Some(Next::Close { told: true }) {
-                    cx.alerts.push(Alert::Removed { torrent: self.id });
-                }
+            Done::Arranged { result, .. } => self.handle_arranged(result, cx),
+            Done::Relocated { result, .. } => self.handle_relocated(result, cx),
+            Done::Tidied { left, .. } => self.handle_tidied(left, cx),
+            // It was to be closed, and then to be deleted.
+            Done::Closed { .. } if matches!(self.next, Some(Next::Close { delete: true, .. })) => self.delete(cx),
+            Done::Closed { .. } => self.handle_closed(cx),
+            Done::Deleted { left: None, .. } => {
+                cx.alerts.push(Alert::DataDeleted { torrent: self.id });
+                self.handle_closed(cx);
+            }
+            Done::Deleted { left, .. } => {
+                self.tell_leftovers(left, cx);
+                self.handle_closed(cx);
             }
             Done::Read { buf, .. } => cx.uploads.give(buf),
         }
         self.settle(cx);
+    }
+
+    fn handle_closed(&mut self, cx: &mut Cx) {
+        self.stage = Stage::Closed;
+        if matches!(self.next, Some(Next::Close { told: true, .. })) {
+            cx.alerts.push(Alert::Removed { torrent: self.id });
+        }
+    }
+
+    fn delete(&mut self, cx: &mut Cx) {
+        self.swarm.jobs_out += 1;
+        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
+        cx.job(Job::Delete { torrent: self.key(), spec });
     }
 
     fn handle_opened(&mut self, result: Result<Opened, StoreError>, cx: &mut Cx) {
@@ -69,7 +93,8 @@ impl Torrent {
                 self.failing = true;
                 cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
             }
-            Ok(Opened { have, check, downloaded, uploaded, distrust }) => {
+            Ok(Opened { have, check, downloaded, uploaded, distrust, arrange }) => {
+                self.errands.arrange |= arrange;
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
@@ -105,7 +130,7 @@ impl Torrent {
     /// Drives whatever stage the storage is in; called at the end of every input.
     pub(super) fn go_on(&mut self, cx: &mut Cx) {
         if let Stage::Checking(checker) = &mut self.stage {
-            let going_on = self.next.is_none();
+            let going_on = self.next.is_none() && !self.swarm.quiet;
             while going_on && let Some(piece) = checker.poll_piece(self.swarm.geometry, cx.conf.max_checks) {
                 let Some(expected) = self.swarm.expected(piece) else { continue };
                 self.swarm.jobs_out += 1;
@@ -121,6 +146,7 @@ impl Torrent {
             self.unsaved = true;
             self.save(cx);
         }
+        self.run_errands(cx);
         if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !matches!(self.stage, Stage::Closed) {
             self.turn_over(cx);
         }
@@ -136,7 +162,6 @@ impl Torrent {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
-        self.was_whole = self.swarm.is_finished();
         self.waive_stop_if_whole();
         cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
         if self.unsaved {
@@ -158,13 +183,20 @@ impl Torrent {
                 self.await_opening(trust);
             }
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
-            Some(Next::Close { .. }) if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) => {
+            Some(Next::Close { delete: false, .. })
+                if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) =>
+            {
                 self.unsaved = true;
                 self.save(cx);
             }
-            Some(Next::Close { .. }) => {
+            Some(Next::Close { delete, .. }) => {
+                self.refuse_requests(cx);
                 self.swarm.abandon(cx);
                 self.stage = Stage::Closing;
+                if delete {
+                    self.delete(cx);
+                    return;
+                }
                 self.swarm.jobs_out += 1;
                 cx.job(Job::Close { torrent: self.key() });
             }
@@ -187,17 +219,29 @@ impl Torrent {
         if !self.unsaved || self.save_out || !matches!(self.stage, Stage::Open) {
             return;
         }
-        let still_writing = self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_finished());
-        let totals = self.totals(cx.now);
-        let state = SaveState {
-            have: self.swarm.have.clone(),
-            dirty: still_writing,
-            downloaded: totals.downloaded,
-            uploaded: totals.uploaded,
-        };
+        if self.errands.is_out() || (self.swarm.quiet && self.next.is_none()) {
+            return;
+        }
+        let still_writing = self.is_still_writing();
+        let state = self.state_to_save(cx.now);
         (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
+    }
+
+    /// What is to be remembered now.
+    pub(super) fn state_to_save(&self, now: Instant) -> SaveState {
+        let totals = self.totals(now);
+        SaveState {
+            have: self.swarm.have.clone(),
+            dirty: self.is_still_writing(),
+            downloaded: totals.downloaded,
+            uploaded: totals.uploaded,
+        }
+    }
+
+    fn is_still_writing(&self) -> bool {
+        self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_finished())
     }
 
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
@@ -233,7 +277,7 @@ impl Torrent {
     }
 
     /// The disk failed: no new orders until it works again.
-    fn failed(&mut self, error: StoreError, cx: &mut Cx) {
+    pub(super) fn failed(&mut self, error: StoreError, cx: &mut Cx) {
         self.swarm.requesting = false;
         if self.failing && self.timers.get(RETRY).is_some() {
             return;
@@ -261,6 +305,10 @@ impl Torrent {
             checker.retry();
             return;
         }
+        if self.failing && self.swarm.no_writes {
+            self.errands.arrange = true;
+            return;
+        }
         if !self.failing || !matches!(self.stage, Stage::Open) {
             return;
         }
@@ -271,7 +319,7 @@ impl Torrent {
         }
     }
 
-    fn recovered(&mut self, cx: &mut Cx) {
+    pub(super) fn recovered(&mut self, cx: &mut Cx) {
         if self.failing {
             self.failing = false;
             self.timers.stop(RETRY);

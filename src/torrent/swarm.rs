@@ -104,6 +104,10 @@ pub(crate) struct Swarm {
     pub(crate) refill: bool,
     /// Whether new orders may go out: not while the disk fails.
     pub(crate) requesting: bool,
+    /// Something is done to all files: no job may begin.
+    pub(crate) quiet: bool,
+    /// The store could not be told which files are skipped: nothing may be written until it was.
+    pub(crate) no_writes: bool,
     pub(crate) counters: Counters,
     /// Sessions that a limit holds back, which they share with others; and when the last one was let go on.
     held: usize,
@@ -179,6 +183,8 @@ impl Swarm {
             notes: VecDeque::new(),
             refill: false,
             requesting: false,
+            quiet: false,
+            no_writes: false,
             counters,
             held: 0,
             unheld: None,
@@ -591,6 +597,9 @@ impl Swarm {
     }
 
     fn submit(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.quiet || self.no_writes {
+            return;
+        }
         let Some(expected) = self.expected(piece) else { return };
         let digests = self.blames.is_waiting(piece);
         let hurry = self.picker.len() == 0 && !self.active.values().any(Progress::is_awaited);

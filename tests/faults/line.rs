@@ -30,7 +30,8 @@ fn cut_connections_are_made_again_and_little_is_fetched_twice() {
     let torrent = torrent(8, 41);
     for reset in [false, true] {
         let seeder = Seeder::good(&torrent);
-        let weather = Weather { cut_after: Some(3 * MIB as u64 + 4321), reset, rate: Some(16 * MIB as u64), ..Weather::default() };
+        let weather =
+            Weather { cut_after: Some(3 * MIB as u64 + 4321), reset, rate: Some(16 * MIB as u64), ..Weather::default() };
         let bad = Proxy::start(seeder.addr(), weather);
         Bench::new(&torrent).complete(&torrent, &[bad.addr()], LIMIT);
         assert!(bad.connections() >= 3, "{} connections", bad.connections());
@@ -43,7 +44,8 @@ fn cut_connections_are_made_again_and_little_is_fetched_twice() {
 fn a_thin_line_is_no_reason_to_give_up() {
     let torrent = torrent(1, 42);
     let seeder = Seeder::good(&torrent);
-    let thin = Proxy::start(seeder.addr(), Weather { rate: Some(256 * KIB), delay: Duration::from_millis(30), ..Weather::default() });
+    let thin =
+        Proxy::start(seeder.addr(), Weather { rate: Some(256 * KIB), delay: Duration::from_millis(30), ..Weather::default() });
     Bench::new(&torrent).complete(&torrent, &[thin.addr()], LIMIT);
     assert_eq!((thin.connections(), seeder.seen().bytes), (1, torrent.len()));
     seeder.assert_no_offence();

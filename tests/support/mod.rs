@@ -11,3 +11,4 @@ pub mod proxy;
 pub mod seeder;
 pub mod system;
 pub mod torrent;
+pub mod tracker;

@@ -63,14 +63,16 @@ const NODE: &[&str] = &[
     "segment",
     "sndbuf",
     "window",
-    // The longest time its disk takes.
+    // The longest time its disk takes, and how much of what is read is at hand, in percent.
     "disk",
+    "hot",
     // Its settings; `memory` in runs.
     "run",
     "memory",
     "pipeline",
     "initial",
     "unsent",
+    "uploads",
     "requests",
     "links",
     "torrent-links",
@@ -140,6 +142,8 @@ const AT: &[&str] = &[
     "slots",
     "down",
     "up",
+    "torrent-down",
+    "torrent-up",
     "sequential",
     "super",
     "meet",

@@ -72,7 +72,9 @@ fn node(rng: &mut Rng, id: u64) -> Item {
     let item = &mut node;
     line(rng, item);
     sometimes(rng, 2, item, "disk", |rng| 1 + rng.below(100));
+    sometimes(rng, 2, item, "hot", |rng| [50, 100][rng.below(2) as usize]);
     sometimes(rng, 2, item, "unsent", |rng| (16 * 1024) << rng.below(4));
+    sometimes(rng, 4, item, "uploads", |rng| (300 * 1024) << rng.below(4));
     sometimes(rng, 3, item, "slots", |rng| 1 + rng.below(4));
     sometimes(rng, 4, item, "choking", |rng| rng.below(3));
     sometimes(rng, 6, item, "suggest", |_| 1);
@@ -135,7 +137,7 @@ fn event(rng: &mut Rng, at: u64, nodes: u64) -> Item {
     // Mostly the leeches: they have more to lose.
     let node = if rng.below(8) == 0 { 0 } else { 1 + rng.below(nodes - 1) };
     item.set("node", node);
-    match rng.below(24) {
+    match rng.below(26) {
         0 => item.set("full", rng.below(400_000)),
         1 => item.set("readonly", 1),
         2 => item.set("failsaves", 1),
@@ -157,6 +159,8 @@ fn event(rng: &mut Rng, at: u64, nodes: u64) -> Item {
         19 => item.set("super", rng.below(2)),
         20 => item.set("meet", rng.below(nodes)),
         21 => item.set("again", 1),
+        22 => item.set("torrent-down", 10_000 << rng.below(6)),
+        23 => item.set("torrent-up", 10_000 << rng.below(6)),
         _ => item.set("heal", 1),
     }
     event

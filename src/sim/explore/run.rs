@@ -132,7 +132,9 @@ fn conf(item: &Item) -> Conf {
         max_piece_memory: item.get("memory").map_or(usual.max_piece_memory, |runs| run_len * runs.clamp(2, 1000) as usize),
         max_pipeline: size("pipeline", usual.max_pipeline, 1, 1000),
         initial_pipeline: size("initial", usual.initial_pipeline, 1, 1000),
-        max_unsent: size("unsent", usual.max_unsent, 1, 1 << 24),
+        max_unsent: size("unsent", usual.max_unsent, 16 * 1024, 128 * 1024),
+        max_request: 16 * 1024,
+        max_upload_memory: size("uploads", usual.max_upload_memory, 300 * 1024, 1 << 24),
         max_incoming_requests: size("requests", usual.max_incoming_requests, 1, 1000),
         max_links: size("links", usual.max_links, 1, 1000),
         max_links_per_torrent: size("torrent-links", usual.max_links_per_torrent, 1, 1000),
@@ -208,9 +210,10 @@ impl<'a> Run<'a> {
         for item in items {
             let node = world.node(conf(item));
             world.set_line(node, line(item));
-            if let Some(ms) = item.get("disk") {
-                world.set_disk_pace(node, DiskPace { max: millis(ms), ..DiskPace::default() });
-            }
+            let usual = DiskPace::default();
+            let max = item.get("disk").map_or(usual.max, millis);
+            let hot = item.get("hot").map_or(usual.hot, |percent| percent.min(100) as _);
+            world.set_disk_pace(node, DiskPace { max, hot, ..usual });
             nodes.insert(item.id, node);
             if item.id > 0 {
                 let at = Instant::ZERO + millis(item.get("joins").unwrap_or(0));
@@ -387,6 +390,8 @@ impl<'a> Run<'a> {
                 "super" => self.all(node, |engine, id| engine.set_super_seeding(id, value > 0)),
                 "down" => self.world.tell(node, |engine| engine.set_limits(Limits { down: rate, ..engine.limits() })),
                 "up" => self.world.tell(node, |engine| engine.set_limits(Limits { up: rate, ..engine.limits() })),
+                "torrent-down" => self.limit(node, |limits| Limits { down: rate, ..limits }),
+                "torrent-up" => self.limit(node, |limits| Limits { up: rate, ..limits }),
                 "meet" => {
                     let Some(&other) = self.nodes.get(&value) else { continue };
                     let addr = self.world.addr(other);
@@ -399,6 +404,13 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
+    }
+
+    fn limit(&mut self, node: NodeId, change: impl Fn(Limits) -> Limits) {
+        self.all(node, |engine, id| {
+            let limits = engine.torrent_limits(id)?;
+            engine.set_torrent_limits(id, change(limits))
+        });
     }
 
     fn all<E>(&mut self, node: NodeId, verb: impl Fn(&mut Engine, TorrentId) -> Result<(), E>) {
@@ -416,6 +428,7 @@ impl<'a> Run<'a> {
             }
             self.all(node, |engine, id| engine.set_upload_slots(id, None));
             self.all(node, |engine, id| engine.set_super_seeding(id, false));
+            self.limit(node, |_| Limits::default());
             self.world.tell(node, |engine| engine.set_limits(Limits::default()));
             self.world.tell(node, |engine| engine.set_default_peer_limits(Limits::default()));
         }

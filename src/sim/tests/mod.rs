@@ -7,8 +7,10 @@ mod files;
 mod limits;
 mod memory;
 mod peers;
+mod queue;
 mod superseed;
 mod swarm;
+mod trackers;
 mod uploads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
