@@ -74,7 +74,7 @@ fn node(rng: &mut Rng, id: u64) -> Item {
     sometimes(rng, 2, item, "disk", |rng| 1 + rng.below(100));
     sometimes(rng, 2, item, "hot", |rng| [50, 100][rng.below(2) as usize]);
     sometimes(rng, 2, item, "unsent", |rng| (16 * 1024) << rng.below(4));
-    sometimes(rng, 4, item, "uploads", |rng| (300 * 1024) << rng.below(4));
+    sometimes(rng, 4, item, "uploads", |rng| (64 * 1024) << rng.below(5));
     sometimes(rng, 3, item, "slots", |rng| 1 + rng.below(4));
     sometimes(rng, 4, item, "choking", |rng| rng.below(3));
     sometimes(rng, 6, item, "suggest", |_| 1);

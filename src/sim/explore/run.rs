@@ -96,6 +96,7 @@ struct Run<'a> {
     joined: BTreeSet<NodeId>,
     /// In order of time, then as they came.
     acts: BTreeMap<(Instant, usize), (u64, Act<'a>)>,
+    next_act: usize,
 }
 
 fn millis(n: u64) -> Duration {
@@ -127,14 +128,15 @@ fn conf(item: &Item) -> Conf {
     let rate = |key| item.get(key).and_then(|rate| Rate::new(rate.max(1000)));
     let size = |key, usual: usize, min: u64, max: u64| item.get(key).map_or(usual, |value| value.clamp(min, max) as usize);
     let run_len = size("run", usual.run_len as usize, 16 * 1024, 1 << 24).next_multiple_of(16 * 1024);
+    let max_unsent = size("unsent", usual.max_unsent, 16 * 1024, 256 * 1024);
     Conf {
         run_len: run_len as u32,
         max_piece_memory: item.get("memory").map_or(usual.max_piece_memory, |runs| run_len * runs.clamp(2, 1000) as usize),
         max_pipeline: size("pipeline", usual.max_pipeline, 1, 1000),
         initial_pipeline: size("initial", usual.initial_pipeline, 1, 1000),
-        max_unsent: size("unsent", usual.max_unsent, 16 * 1024, 128 * 1024),
+        max_unsent,
         max_request: 16 * 1024,
-        max_upload_memory: size("uploads", usual.max_upload_memory, 300 * 1024, 1 << 24),
+        max_upload_memory: size("uploads", usual.max_upload_memory, 2 * max_unsent as u64 + 40_000, 1 << 24),
         max_incoming_requests: size("requests", usual.max_incoming_requests, 1, 1000),
         max_links: size("links", usual.max_links, 1, 1000),
         max_links_per_torrent: size("torrent-links", usual.max_links_per_torrent, 1, 1000),
@@ -242,7 +244,8 @@ impl<'a> Run<'a> {
             }
         }
         let joined = [nodes[&0]].into();
-        Ok(Self { world, samples, nodes, peers, joined, acts })
+        let next_act = acts.len();
+        Ok(Self { world, samples, nodes, peers, joined, acts, next_act })
     }
 
     fn to_the_end(mut self) -> Result<Outcome, Failure> {
@@ -305,8 +308,9 @@ impl<'a> Run<'a> {
     }
 
     fn later(&mut self, after: Duration, id: u64, act: Act<'a>) {
-        // Behind whatever was planned for the same time.
-        self.acts.insert((self.world.now() + after, usize::MAX - self.acts.len()), (id, act));
+        // Behind whatever was planned for the same time before.
+        self.next_act += 1;
+        self.acts.insert((self.world.now() + after, self.next_act), (id, act));
     }
 
     fn is_up(&self, node: NodeId) -> bool {
