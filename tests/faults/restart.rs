@@ -91,7 +91,7 @@ fn killed_again_and_again_it_gets_there() {
     for _ in 0..kills {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // None at all, a block, or some MiB.
-        let more = (chance >> 33) % (2 * MIB as u64 + 1) >> ((chance >> 60) * 2);
+        let more = ((chance >> 33) % (2 * MIB as u64 + 1)) >> ((chance >> 60) * 2);
         let goal = seeder.seen().bytes + more;
         let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
         let over = clock::wait_for("some more is served", LIMIT, || {

@@ -70,7 +70,7 @@ impl Failure {
 /// What was wrong: a panic of the engine or of the world's checks, somebody who did not get everything, or anything else that must
 /// not be. A plan without a torrent with data fails, too.
 pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
-    catch_unwind(AssertUnwindSafe(|| Run::new(plan)?.to_the_end())).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| Run::new(plan)?.finish())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let (what, details) = text.map_or(("a panic", ""), |text| text.split_at(text.find('\n').unwrap_or(text.len())));
         Err(Failure { what: what.to_owned(), details: details.to_owned() })
@@ -112,7 +112,6 @@ fn line(item: &Item) -> Line {
         segment: (1, item.get("segment").map_or(usual.segment.1, |len| len.clamp(1, 1 << 20) as usize)),
         send_buffer: item.get("sndbuf").map_or(usual.send_buffer, |len| len.clamp(1, 1 << 24) as usize),
         window: item.get("window").map_or(usual.window, |len| len.clamp(1, 1 << 24) as usize),
-        ..usual
     }
 }
 
@@ -248,7 +247,7 @@ impl<'a> Run<'a> {
         Ok(Self { world, samples, nodes, peers, joined, acts, next_act })
     }
 
-    fn to_the_end(mut self) -> Result<Outcome, Failure> {
+    fn finish(mut self) -> Result<Outcome, Failure> {
         while let Some(((at, _), (id, act))) = self.acts.pop_first() {
             self.world.run_for(at.since(self.world.now()));
             if let Some(&node) = self.nodes.get(&id) {
