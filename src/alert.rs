@@ -310,6 +310,12 @@ impl Alerts {
         self.queue.pop_front()
     }
 
+    /// Alerts that wait.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.dropped == 0
     }

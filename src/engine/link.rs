@@ -43,6 +43,16 @@ impl Link {
         Self { who, torrent: Some(torrent), state: State::Dialing, hello: Tx::default() }
     }
 
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_dialing(&self) -> bool {
+        matches!(self.state, State::Dialing)
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_greeting(&self) -> bool {
+        matches!(self.state, State::Greeting(_))
+    }
+
     pub(super) fn session(&self) -> Option<Key> {
         match self.state {
             State::Live(session) => Some(session),

@@ -22,21 +22,27 @@
 //!
 //! It holds no second copy of any logic: what is simulated is what the reactor and the real disk would do, nothing else.
 
+mod book;
 mod disk;
+mod invariants;
+mod nat;
 mod net;
 mod node;
 mod remote;
 mod sample;
 mod script;
+mod tap;
 mod world;
 
 pub use disk::{MemDisk, Troubles};
+pub use invariants::INVARIANTS;
+pub use nat::Nat;
 pub use net::Line;
 pub use node::{DiskPace, NodeId};
 pub use remote::{Answer, Asked, Heard, Hello, Manners, Remote};
 pub use sample::{Sample, SampleFile};
 pub use script::{ConnId, Script, Talk};
-pub use world::World;
+pub use world::{Air, World};
 
 #[cfg(test)]
 mod tests;

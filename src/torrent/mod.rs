@@ -1,5 +1,7 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;

@@ -197,20 +197,30 @@ impl Picker {
         }
     }
 
+    /// What is wrong with the buckets, if anything.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        if self.starts.first() != Some(&0) || self.starts.last().map(|&end| end as usize) != Some(self.order.len()) {
+            return Err(format!("{} wanted pieces in buckets {:?}", self.order.len(), self.starts));
+        }
+        for (at, &piece) in self.order.iter().enumerate() {
+            let place = self.place.get(piece as usize).copied();
+            let available = self.available.get(piece as usize).map_or(usize::MAX, |&a| usize::from(a));
+            let bucket = self.starts.get(available).zip(self.starts.get(available.saturating_add(1)));
+            if place != Some(at as u32) || !bucket.is_some_and(|(from, to)| (*from..*to).contains(&(at as u32))) {
+                return Err(format!("piece {piece} is at {at}, placed at {place:?}, with {available} peers: {:?}", self.starts));
+            }
+        }
+        let placed = self.place.iter().filter(|&&p| p != NOWHERE).count();
+        if placed != self.order.len() {
+            return Err(format!("{placed} pieces have a place and {} are wanted", self.order.len()));
+        }
+        Ok(())
+    }
+
     #[cfg(test)]
     fn check(&self) {
-        assert_eq!(self.starts.first(), Some(&0));
-        assert_eq!(*self.starts.last().unwrap() as usize, self.order.len());
-        for (at, &piece) in self.order.iter().enumerate() {
-            assert_eq!(self.place[piece as usize] as usize, at);
-            let a = self.available[piece as usize] as usize;
-            assert!(
-                (self.starts[a] as usize..self.starts[a + 1] as usize).contains(&at),
-                "piece {piece} at {at}, {:?}",
-                self.starts
-            );
-        }
-        assert_eq!(self.place.iter().filter(|&&p| p != NOWHERE).count(), self.order.len());
+        self.audit().unwrap();
     }
 }
 

@@ -29,7 +29,7 @@ impl World {
             Event::Connected { conn } => self.connected(conn),
             Event::Refused { conn } => self.ended(conn, 1, CloseCause::Io(std::io::ErrorKind::ConnectionRefused)),
             Event::Depart { conn, side, bytes } => self.departed(conn, side, bytes),
-            Event::Arrive { conn, side, bytes } => self.arrived(conn, side, &bytes),
+            Event::Arrive { conn, side, bytes } => self.arrived(conn, side, bytes),
             Event::End { conn, side, reset } => {
                 let cause = if reset { CloseCause::Io(std::io::ErrorKind::ConnectionReset) } else { CloseCause::Eof };
                 self.ended(conn, side, cause);
@@ -37,20 +37,29 @@ impl World {
             Event::Wake { node, life } => self.wake(node, life),
             Event::Run { node, life, job } if self.nodes[node].life == life => {
                 let mut answers = Vec::new();
+                let (what, piece) = job_name(&job);
+                self.book.write(now, Deed::Job { node, what, piece, answered: false });
                 let host = self.host_mut(node);
                 host.disk.set_now(now);
                 host.runner.run(vec![job], &mut answers);
+                if let Err(violation) = host.check_paths() {
+                    self.violated(node, &violation);
+                }
                 let delay = self.nodes[node].pace.draw(&mut self.rng);
                 for done in answers {
                     self.schedule(now + delay, Event::Done { node, life, done });
                 }
             }
             Event::Done { node, life, done } if self.nodes[node].life == life => {
-                self.host_mut(node).engine.handle_done(now, done);
+                let clock = self.clock(node);
+                self.host_mut(node).engine.handle_done(clock, done);
                 self.service(node);
             }
             Event::Run { .. } | Event::Done { .. } => {}
             Event::Act(act) => act(self),
+            Event::Break { conn } => self.broken(conn),
+            Event::GiveUp { conn, side, since } => self.given_up(conn, side, since),
+            Event::Datagram { sender, from, to, bytes } => self.datagram_arrives(sender, from, to, &bytes),
         }
     }
 
@@ -58,12 +67,16 @@ impl World {
         if self.nodes[node].life != life {
             return;
         }
-        let now = self.now;
+        let now = self.clock(node);
         match &mut self.nodes[node].body {
             Body::Engine(host) => {
                 host.engine.handle_timeout(now);
-                let next = host.engine.poll_timeout();
-                assert!(next.is_none_or(|next| next > now), "node {node}: a timer is stuck at {next:?}, it is {now:?}");
+                let next = host.engine.poll_timeout().filter(|next| *next <= now);
+                let what = || format!("a timer is stuck at {next:?}, it is {now:?}");
+                let ahead = next.map_or(Ok(()), |_| Err(Violation { name: "timers-ahead", what: what() }));
+                if let Err(violation) = ahead.and_then(|()| host.count_wake(now)) {
+                    self.violated(node, &violation);
+                }
                 self.nodes[node].wake = None;
                 self.service(node);
             }
@@ -81,7 +94,11 @@ impl World {
                     let dials = self.conns.values().filter(|c| !c.made && c.ends[0].node == node && c.ends[0].open).count();
                     let host = self.host_mut(node);
                     host.links.insert(link, (conn, 0));
-                    assert!(dials <= host.conf.max_dials, "node {node}: {dials} dials at a time");
+                    let limit = host.conf.max_dials;
+                    if dials > limit {
+                        let what = format!("{dials} dials at a time, {limit} are allowed");
+                        self.violated(node, &Violation { name: "within-limits", what });
+                    }
                 }
                 Effect::Close { link } => {
                     if let Some((conn, side)) = self.host_mut(node).links.remove(&link) {
@@ -92,7 +109,12 @@ impl World {
                 Effect::Resume { link } => self.read_on(node, link),
                 Effect::Job(job) => {
                     let n = &mut self.nodes[node];
-                    let (delay, life) = (n.pace.draw(&mut self.rng), n.life);
+                    let (mut delay, life) = (n.pace.draw(&mut self.rng), n.life);
+                    if let Some((one_in, time)) = n.spikes
+                        && self.rng.below(one_in) == 0
+                    {
+                        delay += time;
+                    }
                     n.disk_free = n.disk_free.max(now) + n.pace.moving_time(&job);
                     let at = n.disk_free + delay;
                     self.schedule(at, Event::Run { node, life, job });
@@ -100,23 +122,5 @@ impl World {
             }
         }
         self.check(node);
-    }
-
-    /// What must hold after every event.
-    pub(super) fn check(&mut self, node: usize) {
-        let now = self.now;
-        let host = self.host_mut(node);
-        let before = host.alerts.len();
-        host.check(node, now);
-        let news: Vec<String> = host.alerts[before..].iter().map(|(_, alert)| format!("{alert:?}")).collect();
-        let next = host.engine.poll_timeout();
-        news.iter().for_each(|alert| self.transcript.add_bytes(alert.as_bytes()));
-        if let Some(next) = next.map(|next| next.max(now))
-            && self.nodes[node].wake.is_none_or(|wake| next < wake)
-        {
-            let life = self.nodes[node].life;
-            self.nodes[node].wake = Some(next);
-            self.schedule(next, Event::Wake { node, life });
-        }
     }
 }
