@@ -1,14 +1,33 @@
 //! Swarms in the simulator, by what they are about.
 
+/// Tests that are the same but for what they are given, each with a name of its own.
+macro_rules! cases {
+    ($run:ident: $($name:ident => $($arg:expr),+;)+) => {
+        $(#[test]
+        fn $name() {
+            $run($($arg),+);
+        })+
+    };
+}
+
+mod bad_disks;
 mod chaos;
 mod choking;
+mod datagrams;
 mod disk;
+mod kills;
 mod limits;
+mod lines;
 mod memory;
+mod partitions;
 mod peers;
+mod prior;
+mod routers;
+mod rules;
 mod superseed;
 mod swarm;
 mod uploads;
+mod violations;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -42,6 +42,11 @@ impl World {
         self.stats_of(node).into_iter().next().unwrap_or_default()
     }
 
+    /// Whether a node runs: it was not killed, or was started again.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[node.0].up
+    }
+
     /// Whether a node has all of its torrents.
     pub fn is_complete(&self, node: NodeId) -> bool {
         match &self.nodes[node.0] {
