@@ -258,7 +258,10 @@ impl Ears {
             }
             Message::Request { piece, begin, len } => {
                 let Ok(block) = geometry.block(piece, begin, len) else {
-                    return broken("asks-with-leave", format!("it asks for {len} bytes of piece {piece} from {begin}, which is no block"));
+                    return broken(
+                        "asks-with-leave",
+                        format!("it asks for {len} bytes of piece {piece} from {begin}, which is no block"),
+                    );
                 };
                 let what = || format!("it asks for {block:?}");
                 must(self.heard.has(block.piece), "asks-with-leave", || format!("{} of whom does not have it", what()))?;

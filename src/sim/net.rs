@@ -41,7 +41,14 @@ impl Line {
     /// 1 ms, a gigabit: two machines in one room.
     pub fn lan() -> Self {
         let latency = Duration::from_micros(300);
-        Self { latency, jitter: Duration::from_micros(50), bandwidth: 125_000_000, send_buffer: 1 << 20, window: 1 << 20, ..Self::default() }
+        Self {
+            latency,
+            jitter: Duration::from_micros(50),
+            bandwidth: 125_000_000,
+            send_buffer: 1 << 20,
+            window: 1 << 20,
+            ..Self::default()
+        }
     }
 
     /// 4 ms, 100 Mbit/s up.

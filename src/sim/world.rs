@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::udp::Air;
 use super::{
     book::{Book, Deed, job_name},
     disk::MemDisk,
@@ -29,7 +30,6 @@ use super::{
     sample::Sample,
     script::{Action, ConnId, Script, ScriptNode, Talk},
 };
-pub use self::udp::Air;
 use crate::{
     alert::{Alert, Phase, TorrentStats},
     base::{

@@ -11,7 +11,8 @@ impl MemDisk {
         let State { files, rng, spoilt, .. } = &mut *state;
         let mut there: Vec<_> = files.iter_mut().filter(|(path, f)| path.starts_with(dir) && !f.now.bytes.is_empty()).collect();
         for _ in 0..times {
-            let Some((_, file)) = there.len().checked_sub(1).and_then(|last| there.get_mut(rng.below(last as u64 + 1) as usize)) else {
+            let Some((_, file)) = there.len().checked_sub(1).and_then(|last| there.get_mut(rng.below(last as u64 + 1) as usize))
+            else {
                 return;
             };
             let (at, bit) = (rng.below(file.now.bytes.len() as u64) as usize, 1 << rng.below(8));

@@ -157,7 +157,8 @@ fn reads_that_go_wrong_once_cost_a_piece_and_a_seed_and_no_more() {
 fn writes_that_go_elsewhere_are_found_by_a_check_and_made_again() {
     for seed in 0..5 {
         let outcome = Scenario::swarm(seed).on(Line { bandwidth: 200_000, ..Line::default() });
-        let outcome = outcome.doing(When::At(secs(1)), |world, cast| world.disk(cast.leeches[0]).set(|t| t.misdirected_writes = 3));
+        let outcome =
+            outcome.doing(When::At(secs(1)), |world, cast| world.disk(cast.leeches[0]).set(|t| t.misdirected_writes = 3));
         let mut outcome = outcome.run().completes();
         let leech = outcome.cast.leeches[0];
         outcome.world.run_for(secs(1));

@@ -24,6 +24,7 @@ mod peers;
 mod prior;
 mod routers;
 mod rules;
+mod storms;
 mod superseed;
 mod swarm;
 mod uploads;

@@ -310,10 +310,7 @@ fn rejected_requests_are_answered_one_by_one() {
 fn each_request_is_served_once_and_a_cancelled_one_is_answered_all_the_same() {
     let ask = |piece| Message::Request { piece, begin: 0, len: 16384 };
     let cancel = Message::Cancel { piece: 5, begin: 0, len: 16384 };
-    let lines = vec![
-        (secs(1), says(&[Message::Interested])),
-        (secs(3), says(&[ask(1), ask(2), ask(1), ask(5), cancel])),
-    ];
+    let lines = vec![(secs(1), says(&[Message::Interested])), (secs(3), says(&[ask(1), ask(2), ask(1), ask(5), cancel]))];
     let (mut world, node, raw) = play(Seed, fast(), lines);
     world.run_for(secs(5));
     let raw = world.script::<Raw>(raw);
@@ -326,8 +323,8 @@ fn each_request_is_served_once_and_a_cancelled_one_is_answered_all_the_same() {
 fn more_requests_than_are_kept_are_turned_down_and_no_more_than_that() {
     let lines = vec![(secs(1), says(&[Message::Interested])), (secs(3), often(2000, &[ASK]))];
     let (mut world, node, raw) = play(Seed, fast(), lines);
-    world.set_disk_pace(node, DiskPace { min: secs(1), max: secs(1), ..DiskPace::default() });
-    world.run_for(secs(60));
+    world.set_disk_pace(node, DiskPace { min: millis(200), max: millis(200), ..DiskPace::default() });
+    world.run_for(secs(100));
     let raw = world.script::<Raw>(raw);
     let (served, turned_down) = (raw.times("Piece").len(), raw.times("Reject").len());
     assert_eq!(served + turned_down, 2000);
@@ -341,7 +338,11 @@ fn a_choked_peer_gets_what_it_is_allowed_three_times_and_no_more() {
     world.run_for(secs(2));
     let allowed = world.script::<Raw>(raw).heard.iter().filter(|(_, heard)| heard.starts_with("AllowedFast")).count();
     assert_eq!(allowed, 5);
-    let first = world.script::<Raw>(raw).heard.iter().find_map(|(_, heard)| heard.strip_prefix("AllowedFast(")?.strip_suffix(')')?.parse().ok());
+    let first = world
+        .script::<Raw>(raw)
+        .heard
+        .iter()
+        .find_map(|(_, heard)| heard.strip_prefix("AllowedFast(")?.strip_suffix(')')?.parse().ok());
     let ask = |begin| Message::Request { piece: first.unwrap(), begin, len: 16384 };
     let goal = world.addr(node);
     let lines = vec![(millis(500), says(&[Message::HaveNone])), (secs(1), often(5, &[ask(0), ask(16384)]))];
@@ -381,7 +382,8 @@ fn a_leech_begins_with_what_is_suggested() {
     let lines = vec![(secs(1), says(&[Message::HaveAll, Message::Suggest(13), Message::Unchoke]))];
     let (mut world, _, raw) = play(Leech, fast(), lines);
     world.run_for(secs(2));
-    let first = world.script::<Raw>(raw).heard.iter().find(|(_, heard)| heard.starts_with("Request")).map(|(_, heard)| heard.clone());
+    let first =
+        world.script::<Raw>(raw).heard.iter().find(|(_, heard)| heard.starts_with("Request")).map(|(_, heard)| heard.clone());
     assert!(first.as_ref().is_some_and(|heard| heard.starts_with("Request { piece: 13")), "{first:?}");
 }
 

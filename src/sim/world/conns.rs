@@ -265,6 +265,8 @@ impl World {
         pipe.ending = true;
         if reset {
             pipe.reset();
+            // What is leaving arrives, and then the reset; there is no end in good order.
+            pipe.ending = false;
         }
         if reset || pipe.is_empty() {
             let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);

@@ -98,9 +98,8 @@ impl World {
     fn watch_node(&mut self, node: usize) -> Result<(), Violation> {
         let (now, n) = (self.now, &self.nodes[node]);
         let Body::Engine(host) = &n.body else { return Ok(()) };
-        let unlimited = |host: &Host| {
-            is_free(host.engine.limits()) && is_free(host.conf.peer_limits) && is_free(host.conf.limits)
-        };
+        let unlimited =
+            |host: &Host| is_free(host.engine.limits()) && is_free(host.conf.peer_limits) && is_free(host.conf.limits);
         let fit = |n: &Node| n.up && !n.cut && n.line.bandwidth >= SLOW_LINE && n.disk_free <= now;
         let mut open_to: BTreeSet<InfoHash> = BTreeSet::new();
         if fit(n) && unlimited(host) && host.disk.is_well() {

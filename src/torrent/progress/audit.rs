@@ -6,9 +6,8 @@ use crate::base::geometry::Block;
 impl Progress {
     /// Bytes of memory that it holds or was promised.
     pub(crate) fn memory(&self) -> usize {
-        let held = |state: &RunState| {
-            matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_) | RunState::Out)
-        };
+        let held =
+            |state: &RunState| matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_) | RunState::Out);
         self.runs.iter().filter(|run| held(&run.state)).map(|run| run.len as usize).sum()
     }
 

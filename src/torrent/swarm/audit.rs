@@ -50,7 +50,11 @@ impl Swarm {
             ];
             let found: Vec<&str> = places.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
             if found.len() != 1 {
-                return Err(format!("piece {} is {}", piece.get(), if found.is_empty() { "nowhere".into() } else { found.join(" and ") }));
+                return Err(format!(
+                    "piece {} is {}",
+                    piece.get(),
+                    if found.is_empty() { "nowhere".into() } else { found.join(" and ") }
+                ));
             }
         }
         Ok(())
