@@ -1,11 +1,12 @@
 //! What the engine tells its user: few, bounded, coalesced, and honest about what was left out.
 
-use std::{collections::VecDeque, net::SocketAddr, ops::BitOr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, ops::BitOr, path::PathBuf, time::Duration};
 
 use crate::base::{
     geometry::PieceIndex,
     ids::{PeerId, TorrentId},
     job::StoreError,
+    totals::Totals,
 };
 
 /// Something that happened.
@@ -62,12 +63,20 @@ pub enum Alert {
         /// How many peers had sent parts of it.
         contributors: usize,
     },
-    /// Every piece is verified and written. Terminal: never dropped.
+    /// Every piece that is wanted is verified and written: of all files but those with [`Priority::Skip`](crate::Priority::Skip). It comes
+    /// again when more was wanted later and is there too. Never dropped.
     Finished {
         /// The torrent.
         torrent: TorrentId,
         /// How it stands.
         stats: TorrentStats,
+    },
+    /// The torrent has served as much as it was to, and is paused.
+    StopReached {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What it has reached.
+        why: StopReason,
     },
     /// The disk failed. The torrent stops requesting, keeps what it has and tries again. Never dropped.
     StorageFailed {
@@ -90,6 +99,54 @@ pub enum Alert {
     StorageRecovered {
         /// The torrent.
         torrent: TorrentId,
+    },
+    /// The torrent is in another folder now. What could not be deleted in the old one is told by [`DeleteFailed`](Self::DeleteFailed).
+    /// Never dropped.
+    StorageMoved {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The new download folder.
+        dir: PathBuf,
+    },
+    /// The torrent could not be moved, and is where it was. Never dropped.
+    StorageMoveFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why.
+        error: StoreError,
+    },
+    /// A file has another path now. Never dropped.
+    FileRenamed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file's index.
+        file: usize,
+        /// Its path below the download folder.
+        path: PathBuf,
+    },
+    /// A file could not be renamed, and is where it was. Never dropped.
+    FileRenameFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file's index.
+        file: usize,
+        /// Why.
+        error: StoreError,
+    },
+    /// The torrent was removed [with its data](crate::Engine::remove_with_data): nothing of it is left. Never dropped.
+    DataDeleted {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Files of the torrent that were to be deleted are still there: they are no regular files, lie behind a symbolic link, or the
+    /// system refused. Never dropped.
+    DeleteFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// How many.
+        files: usize,
+        /// Why the first of them is.
+        error: StoreError,
     },
     /// A peer is connected and greeted.
     PeerConnected {
@@ -146,6 +203,10 @@ pub struct TorrentStats {
     pub total_bytes: u64,
     /// Bytes of verified pieces.
     pub have_bytes: u64,
+    /// Bytes of pieces that are wanted: all but those of which every file is skipped.
+    pub wanted_bytes: u64,
+    /// Bytes of wanted pieces that are verified.
+    pub wanted_have_bytes: u64,
     /// Bytes received of pieces that are not whole yet.
     pub partial_bytes: u64,
     /// Bytes of blocks received in this run, wasted ones included.
@@ -174,10 +235,43 @@ pub struct TorrentStats {
     pub candidates: usize,
     /// Peers banned.
     pub banned: usize,
+    /// Bytes and times over all runs. The times go on while it is active, so they are older the longer ago this was asked for.
+    pub totals: Totals,
+    /// Whether the queue decides when it runs.
+    pub queued: bool,
+    /// Its position among the queued downloads, from 0; `None` for others and for what is whole.
+    pub queue_position: Option<usize>,
+    /// When everything that is wanted will be there at this rate; `None` if nothing comes, or nothing is missing.
+    pub eta: Option<Duration>,
+}
+
+impl TorrentStats {
+    /// Bytes sent over all runs, as a multiple of the torrent's size.
+    pub fn ratio(&self) -> f64 {
+        self.totals.uploaded as f64 / self.total_bytes.max(1) as f64
+    }
+}
+
+/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopAt {
+    /// Bytes sent in percent of the torrent's size, over all runs.
+    pub ratio_percent: Option<u32>,
+    /// Time served with everything there, over all runs.
+    pub seeding: Option<Duration>,
+}
+
+/// Which part of a [`StopAt`] was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It has sent enough.
+    Ratio,
+    /// It was there for long enough.
+    SeedingTime,
 }
 
 /// What a torrent is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Waiting for the storage.
     #[default]
@@ -186,10 +280,12 @@ pub enum Phase {
     Checking,
     /// Fetching pieces.
     Downloading,
-    /// Has everything and serves it.
+    /// Has everything that is wanted and serves it.
     Seeding,
     /// Told to rest.
     Paused,
+    /// Waiting until the queue lets it run.
+    Queued,
     /// The disk does not work; tried again from time to time.
     Stalled,
     /// Being removed.
@@ -249,8 +345,12 @@ impl Alert {
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
+            Self::StopReached { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
+            Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
+            Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
+            Self::DataDeleted { .. } | Self::DeleteFailed { .. } => AlertMask::NONE,
             Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
         }
     }
@@ -273,11 +373,12 @@ pub(crate) struct Alerts {
     mask: AlertMask,
     limit: usize,
     dropped: u64,
+    dropped_ever: u64,
 }
 
 impl Alerts {
     pub(crate) fn new(mask: AlertMask, limit: usize) -> Self {
-        Self { queue: VecDeque::new(), mask, limit, dropped: 0 }
+        Self { queue: VecDeque::new(), mask, limit, dropped: 0, dropped_ever: 0 }
     }
 
     pub(crate) fn wants(&self, kind: AlertMask) -> bool {
@@ -299,6 +400,7 @@ impl Alerts {
             self.queue.push_back(alert);
         } else {
             self.dropped += 1;
+            self.dropped_ever += 1;
         }
     }
 
@@ -314,6 +416,11 @@ impl Alerts {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How many were left out since the start.
+    pub(crate) fn dropped_ever(&self) -> u64 {
+        self.dropped_ever
     }
 
     pub(crate) fn is_empty(&self) -> bool {

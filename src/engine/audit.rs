@@ -2,7 +2,7 @@
 //! simulator, which call it every so often; it looks at everything and is slow.
 
 use crate::{
-    base::arena::Key,
+    base::{arena::Key, geometry::PieceIndex, ids::TorrentId},
     engine::{Engine, link::Link},
     torrent::session::Session,
 };
@@ -68,6 +68,11 @@ impl Engine {
     fn session_on(&self, link: Key) -> Option<&Session> {
         let (session, torrent) = self.links.get(link).and_then(|l: &Link| l.session().zip(l.torrent))?;
         self.torrents.get(torrent)?.sessions.get(session)
+    }
+
+    /// Whether a torrent lacks a piece that it is to fetch.
+    pub(crate) fn wants(&self, id: TorrentId, piece: PieceIndex) -> bool {
+        self.torrents.get(id.0).is_some_and(|t| t.wants(piece))
     }
 
     /// How a link that has been greeted stands.

@@ -11,7 +11,7 @@ use crate::{
         ids::{InfoHash, PeerId, TorrentId},
     },
     conf::SeedChoking,
-    engine::{AddError, Engine, NoSuchTorrent},
+    engine::{AddError, Engine, NoSuchTorrent, files, labels},
     torrent::{Torrent, TorrentParams},
 };
 
@@ -58,8 +58,9 @@ impl Engine {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives.
     ///
     /// # Errors
-    /// If the torrent is there already or the engine is shutting down.
-    pub fn add_torrent(&mut self, params: TorrentParams) -> Result<TorrentId, AddError> {
+    /// If the torrent is there already, its labels are too many or too long, a file cannot have the name it is given, or the engine is
+    /// shutting down.
+    pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.shutting_down {
             return Err(AddError::ShuttingDown);
         }
@@ -67,6 +68,9 @@ impl Engine {
         if let Some(&key) = self.by_hash.get(&info_hash) {
             return Err(AddError::Duplicate(TorrentId(key)));
         }
+        let labels = labels::tidy(std::mem::take(&mut params.labels), &self.cx.conf)?;
+        params.labels = labels;
+        params.renames = files::safe_renames(&params)?;
         let limits = params.limits;
         let Self { torrents, cx, .. } = self;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
@@ -74,6 +78,7 @@ impl Engine {
         if limits != Limits::default() {
             self.limit_torrent(key, limits);
         }
+        self.settle(key);
         Ok(TorrentId(key))
     }
 
@@ -83,7 +88,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.close(true, cx))?;
+        self.with(id, |torrent, cx| torrent.close(true, false, cx))?;
         self.close_links_of(id.0, "the torrent is removed");
         Ok(())
     }
@@ -98,7 +103,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a pause; a torrent whose disk failed tries again at once.
+    /// Ends a pause; a torrent whose disk failed tries again at once. One that the queue looks after runs when it is its turn.
+    ///
+    /// What a torrent was paused for ([`Alert::StopReached`](crate::Alert::StopReached)) no longer stops it: what it has reached of its
+    /// [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Self::stop_at) tells what is left.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -238,7 +246,8 @@ impl Engine {
 
     /// How a torrent stands, if there is one.
     pub fn stats(&self, id: TorrentId) -> Option<TorrentStats> {
-        self.torrents.get(id.0).map(|t| t.stats(self.cx.now))
+        let stats = self.torrents.get(id.0)?.stats(self.cx.now);
+        Some(TorrentStats { queue_position: self.queue.position(id.0), ..stats })
     }
 
     /// The verified pieces of a torrent.
@@ -283,7 +292,7 @@ impl Engine {
         // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
         for key in self.torrents.keys() {
             if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.close(false, &mut self.cx);
+                torrent.close(false, false, &mut self.cx);
             }
             self.settle(key);
         }
@@ -298,7 +307,7 @@ impl Engine {
     }
 
     /// Ends what a torrent's own partings do not reach: links that have not become sessions.
-    fn close_links_of(&mut self, torrent: Key, reason: &str) {
+    pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
         for key in self.links.keys() {
             if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
                 self.close(key, reason);
@@ -306,7 +315,11 @@ impl Engine {
         }
     }
 
-    fn with(&mut self, id: TorrentId, act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx)) -> Result<(), NoSuchTorrent> {
+    pub(super) fn with(
+        &mut self,
+        id: TorrentId,
+        act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx),
+    ) -> Result<(), NoSuchTorrent> {
         let key: Key = id.0;
         let torrent = self.torrents.get_mut(key).ok_or(NoSuchTorrent(id))?;
         act(torrent, &mut self.cx);

@@ -135,13 +135,13 @@ fn open_spare() -> Option<File> {
 }
 
 #[cfg(unix)]
-fn is_out_of_descriptors(e: &io::Error) -> bool {
+pub(super) fn is_out_of_descriptors(e: &io::Error) -> bool {
     use rustix::io::Errno;
     e.raw_os_error().is_some_and(|code| code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
 }
 
 #[cfg(not(unix))]
-fn is_out_of_descriptors(_: &io::Error) -> bool {
+pub(super) fn is_out_of_descriptors(_: &io::Error) -> bool {
     false
 }
 

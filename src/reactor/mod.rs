@@ -276,6 +276,10 @@ impl Reactor {
             self.engine.handle_timeout(now);
         }
         self.upload_budget = UPLOADS_A_TURN;
+        if !self.dirty.is_empty() {
+            // What the last turn left goes first: reading blocks for others may take all of this turn's budget again.
+            self.flush(now);
+        }
         for _ in 0..ROUNDS_A_TURN {
             self.carry_out_effects(now);
             if self.dirty.is_empty() || self.upload_budget == 0 {

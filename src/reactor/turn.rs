@@ -12,7 +12,7 @@ use mio::{Token, net::TcpStream};
 
 use super::{
     FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
-    listen::Accepted,
+    listen::{Accepted, is_out_of_descriptors},
     sockets::{Connecting, FIRST_LINK_TOKEN, Socket, slot},
 };
 use crate::{
@@ -186,6 +186,7 @@ impl Reactor {
                 }
                 Some(Effect::Dial { link, addr }) => match Socket::dial(link, addr) {
                     Ok(socket) => self.keep(now, link, socket),
+                    Err(e) if is_out_of_descriptors(&e) => self.engine.handle_closed(now, link, CloseCause::Exhausted),
                     Err(e) => self.engine.handle_closed(now, link, CloseCause::Io(e.kind())),
                 },
                 Some(Effect::Close { link }) => {

@@ -128,7 +128,6 @@ pub(super) fn job_name(job: &Job) -> (&'static str, Option<u32>) {
         Job::Open { .. } => ("open", None),
         Job::Save { .. } => ("save", None),
         Job::Close { .. } => ("close", None),
-        #[allow(unreachable_patterns)]
         _ => ("work", None),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     book::Said,
-    node::{Held, Host},
+    node::{Held, Host, Places},
     tap::{Tap, Word},
 };
 use crate::{
@@ -342,8 +342,7 @@ impl Ears {
     /// Whether the peer has told of a piece that is missing, and lets this engine ask.
     pub(super) fn could_give(&self, host: &Host) -> Option<InfoHash> {
         let held = self.hash.and_then(|hash| host.held(hash))?;
-        let have = host.engine.have(held.id)?;
-        let lacks = held.sample.geometry().pieces().any(|p| self.heard.has(p) && !have.has(p));
+        let lacks = held.sample.geometry().pieces().any(|p| self.heard.has(p) && host.engine.wants(held.id, p));
         (lacks && !self.heard.choking && !self.with_script).then(|| held.sample.metainfo.info_hash)
     }
 }
@@ -367,8 +366,9 @@ impl Host {
             if *have == held.seen {
                 continue;
             }
+            let places = Places::of(&self.engine, held);
             for piece in held.sample.geometry().pieces().filter(|&p| have.has(p) && !held.seen.has(p)) {
-                let same = self.disk.is_spoilt() || held.is_true(&self.disk, piece);
+                let same = self.disk.is_spoilt() || held.is_true(&self.disk, &places, piece);
                 must(same, "had-is-true", || format!("it claims piece {} and its disk disagrees", piece.get()))?;
             }
             held.seen = have.clone();
@@ -408,7 +408,7 @@ impl Host {
             let below = |dir: &Path| path != dir && path.starts_with(dir);
             let own = self.held.iter().any(|held| {
                 let state = held.params.state_file.as_deref();
-                below(&held.params.dir) || state.is_some_and(|state| path.starts_with(state.parent().unwrap_or(state)))
+                below(&held.params.dir) || self.engine.dir(held.id).is_some_and(below) || state.is_some_and(|state| path.starts_with(state.parent().unwrap_or(state)))
             });
             let fine = plain && (own || self.folders.iter().any(|dir| below(dir)));
             must(fine, "inside-the-folder", || format!("it touches {}", path.display()))?;

@@ -151,12 +151,6 @@ impl Pipe {
         self.ending = true;
     }
 
-    /// The next arrival, which is not earlier than the last one promised.
-    pub(super) fn promise(&mut self, at: Instant) -> Instant {
-        self.arrives = self.arrives.max(at);
-        self.arrives
-    }
-
     /// Whether nothing was sent that has not arrived.
     pub(super) fn is_idle(&self) -> bool {
         self.is_empty() && self.in_flight == 0

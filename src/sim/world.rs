@@ -4,6 +4,7 @@
 //! what they claim against the truth. Chance comes from one seed, so the same seed gives the same run, event by event.
 
 mod conns;
+mod endings;
 mod events;
 mod misfortune;
 mod udp;
@@ -36,7 +37,7 @@ use crate::{
         arena::Key,
         bitfield::Bitfield,
         ids::TorrentId,
-        job::{Done, Job, Trust},
+        job::{Done, Job},
         rng::Rng,
         time::Instant,
     },
@@ -90,7 +91,8 @@ struct Conn {
     cut: bool,
     /// This side has forgotten it without a word.
     orphan: Option<usize>,
-    /// `held[side]` waits for the way from `side` to the other to be mended, since when.
+    /// `held[side]` waits for the way from `side` to the other to be mended, since when. What comes later is held, too, until this has
+    /// been sent again, or it would overtake.
     held: [VecDeque<Late>; 2],
     held_since: [Option<Instant>; 2],
     /// What each side that runs an engine has said and heard.
@@ -169,6 +171,11 @@ enum Event {
         side: usize,
         since: Instant,
     },
+    /// What `side` has sent in vain is sent again.
+    Again {
+        conn: u64,
+        side: usize,
+    },
     Datagram {
         sender: usize,
         from: SocketAddr,
@@ -193,6 +200,7 @@ impl Event {
             Self::Act(_) => (10, 0, 0, &[]),
             Self::Break { conn } => (11, *conn, 0, &[]),
             Self::GiveUp { conn, side, .. } => (12, *conn, *side as u64, &[]),
+            Self::Again { conn, side } => (14, *conn, *side as u64, &[]),
             Self::Datagram { sender, to, bytes, .. } => (13, *sender as u64, u64::from(to.port()), bytes),
         }
     }

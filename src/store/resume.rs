@@ -35,6 +35,7 @@ pub(super) fn load(disk: &dyn Disk, spec: &StoreSpec) -> Result<Option<Loaded>, 
             have: file.have,
             dirty: file.dirty,
             files: file.files.iter().map(|f| f.map(|f| (f.len, f.mtime_ns))).collect(),
+            parts: file.parts.map(|f| (f.len, f.mtime_ns)),
             saved_at_ns: stat.map_or(i64::MIN, |s| s.mtime_ns),
         },
         downloaded: file.downloaded,
@@ -42,8 +43,9 @@ pub(super) fn load(disk: &dyn Disk, spec: &StoreSpec) -> Result<Option<Loaded>, 
     }))
 }
 
-pub(super) fn encode(info_hash: &InfoHash, state: SaveState, stats: &[Option<FileStat>]) -> Vec<u8> {
+pub(super) fn encode(info_hash: &InfoHash, state: SaveState, stats: &[Option<FileStat>], parts: Option<FileStat>) -> Vec<u8> {
     let SaveState { have, dirty, downloaded, uploaded } = state;
-    let files = stats.iter().map(|s| s.map(|s| ResumeStat { len: s.len, mtime_ns: s.mtime_ns })).collect();
-    ResumeFile { info_hash: *info_hash, have, dirty, downloaded, uploaded, files }.encode()
+    let stat = |s: FileStat| ResumeStat { len: s.len, mtime_ns: s.mtime_ns };
+    let files = stats.iter().map(|s| s.map(stat)).collect();
+    ResumeFile { info_hash: *info_hash, have, dirty, downloaded, uploaded, files, parts: parts.map(stat) }.encode()
 }

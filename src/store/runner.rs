@@ -16,6 +16,7 @@ use super::{
     files::{self, TorrentFiles},
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
+    relocate::{self, Below},
     resume::{self, Loaded},
     state,
 };
@@ -26,8 +27,8 @@ use crate::base::{
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust, Verdict,
-        batch_len,
+        Chain, Done, Job, Leftovers, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
+        Verdict, batch_len,
     },
 };
 
@@ -49,8 +50,12 @@ struct Torrent {
     geometry: Geometry,
     files: TorrentFiles,
     state_file: Option<PathBuf>,
+    /// The state file, whether or not one is written now.
+    saved_at: Option<PathBuf>,
     /// The digest of a whole piece of zeroes, once it was needed.
     zeroes: OnceLock<Digest>,
+    /// What a move has left at the old place.
+    old: Mutex<Vec<Below>>,
 }
 
 /// A job that hashes, with what it needs to.
@@ -78,7 +83,7 @@ impl Runner {
     pub fn run(&self, batch: Vec<Job>, done: &mut Vec<Done>) {
         let mut hashing = Vec::new();
         for job in batch {
-            if matches!(job, Job::Open { .. } | Job::Save { .. } | Job::Close { .. }) {
+            if !matches!(job, Job::Run { .. } | Job::Check { .. } | Job::Read { .. } | Job::Digests { .. }) {
                 self.hash(std::mem::take(&mut hashing), done);
             }
             match job {
@@ -111,10 +116,24 @@ impl Runner {
                     let result = self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state));
                     done.push(Done::Saved { torrent, result });
                 }
+                Job::Arrange { torrent, skipped } => {
+                    let result = self.find(torrent, StoreOp::Move).and_then(|t| t.files.arrange(&skipped));
+                    done.push(Done::Arranged { torrent, result });
+                }
+                Job::Relocate { torrent, spec, state } => {
+                    done.push(Done::Relocated { torrent, result: self.relocate(torrent, *spec, state) });
+                }
+                Job::Tidy { torrent } => {
+                    let old = self.find(torrent, StoreOp::Delete).map(|t| std::mem::take(&mut *lock(&t.old)));
+                    done.push(Done::Tidied { torrent, left: relocate::clear_away(&*self.disk, &old.unwrap_or_default()) });
+                }
                 Job::Close { torrent } => {
-                    let closed = self.table().remove(&torrent);
-                    closed.iter().for_each(|t| t.files.close());
+                    self.close(torrent);
                     done.push(Done::Closed { torrent });
+                }
+                Job::Delete { torrent, spec } => {
+                    self.close(torrent);
+                    done.push(Done::Deleted { torrent, left: self.delete(&spec) });
                 }
             }
         }
@@ -133,7 +152,7 @@ impl Runner {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Key, Arc<Torrent>>> {
-        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.torrents)
     }
 
     fn find(&self, key: Key, op: StoreOp) -> Result<Arc<Torrent>, StoreError> {
@@ -144,10 +163,59 @@ impl Runner {
         })
     }
 
-    fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
+    fn files(&self, spec: &StoreSpec) -> Result<TorrentFiles, StoreError> {
         let unfit = |e| StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e));
-        let layout = Layout::new(&spec).map_err(unfit)?;
+        let layout = Layout::new(spec).map_err(unfit)?;
         let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
+        Ok(files.with_parts(spec.parts_file(), spec.geometry, &spec.skipped))
+    }
+
+    fn close(&self, key: Key) {
+        let closed = self.table().remove(&key);
+        closed.iter().for_each(|t| t.files.close());
+    }
+
+    /// Makes the new place whole, and the torrent's from then on.
+    fn relocate(&self, key: Key, spec: StoreSpec, state: Option<Box<SaveState>>) -> Result<(), StoreError> {
+        let old = self.find(key, StoreOp::Move)?;
+        let files = self.files(&spec)?;
+        let (from, to) = (old.files.layout().dir(), files.layout().dir());
+        let mut pairs: Vec<_> = old.files.paths().into_iter().zip(files.paths()).collect();
+        pairs.extend(old.saved_at.clone().zip(spec.state_file.clone()));
+        pairs.retain(|(a, b)| a != b);
+        let pairs: Vec<_> = pairs.iter().filter_map(|(a, b)| Below::new(from, a).zip(Below::new(to, b))).collect();
+
+        let made = relocate::carry(&*self.disk, &pairs)?;
+        let torrent = Torrent::new(spec, files);
+        torrent.files.inherit(&old.files);
+        let saved = torrent.files.look().and_then(|_| state.map_or(Ok(()), |state| torrent.save(*state)));
+        if let Err(error) = saved {
+            torrent.files.close();
+            relocate::clear_away(&*self.disk, &made);
+            return Err(error);
+        }
+        old.files.close();
+        *lock(&torrent.old) = std::mem::take(&mut *lock(&old.old));
+        lock(&torrent.old).extend(pairs.into_iter().map(|(from, _)| from));
+        self.table().insert(key, Arc::new(torrent));
+        Ok(())
+    }
+
+    fn delete(&self, spec: &StoreSpec) -> Option<Leftovers> {
+        let files = match self.files(spec) {
+            Ok(files) => files,
+            Err(error) => return Some(Leftovers { files: spec.files.len(), error }),
+        };
+        let (parts, temporary) = (spec.parts_file(), |path: &PathBuf| path.with_added_extension("tmp"));
+        let mut paths = files.paths();
+        paths.push(files::export_file(&parts));
+        paths.extend(spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]));
+        let paths: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
+        relocate::clear_away(&*self.disk, &paths)
+    }
+
+    fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
+        let files = self.files(&spec)?;
         if let Some(earlier) = self.table().get(&key) {
             files.inherit(&earlier.files);
         }
@@ -159,20 +227,20 @@ impl Runner {
             Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
             Err(why) => (None, Some(why.clone())),
         };
-        let decision = state::decide(files.layout(), &spec.geometry, saved, &now, spec.trust, |range| files.has_hole(range));
+        let parts = state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
+        let decision =
+            state::decide(files.layout(), &spec.geometry, saved, &now, &parts, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
         let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
 
-        let StoreSpec { info_hash, geometry, state_file, trust, .. } = spec;
-        // A state speaks of what was verified.
-        let state_file = state_file.filter(|_| trust != Trust::Files);
+        let geometry = spec.geometry;
         for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
             let start = geometry.offset(piece);
             files.note_found(start..start + u64::from(geometry.piece_len(piece)));
         }
-        let torrent = Torrent { info_hash, geometry, files, state_file, zeroes: OnceLock::new() };
-        self.table().insert(key, Arc::new(torrent));
-        Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust })
+        let arrange = files.needs_arranging();
+        self.table().insert(key, Arc::new(Torrent::new(spec, files)));
+        Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust, arrange })
     }
 
     /// A run that came before its predecessors, or needs no hashing.
@@ -245,6 +313,10 @@ impl Runner {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn checked(output: Result<Option<Output>, StoreError>, expected: Digest) -> Result<bool, StoreError> {
     match output {
         Ok(output) => Ok(output == Some(Output::Digest(expected))),
@@ -295,6 +367,13 @@ impl HashJob {
 }
 
 impl Torrent {
+    fn new(spec: StoreSpec, files: TorrentFiles) -> Self {
+        let StoreSpec { info_hash, geometry, state_file: saved_at, trust, .. } = spec;
+        // A state speaks of what was verified.
+        let state_file = saved_at.clone().filter(|_| trust != Trust::Files);
+        Self { info_hash, geometry, files, state_file, saved_at, zeroes: OnceLock::new(), old: Mutex::default() }
+    }
+
     /// Where `piece` lies in the torrent.
     fn piece(&self, piece: PieceIndex) -> Result<Range<u64>, StoreError> {
         let piece = self.geometry.piece(piece.get()).map_err(|e| self.misplaced(e))?;
@@ -368,12 +447,12 @@ impl Torrent {
     }
 
     fn save(&self, state: SaveState) -> Result<(), StoreError> {
-        if state.have.is_full() {
+        if state.have.is_full() || !(state.dirty || state.have.is_empty()) {
             self.files.make_empty_files()?;
         }
         let Some(path) = &self.state_file else { return Ok(()) };
         self.files.sync()?;
-        let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats());
+        let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
         self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))
     }
 

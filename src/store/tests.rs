@@ -58,6 +58,8 @@ impl Fixture {
             allocation: Allocation::Sparse,
             state_file: Some(dir.join(".cratetorrent/state")),
             trust: Trust::State,
+            skipped: Vec::new(),
+            renames: Vec::new(),
         };
         Self { spec, data }
     }

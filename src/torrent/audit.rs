@@ -1,6 +1,7 @@
 //! One torrent, counted anew. For tests and the simulator.
 
 use crate::{
+    base::geometry::PieceIndex,
     conf::Conf,
     torrent::{Stage, Torrent, session::Session},
 };
@@ -9,6 +10,11 @@ impl Torrent {
     /// Bytes of piece memory in use.
     pub(crate) fn piece_memory(&self) -> usize {
         self.swarm.piece_memory()
+    }
+
+    /// Whether it lacks a piece that it is to fetch.
+    pub(crate) fn wants(&self, piece: PieceIndex) -> bool {
+        self.swarm.wants(piece)
     }
 
     /// What is wrong with it, if anything. What it has is not settled before it is open.

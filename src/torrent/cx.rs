@@ -9,8 +9,8 @@ use std::{
 use crate::{
     alert::Alerts,
     base::{
-        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rng::Rng, time::Instant,
-        timers::Deadlines,
+        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rate::RateMeter, rng::Rng,
+        time::Instant, timers::Deadlines,
     },
     conf::Conf,
     torrent::{external::External, progress::Memory, upload_memory::UploadMemory},
@@ -55,6 +55,8 @@ pub(crate) enum Owner {
     Torrent(Key),
     /// Links that wait for tokens.
     Limits,
+    /// Torrents that wait for their turn.
+    Queue,
 }
 
 /// Shared by all torrents of an engine.
@@ -86,6 +88,9 @@ pub(crate) struct Cx {
     pub(crate) filter: Arc<IpFilter>,
     /// Our own address, as others see it.
     pub(crate) external: External,
+    /// Bytes of blocks that came and went, over all torrents.
+    pub(crate) down: RateMeter,
+    pub(crate) up: RateMeter,
 }
 
 impl Cx {
@@ -108,6 +113,8 @@ impl Cx {
             listen_port: None,
             filter: Default::default(),
             external: Default::default(),
+            down: RateMeter::new(now),
+            up: RateMeter::new(now),
             conf,
         }
     }

@@ -7,23 +7,28 @@ mod blame;
 pub(crate) mod candidates;
 mod checker;
 mod choker;
+pub(crate) mod claim;
 pub(crate) mod cx;
+pub(crate) mod errands;
 pub(crate) mod external;
+mod files;
 mod picker;
 mod priority;
 pub(crate) mod progress;
 pub(crate) mod session;
 pub(crate) mod slots;
+mod stop;
 mod storage;
 mod superseed;
 mod swarm;
 mod turnover;
 pub(crate) mod upload_memory;
+mod wishes;
 
 use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    alert::{Alert, AlertMask, Phase, TorrentStats},
+    alert::{Alert, AlertMask, Phase, StopAt, TorrentStats},
     base::{
         arena::{Arena, Key},
         bitfield::Bitfield,
@@ -35,19 +40,24 @@ use crate::{
         job::{StoreError, StoreSpec, Trust},
         time::Instant,
         timers::{TimerTable, Wakeup},
+        totals::Totals,
     },
     conf::Conf,
     proto::tx::Tx,
     torrent::{
         candidates::Candidates,
         checker::Checker,
+        claim::Seen,
         cx::{Cx, Owner},
+        errands::{Errands, Place},
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
         slots::Slots,
+        stop::Service,
         superseed::SuperSeed,
-        swarm::{Note, Swarm},
+        swarm::{Counters, Note, Swarm},
+        wishes::Wishes,
     },
     wire::metainfo::Metainfo,
 };
@@ -58,6 +68,7 @@ const RETRY: usize = 2;
 const SHOW: usize = 3;
 const CHOKE: usize = 4;
 const TURNOVER: usize = 5;
+const STOP: usize = 6;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -85,23 +96,17 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf`](crate::Conf). `paused` holds in any case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. It is the last in the queue. `paused` holds in any
+    /// case.
     pub queued: bool,
-    /// When it has served enough; `None`: as [`Conf`](crate::Conf) has it.
+    /// When it has served enough; `None`: as [`Conf::stop`] has it.
     pub stop: Option<StopAt>,
+    /// What it did in earlier runs. Of these and of what the state file says, the more counts.
+    pub totals: Totals,
     /// Words that the user files it under.
     pub labels: Vec<String>,
     /// How fast its bytes may come and go.
     pub limits: Limits,
-}
-
-/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StopAt {
-    /// Bytes sent in percent of the torrent's size, over all runs.
-    pub ratio_percent: Option<u32>,
-    /// Time served with everything there, over all runs.
-    pub seeding: Option<Duration>,
 }
 
 impl TorrentParams {
@@ -123,6 +128,7 @@ impl TorrentParams {
             renames: Vec::new(),
             queued: false,
             stop: None,
+            totals: Totals::default(),
             labels: Vec::new(),
             limits: Limits::default(),
         }
@@ -132,6 +138,8 @@ impl TorrentParams {
 /// How far the storage is.
 #[derive(Debug)]
 enum Stage {
+    /// Until it is its turn to be opened.
+    Waiting,
     /// A worker is looking, or failed to.
     Opening,
     Checking(Checker),
@@ -145,7 +153,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Reopen { trust: Trust },
-    Close { told: bool },
+    Close { told: bool, delete: bool },
 }
 
 /// A way a connection can be closed by its torrent.
@@ -160,9 +168,13 @@ pub(crate) struct Parting {
 pub(crate) struct Torrent {
     id: TorrentId,
     pub(crate) metainfo: Arc<Metainfo>,
-    dir: PathBuf,
-    state_file: Option<PathBuf>,
+    place: Place,
     sequential: bool,
+    /// How much its files are wanted.
+    wishes: Wishes,
+    /// Which files the store knows as skipped.
+    arranged: Vec<bool>,
+    errands: Errands,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     slots: Slots,
@@ -173,13 +185,18 @@ pub(crate) struct Torrent {
     /// How it was opened.
     trust: Trust,
     paused: bool,
+    /// The queue decides when it runs, and does not let it.
+    queued: bool,
+    held: bool,
     next: Option<Next>,
     finished: bool,
+    /// It had everything that was wanted when it was last known what it has.
+    was_whole: bool,
     /// Whether to pretend as long as we are the seed; see superseed.rs.
     super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<6>,
+    timers: TimerTable<7>,
     wakeup: Wakeup,
     /// When peers last made room for others.
     turned_over: Option<Instant>,
@@ -189,34 +206,44 @@ pub(crate) struct Torrent {
     save_out: bool,
     unsaved: bool,
     saved_dirty: bool,
-    /// Bytes of earlier runs.
-    earlier: (u64, u64),
+    service: Service,
+    labels: Vec<String>,
+    pub(crate) seen: Seen,
 }
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, .. } = params;
-        let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
+        let TorrentParams {
+            metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
+        } = params;
+        let TorrentParams { queued, stop, totals, labels, .. } = params;
+        let wishes = Wishes::new(priorities, metainfo.files.len());
+        let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
-        let mut torrent = Self {
+        Self {
             id: TorrentId(key),
             metainfo,
-            dir,
-            state_file,
+            place: Place { dir, state_file, renames },
             sequential,
+            wishes,
+            arranged: Vec::new(),
+            errands: Errands::default(),
             sessions: Arena::new(),
             swarm,
             slots: Slots::new(&cx.conf),
             candidates,
             dials: 0,
-            stage: Stage::Opening,
+            stage: Stage::Waiting,
             trust,
             paused,
+            queued,
+            held: queued,
             next: None,
             finished: false,
+            was_whole: false,
             super_seed,
             partings: Vec::new(),
             timers: TimerTable::new(),
@@ -227,29 +254,33 @@ impl Torrent {
             save_out: false,
             unsaved: false,
             saved_dirty: false,
-            earlier: (0, 0),
-        };
-        torrent.open(trust, cx);
-        torrent
+            service: Service::new(stop, totals),
+            labels,
+            seen: Seen::default(),
+        }
     }
 
-    fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
+    fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, sequential: bool, cx: &mut Cx) -> Swarm {
         let geometry = metainfo.geometry;
-        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), sequential, &mut cx.rng);
+        let levels = wishes.levels(&metainfo.files, geometry);
+        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), levels, sequential, &mut cx.rng);
         Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
-    fn spec(&self, conf: &Conf) -> StoreSpec {
+    fn spec_at(&self, place: Place, conf: &Conf) -> StoreSpec {
+        let Place { dir, state_file, renames } = place;
         StoreSpec {
             info_hash: self.metainfo.info_hash,
-            dir: self.dir.clone(),
+            dir,
             name: self.metainfo.name.clone(),
             single_file: self.metainfo.single_file,
             files: self.metainfo.files.clone(),
             geometry: self.metainfo.geometry,
             allocation: conf.allocation,
-            state_file: self.state_file.clone(),
+            state_file,
             trust: self.trust,
+            skipped: self.wishes.skipped(),
+            renames,
         }
     }
 
@@ -264,17 +295,25 @@ impl Torrent {
             _ if self.next.is_some() => Phase::Closing,
             Stage::Closing | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
-            Stage::Opening => Phase::Opening,
+            Stage::Waiting if self.paused => Phase::Paused,
+            Stage::Waiting if self.held => Phase::Queued,
+            Stage::Waiting | Stage::Opening => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
             Stage::Open if self.paused => Phase::Paused,
-            Stage::Open if self.swarm.is_complete() => Phase::Seeding,
+            Stage::Open if self.held => Phase::Queued,
+            Stage::Open if self.swarm.is_finished() => Phase::Seeding,
             Stage::Open => Phase::Downloading,
         }
     }
 
     /// Whether it speaks with peers now.
     pub(crate) fn is_active(&self) -> bool {
-        matches!(self.stage, Stage::Open) && !self.paused && self.next.is_none()
+        matches!(self.stage, Stage::Open) && !self.rests() && self.next.is_none()
+    }
+
+    /// Whether it speaks with nobody because it was told so.
+    fn rests(&self) -> bool {
+        self.paused || self.held
     }
 
     /// Whether it wants to dial somebody now.
@@ -321,6 +360,8 @@ impl Torrent {
             have: swarm.have.count(),
             total_bytes: swarm.geometry.total_len(),
             have_bytes: counters.have_bytes,
+            wanted_bytes: counters.wanted_bytes,
+            wanted_have_bytes: counters.wanted_have_bytes,
             partial_bytes: swarm.partial_bytes(),
             downloaded: counters.down.total(),
             uploaded: counters.up.total(),
@@ -335,7 +376,19 @@ impl Torrent {
             seeds: self.sessions.iter().filter(|(_, s)| s.is_seed()).count(),
             candidates: self.candidates.len(),
             banned: self.candidates.banned(now),
+            totals: self.totals(now),
+            queued: self.queued,
+            queue_position: None,
+            eta: self.eta(now),
         }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.swarm.counters
+    }
+
+    pub(crate) fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     pub(crate) fn have(&self) -> &Bitfield {
@@ -347,19 +400,48 @@ impl Torrent {
     pub(crate) fn pause(&mut self, cx: &mut Cx) {
         if !self.paused {
             self.paused = true;
-            self.part_all("the torrent is paused");
-            self.unsaved |= self.saved_dirty;
-            self.timers.set(SAVE, cx.now);
+            // Afterwards it gets in line again.
+            self.held = self.queued;
+            self.rest("the torrent is paused", cx);
+        }
+    }
+
+    fn rest(&mut self, reason: &str, cx: &mut Cx) {
+        self.part_all(reason);
+        self.unsaved |= self.saved_dirty;
+        self.timers.set(SAVE, cx.now);
+        self.settle(cx);
+    }
+
+    /// The queue wants it to rest, or lets it go.
+    pub(crate) fn set_held(&mut self, held: bool, cx: &mut Cx) {
+        if self.held != held && self.queued {
+            self.held = held;
+            if held {
+                self.rest(HELD, cx);
+            } else {
+                self.settle(cx);
+            }
+        }
+    }
+
+    pub(crate) fn set_queued(&mut self, queued: bool, cx: &mut Cx) {
+        if self.queued != queued {
+            self.queued = queued;
+            // What runs goes on until the queue says otherwise.
+            self.held = queued && !self.is_active();
             self.settle(cx);
         }
     }
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
-        self.paused = false;
+        if std::mem::take(&mut self.paused) {
+            self.waive_stop();
+        }
         match self.stage {
             Stage::Opening if self.failing => {
                 self.failing = false;
-                self.open(self.trust, cx);
+                self.await_opening(self.trust);
             }
             _ if self.failing => self.timers.set(RETRY, cx.now),
             _ => {}
@@ -375,16 +457,23 @@ impl Torrent {
         }
     }
 
+    pub(crate) fn set_labels(&mut self, labels: Vec<String>) {
+        self.labels = labels;
+    }
+
     pub(crate) fn set_sequential(&mut self, sequential: bool) {
         self.sequential = sequential;
         self.swarm.picker.set_sequential(sequential);
     }
 
-    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files. `told`: say so in an alert.
-    pub(crate) fn close(&mut self, told: bool, cx: &mut Cx) {
+    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files, or deletes all. `told`: say so in an alert.
+    pub(crate) fn close(&mut self, told: bool, delete: bool, cx: &mut Cx) {
         self.part_all("the torrent is closing");
-        let told = told || self.next == Some(Next::Close { told: true });
-        self.next = Some(Next::Close { told });
+        let before = match self.next {
+            Some(Next::Close { told, delete }) => (told, delete),
+            _ => (false, false),
+        };
+        self.next = Some(Next::Close { told: told || before.0, delete: delete || before.1 });
         self.settle(cx);
     }
 
@@ -425,6 +514,10 @@ impl Torrent {
     pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
+            if self.service.is_reached_by(self.swarm.counters.up.total()) {
+                self.timers.set(STOP, cx.now);
+                self.schedule(cx);
+            }
         }
     }
 
@@ -452,6 +545,10 @@ impl Torrent {
     /// It is this session's turn to have blocks read.
     pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
+            if self.swarm.quiet {
+                s.leave_line();
+                return;
+            }
             s.pump_uploads(&mut self.swarm, cx);
         }
     }
@@ -494,8 +591,8 @@ impl Torrent {
         if let Some(piece) = cold {
             self.swarm.note_at_hand(piece, cx);
         }
-        // A torrent that is to close or to be opened anew waits for its workers.
-        if self.next.is_some() || cold.is_some() {
+        // A torrent that is to close, to be opened anew or to be moved waits for its workers.
+        if self.next.is_some() || self.swarm.quiet || cold.is_some() {
             self.settle(cx);
         }
     }
@@ -564,6 +661,9 @@ impl Torrent {
         if self.timers.fire(TURNOVER, cx.now) {
             self.renew_peers(cx);
         }
+        if self.timers.fire(STOP, cx.now) {
+            self.check_stop(cx);
+        }
         self.settle(cx);
     }
 
@@ -572,7 +672,7 @@ impl Torrent {
             Stage::Checking(checker) => {
                 cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
             }
-            Stage::Open if !self.paused => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
+            Stage::Open if !self.rests() => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
             _ => {}
         }
     }
@@ -580,7 +680,7 @@ impl Torrent {
     fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            Stage::Open => !self.paused && (!self.swarm.is_complete() || self.sessions.len() > 0),
+            Stage::Open => !self.rests() && (!self.swarm.is_finished() || self.sessions.len() > 0),
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)
@@ -605,6 +705,7 @@ impl Torrent {
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
+        self.keep_time(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
@@ -624,8 +725,9 @@ impl Torrent {
     fn deliver(&mut self, note: Note, cx: &mut Cx) {
         match note {
             Note::Have(piece) => {
+                let wanted = self.swarm.picker.level(piece) != Priority::Skip;
                 for (_, session) in self.sessions.iter_mut() {
-                    session.handle_our_have(piece, cx);
+                    session.handle_our_have(piece, wanted, cx);
                 }
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {
@@ -672,10 +774,12 @@ impl Torrent {
     }
 
     fn finish(&mut self, cx: &mut Cx) {
-        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_complete() {
+        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_finished() {
             return;
         }
         self.finished = true;
+        // Nothing more will be written: the saved state can say so.
+        self.unsaved |= self.saved_dirty;
         cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
         self.begin_super_seeding(cx);
         for (_, session) in self.sessions.iter_mut() {
@@ -699,6 +803,9 @@ impl Torrent {
         }
     }
 }
+
+/// Why peers are let go when it is others' turn.
+pub(crate) const HELD: &str = "the torrent waits for its turn";
 
 /// Neither of us wants anything.
 fn sated(session: &Session) -> Parting {

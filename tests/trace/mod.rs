@@ -479,7 +479,8 @@ impl Trace {
             Job::Open { torrent, .. } => {
                 let mut have = Bitfield::none(PIECES);
                 self.disk.keys().for_each(|&piece| _ = have.set(self.geometry.piece(piece).unwrap()));
-                let opened = Opened { have, check: Bitfield::none(PIECES), downloaded: 0, uploaded: 0, distrust: None };
+                let opened =
+                    Opened { have, check: Bitfield::none(PIECES), downloaded: 0, uploaded: 0, distrust: None, arrange: false };
                 Done::Opened { torrent, result: Ok(opened) }
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },
@@ -496,7 +497,11 @@ impl Trace {
             Job::Check { torrent, piece, .. } => Done::Checked { torrent, piece, result: Ok(false) },
             Job::Digests { torrent, piece } => Done::Digests { torrent, piece, result: Ok(self.digests(piece)) },
             Job::Save { torrent, .. } => Done::Saved { torrent, result: Ok(()) },
+            Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: Ok(()) },
+            Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: Ok(()) },
+            Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
+            Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
         }
     }
 

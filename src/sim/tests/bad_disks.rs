@@ -40,7 +40,7 @@ fn slow(pace: DiskPace, limit: u64) {
 cases! { slow:
     a_disk_of_twenty_kilobytes_a_second_is_waited_for => DiskPace { bandwidth: 20_000, ..DiskPace::default() }, 600;
     a_disk_that_takes_half_a_second_for_anything_is_waited_for => DiskPace { min: millis(400), max: millis(600), ..DiskPace::default() }, 200;
-    a_disk_that_takes_no_time_is_no_trouble => DiskPace { min: Duration::ZERO, max: Duration::ZERO, bandwidth: 1 << 40 }, 20;
+    a_disk_that_takes_no_time_is_no_trouble => DiskPace { min: Duration::ZERO, max: Duration::ZERO, bandwidth: 1 << 40, ..DiskPace::default() }, 20;
 }
 
 #[test]

@@ -205,7 +205,7 @@ fn a_disk_that_disagrees_is_noticed() {
     rig.host.held[0].seen = Bitfield::none(4);
     rig.host.glance().unwrap();
     rig.host.held[0].seen = Bitfield::none(4);
-    rig.host.held[0].params.dir = "/elsewhere".into();
+    rig.host.disk = Arc::new(MemDisk::new(9));
     assert_eq!(rig.host.glance().unwrap_err().name, "had-is-true");
 }
 

@@ -57,6 +57,7 @@ impl World {
             }
             Event::Run { .. } | Event::Done { .. } => {}
             Event::Act(act) => act(self),
+            Event::Again { conn, side } => self.again(conn, side),
             Event::Break { conn } => self.broken(conn),
             Event::GiveUp { conn, side, since } => self.given_up(conn, side, since),
             Event::Datagram { sender, from, to, bytes } => self.datagram_arrives(sender, from, to, &bytes),
@@ -107,7 +108,26 @@ impl World {
                 }
                 Effect::Flush { link } => self.flush(node, link),
                 Effect::Resume { link } => self.read_on(node, link),
+                Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {
+                    let mut answers = Vec::new();
+                    let clock = self.clock(node);
+                    let host = self.host_mut(node);
+                    host.disk.set_now(now);
+                    host.runner.run(vec![job], &mut answers);
+                    for mut done in answers {
+                        if let Done::Read { cold, .. } = &mut done {
+                            *cold = false;
+                        }
+                        host.engine.handle_done(clock, done);
+                    }
+                    self.flush(node, link);
+                }
                 Effect::Job(job) => {
+                    if let Job::Relocate { spec, .. } = &job {
+                        let state = spec.state_file.as_deref().and_then(std::path::Path::parent);
+                        let folders = [Some(spec.dir.clone()), state.map(ToOwned::to_owned)];
+                        self.host_mut(node).folders.extend(folders.into_iter().flatten());
+                    }
                     let n = &mut self.nodes[node];
                     let (mut delay, life) = (n.pace.draw(&mut self.rng), n.life);
                     if let Some((one_in, time)) = n.spikes
@@ -122,5 +142,11 @@ impl World {
             }
         }
         self.check(node);
+    }
+
+    /// Whether what a peer wants next is in the node's page cache.
+    fn is_hot(&mut self, node: usize) -> bool {
+        let hot = u64::from(self.nodes[node].pace.hot);
+        hot > 0 && self.rng.below(100) < hot
     }
 }

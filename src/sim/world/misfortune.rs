@@ -14,7 +14,7 @@ impl World {
         }
     }
 
-    /// A killed node is started again, with the same torrents.
+    /// A killed node is started again, with the same torrents and what its user had last said of their files.
     pub fn restart(&mut self, node: NodeId) {
         let (seed, now) = (self.rng.next_u64(), self.now);
         let clock = self.clock(node.0);
@@ -24,12 +24,14 @@ impl World {
         let mut host = Host::new(old.conf.clone(), old.disk.clone(), seed, clock);
         host.alerts = old.alerts.clone();
         host.folders = old.folders.clone();
-        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params.clone())).collect();
+        // What was moved when it died may be at the one place or the other.
+        host.folders.extend(old.held.iter().map(|held| held.params.dir.clone()));
+        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params_now(&old.engine))).collect();
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
         self.book.write(now, Deed::At { node: node.0, what: "is started again" });
         self.answer_strangers(node.0);
         for (sample, params) in torrents {
-            self.add_torrent(node, &sample, TorrentParams { trust: Trust::State, ..params });
+            self.add_torrent(node, &sample, params);
         }
     }
 
@@ -125,21 +127,28 @@ impl World {
             for side in 0..2 {
                 let Some(conn) = self.conns.get(&id) else { continue };
                 let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);
-                if !self.reaches(from, to) {
+                if conn.held[side].is_empty() || !self.reaches(from, to) {
                     continue;
                 }
                 let again = Duration::from_millis(self.rng.below(1000)) + self.delay(from, to);
-                let Some(conn) = self.conns.get_mut(&id) else { continue };
-                conn.held_since[side] = None;
-                let at = conn.pipes[side].promise(self.now + again);
-                let late = std::mem::take(&mut conn.held[side]);
-                for late in late {
-                    let event = match late {
-                        Late::Bytes(bytes) => Event::Arrive { conn: id, side, bytes },
-                        Late::End => Event::End { conn: id, side, reset: false },
-                    };
-                    self.schedule(at, event);
-                }
+                self.schedule(self.now + again, Event::Again { conn: id, side });
+            }
+        }
+    }
+
+    /// What was held is sent again, and arrives if it can.
+    pub(super) fn again(&mut self, id: u64, side: usize) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);
+        if !self.reaches(from, to) {
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.held_since[side] = None;
+        for late in std::mem::take(&mut conn.held[side]) {
+            match late {
+                Late::Bytes(bytes) => self.arrived(id, side, bytes),
+                Late::End => self.ended(id, side, CloseCause::Eof),
             }
         }
     }

@@ -22,7 +22,7 @@ impl Session {
     /// What is wrong with it, if anything.
     pub(crate) fn audit(&self, swarm: &Swarm, conf: &Conf) -> Result<(), String> {
         let who = self.who.addr;
-        let wanted = swarm.geometry.pieces().filter(|&p| self.has.has(p) && !swarm.have.has(p)).count();
+        let wanted = swarm.geometry.pieces().filter(|&p| self.has.has(p) && swarm.wants(p)).count();
         if wanted != self.wanted as usize {
             return Err(format!("{who} has {wanted} pieces that are wanted and {} are counted", self.wanted));
         }

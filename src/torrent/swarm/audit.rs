@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Digesting, Swarm};
 use crate::{
-    base::{bitfield::Bitfield, geometry::Block},
+    base::{
+        bitfield::Bitfield,
+        geometry::{Block, PieceIndex},
+    },
     conf::Conf,
     torrent::{progress::Progress, session::Session},
 };
@@ -24,10 +27,19 @@ impl Swarm {
             return Err(format!("{free} blocks of pieces in progress are free and {} are counted", self.free));
         }
         self.active.values().try_for_each(Progress::audit)?;
-        let bytes: u64 =
-            self.geometry.pieces().filter(|&p| self.have.has(p)).map(|p| u64::from(self.geometry.piece_len(p))).sum();
-        if bytes != self.counters.have_bytes {
-            return Err(format!("{bytes} bytes are had and {} are counted", self.counters.have_bytes));
+        let bytes = |of: &dyn Fn(PieceIndex) -> bool| -> u64 {
+            self.geometry.pieces().filter(|&p| of(p)).map(|p| u64::from(self.geometry.piece_len(p))).sum()
+        };
+        let missing = self.geometry.pieces().filter(|&p| self.wants(p)).count() as u64;
+        for (what, found, counted) in [
+            ("bytes are had", bytes(&|p| self.have.has(p)), self.counters.have_bytes),
+            ("bytes are wanted", bytes(&|p| !self.is_skipped(p)), self.counters.wanted_bytes),
+            ("wanted bytes are had", bytes(&|p| !self.is_skipped(p) && self.have.has(p)), self.counters.wanted_have_bytes),
+            ("wanted pieces are missing", missing, u64::from(self.counters.missing)),
+        ] {
+            if found != counted {
+                return Err(format!("{found} {what} and {counted} are counted"));
+            }
         }
         if !self.notes.is_empty() {
             return Err(format!("{} notes were not delivered", self.notes.len()));
@@ -39,10 +51,12 @@ impl Swarm {
         self.audit_availability(sessions)
     }
 
-    /// A piece is had, or wanted, or in progress, or looked at because it failed: never two of these, and never none.
+    /// A piece is had, or skipped, or wanted, or in progress, or looked at because it failed: never two of these, and never none.
     fn audit_places(&self) -> Result<(), String> {
         for piece in self.geometry.pieces() {
+            let busy = self.active.contains_key(&piece) || self.digesting.contains_key(&piece);
             let places = [
+                ("skipped", self.is_skipped(piece) && !self.have.has(piece) && !busy),
                 ("had", self.have.has(piece)),
                 ("wanted", self.picker.is_wanted(piece)),
                 ("in progress", self.active.contains_key(&piece)),
