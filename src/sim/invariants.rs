@@ -154,12 +154,11 @@ impl Ears {
     }
 
     fn learn(&mut self, host: &mut Host, word: Word<'_>) {
-        let (with_script, said_fast) = (self.with_script, self.said.fast);
+        let with_script = self.with_script;
         if let Word::Greeting(greeting) = &word {
             self.hash = Some(greeting.info_hash);
             (self.heard.fast, self.heard.extended) = (greeting.reserved.fast(), greeting.reserved.extensions());
         }
-        let _ = said_fast;
         let Some(held) = self.hash.and_then(|hash| host.held_mut(hash)) else { return };
         held.met_script |= with_script;
         let Word::Message(message) = word else { return };
@@ -184,10 +183,8 @@ impl Ears {
                     *self.owed.entry(block).or_default() += 1;
                 }
             }
-            Message::Piece { piece, begin, data } => {
-                if geometry.block(piece, begin, u32::try_from(data.len()).unwrap_or(u32::MAX)).is_ok() {
-                    held.wire_down += data.len() as u64;
-                }
+            Message::Piece { piece, begin, data } if geometry.block(piece, begin, data.len() as u32).is_ok() => {
+                held.wire_down += data.len() as u64;
             }
             _ => {}
         }
@@ -408,7 +405,9 @@ impl Host {
             let below = |dir: &Path| path != dir && path.starts_with(dir);
             let own = self.held.iter().any(|held| {
                 let state = held.params.state_file.as_deref();
-                below(&held.params.dir) || self.engine.dir(held.id).is_some_and(below) || state.is_some_and(|state| path.starts_with(state.parent().unwrap_or(state)))
+                below(&held.params.dir)
+                    || self.engine.dir(held.id).is_some_and(below)
+                    || state.is_some_and(|state| path.starts_with(state.parent().unwrap_or(state)))
             });
             let fine = plain && (own || self.folders.iter().any(|dir| below(dir)));
             must(fine, "inside-the-folder", || format!("it touches {}", path.display()))?;

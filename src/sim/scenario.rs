@@ -4,6 +4,7 @@ mod outcome;
 
 use std::{sync::Arc, time::Duration};
 
+pub use self::outcome::Outcome;
 use super::{
     disk::Troubles,
     nat::Nat,
@@ -13,13 +14,7 @@ use super::{
     sample::Sample,
     world::World,
 };
-pub use self::outcome::Outcome;
-use crate::{
-    alert::AlertMask,
-    base::bitfield::Bitfield,
-    conf::Conf,
-    engine::TorrentParams,
-};
+use crate::{alert::AlertMask, base::bitfield::Bitfield, conf::Conf, engine::TorrentParams};
 
 /// Somebody of a [`Scenario`], counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

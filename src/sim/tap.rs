@@ -40,7 +40,8 @@ impl Tap {
         self.payload
     }
 
-    /// Whether it can still be read.
+    /// Whether it cannot be read any more.
+    #[cfg(test)]
     pub(super) fn is_lost(&self) -> bool {
         self.lost
     }

@@ -327,7 +327,8 @@ impl Order {
             let piece = self.pieces[at as usize];
             place[piece as usize] = at;
         }
-    }}
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,9 @@ fn storm(seed: u64) -> u64 {
     assert!(over, "seed {seed}");
     for node in cast.engines() {
         let stats = world.stats(node);
-        assert_eq!((stats.failed_pieces, stats.banned, stats.unasked_blocks), (0, 0, 0), "seed {seed}: {}", world.name(node));
+        assert_eq!((stats.failed_pieces, stats.banned), (0, 0), "seed {seed}: {}", world.name(node));
+        // What was given up for good long ago, and comes all the same, is not remembered for ever.
+        assert!(stats.unasked_blocks < 20, "seed {seed}: {} has {} unasked blocks", world.name(node), stats.unasked_blocks);
         world.tell(node, |engine| engine.shutdown());
     }
     assert!(world.run_until(|w| cast.engines().all(|n| w.engine(n).is_drained()), secs(300)), "seed {seed}");
