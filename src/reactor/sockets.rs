@@ -13,6 +13,10 @@ use crate::base::arena::Key;
 /// Tokens below this belong to the waker and the listeners; a link's token is its slot plus this.
 pub(super) const FIRST_LINK_TOKEN: usize = 1024;
 
+/// Whether a read or write that moves less than it could is as good as one that would block. It is with epoll and kqueue, which tell
+/// of whatever comes after it; mio on Windows tells nothing more until a call has said that it would block.
+pub(super) const SHORT_IS_BLOCKED: bool = cfg!(unix);
+
 /// A link's socket and what readiness it has told.
 #[derive(Debug)]
 pub(super) struct Socket {

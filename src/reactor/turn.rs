@@ -13,7 +13,7 @@ use mio::{Token, net::TcpStream};
 use super::{
     FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
     listen::{Accepted, is_out_of_descriptors},
-    sockets::{Connecting, FIRST_LINK_TOKEN, Socket, slot},
+    sockets::{Connecting, FIRST_LINK_TOKEN, SHORT_IS_BLOCKED, Socket, slot},
     streams::{FIRST_STREAM_TOKEN, tls_for},
 };
 use crate::{
@@ -142,7 +142,7 @@ impl Reactor {
                     self.stats.bytes_read += len as u64;
                     self.engine.handle_data(now, key, self.scratch.get(..len).unwrap_or_default());
                     // A stream that fills less than was offered is drained (epoll(7)), unless its end is waiting behind.
-                    if len < room && !socket.read_closed {
+                    if len < room && !socket.read_closed && SHORT_IS_BLOCKED {
                         socket.readable = false;
                         return None;
                     }
@@ -329,7 +329,7 @@ fn write(engine: &mut Engine, socket: &mut Socket, now: Instant, stats: &mut Rea
         stats.writes += 1;
         stats.bytes_written += taken as u64;
         engine.handle_sent(now, socket.key, taken);
-        if taken < offered {
+        if taken < offered && SHORT_IS_BLOCKED {
             return Ok(Written::Blocked);
         }
     }

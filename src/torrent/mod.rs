@@ -97,9 +97,11 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. It is the last in the queue. `paused` holds in any
-    /// case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. `paused` holds in any case.
     pub queued: bool,
+    /// Where in the queue it begins: behind all downloads whose [`Engine::queue_order`](crate::Engine::queue_order) is not greater than
+    /// this. `None`: at the end.
+    pub queue_order: Option<u64>,
     /// When it has served enough; `None`: as [`Conf::stop`] has it.
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.
@@ -128,6 +130,7 @@ impl TorrentParams {
             priorities: Vec::new(),
             renames: Vec::new(),
             queued: false,
+            queue_order: None,
             stop: None,
             totals: Totals::default(),
             labels: Vec::new(),
@@ -190,6 +193,8 @@ pub(crate) struct Torrent {
     /// The queue decides when it runs, and does not let it.
     queued: bool,
     held: bool,
+    /// Where it gets in line for the first time.
+    queue_order: Option<u64>,
     next: Option<Next>,
     finished: bool,
     /// It had everything that was wanted when it was last known what it has.
@@ -218,7 +223,7 @@ impl Torrent {
         let TorrentParams {
             metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
         } = params;
-        let TorrentParams { trackers, queued, stop, totals, labels, .. } = params;
+        let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
@@ -245,6 +250,7 @@ impl Torrent {
             paused,
             queued,
             held: queued,
+            queue_order,
             next: None,
             finished: false,
             was_whole: false,
@@ -432,6 +438,7 @@ impl Torrent {
     pub(crate) fn set_queued(&mut self, queued: bool, cx: &mut Cx) {
         if self.queued != queued {
             self.queued = queued;
+            self.queue_order = None;
             // What runs goes on until the queue says otherwise.
             self.held = queued && !self.is_active();
             self.settle(cx);
