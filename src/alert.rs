@@ -173,6 +173,48 @@ pub enum Alert {
         /// Where it is.
         addr: SocketAddr,
     },
+    /// A tracker answered an announce.
+    TrackerReplied {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// How many peers it named.
+        peers: usize,
+    },
+    /// A tracker could not be told, or refused.
+    TrackerFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// Why. It may quote the tracker.
+        error: String,
+        /// When it is tried again; `None`: not until the user changes the trackers.
+        retry_in: Option<Duration>,
+    },
+    /// A tracker answered, and has something for the user to read.
+    TrackerWarning {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// What it says: foreign words, to be escaped before they are shown.
+        message: String,
+    },
+    /// A tracker answered a [scrape](crate::Engine::scrape) (BEP 48).
+    Scraped {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// Peers that have everything.
+        seeds: u32,
+        /// Peers that do not.
+        leeches: u32,
+        /// How often it was downloaded.
+        downloaded: u32,
+    },
     /// The torrent's state is safe on disk.
     Saved {
         /// The torrent.
@@ -270,6 +312,47 @@ pub enum StopReason {
     SeedingTime,
 }
 
+/// How one of a torrent's trackers stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerStats {
+    /// Its address, with everything in it; that may be a secret between the user and the tracker.
+    pub url: String,
+    /// Its tier (BEP 12), from 0.
+    pub tier: usize,
+    /// What it is doing.
+    pub status: TrackerStatus,
+    /// When it may be told again, if it was told already and nothing else comes first.
+    pub next_announce: Option<Duration>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Why it failed, as long as it has not answered since. It may quote the tracker.
+    pub error: Option<String>,
+    /// What it had to say with its last answer: foreign words.
+    pub warning: Option<String>,
+    /// Peers that have everything, by its word.
+    pub seeds: Option<u32>,
+    /// Peers that do not, by its word.
+    pub leeches: Option<u32>,
+    /// How often the torrent was downloaded, by its word.
+    pub downloaded: Option<u32>,
+}
+
+/// What a tracker is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrackerStatus {
+    /// It was not asked yet: others come first, or the torrent rests.
+    #[default]
+    Idle,
+    /// It is being told.
+    Announcing,
+    /// It has answered.
+    Working,
+    /// It has not answered, and will be tried again.
+    Failing,
+    /// It is not asked: its address is none that we can use, or it does not want to be.
+    Disabled,
+}
+
 /// What a torrent is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -316,8 +399,10 @@ impl AlertMask {
     pub const PEERS: Self = Self(8);
     /// Peers banned.
     pub const BANS: Self = Self(16);
+    /// What trackers answer, and that they do not.
+    pub const TRACKERS: Self = Self(32);
     /// Everything.
-    pub const ALL: Self = Self(31);
+    pub const ALL: Self = Self(63);
 
     /// Whether all of `other` is in it.
     pub const fn contains(self, other: Self) -> bool {
@@ -345,6 +430,8 @@ impl Alert {
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
+            Self::TrackerReplied { .. } | Self::TrackerFailed { .. } => AlertMask::TRACKERS,
+            Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
             Self::StopReached { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,

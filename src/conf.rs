@@ -1,6 +1,9 @@
 //! Every limit and choice, with its default and the reason for it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use thiserror::Error;
 
@@ -21,6 +24,13 @@ use crate::{
 pub struct Conf {
     /// Addresses to accept peers on; port 0 lets the system choose. Empty: accept nobody.
     pub listen: Vec<SocketAddr>,
+    /// The addresses of ours that everything leaves from: connections to peers and trackers, and datagrams. The first of a family is used;
+    /// a family of which there is none is not used at all. Empty: as the system likes. What cannot leave from there does not leave.
+    /// Looking names up is the system's, and not held to this.
+    pub bind_addrs: Vec<IpAddr>,
+    /// The network interface that everything leaves and comes by, on Linux (`SO_BINDTODEVICE`; elsewhere nothing leaves). Names
+    /// are looked up by the system, as ever. Default: any.
+    pub bind_interface: Option<String>,
     /// The first bytes of our peer id (BEP 20); the rest is random. At most 20 bytes, printable.
     pub client: String,
 
@@ -138,6 +148,26 @@ pub struct Conf {
     /// Peers that a block may be asked of at once near the end. Default 3.
     pub endgame_copies: u8,
 
+    /// Trackers a torrent; further ones are left out. Default 100.
+    pub max_trackers: usize,
+    /// Whether all trackers of a tier are told, instead of the first that answers (BEP 12). Not of private torrents. Default off.
+    pub announce_to_all_trackers: bool,
+    /// Whether trackers of all tiers are told, instead of those of the first in which one answers (BEP 12). Not of private torrents.
+    /// Default off.
+    pub announce_to_all_tiers: bool,
+    /// Questions to trackers at a time, over all torrents. Four times as many when torrents take their leave. Default 50.
+    pub max_announces: usize,
+    /// Announces a second, over all torrents, when there are more than [`max_announces`](Self::max_announces) to be made: ten thousand
+    /// torrents do not call on their trackers all at once. Default 100.
+    pub announces_per_second: u32,
+    /// The shortest interval between two announces to a tracker, whatever it says. Default 60 s.
+    pub min_announce_interval: Duration,
+    /// The longest interval, whatever it says. Default 2 h.
+    pub max_announce_interval: Duration,
+    /// Peers asked for in an announce of a torrent that can use some. Default 200.
+    pub num_want: u32,
+    /// How long a tracker may take to hear that a torrent stops, and all of them when the engine shuts down. Default 5 s.
+    pub stopped_timeout: Duration,
     /// How long a tracker may take to answer, with looking its name up, all its addresses and all redirects. At least 1 s. Default 30 s,
     /// the most that BEP 15's first repetition (after 15 s) is worth waiting for.
     pub tracker_timeout: Duration,
@@ -151,6 +181,9 @@ pub struct Conf {
     /// Whether addresses of trackers are kept from reaching services of this machine and its network: those on this machine are asked at
     /// `/announce…` only, and a redirect from the internet does not lead to a local address. Default on.
     pub ssrf_mitigation: bool,
+    /// Certificates of authorities to believe for HTTPS beside Mozilla's list, in DER, or any number in PEM. Certificates are always
+    /// verified. Default: none.
+    pub tls_roots: Vec<Vec<u8>>,
     /// What we call ourselves towards HTTP servers. Printable ASCII, at most 128 characters; none if empty. Default `cratetorrent/` and
     /// the version.
     pub user_agent: String,
@@ -208,6 +241,8 @@ impl Default for Conf {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            bind_addrs: Vec::new(),
+            bind_interface: None,
             client: "-CT0200-".into(),
             max_links: 500,
             max_links_per_host: 64,
@@ -257,11 +292,21 @@ impl Default for Conf {
             request_timeout_max: Duration::from_secs(60),
             snub_patience: Duration::from_secs(90),
             endgame_copies: 3,
+            max_trackers: 100,
+            announce_to_all_trackers: false,
+            announce_to_all_tiers: false,
+            max_announces: 50,
+            announces_per_second: 100,
+            min_announce_interval: Duration::from_secs(60),
+            max_announce_interval: Duration::from_secs(2 * 3600),
+            num_want: 200,
+            stopped_timeout: Duration::from_secs(5),
             tracker_timeout: Duration::from_secs(30),
             max_tracker_reply: 1 << 20,
             max_tracker_redirects: 5,
             max_tracker_peers: 1000,
             ssrf_mitigation: true,
+            tls_roots: Vec::new(),
             user_agent: concat!("cratetorrent/", env!("CARGO_PKG_VERSION")).into(),
             max_piece_memory: 32 << 20,
             run_len: 1 << 20,
@@ -344,6 +389,26 @@ impl Conf {
         check(self.read_len >= block, "read_len", self.read_len.to_string(), "at least 16384")?;
         check(self.reads_a_turn > 0, "reads_a_turn", self.reads_a_turn.to_string(), "at least 1")?;
         check(self.endgame_copies > 0, "endgame_copies", self.endgame_copies.to_string(), "at least 1")?;
+        check(self.max_announces > 0, "max_announces", self.max_announces.to_string(), "at least 1")?;
+        check(
+            (1..=1_000_000).contains(&self.announces_per_second),
+            "announces_per_second",
+            self.announces_per_second.to_string(),
+            "1 to 1000000",
+        )?;
+        check(
+            self.min_announce_interval >= Duration::from_secs(1),
+            "min_announce_interval",
+            format!("{:?}", self.min_announce_interval),
+            "at least 1 s",
+        )?;
+        check(
+            self.max_announce_interval >= self.min_announce_interval,
+            "max_announce_interval",
+            format!("{:?}", self.max_announce_interval),
+            "at least min_announce_interval",
+        )?;
+        check(self.max_trackers <= 10_000, "max_trackers", self.max_trackers.to_string(), "at most 10000")?;
         check(
             self.tracker_timeout >= Duration::from_secs(1),
             "tracker_timeout",
@@ -408,6 +473,11 @@ mod tests {
             ("max_active_checks", Conf { max_active_checks: 0, ..Conf::default() }),
             ("seed_queue_turn", Conf { seed_queue_turn: Duration::ZERO, ..Conf::default() }),
             ("turnover_interval", Conf { turnover_interval: Duration::ZERO, ..Conf::default() }),
+            ("max_announces", Conf { max_announces: 0, ..Conf::default() }),
+            ("announces_per_second", Conf { announces_per_second: 0, ..Conf::default() }),
+            ("min_announce_interval", Conf { min_announce_interval: Duration::ZERO, ..Conf::default() }),
+            ("max_announce_interval", Conf { max_announce_interval: Duration::from_secs(59), ..Conf::default() }),
+            ("max_trackers", Conf { max_trackers: 10_001, ..Conf::default() }),
             ("tracker_timeout", Conf { tracker_timeout: Duration::from_millis(999), ..Conf::default() }),
             ("max_tracker_reply", Conf { max_tracker_reply: 1023, ..Conf::default() }),
             ("max_tracker_reply", Conf { max_tracker_reply: usize::MAX, ..Conf::default() }),

@@ -68,7 +68,7 @@ pub mod store;
 mod torrent;
 pub mod wire;
 
-pub use alert::{Alert, AlertMask, Phase, StopAt, StopReason, TorrentStats};
+pub use alert::{Alert, AlertMask, Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
 pub use base::{
     arena::Key,
     bitfield::{Bitfield, BitfieldError},
@@ -91,7 +91,7 @@ pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{
     ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError, MoveMode, NoSuchTorrent,
-    PeerStats, QueueError, Refused, SessionStats, TorrentParams,
+    PeerStats, QueueError, Refused, SessionStats, TorrentParams, TrackerEffect, TrackersError,
 };
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 #[doc(hidden)]

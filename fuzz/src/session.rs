@@ -223,14 +223,14 @@ impl Host {
         let _ = match arg % 9 {
             6 => {
                 let wish = [Priority::Skip, Priority::Low, Priority::Normal, Priority::High];
-                self.engine.set_file_priorities(self.torrent, vec![wish[usize::from(arg / 9 & 3)]])
+                self.engine.set_file_priorities(self.torrent, vec![wish[usize::from((arg / 9) & 3)]])
             }
             7 => {
                 let mode = if arg & 8 == 0 { MoveMode::FailIfExists } else { MoveMode::Adopt };
                 self.engine.move_storage(self.torrent, format!("/{arg}"), mode)
             }
             8 => {
-                let _ = self.engine.rename_file(self.torrent, usize::from(arg / 9 & 1), format!("{arg}"));
+                let _ = self.engine.rename_file(self.torrent, usize::from((arg / 9) & 1), format!("{arg}"));
                 Ok(())
             }
             0 => self.engine.pause(self.torrent),
@@ -325,7 +325,7 @@ impl Host {
             match effect {
                 Effect::Dial { link, .. } => self.links.push(link),
                 Effect::Close { link } => self.links.retain(|&l| l != link),
-                Effect::Flush { .. } | Effect::Resume { .. } => {}
+                Effect::Flush { .. } | Effect::Resume { .. } | Effect::Tracker(_) => {}
                 Effect::Job(job) => self.jobs.push_back(job),
             }
         }

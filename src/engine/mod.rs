@@ -6,16 +6,19 @@
 mod access;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod calls;
 mod changes;
 mod checks;
 mod files;
 mod labels;
 mod limits;
 mod link;
+mod names;
 mod queue;
 mod queueing;
 mod session_stats;
 mod throttle;
+mod trackers;
 mod verbs;
 
 use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
@@ -30,9 +33,13 @@ pub use self::{
     queue::ActiveLimits,
     queueing::QueueError,
     session_stats::SessionStats,
+    trackers::TrackersError,
     verbs::PeerStats,
 };
-pub use crate::torrent::{TorrentParams, cx::Effect};
+pub use crate::torrent::{
+    TorrentParams,
+    cx::{Effect, TrackerEffect},
+};
 use crate::{
     alert::Alert,
     base::{
@@ -50,6 +57,7 @@ use crate::{
     },
 };
 use access::Access;
+use calls::Calls;
 use changes::Ledger;
 use checks::Checks;
 use link::Link;
@@ -130,6 +138,7 @@ pub struct Engine {
     /// Who may connect.
     access: Access,
     throttle: Throttle,
+    calls: Calls,
     queue: Queue,
     checks: Checks,
     /// The wake-up for the queue that counts in the heap.
@@ -168,6 +177,7 @@ impl Engine {
             shutting_down: false,
             access: Access::default(),
             throttle,
+            calls: Calls::new(now),
             queue,
             checks: Checks::default(),
             queue_pushed: None,
@@ -235,6 +245,8 @@ impl Engine {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
+                Owner::Call(call) => self.handle_call_timeout(call, at),
+                Owner::Calls => self.handle_calls_timeout(at),
                 Owner::Queue => self.handle_queue_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
@@ -259,6 +271,9 @@ impl Engine {
             return Some(Effect::Flush { link });
         }
         self.pump_uploads();
+        if self.cx.effects.is_empty() {
+            self.pump_calls();
+        }
         self.cx.effects.pop_front()
     }
 

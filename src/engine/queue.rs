@@ -134,7 +134,12 @@ impl Queue {
         self.order.iter().map(|&(_, key)| key)
     }
 
-    /// Where a download stands among others that wait to be looked at.
+    /// A number that is the greater the later a download stands in the queue.
+    pub(super) fn download_ord(&self, key: Key) -> Option<u64> {
+        self.entries.get(&key).filter(|entry| entry.lane == Lane::Download).map(|entry| entry.ord)
+    }
+
+    /// Where a torrent stands among others that wait to be looked at.
     pub(super) fn ord(&self, key: Key) -> Option<u64> {
         self.entries.get(&key).map(|entry| entry.ord)
     }
@@ -170,7 +175,10 @@ impl Queue {
             None => {
                 let entry = Entry { lane: claim.lane, ord: 0, place: Place::Idle, since: now, slow_since: None };
                 self.entries.insert(key, entry);
-                self.join(key, claim.lane);
+                match claim.order {
+                    Some(order) if claim.lane == Lane::Download => self.insert_by(order, key),
+                    _ => self.join(key, claim.lane),
+                }
             }
             Some(lane) if lane != claim.lane => {
                 self.put(key, Place::Idle);
@@ -292,6 +300,21 @@ impl Queue {
                 self.next_seed += 1;
             }
             Lane::Download => self.insert_at(self.order.len(), key),
+        }
+    }
+
+    /// Where an earlier run had it among others, as its `ord` then tells.
+    fn insert_by(&mut self, ord: u64, key: Key) {
+        let at = self.order.partition_point(|&(other, _)| other <= ord);
+        let before = at.checked_sub(1).and_then(|at| self.order.get(at)).map(|&(ord, _)| ord);
+        match self.entries.get_mut(&key) {
+            // Its own number, so that it need not be kept anew.
+            Some(entry) if before != Some(ord) => {
+                entry.ord = ord;
+                self.order.insert(at, (ord, key));
+                self.version += 1;
+            }
+            _ => self.insert_at(at, key),
         }
     }
 

@@ -139,8 +139,7 @@ impl Engine {
         self.with(id, |torrent, cx| torrent.set_queued(queued, cx))
     }
 
-    /// The queued downloads in the order in which they run, paused ones and those that are being checked included. To have the same
-    /// order in another run, add them in it.
+    /// The queued downloads in the order in which they run, paused ones and those that are being checked included.
     pub fn queue(&self) -> Vec<TorrentId> {
         self.queue.order().map(TorrentId).collect()
     }
@@ -148,6 +147,13 @@ impl Engine {
     /// Where a torrent stands in [`queue`](Self::queue), from 0; `None` for what is whole, or not looked after by the queue.
     pub fn queue_position(&self, id: TorrentId) -> Option<usize> {
         self.queue.position(id.0)
+    }
+
+    /// A number for where a torrent stands in [`queue`](Self::queue), to be kept and handed in as
+    /// [`TorrentParams::queue_order`](crate::TorrentParams::queue_order) in another run, in whatever order torrents are added then. When
+    /// one torrent is moved, only its own number changes, unless there is no room between its neighbours' any more: then all do.
+    pub fn queue_order(&self, id: TorrentId) -> Option<u64> {
+        self.queue.download_ord(id.0)
     }
 
     /// Gives a download another position; those in between move up or down by one. Beyond the end is the end. It runs at once if it is

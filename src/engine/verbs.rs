@@ -285,8 +285,9 @@ impl Engine {
         self.links.len()
     }
 
-    /// Ends everything in good order: links are closed, states saved, files closed. [`is_drained`](Self::is_drained) tells when
-    /// that is done; until then the driver goes on as ever.
+    /// Ends everything in good order: links are closed, trackers told (for [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at
+    /// most), states saved, files closed. [`is_drained`](Self::is_drained) tells when that is done; until then the driver goes on as
+    /// ever.
     pub fn shutdown(&mut self) {
         self.shutting_down = true;
         // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
@@ -299,11 +300,13 @@ impl Engine {
         for key in self.links.keys() {
             self.close(key, "the engine is shutting down");
         }
+        self.shut_down_calls();
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called and is over.
     pub fn is_drained(&self) -> bool {
-        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0
+        let told = self.calls.is_idle() && self.cx.farewells.is_empty();
+        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && told
     }
 
     /// Ends what a torrent's own partings do not reach: links that have not become sessions.

@@ -57,6 +57,7 @@ mod sample;
 mod scenario;
 mod script;
 mod tap;
+mod tracker;
 mod world;
 
 pub use disk::{MemDisk, Troubles};
@@ -68,6 +69,7 @@ pub use remote::{Answer, Asked, Heard, Hello, Manners, Remote};
 pub use sample::{Sample, SampleFile};
 pub use scenario::{Cast, Kill, Outcome, Scenario, When, Who};
 pub use script::{ConnId, Script, Talk};
+pub use tracker::{Told, TrackerId, TrackerManners};
 pub use world::{Air, World};
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod conns;
 mod endings;
 mod events;
 mod misfortune;
+mod tracking;
 mod udp;
 mod views;
 mod watch;
@@ -30,6 +31,7 @@ use super::{
     node::{Body, DiskPace, Host, Node, NodeId},
     sample::Sample,
     script::{Action, ConnId, Script, ScriptNode, Talk},
+    tracker::SimTracker,
 };
 use crate::{
     alert::{Alert, Phase, TorrentStats},
@@ -55,6 +57,7 @@ pub struct World {
     pub(super) nodes: Vec<Node>,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
+    trackers: Vec<SimTracker>,
     /// Bytes that a node's engine has read from and sent to another node, by both.
     read: BTreeMap<(usize, usize), u64>,
     sent: BTreeMap<(usize, usize), u64>,
@@ -176,11 +179,37 @@ enum Event {
         conn: u64,
         side: usize,
     },
-    Datagram {
+    Letter {
         sender: usize,
         from: SocketAddr,
         to: SocketAddr,
         bytes: Vec<u8>,
+    },
+    /// A name was looked up.
+    Resolved {
+        node: usize,
+        life: u32,
+        host: String,
+    },
+    /// A datagram reaches a tracker.
+    Packet {
+        node: usize,
+        life: u32,
+        tracker: usize,
+        data: Vec<u8>,
+    },
+    /// Its answer reaches the node.
+    Datagram {
+        node: usize,
+        life: u32,
+        from: SocketAddr,
+        data: Vec<u8>,
+    },
+    /// Nobody is there to be connected with.
+    NoTracker {
+        node: usize,
+        life: u32,
+        call: Key,
     },
 }
 
@@ -198,10 +227,14 @@ impl Event {
             Self::Run { node, life, .. } => (8, *node as u64, u64::from(*life), &[]),
             Self::Done { node, life, .. } => (9, *node as u64, u64::from(*life), &[]),
             Self::Act(_) => (10, 0, 0, &[]),
-            Self::Break { conn } => (11, *conn, 0, &[]),
-            Self::GiveUp { conn, side, .. } => (12, *conn, *side as u64, &[]),
-            Self::Again { conn, side } => (14, *conn, *side as u64, &[]),
-            Self::Datagram { sender, to, bytes, .. } => (13, *sender as u64, u64::from(to.port()), bytes),
+            Self::Break { conn } => (15, *conn, 0, &[]),
+            Self::GiveUp { conn, side, .. } => (16, *conn, *side as u64, &[]),
+            Self::Again { conn, side } => (17, *conn, *side as u64, &[]),
+            Self::Letter { sender, to, bytes, .. } => (18, *sender as u64, u64::from(to.port()), bytes),
+            Self::Resolved { node, life, host } => (11, *node as u64, u64::from(*life), host.as_bytes()),
+            Self::Packet { node, tracker, data, .. } => (12, *node as u64, *tracker as u64, data),
+            Self::Datagram { node, life, data, .. } => (13, *node as u64, u64::from(*life), data),
+            Self::NoTracker { node, life, .. } => (14, *node as u64, u64::from(*life), &[]),
         }
     }
 }
@@ -246,6 +279,7 @@ impl World {
             nodes: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
+            trackers: Vec::new(),
             read: BTreeMap::new(),
             sent: BTreeMap::new(),
             transcript: Transcript(0),

@@ -46,6 +46,8 @@ pub(crate) struct Claim {
     pub(crate) could_run: bool,
     /// The queue does not let it, as far as it was told.
     pub(crate) held: bool,
+    /// Where it gets in line for the first time; `None`: at the end.
+    pub(crate) order: Option<u64>,
 }
 
 impl Torrent {
@@ -70,6 +72,7 @@ impl Torrent {
             lane: if self.was_whole { Lane::Seed } else { Lane::Download },
             could_run: matches!(self.stage, Stage::Open) && !self.paused && !self.failing && self.next.is_none(),
             held: self.held,
+            order: self.queue_order,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     conf::Conf,
     torrent::{external::External, progress::Memory, upload_memory::UploadMemory},
+    wire::tracker::Announce,
 };
 
 /// What the driver must do.
@@ -43,6 +44,55 @@ pub enum Effect {
     },
     /// Hand this to a worker; answer with `handle_done`.
     Job(Job),
+    /// Something for a tracker.
+    Tracker(TrackerEffect),
+}
+
+/// What the driver must do to have a tracker asked. A `call` is one question, or another stream of the
+/// same; it has nothing to do with the links of peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackerEffect {
+    /// Look a host's name up, elsewhere, since that may take long; answer with `handle_resolved`.
+    Resolve {
+        /// The name, which is no address.
+        host: String,
+    },
+    /// Connect a stream; answer with `handle_tracker_connected` when it is up, TLS included, or
+    /// `handle_tracker_ended`.
+    Connect {
+        /// The call.
+        call: Key,
+        /// Where to.
+        addr: SocketAddr,
+        /// With TLS, to a server that can prove to have this name or address.
+        tls: Option<String>,
+    },
+    /// There are bytes to send on this call's stream: drain `tracker_transmit`.
+    Flush {
+        /// The call.
+        call: Key,
+    },
+    /// Close the call's stream, if it has one. The engine may have forgotten the call already.
+    Close {
+        /// The call.
+        call: Key,
+    },
+    /// Send a datagram; answers go to `handle_datagram`. `handle_tracker_ended` if that is known to fail.
+    Datagram {
+        /// The call.
+        call: Key,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        data: Vec<u8>,
+    },
+}
+
+/// A torrent's leave of a tracker. It owns what it says, since the torrent may be gone before it is said.
+#[derive(Clone, Debug)]
+pub(crate) struct Farewell {
+    pub(crate) url: String,
+    pub(crate) announce: Announce,
 }
 
 /// Blocks that a peer may have on order however many others there are.
@@ -55,6 +105,10 @@ pub(crate) enum Owner {
     Torrent(Key),
     /// Links that wait for tokens.
     Limits,
+    /// A question to a tracker.
+    Call(Key),
+    /// Questions that wait for their turn.
+    Calls,
     /// Torrents that wait for their turn.
     Queue,
 }
@@ -88,6 +142,13 @@ pub(crate) struct Cx {
     pub(crate) filter: Arc<IpFilter>,
     /// Our own address, as others see it.
     pub(crate) external: External,
+    /// For trackers only, so that having some changes nothing else.
+    pub(crate) tracker_rng: Rng,
+    /// Torrents that have something to tell a tracker, each once.
+    pub(crate) announces: VecDeque<Key>,
+    /// Torrents that do not want an answer of any tracker any more.
+    pub(crate) silenced: Vec<Key>,
+    pub(crate) farewells: VecDeque<Farewell>,
     /// Bytes of blocks that came and went, over all torrents.
     pub(crate) down: RateMeter,
     pub(crate) up: RateMeter,
@@ -95,8 +156,10 @@ pub(crate) struct Cx {
 
 impl Cx {
     pub(crate) fn new(conf: Conf, rng: Rng, peer_id: PeerId, now: Instant) -> Self {
+        let tracker_rng = rng.fork(0x7ac4_e125);
         Self {
             now,
+            tracker_rng,
             rng,
             peer_id,
             effects: Default::default(),
@@ -113,6 +176,9 @@ impl Cx {
             listen_port: None,
             filter: Default::default(),
             external: Default::default(),
+            announces: Default::default(),
+            silenced: Default::default(),
+            farewells: Default::default(),
             down: RateMeter::new(now),
             up: RateMeter::new(now),
             conf,

@@ -81,13 +81,12 @@ impl Errands {
 impl Torrent {
     /// The user asks for something; an alert tells what came of it.
     pub(crate) fn request(&mut self, request: Request, cx: &mut Cx) {
-        self.errands.requests.push_back(request);
         // A storage that is not open, or cannot be opened where it is, is looked for elsewhere at once.
-        if (matches!(self.stage, Stage::Waiting) || (matches!(self.stage, Stage::Opening) && self.failing))
-            && self.next.is_none()
-            && let Some(Request::Adopt(dir)) = self.errands.requests.pop_back_if(|r| matches!(r, Request::Adopt(_)))
-        {
-            self.adopt(dir, cx);
+        let is_closed = (matches!(self.stage, Stage::Waiting) || (matches!(self.stage, Stage::Opening) && self.failing))
+            && self.next.is_none();
+        match request {
+            Request::Adopt(dir) if is_closed => self.adopt(dir, cx),
+            request => self.errands.requests.push_back(request),
         }
         self.settle(cx);
     }

@@ -1,5 +1,6 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+pub(crate) mod announcer;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 pub(crate) mod bans;
@@ -21,6 +22,7 @@ mod stop;
 mod storage;
 mod superseed;
 mod swarm;
+mod tracking;
 mod turnover;
 pub(crate) mod upload_memory;
 mod wishes;
@@ -45,6 +47,7 @@ use crate::{
     conf::Conf,
     proto::tx::Tx,
     torrent::{
+        announcer::Announcer,
         candidates::Candidates,
         checker::Checker,
         claim::Seen,
@@ -96,9 +99,11 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. It is the last in the queue. `paused` holds in any
-    /// case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. `paused` holds in any case.
     pub queued: bool,
+    /// Where in the queue it begins: behind all downloads whose [`Engine::queue_order`](crate::Engine::queue_order) is not greater than
+    /// this. `None`: at the end.
+    pub queue_order: Option<u64>,
     /// When it has served enough; `None`: as [`Conf::stop`] has it.
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.
@@ -127,6 +132,7 @@ impl TorrentParams {
             priorities: Vec::new(),
             renames: Vec::new(),
             queued: false,
+            queue_order: None,
             stop: None,
             totals: Totals::default(),
             labels: Vec::new(),
@@ -179,6 +185,7 @@ pub(crate) struct Torrent {
     swarm: Swarm,
     slots: Slots,
     pub(crate) candidates: Candidates,
+    pub(crate) announcer: Announcer,
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
     stage: Stage,
@@ -188,6 +195,8 @@ pub(crate) struct Torrent {
     /// The queue decides when it runs, and does not let it.
     queued: bool,
     held: bool,
+    /// Where it gets in line for the first time.
+    queue_order: Option<u64>,
     next: Option<Next>,
     finished: bool,
     /// It had everything that was wanted when it was last known what it has.
@@ -216,13 +225,14 @@ impl Torrent {
         let TorrentParams {
             metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
         } = params;
-        let TorrentParams { queued, stop, totals, labels, .. } = params;
+        let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
+        let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
         Self {
             id: TorrentId(key),
             metainfo,
@@ -235,12 +245,14 @@ impl Torrent {
             swarm,
             slots: Slots::new(&cx.conf),
             candidates,
+            announcer,
             dials: 0,
             stage: Stage::Waiting,
             trust,
             paused,
             queued,
             held: queued,
+            queue_order,
             next: None,
             finished: false,
             was_whole: false,
@@ -428,6 +440,7 @@ impl Torrent {
     pub(crate) fn set_queued(&mut self, queued: bool, cx: &mut Cx) {
         if self.queued != queued {
             self.queued = queued;
+            self.queue_order = None;
             // What runs goes on until the queue says otherwise.
             self.held = queued && !self.is_active();
             self.settle(cx);
@@ -705,6 +718,7 @@ impl Torrent {
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
+        self.tend_trackers(cx);
         self.keep_time(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
@@ -796,7 +810,8 @@ impl Torrent {
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
-        if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
+        let announce = self.next_announce(cx);
+        if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
             && self.wakeup.want(at)
         {
             cx.deadlines.push(at, Owner::Torrent(self.key()));

@@ -24,6 +24,7 @@ struct Fake {
     failing: bool,
     held: bool,
     rate: u64,
+    order: Option<u64>,
 }
 
 /// The queue with its torrents, which do as they are told.
@@ -40,7 +41,7 @@ impl Bed {
     }
 
     fn add(&mut self, n: u32) {
-        let fake = Fake { queued: true, whole: false, paused: false, failing: false, held: true, rate: 1_000_000 };
+        let fake = Fake { queued: true, whole: false, paused: false, failing: false, held: true, rate: 1_000_000, order: None };
         self.torrents.insert(key(n), fake);
         self.tell(key(n));
     }
@@ -56,7 +57,11 @@ impl Bed {
         let f = self.torrents[&key];
         let lane = if f.whole { Lane::Seed } else { Lane::Download };
         let could_run = !f.paused && !f.failing;
-        self.queue.handle_claim(self.now, key, Claim { check: Check::No, queued: f.queued, lane, could_run, held: f.held });
+        self.queue.handle_claim(
+            self.now,
+            key,
+            Claim { check: Check::No, queued: f.queued, lane, could_run, held: f.held, order: f.order },
+        );
         self.obey();
     }
 
@@ -256,6 +261,35 @@ fn downloads_come_before_seeds_when_there_is_room_for_few() {
     bed.queue.set_limits(at(1), ActiveLimits { downloads: 0, seeds: 5, total: 5, checks: 1 });
     bed.obey();
     assert_eq!(bed.running(), [0, 1, 2]);
+}
+
+#[test]
+fn the_order_of_another_run_is_kept_whoever_is_added_first() {
+    let mut bed = Bed::new(1, 1, 10);
+    (0..6).for_each(|n| bed.add(n));
+    for (n, to) in [(5, 0), (2, 4), (0, 1), (4, 0)] {
+        bed.queue.move_to(at(0), key(n), to);
+    }
+    bed.obey();
+    let (order, ords) = (bed.order(), bed.queue.order.clone());
+    let mut again = Bed::new(1, 1, 10);
+    for n in 0..6 {
+        let fake = Fake { order: bed.queue.download_ord(key(n)), held: true, ..bed.torrents[&key(n)] };
+        again.torrents.insert(key(n), fake);
+        again.tell(key(n));
+        again.check();
+    }
+    assert_eq!((again.order(), &again.queue.order), (order, &ords));
+    // The same number twice, the greatest and the least: everybody finds a place.
+    for (n, ord) in [(10, ords[2].0), (11, ords[2].0), (12, u64::MAX), (13, u64::MAX), (14, 0), (15, 0), (16, ords[5].0)] {
+        let fake = Fake { order: Some(ord), held: true, ..bed.torrents[&key(0)] };
+        again.torrents.insert(key(n), fake);
+        again.tell(key(n));
+        again.check();
+    }
+    again.add(20);
+    again.check();
+    assert_eq!(again.order().last(), Some(&20));
 }
 
 #[test]

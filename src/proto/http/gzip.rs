@@ -61,13 +61,13 @@ impl Gunzip {
         if let Part::Trailer(trailer) = &mut self.part {
             let missing = 8 - trailer.len().min(8);
             trailer.extend_from_slice(data.get(..missing).unwrap_or(data));
-            if let Some((crc, len)) = trailer.split_first_chunk::<4>() {
-                if let Ok(len) = <[u8; 4]>::try_from(len) {
-                    if u32::from_le_bytes(*crc) != !self.crc || u32::from_le_bytes(len) != self.out.len() as u32 {
-                        return Err(HttpError::Gzip("its checksum is wrong"));
-                    }
-                    self.part = Part::Done;
+            if let Some((crc, len)) = trailer.split_first_chunk::<4>()
+                && let Ok(len) = <[u8; 4]>::try_from(len)
+            {
+                if u32::from_le_bytes(*crc) != !self.crc || u32::from_le_bytes(len) != self.out.len() as u32 {
+                    return Err(HttpError::Gzip("its checksum is wrong"));
                 }
+                self.part = Part::Done;
             }
         }
         Ok(())

@@ -85,7 +85,10 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::job::Allocation, store::Disk};
+    use crate::{
+        base::{job::Allocation, time::Instant},
+        store::Disk,
+    };
 
     fn disk() -> (MemDisk, &'static Path) {
         let disk = MemDisk::new(1);
@@ -155,7 +158,7 @@ mod tests {
         let (disk, path) = disk();
         let before = disk.stat(path).unwrap().unwrap().mtime_ns;
         disk.shift_clock(-3600);
-        disk.set_now(crate::Instant::from_micros(5));
+        disk.set_now(Instant::from_micros(5));
         disk.write_at(path, 0, &[1]).unwrap();
         assert!(disk.stat(path).unwrap().unwrap().mtime_ns < before);
     }

@@ -293,6 +293,9 @@ fn a_kill_while_wishes_change_loses_nothing_that_was_there() {
         wish(&mut world, leech, &[Normal, Normal, High, Low]);
         world.run_for(millis(rng.below(120)));
         world.kill(leech);
+        if seed % 3 == 0 {
+            world.disk(leech).lose_power();
+        }
         world.run_for(secs(1));
         world.restart(leech);
         assert!(world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(10)), "{:?}", world.stats(leech));
@@ -315,6 +318,28 @@ fn parts_that_cannot_be_made_into_files_stay_are_served_and_tried_again() {
     assert!(world.run_until(|w| w.stats(other).have == 9, secs(60)), "{:?}", world.stats(other));
     world.disk(leech).set(|t| t.read_only = false);
     assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
+}
+
+#[test]
+fn a_skipped_file_that_is_there_already_is_checked_served_and_completed_where_others_need_it() {
+    let sample = five();
+    let mut world = World::new(13);
+    let (seeder, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seeder, &sample);
+    let params = TorrentParams { priorities: vec![Skip, Skip, Skip, Skip], ..world.params(leech, &sample, &[seeder]) };
+    let disk = world.disk(leech);
+    // d is there, but for what it shares with e.
+    let d = params.dir.join("five/d/d");
+    disk.put(&d, &sample.data[510_000..13 * 65_536]);
+    world.add_torrent(leech, &sample, params);
+    assert!(world.run_until(|w| is_finished(w, leech), secs(60)), "{:?}", world.stats(leech));
+    // Pieces 8 to 12 are wholly d's, 13 is shared with e.
+    assert_eq!(world.stats(leech).have, 10);
+    assert!(disk.holds(&d, 0, &sample.data[510_000..910_000]));
+    assert!(!disk.has(&parts(&world, leech)));
+    let other = world.node(loud());
+    world.download(other, &sample, &[leech]);
+    assert!(world.run_until(|w| w.stats(other).have == 10, secs(60)), "{:?}", world.stats(other));
 }
 
 fn moved(world: &World, node: NodeId) -> bool {
@@ -462,5 +487,5 @@ fn remove_with_data_waits_for_a_move_and_follows_it() {
     world.tell(leech, |engine| engine.remove(id)).unwrap();
     world.tell(leech, |engine| engine.remove_with_data(id)).unwrap();
     world.run_for(secs(2));
-    assert_eq!(world.disk(leech).paths(), [Path::new(""); 0]);
+    assert!(world.disk(leech).paths().is_empty(), "{:?}", world.disk(leech).paths());
 }

@@ -29,6 +29,7 @@ mod rules;
 mod storms;
 mod superseed;
 mod swarm;
+mod trackers;
 mod uploads;
 mod violations;
 

@@ -56,11 +56,16 @@ impl World {
                 self.service(node);
             }
             Event::Run { .. } | Event::Done { .. } => {}
+            Event::Packet { node, life, tracker, data } => self.packet(node, life, tracker, &data),
+            Event::Resolved { node, life, host } if self.nodes[node].life == life => self.resolved(node, &host),
+            Event::Datagram { node, life, from, data } if self.nodes[node].life == life => self.datagram(node, from, &data),
+            Event::NoTracker { node, life, call } if self.nodes[node].life == life => self.no_tracker(node, call),
+            Event::Resolved { .. } | Event::Datagram { .. } | Event::NoTracker { .. } => {}
             Event::Act(act) => act(self),
             Event::Again { conn, side } => self.again(conn, side),
             Event::Break { conn } => self.broken(conn),
             Event::GiveUp { conn, side, since } => self.given_up(conn, side, since),
-            Event::Datagram { sender, from, to, bytes } => self.datagram_arrives(sender, from, to, &bytes),
+            Event::Letter { sender, from, to, bytes } => self.datagram_arrives(sender, from, to, &bytes),
         }
     }
 
@@ -108,6 +113,7 @@ impl World {
                 }
                 Effect::Flush { link } => self.flush(node, link),
                 Effect::Resume { link } => self.read_on(node, link),
+                Effect::Tracker(effect) => self.serve_call(node, effect),
                 Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {
                     let mut answers = Vec::new();
                     let clock = self.clock(node);

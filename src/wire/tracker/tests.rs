@@ -163,7 +163,7 @@ fn scrapes_in_the_order_of_the_question() {
     let counts = ScrapeReply { complete: 5, downloaded: 50, incomplete: 10 };
     assert_eq!(scrape_reply(body, &[c, b, a, a]), Ok(vec![Some(ScrapeReply::default()), None, Some(counts), Some(counts)]));
     assert_eq!(scrape_reply(b"de", &[a]), Err(ReplyError::Missing("files")));
-    assert_eq!(scrape_reply(b"d5:filesde1:xe", &[a]).is_err(), true);
+    assert!(scrape_reply(b"d5:filesde1:xe", &[a]).is_err());
 }
 
 /// The offsets are those of BEP 15's tables.
