@@ -9,7 +9,7 @@ use crate::{
     sim::{Sample, World},
 };
 
-/// What came of a [`Scenario`], to be held against what should have. Those methods panic when it is not so; what went before is
+/// What came of a [`Scenario`](super::Scenario), to be held against what should have. Those methods panic when it is not so; what went before is
 /// printed then.
 #[derive(Debug)]
 pub struct Outcome {
