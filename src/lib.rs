@@ -80,8 +80,8 @@ pub use base::{
     ids::{InfoHash, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
-        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
-        Verdict, batch_len,
+        Allocation, Chain, Done, Job, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError,
+        StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
     time::Instant,
 };
@@ -90,3 +90,4 @@ pub use create::{CreateError, CreateParams, CreateProgress, Created, create, pie
 pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 pub use reactor::{Reactor, ReactorError, ReactorStats};
+pub use store::SessionError;

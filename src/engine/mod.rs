@@ -6,8 +6,10 @@
 mod access;
 mod limits;
 mod link;
+mod session;
 mod throttle;
 mod verbs;
+mod wanting;
 
 use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
@@ -33,6 +35,7 @@ use crate::{
 use access::Access;
 use link::Link;
 use throttle::Throttle;
+use wanting::Wanting;
 
 /// No such torrent in this engine (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -45,6 +48,10 @@ pub enum AddError {
     /// The engine has it already.
     #[error("the torrent is there already, as {0}")]
     Duplicate(TorrentId),
+    /// The session has a folder, and a torrent cannot be kept there without the bytes of its metainfo
+    /// ([`Metainfo::raw`](crate::wire::metainfo::Metainfo::raw)).
+    #[error("the torrent cannot be kept: the bytes of its metainfo are not known")]
+    Unkept,
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
@@ -91,6 +98,8 @@ pub struct Engine {
     /// Who may connect.
     access: Access,
     throttle: Throttle,
+    /// Which torrents want something, and who waits for one.
+    wanting: Wanting,
     cx: Cx,
 }
 
@@ -119,6 +128,7 @@ impl Engine {
             shutting_down: false,
             access: Access::default(),
             throttle,
+            wanting: Wanting::default(),
             cx,
         })
     }
@@ -143,13 +153,16 @@ impl Engine {
     /// A worker answered a [`Job`](crate::Job).
     pub fn handle_done(&mut self, now: Instant, done: Done) {
         self.handle_tick(now);
-        let (Done::Opened { torrent, .. }
-        | Done::Run { torrent, .. }
-        | Done::Read { torrent, .. }
-        | Done::Checked { torrent, .. }
-        | Done::Digests { torrent, .. }
-        | Done::Saved { torrent, .. }
-        | Done::Closed { torrent }) = &done;
+        let torrent = match &done {
+            Done::Opened { torrent, .. }
+            | Done::Run { torrent, .. }
+            | Done::Read { torrent, .. }
+            | Done::Checked { torrent, .. }
+            | Done::Digests { torrent, .. }
+            | Done::Saved { torrent, .. }
+            | Done::Closed { torrent } => torrent,
+            Done::Recorded { torrent, result, .. } => return self.handle_recorded(*torrent, result.clone()),
+        };
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {
             if let Done::Read { buf, .. } = done {
@@ -176,6 +189,7 @@ impl Engine {
             match owner {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
+                Owner::Recorder => self.handle_recorder_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
@@ -200,6 +214,7 @@ impl Engine {
             return Some(Effect::Flush { link });
         }
         self.pump_uploads();
+        self.pump_session();
         self.cx.effects.pop_front()
     }
 
@@ -271,13 +286,15 @@ impl Engine {
                     self.torrents.remove(key);
                     self.throttle.forget_torrent(self.cx.now, key);
                 }
+                self.greet_waiting(key);
                 break;
             }
             for parting in partings {
                 self.close(parting.link, &parting.reason);
             }
         }
-        if self.dial || self.torrents.get(key).is_some_and(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
+        self.note_wishes(key);
+        if self.dial || self.torrents.get(key).is_some_and(|t| t.noted.0) {
             self.dial = false;
             self.dial_candidates();
         }
@@ -286,8 +303,10 @@ impl Engine {
     /// A peer looked for memory and found none: what nobody works on in other torrents is given up for it.
     fn relieve(&mut self) {
         if self.cx.memory_short {
-            for (_, torrent) in self.torrents.iter_mut() {
-                torrent.give_up_idle(&mut self.cx);
+            for key in self.wanting.busy() {
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.give_up_idle(&mut self.cx);
+                }
             }
         }
     }
@@ -295,28 +314,10 @@ impl Engine {
     /// Memory came back: whoever went without may ask again.
     fn share_memory(&mut self) {
         if std::mem::take(&mut self.cx.memory_short) {
-            for key in self.torrents.keys() {
+            for key in self.wanting.busy() {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_room(&mut self.cx);
                     self.settle(key);
-                }
-            }
-        }
-    }
-
-    /// Dials go out as far as the limits allow, torrent by torrent.
-    fn dial_candidates(&mut self) {
-        if self.shutting_down {
-            return;
-        }
-        for key in self.torrents.keys() {
-            while self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links {
-                let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) else {
-                    break;
-                };
-                let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { break };
-                if self.may_dial(key, addr) {
-                    self.dial(key, addr);
                 }
             }
         }

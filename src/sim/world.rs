@@ -448,7 +448,7 @@ impl World {
         }
     }
 
-    /// A killed node is started again, with the same torrents.
+    /// A killed node is started again, with the same torrents, or those that its session folder has.
     pub fn restart(&mut self, node: NodeId) {
         let (seed, now) = (self.rng.next_u64(), self.now);
         let n = &mut self.nodes[node.0];
@@ -458,6 +458,15 @@ impl World {
         host.alerts = old.alerts.clone();
         let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params.clone())).collect();
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
+        if self.host(node.0).conf.session_dir.is_some() {
+            for (sample, params) in torrents {
+                let host = self.host_mut(node.0);
+                if let Some(id) = host.engine.find(sample.metainfo.info_hash) {
+                    host.hold(id, sample, params);
+                }
+            }
+            return self.service(node.0);
+        }
         for (sample, params) in torrents {
             self.add_torrent(node, &sample, TorrentParams { trust: Trust::State, ..params });
         }

@@ -14,13 +14,15 @@ mod pool;
 mod real;
 mod resume;
 mod runner;
+mod session;
 mod state;
 
-pub use disk::{Disk, FileStat};
+pub use disk::{Disk, FileStat, Locked};
 pub use lanes::{Stream, finish, lanes, sha1, update};
 pub use pool::Pool;
 pub use real::RealDisk;
 pub use runner::Runner;
+pub use session::{SessionError, SessionFolder};
 
 pub(crate) use paths::safe_paths;
 pub(crate) use pieces::Pieces;

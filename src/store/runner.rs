@@ -17,6 +17,7 @@ use super::{
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
     resume::{self, Loaded},
+    session::SessionFolder,
     state,
 };
 use crate::base::{
@@ -26,8 +27,8 @@ use crate::base::{
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust, Verdict,
-        batch_len,
+        Chain, Done, Job, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError, StoreOp,
+        StoreSpec, Trust, Verdict, batch_len,
     },
 };
 
@@ -40,6 +41,21 @@ pub struct Runner {
     disk: Arc<dyn Disk>,
     torrents: Mutex<HashMap<Key, Arc<Torrent>>>,
     scratch: Scratch,
+    /// Where the session is kept, if it is.
+    folder: Option<Arc<SessionFolder>>,
+}
+
+/// Records that wait to be appended together, each with the answer to the job that it is part of.
+#[derive(Debug, Default)]
+struct Records {
+    records: Vec<SessionRecord>,
+    answers: Vec<Answer>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Saved(Key),
+    Recorded(Option<Key>, RecordKind),
 }
 
 /// What the store knows of an open torrent.
@@ -49,6 +65,8 @@ struct Torrent {
     geometry: Geometry,
     files: TorrentFiles,
     state_file: Option<PathBuf>,
+    /// Its state goes to the session folder.
+    in_session: bool,
     /// The digest of a whole piece of zeroes, once it was needed.
     zeroes: OnceLock<Digest>,
 }
@@ -70,13 +88,24 @@ enum HashWork {
 impl Runner {
     /// A runner with no torrent open.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, torrents: Mutex::default(), scratch: Scratch::default() }
+        Self { disk, torrents: Mutex::default(), scratch: Scratch::default(), folder: None }
+    }
+
+    /// The same, for a session that is kept in `folder`.
+    pub fn with_folder(disk: Arc<dyn Disk>, folder: Arc<SessionFolder>) -> Self {
+        Self { folder: Some(folder), ..Self::new(disk) }
+    }
+
+    /// Whether the session is kept in a folder.
+    pub(super) fn has_folder(&self) -> bool {
+        self.folder.is_some()
     }
 
     /// Runs `batch` and appends an answer a job to `done`, not always in the same order. Jobs that hash are hashed side by
     /// side; opening, saving and closing wait for those before them in the batch.
     pub fn run(&self, batch: Vec<Job>, done: &mut Vec<Done>) {
         let mut hashing = Vec::new();
+        let mut records = Records::default();
         for job in batch {
             if matches!(job, Job::Open { .. } | Job::Save { .. } | Job::Close { .. }) {
                 self.hash(std::mem::take(&mut hashing), done);
@@ -108,8 +137,18 @@ impl Runner {
                     done.push(Done::Digests { torrent, piece, result });
                 }
                 Job::Save { torrent, state } => {
-                    let result = self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state));
-                    done.push(Done::Saved { torrent, result });
+                    match self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state)) {
+                        Ok(Some(record)) => {
+                            records.records.push(record);
+                            records.answers.push(Answer::Saved(torrent));
+                        }
+                        Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
+                        Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                    }
+                }
+                Job::Record { torrent, record } => {
+                    records.answers.push(Answer::Recorded(torrent, record.kind));
+                    records.records.push(record);
                 }
                 Job::Close { torrent } => {
                     let closed = self.table().remove(&torrent);
@@ -119,6 +158,21 @@ impl Runner {
             }
         }
         self.hash(hashing, done);
+        self.append(records, done);
+    }
+
+    fn append(&self, Records { records, answers }: Records, done: &mut Vec<Done>) {
+        if records.is_empty() {
+            return;
+        }
+        let result = match &self.folder {
+            Some(folder) => folder.append(&records),
+            None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
+        };
+        done.extend(answers.into_iter().map(|answer| match answer {
+            Answer::Saved(torrent) => Done::Saved { torrent, result: result.clone() },
+            Answer::Recorded(torrent, kind) => Done::Recorded { torrent, kind, result: result.clone() },
+        }));
     }
 
     /// Runs a [`Job::Read`] if its blocks are at hand and nothing has to be waited for; `None` if a worker must do it. This is for the
@@ -153,7 +207,7 @@ impl Runner {
         }
         let now = files.look()?;
 
-        let loaded = resume::load(&*self.disk, &spec);
+        let loaded = resume::load(&*self.disk, self.folder.as_deref(), &spec);
         let (saved, mut distrust) = match &loaded {
             Ok(None) => (None, None),
             Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
@@ -163,14 +217,15 @@ impl Runner {
         distrust = distrust.or(decision.distrust);
         let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
 
-        let StoreSpec { info_hash, geometry, state_file, trust, .. } = spec;
+        let StoreSpec { info_hash, geometry, state_file, in_session, trust, .. } = spec;
         // A state speaks of what was verified.
         let state_file = state_file.filter(|_| trust != Trust::Files);
+        let in_session = in_session && trust != Trust::Files;
         for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
             let start = geometry.offset(piece);
             files.note_found(start..start + u64::from(geometry.piece_len(piece)));
         }
-        let torrent = Torrent { info_hash, geometry, files, state_file, zeroes: OnceLock::new() };
+        let torrent = Torrent { info_hash, geometry, files, state_file, in_session, zeroes: OnceLock::new() };
         self.table().insert(key, Arc::new(torrent));
         Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust })
     }
@@ -367,14 +422,21 @@ impl Torrent {
         *self.zeroes.get_or_init(|| hashing::zero_digest(u64::from(self.geometry.nominal_piece_len())))
     }
 
-    fn save(&self, state: SaveState) -> Result<(), StoreError> {
+    /// Saves the state, or makes the record that saves it.
+    fn save(&self, state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
         if state.have.is_full() {
             self.files.make_empty_files()?;
         }
-        let Some(path) = &self.state_file else { return Ok(()) };
+        if self.in_session {
+            self.files.sync()?;
+            let body = resume::encode(&self.info_hash, state, &self.files.known_stats());
+            return Ok(Some(SessionRecord { kind: RecordKind::State, info_hash: self.info_hash, body }));
+        }
+        let Some(path) = &self.state_file else { return Ok(None) };
         self.files.sync()?;
         let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats());
-        self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))
+        self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
+        Ok(None)
     }
 
     fn misplaced(&self, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

@@ -51,6 +51,11 @@ impl Candidates {
         self.ready.len() + self.waiting.len()
     }
 
+    /// The peers that are known, in the order of their addresses.
+    pub(crate) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.known.keys().copied()
+    }
+
     pub(crate) fn banned(&self, now: Instant) -> usize {
         self.banned.count(now) + self.banned_ips.count(now)
     }

@@ -13,7 +13,7 @@ use crate::{
         timers::Deadlines,
     },
     conf::Conf,
-    torrent::{external::External, progress::Memory, upload_memory::UploadMemory},
+    torrent::{asleep::Openings, external::External, keeping::Recorder, progress::Memory, upload_memory::UploadMemory},
 };
 
 /// What the driver must do.
@@ -55,6 +55,8 @@ pub(crate) enum Owner {
     Torrent(Key),
     /// Links that wait for tokens.
     Limits,
+    /// The session folder, which could not be written.
+    Recorder,
 }
 
 /// Shared by all torrents of an engine.
@@ -80,6 +82,9 @@ pub(crate) struct Cx {
     /// Connections in all, as far as was told.
     pub(crate) links: usize,
     pub(crate) deadlines: Deadlines<Owner>,
+    /// Torrents with something to record, and those that are to wake.
+    pub(crate) recorder: Recorder,
+    pub(crate) openings: Openings,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
     /// Whom the user wants nothing to do with; each torrent's candidates have it too.
@@ -105,6 +110,8 @@ impl Cx {
             fetchers: 0,
             links: 0,
             deadlines: Deadlines::new(),
+            recorder: Default::default(),
+            openings: Default::default(),
             listen_port: None,
             filter: Default::default(),
             external: Default::default(),

@@ -1,5 +1,6 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+mod asleep;
 pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;
@@ -7,6 +8,7 @@ mod checker;
 mod choker;
 pub(crate) mod cx;
 pub(crate) mod external;
+pub(crate) mod keeping;
 mod picker;
 mod priority;
 pub(crate) mod progress;
@@ -37,9 +39,11 @@ use crate::{
     conf::Conf,
     proto::tx::Tx,
     torrent::{
+        asleep::Waking,
         candidates::Candidates,
         checker::Checker,
         cx::{Cx, Owner},
+        keeping::{Keep, Wishes},
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
@@ -64,7 +68,8 @@ pub struct TorrentParams {
     pub metainfo: Arc<Metainfo>,
     /// The download folder. It is made when the first piece is written.
     pub dir: PathBuf,
-    /// Where the torrent's state is kept between runs; `None` keeps none.
+    /// Where the torrent's state is kept between runs; `None` keeps none. Not used in a session that has a folder
+    /// ([`Conf::session_dir`](crate::Conf::session_dir)): the state is kept there.
     pub state_file: Option<PathBuf>,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,
@@ -130,12 +135,16 @@ impl TorrentParams {
 /// How far the storage is.
 #[derive(Debug)]
 enum Stage {
+    /// Known from the session folder and not looked at.
+    Asleep,
     /// A worker is looking, or failed to.
     Opening,
     Checking(Checker),
     Open,
     /// A worker is closing it.
     Closing,
+    /// It is closed, and its removal is being recorded.
+    Forgetting,
     Closed,
 }
 
@@ -189,21 +198,40 @@ pub(crate) struct Torrent {
     saved_dirty: bool,
     /// Bytes of earlier runs.
     earlier: (u64, u64),
+    /// Bytes of this run that the saved state tells of.
+    saved_totals: (u64, u64),
+    /// How it is kept in the session folder.
+    keep: Keep,
+    waking: Waking,
+    /// What the engine knows of what it wants: to dial, and memory.
+    pub(crate) noted: (bool, bool),
+    wishes: Option<Box<Wishes>>,
 }
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
+        let mut torrent = Self::make(key, params, cx);
+        if cx.recorder.on {
+            torrent.keep(cx);
+        }
+        torrent.open(torrent.trust, cx);
+        torrent
+    }
+
+    /// All of it, with nothing opened.
+    fn make(key: Key, mut params: TorrentParams, cx: &mut Cx) -> Self {
+        let wishes = Wishes::take(&mut params);
         let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, .. } = params;
         let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
-        let mut torrent = Self {
+        Self {
             id: TorrentId(key),
             metainfo,
             dir,
-            state_file,
+            state_file: state_file.filter(|_| !cx.recorder.on),
             sequential,
             sessions: Arena::new(),
             swarm,
@@ -226,9 +254,12 @@ impl Torrent {
             unsaved: false,
             saved_dirty: false,
             earlier: (0, 0),
-        };
-        torrent.open(trust, cx);
-        torrent
+            saved_totals: (0, 0),
+            keep: Keep::default(),
+            waking: Waking::default(),
+            noted: (false, false),
+            wishes,
+        }
     }
 
     fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
@@ -247,6 +278,7 @@ impl Torrent {
             geometry: self.metainfo.geometry,
             allocation: conf.allocation,
             state_file: self.state_file.clone(),
+            in_session: self.keep.on,
             trust: self.trust,
         }
     }
@@ -260,12 +292,14 @@ impl Torrent {
     pub(crate) fn phase(&self) -> Phase {
         match &self.stage {
             _ if self.next.is_some() => Phase::Closing,
-            Stage::Closing | Stage::Closed => Phase::Closing,
+            Stage::Closing | Stage::Forgetting | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
             Stage::Opening => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
-            Stage::Open if self.paused => Phase::Paused,
-            Stage::Open if self.swarm.is_complete() => Phase::Seeding,
+            Stage::Open | Stage::Asleep if self.paused => Phase::Paused,
+            Stage::Open | Stage::Asleep if self.swarm.is_complete() => Phase::Seeding,
+            // What it lacks shows when it is open.
+            Stage::Asleep => Phase::Opening,
             Stage::Open => Phase::Downloading,
         }
     }
@@ -275,11 +309,21 @@ impl Torrent {
         matches!(self.stage, Stage::Open) && !self.paused && self.next.is_none()
     }
 
-    /// Whether it wants to dial somebody now.
+    /// Whether it looks for peers: it speaks with them, or will as soon as there is one.
+    fn seeks_peers(&self) -> bool {
+        self.is_active() || (self.is_asleep() && !self.paused && self.next.is_none())
+    }
+
+    /// Whether it wants to dial somebody now, or to wake for that.
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
-        self.is_active()
+        self.seeks_peers()
             && self.sessions.len() + self.dials < conf.max_links_per_torrent
             && self.candidates.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// Whether it has peers, or pieces in progress.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.sessions.len() > 0 || self.swarm.is_busy()
     }
 
     /// The link to the same peer that was dialled the other way round, if there is one, and whether a block has passed on it.
@@ -348,13 +392,17 @@ impl Torrent {
             self.part_all("the torrent is paused");
             self.unsaved |= self.saved_dirty;
             self.timers.set(SAVE, cx.now);
+            self.settings_changed(cx);
             self.settle(cx);
         }
     }
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
-        self.paused = false;
+        if std::mem::take(&mut self.paused) {
+            self.settings_changed(cx);
+        }
         match self.stage {
+            Stage::Asleep if !self.swarm.is_complete() => self.line_up(cx),
             Stage::Opening if self.failing => {
                 self.failing = false;
                 self.open(self.trust, cx);
@@ -373,14 +421,18 @@ impl Torrent {
         }
     }
 
-    pub(crate) fn set_sequential(&mut self, sequential: bool) {
+    pub(crate) fn set_sequential(&mut self, sequential: bool, cx: &mut Cx) {
         self.sequential = sequential;
         self.swarm.picker.set_sequential(sequential);
+        self.settings_changed(cx);
     }
 
     /// Ends: lets its peers go, waits for its workers, saves its state and closes its files. `told`: say so in an alert.
     pub(crate) fn close(&mut self, told: bool, cx: &mut Cx) {
         self.part_all("the torrent is closing");
+        if self.keep.on {
+            self.note_totals();
+        }
         let told = told || self.next == Some(Next::Close { told: true });
         self.next = Some(Next::Close { told });
         self.settle(cx);
@@ -578,7 +630,8 @@ impl Torrent {
     fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            Stage::Open => !self.paused && (!self.swarm.is_complete() || self.sessions.len() > 0),
+            // Without peers nothing moves.
+            Stage::Open => !self.paused && self.sessions.len() > 0,
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)
@@ -603,6 +656,7 @@ impl Torrent {
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
+        self.leave_line(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
@@ -674,7 +728,9 @@ impl Torrent {
             return;
         }
         self.finished = true;
-        cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
+        if !self.waking.quiet {
+            cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
+        }
         self.begin_super_seeding(cx);
         for (_, session) in self.sessions.iter_mut() {
             if session.is_upload_only() {
@@ -689,7 +745,7 @@ impl Torrent {
 
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
-        let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
+        let dial = if self.seeks_peers() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
             && self.wakeup.want(at)
         {

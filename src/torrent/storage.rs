@@ -42,13 +42,10 @@ impl Torrent {
             }
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
             Done::Saved { result, .. } => self.handle_saved(result, cx),
-            Done::Closed { .. } => {
-                self.stage = Stage::Closed;
-                if self.next == Some(Next::Close { told: true }) {
-                    cx.alerts.push(Alert::Removed { torrent: self.id });
-                }
-            }
+            Done::Closed { .. } => self.ended(cx),
             Done::Read { buf, .. } => cx.uploads.give(buf),
+            // That is the engine's to tell.
+            Done::Recorded { .. } => {}
         }
         self.settle(cx);
     }
@@ -64,8 +61,11 @@ impl Torrent {
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
-                cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
-                self.earlier = (downloaded, uploaded);
+                self.waking.quiet &= check.is_empty() && have == self.swarm.have;
+                if !self.waking.quiet {
+                    cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
+                }
+                self.earlier = (self.earlier.0.max(downloaded), self.earlier.1.max(uploaded));
                 self.unsaved = check.count() > 0;
                 self.swarm.set_have(have);
                 self.stage = Stage::Checking(Checker::new(check));
@@ -104,7 +104,7 @@ impl Torrent {
             self.unsaved = true;
             self.save(cx);
         }
-        if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !matches!(self.stage, Stage::Closed) {
+        if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !matches!(self.stage, Stage::Forgetting | Stage::Closed) {
             self.turn_over(cx);
         }
     }
@@ -117,11 +117,14 @@ impl Torrent {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
-        cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
+        if !self.waking.quiet {
+            cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
+        }
         if self.unsaved {
             self.timers.set(SAVE, cx.now);
         }
         self.finish(cx);
+        self.waking.quiet = false;
     }
 
     /// No worker and no peer is busy with the torrent: it is closed, or opened anew.
@@ -133,9 +136,10 @@ impl Torrent {
                 let counters = self.swarm.counters;
                 self.swarm = Self::empty_swarm(self.key(), &self.metainfo, self.sequential, cx);
                 self.swarm.counters = counters;
-                self.failing = false;
+                (self.failing, self.waking.quiet) = (false, false);
                 self.open(trust, cx);
             }
+            Some(Next::Close { .. }) if self.is_asleep() => self.ended(cx),
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
             Some(Next::Close { .. }) if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) => {
                 self.unsaved = true;
@@ -161,6 +165,20 @@ impl Torrent {
         }
     }
 
+    /// Saves its state now, if there is anything new.
+    pub(crate) fn save_now(&mut self, cx: &mut Cx) {
+        self.note_totals();
+        self.save(cx);
+        self.settle(cx);
+    }
+
+    /// What was sent counts, even if nothing new was had.
+    pub(super) fn note_totals(&mut self) {
+        let counters = &self.swarm.counters;
+        let moved = (counters.down.total(), counters.up.total());
+        self.unsaved |= moved != self.saved_totals && matches!(self.stage, Stage::Open);
+    }
+
     pub(super) fn save(&mut self, cx: &mut Cx) {
         self.timers.stop(SAVE);
         if !self.unsaved || self.save_out || !matches!(self.stage, Stage::Open) {
@@ -175,6 +193,7 @@ impl Torrent {
             uploaded: self.earlier.1.saturating_add(counters.up.total()),
         };
         (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
+        self.saved_totals = (counters.down.total(), counters.up.total());
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
     }
@@ -208,6 +227,7 @@ impl Torrent {
             log::warn!("{error}: {} is checked", self.metainfo.name);
             cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
             self.recheck(cx);
+            self.settings_changed(cx);
         }
     }
 

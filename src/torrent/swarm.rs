@@ -219,6 +219,11 @@ impl Swarm {
         self.active.values().map(Progress::received_len).sum()
     }
 
+    /// Whether pieces are in progress.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.active.is_empty()
+    }
+
     /// Everything that is wanted and that any peer has is on order.
     pub(crate) fn is_endgame(&self) -> bool {
         self.picker.is_exhausted() && self.free == 0 && !self.active.is_empty()

@@ -8,3 +8,4 @@ pub mod handshake;
 pub mod message;
 pub mod metainfo;
 pub mod resume;
+pub mod session;

@@ -53,6 +53,7 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<Metainfo
         comment: text(root, b"comment.utf-8", b"comment"),
         created_by: text(root, b"created by.utf-8", b"created by"),
         creation_date: root.get(b"creation date").and_then(|v| v.as_int()),
+        raw: None,
     })
 }
 
