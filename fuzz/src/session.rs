@@ -275,6 +275,7 @@ impl Host {
             }
             Job::Save { torrent, .. } => Done::Saved { torrent, result: if fails { Err(error()) } else { Ok(()) } },
             Job::Close { torrent } => Done::Closed { torrent },
+            Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
         };
         self.engine.handle_done(self.now, done);
     }

@@ -38,6 +38,8 @@ impl Engine {
             self.limit_engine(limits);
             self.limit_other_peers(peer_limits);
         }
+        self.torrents.reserve(torrents.len());
+        self.by_hash.reserve(torrents.len());
         let mut count = 0;
         for torrent in torrents {
             let info_hash = torrent.metainfo.info_hash;

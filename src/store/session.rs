@@ -169,7 +169,7 @@ impl SessionFolder {
         let log = self.log();
         let Some(place) = log.index.entries.get(info_hash).and_then(|entry| entry.state) else { return Ok(None) };
         let bytes = self.read(place).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
-        Ok(Record::parse(place.at, &bytes, &self.salt).map(|record| record.body.to_vec()))
+        Ok(Record::parse(place.at(), &bytes, &self.salt).map(|record| record.body.to_vec()))
     }
 
     /// The log itself, for messages.
@@ -187,7 +187,7 @@ impl SessionFolder {
     /// Copies the records that count, in the order of their torrents, and lets the copy take the log's place.
     fn write_anew(&self, log: &mut Log) -> io::Result<()> {
         let mut torrents: Vec<(InfoHash, session::Entry)> = log.index.entries.iter().map(|(k, v)| (*k, *v)).collect();
-        torrents.sort_by_key(|(hash, entry)| (entry.torrent.map_or(u64::MAX, |place| place.at), *hash));
+        torrents.sort_by_key(|(hash, entry)| (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash));
         let places = torrents.iter().flat_map(|(_, entry)| entry.places());
         let places: Vec<Place> = log.index.session.into_iter().chain(log.index.unknown.iter().copied()).chain(places).collect();
         let mut index = Index::default();
@@ -197,7 +197,7 @@ impl SessionFolder {
             for &place in &places {
                 let bytes = self.read(place)?;
                 // What has been damaged since is not copied as if it were whole: the old log stays, and with it whatever can be saved.
-                let damaged = || io::Error::new(ErrorKind::InvalidData, format!("the record at {} is damaged", place.at));
+                let damaged = || io::Error::new(ErrorKind::InvalidData, format!("the record at {} is damaged", place.at()));
                 let record = Record::parse(end, &bytes, &self.salt).ok_or_else(damaged)?;
                 index.note(end, bytes.len(), record.kind, record.info_hash);
                 end += bytes.len() as u64;
@@ -215,10 +215,10 @@ impl SessionFolder {
     }
 
     fn read(&self, place: Place) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; place.len as usize];
+        let mut bytes = vec![0; place.len()];
         let mut done = 0;
         while done < bytes.len() {
-            match self.disk.read_at(&self.path, place.at + done as u64, bytes.get_mut(done..).unwrap_or_default())? {
+            match self.disk.read_at(&self.path, place.at() + done as u64, bytes.get_mut(done..).unwrap_or_default())? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 read => done += read,
             }

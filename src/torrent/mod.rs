@@ -48,7 +48,6 @@ use crate::{
         progress::Contributor,
         session::{Fault, Session, Terms},
         slots::Slots,
-        superseed::SuperSeed,
         swarm::{Note, Swarm},
     },
     wire::metainfo::Metainfo,
@@ -222,7 +221,7 @@ impl Torrent {
     fn make(key: Key, mut params: TorrentParams, cx: &mut Cx) -> Self {
         let wishes = Wishes::take(&mut params);
         let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, .. } = params;
-        let swarm = Self::empty_swarm(key, &metainfo, sequential, cx);
+        let swarm = Self::empty_swarm(key, &metainfo, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
@@ -262,10 +261,10 @@ impl Torrent {
         }
     }
 
-    fn empty_swarm(key: Key, metainfo: &Metainfo, sequential: bool, cx: &mut Cx) -> Swarm {
+    /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then nothing is wanted.
+    fn empty_swarm(key: Key, metainfo: &Metainfo, cx: &Cx) -> Swarm {
         let geometry = metainfo.geometry;
-        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), sequential, &mut cx.rng);
-        Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
+        Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, Picker::none(geometry))
     }
 
     fn spec(&self, conf: &Conf) -> StoreSpec {
@@ -451,7 +450,7 @@ impl Torrent {
         }
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
-        self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+        self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
         let key = self.sessions.insert(session);
         self.watch_crowd(cx);
         self.schedule(cx);
@@ -606,7 +605,7 @@ impl Torrent {
             self.retry(cx);
         }
         if self.timers.fire(SHOW, cx.now) {
-            self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+            self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
         }
         if self.timers.fire(CHOKE, cx.now) {
             self.choke_round(cx);

@@ -45,6 +45,12 @@ impl Picker {
         Self { geometry, order, place, available: vec![0; count as usize], starts, seeds: 0, sequential, first: 0 }
     }
 
+    /// Of a torrent that wants nothing for now and has no peers: it takes no memory, and is replaced when that changes.
+    pub(crate) fn none(geometry: Geometry) -> Self {
+        let (order, place, available, starts) = Default::default();
+        Self { geometry, order, place, available, starts, seeds: 0, sequential: false, first: 0 }
+    }
+
     /// Pieces wanted and not begun.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
@@ -99,7 +105,7 @@ impl Picker {
     /// `piece` is begun, or had: it is picked no more.
     pub(crate) fn take(&mut self, piece: PieceIndex) {
         let Some(bucket) = self.bucket_of(piece.get()) else { return };
-        for bucket in bucket..self.starts.len() - 1 {
+        for bucket in bucket..self.starts.len().saturating_sub(1) {
             self.swap_to_end_of(bucket, piece.get());
         }
         self.order.pop();

@@ -134,7 +134,7 @@ impl Torrent {
                 self.next = None;
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
-                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, self.sequential, cx);
+                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, cx);
                 self.swarm.counters = counters;
                 (self.failing, self.waking.quiet) = (false, false);
                 self.open(trust, cx);

@@ -183,7 +183,7 @@ impl Torrent {
     /// Begins to pretend, if that is wanted and there is something to pretend.
     pub(super) fn begin_super_seeding(&mut self, cx: &mut Cx) {
         if self.super_seed && self.finished && !self.is_asleep() && self.swarm.is_complete() && self.swarm.super_seed.is_none() {
-            self.swarm.super_seed = Some(SuperSeed::new(self.swarm.geometry, &mut cx.rng));
+            self.swarm.super_seed = Some(Box::new(SuperSeed::new(self.swarm.geometry, &mut cx.rng)));
         }
     }
 

@@ -107,7 +107,7 @@ pub(crate) struct Swarm {
     /// Of those, the ones that write.
     pub(crate) runs_out: usize,
     /// What we pretend to have, while we pretend.
-    pub(crate) super_seed: Option<SuperSeed>,
+    pub(crate) super_seed: Option<Box<SuperSeed>>,
 }
 
 /// A session that wants something to ask for.

@@ -497,6 +497,7 @@ impl Trace {
             Job::Digests { torrent, piece } => Done::Digests { torrent, piece, result: Ok(self.digests(piece)) },
             Job::Save { torrent, .. } => Done::Saved { torrent, result: Ok(()) },
             Job::Close { torrent } => Done::Closed { torrent },
+            Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
         }
     }
 

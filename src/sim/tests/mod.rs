@@ -6,6 +6,7 @@ mod disk;
 mod limits;
 mod memory;
 mod peers;
+mod session;
 mod superseed;
 mod swarm;
 mod uploads;

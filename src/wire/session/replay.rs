@@ -1,6 +1,6 @@
 //! From a log's records to the session they leave: which record of each torrent counts, and what it says.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use crate::base::{bitfield::Bitfield, ids::InfoHash, job::RecordKind};
 
@@ -9,13 +9,29 @@ use super::{
     Record, SessionSettings, TorrentSettings,
 };
 
-/// A record's place in a log.
+/// A record's place in a log. Small, since there are several a torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
+    at: [u32; 2],
+    len: NonZeroU32,
+}
+
+impl Place {
+    /// The first byte of `len`.
+    pub fn new(at: u64, len: usize) -> Self {
+        let len = u32::try_from(len).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        Self { at: [(at >> 32) as u32, at as u32], len }
+    }
+
     /// Its first byte.
-    pub at: u64,
+    pub fn at(&self) -> u64 {
+        u64::from(self.at[0]) << 32 | u64::from(self.at[1])
+    }
+
     /// All of its bytes.
-    pub len: u32,
+    pub fn len(&self) -> usize {
+        self.len.get() as usize
+    }
 }
 
 /// Which records of a torrent count.
@@ -52,14 +68,14 @@ pub struct Index {
 impl Index {
     /// Another record follows.
     pub fn note(&mut self, at: u64, len: usize, kind: Option<RecordKind>, info_hash: InfoHash) {
-        let place = Place { at, len: u32::try_from(len).unwrap_or(u32::MAX) };
-        self.live += u64::from(place.len);
+        let place = Place::new(at, len);
+        self.live += place.len() as u64;
         let Some(kind) = kind else { return self.unknown.push(place) };
         let old: Entry = match kind {
             RecordKind::Session => Entry { torrent: self.session.replace(place), ..Entry::default() },
             RecordKind::Removed => {
                 // It counts only as long as what it speaks of is there: a log that is written anew has neither.
-                self.live -= u64::from(place.len);
+                self.live -= place.len() as u64;
                 self.entries.remove(&info_hash).unwrap_or_default()
             }
             kind => {
@@ -76,7 +92,7 @@ impl Index {
                 old
             }
         };
-        self.live -= old.places().map(|place| u64::from(place.len)).sum::<u64>();
+        self.live -= old.places().map(|place| place.len() as u64).sum::<u64>();
     }
 }
 
@@ -121,7 +137,9 @@ pub struct Restored {
 #[derive(Debug, Default)]
 pub struct Replay {
     index: Index,
-    torrents: HashMap<InfoHash, Loading>,
+    /// In one array, which grows in place: whatever is allocated beside the torrents and then freed leaves holes between them.
+    torrents: Vec<Loading>,
+    by_hash: HashMap<InfoHash, usize>,
     session: Option<SessionSettings>,
     damaged: u32,
 }
@@ -129,7 +147,7 @@ pub struct Replay {
 /// A torrent of which not all is read.
 #[derive(Debug, Default)]
 struct Loading {
-    torrent: Option<(u64, Metainfo)>,
+    torrent: Option<(u64, Arc<Metainfo>)>,
     settings: Option<TorrentSettings>,
     state: Option<RestoredState>,
     /// A state that came before its torrent.
@@ -150,19 +168,28 @@ impl Replay {
                 Err(_) => false,
             },
             RecordKind::Removed => {
-                self.torrents.remove(&record.info_hash);
+                if let Some(gone) = self.by_hash.remove(&record.info_hash).and_then(|at| self.torrents.get_mut(at)) {
+                    *gone = Loading::default();
+                }
                 true
             }
-            kind => self.torrents.entry(record.info_hash).or_default().note(kind, record),
+            kind => {
+                let next = self.torrents.len();
+                let at = *self.by_hash.entry(record.info_hash).or_insert(next);
+                if at == next {
+                    self.torrents.push(Loading::default());
+                }
+                self.torrents.get_mut(at).is_some_and(|torrent| torrent.note(kind, record))
+            }
         };
         self.damaged += u32::from(!understood);
     }
 
     /// All were read.
     pub fn finish(self) -> (Index, Restored) {
-        let mut torrents: Vec<_> = self.torrents.into_values().filter_map(Loading::finish).collect();
-        torrents.sort_by_key(|(at, _)| *at);
-        let torrents = torrents.into_iter().map(|(_, torrent)| torrent).collect();
+        let mut torrents = self.torrents;
+        torrents.sort_by_key(|loading| loading.torrent.as_ref().map(|(at, _)| *at));
+        let torrents = torrents.into_iter().filter_map(Loading::finish).collect();
         (self.index, Restored { torrents, session: self.session, damaged: self.damaged, torn: 0 })
     }
 }
@@ -182,7 +209,7 @@ impl Loading {
                 if let Some(early) = self.early.take() {
                     self.state = state(&early, &metainfo);
                 }
-                (self.torrent, self.settings) = (Some((record.at, metainfo)), Some(settings));
+                (self.torrent, self.settings) = (Some((record.at, Arc::new(metainfo))), Some(settings));
                 true
             }
             RecordKind::Settings => {
@@ -206,9 +233,9 @@ impl Loading {
         }
     }
 
-    fn finish(self) -> Option<(u64, RestoredTorrent)> {
-        let (at, metainfo) = self.torrent?;
-        Some((at, RestoredTorrent { metainfo: Arc::new(metainfo), settings: self.settings?, state: self.state }))
+    fn finish(self) -> Option<RestoredTorrent> {
+        let (_, metainfo) = self.torrent?;
+        Some(RestoredTorrent { metainfo, settings: self.settings?, state: self.state })
     }
 }
 
