@@ -150,23 +150,19 @@ struct Possible {
     wishes: Vec<Wish>,
     /// A state was saved since it was added.
     saved: bool,
-    /// It may have one.
-    may_be_saved: bool,
 }
 
 impl Default for Possible {
     fn default() -> Self {
-        Self { wishes: vec![None], saved: false, may_be_saved: false }
+        Self { wishes: vec![None], saved: false }
     }
 }
 
 impl Possible {
     fn wish(&mut self, wish: Wish) {
+        // What is saved of one that is removed goes with it.
+        self.saved &= wish.is_some() && self.wishes.last().is_some_and(Option::is_some);
         self.wishes.push(wish);
-        if wish.is_none() {
-            self.saved = false;
-        }
-        self.may_be_saved = true;
     }
 
     /// The last is safe. It is not told which record that was, but one of a torrent is written at a time: it is that of the wish
@@ -233,7 +229,7 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
                 assert_eq!(have, whole, "round {round}: torrent {n}, whose state was saved");
                 states += 1;
             }
-            *possible = Possible { wishes: vec![wish], saved: possible.saved && wish.is_some(), ..possible.clone() };
+            *possible = Possible { wishes: vec![wish], saved: possible.saved && wish.is_some() };
         }
         // So many lines later, and so many microseconds after that, it is killed.
         for _ in 0..rng.below(120) {
@@ -265,7 +261,7 @@ fn note(line: &str, possible: &mut BTreeMap<u64, Possible>, acknowledged: &mut u
         ["wish", _, "here", paused, sequential] => entry.wish(Some((paused == "true", sequential == "true"))),
         ["wish", _, "gone"] => entry.wish(None),
         ["recorded", _] => entry.recorded(),
-        ["removed", _] => entry.wishes = vec![None],
+        ["removed", _] => *entry = Possible::default(),
         ["saved", _] => entry.saved = true,
         _ => return,
     }

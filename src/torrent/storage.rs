@@ -141,7 +141,8 @@ impl Torrent {
             }
             Some(Next::Close { .. }) if self.is_asleep() => self.ended(cx),
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
-            Some(Next::Close { .. }) if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) => {
+            // That of one that is forgotten is of no use in a folder that forgets it too.
+            Some(Next::Close { told }) if self.wants_last_save() && !(told && self.keep.on) => {
                 self.unsaved = true;
                 self.save(cx);
             }
@@ -153,6 +154,10 @@ impl Torrent {
             }
             None => {}
         }
+    }
+
+    fn wants_last_save(&self) -> bool {
+        matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty)
     }
 
     /// There is something new to remember.

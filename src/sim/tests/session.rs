@@ -59,6 +59,7 @@ fn a_session_is_there_again_at_once_and_says_so_once() {
     assert_eq!(world.engine(node).params(find(3).unwrap()).unwrap().limits, limits);
     assert_eq!(world.engine(node).limits(), limits);
     // Nothing happens to those that nobody needs.
+    world.run_for(secs(10));
     let before = world.events();
     world.run_for(secs(3600));
     assert_eq!(world.events(), before);
