@@ -136,16 +136,14 @@ impl Runner {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
                     done.push(Done::Digests { torrent, piece, result });
                 }
-                Job::Save { torrent, state } => {
-                    match self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state)) {
-                        Ok(Some(record)) => {
-                            records.records.push(record);
-                            records.answers.push(Answer::Saved(torrent));
-                        }
-                        Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
-                        Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                Job::Save { torrent, state } => match self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state)) {
+                    Ok(Some(record)) => {
+                        records.records.push(record);
+                        records.answers.push(Answer::Saved(torrent));
                     }
-                }
+                    Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
+                    Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                },
                 Job::Record { torrent, record } => {
                     records.answers.push(Answer::Recorded(torrent, record.kind));
                     records.records.push(record);

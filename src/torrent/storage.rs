@@ -104,7 +104,11 @@ impl Torrent {
             self.unsaved = true;
             self.save(cx);
         }
-        if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !matches!(self.stage, Stage::Forgetting | Stage::Closed) {
+        if self.next.is_some()
+            && self.swarm.jobs_out == 0
+            && self.sessions.len() == 0
+            && !matches!(self.stage, Stage::Forgetting | Stage::Closed)
+        {
             self.turn_over(cx);
         }
     }

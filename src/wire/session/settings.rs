@@ -201,10 +201,7 @@ impl SessionSettings {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let document = parse(bytes)?;
         let root = document.root();
-        Ok(Self {
-            limits: limits(root.get(b"limits"), "limits")?,
-            peer_limits: limits(root.get(b"peer limits"), "peer limits")?,
-        })
+        Ok(Self { limits: limits(root.get(b"limits"), "limits")?, peer_limits: limits(root.get(b"peer limits"), "peer limits")? })
     }
 }
 
