@@ -8,6 +8,7 @@ mod limits;
 mod memory;
 mod peers;
 mod queue;
+mod session;
 mod superseed;
 mod swarm;
 mod trackers;
