@@ -35,7 +35,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn conf(folder: &Path) -> Conf {
-    Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], session_dir: Some(folder.join("session")), max_alerts: 100_000, ..Conf::default() }
+    Conf {
+        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        session_dir: Some(folder.join("session")),
+        max_alerts: 100_000,
+        ..Conf::default()
+    }
 }
 
 fn make(folder: &Path, count: u64) -> Result<(), Box<dyn Error>> {
@@ -92,7 +97,11 @@ impl Told {
     }
 
     fn is_all(&self, count: u64) -> Result<bool, String> {
-        if self.dropped > 0 { Err(format!("{} alerts were dropped", self.dropped)) } else { Ok(self.recorded.min(self.saved) == count) }
+        if self.dropped > 0 {
+            Err(format!("{} alerts were dropped", self.dropped))
+        } else {
+            Ok(self.recorded.min(self.saved) == count)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets' corpus: small valid inputs, and some that broke other clients."""
 
+import gzip
 import hashlib
 import pathlib
 import struct
@@ -193,5 +194,75 @@ def sessions():
     seed("session_state", "claim", stretch(7, b"\xc7R\x0e\x9d\1\0\0\0\3\xff\xff\xff" + b"x" * 99) + torrent)
 
 
-for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists, sessions):
+def trackers():
+    urls = {
+        "http": b"http://tracker.example/announce?passkey=1",
+        "credentials": b"https://us%40er:p%3aw@T.Example.:8443/x/announce.php#f\n//other/x?y",
+        "udp": b"udp://[2001:db8::1]:6969\n",
+        "redirects": b"http://me:pw@192.0.2.1/a/b/announce\n../../x/./y",
+        "absolute": b"http://t/announce\nHTTPS://u:1/x?y",
+    }
+    for name, data in urls.items():
+        seed("tracker_url", name, data)
+    refused = {
+        "idna": b"http://xn--fiq228c.example/",
+        "number": b"http://2130706433/",
+        "no-port": b"udp://t/",
+        "split": b"http://t/\r\nX: y",
+        "two-users": b"http://a@b@c/",
+    }
+    for name, data in refused.items():
+        seed("tracker_url", name, data)
+
+    reply = ben({
+        "complete": 5,
+        "external ip": b"\xcb\0\x71\x09",
+        "incomplete": 6,
+        "interval": 1800,
+        "peers": b"\xc0\0\x02\x09\x1a\xe1" * 30,
+        "peers6": b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50",
+        "tracker id": "x",
+        "warning message": "w",
+    })
+    dicts = ben({"interval": 5, "peers": [{"ip": "192.0.2.9", "port": 80}, {"ip": "t.example", "port": 80}]})
+    refusal = ben({"failure reason": "no", "retry in": "never"})
+    scrape = ben({"files": {"a" * 20: {"complete": 5, "downloaded": 50, "incomplete": 10}}})
+    ok = b"HTTP/1.1 200 OK\r\n"
+    length = b"Content-Length: %d\r\n\r\n%s"
+    chunks = b"".join(b"%x;e=1\r\n%s\r\n" % (len(part), part) for part in (reply[:9], reply[9:])) + b"0\r\nT: x\r\n\r\n"
+    streams = {
+        "length": (0, ok + length % (len(reply), reply)),
+        "end": (0, b"HTTP/1.0 200 OK\n\n" + dicts),
+        "chunked": (0, ok + b"Transfer-Encoding: chunked\r\n\r\n" + chunks),
+        "gzip": (8, ok + b"Content-Encoding: gzip\r\n" + length % (len(packed := gzip.compress(reply, mtime=0)), packed)),
+        "bomb": (0, ok + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 100_000, mtime=0)),
+        "early": (0, b"HTTP/1.1 103 Hints\r\n\r\n" + ok + length % (len(refusal), refusal)),
+        "status": (0, b"HTTP/1.1 404 Not Found\r\n" + length % (2, b"no")),
+        "scrape": (1, ok + length % (len(scrape), scrape)),
+        "claim": (0, ok + b"Content-Length: 99999999999\r\n\r\n"),
+        "html": (0, b"<html>\r\n"),
+    }
+    for name, (flags, data) in streams.items():
+        seed("tracker_http", name, bytes([flags]) + data)
+    for name, location in {"relative": b"x", "name": b"http://inner.example/announce", "near": b"http://127.0.0.1/announce"}.items():
+        moved = b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n"
+        moved += b"X: " + b"y" * (-(len(moved) + 7) % 16) + b"\r\n\r\n"
+        data = moved + ok + length % (len(reply), reply)
+        seed("tracker_http", f"redirect-{name}", bytes([2, len(moved) // 16]) + data)
+
+    def datagrams(*replies):
+        return b"".join(bytes([0x80 | len(r)]) + r for r in replies)
+
+    connect = struct.pack(">IIQ", 0, 0, 0x1122334455667788)
+    announce = struct.pack(">IIIII", 1, 0, 1800, 2, 3)
+    error = struct.pack(">II", 3, 0) + b"Connection ID mismatch"
+    seed("tracker_udp", "v4", b"\0" + datagrams(connect, announce + b"\xc0\0\x02\x09\x1a\xe1" * 3))
+    seed("tracker_udp", "v6", b"\x02" + datagrams(connect, announce + b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50"))
+    seed("tracker_udp", "scrape", b"\x01" + datagrams(connect, struct.pack(">IIIIIIII", 2, 0, 1, 2, 3, 4, 5, 6)))
+    seed("tracker_udp", "error", b"\0" + datagrams(connect, error))
+    seed("tracker_udp", "short", b"\0" + datagrams(connect, announce[:19]))
+    seed("tracker_udp", "forged", b"\0" + bytes([len(connect)]) + connect + datagrams(announce))
+
+
+for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists, sessions, trackers):
     write()

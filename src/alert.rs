@@ -1,11 +1,12 @@
 //! What the engine tells its user: few, bounded, coalesced, and honest about what was left out.
 
-use std::{collections::VecDeque, net::SocketAddr, ops::BitOr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, ops::BitOr, path::PathBuf, time::Duration};
 
 use crate::base::{
     geometry::PieceIndex,
     ids::{PeerId, TorrentId},
     job::StoreError,
+    totals::Totals,
 };
 
 /// Something that happened.
@@ -62,12 +63,20 @@ pub enum Alert {
         /// How many peers had sent parts of it.
         contributors: usize,
     },
-    /// Every piece is verified and written. Terminal: never dropped.
+    /// Every piece that is wanted is verified and written: of all files but those with [`Priority::Skip`](crate::Priority::Skip). It comes
+    /// again when more was wanted later and is there too. Never dropped.
     Finished {
         /// The torrent.
         torrent: TorrentId,
         /// How it stands.
         stats: TorrentStats,
+    },
+    /// The torrent has served as much as it was to, and is paused.
+    StopReached {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What it has reached.
+        why: StopReason,
     },
     /// The disk failed. The torrent stops requesting, keeps what it has and tries again. Never dropped.
     StorageFailed {
@@ -90,6 +99,54 @@ pub enum Alert {
     StorageRecovered {
         /// The torrent.
         torrent: TorrentId,
+    },
+    /// The torrent is in another folder now. What could not be deleted in the old one is told by [`DeleteFailed`](Self::DeleteFailed).
+    /// Never dropped.
+    StorageMoved {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The new download folder.
+        dir: PathBuf,
+    },
+    /// The torrent could not be moved, and is where it was. Never dropped.
+    StorageMoveFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why.
+        error: StoreError,
+    },
+    /// A file has another path now. Never dropped.
+    FileRenamed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file's index.
+        file: usize,
+        /// Its path below the download folder.
+        path: PathBuf,
+    },
+    /// A file could not be renamed, and is where it was. Never dropped.
+    FileRenameFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file's index.
+        file: usize,
+        /// Why.
+        error: StoreError,
+    },
+    /// The torrent was removed [with its data](crate::Engine::remove_with_data): nothing of it is left. Never dropped.
+    DataDeleted {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Files of the torrent that were to be deleted are still there: they are no regular files, lie behind a symbolic link, or the
+    /// system refused. Never dropped.
+    DeleteFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// How many.
+        files: usize,
+        /// Why the first of them is.
+        error: StoreError,
     },
     /// A peer is connected and greeted.
     PeerConnected {
@@ -115,6 +172,48 @@ pub enum Alert {
         torrent: TorrentId,
         /// Where it is.
         addr: SocketAddr,
+    },
+    /// A tracker answered an announce.
+    TrackerReplied {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// How many peers it named.
+        peers: usize,
+    },
+    /// A tracker could not be told, or refused.
+    TrackerFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// Why. It may quote the tracker.
+        error: String,
+        /// When it is tried again; `None`: not until the user changes the trackers.
+        retry_in: Option<Duration>,
+    },
+    /// A tracker answered, and has something for the user to read.
+    TrackerWarning {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// What it says: foreign words, to be escaped before they are shown.
+        message: String,
+    },
+    /// A tracker answered a [scrape](crate::Engine::scrape) (BEP 48).
+    Scraped {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker, without what in its address may be secret.
+        tracker: String,
+        /// Peers that have everything.
+        seeds: u32,
+        /// Peers that do not.
+        leeches: u32,
+        /// How often it was downloaded.
+        downloaded: u32,
     },
     /// The torrent's state is safe on disk.
     Saved {
@@ -167,6 +266,10 @@ pub struct TorrentStats {
     pub total_bytes: u64,
     /// Bytes of verified pieces.
     pub have_bytes: u64,
+    /// Bytes of pieces that are wanted: all but those of which every file is skipped.
+    pub wanted_bytes: u64,
+    /// Bytes of wanted pieces that are verified.
+    pub wanted_have_bytes: u64,
     /// Bytes received of pieces that are not whole yet.
     pub partial_bytes: u64,
     /// Bytes of blocks received in this run, wasted ones included.
@@ -195,10 +298,84 @@ pub struct TorrentStats {
     pub candidates: usize,
     /// Peers banned.
     pub banned: usize,
+    /// Bytes and times over all runs. The times go on while it is active, so they are older the longer ago this was asked for.
+    pub totals: Totals,
+    /// Whether the queue decides when it runs.
+    pub queued: bool,
+    /// Its position among the queued downloads, from 0; `None` for others and for what is whole.
+    pub queue_position: Option<usize>,
+    /// When everything that is wanted will be there at this rate; `None` if nothing comes, or nothing is missing.
+    pub eta: Option<Duration>,
+}
+
+impl TorrentStats {
+    /// Bytes sent over all runs, as a multiple of the torrent's size.
+    pub fn ratio(&self) -> f64 {
+        self.totals.uploaded as f64 / self.total_bytes.max(1) as f64
+    }
+}
+
+/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopAt {
+    /// Bytes sent in percent of the torrent's size, over all runs.
+    pub ratio_percent: Option<u32>,
+    /// Time served with everything there, over all runs.
+    pub seeding: Option<Duration>,
+}
+
+/// Which part of a [`StopAt`] was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It has sent enough.
+    Ratio,
+    /// It was there for long enough.
+    SeedingTime,
+}
+
+/// How one of a torrent's trackers stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerStats {
+    /// Its address, with everything in it; that may be a secret between the user and the tracker.
+    pub url: String,
+    /// Its tier (BEP 12), from 0.
+    pub tier: usize,
+    /// What it is doing.
+    pub status: TrackerStatus,
+    /// When it may be told again, if it was told already and nothing else comes first.
+    pub next_announce: Option<Duration>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Why it failed, as long as it has not answered since. It may quote the tracker.
+    pub error: Option<String>,
+    /// What it had to say with its last answer: foreign words.
+    pub warning: Option<String>,
+    /// Peers that have everything, by its word.
+    pub seeds: Option<u32>,
+    /// Peers that do not, by its word.
+    pub leeches: Option<u32>,
+    /// How often the torrent was downloaded, by its word.
+    pub downloaded: Option<u32>,
+}
+
+/// What a tracker is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrackerStatus {
+    /// It was not asked yet: others come first, or the torrent rests.
+    #[default]
+    Idle,
+    /// It is being told.
+    Announcing,
+    /// It has answered.
+    Working,
+    /// It has not answered, and will be tried again.
+    Failing,
+    /// It is not asked: its address is none that we can use, or it does not want to be.
+    Disabled,
 }
 
 /// What a torrent is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Waiting for the storage.
     #[default]
@@ -207,10 +384,12 @@ pub enum Phase {
     Checking,
     /// Fetching pieces.
     Downloading,
-    /// Has everything and serves it.
+    /// Has everything that is wanted and serves it.
     Seeding,
     /// Told to rest.
     Paused,
+    /// Waiting until the queue lets it run.
+    Queued,
     /// The disk does not work; tried again from time to time.
     Stalled,
     /// Being removed.
@@ -241,8 +420,10 @@ impl AlertMask {
     pub const PEERS: Self = Self(8);
     /// Peers banned.
     pub const BANS: Self = Self(16);
+    /// What trackers answer, and that they do not.
+    pub const TRACKERS: Self = Self(32);
     /// Everything.
-    pub const ALL: Self = Self(31);
+    pub const ALL: Self = Self(63);
 
     /// Whether all of `other` is in it.
     pub const fn contains(self, other: Self) -> bool {
@@ -270,10 +451,16 @@ impl Alert {
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
+            Self::TrackerReplied { .. } | Self::TrackerFailed { .. } => AlertMask::TRACKERS,
+            Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
+            Self::StopReached { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
             Self::Recorded { .. } => AlertMask::STATUS,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
+            Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
+            Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
+            Self::DataDeleted { .. } | Self::DeleteFailed { .. } => AlertMask::NONE,
             Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
         }
     }
@@ -297,11 +484,12 @@ pub(crate) struct Alerts {
     mask: AlertMask,
     limit: usize,
     dropped: u64,
+    dropped_ever: u64,
 }
 
 impl Alerts {
     pub(crate) fn new(mask: AlertMask, limit: usize) -> Self {
-        Self { queue: VecDeque::new(), mask, limit, dropped: 0 }
+        Self { queue: VecDeque::new(), mask, limit, dropped: 0, dropped_ever: 0 }
     }
 
     pub(crate) fn wants(&self, kind: AlertMask) -> bool {
@@ -323,6 +511,7 @@ impl Alerts {
             self.queue.push_back(alert);
         } else {
             self.dropped += 1;
+            self.dropped_ever += 1;
         }
     }
 
@@ -332,6 +521,11 @@ impl Alerts {
             return Some(Alert::Dropped { count: dropped });
         }
         self.queue.pop_front()
+    }
+
+    /// How many were left out since the start.
+    pub(crate) fn dropped_ever(&self) -> u64 {
+        self.dropped_ever
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,10 +1,16 @@
 //! Every limit and choice, with its default and the reason for it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use thiserror::Error;
 
-use crate::base::{bucket::Limits, geometry::BLOCK_LEN, job::Allocation};
+use crate::{
+    alert::StopAt,
+    base::{bucket::Limits, geometry::BLOCK_LEN, job::Allocation},
+};
 
 /// How an engine behaves and what it may use. Everything that a peer or a file controls has its bound here.
 ///
@@ -18,6 +24,13 @@ use crate::base::{bucket::Limits, geometry::BLOCK_LEN, job::Allocation};
 pub struct Conf {
     /// Addresses to accept peers on; port 0 lets the system choose. Empty: accept nobody.
     pub listen: Vec<SocketAddr>,
+    /// The addresses of ours that everything leaves from: connections to peers and trackers, and datagrams. The first of a family is used;
+    /// a family of which there is none is not used at all. Empty: as the system likes. What cannot leave from there does not leave.
+    /// Looking names up is the system's, and not held to this.
+    pub bind_addrs: Vec<IpAddr>,
+    /// The network interface that everything leaves and comes by, on Linux (`SO_BINDTODEVICE`; elsewhere nothing leaves). Names
+    /// are looked up by the system, as ever. Default: any.
+    pub bind_interface: Option<String>,
     /// The first bytes of our peer id (BEP 20); the rest is random. At most 20 bytes, printable.
     pub client: String,
 
@@ -92,6 +105,28 @@ pub struct Conf {
     /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 % or one, if it knows others to try.
     /// Default 5 min.
     pub turnover_interval: Duration,
+    /// Downloads at a time, of those torrents that the queue looks after ([`TorrentParams::queued`](crate::TorrentParams::queued));
+    /// others are neither counted nor held. The first by position run. Default 3: more only share the same line and take longer each.
+    pub max_active_downloads: usize,
+    /// Seeds at a time, of the same torrents. Default 5.
+    pub max_active_seeds: usize,
+    /// Both together, those included that do not count since they are slow. Downloads come first. Default 500.
+    pub max_active: usize,
+    /// Torrents being opened or checked at a time, whether the queue looks after them or not. Default 3, so that one that waits for a
+    /// slow disk does not hold up all others.
+    pub max_active_checks: usize,
+    /// A torrent that moves fewer bytes per second than this for a minute does not count, and the next runs beside it. 0: all count.
+    /// Default 2048.
+    pub slow_rate: u64,
+    /// How long a seed of the queue runs before it makes room for one that waits. Default 30 min.
+    pub seed_queue_turn: Duration,
+    /// When torrents that do not say otherwise ([`TorrentParams::stop`](crate::TorrentParams::stop)) have served enough and are paused.
+    /// Default never.
+    pub stop: StopAt,
+    /// Labels of a torrent. Default 32.
+    pub max_labels: usize,
+    /// Bytes of a label. Default 128.
+    pub max_label_len: usize,
     /// How long a peer that wants nothing of us and we of it is kept when connections are scarce. Default 10 min.
     pub inactivity_timeout: Duration,
 
@@ -112,6 +147,46 @@ pub struct Conf {
     pub snub_patience: Duration,
     /// Peers that a block may be asked of at once near the end. Default 3.
     pub endgame_copies: u8,
+
+    /// Trackers a torrent; further ones are left out. Default 100.
+    pub max_trackers: usize,
+    /// Whether all trackers of a tier are told, instead of the first that answers (BEP 12). Not of private torrents. Default off.
+    pub announce_to_all_trackers: bool,
+    /// Whether trackers of all tiers are told, instead of those of the first in which one answers (BEP 12). Not of private torrents.
+    /// Default off.
+    pub announce_to_all_tiers: bool,
+    /// Questions to trackers at a time, over all torrents. Four times as many when torrents take their leave. Default 50.
+    pub max_announces: usize,
+    /// Announces a second, over all torrents, when there are more than [`max_announces`](Self::max_announces) to be made: ten thousand
+    /// torrents do not call on their trackers all at once. Default 100.
+    pub announces_per_second: u32,
+    /// The shortest interval between two announces to a tracker, whatever it says. Default 60 s.
+    pub min_announce_interval: Duration,
+    /// The longest interval, whatever it says. Default 2 h.
+    pub max_announce_interval: Duration,
+    /// Peers asked for in an announce of a torrent that can use some. Default 200.
+    pub num_want: u32,
+    /// How long a tracker may take to hear that a torrent stops, and all of them when the engine shuts down. Default 5 s.
+    pub stopped_timeout: Duration,
+    /// How long a tracker may take to answer, with looking its name up, all its addresses and all redirects. At least 1 s. Default 30 s,
+    /// the most that BEP 15's first repetition (after 15 s) is worth waiting for.
+    pub tracker_timeout: Duration,
+    /// The longest reply of a tracker, bytes, as it comes and after it is unpacked. At least 1 KiB, at most 64 MiB. Default 1 MiB:
+    /// some 100,000 peers.
+    pub max_tracker_reply: usize,
+    /// Redirects that are followed for one question to a tracker. At most 20. Default 5.
+    pub max_tracker_redirects: u32,
+    /// Peers that are taken from one reply of a tracker. Default 1000, five times what trackers give.
+    pub max_tracker_peers: usize,
+    /// Whether addresses of trackers are kept from reaching services of this machine and its network: those on this machine are asked at
+    /// `/announce…` only, and a redirect from the internet does not lead to a local address. Default on.
+    pub ssrf_mitigation: bool,
+    /// Certificates of authorities to believe for HTTPS beside Mozilla's list, in DER, or any number in PEM. Certificates are always
+    /// verified. Default: none.
+    pub tls_roots: Vec<Vec<u8>>,
+    /// What we call ourselves towards HTTP servers. Printable ASCII, at most 128 characters; none if empty. Default `cratetorrent/` and
+    /// the version.
+    pub user_agent: String,
 
     /// Bytes of piece data in memory: arriving, waiting for a worker, or being written. Default 32 MiB.
     pub max_piece_memory: usize,
@@ -171,6 +246,8 @@ impl Default for Conf {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            bind_addrs: Vec::new(),
+            bind_interface: None,
             client: "-CT0200-".into(),
             max_links: 500,
             max_links_per_host: 64,
@@ -202,6 +279,15 @@ impl Default for Conf {
             seed_turn: Duration::from_secs(60),
             seed_quota: 8 << 20,
             turnover_interval: Duration::from_secs(300),
+            max_active_downloads: 3,
+            max_active_seeds: 5,
+            max_active: 500,
+            max_active_checks: 3,
+            slow_rate: 2048,
+            seed_queue_turn: Duration::from_secs(1800),
+            stop: StopAt::default(),
+            max_labels: 32,
+            max_label_len: 128,
             inactivity_timeout: Duration::from_secs(600),
             max_pipeline: 500,
             initial_pipeline: 8,
@@ -211,6 +297,22 @@ impl Default for Conf {
             request_timeout_max: Duration::from_secs(60),
             snub_patience: Duration::from_secs(90),
             endgame_copies: 3,
+            max_trackers: 100,
+            announce_to_all_trackers: false,
+            announce_to_all_tiers: false,
+            max_announces: 50,
+            announces_per_second: 100,
+            min_announce_interval: Duration::from_secs(60),
+            max_announce_interval: Duration::from_secs(2 * 3600),
+            num_want: 200,
+            stopped_timeout: Duration::from_secs(5),
+            tracker_timeout: Duration::from_secs(30),
+            max_tracker_reply: 1 << 20,
+            max_tracker_redirects: 5,
+            max_tracker_peers: 1000,
+            ssrf_mitigation: true,
+            tls_roots: Vec::new(),
+            user_agent: concat!("cratetorrent/", env!("CARGO_PKG_VERSION")).into(),
             max_piece_memory: 32 << 20,
             run_len: 1 << 20,
             workers: 0,
@@ -288,10 +390,50 @@ impl Conf {
         check(self.allowed_fast <= 100, "allowed_fast", self.allowed_fast.to_string(), "at most 100")?;
         check(self.workers <= 256, "workers", self.workers.to_string(), "at most 256")?;
         check(self.max_open_files > 0, "max_open_files", self.max_open_files.to_string(), "at least 1")?;
+        check(self.max_active_checks > 0, "max_active_checks", self.max_active_checks.to_string(), "at least 1")?;
         check(self.max_checks > 0, "max_checks", self.max_checks.to_string(), "at least 1")?;
         check(self.read_len >= block, "read_len", self.read_len.to_string(), "at least 16384")?;
         check(self.reads_a_turn > 0, "reads_a_turn", self.reads_a_turn.to_string(), "at least 1")?;
         check(self.endgame_copies > 0, "endgame_copies", self.endgame_copies.to_string(), "at least 1")?;
+        check(self.max_announces > 0, "max_announces", self.max_announces.to_string(), "at least 1")?;
+        check(
+            (1..=1_000_000).contains(&self.announces_per_second),
+            "announces_per_second",
+            self.announces_per_second.to_string(),
+            "1 to 1000000",
+        )?;
+        check(
+            self.min_announce_interval >= Duration::from_secs(1),
+            "min_announce_interval",
+            format!("{:?}", self.min_announce_interval),
+            "at least 1 s",
+        )?;
+        check(
+            self.max_announce_interval >= self.min_announce_interval,
+            "max_announce_interval",
+            format!("{:?}", self.max_announce_interval),
+            "at least min_announce_interval",
+        )?;
+        check(self.max_trackers <= 10_000, "max_trackers", self.max_trackers.to_string(), "at most 10000")?;
+        check(
+            self.tracker_timeout >= Duration::from_secs(1),
+            "tracker_timeout",
+            format!("{:?}", self.tracker_timeout),
+            "at least 1 s",
+        )?;
+        check(
+            (1 << 10..=64 << 20).contains(&self.max_tracker_reply),
+            "max_tracker_reply",
+            self.max_tracker_reply.to_string(),
+            "1024 to 67108864",
+        )?;
+        check(self.max_tracker_redirects <= 20, "max_tracker_redirects", self.max_tracker_redirects.to_string(), "at most 20")?;
+        check(
+            self.user_agent.len() <= 128 && self.user_agent.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
+            "user_agent",
+            format!("{:?}", self.user_agent),
+            "at most 128 printable ASCII characters",
+        )?;
         check(self.max_alerts >= 16, "max_alerts", self.max_alerts.to_string(), "at least 16")?;
         check(!self.reconnect_min.is_zero(), "reconnect_min", format!("{:?}", self.reconnect_min), "more than 0")?;
         let lasting = |time: Duration, field| check(!time.is_zero(), field, format!("{time:?}"), "more than 0");
@@ -303,6 +445,7 @@ impl Conf {
         lasting(self.choke_interval, "choke_interval")?;
         lasting(self.optimistic_interval, "optimistic_interval")?;
         lasting(self.turnover_interval, "turnover_interval")?;
+        lasting(self.seed_queue_turn, "seed_queue_turn")?;
         lasting(self.inactivity_timeout, "inactivity_timeout")?;
         lasting(self.ban_time, "ban_time")?;
         check(self.max_unsent > 0, "max_unsent", self.max_unsent.to_string(), "at least 1")?;
@@ -333,7 +476,19 @@ mod tests {
             ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
             ("allowed_fast", Conf { allowed_fast: 101, ..Conf::default() }),
             ("choke_interval", Conf { choke_interval: Duration::ZERO, ..Conf::default() }),
+            ("max_active_checks", Conf { max_active_checks: 0, ..Conf::default() }),
+            ("seed_queue_turn", Conf { seed_queue_turn: Duration::ZERO, ..Conf::default() }),
             ("turnover_interval", Conf { turnover_interval: Duration::ZERO, ..Conf::default() }),
+            ("max_announces", Conf { max_announces: 0, ..Conf::default() }),
+            ("announces_per_second", Conf { announces_per_second: 0, ..Conf::default() }),
+            ("min_announce_interval", Conf { min_announce_interval: Duration::ZERO, ..Conf::default() }),
+            ("max_announce_interval", Conf { max_announce_interval: Duration::from_secs(59), ..Conf::default() }),
+            ("max_trackers", Conf { max_trackers: 10_001, ..Conf::default() }),
+            ("tracker_timeout", Conf { tracker_timeout: Duration::from_millis(999), ..Conf::default() }),
+            ("max_tracker_reply", Conf { max_tracker_reply: 1023, ..Conf::default() }),
+            ("max_tracker_reply", Conf { max_tracker_reply: usize::MAX, ..Conf::default() }),
+            ("max_tracker_redirects", Conf { max_tracker_redirects: 21, ..Conf::default() }),
+            ("user_agent", Conf { user_agent: "a\r\nb".into(), ..Conf::default() }),
         ] {
             assert_eq!(conf.validate().unwrap_err().field, field);
         }

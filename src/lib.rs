@@ -68,7 +68,7 @@ pub mod store;
 mod torrent;
 pub mod wire;
 
-pub use alert::{Alert, AlertMask, Phase, TorrentStats};
+pub use alert::{Alert, AlertMask, Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
 pub use base::{
     arena::Key,
     bitfield::{Bitfield, BitfieldError},
@@ -80,14 +80,21 @@ pub use base::{
     ids::{InfoHash, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
-        Allocation, Chain, Done, Job, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError,
-        StoreOp, StoreSpec, Trust, Verdict, batch_len,
+        Allocation, Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord,
+        StoreError, StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
+    paths::RenameError,
     time::Instant,
+    totals::Totals,
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
-pub use engine::{AddError, CloseCause, Effect, Engine, NoSuchTorrent, PeerStats, Refused, StopAt, TorrentParams};
+pub use engine::{
+    ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError, MoveMode, NoSuchTorrent,
+    PeerStats, QueueError, Refused, SessionStats, TorrentParams, TrackerEffect, TrackersError,
+};
 pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
+#[doc(hidden)]
+pub use proto::tracker::probe as tracker_probe;
 pub use reactor::{Reactor, ReactorError, ReactorStats};
 pub use store::SessionError;

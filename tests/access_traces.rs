@@ -6,12 +6,17 @@ mod trace;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use cratetorrent::{
-    Alert, Conf, IpFilter, IpRange, Refused,
-    wire::{extension::ExtensionHandshake, message::Message},
+    Alert, Conf, IpFilter, IpRange, Refused, TorrentParams,
+    wire::{
+        extension::ExtensionHandshake,
+        message::Message,
+        metainfo::{Metainfo, MetainfoBuilder},
+    },
 };
 use trace::{PeerNo, Trace};
 
@@ -223,6 +228,17 @@ fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
 }
 
 #[test]
+fn who_is_not_dialled_for_hours_because_its_host_has_its_share_is_not_forgotten() {
+    let mut t = leech(Conf { max_links_per_host: 1, idle_timeout: 9 * HOUR, keep_alive: 9 * HOUR, ..Conf::default() });
+    let there = greeted(&mut t, at([20, 0, 0, 1], 1));
+    t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], 2)).unwrap());
+    t.pass(3 * HOUR);
+    t.lose(there);
+    t.pass(Duration::from_secs(300));
+    assert_eq!(t.new_dials().len(), 1);
+}
+
+#[test]
 fn all_of_an_ipv6_64_is_one_host() {
     let mut t = leech(Conf { max_links_per_host: 2, ..Conf::default() });
     let from = |s: &str| SocketAddr::new(s.parse().unwrap(), 1);
@@ -302,6 +318,9 @@ fn three_hosts_must_agree_on_our_address() {
     say(&mut t, peers[3], "10.0.0.1");
     say(&mut t, peers[2], "5.5.5.5");
     assert_eq!(t.engine.external_addrs(), (Some([5, 5, 5, 5].into()), None));
+    // It costs a connection each to say something else: what it decides is not to be turned over message by message.
+    peers.iter().for_each(|&peer| say(&mut t, peer, "7.7.7.7"));
+    assert_eq!(t.engine.external_addrs(), (Some([5, 5, 5, 5].into()), None));
     t.tell(|engine, _| engine.set_external_addr("2001:db8::5".parse().unwrap()));
     t.tell(|engine, _| engine.set_external_addr(OURS.into()));
     assert_eq!(t.engine.external_addrs(), (Some(OURS.into()), Some("2001:db8::5".parse().unwrap())));
@@ -332,4 +351,24 @@ fn a_full_torrent_makes_room_for_whom_it_prefers_and_only_among_the_useless() {
     assert!(!full(greater, true, false), "the newcomer is worth less");
     assert!(!full(lesser, false, false), "our address is unknown");
     assert!(!full(lesser, true, true), "the old one is of use");
+}
+
+// Torrents among themselves.
+
+#[test]
+fn a_torrent_with_many_candidates_does_not_keep_another_from_its_one() {
+    let mut t = leech(Conf { max_dials: 2, ..Conf::default() });
+    for n in 1..=100 {
+        t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, n], 1)).unwrap());
+    }
+    let mut builder = MetainfoBuilder::new("other", 1 << 15);
+    builder.single_file(1);
+    let metainfo = Arc::new(Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap());
+    let peers = vec![at([30, 0, 0, 1], 1)];
+    let params = TorrentParams { peers, ..TorrentParams::new(metainfo, "/nowhere") };
+    t.tell(|engine, _| engine.add_torrent(params).unwrap());
+    // Nobody answers, which shows after ten seconds.
+    t.pass(Duration::from_secs(25));
+    assert_eq!(gone(&t).len(), 4);
+    assert!(gone(&t).contains(&at([30, 0, 0, 1], 1)), "{:?}", gone(&t));
 }

@@ -6,17 +6,29 @@
 
 use std::{
     io::Read,
-    net::{Ipv4Addr, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
-use cratetorrent::{Conf, Reactor};
+use cratetorrent::{
+    Conf, Reactor, TorrentParams,
+    wire::metainfo::{Metainfo, MetainfoBuilder},
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
 fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() {
-    let mut reactor = Reactor::new(Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Conf::default() }).unwrap();
+    let conf = Conf {
+        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        reconnect_min: Duration::from_millis(1),
+        reconnect_max: Duration::from_millis(1),
+        ..Conf::default()
+    };
+    let mut reactor = Reactor::new(conf).unwrap();
     let addr = reactor.local_addrs()[0];
+    // A peer to be dialled, once there is a torrent.
+    let peer = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let limit = Rlimit { current: Some(100), ..getrlimit(Resource::Nofile) };
     setrlimit(Resource::Nofile, limit).unwrap();
 
@@ -37,7 +49,29 @@ fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() 
         assert!(!matches!(client.read(&mut [0; 1]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock));
     }
 
+    let mut builder = MetainfoBuilder::new("nothing", 1 << 15);
+    builder.single_file(1);
+    let metainfo = Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap();
+    let peers = vec![peer.local_addr().unwrap()];
+    let params = TorrentParams { peers, state_file: None, ..TorrentParams::new(Arc::new(metainfo), "/nowhere") };
+    let torrent = reactor.engine().add_torrent(params).unwrap();
+    let before = reactor.stats().turns;
+    while reactor.stats().turns < before + 300 {
+        reactor.poll(Some(Duration::from_secs(1))).unwrap();
+        while reactor.next_alert().is_some() {}
+    }
+    let known = reactor.engine().stats(torrent).unwrap().candidates;
+
     drop(clients);
+    assert_eq!(known, 1, "it is not the peer's fault that it could not be dialled");
+    peer.set_nonblocking(true).unwrap();
+    while peer.accept().is_err() {
+        reactor.poll(Some(Duration::from_secs(1))).unwrap();
+    }
+    reactor.engine().remove(torrent).unwrap();
+    while reactor.engine().links() > 0 {
+        reactor.poll(Some(Duration::from_secs(1))).unwrap();
+    }
     let _client = TcpStream::connect(addr).unwrap();
     for _ in 0..100 {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();

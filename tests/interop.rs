@@ -5,9 +5,13 @@
 
 #[path = "interop/clients.rs"]
 mod clients;
+#[path = "interop/member.rs"]
+mod member;
 mod support;
 #[path = "interop/swarm.rs"]
 mod swarm;
+#[path = "interop/trackers.rs"]
+mod trackers;
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -43,6 +47,11 @@ fn folder() -> Torrent {
 
 /// The `.torrent` file as our own `create` makes it of what is in `folder`, which is what `torrent` was made to be by hand.
 fn create(torrent: &Torrent, folder: &Path, tracker: Option<&str>) -> Vec<u8> {
+    create_with(torrent, folder, &tracker.map(str::to_owned).into_iter().collect::<Vec<_>>())
+}
+
+/// The same, with a tier for each tracker.
+fn create_with(torrent: &Torrent, folder: &Path, trackers: &[String]) -> Vec<u8> {
     let out = tempfile::tempdir().unwrap();
     let path = out.path().join("created.torrent");
     let mut command = Command::new(download::example("create"));
@@ -50,7 +59,7 @@ fn create(torrent: &Torrent, folder: &Path, tracker: Option<&str>) -> Vec<u8> {
         .arg(folder.join(&torrent.name))
         .args(["--quiet", "--piece-length", &torrent.piece_len.to_string(), "--out"])
         .arg(&path);
-    command.args(tracker.map(|url| ["--tracker", url]).into_iter().flatten());
+    command.args(trackers.iter().flat_map(|url| ["--tracker", url]));
     let output = command.output().unwrap();
     assert!(output.status.success(), "create: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     let info_hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -212,3 +212,69 @@ fn a_file_that_left_the_page_cache_is_read_by_a_worker() {
         stats
     });
 }
+
+/// What the loop has to say to one peer must not wait until all others have what they asked for.
+#[test]
+fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
+    const GLUTTONS: usize = 50;
+    let fixture = Fixture::new(16);
+    let conf = Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Conf::default() };
+    let mut reactor = Reactor::with(conf, 1, Arc::new(RealDisk::new(10))).unwrap();
+    let mut params = TorrentParams::new(fixture.metainfo.clone(), fixture.dir.path());
+    params.state_file = None;
+    reactor.engine().add_torrent(params).unwrap();
+    while !std::iter::from_fn(|| reactor.next_alert()).any(|alert| matches!(alert, Alert::Finished { .. })) {
+        reactor.poll(None).unwrap();
+    }
+    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
+    hello.extend(fixture.metainfo.info_hash.0);
+    hello.extend(b"-XX0000-abcdefghijkl");
+    let greeted = |reactor: &mut Reactor| {
+        let mut stream = TcpStream::connect(reactor.local_addrs()[0]).unwrap();
+        stream.write_all(&hello).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        // Our handshake and the bitfield of 32 pieces.
+        let mut heard = 0;
+        while heard < 68 + 4 + 1 + 4 {
+            reactor.poll(Some(Duration::from_millis(100))).unwrap();
+            heard += stream.read(&mut [0; 200]).unwrap_or(0);
+        }
+        stream
+    };
+    let mut gluttons: Vec<_> = (0..GLUTTONS).map(|_| greeted(&mut reactor)).collect();
+    let mut quiet = greeted(&mut reactor);
+    let interested = [0, 0, 0, 1, 2];
+    for glutton in &mut gluttons {
+        glutton.write_all(&interested).unwrap();
+    }
+    for glutton in &mut gluttons {
+        while glutton.read(&mut [0; 5]).unwrap_or(0) != 5 {
+            reactor.poll(Some(Duration::from_millis(100))).unwrap();
+        }
+    }
+    // All at the same moment: they want 4 MiB each, as much of it as their sockets take, and the last is to be unchoked.
+    for (n, glutton) in gluttons.iter_mut().enumerate() {
+        let mut requests = Vec::new();
+        for at in (0..256).map(|block| block * BLOCK) {
+            requests.extend([0, 0, 0, 13, 6]);
+            [16 + at / PIECE_LEN, at % PIECE_LEN, BLOCK].iter().for_each(|&word| requests.extend((word as u32).to_be_bytes()));
+        }
+        assert!(glutton.write(&requests).unwrap() == requests.len(), "glutton {n}");
+    }
+    quiet.write_all(&interested).unwrap();
+    let (mut unchoked_after, mut busy_turns) = (None, 0);
+    loop {
+        let before = reactor.stats().bytes_written;
+        reactor.poll(Some(Duration::ZERO)).unwrap();
+        let sent = reactor.stats().bytes_written - before;
+        if unchoked_after.is_none() && quiet.read(&mut [0; 5]).unwrap_or(0) > 0 {
+            unchoked_after = Some(busy_turns);
+        }
+        if sent < 512 * 1024 {
+            break;
+        }
+        busy_turns += 1;
+    }
+    assert!(busy_turns >= 5, "{busy_turns} turns are not enough to tell");
+    assert!(unchoked_after.is_some_and(|turns| turns <= 1), "unchoked after {unchoked_after:?} of {busy_turns} turns");
+}

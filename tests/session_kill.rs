@@ -200,7 +200,8 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut next = || lines.next().and_then(Result::ok).map(|line| line.split_once("@ ").map(|(_, l)| l.to_owned()).unwrap_or_default());
+        let mut next =
+            || lines.next().and_then(Result::ok).map(|line| line.split_once("@ ").map(|(_, l)| l.to_owned()).unwrap_or_default());
         let mut there: BTreeMap<u64, (Wish, usize)> = BTreeMap::new();
         loop {
             let Some(line) = next() else {

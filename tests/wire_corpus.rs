@@ -1,6 +1,9 @@
 //! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for; what fuzzing found
 //! beside them keeps the promises.
 
+#[path = "../fuzz/src/tracker.rs"]
+#[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
+mod tracker;
 #[path = "../fuzz/src/wire.rs"]
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 mod wire;
@@ -9,7 +12,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use cratetorrent::wire::{
     bencode::Document, blocklist::Blocklist, extension::ExtensionHandshake, handshake::Handshake, message::Message,
-    metainfo::Metainfo,
+    metainfo::Metainfo, tracker::TrackerUrl,
 };
 
 /// The inputs of a target whose names begin with `kind`, by the rest of the name.
@@ -65,4 +68,13 @@ fn states() {
 #[test]
 fn blocklists() {
     check("blocklist", wire::blocklist, |b| Blocklist::parse(b).is_ok(), &["html", "gzip", "p2b-claim", "p2b-v4"]);
+}
+
+#[test]
+fn trackers() {
+    let url = |b: &[u8]| TrackerUrl::parse(std::str::from_utf8(b).unwrap().split_once('\n').map_or("", |(url, _)| url)).is_ok();
+    let whole = |b: &[u8]| url(b) || TrackerUrl::parse(std::str::from_utf8(b).unwrap()).is_ok();
+    check("tracker_url", tracker::tracker_url, whole, &["idna", "number", "no-port", "split", "two-users"]);
+    check("tracker_http", tracker::tracker_http, |_| true, &[]);
+    check("tracker_udp", tracker::tracker_udp, |_| true, &[]);
 }

@@ -68,10 +68,7 @@ impl Make {
         let piece_len: Option<String> = args::value(args, "--piece-length")?;
         note(piece_len.is_some(), "--piece-length");
         params.piece_len = piece_len.map(|size| piece_length(&size)).transpose()?;
-        for tier in args::values(args, "--tracker")? {
-            note(true, "--tracker");
-            params.trackers.push(tier.split(',').map(|one| url("--tracker", one)).collect::<Result<_, _>>()?);
-        }
+        params.trackers = trackers(args)?;
         for one in args::values(args, "--web-seed")? {
             note(true, "--web-seed");
             params.web_seeds.push(url("--web-seed", &one)?);
@@ -83,6 +80,11 @@ impl Make {
         params.threads = args::value(args, "--threads")?.unwrap_or(0);
         note(params.threads > 0, "--threads");
         Ok(Self { params, out, force, given })
+    }
+
+    /// The trackers that were given, for whoever has a torrent already.
+    pub fn take_trackers(&mut self) -> Vec<Vec<String>> {
+        std::mem::take(&mut self.params.trackers)
     }
 
     /// Hashes what is at `path` and writes the torrent; tells where it is.
@@ -206,6 +208,12 @@ fn piece_length(text: &str) -> Result<u32, Problem> {
     };
     let len = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
     len.ok_or_else(|| Problem::usage(format!("--piece-length: {text:?} is no size such as 16K, 1M or 65536")))
+}
+
+/// All `--tracker` options: those with a comma between them in one tier.
+pub fn trackers(args: &mut Arguments) -> Result<Vec<Vec<String>>, Problem> {
+    let tier = |tier: String| tier.split(',').map(|one| url("--tracker", one)).collect();
+    args::values(args, "--tracker")?.into_iter().map(tier).collect()
 }
 
 fn url(option: &str, text: &str) -> Result<String, Problem> {

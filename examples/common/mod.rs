@@ -7,6 +7,7 @@ pub mod listen;
 pub mod make;
 pub mod progress;
 pub mod signals;
+pub mod trackers;
 
 use std::{
     fs::File,

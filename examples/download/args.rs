@@ -6,11 +6,14 @@ use cratetorrent::Limits;
 
 use crate::{
     Problem,
-    common::args::{free, path, peers, rate, resolve_all, value, variable},
+    common::{
+        args::{free, path, peers, rate, resolve_all, value, variable},
+        make::trackers,
+    },
 };
 
 pub const HELP: &str = "\
-Downloads a torrent from the peers you name, and serves it to others if you wish.
+Downloads a torrent from the peers that its trackers name, or you, and serves it to others if you wish.
 With no arguments it shows itself: it makes a torrent, serves it and downloads it, all on this machine.
 
 Usage: download [TORRENT] [options]
@@ -18,6 +21,8 @@ Usage: download [TORRENT] [options]
   TORRENT               the .torrent file
   --dir DIR             where the download goes (default: the current folder)
   --peer ADDR[,ADDR…]   peers as host:port or [v6]:port; may be given more than once
+  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them in one
+                        tier; may be given more than once
   --port PORT           accept peers on this port
   --seed                go on serving when complete, until Ctrl-C
                         (without --port on the first free port from 6881 to 6889)
@@ -46,6 +51,7 @@ pub struct Options {
     pub torrent: PathBuf,
     pub dir: PathBuf,
     pub peers: Vec<SocketAddr>,
+    pub trackers: Vec<Vec<String>>,
     pub port: Option<u16>,
     pub seed: bool,
     pub sequential: bool,
@@ -73,6 +79,7 @@ pub fn parse() -> Result<Command, Problem> {
     if let Some(list) = variable("SEED") {
         resolve_all("SEED", &list.to_string_lossy(), &mut peers)?;
     }
+    let trackers = trackers(&mut args)?;
     let dir = path(&mut args, "--dir")?;
     let port = value(&mut args, "--port")?;
     let seed = args.contains("--seed");
@@ -90,6 +97,7 @@ pub fn parse() -> Result<Command, Problem> {
         torrent: torrent.into(),
         dir: dir.or_else(|| variable("DOWNLOAD_DIR").map(PathBuf::from)).unwrap_or_else(|| ".".into()),
         peers,
+        trackers,
         port,
         seed,
         sequential,

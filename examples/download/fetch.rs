@@ -23,6 +23,7 @@ use crate::{
         progress::{Progress, pace},
         read_metainfo, shut_down,
         signals::Interrupt,
+        trackers::Trackers,
     },
 };
 
@@ -37,6 +38,9 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 
     let mut params = TorrentParams::new(metainfo.clone(), &options.dir);
     params.peers = options.peers.clone();
+    let trackers = [metainfo.trackers.as_slice(), &options.trackers].concat();
+    let is_tracked = trackers.iter().any(|tier| !tier.is_empty());
+    params.trackers = Some(trackers);
     params.sequential = options.sequential;
     params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
     let added = engine.call(move |engine| engine.add_torrent(params)).map_err(|e| Problem::new(e.to_string()))?;
@@ -44,6 +48,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 
     let progress = Progress::new(metainfo.geometry.total_len(), options.quiet);
     let mut fetch = Fetch::new(options, &metainfo, engine, torrent, progress);
+    fetch.is_tracked = is_tracked;
     let outcome = fetch.follow(&alerts, &interrupt);
     fetch.end(&alerts, outcome.is_ok());
     match outcome? {
@@ -71,7 +76,7 @@ fn prepare(dir: &Path) -> Result<(), Problem> {
 /// Starts an engine that listens where it should.
 fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
     let mut conf = Conf {
-        alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::PEERS | AlertMask::BANS,
+        alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::PEERS | AlertMask::BANS | AlertMask::TRACKERS,
         // The user named these peers, so they are worth trying until the user's own time-out.
         max_dial_failures: u32::MAX,
         reconnect_max: Duration::from_secs(10),
@@ -100,6 +105,8 @@ struct Fetch {
     last_peer: Instant,
     /// What each peer was last gone for.
     reasons: BTreeMap<SocketAddr, String>,
+    is_tracked: bool,
+    trackers: Trackers,
 }
 
 impl Fetch {
@@ -118,6 +125,8 @@ impl Fetch {
             complete: false,
             last_peer: now,
             reasons: BTreeMap::new(),
+            is_tracked: false,
+            trackers: Trackers::default(),
         }
     }
 
@@ -167,7 +176,7 @@ impl Fetch {
             }
             Alert::PeerGone { addr, reason, .. } => self.peer_gone(addr, reason),
             Alert::PeerBanned { addr, .. } => self.progress.say(&format!("peer {addr} sent bad data and is banned")),
-            _ => {}
+            alert => self.trackers.tell(&alert, &self.progress),
         }
         Ok(())
     }
@@ -177,9 +186,10 @@ impl Fetch {
         self.last_peer = Instant::now();
         if have == self.pieces {
             self.finished(0);
-        } else if self.options.peers.is_empty() && self.engine.local_addrs().is_empty() {
+        } else if !self.is_tracked && self.options.peers.is_empty() && self.engine.local_addrs().is_empty() {
             return Err(Problem::new(
-                "nobody to download from: trackers are not used yet, so name peers with --peer or let them come with --port",
+                "nobody to download from: the torrent has no trackers, so name some with --tracker or peers with --peer, \
+                 or let them come with --port",
             ));
         } else if !self.complete {
             // Seeding from a read-only folder is fine; filling one is not, which should not wait for the first piece.
@@ -230,7 +240,8 @@ impl Fetch {
         if self.complete || self.last_peer.elapsed() < timeout {
             return Ok(());
         }
-        let why: Vec<String> = self.reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect();
+        let mut why: Vec<String> = self.reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect();
+        why.extend(self.trackers.failures());
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
         let kept = "what was downloaded is kept, and the same command goes on from there";
         Err(Problem::new(format!("no peer was connected for {} s{why}; {kept}", timeout.as_secs())))

@@ -23,6 +23,7 @@ Usage: seed TORRENT [options]
   PATH                  anything else: a file or folder to make a torrent of
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --peer ADDR[,ADDR…]   peers to connect to, as host:port or [v6]:port; may be given more than once
+  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them in one tier
   --limit-up RATE       send at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); 0: no limit
   --quiet               print errors only
   --help, --version
@@ -54,7 +55,7 @@ pub struct Options {
 }
 
 pub enum What {
-    Torrent { torrent: PathBuf, dir: PathBuf, trust: Trust },
+    Torrent { torrent: PathBuf, dir: PathBuf, trust: Trust, trackers: Vec<Vec<String>> },
     Data { path: PathBuf, make: Box<Make> },
 }
 
@@ -66,7 +67,7 @@ pub fn parse() -> Result<Command, Problem> {
     if args.contains(["-V", "--version"]) {
         return Ok(Command::Version);
     }
-    let make = Make::parse(&mut args)?;
+    let mut make = Make::parse(&mut args)?;
     let dir = path(&mut args, "--dir")?;
     let trust = match (args.contains("--no-check"), args.contains("--recheck")) {
         (true, true) => return Err(Problem::usage("--no-check and --recheck exclude each other")),
@@ -87,7 +88,7 @@ pub fn parse() -> Result<Command, Problem> {
         if let Some(option) = make.given {
             return Err(Problem::usage(format!("{option} is for making a torrent, and {} is one already", path.display())));
         }
-        What::Torrent { torrent: path, dir: dir.unwrap_or_else(|| ".".into()), trust }
+        What::Torrent { torrent: path, dir: dir.unwrap_or_else(|| ".".into()), trust, trackers: make.take_trackers() }
     } else if dir.is_some() || trust != Trust::State {
         let option = if dir.is_some() { "--dir" } else { "--no-check or --recheck" };
         return Err(Problem::usage(format!("{option} is for a .torrent, which {} is not", path.display())));

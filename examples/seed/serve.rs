@@ -10,7 +10,10 @@ use indicatif::HumanBytes;
 
 use crate::{
     args::{Options, What},
-    common::{self, Problem, complain, listen, make, progress::Progress, read_metainfo, shut_down, signals::Interrupt},
+    common::{
+        self, Problem, complain, listen, make, progress::Progress, read_metainfo, shut_down, signals::Interrupt,
+        trackers::Trackers,
+    },
 };
 
 /// How often to look at the torrent, and whether somebody wants an end, when no alert comes.
@@ -21,7 +24,8 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let interrupt = Interrupt::catch(|| {})?;
     let source = Source::find(what, quiet, &interrupt)?;
 
-    let mut conf = Conf { alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS, limits, ..Conf::default() };
+    let alerts = AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS | AlertMask::TRACKERS;
+    let mut conf = Conf { alerts, limits, ..Conf::default() };
     common::limits::use_all_descriptors(&mut conf);
     let (engine, alerts) = listen::start(&conf, port)?;
 
@@ -37,12 +41,16 @@ struct Source {
     metainfo: Arc<Metainfo>,
     dir: PathBuf,
     trust: Trust,
+    /// Beside the torrent's own.
+    trackers: Vec<Vec<String>>,
 }
 
 impl Source {
     fn find(what: What, quiet: bool, interrupt: &Interrupt) -> Result<Self, Problem> {
         match what {
-            What::Torrent { torrent, dir, trust } => Ok(Self { metainfo: Arc::new(read_metainfo(&torrent)?), dir, trust }),
+            What::Torrent { torrent, dir, trust, trackers } => {
+                Ok(Self { metainfo: Arc::new(read_metainfo(&torrent)?), dir, trust, trackers })
+            }
             What::Data { path, make } => {
                 // A path such as `..` has no name to look for in a folder.
                 let path = match path.file_name() {
@@ -55,7 +63,7 @@ impl Source {
                     crate::common::print(&format!("torrent   {}", out.display()));
                 }
                 // Every byte was hashed a moment ago.
-                Ok(Self { metainfo: Arc::new(created.metainfo), dir, trust: Trust::Files })
+                Ok(Self { metainfo: Arc::new(created.metainfo), dir, trust: Trust::Files, trackers: Vec::new() })
             }
         }
     }
@@ -73,17 +81,29 @@ struct Seed {
     last: TorrentStats,
     /// The last failure told, so that it is not told again and again.
     told: String,
+    trackers: Trackers,
 }
 
 impl Seed {
     /// Adds it at rest: what turns out not to be whole must not be filled up from others, since it is the user's own.
     fn add(source: Source, peers: Vec<SocketAddr>, engine: EngineHandle, quiet: bool) -> Result<Self, Problem> {
-        let Source { metainfo, dir, trust } = source;
-        let params = TorrentParams { peers, trust, paused: true, ..TorrentParams::new(metainfo.clone(), &dir) };
+        let Source { metainfo, dir, trust, trackers } = source;
+        let trackers = Some([metainfo.trackers.clone(), trackers].concat());
+        let params = TorrentParams { peers, trust, trackers, paused: true, ..TorrentParams::new(metainfo.clone(), &dir) };
         let torrent = engine.call(|engine| engine.add_torrent(params)).map_err(Problem::of)?.map_err(Problem::of)?;
         let progress = Progress::new(metainfo.geometry.total_len(), quiet);
         let last = TorrentStats { total_bytes: metainfo.geometry.total_len(), ..TorrentStats::default() };
-        Ok(Self { engine, torrent, progress, metainfo, dir, serving: false, last, told: String::new() })
+        Ok(Self {
+            engine,
+            torrent,
+            progress,
+            metainfo,
+            dir,
+            serving: false,
+            last,
+            told: String::new(),
+            trackers: Trackers::default(),
+        })
     }
 
     /// Follows the alerts until somebody wants an end.
@@ -129,7 +149,7 @@ impl Seed {
                 }
             }
             Alert::PeerBanned { addr, .. } => self.progress.say(&format!("peer {addr} sent bad data and is banned")),
-            _ => {}
+            alert => self.trackers.tell(&alert, &self.progress),
         }
         Ok(())
     }

@@ -2,4 +2,5 @@
 //! the same functions over the seeds and over whatever was found once.
 
 pub mod session;
+pub mod tracker;
 pub mod wire;

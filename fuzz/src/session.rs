@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Bitfield, CloseCause, Conf, Done, Effect, Engine, InfoHash, Instant, Job, Key, Limits, Opened, PeerId, Rate, RunData,
-    RunDone, StoreError, StoreOp, TorrentId, TorrentParams, Verdict,
+    Bitfield, CloseCause, Conf, Done, Effect, Engine, InfoHash, Instant, Job, Key, Limits, MoveMode, Opened, PeerId, Priority,
+    Rate, RunData, RunDone, StoreError, StoreOp, TorrentId, TorrentParams, Verdict,
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,
@@ -220,7 +220,19 @@ impl Host {
     }
 
     fn verb(&mut self, arg: u8) {
-        let _ = match arg % 6 {
+        let _ = match arg % 9 {
+            6 => {
+                let wish = [Priority::Skip, Priority::Low, Priority::Normal, Priority::High];
+                self.engine.set_file_priorities(self.torrent, vec![wish[usize::from((arg / 9) & 3)]])
+            }
+            7 => {
+                let mode = if arg & 8 == 0 { MoveMode::FailIfExists } else { MoveMode::Adopt };
+                self.engine.move_storage(self.torrent, format!("/{arg}"), mode)
+            }
+            8 => {
+                let _ = self.engine.rename_file(self.torrent, usize::from((arg / 9) & 1), format!("{arg}"));
+                Ok(())
+            }
             0 => self.engine.pause(self.torrent),
             1 | 2 => self.engine.resume(self.torrent),
             3 => self.engine.recheck(self.torrent),
@@ -242,7 +254,14 @@ impl Host {
             Job::Open { torrent, spec } => {
                 let count = spec.geometry.piece_count();
                 let check = if how & 8 == 0 { Bitfield::none(count) } else { Bitfield::all(count) };
-                let opened = Opened { have: Bitfield::none(count), check, downloaded: 0, uploaded: 0, distrust: None };
+                let opened = Opened {
+                    have: Bitfield::none(count),
+                    check,
+                    downloaded: 0,
+                    uploaded: 0,
+                    distrust: None,
+                    arrange: how & 2 != 0,
+                };
                 Done::Opened { torrent, result: if fails { Err(error()) } else { Ok(opened) } }
             }
             Job::Run { torrent, run } => {
@@ -274,8 +293,12 @@ impl Host {
                 Done::Digests { torrent, piece, result: if fails { Err(error()) } else { Ok(vec![[how; 20]; 3]) } }
             }
             Job::Save { torrent, .. } => Done::Saved { torrent, result: if fails { Err(error()) } else { Ok(()) } },
+            Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: if fails { Err(error()) } else { Ok(()) } },
+            Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: if fails { Err(error()) } else { Ok(()) } },
+            Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
+            Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
         };
         self.engine.handle_done(self.now, done);
     }
@@ -303,7 +326,7 @@ impl Host {
             match effect {
                 Effect::Dial { link, .. } => self.links.push(link),
                 Effect::Close { link } => self.links.retain(|&l| l != link),
-                Effect::Flush { .. } | Effect::Resume { .. } => {}
+                Effect::Flush { .. } | Effect::Resume { .. } | Effect::Tracker(_) => {}
                 Effect::Job(job) => self.jobs.push_back(job),
             }
         }

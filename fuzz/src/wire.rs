@@ -220,8 +220,7 @@ pub fn session_state(data: &[u8]) {
         let len = usize::from(u16::from_be_bytes([high, low])).min(after.len());
         let (stretch, after) = after.split_at(len);
         rest = after;
-        let kinds =
-            [RecordKind::Torrent, RecordKind::Settings, RecordKind::State, RecordKind::Removed, RecordKind::Session];
+        let kinds = [RecordKind::Torrent, RecordKind::Settings, RecordKind::State, RecordKind::Removed, RecordKind::Session];
         let hash = if how & 8 == 0 { InfoHash([how / 64; 20]) } else { last };
         match kinds.get(usize::from(how % 8)) {
             Some(&RecordKind::Torrent) => {
@@ -258,9 +257,9 @@ pub fn session_state(data: &[u8]) {
     let places = index.entries.values().flat_map(Entry::places).chain(index.session).chain(index.unknown.iter().copied());
     let mut live = 0;
     for place in places {
-        let (from, to) = (place.at() as usize, place.at() as usize + place.len());
+        let (from, to) = (place.at() as usize, place.at() as usize + place.size());
         assert!(to as u64 <= scanned.end && session::Record::parse(place.at(), &log[from..to], &salt).is_some());
-        live += place.len() as u64;
+        live += place.size() as u64;
     }
     assert_eq!(live, index.live);
     log.truncate(scanned.end as usize);

@@ -15,6 +15,7 @@ use super::{
     files::FileEntry,
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
+    paths::STATE_FOLDER,
 };
 
 /// Bytes before each block of a [`Job::Read`], for what goes before it on the wire.
@@ -73,6 +74,18 @@ pub struct StoreSpec {
     pub in_session: bool,
     /// What of the data that is there may go unchecked.
     pub trust: Trust,
+    /// Files that are not wanted, by number; those beyond its end are. One that is not there is not made: what other files need of its
+    /// pieces is kept in the [part file](Self::parts_file).
+    pub skipped: Vec<bool>,
+    /// Files that have another path than the metainfo's, by number, ascending; relative to `dir` and safe.
+    pub renames: Vec<(usize, PathBuf)>,
+}
+
+impl StoreSpec {
+    /// Where the bytes are of files that are not made: in the folder of the states, below the download folder.
+    pub fn parts_file(&self) -> PathBuf {
+        self.dir.join(STATE_FOLDER).join(format!("{}.parts", self.info_hash))
+    }
 }
 
 /// What was found when a torrent's storage was opened.
@@ -88,6 +101,8 @@ pub struct Opened {
     pub uploaded: u64,
     /// Why a saved state was not believed, if there was one, in words for a log.
     pub distrust: Option<String>,
+    /// Files that are wanted have bytes in the part file: a [`Job::Arrange`] is due.
+    pub arrange: bool,
 }
 
 /// What to remember of a torrent. The store adds what it knows of the files.
@@ -189,10 +204,40 @@ pub enum Job {
         /// What to save.
         state: Box<SaveState>,
     },
-    /// Forget the storage and close its files. Sent when no other job of the torrent is out.
+    /// Other files are skipped now than before: what is wanted and has bytes in the part file is made of them. Sent when no other job
+    /// of the torrent is out, as the next four.
+    Arrange {
+        /// The torrent.
+        torrent: Key,
+        /// As [`StoreSpec::skipped`].
+        skipped: Vec<bool>,
+    },
+    /// Have every file where `spec` says, which differs in folder, state file or renames. Nothing that is there is replaced. The old
+    /// files stay until they are [tidied](Self::Tidy) away, so that a crash finds the torrent at the one place or the other.
+    Relocate {
+        /// The torrent.
+        torrent: Key,
+        /// Where it is to be.
+        spec: Box<StoreSpec>,
+        /// The state to save there.
+        state: Option<Box<SaveState>>,
+    },
+    /// Delete what the last [`Relocate`](Self::Relocate) left at the old place, and folders that become empty by it.
+    Tidy {
+        /// The torrent.
+        torrent: Key,
+    },
+    /// Forget the storage and close its files.
     Close {
         /// The torrent.
         torrent: Key,
+    },
+    /// The same, and delete the torrent's own files, and folders that become empty by it. It need not have been opened.
+    Delete {
+        /// The torrent.
+        torrent: Key,
+        /// Where it is.
+        spec: Box<StoreSpec>,
     },
     /// Append a record to the session folder's log. Many that wait are synced together.
     Record {
@@ -321,6 +366,27 @@ pub enum Done {
         /// Whether it is safe now.
         result: Result<(), StoreError>,
     },
+    /// To [`Job::Arrange`].
+    Arranged {
+        /// The torrent.
+        torrent: Key,
+        /// Whether everything is where it should be. If not, nothing is lost, and it is to be tried again.
+        result: Result<(), StoreError>,
+    },
+    /// To [`Job::Relocate`].
+    Relocated {
+        /// The torrent.
+        torrent: Key,
+        /// Whether the torrent is at the new place now. If not, it is at the old one as before.
+        result: Result<(), StoreError>,
+    },
+    /// To [`Job::Tidy`].
+    Tidied {
+        /// The torrent.
+        torrent: Key,
+        /// What could not be deleted.
+        left: Option<Leftovers>,
+    },
     /// To [`Job::Close`].
     Closed {
         /// The torrent.
@@ -335,6 +401,22 @@ pub enum Done {
         /// Whether it is safe now.
         result: Result<(), StoreError>,
     },
+    /// To [`Job::Delete`].
+    Deleted {
+        /// The torrent.
+        torrent: Key,
+        /// What could not be deleted.
+        left: Option<Leftovers>,
+    },
+}
+
+/// Files that were to be deleted and are still there.
+#[derive(Clone, Debug)]
+pub struct Leftovers {
+    /// How many.
+    pub files: usize,
+    /// Why the first of them is.
+    pub error: StoreError,
 }
 
 /// What the store was doing when it failed.
@@ -354,6 +436,10 @@ pub enum StoreOp {
     Sync,
     /// Writing the torrent's state.
     Save,
+    /// Giving a file another place.
+    Move,
+    /// Deleting a file.
+    Delete,
 }
 
 impl StoreOp {
@@ -366,6 +452,8 @@ impl StoreOp {
             Self::Allocate => "allocate space for",
             Self::Sync => "sync",
             Self::Save => "save state to",
+            Self::Move => "move",
+            Self::Delete => "delete",
         }
     }
 }

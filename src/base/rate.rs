@@ -44,6 +44,11 @@ impl RateMeter {
         copy.bytes_per_s as u64
     }
 
+    /// Whether the rate is something other than zero, or will be although no more bytes come.
+    pub(crate) fn is_flowing(&self, now: Instant) -> bool {
+        self.in_sample > 0 || self.rate(now) > 0
+    }
+
     fn roll(&mut self, now: Instant) {
         let elapsed = now.since(self.sample_start);
         if elapsed < SAMPLE {
@@ -113,6 +118,12 @@ mod tests {
         assert!((95_000..105_000).contains(&rate), "{rate}");
         assert_eq!(m.total(), 1_000_000);
         assert!(m.rate(at(30_000)) < 10);
+        let mut m = RateMeter::new(at(0));
+        assert!(!m.is_flowing(at(0)));
+        m.add(at(10), 1000);
+        assert!(m.rate(at(20)) == 0 && m.is_flowing(at(20)), "it will be known later how fast that was");
+        m.add(at(500), 0);
+        assert!(m.is_flowing(at(500)) && !m.is_flowing(at(60_000)));
     }
 
     #[test]

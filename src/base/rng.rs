@@ -16,6 +16,12 @@ impl Rng {
         }))
     }
 
+    /// Another generator that follows from this one's state, which stays as it is. Each `label` gives another.
+    pub(crate) fn fork(&self, label: u64) -> Self {
+        let mut copy = self.clone();
+        Self::new(copy.next_u64() ^ label)
+    }
+
     pub(crate) fn next_u64(&mut self) -> u64 {
         let [a, b, c, d] = self.0;
         let out = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);

@@ -34,8 +34,11 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    base::geometry::{BLOCK_LEN, Geometry},
-    store::{Disk, Pieces, RealDisk, safe_paths},
+    base::{
+        geometry::{BLOCK_LEN, Geometry},
+        paths::safe_paths,
+    },
+    store::{Disk, Pieces, RealDisk},
     wire::metainfo::{Metainfo, MetainfoBuilder, MetainfoError, MetainfoLimits},
 };
 use walk::Found;

@@ -116,7 +116,7 @@ impl Engine {
             return false;
         }
         if self.access.host(addr.ip()).links >= cx.conf.max_links_per_host {
-            torrent.candidates.release(cx.now, addr, false, &mut cx.rng, &cx.conf);
+            torrent.candidates.postpone(cx.now, addr, &mut cx.rng, &cx.conf);
             torrent.schedule(cx);
             return false;
         }

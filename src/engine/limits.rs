@@ -316,7 +316,8 @@ impl Way {
             let mut members = group.queue.len();
             let (mut own, own_floor) =
                 group.bucket.as_mut().map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
-            let floor = floor.min(own_floor);
+            // Without any bucket the first one would otherwise be promised all there is.
+            let floor = Some(floor.min(own_floor)).filter(|&floor| floor < u64::MAX).unwrap_or(1);
             while let Some(entry) = group.queue.first_entry().filter(|_| budget > 0) {
                 let part = |of: u64, heads: usize| of / heads.clamp(1, budget) as u64;
                 let share = part(left, heads).min(part(own, members)).max(floor);

@@ -130,7 +130,9 @@ impl Engine {
                 if self.throttle.up.is_on() {
                     self.throttle.up.spend(self.cx.now, key, torrent, bytes);
                 }
-                if let Some(torrent) = self.torrents.get_mut(torrent) {
+                let key = torrent;
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    self.ledger.touch(key, &mut torrent.seen);
                     torrent.handle_sent(session, bytes, &mut self.cx);
                 }
             }
@@ -159,6 +161,12 @@ impl Engine {
                 (State::Greeting(_), CloseCause::Eof) => "it closed the connection without a greeting".to_owned(),
                 (_, cause) => cause.to_string(),
             };
+            if cause == CloseCause::Exhausted
+                && let Some(torrent) = link.torrent.and_then(|t| self.torrents.get_mut(t))
+                && !link.who.incoming
+            {
+                torrent.candidates.postpone(self.cx.now, link.who.addr, &mut self.cx.rng, &self.cx.conf);
+            }
             self.end(key, &what);
         }
     }
@@ -255,6 +263,7 @@ impl Engine {
         let tx = std::mem::take(&mut link.hello);
         let greeting = tx.len();
         link.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
+        self.tally.peers += 1;
         self.limit_link(key, torrent, who.addr, greeting);
         // Only now, or its place would be dialled for.
         if let Some(least) = replaced {
@@ -291,6 +300,7 @@ impl Engine {
         debug_assert!(self.links.len() > 0 || self.access.is_idle());
         match link.state {
             State::Dialing => self.dials = self.dials.saturating_sub(1),
+            State::Live(_) => self.tally.peers = self.tally.peers.saturating_sub(1),
             _ if greeting => self.greetings = self.greetings.saturating_sub(1),
             _ => {}
         }

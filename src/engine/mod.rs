@@ -4,10 +4,20 @@
 //! its effects and tells it what happened.
 
 mod access;
+mod calls;
+mod changes;
+mod checks;
+mod files;
+mod labels;
 mod limits;
 mod link;
+mod names;
+mod queue;
+mod queueing;
 mod session;
+mod session_stats;
 mod throttle;
+mod trackers;
 mod verbs;
 mod wanting;
 
@@ -15,14 +25,28 @@ use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
 use thiserror::Error;
 
-pub use self::{access::Refused, verbs::PeerStats};
-pub use crate::torrent::{StopAt, TorrentParams, cx::Effect};
+pub use self::{
+    access::Refused,
+    changes::Changes,
+    files::{FileError, FileStats, MoveMode},
+    labels::LabelError,
+    queue::ActiveLimits,
+    queueing::QueueError,
+    session_stats::SessionStats,
+    trackers::TrackersError,
+    verbs::PeerStats,
+};
+pub use crate::torrent::{
+    TorrentParams,
+    cx::{Effect, TrackerEffect},
+};
 use crate::{
     alert::Alert,
     base::{
         arena::{Arena, Key},
         ids::{InfoHash, PeerId, TorrentId},
         job::{Done, READ_GAP},
+        paths::RenameError,
         rng::Rng,
         time::Instant,
     },
@@ -33,7 +57,12 @@ use crate::{
     },
 };
 use access::Access;
+use calls::Calls;
+use changes::Ledger;
+use checks::Checks;
 use link::Link;
+use queue::Queue;
+use session_stats::Tally;
 use throttle::Throttle;
 use wanting::Wanting;
 
@@ -55,6 +84,17 @@ pub enum AddError {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
+    /// A file cannot have the name that [`TorrentParams::renames`] gives it.
+    #[error("file {file} cannot be renamed: {error}")]
+    Rename {
+        /// Its index.
+        file: usize,
+        /// Why.
+        error: RenameError,
+    },
+    /// Its labels cannot be.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
 }
 
 /// Why the driver says that a link is over.
@@ -63,6 +103,9 @@ pub enum CloseCause {
     /// The other side closed it.
     #[error("it closed the connection")]
     Eof,
+    /// We had no descriptor or no memory for it, which says nothing about the peer.
+    #[error("there are no descriptors left")]
+    Exhausted,
     /// The system refused or broke it.
     #[error("{0}")]
     Io(std::io::ErrorKind),
@@ -94,12 +137,23 @@ pub struct Engine {
     greetings: usize,
     /// Somebody may want to dial who could not before.
     dial: bool,
+    /// The torrent that dialled last.
+    dialled_last: Key,
     shutting_down: bool,
     /// Who may connect.
     access: Access,
     throttle: Throttle,
     /// Which torrents want something, and who waits for one.
     wanting: Wanting,
+    calls: Calls,
+    queue: Queue,
+    checks: Checks,
+    /// The wake-up for the queue that counts in the heap.
+    queue_pushed: Option<Instant>,
+    /// The queues' wishes are being carried out.
+    arranging: bool,
+    ledger: Ledger,
+    tally: Tally,
     cx: Cx,
 }
 
@@ -117,6 +171,7 @@ impl Engine {
             *byte = own;
         }
         let throttle = Throttle::new(now, conf.limits);
+        let queue = Queue::new(ActiveLimits::of(&conf));
         let cx = Cx::new(conf, rng, PeerId(peer_id), now);
         Ok(Self {
             torrents: Arena::new(),
@@ -125,10 +180,18 @@ impl Engine {
             dials: 0,
             greetings: 0,
             dial: false,
+            dialled_last: Key { index: u32::MAX, generation: 0 },
             shutting_down: false,
             access: Access::default(),
             throttle,
             wanting: Wanting::default(),
+            calls: Calls::new(now),
+            queue,
+            checks: Checks::default(),
+            queue_pushed: None,
+            arranging: false,
+            ledger: Ledger::default(),
+            tally: Tally::default(),
             cx,
         })
     }
@@ -160,6 +223,10 @@ impl Engine {
             | Done::Checked { torrent, .. }
             | Done::Digests { torrent, .. }
             | Done::Saved { torrent, .. }
+            | Done::Arranged { torrent, .. }
+            | Done::Relocated { torrent, .. }
+            | Done::Tidied { torrent, .. }
+            | Done::Deleted { torrent, .. }
             | Done::Closed { torrent } => torrent,
             Done::Recorded { torrent, result, .. } => return self.handle_recorded(*torrent, result.clone()),
         };
@@ -190,11 +257,13 @@ impl Engine {
                 Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
                 Owner::Recorder => self.handle_recorder_timeout(at),
+                Owner::Call(call) => self.handle_call_timeout(call, at),
+                Owner::Calls => self.handle_calls_timeout(at),
+                Owner::Queue => self.handle_queue_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
                         torrent.handle_timeout(at, &mut self.cx);
-                        self.dial = true;
                         self.settle(key);
                     }
                 }
@@ -215,6 +284,9 @@ impl Engine {
         }
         self.pump_uploads();
         self.pump_session();
+        if self.cx.effects.is_empty() {
+            self.pump_calls();
+        }
         self.cx.effects.pop_front()
     }
 
@@ -255,7 +327,12 @@ impl Engine {
     /// The next thing to tell the user.
     #[must_use]
     pub fn poll_alert(&mut self) -> Option<Alert> {
-        self.cx.alerts.pop()
+        let mut alert = self.cx.alerts.pop();
+        if let Some(Alert::Progress { torrent, stats } | Alert::Finished { torrent, stats }) = &mut alert {
+            // A torrent does not know where it stands among others.
+            stats.queue_position = self.queue.position(torrent.0);
+        }
+        alert
     }
 
     /// Whether [`poll_alert`](Self::poll_alert) has something.
@@ -283,8 +360,11 @@ impl Engine {
             if partings.is_empty() {
                 if torrent.is_closed() {
                     self.by_hash.remove(&torrent.metainfo.info_hash);
-                    self.torrents.remove(key);
+                    let torrent = self.torrents.remove(key);
                     self.throttle.forget_torrent(self.cx.now, key);
+                    if let Some(torrent) = torrent {
+                        self.forget(key, &torrent.seen);
+                    }
                 }
                 self.greet_waiting(key);
                 break;
@@ -293,6 +373,7 @@ impl Engine {
                 self.close(parting.link, &parting.reason);
             }
         }
+        self.review(key);
         self.note_wishes(key);
         if self.dial || self.torrents.get(key).is_some_and(|t| t.noted.0) {
             self.dial = false;
@@ -321,6 +402,44 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Dials go out as far as the limits allow, one a torrent and round. The round goes on where the last one ended, or a torrent with
+    /// many candidates would keep the others from theirs.
+    fn dial_candidates(&mut self) {
+        if self.shutting_down || !self.has_room_to_dial() {
+            return;
+        }
+        let mut order = self.wanting.dials();
+        let next = order.partition_point(|&key| key <= self.dialled_last);
+        order.rotate_left(next);
+        while !order.is_empty() {
+            order.retain(|&key| self.has_room_to_dial() && self.dial_next(key));
+        }
+    }
+
+    fn has_room_to_dial(&self) -> bool {
+        self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links
+    }
+
+    /// Dials the next candidate of a torrent; false if none is due, or not before it has woken.
+    fn dial_next(&mut self, key: Key) -> bool {
+        let mut dialled = false;
+        while !dialled && let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
+            if torrent.is_asleep() {
+                torrent.line_up();
+                self.review(key);
+                break;
+            }
+            let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { break };
+            if self.may_dial(key, addr) {
+                self.dial(key, addr);
+                self.dialled_last = key;
+                dialled = true;
+            }
+        }
+        self.note_wishes(key);
+        dialled
     }
 
     fn dial(&mut self, torrent: Key, addr: SocketAddr) {

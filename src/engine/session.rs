@@ -53,7 +53,7 @@ impl Engine {
             let key = torrents.insert_with(|key| Torrent::restored(key, params, torrent.state, cx));
             self.by_hash.insert(info_hash, key);
             self.begin_with_limits(key, limits);
-            self.note_wishes(key);
+            self.settle(key);
         }
         self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn });
     }
@@ -74,7 +74,7 @@ impl Engine {
     /// If there is no such torrent.
     pub fn params(&self, id: TorrentId) -> Result<TorrentParams, NoSuchTorrent> {
         let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        Ok(torrent.params(self.limits_of(id.0)))
+        Ok(torrent.params(self.limits_of(id.0), self.queue_order(id), self.cx.now))
     }
 
     /// The session's own settings have changed.
@@ -89,13 +89,8 @@ impl Engine {
         }
     }
 
-    /// Makes the records that are due, and wakes who is to wake.
+    /// Makes the records that are due.
     pub(super) fn pump_session(&mut self) {
-        while let Some(key) = self.cx.openings.poll() {
-            if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.take_turn(&mut self.cx);
-            }
-        }
         if self.cx.recorder.retry_at.is_some() {
             return;
         }
@@ -108,8 +103,8 @@ impl Engine {
         while self.cx.recorder.out < AT_A_TIME
             && let Some(key) = self.cx.recorder.due.pop_first()
         {
-            let limits = self.limits_of(key);
-            if let Some(record) = self.torrents.get_mut(key).and_then(|torrent| torrent.poll_record(limits)) {
+            let (limits, order, now) = (self.limits_of(key), self.queue_order(TorrentId(key)), self.cx.now);
+            if let Some(record) = self.torrents.get_mut(key).and_then(|torrent| torrent.poll_record(limits, order, now)) {
                 self.push_record(Some(key), record);
             }
         }

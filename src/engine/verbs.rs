@@ -11,7 +11,7 @@ use crate::{
         ids::{InfoHash, PeerId, TorrentId},
     },
     conf::SeedChoking,
-    engine::{AddError, Engine, NoSuchTorrent},
+    engine::{AddError, Engine, NoSuchTorrent, files, labels},
     torrent::{Torrent, TorrentParams},
 };
 
@@ -60,8 +60,9 @@ impl Engine {
     /// has told so.
     ///
     /// # Errors
-    /// If the torrent is there already, cannot be kept in the session's folder, or the engine is shutting down.
-    pub fn add_torrent(&mut self, params: TorrentParams) -> Result<TorrentId, AddError> {
+    /// If the torrent is there already, cannot be kept in the session's folder, its labels are too many or too long, a file cannot have the
+    /// name it is given, or the engine is shutting down.
+    pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.shutting_down {
             return Err(AddError::ShuttingDown);
         }
@@ -72,12 +73,15 @@ impl Engine {
         if self.cx.recorder.on && params.metainfo.raw.is_none() {
             return Err(AddError::Unkept);
         }
+        let labels = labels::tidy(std::mem::take(&mut params.labels), &self.cx.conf)?;
+        params.labels = labels;
+        params.renames = files::safe_renames(&params)?;
         let limits = params.limits;
         let Self { torrents, cx, .. } = self;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
         self.by_hash.insert(info_hash, key);
         self.begin_with_limits(key, limits);
-        self.note_wishes(key);
+        self.settle(key);
         Ok(TorrentId(key))
     }
 
@@ -87,7 +91,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.close(true, cx))?;
+        self.with(id, |torrent, cx| torrent.close(true, false, cx))?;
         self.close_links_of(id.0, "the torrent is removed");
         Ok(())
     }
@@ -102,7 +106,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a pause; a torrent whose disk failed tries again at once.
+    /// Ends a pause; a torrent whose disk failed tries again at once. One that the queue looks after runs when it is its turn.
+    ///
+    /// What a torrent was paused for ([`Alert::StopReached`](crate::Alert::StopReached)) no longer stops it: what it has reached of its
+    /// [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Self::stop_at) tells what is left.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -245,7 +252,8 @@ impl Engine {
 
     /// How a torrent stands, if there is one.
     pub fn stats(&self, id: TorrentId) -> Option<TorrentStats> {
-        self.torrents.get(id.0).map(|t| t.stats(self.cx.now))
+        let stats = self.torrents.get(id.0)?.stats(self.cx.now);
+        Some(TorrentStats { queue_position: self.queue.position(id.0), ..stats })
     }
 
     /// The verified pieces of a torrent. Of one that sleeps ([`restore`](Self::restore)), those that its saved state tells of.
@@ -283,30 +291,33 @@ impl Engine {
         self.links.len()
     }
 
-    /// Ends everything in good order: links are closed, states saved, files closed. [`is_drained`](Self::is_drained) tells when
-    /// that is done; until then the driver goes on as ever.
+    /// Ends everything in good order: links are closed, trackers told (for [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at
+    /// most), states saved, files closed. [`is_drained`](Self::is_drained) tells when that is done; until then the driver goes on as
+    /// ever.
     pub fn shutdown(&mut self) {
         self.shutting_down = true;
         self.record_for_the_last_time();
         // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
         for key in self.torrents.keys() {
             if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.close(false, &mut self.cx);
+                torrent.close(false, false, &mut self.cx);
             }
             self.settle(key);
         }
         for key in self.links.keys() {
             self.close(key, "the engine is shutting down");
         }
+        self.shut_down_calls();
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called and is over.
     pub fn is_drained(&self) -> bool {
-        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && self.cx.recorder.is_idle()
+        let told = self.calls.is_idle() && self.cx.farewells.is_empty() && self.cx.recorder.is_idle();
+        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && told
     }
 
     /// Ends what a torrent's own partings do not reach: links that have not become sessions.
-    fn close_links_of(&mut self, torrent: Key, reason: &str) {
+    pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
         for key in self.links.keys() {
             if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
                 self.close(key, reason);
@@ -314,10 +325,16 @@ impl Engine {
         }
     }
 
-    fn with(&mut self, id: TorrentId, act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx)) -> Result<(), NoSuchTorrent> {
+    pub(super) fn with(
+        &mut self,
+        id: TorrentId,
+        act: impl FnOnce(&mut Torrent, &mut crate::torrent::cx::Cx),
+    ) -> Result<(), NoSuchTorrent> {
         let key: Key = id.0;
         let torrent = self.torrents.get_mut(key).ok_or(NoSuchTorrent(id))?;
         act(torrent, &mut self.cx);
+        // Recorded only if it has changed what there is to record.
+        torrent.settings_changed(&mut self.cx);
         self.settle(key);
         Ok(())
     }

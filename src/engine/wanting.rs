@@ -29,6 +29,10 @@ impl Wanting {
         self.busy.remove(&key);
     }
 
+    pub(super) fn dials(&self) -> Vec<Key> {
+        self.dials.iter().copied().collect()
+    }
+
     pub(super) fn busy(&self) -> Vec<Key> {
         self.busy.iter().copied().collect()
     }
@@ -61,38 +65,6 @@ impl Engine {
                 set.insert(key);
             } else {
                 set.remove(&key);
-            }
-        }
-    }
-
-    /// Dials go out as far as the limits allow, torrent by torrent.
-    pub(super) fn dial_candidates(&mut self) {
-        if self.shutting_down || self.wanting.dials.is_empty() {
-            return;
-        }
-        let mut next = self.wanting.dials.first().copied();
-        while let Some(key) = next
-            && self.dials < self.cx.conf.max_dials
-            && self.links.len() < self.cx.conf.max_links
-        {
-            self.dial_for(key);
-            self.note_wishes(key);
-            next = self.wanting.dials.range((std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded)).next().copied();
-        }
-    }
-
-    fn dial_for(&mut self, key: Key) {
-        while self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links {
-            let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) else {
-                return;
-            };
-            if torrent.is_asleep() {
-                // It is asked again when it is open.
-                return torrent.line_up(&mut self.cx);
-            }
-            let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { return };
-            if self.may_dial(key, addr) {
-                self.dial(key, addr);
             }
         }
     }

@@ -14,6 +14,8 @@
 
 pub(crate) mod allowed_fast;
 pub(crate) mod greeting;
+pub(crate) mod http;
 pub(crate) mod pipeline;
+pub(crate) mod tracker;
 pub(crate) mod tx;
 pub(crate) mod uploads;

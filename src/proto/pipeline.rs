@@ -202,6 +202,13 @@ impl Pipeline {
         was
     }
 
+    /// The peer will not send a block that we had given up on, which is its answer to that order (BEP 6); false if there is none.
+    #[must_use]
+    pub(crate) fn handle_late_reject(&mut self, block: Block) -> bool {
+        let late = self.late.iter().position(|&b| b == block);
+        late.is_some_and(|at| self.late.remove(at).is_some())
+    }
+
     /// We do not want `block` any more; true if it was on order. It may still come.
     #[must_use]
     pub(crate) fn cancel(&mut self, block: Block, conf: &Conf) -> bool {
@@ -210,6 +217,13 @@ impl Pipeline {
             self.remember_late(block, conf);
         }
         was
+    }
+
+    /// We do not want the blocks any more for which `pointless` holds. Returns those that were on order. They may still come.
+    pub(crate) fn cancel_all(&mut self, pointless: impl Fn(Block) -> bool, conf: &Conf) -> Vec<Block> {
+        let mut blocks: Vec<Block> = self.asked.iter().map(|a| a.block).filter(|&block| pointless(block)).collect();
+        blocks.retain(|&block| self.cancel(block, conf));
+        blocks
     }
 
     /// Gives up on everything on order, and returns it. It may still come.
@@ -441,6 +455,8 @@ mod tests {
         assert!(rig.pipeline.cancel(blocks[1], &rig.conf) && !rig.pipeline.cancel(blocks[1], &rig.conf));
         assert_eq!(rig.pipeline.handle_block(at(2), blocks[0], &rig.conf), Arrival::Unasked);
         assert_eq!(rig.pipeline.handle_block(at(2), blocks[1], &rig.conf), Arrival::Late);
+        assert!(rig.pipeline.cancel(blocks[2], &rig.conf) && !rig.pipeline.handle_reject(at(2), blocks[2]));
+        assert!(rig.pipeline.handle_late_reject(blocks[2]) && !rig.pipeline.handle_late_reject(blocks[2]));
         rig.pipeline.set_cap(1, &rig.conf);
         assert_eq!(rig.pipeline.room(usize::MAX), 0);
         rig.pipeline.set_cap(0, &rig.conf);

@@ -15,6 +15,9 @@ use crate::{
     wire::message::{Message, PIECE_HEADER_LEN, piece_header},
 };
 
+/// Small messages gathered in one buffer. What is sent of one is given back only with the rest of it.
+const GATHERED: usize = 16 * 1024;
+
 /// The gap that is left before each block has room for just what goes before it on the wire.
 const _: () = assert!(READ_GAP == PIECE_HEADER_LEN);
 
@@ -119,7 +122,7 @@ impl Tx {
     }
 
     fn small(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        if !matches!(self.chunks.back(), Some(Chunk::Small(_))) {
+        if !matches!(self.chunks.back(), Some(Chunk::Small(bytes)) if bytes.len() < GATHERED) {
             self.chunks.push_back(Chunk::Small(BytesMut::new()));
         }
         if let Some(Chunk::Small(out)) = self.chunks.back_mut() {
@@ -304,6 +307,20 @@ mod tests {
             assert_eq!((got, payload), (bytes(), 7));
             assert!(next(&mut tx, 1, &mut payload).is_empty());
         }
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_does_not_keep_what_is_gone() {
+        let mut tx = Tx::default();
+        let mut payload = 0;
+        let held = |tx: &Tx| tx.chunks.iter().map(|chunk| chunk.bytes().len()).sum::<usize>();
+        (0..1000).for_each(|n| tx.push(&Message::Have(n)));
+        for n in 0..100_000 {
+            tx.push(&Message::Have(n));
+            next(&mut tx, 9, &mut payload);
+        }
+        assert_eq!(tx.len(), 9000);
+        assert!(held(&tx) <= tx.len() + GATHERED, "{}", held(&tx));
     }
 
     #[test]

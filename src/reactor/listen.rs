@@ -8,6 +8,7 @@ use mio::{
 };
 use socket2::{Domain, Protocol, Type};
 
+use super::outgoing::bind_device;
 use crate::base::time::Instant;
 
 /// Connections waiting to be accepted, as asked of the system, which may allow fewer.
@@ -44,14 +45,19 @@ pub(super) enum Accepted {
 }
 
 impl Listeners {
-    /// Binds every address; tokens count up from `first_token`.
+    /// Binds every address, and to `interface` if there is one; tokens count up from `first_token`.
     ///
     /// # Errors
     /// The first address that cannot be bound, and why.
-    pub(super) fn bind(registry: &Registry, addrs: &[SocketAddr], first_token: usize) -> Result<Self, (SocketAddr, io::Error)> {
+    pub(super) fn bind(
+        registry: &Registry,
+        addrs: &[SocketAddr],
+        interface: Option<&str>,
+        first_token: usize,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut listeners = Vec::with_capacity(addrs.len());
         for (n, &addr) in addrs.iter().enumerate() {
-            listeners.push(bind(registry, addr, Token(first_token + n)).map_err(|e| (addr, e))?);
+            listeners.push(bind(registry, addr, interface, Token(first_token + n)).map_err(|e| (addr, e))?);
         }
         let spare = if listeners.is_empty() { None } else { open_spare() };
         Ok(Self { listeners, spare, retry_at: None })
@@ -101,13 +107,16 @@ impl Listeners {
     }
 }
 
-fn bind(registry: &Registry, addr: SocketAddr, token: Token) -> io::Result<Listener> {
+fn bind(registry: &Registry, addr: SocketAddr, interface: Option<&str>, token: Token) -> io::Result<Listener> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // On Windows this option would let others take the port; elsewhere it lets us come back at once after a restart.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if let Some(interface) = interface {
+        bind_device(&socket, interface)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
@@ -135,13 +144,13 @@ fn open_spare() -> Option<File> {
 }
 
 #[cfg(unix)]
-fn is_out_of_descriptors(e: &io::Error) -> bool {
+pub(super) fn is_out_of_descriptors(e: &io::Error) -> bool {
     use rustix::io::Errno;
     e.raw_os_error().is_some_and(|code| code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
 }
 
 #[cfg(not(unix))]
-fn is_out_of_descriptors(_: &io::Error) -> bool {
+pub(super) fn is_out_of_descriptors(_: &io::Error) -> bool {
     false
 }
 
@@ -157,7 +166,7 @@ mod tests {
 
     fn bound() -> (Poll, Listeners, SocketAddr) {
         let poll = Poll::new().unwrap();
-        let listeners = Listeners::bind(poll.registry(), &ANY, 1).unwrap();
+        let listeners = Listeners::bind(poll.registry(), &ANY, None, 1).unwrap();
         let addr = listeners.addrs().next().unwrap();
         (poll, listeners, addr)
     }
@@ -203,7 +212,7 @@ mod tests {
     #[test]
     fn an_address_in_use_is_named() {
         let (poll, _listeners, addr) = bound();
-        let (named, e) = Listeners::bind(poll.registry(), &[ANY[0], addr], 1).unwrap_err();
+        let (named, e) = Listeners::bind(poll.registry(), &[ANY[0], addr], None, 1).unwrap_err();
         assert_eq!((named, e.kind()), (addr, io::ErrorKind::AddrInUse));
     }
 }

@@ -26,11 +26,16 @@
 //! ```
 
 mod clock;
+mod datagrams;
 mod listen;
+mod outgoing;
+mod resolver;
 mod run_queue;
 mod sockets;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod turn;
 mod wake;
 
@@ -42,9 +47,14 @@ use thiserror::Error;
 pub use self::wake::Waker;
 use self::{
     clock::Clock,
+    datagrams::Datagrams,
     listen::Listeners,
+    outgoing::Outgoing,
+    resolver::Resolver,
     run_queue::RunQueue,
     sockets::{FIRST_LINK_TOKEN, Sockets},
+    streams::Streams,
+    tls::TlsConf,
 };
 use crate::{
     alert::Alert,
@@ -55,7 +65,8 @@ use crate::{
 };
 
 const WAKER_TOKEN: usize = 0;
-const FIRST_LISTENER_TOKEN: usize = 1;
+const FIRST_DATAGRAM_TOKEN: usize = 1;
+const FIRST_LISTENER_TOKEN: usize = 3;
 
 /// Events fetched a turn.
 const EVENTS_A_TURN: usize = 256;
@@ -85,6 +96,9 @@ pub enum ReactorError {
     /// The session folder cannot be used; see [`Conf::session_dir`].
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// What [`Conf::tls_roots`] has is no certificates to believe.
+    #[error("Conf::tls_roots: {0}")]
+    TlsRoots(String),
     /// The system has no randomness to give.
     #[error("the system has no random numbers to give")]
     Random,
@@ -132,7 +146,13 @@ pub struct Reactor {
     pool: Pool,
     waker: Waker,
     listeners: Listeners,
+    outgoing: Outgoing,
     sockets: Sockets,
+    // For trackers.
+    resolver: Resolver,
+    streams: Streams,
+    tls: TlsConf,
+    datagrams: Datagrams,
     /// Slots with readiness that is not used up.
     ready: RunQueue,
     /// Links with bytes to send.
@@ -182,7 +202,7 @@ impl Reactor {
         };
         let poll = Poll::new().map_err(ReactorError::Setup)?;
         let waker = Waker::new(poll.registry(), Token(WAKER_TOKEN)).map_err(ReactorError::Setup)?;
-        let listeners = Listeners::bind(poll.registry(), &conf.listen, FIRST_LISTENER_TOKEN)
+        let listeners = Listeners::bind(poll.registry(), &conf.listen, conf.bind_interface.as_deref(), FIRST_LISTENER_TOKEN)
             .map_err(|(addr, source)| ReactorError::Listen { addr, source })?;
         let pool_waker = waker.clone();
         let (runner, restored) = match session {
@@ -191,6 +211,9 @@ impl Reactor {
         };
         let pool = Pool::over(conf.workers, conf.lane_wait, runner, Box::new(move || pool_waker.wake()));
         let pool = pool.map_err(ReactorError::Setup)?;
+        let outgoing = Outgoing::new(&conf);
+        let tls = TlsConf::new(&conf.tls_roots).map_err(ReactorError::TlsRoots)?;
+        let resolver = Resolver::new(waker.clone());
         let clock = Clock::new();
         let scratch = vec![0; conf.read_len].into_boxed_slice();
         let mut engine = Engine::new(conf, seed, clock.now())?;
@@ -206,7 +229,12 @@ impl Reactor {
             pool,
             waker,
             listeners,
+            outgoing,
             sockets: Sockets::default(),
+            resolver,
+            streams: Streams::default(),
+            tls,
+            datagrams: Datagrams::new(FIRST_DATAGRAM_TOKEN),
             ready: RunQueue::default(),
             dirty: Vec::new(),
             flushing: Vec::new(),
@@ -288,12 +316,17 @@ impl Reactor {
         self.note_events(start);
         self.accept(start);
         self.serve_ready();
+        self.serve_trackers();
         self.fetch_answers();
         let now = self.clock.now();
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
         self.upload_budget = UPLOADS_A_TURN;
+        if !self.dirty.is_empty() {
+            // What the last turn left goes first: reading blocks for others may take all of this turn's budget again.
+            self.flush(now);
+        }
         for _ in 0..ROUNDS_A_TURN {
             self.carry_out_effects(now);
             if self.dirty.is_empty() || self.upload_budget == 0 {
@@ -310,7 +343,8 @@ impl Reactor {
     /// Whether the next turn has something to do that no event will tell.
     fn has_work(&mut self) -> bool {
         let left_over = self.more_events || !self.ready.is_empty() || !self.dirty.is_empty();
-        if left_over || self.listeners.is_ready() || self.waker.is_called() {
+        let for_trackers = self.streams.is_ready() || self.datagrams.is_ready();
+        if left_over || for_trackers || self.listeners.is_ready() || self.waker.is_called() {
             return true;
         }
         if self.effect.is_none() {

@@ -7,10 +7,15 @@ use std::{
 
 use mio::{Interest, Registry, Token, net::TcpStream};
 
+use super::outgoing::Outgoing;
 use crate::base::arena::Key;
 
 /// Tokens below this belong to the waker and the listeners; a link's token is its slot plus this.
 pub(super) const FIRST_LINK_TOKEN: usize = 1024;
+
+/// Whether a read or write that moves less than it could is as good as one that would block. It is with epoll and kqueue, which tell
+/// of whatever comes after it; mio on Windows tells nothing more until a call has said that it would block.
+pub(super) const SHORT_IS_BLOCKED: bool = cfg!(unix);
 
 /// A link's socket and what readiness it has told.
 #[derive(Debug)]
@@ -39,8 +44,8 @@ pub(super) enum Connecting {
 
 impl Socket {
     /// Starts connecting to `addr` without waiting.
-    pub(super) fn dial(key: Key, addr: SocketAddr) -> io::Result<Self> {
-        Ok(Self::new(key, TcpStream::connect(addr)?, true))
+    pub(super) fn dial(key: Key, outgoing: &Outgoing, addr: SocketAddr) -> io::Result<Self> {
+        Ok(Self::new(key, outgoing.connect(addr)?, true))
     }
 
     pub(super) fn accepted(key: Key, stream: TcpStream) -> Self {

@@ -11,11 +11,12 @@ use mio::{Events, Poll, Token};
 use super::{
     clock::Clock,
     earlier,
+    outgoing::Outgoing,
     run_queue::RunQueue,
     sockets::{Connecting, FIRST_LINK_TOKEN, Socket, Sockets},
     wake::Waker,
 };
-use crate::base::arena::Key;
+use crate::{base::arena::Key, conf::Conf};
 
 const KEY: Key = Key { index: 3, generation: 7 };
 
@@ -29,7 +30,7 @@ fn listener() -> (TcpListener, SocketAddr) {
 fn dial(addr: SocketAddr) -> (Poll, Sockets, Connecting) {
     let mut poll = Poll::new().unwrap();
     let mut sockets = Sockets::default();
-    sockets.insert(poll.registry(), Socket::dial(KEY, addr).unwrap()).unwrap();
+    sockets.insert(poll.registry(), Socket::dial(KEY, &Outgoing::new(&Conf::default()), addr).unwrap()).unwrap();
     let mut events = Events::with_capacity(8);
     for _ in 0..100 {
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();

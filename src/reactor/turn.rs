@@ -11,9 +11,10 @@ use std::{
 use mio::{Token, net::TcpStream};
 
 use super::{
-    FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
-    listen::Accepted,
-    sockets::{Connecting, FIRST_LINK_TOKEN, Socket, slot},
+    FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
+    listen::{Accepted, is_out_of_descriptors},
+    sockets::{Connecting, FIRST_LINK_TOKEN, SHORT_IS_BLOCKED, Socket, slot},
+    streams::{FIRST_STREAM_TOKEN, tls_for},
 };
 use crate::{
     base::{
@@ -23,7 +24,7 @@ use crate::{
         job::{Done, Job},
         time::Instant,
     },
-    engine::{CloseCause, Effect, Engine},
+    engine::{CloseCause, Effect, Engine, TrackerEffect},
 };
 
 /// Connections accepted or shed a turn.
@@ -34,6 +35,8 @@ const READS_A_TURN: usize = 8;
 const EFFECTS_A_ROUND: usize = 4096;
 /// Writes to one link a round.
 const WRITES_A_ROUND: usize = 4;
+/// Datagrams taken a turn.
+const DATAGRAMS_A_TURN: usize = 64;
 /// Slices a write: 32 blocks with their headers.
 const SLICES_A_WRITE: usize = 64;
 
@@ -42,7 +45,9 @@ impl Reactor {
     pub(super) fn note_events(&mut self, now: Instant) {
         for event in &self.events {
             let Token(token) = event.token();
-            if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
+            if let Some(slot) = token.checked_sub(FIRST_STREAM_TOKEN) {
+                self.streams.handle_event(slot, event);
+            } else if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
                 // A socket that was closed tells nothing more, so whoever lives here is who is meant.
                 let Some(socket) = self.sockets.at_slot(slot) else { continue };
                 socket.read_closed |= event.is_read_closed() || event.is_error();
@@ -59,6 +64,8 @@ impl Reactor {
                 }
             } else if token >= FIRST_LISTENER_TOKEN {
                 self.listeners.handle_event(token - FIRST_LISTENER_TOKEN);
+            } else if token >= FIRST_DATAGRAM_TOKEN {
+                self.datagrams.handle_event(token - FIRST_DATAGRAM_TOKEN);
             }
             // The waker's event only ends the wait: its flag says whether somebody left something.
         }
@@ -135,7 +142,7 @@ impl Reactor {
                     self.stats.bytes_read += len as u64;
                     self.engine.handle_data(now, key, self.scratch.get(..len).unwrap_or_default());
                     // A stream that fills less than was offered is drained (epoll(7)), unless its end is waiting behind.
-                    if len < room && !socket.read_closed {
+                    if len < room && !socket.read_closed && SHORT_IS_BLOCKED {
                         socket.readable = false;
                         return None;
                     }
@@ -164,6 +171,48 @@ impl Reactor {
                 self.engine.handle_done(now, done);
             }
         }
+        for (host, result) in self.resolver.answers() {
+            self.engine.handle_resolved(self.clock.now(), &host, result);
+        }
+    }
+
+    /// What came from trackers.
+    pub(super) fn serve_trackers(&mut self) {
+        if self.streams.is_ready() {
+            self.streams.serve(self.poll.registry(), self.clock.now(), &mut self.engine, &mut self.scratch);
+        }
+        if self.datagrams.is_ready() {
+            let now = self.clock.now();
+            for _ in 0..DATAGRAMS_A_TURN {
+                let Some((from, data)) = self.datagrams.receive(&mut self.scratch) else { break };
+                self.engine.handle_datagram(now, from, data);
+            }
+        }
+    }
+
+    fn serve_call(&mut self, now: Instant, effect: TrackerEffect) {
+        let registry = self.poll.registry();
+        match effect {
+            TrackerEffect::Resolve { host } => {
+                if let Err(e) = self.resolver.resolve(host.clone()) {
+                    self.engine.handle_resolved(now, &host, Err(e));
+                }
+            }
+            TrackerEffect::Connect { call, addr, tls } => {
+                let connected = tls_for(&mut self.tls, tls.as_deref())
+                    .and_then(|tls| self.streams.connect(registry, &self.outgoing, call, addr, tls).map_err(|e| e.to_string()));
+                if let Err(e) = connected {
+                    self.engine.handle_tracker_ended(now, call, Err(e));
+                }
+            }
+            TrackerEffect::Flush { call } => self.streams.flush(registry, now, &mut self.engine, call),
+            TrackerEffect::Close { call } => self.streams.close(registry, call),
+            TrackerEffect::Datagram { call, to, data } => {
+                if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
+                    self.engine.handle_tracker_ended(now, call, Err(e.to_string()));
+                }
+            }
+        }
     }
 
     pub(super) fn carry_out_effects(&mut self, now: Instant) {
@@ -184,8 +233,10 @@ impl Reactor {
                         self.ready.push(slot(link));
                     }
                 }
-                Some(Effect::Dial { link, addr }) => match Socket::dial(link, addr) {
+                Some(Effect::Tracker(effect)) => self.serve_call(now, effect),
+                Some(Effect::Dial { link, addr }) => match Socket::dial(link, &self.outgoing, addr) {
                     Ok(socket) => self.keep(now, link, socket),
+                    Err(e) if is_out_of_descriptors(&e) => self.engine.handle_closed(now, link, CloseCause::Exhausted),
                     Err(e) => self.engine.handle_closed(now, link, CloseCause::Io(e.kind())),
                 },
                 Some(Effect::Close { link }) => {
@@ -278,7 +329,7 @@ fn write(engine: &mut Engine, socket: &mut Socket, now: Instant, stats: &mut Rea
         stats.writes += 1;
         stats.bytes_written += taken as u64;
         engine.handle_sent(now, socket.key, taken);
-        if taken < offered {
+        if taken < offered && SHORT_IS_BLOCKED {
             return Ok(Written::Blocked);
         }
     }

@@ -67,6 +67,8 @@ pub struct Troubles {
     pub fail_syncs: bool,
     /// Saving a small file fails.
     pub fail_saves: bool,
+    /// A file cannot have two names.
+    pub no_links: bool,
     /// After so many more bytes written, all writes fail, as if the process had been killed in the midst of one.
     pub writes_left: Option<u64>,
 }
@@ -100,6 +102,11 @@ impl MemDisk {
         let state = self.state();
         let found = state.files.get(path).and_then(|f| f.now.bytes.get(offset as usize..offset as usize + bytes.len()));
         found == Some(bytes)
+    }
+
+    /// Whether a file is there.
+    pub fn has(&self, path: &Path) -> bool {
+        self.state().files.contains_key(path)
     }
 
     /// All files.
@@ -199,6 +206,23 @@ impl State {
 
     fn writable(&self) -> io::Result<()> {
         if self.troubles.read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
+
+    /// A name is to be taken away or given, if the disk takes it and the process is still alive: that costs as much of its life as a
+    /// few writes.
+    fn change_folder(&mut self, from: &Path, to: Option<&Path>) -> io::Result<()> {
+        self.writable()?;
+        if let Some(left) = &mut self.troubles.writes_left {
+            if *left == 0 {
+                return Err(io::Error::other("killed"));
+            }
+            *left = left.saturating_sub(2 * PAGE);
+        }
+        match to {
+            Some(_) if !self.files.contains_key(from) => Err(ErrorKind::NotFound.into()),
+            Some(to) if self.files.contains_key(to) || self.dirs.contains(to) => Err(ErrorKind::AlreadyExists.into()),
+            _ => Ok(()),
+        }
     }
 
     fn make_dirs(&mut self, path: &Path) {
@@ -343,6 +367,45 @@ impl Disk for MemDisk {
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
         state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content) });
         Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.troubles.no_links {
+            return Err(ErrorKind::CrossesDevices.into());
+        }
+        state.change_folder(from, Some(to))?;
+        let file = state.files.get(from).cloned().ok_or(ErrorKind::NotFound)?;
+        state.make_dirs(to);
+        state.files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.change_folder(from, Some(to))?;
+        let file = state.files.remove(from).ok_or(ErrorKind::NotFound)?;
+        state.make_dirs(to);
+        state.files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, root: &Path, below: &Path) -> io::Result<bool> {
+        let path = root.join(below);
+        let mut state = self.state();
+        state.change_folder(&path, None)?;
+        if state.dirs.contains(&path) && !state.files.contains_key(&path) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        Ok(state.files.remove(&path).is_some())
+    }
+
+    fn remove_dir(&self, root: &Path, below: &Path) -> io::Result<bool> {
+        let path = root.join(below);
+        let mut state = self.state();
+        state.change_folder(&path, None)?;
+        let full = state.files.keys().chain(&state.dirs).any(|other| *other != path && other.starts_with(&path));
+        Ok(!full && state.dirs.remove(&path))
     }
 
     fn close(&self, _path: &Path) {}

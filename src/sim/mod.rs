@@ -28,6 +28,7 @@ mod node;
 mod remote;
 mod sample;
 mod script;
+mod tracker;
 mod world;
 
 pub use disk::{MemDisk, Troubles};
@@ -36,6 +37,7 @@ pub use node::{DiskPace, NodeId};
 pub use remote::{Answer, Asked, Heard, Hello, Manners, Remote};
 pub use sample::{Sample, SampleFile};
 pub use script::{ConnId, Script, Talk};
+pub use tracker::{Told, TrackerId, TrackerManners};
 pub use world::World;
 
 #[cfg(test)]

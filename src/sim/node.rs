@@ -1,6 +1,6 @@
 //! What lives at an address of the world: an engine with its disk and workers, a script, or nothing for now.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{disk::MemDisk, net::Line, sample::Sample, script::ScriptNode};
 use crate::{
@@ -8,15 +8,16 @@ use crate::{
     base::{
         arena::Key,
         bitfield::Bitfield,
+        files::{FileEntry, FileKind},
         geometry::PieceIndex,
         ids::TorrentId,
-        job::{Job, RunData},
+        job::{Job, RunData, Trust},
         rng::Rng,
         time::Instant,
     },
     conf::Conf,
     engine::{Engine, TorrentParams},
-    store::{Runner, SessionFolder},
+    store::{Runner, SessionFolder, Slots},
 };
 
 /// A node of a world.
@@ -38,11 +39,14 @@ pub struct DiskPace {
     pub max: Duration,
     /// Bytes per second, over all jobs.
     pub bandwidth: u64,
+    /// Of a hundred batches of blocks for peers, so many are at hand: they are read and sent within the turn that asks for them, as the
+    /// reactor does it, and no worker sees them.
+    pub hot: u8,
 }
 
 impl Default for DiskPace {
     fn default() -> Self {
-        Self { min: Duration::from_micros(20), max: Duration::from_millis(2), bandwidth: 500_000_000 }
+        Self { min: Duration::from_micros(20), max: Duration::from_millis(2), bandwidth: 500_000_000, hot: 0 }
     }
 }
 
@@ -202,8 +206,13 @@ impl Host {
             if *have == held.seen {
                 continue;
             }
+            let places = Places::of(&self.engine, held);
             for piece in held.sample.geometry().pieces().filter(|&p| have.has(p) && !held.seen.has(p)) {
-                assert!(held.is_true(&self.disk, piece), "node {node} claims piece {} and its disk disagrees", piece.get());
+                assert!(
+                    held.is_true(&self.disk, &places, piece),
+                    "node {node} claims piece {} and its disk disagrees",
+                    piece.get()
+                );
             }
             held.seen = have.clone();
         }
@@ -211,16 +220,50 @@ impl Host {
 }
 
 impl Held {
+    /// What it is to be added with after a restart: as the user had it at the end.
+    pub(super) fn params_now(&self, engine: &Engine) -> TorrentParams {
+        let params = self.params.clone();
+        let Some(dir) = engine.dir(self.id).map(ToOwned::to_owned) else { return params };
+        let below = params.state_file.as_ref().and_then(|path| path.strip_prefix(&params.dir).ok());
+        let state_file = below.map(|below| dir.join(below)).or_else(|| params.state_file.clone());
+        let (priorities, renames) = (engine.file_priorities(self.id), engine.renames(self.id));
+        TorrentParams { dir, state_file, priorities, renames, trust: Trust::State, ..params }
+    }
+
     /// Whether a piece on disk is what it should be.
-    fn is_true(&self, disk: &MemDisk, piece: PieceIndex) -> bool {
+    fn is_true(&self, disk: &MemDisk, places: &Places, piece: PieceIndex) -> bool {
         let geometry = self.sample.geometry();
         let start = geometry.offset(piece);
         let end = start + u64::from(geometry.piece_len(piece));
-        let dir: &Path = &self.params.dir;
-        self.sample.files_in(dir).all(|(path, offset, bytes)| {
-            let (from, to) = (start.max(offset), end.min(offset + bytes.len() as u64));
-            let part = bytes.get(from.saturating_sub(offset) as usize..to.saturating_sub(offset) as usize);
-            from >= to || part.is_some_and(|part| disk.holds(&path, from - offset, part))
+        self.sample.metainfo.files.iter().zip(&places.files).enumerate().all(|(file, (entry, path))| {
+            let (from, to) = (start.max(entry.offset), end.min(entry.offset + entry.len));
+            let Some(path) = path.as_ref().filter(|_| from < to) else { return true };
+            let Some(bytes) = self.sample.data.get(from as usize..to as usize) else { return false };
+            let at = from - entry.offset;
+            if disk.has(path) {
+                return disk.holds(path, at, bytes);
+            }
+            places.slots.place(file, at, to - from).is_some_and(|at| disk.holds(&places.parts, at, bytes))
         })
+    }
+}
+
+/// Where the bytes of a torrent are.
+struct Places {
+    files: Vec<Option<PathBuf>>,
+    parts: PathBuf,
+    slots: Slots,
+}
+
+impl Places {
+    fn of(engine: &Engine, held: &Held) -> Self {
+        let metainfo = &held.sample.metainfo;
+        let len = |file: &FileEntry| if file.kind == FileKind::Regular { file.len } else { 0 };
+        let dir = engine.dir(held.id).unwrap_or(&held.params.dir);
+        Self {
+            files: engine.files(held.id).into_iter().map(|file| file.path).collect(),
+            parts: dir.join(".cratetorrent").join(format!("{}.parts", metainfo.info_hash)),
+            slots: Slots::new(metainfo.files.iter().map(|f| (f.offset, len(f))), metainfo.geometry),
+        }
     }
 }

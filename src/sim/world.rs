@@ -5,6 +5,7 @@
 
 mod conns;
 mod events;
+mod tracking;
 
 use std::{collections::BTreeMap, fmt, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,6 +15,7 @@ use super::{
     node::{Body, DiskPace, Host, Node, NodeId},
     sample::Sample,
     script::{Action, ConnId, Script, ScriptNode, Talk},
+    tracker::SimTracker,
 };
 use crate::{
     alert::{Alert, Phase, TorrentStats},
@@ -21,7 +23,7 @@ use crate::{
         arena::Key,
         bitfield::Bitfield,
         ids::TorrentId,
-        job::{Done, Job, Trust},
+        job::{Done, Job},
         rng::Rng,
         time::Instant,
     },
@@ -38,6 +40,7 @@ pub struct World {
     pub(super) nodes: Vec<Node>,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
+    trackers: Vec<SimTracker>,
     /// Bytes that a node's engine has read from and sent to another node, by both.
     read: BTreeMap<(usize, usize), u64>,
     sent: BTreeMap<(usize, usize), u64>,
@@ -110,6 +113,32 @@ enum Event {
         life: u32,
         done: Done,
     },
+    /// A name was looked up.
+    Resolved {
+        node: usize,
+        life: u32,
+        host: String,
+    },
+    /// A datagram reaches a tracker.
+    Packet {
+        node: usize,
+        life: u32,
+        tracker: usize,
+        data: Vec<u8>,
+    },
+    /// Its answer reaches the node.
+    Datagram {
+        node: usize,
+        life: u32,
+        from: SocketAddr,
+        data: Vec<u8>,
+    },
+    /// Nobody is there to be connected with.
+    NoTracker {
+        node: usize,
+        life: u32,
+        call: Key,
+    },
     Act(Box<dyn FnOnce(&mut World) + Send>),
 }
 
@@ -127,6 +156,10 @@ impl Event {
             Self::Run { node, life, .. } => (8, *node as u64, u64::from(*life), &[]),
             Self::Done { node, life, .. } => (9, *node as u64, u64::from(*life), &[]),
             Self::Act(_) => (10, 0, 0, &[]),
+            Self::Resolved { node, life, host } => (11, *node as u64, u64::from(*life), host.as_bytes()),
+            Self::Packet { node, tracker, data, .. } => (12, *node as u64, *tracker as u64, data),
+            Self::Datagram { node, life, data, .. } => (13, *node as u64, u64::from(*life), data),
+            Self::NoTracker { node, life, .. } => (14, *node as u64, u64::from(*life), &[]),
         }
     }
 }
@@ -167,6 +200,7 @@ impl World {
             nodes: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
+            trackers: Vec::new(),
             read: BTreeMap::new(),
             sent: BTreeMap::new(),
             transcript: Transcript(0),
@@ -448,7 +482,8 @@ impl World {
         }
     }
 
-    /// A killed node is started again, with the same torrents, or those that its session folder has.
+    /// A killed node is started again, with the same torrents and what its user had last said of their files, or with what its session
+    /// folder has.
     pub fn restart(&mut self, node: NodeId) {
         let (seed, now) = (self.rng.next_u64(), self.now);
         let n = &mut self.nodes[node.0];
@@ -456,7 +491,7 @@ impl World {
         assert!(!n.up, "{node:?} is not down");
         let mut host = Host::new(old.conf.clone(), old.disk.clone(), seed, now);
         host.alerts = old.alerts.clone();
-        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params.clone())).collect();
+        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params_now(&old.engine))).collect();
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
         if self.host(node.0).conf.session_dir.is_some() {
             for (sample, params) in torrents {
@@ -468,7 +503,7 @@ impl World {
             return self.service(node.0);
         }
         for (sample, params) in torrents {
-            self.add_torrent(node, &sample, TorrentParams { trust: Trust::State, ..params });
+            self.add_torrent(node, &sample, params);
         }
     }
 

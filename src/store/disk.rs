@@ -126,6 +126,45 @@ pub trait Disk: Send + Sync + fmt::Debug {
         Ok(Locked::Ours(None))
     }
 
+    /// Gives a file a second name, under which nothing may be yet, so that the first can be deleted. Makes the folder if need be. Survives
+    /// a power cut.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) if there is no such file, [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something is at
+    /// `to`; [`Unsupported`](io::ErrorKind::Unsupported), [`CrossesDevices`](io::ErrorKind::CrossesDevices) and others where a file
+    /// cannot have two names: then it has to be copied.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file another name, at once, under which nothing may be yet. Makes the folder if need be. Survives a power cut.
+    ///
+    /// # Errors
+    /// As for [`link`](Self::link).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Deletes the regular file `root/below`; false if there is nothing. Follows no link below `root`.
+    ///
+    /// # Errors
+    /// If it is anything but a regular file or lies behind a link: then it stays; and whatever the system says.
+    fn remove(&self, root: &Path, below: &Path) -> io::Result<bool> {
+        let _ = (root, below);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Deletes the folder `root/below` if it is empty; false if it is not, or not there, or not a folder. Follows no link below `root`.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn remove_dir(&self, root: &Path, below: &Path) -> io::Result<bool> {
+        let _ = (root, below);
+        Ok(false)
+    }
+
     /// Lets go of what is held open for `path`.
     fn close(&self, path: &Path);
 

@@ -9,8 +9,11 @@ use std::{
 
 use thiserror::Error;
 
-use super::paths::{self, PathError};
-use crate::base::{files::FileKind, job::StoreSpec};
+use crate::base::{
+    files::FileKind,
+    job::StoreSpec,
+    paths::{self, PathError},
+};
 
 /// A list of files that does not make a torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -89,7 +92,7 @@ impl Layout {
             return Err(LayoutError::Total { files, torrent: spec.geometry.total_len() });
         }
 
-        let paths = paths::safe_paths(&spec.name, spec.single_file, &spec.files)?;
+        let paths = paths::renamed_paths(&spec.name, spec.single_file, &spec.files, &spec.renames)?;
         let files: Vec<_> = spec
             .files
             .iter()
@@ -176,6 +179,8 @@ mod tests {
             in_session: false,
             state_file: None,
             trust: Trust::State,
+            skipped: Vec::new(),
+            renames: Vec::new(),
         }
     }
 

@@ -8,10 +8,11 @@ mod files;
 mod hashing;
 mod lanes;
 mod layout;
-mod paths;
+mod parts;
 mod pieces;
 mod pool;
 mod real;
+mod relocate;
 mod resume;
 mod runner;
 mod session;
@@ -24,7 +25,8 @@ pub use real::RealDisk;
 pub use runner::Runner;
 pub use session::{SessionError, SessionFolder};
 
-pub(crate) use paths::safe_paths;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use parts::Slots;
 pub(crate) use pieces::Pieces;
 
 #[cfg(test)]

@@ -260,7 +260,9 @@ impl Waiting {
             Job::Read { .. } => &mut self.reads,
             Job::Run { run, .. } if run.chain.is_some() => &mut self.runs,
             Job::Open { .. } | Job::Run { .. } | Job::Digests { .. } | Job::Close { .. } => &mut self.quick,
-            Job::Save { .. } => &mut self.slow,
+            Job::Save { .. } | Job::Arrange { .. } | Job::Relocate { .. } | Job::Tidy { .. } | Job::Delete { .. } => {
+                &mut self.slow
+            }
             Job::Record { .. } => &mut self.records,
             Job::Check { .. } => &mut self.checks,
         };

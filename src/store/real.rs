@@ -5,9 +5,10 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, IoSliceMut, Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::UNIX_EPOCH,
 };
@@ -173,8 +174,7 @@ impl Disk for RealDisk {
     }
 
     fn replace(&self, path: &Path, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(parent)?;
+        let parent = make_parent(path)?;
         let mut name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?.to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
@@ -214,6 +214,31 @@ impl Disk for RealDisk {
         }
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if !fs::symlink_metadata(from)?.is_file() {
+            return Err(io::Error::new(ErrorKind::Unsupported, "not a regular file"));
+        }
+        let parent = make_parent(to)?;
+        fs::hard_link(from, to)?;
+        sys::sync_folder(parent)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let parent = make_parent(to)?;
+        sys::rename(from, to)?;
+        self.close(from);
+        sys::sync_folder(parent)
+    }
+
+    fn remove(&self, root: &Path, below: &Path) -> io::Result<bool> {
+        self.close(&root.join(below));
+        sys::remove(root, below)
+    }
+
+    fn remove_dir(&self, root: &Path, below: &Path) -> io::Result<bool> {
+        sys::remove_dir(root, below)
+    }
+
     fn close(&self, path: &Path) {
         let _closed_after_the_lock = self.open_files().by_path.remove(path);
     }
@@ -240,6 +265,13 @@ impl Disk for RealDisk {
     }
 }
 
+/// The folder of `path`, made if need be.
+fn make_parent(path: &Path) -> io::Result<&Path> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    Ok(parent)
+}
+
 fn open_existing(path: &Path, write: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -254,6 +286,28 @@ fn open_existing(path: &Path, write: bool) -> io::Result<File> {
 fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = uninterrupted(|| options.open(path))?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(ErrorKind::Unsupported, "not a regular file")) }
+}
+
+/// The names that a relative path goes through.
+fn names(below: &Path) -> io::Result<Vec<&OsStr>> {
+    let name = |part| match part {
+        Component::Normal(name) => Ok(name),
+        _ => Err(ErrorKind::InvalidInput.into()),
+    };
+    below.components().map(name).collect()
+}
+
+fn no_regular_file() -> io::Error {
+    io::Error::new(ErrorKind::Unsupported, "not a regular file")
+}
+
+/// Where the system cannot do both at once.
+fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+        Err(e) if e.kind() == ErrorKind::NotFound => fs::rename(from, to),
+        Err(e) => Err(e),
+    }
 }
 
 fn mtime_ns(meta: &fs::Metadata) -> i64 {
@@ -286,7 +340,12 @@ fn out_of_handles(_: &io::Error) -> bool {
 mod sys {
     use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
-    use rustix::fs::OFlags;
+    use std::os::fd::OwnedFd;
+
+    use rustix::{
+        fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat, unlinkat},
+        io::Errno,
+    };
 
     use super::*;
 
@@ -315,7 +374,7 @@ mod sys {
         bufs: &mut [IoSliceMut<'_>],
         offset: u64,
     ) -> io::Result<Option<usize>> {
-        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        use rustix::io::{ReadWriteFlags, preadv2};
         // tmpfs does not know the flag, and does not need it.
         let flags = if in_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
         match preadv2(file, bufs, offset, flags) {
@@ -364,7 +423,7 @@ mod sys {
     pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
-            use rustix::{fs::FallocateFlags, io::Errno};
+            use rustix::fs::FallocateFlags;
             match uninterrupted(|| Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len.max(1))?)) {
                 Err(e) if [Errno::OPNOTSUPP, Errno::NOSYS].map(|e| Some(e.raw_os_error())).contains(&e.raw_os_error()) => {}
                 other => return other,
@@ -375,7 +434,7 @@ mod sys {
 
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     pub(super) fn is_hole(file: &File, offset: u64, len: u64) -> bool {
-        use rustix::{fs::SeekFrom, io::Errno};
+        use rustix::fs::SeekFrom;
         match rustix::fs::seek(file, SeekFrom::Data(offset)) {
             Ok(data) => data >= offset.saturating_add(len),
             Err(e) => e == Errno::NXIO,
@@ -389,6 +448,63 @@ mod sys {
 
     pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+
+    /// Renames to a name that is free.
+    pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            use rustix::fs::{RenameFlags, renameat_with};
+            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+                other => return Ok(other?),
+            }
+        }
+        super::rename_if_free(from, to)
+    }
+
+    /// The folder that `root/below` lies in, reached without following a link below `root`, and its name there; `None` if it is not there.
+    fn open_parent<'a>(root: &Path, below: &'a Path) -> io::Result<Option<(OwnedFd, &'a OsStr)>> {
+        let mut parts = super::names(below)?;
+        let Some(name) = parts.pop() else { return Err(ErrorKind::InvalidInput.into()) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut folder = match openat(CWD, root, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other?,
+        };
+        for part in parts {
+            folder = match openat(&folder, part, flags | OFlags::NOFOLLOW, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    let what = format!("{} is a symbolic link or no folder", part.display());
+                    return Err(io::Error::new(ErrorKind::PermissionDenied, what));
+                }
+                other => other?,
+            };
+        }
+        Ok(Some((folder, name)))
+    }
+
+    pub(super) fn remove(root: &Path, below: &Path) -> io::Result<bool> {
+        let Some((folder, name)) = open_parent(root, below)? else { return Ok(false) };
+        match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(false),
+            Err(e) => return Err(e.into()),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => return Err(super::no_regular_file()),
+            Ok(_) => {}
+        }
+        // What may have taken its place meanwhile is a name at most: a link is deleted as such, and a folder is refused.
+        unlinkat(&folder, name, AtFlags::empty())?;
+        Ok(true)
+    }
+
+    pub(super) fn remove_dir(root: &Path, below: &Path) -> io::Result<bool> {
+        let Ok(Some((folder, name))) = open_parent(root, below) else { return Ok(false) };
+        match unlinkat(&folder, name, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 
@@ -438,6 +554,42 @@ mod sys {
 
     pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+        super::rename_if_free(from, to)
+    }
+
+    /// Refuses a link on the way from `root` to the folder that `below` lies in.
+    fn refuse_links(root: &Path, below: &Path) -> io::Result<()> {
+        let mut parts = super::names(below)?;
+        parts.pop();
+        let mut at = root.to_owned();
+        for part in parts {
+            at.push(part);
+            if fs::symlink_metadata(&at).is_ok_and(|meta| meta.file_type().is_symlink()) {
+                return Err(io::Error::new(ErrorKind::PermissionDenied, format!("{} is a symbolic link", at.display())));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(root: &Path, below: &Path) -> io::Result<bool> {
+        refuse_links(root, below)?;
+        let path = root.join(below);
+        match fs::symlink_metadata(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+            Ok(meta) if !meta.is_file() => Err(super::no_regular_file()),
+            Ok(_) => fs::remove_file(&path).map(|()| true),
+        }
+    }
+
+    pub(super) fn remove_dir(root: &Path, below: &Path) -> io::Result<bool> {
+        if refuse_links(root, below).is_err() || !fs::symlink_metadata(root.join(below)).is_ok_and(|meta| meta.is_dir()) {
+            return Ok(false);
+        }
+        Ok(fs::remove_dir(root.join(below)).is_ok())
     }
 }
 

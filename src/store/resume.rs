@@ -48,14 +48,16 @@ pub(super) fn load(disk: &dyn Disk, folder: Option<&SessionFolder>, spec: &Store
             have: file.have,
             dirty: file.dirty,
             files: file.files.iter().map(|f| f.map(|f| (f.len, f.mtime_ns))).collect(),
+            parts: file.parts.map(|f| (f.len, f.mtime_ns)),
         },
         downloaded: file.downloaded,
         uploaded: file.uploaded,
     }))
 }
 
-pub(super) fn encode(info_hash: &InfoHash, state: SaveState, stats: &[Option<FileStat>]) -> Vec<u8> {
+pub(super) fn encode(info_hash: &InfoHash, state: SaveState, stats: &[Option<FileStat>], parts: Option<FileStat>) -> Vec<u8> {
     let SaveState { have, dirty, downloaded, uploaded } = state;
-    let files = stats.iter().map(|s| s.map(|s| ResumeStat { len: s.len, mtime_ns: s.mtime_ns })).collect();
-    ResumeFile { info_hash: *info_hash, have, dirty, downloaded, uploaded, files }.encode()
+    let stat = |s: FileStat| ResumeStat { len: s.len, mtime_ns: s.mtime_ns };
+    let files = stats.iter().map(|s| s.map(stat)).collect();
+    ResumeFile { info_hash: *info_hash, have, dirty, downloaded, uploaded, files, parts: parts.map(stat) }.encode()
 }

@@ -16,6 +16,7 @@ use super::{
     files::{self, TorrentFiles},
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
+    relocate::{self, Below},
     resume::{self, Loaded},
     session::SessionFolder,
     state,
@@ -27,8 +28,8 @@ use crate::base::{
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Chain, Done, Job, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError, StoreOp,
-        StoreSpec, Trust, Verdict, batch_len,
+        Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError,
+        StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
 };
 
@@ -67,8 +68,12 @@ struct Torrent {
     state_file: Option<PathBuf>,
     /// Its state goes to the session folder.
     in_session: bool,
+    /// The state file, whether or not one is written now.
+    saved_at: Option<PathBuf>,
     /// The digest of a whole piece of zeroes, once it was needed.
     zeroes: OnceLock<Digest>,
+    /// What a move has left at the old place.
+    old: Mutex<Vec<Below>>,
 }
 
 /// A job that hashes, with what it needs to.
@@ -107,7 +112,7 @@ impl Runner {
         let mut hashing = Vec::new();
         let mut records = Records::default();
         for job in batch {
-            if matches!(job, Job::Open { .. } | Job::Save { .. } | Job::Close { .. }) {
+            if !matches!(job, Job::Run { .. } | Job::Check { .. } | Job::Read { .. } | Job::Digests { .. }) {
                 self.hash(std::mem::take(&mut hashing), done);
             }
             match job {
@@ -136,24 +141,36 @@ impl Runner {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
                     done.push(Done::Digests { torrent, piece, result });
                 }
-                Job::Save { torrent, state } => {
-                    match self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state)) {
-                        Ok(Some(record)) => {
-                            records.records.push(record);
-                            records.answers.push(Answer::Saved(torrent));
-                        }
-                        Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
-                        Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                Job::Save { torrent, state } => match self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state)) {
+                    Ok(Some(record)) => {
+                        records.records.push(record);
+                        records.answers.push(Answer::Saved(torrent));
                     }
-                }
+                    Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
+                    Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                },
                 Job::Record { torrent, record } => {
                     records.answers.push(Answer::Recorded(torrent, record.kind));
                     records.records.push(record);
                 }
+                Job::Arrange { torrent, skipped } => {
+                    let result = self.find(torrent, StoreOp::Move).and_then(|t| t.files.arrange(&skipped));
+                    done.push(Done::Arranged { torrent, result });
+                }
+                Job::Relocate { torrent, spec, state } => {
+                    done.push(Done::Relocated { torrent, result: self.relocate(torrent, *spec, state) });
+                }
+                Job::Tidy { torrent } => {
+                    let old = self.find(torrent, StoreOp::Delete).map(|t| std::mem::take(&mut *lock(&t.old)));
+                    done.push(Done::Tidied { torrent, left: relocate::clear_away(&*self.disk, &old.unwrap_or_default()) });
+                }
                 Job::Close { torrent } => {
-                    let closed = self.table().remove(&torrent);
-                    closed.iter().for_each(|t| t.files.close());
+                    self.close(torrent);
                     done.push(Done::Closed { torrent });
+                }
+                Job::Delete { torrent, spec } => {
+                    self.close(torrent);
+                    done.push(Done::Deleted { torrent, left: self.delete(&spec) });
                 }
             }
         }
@@ -165,10 +182,7 @@ impl Runner {
         if records.is_empty() {
             return;
         }
-        let result = match &self.folder {
-            Some(folder) => folder.append(&records),
-            None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
-        };
+        let result = self.keep(&records);
         done.extend(answers.into_iter().map(|answer| match answer {
             Answer::Saved(torrent) => Done::Saved { torrent, result: result.clone() },
             Answer::Recorded(torrent, kind) => Done::Recorded { torrent, kind, result: result.clone() },
@@ -186,8 +200,15 @@ impl Runner {
         }
     }
 
+    fn keep(&self, records: &[SessionRecord]) -> Result<(), StoreError> {
+        match &self.folder {
+            Some(folder) => folder.append(records),
+            None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, HashMap<Key, Arc<Torrent>>> {
-        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.torrents)
     }
 
     fn find(&self, key: Key, op: StoreOp) -> Result<Arc<Torrent>, StoreError> {
@@ -198,10 +219,62 @@ impl Runner {
         })
     }
 
-    fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
+    fn files(&self, spec: &StoreSpec) -> Result<TorrentFiles, StoreError> {
         let unfit = |e| StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e));
-        let layout = Layout::new(&spec).map_err(unfit)?;
+        let layout = Layout::new(spec).map_err(unfit)?;
         let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
+        Ok(files.with_parts(spec.parts_file(), spec.geometry, &spec.skipped))
+    }
+
+    fn close(&self, key: Key) {
+        let closed = self.table().remove(&key);
+        closed.iter().for_each(|t| t.files.close());
+    }
+
+    /// Makes the new place whole, and the torrent's from then on.
+    fn relocate(&self, key: Key, spec: StoreSpec, state: Option<Box<SaveState>>) -> Result<(), StoreError> {
+        let old = self.find(key, StoreOp::Move)?;
+        let files = self.files(&spec)?;
+        let (from, to) = (old.files.layout().dir(), files.layout().dir());
+        let mut pairs: Vec<_> = old.files.paths().into_iter().zip(files.paths()).collect();
+        pairs.extend(old.saved_at.clone().zip(spec.state_file.clone()));
+        pairs.retain(|(a, b)| a != b);
+        let pairs: Vec<_> = pairs.iter().filter_map(|(a, b)| Below::new(from, a).zip(Below::new(to, b))).collect();
+
+        let made = relocate::carry(&*self.disk, &pairs)?;
+        let torrent = Torrent::new(spec, files);
+        torrent.files.inherit(&old.files);
+        let saved = torrent.files.look().and_then(|_| match state.map(|state| torrent.save(*state)).transpose()?.flatten() {
+            Some(record) => self.keep(&[record]),
+            None => Ok(()),
+        });
+        if let Err(error) = saved {
+            torrent.files.close();
+            relocate::clear_away(&*self.disk, &made);
+            return Err(error);
+        }
+        old.files.close();
+        *lock(&torrent.old) = std::mem::take(&mut *lock(&old.old));
+        lock(&torrent.old).extend(pairs.into_iter().map(|(from, _)| from));
+        self.table().insert(key, Arc::new(torrent));
+        Ok(())
+    }
+
+    fn delete(&self, spec: &StoreSpec) -> Option<Leftovers> {
+        let files = match self.files(spec) {
+            Ok(files) => files,
+            Err(error) => return Some(Leftovers { files: spec.files.len(), error }),
+        };
+        let (parts, temporary) = (spec.parts_file(), |path: &PathBuf| path.with_added_extension("tmp"));
+        let mut paths = files.paths();
+        paths.push(files::export_file(&parts));
+        paths.extend(spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]));
+        let paths: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
+        relocate::clear_away(&*self.disk, &paths)
+    }
+
+    fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
+        let files = self.files(&spec)?;
         if let Some(earlier) = self.table().get(&key) {
             files.inherit(&earlier.files);
         }
@@ -213,21 +286,20 @@ impl Runner {
             Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
             Err(why) => (None, Some(why.clone())),
         };
-        let decision = state::decide(files.layout(), &spec.geometry, saved, &now, spec.trust, |range| files.has_hole(range));
+        let parts = state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
+        let decision =
+            state::decide(files.layout(), &spec.geometry, saved, &now, &parts, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
         let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
 
-        let StoreSpec { info_hash, geometry, state_file, in_session, trust, .. } = spec;
-        // A state speaks of what was verified.
-        let state_file = state_file.filter(|_| trust != Trust::Files);
-        let in_session = in_session && trust != Trust::Files;
+        let geometry = spec.geometry;
         for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
             let start = geometry.offset(piece);
             files.note_found(start..start + u64::from(geometry.piece_len(piece)));
         }
-        let torrent = Torrent { info_hash, geometry, files, state_file, in_session, zeroes: OnceLock::new() };
-        self.table().insert(key, Arc::new(torrent));
-        Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust })
+        let arrange = files.needs_arranging();
+        self.table().insert(key, Arc::new(Torrent::new(spec, files)));
+        Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust, arrange })
     }
 
     /// A run that came before its predecessors, or needs no hashing.
@@ -300,6 +372,10 @@ impl Runner {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn checked(output: Result<Option<Output>, StoreError>, expected: Digest) -> Result<bool, StoreError> {
     match output {
         Ok(output) => Ok(output == Some(Output::Digest(expected))),
@@ -350,6 +426,14 @@ impl HashJob {
 }
 
 impl Torrent {
+    fn new(spec: StoreSpec, files: TorrentFiles) -> Self {
+        let StoreSpec { info_hash, geometry, state_file: saved_at, in_session, trust, .. } = spec;
+        // A state speaks of what was verified.
+        let state_file = saved_at.clone().filter(|_| trust != Trust::Files);
+        let in_session = in_session && trust != Trust::Files;
+        Self { info_hash, geometry, files, state_file, in_session, saved_at, zeroes: OnceLock::new(), old: Mutex::default() }
+    }
+
     /// Where `piece` lies in the torrent.
     fn piece(&self, piece: PieceIndex) -> Result<Range<u64>, StoreError> {
         let piece = self.geometry.piece(piece.get()).map_err(|e| self.misplaced(e))?;
@@ -424,17 +508,17 @@ impl Torrent {
 
     /// Saves the state, or makes the record that saves it.
     fn save(&self, state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
-        if state.have.is_full() {
+        if state.have.is_full() || !(state.dirty || state.have.is_empty()) {
             self.files.make_empty_files()?;
         }
         if self.in_session {
             self.files.sync()?;
-            let body = resume::encode(&self.info_hash, state, &self.files.known_stats());
+            let body = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
             return Ok(Some(SessionRecord { kind: RecordKind::State, info_hash: self.info_hash, body }));
         }
         let Some(path) = &self.state_file else { return Ok(None) };
         self.files.sync()?;
-        let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats());
+        let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
         self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
         Ok(None)
     }

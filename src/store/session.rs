@@ -215,7 +215,7 @@ impl SessionFolder {
     }
 
     fn read(&self, place: Place) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; place.len()];
+        let mut bytes = vec![0; place.size()];
         let mut done = 0;
         while done < bytes.len() {
             match self.disk.read_at(&self.path, place.at() + done as u64, bytes.get_mut(done..).unwrap_or_default())? {
@@ -283,4 +283,3 @@ impl Source for LogReader<'_> {
         Ok(self.chunk.get(skip..skip + want).unwrap_or_default())
     }
 }
-

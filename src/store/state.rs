@@ -19,8 +19,18 @@ pub(super) struct Saved {
     pub(super) dirty: bool,
     /// Length and time of change of each file; `None` where it was not there or is not vouched for.
     pub(super) files: Vec<Option<(u64, i64)>>,
+    /// The same of the part file.
+    pub(super) parts: Option<(u64, i64)>,
     /// When the state file itself was written, in nanoseconds since 1970.
     pub(super) saved_at_ns: i64,
+}
+
+/// The file that stands in for those that are skipped and not there.
+pub(super) struct Parts<'a> {
+    /// How it looks now.
+    pub(super) now: Option<FileStat>,
+    /// What it may hold of a file that it stands in for, in bytes of that, ascending; `None` for a file that it does not stand in for.
+    pub(super) holds: &'a dyn Fn(usize) -> Option<Vec<Range<u64>>>,
 }
 
 /// Which pieces may be there, and how far to trust them.
@@ -39,7 +49,7 @@ pub(super) struct Decision {
 const OUR_WRITES_NS: i64 = 60_000_000_000;
 
 /// Who has changed a file since its state was saved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Changed {
     /// Nobody, or we while writing more pieces: what was saved is there.
     No,
@@ -55,6 +65,7 @@ pub(super) fn decide(
     geometry: &Geometry,
     saved: Option<&Saved>,
     now: &[Option<FileStat>],
+    parts: &Parts<'_>,
     trust: Trust,
     is_hole: impl Fn(Range<u64>) -> bool,
 ) -> Decision {
@@ -63,7 +74,7 @@ pub(super) fn decide(
     let filled = || layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0);
     let found = |index: usize| now.get(index).copied().flatten();
     let vanished = |saved: &Saved| format!("none of the files is there, of {} pieces saved", saved.have.count());
-    if filled().all(|(index, _)| found(index).is_none()) {
+    if parts.now.is_none() && filled().all(|(index, _)| found(index).is_none()) {
         decision.distrust = saved.filter(|s| !s.have.is_empty()).map(vanished);
         return decision;
     }
@@ -76,12 +87,27 @@ pub(super) fn decide(
     for (index, file) in filled() {
         let end = file.offset + file.len;
         let there = found(index).map_or(0, |stat| stat.len.min(file.len));
-        remove(&mut may, geometry, file.offset + there..end);
+        let parked = (parts.holds)(index);
+        match &parked {
+            None => remove(&mut may, geometry, file.offset + there..end),
+            Some(held) => {
+                let mut at = 0;
+                for range in held {
+                    remove(&mut may, geometry, file.offset + at..file.offset + range.start);
+                    at = range.end;
+                }
+                remove(&mut may, geometry, file.offset + at..end);
+            }
+        }
         if found(index).is_none_or(|stat| stat.len != file.len) {
             remove(&mut whole, geometry, file.offset..end);
         }
         let Some(saved) = saved else { continue };
-        match changed(saved, index, found(index)) {
+        let mut change = changed(saved, saved.files.get(index).copied().flatten(), found(index));
+        if parked.is_some() {
+            change = change.max(changed(saved, saved.parts, parts.now));
+        }
+        match change {
             Changed::No => {}
             Changed::ByUs => remove(&mut vouched, geometry, file.offset..end),
             Changed::ByOthers => {
@@ -117,9 +143,9 @@ pub(super) fn decide(
     decision
 }
 
-fn changed(saved: &Saved, index: usize, now: Option<FileStat>) -> Changed {
+fn changed(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>) -> Changed {
     let latest = saved.saved_at_ns.saturating_add(OUR_WRITES_NS);
-    match (saved.files.get(index).copied().flatten(), now) {
+    match (then, now) {
         (None, None) => Changed::No,
         (Some((len, mtime)), Some(now)) if now.len == len && now.mtime_ns == mtime => Changed::No,
         (Some((len, mtime)), Some(now)) if saved.dirty && now.len >= len && (mtime..=latest).contains(&now.mtime_ns) => {

@@ -59,6 +59,8 @@ impl Fixture {
             in_session: false,
             state_file: Some(dir.join(".cratetorrent/state")),
             trust: Trust::State,
+            skipped: Vec::new(),
+            renames: Vec::new(),
         };
         Self { spec, data }
     }

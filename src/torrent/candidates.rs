@@ -167,6 +167,15 @@ impl Candidates {
         self.idle(addr, now + pause);
     }
 
+    /// `addr` could not be dialled for reasons of our own: later, and later each time, but it is not forgotten for that.
+    pub(crate) fn postpone(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
+        if let Some(candidate) = self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none()) {
+            candidate.failures = (candidate.failures + 1).min(conf.max_dial_failures.saturating_sub(1));
+            let pause = back_off(candidate.failures.saturating_sub(1), rng, conf);
+            self.idle(addr, now + pause);
+        }
+    }
+
     /// The connection to `addr` made room for others: it is dialled again when they have had their time.
     pub(crate) fn rest(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
         if self.known.get(&addr).is_some_and(|candidate| candidate.idle_until.is_none()) {

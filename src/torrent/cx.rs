@@ -9,11 +9,12 @@ use std::{
 use crate::{
     alert::Alerts,
     base::{
-        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rng::Rng, time::Instant,
-        timers::Deadlines,
+        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rate::RateMeter, rng::Rng,
+        time::Instant, timers::Deadlines,
     },
     conf::Conf,
-    torrent::{asleep::Openings, external::External, keeping::Recorder, progress::Memory, upload_memory::UploadMemory},
+    torrent::{external::External, keeping::Recorder, progress::Memory, upload_memory::UploadMemory},
+    wire::tracker::Announce,
 };
 
 /// What the driver must do.
@@ -43,6 +44,54 @@ pub enum Effect {
     },
     /// Hand this to a worker; answer with `handle_done`.
     Job(Job),
+    /// Something for a tracker.
+    Tracker(TrackerEffect),
+}
+
+/// What the driver must do to have a tracker asked. A `call` is one question; its stream has nothing to do with the links of peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackerEffect {
+    /// Look a host's name up, elsewhere, since that may take long; answer with `handle_resolved`.
+    Resolve {
+        /// The name, which is no address.
+        host: String,
+    },
+    /// Connect a stream, in place of any that this call has; answer with `handle_tracker_connected` when it is up, TLS included, or
+    /// `handle_tracker_ended`.
+    Connect {
+        /// The call.
+        call: Key,
+        /// Where to.
+        addr: SocketAddr,
+        /// With TLS, to a server that can prove to have this name or address.
+        tls: Option<String>,
+    },
+    /// There are bytes to send on this call's stream: drain `tracker_transmit`.
+    Flush {
+        /// The call.
+        call: Key,
+    },
+    /// Close the call's stream, if it has one. The engine may have forgotten the call already.
+    Close {
+        /// The call.
+        call: Key,
+    },
+    /// Send a datagram; answers go to `handle_datagram`. `handle_tracker_ended` if that is known to fail.
+    Datagram {
+        /// The call.
+        call: Key,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        data: Vec<u8>,
+    },
+}
+
+/// A torrent's leave of a tracker. It owns what it says, since the torrent may be gone before it is said.
+#[derive(Clone, Debug)]
+pub(crate) struct Farewell {
+    pub(crate) url: String,
+    pub(crate) announce: Announce,
 }
 
 /// Blocks that a peer may have on order however many others there are.
@@ -57,6 +106,12 @@ pub(crate) enum Owner {
     Limits,
     /// The session folder, which could not be written.
     Recorder,
+    /// A question to a tracker.
+    Call(Key),
+    /// Questions that wait for their turn.
+    Calls,
+    /// Torrents that wait for their turn.
+    Queue,
 }
 
 /// Shared by all torrents of an engine.
@@ -82,21 +137,32 @@ pub(crate) struct Cx {
     /// Connections in all, as far as was told.
     pub(crate) links: usize,
     pub(crate) deadlines: Deadlines<Owner>,
-    /// Torrents with something to record, and those that are to wake.
+    /// Torrents with something to record.
     pub(crate) recorder: Recorder,
-    pub(crate) openings: Openings,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
     /// Whom the user wants nothing to do with; each torrent's candidates have it too.
     pub(crate) filter: Arc<IpFilter>,
     /// Our own address, as others see it.
     pub(crate) external: External,
+    /// For trackers only, so that having some changes nothing else.
+    pub(crate) tracker_rng: Rng,
+    /// Torrents that have something to tell a tracker, each once.
+    pub(crate) announces: VecDeque<Key>,
+    /// Torrents that do not want an answer of any tracker any more.
+    pub(crate) silenced: Vec<Key>,
+    pub(crate) farewells: VecDeque<Farewell>,
+    /// Bytes of blocks that came and went, over all torrents.
+    pub(crate) down: RateMeter,
+    pub(crate) up: RateMeter,
 }
 
 impl Cx {
     pub(crate) fn new(conf: Conf, rng: Rng, peer_id: PeerId, now: Instant) -> Self {
+        let tracker_rng = rng.fork(0x7ac4_e125);
         Self {
             now,
+            tracker_rng,
             rng,
             peer_id,
             effects: Default::default(),
@@ -111,10 +177,14 @@ impl Cx {
             links: 0,
             deadlines: Deadlines::new(),
             recorder: Default::default(),
-            openings: Default::default(),
             listen_port: None,
             filter: Default::default(),
             external: Default::default(),
+            announces: Default::default(),
+            silenced: Default::default(),
+            farewells: Default::default(),
+            down: RateMeter::new(now),
+            up: RateMeter::new(now),
             conf,
         }
     }

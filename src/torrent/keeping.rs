@@ -3,18 +3,23 @@
 //!
 //! Without a session folder all of it does nothing. It knows records, not where they go.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
-    alert::Alert,
+    alert::{Alert, StopAt},
     base::{
         arena::Key,
         bucket::Limits,
-        files::Priority,
         job::{RecordKind, SessionRecord, StoreError},
         time::Instant,
+        totals::Totals,
     },
-    torrent::{Next, Stage, StopAt, Torrent, TorrentParams, cx::Cx},
+    torrent::{Next, Stage, Torrent, TorrentParams, cx::Cx},
     wire::{
         metainfo::Metainfo,
         session::{TorrentSettings, join_torrent},
@@ -59,31 +64,8 @@ pub(crate) struct Keep {
     raw: Option<Arc<[u8]>>,
     due: Option<RecordKind>,
     out: Option<RecordKind>,
-}
-
-/// Wishes of the user that few torrents have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wishes {
-    trackers: Option<Vec<Vec<String>>>,
-    priorities: Vec<Priority>,
-    renames: Vec<(usize, std::path::PathBuf)>,
-    queued: bool,
-    stop: Option<StopAt>,
-    labels: Vec<String>,
-}
-
-impl Wishes {
-    pub(super) fn take(params: &mut TorrentParams) -> Option<Box<Self>> {
-        let wishes = Self {
-            trackers: params.trackers.take(),
-            priorities: std::mem::take(&mut params.priorities),
-            renames: std::mem::take(&mut params.renames),
-            queued: params.queued,
-            stop: params.stop,
-            labels: std::mem::take(&mut params.labels),
-        };
-        (wishes != Self::default()).then(|| Box::new(wishes))
-    }
+    /// A digest of the settings that were recorded last: the same are not recorded again.
+    told: Option<u64>,
 }
 
 impl Torrent {
@@ -107,6 +89,11 @@ impl Torrent {
         self.record(RecordKind::Settings, cx);
     }
 
+    /// Whether something of it is to be recorded, or is being.
+    pub(super) fn is_recording(&self) -> bool {
+        self.keep.due.is_some() || self.keep.out.is_some()
+    }
+
     pub(super) fn record(&mut self, kind: RecordKind, cx: &mut Cx) {
         if self.keep.on {
             self.keep.due = self.keep.due.max(Some(kind));
@@ -116,17 +103,21 @@ impl Torrent {
 
     /// The next record of it, unless one is on its way.
     #[must_use]
-    pub(crate) fn poll_record(&mut self, limits: Limits) -> Option<SessionRecord> {
+    pub(crate) fn poll_record(&mut self, limits: Limits, queue_order: Option<u64>, now: Instant) -> Option<SessionRecord> {
         if self.keep.out.is_some() {
             return None;
         }
         let kind = self.keep.due.take()?;
-        let settings = || settings(self.params(limits));
+        let settings = || settings(self.params(limits, queue_order, now));
         let body = match kind {
+            RecordKind::Settings if self.keep.told == Some(digest(&settings().encode())) => return None,
             RecordKind::Torrent => join_torrent(&settings(), self.keep.raw.as_deref()?),
             RecordKind::Settings => settings().encode(),
             _ => Vec::new(),
         };
+        if kind == RecordKind::Settings {
+            self.keep.told = Some(digest(&body));
+        }
         self.keep.out = Some(kind);
         Some(SessionRecord { kind, info_hash: self.metainfo.info_hash, body })
     }
@@ -143,8 +134,14 @@ impl Torrent {
                 cx.alerts.push(Alert::Recorded { torrent: self.id });
             }
             // What is not recorded is as it was before.
-            (Err(_), _) if cx.recorder.last_chance => self.keep.due = None,
-            (Err(_), kind) => self.keep.due = self.keep.due.max(Some(kind)),
+            (Err(_), _) if cx.recorder.last_chance => {
+                self.keep.due = None;
+                self.leave_untidied();
+            }
+            (Err(_), kind) => {
+                self.keep.told = None;
+                self.keep.due = self.keep.due.max(Some(kind));
+            }
         }
         if self.keep.due.is_some() {
             cx.recorder.due.insert(self.key());
@@ -156,7 +153,7 @@ impl Torrent {
     /// Its files are closed and nothing of it is with any worker. It is gone when that, and whatever else is to be, is recorded.
     pub(super) fn ended(&mut self, cx: &mut Cx) {
         self.stage = Stage::Forgetting;
-        if self.next == Some(Next::Close { told: true }) {
+        if matches!(self.next, Some(Next::Close { told: true, .. })) {
             self.record(RecordKind::Removed, cx);
         }
         self.forget(cx);
@@ -167,32 +164,39 @@ impl Torrent {
             return;
         }
         self.stage = Stage::Closed;
-        if self.next == Some(Next::Close { told: true }) {
+        if matches!(self.next, Some(Next::Close { told: true, .. })) {
             cx.alerts.push(Alert::Removed { torrent: self.id });
         }
     }
 
-    /// What it would have to be added with to be as it is. `limits` are its own.
-    pub(crate) fn params(&self, limits: Limits) -> TorrentParams {
-        let Wishes { trackers, priorities, renames, queued, stop, labels } = self.wishes.as_deref().cloned().unwrap_or_default();
+    /// What it would have to be added with to be as it is. The engine knows its limits and its place in the queue.
+    pub(crate) fn params(&self, limits: Limits, queue_order: Option<u64>, now: Instant) -> TorrentParams {
         TorrentParams {
             metainfo: self.metainfo.clone(),
-            dir: self.dir.clone(),
-            state_file: self.state_file.clone(),
+            dir: self.place.dir.clone(),
+            state_file: self.place.state_file.clone(),
             peers: self.candidates.addrs().take(MAX_PEERS).collect(),
-            trackers,
+            trackers: self.announcer.own().map(<[_]>::to_vec),
             sequential: self.sequential,
             trust: self.trust,
             paused: self.paused,
             super_seed: self.super_seed,
-            priorities,
-            renames,
-            queued,
-            stop,
-            labels,
+            priorities: self.wishes.said().to_vec(),
+            renames: self.place.renames.clone(),
+            queued: self.queued,
+            queue_order: queue_order.or(self.queue_order),
+            stop: self.service.stop(),
+            totals: self.totals(now),
+            labels: self.labels.clone(),
             limits,
         }
     }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn settings(params: TorrentParams) -> TorrentSettings {
@@ -207,7 +211,9 @@ fn settings(params: TorrentParams) -> TorrentSettings {
         priorities: params.priorities,
         renames: params.renames,
         queued: params.queued,
+        queue_order: params.queue_order,
         stop: params.stop.map(|stop| (stop.ratio_percent, stop.seeding)),
+        times: (params.totals.active, params.totals.seeding),
         labels: params.labels,
         limits: params.limits,
     }
@@ -228,6 +234,8 @@ pub(crate) fn params(metainfo: Arc<Metainfo>, settings: TorrentSettings) -> Torr
         priorities: settings.priorities,
         renames: settings.renames,
         queued: settings.queued,
+        queue_order: settings.queue_order,
+        totals: Totals { active: settings.times.0, seeding: settings.times.1, ..Totals::default() },
         stop: settings.stop.map(|(ratio_percent, seeding)| StopAt { ratio_percent, seeding }),
         labels: settings.labels,
         limits: settings.limits,

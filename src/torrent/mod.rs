@@ -1,29 +1,36 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+pub(crate) mod announcer;
 mod asleep;
 pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;
 mod checker;
 mod choker;
+pub(crate) mod claim;
 pub(crate) mod cx;
+pub(crate) mod errands;
 pub(crate) mod external;
+mod files;
 pub(crate) mod keeping;
 mod picker;
 mod priority;
 pub(crate) mod progress;
 pub(crate) mod session;
 pub(crate) mod slots;
+mod stop;
 mod storage;
 mod superseed;
 mod swarm;
+mod tracking;
 mod turnover;
 pub(crate) mod upload_memory;
+mod wishes;
 
 use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    alert::{Alert, AlertMask, Phase, TorrentStats},
+    alert::{Alert, AlertMask, Phase, StopAt, TorrentStats},
     base::{
         arena::{Arena, Key},
         bitfield::Bitfield,
@@ -35,20 +42,26 @@ use crate::{
         job::{StoreError, StoreSpec, Trust},
         time::Instant,
         timers::{TimerTable, Wakeup},
+        totals::Totals,
     },
     conf::Conf,
     proto::tx::Tx,
     torrent::{
+        announcer::Announcer,
         asleep::Waking,
         candidates::Candidates,
         checker::Checker,
+        claim::Seen,
         cx::{Cx, Owner},
-        keeping::{Keep, Wishes},
+        errands::{Errands, Place},
+        keeping::Keep,
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
         slots::Slots,
-        swarm::{Note, Swarm},
+        stop::Service,
+        swarm::{Counters, Note, Swarm},
+        wishes::Wishes,
     },
     wire::metainfo::Metainfo,
 };
@@ -59,6 +72,7 @@ const RETRY: usize = 2;
 const SHOW: usize = 3;
 const CHOKE: usize = 4;
 const TURNOVER: usize = 5;
+const STOP: usize = 6;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -87,23 +101,19 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf`](crate::Conf). `paused` holds in any case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. `paused` holds in any case.
     pub queued: bool,
-    /// When it has served enough; `None`: as [`Conf`](crate::Conf) has it.
+    /// Where in the queue it begins: behind all downloads whose [`Engine::queue_order`](crate::Engine::queue_order) is not greater than
+    /// this. `None`: at the end.
+    pub queue_order: Option<u64>,
+    /// When it has served enough; `None`: as [`Conf::stop`] has it.
     pub stop: Option<StopAt>,
+    /// What it did in earlier runs. Of these and of what the state file says, the more counts.
+    pub totals: Totals,
     /// Words that the user files it under.
     pub labels: Vec<String>,
     /// How fast its bytes may come and go.
     pub limits: Limits,
-}
-
-/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StopAt {
-    /// Bytes sent in percent of the torrent's size, over all runs.
-    pub ratio_percent: Option<u32>,
-    /// Time served with everything there, over all runs.
-    pub seeding: Option<Duration>,
 }
 
 impl TorrentParams {
@@ -124,7 +134,9 @@ impl TorrentParams {
             priorities: Vec::new(),
             renames: Vec::new(),
             queued: false,
+            queue_order: None,
             stop: None,
+            totals: Totals::default(),
             labels: Vec::new(),
             limits: Limits::default(),
         }
@@ -136,6 +148,8 @@ impl TorrentParams {
 enum Stage {
     /// Known from the session folder and not looked at.
     Asleep,
+    /// Until it is its turn to be opened.
+    Waiting,
     /// A worker is looking, or failed to.
     Opening,
     Checking(Checker),
@@ -151,7 +165,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Reopen { trust: Trust },
-    Close { told: bool },
+    Close { told: bool, delete: bool },
 }
 
 /// A way a connection can be closed by its torrent.
@@ -166,26 +180,38 @@ pub(crate) struct Parting {
 pub(crate) struct Torrent {
     id: TorrentId,
     pub(crate) metainfo: Arc<Metainfo>,
-    dir: PathBuf,
-    state_file: Option<PathBuf>,
+    place: Place,
     sequential: bool,
+    /// How much its files are wanted.
+    wishes: Wishes,
+    /// Which files the store knows as skipped.
+    arranged: Vec<bool>,
+    errands: Errands,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     slots: Slots,
     pub(crate) candidates: Candidates,
+    pub(crate) announcer: Announcer,
     /// Links to be: dialled, and not greeted yet.
     pub(crate) dials: usize,
     stage: Stage,
     /// How it was opened.
     trust: Trust,
     paused: bool,
+    /// The queue decides when it runs, and does not let it.
+    queued: bool,
+    held: bool,
+    /// Where it gets in line for the first time.
+    queue_order: Option<u64>,
     next: Option<Next>,
     finished: bool,
+    /// It had everything that was wanted when it was last known what it has.
+    was_whole: bool,
     /// Whether to pretend as long as we are the seed; see superseed.rs.
     super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<6>,
+    timers: TimerTable<7>,
     wakeup: Wakeup,
     /// When peers last made room for others.
     turned_over: Option<Instant>,
@@ -195,16 +221,16 @@ pub(crate) struct Torrent {
     save_out: bool,
     unsaved: bool,
     saved_dirty: bool,
-    /// Bytes of earlier runs.
-    earlier: (u64, u64),
+    service: Service,
     /// Bytes of this run that the saved state tells of.
     saved_totals: (u64, u64),
+    labels: Vec<String>,
+    pub(crate) seen: Seen,
     /// How it is kept in the session folder.
     keep: Keep,
     waking: Waking,
     /// What the engine knows of what it wants: to dial, and memory.
     pub(crate) noted: (bool, bool),
-    wishes: Option<Box<Wishes>>,
 }
 
 impl Torrent {
@@ -213,35 +239,46 @@ impl Torrent {
         if cx.recorder.on {
             torrent.keep(cx);
         }
-        torrent.open(torrent.trust, cx);
         torrent
     }
 
-    /// All of it, with nothing opened.
-    fn make(key: Key, mut params: TorrentParams, cx: &mut Cx) -> Self {
-        let wishes = Wishes::take(&mut params);
-        let TorrentParams { metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, .. } = params;
-        let swarm = Self::empty_swarm(key, &metainfo, cx);
+    /// All of it, with nothing recorded.
+    fn make(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
+        let TorrentParams {
+            metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
+        } = params;
+        let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
+        let state_file = state_file.filter(|_| !cx.recorder.on);
+        let wishes = Wishes::new(priorities, metainfo.files.len());
+        let swarm = Self::empty_swarm(key, &metainfo, &wishes, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
+        let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
         Self {
             id: TorrentId(key),
             metainfo,
-            dir,
-            state_file: state_file.filter(|_| !cx.recorder.on),
+            place: Place { dir, state_file, renames },
             sequential,
+            wishes,
+            arranged: Vec::new(),
+            errands: Errands::default(),
             sessions: Arena::new(),
             swarm,
             slots: Slots::new(&cx.conf),
             candidates,
+            announcer,
             dials: 0,
-            stage: Stage::Opening,
+            stage: Stage::Waiting,
             trust,
             paused,
+            queued,
+            held: queued,
+            queue_order,
             next: None,
             finished: false,
+            was_whole: false,
             super_seed,
             partings: Vec::new(),
             timers: TimerTable::new(),
@@ -252,33 +289,38 @@ impl Torrent {
             save_out: false,
             unsaved: false,
             saved_dirty: false,
-            earlier: (0, 0),
+            service: Service::new(stop, totals),
             saved_totals: (0, 0),
+            labels,
+            seen: Seen::default(),
             keep: Keep::default(),
             waking: Waking::default(),
             noted: (false, false),
-            wishes,
         }
     }
 
-    /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then nothing is wanted.
-    fn empty_swarm(key: Key, metainfo: &Metainfo, cx: &Cx) -> Swarm {
+    /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then nobody may.
+    fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, cx: &Cx) -> Swarm {
         let geometry = metainfo.geometry;
-        Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, Picker::none(geometry))
+        let picker = Picker::none(geometry, wishes.levels(&metainfo.files, geometry));
+        Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
-    fn spec(&self, conf: &Conf) -> StoreSpec {
+    fn spec_at(&self, place: Place, conf: &Conf) -> StoreSpec {
+        let Place { dir, state_file, renames } = place;
         StoreSpec {
             info_hash: self.metainfo.info_hash,
-            dir: self.dir.clone(),
+            dir,
             name: self.metainfo.name.clone(),
             single_file: self.metainfo.single_file,
             files: self.metainfo.files.clone(),
             geometry: self.metainfo.geometry,
             allocation: conf.allocation,
-            state_file: self.state_file.clone(),
+            state_file,
             in_session: self.keep.on,
             trust: self.trust,
+            skipped: self.wishes.skipped(),
+            renames,
         }
     }
 
@@ -293,10 +335,13 @@ impl Torrent {
             _ if self.next.is_some() => Phase::Closing,
             Stage::Closing | Stage::Forgetting | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
-            Stage::Opening => Phase::Opening,
+            Stage::Waiting if self.paused => Phase::Paused,
+            Stage::Waiting if self.held => Phase::Queued,
+            Stage::Waiting | Stage::Opening => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
             Stage::Open | Stage::Asleep if self.paused => Phase::Paused,
-            Stage::Open | Stage::Asleep if self.swarm.is_complete() => Phase::Seeding,
+            Stage::Open | Stage::Asleep if self.held => Phase::Queued,
+            Stage::Open | Stage::Asleep if self.swarm.is_finished() => Phase::Seeding,
             // What it lacks shows when it is open.
             Stage::Asleep => Phase::Opening,
             Stage::Open => Phase::Downloading,
@@ -305,12 +350,17 @@ impl Torrent {
 
     /// Whether it speaks with peers now.
     pub(crate) fn is_active(&self) -> bool {
-        matches!(self.stage, Stage::Open) && !self.paused && self.next.is_none()
+        matches!(self.stage, Stage::Open) && !self.rests() && self.next.is_none()
+    }
+
+    /// Whether it speaks with nobody because it was told so.
+    fn rests(&self) -> bool {
+        self.paused || self.held
     }
 
     /// Whether it looks for peers: it speaks with them, or will as soon as there is one.
     fn seeks_peers(&self) -> bool {
-        self.is_active() || (self.is_asleep() && !self.paused && self.next.is_none())
+        self.is_active() || (self.is_on_its_way() && !self.rests())
     }
 
     /// Whether it wants to dial somebody now, or to wake for that.
@@ -362,6 +412,8 @@ impl Torrent {
             have: swarm.have.count(),
             total_bytes: swarm.geometry.total_len(),
             have_bytes: counters.have_bytes,
+            wanted_bytes: counters.wanted_bytes,
+            wanted_have_bytes: counters.wanted_have_bytes,
             partial_bytes: swarm.partial_bytes(),
             downloaded: counters.down.total(),
             uploaded: counters.up.total(),
@@ -376,7 +428,19 @@ impl Torrent {
             seeds: self.sessions.iter().filter(|(_, s)| s.is_seed()).count(),
             candidates: self.candidates.len(),
             banned: self.candidates.banned(now),
+            totals: self.totals(now),
+            queued: self.queued,
+            queue_position: None,
+            eta: self.eta(now),
         }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.swarm.counters
+    }
+
+    pub(crate) fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     pub(crate) fn have(&self) -> &Bitfield {
@@ -388,10 +452,38 @@ impl Torrent {
     pub(crate) fn pause(&mut self, cx: &mut Cx) {
         if !self.paused {
             self.paused = true;
-            self.part_all("the torrent is paused");
-            self.unsaved |= self.saved_dirty;
-            self.timers.set(SAVE, cx.now);
+            // Afterwards it gets in line again.
+            self.held = self.queued;
             self.settings_changed(cx);
+            self.rest("the torrent is paused", cx);
+        }
+    }
+
+    fn rest(&mut self, reason: &str, cx: &mut Cx) {
+        self.part_all(reason);
+        self.unsaved |= self.saved_dirty;
+        self.timers.set(SAVE, cx.now);
+        self.settle(cx);
+    }
+
+    /// The queue wants it to rest, or lets it go.
+    pub(crate) fn set_held(&mut self, held: bool, cx: &mut Cx) {
+        if self.held != held && self.queued {
+            self.held = held;
+            if held {
+                self.rest(HELD, cx);
+            } else {
+                self.settle(cx);
+            }
+        }
+    }
+
+    pub(crate) fn set_queued(&mut self, queued: bool, cx: &mut Cx) {
+        if self.queued != queued {
+            self.queued = queued;
+            self.queue_order = None;
+            // What runs goes on until the queue says otherwise.
+            self.held = queued && !self.seeks_peers();
             self.settle(cx);
         }
     }
@@ -399,12 +491,13 @@ impl Torrent {
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.paused) {
             self.settings_changed(cx);
+            self.waive_stop();
         }
         match self.stage {
-            Stage::Asleep if !self.swarm.is_complete() => self.line_up(cx),
+            Stage::Asleep if !self.swarm.is_finished() => self.line_up(),
             Stage::Opening if self.failing => {
                 self.failing = false;
-                self.open(self.trust, cx);
+                self.await_opening(self.trust);
             }
             _ if self.failing => self.timers.set(RETRY, cx.now),
             _ => {}
@@ -420,20 +513,28 @@ impl Torrent {
         }
     }
 
+    pub(crate) fn set_labels(&mut self, labels: Vec<String>) {
+        self.labels = labels;
+    }
+
     pub(crate) fn set_sequential(&mut self, sequential: bool, cx: &mut Cx) {
         self.sequential = sequential;
         self.swarm.picker.set_sequential(sequential);
         self.settings_changed(cx);
     }
 
-    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files. `told`: say so in an alert.
-    pub(crate) fn close(&mut self, told: bool, cx: &mut Cx) {
+    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files, or deletes all. `told`: say so in an alert.
+    pub(crate) fn close(&mut self, told: bool, delete: bool, cx: &mut Cx) {
         self.part_all("the torrent is closing");
         if self.keep.on {
             self.note_totals();
+            self.settings_changed(cx);
         }
-        let told = told || self.next == Some(Next::Close { told: true });
-        self.next = Some(Next::Close { told });
+        let before = match self.next {
+            Some(Next::Close { told, delete }) => (told, delete),
+            _ => (false, false),
+        };
+        self.next = Some(Next::Close { told: told || before.0, delete: delete || before.1 });
         self.settle(cx);
     }
 
@@ -474,6 +575,10 @@ impl Torrent {
     pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
+            if self.service.is_reached_by(self.swarm.counters.up.total()) {
+                self.timers.set(STOP, cx.now);
+                self.schedule(cx);
+            }
         }
     }
 
@@ -501,6 +606,10 @@ impl Torrent {
     /// It is this session's turn to have blocks read.
     pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
+            if self.swarm.quiet {
+                s.leave_line();
+                return;
+            }
             s.pump_uploads(&mut self.swarm, cx);
         }
     }
@@ -543,8 +652,8 @@ impl Torrent {
         if let Some(piece) = cold {
             self.swarm.note_at_hand(piece, cx);
         }
-        // A torrent that is to close or to be opened anew waits for its workers.
-        if self.next.is_some() || cold.is_some() {
+        // A torrent that is to close, to be opened anew or to be moved waits for its workers.
+        if self.next.is_some() || self.swarm.quiet || cold.is_some() {
             self.settle(cx);
         }
     }
@@ -613,6 +722,9 @@ impl Torrent {
         if self.timers.fire(TURNOVER, cx.now) {
             self.renew_peers(cx);
         }
+        if self.timers.fire(STOP, cx.now) {
+            self.check_stop(cx);
+        }
         self.settle(cx);
     }
 
@@ -621,7 +733,7 @@ impl Torrent {
             Stage::Checking(checker) => {
                 cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
             }
-            Stage::Open if !self.paused => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
+            Stage::Open if !self.rests() => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
             _ => {}
         }
     }
@@ -630,7 +742,7 @@ impl Torrent {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
             // Without peers nothing moves.
-            Stage::Open => !self.paused && self.sessions.len() > 0,
+            Stage::Open => !self.rests() && self.sessions.len() > 0,
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)
@@ -655,7 +767,8 @@ impl Torrent {
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
-        self.leave_line(cx);
+        self.tend_trackers(cx);
+        self.keep_time(cx);
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }
@@ -675,8 +788,9 @@ impl Torrent {
     fn deliver(&mut self, note: Note, cx: &mut Cx) {
         match note {
             Note::Have(piece) => {
+                let wanted = self.swarm.picker.level(piece) != Priority::Skip;
                 for (_, session) in self.sessions.iter_mut() {
-                    session.handle_our_have(piece, cx);
+                    session.handle_our_have(piece, wanted, cx);
                 }
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {
@@ -723,10 +837,12 @@ impl Torrent {
     }
 
     fn finish(&mut self, cx: &mut Cx) {
-        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_complete() {
+        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_finished() {
             return;
         }
         self.finished = true;
+        // Nothing more will be written: the saved state can say so.
+        self.unsaved |= self.saved_dirty;
         if !self.waking.quiet {
             cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
         }
@@ -745,13 +861,17 @@ impl Torrent {
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.seeks_peers() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
-        if let Some(at) = [self.timers.next(), dial].into_iter().flatten().min()
+        let announce = self.next_announce(cx);
+        if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
             && self.wakeup.want(at)
         {
             cx.deadlines.push(at, Owner::Torrent(self.key()));
         }
     }
 }
+
+/// Why peers are let go when it is others' turn.
+pub(crate) const HELD: &str = "the torrent waits for its turn";
 
 /// Neither of us wants anything.
 fn sated(session: &Session) -> Parting {

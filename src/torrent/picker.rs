@@ -1,65 +1,101 @@
-//! Which piece to begin next: the rarest that a peer has, equals in random order; or the first, in sequential mode.
+//! Which piece to begin next: of those wanted most the rarest that a peer has, equals in random order; or the first, in sequential
+//! mode.
 //!
-//! It holds the pieces that are wanted and not begun. It does not know peers, blocks or buffers.
+//! It holds the pieces that are wanted and not begun. It does not know files, peers, blocks or buffers.
 
 use crate::base::{
     bitfield::Bitfield,
+    files::Priority,
     geometry::{Geometry, PieceIndex},
     rng::Rng,
 };
 
 const NOWHERE: u32 = u32::MAX;
 
-/// Wanted pieces in buckets of equal availability, all in one array: a change of availability moves a piece over one
-/// border, a pick by a seed takes the first.
+/// Levels of priority at which pieces are wanted.
+const LEVELS: usize = 3;
+
+/// Wanted pieces, an [`Order`] for each priority: usually all are in one of them, and the others cost nothing.
 #[derive(Debug)]
 pub(crate) struct Picker {
     geometry: Geometry,
-    /// Wanted pieces, rarest first.
-    order: Vec<u32>,
-    /// Where each piece is in `order`, or `NOWHERE`.
+    /// Those wanted most first.
+    orders: [Order; LEVELS],
+    /// Where each piece is in its order, or `NOWHERE`.
     place: Vec<u32>,
+    /// How much each piece is wanted; empty if all are [`Priority::Normal`].
+    levels: Vec<Priority>,
     /// Connected peers that have each piece, those that have all of them not counted.
     available: Vec<u16>,
-    /// `starts[a]` is where the pieces with availability `a` begin in `order`; the last entry is its length.
-    starts: Vec<u32>,
     seeds: u32,
     sequential: bool,
-    /// No wanted piece lies before this.
+}
+
+/// Wanted pieces of one priority in buckets of equal availability, all in one array: a change of availability moves a piece over
+/// one border, a pick by a seed takes the first.
+#[derive(Debug)]
+struct Order {
+    /// Rarest first.
+    pieces: Vec<u32>,
+    /// `starts[a]` is where the pieces with availability `a` begin in `pieces`; the last entry is its length.
+    starts: Vec<u32>,
+    /// None of its pieces lies before this.
     first: u32,
 }
 
+/// The order in which pieces of a priority are, if they are wanted.
+fn order_of(level: Priority) -> Option<usize> {
+    match level {
+        Priority::High => Some(0),
+        Priority::Normal => Some(1),
+        Priority::Low => Some(2),
+        Priority::Skip => None,
+    }
+}
+
 impl Picker {
-    /// All pieces wanted but those in `have`.
-    pub(crate) fn new(geometry: Geometry, have: &Bitfield, sequential: bool, rng: &mut Rng) -> Self {
+    /// All pieces wanted but those in `have`, as much as `levels` says: an entry a piece, or none if all are [`Priority::Normal`].
+    pub(crate) fn new(geometry: Geometry, have: &Bitfield, levels: Vec<Priority>, sequential: bool, rng: &mut Rng) -> Self {
         let count = geometry.piece_count();
-        let mut order: Vec<u32> = geometry.pieces().filter(|&p| !have.has(p)).map(PieceIndex::get).collect();
-        rng.shuffle(&mut order);
-        let mut place = vec![NOWHERE; count as usize];
-        for (at, &piece) in order.iter().enumerate() {
-            if let Some(slot) = place.get_mut(piece as usize) {
-                *slot = at as u32;
+        let mut wanted: Vec<u32> = geometry.pieces().filter(|&p| !have.has(p)).map(PieceIndex::get).collect();
+        rng.shuffle(&mut wanted);
+        let mut orders = [(); LEVELS].map(|()| Order { pieces: Vec::new(), starts: Vec::new(), first: 0 });
+        if levels.is_empty() {
+            orders[1].pieces = wanted;
+        } else {
+            for piece in wanted {
+                if let Some(at) = levels.get(piece as usize).copied().and_then(order_of) {
+                    orders[at].pieces.push(piece);
+                }
             }
         }
-        let starts = vec![0, order.len() as u32];
-        Self { geometry, order, place, available: vec![0; count as usize], starts, seeds: 0, sequential, first: 0 }
+        let mut place = vec![NOWHERE; count as usize];
+        for order in &mut orders {
+            order.starts = vec![0, order.pieces.len() as u32];
+            for (at, &piece) in order.pieces.iter().enumerate() {
+                if let Some(slot) = place.get_mut(piece as usize) {
+                    *slot = at as u32;
+                }
+            }
+        }
+        Self { geometry, orders, place, levels, available: vec![0; count as usize], seeds: 0, sequential }
     }
 
-    /// Of a torrent that wants nothing for now and has no peers: it takes no memory, and is replaced when that changes.
-    pub(crate) fn none(geometry: Geometry) -> Self {
-        let (order, place, available, starts) = Default::default();
-        Self { geometry, order, place, available, starts, seeds: 0, sequential: false, first: 0 }
+    /// Knows how much each piece is wanted, and picks none: of a torrent of which it is not known what is there. Takes no memory, and
+    /// is replaced when that is known.
+    pub(crate) fn none(geometry: Geometry, levels: Vec<Priority>) -> Self {
+        let orders = [(); LEVELS].map(|()| Order { pieces: Vec::new(), starts: Vec::new(), first: 0 });
+        Self { geometry, orders, place: Vec::new(), levels, available: Vec::new(), seeds: 0, sequential: false }
     }
 
     /// Pieces wanted and not begun.
     pub(crate) fn len(&self) -> usize {
-        self.order.len()
+        self.orders.iter().map(|order| order.pieces.len()).sum()
     }
 
     /// Whether no wanted piece is to be had from any connected peer.
     pub(crate) fn is_exhausted(&self) -> bool {
-        let nobody_has = self.starts.get(1).copied().unwrap_or_default() as usize;
-        self.order.is_empty() || (self.seeds == 0 && nobody_has == self.order.len())
+        self.orders.iter().all(|order| order.pieces.is_empty() || (self.seeds == 0 && order.nobody_has_any()))
     }
 
     pub(crate) fn set_sequential(&mut self, sequential: bool) {
@@ -68,6 +104,39 @@ impl Picker {
 
     pub(crate) fn is_wanted(&self, piece: PieceIndex) -> bool {
         self.place.get(piece.at()).is_some_and(|&at| at != NOWHERE)
+    }
+
+    /// Whether `piece` is wanted, and no other that is not begun is wanted more.
+    pub(crate) fn is_wanted_most(&self, piece: PieceIndex) -> bool {
+        self.is_wanted(piece) && order_of(self.level(piece)) == self.orders.iter().position(|order| !order.pieces.is_empty())
+    }
+
+    /// How much `piece` is wanted, whether it is had or not.
+    pub(crate) fn level(&self, piece: PieceIndex) -> Priority {
+        self.level_of(piece.get())
+    }
+
+    fn level_of(&self, piece: u32) -> Priority {
+        self.levels.get(piece as usize).copied().unwrap_or_default()
+    }
+
+    /// From now on `piece` is wanted so much. If it is [`Priority::Skip`] it is not picked, and [`put_back`](Self::put_back) does nothing;
+    /// one that was skipped is picked only after it was put back.
+    pub(crate) fn set_level(&mut self, piece: PieceIndex, level: Priority) {
+        if self.level(piece) == level {
+            return;
+        }
+        if self.levels.is_empty() {
+            self.levels = vec![Priority::Normal; self.geometry.piece_count() as usize];
+        }
+        let wanted = self.is_wanted(piece);
+        self.take(piece);
+        if let Some(slot) = self.levels.get_mut(piece.at()) {
+            *slot = level;
+        }
+        if wanted {
+            self.put_back(piece);
+        }
     }
 
     /// Connected peers that have `piece`.
@@ -104,42 +173,46 @@ impl Picker {
 
     /// `piece` is begun, or had: it is picked no more.
     pub(crate) fn take(&mut self, piece: PieceIndex) {
-        let Some(bucket) = self.bucket_of(piece.get()) else { return };
-        for bucket in bucket..self.starts.len().saturating_sub(1) {
-            self.swap_to_end_of(bucket, piece.get());
-        }
-        self.order.pop();
-        self.place[piece.at()] = NOWHERE;
+        let Some((order, place, bucket)) = self.find(piece.get()) else { return };
+        order.take(piece.get(), bucket, place);
     }
 
-    /// `piece` is wanted after all.
+    /// `piece` is wanted after all, unless it is skipped.
     pub(crate) fn put_back(&mut self, piece: PieceIndex) {
         if self.is_wanted(piece) {
             return;
         }
         let Some(&available) = self.available.get(piece.at()) else { return };
-        self.place[piece.at()] = self.order.len() as u32;
-        self.order.push(piece.get());
-        let last = self.starts.len() - 1;
-        self.starts[last] += 1;
-        for bucket in (available as usize + 1..last).rev() {
-            self.swap_to_start_of(bucket, piece.get());
+        if let Some(order) = order_of(self.level(piece)).and_then(|at| self.orders.get_mut(at)) {
+            order.add(piece.get(), available as usize, &mut self.place);
         }
-        self.first = self.first.min(piece.get());
     }
 
     /// The best piece that `has` offers. It stays until it is [taken](Self::take).
     pub(crate) fn pick(&mut self, has: &Bitfield) -> Option<PieceIndex> {
-        let found = if self.sequential {
-            while self.first < self.place.len() as u32 && self.place[self.first as usize] == NOWHERE {
-                self.first += 1;
-            }
-            (self.first..self.geometry.piece_count()).find(|&p| self.place[p as usize] != NOWHERE && self.offers(has, p))
-        } else if (has.count() as usize) < self.order.len() / 8 {
+        (0..LEVELS).find_map(|at| if self.sequential { self.pick_first(at, has) } else { self.pick_rarest(at, has) })
+    }
+
+    fn pick_first(&mut self, at: usize, has: &Bitfield) -> Option<PieceIndex> {
+        let Self { orders, place, levels, geometry, .. } = self;
+        let order = orders.get_mut(at).filter(|order| !order.pieces.is_empty())?;
+        let level = |p: u32| levels.get(p as usize).copied().unwrap_or_default();
+        let is_in = |p: u32| place.get(p as usize).is_some_and(|&at| at != NOWHERE) && order_of(level(p)) == Some(at);
+        while order.first < geometry.piece_count() && !is_in(order.first) {
+            order.first += 1;
+        }
+        let mut rest = (order.first..geometry.piece_count()).filter(|&p| is_in(p)).filter_map(|p| geometry.piece(p).ok());
+        rest.find(|&p| has.has(p))
+    }
+
+    fn pick_rarest(&self, at: usize, has: &Bitfield) -> Option<PieceIndex> {
+        let order = self.orders.get(at).filter(|order| !order.pieces.is_empty())?;
+        let found = if (has.count() as usize) < order.pieces.len() / 8 {
             // It has few: look through those instead of through all.
-            has.ones().filter(|&p| self.place[p as usize] != NOWHERE).min_by_key(|&p| self.place[p as usize])
+            let here = |&p: &u32| self.place[p as usize] != NOWHERE && order_of(self.level_of(p)) == Some(at);
+            has.ones().filter(here).min_by_key(|&p| self.place[p as usize])
         } else {
-            self.order.iter().copied().find(|&p| self.offers(has, p))
+            order.pieces.iter().copied().find(|&p| self.offers(has, p))
         };
         found.and_then(|p| self.geometry.piece(p).ok())
     }
@@ -148,26 +221,25 @@ impl Picker {
         self.geometry.piece(piece).is_ok_and(|p| has.has(p))
     }
 
-    /// The bucket that `piece` lies in, if it is wanted.
-    fn bucket_of(&self, piece: u32) -> Option<usize> {
-        let at = *self.place.get(piece as usize)?;
-        (at != NOWHERE).then(|| self.available[piece as usize] as usize)
+    /// The order that `piece` is in, if it is wanted, with the table of places and the bucket.
+    fn find(&mut self, piece: u32) -> Option<(&mut Order, &mut [u32], usize)> {
+        if *self.place.get(piece as usize)? == NOWHERE {
+            return None;
+        }
+        let order = order_of(self.level_of(piece))?;
+        let bucket = *self.available.get(piece as usize)? as usize;
+        Some((self.orders.get_mut(order)?, &mut self.place, bucket))
     }
 
     fn more(&mut self, piece: u32) {
-        if let Some(bucket) = self.bucket_of(piece) {
-            if bucket + 2 == self.starts.len() {
-                self.starts.push(self.order.len() as u32);
+        if let Some((order, place, bucket)) = self.find(piece) {
+            if bucket + 2 == order.starts.len() {
+                order.starts.push(order.pieces.len() as u32);
             }
-            self.swap_to_end_of(bucket, piece);
+            order.swap_to_end_of(bucket, piece, place);
         }
         if let Some(available) = self.available.get_mut(piece as usize) {
             *available += 1;
-        }
-        // A piece that is not wanted may be put back later: its bucket must exist then.
-        let needed = self.available.get(piece as usize).map_or(0, |&a| a as usize) + 2;
-        while self.starts.len() < needed {
-            self.starts.push(self.order.len() as u32);
         }
     }
 
@@ -175,48 +247,81 @@ impl Picker {
         if self.available.get(piece as usize).is_none_or(|&a| a == 0) {
             return;
         }
-        if let Some(bucket) = self.bucket_of(piece) {
-            self.swap_to_start_of(bucket, piece);
+        if let Some((order, place, bucket)) = self.find(piece) {
+            order.swap_to_start_of(bucket, piece, place);
         }
         self.available[piece as usize] -= 1;
     }
 
+    #[cfg(test)]
+    fn check(&self) {
+        for (nth, order) in self.orders.iter().enumerate() {
+            assert_eq!(order.starts.first(), Some(&0));
+            assert_eq!(*order.starts.last().unwrap() as usize, order.pieces.len());
+            for (at, &piece) in order.pieces.iter().enumerate() {
+                assert_eq!(self.place[piece as usize] as usize, at);
+                assert_eq!(order_of(self.level_of(piece)), Some(nth));
+                let a = self.available[piece as usize] as usize;
+                assert!(
+                    (order.starts[a] as usize..order.starts[a + 1] as usize).contains(&at),
+                    "piece {piece} at {at}, {:?}",
+                    order.starts
+                );
+            }
+        }
+        assert_eq!(self.place.iter().filter(|&&p| p != NOWHERE).count(), self.len());
+    }
+}
+
+impl Order {
+    /// Whether no connected peer, seeds aside, has a piece of it.
+    fn nobody_has_any(&self) -> bool {
+        self.starts.get(1).copied().unwrap_or_default() as usize == self.pieces.len()
+    }
+
+    fn take(&mut self, piece: u32, bucket: usize, place: &mut [u32]) {
+        for bucket in bucket..self.starts.len() - 1 {
+            self.swap_to_end_of(bucket, piece, place);
+        }
+        self.pieces.pop();
+        place[piece as usize] = NOWHERE;
+    }
+
+    fn add(&mut self, piece: u32, bucket: usize, place: &mut [u32]) {
+        // Its availability may have grown while it was elsewhere.
+        while self.starts.len() < bucket + 2 {
+            self.starts.push(self.pieces.len() as u32);
+        }
+        place[piece as usize] = self.pieces.len() as u32;
+        self.pieces.push(piece);
+        let last = self.starts.len() - 1;
+        self.starts[last] += 1;
+        for bucket in (bucket + 1..last).rev() {
+            self.swap_to_start_of(bucket, piece, place);
+        }
+        self.first = self.first.min(piece);
+    }
+
     /// Moves `piece` to the end of `bucket` and the border below it: it is the first of the next bucket then.
-    fn swap_to_end_of(&mut self, bucket: usize, piece: u32) {
+    fn swap_to_end_of(&mut self, bucket: usize, piece: u32, place: &mut [u32]) {
         let end = self.starts[bucket + 1] - 1;
-        self.swap(self.place[piece as usize], end);
+        self.swap(place[piece as usize], end, place);
         self.starts[bucket + 1] = end;
     }
 
     /// Moves `piece` to the start of `bucket` and the border above it: it is the last of the bucket before then.
-    fn swap_to_start_of(&mut self, bucket: usize, piece: u32) {
+    fn swap_to_start_of(&mut self, bucket: usize, piece: u32, place: &mut [u32]) {
         let start = self.starts[bucket];
-        self.swap(self.place[piece as usize], start);
+        self.swap(place[piece as usize], start, place);
         self.starts[bucket] = start + 1;
     }
 
-    fn swap(&mut self, a: u32, b: u32) {
-        self.order.swap(a as usize, b as usize);
+    fn swap(&mut self, a: u32, b: u32, place: &mut [u32]) {
+        self.pieces.swap(a as usize, b as usize);
         for at in [a, b] {
-            let piece = self.order[at as usize];
-            self.place[piece as usize] = at;
+            let piece = self.pieces[at as usize];
+            place[piece as usize] = at;
         }
-    }
-
-    #[cfg(test)]
-    fn check(&self) {
-        assert_eq!(self.starts.first(), Some(&0));
-        assert_eq!(*self.starts.last().unwrap() as usize, self.order.len());
-        for (at, &piece) in self.order.iter().enumerate() {
-            assert_eq!(self.place[piece as usize] as usize, at);
-            let a = self.available[piece as usize] as usize;
-            assert!(
-                (self.starts[a] as usize..self.starts[a + 1] as usize).contains(&at),
-                "piece {piece} at {at}, {:?}",
-                self.starts
-            );
-        }
-        assert_eq!(self.place.iter().filter(|&&p| p != NOWHERE).count(), self.order.len());
     }
 }
 
@@ -239,7 +344,7 @@ mod tests {
     #[test]
     fn the_rarest_that_the_peer_has_comes_first() {
         let g = geometry(5);
-        let mut p = Picker::new(g, &Bitfield::none(5), false, &mut Rng::new(1));
+        let mut p = Picker::new(g, &Bitfield::none(5), Vec::new(), false, &mut Rng::new(1));
         p.add_peer(&field(g, &[0, 1, 2, 3]));
         p.add_peer(&field(g, &[0, 1, 2]));
         p.add_peer(&field(g, &[0, 2]));
@@ -265,7 +370,8 @@ mod tests {
     #[test]
     fn the_start_is_random_and_reproducible() {
         let g = geometry(1000);
-        let first = |seed| Picker::new(g, &Bitfield::none(1000), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000));
+        let first =
+            |seed| Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000));
         assert_eq!(first(1), first(1));
         assert!((2..10).any(|seed| first(seed) != first(1)));
     }
@@ -273,7 +379,7 @@ mod tests {
     #[test]
     fn sequential_goes_in_order_and_returns_for_what_was_put_back() {
         let g = geometry(6);
-        let mut p = Picker::new(g, &field(g, &[1]), true, &mut Rng::new(1));
+        let mut p = Picker::new(g, &field(g, &[1]), Vec::new(), true, &mut Rng::new(1));
         assert!(p.is_exhausted());
         p.add_peer(&field(g, &[5]));
         assert!(!p.is_exhausted());
@@ -289,14 +395,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_more_comes_first_and_what_is_skipped_not_at_all() {
+        use Priority::{High, Low, Normal, Skip};
+        for sequential in [false, true] {
+            let g = geometry(8);
+            let levels = vec![Low, Normal, High, Skip, High, Normal, Low, Skip];
+            let mut p = Picker::new(g, &field(g, &[5]), levels, sequential, &mut Rng::new(1));
+            p.add_peer(&Bitfield::all(8));
+            // Rarity counts among equals only.
+            p.add_peer(&field(g, &[0, 2, 3]));
+            assert!(p.len() == 5 && p.is_wanted_most(g.piece(2).unwrap()) && !p.is_wanted_most(g.piece(1).unwrap()));
+            let mut got = Vec::new();
+            while let Some(piece) = p.pick(&Bitfield::all(8)) {
+                p.take(piece);
+                p.check();
+                got.push(piece.get());
+            }
+            assert_eq!(got, if sequential { [2, 4, 1, 0, 6] } else { [4, 2, 1, 6, 0] });
+            assert!(p.is_exhausted());
+            // Skipped, it stays away; wanted again, it has to be put back.
+            p.put_back(g.piece(3).unwrap());
+            assert!(!p.is_wanted(g.piece(3).unwrap()));
+            p.set_level(g.piece(3).unwrap(), Normal);
+            p.put_back(g.piece(3).unwrap());
+            p.put_back(g.piece(0).unwrap());
+            assert_eq!(p.pick(&Bitfield::all(8)), g.piece(3).ok());
+            p.set_level(g.piece(0).unwrap(), High);
+            p.check();
+            assert_eq!(p.pick(&Bitfield::all(8)), g.piece(0).ok());
+            assert_eq!(p.pick(&field(g, &[1, 3])), g.piece(3).ok());
+        }
+    }
+
+    #[test]
     fn random_changes_keep_the_buckets_right() {
         let g = geometry(40);
         let mut rng = Rng::new(3);
-        let mut p = Picker::new(g, &Bitfield::none(40), false, &mut rng);
+        let mut p = Picker::new(g, &Bitfield::none(40), Vec::new(), false, &mut rng);
         let mut peers: Vec<Bitfield> = Vec::new();
         for _ in 0..3000 {
             let piece = g.piece(rng.below(40) as u32).unwrap();
-            match rng.below(6) {
+            match rng.below(7) {
+                6 => {
+                    use Priority::{High, Low, Normal, Skip};
+                    let was = p.is_wanted(piece);
+                    let level = [Skip, Low, Normal, High][rng.below(4) as usize];
+                    p.set_level(piece, level);
+                    assert_eq!(p.is_wanted(piece), was && level != Skip);
+                }
                 0 => {
                     let mut f = Bitfield::none(40);
                     g.pieces().filter(|_| rng.below(2) == 0).for_each(|p| {

@@ -253,11 +253,15 @@ impl Progress {
 
     /// Whether nobody has worked on it for a while and nothing of it is with a worker: its memory may be better used.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        let busy = |run: &RunSlot| matches!(run.state, RunState::Out | RunState::Rehashing);
         self.owner.is_none()
             && self.due + IDLE <= now
             && !self.blocks.iter().any(|b| matches!(b, BlockState::Asked(_)))
-            && !self.runs.iter().any(busy)
+            && !self.is_out()
+    }
+
+    /// Whether a worker has a part of it.
+    pub(crate) fn is_out(&self) -> bool {
+        self.runs.iter().any(|run| matches!(run.state, RunState::Out | RunState::Rehashing))
     }
 
     /// Orders a block once more that is on order already, fewest copies first and below `limit`, if `wanted` agrees. Those

@@ -3,6 +3,8 @@
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
 mod giving;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -173,6 +175,8 @@ pub(crate) struct Session {
     /// It makes room for others and is not to blame.
     pub(crate) let_go: bool,
     pub(crate) client: Option<String>,
+    /// It has said what our address is.
+    voted: bool,
     /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and it was the same.
     pub(crate) reach: Option<SocketAddr>,
     /// That candidate counts as busy as long as this session lasts.
@@ -223,6 +227,7 @@ impl Session {
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
+            voted: false,
             reach: None,
             holds: false,
         };
@@ -354,7 +359,8 @@ impl Session {
                     if self.rejects > MAX_REJECTS {
                         return Err(Fault::Rejects);
                     }
-                } else {
+                } else if !self.pipeline.handle_late_reject(block) {
+                    // A cancelled request is answered like any other, so those are no offence.
                     self.unasked += 1;
                     if self.unasked > MAX_UNASKED {
                         return Err(Fault::Unasked);
@@ -385,7 +391,8 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
-                if let Some(ours) = hello.your_ip {
+                // As long as this connection lasts our address is the same, so whoever says another lies.
+                if let Some(ours) = hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true)) {
                     cx.external.vote(self.who.addr.ip(), ours);
                 }
                 self.client = hello.version.or(self.client.take());
@@ -454,7 +461,7 @@ impl Session {
             if let Some(ledger) = &mut swarm.super_seed {
                 ledger.handle_have(cx.now, self.link, piece);
             }
-            if !swarm.have.has(piece) {
+            if swarm.wants(piece) {
                 self.wanted += 1;
                 self.show_interest(cx);
             }
@@ -464,17 +471,17 @@ impl Session {
         }
     }
 
-    /// Recounts what it has that we want: after its bitfield, or when our own pieces changed at once.
+    /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes changed at once.
     pub(crate) fn count_wanted(&mut self, swarm: &Swarm, cx: &mut Cx) {
         let geometry = swarm.geometry;
-        self.wanted = self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| !swarm.have.has(p))).count() as u32;
+        self.wanted = self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| swarm.wants(p))).count() as u32;
         self.show_interest(cx);
     }
 
-    /// We have `piece` now.
-    pub(crate) fn handle_our_have(&mut self, piece: PieceIndex, cx: &mut Cx) {
+    /// We have `piece` now, which was `wanted` or came although it is not any more.
+    pub(crate) fn handle_our_have(&mut self, piece: PieceIndex, wanted: bool, cx: &mut Cx) {
         if self.has.has(piece) {
-            self.wanted = self.wanted.saturating_sub(1);
+            self.wanted = self.wanted.saturating_sub(u32::from(wanted));
             self.show_interest(cx);
         } else {
             self.say(&Message::Have(piece.get()), cx);
@@ -545,6 +552,15 @@ impl Session {
         if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.memory_short) {
             self.timers.set(STARVED, cx.now + LOOK_AGAIN);
         }
+    }
+
+    /// What is wanted has changed: orders for what is skipped now are called off.
+    pub(crate) fn handle_new_wishes(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        for block in self.pipeline.cancel_all(|block| swarm.is_skipped(block.piece), &cx.conf) {
+            swarm.release(block, cx);
+            self.say(&Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+        }
+        self.count_wanted(swarm, cx);
     }
 
     /// Somebody else delivered this block.
@@ -627,6 +643,16 @@ impl Session {
         }
     }
 
+    /// It is its turn, but the disk is busy with other things.
+    pub(crate) fn leave_line(&mut self) {
+        self.in_line = false;
+    }
+
+    /// The disk is there for it again.
+    pub(crate) fn serve_on(&mut self, cx: &mut Cx) {
+        self.want_upload(cx);
+    }
+
     /// It is its turn in the line: the next batch of blocks is read.
     pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.in_line = false;
@@ -690,6 +716,7 @@ impl Session {
         if payload > 0 {
             self.uploaded += payload;
             swarm.counters.up.add(cx.now, payload);
+            cx.up.add(cx.now, payload);
             self.taken.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);

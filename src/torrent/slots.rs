@@ -160,7 +160,7 @@ impl Torrent {
     }
 
     fn rules(&self, cx: &Cx) -> Rules {
-        let mode = if self.swarm.is_complete() { Mode::Seed(self.slots.seed_choking) } else { Mode::TitForTat };
+        let mode = if self.swarm.is_finished() { Mode::Seed(self.slots.seed_choking) } else { Mode::TitForTat };
         Rules::new(mode, self.slots.total(), &cx.conf)
     }
 

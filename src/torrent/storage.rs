@@ -5,18 +5,30 @@ use crate::{
     base::{
         geometry::PieceIndex,
         job::{Done, Job, Opened, SaveState, StoreError, Trust, Verdict},
+        time::Instant,
     },
     torrent::{Next, RETRY, SAVE, Stage, Torrent, checker::Checker, cx::Cx, picker::Picker},
 };
 
 impl Torrent {
-    /// Has a worker look at what is there.
-    pub(super) fn open(&mut self, trust: Trust, cx: &mut Cx) {
-        self.stage = Stage::Opening;
+    /// It is to be opened when it is its turn.
+    pub(super) fn await_opening(&mut self, trust: Trust) {
+        self.stage = Stage::Waiting;
         self.trust = trust;
         self.finished = false;
+        self.held = self.queued;
+    }
+
+    /// Has a worker look at what is there, unless something else became of it.
+    pub(crate) fn open(&mut self, cx: &mut Cx) {
+        if !matches!(self.stage, Stage::Waiting) || self.next.is_some() {
+            return;
+        }
+        self.stage = Stage::Opening;
         self.swarm.jobs_out += 1;
-        let spec = Box::new(self.spec(&cx.conf));
+        self.errands.arrange = false;
+        self.arranged = self.wishes.skipped();
+        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
         cx.job(Job::Open { torrent: self.key(), spec });
     }
 
@@ -42,12 +54,31 @@ impl Torrent {
             }
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
             Done::Saved { result, .. } => self.handle_saved(result, cx),
+            Done::Arranged { result, .. } => self.handle_arranged(result, cx),
+            Done::Relocated { result, .. } => self.handle_relocated(result, cx),
+            Done::Tidied { left, .. } => self.handle_tidied(left, cx),
+            // It was to be closed, and then to be deleted.
+            Done::Closed { .. } if matches!(self.next, Some(Next::Close { delete: true, .. })) => self.delete(cx),
             Done::Closed { .. } => self.ended(cx),
+            Done::Deleted { left: None, .. } => {
+                cx.alerts.push(Alert::DataDeleted { torrent: self.id });
+                self.ended(cx);
+            }
+            Done::Deleted { left, .. } => {
+                self.tell_leftovers(left, cx);
+                self.ended(cx);
+            }
             Done::Read { buf, .. } => cx.uploads.give(buf),
             // That is the engine's to tell.
             Done::Recorded { .. } => {}
         }
         self.settle(cx);
+    }
+
+    fn delete(&mut self, cx: &mut Cx) {
+        self.swarm.jobs_out += 1;
+        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
+        cx.job(Job::Delete { torrent: self.key(), spec });
     }
 
     fn handle_opened(&mut self, result: Result<Opened, StoreError>, cx: &mut Cx) {
@@ -57,7 +88,8 @@ impl Torrent {
                 self.failing = true;
                 cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
             }
-            Ok(Opened { have, check, downloaded, uploaded, distrust }) => {
+            Ok(Opened { have, check, downloaded, uploaded, distrust, arrange }) => {
+                self.errands.arrange |= arrange;
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
@@ -65,7 +97,7 @@ impl Torrent {
                 if !self.waking.quiet {
                     cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
                 }
-                self.earlier = (self.earlier.0.max(downloaded), self.earlier.1.max(uploaded));
+                self.service.handle_earlier(downloaded, uploaded);
                 self.unsaved = check.count() > 0;
                 self.swarm.set_have(have);
                 self.stage = Stage::Checking(Checker::new(check));
@@ -89,7 +121,7 @@ impl Torrent {
     /// Drives whatever stage the storage is in; called at the end of every input.
     pub(super) fn go_on(&mut self, cx: &mut Cx) {
         if let Stage::Checking(checker) = &mut self.stage {
-            let going_on = self.next.is_none();
+            let going_on = self.next.is_none() && !self.swarm.quiet;
             while going_on && let Some(piece) = checker.poll_piece(self.swarm.geometry, cx.conf.max_checks) {
                 let Some(expected) = self.swarm.expected(piece) else { continue };
                 self.swarm.jobs_out += 1;
@@ -99,24 +131,29 @@ impl Torrent {
                 self.start(cx);
             }
         }
-        if self.paused && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
+        if self.rests() && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
             // Nothing more will be written: the saved state can say so.
             self.unsaved = true;
             self.save(cx);
         }
-        if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !matches!(self.stage, Stage::Forgetting | Stage::Closed) {
+        self.run_errands(cx);
+        let over = matches!(self.stage, Stage::Forgetting | Stage::Closed) || self.is_tidying_put_off();
+        if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !over {
             self.turn_over(cx);
         }
     }
 
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
-        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, self.sequential, &mut cx.rng);
+        let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
+        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, levels, self.sequential, &mut cx.rng);
+        self.swarm.recount();
         self.swarm.requesting = true;
-        if !self.swarm.is_complete() {
+        if !self.swarm.is_finished() {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
+        self.waive_stop_if_whole();
         if !self.waking.quiet {
             cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
         }
@@ -134,21 +171,26 @@ impl Torrent {
                 self.next = None;
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
-                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, cx);
+                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, cx);
                 self.swarm.counters = counters;
                 (self.failing, self.waking.quiet) = (false, false);
-                self.open(trust, cx);
+                self.await_opening(trust);
             }
-            Some(Next::Close { .. }) if self.is_asleep() => self.ended(cx),
+            Some(Next::Close { delete: false, .. }) if self.is_asleep() => self.ended(cx),
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
             // That of one that is forgotten is of no use in a folder that forgets it too.
-            Some(Next::Close { told }) if self.wants_last_save() && !(told && self.keep.on) => {
+            Some(Next::Close { delete: false, told }) if self.wants_last_save() && !(told && self.keep.on) => {
                 self.unsaved = true;
                 self.save(cx);
             }
-            Some(Next::Close { .. }) => {
+            Some(Next::Close { delete, .. }) => {
+                self.refuse_requests(cx);
                 self.swarm.abandon(cx);
                 self.stage = Stage::Closing;
+                if delete {
+                    self.delete(cx);
+                    return;
+                }
                 self.swarm.jobs_out += 1;
                 cx.job(Job::Close { torrent: self.key() });
             }
@@ -189,18 +231,31 @@ impl Torrent {
         if !self.unsaved || self.save_out || !matches!(self.stage, Stage::Open) {
             return;
         }
-        let still_writing = self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_complete());
-        let counters = &self.swarm.counters;
-        let state = SaveState {
-            have: self.swarm.have.clone(),
-            dirty: still_writing,
-            downloaded: self.earlier.0.saturating_add(counters.down.total()),
-            uploaded: self.earlier.1.saturating_add(counters.up.total()),
-        };
+        if self.errands.is_out() || (self.swarm.quiet && self.next.is_none()) {
+            return;
+        }
+        let still_writing = self.is_still_writing();
+        let state = self.state_to_save(cx.now);
         (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
+        let counters = &self.swarm.counters;
         self.saved_totals = (counters.down.total(), counters.up.total());
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
+    }
+
+    /// What is to be remembered now.
+    pub(super) fn state_to_save(&self, now: Instant) -> SaveState {
+        let totals = self.totals(now);
+        SaveState {
+            have: self.swarm.have.clone(),
+            dirty: self.is_still_writing(),
+            downloaded: totals.downloaded,
+            uploaded: totals.uploaded,
+        }
+    }
+
+    fn is_still_writing(&self) -> bool {
+        self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_finished())
     }
 
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
@@ -222,7 +277,7 @@ impl Torrent {
         }
         if self.unsaved && self.timers.get(SAVE).is_none() {
             self.timers
-                .set(SAVE, cx.now + if self.swarm.is_complete() { std::time::Duration::ZERO } else { cx.conf.save_interval });
+                .set(SAVE, cx.now + if self.swarm.is_finished() { std::time::Duration::ZERO } else { cx.conf.save_interval });
         }
     }
 
@@ -237,7 +292,7 @@ impl Torrent {
     }
 
     /// The disk failed: no new orders until it works again.
-    fn failed(&mut self, error: StoreError, cx: &mut Cx) {
+    pub(super) fn failed(&mut self, error: StoreError, cx: &mut Cx) {
         self.swarm.requesting = false;
         if self.failing && self.timers.get(RETRY).is_some() {
             return;
@@ -258,6 +313,10 @@ impl Torrent {
     }
 
     pub(super) fn retry(&mut self, cx: &mut Cx) {
+        if self.failing && self.swarm.no_writes {
+            self.errands.arrange = true;
+            return;
+        }
         if !self.failing || !matches!(self.stage, Stage::Open) {
             return;
         }
@@ -268,7 +327,7 @@ impl Torrent {
         }
     }
 
-    fn recovered(&mut self, cx: &mut Cx) {
+    pub(super) fn recovered(&mut self, cx: &mut Cx) {
         if self.failing {
             self.failing = false;
             self.timers.stop(RETRY);

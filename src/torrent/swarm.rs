@@ -15,6 +15,7 @@ use crate::{
         arena::Key,
         bitfield::Bitfield,
         digest::Digest,
+        files::Priority,
         geometry::{Block, Geometry, PieceIndex},
         ids::InfoHash,
         job::{Job, Run, RunDone, StoreError},
@@ -68,6 +69,10 @@ pub(crate) struct Counters {
     pub(crate) unasked_blocks: u64,
     pub(crate) failed_pieces: u64,
     pub(crate) have_bytes: u64,
+    /// Bytes of pieces that are not skipped; of those, the ones that are had; and how many such pieces are not.
+    pub(crate) wanted_bytes: u64,
+    pub(crate) wanted_have_bytes: u64,
+    missing: u32,
 }
 
 /// Whose digests a worker is making.
@@ -98,6 +103,10 @@ pub(crate) struct Swarm {
     pub(crate) refill: bool,
     /// Whether new orders may go out: not while the disk fails.
     pub(crate) requesting: bool,
+    /// Something is done to all files: no job may begin.
+    pub(crate) quiet: bool,
+    /// The store could not be told which files are skipped: nothing may be written until it was.
+    pub(crate) no_writes: bool,
     pub(crate) counters: Counters,
     /// Sessions that a limit holds back, which they share with others; and when the last one was let go on.
     held: usize,
@@ -154,8 +163,11 @@ impl Swarm {
             unasked_blocks: 0,
             failed_pieces: 0,
             have_bytes: 0,
+            wanted_bytes: 0,
+            wanted_have_bytes: 0,
+            missing: 0,
         };
-        Self {
+        let mut swarm = Self {
             torrent,
             info_hash,
             geometry,
@@ -170,27 +182,99 @@ impl Swarm {
             notes: VecDeque::new(),
             refill: false,
             requesting: false,
+            quiet: false,
+            no_writes: false,
             counters,
             held: 0,
             unheld: None,
             jobs_out: 0,
             runs_out: 0,
             super_seed: None,
-        }
+        };
+        swarm.recount();
+        swarm
     }
 
     /// Begins anew with these pieces. Nothing may be in progress.
     pub(crate) fn set_have(&mut self, have: Bitfield) {
-        self.counters.have_bytes =
-            self.geometry.pieces().filter(|&p| have.has(p)).map(|p| u64::from(self.geometry.piece_len(p))).sum();
         self.have = have;
+        self.recount();
+    }
+
+    /// Counts anew what is had and wanted.
+    pub(crate) fn recount(&mut self) {
+        let Self { counters, geometry, have, picker, .. } = self;
+        (counters.have_bytes, counters.wanted_bytes, counters.wanted_have_bytes, counters.missing) = (0, 0, 0, 0);
+        for piece in geometry.pieces() {
+            let (len, has) = (u64::from(geometry.piece_len(piece)), have.has(piece));
+            let wanted = picker.level(piece) != Priority::Skip;
+            counters.have_bytes += if has { len } else { 0 };
+            counters.wanted_bytes += if wanted { len } else { 0 };
+            counters.wanted_have_bytes += if wanted && has { len } else { 0 };
+            counters.missing += u32::from(wanted && !has);
+        }
     }
 
     /// A piece was found on disk and is good.
     pub(crate) fn add_checked(&mut self, piece: PieceIndex) {
         if self.have.set(piece) {
-            self.counters.have_bytes += u64::from(self.geometry.piece_len(piece));
+            let len = u64::from(self.geometry.piece_len(piece));
+            self.counters.have_bytes += len;
+            if self.picker.level(piece) != Priority::Skip {
+                self.counters.wanted_have_bytes += len;
+                self.counters.missing = self.counters.missing.saturating_sub(1);
+            }
         }
+    }
+
+    /// Whether `piece` is to be had and is not.
+    pub(crate) fn wants(&self, piece: PieceIndex) -> bool {
+        !self.have.has(piece) && self.picker.level(piece) != Priority::Skip
+    }
+
+    /// Whether we have every piece that is wanted.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.counters.missing == 0
+    }
+
+    /// From now on each piece is wanted as `level` says. When the sessions have called off their orders of what is skipped now, the
+    /// rest of it is to be [forgone](Self::forgo_skipped).
+    pub(crate) fn set_levels(&mut self, level: impl Fn(PieceIndex) -> Priority) {
+        for piece in self.geometry.pieces() {
+            let (old, new) = (self.picker.level(piece), level(piece));
+            if old == new {
+                continue;
+            }
+            self.picker.set_level(piece, new);
+            let busy = self.active.contains_key(&piece) || self.digesting.contains_key(&piece);
+            if old == Priority::Skip && !busy && !self.have.has(piece) {
+                self.picker.put_back(piece);
+            }
+        }
+        self.recount();
+        self.refill = true;
+    }
+
+    /// Gives up what has come of pieces that are skipped, unless a worker has a part of them: then when that is answered.
+    pub(crate) fn forgo_skipped(&mut self, cx: &mut Cx) {
+        for piece in self.active.keys().copied().collect::<Vec<_>>() {
+            self.forgo(piece, cx);
+        }
+    }
+
+    /// The same for one piece.
+    fn forgo(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.picker.level(piece) == Priority::Skip
+            && let Some(progress) = self.active.get(&piece).filter(|p| !p.is_out())
+        {
+            self.counters.wasted += progress.received_len();
+            self.drop_piece(piece, cx);
+            self.refill = true;
+        }
+    }
+
+    pub(crate) fn is_skipped(&self, piece: PieceIndex) -> bool {
+        self.picker.level(piece) == Priority::Skip
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -199,7 +283,7 @@ impl Swarm {
 
     /// Whether we want no data and say so (BEP 21). A super-seed does not, or those who have what it showed would leave.
     pub(crate) fn is_upload_only(&self) -> bool {
-        self.is_complete() && self.super_seed.is_none()
+        self.is_finished() && self.super_seed.is_none()
     }
 
     /// `piece` is in memory or in the system's cache now: it was just read from a slow disk for a peer, or written. Peers that lack it
@@ -251,7 +335,7 @@ impl Swarm {
         while let Some(&piece) = asker.own.get(at) {
             // On parole it is its owner's alone.
             let foreign = |p: &Progress| p.parole && p.owner.is_some_and(|owner| owner != asker.link);
-            if self.active.get(&piece).is_none_or(|p| p.free() == 0 || foreign(p)) {
+            if self.active.get(&piece).is_none_or(|p| p.free() == 0 || foreign(p)) || self.is_skipped(piece) {
                 asker.own.swap_remove(at);
                 continue;
             }
@@ -275,7 +359,7 @@ impl Swarm {
         if self.picker.len() == 0 {
             return None;
         }
-        let hint = asker.suggested.iter().rposition(|&p| self.picker.is_wanted(p) && asker.may_ask(p));
+        let hint = asker.suggested.iter().rposition(|&p| self.picker.is_wanted_most(p) && asker.may_ask(p));
         let piece = match (hint, asker.only) {
             (Some(at), _) => asker.suggested.swap_remove(at),
             (None, Some(only)) => *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p))?,
@@ -335,13 +419,14 @@ impl Swarm {
         let limit = if quick { cx.conf.endgame_copies } else { cx.conf.endgame_copies.min(2) };
         // From a random place on, or all idle peers would double the same blocks.
         let skip = cx.rng.below(self.active.len() as u64) as usize;
-        let Self { active, .. } = self;
+        let Self { active, picker, .. } = self;
         let expected = asker.pipeline.expected();
         let (before, after): (Vec<_>, Vec<_>) = active.iter_mut().enumerate().partition(|(n, _)| *n < skip);
         after
             .into_iter()
             .chain(before)
             .map(|(_, entry)| entry)
+            .filter(|(piece, _)| picker.level(**piece) != Priority::Skip)
             .filter(|(piece, progress)| asker.may_ask(**piece) && (!progress.parole || progress.owner == Some(asker.link)))
             .filter(|(_, progress)| progress.needs_help(cx.now, expected))
             .find_map(|(_, progress)| progress.ask_again(limit, |block| !asker.pipeline.is_asked(block)))
@@ -352,7 +437,8 @@ impl Swarm {
             return None;
         }
         for (&piece, progress) in &mut self.active {
-            if progress.free() > 0 && asker.may_ask(piece) && fits(progress, asker.link) {
+            let skipped = self.picker.level(piece) == Priority::Skip;
+            if progress.free() > 0 && !skipped && asker.may_ask(piece) && fits(progress, asker.link) {
                 let before = progress.free();
                 if let Some(block) = progress.ask_free(asker.due(cx), &mut cx.memory) {
                     self.free -= (before - progress.free()) as usize;
@@ -423,6 +509,7 @@ impl Swarm {
     ) -> bool {
         let len = data.len() as u64;
         self.counters.down.add(cx.now, len);
+        cx.down.add(cx.now, len);
         if arrival == Arrival::Unasked {
             self.counters.unasked_blocks += 1;
             self.counters.wasted += len;
@@ -469,7 +556,11 @@ impl Swarm {
         self.refill = true;
         let Some(progress) = self.active.get_mut(&piece) else { return Ok(()) };
         let single = done.begin == 0;
-        match progress.handle_run(done, &mut cx.memory, &mut cx.bufs)? {
+        let verdict = progress.handle_run(done, &mut cx.memory, &mut cx.bufs);
+        if !matches!(verdict, Ok(Some(_))) {
+            self.forgo(piece, cx);
+        }
+        match verdict? {
             None => self.submit(piece, cx),
             Some(true) => self.good(piece, digests.filter(|_| single), cx),
             Some(false) => self.bad(piece, digests.filter(|_| single), cx),
@@ -510,6 +601,9 @@ impl Swarm {
     }
 
     fn submit(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.quiet || self.no_writes {
+            return;
+        }
         let Some(expected) = self.expected(piece) else { return };
         let digests = self.blames.is_waiting(piece);
         let hurry = self.picker.len() == 0 && !self.active.values().any(Progress::is_awaited);

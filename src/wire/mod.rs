@@ -9,3 +9,4 @@ pub mod message;
 pub mod metainfo;
 pub mod resume;
 pub mod session;
+pub mod tracker;

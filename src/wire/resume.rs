@@ -39,6 +39,8 @@ pub struct ResumeFile {
     pub uploaded: u64,
     /// How each of the torrent's files looked then, in its order; `None` for one that was not there.
     pub files: Vec<Option<ResumeStat>>,
+    /// How the file looked that holds what others need of files that are skipped, if there was one.
+    pub parts: Option<ResumeStat>,
 }
 
 /// How a file looked.
@@ -104,6 +106,9 @@ impl ResumeFile {
         e.key(b"files").bytes(&self.files.iter().flat_map(encode_stat).collect::<Vec<_>>());
         e.key(b"have").bytes(&self.have.to_wire());
         e.key(b"info-hash").bytes(&self.info_hash.0);
+        if self.parts.is_some() {
+            e.key(b"parts").bytes(&encode_stat(&self.parts));
+        }
         e.key(b"uploaded").uint(self.uploaded);
         e.key(b"version").int(VERSION);
         e.end();
@@ -147,6 +152,10 @@ impl ResumeFile {
             downloaded: uint(root, "downloaded")?,
             uploaded: uint(root, "uploaded")?,
             files: decode_stats(string(root, "files")?, file_count)?,
+            parts: match root.get(b"parts") {
+                Some(_) => string(root, "parts")?.try_into().map_err(|_| ResumeError::Field("parts")).and_then(decode_stat)?,
+                None => None,
+            },
         })
     }
 }

@@ -162,20 +162,14 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     fn new(at: u64, kind: u8, payload: &'a [u8]) -> Option<Self> {
         let (info_hash, body) = payload.split_first_chunk::<20>()?;
-        let kind = [
-            RecordKind::Torrent,
-            RecordKind::Settings,
-            RecordKind::State,
-            RecordKind::Removed,
-            RecordKind::Session,
-        ]
-        .into_iter()
-        .find(|&known| code(known) == kind);
+        let kind = [RecordKind::Torrent, RecordKind::Settings, RecordKind::State, RecordKind::Removed, RecordKind::Session]
+            .into_iter()
+            .find(|&known| code(known) == kind);
         Some(Self { at, kind, info_hash: InfoHash(*info_hash), body })
     }
 
     /// Bytes that it takes up in the log.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         FRAME_LEN + 20 + self.body.len()
     }
 

@@ -1,18 +1,16 @@
 //! All clients in one swarm: one of ours is the only seed, through a thin cable, and another of ours fetches among the others. They find each other by a
 //! tracker of the test's own; ours do not ask trackers, so it names them from the start, and our leech is told of the others.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     clients::{self, Client, Role},
+    member::Member,
     rqbit_takes_part,
     support::{
         clock,
-        download::{self, Bench},
-        network::{Place, Switch},
-        process::Process,
+        network::Switch,
         system::{is_root, skip},
-        torrent::Torrent,
     },
 };
 
@@ -20,44 +18,6 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(120);
 /// What the seed may send, in Mbit/s.
 const SEED_MBIT: u32 = 20;
-
-/// One of the swarm.
-struct Member {
-    // First, so that it has ended when its folder goes.
-    process: Option<Process>,
-    name: String,
-    bench: Bench,
-    folder: PathBuf,
-    place: Place,
-    port: u16,
-    done: bool,
-}
-
-impl Member {
-    fn new(name: String, torrent: &Torrent, place: Place) -> Self {
-        let bench = Bench::new(torrent);
-        let folder = bench.dir.clone();
-        Self { process: None, name, bench, folder, place, port: clients::free_port(), done: false }
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.place.at(self.port)
-    }
-
-    fn start_ours(&mut self, peers: &[SocketAddr]) {
-        let mut command = self.place.command(download::program());
-        self.bench.arguments(&mut command, peers);
-        self.process = Some(self.bench.start(command.args(["--seed", "--port", &self.port.to_string()])));
-    }
-
-    /// Looks whether it has everything by now.
-    fn look(&mut self, torrent: &Torrent) -> bool {
-        let process = self.process.as_mut().unwrap();
-        assert!(process.ended().is_none(), "{} ended; it said:\n{}", self.name, process.tail());
-        self.done = self.done || torrent.compare(&self.folder).is_ok();
-        self.done
-    }
-}
 
 #[test]
 fn a_swarm_of_all_completes_from_one_seed_of_ours() {
@@ -90,7 +50,7 @@ fn a_swarm_of_all_completes_from_one_seed_of_ours() {
     for (n, client) in kinds.iter().enumerate() {
         let mut member = Member::new(format!("{client:?}"), &torrent, switch.place(2 + n));
         std::fs::write(&member.bench.torrent, &created).unwrap();
-        member.process = Some(client.start(Role::Leech, &member.bench, &member.folder, &member.place, member.port));
+        member.start_theirs(*client, Role::Leech);
         others.push(member);
     }
     let peers: Vec<SocketAddr> = std::iter::once(seed.addr()).chain(others.iter().map(Member::addr)).collect();

@@ -10,3 +10,4 @@ pub mod process;
 pub mod seeder;
 pub mod system;
 pub mod torrent;
+pub mod tracker;

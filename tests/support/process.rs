@@ -64,6 +64,11 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// The number that the system knows it by.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         let pid = Pid::from_child(&self.child);

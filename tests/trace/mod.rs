@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, io::IoSlice, net::SocketAddr, sync::Arc, time::
 
 use cratetorrent::{
     Alert, AlertMask, BLOCK_LEN, Bitfield, Block, CloseCause, Conf, Digest, Done, Effect, Engine, Geometry, Instant, Job, Key,
-    Opened, PeerStats, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, TorrentId, TorrentParams, TorrentStats, Verdict,
+    Opened, PeerStats, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, TorrentId, TorrentParams, TorrentStats,
+    TrackerEffect, Verdict,
     wire::{
         frame::Decoder,
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
@@ -31,6 +32,8 @@ pub(crate) struct Trace {
     peers: Vec<Peer>,
     alerts: Vec<Alert>,
     dials: Vec<Key>,
+    /// What is to be done for trackers, since it was last asked for.
+    errands: Vec<TrackerEffect>,
 }
 
 struct Peer {
@@ -144,6 +147,7 @@ impl Trace {
             peers: Vec::new(),
             alerts: Vec::new(),
             dials: Vec::new(),
+            errands: Vec::new(),
         };
         trace.settle();
         trace
@@ -405,6 +409,11 @@ impl Trace {
         peers.iter().any(|p| p.addr.ip() == std::net::IpAddr::from(ip) && p.snubbed)
     }
 
+    /// What is to be done for trackers, since this was asked last.
+    pub(crate) fn errands(&mut self) -> Vec<TrackerEffect> {
+        std::mem::take(&mut self.errands)
+    }
+
     pub(crate) fn alerts(&self) -> &[Alert] {
         &self.alerts
     }
@@ -436,6 +445,7 @@ impl Trace {
                     Effect::Dial { link, .. } => self.dials.push(link),
                     Effect::Close { link } => self.peers.iter_mut().filter(|p| p.key == link).for_each(|p| p.closed = true),
                     Effect::Flush { .. } | Effect::Resume { .. } => {}
+                    Effect::Tracker(effect) => self.errands.push(effect),
                     Effect::Job(job) => self.jobs.push(job),
                 }
             }
@@ -479,7 +489,8 @@ impl Trace {
             Job::Open { torrent, .. } => {
                 let mut have = Bitfield::none(PIECES);
                 self.disk.keys().for_each(|&piece| _ = have.set(self.geometry.piece(piece).unwrap()));
-                let opened = Opened { have, check: Bitfield::none(PIECES), downloaded: 0, uploaded: 0, distrust: None };
+                let opened =
+                    Opened { have, check: Bitfield::none(PIECES), downloaded: 0, uploaded: 0, distrust: None, arrange: false };
                 Done::Opened { torrent, result: Ok(opened) }
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },
@@ -496,8 +507,12 @@ impl Trace {
             Job::Check { torrent, piece, .. } => Done::Checked { torrent, piece, result: Ok(false) },
             Job::Digests { torrent, piece } => Done::Digests { torrent, piece, result: Ok(self.digests(piece)) },
             Job::Save { torrent, .. } => Done::Saved { torrent, result: Ok(()) },
+            Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: Ok(()) },
+            Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: Ok(()) },
+            Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
+            Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
         }
     }
 

@@ -291,6 +291,20 @@ fn a_limit_that_is_raised_or_lifted_wakes_at_once() {
 }
 
 #[test]
+fn a_limit_that_is_lifted_wakes_all_who_waited_for_it_whatever_others_still_wait_for() {
+    let mut rig = Rig::new(10 * KIB).links(1, 0..5).links(2, 5..105);
+    rig.way.set_torrent(rig.now, key(1), rate(5 * KIB));
+    rig.run(Duration::from_secs(2));
+    // The torrent's own limit stays, and there is always somebody who waits for it.
+    rig.links.values_mut().for_each(|link| (link.line, link.moved) = (1000, 0));
+    rig.way.set_engine(rig.now, None);
+    rig.run(Duration::from_millis(100));
+    let free = (5..105).filter(|&n| rig.moved(n..n + 1) > 0.0).count();
+    assert_eq!(free, 100);
+    assert!(rig.moved(0..5) <= 1100.0, "{}", rig.moved(0..5));
+}
+
+#[test]
 fn handshakes_pass_and_do_not_count() {
     let now = Instant::ZERO;
     let mut way = Way::new(now, rate(1));

@@ -2,7 +2,10 @@
 //! the troubles end, everybody must have everything; what the world checks after each event must hold all along.
 
 use super::*;
-use crate::base::rng::Rng;
+use crate::base::{
+    bucket::{Limits, Rate},
+    rng::Rng,
+};
 
 fn conf(rng: &mut Rng) -> Conf {
     let run_len = (16 * 1024) << rng.below(4);
@@ -12,6 +15,8 @@ fn conf(rng: &mut Rng) -> Conf {
         max_pipeline: 2 + rng.below(60) as usize,
         initial_pipeline: 1 + rng.below(8) as usize,
         max_unsent: (16 * 1024) << rng.below(4),
+        max_request: 16 * 1024,
+        max_upload_memory: (300 * 1024) << rng.below(4),
         max_incoming_requests: 4 + rng.below(100) as usize,
         max_links: 6 + rng.below(20) as usize,
         max_links_per_torrent: 4 + rng.below(10) as usize,
@@ -74,7 +79,7 @@ fn sample(rng: &mut Rng, nth: u64) -> Arc<Sample> {
 /// What the user or misfortune does to a node.
 fn disturb(world: &mut World, node: NodeId, rng: &mut Rng) {
     let disk = world.disk(node);
-    let what = rng.below(12);
+    let what = rng.below(15);
     println!("{:?}: disturbance {what} at {node:?}", world.now());
     match what {
         0 => disk.set(|t| t.capacity = Some(rng.below(400_000))),
@@ -94,8 +99,32 @@ fn disturb(world: &mut World, node: NodeId, rng: &mut Rng) {
         8 => _ = world.tell(node, |engine| engine.torrents().into_iter().map(|id| engine.pause(id)).collect::<Vec<_>>()),
         9 => _ = world.tell(node, |engine| engine.torrents().into_iter().map(|id| engine.recheck(id)).collect::<Vec<_>>()),
         10 => _ = world.tell(node, |engine| engine.torrents().into_iter().map(|id| engine.resume(id)).collect::<Vec<_>>()),
+        11 => {
+            let limits = Limits { down: Rate::new(rng.below(100_000)), up: Rate::new(rng.below(100_000)) };
+            world.tell(node, |engine| engine.set_limits(limits));
+        }
+        12 => {
+            let limits = Limits { down: Rate::new(rng.below(100_000)), up: Rate::new(rng.below(100_000)) };
+            _ = world.tell(node, |engine| engine.torrents().into_iter().map(|id| engine.set_torrent_limits(id, limits)).count());
+        }
+        13 => {
+            let slots = [None, Some(0), Some(1), Some(3)][rng.below(4) as usize];
+            _ = world.tell(node, |engine| engine.torrents().into_iter().map(|id| engine.set_upload_slots(id, slots)).count());
+        }
         _ => disk.set(|t| *t = Troubles::default()),
     }
+}
+
+/// The user takes back what would keep everything from coming to a good end.
+fn relieve(world: &mut World, node: NodeId) {
+    world.tell(node, |engine| {
+        engine.set_limits(Limits::default());
+        for id in engine.torrents() {
+            let _ = engine.resume(id);
+            let _ = engine.set_torrent_limits(id, Limits::default());
+            let _ = engine.set_upload_slots(id, None);
+        }
+    });
 }
 
 fn chaos(seed: u64) -> u64 {
@@ -124,7 +153,8 @@ fn chaos(seed: u64) -> u64 {
     }
     for &leech in &good[1..] {
         let max = millis(1 + rng.below(100));
-        world.set_disk_pace(leech, DiskPace { max, ..DiskPace::default() });
+        let hot = [0, 50, 100][rng.below(3) as usize];
+        world.set_disk_pace(leech, DiskPace { max, hot, ..DiskPace::default() });
         samples.iter().for_each(|sample| _ = world.download(leech, sample, &everybody));
     }
     for _ in 0..rng.below(15) {
@@ -134,7 +164,7 @@ fn chaos(seed: u64) -> u64 {
     }
     for &node in &good[1..] {
         world.disk(node).set(|t| *t = Troubles::default());
-        _ = world.tell(node, |engine| engine.torrents().into_iter().map(|id| engine.resume(id)).collect::<Vec<_>>());
+        relieve(&mut world, node);
     }
     let over = world.run_until(|w| good.iter().all(|&n| w.is_complete(n)), secs(900));
     if !over {
@@ -154,7 +184,7 @@ fn chaos(seed: u64) -> u64 {
     }
     assert!(world.run_until(|w| good.iter().all(|&n| w.engine(n).is_drained()), secs(60)), "seed {seed}");
     for &node in &good {
-        assert_eq!(world.engine(node).piece_memory(), 0, "seed {seed}");
+        assert_eq!((world.engine(node).piece_memory(), world.engine(node).upload_memory()), (0, 0), "seed {seed}");
     }
     world.transcript()
 }

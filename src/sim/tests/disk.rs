@@ -143,7 +143,7 @@ fn short_reads_and_writes_and_slow_workers_change_nothing() {
         for node in [seeder, leech] {
             world.disk(node).set(|t| t.short = true);
         }
-        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(200), bandwidth: 1_000_000 });
+        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(200), bandwidth: 1_000_000, hot: 0 });
         world.seed_with(seeder, &sample);
         world.download(leech, &sample, &[seeder]);
         assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "seed {seed}: {:?}", world.stats(leech));

@@ -3,12 +3,15 @@
 mod chaos;
 mod choking;
 mod disk;
+mod files;
 mod limits;
 mod memory;
 mod peers;
+mod queue;
 mod session;
 mod superseed;
 mod swarm;
+mod trackers;
 mod uploads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

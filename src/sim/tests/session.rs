@@ -73,7 +73,9 @@ fn a_peer_that_comes_for_a_sleeping_torrent_wakes_it_and_is_served() {
         let mut world = World::new(2);
         let seed = world.node(kept());
         world.seed_with(seed, &sample);
-        assert!(world.run_until(|w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30)));
+        assert!(
+            world.run_until(|w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30))
+        );
         world.run_for(secs(1));
         let then = start_again(&mut world, seed, orderly);
         let leech = world.node(loud());
@@ -99,7 +101,8 @@ fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_to
     world.run_for(secs(5));
     let disk = world.disk(seed);
     disk.set_now(world.now());
-    let (path, mut bytes) = sample.files_in(std::path::Path::new("/node0")).map(|(path, _, bytes)| (path, bytes.to_vec())).next().unwrap();
+    let (path, mut bytes) =
+        sample.files_in(std::path::Path::new("/node0")).map(|(path, _, bytes)| (path, bytes.to_vec())).next().unwrap();
     [0, 400_000, 999_999].into_iter().for_each(|at| bytes[at] ^= 1);
     disk.put(&path, &bytes);
     // What it says of itself is what was saved, so it is not held here against the truth until it has woken.

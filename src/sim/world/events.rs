@@ -50,6 +50,11 @@ impl World {
                 self.service(node);
             }
             Event::Run { .. } | Event::Done { .. } => {}
+            Event::Packet { node, life, tracker, data } => self.packet(node, life, tracker, &data),
+            Event::Resolved { node, life, host } if self.nodes[node].life == life => self.resolved(node, &host),
+            Event::Datagram { node, life, from, data } if self.nodes[node].life == life => self.datagram(node, from, &data),
+            Event::NoTracker { node, life, call } if self.nodes[node].life == life => self.no_tracker(node, call),
+            Event::Resolved { .. } | Event::Datagram { .. } | Event::NoTracker { .. } => {}
             Event::Act(act) => act(self),
         }
     }
@@ -90,6 +95,20 @@ impl World {
                 }
                 Effect::Flush { link } => self.flush(node, link),
                 Effect::Resume { link } => self.read_on(node, link),
+                Effect::Tracker(effect) => self.serve_call(node, effect),
+                Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {
+                    let mut answers = Vec::new();
+                    let host = self.host_mut(node);
+                    host.disk.set_now(now);
+                    host.runner.run(vec![job], &mut answers);
+                    for mut done in answers {
+                        if let Done::Read { cold, .. } = &mut done {
+                            *cold = false;
+                        }
+                        host.engine.handle_done(now, done);
+                    }
+                    self.flush(node, link);
+                }
                 Effect::Job(job) => {
                     let n = &mut self.nodes[node];
                     let (delay, life) = (n.pace.draw(&mut self.rng), n.life);
@@ -100,6 +119,12 @@ impl World {
             }
         }
         self.check(node);
+    }
+
+    /// Whether what a peer wants next is in the node's page cache.
+    fn is_hot(&mut self, node: usize) -> bool {
+        let hot = u64::from(self.nodes[node].pace.hot);
+        hot > 0 && self.rng.below(100) < hot
     }
 
     /// What must hold after every event.

@@ -219,7 +219,8 @@ fn web_seeds(root: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<String>> {
 fn addresses(value: Value<'_>) -> Vec<String> {
     let one = Some(value).filter(|v| v.kind() == Kind::Bytes);
     let all = one.into_iter().chain(value.as_list().into_iter().flatten());
-    let mut all: Vec<String> = all.filter_map(|v| v.as_str()).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    let mut all: Vec<String> =
+        all.filter_map(|v| v.as_str()).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
     // They stay for as long as the torrent does.
     all.shrink_to_fit();
     all

@@ -18,6 +18,7 @@ fn sample() -> ResumeFile {
             None,
             Some(ResumeStat { len: i64::MAX as u64, mtime_ns: i64::MIN }),
         ],
+        parts: Some(ResumeStat { len: 7, mtime_ns: 8 }),
     }
 }
 
@@ -48,12 +49,17 @@ fn the_format_stays_what_it_is() {
     let mut simple = sample();
     simple.files.truncate(2);
     simple.files[0] = Some(ResumeStat { len: 0x4142, mtime_ns: 0x43 });
+    let with_parts = simple.encode();
+    simple.parts = None;
     let bytes = simple.encode();
     let body: &[u8] = b"d5:dirtyi1e10:downloadedi5e5:files32:\0\0\0\0\0\0AB\0\0\0\0\0\0\0C\
         \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff4:have2:\xa0\x80\
         9:info-hash20:\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
         8:uploadedi9223372036854775807e7:versioni1ee";
     assert_eq!(bytes[..bytes.len() - CHECKSUM].escape_ascii().to_string(), body.escape_ascii().to_string());
+    // Where there is a part file it is one key more, which older versions do not look at.
+    let parts = b"5:parts16:\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x088:uploaded";
+    assert!(with_parts.windows(parts.len()).any(|window| window == parts));
 }
 
 #[test]
@@ -117,7 +123,7 @@ proptest! {
         let count = bits.len() as u32 * 8;
         let files: Vec<_> = files.into_iter().map(|f| f.map(|(len, mtime_ns)| ResumeStat { len, mtime_ns })).collect();
         let have = Bitfield::from_wire(&bits, count).unwrap();
-        let state = ResumeFile { info_hash: HASH, have, dirty, downloaded, uploaded, files };
+        let state = ResumeFile { info_hash: HASH, have, dirty, downloaded, uploaded, files, parts: None };
         let bytes = state.encode();
         prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &HASH), Ok(state));
     }

@@ -29,7 +29,7 @@ impl Place {
     }
 
     /// All of its bytes.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.len.get() as usize
     }
 }
@@ -69,13 +69,13 @@ impl Index {
     /// Another record follows.
     pub fn note(&mut self, at: u64, len: usize, kind: Option<RecordKind>, info_hash: InfoHash) {
         let place = Place::new(at, len);
-        self.live += place.len() as u64;
+        self.live += place.size() as u64;
         let Some(kind) = kind else { return self.unknown.push(place) };
         let old: Entry = match kind {
             RecordKind::Session => Entry { torrent: self.session.replace(place), ..Entry::default() },
             RecordKind::Removed => {
                 // It counts only as long as what it speaks of is there: a log that is written anew has neither.
-                self.live -= place.len() as u64;
+                self.live -= place.size() as u64;
                 self.entries.remove(&info_hash).unwrap_or_default()
             }
             kind => {
@@ -92,7 +92,7 @@ impl Index {
                 old
             }
         };
-        self.live -= old.places().map(|place| place.len() as u64).sum::<u64>();
+        self.live -= old.places().map(|place| place.size() as u64).sum::<u64>();
     }
 }
 
@@ -157,7 +157,7 @@ struct Loading {
 impl Replay {
     /// The next record.
     pub fn note(&mut self, record: &Record<'_>) {
-        self.index.note(record.at, record.len(), record.kind, record.info_hash);
+        self.index.note(record.at, record.size(), record.kind, record.info_hash);
         let Some(kind) = record.kind else { return };
         let understood = match kind {
             RecordKind::Session => match SessionSettings::decode(record.body) {

@@ -44,6 +44,10 @@ pub struct TorrentSettings {
     pub renames: Vec<(usize, PathBuf)>,
     /// Whether the queue decides.
     pub queued: bool,
+    /// Where it stands in the queue.
+    pub queue_order: Option<u64>,
+    /// How long it was at work, and of that with everything there.
+    pub times: (Duration, Duration),
     /// When it has served enough: per cent of its size, time.
     pub stop: Option<(Option<u32>, Option<Duration>)>,
     /// Words.
@@ -85,6 +89,9 @@ impl TorrentSettings {
             e.end();
         }
         push_limits(&mut e, b"limits", self.limits);
+        if let Some(order) = self.queue_order {
+            e.key(b"order").bytes(&order.to_be_bytes());
+        }
         push_flag(&mut e, b"paused", self.paused);
         if !self.peers.is_empty() {
             e.key(b"peers").list();
@@ -109,11 +116,14 @@ impl TorrentSettings {
                 e.key(b"ratio").uint(ratio.into());
             }
             if let Some(seeding) = seeding {
-                e.key(b"seeding").uint(seeding.as_millis().try_into().unwrap_or(u64::MAX));
+                e.key(b"seeding").uint(millis(seeding));
             }
             e.end();
         }
         push_flag(&mut e, b"super", self.super_seed);
+        if self.times != (Duration::ZERO, Duration::ZERO) {
+            e.key(b"times").list().uint(millis(self.times.0)).uint(millis(self.times.1)).end();
+        }
         if let Some(tiers) = &self.trackers {
             e.key(b"trackers").list();
             for tier in tiers {
@@ -141,6 +151,10 @@ impl TorrentSettings {
             out.labels.push(text(label, "labels")?);
         }
         out.limits = limits(root.get(b"limits"), "limits")?;
+        if let Some(order) = root.get(b"order") {
+            let bytes = order.as_bytes().and_then(|bytes| bytes.try_into().ok()).ok_or(SettingsError::Field("order"))?;
+            out.queue_order = Some(u64::from_be_bytes(bytes));
+        }
         out.paused = flag(root, "paused")?;
         for peer in list(root.get(b"peers"), "peers", MAX_WORDS)? {
             out.peers.push(text(peer, "peers")?.parse().map_err(|_| SettingsError::Field("peers"))?);
@@ -162,6 +176,11 @@ impl TorrentSettings {
             out.stop = Some((ratio, uint(stop, "seeding")?.map(Duration::from_millis)));
         }
         out.super_seed = flag(root, "super")?;
+        let mut times = list(root.get(b"times"), "times", 2)?.map(|time| time.as_int().and_then(|ms| u64::try_from(ms).ok()));
+        if let Some(active) = times.next() {
+            let (active, seeding) = active.zip(times.next().flatten()).ok_or(SettingsError::Field("times"))?;
+            out.times = (Duration::from_millis(active), Duration::from_millis(seeding));
+        }
         if root.get(b"trackers").is_some() {
             let mut tiers = Vec::new();
             let mut count = 0;
@@ -201,15 +220,16 @@ impl SessionSettings {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let document = parse(bytes)?;
         let root = document.root();
-        Ok(Self {
-            limits: limits(root.get(b"limits"), "limits")?,
-            peer_limits: limits(root.get(b"peer limits"), "peer limits")?,
-        })
+        Ok(Self { limits: limits(root.get(b"limits"), "limits")?, peer_limits: limits(root.get(b"peer limits"), "peer limits")? })
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Document<'_>> {
     Ok(Document::parse_with(bytes, &Bounds { bytes: super::MAX_PAYLOAD, depth: 8, tokens: 8 * MAX_FILES })?)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn push_flag(e: &mut Encoder, key: &[u8], on: bool) {

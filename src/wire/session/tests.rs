@@ -172,7 +172,7 @@ fn the_last_word_counts() {
     assert_eq!(told, [("torrent 1", "a", Some(5)), ("torrent 0", "b", Some(6))]);
     assert_eq!(restored.damaged, 1, "one record makes no sense");
     assert!(restored.torrents.iter().all(|t| t.metainfo.raw.is_none()));
-    let live: usize = index.entries.values().flat_map(Entry::places).map(|place| place.len()).sum();
+    let live: usize = index.entries.values().flat_map(Entry::places).map(|place| place.size()).sum();
     assert_eq!(index.live, live as u64);
     // Added again, it is a new one, with its old state gone.
     push_record(&mut log, &SALT, RecordKind::Torrent, &torrents[2].1.info_hash, &add(2, "d"));
@@ -194,6 +194,8 @@ fn all_settings() -> TorrentSettings {
         priorities: vec![Priority::Skip, Priority::Low, Priority::Normal, Priority::High],
         renames: vec![(3, "b/c".into())],
         queued: true,
+        queue_order: Some(u64::MAX - 5),
+        times: (Duration::from_secs(7), Duration::from_millis(5)),
         stop: Some((Some(150), Some(Duration::from_secs(3600)))),
         labels: vec!["music".into(), "".into()],
         limits: Limits { down: Rate::new(1000), up: None },

@@ -4,14 +4,17 @@
 //! Pure text: touches no disk. The same torrent gets the same paths everywhere, but for the characters that only Windows
 //! forbids, which are replaced only there.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::{Component, Path, PathBuf},
+};
 
 use thiserror::Error;
 
-use crate::base::files::{FileEntry, FileKind};
+use super::files::{FileEntry, FileKind};
 
 /// The folder of the states, below the download folder: no torrent may name it.
-const STATE_FOLDER: &str = ".cratetorrent";
+pub(crate) const STATE_FOLDER: &str = ".cratetorrent";
 /// Bytes of one component. File systems take 255; renaming and temporary names need some.
 const MAX_COMPONENT: usize = 240;
 /// Bytes of an extension that survives cutting.
@@ -29,6 +32,30 @@ pub(crate) enum PathError {
     /// Too many files of the same name.
     #[error("the torrent's files share names so often that more than {MAX_RENAMES} new ones were tried")]
     TooManyDuplicates,
+    /// A file cannot be renamed so.
+    #[error("file {0} cannot be renamed: {1}")]
+    Rename(usize, RenameError),
+}
+
+/// Why a file cannot have a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RenameError {
+    /// It is empty, absolute, or goes up.
+    #[error("the new path does not lie below the download folder")]
+    NotBelow,
+    /// It is not Unicode.
+    #[error("the new path is not Unicode")]
+    NotUnicode,
+    /// It is too long, or has too many folders.
+    #[error("the new path exceeds {MAX_PATH} bytes or {MAX_DEPTH} components")]
+    TooLong,
+    /// It is the path of another file of the torrent or of one of its folders, as a file system sees it that ignores case.
+    #[error("the new path is taken by another file of the torrent")]
+    Taken,
+    /// Padding and links are never on disk.
+    #[error("the file is never on disk")]
+    NoFile,
 }
 
 /// A relative path for each regular file, in order; an empty one for files that never exist on disk (pads, links).
@@ -65,6 +92,67 @@ pub(crate) fn safe_paths(name: &str, single_file: bool, files: &[FileEntry]) -> 
     Ok(paths)
 }
 
+/// The same with some files renamed. Each of `renames` has been [made safe](safe_rename).
+pub(crate) fn renamed_paths(
+    name: &str,
+    single_file: bool,
+    files: &[FileEntry],
+    renames: &[(usize, PathBuf)],
+) -> Result<Vec<PathBuf>, PathError> {
+    let mut paths = safe_paths(name, single_file, files)?;
+    for (file, renamed) in renames {
+        let refused = |why| PathError::Rename(*file, why);
+        if files.get(*file).is_none_or(|f| f.kind != FileKind::Regular) {
+            return Err(refused(RenameError::NoFile));
+        }
+        if safe_rename(renamed).map_err(refused)? != *renamed {
+            return Err(refused(RenameError::NotBelow));
+        }
+        if let Some(path) = paths.get_mut(*file) {
+            path.clone_from(renamed);
+        }
+    }
+    if !renames.is_empty() {
+        let taken = first_taken(&paths).map_or(Ok(()), |file| Err(PathError::Rename(file, RenameError::Taken)));
+        taken?;
+    }
+    Ok(paths)
+}
+
+/// The first path that another one has already, or that another one has for a folder.
+fn first_taken(paths: &[PathBuf]) -> Option<usize> {
+    let mut taken = Names::default();
+    let parts = |path: &PathBuf| path.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    for path in paths {
+        if let Some((_, folders)) = parts(path).split_last() {
+            taken.folder(folders);
+        }
+    }
+    let is_taken = |path: &PathBuf| parts(path).split_last().is_some_and(|(name, folders)| !taken.claim(folders, name));
+    paths.iter().position(is_taken)
+}
+
+/// A path that the user gives a file, relative to the download folder: its names are made as safe as those that a torrent gives, but
+/// where it leads is the user's to say.
+pub(crate) fn safe_rename(path: &Path) -> Result<PathBuf, RenameError> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => {
+                let part = part.to_str().ok_or(RenameError::NotUnicode)?;
+                parts.push(if parts.is_empty() { top_component(part) } else { component(part) });
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => return Err(RenameError::NotBelow),
+        }
+    }
+    if parts.is_empty() {
+        return Err(RenameError::NotBelow);
+    }
+    let safe: PathBuf = parts.iter().collect();
+    if parts.len() > MAX_DEPTH || safe.as_os_str().len() > MAX_PATH { Err(RenameError::TooLong) } else { Ok(safe) }
+}
+
 /// The names in use, as a tree, so that the work is linear in the length of all names.
 #[derive(Debug, Default)]
 struct Names {
@@ -83,6 +171,19 @@ impl Names {
             at = *self.nodes.entry((at, fold(part))).or_insert(next);
         }
         at
+    }
+
+    /// Takes the name for a file if nobody has it.
+    fn claim(&mut self, folders: &[String], name: &str) -> bool {
+        let key = (self.folder(folders), fold(name));
+        let next = self.nodes.len() as u32 + 1;
+        match self.nodes.entry(key) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(next);
+                true
+            }
+        }
     }
 
     fn file(&mut self, parts: &mut [String]) -> Result<(), PathError> {

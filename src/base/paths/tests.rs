@@ -190,3 +190,43 @@ fn names() -> impl Strategy<Value = String> {
     let nasty = "[aAbB./\\\\ \u{0}\n_1\u{202e}ß]{0,6}";
     prop_oneof![4 => nasty.boxed(), 1 => ".{0,400}".boxed(), 1 => Just("CON".to_owned()).boxed(), 1 => "\\PC{0,9}".boxed()]
 }
+
+#[test]
+fn a_rename_is_as_safe_as_a_torrents_names_and_stays_below() {
+    let safe = |path: &str| safe_rename(Path::new(path)).map(|path| path.display().to_string());
+    assert_eq!(safe("a/b.txt"), Ok("a/b.txt".into()));
+    assert_eq!(safe("./a//c. /CON"), Ok("a/c/_CON".into()));
+    assert_eq!(safe(".CrateTorrent/x"), Ok("_.CrateTorrent/x".into()));
+    for wrong in ["", ".", "/", "/a", "..", "a/../b", "a/.."] {
+        assert_eq!(safe(wrong), Err(RenameError::NotBelow), "{wrong:?}");
+    }
+    assert_eq!(safe(&["d"; 101].join("/")), Err(RenameError::TooLong));
+    let long = vec!["d".repeat(200); 11].join("/");
+    assert_eq!(safe(&long), Err(RenameError::TooLong));
+}
+
+#[test]
+fn a_renamed_file_takes_no_name_of_another_file_or_folder() {
+    let entry = |path: &[&str]| FileEntry {
+        path: path.iter().map(|part| (*part).to_owned()).collect(),
+        len: 1,
+        offset: 0,
+        kind: FileKind::Regular,
+    };
+    let mut files = vec![entry(&["a"]), entry(&["b", "c"]), entry(&["d"])];
+    files.push(FileEntry { kind: FileKind::Pad, ..entry(&["p"]) });
+    let renamed = |file: usize, to: &str| renamed_paths("t", false, &files, &[(file, to.into())]);
+    assert_eq!(renamed(0, "x/y").unwrap(), ["x/y", "t/b/c", "t/d", ""].map(PathBuf::from));
+    // Its own old name is free, and so is another's in another folder.
+    assert!(renamed(0, "T/A").is_ok() && renamed(0, "d").is_ok());
+    for taken in ["t/D", "t/b", "t/B", "t", "t/d/e", "t/b/c"] {
+        assert!(matches!(renamed(0, taken), Err(PathError::Rename(_, RenameError::Taken))), "{taken}");
+    }
+    assert_eq!(renamed(3, "q"), Err(PathError::Rename(3, RenameError::NoFile)));
+    assert_eq!(renamed(9, "q"), Err(PathError::Rename(9, RenameError::NoFile)));
+    assert_eq!(renamed(0, "../q"), Err(PathError::Rename(0, RenameError::NotBelow)));
+    assert_eq!(renamed(0, "q. "), Err(PathError::Rename(0, RenameError::NotBelow)), "it has not been made safe");
+    // Two change names.
+    let swapped = renamed_paths("t", false, &files, &[(0, "t/d".into()), (2, "t/a".into())]);
+    assert_eq!(swapped.unwrap()[..], ["t/d", "t/b/c", "t/a", ""].map(PathBuf::from));
+}

@@ -1,0 +1,51 @@
+//! What trackers say, for the user: failures when they are news, warnings, nothing else.
+
+use std::collections::BTreeMap;
+
+use cratetorrent::Alert;
+
+use super::progress::Progress;
+
+/// What was told of each tracker, so that it is not told again and again.
+#[derive(Default)]
+pub struct Trackers {
+    failures: BTreeMap<String, String>,
+    warnings: BTreeMap<String, String>,
+}
+
+impl Trackers {
+    /// Tells what is worth it of an alert that is a tracker's.
+    pub fn tell(&mut self, alert: &Alert, progress: &Progress) {
+        // Foreign words: they may not write all over the terminal.
+        match alert {
+            Alert::TrackerFailed { tracker, error, .. } => {
+                let error = printable(error);
+                if self.failures.get(tracker) != Some(&error) {
+                    progress.say(&format!("tracker {}: {error}", printable(tracker)));
+                    self.failures.insert(tracker.clone(), error);
+                }
+            }
+            Alert::TrackerWarning { tracker, message, .. } => {
+                let message = printable(message);
+                if self.warnings.get(tracker) != Some(&message) {
+                    progress.say(&format!("tracker {} warns: {message}", printable(tracker)));
+                    self.warnings.insert(tracker.clone(), message);
+                }
+            }
+            Alert::TrackerReplied { tracker, peers, .. } => {
+                log::info!("tracker {tracker} named {peers} peers");
+                self.failures.remove(tracker);
+            }
+            _ => {}
+        }
+    }
+
+    /// Those that fail, and why.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|(tracker, error)| format!("{}: {error}", printable(tracker)))
+    }
+}
+
+fn printable(words: &str) -> String {
+    words.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect() } else { vec![c] }).collect()
+}

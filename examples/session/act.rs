@@ -1,0 +1,271 @@
+//! The commands carried out: each is one place here, and one call to the engine.
+
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cratetorrent::{
+    ActiveLimits, Engine, EngineHandle, Limits, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams,
+};
+
+use crate::{
+    book::{Book, Entry},
+    command::{self, Command, Level, Place, Which},
+    common::{Problem, print, read_metainfo},
+    show,
+};
+
+/// The session as its user sees it.
+pub struct Session {
+    pub engine: EngineHandle,
+    pub book: Book,
+    /// Where data goes unless somebody says otherwise.
+    pub downloads: PathBuf,
+    /// Whether a person reads what is printed.
+    pub human: bool,
+}
+
+impl Session {
+    /// Does what a command asks for. `Quit` and `Wait` are the loop's.
+    pub fn act(&mut self, command: Command) -> Result<(), Problem> {
+        match command {
+            Command::Add { paths, dir, paused, now } => self.add(&paths, dir.as_deref(), paused, now),
+            Command::List(label) => self.list(label),
+            Command::Show(torrent) => self.show(&torrent),
+            Command::Peers(torrent) => self.peers(&torrent),
+            Command::Peer(torrent, addrs) => {
+                self.one(&torrent, "told", move |engine, id| addrs.iter().try_for_each(|&addr| engine.add_peer(id, addr)))
+            }
+            Command::Trackers(torrent) => self.trackers(&torrent),
+            Command::Pause(which) => self.each(&which, "paused", |engine, id| engine.pause(id)),
+            Command::Resume(which) => self.each(&which, "resumed", |engine, id| engine.resume(id)),
+            Command::Recheck(which) => self.each(&which, "rechecking", |engine, id| engine.recheck(id)),
+            Command::Remove { which, data } => self.remove(&which, data),
+            Command::ShowLimits(torrent) => self.show_limits(torrent.as_deref()),
+            Command::Limit(None, limits) => {
+                self.call(move |engine| engine.set_limits(limits))?;
+                self.show_limits(None)
+            }
+            Command::Limit(Some(torrent), limits) => {
+                let said = format!("limited to {}", show::limits(limits));
+                self.one(&torrent, &said, move |engine, id| engine.set_torrent_limits(id, limits))
+            }
+            Command::Queue(torrent, place) => self.queue(&torrent, place),
+            Command::Active(downloads, seeds) => {
+                self.call(move |engine| {
+                    let limits = engine.active_limits();
+                    engine.set_active_limits(ActiveLimits { downloads, seeds, ..limits });
+                })?;
+                print(&format!("active {downloads} downloads, {seeds} seeds"));
+                Ok(())
+            }
+            Command::Stop { torrent, percent, seeding } => {
+                let stop = Some(StopAt { ratio_percent: percent, seeding });
+                self.one(&torrent, "stop set", move |engine, id| engine.set_stop(id, stop))
+            }
+            Command::Sequential(torrent, on) => {
+                let said = if on { "in order" } else { "rarest first" };
+                self.one(&torrent, said, move |engine, id| engine.set_sequential(id, on))
+            }
+            Command::Priority { torrent, file, level } => self.priority(&torrent, file, level),
+            Command::Move(torrent, dir) => self.move_to(&torrent, &dir),
+            Command::Label(torrent, labels) => self.one(&torrent, "labelled", move |engine, id| engine.set_labels(id, labels)),
+            Command::Stats => {
+                let stats = self.call(|engine| engine.session_stats())?;
+                show::session(&stats).iter().for_each(|line| print(line));
+                Ok(())
+            }
+            Command::Help => {
+                command::help().lines().for_each(print);
+                Ok(())
+            }
+            Command::Wait { .. } | Command::Quit => Ok(()),
+        }
+    }
+
+    pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut Engine) -> R + Send + 'static) -> Result<R, Problem> {
+        self.engine.call(f).map_err(Problem::of)
+    }
+
+    /// Has something done with one torrent, and says so.
+    fn one<E: Display + Send + 'static>(
+        &self,
+        torrent: &str,
+        said: &str,
+        act: impl FnOnce(&mut Engine, TorrentId) -> Result<(), E> + Send + 'static,
+    ) -> Result<(), Problem> {
+        let entry = self.book.find(torrent)?;
+        let id = entry.id;
+        self.call(move |engine| act(engine, id))?.map_err(Problem::of)?;
+        print(&format!("{said} {}", entry.number));
+        Ok(())
+    }
+
+    /// Has something done with several torrents, and says so of each.
+    fn each(
+        &self,
+        which: &Which,
+        said: &str,
+        act: fn(&mut Engine, TorrentId) -> Result<(), NoSuchTorrent>,
+    ) -> Result<(), Problem> {
+        for entry in self.book.find_all(which)? {
+            // One that is about to go is no reason not to go on with the others.
+            match self.call(move |engine| act(engine, entry.id))? {
+                Ok(()) => print(&format!("{said} {}", entry.number)),
+                Err(e) => return Err(Problem::of(e)),
+            }
+        }
+        Ok(())
+    }
+
+    // add, remove.
+
+    fn add(&mut self, paths: &[PathBuf], dir: Option<&Path>, paused: bool, now: bool) -> Result<(), Problem> {
+        let dir = dir.unwrap_or(&self.downloads).to_owned();
+        for path in torrents_in(paths)? {
+            let metainfo = Arc::new(read_metainfo(&path)?);
+            let params = TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir.clone()) };
+            let id = self.call(move |engine| engine.add_torrent(params))?;
+            let id = id.map_err(|e| Problem::new(format!("{}: {e}", path.display())))?;
+            let entry = self.book.enter(id, metainfo, dir.clone());
+            print(&format!("added {} {} {}", entry.number, entry.metainfo.info_hash, entry.name()));
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, which: &Which, data: bool) -> Result<(), Problem> {
+        if data {
+            return Err(not_yet("remove --data"));
+        }
+        self.each(which, "removing", |engine, id| engine.remove(id))
+    }
+
+    // What is shown.
+
+    fn list(&self, label: Option<String>) -> Result<(), Problem> {
+        let ids: Vec<TorrentId> = self.book.all().map(|entry| entry.id).collect();
+        let stats = self.call(move |engine| {
+            let filed = label.map(|label| engine.torrents_with_label(&label));
+            let shown = |id: &TorrentId| filed.as_ref().is_none_or(|filed| filed.contains(id));
+            let ids = ids.into_iter().filter(shown);
+            ids.filter_map(|id| Some((id, engine.stats(id)?))).collect::<Vec<_>>()
+        })?;
+        let row = |(id, stats)| Some(show::row(self.book.by_id(id)?, &stats, self.human));
+        let rows: Vec<_> = stats.into_iter().filter_map(row).collect();
+        show::table(show::HEAD, &rows, self.human).iter().for_each(|line| print(line));
+        Ok(())
+    }
+
+    fn show(&self, torrent: &str) -> Result<(), Problem> {
+        let entry = self.book.find(torrent)?;
+        let id = entry.id;
+        let asked = self.call(move |engine| {
+            let (labels, files) = (engine.labels(id)?.to_vec(), engine.files(id));
+            let stats = engine.stats(id).ok_or(NoSuchTorrent(id))?;
+            Ok((stats, engine.torrent_limits(id)?, engine.stop_at(id)?, labels, files))
+        })?;
+        let (stats, limits, stop, labels, files) = asked.map_err(|e: NoSuchTorrent| Problem::of(e))?;
+        let lines = show::details(entry, &stats, limits, stop, &labels).into_iter().chain(show::files(&files));
+        lines.collect::<Vec<_>>().iter().for_each(|line| print(line));
+        Ok(())
+    }
+
+    fn peers(&self, torrent: &str) -> Result<(), Problem> {
+        let id = self.book.find(torrent)?.id;
+        let peers = self.call(move |engine| engine.peers(id))?;
+        let rows: Vec<_> = peers.iter().map(|peer| show::peer(peer, self.human)).collect();
+        show::table(show::PEER_HEAD, &rows, self.human).iter().for_each(|line| print(line));
+        Ok(())
+    }
+
+    fn trackers(&self, torrent: &str) -> Result<(), Problem> {
+        let entry = self.book.find(torrent)?;
+        for (tier, urls) in entry.metainfo.trackers.iter().enumerate() {
+            urls.iter().for_each(|url| print(&format!("{tier}\t{}", url.escape_debug())));
+        }
+        Ok(())
+    }
+
+    fn show_limits(&self, torrent: Option<&str>) -> Result<(), Problem> {
+        let limits: Limits = match torrent {
+            None => self.call(|engine| engine.limits())?,
+            Some(torrent) => {
+                let id = self.book.find(torrent)?.id;
+                self.call(move |engine| engine.torrent_limits(id))?.map_err(Problem::of)?
+            }
+        };
+        print(&format!("limits {}", show::limits(limits)));
+        Ok(())
+    }
+
+    // The queue.
+
+    fn queue(&self, torrent: &str, place: Place) -> Result<(), Problem> {
+        let &Entry { number, id, .. } = self.book.find(torrent)?;
+        let moved = self.call(move |engine| {
+            match place {
+                Place::Up => engine.queue_up(id),
+                Place::Down => engine.queue_down(id),
+                Place::Top => engine.queue_top(id),
+                Place::Bottom => engine.queue_bottom(id),
+                Place::At(position) => engine.set_queue_position(id, position),
+                Place::On | Place::Off => engine.set_queued(id, place == Place::On).map_err(QueueError::from),
+            }
+            .map(|()| engine.queue_position(id))
+        })?;
+        match moved {
+            Ok(Some(position)) => print(&format!("queued {number} {position}")),
+            Ok(None) => print(&format!("queued {number} -")),
+            Err(QueueError::NoPosition(_)) => return Err(Problem::new(format!("{number} has no place in the queue"))),
+            Err(e) => return Err(Problem::of(e)),
+        }
+        Ok(())
+    }
+
+    // Files.
+
+    fn priority(&self, torrent: &str, file: usize, level: Level) -> Result<(), Problem> {
+        let level = match level {
+            Level::Off => Priority::Skip,
+            Level::Low => Priority::Low,
+            Level::Normal => Priority::Normal,
+            Level::High => Priority::High,
+        };
+        self.one(torrent, "chosen", move |engine, id| engine.set_file_priority(id, file, level))
+    }
+
+    fn move_to(&self, torrent: &str, _dir: &Path) -> Result<(), Problem> {
+        self.book.find(torrent)?;
+        Err(not_yet("move"))
+    }
+}
+
+fn not_yet(command: &str) -> Problem {
+    Problem::new(format!("{command} is not known to this version"))
+}
+
+/// The files themselves, and for folders the torrents in them, by name.
+fn torrents_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let cannot = |e| Problem::new(format!("cannot read {}: {e}", path.display()));
+        let mut torrents = Vec::new();
+        for file in fs::read_dir(path).map_err(cannot)? {
+            torrents.push(file.map_err(cannot)?.path());
+        }
+        torrents.retain(|file| file.extension().is_some_and(|extension| extension == "torrent") && file.is_file());
+        if torrents.is_empty() {
+            return Err(Problem::new(format!("there is no torrent in {}", path.display())));
+        }
+        torrents.sort();
+        found.append(&mut torrents);
+    }
+    Ok(found)
+}

@@ -1,0 +1,75 @@
+//! What the user wants of the program as a whole.
+
+use std::path::PathBuf;
+
+use cratetorrent::Limits;
+
+use crate::{
+    command,
+    common::{
+        Problem,
+        args::{free, path, rate, value},
+    },
+};
+
+const HELP: &str = "\
+Runs a session of torrents and does what is said on standard input, until `quit`, its end, Ctrl-C or SIGTERM.
+
+Usage: session DIR [options]
+
+  DIR                   the session's folder; it is made if it is not there
+  --downloads DIR       where data goes unless `add` says otherwise (default: DIR/downloads)
+  --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
+  --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, 2M or 1G; 0: no limit
+  --limit-up RATE       the same for sending
+  --active N            downloads at a time (default: 3)
+  --seeds N             seeds at a time (default: 5)
+  --help, --version
+
+Commands, one a line; words with blanks in them are put in \"quotes\":
+";
+const END: &str = "
+N is the number that `list` shows, or the first four or more digits of an info-hash.
+To a pipe, `list` and `peers` write fields with tabs between them: bytes, bytes per second, and - for nothing.
+What happens meanwhile is told in lines that begin with: checked, finished, stopped, failed, removed, banned.
+Exit status: 0 ended in good order; 1 failed, or a command from a file or pipe did; 2 nonsense asked.";
+
+pub fn help() -> String {
+    format!("{HELP}{}{END}", command::help())
+}
+
+pub enum Wanted {
+    Help,
+    Version,
+    Session(Box<Options>),
+}
+
+pub struct Options {
+    pub dir: PathBuf,
+    pub downloads: PathBuf,
+    pub port: Option<u16>,
+    pub limits: Limits,
+    pub active: Option<usize>,
+    pub seeds: Option<usize>,
+}
+
+pub fn parse() -> Result<Wanted, Problem> {
+    let mut args = pico_args::Arguments::from_env();
+    if args.contains(["-h", "--help"]) {
+        return Ok(Wanted::Help);
+    }
+    if args.contains(["-V", "--version"]) {
+        return Ok(Wanted::Version);
+    }
+    let downloads = path(&mut args, "--downloads")?;
+    let port = value(&mut args, "--port")?;
+    let limits = Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
+    let (active, seeds) = (value(&mut args, "--active")?, value(&mut args, "--seeds")?);
+    let dir = match free(args)?.as_slice() {
+        [dir] if !dir.is_empty() => PathBuf::from(dir),
+        [] | [_] => return Err(Problem::usage("no folder for the session given; --help tells how")),
+        many => return Err(Problem::usage(format!("one folder, not {}", many.len()))),
+    };
+    let downloads = downloads.unwrap_or_else(|| dir.join("downloads"));
+    Ok(Wanted::Session(Box::new(Options { dir, downloads, port, limits, active, seeds })))
+}

@@ -1,0 +1,235 @@
+//! A line of input: its words, and what they ask for. Knows no torrents.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+use cratetorrent::{Limits, Rate};
+use pico_args::Arguments;
+
+use crate::common::{Problem, args::resolve_all};
+
+/// The commands with what follows them, and what they do.
+const COMMANDS: &[(&str, &str)] = &[
+    ("add FILE|DIR… [--dir D] [--paused] [--now]", "add torrents, those of a folder too; --now: not by the queue"),
+    ("list [LABEL]", "how the torrents stand"),
+    ("show N", "all about one"),
+    ("peers N", "whom it is connected with"),
+    ("peer N HOST:PORT…", "tell it of peers"),
+    ("trackers N", "where it announces itself"),
+    ("pause N…|all", "let its peers go"),
+    ("resume N…|all", "go on"),
+    ("remove N… [--data]", "forget it; --data: delete what it has written"),
+    ("limit [N] [DOWN UP]", "bytes per second, as 500K or 2M; 0: no limit"),
+    ("queue N up|down|top|bottom|POSITION|on|off", "its place, from 0; off: it runs at once"),
+    ("active DOWNLOADS SEEDS", "how many of the queue run at a time"),
+    ("stop N [PERCENT] [SECONDS]", "pause it at a ratio, or a time of seeding; 0: never"),
+    ("sequential N on|off", "fetch its pieces in order"),
+    ("priority N FILE off|low|normal|high", "how much a file is wanted, counted from 0"),
+    ("move N DIR", "move its data"),
+    ("recheck N…|all", "hash what is there"),
+    ("label N [WORD…]", "file it under these words"),
+    ("stats", "the session as a whole"),
+    ("wait N…|all [--for SECONDS]", "until it has everything"),
+    ("help", "this list"),
+    ("quit", "save everything and end; so does the end of the input"),
+];
+
+/// The list of commands.
+pub fn help() -> String {
+    COMMANDS.iter().map(|(usage, what)| format!("  {usage:<44}{what}\n")).collect()
+}
+
+/// Which torrents are meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    These(Vec<String>),
+}
+
+/// What is to become of a place in the queue.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    Up,
+    Down,
+    Top,
+    Bottom,
+    At(usize),
+    On,
+    Off,
+}
+
+/// How much a file is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Off,
+    Low,
+    Normal,
+    High,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    Add { paths: Vec<PathBuf>, dir: Option<PathBuf>, paused: bool, now: bool },
+    List(Option<String>),
+    Show(String),
+    Peers(String),
+    Peer(String, Vec<SocketAddr>),
+    Trackers(String),
+    Pause(Which),
+    Resume(Which),
+    Remove { which: Which, data: bool },
+    ShowLimits(Option<String>),
+    Limit(Option<String>, Limits),
+    Queue(String, Place),
+    Active(usize, usize),
+    Stop { torrent: String, percent: Option<u32>, seeding: Option<Duration> },
+    Sequential(String, bool),
+    Priority { torrent: String, file: usize, level: Level },
+    Move(String, PathBuf),
+    Recheck(Which),
+    Label(String, Vec<String>),
+    Stats,
+    Wait { which: Which, limit: Option<Duration> },
+    Help,
+    Quit,
+}
+
+/// What a line asks for; nothing if it is empty or begins with `#`.
+pub fn parse(line: &str) -> Result<Option<Command>, Problem> {
+    let mut words = words(line)?.into_iter();
+    let Some(name) = words.next().filter(|word| !word.starts_with('#')) else { return Ok(None) };
+    let Some(&(usage, _)) = COMMANDS.iter().find(|(usage, _)| usage.split(' ').next() == Some(&name)) else {
+        return Err(Problem::usage(format!("there is no command {name:?}; help lists them")));
+    };
+    let args = Arguments::from_vec(words.map(OsString::from).collect());
+    match command(&name, args) {
+        Ok(command) => Ok(Some(command)),
+        Err(Some(problem)) => Err(Problem::usage(format!("{name}: {}", problem.sentence))),
+        Err(None) => Err(Problem::usage(format!("usage: {usage}"))),
+    }
+}
+
+/// Either what is wrong, or that it is not as it must be.
+type Fault = Option<Problem>;
+
+fn command(name: &str, mut args: Arguments) -> Result<Command, Fault> {
+    let fault = |e: pico_args::Error| Some(Problem::of(e));
+    let dir = if name == "add" { args.opt_value_from_str("--dir").map_err(fault)? } else { None };
+    let (paused, now) = if name == "add" { (args.contains("--paused"), args.contains("--now")) } else { (false, false) };
+    let data = name == "remove" && args.contains("--data");
+    let limit: Option<u64> = if name == "wait" { args.opt_value_from_str("--for").map_err(fault)? } else { None };
+    let words: Vec<String> = args.finish().into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(option) = words.iter().find(|word| word.starts_with("--")) {
+        return Err(Some(Problem::new(format!("there is no option {option}"))));
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Ok(match (name, words.as_slice()) {
+        ("add", [_, ..]) => Command::Add { paths: words.iter().map(PathBuf::from).collect(), dir, paused, now },
+        ("list", []) => Command::List(None),
+        ("list", [label]) => Command::List(Some((*label).into())),
+        ("show", [torrent]) => Command::Show((*torrent).into()),
+        ("peers", [torrent]) => Command::Peers((*torrent).into()),
+        ("peer", [torrent, addrs @ ..]) if !addrs.is_empty() => {
+            let mut peers = Vec::new();
+            addrs.iter().try_for_each(|list| resolve_all("peer", list, &mut peers)).map_err(Some)?;
+            Command::Peer((*torrent).into(), peers)
+        }
+        ("trackers", [torrent]) => Command::Trackers((*torrent).into()),
+        ("pause", [_, ..]) => Command::Pause(which(&words)),
+        ("resume", [_, ..]) => Command::Resume(which(&words)),
+        ("recheck", [_, ..]) => Command::Recheck(which(&words)),
+        ("wait", [_, ..]) => Command::Wait { which: which(&words), limit: limit.map(Duration::from_secs) },
+        ("remove", [_, ..]) if !words.contains(&"all") => Command::Remove { which: which(&words), data },
+        ("limit", []) => Command::ShowLimits(None),
+        ("limit", [torrent]) => Command::ShowLimits(Some((*torrent).into())),
+        ("limit", [down, up]) => Command::Limit(None, limits(down, up)?),
+        ("limit", [torrent, down, up]) => Command::Limit(Some((*torrent).into()), limits(down, up)?),
+        ("queue", [torrent, place]) => Command::Queue((*torrent).into(), self::place(place)?),
+        ("active", [downloads, seeds]) => Command::Active(number(downloads)?, number(seeds)?),
+        ("stop", [torrent, rest @ ..]) if rest.len() <= 2 => {
+            let percent = rest.first().map(|word| number::<u32>(word)).transpose()?.filter(|&percent| percent > 0);
+            let seconds = rest.get(1).map(|word| number::<u64>(word)).transpose()?.filter(|&seconds| seconds > 0);
+            Command::Stop { torrent: (*torrent).into(), percent, seeding: seconds.map(Duration::from_secs) }
+        }
+        ("sequential", [torrent, "on"]) => Command::Sequential((*torrent).into(), true),
+        ("sequential", [torrent, "off"]) => Command::Sequential((*torrent).into(), false),
+        ("priority", [torrent, file, level]) => {
+            let level = match *level {
+                "off" => Level::Off,
+                "low" => Level::Low,
+                "normal" => Level::Normal,
+                "high" => Level::High,
+                _ => return Err(None),
+            };
+            Command::Priority { torrent: (*torrent).into(), file: number(file)?, level }
+        }
+        ("move", [torrent, dir]) => Command::Move((*torrent).into(), dir.into()),
+        ("label", [torrent, labels @ ..]) => Command::Label((*torrent).into(), labels.iter().map(|&l| l.to_owned()).collect()),
+        ("stats", []) => Command::Stats,
+        ("help", []) => Command::Help,
+        ("quit", []) => Command::Quit,
+        _ => return Err(None),
+    })
+}
+
+fn which(words: &[&str]) -> Which {
+    match words {
+        ["all"] => Which::All,
+        _ => Which::These(words.iter().map(|&word| word.to_owned()).collect()),
+    }
+}
+
+fn place(word: &str) -> Result<Place, Fault> {
+    Ok(match word {
+        "up" => Place::Up,
+        "down" => Place::Down,
+        "top" => Place::Top,
+        "bottom" => Place::Bottom,
+        "on" => Place::On,
+        "off" => Place::Off,
+        _ => Place::At(word.parse().map_err(|_| None)?),
+    })
+}
+
+fn number<T: std::str::FromStr>(word: &str) -> Result<T, Fault> {
+    word.parse().map_err(|_| Some(Problem::new(format!("{word:?} is not a number that makes sense here"))))
+}
+
+fn limits(down: &str, up: &str) -> Result<Limits, Fault> {
+    Ok(Limits { down: rate(down)?, up: rate(up)? })
+}
+
+fn rate(word: &str) -> Result<Option<Rate>, Fault> {
+    let (digits, unit) = match word.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&word[..at], 1 << 10),
+        Some((at, 'M' | 'm')) => (&word[..at], 1 << 20),
+        Some((at, 'G' | 'g')) => (&word[..at], 1 << 30),
+        _ => (word, 1),
+    };
+    Ok(Rate::new(number::<u64>(digits)?.saturating_mul(unit)))
+}
+
+/// Words with blanks between them. Quotes keep blanks, and a backslash keeps whatever follows it.
+fn words(line: &str) -> Result<Vec<String>, Problem> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => match chars.next() {
+                Some(c) => word.get_or_insert_default().push(c),
+                None => return Err(Problem::usage("the line ends with a backslash")),
+            },
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, Some(open)) if c == open => quote = None,
+            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    match quote {
+        Some(quote) => Err(Problem::usage(format!("a {quote} is not closed"))),
+        None => Ok(words),
+    }
+}

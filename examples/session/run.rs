@@ -1,0 +1,284 @@
+//! The loop: lines, alerts and signals come in by one channel, and each is done with before the next.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    process::ExitCode,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cratetorrent::{Alert, AlertMask, Alerts, Conf, Phase, StopReason};
+
+use crate::{
+    act::Session,
+    args::Options,
+    book::Book,
+    command::{self, Command, Which},
+    common::{self, Problem, complain, listen, print, signals::Interrupt},
+};
+
+/// The longest line that is read as one.
+const MAX_LINE: u64 = 64 * 1024;
+/// How long the engine may take to save its states and end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+enum Event {
+    Line(Result<String, Problem>),
+    EndOfInput,
+    Interrupted,
+    Alert(Box<Alert>),
+    EngineEnded,
+}
+
+pub fn run(options: Options) -> Result<ExitCode, Problem> {
+    let (events, inbox) = mpsc::channel();
+    let signals = events.clone();
+    let _interrupt = Interrupt::catch(move || _ = signals.send(Event::Interrupted))?;
+    let human = io::stdout().is_terminal();
+    let (session, alerts) = open(options, human)?;
+    forward_alerts(alerts, events.clone())?;
+    let (more, turns) = mpsc::channel();
+    read_lines(events, turns)?;
+    print(&format!("ready on {}", listen::places(&session.engine)));
+    let prompts = human && io::stdin().is_terminal();
+    Shell { session, inbox, more, prompts, failed: false, told: String::new() }.run()
+}
+
+/// Starts the engine, and knows the torrents that it has already.
+fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
+    let Options { dir, downloads, port, limits, active, seeds } = options;
+    std::fs::create_dir_all(&dir).map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
+    let default = Conf::default();
+    let mut conf = Conf {
+        alerts: AlertMask::STATUS | AlertMask::BANS,
+        limits,
+        max_active_downloads: active.unwrap_or(default.max_active_downloads),
+        max_active_seeds: seeds.unwrap_or(default.max_active_seeds),
+        ..default
+    };
+    common::limits::use_all_descriptors(&mut conf);
+    let (engine, alerts) = listen::start(&conf, port)?;
+    Ok((Session { engine, book: Book::default(), downloads, human }, alerts))
+}
+
+fn forward_alerts(alerts: Alerts, events: Sender<Event>) -> Result<(), Problem> {
+    let forward = move || {
+        for alert in alerts {
+            if events.send(Event::Alert(Box::new(alert))).is_err() {
+                return;
+            }
+        }
+        let _ = events.send(Event::EngineEnded);
+    };
+    thread::Builder::new().name("alerts".into()).spawn(forward).map_err(Problem::of)?;
+    Ok(())
+}
+
+/// Reads the next line when it is its turn, so that a long script waits in its pipe and not in memory.
+fn read_lines(events: Sender<Event>, turns: Receiver<()>) -> Result<(), Problem> {
+    let read = move || {
+        let mut input = io::stdin().lock();
+        while turns.recv().is_ok() {
+            let event = match read_line(&mut input) {
+                Ok(Some(line)) => Event::Line(line),
+                Ok(None) => Event::EndOfInput,
+                Err(e) => {
+                    complain(&format!("cannot read the standard input: {e}"));
+                    Event::EndOfInput
+                }
+            };
+            let ends = matches!(event, Event::EndOfInput);
+            if events.send(event).is_err() || ends {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("input".into()).spawn(read).map_err(Problem::of)?;
+    Ok(())
+}
+
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, Problem>>> {
+    let mut line = Vec::new();
+    let len = io::Read::take(&mut *input, MAX_LINE).read_until(b'\n', &mut line)?;
+    if len == 0 {
+        return Ok(None);
+    }
+    if len as u64 == MAX_LINE && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+        return Ok(Some(Err(Problem::usage(format!("a line of more than {MAX_LINE} bytes")))));
+    }
+    Ok(Some(String::from_utf8(line).map_err(|_| Problem::usage("a line that is not UTF-8"))))
+}
+
+/// Somebody waits for these to have everything.
+struct Wait {
+    which: Which,
+    until: Option<Instant>,
+}
+
+struct Shell {
+    session: Session,
+    inbox: Receiver<Event>,
+    /// To the thread that reads: the next line may come.
+    more: Sender<()>,
+    prompts: bool,
+    /// A command of a script has failed.
+    failed: bool,
+    /// The last failure of the disk told, so that it is not told again and again.
+    told: String,
+}
+
+impl Shell {
+    fn run(mut self) -> Result<ExitCode, Problem> {
+        let mut wait: Option<Wait> = None;
+        self.next_line();
+        loop {
+            let event = match wait.as_ref().and_then(|wait| wait.until) {
+                Some(until) => self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())),
+                None => self.inbox.recv().map_err(RecvTimeoutError::from),
+            };
+            match event {
+                Ok(Event::Line(line)) => match line.and_then(|line| command::parse(&line)) {
+                    Ok(Some(Command::Quit)) => break,
+                    Ok(Some(Command::Wait { which, limit })) => {
+                        wait = Some(Wait { which, until: limit.map(|limit| Instant::now() + limit) });
+                    }
+                    Ok(Some(command)) => {
+                        if let Err(problem) = self.session.act(command) {
+                            self.complain(&problem);
+                        }
+                        self.next_line();
+                    }
+                    Ok(None) => self.next_line(),
+                    Err(problem) => {
+                        self.complain(&problem);
+                        self.next_line();
+                    }
+                },
+                Ok(Event::EndOfInput | Event::Interrupted) => break,
+                Ok(Event::Alert(alert)) => self.tell(*alert),
+                Ok(Event::EngineEnded) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.complain(&Problem::new("wait: it took too long"));
+                    wait = None;
+                    self.next_line();
+                }
+            }
+            if let Some(Wait { which, .. }) = &wait {
+                match self.is_complete(which) {
+                    Ok(false) => {}
+                    done => {
+                        match done {
+                            Err(problem) => self.complain(&problem),
+                            Ok(_) => print("waited"),
+                        }
+                        wait = None;
+                        self.next_line();
+                    }
+                }
+            }
+        }
+        if self.prompts {
+            print("");
+        }
+        self.end()
+    }
+
+    fn next_line(&self) {
+        if self.prompts {
+            let _ = write!(io::stdout(), "> ");
+            let _ = io::stdout().flush();
+        }
+        let _ = self.more.send(());
+    }
+
+    fn complain(&mut self, problem: &Problem) {
+        complain(&problem.sentence);
+        self.failed |= !self.prompts;
+    }
+
+    /// Whether all of them have everything; an error if one cannot.
+    fn is_complete(&self, which: &Which) -> Result<bool, Problem> {
+        let entries = self.session.book.find_all(which)?;
+        let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+        let stats = self.session.call(move |engine| ids.iter().map(|&id| engine.stats(id)).collect::<Vec<_>>())?;
+        for (entry, stats) in entries.iter().zip(&stats) {
+            match stats {
+                // Closing is also what is about to be checked anew.
+                Some(stats)
+                    if stats.wanted_have_bytes < stats.wanted_bytes
+                        || matches!(stats.phase, Phase::Opening | Phase::Checking | Phase::Closing) =>
+                {
+                    return Ok(false);
+                }
+                Some(_) => {}
+                None => return Err(Problem::new(format!("wait: {} is gone", entry.number))),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says what happens meanwhile, in lines that a script can wait for.
+    fn tell(&mut self, alert: Alert) {
+        let number = |id| self.session.book.by_id(id).map_or(0, |entry| entry.number);
+        let line = match alert {
+            Alert::Checked { torrent, have } => format!("checked {} {have} pieces", number(torrent)),
+            Alert::Finished { torrent, .. } => format!("finished {}", number(torrent)),
+            Alert::StopReached { torrent, why } => {
+                let why = match why {
+                    StopReason::Ratio => "ratio",
+                    StopReason::SeedingTime => "time",
+                };
+                format!("stopped {} {why}", number(torrent))
+            }
+            Alert::StorageFailed { torrent, error, .. } => {
+                let line = format!("failed {} {error}", number(torrent));
+                if self.told == line {
+                    return;
+                }
+                self.told.clone_from(&line);
+                line
+            }
+            Alert::Distrusted { torrent, error } => format!("failed {} {error}; everything is checked", number(torrent)),
+            Alert::PeerBanned { torrent, addr } => format!("banned {} {addr}", number(torrent)),
+            Alert::Removed { torrent } => match self.session.book.strike(torrent) {
+                Some(entry) => format!("removed {}", entry.number),
+                None => return,
+            },
+            _ => return,
+        };
+        if self.prompts {
+            print(&format!("\r{line}"));
+            let _ = write!(io::stdout(), "> ");
+            let _ = io::stdout().flush();
+        } else {
+            print(&line);
+        }
+    }
+
+    /// Lets the engine save its states.
+    fn end(self) -> Result<ExitCode, Problem> {
+        self.session.engine.shutdown();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Alert(alert)) => {
+                    if let Alert::StorageFailed { error, .. } = *alert {
+                        complain(&error.to_string());
+                    }
+                }
+                Ok(Event::EngineEnded) => break,
+                Ok(_) => {}
+                Err(_) => {
+                    complain("the disk does not answer; the next start checks what is there");
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+        }
+        let _ = self.session.engine.join();
+        Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}

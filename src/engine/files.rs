@@ -1,0 +1,189 @@
+//! The verbs about the files of a torrent: how much each is wanted, and how it stands.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::{
+    base::{
+        files::Priority,
+        ids::TorrentId,
+        paths::{self, PathError, RenameError},
+    },
+    engine::{AddError, Engine, NoSuchTorrent},
+    torrent::{TorrentParams, errands::Request},
+};
+
+/// How one file of a torrent stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStats {
+    /// Where it is or will be; `None` for one that is never on disk (padding, symbolic links).
+    pub path: Option<PathBuf>,
+    /// Bytes.
+    pub len: u64,
+    /// Bytes of it that lie in verified pieces.
+    pub have: u64,
+    /// How much it is wanted.
+    pub priority: Priority,
+}
+
+/// Why a wish about a torrent's files cannot be met.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// There is no such torrent.
+    #[error(transparent)]
+    NoSuchTorrent(#[from] NoSuchTorrent),
+    /// The torrent has not so many files.
+    #[error("no file {file} in a torrent of {files}")]
+    NoSuchFile {
+        /// The index that was given.
+        file: usize,
+        /// How many there are.
+        files: usize,
+    },
+    /// The file cannot have this name.
+    #[error(transparent)]
+    Rename(#[from] RenameError),
+}
+
+/// What to do with what is where a torrent is to be moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MoveMode {
+    /// If anything is where one of the torrent's files would be, nothing is moved.
+    #[default]
+    FailIfExists,
+    /// Nothing is moved: what is in the new folder is the torrent's data, all of which is checked. The old folder stays as it is.
+    Adopt,
+}
+
+/// The renames of a torrent to be, made safe, ascending by file.
+pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf)>, AddError> {
+    let refused = |file| move |error| AddError::Rename { file, error };
+    let safe = |(file, path): &(usize, PathBuf)| paths::safe_rename(path).map(|path| (*file, path)).map_err(refused(*file));
+    let mut renames = params.renames.iter().map(safe).collect::<Result<Vec<_>, _>>()?;
+    // Of several for one file the last counts.
+    renames.reverse();
+    renames.sort_by_key(|(file, _)| *file);
+    renames.dedup_by_key(|(file, _)| *file);
+    let metainfo = &params.metainfo;
+    match paths::renamed_paths(&metainfo.name, metainfo.single_file, &metainfo.files, &renames) {
+        Err(PathError::Rename(file, error)) => Err(refused(file)(error)),
+        // Names that cannot be made safe show when the storage is opened.
+        _ => Ok(renames),
+    }
+}
+
+impl Engine {
+    /// Says how much each file of a torrent is wanted, in the metainfo's order, padding and links included; those beyond the end of
+    /// `priorities` are [`Priority::Normal`].
+    ///
+    /// A piece is wanted as much as the most wanted of the files that have bytes in it. Those wanted more come first; among equals it
+    /// is rarest first, or in order if the torrent is [sequential](Self::set_sequential). What is skipped is neither asked for nor
+    /// made: orders are called off, and parts of pieces that are not whole are given up. What is on disk stays there and is served.
+    ///
+    /// When all that is wanted is there the torrent is [finished](crate::Alert::Finished) and tells its peers that it wants no data
+    /// (BEP 21); if more is wanted later it goes on.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_file_priorities(&mut self, id: TorrentId, priorities: Vec<Priority>) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.set_priorities(priorities, cx))
+    }
+
+    /// The same for one file.
+    ///
+    /// # Errors
+    /// If there is no such torrent, or no such file in it.
+    pub fn set_file_priority(&mut self, id: TorrentId, file: usize, priority: Priority) -> Result<(), FileError> {
+        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let mut priorities = torrent.priorities();
+        let files = priorities.len();
+        *priorities.get_mut(file).ok_or(FileError::NoSuchFile { file, files })? = priority;
+        Ok(self.set_file_priorities(id, priorities)?)
+    }
+
+    /// How much each file of a torrent is wanted, an entry a file; empty if there is no such torrent.
+    pub fn file_priorities(&self, id: TorrentId) -> Vec<Priority> {
+        self.torrents.get(id.0).map(|t| t.priorities()).unwrap_or_default()
+    }
+
+    /// How each file of a torrent stands, in the metainfo's order; empty if there is no such torrent. The work grows with the number of
+    /// files and pieces: for a list that is shown, not for every moment.
+    pub fn files(&self, id: TorrentId) -> Vec<FileStats> {
+        let Some(torrent) = self.torrents.get(id.0) else { return Vec::new() };
+        let mut paths = torrent.paths().into_iter();
+        let stats = |(file, entry): (usize, &crate::base::files::FileEntry)| FileStats {
+            path: paths.next().flatten(),
+            len: entry.len,
+            have: torrent.have_of(file),
+            priority: torrent.priority(file),
+        };
+        torrent.metainfo.files.iter().enumerate().map(stats).collect()
+    }
+
+    /// Gives a file another path below the download folder, whether it is there or not. Its names are made as safe as those of a torrent
+    /// are; nothing that is there is replaced. [`Alert::FileRenamed`](crate::Alert::FileRenamed) or
+    /// [`FileRenameFailed`](crate::Alert::FileRenameFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
+    ///
+    /// The new name is not kept between runs: give it to [`TorrentParams::renames`] the next time.
+    ///
+    /// # Errors
+    /// If there is no such torrent or file, or the path leads out of the download folder or is that of another file of the torrent.
+    pub fn rename_file(&mut self, id: TorrentId, file: usize, path: impl AsRef<Path>) -> Result<(), FileError> {
+        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let metainfo = torrent.metainfo.clone();
+        if file >= metainfo.files.len() {
+            return Err(FileError::NoSuchFile { file, files: metainfo.files.len() });
+        }
+        let path = paths::safe_rename(path.as_ref())?;
+        let mut renames = torrent.renames().to_vec();
+        renames.retain(|(other, _)| *other != file);
+        renames.push((file, path.clone()));
+        if let Err(PathError::Rename(_, error)) =
+            paths::renamed_paths(&metainfo.name, metainfo.single_file, &metainfo.files, &renames)
+        {
+            return Err(error.into());
+        }
+        Ok(self.with(id, |torrent, cx| torrent.request(Request::Rename(file, path), cx))?)
+    }
+
+    /// The files of a torrent that have another path than the metainfo's: index, and path below the download folder.
+    pub fn renames(&self, id: TorrentId) -> Vec<(usize, PathBuf)> {
+        self.torrents.get(id.0).map(|t| t.renames().to_vec()).unwrap_or_default()
+    }
+
+    /// The download folder of a torrent.
+    pub fn dir(&self, id: TorrentId) -> Option<&Path> {
+        self.torrents.get(id.0).map(|t| t.dir())
+    }
+
+    /// Moves a torrent's own files to another folder: on the same file system without copying them, else by copying all, and then
+    /// deleting the old ones and the folders that become empty. At each moment the torrent is wholly in one place; if something fails it
+    /// stays in the old one. Its state file goes along if it lies in the old folder. [`Alert::StorageMoved`](crate::Alert::StorageMoved) or
+    /// [`StorageMoveFailed`](crate::Alert::StorageMoveFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn move_storage(&mut self, id: TorrentId, dir: impl Into<PathBuf>, mode: MoveMode) -> Result<(), NoSuchTorrent> {
+        let request = match mode {
+            MoveMode::FailIfExists => Request::Move(dir.into()),
+            MoveMode::Adopt => Request::Adopt(dir.into()),
+        };
+        self.with(id, |torrent, cx| torrent.request(request, cx))
+    }
+
+    /// As [`remove`](Self::remove), and deletes the torrent's own files: those that its metainfo names, as they were renamed, with its
+    /// part file and its state file; and folders that become empty by it, but not the download folder. What else is there stays, and
+    /// so does what is no regular file or lies behind a symbolic link. Before [`Alert::Removed`](crate::Alert::Removed) comes
+    /// [`Alert::DataDeleted`](crate::Alert::DataDeleted), or [`DeleteFailed`](crate::Alert::DeleteFailed) if something could not be deleted.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn remove_with_data(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.close(true, true, cx))?;
+        self.close_links_of(id.0, "the torrent is removed");
+        Ok(())
+    }
+}

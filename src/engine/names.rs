@@ -1,0 +1,113 @@
+//! Names that are being looked up and that were: calls that want the same one share a look-up, and for a while its answer.
+//!
+//! It asks nobody; whoever owns it does.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use crate::base::{arena::Key, time::Instant};
+
+/// The system's resolver does not tell for how long an answer is good.
+const KEPT: Duration = Duration::from_secs(60);
+const FAILURE_KEPT: Duration = Duration::from_secs(10);
+/// Answers kept, and names looked up at a time.
+const MAX_KEPT: usize = 256;
+const MAX_OUT: usize = 256;
+
+/// What a look-up brought.
+pub(super) type Resolved = Result<Vec<IpAddr>, String>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    kept: BTreeMap<String, (Instant, Resolved)>,
+    waiting: BTreeMap<String, Vec<Key>>,
+}
+
+/// What is to be done for a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// Nothing: this is the answer.
+    Known(Resolved),
+    /// Nothing: the answer is on its way.
+    Shared,
+    /// It must be asked for.
+    Ask,
+}
+
+impl Names {
+    /// A call wants to know a name.
+    pub(super) fn look_up(&mut self, now: Instant, call: Key, host: &str) -> Lookup {
+        match self.kept.get(host) {
+            Some((until, known)) if *until > now => return Lookup::Known(known.clone()),
+            _ => _ = self.kept.remove(host),
+        }
+        if let Some(calls) = self.waiting.get_mut(host) {
+            calls.push(call);
+            return Lookup::Shared;
+        }
+        if self.waiting.len() >= MAX_OUT {
+            return Lookup::Known(Err("too many names are being looked up".into()));
+        }
+        self.waiting.insert(host.to_owned(), vec![call]);
+        Lookup::Ask
+    }
+
+    /// An answer came. Returns the calls that wait for it.
+    pub(super) fn handle_resolved(&mut self, now: Instant, host: &str, result: &Resolved) -> Vec<Key> {
+        let Some(calls) = self.waiting.remove(host) else { return Vec::new() };
+        if self.kept.len() >= MAX_KEPT {
+            self.kept.retain(|_, (until, _)| *until > now);
+        }
+        if self.kept.len() >= MAX_KEPT
+            && let Some(oldest) = self.kept.iter().min_by_key(|(_, (until, _))| *until).map(|(name, _)| name.clone())
+        {
+            self.kept.remove(&oldest);
+        }
+        let until = now + if result.is_ok() { KEPT } else { FAILURE_KEPT };
+        self.kept.insert(host.to_owned(), (until, result.clone()));
+        calls
+    }
+
+    /// A call does not wait any more.
+    pub(super) fn forget(&mut self, call: Key) {
+        self.waiting.values_mut().for_each(|calls| calls.retain(|&waiting| waiting != call));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(n: u32) -> Key {
+        Key { index: n, generation: n }
+    }
+
+    #[test]
+    fn one_look_up_serves_all_who_want_it_and_those_who_come_soon_after() {
+        let mut names = Names::default();
+        let (now, here) = (Instant::ZERO, || Ok(vec![IpAddr::from([9, 0, 0, 1])]));
+        assert_eq!(names.look_up(now, call(1), "a"), Lookup::Ask);
+        assert_eq!(names.look_up(now, call(2), "a"), Lookup::Shared);
+        assert_eq!(names.look_up(now, call(3), "a"), Lookup::Shared);
+        names.forget(call(2));
+        assert_eq!(names.handle_resolved(now, "a", &here()), [call(1), call(3)]);
+        assert_eq!(names.handle_resolved(now, "a", &here()), []);
+        assert_eq!(names.look_up(now + KEPT / 2, call(4), "a"), Lookup::Known(here()));
+        assert_eq!(names.look_up(now + KEPT, call(4), "a"), Lookup::Ask);
+    }
+
+    #[test]
+    fn however_many_names_there_are_few_are_kept_or_asked_for() {
+        let mut names = Names::default();
+        for n in 0..3 * MAX_KEPT as u64 {
+            let (now, name) = (Instant::from_micros(n), n.to_string());
+            assert_eq!(names.look_up(now, call(1), &name), Lookup::Ask);
+            names.handle_resolved(now, &name, &Err("no".into()));
+            assert!(names.kept.len() <= MAX_KEPT);
+        }
+        for n in 0..2 * MAX_OUT {
+            let asked = names.look_up(Instant::from_micros(1 << 40), call(1), &n.to_string());
+            assert_eq!(asked == Lookup::Ask, n < MAX_OUT);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the user can ask of and tell about a torrent's trackers.
+
+use thiserror::Error;
+
+use crate::{
+    alert::TrackerStats,
+    base::ids::TorrentId,
+    engine::{Engine, NoSuchTorrent},
+    wire::tracker::{TrackerUrl, UrlError},
+};
+
+/// Why a torrent's trackers cannot be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TrackersError {
+    /// There is no such torrent.
+    #[error(transparent)]
+    NoSuchTorrent(#[from] NoSuchTorrent),
+    /// There would be too many.
+    #[error("{count} trackers exceed Conf::max_trackers, {limit}")]
+    TooMany {
+        /// How many there would be.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It is no address of a tracker, or of none that we can ask.
+    #[error("this is no address of a tracker: {0}")]
+    Url(#[from] UrlError),
+}
+
+impl Engine {
+    /// How a torrent's trackers stand, in the order in which they are tried: by tier (BEP 12), and within a tier the one that answered
+    /// last first. Empty if there is no such torrent.
+    pub fn trackers(&self, id: TorrentId) -> Vec<TrackerStats> {
+        self.torrents.get(id.0).map(|torrent| torrent.tracker_stats(self.cx.now)).unwrap_or_default()
+    }
+
+    /// Gives a torrent other trackers, by tier, in place of those that it has. Those that stay are not told anew; those that go are told
+    /// that we stop. Addresses that are none are shown as such by [`trackers`](Self::trackers) once it is their turn.
+    ///
+    /// # Errors
+    /// If there is no such torrent or there are more than [`Conf::max_trackers`](crate::Conf::max_trackers).
+    pub fn set_trackers(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) -> Result<(), TrackersError> {
+        let (count, limit) = (tiers.iter().map(Vec::len).sum(), self.cx.conf.max_trackers);
+        if count > limit {
+            return Err(TrackersError::TooMany { count, limit });
+        }
+        Ok(self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?)
+    }
+
+    /// Adds a tracker to a tier (BEP 12) of a torrent, from 0; one beyond the last makes a new last tier. Nothing happens if it has that
+    /// tracker already.
+    ///
+    /// # Errors
+    /// If there is no such torrent, it has as many as it may, or this is no address of a tracker.
+    pub fn add_tracker(&mut self, id: TorrentId, tier: usize, url: &str) -> Result<(), TrackersError> {
+        TrackerUrl::parse(url)?;
+        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let (count, limit) = (torrent.announcer.len() + 1, self.cx.conf.max_trackers);
+        if count > limit {
+            return Err(TrackersError::TooMany { count, limit });
+        }
+        let mut tiers = torrent.announcer.tiers(&torrent.metainfo.trackers).to_vec();
+        if tiers.iter().flatten().any(|known| known == url) {
+            return Ok(());
+        }
+        match tiers.get_mut(tier) {
+            Some(tier) => tier.push(url.to_owned()),
+            None => tiers.push(vec![url.to_owned()]),
+        }
+        Ok(self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?)
+    }
+
+    /// Announces a torrent as soon as its trackers allow it: one that has named a time that must pass is not told before.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn announce_now(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.with(id, |torrent, cx| torrent.announce_now(cx))
+    }
+
+    /// Asks the trackers that work, or else the first, how many take part in a torrent (BEP 48), whether or not it rests.
+    /// [`Alert::Scraped`](crate::Alert::Scraped) or [`Alert::TrackerFailed`](crate::Alert::TrackerFailed) brings the answer.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn scrape(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        for tracker in torrent.announcer.to_scrape() {
+            self.calls.scrape(id.0, tracker);
+        }
+        Ok(())
+    }
+}

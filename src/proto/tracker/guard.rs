@@ -1,0 +1,137 @@
+//! Which addresses a tracker's name or a redirect may lead to, so that whoever writes a torrent cannot make us ask services of this
+//! machine and its network (server-side request forgery). It resolves nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+/// How far away an address is. A redirect never leads nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    Internet,
+    /// This network and those like it.
+    Network,
+    /// A link, where machines that are given out by clouds find their secrets.
+    Link,
+    /// This machine.
+    Machine,
+}
+
+/// Why an address is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error("it is no address of one machine")]
+    Nobody,
+    #[error("a tracker on this machine or link is asked at /announce only")]
+    Path,
+    #[error("a redirect may not lead to a nearer network")]
+    Nearer,
+}
+
+/// Whether `ip` may be asked. `plain_path`: the request cannot be taken for another than an announce or a scrape. `from` is the farthest
+/// that redirects came from.
+pub(super) fn check(ip: IpAddr, mitigate: bool, plain_path: bool, from: Option<Reach>) -> Result<(), Refusal> {
+    let reach = reach(ip).ok_or(Refusal::Nobody)?;
+    if !mitigate {
+        return Ok(());
+    }
+    if from.is_some_and(|from| reach > from) {
+        return Err(Refusal::Nearer);
+    }
+    if reach >= Reach::Link && !plain_path { Err(Refusal::Path) } else { Ok(()) }
+}
+
+/// `None` if it is the address of nobody or of many.
+pub(super) fn reach(ip: IpAddr) -> Option<Reach> {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => reach4(ip),
+        IpAddr::V6(ip) => reach6(ip),
+    }
+}
+
+/// The ranges are those of IANA's registry of special addresses (RFC 6890). Those for documentation count as the internet: nothing near
+/// has them.
+fn reach4(ip: Ipv4Addr) -> Option<Reach> {
+    Some(match ip.octets() {
+        // Some systems take all of it for this machine.
+        [0, ..] => return None,
+        [224..=239, ..] | [255, 255, 255, 255] => return None,
+        [127, ..] => Reach::Machine,
+        [169, 254, ..] => Reach::Link,
+        [10, ..]
+        | [172, 16..=31, ..]
+        | [192, 168, ..]
+        | [100, 64..=127, ..]
+        | [192, 0, 0, _]
+        | [198, 18..=19, ..]
+        | [240..=255, ..] => Reach::Network,
+        _ => Reach::Internet,
+    })
+}
+
+fn reach6(ip: Ipv6Addr) -> Option<Reach> {
+    let embedded = |hi: u16, lo: u16| {
+        let ([a, b], [c, d]) = (hi.to_be_bytes(), lo.to_be_bytes());
+        reach4(Ipv4Addr::new(a, b, c, d))
+    };
+    Some(match ip.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] | [0xFF00..=0xFFFF, ..] => return None,
+        [0, 0, 0, 0, 0, 0, 0, 1] => Reach::Machine,
+        // Addresses that stand for one of IPv4: compatible, translated (RFC 6052), and 6to4.
+        [0, 0, 0, 0, 0, 0, hi, lo] | [0x64, 0xFF9B, 0, 0, 0, 0, hi, lo] => return embedded(hi, lo),
+        [0, 0, 0, 0, 0xFFFF, 0, hi, lo] | [0x2002, hi, lo, ..] => return embedded(hi, lo),
+        // Translated within a network (RFC 8215).
+        [0x64, 0xFF9B, 1, _, _, _, hi, lo] => embedded(hi, lo)?.max(Reach::Network),
+        [0xFE80..=0xFEBF, ..] => Reach::Link,
+        [0xFC00..=0xFDFF, ..] | [0xFEC0..=0xFEFF, ..] => Reach::Network,
+        _ => Reach::Internet,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_addresses_are() {
+        for (ip, want) in [
+            ("0.0.0.0", None),
+            ("0.0.0.1", None),
+            ("224.0.0.1", None),
+            ("239.255.255.250", None),
+            ("255.255.255.255", None),
+            ("::", None),
+            ("ff02::1", None),
+            ("::ffff:0.0.0.0", None),
+            ("::ffff:224.0.0.1", None),
+            ("127.0.0.1", Some(Reach::Machine)),
+            ("127.255.0.9", Some(Reach::Machine)),
+            ("::1", Some(Reach::Machine)),
+            ("::ffff:127.0.0.1", Some(Reach::Machine)),
+            ("::127.0.0.1", Some(Reach::Machine)),
+            ("64:ff9b::127.0.0.1", Some(Reach::Machine)),
+            ("64:ff9b:1::127.0.0.1", Some(Reach::Machine)),
+            ("::ffff:0:127.0.0.1", Some(Reach::Machine)),
+            ("2002:7f00:1::", Some(Reach::Machine)),
+            ("169.254.169.254", Some(Reach::Link)),
+            ("fe80::1", Some(Reach::Link)),
+            ("::ffff:169.254.169.254", Some(Reach::Link)),
+            ("10.1.2.3", Some(Reach::Network)),
+            ("172.16.0.1", Some(Reach::Network)),
+            ("172.31.255.255", Some(Reach::Network)),
+            ("192.168.0.1", Some(Reach::Network)),
+            ("100.64.0.1", Some(Reach::Network)),
+            ("198.18.0.1", Some(Reach::Network)),
+            ("240.0.0.1", Some(Reach::Network)),
+            ("fd00::1", Some(Reach::Network)),
+            ("64:ff9b:1::192.0.2.1", Some(Reach::Network)),
+            ("fec0::1", Some(Reach::Network)),
+            ("172.32.0.1", Some(Reach::Internet)),
+            ("192.0.2.1", Some(Reach::Internet)),
+            ("2001:db8::1", Some(Reach::Internet)),
+            ("64:ff9b::192.0.2.1", Some(Reach::Internet)),
+        ] {
+            assert_eq!(reach(ip.parse().unwrap()), want, "{ip}");
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! One question to one tracker, all the way to its answer: names, addresses tried in turn, streams or datagrams, redirects, time.
+//!
+//! It knows neither the torrent's other trackers nor when to ask again.
+// Nobody asks yet.
+#![allow(dead_code)]
+
+mod guard;
+#[doc(hidden)]
+pub mod probe;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+};
+
+use thiserror::Error;
+
+use super::http::{Get, HttpError, Request, Response};
+use crate::{
+    base::{ids::InfoHash, rng::Rng, time::Instant},
+    conf::Conf,
+    wire::tracker::{
+        Announce, AnnounceReply, MAX_SCRAPE, ReplyError, RetryIn, Scheme, ScrapeReply, TrackerUrl, UrlError, http, url::Host,
+    },
+};
+use guard::Reach;
+pub(crate) use guard::Refusal;
+use udp::{Exchange, News};
+
+/// Addresses of one name that are tried; each gets its share of the time.
+const MAX_ADDRESSES: usize = 8;
+
+/// What to ask. A scrape holds at most [`MAX_SCRAPE`](crate::wire::tracker::MAX_SCRAPE) torrents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Announce(Announce),
+    Scrape(Vec<InfoHash>),
+}
+
+/// Which addresses to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// What the tracker answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Announce(AnnounceReply),
+    /// In the order of the question.
+    Scrape(Vec<Option<ScrapeReply>>),
+}
+
+/// A connection id that a UDP tracker gave us (BEP 15). It may be used for a minute after it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) addr: SocketAddr,
+    pub(crate) id: u64,
+    /// When it came.
+    pub(crate) since: Instant,
+}
+
+/// What the owner must do for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Look the name up; [`Call::handle_resolved`] takes the answer.
+    Resolve { host: String },
+    /// Connect a stream, in place of any earlier one of this call, of which nothing more must be told.
+    Connect {
+        addr: SocketAddr,
+        /// With TLS, to a server of this name or address.
+        tls: Option<String>,
+    },
+    /// [`Call::poll_transmit`] has bytes for the stream.
+    Flush,
+    /// The stream is not needed any more.
+    Close,
+    /// Send a datagram. If that is known to fail, tell [`Call::handle_stream_ended`].
+    Datagram { to: SocketAddr, data: Vec<u8> },
+    /// The end: the answer with the address of who gave it. Nothing follows.
+    Done(Result<(Answer, IpAddr), CallError>),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum CallError {
+    #[error("the tracker did not answer in time")]
+    Timeout,
+    #[error("the tracker's address says nothing of where it is scraped")]
+    NoScrape,
+    #[error("the tracker's name was not found: {0}")]
+    Resolve(String),
+    #[error("the tracker has no address that can be used")]
+    NoAddress,
+    #[error("the tracker's address is not asked: {0}")]
+    Refused(#[from] Refusal),
+    #[error("no connection with the tracker: {0}")]
+    Connect(String),
+    #[error("the connection with the tracker broke: {0}")]
+    Stream(String),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("the tracker answered with HTTP status {0}")]
+    Status(u16),
+    #[error("more than {0} redirects")]
+    Redirects(u32),
+    #[error("a redirect leads to no tracker: {0}")]
+    Redirect(UrlError),
+    #[error("a redirect leads from {from} to {to}")]
+    Scheme { from: Scheme, to: Scheme },
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
+}
+
+impl CallError {
+    /// When the tracker wants to be asked again, if it said so (BEP 31).
+    pub(crate) fn retry_in(&self) -> Option<RetryIn> {
+        match self {
+            Self::Reply(ReplyError::Failure { retry_in, .. }) => *retry_in,
+            _ => None,
+        }
+    }
+}
+
+/// One question to one tracker.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Where it is asked now.
+    url: TrackerUrl,
+    question: Question,
+    family: Option<Family>,
+    bounds: Bounds,
+    rng: Rng,
+    deadline: Instant,
+    /// When the address that is tried makes room for the next; once it has shown life, it need not.
+    share_ends: Option<Instant>,
+    state: State,
+    asks: VecDeque<Ask>,
+    /// Those not tried yet.
+    addrs: VecDeque<SocketAddr>,
+    /// What the last one failed with.
+    failure: Option<CallError>,
+    redirects: u32,
+    /// The farthest that a redirect came from.
+    from: Option<Reach>,
+    known: Option<Connection>,
+    learned: Option<Connection>,
+    /// The owner knows of the stream that was asked for last; what it tells before that is of an earlier one.
+    dialled: bool,
+}
+
+/// What of [`Conf`] concerns a call.
+#[derive(Debug)]
+struct Bounds {
+    reply: usize,
+    redirects: u32,
+    peers: usize,
+    mitigate: bool,
+    user_agent: String,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It begins when it is first polled, so that everything can be told before.
+    New(Instant),
+    Resolving,
+    Connecting(SocketAddr),
+    Talking(SocketAddr, Box<Get>),
+    Datagrams(Exchange),
+    Done,
+}
+
+impl Call {
+    /// Begins to ask. `url` is that of announces or, for a scrape, that of either; of `question`'s torrents only the first
+    /// [`MAX_SCRAPE`] are asked about. Without a `family` any address will do.
+    pub(crate) fn new(
+        url: TrackerUrl,
+        question: Question,
+        family: Option<Family>,
+        now: Instant,
+        conf: &Conf,
+        rng: &mut Rng,
+    ) -> Self {
+        let question = match question {
+            Question::Scrape(hashes) => Question::Scrape(hashes.into_iter().take(MAX_SCRAPE).collect()),
+            announce => announce,
+        };
+        Self {
+            url,
+            question,
+            family,
+            bounds: Bounds {
+                reply: conf.max_tracker_reply,
+                redirects: conf.max_tracker_redirects,
+                peers: conf.max_tracker_peers,
+                mitigate: conf.ssrf_mitigation,
+                user_agent: conf.user_agent.clone(),
+            },
+            rng: Rng::new(rng.next_u64()),
+            deadline: now + conf.tracker_timeout,
+            share_ends: None,
+            state: State::New(now),
+            asks: VecDeque::new(),
+            addrs: VecDeque::new(),
+            failure: None,
+            redirects: 0,
+            from: None,
+            known: None,
+            learned: None,
+            dialled: false,
+        }
+    }
+
+    /// Ends by `deadline` instead, if that is sooner: a farewell must not hold up the end of a session.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = self.deadline.min(deadline);
+    }
+
+    /// A UDP tracker's connection id from an earlier call. To be told before anything else.
+    pub(crate) fn set_connection(&mut self, known: Connection) {
+        self.known = Some(known);
+    }
+
+    /// The connection id that this call got, or found good, for the next one; `None` if one that was known is good no more. To be asked
+    /// once it is done.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        self.learned
+    }
+
+    /// The resolver answered.
+    pub(crate) fn handle_resolved(&mut self, now: Instant, result: Result<Vec<IpAddr>, String>) {
+        if matches!(self.state, State::Resolving) {
+            match result {
+                Ok(ips) => self.try_all(now, ips),
+                Err(why) => self.finish(Err(CallError::Resolve(why))),
+            }
+        }
+    }
+
+    /// The stream is up, and TLS if it was wanted.
+    pub(crate) fn handle_connected(&mut self, now: Instant) {
+        let _ = now;
+        let (State::Connecting(addr), true) = (&self.state, self.dialled) else { return };
+        let addr = *addr;
+        let target = match &self.question {
+            // A redirect says itself all that is to be asked for.
+            _ if self.redirects > 0 => self.url.target(),
+            Question::Announce(announce) => http::announce_target(&self.url, announce),
+            Question::Scrape(hashes) => http::scrape_target(&self.url, hashes),
+        };
+        let request = Request {
+            authority: &self.url.authority(),
+            target: &target,
+            credentials: self.url.credentials(),
+            user_agent: &self.bounds.user_agent,
+        };
+        self.state = State::Talking(addr, Box::new(Get::new(&request, self.bounds.reply)));
+        self.asks.push_back(Ask::Flush);
+    }
+
+    /// Bytes came on the stream.
+    pub(crate) fn handle_data(&mut self, now: Instant, data: &[u8]) {
+        let State::Talking(addr, get) = &mut self.state else { return };
+        if data.is_empty() {
+            return;
+        }
+        self.share_ends = None;
+        let addr = *addr;
+        match get.handle_data(data) {
+            Ok(None) => {}
+            Ok(Some(response)) => self.handle_response(now, addr, response),
+            Err(e) => {
+                let e = failure(get.status(), CallError::Http(e));
+                self.finish(Err(e));
+            }
+        }
+    }
+
+    /// The first `bytes` of what [`Self::poll_transmit`] returned are gone.
+    pub(crate) fn handle_sent(&mut self, now: Instant, bytes: usize) {
+        let _ = now;
+        if let State::Talking(_, get) = &mut self.state {
+            get.handle_sent(bytes);
+        }
+    }
+
+    /// The stream could not be made, or ended: `Ok` if the other side closed it properly. Of a UDP call: a datagram could not be sent.
+    pub(crate) fn handle_stream_ended(&mut self, now: Instant, why: Result<(), String>) {
+        match &mut self.state {
+            State::Connecting(_) if !self.dialled => {}
+            State::Connecting(_) | State::Datagrams(_) => {
+                let why = why.err().unwrap_or_else(|| "it was closed at once".into());
+                self.try_next(now, CallError::Connect(why));
+            }
+            State::Talking(addr, get) => {
+                let addr = *addr;
+                let ended = why.map_err(CallError::Stream).and_then(|()| get.handle_end().map_err(CallError::Http));
+                match ended {
+                    Ok(response) => self.handle_response(now, addr, response),
+                    Err(e) => {
+                        let e = failure(get.status(), e);
+                        self.try_next(now, e);
+                    }
+                }
+            }
+            State::New(_) | State::Resolving | State::Done => {}
+        }
+    }
+
+    /// A datagram came; true if it was for this call. What is not, as its sender or transaction shows, changes nothing.
+    pub(crate) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> bool {
+        let State::Datagrams(exchange) = &mut self.state else { return false };
+        let to = exchange.to();
+        let asked = udp::Asked { question: &self.question, url: &self.url };
+        let news = exchange.handle_datagram(now, from, data, self.bounds.peers, &mut self.rng, &asked);
+        self.learned = exchange.connection();
+        match news {
+            News::Foreign => return false,
+            News::Send(data) => {
+                self.share_ends = None;
+                self.asks.push_back(Ask::Datagram { to, data });
+            }
+            News::Answer(answer) => self.finish(answer.map(|answer| (answer, to.ip())).map_err(CallError::Reply)),
+        }
+        true
+    }
+
+    /// Time went by.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if matches!(self.state, State::Done) {
+            return;
+        }
+        if now >= self.deadline {
+            return self.finish(Err(CallError::Timeout));
+        }
+        if self.share_ends.is_some_and(|at| now >= at) {
+            return self.try_next(now, CallError::Timeout);
+        }
+        if let State::Datagrams(exchange) = &mut self.state {
+            let asked = udp::Asked { question: &self.question, url: &self.url };
+            if let Some(data) = exchange.handle_timeout(now, &mut self.rng, &asked) {
+                self.asks.push_back(Ask::Datagram { to: exchange.to(), data });
+            }
+        }
+    }
+
+    /// When to call [`Self::handle_timeout`]; `None` once it is done.
+    #[must_use]
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let repeat = match &self.state {
+            State::Done => return None,
+            State::Datagrams(exchange) => Some(exchange.repeat_at()),
+            _ => None,
+        };
+        [Some(self.deadline), self.share_ends, repeat].into_iter().flatten().min()
+    }
+
+    /// What goes out on the stream next.
+    #[must_use]
+    pub(crate) fn poll_transmit(&self) -> &[u8] {
+        match &self.state {
+            State::Talking(_, get) => get.poll_transmit(),
+            _ => &[],
+        }
+    }
+
+    /// What the owner must do next.
+    #[must_use]
+    pub(crate) fn poll_ask(&mut self) -> Option<Ask> {
+        if let State::New(now) = self.state {
+            self.begin(now);
+        }
+        let ask = self.asks.pop_front();
+        self.dialled |= matches!(ask, Some(Ask::Connect { .. }));
+        ask
+    }
+
+    fn begin(&mut self, now: Instant) {
+        if matches!(self.question, Question::Scrape(_)) && !self.url.is_scrape() {
+            match self.url.scrape() {
+                Some(url) => self.url = url,
+                None => return self.finish(Err(CallError::NoScrape)),
+            }
+        }
+        self.find(now);
+    }
+
+    /// Finds the addresses of [`Self::url`].
+    fn find(&mut self, now: Instant) {
+        self.share_ends = None;
+        self.state = State::Resolving;
+        match self.url.host() {
+            &Host::Ip(ip) => self.try_all(now, vec![ip]),
+            Host::Name(name) => self.asks.push_back(Ask::Resolve { host: name.clone() }),
+        }
+    }
+
+    /// Begins with the first of `ips` that may be asked.
+    fn try_all(&mut self, now: Instant, ips: Vec<IpAddr>) {
+        self.addrs.clear();
+        self.failure = None;
+        // A datagram to a tracker can be taken for nothing else, whatever its path.
+        let plain_path = match &self.question {
+            _ if self.url.scheme() == Scheme::Udp => true,
+            Question::Announce(_) => self.url.is_announce_path(),
+            Question::Scrape(_) => self.url.is_scrape_path(),
+        };
+        for ip in ips {
+            let addr = SocketAddr::new(ip.to_canonical(), self.url.port());
+            let wanted = match self.family {
+                None => true,
+                Some(Family::V4) => addr.is_ipv4(),
+                Some(Family::V6) => addr.is_ipv6(),
+            };
+            if !wanted || self.addrs.contains(&addr) {
+                continue;
+            }
+            match guard::check(addr.ip(), self.bounds.mitigate, plain_path, self.from) {
+                Ok(()) => self.addrs.push_back(addr),
+                Err(refusal) => self.failure = Some(CallError::Refused(refusal)),
+            }
+            if self.addrs.len() >= MAX_ADDRESSES {
+                break;
+            }
+        }
+        // Where we are known already, one round trip is enough.
+        if let Some(at) = self.addrs.iter().position(|addr| self.known.is_some_and(|known| known.addr == *addr)) {
+            self.addrs.swap(0, at);
+        }
+        let failure = self.failure.take().unwrap_or(CallError::NoAddress);
+        self.try_next(now, failure);
+    }
+
+    /// The address tried last has failed with `failure`; the next one gets its share of the time.
+    fn try_next(&mut self, now: Instant, failure: CallError) {
+        let Some(addr) = self.addrs.pop_front() else { return self.finish(Err(failure)) };
+        let shares = u32::try_from(self.addrs.len() + 1).unwrap_or(u32::MAX);
+        self.share_ends = (shares > 1).then(|| now + self.deadline.since(now) / shares);
+        if self.url.scheme() == Scheme::Udp {
+            let asked = udp::Asked { question: &self.question, url: &self.url };
+            let (exchange, data) = Exchange::new(addr, self.known, now, &mut self.rng, &asked);
+            self.state = State::Datagrams(exchange);
+            self.asks.push_back(Ask::Datagram { to: addr, data });
+        } else {
+            self.state = State::Connecting(addr);
+            self.dialled = false;
+            let tls = (self.url.scheme() == Scheme::Https).then(|| match self.url.host() {
+                Host::Ip(ip) => ip.to_string(),
+                Host::Name(name) => name.clone(),
+            });
+            self.asks.push_back(Ask::Connect { addr, tls });
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, addr: SocketAddr, response: Response) {
+        if let Some(location) = response.location {
+            return match self.follow(addr, &location) {
+                Ok(url) => {
+                    self.url = url;
+                    self.asks.push_back(Ask::Close);
+                    self.find(now);
+                }
+                Err(e) => self.finish(Err(e)),
+            };
+        }
+        let answer = match &self.question {
+            Question::Announce(_) => http::announce_reply(&response.body, self.bounds.peers).map(Answer::Announce),
+            Question::Scrape(hashes) => http::scrape_reply(&response.body, hashes).map(Answer::Scrape),
+        };
+        let answer = match (response.status, answer) {
+            (200..300, Ok(answer)) => Ok((answer, addr.ip())),
+            // Some trackers say why with any status.
+            (200..300, Err(e)) | (_, Err(e @ ReplyError::Failure { .. })) => Err(CallError::Reply(e)),
+            (status, _) => Err(CallError::Status(status)),
+        };
+        self.finish(answer);
+    }
+
+    /// Where a redirect that came from `addr` leads, if it may.
+    fn follow(&mut self, addr: SocketAddr, location: &[u8]) -> Result<TrackerUrl, CallError> {
+        self.redirects = self.redirects.saturating_add(1);
+        if self.redirects > self.bounds.redirects {
+            return Err(CallError::Redirects(self.bounds.redirects));
+        }
+        let location = str::from_utf8(location).map_err(|_| CallError::Redirect(UrlError::NotAscii))?;
+        let url = self.url.join(location).map_err(CallError::Redirect)?;
+        let (from, to) = (self.url.scheme(), url.scheme());
+        if to == Scheme::Udp || (from == Scheme::Https && to == Scheme::Http) {
+            return Err(CallError::Scheme { from, to });
+        }
+        self.from = [self.from, guard::reach(addr.ip())].into_iter().flatten().min();
+        Ok(url)
+    }
+
+    fn finish(&mut self, result: Result<(Answer, IpAddr), CallError>) {
+        if matches!(self.state, State::Connecting(_) | State::Talking(..)) {
+            self.asks.push_back(Ask::Close);
+        }
+        self.state = State::Done;
+        self.addrs.clear();
+        self.asks.push_back(Ask::Done(result));
+    }
+}
+
+/// Of a response that was no success anyway, its status says more than what was wrong with its body.
+fn failure(status: Option<u16>, e: CallError) -> CallError {
+    match status {
+        Some(status) if !(200..300).contains(&status) => CallError::Status(status),
+        _ => e,
+    }
+}

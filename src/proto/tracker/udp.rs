@@ -1,0 +1,172 @@
+//! One question in datagrams to one address (BEP 15): a connection id first, then the question, each repeated until it is answered.
+//!
+//! When to give the address up is not decided here.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{Answer, Connection, Question};
+use crate::{
+    base::{rng::Rng, time::Instant},
+    wire::tracker::{
+        ReplyError, TrackerUrl,
+        udp::{Reply, Request, url_data},
+    },
+};
+
+/// How long a connection id may be used after it came (BEP 15).
+pub(super) const CONNECTION_TIME: Duration = Duration::from_secs(60);
+
+/// The pause before the n-th repetition is twice the one before it. This first one is BEP 15's, though few clients are so patient:
+/// whoever repeats sooner only adds to the load of a tracker that cannot keep up, and a name with several addresses has others to try.
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+pub(super) struct Exchange {
+    to: SocketAddr,
+    transaction: u32,
+    /// What the question is asked with; without it, the connection is asked for.
+    connection: Option<Connection>,
+    /// The connection is of an earlier call, so that the tracker may have forgotten it.
+    stale: bool,
+    pause: Duration,
+    repeat_at: Instant,
+}
+
+/// What is asked, and where.
+pub(super) struct Asked<'a> {
+    pub(super) question: &'a Question,
+    pub(super) url: &'a TrackerUrl,
+}
+
+/// What a datagram means.
+pub(super) enum News {
+    /// It is not for us.
+    Foreign,
+    /// There is something to send.
+    Send(Vec<u8>),
+    /// The end.
+    Answer(Result<Answer, ReplyError>),
+}
+
+impl Exchange {
+    /// Begins, and returns what to send.
+    pub(super) fn new(
+        to: SocketAddr,
+        known: Option<Connection>,
+        now: Instant,
+        rng: &mut Rng,
+        asked: &Asked<'_>,
+    ) -> (Self, Vec<u8>) {
+        let connection = known.filter(|known| known.addr == to && usable(known, now));
+        let stale = connection.is_some();
+        let mut new = Self { to, transaction: 0, connection, stale, pause: FIRST_PAUSE, repeat_at: now };
+        let datagram = new.begin(now, rng, asked);
+        (new, datagram)
+    }
+
+    pub(super) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    pub(super) fn repeat_at(&self) -> Instant {
+        self.repeat_at
+    }
+
+    /// The connection, if the tracker gave or honoured it.
+    pub(super) fn connection(&self) -> Option<Connection> {
+        self.connection.filter(|_| !self.stale)
+    }
+
+    /// A new request.
+    fn begin(&mut self, now: Instant, rng: &mut Rng, asked: &Asked<'_>) -> Vec<u8> {
+        self.transaction = rng.next_u64() as u32;
+        self.repeat_at = now + self.pause;
+        self.request(asked)
+    }
+
+    fn request(&self, asked: &Asked<'_>) -> Vec<u8> {
+        let request = match (self.connection, asked.question) {
+            (None, _) => Request::Connect,
+            (Some(Connection { id, .. }), Question::Announce(announce)) => {
+                let mut announce = Box::new(announce.clone());
+                // Over IPv6 the field must be empty.
+                announce.ip = announce.ip.filter(|ip| ip.is_ipv4() && self.to.is_ipv4());
+                Request::Announce { connection: id, announce, url_data: url_data(asked.url) }
+            }
+            (Some(Connection { id, .. }), Question::Scrape(hashes)) => {
+                Request::Scrape { connection: id, info_hashes: hashes.clone() }
+            }
+        };
+        request.encode(self.transaction)
+    }
+
+    /// Returns what to send, if it is time.
+    pub(super) fn handle_timeout(&mut self, now: Instant, rng: &mut Rng, asked: &Asked<'_>) -> Option<Vec<u8>> {
+        if now < self.repeat_at {
+            return None;
+        }
+        self.pause = self.pause.saturating_mul(2);
+        self.repeat_at = now + self.pause;
+        if self.connection.is_some_and(|connection| self.stale || !usable(&connection, now)) {
+            (self.connection, self.stale) = (None, false);
+            return Some(self.begin(now, rng, asked));
+        }
+        Some(self.request(asked))
+    }
+
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        max_peers: usize,
+        rng: &mut Rng,
+        asked: &Asked<'_>,
+    ) -> News {
+        let head = data.split_first_chunk::<4>().and_then(|(action, rest)| Some((action, rest.first_chunk::<4>()?)));
+        let Some((&action, &transaction)) = head else { return News::Foreign };
+        let from_them = from.ip().to_canonical() == self.to.ip() && from.port() == self.to.port();
+        if !from_them || u32::from_be_bytes(transaction) != self.transaction {
+            return News::Foreign;
+        }
+        let reply = match Reply::decode(data, self.to.is_ipv6(), max_peers) {
+            Ok((_, reply)) => reply,
+            // Of another protocol.
+            Err(ReplyError::Action(_)) => return News::Foreign,
+            Err(e) if u32::from_be_bytes(action) == self.expected(asked.question) => return News::Answer(Err(e)),
+            Err(_) => return News::Foreign,
+        };
+        match (reply, self.connection, asked.question) {
+            (Reply::Error(_), Some(_), _) if self.stale => (self.connection, self.stale) = (None, false),
+            (Reply::Error(reason), ..) => return News::Answer(Err(ReplyError::Failure { reason, retry_in: None })),
+            (Reply::Connect { connection }, None, _) => {
+                self.connection = Some(Connection { addr: self.to, id: connection, since: now });
+            }
+            (Reply::Announce(reply), Some(_), Question::Announce(_)) => {
+                self.stale = false;
+                return News::Answer(Ok(Answer::Announce(reply)));
+            }
+            (Reply::Scrape(replies), Some(_), Question::Scrape(hashes)) => {
+                self.stale = false;
+                let replies = replies.into_iter().map(Some).chain(std::iter::repeat(None)).take(hashes.len());
+                return News::Answer(Ok(Answer::Scrape(replies.collect())));
+            }
+            _ => return News::Foreign,
+        }
+        self.pause = FIRST_PAUSE;
+        News::Send(self.begin(now, rng, asked))
+    }
+
+    /// The action of the reply that we wait for.
+    fn expected(&self, question: &Question) -> u32 {
+        match (self.connection, question) {
+            (None, _) => 0,
+            (Some(_), Question::Announce(_)) => 1,
+            (Some(_), Question::Scrape(_)) => 2,
+        }
+    }
+}
+
+fn usable(connection: &Connection, now: Instant) -> bool {
+    now.since(connection.since) < CONNECTION_TIME
+}

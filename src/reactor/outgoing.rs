@@ -1,0 +1,141 @@
+//! How sockets that reach out are made: from which address, by which interface. What cannot be had fails; nothing leaves by
+//! another way than the user wants, or a VPN could be bypassed by its own failure.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use mio::net::{TcpStream, UdpSocket};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::conf::Conf;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    addrs: Vec<IpAddr>,
+    interface: Option<String>,
+}
+
+impl Outgoing {
+    pub(super) fn new(conf: &Conf) -> Self {
+        Self { addrs: conf.bind_addrs.clone(), interface: conf.bind_interface.clone() }
+    }
+
+    /// Starts connecting to `addr` without waiting.
+    pub(super) fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        if self.addrs.is_empty() && self.interface.is_none() {
+            return TcpStream::connect(addr);
+        }
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        self.hold(&socket, addr.is_ipv4())?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&addr.into()) {
+            Err(e) if !is_under_way(&e) => Err(e),
+            _ => Ok(TcpStream::from_std(socket.into())),
+        }
+    }
+
+    /// A socket for datagrams of one family.
+    pub(super) fn datagrams(&self, v4: bool) -> io::Result<UdpSocket> {
+        let domain = if v4 { Domain::IPV4 } else { Domain::IPV6 };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if !v4 {
+            socket.set_only_v6(true)?;
+        }
+        self.hold(&socket, v4)?;
+        if self.addrs.is_empty() {
+            let any = if v4 { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+            socket.bind(&SocketAddr::new(any, 0).into())?;
+        }
+        socket.set_nonblocking(true)?;
+        Ok(UdpSocket::from_std(socket.into()))
+    }
+
+    /// Holds a socket to the interface and the address that are set.
+    fn hold(&self, socket: &Socket, v4: bool) -> io::Result<()> {
+        if let Some(interface) = &self.interface {
+            bind_device(socket, interface)?;
+        }
+        if self.addrs.is_empty() {
+            return Ok(());
+        }
+        match self.addrs.iter().find(|ip| ip.is_ipv4() == v4) {
+            Some(&ip) => socket.bind(&SocketAddr::new(ip, 0).into()),
+            None => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no address of this family to bind to")),
+        }
+    }
+}
+
+/// Holds a socket to an interface.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn bind_device(socket: &Socket, interface: &str) -> io::Result<()> {
+    socket.bind_device(Some(interface.as_bytes()))
+}
+
+/// Holds a socket to an interface, which this system has no way to do.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn bind_device(_socket: &Socket, _interface: &str) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "sockets cannot be bound to an interface here"))
+}
+
+#[cfg(unix)]
+fn is_under_way(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) || e.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(not(unix))]
+fn is_under_way(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn outgoing(addrs: &[&str], interface: Option<&str>) -> Outgoing {
+        let addrs = addrs.iter().map(|ip| ip.parse().unwrap()).collect();
+        Outgoing { addrs, interface: interface.map(str::to_owned) }
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        (listener, addr)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_leaves_comes_from_the_address_that_is_set() {
+        let (listener, addr) = listener();
+        let _stream = outgoing(&["127.0.0.2"], None).connect(addr).unwrap();
+        assert_eq!(listener.accept().unwrap().1.ip(), IpAddr::from([127, 0, 0, 2]));
+        let datagrams = outgoing(&["::1", "127.0.0.3"], None).datagrams(true).unwrap();
+        assert_eq!(datagrams.local_addr().unwrap().ip(), IpAddr::from([127, 0, 0, 3]));
+    }
+
+    #[test]
+    fn a_family_without_an_address_and_an_address_that_is_not_ours_fail() {
+        let (_listener, addr) = listener();
+        let kind = |e: io::Result<_>| e.map(|_: TcpStream| ()).unwrap_err().kind();
+        assert_eq!(kind(outgoing(&["::1"], None).connect(addr)), io::ErrorKind::AddrNotAvailable);
+        assert_eq!(kind(outgoing(&["192.0.2.1"], None).connect(addr)), io::ErrorKind::AddrNotAvailable);
+        assert!(outgoing(&["127.0.0.1"], None).datagrams(false).is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_interface_that_is_not_there_fails_and_one_that_is_there_serves() {
+        let (listener, addr) = listener();
+        assert!(outgoing(&[], Some("nosuchif0")).connect(addr).is_err());
+        assert!(outgoing(&[], Some("nosuchif0")).datagrams(true).is_err());
+        match outgoing(&[], Some("lo")).connect(addr) {
+            Ok(_stream) => _ = listener.accept().unwrap(),
+            // Some systems let only root do this.
+            Err(e) => assert_eq!(e.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What is done to a torrent's files as a whole, while no other job of it runs: telling the store which are skipped, moving and
+//! renaming, tidying up. Peers stay connected meanwhile and wait for the disk.
+
+use std::{io, path::PathBuf};
+
+use super::{Next, SAVE, Stage, Torrent};
+use crate::{
+    alert::Alert,
+    base::job::{Job, Leftovers, StoreError, StoreOp, Trust},
+    torrent::cx::Cx,
+};
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// All files to another folder.
+    Move(PathBuf),
+    /// The torrent is in another folder: what is there is checked.
+    Adopt(PathBuf),
+    /// One file to another path below the folder.
+    Rename(usize, PathBuf),
+}
+
+/// What a worker is doing.
+#[derive(Debug)]
+enum Errand {
+    Arrange,
+    Relocate(Request, Place),
+    Tidy,
+}
+
+/// Where a torrent is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) state_file: Option<PathBuf>,
+    /// By file, ascending.
+    pub(super) renames: Vec<(usize, PathBuf)>,
+}
+
+impl Place {
+    /// The same torrent in another folder; its state goes along if it lies in there.
+    fn in_dir(&self, dir: PathBuf) -> Self {
+        let state_file = self.state_file.as_ref().map(|path| match path.strip_prefix(&self.dir) {
+            Ok(below) => dir.join(below),
+            Err(_) => path.clone(),
+        });
+        Self { dir, state_file, renames: self.renames.clone() }
+    }
+
+    fn with_rename(&self, file: usize, path: PathBuf) -> Self {
+        let mut place = self.clone();
+        match place.renames.binary_search_by_key(&file, |(file, _)| *file) {
+            Ok(at) => place.renames[at].1 = path,
+            Err(at) => place.renames.insert(at, (file, path)),
+        }
+        place
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    requests: std::collections::VecDeque<Request>,
+    /// The store knows of other files that are skipped, or has parts of files that are not.
+    pub(super) arrange: bool,
+    tidy: bool,
+    out: Option<Errand>,
+}
+
+impl Errands {
+    fn is_due(&self) -> bool {
+        self.arrange || self.tidy || !self.requests.is_empty()
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.out.is_some()
+    }
+}
+
+impl Torrent {
+    /// The user asks for something; an alert tells what came of it.
+    pub(crate) fn request(&mut self, request: Request, cx: &mut Cx) {
+        // A storage that is not open, or cannot be opened where it is, is looked for elsewhere at once.
+        let is_closed = (matches!(self.stage, Stage::Waiting | Stage::Asleep)
+            || (matches!(self.stage, Stage::Opening) && self.failing))
+            && self.next.is_none();
+        match request {
+            Request::Adopt(dir) if is_closed => self.adopt(dir, cx),
+            request => {
+                self.line_up();
+                self.errands.requests.push_back(request);
+            }
+        }
+        self.settle(cx);
+    }
+
+    /// What is left at the old place is deleted only when the session folder knows of the new one.
+    pub(super) fn is_tidying_put_off(&self) -> bool {
+        self.errands.tidy && self.is_recording()
+    }
+
+    /// The session folder will never know: what is at the old place is what the next start looks for.
+    pub(super) fn leave_untidied(&mut self) {
+        self.errands.tidy = false;
+    }
+
+    /// Does what is due as soon as nothing else is done, and lets the others go on when nothing is due.
+    pub(super) fn run_errands(&mut self, cx: &mut Cx) {
+        let busy = self.errands.is_out() || self.errands.is_due();
+        if !busy {
+            if std::mem::take(&mut self.swarm.quiet) {
+                self.end_silence(cx);
+            }
+            return;
+        }
+        self.swarm.quiet = true;
+        let idle = self.swarm.jobs_out == 0 && matches!(self.stage, Stage::Checking(_) | Stage::Open);
+        // What is to be closed or opened anew is tidied up, and nothing else.
+        if !idle || (self.next.is_some() && !self.errands.tidy) || self.is_tidying_put_off() {
+            return;
+        }
+        let torrent = self.key();
+        let (errand, job) = if std::mem::take(&mut self.errands.tidy) {
+            (Errand::Tidy, Job::Tidy { torrent })
+        } else if std::mem::take(&mut self.errands.arrange) {
+            self.arranged = self.wishes.skipped();
+            (Errand::Arrange, Job::Arrange { torrent, skipped: self.arranged.clone() })
+        } else {
+            let Some(request) = self.errands.requests.pop_front() else { return };
+            let place = match request.clone() {
+                Request::Adopt(dir) => {
+                    self.adopt(dir, cx);
+                    return;
+                }
+                Request::Move(dir) => self.place.in_dir(dir),
+                Request::Rename(file, path) => self.place.with_rename(file, path),
+            };
+            let spec = Box::new(self.spec_at(place.clone(), &cx.conf));
+            let state = matches!(self.stage, Stage::Open).then(|| Box::new(self.state_to_save(cx.now)));
+            (Errand::Relocate(request, place), Job::Relocate { torrent, spec, state })
+        };
+        self.errands.out = Some(errand);
+        self.swarm.jobs_out += 1;
+        cx.job(job);
+    }
+
+    /// What waited for the disk goes on.
+    fn end_silence(&mut self, cx: &mut Cx) {
+        self.swarm.retry(cx);
+        for (_, session) in self.sessions.iter_mut() {
+            session.serve_on(cx);
+        }
+        if self.unsaved && self.timers.get(SAVE).is_none() {
+            self.timers.set(SAVE, cx.now);
+        }
+        if let Stage::Checking(_) = self.stage {
+            self.go_on(cx);
+        }
+    }
+
+    /// The torrent is elsewhere.
+    fn adopt(&mut self, dir: PathBuf, cx: &mut Cx) {
+        self.place = self.place.in_dir(dir.clone());
+        self.part_all("the torrent is being checked");
+        self.next = Some(Next::Reopen { trust: Trust::Nothing });
+        self.settings_changed(cx);
+        cx.alerts.push(Alert::StorageMoved { torrent: self.id, dir });
+    }
+
+    pub(super) fn handle_arranged(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
+        self.errands.out = None;
+        self.swarm.no_writes = result.is_err();
+        match result {
+            Ok(()) => {
+                self.unsaved |= matches!(self.stage, Stage::Open);
+                self.recovered(cx);
+            }
+            Err(error) => self.failed(error, cx),
+        }
+    }
+
+    pub(super) fn handle_relocated(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
+        let Some(Errand::Relocate(request, place)) = self.errands.out.take() else { return };
+        let Err(error) = result else {
+            self.place = place;
+            self.errands.tidy = true;
+            // The state that was saved there is that of before.
+            self.unsaved |= matches!(self.stage, Stage::Open);
+            self.settings_changed(cx);
+            cx.alerts.push(match request {
+                Request::Move(dir) | Request::Adopt(dir) => Alert::StorageMoved { torrent: self.id, dir },
+                Request::Rename(file, path) => Alert::FileRenamed { torrent: self.id, file, path },
+            });
+            return;
+        };
+        self.refuse(request, error, cx);
+    }
+
+    pub(super) fn handle_tidied(&mut self, left: Option<Leftovers>, cx: &mut Cx) {
+        self.errands.out = None;
+        self.tell_leftovers(left, cx);
+    }
+
+    pub(super) fn tell_leftovers(&self, left: Option<Leftovers>, cx: &mut Cx) {
+        if let Some(Leftovers { files, error }) = left {
+            log::warn!("{error}: {files} files are left");
+            cx.alerts.push(Alert::DeleteFailed { torrent: self.id, files, error });
+        }
+    }
+
+    fn refuse(&self, request: Request, error: StoreError, cx: &mut Cx) {
+        log::warn!("{error}");
+        let torrent = self.id;
+        cx.alerts.push(match request {
+            Request::Move(_) | Request::Adopt(_) => Alert::StorageMoveFailed { torrent, error },
+            Request::Rename(file, _) => Alert::FileRenameFailed { torrent, file, error },
+        });
+    }
+
+    /// The torrent ends: nothing more is done.
+    pub(super) fn refuse_requests(&mut self, cx: &mut Cx) {
+        for request in std::mem::take(&mut self.errands.requests) {
+            let error = StoreError::new(StoreOp::Move, &self.place.dir, io::Error::other("the torrent is being closed"));
+            self.refuse(request, error, cx);
+        }
+        self.errands.arrange = false;
+    }
+}

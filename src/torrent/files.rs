@@ -1,0 +1,83 @@
+//! What the user wants of a torrent's files: how much, and what follows for peers and pieces.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    base::{files::Priority, geometry::PieceIndex, paths::renamed_paths},
+    torrent::{Torrent, cx::Cx, wishes::Wishes},
+    wire::metainfo::Metainfo,
+};
+
+impl Torrent {
+    pub(crate) fn priorities(&self) -> Vec<Priority> {
+        self.wishes.all(self.metainfo.files.len())
+    }
+
+    pub(crate) fn priority(&self, file: usize) -> Priority {
+        self.wishes.of(file)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.place.dir
+    }
+
+    /// By file, ascending.
+    pub(crate) fn renames(&self) -> &[(usize, PathBuf)] {
+        &self.place.renames
+    }
+
+    /// See [`Engine::set_file_priorities`](crate::Engine::set_file_priorities).
+    pub(crate) fn set_priorities(&mut self, priorities: Vec<Priority>, cx: &mut Cx) {
+        let wishes = Wishes::new(priorities, self.metainfo.files.len());
+        if wishes == self.wishes {
+            return;
+        }
+        self.wishes = wishes;
+        let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
+        self.swarm.set_levels(|piece| levels.get(piece.at()).copied().unwrap_or_default());
+        for (_, session) in self.sessions.iter_mut() {
+            session.handle_new_wishes(&mut self.swarm, cx);
+            session.schedule(cx);
+        }
+        self.swarm.forgo_skipped(cx);
+        self.errands.arrange |= self.wishes.skipped() != self.arranged;
+        if self.finished && !self.swarm.is_finished() {
+            self.go_back_to_work(cx);
+            self.line_up();
+        }
+        self.settle(cx);
+    }
+
+    /// It had everything that was wanted, and now more is.
+    fn go_back_to_work(&mut self, cx: &mut Cx) {
+        self.finished = false;
+        self.was_whole = false;
+        self.candidates.unshelve(cx.now);
+        for (_, session) in self.sessions.iter_mut() {
+            session.tell_upload_only(false, cx);
+            session.schedule(cx);
+        }
+    }
+
+    /// Where each file is or will be; `None` for one that is never on disk.
+    pub(crate) fn paths(&self) -> Vec<Option<PathBuf>> {
+        // The storage could not be opened with names that cannot be made safe.
+        let Metainfo { name, single_file, files, .. } = &*self.metainfo;
+        let paths = renamed_paths(name, *single_file, files, &self.place.renames).unwrap_or_default();
+        paths.into_iter().map(|path| if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }).collect()
+    }
+
+    /// Bytes of a file that lie in verified pieces.
+    pub(crate) fn have_of(&self, file: usize) -> u64 {
+        let Some(file) = self.metainfo.files.get(file).filter(|f| f.len > 0) else { return 0 };
+        let (geometry, end) = (self.swarm.geometry, file.offset.saturating_add(file.len));
+        let nominal = u64::from(geometry.nominal_piece_len().max(1));
+        let pieces = file.offset / nominal..end.div_ceil(nominal);
+        let had = pieces.filter_map(|p| u32::try_from(p).ok().and_then(|p| geometry.piece(p).ok()));
+        let overlap = |piece: PieceIndex| {
+            let start = geometry.offset(piece);
+            (start + u64::from(geometry.piece_len(piece))).min(end).saturating_sub(start.max(file.offset))
+        };
+        had.filter(|&piece| self.swarm.have.has(piece)).map(overlap).sum()
+    }
+}

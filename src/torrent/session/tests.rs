@@ -1,0 +1,58 @@
+//! What a session promises where it takes many messages to see it.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    base::{
+        geometry::{BLOCK_LEN, Geometry},
+        ids::InfoHash,
+        rng::Rng,
+    },
+    conf::Conf,
+    torrent::picker::Picker,
+};
+
+const PIECES: u32 = 1000;
+
+/// The ledger of somebody who has nothing.
+fn leech(cx: &mut Cx) -> Swarm {
+    let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
+    let picker = Picker::new(geometry, &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
+    let key = Key { index: 0, generation: 1 };
+    let mut swarm = Swarm::new(key, InfoHash([7; 20]), geometry, Arc::from(vec![[0; 20]; PIECES as usize]), cx.now, picker);
+    swarm.requesting = true;
+    swarm
+}
+
+/// BEP 6: a peer answers each request, by a reject if it was cancelled. In a long download that comes to thousands.
+#[test]
+fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
+    let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
+    let mut swarm = leech(&mut cx);
+    let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let mut session = Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
+    let mut hear = |session: &mut Session, swarm: &mut Swarm, messages: &[Message<'_>]| {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode_into(&mut bytes));
+        session.handle_data(&bytes, swarm, &mut cx).map_err(|fault| fault.to_string())
+    };
+    let reject = |block: Block| Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len };
+    hear(&mut session, &mut swarm, &[Message::HaveAll, Message::Unchoke]).unwrap();
+    let blocks: Vec<Block> =
+        swarm.geometry.pieces().flat_map(|p| [0, 1].map(|n| swarm.geometry.nth_block(p, n).unwrap())).collect();
+    let mut cancelled = 0;
+    for &block in &blocks {
+        // As if somebody else had delivered it.
+        session.pipeline.ask(Instant::ZERO, block);
+        assert!(session.pipeline.cancel(block, &Conf::default()));
+        hear(&mut session, &mut swarm, &[reject(block)]).unwrap();
+        cancelled += 1;
+    }
+    assert!(cancelled > 1500);
+    // What was never asked for is another matter.
+    let unasked = [reject(blocks[0]); 400];
+    let fault = (0..3).find_map(|_| hear(&mut session, &mut swarm, &unasked).err()).unwrap();
+    assert!(fault.contains("nobody asked for"), "{fault}");
+}

@@ -1,0 +1,188 @@
+//! A torrent's dealings with its trackers: when its announcer runs, what it says, and what becomes of the answers.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::{
+    alert::{Alert, AlertMask, TrackerStats},
+    base::time::Instant,
+    torrent::{
+        Torrent,
+        announcer::{Counts, Failure, Retry, TrackerNo, Turn},
+        cx::{Cx, Farewell},
+    },
+    wire::tracker::{Announce, AnnounceEvent, AnnounceReply, ScrapeReply, UrlError},
+};
+
+/// What is told to trackers by whoever accepts nobody: many refuse 0, and nobody lives here.
+const NO_PORT: u16 = 1;
+
+impl Torrent {
+    /// Trackers are told of us as long as the torrent speaks with peers.
+    pub(super) fn tend_trackers(&mut self, cx: &mut Cx) {
+        let active = self.seeks_peers();
+        let complete = self.swarm.is_complete();
+        match (active, self.announcer.is_active()) {
+            (true, false) => self.announcer.start(cx.now, complete, &cx.conf),
+            (false, true) => {
+                cx.silenced.push(self.key());
+                for no in self.announcer.stop() {
+                    if let Some(url) = self.announcer.url(no, &self.metainfo.trackers) {
+                        let tracker_id = self.announcer.tracker_id(no).map(<[u8]>::to_vec);
+                        self.take_leave(url.to_owned(), tracker_id, cx);
+                    }
+                }
+            }
+            (true, true) => self.announcer.set_complete(cx.now, complete, &cx.conf),
+            (false, false) => {}
+        }
+    }
+
+    fn take_leave(&self, url: String, tracker_id: Option<Vec<u8>>, cx: &mut Cx) {
+        let announce = self.announce(AnnounceEvent::Stopped, tracker_id, cx);
+        cx.farewells.push_back(Farewell { url, announce });
+    }
+
+    /// When the torrent must be woken for its trackers. If it is time already it gets in line.
+    pub(super) fn next_announce(&mut self, cx: &mut Cx) -> Option<Instant> {
+        let due = self.announcer.due()?;
+        if due > cx.now {
+            return Some(due);
+        }
+        if !std::mem::replace(&mut self.announcer.queued, true) {
+            cx.announces.push_back(self.key());
+        }
+        None
+    }
+
+    /// It is the torrent's turn: what is to be told to whom. It is not in line any more.
+    #[must_use]
+    pub(crate) fn poll_announce(&mut self, cx: &mut Cx) -> Option<(Turn, String, Announce)> {
+        self.announcer.queued = false;
+        let turn = self.announcer.poll(cx.now, &cx.conf)?;
+        let url = self.announcer.url(turn.tracker, &self.metainfo.trackers)?.to_owned();
+        let tracker_id = self.announcer.tracker_id(turn.tracker).map(<[u8]>::to_vec);
+        Some((turn, url, self.announce(turn.event, tracker_id, cx)))
+    }
+
+    fn announce(&self, event: AnnounceEvent, tracker_id: Option<Vec<u8>>, cx: &Cx) -> Announce {
+        let counters = &self.swarm.counters;
+        let known = self.sessions.len() + self.candidates.len();
+        let enough = self.sessions.len() >= cx.conf.max_links_per_torrent || known >= cx.conf.max_candidates / 2;
+        let wanted = if enough || event == AnnounceEvent::Stopped { 0 } else { cx.conf.num_want };
+        Announce {
+            info_hash: self.metainfo.info_hash,
+            peer_id: cx.peer_id,
+            port: cx.listen_port.unwrap_or(NO_PORT),
+            uploaded: counters.up.total(),
+            downloaded: counters.down.total().saturating_sub(counters.wasted),
+            left: self.swarm.geometry.total_len().saturating_sub(counters.have_bytes),
+            event,
+            key: self.announcer.key,
+            numwant: Some(wanted),
+            tracker_id,
+            ip: None,
+        }
+    }
+
+    /// A tracker answered from `ip`. True if all peers that are there must go (BEP 27).
+    #[must_use]
+    pub(crate) fn handle_tracker_reply(
+        &mut self,
+        no: TrackerNo,
+        shown: &str,
+        ip: IpAddr,
+        reply: AnnounceReply,
+        cx: &mut Cx,
+    ) -> bool {
+        if !self.announcer.is_active() {
+            return false;
+        }
+        if let Some(ours) = reply.external_ip {
+            cx.external.vote(ip, ours);
+        }
+        let Cx { tracker_rng, conf, now, .. } = cx;
+        let switched = self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf);
+        if switched {
+            self.candidates.forget_all(|_| true);
+        }
+        for &addr in &reply.peers {
+            self.candidates.add(cx.now, addr, &cx.conf);
+        }
+        log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.metainfo.name);
+        if cx.alerts.wants(AlertMask::TRACKERS) {
+            let (torrent, tracker) = (self.id, shown.to_owned());
+            cx.alerts.push(Alert::TrackerReplied { torrent, tracker: tracker.clone(), peers: reply.peers.len() });
+            if let Some(message) = reply.warning {
+                cx.alerts.push(Alert::TrackerWarning { torrent, tracker, message });
+            }
+        }
+        self.settle(cx);
+        switched
+    }
+
+    /// A tracker could not be told.
+    pub(crate) fn handle_tracker_failure(&mut self, no: TrackerNo, shown: &str, failure: &Failure, cx: &mut Cx) {
+        let Cx { tracker_rng, conf, now, .. } = cx;
+        if let Some(failed) = self.announcer.handle_failure(no, failure, *now, tracker_rng, conf) {
+            log::info!("{shown} cannot be told of {}: {}", self.metainfo.name, failed.error);
+            if cx.alerts.wants(AlertMask::TRACKERS) {
+                cx.alerts.push(Alert::TrackerFailed {
+                    torrent: self.id,
+                    tracker: shown.to_owned(),
+                    error: failed.error,
+                    retry_in: failed.retry_in,
+                });
+            }
+        }
+        self.schedule(cx);
+    }
+
+    /// A tracker's address is none that can be used.
+    pub(crate) fn handle_bad_tracker(&mut self, no: TrackerNo, url: &str, error: UrlError, cx: &mut Cx) {
+        // It may hold a secret, wherever that may be.
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| scheme.len() < 16);
+        let shown = scheme.map_or_else(|| "…".to_owned(), |scheme| format!("{scheme}://…"));
+        let failure = Failure { error: error.to_string(), minor: false, retry: Retry::Never };
+        self.handle_tracker_failure(no, &shown, &failure, cx);
+    }
+
+    /// A tracker answered a scrape.
+    pub(crate) fn handle_scraped(&mut self, no: TrackerNo, shown: &str, reply: ScrapeReply, cx: &mut Cx) {
+        let ScrapeReply { complete, downloaded, incomplete } = reply;
+        let counts = Counts { seeds: Some(complete), leeches: Some(incomplete), downloaded: Some(downloaded) };
+        self.announcer.handle_counts(no, counts);
+        let (torrent, tracker) = (self.id, shown.to_owned());
+        cx.alerts.push(Alert::Scraped { torrent, tracker, seeds: complete, leeches: incomplete, downloaded });
+    }
+
+    /// A tracker did not answer a scrape.
+    pub(crate) fn handle_not_scraped(&mut self, shown: &str, error: &str, cx: &mut Cx) {
+        let (torrent, tracker) = (self.id, shown.to_owned());
+        cx.alerts.push(Alert::TrackerFailed { torrent, tracker, error: error.to_owned(), retry_in: None });
+    }
+
+    /// What is said to this tracker must wait.
+    pub(crate) fn put_off_announce(&mut self, no: TrackerNo, time: Duration, cx: &mut Cx) {
+        self.announcer.put_off(no, cx.now + time, &cx.conf);
+        self.schedule(cx);
+    }
+
+    // The user's wishes.
+
+    pub(crate) fn tracker_stats(&self, now: Instant) -> Vec<TrackerStats> {
+        self.announcer.stats(now, &self.metainfo.trackers)
+    }
+
+    pub(crate) fn set_trackers(&mut self, tiers: Vec<Vec<String>>, cx: &mut Cx) {
+        let Cx { tracker_rng, conf, .. } = cx;
+        for (url, tracker_id) in self.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf) {
+            self.take_leave(url, tracker_id, cx);
+        }
+        self.schedule(cx);
+    }
+
+    pub(crate) fn announce_now(&mut self, cx: &mut Cx) {
+        self.announcer.hurry(cx.now, &cx.conf);
+        self.schedule(cx);
+    }
+}

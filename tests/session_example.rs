@@ -1,0 +1,240 @@
+//! The `session` example as a script drives it, by its pipes.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{
+    clock,
+    download::example,
+    torrent::{Recipe, Torrent},
+};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// A session that runs. Dropping it kills it.
+struct Session {
+    child: Child,
+    input: Option<ChildStdin>,
+    out: PathBuf,
+    err: PathBuf,
+    seen: usize,
+}
+
+impl Session {
+    fn start(dir: &Path, args: &[&str]) -> Self {
+        let (out, err) = (dir.join("out"), dir.join("err"));
+        let mut child = Command::new(example("session"))
+            .current_dir(dir)
+            .args(["s", "--port", "0"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(File::create(&out).unwrap())
+            .stderr(File::create(&err).unwrap())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take();
+        Self { child, input, out, err, seen: 0 }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    fn lines(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        // The last one may be half written.
+        text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+    }
+
+    /// The next line that begins so.
+    fn line(&mut self, start: &str) -> String {
+        let mut seen = self.seen;
+        let found = clock::try_wait_for(LIMIT, || {
+            let lines = Self::lines(&self.out);
+            let at = (seen..lines.len()).find(|&at| lines[at].starts_with(start))?;
+            seen = at + 1;
+            Some(lines[at].clone())
+        });
+        self.seen = seen;
+        found.unwrap_or_else(|| {
+            panic!("no line begins with {start:?}:\n{}\n{}", fs::read_to_string(&self.out).unwrap(), self.errors())
+        })
+    }
+
+    fn errors(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
+    }
+
+    /// Says something that makes no sense; what it is told.
+    fn complaint(&mut self, line: &str) -> String {
+        let before = Self::lines(&self.err).len();
+        self.say(line);
+        clock::wait_for(line, LIMIT, || Self::lines(&self.err).get(before).cloned())
+    }
+
+    /// Where it can be reached, on the loopback.
+    fn addr(&mut self) -> SocketAddr {
+        let line = self.line("ready on ");
+        let addr: SocketAddr = line.split(' ').nth(2).unwrap().parse().unwrap();
+        ([127, 0, 0, 1], addr.port()).into()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        clock::wait_for("its end", LIMIT, || self.child.try_wait().unwrap())
+    }
+
+    #[track_caller]
+    fn assert_ends(&mut self, code: i32) {
+        assert_eq!(self.wait().code(), Some(code), "{}\n{}", fs::read_to_string(&self.out).unwrap(), self.errors());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn small(name: &str, seed: u64) -> Torrent {
+    Recipe::single(name, 300_000, 32 * 1024).make(seed)
+}
+
+#[test]
+fn two_sessions_exchange_files_as_scripts_say() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let torrents = [small("one", 1), small("two two", 2), small("three", 3)];
+    let folder = to.path().join("torrents of mine");
+    fs::create_dir(&folder).unwrap();
+    for torrent in &torrents {
+        torrent.write_files(from.path());
+    }
+    for (dir, name) in [(from.path(), "x"), (folder.as_path(), "y")] {
+        for (n, torrent) in torrents.iter().enumerate() {
+            fs::rename(torrent.write_metainfo(dir), dir.join(format!("{name}{n}.torrent"))).unwrap();
+        }
+    }
+
+    let mut seed = Session::start(from.path(), &["--downloads", "."]);
+    let addr = seed.addr();
+    seed.say("add x0.torrent x1.torrent x2.torrent");
+    seed.say("wait all --for 40");
+    assert_eq!(seed.line("waited"), "waited");
+    seed.say("list");
+    for n in 1..=3 {
+        let line = seed.line(&format!("{n}\t"));
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!((fields[1], fields[2], fields[3], fields[8]), ("seeding", "300000", "300000", "-"), "{line}");
+    }
+
+    let mut leech = Session::start(to.path(), &["--active", "1"]);
+    leech.addr();
+    leech.say("# a remark, and an empty line");
+    leech.say("");
+    leech.say("add 'torrents of mine' --paused");
+    let hash = leech.line("added 1 ").split(' ').nth(2).unwrap().to_owned();
+    assert!(leech.line("added 2 ").ends_with(" two two"));
+    leech.line("added 3 ");
+    leech.say("queue 3 top");
+    assert_eq!(leech.line("queued "), "queued 3 0");
+    leech.say(&format!("label {} \"some words\" more", &hash[..8]));
+    leech.line("labelled 1");
+    leech.say("list more");
+    assert!(leech.line("1\t").ends_with("\tone"));
+    leech.say("show 1");
+    leech.line("state: paused");
+    leech.line("labels: some words more");
+    for n in 1..=3 {
+        leech.say(&format!("peer {n} {addr}"));
+    }
+    leech.say("stop 2 0 1");
+    leech.say("resume all");
+    leech.say("wait all --for 40");
+    assert_eq!(leech.line("finished "), "finished 3", "it is the first in the queue");
+    assert_eq!((leech.line("finished "), leech.line("finished ")), ("finished 1".into(), "finished 2".into()));
+    leech.line("waited");
+    assert_eq!(leech.line("stopped "), "stopped 2 time");
+    leech.say("stats");
+    leech.line("torrents: 3: ");
+    leech.say("remove 3");
+    leech.line("removed 3");
+    leech.say("list");
+    leech.say("quit");
+    leech.assert_ends(0);
+    for torrent in &torrents {
+        torrent.compare(&to.path().join("s/downloads")).unwrap();
+    }
+    assert_eq!(Session::lines(&leech.out).last().unwrap().split('\t').next(), Some("2"), "the last of the list");
+
+    // The end of the input is the end.
+    drop(seed.input.take());
+    seed.assert_ends(0);
+}
+
+#[test]
+fn a_signal_is_the_end_and_waits_do_not_hold_it_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = small("lonely", 4);
+    let file = torrent.write_metainfo(dir.path());
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut session = Session::start(dir.path(), &[]);
+        session.addr();
+        session.say(&format!("add '{}'", file.display()));
+        session.line("checked 1 0 pieces");
+        session.say("wait all --for 0");
+        clock::wait_for("it does not wait", LIMIT, || session.errors().contains("it took too long").then_some(()));
+        session.say("wait all");
+        kill_process(Pid::from_child(&session.child), signal).unwrap();
+        session.assert_ends(1);
+    }
+}
+
+#[test]
+fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
+    let dir: TempDir = tempfile::tempdir().unwrap();
+    let mut session = Session::start(dir.path(), &[]);
+    session.addr();
+    for (line, sentence) in [
+        ("dance", "there is no command \"dance\"; help lists them"),
+        ("add", "usage: add FILE|DIR… [--dir D] [--paused] [--now]"),
+        ("add nothing.torrent", "cannot read nothing.torrent: No such file or directory (os error 2)"),
+        ("add s", "there is no torrent in s"),
+        ("show 7", "there is no torrent 7"),
+        ("pause abcd", "there is no torrent abcd"),
+        ("limit fast 3", "limit: \"fast\" is not a number that makes sense here"),
+        ("queue 1 sideways", "usage: queue N up|down|top|bottom|POSITION|on|off"),
+        ("list --all", "list: there is no option --all"),
+        ("show 'one", "a ' is not closed"),
+        ("peer 1 127.0.0.1:0", "peer: peer: nobody listens on port 0 of \"127.0.0.1:0\""),
+        ("remove all", "usage: remove N… [--data]"),
+    ] {
+        assert_eq!(session.complaint(line), format!("session: {sentence}"));
+    }
+    session.say("limit 500K 0");
+    assert_eq!(session.line("limits "), "limits down 500.00 KiB/s, up none");
+    session.say("help");
+    session.line("  quit ");
+    session.say("quit");
+    session.assert_ends(1);
+
+    for (args, sentence) in [
+        (&[][..], "no folder for the session given; --help tells how"),
+        (&["a", "b"], "one folder, not 2"),
+        (&["a", "--what"], "there is no option --what; --help lists them"),
+    ] {
+        let output = Command::new(example("session")).args(args).stdin(Stdio::null()).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(2), format!("session: {sentence}\n").into_bytes()));
+    }
+}

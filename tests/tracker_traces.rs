@@ -1,0 +1,171 @@
+//! What an engine asks its driver to do for trackers, through the door without I/O.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod trace;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use cratetorrent::{Alert, Conf, Key, TrackerEffect, TrackerStatus};
+use trace::Trace;
+
+const V4: [u8; 4] = [9, 0, 0, 1];
+const V6: &str = "2600::1";
+
+fn addrs() -> Vec<IpAddr> {
+    vec![V4.into(), V6.parse().unwrap()]
+}
+
+/// A seed with one tracker that has a name, of which it has asked the address.
+fn asking(conf: Conf) -> Trace {
+    let mut t = Trace::seed(conf);
+    t.errands();
+    t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce")).unwrap();
+    assert_eq!(t.errands(), [TrackerEffect::Resolve { host: "tracker.test".into() }]);
+    t
+}
+
+fn resolved(t: &mut Trace, result: Result<Vec<IpAddr>, String>) {
+    let now = t.now;
+    t.tell(|engine, _| engine.handle_resolved(now, "tracker.test", result));
+}
+
+/// Datagrams that are to be sent: by which call, where to, and what.
+fn datagrams(t: &mut Trace) -> Vec<(Key, SocketAddr, Vec<u8>)> {
+    let datagram = |effect| match effect {
+        TrackerEffect::Datagram { call, to, data } => Some((call, to, data)),
+        _ => None,
+    };
+    t.errands().into_iter().filter_map(datagram).collect()
+}
+
+/// The tracker answers a packet, whatever it was.
+fn answer(t: &mut Trace, from: SocketAddr, packet: &[u8]) {
+    let (action, transaction) = (packet[11], &packet[12..16]);
+    let mut reply = vec![0, 0, 0, action];
+    reply.extend(transaction);
+    match action {
+        0 => reply.extend([7; 8]),
+        _ => reply.extend([0, 0, 7, 8, 0, 0, 0, 2, 0, 0, 0, 3]),
+    }
+    let now = t.now;
+    t.tell(|engine, _| engine.handle_datagram(now, from, &reply));
+}
+
+fn failures(t: &Trace) -> Vec<&str> {
+    let failure = |alert: &'_ Alert| matches!(alert, Alert::TrackerFailed { .. });
+    t.alerts()
+        .iter()
+        .filter(|alert| failure(alert))
+        .map(|alert| match alert {
+            Alert::TrackerFailed { error, .. } => error.as_str(),
+            _ => "",
+        })
+        .collect()
+}
+
+fn status(t: &mut Trace) -> TrackerStatus {
+    t.tell(|engine, torrent| engine.trackers(torrent)[0].status)
+}
+
+#[test]
+fn one_look_up_and_one_call_for_each_family() {
+    let mut t = asking(Conf::default());
+    resolved(&mut t, Ok(addrs()));
+    let asked = datagrams(&mut t);
+    let to: Vec<IpAddr> = asked.iter().map(|(_, to, _)| to.ip()).collect();
+    assert_eq!(to, addrs());
+    for (_, to, data) in &asked {
+        answer(&mut t, *to, data);
+    }
+    let announces = datagrams(&mut t);
+    assert_eq!(announces.len(), 2);
+    assert!(announces.iter().all(|(_, _, data)| data[8..12] == [0, 0, 0, 1] && data[80..84] == [0, 0, 0, 2]), "both start");
+    assert_eq!(announces[0].2[88..92], announces[1].2[88..92], "one key, so that it knows that we are one");
+    for (_, to, data) in &announces {
+        answer(&mut t, *to, data);
+    }
+    assert_eq!(status(&mut t), TrackerStatus::Working);
+    let stats = t.tell(|engine, torrent| engine.trackers(torrent)).remove(0);
+    assert_eq!((stats.seeds, stats.leeches), (Some(3), Some(2)));
+}
+
+#[test]
+fn what_is_out_of_reach_in_one_family_works_in_the_other_and_nobody_is_bothered() {
+    let mut t = asking(Conf::default());
+    resolved(&mut t, Ok(addrs()));
+    let asked = datagrams(&mut t);
+    let now = t.now;
+    let v6 = asked[1].0;
+    t.tell(|engine, _| engine.handle_tracker_ended(now, v6, Err("network unreachable".into())));
+    assert_eq!(status(&mut t), TrackerStatus::Announcing);
+    answer(&mut t, asked[0].1, &asked[0].2);
+    let announce = datagrams(&mut t).remove(0);
+    answer(&mut t, announce.1, &announce.2);
+    assert_eq!((status(&mut t), failures(&t).len()), (TrackerStatus::Working, 0));
+}
+
+#[test]
+fn a_family_that_nothing_may_leave_in_is_not_asked() {
+    let mut t = asking(Conf { bind_addrs: vec![V4.into()], ..Conf::default() });
+    resolved(&mut t, Ok(addrs()));
+    let to: Vec<IpAddr> = datagrams(&mut t).into_iter().map(|(_, to, _)| to.ip()).collect();
+    assert_eq!(to, [IpAddr::from(V4)]);
+}
+
+#[test]
+fn a_name_that_is_not_found_and_one_that_nobody_answers_for_are_told_once() {
+    let mut t = asking(Conf::default());
+    resolved(&mut t, Err("no such name".into()));
+    assert_eq!(failures(&t).len(), 1);
+    assert!(failures(&t)[0].contains("no such name"));
+    let mut t = asking(Conf::default());
+    t.pass(Duration::from_secs(31));
+    assert_eq!(failures(&t).len(), 1);
+    // What comes too late is of no use, and harms nobody.
+    resolved(&mut t, Ok(addrs()));
+    assert_eq!(status(&mut t), TrackerStatus::Failing);
+}
+
+#[test]
+fn answers_of_others_and_to_nobody_are_ignored() {
+    let mut t = asking(Conf::default());
+    resolved(&mut t, Ok(addrs()));
+    let asked = datagrams(&mut t);
+    answer(&mut t, SocketAddr::from(([9, 9, 9, 9], 80)), &asked[0].2);
+    let mut forged = asked[0].2.clone();
+    forged[12] ^= 1;
+    answer(&mut t, asked[0].1, &forged);
+    assert_eq!(datagrams(&mut t).len(), 0);
+    let now = t.now;
+    for len in 0..40 {
+        t.tell(|engine, _| engine.handle_datagram(now, asked[0].1, &vec![0; len]));
+    }
+    answer(&mut t, asked[0].1, &asked[0].2);
+    assert_eq!(datagrams(&mut t).len(), 1);
+}
+
+#[test]
+fn a_shutdown_waits_for_farewells_and_no_longer_than_it_may() {
+    let conf = Conf { stopped_timeout: Duration::from_secs(2), ..Conf::default() };
+    let mut t = asking(conf);
+    resolved(&mut t, Ok(vec![V4.into()]));
+    for _ in 0..2 {
+        for (_, to, data) in datagrams(&mut t) {
+            answer(&mut t, to, &data);
+        }
+    }
+    assert_eq!(status(&mut t), TrackerStatus::Working);
+    t.tell(|engine, _| engine.shutdown());
+    let farewells = datagrams(&mut t);
+    assert_eq!(farewells.len(), 1);
+    assert_eq!(farewells[0].2[80..84], [0, 0, 0, 3], "stopped");
+    assert!(!t.engine.is_drained());
+    t.pass(Duration::from_millis(1999));
+    assert!(!t.engine.is_drained());
+    t.pass(Duration::from_millis(2));
+    assert!(t.engine.is_drained());
+}
