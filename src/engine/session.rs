@@ -104,8 +104,13 @@ impl Engine {
             && let Some(key) = self.cx.recorder.due.pop_first()
         {
             let (limits, order, now) = (self.limits_of(key), self.queue_order(TorrentId(key)), self.cx.now);
-            if let Some(record) = self.torrents.get_mut(key).and_then(|torrent| torrent.poll_record(limits, order, now)) {
-                self.push_record(Some(key), record);
+            let Some(torrent) = self.torrents.get_mut(key) else { continue };
+            match torrent.poll_record(limits, order, now) {
+                Some(record) => self.push_record(Some(key), record),
+                None => {
+                    torrent.handle_nothing_to_record(&mut self.cx);
+                    self.settle(key);
+                }
             }
         }
     }

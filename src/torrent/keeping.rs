@@ -159,6 +159,12 @@ impl Torrent {
         self.forget(cx);
     }
 
+    /// Nothing of it had to be recorded after all.
+    pub(crate) fn handle_nothing_to_record(&mut self, cx: &mut Cx) {
+        self.forget(cx);
+        self.settle(cx);
+    }
+
     fn forget(&mut self, cx: &mut Cx) {
         if !matches!(self.stage, Stage::Forgetting) || self.keep.due.is_some() || self.keep.out.is_some() {
             return;
