@@ -168,14 +168,17 @@ fn two_sessions_exchange_files_as_scripts_say() {
     assert_eq!(leech.line("stopped "), "stopped 2 time");
     leech.say("stats");
     leech.line("torrents: 3: ");
-    leech.say("remove 3");
+    leech.say("move 1 elsewhere");
+    leech.line("moved 1 elsewhere");
+    leech.say("remove 3 --data");
+    leech.line("deleted 3");
     leech.line("removed 3");
     leech.say("list");
     leech.say("quit");
     leech.assert_ends(0);
-    for torrent in &torrents {
-        torrent.compare(&to.path().join("s/downloads")).unwrap();
-    }
+    torrents[0].compare(&to.path().join("elsewhere")).unwrap();
+    torrents[1].compare(&to.path().join("s/downloads")).unwrap();
+    assert!(!to.path().join("s/downloads/three").exists() && !to.path().join("s/downloads/one").exists());
     assert_eq!(Session::lines(&leech.out).last().unwrap().split('\t').next(), Some("2"), "the last of the list");
 
     // The end of the input is the end.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, Engine, EngineHandle, Limits, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams,
+    ActiveLimits, Engine, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams,
 };
 
 use crate::{
@@ -137,10 +137,8 @@ impl Session {
     }
 
     fn remove(&mut self, which: &Which, data: bool) -> Result<(), Problem> {
-        if data {
-            return Err(not_yet("remove --data"));
-        }
-        self.each(which, "removing", |engine, id| engine.remove(id))
+        let remove = if data { Engine::remove_with_data } else { Engine::remove };
+        self.each(which, "removing", remove)
     }
 
     // What is shown.
@@ -237,14 +235,11 @@ impl Session {
         self.one(torrent, "chosen", move |engine, id| engine.set_file_priority(id, file, level))
     }
 
-    fn move_to(&self, torrent: &str, _dir: &Path) -> Result<(), Problem> {
-        self.book.find(torrent)?;
-        Err(not_yet("move"))
+    /// An alert tells what came of it.
+    fn move_to(&self, torrent: &str, dir: &Path) -> Result<(), Problem> {
+        let dir = dir.to_owned();
+        self.one(torrent, "moving", move |engine, id| engine.move_storage(id, dir, MoveMode::FailIfExists))
     }
-}
-
-fn not_yet(command: &str) -> Problem {
-    Problem::new(format!("{command} is not known to this version"))
 }
 
 /// The files themselves, and for folders the torrents in them, by name.

@@ -242,6 +242,16 @@ impl Shell {
                 self.told.clone_from(&line);
                 line
             }
+            Alert::StorageMoved { torrent, dir } => {
+                let line = format!("moved {} {}", number(torrent), dir.display());
+                self.session.book.move_to(torrent, dir);
+                line
+            }
+            Alert::StorageMoveFailed { torrent, error } => format!("failed {} {error}", number(torrent)),
+            Alert::DataDeleted { torrent } => format!("deleted {}", number(torrent)),
+            Alert::DeleteFailed { torrent, files, error } => {
+                format!("failed {} {files} files are still there: {error}", number(torrent))
+            }
             Alert::Distrusted { torrent, error } => format!("failed {} {error}; everything is checked", number(torrent)),
             Alert::PeerBanned { torrent, addr } => format!("banned {} {addr}", number(torrent)),
             Alert::Removed { torrent } => match self.session.book.strike(torrent) {

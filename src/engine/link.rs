@@ -39,6 +39,8 @@ pub(super) enum State {
         handshake: Handshake,
         early: Vec<u8>,
     },
+    /// We have dialled ourselves, and this is the end that was dialled: the other learns from our answer whom it has reached.
+    Mirror,
     Live(Key),
 }
 
@@ -99,7 +101,7 @@ impl Engine {
         self.handle_tick(now);
         let Some(link) = self.links.get_mut(key) else { return };
         match &mut link.state {
-            State::Dialing => {}
+            State::Dialing | State::Mirror => {}
             State::Greeting(greeting) => match greeting.handle_data(data) {
                 Ok(None) => {}
                 Ok(Some((handshake, used))) => {
@@ -176,7 +178,7 @@ impl Engine {
         let timeout = self.cx.conf.greeting_timeout;
         match (&link.state, link.torrent) {
             (State::Dialing, _) => self.close(key, &format!("it did not answer within {timeout:?}")),
-            (State::Greeting(_), _) => self.close(key, &format!("it did not greet within {timeout:?}")),
+            (State::Greeting(_) | State::Mirror, _) => self.close(key, &format!("it did not greet within {timeout:?}")),
             (State::Waiting { .. }, _) => self.close(key, &format!("the torrent was not open within {timeout:?}")),
             (&State::Live(session), Some(torrent)) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
@@ -210,7 +212,7 @@ impl Engine {
         let mut wakes = false;
         let refusal = match torrent.and_then(|t| self.torrents.get(t)) {
             None => Some("it wants a torrent that we do not have"),
-            Some(_) if handshake.peer_id == self.cx.peer_id => Some("it is ourselves"),
+            Some(_) if handshake.peer_id == self.cx.peer_id => return self.meet_ourselves(key, who, handshake),
             Some(t) if !(t.is_active() || t.is_waking()) => Some("the torrent is not active"),
             Some(t) if t.candidates.is_banned(self.cx.now, who) => Some("it is banned"),
             Some(t) if t.is_waking() => {
@@ -268,6 +270,24 @@ impl Engine {
         // Only now, or its place would be dialled for.
         if let Some(least) = replaced {
             self.close(least, "the torrent has enough peers, and another is worth more");
+        }
+    }
+
+    /// A tracker has named us to ourselves.
+    fn meet_ourselves(&mut self, key: Key, who: Contributor, handshake: Handshake) {
+        if !who.incoming {
+            self.access.note_ourselves(who.addr);
+            let torrent = self.links.get(key).and_then(|link| link.torrent);
+            self.close(key, "it is ourselves");
+            if let Some(torrent) = torrent.and_then(|t| self.torrents.get_mut(t)) {
+                torrent.candidates.forget(who.addr);
+            }
+        } else if let Some(link) = self.links.get_mut(key) {
+            link.state = State::Mirror;
+            link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
+            self.cx.dirty.insert(key);
+            self.greetings = self.greetings.saturating_sub(1);
+            self.access.handle_greeted(who.addr.ip());
         }
     }
 

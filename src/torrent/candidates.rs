@@ -204,7 +204,7 @@ impl Candidates {
         }
     }
 
-    fn forget(&mut self, addr: SocketAddr) {
+    pub(crate) fn forget(&mut self, addr: SocketAddr) {
         let Some(candidate) = self.known.remove(&addr) else { return };
         self.take_out(addr, candidate);
         self.shelved.remove(&addr);

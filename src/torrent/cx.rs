@@ -48,7 +48,8 @@ pub enum Effect {
     Tracker(TrackerEffect),
 }
 
-/// What the driver must do to have a tracker asked. A `call` is one question; its stream has nothing to do with the links of peers.
+/// What the driver must do to have a tracker asked. A `call` is one question, or another stream of the
+/// same; it has nothing to do with the links of peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackerEffect {
     /// Look a host's name up, elsewhere, since that may take long; answer with `handle_resolved`.
@@ -56,7 +57,7 @@ pub enum TrackerEffect {
         /// The name, which is no address.
         host: String,
     },
-    /// Connect a stream, in place of any that this call has; answer with `handle_tracker_connected` when it is up, TLS included, or
+    /// Connect a stream; answer with `handle_tracker_connected` when it is up, TLS included, or
     /// `handle_tracker_ended`.
     Connect {
         /// The call.

@@ -21,6 +21,10 @@ impl Torrent {
         &self.place.dir
     }
 
+    pub(crate) fn state_file(&self) -> Option<&Path> {
+        self.place.state_file.as_deref()
+    }
+
     /// By file, ascending.
     pub(crate) fn renames(&self) -> &[(usize, PathBuf)] {
         &self.place.renames
