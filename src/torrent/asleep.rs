@@ -29,6 +29,8 @@ impl Torrent {
                 torrent.stage = Stage::Asleep;
             }
         }
+        // From now on it is as any other: trackers are told, time counts.
+        torrent.settle(cx);
         torrent
     }
 
