@@ -124,7 +124,7 @@ impl Session {
     // add, remove.
 
     fn add(&mut self, paths: &[PathBuf], dir: Option<&Path>, paused: bool, now: bool) -> Result<(), Problem> {
-        let dir = dir.unwrap_or(&self.downloads).to_owned();
+        let dir = std::path::absolute(dir.unwrap_or(&self.downloads)).map_err(Problem::of)?;
         for path in torrents_in(paths)? {
             let metainfo = Arc::new(read_metainfo(&path)?);
             let params = TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir.clone()) };
@@ -180,9 +180,9 @@ impl Session {
     }
 
     fn trackers(&self, torrent: &str) -> Result<(), Problem> {
-        let entry = self.book.find(torrent)?;
-        for (tier, urls) in entry.metainfo.trackers.iter().enumerate() {
-            urls.iter().for_each(|url| print(&format!("{tier}\t{}", url.escape_debug())));
+        let id = self.book.find(torrent)?.id;
+        for tracker in self.call(move |engine| engine.trackers(id))? {
+            print(&show::tracker(&tracker));
         }
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Session {
 
     /// An alert tells what came of it.
     fn move_to(&self, torrent: &str, dir: &Path) -> Result<(), Problem> {
-        let dir = dir.to_owned();
+        let dir = std::path::absolute(dir).map_err(Problem::of)?;
         self.one(torrent, "moving", move |engine, id| engine.move_storage(id, dir, MoveMode::FailIfExists))
     }
 }

@@ -201,6 +201,10 @@ impl Ears {
             }
             Word::Message(message) => message,
         };
+        if self.hash.is_some_and(|hash| host.held(hash).is_none() && host.engine.find(hash).is_some()) {
+            // The world does not know what it should be.
+            return Ok(());
+        }
         let Some(held) = self.hash.and_then(|hash| host.held(hash)) else {
             return broken("speaks-the-protocol", "it speaks of a torrent that it does not have");
         };
@@ -409,6 +413,8 @@ impl Host {
                     || self.engine.dir(held.id).is_some_and(below)
                     || state.is_some_and(|state| path.starts_with(state.parent().unwrap_or(state)))
             });
+            let own = own || self.engine.torrents().into_iter().any(|id| self.engine.dir(id).is_some_and(below));
+            let own = own || self.conf.session_dir.as_deref().is_some_and(below);
             let fine = plain && (own || self.folders.iter().any(|dir| below(dir)));
             must(fine, "inside-the-folder", || format!("it touches {}", path.display()))?;
         }

@@ -17,7 +17,7 @@ use crate::{
     },
     conf::Conf,
     engine::{Engine, TorrentParams},
-    store::{Runner, Slots},
+    store::{Runner, SessionFolder, Slots},
 };
 
 /// A node of a world.
@@ -181,7 +181,17 @@ impl Host {
             Ok(engine) => engine,
             Err(error) => panic!("these settings cannot work: {error}"),
         };
-        let runner = Runner::new(disk.clone());
+        let mut engine = engine;
+        let runner = match &conf.session_dir {
+            None => Runner::new(disk.clone()),
+            Some(dir) => match SessionFolder::open(disk.clone(), dir, [seed as u8; 16]) {
+                Ok((folder, restored)) => {
+                    engine.restore(restored);
+                    Runner::with_folder(disk.clone(), Arc::new(folder))
+                }
+                Err(error) => panic!("the session folder cannot be used: {error}"),
+            },
+        };
         Self {
             conf,
             engine,

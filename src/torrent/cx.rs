@@ -13,7 +13,7 @@ use crate::{
         time::Instant, timers::Deadlines,
     },
     conf::Conf,
-    torrent::{external::External, progress::Memory, upload_memory::UploadMemory},
+    torrent::{external::External, keeping::Recorder, progress::Memory, upload_memory::UploadMemory},
     wire::tracker::Announce,
 };
 
@@ -111,6 +111,8 @@ pub(crate) enum Owner {
     Calls,
     /// Torrents that wait for their turn.
     Queue,
+    /// The session folder, which could not be written.
+    Recorder,
 }
 
 /// Shared by all torrents of an engine.
@@ -136,6 +138,8 @@ pub(crate) struct Cx {
     /// Connections in all, as far as was told.
     pub(crate) links: usize,
     pub(crate) deadlines: Deadlines<Owner>,
+    /// Torrents with something to record, and those that are to wake.
+    pub(crate) recorder: Recorder,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
     /// Whom the user wants nothing to do with; each torrent's candidates have it too.
@@ -173,6 +177,7 @@ impl Cx {
             fetchers: 0,
             links: 0,
             deadlines: Deadlines::new(),
+            recorder: Default::default(),
             listen_port: None,
             filter: Default::default(),
             external: Default::default(),

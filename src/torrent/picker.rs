@@ -81,6 +81,13 @@ impl Picker {
         Self { geometry, orders, place, levels, available: vec![0; count as usize], seeds: 0, sequential }
     }
 
+    /// Of a torrent that wants nothing for now and has no peers: it takes no memory, and is replaced when that changes.
+    pub(crate) fn none(geometry: Geometry, levels: Vec<Priority>) -> Self {
+        let orders = [(); LEVELS].map(|()| Order { pieces: Vec::new(), starts: Vec::new(), first: 0 });
+        let (place, available) = Default::default();
+        Self { geometry, orders, place, levels, available, seeds: 0, sequential: false }
+    }
+
     /// Pieces wanted and not begun.
     pub(crate) fn len(&self) -> usize {
         self.orders.iter().map(|order| order.pieces.len()).sum()
@@ -120,7 +127,7 @@ impl Picker {
             return;
         }
         if self.levels.is_empty() {
-            self.levels = vec![Priority::Normal; self.place.len()];
+            self.levels = vec![Priority::Normal; self.geometry.piece_count() as usize];
         }
         let wanted = self.is_wanted(piece);
         self.take(piece);

@@ -26,6 +26,7 @@ mod prior;
 mod queue;
 mod routers;
 mod rules;
+mod session;
 mod storms;
 mod superseed;
 mod swarm;

@@ -14,7 +14,8 @@ impl World {
         }
     }
 
-    /// A killed node is started again, with the same torrents and what its user had last said of their files.
+    /// A killed node is started again, with the same torrents and what its user had last said of their files, or with
+    /// those that its session folder has.
     pub fn restart(&mut self, node: NodeId) {
         let (seed, now) = (self.rng.next_u64(), self.now);
         let clock = self.clock(node.0);
@@ -30,9 +31,26 @@ impl World {
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
         self.book.write(now, Deed::At { node: node.0, what: "is started again" });
         self.answer_strangers(node.0);
+        if self.host(node.0).conf.session_dir.is_some() {
+            for (sample, params) in torrents {
+                let host = self.host_mut(node.0);
+                if let Some(id) = host.engine.find(sample.metainfo.info_hash) {
+                    host.hold(id, sample, params);
+                }
+            }
+            return self.service(node.0);
+        }
         for (sample, params) in torrents {
             self.add_torrent(node, &sample, params);
         }
+    }
+
+    /// The same, without holding what its torrents claim against the truth: of those that sleep it is what was saved.
+    #[cfg(test)]
+    pub(in crate::sim) fn restart_unchecked(&mut self, node: NodeId) {
+        let held = std::mem::take(&mut self.host_mut(node.0).held);
+        self.restart(node);
+        drop(held);
     }
 
     /// A node's cable is cut (or mended): nothing reaches it or leaves it, and nobody is told. Connections do not survive that.
