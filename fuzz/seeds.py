@@ -2,6 +2,7 @@
 """Writes the seeds of the fuzz targets' corpus: small valid inputs, and some that broke other clients."""
 
 import gzip
+import hashlib
 import pathlib
 import struct
 
@@ -228,5 +229,40 @@ def trackers():
     seed("tracker_udp", "forged", b"\0" + bytes([len(connect)]) + connect + datagrams(announce))
 
 
-for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists, trackers):
+def sessions():
+    def stretch(how, body):
+        return struct.pack(">BH", how, len(body)) + body
+
+    info = {"length": 5, "name": "n", "piece length": 16384, "pieces": b"a" * 20}
+    torrent = stretch(0, ben({"info": info}))
+    full = {
+        "dir": "d",
+        "labels": ["a"],
+        "limits": {"down": 1},
+        "paused": 1,
+        "peers": ["1.2.3.4:5"],
+        "priorities": b"\0\3",
+        "renames": [[0, "x"]],
+        "stop": {"ratio": 100, "seeding": 5},
+        "trackers": [["http://a"], []],
+        "trust": 1,
+    }
+    settings = stretch(8 + 1, ben(full))
+    state = {
+        "dirty": 0,
+        "downloaded": 5,
+        "files": b"\xff" * 16,
+        "have": b"\x80",
+        "info-hash": hashlib.sha1(ben(info)).digest(),
+        "uploaded": 0,
+        "version": 1,
+    }
+    state = stretch(8 + 2, ben(state))
+    seed("session_state", "whole", torrent + settings + state + stretch(4, ben({"limits": {"up": 7}})))
+    seed("session_state", "removed", torrent + state + stretch(8 + 3, b"") + torrent)
+    seed("session_state", "damaged", torrent + stretch(7, b"\xc7R\x0e\x9d" * 9) + settings + stretch(7, b"\xc7R\x0e\x9d\1"))
+    seed("session_state", "claim", stretch(7, b"\xc7R\x0e\x9d\1\0\0\0\3\xff\xff\xff" + b"x" * 99) + torrent)
+
+
+for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists, trackers, sessions):
     write()

@@ -220,6 +220,27 @@ pub enum Alert {
         /// The torrent.
         torrent: TorrentId,
     },
+    /// What the user said of a torrent, that it is to be here or how, is safe in the session folder.
+    Recorded {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// The session folder was read, and its torrents are here. Never dropped.
+    Restored {
+        /// Torrents.
+        torrents: usize,
+        /// Damaged stretches and records of its log. What they said is lost, all else is here.
+        damaged: u32,
+        /// Bytes at its end that were being written when the last session ended.
+        torn: u64,
+    },
+    /// The session folder cannot be written: what changes is not safe. It is tried again. Never dropped.
+    SessionFailed {
+        /// What failed.
+        error: StoreError,
+        /// When it is tried again; `None` if the engine is shutting down.
+        retry_in: Option<Duration>,
+    },
     /// The torrent was removed and its files are closed. Terminal: never dropped.
     Removed {
         /// The torrent.
@@ -434,6 +455,8 @@ impl Alert {
             Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
             Self::StopReached { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
+            Self::Recorded { .. } => AlertMask::STATUS,
+            Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
             Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
             Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
@@ -448,6 +471,7 @@ impl Alert {
             (Self::Checking { torrent: a, .. }, Self::Checking { torrent: b, .. })
             | (Self::Progress { torrent: a, .. }, Self::Progress { torrent: b, .. })
             | (Self::StorageFailed { torrent: a, .. }, Self::StorageFailed { torrent: b, .. }) => a == b,
+            (Self::SessionFailed { .. }, Self::SessionFailed { .. }) => true,
             _ => false,
         }
     }
@@ -497,6 +521,12 @@ impl Alerts {
             return Some(Alert::Dropped { count: dropped });
         }
         self.queue.pop_front()
+    }
+
+    /// Alerts that wait.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     /// How many were left out since the start.

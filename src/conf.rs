@@ -205,6 +205,11 @@ pub struct Conf {
     pub max_checks: usize,
     /// How often a changing torrent's state is saved. Default 10 s.
     pub save_interval: Duration,
+    /// The folder that the session is kept in: its torrents with what the user said of them and how far they are, and the limits. What
+    /// was there is restored at the start. One session at a time may use it. Default `None`: nothing is kept but the torrents' own
+    /// state files. It is for [`Reactor`](crate::Reactor) and [`spawn`](crate::spawn()); another driver does what they do by
+    /// [`Engine::restore`](crate::Engine::restore).
+    pub session_dir: Option<std::path::PathBuf>,
     /// Pause before a failed disk is tried again; it doubles up to a minute. Default 2 s.
     pub disk_retry: Duration,
     /// Pieces that failed and wait for somebody to blame, a torrent. Default 64.
@@ -316,6 +321,7 @@ impl Default for Conf {
             allocation: Allocation::Sparse,
             max_checks: 16,
             save_interval: Duration::from_secs(10),
+            session_dir: None,
             disk_retry: Duration::from_secs(2),
             max_blames: 64,
             read_len: 256 * 1024,

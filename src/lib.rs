@@ -80,8 +80,8 @@ pub use base::{
     ids::{InfoHash, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
-        Allocation, Chain, Done, Job, Leftovers, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp,
-        StoreSpec, Trust, Verdict, batch_len,
+        Allocation, Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord,
+        StoreError, StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
     paths::RenameError,
     time::Instant,
@@ -97,3 +97,4 @@ pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
 #[doc(hidden)]
 pub use proto::tracker::probe as tracker_probe;
 pub use reactor::{Reactor, ReactorError, ReactorStats};
+pub use store::SessionError;

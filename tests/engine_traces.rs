@@ -73,11 +73,27 @@ fn another_torrent_and_ourselves_are_turned_away() {
     t.raw(peer, &hello);
     assert!(t.is_closed(peer) && t.said(peer).is_empty());
 
+    // Both ends of a connection with ourselves: the one that was dialled answers, so that the one that dialled knows.
     let mut t = leech();
     let own = t.engine.peer_id().0;
     let peer = t.accept();
     t.raw(peer, &trace::hello(own));
+    assert_eq!(t.said(peer), ["hello"]);
+    t.raw(peer, &trace::hello(own));
+    assert!(t.said(peer).is_empty() && t.stats().peers == 0);
+    t.pass(S * 11);
     assert!(t.is_closed(peer));
+
+    let mut t = leech();
+    let own = t.engine.peer_id().0;
+    let peer = t.dial();
+    t.raw(peer, &trace::hello(own));
+    assert!(t.is_closed(peer));
+    assert_eq!(t.reason(), "it is ourselves");
+    assert!(t.dial_many(1).is_empty(), "we do not dial ourselves again");
+    t.pass(S * 1000);
+    assert!(t.new_dials().is_empty());
+    assert_eq!(t.stats().candidates, 0);
 
     // We dialled, and somebody answers for another torrent.
     let mut t = leech();

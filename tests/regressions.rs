@@ -28,6 +28,8 @@ fn known_from_elsewhere() {
     wire::message(&[0, 0xff, 0xff, 0xff, 0xff, 7]);
     // A state file whose numbers are not there.
     wire::resume(b"\0\0\0de");
+    // A session's log that claims a record of many MiB.
+    wire::session_state(b"\x07\0\x0c\xc7R\x0e\x9d\x01\0\0\0\x03\xff\xff\xff\x01\0\x02de");
     // A handshake in two reads is the `handshake` check itself.
     wire::handshake(b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb");
     // Lengths that add up beyond a word, and a piece length that divides by zero.

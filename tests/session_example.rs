@@ -168,14 +168,17 @@ fn two_sessions_exchange_files_as_scripts_say() {
     assert_eq!(leech.line("stopped "), "stopped 2 time");
     leech.say("stats");
     leech.line("torrents: 3: ");
-    leech.say("remove 3");
+    leech.say("move 1 elsewhere");
+    leech.line("moved 1 elsewhere");
+    leech.say("remove 3 --data");
+    leech.line("deleted 3");
     leech.line("removed 3");
     leech.say("list");
     leech.say("quit");
     leech.assert_ends(0);
-    for torrent in &torrents {
-        torrent.compare(&to.path().join("s/downloads")).unwrap();
-    }
+    torrents[0].compare(&to.path().join("elsewhere")).unwrap();
+    torrents[1].compare(&to.path().join("s/downloads")).unwrap();
+    assert!(!to.path().join("s/downloads/three").exists() && !to.path().join("s/downloads/one").exists());
     assert_eq!(Session::lines(&leech.out).last().unwrap().split('\t').next(), Some("2"), "the last of the list");
 
     // The end of the input is the end.
@@ -237,4 +240,39 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
         let output = Command::new(example("session")).args(args).stdin(Stdio::null()).output().unwrap();
         assert_eq!((output.status.code(), output.stderr), (Some(2), format!("session: {sentence}\n").into_bytes()));
     }
+}
+
+#[test]
+fn a_session_goes_on_where_it_was_and_its_folder_is_taken_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = small("kept", 9);
+    torrent.write_files(dir.path());
+    fs::rename(torrent.write_metainfo(dir.path()), dir.path().join("kept.torrent")).unwrap();
+    let mut first = Session::start(dir.path(), &["--downloads", "."]);
+    first.say("add kept.torrent");
+    first.line("checked 1 10 pieces");
+    first.say("label 1 music");
+    first.line("labelled 1");
+    first.say("limit 100K 50K");
+    first.line("limits ");
+
+    let other = Command::new(example("session")).current_dir(dir.path()).args(["s", "--port", "0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(!other.status.success() && said.contains("in use") && said.contains(&first.child.id().to_string()), "{said}");
+    first.say("quit");
+    first.assert_ends(0);
+
+    let mut second = Session::start(dir.path(), &[]);
+    second.line("restored 1");
+    second.say("list");
+    assert!(second.line("1\tseeding\t300000\t300000").ends_with("\tkept"));
+    second.say("show 1");
+    assert!(second.line("labels").contains("music"));
+    second.say("limit");
+    assert_eq!(second.line("limits "), "limits down 100.00 KiB/s, up 50.00 KiB/s");
+    second.say("remove 1 --data");
+    second.line("removed 1");
+    second.say("quit");
+    second.assert_ends(0);
+    assert!(!dir.path().join("kept").exists() && dir.path().join("kept.torrent").exists());
 }

@@ -169,3 +169,40 @@ fn a_shutdown_waits_for_farewells_and_no_longer_than_it_may() {
     t.pass(Duration::from_millis(2));
     assert!(t.engine.is_drained());
 }
+
+#[test]
+fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
+    let mut t = Trace::seed(Conf::default());
+    t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "http://9.0.0.1/announce")).unwrap();
+    let connect = |t: &mut Trace| {
+        let connect = |effect| match effect {
+            TrackerEffect::Connect { call, addr, tls: None } => Some((call, addr)),
+            _ => None,
+        };
+        let connects: Vec<_> = t.errands().into_iter().filter_map(connect).collect();
+        assert_eq!(connects.len(), 1);
+        connects[0]
+    };
+    let (first, _) = connect(&mut t);
+    let now = t.now;
+    let send = |t: &mut Trace, call: Key| {
+        t.tell(|engine, _| engine.handle_tracker_connected(now, call));
+        let len = t.tell(|engine, _| engine.tracker_transmit(call).len());
+        assert!(len > 20);
+        t.tell(|engine, _| engine.handle_tracker_sent(now, call, len));
+    };
+    send(&mut t, first);
+    let redirect = b"HTTP/1.1 302 Found\r\nLocation: http://9.0.0.2/announce?a=b\r\nContent-Length: 0\r\n\r\n";
+    t.tell(|engine, _| engine.handle_tracker_data(now, first, redirect));
+    // The driver reads on before it hears of that.
+    t.tell(|engine, _| engine.handle_tracker_ended(now, first, Ok(())));
+    let (second, addr) = connect(&mut t);
+    assert_eq!(addr, SocketAddr::from(([9, 0, 0, 2], 80)));
+    assert_ne!(first, second);
+    t.tell(|engine, _| engine.handle_tracker_ended(now, first, Err("reset".into())));
+    t.tell(|engine, _| engine.handle_tracker_data(now, first, b"HTTP/1.1 500 No\r\n\r\n"));
+    send(&mut t, second);
+    let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nd8:intervali1800e5:peers0:e";
+    t.tell(|engine, _| engine.handle_tracker_data(now, second, reply));
+    assert_eq!((status(&mut t), failures(&t).len()), (TrackerStatus::Working, 0), "{:?}", failures(&t));
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, Engine, EngineHandle, Limits, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams,
+    ActiveLimits, Engine, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams,
 };
 
 use crate::{
@@ -124,7 +124,7 @@ impl Session {
     // add, remove.
 
     fn add(&mut self, paths: &[PathBuf], dir: Option<&Path>, paused: bool, now: bool) -> Result<(), Problem> {
-        let dir = dir.unwrap_or(&self.downloads).to_owned();
+        let dir = std::path::absolute(dir.unwrap_or(&self.downloads)).map_err(Problem::of)?;
         for path in torrents_in(paths)? {
             let metainfo = Arc::new(read_metainfo(&path)?);
             let params = TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir.clone()) };
@@ -137,10 +137,8 @@ impl Session {
     }
 
     fn remove(&mut self, which: &Which, data: bool) -> Result<(), Problem> {
-        if data {
-            return Err(not_yet("remove --data"));
-        }
-        self.each(which, "removing", |engine, id| engine.remove(id))
+        let remove = if data { Engine::remove_with_data } else { Engine::remove };
+        self.each(which, "removing", remove)
     }
 
     // What is shown.
@@ -182,9 +180,9 @@ impl Session {
     }
 
     fn trackers(&self, torrent: &str) -> Result<(), Problem> {
-        let entry = self.book.find(torrent)?;
-        for (tier, urls) in entry.metainfo.trackers.iter().enumerate() {
-            urls.iter().for_each(|url| print(&format!("{tier}\t{}", url.escape_debug())));
+        let id = self.book.find(torrent)?.id;
+        for tracker in self.call(move |engine| engine.trackers(id))? {
+            print(&show::tracker(&tracker));
         }
         Ok(())
     }
@@ -237,14 +235,11 @@ impl Session {
         self.one(torrent, "chosen", move |engine, id| engine.set_file_priority(id, file, level))
     }
 
-    fn move_to(&self, torrent: &str, _dir: &Path) -> Result<(), Problem> {
-        self.book.find(torrent)?;
-        Err(not_yet("move"))
+    /// An alert tells what came of it.
+    fn move_to(&self, torrent: &str, dir: &Path) -> Result<(), Problem> {
+        let dir = std::path::absolute(dir).map_err(Problem::of)?;
+        self.one(torrent, "moving", move |engine, id| engine.move_storage(id, dir, MoveMode::FailIfExists))
     }
-}
-
-fn not_yet(command: &str) -> Problem {
-    Problem::new(format!("{command} is not known to this version"))
 }
 
 /// The files themselves, and for folders the torrents in them, by name.

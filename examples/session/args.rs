@@ -31,7 +31,8 @@ Commands, one a line; words with blanks in them are put in \"quotes\":
 const END: &str = "
 N is the number that `list` shows, or the first four or more digits of an info-hash.
 To a pipe, `list` and `peers` write fields with tabs between them: bytes, bytes per second, and - for nothing.
-What happens meanwhile is told in lines that begin with: checked, finished, stopped, failed, removed, banned.
+What happens meanwhile is told in lines that begin with: checked, finished, stopped,
+moved, deleted, removed, banned, failed.
 Exit status: 0 ended in good order; 1 failed, or a command from a file or pipe did; 2 nonsense asked.";
 
 pub fn help() -> String {

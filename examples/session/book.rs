@@ -43,6 +43,13 @@ impl Book {
         self.entries.remove(&number)
     }
 
+    /// Its data is somewhere else now.
+    pub fn move_to(&mut self, id: TorrentId, dir: PathBuf) {
+        if let Some(entry) = self.entries.values_mut().find(|entry| entry.id == id) {
+            entry.dir = dir;
+        }
+    }
+
     pub fn by_id(&self, id: TorrentId) -> Option<&Entry> {
         self.entries.values().find(|entry| entry.id == id)
     }

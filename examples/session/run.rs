@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cratetorrent::{Alert, AlertMask, Alerts, Conf, Phase, StopReason};
+use cratetorrent::{ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, StopReason};
 
 use crate::{
     act::Session,
@@ -49,17 +49,29 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
     let Options { dir, downloads, port, limits, active, seeds } = options;
     std::fs::create_dir_all(&dir).map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
-    let default = Conf::default();
-    let mut conf = Conf {
-        alerts: AlertMask::STATUS | AlertMask::BANS,
-        limits,
-        max_active_downloads: active.unwrap_or(default.max_active_downloads),
-        max_active_seeds: seeds.unwrap_or(default.max_active_seeds),
-        ..default
-    };
+    let absolute = |path| std::path::absolute(path).map_err(Problem::of);
+    let (dir, downloads) = (absolute(dir)?, absolute(downloads)?);
+    let mut conf = Conf { alerts: AlertMask::STATUS | AlertMask::BANS, session_dir: Some(dir), ..Conf::default() };
     common::limits::use_all_descriptors(&mut conf);
     let (engine, alerts) = listen::start(&conf, port)?;
-    Ok((Session { engine, book: Book::default(), downloads, human }, alerts))
+    // What the folder remembers holds, unless this start says otherwise.
+    let known = engine.call(move |engine| {
+        if limits != Limits::default() {
+            engine.set_limits(limits);
+        }
+        if active.is_some() || seeds.is_some() {
+            let now = engine.active_limits();
+            let (downloads, seeds) = (active.unwrap_or(now.downloads), seeds.unwrap_or(now.seeds));
+            engine.set_active_limits(ActiveLimits { downloads, seeds, ..now });
+        }
+        let params = |id| Some((id, engine.params(id).ok()?));
+        engine.torrents().into_iter().filter_map(params).collect::<Vec<_>>()
+    });
+    let mut book = Book::default();
+    for (id, params) in known.map_err(Problem::of)? {
+        book.enter(id, params.metainfo, params.dir);
+    }
+    Ok((Session { engine, book, downloads, human }, alerts))
 }
 
 fn forward_alerts(alerts: Alerts, events: Sender<Event>) -> Result<(), Problem> {
@@ -242,6 +254,22 @@ impl Shell {
                 self.told.clone_from(&line);
                 line
             }
+            Alert::StorageMoved { torrent, dir } => {
+                let line = format!("moved {} {}", number(torrent), dir.display());
+                self.session.book.move_to(torrent, dir);
+                line
+            }
+            Alert::StorageMoveFailed { torrent, error } => format!("failed {} {error}", number(torrent)),
+            Alert::DataDeleted { torrent } => format!("deleted {}", number(torrent)),
+            Alert::DeleteFailed { torrent, files, error } => {
+                format!("failed {} {files} files are still there: {error}", number(torrent))
+            }
+            Alert::Restored { torrents, damaged, .. } if damaged > 0 => {
+                format!("failed 0 {damaged} records of the session's folder are damaged; {torrents} torrents are there")
+            }
+            Alert::Restored { torrents: 0, .. } => return,
+            Alert::Restored { torrents, .. } => format!("restored {torrents}"),
+            Alert::SessionFailed { error, .. } => format!("failed 0 {error}"),
             Alert::Distrusted { torrent, error } => format!("failed {} {error}; everything is checked", number(torrent)),
             Alert::PeerBanned { torrent, addr } => format!("banned {} {addr}", number(torrent)),
             Alert::Removed { torrent } => match self.session.book.strike(torrent) {

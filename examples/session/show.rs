@@ -1,6 +1,8 @@
 //! How things look: in columns for a person, with tabs for a script.
 
-use cratetorrent::{FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats};
+use cratetorrent::{
+    FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats, TrackerStats, TrackerStatus,
+};
 use indicatif::{HumanBytes, HumanDuration};
 
 use crate::book::Entry;
@@ -16,6 +18,21 @@ pub fn phase(phase: Phase) -> &'static str {
         Phase::Stalled => "stalled",
         Phase::Closing => "closing",
     }
+}
+
+/// A tracker's line: tier, state, seeds, leeches, address, what was wrong.
+pub fn tracker(tracker: &TrackerStats) -> String {
+    let state = match tracker.status {
+        TrackerStatus::Idle => "idle",
+        TrackerStatus::Announcing => "announcing",
+        TrackerStatus::Working => "working",
+        TrackerStatus::Failing => "failing",
+        TrackerStatus::Disabled => "disabled",
+    };
+    let count = |count: Option<u32>| count.map_or("-".into(), |count| count.to_string());
+    let word = tracker.error.as_ref().or(tracker.warning.as_ref()).map_or("-".into(), |word| word.escape_debug().to_string());
+    let (seeds, leeches, url) = (count(tracker.seeds), count(tracker.leeches), tracker.url.escape_debug());
+    format!("{}\t{state}\t{seeds}\t{leeches}\t{url}\t{word}", tracker.tier)
 }
 
 /// The names of the fields of a torrent's line.

@@ -63,7 +63,7 @@ fn try_plan(plan: &Plan) -> Result<Outcome, Box<Failure>> {
 }
 
 pub fn run_plan(plan: &Plan) -> Result<ExitCode, Problem> {
-    match try_plan(plan) {
+    match explore::run_aloud(plan) {
         Ok(outcome) => {
             println!("all is well after {} events, at {:.3} s", outcome.events, outcome.end.as_micros() as f64 / 1e6);
             println!("transcript {:016x}", outcome.transcript);

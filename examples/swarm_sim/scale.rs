@@ -71,6 +71,8 @@ fn measure(options: &Scale, peers: usize) -> Result<Row, Problem> {
     let began = Instant::now();
     let sample = Sample::file("data", options.pieces * u64::from(PIECE), PIECE, 1).map_err(Problem::of)?;
     let mut world = World::new(options.seed);
+    // Everything is looked at in smaller swarms.
+    world.set_scrutiny(0);
     let conf = Conf {
         max_links_per_torrent: LINKS,
         max_links: LINKS + 10,

@@ -298,6 +298,7 @@ impl Host {
             Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
+            Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
         };
         self.engine.handle_done(self.now, done);
     }

@@ -1,7 +1,7 @@
 //! The promises of the wire layer: any bytes are read or refused cleanly, within bounds, and however they are cut.
 
 use cratetorrent::{
-    FileKind, InfoHash, IpFilter,
+    FileKind, InfoHash, IpFilter, RecordKind,
     wire::{
         bencode::{Document, Encoder, Kind, Limits, Value},
         blocklist::{Blocklist, BlocklistLimits, MAX_BAD_LINES_TOLD},
@@ -11,6 +11,7 @@ use cratetorrent::{
         message::Message,
         metainfo::{Metainfo, MetainfoLimits},
         resume::ResumeFile,
+        session::{self, Entry, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
     },
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -203,4 +204,67 @@ pub fn blocklist(data: &[u8]) {
         let again = Blocklist::parse_with(text.as_bytes(), &limits);
         assert_eq!(again.map(|again| (again.filter, again.ranges, again.bad)), Ok((list.filter.clone(), ranges.len(), 0)));
     }
+}
+
+/// Whatever a log holds, it is read in bounded time, what counts lies within it, and records appended behind it are found. Settings that
+/// are read are read again from what is written of them. The input is a list of stretches: a byte that says how it gets into the log
+/// (as it is, or as a record of that kind, and about which torrent), two for its length, its bytes: of a torrent its metainfo, of a
+/// state all but the checksum.
+pub fn session_state(data: &[u8]) {
+    let salt = [9; 16];
+    let _ = session::read_header(data);
+    let mut log = session::header(salt).to_vec();
+    let mut last = InfoHash([0; 20]);
+    let mut rest = data;
+    while let Some((&[how, high, low], after)) = rest.split_first_chunk::<3>() {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(after.len());
+        let (stretch, after) = after.split_at(len);
+        rest = after;
+        let kinds = [RecordKind::Torrent, RecordKind::Settings, RecordKind::State, RecordKind::Removed, RecordKind::Session];
+        let hash = if how & 8 == 0 { InfoHash([how / 64; 20]) } else { last };
+        match kinds.get(usize::from(how % 8)) {
+            Some(&RecordKind::Torrent) => {
+                last = Metainfo::from_bytes(stretch).map_or(hash, |metainfo| metainfo.info_hash);
+                let settings = b"d3:dir1:xe";
+                let body = [&(settings.len() as u32).to_be_bytes(), &settings[..], stretch].concat();
+                session::push_record(&mut log, &salt, RecordKind::Torrent, &last, &body);
+            }
+            Some(&RecordKind::State) => {
+                let sealed = [stretch, digest(&SHA1_FOR_LEGACY_USE_ONLY, stretch).as_ref()].concat();
+                session::push_record(&mut log, &salt, RecordKind::State, &hash, &sealed);
+            }
+            Some(&kind) => session::push_record(&mut log, &salt, kind, &hash, stretch),
+            None => log.extend_from_slice(stretch),
+        }
+        if let Ok(settings) = TorrentSettings::decode(stretch) {
+            assert_eq!(TorrentSettings::decode(&settings.encode()), Ok(settings));
+        }
+        if let Ok(settings) = SessionSettings::decode(stretch) {
+            assert_eq!(SessionSettings::decode(&settings.encode()), Ok(settings));
+        }
+    }
+    let mut replay = Replay::default();
+    let mut count = 0;
+    let Ok(scanned) = session::scan(&mut log.as_slice(), &salt, |record| {
+        count += 1;
+        replay.note(&record);
+    }) else {
+        panic!("bytes in memory can be read");
+    };
+    assert!(HEADER_LEN as u64 <= scanned.end && scanned.end + scanned.torn == log.len() as u64);
+    let (index, restored) = replay.finish();
+    assert!(restored.torrents.len() <= count);
+    let places = index.entries.values().flat_map(Entry::places).chain(index.session).chain(index.unknown.iter().copied());
+    let mut live = 0;
+    for place in places {
+        let (from, to) = (place.at() as usize, place.at() as usize + place.size());
+        assert!(to as u64 <= scanned.end && session::Record::parse(place.at(), &log[from..to], &salt).is_some());
+        live += place.size() as u64;
+    }
+    assert_eq!(live, index.live);
+    log.truncate(scanned.end as usize);
+    session::push_record(&mut log, &salt, RecordKind::Removed, &InfoHash([1; 20]), b"");
+    let mut again = 0;
+    let scanned = session::scan(&mut log.as_slice(), &salt, |_| again += 1);
+    assert_eq!((again, scanned.map(|s| (s.end, s.torn)).ok()), (count + 1, Some((log.len() as u64, 0))));
 }

@@ -27,6 +27,11 @@ impl<T> Arena<T> {
         Self { slab: Slab::new(), next_generation: 1 }
     }
 
+    /// Makes room for exactly so many more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.slab.reserve_exact(count);
+    }
+
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.insert_with(|_| value)
     }

@@ -70,6 +70,8 @@ pub struct StoreSpec {
     pub allocation: Allocation,
     /// The state file to read at opening and to write as it changes; `None` keeps no state.
     pub state_file: Option<PathBuf>,
+    /// Keep the state in the session folder instead.
+    pub in_session: bool,
     /// What of the data that is there may go unchecked.
     pub trust: Trust,
     /// Files that are not wanted, by number; those beyond its end are. One that is not there is not made: what other files need of its
@@ -237,6 +239,45 @@ pub enum Job {
         /// Where it is.
         spec: Box<StoreSpec>,
     },
+    /// Append a record to the session folder's log. Many that wait are synced together.
+    Record {
+        /// The torrent that it is about; `None` if about the session.
+        torrent: Option<Key>,
+        /// What it says.
+        record: SessionRecord,
+    },
+}
+
+/// What a record of a session folder says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKind {
+    /// How far a torrent is: a [`ResumeFile`](crate::wire::resume::ResumeFile).
+    State,
+    /// What the user has said of a torrent.
+    Settings,
+    /// A torrent was added.
+    Torrent,
+    /// A torrent was removed.
+    Removed,
+    /// What the user has said of the session as a whole.
+    Session,
+}
+
+/// A record to be.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// What it says.
+    pub kind: RecordKind,
+    /// About which torrent; zeroes if about none.
+    pub info_hash: InfoHash,
+    /// The rest of it.
+    pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} of {}, {} bytes", self.kind, self.info_hash, self.body.len())
+    }
 }
 
 /// What a run of hashing came to.
@@ -357,6 +398,15 @@ pub enum Done {
         torrent: Key,
         /// What could not be deleted.
         left: Option<Leftovers>,
+    },
+    /// To [`Job::Record`].
+    Recorded {
+        /// The torrent that it is about.
+        torrent: Option<Key>,
+        /// What it says.
+        kind: RecordKind,
+        /// Whether it is safe now.
+        result: Result<(), StoreError>,
     },
 }
 

@@ -7,28 +7,33 @@ use super::{planted::planted, time::Instant};
 /// One optional deadline per kind of timer. Firing a timer that is not due is a no-op, so wake-ups may be spurious.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimerTable<const N: usize> {
-    at: [Option<Instant>; N],
+    at: [Instant; N],
+}
+
+/// No deadline: the end of time. There are many tables, so it takes no room of its own.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
+fn known(at: Instant) -> Option<Instant> {
+    (at != NEVER).then_some(at)
 }
 
 impl<const N: usize> TimerTable<N> {
     pub(crate) const fn new() -> Self {
-        Self { at: [None; N] }
+        Self { at: [NEVER; N] }
     }
 
     pub(crate) fn set(&mut self, timer: usize, at: Instant) {
         if let Some(slot) = self.at.get_mut(timer) {
-            *slot = Some(at);
+            *slot = at;
         }
     }
 
     pub(crate) fn stop(&mut self, timer: usize) {
-        if let Some(slot) = self.at.get_mut(timer) {
-            *slot = None;
-        }
+        self.set(timer, NEVER);
     }
 
     pub(crate) fn get(&self, timer: usize) -> Option<Instant> {
-        self.at.get(timer).copied().flatten()
+        self.at.get(timer).copied().and_then(known)
     }
 
     /// Whether `timer` is due; if so it is stopped.
@@ -41,25 +46,33 @@ impl<const N: usize> TimerTable<N> {
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.at.iter().flatten().min().copied()
+        self.at.iter().min().copied().and_then(known)
     }
 }
 
 /// Which of an owner's entries in [`Deadlines`] count: the soonest, and one behind it that need not be pushed again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Wakeup {
-    soonest: Option<Instant>,
-    later: Option<Instant>,
+    soonest: Instant,
+    later: Instant,
+}
+
+impl Default for Wakeup {
+    fn default() -> Self {
+        Self { soonest: NEVER, later: NEVER }
+    }
 }
 
 impl Wakeup {
     /// The owner must be woken at `at`, or earlier; true if an entry must be pushed for that.
     #[must_use]
     pub(crate) fn want(&mut self, at: Instant) -> bool {
-        let news = self.soonest.is_none_or(|soonest| at < soonest);
+        let news = at < self.soonest;
         if news {
-            self.later = self.soonest.or(self.later);
-            self.soonest = Some(at);
+            if self.soonest != NEVER {
+                self.later = self.soonest;
+            }
+            self.soonest = at;
         }
         news
     }
@@ -67,9 +80,10 @@ impl Wakeup {
     /// An entry for `at` came up; false if it is an old one that nobody waits for.
     #[must_use]
     pub(crate) fn fire(&mut self, at: Instant) -> bool {
-        let mine = self.soonest == Some(at);
+        let mine = self.soonest == at && at != NEVER;
         if mine {
-            self.soonest = planted!("timer_lost", self.soonest, self.later.take());
+            let next = std::mem::replace(&mut self.later, NEVER);
+            self.soonest = planted!("timer_lost", self.soonest, next);
         }
         mine
     }

@@ -2,7 +2,7 @@
 //! which decides whom to prefer (BEP 40). It keeps counts by host and sees no torrent's bans, which are the torrents' own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -37,7 +37,12 @@ pub(super) struct Access {
     /// Hosts with connections, so there are no more of them than there are links.
     hosts: BTreeMap<IpAddr, Host>,
     refused: Refused,
+    /// Where we have reached ourselves, newest last. Trackers name us to ourselves again and again.
+    ourselves: VecDeque<SocketAddr>,
 }
+
+/// Addresses of our own that are remembered: more than a machine has for the outside.
+const MAX_OURSELVES: usize = 16;
 
 /// What one host has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +53,16 @@ struct Host {
 }
 
 impl Access {
+    /// Whoever is at `addr` is us.
+    pub(super) fn note_ourselves(&mut self, addr: SocketAddr) {
+        if !self.ourselves.contains(&addr) {
+            self.ourselves.push_back(addr);
+            if self.ourselves.len() > MAX_OURSELVES {
+                self.ourselves.pop_front();
+            }
+        }
+    }
+
     pub(super) fn handle_accepted(&mut self, ip: IpAddr) {
         let host = self.hosts.entry(host_of(ip)).or_default();
         host.links += 1;
@@ -107,12 +122,17 @@ impl Engine {
         false
     }
 
-    /// Whether a candidate that is due may be dialled. If its host has its share it is tried later; if it is banned it is forgotten.
+    /// Whether a candidate that is due may be dialled. If its host has its share it is tried later; if it is banned, or ourselves, it is
+    /// forgotten.
     pub(super) fn may_dial(&mut self, torrent: Key, addr: SocketAddr) -> bool {
         let Some(torrent) = self.torrents.get_mut(torrent) else { return false };
         let cx = &mut self.cx;
         if self.access.bans.is_banned(cx.now, addr.ip().to_canonical()) {
             torrent.candidates.forget_all(|ip| ip == addr.ip());
+            return false;
+        }
+        if self.access.ourselves.contains(&addr) {
+            torrent.candidates.forget(addr);
             return false;
         }
         if self.access.host(addr.ip()).links >= cx.conf.max_links_per_host {

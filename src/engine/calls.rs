@@ -70,6 +70,8 @@ struct Running {
     family: Option<Family>,
     what: What,
     wakeup: Wakeup,
+    /// A stream was asked for under its key.
+    stream: bool,
 }
 
 /// What a call is for.
@@ -357,7 +359,8 @@ impl Engine {
             if let What::Leave(info_hash, url) = what {
                 *self.calls.leaving.entry((*info_hash, url.clone())).or_default() += 1;
             }
-            let running = Running { call, url: url.clone(), family, what: what.clone(), wakeup: Wakeup::default() };
+            let running =
+                Running { call, url: url.clone(), family, what: what.clone(), wakeup: Wakeup::default(), stream: false };
             let key = self.calls.running.insert(running);
             self.with_call(key, |_, _| {});
         }
@@ -366,7 +369,7 @@ impl Engine {
     // Going on.
 
     /// Tells a call something and does what it asks for.
-    fn with_call(&mut self, key: Key, tell: impl FnOnce(&mut Call, Instant)) {
+    fn with_call(&mut self, mut key: Key, tell: impl FnOnce(&mut Call, Instant)) {
         let now = self.cx.now;
         let Some(running) = self.calls.running.get_mut(key) else { return };
         tell(&mut running.call, now);
@@ -381,9 +384,18 @@ impl Engine {
                     Lookup::Shared => continue,
                     Lookup::Ask => TrackerEffect::Resolve { host },
                 },
-                Ask::Connect { addr, tls } => TrackerEffect::Connect { call: key, addr, tls },
+                Ask::Connect { addr, tls } => {
+                    key = self.drop_stream(key);
+                    if let Some(running) = self.calls.running.get_mut(key) {
+                        running.stream = true;
+                    }
+                    TrackerEffect::Connect { call: key, addr, tls }
+                }
                 Ask::Flush => TrackerEffect::Flush { call: key },
-                Ask::Close => TrackerEffect::Close { call: key },
+                Ask::Close => {
+                    key = self.drop_stream(key);
+                    continue;
+                }
                 Ask::Datagram { to, data } => TrackerEffect::Datagram { call: key, to, data },
                 Ask::Done(result) => {
                     self.finish_call(key, result);
@@ -400,11 +412,26 @@ impl Engine {
         }
     }
 
+    /// Has a call's stream closed, if it has one. The call goes on under another key, which it returns: the driver may have news of the
+    /// old stream until it has closed it.
+    fn drop_stream(&mut self, key: Key) -> Key {
+        if !self.calls.running.get(key).is_some_and(|running| running.stream) {
+            return key;
+        }
+        self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
+        match self.calls.running.remove(key) {
+            Some(running) => self.calls.running.insert(Running { stream: false, wakeup: Wakeup::default(), ..running }),
+            None => key,
+        }
+    }
+
     /// Forgets a call, and has its stream closed if it has one.
     fn end_call(&mut self, key: Key) -> Option<Running> {
         let running = self.calls.running.remove(key)?;
         self.calls.names.forget(key);
-        self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
+        if running.stream {
+            self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
+        }
         if let What::Leave(info_hash, url) = &running.what {
             let farewell = (*info_hash, url.clone());
             if let Some(calls) = self.calls.leaving.get_mut(&farewell) {

@@ -159,6 +159,11 @@ impl Engine {
         self.torrents.get(id.0).map(|t| t.dir())
     }
 
+    /// The state file of a torrent, if it has one: after a move it may be another than at the start.
+    pub fn state_file(&self, id: TorrentId) -> Option<&Path> {
+        self.torrents.get(id.0).and_then(|t| t.state_file())
+    }
+
     /// Moves a torrent's own files to another folder: on the same file system without copying them, else by copying all, and then
     /// deleting the old ones and the folders that become empty. At each moment the torrent is wholly in one place; if something fails it
     /// stays in the old one. Its state file goes along if it lies in the old folder. [`Alert::StorageMoved`](crate::Alert::StorageMoved) or

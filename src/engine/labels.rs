@@ -67,7 +67,7 @@ impl Engine {
     pub fn set_labels(&mut self, id: TorrentId, labels: Vec<String>) -> Result<(), LabelError> {
         self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         let labels = tidy(labels, &self.cx.conf)?;
-        Ok(self.with(id, |torrent, _| torrent.set_labels(labels))?)
+        Ok(self.with(id, |torrent, cx| torrent.set_labels(labels, cx))?)
     }
 
     /// What a torrent is filed under.

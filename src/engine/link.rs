@@ -25,15 +25,22 @@ pub(super) struct Link {
     pub(super) who: Contributor,
     /// Whom it belongs to; unknown until an accepted one says so.
     pub(super) torrent: Option<Key>,
-    state: State,
+    pub(super) state: State,
     /// Our own greeting, until the session takes over.
     pub(super) hello: Tx,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Dialing,
     Greeting(Greeting),
+    /// We have dialled ourselves, and this is the end that was dialled: the other learns from our answer whom it has reached.
+    Mirror,
+    /// It has greeted and waits for a torrent that is waking, with what came behind its greeting.
+    Waiting {
+        handshake: Handshake,
+        early: Vec<u8>,
+    },
     Live(Key),
 }
 
@@ -41,6 +48,21 @@ impl Link {
     pub(super) fn dialing(torrent: Key, addr: SocketAddr) -> Self {
         let who = Contributor { addr, incoming: false };
         Self { who, torrent: Some(torrent), state: State::Dialing, hello: Tx::default() }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_dialing(&self) -> bool {
+        matches!(self.state, State::Dialing)
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_greeting(&self) -> bool {
+        matches!(self.state, State::Greeting(_) | State::Waiting { .. })
+    }
+
+    /// Whether it has greeted and waits for its torrent.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
     }
 
     pub(super) fn session(&self) -> Option<Key> {
@@ -89,18 +111,24 @@ impl Engine {
         self.handle_tick(now);
         let Some(link) = self.links.get_mut(key) else { return };
         match &mut link.state {
-            State::Dialing => {}
+            State::Dialing | State::Mirror => {}
             State::Greeting(greeting) => match greeting.handle_data(data) {
                 Ok(None) => {}
                 Ok(Some((handshake, used))) => {
                     self.greeted(key, handshake);
-                    // What came behind the greeting belongs to the session.
-                    if self.links.get(key).and_then(Link::session).is_some() {
-                        self.session_data(key, data.get(used..).unwrap_or_default());
+                    // What came behind the greeting belongs to the session, if it has become one or will.
+                    let behind = data.get(used..).unwrap_or_default();
+                    match self.links.get_mut(key).map(|link| &mut link.state) {
+                        Some(State::Live(_)) => self.session_data(key, behind),
+                        Some(State::Waiting { early, .. }) => early.extend_from_slice(behind),
+                        _ => {}
                     }
                 }
                 Err(error) => self.close(key, &error.to_string()),
             },
+            // It should not have been read: `read_quota` is zero.
+            State::Waiting { early, .. } if early.len() + data.len() <= self.cx.conf.read_len => early.extend_from_slice(data),
+            State::Waiting { .. } => self.close(key, "it sends too much before it is greeted"),
             State::Live(_) => self.session_data(key, data),
         }
     }
@@ -160,7 +188,8 @@ impl Engine {
         let timeout = self.cx.conf.greeting_timeout;
         match (&link.state, link.torrent) {
             (State::Dialing, _) => self.close(key, &format!("it did not answer within {timeout:?}")),
-            (State::Greeting(_), _) => self.close(key, &format!("it did not greet within {timeout:?}")),
+            (State::Greeting(_) | State::Mirror, _) => self.close(key, &format!("it did not greet within {timeout:?}")),
+            (State::Waiting { .. }, _) => self.close(key, &format!("the torrent was not open within {timeout:?}")),
             (&State::Live(session), Some(torrent)) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
                 if let Err(fault) = t.handle_session_timeout(session, at, &mut self.cx) {
@@ -173,7 +202,7 @@ impl Engine {
         }
     }
 
-    fn session_data(&mut self, key: Key, data: &[u8]) {
+    pub(super) fn session_data(&mut self, key: Key, data: &[u8]) {
         let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
         if self.throttle.down.is_on() {
             self.throttle.down.spend(self.cx.now, key, torrent, data.len());
@@ -186,15 +215,20 @@ impl Engine {
     }
 
     /// The peer has introduced itself: its link becomes a session, or ends.
-    fn greeted(&mut self, key: Key, handshake: Handshake) {
+    pub(super) fn greeted(&mut self, key: Key, handshake: Handshake) {
         let Some(link) = self.links.get(key) else { return };
         let (who, torrent) = (link.who, link.torrent.or_else(|| self.by_hash.get(&handshake.info_hash).copied()));
         let (mut twin_stays, mut replaced) = (None, None);
+        let mut wakes = false;
         let refusal = match torrent.and_then(|t| self.torrents.get(t)) {
             None => Some("it wants a torrent that we do not have"),
-            Some(_) if handshake.peer_id == self.cx.peer_id => Some("it is ourselves"),
-            Some(t) if !t.is_active() => Some("the torrent is not active"),
+            Some(_) if handshake.peer_id == self.cx.peer_id => return self.meet_ourselves(key, who, handshake),
+            Some(t) if !(t.is_active() || t.is_waking()) => Some("the torrent is not active"),
             Some(t) if t.candidates.is_banned(self.cx.now, who) => Some("it is banned"),
+            Some(t) if t.is_waking() => {
+                wakes = true;
+                None
+            }
             Some(t) => match t.twin(who, handshake.peer_id) {
                 Some(twin) if self.outlives(who, handshake.peer_id, twin.1) => {
                     self.close(twin.0, TWIN);
@@ -222,6 +256,9 @@ impl Engine {
             return self.close(key, reason);
         }
         self.cx.links = self.links.len();
+        if let Some(torrent) = torrent.filter(|_| wakes) {
+            return self.let_wait(key, torrent, handshake);
+        }
         let (Some(torrent), Some(link)) = (torrent, self.links.get_mut(key)) else { return };
         link.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };
@@ -246,6 +283,24 @@ impl Engine {
         }
     }
 
+    /// A tracker has named us to ourselves.
+    fn meet_ourselves(&mut self, key: Key, who: Contributor, handshake: Handshake) {
+        if !who.incoming {
+            self.access.note_ourselves(who.addr);
+            let torrent = self.links.get(key).and_then(|link| link.torrent);
+            self.close(key, "it is ourselves");
+            if let Some(torrent) = torrent.and_then(|t| self.torrents.get_mut(t)) {
+                torrent.candidates.forget(who.addr);
+            }
+        } else if let Some(link) = self.links.get_mut(key) {
+            link.state = State::Mirror;
+            link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
+            self.cx.dirty.insert(key);
+            self.greetings = self.greetings.saturating_sub(1);
+            self.access.handle_greeted(who.addr.ip());
+        }
+    }
+
     /// Whether a new link to a peer that is connected the other way round takes the place of that one. Two that dial each other at
     /// the same moment must keep the same connection: the one that the lower id dialled, as long as no block has passed.
     fn outlives(&self, who: Contributor, id: PeerId, twin_is_used: bool) -> bool {
@@ -267,12 +322,16 @@ impl Engine {
         self.cx.dirty.remove(&key);
         self.throttle.forget(key);
         link.hello.clear(drop);
-        self.access.handle_gone(link.who.addr.ip(), link.who.incoming && matches!(link.state, State::Greeting(_)));
+        if let (State::Waiting { .. }, Some(torrent)) = (&link.state, link.torrent) {
+            self.wanting.forget_link(torrent, key);
+        }
+        let greeting = link.who.incoming && matches!(link.state, State::Greeting(_) | State::Waiting { .. });
+        self.access.handle_gone(link.who.addr.ip(), greeting);
         debug_assert!(self.links.len() > 0 || self.access.is_idle());
         match link.state {
             State::Dialing => self.dials = self.dials.saturating_sub(1),
             State::Live(_) => self.tally.peers = self.tally.peers.saturating_sub(1),
-            State::Greeting(_) if link.who.incoming => self.greetings = self.greetings.saturating_sub(1),
+            _ if greeting => self.greetings = self.greetings.saturating_sub(1),
             _ => {}
         }
         self.dial = true;

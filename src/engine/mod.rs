@@ -4,6 +4,8 @@
 //! its effects and tells it what happened.
 
 mod access;
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 mod calls;
 mod changes;
 mod checks;
@@ -14,10 +16,12 @@ mod link;
 mod names;
 mod queue;
 mod queueing;
+mod session;
 mod session_stats;
 mod throttle;
 mod trackers;
 mod verbs;
+mod wanting;
 
 use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
 
@@ -62,6 +66,7 @@ use link::Link;
 use queue::Queue;
 use session_stats::Tally;
 use throttle::Throttle;
+use wanting::Wanting;
 
 /// No such torrent in this engine (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -74,6 +79,10 @@ pub enum AddError {
     /// The engine has it already.
     #[error("the torrent is there already, as {0}")]
     Duplicate(TorrentId),
+    /// The session has a folder, and a torrent cannot be kept there without the bytes of its metainfo
+    /// ([`Metainfo::raw`](crate::wire::metainfo::Metainfo::raw)).
+    #[error("the torrent cannot be kept: the bytes of its metainfo are not known")]
+    Unkept,
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
@@ -145,6 +154,8 @@ pub struct Engine {
     arranging: bool,
     ledger: Ledger,
     tally: Tally,
+    /// Which torrents want something, and who waits for one.
+    wanting: Wanting,
     cx: Cx,
 }
 
@@ -182,6 +193,7 @@ impl Engine {
             arranging: false,
             ledger: Ledger::default(),
             tally: Tally::default(),
+            wanting: Wanting::default(),
             cx,
         })
     }
@@ -206,17 +218,20 @@ impl Engine {
     /// A worker answered a [`Job`](crate::Job).
     pub fn handle_done(&mut self, now: Instant, done: Done) {
         self.handle_tick(now);
-        let (Done::Opened { torrent, .. }
-        | Done::Run { torrent, .. }
-        | Done::Read { torrent, .. }
-        | Done::Checked { torrent, .. }
-        | Done::Digests { torrent, .. }
-        | Done::Saved { torrent, .. }
-        | Done::Arranged { torrent, .. }
-        | Done::Relocated { torrent, .. }
-        | Done::Tidied { torrent, .. }
-        | Done::Deleted { torrent, .. }
-        | Done::Closed { torrent }) = &done;
+        let torrent = match &done {
+            Done::Opened { torrent, .. }
+            | Done::Run { torrent, .. }
+            | Done::Read { torrent, .. }
+            | Done::Checked { torrent, .. }
+            | Done::Digests { torrent, .. }
+            | Done::Saved { torrent, .. }
+            | Done::Arranged { torrent, .. }
+            | Done::Relocated { torrent, .. }
+            | Done::Tidied { torrent, .. }
+            | Done::Deleted { torrent, .. }
+            | Done::Closed { torrent } => torrent,
+            Done::Recorded { torrent, result, .. } => return self.handle_recorded(*torrent, result.clone()),
+        };
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {
             if let Done::Read { buf, .. } = done {
@@ -246,6 +261,7 @@ impl Engine {
                 Owner::Call(call) => self.handle_call_timeout(call, at),
                 Owner::Calls => self.handle_calls_timeout(at),
                 Owner::Queue => self.handle_queue_timeout(at),
+                Owner::Recorder => self.handle_recorder_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
                     if let Some(torrent) = self.torrents.get_mut(key) {
@@ -269,6 +285,7 @@ impl Engine {
             return Some(Effect::Flush { link });
         }
         self.pump_uploads();
+        self.pump_session();
         if self.cx.effects.is_empty() {
             self.pump_calls();
         }
@@ -351,6 +368,7 @@ impl Engine {
                         self.forget(key, &torrent.seen);
                     }
                 }
+                self.greet_waiting(key);
                 break;
             }
             for parting in partings {
@@ -358,7 +376,8 @@ impl Engine {
             }
         }
         self.review(key);
-        if self.dial || self.torrents.get(key).is_some_and(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
+        self.note_wishes(key);
+        if self.dial || self.torrents.get(key).is_some_and(|t| t.noted.0) {
             self.dial = false;
             self.dial_candidates();
         }
@@ -367,8 +386,10 @@ impl Engine {
     /// A peer looked for memory and found none: what nobody works on in other torrents is given up for it.
     fn relieve(&mut self) {
         if self.cx.memory_short {
-            for (_, torrent) in self.torrents.iter_mut() {
-                torrent.give_up_idle(&mut self.cx);
+            for key in self.wanting.busy() {
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.give_up_idle(&mut self.cx);
+                }
             }
         }
     }
@@ -377,49 +398,13 @@ impl Engine {
     fn share_memory(&mut self) {
         if std::mem::take(&mut self.cx.memory_short) {
             // Not all torrents: there may be thousands that rest, and this follows each answer of a worker.
-            let live = self.links.iter().filter(|(_, link)| link.session().is_some()).filter_map(|(_, link)| link.torrent);
-            let mut keys: Vec<Key> = live.collect();
-            keys.sort_unstable();
-            keys.dedup();
-            for key in keys {
+            for key in self.wanting.busy() {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_room(&mut self.cx);
                     self.settle(key);
                 }
             }
         }
-    }
-
-    /// Dials go out as far as the limits allow, one a torrent and round. The round goes on where the last one ended, or a torrent with
-    /// many candidates would keep the others from theirs.
-    fn dial_candidates(&mut self) {
-        if self.shutting_down || !self.has_room_to_dial() {
-            return;
-        }
-        let mut order = self.torrents.keys();
-        let next = order.partition_point(|&key| key <= self.dialled_last);
-        order.rotate_left(next);
-        while !order.is_empty() {
-            order.retain(|&key| self.has_room_to_dial() && self.dial_next(key));
-        }
-    }
-
-    fn has_room_to_dial(&self) -> bool {
-        self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links
-    }
-
-    /// Dials the next candidate of a torrent; false if none is due.
-    fn dial_next(&mut self, key: Key) -> bool {
-        while let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf))
-            && let Some(addr) = torrent.candidates.poll_dial(self.cx.now)
-        {
-            if self.may_dial(key, addr) {
-                self.dial(key, addr);
-                self.dialled_last = key;
-                return true;
-            }
-        }
-        false
     }
 
     fn dial(&mut self, torrent: Key, addr: SocketAddr) {

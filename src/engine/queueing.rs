@@ -3,6 +3,8 @@
 //!
 //! Who runs is decided in `queue`, who is checked in `checks`.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use crate::{
@@ -127,6 +129,7 @@ impl Engine {
         (self.cx.conf.max_active_downloads, self.cx.conf.max_active_seeds) = (limits.downloads, limits.seeds);
         (self.cx.conf.max_active, self.cx.conf.max_active_checks) = (limits.total, limits.checks);
         self.queue.set_limits(self.cx.now, limits);
+        self.session_changed();
         self.arrange();
     }
 
@@ -163,10 +166,20 @@ impl Engine {
     /// If there is no such torrent, or it has no position.
     pub fn set_queue_position(&mut self, id: TorrentId, position: usize) -> Result<(), QueueError> {
         let claim = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?.claim();
+        let numbers =
+            |engine: &Self| -> Vec<_> { engine.queue.order().map(|key| (key, engine.queue.download_ord(key))).collect() };
+        let before: BTreeMap<_, _> = if self.cx.recorder.on { numbers(self).into_iter().collect() } else { BTreeMap::new() };
         if !self.queue.move_to(self.cx.now, id.0, position) {
             return Err(QueueError::NoPosition(id));
         }
         self.checks.handle_claim(id.0, claim.check, self.queue.ord(id.0));
+        if self.cx.recorder.on {
+            // Only this one's, unless all were numbered anew.
+            let after = numbers(self);
+            for (key, _) in after.into_iter().filter(|(key, number)| before.get(key) != Some(number)) {
+                self.torrent_changed(key);
+            }
+        }
         self.arrange();
         Ok(())
     }

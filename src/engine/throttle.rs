@@ -9,6 +9,7 @@ use crate::{
     engine::{
         Engine,
         limits::{For, Quota, Way},
+        link::Link,
     },
     torrent::cx::{Effect, Owner},
     wire::handshake::HANDSHAKE_LEN,
@@ -61,6 +62,9 @@ impl Engine {
     /// until [`Effect::Resume`].
     #[must_use]
     pub fn read_quota(&mut self, now: Instant, link: Key) -> usize {
+        if self.wanting.has_waiting() && self.links.get(link).is_some_and(Link::is_waiting) {
+            return 0;
+        }
         if self.throttle.down.is_on() { self.limited_quota(now, link) } else { usize::MAX }
     }
 
@@ -166,6 +170,13 @@ impl Engine {
         self.throttle.up.set_torrent(self.cx.now, torrent, limits.up);
         self.plan_limits();
         self.tell_up_limit(torrent);
+    }
+
+    /// The limits that a torrent is added with.
+    pub(super) fn begin_with_limits(&mut self, torrent: Key, limits: Limits) {
+        if limits != Limits::default() {
+            self.limit_torrent(torrent, limits);
+        }
     }
 
     pub(super) fn limits_of(&self, torrent: Key) -> Limits {

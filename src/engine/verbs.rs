@@ -55,11 +55,13 @@ pub struct PeerStats {
 }
 
 impl Engine {
-    /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives.
+    /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives. In a session with a folder
+    /// ([`Conf::session_dir`](crate::Conf::session_dir)) it will be there at the next start once [`Alert::Recorded`](crate::Alert::Recorded)
+    /// has told so.
     ///
     /// # Errors
-    /// If the torrent is there already, its labels are too many or too long, a file cannot have the name it is given, or the engine is
-    /// shutting down.
+    /// If the torrent is there already, its labels are too many or too long, a file cannot have the name it is given, it cannot be kept in
+    /// the session's folder, or the engine is shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.shutting_down {
             return Err(AddError::ShuttingDown);
@@ -71,18 +73,19 @@ impl Engine {
         let labels = labels::tidy(std::mem::take(&mut params.labels), &self.cx.conf)?;
         params.labels = labels;
         params.renames = files::safe_renames(&params)?;
+        if self.cx.recorder.on && params.metainfo.raw.is_none() {
+            return Err(AddError::Unkept);
+        }
         let limits = params.limits;
         let Self { torrents, cx, .. } = self;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
         self.by_hash.insert(info_hash, key);
-        if limits != Limits::default() {
-            self.limit_torrent(key, limits);
-        }
+        self.begin_with_limits(key, limits);
         self.settle(key);
         Ok(TorrentId(key))
     }
 
-    /// Lets a torrent's peers go, saves its state, closes its files and forgets it. Its data stays.
+    /// Lets a torrent's peers go, saves its state, closes its files and forgets it, in the session's folder too. Its data stays.
     /// [`Alert::Removed`](crate::Alert::Removed) tells when that is done.
     ///
     /// # Errors
@@ -127,7 +130,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_sequential(&mut self, id: TorrentId, sequential: bool) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, _| torrent.set_sequential(sequential))
+        self.with(id, |torrent, cx| torrent.set_sequential(sequential, cx))
     }
 
     /// Super-seeds as long as the torrent has everything (BEP 16), or ceases to: peers that come are shown nothing but one piece at a
@@ -187,6 +190,7 @@ impl Engine {
     /// [`Limits::default`] lifts them.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limit_engine(limits);
+        self.session_changed();
     }
 
     /// The limits over all torrents and peers.
@@ -201,6 +205,7 @@ impl Engine {
     pub fn set_torrent_limits(&mut self, id: TorrentId, limits: Limits) -> Result<(), NoSuchTorrent> {
         self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         self.limit_torrent(id.0, limits);
+        self.torrent_changed(id.0);
         Ok(())
     }
 
@@ -227,6 +232,7 @@ impl Engine {
     /// The same for every peer, now and in future, but those for which [`set_peer_limits`](Self::set_peer_limits) was called.
     pub fn set_default_peer_limits(&mut self, limits: Limits) {
         self.limit_other_peers(limits);
+        self.session_changed();
     }
 
     /// Tells the engine which port it can be reached on, for peers to know.
@@ -250,7 +256,7 @@ impl Engine {
         Some(TorrentStats { queue_position: self.queue.position(id.0), ..stats })
     }
 
-    /// The verified pieces of a torrent.
+    /// The verified pieces of a torrent. Of one that sleeps ([`restore`](Self::restore)), those that its saved state tells of.
     pub fn have(&self, id: TorrentId) -> Option<&Bitfield> {
         self.torrents.get(id.0).map(Torrent::have)
     }
@@ -290,6 +296,7 @@ impl Engine {
     /// ever.
     pub fn shutdown(&mut self) {
         self.shutting_down = true;
+        self.record_for_the_last_time();
         // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
         for key in self.torrents.keys() {
             if let Some(torrent) = self.torrents.get_mut(key) {
@@ -305,7 +312,7 @@ impl Engine {
 
     /// Whether [`shutdown`](Self::shutdown) was called and is over.
     pub fn is_drained(&self) -> bool {
-        let told = self.calls.is_idle() && self.cx.farewells.is_empty();
+        let told = self.calls.is_idle() && self.cx.farewells.is_empty() && self.cx.recorder.is_idle();
         self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && told
     }
 

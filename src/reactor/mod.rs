@@ -61,7 +61,7 @@ use crate::{
     base::{arena::Key, job::Done},
     conf::{Conf, ConfError},
     engine::{Effect, Engine},
-    store::{Disk, Pool, RealDisk},
+    store::{Disk, Pool, RealDisk, Runner, SessionError, SessionFolder},
 };
 
 const WAKER_TOKEN: usize = 0;
@@ -96,6 +96,9 @@ pub enum ReactorError {
     /// What [`Conf::tls_roots`] has is no certificates to believe.
     #[error("Conf::tls_roots: {0}")]
     TlsRoots(String),
+    /// The session folder cannot be used; see [`Conf::session_dir`].
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// The system has no randomness to give.
     #[error("the system has no random numbers to give")]
     Random,
@@ -174,7 +177,8 @@ impl Reactor {
     /// A reactor on real files, seeded by the system.
     ///
     /// # Errors
-    /// If a setting cannot work, an address cannot be listened on, or the system refuses what an event loop needs.
+    /// If a setting cannot work, the session folder cannot be used, an address cannot be listened on, or the system refuses what an event
+    /// loop needs. Reading the session folder blocks.
     pub fn new(conf: Conf) -> Result<Self, ReactorError> {
         let disk = Arc::new(RealDisk::new(conf.max_open_files));
         Self::with(conf, random_seed()?, disk)
@@ -189,13 +193,24 @@ impl Reactor {
         if conf.listen.len() > FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN {
             return Err(ReactorError::TooManyListeners(conf.listen.len()));
         }
+        let session = match &conf.session_dir {
+            Some(dir) => {
+                let (folder, restored) = SessionFolder::open(disk.clone(), dir, random_bytes()?)?;
+                Some((Arc::new(folder), restored))
+            }
+            None => None,
+        };
         let poll = Poll::new().map_err(ReactorError::Setup)?;
         let waker = Waker::new(poll.registry(), Token(WAKER_TOKEN)).map_err(ReactorError::Setup)?;
         let listeners = Listeners::bind(poll.registry(), &conf.listen, conf.bind_interface.as_deref(), FIRST_LISTENER_TOKEN)
             .map_err(|(addr, source)| ReactorError::Listen { addr, source })?;
         let pool_waker = waker.clone();
-        let pool =
-            Pool::new(conf.workers, conf.lane_wait, disk, Box::new(move || pool_waker.wake())).map_err(ReactorError::Setup)?;
+        let (runner, restored) = match session {
+            Some((folder, restored)) => (Runner::with_folder(disk, folder), Some(restored)),
+            None => (Runner::new(disk), None),
+        };
+        let pool = Pool::over(conf.workers, conf.lane_wait, runner, Box::new(move || pool_waker.wake()));
+        let pool = pool.map_err(ReactorError::Setup)?;
         let outgoing = Outgoing::new(&conf);
         let tls = TlsConf::new(&conf.tls_roots).map_err(ReactorError::TlsRoots)?;
         let resolver = Resolver::new(waker.clone());
@@ -203,6 +218,9 @@ impl Reactor {
         let scratch = vec![0; conf.read_len].into_boxed_slice();
         let mut engine = Engine::new(conf, seed, clock.now())?;
         engine.set_listen_port(listeners.addrs().next().map(|addr| addr.port()));
+        if let Some(restored) = restored {
+            engine.restore(restored);
+        }
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_A_TURN),
@@ -345,10 +363,14 @@ fn earlier<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
 }
 
 fn random_seed() -> Result<u64, ReactorError> {
+    random_bytes().map(u64::from_le_bytes)
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], ReactorError> {
     use ring::rand::{SecureRandom, SystemRandom};
-    let mut seed = [0; 8];
-    SystemRandom::new().fill(&mut seed).map_err(|_| ReactorError::Random)?;
-    Ok(u64::from_le_bytes(seed))
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| ReactorError::Random)?;
+    Ok(bytes)
 }
 
 #[cfg(unix)]

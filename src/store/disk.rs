@@ -23,6 +23,15 @@ pub struct FileStat {
     pub is_dir: bool,
 }
 
+/// Whose a lock is.
+#[derive(Debug)]
+pub enum Locked {
+    /// Ours, as long as this file, if there is one, is open.
+    Ours(Option<std::fs::File>),
+    /// Another's: its process id, if it left one that can be read.
+    Others(Option<u32>),
+}
+
 /// Files by path, as the workers use them. All methods but one may block, and are called from many threads at once.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Reads at `offset`. May be short; 0 at the end of the file.
@@ -133,6 +142,27 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn remove_dir(&self, root: &Path, below: &Path) -> io::Result<bool> {
         let _ = (root, below);
         Ok(false)
+    }
+
+    /// Replaces a file of any size in the same way: `write` writes the new one, which takes the place of the old one when it is whole
+    /// and safe.
+    ///
+    /// # Errors
+    /// As for [`save`](Self::save), and those of `write`.
+    fn replace(&self, path: &Path, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        write(&mut bytes)?;
+        self.save(path, &bytes)
+    }
+
+    /// Makes `path`, and its folder, a sign that what lies beside it is in use, until what is returned is dropped or the process ends.
+    /// A disk that no other process can see has nothing to do.
+    ///
+    /// # Errors
+    /// Whatever the system says. That somebody else was first is none: see [`Locked`].
+    fn lock(&self, path: &Path) -> io::Result<Locked> {
+        let _ = path;
+        Ok(Locked::Ours(None))
     }
 
     /// Lets go of what is held open for `path`.

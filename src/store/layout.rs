@@ -176,6 +176,7 @@ mod tests {
             files,
             geometry: Geometry::new(offset, 16).unwrap(),
             allocation: Allocation::Sparse,
+            in_session: false,
             state_file: None,
             trust: Trust::State,
             skipped: Vec::new(),

@@ -15,13 +15,15 @@ mod real;
 mod relocate;
 mod resume;
 mod runner;
+mod session;
 mod state;
 
-pub use disk::{Disk, FileStat};
+pub use disk::{Disk, FileStat, Locked};
 pub use lanes::{Stream, finish, lanes, sha1, update};
 pub use pool::Pool;
 pub use real::RealDisk;
 pub use runner::Runner;
+pub use session::{SessionError, SessionFolder};
 
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use parts::Slots;

@@ -22,6 +22,8 @@ use crate::base::{
 const BATCH: usize = 3;
 /// Batches of other work in a row after which a waiting check gets its turn.
 const CHECK_PATIENCE: u32 = 16;
+/// Records of a session folder that are synced together.
+const GROUP: usize = 256;
 
 /// A few threads that run jobs. Dropping it waits for the jobs being run; those still waiting are forgotten.
 pub struct Pool {
@@ -52,6 +54,9 @@ struct Waiting {
     quick: VecDeque<Job>,
     /// May take long: saving and syncing.
     slow: VecDeque<Job>,
+    /// To be appended to the session folder's log, all that wait at once, by one worker at a time.
+    records: VecDeque<Job>,
+    recording: bool,
     /// Runs to be hashed.
     runs: VecDeque<Job>,
     /// Nobody waits for these in particular.
@@ -60,6 +65,8 @@ struct Waiting {
     /// Among `runs` is one that nothing else will follow soon.
     hurry: bool,
     slow_running: usize,
+    /// States that a worker saves at once: those that go to the same log are synced together.
+    saves_a_batch: usize,
     /// Workers with nothing to do.
     idle: usize,
     /// A worker has fewer runs than lanes and waits for more.
@@ -88,16 +95,24 @@ impl Pool {
     /// # Errors
     /// If a thread cannot be started.
     pub fn new(threads: usize, lane_wait: Duration, disk: Arc<dyn Disk>, wake: Box<dyn Fn() + Send + Sync>) -> io::Result<Self> {
+        Self::over(threads, lane_wait, Runner::new(disk), wake)
+    }
+
+    /// The same over a runner that was made otherwise.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn over(threads: usize, lane_wait: Duration, runner: Runner, wake: Box<dyn Fn() + Send + Sync>) -> io::Result<Self> {
         let threads = match threads {
             0 => thread::available_parallelism().map_or(1, |n| n.get()).min(4),
             n => n,
         };
         let shared = Arc::new(Shared {
-            runner: Runner::new(disk),
+            waiting: Mutex::new(Waiting { saves_a_batch: if runner.has_folder() { GROUP } else { 1 }, ..Waiting::default() }),
+            runner,
             wake,
             lane_wait: if lanes::lanes() > 1 { lane_wait } else { Duration::ZERO },
             max_slow: (threads - 1).max(1),
-            waiting: Mutex::default(),
             work: Condvar::new(),
             more_runs: Condvar::new(),
             done: Mutex::default(),
@@ -163,11 +178,11 @@ impl Shared {
     fn work(&self) {
         let _alarm = Alarm(self);
         let mut done = Vec::new();
-        while let Some(Batch { jobs, slow }) = self.next() {
+        while let Some(Batch { jobs, kind }) = self.next() {
             self.runner.run(jobs, &mut done);
             self.answer(&mut done);
-            if slow {
-                self.slow_is_over();
+            if kind != Kind::Fast {
+                self.is_over(kind);
             }
         }
     }
@@ -209,10 +224,14 @@ impl Shared {
         }
     }
 
-    fn slow_is_over(&self) {
+    fn is_over(&self, kind: Kind) {
         let mut waiting = lock(&self.waiting);
-        waiting.slow_running -= 1;
-        if !waiting.slow.is_empty() && waiting.idle > 0 {
+        match kind {
+            Kind::Fast => {}
+            Kind::Slow => waiting.slow_running -= 1,
+            Kind::Recording => waiting.recording = false,
+        }
+        if !(waiting.slow.is_empty() && waiting.records.is_empty()) && waiting.idle > 0 {
             self.work.notify_one();
         }
     }
@@ -222,8 +241,16 @@ impl Shared {
 #[derive(Debug)]
 struct Batch {
     jobs: Vec<Job>,
-    /// Whether it counts against the workers that may be slow.
-    slow: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Fast,
+    /// It counts against the workers that may be slow.
+    Slow,
+    /// There is one of these at a time.
+    Recording,
 }
 
 impl Waiting {
@@ -236,6 +263,7 @@ impl Waiting {
             Job::Save { .. } | Job::Arrange { .. } | Job::Relocate { .. } | Job::Tidy { .. } | Job::Delete { .. } => {
                 &mut self.slow
             }
+            Job::Record { .. } => &mut self.records,
             Job::Check { .. } => &mut self.checks,
         };
         queue.push_back(job);
@@ -243,7 +271,7 @@ impl Waiting {
 
     /// What to do next. With `patient`, one or two runs are left waiting for a third unless other work waits too.
     fn take(&mut self, max_slow: usize, patient: bool) -> Option<Batch> {
-        let fast = |jobs| Some(Batch { jobs, slow: false });
+        let fast = |jobs| Some(Batch { jobs, kind: Kind::Fast });
         if !self.checks.is_empty() && self.since_check >= CHECK_PATIENCE {
             self.since_check = 0;
             return fast(some_of(&mut self.checks, BATCH));
@@ -252,11 +280,13 @@ impl Waiting {
         if let Some(job) = self.quick.pop_front() {
             return fast(vec![job]);
         }
-        if self.slow_running < max_slow
-            && let Some(job) = self.slow.pop_front()
-        {
+        if !self.recording && !self.records.is_empty() {
+            self.recording = true;
+            return Some(Batch { jobs: some_of(&mut self.records, GROUP), kind: Kind::Recording });
+        }
+        if self.slow_running < max_slow && !self.slow.is_empty() {
             self.slow_running += 1;
-            return Some(Batch { jobs: vec![job], slow: true });
+            return Some(Batch { jobs: some_of(&mut self.slow, self.saves_a_batch.max(1)), kind: Kind::Slow });
         }
         let runs = !self.runs.is_empty();
         self.hurry &= runs;

@@ -13,7 +13,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use super::disk::{Disk, FileStat};
+use super::disk::{Disk, FileStat, Locked};
 use crate::base::job::Allocation;
 
 /// The real disk.
@@ -170,19 +170,25 @@ impl Disk for RealDisk {
     }
 
     fn save(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.replace(path, &mut |file| file.write_all(bytes))
+    }
+
+    fn replace(&self, path: &Path, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
         let parent = make_parent(path)?;
         let mut name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?.to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
         let written = (|| {
             let mut file = sys::careful(OpenOptions::new().write(true).create(true).truncate(true)).open(&temporary)?;
-            file.write_all(bytes)?;
+            write(&mut file)?;
             file.sync_all()?;
             fs::rename(&temporary, path)
         })();
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }
+        // A handle of the old file would go on writing to it.
+        self.close(path);
         written?;
         sys::sync_folder(parent)
     }
@@ -210,6 +216,27 @@ impl Disk for RealDisk {
 
     fn remove_dir(&self, root: &Path, below: &Path) -> io::Result<bool> {
         sys::remove_dir(root, below)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Locked> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut file = sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                // For whoever comes next, to be named. The lock is what counts, not what is written here.
+                file.set_len(0)?;
+                file.write_all(std::process::id().to_string().as_bytes())?;
+                Ok(Locked::Ours(Some(file)))
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let read = file.take(16).read_to_string(&mut pid);
+                Ok(Locked::Others(read.ok().and_then(|_| pid.trim().parse().ok())))
+            }
+            Err(fs::TryLockError::Error(e)) => Err(e),
+        }
     }
 
     fn close(&self, path: &Path) {

@@ -2,6 +2,7 @@
 
 use super::{
     disk::{Disk, FileStat},
+    session::SessionFolder,
     state::Saved,
 };
 use crate::{
@@ -21,22 +22,33 @@ pub(super) struct Loaded {
 }
 
 /// Reads the state, if there is one; says in words why it is of no use.
-pub(super) fn load(disk: &dyn Disk, spec: &StoreSpec) -> Result<Option<Loaded>, String> {
-    let Some(path) = &spec.state_file else { return Ok(None) };
-    let unread = |e| format!("cannot read {}: {e}", path.display());
+pub(super) fn load(disk: &dyn Disk, folder: Option<&SessionFolder>, spec: &StoreSpec) -> Result<Option<Loaded>, String> {
     let (pieces, files) = (spec.geometry.piece_count(), spec.files.len());
-    let limit = ResumeFile::max_len(pieces, files) as u64;
-    let Some(bytes) = disk.load(path, limit).map_err(unread)? else { return Ok(None) };
-    let stat = disk.stat(path).map_err(unread)?;
+    let (path, bytes, saved_at_ns) = match (folder.filter(|_| spec.in_session), &spec.state_file) {
+        (Some(folder), _) => {
+            let Some(bytes) = folder.state(&spec.info_hash).map_err(|e| e.to_string())? else { return Ok(None) };
+            (folder.path(), bytes, None)
+        }
+        (None, Some(path)) => {
+            let unread = |e| format!("cannot read {}: {e}", path.display());
+            let limit = ResumeFile::max_len(pieces, files) as u64;
+            let Some(bytes) = disk.load(path, limit).map_err(unread)? else { return Ok(None) };
+            let stat = disk.stat(path).map_err(unread)?;
+            (path.as_path(), bytes, Some(stat.map_or(i64::MIN, |s| s.mtime_ns)))
+        }
+        (None, None) => return Ok(None),
+    };
     let file = ResumeFile::decode(&bytes, pieces, files, &spec.info_hash)
-        .map_err(|e| format!("{} is of no use: {e}", path.display()))?;
+        .map_err(|e| format!("the state in {} is of no use: {e}", path.display()))?;
+    // A record has no time of its own, but it was written after what it speaks of.
+    let newest = || file.files.iter().flatten().map(|stat| stat.mtime_ns).max().unwrap_or(i64::MIN);
     Ok(Some(Loaded {
         saved: Saved {
+            saved_at_ns: saved_at_ns.unwrap_or_else(newest),
             have: file.have,
             dirty: file.dirty,
             files: file.files.iter().map(|f| f.map(|f| (f.len, f.mtime_ns))).collect(),
             parts: file.parts.map(|f| (f.len, f.mtime_ns)),
-            saved_at_ns: stat.map_or(i64::MIN, |s| s.mtime_ns),
         },
         downloaded: file.downloaded,
         uploaded: file.uploaded,

@@ -18,6 +18,7 @@ use super::{
     layout::Layout,
     relocate::{self, Below},
     resume::{self, Loaded},
+    session::SessionFolder,
     state,
 };
 use crate::base::{
@@ -27,8 +28,8 @@ use crate::base::{
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Chain, Done, Job, Leftovers, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
-        Verdict, batch_len,
+        Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError,
+        StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
     planted::planted,
 };
@@ -42,6 +43,21 @@ pub struct Runner {
     disk: Arc<dyn Disk>,
     torrents: Mutex<HashMap<Key, Arc<Torrent>>>,
     scratch: Scratch,
+    /// Where the session is kept, if it is.
+    folder: Option<Arc<SessionFolder>>,
+}
+
+/// Records that wait to be appended together, each with the answer to the job that it is part of.
+#[derive(Debug, Default)]
+struct Records {
+    records: Vec<SessionRecord>,
+    answers: Vec<Answer>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Saved(Key),
+    Recorded(Option<Key>, RecordKind),
 }
 
 /// What the store knows of an open torrent.
@@ -53,6 +69,8 @@ struct Torrent {
     state_file: Option<PathBuf>,
     /// The state file, whether or not one is written now.
     saved_at: Option<PathBuf>,
+    /// Its state goes to the session folder.
+    in_session: bool,
     /// The digest of a whole piece of zeroes, once it was needed.
     zeroes: OnceLock<Digest>,
     /// What a move has left at the old place.
@@ -76,13 +94,24 @@ enum HashWork {
 impl Runner {
     /// A runner with no torrent open.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, torrents: Mutex::default(), scratch: Scratch::default() }
+        Self { disk, torrents: Mutex::default(), scratch: Scratch::default(), folder: None }
+    }
+
+    /// The same, for a session that is kept in `folder`.
+    pub fn with_folder(disk: Arc<dyn Disk>, folder: Arc<SessionFolder>) -> Self {
+        Self { folder: Some(folder), ..Self::new(disk) }
+    }
+
+    /// Whether the session is kept in a folder.
+    pub(super) fn has_folder(&self) -> bool {
+        self.folder.is_some()
     }
 
     /// Runs `batch` and appends an answer a job to `done`, not always in the same order. Jobs that hash are hashed side by
     /// side; opening, saving and closing wait for those before them in the batch.
     pub fn run(&self, batch: Vec<Job>, done: &mut Vec<Done>) {
         let mut hashing = Vec::new();
+        let mut records = Records::default();
         for job in batch {
             if !matches!(job, Job::Run { .. } | Job::Check { .. } | Job::Read { .. } | Job::Digests { .. }) {
                 self.hash(std::mem::take(&mut hashing), done);
@@ -113,9 +142,17 @@ impl Runner {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
                     done.push(Done::Digests { torrent, piece, result });
                 }
-                Job::Save { torrent, state } => {
-                    let result = self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state));
-                    done.push(Done::Saved { torrent, result });
+                Job::Save { torrent, state } => match self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state)) {
+                    Ok(Some(record)) => {
+                        records.records.push(record);
+                        records.answers.push(Answer::Saved(torrent));
+                    }
+                    Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
+                    Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                },
+                Job::Record { torrent, record } => {
+                    records.answers.push(Answer::Recorded(torrent, record.kind));
+                    records.records.push(record);
                 }
                 Job::Arrange { torrent, skipped } => {
                     let result = self.find(torrent, StoreOp::Move).and_then(|t| t.files.arrange(&skipped));
@@ -139,6 +176,21 @@ impl Runner {
             }
         }
         self.hash(hashing, done);
+        self.append(records, done);
+    }
+
+    fn append(&self, Records { records, answers }: Records, done: &mut Vec<Done>) {
+        if records.is_empty() {
+            return;
+        }
+        let result = match &self.folder {
+            Some(folder) => folder.append(&records),
+            None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
+        };
+        done.extend(answers.into_iter().map(|answer| match answer {
+            Answer::Saved(torrent) => Done::Saved { torrent, result: result.clone() },
+            Answer::Recorded(torrent, kind) => Done::Recorded { torrent, kind, result: result.clone() },
+        }));
     }
 
     /// Runs a [`Job::Read`] if its blocks are at hand and nothing has to be waited for; `None` if a worker must do it. This is for the
@@ -189,7 +241,11 @@ impl Runner {
         let made = relocate::carry(&*self.disk, &pairs)?;
         let torrent = Torrent::new(spec, files);
         torrent.files.inherit(&old.files);
-        let saved = torrent.files.look().and_then(|_| state.map_or(Ok(()), |state| torrent.save(*state)));
+        let saved = torrent.files.look().and_then(|_| state.map_or(Ok(None), |state| torrent.save(*state)));
+        let saved = saved.and_then(|record| match (record, &self.folder) {
+            (Some(record), Some(folder)) => folder.append(&[record]),
+            _ => Ok(()),
+        });
         if let Err(error) = saved {
             torrent.files.close();
             relocate::clear_away(&*self.disk, &made);
@@ -222,7 +278,7 @@ impl Runner {
         }
         let now = files.look()?;
 
-        let loaded = resume::load(&*self.disk, &spec);
+        let loaded = resume::load(&*self.disk, self.folder.as_deref(), &spec);
         let (saved, mut distrust) = match &loaded {
             Ok(None) => (None, None),
             Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
@@ -369,10 +425,11 @@ impl HashJob {
 
 impl Torrent {
     fn new(spec: StoreSpec, files: TorrentFiles) -> Self {
-        let StoreSpec { info_hash, geometry, state_file: saved_at, trust, .. } = spec;
+        let StoreSpec { info_hash, geometry, state_file: saved_at, in_session, trust, .. } = spec;
         // A state speaks of what was verified.
         let state_file = saved_at.clone().filter(|_| trust != Trust::Files);
-        Self { info_hash, geometry, files, state_file, saved_at, zeroes: OnceLock::new(), old: Mutex::default() }
+        let in_session = in_session && trust != Trust::Files;
+        Self { info_hash, geometry, files, state_file, saved_at, in_session, zeroes: OnceLock::new(), old: Mutex::default() }
     }
 
     /// Where `piece` lies in the torrent.
@@ -450,14 +507,21 @@ impl Torrent {
         *self.zeroes.get_or_init(|| hashing::zero_digest(u64::from(self.geometry.nominal_piece_len())))
     }
 
-    fn save(&self, state: SaveState) -> Result<(), StoreError> {
+    /// Saves the state, or makes the record that saves it.
+    fn save(&self, state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
         if state.have.is_full() || !(state.dirty || state.have.is_empty()) {
             self.files.make_empty_files()?;
         }
-        let Some(path) = &self.state_file else { return Ok(()) };
+        if self.in_session {
+            self.files.sync()?;
+            let body = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
+            return Ok(Some(SessionRecord { kind: RecordKind::State, info_hash: self.info_hash, body }));
+        }
+        let Some(path) = &self.state_file else { return Ok(None) };
         self.files.sync()?;
         let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
-        self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))
+        self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
+        Ok(None)
     }
 
     fn misplaced(&self, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

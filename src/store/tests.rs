@@ -56,6 +56,7 @@ impl Fixture {
             files,
             geometry: Geometry::new(offset, piece_len).unwrap(),
             allocation: Allocation::Sparse,
+            in_session: false,
             state_file: Some(dir.join(".cratetorrent/state")),
             trust: Trust::State,
             skipped: Vec::new(),

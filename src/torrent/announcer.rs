@@ -141,6 +141,11 @@ impl Words {
 }
 
 impl Announcer {
+    /// The addresses that the user has set in place of the metainfo's.
+    pub(crate) fn set_by_user(&self) -> Option<Vec<Vec<String>>> {
+        self.own.clone()
+    }
+
     /// `own`: addresses to be used instead of the metainfo's, `theirs`.
     pub(crate) fn new(own: Option<Vec<Vec<String>>>, theirs: &[Vec<String>], private: bool, rng: &mut Rng, conf: &Conf) -> Self {
         let mut announcer = Self {

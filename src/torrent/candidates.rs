@@ -23,12 +23,18 @@ pub(crate) struct Candidates {
     waiting: BTreeSet<(Instant, SocketAddr)>,
     /// Those that have everything, as we do.
     shelved: BTreeSet<SocketAddr>,
-    banned: Bans<SocketAddr>,
-    banned_ips: Bans<IpAddr>,
+    /// Few torrents ever ban anybody.
+    bans: Option<Box<Banned>>,
     /// Whom the user wants nothing to do with.
     filter: Arc<IpFilter>,
     /// Our own address, which tells what theirs are worth.
     ours: Ours,
+}
+
+#[derive(Debug, Default)]
+struct Banned {
+    addrs: Bans<SocketAddr>,
+    ips: Bans<IpAddr>,
 }
 
 /// Who failed last time comes after all others; then what a connection is worth counts (BEP 40), then who has waited longest.
@@ -51,8 +57,13 @@ impl Candidates {
         self.ready.len() + self.waiting.len()
     }
 
+    /// The peers that are known, in the order of their addresses.
+    pub(crate) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.known.keys().copied()
+    }
+
     pub(crate) fn banned(&self, now: Instant) -> usize {
-        self.banned.count(now) + self.banned_ips.count(now)
+        self.bans.as_ref().map_or(0, |bans| bans.addrs.count(now) + bans.ips.count(now))
     }
 
     /// Hears of a peer. False if it is banned, blocked by the filter, or there are too many already.
@@ -193,7 +204,7 @@ impl Candidates {
         }
     }
 
-    fn forget(&mut self, addr: SocketAddr) {
+    pub(crate) fn forget(&mut self, addr: SocketAddr) {
         let Some(candidate) = self.known.remove(&addr) else { return };
         self.take_out(addr, candidate);
         self.shelved.remove(&addr);
@@ -210,23 +221,26 @@ impl Candidates {
     /// Do not speak to this peer for a while: to its address if we dialled it, to its whole IP if it dialled us.
     pub(crate) fn ban(&mut self, now: Instant, who: Contributor, conf: &Conf) {
         self.forget(who.addr);
+        let bans = self.bans.get_or_insert_default();
         if who.incoming {
-            self.banned_ips.ban(now, who.addr.ip().to_canonical(), conf);
+            bans.ips.ban(now, who.addr.ip().to_canonical(), conf);
         } else {
-            self.banned.ban(now, who.addr, conf);
+            bans.addrs.ban(now, who.addr, conf);
         }
     }
 
     /// Ends every ban of this IP, and forgets that there were any. Whether there were.
     pub(crate) fn unban(&mut self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        let addrs = self.banned.lift(|addr: SocketAddr| addr.ip().to_canonical() == ip);
-        self.banned_ips.lift(|banned| banned == ip) || addrs
+        let Some(bans) = &mut self.bans else { return false };
+        let addrs = bans.addrs.lift(|addr: SocketAddr| addr.ip().to_canonical() == ip);
+        bans.ips.lift(|banned| banned == ip) || addrs
     }
 
     pub(crate) fn is_banned(&self, now: Instant, who: Contributor) -> bool {
+        let Some(bans) = &self.bans else { return false };
         let ip = || who.addr.ip().to_canonical();
-        self.banned.is_banned(now, who.addr) || (who.incoming && self.banned_ips.is_banned(now, ip()))
+        bans.addrs.is_banned(now, who.addr) || (who.incoming && bans.ips.is_banned(now, ip()))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         time::Instant, timers::Deadlines,
     },
     conf::Conf,
-    torrent::{external::External, progress::Memory, upload_memory::UploadMemory},
+    torrent::{external::External, keeping::Recorder, progress::Memory, upload_memory::UploadMemory},
     wire::tracker::Announce,
 };
 
@@ -48,7 +48,8 @@ pub enum Effect {
     Tracker(TrackerEffect),
 }
 
-/// What the driver must do to have a tracker asked. A `call` is one question; its stream has nothing to do with the links of peers.
+/// What the driver must do to have a tracker asked. A `call` is one question, or another stream of the
+/// same; it has nothing to do with the links of peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackerEffect {
     /// Look a host's name up, elsewhere, since that may take long; answer with `handle_resolved`.
@@ -56,7 +57,7 @@ pub enum TrackerEffect {
         /// The name, which is no address.
         host: String,
     },
-    /// Connect a stream, in place of any that this call has; answer with `handle_tracker_connected` when it is up, TLS included, or
+    /// Connect a stream; answer with `handle_tracker_connected` when it is up, TLS included, or
     /// `handle_tracker_ended`.
     Connect {
         /// The call.
@@ -110,6 +111,8 @@ pub(crate) enum Owner {
     Calls,
     /// Torrents that wait for their turn.
     Queue,
+    /// The session folder, which could not be written.
+    Recorder,
 }
 
 /// Shared by all torrents of an engine.
@@ -135,6 +138,8 @@ pub(crate) struct Cx {
     /// Connections in all, as far as was told.
     pub(crate) links: usize,
     pub(crate) deadlines: Deadlines<Owner>,
+    /// Torrents with something to record, and those that are to wake.
+    pub(crate) recorder: Recorder,
     /// Ports we listen on, as told to peers.
     pub(crate) listen_port: Option<u16>,
     /// Whom the user wants nothing to do with; each torrent's candidates have it too.
@@ -172,6 +177,7 @@ impl Cx {
             fetchers: 0,
             links: 0,
             deadlines: Deadlines::new(),
+            recorder: Default::default(),
             listen_port: None,
             filter: Default::default(),
             external: Default::default(),

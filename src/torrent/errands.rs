@@ -73,6 +73,11 @@ impl Errands {
         self.arrange || self.tidy || !self.requests.is_empty()
     }
 
+    /// A move is to be ended, or is being.
+    pub(super) fn is_tidying(&self) -> bool {
+        self.tidy
+    }
+
     pub(super) fn is_out(&self) -> bool {
         self.out.is_some()
     }
@@ -84,6 +89,7 @@ impl Torrent {
         // A storage that is not open, or cannot be opened where it is, is looked for elsewhere at once.
         let is_closed = (matches!(self.stage, Stage::Waiting) || (matches!(self.stage, Stage::Opening) && self.failing))
             && self.next.is_none();
+        self.line_up();
         match request {
             Request::Adopt(dir) if is_closed => self.adopt(dir, cx),
             request => self.errands.requests.push_back(request),
@@ -105,6 +111,14 @@ impl Torrent {
         // What is to be closed or opened anew is tidied up, and nothing else.
         if !idle || (self.next.is_some() && !self.errands.tidy) {
             return;
+        }
+        // The old files go when it is on disk where the new ones are, and stay if that cannot be.
+        if self.errands.tidy && !self.is_recorded() {
+            return;
+        }
+        if self.errands.tidy && self.is_unrecorded() {
+            self.errands.tidy = false;
+            return self.run_errands(cx);
         }
         let torrent = self.key();
         let (errand, job) = if std::mem::take(&mut self.errands.tidy) {
@@ -150,6 +164,7 @@ impl Torrent {
         self.place = self.place.in_dir(dir.clone());
         self.part_all("the torrent is being checked");
         self.next = Some(Next::Reopen { trust: Trust::Nothing });
+        self.settings_changed(cx);
         cx.alerts.push(Alert::StorageMoved { torrent: self.id, dir });
     }
 
@@ -170,6 +185,7 @@ impl Torrent {
         let Err(error) = result else {
             self.place = place;
             self.errands.tidy = true;
+            self.settings_changed(cx);
             // The state that was saved there is that of before.
             self.unsaved |= matches!(self.stage, Stage::Open);
             cx.alerts.push(match request {

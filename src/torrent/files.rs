@@ -21,6 +21,10 @@ impl Torrent {
         &self.place.dir
     }
 
+    pub(crate) fn state_file(&self) -> Option<&Path> {
+        self.place.state_file.as_deref()
+    }
+
     /// By file, ascending.
     pub(crate) fn renames(&self) -> &[(usize, PathBuf)] {
         &self.place.renames
@@ -33,6 +37,7 @@ impl Torrent {
             return;
         }
         self.wishes = wishes;
+        self.settings_changed(cx);
         let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
         self.swarm.set_levels(|piece| levels.get(piece.at()).copied().unwrap_or_default());
         for (_, session) in self.sessions.iter_mut() {
@@ -51,6 +56,7 @@ impl Torrent {
     fn go_back_to_work(&mut self, cx: &mut Cx) {
         self.finished = false;
         self.was_whole = false;
+        self.line_up();
         self.candidates.unshelve(cx.now);
         for (_, session) in self.sessions.iter_mut() {
             session.tell_upload_only(false, cx);

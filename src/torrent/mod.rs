@@ -1,6 +1,9 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
 pub(crate) mod announcer;
+mod asleep;
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;
@@ -11,6 +14,7 @@ pub(crate) mod cx;
 pub(crate) mod errands;
 pub(crate) mod external;
 mod files;
+pub(crate) mod keeping;
 mod picker;
 mod priority;
 pub(crate) mod progress;
@@ -46,17 +50,18 @@ use crate::{
     proto::tx::Tx,
     torrent::{
         announcer::Announcer,
+        asleep::Waking,
         candidates::Candidates,
         checker::Checker,
         claim::Seen,
         cx::{Cx, Owner},
         errands::{Errands, Place},
+        keeping::Keep,
         picker::Picker,
         progress::Contributor,
         session::{Fault, Session, Terms},
         slots::Slots,
         stop::Service,
-        superseed::SuperSeed,
         swarm::{Counters, Note, Swarm},
         wishes::Wishes,
     },
@@ -78,7 +83,8 @@ pub struct TorrentParams {
     pub metainfo: Arc<Metainfo>,
     /// The download folder. It is made when the first piece is written.
     pub dir: PathBuf,
-    /// Where the torrent's state is kept between runs; `None` keeps none.
+    /// Where the torrent's state is kept between runs; `None` keeps none. Not used in a session that has a folder
+    /// ([`Conf::session_dir`](crate::Conf::session_dir)): the state is kept there.
     pub state_file: Option<PathBuf>,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,
@@ -144,12 +150,16 @@ impl TorrentParams {
 enum Stage {
     /// Until it is its turn to be opened.
     Waiting,
+    /// Known from the session folder and not looked at.
+    Asleep,
     /// A worker is looking, or failed to.
     Opening,
     Checking(Checker),
     Open,
     /// A worker is closing it.
     Closing,
+    /// It is closed, and its removal is being recorded.
+    Forgetting,
     Closed,
 }
 
@@ -216,21 +226,38 @@ pub(crate) struct Torrent {
     service: Service,
     labels: Vec<String>,
     pub(crate) seen: Seen,
+    /// Bytes of this run that the saved state tells of.
+    saved_totals: (u64, u64),
+    /// How it is kept in the session folder.
+    keep: Keep,
+    waking: Waking,
+    /// What the engine knows of what it wants: to dial, and memory.
+    pub(crate) noted: (bool, bool),
 }
 
 impl Torrent {
     pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
+        let mut torrent = Self::make(key, params, cx);
+        if cx.recorder.on {
+            torrent.keep(cx);
+        }
+        torrent
+    }
+
+    /// All of it, with nothing opened.
+    fn make(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
         let TorrentParams {
             metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
         } = params;
         let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
-        let swarm = Self::empty_swarm(key, &metainfo, &wishes, sequential, cx);
+        let swarm = Self::empty_swarm(key, &metainfo, &wishes, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
         for addr in peers {
             candidates.add(cx.now, addr, &cx.conf);
         }
         let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
+        let state_file = state_file.filter(|_| !cx.recorder.on);
         Self {
             id: TorrentId(key),
             metainfo,
@@ -267,13 +294,17 @@ impl Torrent {
             service: Service::new(stop, totals),
             labels,
             seen: Seen::default(),
+            saved_totals: (0, 0),
+            keep: Keep::default(),
+            waking: Waking::default(),
+            noted: (false, false),
         }
     }
 
-    fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, sequential: bool, cx: &mut Cx) -> Swarm {
+    /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then nothing is wanted.
+    fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, cx: &Cx) -> Swarm {
         let geometry = metainfo.geometry;
-        let levels = wishes.levels(&metainfo.files, geometry);
-        let picker = Picker::new(geometry, &Bitfield::none(geometry.piece_count()), levels, sequential, &mut cx.rng);
+        let picker = Picker::none(geometry, wishes.levels(&metainfo.files, geometry));
         Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
@@ -288,6 +319,7 @@ impl Torrent {
             geometry: self.metainfo.geometry,
             allocation: conf.allocation,
             state_file,
+            in_session: self.keep.on,
             trust: self.trust,
             skipped: self.wishes.skipped(),
             renames,
@@ -303,15 +335,17 @@ impl Torrent {
     pub(crate) fn phase(&self) -> Phase {
         match &self.stage {
             _ if self.next.is_some() => Phase::Closing,
-            Stage::Closing | Stage::Closed => Phase::Closing,
+            Stage::Closing | Stage::Forgetting | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
             Stage::Waiting if self.paused => Phase::Paused,
             Stage::Waiting if self.held => Phase::Queued,
             Stage::Waiting | Stage::Opening => Phase::Opening,
             Stage::Checking(_) => Phase::Checking,
-            Stage::Open if self.paused => Phase::Paused,
-            Stage::Open if self.held => Phase::Queued,
-            Stage::Open if self.swarm.is_finished() => Phase::Seeding,
+            Stage::Open | Stage::Asleep if self.paused => Phase::Paused,
+            Stage::Open | Stage::Asleep if self.held => Phase::Queued,
+            Stage::Open | Stage::Asleep if self.swarm.is_finished() => Phase::Seeding,
+            // What it lacks shows when it is open.
+            Stage::Asleep => Phase::Opening,
             Stage::Open => Phase::Downloading,
         }
     }
@@ -326,11 +360,21 @@ impl Torrent {
         self.paused || self.held
     }
 
-    /// Whether it wants to dial somebody now.
+    /// Whether it looks for peers: it speaks with them, or will as soon as there is one.
+    fn seeks_peers(&self) -> bool {
+        self.is_active() || self.is_ready_asleep()
+    }
+
+    /// Whether it wants to dial somebody now, or to wake for that.
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
-        self.is_active()
+        self.seeks_peers()
             && self.sessions.len() + self.dials < conf.max_links_per_torrent
             && self.candidates.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// Whether it has peers, or pieces in progress.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.sessions.len() > 0 || self.swarm.is_busy()
     }
 
     /// The link to the same peer that was dialled the other way round, if there is one, and whether a block has passed on it.
@@ -412,6 +456,7 @@ impl Torrent {
             self.paused = true;
             // Afterwards it gets in line again.
             self.held = self.queued;
+            self.settings_changed(cx);
             self.rest("the torrent is paused", cx);
         }
     }
@@ -441,6 +486,7 @@ impl Torrent {
             self.queue_order = None;
             // What runs goes on until the queue says otherwise.
             self.held = queued && !self.is_active();
+            self.settings_changed(cx);
             self.settle(cx);
         }
     }
@@ -448,8 +494,10 @@ impl Torrent {
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.paused) {
             self.waive_stop();
+            self.settings_changed(cx);
         }
         match self.stage {
+            Stage::Asleep if !self.swarm.is_finished() => self.line_up(),
             Stage::Opening if self.failing => {
                 self.failing = false;
                 self.await_opening(self.trust);
@@ -468,13 +516,15 @@ impl Torrent {
         }
     }
 
-    pub(crate) fn set_labels(&mut self, labels: Vec<String>) {
+    pub(crate) fn set_labels(&mut self, labels: Vec<String>, cx: &mut Cx) {
         self.labels = labels;
+        self.settings_changed(cx);
     }
 
-    pub(crate) fn set_sequential(&mut self, sequential: bool) {
+    pub(crate) fn set_sequential(&mut self, sequential: bool, cx: &mut Cx) {
         self.sequential = sequential;
         self.swarm.picker.set_sequential(sequential);
+        self.settings_changed(cx);
     }
 
     /// Ends: lets its peers go, waits for its workers, saves its state and closes its files, or deletes all. `told`: say so in an alert.
@@ -484,6 +534,10 @@ impl Torrent {
             Some(Next::Close { told, delete }) => (told, delete),
             _ => (false, false),
         };
+        if self.keep.on && !before.0 && !told {
+            self.note_totals();
+            self.keep_totals(cx);
+        }
         self.next = Some(Next::Close { told: told || before.0, delete: delete || before.1 });
         self.settle(cx);
     }
@@ -501,7 +555,7 @@ impl Torrent {
         }
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
-        self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+        self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
         let key = self.sessions.insert(session);
         self.watch_crowd(cx);
         self.schedule(cx);
@@ -664,7 +718,7 @@ impl Torrent {
             self.retry(cx);
         }
         if self.timers.fire(SHOW, cx.now) {
-            self.swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+            self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
         }
         if self.timers.fire(CHOKE, cx.now) {
             self.choke_round(cx);
@@ -691,7 +745,8 @@ impl Torrent {
     fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            Stage::Open => !self.rests() && (!self.swarm.is_finished() || self.sessions.len() > 0),
+            // Without peers nothing moves.
+            Stage::Open => !self.rests() && self.sessions.len() > 0,
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)
@@ -792,7 +847,9 @@ impl Torrent {
         self.finished = true;
         // Nothing more will be written: the saved state can say so.
         self.unsaved |= self.saved_dirty;
-        cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
+        if !self.waking.quiet {
+            cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
+        }
         self.begin_super_seeding(cx);
         for (_, session) in self.sessions.iter_mut() {
             if session.is_upload_only() {
@@ -807,7 +864,7 @@ impl Torrent {
 
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
-        let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
+        let dial = if self.seeks_peers() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         let announce = self.next_announce(cx);
         if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
             && self.wakeup.want(at)

@@ -45,6 +45,16 @@ impl Service {
         }
     }
 
+    /// When it is enough, if the user has said so of this torrent.
+    pub(super) fn stop(&self) -> Option<StopAt> {
+        self.stop
+    }
+
+    /// What it had done when this run began.
+    pub(super) fn at_start(&self) -> Totals {
+        self.earlier
+    }
+
     /// The state file tells of earlier runs. (When it is read again, it tells of this one too.)
     pub(super) fn handle_earlier(&mut self, downloaded: u64, uploaded: u64) {
         if !std::mem::replace(&mut self.asked, true) {
@@ -95,7 +105,7 @@ impl Torrent {
         if matches!(self.stage, Stage::Open) {
             self.was_whole = self.swarm.is_finished();
         }
-        let active = self.is_active();
+        let active = self.is_active() || self.is_ready_asleep();
         let seeding = active && self.phase() == Phase::Seeding;
         let s = &mut self.service;
         if active != s.active_since.is_some() {
@@ -116,6 +126,7 @@ impl Torrent {
     pub(crate) fn set_stop(&mut self, stop: Option<StopAt>, cx: &mut Cx) {
         self.service.stop = stop;
         self.service.waive = false;
+        self.settings_changed(cx);
         self.check_stop(cx);
         self.settle(cx);
     }
@@ -146,6 +157,7 @@ impl Torrent {
             at.ratio_percent = at.ratio_percent.filter(|_| !sent_enough);
             at.seeding = at.seeding.filter(|_| !there_enough);
             self.service.stop = Some(at);
+            self.settings_changed(cx);
         } else if sent_enough || there_enough {
             let why = if sent_enough { StopReason::Ratio } else { StopReason::SeedingTime };
             cx.alerts.push(Alert::StopReached { torrent: self.id, why });

@@ -59,25 +59,20 @@ impl Torrent {
             Done::Tidied { left, .. } => self.handle_tidied(left, cx),
             // It was to be closed, and then to be deleted.
             Done::Closed { .. } if matches!(self.next, Some(Next::Close { delete: true, .. })) => self.delete(cx),
-            Done::Closed { .. } => self.handle_closed(cx),
+            Done::Closed { .. } => self.ended(cx),
             Done::Deleted { left: None, .. } => {
                 cx.alerts.push(Alert::DataDeleted { torrent: self.id });
-                self.handle_closed(cx);
+                self.ended(cx);
             }
             Done::Deleted { left, .. } => {
                 self.tell_leftovers(left, cx);
-                self.handle_closed(cx);
+                self.ended(cx);
             }
             Done::Read { buf, .. } => cx.uploads.give(buf),
+            // That is the engine's to tell.
+            Done::Recorded { .. } => {}
         }
         self.settle(cx);
-    }
-
-    fn handle_closed(&mut self, cx: &mut Cx) {
-        self.stage = Stage::Closed;
-        if matches!(self.next, Some(Next::Close { told: true, .. })) {
-            cx.alerts.push(Alert::Removed { torrent: self.id });
-        }
     }
 
     fn delete(&mut self, cx: &mut Cx) {
@@ -98,7 +93,10 @@ impl Torrent {
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
-                cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
+                self.waking.quiet &= check.is_empty() && have == self.swarm.have;
+                if !self.waking.quiet {
+                    cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
+                }
                 self.service.handle_earlier(downloaded, uploaded);
                 self.unsaved = check.count() > 0;
                 self.swarm.set_have(have);
@@ -147,7 +145,12 @@ impl Torrent {
             self.save(cx);
         }
         self.run_errands(cx);
-        if self.next.is_some() && self.swarm.jobs_out == 0 && self.sessions.len() == 0 && !matches!(self.stage, Stage::Closed) {
+        if self.next.is_some()
+            && self.swarm.jobs_out == 0
+            && self.sessions.len() == 0
+            && !self.errands.is_tidying()
+            && !matches!(self.stage, Stage::Forgetting | Stage::Closed)
+        {
             self.turn_over(cx);
         }
     }
@@ -163,11 +166,14 @@ impl Torrent {
         }
         self.stage = Stage::Open;
         self.waive_stop_if_whole();
-        cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
+        if !self.waking.quiet {
+            cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
+        }
         if self.unsaved {
             self.timers.set(SAVE, cx.now);
         }
         self.finish(cx);
+        self.waking.quiet = false;
     }
 
     /// No worker and no peer is busy with the torrent: it is closed, or opened anew.
@@ -177,15 +183,15 @@ impl Torrent {
                 self.next = None;
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
-                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, self.sequential, cx);
+                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, cx);
                 self.swarm.counters = counters;
-                self.failing = false;
+                (self.failing, self.waking.quiet) = (false, false);
                 self.await_opening(trust);
             }
+            Some(Next::Close { delete: false, .. }) if self.is_asleep() => self.ended(cx),
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
-            Some(Next::Close { delete: false, .. })
-                if matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty) =>
-            {
+            // That of one that is forgotten is of no use in a folder that forgets it too.
+            Some(Next::Close { told, delete: false }) if self.wants_last_save() && !(told && self.keep.on) => {
                 self.unsaved = true;
                 self.save(cx);
             }
@@ -204,6 +210,10 @@ impl Torrent {
         }
     }
 
+    fn wants_last_save(&self) -> bool {
+        matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty)
+    }
+
     /// There is something new to remember.
     pub(super) fn changed(&mut self, cx: &mut Cx) {
         // The first piece is remembered soon, so that a crash finds a state to go on from; the others in their time.
@@ -212,6 +222,20 @@ impl Torrent {
         if self.timers.get(SAVE).is_none() {
             self.timers.set(SAVE, cx.now + wait);
         }
+    }
+
+    /// Saves its state now, if there is anything new.
+    pub(crate) fn save_now(&mut self, cx: &mut Cx) {
+        self.note_totals();
+        self.save(cx);
+        self.settle(cx);
+    }
+
+    /// What was sent counts, even if nothing new was had.
+    pub(super) fn note_totals(&mut self) {
+        let counters = &self.swarm.counters;
+        let moved = (counters.down.total(), counters.up.total());
+        self.unsaved |= moved != self.saved_totals && matches!(self.stage, Stage::Open);
     }
 
     pub(super) fn save(&mut self, cx: &mut Cx) {
@@ -225,6 +249,7 @@ impl Torrent {
         let still_writing = self.is_still_writing();
         let state = self.state_to_save(cx.now);
         (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
+        self.saved_totals = (self.swarm.counters.down.total(), self.swarm.counters.up.total());
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
     }
@@ -273,6 +298,7 @@ impl Torrent {
             log::warn!("{error}: {} is checked", self.metainfo.name);
             cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
             self.recheck(cx);
+            self.settings_changed(cx);
         }
     }
 

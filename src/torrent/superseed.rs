@@ -163,6 +163,7 @@ impl Torrent {
         if on == std::mem::replace(&mut self.super_seed, on) {
             return;
         }
+        self.settings_changed(cx);
         if on {
             self.begin_super_seeding(cx);
         } else if self.swarm.super_seed.take().is_some() {
@@ -181,8 +182,8 @@ impl Torrent {
 
     /// Begins to pretend, if that is wanted and there is something to pretend.
     pub(super) fn begin_super_seeding(&mut self, cx: &mut Cx) {
-        if self.super_seed && self.finished && self.swarm.is_complete() && self.swarm.super_seed.is_none() {
-            self.swarm.super_seed = Some(SuperSeed::new(self.swarm.geometry, &mut cx.rng));
+        if self.super_seed && self.finished && !self.is_asleep() && self.swarm.is_complete() && self.swarm.super_seed.is_none() {
+            self.swarm.super_seed = Some(Box::new(SuperSeed::new(self.swarm.geometry, &mut cx.rng)));
         }
     }
 

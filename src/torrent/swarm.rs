@@ -3,6 +3,9 @@
 //! A session sees the ledger and never another session. What its siblings must learn is left here as a [`Note`], which the
 //! torrent delivers when the session is done.
 
+#[cfg(any(test, feature = "sim"))]
+mod audit;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
@@ -117,7 +120,7 @@ pub(crate) struct Swarm {
     /// Of those, the ones that write.
     pub(crate) runs_out: usize,
     /// What we pretend to have, while we pretend.
-    pub(crate) super_seed: Option<SuperSeed>,
+    pub(crate) super_seed: Option<Box<SuperSeed>>,
 }
 
 /// A session that wants something to ask for.
@@ -302,6 +305,11 @@ impl Swarm {
     /// Bytes received of pieces that are not whole.
     pub(crate) fn partial_bytes(&self) -> u64 {
         self.active.values().map(Progress::received_len).sum()
+    }
+
+    /// Whether pieces are in progress.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.active.is_empty()
     }
 
     /// Everything that is wanted and that any peer has is on order.

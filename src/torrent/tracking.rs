@@ -19,7 +19,8 @@ const NO_PORT: u16 = 1;
 impl Torrent {
     /// Trackers are told of us as long as the torrent speaks with peers.
     pub(super) fn tend_trackers(&mut self, cx: &mut Cx) {
-        let active = self.is_active();
+        // One that sleeps is opened as soon as a peer comes.
+        let active = self.is_active() || self.is_ready_asleep();
         let complete = self.swarm.is_complete();
         match (active, self.announcer.is_active()) {
             (true, false) => self.announcer.start(cx.now, complete, &cx.conf),
@@ -174,6 +175,7 @@ impl Torrent {
     }
 
     pub(crate) fn set_trackers(&mut self, tiers: Vec<Vec<String>>, cx: &mut Cx) {
+        self.settings_changed(cx);
         let Cx { tracker_rng, conf, .. } = cx;
         for (url, tracker_id) in self.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf) {
             self.take_leave(url, tracker_id, cx);

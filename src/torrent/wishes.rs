@@ -24,6 +24,11 @@ impl Wishes {
         Self { priorities }
     }
 
+    /// Those that were said, by file.
+    pub(crate) fn priorities(&self) -> &[Priority] {
+        &self.priorities
+    }
+
     pub(crate) fn of(&self, file: usize) -> Priority {
         self.priorities.get(file).copied().unwrap_or_default()
     }

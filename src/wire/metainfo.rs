@@ -50,6 +50,9 @@ pub struct Metainfo {
     pub created_by: Option<String>,
     /// When it was made, in seconds since 1970 (whatever its creator claims, negative or not).
     pub creation_date: Option<i64>,
+    /// The bytes that it was read from, for whoever must keep the torrent or pass it on as it is. A torrent in a session folder lets go
+    /// of them as soon as they are on disk.
+    pub raw: Option<Arc<[u8]>>,
 }
 
 /// What a metainfo file may ask for.
@@ -210,7 +213,15 @@ impl Metainfo {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn from_bytes_with(bytes: &[u8], limits: &MetainfoLimits) -> Result<Self, MetainfoError> {
-        parse::metainfo(bytes, limits)
+        Ok(Self { raw: Some(bytes.into()), ..parse::metainfo(bytes, limits)? })
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), without keeping the bytes.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub(crate) fn without_raw(bytes: &[u8]) -> Result<Self, MetainfoError> {
+        parse::metainfo(bytes, &MetainfoLimits::default())
     }
 }
 

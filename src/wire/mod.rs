@@ -8,4 +8,5 @@ pub mod handshake;
 pub mod message;
 pub mod metainfo;
 pub mod resume;
+pub mod session;
 pub mod tracker;

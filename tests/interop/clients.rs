@@ -128,14 +128,11 @@ fn transmission(command: &mut Command, told: &Told<'_>) {
 }
 
 fn aria2(command: &mut Command, told: &Told<'_>) {
-    let Told { role, torrent, folder, place, port, .. } = told;
-    command.args([
-        "--no-conf",
-        "--enable-dht=false",
-        "--enable-dht6=false",
-        "--bt-enable-lpd=false",
-        "--enable-peer-exchange=false",
-    ]);
+    let Told { role, torrent, folder, home, place, port } = told;
+    // Its UDP trackers need its DHT, which knows nobody and stays alone: nobody else here has any.
+    command.arg("--enable-dht=true").arg(format!("--dht-listen-port={port}"));
+    command.arg(format!("--dht-file-path={}", home.join("dht.dat").display()));
+    command.args(["--no-conf", "--enable-dht6=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false"]);
     command.args(["--seed-ratio=0", "--file-allocation=none"]).arg(format!("--interface={}", place.host()));
     command.args((*role == Role::Seed).then_some("--bt-seed-unverified=true"));
     command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder).arg(torrent);

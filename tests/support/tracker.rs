@@ -49,7 +49,7 @@ pub struct Manners {
     pub hang: bool,
     /// Says what address it sees (BEP 24).
     pub tell_address: bool,
-    /// Sends whoever comes over HTTP there, for good measure with the query.
+    /// Sends whoever comes over HTTP there, with the same query.
     pub redirect: Option<String>,
 }
 
@@ -291,7 +291,7 @@ fn request(shared: &Shared, stream: &mut impl Read, from: SocketAddr, via: &str)
         }
     }
     let manners = lock(shared).manners.clone();
-    if let Some(to) = manners.redirect.filter(|to| !to.ends_with(target.split('?').next().unwrap())) {
+    if let Some(to) = manners.redirect {
         let query = target.split_once('?').map_or("", |(_, query)| query);
         return Some(
             format!("HTTP/1.1 302 Found\r\nLocation: {to}?{query}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into(),

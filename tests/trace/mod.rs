@@ -512,6 +512,7 @@ impl Trace {
             Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
+            Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
         }
     }
 

@@ -19,7 +19,7 @@ mod run;
 mod shrink;
 
 pub use plan::{Item, Kind, Plan, PlanError};
-pub use run::{Failure, Outcome, run};
+pub use run::{Failure, Outcome, run, run_aloud};
 pub use shrink::shrink;
 
 #[cfg(test)]

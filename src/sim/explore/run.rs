@@ -70,7 +70,19 @@ impl Failure {
 /// What was wrong: a panic of the engine or of the world's checks, somebody who did not get everything, or anything else that must
 /// not be. A plan without a torrent with data fails, too.
 pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
-    catch_unwind(AssertUnwindSafe(|| Run::new(plan)?.finish())).unwrap_or_else(|panic| {
+    run_with(plan, true)
+}
+
+/// The same, and if the engine panics the world's [trace](World::trace) is printed.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_aloud(plan: &Plan) -> Result<Outcome, Failure> {
+    run_with(plan, false)
+}
+
+fn run_with(plan: &Plan, quiet: bool) -> Result<Outcome, Failure> {
+    catch_unwind(AssertUnwindSafe(|| Run::new(plan, quiet)?.finish())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let (what, details) = text.map_or(("a panic", ""), |text| text.split_at(text.find('\n').unwrap_or(text.len())));
         Err(Failure { what: what.to_owned(), details: details.to_owned() })
@@ -194,8 +206,9 @@ fn manners(item: &Item, sample: &Sample) -> Manners {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan) -> Result<Self, Failure> {
+    fn new(plan: &'a Plan, quiet: bool) -> Result<Self, Failure> {
         let mut world = World::new(plan.seed);
+        world.set_quiet(quiet);
         let samples = plan.of(Kind::Torrent).into_iter().map(|torrent| sample(plan, torrent)).collect::<Result<Vec<_>, _>>()?;
         if samples.is_empty() {
             return Err(Failure::new("a plan without a torrent"));

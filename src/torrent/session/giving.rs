@@ -13,7 +13,7 @@ use crate::{
         geometry::{Block, PieceIndex},
     },
     proto::allowed_fast::allowed_fast,
-    torrent::{cx::Cx, superseed::SuperSeed, swarm::Swarm},
+    torrent::{cx::Cx, swarm::Swarm},
     wire::{
         extension::{ExtensionHandshake, UPLOAD_ONLY, UPLOAD_ONLY_ID},
         message::Message,
@@ -214,7 +214,7 @@ impl Session {
     pub(super) fn handle_upload_only(&mut self, upload_only: bool, swarm: &mut Swarm) {
         self.giving.upload_only = upload_only;
         self.weigh_interest();
-        swarm.super_seed.iter_mut().for_each(SuperSeed::look_again);
+        swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
     }
 
     fn weigh_interest(&mut self) {

@@ -53,6 +53,7 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<Metainfo
         comment: text(root, b"comment.utf-8", b"comment"),
         created_by: text(root, b"created by.utf-8", b"created by"),
         creation_date: root.get(b"creation date").and_then(|v| v.as_int()),
+        raw: None,
     })
 }
 
@@ -144,12 +145,13 @@ fn file(item: Value<'_>, file: usize, offset: u64) -> Result<FileEntry> {
         FileKind::Symlink => 0,
         FileKind::Regular | FileKind::Pad => size(item, b"length", field("length"))?,
     };
-    let path = match path {
+    let mut path = match path {
         path if !path.is_empty() => path,
         // Nobody ever opens one, so a creator may have left its name out.
         _ if kind == FileKind::Pad => vec![".pad".into(), len.to_string()],
         _ => return Err(Error::Missing(field("path"))),
     };
+    path.shrink_to_fit();
     Ok(FileEntry { path, len, offset, kind })
 }
 
@@ -203,6 +205,7 @@ fn trackers(root: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<Vec<String>>
     if tiers.is_empty() {
         tiers.extend(root.get(b"announce").map(addresses).filter(|tier| !tier.is_empty()));
     }
+    tiers.shrink_to_fit();
     Ok(tiers)
 }
 
@@ -216,7 +219,11 @@ fn web_seeds(root: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<String>> {
 fn addresses(value: Value<'_>) -> Vec<String> {
     let one = Some(value).filter(|v| v.kind() == Kind::Bytes);
     let all = one.into_iter().chain(value.as_list().into_iter().flatten());
-    all.filter_map(|v| v.as_str()).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+    let mut all: Vec<String> =
+        all.filter_map(|v| v.as_str()).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    // They stay for as long as the torrent does.
+    all.shrink_to_fit();
+    all
 }
 
 /// The text under `utf8` if it is there and valid, else what can be read of that under `plain`.

@@ -1,0 +1,174 @@
+//! The session as a whole: restored from its folder, and recorded as it changes. What is recorded leaves as jobs when a turn ends.
+//!
+//! The folder itself is the driver's: it reads it before it makes the engine, and its workers append to it.
+
+use std::time::Duration;
+
+use crate::{
+    alert::Alert,
+    base::{
+        arena::Key,
+        ids::{InfoHash, TorrentId},
+        job::{Job, RecordKind, SessionRecord, StoreError},
+        time::Instant,
+    },
+    engine::{ActiveLimits, Engine, NoSuchTorrent},
+    torrent::{
+        Torrent, TorrentParams,
+        cx::{Effect, Owner},
+        keeping,
+    },
+    wire::session::{Restored, SessionSettings},
+};
+
+/// Records that are made at a time: as many as workers append at once, so that thousands of additions are not in memory twice.
+const AT_A_TIME: usize = 256;
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Takes over what a session folder had, and records from now on what changes: for drivers, before anything else is done with the
+    /// engine. One [`Alert::Restored`] tells of all torrents. Those that have everything, or rest, sleep until they are needed; the
+    /// others are opened by and by. The driver's workers must have the folder
+    /// ([`Runner::with_folder`](crate::store::Runner::with_folder)).
+    pub fn restore(&mut self, restored: Restored) {
+        let Restored { torrents, session, damaged, torn } = restored;
+        self.cx.recorder.on = true;
+        self.cx.recorder.pause = self.cx.conf.disk_retry;
+        if let Some(SessionSettings { limits, peer_limits, active }) = session {
+            self.limit_engine(limits);
+            self.limit_other_peers(peer_limits);
+            if let Some([downloads, seeds, total, checks]) = active {
+                self.set_active_limits(ActiveLimits { downloads, seeds, total, checks });
+            }
+            self.cx.recorder.session_due = false;
+        }
+        self.torrents.reserve(torrents.len());
+        self.by_hash.reserve(torrents.len());
+        let mut count = 0;
+        for torrent in torrents {
+            let info_hash = torrent.metainfo.info_hash;
+            if self.by_hash.contains_key(&info_hash) {
+                continue;
+            }
+            count += 1;
+            let params = keeping::params(torrent.metainfo, torrent.settings);
+            let limits = params.limits;
+            let Self { torrents, cx, .. } = self;
+            let key = torrents.insert_with(|key| Torrent::restored(key, params, torrent.state, cx));
+            self.by_hash.insert(info_hash, key);
+            self.begin_with_limits(key, limits);
+            self.review(key);
+            self.note_wishes(key);
+        }
+        self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn });
+    }
+
+    /// Has everything that is not on disk yet written to the session folder, or to the torrents' state files, now instead of in its
+    /// time. [`Alert::Saved`] and [`Alert::Recorded`] tell when that is done.
+    pub fn save_session(&mut self) {
+        for key in self.torrents.keys() {
+            if let Some(torrent) = self.torrents.get_mut(key) {
+                torrent.save_now(&mut self.cx);
+            }
+        }
+    }
+
+    /// What the torrent would have to be added with to be as it is, as far as the user has a say in it.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn params(&self, id: TorrentId) -> Result<TorrentParams, NoSuchTorrent> {
+        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        Ok(torrent.params(self.cx.now, self.queue.download_ord(id.0), self.limits_of(id.0)))
+    }
+
+    /// The session's own settings have changed.
+    pub(super) fn session_changed(&mut self) {
+        self.cx.recorder.session_due |= self.cx.recorder.on;
+    }
+
+    /// A torrent's settings have changed that the engine keeps for it.
+    pub(super) fn torrent_changed(&mut self, key: Key) {
+        if let Some(torrent) = self.torrents.get_mut(key) {
+            torrent.settings_changed(&mut self.cx);
+        }
+    }
+
+    /// Makes the records that are due.
+    pub(super) fn pump_session(&mut self) {
+        if self.cx.recorder.retry_at.is_some() {
+            return;
+        }
+        if self.cx.recorder.session_due && !self.cx.recorder.session_out {
+            (self.cx.recorder.session_due, self.cx.recorder.session_out) = (false, true);
+            let ActiveLimits { downloads, seeds, total, checks } = self.queue.limits();
+            let active = Some([downloads, seeds, total, checks]);
+            let settings = SessionSettings { limits: self.cx.conf.limits, peer_limits: self.cx.conf.peer_limits, active };
+            let record = SessionRecord { kind: RecordKind::Session, info_hash: InfoHash([0; 20]), body: settings.encode() };
+            self.push_record(None, record);
+        }
+        while self.cx.recorder.out < AT_A_TIME
+            && let Some(key) = self.cx.recorder.due.pop_first()
+        {
+            let (now, order, limits) = (self.cx.now, self.queue.download_ord(key), self.limits_of(key));
+            if let Some(record) = self.torrents.get_mut(key).and_then(|torrent| torrent.poll_record(now, order, limits)) {
+                self.push_record(Some(key), record);
+            }
+        }
+    }
+
+    fn push_record(&mut self, torrent: Option<Key>, record: SessionRecord) {
+        self.cx.recorder.out += 1;
+        self.cx.effects.push_back(Effect::Job(Job::Record { torrent, record }));
+    }
+
+    /// A worker has recorded something, or failed to.
+    pub(super) fn handle_recorded(&mut self, torrent: Option<Key>, result: Result<(), StoreError>) {
+        let recorder = &mut self.cx.recorder;
+        recorder.out = recorder.out.saturating_sub(1);
+        match &result {
+            Ok(()) => recorder.pause = self.cx.conf.disk_retry,
+            Err(error) => self.recording_failed(error),
+        }
+        match torrent {
+            None => {
+                self.cx.recorder.session_out = false;
+                self.cx.recorder.session_due |= result.is_err() && !self.cx.recorder.last_chance;
+            }
+            Some(key) => {
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.handle_recorded(&result, &mut self.cx);
+                }
+                self.settle(key);
+            }
+        }
+    }
+
+    fn recording_failed(&mut self, error: &StoreError) {
+        let recorder = &mut self.cx.recorder;
+        if recorder.retry_at.is_some() {
+            return;
+        }
+        log::error!("{error}");
+        let retry_in = (!recorder.last_chance).then_some(recorder.pause);
+        if let Some(pause) = retry_in {
+            let at = self.cx.now + pause;
+            recorder.retry_at = Some(at);
+            recorder.pause = pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.disk_retry));
+            self.cx.deadlines.push(at, Owner::Recorder);
+        }
+        self.cx.alerts.push(Alert::SessionFailed { error: error.clone(), retry_in });
+    }
+
+    pub(super) fn handle_recorder_timeout(&mut self, at: Instant) {
+        if self.cx.recorder.retry_at == Some(at) {
+            self.cx.recorder.retry_at = None;
+        }
+    }
+
+    /// The engine is shutting down: what is due is recorded at once, or not at all.
+    pub(super) fn record_for_the_last_time(&mut self) {
+        self.cx.recorder.last_chance = true;
+        self.cx.recorder.retry_at = None;
+    }
+}

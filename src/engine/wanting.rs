@@ -1,0 +1,144 @@
+//! Which torrents want something now, so that nobody has to ask thousands that do not: those that would dial, and those whose peers or
+//! begun pieces take memory. Kept up to date at the end of every input of a torrent.
+//!
+//! And the peers that wait for a torrent that is waking.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+use crate::{
+    base::arena::Key,
+    engine::{Engine, link::State},
+    torrent::cx::Effect,
+    wire::handshake::Handshake,
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Wanting {
+    /// Torrents that would dial, or wake for that.
+    dials: BTreeSet<Key>,
+    /// Torrents that have peers or begun pieces.
+    busy: BTreeSet<Key>,
+    /// Links that have greeted and wait, by torrent.
+    peers: BTreeMap<Key, Vec<Key>>,
+}
+
+impl Wanting {
+    pub(super) fn forget_torrent(&mut self, key: Key) {
+        self.dials.remove(&key);
+        self.busy.remove(&key);
+    }
+
+    pub(super) fn busy(&self) -> Vec<Key> {
+        self.busy.iter().copied().collect()
+    }
+
+    /// Whether any link waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    pub(super) fn forget_link(&mut self, torrent: Key, link: Key) {
+        if let Some(links) = self.peers.get_mut(&torrent) {
+            links.retain(|&waiting| waiting != link);
+            if links.is_empty() {
+                self.peers.remove(&torrent);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Something happened to a torrent: looks at what it wants now.
+    pub(super) fn note_wishes(&mut self, key: Key) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return self.wanting.forget_torrent(key) };
+        let (dials, busy) = (torrent.wants_dial(self.cx.now, &self.cx.conf), torrent.is_busy());
+        if std::mem::replace(&mut torrent.noted, (dials, busy)) == (dials, busy) {
+            return;
+        }
+        for (set, wants) in [(&mut self.wanting.dials, dials), (&mut self.wanting.busy, busy)] {
+            if wants {
+                set.insert(key);
+            } else {
+                set.remove(&key);
+            }
+        }
+    }
+
+    /// Dials go out as far as the limits allow, one a torrent and round. The round goes on where the last one ended, or a torrent with
+    /// many candidates would keep the others from theirs.
+    pub(super) fn dial_candidates(&mut self) {
+        let (mut after, mut fruitless) = (self.dialled_last, 0);
+        while !self.shutting_down && self.has_room_to_dial() && fruitless <= self.wanting.dials.len() {
+            let dials = &self.wanting.dials;
+            let next = dials.range((Bound::Excluded(after), Bound::Unbounded)).next().or_else(|| dials.first());
+            let Some(&key) = next else { break };
+            after = key;
+            if self.dial_next(key) {
+                self.dialled_last = key;
+            } else {
+                fruitless += 1;
+            }
+            self.note_wishes(key);
+        }
+    }
+
+    fn has_room_to_dial(&self) -> bool {
+        self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links
+    }
+
+    /// Dials the next candidate of a torrent; false if none is due.
+    fn dial_next(&mut self, key: Key) -> bool {
+        while let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
+            if torrent.is_asleep() {
+                // It is asked again when it is open.
+                torrent.line_up();
+                self.review(key);
+                return false;
+            }
+            let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { return false };
+            if self.may_dial(key, addr) {
+                self.dial(key, addr);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A peer wants a torrent that sleeps: that wakes, and the peer waits, unread, for as long as a greeting may take.
+    pub(super) fn let_wait(&mut self, key: Key, torrent: Key, handshake: Handshake) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.torrent = Some(torrent);
+        link.state = State::Waiting { handshake, early: Vec::new() };
+        self.wanting.peers.entry(torrent).or_default().push(key);
+        if let Some(torrent) = self.torrents.get_mut(torrent) {
+            torrent.wake(&mut self.cx);
+        }
+    }
+
+    /// Greets the peers that waited for a torrent, if it is open now.
+    pub(super) fn greet_waiting(&mut self, torrent: Key) {
+        if !self.wanting.peers.contains_key(&torrent) {
+            return;
+        }
+        // Those that are waking still may wait; from all others they hear now.
+        if self.torrents.get(torrent).is_some_and(|t| t.is_waking()) {
+            return;
+        }
+        for key in self.wanting.peers.remove(&torrent).unwrap_or_default() {
+            let Some(link) = self.links.get_mut(key) else { continue };
+            let State::Waiting { handshake, early } = &mut link.state else { continue };
+            let (handshake, early) = (*handshake, std::mem::take(early));
+            self.greeted(key, handshake);
+            if self.links.get(key).and_then(|link| link.session()).is_some() {
+                if !early.is_empty() {
+                    self.session_data(key, &early);
+                }
+                self.cx.effects.push_back(Effect::Resume { link: key });
+            }
+        }
+    }
+}

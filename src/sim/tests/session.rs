@@ -1,0 +1,165 @@
+//! Sessions that are kept in a folder: killed, started again, and woken by whoever needs a torrent.
+
+use super::*;
+use crate::{
+    base::bucket::{Limits, Rate},
+    engine::Engine,
+};
+
+fn kept() -> Conf {
+    Conf { session_dir: Some("/session".into()), ..loud() }
+}
+
+fn kinds(world: &World, node: NodeId, since: Instant) -> Vec<String> {
+    let word = |alert: &Alert| format!("{alert:?}").split_whitespace().next().unwrap_or_default().to_owned();
+    world.alerts(node).iter().filter(|(at, _)| *at >= since).map(|(_, alert)| word(alert)).collect()
+}
+
+fn recorded(world: &World, node: NodeId) -> usize {
+    world.alerts(node).iter().filter(|(_, alert)| matches!(alert, Alert::Recorded { .. })).count()
+}
+
+/// Lets a session end in good order, or kills it, and starts it again.
+fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {
+    if orderly {
+        world.tell(node, Engine::shutdown);
+        assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
+    }
+    world.kill(node);
+    world.run_for(millis(1));
+    let now = world.now();
+    world.restart(node);
+    now
+}
+
+#[test]
+fn a_session_is_there_again_at_once_and_says_so_once() {
+    let samples: Vec<_> = (0..5).map(|n| Sample::file(&format!("s{n}"), 200_000, 32 * 1024, n).unwrap()).collect();
+    let mut world = World::new(1);
+    let node = world.node(kept());
+    let ids: Vec<_> = samples.iter().map(|sample| world.seed_with(node, sample)).collect();
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) == 5, secs(30)));
+    let limits = Limits { down: Rate::new(5000), up: Rate::new(7000) };
+    world.tell(node, |engine| {
+        engine.pause(ids[1]).unwrap();
+        engine.set_sequential(ids[2], true).unwrap();
+        engine.set_torrent_limits(ids[3], limits).unwrap();
+        engine.remove(ids[4]).unwrap();
+        engine.set_limits(limits);
+    });
+    let then = start_again(&mut world, node, true);
+    assert_eq!(kinds(&world, node, then), ["Restored"]);
+    assert!(matches!(world.alerts(node).last(), Some((_, Alert::Restored { torrents: 4, damaged: 0, torn: 0 }))));
+    let find = |n: usize| world.engine(node).find(samples[n].metainfo.info_hash);
+    assert_eq!(find(4), None);
+    let phases: Vec<Phase> = (0..4).map(|n| world.engine(node).stats(find(n).unwrap()).unwrap().phase).collect();
+    assert_eq!(phases, [Phase::Seeding, Phase::Paused, Phase::Seeding, Phase::Seeding]);
+    assert!((0..4).all(|n| world.engine(node).have(find(n).unwrap()).unwrap().is_full()));
+    assert!(world.engine(node).params(find(2).unwrap()).unwrap().sequential);
+    assert_eq!(world.engine(node).params(find(3).unwrap()).unwrap().limits, limits);
+    assert_eq!(world.engine(node).limits(), limits);
+    // Nothing happens to those that nobody needs.
+    world.run_for(secs(10));
+    let before = world.events();
+    world.run_for(secs(3600));
+    assert_eq!(world.events(), before);
+    assert_eq!(kinds(&world, node, then), ["Restored"]);
+}
+
+#[test]
+fn a_peer_that_comes_for_a_sleeping_torrent_wakes_it_and_is_served() {
+    let sample = file(2_000_000, 64 * 1024);
+    for orderly in [true, false] {
+        let mut world = World::new(2);
+        let seed = world.node(kept());
+        world.seed_with(seed, &sample);
+        assert!(
+            world.run_until(|w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30))
+        );
+        world.run_for(secs(1));
+        let then = start_again(&mut world, seed, orderly);
+        let leech = world.node(loud());
+        world.download(leech, &sample, &[seed]);
+        assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+        assert_eq!(world.bytes_read(leech, seed) / sample.geometry().total_len(), 1);
+        let told = kinds(&world, seed, then);
+        assert!(!told.iter().any(|kind| ["Opened", "Checked", "Finished"].contains(&kind.as_str())), "{told:?}");
+    }
+}
+
+#[test]
+fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_told() {
+    let sample = file(1_000_000, 64 * 1024);
+    let mut world = World::new(3);
+    let seed = world.node(kept());
+    world.seed_with(seed, &sample);
+    assert!(world.run_until(|w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30)));
+    world.tell(seed, Engine::shutdown);
+    assert!(world.run_until(|w| w.engine(seed).is_drained(), secs(60)));
+    world.kill(seed);
+    // Somebody spoils three pieces.
+    world.run_for(secs(5));
+    let disk = world.disk(seed);
+    disk.set_now(world.now());
+    let (path, mut bytes) =
+        sample.files_in(std::path::Path::new("/node0")).map(|(path, _, bytes)| (path, bytes.to_vec())).next().unwrap();
+    [0, 400_000, 999_999].into_iter().for_each(|at| bytes[at] ^= 1);
+    disk.put(&path, &bytes);
+    // What it says of itself is what was saved, so it is not held here against the truth until it has woken.
+    world.restart_unchecked(seed);
+    let leech = world.node(loud());
+    world.download(leech, &sample, &[seed]);
+    let pieces = sample.geometry().piece_count();
+    assert!(world.run_until(|w| w.stats(leech).have == pieces - 3, secs(60)), "{:?}", world.stats(leech));
+    world.run_for(secs(30));
+    assert_eq!((world.stats(leech).have, world.stats(leech).failed_pieces), (pieces - 3, 0));
+    assert!(world.told(seed, |a| matches!(a, Alert::Opened { to_check, .. } if *to_check == pieces)).is_some());
+}
+
+#[test]
+fn downloads_go_on_where_they_were_however_often_the_session_is_killed() {
+    let samples: Vec<_> = (0..3).map(|n| Sample::file(&format!("d{n}"), 1_500_000, 64 * 1024, n).unwrap()).collect();
+    for seed in 0..6 {
+        let mut world = World::new(seed);
+        let remote = world.node(loud());
+        let node = world.node(Conf { save_interval: millis(500), ..kept() });
+        for sample in &samples {
+            world.seed_with(remote, sample);
+            world.download(node, sample, &[remote]);
+        }
+        world.run_for(millis(400));
+        assert_eq!(recorded(&world, node), 3);
+        for round in 0..8 {
+            world.run_for(millis(150 + 97 * ((seed + round) % 5)));
+            let then = start_again(&mut world, node, round % 3 == 2);
+            assert!(matches!(world.told(node, |a| matches!(a, Alert::Restored { torrents: 3, .. })), Some(at) if at <= then));
+            assert_eq!(world.engine(node).torrents().len(), 3);
+        }
+        assert!(world.run_until(|w| w.is_complete(node), secs(120)), "seed {seed}: {:?}", world.stats_of(node));
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told_of_and_tried_again() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(4);
+    let node = world.node(kept());
+    world.disk(node).set(|t| t.read_only = true);
+    let id = world.download(node, &sample, &[]);
+    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::SessionFailed { .. })).is_some(), secs(5)));
+    world.run_for(secs(20));
+    assert_eq!(recorded(&world, node), 0);
+    world.tell(node, |engine| engine.set_sequential(id, true).unwrap());
+    world.disk(node).set(|t| t.read_only = false);
+    assert!(world.run_until(|w| recorded(w, node) == 1, secs(60)));
+    start_again(&mut world, node, false);
+    let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+    assert!(world.engine(node).params(id).unwrap().sequential);
+    // Nothing is lost by removing it while it cannot be written, and it does not keep the session from ending.
+    world.disk(node).set(|t| t.read_only = true);
+    world.tell(node, |engine| engine.remove(id).unwrap());
+    world.run_for(secs(10));
+    assert!(world.told(node, |a| matches!(a, Alert::Removed { .. })).is_none());
+    world.tell(node, Engine::shutdown);
+    assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
+}

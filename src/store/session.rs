@@ -1,0 +1,285 @@
+//! The folder of a session: its lock, its log, and which records of the log count. Appended to by the workers, read once at the start
+//! and a state at a time after that, and written anew when more than half of it is of no use any more.
+//!
+//! Knows records by what they are about; their meaning is the codec's.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use thiserror::Error;
+
+use super::disk::{Disk, Locked};
+use crate::{
+    base::{
+        ids::InfoHash,
+        job::{SessionRecord, StoreError, StoreOp},
+    },
+    wire::session::{
+        self, FRAME_LEN, HEADER_LEN, Index, LogError, MAX_PAYLOAD, Place, Record, Replay, Restored, Salt, Scanned, Source,
+    },
+};
+
+/// A log below this is not worth writing anew.
+const WORTH_IT: u64 = 256 << 10;
+/// Bytes read at once at the start.
+const CHUNK: usize = 1 << 20;
+/// Bytes that are collected before a write while a log is written anew.
+const GATHERED: usize = 256 << 10;
+
+/// Why a session folder cannot be used. Nothing in it was changed.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// Another session, of this process or another, has it.
+    #[error("session folder {} is in use{}", dir.display(), by(*pid))]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+        /// The process that has it, if it can be known.
+        pid: Option<u32>,
+    },
+    /// Its log is none, or damaged from the first byte on, or of a later version.
+    #[error("cannot use {}: {why}", path.display())]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// Why not.
+        why: LogError,
+    },
+    /// It cannot be read or made.
+    #[error("cannot open {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn by(pid: Option<u32>) -> String {
+    pid.map_or_else(|| " by another session".to_owned(), |pid| format!(" by process {pid}"))
+}
+
+/// A session folder that is ours until this is dropped.
+#[derive(Debug)]
+pub struct SessionFolder {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    salt: Salt,
+    log: Mutex<Log>,
+    /// As long as this is open nobody else takes the folder.
+    _lock: Option<std::fs::File>,
+}
+
+#[derive(Debug)]
+struct Log {
+    index: Index,
+    /// Where the next record goes.
+    end: u64,
+    /// After a failure to write the log anew it is only appended to, up to here.
+    patience: u64,
+}
+
+impl SessionFolder {
+    /// Takes the folder and reads what it has; makes it if there is none, with `salt` (random bytes, see
+    /// [`wire::session`](crate::wire::session)). Blocks on the disk.
+    ///
+    /// # Errors
+    /// If somebody else has it, it cannot be read, or it is not one that this version knows.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, salt: Salt) -> Result<(Self, Restored), SessionError> {
+        let path = dir.join("session.ct");
+        let lock_path = dir.join("lock");
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SessionError::Io { path, source }
+        };
+        let lock = match disk.lock(&lock_path).map_err(failed(&lock_path))? {
+            Locked::Ours(lock) => lock,
+            Locked::Others(pid) => return Err(SessionError::InUse { dir: dir.to_owned(), pid }),
+        };
+        let found = disk.stat(&path).map_err(failed(&path))?;
+        if found.is_none_or(|found| found.len == 0) {
+            disk.replace(&path, &mut |file| file.write_all(&session::header(salt))).map_err(failed(&path))?;
+        }
+        let mut reader = LogReader::new(&*disk, &path).map_err(failed(&path))?;
+        let header = reader.bytes(0, HEADER_LEN).map_err(failed(&path))?;
+        let salt = session::read_header(header).map_err(|why| SessionError::Log { path: path.clone(), why })?;
+        let mut replay = Replay::default();
+        let scanned = session::scan(&mut reader, &salt, |record| replay.note(&record)).map_err(failed(&path))?;
+        let Scanned { end, damaged, torn } = scanned;
+        let (index, mut restored) = replay.finish();
+        restored.damaged += damaged;
+        restored.torn = torn;
+        let log = Mutex::new(Log { index, end, patience: 0 });
+        Ok((Self { disk, path, salt, log, _lock: lock }, restored))
+    }
+
+    /// Appends records and returns when all of them are safe. They are written with one call and synced once.
+    ///
+    /// # Errors
+    /// If they cannot be; then any of them may be found at the next start, or none.
+    pub fn append(&self, records: &[SessionRecord]) -> Result<(), StoreError> {
+        let failed = |op| move |e| StoreError::new(op, &self.path, e);
+        let mut log = self.log();
+        let mut bytes = Vec::new();
+        for SessionRecord { kind, info_hash, body } in records {
+            if body.len() > MAX_PAYLOAD - info_hash.0.len() {
+                return Err(failed(StoreOp::Save)(io::Error::new(ErrorKind::FileTooLarge, "a record above 64 MiB")));
+            }
+            session::push_record(&mut bytes, &self.salt, *kind, info_hash, body);
+        }
+        let mut rest = bytes.as_slice();
+        let mut at = log.end;
+        while !rest.is_empty() {
+            let written = match self.disk.write_at(&self.path, at, rest) {
+                Ok(0) => Err(ErrorKind::WriteZero.into()),
+                other => other,
+            };
+            let written = written.map_err(failed(StoreOp::Save))?;
+            at += written as u64;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        self.disk.sync(&self.path).map_err(failed(StoreOp::Sync))?;
+        for SessionRecord { kind, info_hash, body } in records {
+            let len = FRAME_LEN + info_hash.0.len() + body.len();
+            let begin = log.end;
+            log.index.note(begin, len, Some(*kind), *info_hash);
+            log.end += len as u64;
+        }
+        if log.end > WORTH_IT.max(2 * log.index.live).max(log.patience)
+            && let Err(error) = self.write_anew(&mut log)
+        {
+            // What is there is whole. It is tried again when it has grown by as much again.
+            log::warn!("cannot write {} anew: {error}", self.path.display());
+            log.patience = log.end * 2;
+        }
+        Ok(())
+    }
+
+    /// The state that was saved last of a torrent.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn state(&self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
+        let log = self.log();
+        let Some(place) = log.index.entries.get(info_hash).and_then(|entry| entry.state) else { return Ok(None) };
+        let bytes = self.read(place).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
+        Ok(Record::parse(place.at(), &bytes, &self.salt).map(|record| record.body.to_vec()))
+    }
+
+    /// The log itself, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the log, and of those that count.
+    #[cfg(test)]
+    fn size(&self) -> (u64, u64) {
+        let log = self.log();
+        (log.end, log.index.live)
+    }
+
+    /// Copies the records that count, in the order of their torrents, and lets the copy take the log's place.
+    fn write_anew(&self, log: &mut Log) -> io::Result<()> {
+        let mut torrents: Vec<(InfoHash, session::Entry)> = log.index.entries.iter().map(|(k, v)| (*k, *v)).collect();
+        torrents.sort_by_key(|(hash, entry)| (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash));
+        let places = torrents.iter().flat_map(|(_, entry)| entry.places());
+        let places: Vec<Place> = log.index.session.into_iter().chain(log.index.unknown.iter().copied()).chain(places).collect();
+        let mut index = Index::default();
+        let mut end = HEADER_LEN as u64;
+        self.disk.replace(&self.path, &mut |file| {
+            let mut gathered = session::header(self.salt).to_vec();
+            for &place in &places {
+                let bytes = self.read(place)?;
+                // What has been damaged since is not copied as if it were whole: the old log stays, and with it whatever can be saved.
+                let damaged = || io::Error::new(ErrorKind::InvalidData, format!("the record at {} is damaged", place.at()));
+                let record = Record::parse(end, &bytes, &self.salt).ok_or_else(damaged)?;
+                index.note(end, bytes.len(), record.kind, record.info_hash);
+                end += bytes.len() as u64;
+                gathered.extend_from_slice(&bytes);
+                if gathered.len() > GATHERED {
+                    file.write_all(&gathered)?;
+                    gathered.clear();
+                }
+            }
+            file.write_all(&gathered)
+        })?;
+        log::debug!("{} is {end} bytes now, {} before", self.path.display(), log.end);
+        *log = Log { index, end, patience: 0 };
+        Ok(())
+    }
+
+    fn read(&self, place: Place) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; place.size()];
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.disk.read_at(&self.path, place.at() + done as u64, bytes.get_mut(done..).unwrap_or_default())? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                read => done += read,
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A log read from front to back, in large pieces.
+#[derive(Debug)]
+struct LogReader<'a> {
+    disk: &'a dyn Disk,
+    path: &'a Path,
+    len: u64,
+    /// What was read, and where it begins.
+    chunk: Vec<u8>,
+    at: u64,
+}
+
+impl<'a> LogReader<'a> {
+    fn new(disk: &'a dyn Disk, path: &'a Path) -> io::Result<Self> {
+        let len = disk.stat(path)?.map_or(0, |stat| stat.len);
+        Ok(Self { disk, path, len, chunk: Vec::new(), at: 0 })
+    }
+}
+
+impl Source for LogReader<'_> {
+    fn size(&self) -> u64 {
+        self.len
+    }
+
+    fn bytes(&mut self, at: u64, want: usize) -> io::Result<&[u8]> {
+        let want = usize::try_from(self.len.saturating_sub(at)).map_or(want, |left| want.min(left));
+        let inside = at.checked_sub(self.at).and_then(|skip| usize::try_from(skip).ok()).filter(|&skip| skip <= self.chunk.len());
+        let mut skip = inside.unwrap_or(self.chunk.len());
+        if self.chunk.len() - skip < want {
+            self.chunk.drain(..skip);
+            self.at = at;
+            skip = 0;
+            let mut have = self.chunk.len();
+            let room = usize::try_from(self.len - at).map_or(CHUNK.max(want), |left| left.min(CHUNK.max(want)));
+            self.chunk.resize(room, 0);
+            while have < room {
+                match self.disk.read_at(self.path, at + have as u64, self.chunk.get_mut(have..).unwrap_or_default()) {
+                    Ok(0) => break,
+                    Ok(read) => have += read,
+                    Err(e) => {
+                        self.chunk.clear();
+                        return Err(e);
+                    }
+                }
+            }
+            self.chunk.truncate(have);
+            if have < want {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.chunk.get(skip..skip + want).unwrap_or_default())
+    }
+}

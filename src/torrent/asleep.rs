@@ -1,0 +1,68 @@
+//! Torrents that sleep: known from the session folder, with nothing opened. They wake when they are needed, and until then nothing of
+//! what their saved state says is told to any peer.
+
+use crate::{
+    base::arena::Key,
+    torrent::{Stage, Torrent, TorrentParams, cx::Cx},
+    wire::session::RestoredState,
+};
+
+/// How a torrent of the session folder stands between sleep and work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Waking {
+    /// It came from the folder and has not worked since: if all is as it was saved there is nothing to tell.
+    pub(super) quiet: bool,
+}
+
+impl Torrent {
+    /// As it was saved. One that has everything that is wanted, or rests, sleeps until it is needed; the others are opened in turn.
+    pub(crate) fn restored(key: Key, params: TorrentParams, state: Option<RestoredState>, cx: &mut Cx) -> Self {
+        let mut torrent = Self::make(key, params, cx);
+        torrent.keep.on = true;
+        torrent.waking.quiet = state.is_some();
+        if let Some(RestoredState { have, downloaded, uploaded, .. }) = state {
+            torrent.service.handle_earlier(downloaded, uploaded);
+            torrent.swarm.set_have(have);
+            torrent.finished = torrent.swarm.is_finished();
+            torrent.was_whole = torrent.finished;
+        }
+        if torrent.finished || torrent.paused {
+            torrent.stage = Stage::Asleep;
+        }
+        torrent.keep_time(cx);
+        torrent.tend_trackers(cx);
+        torrent.schedule(cx);
+        torrent
+    }
+
+    pub(crate) fn is_asleep(&self) -> bool {
+        matches!(self.stage, Stage::Asleep)
+    }
+
+    /// Whether a peer that wants it may wait: it was asleep, and will be open soon if its files are as they were.
+    pub(crate) fn is_waking(&self) -> bool {
+        let soon = matches!(self.stage, Stage::Asleep | Stage::Waiting | Stage::Opening | Stage::Checking(_));
+        soon && self.keep.on && !self.rests() && !self.failing && self.next.is_none()
+    }
+
+    /// Whether it sleeps and would speak with peers if one came.
+    pub(crate) fn is_ready_asleep(&self) -> bool {
+        self.is_asleep() && !self.rests() && self.next.is_none()
+    }
+
+    /// It is needed at once.
+    pub(crate) fn wake(&mut self, cx: &mut Cx) {
+        self.line_up();
+        self.open(cx);
+    }
+
+    /// It is needed, when it is its turn.
+    pub(crate) fn line_up(&mut self) {
+        if self.is_asleep() && self.next.is_none() {
+            let held = self.held;
+            self.await_opening(self.trust);
+            // The queue has it among those that run, or not.
+            self.held = held;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! How torrents are kept in the session folder: what of each is to be recorded, one record of a torrent at a time. The engine fetches
+//! the records when a turn ends, so that any number of changes in one turn makes one record.
+//!
+//! Without a session folder all of it does nothing. It knows records, not where they go.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crate::{
+    alert::Alert,
+    base::{
+        arena::Key,
+        bucket::Limits,
+        job::{RecordKind, SessionRecord, StoreError},
+        time::Instant,
+    },
+    torrent::{Next, Stage, StopAt, Torrent, TorrentParams, cx::Cx},
+    wire::{
+        metainfo::Metainfo,
+        session::{TorrentSettings, join_torrent},
+    },
+};
+
+/// Peers that are remembered of a torrent.
+const MAX_PEERS: usize = 100;
+
+/// Who has something to record, over all torrents.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    /// There is a session folder.
+    pub(crate) on: bool,
+    /// Torrents with something to record.
+    pub(crate) due: BTreeSet<Key>,
+    /// The session's own settings are to be recorded; they are being recorded.
+    pub(crate) session_due: bool,
+    pub(crate) session_out: bool,
+    /// Records that workers have not answered.
+    pub(crate) out: usize,
+    /// The folder cannot be written: when it is tried again, and the pause after that.
+    pub(crate) retry_at: Option<Instant>,
+    pub(crate) pause: Duration,
+    /// Nothing is tried again: the engine is shutting down.
+    pub(crate) last_chance: bool,
+}
+
+impl Recorder {
+    /// Whether everything is recorded.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.out == 0 && self.due.is_empty() && !self.session_due
+    }
+}
+
+/// What of a torrent is to be recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Keep {
+    /// It is kept in the session folder.
+    pub(super) on: bool,
+    /// Its metainfo file, until that is on disk.
+    raw: Option<Arc<[u8]>>,
+    due: Option<RecordKind>,
+    out: Option<RecordKind>,
+    /// The last record could not be written, and will not be: on disk it is as it was before.
+    lost: bool,
+}
+
+impl Torrent {
+    /// It is new, and kept in the session folder from now on.
+    pub(crate) fn keep(&mut self, cx: &mut Cx) {
+        // Its own copy lets go of the bytes when they are on disk, whoever else has them.
+        self.keep.raw = match Arc::get_mut(&mut self.metainfo) {
+            Some(own) => own.raw.take(),
+            None => {
+                let raw = self.metainfo.raw.clone();
+                self.metainfo = Arc::new(Metainfo { raw: None, ..Metainfo::clone(&self.metainfo) });
+                raw
+            }
+        };
+        self.keep.on = true;
+        self.record(RecordKind::Torrent, cx);
+    }
+
+    /// Something that [`TorrentParams`] speaks of has changed: it is recorded when this turn ends.
+    pub(crate) fn settings_changed(&mut self, cx: &mut Cx) {
+        self.record(RecordKind::Settings, cx);
+    }
+
+    pub(super) fn record(&mut self, kind: RecordKind, cx: &mut Cx) {
+        if self.keep.on {
+            self.keep.due = self.keep.due.max(Some(kind));
+            cx.recorder.due.insert(self.key());
+        }
+    }
+
+    /// Whether all that was to be recorded of it is, or never will be.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.keep.due.is_none() && self.keep.out.is_none()
+    }
+
+    /// Whether something of it will never be recorded.
+    pub(super) fn is_unrecorded(&self) -> bool {
+        self.keep.lost
+    }
+
+    /// How long it was at work is kept with its settings, at the end of a run.
+    pub(super) fn keep_totals(&mut self, cx: &mut Cx) {
+        if self.totals(cx.now) != self.service.at_start() {
+            self.settings_changed(cx);
+        }
+    }
+
+    /// The next record of it, unless one is on its way.
+    #[must_use]
+    pub(crate) fn poll_record(&mut self, now: Instant, queue_order: Option<u64>, limits: Limits) -> Option<SessionRecord> {
+        if self.keep.out.is_some() {
+            return None;
+        }
+        let kind = self.keep.due.take()?;
+        let settings = || settings(self.params(now, queue_order, limits));
+        let body = match kind {
+            RecordKind::Torrent => join_torrent(&settings(), self.keep.raw.as_deref()?),
+            RecordKind::Settings => settings().encode(),
+            _ => Vec::new(),
+        };
+        self.keep.out = Some(kind);
+        Some(SessionRecord { kind, info_hash: self.metainfo.info_hash, body })
+    }
+
+    /// A record was written, or not.
+    pub(crate) fn handle_recorded(&mut self, result: &Result<(), StoreError>, cx: &mut Cx) {
+        let Some(kind) = self.keep.out.take() else { return };
+        match (result, kind) {
+            (Ok(()), RecordKind::Removed) => {}
+            (Ok(()), kind) => {
+                if kind == RecordKind::Torrent {
+                    self.keep.raw = None;
+                }
+                cx.alerts.push(Alert::Recorded { torrent: self.id });
+            }
+            // What is not recorded is as it was before.
+            (Err(_), _) if cx.recorder.last_chance => (self.keep.due, self.keep.lost) = (None, true),
+            (Err(_), kind) => self.keep.due = self.keep.due.max(Some(kind)),
+        }
+        if self.keep.due.is_some() {
+            cx.recorder.due.insert(self.key());
+        }
+        self.forget(cx);
+        self.settle(cx);
+    }
+
+    /// Its files are closed and nothing of it is with any worker. It is gone when that, and whatever else is to be, is recorded.
+    pub(super) fn ended(&mut self, cx: &mut Cx) {
+        self.stage = Stage::Forgetting;
+        if matches!(self.next, Some(Next::Close { told: true, .. })) {
+            self.record(RecordKind::Removed, cx);
+        }
+        self.forget(cx);
+    }
+
+    fn forget(&mut self, cx: &mut Cx) {
+        if !matches!(self.stage, Stage::Forgetting) || self.keep.due.is_some() || self.keep.out.is_some() {
+            return;
+        }
+        self.stage = Stage::Closed;
+        if matches!(self.next, Some(Next::Close { told: true, .. })) {
+            cx.alerts.push(Alert::Removed { torrent: self.id });
+        }
+    }
+
+    /// What it would have to be added with to be as it is. `limits` are its own.
+    pub(crate) fn params(&self, now: Instant, queue_order: Option<u64>, limits: Limits) -> TorrentParams {
+        TorrentParams {
+            metainfo: self.metainfo.clone(),
+            dir: self.place.dir.clone(),
+            state_file: self.place.state_file.clone(),
+            peers: self.candidates.addrs().take(MAX_PEERS).collect(),
+            trackers: self.announcer.set_by_user(),
+            sequential: self.sequential,
+            trust: self.trust,
+            paused: self.paused,
+            super_seed: self.super_seed,
+            priorities: self.wishes.priorities().to_vec(),
+            renames: self.place.renames.clone(),
+            queued: self.queued,
+            queue_order,
+            stop: self.service.stop(),
+            totals: self.totals(now),
+            labels: self.labels.clone(),
+            limits,
+        }
+    }
+}
+
+fn settings(params: TorrentParams) -> TorrentSettings {
+    TorrentSettings {
+        dir: params.dir,
+        peers: params.peers,
+        trackers: params.trackers,
+        sequential: params.sequential,
+        trust: params.trust,
+        paused: params.paused,
+        super_seed: params.super_seed,
+        priorities: params.priorities,
+        renames: params.renames,
+        queued: params.queued,
+        queue_order: params.queue_order,
+        totals: params.totals,
+        stop: params.stop.map(|stop| (stop.ratio_percent, stop.seeding)),
+        labels: params.labels,
+        limits: params.limits,
+    }
+}
+
+/// The parameters that a torrent of a session folder is added with.
+pub(crate) fn params(metainfo: Arc<Metainfo>, settings: TorrentSettings) -> TorrentParams {
+    TorrentParams {
+        metainfo,
+        dir: settings.dir,
+        state_file: None,
+        peers: settings.peers,
+        trackers: settings.trackers,
+        sequential: settings.sequential,
+        trust: settings.trust,
+        paused: settings.paused,
+        super_seed: settings.super_seed,
+        priorities: settings.priorities,
+        renames: settings.renames,
+        queued: settings.queued,
+        queue_order: settings.queue_order,
+        totals: settings.totals,
+        stop: settings.stop.map(|(ratio_percent, seeding)| StopAt { ratio_percent, seeding }),
+        labels: settings.labels,
+        limits: settings.limits,
+    }
+}

@@ -1,0 +1,259 @@
+//! From a log's records to the session they leave: which record of each torrent counts, and what it says.
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+
+use crate::base::{bitfield::Bitfield, ids::InfoHash, job::RecordKind};
+
+use super::{
+    super::{metainfo::Metainfo, resume::ResumeFile},
+    Record, SessionSettings, TorrentSettings,
+};
+
+/// A record's place in a log. Small, since there are several a torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    at: [u32; 2],
+    len: NonZeroU32,
+}
+
+impl Place {
+    /// The first byte of `len`.
+    pub fn new(at: u64, len: usize) -> Self {
+        let len = u32::try_from(len).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        Self { at: [(at >> 32) as u32, at as u32], len }
+    }
+
+    /// Its first byte.
+    pub fn at(&self) -> u64 {
+        u64::from(self.at[0]) << 32 | u64::from(self.at[1])
+    }
+
+    /// All of its bytes.
+    pub fn size(&self) -> usize {
+        self.len.get() as usize
+    }
+}
+
+/// Which records of a torrent count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The one that added it; it is not there without.
+    pub torrent: Option<Place>,
+    /// What the user has said since.
+    pub settings: Option<Place>,
+    /// How far it is.
+    pub state: Option<Place>,
+}
+
+impl Entry {
+    /// The records that count.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        [self.torrent, self.settings, self.state].into_iter().flatten()
+    }
+}
+
+/// Which records of a log count. Its order never matters: whoever needs one sorts by place.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// By torrent.
+    pub entries: HashMap<InfoHash, Entry>,
+    /// The session's own settings.
+    pub session: Option<Place>,
+    /// Records of a kind that this version does not know: kept as they are.
+    pub unknown: Vec<Place>,
+    /// Bytes of all records that count.
+    pub live: u64,
+}
+
+impl Index {
+    /// Another record follows.
+    pub fn note(&mut self, at: u64, len: usize, kind: Option<RecordKind>, info_hash: InfoHash) {
+        let place = Place::new(at, len);
+        self.live += place.size() as u64;
+        let Some(kind) = kind else { return self.unknown.push(place) };
+        let old: Entry = match kind {
+            RecordKind::Session => Entry { torrent: self.session.replace(place), ..Entry::default() },
+            RecordKind::Removed => {
+                // It counts only as long as what it speaks of is there: a log that is written anew has neither.
+                self.live -= place.size() as u64;
+                self.entries.remove(&info_hash).unwrap_or_default()
+            }
+            kind => {
+                let entry = self.entries.entry(info_hash).or_default();
+                let mut old = Entry::default();
+                match kind {
+                    RecordKind::Torrent => {
+                        // It brings its settings. A state may have come before it, from another worker.
+                        (old.torrent, old.settings) = (entry.torrent.replace(place), entry.settings.take());
+                    }
+                    RecordKind::Settings => old.settings = entry.settings.replace(place),
+                    _ => old.state = entry.state.replace(place),
+                }
+                old
+            }
+        };
+        self.live -= old.places().map(|place| place.size() as u64).sum::<u64>();
+    }
+}
+
+/// How far a torrent was when its state was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredState {
+    /// Pieces that had been verified.
+    pub have: Bitfield,
+    /// Whether more writes may have followed.
+    pub dirty: bool,
+    /// Bytes downloaded over all runs.
+    pub downloaded: u64,
+    /// Bytes uploaded over all runs.
+    pub uploaded: u64,
+}
+
+/// A torrent of a log.
+#[derive(Clone, Debug)]
+pub struct RestoredTorrent {
+    /// What it is, without the bytes it was read from.
+    pub metainfo: Arc<Metainfo>,
+    /// What the user has said of it.
+    pub settings: TorrentSettings,
+    /// How far it was, if that was ever saved.
+    pub state: Option<RestoredState>,
+}
+
+/// What a log leaves.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// The torrents in the order in which they were added.
+    pub torrents: Vec<RestoredTorrent>,
+    /// The session's own settings, if they were ever set.
+    pub session: Option<SessionSettings>,
+    /// Damaged stretches of the log, and records that make no sense. What they said is lost; everything else is there.
+    pub damaged: u32,
+    /// Bytes at its end that were being written when the process or the machine ended.
+    pub torn: u64,
+}
+
+/// Reads the records of a log one after the other.
+#[derive(Debug, Default)]
+pub struct Replay {
+    index: Index,
+    /// In one array, which grows in place: whatever is allocated beside the torrents and then freed leaves holes between them.
+    torrents: Vec<Loading>,
+    by_hash: HashMap<InfoHash, usize>,
+    session: Option<SessionSettings>,
+    damaged: u32,
+}
+
+/// A torrent of which not all is read.
+#[derive(Debug, Default)]
+struct Loading {
+    torrent: Option<(u64, Arc<Metainfo>)>,
+    settings: Option<TorrentSettings>,
+    state: Option<RestoredState>,
+    /// A state that came before its torrent.
+    early: Option<Vec<u8>>,
+}
+
+impl Replay {
+    /// The next record.
+    pub fn note(&mut self, record: &Record<'_>) {
+        self.index.note(record.at, record.size(), record.kind, record.info_hash);
+        let Some(kind) = record.kind else { return };
+        let understood = match kind {
+            RecordKind::Session => match SessionSettings::decode(record.body) {
+                Ok(settings) => {
+                    self.session = Some(settings);
+                    true
+                }
+                Err(_) => false,
+            },
+            RecordKind::Removed => {
+                if let Some(gone) = self.by_hash.remove(&record.info_hash).and_then(|at| self.torrents.get_mut(at)) {
+                    *gone = Loading::default();
+                }
+                true
+            }
+            kind => {
+                let next = self.torrents.len();
+                let at = *self.by_hash.entry(record.info_hash).or_insert(next);
+                if at == next {
+                    self.torrents.push(Loading::default());
+                }
+                self.torrents.get_mut(at).is_some_and(|torrent| torrent.note(kind, record))
+            }
+        };
+        self.damaged += u32::from(!understood);
+    }
+
+    /// All were read.
+    pub fn finish(self) -> (Index, Restored) {
+        let mut torrents = self.torrents;
+        torrents.sort_by_key(|loading| loading.torrent.as_ref().map(|(at, _)| *at));
+        let torrents = torrents.into_iter().filter_map(Loading::finish).collect();
+        (self.index, Restored { torrents, session: self.session, damaged: self.damaged, torn: 0 })
+    }
+}
+
+impl Loading {
+    /// Whether the record makes sense.
+    fn note(&mut self, kind: RecordKind, record: &Record<'_>) -> bool {
+        match kind {
+            RecordKind::Torrent => {
+                let Some((settings, metainfo)) = split_torrent(record.body) else { return false };
+                let (Ok(settings), Ok(metainfo)) = (TorrentSettings::decode(settings), Metainfo::without_raw(metainfo)) else {
+                    return false;
+                };
+                if metainfo.info_hash != record.info_hash {
+                    return false;
+                }
+                if let Some(early) = self.early.take() {
+                    self.state = state(&early, &metainfo);
+                }
+                (self.torrent, self.settings) = (Some((record.at, Arc::new(metainfo))), Some(settings));
+                true
+            }
+            RecordKind::Settings => {
+                let settings = TorrentSettings::decode(record.body);
+                let understood = settings.is_ok();
+                self.settings = settings.ok().or(self.settings.take());
+                understood
+            }
+            _ => match &self.torrent {
+                None => {
+                    self.early = Some(record.body.to_vec());
+                    true
+                }
+                Some((_, metainfo)) => {
+                    let state = state(record.body, metainfo);
+                    let understood = state.is_some();
+                    self.state = state.or(self.state.take());
+                    understood
+                }
+            },
+        }
+    }
+
+    fn finish(self) -> Option<RestoredTorrent> {
+        let (_, metainfo) = self.torrent?;
+        Some(RestoredTorrent { metainfo, settings: self.settings?, state: self.state })
+    }
+}
+
+fn state(bytes: &[u8], metainfo: &Metainfo) -> Option<RestoredState> {
+    let (pieces, files) = (metainfo.geometry.piece_count(), metainfo.files.len());
+    let ResumeFile { have, dirty, downloaded, uploaded, .. } =
+        ResumeFile::decode(bytes, pieces, files, &metainfo.info_hash).ok()?;
+    Some(RestoredState { have, dirty, downloaded, uploaded })
+}
+
+/// The body of a record that adds a torrent: its settings, and its metainfo as it came.
+pub(crate) fn join_torrent(settings: &TorrentSettings, metainfo: &[u8]) -> Vec<u8> {
+    let settings = settings.encode();
+    let len = u32::try_from(settings.len()).unwrap_or(u32::MAX);
+    [&len.to_be_bytes()[..], &settings, metainfo].concat()
+}
+
+fn split_torrent(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = body.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_be_bytes(*len) as usize)
+}
