@@ -6,8 +6,10 @@ use crate::base::{
     job::StoreError,
 };
 
-/// How often a disk that cannot be read is tried again before what is on it is fetched instead.
+/// How often a disk of which nothing can be read is tried again before what is on it is fetched instead.
 const MAX_RETRIES: u32 = 5;
+/// The same if the rest of it can be read: more likely it is worn out in places, and the rest should not wait.
+const MAX_RETRIES_IN_PART: u32 = 3;
 
 /// A check in progress.
 #[derive(Debug)]
@@ -85,7 +87,8 @@ impl Checker {
     /// A piece could not be read. It says nothing of the piece: to fetch it would overwrite it, and there may be nobody else who has it.
     /// Only when that has been so for long it counts as missing.
     pub(crate) fn handle_unread(&mut self, piece: PieceIndex, error: StoreError) {
-        if self.retries >= MAX_RETRIES {
+        let limit = if self.done > 0 { MAX_RETRIES_IN_PART } else { MAX_RETRIES };
+        if self.retries >= limit {
             log::warn!("piece {} cannot be checked and is fetched again: {error}", piece.get());
             self.handle_checked();
             return;
@@ -129,7 +132,7 @@ mod tests {
             assert!(c.poll_failure().is_none());
             if piece.get() == 1 { c.handle_unread(piece, error()) } else { c.handle_checked() }
         }
-        for _ in 0..MAX_RETRIES {
+        for _ in 0..MAX_RETRIES_IN_PART {
             assert!(c.poll_failure().is_some() && !c.is_over());
             c.retry();
             c.retry();
@@ -139,5 +142,15 @@ mod tests {
         }
         assert!(c.is_over() && c.poll_failure().is_none());
         assert_eq!((c.done(), c.total()), (3, 3));
+
+        let g = Geometry::new(1, 1).unwrap();
+        let mut c = Checker::new(Bitfield::all(1));
+        for _ in 0..=MAX_RETRIES {
+            assert!(!c.is_over());
+            let piece = c.poll_piece(g, 4).unwrap();
+            c.handle_unread(piece, error());
+            c.retry();
+        }
+        assert!(c.is_over());
     }
 }
