@@ -75,6 +75,11 @@ impl Engine {
         self.torrents.get(id.0).is_some_and(|t| t.wants(piece))
     }
 
+    /// Whether it still knows a link.
+    pub(crate) fn has_link(&self, link: Key) -> bool {
+        self.links.get(link).is_some()
+    }
+
     /// How a link that has been greeted stands.
     pub(crate) fn link_view(&self, link: Key) -> Option<LinkView> {
         self.session_on(link).map(|s| LinkView {

@@ -228,7 +228,8 @@ impl World {
         let Some(conn) = conns.get_mut(&id) else { return };
         let from = conn.ends[1 - side].node;
         let (pipe, ears) = (&mut conn.pipes[1 - side], &mut conn.ears[side]);
-        while !pipe.unread.is_empty() {
+        // What comes behind whatever has ended it is nobody's.
+        while !pipe.unread.is_empty() && host.engine.has_link(key) {
             let quota = host.engine.read_quota(now, key).min(host.conf.read_len).min(pipe.unread.len());
             if quota == 0 {
                 break;
