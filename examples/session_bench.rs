@@ -1,7 +1,7 @@
 //! What thousands of idle torrents cost in a session folder: time until they are restored and the session listens, memory, idle time of
 //! the processor. `scripts/session_bench` runs it beside libtorrent.
 //!
-//! `session_bench make FOLDER COUNT` makes torrents of 16 pieces with their data (sparse) and a session of them, by adding them one by
+//! `session_bench make FOLDER COUNT [TRACKER]` makes torrents of 16 pieces with their data (sparse) and a session of them, by adding them one by
 //! one. `session_bench run FOLDER [SECONDS]` restores that session and measures.
 
 #![allow(clippy::disallowed_methods)]
@@ -28,9 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let command = args.subcommand()?.unwrap_or_default();
     let folder: std::path::PathBuf = args.free_from_str()?;
     match command.as_str() {
-        "make" => make(&folder, args.free_from_str()?),
+        "make" => make(&folder, args.free_from_str()?, args.opt_free_from_str()?),
         "run" => run(&folder, args.opt_free_from_str()?.unwrap_or(10)),
-        _ => Err("session_bench make FOLDER COUNT | run FOLDER [SECONDS]".into()),
+        _ => Err("session_bench make FOLDER COUNT [TRACKER] | run FOLDER [SECONDS]".into()),
     }
 }
 
@@ -43,7 +43,7 @@ fn conf(folder: &Path) -> Conf {
     }
 }
 
-fn make(folder: &Path, count: u64) -> Result<(), Box<dyn Error>> {
+fn make(folder: &Path, count: u64, tracker: Option<String>) -> Result<(), Box<dyn Error>> {
     let (torrents, data) = (folder.join("torrents"), folder.join("data"));
     fs::create_dir_all(&torrents)?;
     fs::create_dir_all(&data)?;
@@ -57,7 +57,9 @@ fn make(folder: &Path, count: u64) -> Result<(), Box<dyn Error>> {
         fs::File::create(data.join(&name))?.set_len(PIECES * u64::from(PIECE_LEN))?;
         let mut builder = MetainfoBuilder::new(name.as_str(), PIECE_LEN);
         builder.single_file(PIECES * u64::from(PIECE_LEN)).comment("made to be idle").created_by("session_bench");
-        builder.tracker_tier(["http://127.0.0.1:9/announce"]);
+        if let Some(tracker) = &tracker {
+            builder.tracker_tier([tracker.as_str()]);
+        }
         let bytes = builder.build(&[zeroes; PIECES as usize])?;
         fs::write(torrents.join(format!("{n:05}.torrent")), &bytes)?;
         reactor.engine().add_torrent(TorrentParams::new(Arc::new(Metainfo::from_bytes(&bytes)?), &data))?;

@@ -1,4 +1,4 @@
-//! A session that is killed at random moments of adding, removing, pausing and saving: the next start always restores it, with each
+//! A session that is killed at random moments of adding, removing, moving, pausing and saving: the next start always restores it, with each
 //! torrent either as it was before or as it is after what was under way, and with everything that was acknowledged.
 //!
 //! The session is this very program, started again as a child that tells what it does line by line.
@@ -17,7 +17,7 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Conf, InfoHash, Phase, Reactor, TorrentParams,
+    Alert, Conf, InfoHash, MoveMode, Phase, Reactor, TorrentParams,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use tempfile::TempDir;
@@ -53,6 +53,17 @@ fn data(n: u64) -> Vec<u8> {
     (0..PIECES * PIECE_LEN).map(|at| ((at as u64 * (n + 3)) >> 5) as u8).collect()
 }
 
+/// The two folders that torrents are moved between.
+fn dirs(folder: &Path) -> [PathBuf; 2] {
+    ["a", "b"].map(|name| folder.join(name))
+}
+
+/// Where the data of a torrent is, if it has any.
+fn place(folder: &Path, n: u64) -> PathBuf {
+    let [a, b] = dirs(folder);
+    if b.join(format!("torrent {n}")).exists() { b } else { a }
+}
+
 fn conf(folder: &Path) -> Conf {
     Conf { session_dir: Some(folder.join("session")), workers: 2, max_alerts: 10_000, ..Conf::default() }
 }
@@ -79,7 +90,7 @@ fn child() {
         let (params, stats) = (engine.params(id).unwrap(), engine.stats(id).unwrap());
         wishes[n] = Some((params.paused, params.sequential));
         // Whatever it says to have was saved.
-        say(format!("there {n} {} {} {}", params.paused, params.sequential, stats.have));
+        say(format!("there {n} {} {} {} {}", params.paused, params.sequential, stats.have, params.dir.display()));
         assert!(stats.phase != Phase::Stalled);
     }
     say("restored".into());
@@ -88,13 +99,13 @@ fn child() {
         let (at, engine) = (n as usize, reactor.engine());
         let id = engine.find(hashes[at]);
         let busy = id.is_some_and(|id| engine.stats(id).unwrap().phase == Phase::Closing);
-        match (id, rng.below(8)) {
+        match (id, rng.below(9)) {
             _ if busy => {}
             (None, _) => {
                 wishes[at] = Some((rng.below(4) == 0, rng.below(2) == 0));
                 let (paused, sequential) = wishes[at].unwrap();
                 say(format!("wish {n} here {paused} {sequential}"));
-                let params = TorrentParams::new(metainfo(n), folder.join("data"));
+                let params = TorrentParams::new(metainfo(n), place(&folder, n));
                 reactor.engine().add_torrent(TorrentParams { paused, sequential, ..params }).unwrap();
             }
             (Some(id), 0 | 1) => {
@@ -114,8 +125,12 @@ fn child() {
                 say(format!("wish {n} here {paused} {}", !sequential));
                 engine.set_sequential(id, !sequential).unwrap();
             }
-            // Moving belongs here.
             (Some(id), 6) => engine.recheck(id).unwrap(),
+            (Some(id), 7) => {
+                let [a, b] = dirs(&folder);
+                let to = if engine.dir(id) == Some(&a) { b } else { a };
+                engine.move_storage(id, to, MoveMode::FailIfExists).unwrap();
+            }
             (Some(_), _) => engine.save_session(),
         }
         // Sometimes several things are under way.
@@ -128,6 +143,7 @@ fn child() {
             match alert {
                 Alert::Recorded { torrent } => whose(torrent).map(|n| say(format!("recorded {n}"))),
                 Alert::Saved { torrent } => whose(torrent).map(|n| say(format!("saved {n}"))),
+                Alert::StorageMoved { torrent, .. } => whose(torrent).map(|n| say(format!("moved {n}"))),
                 Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } => panic!("{error}"),
                 _ => None,
             };
@@ -183,13 +199,13 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
         return;
     }
     let dir = TempDir::new().unwrap();
-    fs::create_dir(dir.path().join("data")).unwrap();
+    dirs(dir.path()).iter().for_each(|dir| fs::create_dir(dir).unwrap());
     for n in (0..TORRENTS).filter(|n| n % 2 == 0) {
-        fs::write(dir.path().join("data").join(format!("torrent {n}")), data(n)).unwrap();
+        fs::write(dirs(dir.path())[0].join(format!("torrent {n}")), data(n)).unwrap();
     }
     let mut rng = Rng(99);
     let mut possible: BTreeMap<u64, Possible> = (0..TORRENTS).map(|n| (n, Possible::default())).collect();
-    let (mut acknowledged, mut restored, mut states) = (0, 0, 0);
+    let (mut acknowledged, mut restored, mut states, mut moves) = (0, 0, 0, 0);
     for round in 0..ROUNDS {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "child", "--nocapture", "--test-threads=1"])
@@ -211,9 +227,16 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
             };
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
-                ["there", n, paused, sequential, have] => {
+                ["there", n, paused, sequential, have, place] => {
                     let wish = Some((paused == "true", sequential == "true"));
-                    there.insert(n.parse().unwrap(), (wish, have.parse().unwrap()));
+                    let n: u64 = n.parse().unwrap();
+                    // Wherever it is said to be, all of it is.
+                    let found = fs::read(Path::new(place).join(format!("torrent {n}")));
+                    assert!(
+                        n % 2 == 1 || found.is_ok_and(|found| found == data(n)),
+                        "round {round}: torrent {n} is not in {place}"
+                    );
+                    there.insert(n, (wish, have.parse().unwrap()));
                 }
                 ["restored"] => break,
                 _ => {}
@@ -234,7 +257,7 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
         }
         // So many lines later, and so many microseconds after that, it is killed.
         for _ in 0..rng.below(120) {
-            if next().map(|line| note(&line, &mut possible, &mut acknowledged)).is_none() {
+            if next().map(|line| note(&line, &mut possible, &mut acknowledged, &mut moves)).is_none() {
                 break;
             }
         }
@@ -245,17 +268,17 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
         }
         child.kill().unwrap();
         while let Some(line) = next() {
-            note(&line, &mut possible, &mut acknowledged);
+            note(&line, &mut possible, &mut acknowledged, &mut moves);
         }
         let status = child.wait().unwrap();
         let mut why = String::new();
         child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
         assert!(status.code().is_none(), "round {round}: it ended by itself: {why}");
     }
-    assert!(acknowledged > 500 && restored > 200 && states > 100, "{acknowledged}, {restored}, {states}");
+    assert!(acknowledged > 500 && restored > 200 && states > 100 && moves > 50, "{acknowledged}, {restored}, {states}, {moves}");
 }
 
-fn note(line: &str, possible: &mut BTreeMap<u64, Possible>, acknowledged: &mut u32) {
+fn note(line: &str, possible: &mut BTreeMap<u64, Possible>, acknowledged: &mut u32, moves: &mut u32) {
     let words: Vec<&str> = line.split(' ').collect();
     let Some(entry) = words.get(1).and_then(|n| possible.get_mut(&n.parse().ok()?)) else { return };
     match words[..] {
@@ -264,6 +287,7 @@ fn note(line: &str, possible: &mut BTreeMap<u64, Possible>, acknowledged: &mut u
         ["recorded", _] => entry.recorded(),
         ["removed", _] => *entry = Possible::default(),
         ["saved", _] => entry.saved = true,
+        ["moved", _] => *moves += 1,
         _ => return,
     }
     *acknowledged += u32::from(words[0] != "wish");
