@@ -523,6 +523,12 @@ impl Alerts {
         self.queue.pop_front()
     }
 
+    /// Alerts that wait.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// How many were left out since the start.
     pub(crate) fn dropped_ever(&self) -> u64 {
         self.dropped_ever

@@ -50,6 +50,16 @@ impl Link {
         Self { who, torrent: Some(torrent), state: State::Dialing, hello: Tx::default() }
     }
 
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_dialing(&self) -> bool {
+        matches!(self.state, State::Dialing)
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_greeting(&self) -> bool {
+        matches!(self.state, State::Greeting(_) | State::Waiting { .. })
+    }
+
     /// Whether it has greeted and waits for its torrent.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting { .. })

@@ -4,6 +4,8 @@
 //! its effects and tells it what happened.
 
 mod access;
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 mod calls;
 mod changes;
 mod checks;

@@ -94,6 +94,12 @@ impl Pipeline {
         self.asked.len()
     }
 
+    /// The blocks on order.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn asked(&self) -> impl Iterator<Item = Block> + '_ {
+        self.asked.iter().map(|asked| asked.block)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.asked.is_empty()
     }

@@ -34,7 +34,7 @@ impl Default for Uploads {
 
 impl Uploads {
     /// Requests that are not being read.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }

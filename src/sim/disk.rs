@@ -3,6 +3,8 @@
 //! It keeps what was synced apart from what was only written, so that a power cut can be told from a kill. Time comes from
 //! the world.
 
+mod faults;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind},
@@ -34,6 +36,12 @@ struct State {
     troubles: Troubles,
     rng: Rng,
     writes: u64,
+    /// How far the clock that files are dated by is from the world's.
+    shift_ns: i64,
+    /// What it holds or reads may be wrong, and nobody who uses it is to blame.
+    spoilt: bool,
+    /// Paths that were to be changed, since that was asked last.
+    touched: BTreeSet<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -71,6 +79,14 @@ pub struct Troubles {
     pub no_links: bool,
     /// After so many more bytes written, all writes fail, as if the process had been killed in the midst of one.
     pub writes_left: Option<u64>,
+    /// Writes fail.
+    pub fail_writes: bool,
+    /// Syncs and saves say that all is well, and a power cut loses what they were about all the same.
+    pub lying_syncs: bool,
+    /// So many of the next writes go somewhere else in the same file, and say that all is well.
+    pub misdirected_writes: u32,
+    /// Stretches of files that cannot be read: a part of a path, the first byte, the first byte after it.
+    pub bad_stretches: Vec<(String, u64, u64)>,
 }
 
 impl MemDisk {
@@ -83,6 +99,9 @@ impl MemDisk {
             troubles: Troubles::default(),
             rng: Rng::new(seed),
             writes: 0,
+            shift_ns: 0,
+            spoilt: false,
+            touched: BTreeSet::new(),
         };
         Self { state: Mutex::new(state) }
     }
@@ -119,12 +138,14 @@ impl MemDisk {
         let mut state = self.state();
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
         state.make_dirs(path);
-        state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content) });
+        let old = state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content) });
+        state.spoilt |= old.is_some();
     }
 
     /// Takes a file away.
     pub fn delete(&self, path: &Path) {
-        self.state().files.remove(path);
+        let mut state = self.state();
+        state.spoilt |= state.files.remove(path).is_some();
     }
 
     /// Bytes of space in use.
@@ -140,7 +161,8 @@ impl MemDisk {
     /// Power is cut: of what was not synced, any part may be there and any may not. (After a kill everything is.)
     pub fn lose_power(&self) {
         let mut state = self.state();
-        let State { files, rng, .. } = &mut *state;
+        let State { files, rng, troubles, spoilt, .. } = &mut *state;
+        *spoilt |= troubles.lying_syncs;
         let mut gone = Vec::new();
         for (path, file) in files.iter_mut() {
             let fate = rng.below(3);
@@ -160,7 +182,8 @@ impl MemDisk {
 
     pub(super) fn set_now(&self, now: Instant) {
         let ns = i64::try_from(now.as_micros().saturating_mul(1000)).unwrap_or(i64::MAX);
-        self.state().now_ns = EPOCH_NS.saturating_add(ns);
+        let mut state = self.state();
+        state.now_ns = EPOCH_NS.saturating_add(ns).saturating_add(state.shift_ns);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -211,6 +234,7 @@ impl State {
     /// A name is to be taken away or given, if the disk takes it and the process is still alive: that costs as much of its life as a
     /// few writes.
     fn change_folder(&mut self, from: &Path, to: Option<&Path>) -> io::Result<()> {
+        self.touch(to.unwrap_or(from));
         self.writable()?;
         if let Some(left) = &mut self.troubles.writes_left {
             if *left == 0 {
@@ -234,8 +258,8 @@ impl State {
 impl Disk for MemDisk {
     fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state();
-        let State { files, troubles, rng, .. } = &mut *state;
-        if troubles.fail_reads {
+        let State { files, troubles, rng, spoilt, .. } = &mut *state;
+        if troubles.fail_reads || troubles.is_bad(path, offset, buf.len() as u64) {
             return Err(io::Error::other("the disk cannot be read"));
         }
         let file = files.get(path).ok_or(ErrorKind::NotFound)?;
@@ -249,6 +273,7 @@ impl Disk for MemDisk {
         }
         if troubles.corrupt_reads > 0 && len > 0 {
             troubles.corrupt_reads -= 1;
+            *spoilt = true;
             if let Some(byte) = buf.get_mut(rng.below(len as u64) as usize) {
                 *byte ^= 0x55;
             }
@@ -259,7 +284,12 @@ impl Disk for MemDisk {
     fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
         let mut state = self.state();
         state.writes += 1;
+        state.touch(path);
         state.writable()?;
+        if state.troubles.fail_writes {
+            return Err(io::Error::other("the disk cannot be written"));
+        }
+        let offset = state.aim(path, offset, data.len() as u64);
         let room = state.room();
         let State { files, troubles, rng, now_ns, .. } = &mut *state;
         let mut len = data.len() as u64;
@@ -305,6 +335,7 @@ impl Disk for MemDisk {
 
     fn create(&self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()> {
         let mut state = self.state();
+        state.touch(path);
         state.writable()?;
         state.make_dirs(path);
         let room = state.room();
@@ -341,8 +372,11 @@ impl Disk for MemDisk {
         if state.troubles.fail_syncs {
             return Err(io::Error::other("the disk cannot be synced"));
         }
+        let lying = state.troubles.lying_syncs;
         let file = state.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
-        file.synced = Some(file.now.clone());
+        if !lying {
+            file.synced = Some(file.now.clone());
+        }
         Ok(())
     }
 
@@ -356,6 +390,7 @@ impl Disk for MemDisk {
 
     fn save(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
+        state.touch(path);
         state.writable()?;
         if state.troubles.fail_saves || state.troubles.writes_left == Some(0) {
             return Err(io::Error::other("the disk cannot be written"));
@@ -365,7 +400,9 @@ impl Disk for MemDisk {
         }
         state.make_dirs(path);
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
-        state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content) });
+        let before = state.files.get(path).and_then(|file| file.synced.clone());
+        let synced = if state.troubles.lying_syncs { before } else { Some(content.clone()) };
+        state.files.insert(path.to_owned(), File { now: content, synced });
         Ok(())
     }
 

@@ -3,9 +3,8 @@
 //!
 //! A [`World`] has nodes. Most run an engine; some are [scripted](Script), to behave as no engine would. Everything that is left
 //! to chance (delays, segments, the order in which workers answer) follows from one seed, so a run can be repeated event by event,
-//! and its [transcript](World::transcript) compared. After every event the world compares what engines claim with the truth: each
-//! piece that one says it has must be on its disk, byte for byte; memory, links, dials and candidates must be within their limits;
-//! no timer may be stuck. A violation panics.
+//! and its [transcript](World::transcript) compared. After every event the world holds what engines claim and say against the truth:
+//! [`INVARIANTS`] lists what. A violation panics, with the seed and the last few hundred [things that happened](World::trace).
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,25 +19,58 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A [`Scenario`] says the same in a sentence:
+//!
+//! ```
+//! use std::time::Duration;
+//! use cratetorrent::sim::{Line, Nat, Scenario, Troubles, When};
+//!
+//! Scenario::swarm(7)
+//!     .seeds(1)
+//!     .leeches(4)
+//!     .on(Line::mobile())
+//!     .behind(Nat::Restricted)
+//!     .with_disk(Troubles { short: true, ..Troubles::default() })
+//!     .doing(When::At(Duration::from_secs(1)), |world, cast| world.partition(&[&cast.seeds]))
+//!     .doing(When::At(Duration::from_secs(9)), |world, _| world.mend())
+//!     .run()
+//!     .completes()
+//!     .honestly()
+//!     .then_all_shut_down();
+//! ```
+//!
+//! What can go wrong: lines are slow and cut everything to pieces ([`Line`]), the world [falls apart](World::partition), connections
+//! [break](World::set_flaky), peers [vanish](World::vanish), routers let only some in ([`Nat`]), datagrams fare badly ([`Air`]), clocks
+//! [jump](World::jump_clock), disks are full, slow, unreliable or liars ([`Troubles`], [`DiskPace`]), processes are killed at
+//! [any step](World::at_event) and started again.
+//!
 //! It holds no second copy of any logic: what is simulated is what the reactor and the real disk would do, nothing else.
 
+mod book;
 mod disk;
+mod invariants;
+mod nat;
 mod net;
 mod node;
 mod remote;
 mod sample;
+mod scenario;
 mod script;
+mod tap;
 mod tracker;
 mod world;
 
 pub use disk::{MemDisk, Troubles};
+pub use invariants::INVARIANTS;
+pub use nat::Nat;
 pub use net::Line;
 pub use node::{DiskPace, NodeId};
 pub use remote::{Answer, Asked, Heard, Hello, Manners, Remote};
 pub use sample::{Sample, SampleFile};
+pub use scenario::{Cast, Kill, Outcome, Scenario, When, Who};
 pub use script::{ConnId, Script, Talk};
 pub use tracker::{Told, TrackerId, TrackerManners};
-pub use world::World;
+pub use world::{Air, World};
 
 #[cfg(test)]
 mod tests;

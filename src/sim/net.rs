@@ -38,6 +38,52 @@ impl Default for Line {
 }
 
 impl Line {
+    /// 1 ms, a gigabit: two machines in one room.
+    pub fn lan() -> Self {
+        let latency = Duration::from_micros(300);
+        Self {
+            latency,
+            jitter: Duration::from_micros(50),
+            bandwidth: 125_000_000,
+            send_buffer: 1 << 20,
+            window: 1 << 20,
+            ..Self::default()
+        }
+    }
+
+    /// 4 ms, 100 Mbit/s up.
+    pub fn fibre() -> Self {
+        let latency = Duration::from_millis(2);
+        Self { latency, bandwidth: 12_500_000, send_buffer: 256 * 1024, window: 512 * 1024, ..Self::default() }
+    }
+
+    /// 30 ms, 10 Mbit/s up.
+    pub fn dsl() -> Self {
+        Self { latency: Duration::from_millis(15), jitter: Duration::from_millis(2), bandwidth: 1_250_000, ..Self::default() }
+    }
+
+    /// 80 ms and much jitter, 5 Mbit/s up.
+    pub fn mobile() -> Self {
+        Self { latency: Duration::from_millis(40), jitter: Duration::from_millis(60), bandwidth: 625_000, ..Self::default() }
+    }
+
+    /// 600 ms, 5 Mbit/s up.
+    pub fn satellite() -> Self {
+        let latency = Duration::from_millis(300);
+        Self { latency, jitter: Duration::from_millis(5), bandwidth: 625_000, window: 512 * 1024, ..Self::default() }
+    }
+
+    /// 200 ms, 56 kbit/s.
+    pub fn modem() -> Self {
+        let latency = Duration::from_millis(100);
+        Self { latency, bandwidth: 7_000, segment: (1, 576), send_buffer: 4096, window: 8192, ..Self::default() }
+    }
+
+    /// A line that cuts everything to crumbs of a few bytes, for whoever thinks that messages come whole.
+    pub fn crumbs() -> Self {
+        Self { segment: (1, 7), send_buffer: 61, ..Self::default() }
+    }
+
     /// What `bytes` take to leave.
     pub(super) fn sending_time(&self, bytes: usize) -> Duration {
         Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / self.bandwidth.max(1))
@@ -68,6 +114,9 @@ pub(super) struct Pipe {
     pub(super) blocked: bool,
     /// The sender has closed; the end goes after the last byte.
     pub(super) ending: bool,
+    /// Bytes that went in and that came out.
+    pub(super) put: u64,
+    pub(super) got: u64,
 }
 
 impl Pipe {
@@ -81,6 +130,8 @@ impl Pipe {
             arrives: Instant::ZERO,
             blocked: false,
             ending: false,
+            put: 0,
+            got: 0,
         }
     }
 
@@ -91,12 +142,18 @@ impl Pipe {
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend(bytes);
+        self.put += bytes.len() as u64;
     }
 
     /// Drops what has not left, as a reset does.
     pub(super) fn reset(&mut self) {
         self.buffer.clear();
         self.ending = true;
+    }
+
+    /// Whether nothing was sent that has not arrived.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_empty() && self.in_flight == 0
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::{
         bitfield::Bitfield,
         files::{FileEntry, FileKind},
         geometry::PieceIndex,
-        ids::TorrentId,
+        ids::{InfoHash, TorrentId},
         job::{Job, RunData, Trust},
         rng::Rng,
         time::Instant,
@@ -72,6 +72,8 @@ impl DiskPace {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) body: Body,
+    /// For people.
+    pub(super) name: String,
     /// Not killed. What it was is kept: its disk and its user remember.
     pub(super) up: bool,
     pub(super) addr: SocketAddr,
@@ -79,6 +81,17 @@ pub(super) struct Node {
     pub(super) pace: DiskPace,
     pub(super) listening: bool,
     pub(super) cut: bool,
+    /// Which part of a partition it is in.
+    pub(super) part: u32,
+    /// Its router, by number, and its port there.
+    pub(super) nat: Option<usize>,
+    pub(super) outer_port: u16,
+    /// How long its connections last, on average.
+    pub(super) flaky: Option<Duration>,
+    /// One job in so many takes so much longer.
+    pub(super) spikes: Option<(u64, Duration)>,
+    /// How far its clock is ahead of the world's.
+    pub(super) skew: Duration,
     /// Counts its starts, so that what was meant for an earlier one does not reach a later one.
     pub(super) life: u32,
     /// When the world will wake it.
@@ -99,12 +112,19 @@ impl Node {
         let addr = SocketAddr::from(([10, (nth / 200) as u8, (nth % 200) as u8, 1], 6881));
         Self {
             body,
+            name: format!("node {nth}"),
             up: true,
             addr,
             line: Line::default(),
             pace: DiskPace::default(),
             listening: true,
             cut: false,
+            part: 0,
+            nat: None,
+            outer_port: 6881,
+            flaky: None,
+            spikes: None,
+            skew: Duration::ZERO,
             life: 0,
             wake: None,
             line_free: Instant::ZERO,
@@ -112,9 +132,9 @@ impl Node {
         }
     }
 
-    /// Where a connection that it made seems to come from.
-    pub(super) fn outgoing_addr(&self, conn: u64) -> SocketAddr {
-        SocketAddr::new(self.addr.ip(), 30_000 + (conn % 30_000) as u16)
+    /// What its clock says when the world's says `now`.
+    pub(super) fn clock(&self, now: Instant) -> Instant {
+        now + self.skew
     }
 }
 
@@ -131,6 +151,10 @@ pub(super) struct Host {
     pub(super) held: Vec<Held>,
     pub(super) peak_memory: usize,
     pub(super) peak_upload_memory: usize,
+    /// Folders that it may write to beside those of its torrents.
+    pub(super) folders: Vec<PathBuf>,
+    /// A second of its time, and how often it was woken in it.
+    pub(super) wakes: (u64, u32),
     checks: u32,
 }
 
@@ -141,7 +165,14 @@ pub(super) struct Held {
     pub(super) sample: Arc<Sample>,
     pub(super) params: TorrentParams,
     /// Pieces that the engine says it has and that were compared with the truth.
-    seen: Bitfield,
+    pub(super) seen: Bitfield,
+    /// Bytes of blocks that passed on the wire, as an eavesdropper counts them.
+    pub(super) wire_up: u64,
+    pub(super) wire_down: u64,
+    /// Some of it with scripts.
+    pub(super) met_script: bool,
+    /// Bytes that had come when it was last seen to get on, and when that was.
+    pub(super) got_on: (u64, Instant),
 }
 
 impl Host {
@@ -171,6 +202,8 @@ impl Host {
             held: Vec::new(),
             peak_memory: 0,
             peak_upload_memory: 0,
+            folders: Vec::new(),
+            wakes: (0, 0),
             checks: 0,
         }
     }
@@ -178,44 +211,30 @@ impl Host {
     pub(super) fn hold(&mut self, id: TorrentId, sample: Arc<Sample>, params: TorrentParams) {
         let seen = Bitfield::none(sample.geometry().piece_count());
         self.held.retain(|held| held.sample.metainfo.info_hash != sample.metainfo.info_hash);
-        self.held.push(Held { id, sample, params, seen });
+        let got_on = (0, Instant::ZERO);
+        self.held.push(Held { id, sample, params, seen, wire_up: 0, wire_down: 0, met_script: false, got_on });
     }
 
-    /// Fetches alerts, and holds what the engine claims against limits and truth.
-    pub(super) fn check(&mut self, node: usize, now: Instant) {
+    /// The torrent of this name, as it was added last.
+    pub(super) fn held(&self, hash: InfoHash) -> Option<&Held> {
+        self.held.iter().rev().find(|held| held.sample.metainfo.info_hash == hash)
+    }
+
+    pub(super) fn held_mut(&mut self, hash: InfoHash) -> Option<&mut Held> {
+        self.held.iter_mut().rev().find(|held| held.sample.metainfo.info_hash == hash)
+    }
+
+    /// Fetches what the engine has to tell its user.
+    pub(super) fn fetch_alerts(&mut self, now: Instant) {
         while let Some(alert) = self.engine.poll_alert() {
             self.alerts.push((now, alert));
         }
-        let (memory, limit) = (self.engine.piece_memory(), self.conf.max_piece_memory);
-        assert!(memory <= limit, "node {node}: {memory} bytes of pieces in memory, {limit} are allowed");
-        self.peak_memory = self.peak_memory.max(memory);
-        let (uploads, limit) = (self.engine.upload_memory(), self.conf.max_upload_memory);
-        assert!(uploads <= limit, "node {node}: {uploads} bytes of blocks on their way out, {limit} are allowed");
-        self.peak_upload_memory = self.peak_upload_memory.max(uploads);
-        let links = self.engine.links();
-        assert!(links <= self.conf.max_links, "node {node}: {links} links");
+    }
+
+    /// Whether it is time to look at everything.
+    pub(super) fn is_inspection_due(&mut self, every: u32) -> bool {
         self.checks = self.checks.wrapping_add(1);
-        for held in &mut self.held {
-            if self.checks.is_multiple_of(32)
-                && let Some(stats) = self.engine.stats(held.id)
-            {
-                assert!(stats.peers <= self.conf.max_links_per_torrent, "node {node}: {} peers of a torrent", stats.peers);
-                assert!(stats.candidates <= self.conf.max_candidates, "node {node}: {} candidates", stats.candidates);
-            }
-            let Some(have) = self.engine.have(held.id) else { continue };
-            if *have == held.seen {
-                continue;
-            }
-            let places = Places::of(&self.engine, held);
-            for piece in held.sample.geometry().pieces().filter(|&p| have.has(p) && !held.seen.has(p)) {
-                assert!(
-                    held.is_true(&self.disk, &places, piece),
-                    "node {node} claims piece {} and its disk disagrees",
-                    piece.get()
-                );
-            }
-            held.seen = have.clone();
-        }
+        every > 0 && self.checks.is_multiple_of(every)
     }
 }
 
@@ -231,7 +250,7 @@ impl Held {
     }
 
     /// Whether a piece on disk is what it should be.
-    fn is_true(&self, disk: &MemDisk, places: &Places, piece: PieceIndex) -> bool {
+    pub(super) fn is_true(&self, disk: &MemDisk, places: &Places, piece: PieceIndex) -> bool {
         let geometry = self.sample.geometry();
         let start = geometry.offset(piece);
         let end = start + u64::from(geometry.piece_len(piece));
@@ -249,14 +268,14 @@ impl Held {
 }
 
 /// Where the bytes of a torrent are.
-struct Places {
+pub(super) struct Places {
     files: Vec<Option<PathBuf>>,
     parts: PathBuf,
     slots: Slots,
 }
 
 impl Places {
-    fn of(engine: &Engine, held: &Held) -> Self {
+    pub(super) fn of(engine: &Engine, held: &Held) -> Self {
         let metainfo = &held.sample.metainfo;
         let len = |file: &FileEntry| if file.kind == FileKind::Regular { file.len } else { 0 };
         let dir = engine.dir(held.id).unwrap_or(&held.params.dir);

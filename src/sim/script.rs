@@ -31,6 +31,11 @@ pub trait Script: Debug + Send + Any {
         let _ = (talk, conn);
     }
 
+    /// A datagram came.
+    fn datagram(&mut self, talk: &mut Talk<'_>, from: SocketAddr, bytes: &[u8]) {
+        let _ = (talk, from, bytes);
+    }
+
     /// A time that it asked for has come.
     fn tick(&mut self, talk: &mut Talk<'_>) {
         let _ = talk;
@@ -76,6 +81,11 @@ impl Talk<'_> {
         self.actions.push(Action::Read(conn, reading));
     }
 
+    /// Sends a datagram. If it is too long, nothing happens.
+    pub fn send_datagram(&mut self, to: SocketAddr, bytes: impl Into<Vec<u8>>) {
+        self.actions.push(Action::Datagram(to, bytes.into()));
+    }
+
     /// Dials somebody.
     pub fn dial(&mut self, addr: SocketAddr) {
         self.actions.push(Action::Dial(addr));
@@ -89,6 +99,7 @@ pub(super) enum Action {
     Wake(Duration),
     Read(ConnId, bool),
     Dial(SocketAddr),
+    Datagram(SocketAddr, Vec<u8>),
 }
 
 #[derive(Debug)]

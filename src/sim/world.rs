@@ -4,13 +4,29 @@
 //! what they claim against the truth. Chance comes from one seed, so the same seed gives the same run, event by event.
 
 mod conns;
+mod endings;
 mod events;
+mod misfortune;
 mod tracking;
+mod udp;
+mod views;
+mod watch;
 
-use std::{collections::BTreeMap, fmt, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+    io::IoSlice,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
+pub use self::udp::Air;
 use super::{
+    book::{Book, Deed, job_name},
     disk::MemDisk,
+    invariants::{Ears, Violation},
+    nat::{Nat, NatBox},
     net::{Line, Pipe},
     node::{Body, DiskPace, Host, Node, NodeId},
     sample::Sample,
@@ -33,6 +49,7 @@ use crate::{
 
 /// See the [module](crate::sim).
 pub struct World {
+    seed: u64,
     now: Instant,
     sequence: u64,
     queue: BTreeMap<(Instant, u64), Event>,
@@ -46,7 +63,25 @@ pub struct World {
     sent: BTreeMap<(usize, usize), u64>,
     transcript: Transcript,
     events: u64,
+    /// What is to be done once so many events have happened.
+    at_events: BTreeMap<u64, Vec<Deferred>>,
+    /// Events since time last passed.
+    at_once: u64,
+    /// Nodes by where they can be dialled.
+    directory: BTreeMap<SocketAddr, usize>,
+    nats: Vec<NatBox>,
+    /// Ways that are dead: from, to.
+    dead_ways: BTreeSet<(usize, usize)>,
+    air: Air,
+    book: Book,
+    /// How many looks at an engine there are between two at everything; 0 for none.
+    scrutiny: u32,
+    next_watch: Instant,
+    /// Nothing is printed when it ends in a panic: that has been done, or nobody wants it.
+    quiet: bool,
 }
+
+type Deferred = Box<dyn FnOnce(&mut World) + Send>;
 
 /// A connection: side 0 has dialled.
 #[derive(Debug)]
@@ -57,6 +92,21 @@ struct Conn {
     made: bool,
     /// The cable is cut: nothing arrives any more, and nobody is told.
     cut: bool,
+    /// This side has forgotten it without a word.
+    orphan: Option<usize>,
+    /// `held[side]` waits for the way from `side` to the other to be mended, since when. What comes later is held, too, until this has
+    /// been sent again, or it would overtake.
+    held: [VecDeque<Late>; 2],
+    held_since: [Option<Instant>; 2],
+    /// What each side that runs an engine has said and heard.
+    ears: [Option<Box<Ears>>; 2],
+}
+
+/// What is sent again and again until it arrives.
+#[derive(Debug)]
+enum Late {
+    Bytes(Vec<u8>),
+    End,
 }
 
 #[derive(Debug)]
@@ -113,6 +163,28 @@ enum Event {
         life: u32,
         done: Done,
     },
+    Act(Deferred),
+    /// A router on the way forgets a connection.
+    Break {
+        conn: u64,
+    },
+    /// What `side` has sent since `since` was never acknowledged.
+    GiveUp {
+        conn: u64,
+        side: usize,
+        since: Instant,
+    },
+    /// What `side` has sent in vain is sent again.
+    Again {
+        conn: u64,
+        side: usize,
+    },
+    Letter {
+        sender: usize,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// A name was looked up.
     Resolved {
         node: usize,
@@ -139,7 +211,6 @@ enum Event {
         life: u32,
         call: Key,
     },
-    Act(Box<dyn FnOnce(&mut World) + Send>),
 }
 
 impl Event {
@@ -156,6 +227,10 @@ impl Event {
             Self::Run { node, life, .. } => (8, *node as u64, u64::from(*life), &[]),
             Self::Done { node, life, .. } => (9, *node as u64, u64::from(*life), &[]),
             Self::Act(_) => (10, 0, 0, &[]),
+            Self::Break { conn } => (15, *conn, 0, &[]),
+            Self::GiveUp { conn, side, .. } => (16, *conn, *side as u64, &[]),
+            Self::Again { conn, side } => (17, *conn, *side as u64, &[]),
+            Self::Letter { sender, to, bytes, .. } => (18, *sender as u64, u64::from(to.port()), bytes),
             Self::Resolved { node, life, host } => (11, *node as u64, u64::from(*life), host.as_bytes()),
             Self::Packet { node, tracker, data, .. } => (12, *node as u64, *tracker as u64, data),
             Self::Datagram { node, life, data, .. } => (13, *node as u64, u64::from(*life), data),
@@ -163,6 +238,9 @@ impl Event {
         }
     }
 }
+
+/// Looks at an engine between two at everything.
+const SCRUTINY: u32 = 64;
 
 /// A running digest of everything that happened. Not for secrets.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +271,7 @@ impl World {
     /// An empty world in which everything that is left to chance follows from `seed`.
     pub fn new(seed: u64) -> Self {
         Self {
+            seed,
             now: Instant::ZERO,
             sequence: 0,
             queue: BTreeMap::new(),
@@ -205,6 +284,16 @@ impl World {
             sent: BTreeMap::new(),
             transcript: Transcript(0),
             events: 0,
+            at_events: BTreeMap::new(),
+            at_once: 0,
+            directory: BTreeMap::new(),
+            nats: Vec::new(),
+            dead_ways: BTreeSet::new(),
+            air: Air::default(),
+            book: Book::new(),
+            scrutiny: SCRUTINY,
+            next_watch: Instant::ZERO,
+            quiet: false,
         }
     }
 
@@ -226,7 +315,9 @@ impl World {
     }
 
     fn add_node(&mut self, body: Body) -> NodeId {
-        self.nodes.push(Node::new(body, self.nodes.len()));
+        let node = Node::new(body, self.nodes.len());
+        self.directory.insert(node.addr, self.nodes.len());
+        self.nodes.push(node);
         NodeId(self.nodes.len() - 1)
     }
 
@@ -245,9 +336,20 @@ impl World {
         self.nodes[node.0].listening = listening;
     }
 
-    /// Where a node can be dialled.
+    /// Calls a node something in a [`trace`](Self::trace).
+    pub fn set_name(&mut self, node: NodeId, name: impl Into<String>) {
+        self.nodes[node.0].name = name.into();
+    }
+
+    /// Where a node can be dialled: its own address, or that of its router and its port there.
     pub fn addr(&self, node: NodeId) -> SocketAddr {
-        self.nodes[node.0].addr
+        let n = &self.nodes[node.0];
+        n.nat.and_then(|nat| self.nats.get(nat)).map_or(n.addr, |nat| SocketAddr::new(nat.ip(), n.outer_port))
+    }
+
+    /// A node may touch files in this folder, besides those of its torrents.
+    pub fn allow_folder(&mut self, node: NodeId, dir: impl Into<std::path::PathBuf>) {
+        self.host_mut(node.0).folders.push(dir.into());
     }
 
     // What the user of a node does.
@@ -303,7 +405,7 @@ impl World {
 
     /// Uses the verbs of a node's engine, now.
     pub fn tell<R>(&mut self, node: NodeId, verb: impl FnOnce(&mut Engine) -> R) -> R {
-        let now = self.now;
+        let now = self.clock(node.0);
         let engine = &mut self.host_mut(node.0).engine;
         engine.handle_tick(now);
         let result = verb(engine);
@@ -311,124 +413,12 @@ impl World {
         result
     }
 
-    // What can be seen.
-
-    /// The time in this world, from zero.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// A digest of every event so far with its time and its bytes, and of every alert.
-    pub fn transcript(&self) -> u64 {
-        self.transcript.0
-    }
-
-    /// Events so far.
-    pub fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// A node's engine.
-    pub fn engine(&self, node: NodeId) -> &Engine {
-        &self.host(node.0).engine
-    }
-
-    /// A node's disk, which outlives its engine.
-    pub fn disk(&self, node: NodeId) -> Arc<MemDisk> {
-        match &self.nodes[node.0].body {
-            Body::Engine(host) => host.disk.clone(),
-            Body::Script(_) => panic!("{node:?} is scripted and has no disk"),
-        }
-    }
-
-    /// How a node's torrents stand, first one first.
-    pub fn stats_of(&self, node: NodeId) -> Vec<TorrentStats> {
-        let host = self.host(node.0);
-        host.held.iter().filter_map(|held| host.engine.stats(held.id)).collect()
-    }
-
-    /// How a node's first torrent stands.
-    pub fn stats(&self, node: NodeId) -> TorrentStats {
-        self.stats_of(node).into_iter().next().unwrap_or_default()
-    }
-
-    /// Whether a node has all of its torrents.
-    pub fn is_complete(&self, node: NodeId) -> bool {
-        match &self.nodes[node.0] {
-            Node { body: Body::Engine(host), up: true, .. } => {
-                host.held.iter().all(|held| host.engine.have(held.id).is_some_and(Bitfield::is_full))
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether a node's first torrent is in this phase.
-    pub fn is_in(&self, node: NodeId, phase: Phase) -> bool {
-        self.stats(node).phase == phase
-    }
-
-    /// A node's first torrent.
-    ///
-    /// # Panics
-    /// If it has none.
-    pub fn torrent(&self, node: NodeId) -> TorrentId {
-        match self.host(node.0).held.first() {
-            Some(held) => held.id,
-            None => panic!("{node:?} has no torrent"),
-        }
-    }
-
-    /// What a node told its user so far, and when.
-    pub fn alerts(&self, node: NodeId) -> &[(Instant, Alert)] {
-        match &self.nodes[node.0].body {
-            Body::Engine(host) => &host.alerts,
-            Body::Script(_) => &[],
-        }
-    }
-
-    /// When a node first told its user something that `is`.
-    pub fn told(&self, node: NodeId, is: impl Fn(&Alert) -> bool) -> Option<Instant> {
-        self.alerts(node).iter().find(|(_, alert)| is(alert)).map(|(at, _)| *at)
-    }
-
-    /// Bytes, of any kind, that a node's engine has read so far of what `from` sent.
-    pub fn bytes_read(&self, node: NodeId, from: NodeId) -> u64 {
-        self.read.get(&(node.0, from.0)).copied().unwrap_or_default()
-    }
-
-    /// Bytes, of any kind, that a node's engine has sent so far to `to`.
-    pub fn bytes_sent(&self, node: NodeId, to: NodeId) -> u64 {
-        self.sent.get(&(node.0, to.0)).copied().unwrap_or_default()
-    }
-
-    /// The most piece memory that a node ever used, in bytes.
-    pub fn peak_memory(&self, node: NodeId) -> usize {
-        self.host(node.0).peak_memory
-    }
-
-    /// The most memory for blocks on their way out that a node ever used, in bytes.
-    pub fn peak_upload_memory(&self, node: NodeId) -> usize {
-        self.host(node.0).peak_upload_memory
-    }
-
-    /// A node's script, as what it is.
-    ///
-    /// # Panics
-    /// If the node has another one, or none.
-    pub fn script<S: Script>(&self, node: NodeId) -> &S {
-        let found = match &self.nodes[node.0].body {
-            Body::Script(scripted) => (&*scripted.script as &dyn std::any::Any).downcast_ref(),
-            _ => None,
-        };
-        let Some(script) = found else { panic!("{node:?} has no such script") };
-        script
-    }
-
     // Time.
 
     /// Lets one thing happen; false if there is nothing to come.
     pub fn step(&mut self) -> bool {
         let Some(((at, _), event)) = self.queue.pop_first() else { return false };
+        self.at_once = if at > self.now { 0 } else { self.at_once + 1 };
         self.now = self.now.max(at);
         self.events += 1;
         let (kind, a, b, bytes) = event.digest();
@@ -437,6 +427,10 @@ impl World {
         }
         self.transcript.add_bytes(bytes);
         self.dispatch(event);
+        while let Some(entry) = self.at_events.first_entry().filter(|entry| *entry.key() <= self.events) {
+            entry.remove().into_iter().for_each(|act| act(self));
+        }
+        self.watch();
         true
     }
 
@@ -466,77 +460,13 @@ impl World {
         self.schedule(self.now + time, Event::Act(Box::new(act)));
     }
 
-    // Misfortune.
-
-    /// A node's process is killed: its connections are reset, what its workers were doing is half done, its disk stays.
-    pub fn kill(&mut self, node: NodeId) {
-        self.interrupt_jobs(node.0);
-        let n = &mut self.nodes[node.0];
-        n.life += 1;
-        n.wake = None;
-        n.up = false;
-        for conn in self.conns_of(node.0) {
-            for side in 0..2 {
-                self.hang_up(conn, side, node.0, true);
-            }
-        }
+    /// Has `act` done when `event` events have happened: to have something happen at every step of a scenario, one after the other.
+    pub fn at_event(&mut self, event: u64, act: impl FnOnce(&mut World) + Send + 'static) {
+        self.at_events.entry(event).or_default().push(Box::new(act));
     }
 
-    /// A killed node is started again, with the same torrents and what its user had last said of their files, or with those that its
-    /// session folder has.
-    pub fn restart(&mut self, node: NodeId) {
-        let (seed, now) = (self.rng.next_u64(), self.now);
-        let n = &mut self.nodes[node.0];
-        let Body::Engine(old) = &n.body else { panic!("{node:?} has no engine to start") };
-        assert!(!n.up, "{node:?} is not down");
-        let mut host = Host::new(old.conf.clone(), old.disk.clone(), seed, now);
-        host.alerts = old.alerts.clone();
-        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params_now(&old.engine))).collect();
-        (n.body, n.up) = (Body::Engine(Box::new(host)), true);
-        if self.host(node.0).conf.session_dir.is_some() {
-            for (sample, params) in torrents {
-                let host = self.host_mut(node.0);
-                if let Some(id) = host.engine.find(sample.metainfo.info_hash) {
-                    host.hold(id, sample, params);
-                }
-            }
-            return self.service(node.0);
-        }
-        for (sample, params) in torrents {
-            self.add_torrent(node, &sample, params);
-        }
-    }
-
-    /// The same, without holding what its torrents claim against the truth: of those that sleep it is what was saved.
-    #[cfg(test)]
-    pub(super) fn restart_unchecked(&mut self, node: NodeId) {
-        let held = std::mem::take(&mut self.host_mut(node.0).held);
-        self.restart(node);
-        drop(held);
-    }
-
-    /// A node's cable is cut (or mended): nothing reaches it or leaves it, and nobody is told. Connections do not survive that.
-    pub fn set_cut(&mut self, node: NodeId, cut: bool) {
-        self.nodes[node.0].cut = cut;
-        for conn in self.conns_of(node.0) {
-            if let Some(conn) = self.conns.get_mut(&conn) {
-                conn.cut = true;
-            }
-        }
-    }
-
-    /// Jobs that no worker has begun are done as far as chance has it; nobody hears of it.
-    fn interrupt_jobs(&mut self, node: usize) {
-        let Body::Engine(host) = &self.nodes[node].body else { return };
-        let (disk, runner) = (host.disk.clone(), &host.runner);
-        disk.set_now(self.now);
-        disk.set(|troubles| troubles.writes_left = Some(self.rng.below(100_000)));
-        let begun = self.queue.extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node));
-        for (_, event) in begun.collect::<Vec<_>>() {
-            if let Event::Run { job, .. } = event {
-                runner.run(vec![job], &mut Vec::new());
-            }
-        }
-        disk.set(|troubles| troubles.writes_left = None);
+    /// Writes a line of the caller's own into the [`trace`](Self::trace).
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.book.write(self.now, Deed::Note(text.into()));
     }
 }

@@ -21,6 +21,12 @@ pub(crate) struct Blames {
 }
 
 impl Blames {
+    /// Pieces that wait.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn len(&self) -> usize {
+        self.attempts.len()
+    }
+
     /// Whether the digests of a good `piece` are of interest.
     pub(crate) fn is_waiting(&self, piece: PieceIndex) -> bool {
         self.attempts.contains_key(&piece)

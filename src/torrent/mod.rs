@@ -2,6 +2,8 @@
 
 pub(crate) mod announcer;
 mod asleep;
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 pub(crate) mod bans;
 mod blame;
 pub(crate) mod candidates;

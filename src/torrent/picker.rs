@@ -253,23 +253,35 @@ impl Picker {
         self.available[piece as usize] -= 1;
     }
 
-    #[cfg(test)]
-    fn check(&self) {
-        for (nth, order) in self.orders.iter().enumerate() {
-            assert_eq!(order.starts.first(), Some(&0));
-            assert_eq!(*order.starts.last().unwrap() as usize, order.pieces.len());
-            for (at, &piece) in order.pieces.iter().enumerate() {
-                assert_eq!(self.place[piece as usize] as usize, at);
-                assert_eq!(order_of(self.level_of(piece)), Some(nth));
-                let a = self.available[piece as usize] as usize;
-                assert!(
-                    (order.starts[a] as usize..order.starts[a + 1] as usize).contains(&at),
-                    "piece {piece} at {at}, {:?}",
-                    order.starts
-                );
+    /// What is wrong with the orders, if anything.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        for (nth, Order { pieces, starts, .. }) in self.orders.iter().enumerate() {
+            if starts.first() != Some(&0) || starts.last().map(|&end| end as usize) != Some(pieces.len()) {
+                return Err(format!("{} wanted pieces in buckets {starts:?}", pieces.len()));
+            }
+            for (at, &piece) in pieces.iter().enumerate() {
+                let place = self.place.get(piece as usize).copied();
+                let available = self.available.get(piece as usize).map_or(usize::MAX, |&a| usize::from(a));
+                let bucket = starts.get(available).zip(starts.get(available.saturating_add(1)));
+                if place != Some(at as u32) || !bucket.is_some_and(|(from, to)| (*from..*to).contains(&(at as u32))) {
+                    return Err(format!("piece {piece} is at {at}, placed at {place:?}, with {available} peers: {starts:?}"));
+                }
+                if order_of(self.level_of(piece)) != Some(nth) {
+                    return Err(format!("piece {piece} is wanted {:?} and in order {nth}", self.level_of(piece)));
+                }
             }
         }
-        assert_eq!(self.place.iter().filter(|&&p| p != NOWHERE).count(), self.len());
+        let placed = self.place.iter().filter(|&&p| p != NOWHERE).count();
+        if placed != self.len() {
+            return Err(format!("{placed} pieces have a place and {} are wanted", self.len()));
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn check(&self) {
+        self.audit().unwrap();
     }
 }
 

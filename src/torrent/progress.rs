@@ -3,6 +3,9 @@
 //! A piece is cut into runs (one, unless it is large). A run has a buffer from its first block until a worker has written
 //! it, so memory is bounded by runs in flight and not by the size of a piece. It does not know peers but by their keys.
 
+#[cfg(any(test, feature = "sim"))]
+mod audit;
+
 use std::{net::SocketAddr, time::Duration};
 
 use crate::base::{

@@ -2,6 +2,8 @@
 //!
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 mod giving;
 #[cfg(test)]
 mod tests;

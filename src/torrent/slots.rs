@@ -119,6 +119,20 @@ impl Slots {
     }
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl Torrent {
+    /// What is wrong with the counts, if anything.
+    pub(super) fn audit_slots(&self) -> Result<(), String> {
+        let count = |is: fn(&Session) -> bool| self.sessions.iter().filter(|(_, s)| is(s)).count();
+        let found = [count(|s| !s.choking), count(|s| s.standing.wants), count(|s| !s.choking && s.standing.wants)];
+        let counted = [self.slots.unchoked, self.slots.wanting, self.slots.served];
+        if found != counted {
+            return Err(format!("{found:?} peers are unchoked, want a slot, and both, and {counted:?} are counted"));
+        }
+        Ok(())
+    }
+}
+
 impl Torrent {
     /// At the end of every input: fills what became free, and keeps the timer going while somebody waits.
     pub(super) fn tend_slots(&mut self, cx: &mut Cx) {

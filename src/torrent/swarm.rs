@@ -3,6 +3,9 @@
 //! A session sees the ledger and never another session. What its siblings must learn is left here as a [`Note`], which the
 //! torrent delivers when the session is done.
 
+#[cfg(any(test, feature = "sim"))]
+mod audit;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,

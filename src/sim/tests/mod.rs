@@ -1,18 +1,38 @@
 //! Swarms in the simulator, by what they are about.
 
+/// Tests that are the same but for what they are given, each with a name of its own.
+macro_rules! cases {
+    ($run:ident: $($name:ident => $($arg:expr),+;)+) => {
+        $(#[test]
+        fn $name() {
+            $run($($arg),+);
+        })+
+    };
+}
+
+mod bad_disks;
 mod chaos;
 mod choking;
+mod datagrams;
 mod disk;
 mod files;
+mod kills;
 mod limits;
+mod lines;
 mod memory;
+mod partitions;
 mod peers;
+mod prior;
 mod queue;
+mod routers;
+mod rules;
 mod session;
+mod storms;
 mod superseed;
 mod swarm;
 mod trackers;
 mod uploads;
+mod violations;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Connections from dial to end, and the nodes that are scripted.
+//! Connections from dial to the last byte, and the nodes that are scripted.
 
 use super::*;
 
@@ -15,38 +15,53 @@ impl World {
     pub(super) fn dial(&mut self, from: usize, key: Option<Key>, addr: SocketAddr) -> u64 {
         let conn = self.next_conn;
         self.next_conn += 1;
-        let to = self.nodes.iter().position(|n| n.addr == addr);
+        let to = self.directory.get(&addr).copied();
         let end = |node, key| End { node, key, open: true };
         let ends = [end(from, key), End { open: false, ..end(to.unwrap_or(from), None) }];
         let cut = self.nodes[from].cut || to.is_none_or(|to| self.nodes[to].cut);
-        self.conns.insert(conn, Conn { ends, pipes: [Pipe::new(), Pipe::new()], made: false, cut });
+        if let Some(nat) = self.nodes[from].nat.and_then(|nat| self.nats.get_mut(nat)) {
+            nat.note(from, addr, self.now);
+        }
+        let with_script = to.is_none_or(|to| matches!(self.nodes[to].body, Body::Script(_)));
+        let ears = [key.map(|_| Box::new(Ears::new(with_script))), None];
+        let (pipes, held) = ([Pipe::new(), Pipe::new()], [VecDeque::new(), VecDeque::new()]);
+        self.conns.insert(conn, Conn { ends, pipes, made: false, cut, orphan: None, held, held_since: [None, None], ears });
+        self.book.write(self.now, Deed::Between { from, to: to.unwrap_or(from), what: "dials" });
         let delay = self.delay(from, to.unwrap_or(from));
         self.schedule(self.now + delay, Event::Connect { conn, addr });
         conn
     }
 
     /// A dial arrives.
-    pub(super) fn connect(&mut self, id: u64, _addr: SocketAddr) {
+    pub(super) fn connect(&mut self, id: u64, addr: SocketAddr) {
         let now = self.now;
         let Some(conn) = self.conns.get(&id).filter(|c| !c.cut) else { return };
         let (from, to) = (conn.ends[0].node, conn.ends[1].node);
+        if !self.reaches(from, to) || !self.is_let_in(from, to, addr) {
+            // Nobody answers: whoever dials must get tired of it.
+            self.conns.entry(id).and_modify(|conn| conn.cut = true);
+            return;
+        }
         let back = now + self.delay(from, to);
         let node = &mut self.nodes[to];
         if !node.listening || node.cut || !node.up {
             return self.schedule(back, Event::Refused { conn: id });
         }
-        let addr = self.nodes[from].outgoing_addr(id);
+        let addr = self.source_addr(from, to, id);
+        let clock = self.clock(to);
         let key = match &mut self.nodes[to].body {
             Body::Engine(host) => {
-                let key = host.engine.handle_accepted(now, addr);
+                let key = host.engine.handle_accepted(clock, addr);
                 key.inspect(|&key| _ = host.links.insert(key, (id, 1)))
             }
             _ => None,
         };
         let taken = key.is_some() || matches!(self.nodes[to].body, Body::Script(_));
         self.schedule(back, Event::Connected { conn: id });
+        let with_script = matches!(self.nodes[from].body, Body::Script(_));
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.ends[1] = End { node: to, key, open: taken };
+        conn.ears[1] = key.map(|_| Box::new(Ears::new(with_script)));
         // Nothing that the acceptor sends overtakes its answer.
         let _ = conn.pipes[1].departed(back, Duration::ZERO);
         match &self.nodes[to].body {
@@ -58,10 +73,19 @@ impl World {
     }
 
     pub(super) fn connected(&mut self, id: u64) {
-        let now = self.now;
-        let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.cut && c.ends[0].open) else { return };
-        conn.made = true;
-        let (node, key) = (conn.ends[0].node, conn.ends[0].key);
+        let Some(conn) = self.conns.get(&id).filter(|c| !c.cut && c.ends[0].open) else { return };
+        let (node, key, other) = (conn.ends[0].node, conn.ends[0].key, conn.ends[1].node);
+        if !self.reaches(other, node) {
+            return;
+        }
+        self.conns.entry(id).and_modify(|conn| conn.made = true);
+        self.book.write(self.now, Deed::Between { from: node, to: other, what: "is connected to" });
+        let flaky = [node, other].iter().filter_map(|&n| self.nodes[n].flaky).min();
+        if let Some(every) = flaky {
+            let after = Duration::from_micros(self.rng.below(every.as_micros() as u64 * 2 + 1));
+            self.schedule(self.now + after, Event::Break { conn: id });
+        }
+        let now = self.clock(node);
         match (&mut self.nodes[node].body, key) {
             (Body::Engine(host), Some(key)) => {
                 host.engine.handle_connected(now, key);
@@ -74,13 +98,16 @@ impl World {
 
     /// Moves what an engine has to send into its socket, as far as that takes it.
     pub(super) fn flush(&mut self, node: usize, key: Key) {
-        let now = self.now;
-        let Self { nodes, conns, sent, .. } = self;
+        let (at, now) = (self.now, self.clock(node));
+        let Self { nodes, conns, sent, book, .. } = self;
         let n = &mut nodes[node];
         let Body::Engine(host) = &mut n.body else { return };
         let Some(&(id, side)) = host.links.get(&key) else { return };
         let Some(conn) = conns.get_mut(&id) else { return };
-        let pipe = &mut conn.pipes[side];
+        let to = conn.ends[1 - side].node;
+        let (pipe, ears) = (&mut conn.pipes[side], &mut conn.ears[side]);
+        let mut verdict = Ok(());
+        let mut put = Vec::new();
         loop {
             let room = pipe.room(&n.line);
             let mut slices = [IoSlice::new(&[]); 16];
@@ -97,11 +124,21 @@ impl World {
             for slice in &slices[..used] {
                 let part = &slice[..slice.len().min(left)];
                 pipe.push(part);
+                put.extend_from_slice(part);
                 left -= part.len();
             }
             assert!(left < room, "node {node}: nothing to send, in {used} slices");
             host.engine.handle_sent(now, key, room - left);
-            *sent.entry((node, conn.ends[1 - side].node)).or_default() += (room - left) as u64;
+            *sent.entry((node, to)).or_default() += (room - left) as u64;
+        }
+        if let Some(ears) = ears {
+            verdict = ears.say(host, &put, |said| book.write(at, Deed::Said { from: node, to, said }));
+            if host.engine.link_view(key).is_some_and(|view| view.unsent == 0) {
+                ears.drained();
+            }
+        }
+        if let Err(violation) = verdict {
+            self.violated(node, &violation);
         }
         self.pump(id, side);
     }
@@ -135,8 +172,9 @@ impl World {
         } else if let Some(key) = key
             && blocked
         {
+            let clock = self.clock(from);
             if let Body::Engine(host) = &mut self.nodes[from].body {
-                host.engine.handle_writable(now, key, true);
+                host.engine.handle_writable(clock, key, true);
             }
             self.flush(from, key);
             self.service(from);
@@ -146,10 +184,20 @@ impl World {
         self.pump(id, side);
     }
 
-    pub(super) fn arrived(&mut self, id: u64, side: usize, bytes: &[u8]) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|c| !c.cut) else { return };
-        let to = &conn.ends[1 - side];
-        let (node, key, open) = (to.node, to.key, to.open);
+    pub(super) fn arrived(&mut self, id: u64, side: usize, bytes: Vec<u8>) {
+        let Some(conn) = self.conns.get(&id).filter(|c| !c.cut) else { return };
+        let (from, to) = (conn.ends[side].node, &conn.ends[1 - side]);
+        let (node, key, open, orphan) = (to.node, to.key, to.open, conn.orphan == Some(1 - side));
+        let behind = !conn.held[side].is_empty();
+        if behind || !self.reaches(from, node) || (orphan && !self.nodes[node].up) {
+            return self.hold(id, side, Late::Bytes(bytes));
+        }
+        if orphan {
+            let back = self.now + self.delay(node, from);
+            return self.schedule(back, Event::End { conn: id, side: 1 - side, reset: true });
+        }
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let bytes = &bytes[..];
         conn.pipes[side].arrived(bytes.len());
         if !open {
             return;
@@ -163,6 +211,7 @@ impl World {
                 }
             }
             Body::Script(scripted) if scripted.is_reading(ConnId(id)) => {
+                conn.pipes[side].got += bytes.len() as u64;
                 self.act(node, |script, talk| script.data(talk, ConnId(id), bytes));
             }
             Body::Script(_) => conn.pipes[side].unread.extend_from_slice(bytes),
@@ -172,19 +221,28 @@ impl World {
 
     /// An engine reads what has arrived for one of its links, as far as its limits allow; the rest stays and fills the window.
     pub(super) fn read_on(&mut self, node: usize, key: Key) {
-        let now = self.now;
-        let Self { nodes, conns, read, .. } = self;
+        let (at, now) = (self.now, self.clock(node));
+        let Self { nodes, conns, read, book, .. } = self;
         let Body::Engine(host) = &mut nodes[node].body else { return };
         let Some(&(id, side)) = host.links.get(&key) else { return };
         let Some(conn) = conns.get_mut(&id) else { return };
         let from = conn.ends[1 - side].node;
-        let pipe = &mut conn.pipes[1 - side];
+        let (pipe, ears) = (&mut conn.pipes[1 - side], &mut conn.ears[side]);
         while !pipe.unread.is_empty() {
             let quota = host.engine.read_quota(now, key).min(host.conf.read_len).min(pipe.unread.len());
             if quota == 0 {
                 break;
             }
             let bytes: Vec<u8> = pipe.unread.drain(..quota).collect();
+            pipe.got += bytes.len() as u64;
+            if let Some(ears) = ears {
+                let scripted = ears.with_script;
+                ears.hear(host, &bytes, |said| {
+                    if scripted {
+                        book.write(at, Deed::Said { from, to: node, said });
+                    }
+                });
+            }
             host.engine.handle_data(now, key, &bytes);
             *read.entry((node, from)).or_default() += quota as u64;
         }
@@ -195,60 +253,28 @@ impl World {
         }
     }
 
-    /// `node` closes its end, if this side is its end.
-    pub(super) fn hang_up(&mut self, id: u64, side: usize, node: usize, reset: bool) {
-        let now = self.now;
-        let Some(conn) = self.conns.get_mut(&id).filter(|c| c.ends[side].node == node && c.ends[side].open) else { return };
-        conn.ends[side].open = false;
-        if !conn.made && side == 0 {
-            // Nobody has answered yet; the other side, if it did, hears of it.
-            conn.made = true;
-        }
-        let pipe = &mut conn.pipes[side];
-        pipe.ending = true;
-        if reset {
-            pipe.reset();
-        }
-        if reset || pipe.is_empty() {
-            let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);
-            let delay = self.delay(from, to);
-            let at = self.conns.get_mut(&id).map_or(now, |conn| conn.pipes[side].departed(now, delay));
-            self.schedule(at, Event::End { conn: id, side, reset });
+    /// What a node's clock says.
+    pub(super) fn clock(&self, node: usize) -> Instant {
+        self.nodes[node].clock(self.now)
+    }
+
+    /// Whether routers let a dial in.
+    fn is_let_in(&self, from: usize, to: usize, addr: SocketAddr) -> bool {
+        let (a, b) = (&self.nodes[from], &self.nodes[to]);
+        let inner = addr == b.addr;
+        match b.nat.and_then(|nat| self.nats.get(nat)) {
+            None => true,
+            // They are in one house: its own addresses work, and its router does not look back at itself.
+            Some(_) if a.nat == b.nat => inner,
+            Some(nat) => !inner && nat.admits(to, self.addr(NodeId(from)), self.now),
         }
     }
 
-    /// The other side of `side` learns that the connection is over.
-    pub(super) fn ended(&mut self, id: u64, side: usize, cause: CloseCause) {
-        let now = self.now;
-        let Some(conn) = self.conns.get(&id) else { return };
-        if conn.cut {
-            return;
-        }
-        let other = &conn.ends[1 - side];
-        let (node, key, open) = (other.node, other.key, other.open);
-        if open
-            && cause == CloseCause::Eof
-            && !conn.pipes[side].unread.is_empty()
-            && matches!(self.nodes[node].body, Body::Engine(_))
-        {
-            // The end is behind what was not read yet.
-            self.conns.entry(id).and_modify(|conn| conn.pipes[side].over = true);
-            return;
-        }
-        self.conns.remove(&id);
-        if !open {
-            return;
-        }
-        match &mut self.nodes[node].body {
-            Body::Engine(host) => {
-                if let Some(key) = key {
-                    host.links.remove(&key);
-                    host.engine.handle_closed(now, key, cause);
-                    self.service(node);
-                }
-            }
-            Body::Script(_) => self.act(node, |script, talk| script.closed(talk, ConnId(id))),
-        }
+    /// Where a connection that `from` made seems to `to` to come from.
+    fn source_addr(&self, from: usize, to: usize, conn: u64) -> SocketAddr {
+        let near = self.nodes[from].nat.is_none() || self.nodes[from].nat == self.nodes[to].nat;
+        let ip = if near { self.nodes[from].addr.ip() } else { self.addr(NodeId(from)).ip() };
+        SocketAddr::new(ip, 30_000 + (conn % 30_000) as u16)
     }
 
     // Scripts.
@@ -284,11 +310,13 @@ impl World {
                 let Some(c) = self.conns.get_mut(&conn.0).filter(|_| reading) else { return };
                 let Some(side) = c.ends.iter().position(|end| end.node == node) else { return };
                 let unread = std::mem::take(&mut c.pipes[1 - side].unread);
+                c.pipes[1 - side].got += unread.len() as u64;
                 if !unread.is_empty() {
                     self.act(node, |script, talk| script.data(talk, conn, &unread));
                     self.pump(conn.0, 1 - side);
                 }
             }
+            Action::Datagram(to, bytes) => _ = self.datagram_from(node, to, &bytes),
             Action::Dial(addr) => {
                 self.dial(node, None, addr);
             }

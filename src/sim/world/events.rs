@@ -29,7 +29,7 @@ impl World {
             Event::Connected { conn } => self.connected(conn),
             Event::Refused { conn } => self.ended(conn, 1, CloseCause::Io(std::io::ErrorKind::ConnectionRefused)),
             Event::Depart { conn, side, bytes } => self.departed(conn, side, bytes),
-            Event::Arrive { conn, side, bytes } => self.arrived(conn, side, &bytes),
+            Event::Arrive { conn, side, bytes } => self.arrived(conn, side, bytes),
             Event::End { conn, side, reset } => {
                 let cause = if reset { CloseCause::Io(std::io::ErrorKind::ConnectionReset) } else { CloseCause::Eof };
                 self.ended(conn, side, cause);
@@ -37,16 +37,22 @@ impl World {
             Event::Wake { node, life } => self.wake(node, life),
             Event::Run { node, life, job } if self.nodes[node].life == life => {
                 let mut answers = Vec::new();
+                let (what, piece) = job_name(&job);
+                self.book.write(now, Deed::Job { node, what, piece, answered: false });
                 let host = self.host_mut(node);
                 host.disk.set_now(now);
                 host.runner.run(vec![job], &mut answers);
+                if let Err(violation) = host.check_paths() {
+                    self.violated(node, &violation);
+                }
                 let delay = self.nodes[node].pace.draw(&mut self.rng);
                 for done in answers {
                     self.schedule(now + delay, Event::Done { node, life, done });
                 }
             }
             Event::Done { node, life, done } if self.nodes[node].life == life => {
-                self.host_mut(node).engine.handle_done(now, done);
+                let clock = self.clock(node);
+                self.host_mut(node).engine.handle_done(clock, done);
                 self.service(node);
             }
             Event::Run { .. } | Event::Done { .. } => {}
@@ -56,6 +62,10 @@ impl World {
             Event::NoTracker { node, life, call } if self.nodes[node].life == life => self.no_tracker(node, call),
             Event::Resolved { .. } | Event::Datagram { .. } | Event::NoTracker { .. } => {}
             Event::Act(act) => act(self),
+            Event::Again { conn, side } => self.again(conn, side),
+            Event::Break { conn } => self.broken(conn),
+            Event::GiveUp { conn, side, since } => self.given_up(conn, side, since),
+            Event::Letter { sender, from, to, bytes } => self.datagram_arrives(sender, from, to, &bytes),
         }
     }
 
@@ -63,12 +73,16 @@ impl World {
         if self.nodes[node].life != life {
             return;
         }
-        let now = self.now;
+        let now = self.clock(node);
         match &mut self.nodes[node].body {
             Body::Engine(host) => {
                 host.engine.handle_timeout(now);
-                let next = host.engine.poll_timeout();
-                assert!(next.is_none_or(|next| next > now), "node {node}: a timer is stuck at {next:?}, it is {now:?}");
+                let next = host.engine.poll_timeout().filter(|next| *next <= now);
+                let what = || format!("a timer is stuck at {next:?}, it is {now:?}");
+                let ahead = next.map_or(Ok(()), |_| Err(Violation { name: "timers-ahead", what: what() }));
+                if let Err(violation) = ahead.and_then(|()| host.count_wake(now)) {
+                    self.violated(node, &violation);
+                }
                 self.nodes[node].wake = None;
                 self.service(node);
             }
@@ -86,7 +100,11 @@ impl World {
                     let dials = self.conns.values().filter(|c| !c.made && c.ends[0].node == node && c.ends[0].open).count();
                     let host = self.host_mut(node);
                     host.links.insert(link, (conn, 0));
-                    assert!(dials <= host.conf.max_dials, "node {node}: {dials} dials at a time");
+                    let limit = host.conf.max_dials;
+                    if dials > limit {
+                        let what = format!("{dials} dials at a time, {limit} are allowed");
+                        self.violated(node, &Violation { name: "within-limits", what });
+                    }
                 }
                 Effect::Close { link } => {
                     if let Some((conn, side)) = self.host_mut(node).links.remove(&link) {
@@ -98,6 +116,7 @@ impl World {
                 Effect::Tracker(effect) => self.serve_call(node, effect),
                 Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {
                     let mut answers = Vec::new();
+                    let clock = self.clock(node);
                     let host = self.host_mut(node);
                     host.disk.set_now(now);
                     host.runner.run(vec![job], &mut answers);
@@ -105,13 +124,23 @@ impl World {
                         if let Done::Read { cold, .. } = &mut done {
                             *cold = false;
                         }
-                        host.engine.handle_done(now, done);
+                        host.engine.handle_done(clock, done);
                     }
                     self.flush(node, link);
                 }
                 Effect::Job(job) => {
+                    if let Job::Relocate { spec, .. } = &job {
+                        let state = spec.state_file.as_deref().and_then(std::path::Path::parent);
+                        let folders = [Some(spec.dir.clone()), state.map(ToOwned::to_owned)];
+                        self.host_mut(node).folders.extend(folders.into_iter().flatten());
+                    }
                     let n = &mut self.nodes[node];
-                    let (delay, life) = (n.pace.draw(&mut self.rng), n.life);
+                    let (mut delay, life) = (n.pace.draw(&mut self.rng), n.life);
+                    if let Some((one_in, time)) = n.spikes
+                        && self.rng.below(one_in) == 0
+                    {
+                        delay += time;
+                    }
                     n.disk_free = n.disk_free.max(now) + n.pace.moving_time(&job);
                     let at = n.disk_free + delay;
                     self.schedule(at, Event::Run { node, life, job });
@@ -125,23 +154,5 @@ impl World {
     fn is_hot(&mut self, node: usize) -> bool {
         let hot = u64::from(self.nodes[node].pace.hot);
         hot > 0 && self.rng.below(100) < hot
-    }
-
-    /// What must hold after every event.
-    pub(super) fn check(&mut self, node: usize) {
-        let now = self.now;
-        let host = self.host_mut(node);
-        let before = host.alerts.len();
-        host.check(node, now);
-        let news: Vec<String> = host.alerts[before..].iter().map(|(_, alert)| format!("{alert:?}")).collect();
-        let next = host.engine.poll_timeout();
-        news.iter().for_each(|alert| self.transcript.add_bytes(alert.as_bytes()));
-        if let Some(next) = next.map(|next| next.max(now))
-            && self.nodes[node].wake.is_none_or(|wake| next < wake)
-        {
-            let life = self.nodes[node].life;
-            self.nodes[node].wake = Some(next);
-            self.schedule(next, Event::Wake { node, life });
-        }
     }
 }

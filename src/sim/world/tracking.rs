@@ -59,31 +59,31 @@ impl World {
     }
 
     pub(super) fn resolved(&mut self, node: usize, host: &str) {
-        let now = self.now;
+        let clock = self.clock(node);
         let known = (0..self.trackers.len()).find(|&nth| tracker::name(nth) == host);
         let result = known.map(|nth| vec![tracker::addr(nth).ip()]).ok_or_else(|| "no such name".to_owned());
-        self.host_mut(node).engine.handle_resolved(now, host, result);
+        self.host_mut(node).engine.handle_resolved(clock, host, result);
         self.service(node);
     }
 
     pub(super) fn packet(&mut self, node: usize, life: u32, tracker: usize, data: &[u8]) {
-        let (now, addr) = (self.now, self.nodes[node].addr);
+        let (now, addr) = (self.now, self.addr(NodeId(node)));
         if let Some(data) = self.trackers[tracker].handle_packet(now, NodeId(node), addr, data) {
             self.schedule(now + LATENCY, Event::Datagram { node, life, from: tracker::addr(tracker), data });
         }
     }
 
     pub(super) fn datagram(&mut self, node: usize, from: SocketAddr, data: &[u8]) {
-        let now = self.now;
+        let clock = self.clock(node);
         if !self.nodes[node].cut {
-            self.host_mut(node).engine.handle_datagram(now, from, data);
+            self.host_mut(node).engine.handle_datagram(clock, from, data);
             self.service(node);
         }
     }
 
     pub(super) fn no_tracker(&mut self, node: usize, call: Key) {
-        let now = self.now;
-        self.host_mut(node).engine.handle_tracker_ended(now, call, Err(ErrorKind::ConnectionRefused.to_string()));
+        let clock = self.clock(node);
+        self.host_mut(node).engine.handle_tracker_ended(clock, call, Err(ErrorKind::ConnectionRefused.to_string()));
         self.service(node);
     }
 }

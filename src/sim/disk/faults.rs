@@ -1,0 +1,173 @@
+//! What a disk does to data behind everybody's back, and what is remembered of that.
+
+use std::path::{Path, PathBuf};
+
+use super::{MemDisk, PAGE, State, Troubles};
+
+impl MemDisk {
+    /// Bits rot at rest: `times` random bytes in files below `dir` change. A restart does not help, and no date tells.
+    pub fn rot(&self, dir: &Path, times: u32) {
+        let mut state = self.state();
+        let State { files, rng, spoilt, .. } = &mut *state;
+        let mut there: Vec<_> = files.iter_mut().filter(|(path, f)| path.starts_with(dir) && !f.now.bytes.is_empty()).collect();
+        for _ in 0..times {
+            let Some((_, file)) = there.len().checked_sub(1).and_then(|last| there.get_mut(rng.below(last as u64 + 1) as usize))
+            else {
+                return;
+            };
+            let (at, bit) = (rng.below(file.now.bytes.len() as u64) as usize, 1 << rng.below(8));
+            for content in [Some(&mut file.now), file.synced.as_mut()].into_iter().flatten() {
+                if let Some(byte) = content.bytes.get_mut(at) {
+                    *byte ^= bit;
+                }
+            }
+            *spoilt = true;
+        }
+    }
+
+    /// The clock that files are dated by goes forward or, below zero, back by so many seconds, from now on.
+    pub fn shift_clock(&self, secs: i64) {
+        let mut state = self.state();
+        state.shift_ns = state.shift_ns.saturating_add(secs.saturating_mul(1_000_000_000));
+    }
+
+    /// Whether what it holds or has read may be wrong although it was written right: it rots, misdirects or lies, or somebody has
+    /// changed files that were there.
+    pub fn is_spoilt(&self) -> bool {
+        self.state().spoilt
+    }
+
+    /// Whether nothing is the matter with it now.
+    pub(crate) fn is_well(&self) -> bool {
+        let troubles = &self.state().troubles;
+        let Troubles { capacity, read_only, fail_reads, fail_writes, fail_syncs, fail_saves, .. } = troubles;
+        let failing = *read_only || *fail_reads || *fail_writes || *fail_syncs || *fail_saves;
+        !failing && capacity.is_none() && troubles.writes_left.is_none() && troubles.bad_stretches.is_empty()
+    }
+
+    /// Paths that were to be made, written or replaced since this was asked last.
+    pub(crate) fn take_touched(&self) -> Vec<PathBuf> {
+        let mut state = self.state();
+        std::mem::take(&mut state.touched).into_iter().collect()
+    }
+}
+
+impl State {
+    /// Something is to be done to `path` that changes it.
+    pub(super) fn touch(&mut self, path: &Path) {
+        if !self.touched.contains(path) {
+            self.touched.insert(path.to_owned());
+        }
+    }
+
+    /// Where a write really goes.
+    pub(super) fn aim(&mut self, path: &Path, offset: u64, len: u64) -> u64 {
+        let end = self.files.get(path).map_or(0, |file| file.now.bytes.len() as u64);
+        if self.troubles.misdirected_writes == 0 || end < len {
+            return offset;
+        }
+        self.troubles.misdirected_writes -= 1;
+        self.spoilt = true;
+        self.rng.below((end - len) / PAGE + 1) * PAGE
+    }
+}
+
+impl Troubles {
+    /// Whether a stretch cannot be read.
+    pub(super) fn is_bad(&self, path: &Path, offset: u64, len: u64) -> bool {
+        let hit = |(part, from, to): &(String, u64, u64)| {
+            path.to_string_lossy().contains(part.as_str()) && offset < *to && *from < offset.saturating_add(len)
+        };
+        self.bad_stretches.iter().any(hit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{job::Allocation, time::Instant},
+        store::Disk,
+    };
+
+    fn disk() -> (MemDisk, &'static Path) {
+        let disk = MemDisk::new(1);
+        let path = Path::new("/d/f");
+        disk.create(path, 0, Allocation::Sparse).unwrap();
+        disk.write_at(path, 0, &[7; 50_000]).unwrap();
+        (disk, path)
+    }
+
+    #[test]
+    fn what_rots_is_changed_and_not_dated() {
+        let (disk, path) = disk();
+        disk.sync(path).unwrap();
+        let before = disk.stat(path).unwrap();
+        assert!(!disk.is_spoilt());
+        disk.rot(Path::new("/elsewhere"), 5);
+        assert!(!disk.is_spoilt());
+        disk.rot(Path::new("/d"), 5);
+        let wrong = disk.content(path).unwrap().iter().filter(|&&b| b != 7).count();
+        assert!((1..=5).contains(&wrong) && disk.is_spoilt());
+        assert_eq!(disk.stat(path).unwrap(), before);
+        disk.lose_power();
+        assert_eq!(disk.content(path).unwrap().iter().filter(|&&b| b != 7).count(), wrong);
+    }
+
+    #[test]
+    fn a_lying_sync_is_found_out_when_the_power_goes() {
+        let lost = (0..20).filter(|&seed| {
+            let disk = MemDisk::new(seed);
+            let path = Path::new("/d/f");
+            disk.set(|t| t.lying_syncs = true);
+            disk.create(path, 0, Allocation::Sparse).unwrap();
+            disk.write_at(path, 0, &[7; 50_000]).unwrap();
+            disk.sync(path).unwrap();
+            disk.save(Path::new("/d/state"), b"all is well").unwrap();
+            disk.lose_power();
+            !disk.holds(path, 0, &[7; 50_000])
+        });
+        assert!(lost.count() > 5);
+    }
+
+    #[test]
+    fn a_misdirected_write_lands_elsewhere_and_says_nothing() {
+        let (disk, path) = disk();
+        disk.set(|t| t.misdirected_writes = 1);
+        assert_eq!(disk.write_at(path, 45_056, &[9; 100]).unwrap(), 100);
+        let content = disk.content(path).unwrap();
+        let at = content.iter().position(|&b| b == 9).unwrap();
+        assert!(at != 45_056 && at % 4096 == 0 && disk.is_spoilt());
+        assert_eq!(disk.write_at(path, 0, &[9; 1]).unwrap(), 1);
+        assert!(disk.holds(path, 0, &[9]));
+    }
+
+    #[test]
+    fn bad_stretches_cannot_be_read_and_the_rest_can() {
+        let (disk, path) = disk();
+        disk.set(|t| t.bad_stretches.push(("d/f".into(), 1000, 2000)));
+        let mut buf = [0; 500];
+        for (offset, fine) in [(0, true), (499, true), (501, false), (1500, false), (1999, false), (2000, true)] {
+            assert_eq!(disk.read_at(path, offset, &mut buf).is_ok(), fine, "{offset}");
+        }
+        assert!(!disk.is_well() && !disk.is_spoilt());
+    }
+
+    #[test]
+    fn files_can_be_dated_in_the_past() {
+        let (disk, path) = disk();
+        let before = disk.stat(path).unwrap().unwrap().mtime_ns;
+        disk.shift_clock(-3600);
+        disk.set_now(Instant::from_micros(5));
+        disk.write_at(path, 0, &[1]).unwrap();
+        assert!(disk.stat(path).unwrap().unwrap().mtime_ns < before);
+    }
+
+    #[test]
+    fn what_was_touched_is_told_once() {
+        let (disk, path) = disk();
+        let _ = disk.write_at(Path::new("/d/g"), 0, &[1]);
+        assert_eq!(disk.take_touched(), [path.to_owned(), PathBuf::from("/d/g")]);
+        assert!(disk.take_touched().is_empty());
+    }
+}

@@ -1,0 +1,131 @@
+//! What can be seen of a world and its nodes.
+
+use super::*;
+
+impl World {
+    /// The time in this world, from zero.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// A digest of every event so far with its time and its bytes, and of every alert.
+    pub fn transcript(&self) -> u64 {
+        self.transcript.0
+    }
+
+    /// Events so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// A node's engine.
+    pub fn engine(&self, node: NodeId) -> &Engine {
+        &self.host(node.0).engine
+    }
+
+    /// A node's disk, which outlives its engine.
+    pub fn disk(&self, node: NodeId) -> Arc<MemDisk> {
+        match &self.nodes[node.0].body {
+            Body::Engine(host) => host.disk.clone(),
+            Body::Script(_) => panic!("{node:?} is scripted and has no disk"),
+        }
+    }
+
+    /// How a node's torrents stand, first one first.
+    pub fn stats_of(&self, node: NodeId) -> Vec<TorrentStats> {
+        let host = self.host(node.0);
+        host.held.iter().filter_map(|held| host.engine.stats(held.id)).collect()
+    }
+
+    /// How a node's first torrent stands.
+    pub fn stats(&self, node: NodeId) -> TorrentStats {
+        self.stats_of(node).into_iter().next().unwrap_or_default()
+    }
+
+    /// Whether a node runs: it was not killed, or was started again.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[node.0].up
+    }
+
+    /// Whether a node has all of its torrents.
+    pub fn is_complete(&self, node: NodeId) -> bool {
+        match &self.nodes[node.0] {
+            Node { body: Body::Engine(host), up: true, .. } => {
+                host.held.iter().all(|held| host.engine.have(held.id).is_some_and(Bitfield::is_full))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a node's first torrent is in this phase.
+    pub fn is_in(&self, node: NodeId, phase: Phase) -> bool {
+        self.stats(node).phase == phase
+    }
+
+    /// A node's first torrent.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn torrent(&self, node: NodeId) -> TorrentId {
+        match self.host(node.0).held.first() {
+            Some(held) => held.id,
+            None => panic!("{node:?} has no torrent"),
+        }
+    }
+
+    /// What a node told its user so far, and when.
+    pub fn alerts(&self, node: NodeId) -> &[(Instant, Alert)] {
+        match &self.nodes[node.0].body {
+            Body::Engine(host) => &host.alerts,
+            Body::Script(_) => &[],
+        }
+    }
+
+    /// When a node first told its user something that `is`.
+    pub fn told(&self, node: NodeId, is: impl Fn(&Alert) -> bool) -> Option<Instant> {
+        self.alerts(node).iter().find(|(_, alert)| is(alert)).map(|(at, _)| *at)
+    }
+
+    /// Bytes, of any kind, that a node's engine has read so far of what `from` sent.
+    pub fn bytes_read(&self, node: NodeId, from: NodeId) -> u64 {
+        self.read.get(&(node.0, from.0)).copied().unwrap_or_default()
+    }
+
+    /// Bytes, of any kind, that a node's engine has sent so far to `to`.
+    pub fn bytes_sent(&self, node: NodeId, to: NodeId) -> u64 {
+        self.sent.get(&(node.0, to.0)).copied().unwrap_or_default()
+    }
+
+    /// The most piece memory that a node ever used, in bytes.
+    pub fn peak_memory(&self, node: NodeId) -> usize {
+        self.host(node.0).peak_memory
+    }
+
+    /// The most memory for blocks on their way out that a node ever used, in bytes.
+    pub fn peak_upload_memory(&self, node: NodeId) -> usize {
+        self.host(node.0).peak_upload_memory
+    }
+
+    /// A node's script, as what it is.
+    ///
+    /// # Panics
+    /// If the node has another one, or none.
+    pub fn script<S: Script>(&self, node: NodeId) -> &S {
+        let found = match &self.nodes[node.0].body {
+            Body::Script(scripted) => (&*scripted.script as &dyn std::any::Any).downcast_ref(),
+            _ => None,
+        };
+        let Some(script) = found else { panic!("{node:?} has no such script") };
+        script
+    }
+
+    /// The last few hundred things that happened, a line each, in words: what a run that fails prints.
+    pub fn trace(&self) -> String {
+        self.book.tell(|node| self.nodes.get(node).map_or("?", |n| n.name.as_str()))
+    }
+
+    /// What a node is called in a [`trace`](Self::trace).
+    pub fn name(&self, node: NodeId) -> &str {
+        &self.nodes[node.0].name
+    }
+}

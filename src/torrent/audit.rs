@@ -1,0 +1,33 @@
+//! One torrent, counted anew. For tests and the simulator.
+
+use crate::{
+    base::geometry::PieceIndex,
+    conf::Conf,
+    torrent::{Stage, Torrent, session::Session},
+};
+
+impl Torrent {
+    /// Bytes of piece memory in use.
+    pub(crate) fn piece_memory(&self) -> usize {
+        self.swarm.piece_memory()
+    }
+
+    /// Whether it lacks a piece that it is to fetch.
+    pub(crate) fn wants(&self, piece: PieceIndex) -> bool {
+        self.swarm.wants(piece)
+    }
+
+    /// What is wrong with it, if anything. What it has is not settled before it is open.
+    pub(crate) fn audit(&self, conf: &Conf) -> Result<(), String> {
+        if !self.partings.is_empty() {
+            return Err(format!("{} links were to be closed and are not", self.partings.len()));
+        }
+        if !matches!(self.stage, Stage::Open) || self.next.is_some() {
+            return Ok(());
+        }
+        let sessions: Vec<&Session> = self.sessions.iter().map(|(_, s)| s).collect();
+        sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;
+        self.audit_slots()?;
+        self.swarm.audit(&sessions, conf)
+    }
+}

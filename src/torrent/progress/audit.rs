@@ -1,0 +1,52 @@
+//! A piece in progress, counted anew: what its shortcuts say must be what its blocks and runs say. For tests and the simulator.
+
+use super::{BlockState, Progress, RunState};
+use crate::base::geometry::Block;
+
+impl Progress {
+    /// Bytes of memory that it holds or was promised.
+    pub(crate) fn memory(&self) -> usize {
+        let held =
+            |state: &RunState| matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_) | RunState::Out);
+        self.runs.iter().filter(|run| held(&run.state)).map(|run| run.len as usize).sum()
+    }
+
+    /// Blocks on order and how often.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (Block, u8)> + '_ {
+        self.blocks.iter().enumerate().filter_map(|(n, state)| match state {
+            BlockState::Asked(times) => Some((self.geometry.nth_block(self.piece, n as u32)?, *times)),
+            _ => None,
+        })
+    }
+
+    /// What is wrong with it, if anything.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        let piece = self.piece.get();
+        let free = self.blocks.iter().filter(|&&b| b == BlockState::Free).count();
+        if free != self.free as usize {
+            return Err(format!("piece {piece} has {free} free blocks and counts {}", self.free));
+        }
+        if let Some(n) = self.blocks.iter().take(self.cursor as usize).position(|&b| b == BlockState::Free) {
+            return Err(format!("piece {piece} looks for free blocks from {} on, and {n} is free", self.cursor));
+        }
+        for (r, run) in self.runs.iter().enumerate() {
+            let blocks = || self.blocks_of(r).filter_map(|n| self.blocks.get(n));
+            let missing = blocks().filter(|&&b| b != BlockState::Received).count();
+            let engaged = blocks().filter(|&&b| b != BlockState::Free).count();
+            if (missing, engaged) != (run.missing as usize, run.engaged as usize) {
+                return Err(format!(
+                    "run {r} of piece {piece} lacks {missing} blocks and has {engaged} asked or here, and counts {} and {}",
+                    run.missing, run.engaged
+                ));
+            }
+            let whole = !matches!(run.state, RunState::Empty | RunState::Promised | RunState::Filling(_));
+            if whole != (missing == 0) {
+                return Err(format!("run {r} of piece {piece} lacks {missing} blocks and is {:?}", run.state));
+            }
+            if matches!(run.state, RunState::Empty) && engaged > 0 {
+                return Err(format!("run {r} of piece {piece} has {engaged} blocks on order and no memory"));
+            }
+        }
+        Ok(())
+    }
+}

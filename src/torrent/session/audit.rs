@@ -1,0 +1,48 @@
+//! A session, counted anew. For tests and the simulator.
+
+use super::{MAX_CONTROL_BACKLOG, MAX_HINTS, Session};
+use crate::{base::bitfield::Bitfield, conf::Conf, torrent::swarm::Swarm};
+
+impl Session {
+    /// What the peer has, if it has said so.
+    pub(crate) fn told(&self) -> Option<&Bitfield> {
+        self.told.then_some(&self.has)
+    }
+
+    /// Whether it counts as one that may ask for blocks.
+    pub(crate) fn is_fetching(&self) -> bool {
+        self.fetching
+    }
+
+    /// Whether it does not show all that we have.
+    pub(crate) fn is_hiding(&self) -> bool {
+        self.shown().is_some()
+    }
+
+    /// What is wrong with it, if anything.
+    pub(crate) fn audit(&self, swarm: &Swarm, conf: &Conf) -> Result<(), String> {
+        let who = self.who.addr;
+        let wanted = swarm.geometry.pieces().filter(|&p| self.has.has(p) && swarm.wants(p)).count();
+        if wanted != self.wanted as usize {
+            return Err(format!("{who} has {wanted} pieces that are wanted and {} are counted", self.wanted));
+        }
+        if self.interested != (wanted > 0) {
+            return Err(format!("{who} has {wanted} pieces that are wanted, interested: {}", self.interested));
+        }
+        for (what, len, limit) in [
+            ("orders", self.pipeline.len(), conf.max_pipeline),
+            ("requests", self.uploads.len(), conf.max_incoming_requests),
+            ("allowed pieces", self.allowed.len(), MAX_HINTS),
+            ("suggestions", self.suggested.len(), MAX_HINTS),
+            ("bytes to be sent", self.tx.len(), MAX_CONTROL_BACKLOG.saturating_add(conf.max_unsent).saturating_add(1 << 20)),
+        ] {
+            if len > limit {
+                return Err(format!("{who}: {len} {what}, {limit} are allowed"));
+            }
+        }
+        if self.peer_choking && !self.terms.fast && !self.pipeline.is_empty() {
+            return Err(format!("{who} chokes and {} blocks are on order with it", self.pipeline.len()));
+        }
+        Ok(())
+    }
+}
