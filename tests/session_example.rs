@@ -169,7 +169,7 @@ fn two_sessions_exchange_files_as_scripts_say() {
     leech.say("stats");
     leech.line("torrents: 3: ");
     leech.say("move 1 elsewhere");
-    leech.line("moved 1 elsewhere");
+    leech.line("moved 1 ");
     leech.say("remove 3 --data");
     leech.line("deleted 3");
     leech.line("removed 3");

@@ -45,9 +45,15 @@ impl Torrent {
         soon && self.keep.on && !self.rests() && !self.failing && self.next.is_none()
     }
 
-    /// Whether it sleeps and would speak with peers if one came.
-    pub(crate) fn is_ready_asleep(&self) -> bool {
-        self.is_asleep() && !self.rests() && self.next.is_none()
+    /// Whether it is where it was when it was saved, or on its way to work, and nothing is known yet that speaks against what was saved:
+    /// its trackers and the queue need not hear of it that it is being opened.
+    pub(super) fn is_on_its_way(&self) -> bool {
+        self.waking.quiet && !self.failing && self.next.is_none() && !matches!(self.stage, Stage::Open)
+    }
+
+    /// The same, of one that may work.
+    pub(crate) fn is_ready_to_wake(&self) -> bool {
+        self.is_on_its_way() && !self.rests()
     }
 
     /// It is needed at once.

@@ -70,7 +70,10 @@ impl Torrent {
             check,
             queued: self.queued && !matches!(self.next, Some(Next::Close { .. })),
             lane: if self.was_whole { Lane::Seed } else { Lane::Download },
-            could_run: matches!(self.stage, Stage::Open | Stage::Asleep) && !self.paused && !self.failing && self.next.is_none(),
+            could_run: (matches!(self.stage, Stage::Open) || self.is_on_its_way())
+                && !self.paused
+                && !self.failing
+                && self.next.is_none(),
             held: self.held,
             order: self.queue_order,
         }

@@ -362,7 +362,7 @@ impl Torrent {
 
     /// Whether it looks for peers: it speaks with them, or will as soon as there is one.
     fn seeks_peers(&self) -> bool {
-        self.is_active() || self.is_ready_asleep()
+        self.is_active() || self.is_ready_to_wake()
     }
 
     /// Whether it wants to dial somebody now, or to wake for that.

@@ -105,7 +105,7 @@ impl Torrent {
         if matches!(self.stage, Stage::Open) {
             self.was_whole = self.swarm.is_finished();
         }
-        let active = self.is_active() || self.is_ready_asleep();
+        let active = self.is_active() || self.is_ready_to_wake();
         let seeding = active && self.phase() == Phase::Seeding;
         let s = &mut self.service;
         if active != s.active_since.is_some() {

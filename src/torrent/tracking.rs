@@ -20,7 +20,7 @@ impl Torrent {
     /// Trackers are told of us as long as the torrent speaks with peers.
     pub(super) fn tend_trackers(&mut self, cx: &mut Cx) {
         // One that sleeps is opened as soon as a peer comes.
-        let active = self.is_active() || self.is_ready_asleep();
+        let active = self.is_active() || self.is_ready_to_wake();
         let complete = self.swarm.is_complete();
         match (active, self.announcer.is_active()) {
             (true, false) => self.announcer.start(cx.now, complete, &cx.conf),

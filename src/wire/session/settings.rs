@@ -93,7 +93,8 @@ impl TorrentSettings {
         }
         push_limits(&mut e, b"limits", self.limits);
         if let Some(order) = self.queue_order {
-            e.key(b"order").uint(order);
+            // An integer of bencoding has 63 bits.
+            e.key(b"order").bytes(&order.to_be_bytes());
         }
         push_flag(&mut e, b"paused", self.paused);
         if !self.peers.is_empty() {
@@ -157,7 +158,10 @@ impl TorrentSettings {
             out.labels.push(text(label, "labels")?);
         }
         out.limits = limits(root.get(b"limits"), "limits")?;
-        out.queue_order = uint(root, "order")?;
+        if let Some(order) = root.get(b"order") {
+            let bytes = order.as_bytes().and_then(|bytes| bytes.try_into().ok()).ok_or(SettingsError::Field("order"))?;
+            out.queue_order = Some(u64::from_be_bytes(bytes));
+        }
         out.paused = flag(root, "paused")?;
         for peer in list(root.get(b"peers"), "peers", MAX_WORDS)? {
             out.peers.push(text(peer, "peers")?.parse().map_err(|_| SettingsError::Field("peers"))?);

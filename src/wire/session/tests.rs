@@ -196,7 +196,7 @@ fn all_settings() -> TorrentSettings {
         priorities: vec![Priority::Skip, Priority::Low, Priority::Normal, Priority::High],
         renames: vec![(3, "b/c".into())],
         queued: true,
-        queue_order: Some(1 << 40),
+        queue_order: Some(u64::MAX - 5),
         totals: Totals { downloaded: 1, uploaded: 2, active: Duration::from_millis(3), seeding: Duration::from_secs(4) },
         stop: Some((Some(150), Some(Duration::from_secs(3600)))),
         labels: vec!["music".into(), "".into()],
