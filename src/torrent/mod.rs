@@ -41,6 +41,7 @@ use crate::{
         files::Priority,
         geometry::PieceIndex,
         ids::{PeerId, TorrentId},
+        ip_filter::host_of,
         job::{StoreError, StoreSpec, Trust},
         time::Instant,
         timers::{TimerTable, Wakeup},
@@ -175,6 +176,18 @@ enum Next {
 pub(crate) struct Parting {
     pub(crate) link: Key,
     pub(crate) reason: String,
+}
+
+/// A link to a peer that another link reaches, too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Twin {
+    pub(crate) link: Key,
+    /// A block has passed on it.
+    pub(crate) used: bool,
+    /// When something came on it last.
+    pub(crate) heard: Instant,
+    /// It was dialled by the other end than the new one.
+    pub(crate) across: bool,
 }
 
 /// See the module.
@@ -377,11 +390,14 @@ impl Torrent {
         self.sessions.len() > 0 || self.swarm.is_busy()
     }
 
-    /// The link to the same peer that was dialled the other way round, if there is one, and whether a block has passed on it.
-    pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<(Key, bool)> {
-        let twin = |s: &Session| s.terms.peer_id == id && s.who.addr.ip() == who.addr.ip() && s.who.incoming != who.incoming;
+    /// Another link to the same peer, if there is one. A peer is the same if it has the same id and comes from the same host: ids are
+    /// no secret, so nobody elsewhere may keep a peer out by using its id.
+    pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<Twin> {
+        let host = host_of(who.addr.ip());
+        let twin = |s: &Session| s.terms.peer_id == id && host_of(s.who.addr.ip()) == host;
         let (_, s) = self.sessions.iter().find(|(_, s)| twin(s))?;
-        Some((s.link, s.useful > 0 || s.uploaded > 0))
+        let (link, used, heard) = (s.link, s.useful > 0 || s.uploaded > 0, s.heard);
+        Some(Twin { link, used, heard, across: s.who.incoming != who.incoming })
     }
 
     /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one stays, and the peer is not dialled
@@ -675,7 +691,7 @@ impl Torrent {
         let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
         let held = session.as_ref().filter(|s| s.holds).and_then(|s| s.reach);
         if let Some(session) = session {
-            self.slots.leave(&session);
+            self.leave_slots(&session, cx.now);
             session.leave(&mut self.swarm, cx);
         }
         if let Some(addr) = if who.incoming { held } else { Some(who.addr) } {

@@ -171,8 +171,9 @@ pub(crate) struct Session {
     pub(crate) given: LongMeter,
     pub(crate) taken: LongMeter,
     pub(crate) standing: Standing,
-    /// When it was greeted.
+    /// When it was greeted, and when something came from it last.
     pub(crate) began: Instant,
+    pub(crate) heard: Instant,
     /// Since when neither wants anything of the other.
     pub(crate) idle_since: Option<Instant>,
     /// It makes room for others and is not to blame.
@@ -225,8 +226,9 @@ impl Session {
             uploaded: 0,
             given: LongMeter::new(cx.now),
             taken: LongMeter::new(cx.now),
-            standing: Standing::new(cx.now),
+            standing: Standing::new(cx.now, who.addr.ip()),
             began: cx.now,
+            heard: cx.now,
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
@@ -286,6 +288,7 @@ impl Session {
 
     /// Bytes came.
     pub(crate) fn handle_data(&mut self, mut input: &[u8], swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        self.heard = cx.now;
         self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
         let mut decoder = std::mem::take(&mut self.decoder);
         let result = loop {
