@@ -377,6 +377,32 @@ fn a_peer_that_rejects_everything_is_let_go_in_the_end() {
 }
 
 #[test]
+fn a_peer_that_chokes_often_is_not_let_go_for_what_a_choke_turns_down() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::HaveAll);
+    let mut rejected = 0;
+    // Without ever a block in between: more than a thousand rejects, and less than a thousand chokes.
+    while rejected < 5000 {
+        t.hear(peer, Message::Unchoke);
+        let asked = t.take_asked(peer);
+        assert!(!asked.is_empty());
+        t.hear(peer, Message::Choke);
+        rejected += asked.len();
+        asked.into_iter().for_each(|(piece, nth)| t.hear(peer, block(piece, nth).reject()));
+    }
+    assert!(!t.is_closed(peer), "{}", t.reason());
+    // For ever it may not.
+    for _ in 0..1000 {
+        t.hear(peer, Message::Unchoke);
+        let asked = t.take_asked(peer);
+        t.hear(peer, Message::Choke);
+        asked.into_iter().for_each(|(piece, nth)| t.hear(peer, block(piece, nth).reject()));
+    }
+    assert!(t.is_closed(peer) && t.reason().contains("turned down"), "{}", t.reason());
+}
+
+#[test]
 fn allowed_pieces_are_asked_for_while_choked_and_no_others() {
     let mut t = leech();
     let peer = t.peer();

@@ -274,9 +274,11 @@ impl Reactor {
         self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
     }
 
-    /// One vectored write, or a few, for each link that has something to send.
+    /// One vectored write, or a few, for each link that has something to send. Whoever was not reached goes before whoever has more: in the
+    /// next turn it is their turn.
     pub(super) fn flush(&mut self, now: Instant) {
         std::mem::swap(&mut self.dirty, &mut self.flushing);
+        let mut reached = 0;
         for at in 0..self.flushing.len() {
             let Some(&key) = self.flushing.get(at) else { break };
             let Some(socket) = self.sockets.get_mut(key) else { continue };
@@ -300,7 +302,10 @@ impl Reactor {
                 Err(e) => self.fail(now, key, &e),
             }
             self.upload_budget = self.upload_budget.saturating_sub((self.stats.bytes_written - before) as usize);
+            reached = self.dirty.len();
         }
+        let reached = reached.min(self.dirty.len());
+        self.dirty.rotate_left(reached);
         self.flushing.clear();
     }
 }

@@ -28,6 +28,8 @@ struct OpenFiles {
     by_path: HashMap<PathBuf, Handle>,
     /// Counts uses, so that the least recent one is known.
     uses: u64,
+    /// How many the process could hold when it last ran out of handles.
+    affordable: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -54,22 +56,34 @@ impl RealDisk {
         if let Some((file, _)) = self.open_files().get(path, write) {
             return Ok(file);
         }
-        let file = match open_existing(path, write) {
-            Err(e) if out_of_handles(&e) => {
-                let idle = std::mem::take(&mut self.open_files().by_path);
-                drop(idle);
-                open_existing(path, write)?
-            }
-            other => other?,
-        };
+        let file = self.with_handles(|| open_existing(path, write))?;
         Ok(self.keep(path, file, write))
+    }
+
+    /// Does what needs a file handle. If the process has none left, files that were not used for long are closed, half of them at a
+    /// time, and no more are held open from then on than that: the handles are needed elsewhere.
+    fn with_handles<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match open() {
+                Err(e) if out_of_handles(&e) => {
+                    let idle = self.open_files().evict_half();
+                    if idle.is_empty() {
+                        return Err(e);
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 
     fn keep(&self, path: &Path, file: File, writable: bool) -> Arc<File> {
         let file = Arc::new(file);
         // Closing can block, so what is evicted is dropped after the lock.
         let handle = Handle { in_memory: sys::is_in_memory(&file), file: file.clone(), writable, last_use: 0 };
-        let _evicted = self.open_files().insert(path, handle, self.limit);
+        let mut open = self.open_files();
+        let limit = self.limit.min(open.affordable.unwrap_or(usize::MAX));
+        let _evicted = open.insert(path, handle, limit);
+        drop(open);
         file
     }
 }
@@ -80,6 +94,16 @@ impl OpenFiles {
         let handle = self.by_path.get_mut(path).filter(|h| h.writable || !write)?;
         handle.last_use = self.uses;
         Some((handle.file.clone(), handle.in_memory))
+    }
+
+    /// Takes out the half that was not used for longest, one at least if there is any.
+    fn evict_half(&mut self) -> Vec<Handle> {
+        let mut by_use: Vec<_> = self.by_path.iter().map(|(path, h)| (h.last_use, path.clone())).collect();
+        by_use.sort_unstable();
+        by_use.truncate(by_use.len().div_ceil(2));
+        let evicted = by_use.iter().filter_map(|(_, path)| self.by_path.remove(path)).collect();
+        self.affordable = Some(self.by_path.len().max(1));
+        evicted
     }
 
     fn insert(&mut self, path: &Path, mut handle: Handle, limit: usize) -> Option<Handle> {
@@ -133,7 +157,8 @@ impl Disk for RealDisk {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        let file = open_regular(path, sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)))?;
+        let made = || open_regular(path, sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)));
+        let file = self.with_handles(made)?;
         if allocation == Allocation::Full {
             sys::allocate(&file, len)?;
         }
@@ -157,7 +182,7 @@ impl Disk for RealDisk {
     }
 
     fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let file = match open_existing(path, false) {
+        let file = match self.with_handles(|| open_existing(path, false)) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
@@ -179,7 +204,8 @@ impl Disk for RealDisk {
         name.push(".tmp");
         let temporary = path.with_file_name(name);
         let written = (|| {
-            let mut file = sys::careful(OpenOptions::new().write(true).create(true).truncate(true)).open(&temporary)?;
+            let mut file =
+                self.with_handles(|| sys::careful(OpenOptions::new().write(true).create(true).truncate(true)).open(&temporary))?;
             write(&mut file)?;
             file.sync_all()?;
             fs::rename(&temporary, path)

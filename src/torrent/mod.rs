@@ -228,11 +228,15 @@ pub(crate) struct Torrent {
     pub(crate) partings: Vec<Parting>,
     timers: TimerTable<7>,
     wakeup: Wakeup,
+    /// What was told last of its progress was that something moves, or might.
+    stirred: bool,
     /// When peers last made room for others.
     turned_over: Option<Instant>,
     // The storage's moods; see storage.rs.
     failing: bool,
     retry_pause: Duration,
+    /// When it was last told that nothing can be read for peers.
+    told_unread: Option<Instant>,
     save_out: bool,
     unsaved: bool,
     saved_dirty: bool,
@@ -298,9 +302,11 @@ impl Torrent {
             partings: Vec::new(),
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
+            stirred: false,
             turned_over: None,
             failing: false,
             retry_pause: cx.conf.disk_retry,
+            told_unread: None,
             save_out: false,
             unsaved: false,
             saved_dirty: false,
@@ -659,6 +665,7 @@ impl Torrent {
     ) {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
         if let Err(error) = &result {
+            self.note_unread(error, cx);
             self.distrust(error, cx);
         }
         match session.and_then(|s| self.sessions.get_mut(s)) {
@@ -753,7 +760,11 @@ impl Torrent {
             Stage::Checking(checker) => {
                 cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
             }
-            Stage::Open if !self.rests() => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
+            Stage::Open => {
+                let stats = self.stats(cx.now);
+                self.stirred = stats.peers > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
+                cx.alerts.push(Alert::Progress { torrent: self.id, stats });
+            }
             _ => {}
         }
     }
@@ -761,8 +772,8 @@ impl Torrent {
     fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            // Without peers nothing moves.
-            Stage::Open => !self.rests() && self.sessions.len() > 0,
+            // Without peers nothing moves, which is told once; and so it is when it comes to rest.
+            Stage::Open => self.stirred || (!self.rests() && self.sessions.len() > 0),
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)

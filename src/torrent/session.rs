@@ -46,8 +46,10 @@ use crate::{
 const MAX_INVALID_REQUESTS: u32 = 300;
 /// Blocks that nobody asked for, after which a peer is let go.
 const MAX_UNASKED: u32 = 1000;
-/// Orders turned down in a row, after which a peer is let go.
+/// Orders turned down in a row, after which a peer is let go. What a choke turns down counts as one: BEP 6 wants it so.
 const MAX_REJECTS: u32 = 1000;
+/// Batches for a peer in a row that could not be read, after which it is let go: it would go on asking for what it does not get.
+const MAX_UNREAD: u32 = 50;
 /// Allowed-fast and suggested pieces remembered of a peer.
 const MAX_HINTS: usize = 16;
 /// Bitfields after the first, beyond one a piece, after which a peer is let go.
@@ -102,6 +104,8 @@ pub(crate) enum Fault {
     Backlog(usize),
     #[error("the rest of a block for it cannot be read: {0}")]
     Owed(StoreError),
+    #[error("what it asks for cannot be read: {0}")]
+    Unread(StoreError),
     #[error("it was silent for {0:?}")]
     Silent(Duration),
     #[error("it sent nothing useful for {0:?}")]
@@ -164,6 +168,10 @@ pub(crate) struct Session {
     invalid_requests: u32,
     unasked: u32,
     rejects: u32,
+    /// What was on order when it choked last, as far as there was no answer: that is to be turned down (BEP 6), and counts as one.
+    choked_orders: usize,
+    choke_counted: bool,
+    unread: u32,
     /// Bytes of blocks that were of use.
     pub(crate) useful: u64,
     pub(crate) uploaded: u64,
@@ -222,6 +230,9 @@ impl Session {
             invalid_requests: 0,
             unasked: 0,
             rejects: 0,
+            choked_orders: 0,
+            choke_counted: false,
+            unread: 0,
             useful: 0,
             uploaded: 0,
             given: LongMeter::new(cx.now),
@@ -357,7 +368,11 @@ impl Session {
                 self.fast()?;
                 let block = swarm.geometry.range(piece, begin, len)?;
                 if self.pipeline.handle_reject(cx.now, block) {
-                    self.rejects += 1;
+                    let choked = self.choked_orders > 0;
+                    self.choked_orders = self.choked_orders.saturating_sub(1);
+                    if !choked || !std::mem::replace(&mut self.choke_counted, true) {
+                        self.rejects += 1;
+                    }
                     swarm.release(block, cx);
                     swarm.disown(self.link, &mut self.own);
                     // A peer that turns down what it allowed has changed its mind.
@@ -519,6 +534,7 @@ impl Session {
 
     fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.peer_choking = planted!("choke_ignored", false, true);
+        (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
         if self.terms.fast {
             // Each order is still answered, but what it began is for others to go on with.
             swarm.disown(self.link, &mut self.own);
@@ -591,6 +607,7 @@ impl Session {
         }
         if arrival != Arrival::Unasked {
             self.rejects = 0;
+            self.choked_orders = self.choked_orders.saturating_sub(1);
         }
         if swarm.receive(block, data, self.link, self.who, arrival, cx) {
             self.useful += data.len() as u64;
@@ -699,6 +716,7 @@ impl Session {
                 return Err(Fault::Owed(error));
             }
             (Some(blocks), Ok(())) => {
+                self.unread = 0;
                 let wanted = tx::keep_wanted(&blocks, &mut buf);
                 if wanted.is_empty() {
                     cx.uploads.give(buf);
@@ -709,8 +727,13 @@ impl Session {
             }
             (Some(blocks), Err(error)) => {
                 cx.uploads.give(buf);
-                log::warn!("{}: {error}", self.who.addr);
-                blocks.into_iter().filter(|(_, wanted)| *wanted).for_each(|(block, _)| self.reject(block, cx));
+                let wanted: Vec<Block> = blocks.into_iter().filter(|(_, wanted)| *wanted).map(|(block, _)| block).collect();
+                self.unread += 1;
+                // Without BEP 6 there is no way to say no, and it would wait for good.
+                if !wanted.is_empty() && (!self.terms.fast || self.unread > MAX_UNREAD) {
+                    return Err(Fault::Unread(error));
+                }
+                wanted.into_iter().for_each(|block| self.reject(block, cx));
             }
         }
         self.spare_memory(cx);

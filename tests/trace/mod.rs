@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io::IoSlice, net::SocketAddr, sync::Arc, time::
 
 use cratetorrent::{
     Alert, AlertMask, BLOCK_LEN, Bitfield, Block, CloseCause, Conf, Digest, Done, Effect, Engine, Geometry, Instant, Job, Key,
-    Opened, PeerStats, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, TorrentId, TorrentParams, TorrentStats,
+    Opened, PeerStats, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, StoreError, StoreOp, TorrentId, TorrentParams, TorrentStats,
     TrackerEffect, Verdict,
     wire::{
         frame::Decoder,
@@ -29,6 +29,7 @@ pub(crate) struct Trace {
     disk: BTreeMap<u32, Vec<u8>>,
     jobs: Vec<Job>,
     hold_disk: bool,
+    bad_disk: bool,
     peers: Vec<Peer>,
     alerts: Vec<Alert>,
     dials: Vec<Key>,
@@ -144,6 +145,7 @@ impl Trace {
             disk,
             jobs: Vec::new(),
             hold_disk: false,
+            bad_disk: false,
             peers: Vec::new(),
             alerts: Vec::new(),
             dials: Vec::new(),
@@ -437,6 +439,11 @@ impl Trace {
         self.settle();
     }
 
+    /// Nothing can be read.
+    pub(crate) fn fail_reads(&mut self, fail: bool) {
+        self.bad_disk = fail;
+    }
+
     /// Carries out everything that the engine wants.
     fn settle(&mut self) {
         loop {
@@ -494,6 +501,10 @@ impl Trace {
                 Done::Opened { torrent, result: Ok(opened) }
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },
+            Job::Read { torrent, link, blocks, buf } if self.bad_disk => {
+                let error = StoreError::new(StoreOp::Read, "f", std::io::Error::other("the disk is old"));
+                Done::Read { torrent, link, blocks, buf, result: Err(error), cold: true }
+            }
             Job::Read { torrent, link, blocks, mut buf } => {
                 let mut at = 0;
                 for &Block { piece, begin, len } in &blocks {

@@ -27,6 +27,7 @@ mod queue;
 mod routers;
 mod rules;
 mod session;
+mod status;
 mod storms;
 mod superseed;
 mod swarm;

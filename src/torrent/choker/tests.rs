@@ -251,7 +251,7 @@ fn one_host_gets_no_more_of_a_seed_than_another_however_often_it_connects() {
         };
         let (one, others) = crowded(30, 10, rules(Mode::Seed(policy), 4), takes);
         // Whoever is fast keeps its slot, one of four.
-        let most = if policy == SeedChoking::FastestUpload { 4 * 3600 + 600 } else { *others.iter().max().unwrap() };
+        let most = if policy == SeedChoking::FastestUpload { 4 * 3600 + 600 } else { others.iter().max().unwrap() * 5 / 4 };
         assert!(one <= most, "{policy:?}: {one} s for one, {others:?} for others");
         assert!(others.iter().all(|&s| s > 0), "{policy:?}: {others:?}");
     }
