@@ -712,11 +712,11 @@ fn unchoked(t: &Trace, from: std::net::Ipv4Addr) -> usize {
 fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
     let mut t = Trace::seed(Conf { upload_slots: Some(4), ..Conf::default() });
     let thief = std::net::Ipv4Addr::new(20, 0, 0, 1);
-    let come = |t: &mut Trace, ip: std::net::Ipv4Addr, n: u8| {
-        let peer = t.accept_at((ip, 1000 + u16::from(n))).unwrap();
+    let come = |t: &mut Trace, ip: std::net::Ipv4Addr, n: u16| {
+        let peer = t.accept_at((ip, 1000 + n)).unwrap();
         let mut id = *b"-XX0000-............";
         id[16..].copy_from_slice(&ip.octets());
-        id[15] = n;
+        id[14..16].copy_from_slice(&n.to_be_bytes());
         t.raw(peer, &trace::hello(id));
         t.hear(peer, Message::HaveNone);
         t.hear(peer, Message::Interested);
@@ -724,10 +724,10 @@ fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
     };
     let mut thieves: Vec<PeerNo> = (0..8).map(|n| come(&mut t, thief, n)).collect();
     assert_eq!(unchoked(&t, thief), 4, "nobody else is there");
-    let others: Vec<_> = (0..7).map(|n| (std::net::Ipv4Addr::new(21, 0, 0, n), come(&mut t, [21, 0, 0, n].into(), n))).collect();
+    let others: Vec<_> = (0..7u8).map(|n| (std::net::Ipv4Addr::new(21, 0, 0, n), come(&mut t, [21, 0, 0, n].into(), u16::from(n)))).collect();
     t.pass(40 * S);
     let (mut stolen, mut given) = (0, vec![0; others.len()]);
-    for round in 0..360 {
+    for round in 0..360u16 {
         t.pass(10 * S);
         stolen += unchoked(&t, thief);
         assert!(unchoked(&t, thief) <= 1, "round {round}");
@@ -738,7 +738,7 @@ fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
         // It comes anew now and then, which makes it wait longer if anything.
         let away = thieves.remove(0);
         t.lose(away);
-        thieves.push(come(&mut t, thief, 8 + round as u8));
+        thieves.push(come(&mut t, thief, 8 + round));
         thieves.iter().for_each(|&thief| t.hear(thief, Message::KeepAlive));
     }
     let least = *given.iter().min().unwrap();

@@ -760,7 +760,7 @@ impl Torrent {
             Stage::Checking(checker) => {
                 cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
             }
-            Stage::Open => {
+            Stage::Open if self.wants_progress(cx) => {
                 let stats = self.stats(cx.now);
                 self.stirred = stats.peers > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
                 cx.alerts.push(Alert::Progress { torrent: self.id, stats });

@@ -10,6 +10,7 @@ macro_rules! cases {
     };
 }
 
+mod access;
 mod bad_disks;
 mod chaos;
 mod choking;

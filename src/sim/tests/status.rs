@@ -69,3 +69,54 @@ fn without_peers_there_is_no_progress_and_checking_is_told_of() {
     assert_eq!(progress(&world, seed, Instant::ZERO).len(), 0);
     assert_eq!(world.stats(seed).phase, Phase::Paused);
 }
+
+#[test]
+fn times_count_while_it_runs_and_not_while_it_rests() {
+    let sample = file(1 << 20, 64 * 1024);
+    let mut world = World::new(1);
+    let (seed, leech) = (world.node(loud()), world.node(loud()));
+    let id = world.seed_with(seed, &sample);
+    world.download(leech, &sample, &[]);
+    assert!(world.run_until(|w| w.is_in(seed, Phase::Seeding) && w.is_in(leech, Phase::Downloading), secs(10)));
+    let times = |world: &World, node| (world.stats(node).totals.active.as_secs(), world.stats(node).totals.seeding.as_secs());
+    let hour = secs(3600);
+    world.run_for(5 * hour);
+    assert_eq!((times(&world, seed), times(&world, leech)), ((18_000, 18_000), (18_000, 0)));
+    world.tell(seed, |engine| engine.pause(id)).unwrap();
+    world.run_for(2 * hour);
+    assert_eq!(times(&world, seed), (18_000, 18_000));
+    world.tell(seed, |engine| engine.resume(id)).unwrap();
+    let addr = world.addr(seed);
+    let other = world.torrent(leech);
+    world.tell(leech, |engine| engine.add_peer(other, addr)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    let done = times(&world, leech).0;
+    world.run_for(hour);
+    assert_eq!(times(&world, leech), (done + 3600, 3600));
+    let (active, seeding) = times(&world, seed);
+    assert!(active == seeding && (18_000 + 3600..18_000 + 3700).contains(&active), "{active} {seeding}");
+}
+
+#[test]
+fn what_happens_is_told_in_its_order_and_once() {
+    let mut outcome = Scenario::swarm(1).leeches(2).run();
+    let leech = outcome.cast.leeches[1];
+    outcome.world.run_for(secs(5));
+    let id = outcome.world.torrent(leech);
+    outcome.world.tell(leech, |engine| engine.remove(id)).unwrap();
+    outcome.world.run_for(secs(5));
+    let kind = |alert: &Alert| match alert {
+        Alert::Opened { .. } => Some("opened"),
+        Alert::Checked { .. } => Some("checked"),
+        Alert::PieceDone { .. } => Some("piece"),
+        Alert::Finished { .. } => Some("finished"),
+        Alert::Removed { .. } => Some("removed"),
+        _ => None,
+    };
+    let mut told: Vec<_> = outcome.world.alerts(leech).iter().filter_map(|(_, alert)| kind(alert)).collect();
+    assert_eq!(told.iter().filter(|&&kind| kind == "piece").count(), 20);
+    told.dedup();
+    assert_eq!(told, ["opened", "checked", "piece", "finished", "removed"]);
+    let last = outcome.world.alerts(leech).iter().rev().find(|(_, alert)| !matches!(alert, Alert::PeerGone { .. }));
+    assert!(matches!(last, Some((_, Alert::Removed { .. }))), "{last:?}");
+}
