@@ -151,3 +151,13 @@ fn no_bound_is_later_than_any() {
     assert_eq!(earlier(Some(1), None), Some(1));
     assert_eq!(earlier(Some(3), Some(2)), Some(2));
 }
+
+#[test]
+fn whoever_was_not_reached_goes_before_whoever_has_more() {
+    let after = |reached| {
+        let mut dirty = ["a", "b", "c", "d"];
+        turn::unreached_first(&mut dirty, reached);
+        dirty.concat()
+    };
+    assert_eq!([0, 1, 3, 4, 9].map(after), ["abcd", "bcda", "dabc", "abcd", "abcd"]);
+}

@@ -304,8 +304,7 @@ impl Reactor {
             self.upload_budget = self.upload_budget.saturating_sub((self.stats.bytes_written - before) as usize);
             reached = self.dirty.len();
         }
-        let reached = reached.min(self.dirty.len());
-        self.dirty.rotate_left(reached);
+        unreached_first(&mut self.dirty, reached);
         self.flushing.clear();
     }
 }
@@ -339,6 +338,11 @@ fn write(engine: &mut Engine, socket: &mut Socket, now: Instant, stats: &mut Rea
         }
     }
     Ok(Written::Some)
+}
+
+/// The first `reached` have had their turn and have more to send; the others have waited.
+pub(super) fn unreached_first<T>(dirty: &mut [T], reached: usize) {
+    dirty.rotate_left(reached.min(dirty.len()));
 }
 
 fn mark_dirty(dirty: &mut Vec<Key>, socket: &mut Socket) {
