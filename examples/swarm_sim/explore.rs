@@ -104,10 +104,10 @@ pub fn run(options: &Explore) -> Result<ExitCode, Problem> {
                 Ok(News::Ended(job, seed, result)) => {
                     busy[job] = None;
                     if let Err(failure) = done.add(result) {
-                        report(seed, &failure);
                         if !options.keep_going || done.failed >= ENOUGH {
                             stop.store(true, Ordering::Relaxed);
                         }
+                        report(seed, &failure);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}

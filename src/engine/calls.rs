@@ -33,8 +33,10 @@ use crate::{
 const LEAVING: usize = 4;
 /// Whoever waits for a farewell to be over looks again after this.
 const BEHIND_FAREWELL: Duration = Duration::from_millis(500);
-/// Of a tracker that lets everybody wait this many calls run at a time.
+/// A tracker that could not be reached so often in a row is asked by a few only: this many calls run at a time, none of them begins
+/// within [`PROBE_GAP`] of a failure, and all others fail at once.
 const PROBES: u32 = 4;
+const PROBE_GAP: Duration = Duration::from_secs(1);
 /// Such trackers that are remembered.
 const MAX_SILENT: usize = 1024;
 /// Connection ids of UDP trackers that are kept, and how long one is good (BEP 15).
@@ -47,8 +49,8 @@ pub(super) struct Calls {
     running: Arena<Running>,
     names: Names,
     connections: BTreeMap<Place, Connection>,
-    /// Trackers that let us wait in vain: how often in a row, over all torrents.
-    silent: BTreeMap<(Host, u16), u32>,
+    /// Trackers that cannot be reached or let us wait in vain: how often in a row, over all torrents, and when that was last.
+    silent: BTreeMap<(Host, u16), (u32, Instant)>,
     /// Torrents and trackers that the user wants numbers of.
     scrapes: VecDeque<(Key, TrackerNo)>,
     /// Farewells that are not over, those in line included; how many calls each has.
@@ -116,20 +118,23 @@ impl Calls {
         (at > now).then_some(at)
     }
 
-    /// Whether a tracker has let so many wait in vain that a few calls are enough to find out whether it still does. Otherwise one
-    /// that is dead would take all the places that there are.
-    fn is_given_up(&self, url: &TrackerUrl) -> bool {
-        let silent = self.silent.get(&(url.host().clone(), url.port())).is_some_and(|&times| times >= PROBES);
+    /// Whether a tracker could not be reached by so many that a few calls are enough to find out whether it still cannot. Otherwise one
+    /// that is dead would take all the places that there are, and the time of the processor.
+    fn is_given_up(&self, url: &TrackerUrl, now: Instant) -> bool {
+        let Some(&(times, last)) = self.silent.get(&(url.host().clone(), url.port())) else { return false };
         let of_it = |running: &&Running| running.url.host() == url.host() && running.url.port() == url.port();
-        silent && self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize
+        let probed = || self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize;
+        times >= PROBES && (now < last + PROBE_GAP || probed())
     }
 
-    fn note_silence(&mut self, url: &TrackerUrl, is_silent: bool) {
+    fn note_silence(&mut self, url: &TrackerUrl, is_silent: bool, now: Instant) {
         let place = (url.host().clone(), url.port());
         if !is_silent {
             self.silent.remove(&place);
         } else if self.silent.len() < MAX_SILENT || self.silent.contains_key(&place) {
-            *self.silent.entry(place).or_default() += 1;
+            let (times, last) = self.silent.entry(place).or_insert((0, now));
+            *times = times.saturating_add(1);
+            *last = now;
         }
     }
 
@@ -317,8 +322,9 @@ impl Engine {
             return torrent.put_off_announce(turn.tracker, BEHIND_FAREWELL, &mut self.cx);
         }
         match TrackerUrl::parse(&url) {
-            Ok(parsed) if self.calls.is_given_up(&parsed) => {
-                let error = "the tracker did not answer others in time".to_owned();
+            Ok(parsed) if self.calls.is_given_up(&parsed, self.cx.now) => {
+                self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
+                let error = "the tracker could not be reached just now, nor did it answer others".to_owned();
                 let failure = Failure { error, minor: false, retry: Retry::Later };
                 torrent.handle_tracker_failure(turn.tracker, &parsed.to_string(), &failure, &mut self.cx);
             }
@@ -450,7 +456,14 @@ impl Engine {
             self.calls.remember((url.host().clone(), url.port(), family), connection, self.cx.now);
         }
         if !matches!(what, What::Leave(..)) {
-            self.calls.note_silence(&url, matches!(result, Err(CallError::Timeout)));
+            match &result {
+                // Where IPv6 is not to be had that says nothing of the tracker.
+                Err(error) if is_of_the_family(error, family) => {}
+                result => {
+                    let silent = matches!(result, Err(CallError::Timeout | CallError::Connect(_) | CallError::Resolve(_)));
+                    self.calls.note_silence(&url, silent, self.cx.now);
+                }
+            }
         }
         let shown = url.to_string();
         match what {

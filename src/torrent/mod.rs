@@ -15,6 +15,7 @@ pub(crate) mod errands;
 pub(crate) mod external;
 mod files;
 pub(crate) mod keeping;
+mod parole;
 mod picker;
 mod priority;
 pub(crate) mod progress;
@@ -76,6 +77,7 @@ const SHOW: usize = 3;
 const CHOKE: usize = 4;
 const TURNOVER: usize = 5;
 const STOP: usize = 6;
+const PAROLE: usize = 7;
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
@@ -226,7 +228,7 @@ pub(crate) struct Torrent {
     super_seed: bool,
     /// Links that must end; the engine fetches them.
     pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<7>,
+    timers: TimerTable<8>,
     wakeup: Wakeup,
     /// What was told last of its progress was that something moves, or might.
     stirred: bool,
@@ -752,6 +754,10 @@ impl Torrent {
         if self.timers.fire(STOP, cx.now) {
             self.check_stop(cx);
         }
+        if self.timers.fire(PAROLE, cx.now) {
+            self.swarm.paroles.look_again(cx.now);
+            self.swarm.refill = true;
+        }
         self.settle(cx);
     }
 
@@ -800,6 +806,9 @@ impl Torrent {
         self.tend_slots(cx);
         self.tend_trackers(cx);
         self.keep_time(cx);
+        if let Some(at) = self.swarm.paroles.next_due().filter(|&at| self.timers.get(PAROLE).is_none_or(|set| at < set)) {
+            self.timers.set(PAROLE, at);
+        }
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
             self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
         }

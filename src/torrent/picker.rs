@@ -188,12 +188,12 @@ impl Picker {
         }
     }
 
-    /// The best piece that `has` offers. It stays until it is [taken](Self::take).
-    pub(crate) fn pick(&mut self, has: &Bitfield) -> Option<PieceIndex> {
-        (0..LEVELS).find_map(|at| if self.sequential { self.pick_first(at, has) } else { self.pick_rarest(at, has) })
+    /// The best piece that `has` offers and that is `fit`. It stays until it is [taken](Self::take).
+    pub(crate) fn pick(&mut self, has: &Bitfield, fit: impl Fn(PieceIndex) -> bool + Copy) -> Option<PieceIndex> {
+        (0..LEVELS).find_map(|at| if self.sequential { self.pick_first(at, has, fit) } else { self.pick_rarest(at, has, fit) })
     }
 
-    fn pick_first(&mut self, at: usize, has: &Bitfield) -> Option<PieceIndex> {
+    fn pick_first(&mut self, at: usize, has: &Bitfield, fit: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         let Self { orders, place, levels, geometry, .. } = self;
         let order = orders.get_mut(at).filter(|order| !order.pieces.is_empty())?;
         let level = |p: u32| levels.get(p as usize).copied().unwrap_or_default();
@@ -202,23 +202,25 @@ impl Picker {
             order.first += 1;
         }
         let mut rest = (order.first..geometry.piece_count()).filter(|&p| is_in(p)).filter_map(|p| geometry.piece(p).ok());
-        rest.find(|&p| has.has(p))
+        rest.find(|&p| has.has(p) && fit(p))
     }
 
-    fn pick_rarest(&self, at: usize, has: &Bitfield) -> Option<PieceIndex> {
+    fn pick_rarest(&self, at: usize, has: &Bitfield, fit: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         let order = self.orders.get(at).filter(|order| !order.pieces.is_empty())?;
         let found = if (has.count() as usize) < order.pieces.len() / 8 {
             // It has few: look through those instead of through all.
-            let here = |&p: &u32| self.place[p as usize] != NOWHERE && order_of(self.level_of(p)) == Some(at);
+            let here = |&p: &u32| {
+                self.place[p as usize] != NOWHERE && order_of(self.level_of(p)) == Some(at) && self.offers(has, p, &fit)
+            };
             has.ones().filter(here).min_by_key(|&p| self.place[p as usize])
         } else {
-            order.pieces.iter().copied().find(|&p| self.offers(has, p))
+            order.pieces.iter().copied().find(|&p| self.offers(has, p, &fit))
         };
         found.and_then(|p| self.geometry.piece(p).ok())
     }
 
-    fn offers(&self, has: &Bitfield, piece: u32) -> bool {
-        self.geometry.piece(piece).is_ok_and(|p| has.has(p))
+    fn offers(&self, has: &Bitfield, piece: u32, fit: impl Fn(PieceIndex) -> bool) -> bool {
+        self.geometry.piece(piece).is_ok_and(|p| has.has(p) && fit(p))
     }
 
     /// The order that `piece` is in, if it is wanted, with the table of places and the bucket.
@@ -364,7 +366,7 @@ mod tests {
         p.check();
         let all = Bitfield::all(5);
         let mut got = Vec::new();
-        while let Some(piece) = p.pick(&all) {
+        while let Some(piece) = p.pick(&all, |_| true) {
             p.take(piece);
             p.check();
             got.push(piece.get());
@@ -374,16 +376,17 @@ mod tests {
         p.put_back(g.piece(3).unwrap());
         p.put_back(g.piece(0).unwrap());
         p.check();
-        assert_eq!(p.pick(&all), g.piece(3).ok());
-        assert_eq!(p.pick(&field(g, &[0, 1])), g.piece(0).ok());
-        assert_eq!(p.pick(&field(g, &[1])), None);
+        assert_eq!(p.pick(&all, |_| true), g.piece(3).ok());
+        assert_eq!(p.pick(&field(g, &[0, 1]), |_| true), g.piece(0).ok());
+        assert_eq!(p.pick(&field(g, &[1]), |_| true), None);
     }
 
     #[test]
     fn the_start_is_random_and_reproducible() {
         let g = geometry(1000);
-        let first =
-            |seed| Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000));
+        let first = |seed| {
+            Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000), |_| true)
+        };
         assert_eq!(first(1), first(1));
         assert!((2..10).any(|seed| first(seed) != first(1)));
     }
@@ -397,13 +400,13 @@ mod tests {
         assert!(!p.is_exhausted());
         let all = Bitfield::all(6);
         for want in [0, 2, 3] {
-            let piece = p.pick(&all).unwrap();
+            let piece = p.pick(&all, |_| true).unwrap();
             assert_eq!(piece.get(), want);
             p.take(piece);
         }
         p.put_back(g.piece(2).unwrap());
-        assert_eq!(p.pick(&all), g.piece(2).ok());
-        assert_eq!(p.pick(&field(g, &[4, 5])), g.piece(4).ok());
+        assert_eq!(p.pick(&all, |_| true), g.piece(2).ok());
+        assert_eq!(p.pick(&field(g, &[4, 5]), |_| true), g.piece(4).ok());
     }
 
     #[test]
@@ -418,7 +421,7 @@ mod tests {
             p.add_peer(&field(g, &[0, 2, 3]));
             assert!(p.len() == 5 && p.is_wanted_most(g.piece(2).unwrap()) && !p.is_wanted_most(g.piece(1).unwrap()));
             let mut got = Vec::new();
-            while let Some(piece) = p.pick(&Bitfield::all(8)) {
+            while let Some(piece) = p.pick(&Bitfield::all(8), |_| true) {
                 p.take(piece);
                 p.check();
                 got.push(piece.get());
@@ -431,11 +434,11 @@ mod tests {
             p.set_level(g.piece(3).unwrap(), Normal);
             p.put_back(g.piece(3).unwrap());
             p.put_back(g.piece(0).unwrap());
-            assert_eq!(p.pick(&Bitfield::all(8)), g.piece(3).ok());
+            assert_eq!(p.pick(&Bitfield::all(8), |_| true), g.piece(3).ok());
             p.set_level(g.piece(0).unwrap(), High);
             p.check();
-            assert_eq!(p.pick(&Bitfield::all(8)), g.piece(0).ok());
-            assert_eq!(p.pick(&field(g, &[1, 3])), g.piece(3).ok());
+            assert_eq!(p.pick(&Bitfield::all(8), |_| true), g.piece(0).ok());
+            assert_eq!(p.pick(&field(g, &[1, 3]), |_| true), g.piece(3).ok());
         }
     }
 

@@ -257,10 +257,12 @@ impl Progress {
 
     /// Whether nobody has worked on it for a while and nothing of it is with a worker: its memory may be better used.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        self.owner.is_none()
-            && self.due + IDLE <= now
-            && !self.blocks.iter().any(|b| matches!(b, BlockState::Asked(_)))
-            && !self.is_out()
+        self.owner.is_none() && self.due + IDLE <= now && !self.is_ordered() && !self.is_out()
+    }
+
+    /// Whether blocks of it are on order with anybody.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.blocks.iter().any(|b| matches!(b, BlockState::Asked(_)))
     }
 
     /// Whether a worker has a part of it.

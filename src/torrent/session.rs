@@ -374,7 +374,7 @@ impl Session {
                         self.rejects += 1;
                     }
                     swarm.release(block, cx);
-                    swarm.disown(self.link, &mut self.own);
+                    swarm.disown(self.link, self.who, &mut self.own, cx.now);
                     // A peer that turns down what it allowed has changed its mind.
                     self.allowed.retain(|&p| p != block.piece);
                     if self.rejects > MAX_REJECTS {
@@ -537,7 +537,7 @@ impl Session {
         (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
         if self.terms.fast {
             // Each order is still answered, but what it began is for others to go on with.
-            swarm.disown(self.link, &mut self.own);
+            swarm.disown(self.link, self.who, &mut self.own, cx.now);
         } else {
             // Without BEP 6 a choke means that nothing on order will come; what was on its way already may.
             self.drop_orders(swarm, cx);
@@ -549,7 +549,7 @@ impl Session {
         for block in self.pipeline.give_up(&cx.conf) {
             swarm.release(block, cx);
         }
-        swarm.disown(self.link, &mut self.own);
+        swarm.disown(self.link, self.who, &mut self.own, cx.now);
     }
 
     /// Asks for as much as the pipeline takes.
@@ -562,6 +562,7 @@ impl Session {
         while may_ask && self.pipeline.room(share) > 0 {
             let mut asker = Asker {
                 link: self.link,
+                who: self.who,
                 has: &self.has,
                 own: &mut self.own,
                 pipeline: &self.pipeline,
@@ -807,7 +808,7 @@ impl Session {
                 log::debug!("{} is snubbing us; {} orders are given to others", self.who.addr, blocks.len());
                 self.snubbed_since.get_or_insert(cx.now);
                 blocks.into_iter().for_each(|block| swarm.release(block, cx));
-                swarm.disown(self.link, &mut self.own);
+                swarm.disown(self.link, self.who, &mut self.own, cx.now);
                 swarm.refill = true;
             }
             if self.snubbed_since.is_some_and(|since| since + cx.conf.snub_patience <= cx.now) {

@@ -7,7 +7,7 @@
 mod audit;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -30,6 +30,7 @@ use crate::{
     torrent::{
         blame::Blames,
         cx::Cx,
+        parole::Paroles,
         picker::Picker,
         progress::{Contributor, Progress, Receipt},
         superseed::SuperSeed,
@@ -98,8 +99,7 @@ pub(crate) struct Swarm {
     active: BTreeMap<PieceIndex, Progress>,
     /// Free blocks of all active pieces.
     free: usize,
-    /// Pieces that failed and are fetched from one peer at a time now.
-    failed: BTreeSet<PieceIndex>,
+    pub(crate) paroles: Paroles,
     blames: Blames,
     digesting: BTreeMap<PieceIndex, Digesting>,
     pub(crate) notes: VecDeque<Note>,
@@ -127,6 +127,7 @@ pub(crate) struct Swarm {
 #[derive(Debug)]
 pub(crate) struct Asker<'a> {
     pub(crate) link: Key,
+    pub(crate) who: Contributor,
     pub(crate) has: &'a Bitfield,
     /// Pieces it works on.
     pub(crate) own: &'a mut Vec<PieceIndex>,
@@ -180,7 +181,7 @@ impl Swarm {
             picker,
             active: BTreeMap::new(),
             free: 0,
-            failed: BTreeSet::new(),
+            paroles: Paroles::default(),
             blames: Blames::default(),
             digesting: BTreeMap::new(),
             notes: VecDeque::new(),
@@ -221,6 +222,7 @@ impl Swarm {
 
     /// A piece was found on disk and is good.
     pub(crate) fn add_checked(&mut self, piece: PieceIndex) {
+        self.paroles.settle(piece);
         if self.have.set(piece) {
             let len = u64::from(self.geometry.piece_len(piece));
             self.counters.have_bytes += len;
@@ -355,7 +357,43 @@ impl Swarm {
 
     /// A piece that somebody began and left.
     fn ask_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
-        self.find(asker, cx, |progress, _| progress.owner.is_none())
+        if self.free == 0 {
+            return None;
+        }
+        if !self.paroles.is_empty() {
+            self.take_over(asker, cx);
+        }
+        self.find(asker, cx, |progress, link| match progress.owner {
+            Some(owner) => progress.parole && owner == link,
+            None => !progress.parole,
+        })
+    }
+
+    /// Looks for pieces on parole that were left, makes them this one's alone, and begins them anew if others had a part in them.
+    fn take_over(&mut self, asker: &Asker<'_>, cx: &mut Cx) {
+        let Self { active, paroles, picker, .. } = self;
+        let mut spoilt = Vec::new();
+        for (&piece, progress) in active {
+            let left = progress.parole && progress.owner.is_none() && progress.free() > 0;
+            if !left
+                || !asker.may_ask(piece)
+                || picker.level(piece) == Priority::Skip
+                || !paroles.may_try(piece, asker.who, cx.now)
+            {
+                continue;
+            }
+            let alone = progress.contributors().iter().all(|who| *who == asker.who) && !progress.is_ordered();
+            if alone || paroles.may_share(piece) {
+                progress.owner = Some(asker.link);
+            } else if !progress.is_ordered() && !progress.is_out() {
+                spoilt.push(piece);
+            }
+        }
+        for piece in spoilt {
+            self.counters.wasted += self.active.get(&piece).map_or(0, Progress::received_len);
+            self.drop_piece(piece, cx);
+            self.picker.put_back(piece);
+        }
     }
 
     /// A new piece: one that the peer has at hand, or the picker's choice.
@@ -363,11 +401,12 @@ impl Swarm {
         if self.picker.len() == 0 {
             return None;
         }
-        let hint = asker.suggested.iter().rposition(|&p| self.picker.is_wanted_most(p) && asker.may_ask(p));
+        let may_try = |p| self.paroles.may_try(p, asker.who, cx.now);
+        let hint = asker.suggested.iter().rposition(|&p| self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(p));
         let piece = match (hint, asker.only) {
             (Some(at), _) => asker.suggested.swap_remove(at),
-            (None, Some(only)) => *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p))?,
-            (None, None) => self.picker.pick(asker.has)?,
+            (None, Some(only)) => *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p) && may_try(p))?,
+            (None, None) => self.picker.pick(asker.has, may_try)?,
         };
         let first_run = self.geometry.piece_len(piece).min(cx.conf.run_len) as usize;
         if !cx.memory.has_room(first_run) && !self.evict(first_run, cx) {
@@ -396,7 +435,7 @@ impl Swarm {
     fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
         let mut progress = Progress::new(piece, self.geometry, cx.conf.run_len);
         progress.owner = owner;
-        progress.parole = self.failed.contains(&piece);
+        progress.parole = self.paroles.contains(piece);
         self.free += progress.free() as usize;
         self.active.insert(piece, progress);
         self.picker.take(piece);
@@ -493,11 +532,14 @@ impl Swarm {
     }
 
     /// This session works on nothing any more.
-    pub(crate) fn disown(&mut self, link: Key, own: &mut Vec<PieceIndex>) {
+    pub(crate) fn disown(&mut self, link: Key, who: Contributor, own: &mut Vec<PieceIndex>, now: Instant) {
         own.clear();
         // Not only those that it would go on with: one that was wholly on order has left that list.
-        for progress in self.active.values_mut().filter(|p| p.owner == Some(link)) {
+        for (&piece, progress) in self.active.iter_mut().filter(|(_, p)| p.owner == Some(link)) {
             progress.owner = None;
+            if progress.parole && progress.is_awaited() {
+                self.paroles.give_up(piece, who, now);
+            }
         }
     }
 
@@ -519,7 +561,8 @@ impl Swarm {
             self.counters.wasted += len;
             return false;
         }
-        if arrival == Arrival::Late && self.picker.is_wanted(block.piece) && cx.memory.has_room(cx.conf.run_len as usize) {
+        let fresh = self.picker.is_wanted(block.piece) && !self.paroles.contains(block.piece);
+        if arrival == Arrival::Late && fresh && cx.memory.has_room(cx.conf.run_len as usize) {
             // The piece was given up along with its last order; here it is all the same.
             self.begin(block.piece, None, cx);
         }
@@ -528,6 +571,11 @@ impl Swarm {
             self.counters.wasted += len;
             return false;
         };
+        if arrival == Arrival::Late && progress.parole && progress.owner != Some(link) {
+            // It would be one more to blame.
+            self.counters.wasted += len;
+            return false;
+        }
         let before = progress.free();
         let receipt = progress.receive(block, data, from, arrival == Arrival::Asked, &mut cx.memory, &mut cx.bufs);
         self.free -= (before - progress.free()) as usize;
@@ -621,7 +669,6 @@ impl Swarm {
 
     fn good(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
         self.drop_piece(piece, cx);
-        self.failed.remove(&piece);
         self.add_checked(piece);
         self.notes.push_back(Note::Have(piece));
         self.note_at_hand(piece, cx);
@@ -638,7 +685,7 @@ impl Swarm {
         let (contributors, senders) = progress;
         self.counters.failed_pieces += 1;
         self.counters.wasted += u64::from(self.geometry.piece_len(piece));
-        self.failed.insert(piece);
+        self.paroles.fail(piece, &contributors, cx.now);
         self.notes.push_back(Note::Failed(piece, contributors.len()));
         if let [guilty] = contributors.as_slice() {
             self.notes.push_back(Note::Ban(*guilty));

@@ -468,7 +468,8 @@ fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure> {
     if !files.iter().any(|(name, len)| !name.is_empty() && *len > 0) {
         return Err(Failure::new(format!("no torrent {}: it has no data", torrent.id)));
     }
-    let piece = torrent.get("piece").unwrap_or(16 * 1024).clamp(1, 1 << 26) as u32;
+    // Pieces of a few bytes would make a swarm that is small to read take hours.
+    let piece = torrent.get("piece").unwrap_or(16 * 1024).clamp(4096, 1 << 26) as u32;
     Sample::folder(&format!("torrent-{}", torrent.id), &files, piece, torrent.id)
         .map_err(|error| Failure::new(format!("no torrent {}: {error}", torrent.id)))
 }

@@ -59,6 +59,53 @@ fn whoever_spoils_pieces_of_several_runs_is_banned_and_nobody_else() {
     assert!(shared > 5, "only {shared} runs had a shared piece that failed");
 }
 
+/// One that spoils every other block and one that will not give the same ones. What they mix spoils a piece each time, and a sequence
+/// that repeats itself convicts nobody.
+fn two_that_spoil_together(seed: u64, idle_seed: bool) -> (World, NodeId, NodeId) {
+    let sample = file(256 * KIB, 256 * 1024);
+    let mut world = World::new(seed);
+    let (spoils, minds) = (one_in(2), one_in(2));
+    let mut asked_again = 0;
+    let unwilling = Manners {
+        answer: Box::new(move |asked| {
+            asked_again += usize::from(minds(asked));
+            if minds(asked) && asked_again % 5 != 0 { Answer::Reject } else { Answer::Good }
+        }),
+        ..Manners::default()
+    };
+    let spoiler =
+        Manners { answer: Box::new(move |asked| if spoils(asked) { Answer::Bad } else { Answer::Good }), ..Manners::default() };
+    let bad = world.scripted(Remote::seed(&sample, 1, spoiler));
+    let mut peers = vec![world.scripted(Remote::seed(&sample, 0, unwilling)), bad];
+    if idle_seed {
+        peers.push(world.scripted(Remote::seed(&sample, 2, Manners { unchoke_after: Some(millis(500)), ..Manners::default() })));
+    }
+    let leech = world.node(loud());
+    world.download(leech, &sample, &peers);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "seed {seed}: {:?}", world.stats(leech));
+    world.run_for(millis(100));
+    (world, leech, bad)
+}
+
+#[test]
+fn a_piece_that_failed_is_for_those_first_who_had_no_part_in_it() {
+    for seed in 0..10 {
+        let (world, leech, bad) = two_that_spoil_together(seed, true);
+        assert!(world.now().since(Instant::ZERO) < secs(5), "seed {seed}: {:?}", world.now());
+        assert_eq!(banned(&world, leech), [world.addr(bad)], "seed {seed}");
+        assert!(world.stats(leech).failed_pieces <= 2, "seed {seed}: {:?}", world.stats(leech));
+    }
+}
+
+#[test]
+fn two_that_spoil_each_others_pieces_are_told_apart_by_trying_each_alone() {
+    for seed in 0..10 {
+        let (world, leech, bad) = two_that_spoil_together(seed, false);
+        assert_eq!(banned(&world, leech), [world.addr(bad)], "seed {seed}");
+        assert!(world.stats(leech).failed_pieces <= 3, "seed {seed}: {:?}", world.stats(leech));
+    }
+}
+
 #[test]
 fn a_lone_spoiler_is_banned_and_nothing_of_it_is_kept() {
     let sample = file(300_000, 32 * 1024);

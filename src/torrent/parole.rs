@@ -1,0 +1,167 @@
+//! Pieces that failed, and who should keep away from them for a while: each is fetched from one peer alone, so that the next failure has
+//! one to blame, and whoever had a part in a failure comes after everybody else. It knows nothing of blocks and orders.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    base::{geometry::PieceIndex, time::Instant},
+    torrent::progress::Contributor,
+};
+
+/// How long those who had a part in a failure leave the piece to others; twice as long after each further one.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The longest that it gets.
+const MAX_PAUSE: Duration = Duration::from_secs(320);
+/// Peers remembered a piece. Beyond that the oldest is forgotten, and may be as guilty as the others.
+const MAX_SHY: usize = 32;
+/// How often one alone may leave a piece unfinished until several may share it again: none of those who have it may be able to give all of it.
+const TRIES: u32 = 3;
+
+#[derive(Debug, Default)]
+struct Trial {
+    failures: u32,
+    /// Left unfinished since it failed last.
+    given_up: u32,
+    shy: Vec<(Contributor, Instant)>,
+}
+
+impl Trial {
+    fn shun(&mut self, who: Contributor, until: Instant) {
+        self.shy.retain(|(other, _)| *other != who);
+        if self.shy.len() >= MAX_SHY {
+            self.shy.remove(0);
+        }
+        self.shy.push((who, until));
+    }
+
+    fn pause(&self) -> Duration {
+        PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(8)).min(MAX_PAUSE)
+    }
+}
+
+/// The pieces that failed and are not good yet.
+#[derive(Debug, Default)]
+pub(crate) struct Paroles {
+    trials: BTreeMap<PieceIndex, Trial>,
+    /// When the next peer may come back to a piece; nobody is told of it otherwise.
+    due: Option<Instant>,
+}
+
+impl Paroles {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.trials.is_empty()
+    }
+
+    pub(crate) fn contains(&self, piece: PieceIndex) -> bool {
+        self.trials.contains_key(&piece)
+    }
+
+    /// It failed, and each of `contributors` may be guilty.
+    pub(crate) fn fail(&mut self, piece: PieceIndex, contributors: &[Contributor], now: Instant) {
+        let trial = self.trials.entry(piece).or_default();
+        trial.failures = trial.failures.saturating_add(1);
+        trial.given_up = 0;
+        let until = now + trial.pause();
+        contributors.iter().for_each(|&who| trial.shun(who, until));
+        self.note_due(until);
+    }
+
+    /// `who` had begun it alone and does not end it.
+    pub(crate) fn give_up(&mut self, piece: PieceIndex, who: Contributor, now: Instant) {
+        let Some(trial) = self.trials.get_mut(&piece) else { return };
+        trial.given_up = trial.given_up.saturating_add(1);
+        let until = now + PAUSE;
+        trial.shun(who, until);
+        self.note_due(until);
+    }
+
+    /// It is good, or nobody wants it any more.
+    pub(crate) fn settle(&mut self, piece: PieceIndex) {
+        self.trials.remove(&piece);
+    }
+
+    /// Whether it is not for others to try it first.
+    pub(crate) fn may_try(&self, piece: PieceIndex, who: Contributor, now: Instant) -> bool {
+        self.trials.get(&piece).is_none_or(|trial| !trial.shy.iter().any(|&(shy, until)| shy == who && now < until))
+    }
+
+    /// Whether one may go on with what another has begun.
+    pub(crate) fn may_share(&self, piece: PieceIndex) -> bool {
+        self.trials.get(&piece).is_none_or(|trial| trial.given_up >= TRIES)
+    }
+
+    fn note_due(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// When somebody may come back to a piece.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// That time has come.
+    pub(crate) fn look_again(&mut self, now: Instant) {
+        for trial in self.trials.values_mut() {
+            trial.shy.retain(|&(_, until)| now < until);
+        }
+        self.due = self.trials.values().flat_map(|trial| &trial.shy).map(|&(_, until)| until).min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::geometry::Geometry;
+
+    fn who(port: u16) -> Contributor {
+        Contributor { addr: ([127, 0, 0, 1], port).into(), incoming: false }
+    }
+
+    fn at(secs: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn those_who_had_a_part_come_after_the_others_and_later_each_time() {
+        let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
+        let mut p = Paroles::default();
+        assert!(p.is_empty() && p.may_try(piece, who(1), at(0)) && p.next_due().is_none());
+        p.fail(piece, &[who(1), who(2)], at(0));
+        assert!(p.contains(piece) && p.may_try(piece, who(3), at(0)));
+        assert!(!p.may_try(piece, who(1), at(9)) && p.may_try(piece, who(1), at(10)));
+        p.fail(piece, &[who(1)], at(20));
+        assert!(p.may_try(piece, who(2), at(20)) && !p.may_try(piece, who(1), at(39)) && p.may_try(piece, who(1), at(40)));
+        (0..100).for_each(|_| p.fail(piece, &[who(1)], at(50)));
+        assert!(!p.may_try(piece, who(1), at(369)) && p.may_try(piece, who(1), at(370)));
+        p.settle(piece);
+        assert!(p.is_empty() && p.may_try(piece, who(1), at(50)));
+    }
+
+    #[test]
+    fn what_several_give_up_may_be_shared() {
+        let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
+        let mut p = Paroles::default();
+        p.give_up(piece, who(1), at(0));
+        assert!(p.may_share(piece), "it has not failed");
+        p.fail(piece, &[who(1)], at(0));
+        (0..TRIES).for_each(|n| {
+            assert!(!p.may_share(piece));
+            p.give_up(piece, who(n as u16 + 2), at(1));
+        });
+        assert!(p.may_share(piece) && !p.may_try(piece, who(2), at(10)));
+        p.fail(piece, &[who(1)], at(2));
+        assert!(!p.may_share(piece));
+    }
+
+    #[test]
+    fn the_time_to_look_again_is_the_next_end_and_names_are_bounded() {
+        let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
+        let mut p = Paroles::default();
+        (0..1000).for_each(|n| p.fail(piece, &[who(n)], at(0)));
+        assert_eq!((p.trials[&piece].shy.len(), p.next_due()), (MAX_SHY, Some(at(10))));
+        p.look_again(at(10));
+        assert_eq!(p.next_due(), Some(at(320)));
+        p.look_again(at(320));
+        assert!(p.next_due().is_none() && p.trials[&piece].shy.is_empty() && p.contains(piece));
+    }
+}
