@@ -122,14 +122,19 @@ fn what_design_says_is_tested_is_tested() {
 #[test]
 fn this_test_can_fail() {
     let tree = Tree::read();
-    for there in ["tests/promises.rs", "this_test_can_fail", "this_test_can_*", "sim::tests::violations", "wire::frame", "bencode"] {
+    for there in
+        ["tests/promises.rs", "this_test_can_fail", "this_test_can_*", "sim::tests::violations", "wire::frame", "bencode"]
+    {
         assert!(tree.has(there), "{there}");
     }
     // A function that is no test, a module without any, a file that is gone.
-    for absent in ["tests_in", "nobody_has_written_this", "and_nobody_ever_*", "wire::nothing", "tests/nothing.rs", "no_fuzz_target"] {
+    for absent in
+        ["tests_in", "nobody_has_written_this", "and_nobody_ever_*", "wire::nothing", "tests/nothing.rs", "no_fuzz_target"]
+    {
         assert!(!tree.has(absent), "{absent}");
     }
-    let faults = faults("\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n| an attack | a limit | `gone`, none |\n", &tree);
+    let faults =
+        faults("\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n| an attack | a limit | `gone`, none |\n", &tree);
     assert_eq!(faults[..2], ["Limits and hostile input: 1 rows", "an attack: there is no gone"]);
     assert_eq!(
         tests_in("    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    c => 1;\n    d => 2;\n}\n    e => 3;\n"),

@@ -14,6 +14,7 @@ use super::{
     outgoing::Outgoing,
     run_queue::RunQueue,
     sockets::{Connecting, FIRST_LINK_TOKEN, Socket, Sockets},
+    turn,
     wake::Waker,
 };
 use crate::{base::arena::Key, conf::Conf};

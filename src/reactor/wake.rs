@@ -28,7 +28,13 @@ struct Inner {
 
 impl Waker {
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { waker: mio::Waker::new(registry, token)?, called: AtomicBool::new(false), failed: AtomicBool::new(false) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                waker: mio::Waker::new(registry, token)?,
+                called: AtomicBool::new(false),
+                failed: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Makes the current or the next [`poll`](super::Reactor::poll) return soon.

@@ -263,9 +263,7 @@ fn claims(wanting: &[&Row], rules: &Rules, now: Instant, fresh: impl Fn(&Row) ->
     };
     match rules.mode {
         // What is given pays for the slot, so a host may have more, but not all while others wait.
-        Mode::TitForTat => {
-            (earned, up_to(earned.div_ceil(2), by_rate(wanting, |row| if row.snubbed { 0 } else { row.from })))
-        }
+        Mode::TitForTat => (earned, up_to(earned.div_ceil(2), by_rate(wanting, |row| if row.snubbed { 0 } else { row.from }))),
         Mode::Seed(SeedChoking::FastestUpload) => {
             // The first moments only fill buffers: whoever is on trial is judged at its end.
             let judged = |row: &Row| row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial);

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, io::IoSlice, net::SocketAddr, sync::Arc, time::
 
 use cratetorrent::{
     Alert, AlertMask, BLOCK_LEN, Bitfield, Block, CloseCause, Conf, Digest, Done, Effect, Engine, Geometry, Instant, Job, Key,
-    Opened, PeerStats, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, StoreError, StoreOp, TorrentId, TorrentParams, TorrentStats,
-    TrackerEffect, Verdict,
+    Opened, PeerStats, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, StoreError, StoreOp, TorrentId, TorrentParams,
+    TorrentStats, TrackerEffect, Verdict,
     wire::{
         frame::Decoder,
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},

@@ -1,5 +1,7 @@
 //! The table of open files, and the small files that must be whole.
 
+use std::path::PathBuf;
+
 use super::*;
 
 fn open_paths(disk: &RealDisk) -> Vec<(PathBuf, bool)> {

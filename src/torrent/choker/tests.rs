@@ -282,7 +282,8 @@ fn a_slot_that_nobody_of_another_host_wants_is_not_left_empty() {
 
 #[test]
 fn whoever_gives_may_have_more_than_one_slot_but_not_all_while_others_wait() {
-    let mut rows: Vec<Row> = (0..12u32).map(|n| Row { host: host(n.saturating_sub(7)), from: 100, unchoked: n < 5, ..row(n) }).collect();
+    let mut rows: Vec<Row> =
+        (0..12u32).map(|n| Row { host: host(n.saturating_sub(7)), from: 100, unchoked: n < 5, ..row(n) }).collect();
     rows.iter_mut().skip(8).for_each(|row| row.from = 0);
     let granted = decide(&rows, &rules(Mode::TitForTat, 5), at(100), &mut Rng::new(1));
     let of_the_one = granted.iter().filter(|g| g.key.index < 8).count();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     base::{
-        geometry::{BLOCK_LEN, Geometry},
+        geometry::{BLOCK_LEN, Block, Geometry},
         ids::InfoHash,
         rng::Rng,
     },
