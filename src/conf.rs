@@ -90,7 +90,9 @@ pub struct Conf {
     /// is given up and read again when it does. Default 16 MiB.
     pub max_upload_memory: usize,
 
-    /// Peers that a torrent serves at a time, if more want it; `None`: 64, or fewer under an upload limit. Default `None`.
+    /// Peers that a torrent serves at a time, if more want it; `None`: 64, or fewer under an upload limit. Default `None`. They are shared
+    /// out among hosts first (an IPv4 address or an IPv6 /64): one has no second slot while somebody of another waits, unless it pays
+    /// for it by giving; and none stays empty.
     pub upload_slots: Option<usize>,
     /// Whom a torrent serves that has everything. Default [`SeedChoking::RoundRobin`].
     pub seed_choking: SeedChoking,

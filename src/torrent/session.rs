@@ -5,6 +5,7 @@
 mod asking;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod fault;
 mod giving;
 mod having;
 mod serving;
@@ -13,13 +14,13 @@ mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
+pub(crate) use self::fault::Fault;
 use crate::{
     base::{
         arena::Key,
-        bitfield::{Bitfield, BitfieldError, wire_len},
-        geometry::{GeometryError, PieceIndex},
+        bitfield::{Bitfield, wire_len},
+        geometry::PieceIndex,
         ids::PeerId,
-        job::StoreError,
         rate::LongMeter,
         time::Instant,
         timers::{TimerTable, Wakeup},
@@ -28,25 +29,17 @@ use crate::{
     torrent::{
         cx::{Cx, Owner},
         progress::Contributor,
-        session::giving::{Giving, MAX_CHOKED_REQUESTS, MAX_GREEDY},
+        session::giving::Giving,
         slots::Standing,
         swarm::{Note, Swarm},
     },
     wire::{
-        extension::{ExtensionError, ExtensionHandshake, UPLOAD_ONLY_ID},
-        frame::{Decoder, FrameError},
-        message::{Message, MessageError, PIECE_HEADER_LEN},
+        extension::{ExtensionHandshake, UPLOAD_ONLY_ID},
+        frame::Decoder,
+        message::{Message, PIECE_HEADER_LEN},
     },
 };
 
-/// Requests that make no sense, after which a peer is let go.
-const MAX_INVALID_REQUESTS: u32 = 300;
-/// Blocks that nobody asked for, after which a peer is let go.
-const MAX_UNASKED: u32 = 1000;
-/// Orders turned down in a row, after which a peer is let go. What a choke turns down counts as one: BEP 6 wants it so.
-const MAX_REJECTS: u32 = 1000;
-/// Batches for a peer in a row that could not be read, after which it is let go: it would go on asking for what it does not get.
-const MAX_UNREAD: u32 = 50;
 /// Allowed-fast and suggested pieces remembered of a peer.
 const MAX_HINTS: usize = 16;
 /// Bitfields after the first, beyond one a piece, after which a peer is let go.
@@ -69,45 +62,6 @@ const STARVED: usize = 3;
 
 /// How soon a peer with nothing to do looks again whether it can help others.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Why a peer is let go.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("it sent a bad frame: {0}")]
-    Frame(#[from] FrameError),
-    #[error("it sent a bad message: {0}")]
-    Message(#[from] MessageError),
-    #[error("it sent {0}")]
-    Bitfield(#[from] BitfieldError),
-    #[error("it spoke of {0}")]
-    Geometry(#[from] GeometryError),
-    #[error("its extension handshake is wrong: {0}")]
-    Extension(#[from] ExtensionError),
-    #[error("it told more than {0} times all that it has")]
-    Retold(u32),
-    #[error("it uses the fast extension without having agreed to it")]
-    NotFast,
-    #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]
-    InvalidRequests,
-    #[error("it made more than {MAX_CHOKED_REQUESTS} requests while it was choked")]
-    ChokedRequests,
-    #[error("it asked {MAX_GREEDY} times too often for pieces that it may have while choked")]
-    Greedy,
-    #[error("it sent or turned down more than {MAX_UNASKED} blocks that nobody asked for")]
-    Unasked,
-    #[error("it turned down more than {MAX_REJECTS} requests in a row")]
-    Rejects,
-    #[error("it asks and does not read the answers: {0} bytes are waiting")]
-    Backlog(usize),
-    #[error("the rest of a block for it cannot be read: {0}")]
-    Owed(StoreError),
-    #[error("what it asks for cannot be read: {0}")]
-    Unread(StoreError),
-    #[error("it was silent for {0:?}")]
-    Silent(Duration),
-    #[error("it sent nothing useful for {0:?}")]
-    Useless(Duration),
-}
 
 /// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield, a block, or an extension
 /// message. What it has begun to send is held in memory, so less is better than [`Conf::max_frame`](crate::Conf::max_frame).

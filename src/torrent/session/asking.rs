@@ -2,7 +2,10 @@
 //!
 //! How much may be on order is the pipeline's to say, and which block comes next the ledger's.
 
-use super::{Fault, LOOK_AGAIN, MAX_REJECTS, MAX_UNASKED, Session};
+use super::{
+    LOOK_AGAIN, Session,
+    fault::{Fault, MAX_REJECTS, MAX_UNASKED},
+};
 use crate::{
     base::{geometry::Block, planted::planted},
     proto::pipeline::Arrival,

@@ -6,7 +6,10 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Fault, MAX_INVALID_REQUESTS, Session};
+use super::{
+    Session,
+    fault::{Fault, MAX_INVALID_REQUESTS},
+};
 use crate::{
     base::{
         bitfield::Bitfield,

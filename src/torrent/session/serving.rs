@@ -3,7 +3,10 @@
 //!
 //! Whether it may ask is decided elsewhere ([`giving`](super::giving), [`slots`](crate::torrent::slots)).
 
-use super::{Fault, LOW_WATER, MAX_UNREAD, Session};
+use super::{
+    LOW_WATER, Session,
+    fault::{Fault, MAX_UNREAD},
+};
 use crate::{
     base::{
         buf::Buf,
