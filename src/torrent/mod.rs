@@ -36,10 +36,6 @@ pub(crate) mod upload_memory;
 mod verbs;
 mod wishes;
 
-pub use params::TorrentParams;
-pub(crate) use peers::Parting;
-pub(crate) use verbs::HELD;
-
 use std::{sync::Arc, time::Duration};
 
 use crate::{
@@ -70,6 +66,10 @@ use crate::{
     },
     wire::metainfo::Metainfo,
 };
+
+pub use params::TorrentParams;
+pub(crate) use peers::Parting;
+pub(crate) use verbs::HELD;
 
 const SAVE: usize = 0;
 const PROGRESS: usize = 1;
@@ -236,19 +236,6 @@ impl Torrent {
     /// Whether it has peers, or pieces in progress.
     pub(crate) fn is_busy(&self) -> bool {
         self.sessions.len() > 0 || self.swarm.is_busy()
-    }
-
-    pub(crate) fn recheck(&mut self, cx: &mut Cx) {
-        if self.next.is_none() {
-            self.part_all("the torrent is being checked");
-            self.next = Some(Next::Reopen { trust: Trust::Nothing });
-            self.settle(cx);
-        }
-    }
-
-    pub(crate) fn set_labels(&mut self, labels: Vec<String>, cx: &mut Cx) {
-        self.labels = labels;
-        self.settings_changed(cx);
     }
 
     /// Other torrents are short of memory.

@@ -1,7 +1,10 @@
-//! What a torrent's owner has it do: rest and go on, wait for its turn, end. It does not know who the owner is, nor what the
+//! What a torrent's owner has it do: rest and go on, wait for its turn, be checked, end. It does not know who the owner is, nor what the
 //! queue is thinking.
 
-use crate::torrent::{Next, RETRY, SAVE, Stage, Torrent, cx::Cx};
+use crate::{
+    base::job::Trust,
+    torrent::{Next, RETRY, SAVE, Stage, Torrent, cx::Cx},
+};
 
 /// Why peers are let go when it is others' turn.
 pub(crate) const HELD: &str = "the torrent waits for its turn";
@@ -67,6 +70,19 @@ impl Torrent {
     pub(crate) fn set_sequential(&mut self, sequential: bool, cx: &mut Cx) {
         self.sequential = sequential;
         self.swarm.picker.set_sequential(sequential);
+        self.settings_changed(cx);
+    }
+
+    pub(crate) fn recheck(&mut self, cx: &mut Cx) {
+        if self.next.is_none() {
+            self.part_all("the torrent is being checked");
+            self.next = Some(Next::Reopen { trust: Trust::Nothing });
+            self.settle(cx);
+        }
+    }
+
+    pub(crate) fn set_labels(&mut self, labels: Vec<String>, cx: &mut Cx) {
+        self.labels = labels;
         self.settings_changed(cx);
     }
 
