@@ -19,6 +19,7 @@ mod params;
 mod parole;
 mod peers;
 mod picker;
+mod piece_memory;
 mod priority;
 pub(crate) mod progress;
 pub(crate) mod session;
