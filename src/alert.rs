@@ -246,6 +246,11 @@ pub enum Alert {
         /// The torrent.
         torrent: TorrentId,
     },
+    /// The place of an [`Engine::mark`](crate::Engine::mark) among the alerts: all that was told before it has come. Never dropped.
+    Marked {
+        /// The number it was given.
+        mark: u64,
+    },
     /// Alerts were left out because nobody fetched them in time.
     Dropped {
         /// How many.
@@ -461,7 +466,7 @@ impl Alert {
             Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
             Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
             Self::DataDeleted { .. } | Self::DeleteFailed { .. } => AlertMask::NONE,
-            Self::Removed { .. } | Self::Dropped { .. } => AlertMask::NONE,
+            Self::Removed { .. } | Self::Marked { .. } | Self::Dropped { .. } => AlertMask::NONE,
         }
     }
 
@@ -572,6 +577,18 @@ mod tests {
         alerts.push(failed());
         let told: Vec<Alert> = std::iter::from_fn(|| alerts.pop()).collect();
         assert!(matches!(told[..], [Alert::StorageRecovered { .. }, Alert::StorageFailed { .. }]), "{told:?}");
+    }
+
+    #[test]
+    fn a_mark_keeps_its_place_whatever_is_left_out_or_replaced() {
+        let mut alerts = Alerts::new(AlertMask::PROGRESS, 1);
+        alerts.push(Alert::Checking { torrent: id(1), done: 1, total: 3 });
+        alerts.push(Alert::Marked { mark: 5 });
+        alerts.push(Alert::Checking { torrent: id(2), done: 1, total: 3 });
+        alerts.push(Alert::Checking { torrent: id(1), done: 2, total: 3 });
+        assert!(matches!(alerts.pop(), Some(Alert::Dropped { count: 1 })));
+        assert!(matches!(alerts.pop(), Some(Alert::Marked { mark: 5 })));
+        assert!(matches!(alerts.pop(), Some(Alert::Checking { done: 2, .. })));
     }
 
     #[test]
