@@ -43,8 +43,8 @@ pub(super) struct Calls {
     running: Arena<Running>,
     names: Names,
     connections: BTreeMap<Place, Connection>,
-    /// Trackers that let us wait in vain: how often in a row, over all torrents.
-    silent: BTreeMap<(Host, u16), u32>,
+    /// Trackers that cannot be reached or let us wait in vain: how often in a row, over all torrents, and when that was last.
+    silent: BTreeMap<(Host, u16), (u32, Instant)>,
     /// Torrents and trackers that the user wants numbers of.
     scrapes: VecDeque<(Key, TrackerNo)>,
     /// Farewells that are not over, those in line included; how many calls each has.

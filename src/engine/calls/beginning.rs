@@ -20,8 +20,10 @@ use crate::{
 const LEAVING: usize = 4;
 /// Whoever waits for a farewell to be over looks again after this.
 const BEHIND_FAREWELL: Duration = Duration::from_millis(500);
-/// Of a tracker that lets everybody wait this many calls run at a time.
+/// A tracker that could not be reached so often in a row is asked by a few only: this many calls run at a time, none of them begins
+/// within [`PROBE_GAP`] of a failure, and all others fail at once.
 const PROBES: u32 = 4;
+const PROBE_GAP: Duration = Duration::from_secs(1);
 
 impl Calls {
     /// When another announce may begin, if not now.
@@ -31,12 +33,13 @@ impl Calls {
         (at > now).then_some(at)
     }
 
-    /// Whether a tracker has let so many wait in vain that a few calls are enough to find out whether it still does. Otherwise one
-    /// that is dead would take all the places that there are.
-    fn is_given_up(&self, url: &TrackerUrl) -> bool {
-        let silent = self.silent.get(&(url.host().clone(), url.port())).is_some_and(|&times| times >= PROBES);
+    /// Whether a tracker could not be reached by so many that a few calls are enough to find out whether it still cannot. Otherwise one
+    /// that is dead would take all the places that there are, and the time of the processor.
+    fn is_given_up(&self, url: &TrackerUrl, now: Instant) -> bool {
+        let Some(&(times, last)) = self.silent.get(&(url.host().clone(), url.port())) else { return false };
         let of_it = |running: &&Running| running.url.host() == url.host() && running.url.port() == url.port();
-        silent && self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize
+        let probed = || self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize;
+        times >= PROBES && (now < last + PROBE_GAP || probed())
     }
 }
 
@@ -125,8 +128,9 @@ impl Engine {
             return torrent.put_off_announce(turn.tracker, BEHIND_FAREWELL, &mut self.cx);
         }
         match TrackerUrl::parse(&url) {
-            Ok(parsed) if self.calls.is_given_up(&parsed) => {
-                let error = "the tracker did not answer others in time".to_owned();
+            Ok(parsed) if self.calls.is_given_up(&parsed, self.cx.now) => {
+                self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
+                let error = "the tracker could not be reached just now, nor did it answer others".to_owned();
                 let failure = Failure { error, minor: false, retry: Retry::Later };
                 torrent.handle_tracker_failure(turn.tracker, &parsed.to_string(), &failure, &mut self.cx);
             }

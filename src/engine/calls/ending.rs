@@ -16,12 +16,14 @@ use crate::{
 };
 
 impl Calls {
-    fn note_silence(&mut self, url: &TrackerUrl, is_silent: bool) {
+    fn note_silence(&mut self, url: &TrackerUrl, is_silent: bool, now: Instant) {
         let place = (url.host().clone(), url.port());
         if !is_silent {
             self.silent.remove(&place);
         } else if self.silent.len() < MAX_SILENT || self.silent.contains_key(&place) {
-            *self.silent.entry(place).or_default() += 1;
+            let (times, last) = self.silent.entry(place).or_insert((0, now));
+            *times = times.saturating_add(1);
+            *last = now;
         }
     }
 
@@ -61,7 +63,14 @@ impl Engine {
             self.calls.remember((url.host().clone(), url.port(), family), connection, self.cx.now);
         }
         if !matches!(what, What::Leave(..)) {
-            self.calls.note_silence(&url, matches!(result, Err(CallError::Timeout)));
+            match &result {
+                // Where IPv6 is not to be had that says nothing of the tracker.
+                Err(error) if is_of_the_family(error, family) => {}
+                result => {
+                    let silent = matches!(result, Err(CallError::Timeout | CallError::Connect(_) | CallError::Resolve(_)));
+                    self.calls.note_silence(&url, silent, self.cx.now);
+                }
+            }
         }
         let shown = url.to_string();
         match what {
