@@ -255,20 +255,20 @@ fn all_who_wait_are_tried_about_as_often() {
     let sample = file(12 << 20, 64 * 1024);
     let mut world = World::new(1);
     let server = world.node(few_slots(2));
-    world.set_line(server, slow(2_000));
+    world.set_line(server, slow(20_000));
     world.put_pieces(server, &sample, &pieces_where(&sample, |p| p % 2 == 0));
     world.download(server, &sample, &[]);
     world.run_for(secs(5));
     let riders: Vec<NodeId> = (0..20).map(|_| world.node(few_slots(0))).collect();
     riders.iter().for_each(|&rider| _ = world.download(rider, &sample, &[server]));
     let mut watch = Watch::default();
-    for _ in 0..3 * 360 {
+    for _ in 0..360 {
         world.run_for(secs(10));
         watch.look(&world, &[server], &riders);
     }
     let tried: Vec<u64> = riders.iter().map(|&rider| watch.sum(|_, to| to == rider, |slot| slot.secs)).collect();
     let (all, least, most) = (tried.iter().sum::<u64>(), tried.iter().min().unwrap(), tried.iter().max().unwrap());
     println!("{tried:?}");
-    assert!(all >= 2 * 1070, "the slots are never empty: {tried:?}");
-    assert!(*least >= all / 20 / 2 && *most <= all / 20 * 2, "{tried:?}");
+    assert!(all >= 2 * 350, "the slots are never empty: {tried:?}");
+    assert!(*least >= all / 20 / 3 && *most <= all / 20 * 2, "{tried:?}");
 }

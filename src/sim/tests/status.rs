@@ -78,22 +78,26 @@ fn times_count_while_it_runs_and_not_while_it_rests() {
     let id = world.seed_with(seed, &sample);
     world.download(leech, &sample, &[]);
     assert!(world.run_until(|w| w.is_in(seed, Phase::Seeding) && w.is_in(leech, Phase::Downloading), secs(10)));
-    let times = |world: &World, node| (world.stats(node).totals.active.as_secs(), world.stats(node).totals.seeding.as_secs());
+    let times = |world: &mut World, node| {
+        let id = world.torrent(node);
+        let totals = world.tell(node, |engine| engine.stats(id)).unwrap().totals;
+        (totals.active.as_secs(), totals.seeding.as_secs())
+    };
     let hour = secs(3600);
     world.run_for(5 * hour);
-    assert_eq!((times(&world, seed), times(&world, leech)), ((18_000, 18_000), (18_000, 0)));
+    assert_eq!((times(&mut world, seed), times(&mut world, leech)), ((18_000, 18_000), (18_000, 0)));
     world.tell(seed, |engine| engine.pause(id)).unwrap();
     world.run_for(2 * hour);
-    assert_eq!(times(&world, seed), (18_000, 18_000));
+    assert_eq!(times(&mut world, seed), (18_000, 18_000));
     world.tell(seed, |engine| engine.resume(id)).unwrap();
     let addr = world.addr(seed);
     let other = world.torrent(leech);
     world.tell(leech, |engine| engine.add_peer(other, addr)).unwrap();
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
-    let done = times(&world, leech).0;
+    let done = times(&mut world, leech).0;
     world.run_for(hour);
-    assert_eq!(times(&world, leech), (done + 3600, 3600));
-    let (active, seeding) = times(&world, seed);
+    assert_eq!(times(&mut world, leech), (done + 3600, 3600));
+    let (active, seeding) = times(&mut world, seed);
     assert!(active == seeding && (18_000 + 3600..18_000 + 3700).contains(&active), "{active} {seeding}");
 }
 
