@@ -7,7 +7,12 @@
 //! of one host get no more than one of them does, but for what they pay for by giving (Adamsky et al., "Stealing bandwidth from
 //! BitTorrent seeders", 2014, held a seed's slots that way). Many users may share an address, so a slot that nobody else wants is theirs.
 
-use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use crate::{
     base::{arena::Key, rng::Rng, time::Instant},
@@ -157,11 +162,12 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
     rows().filter(|(_, row)| is_fresh(row)).for_each(|(at, _)| table.grant(at, by_lot && !earned(at)));
     // Whoever has earned it.
     order.iter().take(regular).for_each(|&at| table.grant(at, false));
-    // Whoever is being tried, unless others of its host have a slot.
+    // Whoever is being tried, unless others of its host have a slot and some of another host have none.
     let mut tried: Vec<_> = rows().filter(|(at, row)| row.unchoked && !earned(*at)).collect();
     tried.sort_by_key(|(_, row)| (!row.optimistic, Reverse(row.since), row.key));
+    let others_wait = wanting.iter().any(|row| !row.unchoked && table.hosts.of(row) == 0);
     for &(at, row) in tried.iter().filter(|(_, row)| held(row) < rules.trial) {
-        if table.hosts.of(row) == 0 {
+        if !others_wait || table.hosts.of(row) == 0 {
             table.grant(at, true);
         }
     }
@@ -246,10 +252,27 @@ fn claims(wanting: &[&Row], rules: &Rules, now: Instant, fresh: impl Fn(&Row) ->
         let mut hosts = Hosts::default();
         wanting.iter().filter(|row| fresh(row)).for_each(|row| _ = hosts.count(row));
         let rows = order.into_iter().filter_map(|at| wanting.get(at).map(|row| (at, *row)));
-        let rank = |(at, row): (usize, &Row)| (if fresh(row) { 0 } else { hosts.count(row) }, at);
+        let rank = |(at, row): (usize, &Row)| (if fresh(row) { hosts.of(row).saturating_sub(1) } else { hosts.count(row) }, at);
         rows.map(rank).collect::<Vec<_>>()
     };
-    let up_to = |slots: usize, order| ranked(order).into_iter().filter(|(rank, _)| *rank < slots).map(|(_, at)| at).collect();
+    let up_to = |slots: usize, order: Vec<usize>| {
+        let ranked = ranked(order);
+        let beyond = |(rank, _): &(usize, usize)| *rank >= slots;
+        let crowded: BTreeSet<IpAddr> =
+            ranked.iter().filter(|r| beyond(r)).filter_map(|(_, at)| wanting.get(*at)).map(|row| row.host).collect();
+        // All others could have a slot each, or have a claim.
+        let within = ranked.iter().filter(|r| !beyond(r)).filter_map(|(_, at)| wanting.get(*at));
+        let (claims, of_others) =
+            within.fold((0, 0), |(n, others), row| (n + 1, others + usize::from(!crowded.contains(&row.host))));
+        let others = wanting.iter().filter(|row| !crowded.contains(&row.host)).count();
+        let mut to_spare = rules.slots.saturating_sub(claims + others - of_others);
+        let mut fits = |r: &(usize, usize)| {
+            let fits = !beyond(r) || to_spare > 0;
+            to_spare = to_spare.saturating_sub(usize::from(beyond(r)));
+            fits
+        };
+        ranked.into_iter().filter(|r| fits(r)).map(|(_, at)| at).collect()
+    };
     let in_turns = |order| {
         let mut ranked = ranked(order);
         ranked.sort_by_key(|(rank, _)| *rank);

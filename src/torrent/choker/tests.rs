@@ -291,6 +291,32 @@ fn whoever_gives_may_have_more_than_one_slot_but_not_all_while_others_wait() {
 }
 
 #[test]
+fn where_nobody_of_another_host_waits_it_is_as_if_all_had_hosts_of_their_own() {
+    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(Mode::Seed);
+    let mut rng = Rng::new(5);
+    for n in 0..400 {
+        let mode = if n % 2 == 0 { Mode::TitForTat } else { modes[n / 2 % 3] };
+        let mut rows: Vec<Row> = (0..12)
+            .map(|n| {
+                let (from, to, since) = (rng.below(3) * 50, rng.below(3) * 50, at(rng.below(100)));
+                let (unchoked, optimistic) = (rng.below(2) == 0, rng.below(3) == 0);
+                Row { from, to, since, unchoked, optimistic, progress: rng.below(1000) as u32, ..row(n) }
+            })
+            .collect();
+        let among_many = decide(&rows, &rules(mode, 5), at(100), &mut Rng::new(1));
+        rows.iter_mut().for_each(|row| row.host = host(0));
+        let among_one = decide(&rows, &rules(mode, 5), at(100), &mut Rng::new(1));
+        // Who is drawn by lot among one is who has waited longest.
+        let earned = |grants: &[Grant]| {
+            let mut earned: Vec<Grant> = grants.iter().copied().filter(|g| !g.optimistic).collect();
+            earned.sort_unstable();
+            earned
+        };
+        assert_eq!((among_one.len(), earned(&among_one)), (among_many.len(), earned(&among_many)), "{mode:?} {rows:?}");
+    }
+}
+
+#[test]
 fn one_host_draws_no_more_lots_than_another() {
     let rows: Vec<Row> = (0..30u32).map(|n| Row { host: host(n.saturating_sub(20)), newcomer: n < 21, ..row(n) }).collect();
     let mut rng = Rng::new(1);
