@@ -36,7 +36,8 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`](crate::Conf::max_active_downloads). `paused` holds in any case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`](crate::Conf::max_active_downloads). `paused` holds in any
+    /// case.
     pub queued: bool,
     /// Where in the queue it begins: behind all downloads whose [`Engine::queue_order`](crate::Engine::queue_order) is not greater than
     /// this. `None`: at the end.
