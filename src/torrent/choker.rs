@@ -273,16 +273,14 @@ fn claims(wanting: &[&Row], rules: &Rules, now: Instant, fresh: impl Fn(&Row) ->
         };
         ranked.into_iter().filter(|r| fits(r)).map(|(_, at)| at).collect()
     };
-    let in_turns = |order| {
-        let mut ranked = ranked(order);
-        ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, at)| at).collect()
-    };
-    let all_by_turn = |edge: &dyn Fn(&Row) -> u32| {
+    // Within a host whoever has waited longest comes first, which is no merit before other hosts.
+    let in_turns = |edge: &dyn Fn(&Row) -> u32| {
         let turns = Turns::new(wanting, rules, now);
         let mut order: Vec<usize> = (0..wanting.len()).collect();
-        order.sort_by_key(|&at| wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row))));
-        order
+        order.sort_by_key(|&at| wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.since, row.key)));
+        let mut ranked = ranked(order);
+        ranked.sort_by_key(|&(rank, at)| (rank, wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.key))));
+        ranked.into_iter().map(|(_, at)| at).collect()
     };
     match rules.mode {
         // What is given pays for the slot, so a host may have more, but not all while others wait.
@@ -292,11 +290,9 @@ fn claims(wanting: &[&Row], rules: &Rules, now: Instant, fresh: impl Fn(&Row) ->
             let judged = |row: &Row| row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial);
             (earned, up_to(1, by_rate(wanting, |row| if judged(row) { row.to } else { 0 })))
         }
-        Mode::Seed(SeedChoking::AntiLeech) => {
-            (earned, in_turns(all_by_turn(&|row| row.progress.min(1000).abs_diff(500) / FAR_AS)))
-        }
+        Mode::Seed(SeedChoking::AntiLeech) => (earned, in_turns(&|row| row.progress.min(1000).abs_diff(500) / FAR_AS)),
         // Everybody's turn comes, so nobody needs to be tried.
-        Mode::Seed(SeedChoking::RoundRobin) => (rules.slots, in_turns(all_by_turn(&|_| 0))),
+        Mode::Seed(SeedChoking::RoundRobin) => (rules.slots, in_turns(&|_| 0)),
     }
 }
 
@@ -329,7 +325,7 @@ impl<'a> Turns<'a> {
 
     /// First those whose turn goes on, then those who wait, longest first, then those who had theirs. A turn of one is a turn of its
     /// host: the others of it wait from then on as if they had come then.
-    fn of(&self, row: &Row) -> (u8, Instant, Instant, Key) {
+    fn of(&self, row: &Row) -> (u8, Instant) {
         let Self { rules, now, .. } = *self;
         let held = now.since(row.since);
         // Somebody who takes little would otherwise keep others from much.
@@ -337,11 +333,10 @@ impl<'a> Turns<'a> {
         let asks_nothing = row.sent == 0 && held >= rules.trial;
         let over = asks_nothing || (held >= rules.turn && had_enough);
         let waits_since = if self.served.of(row) > 0 { now } else { row.since.max(row.host_served) };
-        let (place, since) = match (row.unchoked, over) {
+        match (row.unchoked, over) {
             (true, false) => (0, row.since),
             (false, _) => (1, waits_since),
             (true, true) => (2, row.since),
-        };
-        (place, since, row.since, row.key)
+        }
     }
 }
