@@ -184,14 +184,15 @@ fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
             *given += unchoked(&t, *ip);
             t.hear(*peer, Message::KeepAlive);
         }
-        // It comes anew now and then, which makes it wait longer if anything.
+        // It comes anew now and then.
         let away = thieves.remove(0);
         t.lose(away);
         thieves.push(come(&mut t, thief, 8 + round));
         thieves.iter().for_each(|&thief| t.hear(thief, Message::KeepAlive));
     }
     let least = *given.iter().min().unwrap();
-    assert!(stolen <= least * 5 / 4 && least > 100, "{stolen} rounds for the thief, {given:?} for others");
+    // A host's part would be 180.
+    assert!(stolen <= 240 && least >= 150, "{stolen} rounds for the thief, {given:?} for others");
     others.iter().for_each(|(_, peer)| t.lose(*peer));
     t.pass(20 * S);
     assert_eq!(unchoked(&t, thief), 4, "no slot stays empty for it");
