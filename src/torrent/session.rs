@@ -312,6 +312,7 @@ impl Session {
         } else {
             self.refill(swarm, cx);
         }
+        self.count_favour(swarm);
         self.want_upload(cx);
         if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.max_unsent) {
             return Err(Fault::Backlog(self.tx.len()));
@@ -726,6 +727,7 @@ impl Session {
             self.taken.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
+        self.count_favour(swarm);
         self.want_upload(cx);
     }
 
@@ -799,6 +801,7 @@ impl Session {
     /// Says goodbye to the ledger.
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.drop_orders(swarm, cx);
+        self.forget_favour(swarm);
         cx.fetchers = cx.fetchers.saturating_sub(usize::from(self.fetching));
         if self.held_with_others {
             swarm.unhold(cx.now);
