@@ -18,6 +18,7 @@ use common::{
     print,
     signals::Interrupt,
 };
+use pico_args::Arguments;
 
 const HELP: &str = "\
 Makes a torrent of a file or a folder.
@@ -33,20 +34,10 @@ const END: &str = "
 Exit status: 0 made; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM.";
 
 fn main() -> ExitCode {
-    common::start_log();
-    common::end(run())
+    common::program(|| format!("{HELP}{}{END}", make::HELP), Ok, run)
 }
 
-fn run() -> Result<ExitCode, Problem> {
-    let mut args = pico_args::Arguments::from_env();
-    if args.contains(["-h", "--help"]) {
-        print(&format!("{HELP}{}{END}", make::HELP));
-        return Ok(ExitCode::SUCCESS);
-    }
-    if args.contains(["-V", "--version"]) {
-        print(concat!("create ", env!("CARGO_PKG_VERSION")));
-        return Ok(ExitCode::SUCCESS);
-    }
+fn run(mut args: Arguments) -> Result<ExitCode, Problem> {
     let make = Make::parse(&mut args)?;
     let name = args::value(&mut args, "--name")?;
     let quiet = args.contains("--quiet");

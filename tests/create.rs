@@ -127,7 +127,7 @@ fn the_folder_it_is_started_in_has_a_name_too() {
     let out = run(&dir.path().join("größe"), &[".", "--piece-length", "64K"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
     assert_eq!(read(dir.path().join("größe.torrent")).info_hash.0, torrent.info_hash);
-    let out = run(&dir.path().join("größe"), &[".", "--out", "a/t.torrent"]);
+    let out = run(&dir.path().join("größe"), &[".", "-o", "a/t.torrent"]);
     assert_fails(&out, 2, "a/t.torrent would lie in the folder that it is made of; --out says where else");
 }
 

@@ -55,6 +55,17 @@ fn answer(t: &mut Trace, from: SocketAddr, packet: &[u8]) {
     t.tell(|engine, _| engine.handle_datagram(now, from, &reply));
 }
 
+const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nd8:intervali1800e5:peers0:e";
+
+/// The stream of a call is there, and its request is sent.
+fn send(t: &mut Trace, call: Key) {
+    let now = t.now;
+    t.tell(|engine, _| engine.handle_tracker_connected(now, call));
+    let len = t.tell(|engine, _| engine.tracker_transmit(call).len());
+    assert!(len > 20);
+    t.tell(|engine, _| engine.handle_tracker_sent(now, call, len));
+}
+
 fn failures(t: &Trace) -> Vec<&str> {
     let failure = |alert: &'_ Alert| matches!(alert, Alert::TrackerFailed { .. });
     t.alerts()
@@ -185,12 +196,6 @@ fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
     };
     let (first, _) = connect(&mut t);
     let now = t.now;
-    let send = |t: &mut Trace, call: Key| {
-        t.tell(|engine, _| engine.handle_tracker_connected(now, call));
-        let len = t.tell(|engine, _| engine.tracker_transmit(call).len());
-        assert!(len > 20);
-        t.tell(|engine, _| engine.handle_tracker_sent(now, call, len));
-    };
     send(&mut t, first);
     let redirect = b"HTTP/1.1 302 Found\r\nLocation: http://9.0.0.2/announce?a=b\r\nContent-Length: 0\r\n\r\n";
     t.tell(|engine, _| engine.handle_tracker_data(now, first, redirect));
@@ -202,7 +207,49 @@ fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
     t.tell(|engine, _| engine.handle_tracker_ended(now, first, Err("reset".into())));
     t.tell(|engine, _| engine.handle_tracker_data(now, first, b"HTTP/1.1 500 No\r\n\r\n"));
     send(&mut t, second);
-    let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nd8:intervali1800e5:peers0:e";
-    t.tell(|engine, _| engine.handle_tracker_data(now, second, reply));
+    t.tell(|engine, _| engine.handle_tracker_data(now, second, REPLY));
     assert_eq!((status(&mut t), failures(&t).len()), (TrackerStatus::Working, 0), "{:?}", failures(&t));
+}
+
+/// Connections that are asked for, none of which can be made.
+fn refuse(t: &mut Trace) -> usize {
+    let connects = t.errands().into_iter().filter_map(|effect| match effect {
+        TrackerEffect::Connect { call, .. } => Some(call),
+        _ => None,
+    });
+    let calls: Vec<Key> = connects.collect();
+    for &call in &calls {
+        let now = t.now;
+        t.tell(|engine, _| engine.handle_tracker_ended(now, call, Err("refused".into())));
+    }
+    calls.len()
+}
+
+#[test]
+fn a_tracker_that_cannot_be_reached_is_tried_once_a_second_whoever_wants_it() {
+    let mut t = Trace::seed(Conf::default());
+    for nth in 0..50 {
+        t.tell(|engine, torrent| engine.add_tracker(torrent, nth, &format!("http://9.0.0.1/{nth}/announce"))).unwrap();
+    }
+    let mut tries = 0;
+    for _ in 0..600 {
+        tries += std::iter::from_fn(|| Some(refuse(&mut t)).filter(|&n| n > 0)).sum::<usize>();
+        t.pass(Duration::from_millis(100));
+    }
+    // Each has been tried some four times, or 200 in all.
+    let failed = t.alerts().iter().filter(|alert| matches!(alert, Alert::TrackerFailed { .. })).count();
+    assert!(failed >= 50 && tries <= 64 && tries >= 20, "{tries} tries, {failed} failures");
+
+    // It is found out when it is there again.
+    let call = (0..40_000).find_map(|_| {
+        t.pass(Duration::from_millis(100));
+        t.errands()
+            .into_iter()
+            .find_map(|effect| if let TrackerEffect::Connect { call, .. } = effect { Some(call) } else { None })
+    });
+    let (call, now) = (call.unwrap(), t.now);
+    send(&mut t, call);
+    t.tell(|engine, _| engine.handle_tracker_data(now, call, REPLY));
+    let working = |s: &cratetorrent::TrackerStats| s.status == TrackerStatus::Working;
+    assert_eq!(t.tell(|engine, torrent| engine.trackers(torrent).iter().filter(|s| working(s)).count()), 1);
 }

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The options that [`Make::parse`] knows.
-pub const HELP: &str = "  --out FILE            where the torrent goes (default: PATH.torrent)
+pub const HELP: &str = "  -o, --out FILE        where the torrent goes (default: PATH.torrent)
   --force               replace a torrent that is there
   --piece-length SIZE   16K, 1M, or a number of bytes; a power of two
                         (default: by the size, 16K to 16M, some 1000 to 2000 pieces)
@@ -63,7 +63,7 @@ impl Make {
             params.creation_date = i64::try_from(since.as_secs()).ok();
             params.created_by = Some(SAID.into());
         }
-        let out = args::path(args, "--out")?;
+        let out = args::short_path(args, ["-o", "--out"], "--out")?;
         note(out.is_some(), "--out");
         let piece_len: Option<String> = args::value(args, "--piece-length")?;
         note(piece_len.is_some(), "--piece-length");

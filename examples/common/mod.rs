@@ -18,6 +18,7 @@ use std::{
 };
 
 use cratetorrent::{Alert, Alerts, EngineHandle, NoAlert, wire::metainfo::Metainfo};
+use pico_args::Arguments;
 
 /// The longest metainfo file worth reading.
 const MAX_METAINFO: u64 = 32 << 20;
@@ -45,6 +46,25 @@ impl Problem {
     pub fn of(e: impl std::fmt::Display) -> Self {
         Self::new(e.to_string())
     }
+}
+
+/// A whole program: tells of itself if that is what the arguments ask, or does its work, and tells its outcome.
+pub fn program<T>(
+    help: impl FnOnce() -> String,
+    parse: impl FnOnce(Arguments) -> Result<T, Problem>,
+    work: impl FnOnce(T) -> Result<ExitCode, Problem>,
+) -> ExitCode {
+    start_log();
+    let mut args = Arguments::from_env();
+    if args.contains(["-h", "--help"]) {
+        print(&help());
+        return ExitCode::SUCCESS;
+    }
+    if args.contains(["-V", "--version"]) {
+        print(concat!(env!("CARGO_CRATE_NAME"), " ", env!("CARGO_PKG_VERSION")));
+        return ExitCode::SUCCESS;
+    }
+    end(parse(args).and_then(work))
 }
 
 /// The end of a program: its outcome, told.

@@ -1,8 +1,9 @@
 //! What the user wants: arguments first, the environment where they are silent.
 
-use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 
 use cratetorrent::Limits;
+use pico_args::Arguments;
 
 use crate::{
     Problem,
@@ -41,8 +42,6 @@ Exit status: 0 complete; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-
 it was complete. Whatever was downloaded is kept: the same command goes on from there.";
 
 pub enum Command {
-    Help,
-    Version,
     Demo,
     Fetch(Box<Options>),
 }
@@ -62,18 +61,10 @@ pub struct Options {
     pub quiet: bool,
 }
 
-pub fn parse() -> Result<Command, Problem> {
-    let given: Vec<OsString> = env::args_os().skip(1).collect();
+pub fn parse(mut args: Arguments) -> Result<Command, Problem> {
     let torrent = variable("METAINFO_PATH");
-    if given.is_empty() && torrent.is_none() {
+    if env::args_os().len() <= 1 && torrent.is_none() {
         return Ok(Command::Demo);
-    }
-    let mut args = pico_args::Arguments::from_vec(given);
-    if args.contains(["-h", "--help"]) {
-        return Ok(Command::Help);
-    }
-    if args.contains(["-V", "--version"]) {
-        return Ok(Command::Version);
     }
     let mut peers = peers(&mut args)?;
     if let Some(list) = variable("SEED") {

@@ -20,19 +20,12 @@ use args::Command;
 use common::Problem;
 
 fn main() -> ExitCode {
-    common::start_log();
-    let outcome = match args::parse() {
-        Ok(Command::Help) => {
-            common::print(args::HELP);
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Command::Version) => {
-            common::print(concat!("download ", env!("CARGO_PKG_VERSION")));
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Command::Demo) => demo::run(),
-        Ok(Command::Fetch(options)) => fetch::run(*options),
-        Err(problem) => Err(problem),
-    };
-    common::end(outcome)
+    common::program(
+        || args::HELP.to_owned(),
+        args::parse,
+        |command| match command {
+            Command::Demo => demo::run(),
+            Command::Fetch(options) => fetch::run(*options),
+        },
+    )
 }

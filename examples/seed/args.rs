@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use cratetorrent::{Limits, Trust};
+use pico_args::Arguments;
 
 use crate::common::{
     Problem,
@@ -40,12 +41,6 @@ pub fn help() -> String {
     format!("{HELP}{}{END}", make::HELP)
 }
 
-pub enum Command {
-    Help,
-    Version,
-    Serve(Box<Options>),
-}
-
 pub struct Options {
     pub what: What,
     pub peers: Vec<SocketAddr>,
@@ -59,14 +54,7 @@ pub enum What {
     Data { path: PathBuf, make: Box<Make> },
 }
 
-pub fn parse() -> Result<Command, Problem> {
-    let mut args = pico_args::Arguments::from_env();
-    if args.contains(["-h", "--help"]) {
-        return Ok(Command::Help);
-    }
-    if args.contains(["-V", "--version"]) {
-        return Ok(Command::Version);
-    }
+pub fn parse(mut args: Arguments) -> Result<Options, Problem> {
     let mut make = Make::parse(&mut args)?;
     let dir = path(&mut args, "--dir")?;
     let trust = match (args.contains("--no-check"), args.contains("--recheck")) {
@@ -95,5 +83,5 @@ pub fn parse() -> Result<Command, Problem> {
     } else {
         What::Data { path, make: Box::new(make) }
     };
-    Ok(Command::Serve(Box::new(Options { what, peers, port, limits, quiet })))
+    Ok(Options { what, peers, port, limits, quiet })
 }

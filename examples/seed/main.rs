@@ -15,21 +15,6 @@ mod serve;
 
 use std::process::ExitCode;
 
-use args::Command;
-
 fn main() -> ExitCode {
-    common::start_log();
-    let outcome = match args::parse() {
-        Ok(Command::Help) => {
-            common::print(&args::help());
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Command::Version) => {
-            common::print(concat!("seed ", env!("CARGO_PKG_VERSION")));
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Command::Serve(options)) => serve::run(*options),
-        Err(problem) => Err(problem),
-    };
-    common::end(outcome)
+    common::program(args::help, args::parse, serve::run)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cratetorrent::Limits;
+use pico_args::Arguments;
 
 use crate::{
     command,
@@ -39,12 +40,6 @@ pub fn help() -> String {
     format!("{HELP}{}{END}", command::help())
 }
 
-pub enum Wanted {
-    Help,
-    Version,
-    Session(Box<Options>),
-}
-
 pub struct Options {
     pub dir: PathBuf,
     pub downloads: PathBuf,
@@ -54,14 +49,7 @@ pub struct Options {
     pub seeds: Option<usize>,
 }
 
-pub fn parse() -> Result<Wanted, Problem> {
-    let mut args = pico_args::Arguments::from_env();
-    if args.contains(["-h", "--help"]) {
-        return Ok(Wanted::Help);
-    }
-    if args.contains(["-V", "--version"]) {
-        return Ok(Wanted::Version);
-    }
+pub fn parse(mut args: Arguments) -> Result<Options, Problem> {
     let downloads = path(&mut args, "--downloads")?;
     let port = value(&mut args, "--port")?;
     let limits = Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
@@ -72,5 +60,5 @@ pub fn parse() -> Result<Wanted, Problem> {
         many => return Err(Problem::usage(format!("one folder, not {}", many.len()))),
     };
     let downloads = downloads.unwrap_or_else(|| dir.join("downloads"));
-    Ok(Wanted::Session(Box::new(Options { dir, downloads, port, limits, active, seeds })))
+    Ok(Options { dir, downloads, port, limits, active, seeds })
 }

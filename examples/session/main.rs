@@ -19,21 +19,6 @@ mod show;
 
 use std::process::ExitCode;
 
-use args::Wanted;
-
 fn main() -> ExitCode {
-    common::start_log();
-    let outcome = match args::parse() {
-        Ok(Wanted::Help) => {
-            common::print(&args::help());
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Wanted::Version) => {
-            common::print(concat!("session ", env!("CARGO_PKG_VERSION")));
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Wanted::Session(options)) => run::run(*options),
-        Err(problem) => Err(problem),
-    };
-    common::end(outcome)
+    common::program(args::help, args::parse, run::run)
 }

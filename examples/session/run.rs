@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cratetorrent::{ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, StopReason};
+use cratetorrent::{ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, StopReason, TorrentStats};
 
 use crate::{
     act::Session,
@@ -42,7 +42,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     read_lines(events, turns)?;
     print(&format!("ready on {}", listen::places(&session.engine)));
     let prompts = human && io::stdin().is_terminal();
-    Shell { session, inbox, more, prompts, failed: false, told: String::new() }.run()
+    Shell { session, inbox, more, prompts, failed: false, marks: 0, told: String::new() }.run()
 }
 
 /// Starts the engine, and knows the torrents that it has already.
@@ -127,6 +127,8 @@ fn read_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, Probl
 struct Wait {
     which: Which,
     until: Option<Instant>,
+    /// They have; what is left is to tell what was told by then.
+    mark: Option<u64>,
 }
 
 struct Shell {
@@ -137,6 +139,8 @@ struct Shell {
     prompts: bool,
     /// A command of a script has failed.
     failed: bool,
+    /// Marks set among the alerts.
+    marks: u64,
     /// The last failure of the disk told, so that it is not told again and again.
     told: String,
 }
@@ -154,7 +158,7 @@ impl Shell {
                 Ok(Event::Line(line)) => match line.and_then(|line| command::parse(&line)) {
                     Ok(Some(Command::Quit)) => break,
                     Ok(Some(Command::Wait { which, limit })) => {
-                        wait = Some(Wait { which, until: limit.map(|limit| Instant::now() + limit) });
+                        wait = Some(Wait { which, until: limit.map(|limit| Instant::now() + limit), mark: None });
                     }
                     Ok(Some(command)) => {
                         if let Err(problem) = self.session.act(command) {
@@ -169,7 +173,15 @@ impl Shell {
                     }
                 },
                 Ok(Event::EndOfInput | Event::Interrupted) => break,
-                Ok(Event::Alert(alert)) => self.tell(*alert),
+                Ok(Event::Alert(alert)) => {
+                    if let Alert::Marked { mark } = *alert
+                        && wait.take_if(|wait| wait.mark == Some(mark)).is_some()
+                    {
+                        print("waited");
+                        self.next_line();
+                    }
+                    self.tell(*alert);
+                }
                 Ok(Event::EngineEnded) | Err(RecvTimeoutError::Disconnected) => {
                     return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
                 }
@@ -179,14 +191,15 @@ impl Shell {
                     self.next_line();
                 }
             }
-            if let Some(Wait { which, .. }) = &wait {
-                match self.is_complete(which) {
+            if let Some(Wait { which, mark: mark @ None, .. }) = &mut wait {
+                match self.is_complete(which, self.marks + 1) {
                     Ok(false) => {}
-                    done => {
-                        match done {
-                            Err(problem) => self.complain(&problem),
-                            Ok(_) => print("waited"),
-                        }
+                    Ok(true) => {
+                        self.marks += 1;
+                        *mark = Some(self.marks);
+                    }
+                    Err(problem) => {
+                        self.complain(&problem);
                         wait = None;
                         self.next_line();
                     }
@@ -212,25 +225,28 @@ impl Shell {
         self.failed |= !self.prompts;
     }
 
-    /// Whether all of them have everything; an error if one cannot.
-    fn is_complete(&self, which: &Which) -> Result<bool, Problem> {
+    /// Whether all of them have everything; an error if one cannot. If so, `mark` comes behind what made it so.
+    fn is_complete(&self, which: &Which, mark: u64) -> Result<bool, Problem> {
         let entries = self.session.book.find_all(which)?;
         let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
-        let stats = self.session.call(move |engine| ids.iter().map(|&id| engine.stats(id)).collect::<Vec<_>>())?;
-        for (entry, stats) in entries.iter().zip(&stats) {
-            match stats {
-                // Closing is also what is about to be checked anew.
-                Some(stats)
-                    if stats.wanted_have_bytes < stats.wanted_bytes
-                        || matches!(stats.phase, Phase::Opening | Phase::Checking | Phase::Closing) =>
-                {
-                    return Ok(false);
-                }
-                Some(_) => {}
-                None => return Err(Problem::new(format!("wait: {} is gone", entry.number))),
+        // Closing is also what is about to be checked anew.
+        let lacks = |stats: &TorrentStats| {
+            stats.wanted_have_bytes < stats.wanted_bytes
+                || matches!(stats.phase, Phase::Opening | Phase::Checking | Phase::Closing)
+        };
+        let (complete, gone) = self.session.call(move |engine| {
+            let stats: Vec<_> = ids.iter().map(|&id| engine.stats(id)).collect();
+            let gone = stats.iter().position(Option::is_none);
+            let complete = gone.is_none() && !stats.iter().flatten().any(lacks);
+            if complete {
+                engine.mark(mark);
             }
+            (complete, gone)
+        })?;
+        match gone.and_then(|at| entries.get(at)) {
+            Some(entry) => Err(Problem::new(format!("wait: {} is gone", entry.number))),
+            None => Ok(complete),
         }
-        Ok(true)
     }
 
     /// Says what happens meanwhile, in lines that a script can wait for.

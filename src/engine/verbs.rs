@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    alert::TorrentStats,
+    alert::{Alert, TorrentStats},
     base::{
         arena::Key,
         bitfield::Bitfield,
@@ -238,6 +238,27 @@ impl Engine {
     /// Tells the engine which port it can be reached on, for peers to know.
     pub fn set_listen_port(&mut self, port: Option<u16>) {
         self.cx.listen_port = port;
+    }
+
+    /// Puts a mark into the line of alerts: [`Alert::Marked`](crate::Alert::Marked) with this number comes behind everything that is
+    /// told by now and before all that is told later. What the engine says when asked is ahead of the alerts that wait; whoever
+    /// has both to go by can so tell when they have caught up.
+    ///
+    /// ```
+    /// use cratetorrent::{Alert, Conf};
+    ///
+    /// let (engine, alerts) = cratetorrent::spawn(Conf::default())?;
+    /// let torrents = engine.call(|engine| {
+    ///     engine.mark(7);
+    ///     engine.torrents().len()
+    /// })?;
+    /// // Whatever made it `torrents` has been told when the mark comes.
+    /// assert!(alerts.into_iter().any(|alert| matches!(alert, Alert::Marked { mark: 7 })));
+    /// # assert_eq!(torrents, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn mark(&mut self, mark: u64) {
+        self.cx.alerts.push(Alert::Marked { mark });
     }
 
     /// The torrents, in no order that means anything.

@@ -4,6 +4,9 @@
 //! the world.
 
 mod faults;
+mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +19,7 @@ use crate::{
     base::{job::Allocation, rng::Rng, time::Instant},
     store::{Disk, FileStat},
 };
+use state::{Content, File, State, pages};
 
 /// Space is handed out in blocks of this many bytes.
 const PAGE: u64 = 4096;
@@ -26,36 +30,6 @@ const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 #[derive(Debug)]
 pub struct MemDisk {
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    now_ns: i64,
-    files: BTreeMap<PathBuf, File>,
-    dirs: BTreeSet<PathBuf>,
-    troubles: Troubles,
-    rng: Rng,
-    writes: u64,
-    /// How far the clock that files are dated by is from the world's.
-    shift_ns: i64,
-    /// What it holds or reads may be wrong, and nobody who uses it is to blame.
-    spoilt: bool,
-    /// Paths that were to be changed, since that was asked last.
-    touched: BTreeSet<PathBuf>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct File {
-    now: Content,
-    synced: Option<Content>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Content {
-    bytes: Vec<u8>,
-    /// Pages that take up space; the others are holes.
-    pages: BTreeSet<u64>,
-    mtime_ns: i64,
 }
 
 /// What is wrong with a disk. The default is nothing.
@@ -188,70 +162,6 @@ impl MemDisk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Content {
-    /// Each page that differs from `old` is there or not, by chance.
-    fn lose_pages_to(&mut self, old: &Self, rng: &mut Rng) {
-        for page in 0..(self.bytes.len() as u64).div_ceil(PAGE) {
-            if rng.below(2) == 0 {
-                continue;
-            }
-            let from = (page * PAGE) as usize;
-            let to = (from + PAGE as usize).min(self.bytes.len());
-            if let Some(bytes) = self.bytes.get_mut(from..to) {
-                bytes.fill(0);
-                if let Some(before) = old.bytes.get(from..to.min(old.bytes.len())) {
-                    bytes.iter_mut().zip(before).for_each(|(b, a)| *b = *a);
-                }
-            }
-        }
-        if rng.below(2) == 0 {
-            self.mtime_ns = old.mtime_ns;
-        }
-    }
-}
-
-fn pages(offset: u64, len: u64) -> std::ops::Range<u64> {
-    offset / PAGE..(offset + len).div_ceil(PAGE)
-}
-
-impl State {
-    fn used(&self) -> u64 {
-        self.files.values().map(|f| f.now.pages.len() as u64 * PAGE).sum()
-    }
-
-    /// Bytes that can still be handed out.
-    fn room(&self) -> u64 {
-        self.troubles.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
-    }
-
-    fn writable(&self) -> io::Result<()> {
-        if self.troubles.read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
-    }
-
-    /// A name is to be taken away or given, if the disk takes it and the process is still alive: that costs as much of its life as a
-    /// few writes.
-    fn change_folder(&mut self, from: &Path, to: Option<&Path>) -> io::Result<()> {
-        self.touch(to.unwrap_or(from));
-        self.writable()?;
-        if let Some(left) = &mut self.troubles.writes_left {
-            if *left == 0 {
-                return Err(io::Error::other("killed"));
-            }
-            *left = left.saturating_sub(2 * PAGE);
-        }
-        match to {
-            Some(_) if !self.files.contains_key(from) => Err(ErrorKind::NotFound.into()),
-            Some(to) if self.files.contains_key(to) || self.dirs.contains(to) => Err(ErrorKind::AlreadyExists.into()),
-            _ => Ok(()),
-        }
-    }
-
-    fn make_dirs(&mut self, path: &Path) {
-        let above = path.ancestors().skip(1).map(Path::to_owned);
-        self.dirs.extend(above);
     }
 }
 
@@ -452,59 +362,5 @@ impl Disk for MemDisk {
         let Some(file) = state.files.get(path) else { return false };
         // As a real disk: beyond the end is no hole, and a page that has anything in it is none either.
         offset + len <= file.now.bytes.len() as u64 && pages(offset, len).all(|page| !file.now.pages.contains(&page))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_takes_what_fits_and_then_nothing() {
-        let disk = MemDisk::new(1);
-        let path = Path::new("/d/f");
-        disk.set(|t| t.capacity = Some(3 * PAGE));
-        disk.create(path, 0, Allocation::Sparse).unwrap();
-        assert_eq!(disk.write_at(path, 5 * PAGE, &[1; 100]).unwrap(), 100);
-        assert_eq!(disk.write_at(path, 0, &[2; 3 * PAGE as usize]).unwrap(), 2 * PAGE as usize);
-        assert_eq!(disk.write_at(path, 3 * PAGE, &[3; 1]).unwrap_err().kind(), ErrorKind::StorageFull);
-        assert_eq!(disk.write_at(path, 5 * PAGE, &[4; 50]).unwrap(), 50, "space that it has already");
-        assert!(disk.is_hole(path, 3 * PAGE, 2 * PAGE) && !disk.is_hole(path, 4 * PAGE, 2 * PAGE));
-        assert_eq!(disk.used(), 3 * PAGE);
-        disk.set(|t| t.capacity = None);
-        assert!(disk.write_at(path, 3 * PAGE, &[3; 1]).is_ok());
-    }
-
-    #[test]
-    fn a_power_cut_keeps_what_was_synced() {
-        for seed in 0..20 {
-            let disk = MemDisk::new(seed);
-            let path = Path::new("/d/f");
-            disk.create(path, 0, Allocation::Sparse).unwrap();
-            disk.write_at(path, 0, &[1; 10_000]).unwrap();
-            disk.sync(path).unwrap();
-            disk.write_at(path, 40_000, &[2; 10_000]).unwrap();
-            disk.lose_power();
-            assert!(disk.holds(path, 0, &[1; 10_000]), "seed {seed}");
-        }
-    }
-
-    #[test]
-    fn troubles_show() {
-        let disk = MemDisk::new(1);
-        let path = Path::new("/d/f");
-        disk.put(path, &[7; 1000]);
-        let mut buf = [0; 1000];
-        disk.set(|t| t.corrupt_reads = 1);
-        assert_eq!(disk.read_at(path, 0, &mut buf).unwrap(), 1000);
-        assert_ne!(buf, [7; 1000]);
-        assert_eq!(disk.read_at(path, 0, &mut buf).unwrap(), 1000);
-        assert_eq!(buf, [7; 1000]);
-        disk.set(|t| (t.short, t.read_only) = (true, true));
-        assert!((0..20).any(|_| disk.read_at(path, 0, &mut buf).unwrap() < 1000));
-        assert_eq!(disk.write_at(path, 0, &[1]).unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
-        disk.set(|t| *t = Troubles { writes_left: Some(10), ..Troubles::default() });
-        assert_eq!(disk.write_at(path, 0, &[1; 100]).unwrap(), 10);
-        assert!(disk.write_at(path, 10, &[1; 100]).is_err());
     }
 }

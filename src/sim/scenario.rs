@@ -120,6 +120,11 @@ struct Group {
     super_seed: bool,
 }
 
+/// The same settings, with every alert told and none dropped.
+pub(super) fn loud(conf: Conf) -> Conf {
+    Conf { alerts: AlertMask::ALL, max_alerts: 100_000, ..conf }
+}
+
 type Act = Box<dyn FnOnce(&mut World, &Cast) + Send>;
 
 /// Who is there and what happens; see the methods.
@@ -164,7 +169,7 @@ impl Scenario {
     pub fn swarm(seed: u64) -> Self {
         let group = Group {
             count: 1,
-            conf: Conf { alerts: AlertMask::ALL, max_alerts: 100_000, ..Conf::default() },
+            conf: loud(Conf::default()),
             line: Line::default(),
             nat: None,
             together: false,
@@ -247,13 +252,13 @@ impl Scenario {
 
     /// The seeds' settings.
     pub fn seeds_with(mut self, conf: Conf) -> Self {
-        self.seeds.conf = Conf { alerts: AlertMask::ALL, max_alerts: 100_000, ..conf };
+        self.seeds.conf = loud(conf);
         self
     }
 
     /// The leeches' settings.
     pub fn leeches_with(mut self, conf: Conf) -> Self {
-        self.leeches.conf = Conf { alerts: AlertMask::ALL, max_alerts: 100_000, ..conf };
+        self.leeches.conf = loud(conf);
         self
     }
 

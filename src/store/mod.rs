@@ -3,6 +3,7 @@
 //! A [`Pool`] runs them on threads over the [`RealDisk`]; a simulator hands them to a [`Runner`] over a [`Disk`] of its own.
 //! Knows files, pieces and digests; not peers, choices or time.
 
+mod copy;
 mod disk;
 mod files;
 mod hashing;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{disk::Disk, files};
+use super::{copy::copy, disk::Disk};
 use crate::base::job::{Allocation, Leftovers, StoreError, StoreOp};
 
 /// A file by the folder that may be a link, and the path below it that may not.
@@ -75,7 +75,7 @@ fn carry_one(disk: &dyn Disk, from: &Path, to: &Path) -> Result<bool, StoreError
         return Ok(false);
     };
     disk.create(to, stat.len, Allocation::Sparse).map_err(|e| StoreError::new(StoreOp::Create, to, e))?;
-    files::copy(disk, from, 0..stat.len, to, 0)?;
+    copy(disk, from, 0..stat.len, to, 0)?;
     disk.sync(to).map_err(|e| StoreError::new(StoreOp::Sync, to, e))?;
     disk.close(to);
     Ok(true)

@@ -13,7 +13,7 @@ use crate::{
         time::Instant, timers::Deadlines,
     },
     conf::Conf,
-    torrent::{external::External, keeping::Recorder, progress::Memory, upload_memory::UploadMemory},
+    torrent::{external::External, keeping::Recorder, piece_memory::Memory, upload_memory::UploadMemory},
     wire::tracker::Announce,
 };
 

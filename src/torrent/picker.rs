@@ -3,14 +3,17 @@
 //!
 //! It holds the pieces that are wanted and not begun. It does not know files, peers, blocks or buffers.
 
+mod order;
+#[cfg(test)]
+mod tests;
+
 use crate::base::{
     bitfield::Bitfield,
     files::Priority,
     geometry::{Geometry, PieceIndex},
     rng::Rng,
 };
-
-const NOWHERE: u32 = u32::MAX;
+use order::{NOWHERE, Order};
 
 /// Levels of priority at which pieces are wanted.
 const LEVELS: usize = 3;
@@ -29,18 +32,6 @@ pub(crate) struct Picker {
     available: Vec<u16>,
     seeds: u32,
     sequential: bool,
-}
-
-/// Wanted pieces of one priority in buckets of equal availability, all in one array: a change of availability moves a piece over
-/// one border, a pick by a seed takes the first.
-#[derive(Debug)]
-struct Order {
-    /// Rarest first.
-    pieces: Vec<u32>,
-    /// `starts[a]` is where the pieces with availability `a` begin in `pieces`; the last entry is its length.
-    starts: Vec<u32>,
-    /// None of its pieces lies before this.
-    first: u32,
 }
 
 /// The order in which pieces of a priority are, if they are wanted.
@@ -284,201 +275,5 @@ impl Picker {
     #[cfg(test)]
     fn check(&self) {
         self.audit().unwrap();
-    }
-}
-
-impl Order {
-    /// Whether no connected peer, seeds aside, has a piece of it.
-    fn nobody_has_any(&self) -> bool {
-        self.starts.get(1).copied().unwrap_or_default() as usize == self.pieces.len()
-    }
-
-    fn take(&mut self, piece: u32, bucket: usize, place: &mut [u32]) {
-        for bucket in bucket..self.starts.len() - 1 {
-            self.swap_to_end_of(bucket, piece, place);
-        }
-        self.pieces.pop();
-        place[piece as usize] = NOWHERE;
-    }
-
-    fn add(&mut self, piece: u32, bucket: usize, place: &mut [u32]) {
-        // Its availability may have grown while it was elsewhere.
-        while self.starts.len() < bucket + 2 {
-            self.starts.push(self.pieces.len() as u32);
-        }
-        place[piece as usize] = self.pieces.len() as u32;
-        self.pieces.push(piece);
-        let last = self.starts.len() - 1;
-        self.starts[last] += 1;
-        for bucket in (bucket + 1..last).rev() {
-            self.swap_to_start_of(bucket, piece, place);
-        }
-        self.first = self.first.min(piece);
-    }
-
-    /// Moves `piece` to the end of `bucket` and the border below it: it is the first of the next bucket then.
-    fn swap_to_end_of(&mut self, bucket: usize, piece: u32, place: &mut [u32]) {
-        let end = self.starts[bucket + 1] - 1;
-        self.swap(place[piece as usize], end, place);
-        self.starts[bucket + 1] = end;
-    }
-
-    /// Moves `piece` to the start of `bucket` and the border above it: it is the last of the bucket before then.
-    fn swap_to_start_of(&mut self, bucket: usize, piece: u32, place: &mut [u32]) {
-        let start = self.starts[bucket];
-        self.swap(place[piece as usize], start, place);
-        self.starts[bucket] = start + 1;
-    }
-
-    fn swap(&mut self, a: u32, b: u32, place: &mut [u32]) {
-        self.pieces.swap(a as usize, b as usize);
-        for at in [a, b] {
-            let piece = self.pieces[at as usize];
-            place[piece as usize] = at;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn geometry(n: u64) -> Geometry {
-        Geometry::new(n, 1).unwrap()
-    }
-
-    fn field(g: Geometry, pieces: &[u32]) -> Bitfield {
-        let mut f = Bitfield::none(g.piece_count());
-        pieces.iter().for_each(|&p| {
-            f.set(g.piece(p).unwrap());
-        });
-        f
-    }
-
-    #[test]
-    fn the_rarest_that_the_peer_has_comes_first() {
-        let g = geometry(5);
-        let mut p = Picker::new(g, &Bitfield::none(5), Vec::new(), false, &mut Rng::new(1));
-        p.add_peer(&field(g, &[0, 1, 2, 3]));
-        p.add_peer(&field(g, &[0, 1, 2]));
-        p.add_peer(&field(g, &[0, 2]));
-        p.add_peer(&Bitfield::all(5));
-        p.check();
-        let all = Bitfield::all(5);
-        let mut got = Vec::new();
-        while let Some(piece) = p.pick(&all, |_| true) {
-            p.take(piece);
-            p.check();
-            got.push(piece.get());
-        }
-        assert_eq!(&got[..3], [4, 3, 1]);
-        assert_eq!(p.availability(g.piece(4).unwrap()), 1);
-        p.put_back(g.piece(3).unwrap());
-        p.put_back(g.piece(0).unwrap());
-        p.check();
-        assert_eq!(p.pick(&all, |_| true), g.piece(3).ok());
-        assert_eq!(p.pick(&field(g, &[0, 1]), |_| true), g.piece(0).ok());
-        assert_eq!(p.pick(&field(g, &[1]), |_| true), None);
-    }
-
-    #[test]
-    fn the_start_is_random_and_reproducible() {
-        let g = geometry(1000);
-        let first = |seed| {
-            Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000), |_| true)
-        };
-        assert_eq!(first(1), first(1));
-        assert!((2..10).any(|seed| first(seed) != first(1)));
-    }
-
-    #[test]
-    fn sequential_goes_in_order_and_returns_for_what_was_put_back() {
-        let g = geometry(6);
-        let mut p = Picker::new(g, &field(g, &[1]), Vec::new(), true, &mut Rng::new(1));
-        assert!(p.is_exhausted());
-        p.add_peer(&field(g, &[5]));
-        assert!(!p.is_exhausted());
-        let all = Bitfield::all(6);
-        for want in [0, 2, 3] {
-            let piece = p.pick(&all, |_| true).unwrap();
-            assert_eq!(piece.get(), want);
-            p.take(piece);
-        }
-        p.put_back(g.piece(2).unwrap());
-        assert_eq!(p.pick(&all, |_| true), g.piece(2).ok());
-        assert_eq!(p.pick(&field(g, &[4, 5]), |_| true), g.piece(4).ok());
-    }
-
-    #[test]
-    fn what_is_wanted_more_comes_first_and_what_is_skipped_not_at_all() {
-        use Priority::{High, Low, Normal, Skip};
-        for sequential in [false, true] {
-            let g = geometry(8);
-            let levels = vec![Low, Normal, High, Skip, High, Normal, Low, Skip];
-            let mut p = Picker::new(g, &field(g, &[5]), levels, sequential, &mut Rng::new(1));
-            p.add_peer(&Bitfield::all(8));
-            // Rarity counts among equals only.
-            p.add_peer(&field(g, &[0, 2, 3]));
-            assert!(p.len() == 5 && p.is_wanted_most(g.piece(2).unwrap()) && !p.is_wanted_most(g.piece(1).unwrap()));
-            let mut got = Vec::new();
-            while let Some(piece) = p.pick(&Bitfield::all(8), |_| true) {
-                p.take(piece);
-                p.check();
-                got.push(piece.get());
-            }
-            assert_eq!(got, if sequential { [2, 4, 1, 0, 6] } else { [4, 2, 1, 6, 0] });
-            assert!(p.is_exhausted());
-            // Skipped, it stays away; wanted again, it has to be put back.
-            p.put_back(g.piece(3).unwrap());
-            assert!(!p.is_wanted(g.piece(3).unwrap()));
-            p.set_level(g.piece(3).unwrap(), Normal);
-            p.put_back(g.piece(3).unwrap());
-            p.put_back(g.piece(0).unwrap());
-            assert_eq!(p.pick(&Bitfield::all(8), |_| true), g.piece(3).ok());
-            p.set_level(g.piece(0).unwrap(), High);
-            p.check();
-            assert_eq!(p.pick(&Bitfield::all(8), |_| true), g.piece(0).ok());
-            assert_eq!(p.pick(&field(g, &[1, 3]), |_| true), g.piece(3).ok());
-        }
-    }
-
-    #[test]
-    fn random_changes_keep_the_buckets_right() {
-        let g = geometry(40);
-        let mut rng = Rng::new(3);
-        let mut p = Picker::new(g, &Bitfield::none(40), Vec::new(), false, &mut rng);
-        let mut peers: Vec<Bitfield> = Vec::new();
-        for _ in 0..3000 {
-            let piece = g.piece(rng.below(40) as u32).unwrap();
-            match rng.below(7) {
-                6 => {
-                    use Priority::{High, Low, Normal, Skip};
-                    let was = p.is_wanted(piece);
-                    let level = [Skip, Low, Normal, High][rng.below(4) as usize];
-                    p.set_level(piece, level);
-                    assert_eq!(p.is_wanted(piece), was && level != Skip);
-                }
-                0 => {
-                    let mut f = Bitfield::none(40);
-                    g.pieces().filter(|_| rng.below(2) == 0).for_each(|p| {
-                        f.set(p);
-                    });
-                    p.add_peer(&f);
-                    peers.push(f);
-                }
-                1 if !peers.is_empty() => p.remove_peer(&peers.swap_remove(rng.below(peers.len() as u64) as usize)),
-                2 if !peers.is_empty() => {
-                    let at = rng.below(peers.len() as u64) as usize;
-                    if peers[at].set(piece) {
-                        p.add_piece(piece, &peers[at].clone());
-                    }
-                }
-                3 => p.take(piece),
-                _ => p.put_back(piece),
-            }
-            p.check();
-            let has = peers.iter().filter(|f| f.has(piece)).count() as u32;
-            assert_eq!(p.availability(piece), has);
-        }
     }
 }

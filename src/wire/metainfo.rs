@@ -85,9 +85,9 @@ impl Default for MetainfoLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MetainfoError {
     /// The file is too long.
-    #[error("metainfo of {} exceeds {}", human(*.len as u64), human(*.limit as u64))]
+    #[error("a metainfo of more than {}", human(*.limit as u64))]
     TooLong {
-        /// Its bytes.
+        /// Its bytes, as far as they were read.
         len: usize,
         /// The limit.
         limit: usize,

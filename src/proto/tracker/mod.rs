@@ -1,10 +1,10 @@
 //! One question to one tracker, all the way to its answer: names, addresses tried in turn, streams or datagrams, redirects, time.
 //!
 //! It knows neither the torrent's other trackers nor when to ask again.
-// Nobody asks yet.
-#![allow(dead_code)]
 
+mod ask;
 mod guard;
+mod places;
 #[doc(hidden)]
 pub mod probe;
 #[cfg(test)]
@@ -16,115 +16,18 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use thiserror::Error;
-
-use super::http::{Get, HttpError, Request, Response};
+use super::http::{Get, Request, Response};
 use crate::{
-    base::{ids::InfoHash, rng::Rng, time::Instant},
+    base::{rng::Rng, time::Instant},
     conf::Conf,
-    wire::tracker::{
-        Announce, AnnounceReply, MAX_SCRAPE, ReplyError, RetryIn, Scheme, ScrapeReply, TrackerUrl, UrlError, http, url::Host,
-    },
+    wire::tracker::{MAX_SCRAPE, ReplyError, TrackerUrl, http},
 };
+pub(crate) use ask::{Answer, Ask, CallError, Connection, Family, Question};
 use guard::Reach;
-pub(crate) use guard::Refusal;
 use udp::{Exchange, News};
 
 /// Addresses of one name that are tried; each gets its share of the time.
 const MAX_ADDRESSES: usize = 8;
-
-/// What to ask. A scrape holds at most [`MAX_SCRAPE`](crate::wire::tracker::MAX_SCRAPE) torrents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
-    Announce(Announce),
-    Scrape(Vec<InfoHash>),
-}
-
-/// Which addresses to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
-
-/// What the tracker answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Announce(AnnounceReply),
-    /// In the order of the question.
-    Scrape(Vec<Option<ScrapeReply>>),
-}
-
-/// A connection id that a UDP tracker gave us (BEP 15). It may be used for a minute after it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Connection {
-    pub(crate) addr: SocketAddr,
-    pub(crate) id: u64,
-    /// When it came.
-    pub(crate) since: Instant,
-}
-
-/// What the owner must do for a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// Look the name up; [`Call::handle_resolved`] takes the answer.
-    Resolve { host: String },
-    /// Connect a stream, in place of any earlier one of this call, of which nothing more must be told.
-    Connect {
-        addr: SocketAddr,
-        /// With TLS, to a server of this name or address.
-        tls: Option<String>,
-    },
-    /// [`Call::poll_transmit`] has bytes for the stream.
-    Flush,
-    /// The stream is not needed any more.
-    Close,
-    /// Send a datagram. If that is known to fail, tell [`Call::handle_stream_ended`].
-    Datagram { to: SocketAddr, data: Vec<u8> },
-    /// The end: the answer with the address of who gave it. Nothing follows.
-    Done(Result<(Answer, IpAddr), CallError>),
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum CallError {
-    #[error("the tracker did not answer in time")]
-    Timeout,
-    #[error("the tracker's address says nothing of where it is scraped")]
-    NoScrape,
-    #[error("the tracker's name was not found: {0}")]
-    Resolve(String),
-    #[error("the tracker has no address that can be used")]
-    NoAddress,
-    #[error("the tracker's address is not asked: {0}")]
-    Refused(#[from] Refusal),
-    #[error("no connection with the tracker: {0}")]
-    Connect(String),
-    #[error("the connection with the tracker broke: {0}")]
-    Stream(String),
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    #[error("the tracker answered with HTTP status {0}")]
-    Status(u16),
-    #[error("more than {0} redirects")]
-    Redirects(u32),
-    #[error("a redirect leads to no tracker: {0}")]
-    Redirect(UrlError),
-    #[error("a redirect leads from {from} to {to}")]
-    Scheme { from: Scheme, to: Scheme },
-    #[error(transparent)]
-    Reply(#[from] ReplyError),
-}
-
-impl CallError {
-    /// When the tracker wants to be asked again, if it said so (BEP 31).
-    pub(crate) fn retry_in(&self) -> Option<RetryIn> {
-        match self {
-            Self::Reply(ReplyError::Failure { retry_in, .. }) => *retry_in,
-            _ => None,
-        }
-    }
-}
 
 /// One question to one tracker.
 #[derive(Debug)]
@@ -379,83 +282,6 @@ impl Call {
         ask
     }
 
-    fn begin(&mut self, now: Instant) {
-        if matches!(self.question, Question::Scrape(_)) && !self.url.is_scrape() {
-            match self.url.scrape() {
-                Some(url) => self.url = url,
-                None => return self.finish(Err(CallError::NoScrape)),
-            }
-        }
-        self.find(now);
-    }
-
-    /// Finds the addresses of [`Self::url`].
-    fn find(&mut self, now: Instant) {
-        self.share_ends = None;
-        self.state = State::Resolving;
-        match self.url.host() {
-            &Host::Ip(ip) => self.try_all(now, vec![ip]),
-            Host::Name(name) => self.asks.push_back(Ask::Resolve { host: name.clone() }),
-        }
-    }
-
-    /// Begins with the first of `ips` that may be asked.
-    fn try_all(&mut self, now: Instant, ips: Vec<IpAddr>) {
-        self.addrs.clear();
-        self.failure = None;
-        // A datagram to a tracker can be taken for nothing else, whatever its path.
-        let plain_path = match &self.question {
-            _ if self.url.scheme() == Scheme::Udp => true,
-            Question::Announce(_) => self.url.is_announce_path(),
-            Question::Scrape(_) => self.url.is_scrape_path(),
-        };
-        for ip in ips {
-            let addr = SocketAddr::new(ip.to_canonical(), self.url.port());
-            let wanted = match self.family {
-                None => true,
-                Some(Family::V4) => addr.is_ipv4(),
-                Some(Family::V6) => addr.is_ipv6(),
-            };
-            if !wanted || self.addrs.contains(&addr) {
-                continue;
-            }
-            match guard::check(addr.ip(), self.bounds.mitigate, plain_path, self.from) {
-                Ok(()) => self.addrs.push_back(addr),
-                Err(refusal) => self.failure = Some(CallError::Refused(refusal)),
-            }
-            if self.addrs.len() >= MAX_ADDRESSES {
-                break;
-            }
-        }
-        // Where we are known already, one round trip is enough.
-        if let Some(at) = self.addrs.iter().position(|addr| self.known.is_some_and(|known| known.addr == *addr)) {
-            self.addrs.swap(0, at);
-        }
-        let failure = self.failure.take().unwrap_or(CallError::NoAddress);
-        self.try_next(now, failure);
-    }
-
-    /// The address tried last has failed with `failure`; the next one gets its share of the time.
-    fn try_next(&mut self, now: Instant, failure: CallError) {
-        let Some(addr) = self.addrs.pop_front() else { return self.finish(Err(failure)) };
-        let shares = u32::try_from(self.addrs.len() + 1).unwrap_or(u32::MAX);
-        self.share_ends = (shares > 1).then(|| now + self.deadline.since(now) / shares);
-        if self.url.scheme() == Scheme::Udp {
-            let asked = udp::Asked { question: &self.question, url: &self.url };
-            let (exchange, data) = Exchange::new(addr, self.known, now, &mut self.rng, &asked);
-            self.state = State::Datagrams(exchange);
-            self.asks.push_back(Ask::Datagram { to: addr, data });
-        } else {
-            self.state = State::Connecting(addr);
-            self.dialled = false;
-            let tls = (self.url.scheme() == Scheme::Https).then(|| match self.url.host() {
-                Host::Ip(ip) => ip.to_string(),
-                Host::Name(name) => name.clone(),
-            });
-            self.asks.push_back(Ask::Connect { addr, tls });
-        }
-    }
-
     fn handle_response(&mut self, now: Instant, addr: SocketAddr, response: Response) {
         if let Some(location) = response.location {
             return match self.follow(addr, &location) {
@@ -478,22 +304,6 @@ impl Call {
             (status, _) => Err(CallError::Status(status)),
         };
         self.finish(answer);
-    }
-
-    /// Where a redirect that came from `addr` leads, if it may.
-    fn follow(&mut self, addr: SocketAddr, location: &[u8]) -> Result<TrackerUrl, CallError> {
-        self.redirects = self.redirects.saturating_add(1);
-        if self.redirects > self.bounds.redirects {
-            return Err(CallError::Redirects(self.bounds.redirects));
-        }
-        let location = str::from_utf8(location).map_err(|_| CallError::Redirect(UrlError::NotAscii))?;
-        let url = self.url.join(location).map_err(CallError::Redirect)?;
-        let (from, to) = (self.url.scheme(), url.scheme());
-        if to == Scheme::Udp || (from == Scheme::Https && to == Scheme::Http) {
-            return Err(CallError::Scheme { from, to });
-        }
-        self.from = [self.from, guard::reach(addr.ip())].into_iter().flatten().min();
-        Ok(url)
     }
 
     fn finish(&mut self, result: Result<(Answer, IpAddr), CallError>) {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{udp::CONNECTION_TIME, *};
+use super::{super::http::HttpError, guard::Refusal, udp::CONNECTION_TIME, *};
 use crate::{
-    base::ids::PeerId,
+    base::ids::{InfoHash, PeerId},
     wire::tracker::{
-        AnnounceEvent,
+        Announce, AnnounceEvent, AnnounceReply, RetryIn, Scheme, ScrapeReply, UrlError,
         udp::{Reply, Request as Datagram},
     },
 };

@@ -55,7 +55,7 @@ fn millis(n: u64) -> Duration {
 
 /// Settings that tell everything.
 fn loud() -> Conf {
-    Conf { alerts: AlertMask::ALL, max_alerts: 100_000, ..Conf::default() }
+    super::scenario::loud(Conf::default())
 }
 
 fn file(len: u64, piece_len: u32) -> Arc<Sample> {

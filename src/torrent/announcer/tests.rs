@@ -1,6 +1,9 @@
 //! What the announcer promises, as logs of who is told what and when.
 
-use super::*;
+use std::time::Duration;
+
+use super::{answers::Failed, *};
+use crate::{alert::TrackerStatus, wire::tracker::AnnounceReply};
 
 /// A torrent's trackers on a clock of their own.
 struct Trial {

@@ -1,0 +1,180 @@
+//! Which calls may begin: farewells first, then what the user asks for, then announces in line, none faster than the pace and few to
+//! a tracker that lets everybody wait. What a call says it does not know.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{CONNECTION_TIME, Calls, Running, What};
+use crate::{
+    base::{arena::Key, time::Instant, timers::Wakeup},
+    conf::Conf,
+    engine::Engine,
+    proto::tracker::{Call, Family, Question},
+    torrent::{
+        announcer::{Failure, Retry, TrackerNo},
+        cx::Farewell,
+    },
+    wire::tracker::{AnnounceEvent, TrackerUrl, url::Host},
+};
+
+/// How much more may be asked at a time when torrents take their leave.
+const LEAVING: usize = 4;
+/// Whoever waits for a farewell to be over looks again after this.
+const BEHIND_FAREWELL: Duration = Duration::from_millis(500);
+/// A tracker that could not be reached so often in a row is asked by a few only: this many calls run at a time, none of them begins
+/// within [`PROBE_GAP`] of a failure, and all others fail at once.
+const PROBES: u32 = 4;
+const PROBE_GAP: Duration = Duration::from_secs(1);
+
+impl Calls {
+    /// When another announce may begin, if not now.
+    fn held_until(&self, now: Instant, conf: &Conf) -> Option<Instant> {
+        let burst = gap(conf) * u32::try_from(conf.max_announces).unwrap_or(u32::MAX);
+        let at = self.pace - burst;
+        (at > now).then_some(at)
+    }
+
+    /// Whether a tracker could not be reached by so many that a few calls are enough to find out whether it still cannot. Otherwise one
+    /// that is dead would take all the places that there are, and the time of the processor.
+    fn is_given_up(&self, url: &TrackerUrl, now: Instant) -> bool {
+        let Some(&(times, last)) = self.silent.get(&(url.host().clone(), url.port())) else { return false };
+        let of_it = |running: &&Running| running.url.host() == url.host() && running.url.port() == url.port();
+        let probed = || self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize;
+        times >= PROBES && (now < last + PROBE_GAP || probed())
+    }
+}
+
+/// The time between two announces.
+fn gap(conf: &Conf) -> Duration {
+    Duration::from_secs(1) / conf.announces_per_second.max(1)
+}
+
+/// In which families a tracker is told: in both if it has a name, so that peers of both find us (BEP 7).
+fn families(url: &TrackerUrl, conf: &Conf) -> Vec<Option<Family>> {
+    let usable = |v4: bool| conf.bind_addrs.is_empty() || conf.bind_addrs.iter().any(|ip| ip.is_ipv4() == v4);
+    match url.host() {
+        Host::Ip(_) => vec![None],
+        Host::Name(_) => {
+            [(Family::V4, true), (Family::V6, false)].into_iter().filter(|&(_, v4)| usable(v4)).map(|(f, _)| Some(f)).collect()
+        }
+    }
+}
+
+impl Engine {
+    /// Begins what may begin: farewells first, then announces in the order in which torrents got in line.
+    pub(in crate::engine) fn pump_calls(&mut self) {
+        self.silence();
+        self.begin_leaving();
+        while let Some(&(torrent, tracker)) = self.calls.scrapes.front() {
+            if self.calls.running.len() >= self.cx.conf.max_announces {
+                return;
+            }
+            self.calls.scrapes.pop_front();
+            self.begin_scrape(torrent, tracker);
+        }
+        while !self.cx.announces.is_empty() && self.calls.running.len() < self.cx.conf.max_announces {
+            if let Some(at) = self.calls.held_until(self.cx.now, &self.cx.conf) {
+                return self.wake_calls(at);
+            }
+            if let Some(torrent) = self.cx.announces.pop_front() {
+                self.begin_announce(torrent);
+            }
+        }
+    }
+
+    /// Torrents that rest do not want to hear what they asked.
+    fn silence(&mut self) {
+        if self.cx.silenced.is_empty() {
+            return;
+        }
+        let silenced: BTreeSet<Key> = std::mem::take(&mut self.cx.silenced).into_iter().collect();
+        self.hang_up(|what| match what {
+            What::Announce(torrent, _) | What::Scrape(torrent, _) => silenced.contains(torrent),
+            What::Leave(..) => false,
+        });
+        self.calls.scrapes.retain(|(torrent, _)| !silenced.contains(torrent));
+    }
+
+    /// Ends calls whose answers do not matter any more.
+    pub(super) fn hang_up(&mut self, meant: impl Fn(&What) -> bool) {
+        for key in self.calls.running.keys() {
+            if self.calls.running.get(key).is_some_and(|running| meant(&running.what)) {
+                self.end_call(key);
+            }
+        }
+    }
+
+    fn begin_leaving(&mut self) {
+        while let Some(Farewell { url, announce }) = self.cx.farewells.pop_front() {
+            if self.calls.running.len() >= self.cx.conf.max_announces.saturating_mul(LEAVING) {
+                self.cx.farewells.push_front(Farewell { url, announce });
+                return;
+            }
+            let Ok(parsed) = TrackerUrl::parse(&url) else { continue };
+            let what = What::Leave(announce.info_hash, url);
+            let end = self.cx.now + self.cx.conf.stopped_timeout;
+            self.begin(&parsed, &Question::Announce(announce), &what, Some(end));
+        }
+    }
+
+    fn begin_announce(&mut self, key: Key) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let Some((turn, url, announce)) = torrent.poll_announce(&mut self.cx) else {
+            return torrent.schedule(&mut self.cx);
+        };
+        let waits = self.calls.leaving.contains_key(&(announce.info_hash, url.clone()))
+            || self.cx.farewells.iter().any(|f| f.announce.info_hash == announce.info_hash && f.url == url);
+        if waits && turn.event == AnnounceEvent::Started {
+            // It would be told in the wrong order.
+            return torrent.put_off_announce(turn.tracker, BEHIND_FAREWELL, &mut self.cx);
+        }
+        match TrackerUrl::parse(&url) {
+            Ok(parsed) if self.calls.is_given_up(&parsed, self.cx.now) => {
+                self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
+                let error = "the tracker could not be reached just now, nor did it answer others".to_owned();
+                let failure = Failure { error, minor: false, retry: Retry::Later };
+                torrent.handle_tracker_failure(turn.tracker, &parsed.to_string(), &failure, &mut self.cx);
+            }
+            Ok(parsed) => {
+                self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
+                let calls = families(&parsed, &self.cx.conf).len();
+                torrent.announcer.set_calls(turn.tracker, u8::try_from(calls).unwrap_or(u8::MAX));
+                torrent.schedule(&mut self.cx);
+                self.begin(&parsed, &Question::Announce(announce), &What::Announce(key, turn.tracker), None);
+            }
+            Err(error) => torrent.handle_bad_tracker(turn.tracker, &url, error, &mut self.cx),
+        }
+    }
+
+    fn begin_scrape(&mut self, key: Key, tracker: TrackerNo) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let Some(url) = torrent.announcer.url(tracker, &torrent.metainfo.trackers) else { return };
+        let Ok(parsed) = TrackerUrl::parse(url) else { return };
+        let question = Question::Scrape(vec![torrent.metainfo.info_hash]);
+        self.begin(&parsed, &question, &What::Scrape(key, tracker), None);
+    }
+
+    /// One call for each family.
+    fn begin(&mut self, url: &TrackerUrl, question: &Question, what: &What, end: Option<Instant>) {
+        let families = families(url, &self.cx.conf);
+        // Numbers are the same in both.
+        let enough = if matches!(what, What::Scrape(..)) { 1 } else { families.len() };
+        for family in families.into_iter().take(enough) {
+            let (now, conf) = (self.cx.now, &self.cx.conf);
+            let mut call = Call::new(url.clone(), question.clone(), family, now, conf, &mut self.cx.tracker_rng);
+            if let Some(end) = end {
+                call.set_deadline(end);
+            }
+            let place = (url.host().clone(), url.port(), family);
+            if let Some(&known) = self.calls.connections.get(&place).filter(|known| known.since + CONNECTION_TIME > now) {
+                call.set_connection(known);
+            }
+            if let What::Leave(info_hash, url) = what {
+                *self.calls.leaving.entry((*info_hash, url.clone())).or_default() += 1;
+            }
+            let running =
+                Running { call, url: url.clone(), family, what: what.clone(), wakeup: Wakeup::default(), stream: false };
+            let key = self.calls.running.insert(running);
+            self.with_call(key, |_, _| {});
+        }
+    }
+}

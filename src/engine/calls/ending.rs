@@ -1,0 +1,137 @@
+//! How a call ends: what it learned is kept for the next, and its answer goes to whoever wanted it. What the answer means is for the
+//! torrent to say.
+
+use std::net::IpAddr;
+
+use super::{CONNECTION_TIME, Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, What};
+use crate::{
+    base::{arena::Key, time::Instant},
+    engine::Engine,
+    proto::tracker::{Answer, CallError, Connection, Family},
+    torrent::{
+        announcer::{Failure, Retry},
+        cx::{Effect, TrackerEffect},
+    },
+    wire::tracker::{RetryIn, TrackerUrl},
+};
+
+impl Calls {
+    fn note_silence(&mut self, url: &TrackerUrl, is_silent: bool, now: Instant) {
+        let place = (url.host().clone(), url.port());
+        if !is_silent {
+            self.silent.remove(&place);
+        } else if self.silent.len() < MAX_SILENT || self.silent.contains_key(&place) {
+            let (times, last) = self.silent.entry(place).or_insert((0, now));
+            *times = times.saturating_add(1);
+            *last = now;
+        }
+    }
+
+    fn remember(&mut self, place: Place, connection: Connection, now: Instant) {
+        if self.connections.len() >= MAX_CONNECTIONS {
+            self.connections.retain(|_, known| known.since + CONNECTION_TIME > now);
+        }
+        if self.connections.len() < MAX_CONNECTIONS || self.connections.contains_key(&place) {
+            self.connections.insert(place, connection);
+        }
+    }
+}
+
+impl Engine {
+    /// Forgets a call, and has its stream closed if it has one.
+    pub(super) fn end_call(&mut self, key: Key) -> Option<Running> {
+        let running = self.calls.running.remove(key)?;
+        self.calls.names.forget(key);
+        if running.stream {
+            self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
+        }
+        if let What::Leave(info_hash, url) = &running.what {
+            let farewell = (*info_hash, url.clone());
+            if let Some(calls) = self.calls.leaving.get_mut(&farewell) {
+                *calls -= 1;
+                if *calls == 0 {
+                    self.calls.leaving.remove(&farewell);
+                }
+            }
+        }
+        Some(running)
+    }
+
+    pub(super) fn finish_call(&mut self, key: Key, result: Result<(Answer, IpAddr), CallError>) {
+        let Some(Running { call, url, family, what, .. }) = self.end_call(key) else { return };
+        if let Some(connection) = call.connection() {
+            self.calls.remember((url.host().clone(), url.port(), family), connection, self.cx.now);
+        }
+        if !matches!(what, What::Leave(..)) {
+            match &result {
+                // Where IPv6 is not to be had that says nothing of the tracker.
+                Err(error) if is_of_the_family(error, family) => {}
+                result => {
+                    let silent = matches!(result, Err(CallError::Timeout | CallError::Connect(_) | CallError::Resolve(_)));
+                    self.calls.note_silence(&url, silent, self.cx.now);
+                }
+            }
+        }
+        let shown = url.to_string();
+        match what {
+            What::Announce(torrent, no) => {
+                let Some(t) = self.torrents.get_mut(torrent) else { return };
+                match result {
+                    Ok((Answer::Announce(reply), ip)) => {
+                        if t.handle_tracker_reply(no, &shown, ip, reply, &mut self.cx) {
+                            self.close_links_of(torrent, "the torrent is private and has changed its tracker");
+                        }
+                    }
+                    Ok((Answer::Scrape(_), _)) => {}
+                    Err(error) => {
+                        let retry = match error.retry_in() {
+                            Some(RetryIn::After(time)) => Retry::In(time),
+                            Some(RetryIn::Never) => Retry::Never,
+                            None => Retry::Later,
+                        };
+                        let minor = is_of_the_family(&error, family);
+                        let failure = Failure { error: error.to_string(), minor, retry };
+                        t.handle_tracker_failure(no, &shown, &failure, &mut self.cx);
+                    }
+                }
+                self.settle(torrent);
+            }
+            What::Scrape(torrent, no) => {
+                let Some(t) = self.torrents.get_mut(torrent) else { return };
+                match result {
+                    Ok((Answer::Scrape(replies), _)) => match replies.first().copied().flatten() {
+                        Some(reply) => t.handle_scraped(no, &shown, reply, &mut self.cx),
+                        None => t.handle_not_scraped(&shown, "the tracker does not know the torrent", &mut self.cx),
+                    },
+                    Ok((Answer::Announce(_), _)) => {}
+                    Err(error) => t.handle_not_scraped(&shown, &error.to_string(), &mut self.cx),
+                }
+            }
+            What::Leave(..) => {
+                if let Err(error) = result {
+                    log::info!("{shown} did not hear that a torrent stops: {error}");
+                }
+            }
+        }
+    }
+
+    /// From now on there is nothing but farewells, and they must be over in time.
+    pub(in crate::engine) fn shut_down_calls(&mut self) {
+        self.hang_up(|what| !matches!(what, What::Leave(..)));
+        self.calls.scrapes.clear();
+        self.cx.announces.clear();
+        let end = *self.calls.end.get_or_insert(self.cx.now + self.cx.conf.stopped_timeout);
+        self.wake_calls(end);
+        self.pump_calls();
+    }
+}
+
+/// Whether it may be for the family's sake that there is no way to the tracker: it has no address of that family, or we have no route to
+/// any. Where IPv6 is not to be had that is nothing to tell the user.
+fn is_of_the_family(error: &CallError, family: Option<Family>) -> bool {
+    match error {
+        CallError::NoAddress => family.is_some(),
+        CallError::Connect(_) | CallError::Timeout => family == Some(Family::V6),
+        _ => false,
+    }
+}

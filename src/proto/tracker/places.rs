@@ -1,0 +1,108 @@
+//! Where a call goes: the addresses of a name, tried in turn, each with its share of the time, and the places that redirects lead to.
+//! It does not read answers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    Ask, Call, CallError, Family, MAX_ADDRESSES, Question, State, guard,
+    udp::{self, Exchange},
+};
+use crate::{
+    base::time::Instant,
+    wire::tracker::{Scheme, TrackerUrl, UrlError, url::Host},
+};
+
+impl Call {
+    pub(super) fn begin(&mut self, now: Instant) {
+        if matches!(self.question, Question::Scrape(_)) && !self.url.is_scrape() {
+            match self.url.scrape() {
+                Some(url) => self.url = url,
+                None => return self.finish(Err(CallError::NoScrape)),
+            }
+        }
+        self.find(now);
+    }
+
+    /// Finds the addresses of [`Self::url`].
+    pub(super) fn find(&mut self, now: Instant) {
+        self.share_ends = None;
+        self.state = State::Resolving;
+        match self.url.host() {
+            &Host::Ip(ip) => self.try_all(now, vec![ip]),
+            Host::Name(name) => self.asks.push_back(Ask::Resolve { host: name.clone() }),
+        }
+    }
+
+    /// Begins with the first of `ips` that may be asked.
+    pub(super) fn try_all(&mut self, now: Instant, ips: Vec<IpAddr>) {
+        self.addrs.clear();
+        self.failure = None;
+        // A datagram to a tracker can be taken for nothing else, whatever its path.
+        let plain_path = match &self.question {
+            _ if self.url.scheme() == Scheme::Udp => true,
+            Question::Announce(_) => self.url.is_announce_path(),
+            Question::Scrape(_) => self.url.is_scrape_path(),
+        };
+        for ip in ips {
+            let addr = SocketAddr::new(ip.to_canonical(), self.url.port());
+            let wanted = match self.family {
+                None => true,
+                Some(Family::V4) => addr.is_ipv4(),
+                Some(Family::V6) => addr.is_ipv6(),
+            };
+            if !wanted || self.addrs.contains(&addr) {
+                continue;
+            }
+            match guard::check(addr.ip(), self.bounds.mitigate, plain_path, self.from) {
+                Ok(()) => self.addrs.push_back(addr),
+                Err(refusal) => self.failure = Some(CallError::Refused(refusal)),
+            }
+            if self.addrs.len() >= MAX_ADDRESSES {
+                break;
+            }
+        }
+        // Where we are known already, one round trip is enough.
+        if let Some(at) = self.addrs.iter().position(|addr| self.known.is_some_and(|known| known.addr == *addr)) {
+            self.addrs.swap(0, at);
+        }
+        let failure = self.failure.take().unwrap_or(CallError::NoAddress);
+        self.try_next(now, failure);
+    }
+
+    /// The address tried last has failed with `failure`; the next one gets its share of the time.
+    pub(super) fn try_next(&mut self, now: Instant, failure: CallError) {
+        let Some(addr) = self.addrs.pop_front() else { return self.finish(Err(failure)) };
+        let shares = u32::try_from(self.addrs.len() + 1).unwrap_or(u32::MAX);
+        self.share_ends = (shares > 1).then(|| now + self.deadline.since(now) / shares);
+        if self.url.scheme() == Scheme::Udp {
+            let asked = udp::Asked { question: &self.question, url: &self.url };
+            let (exchange, data) = Exchange::new(addr, self.known, now, &mut self.rng, &asked);
+            self.state = State::Datagrams(exchange);
+            self.asks.push_back(Ask::Datagram { to: addr, data });
+        } else {
+            self.state = State::Connecting(addr);
+            self.dialled = false;
+            let tls = (self.url.scheme() == Scheme::Https).then(|| match self.url.host() {
+                Host::Ip(ip) => ip.to_string(),
+                Host::Name(name) => name.clone(),
+            });
+            self.asks.push_back(Ask::Connect { addr, tls });
+        }
+    }
+
+    /// Where a redirect that came from `addr` leads, if it may.
+    pub(super) fn follow(&mut self, addr: SocketAddr, location: &[u8]) -> Result<TrackerUrl, CallError> {
+        self.redirects = self.redirects.saturating_add(1);
+        if self.redirects > self.bounds.redirects {
+            return Err(CallError::Redirects(self.bounds.redirects));
+        }
+        let location = str::from_utf8(location).map_err(|_| CallError::Redirect(UrlError::NotAscii))?;
+        let url = self.url.join(location).map_err(CallError::Redirect)?;
+        let (from, to) = (self.url.scheme(), url.scheme());
+        if to == Scheme::Udp || (from == Scheme::Https && to == Scheme::Http) {
+            return Err(CallError::Scheme { from, to });
+        }
+        self.from = [self.from, guard::reach(addr.ip())].into_iter().flatten().min();
+        Ok(url)
+    }
+}

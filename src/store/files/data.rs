@@ -1,0 +1,193 @@
+//! Bytes of the torrent to and from its files: one call for what lies side by side, and files made when first written. Where bytes
+//! are that have no file, it asks.
+
+use std::{
+    io::{self, ErrorKind, IoSliceMut},
+    ops::Range,
+    sync::{PoisonError, atomic::Ordering},
+};
+
+use super::super::layout::{LayoutFile, Segment};
+use super::{HELD, READY, SKIPPED, TorrentFiles, UNSYNCED};
+use crate::base::job::{Allocation, StoreError, StoreOp};
+
+/// Buffers that one system call may fill. Linux takes 1024.
+const MAX_BUFS: usize = 256;
+
+/// Consecutive bytes of one file, and where they go.
+#[derive(Debug, Default)]
+struct Stretch<'a> {
+    file: usize,
+    start: u64,
+    end: u64,
+    bufs: Vec<IoSliceMut<'a>>,
+}
+
+impl Stretch<'_> {
+    fn goes_on_at(&self, segment: &Segment) -> bool {
+        (self.file, self.end) == (segment.file, segment.offset) && (1..MAX_BUFS).contains(&self.bufs.len())
+    }
+}
+
+impl TorrentFiles {
+    /// Fills `buf` from `offset` of the torrent.
+    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StoreError> {
+        self.read_parts(std::iter::once((offset, buf)), true).map(|_| ())
+    }
+
+    /// Fills each part from its offset of the torrent; what lies side by side in a file is read at once. Unless it `may_wait`, it gives
+    /// up (false) where the disk would have to be waited for.
+    pub(crate) fn read_parts<'a>(
+        &self,
+        parts: impl Iterator<Item = (u64, &'a mut [u8])>,
+        may_wait: bool,
+    ) -> Result<bool, StoreError> {
+        let mut stretch = Stretch::default();
+        for (offset, mut rest) in parts {
+            for (segment, file) in self.layout.segments(offset..offset.saturating_add(rest.len() as u64)) {
+                let (part, after) = std::mem::take(&mut rest).split_at_mut(segment.len as usize);
+                rest = after;
+                if !file.on_disk {
+                    part.fill(0);
+                    continue;
+                }
+                let Some((at, offset)) = self.spot(&segment) else {
+                    return Err(StoreError::new(StoreOp::Read, &file.path, ErrorKind::NotFound.into()));
+                };
+                let segment = Segment { file: at, offset, len: segment.len };
+                if !stretch.goes_on_at(&segment) {
+                    if !self.read_stretch(&mut stretch, may_wait)? {
+                        return Ok(false);
+                    }
+                    (stretch.file, stretch.start, stretch.end) = (segment.file, segment.offset, segment.offset);
+                }
+                stretch.end += segment.len;
+                stretch.bufs.push(IoSliceMut::new(part));
+            }
+            if !rest.is_empty() {
+                return Err(StoreError::new(StoreOp::Read, self.layout.dir(), beyond_the_end()));
+            }
+        }
+        self.read_stretch(&mut stretch, may_wait)
+    }
+
+    fn read_stretch(&self, stretch: &mut Stretch<'_>, may_wait: bool) -> Result<bool, StoreError> {
+        let Some(file) = self.file(stretch.file) else { return Ok(true) };
+        let (mut at, mut bufs) = (stretch.start, stretch.bufs.as_mut_slice());
+        while at < stretch.end {
+            let read = if may_wait {
+                self.disk.read_vectored_at(&file.path, at, bufs).map(Some)
+            } else {
+                self.disk.try_read_vectored_at(&file.path, at, bufs)
+            };
+            let read = match read {
+                Ok(None) => return Ok(false),
+                Ok(Some(0)) => Err(ErrorKind::UnexpectedEof.into()),
+                Ok(Some(read)) => Ok(read.min((stretch.end - at) as usize)),
+                Err(e) => Err(e),
+            };
+            let read = read.map_err(|e| StoreError::new(StoreOp::Read, &file.path, e))?;
+            at += read as u64;
+            IoSliceMut::advance_slices(&mut bufs, read);
+        }
+        stretch.bufs.clear();
+        Ok(true)
+    }
+
+    /// Begins to fetch `range`, which will be read.
+    pub(crate) fn will_need(&self, range: Range<u64>) {
+        for (segment, _) in self.layout.segments(range).filter(|(_, file)| file.on_disk) {
+            if let Some((file, at)) = self.spot(&segment)
+                && let Some(file) = self.file(file)
+            {
+                self.disk.will_need(&file.path, at, segment.len);
+            }
+        }
+    }
+
+    /// Writes `data` at `offset` of the torrent, one write a file where the system takes it whole.
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), StoreError> {
+        self.make_empty_files()?;
+        let mut rest = data;
+        for (segment, file) in self.layout.segments(offset..offset.saturating_add(rest.len() as u64)) {
+            let (part, after) = rest.split_at(segment.len as usize);
+            rest = after;
+            if !file.on_disk {
+                continue;
+            }
+            // A skipped file's own pieces are given up before it is parked.
+            let homeless = || StoreError::new(StoreOp::Write, &file.path, io::Error::other("the file is skipped"));
+            let (at, offset) = self.spot(&segment).ok_or_else(homeless)?;
+            if let Some(file) = self.file(at) {
+                self.write_file(at, file, offset, part)?;
+            }
+            if at != segment.file {
+                self.mark(segment.file, HELD);
+            }
+        }
+        if rest.is_empty() { Ok(()) } else { Err(StoreError::new(StoreOp::Write, self.layout.dir(), beyond_the_end())) }
+    }
+
+    fn write_file(&self, index: usize, file: &LayoutFile, mut at: u64, mut data: &[u8]) -> Result<(), StoreError> {
+        self.make(index, file)?;
+        self.mark(index, UNSYNCED);
+        while !data.is_empty() {
+            let written = match self.disk.write_at(&file.path, at, data) {
+                Ok(0) => Err(ErrorKind::WriteZero.into()),
+                other => other,
+            };
+            let written = written.map_err(|e| StoreError::new(StoreOp::Write, &file.path, e))?;
+            at += written as u64;
+            data = data.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the file exists, once.
+    fn make(&self, index: usize, file: &LayoutFile) -> Result<(), StoreError> {
+        if self.marks(index) & READY != 0 {
+            return Ok(());
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.marks(index) & READY != 0 {
+            return Ok(());
+        }
+        let failed = |op| move |e| StoreError::new(op, &file.path, e);
+        // A file that was there and has gone took its pieces along. Made again it would read as zeroes, which would be
+        // served as those pieces; so that is for the user to see, and to recheck.
+        let was_there = self.stats().get(index).is_some_and(|s| s.is_some_and(|s| s.len > 0));
+        if was_there && self.disk.stat(&file.path).map_err(failed(StoreOp::Write))?.is_none() {
+            return Err(failed(StoreOp::Write)(io::Error::new(ErrorKind::NotFound, "the file has gone: recheck the torrent")));
+        }
+        let dir = self.layout.dir();
+        if let Ok(below) = file.path.strip_prefix(dir) {
+            self.disk.refuse_links(dir, below).map_err(failed(StoreOp::Create))?;
+        }
+        self.disk.create(&file.path, file.len, Allocation::Sparse).map_err(failed(StoreOp::Create))?;
+        if self.allocation == Allocation::Full && file.len > 0 && index < self.parts_index() {
+            self.disk.create(&file.path, file.len, Allocation::Full).map_err(failed(StoreOp::Allocate))?;
+        }
+        self.mark(index, READY | UNSYNCED);
+        Ok(())
+    }
+
+    /// Makes the files of no bytes, which no write ever reaches.
+    pub(crate) fn make_empty_files(&self) -> Result<(), StoreError> {
+        if self.empties_made.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        for (index, file) in self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len == 0) {
+            if self.marks(index) & SKIPPED != 0 {
+                continue;
+            }
+            self.make(index, file)?;
+            self.disk.close(&file.path);
+        }
+        self.empties_made.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn beyond_the_end() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "bytes beyond the end of the torrent")
+}

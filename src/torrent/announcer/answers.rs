@@ -1,0 +1,164 @@
+//! What trackers answer, or fail to: when each is asked again, and what is kept of its words (BEP 3, 31). How it came, and over how
+//! many connections, it does not know.
+
+use std::{ops::Range, time::Duration};
+
+use super::{Announcer, Counts, TrackerNo};
+use crate::{
+    base::{rng::Rng, time::Instant},
+    conf::Conf,
+    wire::tracker::{AnnounceEvent, AnnounceReply},
+};
+
+/// After a failure nobody asks again sooner than this, not even the user.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(3600);
+/// The longest pause that a tracker may ask for (BEP 31).
+const LONGEST_BY_WORD: Duration = Duration::from_secs(24 * 3600);
+/// What a tracker that names no interval is taken to mean (BEP 3 has no default; this is what most say).
+const USUAL_INTERVAL: Duration = Duration::from_secs(1800);
+/// Intervals are stretched by up to this part, so that torrents that began together do not stay together.
+const STRETCH: u32 = 20;
+/// Bytes of an error that are kept.
+const MAX_ERROR: usize = 700;
+
+/// When a tracker that failed may be asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// When we think fit.
+    Later,
+    /// After this time (BEP 31).
+    In(Duration),
+    /// Not at all (BEP 31), or it makes no sense.
+    Never,
+}
+
+/// Why a call brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) error: String,
+    /// There is only no way to the tracker in this family.
+    pub(crate) minor: bool,
+    pub(crate) retry: Retry,
+}
+
+/// A tracker could not be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) error: String,
+    /// When it is tried again, if it is.
+    pub(crate) retry_in: Option<Duration>,
+}
+
+impl Announcer {
+    /// A call brought an answer. True if its peers take the place of all others, since a private torrent (BEP 27) has changed its
+    /// tracker.
+    pub(crate) fn handle_reply(
+        &mut self,
+        no: TrackerNo,
+        reply: &AnnounceReply,
+        now: Instant,
+        rng: &mut Rng,
+        conf: &Conf,
+    ) -> bool {
+        let (active, completed) = (self.active, self.completed);
+        let Some(t) = self.get_mut(no).filter(|t| active && t.out > 0) else { return false };
+        t.out -= 1;
+        let second = std::mem::replace(&mut t.heard, true);
+        t.started = true;
+        t.told_completed |= t.saying == AnnounceEvent::Completed;
+        (t.working, t.failures) = (true, 0);
+        t.counts = t.counts.or_newer(Counts::of(reply), second);
+        let bounds = conf.min_announce_interval..conf.max_announce_interval;
+        let least = within(reply.min_interval.unwrap_or_default(), &bounds);
+        let interval = if reply.interval.is_zero() { USUAL_INTERVAL } else { reply.interval };
+        let interval = within(interval, &bounds).max(least);
+        let next = now + stretched(interval, rng);
+        // Of two families the one that wants to be asked less often has its way.
+        t.next = if second { t.next.max(next) } else { next };
+        t.not_before = now + least;
+        let mut words = t.words.take().unwrap_or_default();
+        words.error = None;
+        words.warning = reply.warning.clone().or(words.warning.filter(|_| second));
+        words.tracker_id = reply.tracker_id.clone().or(words.tracker_id);
+        t.words = Some(words).filter(|words| !words.is_empty());
+        if t.event(completed) != AnnounceEvent::None {
+            t.next = now;
+        }
+        self.put_first(no);
+        let switched = self.private && self.last.is_some_and(|last| last != no);
+        self.last = Some(no);
+        self.refresh(conf);
+        switched
+    }
+
+    /// A call failed. `None` if another call of it may still bring an answer, or has.
+    #[must_use]
+    pub(crate) fn handle_failure(
+        &mut self,
+        no: TrackerNo,
+        failure: &Failure,
+        now: Instant,
+        rng: &mut Rng,
+        conf: &Conf,
+    ) -> Option<Failed> {
+        let Failure { error, minor, retry } = failure;
+        let active = self.active;
+        let t = self.get_mut(no).filter(|t| active && t.out > 0)?;
+        t.out -= 1;
+        if t.heard {
+            self.refresh(conf);
+            return None;
+        }
+        if !minor || (t.out == 0 && !t.erred) {
+            t.words.get_or_insert_default().error = Some(shortened(error.clone()));
+        }
+        t.erred |= !minor;
+        t.never |= *retry == Retry::Never;
+        if t.out > 0 {
+            return None;
+        }
+        t.working = false;
+        t.failures = t.failures.saturating_add(1);
+        let pause = match retry {
+            Retry::In(time) => (*time).clamp(AFTER_FAILURE, LONGEST_BY_WORD),
+            _ => back_off(t.failures, rng),
+        };
+        t.next = now + pause;
+        t.not_before = now + if let Retry::In(_) = retry { pause } else { AFTER_FAILURE };
+        let error = t.words.as_ref().and_then(|words| words.error.clone()).unwrap_or_default();
+        let failed = Failed { error, retry_in: (!t.never).then_some(pause) };
+        self.refresh(conf);
+        Some(failed)
+    }
+
+    /// A scrape brought numbers.
+    pub(crate) fn handle_counts(&mut self, no: TrackerNo, counts: Counts) {
+        if let Some(t) = self.get_mut(no) {
+            t.counts = t.counts.or_newer(counts, false);
+        }
+    }
+}
+
+fn within(time: Duration, bounds: &Range<Duration>) -> Duration {
+    time.max(bounds.start).min(bounds.end)
+}
+
+/// Up to a twentieth longer.
+fn stretched(time: Duration, rng: &mut Rng) -> Duration {
+    time + Duration::from_micros(rng.below((time / STRETCH).as_micros() as u64 + 1))
+}
+
+/// 5 s, doubling up to an hour, each half of it by chance.
+fn back_off(failures: u8, rng: &mut Rng) -> Duration {
+    let longest = AFTER_FAILURE.saturating_mul(2 << failures.saturating_sub(1).min(12)).min(LONGEST_BACK_OFF);
+    longest / 2 + Duration::from_micros(rng.below((longest / 2).as_micros() as u64 + 1))
+}
+
+fn shortened(mut words: String) -> String {
+    if let Some((end, _)) = words.char_indices().find(|(at, c)| at + c.len_utf8() > MAX_ERROR) {
+        words.truncate(end);
+    }
+    words.shrink_to_fit();
+    words
+}

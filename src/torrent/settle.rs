@@ -1,0 +1,123 @@
+//! The end of every input: what sessions left in the ledger is delivered to their siblings, and consequences are drawn, in the
+//! same turn. It is the only place where one session's doings reach another.
+
+use std::cmp::Reverse;
+
+use crate::{
+    alert::{Alert, AlertMask},
+    base::{arena::Key, files::Priority, geometry::PieceIndex},
+    torrent::{PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, peers::sated, session::Session, swarm::Note},
+};
+
+impl Torrent {
+    /// Delivers what sessions left in the ledger, and draws the consequences.
+    pub(crate) fn settle(&mut self, cx: &mut Cx) {
+        while let Some(note) = self.swarm.notes.pop_front() {
+            self.deliver(note, cx);
+        }
+        if std::mem::take(&mut self.swarm.refill) && self.is_active() {
+            for key in self.by_merit(cx) {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.refill(&mut self.swarm, cx);
+                    session.schedule(cx);
+                }
+            }
+        }
+        self.finish(cx);
+        self.show_pieces(cx);
+        self.go_on(cx);
+        self.tend_slots(cx);
+        self.tend_trackers(cx);
+        self.keep_time(cx);
+        if let Some(at) = self.swarm.paroles.next_due().filter(|&at| self.timers.get(PAROLE).is_none_or(|set| at < set)) {
+            self.timers.set(PAROLE, at);
+        }
+        if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
+            self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
+        }
+        self.schedule(cx);
+    }
+
+    /// The sessions in the order in which they are served. Whoever does not deliver comes last, or it would take at once what it was
+    /// just relieved of; where memory is short the fastest come first, since they give it back soonest.
+    fn by_merit(&self, cx: &Cx) -> Vec<Key> {
+        let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
+        let rate = |s: &Session| if short { s.pipeline.rate(cx.now) } else { 0 };
+        let mut order: Vec<_> = self.sessions.iter().map(|(key, s)| (s.is_reluctant(), Reverse(rate(s)), key)).collect();
+        order.sort_by_key(|&(reluctant, rate, _)| (reluctant, rate));
+        order.into_iter().map(|(_, _, key)| key).collect()
+    }
+
+    fn deliver(&mut self, note: Note, cx: &mut Cx) {
+        match note {
+            Note::Have(piece) => {
+                let wanted = self.swarm.picker.level(piece) != Priority::Skip;
+                for (_, session) in self.sessions.iter_mut() {
+                    session.handle_our_have(piece, wanted, cx);
+                }
+                self.changed(cx);
+                if cx.alerts.wants(AlertMask::PIECES) {
+                    cx.alerts.push(Alert::PieceDone { torrent: self.id, piece });
+                }
+            }
+            Note::Failed(piece, contributors) => {
+                log::info!("piece {} is bad; {contributors} peers had sent parts of it", piece.get());
+                cx.alerts.push(Alert::PieceFailed { torrent: self.id, piece, contributors });
+            }
+            Note::Cancel(block, except) => {
+                for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.link != except) {
+                    session.cancel(block, &mut self.swarm, cx);
+                    session.schedule(cx);
+                }
+            }
+            Note::AtHand(piece) => self.suggest(piece, cx),
+            Note::Ban(who) => {
+                if self.candidates.is_banned(cx.now, who) {
+                    return;
+                }
+                log::warn!("{} sent bad data and is banned", who.addr);
+                self.candidates.ban(cx.now, who, &cx.conf);
+                cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
+                let banned = self.sessions.iter().filter(|(_, s)| s.who == who || self.candidates.is_banned(cx.now, s.who));
+                self.partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: "it sent bad data".into() }));
+            }
+            Note::Reach(link, addr) => {
+                if let Some((_, session)) = self.sessions.iter_mut().find(|(_, s)| s.link == link) {
+                    session.holds = self.candidates.hold(addr);
+                }
+            }
+        }
+    }
+
+    /// Tells those who can use it that `piece` is at hand (BEP 6 suggest).
+    pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.swarm.have.has(piece) {
+            for (_, session) in self.sessions.iter_mut() {
+                session.suggest(piece, cx);
+                session.schedule(cx);
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, cx: &mut Cx) {
+        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_finished() {
+            return;
+        }
+        self.finished = true;
+        // Nothing more will be written: the saved state can say so.
+        self.unsaved |= self.saved_dirty;
+        if !self.waking.quiet {
+            cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
+        }
+        self.begin_super_seeding(cx);
+        for (_, session) in self.sessions.iter_mut() {
+            if session.is_upload_only() {
+                self.partings.push(sated(session));
+            } else if self.swarm.is_upload_only() {
+                session.tell_upload_only(true, cx);
+                session.schedule(cx);
+            }
+        }
+        self.timers.set(SAVE, cx.now);
+    }
+}

@@ -1,0 +1,287 @@
+//! What a session asks for next, and what becomes of orders that are called off. Blocks of its own pieces first, then of pieces that
+//! were left, of new ones, of those of others, and near the end what others were asked for already. It sees who asks as an
+//! [`Asker`], and never a session or a message.
+
+use std::time::Duration;
+
+use super::Swarm;
+use crate::{
+    base::{
+        arena::Key,
+        bitfield::Bitfield,
+        files::Priority,
+        geometry::{Block, PieceIndex},
+        time::Instant,
+    },
+    proto::pipeline::Pipeline,
+    torrent::{
+        cx::Cx,
+        progress::{Contributor, Progress},
+    },
+};
+
+/// Near the end a peer is given a few doubled orders at a time, so that it is not tied to what others deliver first.
+const ENDGAME_DEPTH: usize = 8;
+
+/// How long after a limit held a session back it counts as doing so: it does that again and again.
+const HELD_MEMORY: Duration = Duration::from_secs(1);
+
+/// A peer with so many on order can wait for memory.
+const PATIENT_DEPTH: usize = 4;
+
+/// A session that wants something to ask for.
+#[derive(Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) link: Key,
+    pub(crate) who: Contributor,
+    pub(crate) has: &'a Bitfield,
+    /// Pieces it works on.
+    pub(crate) own: &'a mut Vec<PieceIndex>,
+    pub(crate) pipeline: &'a Pipeline,
+    /// While choked, only these (BEP 6 allowed fast).
+    pub(crate) only: Option<&'a [PieceIndex]>,
+    /// Pieces that the peer has at hand (BEP 6 suggest).
+    pub(crate) suggested: &'a mut Vec<PieceIndex>,
+}
+
+impl Asker<'_> {
+    fn may_ask(&self, piece: PieceIndex) -> bool {
+        self.has.has(piece) && self.only.is_none_or(|only| only.contains(&piece))
+    }
+
+    /// When a block that is asked for now should be here.
+    fn due(&self, cx: &Cx) -> Instant {
+        cx.now + self.pipeline.expected()
+    }
+}
+
+impl Swarm {
+    /// Everything that is wanted and that any peer has is on order.
+    pub(crate) fn is_endgame(&self) -> bool {
+        self.picker.is_exhausted() && self.free == 0 && !self.active.is_empty()
+    }
+
+    /// Orders the best block for this session, if there is any.
+    pub(crate) fn next_block(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        if !self.requesting {
+            return None;
+        }
+        let block = self.ask_own(asker, cx);
+        let block = block.or_else(|| self.ask_orphan(asker, cx));
+        let block = block.or_else(|| self.ask_new(asker, cx));
+        if block.is_none() && cx.memory_short && asker.pipeline.len() >= PATIENT_DEPTH {
+            // Memory comes back as soon as something is written. Mixing in with the pieces of others meanwhile would leave gaps.
+            return None;
+        }
+        let block = block.or_else(|| self.ask_others(asker, cx));
+        block.or_else(|| self.doubled(asker, cx))
+    }
+
+    /// A piece that it has begun.
+    fn ask_own(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        let mut at = 0;
+        while let Some(&piece) = asker.own.get(at) {
+            // On parole it is its owner's alone.
+            let foreign = |p: &Progress| p.parole && p.owner.is_some_and(|owner| owner != asker.link);
+            if self.active.get(&piece).is_none_or(|p| p.free() == 0 || foreign(p)) || self.is_skipped(piece) {
+                asker.own.swap_remove(at);
+                continue;
+            }
+            if asker.may_ask(piece)
+                && let Some(block) = self.ask_free(piece, asker, cx)
+            {
+                return Some(block);
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// A piece that somebody began and left.
+    fn ask_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        if self.free == 0 {
+            return None;
+        }
+        if !self.paroles.is_empty() {
+            self.take_over(asker, cx);
+        }
+        self.find(asker, cx, |progress, link| match progress.owner {
+            Some(owner) => progress.parole && owner == link,
+            None => !progress.parole,
+        })
+    }
+
+    /// Looks for pieces on parole that were left, makes them this one's alone, and begins them anew if others had a part in them.
+    fn take_over(&mut self, asker: &Asker<'_>, cx: &mut Cx) {
+        let Self { active, paroles, picker, .. } = self;
+        let mut spoilt = Vec::new();
+        for (&piece, progress) in active {
+            let left = progress.parole && progress.owner.is_none() && progress.free() > 0;
+            if !left
+                || !asker.may_ask(piece)
+                || picker.level(piece) == Priority::Skip
+                || !paroles.may_try(piece, asker.who, cx.now)
+            {
+                continue;
+            }
+            let alone = progress.contributors().iter().all(|who| *who == asker.who) && !progress.is_ordered();
+            if alone || paroles.may_share(piece) {
+                progress.owner = Some(asker.link);
+            } else if !progress.is_ordered() && !progress.is_out() {
+                spoilt.push(piece);
+            }
+        }
+        for piece in spoilt {
+            self.counters.wasted += self.active.get(&piece).map_or(0, Progress::received_len);
+            self.drop_piece(piece, cx);
+            self.picker.put_back(piece);
+        }
+    }
+
+    /// A new piece: one that the peer has at hand, or the picker's choice.
+    fn ask_new(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        if self.picker.len() == 0 {
+            return None;
+        }
+        let may_try = |p| self.paroles.may_try(p, asker.who, cx.now);
+        let hint = asker.suggested.iter().rposition(|&p| self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(p));
+        let piece = match (hint, asker.only) {
+            (Some(at), _) => asker.suggested.swap_remove(at),
+            (None, Some(only)) => *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p) && may_try(p))?,
+            (None, None) => self.picker.pick(asker.has, may_try)?,
+        };
+        let first_run = self.geometry.piece_len(piece).min(cx.conf.run_len) as usize;
+        if !cx.memory.has_room(first_run) && !self.evict(first_run, cx) {
+            cx.memory_short = true;
+            return None;
+        }
+        self.begin(piece, Some(asker.link), cx);
+        asker.own.push(piece);
+        self.ask_free(piece, asker, cx)
+    }
+
+    /// Gives pieces up that somebody began, that nobody who is left can go on with, and that take the memory of others.
+    pub(crate) fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
+        let idle: Vec<PieceIndex> = self.active.iter().filter(|(_, p)| p.is_idle(cx.now)).map(|(&piece, _)| piece).collect();
+        for piece in idle {
+            self.counters.wasted += self.active.get(&piece).map_or(0, Progress::received_len);
+            self.drop_piece(piece, cx);
+            self.picker.put_back(piece);
+            if cx.memory.has_room(room) {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
+        let mut progress = Progress::new(piece, self.geometry, cx.conf.run_len);
+        progress.owner = owner;
+        progress.parole = self.paroles.contains(piece);
+        self.free += progress.free() as usize;
+        self.active.insert(piece, progress);
+        self.picker.take(piece);
+    }
+
+    /// A piece that somebody else works on.
+    fn ask_others(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        self.find(asker, cx, |progress, link| !progress.parole || progress.owner == Some(link))
+    }
+
+    /// A block that others were asked for already: near the end, or when all memory waits for slower peers.
+    fn doubled(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        let quick = asker.pipeline.is_quick();
+        // While memory is short a newcomer has no other way to show what it can do than with a copy.
+        let short = cx.memory_short && (quick || (asker.pipeline.is_new() && asker.pipeline.is_empty()));
+        if !(self.is_endgame() || short) || asker.pipeline.len() >= ENDGAME_DEPTH {
+            return None;
+        }
+        // Under a limit of our own it is not the others who are slow, and a copy would cost what it is to save.
+        if self.held > 0 || self.unheld.is_some_and(|at| cx.now.since(at) < HELD_MEMORY) {
+            return None;
+        }
+        // The last copies are for those who are known to deliver, however many others came before them.
+        let limit = if quick { cx.conf.endgame_copies } else { cx.conf.endgame_copies.min(2) };
+        // From a random place on, or all idle peers would double the same blocks.
+        let skip = cx.rng.below(self.active.len() as u64) as usize;
+        let Self { active, picker, .. } = self;
+        let expected = asker.pipeline.expected();
+        let (before, after): (Vec<_>, Vec<_>) = active.iter_mut().enumerate().partition(|(n, _)| *n < skip);
+        after
+            .into_iter()
+            .chain(before)
+            .map(|(_, entry)| entry)
+            .filter(|(piece, _)| picker.level(**piece) != Priority::Skip)
+            .filter(|(piece, progress)| asker.may_ask(**piece) && (!progress.parole || progress.owner == Some(asker.link)))
+            .filter(|(_, progress)| progress.needs_help(cx.now, expected))
+            .find_map(|(_, progress)| progress.ask_again(limit, |block| !asker.pipeline.is_asked(block)))
+    }
+
+    fn find(&mut self, asker: &mut Asker<'_>, cx: &mut Cx, fits: impl Fn(&Progress, Key) -> bool) -> Option<Block> {
+        if self.free == 0 {
+            return None;
+        }
+        for (&piece, progress) in &mut self.active {
+            let skipped = self.picker.level(piece) == Priority::Skip;
+            if progress.free() > 0 && !skipped && asker.may_ask(piece) && fits(progress, asker.link) {
+                let before = progress.free();
+                if let Some(block) = progress.ask_free(asker.due(cx), &mut cx.memory) {
+                    self.free -= (before - progress.free()) as usize;
+                    progress.owner.get_or_insert(asker.link);
+                    if !asker.own.contains(&piece) {
+                        asker.own.push(piece);
+                    }
+                    return Some(block);
+                }
+                cx.memory_short = true;
+            }
+        }
+        None
+    }
+
+    fn ask_free(&mut self, piece: PieceIndex, asker: &Asker<'_>, cx: &mut Cx) -> Option<Block> {
+        let progress = self.active.get_mut(&piece)?;
+        let block = progress.ask_free(asker.due(cx), &mut cx.memory);
+        match block {
+            Some(_) => self.free -= 1,
+            None => cx.memory_short = true,
+        }
+        block
+    }
+
+    /// An order is off: the peer left, choked, or was too slow.
+    pub(crate) fn release(&mut self, block: Block, cx: &mut Cx) {
+        let Some(progress) = self.active.get_mut(&block.piece) else { return };
+        let before = progress.free();
+        progress.release(block, &mut cx.memory);
+        self.free += (progress.free() - before) as usize;
+        self.refill = true;
+        if progress.is_untouched() {
+            self.drop_piece(block.piece, cx);
+            self.picker.put_back(block.piece);
+        }
+    }
+
+    /// A limit holds a session back, which it shares with others.
+    pub(crate) fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// It may go on, or is gone.
+    pub(crate) fn unhold(&mut self, now: Instant) {
+        self.held = self.held.saturating_sub(1);
+        self.unheld = Some(now);
+    }
+
+    /// This session works on nothing any more.
+    pub(crate) fn disown(&mut self, link: Key, who: Contributor, own: &mut Vec<PieceIndex>, now: Instant) {
+        own.clear();
+        // Not only those that it would go on with: one that was wholly on order has left that list.
+        for (&piece, progress) in self.active.iter_mut().filter(|(_, p)| p.owner == Some(link)) {
+            progress.owner = None;
+            if progress.parole && progress.is_awaited() {
+                self.paroles.give_up(piece, who, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! From a run that is whole to the verdict on its piece: jobs for the workers, their answers, and who is to blame for what is bad.
+//! It knows disks only as jobs, and leaves what follows for peers as notes.
+
+use super::{Digesting, Note, Swarm};
+use crate::{
+    base::{
+        digest::Digest,
+        geometry::PieceIndex,
+        job::{Job, Run, RunDone, StoreError},
+    },
+    torrent::{cx::Cx, progress::Progress},
+};
+
+impl Swarm {
+    /// A worker answered. An error is the torrent's to deal with; the data is kept.
+    pub(crate) fn handle_run(&mut self, mut done: RunDone, cx: &mut Cx) -> Result<(), StoreError> {
+        let (piece, digests) = (done.piece, done.digests.take());
+        self.refill = true;
+        let Some(progress) = self.active.get_mut(&piece) else { return Ok(()) };
+        let single = done.begin == 0;
+        let verdict = progress.handle_run(done, &mut cx.memory, &mut cx.bufs);
+        if !matches!(verdict, Ok(Some(_))) {
+            self.forgo(piece, cx);
+        }
+        match verdict? {
+            None => self.submit(piece, cx),
+            Some(true) => self.good(piece, digests.filter(|_| single), cx),
+            Some(false) => self.bad(piece, digests.filter(|_| single), cx),
+        }
+        Ok(())
+    }
+
+    /// Block digests came.
+    pub(crate) fn handle_digests(&mut self, piece: PieceIndex, result: Result<Vec<Digest>, StoreError>, cx: &mut Cx) {
+        match (self.digesting.remove(&piece), result) {
+            (Some(Digesting::Good), Ok(digests)) => self.convict(piece, &digests),
+            (Some(Digesting::Bad(senders)), result) => {
+                match result {
+                    Ok(digests) => self.blames.remember(piece, senders, digests, cx.conf.max_blames),
+                    Err(error) => log::warn!("nobody can be blamed for piece {}: {error}", piece.get()),
+                }
+                self.picker.put_back(piece);
+                self.refill = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Tries again what a failed disk left undone.
+    pub(crate) fn retry(&mut self, cx: &mut Cx) {
+        for piece in self.active.keys().copied().collect::<Vec<_>>() {
+            self.submit(piece, cx);
+        }
+    }
+
+    pub(super) fn submit(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.quiet || self.no_writes {
+            return;
+        }
+        let Some(expected) = self.expected(piece) else { return };
+        let digests = self.blames.is_waiting(piece);
+        let hurry = self.picker.len() == 0 && !self.active.values().any(Progress::is_awaited);
+        let runs: Vec<Run> = self.active.get_mut(&piece).map(|p| p.poll_jobs(expected, digests, hurry)).unwrap_or_default();
+        for run in runs {
+            self.runs_out += 1;
+            self.jobs_out += 1;
+            cx.job(Job::Run { torrent: self.torrent, run });
+        }
+    }
+
+    fn good(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
+        self.drop_piece(piece, cx);
+        self.add_checked(piece);
+        self.notes.push_back(Note::Have(piece));
+        self.note_at_hand(piece, cx);
+        if self.blames.is_waiting(piece) {
+            match digests {
+                Some(digests) => self.convict(piece, &digests),
+                None => self.digest(piece, Digesting::Good, cx),
+            }
+        }
+    }
+
+    fn bad(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
+        let Some(progress) = self.drop_piece(piece, cx) else { return };
+        let (contributors, senders) = progress;
+        self.counters.failed_pieces += 1;
+        self.counters.wasted += u64::from(self.geometry.piece_len(piece));
+        self.paroles.fail(piece, &contributors, cx.now);
+        self.notes.push_back(Note::Failed(piece, contributors.len()));
+        if let [guilty] = contributors.as_slice() {
+            self.notes.push_back(Note::Ban(*guilty));
+            self.picker.put_back(piece);
+        } else if let Some(digests) = digests {
+            self.blames.remember(piece, senders, digests, cx.conf.max_blames);
+            self.picker.put_back(piece);
+        } else {
+            // Its blocks are on disk; they must be looked at before they are overwritten.
+            self.digest(piece, Digesting::Bad(senders), cx);
+        }
+    }
+
+    fn digest(&mut self, piece: PieceIndex, what: Digesting, cx: &mut Cx) {
+        self.digesting.insert(piece, what);
+        self.jobs_out += 1;
+        cx.job(Job::Digests { torrent: self.torrent, piece });
+    }
+
+    fn convict(&mut self, piece: PieceIndex, good: &[Digest]) {
+        for guilty in self.blames.settle(piece, good) {
+            self.notes.push_back(Note::Ban(guilty));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What is had and what is wanted: the counts of both, and pieces that are skipped from now on or no longer. It knows pieces, and
+//! nothing of files or of who is asked.
+
+use super::Swarm;
+use crate::{
+    base::{bitfield::Bitfield, files::Priority, geometry::PieceIndex},
+    torrent::cx::Cx,
+};
+
+impl Swarm {
+    /// Begins anew with these pieces. Nothing may be in progress.
+    pub(crate) fn set_have(&mut self, have: Bitfield) {
+        self.have = have;
+        self.recount();
+    }
+
+    /// Counts anew what is had and wanted.
+    pub(crate) fn recount(&mut self) {
+        let Self { counters, geometry, have, picker, .. } = self;
+        (counters.have_bytes, counters.wanted_bytes, counters.wanted_have_bytes, counters.missing) = (0, 0, 0, 0);
+        for piece in geometry.pieces() {
+            let (len, has) = (u64::from(geometry.piece_len(piece)), have.has(piece));
+            let wanted = picker.level(piece) != Priority::Skip;
+            counters.have_bytes += if has { len } else { 0 };
+            counters.wanted_bytes += if wanted { len } else { 0 };
+            counters.wanted_have_bytes += if wanted && has { len } else { 0 };
+            counters.missing += u32::from(wanted && !has);
+        }
+    }
+
+    /// A piece was found on disk and is good.
+    pub(crate) fn add_checked(&mut self, piece: PieceIndex) {
+        self.paroles.settle(piece);
+        if self.have.set(piece) {
+            let len = u64::from(self.geometry.piece_len(piece));
+            self.counters.have_bytes += len;
+            if self.picker.level(piece) != Priority::Skip {
+                self.counters.wanted_have_bytes += len;
+                self.counters.missing = self.counters.missing.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Whether `piece` is to be had and is not.
+    pub(crate) fn wants(&self, piece: PieceIndex) -> bool {
+        !self.have.has(piece) && self.picker.level(piece) != Priority::Skip
+    }
+
+    /// Whether we have every piece that is wanted.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.counters.missing == 0
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.have.is_full()
+    }
+
+    pub(crate) fn is_skipped(&self, piece: PieceIndex) -> bool {
+        self.picker.level(piece) == Priority::Skip
+    }
+
+    /// Whether we want no data and say so (BEP 21). A super-seed does not, or those who have what it showed would leave.
+    pub(crate) fn is_upload_only(&self) -> bool {
+        self.is_finished() && self.super_seed.is_none()
+    }
+
+    /// From now on each piece is wanted as `level` says. When the sessions have called off their orders of what is skipped now, the
+    /// rest of it is to be [forgone](Self::forgo_skipped).
+    pub(crate) fn set_levels(&mut self, level: impl Fn(PieceIndex) -> Priority) {
+        for piece in self.geometry.pieces() {
+            let (old, new) = (self.picker.level(piece), level(piece));
+            if old == new {
+                continue;
+            }
+            self.picker.set_level(piece, new);
+            let busy = self.active.contains_key(&piece) || self.digesting.contains_key(&piece);
+            if old == Priority::Skip && !busy && !self.have.has(piece) {
+                self.picker.put_back(piece);
+            }
+        }
+        self.recount();
+        self.refill = true;
+    }
+
+    /// Gives up what has come of pieces that are skipped, unless a worker has a part of them: then when that is answered.
+    pub(crate) fn forgo_skipped(&mut self, cx: &mut Cx) {
+        for piece in self.active.keys().copied().collect::<Vec<_>>() {
+            self.forgo(piece, cx);
+        }
+    }
+
+    /// The same for one piece.
+    pub(super) fn forgo(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.picker.level(piece) == Priority::Skip
+            && let Some(progress) = self.active.get(&piece).filter(|p| !p.is_out())
+        {
+            self.counters.wasted += progress.received_len();
+            self.drop_piece(piece, cx);
+            self.refill = true;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What we ask for, of whom, and what becomes of blocks: on order, late, unasked, twice, or bad.
+
+use super::*;
+
+#[test]
+fn interest_follows_what_the_other_has() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::HaveNone);
+    assert!(t.said(peer).is_empty());
+    t.hear(peer, Message::Have(2));
+    assert_eq!(t.said(peer), ["interested"]);
+    t.hear(peer, Message::Have(2));
+    assert!(t.said(peer).is_empty());
+    t.hear(peer, Message::Unchoke);
+    assert_eq!(t.said(peer), [request(2, 0), request(2, 1)]);
+    t.deliver(peer, 2, 0);
+    t.deliver(peer, 2, 1);
+    assert_eq!(t.said(peer), ["not interested"], "and no have for a piece that it has");
+    assert_eq!(t.stats().have, 1);
+}
+
+#[test]
+fn a_finished_piece_is_told_to_those_who_lack_it() {
+    let mut t = Trace::leech(Conf { allowed_fast: 0, ..Conf::default() });
+    let (a, b) = (t.peer(), t.peer());
+    t.hear(a, Message::HaveAll);
+    t.hear(b, Message::HaveNone);
+    t.hear(a, Message::Unchoke);
+    let first = t.first_request(a);
+    t.said(a);
+    t.deliver(a, first, 0);
+    t.deliver(a, first, 1);
+    assert_eq!(t.said(b), [format!("have {first}")]);
+    assert!(t.said(a).iter().all(|s| s.starts_with("request")));
+}
+
+#[test]
+fn a_plain_choke_drops_the_orders_and_a_late_block_still_counts() {
+    let mut t = leech();
+    let peer = t.plain_peer();
+    t.hear(peer, Message::Have(3));
+    t.hear(peer, Message::Unchoke);
+    assert_eq!(t.said(peer), ["interested", &request(3, 0), &request(3, 1)]);
+    t.hear(peer, Message::Choke);
+    t.deliver(peer, 3, 0);
+    assert_eq!((t.stats().late_blocks, t.stats().wasted), (1, 0));
+    t.hear(peer, Message::Unchoke);
+    assert_eq!(t.said(peer), [request(3, 1)], "what has come is not asked for again");
+    t.deliver(peer, 3, 1);
+    assert_eq!(t.stats().have, 1);
+}
+
+#[test]
+fn with_the_fast_extension_orders_stand_until_they_are_rejected() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::Have(3));
+    t.hear(peer, Message::Unchoke);
+    t.said(peer);
+    t.hear(peer, Message::Choke);
+    t.hear(peer, block(3, 0).reject());
+    t.hear(peer, Message::Unchoke);
+    assert_eq!(t.said(peer), [request(3, 0)], "the other one is still on order");
+    t.deliver(peer, 3, 0);
+    t.deliver(peer, 3, 1);
+    assert_eq!((t.stats().have, t.stats().late_blocks), (1, 0));
+}
+
+#[test]
+fn what_one_rejects_and_leaves_is_asked_of_another() {
+    let mut t = leech();
+    let (a, b) = (t.peer(), t.peer());
+    t.hear(a, Message::Have(4));
+    t.hear(b, Message::Have(4));
+    t.hear(a, Message::Unchoke);
+    t.said(a);
+    t.hear(b, Message::Unchoke);
+    t.said(b);
+    t.hear(a, Message::Choke);
+    t.hear(a, block(4, 0).reject());
+    t.hear(a, block(4, 1).reject());
+    let asked = t.asked(b);
+    assert!(asked.contains(&(4, 0)) && asked.contains(&(4, 1)), "{asked:?}");
+}
+
+#[test]
+fn a_rejected_block_goes_to_somebody_else_if_there_is_anybody() {
+    let mut t = leech();
+    let (a, b) = (t.peer(), t.peer());
+    for peer in [a, b] {
+        t.hear(peer, Message::Have(4));
+    }
+    t.hear(a, Message::Unchoke);
+    assert_eq!(t.take_asked(a), [(4, 0), (4, 1)]);
+    t.hear(b, Message::Unchoke);
+    t.take_asked(b);
+    t.hear(a, block(4, 0).reject());
+    assert_eq!((t.take_asked(a), t.take_asked(b)), (vec![], vec![(4, 0)]));
+}
+
+#[test]
+fn a_peer_that_rejects_everything_is_let_go_in_the_end() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::HaveAll);
+    t.hear(peer, Message::Unchoke);
+    let mut rejected = 0;
+    while !t.is_closed(peer) {
+        for (piece, nth) in t.take_asked(peer) {
+            t.hear(peer, block(piece, nth).reject());
+            rejected += 1;
+        }
+        assert!(rejected < 5000);
+    }
+    assert!(t.reason().contains("turned down"), "{}", t.reason());
+}
+
+#[test]
+fn allowed_pieces_are_asked_for_while_choked_and_no_others() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::HaveAll);
+    t.hear(peer, Message::AllowedFast(5));
+    assert_eq!(t.said(peer), ["interested", &request(5, 0), &request(5, 1)]);
+    t.deliver(peer, 5, 0);
+    t.deliver(peer, 5, 1);
+    assert!(t.said(peer).is_empty());
+    assert_eq!(t.stats().have, 1);
+    // Being told of thousands costs nothing.
+    for _ in 0..1000 {
+        (0..trace::PIECES).for_each(|piece| t.hear(peer, Message::AllowedFast(piece)));
+    }
+    let asked = t.take_asked(peer);
+    assert!(asked.len() <= 16 * 2, "{asked:?}");
+}
+
+#[test]
+fn a_suggested_piece_comes_first() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::HaveAll);
+    t.hear(peer, Message::Suggest(7));
+    t.said(peer);
+    t.hear(peer, Message::Unchoke);
+    assert_eq!(t.said(peer)[..2], [request(7, 0), request(7, 1)]);
+}
+
+#[test]
+fn the_peers_own_queue_length_is_honoured() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::Extended { id: 0, payload: b"d4:reqqi3ee" });
+    t.hear(peer, Message::HaveAll);
+    t.hear(peer, Message::Unchoke);
+    assert_eq!(t.take_asked(peer).len(), 3);
+}
+
+#[test]
+fn never_more_than_the_limit_is_on_order() {
+    let mut t = Trace::leech(Conf { max_pipeline: 5, initial_pipeline: 5, ..Conf::default() });
+    let peer = t.peer();
+    t.hear(peer, Message::HaveAll);
+    t.hear(peer, Message::Unchoke);
+    let mut open = t.take_asked(peer);
+    for _ in 0..10 {
+        assert!(open.len() <= 5);
+        let (piece, nth) = open.remove(0);
+        t.deliver(peer, piece, nth);
+        open.extend(t.take_asked(peer));
+    }
+}
+
+#[test]
+fn duplicates_are_counted_and_change_nothing() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::Have(1));
+    t.hear(peer, Message::Unchoke);
+    t.said(peer);
+    t.deliver(peer, 1, 0);
+    t.deliver(peer, 1, 0);
+    let stats = t.stats();
+    assert_eq!(stats.downloaded, 2 * u64::from(BLOCK_LEN));
+    assert_eq!(stats.wasted, u64::from(BLOCK_LEN));
+    t.deliver(peer, 1, 1);
+    assert_eq!(t.stats().have, 1);
+}
+
+#[test]
+fn unasked_blocks_are_counted_not_taken_and_not_suffered_for_long() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::Have(1));
+    for nth in [0, 1] {
+        t.deliver(peer, 1, nth);
+    }
+    assert_eq!((t.stats().unasked_blocks, t.stats().have, t.stats().partial_bytes), (2, 0, 0));
+    for _ in 0..998 {
+        t.deliver(peer, 1, 0);
+    }
+    assert!(!t.is_closed(peer));
+    t.deliver(peer, 1, 0);
+    assert!(t.is_closed(peer) && t.reason().contains("nobody asked for"), "{}", t.reason());
+}
+
+#[test]
+fn a_piece_on_parole_goes_on_when_its_only_peer_leaves_or_chokes() {
+    for leaves in [true, false] {
+        let mut t = leech();
+        let (bad, good) = (t.plain_peer(), t.peer());
+        for peer in [bad, good] {
+            t.hear(peer, Message::Have(3));
+        }
+        t.hear(bad, Message::Unchoke);
+        t.deliver_bad(bad, 3, 0);
+        t.hear(bad, Message::Choke);
+        t.hear(good, Message::Unchoke);
+        assert_eq!(t.take_asked(good), [(3, 1)]);
+        t.deliver(good, 3, 1);
+        assert_eq!(t.stats().failed_pieces, 1);
+        // From now on one peer at a time, so that there is one to blame.
+        assert_eq!(t.take_asked(good), [(3, 0), (3, 1)]);
+        t.deliver(good, 3, 0);
+        t.take_asked(bad);
+        t.hear(bad, Message::Unchoke);
+        assert!(t.take_asked(bad).is_empty());
+        if leaves {
+            t.lose(good);
+        } else {
+            t.hear(good, Message::Choke);
+            t.hear(good, block(3, 1).reject());
+        }
+        assert_eq!(t.take_asked(bad), [(3, 1)], "leaves: {leaves}");
+        t.deliver(bad, 3, 1);
+        assert_eq!((t.stats().have, t.stats().banned), (1, 1), "the block of the first attempt tells who it was");
+        assert!(t.is_closed(bad));
+    }
+}
+
+#[test]
+fn whoever_sent_all_of_a_bad_piece_is_banned_at_once() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::Have(3));
+    t.hear(peer, Message::Unchoke);
+    t.deliver(peer, 3, 0);
+    t.deliver_bad(peer, 3, 1);
+    assert!(t.is_closed(peer) && t.reason().contains("bad data"), "{}", t.reason());
+    // It may not come back, on another port either.
+    let again = t.accept_from(peer);
+    t.raw(again, &trace::hello(*b"-XX0000-somebodyelse"));
+    assert!(t.is_closed(again));
+}
