@@ -285,7 +285,7 @@ impl Torrent {
 
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
-        let dial = if self.seeks_peers() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
+        let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         let announce = self.next_announce(cx);
         if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
             && self.wakeup.want(at)

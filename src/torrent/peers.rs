@@ -26,7 +26,7 @@ pub(crate) struct Parting {
 impl Torrent {
     /// Whether it wants to dial somebody now, or to wake for that.
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
-        self.seeks_peers()
+        self.is_active()
             && self.sessions.len() + self.dials < conf.max_links_per_torrent
             && self.candidates.next_due().is_some_and(|due| due <= now)
     }
