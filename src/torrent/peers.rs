@@ -91,6 +91,7 @@ impl Torrent {
 
     pub(crate) fn handle_data(&mut self, session: Key, data: &[u8], cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
+        self.swarm.max_favoured = self.slots.favours();
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
             self.slots.consider(s, cx);

@@ -277,6 +277,7 @@ impl Session {
         } else {
             self.refill(swarm, cx);
         }
+        self.count_favour(swarm);
         self.want_upload(cx);
         if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.max_unsent) {
             return Err(Fault::Backlog(self.tx.len()));
@@ -409,6 +410,7 @@ impl Session {
     /// Says goodbye to the ledger.
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.drop_orders(swarm, cx);
+        self.forget_favour(swarm);
         cx.fetchers = cx.fetchers.saturating_sub(usize::from(self.fetching));
         if self.held_with_others {
             swarm.unhold(cx.now);

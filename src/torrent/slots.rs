@@ -64,6 +64,11 @@ impl Slots {
         self.count.unwrap_or_else(|| choker::auto_slots(self.up_limit))
     }
 
+    /// How many choked peers may be served at a time what they may have while choked: as many as are tried, since that is what it is.
+    pub(super) fn favours(&self) -> usize {
+        choker::optimistic_slots(self.total())
+    }
+
     /// Peers that want a slot and have none.
     fn waiting(&self) -> usize {
         self.wanting.saturating_sub(self.served)

@@ -129,6 +129,7 @@ impl Session {
             self.taken.add(cx.now, payload);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
+        self.count_favour(swarm);
         self.want_upload(cx);
     }
 
