@@ -213,9 +213,9 @@ impl<'a> Run<'a> {
                 self.all(node, |engine, id| engine.set_file_priority(id, file, cast::wish(value)));
             }
             "rename" => {
-                // Another name each time, and that of nothing else.
+                // Another name each time, and that of nothing else: not even of another torrent in the same folder.
                 let (file, nth) = (count, self.next_act);
-                self.all(node, |engine, id| engine.rename_file(id, file, format!("other/{file}-{nth}")));
+                self.all(node, |engine, id| engine.rename_file(id, file, format!("other/{nth}-{file}-{id}")));
             }
             "move" | "adopt" => {
                 self.careless.insert(node);

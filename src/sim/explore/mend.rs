@@ -145,7 +145,7 @@ impl Run<'_> {
         let Some(id) = engine.find(sample.metainfo.info_hash) else {
             return sample.files_in(&dir).for_each(|(path, _, bytes)| disk.put(&path, bytes));
         };
-        for (file, entry) in engine.files(id).into_iter().zip(&sample.metainfo.files) {
+        for (file, entry) in engine.files(id).into_iter().zip(sample.metainfo.files.iter()) {
             let bytes = sample.data.get(entry.offset as usize..(entry.offset + entry.len) as usize);
             if let (Some(path), Some(bytes)) = (file.path, bytes) {
                 disk.put(&path, bytes);

@@ -59,7 +59,8 @@ impl World {
 
     /// Whether a node has all of its torrents that is wanted.
     pub fn is_satisfied(&self, node: NodeId) -> bool {
-        let all = |stats: TorrentStats| stats.wanted_have_bytes == stats.wanted_bytes && stats.wanted_bytes > 0;
+        let is_open = |phase| matches!(phase, Phase::Seeding | Phase::Paused | Phase::Queued);
+        let all = |stats: TorrentStats| is_open(stats.phase) && stats.wanted_have_bytes == stats.wanted_bytes;
         self.is_up(node) && self.stats_of(node).into_iter().all(all)
     }
 
