@@ -1,6 +1,9 @@
 //! What befalls nodes, and what their users do: events of a plan, one by one, and what follows from each later.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Failure, Item,
@@ -16,6 +19,7 @@ use crate::{
     },
     engine::{ActiveLimits, Engine, MoveMode, TorrentParams},
     sim::{NodeId, TrackerId, TrackerManners, Troubles},
+    store::SessionFolder,
 };
 
 /// How long a node may take to shut down, whatever its disk does.
@@ -92,7 +96,11 @@ impl<'a> Run<'a> {
     fn restart(&mut self, node: NodeId) {
         if self.world.keeps_session(node) {
             // Without its session it does not start: its user sees to that first, and knows that the last words may be lost.
-            self.world.disk(node).set(|t| *t = Troubles::default());
+            let disk = self.world.disk(node);
+            disk.set(|t| *t = Troubles::default());
+            if disk.is_spoilt() && SessionFolder::open(disk.clone(), Path::new(cast::SESSION), [0; 16]).is_err() {
+                disk.paths().iter().filter(|path| path.starts_with(cast::SESSION)).for_each(|path| disk.delete(path));
+            }
             self.careless.insert(node);
         }
         self.world.restart(node);

@@ -14,6 +14,9 @@ use crate::{
     sim::{Answer, Asked, DiskPace, Hello, Line, Manners, Nat, Sample},
 };
 
+/// Where nodes keep their sessions, if they do.
+pub(super) const SESSION: &str = "/session";
+
 pub(super) fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
@@ -99,7 +102,7 @@ pub(super) fn conf(item: &Item) -> Conf {
         allowed_fast: size("allowed", usual.allowed_fast, 0, 100),
         limits: Limits { down: rate("down"), up: rate("up") },
         peer_limits: Limits { down: rate("peer-down"), up: rate("peer-up") },
-        session_dir: item.get("session").map(|_| "/session".into()),
+        session_dir: item.get("session").map(|_| SESSION.into()),
         max_active_downloads: size("downloads", usual.max_active_downloads, 0, 1000),
         max_active_seeds: size("seeds", usual.max_active_seeds, 0, 1000),
         max_active: size("total", usual.max_active, 0, 1000),

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Failure, cast::nat, run::Run};
+use super::{
+    Failure,
+    cast::nat,
+    run::{GLANCE, Run},
+};
 use crate::{
     alert::{Phase, StopAt},
     base::{bucket::Limits, files::Priority},
     engine::ActiveLimits,
-    sim::{NodeId, Sample, TrackerManners, Troubles, World},
+    sim::{NodeId, Sample, TrackerManners, Troubles},
 };
 
 /// How long removals and checks may take, whatever disks did before.
@@ -104,8 +108,14 @@ impl Run<'_> {
 
     fn await_checks(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
         let looks = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled);
-        let done = |w: &World| nodes.iter().all(|&node| !w.stats_of(node).iter().any(|stats| looks(stats.phase)));
-        if self.world.run_until(done, LONGEST_CHECK) { Ok(()) } else { Err(self.failure("a check without an end")) }
+        let limit = self.world.now() + LONGEST_CHECK;
+        while nodes.iter().any(|&node| self.world.stats_of(node).iter().any(|stats| looks(stats.phase))) {
+            if self.world.now() > limit {
+                return Err(self.failure("a check without an end"));
+            }
+            self.world.run_for(GLANCE);
+        }
+        Ok(())
     }
 
     /// Whoever has banned somebody whose disk had lied, or was made to by his own, thinks again.

@@ -29,6 +29,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// How often users look whether somebody good is banned, in a world in which disks have lied.
 const LOOK: Duration = Duration::from_secs(60);
+/// How often it is looked whether something is over.
+pub(super) const GLANCE: Duration = Duration::from_millis(200);
 /// A scenario that keeps busier than this goes in circles.
 const MAX_EVENTS: u64 = 20_000_000;
 
@@ -295,10 +297,13 @@ impl<'a> Run<'a> {
     pub(super) fn everybody(&mut self, is: impl Fn(&World, NodeId) -> bool, what: &str) -> Result<(), Failure> {
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         let limit = self.world.now() + PATIENCE;
-        let done = |w: &World| nodes.iter().all(|&node| is(w, node)) || w.events() > MAX_EVENTS;
-        let look = if self.spoilt.is_empty() { PATIENCE } else { LOOK };
-        while !self.world.run_until(done, look) && self.world.now() < limit {
-            self.make_peace();
+        let mut look = self.world.now() + LOOK;
+        while !nodes.iter().all(|&node| is(&self.world, node)) && self.world.now() < limit && self.world.events() <= MAX_EVENTS {
+            self.world.run_for(GLANCE);
+            if self.world.now() >= look {
+                look = self.world.now() + LOOK;
+                self.make_peace();
+            }
         }
         if self.world.events() > MAX_EVENTS {
             return Err(self.failure("a swarm that keeps busy without an end"));
