@@ -318,9 +318,9 @@ impl<'a> Run<'a> {
         Failure { details: self.standing(), ..Failure::new(what) }
     }
 
-    /// How everybody stands who lacks something.
+    /// What went before, and how everybody stands who lacks something.
     fn standing(&self) -> String {
-        let mut text = String::new();
+        let mut text = format!("\n{}", self.world.trace());
         for (id, &node) in self.nodes.iter().filter(|(_, node)| !self.world.is_complete(**node)) {
             text += &format!("\nnode {id}: {:#?}", self.world.stats_of(node));
             let engine = self.world.engine(node);
