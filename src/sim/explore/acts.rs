@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Failure, Item,
-    cast::{self, has, millis},
+    cast::{self, has, millis, span},
     run::Run,
 };
 use crate::{
@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
             self.world.disk(node).lose_power();
         }
         let time = vanish.or(kill).or(restart).unwrap_or(0);
-        self.later(millis(time), id, Act::Restart);
+        self.later(span(time), id, Act::Restart);
     }
 
     fn restart(&mut self, node: NodeId) {
@@ -130,26 +130,26 @@ impl<'a> Run<'a> {
             match key {
                 "cut" => {
                     self.world.set_cut(node, true);
-                    self.later(millis(value), id, Act::Mend);
+                    self.later(span(value), id, Act::Mend);
                 }
                 "apart" => {
                     let part = self.nodes.iter().chain(&self.peers).filter(|(id, _)| has(value, **id)).map(|(_, &node)| node);
                     self.world.partition(&[&part.collect::<Vec<_>>()]);
-                    self.later(millis(time), id, Act::Whole);
+                    self.later(span(time), id, Act::Whole);
                 }
                 "oneway" => {
                     let Some(&to) = self.nodes.get(&value).filter(|&&to| to != node) else { continue };
                     self.world.set_way(node, to, true);
-                    self.later(millis(time), id, Act::Open(to));
+                    self.later(span(time), id, Act::Open(to));
                 }
                 "flaky" => self.world.set_flaky(node, cast::flaky(value)),
-                "jump" => self.world.jump_clock(node, millis(value)),
+                "jump" => self.world.jump_clock(node, span(value)),
                 "silent" | "refuse" => {
                     let name = item.get("tracker").unwrap_or(0);
                     let Some(&tracker) = self.trackers.get(&name) else { continue };
                     let refuses = || TrackerManners::Refuses("not now".into());
                     self.world.set_tracker_manners(tracker, if key == "silent" { TrackerManners::Silent } else { refuses() });
-                    self.later(millis(time), id, Act::Tracker(tracker));
+                    self.later(span(time), id, Act::Tracker(tracker));
                 }
                 "kill" | "vanish" if is_up => self.end(node, id, item),
                 "restart" if is_up => {
@@ -189,8 +189,8 @@ impl<'a> Run<'a> {
             "bad" => disk.set(|t| t.bad_stretches.push((String::new(), from, from.saturating_add(len)))),
             "dated" => disk.shift_clock(value.min(1 << 30) as i64),
             "backdated" => disk.shift_clock(-(value.min(1 << 30) as i64)),
-            "hang" => self.world.hang_disk(node, millis(value)),
-            "spikes" => self.world.set_disk_spikes(node, value, millis(item.get("time").unwrap_or(1000))),
+            "hang" => self.world.hang_disk(node, span(value)),
+            "spikes" => self.world.set_disk_spikes(node, value, span(item.get("time").unwrap_or(1000))),
             _ => {}
         }
     }
@@ -246,14 +246,15 @@ impl<'a> Run<'a> {
     }
 
     fn remove_all(&mut self, node: NodeId, id: u64, item: &Item) {
-        if item.get("erase").is_some() {
+        // A session that is killed while it deletes comes back with what it had, until it looks.
+        if item.get("erase").is_some() && !self.world.keeps_session(node) {
             self.careless.insert(node);
             self.all(node, |engine, id| engine.remove_with_data(id));
         } else {
             self.all(node, |engine, id| engine.remove(id));
         }
         let after = item.get("again").unwrap_or(0).max(100);
-        self.later(millis(after), id, Act::AddAll);
+        self.later(span(after), id, Act::AddAll);
     }
 
     fn let_run(&mut self, node: NodeId, change: impl Fn(ActiveLimits) -> ActiveLimits) {

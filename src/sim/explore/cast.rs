@@ -21,6 +21,11 @@ pub(super) fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// How long something lasts that is to end: a day at most.
+pub(super) fn span(ms: u64) -> Duration {
+    millis(ms.min(86_400_000))
+}
+
 /// Whether a mask has this name.
 pub(super) fn has(mask: u64, id: u64) -> bool {
     mask >> (id % 64) & 1 == 1
@@ -40,7 +45,7 @@ pub(super) fn line(item: &Item) -> Line {
 
 pub(super) fn pace(item: &Item) -> DiskPace {
     let usual = DiskPace::default();
-    let max = item.get("disk").map_or(usual.max, millis);
+    let max = item.get("disk").map_or(usual.max, span);
     let hot = item.get("hot").map_or(usual.hot, |percent| percent.min(100) as _);
     DiskPace { max, hot, ..usual }
 }
@@ -48,7 +53,7 @@ pub(super) fn pace(item: &Item) -> DiskPace {
 /// How long connections last; 0 is for ever.
 pub(super) fn flaky(ms: u64) -> Option<Duration> {
     // Those that last less carry nothing.
-    (ms > 0).then(|| millis(ms.max(500)))
+    (ms > 0).then(|| span(ms.max(500)))
 }
 
 pub(super) fn nat(rule: u64) -> Nat {
@@ -61,7 +66,7 @@ pub(super) fn wish(value: u64) -> Priority {
 
 pub(super) fn stop(item: &Item) -> StopAt {
     let ratio_percent = item.get("ratio").map(|percent| percent.min(1000) as u32);
-    StopAt { ratio_percent, seeding: item.get("seeding").map(millis) }
+    StopAt { ratio_percent, seeding: item.get("seeding").map(span) }
 }
 
 pub(super) fn conf(item: &Item) -> Conf {

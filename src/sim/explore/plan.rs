@@ -146,10 +146,8 @@ const PEER: &[&str] = &[
 
 const TRACKER: &[&str] = &[
     // How often it wants to be told, in seconds.
-    "interval",
-    // It is reached over a stream and says nothing; nobody knows its name.
-    "hangs",
-    "unknown",
+    "interval", // It is reached over a stream and says nothing; nobody knows its name.
+    "hangs", "unknown",
 ];
 
 const AT: &[&str] = &[

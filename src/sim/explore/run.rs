@@ -183,9 +183,11 @@ impl<'a> Run<'a> {
             self.world.set_line(node, cast::line(item));
             self.world.set_disk_pace(node, cast::pace(item));
             self.world.set_flaky(node, item.get("flaky").and_then(cast::flaky));
-            self.world.set_disk_spikes(node, item.get("spikes").unwrap_or(0), millis(item.get("spike").unwrap_or(1000)));
+            self.world.set_disk_spikes(node, item.get("spikes").unwrap_or(0), cast::span(item.get("spike").unwrap_or(1000)));
             self.nodes.insert(item.id, node);
-            match (item.get("nat"), item.get("house").unwrap_or(0)) {
+            // Node 0 is for all to dial, and no router looks back at itself.
+            let house = item.get("house").filter(|_| item.id > 0).unwrap_or(0);
+            match (item.get("nat"), house) {
                 (Some(rule), 0) => self.world.set_nat(node, cast::nat(rule)),
                 (Some(rule), house) => houses.entry(house).or_insert((rule, Vec::new())).1.push(node),
                 (None, _) => {}
