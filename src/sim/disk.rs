@@ -84,6 +84,7 @@ impl MemDisk {
             writes: 0,
             shift_ns: 0,
             spoilt: false,
+            lied: false,
             touched: BTreeSet::new(),
         };
         Self { state: Mutex::new(state) }
@@ -144,8 +145,8 @@ impl MemDisk {
     /// Power is cut: of what was not synced, any part may be there and any may not. (After a kill everything is.)
     pub fn lose_power(&self) {
         let mut state = self.state();
-        let State { files, rng, troubles, spoilt, .. } = &mut *state;
-        *spoilt |= troubles.lying_syncs;
+        let State { files, rng, lied, spoilt, .. } = &mut *state;
+        *spoilt |= std::mem::take(lied);
         let mut gone = Vec::new();
         for (path, file) in files.iter_mut() {
             let fate = rng.below(3);
@@ -292,6 +293,7 @@ impl Disk for MemDisk {
             return Err(io::Error::other("the disk cannot be synced"));
         }
         let lying = state.troubles.lying_syncs;
+        state.lied |= lying;
         let file = state.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
         if !lying {
             file.synced = Some(file.now.clone());
@@ -320,6 +322,7 @@ impl Disk for MemDisk {
         state.make_dirs(path);
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
         let before = state.files.get(path).and_then(|file| file.synced.clone());
+        state.lied |= state.troubles.lying_syncs;
         let synced = if state.troubles.lying_syncs { before } else { Some(content.clone()) };
         state.files.insert(path.to_owned(), File { now: content, synced });
         Ok(())

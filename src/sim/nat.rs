@@ -31,7 +31,7 @@ pub enum Nat {
 /// A router with one outer address and any number of nodes behind it.
 #[derive(Debug)]
 pub(super) struct NatBox {
-    rule: Nat,
+    pub(super) rule: Nat,
     ip: IpAddr,
     pub(super) ttl: Duration,
     /// When a node last sent something to an address.

@@ -1,6 +1,13 @@
 //! What lives at an address of the world: an engine with its disk and workers, a script, or nothing for now.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{disk::MemDisk, net::Line, sample::Sample, script::ScriptNode};
 use crate::{
@@ -227,7 +234,28 @@ impl Host {
     /// Fetches what the engine has to tell its user.
     pub(super) fn fetch_alerts(&mut self, now: Instant) {
         while let Some(alert) = self.engine.poll_alert() {
+            self.take_note(&alert);
             self.alerts.push((now, alert));
+        }
+    }
+
+    /// The user remembers where things are now.
+    fn take_note(&mut self, alert: &Alert) {
+        let (Alert::StorageMoved { torrent, .. } | Alert::FileRenamed { torrent, .. }) = alert else { return };
+        let Some(held) = self.held.iter_mut().find(|held| held.id == *torrent) else { return };
+        match alert {
+            Alert::StorageMoved { dir, .. } => {
+                let old = std::mem::replace(&mut held.params.dir, dir.clone());
+                let state = held.params.state_file.as_mut();
+                state.into_iter().for_each(|state| *state = moved(state, &old, dir));
+                // What was there is still to be deleted.
+                self.folders.push(old);
+            }
+            Alert::FileRenamed { file, path, .. } => {
+                held.params.renames.retain(|(other, _)| other != file);
+                held.params.renames.push((*file, path.clone()));
+            }
+            _ => {}
         }
     }
 
@@ -241,12 +269,11 @@ impl Host {
 impl Held {
     /// What it is to be added with after a restart: as the user had it at the end.
     pub(super) fn params_now(&self, engine: &Engine) -> TorrentParams {
-        let params = self.params.clone();
+        let params = TorrentParams { trust: Trust::State, ..self.params.clone() };
         let Some(dir) = engine.dir(self.id).map(ToOwned::to_owned) else { return params };
-        let below = params.state_file.as_ref().and_then(|path| path.strip_prefix(&params.dir).ok());
-        let state_file = below.map(|below| dir.join(below)).or_else(|| params.state_file.clone());
+        let state_file = params.state_file.as_ref().map(|state| moved(state, &params.dir, &dir));
         let (priorities, renames) = (engine.file_priorities(self.id), engine.renames(self.id));
-        TorrentParams { dir, state_file, priorities, renames, trust: Trust::State, ..params }
+        TorrentParams { dir, state_file, priorities, renames, ..params }
     }
 
     /// Whether a piece on disk is what it should be.
@@ -265,6 +292,11 @@ impl Held {
             places.slots.place(file, at, to - from).is_some_and(|at| disk.holds(&places.parts, at, bytes))
         })
     }
+}
+
+/// Where a file is after a move of the folder that it was in, if it was.
+fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    path.strip_prefix(from).map_or_else(|_| path.to_owned(), |below| to.join(below))
 }
 
 /// Where the bytes of a torrent are.

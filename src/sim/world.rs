@@ -28,7 +28,7 @@ use super::{
     invariants::{Ears, Violation},
     nat::{Nat, NatBox},
     net::{Line, Pipe},
-    node::{Body, DiskPace, Host, Node, NodeId},
+    node::{Body, DiskPace, Host, Node, NodeId, Places},
     sample::Sample,
     script::{Action, ConnId, Script, ScriptNode, Talk},
     tracker::SimTracker,

@@ -2,7 +2,7 @@
 //! what their saved state says is told to any peer.
 
 use crate::{
-    base::arena::Key,
+    base::{arena::Key, job::Trust},
     torrent::{Stage, Torrent, TorrentParams, cx::Cx},
     wire::session::RestoredState,
 };
@@ -19,10 +19,14 @@ impl Torrent {
     pub(crate) fn restored(key: Key, params: TorrentParams, state: Option<RestoredState>, cx: &mut Cx) -> Self {
         let mut torrent = Self::make(key, params, cx);
         torrent.keep.on = true;
-        torrent.waking.quiet = state.is_some();
+        // Of one that was to be checked nothing is known, whatever was saved before.
+        let known = torrent.trust != Trust::Nothing;
+        torrent.waking.quiet = known && state.is_some();
         if let Some(RestoredState { have, downloaded, uploaded, .. }) = state {
             torrent.service.handle_earlier(downloaded, uploaded);
-            torrent.swarm.set_have(have);
+            if known {
+                torrent.swarm.set_have(have);
+            }
             torrent.finished = torrent.swarm.is_finished();
             torrent.was_whole = torrent.finished;
         }

@@ -174,7 +174,10 @@ impl Torrent {
             peers: self.candidates.addrs().take(MAX_PEERS).collect(),
             trackers: self.announcer.set_by_user(),
             sequential: self.sequential,
-            trust: self.trust,
+            trust: match self.next {
+                Some(Next::Reopen { trust }) => trust,
+                _ => self.trust,
+            },
             paused: self.paused,
             super_seed: self.super_seed,
             priorities: self.wishes.priorities().to_vec(),

@@ -35,7 +35,9 @@ pub(super) enum Next {
 impl Torrent {
     pub(crate) fn phase(&self) -> Phase {
         match &self.stage {
-            _ if self.next.is_some() => Phase::Closing,
+            _ if matches!(self.next, Some(Next::Close { .. })) => Phase::Closing,
+            // It is opened anew as soon as its workers are done.
+            _ if self.next.is_some() => Phase::Opening,
             Stage::Closing | Stage::Forgetting | Stage::Closed => Phase::Closing,
             _ if self.failing => Phase::Stalled,
             Stage::Waiting if self.paused => Phase::Paused,

@@ -272,7 +272,14 @@ impl Torrent {
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
         self.save_out = false;
         match result {
-            Ok(()) => cx.alerts.push(Alert::Saved { torrent: self.id }),
+            Ok(()) => {
+                cx.alerts.push(Alert::Saved { torrent: self.id });
+                if self.trust == Trust::Nothing && matches!(self.stage, Stage::Open) && self.next.is_none() {
+                    // What was found is safe, and need not be looked for again.
+                    self.trust = Trust::State;
+                    self.settings_changed(cx);
+                }
+            }
             Err(error) if matches!(self.next, Some(Next::Close { .. })) => {
                 // It is closing: what is not remembered will be checked at the next start.
                 log::error!("{error}");

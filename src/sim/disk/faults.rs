@@ -37,6 +37,11 @@ impl MemDisk {
         self.state().spoilt
     }
 
+    /// What was wrong with what it holds has been put right: from now on that is to be true again.
+    pub(crate) fn absolve(&self) {
+        self.state().spoilt = false;
+    }
+
     /// Whether nothing is the matter with it now.
     pub(crate) fn is_well(&self) -> bool {
         let troubles = &self.state().troubles;

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) shift_ns: i64,
     /// What it holds or reads may be wrong, and nobody who uses it is to blame.
     pub(super) spoilt: bool,
+    /// It has said of something that it was safe, and the next power cut may show that it was not.
+    pub(super) lied: bool,
     /// Paths that were to be changed, since that was asked last.
     pub(super) touched: BTreeSet<PathBuf>,
 }

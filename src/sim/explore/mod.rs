@@ -13,6 +13,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acts;
+mod cast;
+mod mend;
 mod plan;
 mod random;
 mod run;

@@ -38,16 +38,19 @@ pub enum Kind {
     Node,
     /// A scripted peer, good or bad.
     Peer,
-    /// Something that befalls a node, or that its user does.
+    /// A tracker; everybody tells all of them, each a tier of its own.
+    Tracker,
+    /// Something that befalls a node or everybody, or that a user does.
     At,
 }
 
 /// Each kind with its word and the values it may have.
-const KINDS: [(Kind, &str, &[&str]); 5] = [
+const KINDS: [(Kind, &str, &[&str]); 6] = [
     (Kind::Torrent, "torrent", &["piece"]),
     (Kind::File, "file", &["len", "pad"]),
     (Kind::Node, "node", NODE),
     (Kind::Peer, "peer", PEER),
+    (Kind::Tracker, "tracker", TRACKER),
     (Kind::At, "at", AT),
 ];
 
@@ -56,6 +59,11 @@ const NODE: &[&str] = &[
     // When it joins, and whom it knows besides node 0: one bit each, by name; all if that is not said.
     "joins",
     "knows",
+    // If there is a tracker that answers, it knows nobody but that.
+    "alone",
+    // Its router: 1 a full cone, 2 restricted, 3 by port, too, 4 symmetric; those of one house that is not 0 share the first one's.
+    "nat",
+    "house",
     // Its line.
     "latency",
     "jitter",
@@ -63,9 +71,15 @@ const NODE: &[&str] = &[
     "segment",
     "sndbuf",
     "window",
-    // The longest time its disk takes, and how much of what is read is at hand, in percent.
+    // How long its connections last, on average.
+    "flaky",
+    // The longest time its disk takes, and how much of what is read is at hand, in percent. One job in so many takes so much longer.
     "disk",
     "hot",
+    "spikes",
+    "spike",
+    // It keeps its session in a folder.
+    "session",
     // Its settings; `memory` in runs.
     "run",
     "memory",
@@ -90,6 +104,16 @@ const NODE: &[&str] = &[
     "peer-up",
     "sequential",
     "super",
+    // The queue looks after its torrents, and how many it lets run.
+    "queued",
+    "downloads",
+    "seeds",
+    "total",
+    // When it has served enough: percent, and time.
+    "ratio",
+    "seeding",
+    // Files that its user does not want, one bit each.
+    "skips",
 ];
 
 const PEER: &[&str] = &[
@@ -120,25 +144,75 @@ const PEER: &[&str] = &[
     "window",
 ];
 
+const TRACKER: &[&str] = &[
+    // How often it wants to be told, in seconds.
+    "interval", // It is reached over a stream and says nothing; nobody knows its name.
+    "hangs", "unknown",
+];
+
 const AT: &[&str] = &[
     // To whom.
     "node",
-    // For so long; `power`: and what was not synced is lost.
+    // For how long, of what says nothing of that itself.
+    "time",
+    // For so long; `power`: and what was not synced is lost; `vanish`: and nobody is told. `restart` comes when all is saved.
     "kill",
+    "vanish",
+    "restart",
     "power",
     "cut",
+    // The net: these, by name, are apart from the others; nothing gets to this node; connections last so long, 0 for ever.
+    "apart",
+    "oneway",
+    "flaky",
+    // Clocks: the engine's goes ahead; that of the files goes ahead, or back, by so many seconds.
+    "jump",
+    "dated",
+    "backdated",
+    // A tracker, by name, that is silent or refuses.
+    "tracker",
+    "silent",
+    "refuse",
     // The disk.
     "full",
     "readonly",
     "failsaves",
     "failsyncs",
     "failreads",
+    "failwrites",
+    "nolinks",
     "short",
     "heal",
+    // It does nothing for so long; one job in so many takes `time` longer.
+    "hang",
+    "spikes",
+    // It lies: about syncs; of so many bytes at rest, reads and writes; and `len` bytes of each file from here on cannot be read.
+    "lying",
+    "rot",
+    "corrupt",
+    "misdirect",
+    "bad",
+    "len",
     // The user.
     "pause",
     "resume",
     "recheck",
+    "save",
+    "announce",
+    // How much a file is wanted: 0 not at all, 1 little, 2 as usual, 3 before others.
+    "file",
+    "wish",
+    // This file gets another name; to this folder, or is in this folder.
+    "rename",
+    "move",
+    "adopt",
+    "queued",
+    "position",
+    "downloads",
+    "seeds",
+    "total",
+    "ratio",
+    "seeding",
     "slots",
     "down",
     "up",
@@ -147,7 +221,9 @@ const AT: &[&str] = &[
     "sequential",
     "super",
     "meet",
+    // Removed, and added again so much later; `erase`: the files are deleted.
     "again",
+    "erase",
 ];
 
 /// A line of text that is no plan.

@@ -29,13 +29,17 @@ impl Plan {
         let torrents = 1 + rng.below(2);
         (0..torrents).for_each(|id| torrent(rng, id, &mut items));
         let nodes = 2 + up_to(rng, 3, 6, 4);
-        (0..nodes).for_each(|id| items.push(node(rng, id)));
+        let trackers = up_to(rng, 1, 3, 3);
+        (0..trackers).for_each(|id| items.push(tracker(rng, id)));
+        // Mostly all or nobody.
+        let alone = if trackers > 0 { [100, 0, 25][rng.below(3) as usize] } else { 0 };
+        (0..nodes).for_each(|id| items.push(node(rng, id, alone)));
         let peers = up_to(rng, 4, 9, 4);
         (0..peers).for_each(|nth| items.push(peer(rng, FIRST_PEER + nth, torrents, nodes)));
         let mut at = 0;
-        for _ in 0..rng.below(15) {
+        for _ in 0..rng.below(18) {
             at += up_to(rng, 1500, 30_000, 8);
-            items.push(event(rng, at, nodes));
+            items.push(event(rng, at, nodes, trackers));
         }
         Self { seed, items }
     }
@@ -67,10 +71,44 @@ fn line(rng: &mut Rng, item: &mut Item) {
     sometimes(rng, 3, item, "window", |rng| 1 << (11 + rng.below(8)));
 }
 
-fn node(rng: &mut Rng, id: u64) -> Item {
+fn tracker(rng: &mut Rng, id: u64) -> Item {
+    let mut tracker = Item::new(Kind::Tracker, id);
+    let item = &mut tracker;
+    sometimes(rng, 2, item, "interval", |rng| 20 + rng.below(280));
+    match rng.below(8) {
+        0 => item.set("hangs", 1),
+        1 => item.set("unknown", 1),
+        _ => {}
+    }
+    tracker
+}
+
+/// `alone`: how probable it is, in percent.
+fn node(rng: &mut Rng, id: u64, alone: u64) -> Item {
     let mut node = Item::new(Kind::Node, id);
     let item = &mut node;
     line(rng, item);
+    if rng.below(100) < alone {
+        item.set("alone", 1);
+    }
+    sometimes(rng, 12, item, "flaky", |rng| 1000 + rng.below(10_000));
+    sometimes(rng, 12, item, "spikes", |rng| 2 + rng.below(20));
+    if item.get("spikes").is_some() {
+        item.set("spike", rng.below(5000));
+    }
+    sometimes(rng, 6, item, "session", |_| 1);
+    sometimes(rng, if id == 0 { 20 } else { 6 }, item, "nat", |rng| 1 + rng.below(4));
+    if item.get("nat").is_some() {
+        sometimes(rng, 3, item, "house", |rng| 1 + rng.below(2));
+    }
+    if rng.below(6) == 0 {
+        item.set("queued", 1);
+        sometimes(rng, 2, item, "downloads", |rng| rng.below(3));
+        sometimes(rng, 2, item, "seeds", |rng| rng.below(3));
+        sometimes(rng, 4, item, "total", |rng| rng.below(4));
+    }
+    sometimes(rng, 16, item, "ratio", |rng| rng.below(300));
+    sometimes(rng, 16, item, "seeding", |rng| rng.below(30_000));
     sometimes(rng, 2, item, "disk", |rng| 1 + rng.below(100));
     sometimes(rng, 2, item, "hot", |rng| [50, 100][rng.below(2) as usize]);
     sometimes(rng, 2, item, "unsent", |rng| (16 * 1024) << rng.below(4));
@@ -101,6 +139,7 @@ fn node(rng: &mut Rng, id: u64) -> Item {
     sometimes(rng, 8, item, "down", |rng| 20_000 << rng.below(6));
     sometimes(rng, 12, item, "peer-down", |rng| 20_000 << rng.below(6));
     sometimes(rng, 6, item, "sequential", |_| 1);
+    sometimes(rng, 8, item, "skips", |rng| 1 + rng.below(31));
     node
 }
 
@@ -131,37 +170,125 @@ fn peer(rng: &mut Rng, id: u64, torrents: u64, nodes: u64) -> Item {
     peer
 }
 
-fn event(rng: &mut Rng, at: u64, nodes: u64) -> Item {
+fn event(rng: &mut Rng, at: u64, nodes: u64, trackers: u64) -> Item {
     let mut event = Item::new(Kind::At, at);
     let item = &mut event;
     // Mostly the leeches: they have more to lose.
     let node = if rng.below(8) == 0 { 0 } else { 1 + rng.below(nodes - 1) };
     item.set("node", node);
-    match rng.below(26) {
+    match rng.below(16) {
+        0..=2 => disk(rng, item),
+        3 => liar(rng, item),
+        4..=6 => process(rng, item),
+        7 | 8 => net(rng, item, nodes, trackers),
+        9..=11 => user(rng, item, nodes),
+        12 => files(rng, item),
+        13 => queue(rng, item),
+        _ => item.set("heal", 1),
+    }
+    event
+}
+
+fn disk(rng: &mut Rng, item: &mut Item) {
+    match rng.below(11) {
         0 => item.set("full", rng.below(400_000)),
         1 => item.set("readonly", 1),
         2 => item.set("failsaves", 1),
         3 => item.set("failsyncs", 1),
         4 => item.set("failreads", 1),
-        5 => item.set("short", 1),
-        6..=9 => {
-            item.set("kill", rng.below(500));
-            sometimes(rng, 2, item, "power", |_| 1);
+        5 => item.set("failwrites", 1),
+        6 => item.set("short", 1),
+        7 => item.set("nolinks", 1),
+        8 => item.set("hang", up_to(rng, 5000, 200_000, 4)),
+        9 => {
+            item.set("spikes", 1 + rng.below(20));
+            item.set("time", rng.below(5000));
         }
-        10 => item.set("cut", up_to(rng, 5000, 200_000, 4)),
-        11 => item.set("pause", 1),
-        12 | 13 => item.set("recheck", 1),
-        14 => item.set("resume", 1),
-        15 => item.set("slots", rng.below(4)),
-        16 => item.set("down", 10_000 << rng.below(6)),
-        17 => item.set("up", 10_000 << rng.below(6)),
-        18 => item.set("sequential", rng.below(2)),
-        19 => item.set("super", rng.below(2)),
-        20 => item.set("meet", rng.below(nodes)),
-        21 => item.set("again", 1),
-        22 => item.set("torrent-down", 10_000 << rng.below(6)),
-        23 => item.set("torrent-up", 10_000 << rng.below(6)),
-        _ => item.set("heal", 1),
+        _ => {
+            item.set("bad", rng.below(200_000));
+            item.set("len", 1 + rng.below(50_000));
+        }
     }
-    event
+}
+
+fn liar(rng: &mut Rng, item: &mut Item) {
+    match rng.below(6) {
+        0 | 1 => item.set("lying", 1),
+        2 => item.set("rot", 1 + rng.below(10)),
+        3 => item.set("corrupt", 1 + rng.below(10)),
+        4 => item.set("misdirect", 1 + rng.below(4)),
+        _ => item.set(["dated", "backdated"][rng.below(2) as usize], 1 + rng.below(100_000)),
+    }
+}
+
+fn process(rng: &mut Rng, item: &mut Item) {
+    match rng.below(5) {
+        0..=2 => item.set("kill", rng.below(500)),
+        3 => item.set("vanish", up_to(rng, 2000, 200_000, 4)),
+        _ => item.set("restart", rng.below(500)),
+    }
+    sometimes(rng, 2, item, "power", |_| 1);
+}
+
+fn net(rng: &mut Rng, item: &mut Item, nodes: u64, trackers: u64) {
+    match rng.below(if trackers > 0 { 8 } else { 5 }) {
+        0 => item.set("cut", up_to(rng, 5000, 200_000, 4)),
+        1 => item.set("apart", rng.below(1 << nodes) | rng.below(1 << 9) << FIRST_PEER),
+        2 => item.set("oneway", rng.below(nodes)),
+        3 => item.set("flaky", [0, 1000 + rng.below(10_000)][rng.below(2) as usize]),
+        4 => item.set("jump", up_to(rng, 20_000, 4_000_000, 2)),
+        5 => item.set("announce", 1),
+        _ => {
+            item.set("tracker", rng.below(trackers));
+            item.set(["silent", "refuse"][rng.below(2) as usize], 1);
+        }
+    }
+    if ["apart", "oneway", "silent", "refuse"].iter().any(|key| item.get(key).is_some()) {
+        item.set("time", up_to(rng, 10_000, 400_000, 4));
+    }
+}
+
+fn user(rng: &mut Rng, item: &mut Item, nodes: u64) {
+    match rng.below(14) {
+        0 => item.set("pause", 1),
+        1 => item.set("recheck", 1),
+        2 => item.set("resume", 1),
+        3 => item.set("slots", rng.below(4)),
+        4 => item.set("down", 10_000 << rng.below(6)),
+        5 => item.set("up", 10_000 << rng.below(6)),
+        6 => item.set("sequential", rng.below(2)),
+        7 => item.set("super", rng.below(2)),
+        8 => item.set("meet", rng.below(nodes)),
+        9 => item.set("torrent-down", 10_000 << rng.below(6)),
+        10 => item.set("torrent-up", 10_000 << rng.below(6)),
+        11 => item.set("save", 1),
+        _ => {
+            item.set("again", rng.below(1000));
+            sometimes(rng, 3, item, "erase", |_| 1);
+        }
+    }
+}
+
+fn files(rng: &mut Rng, item: &mut Item) {
+    match rng.below(8) {
+        0..=2 => {
+            item.set("file", rng.below(5));
+            item.set("wish", rng.below(4));
+        }
+        3 | 4 => item.set("rename", rng.below(5)),
+        5 | 6 => item.set("move", rng.below(4)),
+        _ => item.set("adopt", rng.below(4)),
+    }
+}
+
+fn queue(rng: &mut Rng, item: &mut Item) {
+    match rng.below(7) {
+        0 => item.set("queued", rng.below(2)),
+        1 => item.set("position", rng.below(2)),
+        2 => item.set("downloads", rng.below(3)),
+        3 => item.set("seeds", rng.below(3)),
+        4 => item.set("total", rng.below(4)),
+        5 => item.set("ratio", rng.below(300)),
+        _ => item.set("seeding", rng.below(30_000)),
+    }
 }

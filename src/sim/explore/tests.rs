@@ -30,6 +30,11 @@ fn whatever_a_plan_says_it_can_be_tried() {
         "seed 1; torrent 7 piece=99999999999; file 7 len=5; file 7; node 0; node 0; node 9; at 3 node=77 kill; peer 5 torrent=9",
         "seed 1; torrent 0; file 0 len=20000; node 1 links=0 run=0 memory=0 pipeline=0 dials=0 copies=0 save=0 checks=0 allowed=1000",
         "seed 1; torrent 0; file 0 len=20000; node 1 sndbuf=0 window=0 segment=0 bandwidth=0 up=0 down=0; peer 0 reqq=0 flap=0",
+        "seed 1; torrent 0; file 0 len=20000; node 0 nat=9 house; node 1 nat house alone queued downloads=0 seeds=0 total=0 skips=9",
+        "seed 1; torrent 0; file 0; tracker 3 interval=0; tracker 3; tracker 4 hangs unknown; node 1 alone flaky spikes spike session",
+        "seed 1; torrent 0; file 0; node 1; at 1 node=1 move=9 adopt=9 rename=9 wish=9 file=9 position=9 again erase; at 2 vanish restart",
+        "seed 1; torrent 0; file 0; at 1 apart oneway flaky jump silent tracker=7 refuse hang spikes lying rot corrupt misdirect bad len=0",
+        "seed 1; torrent 0; file 0; node 1; at 1 node=1 rot=99999999999 dated=99999999999 backdated=99999999999 oneway=1 time=0 ratio",
     ] {
         if let Err(failure) = run(&text.parse().unwrap()) {
             assert!(failure.what.starts_with("a plan without") || failure.what.starts_with("no torrent"), "{text}: {failure}");

@@ -196,3 +196,16 @@ fn files_that_are_trusted_are_served_without_a_check() {
     assert!(outcome.world.run_until(|w| w.is_complete(leech), secs(10)));
     assert!(outcome.world.told(seed, |a| matches!(a, Alert::Opened { have: 20, to_check: 0, .. })).is_some());
 }
+
+#[test]
+fn a_check_that_waits_for_the_workers_is_not_a_removal() {
+    let mut outcome = Scenario::swarm(5).leeches(0).begin();
+    let seed = outcome.cast.seeds[0];
+    assert!(outcome.world.is_in(seed, Phase::Opening), "a worker is looking");
+    let id = outcome.world.torrent(seed);
+    outcome.world.tell(seed, |engine| engine.recheck(id)).unwrap();
+    assert!(outcome.world.is_in(seed, Phase::Opening));
+    assert!(outcome.world.run_until(|w| w.is_in(seed, Phase::Seeding), secs(5)));
+    outcome.world.tell(seed, |engine| engine.remove(id)).unwrap();
+    assert!(outcome.world.is_in(seed, Phase::Closing));
+}

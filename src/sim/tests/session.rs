@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::{
-    base::bucket::{Limits, Rate},
-    engine::{Engine, TorrentParams},
+    base::{
+        bucket::{Limits, Rate},
+        job::Trust,
+    },
+    engine::{Engine, MoveMode, TorrentParams},
 };
 
 fn kept() -> Conf {
@@ -219,4 +222,39 @@ fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be
         })
         .count();
     assert_eq!(gone, 0);
+}
+
+#[test]
+fn what_was_saved_of_other_files_is_not_claimed_of_those_that_are_the_torrents_now() {
+    let sample = file(500_000, 32 * 1024);
+    for paused in [false, true] {
+        let mut world = World::new(6);
+        let node = world.node(kept());
+        let id = world.seed_with(node, &sample);
+        let saved = |w: &World| w.told(node, |a| matches!(a, Alert::Saved { .. })).is_some();
+        assert!(world.run_until(|w| w.is_complete(node) && saved(w), secs(30)));
+        world.run_for(secs(1));
+        if paused {
+            world.tell(node, |engine| engine.pause(id)).unwrap();
+            world.run_for(secs(1));
+        }
+        let before = recorded(&world, node);
+        world.allow_folder(node, "/elsewhere");
+        world.tell(node, |engine| engine.move_storage(id, "/elsewhere", MoveMode::Adopt)).unwrap();
+        assert!(world.run_until(|w| recorded(w, node) > before, secs(5)));
+        start_again(&mut world, node, false);
+        let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+        assert_eq!(world.engine(node).have(id).unwrap().count(), 0);
+        // There is nothing there, so it is fetched.
+        let other = world.node(loud());
+        world.seed_with(other, &sample);
+        let addr = world.addr(other);
+        world.tell(node, |engine| engine.resume(id).and_then(|()| engine.add_peer(id, addr))).unwrap();
+        assert!(world.run_until(|w| w.is_complete(node) && w.is_honest(node), secs(60)));
+        // From then on it is as any other.
+        world.run_for(secs(30));
+        assert_eq!(world.engine(node).params(id).unwrap().trust, Trust::State);
+        start_again(&mut world, node, false);
+        assert!(world.is_complete(node));
+    }
 }

@@ -195,6 +195,13 @@ impl World {
         }
     }
 
+    /// From now on the router of a node lets in whom it should by this rule.
+    pub fn set_nat_rule(&mut self, node: NodeId, rule: Nat) {
+        if let Some(nat) = self.nodes[node.0].nat.and_then(|nat| self.nats.get_mut(nat)) {
+            nat.rule = rule;
+        }
+    }
+
     /// How long the router of a node remembers whom it spoke with.
     pub fn set_nat_ttl(&mut self, node: NodeId, ttl: Duration) {
         if let Some(nat) = self.nodes[node.0].nat.and_then(|nat| self.nats.get_mut(nat)) {

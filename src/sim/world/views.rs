@@ -57,6 +57,36 @@ impl World {
         }
     }
 
+    /// Whether a node has all of its torrents that is wanted.
+    pub fn is_satisfied(&self, node: NodeId) -> bool {
+        let is_open = |phase| matches!(phase, Phase::Seeding | Phase::Paused | Phase::Queued);
+        let all = |stats: TorrentStats| is_open(stats.phase) && stats.wanted_have_bytes == stats.wanted_bytes;
+        self.is_up(node) && self.stats_of(node).into_iter().all(all)
+    }
+
+    /// Whether a node keeps its session in a folder.
+    pub fn keeps_session(&self, node: NodeId) -> bool {
+        self.host(node.0).conf.session_dir.is_some()
+    }
+
+    /// What a node's user would add a torrent with again: in the folder and with the names that it had at last, as it had been added
+    /// else. `None` if it never had that.
+    pub fn params_again(&self, node: NodeId, sample: &Sample) -> Option<TorrentParams> {
+        let host = self.host(node.0);
+        host.held(sample.metainfo.info_hash).map(|held| held.params_now(&host.engine))
+    }
+
+    /// Whether each piece that a node says it has is on its disk now, byte for byte. (Whenever it says so of one more the world looks
+    /// at that one; here it looks at all.)
+    pub fn is_honest(&self, node: NodeId) -> bool {
+        let host = self.host(node.0);
+        host.held.iter().all(|held| {
+            let (places, have) = (Places::of(&host.engine, held), host.engine.have(held.id));
+            let mut pieces = held.sample.geometry().pieces();
+            have.is_none_or(|have| pieces.all(|piece| !have.has(piece) || held.is_true(&host.disk, &places, piece)))
+        })
+    }
+
     /// Whether a node's first torrent is in this phase.
     pub fn is_in(&self, node: NodeId, phase: Phase) -> bool {
         self.stats(node).phase == phase

@@ -85,7 +85,9 @@ impl TorrentSettings {
     /// Their bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new();
-        e.dict().key(b"dir").bytes(path_bytes(&self.dir).as_ref());
+        e.dict();
+        push_flag(&mut e, b"check", self.trust == Trust::Nothing);
+        e.key(b"dir").bytes(path_bytes(&self.dir).as_ref());
         if !self.labels.is_empty() {
             e.key(b"labels").list();
             self.labels.iter().for_each(|label| _ = e.bytes(label.as_bytes()));
@@ -140,7 +142,6 @@ impl TorrentSettings {
             }
             e.end();
         }
-        // A check that was asked for once is not asked for at each start.
         push_flag(&mut e, b"trust", self.trust == Trust::Files);
         e.end();
         e.finish()
@@ -205,7 +206,9 @@ impl TorrentSettings {
             }
             out.trackers = Some(tiers);
         }
-        out.trust = if flag(root, "trust")? { Trust::Files } else { Trust::State };
+        // What was saved of it before a check was asked for does not count any more, until the check is over and that is saved.
+        let trusted = if flag(root, "trust")? { Trust::Files } else { Trust::State };
+        out.trust = if flag(root, "check")? { Trust::Nothing } else { trusted };
         Ok(out)
     }
 }

@@ -1,0 +1,172 @@
+//! What the items of a plan stand for: lines, disks, settings, torrents, and the manners of scripted peers.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Failure, Item, Kind, Plan};
+use crate::{
+    alert::{AlertMask, StopAt},
+    base::{
+        bitfield::Bitfield,
+        bucket::{Limits, Rate},
+        files::Priority,
+    },
+    conf::{Conf, SeedChoking},
+    sim::{Answer, Asked, DiskPace, Hello, Line, Manners, Nat, Sample},
+};
+
+/// Where nodes keep their sessions, if they do.
+pub(super) const SESSION: &str = "/session";
+
+pub(super) fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// How long something lasts that is to end: a day at most.
+pub(super) fn span(ms: u64) -> Duration {
+    millis(ms.min(86_400_000))
+}
+
+/// Whether a mask has this name.
+pub(super) fn has(mask: u64, id: u64) -> bool {
+    mask >> (id % 64) & 1 == 1
+}
+
+pub(super) fn line(item: &Item) -> Line {
+    let usual = Line::default();
+    Line {
+        latency: item.get("latency").map_or(usual.latency, |ms| millis(ms.min(60_000))),
+        jitter: item.get("jitter").map_or(usual.jitter, |ms| millis(ms.min(60_000))),
+        bandwidth: item.get("bandwidth").map_or(usual.bandwidth, |rate| rate.max(1000)),
+        segment: (1, item.get("segment").map_or(usual.segment.1, |len| len.clamp(1, 1 << 20) as usize)),
+        send_buffer: item.get("sndbuf").map_or(usual.send_buffer, |len| len.clamp(1, 1 << 24) as usize),
+        window: item.get("window").map_or(usual.window, |len| len.clamp(1, 1 << 24) as usize),
+    }
+}
+
+pub(super) fn pace(item: &Item) -> DiskPace {
+    let usual = DiskPace::default();
+    let max = item.get("disk").map_or(usual.max, span);
+    let hot = item.get("hot").map_or(usual.hot, |percent| percent.min(100) as _);
+    DiskPace { max, hot, ..usual }
+}
+
+/// How long connections last; 0 is for ever.
+pub(super) fn flaky(ms: u64) -> Option<Duration> {
+    // Those that last less carry nothing.
+    (ms > 0).then(|| span(ms.max(500)))
+}
+
+pub(super) fn nat(rule: u64) -> Nat {
+    [Nat::Open, Nat::FullCone, Nat::Restricted, Nat::PortRestricted, Nat::Symmetric][(rule % 5) as usize]
+}
+
+pub(super) fn wish(value: u64) -> Priority {
+    [Priority::Skip, Priority::Low, Priority::Normal, Priority::High][(value % 4) as usize]
+}
+
+pub(super) fn stop(item: &Item) -> StopAt {
+    let ratio_percent = item.get("ratio").map(|percent| percent.min(1000) as u32);
+    StopAt { ratio_percent, seeding: item.get("seeding").map(span) }
+}
+
+pub(super) fn conf(item: &Item) -> Conf {
+    let usual = Conf {
+        alerts: AlertMask::ALL,
+        max_alerts: 100_000,
+        max_dial_failures: 1000,
+        reconnect_max: Duration::from_secs(3),
+        disk_retry: millis(500),
+        ..Conf::default()
+    };
+    let rate = |key| item.get(key).and_then(|rate| Rate::new(rate.max(1000)));
+    let size = |key, usual: usize, min: u64, max: u64| item.get(key).map_or(usual, |value| value.clamp(min, max) as usize);
+    let run_len = size("run", usual.run_len as usize, 16 * 1024, 1 << 24).next_multiple_of(16 * 1024);
+    let max_unsent = size("unsent", usual.max_unsent, 16 * 1024, 256 * 1024);
+    Conf {
+        run_len: run_len as u32,
+        max_piece_memory: item.get("memory").map_or(usual.max_piece_memory, |runs| run_len * runs.clamp(2, 1000) as usize),
+        max_pipeline: size("pipeline", usual.max_pipeline, 1, 1000),
+        initial_pipeline: size("initial", usual.initial_pipeline, 1, 1000),
+        max_unsent,
+        max_request: 16 * 1024,
+        max_upload_memory: size("uploads", usual.max_upload_memory, 2 * max_unsent as u64 + 40_000, 1 << 24),
+        max_incoming_requests: size("requests", usual.max_incoming_requests, 1, 1000),
+        max_links: size("links", usual.max_links, 1, 1000),
+        max_links_per_torrent: size("torrent-links", usual.max_links_per_torrent, 1, 1000),
+        max_dials: size("dials", usual.max_dials, 1, 1000),
+        endgame_copies: size("copies", usual.endgame_copies.into(), 1, 200) as u8,
+        save_interval: item.get("save").map_or(usual.save_interval, |ms| millis(ms.max(1))),
+        max_checks: size("checks", usual.max_checks, 1, 1000),
+        upload_slots: item.get("slots").map(|slots| slots as usize),
+        seed_choking: match item.get("choking") {
+            Some(1) => SeedChoking::FastestUpload,
+            Some(2) => SeedChoking::AntiLeech,
+            _ => usual.seed_choking,
+        },
+        suggest: item.get("suggest").is_some(),
+        allowed_fast: size("allowed", usual.allowed_fast, 0, 100),
+        limits: Limits { down: rate("down"), up: rate("up") },
+        peer_limits: Limits { down: rate("peer-down"), up: rate("peer-up") },
+        session_dir: item.get("session").map(|_| SESSION.into()),
+        max_active_downloads: size("downloads", usual.max_active_downloads, 0, 1000),
+        max_active_seeds: size("seeds", usual.max_active_seeds, 0, 1000),
+        max_active: size("total", usual.max_active, 0, 1000),
+        stop: stop(item),
+        ..usual
+    }
+}
+
+/// Every `n`th of all blocks, by a number that looks random.
+fn every(n: u64) -> impl FnMut(Asked) -> bool {
+    move |asked: Asked| {
+        let number = u64::from(asked.block.piece.get()) * 7919 + u64::from(asked.block.begin) / 16384 * 104_729 + 13;
+        number.is_multiple_of(n.max(1))
+    }
+}
+
+pub(super) fn manners(item: &Item, sample: &Sample) -> Manners {
+    let (bad, mute, reject) = (item.get("bad"), item.get("mute"), item.get("reject"));
+    let mut hit = every(bad.or(mute).or(reject).unwrap_or(1));
+    let otherwise = item.get("dribble").map_or(Answer::Good, |ms| Answer::Dribble(millis(ms.max(1))));
+    let answer = match (bad, mute, reject) {
+        (Some(_), _, _) => Answer::Bad,
+        (_, Some(_), _) => Answer::Nothing,
+        (_, _, Some(_)) => Answer::Reject,
+        _ => otherwise,
+    };
+    let (share, which) = (item.get("share").unwrap_or(16), item.get("which").unwrap_or(0));
+    let mut has = Bitfield::none(sample.geometry().piece_count());
+    let owned = |piece: u64| (piece + 1 + which).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60 < share;
+    sample.geometry().pieces().filter(|p| owned(p.get().into())).for_each(|p| _ = has.set(p));
+    Manners {
+        hello: [Hello::Proper, Hello::Silent, Hello::WrongTorrent, Hello::Garbage][item.get("hello").unwrap_or(0) as usize % 4],
+        fast: item.get("nofast").is_none(),
+        reqq: item.get("reqq").map(|n| n.min(1000) as u32),
+        has: Some(has),
+        unchoke_after: Some(millis(item.get("unchoke").unwrap_or(0))),
+        flap: item.get("flap").map(|ms| millis(ms.max(1))),
+        block_time: millis(item.get("block").unwrap_or(0)),
+        answer: Box::new(move |asked| if hit(asked) { answer } else { otherwise }),
+        keep_alive: item.get("alive").map(|ms| millis(ms.max(10))),
+        ..Manners::default()
+    }
+}
+
+pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure> {
+    let files = plan.of(Kind::File).into_iter().filter(|file| file.id == torrent.id).enumerate();
+    let name = |nth: usize, file: &Item| match (file.get("pad"), nth % 2) {
+        (Some(_), _) => String::new(),
+        (None, 0) => format!("{nth}"),
+        (None, _) => format!("dir/{nth}"),
+    };
+    let files: Vec<_> = files.map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26))).collect();
+    let files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
+    // Nothing but pads cannot be told from nothing at all.
+    if !files.iter().any(|(name, len)| !name.is_empty() && *len > 0) {
+        return Err(Failure::new(format!("no torrent {}: it has no data", torrent.id)));
+    }
+    // Pieces of a few bytes would make a swarm that is small to read take hours.
+    let piece = torrent.get("piece").unwrap_or(16 * 1024).clamp(4096, 1 << 26) as u32;
+    Sample::folder(&format!("torrent-{}", torrent.id), &files, piece, torrent.id)
+        .map_err(|error| Failure::new(format!("no torrent {}: {error}", torrent.id)))
+}

@@ -1,0 +1,165 @@
+//! The end of all troubles: everything is mended, and users take back what keeps them from their torrents.
+
+use std::time::Duration;
+
+use super::{
+    Failure,
+    cast::nat,
+    run::{GLANCE, Run},
+};
+use crate::{
+    alert::{Phase, StopAt},
+    base::{bucket::Limits, files::Priority},
+    engine::ActiveLimits,
+    sim::{NodeId, Sample, TrackerManners, Troubles},
+};
+
+/// How long removals and checks may take, whatever disks did before.
+const LONGEST_CHECK: Duration = Duration::from_secs(900);
+
+impl Run<'_> {
+    /// Mends everything, and takes back what the users did that keeps them from their torrents.
+    pub(super) fn end_troubles(&mut self) -> Result<(), Failure> {
+        let nodes: Vec<_> = self.nodes.values().copied().collect();
+        self.world.mend();
+        self.trackers.values().for_each(|&tracker| self.world.set_tracker_manners(tracker, TrackerManners::Good));
+        // Somebody must be there whom everybody can dial.
+        self.world.set_nat_rule(nodes[0], nat(0));
+        for &node in &nodes {
+            self.world.set_cut(node, false);
+            self.world.set_flaky(node, None);
+            self.world.set_disk_spikes(node, 0, Duration::ZERO);
+            let disk = self.world.disk(node);
+            disk.set(|t| *t = Troubles::default());
+            if disk.is_spoilt() {
+                self.spoilt.insert(node);
+            }
+        }
+        self.add_what_was_lost(&nodes)?;
+        nodes.iter().for_each(|&node| self.free(node));
+        self.find_what_is_spoilt(&nodes)?;
+        self.make_peace();
+        Ok(())
+    }
+
+    /// Whoever removed a torrent, or killed a session before it was recorded, adds it again.
+    fn add_what_was_lost(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
+        let limit = self.world.now() + LONGEST_CHECK;
+        loop {
+            let missing = nodes.iter().filter(|&&node| !self.add_all(node)).count();
+            if missing == 0 {
+                return Ok(());
+            }
+            if self.world.now() > limit {
+                return Err(self.failure("a torrent that is not removed"));
+            }
+            self.world.run_for(Duration::from_secs(1));
+        }
+    }
+
+    fn free(&mut self, node: NodeId) {
+        let is_first = node == self.nodes[&0];
+        self.world.tell(node, |engine| engine.set_default_stop(StopAt::default()));
+        self.all(node, |engine, id| engine.set_stop(id, None));
+        self.all(node, |engine, id| engine.resume(id));
+        self.all(node, |engine, id| engine.set_upload_slots(id, None));
+        self.all(node, |engine, id| engine.set_super_seeding(id, false));
+        self.limit(node, |_| Limits::default());
+        self.world.tell(node, |engine| engine.set_limits(Limits::default()));
+        self.world.tell(node, |engine| engine.set_default_peer_limits(Limits::default()));
+        self.world.tell(node, |engine| {
+            // A queue that lets anything run lets everything run by and by; seeds take turns that are longer than anybody waits.
+            let ActiveLimits { downloads, total, checks, .. } = engine.active_limits();
+            let downloads = if is_first || downloads == 0 || total == 0 { 100 } else { downloads };
+            engine.set_active_limits(ActiveLimits { downloads, seeds: 100, total: 200, checks });
+        });
+        if is_first {
+            self.all(node, |engine, id| engine.set_file_priorities(id, Vec::new()));
+        }
+    }
+
+    /// Whoever's disk has lied has everything checked, and from then on it is to be true again.
+    fn find_what_is_spoilt(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
+        let first = nodes[0];
+        let spoilt: Vec<_> = self.spoilt.iter().copied().collect();
+        spoilt.iter().for_each(|&node| self.all(node, |engine, id| engine.recheck(id)));
+        if !spoilt.contains(&first) && !self.world.is_complete(first) {
+            // What it could not read it may take for missing, and nobody else has it.
+            self.all(first, |engine, id| engine.recheck(id));
+        }
+        self.await_checks(nodes)?;
+        if !self.world.is_complete(first) && (spoilt.contains(&first) || self.careless.contains(&first)) {
+            // It takes it from a copy.
+            for sample in self.samples.clone() {
+                self.restore_files(first, &sample);
+            }
+            self.all(first, |engine, id| engine.recheck(id));
+            self.await_checks(nodes)?;
+            self.world.disk(first).absolve();
+        }
+        for node in spoilt {
+            if !self.world.is_honest(node) {
+                return Err(self.failure("a check that lets something pass that is not true"));
+            }
+            self.world.disk(node).absolve();
+        }
+        Ok(())
+    }
+
+    fn await_checks(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
+        let looks = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled);
+        let limit = self.world.now() + LONGEST_CHECK;
+        while nodes.iter().any(|&node| self.world.stats_of(node).iter().any(|stats| looks(stats.phase))) {
+            if self.world.now() > limit {
+                return Err(self.failure("a check without an end"));
+            }
+            self.world.run_for(GLANCE);
+        }
+        Ok(())
+    }
+
+    /// Whoever has banned somebody whose disk had lied, or was made to by his own, thinks again.
+    pub(super) fn make_peace(&mut self) {
+        if self.spoilt.is_empty() {
+            return;
+        }
+        let addrs: Vec<_> = self.nodes.values().map(|&node| (node, self.world.addr(node))).collect();
+        for node in self.nodes.values().copied().collect::<Vec<_>>() {
+            for &(_, addr) in addrs.iter().filter(|(other, _)| *other != node) {
+                if self.world.tell(node, |engine| engine.unban(addr.ip())) {
+                    self.all(node, |engine, id| engine.add_peer(id, addr));
+                }
+            }
+        }
+    }
+
+    /// Whether anybody but node 0 does not want some file.
+    pub(super) fn somebody_skips(&self) -> bool {
+        self.nodes.values().any(|&node| {
+            let engine = self.world.engine(node);
+            engine.torrents().into_iter().any(|id| engine.file_priorities(id).contains(&Priority::Skip))
+        })
+    }
+
+    pub(super) fn want_everything(&mut self) {
+        for node in self.nodes.values().copied().collect::<Vec<_>>() {
+            self.all(node, |engine, id| engine.set_file_priorities(id, Vec::new()));
+        }
+    }
+
+    /// Puts the files of a torrent where a node looks for them, from a copy that was kept elsewhere.
+    pub(super) fn restore_files(&mut self, node: NodeId, sample: &Sample) {
+        let (disk, dir) = (self.world.disk(node), self.dir(node));
+        disk.set_now(self.world.now());
+        let engine = self.world.engine(node);
+        let Some(id) = engine.find(sample.metainfo.info_hash) else {
+            return sample.files_in(&dir).for_each(|(path, _, bytes)| disk.put(&path, bytes));
+        };
+        for (file, entry) in engine.files(id).into_iter().zip(sample.metainfo.files.iter()) {
+            let bytes = sample.data.get(entry.offset as usize..(entry.offset + entry.len) as usize);
+            if let (Some(path), Some(bytes)) = (file.path, bytes) {
+                disk.put(&path, bytes);
+            }
+        }
+    }
+}
