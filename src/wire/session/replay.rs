@@ -53,7 +53,7 @@ impl Entry {
 }
 
 /// Which records of a log count. Its order never matters: whoever needs one sorts by place.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     /// By torrent.
     pub entries: HashMap<InfoHash, Entry>,
