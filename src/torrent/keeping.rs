@@ -3,7 +3,7 @@
 //!
 //! Without a session folder all of it does nothing. It knows records, not where they go.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, sync::Arc, time::Duration};
 
 use crate::{
     alert::Alert,
@@ -60,6 +60,17 @@ pub(crate) struct Keep {
     out: Option<RecordKind>,
     /// The last record could not be written, and will not be: on disk it is as it was before.
     lost: bool,
+    data: Data,
+}
+
+/// What becomes of the data of a torrent that is removed with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Data {
+    #[default]
+    Stays,
+    /// A worker deletes it.
+    Going,
+    Gone,
 }
 
 impl Torrent {
@@ -128,7 +139,7 @@ impl Torrent {
     pub(crate) fn handle_recorded(&mut self, result: &Result<(), StoreError>, cx: &mut Cx) {
         let Some(kind) = self.keep.out.take() else { return };
         match (result, kind) {
-            (Ok(()), RecordKind::Removed) => {}
+            (Ok(()), RecordKind::Removed) => self.keep.lost = false,
             (Ok(()), kind) => {
                 if kind == RecordKind::Torrent {
                     self.keep.raw = None;
@@ -137,7 +148,13 @@ impl Torrent {
             }
             // What is not recorded is as it was before.
             (Err(_), _) if cx.recorder.last_chance => (self.keep.due, self.keep.lost) = (None, true),
-            (Err(_), kind) => self.keep.due = self.keep.due.max(Some(kind)),
+            (Err(error), kind) => {
+                self.keep.due = self.keep.due.max(Some(kind));
+                // The space that the record lacks may be that of the data.
+                if kind == RecordKind::Removed && is_full(error) && self.is_to_be_deleted() {
+                    self.begin_to_delete(cx);
+                }
+            }
         }
         if self.keep.due.is_some() {
             cx.recorder.due.insert(self.key());
@@ -146,8 +163,10 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// Its files are closed and nothing of it is with any worker. It is gone when that, and whatever else is to be, is recorded.
+    /// Its files are closed and nothing of it is with any worker. It is gone when that, and whatever else is to be, is recorded, and then
+    /// its data if that is to go: a kill in between leaves files that nobody knows, and not a torrent that fetches all of them again.
     pub(super) fn ended(&mut self, cx: &mut Cx) {
+        self.refuse_requests(cx);
         self.stage = Stage::Forgetting;
         if matches!(self.next, Some(Next::Close { told: true, .. })) {
             self.record(RecordKind::Removed, cx);
@@ -156,13 +175,34 @@ impl Torrent {
     }
 
     fn forget(&mut self, cx: &mut Cx) {
-        if !matches!(self.stage, Stage::Forgetting) || self.keep.due.is_some() || self.keep.out.is_some() {
+        let pending = !self.is_recorded() || self.keep.data == Data::Going;
+        if !matches!(self.stage, Stage::Forgetting) || pending {
             return;
         }
+        // One whose removal could not be recorded will be there at the next start, and its data with it.
+        if self.is_to_be_deleted() && !self.keep.lost {
+            return self.begin_to_delete(cx);
+        }
         self.stage = Stage::Closed;
-        if matches!(self.next, Some(Next::Close { told: true, .. })) {
+        if matches!(self.next, Some(Next::Close { told: true, .. })) && !self.keep.lost {
             cx.alerts.push(Alert::Removed { torrent: self.id });
         }
+    }
+
+    fn is_to_be_deleted(&self) -> bool {
+        self.keep.data == Data::Stays && matches!(self.next, Some(Next::Close { delete: true, .. }))
+    }
+
+    /// Has a worker delete its data.
+    pub(super) fn begin_to_delete(&mut self, cx: &mut Cx) {
+        self.keep.data = Data::Going;
+        self.delete(cx);
+    }
+
+    /// Its data is gone, as far as it can go.
+    pub(super) fn deleted(&mut self, cx: &mut Cx) {
+        self.keep.data = Data::Gone;
+        if matches!(self.stage, Stage::Forgetting) { self.forget(cx) } else { self.ended(cx) }
     }
 
     /// What it would have to be added with to be as it is. `limits` are its own.
@@ -187,6 +227,10 @@ impl Torrent {
             limits,
         }
     }
+}
+
+fn is_full(error: &StoreError) -> bool {
+    matches!(error.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 fn settings(params: TorrentParams) -> TorrentSettings {
