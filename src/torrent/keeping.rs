@@ -16,12 +16,14 @@ use crate::{
     torrent::{Next, Stage, StopAt, Torrent, TorrentParams, cx::Cx},
     wire::{
         metainfo::Metainfo,
-        session::{TorrentSettings, join_torrent},
+        session::{MAX_BODY, SessionSettings, TorrentSettings, join_torrent},
     },
 };
 
 /// Peers that are remembered of a torrent.
 const MAX_PEERS: usize = 100;
+/// The most bytes of a torrent that is added: some are left for what becomes of it before it is recorded.
+pub(crate) const MAX_NEW: usize = MAX_BODY - 4096;
 
 /// Who has something to record, over all torrents.
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ pub(crate) struct Recorder {
     pub(crate) due: BTreeSet<Key>,
     /// The session's own settings are to be recorded; they are being recorded.
     pub(crate) session_due: bool,
+    /// What the user has said of the session as a whole.
+    pub(crate) session: SessionSettings,
     pub(crate) session_out: bool,
     /// Records that workers have not answered.
     pub(crate) out: usize,
@@ -124,7 +128,9 @@ impl Torrent {
         if self.keep.out.is_some() {
             return None;
         }
-        let kind = self.keep.due.take()?;
+        let due = self.keep.due.take()?;
+        // Before it is there, nothing can be said of it alone.
+        let kind = if due == RecordKind::Settings && self.keep.raw.is_some() { RecordKind::Torrent } else { due };
         let settings = || settings(self.params(now, queue_order, limits));
         let body = match kind {
             RecordKind::Torrent => join_torrent(&settings(), self.keep.raw.as_deref()?),
@@ -141,6 +147,7 @@ impl Torrent {
         match (result, kind) {
             (Ok(()), RecordKind::Removed) => self.keep.lost = false,
             (Ok(()), kind) => {
+                self.keep.lost = false;
                 if kind == RecordKind::Torrent {
                     self.keep.raw = None;
                 }
@@ -159,6 +166,13 @@ impl Torrent {
         if self.keep.due.is_some() {
             cx.recorder.due.insert(self.key());
         }
+        self.forget(cx);
+        self.settle(cx);
+    }
+
+    /// A record of it is too large.
+    pub(crate) fn handle_unrecordable(&mut self, cx: &mut Cx) {
+        (self.keep.out, self.keep.lost) = (None, true);
         self.forget(cx);
         self.settle(cx);
     }
@@ -251,6 +265,13 @@ fn settings(params: TorrentParams) -> TorrentSettings {
         labels: params.labels,
         limits: params.limits,
     }
+}
+
+/// Bytes of the record that a new torrent makes, without those that every record has.
+pub(crate) fn record_len(params: &TorrentParams) -> usize {
+    let peers = params.peers.iter().copied().take(MAX_PEERS).collect();
+    let settings = settings(TorrentParams { peers, ..params.clone() }).encode();
+    params.metainfo.raw.as_ref().map_or(0, |raw| raw.len()).saturating_add(settings.len() + 4)
 }
 
 /// The parameters that a torrent of a session folder is added with.

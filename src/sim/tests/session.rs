@@ -234,7 +234,7 @@ fn a_full_disk_has_its_data_deleted_although_that_cannot_be_recorded() {
     world.tell(node, |engine| engine.set_labels(id, labels).unwrap());
     world.run_for(secs(1));
     bytes = world.disk(node).content(log).unwrap();
-    assert!(bytes.len() % 4096 != 0);
+    assert!(!bytes.len().is_multiple_of(4096));
     let used = world.disk(node).used();
     world.disk(node).set(|t| t.capacity = Some(used));
     world.tell(node, |engine| engine.remove_with_data(id).unwrap());
@@ -278,4 +278,48 @@ fn files_that_were_checked_are_not_taken_at_their_word_again() {
     start_again(&mut world, node, false);
     let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
     assert_eq!(world.engine(node).params(id).unwrap().trust, Trust::State);
+}
+
+#[test]
+fn of_the_session_only_what_was_set_is_recorded() {
+    use crate::wire::session;
+    let mut world = World::new(9);
+    let node = world.node(kept());
+    let stop = crate::alert::StopAt { ratio_percent: Some(150), seeding: None };
+    let limits = Limits { down: None, up: Rate::new(7000) };
+    let said = |world: &World| {
+        let log = world.disk(node).content(std::path::Path::new("/session/session.ct")).unwrap();
+        let mut replay = session::Replay::default();
+        let salt = session::read_header(&log[..session::HEADER_LEN]).unwrap();
+        session::scan(&mut log.as_slice(), &salt, |record| replay.note(&record)).unwrap();
+        replay.finish().1.session
+    };
+    assert_eq!(said(&world), None);
+    world.tell(node, |engine| engine.set_limits(limits));
+    world.run_for(secs(1));
+    let want = session::SessionSettings { limits: Some(limits), ..session::SessionSettings::default() };
+    assert_eq!(said(&world), Some(want.clone()));
+    start_again(&mut world, node, false);
+    world.tell(node, |engine| engine.set_default_stop(stop));
+    world.run_for(secs(1));
+    assert_eq!(said(&world), Some(session::SessionSettings { stop: Some((Some(150), None)), ..want }));
+    start_again(&mut world, node, false);
+    assert_eq!(world.engine(node).limits(), limits);
+}
+
+#[test]
+fn what_is_too_large_to_be_kept_is_refused() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(10);
+    let node = world.node(kept());
+    let huge = || vec![vec![format!("http://{}", "x".repeat(65 << 20))]];
+    let params = TorrentParams { trackers: Some(huge()), ..world.params(node, &sample, &[]) };
+    let refused = world.tell(node, |engine| engine.add_torrent(params));
+    assert!(matches!(refused, Err(crate::AddError::TooLarge { .. })), "{refused:?}");
+    let other = Sample::file("other", 200_000, 32 * 1024, 2).unwrap();
+    world.seed_with(node, &sample);
+    world.seed_with(node, &other);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) == 2, secs(30)));
+    start_again(&mut world, node, false);
+    assert_eq!(world.engine(node).torrents().len(), 2);
 }

@@ -5,11 +5,11 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::{
-    super::{RealDisk, tests::faults::BadDisk},
+    super::{RealDisk, Runner, tests::faults::BadDisk},
     *,
 };
 use crate::{
-    base::job::RecordKind,
+    base::job::{Done, Job, RecordKind},
     wire::{
         metainfo::{Metainfo, MetainfoBuilder},
         session::{TorrentSettings, join_torrent},
@@ -216,4 +216,25 @@ fn a_log_that_took_its_place_although_that_failed_is_read_as_what_it_is() {
     let (folder, restored) = on(&disk);
     assert_eq!(folder.size(), size);
     assert_eq!(told(&restored), [format!("torrent 1 in {long}{long}last"), "torrent 2 in much later".into()]);
+}
+
+#[test]
+fn a_record_that_is_too_long_fails_alone() {
+    let disk = Arc::new(BadDisk::default());
+    let folder = Arc::new(on(&disk).0);
+    let runner = Runner::with_folder(disk.clone(), folder.clone());
+    let long = SessionRecord { body: vec![0; MAX_PAYLOAD], ..set(1, "x") };
+    let jobs = [add(1), long, add(2)].map(|record| Job::Record { torrent: None, record });
+    let mut done = Vec::new();
+    runner.run(jobs.into(), &mut done);
+    let failed: Vec<_> = done
+        .iter()
+        .filter_map(|done| match done {
+            Done::Recorded { kind, result: Err(error), .. } => Some((*kind, error.source.kind())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((done.len(), failed), (3, vec![(RecordKind::Settings, ErrorKind::FileTooLarge)]));
+    drop((runner, folder));
+    assert_eq!(told(&on(&disk).1), ["torrent 1 in new", "torrent 2 in new"]);
 }
