@@ -31,7 +31,8 @@ pub enum Alert {
         /// Why a saved state was not believed.
         distrust: Option<String>,
     },
-    /// Checking goes on. Coalesced: only the newest is kept.
+    /// Checking goes on: every [`Conf::progress_interval`](crate::Conf::progress_interval) and every 64 pieces, paused or not. Coalesced:
+    /// only the newest is kept.
     Checking {
         /// The torrent.
         torrent: TorrentId,
@@ -47,7 +48,10 @@ pub enum Alert {
         /// Verified pieces.
         have: u32,
     },
-    /// The download goes on. Coalesced: only the newest is kept.
+    /// How the torrent gets on: every [`Conf::progress_interval`](crate::Conf::progress_interval) while it is open and has peers. When the
+    /// last has gone, or the torrent was paused, it comes until one has told that nothing moves any more, and then not again before
+    /// there are peers. (What is there but unchecked is told of by [`Checking`](Self::Checking) and [`Checked`](Self::Checked); of a
+    /// torrent that nobody is there for there is nothing to tell.) Coalesced: only the newest is kept.
     Progress {
         /// The torrent.
         torrent: TorrentId,
@@ -93,6 +97,14 @@ pub enum Alert {
         error: StoreError,
         /// When it is tried again; `None` if only the user can help (the storage could not be opened).
         retry_in: Option<Duration>,
+    },
+    /// Blocks for peers could not be read. Peers are told that they do not get them, and the torrent goes on. At most once a minute a
+    /// torrent, however often it fails.
+    ReadFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What failed.
+        error: StoreError,
     },
     /// A file that was trusted ([`Trust::Files`](crate::Trust::Files)) could not be read or is not whole: everything is checked now.
     /// Never dropped.

@@ -81,8 +81,8 @@ pub struct Conf {
     pub max_request: u32,
     /// Requests of one peer waiting for us. More are rejected (BEP 6) or dropped. Default 512.
     pub max_incoming_requests: usize,
-    /// Pieces that a peer with few pieces may ask for while it is choked, at most three times each (BEP 6 allowed fast). 0 for none, at
-    /// most 100. Default 5.
+    /// Pieces that a peer with fewer pieces may ask for while it is choked, at most three times each (BEP 6 allowed fast). Only as many
+    /// peers get them at a time as there are optimistic slots: one in five, and one at least. 0 for none, at most 100. Default 5.
     pub allowed_fast: usize,
     /// Whether pieces at hand (just read from disk for somebody, or just completed) are suggested to the peers that lack them (BEP 6).
     /// It saves reading from a slow disk, but makes peers fetch the same pieces instead of the rarest. Default off.
@@ -94,7 +94,9 @@ pub struct Conf {
     /// is given up and read again when it does. Default 16 MiB.
     pub max_upload_memory: usize,
 
-    /// Peers that a torrent serves at a time, if more want it; `None`: 64, or fewer under an upload limit. Default `None`.
+    /// Peers that a torrent serves at a time, if more want it; `None`: 64, or fewer under an upload limit. Default `None`. They are shared
+    /// out among hosts first (an IPv4 address or an IPv6 /64): one has no second slot while somebody of another waits, unless it pays
+    /// for it by giving; and none stays empty.
     pub upload_slots: Option<usize>,
     /// Whom a torrent serves that has everything. Default [`SeedChoking::RoundRobin`].
     pub seed_choking: SeedChoking,
@@ -136,7 +138,7 @@ pub struct Conf {
 
     /// Blocks asked of one peer at a time, at most. Default 500.
     pub max_pipeline: usize,
-    /// Blocks asked of a peer before anything is known of it. Default 8.
+    /// Blocks asked of a peer before anything is known of it. Less is better where a block takes seconds. Default 8.
     pub initial_pipeline: usize,
     /// How much data to keep on order beyond the round trip. Many clients serve in pulses of up to a second. Default 2 s.
     pub queue_time: Duration,

@@ -372,3 +372,54 @@ fn a_torrent_with_many_candidates_does_not_keep_another_from_its_one() {
     assert_eq!(gone(&t).len(), 4);
     assert!(gone(&t).contains(&at([30, 0, 0, 1], 1)), "{:?}", gone(&t));
 }
+
+// The same peer twice.
+
+#[test]
+fn a_peer_that_connects_again_and_again_has_one_connection_a_torrent() {
+    let mut t = leech(Conf::default());
+    let here = |port| at([20, 0, 0, 1], port);
+    let again = |t: &mut Trace, port| {
+        let peer = t.accept_at(here(port)).unwrap();
+        t.raw(peer, &trace::hello(id(here(1))));
+        peer
+    };
+    let first = again(&mut t, 1);
+    for port in 2..70 {
+        let peer = again(&mut t, port);
+        assert!(t.is_closed(peer) && !t.is_closed(first), "{port}");
+    }
+    assert_eq!(t.stats().peers, 1);
+    // The first is silent: a router on the way may have forgotten it.
+    t.pass(Duration::from_secs(10));
+    let peer = again(&mut t, 70);
+    assert!(t.is_closed(first) && !t.is_closed(peer));
+    // Others may have taken its id: that is no reason to keep it out, nor to let them in for it.
+    let other = t.accept_at(at([20, 0, 0, 2], 1)).unwrap();
+    t.raw(other, &trace::hello(id(here(1))));
+    assert_eq!((t.is_closed(peer), t.is_closed(other), t.stats().peers), (false, false, 2));
+}
+
+#[test]
+fn a_peer_that_is_dialled_at_two_addresses_is_kept_once() {
+    let mut t = leech(Conf::default());
+    (1..=2).for_each(|port| t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], port)).unwrap()));
+    let dialled = t.new_dials();
+    assert_eq!(dialled.len(), 2);
+    for &peer in &dialled {
+        t.connected(peer);
+        t.raw(peer, &trace::hello(*b"-XX0000-the-same-one"));
+    }
+    assert_eq!((t.is_closed(dialled[0]), t.is_closed(dialled[1]), t.stats().peers), (false, true, 1));
+}
+
+#[test]
+fn a_peer_of_an_ipv6_64_is_the_same_from_any_of_its_addresses() {
+    let mut t = leech(Conf::default());
+    let peers = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|ip| {
+        let peer = t.accept_at(SocketAddr::new(ip.parse().unwrap(), 1)).unwrap();
+        t.raw(peer, &trace::hello(*b"-XX0000-the-same-one"));
+        peer
+    });
+    assert_eq!(peers.map(|peer| t.is_closed(peer)), [false, true, false]);
+}

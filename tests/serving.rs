@@ -137,13 +137,18 @@ impl Fixture {
     }
 }
 
+/// An id that no other connection has.
+fn id(stream: &TcpStream) -> Vec<u8> {
+    format!("-XX0000-{:012}", stream.local_addr().unwrap().port()).into_bytes()
+}
+
 fn fetch(addr: SocketAddr, info_hash: &[u8; 20], data: &[u8], range: std::ops::Range<usize>, depth: usize) {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
     hello.extend(info_hash);
-    hello.extend(b"-XX0000-abcdefghijkl");
+    hello.extend(id(&stream));
     hello.extend([0, 0, 0, 1, 2]);
     stream.write_all(&hello).unwrap();
     stream.read_exact(&mut [0; 68]).unwrap();
@@ -228,10 +233,10 @@ fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
     }
     let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
     hello.extend(fixture.metainfo.info_hash.0);
-    hello.extend(b"-XX0000-abcdefghijkl");
     let greeted = |reactor: &mut Reactor| {
         let mut stream = TcpStream::connect(reactor.local_addrs()[0]).unwrap();
         stream.write_all(&hello).unwrap();
+        stream.write_all(&id(&stream)).unwrap();
         stream.set_nonblocking(true).unwrap();
         // Our handshake and the bitfield of 32 pieces.
         let mut heard = 0;

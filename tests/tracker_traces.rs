@@ -213,12 +213,8 @@ fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
 
 /// Connections that are asked for, none of which can be made.
 fn refuse(t: &mut Trace) -> usize {
-    let connects = t.errands().into_iter().filter_map(|effect| match effect {
-        TrackerEffect::Connect { call, .. } => Some(call),
-        _ => None,
-    });
-    let calls: Vec<Key> = connects.collect();
-    for &call in &calls {
+    let calls = connects(t);
+    for &(call, _) in &calls {
         let now = t.now;
         t.tell(|engine, _| engine.handle_tracker_ended(now, call, Err("refused".into())));
     }
@@ -238,7 +234,7 @@ fn a_tracker_that_cannot_be_reached_is_tried_once_a_second_whoever_wants_it() {
     }
     // Each has been tried some four times, or 200 in all.
     let failed = t.alerts().iter().filter(|alert| matches!(alert, Alert::TrackerFailed { .. })).count();
-    assert!(failed >= 50 && tries <= 64 && tries >= 20, "{tries} tries, {failed} failures");
+    assert!(failed >= 50 && (20..=64).contains(&tries), "{tries} tries, {failed} failures");
 
     // It is found out when it is there again.
     let call = (0..40_000).find_map(|_| {
@@ -252,4 +248,55 @@ fn a_tracker_that_cannot_be_reached_is_tried_once_a_second_whoever_wants_it() {
     t.tell(|engine, _| engine.handle_tracker_data(now, call, REPLY));
     let working = |s: &cratetorrent::TrackerStats| s.status == TrackerStatus::Working;
     assert_eq!(t.tell(|engine, torrent| engine.trackers(torrent).iter().filter(|s| working(s)).count()), 1);
+}
+
+/// The connections that are to be made.
+fn connects(t: &mut Trace) -> Vec<(Key, SocketAddr)> {
+    let connect = |effect| if let TrackerEffect::Connect { call, addr, .. } = effect { Some((call, addr)) } else { None };
+    t.errands().into_iter().filter_map(connect).collect()
+}
+
+#[test]
+fn a_tracker_that_was_taken_out_is_not_heard_and_hears_that_we_stop() {
+    let mut t = Trace::leech(Conf::default());
+    t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.1/a".into()]])).unwrap();
+    let (old, _) = connects(&mut t)[0];
+    send(&mut t, old);
+    t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.2/b".into()]])).unwrap();
+    let now = t.now;
+    let peers = b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\nd8:intervali1800e5:peers6:\x08\x08\x08\x08\x1a\xe1e";
+    t.tell(|engine, _| engine.handle_tracker_data(now, old, peers));
+    assert_eq!(t.stats().candidates, 0, "a peer of a tracker that is none of the torrent's");
+    let calls = connects(&mut t);
+    assert_eq!(calls.iter().map(|(_, addr)| addr.ip().to_string()).collect::<Vec<_>>(), ["9.0.0.1", "9.0.0.2"]);
+    let (farewell, _) = calls[0];
+    t.tell(|engine, _| engine.handle_tracker_connected(now, farewell));
+    let asked = t.tell(|engine, _| String::from_utf8_lossy(engine.tracker_transmit(farewell)).into_owned());
+    assert!(asked.contains("event=stopped"), "{asked}");
+}
+
+#[test]
+fn numbers_can_be_had_over_ipv6_alone_and_of_what_rests() {
+    let mut t = asking(Conf::default());
+    resolved(&mut t, Ok(vec![V6.parse().unwrap()]));
+    t.errands();
+    t.tell(|engine, torrent| {
+        engine.scrape(torrent).unwrap();
+        engine.pause(torrent).unwrap();
+    });
+    let to: Vec<_> = datagrams(&mut t).into_iter().map(|(_, to, packet)| (to.ip().to_string(), packet[11])).collect();
+    assert_eq!(to, [(V6.to_owned(), 0)]);
+}
+
+#[test]
+fn what_runs_is_not_told_to_stop_when_the_queue_takes_it_over() {
+    let mut t = Trace::seed(Conf::default());
+    t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "http://9.0.0.1/announce")).unwrap();
+    let (call, _) = connects(&mut t)[0];
+    send(&mut t, call);
+    let now = t.now;
+    t.tell(|engine, _| engine.handle_tracker_data(now, call, REPLY));
+    t.tell(|engine, torrent| engine.set_queued(torrent, false)).unwrap();
+    t.tell(|engine, torrent| engine.set_queued(torrent, true)).unwrap();
+    assert!(connects(&mut t).is_empty());
 }

@@ -10,7 +10,7 @@ use crate::{
         args::{free, path, value},
     },
     explore::Explore,
-    scale::Scale,
+    scale::{Scale, Size},
     show::Show,
 };
 
@@ -20,7 +20,7 @@ Swarms in one thread, on a virtual network, disk and clock.
 Usage: swarm_sim [--nodes N] [--seed N]         a swarm at work, to look at
        swarm_sim --explore [options]            random swarms in search of faults
        swarm_sim --plan 'seed 5; torrent 0; …'  one swarm again, as a fault was reported
-       swarm_sim --scale [options]              how long a flash crowd takes, from 10 peers to 10,000
+       swarm_sim --scale [options]              how long a flash crowd takes, the larger it is
 
   --nodes N         how many download (default: 30)
   --seed N          the seed of all chance (default: 1)
@@ -32,11 +32,15 @@ With --explore:
   --keep-going      after a fault, too, up to ten
 
 With --scale:
-  --peers N[,N…]    sizes of the crowd (default: 10,100,1000,10000)
-  --pieces N        pieces of 16 KiB (default: 32)
+  --peers N[,N…]    sizes of the crowd; 100:5 is five runs of 100 (default: 10,30,100,300,1000)
+  --seeds N         runs of each size that says nothing else (default: 3)
+  --pieces N        pieces (default: 64)
+  --piece KIB       how long a piece is (default: 4)
   --slots N         peers that each serves at a time (default: 4)
-  --line KIB        what each can send in a second (default: 16, a piece)
-  --seed N          the seed of all chance (default: 1)
+  --line KIB        what each can send in a second (default: a piece)
+  --super-seed      the seed shows one piece at a time (BEP 16)
+  --coarse          packets as long as pieces, much in sockets and on order
+  --seed N          the seed of all chance of the first run (default: 1)
   --svg FILE        draw a picture, too
 
   --help, --version
@@ -73,13 +77,19 @@ pub fn parse() -> Result<Command, Problem> {
         let jobs = value(&mut args, "--jobs")?.unwrap_or(1).max(1);
         Command::Explore(Explore { seeds: seeds.map(|s| s.0), time, jobs, keep_going: args.contains("--keep-going") })
     } else if args.contains("--scale") {
-        let List(peers) = value(&mut args, "--peers")?.unwrap_or(List(vec![10, 100, 1000, 10_000]));
+        let usual = || List([10, 30, 100, 300, 1000].map(|peers| Size { peers, seeds: None }).to_vec());
+        let List(peers) = value(&mut args, "--peers")?.unwrap_or_else(usual);
+        let piece = value(&mut args, "--piece")?.unwrap_or(4).clamp(1, 1024);
         let svg: Option<PathBuf> = path(&mut args, "--svg")?;
         Command::Scale(Scale {
             peers,
-            pieces: value(&mut args, "--pieces")?.unwrap_or(32).clamp(1, 10_000),
+            seeds: value(&mut args, "--seeds")?.unwrap_or(3),
+            pieces: value(&mut args, "--pieces")?.unwrap_or(64).clamp(1, 10_000),
+            piece,
             slots: value(&mut args, "--slots")?.unwrap_or(4).max(1),
-            line: value(&mut args, "--line")?.unwrap_or(16).clamp(1, 1 << 20),
+            line: value(&mut args, "--line")?.unwrap_or(u64::from(piece)).clamp(1, 1 << 20),
+            super_seed: args.contains("--super-seed"),
+            coarse: args.contains("--coarse"),
             seed: value(&mut args, "--seed")?.unwrap_or(1),
             svg,
         })
@@ -126,13 +136,21 @@ impl std::str::FromStr for Time {
     }
 }
 
-struct List(Vec<usize>);
+struct List(Vec<Size>);
 
 impl std::str::FromStr for List {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = |text: &str| text.trim().parse().ok().filter(|n| (1..=20_000).contains(n));
-        text.split(',').map(number).collect::<Option<_>>().map(Self).ok_or("sizes are numbers from 1 to 20000, as 10,100")
+        let size = |text: &str| {
+            let (peers, seeds) = text.split_once(':').map_or((text, None), |(peers, seeds)| (peers, Some(seeds)));
+            let seeds = seeds.map(str::parse).transpose().ok()?;
+            Some(Size { peers: peers.trim().parse().ok().filter(|n| (1..=20_000).contains(n))?, seeds })
+        };
+        text.split(',')
+            .map(size)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or("sizes are numbers from 1 to 20000, as 10,100 or 10:5,100:3")
     }
 }

@@ -18,14 +18,23 @@ pub struct Line {
     pub name: &'static str,
     pub colour: &'static str,
     pub dashed: bool,
-    pub points: Vec<(f64, f64)>,
+    pub points: Vec<Point>,
+}
+
+/// Where a line passes, and between what the single values were.
+#[derive(Clone, Copy)]
+pub struct Point {
+    pub x: f64,
+    pub y: f64,
+    pub from: f64,
+    pub to: f64,
 }
 
 impl Chart {
     pub fn draw(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
-        let (least, most) = points().fold((f64::MAX, 1.0_f64), |(a, b), (x, _)| (a.min(*x), b.max(*x)));
-        let top = nice(points().fold(0.0_f64, |top, (_, y)| top.max(*y)) / 5.0) * 6.0;
+        let (least, most) = points().fold((f64::MAX, 1.0_f64), |(a, b), p| (a.min(p.x), b.max(p.x)));
+        let top = nice(points().fold(0.0_f64, |top, p| top.max(p.to)) / 5.0) * 6.0;
         let span = (most.log10() - least.log10()).max(0.1);
         let [left, above, right, below] = MARGIN;
         let at_x = |x: f64| left + (x.log10() - least.log10()) / span * (WIDTH - left - right);
@@ -60,16 +69,18 @@ impl Chart {
             decade *= 10.0;
         }
         for Line { name, colour, dashed, points } in &self.lines {
-            let path: Vec<_> = points.iter().map(|&(x, y)| format!("{:.1} {:.1}", at_x(x), at_y(y))).collect();
+            let path: Vec<_> = points.iter().map(|p| format!("{:.1} {:.1}", at_x(p.x), at_y(p.y))).collect();
             let dash = if *dashed { r#" stroke-dasharray="6 5""# } else { "" };
             let _ = writeln!(out, r#"<path d="M{}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>"#, path.join("L"));
             if !dashed {
-                for &(x, y) in points {
-                    let _ = writeln!(out, r#"<circle cx="{:.1}" cy="{:.1}" r="3.5" fill="{colour}"/>"#, at_x(x), at_y(y));
+                for &Point { x, y, from, to } in points {
+                    let (x, y, from, to) = (at_x(x), at_y(y), at_y(from), at_y(to));
+                    let _ = writeln!(out, r#"<circle cx="{x:.1}" cy="{y:.1}" r="3.5" fill="{colour}"/>"#);
+                    let _ = writeln!(out, r#"<path d="M{x:.1} {from:.1}V{to:.1}" stroke="{colour}" stroke-width="1.5"/>"#);
                 }
             }
-            if let Some(&(x, y)) = points.last() {
-                let (x, y) = (at_x(x) + 10.0, at_y(y) + 4.0);
+            if let Some(p) = points.last() {
+                let (x, y) = (at_x(p.x) + 10.0, at_y(p.y) + 4.0);
                 let _ = writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" fill="{colour}">{name}</text>"#);
             }
         }

@@ -61,7 +61,7 @@ impl Alert {
             Self::PeerBanned { .. } => AlertMask::BANS,
             Self::TrackerReplied { .. } | Self::TrackerFailed { .. } => AlertMask::TRACKERS,
             Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
-            Self::StopReached { .. } => AlertMask::STATUS,
+            Self::StopReached { .. } | Self::ReadFailed { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
             Self::Recorded { .. } => AlertMask::STATUS,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,

@@ -7,7 +7,7 @@ mod beginning;
 mod ending;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -31,11 +31,11 @@ use crate::{
     wire::tracker::{TrackerUrl, url::Host},
 };
 
-/// Such trackers that are remembered.
+/// Trackers that cannot be reached and are remembered, and for how long at most when there are too many.
 const MAX_SILENT: usize = 1024;
-/// Connection ids of UDP trackers that are kept, and how long one is good (BEP 15).
+const SILENT_TIME: Duration = Duration::from_secs(3600);
+/// Connection ids of UDP trackers that are kept (BEP 15).
 const MAX_CONNECTIONS: usize = 256;
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Calls {
     /// Trackers that cannot be reached or let us wait in vain: how often in a row, over all torrents, and when that was last.
     silent: BTreeMap<(Host, u16), (u32, Instant)>,
     /// Torrents and trackers that the user wants numbers of.
-    scrapes: VecDeque<(Key, TrackerNo)>,
+    scrapes: BTreeSet<(Key, TrackerNo)>,
     /// Farewells that are not over, those in line included; how many calls each has.
     leaving: BTreeMap<(InfoHash, String), usize>,
     /// When the next announce is in time; announces that are early by less than a burst are, too.
@@ -85,7 +85,7 @@ impl Calls {
             names: Names::default(),
             connections: BTreeMap::new(),
             silent: BTreeMap::new(),
-            scrapes: VecDeque::new(),
+            scrapes: BTreeSet::new(),
             leaving: BTreeMap::new(),
             pace: now,
             wakeup: Wakeup::default(),
@@ -100,9 +100,7 @@ impl Calls {
 
     /// Asks for a tracker's numbers, soon.
     pub(super) fn scrape(&mut self, torrent: Key, tracker: TrackerNo) {
-        if !self.scrapes.contains(&(torrent, tracker)) {
-            self.scrapes.push_back((torrent, tracker));
-        }
+        self.scrapes.insert((torrent, tracker));
     }
 }
 

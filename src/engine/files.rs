@@ -67,6 +67,10 @@ pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf
     renames.reverse();
     renames.sort_by_key(|(file, _)| *file);
     renames.dedup_by_key(|(file, _)| *file);
+    if renames.is_empty() {
+        // All names are laid out when the storage is opened, by a worker.
+        return Ok(renames);
+    }
     let metainfo = &params.metainfo;
     match paths::renamed_paths(&metainfo.name, metainfo.single_file, &metainfo.files, &renames) {
         Err(PathError::Rename(file, error)) => Err(refused(file)(error)),

@@ -1,6 +1,6 @@
 //! Links: from a dialled or accepted socket to a greeted session, and the end of it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     base::{arena::Key, ids::PeerId, time::Instant},
@@ -18,6 +18,10 @@ use crate::{
 };
 
 const TWIN: &str = "we are connected already, the other way round";
+const AGAIN: &str = "we are connected already";
+/// A peer that connects once more takes the place of its earlier link if nothing has come on that for so long: a router on the way has
+/// forgotten it. Otherwise the earlier one stays, so that those who come twice do not cut each other off for ever.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// A connection to be, or one that is.
 #[derive(Debug)]
@@ -230,14 +234,19 @@ impl Engine {
                 None
             }
             Some(t) => match t.twin(who, handshake.peer_id) {
-                Some(twin) if self.outlives(who, handshake.peer_id, twin.1) => {
-                    self.close(twin.0, TWIN);
+                Some(twin) if twin.across && self.outlives(who, handshake.peer_id, twin.used) => {
+                    self.close(twin.link, TWIN);
                     None
                 }
-                Some(twin) => {
-                    twin_stays = Some(twin.0);
+                Some(twin) if twin.across => {
+                    twin_stays = Some(twin.link);
                     Some(TWIN)
                 }
+                Some(twin) if who.incoming && twin.heard + AGAIN_AFTER <= self.cx.now => {
+                    self.close(twin.link, "it has connected once more");
+                    None
+                }
+                Some(_) => Some(AGAIN),
                 None if t.sessions.len() < self.cx.conf.max_links_per_torrent => None,
                 None => match t.least_worthy(who.addr) {
                     // Whom we dialled when there was room is not worth ending another for.

@@ -294,9 +294,8 @@ impl Engine {
         }
         self.pump_uploads();
         self.pump_session();
-        if self.cx.effects.is_empty() {
-            self.pump_calls();
-        }
+        // Whatever else there is to do: uploads may never end.
+        self.pump_calls();
         self.cx.effects.pop_front()
     }
 

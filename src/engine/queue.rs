@@ -97,6 +97,7 @@ pub(super) struct Queue {
     next_seed: u64,
     /// Counts the changes of the order.
     version: u64,
+    renumbered: bool,
     /// Who is to rest (true) or go, and has not been told.
     verdicts: BTreeMap<Key, bool>,
     /// When it looks next.
@@ -113,6 +114,7 @@ impl Queue {
             order: Vec::new(),
             next_seed: 0,
             version: 1,
+            renumbered: false,
             verdicts: BTreeMap::new(),
             look: None,
         }
@@ -142,6 +144,11 @@ impl Queue {
     /// Where a torrent stands among others that wait to be looked at.
     pub(super) fn ord(&self, key: Key) -> Option<u64> {
         self.entries.get(&key).map(|entry| entry.ord)
+    }
+
+    /// Whether all have got other numbers since this was asked last.
+    pub(super) fn take_renumbered(&mut self) -> bool {
+        std::mem::take(&mut self.renumbered)
     }
 
     /// Another number whenever the order of the downloads is another.
@@ -346,6 +353,7 @@ impl Queue {
 
     /// There is no room between two neighbours: everybody gets a new number. That takes twenty moves to the same place at least.
     fn renumber(&mut self) {
+        self.renumbered = true;
         let start = u64::MAX / 2;
         for (at, (ord, key)) in self.order.iter_mut().enumerate() {
             *ord = start.saturating_add((at as u64).saturating_mul(GAP));

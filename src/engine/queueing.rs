@@ -3,8 +3,6 @@
 //!
 //! Who runs is decided in `queue`, who is checked in `checks`.
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
 use crate::{
@@ -93,6 +91,11 @@ impl Engine {
             }
         }
         self.arranging = false;
+        if self.queue.take_renumbered() && self.cx.recorder.on {
+            for key in self.queue.order().collect::<Vec<_>>() {
+                self.torrent_changed(key);
+            }
+        }
         if let Some(at) = self.queue.look_at()
             && self.queue_pushed.is_none_or(|pushed| at < pushed)
         {
@@ -166,20 +169,11 @@ impl Engine {
     /// If there is no such torrent, or it has no position.
     pub fn set_queue_position(&mut self, id: TorrentId, position: usize) -> Result<(), QueueError> {
         let claim = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?.claim();
-        let numbers =
-            |engine: &Self| -> Vec<_> { engine.queue.order().map(|key| (key, engine.queue.download_ord(key))).collect() };
-        let before: BTreeMap<_, _> = if self.cx.recorder.on { numbers(self).into_iter().collect() } else { BTreeMap::new() };
         if !self.queue.move_to(self.cx.now, id.0, position) {
             return Err(QueueError::NoPosition(id));
         }
         self.checks.handle_claim(id.0, claim.check, self.queue.ord(id.0));
-        if self.cx.recorder.on {
-            // Only this one's, unless all were numbered anew.
-            let after = numbers(self);
-            for (key, _) in after.into_iter().filter(|(key, number)| before.get(key) != Some(number)) {
-                self.torrent_changed(key);
-            }
-        }
+        self.torrent_changed(id.0);
         self.arrange();
         Ok(())
     }

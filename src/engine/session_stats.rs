@@ -109,11 +109,13 @@ impl Tally {
         let seeding = count(Phase::Seeding) > 0;
         let active = seeding || count(Phase::Downloading) > 0;
         if active != self.active_since.is_some() {
-            self.earlier.active += self.active_since.map_or(Duration::ZERO, |since| now.since(since));
+            let active_for = self.active_since.map_or(Duration::ZERO, |since| now.since(since));
+            self.earlier.active = self.earlier.active.saturating_add(active_for);
             self.active_since = active.then_some(now);
         }
         if seeding != self.seeding_since.is_some() {
-            self.earlier.seeding += self.seeding_since.map_or(Duration::ZERO, |since| now.since(since));
+            let seeding_for = self.seeding_since.map_or(Duration::ZERO, |since| now.since(since));
+            self.earlier.seeding = self.earlier.seeding.saturating_add(seeding_for);
             self.seeding_since = seeding.then_some(now);
         }
     }

@@ -45,7 +45,13 @@ impl Engine {
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
         }
-        Ok(self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?)
+        self.replace_trackers(id, tiers)
+    }
+
+    fn replace_trackers(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) -> Result<(), TrackersError> {
+        self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?;
+        self.forget_calls(id.0);
+        Ok(())
     }
 
     /// Adds a tracker to a tier (BEP 12) of a torrent, from 0; one beyond the last makes a new last tier. Nothing happens if it has that
@@ -68,7 +74,7 @@ impl Engine {
             Some(tier) => tier.push(url.to_owned()),
             None => tiers.push(vec![url.to_owned()]),
         }
-        Ok(self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?)
+        self.replace_trackers(id, tiers)
     }
 
     /// Announces a torrent as soon as its trackers allow it: one that has named a time that must pass is not told before.
@@ -80,7 +86,8 @@ impl Engine {
     }
 
     /// Asks the trackers that work, or else the first, how many take part in a torrent (BEP 48), whether or not it rests.
-    /// [`Alert::Scraped`](crate::Alert::Scraped) or [`Alert::TrackerFailed`](crate::Alert::TrackerFailed) brings the answer.
+    /// [`Alert::Scraped`](crate::Alert::Scraped) or [`Alert::TrackerFailed`](crate::Alert::TrackerFailed) brings the answer of each; a
+    /// torrent without trackers has none.
     ///
     /// # Errors
     /// If there is no such torrent.

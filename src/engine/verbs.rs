@@ -56,7 +56,7 @@ pub struct PeerStats {
 
 impl Engine {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives. In a session with a folder
-    /// ([`Conf::session_dir`](crate::Conf::session_dir)) it will be there at the next start once [`Alert::Recorded`](crate::Alert::Recorded)
+    /// ([`Conf::session_dir`](crate::Conf::session_dir)) it will be there at the next start once [`Alert::Recorded`]
     /// has told so.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// Lets a torrent's peers go, saves its state, closes its files and forgets it, in the session's folder too. Its data stays.
-    /// [`Alert::Removed`](crate::Alert::Removed) tells when that is done.
+    /// [`Alert::Removed`] tells when that is done.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -114,7 +114,7 @@ impl Engine {
 
     /// Ends a pause; a torrent whose disk failed tries again at once. One that the queue looks after runs when it is its turn.
     ///
-    /// What a torrent was paused for ([`Alert::StopReached`](crate::Alert::StopReached)) no longer stops it: what it has reached of its
+    /// What a torrent was paused for ([`Alert::StopReached`]) no longer stops it: what it has reached of its
     /// [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Self::stop_at) tells what is left.
     ///
     /// # Errors
@@ -246,7 +246,7 @@ impl Engine {
         self.cx.listen_port = port;
     }
 
-    /// Puts a mark into the line of alerts: [`Alert::Marked`](crate::Alert::Marked) with this number comes behind everything that is
+    /// Puts a mark into the line of alerts: [`Alert::Marked`] with this number comes behind everything that is
     /// told by now and before all that is told later. What the engine says when asked is ahead of the alerts that wait; whoever
     /// has both to go by can so tell when they have caught up.
     ///

@@ -17,8 +17,9 @@ use crate::{
     conf::Conf,
 };
 
-/// Never fewer on order than this from a peer that works: one arriving, one being sent, one in flight, one to spare.
-const MIN_DEPTH: usize = 4;
+/// Never fewer on order than this from a peer that works: one arriving and one behind it. Where blocks take long more would keep them
+/// from others who may have them sooner.
+const MIN_DEPTH: usize = 2;
 /// How long slow start goes on at least, beside four round trips: the rate is an average over a second.
 const SLOW_START_TRUST: Duration = Duration::from_secs(1);
 /// Patience with a peer whose round trip is not known yet.
@@ -172,11 +173,15 @@ impl Pipeline {
             return Arrival::Late;
         };
         if let Some(asked) = self.asked.remove(at) {
-            self.measure(now.since(asked.at));
+            let took = now.since(asked.at);
+            self.measure(took);
+            // What has waited behind others for so long was asked for too early.
+            self.slow_start &= self.rtt.is_none_or(|rtt| took.saturating_sub(rtt.min) <= conf.queue_time);
         }
+        let gap = now.since(self.delivered);
         self.rate.add(now, u64::from(block.len));
         self.revive(now, conf);
-        self.adapt(now, conf);
+        self.adapt(now, gap, conf);
         Arrival::Asked
     }
 
@@ -306,20 +311,22 @@ impl Pipeline {
         }
     }
 
-    fn adapt(&mut self, now: Instant, conf: &Conf) {
+    /// A block came `gap` after the one before, or after asking began.
+    fn adapt(&mut self, now: Instant, gap: Duration, conf: &Conf) {
         if self.slow_start {
             // One more for each that comes: twice as many a round trip, until they only queue up.
             self.depth = (self.depth + 1).min(self.unqueued_depth(conf)).min(conf.max_pipeline);
             let trusted = now.since(self.began) >= SLOW_START_TRUST + self.rtt.map_or(Duration::ZERO, |r| r.min * 4);
-            self.slow_start = !(trusted && self.depth >= self.useful_depth(now, conf).saturating_mul(2));
+            self.slow_start = !(trusted && self.depth >= self.useful_depth(now, gap, conf).saturating_mul(2));
         } else {
-            self.depth = self.useful_depth(now, conf);
+            self.depth = self.useful_depth(now, gap, conf);
         }
     }
 
     /// What the measured rate fills in two round trips and in `queue_time`, of which at most `queue_len` counts.
-    fn useful_depth(&self, now: Instant, conf: &Conf) -> usize {
-        let rate = self.rate.rate(now) as f64;
+    fn useful_depth(&self, now: Instant, gap: Duration, conf: &Conf) -> usize {
+        // The average is over a second: if blocks come more seldom it is too high whenever one comes.
+        let rate = (self.rate.rate(now) as f64).min(f64::from(BLOCK_LEN) / gap.as_secs_f64().max(1e-6));
         let queue = (rate * conf.queue_time.as_secs_f64()).min(conf.queue_len as f64);
         let path = rate * self.rtt.map_or(Duration::ZERO, |r| r.min * 2).as_secs_f64();
         (((path + queue) / f64::from(BLOCK_LEN)) as usize).clamp(MIN_DEPTH.min(conf.max_pipeline), conf.max_pipeline)

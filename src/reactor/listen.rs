@@ -20,6 +20,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Listeners {
     listeners: Vec<Listener>,
+    /// The one that is asked first: the one behind the last that gave a connection.
+    next: usize,
     /// Closed when descriptors run out, so that waiting connections can be accepted and refused instead of waking us forever.
     spare: Option<File>,
     retry_at: Option<Instant>,
@@ -60,7 +62,7 @@ impl Listeners {
             listeners.push(bind(registry, addr, interface, Token(first_token + n)).map_err(|e| (addr, e))?);
         }
         let spare = if listeners.is_empty() { None } else { open_spare() };
-        Ok(Self { listeners, spare, retry_at: None })
+        Ok(Self { listeners, next: 0, spare, retry_at: None })
     }
 
     pub(super) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
@@ -78,18 +80,25 @@ impl Listeners {
         self.retry_at.is_none() && self.listeners.iter().any(|listener| listener.ready)
     }
 
+    fn is_ready_at(&self, nth: usize) -> bool {
+        self.listeners.get(nth).is_some_and(|listener| listener.ready)
+    }
+
     /// When resting listeners are to be looked at again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Takes one waiting connection.
+    /// Takes one waiting connection; the listeners take turns.
     pub(super) fn accept(&mut self, now: Instant) -> Accepted {
         if self.retry_at.is_some_and(|at| now < at) {
             return Accepted::Nobody;
         }
         self.retry_at = None;
-        while let Some(listener) = self.listeners.iter_mut().find(|listener| listener.ready) {
+        let count = self.listeners.len();
+        while let Some(nth) = (self.next..self.next + count).map(|nth| nth % count).find(|&nth| self.is_ready_at(nth)) {
+            let Some(listener) = self.listeners.get_mut(nth) else { break };
+            self.next = (nth + 1) % count;
             match listener.inner.accept() {
                 Ok((stream, addr)) => return Accepted::Stream(stream, addr),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
@@ -207,6 +216,22 @@ mod tests {
         assert!(matches!(listeners.accept(now), Accepted::Nobody));
         assert!(matches!(listeners.accept(now + BACK_OFF), Accepted::Stream(..)));
         assert_eq!(listeners.retry_at(), None);
+    }
+
+    #[test]
+    fn listeners_take_turns() {
+        let poll = Poll::new().unwrap();
+        let mut listeners = Listeners::bind(poll.registry(), &[ANY[0]; 3], None, 1).unwrap();
+        let addrs: Vec<SocketAddr> = listeners.addrs().collect();
+        let connect = |nth: usize| std::net::TcpStream::connect(addrs[nth]).unwrap();
+        // The first is flooded; nobody comes to the second.
+        let _clients: Vec<_> = [0, 0, 0, 0, 0, 0, 2, 2].map(connect).into();
+        let mut order = Vec::new();
+        while let Accepted::Stream(stream, _) = listeners.accept(Instant::ZERO) {
+            let at = stream.local_addr().unwrap();
+            order.push(addrs.iter().position(|&addr| addr == at).unwrap());
+        }
+        assert_eq!(order, [0, 2, 0, 2, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Reactor {
             Some((folder, restored)) => (Runner::with_folder(disk, folder), Some(restored)),
             None => (Runner::new(disk), None),
         };
-        let pool = Pool::over(conf.workers, conf.lane_wait, runner, Box::new(move || pool_waker.wake()));
+        let pool = Pool::over(conf.workers, conf.lane_wait, runner, Box::new(move || pool_waker.try_wake()));
         let pool = pool.map_err(ReactorError::Setup)?;
         let outgoing = Outgoing::new(&conf);
         let tls = TlsConf::new(&conf.tls_roots).map_err(ReactorError::TlsRoots)?;

@@ -14,6 +14,7 @@ use super::{
     outgoing::Outgoing,
     run_queue::RunQueue,
     sockets::{Connecting, FIRST_LINK_TOKEN, Socket, Sockets},
+    turn,
     wake::Waker,
 };
 use crate::{base::arena::Key, conf::Conf};
@@ -150,4 +151,14 @@ fn no_bound_is_later_than_any() {
     assert_eq!(earlier(None::<u8>, None), None);
     assert_eq!(earlier(Some(1), None), Some(1));
     assert_eq!(earlier(Some(3), Some(2)), Some(2));
+}
+
+#[test]
+fn whoever_was_not_reached_goes_before_whoever_has_more() {
+    let after = |reached| {
+        let mut dirty = ["a", "b", "c", "d"];
+        turn::unreached_first(&mut dirty, reached);
+        dirty.concat()
+    };
+    assert_eq!([0, 1, 3, 4, 9].map(after), ["abcd", "bcda", "dabc", "abcd", "abcd"]);
 }

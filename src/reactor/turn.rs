@@ -274,9 +274,11 @@ impl Reactor {
         self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
     }
 
-    /// One vectored write, or a few, for each link that has something to send.
+    /// One vectored write, or a few, for each link that has something to send. Whoever was not reached goes before whoever has more: in the
+    /// next turn it is their turn.
     pub(super) fn flush(&mut self, now: Instant) {
         std::mem::swap(&mut self.dirty, &mut self.flushing);
+        let mut reached = 0;
         for at in 0..self.flushing.len() {
             let Some(&key) = self.flushing.get(at) else { break };
             let Some(socket) = self.sockets.get_mut(key) else { continue };
@@ -300,7 +302,9 @@ impl Reactor {
                 Err(e) => self.fail(now, key, &e),
             }
             self.upload_budget = self.upload_budget.saturating_sub((self.stats.bytes_written - before) as usize);
+            reached = self.dirty.len();
         }
+        unreached_first(&mut self.dirty, reached);
         self.flushing.clear();
     }
 }
@@ -334,6 +338,11 @@ fn write(engine: &mut Engine, socket: &mut Socket, now: Instant, stats: &mut Rea
         }
     }
     Ok(Written::Some)
+}
+
+/// The first `reached` have had their turn and have more to send; the others have waited.
+pub(super) fn unreached_first<T>(dirty: &mut [T], reached: usize) {
+    dirty.rotate_left(reached.min(dirty.len()));
 }
 
 fn mark_dirty(dirty: &mut Vec<Key>, socket: &mut Socket) {

@@ -22,22 +22,35 @@ pub struct Waker {
 struct Inner {
     waker: mio::Waker,
     called: AtomicBool,
+    /// The last call did not reach the system.
+    failed: AtomicBool,
 }
 
 impl Waker {
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { waker: mio::Waker::new(registry, token)?, called: AtomicBool::new(false) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                waker: mio::Waker::new(registry, token)?,
+                called: AtomicBool::new(false),
+                failed: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Makes the current or the next [`poll`](super::Reactor::poll) return soon.
     pub fn wake(&self) {
-        if !self.inner.called.swap(true, Ordering::SeqCst)
-            && let Err(e) = self.inner.waker.wake()
-        {
-            // The next call tries again. The loop also looks at its queues whenever anything else wakes it.
-            self.inner.called.store(false, Ordering::SeqCst);
+        if let Err(e) = self.try_wake() {
             log::error!("cannot wake the loop: {e}");
         }
+    }
+
+    /// The same, and says if the system would not do it. The next call tries again; and if anything else wakes the loop, it finds what
+    /// was left for it.
+    pub(crate) fn try_wake(&self) -> io::Result<()> {
+        if self.inner.failed.swap(false, Ordering::SeqCst) | !self.inner.called.swap(true, Ordering::SeqCst) {
+            self.inner.waker.wake().inspect_err(|_| self.inner.failed.store(true, Ordering::SeqCst))?;
+        }
+        Ok(())
     }
 
     /// Whether somebody called since the last time. What the caller left must be fetched *after* this.

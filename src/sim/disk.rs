@@ -37,6 +37,8 @@ pub struct MemDisk {
 pub struct Troubles {
     /// Bytes of space in all; `None` is plenty.
     pub capacity: Option<u64>,
+    /// That bound is the user's quota.
+    pub quota: bool,
     /// Nothing can be written, made or saved.
     pub read_only: bool,
     /// Reads and writes are cut short at random.
@@ -61,6 +63,13 @@ pub struct Troubles {
     pub misdirected_writes: u32,
     /// Stretches of files that cannot be read: a part of a path, the first byte, the first byte after it.
     pub bad_stretches: Vec<(String, u64, u64)>,
+}
+
+impl Troubles {
+    /// What it says when something does not fit.
+    fn no_room(&self) -> io::Error {
+        if self.quota { ErrorKind::QuotaExceeded.into() } else { ErrorKind::StorageFull.into() }
+    }
 }
 
 impl MemDisk {
@@ -227,7 +236,7 @@ impl Disk for MemDisk {
             fits = ((page + 1) * PAGE).min(offset + len) - offset;
         }
         if fits == 0 {
-            return Err(ErrorKind::StorageFull.into());
+            return Err(troubles.no_room());
         }
         if let Some(left) = &mut troubles.writes_left {
             *left -= fits;
@@ -257,7 +266,7 @@ impl Disk for MemDisk {
         if allocation == Allocation::Full {
             let wanted = pages(0, len).filter(|p| !file.now.pages.contains(p)).count() as u64;
             if wanted * PAGE > room {
-                return Err(ErrorKind::StorageFull.into());
+                return Err(state.troubles.no_room());
             }
             file.now.pages.extend(pages(0, len));
             if (file.now.bytes.len() as u64) < len {
@@ -321,7 +330,7 @@ impl Disk for MemDisk {
             return Err(io::Error::other("the disk cannot be written"));
         }
         if pages(0, bytes.len() as u64).count() as u64 * PAGE > state.room() {
-            return Err(ErrorKind::StorageFull.into());
+            return Err(state.troubles.no_room());
         }
         state.make_dirs(path);
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };

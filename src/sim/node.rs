@@ -94,8 +94,8 @@ pub(super) struct Node {
     pub(super) skew: Duration,
     /// Counts its starts, so that what was meant for an earlier one does not reach a later one.
     pub(super) life: u32,
-    /// When the world will wake it.
-    pub(super) wake: Option<Instant>,
+    /// When the world will wake it, as its queue knows it.
+    pub(super) wake: Option<(Instant, u64)>,
     /// When its line and its disk have nothing more to move.
     pub(super) line_free: Instant,
     pub(super) disk_free: Instant,

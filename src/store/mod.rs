@@ -21,7 +21,7 @@ mod state;
 
 pub use disk::{Disk, FileStat, Locked};
 pub use lanes::{Stream, finish, lanes, sha1, update};
-pub use pool::Pool;
+pub use pool::{Pool, Wake};
 pub use real::RealDisk;
 pub use runner::Runner;
 pub use session::{SessionError, SessionFolder};

@@ -5,7 +5,10 @@
 use std::{
     collections::VecDeque,
     fmt, io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -24,6 +27,11 @@ const BATCH: usize = 3;
 const CHECK_PATIENCE: u32 = 16;
 /// Records of a session folder that are synced together.
 const GROUP: usize = 256;
+/// How long a worker waits before it tries again to wake the owner, if that failed.
+const WAKE_AGAIN: Duration = Duration::from_millis(50);
+
+/// Wakes the owner of a pool, or says that it could not.
+pub type Wake = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// A few threads that run jobs. Dropping it waits for the jobs being run; those still waiting are forgotten.
 pub struct Pool {
@@ -33,7 +41,9 @@ pub struct Pool {
 
 struct Shared {
     runner: Runner,
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Wake,
+    /// The owner could not be woken, and may know nothing of the answers that there are.
+    unheard: AtomicBool,
     lane_wait: Duration,
     /// Workers that may sync and save at a time: all but one.
     max_slow: usize,
@@ -90,11 +100,12 @@ struct Answers {
 impl Pool {
     /// Starts `threads` workers; 0 stands for one a core, at most four. A worker with only one or two runs to hash waits up
     /// to `lane_wait` for more, if hashing them together pays on this machine. `wake` is called, from a worker's thread,
-    /// when there are answers; not again until they are drained.
+    /// when there are answers; not again until they are drained, unless it failed: then it is called again with the next answer, and
+    /// every 50 ms if none comes.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn new(threads: usize, lane_wait: Duration, disk: Arc<dyn Disk>, wake: Box<dyn Fn() + Send + Sync>) -> io::Result<Self> {
+    pub fn new(threads: usize, lane_wait: Duration, disk: Arc<dyn Disk>, wake: Wake) -> io::Result<Self> {
         Self::over(threads, lane_wait, Runner::new(disk), wake)
     }
 
@@ -102,7 +113,7 @@ impl Pool {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn over(threads: usize, lane_wait: Duration, runner: Runner, wake: Box<dyn Fn() + Send + Sync>) -> io::Result<Self> {
+    pub fn over(threads: usize, lane_wait: Duration, runner: Runner, wake: Wake) -> io::Result<Self> {
         let threads = match threads {
             0 => thread::available_parallelism().map_or(1, |n| n.get()).min(4),
             n => n,
@@ -111,6 +122,7 @@ impl Pool {
             waiting: Mutex::new(Waiting { saves_a_batch: if runner.has_folder() { GROUP } else { 1 }, ..Waiting::default() }),
             runner,
             wake,
+            unheard: AtomicBool::new(false),
             lane_wait: if lanes::lanes() > 1 { lane_wait } else { Duration::ZERO },
             max_slow: (threads - 1).max(1),
             work: Condvar::new(),
@@ -207,8 +219,18 @@ impl Shared {
                 patient = !timeout.timed_out();
             } else {
                 waiting.idle += 1;
-                waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                let unheard = self.unheard.load(Ordering::SeqCst);
+                waiting = if unheard {
+                    self.work.wait_timeout(waiting, WAKE_AGAIN).unwrap_or_else(PoisonError::into_inner).0
+                } else {
+                    self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner)
+                };
                 waiting.idle -= 1;
+                if unheard {
+                    drop(waiting);
+                    self.answer(&mut Vec::new());
+                    waiting = lock(&self.waiting);
+                }
                 patient = !self.lane_wait.is_zero();
             }
         }
@@ -217,10 +239,20 @@ impl Shared {
     fn answer(&self, done: &mut Vec<Done>) {
         let mut answers = lock(&self.done);
         answers.done.append(done);
-        let wake = !std::mem::replace(&mut answers.woken, true);
+        let wake = !(answers.done.is_empty() || std::mem::replace(&mut answers.woken, true));
         drop(answers);
-        if wake {
-            (self.wake)();
+        if !wake {
+            return;
+        }
+        let woken = (self.wake)();
+        if let Err(error) = &woken
+            && !self.unheard.swap(true, Ordering::SeqCst)
+        {
+            log::error!("cannot wake the loop: {error}");
+        }
+        match woken {
+            Ok(()) => self.unheard.store(false, Ordering::SeqCst),
+            Err(_) => lock(&self.done).woken = false,
         }
     }
 
@@ -319,7 +351,8 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             lock(&self.0.done).broken = true;
-            (self.0.wake)();
+            // Nobody is left to try again; the panic hook has told.
+            let _ = (self.0.wake)();
         }
     }
 }

@@ -3,16 +3,28 @@
 //! Existing files are never locked, and only cut off by who asks for it. A file that is only read is opened read-only, so that a read-only folder
 //! can be served. The lock covers the table of open files, never the I/O itself.
 
+mod open_files;
+#[cfg(test)]
+mod tests;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::{
-    collections::HashMap,
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, IoSliceMut, Read as _, Write as _},
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::UNIX_EPOCH,
 };
 
+use self::open_files::{Handle, OpenFiles};
+#[cfg(unix)]
+use self::unix as sys;
+#[cfg(windows)]
+use self::windows as sys;
 use super::disk::{Disk, FileStat, Locked};
 use crate::base::job::Allocation;
 
@@ -21,22 +33,6 @@ use crate::base::job::Allocation;
 pub struct RealDisk {
     limit: usize,
     open: Mutex<OpenFiles>,
-}
-
-#[derive(Debug, Default)]
-struct OpenFiles {
-    by_path: HashMap<PathBuf, Handle>,
-    /// Counts uses, so that the least recent one is known.
-    uses: u64,
-}
-
-#[derive(Debug)]
-struct Handle {
-    file: Arc<File>,
-    writable: bool,
-    /// On a file system that has no disk, so that a read never waits for one.
-    in_memory: bool,
-    last_use: u64,
 }
 
 impl RealDisk {
@@ -54,48 +50,35 @@ impl RealDisk {
         if let Some((file, _)) = self.open_files().get(path, write) {
             return Ok(file);
         }
-        let file = match open_existing(path, write) {
-            Err(e) if out_of_handles(&e) => {
-                let idle = std::mem::take(&mut self.open_files().by_path);
-                drop(idle);
-                open_existing(path, write)?
-            }
-            other => other?,
-        };
+        let file = self.with_handles(|| open_existing(path, write))?;
         Ok(self.keep(path, file, write))
+    }
+
+    /// Does what needs a file handle. If the process has none left, files that were not used for long are closed, half of them at a
+    /// time, and no more are held open from then on than that: the handles are needed elsewhere.
+    fn with_handles<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match open() {
+                Err(e) if out_of_handles(&e) => {
+                    let idle = self.open_files().evict_half();
+                    if idle.is_empty() {
+                        return Err(e);
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 
     fn keep(&self, path: &Path, file: File, writable: bool) -> Arc<File> {
         let file = Arc::new(file);
         // Closing can block, so what is evicted is dropped after the lock.
         let handle = Handle { in_memory: sys::is_in_memory(&file), file: file.clone(), writable, last_use: 0 };
-        let _evicted = self.open_files().insert(path, handle, self.limit);
+        let mut open = self.open_files();
+        let limit = self.limit.min(open.affordable.unwrap_or(usize::MAX));
+        let _evicted = open.insert(path, handle, limit);
+        drop(open);
         file
-    }
-}
-
-impl OpenFiles {
-    fn get(&mut self, path: &Path, write: bool) -> Option<(Arc<File>, bool)> {
-        self.uses += 1;
-        let handle = self.by_path.get_mut(path).filter(|h| h.writable || !write)?;
-        handle.last_use = self.uses;
-        Some((handle.file.clone(), handle.in_memory))
-    }
-
-    fn insert(&mut self, path: &Path, mut handle: Handle, limit: usize) -> Option<Handle> {
-        self.uses += 1;
-        handle.last_use = self.uses;
-        if let Some(there) = self.by_path.get_mut(path) {
-            // Another thread was faster; what can write serves both.
-            return Some(if there.writable { handle } else { std::mem::replace(there, handle) });
-        }
-        let mut evicted = None;
-        if self.by_path.len() >= limit {
-            let oldest = self.by_path.iter().min_by_key(|(_, h)| h.last_use).map(|(path, _)| path.clone());
-            evicted = oldest.and_then(|path| self.by_path.remove(&path));
-        }
-        self.by_path.insert(path.to_owned(), handle);
-        evicted
     }
 }
 
@@ -133,7 +116,8 @@ impl Disk for RealDisk {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        let file = open_regular(path, sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)))?;
+        let made = || open_regular(path, sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)));
+        let file = self.with_handles(made)?;
         if allocation == Allocation::Full {
             sys::allocate(&file, len)?;
         }
@@ -166,7 +150,7 @@ impl Disk for RealDisk {
     }
 
     fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let file = match open_existing(path, false) {
+        let file = match self.with_handles(|| open_existing(path, false)) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
@@ -188,7 +172,8 @@ impl Disk for RealDisk {
         name.push(".tmp");
         let temporary = path.with_file_name(name);
         let written = (|| {
-            let mut file = sys::careful(OpenOptions::new().write(true).create(true).truncate(true)).open(&temporary)?;
+            let mut file =
+                self.with_handles(|| sys::careful(OpenOptions::new().write(true).create(true).truncate(true)).open(&temporary))?;
             write(&mut file)?;
             file.sync_all()?;
             fs::rename(&temporary, path)
@@ -344,263 +329,3 @@ fn out_of_handles(e: &io::Error) -> bool {
 fn out_of_handles(_: &io::Error) -> bool {
     false
 }
-
-#[cfg(unix)]
-mod sys {
-    use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-
-    use std::os::fd::OwnedFd;
-
-    use rustix::{
-        fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat, unlinkat},
-        io::Errno,
-    };
-
-    use super::*;
-
-    pub(super) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        file.read_at(buf, offset)
-    }
-
-    pub(super) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
-        file.write_at(data, offset)
-    }
-
-    #[cfg(target_os = "linux")]
-    pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
-        Ok(rustix::io::preadv(file, bufs, offset)?)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
-        bufs.iter_mut().find(|buf| !buf.is_empty()).map_or(Ok(0), |buf| file.read_at(buf, offset))
-    }
-
-    #[cfg(target_os = "linux")]
-    pub(super) fn try_read_vectored_at(
-        file: &File,
-        in_memory: bool,
-        bufs: &mut [IoSliceMut<'_>],
-        offset: u64,
-    ) -> io::Result<Option<usize>> {
-        use rustix::io::{ReadWriteFlags, preadv2};
-        // tmpfs does not know the flag, and does not need it.
-        let flags = if in_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
-        match preadv2(file, bufs, offset, flags) {
-            Ok(read) => Ok(Some(read)),
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn try_read_vectored_at(_: &File, _: bool, _: &mut [IoSliceMut<'_>], _: u64) -> io::Result<Option<usize>> {
-        Ok(None)
-    }
-
-    #[cfg(target_os = "linux")]
-    pub(super) fn is_in_memory(file: &File) -> bool {
-        const TMPFS: u64 = 0x0102_1994;
-        const RAMFS: u64 = 0x8584_58f6;
-        rustix::fs::fstatfs(file).is_ok_and(|fs| [TMPFS, RAMFS].contains(&(fs.f_type as u64)))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn is_in_memory(_: &File) -> bool {
-        false
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    pub(super) fn will_need(file: &File, offset: u64, len: u64) {
-        // Only a hint: it does not matter whether it is heard.
-        let _ = rustix::fs::fadvise(file, offset, std::num::NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    pub(super) fn will_need(_: &File, _: u64, _: u64) {}
-
-    /// Opening must not wait for the other end of a pipe that somebody left in the folder.
-    pub(super) fn not_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
-        options.custom_flags(OFlags::NONBLOCK.bits() as i32)
-    }
-
-    /// As [`not_waiting`], and what is to be written must not be a link.
-    pub(super) fn careful(options: &mut OpenOptions) -> &mut OpenOptions {
-        options.custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32)
-    }
-
-    pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            use rustix::fs::FallocateFlags;
-            match uninterrupted(|| Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len.max(1))?)) {
-                Err(e) if [Errno::OPNOTSUPP, Errno::NOSYS].map(|e| Some(e.raw_os_error())).contains(&e.raw_os_error()) => {}
-                other => return other,
-            }
-        }
-        if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    pub(super) fn is_hole(file: &File, offset: u64, len: u64) -> bool {
-        use rustix::fs::SeekFrom;
-        match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-            Ok(data) => data >= offset.saturating_add(len),
-            Err(e) => e == Errno::NXIO,
-        }
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    pub(super) fn is_hole(_: &File, _: u64, _: u64) -> bool {
-        false
-    }
-
-    pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-        File::open(folder)?.sync_all()
-    }
-
-    /// Renames to a name that is free.
-    pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            use rustix::fs::{RenameFlags, renameat_with};
-            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-                other => return Ok(other?),
-            }
-        }
-        super::rename_if_free(from, to)
-    }
-
-    /// The folder that `root/below` lies in, reached without following a link below `root`, and its name there; `None` if it is not there.
-    fn open_parent<'a>(root: &Path, below: &'a Path) -> io::Result<Option<(OwnedFd, &'a OsStr)>> {
-        let mut parts = super::names(below)?;
-        let Some(name) = parts.pop() else { return Err(ErrorKind::InvalidInput.into()) };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut folder = match openat(CWD, root, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(None),
-            other => other?,
-        };
-        for part in parts {
-            folder = match openat(&folder, part, flags | OFlags::NOFOLLOW, Mode::empty()) {
-                Err(Errno::NOENT) => return Ok(None),
-                Err(Errno::LOOP | Errno::NOTDIR) => {
-                    let what = format!("{} is a symbolic link or no folder", part.display());
-                    return Err(io::Error::new(ErrorKind::PermissionDenied, what));
-                }
-                other => other?,
-            };
-        }
-        Ok(Some((folder, name)))
-    }
-
-    pub(super) fn remove(root: &Path, below: &Path) -> io::Result<bool> {
-        let Some((folder, name)) = open_parent(root, below)? else { return Ok(false) };
-        match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(false),
-            Err(e) => return Err(e.into()),
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => return Err(super::no_regular_file()),
-            Ok(_) => {}
-        }
-        // What may have taken its place meanwhile is a name at most: a link is deleted as such, and a folder is refused.
-        unlinkat(&folder, name, AtFlags::empty())?;
-        Ok(true)
-    }
-
-    pub(super) fn remove_dir(root: &Path, below: &Path) -> io::Result<bool> {
-        let Ok(Some((folder, name))) = open_parent(root, below) else { return Ok(false) };
-        match unlinkat(&folder, name, AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
-    }
-}
-
-#[cfg(windows)]
-mod sys {
-    use std::os::windows::fs::FileExt as _;
-
-    use super::*;
-
-    pub(super) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        file.seek_read(buf, offset)
-    }
-
-    pub(super) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
-        file.seek_write(data, offset)
-    }
-
-    pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
-        bufs.iter_mut().find(|buf| !buf.is_empty()).map_or(Ok(0), |buf| file.seek_read(buf, offset))
-    }
-
-    pub(super) fn try_read_vectored_at(_: &File, _: bool, _: &mut [IoSliceMut<'_>], _: u64) -> io::Result<Option<usize>> {
-        Ok(None)
-    }
-
-    pub(super) fn is_in_memory(_: &File) -> bool {
-        false
-    }
-
-    pub(super) fn will_need(_: &File, _: u64, _: u64) {}
-
-    pub(super) fn not_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
-        options
-    }
-
-    pub(super) fn careful(options: &mut OpenOptions) -> &mut OpenOptions {
-        options
-    }
-
-    pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
-        if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
-    }
-
-    pub(super) fn is_hole(_: &File, _: u64, _: u64) -> bool {
-        false
-    }
-
-    pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-        super::rename_if_free(from, to)
-    }
-
-    /// Refuses a link on the way from `root` to the folder that `below` lies in.
-    fn refuse_links(root: &Path, below: &Path) -> io::Result<()> {
-        let mut parts = super::names(below)?;
-        parts.pop();
-        let mut at = root.to_owned();
-        for part in parts {
-            at.push(part);
-            if fs::symlink_metadata(&at).is_ok_and(|meta| meta.file_type().is_symlink()) {
-                return Err(io::Error::new(ErrorKind::PermissionDenied, format!("{} is a symbolic link", at.display())));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn remove(root: &Path, below: &Path) -> io::Result<bool> {
-        refuse_links(root, below)?;
-        let path = root.join(below);
-        match fs::symlink_metadata(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
-            Ok(meta) if !meta.is_file() => Err(super::no_regular_file()),
-            Ok(_) => fs::remove_file(&path).map(|()| true),
-        }
-    }
-
-    pub(super) fn remove_dir(root: &Path, below: &Path) -> io::Result<bool> {
-        if refuse_links(root, below).is_err() || !fs::symlink_metadata(root.join(below)).is_ok_and(|meta| meta.is_dir()) {
-            return Ok(false);
-        }
-        Ok(fs::remove_dir(root.join(below)).is_ok())
-    }
-}
-
-#[cfg(test)]
-mod tests;

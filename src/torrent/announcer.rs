@@ -202,6 +202,10 @@ impl Announcer {
         self.due = if self.active { self.lanes(conf).into_iter().filter_map(due).min() } else { None };
     }
 
+    pub(crate) fn has(&self, no: TrackerNo) -> bool {
+        self.get(no).is_some()
+    }
+
     fn get(&self, no: TrackerNo) -> Option<&Tracker> {
         self.trackers.iter().find(|t| t.no == no)
     }

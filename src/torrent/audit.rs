@@ -28,6 +28,10 @@ impl Torrent {
         let sessions: Vec<&Session> = self.sessions.iter().map(|(_, s)| s).collect();
         sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;
         self.audit_slots()?;
+        let favoured = sessions.iter().filter(|s| s.is_favoured()).count();
+        if favoured != self.swarm.favoured {
+            return Err(format!("{favoured} choked peers are served and {} are counted", self.swarm.favoured));
+        }
         self.swarm.audit(&sessions, conf)
     }
 }

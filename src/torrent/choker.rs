@@ -2,8 +2,17 @@
 //!
 //! It must not know sessions, sockets or messages, so that every rule can be tested as a table. While downloading it is tit for tat
 //! (BEP 3: whoever gives most is served, and some are tried optimistically); while seeding one of [`SeedChoking`].
+//!
+//! A connection costs nothing, so slots are shared out among hosts first: as long as somebody of another host waits, many connections
+//! of one host get no more than one of them does, but for what they pay for by giving (Adamsky et al., "Stealing bandwidth from
+//! BitTorrent seeders", 2014, held a seed's slots that way). Many users may share an address, so a slot that nobody else wants is theirs.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use crate::{
     base::{arena::Key, rng::Rng, time::Instant},
@@ -45,6 +54,10 @@ pub(crate) fn optimistic_slots(slots: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) key: Key,
+    /// An IPv4 address or an IPv6 /64.
+    pub(crate) host: IpAddr,
+    /// When somebody of its host had a slot last, as far as it is known.
+    pub(crate) host_served: Instant,
     /// It wants something we have, and lacks something: whoever has everything never takes a slot.
     pub(crate) wants: bool,
     pub(crate) unchoked: bool,
@@ -132,8 +145,9 @@ pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -
 /// More want a slot than there are.
 fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<Grant> {
     let held = |row: &Row| now.since(row.since);
-    let mut table = Table { grants: Vec::with_capacity(rules.slots), granted: vec![false; wanting.len()], slots: rules.slots };
-    let (regular, order) = claims(wanting, rules, now);
+    let is_fresh = |row: &Row| row.unchoked && held(row) < rules.hold;
+    let mut table = Table::new(wanting, rules.slots);
+    let (regular, order) = claims(wanting, rules, now, is_fresh);
     let mut claim = vec![false; wanting.len()];
     for &at in order.iter().take(regular) {
         if let Some(claim) = claim.get_mut(at) {
@@ -145,47 +159,80 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
     let rows = || wanting.iter().enumerate().map(|(at, row)| (at, *row));
 
     // Whoever was unchoked a moment ago has had no chance yet.
-    rows()
-        .filter(|(_, row)| row.unchoked && held(row) < rules.hold)
-        .for_each(|(at, row)| table.grant(at, row, by_lot && !earned(at)));
+    rows().filter(|(_, row)| is_fresh(row)).for_each(|(at, _)| table.grant(at, by_lot && !earned(at)));
     // Whoever has earned it.
-    for &at in order.iter().take(regular) {
-        wanting.get(at).into_iter().for_each(|row| table.grant(at, row, false));
-    }
-    // Whoever is being tried.
+    order.iter().take(regular).for_each(|&at| table.grant(at, false));
+    // Whoever is being tried, unless others of its host have a slot and some of another host have none.
     let mut tried: Vec<_> = rows().filter(|(at, row)| row.unchoked && !earned(*at)).collect();
     tried.sort_by_key(|(_, row)| (!row.optimistic, Reverse(row.since), row.key));
-    tried.iter().filter(|(_, row)| held(row) < rules.trial).for_each(|(at, row)| table.grant(*at, row, true));
-    // Somebody else, by lot.
-    if table.room() > 0 {
-        let mut lots: Vec<_> = rows().filter(|(_, row)| !row.unchoked).map(|(at, row)| (lot(row, rng), at, row)).collect();
-        lots.sort_by_key(|&(lot, at, _)| (Reverse(lot), at));
-        lots.iter().for_each(|(_, at, row)| table.grant(*at, row, true));
+    let others_wait = wanting.iter().any(|row| !row.unchoked && table.hosts.of(row) == 0);
+    for &(at, row) in tried.iter().filter(|(_, row)| held(row) < rules.trial) {
+        if !others_wait || table.hosts.of(row) == 0 {
+            table.grant(at, true);
+        }
     }
-    // Nobody else is there: those who have been tried go on.
-    tried.iter().for_each(|(at, row)| table.grant(*at, row, true));
+    // Somebody else: of the host that has fewest slots, by lot. If nobody else is there, those who have been tried go on.
+    if table.room() > 0 {
+        let mut lots: Vec<_> = rows().filter(|(_, row)| !row.unchoked).map(|(at, row)| (at, row, lot(row, rng))).collect();
+        lots.sort_by_key(|(_, row, _)| (row.since, row.key));
+        let mut hosts = table.hosts.clone();
+        let mut next: Vec<_> = lots.iter().map(|&(at, row, lot)| (hosts.count(row), false, u64::MAX - lot, at)).collect();
+        let gone_on = tried.iter().zip(0..).filter(|((at, _), _)| !table.has(*at));
+        next.extend(gone_on.map(|(&(at, row), nth)| (hosts.count(row), true, nth, at)));
+        next.sort_unstable();
+        next.iter().for_each(|&(.., at)| table.grant(at, true));
+    }
     table.grants
 }
 
+/// Slots by host.
+#[derive(Clone, Debug, Default)]
+struct Hosts(BTreeMap<IpAddr, usize>);
+
+impl Hosts {
+    fn of(&self, row: &Row) -> usize {
+        self.0.get(&row.host).copied().unwrap_or_default()
+    }
+
+    /// Counts one more; returns how many there were before.
+    fn count(&mut self, row: &Row) -> usize {
+        let slots = self.0.entry(row.host).or_default();
+        *slots += 1;
+        *slots - 1
+    }
+}
+
 /// Grants so far.
-struct Table {
+struct Table<'a> {
+    wanting: &'a [&'a Row],
     grants: Vec<Grant>,
     granted: Vec<bool>,
+    hosts: Hosts,
     slots: usize,
 }
 
-impl Table {
+impl<'a> Table<'a> {
+    fn new(wanting: &'a [&'a Row], slots: usize) -> Self {
+        let (grants, granted) = (Vec::with_capacity(slots), vec![false; wanting.len()]);
+        Self { wanting, grants, granted, hosts: Hosts::default(), slots }
+    }
+
     fn room(&self) -> usize {
         self.slots.saturating_sub(self.grants.len())
     }
 
-    fn grant(&mut self, at: usize, row: &Row, optimistic: bool) {
+    fn has(&self, at: usize) -> bool {
+        self.granted.get(at).copied().unwrap_or_default()
+    }
+
+    fn grant(&mut self, at: usize, optimistic: bool) {
         if self.room() == 0 {
             return;
         }
-        if let Some(granted) = self.granted.get_mut(at)
+        if let (Some(row), Some(granted)) = (self.wanting.get(at), self.granted.get_mut(at))
             && !std::mem::replace(granted, true)
         {
+            self.hosts.count(row);
             self.grants.push(Grant { key: row.key, optimistic });
         }
     }
@@ -197,28 +244,55 @@ fn lot(row: &Row, rng: &mut Rng) -> u64 {
     (0..lots).map(|_| rng.next_u64()).max().unwrap_or_default()
 }
 
-/// How many slots are for those with a claim, and who has one, best first.
-fn claims(wanting: &[&Row], rules: &Rules, now: Instant) -> (usize, Vec<usize>) {
+/// How many slots are for those with a claim, and who has one, best first. Of those that are not `fresh`, a host has one, and more
+/// where they are paid for or nobody else is there.
+fn claims(wanting: &[&Row], rules: &Rules, now: Instant, fresh: impl Fn(&Row) -> bool) -> (usize, Vec<usize>) {
     let earned = rules.slots - optimistic_slots(rules.slots);
+    let ranked = |order: Vec<usize>| {
+        let mut hosts = Hosts::default();
+        wanting.iter().filter(|row| fresh(row)).for_each(|row| _ = hosts.count(row));
+        let rows = order.into_iter().filter_map(|at| wanting.get(at).map(|row| (at, *row)));
+        let rank = |(at, row): (usize, &Row)| (if fresh(row) { hosts.of(row).saturating_sub(1) } else { hosts.count(row) }, at);
+        rows.map(rank).collect::<Vec<_>>()
+    };
+    let up_to = |slots: usize, order: Vec<usize>| {
+        let ranked = ranked(order);
+        let beyond = |(rank, _): &(usize, usize)| *rank >= slots;
+        let crowded: BTreeSet<IpAddr> =
+            ranked.iter().filter(|r| beyond(r)).filter_map(|(_, at)| wanting.get(*at)).map(|row| row.host).collect();
+        // All others could have a slot each, or have a claim.
+        let within = ranked.iter().filter(|r| !beyond(r)).filter_map(|(_, at)| wanting.get(*at));
+        let (claims, of_others) =
+            within.fold((0, 0), |(n, others), row| (n + 1, others + usize::from(!crowded.contains(&row.host))));
+        let others = wanting.iter().filter(|row| !crowded.contains(&row.host)).count();
+        let mut to_spare = rules.slots.saturating_sub(claims + others - of_others);
+        let mut fits = |r: &(usize, usize)| {
+            let fits = !beyond(r) || to_spare > 0;
+            to_spare = to_spare.saturating_sub(usize::from(beyond(r)));
+            fits
+        };
+        ranked.into_iter().filter(|r| fits(r)).map(|(_, at)| at).collect()
+    };
+    // Within a host whoever has waited longest comes first, which is no merit before other hosts.
+    let in_turns = |edge: &dyn Fn(&Row) -> u32| {
+        let turns = Turns::new(wanting, rules, now);
+        let mut order: Vec<usize> = (0..wanting.len()).collect();
+        order.sort_by_key(|&at| wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.since, row.key)));
+        let mut ranked = ranked(order);
+        ranked.sort_by_key(|&(rank, at)| (rank, wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.key))));
+        ranked.into_iter().map(|(_, at)| at).collect()
+    };
     match rules.mode {
-        Mode::TitForTat => (earned, by_rate(wanting, |row| if row.snubbed { 0 } else { row.from })),
+        // What is given pays for the slot, so a host may have more, but not all while others wait.
+        Mode::TitForTat => (earned, up_to(earned.div_ceil(2), by_rate(wanting, |row| if row.snubbed { 0 } else { row.from }))),
         Mode::Seed(SeedChoking::FastestUpload) => {
             // The first moments only fill buffers: whoever is on trial is judged at its end.
             let judged = |row: &Row| row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial);
-            (earned, by_rate(wanting, |row| if judged(row) { row.to } else { 0 }))
+            (earned, up_to(1, by_rate(wanting, |row| if judged(row) { row.to } else { 0 })))
         }
-        Mode::Seed(SeedChoking::AntiLeech) => {
-            let edge = |row: &Row| row.progress.min(1000).abs_diff(500) / FAR_AS;
-            let mut order: Vec<usize> = (0..wanting.len()).collect();
-            order.sort_by_key(|&at| wanting.get(at).map(|row| (Reverse(edge(row)), turn(row, rules, now))));
-            (earned, order)
-        }
-        Mode::Seed(SeedChoking::RoundRobin) => {
-            let mut order: Vec<usize> = (0..wanting.len()).collect();
-            order.sort_by_key(|&at| wanting.get(at).map(|row| turn(row, rules, now)));
-            // Everybody's turn comes, so nobody needs to be tried.
-            (rules.slots, order)
-        }
+        Mode::Seed(SeedChoking::AntiLeech) => (earned, in_turns(&|row| row.progress.min(1000).abs_diff(500) / FAR_AS)),
+        // Everybody's turn comes, so nobody needs to be tried.
+        Mode::Seed(SeedChoking::RoundRobin) => (rules.slots, in_turns(&|_| 0)),
     }
 }
 
@@ -234,17 +308,35 @@ fn by_rate(wanting: &[&Row], rate: impl Fn(&Row) -> u64) -> Vec<usize> {
     order.into_iter().map(|(_, _, at)| at).collect()
 }
 
-/// Where a peer stands in the round: first those whose turn goes on, then those who wait, longest first, then those who had theirs.
-fn turn(row: &Row, rules: &Rules, now: Instant) -> (u8, Instant, Key) {
-    let held = now.since(row.since);
-    // Somebody who takes little would otherwise keep others from much.
-    let had_enough = row.sent >= rules.quota || held >= rules.turn.saturating_mul(LONGEST_TURN);
-    let asks_nothing = row.sent == 0 && held >= rules.trial;
-    let over = asks_nothing || (held >= rules.turn && had_enough);
-    let place = match (row.unchoked, over) {
-        (true, false) => 0,
-        (false, _) => 1,
-        (true, true) => 2,
-    };
-    (place, row.since, row.key)
+/// Where peers stand in the round.
+struct Turns<'a> {
+    rules: &'a Rules,
+    now: Instant,
+    /// Hosts that have a slot.
+    served: Hosts,
+}
+
+impl<'a> Turns<'a> {
+    fn new(wanting: &[&Row], rules: &'a Rules, now: Instant) -> Self {
+        let mut served = Hosts::default();
+        wanting.iter().filter(|row| row.unchoked).for_each(|row| _ = served.count(row));
+        Self { rules, now, served }
+    }
+
+    /// First those whose turn goes on, then those who wait, longest first, then those who had theirs. A turn of one is a turn of its
+    /// host: the others of it wait from then on as if they had come then.
+    fn of(&self, row: &Row) -> (u8, Instant) {
+        let Self { rules, now, .. } = *self;
+        let held = now.since(row.since);
+        // Somebody who takes little would otherwise keep others from much.
+        let had_enough = row.sent >= rules.quota || held >= rules.turn.saturating_mul(LONGEST_TURN);
+        let asks_nothing = row.sent == 0 && held >= rules.trial;
+        let over = asks_nothing || (held >= rules.turn && had_enough);
+        let waits_since = if self.served.of(row) > 0 { now } else { row.since.max(row.host_served) };
+        match (row.unchoked, over) {
+            (true, false) => (0, row.since),
+            (false, _) => (1, waits_since),
+            (true, true) => (2, row.since),
+        }
+    }
 }

@@ -119,11 +119,15 @@ pub(crate) struct Torrent {
     pub(crate) partings: Vec<Parting>,
     timers: TimerTable<8>,
     wakeup: Wakeup,
+    /// What was told last of its progress was that something moves, or might.
+    stirred: bool,
     /// When peers last made room for others.
     turned_over: Option<Instant>,
     // The storage's moods; see storage.rs.
     failing: bool,
     retry_pause: Duration,
+    /// When it was last told that nothing can be read for peers.
+    told_unread: Option<Instant>,
     save_out: bool,
     unsaved: bool,
     saved_dirty: bool,
@@ -189,9 +193,11 @@ impl Torrent {
             partings: Vec::new(),
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
+            stirred: false,
             turned_over: None,
             failing: false,
             retry_pause: cx.conf.disk_retry,
+            told_unread: None,
             save_out: false,
             unsaved: false,
             saved_dirty: false,
@@ -285,7 +291,7 @@ impl Torrent {
 
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
-        let dial = if self.seeks_peers() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
+        let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         let announce = self.next_announce(cx);
         if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
             && self.wakeup.want(at)

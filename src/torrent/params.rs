@@ -36,12 +36,13 @@ pub struct TorrentParams {
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`]. `paused` holds in any case.
+    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`](crate::Conf::max_active_downloads). `paused` holds in any
+    /// case.
     pub queued: bool,
     /// Where in the queue it begins: behind all downloads whose [`Engine::queue_order`](crate::Engine::queue_order) is not greater than
     /// this. `None`: at the end.
     pub queue_order: Option<u64>,
-    /// When it has served enough; `None`: as [`Conf::stop`] has it.
+    /// When it has served enough; `None`: as [`Conf::stop`](crate::Conf::stop) has it.
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.
     pub totals: Totals,

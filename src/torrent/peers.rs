@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::{
     alert::{Alert, AlertMask},
-    base::{arena::Key, buf::Buf, geometry::PieceIndex, ids::PeerId, job::StoreError, time::Instant},
+    base::{arena::Key, buf::Buf, geometry::PieceIndex, ids::PeerId, ip_filter::host_of, job::StoreError, time::Instant},
     conf::Conf,
     proto::tx::Tx,
     torrent::{
@@ -23,19 +23,34 @@ pub(crate) struct Parting {
     pub(crate) reason: String,
 }
 
+/// A link to a peer that another link reaches, too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Twin {
+    pub(crate) link: Key,
+    /// A block has passed on it.
+    pub(crate) used: bool,
+    /// When something came on it last.
+    pub(crate) heard: Instant,
+    /// It was dialled by the other end than the new one.
+    pub(crate) across: bool,
+}
+
 impl Torrent {
     /// Whether it wants to dial somebody now, or to wake for that.
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
-        self.seeks_peers()
+        self.is_active()
             && self.sessions.len() + self.dials < conf.max_links_per_torrent
             && self.candidates.next_due().is_some_and(|due| due <= now)
     }
 
-    /// The link to the same peer that was dialled the other way round, if there is one, and whether a block has passed on it.
-    pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<(Key, bool)> {
-        let twin = |s: &Session| s.terms.peer_id == id && s.who.addr.ip() == who.addr.ip() && s.who.incoming != who.incoming;
+    /// Another link to the same peer, if there is one. A peer is the same if it has the same id and comes from the same host: ids are
+    /// no secret, so nobody elsewhere may keep a peer out by using its id.
+    pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<Twin> {
+        let host = host_of(who.addr.ip());
+        let twin = |s: &Session| s.terms.peer_id == id && host_of(s.who.addr.ip()) == host;
         let (_, s) = self.sessions.iter().find(|(_, s)| twin(s))?;
-        Some((s.link, s.useful > 0 || s.uploaded > 0))
+        let (link, used, heard) = (s.link, s.useful > 0 || s.uploaded > 0, s.heard);
+        Some(Twin { link, used, heard, across: s.who.incoming != who.incoming })
     }
 
     /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one stays, and the peer is not dialled
@@ -76,6 +91,7 @@ impl Torrent {
 
     pub(crate) fn handle_data(&mut self, session: Key, data: &[u8], cx: &mut Cx) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
+        self.swarm.max_favoured = self.slots.favours();
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
             self.slots.consider(s, cx);
@@ -155,6 +171,7 @@ impl Torrent {
     ) {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
         if let Err(error) = &result {
+            self.note_unread(error, cx);
             self.distrust(error, cx);
         }
         match session.and_then(|s| self.sessions.get_mut(s)) {
@@ -187,7 +204,7 @@ impl Torrent {
         let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
         let held = session.as_ref().filter(|s| s.holds).and_then(|s| s.reach);
         if let Some(session) = session {
-            self.slots.leave(&session);
+            self.leave_slots(&session, cx.now);
             session.leave(&mut self.swarm, cx);
         }
         if let Some(addr) = if who.incoming { held } else { Some(who.addr) } {

@@ -180,23 +180,25 @@ impl Picker {
     }
 
     /// The best piece that `has` offers and that is `fit`. It stays until it is [taken](Self::take).
-    pub(crate) fn pick(&mut self, has: &Bitfield, fit: impl Fn(PieceIndex) -> bool + Copy) -> Option<PieceIndex> {
+    pub(crate) fn pick(&mut self, has: &Bitfield, fit: impl Fn(&Self, PieceIndex) -> bool + Copy) -> Option<PieceIndex> {
         (0..LEVELS).find_map(|at| if self.sequential { self.pick_first(at, has, fit) } else { self.pick_rarest(at, has, fit) })
     }
 
-    fn pick_first(&mut self, at: usize, has: &Bitfield, fit: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
-        let Self { orders, place, levels, geometry, .. } = self;
-        let order = orders.get_mut(at).filter(|order| !order.pieces.is_empty())?;
-        let level = |p: u32| levels.get(p as usize).copied().unwrap_or_default();
-        let is_in = |p: u32| place.get(p as usize).is_some_and(|&at| at != NOWHERE) && order_of(level(p)) == Some(at);
-        while order.first < geometry.piece_count() && !is_in(order.first) {
-            order.first += 1;
+    fn pick_first(&mut self, at: usize, has: &Bitfield, fit: impl Fn(&Self, PieceIndex) -> bool) -> Option<PieceIndex> {
+        let order = self.orders.get(at).filter(|order| !order.pieces.is_empty())?;
+        let is_in = |picker: &Self, p: u32| {
+            picker.place.get(p as usize).is_some_and(|&at| at != NOWHERE) && order_of(picker.level_of(p)) == Some(at)
+        };
+        let end = self.geometry.piece_count();
+        let first = (order.first..end).find(|&p| is_in(self, p)).unwrap_or(end);
+        if let Some(order) = self.orders.get_mut(at) {
+            order.first = first;
         }
-        let mut rest = (order.first..geometry.piece_count()).filter(|&p| is_in(p)).filter_map(|p| geometry.piece(p).ok());
-        rest.find(|&p| has.has(p) && fit(p))
+        let mut rest = (first..end).filter(|&p| is_in(self, p)).filter_map(|p| self.geometry.piece(p).ok());
+        rest.find(|&p| has.has(p) && fit(self, p))
     }
 
-    fn pick_rarest(&self, at: usize, has: &Bitfield, fit: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
+    fn pick_rarest(&self, at: usize, has: &Bitfield, fit: impl Fn(&Self, PieceIndex) -> bool) -> Option<PieceIndex> {
         let order = self.orders.get(at).filter(|order| !order.pieces.is_empty())?;
         let found = if (has.count() as usize) < order.pieces.len() / 8 {
             // It has few: look through those instead of through all.
@@ -210,8 +212,8 @@ impl Picker {
         found.and_then(|p| self.geometry.piece(p).ok())
     }
 
-    fn offers(&self, has: &Bitfield, piece: u32, fit: impl Fn(PieceIndex) -> bool) -> bool {
-        self.geometry.piece(piece).is_ok_and(|p| has.has(p) && fit(p))
+    fn offers(&self, has: &Bitfield, piece: u32, fit: impl Fn(&Self, PieceIndex) -> bool) -> bool {
+        self.geometry.piece(piece).is_ok_and(|p| has.has(p) && fit(self, p))
     }
 
     /// The order that `piece` is in, if it is wanted, with the table of places and the bucket.

@@ -2,52 +2,44 @@
 //!
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
+mod asking;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod fault;
 mod giving;
+mod having;
+mod serving;
 #[cfg(test)]
 mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
+pub(crate) use self::fault::Fault;
 use crate::{
     base::{
         arena::Key,
-        bitfield::{Bitfield, BitfieldError, wire_len},
-        buf::Buf,
-        geometry::{Block, GeometryError, PieceIndex},
+        bitfield::{Bitfield, wire_len},
+        geometry::PieceIndex,
         ids::PeerId,
-        job::{Job, StoreError, batch_len},
-        planted::planted,
         rate::LongMeter,
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
-    proto::{
-        pipeline::{Arrival, Pipeline},
-        tx::{self, Tx},
-        uploads::Uploads,
-    },
+    proto::{pipeline::Pipeline, tx::Tx, uploads::Uploads},
     torrent::{
         cx::{Cx, Owner},
         progress::Contributor,
-        session::giving::{Giving, MAX_CHOKED_REQUESTS, MAX_GREEDY},
+        session::giving::Giving,
         slots::Standing,
-        swarm::{Asker, Note, Swarm},
+        swarm::{Note, Swarm},
     },
     wire::{
-        extension::{ExtensionError, ExtensionHandshake, UPLOAD_ONLY_ID},
-        frame::{Decoder, FrameError},
-        message::{Message, MessageError, PIECE_HEADER_LEN},
+        extension::{ExtensionHandshake, UPLOAD_ONLY_ID},
+        frame::Decoder,
+        message::{Message, PIECE_HEADER_LEN},
     },
 };
 
-/// Requests that make no sense, after which a peer is let go.
-const MAX_INVALID_REQUESTS: u32 = 300;
-/// Blocks that nobody asked for, after which a peer is let go.
-const MAX_UNASKED: u32 = 1000;
-/// Orders turned down in a row, after which a peer is let go.
-const MAX_REJECTS: u32 = 1000;
 /// Allowed-fast and suggested pieces remembered of a peer.
 const MAX_HINTS: usize = 16;
 /// Bitfields after the first, beyond one a piece, after which a peer is let go.
@@ -70,43 +62,6 @@ const STARVED: usize = 3;
 
 /// How soon a peer with nothing to do looks again whether it can help others.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Why a peer is let go.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("it sent a bad frame: {0}")]
-    Frame(#[from] FrameError),
-    #[error("it sent a bad message: {0}")]
-    Message(#[from] MessageError),
-    #[error("it sent {0}")]
-    Bitfield(#[from] BitfieldError),
-    #[error("it spoke of {0}")]
-    Geometry(#[from] GeometryError),
-    #[error("its extension handshake is wrong: {0}")]
-    Extension(#[from] ExtensionError),
-    #[error("it told more than {0} times all that it has")]
-    Retold(u32),
-    #[error("it uses the fast extension without having agreed to it")]
-    NotFast,
-    #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]
-    InvalidRequests,
-    #[error("it made more than {MAX_CHOKED_REQUESTS} requests while it was choked")]
-    ChokedRequests,
-    #[error("it asked {MAX_GREEDY} times too often for pieces that it may have while choked")]
-    Greedy,
-    #[error("it sent or turned down more than {MAX_UNASKED} blocks that nobody asked for")]
-    Unasked,
-    #[error("it turned down more than {MAX_REJECTS} requests in a row")]
-    Rejects,
-    #[error("it asks and does not read the answers: {0} bytes are waiting")]
-    Backlog(usize),
-    #[error("the rest of a block for it cannot be read: {0}")]
-    Owed(StoreError),
-    #[error("it was silent for {0:?}")]
-    Silent(Duration),
-    #[error("it sent nothing useful for {0:?}")]
-    Useless(Duration),
-}
 
 /// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield, a block, or an extension
 /// message. What it has begun to send is held in memory, so less is better than [`Conf::max_frame`](crate::Conf::max_frame).
@@ -164,6 +119,10 @@ pub(crate) struct Session {
     invalid_requests: u32,
     unasked: u32,
     rejects: u32,
+    /// What was on order when it choked last, as far as there was no answer: that is to be turned down (BEP 6), and counts as one.
+    choked_orders: usize,
+    choke_counted: bool,
+    unread: u32,
     /// Bytes of blocks that were of use.
     pub(crate) useful: u64,
     pub(crate) uploaded: u64,
@@ -171,8 +130,9 @@ pub(crate) struct Session {
     pub(crate) given: LongMeter,
     pub(crate) taken: LongMeter,
     pub(crate) standing: Standing,
-    /// When it was greeted.
+    /// When it was greeted, and when something came from it last.
     pub(crate) began: Instant,
+    pub(crate) heard: Instant,
     /// Since when neither wants anything of the other.
     pub(crate) idle_since: Option<Instant>,
     /// It makes room for others and is not to blame.
@@ -221,12 +181,16 @@ impl Session {
             invalid_requests: 0,
             unasked: 0,
             rejects: 0,
+            choked_orders: 0,
+            choke_counted: false,
+            unread: 0,
             useful: 0,
             uploaded: 0,
             given: LongMeter::new(cx.now),
             taken: LongMeter::new(cx.now),
-            standing: Standing::new(cx.now),
+            standing: Standing::new(cx.now, who.addr.ip()),
             began: cx.now,
+            heard: cx.now,
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
@@ -286,6 +250,7 @@ impl Session {
 
     /// Bytes came.
     pub(crate) fn handle_data(&mut self, mut input: &[u8], swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+        self.heard = cx.now;
         self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
         let mut decoder = std::mem::take(&mut self.decoder);
         let result = loop {
@@ -312,6 +277,7 @@ impl Session {
         } else {
             self.refill(swarm, cx);
         }
+        self.count_favour(swarm);
         self.want_upload(cx);
         if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.max_unsent) {
             return Err(Fault::Backlog(self.tx.len()));
@@ -352,23 +318,7 @@ impl Session {
             }
             Message::Reject { piece, begin, len } => {
                 self.fast()?;
-                let block = swarm.geometry.range(piece, begin, len)?;
-                if self.pipeline.handle_reject(cx.now, block) {
-                    self.rejects += 1;
-                    swarm.release(block, cx);
-                    swarm.disown(self.link, self.who, &mut self.own, cx.now);
-                    // A peer that turns down what it allowed has changed its mind.
-                    self.allowed.retain(|&p| p != block.piece);
-                    if self.rejects > MAX_REJECTS {
-                        return Err(Fault::Rejects);
-                    }
-                } else if !self.pipeline.handle_late_reject(block) {
-                    // A cancelled request is answered like any other, so those are no offence.
-                    self.unasked += 1;
-                    if self.unasked > MAX_UNASKED {
-                        return Err(Fault::Unasked);
-                    }
-                }
+                self.handle_reject(swarm.geometry.range(piece, begin, len)?, swarm, cx)?;
             }
             Message::AllowedFast(piece) => {
                 self.fast()?;
@@ -419,350 +369,11 @@ impl Session {
         if self.terms.fast { Ok(()) } else { Err(Fault::NotFast) }
     }
 
-    // What it has.
-
-    fn handle_bitfield(&mut self, has: Bitfield, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
-        if std::mem::replace(&mut self.told, true) {
-            return self.handle_retold(&has, swarm, cx);
-        }
-        swarm.picker.add_peer(&has);
-        self.has = has;
-        self.count_wanted(swarm, cx);
-        if let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_bitfield(self.link, &self.has);
-        }
-        self.offer_pieces(swarm, cx);
-        Ok(())
-    }
-
-    /// A few bytes that make us look through all pieces may come a few times only; a bitfield pays for itself by its length.
-    fn retell_cheaply(&mut self) -> Result<(), Fault> {
-        self.cheap_retold += u32::from(self.told);
-        if self.cheap_retold > RETOLD_AT_START { Err(Fault::Retold(RETOLD_AT_START)) } else { Ok(()) }
-    }
-
-    /// BEP 3 wants a bitfield first and only once; aria2 sends another instead of many Haves. What is new in it counts,
-    /// and what is missing was not taken back, since nobody can.
-    fn handle_retold(&mut self, has: &Bitfield, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
-        self.retold += 1;
-        // A reason to tell again is a new piece; there is some room for the start.
-        let limit = swarm.geometry.piece_count().saturating_add(RETOLD_AT_START);
-        if self.retold > limit {
-            return Err(Fault::Retold(limit));
-        }
-        for piece in has.ones() {
-            self.handle_have(swarm.geometry.piece(piece)?, swarm, cx);
-        }
-        Ok(())
-    }
-
-    fn handle_have(&mut self, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
-        let first = !std::mem::replace(&mut self.told, true);
-        if self.has.set(piece) {
-            swarm.picker.add_piece(piece, &self.has);
-            self.forget_suggestion(piece);
-            if let Some(ledger) = &mut swarm.super_seed {
-                ledger.handle_have(cx.now, self.link, piece);
-            }
-            if swarm.wants(piece) {
-                self.wanted += 1;
-                self.show_interest(cx);
-            }
-        }
-        if first {
-            self.offer_pieces(swarm, cx);
-        }
-    }
-
-    /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes changed at once.
-    pub(crate) fn count_wanted(&mut self, swarm: &Swarm, cx: &mut Cx) {
-        let geometry = swarm.geometry;
-        self.wanted = self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| swarm.wants(p))).count() as u32;
-        self.show_interest(cx);
-    }
-
-    /// We have `piece` now, which was `wanted` or came although it is not any more.
-    pub(crate) fn handle_our_have(&mut self, piece: PieceIndex, wanted: bool, cx: &mut Cx) {
-        if self.has.has(piece) {
-            self.wanted = self.wanted.saturating_sub(u32::from(wanted));
-            self.show_interest(cx);
-        } else {
-            if planted!("lost_have", piece.get() % 4 != 3, true) {
-                self.say(&Message::Have(piece.get()), cx);
-            }
-            self.offer(piece, cx);
-        }
-    }
-
-    fn show_interest(&mut self, cx: &mut Cx) {
-        let interested = self.wanted > 0;
-        if interested != self.interested {
-            self.interested = interested;
-            self.note_involvement(cx.now);
-            self.say(if interested { &Message::Interested } else { &Message::NotInterested }, cx);
-        }
-    }
-
-    /// Either side's interest may have changed.
-    pub(crate) fn note_involvement(&mut self, now: Instant) {
-        if self.interested || self.peer_interested {
-            self.idle_since = None;
-        } else {
-            self.idle_since.get_or_insert(now);
-        }
-    }
-
-    // What we ask of it.
-
-    fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.peer_choking = planted!("choke_ignored", false, true);
-        if self.terms.fast {
-            // Each order is still answered, but what it began is for others to go on with.
-            swarm.disown(self.link, self.who, &mut self.own, cx.now);
-        } else {
-            // Without BEP 6 a choke means that nothing on order will come; what was on its way already may.
-            self.drop_orders(swarm, cx);
-        }
-    }
-
-    /// Gives up on everything on order and lets others have it.
-    fn drop_orders(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        for block in self.pipeline.give_up(&cx.conf) {
-            swarm.release(block, cx);
-        }
-        swarm.disown(self.link, self.who, &mut self.own, cx.now);
-    }
-
-    /// Asks for as much as the pipeline takes.
-    pub(crate) fn refill(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        let may_ask = self.interested && (!self.peer_choking || !self.allowed.is_empty());
-        if may_ask != std::mem::replace(&mut self.fetching, may_ask) {
-            cx.fetchers = if may_ask { cx.fetchers + 1 } else { cx.fetchers.saturating_sub(1) };
-        }
-        let share = cx.fair_share();
-        while may_ask && self.pipeline.room(share) > 0 {
-            let mut asker = Asker {
-                link: self.link,
-                who: self.who,
-                has: &self.has,
-                own: &mut self.own,
-                pipeline: &self.pipeline,
-                only: self.peer_choking.then_some(&*self.allowed),
-                suggested: &mut self.suggested,
-            };
-            let Some(block) = swarm.next_block(&mut asker, cx) else { break };
-            self.pipeline.ask(cx.now, block);
-            self.say(&Message::Request { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
-        }
-        self.set_snub_timer(cx);
-        if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.memory_short) {
-            self.timers.set(STARVED, cx.now + LOOK_AGAIN);
-        }
-    }
-
-    /// What is wanted has changed: orders for what is skipped now are called off.
-    pub(crate) fn handle_new_wishes(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        for block in self.pipeline.cancel_all(|block| swarm.is_skipped(block.piece), &cx.conf) {
-            swarm.release(block, cx);
-            self.say(&Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
-        }
-        self.count_wanted(swarm, cx);
-    }
-
-    /// Somebody else delivered this block.
-    pub(crate) fn cancel(&mut self, block: Block, swarm: &mut Swarm, cx: &mut Cx) {
-        if self.pipeline.cancel(block, &cx.conf) {
-            self.say(&Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
-            self.refill(swarm, cx);
-        }
-    }
-
-    fn handle_piece(&mut self, piece: u32, begin: u32, data: &[u8], swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
-        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let block = swarm.geometry.block(piece, begin, len)?;
-        let arrival = self.pipeline.handle_block(cx.now, block, &cx.conf);
-        if arrival == Arrival::Unasked {
-            self.unasked += 1;
-            if self.unasked > MAX_UNASKED {
-                return Err(Fault::Unasked);
-            }
-        }
-        if arrival != Arrival::Unasked {
-            self.rejects = 0;
-        }
-        if swarm.receive(block, data, self.link, self.who, arrival, cx) {
-            self.useful += data.len() as u64;
-            self.given.add(cx.now, data.len() as u64);
-        }
-        if !self.pipeline.is_snubbed() {
-            self.snubbed_since = None;
-        }
-        Ok(())
-    }
-
-    /// We do not read from it for now, because of our own limits: its own, or some that it shares with others.
-    pub(crate) fn handle_held(&mut self, with_others: bool, swarm: &mut Swarm, cx: &mut Cx) {
-        self.pipeline.hold(cx.now);
-        if with_others && !std::mem::replace(&mut self.held_with_others, true) {
-            swarm.hold();
-        }
-        self.set_snub_timer(cx);
-    }
-
-    /// We read on.
-    pub(crate) fn handle_resumed(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        let held = self.pipeline.go_on(cx.now);
-        self.snubbed_since = self.snubbed_since.map(|since| (since + held).min(cx.now));
-        if std::mem::take(&mut self.held_with_others) {
-            swarm.unhold(cx.now);
-        }
-        self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
-        self.set_snub_timer(cx);
-    }
-
-    // What it asks of us.
-
-    fn reject(&mut self, block: Block, cx: &mut Cx) {
-        if self.terms.fast {
-            self.say(&Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
-        }
-    }
-
-    /// Lets it ask, or forbids it.
-    pub(crate) fn set_choking(&mut self, choking: bool, cx: &mut Cx) {
-        if choking == self.choking {
-            return;
-        }
-        self.choking = choking;
-        self.say(if choking { &Message::Choke } else { &Message::Unchoke }, cx);
-        if choking {
-            self.reject_waiting(cx);
-        }
-    }
-
-    /// Gets in line if there are blocks to be read for it, and most of what was read before is on its way.
-    fn want_upload(&mut self, cx: &mut Cx) {
-        let owed = self.tx.owed().is_some() && !self.uploads.is_reading();
-        if !self.in_line && !self.blocked && (owed || (self.uploads.is_due() && self.tx.len() < LOW_WATER)) {
-            self.in_line = true;
-            cx.uploads_due.push_back(self.link);
-        }
-    }
-
-    /// It is its turn, but the disk is busy with other things.
-    pub(crate) fn leave_line(&mut self) {
-        self.in_line = false;
-    }
-
-    /// The disk is there for it again.
-    pub(crate) fn serve_on(&mut self, cx: &mut Cx) {
-        self.want_upload(cx);
-    }
-
-    /// It is its turn in the line: the next batch of blocks is read.
-    pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.in_line = false;
-        if self.blocked {
-            return;
-        }
-        let blocks = match self.tx.owed() {
-            Some(_) if self.uploads.is_reading() => return,
-            Some(owed) => {
-                self.uploads.read_owed(owed);
-                vec![owed]
-            }
-            None => self.uploads.poll_batch(cx.conf.max_unsent.min(cx.uploads.room())),
-        };
-        if !blocks.is_empty() {
-            let mut buf = cx.uploads.take(batch_len(&blocks));
-            tx::prepare(&blocks, &mut buf);
-            swarm.jobs_out += 1;
-            cx.job(Job::Read { torrent: swarm.torrent, link: self.link, blocks, buf });
-        }
-    }
-
-    /// A batch of blocks was read for it.
-    pub(crate) fn handle_read(&mut self, mut buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) -> Result<(), Fault> {
-        let blocks = self.uploads.handle_read();
-        match (blocks, result) {
-            (None, Ok(())) => {
-                if let Some(buf) = self.tx.fill_owed(buf) {
-                    cx.uploads.give(buf);
-                }
-                self.touch(cx);
-            }
-            // The beginning of the block is gone already, so it cannot be turned down any more.
-            (None, Err(error)) => {
-                cx.uploads.give(buf);
-                return Err(Fault::Owed(error));
-            }
-            (Some(blocks), Ok(())) => {
-                let wanted = tx::keep_wanted(&blocks, &mut buf);
-                if wanted.is_empty() {
-                    cx.uploads.give(buf);
-                } else {
-                    self.tx.push_batch(wanted, buf);
-                    self.touch(cx);
-                }
-            }
-            (Some(blocks), Err(error)) => {
-                cx.uploads.give(buf);
-                log::warn!("{}: {error}", self.who.addr);
-                blocks.into_iter().filter(|(_, wanted)| *wanted).for_each(|(block, _)| self.reject(block, cx));
-            }
-        }
-        self.spare_memory(cx);
-        self.want_upload(cx);
-        Ok(())
-    }
-
-    /// So many bytes are on their way.
-    pub(crate) fn handle_sent(&mut self, bytes: usize, swarm: &mut Swarm, cx: &mut Cx) {
-        let payload = self.tx.handle_sent(bytes, |buf| cx.uploads.give(buf));
-        if payload > 0 {
-            self.uploaded += payload;
-            swarm.counters.up.add(cx.now, payload);
-            cx.up.add(cx.now, payload);
-            self.taken.add(cx.now, payload);
-        }
-        self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
-        self.want_upload(cx);
-    }
-
-    /// The socket takes bytes, or takes no more for now.
-    pub(crate) fn handle_writable(&mut self, writable: bool, cx: &mut Cx) {
-        self.blocked = !writable;
-        self.spare_memory(cx);
-        self.want_upload(cx);
-    }
-
-    /// Where memory is tight, blocks that the socket does not take now are given up, to be read again when it does.
-    fn spare_memory(&mut self, cx: &mut Cx) {
-        if !self.blocked || !cx.uploads.is_tight() || !self.tx.holds_blocks() {
-            return;
-        }
-        let not_begun = self.tx.rewind(|buf| cx.uploads.give(buf));
-        if self.choking {
-            not_begun.into_iter().for_each(|block| self.reject(block, cx));
-        } else {
-            self.uploads.push_back(&not_begun);
-        }
-    }
-
     // Time.
 
     /// The next time at which something must happen.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.timers.next()
-    }
-
-    fn set_snub_timer(&mut self, cx: &Cx) {
-        // A peer that has been snubbing for long is let go even when nothing is on order.
-        let patience = self.snubbed_since.filter(|_| !self.pipeline.is_held()).map(|since| since + cx.conf.snub_patience);
-        match [self.pipeline.deadline(&cx.conf), patience].into_iter().flatten().min() {
-            Some(at) => self.timers.set(SNUB, at),
-            None => self.timers.stop(SNUB),
-        }
     }
 
     pub(crate) fn handle_timeout(&mut self, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
@@ -799,6 +410,7 @@ impl Session {
     /// Says goodbye to the ledger.
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.drop_orders(swarm, cx);
+        self.forget_favour(swarm);
         cx.fetchers = cx.fetchers.saturating_sub(usize::from(self.fetching));
         if self.held_with_others {
             swarm.unhold(cx.now);

@@ -2,8 +2,10 @@
 //!
 //! An idle torrent has no timer: rounds come only while somebody waits for a slot.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use crate::{
-    base::{arena::Key, bucket::Rate, time::Instant},
+    base::{arena::Key, bucket::Rate, ip_filter::host_of, time::Instant},
     conf::{Conf, SeedChoking},
     torrent::{
         CHOKE, Torrent,
@@ -24,11 +26,15 @@ pub(crate) struct Standing {
     newcomer: bool,
     /// Bytes sent to it before it was unchoked.
     sent_before: u64,
+    host: IpAddr,
+    /// When a session of its host lost a slot last.
+    host_served: Instant,
 }
 
 impl Standing {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { wants: false, optimistic: false, since: now, newcomer: true, sent_before: 0 }
+    pub(crate) fn new(now: Instant, ip: IpAddr) -> Self {
+        let (host, host_served) = (host_of(ip), Instant::ZERO);
+        Self { wants: false, optimistic: false, since: now, newcomer: true, sent_before: 0, host, host_served }
     }
 }
 
@@ -58,13 +64,17 @@ impl Slots {
         self.count.unwrap_or_else(|| choker::auto_slots(self.up_limit))
     }
 
+    /// How many choked peers may be served at a time what they may have while choked: as many as are tried, since that is what it is.
+    pub(super) fn favours(&self) -> usize {
+        choker::optimistic_slots(self.total())
+    }
+
     /// Peers that want a slot and have none.
     fn waiting(&self) -> usize {
         self.wanting.saturating_sub(self.served)
     }
 
-    /// A session is over.
-    pub(super) fn leave(&mut self, session: &Session) {
+    fn leave(&mut self, session: &Session) {
         let unchoked = !session.choking;
         self.wanting = self.wanting.saturating_sub(usize::from(session.standing.wants));
         self.unchoked = self.unchoked.saturating_sub(usize::from(unchoked));
@@ -178,10 +188,25 @@ impl Torrent {
         Rules::new(mode, self.slots.total(), &cx.conf)
     }
 
+    /// A session is over: if it had a slot, its host has had its turn.
+    pub(super) fn leave_slots(&mut self, session: &Session, now: Instant) {
+        self.slots.leave(session);
+        if !session.choking {
+            self.note_served(|host| host == session.standing.host, now);
+        }
+    }
+
+    fn note_served(&mut self, host: impl Fn(IpAddr) -> bool, now: Instant) {
+        let of_host = self.sessions.iter_mut().map(|(_, s)| &mut s.standing).filter(|standing| host(standing.host));
+        of_host.for_each(|standing| standing.host_served = now);
+    }
+
     fn grant_slots(&mut self, rules: &Rules, cx: &mut Cx) {
         let total = self.swarm.geometry.total_len().max(1);
         let row = |(key, s): (Key, &Session)| Row {
             key,
+            host: s.standing.host,
+            host_served: s.standing.host_served,
             wants: s.standing.wants,
             unchoked: !s.choking,
             optimistic: s.standing.optimistic,
@@ -197,9 +222,13 @@ impl Torrent {
         let rows: Vec<Row> = self.sessions.iter().filter(asks).map(row).collect();
         let mut grants = choker::decide(&rows, rules, cx.now, &mut cx.rng);
         grants.sort_unstable();
+        let grant_of = |key| grants.binary_search_by_key(&key, |grant| grant.key).ok().and_then(|at| grants.get(at));
+        let losing = |row: &&Row| row.unchoked && grant_of(row.key).is_none();
+        let served: BTreeSet<IpAddr> = rows.iter().filter(losing).map(|row| row.host).collect();
+        self.note_served(|host| served.contains(&host), cx.now);
         for row in rows {
             let Some(session) = self.sessions.get_mut(row.key) else { continue };
-            let grant = grants.binary_search_by_key(&row.key, |grant| grant.key).ok().and_then(|at| grants.get(at));
+            let grant = grant_of(row.key);
             self.slots.set(session, grant.is_some(), grant.is_some_and(|grant| grant.optimistic), cx);
         }
     }

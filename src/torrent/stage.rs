@@ -61,11 +61,6 @@ impl Torrent {
         self.paused || self.held
     }
 
-    /// Whether it looks for peers: it speaks with them, or will as soon as there is one.
-    pub(super) fn seeks_peers(&self) -> bool {
-        self.is_active() || self.is_ready_to_wake()
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Closed)
     }

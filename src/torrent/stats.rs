@@ -56,7 +56,11 @@ impl Torrent {
             Stage::Checking(checker) => {
                 cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
             }
-            Stage::Open if !self.rests() => cx.alerts.push(Alert::Progress { torrent: self.id, stats: self.stats(cx.now) }),
+            Stage::Open if self.wants_progress(cx) => {
+                let stats = self.stats(cx.now);
+                self.stirred = stats.peers > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
+                cx.alerts.push(Alert::Progress { torrent: self.id, stats });
+            }
             _ => {}
         }
     }
@@ -64,8 +68,8 @@ impl Torrent {
     pub(super) fn wants_progress(&self, cx: &Cx) -> bool {
         let busy = match &self.stage {
             Stage::Checking(_) => true,
-            // Without peers nothing moves.
-            Stage::Open => !self.rests() && self.sessions.len() > 0,
+            // Without peers nothing moves, which is told once; and so it is when it comes to rest.
+            Stage::Open => self.stirred || (!self.rests() && self.sessions.len() > 0),
             _ => false,
         };
         busy && cx.alerts.wants(AlertMask::PROGRESS)

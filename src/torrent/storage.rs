@@ -290,6 +290,15 @@ impl Torrent {
         }
     }
 
+    /// Nothing could be read for a peer. A failing disk fails often, so this is told once a minute.
+    pub(super) fn note_unread(&mut self, error: &StoreError, cx: &mut Cx) {
+        if self.told_unread.is_none_or(|told| told + TELL_UNREAD <= cx.now) {
+            self.told_unread = Some(cx.now);
+            log::warn!("{error}: {} cannot be served", self.metainfo.name);
+            cx.alerts.push(Alert::ReadFailed { torrent: self.id, error: error.clone() });
+        }
+    }
+
     /// A read failed. Files that were taken at their word are looked at after all.
     pub(super) fn distrust(&mut self, error: &StoreError, cx: &mut Cx) {
         if self.trust == Trust::Files && self.next.is_none() {
@@ -356,4 +365,5 @@ impl Torrent {
 }
 
 const FIRST_SAVE: std::time::Duration = std::time::Duration::from_millis(500);
+const TELL_UNREAD: std::time::Duration = std::time::Duration::from_secs(60);
 const LONGEST_RETRY: std::time::Duration = std::time::Duration::from_secs(60);

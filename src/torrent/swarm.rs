@@ -108,6 +108,9 @@ pub(crate) struct Swarm {
     /// Sessions that a limit holds back, which they share with others; and when the last one was let go on.
     held: usize,
     unheld: Option<Instant>,
+    /// Peers that are choked and served all the same (BEP 6 allowed fast), and how many there may be.
+    pub(crate) favoured: usize,
+    pub(crate) max_favoured: usize,
     /// Jobs that workers have not answered.
     pub(crate) jobs_out: usize,
     /// Of those, the ones that write.
@@ -159,6 +162,8 @@ impl Swarm {
             counters,
             held: 0,
             unheld: None,
+            favoured: 0,
+            max_favoured: 1,
             jobs_out: 0,
             runs_out: 0,
             super_seed: None,

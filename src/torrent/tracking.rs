@@ -102,7 +102,10 @@ impl Torrent {
             cx.external.vote(ip, ours);
         }
         let Cx { tracker_rng, conf, now, .. } = cx;
-        let switched = self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf);
+        let Some(switched) = self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf) else {
+            // It is not a tracker of this torrent any more.
+            return false;
+        };
         if switched {
             self.candidates.forget_all(|_| true);
         }

@@ -44,7 +44,7 @@ impl Torrent {
             self.queued = queued;
             self.queue_order = None;
             // What runs goes on until the queue says otherwise.
-            self.held = queued && !self.is_active();
+            self.held = queued && !(self.is_active() || self.is_ready_to_wake());
             self.settings_changed(cx);
             self.settle(cx);
         }

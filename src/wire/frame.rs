@@ -14,7 +14,7 @@ const LEN: usize = 4;
 /// Memory that an empty carry keeps once the input is used up: an idle peer holds little.
 const KEEP: usize = 4 * 1024;
 /// Memory that it keeps within an input, where the next frame is likely to need it again.
-const KEEP_BUSY: usize = 64 * 1024;
+const KEEP_BUSY: usize = 32 * 1024;
 /// The longest frame unless told otherwise, as `Conf::max_frame`.
 const MAX_FRAME: u32 = 512 * 1024;
 
@@ -139,6 +139,12 @@ impl Decoder {
     fn top_up(&mut self, want: usize, input: &mut &[u8]) {
         let take = want.saturating_sub(self.carry.len()).min(input.len());
         let (more, rest) = input.split_at(take);
+        let len = self.carry.len().saturating_add(take);
+        if len > self.carry.capacity() {
+            // Twice as much each time, but never more than the frame is long.
+            let room = self.carry.capacity().saturating_mul(2).min(want).max(len);
+            self.carry.reserve_exact(room.saturating_sub(self.carry.len()));
+        }
         self.carry.extend_from_slice(more);
         *input = rest;
     }

@@ -117,6 +117,32 @@ fn a_peer_that_rejects_everything_is_let_go_in_the_end() {
 }
 
 #[test]
+fn a_peer_that_chokes_often_is_not_let_go_for_what_a_choke_turns_down() {
+    let mut t = leech();
+    let peer = t.peer();
+    t.hear(peer, Message::HaveAll);
+    let mut rejected = 0;
+    // Without ever a block in between: more than a thousand rejects, and less than a thousand chokes.
+    while rejected < 5000 {
+        t.hear(peer, Message::Unchoke);
+        let asked = t.take_asked(peer);
+        assert!(!asked.is_empty());
+        t.hear(peer, Message::Choke);
+        rejected += asked.len();
+        asked.into_iter().for_each(|(piece, nth)| t.hear(peer, block(piece, nth).reject()));
+    }
+    assert!(!t.is_closed(peer), "{}", t.reason());
+    // For ever it may not.
+    for _ in 0..1000 {
+        t.hear(peer, Message::Unchoke);
+        let asked = t.take_asked(peer);
+        t.hear(peer, Message::Choke);
+        asked.into_iter().for_each(|(piece, nth)| t.hear(peer, block(piece, nth).reject()));
+    }
+    assert!(t.is_closed(peer) && t.reason().contains("turned down"), "{}", t.reason());
+}
+
+#[test]
 fn allowed_pieces_are_asked_for_while_choked_and_no_others() {
     let mut t = leech();
     let peer = t.peer();
@@ -219,7 +245,9 @@ fn a_piece_on_parole_goes_on_when_its_only_peer_leaves_or_chokes() {
         assert_eq!(t.take_asked(good), [(3, 1)]);
         t.deliver(good, 3, 1);
         assert_eq!(t.stats().failed_pieces, 1);
-        // From now on one peer at a time, so that there is one to blame.
+        // Others come first, but there are none. Then one peer at a time, so that there is one to blame.
+        assert!(t.take_asked(good).is_empty());
+        t.pass(Duration::from_secs(10));
         assert_eq!(t.take_asked(good), [(3, 0), (3, 1)]);
         t.deliver(good, 3, 0);
         t.take_asked(bad);
@@ -231,9 +259,11 @@ fn a_piece_on_parole_goes_on_when_its_only_peer_leaves_or_chokes() {
             t.hear(good, Message::Choke);
             t.hear(good, block(3, 1).reject());
         }
-        assert_eq!(t.take_asked(bad), [(3, 1)], "leaves: {leaves}");
+        // Nothing is left of what the other one gave.
+        assert_eq!(t.take_asked(bad), [(3, 0), (3, 1)], "leaves: {leaves}");
+        t.deliver_bad(bad, 3, 0);
         t.deliver(bad, 3, 1);
-        assert_eq!((t.stats().have, t.stats().banned), (1, 1), "the block of the first attempt tells who it was");
+        assert_eq!((t.stats().have, t.stats().banned, t.stats().failed_pieces), (0, 1, 2));
         assert!(t.is_closed(bad));
     }
 }

@@ -105,3 +105,95 @@ fn a_bitfield_of_an_upload_only_peer_is_checked_like_any_other() {
     t.hear(peer, Message::Bitfield(&bits));
     assert!(t.is_closed(peer));
 }
+
+// What cannot be read.
+
+#[test]
+fn whoever_cannot_be_told_no_is_let_go_when_nothing_can_be_read_for_it() {
+    let mut t = seed();
+    let (plain, fast) = (t.plain_peer(), t.peer());
+    for peer in [plain, fast] {
+        t.hear(peer, Message::Interested);
+        assert_eq!(t.said(peer).last().unwrap(), "unchoke");
+    }
+    t.fail_reads(true);
+    t.hear(fast, block(1, 0).request());
+    assert_eq!(t.said(fast), [format!("reject 1:0+{BLOCK_LEN}")]);
+    // It waits for the block, and nothing in BEP 3 says that it will not come.
+    t.hear(plain, block(1, 0).request());
+    assert!(t.is_closed(plain) && t.reason().contains("cannot be read"), "{}", t.reason());
+}
+
+#[test]
+fn a_failing_disk_is_told_of_once_a_minute_and_whoever_asks_on_and_on_is_let_go() {
+    let mut t = seed();
+    let peer = t.peer();
+    t.hear(peer, Message::Interested);
+    t.fail_reads(true);
+    for n in 0..45 {
+        t.pass(2 * S);
+        t.hear(peer, block(n % PIECES, 0).request());
+    }
+    let told = |t: &Trace| t.alerts().iter().filter(|a| matches!(a, Alert::ReadFailed { .. })).count();
+    assert_eq!((told(&t), t.is_closed(peer)), (2, false));
+    // It works again for a moment, so they were not fifty in a row.
+    t.fail_reads(false);
+    t.hear(peer, block(0, 0).request());
+    t.fail_reads(true);
+    for n in 0..50 {
+        t.hear(peer, block(n % PIECES, 0).request());
+    }
+    assert!(!t.is_closed(peer));
+    t.hear(peer, block(0, 0).request());
+    assert!(t.is_closed(peer), "it would go on for ever");
+    assert_eq!(told(&t), 2);
+}
+
+// Slots.
+
+/// Who of these is unchoked.
+fn unchoked(t: &Trace, from: std::net::Ipv4Addr) -> usize {
+    t.engine.peers(t.torrent).iter().filter(|p| p.addr.ip() == from && p.peer_unchoked).count()
+}
+
+#[test]
+fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
+    let mut t = Trace::seed(Conf { upload_slots: Some(4), ..Conf::default() });
+    let thief = std::net::Ipv4Addr::new(20, 0, 0, 1);
+    let come = |t: &mut Trace, ip: std::net::Ipv4Addr, n: u16| {
+        let peer = t.accept_at((ip, 1000 + n)).unwrap();
+        let mut id = *b"-XX0000-............";
+        id[16..].copy_from_slice(&ip.octets());
+        id[14..16].copy_from_slice(&n.to_be_bytes());
+        t.raw(peer, &trace::hello(id));
+        t.hear(peer, Message::HaveNone);
+        t.hear(peer, Message::Interested);
+        peer
+    };
+    let mut thieves: Vec<PeerNo> = (0..8).map(|n| come(&mut t, thief, n)).collect();
+    assert_eq!(unchoked(&t, thief), 4, "nobody else is there");
+    let others: Vec<_> =
+        (0..7u8).map(|n| (std::net::Ipv4Addr::new(21, 0, 0, n), come(&mut t, [21, 0, 0, n].into(), u16::from(n)))).collect();
+    t.pass(40 * S);
+    let (mut stolen, mut given) = (0, vec![0; others.len()]);
+    for round in 0..360u16 {
+        t.pass(10 * S);
+        stolen += unchoked(&t, thief);
+        assert!(unchoked(&t, thief) <= 1, "round {round}");
+        for ((ip, peer), given) in others.iter().zip(&mut given) {
+            *given += unchoked(&t, *ip);
+            t.hear(*peer, Message::KeepAlive);
+        }
+        // It comes anew now and then.
+        let away = thieves.remove(0);
+        t.lose(away);
+        thieves.push(come(&mut t, thief, 8 + round));
+        thieves.iter().for_each(|&thief| t.hear(thief, Message::KeepAlive));
+    }
+    let least = *given.iter().min().unwrap();
+    // A host's part would be 180.
+    assert!(stolen <= 240 && least >= 150, "{stolen} rounds for the thief, {given:?} for others");
+    others.iter().for_each(|(_, peer)| t.lose(*peer));
+    t.pass(20 * S);
+    assert_eq!(unchoked(&t, thief), 4, "no slot stays empty for it");
+}

@@ -1,7 +1,8 @@
 //! The disk of a trace: it knows the true bytes and answers jobs at once, or when it is let. It hashes nothing.
 
 use cratetorrent::{
-    BLOCK_LEN, Bitfield, Block, Digest, Done, Job, Opened, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, Verdict,
+    BLOCK_LEN, Bitfield, Block, Digest, Done, Job, Opened, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, StoreError,
+    StoreOp, Verdict,
 };
 
 use super::{PIECE_LEN, PIECES, Trace};
@@ -22,6 +23,11 @@ impl Trace {
         self.settle();
     }
 
+    /// Nothing can be read.
+    pub(crate) fn fail_reads(&mut self, fail: bool) {
+        self.bad_disk = fail;
+    }
+
     pub(super) fn work(&mut self, job: Job) -> Done {
         match job {
             Job::Open { torrent, .. } => {
@@ -32,6 +38,10 @@ impl Trace {
                 Done::Opened { torrent, result: Ok(opened) }
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },
+            Job::Read { torrent, link, blocks, buf } if self.bad_disk => {
+                let error = StoreError::new(StoreOp::Read, "f", std::io::Error::other("the disk is old"));
+                Done::Read { torrent, link, blocks, buf, result: Err(error), cold: true }
+            }
             Job::Read { torrent, link, blocks, mut buf } => {
                 let mut at = 0;
                 for &Block { piece, begin, len } in &blocks {

@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{CONNECTION_TIME, Calls, Running, What};
+use super::{Calls, Running, What};
 use crate::{
     base::{arena::Key, time::Instant, timers::Wakeup},
     conf::Conf,
     engine::Engine,
-    proto::tracker::{Call, Family, Question},
+    proto::tracker::{CONNECTION_TIME, Call, Family, Question},
     torrent::{
         announcer::{Failure, Retry, TrackerNo},
         cx::Farewell,
@@ -64,11 +64,9 @@ impl Engine {
     pub(in crate::engine) fn pump_calls(&mut self) {
         self.silence();
         self.begin_leaving();
-        while let Some(&(torrent, tracker)) = self.calls.scrapes.front() {
-            if self.calls.running.len() >= self.cx.conf.max_announces {
-                return;
-            }
-            self.calls.scrapes.pop_front();
+        while self.calls.running.len() < self.cx.conf.max_announces
+            && let Some((torrent, tracker)) = self.calls.scrapes.pop_first()
+        {
             self.begin_scrape(torrent, tracker);
         }
         while !self.cx.announces.is_empty() && self.calls.running.len() < self.cx.conf.max_announces {
@@ -88,10 +86,23 @@ impl Engine {
         }
         let silenced: BTreeSet<Key> = std::mem::take(&mut self.cx.silenced).into_iter().collect();
         self.hang_up(|what| match what {
-            What::Announce(torrent, _) | What::Scrape(torrent, _) => silenced.contains(torrent),
-            What::Leave(..) => false,
+            What::Announce(torrent, _) => silenced.contains(torrent),
+            // Numbers can be had of what rests, too.
+            What::Scrape(..) | What::Leave(..) => false,
         });
-        self.calls.scrapes.retain(|(torrent, _)| !silenced.contains(torrent));
+    }
+
+    /// A torrent has other trackers: those that went are not heard any more.
+    pub(in crate::engine) fn forget_calls(&mut self, key: Key) {
+        let Some(torrent) = self.torrents.get(key) else { return };
+        let gone = |no| !torrent.announcer.has(no);
+        let meant =
+            |what: &What| matches!(*what, What::Announce(torrent, no) | What::Scrape(torrent, no) if torrent == key && gone(no));
+        let calls: Vec<Key> =
+            self.calls.running.iter().filter(|(_, running)| meant(&running.what)).map(|(call, _)| call).collect();
+        for call in calls {
+            self.end_call(call);
+        }
     }
 
     /// Ends calls whose answers do not matter any more.
@@ -148,17 +159,24 @@ impl Engine {
     fn begin_scrape(&mut self, key: Key, tracker: TrackerNo) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         let Some(url) = torrent.announcer.url(tracker, &torrent.metainfo.trackers) else { return };
-        let Ok(parsed) = TrackerUrl::parse(url) else { return };
-        let question = Question::Scrape(vec![torrent.metainfo.info_hash]);
-        self.begin(&parsed, &question, &What::Scrape(key, tracker), None);
+        match TrackerUrl::parse(url) {
+            Ok(parsed) => {
+                let question = Question::Scrape(vec![torrent.metainfo.info_hash]);
+                self.begin(&parsed, &question, &What::Scrape(key, tracker), None);
+            }
+            // As with announces, it is not shown: it may hold a secret.
+            Err(error) => torrent.handle_not_scraped("…", &error.to_string(), &mut self.cx),
+        }
     }
 
     /// One call for each family.
     fn begin(&mut self, url: &TrackerUrl, question: &Question, what: &What, end: Option<Instant>) {
-        let families = families(url, &self.cx.conf);
-        // Numbers are the same in both.
-        let enough = if matches!(what, What::Scrape(..)) { 1 } else { families.len() };
-        for family in families.into_iter().take(enough) {
+        let mut families = families(url, &self.cx.conf);
+        if matches!(what, What::Scrape(..)) && families.len() > 1 {
+            // Numbers are the same in both: whichever can be reached.
+            families = vec![None];
+        }
+        for family in families {
             let (now, conf) = (self.cx.now, &self.cx.conf);
             let mut call = Call::new(url.clone(), question.clone(), family, now, conf, &mut self.cx.tracker_rng);
             if let Some(end) = end {

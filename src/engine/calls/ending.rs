@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::{CONNECTION_TIME, Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, What};
+use super::{Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, SILENT_TIME, What};
 use crate::{
     base::{arena::Key, time::Instant},
     engine::Engine,
-    proto::tracker::{Answer, CallError, Connection, Family},
+    proto::tracker::{Answer, CONNECTION_TIME, CallError, Connection, Family},
     torrent::{
         announcer::{Failure, Retry},
         cx::{Effect, TrackerEffect},
@@ -18,6 +18,9 @@ use crate::{
 impl Calls {
     fn note_silence(&mut self, url: &TrackerUrl, is_silent: bool, now: Instant) {
         let place = (url.host().clone(), url.port());
+        if self.silent.len() >= MAX_SILENT {
+            self.silent.retain(|_, (_, last)| *last + SILENT_TIME > now);
+        }
         if !is_silent {
             self.silent.remove(&place);
         } else if self.silent.len() < MAX_SILENT || self.silent.contains_key(&place) {

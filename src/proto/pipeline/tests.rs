@@ -67,6 +67,15 @@ fn slow_start_doubles_and_then_the_rate_rules() {
 }
 
 #[test]
+fn little_is_on_order_where_a_block_takes_seconds() {
+    // 4 KiB/s: what is ordered at first waits for half a minute, and then no more than two or three do.
+    let mut rig = Rig::new();
+    assert!((MIN_DEPTH..=3).contains(&rig.run(0, 12_000, 20, 0.000_25)), "{}", rig.pipeline.depth);
+    let mut rig = Rig::new();
+    assert!((MIN_DEPTH..=3).contains(&rig.run(0, 120_000, 20, 0.000_25)), "{}", rig.pipeline.depth);
+}
+
+#[test]
 fn depth_grows_on_a_long_path() {
     // 50 MB/s at 300 ms: 0.55 s x 3052 blocks/s is beyond the limit, so the limit is reached although we begin with 8.
     let mut rig = Rig::new();

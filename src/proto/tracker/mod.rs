@@ -24,6 +24,7 @@ use crate::{
 };
 pub(crate) use ask::{Answer, Ask, CallError, Connection, Family, Question};
 use guard::Reach;
+pub(crate) use udp::CONNECTION_TIME;
 use udp::{Exchange, News};
 
 /// Addresses of one name that are tried; each gets its share of the time.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a connection id may be used after it came (BEP 15).
-pub(super) const CONNECTION_TIME: Duration = Duration::from_secs(60);
+pub(crate) const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
 /// The pause before the n-th repetition is twice the one before it. This first one is BEP 15's, though few clients are so patient:
 /// whoever repeats sooner only adds to the load of a tracker that cannot keep up, and a name with several addresses has others to try.

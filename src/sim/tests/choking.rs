@@ -103,6 +103,24 @@ fn whoever_gives_more_gets_more_and_a_free_rider_gets_what_is_given_away() {
     );
 }
 
+/// Twenty that have nothing come to a seed with two slots at once. What BEP 6 lets them have while they are choked must not share the
+/// line among all of them, or for long nobody has a whole piece to pass on.
+#[test]
+fn a_crowd_of_beginners_does_not_divide_the_line() {
+    let sample = file(32 * 64 * 1024, 64 * 1024);
+    let mut world = World::new(1);
+    let seed = world.node(few_slots(2));
+    world.set_line(seed, slow(32_000));
+    world.seed_with(seed, &sample);
+    let crowd: Vec<NodeId> = (0..20).map(|_| world.node(few_slots(0))).collect();
+    crowd.iter().for_each(|&node| _ = world.download(node, &sample, &[seed]));
+    world.run_for(secs(20));
+    let served = crowd.iter().filter(|&&node| world.stats(node).downloaded > 0).count();
+    let whole: u32 = crowd.iter().map(|&node| world.stats(node).have).sum();
+    assert!(served <= 3, "{served} were served");
+    assert!(whole >= 4, "of the nine pieces that have left in 20 seconds {whole} are whole");
+}
+
 /// What one peer had of a seed: KiB, seconds with a slot, and how often it was choked or unchoked.
 #[derive(Clone, Copy)]
 struct Served {
@@ -247,4 +265,28 @@ fn whoever_is_idle_for_ten_minutes_makes_room_when_connections_are_scarce() {
     assert_eq!(partings(&world, seed).iter().filter(|(_, reason)| reason == why).count(), 2);
     world.run_for(secs(2000));
     assert_eq!(world.stats(seed).peers, 8);
+}
+
+#[test]
+fn all_who_wait_are_tried_about_as_often() {
+    // Twenty that give nothing want of one that is not whole what goes round among them: two slots.
+    let sample = file(12 << 20, 64 * 1024);
+    let mut world = World::new(1);
+    let server = world.node(few_slots(2));
+    world.set_line(server, slow(20_000));
+    world.put_pieces(server, &sample, &pieces_where(&sample, |p| p % 2 == 0));
+    world.download(server, &sample, &[]);
+    world.run_for(secs(5));
+    let riders: Vec<NodeId> = (0..20).map(|_| world.node(few_slots(0))).collect();
+    riders.iter().for_each(|&rider| _ = world.download(rider, &sample, &[server]));
+    let mut watch = Watch::default();
+    for _ in 0..360 {
+        world.run_for(secs(10));
+        watch.look(&world, &[server], &riders);
+    }
+    let tried: Vec<u64> = riders.iter().map(|&rider| watch.sum(|_, to| to == rider, |slot| slot.secs)).collect();
+    let (all, least, most) = (tried.iter().sum::<u64>(), tried.iter().min().unwrap(), tried.iter().max().unwrap());
+    println!("{tried:?}");
+    assert!(all >= 2 * 350, "the slots are never empty: {tried:?}");
+    assert!(*least >= all / 20 / 3 && *most <= all / 20 * 2, "{tried:?}");
 }

@@ -28,12 +28,13 @@ fn pair(world: &mut World, sample: &Arc<Sample>, conf: Conf) -> (NodeId, NodeId)
 #[test]
 fn a_full_disk_stops_the_asking_keeps_what_is_there_and_goes_on_when_there_is_room() {
     let sample = file(2_000_000, 64 * 1024);
-    for (seed, run_len) in [(1, 1 << 20), (2, 32 * 1024)] {
+    for (seed, run_len, quota) in [(1, 1 << 20, false), (2, 32 * 1024, false), (3, 1 << 20, true)] {
         let mut world = World::new(seed);
         let (remote, leech) = pair(&mut world, &sample, Conf { run_len, ..loud() });
-        world.disk(leech).set(|t| t.capacity = Some(1_000_000));
+        world.disk(leech).set(|t| (t.capacity, t.quota) = (Some(1_000_000), quota));
         assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
-        let at = failed(&world, leech, ErrorKind::StorageFull).unwrap();
+        let why = if quota { ErrorKind::QuotaExceeded } else { ErrorKind::StorageFull };
+        let at = failed(&world, leech, why).unwrap();
         let have = world.stats(leech).have;
         assert!(have >= 8, "{have} pieces fit");
         world.run_for(secs(60));

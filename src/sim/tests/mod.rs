@@ -10,6 +10,7 @@ macro_rules! cases {
     };
 }
 
+mod access;
 mod bad_disks;
 mod chaos;
 mod choking;
@@ -27,6 +28,7 @@ mod queue;
 mod routers;
 mod rules;
 mod session;
+mod status;
 mod storms;
 mod superseed;
 mod swarm;

@@ -265,6 +265,16 @@ fn a_download_that_stands_still_is_noticed() {
 }
 
 #[test]
+fn an_engine_that_changes_its_mind_is_woken_once() {
+    let mut outcome = Scenario::swarm(1).leeches(3).begin();
+    let nodes: Vec<NodeId> = outcome.cast.engines().collect();
+    while outcome.world.now() < Instant::ZERO + secs(5) && outcome.world.step() {
+        let wakes: Vec<usize> = nodes.iter().map(|&node| outcome.world.wakes_of(node)).collect();
+        assert!(wakes.iter().all(|&wakes| wakes <= 1), "{wakes:?}");
+    }
+}
+
+#[test]
 fn every_name_is_explained() {
     let mut names: Vec<_> = INVARIANTS.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();

@@ -6,8 +6,7 @@ use crate::{
         bucket::{Limits, Rate},
         job::Trust,
     },
-    engine::{Engine, MoveMode},
-    torrent::TorrentParams,
+    engine::{Engine, MoveMode, TorrentParams},
 };
 
 fn kept() -> Conf {
@@ -322,4 +321,61 @@ fn what_is_too_large_to_be_kept_is_refused() {
     assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) == 2, secs(30)));
     start_again(&mut world, node, false);
     assert_eq!(world.engine(node).torrents().len(), 2);
+}
+
+#[test]
+fn a_sleeping_torrent_that_the_queue_takes_over_says_no_farewell() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(7);
+    let tracker = world.tracker();
+    let node = world.node(kept());
+    let tiers = vec![vec![world.tracker_url(tracker)]];
+    let params = TorrentParams { trackers: Some(tiers), ..world.params(node, &sample, &[]) };
+    world.put_pieces(node, &sample, &Bitfield::all(sample.geometry().piece_count()));
+    world.add_torrent(node, &sample, params);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) == 1, secs(30)));
+    world.run_for(secs(2));
+    start_again(&mut world, node, true);
+    world.run_for(secs(5));
+    let before = world.told_to(tracker).len();
+    let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+    world.tell(node, |engine| {
+        engine.set_queued(id, false).unwrap();
+        engine.set_queued(id, true).unwrap();
+    });
+    world.run_for(secs(30));
+    assert_eq!(world.told_to(tracker).len(), before, "{:?}", world.told_to(tracker));
+}
+
+#[test]
+fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be_reached() {
+    // So many that some wait for their turn to be opened, on disks that take their time.
+    let samples: Vec<_> = (0..6).map(|n| Sample::file(&format!("d{n}"), 400_000, 32 * 1024, n).unwrap()).collect();
+    let mut world = World::new(8);
+    let (seed, node) = (world.node(loud()), world.node(kept()));
+    for sample in &samples {
+        world.seed_with(seed, sample);
+        world.download(node, sample, &[]);
+    }
+    assert!(world.run_until(|w| recorded(w, node) >= 6, secs(30)));
+    world.set_disk_pace(node, DiskPace { min: millis(500), max: millis(900), ..DiskPace::default() });
+    let then = start_again(&mut world, node, true);
+    let addr = world.addr(seed);
+    let ids: Vec<_> = samples.iter().map(|s| world.engine(node).find(s.metainfo.info_hash).unwrap()).collect();
+    world.tell(node, |engine| {
+        for &id in &ids {
+            engine.add_peer(id, "10.9.9.9:1".parse().unwrap()).unwrap();
+            engine.add_peer(id, addr).unwrap();
+        }
+    });
+    assert!(world.run_until(|w| ids.iter().all(|&id| w.engine(node).stats(id).unwrap().wanted_have_bytes == 400_000), secs(120)));
+    let gone = world
+        .alerts(node)
+        .iter()
+        .filter(|(at, alert)| {
+            *at >= then
+                && matches!(alert, Alert::PeerGone { addr: gone, reason, .. } if *gone == addr && reason.contains("not active"))
+        })
+        .count();
+    assert_eq!(gone, 0);
 }

@@ -83,7 +83,10 @@ impl World {
                 if let Err(violation) = ahead.and_then(|()| host.count_wake(now)) {
                     self.violated(node, &violation);
                 }
-                self.nodes[node].wake = None;
+                if let Some(place) = self.nodes[node].wake.take() {
+                    // Somebody else may have woken it.
+                    self.queue.remove(&place);
+                }
                 self.service(node);
             }
             Body::Script(_) => self.act(node, |script, talk| script.tick(talk)),

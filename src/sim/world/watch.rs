@@ -58,12 +58,21 @@ impl World {
             self.violated(node, &violation);
         }
         if let Some(next) = next.map(|next| now + next.since(clock))
-            && self.nodes[node].wake.is_none_or(|wake| next < wake)
+            && self.nodes[node].wake.is_none_or(|(wake, _)| next < wake)
         {
             let life = self.nodes[node].life;
-            self.nodes[node].wake = Some(next);
+            if let Some(later) = self.nodes[node].wake {
+                self.queue.remove(&later);
+            }
             self.schedule(next, Event::Wake { node, life });
+            self.nodes[node].wake = Some((next.max(now), self.sequence));
         }
+    }
+
+    /// Times at which a node is to be woken.
+    #[cfg(test)]
+    pub(in crate::sim) fn wakes_of(&self, node: NodeId) -> usize {
+        self.queue.values().filter(|event| matches!(event, Event::Wake { node: n, .. } if *n == node.0)).count()
     }
 
     /// Looks at everything that a node's engine is and has said.

@@ -155,6 +155,7 @@ fn pool(threads: usize, lane_wait: Duration, disk: Arc<dyn Disk>) -> (Pool, Rece
     let wake = Box::new(move || {
         // Nobody listens at the end of a test.
         let _ = woken.lock().unwrap().send(());
+        Ok(())
     });
     (Pool::new(threads, lane_wait, disk, wake).unwrap(), wakes)
 }
@@ -316,4 +317,26 @@ fn a_panic_reaches_the_owner_instead_of_hanging_it() {
     wakes.recv_timeout(Duration::from_secs(20)).unwrap();
     let drained = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.drain(&mut Vec::new())));
     assert!(drained.is_err());
+}
+
+#[test]
+fn an_owner_that_could_not_be_woken_is_woken_later() {
+    let (woken, wakes) = channel();
+    let woken = Mutex::new((woken, 0));
+    let wake = Box::new(move || {
+        let mut woken = woken.lock().unwrap();
+        woken.1 += 1;
+        if woken.1 % 3 != 0 {
+            return Err(io::Error::other("not now"));
+        }
+        let _ = woken.0.send(());
+        Ok(())
+    });
+    let pool = Pool::new(1, Duration::ZERO, Arc::new(RealDisk::new(4)), wake).unwrap();
+    // Nothing follows that could try again.
+    for _ in 0..3 {
+        pool.submit(close());
+        assert_eq!(drain(&pool, &wakes, 1).len(), 1);
+    }
+    assert!(!pool.shared.unheard.load(Ordering::SeqCst) || lock(&pool.shared.done).done.is_empty());
 }

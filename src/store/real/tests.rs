@@ -1,5 +1,7 @@
 //! The table of open files, and the small files that must be whole.
 
+use std::path::PathBuf;
+
 use super::*;
 
 fn open_paths(disk: &RealDisk) -> Vec<(PathBuf, bool)> {
@@ -104,4 +106,39 @@ fn holes_are_seen() {
     assert!(!disk.is_hole(&path, 0, (8 << 20) + 1));
     assert!(disk.is_hole(&path, 16 << 20, 1));
     assert!(!disk.is_hole(&dir.path().join("none"), 0, 1));
+}
+
+#[cfg(unix)]
+#[test]
+fn without_handles_the_files_unused_for_longest_are_closed_and_fewer_are_held_from_then_on() {
+    use rustix::io::Errno;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RealDisk::new(100);
+    let paths: Vec<_> = (0..9).map(|n| dir.path().join(format!("{n}"))).collect();
+    paths.iter().for_each(|path| disk.create(path, 0, Allocation::Sparse).unwrap());
+    disk.write_at(&paths[0], 0, b"used last").unwrap();
+    let out = || io::Error::from(Errno::MFILE);
+    // The process can afford four.
+    let tries = std::cell::Cell::new(0);
+    let open = || {
+        tries.set(tries.get() + 1);
+        if disk.open_files().by_path.len() > 4 { Err(out()) } else { Ok(()) }
+    };
+    disk.with_handles(open).unwrap();
+    assert_eq!(tries.get(), 2, "half of nine were closed at once");
+    let of = |nth: &[usize]| nth.iter().map(|&n| (paths[n].clone(), true)).collect::<Vec<_>>();
+    assert_eq!(open_paths(&disk), of(&[0, 6, 7, 8]));
+    // What is opened later takes the place of others, and does not run into the limit again.
+    disk.write_at(&paths[1], 0, b"x").unwrap();
+    assert_eq!(open_paths(&disk), of(&[0, 1, 7, 8]));
+    // If it is not the pool that has them all, that is told soon.
+    tries.set(0);
+    let never = || {
+        tries.set(tries.get() + 1);
+        Err::<(), _>(out())
+    };
+    assert!(out_of_handles(&disk.with_handles(never).unwrap_err()));
+    assert!(tries.get() <= 4 && open_paths(&disk).is_empty(), "{}", tries.get());
+    assert_eq!(disk.with_handles(|| Err::<(), _>(ErrorKind::NotFound.into())).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.write_at(&paths[1], 1, b"y").unwrap(), 1);
 }

@@ -52,7 +52,7 @@ pub(crate) struct Failed {
 
 impl Announcer {
     /// A call brought an answer. True if its peers take the place of all others, since a private torrent (BEP 27) has changed its
-    /// tracker.
+    /// tracker; `None` if nobody waits for it any more.
     pub(crate) fn handle_reply(
         &mut self,
         no: TrackerNo,
@@ -60,10 +60,12 @@ impl Announcer {
         now: Instant,
         rng: &mut Rng,
         conf: &Conf,
-    ) -> bool {
+    ) -> Option<bool> {
         let (active, completed) = (self.active, self.completed);
-        let Some(t) = self.get_mut(no).filter(|t| active && t.out > 0) else { return false };
+        let t = self.get_mut(no).filter(|t| active && t.out > 0)?;
         t.out -= 1;
+        // Whatever another family said.
+        t.never = false;
         let second = std::mem::replace(&mut t.heard, true);
         t.started = true;
         t.told_completed |= t.saying == AnnounceEvent::Completed;
@@ -89,7 +91,7 @@ impl Announcer {
         let switched = self.private && self.last.is_some_and(|last| last != no);
         self.last = Some(no);
         self.refresh(conf);
-        switched
+        Some(switched)
     }
 
     /// A call failed. `None` if another call of it may still bring an answer, or has.

@@ -54,7 +54,8 @@ impl Announcer {
         let before = std::mem::take(&mut self.trackers).into_iter().map(named).collect();
         let gone = self.list(theirs, before, rng, conf);
         self.refresh(conf);
-        let knows = |(url, t): (String, Tracker)| t.started.then(|| (url, t.words.and_then(|words| words.tracker_id)));
+        let knows =
+            |(url, t): (String, Tracker)| (t.started || t.out > 0).then(|| (url, t.words.and_then(|words| words.tracker_id)));
         gone.into_iter().filter_map(knows).collect()
     }
 

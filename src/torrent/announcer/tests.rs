@@ -53,7 +53,7 @@ impl Trial {
     }
 
     fn answer(&mut self, no: TrackerNo, reply: &AnnounceReply) -> bool {
-        self.announcer.handle_reply(no, reply, self.now, &mut self.rng, &self.conf)
+        self.announcer.handle_reply(no, reply, self.now, &mut self.rng, &self.conf).unwrap_or_default()
     }
 
     fn fail(&mut self, no: TrackerNo, retry: Retry) -> Option<Failed> {
@@ -263,6 +263,12 @@ fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
     t.answer(no, &AnnounceReply { seeders: Some(2), ..reply(900) });
     assert!(t.wait() >= 1800.0);
     assert_eq!(t.announcer.stats(t.now, &t.theirs)[0].seeds, Some(5));
+    // One does not want to be asked again, the other does.
+    let (no, _) = t.turn().unwrap();
+    t.announcer.set_calls(no, 2);
+    assert_eq!(t.fail(no, Retry::Never), None);
+    t.answer(no, &reply(1800));
+    t.wait();
     // Both fail, and the one that says more is told.
     let (no, _) = t.turn().unwrap();
     t.announcer.set_calls(no, 2);

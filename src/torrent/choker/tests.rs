@@ -8,9 +8,16 @@ fn at(s: u64) -> Instant {
     Instant::from_micros(s * 1_000_000)
 }
 
+/// Somebody's address.
+fn host(nth: u32) -> IpAddr {
+    std::net::Ipv4Addr::from_bits(0x0A00_0000 + nth).into()
+}
+
 fn row(index: u32) -> Row {
     Row {
         key: Key { index, generation: index + 1 },
+        host: host(index),
+        host_served: at(0),
         wants: true,
         unchoked: false,
         optimistic: false,
@@ -59,7 +66,12 @@ impl Rounds {
         for _ in 0..secs / 10 {
             let grants = decide(&self.rows, &self.rules, at(self.now), &mut self.rng);
             assert!(grants.len() <= self.rules.slots);
+            let losing = |row: &&Row| row.unchoked && !grants.iter().any(|g| g.key == row.key);
+            let served: Vec<IpAddr> = self.rows.iter().filter(losing).map(|row| row.host).collect();
             for (n, row) in self.rows.iter_mut().enumerate() {
+                if served.contains(&row.host) {
+                    row.host_served = at(self.now);
+                }
                 let grant = grants.iter().find(|g| g.key == row.key);
                 row.optimistic = grant.is_some_and(|g| g.optimistic);
                 if grant.is_some() != row.unchoked {
@@ -217,6 +229,106 @@ fn the_edges_of_a_download_come_first_against_leeches() {
     assert_eq!(grants(&rows, &rules(Mode::Seed(SeedChoking::AntiLeech), 7), 100), "0 1 2 6 7 8 4?");
 }
 
+/// Rounds with `many` connections of one host, and `others` of a host each; the seconds that the one has, and the others.
+fn crowded(many: u32, others: u32, rules: Rules, mut world: impl FnMut(&mut Row, &mut Rng)) -> (u64, Vec<u64>) {
+    let mut rounds = Rounds::new(many + others, rules);
+    rounds.rows.iter_mut().take(many as usize).for_each(|row| row.host = host(0));
+    rounds.run(4 * 3600, |row, rng| world(row, rng));
+    let (one, others) = rounds.served.split_at(many as usize);
+    println!("{one:?} {others:?}");
+    (one.iter().sum(), others.to_vec())
+}
+
+#[test]
+fn one_host_gets_no_more_of_a_seed_than_another_however_often_it_connects() {
+    for policy in [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech] {
+        let takes = |row: &mut Row, _: &mut Rng| {
+            if row.unchoked {
+                (row.sent, row.to) = (row.sent + 2_000_000, 200_000);
+            } else {
+                row.to = 0;
+            }
+        };
+        let (one, others) = crowded(30, 10, rules(Mode::Seed(policy), 4), takes);
+        // Whoever is fast keeps its slot, one of four.
+        let most = if policy == SeedChoking::FastestUpload { 4 * 3600 + 600 } else { others.iter().max().unwrap() * 5 / 4 };
+        assert!(one <= most, "{policy:?}: {one} s for one, {others:?} for others");
+        assert!(others.iter().all(|&s| s > 0), "{policy:?}: {others:?}");
+    }
+}
+
+#[test]
+fn those_behind_one_address_are_served_in_turns_too() {
+    let mut rounds = Rounds::new(12, rules(Mode::Seed(SeedChoking::RoundRobin), 3));
+    rounds.rows.iter_mut().take(6).for_each(|row| row.host = host(0));
+    rounds.run(10 * 3600, |row, _| row.sent += if row.unchoked { 2_000_000 } else { 0 });
+    let (one, others) = rounds.served.split_at(6);
+    let (least, most) = (one.iter().min().unwrap(), one.iter().max().unwrap());
+    assert!(most - least <= 120 && others.iter().all(|s| s > most), "{one:?} {others:?}");
+}
+
+#[test]
+fn a_slot_that_nobody_of_another_host_wants_is_not_left_empty() {
+    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(Mode::Seed);
+    for mode in modes.into_iter().chain([Mode::TitForTat]) {
+        let mut rows: Vec<Row> = (0..9).map(|n| Row { host: host(u32::from(n == 8)), from: 10, to: 10, ..row(n) }).collect();
+        let decided = |rows: &[Row]| decide(rows, &rules(mode, 5), at(100), &mut Rng::new(1));
+        let all = decided(&rows);
+        assert!(all.len() == 5 && all.iter().any(|g| g.key == rows[8].key), "{mode:?}: {all:?}");
+        rows.truncate(8);
+        assert_eq!(decided(&rows).len(), 5, "{mode:?}");
+    }
+}
+
+#[test]
+fn whoever_gives_may_have_more_than_one_slot_but_not_all_while_others_wait() {
+    let mut rows: Vec<Row> =
+        (0..12u32).map(|n| Row { host: host(n.saturating_sub(7)), from: 100, unchoked: n < 5, ..row(n) }).collect();
+    rows.iter_mut().skip(8).for_each(|row| row.from = 0);
+    let granted = decide(&rows, &rules(Mode::TitForTat, 5), at(100), &mut Rng::new(1));
+    let of_the_one = granted.iter().filter(|g| g.key.index < 8).count();
+    assert_eq!((granted.len(), of_the_one), (5, 2), "{granted:?}");
+}
+
+#[test]
+fn where_nobody_of_another_host_waits_it_is_as_if_all_had_hosts_of_their_own() {
+    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(Mode::Seed);
+    let mut rng = Rng::new(5);
+    for n in 0..400 {
+        let mode = if n % 2 == 0 { Mode::TitForTat } else { modes[n / 2 % 3] };
+        let mut rows: Vec<Row> = (0..12)
+            .map(|n| {
+                let (from, to, since) = (rng.below(3) * 50, rng.below(3) * 50, at(rng.below(100)));
+                let (unchoked, optimistic) = (rng.below(2) == 0, rng.below(3) == 0);
+                Row { from, to, since, unchoked, optimistic, progress: rng.below(1000) as u32, ..row(n) }
+            })
+            .collect();
+        let among_many = decide(&rows, &rules(mode, 5), at(100), &mut Rng::new(1));
+        rows.iter_mut().for_each(|row| row.host = host(0));
+        let among_one = decide(&rows, &rules(mode, 5), at(100), &mut Rng::new(1));
+        // Who is drawn by lot among one is who has waited longest.
+        let earned = |grants: &[Grant]| {
+            let mut earned: Vec<Grant> = grants.iter().copied().filter(|g| !g.optimistic).collect();
+            earned.sort_unstable();
+            earned
+        };
+        assert_eq!((among_one.len(), earned(&among_one)), (among_many.len(), earned(&among_many)), "{mode:?} {rows:?}");
+    }
+}
+
+#[test]
+fn one_host_draws_no_more_lots_than_another() {
+    let rows: Vec<Row> = (0..30u32).map(|n| Row { host: host(n.saturating_sub(20)), newcomer: n < 21, ..row(n) }).collect();
+    let mut rng = Rng::new(1);
+    let mut drawn = 0;
+    for _ in 0..12_000 {
+        let granted = decide(&rows, &rules(Mode::TitForTat, 1), at(0), &mut rng);
+        drawn += granted.iter().filter(|g| g.key.index < 21).count();
+    }
+    // Three lots of twelve.
+    assert!((2850..3150).contains(&drawn), "{drawn}");
+}
+
 #[test]
 fn any_rows_give_grants_that_keep_the_rules() {
     let mut rng = Rng::new(3);
@@ -231,7 +343,9 @@ fn any_rows_give_grants_that_keep_the_rules() {
                 let since = at(rng.below(200));
                 let (from, to, sent) = (rng.below(3) * 50, rng.below(3) * 50, rng.below(2) << 24);
                 let progress = rng.below(1200) as u32;
-                Row { wants, unchoked, optimistic, since, newcomer, snubbed, from, to, sent, progress, ..row(n) }
+                let (host, host_served) = (host(rng.below(20) as u32), at(rng.below(200)));
+                let row = Row { host, host_served, ..row(n) };
+                Row { wants, unchoked, optimistic, since, newcomer, snubbed, from, to, sent, progress, ..row }
             })
             .collect();
         let mut grants = decide(&rows, &rules, at(200), &mut rng);

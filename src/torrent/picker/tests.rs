@@ -25,7 +25,7 @@ fn the_rarest_that_the_peer_has_comes_first() {
     p.check();
     let all = Bitfield::all(5);
     let mut got = Vec::new();
-    while let Some(piece) = p.pick(&all, |_| true) {
+    while let Some(piece) = p.pick(&all, |_, _| true) {
         p.take(piece);
         p.check();
         got.push(piece.get());
@@ -35,16 +35,17 @@ fn the_rarest_that_the_peer_has_comes_first() {
     p.put_back(g.piece(3).unwrap());
     p.put_back(g.piece(0).unwrap());
     p.check();
-    assert_eq!(p.pick(&all, |_| true), g.piece(3).ok());
-    assert_eq!(p.pick(&field(g, &[0, 1]), |_| true), g.piece(0).ok());
-    assert_eq!(p.pick(&field(g, &[1]), |_| true), None);
+    assert_eq!(p.pick(&all, |_, _| true), g.piece(3).ok());
+    assert_eq!(p.pick(&field(g, &[0, 1]), |_, _| true), g.piece(0).ok());
+    assert_eq!(p.pick(&field(g, &[1]), |_, _| true), None);
 }
 
 #[test]
 fn the_start_is_random_and_reproducible() {
     let g = geometry(1000);
-    let first =
-        |seed| Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000), |_| true);
+    let first = |seed| {
+        Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000), |_, _| true)
+    };
     assert_eq!(first(1), first(1));
     assert!((2..10).any(|seed| first(seed) != first(1)));
 }
@@ -58,13 +59,13 @@ fn sequential_goes_in_order_and_returns_for_what_was_put_back() {
     assert!(!p.is_exhausted());
     let all = Bitfield::all(6);
     for want in [0, 2, 3] {
-        let piece = p.pick(&all, |_| true).unwrap();
+        let piece = p.pick(&all, |_, _| true).unwrap();
         assert_eq!(piece.get(), want);
         p.take(piece);
     }
     p.put_back(g.piece(2).unwrap());
-    assert_eq!(p.pick(&all, |_| true), g.piece(2).ok());
-    assert_eq!(p.pick(&field(g, &[4, 5]), |_| true), g.piece(4).ok());
+    assert_eq!(p.pick(&all, |_, _| true), g.piece(2).ok());
+    assert_eq!(p.pick(&field(g, &[4, 5]), |_, _| true), g.piece(4).ok());
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn what_is_wanted_more_comes_first_and_what_is_skipped_not_at_all() {
         p.add_peer(&field(g, &[0, 2, 3]));
         assert!(p.len() == 5 && p.is_wanted_most(g.piece(2).unwrap()) && !p.is_wanted_most(g.piece(1).unwrap()));
         let mut got = Vec::new();
-        while let Some(piece) = p.pick(&Bitfield::all(8), |_| true) {
+        while let Some(piece) = p.pick(&Bitfield::all(8), |_, _| true) {
             p.take(piece);
             p.check();
             got.push(piece.get());
@@ -92,11 +93,11 @@ fn what_is_wanted_more_comes_first_and_what_is_skipped_not_at_all() {
         p.set_level(g.piece(3).unwrap(), Normal);
         p.put_back(g.piece(3).unwrap());
         p.put_back(g.piece(0).unwrap());
-        assert_eq!(p.pick(&Bitfield::all(8), |_| true), g.piece(3).ok());
+        assert_eq!(p.pick(&Bitfield::all(8), |_, _| true), g.piece(3).ok());
         p.set_level(g.piece(0).unwrap(), High);
         p.check();
-        assert_eq!(p.pick(&Bitfield::all(8), |_| true), g.piece(0).ok());
-        assert_eq!(p.pick(&field(g, &[1, 3]), |_| true), g.piece(3).ok());
+        assert_eq!(p.pick(&Bitfield::all(8), |_, _| true), g.piece(0).ok());
+        assert_eq!(p.pick(&field(g, &[1, 3]), |_, _| true), g.piece(3).ok());
     }
 }
 

@@ -19,6 +19,11 @@ impl Session {
         self.shown().is_some()
     }
 
+    /// Whether it counts as one that is choked and served all the same.
+    pub(crate) fn is_favoured(&self) -> bool {
+        self.giving.favoured
+    }
+
     /// What is wrong with it, if anything.
     pub(crate) fn audit(&self, swarm: &Swarm, conf: &Conf) -> Result<(), String> {
         let who = self.who.addr;

@@ -6,7 +6,10 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Fault, MAX_INVALID_REQUESTS, Session};
+use super::{
+    Session,
+    fault::{Fault, MAX_INVALID_REQUESTS},
+};
 use crate::{
     base::{
         bitfield::Bitfield,
@@ -36,6 +39,8 @@ const MAX_HAVES: u32 = 32 * 1024;
 pub(crate) struct Giving {
     /// Its allowed-fast set, as far as a starting peer needs one.
     offers: Vec<Offer>,
+    /// It is choked and served all the same, and counted among those in the ledger.
+    pub(super) favoured: bool,
     /// Requests for offers that are used up.
     greedy: u32,
     /// Requests turned down since it was choked last.
@@ -115,20 +120,25 @@ impl Session {
             }
             return Ok(());
         };
-        if !self.may_ask(block)? || !self.uploads.push(block, cx.conf.max_incoming_requests) {
+        if !self.may_ask(block, swarm, cx)? || !self.uploads.push(block, cx.conf.max_incoming_requests) {
             self.reject(block, cx);
         } else if let Some(ledger) = &mut swarm.super_seed {
             ledger.handle_request(cx.now, self.link, block, swarm.geometry);
         }
+        self.count_favour(swarm);
         Ok(())
     }
 
-    /// Whether it may ask for `block` now: it is not choked, or has a favour left.
-    fn may_ask(&mut self, block: Block) -> Result<bool, Fault> {
+    /// Whether it may ask for `block` now: it is not choked, or has a favour left and is one of few. BEP 6 leaves it to us to turn down
+    /// what we have offered if we lack the means or the peer has begun.
+    fn may_ask(&mut self, block: Block, swarm: &Swarm, cx: &Cx) -> Result<bool, Fault> {
         if !self.choking {
             return Ok(true);
         }
-        match self.giving.ask(block) {
+        // In a crowd all begin at once: to serve every choked peer a little would divide the line as if there were no slots.
+        let busy = !self.giving.favoured && swarm.favoured >= swarm.max_favoured;
+        let begun = self.has.count() as usize >= cx.conf.allowed_fast;
+        match if busy || begun { Favour::None } else { self.giving.ask(block) } {
             Favour::Granted => return Ok(true),
             Favour::UsedUp => self.giving.greedy += 1,
             Favour::None => self.giving.turned_down += 1,
@@ -137,6 +147,21 @@ impl Session {
             return Err(Fault::Greedy);
         }
         if self.giving.turned_down > MAX_CHOKED_REQUESTS { Err(Fault::ChokedRequests) } else { Ok(false) }
+    }
+
+    /// Counts it among those that are choked and served all the same, as long as it is.
+    pub(super) fn count_favour(&mut self, swarm: &mut Swarm) {
+        let favoured = self.choking && (self.uploads.is_due() || self.uploads.is_reading() || self.tx.holds_blocks());
+        match (std::mem::replace(&mut self.giving.favoured, favoured), favoured) {
+            (false, true) => swarm.favoured += 1,
+            (true, false) => swarm.favoured = swarm.favoured.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    /// It is over.
+    pub(super) fn forget_favour(&mut self, swarm: &mut Swarm) {
+        swarm.favoured = swarm.favoured.saturating_sub(usize::from(std::mem::take(&mut self.giving.favoured)));
     }
 
     /// It was choked: what it has asked for is turned down, but for what it may have while choked (BEP 6).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     base::{
-        geometry::{BLOCK_LEN, Geometry},
+        geometry::{BLOCK_LEN, Block, Geometry},
         ids::InfoHash,
         rng::Rng,
     },
@@ -55,4 +55,21 @@ fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
     let unasked = [reject(blocks[0]); 400];
     let fault = (0..3).find_map(|_| hear(&mut session, &mut swarm, &unasked).err()).unwrap();
     assert!(fault.contains("nobody asked for"), "{fault}");
+}
+
+#[test]
+fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
+    let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
+    let mut swarm = leech(&mut cx);
+    let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let mut session = Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
+    let mut bytes = Vec::new();
+    for n in 0..10 * PIECES {
+        Message::AllowedFast(n % (PIECES + 5)).encode_into(&mut bytes);
+        Message::Suggest(n % (PIECES + 5)).encode_into(&mut bytes);
+    }
+    session.handle_data(&bytes, &mut swarm, &mut cx).unwrap();
+    assert_eq!((session.allowed.len(), session.suggested.len()), (MAX_HINTS, MAX_HINTS));
+    assert!(session.allowed.capacity() <= 2 * MAX_HINTS && session.suggested.capacity() <= 2 * MAX_HINTS);
 }

@@ -16,6 +16,7 @@ use crate::{
     proto::pipeline::Pipeline,
     torrent::{
         cx::Cx,
+        picker::Picker,
         progress::{Contributor, Progress},
     },
 };
@@ -120,7 +121,7 @@ impl Swarm {
             if !left
                 || !asker.may_ask(piece)
                 || picker.level(piece) == Priority::Skip
-                || !paroles.may_try(piece, asker.who, cx.now)
+                || !(paroles.may_try(piece, asker.who, cx.now) || picker.availability(piece) <= 1)
             {
                 continue;
             }
@@ -143,11 +144,15 @@ impl Swarm {
         if self.picker.len() == 0 {
             return None;
         }
-        let may_try = |p| self.paroles.may_try(p, asker.who, cx.now);
-        let hint = asker.suggested.iter().rposition(|&p| self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(p));
+        // Whoever had a part in a failure waits for others to try it, if there are any.
+        let may_try = |picker: &Picker, p| self.paroles.may_try(p, asker.who, cx.now) || picker.availability(p) <= 1;
+        let hint =
+            asker.suggested.iter().rposition(|&p| self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(&self.picker, p));
         let piece = match (hint, asker.only) {
             (Some(at), _) => asker.suggested.swap_remove(at),
-            (None, Some(only)) => *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p) && may_try(p))?,
+            (None, Some(only)) => {
+                *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p) && may_try(&self.picker, p))?
+            }
             (None, None) => self.picker.pick(asker.has, may_try)?,
         };
         let first_run = self.geometry.piece_len(piece).min(cx.conf.run_len) as usize;

@@ -165,3 +165,21 @@ proptest! {
         prop_assert_eq!(frames(&mut Decoder::default(), &chunks), whole);
     }
 }
+
+#[test]
+fn memory_for_a_frame_is_as_much_as_came_twice_over_and_never_more_than_it_is_long() {
+    let mut stream = Vec::new();
+    for len in [10, 70_000, 16_384, 5, 40_000] {
+        Message::Unknown { id: 200, payload: &vec![7; len] }.encode_into(&mut stream);
+    }
+    for step in [1, 7, 1000, 5000, 30_000, 69_999] {
+        let mut decoder = Decoder::default();
+        for mut input in stream.chunks(step) {
+            while decoder.next(&mut input).unwrap().is_some() {}
+            let came = decoder.partial().map_or(4, |(_, came)| came);
+            assert!(decoder.held() <= (2 * came).clamp(KEEP_BUSY, 70_005), "{} for {came} in steps of {step}", decoder.held());
+        }
+        assert_eq!(decoder.next(&mut &[][..]).unwrap(), None);
+        assert!(decoder.held() <= KEEP);
+    }
+}

@@ -94,6 +94,50 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     }
 }
 
+/// What a starting peer may have while it is choked comes to few at a time, or a crowd of them would share the line without slots.
+#[test]
+fn few_choked_peers_are_served_at_a_time() {
+    let mut cx = world();
+    let mut swarm = seed(&mut cx);
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let hear = |session: &mut Session, swarm: &mut Swarm, cx: &mut Cx, messages: &[Message<'_>]| {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode_into(&mut bytes));
+        session.handle_data(&bytes, swarm, cx).unwrap();
+    };
+    let mut crowd: Vec<Session> = (1..=4)
+        .map(|n| {
+            let who = Contributor { addr: ([10, 0, n, 1], 5000).into(), incoming: true };
+            let link = Key { index: n.into(), generation: 2 };
+            let mut session = Session::new(link, who, terms, Tx::default(), &swarm, &mut cx);
+            hear(&mut session, &mut swarm, &mut cx, &[Message::HaveNone, Message::Interested]);
+            said(&mut session);
+            session
+        })
+        .collect();
+    swarm.max_favoured = 2;
+    let turned_down = |session: &mut Session, swarm: &mut Swarm, cx: &mut Cx| {
+        let piece = session.giving.offers[0].piece;
+        hear(session, swarm, cx, &[request(piece, 0), request(piece, BLOCK_LEN)]);
+        said(session).iter().filter(|s| s.starts_with("Reject")).count()
+    };
+    let all: Vec<usize> = crowd.iter_mut().map(|session| turned_down(session, &mut swarm, &mut cx)).collect();
+    assert_eq!((all, swarm.favoured), (vec![0, 0, 2, 2], 2));
+    // Whoever has got what it asked for makes room, and so does whoever leaves or gets a slot.
+    crowd[0].uploads.clear();
+    crowd[0].handle_sent(0, &mut swarm, &mut cx);
+    assert_eq!((turned_down(&mut crowd[2], &mut swarm, &mut cx), swarm.favoured), (0, 2));
+    crowd.remove(1).leave(&mut swarm, &mut cx);
+    assert_eq!((turned_down(&mut crowd[2], &mut swarm, &mut cx), swarm.favoured), (0, 2));
+    crowd[1].set_choking(false, &mut cx);
+    hear(&mut crowd[1], &mut swarm, &mut cx, &[Message::KeepAlive]);
+    assert_eq!(swarm.favoured, 1);
+    // A peer with as many pieces as the set has is none that needs help to begin.
+    let pieces: Vec<Message<'_>> = (0..cx.conf.allowed_fast as u32).map(Message::Have).collect();
+    hear(&mut crowd[0], &mut swarm, &mut cx, &pieces);
+    assert_eq!((turned_down(&mut crowd[0], &mut swarm, &mut cx), swarm.favoured), (2, 1));
+}
+
 /// A piece that the peer is not allowed.
 fn swarm_piece(session: &Session) -> PieceIndex {
     let geometry = Geometry::new(40, 1).unwrap();

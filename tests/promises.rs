@@ -1,0 +1,143 @@
+//! DESIGN.md says which test holds which promise. Here the tables are held against the tree: a test, a fuzz target, a module or a file
+//! that they name is there.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Tables of DESIGN.md whose last column names what tests it, by heading and by least number of rows.
+const TABLES: [(&str, usize); 2] = [("Limits and hostile input", 55), ("What the simulated tests promise", 15)];
+
+/// What there is to be named.
+struct Tree {
+    root: PathBuf,
+    tests: BTreeSet<String>,
+    fuzz: BTreeSet<String>,
+}
+
+impl Tree {
+    fn read() -> Self {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let sources = [root.join("src"), root.join("tests")].iter().flat_map(|folder| files(folder)).collect::<Vec<_>>();
+        let tests = sources.iter().flat_map(|path| tests_in(&fs::read_to_string(path).unwrap())).collect();
+        let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let fuzz = files(&root.join("fuzz/fuzz_targets")).into_iter().map(stem).collect();
+        Self { root, tests, fuzz }
+    }
+
+    /// Whether there is a test, or something with tests, of this name.
+    fn has(&self, name: &str) -> bool {
+        if let Some(beginning) = name.strip_suffix('*') {
+            return self.tests.iter().any(|test| test.starts_with(beginning));
+        }
+        if name.contains('/') {
+            return self.root.join(name).exists();
+        }
+        if name.contains("::") {
+            let module = self.root.join("src").join(name.replace("::", "/"));
+            let below = if module.is_dir() { files(&module) } else { Vec::new() };
+            let all = below.into_iter().chain([module.with_extension("rs")]);
+            return all.filter_map(|path| fs::read_to_string(path).ok()).any(|text| !tests_in(&text).is_empty());
+        }
+        self.tests.contains(name) || self.fuzz.contains(name)
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            out.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            out.push(path);
+        }
+    }
+    out
+}
+
+/// Names of tests: functions behind `#[test]`, and the cases of a `cases!`.
+fn tests_in(text: &str) -> Vec<String> {
+    let (mut tests, mut test, mut cases) = (Vec::new(), false, false);
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    for line in text.lines() {
+        test |= line.trim() == "#[test]";
+        cases = (cases || line.starts_with("cases! {")) && line != "}";
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix("fn ").filter(|_| test) {
+            test = false;
+            tests.push(word(name));
+        } else if cases && line[word(line).len()..].starts_with(" =>") {
+            tests.push(word(line));
+        }
+    }
+    tests
+}
+
+/// The rows of the table below a heading.
+fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let section = text.split("\n## ").flat_map(|part| part.split("\n### ")).find(|part| part.starts_with(heading));
+    let lines = section.unwrap_or_default().lines().filter(|line| line.starts_with('|'));
+    lines.skip(2).map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// Everything that is wrong with the tables.
+fn faults(text: &str, tree: &Tree) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (heading, least) in TABLES {
+        let rows = rows(text, heading);
+        if rows.len() < least {
+            faults.push(format!("{heading}: {} rows", rows.len()));
+        }
+        for row in rows {
+            let (what, tests) = (row[0], row[row.len() - 1]);
+            if row.len() != 3 {
+                faults.push(format!("{what}: {} columns", row.len()));
+            }
+            if quoted(tests).count() == 0 {
+                faults.push(format!("{what}: no test"));
+            }
+            faults.extend(quoted(tests).filter(|name| !tree.has(name)).map(|name| format!("{what}: there is no {name}")));
+        }
+    }
+    faults
+}
+
+#[test]
+fn what_design_says_is_tested_is_tested() {
+    let tree = Tree::read();
+    let text = fs::read_to_string(tree.root.join("DESIGN.md")).unwrap();
+    let faults = faults(&text, &tree);
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn this_test_can_fail() {
+    let tree = Tree::read();
+    for there in
+        ["tests/promises.rs", "this_test_can_fail", "this_test_can_*", "sim::tests::violations", "wire::frame", "bencode"]
+    {
+        assert!(tree.has(there), "{there}");
+    }
+    // A function that is no test, a module without any, a file that is gone.
+    for absent in
+        ["tests_in", "nobody_has_written_this", "and_nobody_ever_*", "wire::nothing", "tests/nothing.rs", "no_fuzz_target"]
+    {
+        assert!(!tree.has(absent), "{absent}");
+    }
+    let faults =
+        faults("\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n| an attack | a limit | `gone`, none |\n", &tree);
+    assert_eq!(faults[..2], ["Limits and hostile input: 1 rows", "an attack: there is no gone"]);
+    assert_eq!(
+        tests_in("    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    c => 1;\n    d => 2;\n}\n    e => 3;\n"),
+        ["a", "c", "d"]
+    );
+}
