@@ -6,7 +6,7 @@ use crate::{
         bucket::{Limits, Rate},
         job::Trust,
     },
-    engine::{Engine, MoveMode, TorrentParams},
+    engine::{AddError, Engine, MoveMode, TorrentParams},
 };
 
 fn kept() -> Conf {
@@ -314,7 +314,7 @@ fn what_is_too_large_to_be_kept_is_refused() {
     let huge = || vec![vec![format!("http://{}", "x".repeat(65 << 20))]];
     let params = TorrentParams { trackers: Some(huge()), ..world.params(node, &sample, &[]) };
     let refused = world.tell(node, |engine| engine.add_torrent(params));
-    assert!(matches!(refused, Err(crate::AddError::TooLarge { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(AddError::TooLarge { .. })), "{refused:?}");
     let other = Sample::file("other", 200_000, 32 * 1024, 2).unwrap();
     world.seed_with(node, &sample);
     world.seed_with(node, &other);
