@@ -257,10 +257,11 @@ pub enum Alert {
     SessionFailed {
         /// What failed.
         error: StoreError,
-        /// When it is tried again; `None` if the engine is shutting down.
+        /// When it is tried again; `None` if it is not, as the engine is shutting down or a torrent is too large to be recorded.
         retry_in: Option<Duration>,
     },
-    /// The torrent was removed and its files are closed. Terminal: never dropped.
+    /// The torrent was removed and its files are closed. Not told of one whose removal could not be recorded before the engine had shut
+    /// down: it is there at the next start. Terminal: never dropped.
     Removed {
         /// The torrent.
         torrent: TorrentId,

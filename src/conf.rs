@@ -211,10 +211,12 @@ pub struct Conf {
     pub max_checks: usize,
     /// How often a changing torrent's state is saved. Default 10 s.
     pub save_interval: Duration,
-    /// The folder that the session is kept in: its torrents with what the user said of them and how far they are, and the limits. What
-    /// was there is restored at the start. One session at a time may use it. Default `None`: nothing is kept but the torrents' own
-    /// state files. It is for [`Reactor`](crate::Reactor) and [`spawn`](crate::spawn()); another driver does what they do by
-    /// [`Engine::restore`](crate::Engine::restore).
+    /// The folder that the session is kept in: its torrents with what [`TorrentParams`](crate::TorrentParams) says of them and how far they
+    /// are; and of the session as a whole what a verb has set: limits, limits of peers by default, active limits, and when torrents have
+    /// served enough by default. Where no verb has set anything these settings count. Not kept are a torrent's upload slots and seed
+    /// choking, limits of single peers, bans, and which addresses may connect. What was there is restored at the start. One session at a
+    /// time may use it. Default `None`: nothing is kept but the torrents' own state files. It is for [`Reactor`](crate::Reactor) and
+    /// [`spawn`](crate::spawn()); another driver does what they do by [`Engine::restore`](crate::Engine::restore).
     pub session_dir: Option<std::path::PathBuf>,
     /// Pause before a failed disk is tried again; it doubles up to a minute. Default 2 s.
     pub disk_retry: Duration,

@@ -131,7 +131,8 @@ impl Engine {
     /// are; nothing that is there is replaced. [`Alert::FileRenamed`](crate::Alert::FileRenamed) or
     /// [`FileRenameFailed`](crate::Alert::FileRenameFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
     ///
-    /// The new name is not kept between runs: give it to [`TorrentParams::renames`] the next time.
+    /// In a session with a folder ([`Conf::session_dir`](crate::Conf::session_dir)) the new name is kept; else give it to
+    /// [`TorrentParams::renames`] the next time.
     ///
     /// # Errors
     /// If there is no such torrent or file, or the path leads out of the download folder or is that of another file of the torrent.
@@ -187,6 +188,10 @@ impl Engine {
     /// part file and its state file; and folders that become empty by it, but not the download folder. What else is there stays, and
     /// so does what is no regular file or lies behind a symbolic link. Before [`Alert::Removed`](crate::Alert::Removed) comes
     /// [`Alert::DataDeleted`](crate::Alert::DataDeleted), or [`DeleteFailed`](crate::Alert::DeleteFailed) if something could not be deleted.
+    ///
+    /// In a session with a folder it is recorded first that the torrent is gone, and the files go when that is on disk: if the process is
+    /// killed in between, they stay, and the torrent does not come back to fetch them again. If there is no space for the record the files
+    /// go first. If it cannot be recorded before the engine has shut down, nothing is deleted and the torrent is there at the next start.
     ///
     /// # Errors
     /// If there is no such torrent.

@@ -83,6 +83,14 @@ pub enum AddError {
     /// ([`Metainfo::raw`](crate::wire::metainfo::Metainfo::raw)).
     #[error("the torrent cannot be kept: the bytes of its metainfo are not known")]
     Unkept,
+    /// The session has a folder, and the torrent is too large to be kept there.
+    #[error("the torrent cannot be kept: its metainfo and settings have {bytes} bytes, where {limit} are the limit")]
+    TooLarge {
+        /// The bytes of its metainfo and of what is said of it.
+        bytes: usize,
+        /// The most there may be.
+        limit: usize,
+    },
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,

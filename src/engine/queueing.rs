@@ -9,7 +9,7 @@ use crate::{
     alert::StopAt,
     base::{arena::Key, ids::TorrentId, time::Instant},
     conf::Conf,
-    engine::{Engine, NoSuchTorrent, queue::ActiveLimits},
+    engine::{Engine, NoSuchTorrent, queue::ActiveLimits, session::Said},
     torrent::{
         HELD, Torrent,
         claim::{Lane, Seen},
@@ -132,7 +132,7 @@ impl Engine {
         (self.cx.conf.max_active_downloads, self.cx.conf.max_active_seeds) = (limits.downloads, limits.seeds);
         (self.cx.conf.max_active, self.cx.conf.max_active_checks) = (limits.total, limits.checks);
         self.queue.set_limits(self.cx.now, limits);
-        self.session_changed();
+        self.session_changed(Said::Active);
         self.arrange();
     }
 
@@ -230,6 +230,7 @@ impl Engine {
     /// When torrents that have no wish of their own have served enough; see [`Conf::stop`].
     pub fn set_default_stop(&mut self, stop: StopAt) {
         self.cx.conf.stop = stop;
+        self.session_changed(Said::Stop);
         for key in self.torrents.keys() {
             if let Some(torrent) = self.torrents.get_mut(key) {
                 torrent.check_stop(&mut self.cx);

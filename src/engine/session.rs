@@ -2,14 +2,14 @@
 //!
 //! The folder itself is the driver's: it reads it before it makes the engine, and its workers append to it.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use crate::{
-    alert::Alert,
+    alert::{Alert, StopAt},
     base::{
         arena::Key,
         ids::{InfoHash, TorrentId},
-        job::{Job, RecordKind, SessionRecord, StoreError},
+        job::{Job, RecordKind, SessionRecord, StoreError, StoreOp},
         time::Instant,
     },
     engine::{ActiveLimits, Engine, NoSuchTorrent},
@@ -18,11 +18,20 @@ use crate::{
         cx::{Effect, Owner},
         keeping,
     },
-    wire::session::{Restored, SessionSettings},
+    wire::session::{MAX_BODY, Restored, SessionSettings},
 };
 
 /// Records that are made at a time: as many as workers append at once, so that thousands of additions are not in memory twice.
 const AT_A_TIME: usize = 256;
+/// What of the session's own settings the user has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Limits,
+    PeerLimits,
+    Active,
+    Stop,
+}
+
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Engine {
@@ -34,9 +43,16 @@ impl Engine {
         let Restored { torrents, session, damaged, torn } = restored;
         self.cx.recorder.on = true;
         self.cx.recorder.pause = self.cx.conf.disk_retry;
-        if let Some(SessionSettings { limits, peer_limits, active }) = session {
-            self.limit_engine(limits);
-            self.limit_other_peers(peer_limits);
+        if let Some(SessionSettings { limits, peer_limits, active, stop }) = session {
+            if let Some(limits) = limits {
+                self.set_limits(limits);
+            }
+            if let Some(limits) = peer_limits {
+                self.set_default_peer_limits(limits);
+            }
+            if let Some((ratio_percent, seeding)) = stop {
+                self.set_default_stop(StopAt { ratio_percent, seeding });
+            }
             if let Some([downloads, seeds, total, checks]) = active {
                 self.set_active_limits(ActiveLimits { downloads, seeds, total, checks });
             }
@@ -82,8 +98,16 @@ impl Engine {
         Ok(torrent.params(self.cx.now, self.queue.download_ord(id.0), self.limits_of(id.0)))
     }
 
-    /// The session's own settings have changed.
-    pub(super) fn session_changed(&mut self) {
+    /// The user has said something of the session as a whole. What he has not is not recorded: the next program's settings count.
+    pub(super) fn session_changed(&mut self, said: Said) {
+        let (conf, ActiveLimits { downloads, seeds, total, checks }) = (&self.cx.conf, self.queue.limits());
+        let session = &mut self.cx.recorder.session;
+        match said {
+            Said::Limits => session.limits = Some(conf.limits),
+            Said::PeerLimits => session.peer_limits = Some(conf.peer_limits),
+            Said::Active => session.active = Some([downloads, seeds, total, checks]),
+            Said::Stop => session.stop = Some((conf.stop.ratio_percent, conf.stop.seeding)),
+        }
         self.cx.recorder.session_due |= self.cx.recorder.on;
     }
 
@@ -101,10 +125,8 @@ impl Engine {
         }
         if self.cx.recorder.session_due && !self.cx.recorder.session_out {
             (self.cx.recorder.session_due, self.cx.recorder.session_out) = (false, true);
-            let ActiveLimits { downloads, seeds, total, checks } = self.queue.limits();
-            let active = Some([downloads, seeds, total, checks]);
-            let settings = SessionSettings { limits: self.cx.conf.limits, peer_limits: self.cx.conf.peer_limits, active };
-            let record = SessionRecord { kind: RecordKind::Session, info_hash: InfoHash([0; 20]), body: settings.encode() };
+            let body = self.cx.recorder.session.encode();
+            let record = SessionRecord { kind: RecordKind::Session, info_hash: InfoHash([0; 20]), body };
             self.push_record(None, record);
         }
         while self.cx.recorder.out < AT_A_TIME
@@ -112,9 +134,26 @@ impl Engine {
         {
             let (now, order, limits) = (self.cx.now, self.queue.download_ord(key), self.limits_of(key));
             if let Some(record) = self.torrents.get_mut(key).and_then(|torrent| torrent.poll_record(now, order, limits)) {
-                self.push_record(Some(key), record);
+                if record.body.len() > MAX_BODY {
+                    self.give_up(key, record.body.len());
+                } else {
+                    self.push_record(Some(key), record);
+                }
             }
         }
+    }
+
+    /// A torrent has become too large to be recorded: that is told, and not tried again before something else of it changes.
+    fn give_up(&mut self, key: Key, bytes: usize) {
+        let why = format!("a record of {bytes} bytes, where {MAX_BODY} are the limit");
+        let dir = self.cx.conf.session_dir.clone().unwrap_or_default();
+        let error = StoreError::new(StoreOp::Save, dir, io::Error::new(io::ErrorKind::InvalidInput, why));
+        log::error!("{error}");
+        self.cx.alerts.push(Alert::SessionFailed { error, retry_in: None });
+        if let Some(torrent) = self.torrents.get_mut(key) {
+            torrent.handle_unrecordable(&mut self.cx);
+        }
+        self.settle(key);
     }
 
     fn push_record(&mut self, torrent: Option<Key>, record: SessionRecord) {

@@ -11,8 +11,8 @@ use crate::{
         ids::{InfoHash, PeerId, TorrentId},
     },
     conf::SeedChoking,
-    engine::{AddError, Engine, NoSuchTorrent, files, labels},
-    torrent::{Torrent, TorrentParams},
+    engine::{AddError, Engine, NoSuchTorrent, files, labels, session::Said},
+    torrent::{Torrent, TorrentParams, keeping},
 };
 
 /// How one peer stands.
@@ -61,7 +61,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the torrent is there already, its labels are too many or too long, a file cannot have the name it is given, it cannot be kept in
-    /// the session's folder, or the engine is shutting down.
+    /// the session's folder or is too large for it, or the engine is shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.shutting_down {
             return Err(AddError::ShuttingDown);
@@ -75,6 +75,12 @@ impl Engine {
         params.renames = files::safe_renames(&params)?;
         if self.cx.recorder.on && params.metainfo.raw.is_none() {
             return Err(AddError::Unkept);
+        }
+        if self.cx.recorder.on {
+            let (bytes, limit) = (keeping::record_len(&params), keeping::MAX_NEW);
+            if bytes > limit {
+                return Err(AddError::TooLarge { bytes, limit });
+            }
         }
         let limits = params.limits;
         let Self { torrents, cx, .. } = self;
@@ -190,7 +196,7 @@ impl Engine {
     /// [`Limits::default`] lifts them.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limit_engine(limits);
-        self.session_changed();
+        self.session_changed(Said::Limits);
     }
 
     /// The limits over all torrents and peers.
@@ -232,7 +238,7 @@ impl Engine {
     /// The same for every peer, now and in future, but those for which [`set_peer_limits`](Self::set_peer_limits) was called.
     pub fn set_default_peer_limits(&mut self, limits: Limits) {
         self.limit_other_peers(limits);
-        self.session_changed();
+        self.session_changed(Said::PeerLimits);
     }
 
     /// Tells the engine which port it can be reached on, for peers to know.

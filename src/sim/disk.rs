@@ -277,6 +277,21 @@ impl Disk for MemDisk {
         Ok(())
     }
 
+    fn set_len(&self, path: &Path, len: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.touch(path);
+        state.writable()?;
+        if state.troubles.fail_writes || state.troubles.writes_left == Some(0) {
+            return Err(io::Error::other("the disk cannot be written"));
+        }
+        let now_ns = state.now_ns;
+        let file = state.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        file.now.bytes.resize(len as usize, 0);
+        file.now.pages.retain(|page| page * PAGE < len);
+        file.now.mtime_ns = now_ns;
+        Ok(())
+    }
+
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
         let state = self.state();
         if let Some(file) = state.files.get(path) {

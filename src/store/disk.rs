@@ -80,6 +80,16 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Whatever the system says, such as [`StorageFull`](io::ErrorKind::StorageFull).
     fn create(&self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()>;
 
+    /// Makes a file that exists `len` bytes long: cuts off what is behind, or lets a hole follow what is there. A session folder needs it to
+    /// go on after a write that failed.
+    ///
+    /// # Errors
+    /// As for [`read_at`](Self::read_at); [`Unsupported`](io::ErrorKind::Unsupported) on a disk that cannot.
+    fn set_len(&self, path: &Path, len: u64) -> io::Result<()> {
+        let _ = (path, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// What is there; `None` if nothing is.
     ///
     /// # Errors
@@ -92,6 +102,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// If that cannot be promised: then data written before may be lost even if a later call succeeds.
     fn sync(&self, path: &Path) -> io::Result<()>;
 
+    /// Returns once the names in a folder would survive a power cut. A disk that cannot lose them has nothing to do.
+    ///
+    /// # Errors
+    /// If that cannot be promised.
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        let _ = folder;
+        Ok(())
+    }
+
     /// A small file whole; `None` if there is none.
     ///
     /// # Errors
@@ -102,7 +121,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Makes its folder if need be.
     ///
     /// # Errors
-    /// Whatever the system says; then the old file is still there.
+    /// Whatever the system says. The old file is still there, unless all that failed was to make sure of the new one's name: then it is the
+    /// new one, and a power cut may bring the old one back.
     fn save(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Gives a file a second name, under which nothing may be yet, so that the first can be deleted. Makes the folder if need be. Survives

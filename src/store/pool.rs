@@ -318,7 +318,9 @@ impl Waiting {
         }
         if self.slow_running < max_slow && !self.slow.is_empty() {
             self.slow_running += 1;
-            return Some(Batch { jobs: some_of(&mut self.slow, self.saves_a_batch.max(1)), kind: Kind::Slow });
+            // Only states are worth gathering: whoever waits for anything else is told as soon as it is done.
+            let saves = self.slow.iter().take(self.saves_a_batch).take_while(|job| matches!(job, Job::Save { .. })).count();
+            return Some(Batch { jobs: some_of(&mut self.slow, saves.max(1)), kind: Kind::Slow });
         }
         let runs = !self.runs.is_empty();
         self.hurry &= runs;

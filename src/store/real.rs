@@ -1,6 +1,6 @@
 //! The operating system's files: opened when needed, a limited number held open, written by position.
 //!
-//! Existing files are never truncated or locked. A file that is only read is opened read-only, so that a read-only folder
+//! Existing files are never locked, and only cut off by who asks for it. A file that is only read is opened read-only, so that a read-only folder
 //! can be served. The lock covers the table of open files, never the I/O itself.
 
 mod open_files;
@@ -125,6 +125,11 @@ impl Disk for RealDisk {
         Ok(())
     }
 
+    fn set_len(&self, path: &Path, len: u64) -> io::Result<()> {
+        let file = self.handle(path, true)?;
+        uninterrupted(|| file.set_len(len))
+    }
+
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
         match fs::metadata(path) {
             Ok(meta) => {
@@ -138,6 +143,10 @@ impl Disk for RealDisk {
     fn sync(&self, path: &Path) -> io::Result<()> {
         let file = self.handle(path, false)?;
         uninterrupted(|| file.sync_data())
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        sys::sync_folder(folder)
     }
 
     fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {

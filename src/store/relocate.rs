@@ -59,7 +59,26 @@ pub(super) fn carry(disk: &dyn Disk, pairs: &[(Below, Below)]) -> Result<Vec<Bel
             }
         }
     }
+    if let Err(error) = keep_names(disk, &made) {
+        clear_away(disk, &made);
+        return Err(error);
+    }
     Ok(made)
+}
+
+/// The old files go because the new ones are there: so the folders that were made for them, and what is in those, must survive a power
+/// cut.
+fn keep_names(disk: &dyn Disk, made: &[Below]) -> Result<(), StoreError> {
+    let mut folders = BTreeSet::new();
+    for file in made {
+        let above = file.path.ancestors().skip(1).map(|below| file.root.join(below));
+        folders.extend(above.take_while(|folder| folder.starts_with(&file.root)));
+    }
+    // What is in a folder first, then the folder.
+    for folder in folders.iter().rev() {
+        disk.sync_dir(folder).map_err(|e| StoreError::new(StoreOp::Sync, folder, e))?;
+    }
+    Ok(())
 }
 
 /// False if there is nothing at `from`.
@@ -76,6 +95,11 @@ fn carry_one(disk: &dyn Disk, from: &Path, to: &Path) -> Result<bool, StoreError
     };
     disk.create(to, stat.len, Allocation::Sparse).map_err(|e| StoreError::new(StoreOp::Create, to, e))?;
     copy(disk, from, 0..stat.len, to, 0)?;
+    // A hole at the end was not written, and the file is as long all the same.
+    let copied = disk.stat(to).map_err(|e| StoreError::new(StoreOp::Open, to, e))?.map_or(0, |copied| copied.len);
+    if copied < stat.len {
+        disk.set_len(to, stat.len).map_err(|e| StoreError::new(StoreOp::Write, to, e))?;
+    }
     disk.sync(to).map_err(|e| StoreError::new(StoreOp::Sync, to, e))?;
     disk.close(to);
     Ok(true)

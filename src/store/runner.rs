@@ -33,6 +33,7 @@ use crate::base::{
     },
     planted::planted,
 };
+use crate::wire::session::MAX_BODY;
 
 /// How much of a piece is fetched beyond what a peer has asked for, when it must come from the disk.
 const READ_AHEAD: u64 = 1 << 20;
@@ -180,6 +181,16 @@ impl Runner {
     }
 
     fn append(&self, Records { records, answers }: Records, done: &mut Vec<Done>) {
+        // One that is too long does not keep the others from being recorded.
+        let too_long = |record: &SessionRecord| record.body.len() > MAX_BODY;
+        if records.len() > 1 && records.iter().any(too_long) {
+            let (long, fit): (Vec<_>, Vec<_>) = records.into_iter().zip(answers).partition(|(record, _)| too_long(record));
+            for (record, answer) in long {
+                self.append(Records { records: vec![record], answers: vec![answer] }, done);
+            }
+            let (records, answers) = fit.into_iter().unzip();
+            return self.append(Records { records, answers }, done);
+        }
         if records.is_empty() {
             return;
         }

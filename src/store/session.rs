@@ -83,6 +83,20 @@ struct Log {
     end: u64,
     /// After a failure to write the log anew it is only appended to, up to here.
     patience: u64,
+    doubt: Doubt,
+}
+
+/// What a failure has left, to be put in order before anything else counts as safe.
+#[derive(Debug, Default)]
+enum Doubt {
+    #[default]
+    None,
+    /// Behind the end there may be whole records of an append that failed. They must never follow what is appended next.
+    Tail,
+    /// The log was written anew, but a power cut may bring the old one back.
+    Name,
+    /// It is not known which of the two is there: the old one, or this, of this length.
+    Either(Index, u64),
 }
 
 impl SessionFolder {
@@ -115,17 +129,18 @@ impl SessionFolder {
         let (index, mut restored) = replay.finish();
         restored.damaged += damaged;
         restored.torn = torn;
-        let log = Mutex::new(Log { index, end, patience: 0 });
+        let log = Mutex::new(Log { index, end, patience: 0, doubt: Doubt::None });
         Ok((Self { disk, path, salt, log, _lock: lock }, restored))
     }
 
     /// Appends records and returns when all of them are safe. They are written with one call and synced once.
     ///
     /// # Errors
-    /// If they cannot be; then any of them may be found at the next start, or none.
+    /// If they cannot be; then any of them may be found at the next start, or none, until something else is appended.
     pub fn append(&self, records: &[SessionRecord]) -> Result<(), StoreError> {
         let failed = |op| move |e| StoreError::new(op, &self.path, e);
         let mut log = self.log();
+        self.put_in_order(&mut log)?;
         let mut bytes = Vec::new();
         for SessionRecord { kind, info_hash, body } in records {
             if body.len() > MAX_PAYLOAD - info_hash.0.len() {
@@ -135,6 +150,7 @@ impl SessionFolder {
         }
         let mut rest = bytes.as_slice();
         let mut at = log.end;
+        log.doubt = Doubt::Tail;
         while !rest.is_empty() {
             let written = match self.disk.write_at(&self.path, at, rest) {
                 Ok(0) => Err(ErrorKind::WriteZero.into()),
@@ -145,6 +161,7 @@ impl SessionFolder {
             rest = rest.get(written..).unwrap_or_default();
         }
         self.disk.sync(&self.path).map_err(failed(StoreOp::Sync))?;
+        log.doubt = Doubt::None;
         for SessionRecord { kind, info_hash, body } in records {
             let len = FRAME_LEN + info_hash.0.len() + body.len();
             let begin = log.end;
@@ -166,7 +183,8 @@ impl SessionFolder {
     /// # Errors
     /// If it cannot be read.
     pub(super) fn state(&self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
-        let log = self.log();
+        let mut log = self.log();
+        self.find_out(&mut log).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
         let Some(place) = log.index.entries.get(info_hash).and_then(|entry| entry.state) else { return Ok(None) };
         let bytes = self.read(place).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
         Ok(Record::parse(place.at(), &bytes, &self.salt).map(|record| record.body.to_vec()))
@@ -192,7 +210,8 @@ impl SessionFolder {
         let places: Vec<Place> = log.index.session.into_iter().chain(log.index.unknown.iter().copied()).chain(places).collect();
         let mut index = Index::default();
         let mut end = HEADER_LEN as u64;
-        self.disk.replace(&self.path, &mut |file| {
+        let mut whole = false;
+        let replaced = self.disk.replace(&self.path, &mut |file| {
             let mut gathered = session::header(self.salt).to_vec();
             for &place in &places {
                 let bytes = self.read(place)?;
@@ -207,10 +226,43 @@ impl SessionFolder {
                     gathered.clear();
                 }
             }
-            file.write_all(&gathered)
-        })?;
+            file.write_all(&gathered)?;
+            whole = true;
+            Ok(())
+        });
+        if let Err(error) = replaced {
+            if whole {
+                log.doubt = Doubt::Either(index, end);
+                self.find_out(log)?;
+            }
+            return Err(error);
+        }
         log::debug!("{} is {end} bytes now, {} before", self.path.display(), log.end);
-        *log = Log { index, end, patience: 0 };
+        *log = Log { index, end, patience: 0, doubt: Doubt::None };
+        Ok(())
+    }
+
+    /// Whatever a failure has left is put in order, or nothing is appended.
+    fn put_in_order(&self, log: &mut Log) -> Result<(), StoreError> {
+        self.find_out(log).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
+        match log.doubt {
+            Doubt::None | Doubt::Either(..) => Ok(()),
+            Doubt::Tail => self.disk.set_len(&self.path, log.end).map_err(|e| StoreError::new(StoreOp::Save, &self.path, e)),
+            Doubt::Name => self.write_anew(log).map_err(|e| StoreError::new(StoreOp::Sync, &self.path, e)),
+        }
+    }
+
+    /// If a log may have taken the place of the other or not, it is read.
+    fn find_out(&self, log: &mut Log) -> io::Result<()> {
+        let Doubt::Either(new, len) = &log.doubt else { return Ok(()) };
+        let mut reader = LogReader::new(&*self.disk, &self.path)?;
+        let mut index = Index::default();
+        let scanned = session::scan(&mut reader, &self.salt, |r| index.note(r.at, r.size(), r.kind, r.info_hash))?;
+        if (&index, scanned.end) == (new, *len) {
+            *log = Log { index, end: scanned.end, patience: 0, doubt: Doubt::Name };
+        } else {
+            log.doubt = Doubt::None;
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::base::{
     rng::Rng,
 };
 
-mod faults;
+pub(super) mod faults;
 mod jobs;
 mod resuming;
 

@@ -3,10 +3,10 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Next, SAVE, Stage, Torrent};
+use super::{SAVE, Stage, Torrent};
 use crate::{
     alert::Alert,
-    base::job::{Job, Leftovers, StoreError, StoreOp, Trust},
+    base::job::{Job, Leftovers, StoreError, StoreOp},
     torrent::cx::Cx,
 };
 
@@ -87,6 +87,9 @@ impl Torrent {
     /// The user asks for something; an alert tells what came of it.
     pub(crate) fn request(&mut self, request: Request, cx: &mut Cx) {
         // A storage that is not open, or cannot be opened where it is, is looked for elsewhere at once.
+        if matches!(self.stage, Stage::Closing | Stage::Forgetting | Stage::Closed) {
+            return self.refuse_closing(request, cx);
+        }
         let is_closed = (matches!(self.stage, Stage::Waiting) || (matches!(self.stage, Stage::Opening) && self.failing))
             && self.next.is_none();
         self.line_up();
@@ -162,8 +165,7 @@ impl Torrent {
     /// The torrent is elsewhere.
     fn adopt(&mut self, dir: PathBuf, cx: &mut Cx) {
         self.place = self.place.in_dir(dir.clone());
-        self.part_all("the torrent is being checked");
-        self.next = Some(Next::Reopen { trust: Trust::Nothing });
+        self.distrust_all(cx);
         self.settings_changed(cx);
         cx.alerts.push(Alert::StorageMoved { torrent: self.id, dir });
     }
@@ -221,9 +223,13 @@ impl Torrent {
     /// The torrent ends: nothing more is done.
     pub(super) fn refuse_requests(&mut self, cx: &mut Cx) {
         for request in std::mem::take(&mut self.errands.requests) {
-            let error = StoreError::new(StoreOp::Move, &self.place.dir, io::Error::other("the torrent is being closed"));
-            self.refuse(request, error, cx);
+            self.refuse_closing(request, cx);
         }
         self.errands.arrange = false;
+    }
+
+    fn refuse_closing(&self, request: Request, cx: &mut Cx) {
+        let error = StoreError::new(StoreOp::Move, &self.place.dir, io::Error::other("the torrent is being closed"));
+        self.refuse(request, error, cx);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Without a session folder all of it does nothing. It knows records, not where they go.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, sync::Arc, time::Duration};
 
 use crate::{
     alert::Alert,
@@ -16,12 +16,14 @@ use crate::{
     torrent::{Next, Stage, StopAt, Torrent, TorrentParams, cx::Cx},
     wire::{
         metainfo::Metainfo,
-        session::{TorrentSettings, join_torrent},
+        session::{MAX_BODY, SessionSettings, TorrentSettings, join_torrent},
     },
 };
 
 /// Peers that are remembered of a torrent.
 const MAX_PEERS: usize = 100;
+/// The most bytes of a torrent that is added: some are left for what becomes of it before it is recorded.
+pub(crate) const MAX_NEW: usize = MAX_BODY - 4096;
 
 /// Who has something to record, over all torrents.
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ pub(crate) struct Recorder {
     pub(crate) due: BTreeSet<Key>,
     /// The session's own settings are to be recorded; they are being recorded.
     pub(crate) session_due: bool,
+    /// What the user has said of the session as a whole.
+    pub(crate) session: SessionSettings,
     pub(crate) session_out: bool,
     /// Records that workers have not answered.
     pub(crate) out: usize,
@@ -60,6 +64,17 @@ pub(crate) struct Keep {
     out: Option<RecordKind>,
     /// The last record could not be written, and will not be: on disk it is as it was before.
     lost: bool,
+    data: Data,
+}
+
+/// What becomes of the data of a torrent that is removed with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Data {
+    #[default]
+    Stays,
+    /// A worker deletes it.
+    Going,
+    Gone,
 }
 
 impl Torrent {
@@ -113,7 +128,9 @@ impl Torrent {
         if self.keep.out.is_some() {
             return None;
         }
-        let kind = self.keep.due.take()?;
+        let due = self.keep.due.take()?;
+        // Before it is there, nothing can be said of it alone.
+        let kind = if due == RecordKind::Settings && self.keep.raw.is_some() { RecordKind::Torrent } else { due };
         let settings = || settings(self.params(now, queue_order, limits));
         let body = match kind {
             RecordKind::Torrent => join_torrent(&settings(), self.keep.raw.as_deref()?),
@@ -128,8 +145,9 @@ impl Torrent {
     pub(crate) fn handle_recorded(&mut self, result: &Result<(), StoreError>, cx: &mut Cx) {
         let Some(kind) = self.keep.out.take() else { return };
         match (result, kind) {
-            (Ok(()), RecordKind::Removed) => {}
+            (Ok(()), RecordKind::Removed) => self.keep.lost = false,
             (Ok(()), kind) => {
+                self.keep.lost = false;
                 if kind == RecordKind::Torrent {
                     self.keep.raw = None;
                 }
@@ -137,7 +155,13 @@ impl Torrent {
             }
             // What is not recorded is as it was before.
             (Err(_), _) if cx.recorder.last_chance => (self.keep.due, self.keep.lost) = (None, true),
-            (Err(_), kind) => self.keep.due = self.keep.due.max(Some(kind)),
+            (Err(error), kind) => {
+                self.keep.due = self.keep.due.max(Some(kind));
+                // The space that the record lacks may be that of the data.
+                if kind == RecordKind::Removed && is_full(error) && self.is_to_be_deleted() {
+                    self.begin_to_delete(cx);
+                }
+            }
         }
         if self.keep.due.is_some() {
             cx.recorder.due.insert(self.key());
@@ -146,8 +170,17 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// Its files are closed and nothing of it is with any worker. It is gone when that, and whatever else is to be, is recorded.
+    /// A record of it is too large.
+    pub(crate) fn handle_unrecordable(&mut self, cx: &mut Cx) {
+        (self.keep.out, self.keep.lost) = (None, true);
+        self.forget(cx);
+        self.settle(cx);
+    }
+
+    /// Its files are closed and nothing of it is with any worker. It is gone when that, and whatever else is to be, is recorded, and then
+    /// its data if that is to go: a kill in between leaves files that nobody knows, and not a torrent that fetches all of them again.
     pub(super) fn ended(&mut self, cx: &mut Cx) {
+        self.refuse_requests(cx);
         self.stage = Stage::Forgetting;
         if matches!(self.next, Some(Next::Close { told: true, .. })) {
             self.record(RecordKind::Removed, cx);
@@ -156,13 +189,34 @@ impl Torrent {
     }
 
     fn forget(&mut self, cx: &mut Cx) {
-        if !matches!(self.stage, Stage::Forgetting) || self.keep.due.is_some() || self.keep.out.is_some() {
+        let pending = !self.is_recorded() || self.keep.data == Data::Going;
+        if !matches!(self.stage, Stage::Forgetting) || pending {
             return;
         }
+        // One whose removal could not be recorded will be there at the next start, and its data with it.
+        if self.is_to_be_deleted() && !self.keep.lost {
+            return self.begin_to_delete(cx);
+        }
         self.stage = Stage::Closed;
-        if matches!(self.next, Some(Next::Close { told: true, .. })) {
+        if matches!(self.next, Some(Next::Close { told: true, .. })) && !self.keep.lost {
             cx.alerts.push(Alert::Removed { torrent: self.id });
         }
+    }
+
+    fn is_to_be_deleted(&self) -> bool {
+        self.keep.data == Data::Stays && matches!(self.next, Some(Next::Close { delete: true, .. }))
+    }
+
+    /// Has a worker delete its data.
+    pub(super) fn begin_to_delete(&mut self, cx: &mut Cx) {
+        self.keep.data = Data::Going;
+        self.delete(cx);
+    }
+
+    /// Its data is gone, as far as it can go.
+    pub(super) fn deleted(&mut self, cx: &mut Cx) {
+        self.keep.data = Data::Gone;
+        if matches!(self.stage, Stage::Forgetting) { self.forget(cx) } else { self.ended(cx) }
     }
 
     /// What it would have to be added with to be as it is. `limits` are its own.
@@ -192,6 +246,10 @@ impl Torrent {
     }
 }
 
+fn is_full(error: &StoreError) -> bool {
+    matches!(error.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 fn settings(params: TorrentParams) -> TorrentSettings {
     TorrentSettings {
         dir: params.dir,
@@ -210,6 +268,13 @@ fn settings(params: TorrentParams) -> TorrentSettings {
         labels: params.labels,
         limits: params.limits,
     }
+}
+
+/// Bytes of the record that a new torrent makes, without those that every record has.
+pub(crate) fn record_len(params: &TorrentParams) -> usize {
+    let peers = params.peers.iter().copied().take(MAX_PEERS).collect();
+    let settings = settings(TorrentParams { peers, ..params.clone() }).encode();
+    params.metainfo.raw.as_ref().map_or(0, |raw| raw.len()).saturating_add(settings.len() + 4)
 }
 
 /// The parameters that a torrent of a session folder is added with.

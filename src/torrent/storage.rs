@@ -57,16 +57,13 @@ impl Torrent {
             Done::Arranged { result, .. } => self.handle_arranged(result, cx),
             Done::Relocated { result, .. } => self.handle_relocated(result, cx),
             Done::Tidied { left, .. } => self.handle_tidied(left, cx),
-            // It was to be closed, and then to be deleted.
-            Done::Closed { .. } if matches!(self.next, Some(Next::Close { delete: true, .. })) => self.delete(cx),
             Done::Closed { .. } => self.ended(cx),
-            Done::Deleted { left: None, .. } => {
-                cx.alerts.push(Alert::DataDeleted { torrent: self.id });
-                self.ended(cx);
-            }
             Done::Deleted { left, .. } => {
-                self.tell_leftovers(left, cx);
-                self.ended(cx);
+                match left {
+                    None => cx.alerts.push(Alert::DataDeleted { torrent: self.id }),
+                    left => self.tell_leftovers(left, cx),
+                }
+                self.deleted(cx);
             }
             Done::Read { buf, .. } => cx.uploads.give(buf),
             // That is the engine's to tell.
@@ -75,7 +72,7 @@ impl Torrent {
         self.settle(cx);
     }
 
-    fn delete(&mut self, cx: &mut Cx) {
+    pub(super) fn delete(&mut self, cx: &mut Cx) {
         self.swarm.jobs_out += 1;
         let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
         cx.job(Job::Delete { torrent: self.key(), spec });
@@ -199,8 +196,9 @@ impl Torrent {
                 self.refuse_requests(cx);
                 self.swarm.abandon(cx);
                 self.stage = Stage::Closing;
-                if delete {
-                    self.delete(cx);
+                // What is kept in the session folder is forgotten there before its data goes.
+                if delete && !self.keep.on {
+                    self.begin_to_delete(cx);
                     return;
                 }
                 self.swarm.jobs_out += 1;
@@ -314,7 +312,6 @@ impl Torrent {
             log::warn!("{error}: {} is checked", self.metainfo.name);
             cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
             self.recheck(cx);
-            self.settings_changed(cx);
         }
     }
 

@@ -75,9 +75,17 @@ impl Torrent {
 
     pub(crate) fn recheck(&mut self, cx: &mut Cx) {
         if self.next.is_none() {
-            self.part_all("the torrent is being checked");
-            self.next = Some(Next::Reopen { trust: Trust::Nothing });
+            self.distrust_all(cx);
             self.settle(cx);
+        }
+    }
+
+    /// It is opened anew, and nothing that was known of its files counts, now and at the next start.
+    pub(super) fn distrust_all(&mut self, cx: &mut Cx) {
+        self.part_all("the torrent is being checked");
+        self.next = Some(Next::Reopen { trust: Trust::Nothing });
+        if std::mem::replace(&mut self.trust, Trust::Nothing) == Trust::Files {
+            self.settings_changed(cx);
         }
     }
 

@@ -216,12 +216,12 @@ impl Metainfo {
         Ok(Self { raw: Some(bytes.into()), ..parse::metainfo(bytes, limits)? })
     }
 
-    /// As [`from_bytes`](Self::from_bytes), without keeping the bytes.
+    /// As [`from_bytes_with`](Self::from_bytes_with), without keeping the bytes.
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
-    pub(crate) fn without_raw(bytes: &[u8]) -> Result<Self, MetainfoError> {
-        parse::metainfo(bytes, &MetainfoLimits::default())
+    pub(crate) fn without_raw(bytes: &[u8], limits: &MetainfoLimits) -> Result<Self, MetainfoError> {
+        parse::metainfo(bytes, limits)
     }
 }
 

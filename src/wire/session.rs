@@ -28,6 +28,8 @@ pub const HEADER_LEN: usize = 2 * COPY;
 pub const FRAME_LEN: usize = 20;
 /// The longest payload: a metainfo file of 32 MiB, and as much again for what the user says of it.
 pub const MAX_PAYLOAD: usize = 64 << 20;
+/// The same of a record's body, which follows the info-hash.
+pub const MAX_BODY: usize = MAX_PAYLOAD - 20;
 /// What makes the checksums of one log different from those of any other.
 pub type Salt = [u8; 16];
 

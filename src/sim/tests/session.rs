@@ -6,7 +6,7 @@ use crate::{
         bucket::{Limits, Rate},
         job::Trust,
     },
-    engine::{Engine, MoveMode, TorrentParams},
+    engine::{AddError, Engine, MoveMode, TorrentParams},
 };
 
 fn kept() -> Conf {
@@ -165,6 +165,162 @@ fn a_folder_that_cannot_be_written_is_told_of_and_tried_again() {
     assert!(world.told(node, |a| matches!(a, Alert::Removed { .. })).is_none());
     world.tell(node, Engine::shutdown);
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
+}
+
+fn on_disk(world: &World, node: NodeId) -> usize {
+    world.disk(node).paths().iter().filter(|path| !path.starts_with("/session")).count()
+}
+
+#[test]
+fn a_torrent_that_was_removed_with_its_data_never_comes_back_without_it() {
+    let sample = file(200_000, 32 * 1024);
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        let node = world.node(kept());
+        let id = world.seed_with(node, &sample);
+        assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
+        world.run_for(secs(1));
+        world.tell(node, |engine| engine.remove_with_data(id).unwrap());
+        // Killed when the first file is gone, and at any moment.
+        if seed < 2 {
+            assert!(world.run_until(|w| on_disk(w, node) == 0, secs(5)));
+        } else {
+            world.run_for(Duration::from_micros(300 * (seed - 2)));
+        }
+        start_again(&mut world, node, false);
+        let is_there = world.engine(node).find(sample.metainfo.info_hash).is_some();
+        assert!(!is_there || on_disk(&world, node) > 0, "seed {seed}");
+        assert!(seed > 1 || !is_there);
+    }
+}
+
+#[test]
+fn data_goes_with_a_torrent_that_is_already_being_forgotten_and_a_move_is_answered() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(5);
+    let node = world.node(kept());
+    let id = world.seed_with(node, &sample);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
+    world.run_for(secs(1));
+    world.disk(node).set(|t| t.fail_writes = true);
+    world.tell(node, |engine| engine.remove(id).unwrap());
+    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::SessionFailed { .. })).is_some(), secs(5)));
+    world.tell(node, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists).unwrap());
+    world.tell(node, |engine| engine.rename_file(id, 0, "other").unwrap());
+    world.tell(node, |engine| engine.remove_with_data(id).unwrap());
+    world.run_for(secs(1));
+    assert!(world.told(node, |a| matches!(a, Alert::StorageMoveFailed { .. })).is_some());
+    assert!(world.told(node, |a| matches!(a, Alert::FileRenameFailed { .. })).is_some());
+    assert!(on_disk(&world, node) > 0 && world.told(node, |a| matches!(a, Alert::Removed { .. })).is_none());
+    world.disk(node).set(|t| t.fail_writes = false);
+    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(120)));
+    assert!(world.told(node, |a| matches!(a, Alert::DataDeleted { .. })).is_some());
+    assert_eq!(on_disk(&world, node), 0);
+}
+
+#[test]
+fn a_full_disk_has_its_data_deleted_although_that_cannot_be_recorded() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(6);
+    let node = world.node(kept());
+    let id = world.seed_with(node, &sample);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
+    world.run_for(secs(1));
+    // The log's last page has no room either.
+    let log = std::path::Path::new("/session/session.ct");
+    let mut bytes = world.disk(node).content(log).unwrap();
+    let labels = vec!["x".repeat(30); (4096 - bytes.len() % 4096) / 40];
+    world.tell(node, |engine| engine.set_labels(id, labels).unwrap());
+    world.run_for(secs(1));
+    bytes = world.disk(node).content(log).unwrap();
+    assert!(!bytes.len().is_multiple_of(4096));
+    let used = world.disk(node).used();
+    world.disk(node).set(|t| t.capacity = Some(used));
+    world.tell(node, |engine| engine.remove_with_data(id).unwrap());
+    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(120)));
+    assert_eq!(on_disk(&world, node), 0);
+}
+
+#[test]
+fn a_removal_that_was_never_recorded_is_not_told() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(7);
+    let node = world.node(kept());
+    let id = world.seed_with(node, &sample);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
+    world.run_for(secs(1));
+    world.disk(node).set(|t| t.fail_writes = true);
+    world.tell(node, |engine| engine.remove_with_data(id).unwrap());
+    world.tell(node, Engine::shutdown);
+    assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
+    assert!(world.told(node, |a| matches!(a, Alert::Removed { .. } | Alert::DataDeleted { .. })).is_none());
+    assert!(world.told(node, |a| matches!(a, Alert::SessionFailed { retry_in: None, .. })).is_some());
+    world.disk(node).set(|t| t.fail_writes = false);
+    world.kill(node);
+    world.run_for(millis(1));
+    world.restart(node);
+    assert!(world.engine(node).find(sample.metainfo.info_hash).is_some() && on_disk(&world, node) > 0);
+}
+
+#[test]
+fn files_that_were_checked_are_not_taken_at_their_word_again() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(8);
+    let node = world.node(kept());
+    sample.files_in(std::path::Path::new("/node0")).for_each(|(path, _, bytes)| world.disk(node).put(&path, bytes));
+    let params = TorrentParams { trust: Trust::Files, ..world.params(node, &sample, &[]) };
+    let id = world.tell(node, |engine| engine.add_torrent(params)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
+    world.tell(node, |engine| engine.recheck(id).unwrap());
+    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::Checked { .. })).is_some(), secs(30)));
+    world.run_for(secs(5));
+    start_again(&mut world, node, false);
+    let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+    assert_eq!(world.engine(node).params(id).unwrap().trust, Trust::State);
+}
+
+#[test]
+fn of_the_session_only_what_was_set_is_recorded() {
+    use crate::wire::session;
+    let mut world = World::new(9);
+    let node = world.node(kept());
+    let stop = crate::alert::StopAt { ratio_percent: Some(150), seeding: None };
+    let limits = Limits { down: None, up: Rate::new(7000) };
+    let said = |world: &World| {
+        let log = world.disk(node).content(std::path::Path::new("/session/session.ct")).unwrap();
+        let mut replay = session::Replay::default();
+        let salt = session::read_header(&log[..session::HEADER_LEN]).unwrap();
+        session::scan(&mut log.as_slice(), &salt, |record| replay.note(&record)).unwrap();
+        replay.finish().1.session
+    };
+    assert_eq!(said(&world), None);
+    world.tell(node, |engine| engine.set_limits(limits));
+    world.run_for(secs(1));
+    let want = session::SessionSettings { limits: Some(limits), ..session::SessionSettings::default() };
+    assert_eq!(said(&world), Some(want.clone()));
+    start_again(&mut world, node, false);
+    world.tell(node, |engine| engine.set_default_stop(stop));
+    world.run_for(secs(1));
+    assert_eq!(said(&world), Some(session::SessionSettings { stop: Some((Some(150), None)), ..want }));
+    start_again(&mut world, node, false);
+    assert_eq!(world.engine(node).limits(), limits);
+}
+
+#[test]
+fn what_is_too_large_to_be_kept_is_refused() {
+    let sample = file(200_000, 32 * 1024);
+    let mut world = World::new(10);
+    let node = world.node(kept());
+    let huge = || vec![vec![format!("http://{}", "x".repeat(65 << 20))]];
+    let params = TorrentParams { trackers: Some(huge()), ..world.params(node, &sample, &[]) };
+    let refused = world.tell(node, |engine| engine.add_torrent(params));
+    assert!(matches!(refused, Err(AddError::TooLarge { .. })), "{refused:?}");
+    let other = Sample::file("other", 200_000, 32 * 1024, 2).unwrap();
+    world.seed_with(node, &sample);
+    world.seed_with(node, &other);
+    assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) == 2, secs(30)));
+    start_again(&mut world, node, false);
+    assert_eq!(world.engine(node).torrents().len(), 2);
 }
 
 #[test]

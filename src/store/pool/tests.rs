@@ -75,6 +75,18 @@ fn what_others_wait_for_goes_first() {
 }
 
 #[test]
+fn only_states_are_gathered_and_whoever_waits_for_anything_else_is_told_at_once() {
+    let tidy = || Job::Tidy { torrent: KEY };
+    let mut w = waiting([tidy(), save(), tidy(), tidy(), save(), save(), save(), tidy()]);
+    w.saves_a_batch = GROUP;
+    let order: Vec<_> = (0..7).map(|_| take(&mut w, 9, true)).collect();
+    assert_eq!(order, ["quick 1", "save 1", "quick 1", "quick 1", "save 3", "quick 1", "nothing"]);
+    // Without a folder there is nothing to be synced together.
+    let mut w = waiting([save(), save()]);
+    assert_eq!(take(&mut w, 9, true), "save 1");
+}
+
+#[test]
 fn a_run_that_nothing_follows_does_not_wait() {
     let mut last = run(1, true);
     if let Job::Run { run, .. } = &mut last {

@@ -4,9 +4,12 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::{super::RealDisk, *};
+use super::{
+    super::{RealDisk, Runner, tests::faults::BadDisk},
+    *,
+};
 use crate::{
-    base::job::RecordKind,
+    base::job::{Done, Job, RecordKind},
     wire::{
         metainfo::{Metainfo, MetainfoBuilder},
         session::{TorrentSettings, join_torrent},
@@ -145,4 +148,93 @@ fn what_is_no_log_or_of_a_later_version_is_left_as_it_is() {
         assert!(matches!(&error, SessionError::Log { why, .. } if *why == want), "{error}");
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
+}
+
+fn on(disk: &Arc<BadDisk>) -> (SessionFolder, Restored) {
+    SessionFolder::open(disk.clone(), Path::new("/s"), [3; 16]).unwrap()
+}
+
+/// Bytes that records take up.
+fn size_of(records: &[SessionRecord]) -> usize {
+    records.iter().map(|record| FRAME_LEN + 20 + record.body.len()).sum()
+}
+
+#[test]
+fn nothing_of_an_append_that_failed_comes_back_behind_the_next_one() {
+    // The first fails when its last record is half written, or when all of it is to be synced; the next is shorter.
+    for by_sync in [true, false] {
+        for (first, next, want) in [
+            (vec![add(1), add(2), add(3)], vec![remove(1), remove(2), remove(3)], &[][..]),
+            (vec![add(1), set(1, "old"), add(2)], vec![remove(1), add(1), set(1, "brand new")], &["torrent 1 in brand new"]),
+            (vec![add(1), set(2, "old"), set(2, "older")], vec![remove(1), set(2, "brand new")], &["torrent 2 in brand new"]),
+        ] {
+            let disk = Arc::new(BadDisk::default());
+            let (folder, _) = on(&disk);
+            if next.len() == 2 {
+                folder.append(&[add(2)]).unwrap();
+            }
+            if by_sync {
+                disk.set().fail_sync = true;
+            } else {
+                disk.set().space = folder.size().0 as usize + size_of(&first) - 7;
+            }
+            assert!(folder.append(&first).is_err());
+            (disk.set().fail_sync, disk.set().space) = (false, usize::MAX);
+            folder.append(&next).unwrap();
+            drop(folder);
+            let (_, restored) = on(&disk);
+            assert_eq!((told(&restored), restored.damaged, restored.torn), (want.iter().map(|w| w.to_string()).collect(), 0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_log_that_took_its_place_although_that_failed_is_read_as_what_it_is() {
+    let disk = Arc::new(BadDisk::default());
+    let (folder, _) = on(&disk);
+    folder.append(&[add(1), add(2)]).unwrap();
+    disk.set().deny_saves = true;
+    let long = "x".repeat(20_000);
+    let state = SessionRecord { kind: RecordKind::State, body: b"state".to_vec(), ..add(2) };
+    folder.append(&[state]).unwrap();
+    let mut round = 0;
+    while folder.size().0 < WORTH_IT - 25_000 {
+        round += 1;
+        folder.append(&[set(1, &format!("{long}{round}"))]).unwrap();
+    }
+    // With this one it is worth it. It is safe in the old log and in the new one.
+    folder.append(&[set(1, &format!("{long}{long}last"))]).unwrap();
+    assert!(folder.size().0 < WORTH_IT / 2, "{:?}", folder.size());
+    assert_eq!(folder.state(&add(2).info_hash).unwrap().unwrap(), b"state");
+    // Before the name is safe nothing is told to be.
+    assert!(folder.append(&[set(2, "later")]).is_err());
+    disk.set().deny_saves = false;
+    folder.append(&[set(2, "much later")]).unwrap();
+    assert_eq!(folder.state(&add(2).info_hash).unwrap().unwrap(), b"state");
+    let size = folder.size();
+    drop(folder);
+    let (folder, restored) = on(&disk);
+    assert_eq!(folder.size(), size);
+    assert_eq!(told(&restored), [format!("torrent 1 in {long}{long}last"), "torrent 2 in much later".into()]);
+}
+
+#[test]
+fn a_record_that_is_too_long_fails_alone() {
+    let disk = Arc::new(BadDisk::default());
+    let folder = Arc::new(on(&disk).0);
+    let runner = Runner::with_folder(disk.clone(), folder.clone());
+    let long = SessionRecord { body: vec![0; MAX_PAYLOAD], ..set(1, "x") };
+    let jobs = [add(1), long, add(2)].map(|record| Job::Record { torrent: None, record });
+    let mut done = Vec::new();
+    runner.run(jobs.into(), &mut done);
+    let failed: Vec<_> = done
+        .iter()
+        .filter_map(|done| match done {
+            Done::Recorded { kind, result: Err(error), .. } => Some((*kind, error.source.kind())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((done.len(), failed), (3, vec![(RecordKind::Settings, ErrorKind::FileTooLarge)]));
+    drop((runner, folder));
+    assert_eq!(told(&on(&disk).1), ["torrent 1 in new", "torrent 2 in new"]);
 }

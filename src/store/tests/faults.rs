@@ -28,10 +28,14 @@ pub(in crate::store) struct Inner {
     pub(in crate::store) corrupt: Option<PathBuf>,
     pub(in crate::store) fail_read: bool,
     pub(in crate::store) fail_sync: bool,
+    /// Saving works, and then says that it did not.
+    pub(in crate::store) deny_saves: bool,
     /// What surely has no data: path and range.
     pub(in crate::store) holes: Vec<(PathBuf, u64, u64)>,
     pub(in crate::store) creates: u32,
     pub(in crate::store) syncs: u32,
+    /// Folders whose names are safe.
+    pub(in crate::store) synced_dirs: Vec<PathBuf>,
 }
 
 impl Default for Inner {
@@ -45,9 +49,11 @@ impl Default for Inner {
             corrupt: None,
             fail_read: false,
             fail_sync: false,
+            deny_saves: false,
             holes: Vec::new(),
             creates: 0,
             syncs: 0,
+            synced_dirs: Vec::new(),
         }
     }
 }
@@ -129,6 +135,16 @@ impl Disk for BadDisk {
         Ok(())
     }
 
+    fn set_len(&self, path: &Path, len: u64) -> io::Result<()> {
+        let mut inner = self.set();
+        inner.may_write()?;
+        let now = inner.now;
+        let file = inner.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        file.0.resize(len as usize, 0);
+        file.1 = now;
+        Ok(())
+    }
+
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
         let inner = self.set();
         let stat = |len: usize, mtime_ns, is_file: bool| FileStat { len: len as u64, mtime_ns, is_file, is_dir: !is_file };
@@ -141,6 +157,19 @@ impl Disk for BadDisk {
         let mut inner = self.set();
         inner.syncs += 1;
         if inner.fail_sync { Err(io::Error::other("lost on the way")) } else { Ok(()) }
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        let mut inner = self.set();
+        if inner.fail_sync {
+            return Err(io::Error::other("lost on the way"));
+        }
+        inner.synced_dirs.push(folder.to_owned());
+        Ok(())
+    }
+
+    fn remove(&self, root: &Path, below: &Path) -> io::Result<bool> {
+        Ok(self.set().files.remove(&root.join(below)).is_some())
     }
 
     fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
@@ -160,7 +189,7 @@ impl Disk for BadDisk {
         }
         let now = inner.now;
         inner.files.insert(path.to_owned(), (bytes.to_vec(), now));
-        Ok(())
+        if inner.deny_saves { Err(io::Error::other("the folder cannot be synced")) } else { Ok(()) }
     }
 
     fn close(&self, _: &Path) {}
@@ -331,4 +360,39 @@ fn what_a_failed_sync_may_have_lost_is_never_vouched_for() {
     runner.close();
     let opened = runner.open(&t).unwrap();
     assert!(opened.check.has(t.piece(0)) && !opened.have.has(t.piece(0)));
+}
+
+#[test]
+fn a_copy_is_as_long_as_the_file_was_and_its_name_is_safe_before_the_old_one_goes() {
+    let (disk, runner) = bad();
+    let mut t = torrent();
+    t.data[1500..2200].fill(0);
+    t.spec.state_file = None;
+    runner.open(&t).unwrap();
+    assert_eq!(write_all(&t, &runner).len(), t.all().len());
+    let old = Path::new("/d/torrent/b");
+    let len = disk.stat(old).unwrap().unwrap().len;
+    // All of it is a hole, and so is the end of another.
+    disk.set().holes = vec![(old.into(), 0, len), ("/d/torrent/c".into(), 1000, 2100)];
+    disk.set().files.get_mut(Path::new("/d/torrent/c")).unwrap().0[1000..].fill(0);
+    let spec = StoreSpec { dir: "/e/f".into(), ..t.spec.clone() };
+    let relocate = |spec: &StoreSpec| {
+        let done = runner.one(Job::Relocate { torrent: KEY, spec: Box::new(spec.clone()), state: None });
+        let Done::Relocated { result, .. } = done else { panic!("{done:?}") };
+        result
+    };
+    disk.set().fail_sync = true;
+    assert!(relocate(&spec).is_err());
+    assert!(!disk.set().files.keys().any(|path| path.starts_with("/e")));
+    disk.set().fail_sync = false;
+    relocate(&spec).unwrap();
+    for name in ["a", "b", "c"] {
+        let bytes = |dir: &str| disk.set().files[&Path::new(dir).join("torrent").join(name)].0.clone();
+        assert_eq!(bytes("/e/f"), bytes("/d"), "{name}");
+    }
+    let synced = disk.set().synced_dirs.clone();
+    assert_eq!(synced, [Path::new("/e/f/torrent"), Path::new("/e/f")]);
+    let done = runner.one(Job::Tidy { torrent: KEY });
+    assert!(matches!(done, Done::Tidied { left: None, .. }));
+    assert!(!disk.set().files.keys().any(|path| path.starts_with("/d")));
 }

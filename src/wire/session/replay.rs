@@ -5,8 +5,22 @@ use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 use crate::base::{bitfield::Bitfield, ids::InfoHash, job::RecordKind};
 
 use super::{
-    super::{metainfo::Metainfo, resume::ResumeFile},
-    Record, SessionSettings, TorrentSettings,
+    super::{
+        metainfo::{Metainfo, MetainfoLimits},
+        resume::ResumeFile,
+    },
+    MAX_PAYLOAD, Record, SessionSettings, TorrentSettings,
+};
+
+/// The log is ours: whatever was taken once is taken again, however large it is, since a record has its limit.
+const LIMITS: MetainfoLimits = MetainfoLimits {
+    bytes: MAX_PAYLOAD,
+    depth: MAX_PAYLOAD,
+    tokens: usize::MAX,
+    pieces: u32::MAX,
+    piece_len: u32::MAX,
+    files: usize::MAX,
+    addresses: usize::MAX,
 };
 
 /// A record's place in a log. Small, since there are several a torrent.
@@ -53,7 +67,7 @@ impl Entry {
 }
 
 /// Which records of a log count. Its order never matters: whoever needs one sorts by place.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     /// By torrent.
     pub entries: HashMap<InfoHash, Entry>,
@@ -200,7 +214,8 @@ impl Loading {
         match kind {
             RecordKind::Torrent => {
                 let Some((settings, metainfo)) = split_torrent(record.body) else { return false };
-                let (Ok(settings), Ok(metainfo)) = (TorrentSettings::decode(settings), Metainfo::without_raw(metainfo)) else {
+                let (Ok(settings), Ok(metainfo)) = (TorrentSettings::decode(settings), Metainfo::without_raw(metainfo, &LIMITS))
+                else {
                     return false;
                 };
                 if metainfo.info_hash != record.info_hash {

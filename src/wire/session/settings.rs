@@ -18,10 +18,6 @@ use crate::base::{
 
 use super::super::bencode::{BencodeError, Document, Encoder, Limits as Bounds, Value};
 
-/// Entries of a list that are read; no user needs more, but a file may claim them. Files are as many as a metainfo may have.
-const MAX_FILES: usize = 1_000_000;
-const MAX_WORDS: usize = 10_000;
-
 /// All that a user can say of a torrent. The fields are those of [`TorrentParams`](crate::TorrentParams).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TorrentSettings {
@@ -57,15 +53,17 @@ pub struct TorrentSettings {
     pub limits: Limits,
 }
 
-/// What a user can say of a session as a whole.
+/// What a user has said of a session as a whole; `None` where nothing was said, and the program's own settings count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionSettings {
     /// Over all torrents and peers.
-    pub limits: Limits,
+    pub limits: Option<Limits>,
     /// Of each peer that has none of its own.
-    pub peer_limits: Limits,
+    pub peer_limits: Option<Limits>,
     /// Queued torrents at work at a time: downloads, seeds, all, checks.
     pub active: Option<[usize; 4]>,
+    /// When a torrent has served enough that has no wish of its own: per cent of its size, time.
+    pub stop: Option<(Option<u32>, Option<Duration>)>,
 }
 
 /// Why settings cannot be read.
@@ -116,16 +114,7 @@ impl TorrentSettings {
             e.end();
         }
         push_flag(&mut e, b"sequential", self.sequential);
-        if let Some((ratio, seeding)) = self.stop {
-            e.key(b"stop").dict();
-            if let Some(ratio) = ratio {
-                e.key(b"ratio").uint(ratio.into());
-            }
-            if let Some(seeding) = seeding {
-                e.key(b"seeding").uint(seeding.as_millis().try_into().unwrap_or(u64::MAX));
-            }
-            e.end();
-        }
+        push_stop(&mut e, self.stop);
         push_flag(&mut e, b"super", self.super_seed);
         if self.totals != Totals::default() {
             let Totals { downloaded, uploaded, active, seeding } = self.totals;
@@ -155,7 +144,7 @@ impl TorrentSettings {
         let document = parse(bytes)?;
         let root = document.root();
         let mut out = Self { dir: path(root.get(b"dir"), "dir")?, ..Self::default() };
-        for label in list(root.get(b"labels"), "labels", MAX_WORDS)? {
+        for label in list(root.get(b"labels"), "labels")? {
             out.labels.push(text(label, "labels")?);
         }
         out.limits = limits(root.get(b"limits"), "limits")?;
@@ -164,25 +153,21 @@ impl TorrentSettings {
             out.queue_order = Some(u64::from_be_bytes(bytes));
         }
         out.paused = flag(root, "paused")?;
-        for peer in list(root.get(b"peers"), "peers", MAX_WORDS)? {
+        for peer in list(root.get(b"peers"), "peers")? {
             out.peers.push(text(peer, "peers")?.parse().map_err(|_| SettingsError::Field("peers"))?);
         }
         if let Some(priorities) = root.get(b"priorities") {
-            let codes = priorities.as_bytes().filter(|codes| codes.len() <= MAX_FILES);
-            let codes = codes.ok_or(SettingsError::Field("priorities"))?;
+            let codes = priorities.as_bytes().ok_or(SettingsError::Field("priorities"))?;
             out.priorities = codes.iter().map(|&code| priority(code)).collect::<Result<_>>()?;
         }
         out.queued = flag(root, "queued")?;
-        for rename in list(root.get(b"renames"), "renames", MAX_FILES)? {
-            let mut pair = list(Some(rename), "renames", 2)?;
+        for rename in list(root.get(b"renames"), "renames")? {
+            let mut pair = list(Some(rename), "renames")?;
             let file = pair.next().and_then(|file| usize::try_from(file.as_int()?).ok());
             out.renames.push((file.ok_or(SettingsError::Field("renames"))?, path(pair.next(), "renames")?));
         }
         out.sequential = flag(root, "sequential")?;
-        if let Some(stop) = root.get(b"stop") {
-            let ratio = uint(stop, "ratio")?.map(|ratio| u32::try_from(ratio).unwrap_or(u32::MAX));
-            out.stop = Some((ratio, uint(stop, "seeding")?.map(Duration::from_millis)));
-        }
+        out.stop = stop(root)?;
         out.super_seed = flag(root, "super")?;
         if let Some(totals) = root.get(b"totals") {
             let time = |key| Ok::<_, SettingsError>(Duration::from_millis(uint(totals, key)?.unwrap_or(0)));
@@ -192,15 +177,10 @@ impl TorrentSettings {
         }
         if root.get(b"trackers").is_some() {
             let mut tiers = Vec::new();
-            let mut count = 0;
-            for tier in list(root.get(b"trackers"), "trackers", MAX_WORDS)? {
+            for tier in list(root.get(b"trackers"), "trackers")? {
                 let mut urls = Vec::new();
-                for url in list(Some(tier), "trackers", MAX_WORDS)? {
+                for url in list(Some(tier), "trackers")? {
                     urls.push(text(url, "trackers")?);
-                }
-                count += urls.len();
-                if count > MAX_WORDS {
-                    return Err(SettingsError::Field("trackers"));
                 }
                 tiers.push(urls);
             }
@@ -223,8 +203,13 @@ impl SessionSettings {
             active.into_iter().for_each(|count| _ = e.uint(count as u64));
             e.end();
         }
-        push_limits(&mut e, b"limits", self.limits);
-        push_limits(&mut e, b"peer limits", self.peer_limits);
+        for (key, limits) in [(&b"limits"[..], self.limits), (b"peer limits", self.peer_limits)] {
+            if let Some(limits) = limits {
+                e.key(key);
+                limits_dict(&mut e, limits);
+            }
+        }
+        push_stop(&mut e, self.stop);
         e.end();
         e.finish()
     }
@@ -238,17 +223,18 @@ impl SessionSettings {
         let root = document.root();
         let mut active = None;
         if root.get(b"active").is_some() {
-            let counts = list(root.get(b"active"), "active", 4)?;
+            let counts = list(root.get(b"active"), "active")?;
             let counts: Vec<usize> = counts.filter_map(|count| usize::try_from(count.as_int()?).ok()).collect();
             active = Some(counts.try_into().map_err(|_| SettingsError::Field("active"))?);
         }
-        let (limits, peer_limits) = (limits(root.get(b"limits"), "limits")?, limits(root.get(b"peer limits"), "peer limits")?);
-        Ok(Self { limits, peer_limits, active })
+        let said = |key: &'static str| root.get(key.as_bytes()).map(|value| limits(Some(value), key)).transpose();
+        Ok(Self { limits: said("limits")?, peer_limits: said("peer limits")?, active, stop: stop(root)? })
     }
 }
 
+/// The log is ours: what was written once is read again, however much it is, since a record has its limit.
 fn parse(bytes: &[u8]) -> Result<Document<'_>> {
-    Ok(Document::parse_with(bytes, &Bounds { bytes: super::MAX_PAYLOAD, depth: 8, tokens: 8 * MAX_FILES })?)
+    Ok(Document::parse_with(bytes, &Bounds { bytes: super::MAX_PAYLOAD, depth: 8, tokens: usize::MAX })?)
 }
 
 fn push_flag(e: &mut Encoder, key: &[u8], on: bool) {
@@ -261,7 +247,12 @@ fn push_limits(e: &mut Encoder, key: &[u8], limits: Limits) {
     if limits == Limits::default() {
         return;
     }
-    e.key(key).dict();
+    e.key(key);
+    limits_dict(e, limits);
+}
+
+fn limits_dict(e: &mut Encoder, limits: Limits) {
+    e.dict();
     for (key, rate) in [(&b"down"[..], limits.down), (b"up", limits.up)] {
         if let Some(rate) = rate {
             e.key(key).uint(rate.get());
@@ -274,6 +265,26 @@ fn limits(value: Option<Value<'_>>, name: &'static str) -> Result<Limits> {
     let Some(value) = value else { return Ok(Limits::default()) };
     value.as_dict().ok_or(SettingsError::Field(name))?;
     Ok(Limits { down: uint(value, "down")?.and_then(Rate::new), up: uint(value, "up")?.and_then(Rate::new) })
+}
+
+type Stop = Option<(Option<u32>, Option<Duration>)>;
+
+fn push_stop(e: &mut Encoder, stop: Stop) {
+    let Some((ratio, seeding)) = stop else { return };
+    e.key(b"stop").dict();
+    if let Some(ratio) = ratio {
+        e.key(b"ratio").uint(ratio.into());
+    }
+    if let Some(seeding) = seeding {
+        e.key(b"seeding").uint(seeding.as_millis().try_into().unwrap_or(u64::MAX));
+    }
+    e.end();
+}
+
+fn stop(root: Value<'_>) -> Result<Stop> {
+    let Some(stop) = root.get(b"stop") else { return Ok(None) };
+    let ratio = uint(stop, "ratio")?.map(|ratio| u32::try_from(ratio).unwrap_or(u32::MAX));
+    Ok(Some((ratio, uint(stop, "seeding")?.map(Duration::from_millis))))
 }
 
 fn flag(root: Value<'_>, key: &'static str) -> Result<bool> {
@@ -290,14 +301,11 @@ fn uint(root: Value<'_>, key: &'static str) -> Result<Option<u64>> {
 }
 
 /// The items of a list, none if it is not there.
-fn list<'a>(value: Option<Value<'a>>, name: &'static str, limit: usize) -> Result<impl Iterator<Item = Value<'a>>> {
+fn list<'a>(value: Option<Value<'a>>, name: &'static str) -> Result<impl Iterator<Item = Value<'a>>> {
     let items = match value {
         None => None,
         Some(value) => Some(value.as_list().ok_or(SettingsError::Field(name))?),
     };
-    if items.clone().is_some_and(|items| items.count() > limit) {
-        return Err(SettingsError::Field(name));
-    }
     Ok(items.into_iter().flatten())
 }
 

@@ -12,7 +12,7 @@ use crate::{
         totals::Totals,
     },
     wire::{
-        metainfo::{Metainfo, MetainfoBuilder},
+        metainfo::{Metainfo, MetainfoBuilder, MetainfoLimits},
         resume::ResumeFile,
     },
 };
@@ -213,9 +213,10 @@ fn settings_go_there_and_back() {
         assert_eq!(TorrentSettings::decode(&settings.encode()), Ok(settings));
     }
     let session = SessionSettings {
-        limits: all_settings().limits,
-        peer_limits: Limits { down: None, up: Rate::new(5) },
+        limits: Some(Limits::default()),
+        peer_limits: Some(Limits { down: None, up: Rate::new(5) }),
         active: Some([3, 5, 8, 1]),
+        stop: Some((Some(150), None)),
     };
     assert_eq!(SessionSettings::decode(&session.encode()), Ok(session));
     assert_eq!(SessionSettings::decode(b"de"), Ok(SessionSettings::default()));
@@ -242,6 +243,27 @@ fn nonsense_in_settings_is_named() {
     for len in 0..whole.len() {
         assert!(TorrentSettings::decode(&whole[..len]).is_err());
     }
-    let many = [b"d3:dir1:x6:labelsl".to_vec(), b"1:x".repeat(10_001), b"ee".to_vec()].concat();
-    assert_eq!(TorrentSettings::decode(&many), Err(SettingsError::Field("labels")));
+}
+
+#[test]
+fn what_was_written_is_read_however_much_it_is() {
+    let many: Vec<String> = (0..20_000).map(|n| format!("http://t/{n}")).collect();
+    let settings = TorrentSettings { labels: many.clone(), trackers: Some(vec![many]), ..all_settings() };
+    assert_eq!(TorrentSettings::decode(&settings.encode()), Ok(settings.clone()));
+    let longest = TorrentSettings { stop: Some((Some(u32::MAX), Some(Duration::MAX))), ..all_settings() };
+    assert!(TorrentSettings::decode(&longest.encode()).is_ok());
+    // A metainfo that is beyond what is taken by default, as somebody else may have read it.
+    let (bytes, _) = torrent(1);
+    let announce: String = (0..20_000).map(|n| format!("l{}:http://t/{n}e", 9 + n.to_string().len())).collect();
+    let bytes = [format!("d13:announce-listl{announce}e").as_bytes(), &bytes[1..]].concat();
+    assert!(Metainfo::from_bytes(&bytes).is_err());
+    let limits = MetainfoLimits { addresses: 100_000, ..MetainfoLimits::default() };
+    let metainfo = Metainfo::from_bytes_with(&bytes, &limits).unwrap();
+    let mut log = header(SALT).to_vec();
+    push_record(&mut log, &SALT, RecordKind::Torrent, &metainfo.info_hash, &join_torrent(&settings, &bytes));
+    let mut replay = Replay::default();
+    scan(&mut log.as_slice(), &SALT, |record| replay.note(&record)).unwrap();
+    let restored = replay.finish().1;
+    assert_eq!((restored.torrents.len(), restored.damaged), (1, 0));
+    assert_eq!((restored.torrents[0].settings.clone(), restored.torrents[0].metainfo.trackers.len()), (settings, 20_000));
 }
