@@ -66,6 +66,8 @@ pub(super) struct Errands {
     pub(super) arrange: bool,
     tidy: bool,
     out: Option<Errand>,
+    /// Where it is as soon as nothing is open any more where it was.
+    adopting: Option<PathBuf>,
 }
 
 impl Errands {
@@ -162,10 +164,16 @@ impl Torrent {
         }
     }
 
-    /// The torrent is elsewhere.
+    /// The torrent is to be elsewhere: not before all is forgotten that is claimed of where it was.
     fn adopt(&mut self, dir: PathBuf, cx: &mut Cx) {
-        self.place = self.place.in_dir(dir.clone());
+        self.errands.adopting = Some(dir);
         self.distrust_all(cx);
+    }
+
+    /// Nothing is open, and nothing is claimed: it is elsewhere now, if it is to be.
+    pub(super) fn settle_elsewhere(&mut self, cx: &mut Cx) {
+        let Some(dir) = self.errands.adopting.take() else { return };
+        self.place = self.place.in_dir(dir.clone());
         self.settings_changed(cx);
         cx.alerts.push(Alert::StorageMoved { torrent: self.id, dir });
     }
@@ -222,7 +230,8 @@ impl Torrent {
 
     /// The torrent ends: nothing more is done.
     pub(super) fn refuse_requests(&mut self, cx: &mut Cx) {
-        for request in std::mem::take(&mut self.errands.requests) {
+        let adopting = self.errands.adopting.take().map(Request::Adopt);
+        for request in adopting.into_iter().chain(std::mem::take(&mut self.errands.requests)) {
             self.refuse_closing(request, cx);
         }
         self.errands.arrange = false;

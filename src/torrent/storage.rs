@@ -183,6 +183,7 @@ impl Torrent {
                 self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, cx);
                 self.swarm.counters = counters;
                 (self.failing, self.waking.quiet) = (false, false);
+                self.settle_elsewhere(cx);
                 self.await_opening(trust);
             }
             Some(Next::Close { delete: false, .. }) if self.is_asleep() => self.ended(cx),

@@ -40,7 +40,8 @@ pub(super) enum Act<'a> {
     Open(NodeId),
     /// It works again.
     Tracker(TrackerId),
-    AddAll,
+    /// Since when it is wanted.
+    AddAll(Instant),
 }
 
 impl<'a> Run<'a> {
@@ -67,12 +68,16 @@ impl<'a> Run<'a> {
             Act::Whole => self.world.partition(&[]),
             Act::Open(to) => self.world.set_way(node, to, false),
             Act::Tracker(tracker) => self.world.set_tracker_manners(tracker, TrackerManners::Good),
-            Act::AddAll if self.is_up(node) && self.joined.contains(&node) => {
+            Act::AddAll(since) if self.is_up(node) && self.joined.contains(&node) => {
                 if !self.add_all(node) {
-                    self.later(Duration::from_secs(1), id, Act::AddAll);
+                    if self.world.now().since(since) > LONGEST_END {
+                        // It cannot go as long as its disk takes nothing, and its user sees that in the end.
+                        self.world.disk(node).set(|t| *t = Troubles::default());
+                    }
+                    self.later(Duration::from_secs(1), id, act);
                 }
             }
-            Act::Restart | Act::Leave(..) | Act::AddAll => {}
+            Act::Restart | Act::Leave(..) | Act::AddAll(_) => {}
         }
         Ok(())
     }
@@ -246,15 +251,15 @@ impl<'a> Run<'a> {
     }
 
     fn remove_all(&mut self, node: NodeId, id: u64, item: &Item) {
-        // A session that is killed while it deletes comes back with what it had, until it looks.
-        if item.get("erase").is_some() && !self.world.keeps_session(node) {
+        if item.get("erase").is_some() {
             self.careless.insert(node);
             self.all(node, |engine, id| engine.remove_with_data(id));
         } else {
             self.all(node, |engine, id| engine.remove(id));
         }
         let after = item.get("again").unwrap_or(0).max(100);
-        self.later(span(after), id, Act::AddAll);
+        let wanted = self.world.now();
+        self.later(span(after), id, Act::AddAll(wanted));
     }
 
     fn let_run(&mut self, node: NodeId, change: impl Fn(ActiveLimits) -> ActiveLimits) {

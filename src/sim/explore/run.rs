@@ -282,7 +282,7 @@ impl<'a> Run<'a> {
         self.nobody_good_is_banned()?;
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         nodes.iter().for_each(|&node| self.world.tell(node, |engine| engine.shutdown()));
-        if !self.world.run_until(|w| nodes.iter().all(|&n| w.engine(n).is_drained()), Duration::from_secs(300)) {
+        if !self.world.run_until(|w| nodes.iter().all(|&n| w.engine(n).is_drained()), Duration::from_secs(900)) {
             return Err(self.failure("a node that does not shut down"));
         }
         for (id, &node) in &self.nodes {

@@ -489,3 +489,23 @@ fn remove_with_data_waits_for_a_move_and_follows_it() {
     world.run_for(secs(2));
     assert!(world.disk(leech).paths().is_empty(), "{:?}", world.disk(leech).paths());
 }
+
+#[test]
+fn what_was_had_elsewhere_is_not_claimed_where_it_is_adopted() {
+    let sample = file(400_000, 16 * 1024);
+    for step in 1..20 {
+        let mut world = World::new(step);
+        let seed = world.node(loud());
+        world.seed_with(seed, &sample);
+        let leech = world.node(loud());
+        world.set_disk_pace(leech, DiskPace { min: millis(30), max: millis(90), ..DiskPace::default() });
+        world.download(leech, &sample, &[seed]);
+        let id = world.torrent(leech);
+        assert!(world.run_until(|w| u64::from(w.stats(leech).have) >= step, secs(60)));
+        // The world holds every claim against the disk of whoever makes it.
+        world.allow_folder(leech, "/elsewhere");
+        world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::Adopt)).unwrap();
+        let moved = |w: &World| w.told(leech, |a| matches!(a, Alert::StorageMoved { .. })).is_some();
+        assert!(world.run_until(|w| moved(w) && w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+    }
+}
