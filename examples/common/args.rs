@@ -22,13 +22,16 @@ pub fn value<T: std::str::FromStr<Err: std::fmt::Display>>(
 
 /// A path given with an option.
 pub fn path(args: &mut Arguments, option: &'static str) -> Result<Option<PathBuf>, Problem> {
-    short_path(args, [option; 2], option)
+    args.opt_value_from_os_str(option, filled_path).map_err(|e| usage(option, &e))
 }
 
 /// The same for an option that has a short form, which is the first of `keys`.
 pub fn short_path(args: &mut Arguments, keys: [&'static str; 2], option: &str) -> Result<Option<PathBuf>, Problem> {
-    let path = |arg: &OsStr| if arg.is_empty() { Err("an empty path") } else { Ok(arg.into()) };
-    args.opt_value_from_os_str(keys, path).map_err(|e| usage(option, &e))
+    args.opt_value_from_os_str(keys, filled_path).map_err(|e| usage(option, &e))
+}
+
+fn filled_path(arg: &OsStr) -> Result<PathBuf, &'static str> {
+    if arg.is_empty() { Err("an empty path") } else { Ok(arg.into()) }
 }
 
 /// The values of an option that may be given more than once.
