@@ -125,7 +125,10 @@ fn child() {
                 say(format!("wish {n} here {paused} {}", !sequential));
                 engine.set_sequential(id, !sequential).unwrap();
             }
-            (Some(id), 6) => engine.recheck(id).unwrap(),
+            (Some(id), 6) => {
+                say(format!("checking {n}"));
+                reactor.engine().recheck(id).unwrap();
+            }
             (Some(id), 7) => {
                 let [a, b] = dirs(&folder);
                 let to = if engine.dir(id) == Some(&a) { b } else { a };
@@ -166,11 +169,13 @@ struct Possible {
     wishes: Vec<Wish>,
     /// A state was saved since it was added.
     saved: bool,
+    /// A check was asked for. It may be done again at the next start, and until it is nothing is claimed.
+    checked: bool,
 }
 
 impl Default for Possible {
     fn default() -> Self {
-        Self { wishes: vec![None], saved: false }
+        Self { wishes: vec![None], saved: false, checked: false }
     }
 }
 
@@ -253,7 +258,11 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
                 assert_eq!(have, whole, "round {round}: torrent {n}, whose state was saved");
                 states += 1;
             }
-            *possible = Possible { wishes: vec![wish], saved: possible.saved && wish.is_some() };
+            *possible = Possible {
+                wishes: vec![wish],
+                saved: possible.saved && wish.is_some(),
+                checked: possible.checked && wish.is_some() && have != whole,
+            };
         }
         // So many lines later, and so many microseconds after that, it is killed.
         for _ in 0..rng.below(120) {
@@ -286,7 +295,11 @@ fn note(line: &str, possible: &mut BTreeMap<u64, Possible>, acknowledged: &mut u
         ["wish", _, "gone"] => entry.wish(None),
         ["recorded", _] => entry.recorded(),
         ["removed", _] => *entry = Possible::default(),
-        ["saved", _] => entry.saved = true,
+        ["saved", _] => entry.saved = !entry.checked,
+        ["checking", _] => {
+            (entry.checked, entry.saved) = (true, false);
+            return;
+        }
         ["moved", _] => *moves += 1,
         _ => return,
     }
