@@ -13,12 +13,14 @@ mod common;
 use std::process::ExitCode;
 
 use common::{
-    Problem, args,
+    Problem,
+    args::{self, Args},
     make::{self, Make},
     print,
+    progress::Show,
     signals::Interrupt,
 };
-use pico_args::Arguments;
+use serde_json::json;
 
 const HELP: &str = "\
 Makes a torrent of a file or a folder.
@@ -29,6 +31,7 @@ Usage: create PATH [options]
 ";
 const END: &str = "
   --quiet               print the info-hash only
+  --json                print one JSON object with what was made
   --help, --version
 
 Exit status: 0 made; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM.";
@@ -37,10 +40,10 @@ fn main() -> ExitCode {
     common::program(|| format!("{HELP}{}{END}", make::HELP), Ok, run)
 }
 
-fn run(mut args: Arguments) -> Result<ExitCode, Problem> {
+fn run(mut args: Args) -> Result<ExitCode, Problem> {
     let make = Make::parse(&mut args)?;
     let name = args::value(&mut args, "--name")?;
-    let quiet = args.contains("--quiet");
+    let show = Show::parse(&mut args)?;
     let path = match args::free(args)?.as_slice() {
         [path] if !path.is_empty() => path.into(),
         [] | [_] => return Err(Problem::usage("no file or folder given; --help tells how")),
@@ -48,15 +51,31 @@ fn run(mut args: Arguments) -> Result<ExitCode, Problem> {
     };
     // The signal is looked for wherever progress is told.
     let interrupt = Interrupt::catch(|| {})?;
-    let (created, out) = make.run(path, name, quiet, &interrupt)?;
-    let info_hash = created.metainfo.info_hash;
-    if quiet {
-        print(&info_hash.to_string());
-    } else {
-        let geometry = created.metainfo.geometry;
-        print(&format!("pieces    {} of {} KiB", geometry.piece_count(), geometry.nominal_piece_len() / 1024));
-        print(&format!("info-hash {info_hash}"));
-        print(&format!("torrent   {}", out.display()));
+    let (created, out) = make.run(path, name, show, &interrupt)?;
+    // The standard output has the torrent.
+    let Some(out) = out else { return Ok(ExitCode::SUCCESS) };
+    let metainfo = created.metainfo;
+    let (info_hash, geometry) = (metainfo.info_hash, metainfo.geometry);
+    match show {
+        Show::Nothing => print(&info_hash.to_string()),
+        Show::Json => print(
+            &json!({
+                "info_hash": info_hash.to_string(),
+                "torrent": out.to_string_lossy(),
+                "name": metainfo.name,
+                "total_bytes": geometry.total_len(),
+                "pieces": geometry.piece_count(),
+                "piece_bytes": geometry.nominal_piece_len(),
+                "magnet": metainfo.magnet(),
+            })
+            .to_string(),
+        ),
+        Show::Words => {
+            print(&format!("pieces    {} of {} KiB", geometry.piece_count(), geometry.nominal_piece_len() / 1024));
+            print(&format!("info-hash {info_hash}"));
+            print(&format!("torrent   {}", out.display()));
+            print(&format!("magnet    {}", metainfo.magnet()));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

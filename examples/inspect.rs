@@ -1,66 +1,96 @@
-//! Tells what a torrent file holds: `inspect TORRENT`.
+//! Tells what torrent files hold: `inspect TORRENT…`.
 //!
-//! Exit status 0, 1 if the file is no torrent or cannot be read, 2 if it was called wrongly.
+//! What it teaches: reading a metainfo file without an engine, and what is foreign in it.
+
+// In a program, `pub` says: for the other files.
+#![allow(unreachable_pub)]
+#![allow(clippy::disallowed_methods)]
+
+#[path = "common/mod.rs"]
+mod common;
 
 use std::{
-    convert::Infallible,
-    fs::File,
-    io::{self, BufWriter, Read, Write},
-    path::{Path, PathBuf},
+    fmt::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
-use cratetorrent::{
-    FileKind,
-    wire::metainfo::{Metainfo, MetainfoLimits},
+use common::{
+    Problem,
+    args::{self, Args},
+    complain, print, printable, read_metainfo,
 };
+use cratetorrent::{FileKind, wire::metainfo::Metainfo};
+use serde_json::json;
 
-const USAGE: &str = "usage: inspect TORRENT\n\nTells what a torrent file holds.\n";
+const HELP: &str = "\
+Tells what torrent files hold.
+
+Usage: inspect TORRENT… [options]
+
+  --json                print one JSON object a torrent
+  --magnet              print the magnet link only
+  --help, --version
+
+Files are numbered as --select of download takes them.
+Exit status: 0 all were read; 1 one was not; 2 nonsense asked.";
+
+struct Options {
+    paths: Vec<PathBuf>,
+    json: bool,
+    magnet: bool,
+}
 
 fn main() -> ExitCode {
-    let mut args = pico_args::Arguments::from_env();
-    if args.contains(["-h", "--help"]) {
-        return printed(io::stdout().write_all(USAGE.as_bytes()));
+    common::program(|| HELP.to_owned(), parse, run)
+}
+
+fn parse(mut args: Args) -> Result<Options, Problem> {
+    let (json, magnet) = (args.contains("--json"), args.contains("--magnet"));
+    if json && magnet {
+        return Err(Problem::usage("--json has the magnet link, too"));
     }
-    let Some(path) = only_argument(args) else {
-        complain(USAGE.trim_end());
-        return ExitCode::from(2);
-    };
-    match read(&path) {
-        Ok(metainfo) => {
-            let mut out = BufWriter::new(io::stdout().lock());
-            printed(print(&metainfo, &mut out).and_then(|()| out.flush()))
-        }
-        Err(problem) => {
-            complain(&format!("inspect: {}: {problem}", printable(&path.to_string_lossy())));
-            ExitCode::FAILURE
+    let paths: Vec<PathBuf> = args::free(args)?.into_iter().map(PathBuf::from).collect();
+    if paths.is_empty() {
+        return Err(Problem::usage("no torrent given; --help tells how"));
+    }
+    Ok(Options { paths, json, magnet })
+}
+
+/// One that cannot be read is no reason not to tell of the others.
+fn run(options: Options) -> Result<ExitCode, Problem> {
+    let mut worst = 0;
+    for (nth, path) in options.paths.iter().enumerate() {
+        match read_metainfo(path) {
+            Ok(metainfo) if options.json => print(&object(&metainfo).to_string()),
+            Ok(metainfo) if options.magnet => print(&metainfo.magnet()),
+            Ok(metainfo) => {
+                if nth > 0 {
+                    print("");
+                }
+                let mut words = String::new();
+                tell(&metainfo, &mut words).map_err(Problem::of)?;
+                print(words.trim_end_matches('\n'));
+            }
+            Err(problem) => {
+                complain(&problem.sentence);
+                worst = worst.max(problem.code);
+            }
         }
     }
+    Ok(ExitCode::from(worst))
 }
 
-/// The one path that was given, if it was just that.
-fn only_argument(mut args: pico_args::Arguments) -> Option<PathBuf> {
-    let path = args.free_from_os_str(|s| Ok::<_, Infallible>(PathBuf::from(s))).ok()?;
-    let is_option = path.as_os_str().as_encoded_bytes().starts_with(b"-");
-    (!is_option && args.finish().is_empty()).then_some(path)
-}
-
-fn read(path: &Path) -> Result<Metainfo, String> {
-    // One byte beyond the limit is enough to be told that it is exceeded.
-    let limit = MetainfoLimits::default().bytes as u64 + 1;
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    file.take(limit).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    Metainfo::from_bytes(&bytes).map_err(|e| e.to_string())
-}
-
-fn print(m: &Metainfo, out: &mut impl Write) -> io::Result<()> {
+fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
     let g = &m.geometry;
     writeln!(out, "name        {}", printable(&m.name))?;
     writeln!(out, "info-hash   {}", m.info_hash)?;
     writeln!(out, "size        {}", size(g.total_len()))?;
     writeln!(out, "pieces      {} of {}", g.piece_count(), size(u64::from(g.nominal_piece_len())))?;
     writeln!(out, "private     {}", if m.private { "yes" } else { "no" })?;
+    if let Some(source) = &m.source {
+        writeln!(out, "source      {}", printable(source))?;
+    }
     if let Some(date) = m.creation_date {
         writeln!(out, "created     {}", utc(date))?;
     }
@@ -78,31 +108,55 @@ fn print(m: &Metainfo, out: &mut impl Write) -> io::Result<()> {
     for url in &m.web_seeds {
         writeln!(out, "web seed    {}", printable(url))?;
     }
+    writeln!(out, "magnet      {}", m.magnet())?;
     writeln!(out, "files       {}", m.files.len())?;
-    for file in m.files.iter() {
+    for (at, file) in m.files.iter().enumerate() {
         let path = if m.single_file { printable(&m.name) } else { join(&file.path) };
-        let mark = match file.kind {
-            FileKind::Regular => "",
-            FileKind::Pad => "  (pad)",
-            FileKind::Symlink => "  (link)",
-        };
-        writeln!(out, "{:>15}  {path}{mark}", file.len)?;
+        writeln!(out, "{at:>5} {:>15}  {path}{}", file.len, mark(file.kind))?;
     }
     Ok(())
+}
+
+fn object(m: &Metainfo) -> serde_json::Value {
+    let file = |(at, file): (usize, &cratetorrent::FileEntry)| {
+        let path = if m.single_file { vec![m.name.clone()] } else { file.path.clone() };
+        let kind = match file.kind {
+            FileKind::Regular => "file",
+            FileKind::Pad => "pad",
+            FileKind::Symlink => "link",
+        };
+        json!({"index": at, "bytes": file.len, "path": path, "kind": kind})
+    };
+    json!({
+        "name": m.name,
+        "info_hash": m.info_hash.to_string(),
+        "total_bytes": m.geometry.total_len(),
+        "pieces": m.geometry.piece_count(),
+        "piece_bytes": m.geometry.nominal_piece_len(),
+        "private": m.private,
+        "source": m.source,
+        "creation_date": m.creation_date,
+        "created_by": m.created_by,
+        "comment": m.comment,
+        "trackers": m.trackers,
+        "web_seeds": m.web_seeds,
+        "magnet": m.magnet(),
+        "single_file": m.single_file,
+        "files": m.files.iter().enumerate().map(file).collect::<Vec<_>>(),
+    })
+}
+
+fn mark(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Regular => "",
+        FileKind::Pad => "  (pad)",
+        FileKind::Symlink => "  (link)",
+    }
 }
 
 /// A path whose components cannot be mistaken for more of them.
 fn join(path: &[String]) -> String {
     path.iter().map(|component| printable(component).replace('/', "\\/")).collect::<Vec<_>>().join("/")
-}
-
-/// Foreign text with whatever a terminal might obey escaped.
-fn printable(text: &str) -> String {
-    let escape = |c: char| match c {
-        '\'' | '"' => c.to_string(),
-        _ => c.escape_debug().to_string(),
-    };
-    text.chars().map(escape).collect()
 }
 
 fn size(bytes: u64) -> String {
@@ -130,20 +184,4 @@ fn utc(seconds: i64) -> String {
     let (year, month) = if month < 10 { (0, month + 3) } else { (1, month - 9) };
     let year = year + year_of_era + era * 400;
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", time / 3600, time / 60 % 60, time % 60)
-}
-
-/// A reader that has seen enough is no failure.
-fn printed(result: io::Result<()>) -> ExitCode {
-    match result {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format!("inspect: standard output: {e}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-/// One line for the user. If even that cannot be written, nobody is there to be told.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

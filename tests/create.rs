@@ -60,7 +60,7 @@ fn a_folder_becomes_the_torrent_that_somebody_else_would_make_of_it() {
     let (dir, torrent) = folder();
     let out = run(dir.path(), &["größe", "--piece-length", "64K"]);
     let lines = format!("pieces    7 of 64 KiB\ninfo-hash {}\ntorrent   größe.torrent\n", hex(&torrent.info_hash));
-    assert!(text(&out.stdout).ends_with(&lines), "{}{}", text(&out.stdout), text(&out.stderr));
+    assert!(text(&out.stdout).contains(&lines), "{}{}", text(&out.stdout), text(&out.stderr));
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
     let metainfo = read(dir.path().join("größe.torrent"));
     assert_eq!(metainfo.info_hash.0, torrent.info_hash);
@@ -129,6 +129,19 @@ fn the_folder_it_is_started_in_has_a_name_too() {
     assert_eq!(read(dir.path().join("größe.torrent")).info_hash.0, torrent.info_hash);
     let out = run(&dir.path().join("größe"), &[".", "-o", "a/t.torrent"]);
     assert_fails(&out, 2, "a/t.torrent would lie in the folder that it is made of; --out says where else");
+}
+
+#[test]
+fn torrent_goes_to_the_standard_output_if_asked() {
+    let (dir, _) = folder();
+    let out = run(dir.path(), &["größe", "--out=-", "--no-date"]);
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    assert!(run(dir.path(), &["größe", "-o", "t", "--no-date"]).status.success());
+    assert_eq!(out.stdout, fs::read(dir.path().join("t")).unwrap());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(example("create"));
+    let out = command.current_dir(dir.path()).args(["größe", "-o", "-"]).stdout(full).output().unwrap();
+    assert_fails(&out, 1, "cannot write to the standard output: No space left on device (os error 28)");
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_torrent_is_told() {
     let mut b = MetainfoBuilder::new("a \x1b[31mred\u{202e} folder", 16_384);
     b.file(["dir", "fi\nle"], 10).pad(16_374).file(["a/b"], 16_385).file(["empty"], 0);
     b.tracker_tier(["http://one/announce", "http://two/announce"]).tracker_tier(["udp://three"]).web_seed("http://seed/");
-    b.private(true).comment("it's \"fine\"").created_by("ct").creation_date(951_782_400);
+    b.private(true).source("a site").comment("it's \"fine\"").created_by("ct").creation_date(951_782_400);
     let (_dir, path) = file("t.torrent", &b.build(&[[1; 20]; 3]).unwrap());
     let out = inspect(&[&path]);
     let expected = "\
@@ -56,6 +56,7 @@ info-hash   HASH
 size        32769 bytes (32.0 KiB)
 pieces      3 of 16384 bytes (16.0 KiB)
 private     yes
+source      a site
 created     2000-02-29 00:00:00 UTC
 created by  ct
 comment     it's \"fine\"
@@ -63,11 +64,13 @@ tracker     tier 1 http://one/announce
 tracker     tier 1 http://two/announce
 tracker     tier 2 udp://three
 web seed    http://seed/
+magnet      magnet:?xt=urn:btih:HASH&dn=a%20%1B%5B31mred%E2%80%AE%20folder&xl=32769&tr=http%3A%2F%2Fone%2Fannounce\
+&tr=http%3A%2F%2Ftwo%2Fannounce&tr=udp%3A%2F%2Fthree&ws=http%3A%2F%2Fseed%2F
 files       4
-             10  dir/fi\\nle
-          16374  .pad/16374  (pad)
-          16385  a\\/b
-              0  empty
+    0              10  dir/fi\\nle
+    1           16374  .pad/16374  (pad)
+    2           16385  a\\/b
+    3               0  empty
 ";
     let stdout = text(&out.stdout);
     let hash = stdout.lines().nth(1).and_then(|l| l.split_whitespace().nth(1)).unwrap_or_default();
@@ -80,7 +83,7 @@ files       4
 fn a_single_file_is_told() {
     let (_dir, path) = file("t.torrent", &MetainfoBuilder::new("f", 16_384).single_file(5).build(&[[1; 20]]).unwrap());
     let out = inspect(&[&path]);
-    assert!(text(&out.stdout).ends_with("files       1\n              5  f\n"), "{}", text(&out.stdout));
+    assert!(text(&out.stdout).ends_with("files       1\n    0               5  f\n"), "{}", text(&out.stdout));
 }
 
 #[test]
@@ -95,27 +98,67 @@ fn what_is_no_torrent_gets_one_line() {
         let out = inspect(&[&path]);
         assert_eq!((out.status.code(), text(&out.stdout)), (Some(1), String::new()));
         let shown = path.to_string_lossy().replace('\x1b', "\\u{1b}");
-        assert_eq!(text(&out.stderr), format!("inspect: {shown}: {problem}\n"));
+        assert_eq!(text(&out.stderr), format!("inspect: cannot read {shown}: {problem}\n"));
     }
     for path in ["/nonexistent/t.torrent", "/"] {
         let out = inspect(&[Path::new(path)]);
         assert_eq!((out.status.code(), text(&out.stdout)), (Some(1), String::new()));
         let stderr = text(&out.stderr);
-        assert!(stderr.starts_with(&format!("inspect: {path}: ")) && stderr.lines().count() == 1, "{stderr}");
+        assert!(stderr.starts_with(&format!("inspect: cannot read {path}: ")) && stderr.lines().count() == 1, "{stderr}");
     }
 }
 
 #[test]
 fn wrong_usage_is_told() {
-    let (a, b) = (Path::new("a"), Path::new("b"));
-    for args in [&[][..], &[a, b], &[Path::new("--what")], &[a, Path::new("-x")]] {
+    let a = Path::new("a");
+    for args in [&[][..], &[Path::new("--what")], &[a, Path::new("-x")]] {
         let out = inspect(args);
         assert_eq!((out.status.code(), text(&out.stdout)), (Some(2), String::new()));
-        assert!(text(&out.stderr).starts_with("usage: inspect TORRENT"));
+        assert_eq!(text(&out.stderr).lines().count(), 1);
     }
-    let out = inspect(&[Path::new("--help")]);
-    assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
-    assert!(text(&out.stdout).starts_with("usage: inspect TORRENT"));
+    for link in ["magnet:?xt=urn:btih:00", "https://example.org/a.torrent"] {
+        let out = inspect(&[Path::new(link)]);
+        assert_eq!(out.status.code(), Some(2));
+        assert!(text(&out.stderr).contains("cannot be used yet"), "{}", text(&out.stderr));
+    }
+    for (option, begins) in [("--help", "Tells what torrent files hold."), ("--version", "inspect ")] {
+        let out = inspect(&[Path::new(option)]);
+        assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
+        assert!(text(&out.stdout).starts_with(begins));
+    }
+}
+
+#[test]
+fn several_torrents_are_told_and_what_is_wrong_with_one() {
+    let bytes = MetainfoBuilder::new("f", 16_384).single_file(5).build(&[[1; 20]]).unwrap();
+    let (dir, good) = file("t.torrent", &bytes);
+    let trailing = dir.path().join("trailing.torrent");
+    fs::write(&trailing, [&bytes[..], b"\nsigned by a site"].concat()).unwrap();
+    let out = inspect(&[&good, Path::new("missing"), &trailing]);
+    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(text(&out.stdout).matches("name        f\n").count(), 2);
+    let said = text(&out.stderr);
+    assert!(said.contains("inspect: cannot read missing: "), "{said}");
+    assert!(said.contains("trailing.torrent: 17 bytes after the end of the torrent are ignored"), "{said}");
+}
+
+#[test]
+fn json_holds_the_same_facts() {
+    let (_dir, path) = file("t.torrent", &MetainfoBuilder::new("f\n", 16_384).single_file(5).build(&[[1; 20]]).unwrap());
+    let out = inspect(&[&path, Path::new("--json")]);
+    let object: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&object["name"], &object["total_bytes"]), (&"f\n".into(), &5.into()));
+    assert_eq!(object["files"][0]["path"][0], "f\n");
+    assert!(object["magnet"].as_str().is_some_and(|link| link.contains(object["info_hash"].as_str().unwrap_or("?"))));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let (_dir, path) = file("t.torrent", &MetainfoBuilder::new("f", 16_384).single_file(5).build(&[[1; 20]]).unwrap());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let out = Command::new(program()).arg(&path).stdout(full).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).starts_with("inspect: cannot write to the standard output: "), "{}", text(&out.stderr));
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn nonsense_is_told_in_a_sentence() {
         (&["größe", "--no-check"], 2, "--no-check or --recheck is for a .torrent, which größe is not"),
         (&["test.torrent", "--no-check", "--recheck"], 2, "--no-check and --recheck exclude each other"),
         (&["test.torrent", "--private"], 2, "--private is for making a torrent, and test.torrent is one already"),
-        (&["test.torrent", "--peer", "127.0.0.1:0"], 2, "--peer: nobody listens on port 0 of \"127.0.0.1:0\""),
+        (&["test.torrent", "--peer", "127.0.0.1:0"], 2, "--peer: \"127.0.0.1:0\" has port 0, on which no peer can listen"),
         (&["none.torrent"], 1, "cannot read none.torrent: No such file or directory (os error 2)"),
         (&["none"], 1, "cannot read none: No such file or directory (os error 2)"),
     ] {

@@ -218,13 +218,23 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
         ("pause abcd", "there is no torrent abcd"),
         ("limit fast 3", "limit: \"fast\" is not a number that makes sense here"),
         ("queue 1 sideways", "usage: queue N up|down|top|bottom|POSITION|on|off"),
-        ("list --all", "list: there is no option --all"),
+        ("list --all", "list: there is no option --all; help lists them"),
         ("show 'one", "a ' is not closed"),
-        ("peer 1 127.0.0.1:0", "peer: peer: nobody listens on port 0 of \"127.0.0.1:0\""),
+        ("peer 1 127.0.0.1:0", "peer: peer: \"127.0.0.1:0\" has port 0, on which no peer can listen"),
         ("remove all", "usage: remove N… [--data]"),
     ] {
         assert_eq!(session.complaint(line), format!("session: {sentence}"));
     }
+    // What can be added is, whatever else is in the folder.
+    fs::create_dir(dir.path().join("many")).unwrap();
+    fs::write(dir.path().join("many/a.torrent"), "no torrent").unwrap();
+    for (name, seed) in [("b", 1), ("c", 2)] {
+        fs::rename(small(name, seed).write_metainfo(dir.path()), dir.path().join(format!("many/{name}.torrent"))).unwrap();
+    }
+    assert!(session.complaint("add many").starts_with("session: cannot read many/a.torrent: "));
+    session.line("added 2 ");
+    session.complaint("add -- many/b.torrent many/c.torrent");
+    clock::wait_for("the sum", LIMIT, || session.errors().contains("session: 0 added, 2 not\n").then_some(()));
     session.say("limit 500K 0");
     assert_eq!(session.line("limits "), "limits down 500.00 KiB/s, up none");
     session.say("help");

@@ -1,41 +1,88 @@
-//! Engines that listen where they should: on IPv4 in any case, on IPv6 where there is any.
+//! Engines that listen where they should: on IPv4 in any case, on IPv6 where there is any, or on the address that everything is
+//! bound to.
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use cratetorrent::{Alerts, Conf, EngineHandle, ReactorError, spawn};
 
-use super::Problem;
+use super::{
+    Problem,
+    args::{Args, value},
+};
 
 /// The ports to try when none is asked for.
 const PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 
-/// On this port, or on the first of the usual ones that is free.
-pub fn start(conf: &Conf, port: Option<u16>) -> Result<(EngineHandle, Alerts), Problem> {
-    if let Some(port) = port {
-        return start_on(conf, port).map_err(Problem::of);
-    }
-    let busy = |e: &ReactorError| matches!(e, ReactorError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse);
-    let mut last = None;
-    for port in PORTS {
-        match start_on(conf, port) {
-            Err(e) if busy(&e) => last = Some(e),
-            other => return other.map_err(Problem::of),
+/// Where to listen, and what to send from.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    port: Option<u16>,
+    deaf: bool,
+    bind: Option<String>,
+}
+
+impl Place {
+    /// Takes `--port`, `--no-listen` and `--bind`.
+    pub fn parse(args: &mut Args) -> Result<Self, Problem> {
+        let (port, deaf) = (value(args, "--port")?, args.contains("--no-listen"));
+        if deaf && port.is_some() {
+            return Err(Problem::usage("--port and --no-listen exclude each other"));
         }
+        let bind: Option<String> = value(args, "--bind")?;
+        if bind.as_ref().is_some_and(String::is_empty) {
+            return Err(Problem::usage("--bind: an empty address"));
+        }
+        Ok(Self { port, deaf, bind })
     }
-    Err(Problem::new(last.map_or_else(String::new, |e| e.to_string())))
+
+    /// Whether the user has named the port, which others may know then.
+    pub fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// Starts an engine there: on this port, else on the first of the usual ones that is free, else on any.
+    pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
+        match self.bind.as_deref().map(str::parse::<IpAddr>) {
+            Some(Ok(addr)) => conf.bind_addrs = vec![addr],
+            Some(Err(_)) => conf.bind_interface.clone_from(&self.bind),
+            None => {}
+        }
+        if self.deaf {
+            return spawn(conf).map_err(Problem::of);
+        }
+        if let Some(port) = self.port {
+            return start_on(&conf, port).map_err(Problem::of);
+        }
+        for port in PORTS {
+            match start_on(&conf, port) {
+                Err(e) if is_busy(&e) => {}
+                other => return other.map_err(Problem::of),
+            }
+        }
+        start_on(&conf, 0).map_err(Problem::of)
+    }
+}
+
+fn is_busy(e: &ReactorError) -> bool {
+    matches!(e, ReactorError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
 
 fn start_on(conf: &Conf, port: u16) -> Result<(EngineHandle, Alerts), ReactorError> {
-    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let both = spawn(Conf { listen: vec![v4, v6], ..conf.clone() });
-    match both {
-        Err(ReactorError::Listen { addr, source }) if addr == v6 && source.kind() != io::ErrorKind::AddrInUse => {
+    let on = |addrs: &[IpAddr]| {
+        let listen = addrs.iter().map(|&addr| SocketAddr::from((addr, port))).collect();
+        spawn(Conf { listen, ..conf.clone() })
+    };
+    if !conf.bind_addrs.is_empty() {
+        return on(&conf.bind_addrs);
+    }
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    match on(&[v4, v6]) {
+        Err(ReactorError::Listen { addr, source }) if addr.is_ipv6() && source.kind() != io::ErrorKind::AddrInUse => {
             log::info!("not listening on {addr}: {source}");
-            spawn(Conf { listen: vec![v4], ..conf.clone() })
+            on(&[v4])
         }
         other => other,
     }

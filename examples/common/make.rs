@@ -10,16 +10,17 @@ use std::{
 
 use cratetorrent::{CreateError, CreateParams, Created, create};
 use indicatif::HumanBytes;
-use pico_args::Arguments;
 
 use super::{
-    Problem, args,
-    progress::{Progress, pace},
+    Problem,
+    args::{self, Args},
+    output,
+    progress::{Progress, Show, pace},
     signals::Interrupt,
 };
 
 /// The options that [`Make::parse`] knows.
-pub const HELP: &str = "  -o, --out FILE        where the torrent goes (default: PATH.torrent)
+pub const HELP: &str = "  -o, --out FILE        where the torrent goes (default: PATH.torrent); - is the standard output
   --force               replace a torrent that is there
   --piece-length SIZE   16K, 1M, or a number of bytes; a power of two
                         (default: by the size, 16K to 16M, some 1000 to 2000 pieces)
@@ -45,11 +46,11 @@ pub struct Make {
 }
 
 impl Make {
-    pub fn parse(args: &mut Arguments) -> Result<Self, Problem> {
+    pub fn parse(args: &mut Args) -> Result<Self, Problem> {
         let mut given = None;
         let mut note = |is_given: bool, option| given = given.or(is_given.then_some(option));
         let mut params = CreateParams::new("");
-        let mut flag = |args: &mut Arguments, option| {
+        let mut flag = |args: &mut Args, option| {
             let is_given = args.contains(option);
             note(is_given, option);
             is_given
@@ -87,22 +88,30 @@ impl Make {
         std::mem::take(&mut self.params.trackers)
     }
 
-    /// Hashes what is at `path` and writes the torrent; tells where it is.
+    /// Whether the torrent goes to the standard output, where nothing else may be printed then.
+    pub fn is_to_stdout(&self) -> bool {
+        self.out.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Hashes what is at `path` and writes the torrent; tells where it is, if it is in a file.
     pub fn run(
         mut self,
         path: PathBuf,
         name: Option<String>,
-        quiet: bool,
+        show: Show,
         interrupt: &Interrupt,
-    ) -> Result<(Created, PathBuf), Problem> {
+    ) -> Result<(Created, Option<PathBuf>), Problem> {
+        let to_stdout = self.is_to_stdout();
         let out = self.out.take().map_or_else(|| beside(&path), Ok)?;
-        self.check_out(&path, &out)?;
+        if !to_stdout {
+            self.check_out(&path, &out)?;
+        }
         (self.params.path, self.params.name) = (path, name);
-        let mut progress = Progress::new(0, quiet);
+        let mut progress = Progress::new(0, if to_stdout { Show::Nothing } else { show });
         let (start, shown) = (Instant::now(), self.params.path.display());
         let mut begun = false;
         let created = create(&self.params, |so_far| {
-            if so_far.total > 0 && !std::mem::replace(&mut begun, true) {
+            if show == Show::Words && so_far.total > 0 && !std::mem::replace(&mut begun, true) {
                 progress.say(&format!("hashing   {shown}, {}", HumanBytes(so_far.total)));
             }
             progress.hashing(so_far, start.elapsed());
@@ -110,9 +119,15 @@ impl Make {
         });
         progress.end();
         let created = created.map_err(|e| problem(&e, interrupt))?;
+        if to_stdout {
+            output::bytes(&created.bytes);
+            return Ok((created, None));
+        }
         write(&out, &created.bytes, self.force).map_err(|e| cannot_write(&out, &e))?;
-        progress.say(&format!("hashed    {}", pace(created.metainfo.geometry.total_len(), start.elapsed())));
-        Ok((created, out))
+        if show == Show::Words {
+            progress.say(&format!("hashed    {}", pace(created.metainfo.geometry.total_len(), start.elapsed())));
+        }
+        Ok((created, Some(out)))
     }
 
     /// What can go wrong with writing should do so before hours of hashing.
@@ -211,7 +226,7 @@ fn piece_length(text: &str) -> Result<u32, Problem> {
 }
 
 /// All `--tracker` options: those with a comma between them in one tier.
-pub fn trackers(args: &mut Arguments) -> Result<Vec<Vec<String>>, Problem> {
+pub fn trackers(args: &mut Args) -> Result<Vec<Vec<String>>, Problem> {
     let tier = |tier: String| tier.split(',').map(|one| url("--tracker", one)).collect();
     args::values(args, "--tracker")?.into_iter().map(tier).collect()
 }

@@ -5,6 +5,7 @@ pub mod args;
 pub mod limits;
 pub mod listen;
 pub mod make;
+pub mod output;
 pub mod progress;
 pub mod signals;
 pub mod trackers;
@@ -17,8 +18,15 @@ use std::{
     time::Duration,
 };
 
-use cratetorrent::{Alert, Alerts, EngineHandle, NoAlert, wire::metainfo::Metainfo};
-use pico_args::Arguments;
+use args::Args;
+use cratetorrent::{
+    Alert, Alerts, EngineHandle, NoAlert,
+    wire::{
+        blocklist::{Blocklist, BlocklistLimits},
+        metainfo::Metainfo,
+    },
+};
+pub use output::print;
 
 /// The longest metainfo file worth reading.
 const MAX_METAINFO: u64 = 32 << 20;
@@ -51,11 +59,11 @@ impl Problem {
 /// A whole program: tells of itself if that is what the arguments ask, or does its work, and tells its outcome.
 pub fn program<T>(
     help: impl FnOnce() -> String,
-    parse: impl FnOnce(Arguments) -> Result<T, Problem>,
+    parse: impl FnOnce(Args) -> Result<T, Problem>,
     work: impl FnOnce(T) -> Result<ExitCode, Problem>,
 ) -> ExitCode {
     start_log();
-    let mut args = Arguments::from_env();
+    let mut args = Args::from_env();
     if args.contains(["-h", "--help"]) {
         print(&help());
         return ExitCode::SUCCESS;
@@ -67,12 +75,19 @@ pub fn program<T>(
     end(parse(args).and_then(work))
 }
 
-/// The end of a program: its outcome, told.
+/// The end of a program: its outcome, told. What should have been printed and could not be is a failure, too.
 pub fn end(outcome: Result<ExitCode, Problem>) -> ExitCode {
-    outcome.unwrap_or_else(|problem| {
+    let code = outcome.unwrap_or_else(|problem| {
         complain(&problem.sentence);
         ExitCode::from(problem.code)
-    })
+    });
+    match output::lost() {
+        Some(why) if code == ExitCode::SUCCESS => {
+            complain(&format!("cannot write to the standard output: {why}"));
+            ExitCode::FAILURE
+        }
+        _ => code,
+    }
 }
 
 /// What the user must know is said in sentences; the log is for who asks for it.
@@ -82,22 +97,66 @@ pub fn start_log() {
     }
 }
 
-/// A line to stdout. A reader who went away is no reason to stop.
-pub fn print(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
 /// A line to stderr.
 pub fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "{}: {line}", env!("CARGO_CRATE_NAME"));
 }
 
+/// Reads a metainfo file, and says so if something follows the torrent in it.
 pub fn read_metainfo(path: &Path) -> Result<Metainfo, Problem> {
-    let cannot = |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", path.display()));
+    if let Some(what) = link(path) {
+        let sentence = format!("{} is {what}, which cannot be used yet; save the .torrent file and name it", shown(path));
+        return Err(Problem::usage(sentence));
+    }
+    let cannot = |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", shown(path)));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|e| cannot(&e))?;
     file.take(MAX_METAINFO + 1).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
-    Metainfo::from_bytes(&bytes).map_err(|e| cannot(&e))
+    let metainfo = Metainfo::from_bytes(&bytes).map_err(|e| cannot(&e))?;
+    if metainfo.trailing > 0 {
+        complain(&format!("{}: {} bytes after the end of the torrent are ignored", shown(path), metainfo.trailing));
+    }
+    Ok(metainfo)
+}
+
+/// Reads a list of addresses and has the engine keep away from them.
+pub fn block(engine: &EngineHandle, path: &Path) -> Result<(), Problem> {
+    let cannot = |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", shown(path)));
+    let mut bytes = Vec::new();
+    // One byte beyond the limit is enough to be told that it is exceeded.
+    let limit = BlocklistLimits::default().bytes as u64 + 1;
+    let file = File::open(path).map_err(|e| cannot(&e))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
+    let list = Blocklist::parse(&bytes).map_err(|e| cannot(&e))?;
+    if let Some(first) = list.first_bad.first() {
+        complain(&format!("{}: {} lines are left out; {first}", shown(path), list.bad));
+    }
+    log::info!("{} ranges of addresses are blocked", list.ranges);
+    engine.call(move |engine| engine.set_ip_filter(list.filter)).map_err(Problem::of)
+}
+
+/// What kind of link a path is, if it is one and no file.
+fn link(path: &Path) -> Option<&'static str> {
+    let text = path.to_str().filter(|_| !path.exists())?;
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    if begins("magnet:") {
+        return Some("a magnet link");
+    }
+    ["http://", "https://", "ftp://", "file://"].into_iter().any(begins).then_some("a URL")
+}
+
+/// A path with whatever a terminal might obey escaped.
+pub fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy())
+}
+
+/// Foreign text with whatever a terminal might obey escaped.
+pub fn printable(text: &str) -> String {
+    let escape = |c: char| match c {
+        '\'' | '"' => c.to_string(),
+        _ => c.escape_debug().to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// Lets an engine save its states. Nobody should have to wait long for that, nor, if one sentence of failure is due already, read a

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cratetorrent::Alert;
 
-use super::progress::Progress;
+use super::{printable, progress::Progress};
 
 /// What was told of each tracker, so that it is not told again and again.
 #[derive(Default)]
@@ -44,8 +44,4 @@ impl Trackers {
     pub fn failures(&self) -> impl Iterator<Item = String> {
         self.failures.iter().map(|(tracker, error)| format!("{}: {error}", printable(tracker)))
     }
-}
-
-fn printable(words: &str) -> String {
-    words.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect() } else { vec![c] }).collect()
 }

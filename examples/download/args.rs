@@ -1,15 +1,16 @@
 //! What the user wants: arguments first, the environment where they are silent.
 
-use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use cratetorrent::Limits;
-use pico_args::Arguments;
+use cratetorrent::{Limits, StopAt};
 
 use crate::{
     Problem,
     common::{
-        args::{free, path, peers, rate, resolve_all, value, variable},
+        args::{Args, Time, free, path, peers, rate, resolve_all, value, variable},
+        listen::Place,
         make::trackers,
+        progress::Show,
     },
 };
 
@@ -21,25 +22,32 @@ Usage: download [TORRENT] [options]
 
   TORRENT               the .torrent file
   --dir DIR             where the download goes (default: the current folder)
+  --select LIST         only these files, as 0,2-5: counted from 0, as inspect numbers them
   --peer ADDR[,ADDR…]   peers as host:port or [v6]:port; may be given more than once
   --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them in one
                         tier; may be given more than once
-  --port PORT           accept peers on this port
+  --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
+  --no-listen           accept no peers
+  --bind ADDR|NAME      send everything from this address of ours, or by this network interface
+  --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --seed                go on serving when complete, until Ctrl-C
-                        (without --port on the first free port from 6881 to 6889)
+  --seed-ratio R        serve until R times the torrent's size was sent, as 1.5
+  --seed-time TIME      serve for this long, as 90s, 30m or 2h
   --sequential          fetch pieces in order instead of rarest first
   --limit-down RATE     receive at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); 0: no limit
   --limit-up RATE       send at most RATE bytes per second
   --recheck             believe no saved state, hash what is there
   --timeout SECONDS     give up when no peer was connected for so long; 0: never (default: 60)
   --quiet               print errors only
+  --json                print JSON objects, one a line
   --help, --version
 
 Environment, where the arguments say nothing: METAINFO_PATH (the torrent), DOWNLOAD_DIR (the folder).
 SEED (peers, separated by commas) adds to --peer. RUST_LOG=debug shows what the engine does.
 
-Exit status: 0 complete; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM before
-it was complete. Whatever was downloaded is kept: the same command goes on from there.";
+Exit status: 0 complete; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM before it was complete,
+129 for SIGHUP. Whatever was downloaded is kept: the same command goes on from there. What that takes
+lies in DIR/.cratetorrent; it is removed when everything is there and nothing is to be served.";
 
 pub enum Command {
     Demo,
@@ -51,17 +59,21 @@ pub struct Options {
     pub dir: PathBuf,
     pub peers: Vec<SocketAddr>,
     pub trackers: Vec<Vec<String>>,
-    pub port: Option<u16>,
+    pub place: Place,
+    /// Indices of the files to download; `None`: all.
+    pub select: Option<Vec<RangeInclusive<usize>>>,
+    pub blocklist: Option<PathBuf>,
     pub seed: bool,
+    pub stop: StopAt,
     pub sequential: bool,
     pub recheck: bool,
     pub limits: Limits,
     /// `None`: wait forever.
     pub timeout: Option<Duration>,
-    pub quiet: bool,
+    pub show: Show,
 }
 
-pub fn parse(mut args: Arguments) -> Result<Command, Problem> {
+pub fn parse(mut args: Args) -> Result<Command, Problem> {
     let torrent = variable("METAINFO_PATH");
     if env::args_os().len() <= 1 && torrent.is_none() {
         return Ok(Command::Demo);
@@ -72,13 +84,19 @@ pub fn parse(mut args: Arguments) -> Result<Command, Problem> {
     }
     let trackers = trackers(&mut args)?;
     let dir = path(&mut args, "--dir")?;
-    let port = value(&mut args, "--port")?;
-    let seed = args.contains("--seed");
+    let place = Place::parse(&mut args)?;
+    let select = value::<Select>(&mut args, "--select")?.map(|select| select.0);
+    let blocklist = path(&mut args, "--blocklist")?;
+    let stop = StopAt {
+        ratio_percent: value::<Ratio>(&mut args, "--seed-ratio")?.map(|ratio| ratio.0),
+        seeding: value::<Time>(&mut args, "--seed-time")?.map(|time| time.0),
+    };
+    let seed = args.contains("--seed") || stop != StopAt::default();
     let sequential = args.contains("--sequential");
     let recheck = args.contains("--recheck");
     let limits = Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
     let timeout = value(&mut args, "--timeout")?.unwrap_or(60);
-    let quiet = args.contains("--quiet");
+    let show = Show::parse(&mut args)?;
     let mut free = free(args)?;
     if free.len() > 1 {
         return Err(Problem::usage(format!("one torrent at a time, not {}", free.len())));
@@ -89,12 +107,45 @@ pub fn parse(mut args: Arguments) -> Result<Command, Problem> {
         dir: dir.or_else(|| variable("DOWNLOAD_DIR").map(PathBuf::from)).unwrap_or_else(|| ".".into()),
         peers,
         trackers,
-        port,
+        place,
+        select,
+        blocklist,
         seed,
+        stop,
         sequential,
         recheck,
         limits,
         timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
-        quiet,
+        show,
     })))
+}
+
+/// Indices of files, as `0,2-5`.
+struct Select(Vec<RangeInclusive<usize>>);
+
+impl std::str::FromStr for Select {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| "a selection is numbers and ranges, as 0,2-5");
+        let range = |part: &str| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let (from, to) = (number(from)?, number(to)?);
+            if from <= to { Ok(from..=to) } else { Err("a range of files ends before it begins") }
+        };
+        text.split(',').map(range).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A multiple of the torrent's size, in percent.
+struct Ratio(u32);
+
+impl std::str::FromStr for Ratio {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a ratio is a number from 0 to 10000, as 1.5";
+        let ratio = text.parse::<f64>().map_err(|_| WRONG)?;
+        if (0.0..=10_000.0).contains(&ratio) { Ok(Self((ratio * 100.0).round() as u32)) } else { Err(WRONG) }
+    }
 }

@@ -24,7 +24,7 @@ use crate::{
     common::{
         args::variable,
         print,
-        progress::{Progress, pace},
+        progress::{Progress, Show, pace},
         signals::Interrupt,
     },
 };
@@ -176,7 +176,7 @@ impl Seed {
 
 /// Turns the loop until everything is there.
 fn download(reactor: &mut Reactor, torrent: TorrentId, total: u64, interrupt: &Interrupt) -> Result<TorrentStats, Problem> {
-    let mut progress = Progress::new(total, false);
+    let mut progress = Progress::new(total, Show::Words);
     let mut last = (0, Instant::now());
     loop {
         // A program with a loop of its own would wait for the reactor's descriptor there, and pass zero here.

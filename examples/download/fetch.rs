@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -11,15 +12,17 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, TorrentId, TorrentStats, Trust, engine::TorrentParams, spawn,
-    wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, Priority, TorrentId, TorrentStats, Trust,
+    engine::TorrentParams, wire::metainfo::Metainfo,
 };
+
+use serde_json::json;
 
 use crate::{
     Problem,
     args::Options,
     common::{
-        complain, limits, listen,
+        block, complain, limits, listen,
         progress::{Progress, pace},
         read_metainfo, shut_down,
         signals::Interrupt,
@@ -32,6 +35,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let metainfo = Arc::new(read_metainfo(&options.torrent)?);
+    let priorities = priorities(&metainfo, options.select.as_deref())?;
     let (engine, alerts) = start(&options)?;
     let stop = engine.clone();
     let interrupt = Interrupt::catch(move || stop.shutdown())?;
@@ -42,17 +46,25 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let is_tracked = trackers.iter().any(|tier| !tier.is_empty());
     params.trackers = Some(trackers);
     params.sequential = options.sequential;
+    params.priorities = priorities;
+    params.stop = Some(options.stop);
+    let state = params.state_file.clone();
     params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
     let added = engine.call(move |engine| engine.add_torrent(params)).map_err(|e| Problem::new(e.to_string()))?;
     let torrent = added.map_err(|e| Problem::new(e.to_string()))?;
 
-    let progress = Progress::new(metainfo.geometry.total_len(), options.quiet);
+    let progress = Progress::new(metainfo.geometry.total_len(), options.show);
     let mut fetch = Fetch::new(options, &metainfo, engine, torrent, progress);
     fetch.is_tracked = is_tracked;
     let outcome = fetch.follow(&alerts, &interrupt);
     fetch.end(&alerts, outcome.is_ok());
     match outcome? {
-        Outcome::Complete => Ok(ExitCode::SUCCESS),
+        Outcome::Complete => {
+            if let Some(state) = state.filter(|_| fetch.is_done_with()) {
+                forget(&state);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Outcome::Stopped(code) => {
             fetch.progress.say("stopped; what was downloaded is kept, and the same command goes on from there");
             Ok(ExitCode::from(code))
@@ -64,6 +76,29 @@ enum Outcome {
     Complete,
     /// By a signal, before it was complete; with the exit code that tells so.
     Stopped(u8),
+}
+
+/// How much each file is wanted.
+fn priorities(metainfo: &Metainfo, select: Option<&[RangeInclusive<usize>]>) -> Result<Vec<Priority>, Problem> {
+    let Some(select) = select else { return Ok(Vec::new()) };
+    let count = metainfo.files.len();
+    if let Some(range) = select.iter().find(|range| *range.end() >= count) {
+        let what = format!("--select: there is no file {}; the torrent's files are 0 to {}", range.end(), count - 1);
+        return Err(Problem::usage(what));
+    }
+    let priority = |at| match select.iter().any(|range| range.contains(&at)) {
+        true => Priority::Normal,
+        false => Priority::Skip,
+    };
+    Ok((0..count).map(priority).collect())
+}
+
+/// Removes the state of a download that is whole, and its folder if nothing else is in it.
+fn forget(state: &Path) {
+    let _ = fs::remove_file(state);
+    if let Some(folder) = state.parent() {
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 /// Makes the download folder, and finds out whether it can be written to.
@@ -84,10 +119,11 @@ fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
         ..Conf::default()
     };
     limits::use_all_descriptors(&mut conf);
-    if options.port.is_some() || options.seed {
-        return listen::start(&conf, options.port);
+    let (engine, alerts) = options.place.start(conf)?;
+    if let Some(path) = &options.blocklist {
+        block(&engine, path)?;
     }
-    spawn(conf).map_err(Problem::of)
+    Ok((engine, alerts))
 }
 
 /// One torrent on its way.
@@ -101,6 +137,10 @@ struct Fetch {
     total: u64,
     started: Instant,
     complete: bool,
+    /// It has served enough.
+    served: bool,
+    /// Pieces that are there.
+    have: u32,
     /// When a peer was last connected, or had no reason to be.
     last_peer: Instant,
     /// What each peer was last gone for.
@@ -123,6 +163,8 @@ impl Fetch {
             total: metainfo.geometry.total_len(),
             started: now,
             complete: false,
+            served: false,
+            have: 0,
             last_peer: now,
             reasons: BTreeMap::new(),
             is_tracked: false,
@@ -148,7 +190,7 @@ impl Fetch {
                 }
                 Err(NoAlert::Ended) => return Err(Problem::new("the engine failed; RUST_LOG=error tells why")),
             }
-            if self.complete && !self.options.seed {
+            if self.complete && (self.served || !self.options.seed) {
                 return Ok(Outcome::Complete);
             }
             self.give_up_without_peers()?;
@@ -163,7 +205,14 @@ impl Fetch {
             Alert::Checking { done, total, .. } => self.progress.checking(done, total),
             Alert::Checked { have, .. } => self.begin(have)?,
             Alert::Progress { stats, .. } => self.handle_stats(&stats),
-            Alert::Finished { stats, .. } => self.finished(stats.downloaded),
+            Alert::Finished { stats, .. } => {
+                self.have = stats.have;
+                self.finished(stats.downloaded);
+            }
+            Alert::StopReached { .. } => {
+                self.served = true;
+                self.progress.say("served as much as was asked for");
+            }
             Alert::StorageFailed { error, retry_in: None, .. } => return Err(Problem::new(error.to_string())),
             Alert::StorageFailed { error, .. } if !self.complete => {
                 return Err(Problem::new(format!("{error}; verified pieces are kept, and the same command goes on from there")));
@@ -184,9 +233,10 @@ impl Fetch {
     /// It is known what is there; now the rest.
     fn begin(&mut self, have: u32) -> Result<(), Problem> {
         self.last_peer = Instant::now();
+        self.have = have;
         if have == self.pieces {
             self.finished(0);
-        } else if !self.is_tracked && self.options.peers.is_empty() && self.engine.local_addrs().is_empty() {
+        } else if !self.is_tracked && self.options.peers.is_empty() && !self.options.place.has_port() {
             return Err(Problem::new(
                 "nobody to download from: the torrent has no trackers, so name some with --tracker or peers with --peer, \
                  or let them come with --port",
@@ -210,18 +260,35 @@ impl Fetch {
         }
     }
 
+    /// Whether nothing is left to do with this torrent, now or at another start.
+    fn is_done_with(&self) -> bool {
+        self.complete && self.have == self.pieces && (self.served || !self.options.seed)
+    }
+
     fn finished(&mut self, downloaded: u64) {
         if std::mem::replace(&mut self.complete, true) {
             return;
         }
         self.progress.end();
-        let place = format!("{} in {}", self.name, self.options.dir.display());
-        if downloaded == 0 {
-            self.progress.say(&format!("complete already: all {} pieces of {place} are there", self.pieces));
-        } else {
-            self.progress.say(&format!("complete: {place}, {}", pace(self.total, self.started.elapsed())));
-        }
-        if self.options.seed {
+        let (dir, took) = (self.options.dir.display(), self.started.elapsed());
+        let place = format!("{} in {dir}", self.name);
+        let object = json!({
+            "event": "complete",
+            "name": self.name,
+            "dir": self.options.dir.to_string_lossy(),
+            "pieces": self.have,
+            "total_pieces": self.pieces,
+            "downloaded_bytes": downloaded,
+            "seconds": took.as_secs_f64(),
+        });
+        let line = match (downloaded, self.have == self.pieces) {
+            (0, true) => format!("complete already: all {} pieces of {place} are there", self.pieces),
+            (0, false) => format!("complete already: the selected files of {place} are there"),
+            (_, true) => format!("complete: {place}, {}", pace(self.total, took)),
+            (bytes, false) => format!("complete: the selected files of {place}, {}", pace(bytes, took)),
+        };
+        self.progress.fact(&line, &object);
+        if self.options.seed && !self.engine.local_addrs().is_empty() {
             self.progress.say(&format!("seeding on {}; Ctrl-C ends it", listen::places(&self.engine)));
         }
     }

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use cratetorrent::{Limits, Trust};
-use pico_args::Arguments;
 
 use crate::common::{
     Problem,
-    args::{free, path, peers, rate, value},
+    args::{Args, free, path, peers, rate},
+    listen::Place,
     make::{self, Make},
+    progress::Show,
 };
 
 const HELP: &str = "\
@@ -23,19 +24,23 @@ Usage: seed TORRENT [options]
   --recheck             hash the data even if a saved state says that it is whole
   PATH                  anything else: a file or folder to make a torrent of
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
+  --bind ADDR|NAME      send everything from this address of ours, or by this network interface
+  --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --peer ADDR[,ADDR…]   peers to connect to, as host:port or [v6]:port; may be given more than once
   --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them in one tier
   --limit-up RATE       send at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); 0: no limit
   --quiet               print errors only
+  --json                print JSON objects, one a line
   --help, --version
 
 For making the torrent:
 ";
 const END: &str = "
 
-Nothing is downloaded: data that is not whole is not served.
+Nothing is downloaded: data that is not whole is not served. What was found when it was hashed is kept in
+DIR/.cratetorrent, so that the next start need not hash it again.
 Exit status: 0 stopped by Ctrl-C or SIGTERM while it served; 1 failed; 2 nonsense asked;
-130 or 143 stopped before it served.";
+129, 130 or 143 stopped before it served.";
 
 pub fn help() -> String {
     format!("{HELP}{}{END}", make::HELP)
@@ -44,9 +49,10 @@ pub fn help() -> String {
 pub struct Options {
     pub what: What,
     pub peers: Vec<SocketAddr>,
-    pub port: Option<u16>,
+    pub place: Place,
+    pub blocklist: Option<PathBuf>,
     pub limits: Limits,
-    pub quiet: bool,
+    pub show: Show,
 }
 
 pub enum What {
@@ -54,7 +60,7 @@ pub enum What {
     Data { path: PathBuf, make: Box<Make> },
 }
 
-pub fn parse(mut args: Arguments) -> Result<Options, Problem> {
+pub fn parse(mut args: Args) -> Result<Options, Problem> {
     let mut make = Make::parse(&mut args)?;
     let dir = path(&mut args, "--dir")?;
     let trust = match (args.contains("--no-check"), args.contains("--recheck")) {
@@ -64,9 +70,10 @@ pub fn parse(mut args: Arguments) -> Result<Options, Problem> {
         (false, false) => Trust::State,
     };
     let peers = peers(&mut args)?;
-    let port = value(&mut args, "--port")?;
+    let place = Place::parse(&mut args)?;
+    let blocklist = path(&mut args, "--blocklist")?;
     let limits = Limits { up: rate(&mut args, "--limit-up")?, down: None };
-    let quiet = args.contains("--quiet");
+    let show = Show::parse(&mut args)?;
     let path = match free(args)?.as_slice() {
         [path] if !path.is_empty() => PathBuf::from(path),
         [] | [_] => return Err(Problem::usage("no torrent, file or folder given; --help tells how")),
@@ -77,11 +84,13 @@ pub fn parse(mut args: Arguments) -> Result<Options, Problem> {
             return Err(Problem::usage(format!("{option} is for making a torrent, and {} is one already", path.display())));
         }
         What::Torrent { torrent: path, dir: dir.unwrap_or_else(|| ".".into()), trust, trackers: make.take_trackers() }
+    } else if make.is_to_stdout() {
+        return Err(Problem::usage("--out - is for create: what is served is told on the standard output"));
     } else if dir.is_some() || trust != Trust::State {
         let option = if dir.is_some() { "--dir" } else { "--no-check or --recheck" };
         return Err(Problem::usage(format!("{option} is for a .torrent, which {} is not", path.display())));
     } else {
         What::Data { path, make: Box::new(make) }
     };
-    Ok(Options { what, peers, port, limits, quiet })
+    Ok(Options { what, peers, place, blocklist, limits, show })
 }

@@ -7,11 +7,15 @@ use cratetorrent::{
     wire::metainfo::Metainfo,
 };
 use indicatif::HumanBytes;
+use serde_json::json;
 
 use crate::{
     args::{Options, What},
     common::{
-        self, Problem, complain, listen, make, progress::Progress, read_metainfo, shut_down, signals::Interrupt,
+        self, Problem, block, complain, make,
+        progress::{Progress, Show},
+        read_metainfo, shut_down,
+        signals::Interrupt,
         trackers::Trackers,
     },
 };
@@ -20,16 +24,19 @@ use crate::{
 const TICK: Duration = Duration::from_millis(200);
 
 pub fn run(options: Options) -> Result<ExitCode, Problem> {
-    let Options { what, peers, port, limits, quiet } = options;
+    let Options { what, peers, place, blocklist, limits, show } = options;
     let interrupt = Interrupt::catch(|| {})?;
-    let source = Source::find(what, quiet, &interrupt)?;
+    let source = Source::find(what, show, &interrupt)?;
 
     let alerts = AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS | AlertMask::TRACKERS;
     let mut conf = Conf { alerts, limits, ..Conf::default() };
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = listen::start(&conf, port)?;
+    let (engine, alerts) = place.start(conf)?;
+    if let Some(path) = &blocklist {
+        block(&engine, path)?;
+    }
 
-    let mut seed = Seed::add(source, peers, engine, quiet)?;
+    let mut seed = Seed::add(source, peers, engine, show)?;
     let outcome = seed.follow(&alerts, &interrupt);
     seed.progress.end();
     shut_down(&seed.engine, &alerts, outcome.is_ok());
@@ -46,7 +53,7 @@ struct Source {
 }
 
 impl Source {
-    fn find(what: What, quiet: bool, interrupt: &Interrupt) -> Result<Self, Problem> {
+    fn find(what: What, show: Show, interrupt: &Interrupt) -> Result<Self, Problem> {
         match what {
             What::Torrent { torrent, dir, trust, trackers } => {
                 Ok(Self { metainfo: Arc::new(read_metainfo(&torrent)?), dir, trust, trackers })
@@ -58,8 +65,8 @@ impl Source {
                     None => path.canonicalize().map_err(|e| Problem::new(format!("cannot read {}: {e}", path.display())))?,
                 };
                 let dir = make::parent(&path).to_owned();
-                let (created, out) = make.run(path, None, quiet, interrupt)?;
-                if !quiet {
+                let (created, out) = make.run(path, None, show, interrupt)?;
+                if let (Show::Words, Some(out)) = (show, out) {
                     crate::common::print(&format!("torrent   {}", out.display()));
                 }
                 // Every byte was hashed a moment ago.
@@ -86,12 +93,12 @@ struct Seed {
 
 impl Seed {
     /// Adds it at rest: what turns out not to be whole must not be filled up from others, since it is the user's own.
-    fn add(source: Source, peers: Vec<SocketAddr>, engine: EngineHandle, quiet: bool) -> Result<Self, Problem> {
+    fn add(source: Source, peers: Vec<SocketAddr>, engine: EngineHandle, show: Show) -> Result<Self, Problem> {
         let Source { metainfo, dir, trust, trackers } = source;
         let trackers = Some([metainfo.trackers.clone(), trackers].concat());
         let params = TorrentParams { peers, trust, trackers, paused: true, ..TorrentParams::new(metainfo.clone(), &dir) };
         let torrent = engine.call(|engine| engine.add_torrent(params)).map_err(Problem::of)?.map_err(Problem::of)?;
-        let progress = Progress::new(metainfo.geometry.total_len(), quiet);
+        let progress = Progress::new(metainfo.geometry.total_len(), show);
         let last = TorrentStats { total_bytes: metainfo.geometry.total_len(), ..TorrentStats::default() };
         Ok(Self {
             engine,
@@ -170,8 +177,12 @@ impl Seed {
         let torrent = self.torrent;
         let _ = self.engine.call(move |engine| engine.resume(torrent)).map_err(Problem::of)?;
         if !std::mem::replace(&mut self.serving, true) {
-            self.progress.say(&format!("info-hash {}", self.metainfo.info_hash));
-            self.progress.say(&format!("seeding   {name} on {}; Ctrl-C ends it", listen::places(&self.engine)));
+            let addrs: Vec<String> = self.engine.local_addrs().iter().map(ToString::to_string).collect();
+            let info_hash = self.metainfo.info_hash.to_string();
+            self.progress.fact(
+                &format!("info-hash {info_hash}\nseeding   {name} on {}; Ctrl-C ends it", addrs.join(" and ")),
+                &json!({"event": "serving", "info_hash": info_hash, "name": self.metainfo.name, "addresses": addrs}),
+            );
         }
         Ok(())
     }
@@ -201,7 +212,10 @@ impl Seed {
         }
         let TorrentStats { uploaded, total_bytes, .. } = self.last;
         let ratio = uploaded as f64 / total_bytes.max(1) as f64;
-        self.progress.say(&format!("stopped: {} uploaded, ratio {ratio:.2}", HumanBytes(uploaded)));
+        self.progress.fact(
+            &format!("stopped: {} uploaded, ratio {ratio:.2}", HumanBytes(uploaded)),
+            &json!({"event": "stopped", "uploaded_bytes": uploaded, "ratio": ratio}),
+        );
         ExitCode::SUCCESS
     }
 }

@@ -14,7 +14,7 @@ use cratetorrent::{
 use crate::{
     book::{Book, Entry},
     command::{self, Command, Level, Place, Which},
-    common::{Problem, print, read_metainfo},
+    common::{Problem, complain, print, read_metainfo, shown},
     show,
 };
 
@@ -123,16 +123,39 @@ impl Session {
 
     // add, remove.
 
+    /// Adds what can be added, and says of the others why not.
     fn add(&mut self, paths: &[PathBuf], dir: Option<&Path>, paused: bool, now: bool) -> Result<(), Problem> {
         let dir = std::path::absolute(dir.unwrap_or(&self.downloads)).map_err(Problem::of)?;
+        let (mut added, mut failed) = (0, 0);
+        let mut last = None;
         for path in torrents_in(paths)? {
-            let metainfo = Arc::new(read_metainfo(&path)?);
-            let params = TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir.clone()) };
-            let id = self.call(move |engine| engine.add_torrent(params))?;
-            let id = id.map_err(|e| Problem::new(format!("{}: {e}", path.display())))?;
-            let entry = self.book.enter(id, metainfo, dir.clone());
-            print(&format!("added {} {} {}", entry.number, entry.metainfo.info_hash, entry.name()));
+            match self.add_one(&path, &dir, paused, now) {
+                Ok(()) => added += 1,
+                Err(problem) => {
+                    failed += 1;
+                    if let Some(before) = last.replace(problem) {
+                        complain(&before.sentence);
+                    }
+                }
+            }
         }
+        match last {
+            None => Ok(()),
+            Some(problem) if added + failed == 1 => Err(problem),
+            Some(problem) => {
+                complain(&problem.sentence);
+                Err(Problem::new(format!("{added} added, {failed} not")))
+            }
+        }
+    }
+
+    fn add_one(&mut self, path: &Path, dir: &Path, paused: bool, now: bool) -> Result<(), Problem> {
+        let metainfo = Arc::new(read_metainfo(path)?);
+        let params = TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir) };
+        let id = self.call(move |engine| engine.add_torrent(params))?;
+        let id = id.map_err(|e| Problem::new(format!("{}: {e}", shown(path))))?;
+        let entry = self.book.enter(id, metainfo, dir.to_owned());
+        print(&format!("added {} {} {}", entry.number, entry.metainfo.info_hash, entry.name()));
         Ok(())
     }
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use cratetorrent::Limits;
-use pico_args::Arguments;
 
 use crate::{
     command,
     common::{
         Problem,
-        args::{free, path, rate, value},
+        args::{Args, free, path, rate, value},
+        listen::Place,
     },
 };
 
@@ -21,6 +21,8 @@ Usage: session DIR [options]
   DIR                   the session's folder; it is made if it is not there
   --downloads DIR       where data goes unless `add` says otherwise (default: DIR/downloads)
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
+  --bind ADDR|NAME      send everything from this address of ours, or by this network interface
+  --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, 2M or 1G; 0: no limit
   --limit-up RATE       the same for sending
   --active N            downloads at a time (default: 3)
@@ -43,15 +45,17 @@ pub fn help() -> String {
 pub struct Options {
     pub dir: PathBuf,
     pub downloads: PathBuf,
-    pub port: Option<u16>,
+    pub place: Place,
+    pub blocklist: Option<PathBuf>,
     pub limits: Limits,
     pub active: Option<usize>,
     pub seeds: Option<usize>,
 }
 
-pub fn parse(mut args: Arguments) -> Result<Options, Problem> {
+pub fn parse(mut args: Args) -> Result<Options, Problem> {
     let downloads = path(&mut args, "--downloads")?;
-    let port = value(&mut args, "--port")?;
+    let place = Place::parse(&mut args)?;
+    let blocklist = path(&mut args, "--blocklist")?;
     let limits = Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
     let (active, seeds) = (value(&mut args, "--active")?, value(&mut args, "--seeds")?);
     let dir = match free(args)?.as_slice() {
@@ -60,5 +64,5 @@ pub fn parse(mut args: Arguments) -> Result<Options, Problem> {
         many => return Err(Problem::usage(format!("one folder, not {}", many.len()))),
     };
     let downloads = downloads.unwrap_or_else(|| dir.join("downloads"));
-    Ok(Options { dir, downloads, port, limits, active, seeds })
+    Ok(Options { dir, downloads, place, blocklist, limits, active, seeds })
 }

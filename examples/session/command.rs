@@ -3,9 +3,11 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use cratetorrent::{Limits, Rate};
-use pico_args::Arguments;
 
-use crate::common::{Problem, args::resolve_all};
+use crate::common::{
+    Problem,
+    args::{Args, free, path, resolve_all, value},
+};
 
 /// The commands with what follows them, and what they do.
 const COMMANDS: &[(&str, &str)] = &[
@@ -100,7 +102,7 @@ pub fn parse(line: &str) -> Result<Option<Command>, Problem> {
     let Some(&(usage, _)) = COMMANDS.iter().find(|(usage, _)| usage.split(' ').next() == Some(&name)) else {
         return Err(Problem::usage(format!("there is no command {name:?}; help lists them")));
     };
-    let args = Arguments::from_vec(words.map(OsString::from).collect());
+    let args = Args::new(words.map(OsString::from).collect());
     match command(&name, args) {
         Ok(command) => Ok(Some(command)),
         Err(Some(problem)) => Err(Problem::usage(format!("{name}: {}", problem.sentence))),
@@ -111,16 +113,13 @@ pub fn parse(line: &str) -> Result<Option<Command>, Problem> {
 /// Either what is wrong, or that it is not as it must be.
 type Fault = Option<Problem>;
 
-fn command(name: &str, mut args: Arguments) -> Result<Command, Fault> {
-    let fault = |e: pico_args::Error| Some(Problem::of(e));
-    let dir = if name == "add" { args.opt_value_from_str("--dir").map_err(fault)? } else { None };
+fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
+    let dir = if name == "add" { path(&mut args, "--dir")? } else { None };
     let (paused, now) = if name == "add" { (args.contains("--paused"), args.contains("--now")) } else { (false, false) };
     let data = name == "remove" && args.contains("--data");
-    let limit: Option<u64> = if name == "wait" { args.opt_value_from_str("--for").map_err(fault)? } else { None };
-    let words: Vec<String> = args.finish().into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    if let Some(option) = words.iter().find(|word| word.starts_with("--")) {
-        return Err(Some(Problem::new(format!("there is no option {option}"))));
-    }
+    let limit: Option<u64> = if name == "wait" { value(&mut args, "--for")? } else { None };
+    let words: Vec<String> =
+        free(args).map_err(in_session)?.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match (name, words.as_slice()) {
         ("add", [_, ..]) => Command::Add { paths: words.iter().map(PathBuf::from).collect(), dir, paused, now },
@@ -169,6 +168,11 @@ fn command(name: &str, mut args: Arguments) -> Result<Command, Fault> {
         ("quit", []) => Command::Quit,
         _ => return Err(None),
     })
+}
+
+/// `--help` is for the program as a whole.
+fn in_session(problem: Problem) -> Problem {
+    Problem { sentence: problem.sentence.replace("--help", "help"), ..problem }
 }
 
 fn which(words: &[&str]) -> Which {

@@ -14,6 +14,7 @@ mod book;
 mod command;
 #[path = "../common/mod.rs"]
 mod common;
+mod input;
 mod run;
 mod show;
 

@@ -1,7 +1,7 @@
 //! The loop: lines, alerts and signals come in by one channel, and each is done with before the next.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, IsTerminal},
     process::ExitCode,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
@@ -16,14 +16,14 @@ use crate::{
     book::Book,
     command::{self, Command, Which},
     common::{self, Problem, complain, listen, print, signals::Interrupt},
+    input::Input,
 };
 
-/// The longest line that is read as one.
-const MAX_LINE: u64 = 64 * 1024;
 /// How long the engine may take to save its states and end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-enum Event {
+/// What the loop waits for.
+pub enum Event {
     Line(Result<String, Problem>),
     EndOfInput,
     Interrupted,
@@ -36,24 +36,27 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let signals = events.clone();
     let _interrupt = Interrupt::catch(move || _ = signals.send(Event::Interrupted))?;
     let human = io::stdout().is_terminal();
+    let folder = options.dir.clone();
     let (session, alerts) = open(options, human)?;
     forward_alerts(alerts, events.clone())?;
-    let (more, turns) = mpsc::channel();
-    read_lines(events, turns)?;
-    print(&format!("ready on {}", listen::places(&session.engine)));
     let prompts = human && io::stdin().is_terminal();
-    Shell { session, inbox, more, prompts, failed: false, marks: 0, told: String::new() }.run()
+    print(&format!("ready on {}", listen::places(&session.engine)));
+    let input = Input::start(events, &folder)?;
+    Shell { session, inbox, input, prompts, failed: false, marks: 0, told: String::new() }.run()
 }
 
 /// Starts the engine, and knows the torrents that it has already.
 fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
-    let Options { dir, downloads, port, limits, active, seeds } = options;
+    let Options { dir, downloads, place, blocklist, limits, active, seeds } = options;
     std::fs::create_dir_all(&dir).map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
     let absolute = |path| std::path::absolute(path).map_err(Problem::of);
     let (dir, downloads) = (absolute(dir)?, absolute(downloads)?);
     let mut conf = Conf { alerts: AlertMask::STATUS | AlertMask::BANS, session_dir: Some(dir), ..Conf::default() };
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = listen::start(&conf, port)?;
+    let (engine, alerts) = place.start(conf)?;
+    if let Some(path) = &blocklist {
+        common::block(&engine, path)?;
+    }
     // What the folder remembers holds, unless this start says otherwise.
     let known = engine.call(move |engine| {
         if limits != Limits::default() {
@@ -87,42 +90,6 @@ fn forward_alerts(alerts: Alerts, events: Sender<Event>) -> Result<(), Problem> 
     Ok(())
 }
 
-/// Reads the next line when it is its turn, so that a long script waits in its pipe and not in memory.
-fn read_lines(events: Sender<Event>, turns: Receiver<()>) -> Result<(), Problem> {
-    let read = move || {
-        let mut input = io::stdin().lock();
-        while turns.recv().is_ok() {
-            let event = match read_line(&mut input) {
-                Ok(Some(line)) => Event::Line(line),
-                Ok(None) => Event::EndOfInput,
-                Err(e) => {
-                    complain(&format!("cannot read the standard input: {e}"));
-                    Event::EndOfInput
-                }
-            };
-            let ends = matches!(event, Event::EndOfInput);
-            if events.send(event).is_err() || ends {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("input".into()).spawn(read).map_err(Problem::of)?;
-    Ok(())
-}
-
-fn read_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, Problem>>> {
-    let mut line = Vec::new();
-    let len = io::Read::take(&mut *input, MAX_LINE).read_until(b'\n', &mut line)?;
-    if len == 0 {
-        return Ok(None);
-    }
-    if len as u64 == MAX_LINE && line.last() != Some(&b'\n') {
-        input.skip_until(b'\n')?;
-        return Ok(Some(Err(Problem::usage(format!("a line of more than {MAX_LINE} bytes")))));
-    }
-    Ok(Some(String::from_utf8(line).map_err(|_| Problem::usage("a line that is not UTF-8"))))
-}
-
 /// Somebody waits for these to have everything.
 struct Wait {
     which: Which,
@@ -134,8 +101,7 @@ struct Wait {
 struct Shell {
     session: Session,
     inbox: Receiver<Event>,
-    /// To the thread that reads: the next line may come.
-    more: Sender<()>,
+    input: Input,
     prompts: bool,
     /// A command of a script has failed.
     failed: bool,
@@ -172,7 +138,11 @@ impl Shell {
                         self.next_line();
                     }
                 },
-                Ok(Event::EndOfInput | Event::Interrupted) => break,
+                Ok(Event::EndOfInput) => break,
+                Ok(Event::Interrupted) => {
+                    self.input.leave();
+                    break;
+                }
                 Ok(Event::Alert(alert)) => {
                     if let Alert::Marked { mark } = *alert
                         && wait.take_if(|wait| wait.mark == Some(mark)).is_some()
@@ -206,18 +176,11 @@ impl Shell {
                 }
             }
         }
-        if self.prompts {
-            print("");
-        }
         self.end()
     }
 
     fn next_line(&self) {
-        if self.prompts {
-            let _ = write!(io::stdout(), "> ");
-            let _ = io::stdout().flush();
-        }
-        let _ = self.more.send(());
+        self.input.next_line();
     }
 
     fn complain(&mut self, problem: &Problem) {
@@ -294,17 +257,13 @@ impl Shell {
             },
             _ => return,
         };
-        if self.prompts {
-            print(&format!("\r{line}"));
-            let _ = write!(io::stdout(), "> ");
-            let _ = io::stdout().flush();
-        } else {
-            print(&line);
-        }
+        self.input.news(&line);
     }
 
     /// Lets the engine save its states.
     fn end(self) -> Result<ExitCode, Problem> {
+        // First, since what is told from now on goes below the line that was being typed.
+        drop(self.input);
         self.session.engine.shutdown();
         let deadline = Instant::now() + PATIENCE;
         loop {

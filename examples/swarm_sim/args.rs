@@ -7,7 +7,7 @@ use cratetorrent::sim::explore::Plan;
 use crate::{
     common::{
         Problem,
-        args::{free, path, value},
+        args::{Args, Time, free, path, value},
     },
     explore::Explore,
     scale::{Scale, Size},
@@ -57,7 +57,7 @@ pub enum Command {
 }
 
 pub fn parse() -> Result<Command, Problem> {
-    let mut args = pico_args::Arguments::from_env();
+    let mut args = Args::from_env();
     if args.contains(["-h", "--help"]) {
         return Ok(Command::Help);
     }
@@ -113,26 +113,6 @@ impl std::str::FromStr for Seeds {
         let number = |text: &str| text.parse::<u64>().map_err(|_| "seeds are a number or two, as 5 or 1-10000");
         let (from, to) = (number(from)?, number(to)?);
         if from <= to { Ok(Self(from..=to)) } else { Err("the first seed is above the last") }
-    }
-}
-
-struct Time(Duration);
-
-impl std::str::FromStr for Time {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let unit = match unit {
-            "" | "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return Err("a time is a number with s, m, h or d behind it"),
-        };
-        let number: u64 = number.parse().map_err(|_| "a time begins with a number")?;
-        Ok(Self(Duration::from_secs(number.saturating_mul(unit))))
     }
 }
 

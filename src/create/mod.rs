@@ -56,7 +56,8 @@ pub struct CreateParams {
     /// The file or folder.
     ///
     /// If this itself is a symbolic link, it is followed: the user has named it. Links below it never are: what they lead to may lie
-    /// outside, and a download does not make links. See [`skip_special`](Self::skip_special).
+    /// outside, and a download does not make links. See [`skip_special`](Self::skip_special). Folders named `.cratetorrent`
+    /// below it are left out: they hold the engine's own state of downloads, not data.
     pub path: PathBuf,
     /// What the torrent is called; `None` for the name of `path`.
     pub name: Option<String>,

@@ -258,6 +258,21 @@ fn names_that_a_download_would_change_are_refused() {
 }
 
 #[test]
+fn own_state_folder_is_left_out_at_any_depth() {
+    let (_dir, root) = folder(&[("f", 20_000), ("a/g", 1)]);
+    let plain = quietly(&CreateParams::new(&root)).unwrap();
+    for folder in [".cratetorrent", "a/.cratetorrent"] {
+        fs::create_dir(root.join(folder)).unwrap();
+        fs::write(root.join(folder).join("x.resume"), b"state").unwrap();
+    }
+    assert_eq!(quietly(&CreateParams::new(&root)).unwrap().bytes, plain.bytes);
+    // A file of that name is data like any other.
+    fs::remove_dir_all(root.join("a/.cratetorrent")).unwrap();
+    fs::write(root.join("a/.cratetorrent"), b"data").unwrap();
+    assert_eq!(quietly(&CreateParams::new(&root)).unwrap().metainfo.files.len(), 3);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named_before_anything_is_hashed() {
     // A regular file that even root cannot read at its beginning.
     let path = Path::new("/proc/self/mem");

@@ -1,6 +1,7 @@
 //! Which files there are below a path, in an order that does not depend on the file system.
 //!
-//! Opens each once to see that it can be read. Follows no link below the path itself.
+//! Opens each once to see that it can be read. Follows no link below the path itself, and passes over the folders in which the
+//! engine keeps its state beside downloads.
 
 use std::{
     fs, io,
@@ -9,7 +10,10 @@ use std::{
 };
 
 use super::CreateError;
-use crate::store::{Disk, FileStat};
+use crate::{
+    base::paths::STATE_FOLDER,
+    store::{Disk, FileStat},
+};
 
 /// A file to be in the torrent.
 #[derive(Debug)]
@@ -57,7 +61,10 @@ pub(super) fn find(
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Err(CreateError::NotUtf8(path)) };
             let parts = [&parts[..], &[name.to_owned()]].concat();
             if kind.is_dir() {
-                folders.push((path, parts));
+                // What the engine keeps beside downloads is no part of what is shared.
+                if parts.last().is_some_and(|name| name != STATE_FOLDER) {
+                    folders.push((path, parts));
+                }
             } else if found.len() < limit {
                 found.push(file(path, parts, disk)?);
             } else {

@@ -48,9 +48,13 @@ pub struct Metainfo {
     pub comment: Option<String>,
     /// The program that made it.
     pub created_by: Option<String>,
+    /// What its creator put into the info dictionary to tell otherwise equal torrents apart: a site's name, as a rule.
+    pub source: Option<String>,
+    /// Bytes behind the end of the bencoded dictionary, which were ignored. White space and zeros do not count.
+    pub trailing: usize,
     /// When it was made, in seconds since 1970 (whatever its creator claims, negative or not).
     pub creation_date: Option<i64>,
-    /// The bytes that it was read from, for whoever must keep the torrent or pass it on as it is. A torrent in a session folder lets go
+    /// The bytes that it was read from, up to the end of the dictionary, to keep the torrent or pass it on as it is. A torrent in a session folder lets go
     /// of them as soon as they are on disk.
     pub raw: Option<Arc<[u8]>>,
 }
@@ -190,8 +194,9 @@ impl std::fmt::Display for Field {
 impl Metainfo {
     /// Reads a metainfo file with the default [`MetainfoLimits`].
     ///
-    /// Unsorted and unknown keys are fine, and so are wrong types where we can do without (comment, dates, addresses). White space
-    /// or zeros after the end are ignored. A hybrid torrent (BEP 52) is read as one of version 1.
+    /// Unsorted and unknown keys are fine, and so are wrong types where we can do without (comment, dates, addresses). Bytes
+    /// after the end of the dictionary are ignored and counted in [`trailing`](Self::trailing), as libtorrent and aria2 do: some
+    /// programs write a line of text there. A hybrid torrent (BEP 52) is read as one of version 1.
     ///
     /// # Errors
     /// If it is not bencoded, lacks something, contradicts itself, or exceeds a limit.
@@ -213,7 +218,8 @@ impl Metainfo {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub fn from_bytes_with(bytes: &[u8], limits: &MetainfoLimits) -> Result<Self, MetainfoError> {
-        Ok(Self { raw: Some(bytes.into()), ..parse::metainfo(bytes, limits)? })
+        let (metainfo, end) = parse::metainfo(bytes, limits)?;
+        Ok(Self { raw: bytes.get(..end).map(Into::into), ..metainfo })
     }
 
     /// As [`from_bytes_with`](Self::from_bytes_with), without keeping the bytes.
@@ -221,7 +227,7 @@ impl Metainfo {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
     pub(crate) fn without_raw(bytes: &[u8], limits: &MetainfoLimits) -> Result<Self, MetainfoError> {
-        parse::metainfo(bytes, limits)
+        parse::metainfo(bytes, limits).map(|(metainfo, _)| metainfo)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod blocklist;
 pub mod extension;
 pub mod frame;
 pub mod handshake;
+mod magnet;
 pub mod message;
 pub mod metainfo;
 pub mod resume;

@@ -10,5 +10,7 @@ pub mod process;
 pub mod proxy;
 pub mod seeder;
 pub mod system;
+#[cfg(unix)]
+pub mod terminal;
 pub mod torrent;
 pub mod tracker;

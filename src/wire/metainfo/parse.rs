@@ -11,7 +11,7 @@ use crate::{
         geometry::Geometry,
         ids::InfoHash,
     },
-    wire::bencode::{BencodeError, Document, Kind, Limits, Value},
+    wire::bencode::{Document, Kind, Limits, Value},
 };
 
 use super::{Field, Metainfo, MetainfoError as Error, MetainfoLimits};
@@ -21,16 +21,15 @@ type Result<T> = std::result::Result<T, Error>;
 /// How BitComet named pad files before BEP 47.
 const OLD_PAD_PREFIX: &str = "_____padding_file_";
 
-pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<Metainfo> {
+/// The torrent, and where its dictionary ends.
+pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<(Metainfo, usize)> {
     if bytes.len() > limits.bytes {
         return Err(Error::TooLong { len: bytes.len(), limit: limits.bytes });
     }
     let MetainfoLimits { bytes: max_bytes, depth, tokens, .. } = *limits;
     let (document, end) = Document::parse_prefix(bytes, &Limits { bytes: max_bytes, depth, tokens })?;
     let after = bytes.get(end..).unwrap_or_default();
-    if after.iter().any(|b| !b.is_ascii_whitespace() && *b != 0) {
-        return Err(BencodeError::Trailing { at: end, extra: after.len() }.into());
-    }
+    let is_padding = after.iter().all(|b| b.is_ascii_whitespace() || *b == 0);
     let root = document.root();
     if root.kind() != Kind::Dict {
         return Err(Error::Type { field: Field::Root, wanted: "a dictionary" });
@@ -40,7 +39,7 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<Metainfo
         return Err(Error::Type { field: Field::Key("info"), wanted: "a dictionary" });
     }
     let Info { name, single_file, files, geometry, pieces } = read_info(info, limits)?;
-    Ok(Metainfo {
+    let metainfo = Metainfo {
         info_hash: info_hash(info.raw()),
         name,
         single_file,
@@ -53,8 +52,11 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<Metainfo
         comment: text(root, b"comment.utf-8", b"comment"),
         created_by: text(root, b"created by.utf-8", b"created by"),
         creation_date: root.get(b"creation date").and_then(|v| v.as_int()),
+        source: text(info, b"source.utf-8", b"source"),
+        trailing: if is_padding { 0 } else { after.len() },
         raw: None,
-    })
+    };
+    Ok((metainfo, end))
 }
 
 fn info_hash(info: &[u8]) -> InfoHash {

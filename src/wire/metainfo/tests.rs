@@ -218,11 +218,14 @@ fn limits_hold() {
 }
 
 #[test]
-fn what_follows_may_only_be_blank() {
+fn bytes_behind_the_dictionary_are_ignored_and_counted() {
     let bytes = single(5, 16_384, 1, "");
-    assert!(Metainfo::from_bytes(&[&bytes[..], b"\r\n \0\0"].concat()).is_ok());
-    let e = error(&[&bytes[..], b"\nx"].concat());
-    assert!(matches!(e, MetainfoError::Bencode(BencodeError::Trailing { extra: 2, .. })), "{e}");
+    let read = |after: &[u8]| Metainfo::from_bytes(&[&bytes[..], after].concat()).unwrap();
+    assert_eq!(read(b"").trailing, 0);
+    assert_eq!(read(b"\r\n \0\0").trailing, 0, "padding is not worth a warning");
+    let odd = read(b"\nd4:infoe");
+    assert_eq!((odd.trailing, odd.info_hash), (9, read(b"").info_hash));
+    assert_eq!(odd.raw.as_deref(), Some(&bytes[..]), "what is passed on is the torrent alone");
 }
 
 #[test]

@@ -1,0 +1,34 @@
+//! The standard output: lines to it, and whether one was lost.
+
+use std::{
+    io::{self, Write},
+    sync::{Mutex, PoisonError},
+};
+
+/// Why a line could not be written. Programs look at it when they end, since none of them can do anything about it before.
+static LOST: Mutex<Option<String>> = Mutex::new(None);
+
+/// A line to stdout.
+pub fn print(line: &str) {
+    bytes(format!("{line}\n").as_bytes());
+}
+
+/// Bytes to stdout, such as a torrent.
+pub fn bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    note(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+/// Remembers a failure. A reader that has seen enough and went away is none.
+pub fn note(result: io::Result<()>) {
+    if let Err(e) = result
+        && e.kind() != io::ErrorKind::BrokenPipe
+    {
+        LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e.to_string());
+    }
+}
+
+/// Why something could not be printed, if that happened.
+pub fn lost() -> Option<String> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
