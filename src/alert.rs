@@ -252,6 +252,9 @@ pub enum Alert {
         damaged: u32,
         /// Bytes at its end that were being written when the last session ended.
         torn: u64,
+        /// The log that was found has no header that can be read, so that nothing of it is known: it is kept here, and the session
+        /// begins anew.
+        set_aside: Option<PathBuf>,
     },
     /// The session folder cannot be written: what changes is not safe. It is tried again. Never dropped.
     SessionFailed {

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::{
     clock,
     download::example,
+    system::{Tmpfs, is_root, skip},
     torrent::{Recipe, Torrent},
 };
 use tempfile::TempDir;
@@ -285,4 +286,44 @@ fn a_session_goes_on_where_it_was_and_its_folder_is_taken_while_it_runs() {
     second.say("quit");
     second.assert_ends(0);
     assert!(!dir.path().join("kept").exists() && dir.path().join("kept.torrent").exists());
+}
+
+#[test]
+fn session_log_that_was_cut_is_kept_aside_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("s")).unwrap();
+    fs::write(dir.path().join("s/session.ct"), b"ctsess\r\n").unwrap();
+    let mut session = Session::start(dir.path(), &[]);
+    let told = session.line("failed 0 ");
+    assert!(told.contains("cannot be read") && told.contains("session.ct.damaged-1"), "{told}");
+    session.say("quit");
+    session.assert_ends(0);
+    assert_eq!(fs::read(dir.path().join("s/session.ct.damaged-1")).unwrap(), b"ctsess\r\n");
+}
+
+#[test]
+fn session_that_cannot_be_recorded_says_so_and_ends_in_failure() {
+    if !is_root() {
+        return skip("session_that_cannot_be_recorded_says_so_and_ends_in_failure", "it needs root");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // Its metainfo does not fit into the page that the log has.
+    let torrent = Recipe::single("lost", 4_000_000, 16 * 1024).make(10);
+    torrent.write_files(dir.path());
+    fs::rename(torrent.write_metainfo(dir.path()), dir.path().join("lost.torrent")).unwrap();
+    fs::create_dir(dir.path().join("s")).unwrap();
+    let small_disk = match Tmpfs::mount(&dir.path().join("s"), 1) {
+        Ok(disk) => disk,
+        Err(why) => return skip("session_that_cannot_be_recorded_says_so_and_ends_in_failure", &why),
+    };
+    let mut session = Session::start(dir.path(), &["--downloads", "."]);
+    session.addr();
+    let full = fs::write(dir.path().join("s/filler"), vec![1; 2 << 20]);
+    assert!(full.is_err(), "it does not fit");
+    session.say("add lost.torrent");
+    assert!(session.line("failed 0 ").contains("No space left"));
+    session.say("quit");
+    session.assert_ends(1);
+    assert!(session.errors().contains("No space left"), "{}", session.errors());
+    drop(small_disk);
 }

@@ -160,20 +160,27 @@ pub fn printable(text: &str) -> String {
 }
 
 /// Lets an engine save its states. Nobody should have to wait long for that, nor, if one sentence of failure is due already, read a
-/// second: then `tell` is false.
-pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, tell: bool) {
+/// second: then `tell` is false. Returns whether everything that was to be saved is.
+pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, tell: bool) -> bool {
     engine.shutdown();
     let deadline = std::time::Instant::now() + PATIENCE;
+    let mut saved = true;
     loop {
         match alerts.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now())) {
-            Ok(Alert::StorageFailed { error, .. }) if tell => complain(&error.to_string()),
+            Ok(Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. }) => {
+                saved = false;
+                if tell {
+                    complain(&error.to_string());
+                }
+            }
             Ok(_) => {}
             Err(NoAlert::Ended) => break,
             Err(NoAlert::Yet) => {
                 complain("the disk does not answer; the next start checks what is there");
-                return;
+                return false;
             }
         }
     }
     let _ = engine.clone().join();
+    saved
 }

@@ -57,8 +57,9 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let mut fetch = Fetch::new(options, &metainfo, engine, torrent, progress);
     fetch.is_tracked = is_tracked;
     let outcome = fetch.follow(&alerts, &interrupt);
-    fetch.end(&alerts, outcome.is_ok());
+    let saved = fetch.end(&alerts, outcome.is_ok());
     match outcome? {
+        Outcome::Complete if !saved => Ok(ExitCode::FAILURE),
         Outcome::Complete => {
             if let Some(state) = state.filter(|_| fetch.is_done_with()) {
                 forget(&state);
@@ -302,10 +303,18 @@ impl Fetch {
         self.reasons.insert(addr, reason);
     }
 
-    fn give_up_without_peers(&self) -> Result<(), Problem> {
+    fn give_up_without_peers(&mut self) -> Result<(), Problem> {
         let Some(timeout) = self.options.timeout else { return Ok(()) };
         if self.complete || self.last_peer.elapsed() < timeout {
             return Ok(());
+        }
+        // A check may take longer than that, and asks no peer: only a torrent that downloads lacks peers.
+        let torrent = self.torrent;
+        if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
+            self.handle_stats(&stats);
+            if self.last_peer.elapsed() < timeout {
+                return Ok(());
+            }
         }
         let mut why: Vec<String> = self.reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect();
         why.extend(self.trackers.failures());
@@ -314,8 +323,9 @@ impl Fetch {
         Err(Problem::new(format!("no peer was connected for {} s{why}; {kept}", timeout.as_secs())))
     }
 
-    fn end(&self, alerts: &Alerts, tell: bool) {
+    /// Returns whether everything that was to be saved is.
+    fn end(&self, alerts: &Alerts, tell: bool) -> bool {
         self.progress.end();
-        shut_down(&self.engine, alerts, tell);
+        shut_down(&self.engine, alerts, tell)
     }
 }

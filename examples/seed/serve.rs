@@ -39,7 +39,8 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let mut seed = Seed::add(source, peers, engine, show)?;
     let outcome = seed.follow(&alerts, &interrupt);
     seed.progress.end();
-    shut_down(&seed.engine, &alerts, outcome.is_ok());
+    // A state that cannot be saved, perhaps since the folder is not ours, costs a check at the next start and no more.
+    let _ = shut_down(&seed.engine, &alerts, outcome.is_ok());
     outcome
 }
 

@@ -243,6 +243,10 @@ impl Shell {
             Alert::DeleteFailed { torrent, files, error } => {
                 format!("failed {} {files} files are still there: {error}", number(torrent))
             }
+            Alert::Restored { set_aside: Some(kept), .. } => {
+                let kept = kept.display();
+                format!("failed 0 the log of the session's folder cannot be read and is kept as {kept}; no torrents are known")
+            }
             Alert::Restored { torrents, damaged, .. } if damaged > 0 => {
                 format!("failed 0 {damaged} records of the session's folder are damaged; {torrents} torrents are there")
             }
@@ -261,7 +265,7 @@ impl Shell {
     }
 
     /// Lets the engine save its states.
-    fn end(self) -> Result<ExitCode, Problem> {
+    fn end(mut self) -> Result<ExitCode, Problem> {
         // First, since what is told from now on goes below the line that was being typed.
         drop(self.input);
         self.session.engine.shutdown();
@@ -269,8 +273,10 @@ impl Shell {
         loop {
             match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Event::Alert(alert)) => {
-                    if let Alert::StorageFailed { error, .. } = *alert {
+                    // What is not saved now is lost, or has to be checked.
+                    if let Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } = *alert {
                         complain(&error.to_string());
+                        self.failed = true;
                     }
                 }
                 Ok(Event::EngineEnded) => break,

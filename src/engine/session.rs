@@ -40,7 +40,7 @@ impl Engine {
     /// others are opened by and by. The driver's workers must have the folder
     /// ([`Runner::with_folder`](crate::store::Runner::with_folder)).
     pub fn restore(&mut self, restored: Restored) {
-        let Restored { torrents, session, damaged, torn } = restored;
+        let Restored { torrents, session, damaged, torn, set_aside } = restored;
         self.cx.recorder.on = true;
         self.cx.recorder.pause = self.cx.conf.disk_retry;
         if let Some(SessionSettings { limits, peer_limits, active, stop }) = session {
@@ -76,7 +76,7 @@ impl Engine {
             self.review(key);
             self.note_wishes(key);
         }
-        self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn });
+        self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn, set_aside });
     }
 
     /// Has everything that is not on disk yet written to the session folder, or to the torrents' state files, now instead of in its

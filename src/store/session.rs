@@ -3,6 +3,7 @@
 //!
 //! Knows records by what they are about; their meaning is the codec's.
 
+mod set_aside;
 #[cfg(test)]
 mod tests;
 
@@ -43,7 +44,7 @@ pub enum SessionError {
         /// The process that has it, if it can be known.
         pid: Option<u32>,
     },
-    /// Its log is none, or damaged from the first byte on, or of a later version.
+    /// Its log is of a later version.
     #[error("cannot use {}: {why}", path.display())]
     Log {
         /// The log.
@@ -103,8 +104,11 @@ impl SessionFolder {
     /// Takes the folder and reads what it has; makes it if there is none, with `salt` (random bytes, see
     /// [`wire::session`](crate::wire::session)). Blocks on the disk.
     ///
+    /// A log that is there and has no header that can be read is kept under another name
+    /// ([`Restored::set_aside`]), and the session begins anew.
+    ///
     /// # Errors
-    /// If somebody else has it, it cannot be read, or it is not one that this version knows.
+    /// If somebody else has it, it cannot be read, or it is of a later version.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, salt: Salt) -> Result<(Self, Restored), SessionError> {
         let path = dir.join("session.ct");
         let lock_path = dir.join("lock");
@@ -117,18 +121,31 @@ impl SessionFolder {
             Locked::Others(pid) => return Err(SessionError::InUse { dir: dir.to_owned(), pid }),
         };
         let found = disk.stat(&path).map_err(failed(&path))?;
-        if found.is_none_or(|found| found.len == 0) {
-            disk.replace(&path, &mut |file| file.write_all(&session::header(salt))).map_err(failed(&path))?;
+        let begin = || disk.replace(&path, &mut |file| file.write_all(&session::header(salt))).map_err(failed(&path));
+        if found.is_none() {
+            begin()?;
         }
         let mut reader = LogReader::new(&*disk, &path).map_err(failed(&path))?;
-        let header = reader.bytes(0, HEADER_LEN).map_err(failed(&path))?;
-        let salt = session::read_header(header).map_err(|why| SessionError::Log { path: path.clone(), why })?;
+        let mut aside = None;
+        let salt = match set_aside::read_header(reader.bytes(0, HEADER_LEN).map_err(failed(&path))?) {
+            Ok(salt) => salt,
+            Err(why @ LogError::TooNew(_)) => return Err(SessionError::Log { path: path.clone(), why }),
+            Err(why) => {
+                let kept = set_aside::set_aside(&*disk, &path).map_err(failed(&path))?;
+                log::error!("{}: {why}; it is kept as {}", path.display(), kept.display());
+                aside = Some(kept);
+                begin()?;
+                reader = LogReader::new(&*disk, &path).map_err(failed(&path))?;
+                salt
+            }
+        };
         let mut replay = Replay::default();
         let scanned = session::scan(&mut reader, &salt, |record| replay.note(&record)).map_err(failed(&path))?;
         let Scanned { end, damaged, torn } = scanned;
         let (index, mut restored) = replay.finish();
         restored.damaged += damaged;
         restored.torn = torn;
+        restored.set_aside = aside;
         let log = Mutex::new(Log { index, end, patience: 0, doubt: Doubt::None });
         Ok((Self { disk, path, salt, log, _lock: lock }, restored))
     }

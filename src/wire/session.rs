@@ -79,12 +79,17 @@ pub fn read_header(bytes: &[u8]) -> Result<Salt, LogError> {
         return Err(LogError::Foreign);
     }
     let whole = copies.iter().find(|copy| copy[..8] == MAGIC && sum(&[&copy[..28]])[..4] == copy[28..]);
-    let copy = whole.ok_or(LogError::Header)?;
-    let mut version = [0; 4];
-    version.copy_from_slice(&copy[8..12]);
+    let version = |copy: &[u8; COPY]| u32::from_be_bytes([copy[8], copy[9], copy[10], copy[11]]);
+    let Some(copy) = whole else {
+        // A later version may have another header behind its number.
+        return Err(match copies {
+            [a, b] if a[..12] == b[..12] && version(a) > VERSION => LogError::TooNew(version(a)),
+            _ => LogError::Header,
+        });
+    };
     let mut salt = [0; 16];
     salt.copy_from_slice(&copy[12..28]);
-    match u32::from_be_bytes(version) {
+    match version(copy) {
         VERSION => Ok(salt),
         other => Err(LogError::TooNew(other)),
     }

@@ -52,7 +52,10 @@ fn a_session_is_there_again_at_once_and_says_so_once() {
     });
     let then = start_again(&mut world, node, true);
     assert_eq!(kinds(&world, node, then), ["Restored"]);
-    assert!(matches!(world.alerts(node).last(), Some((_, Alert::Restored { torrents: 4, damaged: 0, torn: 0 }))));
+    assert!(matches!(
+        world.alerts(node).last(),
+        Some((_, Alert::Restored { torrents: 4, damaged: 0, torn: 0, set_aside: None }))
+    ));
     let find = |n: usize| world.engine(node).find(samples[n].metainfo.info_hash);
     assert_eq!(find(4), None);
     let phases: Vec<Phase> = (0..4).map(|n| world.engine(node).stats(find(n).unwrap()).unwrap().phase).collect();

@@ -137,17 +137,50 @@ fn damage_in_the_midst_costs_one_torrent_and_is_told() {
 }
 
 #[test]
-fn what_is_no_log_or_of_a_later_version_is_left_as_it_is() {
+fn log_of_a_later_version_is_left_as_it_is() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("session.ct");
     let mut newer = session::header([1; 16]);
+    // Its checksum is not ours to know.
     (newer[11], newer[HEADER_LEN / 2 + 11]) = (2, 2);
-    for (bytes, want) in [(&b"d4:infode"[..], LogError::Foreign), (&newer[..], LogError::Header)] {
-        fs::write(&path, bytes).unwrap();
-        let error = open(dir.path()).unwrap_err();
-        assert!(matches!(&error, SessionError::Log { why, .. } if *why == want), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), bytes);
+    fs::write(&path, newer).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(&error, SessionError::Log { why: LogError::TooNew(2), .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), newer);
+}
+
+#[test]
+fn log_without_a_readable_header_is_kept_aside_and_told() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("session.ct");
+    let (folder, _) = open(dir.path()).unwrap();
+    folder.append(&[add(1)]).unwrap();
+    drop(folder);
+    let whole = fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    (damaged[9], damaged[HEADER_LEN / 2 + 9]) = (0x55, 0x55);
+    let cuts = [0, 1, 20, HEADER_LEN / 2, HEADER_LEN - 1].map(|len| whole[..len].to_vec());
+    let foreign = b"d4:infod6:lengthi5e4:name1:xee, which is no log of ours, however long it is".to_vec();
+    let mut kept = Vec::new();
+    for bytes in cuts.into_iter().chain([damaged, foreign]) {
+        fs::write(&path, &bytes).unwrap();
+        let (folder, restored) = open(dir.path()).unwrap();
+        let aside = restored.set_aside.unwrap();
+        assert_eq!((fs::read(&aside).unwrap(), restored.torrents.len()), (bytes, 0));
+        assert!(!kept.contains(&aside), "{} was there before", aside.display());
+        kept.push(aside);
+        // The new log is one.
+        folder.append(&[add(2)]).unwrap();
+        drop(folder);
+        let (_, restored) = open(dir.path()).unwrap();
+        assert_eq!((told(&restored), restored.set_aside), (vec!["torrent 2 in new".to_owned()], None));
     }
+    // One copy of the header is enough.
+    let mut half = whole;
+    half[9] = 0x55;
+    fs::write(&path, half).unwrap();
+    let (_, restored) = open(dir.path()).unwrap();
+    assert_eq!((restored.torrents.len(), restored.set_aside), (1, None));
 }
 
 fn on(disk: &Arc<BadDisk>) -> (SessionFolder, Restored) {

@@ -1,6 +1,6 @@
 //! From a log's records to the session they leave: which record of each torrent counts, and what it says.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use crate::base::{bitfield::Bitfield, ids::InfoHash, job::RecordKind};
 
@@ -145,6 +145,8 @@ pub struct Restored {
     pub damaged: u32,
     /// Bytes at its end that were being written when the process or the machine ended.
     pub torn: u64,
+    /// Where a log is kept that was found instead of this one and has no header that can be read.
+    pub set_aside: Option<PathBuf>,
 }
 
 /// Reads the records of a log one after the other.
@@ -204,7 +206,7 @@ impl Replay {
         let mut torrents = self.torrents;
         torrents.sort_by_key(|loading| loading.torrent.as_ref().map(|(at, _)| *at));
         let torrents = torrents.into_iter().filter_map(Loading::finish).collect();
-        (self.index, Restored { torrents, session: self.session, damaged: self.damaged, torn: 0 })
+        (self.index, Restored { torrents, session: self.session, damaged: self.damaged, torn: 0, set_aside: None })
     }
 }
 
