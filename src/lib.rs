@@ -83,6 +83,7 @@ pub use base::{
         Allocation, Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord,
         StoreError, StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
+    partial::{BlockSet, PartialPiece},
     paths::RenameError,
     time::Instant,
     totals::Totals,

@@ -257,6 +257,7 @@ impl Host {
                 let opened = Opened {
                     have: Bitfield::none(count),
                     check,
+                    partial: Vec::new(),
                     downloaded: 0,
                     uploaded: 0,
                     distrust: None,
@@ -272,7 +273,7 @@ impl Host {
                     Some(_) => Verdict::Good,
                 };
                 let (buf, len) = match run.data {
-                    RunData::Memory(buf) => {
+                    RunData::Memory(buf) | RunData::Stretches(buf, _) => {
                         let len = buf.0.len();
                         (Some(buf), len)
                     }

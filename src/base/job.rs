@@ -3,7 +3,7 @@
 //! A job names everything it needs, so whichever worker is free can run it. It carries the torrent's generational key,
 //! so an answer that comes too late finds nothing.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
@@ -15,6 +15,7 @@ use super::{
     files::FileEntry,
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
+    partial::PartialPiece,
     paths::STATE_FOLDER,
 };
 
@@ -95,6 +96,8 @@ pub struct Opened {
     pub have: Bitfield,
     /// Pieces that may be there but must be hashed before anyone relies on them. Disjoint from `have`.
     pub check: Bitfield,
+    /// Unfinished pieces of which the saved state says that blocks are on disk, where the files look untouched. Disjoint from `have`.
+    pub partial: Vec<PartialPiece>,
     /// Bytes downloaded and uploaded over all earlier runs, as saved.
     pub downloaded: u64,
     /// See `downloaded`.
@@ -116,6 +119,10 @@ pub struct SaveState {
     pub downloaded: u64,
     /// Bytes uploaded over all runs.
     pub uploaded: u64,
+    /// Blocks of unfinished pieces that were handed to the operating system before this was made, ascending by piece.
+    pub partial: Vec<PartialPiece>,
+    /// Pieces that a check has still to hash; `None` if no check is going on.
+    pub unchecked: Option<Bitfield>,
 }
 
 /// The part that hashing plays in a [`Job::Run`].
@@ -132,6 +139,8 @@ pub struct Chain {
 pub enum RunData {
     /// In memory, to be written.
     Memory(Buf),
+    /// These stretches of it are in memory, to be written; the rest of the run is on disk or still to come. It is not hashed.
+    Stretches(Buf, Vec<Range<u32>>),
     /// Written before, to be read again: so many bytes.
     Disk(u32),
 }

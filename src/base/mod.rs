@@ -12,6 +12,7 @@ pub(crate) mod geometry;
 pub(crate) mod ids;
 pub(crate) mod ip_filter;
 pub(crate) mod job;
+pub(crate) mod partial;
 pub(crate) mod paths;
 pub(crate) mod planted;
 pub(crate) mod rate;

@@ -67,6 +67,7 @@ impl DiskPace {
         let bytes = match job {
             Job::Run { run, .. } => match &run.data {
                 RunData::Memory(buf) => buf.0.len() as u64,
+                RunData::Stretches(_, stretches) => stretches.iter().map(|s| u64::from(s.end - s.start)).sum(),
                 RunData::Disk(len) => u64::from(*len),
             },
             Job::Read { blocks, .. } => blocks.iter().map(|block| u64::from(block.len)).sum(),

@@ -7,10 +7,13 @@ use super::{
 };
 use crate::{
     base::{
+        bitfield::Bitfield,
+        geometry::Geometry,
         ids::InfoHash,
         job::{SaveState, StoreSpec},
+        partial::{BlockSet, PartialPiece},
     },
-    wire::resume::{ResumeFile, ResumeStat},
+    wire::resume::{ResumeFile, ResumePartial, ResumeStat},
 };
 
 /// A state file that was read.
@@ -45,6 +48,8 @@ pub(super) fn load(disk: &dyn Disk, folder: Option<&SessionFolder>, spec: &Store
     Ok(Some(Loaded {
         saved: Saved {
             saved_at_ns: saved_at_ns.unwrap_or_else(newest),
+            partial: file.partial.iter().filter_map(|p| mint(p, &spec.geometry, &file.have)).collect(),
+            unchecked: file.unchecked.unwrap_or_else(|| Bitfield::none(pieces)),
             have: file.have,
             dirty: file.dirty,
             files: file.files.iter().map(|f| f.map(|f| (f.len, f.mtime_ns))).collect(),
@@ -55,9 +60,19 @@ pub(super) fn load(disk: &dyn Disk, folder: Option<&SessionFolder>, spec: &Store
     }))
 }
 
+/// An unfinished piece of the state, if the torrent has such a piece with so many blocks.
+fn mint(saved: &ResumePartial, geometry: &Geometry, have: &Bitfield) -> Option<PartialPiece> {
+    let piece = geometry.piece(saved.piece).ok().filter(|&piece| !have.has(piece))?;
+    let blocks = BlockSet::from_wire(&saved.blocks, geometry.block_count(piece))?;
+    Some(PartialPiece { piece, blocks })
+}
+
 pub(super) fn encode(info_hash: &InfoHash, state: SaveState, stats: &[Option<FileStat>], parts: Option<FileStat>) -> Vec<u8> {
-    let SaveState { have, dirty, downloaded, uploaded } = state;
+    let SaveState { have, dirty, downloaded, uploaded, partial, unchecked } = state;
     let stat = |s: FileStat| ResumeStat { len: s.len, mtime_ns: s.mtime_ns };
     let files = stats.iter().map(|s| s.map(stat)).collect();
-    ResumeFile { info_hash: *info_hash, have, dirty, downloaded, uploaded, files, parts: parts.map(stat) }.encode()
+    let partial =
+        partial.into_iter().map(|p| ResumePartial { piece: p.piece.get(), blocks: p.blocks.as_wire().to_vec() }).collect();
+    ResumeFile { info_hash: *info_hash, have, dirty, downloaded, uploaded, files, parts: parts.map(stat), partial, unchecked }
+        .encode()
 }

@@ -308,16 +308,18 @@ impl Runner {
         }
         let arrange = files.needs_arranging();
         self.table().insert(key, Arc::new(Torrent::new(spec, files)));
-        Ok(Opened { have: decision.have, check: decision.check, downloaded, uploaded, distrust, arrange })
+        let state::Decision { have, check, partial, .. } = decision;
+        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange })
     }
 
     /// A run that came before its predecessors, or needs no hashing.
     fn write_only(&self, torrent: &Torrent, run: Run) -> RunDone {
         let result = torrent.place(&run).and_then(|place| match &run.data {
             RunData::Memory(buf) => torrent.files.write(place.start, &buf.0),
+            RunData::Stretches(buf, stretches) => torrent.write_stretches(place.start, &buf.0, stretches),
             RunData::Disk(_) => Ok(()),
         });
-        let digests = run.digests && result.is_ok();
+        let digests = run.digests && result.is_ok() && !matches!(run.data, RunData::Stretches(..));
         let digests = if digests { self.run_digests(torrent, &run) } else { None };
         answer(run, result.map(|()| Verdict::Unhashed), digests)
     }
@@ -395,7 +397,7 @@ fn checked(output: Result<Option<Output>, StoreError>, expected: Digest) -> Resu
 
 fn answer(run: Run, result: Result<Verdict, StoreError>, digests: Option<Vec<Digest>>) -> RunDone {
     let buf = match run.data {
-        RunData::Memory(buf) => Some(buf),
+        RunData::Memory(buf) | RunData::Stretches(buf, _) => Some(buf),
         RunData::Disk(_) => None,
     };
     RunDone { piece: run.piece, begin: run.begin, buf, result, digests }
@@ -417,6 +419,9 @@ impl HashJob {
                 let place = torrent.place(run)?;
                 let ends = chain.expected.is_some();
                 let len = place.end - place.start;
+                if matches!(run.data, RunData::Stretches(..)) {
+                    return Err(torrent.misplaced("stretches of a run, which cannot be hashed"));
+                }
                 if chain.state.len != u64::from(run.begin) || (!ends && len % 64 != 0) {
                     return Err(torrent.misplaced("a run whose hash does not continue where it begins"));
                 }
@@ -461,15 +466,24 @@ impl Torrent {
 
     fn place(&self, run: &Run) -> Result<Range<u64>, StoreError> {
         let len = match &run.data {
-            RunData::Memory(buf) => buf.0.len() as u64,
+            RunData::Memory(buf) | RunData::Stretches(buf, _) => buf.0.len() as u64,
             RunData::Disk(len) => u64::from(*len),
         };
         self.part(run.piece, run.begin, len)
     }
 
+    /// Writes parts of a run that begins at `start` of the torrent.
+    fn write_stretches(&self, start: u64, run: &[u8], stretches: &[Range<u32>]) -> Result<(), StoreError> {
+        stretches.iter().try_for_each(|stretch| {
+            let data = run.get(stretch.start as usize..stretch.end as usize);
+            let data = data.ok_or_else(|| self.misplaced("a stretch beyond the end of its run"))?;
+            self.files.write(start + u64::from(stretch.start), data)
+        })
+    }
+
     fn source<'a>(&'a self, run: &'a Run, place: &Range<u64>) -> Source<'a> {
         match &run.data {
-            RunData::Memory(buf) => Source::Memory(&buf.0),
+            RunData::Memory(buf) | RunData::Stretches(buf, _) => Source::Memory(&buf.0),
             RunData::Disk(_) => {
                 let start = planted!("hash_of_wrong_span", place.start - u64::from(run.begin), place.start);
                 Source::Disk(&self.files, start, place.end - place.start)

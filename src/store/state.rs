@@ -9,6 +9,7 @@ use crate::base::{
     bitfield::Bitfield,
     geometry::{Geometry, PieceIndex},
     job::Trust,
+    partial::PartialPiece,
 };
 
 /// A state as it was saved.
@@ -17,6 +18,10 @@ pub(super) struct Saved {
     pub(super) have: Bitfield,
     /// Whether we may have written after it was saved.
     pub(super) dirty: bool,
+    /// Pieces of which some blocks are there.
+    pub(super) partial: Vec<PartialPiece>,
+    /// Pieces that a check had not come to.
+    pub(super) unchecked: Bitfield,
     /// Length and time of change of each file; `None` where it was not there or is not vouched for.
     pub(super) files: Vec<Option<(u64, i64)>>,
     /// The same of the part file.
@@ -40,6 +45,8 @@ pub(super) struct Decision {
     pub(super) have: Bitfield,
     /// To be hashed. Disjoint from `have`.
     pub(super) check: Bitfield,
+    /// Blocks of pieces that are not believed, which may be there. What they are worth shows when their piece is whole and hashed.
+    pub(super) partial: Vec<PartialPiece>,
     /// Why not all that was saved is believed.
     pub(super) distrust: Option<String>,
 }
@@ -70,7 +77,8 @@ pub(super) fn decide(
     is_hole: impl Fn(Range<u64>) -> bool,
 ) -> Decision {
     let count = geometry.piece_count();
-    let mut decision = Decision { have: Bitfield::none(count), check: Bitfield::none(count), distrust: None };
+    let mut decision =
+        Decision { have: Bitfield::none(count), check: Bitfield::none(count), partial: Vec::new(), distrust: None };
     let filled = || layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0);
     let found = |index: usize| now.get(index).copied().flatten();
     let vanished = |saved: &Saved| format!("none of the files is there, of {} pieces saved", saved.have.count());
@@ -84,19 +92,27 @@ pub(super) fn decide(
     // Pieces whose files are all of the right length.
     let mut whole = if trust == Trust::Files { Bitfield::all(count) } else { Bitfield::none(count) };
     let (mut strangers, mut first_stranger) = (0_u32, None);
+    // Bytes of the torrent that are surely not there, ascending.
+    let mut absent: Vec<Range<u64>> = Vec::new();
+    let mut gone = |may: &mut Bitfield, range: Range<u64>| {
+        remove(may, geometry, range.clone());
+        if !range.is_empty() {
+            absent.push(range);
+        }
+    };
     for (index, file) in filled() {
         let end = file.offset + file.len;
         let there = found(index).map_or(0, |stat| stat.len.min(file.len));
         let parked = (parts.holds)(index);
         match &parked {
-            None => remove(&mut may, geometry, file.offset + there..end),
+            None => gone(&mut may, file.offset + there..end),
             Some(held) => {
                 let mut at = 0;
                 for range in held {
-                    remove(&mut may, geometry, file.offset + at..file.offset + range.start);
+                    gone(&mut may, file.offset + at..file.offset + range.start);
                     at = range.end;
                 }
-                remove(&mut may, geometry, file.offset + at..end);
+                gone(&mut may, file.offset + at..end);
             }
         }
         if found(index).is_none_or(|stat| stat.len != file.len) {
@@ -130,6 +146,8 @@ pub(super) fn decide(
     for piece in geometry.pieces().filter(|&piece| may.has(piece)) {
         match saved {
             Some(saved) if saved.have.has(piece) && vouched.has(piece) => decision.have.set(piece),
+            // The check goes on where it was. What it did not come to may be another's, holes and all.
+            Some(saved) if saved.unchecked.has(piece) && ours.has(piece) && trust != Trust::Files => decision.check.set(piece),
             // A clean state knows all that we wrote, so what it lacks is not there.
             Some(saved) if !saved.have.has(piece) && ours.has(piece) && !saved.dirty => false,
             // What we write leaves no hole.
@@ -140,6 +158,13 @@ pub(super) fn decide(
             _ => decision.check.set(piece),
         };
     }
+    let is_there = |range: &Range<u64>| {
+        let next = absent.partition_point(|gone| gone.end <= range.start);
+        absent.get(next).is_none_or(|gone| range.end <= gone.start)
+    };
+    let saved = saved.iter().flat_map(|saved| &saved.partial);
+    let open = saved.filter(|p| vouched.has(p.piece) && !decision.have.has(p.piece));
+    decision.partial = open.filter_map(|p| p.retain(geometry, |range| is_there(&range))).collect();
     decision
 }
 

@@ -15,6 +15,7 @@ use crate::base::{
         Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
         Verdict,
     },
+    partial::{BlockSet, PartialPiece},
     rng::Rng,
 };
 
@@ -142,7 +143,17 @@ pub(super) trait Jobs {
     }
 
     fn save(&self, have: Bitfield, dirty: bool) -> Result<(), StoreError> {
-        let state = SaveState { have, dirty, downloaded: 11, uploaded: 22 };
+        self.save_with(have, dirty, Vec::new(), None)
+    }
+
+    fn save_with(
+        &self,
+        have: Bitfield,
+        dirty: bool,
+        partial: Vec<PartialPiece>,
+        unchecked: Option<Bitfield>,
+    ) -> Result<(), StoreError> {
+        let state = SaveState { have, dirty, downloaded: 11, uploaded: 22, partial, unchecked };
         match self.one(Job::Save { torrent: KEY, state: Box::new(state) }) {
             Done::Saved { torrent: KEY, result } => result,
             other => panic!("{other:?}"),

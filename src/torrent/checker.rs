@@ -15,6 +15,8 @@ const MAX_RETRIES_IN_PART: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Checker {
     pieces: Bitfield,
+    /// Pieces without an answer.
+    left: Bitfield,
     next: u32,
     out: usize,
     done: u32,
@@ -29,7 +31,8 @@ pub(crate) struct Checker {
 impl Checker {
     pub(crate) fn new(pieces: Bitfield) -> Self {
         let (unread, total) = (Bitfield::none(pieces.len()), pieces.count());
-        Self { pieces, next: 0, out: 0, done: 0, total, unread, error: None, retries: 0 }
+        let left = pieces.clone();
+        Self { pieces, left, next: 0, out: 0, done: 0, total, unread, error: None, retries: 0 }
     }
 
     pub(crate) fn total(&self) -> u32 {
@@ -38,6 +41,11 @@ impl Checker {
 
     pub(crate) fn done(&self) -> u32 {
         self.done
+    }
+
+    /// Pieces that are not known to be good or bad.
+    pub(crate) fn left(&self) -> &Bitfield {
+        &self.left
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -79,7 +87,8 @@ impl Checker {
         None
     }
 
-    pub(crate) fn handle_checked(&mut self) {
+    pub(crate) fn handle_checked(&mut self, piece: PieceIndex) {
+        self.left.unset(piece);
         self.out = self.out.saturating_sub(1);
         self.done += 1;
     }
@@ -90,7 +99,7 @@ impl Checker {
         let limit = if self.done > 0 { MAX_RETRIES_IN_PART } else { MAX_RETRIES };
         if self.retries >= limit {
             log::warn!("piece {} cannot be checked and is fetched again: {error}", piece.get());
-            self.handle_checked();
+            self.handle_checked(piece);
             return;
         }
         self.out = self.out.saturating_sub(1);
@@ -111,10 +120,12 @@ mod tests {
         let mut c = Checker::new(pieces);
         let mut seen = Vec::new();
         while !c.is_over() {
-            let batch: Vec<u32> = std::iter::from_fn(|| c.poll_piece(g, 4)).map(PieceIndex::get).collect();
+            let batch: Vec<PieceIndex> = std::iter::from_fn(|| c.poll_piece(g, 4)).collect();
             assert!(!batch.is_empty() && batch.len() <= 4);
-            batch.iter().for_each(|_| c.handle_checked());
-            seen.extend(batch);
+            assert!(batch.iter().all(|&piece| c.left().has(piece)));
+            batch.iter().for_each(|&piece| c.handle_checked(piece));
+            assert!(!batch.iter().any(|&piece| c.left().has(piece)));
+            seen.extend(batch.into_iter().map(PieceIndex::get));
         }
         assert_eq!(seen, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
         assert!(Checker::new(Bitfield::none(3)).is_over());
@@ -130,7 +141,7 @@ mod tests {
         let mut c = Checker::new(Bitfield::all(3));
         while let Some(piece) = c.poll_piece(g, 4) {
             assert!(c.poll_failure().is_none());
-            if piece.get() == 1 { c.handle_unread(piece, error()) } else { c.handle_checked() }
+            if piece.get() == 1 { c.handle_unread(piece, error()) } else { c.handle_checked(piece) }
         }
         for _ in 0..MAX_RETRIES_IN_PART {
             assert!(c.poll_failure().is_some() && !c.is_over());

@@ -33,6 +33,7 @@ mod superseed;
 mod swarm;
 mod tracking;
 mod turnover;
+mod unfinished;
 pub(crate) mod upload_memory;
 mod verbs;
 mod wishes;
@@ -63,6 +64,7 @@ use crate::{
         stage::{Next, Stage},
         stop::Service,
         swarm::Swarm,
+        unfinished::Unfinished,
         wishes::Wishes,
     },
     wire::metainfo::Metainfo,
@@ -131,6 +133,8 @@ pub(crate) struct Torrent {
     save_out: bool,
     unsaved: bool,
     saved_dirty: bool,
+    /// Pieces that are not whole, between runs.
+    unfinished: Unfinished,
     service: Service,
     labels: Vec<String>,
     pub(crate) seen: Seen,
@@ -201,6 +205,7 @@ impl Torrent {
             save_out: false,
             unsaved: false,
             saved_dirty: false,
+            unfinished: Unfinished::default(),
             service: Service::new(stop, totals),
             labels,
             seen: Seen::default(),

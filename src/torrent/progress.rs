@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod runs;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,16 @@ enum BlockState {
     Free,
     /// On order, so many times.
     Asked(u8),
+    /// It came and is in the buffer of its run, or was there until the run was written.
     Received,
+    /// It is on disk while its run is not whole.
+    Stored,
+}
+
+impl BlockState {
+    fn has_come(self) -> bool {
+        matches!(self, Self::Received | Self::Stored)
+    }
 }
 
 /// Who sent a block.
@@ -67,6 +77,10 @@ pub(crate) struct Progress {
     pub(crate) owner: Option<Key>,
     /// It failed before: only its owner may fetch it, so that there is one to blame.
     pub(crate) parole: bool,
+    /// Some of it came in an earlier run of the process, and no one knows from which peer.
+    restored: bool,
+    /// How often in a row what was written could not be read again to be hashed.
+    unread: u8,
 }
 
 /// What became of a block that arrived.
@@ -90,7 +104,7 @@ impl Progress {
         let runs = (0..len.div_ceil(run_len))
             .map(|r| {
                 let len = run_len.min(len - r * run_len);
-                RunSlot { state: RunState::Empty, missing: len.div_ceil(BLOCK_LEN), engaged: 0, len }
+                RunSlot { state: RunState::Empty, missing: len.div_ceil(BLOCK_LEN), engaged: 0, stored: 0, len }
             })
             .collect();
         Self {
@@ -109,6 +123,8 @@ impl Progress {
             due: Instant::ZERO,
             owner: None,
             parole: false,
+            restored: false,
+            unread: 0,
         }
     }
 
@@ -138,7 +154,7 @@ impl Progress {
 
     /// Bytes received.
     pub(crate) fn received_len(&self) -> u64 {
-        let received = |&(_, state): &(usize, &BlockState)| *state == BlockState::Received;
+        let received = |&(_, state): &(usize, &BlockState)| state.has_come();
         let blocks = self.blocks.iter().enumerate().filter(received);
         blocks.filter_map(|(n, _)| self.geometry.nth_block(self.piece, n as u32)).map(|b| u64::from(b.len)).sum()
     }
@@ -205,7 +221,7 @@ impl Progress {
         self.cursor = self.cursor.min(nth);
         if let Some(run) = self.run_of(nth) {
             run.engaged = run.engaged.saturating_sub(1);
-            if run.engaged == 0 && matches!(run.state, RunState::Promised) {
+            if run.engaged == run.stored && matches!(run.state, RunState::Promised) {
                 run.state = RunState::Empty;
                 let len = run.len as usize;
                 memory.release(planted!("quota_leak", 0, len));
@@ -226,10 +242,13 @@ impl Progress {
     ) -> Option<Receipt> {
         let nth = block.nth();
         let others = match *self.blocks.get(nth as usize)? {
-            BlockState::Received => planted!("double_count", 0, return Some(Receipt::Duplicate)),
+            BlockState::Received | BlockState::Stored => planted!("double_count", 0, return Some(Receipt::Duplicate)),
             BlockState::Asked(copies) => copies.saturating_sub(u8::from(ordered)),
             BlockState::Free => {
                 let run = self.run_of(nth)?;
+                if matches!(run.state, RunState::Flushing) {
+                    return None;
+                }
                 if matches!(run.state, RunState::Empty) {
                     if !memory.reserve(run.len as usize) {
                         return None;

@@ -40,13 +40,15 @@ impl Torrent {
             Done::Checked { piece, result, .. } => self.handle_checked(piece, result, cx),
             Done::Run { run, .. } => {
                 self.swarm.runs_out = self.swarm.runs_out.saturating_sub(1);
-                let bad = matches!(run.result, Ok(Verdict::Bad));
+                let (bad, written) = (matches!(run.result, Ok(Verdict::Bad)), run.buf.is_some());
                 match self.swarm.handle_run(run, cx) {
                     // A bad piece says nothing about the disk: one of a single run is not written.
                     Ok(()) if bad => self.try_again_later(cx),
                     Ok(()) => {
-                        // Something is there that no saved state tells of.
-                        self.unsaved = true;
+                        if written {
+                            // The files are not as the saved state has them any more.
+                            self.changed(cx);
+                        }
                         self.recovered(cx);
                     }
                     Err(error) => self.failed(error, cx),
@@ -85,7 +87,8 @@ impl Torrent {
                 self.failing = true;
                 cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
             }
-            Ok(Opened { have, check, downloaded, uploaded, distrust, arrange }) => {
+            Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange }) => {
+                self.handle_found(partial);
                 self.errands.arrange |= arrange;
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
@@ -98,15 +101,17 @@ impl Torrent {
                 self.unsaved = check.count() > 0;
                 self.swarm.set_have(have);
                 self.stage = Stage::Checking(Checker::new(check));
+                self.save_in_time(cx);
             }
         }
     }
 
     fn handle_checked(&mut self, piece: PieceIndex, result: Result<bool, StoreError>, cx: &mut Cx) {
         let Stage::Checking(checker) = &mut self.stage else { return };
+        let bad = matches!(result, Ok(false));
         match result {
             Ok(good) => {
-                checker.handle_checked();
+                checker.handle_checked(piece);
                 if good {
                     self.swarm.add_checked(piece);
                 }
@@ -116,7 +121,13 @@ impl Torrent {
             }
             Err(error) => checker.handle_unread(piece, error),
         }
-        if let Some(error) = checker.poll_failure() {
+        let failure = checker.poll_failure();
+        self.unsaved = true;
+        self.save_in_time(cx);
+        if bad {
+            self.handle_found_bad(piece);
+        }
+        if let Some(error) = failure {
             self.timers.stop(RETRY);
             self.failed(error, cx);
         }
@@ -135,6 +146,9 @@ impl Torrent {
                 self.recovered(cx);
                 self.start(cx);
             }
+        }
+        if self.rests() {
+            self.flush(cx);
         }
         if self.rests() && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
             // Nothing more will be written: the saved state can say so.
@@ -162,6 +176,7 @@ impl Torrent {
             self.candidates.unshelve(cx.now);
         }
         self.stage = Stage::Open;
+        self.take_up(cx);
         self.waive_stop_if_whole();
         if !self.waking.quiet {
             cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
@@ -175,6 +190,10 @@ impl Torrent {
 
     /// No worker and no peer is busy with the torrent: it is closed, or opened anew.
     fn turn_over(&mut self, cx: &mut Cx) {
+        if matches!(self.next, Some(Next::Close { delete: false, .. })) && self.flush(cx) {
+            return;
+        }
+        self.forgo_flush();
         match self.next {
             Some(Next::Reopen { trust }) => {
                 self.next = None;
@@ -209,8 +228,20 @@ impl Torrent {
         }
     }
 
+    /// What is new may wait for its time.
+    fn save_in_time(&mut self, cx: &Cx) {
+        if self.unsaved && self.timers.get(SAVE).is_none() {
+            self.timers.set(SAVE, cx.now + cx.conf.save_interval);
+        }
+    }
+
+    /// Whether there is a state to speak of: a check that is not over has one, too, which tells how far it is.
+    fn is_savable(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Checking(_))
+    }
+
     fn wants_last_save(&self) -> bool {
-        matches!(self.stage, Stage::Open) && (self.unsaved || self.saved_dirty)
+        self.is_savable() && (self.unsaved || self.saved_dirty)
     }
 
     /// There is something new to remember.
@@ -239,7 +270,7 @@ impl Torrent {
 
     pub(super) fn save(&mut self, cx: &mut Cx) {
         self.timers.stop(SAVE);
-        if !self.unsaved || self.save_out || !matches!(self.stage, Stage::Open) {
+        if !self.unsaved || self.save_out || !self.is_savable() {
             return;
         }
         if self.errands.is_out() || (self.swarm.quiet && self.next.is_none()) {
@@ -261,11 +292,13 @@ impl Torrent {
             dirty: self.is_still_writing(),
             downloaded: totals.downloaded,
             uploaded: totals.uploaded,
+            partial: self.partial_pieces(),
+            unchecked: self.unchecked(),
         }
     }
 
     fn is_still_writing(&self) -> bool {
-        self.swarm.runs_out > 0 || (self.is_active() && !self.swarm.is_finished())
+        self.swarm.runs_out > 0 || self.is_to_flush() || (self.is_active() && !self.swarm.is_finished())
     }
 
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
@@ -273,8 +306,8 @@ impl Torrent {
         match result {
             Ok(()) => {
                 cx.alerts.push(Alert::Saved { torrent: self.id });
-                if self.trust == Trust::Nothing && matches!(self.stage, Stage::Open) && self.next.is_none() {
-                    // What was found is safe, and need not be looked for again.
+                if self.trust == Trust::Nothing && self.is_savable() && self.next.is_none() {
+                    // What was found is safe, and need not be looked for again; what is still to be checked is told with it.
                     self.trust = Trust::State;
                     self.settings_changed(cx);
                 }
@@ -287,7 +320,11 @@ impl Torrent {
             }
             Err(error) => {
                 log::error!("{error}");
-                cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: Some(cx.conf.save_interval) });
+                // How far a check is can be lost; what it finds is saved at its end, and told if that fails.
+                if !matches!(self.stage, Stage::Checking(_)) {
+                    let retry_in = Some(cx.conf.save_interval);
+                    cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
+                }
                 self.unsaved = true;
                 self.timers.set(SAVE, cx.now + cx.conf.save_interval);
             }

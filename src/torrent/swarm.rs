@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod orders;
+mod stored;
 mod verdicts;
 mod wanted;
 

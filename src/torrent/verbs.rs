@@ -22,6 +22,7 @@ impl Torrent {
 
     fn rest(&mut self, reason: &str, cx: &mut Cx) {
         self.part_all(reason);
+        self.flush_later();
         self.unsaved |= self.saved_dirty;
         self.timers.set(SAVE, cx.now);
         self.settle(cx);
@@ -34,6 +35,7 @@ impl Torrent {
             if held {
                 self.rest(HELD, cx);
             } else {
+                self.forgo_flush();
                 self.settle(cx);
             }
         }
@@ -52,6 +54,7 @@ impl Torrent {
 
     pub(crate) fn resume(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.paused) {
+            self.forgo_flush();
             self.waive_stop();
             self.settings_changed(cx);
         }
@@ -105,6 +108,7 @@ impl Torrent {
             self.note_totals();
             self.keep_totals(cx);
         }
+        self.flush_later();
         self.next = Some(Next::Close { told: told || before.0, delete: delete || before.1 });
         self.settle(cx);
     }

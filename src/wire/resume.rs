@@ -1,6 +1,7 @@
 //! A torrent's state between runs, as its state file has it: bencoded, versioned, with a checksum at the end so that a torn file
 //! is known as one. Whoever reads it must still compare it with the files themselves.
 
+mod partial;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use crate::base::{
 };
 
 use super::bencode::{BencodeError, Document, Encoder, Limits, Value};
+pub use partial::ResumePartial;
 
 /// The format that is written and read.
 const VERSION: i64 = 1;
@@ -41,6 +43,11 @@ pub struct ResumeFile {
     pub files: Vec<Option<ResumeStat>>,
     /// How the file looked that holds what others need of files that are skipped, if there was one.
     pub parts: Option<ResumeStat>,
+    /// Blocks on disk of pieces that are not whole, ascending by piece. Together they take at most 64 KiB; what goes beyond that is
+    /// not written.
+    pub partial: Vec<ResumePartial>,
+    /// A check of what was there had not come to these pieces; `None` if no check was going on.
+    pub unchecked: Option<Bitfield>,
 }
 
 /// How a file looked.
@@ -94,7 +101,8 @@ pub enum ResumeError {
 impl ResumeFile {
     /// The most bytes that the state of a torrent may have. Whoever reads one from disk need not read more.
     pub fn max_len(piece_count: u32, file_count: usize) -> usize {
-        file_count.saturating_mul(STAT).saturating_add(wire_len(piece_count)).saturating_add(OVERHEAD)
+        let fields = wire_len(piece_count).saturating_mul(2);
+        file_count.saturating_mul(STAT).saturating_add(fields).saturating_add(partial::MAX_LEN).saturating_add(OVERHEAD)
     }
 
     /// The file's bytes. Numbers beyond 63 bits are cut down to that.
@@ -106,8 +114,14 @@ impl ResumeFile {
         e.key(b"files").bytes(&self.files.iter().flat_map(encode_stat).collect::<Vec<_>>());
         e.key(b"have").bytes(&self.have.to_wire());
         e.key(b"info-hash").bytes(&self.info_hash.0);
+        if !self.partial.is_empty() {
+            e.key(b"partial").bytes(&partial::encode(&self.partial));
+        }
         if self.parts.is_some() {
             e.key(b"parts").bytes(&encode_stat(&self.parts));
+        }
+        if let Some(unchecked) = &self.unchecked {
+            e.key(b"unchecked").bytes(&unchecked.to_wire());
         }
         e.key(b"uploaded").uint(self.uploaded);
         e.key(b"version").int(VERSION);
@@ -154,6 +168,14 @@ impl ResumeFile {
             files: decode_stats(string(root, "files")?, file_count)?,
             parts: match root.get(b"parts") {
                 Some(_) => string(root, "parts")?.try_into().map_err(|_| ResumeError::Field("parts")).and_then(decode_stat)?,
+                None => None,
+            },
+            partial: match root.get(b"partial") {
+                Some(_) => partial::decode(string(root, "partial")?, piece_count).ok_or(ResumeError::Field("partial"))?,
+                None => Vec::new(),
+            },
+            unchecked: match root.get(b"unchecked") {
+                Some(_) => Some(Bitfield::from_wire(string(root, "unchecked")?, piece_count)?),
                 None => None,
             },
         })

@@ -1,10 +1,10 @@
 //! Killed and started again.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use crate::{
     LIMIT, MIB,
-    support::{clock, download::Bench, seeder::Seeder},
+    support::{clock, download::Bench, seeder::Seeder, torrent::Recipe},
     torrent,
 };
 
@@ -107,4 +107,25 @@ fn killed_again_and_again_it_gets_there() {
     let (served, lost) = (seeder.seen().bytes, 3 * MIB as u64);
     assert!(served < torrent.len() + kills * lost, "{served} bytes served for a torrent of {}", torrent.len());
     seeder.assert_no_offence();
+}
+
+#[test]
+fn terminated_in_large_pieces_it_fetches_little_twice() {
+    let torrent = Arc::new(Recipe::single("large.bin", 128 * MIB, 16 * MIB).make(25));
+    let seeders: Vec<_> = (0..8).map(|_| Seeder::slow(&torrent, 6 * MIB as u64)).collect();
+    let addrs: Vec<_> = seeders.iter().map(Seeder::addr).collect();
+    let served = || seeders.iter().map(|seeder| seeder.seen().bytes).sum::<u64>();
+    let mut bench = Bench::new(&torrent);
+    let mut process = bench.start(&mut bench.command(&addrs));
+    clock::wait_for("45 % is served", LIMIT, || (served() >= torrent.len() * 45 / 100).then_some(()));
+    process.terminate();
+    assert!(process.wait(LIMIT).code().is_some_and(|code| code != 0));
+    let before = served();
+    assert!(before < torrent.len() * 9 / 10, "it was stopped too late: {before} bytes served");
+
+    bench.complete(&torrent, &addrs, LIMIT);
+    let twice = served() - torrent.len();
+    // A twentieth of a piece for each peer.
+    assert!(twice <= 8 * 16 * MIB as u64 / 20, "{twice} bytes were fetched twice");
+    println!("{twice} bytes were fetched twice after a stop at {before} of {}", torrent.len());
 }

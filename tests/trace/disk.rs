@@ -33,8 +33,15 @@ impl Trace {
             Job::Open { torrent, .. } => {
                 let mut have = Bitfield::none(PIECES);
                 self.disk.keys().for_each(|&piece| _ = have.set(self.geometry.piece(piece).unwrap()));
-                let opened =
-                    Opened { have, check: Bitfield::none(PIECES), downloaded: 0, uploaded: 0, distrust: None, arrange: false };
+                let opened = Opened {
+                    have,
+                    check: Bitfield::none(PIECES),
+                    partial: Vec::new(),
+                    downloaded: 0,
+                    uploaded: 0,
+                    distrust: None,
+                    arrange: false,
+                };
                 Done::Opened { torrent, result: Ok(opened) }
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },

@@ -29,6 +29,7 @@ mod routers;
 mod rules;
 mod session;
 mod status;
+mod stops;
 mod storms;
 mod superseed;
 mod swarm;

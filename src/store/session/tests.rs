@@ -158,7 +158,7 @@ fn log_without_a_readable_header_is_kept_aside_and_told() {
     drop(folder);
     let whole = fs::read(&path).unwrap();
     let mut damaged = whole.clone();
-    (damaged[9], damaged[HEADER_LEN / 2 + 9]) = (0x55, 0x55);
+    (damaged[14], damaged[HEADER_LEN / 2 + 14]) = (0x55, 0x55);
     let cuts = [0, 1, 20, HEADER_LEN / 2, HEADER_LEN - 1].map(|len| whole[..len].to_vec());
     let foreign = b"d4:infod6:lengthi5e4:name1:xee, which is no log of ours, however long it is".to_vec();
     let mut kept = Vec::new();

@@ -300,3 +300,77 @@ fn what_was_only_trusted_is_not_saved() {
         assert_eq!(disk.set().files.contains_key(state), saves, "{trust:?}");
     }
 }
+
+/// Pieces of two blocks in two files, of which block 1 of piece 0, all of piece 1 and block 0 of piece 2 are written and saved as such.
+fn saved_in_part(dirty: bool) -> (Fixture, Arc<BadDisk>) {
+    let block = u64::from(crate::base::geometry::BLOCK_LEN);
+    let t = Fixture::new(Path::new("/d"), 2 * block as u32, &[("a", 3 * block), ("b", 3 * block)]);
+    let disk = Arc::new(BadDisk::default());
+    let runner = Runner::new(disk.clone());
+    runner.open(&t).unwrap();
+    write(&t, &runner, &[1]);
+    for (piece, nth) in [(0, 1), (2, 0)] {
+        let (buf, at) = (Buf(t.bytes(piece).to_vec()), nth * block as u32);
+        let data = RunData::Stretches(buf, std::iter::once(at..at + block as u32).collect());
+        let run = Run { piece: t.piece(piece), begin: 0, data, chain: None, digests: false, hurry: true };
+        let done = runner.write(run);
+        assert_eq!((done.result.unwrap(), done.buf.is_some()), (Verdict::Unhashed, true));
+    }
+    disk.set().now += SECOND;
+    let partial = |piece, bits: &[u8]| PartialPiece { piece: t.piece(piece), blocks: BlockSet::from_wire(bits, 2).unwrap() };
+    runner.save_with(t.have(&[1]), dirty, vec![partial(0, &[0x40]), partial(2, &[0x80])], None).unwrap();
+    (t, disk)
+}
+
+fn partial(t: &Fixture, disk: &Arc<BadDisk>) -> Vec<(u32, u8)> {
+    let opened = Runner::new(disk.clone()).open(t).unwrap();
+    opened.partial.iter().map(|p| (p.piece.get(), p.blocks.as_wire()[0])).collect()
+}
+
+#[test]
+fn blocks_of_unfinished_pieces_are_believed_where_their_files_are_untouched() {
+    let block = crate::base::geometry::BLOCK_LEN as usize;
+    for dirty in [false, true] {
+        let (t, disk) = saved_in_part(dirty);
+        assert_eq!(partial(&t, &disk), [(0, 0x40), (2, 0x80)]);
+        let file = disk.set().files[Path::new("/d/torrent/a")].0.clone();
+        assert_eq!(file[block..2 * block], t.data[block..2 * block]);
+        // `b` has pieces 1 and 2.
+        let now = disk.set().now + 100 * SECOND;
+        disk.set().now = now;
+        change(&disk, "b", |bytes| bytes[0] ^= 1);
+        assert_eq!(partial(&t, &disk), [(0, 0x40)]);
+        disk.set().files.retain(|path, _| path.starts_with("/d/.cratetorrent"));
+        assert_eq!(partial(&t, &disk), []);
+    }
+    let (mut t, disk) = saved_in_part(false);
+    t.spec.trust = Trust::Nothing;
+    assert_eq!(partial(&t, &disk), []);
+}
+
+#[test]
+fn stretch_beyond_its_run_and_stretch_to_be_hashed_are_refused() {
+    let (t, disk) = saved_in_part(false);
+    let runner = Runner::new(disk);
+    runner.open(&t).unwrap();
+    let run = |end: u32, chain| {
+        let data = RunData::Stretches(Buf(t.bytes(0).to_vec()), std::iter::once(0..end).collect());
+        runner.write(Run { data, chain, ..t.run(0) }).result
+    };
+    assert!(run(u32::MAX, None).is_err());
+    assert!(run(10, t.run(0).chain).is_err());
+    assert!(run(10, None).is_ok());
+}
+
+#[test]
+fn check_goes_on_with_what_the_state_says_is_unchecked() {
+    let (t, disk) = saved(&[0, 1, 2, 3, 4], false);
+    let runner = Runner::new(disk.clone());
+    runner.open(&t).unwrap();
+    // 2 was found bad, 3 and 4 were not looked at.
+    runner.save_with(t.have(&[0, 1]), false, Vec::new(), Some(t.have(&[3, 4]))).unwrap();
+    assert_eq!(start(&t, &disk), (vec![0, 1], vec![3, 4], None));
+    disk.set().now += 1;
+    change(&disk, "c", |bytes| bytes[2] ^= 1);
+    assert_eq!(start(&t, &disk).1, [2, 3, 4]);
+}

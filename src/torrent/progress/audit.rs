@@ -6,8 +6,9 @@ use crate::base::geometry::Block;
 impl Progress {
     /// Bytes of memory that it holds or was promised.
     pub(crate) fn memory(&self) -> usize {
-        let held =
-            |state: &RunState| matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_) | RunState::Out);
+        let held = |state: &RunState| {
+            matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_) | RunState::Out | RunState::Flushing)
+        };
         self.runs.iter().filter(|run| held(&run.state)).map(|run| run.len as usize).sum()
     }
 
@@ -31,7 +32,8 @@ impl Progress {
         }
         for (r, run) in self.runs.iter().enumerate() {
             let blocks = || self.blocks_of(r).filter_map(|n| self.blocks.get(n));
-            let missing = blocks().filter(|&&b| b != BlockState::Received).count();
+            let missing = blocks().filter(|b| !b.has_come()).count();
+            let stored = blocks().filter(|&&b| b == BlockState::Stored).count();
             let engaged = blocks().filter(|&&b| b != BlockState::Free).count();
             if (missing, engaged) != (run.missing as usize, run.engaged as usize) {
                 return Err(format!(
@@ -39,11 +41,14 @@ impl Progress {
                     run.missing, run.engaged
                 ));
             }
-            let whole = !matches!(run.state, RunState::Empty | RunState::Promised | RunState::Filling(_));
+            if stored != run.stored as usize {
+                return Err(format!("run {r} of piece {piece} has {stored} blocks on disk and counts {}", run.stored));
+            }
+            let whole = !matches!(run.state, RunState::Empty | RunState::Promised | RunState::Filling(_) | RunState::Flushing);
             if whole != (missing == 0) {
                 return Err(format!("run {r} of piece {piece} lacks {missing} blocks and is {:?}", run.state));
             }
-            if matches!(run.state, RunState::Empty) && engaged > 0 {
+            if matches!(run.state, RunState::Empty) && engaged > stored {
                 return Err(format!("run {r} of piece {piece} has {engaged} blocks on order and no memory"));
             }
         }

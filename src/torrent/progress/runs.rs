@@ -20,6 +20,8 @@ pub(super) enum RunState {
     Ready(Buf),
     /// With a worker, buffer and all.
     Out,
+    /// Not whole, and with a worker that writes what has come.
+    Flushing,
     /// Written before its turn to be hashed.
     Written,
     /// Being read back to be hashed.
@@ -34,6 +36,8 @@ pub(super) struct RunSlot {
     pub(super) missing: u32,
     /// Blocks that are asked for or have come.
     pub(super) engaged: u32,
+    /// Of those, the ones that are on disk and not in its buffer.
+    pub(super) stored: u32,
     pub(super) len: u32,
 }
 
@@ -47,6 +51,9 @@ impl Progress {
     /// Sees to it that the run of a block has memory.
     pub(super) fn promise(&mut self, nth: u32, memory: &mut Memory) -> bool {
         let Some(run) = self.run_of(nth) else { return false };
+        if matches!(run.state, RunState::Flushing) {
+            return false;
+        }
         if matches!(run.state, RunState::Empty) {
             if !memory.reserve(run.len as usize) {
                 return false;
@@ -60,7 +67,8 @@ impl Progress {
     pub(super) fn next_with_memory(&self, nth: u32) -> Option<u32> {
         // By runs: this is asked often while memory is short.
         let first = (nth / self.blocks_a_run()) as usize;
-        let has_free = |run: &RunSlot| !matches!(run.state, RunState::Empty) && run.engaged < run.blocks();
+        let without = |run: &RunSlot| matches!(run.state, RunState::Empty | RunState::Flushing);
+        let has_free = |run: &RunSlot| !without(run) && run.engaged < run.blocks();
         let run = first + self.runs.get(first..)?.iter().position(has_free)?;
         let within = self.blocks_of(run);
         let blocks = self.blocks.get(within.clone())?;
@@ -84,7 +92,7 @@ impl Progress {
 
     /// Whether a worker has a part of it.
     pub(crate) fn is_out(&self) -> bool {
-        self.runs.iter().any(|run| matches!(run.state, RunState::Out | RunState::Rehashing))
+        self.runs.iter().any(|run| matches!(run.state, RunState::Out | RunState::Flushing | RunState::Rehashing))
     }
 
     /// The jobs that can be begun now; with `hurry` if no others are about to follow.
@@ -98,6 +106,8 @@ impl Progress {
             && let Some(run) = self.runs.get_mut(self.next_hash)
         {
             let (data, state) = match std::mem::replace(&mut run.state, RunState::Out) {
+                // What is on disk already is hashed from there, and so is the rest of its run.
+                RunState::Ready(buf) if run.stored > 0 => (None, RunState::Ready(buf)),
                 RunState::Ready(buf) => (Some(RunData::Memory(buf)), RunState::Out),
                 RunState::Written => (Some(RunData::Disk(run.len)), RunState::Rehashing),
                 other => (None, other),
@@ -111,9 +121,11 @@ impl Progress {
         }
         // What is whole behind a gap may wait long: it is written now and hashed from the page cache later.
         let mut gap = false;
+        let mut split = Vec::new();
         for (r, run) in self.runs.iter_mut().enumerate().skip(self.next_hash) {
             match &run.state {
-                RunState::Empty | RunState::Promised | RunState::Filling(_) => gap = true,
+                RunState::Empty | RunState::Promised | RunState::Filling(_) | RunState::Flushing => gap = true,
+                RunState::Ready(_) if run.stored > 0 => split.push(r),
                 RunState::Ready(_) if gap => {
                     if let RunState::Ready(buf) = std::mem::replace(&mut run.state, RunState::Out) {
                         jobs.push(Run { piece, begin: begin(r), data: RunData::Memory(buf), chain: None, digests: false, hurry });
@@ -122,6 +134,7 @@ impl Progress {
                 _ => {}
             }
         }
+        jobs.extend(split.into_iter().filter_map(|r| self.write_stretches(r, hurry)));
         jobs
     }
 
@@ -135,15 +148,20 @@ impl Progress {
         let r = (done.begin / self.run_len) as usize;
         let Some(run) = self.runs.get_mut(r) else { return Ok(None) };
         let rehashing = matches!(run.state, RunState::Rehashing);
+        let flushing = matches!(run.state, RunState::Flushing);
         match (done.result, done.buf) {
             (Err(error), buf) => {
                 if rehashing || self.next_hash == r {
                     self.hashing = false;
                 }
                 run.state = match buf {
+                    Some(buf) if flushing => RunState::Filling(buf),
                     Some(buf) => RunState::Ready(buf),
                     None => RunState::Written,
                 };
+                if rehashing {
+                    self.give_up_unread(r);
+                }
                 Err(error)
             }
             (Ok(verdict), buf) => {
@@ -151,11 +169,16 @@ impl Progress {
                     memory.release(run.len as usize);
                     bufs.give(buf);
                 }
+                if flushing {
+                    self.flushed(r);
+                    return Ok(None);
+                }
                 if verdict == Verdict::Unhashed {
                     run.state = RunState::Written;
                     return Ok(None);
                 }
                 run.state = RunState::Done;
+                self.unread = 0;
                 self.hashing = false;
                 self.next_hash = r + 1;
                 Ok(match verdict {
@@ -173,7 +196,7 @@ impl Progress {
     pub(crate) fn dissolve(self, memory: &mut Memory, bufs: &mut BufPool) {
         for run in self.runs {
             match run.state {
-                RunState::Promised | RunState::Out => memory.release(run.len as usize),
+                RunState::Promised | RunState::Out | RunState::Flushing => memory.release(run.len as usize),
                 RunState::Filling(buf) | RunState::Ready(buf) => {
                     memory.release(run.len as usize);
                     bufs.give(buf);

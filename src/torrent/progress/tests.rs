@@ -34,7 +34,7 @@ impl Rig {
 
     fn answer(&mut self, run: Run, result: Result<Verdict, StoreError>) -> Result<Option<bool>, StoreError> {
         let buf = match run.data {
-            RunData::Memory(buf) => Some(buf),
+            RunData::Memory(buf) | RunData::Stretches(buf, _) => Some(buf),
             RunData::Disk(_) => None,
         };
         let done = RunDone { piece: run.piece, begin: run.begin, buf, result, digests: None };
@@ -190,4 +190,102 @@ fn a_late_block_is_taken_if_there_is_memory() {
     let Rig { mut memory, mut bufs, p } = rig;
     p.dissolve(&mut memory, &mut bufs);
     assert_eq!(memory.used(), 0);
+}
+
+fn numbers(partial: Option<crate::base::partial::PartialPiece>) -> Vec<u32> {
+    partial.map_or(Vec::new(), |p| (0..64).filter(|&nth| p.blocks.has(nth)).collect())
+}
+
+fn restored(blocks: u64, on_disk: &[u32]) -> Rig {
+    let mut rig = rig(blocks, 100);
+    let mut set = crate::base::partial::BlockSet::none(blocks as u32);
+    on_disk.iter().for_each(|&nth| set.set(nth));
+    let saved = crate::base::partial::PartialPiece { piece: rig.p.piece, blocks: set };
+    rig.p = Progress::restored(&saved, rig.p.geometry, 4 * BLOCK_LEN);
+    rig.p.audit().unwrap();
+    rig
+}
+
+#[test]
+fn flush_writes_blocks_and_they_are_on_disk_when_it_is_answered() {
+    let mut rig = rig(8, 100);
+    let blocks = rig.ask_all();
+    for nth in [0, 1, 3, 6] {
+        rig.receive(blocks[nth]).unwrap();
+    }
+    assert!(rig.p.poll_flush().is_empty(), "others are on order");
+    [2, 4, 5, 7].iter().for_each(|&nth| rig.p.release(blocks[nth], &mut rig.memory));
+    let mut jobs = rig.p.poll_flush();
+    let stretches: Vec<_> = jobs
+        .iter()
+        .map(|run| match &run.data {
+            RunData::Stretches(_, stretches) => (run.begin / BLOCK_LEN, stretches.clone()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let at = |n: std::ops::Range<u32>| n.start * BLOCK_LEN..n.end * BLOCK_LEN;
+    assert_eq!(stretches, [(0, vec![at(0..2), at(3..4)]), (4, vec![at(2..3)])]);
+    rig.p.audit().unwrap();
+    assert_eq!((numbers(rig.p.on_disk()), rig.ask_all()), (vec![], vec![]), "a worker has them");
+    rig.answer(jobs.remove(0), Ok(Verdict::Unhashed)).unwrap();
+    assert!(rig.answer(jobs.remove(0), Err(full())).is_err());
+    rig.p.audit().unwrap();
+    assert_eq!((numbers(rig.p.on_disk()), rig.memory.used()), (vec![0, 1, 3], 4 * BLOCK_LEN as usize));
+    assert_eq!(rig.p.received_len(), 4 * u64::from(BLOCK_LEN), "what could not be written is still here");
+}
+
+#[test]
+fn restored_piece_asks_for_the_rest_and_is_hashed_from_disk() {
+    let mut rig = restored(8, &[1, 4, 5, 6, 7]);
+    assert_eq!((rig.p.free(), rig.memory.used(), rig.p.is_restored()), (3, 0, true));
+    let blocks = rig.ask_all();
+    assert_eq!(blocks.iter().map(|b| b.nth()).collect::<Vec<_>>(), [0, 2, 3]);
+    assert_eq!(rig.memory.used(), 4 * BLOCK_LEN as usize);
+    rig.p.release(blocks[0], &mut rig.memory);
+    rig.p.release(blocks[1], &mut rig.memory);
+    rig.p.release(blocks[2], &mut rig.memory);
+    assert_eq!((rig.memory.used(), rig.p.is_untouched()), (0, false));
+    for block in rig.ask_all() {
+        rig.receive(block).unwrap();
+        rig.p.audit().unwrap();
+    }
+    let mut jobs = rig.p.poll_jobs(GOOD, false, false);
+    let run = jobs.remove(0);
+    assert!(matches!(&run.data, RunData::Stretches(_, s) if s.len() == 2), "{run:?}");
+    assert!(jobs.is_empty());
+    rig.answer(run, Ok(Verdict::Unhashed)).unwrap();
+    let first = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    assert_eq!((first.begin, &first.data), (0, &RunData::Disk(4 * BLOCK_LEN)));
+    rig.answer(first, Ok(Verdict::Going(Sha1State::INITIAL))).unwrap();
+    let second = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    assert_eq!((second.begin, &second.data), (4 * BLOCK_LEN, &RunData::Disk(4 * BLOCK_LEN)));
+    assert_eq!(rig.answer(second, Ok(Verdict::Good)).unwrap(), Some(true));
+    assert_eq!(rig.memory.used(), 0);
+    // Nothing that came from an earlier run has a sender.
+    assert_eq!(rig.p.block_senders(), [Some(WHO), None, Some(WHO), Some(WHO), None, None, None, None]);
+}
+
+#[test]
+fn shed_piece_keeps_what_is_on_disk() {
+    let mut rig = restored(8, &[0, 4, 5, 6, 7]);
+    let blocks = rig.ask_all();
+    rig.receive(blocks[0]).unwrap();
+    blocks[1..].iter().for_each(|&b| rig.p.release(b, &mut rig.memory));
+    assert!(rig.p.holds_memory());
+    assert_eq!(rig.p.shed(&mut rig.memory, &mut rig.bufs), u64::from(BLOCK_LEN));
+    rig.p.audit().unwrap();
+    assert_eq!((rig.memory.used(), rig.p.free(), rig.p.holds_memory()), (0, 3, false));
+    assert_eq!(numbers(rig.p.on_disk()), [0, 4, 5, 6, 7]);
+}
+
+#[test]
+fn run_that_cannot_be_read_again_is_fetched_again_after_three_tries() {
+    let mut rig = restored(4, &[0, 1, 2, 3]);
+    for _ in 0..3 {
+        assert!(rig.ask_all().is_empty());
+        let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
+        assert!(rig.answer(job, Err(full())).is_err());
+        rig.p.audit().unwrap();
+    }
+    assert_eq!((rig.ask_all().len(), numbers(rig.p.on_disk())), (4, vec![]));
 }

@@ -59,7 +59,9 @@ impl Asker<'_> {
 impl Swarm {
     /// Everything that is wanted and that any peer has is on order.
     pub(crate) fn is_endgame(&self) -> bool {
-        self.picker.is_exhausted() && self.free == 0 && !self.active.is_empty()
+        // What no connected peer has cannot be asked for, and is no reason to wait.
+        let waits = |(&piece, progress): (&PieceIndex, &Progress)| progress.free() > 0 && self.picker.availability(piece) > 0;
+        self.picker.is_exhausted() && !self.active.is_empty() && (self.free == 0 || !self.active.iter().any(waits))
     }
 
     /// Orders the best block for this session, if there is any.
@@ -165,13 +167,20 @@ impl Swarm {
         self.ask_free(piece, asker, cx)
     }
 
-    /// Gives pieces up that somebody began, that nobody who is left can go on with, and that take the memory of others.
+    /// Gives up what is in memory of pieces that no connected peer goes on with, since others need the memory. What is on disk of
+    /// them is kept.
     pub(crate) fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
-        let idle: Vec<PieceIndex> = self.active.iter().filter(|(_, p)| p.is_idle(cx.now)).map(|(&piece, _)| piece).collect();
+        let idle: Vec<PieceIndex> =
+            self.active.iter().filter(|(_, p)| p.holds_memory() && p.is_idle(cx.now)).map(|(&piece, _)| piece).collect();
         for piece in idle {
-            self.counters.wasted += self.active.get(&piece).map_or(0, Progress::received_len);
-            self.drop_piece(piece, cx);
-            self.picker.put_back(piece);
+            let Some(progress) = self.active.get_mut(&piece) else { continue };
+            let before = progress.free();
+            self.counters.wasted += progress.shed(&mut cx.memory, &mut cx.bufs);
+            self.free += (progress.free() - before) as usize;
+            if progress.is_untouched() {
+                self.drop_piece(piece, cx);
+                self.picker.put_back(piece);
+            }
             if cx.memory.has_room(room) {
                 return true;
             }

@@ -18,7 +18,9 @@ impl Swarm {
         self.refill = true;
         let Some(progress) = self.active.get_mut(&piece) else { return Ok(()) };
         let single = done.begin == 0;
+        let before = progress.free();
         let verdict = progress.handle_run(done, &mut cx.memory, &mut cx.bufs);
+        self.free += (progress.free() - before) as usize;
         if !matches!(verdict, Ok(Some(_))) {
             self.forgo(piece, cx);
         }
@@ -82,13 +84,18 @@ impl Swarm {
     }
 
     fn bad(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
-        let Some(progress) = self.drop_piece(piece, cx) else { return };
-        let (contributors, senders) = progress;
+        let restored = self.active.get(&piece).is_some_and(Progress::is_restored);
+        let Some((contributors, senders)) = self.drop_piece(piece, cx) else { return };
         self.counters.failed_pieces += 1;
         self.counters.wasted += u64::from(self.geometry.piece_len(piece));
-        self.paroles.fail(piece, &contributors, cx.now);
         self.notes.push_back(Note::Failed(piece, contributors.len()));
-        if let [guilty] = contributors.as_slice() {
+        if !restored {
+            self.paroles.fail(piece, &contributors, cx.now);
+        }
+        // What came from an earlier run may be to blame as well as the contributors: blocks are compared when the piece is good.
+        if let [guilty] = contributors.as_slice()
+            && !restored
+        {
             self.notes.push_back(Note::Ban(*guilty));
             self.picker.put_back(piece);
         } else if let Some(digests) = digests {

@@ -19,7 +19,13 @@ fn sample() -> ResumeFile {
             Some(ResumeStat { len: i64::MAX as u64, mtime_ns: i64::MIN }),
         ],
         parts: Some(ResumeStat { len: 7, mtime_ns: 8 }),
+        partial: partial(&[(1, &[0x80]), (8, &[0, 3])]),
+        unchecked: Some(Bitfield::from_wire(&[1, 0x80], 9).unwrap()),
     }
+}
+
+fn partial(pieces: &[(u32, &[u8])]) -> Vec<ResumePartial> {
+    pieces.iter().map(|&(piece, blocks)| ResumePartial { piece, blocks: blocks.to_vec() }).collect()
 }
 
 /// The file whose dictionary is `body`.
@@ -50,7 +56,7 @@ fn the_format_stays_what_it_is() {
     simple.files.truncate(2);
     simple.files[0] = Some(ResumeStat { len: 0x4142, mtime_ns: 0x43 });
     let with_parts = simple.encode();
-    simple.parts = None;
+    (simple.parts, simple.partial, simple.unchecked) = (None, Vec::new(), None);
     let bytes = simple.encode();
     let body: &[u8] = b"d5:dirtyi1e10:downloadedi5e5:files32:\0\0\0\0\0\0AB\0\0\0\0\0\0\0C\
         \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff4:have2:\xa0\x80\
@@ -58,7 +64,12 @@ fn the_format_stays_what_it_is() {
         8:uploadedi9223372036854775807e7:versioni1ee";
     assert_eq!(bytes[..bytes.len() - CHECKSUM].escape_ascii().to_string(), body.escape_ascii().to_string());
     // Where there is a part file it is one key more, which older versions do not look at.
-    let parts = b"5:parts16:\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x088:uploaded";
+    // The same where pieces are unfinished, and where a check was.
+    let unfinished = b"7:partial19:\0\0\0\x01\0\0\0\x01\x80\0\0\0\x08\0\0\0\x02\0\x035:parts";
+    assert!(with_parts.windows(unfinished.len()).any(|window| window == unfinished));
+    let unchecked = b"9:unchecked2:\x01\x808:uploaded";
+    assert!(with_parts.windows(unchecked.len()).any(|window| window == unchecked));
+    let parts = b"5:parts16:\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x089:unchecked";
     assert!(with_parts.windows(parts.len()).any(|window| window == parts));
 }
 
@@ -92,6 +103,16 @@ fn every_mismatch_is_named() {
     assert_eq!(error(&with(b"20:\x07", b"19:")), ResumeError::Field("info-hash"));
     assert_eq!(error(&with(b"48:\0", b"47:")), ResumeError::Field("files"));
     assert_eq!(error(&with(b"48:\0", b"48:\x80")), ResumeError::Field("files"), "a length beyond 63 bits");
+    for (old, new) in [
+        (&b"19:\0\0\0\x01"[..], &b"19:\0\0\0\x08"[..]),
+        (b"19:\0\0\0\x01", b"19:\0\0\0\x09"),
+        (b"\x80\0\0\0\x08\0\0\0\x02", b"\x80\0\0\0\x09\0\0\0\x02"),
+        (b"\x80\0\0\0\x08\0\0\0\x02", b"\x80\0\0\0\x08\0\0\0\x03"),
+        (b"\x01\0\0\0\x01\x80", b"\x01\0\0\0\0\x80"),
+    ] {
+        assert_eq!(error(&with(old, new)), ResumeError::Field("partial"), "{}", new.escape_ascii());
+    }
+    assert_eq!(error(&with(b"unchecked2:\x01\x80", b"unchecked2:\x01\x81")), ResumeError::Have(BitfieldError::SpareBits));
     assert_eq!(error(&with(b"7:versioni1e", b"")), ResumeError::Field("version"));
     assert_eq!(error(&sealed(b"le")), ResumeError::Field("version"));
     assert!(matches!(error(&sealed(b"")), ResumeError::Bencode(BencodeError::Truncated { len: 0 })));
@@ -107,11 +128,21 @@ fn limits_hold() {
     let many = [&b"l"[..], &b"0:".repeat(400), b"e"].concat();
     assert!(matches!(error(&sealed(&many)), ResumeError::Bencode(BencodeError::Tokens { .. })));
     assert_eq!(ResumeFile::max_len(u32::MAX, usize::MAX), usize::MAX);
-    // The largest state is within the limit.
-    let full = ResumeFile { have: Bitfield::all(9), downloaded: u64::MAX, uploaded: u64::MAX, ..sample() };
+    // The largest state is within the limit; unfinished pieces beyond it are left out.
+    let many: Vec<_> = (0..2 * partial::MAX_LEN as u32 / 9).map(|n| (n, &[1][..])).collect();
+    let full =
+        ResumeFile { partial: partial(&many), have: Bitfield::all(9), downloaded: u64::MAX, uploaded: u64::MAX, ..sample() };
     let bytes = full.encode();
     assert!(bytes.len() <= max);
-    assert_eq!(ResumeFile::decode(&bytes, 9, 3, &HASH).unwrap().downloaded, i64::MAX as u64);
+    assert!(ResumeFile::decode(&bytes, 9, 3, &HASH).is_err(), "there are no such pieces");
+    let read = ResumeFile::decode(
+        &ResumeFile { have: Bitfield::all(u32::MAX >> 8), unchecked: None, ..full }.encode(),
+        u32::MAX >> 8,
+        3,
+        &HASH,
+    )
+    .unwrap();
+    assert_eq!((read.downloaded, read.partial.len()), (i64::MAX as u64, partial::MAX_LEN / 9));
 }
 
 proptest! {
@@ -123,7 +154,10 @@ proptest! {
         let count = bits.len() as u32 * 8;
         let files: Vec<_> = files.into_iter().map(|f| f.map(|(len, mtime_ns)| ResumeStat { len, mtime_ns })).collect();
         let have = Bitfield::from_wire(&bits, count).unwrap();
-        let state = ResumeFile { info_hash: HASH, have, dirty, downloaded, uploaded, files, parts: None };
+        let (partial, unchecked) = (Vec::new(), dirty.then(|| have.clone()));
+        let state = ResumeFile {
+            info_hash: HASH, have, dirty, downloaded, uploaded, files, parts: None, partial, unchecked,
+        };
         let bytes = state.encode();
         prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &HASH), Ok(state));
     }

@@ -139,8 +139,18 @@ fn torrent(n: u8) -> (Vec<u8>, Metainfo) {
 
 fn state(metainfo: &Metainfo, uploaded: u64) -> Vec<u8> {
     let have = Bitfield::all(3);
-    ResumeFile { info_hash: metainfo.info_hash, have, dirty: false, downloaded: 1, uploaded, files: vec![None], parts: None }
-        .encode()
+    ResumeFile {
+        info_hash: metainfo.info_hash,
+        have,
+        dirty: false,
+        downloaded: 1,
+        uploaded,
+        files: vec![None],
+        parts: None,
+        partial: Vec::new(),
+        unchecked: None,
+    }
+    .encode()
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! Blocks of unfinished pieces that are on disk: written when the torrent stops, remembered, and taken up again. It knows jobs and pieces,
+//! and not when a torrent stops.
+
+use super::Swarm;
+use crate::{
+    base::{job::Job, partial::PartialPiece},
+    torrent::{cx::Cx, progress::Progress},
+};
+
+/// The most bytes that the numbers of unfinished pieces may take in a saved state.
+const MAX_LEN: usize = 64 * 1024;
+
+impl Swarm {
+    /// The blocks on disk of pieces in progress, as far as a saved state takes them.
+    pub(crate) fn partial_pieces(&self) -> Vec<PartialPiece> {
+        let mut len = 0;
+        let on_disk = self.active.values().filter_map(Progress::on_disk);
+        let within = |partial: &PartialPiece| {
+            len += 8 + partial.blocks.as_wire().len();
+            len <= MAX_LEN
+        };
+        on_disk.take_while(within).collect()
+    }
+
+    /// Takes up a piece of which blocks are on disk, if it is wanted and not begun.
+    pub(crate) fn restore(&mut self, partial: &PartialPiece, cx: &mut Cx) {
+        let piece = partial.piece;
+        if !self.picker.is_wanted(piece) {
+            return;
+        }
+        let progress = Progress::restored(partial, self.geometry, cx.conf.run_len);
+        let whole = !progress.is_awaited();
+        self.free += progress.free() as usize;
+        self.active.insert(piece, progress);
+        self.picker.take(piece);
+        if whole {
+            self.submit(piece, cx);
+        }
+    }
+
+    /// Has what is in memory of unfinished pieces written, as far as nothing of it is on order. Returns whether there was any.
+    pub(crate) fn flush(&mut self, cx: &mut Cx) -> bool {
+        if self.no_writes {
+            return false;
+        }
+        let runs: Vec<_> = self.active.values_mut().flat_map(Progress::poll_flush).collect();
+        let any = !runs.is_empty();
+        for run in runs {
+            self.runs_out += 1;
+            self.jobs_out += 1;
+            cx.job(Job::Run { torrent: self.torrent, run });
+        }
+        any
+    }
+}

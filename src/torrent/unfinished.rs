@@ -1,0 +1,75 @@
+//! What is kept of unfinished pieces when a torrent stops: what is in memory is written, the saved state tells which blocks are on disk,
+//! and the next start goes on with them. It does not know how a state is saved.
+
+use crate::{
+    base::{bitfield::Bitfield, geometry::PieceIndex, partial::PartialPiece},
+    torrent::{Stage, Torrent, cx::Cx},
+};
+
+/// Unfinished pieces between runs.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    /// What the saved state told of, until the check of what is there is over.
+    found: Vec<PartialPiece>,
+    /// The torrent stops, and what is in memory was not written yet.
+    flush: bool,
+}
+
+impl Torrent {
+    /// The saved state told of these.
+    pub(super) fn handle_found(&mut self, found: Vec<PartialPiece>) {
+        self.unfinished.found = found;
+    }
+
+    /// A piece was checked and is not good: if all of it was there, some block is wrong and it is to be fetched anew.
+    pub(super) fn handle_found_bad(&mut self, bad: PieceIndex) {
+        self.unfinished.found.retain(|partial| partial.piece != bad || !partial.blocks.is_full());
+    }
+
+    /// It is known what is there: unfinished pieces are gone on with.
+    pub(super) fn take_up(&mut self, cx: &mut Cx) {
+        for partial in std::mem::take(&mut self.unfinished.found) {
+            self.swarm.restore(&partial, cx);
+        }
+    }
+
+    /// It stops for now, or for good: what is in memory is to be written when its peers are gone.
+    pub(super) fn flush_later(&mut self) {
+        self.unfinished.flush = true;
+    }
+
+    /// It goes on: what is in memory may stay there.
+    pub(super) fn forgo_flush(&mut self) {
+        self.unfinished.flush = false;
+    }
+
+    /// Whether what is in memory will be written before the torrent stops.
+    pub(super) fn is_to_flush(&self) -> bool {
+        self.unfinished.flush && self.swarm.is_busy()
+    }
+
+    /// Writes what is in memory, once, if that is due and nothing keeps it from it. Returns whether a worker is at it.
+    pub(super) fn flush(&mut self, cx: &mut Cx) -> bool {
+        let may = matches!(self.stage, Stage::Open) && !self.errands.is_out() && !self.errands.arrange;
+        may && self.sessions.len() == 0 && std::mem::take(&mut self.unfinished.flush) && self.swarm.flush(cx)
+    }
+
+    /// What a saved state is to tell of unfinished pieces.
+    pub(super) fn partial_pieces(&self) -> Vec<PartialPiece> {
+        match self.stage {
+            Stage::Open => self.swarm.partial_pieces(),
+            _ => {
+                let open = |partial: &&PartialPiece| !self.swarm.have.has(partial.piece);
+                self.unfinished.found.iter().filter(open).cloned().collect()
+            }
+        }
+    }
+
+    /// What a saved state is to tell of a check that goes on.
+    pub(super) fn unchecked(&self) -> Option<Bitfield> {
+        match &self.stage {
+            Stage::Checking(checker) => Some(checker.left().clone()),
+            _ => None,
+        }
+    }
+}
