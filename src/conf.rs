@@ -1,5 +1,6 @@
 //! Every limit and choice, with its default and the reason for it.
 
+mod descriptors;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -87,6 +87,7 @@ pub use base::{
     paths::RenameError,
     time::Instant,
     totals::Totals,
+    tracker_events::{Completion, OwedEvent, TrackerEvents},
 };
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};

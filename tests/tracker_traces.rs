@@ -120,6 +120,23 @@ fn what_is_out_of_reach_in_one_family_works_in_the_other_and_nobody_is_bothered(
 }
 
 #[test]
+fn each_family_hears_the_port_of_its_own_listener() {
+    for (listen, ports) in [(vec!["0.0.0.0:7001", "[::]:7002"], [7001, 7002]), (vec!["[::]:7002"], [1, 7002])] {
+        let mut t = Trace::seed(Conf::default());
+        t.errands();
+        t.tell(|engine, _| engine.set_listen_addrs(listen.iter().map(|addr| addr.parse().unwrap())));
+        t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce")).unwrap();
+        t.errands();
+        resolved(&mut t, Ok(addrs()));
+        for (_, to, data) in datagrams(&mut t) {
+            answer(&mut t, to, &data);
+        }
+        let told = datagrams(&mut t).into_iter().map(|(_, _, data)| u16::from_be_bytes([data[96], data[97]]));
+        assert_eq!(told.collect::<Vec<_>>(), ports);
+    }
+}
+
+#[test]
 fn a_family_that_nothing_may_leave_in_is_not_asked() {
     let mut t = asking(Conf { bind_addrs: vec![V4.into()], ..Conf::default() });
     resolved(&mut t, Ok(addrs()));

@@ -262,6 +262,7 @@ impl Host {
                     uploaded: 0,
                     distrust: None,
                     arrange: how & 2 != 0,
+                    tracker_events: Default::default(),
                 };
                 Done::Opened { torrent, result: if fails { Err(error()) } else { Ok(opened) } }
             }

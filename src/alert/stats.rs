@@ -37,9 +37,9 @@ pub struct TorrentStats {
     pub unasked_blocks: u64,
     /// Pieces that failed their hash.
     pub failed_pieces: u64,
-    /// Bytes per second of blocks arriving.
+    /// Bytes per second of blocks arriving, over the last ten seconds.
     pub download_rate: u64,
-    /// Bytes per second of blocks leaving.
+    /// Bytes per second of blocks leaving, over the last ten seconds.
     pub upload_rate: u64,
     /// Connected, greeted peers.
     pub peers: usize,

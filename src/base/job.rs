@@ -17,6 +17,7 @@ use super::{
     ids::InfoHash,
     partial::PartialPiece,
     paths::STATE_FOLDER,
+    tracker_events::TrackerEvents,
 };
 
 /// Bytes before each block of a [`Job::Read`], for what goes before it on the wire.
@@ -106,6 +107,8 @@ pub struct Opened {
     pub distrust: Option<String>,
     /// Files that are wanted have bytes in the part file: a [`Job::Arrange`] is due.
     pub arrange: bool,
+    /// What its trackers have still to hear, as saved.
+    pub tracker_events: TrackerEvents,
 }
 
 /// What to remember of a torrent. The store adds what it knows of the files.
@@ -123,6 +126,8 @@ pub struct SaveState {
     pub partial: Vec<PartialPiece>,
     /// Pieces that a check has still to hash; `None` if no check is going on.
     pub unchecked: Option<Bitfield>,
+    /// What its trackers have still to hear; empty where the session's records keep that.
+    pub tracker_events: TrackerEvents,
 }
 
 /// The part that hashing plays in a [`Job::Run`].

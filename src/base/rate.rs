@@ -1,4 +1,4 @@
-//! How fast bytes flow, as an average that forgets.
+//! How fast bytes flow: as an average that forgets, for decisions, and over the last ten seconds, to be shown.
 
 use std::time::Duration;
 
@@ -12,6 +12,62 @@ pub(crate) struct RateMeter {
     sample_start: Instant,
     bytes_per_s: f64,
     memory: Duration,
+    shown: Window,
+}
+
+/// Bytes of the last ten seconds, in buckets of one: peers that send in bursts of some seconds make an average over one second jump,
+/// and a number that jumps is of no use to a reader.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    /// The newest first. Of the last one counts what the newest lacks of a whole second.
+    buckets: [u64; BUCKETS],
+    /// When the newest began.
+    start: Instant,
+    /// When bytes began to flow after a silence.
+    began: Instant,
+}
+
+const BUCKETS: usize = 11;
+const BUCKET: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(10);
+
+impl Window {
+    fn new(now: Instant) -> Self {
+        Self { buckets: [0; BUCKETS], start: now, began: now }
+    }
+
+    fn add(&mut self, now: Instant, bytes: u64) {
+        self.roll(now);
+        if self.is_empty() {
+            (self.began, self.start) = (now, now);
+        }
+        let [newest, ..] = &mut self.buckets;
+        *newest = newest.saturating_add(bytes);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|&bytes| bytes == 0)
+    }
+
+    /// Bytes per second at `now`.
+    fn rate(&self, now: Instant) -> u64 {
+        let mut copy = *self;
+        copy.roll(now);
+        let [whole @ .., oldest] = copy.buckets;
+        let whole = whole.iter().map(|&bytes| bytes as f64).sum::<f64>();
+        let part = 1.0 - now.since(copy.start).as_secs_f64() / BUCKET.as_secs_f64();
+        let time = now.since(copy.began).clamp(BUCKET, WINDOW);
+        ((whole + oldest as f64 * part.clamp(0.0, 1.0)) / time.as_secs_f64()) as u64
+    }
+
+    fn roll(&mut self, now: Instant) {
+        let passed = now.since(self.start).as_micros() / BUCKET.as_micros();
+        let Ok(passed @ 1..) = u32::try_from(passed) else { return };
+        self.start = self.start + BUCKET * passed;
+        let gone = BUCKETS.min(passed as usize);
+        self.buckets.rotate_right(gone % BUCKETS);
+        self.buckets.iter_mut().take(gone).for_each(|bucket| *bucket = 0);
+    }
 }
 
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -23,13 +79,20 @@ impl RateMeter {
     }
 
     fn with_memory(now: Instant, memory: Duration) -> Self {
-        Self { total: 0, in_sample: 0, sample_start: now, bytes_per_s: 0.0, memory }
+        Self { total: 0, in_sample: 0, sample_start: now, bytes_per_s: 0.0, memory, shown: Window::new(now) }
     }
 
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
         self.roll(now);
         self.total = self.total.saturating_add(bytes);
         self.in_sample = self.in_sample.saturating_add(bytes);
+        self.shown.add(now, bytes);
+    }
+
+    /// Bytes per second over the last ten seconds, to be shown: it follows a change more slowly than [`rate`](Self::rate), and bursts
+    /// of some seconds do not show.
+    pub(crate) fn shown(&self, now: Instant) -> u64 {
+        self.shown.rate(now)
     }
 
     /// Bytes since the beginning.
@@ -46,7 +109,7 @@ impl RateMeter {
 
     /// Whether the rate is something other than zero, or will be although no more bytes come.
     pub(crate) fn is_flowing(&self, now: Instant) -> bool {
-        self.in_sample > 0 || self.rate(now) > 0
+        self.in_sample > 0 || self.rate(now) > 0 || self.shown(now) > 0
     }
 
     fn roll(&mut self, now: Instant) {
@@ -124,6 +187,42 @@ mod tests {
         assert!(m.rate(at(20)) == 0 && m.is_flowing(at(20)), "it will be known later how fast that was");
         m.add(at(500), 0);
         assert!(m.is_flowing(at(500)) && !m.is_flowing(at(60_000)));
+    }
+
+    #[test]
+    fn shown_rate_of_bursts_stays_near_the_truth() {
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        for pause in [500, 1000, 2000, 2500] {
+            let mut m = RateMeter::new(at(0));
+            // 100,000 bytes a second, all of each pause's at once.
+            for ms in (0..60_000).step_by(10) {
+                if ms % pause == 0 {
+                    m.add(at(ms), 100 * pause);
+                }
+                if ms > 12_000 {
+                    let shown = m.shown(at(ms));
+                    let off = if pause > 1000 { 30_000 } else { 10_000 };
+                    assert!(shown.abs_diff(100_000) <= off, "{shown} with bursts every {pause} ms");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shown_rate_begins_at_once_and_only_falls_in_silence() {
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        let mut m = RateMeter::new(at(0));
+        for ms in (100_000..103_000).step_by(10) {
+            m.add(at(ms), 1000);
+        }
+        assert!((95_000..105_000).contains(&m.shown(at(103_000))), "{}", m.shown(at(103_000)));
+        let mut before = m.shown(at(103_000));
+        for ms in (103_000..120_000).step_by(50) {
+            let shown = m.shown(at(ms));
+            assert!(shown <= before, "{shown} after {before} at {ms}");
+            before = shown;
+        }
+        assert_eq!(before, 0);
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Engine {
 
     /// Our IPv4 and our IPv6 address as others see them, as far as they are known: set by the user, or agreed on by peers.
     pub fn external_addrs(&self) -> (Option<std::net::Ipv4Addr>, Option<std::net::Ipv6Addr>) {
-        let ours = self.cx.external.ours(None);
+        let ours = self.cx.external.ours(Default::default());
         (ours.v4, ours.v6)
     }
 
@@ -205,7 +205,7 @@ impl Engine {
 
     pub(super) fn spread_external_addr(&mut self) {
         if self.cx.external.poll_changed() {
-            let ours = self.cx.external.ours(self.cx.listen_port);
+            let ours = self.cx.external.ours(self.cx.ports);
             for (_, torrent) in self.torrents.iter_mut() {
                 torrent.candidates.set_ours(ours);
             }

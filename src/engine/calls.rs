@@ -5,6 +5,7 @@
 
 mod beginning;
 mod ending;
+mod leaving;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,6 @@ use std::{
 use crate::{
     base::{
         arena::{Arena, Key},
-        ids::InfoHash,
         time::Instant,
         timers::Wakeup,
     },
@@ -30,6 +30,8 @@ use crate::{
     },
     wire::tracker::{TrackerUrl, url::Host},
 };
+
+use leaving::{ChainId, Leaving};
 
 /// Trackers that cannot be reached and are remembered, and for how long at most when there are too many.
 const MAX_SILENT: usize = 1024;
@@ -47,8 +49,8 @@ pub(super) struct Calls {
     silent: BTreeMap<(Host, u16), (u32, Instant)>,
     /// Torrents and trackers that the user wants numbers of.
     scrapes: BTreeSet<(Key, TrackerNo)>,
-    /// Farewells that are not over, those in line included; how many calls each has.
-    leaving: BTreeMap<(InfoHash, String), usize>,
+    /// Farewells that are not over, those in line included.
+    leaving: Leaving,
     /// When the next announce is in time; announces that are early by less than a burst are, too.
     pace: Instant,
     wakeup: Wakeup,
@@ -75,7 +77,7 @@ struct Running {
 enum What {
     Announce(Key, TrackerNo),
     Scrape(Key, TrackerNo),
-    Leave(InfoHash, String),
+    Leave(ChainId),
 }
 
 impl Calls {
@@ -86,7 +88,7 @@ impl Calls {
             connections: BTreeMap::new(),
             silent: BTreeMap::new(),
             scrapes: BTreeSet::new(),
-            leaving: BTreeMap::new(),
+            leaving: Leaving::default(),
             pace: now,
             wakeup: Wakeup::default(),
             end: None,
@@ -95,7 +97,7 @@ impl Calls {
 
     /// Whether nothing is on its way.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.len() == 0
+        self.running.len() == 0 && self.leaving.is_idle()
     }
 
     /// Asks for a tracker's numbers, soon.
@@ -177,8 +179,7 @@ impl Engine {
         }
         if let Some(end) = self.calls.end {
             if end <= self.cx.now {
-                self.cx.farewells.clear();
-                self.hang_up(|_| true);
+                self.end_leaving();
             } else {
                 self.wake_calls(end);
             }

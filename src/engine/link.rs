@@ -32,6 +32,7 @@ pub(super) struct Link {
     pub(super) state: State,
     /// Our own greeting, until the session takes over.
     pub(super) hello: Tx,
+    pub(super) began: Instant,
 }
 
 #[derive(Debug)]
@@ -49,9 +50,9 @@ pub(super) enum State {
 }
 
 impl Link {
-    pub(super) fn dialing(torrent: Key, addr: SocketAddr) -> Self {
+    pub(super) fn dialing(torrent: Key, addr: SocketAddr, began: Instant) -> Self {
         let who = Contributor { addr, incoming: false };
-        Self { who, torrent: Some(torrent), state: State::Dialing, hello: Tx::default() }
+        Self { who, torrent: Some(torrent), state: State::Dialing, hello: Tx::default(), began }
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -86,8 +87,8 @@ impl Engine {
         }
         let who = Contributor { addr, incoming: true };
         let deadline = self.cx.now + self.cx.conf.greeting_timeout;
-        let link =
-            self.links.insert(Link { who, torrent: None, state: State::Greeting(Greeting::incoming()), hello: Tx::default() });
+        let (state, began) = (State::Greeting(Greeting::incoming()), self.cx.now);
+        let link = self.links.insert(Link { who, torrent: None, state, hello: Tx::default(), began });
         self.greetings += 1;
         self.access.handle_accepted(addr.ip());
         self.cx.deadlines.push(deadline, Owner::Link(link));

@@ -9,6 +9,7 @@ mod audit;
 mod calls;
 mod changes;
 mod checks;
+mod crowd;
 mod files;
 mod labels;
 mod limits;
@@ -62,6 +63,7 @@ use access::Access;
 use calls::Calls;
 use changes::Ledger;
 use checks::Checks;
+use crowd::Crowd;
 use link::Link;
 use queue::Queue;
 use session_stats::Tally;
@@ -164,6 +166,7 @@ pub struct Engine {
     tally: Tally,
     /// Which torrents want something, and who waits for one.
     wanting: Wanting,
+    crowd: Crowd,
     cx: Cx,
 }
 
@@ -202,6 +205,7 @@ impl Engine {
             ledger: Ledger::default(),
             tally: Tally::default(),
             wanting: Wanting::default(),
+            crowd: Crowd::default(),
             cx,
         })
     }
@@ -269,6 +273,7 @@ impl Engine {
                 Owner::Call(call) => self.handle_call_timeout(call, at),
                 Owner::Calls => self.handle_calls_timeout(at),
                 Owner::Queue => self.handle_queue_timeout(at),
+                Owner::Crowd => self.handle_crowd_timeout(at),
                 Owner::Recorder => self.handle_recorder_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
@@ -296,6 +301,8 @@ impl Engine {
         self.pump_session();
         // Whatever else there is to do: uploads may never end.
         self.pump_calls();
+        // What trackers said may have to be recorded.
+        self.pump_session();
         self.cx.effects.pop_front()
     }
 
@@ -384,7 +391,7 @@ impl Engine {
         }
         self.review(key);
         self.note_wishes(key);
-        if self.dial || self.torrents.get(key).is_some_and(|t| t.noted.0) {
+        if self.dial || self.torrents.get(key).is_some_and(|t| t.noted.0 || t.noted.2) {
             self.dial = false;
             self.dial_candidates();
         }
@@ -416,7 +423,7 @@ impl Engine {
 
     fn dial(&mut self, torrent: Key, addr: SocketAddr) {
         let deadline = self.cx.now + self.cx.conf.greeting_timeout;
-        let link = self.links.insert(Link::dialing(torrent, addr));
+        let link = self.links.insert(Link::dialing(torrent, addr, self.cx.now));
         self.dials += 1;
         self.access.handle_dialled(addr.ip());
         if let Some(torrent) = self.torrents.get_mut(torrent) {

@@ -34,9 +34,9 @@ pub struct SessionStats {
     /// Over all runs, torrents that are gone included: what [`Engine::set_earlier_totals`] told, and this run. The session is active
     /// while it has a torrent that is, and seeding while it has one that is.
     pub totals: Totals,
-    /// Bytes per second of blocks arriving.
+    /// Bytes per second of blocks arriving, over the last ten seconds.
     pub download_rate: u64,
-    /// Bytes per second of blocks leaving.
+    /// Bytes per second of blocks leaving, over the last ten seconds.
     pub upload_rate: u64,
     /// Connections, those being made or greeted included.
     pub links: usize,
@@ -142,8 +142,8 @@ impl Engine {
             wasted: tally.wasted,
             failed_pieces: tally.failed_pieces,
             totals: tally.totals(now).plus(Totals { downloaded, uploaded, ..Totals::default() }),
-            download_rate: self.cx.down.rate(now),
-            upload_rate: self.cx.up.rate(now),
+            download_rate: self.cx.down.shown(now),
+            upload_rate: self.cx.up.shown(now),
             links: self.links.len(),
             dials: self.dials,
             peers: tally.peers,

@@ -9,10 +9,11 @@ use crate::{
         bitfield::Bitfield,
         bucket::Limits,
         ids::{InfoHash, PeerId, TorrentId},
+        ports::ListenPorts,
     },
     conf::SeedChoking,
     engine::{AddError, Engine, NoSuchTorrent, files, labels, session::Said},
-    torrent::{Torrent, TorrentParams, keeping},
+    torrent::{Torrent, TorrentParams, candidates::Source, keeping},
 };
 
 /// How one peer stands.
@@ -48,7 +49,7 @@ pub struct PeerStats {
     pub downloaded: u64,
     /// Bytes of blocks sent.
     pub uploaded: u64,
-    /// Bytes per second of blocks arriving.
+    /// Bytes per second of blocks arriving, over the last ten seconds.
     pub download_rate: u64,
     /// Bytes per second sent to it, over some 20 s.
     pub upload_rate: u64,
@@ -186,7 +187,7 @@ impl Engine {
     /// If there is no such torrent.
     pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
         self.with(id, |torrent, cx| {
-            torrent.candidates.add(cx.now, addr, &cx.conf);
+            torrent.candidates.add(cx.now, addr, Source::User, &cx.conf);
         })
     }
 
@@ -241,9 +242,14 @@ impl Engine {
         self.session_changed(Said::PeerLimits);
     }
 
-    /// Tells the engine which port it can be reached on, for peers to know.
+    /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers to know.
     pub fn set_listen_port(&mut self, port: Option<u16>) {
-        self.cx.listen_port = port;
+        self.cx.ports = ListenPorts::both(port);
+    }
+
+    /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`) hear of that family's first port.
+    pub fn set_listen_addrs(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
+        self.cx.ports = ListenPorts::of_listeners(addrs.into_iter());
     }
 
     /// Puts a mark into the line of alerts: [`Alert::Marked`] with this number comes behind everything that is
@@ -307,7 +313,7 @@ impl Engine {
             pipeline: s.pipeline.len(),
             downloaded: s.pipeline.total(),
             uploaded: s.uploaded,
-            download_rate: s.pipeline.rate(self.cx.now),
+            download_rate: s.pipeline.shown_rate(self.cx.now),
             upload_rate: s.taken.rate(self.cx.now),
         };
         torrent.sessions.iter().map(|(_, s)| peer(s)).collect()

@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Wanting {
     /// Torrents that would dial, or wake for that.
     dials: BTreeSet<Key>,
+    /// Torrents that would dial if they had not as many connections as they may.
+    crowded: BTreeSet<Key>,
     /// Torrents that have peers or begun pieces.
     busy: BTreeSet<Key>,
     /// Links that have greeted and wait, by torrent.
@@ -29,11 +31,30 @@ pub(super) struct Wanting {
 impl Wanting {
     pub(super) fn forget_torrent(&mut self, key: Key) {
         self.dials.remove(&key);
+        self.crowded.remove(&key);
         self.busy.remove(&key);
     }
 
     pub(super) fn busy(&self) -> Vec<Key> {
         self.busy.iter().copied().collect()
+    }
+
+    /// How many torrents would dial.
+    pub(super) fn dials(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// How many torrents would dial if they had room of their own.
+    pub(super) fn crowded(&self) -> usize {
+        self.crowded.len()
+    }
+
+    pub(super) fn has_crowded(&self) -> bool {
+        !self.crowded.is_empty()
+    }
+
+    pub(super) fn is_crowded(&self, torrent: Key) -> bool {
+        self.crowded.contains(&torrent)
     }
 
     /// Whether any link waits.
@@ -55,11 +76,13 @@ impl Engine {
     /// Something happened to a torrent: looks at what it wants now.
     pub(super) fn note_wishes(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get_mut(key) else { return self.wanting.forget_torrent(key) };
-        let (dials, busy) = (torrent.wants_dial(self.cx.now, &self.cx.conf), torrent.is_busy());
-        if std::mem::replace(&mut torrent.noted, (dials, busy)) == (dials, busy) {
+        let (waits, room) = (torrent.has_candidate_due(self.cx.now), torrent.has_room(&self.cx.conf));
+        let (dials, busy, crowded) = (waits && room, torrent.is_busy(), waits && !room);
+        if std::mem::replace(&mut torrent.noted, (dials, busy, crowded)) == (dials, busy, crowded) {
             return;
         }
-        for (set, wants) in [(&mut self.wanting.dials, dials), (&mut self.wanting.busy, busy)] {
+        let Wanting { dials: dialling, crowded: crowds, busy: busy_ones, .. } = &mut self.wanting;
+        for (set, wants) in [(dialling, dials), (busy_ones, busy), (crowds, crowded)] {
             if wants {
                 set.insert(key);
             } else {
@@ -84,6 +107,7 @@ impl Engine {
             }
             self.note_wishes(key);
         }
+        self.watch_crowd();
     }
 
     fn has_room_to_dial(&self) -> bool {

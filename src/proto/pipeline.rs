@@ -122,6 +122,11 @@ impl Pipeline {
         self.rate.rate(now)
     }
 
+    /// The same over the last ten seconds, to be shown.
+    pub(crate) fn shown_rate(&self, now: Instant) -> u64 {
+        self.rate.shown(now)
+    }
+
     /// Bytes of blocks since the beginning.
     pub(crate) fn total(&self) -> u64 {
         self.rate.total()

@@ -217,7 +217,7 @@ impl Reactor {
         let clock = Clock::new();
         let scratch = vec![0; conf.read_len].into_boxed_slice();
         let mut engine = Engine::new(conf, seed, clock.now())?;
-        engine.set_listen_port(listeners.addrs().next().map(|addr| addr.port()));
+        engine.set_listen_addrs(listeners.addrs());
         if let Some(restored) = restored {
             engine.restore(restored);
         }

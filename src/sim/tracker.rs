@@ -26,6 +26,8 @@ pub enum TrackerManners {
     Good,
     /// Whatever comes is lost.
     Silent,
+    /// It hears what it is told, and its answers are lost.
+    Mute,
     /// It refuses, with these words.
     Refuses(String),
 }
@@ -101,6 +103,9 @@ impl SimTracker {
                     swarm.insert(addr);
                 }
                 let others: Vec<_> = swarm.iter().filter(|&&other| other != addr).take(numwant.max(0) as usize).collect();
+                if self.manners == TrackerManners::Mute {
+                    return None;
+                }
                 let mut body = [self.interval, others.len() as u32, 0].map(u32::to_be_bytes).concat();
                 for peer in others {
                     if let IpAddr::V4(ip) = peer.ip() {

@@ -12,6 +12,7 @@ use crate::{
         ids::InfoHash,
         job::{SaveState, StoreSpec},
         partial::{BlockSet, PartialPiece},
+        tracker_events::TrackerEvents,
     },
     wire::resume::{ResumeFile, ResumePartial, ResumeStat},
 };
@@ -22,6 +23,7 @@ pub(super) struct Loaded {
     pub(super) saved: Saved,
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
+    pub(super) tracker_events: TrackerEvents,
 }
 
 /// Reads the state, if there is one; says in words why it is of no use.
@@ -57,6 +59,7 @@ pub(super) fn load(disk: &dyn Disk, folder: Option<&SessionFolder>, spec: &Store
         },
         downloaded: file.downloaded,
         uploaded: file.uploaded,
+        tracker_events: file.tracker_events,
     }))
 }
 
@@ -68,11 +71,11 @@ fn mint(saved: &ResumePartial, geometry: &Geometry, have: &Bitfield) -> Option<P
 }
 
 pub(super) fn encode(info_hash: &InfoHash, state: SaveState, stats: &[Option<FileStat>], parts: Option<FileStat>) -> Vec<u8> {
-    let SaveState { have, dirty, downloaded, uploaded, partial, unchecked } = state;
+    let SaveState { have, dirty, downloaded, uploaded, partial, unchecked, tracker_events } = state;
     let stat = |s: FileStat| ResumeStat { len: s.len, mtime_ns: s.mtime_ns };
     let files = stats.iter().map(|s| s.map(stat)).collect();
     let partial =
         partial.into_iter().map(|p| ResumePartial { piece: p.piece.get(), blocks: p.blocks.as_wire().to_vec() }).collect();
-    ResumeFile { info_hash: *info_hash, have, dirty, downloaded, uploaded, files, parts: parts.map(stat), partial, unchecked }
-        .encode()
+    let (info_hash, parts) = (*info_hash, parts.map(stat));
+    ResumeFile { info_hash, have, dirty, downloaded, uploaded, files, parts, partial, unchecked, tracker_events }.encode()
 }

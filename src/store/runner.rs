@@ -299,7 +299,8 @@ impl Runner {
         let decision =
             state::decide(files.layout(), &spec.geometry, saved, &now, &parts, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
-        let (downloaded, uploaded) = loaded.ok().flatten().map_or((0, 0), |l| (l.downloaded, l.uploaded));
+        let (downloaded, uploaded, tracker_events) =
+            loaded.ok().flatten().map(|l| (l.downloaded, l.uploaded, l.tracker_events)).unwrap_or_default();
 
         let geometry = spec.geometry;
         for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
@@ -309,7 +310,7 @@ impl Runner {
         let arrange = files.needs_arranging();
         self.table().insert(key, Arc::new(Torrent::new(spec, files)));
         let state::Decision { have, check, partial, .. } = decision;
-        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange })
+        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events })
     }
 
     /// A run that came before its predecessors, or needs no hashing.

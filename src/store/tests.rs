@@ -153,7 +153,8 @@ pub(super) trait Jobs {
         partial: Vec<PartialPiece>,
         unchecked: Option<Bitfield>,
     ) -> Result<(), StoreError> {
-        let state = SaveState { have, dirty, downloaded: 11, uploaded: 22, partial, unchecked };
+        let state =
+            SaveState { have, dirty, downloaded: 11, uploaded: 22, partial, unchecked, tracker_events: Default::default() };
         match self.one(Job::Save { torrent: KEY, state: Box::new(state) }) {
             Done::Saved { torrent: KEY, result } => result,
             other => panic!("{other:?}"),

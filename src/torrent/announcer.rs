@@ -10,12 +10,13 @@ mod tracker;
 
 use crate::{
     alert::TrackerStats,
-    base::{rng::Rng, time::Instant},
+    base::{rng::Rng, time::Instant, tracker_events::Completion},
     conf::Conf,
     wire::tracker::AnnounceEvent,
 };
 
 pub(crate) use answers::{Failure, Retry};
+pub(crate) use list::Gone;
 use tracker::Tracker;
 pub(crate) use tracker::{Counts, TrackerNo};
 
@@ -24,6 +25,16 @@ pub(crate) use tracker::{Counts, TrackerNo};
 pub(crate) struct Turn {
     pub(crate) tracker: TrackerNo,
     pub(crate) event: AnnounceEvent,
+}
+
+/// A tracker that must hear that the torrent stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leave {
+    pub(crate) tracker: TrackerNo,
+    /// It has acknowledged `started`; otherwise that is on its way.
+    pub(crate) known: bool,
+    /// It has to hear of the completion first.
+    pub(crate) completed: bool,
 }
 
 /// See the module.
@@ -39,8 +50,10 @@ pub(crate) struct Announcer {
     active: bool,
     /// Something was missing while it was active.
     lacked: bool,
-    /// And then nothing was.
+    /// And then nothing was: trackers hear that in this run.
     completed: bool,
+    /// Over all runs.
+    completion: Completion,
     /// Peers of different trackers must not mix (BEP 27).
     private: bool,
     /// Who brought the last peers.
@@ -62,6 +75,7 @@ impl Announcer {
             active: false,
             lacked: false,
             completed: false,
+            completion: Completion::None,
             private,
             last: None,
             due: None,
@@ -112,34 +126,61 @@ impl Announcer {
                 t.next = now;
             }
         }
+        self.completed |= complete && self.completion == Completion::Due;
         self.refresh(conf);
     }
 
-    /// The torrent rests. Returns the trackers that must hear of it: those that know that we are there. Calls that are out do not
-    /// matter any more.
-    pub(crate) fn stop(&mut self) -> Vec<TrackerNo> {
+    /// The torrent rests. Returns the trackers that must hear of it: those that know that we are there, or may know. What becomes of
+    /// calls that are out is the caller's.
+    pub(crate) fn stop(&mut self) -> Vec<Leave> {
         self.active = false;
         self.due = None;
-        let mut told = Vec::new();
+        let completed = self.completed;
+        let mut leaves = Vec::new();
         for t in &mut self.trackers {
-            t.out = 0;
-            if std::mem::take(&mut t.started) {
-                told.push(t.no);
+            let out = std::mem::take(&mut t.out) > 0;
+            let known = std::mem::take(&mut t.started);
+            if known || out {
+                leaves.push(Leave { tracker: t.no, known, completed: completed && !t.told_completed });
             }
         }
-        told
+        leaves
+    }
+
+    /// How far `completed` was when an earlier run ended.
+    pub(crate) fn restore_completion(&mut self, completion: Completion) {
+        self.completion = completion;
+    }
+
+    /// How far `completed` is, over all runs.
+    pub(crate) fn completion(&self) -> Completion {
+        self.completion
+    }
+
+    /// A tracker has heard of the completion, maybe one that is not in the list.
+    pub(crate) fn acknowledge_completed(&mut self, no: Option<TrackerNo>) {
+        self.completion = Completion::Told;
+        if let Some(t) = no.and_then(|no| self.get_mut(no)) {
+            t.told_completed = true;
+        }
     }
 
     pub(crate) fn is_active(&self) -> bool {
         self.active
     }
 
-    /// Whether everything is there. Those who know of us hear that it has come to that, once, unless it was so from the beginning.
-    pub(crate) fn set_complete(&mut self, now: Instant, complete: bool, conf: &Conf) {
+    /// Whether everything is there, and whether something of it was `downloaded` in any run. The trackers that know of us hear of the
+    /// completion once in the torrent's life, and not if everything was there from the beginning or came by another way (BEP 3).
+    pub(crate) fn set_complete(&mut self, now: Instant, complete: bool, downloaded: bool, conf: &Conf) {
+        let is_new = match self.completion {
+            Completion::None => self.lacked && downloaded,
+            Completion::Due => true,
+            Completion::Told => false,
+        };
         if !complete {
             self.lacked |= self.active;
-        } else if self.lacked && !self.completed {
-            self.completed = true;
+        } else if is_new && !self.completed {
+            (self.completed, self.completion) = (true, Completion::Due);
             for t in self.trackers.iter_mut().filter(|t| t.started) {
                 t.next = now;
             }

@@ -16,8 +16,10 @@ pub(super) struct Waking {
 
 impl Torrent {
     /// As it was saved. One that has everything that is wanted, or rests, sleeps until it is needed; the others are opened in turn.
-    pub(crate) fn restored(key: Key, params: TorrentParams, state: Option<RestoredState>, cx: &mut Cx) -> Self {
+    pub(crate) fn restored(key: Key, mut params: TorrentParams, state: Option<RestoredState>, cx: &mut Cx) -> Self {
+        let events = std::mem::take(&mut params.tracker_events);
         let mut torrent = Self::make(key, params, cx);
+        torrent.restore_events(events, cx);
         torrent.keep.on = true;
         // Of one that was to be checked nothing is known, whatever was saved before.
         let known = torrent.trust != Trust::Nothing;

@@ -1,5 +1,7 @@
 //! Peers we know of: whom to dial next, whom to leave alone, whom not to speak to for a while.
 
+mod worth;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +15,8 @@ use crate::{
     conf::Conf,
     torrent::{bans::Bans, priority::Ours, progress::Contributor},
 };
+pub(crate) use worth::Source;
+use worth::{Room, Worth};
 
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
@@ -23,6 +27,8 @@ pub(crate) struct Candidates {
     waiting: BTreeSet<(Instant, SocketAddr)>,
     /// Those that have everything, as we do.
     shelved: BTreeSet<SocketAddr>,
+    /// Idle ones that would make room for others.
+    room: Room,
     /// Few torrents ever ban anybody.
     bans: Option<Box<Banned>>,
     /// Whom the user wants nothing to do with.
@@ -42,6 +48,9 @@ type Rank = (bool, Reverse<u32>, Instant, SocketAddr);
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
+    source: Source,
+    /// It was connected once.
+    proven: bool,
     failures: u32,
     /// When it may be dialled; `None` while it is connected or being dialled.
     idle_until: Option<Instant>,
@@ -66,8 +75,9 @@ impl Candidates {
         self.bans.as_ref().map_or(0, |bans| bans.addrs.count(now) + bans.ips.count(now))
     }
 
-    /// Hears of a peer. False if it is banned, blocked by the filter, or there are too many already.
-    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, conf: &Conf) -> bool {
+    /// Hears of a peer. If there are as many as may be, one that is worth less makes room. False if none is, or the peer is banned or
+    /// blocked by the filter.
+    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, source: Source, conf: &Conf) -> bool {
         let banned = self.is_banned(now, Contributor { addr, incoming: false });
         if banned || self.filter.blocks(addr.ip()) || addr.port() == 0 || addr.ip().is_unspecified() {
             return false;
@@ -76,9 +86,10 @@ impl Candidates {
             return true;
         }
         if self.known.len() >= conf.max_candidates {
-            return false;
+            let Some(least) = self.room.least(source) else { return false };
+            self.forget(least);
         }
-        self.known.insert(addr, Candidate { failures: 0, idle_until: None });
+        self.known.insert(addr, Candidate { source, proven: false, failures: 0, idle_until: None });
         self.idle(addr, now);
         true
     }
@@ -93,6 +104,9 @@ impl Candidates {
         }
         let (.., addr) = self.ready.pop_first()?;
         if let Some(candidate) = self.known.get_mut(&addr) {
+            if let Some(worth) = candidate.worth() {
+                self.room.remove(addr, worth);
+            }
             candidate.idle_until = None;
         }
         Some(addr)
@@ -140,6 +154,17 @@ impl Candidates {
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.idle_until = Some(at);
             self.waiting.insert((at, addr));
+            if let Some(worth) = candidate.worth() {
+                self.room.insert(addr, worth);
+            }
+        }
+    }
+
+    /// A connection to `addr` was greeted: it is worth more than those that never were.
+    pub(crate) fn note_connected(&mut self, addr: SocketAddr) {
+        // While it is connected it stands nowhere.
+        if let Some(candidate) = self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none()) {
+            candidate.proven = true;
         }
     }
 
@@ -215,6 +240,9 @@ impl Candidates {
         if let Some(at) = candidate.idle_until {
             self.waiting.remove(&(at, addr));
             self.ready.remove(&self.rank(addr, candidate, at));
+            if let Some(worth) = candidate.worth() {
+                self.room.remove(addr, worth);
+            }
         }
     }
 
@@ -244,6 +272,14 @@ impl Candidates {
     }
 }
 
+impl Candidate {
+    /// What it is worth while it is idle.
+    fn worth(&self) -> Option<Worth> {
+        let Self { source, proven, failures, .. } = *self;
+        self.idle_until.map(|since| Worth { source, proven, failures, since })
+    }
+}
+
 fn back_off(failures: u32, rng: &mut Rng, conf: &Conf) -> Duration {
     let pause = conf.reconnect_min.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(conf.reconnect_max);
     with_jitter(pause, rng)
@@ -267,7 +303,7 @@ mod tests {
         let (conf, mut rng) = (Conf::default(), Rng::new(1));
         let mut c = Candidates::default();
         let mut now = Instant::ZERO;
-        assert!(c.add(now, addr(1), &conf) && c.add(now, addr(1), &conf));
+        assert!(c.add(now, addr(1), Source::User, &conf) && c.add(now, addr(1), Source::User, &conf));
         assert_eq!(c.len(), 1);
         let mut pauses = Vec::new();
         while let Some(a) = c.poll_dial(now) {
@@ -287,7 +323,7 @@ mod tests {
     fn a_useful_peer_comes_back_soon() {
         let (conf, mut rng) = (Conf::default(), Rng::new(1));
         let mut c = Candidates::default();
-        c.add(Instant::ZERO, addr(1), &conf);
+        c.add(Instant::ZERO, addr(1), Source::User, &conf);
         for useful in [false, false, true] {
             let now = c.next_due().unwrap();
             let a = c.poll_dial(now).unwrap();
@@ -304,7 +340,7 @@ mod tests {
         let (conf, mut rng) = (Conf::default(), Rng::new(1));
         let mut c = Candidates::default();
         let mut now = Instant::ZERO;
-        c.add(now, addr(1), &conf);
+        c.add(now, addr(1), Source::User, &conf);
         for _ in 0..2 * conf.max_dial_failures {
             assert_eq!((c.count_due(now, 5), c.count_due(now, 0)), (1, 0));
             let a = c.poll_dial(now).unwrap();
@@ -321,12 +357,12 @@ mod tests {
     fn who_has_everything_is_dialled_again_only_when_we_lack_something() {
         let conf = Conf::default();
         let mut c = Candidates::default();
-        c.add(Instant::ZERO, addr(1), &conf);
+        c.add(Instant::ZERO, addr(1), Source::User, &conf);
         c.shelve(addr(1));
         assert_eq!(c.len(), 1, "it is not connected");
         assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(1)));
         c.shelve(addr(1));
-        assert!(c.add(Instant::ZERO, addr(1), &conf));
+        assert!(c.add(Instant::ZERO, addr(1), Source::User, &conf));
         assert_eq!((c.next_due(), c.len()), (None, 0));
         let later = Instant::from_micros(5);
         c.unshelve(later);
@@ -338,21 +374,56 @@ mod tests {
         let conf = Conf { max_candidates: 2, ..Conf::default() };
         let mut c = Candidates::default();
         for n in 1..=3 {
-            assert_eq!(c.add(Instant::ZERO, addr(n), &conf), n < 3);
+            assert_eq!(c.add(Instant::ZERO, addr(n), Source::User, &conf), n < 3);
         }
-        assert!(!c.add(Instant::ZERO, addr(0), &conf));
+        assert!(!c.add(Instant::ZERO, addr(0), Source::User, &conf));
         let now = Instant::ZERO;
         c.ban(now, Contributor { addr: addr(1), incoming: false }, &conf);
-        assert!(!c.add(now, addr(1), &conf));
+        assert!(!c.add(now, addr(1), Source::User, &conf));
         assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: true }));
         c.ban(now, Contributor { addr: addr(9), incoming: true }, &conf);
         assert!(c.is_banned(now, Contributor { addr: addr(2), incoming: true }));
         assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: false }));
         assert_eq!((c.len(), c.banned(now)), (1, 2));
         let later = now + conf.ban_time;
-        assert!(!c.is_banned(later, Contributor { addr: addr(2), incoming: true }) && c.add(later, addr(1), &conf));
+        assert!(!c.is_banned(later, Contributor { addr: addr(2), incoming: true }) && c.add(later, addr(1), Source::User, &conf));
         assert_eq!((c.len(), c.banned(later)), (2, 0));
         assert!(c.unban(addr(1).ip()) && !c.unban(addr(1).ip()));
+    }
+
+    #[test]
+    fn a_table_full_of_dead_addresses_takes_new_ones_and_keeps_connected_ones() {
+        let (conf, mut rng) = (Conf { max_candidates: 100, ..Conf::default() }, Rng::new(1));
+        let mut c = Candidates::default();
+        let mut now = Instant::ZERO;
+        for n in 1..=100 {
+            assert!(c.add(now, addr(n), Source::User, &conf));
+        }
+        assert!(!c.add(now, addr(500), Source::User, &conf), "none of them has failed yet");
+        // Each is tried once; three can be connected.
+        for _ in 0..100 {
+            let a = c.poll_dial(now).unwrap();
+            if a.port() <= 3 {
+                c.note_connected(a);
+            }
+            c.release(now, a, false, &mut rng, &conf);
+        }
+        now = now + Duration::from_secs(1);
+        for n in 501..=1000 {
+            assert_eq!(c.add(now, addr(n), Source::User, &conf), n <= 597, "{n}");
+        }
+        assert_eq!(c.addrs().count(), 100);
+        assert!((1..=3).all(|n| c.addrs().any(|a| a == addr(n))));
+        // Another source gets its part.
+        let other = Source::Tracker(crate::torrent::announcer::TrackerNo::from(1));
+        let taken = (2001..=2100).filter(|&n| c.add(now, addr(n), other, &conf)).count();
+        assert_eq!(taken, 48);
+        // What is dialled now comes from both, and all of it is in order.
+        while let Some(a) = c.poll_dial(now + Duration::from_secs(60)) {
+            c.forget(a);
+        }
+        assert_eq!((c.len(), c.addrs().count()), (0, 0));
+        assert_eq!(c.room.least(Source::User), None);
     }
 
     /// Dials everybody who is due; returns the last byte of each address.
@@ -364,19 +435,19 @@ mod tests {
     #[test]
     fn who_is_due_is_dialled_by_worth_and_who_failed_comes_last() {
         let (conf, mut rng) = (Conf::default(), Rng::new(1));
-        let ours = Ours { v4: Some([123, 213, 32, 10].into()), v6: None, port: 1 };
+        let ours = Ours { v4: Some([123, 213, 32, 10].into()), v6: None, ports: crate::base::ports::ListenPorts::both(Some(1)) };
         let far = |n: u8| SocketAddr::from(([98, 76, n, n], 1));
         let mut by_worth: Vec<u8> = (1..=20).collect();
         let times = |n: u8| Instant::from_micros(u64::from(n % 5));
         by_worth.sort_by_key(|&n| (Reverse(ours.priority(far(n).ip(), 1)), times(n)));
         assert!(!by_worth.is_sorted());
         let mut c = Candidates::default();
-        (1..=20).for_each(|n| _ = c.add(times(n), far(n), &conf));
+        (1..=20).for_each(|n| _ = c.add(times(n), far(n), Source::User, &conf));
         // As long as our address is unknown, it is who waits longest.
         let mut by_time: Vec<u8> = (1..=20).collect();
         by_time.sort_by_key(|&n| times(n));
         let mut unknown = Candidates::default();
-        (1..=20).for_each(|n| _ = unknown.add(times(n), far(n), &conf));
+        (1..=20).for_each(|n| _ = unknown.add(times(n), far(n), Source::User, &conf));
         assert_eq!(order(&mut unknown, Instant::from_micros(9)), by_time);
         // It becomes known while all are due.
         let first = c.poll_dial(Instant::from_micros(9)).unwrap();
@@ -396,8 +467,8 @@ mod tests {
             |ip: &str| Arc::new([crate::base::ip_filter::IpRange::from(ip.parse::<IpAddr>().unwrap())].into_iter().collect());
         let other = SocketAddr::from(([127, 0, 0, 2], 1));
         let mut c = Candidates::new(block("127.0.0.2"), Ours::default());
-        assert!(!c.add(Instant::ZERO, other, &conf));
-        assert!((1..=3).all(|n| c.add(Instant::ZERO, addr(n), &conf)));
+        assert!(!c.add(Instant::ZERO, other, Source::User, &conf));
+        assert!((1..=3).all(|n| c.add(Instant::ZERO, addr(n), Source::User, &conf)));
         // One is being dialled, one waits, one is shelved.
         assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(1)));
         assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(2)));
@@ -405,6 +476,10 @@ mod tests {
         c.set_filter(block("127.0.0.1"));
         assert!(c.known.is_empty() && c.len() == 0 && c.shelved.is_empty());
         c.release(Instant::ZERO, addr(1), true, &mut Rng::new(1), &conf);
-        assert!(c.len() == 0 && !c.add(Instant::ZERO, addr(1), &conf) && c.add(Instant::ZERO, other, &conf));
+        assert!(
+            c.len() == 0
+                && !c.add(Instant::ZERO, addr(1), Source::User, &conf)
+                && c.add(Instant::ZERO, other, Source::User, &conf)
+        );
     }
 }

@@ -9,11 +9,11 @@ use std::{
 use crate::{
     alert::Alerts,
     base::{
-        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, rate::RateMeter, rng::Rng,
-        time::Instant, timers::Deadlines,
+        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, ports::ListenPorts,
+        rate::RateMeter, rng::Rng, time::Instant, timers::Deadlines,
     },
     conf::Conf,
-    torrent::{external::External, keeping::Recorder, piece_memory::Memory, upload_memory::UploadMemory},
+    torrent::{announcer::TrackerNo, external::External, keeping::Recorder, piece_memory::Memory, upload_memory::UploadMemory},
     wire::tracker::Announce,
 };
 
@@ -88,11 +88,19 @@ pub enum TrackerEffect {
     },
 }
 
-/// A torrent's leave of a tracker. It owns what it says, since the torrent may be gone before it is said.
+/// What a torrent that stops has still to tell a tracker. It owns what it says, since the torrent may be gone before it is said.
 #[derive(Clone, Debug)]
 pub(crate) struct Farewell {
+    pub(crate) torrent: Key,
+    /// `None` for a tracker of an earlier run or one that is not in the list any more.
+    pub(crate) no: Option<TrackerNo>,
     pub(crate) url: String,
-    pub(crate) announce: Announce,
+    /// The tracker has acknowledged `started`. Otherwise an announce is on its way that may have reached it.
+    pub(crate) known: bool,
+    /// An earlier run's, of which only what was never acknowledged is left.
+    pub(crate) old: bool,
+    /// In the order in which they are told.
+    pub(crate) events: Vec<Announce>,
 }
 
 /// Blocks that a peer may have on order however many others there are.
@@ -111,6 +119,8 @@ pub(crate) enum Owner {
     Calls,
     /// Torrents that wait for their turn.
     Queue,
+    /// Candidates that wait for room.
+    Crowd,
     /// The session folder, which could not be written.
     Recorder,
 }
@@ -140,8 +150,8 @@ pub(crate) struct Cx {
     pub(crate) deadlines: Deadlines<Owner>,
     /// Torrents with something to record, and those that are to wake.
     pub(crate) recorder: Recorder,
-    /// Ports we listen on, as told to peers.
-    pub(crate) listen_port: Option<u16>,
+    /// Ports we listen on, as told to peers and trackers.
+    pub(crate) ports: ListenPorts,
     /// Whom the user wants nothing to do with; each torrent's candidates have it too.
     pub(crate) filter: Arc<IpFilter>,
     /// Our own address, as others see it.
@@ -150,9 +160,10 @@ pub(crate) struct Cx {
     pub(crate) tracker_rng: Rng,
     /// Torrents that have something to tell a tracker, each once.
     pub(crate) announces: VecDeque<Key>,
-    /// Torrents that do not want an answer of any tracker any more.
+    /// Torrents that stopped: what they asked of trackers and is no event does not matter any more.
     pub(crate) silenced: Vec<Key>,
-    pub(crate) farewells: VecDeque<Farewell>,
+    /// What they have still to tell; the engine takes it over before the turn ends.
+    pub(crate) farewells: Vec<Farewell>,
     /// Bytes of blocks that came and went, over all torrents.
     pub(crate) down: RateMeter,
     pub(crate) up: RateMeter,
@@ -178,7 +189,7 @@ impl Cx {
             links: 0,
             deadlines: Deadlines::new(),
             recorder: Default::default(),
-            listen_port: None,
+            ports: Default::default(),
             filter: Default::default(),
             external: Default::default(),
             announces: Default::default(),

@@ -3,7 +3,10 @@
 
 use std::{collections::VecDeque, net::IpAddr};
 
-use crate::{base::ip_filter::host_of, torrent::priority::Ours};
+use crate::{
+    base::{ip_filter::host_of, ports::ListenPorts},
+    torrent::priority::Ours,
+};
 
 /// Peers of different hosts that must agree.
 const QUORUM: usize = 3;
@@ -22,8 +25,8 @@ pub(crate) struct External {
 
 impl External {
     /// Our address for either family, if it is known.
-    pub(crate) fn ours(&self, port: Option<u16>) -> Ours {
-        Ours { v4: self.told.v4.or(self.agreed.v4), v6: self.told.v6.or(self.agreed.v6), port: port.unwrap_or(0) }
+    pub(crate) fn ours(&self, ports: ListenPorts) -> Ours {
+        Ours { v4: self.told.v4.or(self.agreed.v4), v6: self.told.v6.or(self.agreed.v6), ports }
     }
 
     /// Whether it has changed since this was asked last.
@@ -88,7 +91,7 @@ mod tests {
     }
 
     fn v4(e: &External) -> Option<IpAddr> {
-        e.ours(None).v4.map(IpAddr::V4)
+        e.ours(ListenPorts::default()).v4.map(IpAddr::V4)
     }
 
     #[test]
@@ -102,7 +105,7 @@ mod tests {
             e.vote(ip("2001:db8::3"), ip("2001:db9::5"));
         }
         e.vote(ip("9.0.0.2"), ip("::ffff:5.5.5.5"));
-        assert!(v4(&e).is_none() && e.ours(None).v6.is_none() && !e.poll_changed());
+        assert!(v4(&e).is_none() && e.ours(ListenPorts::default()).v6.is_none() && !e.poll_changed());
         e.vote(ip("9.0.0.3"), ip("5.5.5.5"));
         assert!(e.poll_changed() && !e.poll_changed());
         assert_eq!(v4(&e), Some(ip("5.5.5.5")));
@@ -140,7 +143,7 @@ mod tests {
         ] {
             let mut e = External::default();
             (1..=5).for_each(|n| e.vote([9, 0, 0, n].into(), ip(addr)));
-            assert_eq!(e.ours(None), Ours::default(), "{addr}");
+            assert_eq!(e.ours(ListenPorts::default()), Ours::default(), "{addr}");
         }
     }
 
@@ -151,6 +154,7 @@ mod tests {
         assert!(e.poll_changed());
         (1..=5).for_each(|n| e.vote([9, 0, 0, n].into(), ip("5.5.5.5")));
         assert_eq!(v4(&e), Some(ip("10.0.0.7")));
-        assert_eq!(e.ours(Some(6881)).port, 6881);
+        let ports = ListenPorts::both(Some(6881));
+        assert_eq!(e.ours(ports).ports, ports);
     }
 }

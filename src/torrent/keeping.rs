@@ -188,8 +188,9 @@ impl Torrent {
         self.forget(cx);
     }
 
-    fn forget(&mut self, cx: &mut Cx) {
-        let pending = !self.is_recorded() || self.keep.data == Data::Going;
+    pub(super) fn forget(&mut self, cx: &mut Cx) {
+        let told = !(self.keep.on && self.awaits_farewells());
+        let pending = !told || !self.is_recorded() || self.keep.data == Data::Going;
         if !matches!(self.stage, Stage::Forgetting) || pending {
             return;
         }
@@ -240,6 +241,7 @@ impl Torrent {
             queue_order,
             stop: self.service.stop(),
             totals: self.totals(now),
+            tracker_events: self.tracker_events(),
             labels: self.labels.clone(),
             limits,
         }
@@ -264,6 +266,7 @@ fn settings(params: TorrentParams) -> TorrentSettings {
         queued: params.queued,
         queue_order: params.queue_order,
         totals: params.totals,
+        tracker_events: params.tracker_events,
         stop: params.stop.map(|stop| (stop.ratio_percent, stop.seeding)),
         labels: params.labels,
         limits: params.limits,
@@ -294,6 +297,7 @@ pub(crate) fn params(metainfo: Arc<Metainfo>, settings: TorrentSettings) -> Torr
         queued: settings.queued,
         queue_order: settings.queue_order,
         totals: settings.totals,
+        tracker_events: settings.tracker_events,
         stop: settings.stop.map(|(ratio_percent, seeding)| StopAt { ratio_percent, seeding }),
         labels: settings.labels,
         limits: settings.limits,

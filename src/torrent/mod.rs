@@ -12,6 +12,7 @@ mod choker;
 pub(crate) mod claim;
 pub(crate) mod cx;
 pub(crate) mod errands;
+mod events;
 pub(crate) mod external;
 mod files;
 pub(crate) mod keeping;
@@ -53,10 +54,11 @@ use crate::{
     torrent::{
         announcer::Announcer,
         asleep::Waking,
-        candidates::Candidates,
+        candidates::{Candidates, Source},
         claim::Seen,
         cx::{Cx, Owner},
         errands::{Errands, Place},
+        events::Events,
         keeping::Keep,
         picker::Picker,
         session::Session,
@@ -136,6 +138,8 @@ pub(crate) struct Torrent {
     /// Pieces that are not whole, between runs.
     unfinished: Unfinished,
     service: Service,
+    /// What trackers have still to hear.
+    events: Events,
     labels: Vec<String>,
     pub(crate) seen: Seen,
     /// Bytes of this run that the saved state tells of.
@@ -143,13 +147,15 @@ pub(crate) struct Torrent {
     /// How it is kept in the session folder.
     keep: Keep,
     waking: Waking,
-    /// What the engine knows of what it wants: to dial, and memory.
-    pub(crate) noted: (bool, bool),
+    /// What the engine knows of what it wants: to dial, memory, and room to dial.
+    pub(crate) noted: (bool, bool, bool),
 }
 
 impl Torrent {
-    pub(crate) fn new(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
+    pub(crate) fn new(key: Key, mut params: TorrentParams, cx: &mut Cx) -> Self {
+        let events = std::mem::take(&mut params.tracker_events);
         let mut torrent = Self::make(key, params, cx);
+        torrent.restore_events(events, cx);
         if cx.recorder.on {
             torrent.keep(cx);
         }
@@ -164,9 +170,9 @@ impl Torrent {
         let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &wishes, cx);
-        let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.listen_port));
+        let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.ports));
         for addr in peers {
-            candidates.add(cx.now, addr, &cx.conf);
+            candidates.add(cx.now, addr, Source::User, &cx.conf);
         }
         let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
         let state_file = state_file.filter(|_| !cx.recorder.on);
@@ -207,12 +213,13 @@ impl Torrent {
             saved_dirty: false,
             unfinished: Unfinished::default(),
             service: Service::new(stop, totals),
+            events: Events::default(),
             labels,
             seen: Seen::default(),
             saved_totals: (0, 0),
             keep: Keep::default(),
             waking: Waking::default(),
-            noted: (false, false),
+            noted: (false, false, false),
         }
     }
 

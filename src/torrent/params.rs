@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{
     alert::StopAt,
-    base::{bucket::Limits, files::Priority, job::Trust, totals::Totals},
+    base::{bucket::Limits, files::Priority, job::Trust, totals::Totals, tracker_events::TrackerEvents},
     wire::metainfo::Metainfo,
 };
 
@@ -46,6 +46,8 @@ pub struct TorrentParams {
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.
     pub totals: Totals,
+    /// What its trackers have still to hear of earlier runs. Where it is empty, what the state file says counts.
+    pub tracker_events: TrackerEvents,
     /// Words that the user files it under.
     pub labels: Vec<String>,
     /// How fast its bytes may come and go.
@@ -73,6 +75,7 @@ impl TorrentParams {
             queue_order: None,
             stop: None,
             totals: Totals::default(),
+            tracker_events: TrackerEvents::default(),
             labels: Vec::new(),
             limits: Limits::default(),
         }

@@ -38,9 +38,17 @@ pub(crate) struct Twin {
 impl Torrent {
     /// Whether it wants to dial somebody now, or to wake for that.
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
-        self.is_active()
-            && self.sessions.len() + self.dials < conf.max_links_per_torrent
-            && self.candidates.next_due().is_some_and(|due| due <= now)
+        self.has_room(conf) && self.has_candidate_due(now)
+    }
+
+    /// Whether it may have another connection.
+    pub(crate) fn has_room(&self, conf: &Conf) -> bool {
+        self.sessions.len() + self.dials < conf.max_links_per_torrent
+    }
+
+    /// Whether a peer is known that it would dial now.
+    pub(crate) fn has_candidate_due(&self, now: Instant) -> bool {
+        self.is_active() && self.candidates.next_due().is_some_and(|due| due <= now)
     }
 
     /// Another link to the same peer, if there is one. A peer is the same if it has the same id and comes from the same host: ids are
@@ -79,6 +87,9 @@ impl Torrent {
     pub(crate) fn handle_greeted(&mut self, link: Key, who: Contributor, terms: Terms, tx: Tx, cx: &mut Cx) -> Key {
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerConnected { torrent: self.id, addr: who.addr, id: terms.peer_id });
+        }
+        if !who.incoming {
+            self.candidates.note_connected(who.addr);
         }
         let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);

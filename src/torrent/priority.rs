@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::base::ports::ListenPorts;
+
 /// What a connection is worth as long as we do not know our own address: the middle, so that neither family comes first.
 const UNKNOWN: u32 = 1 << 31;
 
@@ -11,16 +13,17 @@ const UNKNOWN: u32 = 1 << 31;
 pub(crate) struct Ours {
     pub(crate) v4: Option<Ipv4Addr>,
     pub(crate) v6: Option<Ipv6Addr>,
-    /// The port that we listen on, which matters only among peers of one address.
-    pub(crate) port: u16,
+    /// The ports that we listen on, which matter only among peers of one address.
+    pub(crate) ports: ListenPorts,
 }
 
 impl Ours {
     /// What a connection with `ip` and `port` is worth; higher is better.
     pub(crate) fn priority(&self, ip: IpAddr, port: u16) -> u32 {
+        let ports = [self.ports.towards(ip).unwrap_or(0), port];
         match ip.to_canonical() {
-            IpAddr::V4(theirs) => self.v4.map_or(UNKNOWN, |v4| rank(v4.octets(), theirs.octets(), [self.port, port], 2)),
-            IpAddr::V6(theirs) => self.v6.map_or(UNKNOWN, |v6| rank(v6.octets(), theirs.octets(), [self.port, port], 6)),
+            IpAddr::V4(theirs) => self.v4.map_or(UNKNOWN, |v4| rank(v4.octets(), theirs.octets(), ports, 2)),
+            IpAddr::V6(theirs) => self.v6.map_or(UNKNOWN, |v6| rank(v6.octets(), theirs.octets(), ports, 6)),
         }
     }
 
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn peers_of_one_address_are_told_apart_by_their_ports() {
         let ip = Ipv4Addr::new(1, 2, 3, 4);
-        let ours = |port| Ours { v4: Some(ip), v6: None, port };
+        let ours = |port| Ours { v4: Some(ip), v6: None, ports: ListenPorts::both(Some(port)) };
         assert_eq!(ours(6881).priority(ip.into(), 80), crc32c([0, 80, 0x1a, 0xe1]));
         assert_eq!(ours(80).priority(ip.into(), 6881), ours(6881).priority(ip.into(), 80));
     }

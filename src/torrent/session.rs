@@ -133,6 +133,8 @@ pub(crate) struct Session {
     /// When it was greeted, and when something came from it last.
     pub(crate) began: Instant,
     pub(crate) heard: Instant,
+    /// Something came after its handshake.
+    spoke: bool,
     /// Since when neither wants anything of the other.
     pub(crate) idle_since: Option<Instant>,
     /// It makes room for others and is not to blame.
@@ -191,6 +193,7 @@ impl Session {
             standing: Standing::new(cx.now, who.addr.ip()),
             began: cx.now,
             heard: cx.now,
+            spoke: false,
             idle_since: Some(cx.now),
             let_go: false,
             client: None,
@@ -248,9 +251,15 @@ impl Session {
         self.say(&what, cx);
     }
 
+    /// Since when it is connected, if nothing has come after its handshake.
+    pub(crate) fn mute_since(&self) -> Option<Instant> {
+        (!self.spoke).then_some(self.began)
+    }
+
     /// Bytes came.
     pub(crate) fn handle_data(&mut self, mut input: &[u8], swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
         self.heard = cx.now;
+        self.spoke |= !input.is_empty();
         self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
         let mut decoder = std::mem::take(&mut self.decoder);
         let result = loop {

@@ -63,6 +63,11 @@ impl Torrent {
         self.paused || self.held
     }
 
+    /// Whether it is being removed, so that nothing of it is kept.
+    pub(super) fn is_forgotten(&self) -> bool {
+        matches!(self.next, Some(Next::Close { told: true, .. }))
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Closed)
     }

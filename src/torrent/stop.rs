@@ -92,7 +92,7 @@ impl Torrent {
 
     /// When everything that is wanted will be there, if it goes on like this.
     pub(super) fn eta(&self, now: Instant) -> Option<Duration> {
-        let (swarm, rate) = (&self.swarm, self.swarm.counters.down.rate(now));
+        let (swarm, rate) = (&self.swarm, self.swarm.counters.down.shown(now));
         if rate == 0 || self.phase() != Phase::Downloading {
             return None;
         }

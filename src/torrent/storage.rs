@@ -87,7 +87,7 @@ impl Torrent {
                 self.failing = true;
                 cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
             }
-            Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange }) => {
+            Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events }) => {
                 self.handle_found(partial);
                 self.errands.arrange |= arrange;
                 if let Some(why) = &distrust {
@@ -98,6 +98,7 @@ impl Torrent {
                     cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
                 }
                 self.service.handle_earlier(downloaded, uploaded);
+                self.restore_events(tracker_events, cx);
                 self.unsaved = check.count() > 0;
                 self.swarm.set_have(have);
                 self.stage = Stage::Checking(Checker::new(check));
@@ -212,6 +213,8 @@ impl Torrent {
                 self.unsaved = true;
                 self.save(cx);
             }
+            // What trackers say in the end is still to be saved.
+            Some(Next::Close { .. }) if self.keeps_own_state() && self.awaits_farewells() => {}
             Some(Next::Close { delete, .. }) => {
                 self.refuse_requests(cx);
                 self.swarm.abandon(cx);
@@ -294,6 +297,7 @@ impl Torrent {
             uploaded: totals.uploaded,
             partial: self.partial_pieces(),
             unchecked: self.unchecked(),
+            tracker_events: if self.keeps_own_state() { self.tracker_events() } else { Default::default() },
         }
     }
 

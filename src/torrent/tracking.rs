@@ -7,14 +7,12 @@ use crate::{
     base::time::Instant,
     torrent::{
         Torrent,
-        announcer::{Counts, Failure, Retry, TrackerNo, Turn},
+        announcer::{Counts, Failure, Gone, Retry, TrackerNo, Turn},
+        candidates::Source,
         cx::{Cx, Farewell},
     },
     wire::tracker::{Announce, AnnounceEvent, AnnounceReply, ScrapeReply, UrlError},
 };
-
-/// What is told to trackers by whoever accepts nobody: many refuse 0, and nobody lives here.
-const NO_PORT: u16 = 1;
 
 impl Torrent {
     /// Trackers are told of us as long as the torrent speaks with peers.
@@ -23,24 +21,18 @@ impl Torrent {
         let active = self.is_active() || self.is_ready_to_wake();
         let complete = self.swarm.is_complete();
         match (active, self.announcer.is_active()) {
-            (true, false) => self.announcer.start(cx.now, complete, &cx.conf),
-            (false, true) => {
-                cx.silenced.push(self.key());
-                for no in self.announcer.stop() {
-                    if let Some(url) = self.announcer.url(no, &self.metainfo.trackers) {
-                        let tracker_id = self.announcer.tracker_id(no).map(<[u8]>::to_vec);
-                        self.take_leave(url.to_owned(), tracker_id, cx);
-                    }
-                }
+            (true, false) => {
+                self.forget_own_events(cx);
+                self.announcer.start(cx.now, complete, &cx.conf);
             }
-            (true, true) => self.announcer.set_complete(cx.now, complete, &cx.conf),
-            (false, false) => {}
+            (false, true) => self.take_leave_of_all(cx),
+            (true, true) => {
+                let useful = || self.totals(cx.now).downloaded.saturating_sub(self.swarm.counters.wasted);
+                self.announcer.set_complete(cx.now, complete, complete && useful() > 0, &cx.conf);
+            }
+            (false, false) => return,
         }
-    }
-
-    fn take_leave(&self, url: String, tracker_id: Option<Vec<u8>>, cx: &mut Cx) {
-        let announce = self.announce(AnnounceEvent::Stopped, tracker_id, cx);
-        cx.farewells.push_back(Farewell { url, announce });
+        self.note_completion(cx);
     }
 
     /// When the torrent must be woken for its trackers. If it is time already it gets in line.
@@ -65,7 +57,7 @@ impl Torrent {
         Some((turn, url, self.announce(turn.event, tracker_id, cx)))
     }
 
-    fn announce(&self, event: AnnounceEvent, tracker_id: Option<Vec<u8>>, cx: &Cx) -> Announce {
+    pub(super) fn announce(&self, event: AnnounceEvent, tracker_id: Option<Vec<u8>>, cx: &Cx) -> Announce {
         let counters = &self.swarm.counters;
         let known = self.sessions.len() + self.candidates.len();
         let enough = self.sessions.len() >= cx.conf.max_links_per_torrent || known >= cx.conf.max_candidates / 2;
@@ -73,7 +65,8 @@ impl Torrent {
         Announce {
             info_hash: self.metainfo.info_hash,
             peer_id: cx.peer_id,
-            port: cx.listen_port.unwrap_or(NO_PORT),
+            // Each family's call has its own.
+            port: 0,
             uploaded: counters.up.total(),
             downloaded: counters.down.total().saturating_sub(counters.wasted),
             left: self.swarm.geometry.total_len().saturating_sub(counters.have_bytes),
@@ -110,7 +103,7 @@ impl Torrent {
             self.candidates.forget_all(|_| true);
         }
         for &addr in &reply.peers {
-            self.candidates.add(cx.now, addr, &cx.conf);
+            self.candidates.add(cx.now, addr, Source::Tracker(no), &cx.conf);
         }
         log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.metainfo.name);
         if cx.alerts.wants(AlertMask::TRACKERS) {
@@ -180,8 +173,10 @@ impl Torrent {
     pub(crate) fn set_trackers(&mut self, tiers: Vec<Vec<String>>, cx: &mut Cx) {
         self.settings_changed(cx);
         let Cx { tracker_rng, conf, .. } = cx;
-        for (url, tracker_id) in self.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf) {
-            self.take_leave(url, tracker_id, cx);
+        let torrent = self.key();
+        for Gone { url, tracker_id, completed } in self.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf) {
+            let farewell = Farewell { torrent, no: None, url, known: true, old: false, events: Vec::new() };
+            self.take_leave(farewell, completed, tracker_id, cx);
         }
         self.schedule(cx);
     }

@@ -11,3 +11,4 @@ pub mod metainfo;
 pub mod resume;
 pub mod session;
 pub mod tracker;
+mod tracker_events;

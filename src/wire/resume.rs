@@ -11,9 +11,13 @@ use thiserror::Error;
 use crate::base::{
     bitfield::{Bitfield, BitfieldError, wire_len},
     ids::InfoHash,
+    tracker_events::TrackerEvents,
 };
 
-use super::bencode::{BencodeError, Document, Encoder, Limits, Value};
+use super::{
+    bencode::{BencodeError, Document, Encoder, Limits, Value},
+    tracker_events,
+};
 pub use partial::ResumePartial;
 
 /// The format that is written and read.
@@ -24,7 +28,7 @@ const CHECKSUM: usize = 20;
 const STAT: usize = 16;
 const ABSENT: [u8; STAT] = [0xff; STAT];
 /// Bytes of everything but the bitfield and the files, generously.
-const OVERHEAD: usize = 1024;
+const OVERHEAD: usize = 4096;
 
 /// What was known of a torrent when its state was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct ResumeFile {
     pub partial: Vec<ResumePartial>,
     /// A check of what was there had not come to these pieces; `None` if no check was going on.
     pub unchecked: Option<Bitfield>,
+    /// What its trackers have still to hear, where the session's records do not keep that.
+    pub tracker_events: TrackerEvents,
 }
 
 /// How a file looked.
@@ -120,6 +126,7 @@ impl ResumeFile {
         if self.parts.is_some() {
             e.key(b"parts").bytes(&encode_stat(&self.parts));
         }
+        tracker_events::push(&mut e, b"trackers", &self.tracker_events);
         if let Some(unchecked) = &self.unchecked {
             e.key(b"unchecked").bytes(&unchecked.to_wire());
         }
@@ -145,7 +152,7 @@ impl ResumeFile {
         if checksum(body).as_ref() != sum {
             return Err(ResumeError::Checksum);
         }
-        let document = Document::parse_with(body, &Limits { bytes: limit, depth: 4, tokens: 256 })?;
+        let document = Document::parse_with(body, &Limits { bytes: limit, depth: 6, tokens: 256 })?;
         let root = document.root();
         match int(root, "version")? {
             VERSION => {}
@@ -178,6 +185,7 @@ impl ResumeFile {
                 Some(_) => Some(Bitfield::from_wire(string(root, "unchecked")?, piece_count)?),
                 None => None,
             },
+            tracker_events: tracker_events::read(root.get(b"trackers")),
         })
     }
 }

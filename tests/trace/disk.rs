@@ -41,6 +41,7 @@ impl Trace {
                     uploaded: 0,
                     distrust: None,
                     arrange: false,
+                    tracker_events: Default::default(),
                 };
                 Done::Opened { torrent, result: Ok(opened) }
             }

@@ -1,7 +1,7 @@
 //! Which calls may begin: farewells first, then what the user asks for, then announces in line, none faster than the pace and few to
 //! a tracker that lets everybody wait. What a call says it does not know.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use super::{Calls, Running, What};
 use crate::{
@@ -9,15 +9,10 @@ use crate::{
     conf::Conf,
     engine::Engine,
     proto::tracker::{CONNECTION_TIME, Call, Family, Question},
-    torrent::{
-        announcer::{Failure, Retry, TrackerNo},
-        cx::Farewell,
-    },
+    torrent::announcer::{Failure, Retry, TrackerNo},
     wire::tracker::{AnnounceEvent, TrackerUrl, url::Host},
 };
 
-/// How much more may be asked at a time when torrents take their leave.
-const LEAVING: usize = 4;
 /// Whoever waits for a farewell to be over looks again after this.
 const BEHIND_FAREWELL: Duration = Duration::from_millis(500);
 /// A tracker that could not be reached so often in a row is asked by a few only: this many calls run at a time, none of them begins
@@ -35,7 +30,7 @@ impl Calls {
 
     /// Whether a tracker could not be reached by so many that a few calls are enough to find out whether it still cannot. Otherwise one
     /// that is dead would take all the places that there are, and the time of the processor.
-    fn is_given_up(&self, url: &TrackerUrl, now: Instant) -> bool {
+    pub(super) fn is_given_up(&self, url: &TrackerUrl, now: Instant) -> bool {
         let Some(&(times, last)) = self.silent.get(&(url.host().clone(), url.port())) else { return false };
         let of_it = |running: &&Running| running.url.host() == url.host() && running.url.port() == url.port();
         let probed = || self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize;
@@ -43,13 +38,16 @@ impl Calls {
     }
 }
 
+/// The port that a tracker hears when peers of its family cannot reach us: many trackers refuse 0, and nothing listens here.
+const NO_PORT: u16 = 1;
+
 /// The time between two announces.
 fn gap(conf: &Conf) -> Duration {
     Duration::from_secs(1) / conf.announces_per_second.max(1)
 }
 
 /// In which families a tracker is told: in both if it has a name, so that peers of both find us (BEP 7).
-fn families(url: &TrackerUrl, conf: &Conf) -> Vec<Option<Family>> {
+pub(super) fn families(url: &TrackerUrl, conf: &Conf) -> Vec<Option<Family>> {
     let usable = |v4: bool| conf.bind_addrs.is_empty() || conf.bind_addrs.iter().any(|ip| ip.is_ipv4() == v4);
     match url.host() {
         Host::Ip(_) => vec![None],
@@ -62,34 +60,26 @@ fn families(url: &TrackerUrl, conf: &Conf) -> Vec<Option<Family>> {
 impl Engine {
     /// Begins what may begin: farewells first, then announces in the order in which torrents got in line.
     pub(in crate::engine) fn pump_calls(&mut self) {
-        self.silence();
+        self.take_over_farewells();
         self.begin_leaving();
         while self.calls.running.len() < self.cx.conf.max_announces
             && let Some((torrent, tracker)) = self.calls.scrapes.pop_first()
         {
             self.begin_scrape(torrent, tracker);
         }
-        while !self.cx.announces.is_empty() && self.calls.running.len() < self.cx.conf.max_announces {
+        let waiting = |engine: &Self| !engine.cx.announces.is_empty() || engine.calls.leaving.has_old();
+        while waiting(self) && self.calls.running.len() < self.cx.conf.max_announces {
             if let Some(at) = self.calls.held_until(self.cx.now, &self.cx.conf) {
                 return self.wake_calls(at);
+            }
+            if self.calls.leaving.has_old() {
+                self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
+                self.begin_old_event();
             }
             if let Some(torrent) = self.cx.announces.pop_front() {
                 self.begin_announce(torrent);
             }
         }
-    }
-
-    /// Torrents that rest do not want to hear what they asked.
-    fn silence(&mut self) {
-        if self.cx.silenced.is_empty() {
-            return;
-        }
-        let silenced: BTreeSet<Key> = std::mem::take(&mut self.cx.silenced).into_iter().collect();
-        self.hang_up(|what| match what {
-            What::Announce(torrent, _) => silenced.contains(torrent),
-            // Numbers can be had of what rests, too.
-            What::Scrape(..) | What::Leave(..) => false,
-        });
     }
 
     /// A torrent has other trackers: those that went are not heard any more.
@@ -114,26 +104,12 @@ impl Engine {
         }
     }
 
-    fn begin_leaving(&mut self) {
-        while let Some(Farewell { url, announce }) = self.cx.farewells.pop_front() {
-            if self.calls.running.len() >= self.cx.conf.max_announces.saturating_mul(LEAVING) {
-                self.cx.farewells.push_front(Farewell { url, announce });
-                return;
-            }
-            let Ok(parsed) = TrackerUrl::parse(&url) else { continue };
-            let what = What::Leave(announce.info_hash, url);
-            let end = self.cx.now + self.cx.conf.stopped_timeout;
-            self.begin(&parsed, &Question::Announce(announce), &what, Some(end));
-        }
-    }
-
     fn begin_announce(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         let Some((turn, url, announce)) = torrent.poll_announce(&mut self.cx) else {
             return torrent.schedule(&mut self.cx);
         };
-        let waits = self.calls.leaving.contains_key(&(announce.info_hash, url.clone()))
-            || self.cx.farewells.iter().any(|f| f.announce.info_hash == announce.info_hash && f.url == url);
+        let waits = self.calls.leaving.has(announce.info_hash, &url);
         if waits && turn.event == AnnounceEvent::Started {
             // It would be told in the wrong order.
             return torrent.put_off_announce(turn.tracker, BEHIND_FAREWELL, &mut self.cx);
@@ -150,7 +126,7 @@ impl Engine {
                 let calls = families(&parsed, &self.cx.conf).len();
                 torrent.announcer.set_calls(turn.tracker, u8::try_from(calls).unwrap_or(u8::MAX));
                 torrent.schedule(&mut self.cx);
-                self.begin(&parsed, &Question::Announce(announce), &What::Announce(key, turn.tracker), None);
+                self.begin(&parsed, &Question::Announce(announce), &What::Announce(key, turn.tracker));
             }
             Err(error) => torrent.handle_bad_tracker(turn.tracker, &url, error, &mut self.cx),
         }
@@ -162,7 +138,7 @@ impl Engine {
         match TrackerUrl::parse(url) {
             Ok(parsed) => {
                 let question = Question::Scrape(vec![torrent.metainfo.info_hash]);
-                self.begin(&parsed, &question, &What::Scrape(key, tracker), None);
+                self.begin(&parsed, &question, &What::Scrape(key, tracker));
             }
             // As with announces, it is not shown: it may hold a secret.
             Err(error) => torrent.handle_not_scraped("…", &error.to_string(), &mut self.cx),
@@ -170,29 +146,45 @@ impl Engine {
     }
 
     /// One call for each family.
-    fn begin(&mut self, url: &TrackerUrl, question: &Question, what: &What, end: Option<Instant>) {
+    fn begin(&mut self, url: &TrackerUrl, question: &Question, what: &What) {
         let mut families = families(url, &self.cx.conf);
         if matches!(what, What::Scrape(..)) && families.len() > 1 {
             // Numbers are the same in both: whichever can be reached.
             families = vec![None];
         }
         for family in families {
-            let (now, conf) = (self.cx.now, &self.cx.conf);
-            let mut call = Call::new(url.clone(), question.clone(), family, now, conf, &mut self.cx.tracker_rng);
-            if let Some(end) = end {
-                call.set_deadline(end);
-            }
-            let place = (url.host().clone(), url.port(), family);
-            if let Some(&known) = self.calls.connections.get(&place).filter(|known| known.since + CONNECTION_TIME > now) {
-                call.set_connection(known);
-            }
-            if let What::Leave(info_hash, url) = what {
-                *self.calls.leaving.entry((*info_hash, url.clone())).or_default() += 1;
-            }
-            let running =
-                Running { call, url: url.clone(), family, what: what.clone(), wakeup: Wakeup::default(), stream: false };
-            let key = self.calls.running.insert(running);
-            self.with_call(key, |_, _| {});
+            self.begin_call(url, question, family, what, None);
         }
+    }
+
+    /// One call, that ends by `end`.
+    pub(super) fn begin_call(
+        &mut self,
+        url: &TrackerUrl,
+        question: &Question,
+        family: Option<Family>,
+        what: &What,
+        end: Option<Instant>,
+    ) {
+        let (now, conf) = (self.cx.now, &self.cx.conf);
+        let is_v4 = match (url.host(), family) {
+            (Host::Ip(ip), _) => ip.to_canonical().is_ipv4(),
+            (Host::Name(_), family) => family != Some(Family::V6),
+        };
+        let mut question = question.clone();
+        if let Question::Announce(announce) = &mut question {
+            announce.port = self.cx.ports.of(is_v4).unwrap_or(NO_PORT);
+        }
+        let mut call = Call::new(url.clone(), question, family, now, conf, &mut self.cx.tracker_rng);
+        if let Some(end) = end {
+            call.set_deadline(end);
+        }
+        let place = (url.host().clone(), url.port(), family);
+        if let Some(&known) = self.calls.connections.get(&place).filter(|known| known.since + CONNECTION_TIME > now) {
+            call.set_connection(known);
+        }
+        let running = Running { call, url: url.clone(), family, what: what.clone(), wakeup: Wakeup::default(), stream: false };
+        let key = self.calls.running.insert(running);
+        self.with_call(key, |_, _| {});
     }
 }

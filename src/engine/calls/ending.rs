@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, SILENT_TIME, What};
+use super::{Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, SILENT_TIME, What, leaving::Outcome};
 use crate::{
     base::{arena::Key, time::Instant},
     engine::Engine,
@@ -48,15 +48,6 @@ impl Engine {
         if running.stream {
             self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
         }
-        if let What::Leave(info_hash, url) = &running.what {
-            let farewell = (*info_hash, url.clone());
-            if let Some(calls) = self.calls.leaving.get_mut(&farewell) {
-                *calls -= 1;
-                if *calls == 0 {
-                    self.calls.leaving.remove(&farewell);
-                }
-            }
-        }
         Some(running)
     }
 
@@ -65,6 +56,7 @@ impl Engine {
         if let Some(connection) = call.connection() {
             self.calls.remember((url.host().clone(), url.port(), family), connection, self.cx.now);
         }
+        // A farewell has too little time to say that a tracker is silent.
         if !matches!(what, What::Leave(..)) {
             match &result {
                 // Where IPv6 is not to be had that says nothing of the tracker.
@@ -76,11 +68,14 @@ impl Engine {
             }
         }
         let shown = url.to_string();
+        // Trackers echo what they know their users by.
+        let told = |error: &CallError| call.redacted(&url, &error.to_string());
         match what {
             What::Announce(torrent, no) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
                 match result {
-                    Ok((Answer::Announce(reply), ip)) => {
+                    Ok((Answer::Announce(mut reply), ip)) => {
+                        reply.warning = reply.warning.map(|text| call.redacted(&url, &text));
                         if t.handle_tracker_reply(no, &shown, ip, reply, &mut self.cx) {
                             self.close_links_of(torrent, "the torrent is private and has changed its tracker");
                         }
@@ -93,7 +88,7 @@ impl Engine {
                             None => Retry::Later,
                         };
                         let minor = is_of_the_family(&error, family);
-                        let failure = Failure { error: error.to_string(), minor, retry };
+                        let failure = Failure { error: told(&error), minor, retry };
                         t.handle_tracker_failure(no, &shown, &failure, &mut self.cx);
                     }
                 }
@@ -107,19 +102,25 @@ impl Engine {
                         None => t.handle_not_scraped(&shown, "the tracker does not know the torrent", &mut self.cx),
                     },
                     Ok((Answer::Announce(_), _)) => {}
-                    Err(error) => t.handle_not_scraped(&shown, &error.to_string(), &mut self.cx),
+                    Err(error) => t.handle_not_scraped(&shown, &told(&error), &mut self.cx),
                 }
             }
-            What::Leave(..) => {
-                if let Err(error) = result {
-                    log::info!("{shown} did not hear that a torrent stops: {error}");
+            What::Leave(id) => {
+                let mut outcome = Outcome::from(result.as_ref().map(|_| ()));
+                if let Err(error) = &result {
+                    log::info!("{shown} did not acknowledge what a torrent told in the end: {}", told(error));
                 }
+                if outcome == Outcome::Unknown && !call.is_told() {
+                    outcome = Outcome::Unheard;
+                }
+                self.handle_left(&id, outcome);
             }
         }
     }
 
     /// From now on there is nothing but farewells, and they must be over in time.
     pub(in crate::engine) fn shut_down_calls(&mut self) {
+        self.take_over_farewells();
         self.hang_up(|what| !matches!(what, What::Leave(..)));
         self.calls.scrapes.clear();
         self.cx.announces.clear();

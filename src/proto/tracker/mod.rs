@@ -20,7 +20,7 @@ use super::http::{Get, Request, Response};
 use crate::{
     base::{rng::Rng, time::Instant},
     conf::Conf,
-    wire::tracker::{MAX_SCRAPE, ReplyError, TrackerUrl, http},
+    wire::tracker::{Announce, MAX_SCRAPE, ReplyError, TrackerUrl, http},
 };
 pub(crate) use ask::{Answer, Ask, CallError, Connection, Family, Question};
 use guard::Reach;
@@ -55,6 +55,8 @@ pub(crate) struct Call {
     learned: Option<Connection>,
     /// The owner knows of the stream that was asked for last; what it tells before that is of an earlier one.
     dialled: bool,
+    /// A tracker may have got the question.
+    told: bool,
 }
 
 /// What of [`Conf`] concerns a call.
@@ -116,12 +118,31 @@ impl Call {
             known: None,
             learned: None,
             dialled: false,
+            told: false,
         }
     }
 
     /// Ends by `deadline` instead, if that is sooner: a farewell must not hold up the end of a session.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = self.deadline.min(deadline);
+    }
+
+    /// A tracker's words without the secrets of its address and of where it redirected to.
+    pub(crate) fn redacted(&self, asked: &TrackerUrl, text: &str) -> String {
+        self.url.redacted(&asked.redacted(text))
+    }
+
+    /// True once the question has left: the tracker may have heard it, whatever comes of the call.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
+    }
+
+    /// The announce that is said, if it is one.
+    pub(crate) fn announce(&self) -> Option<&Announce> {
+        match &self.question {
+            Question::Announce(announce) => Some(announce),
+            Question::Scrape(_) => None,
+        }
     }
 
     /// A UDP tracker's connection id from an earlier call. To be told before anything else.
@@ -188,6 +209,7 @@ impl Call {
     pub(crate) fn handle_sent(&mut self, now: Instant, bytes: usize) {
         let _ = now;
         if let State::Talking(_, get) = &mut self.state {
+            self.told |= bytes > 0;
             get.handle_sent(bytes);
         }
     }
@@ -222,6 +244,7 @@ impl Call {
         let asked = udp::Asked { question: &self.question, url: &self.url };
         let news = exchange.handle_datagram(now, from, data, self.bounds.peers, &mut self.rng, &asked);
         self.learned = exchange.connection();
+        self.told |= exchange.is_asking();
         match news {
             News::Foreign => return false,
             News::Send(data) => {
@@ -247,6 +270,7 @@ impl Call {
         if let State::Datagrams(exchange) = &mut self.state {
             let asked = udp::Asked { question: &self.question, url: &self.url };
             if let Some(data) = exchange.handle_timeout(now, &mut self.rng, &asked) {
+                self.told |= exchange.is_asking();
                 self.asks.push_back(Ask::Datagram { to: exchange.to(), data });
             }
         }

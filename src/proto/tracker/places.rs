@@ -76,7 +76,9 @@ impl Call {
         self.share_ends = (shares > 1).then(|| now + self.deadline.since(now) / shares);
         if self.url.scheme() == Scheme::Udp {
             let asked = udp::Asked { question: &self.question, url: &self.url };
-            let (exchange, data) = Exchange::new(addr, self.known, now, &mut self.rng, &asked);
+            let patience = self.deadline.since(now);
+            let (exchange, data) = Exchange::new(addr, self.known, now, patience, &mut self.rng, &asked);
+            self.told |= exchange.is_asking();
             self.state = State::Datagrams(exchange);
             self.asks.push_back(Ask::Datagram { to: addr, data });
         } else {

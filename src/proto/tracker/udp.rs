@@ -19,6 +19,10 @@ pub(crate) const CONNECTION_TIME: Duration = Duration::from_secs(60);
 /// The pause before the n-th repetition is twice the one before it. This first one is BEP 15's, though few clients are so patient:
 /// whoever repeats sooner only adds to the load of a tracker that cannot keep up, and a name with several addresses has others to try.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
+/// A call with less time than [`FIRST_PAUSE`], which is a farewell, repeats after this part of it: one lost datagram does not cost it.
+const PART_OF_LITTLE: u32 = 5;
+/// Errors of a tracker that ask for a new connection id, per exchange.
+const MAX_RENEWALS: u8 = 2;
 
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -28,8 +32,11 @@ pub(super) struct Exchange {
     connection: Option<Connection>,
     /// The connection is of an earlier call, so that the tracker may have forgotten it.
     stale: bool,
+    first_pause: Duration,
     pause: Duration,
     repeat_at: Instant,
+    /// How often the tracker has found the connection id wrong that it gave in this exchange.
+    renewals: u8,
 }
 
 /// What is asked, and where.
@@ -54,12 +61,15 @@ impl Exchange {
         to: SocketAddr,
         known: Option<Connection>,
         now: Instant,
+        patience: Duration,
         rng: &mut Rng,
         asked: &Asked<'_>,
     ) -> (Self, Vec<u8>) {
         let connection = known.filter(|known| known.addr == to && usable(known, now));
         let stale = connection.is_some();
-        let mut new = Self { to, transaction: 0, connection, stale, pause: FIRST_PAUSE, repeat_at: now };
+        let first_pause = if patience < FIRST_PAUSE { patience / PART_OF_LITTLE } else { FIRST_PAUSE };
+        let (pause, repeat_at) = (first_pause, now);
+        let mut new = Self { to, transaction: 0, connection, stale, first_pause, pause, repeat_at, renewals: 0 };
         let datagram = new.begin(now, rng, asked);
         (new, datagram)
     }
@@ -75,6 +85,11 @@ impl Exchange {
     /// The connection, if the tracker gave or honoured it.
     pub(super) fn connection(&self) -> Option<Connection> {
         self.connection.filter(|_| !self.stale)
+    }
+
+    /// Whether what was sent last is the question itself.
+    pub(super) fn is_asking(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// A new request.
@@ -138,6 +153,11 @@ impl Exchange {
         };
         match (reply, self.connection, asked.question) {
             (Reply::Error(_), Some(_), _) if self.stale => (self.connection, self.stale) = (None, false),
+            // It restarted, or took us for another: a new id helps.
+            (Reply::Error(reason), Some(_), _) if is_about_connection(&reason) && self.renewals < MAX_RENEWALS => {
+                self.renewals += 1;
+                self.connection = None;
+            }
             (Reply::Error(reason), ..) => return News::Answer(Err(ReplyError::Failure { reason, retry_in: None })),
             (Reply::Connect { connection }, None, _) => {
                 self.connection = Some(Connection { addr: self.to, id: connection, since: now });
@@ -153,7 +173,7 @@ impl Exchange {
             }
             _ => return News::Foreign,
         }
-        self.pause = FIRST_PAUSE;
+        self.pause = self.first_pause;
         News::Send(self.begin(now, rng, asked))
     }
 
@@ -165,6 +185,13 @@ impl Exchange {
             (Some(_), Question::Scrape(_)) => 2,
         }
     }
+}
+
+/// Whether a tracker's error says that the connection id is wrong. BEP 15 has no code for it; opentracker and its like say
+/// "Connection ID missmatch".
+fn is_about_connection(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    reason.contains("connection") && (reason.contains("id") || reason.contains("match"))
 }
 
 fn usable(connection: &Connection, now: Instant) -> bool {

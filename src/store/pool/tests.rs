@@ -39,8 +39,15 @@ fn run(nth: u32, hashed: bool) -> Job {
 }
 
 fn save() -> Job {
-    let state =
-        SaveState { have: Bitfield::none(64), dirty: true, downloaded: 0, uploaded: 0, partial: Vec::new(), unchecked: None };
+    let state = SaveState {
+        have: Bitfield::none(64),
+        dirty: true,
+        downloaded: 0,
+        uploaded: 0,
+        partial: Vec::new(),
+        unchecked: None,
+        tracker_events: Default::default(),
+    };
     Job::Save { torrent: KEY, state: Box::new(state) }
 }
 

@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 
 use super::{Announcer, Counts, TrackerNo};
 use crate::{
-    base::{rng::Rng, time::Instant},
+    base::{rng::Rng, time::Instant, tracker_events::Completion},
     conf::Conf,
     wire::tracker::{AnnounceEvent, AnnounceReply},
 };
@@ -68,7 +68,8 @@ impl Announcer {
         t.never = false;
         let second = std::mem::replace(&mut t.heard, true);
         t.started = true;
-        t.told_completed |= t.saying == AnnounceEvent::Completed;
+        let completed_is_told = t.saying == AnnounceEvent::Completed;
+        t.told_completed |= completed_is_told;
         (t.working, t.failures) = (true, 0);
         t.counts = t.counts.or_newer(Counts::of(reply), second);
         let bounds = conf.min_announce_interval..conf.max_announce_interval;
@@ -86,6 +87,9 @@ impl Announcer {
         t.words = Some(words).filter(|words| !words.is_empty());
         if t.event(completed) != AnnounceEvent::None {
             t.next = now;
+        }
+        if completed_is_told {
+            self.completion = Completion::Told;
         }
         self.put_first(no);
         let switched = self.private && self.last.is_some_and(|last| last != no);

@@ -4,6 +4,16 @@
 use super::{Announcer, Tracker, TrackerNo};
 use crate::{base::rng::Rng, conf::Conf};
 
+/// A tracker that is not in the list any more and must hear that we are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) url: String,
+    /// What it wants to be sent back to it.
+    pub(crate) tracker_id: Option<Vec<u8>>,
+    /// It has to hear of the completion first.
+    pub(crate) completed: bool,
+}
+
 impl Announcer {
     /// Makes a list of the addresses, tiers shuffled (BEP 12). What is known of one that was in the list before stays; returns those
     /// that are not in it any more.
@@ -39,23 +49,20 @@ impl Announcer {
         before
     }
 
-    /// Other addresses from now on. Returns those that know of us and are not in the list any more, each with what it wants to be sent
-    /// back to it.
-    pub(crate) fn set(
-        &mut self,
-        own: Vec<Vec<String>>,
-        theirs: &[Vec<String>],
-        rng: &mut Rng,
-        conf: &Conf,
-    ) -> Vec<(String, Option<Vec<u8>>)> {
+    /// Other addresses from now on. Returns those that know of us and are not in the list any more.
+    pub(crate) fn set(&mut self, own: Vec<Vec<String>>, theirs: &[Vec<String>], rng: &mut Rng, conf: &Conf) -> Vec<Gone> {
         let tiers = self.own.replace(own);
         let tiers = tiers.as_deref().unwrap_or(theirs);
         let named = |t: Tracker| (address(tiers, t.tier, t.nth).to_owned(), t);
         let before = std::mem::take(&mut self.trackers).into_iter().map(named).collect();
         let gone = self.list(theirs, before, rng, conf);
         self.refresh(conf);
-        let knows =
-            |(url, t): (String, Tracker)| (t.started || t.out > 0).then(|| (url, t.words.and_then(|words| words.tracker_id)));
+        let completed = self.completed;
+        let knows = |(url, t): (String, Tracker)| {
+            let tracker_id = t.words.and_then(|words| words.tracker_id);
+            let completed = completed && !t.told_completed;
+            (t.started || t.out > 0).then_some(Gone { url, tracker_id, completed })
+        };
         gone.into_iter().filter_map(knows).collect()
     }
 

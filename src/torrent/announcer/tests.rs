@@ -132,7 +132,7 @@ fn events_come_in_order_and_once() {
     // It is complete before anybody has heard of us.
     let (no, what) = t.turn().unwrap();
     assert_eq!(what, "a started");
-    t.announcer.set_complete(t.now, true, &t.conf);
+    t.announcer.set_complete(t.now, true, true, &t.conf);
     assert_eq!(t.turn(), None);
     t.answer(no, &reply(1800));
     let (no, what) = t.turn().unwrap();
@@ -146,12 +146,12 @@ fn events_come_in_order_and_once() {
     assert_eq!(t.turn(), None);
     assert!(t.wait() >= 1800.0);
     assert_eq!(t.turn().unwrap().1, "a again");
-    assert_eq!(t.announcer.stop(), [no]);
+    assert_eq!(t.announcer.stop(), [Leave { tracker: no, known: true, completed: false }]);
     assert_eq!((t.announcer.stop(), t.announcer.due()), (vec![], None));
     // An answer to what was asked before means nothing now.
     assert!(!t.answer(no, &reply(1800)));
     t.announcer.start(t.now, true, &t.conf);
-    t.announcer.set_complete(t.now, true, &t.conf);
+    t.announcer.set_complete(t.now, true, true, &t.conf);
     let (no, what) = t.turn().unwrap();
     assert_eq!(what, "a started");
     t.answer(no, &reply(1800));
@@ -163,22 +163,49 @@ fn whoever_was_whole_from_the_beginning_never_completes() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
     t.announcer = Announcer::new(None, &t.theirs, false, &mut t.rng, &t.conf);
     t.announcer.start(t.now, true, &t.conf);
-    t.announcer.set_complete(t.now, true, &t.conf);
+    t.announcer.set_complete(t.now, true, true, &t.conf);
     let (no, what) = t.turn().unwrap();
     assert_eq!(what, "a started");
     t.answer(no, &reply(1800));
     assert_eq!(t.turn(), None);
     // It turns out that something is missing, is fetched, and that counts.
-    t.announcer.set_complete(t.now, false, &t.conf);
-    t.announcer.set_complete(t.now, true, &t.conf);
+    t.announcer.set_complete(t.now, false, false, &t.conf);
+    t.announcer.set_complete(t.now, true, true, &t.conf);
     assert_eq!(t.turn().unwrap().1, "a completed");
+}
+
+#[test]
+fn completed_needs_a_download_and_is_told_once_in_a_torrents_life() {
+    // What a recheck found, or was copied by hand, is no download.
+    let mut t = Trial::new(&[&["a"]], Conf::default());
+    let (no, _) = t.turn().unwrap();
+    t.announcer.set_complete(t.now, true, false, &t.conf);
+    t.answer(no, &reply(1800));
+    assert_eq!((t.turn(), t.announcer.completion()), (None, Completion::None));
+    // An earlier run was told, or was not.
+    for (earlier, events) in [(Completion::Told, vec![]), (Completion::Due, vec!["a completed"])] {
+        let mut t = Trial::new(&[&["a"]], Conf::default());
+        t.announcer = Announcer::new(None, &t.theirs, false, &mut t.rng, &t.conf);
+        t.announcer.restore_completion(earlier);
+        t.announcer.start(t.now, false, &t.conf);
+        t.announcer.set_complete(t.now, true, true, &t.conf);
+        let (no, what) = t.turn().unwrap();
+        assert_eq!(what, "a started");
+        t.answer(no, &reply(1800));
+        let mut told = Vec::new();
+        while let Some((no, what)) = t.turn() {
+            told.push(what);
+            t.answer(no, &reply(1800));
+        }
+        assert_eq!((told, t.announcer.completion()), (events.iter().map(|&e| e.to_owned()).collect(), Completion::Told));
+    }
 }
 
 #[test]
 fn only_those_that_know_of_us_hear_that_we_stop() {
     let mut t = Trial::new(&[&["dead"], &["good"], &["unused"]], Conf::default());
     t.log(1, 1800);
-    let told: Vec<String> = t.announcer.stop().into_iter().map(|no| t.url(no)).collect();
+    let told: Vec<String> = t.announcer.stop().into_iter().map(|leave| t.url(leave.tracker)).collect();
     assert_eq!(told, ["good"]);
 }
 
@@ -332,7 +359,7 @@ fn a_new_list_keeps_what_is_known_and_names_those_that_must_hear_of_it() {
     assert_eq!(t.url(a), "a");
     assert_eq!(t.turn(), None, "what works stays in use until its time");
     let gone = t.announcer.set(vec![vec!["c".to_owned()]], &t.theirs, &mut t.rng, &t.conf);
-    assert_eq!(gone, [("a".to_owned(), Some(b"id".to_vec()))]);
+    assert_eq!(gone, [Gone { url: "a".into(), tracker_id: Some(b"id".to_vec()), completed: false }]);
     assert_eq!(t.turn().unwrap().1, "c started");
 }
 

@@ -11,6 +11,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TrackerNo(pub(super) u32);
 
+#[cfg(test)]
+impl From<u32> for TrackerNo {
+    fn from(no: u32) -> Self {
+        Self(no)
+    }
+}
+
 /// How many take part, by a tracker's word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {

@@ -260,7 +260,7 @@ impl Session {
     pub(super) fn extension_handshake(&self, upload_only: Option<bool>, cx: &Cx) -> ExtensionHandshake {
         let mut hello = ExtensionHandshake::default();
         hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
-        hello.port = cx.listen_port;
+        hello.port = cx.ports.towards(self.who.addr.ip());
         hello.your_ip = Some(self.who.addr.ip().to_canonical());
         hello.reqq = u32::try_from(cx.conf.max_incoming_requests).ok();
         hello.upload_only = upload_only;

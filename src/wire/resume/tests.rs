@@ -21,6 +21,7 @@ fn sample() -> ResumeFile {
         parts: Some(ResumeStat { len: 7, mtime_ns: 8 }),
         partial: partial(&[(1, &[0x80]), (8, &[0, 3])]),
         unchecked: Some(Bitfield::from_wire(&[1, 0x80], 9).unwrap()),
+        tracker_events: TrackerEvents::default(),
     }
 }
 
@@ -157,6 +158,7 @@ proptest! {
         let (partial, unchecked) = (Vec::new(), dirty.then(|| have.clone()));
         let state = ResumeFile {
             info_hash: HASH, have, dirty, downloaded, uploaded, files, parts: None, partial, unchecked,
+            tracker_events: TrackerEvents::default(),
         };
         let bytes = state.encode();
         prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &HASH), Ok(state));

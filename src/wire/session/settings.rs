@@ -14,9 +14,13 @@ use crate::base::{
     files::Priority,
     job::Trust,
     totals::Totals,
+    tracker_events::TrackerEvents,
 };
 
-use super::super::bencode::{BencodeError, Document, Encoder, Limits as Bounds, Value};
+use super::super::{
+    bencode::{BencodeError, Document, Encoder, Limits as Bounds, Value},
+    tracker_events,
+};
 
 /// All that a user can say of a torrent. The fields are those of [`TorrentParams`](crate::TorrentParams).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct TorrentSettings {
     pub queue_order: Option<u64>,
     /// What it did in all runs.
     pub totals: Totals,
+    /// What its trackers have still to hear.
+    pub tracker_events: TrackerEvents,
     /// When it has served enough: per cent of its size, time.
     pub stop: Option<(Option<u32>, Option<Duration>)>,
     /// Words.
@@ -122,6 +128,7 @@ impl TorrentSettings {
             e.key(b"totals").dict().key(b"active").uint(millis(active)).key(b"down").uint(downloaded);
             e.key(b"seeding").uint(millis(seeding)).key(b"up").uint(uploaded).end();
         }
+        tracker_events::push(&mut e, b"tracker events", &self.tracker_events);
         if let Some(tiers) = &self.trackers {
             e.key(b"trackers").list();
             for tier in tiers {
@@ -175,6 +182,7 @@ impl TorrentSettings {
             out.totals =
                 Totals { downloaded: bytes("down")?, uploaded: bytes("up")?, active: time("active")?, seeding: time("seeding")? };
         }
+        out.tracker_events = tracker_events::read(root.get(b"tracker events"));
         if root.get(b"trackers").is_some() {
             let mut tiers = Vec::new();
             for tier in list(root.get(b"trackers"), "trackers")? {

@@ -8,8 +8,10 @@ use crate::{
         bitfield::Bitfield,
         bucket::{Limits, Rate},
         files::Priority,
+        ids::PeerId,
         job::Trust,
         totals::Totals,
+        tracker_events::{Completion, OwedEvent, TrackerEvents},
     },
     wire::{
         metainfo::{Metainfo, MetainfoBuilder, MetainfoLimits},
@@ -149,6 +151,7 @@ fn state(metainfo: &Metainfo, uploaded: u64) -> Vec<u8> {
         parts: None,
         partial: Vec::new(),
         unchecked: None,
+        tracker_events: Default::default(),
     }
     .encode()
 }
@@ -208,6 +211,18 @@ fn all_settings() -> TorrentSettings {
         queued: true,
         queue_order: Some(u64::MAX - 5),
         totals: Totals { downloaded: 1, uploaded: 2, active: Duration::from_millis(3), seeding: Duration::from_secs(4) },
+        tracker_events: TrackerEvents {
+            completion: Completion::Told,
+            owed: vec![OwedEvent {
+                url: "udp://b".into(),
+                completed: false,
+                peer_id: PeerId([5; 20]),
+                key: 6,
+                uploaded: 7,
+                downloaded: 8,
+                left: 9,
+            }],
+        },
         stop: Some((Some(150), Some(Duration::from_secs(3600)))),
         labels: vec!["music".into(), "".into()],
         limits: Limits { down: Rate::new(1000), up: None },

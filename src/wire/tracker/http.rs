@@ -19,6 +19,9 @@ use crate::{
 /// The interval that counts if a tracker names none, as other clients have it.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30 * 60);
 
+/// The least that `interval` and `min interval` mean in a reply that refuses.
+const LEAST_RETRY: Duration = Duration::from_secs(60);
+
 /// Within each other: the reply, its peers, one of them, and what an unknown key may hold.
 const MAX_DEPTH: usize = 16;
 /// Values in all: some 25,000 peers as dictionaries, or 20,000 scraped torrents.
@@ -170,6 +173,9 @@ fn refused(root: Value<'_>) -> Result<(), ReplyError> {
         (_, Some(digits)) => str::from_utf8(digits).ok()?.parse().ok().map(minutes_from),
         _ => None,
     });
+    // The usual words count where that one is missing. Those of less than a minute are not meant for failures.
+    let usual = || [&b"interval"[..], b"min interval"].into_iter().filter_map(|key| root.get(key).and_then(seconds)).max();
+    let retry_in = retry_in.or_else(|| usual().map(|time| RetryIn::After(time.max(LEAST_RETRY))));
     Err(ReplyError::Failure { reason: reason.as_bytes().map(text).unwrap_or_default(), retry_in })
 }
 

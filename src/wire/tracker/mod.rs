@@ -3,6 +3,7 @@
 //! It knows no time, no socket and no tier of trackers; whatever a tracker says is its claim, and bounded.
 
 pub mod http;
+mod redact;
 #[cfg(test)]
 mod tests;
 pub mod udp;

@@ -149,7 +149,13 @@ fn failures_say_when_to_come_again() {
     assert_eq!(failure("d14:failure reason2:no8:retry in1:5e"), ("no".into(), minutes(5)));
     assert_eq!(failure("d14:failure reason2:no8:retry in5:nevere"), ("no".into(), Some(RetryIn::Never)));
     assert_eq!(failure("d14:failure reason2:no8:retry ini-5ee"), ("no".into(), None));
-    assert_eq!(failure("d14:failure reasoni5e8:intervali5ee"), (String::new(), None));
+    assert_eq!(failure("d14:failure reasoni5e8:intervali5ee"), (String::new(), minutes(1)));
+    // The usual words count where that is missing.
+    let seconds = |s| Some(RetryIn::After(Duration::from_secs(s)));
+    assert_eq!(failure("d14:failure reason2:no8:intervali900ee").1, seconds(900));
+    assert_eq!(failure("d14:failure reason2:no8:intervali900e12:min intervali1200ee").1, seconds(1200));
+    assert_eq!(failure("d14:failure reason2:no12:min intervali7200ee").1, seconds(7200));
+    assert_eq!(failure("d14:failure reason2:no8:intervali900e8:retry ini1ee").1, minutes(1));
     let long = failure(&format!("d14:failure reason4000:{}e", "ä".repeat(2000)));
     assert_eq!(long.0, "ä".repeat(MAX_TEXT));
     assert!(matches!(scrape_reply(b"d14:failure reason2:noe", &[]), Err(ReplyError::Failure { .. })));

@@ -194,12 +194,20 @@ fn a_connection_that_the_tracker_forgot_is_renewed() {
     let (to, transaction, _) = request(&mut said);
     let error = Reply::Error("Connection ID mismatch".into());
     assert!(said.call.handle_datagram(said.now, to, &error.encode(transaction, false)));
-    connect(&mut said, 10);
-    let (_, transaction, _) = request(&mut said);
-    // … which with the new one is a refusal …
-    assert!(said.call.handle_datagram(said.now, to, &error.encode(transaction, false)));
+    // … of a new one too, since it may restart at any time, but not for ever …
+    for id in 10..=12 {
+        connect(&mut said, id);
+        let (_, transaction, _) = request(&mut said);
+        assert!(said.call.handle_datagram(said.now, to, &error.encode(transaction, false)));
+    }
     let reason = "Connection ID mismatch".into();
     assert_eq!(said.error(), CallError::Reply(ReplyError::Failure { reason, retry_in: None }));
+    // … and another refusal is one at once …
+    let mut refused = rig("udp://192.0.2.1:6969");
+    connect(&mut refused, 1);
+    let (_, transaction, _) = request(&mut refused);
+    assert!(refused.call.handle_datagram(refused.now, to, &Reply::Error("no such torrent".into()).encode(transaction, false)));
+    assert!(matches!(refused.error(), CallError::Reply(ReplyError::Failure { .. })));
     // … or it says nothing.
     let mut silent = rig("udp://192.0.2.1:6969");
     silent.call.set_connection(known(&silent));

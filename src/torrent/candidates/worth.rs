@@ -1,0 +1,109 @@
+//! Which candidate makes room for a new one when there are as many as may be. Those that failed go first, the most often failed
+//! before the others; of those never tried, the source that has named the most gives way. One that was connected before never does.
+//! Only idle candidates stand here; when one is dialled is not decided here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use crate::{base::time::Instant, torrent::announcer::TrackerNo};
+
+/// Where a candidate came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The user, or an earlier run.
+    #[default]
+    User,
+    Tracker(TrackerNo),
+}
+
+/// What a candidate is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Worth {
+    pub(super) source: Source,
+    /// It was connected once.
+    pub(super) proven: bool,
+    /// Dials in a row that were of no use.
+    pub(super) failures: u32,
+    /// Since when it is idle, or will be.
+    pub(super) since: Instant,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// Failed ones by how often.
+    failed: BTreeSet<(u32, Instant, SocketAddr)>,
+    /// Those never tried by source, the newest last.
+    fresh: BTreeMap<Source, BTreeSet<(Instant, SocketAddr)>>,
+}
+
+impl Room {
+    pub(super) fn insert(&mut self, addr: SocketAddr, worth: Worth) {
+        match worth {
+            Worth { proven: true, .. } => {}
+            Worth { failures: 0, source, since, .. } => _ = self.fresh.entry(source).or_default().insert((since, addr)),
+            Worth { failures, since, .. } => _ = self.failed.insert((failures, since, addr)),
+        }
+    }
+
+    pub(super) fn remove(&mut self, addr: SocketAddr, worth: Worth) {
+        match worth {
+            Worth { proven: true, .. } => {}
+            Worth { failures: 0, source, since, .. } => {
+                if let Some(fresh) = self.fresh.get_mut(&source) {
+                    fresh.remove(&(since, addr));
+                    if fresh.is_empty() {
+                        self.fresh.remove(&source);
+                    }
+                }
+            }
+            Worth { failures, since, .. } => _ = self.failed.remove(&(failures, since, addr)),
+        }
+    }
+
+    /// The one that makes room for a new one of `source`, if any is worth less.
+    pub(super) fn least(&self, source: Source) -> Option<SocketAddr> {
+        if let Some(&(.., addr)) = self.failed.last() {
+            return Some(addr);
+        }
+        let own = self.fresh.get(&source).map_or(0, BTreeSet::len);
+        let (_, most) = self.fresh.iter().max_by_key(|(_, fresh)| fresh.len())?;
+        // Otherwise two sources would take the last place from each other on and on.
+        if most.len() > own + 1 { most.last().map(|&(_, addr)| addr) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(n: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], n))
+    }
+
+    #[test]
+    fn failed_candidates_make_room_first_then_the_largest_source_and_proven_ones_never() {
+        let worth = |source, failures, proven, at| Worth { source, failures, proven, since: Instant::from_micros(at) };
+        let (a, b) = (Source::Tracker(TrackerNo::from(1)), Source::Tracker(TrackerNo::from(2)));
+        let mut room = Room::default();
+        room.insert(addr(1), worth(a, 0, true, 1));
+        assert_eq!(room.least(b), None);
+        for n in 2..=5 {
+            room.insert(addr(n), worth(a, 0, false, n.into()));
+        }
+        assert_eq!((room.least(a), room.least(b)), (None, Some(addr(5))));
+        room.insert(addr(6), worth(b, 0, false, 6));
+        room.insert(addr(7), worth(b, 0, false, 7));
+        assert_eq!(room.least(Source::User), Some(addr(5)));
+        room.insert(addr(8), worth(b, 1, false, 8));
+        room.insert(addr(9), worth(a, 3, false, 9));
+        assert_eq!(room.least(a), Some(addr(9)));
+        room.remove(addr(9), worth(a, 3, false, 9));
+        assert_eq!(room.least(a), Some(addr(8)));
+        room.remove(addr(8), worth(b, 1, false, 8));
+        (2..=5).for_each(|n| room.remove(addr(n), worth(a, 0, false, n.into())));
+        assert_eq!((room.least(a), room.least(b)), (Some(addr(7)), None));
+    }
+}

@@ -1,0 +1,164 @@
+//! Events that a torrent's trackers have still to hear when it stops (BEP 3): which of them are on their way, and which were never
+//! acknowledged and are kept for the next run. When an event is due while the torrent runs is the announcer's to say, and how one
+//! is told is the engine's.
+
+use crate::{
+    base::{
+        ids::PeerId,
+        tracker_events::{Completion, OwedEvent, TrackerEvents},
+    },
+    torrent::{
+        SAVE, Stage, Torrent,
+        announcer::{Leave, TrackerNo},
+        cx::{Cx, Farewell},
+    },
+    wire::tracker::{Announce, AnnounceEvent},
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    kept: TrackerEvents,
+    /// What an earlier run left has been taken over.
+    restored: bool,
+    /// Farewells are on their way, or about to be.
+    leaving: bool,
+}
+
+impl Torrent {
+    /// What is to be kept for the next run.
+    pub(super) fn tracker_events(&self) -> TrackerEvents {
+        self.events.kept.clone()
+    }
+
+    /// An earlier run left `events`: those that were never acknowledged are told now. Called again when the state file is read;
+    /// the first that has something counts.
+    pub(super) fn restore_events(&mut self, mut events: TrackerEvents, cx: &mut Cx) {
+        if self.events.restored || events == TrackerEvents::default() {
+            return;
+        }
+        self.events.restored = true;
+        if events.completion == Completion::Due {
+            // It is told to every tracker that hears of this run.
+            events.owed.retain(|event| !event.completed);
+        }
+        events.bound();
+        self.announcer.restore_completion(events.completion);
+        for event in &events.owed {
+            let announce = self.owed_announce(event, cx);
+            let (torrent, url) = (self.key(), event.url.clone());
+            cx.farewells.push(Farewell { torrent, no: None, url, known: true, old: true, events: vec![announce] });
+            self.events.leaving = true;
+        }
+        self.events.kept = events;
+    }
+
+    fn owed_announce(&self, event: &OwedEvent, cx: &Cx) -> Announce {
+        let what = if event.completed { AnnounceEvent::Completed } else { AnnounceEvent::Stopped };
+        Announce {
+            peer_id: event.peer_id,
+            key: event.key,
+            uploaded: event.uploaded,
+            downloaded: event.downloaded,
+            left: event.left,
+            numwant: Some(0),
+            ..self.announce(what, None, cx)
+        }
+    }
+
+    /// A tracker is to hear that the torrent stops, after what went before.
+    pub(super) fn take_leave(&mut self, mut farewell: Farewell, completed: bool, id: Option<Vec<u8>>, cx: &mut Cx) {
+        if completed {
+            farewell.events.push(self.announce(AnnounceEvent::Completed, id.clone(), cx));
+        }
+        farewell.events.push(self.announce(AnnounceEvent::Stopped, id, cx));
+        self.events.leaving = true;
+        cx.farewells.push(farewell);
+    }
+
+    /// All trackers that know of it, or may, are to hear that it stops.
+    pub(super) fn take_leave_of_all(&mut self, cx: &mut Cx) {
+        let torrent = self.key();
+        cx.silenced.push(torrent);
+        for Leave { tracker, known, completed } in self.announcer.stop() {
+            if let Some(url) = self.announcer.url(tracker, &self.metainfo.trackers).map(str::to_owned) {
+                let id = self.announcer.tracker_id(tracker).map(<[u8]>::to_vec);
+                let (no, old, events) = (Some(tracker), false, Vec::new());
+                self.take_leave(Farewell { torrent, no, url, known, old, events }, completed, id, cx);
+            }
+        }
+    }
+
+    /// It runs again: what this run has not been acknowledged is told in its course.
+    pub(super) fn forget_own_events(&mut self, cx: &mut Cx) {
+        let own = cx.peer_id;
+        let before = self.events.kept.owed.len();
+        self.events.kept.owed.retain(|event| event.peer_id != own);
+        if before != self.events.kept.owed.len() {
+            self.events_changed(cx);
+        }
+    }
+
+    /// An event of a farewell is about to be told. Until it is acknowledged it is kept.
+    pub(crate) fn owe_event(&mut self, url: &str, announce: &Announce, cx: &mut Cx) {
+        let completed = match announce.event {
+            AnnounceEvent::Completed => true,
+            AnnounceEvent::Stopped => false,
+            AnnounceEvent::None | AnnounceEvent::Started => return,
+        };
+        let Announce { peer_id, key, uploaded, downloaded, left, .. } = *announce;
+        self.events.kept.owe(OwedEvent { url: url.to_owned(), completed, peer_id, key, uploaded, downloaded, left });
+        self.events_changed(cx);
+    }
+
+    /// An event of a farewell need not be told any more: it was acknowledged by `no`, if that is still a tracker of ours, or
+    /// (`heard` is false) it makes no sense.
+    pub(crate) fn settle_event(&mut self, no: Option<TrackerNo>, url: &str, announce: &Announce, heard: bool, cx: &mut Cx) {
+        let completed = announce.event == AnnounceEvent::Completed;
+        if completed && heard {
+            self.announcer.acknowledge_completed(no);
+        }
+        if announce.event != AnnounceEvent::Started {
+            let same = |peer: PeerId| peer == announce.peer_id;
+            self.events.kept.owed.retain(|e| !(e.url == url && e.completed == completed && same(e.peer_id)));
+            self.events_changed(cx);
+        }
+        self.note_completion(cx);
+    }
+
+    /// None of its farewells is on its way any more.
+    pub(crate) fn handle_farewells_over(&mut self, cx: &mut Cx) {
+        self.events.leaving = false;
+        self.forget(cx);
+        self.settle(cx);
+    }
+
+    /// Whether what trackers say in the end is still to be kept: what it is known by then is recorded before it is gone.
+    pub(super) fn awaits_farewells(&self) -> bool {
+        self.events.leaving && !self.is_forgotten()
+    }
+
+    /// Notes how far `completed` is, so that it is kept.
+    pub(super) fn note_completion(&mut self, cx: &mut Cx) {
+        let completion = self.announcer.completion();
+        if self.events.kept.completion != completion {
+            self.events.kept.completion = completion;
+            self.events_changed(cx);
+        }
+    }
+
+    fn events_changed(&mut self, cx: &mut Cx) {
+        self.settings_changed(cx);
+        if self.keeps_own_state() {
+            self.unsaved = true;
+            if matches!(self.stage, Stage::Open) && self.timers.get(SAVE).is_none() {
+                self.timers.set(SAVE, cx.now);
+            }
+        }
+    }
+
+    /// Whether its state is in a file of its own, and not in the session's folder.
+    pub(super) fn keeps_own_state(&self) -> bool {
+        !self.keep.on && self.place.state_file.is_some()
+    }
+}
