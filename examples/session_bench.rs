@@ -62,7 +62,7 @@ fn make(folder: &Path, count: u64, tracker: Option<String>) -> Result<(), Box<dy
         }
         let bytes = builder.build(&[zeroes; PIECES as usize])?;
         fs::write(torrents.join(format!("{n:05}.torrent")), &bytes)?;
-        reactor.engine().add_torrent(TorrentParams::new(Arc::new(Metainfo::from_bytes(&bytes)?), &data))?;
+        reactor.verbs().add_torrent(TorrentParams::new(Arc::new(Metainfo::from_bytes(&bytes)?), &data))?;
         reactor.poll(Some(Duration::ZERO))?;
         told.fetch(&mut reactor);
     }
@@ -71,7 +71,7 @@ fn make(folder: &Path, count: u64, tracker: Option<String>) -> Result<(), Box<dy
         told.fetch(&mut reactor);
     }
     println!("made and added in {:.2} s", began.elapsed().as_secs_f64());
-    reactor.engine().shutdown();
+    reactor.verbs().shutdown();
     while !reactor.is_drained() {
         reactor.poll(None)?;
     }

@@ -1,6 +1,8 @@
 //! What the engine tells its user: few, bounded, coalesced, and honest about what was left out.
 
 mod mask;
+mod no_peers;
+mod peer_gone;
 mod queue;
 mod stats;
 
@@ -13,7 +15,11 @@ use crate::base::{
 };
 
 pub use mask::AlertMask;
+pub use no_peers::{NoPeers, NoPeersReason};
+pub use peer_gone::PeerGoneKind;
 pub(crate) use queue::Alerts;
+#[cfg(test)]
+pub(crate) use queue::KEPT_A_TORRENT;
 pub use stats::{Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
 
 /// Something that happened.
@@ -57,6 +63,14 @@ pub enum Alert {
         torrent: TorrentId,
         /// How it stands.
         stats: TorrentStats,
+    },
+    /// The torrent has had no peer to download from for [`Conf::no_peers_after`](crate::Conf::no_peers_after). It goes on trying.
+    /// Once until there is such a peer again; [`TorrentStats::no_peers`] tells as long as it lasts. Never dropped.
+    NoPeers {
+        /// The torrent.
+        torrent: TorrentId,
+        /// For how long, and why.
+        no_peers: NoPeers,
     },
     /// A piece was verified and written.
     PieceDone {
@@ -114,7 +128,7 @@ pub enum Alert {
         /// The read that failed.
         error: StoreError,
     },
-    /// The disk works again; the torrent goes on.
+    /// The disk works again; the torrent goes on. Never dropped.
     StorageRecovered {
         /// The torrent.
         torrent: TorrentId,
@@ -152,7 +166,7 @@ pub enum Alert {
         /// Why.
         error: StoreError,
     },
-    /// The torrent was removed [with its data](crate::Engine::remove_with_data): nothing of it is left. Never dropped.
+    /// The torrent was removed [with its data](crate::Verbs::remove_with_data): nothing of it is left. Never dropped.
     DataDeleted {
         /// The torrent.
         torrent: TorrentId,
@@ -182,6 +196,8 @@ pub enum Alert {
         torrent: TorrentId,
         /// Where it was.
         addr: SocketAddr,
+        /// Why, for programs.
+        kind: PeerGoneKind,
         /// Why, in words.
         reason: String,
     },
@@ -221,7 +237,7 @@ pub enum Alert {
         /// What it says: foreign words, to be escaped before they are shown.
         message: String,
     },
-    /// A tracker answered a [scrape](crate::Engine::scrape) (BEP 48).
+    /// A tracker answered a [scrape](crate::Verbs::scrape) (BEP 48).
     Scraped {
         /// The torrent.
         torrent: TorrentId,
@@ -269,7 +285,7 @@ pub enum Alert {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// The place of an [`Engine::mark`](crate::Engine::mark) among the alerts: all that was told before it has come. Never dropped.
+    /// The place of an [`Verbs::mark`](crate::Verbs::mark) among the alerts: all that was told before it has come. Never dropped.
     Marked {
         /// The number it was given.
         mark: u64,

@@ -70,7 +70,7 @@ pub struct Conf {
     /// The longest such ban, and how long after one the next is longer. Default 24 h, after which an address has often changed hands.
     pub max_ban_time: Duration,
 
-    /// How fast bytes may come and go, over all torrents and peers; see [`Engine::set_limits`](crate::Engine::set_limits). Default: no
+    /// How fast bytes may come and go, over all torrents and peers; see [`Verbs::set_limits`](crate::Verbs::set_limits). Default: no
     /// limits.
     pub limits: Limits,
     /// The same for each peer that has no limits of its own. Default: no limits.
@@ -175,6 +175,10 @@ pub struct Conf {
     pub num_want: u32,
     /// How long a tracker may take to hear that a torrent stops, and all of them when the engine shuts down. Default 5 s.
     pub stopped_timeout: Duration,
+    /// How long the drop of the last [`EngineHandle`](crate::EngineHandle) waits for the engine's end: for connections to be
+    /// closed, trackers told and states saved. More than `stopped_timeout`, so that only a disk that does not answer can be
+    /// cut off. Default 30 s. [`EngineHandle::close`](crate::EngineHandle::close) takes a time of its own.
+    pub close_timeout: Duration,
     /// How long a tracker may take to answer, with looking its name up, all its addresses and all redirects. At least 1 s. Default 30 s,
     /// the most that BEP 15's first repetition (after 15 s) is worth waiting for.
     pub tracker_timeout: Duration,
@@ -231,8 +235,12 @@ pub struct Conf {
 
     /// Which alerts are wanted. Default: all but the per-piece and per-peer ones.
     pub alerts: crate::alert::AlertMask,
-    /// Alerts waiting to be fetched; then the unimportant ones are counted and dropped. Default 1000.
+    /// Alerts waiting to be fetched; then the unimportant ones are counted and dropped. Beside these wait the newest of each
+    /// kind that is never dropped, a few a torrent, and the answers to verbs. Default 1000.
     pub max_alerts: usize,
+    /// How long a download has no peer to download from before that is told ([`Alert::NoPeers`](crate::Alert::NoPeers)).
+    /// Default 30 s: by then each peer has been dialled, and trackers have answered or not.
+    pub no_peers_after: Duration,
     /// How often progress is told. Default 500 ms.
     pub progress_interval: Duration,
 }
@@ -315,6 +323,7 @@ impl Default for Conf {
             max_announce_interval: Duration::from_secs(2 * 3600),
             num_want: 200,
             stopped_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(30),
             tracker_timeout: Duration::from_secs(30),
             max_tracker_reply: 1 << 20,
             max_tracker_redirects: 5,
@@ -337,6 +346,7 @@ impl Default for Conf {
             reads_a_turn: 4,
             alerts: crate::alert::AlertMask::default(),
             max_alerts: 1000,
+            no_peers_after: Duration::from_secs(30),
             progress_interval: Duration::from_millis(500),
         }
     }

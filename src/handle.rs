@@ -1,51 +1,75 @@
 //! The third door: an engine on a thread of its own.
 //!
-//! The verbs live on [`Engine`] alone. A handle ships closures to it, so no list of commands repeats them; alerts come
+//! The verbs live on [`Verbs`] alone. A handle ships closures to them, so no list of commands repeats them; alerts come
 //! back through a bounded queue. Knows nothing of what the engine does.
 
+mod alerts;
+#[cfg(test)]
+mod tests;
+mod thread;
+
 use std::{
-    collections::VecDeque,
+    any::Any,
     fmt, io,
     net::SocketAddr,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    thread::{self, JoinHandle},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, mpsc},
+    thread::{JoinHandle, ThreadId},
     time::Duration,
 };
 
 use thiserror::Error;
 
+pub use self::alerts::{Alerts, NoAlert};
+use self::thread::{Call, Shared, lock};
 use crate::{
-    alert::Alert,
     conf::Conf,
-    engine::Engine,
-    reactor::{Reactor, ReactorError, ReactorStats, Waker},
+    engine::Verbs,
+    reactor::{Reactor, ReactorError, ReactorStats},
 };
 
-/// Alerts between the threads; the rest wait in the engine, whose own queue is bounded and says what it dropped.
-const ALERTS_BETWEEN: usize = 64;
-/// Closures run between two turns.
-const CALLS_A_TURN: usize = 64;
+/// Why a call brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The engine's thread has ended: it was shut down, or it failed, which the log tells.
+    #[error("the engine's thread has ended")]
+    Ended,
+    /// The closure panicked, with this message. The verbs that it had called before are done, and the engine goes on.
+    #[error("the call panicked: {0}")]
+    Panicked(String),
+    /// The call was made within another call, on the engine's own thread, which would have to wait for itself.
+    #[error("a call within another call would wait for itself")]
+    Nested,
+}
 
-/// The engine's thread has ended: it was shut down, or it failed, which the log tells.
+/// Why an engine has not come to its end in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the engine's thread has ended")]
-pub struct EngineGone;
+#[non_exhaustive]
+pub enum CloseError {
+    /// It took longer than it might. The engine has been given up: its connections are closed, what its workers were at
+    /// goes on without it or ends with the process, and states that were not on disk by then are not saved.
+    #[error("the engine has not ended within {0:?}; what was not on disk by then is not saved")]
+    TimedOut(Duration),
+    /// The engine's thread has panicked.
+    #[error("the engine's thread has panicked")]
+    Panicked,
+    /// The engine's own thread was to wait for its end, from within a call.
+    #[error("the engine's thread cannot wait for its own end")]
+    Nested,
+}
 
 /// Starts an engine on a thread of its own.
 ///
 /// Everything that can be wrong with `conf` shows here: when this returns, the addresses are bound. The engine runs
-/// until [`EngineHandle::shutdown`] or until the last handle is dropped; either way states are saved first.
+/// until it is told to end ([`EngineHandle::close`], [`EngineHandle::shutdown`], [`Verbs::shutdown`]) or until the last
+/// handle is dropped, which waits until states are saved. So a program that falls out of `main` has lost nothing.
 ///
 /// ```
 /// let (engine, alerts) = cratetorrent::spawn(cratetorrent::Conf::default())?;
 /// assert_eq!(engine.call(|engine| engine.torrents().len()), Ok(0));
-/// engine.shutdown();
+/// assert_eq!(engine.close(std::time::Duration::from_secs(10)), Ok(()));
 /// assert!(alerts.recv().is_none());
-/// assert_eq!(engine.join(), Ok(()));
 /// # Ok::<(), cratetorrent::ReactorError>(())
 /// ```
 ///
@@ -60,21 +84,26 @@ pub fn spawn(conf: Conf) -> Result<(EngineHandle, Alerts), ReactorError> {
 /// # Errors
 /// If the system gives no thread.
 pub fn spawn_reactor(reactor: Reactor) -> io::Result<(EngineHandle, Alerts)> {
-    let (calls, inbox) = mpsc::channel();
-    let shared = Arc::new(Shared {
-        waker: reactor.waker(),
-        shutdown: AtomicBool::new(false),
-        alerts: Mutex::new(AlertQueue::default()),
-        arrived: Condvar::new(),
-    });
     let local_addrs = reactor.local_addrs();
-    let last_words = LastWords(shared.clone());
-    let thread = thread::Builder::new().name("cratetorrent".into()).spawn(move || run(reactor, &inbox, last_words))?;
-    let owner = Owner { calls, shared: shared.clone(), local_addrs, thread: Mutex::new(Some(thread)) };
-    Ok((EngineHandle { owner: Arc::new(owner) }, Alerts { shared }))
+    let close_timeout = reactor.close_timeout();
+    let (calls, shared, thread) = thread::start(reactor)?;
+    let owner = Owner {
+        calls,
+        shared: shared.clone(),
+        local_addrs,
+        close_timeout,
+        thread_id: thread.thread().id(),
+        thread: Mutex::new(Some(thread)),
+    };
+    Ok((EngineHandle { owner: Arc::new(owner) }, Alerts::new(shared)))
 }
 
-/// A way to an engine on its own thread. Clones lead to the same engine; when the last is dropped, it shuts down.
+/// A way to an engine on its own thread. Clones lead to the same engine.
+///
+/// When the last one is dropped the engine ends in good order: connections are closed, trackers told and states saved.
+/// The drop waits for that, [`Conf::close_timeout`] at most, since a program may be at its end; it logs an error if that
+/// was not enough. To wait otherwise, or to know how it went, call [`close`](Self::close) first. To wait elsewhere,
+/// call [`shutdown`](Self::shutdown), and drop the handle once [`Alerts::recv`] has told the end.
 #[derive(Clone)]
 pub struct EngineHandle {
     owner: Arc<Owner>,
@@ -89,25 +118,31 @@ impl fmt::Debug for EngineHandle {
 impl EngineHandle {
     /// Runs `f` on the engine's thread and waits for its answer, which takes as long as the current turn, usually well
     /// below a millisecond. It blocks the caller, never the engine; `f` itself holds up the engine, so keep it short.
-    /// Do not call this within another `call`: the engine would wait for itself.
+    ///
+    /// If `f` panics, that is this call's error and the engine goes on (unless the program is built with
+    /// `panic = "abort"`). Each verb is done as a whole or not at all, so those that `f` had called are done.
     ///
     /// # Errors
-    /// [`EngineGone`] if the thread has ended, or ends before `f` has run, or because `f` panicked.
-    pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut Engine) -> R + Send + 'static) -> Result<R, EngineGone> {
-        self.call_reactor(move |reactor| f(reactor.engine()))
+    /// [`CallError`]: the thread has ended or ends before `f` has run, `f` panicked, or this is called within a call.
+    pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut Verbs<'_>) -> R + Send + 'static) -> Result<R, CallError> {
+        self.call_reactor(move |reactor| f(&mut reactor.verbs()))
     }
 
-    /// Runs `f` on the engine's thread some time soon, and waits for nothing.
-    pub fn tell(&self, f: impl FnOnce(&mut Engine) + Send + 'static) {
-        // With the engine gone there is nobody to tell, which `call` would report.
-        let _ = self.send(Box::new(move |reactor| f(reactor.engine())));
+    /// Runs `f` on the engine's thread some time soon, and waits for nothing. A panic of `f` is logged. With the engine
+    /// at its end `f` may never run, which [`call`](Self::call) would report.
+    pub fn tell(&self, f: impl FnOnce(&mut Verbs<'_>) + Send + 'static) {
+        let _ = self.send(Box::new(move |reactor| {
+            if let Err(message) = guarded(move || f(&mut reactor.verbs())) {
+                log::error!("a closure given to `tell` panicked: {message}");
+            }
+        }));
     }
 
     /// What the engine's reactor has done so far. Waits as [`call`](Self::call) does.
     ///
     /// # Errors
-    /// [`EngineGone`] if the thread has ended.
-    pub fn reactor_stats(&self) -> Result<ReactorStats, EngineGone> {
+    /// [`CallError`], if the thread has ended or this is called within a call.
+    pub fn reactor_stats(&self) -> Result<ReactorStats, CallError> {
         self.call_reactor(|reactor| reactor.stats())
     }
 
@@ -122,223 +157,100 @@ impl EngineHandle {
         self.owner.shared.ask_to_end();
     }
 
-    /// Waits until the engine's thread has ended, which somebody must have asked for.
+    /// Ends the engine in good order and waits for that, but no longer than `within`: whatever holds it up then, say a
+    /// disk that does not answer, is not waited for. Other handles find the engine gone.
     ///
     /// # Errors
-    /// [`EngineGone`] if it ended by a panic.
-    pub fn join(self) -> Result<(), EngineGone> {
-        let mut thread = lock(&self.owner.thread);
-        // Others who join wait for the lock meanwhile.
-        thread.take().map_or(Ok(()), |thread| thread.join().map_err(|_| EngineGone))
+    /// [`CloseError`]: it took longer, the engine's thread has panicked, or this is called on it.
+    pub fn close(self, within: Duration) -> Result<(), CloseError> {
+        self.owner.close(within)
     }
 
-    fn call_reactor<R: Send + 'static>(&self, f: impl FnOnce(&mut Reactor) -> R + Send + 'static) -> Result<R, EngineGone> {
+    /// Waits until the engine's thread has ended, however long that takes. Ask for the end first, or have another
+    /// thread ask.
+    ///
+    /// # Errors
+    /// [`CloseError`], if it ended by a panic or this is called on it.
+    pub fn join(self) -> Result<(), CloseError> {
+        self.owner.join()
+    }
+
+    fn call_reactor<R: Send + 'static>(&self, f: impl FnOnce(&mut Reactor) -> R + Send + 'static) -> Result<R, CallError> {
+        if self.owner.is_this_thread() {
+            return Err(CallError::Nested);
+        }
         let (answer, answered) = mpsc::sync_channel(1);
         self.send(Box::new(move |reactor| {
             // The caller is waiting, so it takes the answer.
-            let _ = answer.send(f(reactor));
+            let _ = answer.send(guarded(move || f(reactor)));
         }))?;
-        answered.recv().map_err(|_| EngineGone)
+        answered.recv().map_err(|_| CallError::Ended)?.map_err(CallError::Panicked)
     }
 
-    fn send(&self, call: Call) -> Result<(), EngineGone> {
-        self.owner.calls.send(call).map_err(|_| EngineGone)?;
-        self.owner.shared.waker.wake();
+    fn send(&self, call: Call) -> Result<(), CallError> {
+        self.owner.calls.send(call).map_err(|_| CallError::Ended)?;
+        self.owner.shared.wake();
         Ok(())
     }
 }
-
-/// The receiving end of an engine's alerts.
-///
-/// Alerts that nobody fetches wait in the engine, which leaves out the unimportant ones beyond
-/// [`Conf::max_alerts`] and says how many. Dropping this drops all alerts.
-pub struct Alerts {
-    shared: Arc<Shared>,
-}
-
-impl fmt::Debug for Alerts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alerts").finish_non_exhaustive()
-    }
-}
-
-/// Why there is no alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum NoAlert {
-    /// None has come so far.
-    #[error("no alert has come yet")]
-    Yet,
-    /// The engine's thread has ended and every alert was fetched.
-    #[error("the engine's thread has ended")]
-    Ended,
-}
-
-impl Alerts {
-    /// Waits for the next alert; `None` if the engine's thread has ended and every alert was fetched.
-    pub fn recv(&self) -> Option<Alert> {
-        let queue = self.shared.lock_alerts();
-        let queue = self.shared.arrived.wait_while(queue, |queue| queue.is_pending());
-        self.take(queue.unwrap_or_else(PoisonError::into_inner)).ok()
-    }
-
-    /// Waits for the next alert, but no longer than `timeout`.
-    ///
-    /// # Errors
-    /// [`NoAlert`].
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Alert, NoAlert> {
-        let queue = self.shared.lock_alerts();
-        let queue = self.shared.arrived.wait_timeout_while(queue, timeout, |queue| queue.is_pending());
-        self.take(queue.unwrap_or_else(PoisonError::into_inner).0)
-    }
-
-    /// The next alert, if there is one.
-    ///
-    /// # Errors
-    /// [`NoAlert`].
-    pub fn try_recv(&self) -> Result<Alert, NoAlert> {
-        self.take(self.shared.lock_alerts())
-    }
-
-    fn take(&self, mut queue: MutexGuard<'_, AlertQueue>) -> Result<Alert, NoAlert> {
-        let alert = queue.waiting.pop_front().ok_or(if queue.closed { NoAlert::Ended } else { NoAlert::Yet });
-        let engine_has_more = alert.is_ok() && std::mem::take(&mut queue.full);
-        drop(queue);
-        if engine_has_more {
-            self.shared.waker.wake();
-        }
-        alert
-    }
-}
-
-/// Alerts until the engine's thread ends.
-impl Iterator for Alerts {
-    type Item = Alert;
-
-    fn next(&mut self) -> Option<Alert> {
-        self.recv()
-    }
-}
-
-impl Drop for Alerts {
-    fn drop(&mut self) {
-        let mut queue = self.shared.lock_alerts();
-        queue.unwanted = true;
-        queue.waiting.clear();
-        drop(queue);
-        self.shared.waker.wake();
-    }
-}
-
-type Call = Box<dyn FnOnce(&mut Reactor) + Send>;
 
 /// What all clones of a handle share. Its end is the engine's.
 struct Owner {
     calls: mpsc::Sender<Call>,
     shared: Arc<Shared>,
     local_addrs: Vec<SocketAddr>,
+    close_timeout: Duration,
+    thread_id: ThreadId,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Owner {
+    fn is_this_thread(&self) -> bool {
+        std::thread::current().id() == self.thread_id
+    }
+
+    fn close(&self, within: Duration) -> Result<(), CloseError> {
+        self.shared.ask_to_end();
+        if self.is_this_thread() {
+            return Err(CloseError::Nested);
+        }
+        if self.shared.wait_for_end(within) { self.join() } else { Err(CloseError::TimedOut(within)) }
+    }
+
+    fn join(&self) -> Result<(), CloseError> {
+        if self.is_this_thread() {
+            return Err(CloseError::Nested);
+        }
+        // Others who join wait for the lock meanwhile.
+        lock(&self.thread).take().map_or(Ok(()), |thread| thread.join().map_err(|_| CloseError::Panicked))
+    }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.shared.ask_to_end();
-    }
-}
-
-/// What the engine's thread shares with the others.
-struct Shared {
-    waker: Waker,
-    shutdown: AtomicBool,
-    alerts: Mutex<AlertQueue>,
-    arrived: Condvar,
-}
-
-#[derive(Default)]
-struct AlertQueue {
-    waiting: VecDeque<Alert>,
-    /// The engine has more and wants to be woken when there is room.
-    full: bool,
-    /// The receiver is gone.
-    unwanted: bool,
-    /// The engine is gone.
-    closed: bool,
-}
-
-impl AlertQueue {
-    fn is_pending(&self) -> bool {
-        self.waiting.is_empty() && !self.closed
-    }
-}
-
-impl Shared {
-    fn ask_to_end(&self) {
-        self.shutdown.store(true, Ordering::SeqCst);
-        self.waker.wake();
-    }
-
-    fn lock_alerts(&self) -> MutexGuard<'_, AlertQueue> {
-        lock(&self.alerts)
-    }
-}
-
-/// Tells the receiver of alerts that no more will come, even if the thread ends by a panic.
-struct LastWords(Arc<Shared>);
-
-impl Drop for LastWords {
-    fn drop(&mut self) {
-        self.0.lock_alerts().closed = true;
-        self.0.arrived.notify_all();
-    }
-}
-
-/// The engine's thread.
-fn run(mut reactor: Reactor, inbox: &mpsc::Receiver<Call>, last_words: LastWords) {
-    let shared = &last_words.0;
-    let mut ending = false;
-    loop {
-        if answer_calls(&mut reactor, inbox) == CALLS_A_TURN {
-            shared.waker.wake();
-        }
-        if !ending && shared.shutdown.load(Ordering::SeqCst) {
-            ending = true;
-            reactor.engine().shutdown();
-        }
-        if ending && reactor.is_drained() {
-            break;
-        }
-        if let Err(e) = reactor.poll(None) {
-            log::error!("the engine ends: {e}");
-            break;
-        }
-        forward_alerts(&mut reactor, shared, ALERTS_BETWEEN);
-    }
-    // What is left is little, and nobody must wait for a receiver that may be waiting for us.
-    forward_alerts(&mut reactor, shared, usize::MAX);
-}
-
-fn answer_calls(reactor: &mut Reactor, inbox: &mpsc::Receiver<Call>) -> usize {
-    inbox.try_iter().take(CALLS_A_TURN).map(|call| call(reactor)).count()
-}
-
-/// Hands on alerts while there is room; the rest stay where they are coalesced, counted and bounded.
-fn forward_alerts(reactor: &mut Reactor, shared: &Shared, room: usize) {
-    if !reactor.has_alerts() {
-        return;
-    }
-    let mut queue = shared.lock_alerts();
-    while queue.unwanted || queue.waiting.len() < room {
-        match reactor.next_alert() {
-            Some(_) if queue.unwanted => {}
-            Some(alert) => queue.waiting.push_back(alert),
-            None => break,
+        match self.close(self.close_timeout) {
+            // The last handle was dropped by a closure: the thread ends when that has returned.
+            Ok(()) | Err(CloseError::Nested) => {}
+            Err(error) => log::error!("{error}"),
         }
     }
-    queue.full = reactor.has_alerts();
-    drop(queue);
-    shared.arrived.notify_all();
 }
 
-/// None of these locks guards an invariant that a panic could break.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Runs what a user wrote, and makes a panic an error: its message.
+fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
+    // What it could leave half done is the user's own: a verb checks its arguments before it changes anything, and runs no
+    // code of the user's while it does.
+    catch_unwind(AssertUnwindSafe(f)).map_err(message_of)
+}
+
+fn message_of(payload: Box<dyn Any + Send>) -> String {
+    match payload.downcast::<String>().map_err(|payload| payload.downcast::<&'static str>()) {
+        Ok(message) => *message,
+        Err(Ok(message)) => (*message).to_owned(),
+        Err(Err(other)) => {
+            // A value of the user's own, whose drop could panic again.
+            std::mem::forget(other);
+            "a value that is no text".to_owned()
+        }
+    }
 }

@@ -10,33 +10,36 @@
 //! - [`Reactor`] lives inside your own loop: a descriptor to watch, a deadline, and [`Reactor::poll`].
 //! - [`Engine`] does no I/O at all: for simulators and odd hosts.
 //!
-//! The verbs (add a torrent, pause, recheck, …) are methods of [`Engine`], whichever door you came through.
+//! The verbs (add a torrent, pause, recheck, …) are methods of [`Verbs`], whichever door you came through; it has the
+//! getters of [`Engine`], and none of the methods of a driver.
 //!
 //! ```no_run
-//! use std::{path::Path, sync::Arc};
+//! use std::sync::Arc;
 //!
 //! use cratetorrent::{Alert, Conf, TorrentParams, spawn, wire::metainfo::Metainfo};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let metainfo = Metainfo::from_bytes(&std::fs::read("debian.torrent")?)?;
-//! let (engine, alerts) = spawn(Conf::default())?;
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let metainfo = Metainfo::from_bytes(&std::fs::read("some.torrent")?)?;
+//!     let (engine, alerts) = spawn(Conf::default())?;
 //!
-//! let mut params = TorrentParams::new(Arc::new(metainfo), Path::new("downloads"));
-//! params.peers = vec!["192.0.2.7:6881".parse()?];
-//! let torrent = engine.call(move |engine| engine.add_torrent(params))??;
+//!     let mut params = TorrentParams::new(Arc::new(metainfo), "downloads");
+//!     params.peers = vec!["192.0.2.7:6881".parse()?];
+//!     engine.call(|engine| engine.add_torrent(params))??;
 //!
-//! while let Some(alert) = alerts.recv() {
-//!     match alert {
-//!         Alert::Progress { stats, .. } => println!("{} of {} bytes", stats.have_bytes, stats.total_bytes),
-//!         Alert::Finished { .. } => break,
-//!         Alert::StorageFailed { error, .. } => eprintln!("{error}"),
-//!         _ => {}
+//!     for alert in alerts {
+//!         match alert {
+//!             Alert::Finished { stats, .. } => {
+//!                 println!("{} bytes verified", stats.have_bytes);
+//!                 break;
+//!             }
+//!             Alert::StorageFailed { error, .. } => eprintln!("{error}"),
+//!             Alert::TrackerFailed { tracker, error, .. } => eprintln!("{tracker}: {error}"),
+//!             Alert::NoPeers { no_peers, .. } => eprintln!("{no_peers}"),
+//!             _ => {}
+//!         }
 //!     }
+//!     Ok(()) // The drop of `engine` waits until the torrent's state is saved.
 //! }
-//! let stats = engine.call(move |engine| engine.stats(torrent))?;
-//! # let _ = stats;
-//! # Ok(())
-//! # }
 //! ```
 //!
 //! # Where things are
@@ -68,7 +71,9 @@ pub mod store;
 mod torrent;
 pub mod wire;
 
-pub use alert::{Alert, AlertMask, Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
+pub use alert::{
+    Alert, AlertMask, NoPeers, NoPeersReason, PeerGoneKind, Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus,
+};
 pub use base::{
     arena::Key,
     bitfield::{Bitfield, BitfieldError},
@@ -93,9 +98,9 @@ pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{
     ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError, MoveMode, NoSuchTorrent,
-    PeerStats, QueueError, Refused, SessionStats, TorrentParams, TrackerEffect, TrackersError,
+    PeerStats, QueueError, Refused, SessionStats, TorrentParams, TrackerEffect, TrackersError, Verbs,
 };
-pub use handle::{Alerts, EngineGone, EngineHandle, NoAlert, spawn};
+pub use handle::{Alerts, CallError, CloseError, EngineHandle, NoAlert, spawn};
 #[doc(hidden)]
 pub use proto::tracker::probe as tracker_probe;
 pub use reactor::{Reactor, ReactorError, ReactorStats};

@@ -83,7 +83,7 @@ fn slots_and_policy_can_be_changed_while_running() {
     peers.iter().for_each(|&peer| t.hear(peer, Message::Interested));
     let unchoked = |t: &mut Trace| t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked).count();
     let tell = |t: &mut Trace, slots| {
-        t.engine.set_upload_slots(t.torrent, slots).unwrap();
+        t.engine.verbs().set_upload_slots(t.torrent, slots).unwrap();
         t.pass(Duration::ZERO);
     };
     assert_eq!(unchoked(&mut t), 1);
@@ -96,7 +96,7 @@ fn slots_and_policy_can_be_changed_while_running() {
     tell(&mut t, Some(0));
     assert_eq!(unchoked(&mut t), 0);
     tell(&mut t, Some(2));
-    t.engine.set_seed_choking(t.torrent, SeedChoking::FastestUpload).unwrap();
+    t.engine.verbs().set_seed_choking(t.torrent, SeedChoking::FastestUpload).unwrap();
     t.pass(31 * S);
     let optimistic = t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked && p.optimistic).count();
     assert!(unchoked(&mut t) == 2 && optimistic >= 1, "{optimistic} of the two are tried");

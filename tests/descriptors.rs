@@ -43,7 +43,7 @@ fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() 
         reactor.poll(Some(Duration::ZERO)).unwrap();
     }
     assert_ne!(reactor.next_timeout(), Some(Duration::ZERO), "it spins");
-    assert_eq!(reactor.engine().links(), 0);
+    assert_eq!(reactor.verbs().links(), 0);
     for client in &mut clients {
         // Closed, or reset; in any case not left waiting.
         assert!(!matches!(client.read(&mut [0; 1]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock));
@@ -54,13 +54,13 @@ fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() 
     let metainfo = Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap();
     let peers = vec![peer.local_addr().unwrap()];
     let params = TorrentParams { peers, state_file: None, ..TorrentParams::new(Arc::new(metainfo), "/nowhere") };
-    let torrent = reactor.engine().add_torrent(params).unwrap();
+    let torrent = reactor.verbs().add_torrent(params).unwrap();
     let before = reactor.stats().turns;
     while reactor.stats().turns < before + 300 {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();
         while reactor.next_alert().is_some() {}
     }
-    let known = reactor.engine().stats(torrent).unwrap().candidates;
+    let known = reactor.verbs().stats(torrent).unwrap().candidates;
 
     drop(clients);
     assert_eq!(known, 1, "it is not the peer's fault that it could not be dialled");
@@ -68,14 +68,14 @@ fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() 
     while peer.accept().is_err() {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();
     }
-    reactor.engine().remove(torrent).unwrap();
-    while reactor.engine().links() > 0 {
+    reactor.verbs().remove(torrent).unwrap();
+    while reactor.verbs().links() > 0 {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();
     }
     let _client = TcpStream::connect(addr).unwrap();
     for _ in 0..100 {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();
-        if reactor.engine().links() == 1 {
+        if reactor.verbs().links() == 1 {
             return;
         }
     }

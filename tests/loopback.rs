@@ -15,7 +15,7 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Conf, EngineGone, Limits, NoAlert, Phase, Rate, Reactor, ReactorError, TorrentId, TorrentParams, spawn,
+    Alert, AlertMask, CallError, Conf, Limits, NoAlert, Phase, Rate, Reactor, ReactorError, TorrentId, TorrentParams, spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
@@ -150,22 +150,22 @@ fn two_loops_in_one_thread_complete_a_download() {
     let fixture = Fixture::new();
     let target = TempDir::new().unwrap();
     let mut seed = Reactor::new(listening()).unwrap();
-    seed.engine().add_torrent(fixture.seed_params()).unwrap();
+    seed.verbs().add_torrent(fixture.seed_params()).unwrap();
     turn_alone_until(&mut seed, is_checked);
 
     let mut leech = Reactor::new(dialling()).unwrap();
-    let id = leech.engine().add_torrent(fixture.params(target.path())).unwrap();
-    leech.engine().add_peer(id, seed.local_addrs()[0]).unwrap();
+    let id = leech.verbs().add_torrent(fixture.params(target.path())).unwrap();
+    leech.verbs().add_peer(id, seed.local_addrs()[0]).unwrap();
     turn_until(&mut seed, &mut leech, is_finished);
     fixture.assert_is_copied_to(target.path());
 
-    let stats = leech.engine().stats(id).unwrap();
+    let stats = leech.verbs().stats(id).unwrap();
     assert_eq!((stats.have, stats.phase), (stats.pieces, Phase::Seeding));
     let loop_stats = leech.stats();
     assert!(loop_stats.bytes_read > fixture.metainfo.geometry.total_len());
     assert!(loop_stats.turns > 0 && loop_stats.reads > 0 && loop_stats.writes > 0 && loop_stats.wakes > 0);
 
-    leech.engine().shutdown();
+    leech.verbs().shutdown();
     for _ in 0..TURNS {
         if leech.is_drained() {
             break;
@@ -177,7 +177,7 @@ fn two_loops_in_one_thread_complete_a_download() {
 
     // The state was saved: nothing is fetched or hashed again.
     let mut again = Reactor::new(dialling()).unwrap();
-    again.engine().add_torrent(fixture.params(target.path())).unwrap();
+    again.verbs().add_torrent(fixture.params(target.path())).unwrap();
     let pieces = stats.pieces;
     turn_alone_until(&mut again, |alert| matches!(alert, Alert::Opened { have, to_check: 0, .. } if *have == pieces));
 }
@@ -203,7 +203,7 @@ fn threads_serve_a_loop_over_both_families() {
     let mut params = fixture.params(target.path());
     params.peers = seeds.iter().map(|(engine, _)| engine.local_addrs()[0]).collect();
     let mut leech = Reactor::new(dialling()).unwrap();
-    leech.engine().add_torrent(params).unwrap();
+    leech.verbs().add_torrent(params).unwrap();
     let mut peers = 0;
     turn_alone_until(&mut leech, |alert| {
         peers += usize::from(matches!(alert, Alert::PeerConnected { .. }));
@@ -215,7 +215,7 @@ fn threads_serve_a_loop_over_both_families() {
         engine.shutdown();
         while alerts.recv().is_some() {}
         assert!(matches!(alerts.try_recv(), Err(NoAlert::Ended)));
-        assert_eq!(engine.call(|_| ()), Err(EngineGone));
+        assert_eq!(engine.call(|_| ()), Err(CallError::Ended));
         assert_eq!(engine.join(), Ok(()));
     }
 }
@@ -235,23 +235,29 @@ fn a_thread_ends_with_its_last_handle_and_loses_no_alert() {
 }
 
 #[test]
-fn a_panic_of_the_thread_is_told_to_everybody() {
-    let (engine, alerts) = spawn(dialling()).unwrap();
-    let other = engine.clone();
-    assert_eq!(engine.call(|_| -> () { panic!("this panic is part of a test") }), Err(EngineGone));
-    assert!(alerts.recv().is_none());
-    assert_eq!(other.call(|_| ()), Err(EngineGone));
-    assert_eq!(engine.join(), Err(EngineGone));
+fn dropped_handle_leaves_a_state_that_the_next_run_believes() {
+    let fixture = Fixture::new();
+    let pieces = fixture.metainfo.geometry.piece_count();
+    let run = |is_there: fn(&Alert) -> bool| {
+        let (engine, alerts) = spawn(dialling()).unwrap();
+        let params = fixture.params(fixture.dir.path());
+        engine.call(|engine| engine.add_torrent(params)).unwrap().unwrap();
+        // As a program that falls out of `main`.
+        alerts.into_iter().find(is_there).unwrap()
+    };
+    run(is_checked);
+    let opened = run(|alert| matches!(alert, Alert::Opened { .. }));
+    assert!(matches!(opened, Alert::Opened { have, to_check: 0, .. } if have == pieces), "{opened:?}");
 }
 
 #[test]
 fn an_idle_loop_waits_though_nobody_fetches_its_alerts() {
     let fixture = Fixture::new();
     let mut reactor = Reactor::new(dialling()).unwrap();
-    reactor.engine().add_torrent(fixture.seed_params()).unwrap();
+    reactor.verbs().add_torrent(fixture.seed_params()).unwrap();
     assert_eq!(reactor.next_timeout(), Some(Duration::ZERO));
     for _ in 0..TURNS {
-        if reactor.engine().torrents().iter().all(|&id| reactor.engine().stats(id).is_some_and(|s| s.phase == Phase::Seeding)) {
+        if reactor.verbs().torrents().iter().all(|&id| reactor.verbs().stats(id).is_some_and(|s| s.phase == Phase::Seeding)) {
             break;
         }
         reactor.poll(Some(WAIT)).unwrap();
@@ -269,7 +275,7 @@ fn strangers_who_say_nothing_or_nonsense_are_survived() {
     use std::io::{Read, Write};
     let fixture = Fixture::new();
     let mut seed = Reactor::new(listening()).unwrap();
-    seed.engine().add_torrent(fixture.seed_params()).unwrap();
+    seed.verbs().add_torrent(fixture.seed_params()).unwrap();
     turn_alone_until(&mut seed, is_checked);
     let addr = seed.local_addrs()[0];
     let silent = TcpStream::connect(addr).unwrap();
@@ -295,7 +301,7 @@ fn strangers_who_say_nothing_or_nonsense_are_survived() {
     let mut leech = Reactor::new(dialling()).unwrap();
     let mut params = fixture.params(target.path());
     params.peers = vec![addr];
-    leech.engine().add_torrent(params).unwrap();
+    leech.verbs().add_torrent(params).unwrap();
     turn_until(&mut seed, &mut leech, is_finished);
     fixture.assert_is_copied_to(target.path());
 }
@@ -316,7 +322,7 @@ fn a_limit_on_real_sockets_holds_and_can_be_lifted() {
     let fixture = Fixture::new();
     let dir = tempfile::tempdir().unwrap();
     let mut seed = Reactor::new(listening()).unwrap();
-    seed.engine().add_torrent(fixture.seed_params()).unwrap();
+    seed.verbs().add_torrent(fixture.seed_params()).unwrap();
     turn_alone_until(&mut seed, is_checked);
     let total: u64 = fixture.files.values().map(|bytes| bytes.len() as u64).sum();
     // At this rate it would take five seconds.
@@ -324,7 +330,7 @@ fn a_limit_on_real_sockets_holds_and_can_be_lifted() {
     let mut leech = Reactor::new(Conf { limits: limits(total / 5), ..dialling() }).unwrap();
     let mut params = fixture.params(dir.path());
     params.peers = seed.local_addrs();
-    let torrent = leech.engine().add_torrent(params).unwrap();
+    let torrent = leech.verbs().add_torrent(params).unwrap();
     let start = Instant::now();
     let mut lifted = None;
     let mut outer = Outer::new([&seed, &leech]);
@@ -342,8 +348,8 @@ fn a_limit_on_real_sockets_holds_and_can_be_lifted() {
         if lifted.is_none() && took >= Duration::from_secs(1) {
             let read = leech.stats().bytes_read;
             lifted = Some((read, took));
-            leech.engine().set_limits(limits(0));
-            assert_eq!(leech.engine().peers(torrent).iter().filter(|peer| peer.snubbed).count(), 0);
+            leech.verbs().set_limits(limits(0));
+            assert_eq!(leech.verbs().peers(torrent).iter().filter(|peer| peer.snubbed).count(), 0);
         }
         if finished {
             break took;

@@ -141,3 +141,34 @@ fn this_test_can_fail() {
         ["a", "c", "d"]
     );
 }
+
+/// The blocks of Rust in a text.
+fn rust_blocks(text: &str) -> Vec<String> {
+    let (mut blocks, mut open): (Vec<String>, _) = (Vec::new(), false);
+    for line in text.lines() {
+        if line.starts_with("```") {
+            open = !open && (line.starts_with("```rust") || line == "```no_run");
+            if open {
+                blocks.push(String::new());
+            }
+        } else if open && let Some(block) = blocks.last_mut() {
+            block.push_str(line);
+            block.push('\n');
+        }
+    }
+    blocks
+}
+
+/// The crate's documentation is compiled, so what it shows compiles wherever it is shown.
+#[test]
+fn readme_program_is_the_one_of_the_crate_docs() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let docs = read("src/lib.rs")
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .fold(String::new(), |text, line| text + line.strip_prefix(' ').unwrap_or(line) + "\n");
+    let program = |block: &String| block.contains("fn main()") && block.contains("spawn(");
+    let shown: Vec<String> = rust_blocks(&docs).into_iter().filter(program).collect();
+    assert_eq!(shown.len(), 1);
+    assert!(rust_blocks(&read("README.md")).iter().filter(|block| program(block)).all(|block| *block == shown[0]));
+}

@@ -104,7 +104,7 @@ impl Fixture {
         let mut reactor = Reactor::with(conf, 1, disk).unwrap();
         let mut params = TorrentParams::new(self.metainfo.clone(), self.dir.path());
         params.state_file = None;
-        reactor.engine().add_torrent(params).unwrap();
+        reactor.verbs().add_torrent(params).unwrap();
         loop {
             reactor.poll(None).unwrap();
             if std::iter::from_fn(|| reactor.next_alert()).any(|alert| matches!(alert, Alert::Finished { .. })) {
@@ -227,7 +227,7 @@ fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
     let mut reactor = Reactor::with(conf, 1, Arc::new(RealDisk::new(10))).unwrap();
     let mut params = TorrentParams::new(fixture.metainfo.clone(), fixture.dir.path());
     params.state_file = None;
-    reactor.engine().add_torrent(params).unwrap();
+    reactor.verbs().add_torrent(params).unwrap();
     while !std::iter::from_fn(|| reactor.next_alert()).any(|alert| matches!(alert, Alert::Finished { .. })) {
         reactor.poll(None).unwrap();
     }

@@ -85,7 +85,7 @@ fn child() {
     let mut wishes = [None; TORRENTS as usize];
     let mut leaving = [false; TORRENTS as usize];
     for (n, hash) in hashes.iter().enumerate() {
-        let engine = reactor.engine();
+        let engine = reactor.verbs();
         let Some(id) = engine.find(*hash) else { continue };
         let (params, stats) = (engine.params(id).unwrap(), engine.stats(id).unwrap());
         wishes[n] = Some((params.paused, params.sequential));
@@ -96,7 +96,7 @@ fn child() {
     say("restored".into());
     loop {
         let n = rng.below(TORRENTS);
-        let (at, engine) = (n as usize, reactor.engine());
+        let (at, mut engine) = (n as usize, reactor.verbs());
         let id = engine.find(hashes[at]);
         let busy = id.is_some_and(|id| engine.stats(id).unwrap().phase == Phase::Closing);
         match (id, rng.below(9)) {
@@ -106,7 +106,7 @@ fn child() {
                 let (paused, sequential) = wishes[at].unwrap();
                 say(format!("wish {n} here {paused} {sequential}"));
                 let params = TorrentParams::new(metainfo(n), place(&folder, n));
-                reactor.engine().add_torrent(TorrentParams { paused, sequential, ..params }).unwrap();
+                reactor.verbs().add_torrent(TorrentParams { paused, sequential, ..params }).unwrap();
             }
             (Some(id), 0 | 1) => {
                 (wishes[at], leaving[at]) = (None, true);
@@ -127,7 +127,7 @@ fn child() {
             }
             (Some(id), 6) => {
                 say(format!("checking {n}"));
-                reactor.engine().recheck(id).unwrap();
+                reactor.verbs().recheck(id).unwrap();
             }
             (Some(id), 7) => {
                 let [a, b] = dirs(&folder);
@@ -141,7 +141,7 @@ fn child() {
             reactor.poll(Some(Duration::from_millis(1))).unwrap();
         }
         while let Some(alert) = reactor.next_alert() {
-            let find = |hash: &InfoHash, reactor: &mut Reactor, id| reactor.engine().find(*hash) == Some(id);
+            let find = |hash: &InfoHash, reactor: &mut Reactor, id| reactor.verbs().find(*hash) == Some(id);
             let mut whose = |id| (0..TORRENTS as usize).find(|&n| find(&hashes[n], &mut reactor, id));
             match alert {
                 Alert::Recorded { torrent } => whose(torrent).map(|n| say(format!("recorded {n}"))),
@@ -153,7 +153,7 @@ fn child() {
         }
         // One that is being removed is known by its hash until that is recorded.
         for (n, hash) in hashes.iter().enumerate() {
-            if leaving[n] && reactor.engine().find(*hash).is_none() {
+            if leaving[n] && reactor.verbs().find(*hash).is_none() {
                 say(format!("removed {n}"));
                 leaving[n] = false;
             }

@@ -30,7 +30,7 @@ fn asking(conf: Conf) -> Trace {
 
 fn resolved(t: &mut Trace, result: Result<Vec<IpAddr>, String>) {
     let now = t.now;
-    t.tell(|engine, _| engine.handle_resolved(now, "tracker.test", result));
+    t.drive(|engine| engine.handle_resolved(now, "tracker.test", result));
 }
 
 /// Datagrams that are to be sent: by which call, where to, and what.
@@ -52,7 +52,7 @@ fn answer(t: &mut Trace, from: SocketAddr, packet: &[u8]) {
         _ => reply.extend([0, 0, 7, 8, 0, 0, 0, 2, 0, 0, 0, 3]),
     }
     let now = t.now;
-    t.tell(|engine, _| engine.handle_datagram(now, from, &reply));
+    t.drive(|engine| engine.handle_datagram(now, from, &reply));
 }
 
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nd8:intervali1800e5:peers0:e";
@@ -60,10 +60,10 @@ const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nd8:intervali
 /// The stream of a call is there, and its request is sent.
 fn send(t: &mut Trace, call: Key) {
     let now = t.now;
-    t.tell(|engine, _| engine.handle_tracker_connected(now, call));
+    t.drive(|engine| engine.handle_tracker_connected(now, call));
     let len = t.tell(|engine, _| engine.tracker_transmit(call).len());
     assert!(len > 20);
-    t.tell(|engine, _| engine.handle_tracker_sent(now, call, len));
+    t.drive(|engine| engine.handle_tracker_sent(now, call, len));
 }
 
 fn failures(t: &Trace) -> Vec<&str> {
@@ -111,7 +111,7 @@ fn what_is_out_of_reach_in_one_family_works_in_the_other_and_nobody_is_bothered(
     let asked = datagrams(&mut t);
     let now = t.now;
     let v6 = asked[1].0;
-    t.tell(|engine, _| engine.handle_tracker_ended(now, v6, Err("network unreachable".into())));
+    t.drive(|engine| engine.handle_tracker_ended(now, v6, Err("network unreachable".into())));
     assert_eq!(status(&mut t), TrackerStatus::Announcing);
     answer(&mut t, asked[0].1, &asked[0].2);
     let announce = datagrams(&mut t).remove(0);
@@ -124,7 +124,7 @@ fn each_family_hears_the_port_of_its_own_listener() {
     for (listen, ports) in [(vec!["0.0.0.0:7001", "[::]:7002"], [7001, 7002]), (vec!["[::]:7002"], [1, 7002])] {
         let mut t = Trace::seed(Conf::default());
         t.errands();
-        t.tell(|engine, _| engine.set_listen_addrs(listen.iter().map(|addr| addr.parse().unwrap())));
+        t.drive(|engine| engine.set_listen_addrs(listen.iter().map(|addr| addr.parse().unwrap())));
         t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce")).unwrap();
         t.errands();
         resolved(&mut t, Ok(addrs()));
@@ -170,7 +170,7 @@ fn answers_of_others_and_to_nobody_are_ignored() {
     assert_eq!(datagrams(&mut t).len(), 0);
     let now = t.now;
     for len in 0..40 {
-        t.tell(|engine, _| engine.handle_datagram(now, asked[0].1, &vec![0; len]));
+        t.drive(|engine| engine.handle_datagram(now, asked[0].1, &vec![0; len]));
     }
     answer(&mut t, asked[0].1, &asked[0].2);
     assert_eq!(datagrams(&mut t).len(), 1);
@@ -215,16 +215,16 @@ fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
     let now = t.now;
     send(&mut t, first);
     let redirect = b"HTTP/1.1 302 Found\r\nLocation: http://9.0.0.2/announce?a=b\r\nContent-Length: 0\r\n\r\n";
-    t.tell(|engine, _| engine.handle_tracker_data(now, first, redirect));
+    t.drive(|engine| engine.handle_tracker_data(now, first, redirect));
     // The driver reads on before it hears of that.
-    t.tell(|engine, _| engine.handle_tracker_ended(now, first, Ok(())));
+    t.drive(|engine| engine.handle_tracker_ended(now, first, Ok(())));
     let (second, addr) = connect(&mut t);
     assert_eq!(addr, SocketAddr::from(([9, 0, 0, 2], 80)));
     assert_ne!(first, second);
-    t.tell(|engine, _| engine.handle_tracker_ended(now, first, Err("reset".into())));
-    t.tell(|engine, _| engine.handle_tracker_data(now, first, b"HTTP/1.1 500 No\r\n\r\n"));
+    t.drive(|engine| engine.handle_tracker_ended(now, first, Err("reset".into())));
+    t.drive(|engine| engine.handle_tracker_data(now, first, b"HTTP/1.1 500 No\r\n\r\n"));
     send(&mut t, second);
-    t.tell(|engine, _| engine.handle_tracker_data(now, second, REPLY));
+    t.drive(|engine| engine.handle_tracker_data(now, second, REPLY));
     assert_eq!((status(&mut t), failures(&t).len()), (TrackerStatus::Working, 0), "{:?}", failures(&t));
 }
 
@@ -233,7 +233,7 @@ fn refuse(t: &mut Trace) -> usize {
     let calls = connects(t);
     for &(call, _) in &calls {
         let now = t.now;
-        t.tell(|engine, _| engine.handle_tracker_ended(now, call, Err("refused".into())));
+        t.drive(|engine| engine.handle_tracker_ended(now, call, Err("refused".into())));
     }
     calls.len()
 }
@@ -262,7 +262,7 @@ fn a_tracker_that_cannot_be_reached_is_tried_once_a_second_whoever_wants_it() {
     });
     let (call, now) = (call.unwrap(), t.now);
     send(&mut t, call);
-    t.tell(|engine, _| engine.handle_tracker_data(now, call, REPLY));
+    t.drive(|engine| engine.handle_tracker_data(now, call, REPLY));
     let working = |s: &cratetorrent::TrackerStats| s.status == TrackerStatus::Working;
     assert_eq!(t.tell(|engine, torrent| engine.trackers(torrent).iter().filter(|s| working(s)).count()), 1);
 }
@@ -282,12 +282,12 @@ fn a_tracker_that_was_taken_out_is_not_heard_and_hears_that_we_stop() {
     t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.2/b".into()]])).unwrap();
     let now = t.now;
     let peers = b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\nd8:intervali1800e5:peers6:\x08\x08\x08\x08\x1a\xe1e";
-    t.tell(|engine, _| engine.handle_tracker_data(now, old, peers));
+    t.drive(|engine| engine.handle_tracker_data(now, old, peers));
     assert_eq!(t.stats().candidates, 0, "a peer of a tracker that is none of the torrent's");
     let calls = connects(&mut t);
     assert_eq!(calls.iter().map(|(_, addr)| addr.ip().to_string()).collect::<Vec<_>>(), ["9.0.0.1", "9.0.0.2"]);
     let (farewell, _) = calls[0];
-    t.tell(|engine, _| engine.handle_tracker_connected(now, farewell));
+    t.drive(|engine| engine.handle_tracker_connected(now, farewell));
     let asked = t.tell(|engine, _| String::from_utf8_lossy(engine.tracker_transmit(farewell)).into_owned());
     assert!(asked.contains("event=stopped"), "{asked}");
 }
@@ -312,7 +312,7 @@ fn what_runs_is_not_told_to_stop_when_the_queue_takes_it_over() {
     let (call, _) = connects(&mut t)[0];
     send(&mut t, call);
     let now = t.now;
-    t.tell(|engine, _| engine.handle_tracker_data(now, call, REPLY));
+    t.drive(|engine| engine.handle_tracker_data(now, call, REPLY));
     t.tell(|engine, torrent| engine.set_queued(torrent, false)).unwrap();
     t.tell(|engine, torrent| engine.set_queued(torrent, true)).unwrap();
     assert!(connects(&mut t).is_empty());

@@ -177,6 +177,8 @@ pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, tell: bool) -> bool {
             Err(NoAlert::Ended) => break,
             Err(NoAlert::Yet) => {
                 complain("the disk does not answer; the next start checks what is there");
+                // So that the drop of the handle does not wait as well.
+                let _ = engine.clone().close(Duration::ZERO);
                 return false;
             }
         }

@@ -70,7 +70,7 @@ pub fn run() -> Result<ExitCode, Problem> {
     let mut params = TorrentParams::new(metainfo, &fetched);
     params.peers = addrs;
     let start = Instant::now();
-    let torrent = reactor.engine().add_torrent(params).map_err(problem)?;
+    let torrent = reactor.verbs().add_torrent(params).map_err(problem)?;
     let stats = download(&mut reactor, torrent, total, &interrupt)?;
     let took = start.elapsed();
     print(&format!("fetched   {}, hashed and written as it came", pace(total, took)));
@@ -199,7 +199,7 @@ fn download(reactor: &mut Reactor, torrent: TorrentId, total: u64, interrupt: &I
             }
         }
         if last.1.elapsed() >= PATIENCE {
-            let stats = reactor.engine().stats(torrent);
+            let stats = reactor.verbs().stats(torrent);
             return Err(Problem::new(format!("nothing has come for {} s: {stats:?}", PATIENCE.as_secs())));
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, Engine, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams,
+    ActiveLimits, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams, Verbs,
 };
 
 use crate::{
@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut Engine) -> R + Send + 'static) -> Result<R, Problem> {
+    pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut Verbs<'_>) -> R + Send + 'static) -> Result<R, Problem> {
         self.engine.call(f).map_err(Problem::of)
     }
 
@@ -95,7 +95,7 @@ impl Session {
         &self,
         torrent: &str,
         said: &str,
-        act: impl FnOnce(&mut Engine, TorrentId) -> Result<(), E> + Send + 'static,
+        act: impl FnOnce(&mut Verbs<'_>, TorrentId) -> Result<(), E> + Send + 'static,
     ) -> Result<(), Problem> {
         let entry = self.book.find(torrent)?;
         let id = entry.id;
@@ -109,7 +109,7 @@ impl Session {
         &self,
         which: &Which,
         said: &str,
-        act: fn(&mut Engine, TorrentId) -> Result<(), NoSuchTorrent>,
+        act: impl Fn(&mut Verbs<'_>, TorrentId) -> Result<(), NoSuchTorrent> + Copy + Send + 'static,
     ) -> Result<(), Problem> {
         for entry in self.book.find_all(which)? {
             // One that is about to go is no reason not to go on with the others.
@@ -160,7 +160,7 @@ impl Session {
     }
 
     fn remove(&mut self, which: &Which, data: bool) -> Result<(), Problem> {
-        let remove = if data { Engine::remove_with_data } else { Engine::remove };
+        let remove = move |engine: &mut Verbs<'_>, id| if data { engine.remove_with_data(id) } else { engine.remove(id) };
         self.each(which, "removing", remove)
     }
 

@@ -283,6 +283,7 @@ impl Shell {
                 Ok(_) => {}
                 Err(_) => {
                     complain("the disk does not answer; the next start checks what is there");
+                    let _ = self.session.engine.close(Duration::ZERO);
                     return Ok(ExitCode::FAILURE);
                 }
             }

@@ -89,7 +89,7 @@ impl Host {
         let mut params = TorrentParams::new(metainfo, "fuzz");
         params.peers = vec![addr(1), addr(2)];
         params.sequential = flags & 2 != 0;
-        let torrent = engine.add_torrent(params).ok()?;
+        let torrent = engine.verbs().add_torrent(params).ok()?;
         let mut host = Self { engine, now: Instant::ZERO, torrent, info_hash, links: Vec::new(), jobs: VecDeque::new(), limit };
         host.carry_out();
         if flags & 4 == 0 {
@@ -171,10 +171,10 @@ impl Host {
         let rate = |n: u8| Rate::new([0, 1, 1_000, 1_000_000][usize::from(n & 3)]);
         let limits = Limits { down: rate(arg), up: rate(arg >> 2) };
         match arg >> 4 & 3 {
-            0 => self.engine.set_limits(limits),
-            1 => _ = self.engine.set_torrent_limits(self.torrent, limits),
-            2 => self.engine.set_default_peer_limits(limits),
-            _ => _ = self.engine.set_peer_limits(self.torrent, ([127, 0, 0, 1], 1).into(), limits),
+            0 => self.engine.verbs().set_limits(limits),
+            1 => _ = self.engine.verbs().set_torrent_limits(self.torrent, limits),
+            2 => self.engine.verbs().set_default_peer_limits(limits),
+            _ => _ = self.engine.verbs().set_peer_limits(self.torrent, ([127, 0, 0, 1], 1).into(), limits),
         }
         if let Some(link) = link {
             let _ = self.engine.read_quota(self.now, link);
@@ -223,21 +223,21 @@ impl Host {
         let _ = match arg % 9 {
             6 => {
                 let wish = [Priority::Skip, Priority::Low, Priority::Normal, Priority::High];
-                self.engine.set_file_priorities(self.torrent, vec![wish[usize::from((arg / 9) & 3)]])
+                self.engine.verbs().set_file_priorities(self.torrent, vec![wish[usize::from((arg / 9) & 3)]])
             }
             7 => {
                 let mode = if arg & 8 == 0 { MoveMode::FailIfExists } else { MoveMode::Adopt };
-                self.engine.move_storage(self.torrent, format!("/{arg}"), mode)
+                self.engine.verbs().move_storage(self.torrent, format!("/{arg}"), mode)
             }
             8 => {
-                let _ = self.engine.rename_file(self.torrent, usize::from((arg / 9) & 1), format!("{arg}"));
+                let _ = self.engine.verbs().rename_file(self.torrent, usize::from((arg / 9) & 1), format!("{arg}"));
                 Ok(())
             }
-            0 => self.engine.pause(self.torrent),
-            1 | 2 => self.engine.resume(self.torrent),
-            3 => self.engine.recheck(self.torrent),
-            4 => self.engine.add_peer(self.torrent, addr(u16::from(arg))),
-            _ => self.engine.set_sequential(self.torrent, arg & 8 == 0),
+            0 => self.engine.verbs().pause(self.torrent),
+            1 | 2 => self.engine.verbs().resume(self.torrent),
+            3 => self.engine.verbs().recheck(self.torrent),
+            4 => self.engine.verbs().add_peer(self.torrent, addr(u16::from(arg))),
+            _ => self.engine.verbs().set_sequential(self.torrent, arg & 8 == 0),
         };
     }
 
@@ -350,7 +350,7 @@ impl Host {
 
     /// However it got here, it ends in good order and gives everything back.
     fn end(&mut self) {
-        self.engine.shutdown();
+        self.engine.verbs().shutdown();
         for _ in 0..10_000 {
             self.carry_out();
             if self.jobs.is_empty() {

@@ -1,6 +1,6 @@
 //! Sets of kinds of alerts, and which kind an alert is of. That a kind is wanted does not mean that it comes.
 
-use std::ops::BitOr;
+use std::{fmt, ops::BitOr};
 
 use super::Alert;
 
@@ -12,7 +12,8 @@ use super::Alert;
 /// let mask = AlertMask::STATUS | AlertMask::PIECES;
 /// assert!(mask.contains(AlertMask::PIECES));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// It prints as the names of what is in it: `STATUS | PIECES`.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AlertMask(u32);
 
 impl AlertMask {
@@ -39,9 +40,36 @@ impl AlertMask {
     }
 }
 
+const NAMES: [(AlertMask, &str); 6] = [
+    (AlertMask::STATUS, "STATUS"),
+    (AlertMask::PROGRESS, "PROGRESS"),
+    (AlertMask::PIECES, "PIECES"),
+    (AlertMask::PEERS, "PEERS"),
+    (AlertMask::BANS, "BANS"),
+    (AlertMask::TRACKERS, "TRACKERS"),
+];
+
+impl fmt::Display for AlertMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (_, name) in NAMES.iter().filter(|(kind, _)| self.contains(*kind)) {
+            write!(f, "{separator}{name}")?;
+            separator = " | ";
+        }
+        if separator.is_empty() { f.write_str("NONE") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for AlertMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlertMask({self})")
+    }
+}
+
+/// Everything but what a download may tell a thousand times: pieces and peers.
 impl Default for AlertMask {
     fn default() -> Self {
-        Self::STATUS | Self::PROGRESS | Self::BANS
+        Self::STATUS | Self::PROGRESS | Self::BANS | Self::TRACKERS
     }
 }
 
@@ -62,8 +90,9 @@ impl Alert {
             Self::TrackerReplied { .. } | Self::TrackerFailed { .. } => AlertMask::TRACKERS,
             Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
             Self::StopReached { .. } | Self::ReadFailed { .. } => AlertMask::STATUS,
-            Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } | Self::StorageRecovered { .. } => AlertMask::STATUS,
+            Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } => AlertMask::STATUS,
             Self::Recorded { .. } => AlertMask::STATUS,
+            Self::NoPeers { .. } | Self::StorageRecovered { .. } => AlertMask::NONE,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
             Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
@@ -71,5 +100,25 @@ impl Alert {
             Self::DataDeleted { .. } | Self::DeleteFailed { .. } => AlertMask::NONE,
             Self::Removed { .. } | Self::Marked { .. } | Self::Dropped { .. } => AlertMask::NONE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mask_prints_the_names_of_its_kinds() {
+        assert_eq!(AlertMask::NONE.to_string(), "NONE");
+        assert_eq!(format!("{:?}", AlertMask::PEERS | AlertMask::STATUS), "AlertMask(STATUS | PEERS)");
+        assert_eq!(AlertMask::ALL.to_string().split(" | ").count(), NAMES.len());
+        assert_eq!(NAMES.iter().fold(AlertMask::NONE, |all, (kind, _)| all | *kind), AlertMask::ALL);
+    }
+
+    #[test]
+    fn default_mask_has_trackers_and_no_kind_of_each_piece_or_peer() {
+        let mask = AlertMask::default();
+        assert!(mask.contains(AlertMask::TRACKERS) && mask.contains(AlertMask::STATUS));
+        assert!(!mask.contains(AlertMask::PIECES) && !mask.contains(AlertMask::PEERS));
     }
 }

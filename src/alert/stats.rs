@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::NoPeers;
 use crate::base::totals::Totals;
 
 /// How a torrent stands.
@@ -57,6 +58,9 @@ pub struct TorrentStats {
     pub queue_position: Option<usize>,
     /// When everything that is wanted will be there at this rate; `None` if nothing comes, or nothing is missing.
     pub eta: Option<Duration>,
+    /// That there is no peer to download from, once it has lasted for [`Conf::no_peers_after`](crate::Conf::no_peers_after) and as long
+    /// as it does.
+    pub no_peers: Option<NoPeers>,
 }
 
 impl TorrentStats {

@@ -78,13 +78,14 @@ impl Bitfield {
         out
     }
 
-    /// The number of pieces that could be in it.
+    /// The number of pieces that could be in it, whether they are or not.
+    #[allow(clippy::len_without_is_empty, reason = "it would be taken for `is_clear`")]
     pub fn len(&self) -> u32 {
         self.bits.len() as u32
     }
 
     /// Whether it has no piece.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_clear(&self) -> bool {
         self.ones == 0
     }
 

@@ -13,7 +13,7 @@ use crate::{
         arena::Key,
         ip_filter::{IpFilter, host_of},
     },
-    engine::Engine,
+    engine::{Engine, Verbs},
     torrent::bans::Bans,
 };
 
@@ -101,6 +101,52 @@ impl Access {
     }
 }
 
+impl Verbs<'_> {
+    /// Sets whom we want nothing to do with, in place of what was set before. Blocked addresses are neither accepted nor dialled nor
+    /// remembered as peers, and connections with them end. Building a filter takes its time: do so elsewhere and bring it here.
+    pub fn set_ip_filter(&mut self, filter: IpFilter) {
+        let filter = Arc::new(filter);
+        self.engine.cx.filter = filter.clone();
+        for (_, torrent) in self.engine.torrents.iter_mut() {
+            torrent.candidates.set_filter(filter.clone());
+        }
+        self.engine.close_where("the filter blocks its address", |ip| filter.blocks(ip));
+    }
+
+    /// Bans an IP in all torrents for so long from now, whatever it was banned for before; connections with it end.
+    /// `Duration::MAX` is for good. Some thousands are remembered; if there are more, the one that ends first is forgotten, so what is
+    /// to be kept away for good in great numbers belongs in the [filter](Self::set_ip_filter).
+    pub fn ban(&mut self, ip: IpAddr, time: Duration) {
+        let ip = ip.to_canonical();
+        self.engine.access.bans.ban_until(ip, self.engine.cx.now + time);
+        if !self.engine.access.bans.is_banned(self.engine.cx.now, ip) {
+            return;
+        }
+        for (_, torrent) in self.engine.torrents.iter_mut() {
+            torrent.candidates.forget_all(|known| known.to_canonical() == ip);
+        }
+        self.engine.close_where("the user has banned it", |peer| peer.to_canonical() == ip);
+    }
+
+    /// Ends all bans of an IP: the user's, and those for bad data in any torrent. Whether there were any, or had been lately.
+    pub fn unban(&mut self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let mut lifted = self.engine.access.bans.lift(|banned| banned == ip);
+        for (_, torrent) in self.engine.torrents.iter_mut() {
+            lifted |= torrent.candidates.unban(ip);
+        }
+        lifted
+    }
+
+    /// Tells the engine its address as others see it. It decides which peers are preferred (BEP 40), which works without, but then
+    /// only by luck do both ends prefer the same. Peers that tell us (BEP 10 `yourip`) are asked only as long as this has not been set
+    /// for the family, and believed if three hosts agree.
+    pub fn set_external_addr(&mut self, ip: IpAddr) {
+        self.engine.cx.external.set(ip);
+        self.engine.spread_external_addr();
+    }
+}
+
 impl Engine {
     /// Whether a connection from `ip` is taken now; counts it if not.
     pub(super) fn admits(&mut self, ip: IpAddr) -> bool {
@@ -143,53 +189,9 @@ impl Engine {
         true
     }
 
-    /// Sets whom we want nothing to do with, in place of what was set before. Blocked addresses are neither accepted nor dialled nor
-    /// remembered as peers, and connections with them end. Building a filter takes its time: do so elsewhere and bring it here.
-    pub fn set_ip_filter(&mut self, filter: IpFilter) {
-        let filter = Arc::new(filter);
-        self.cx.filter = filter.clone();
-        for (_, torrent) in self.torrents.iter_mut() {
-            torrent.candidates.set_filter(filter.clone());
-        }
-        self.close_where("the filter blocks its address", |ip| filter.blocks(ip));
-    }
-
     /// The filter that is set.
     pub fn ip_filter(&self) -> &IpFilter {
         &self.cx.filter
-    }
-
-    /// Bans an IP in all torrents for so long from now, whatever it was banned for before; connections with it end.
-    /// `Duration::MAX` is for good. Some thousands are remembered; if there are more, the one that ends first is forgotten, so what is
-    /// to be kept away for good in great numbers belongs in the [filter](Self::set_ip_filter).
-    pub fn ban(&mut self, ip: IpAddr, time: Duration) {
-        let ip = ip.to_canonical();
-        self.access.bans.ban_until(ip, self.cx.now + time);
-        if !self.access.bans.is_banned(self.cx.now, ip) {
-            return;
-        }
-        for (_, torrent) in self.torrents.iter_mut() {
-            torrent.candidates.forget_all(|known| known.to_canonical() == ip);
-        }
-        self.close_where("the user has banned it", |peer| peer.to_canonical() == ip);
-    }
-
-    /// Ends all bans of an IP: the user's, and those for bad data in any torrent. Whether there were any, or had been lately.
-    pub fn unban(&mut self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        let mut lifted = self.access.bans.lift(|banned| banned == ip);
-        for (_, torrent) in self.torrents.iter_mut() {
-            lifted |= torrent.candidates.unban(ip);
-        }
-        lifted
-    }
-
-    /// Tells the engine its address as others see it. It decides which peers are preferred (BEP 40), which works without, but then
-    /// only by luck do both ends prefer the same. Peers that tell us (BEP 10 `yourip`) are asked only as long as this has not been set
-    /// for the family, and believed if three hosts agree.
-    pub fn set_external_addr(&mut self, ip: IpAddr) {
-        self.cx.external.set(ip);
-        self.spread_external_addr();
     }
 
     /// Our IPv4 and our IPv6 address as others see them, as far as they are known: set by the user, or agreed on by peers.

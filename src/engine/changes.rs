@@ -12,14 +12,14 @@ use std::{
 use crate::{
     alert::TorrentStats,
     base::{arena::Key, ids::TorrentId},
-    engine::Engine,
+    engine::{Engine, Verbs},
     torrent::claim::Seen,
 };
 
 /// Removed torrents that are remembered for those who ask late.
 const REMOVED: usize = 4096;
 
-/// What has changed; see [`Engine::changes`].
+/// What has changed; see [`Verbs::changes`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// To be handed in the next time.
@@ -81,10 +81,11 @@ fn digest(stats: &TorrentStats) -> u64 {
     (s.duplicate_blocks, s.late_blocks, s.unasked_blocks, s.failed_pieces, s.download_rate, s.upload_rate).hash(&mut hasher);
     (s.peers, s.seeds, s.candidates, s.banned, s.queued, s.queue_position).hash(&mut hasher);
     (s.totals.downloaded, s.totals.uploaded, s.wanted_bytes, s.wanted_have_bytes).hash(&mut hasher);
+    s.no_peers.map(|no_peers| no_peers.why).hash(&mut hasher);
     hasher.finish()
 }
 
-impl Engine {
+impl Verbs<'_> {
     /// Which torrents stand otherwise than when a call returned `since` as its cursor; 0 for all of them. It costs no more than what it
     /// returns, and what has happened since anybody last asked, so it can be asked several times a second with ten thousand torrents.
     /// A torrent to which nothing happens is not told of, though its times go on; one whose rate sinks is, until it is zero.
@@ -128,8 +129,8 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn changes(&mut self, since: u64) -> Changes {
-        self.note_changes();
-        let ledger = &mut self.ledger;
+        self.engine.note_changes();
+        let ledger = &mut self.engine.ledger;
         // A cursor of another engine, or of long ago, is worth nothing.
         let all = since == 0 || since > ledger.last || since < ledger.forgotten;
         let since = if all { 0 } else { since };
@@ -137,11 +138,13 @@ impl Engine {
         let removed = ledger.removed.iter().rev().take_while(|(change, _)| !all && *change > since);
         let mut removed: Vec<TorrentId> = removed.map(|&(_, key)| TorrentId(key)).collect();
         removed.reverse();
-        let queue = (all || ledger.queue.1 > since).then(|| self.queue());
-        let changed = keys.into_iter().filter_map(|key| Some((TorrentId(key), self.stats(TorrentId(key))?))).collect();
-        Changes { cursor: self.ledger.last, all, changed, removed, queue }
+        let queue = (all || ledger.queue.1 > since).then(|| self.engine.queue());
+        let changed = keys.into_iter().filter_map(|key| Some((TorrentId(key), self.engine.stats(TorrentId(key))?))).collect();
+        Changes { cursor: self.engine.ledger.last, all, changed, removed, queue }
     }
+}
 
+impl Engine {
     /// Gives what has changed since this was last done a number.
     fn note_changes(&mut self) {
         let (number, now) = (self.ledger.last + 1, self.cx.now);

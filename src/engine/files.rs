@@ -10,7 +10,7 @@ use crate::{
         ids::TorrentId,
         paths::{self, PathError, RenameError},
     },
-    engine::{AddError, Engine, NoSuchTorrent},
+    engine::{AddError, Engine, NoSuchTorrent, Verbs},
     torrent::{TorrentParams, errands::Request},
 };
 
@@ -79,7 +79,7 @@ pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf
     }
 }
 
-impl Engine {
+impl Verbs<'_> {
     /// Says how much each file of a torrent is wanted, in the metainfo's order, padding and links included; those beyond the end of
     /// `priorities` are [`Priority::Normal`].
     ///
@@ -93,7 +93,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_file_priorities(&mut self, id: TorrentId, priorities: Vec<Priority>) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.set_priorities(priorities, cx))
+        self.engine.with(id, |torrent, cx| torrent.set_priorities(priorities, cx))
     }
 
     /// The same for one file.
@@ -101,13 +101,74 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent, or no such file in it.
     pub fn set_file_priority(&mut self, id: TorrentId, file: usize, priority: Priority) -> Result<(), FileError> {
-        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         let mut priorities = torrent.priorities();
         let files = priorities.len();
         *priorities.get_mut(file).ok_or(FileError::NoSuchFile { file, files })? = priority;
         Ok(self.set_file_priorities(id, priorities)?)
     }
 
+    /// Gives a file another path below the download folder, whether it is there or not. Its names are made as safe as those of a torrent
+    /// are; nothing that is there is replaced. [`Alert::FileRenamed`](crate::Alert::FileRenamed) or
+    /// [`FileRenameFailed`](crate::Alert::FileRenameFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
+    ///
+    /// In a session with a folder ([`Conf::session_dir`](crate::Conf::session_dir)) the new name is kept; else give it to
+    /// [`TorrentParams::renames`] the next time.
+    ///
+    /// # Errors
+    /// If there is no such torrent or file, or the path leads out of the download folder or is that of another file of the torrent.
+    pub fn rename_file(&mut self, id: TorrentId, file: usize, path: impl AsRef<Path>) -> Result<(), FileError> {
+        let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let metainfo = torrent.metainfo.clone();
+        if file >= metainfo.files.len() {
+            return Err(FileError::NoSuchFile { file, files: metainfo.files.len() });
+        }
+        let path = paths::safe_rename(path.as_ref())?;
+        let mut renames = torrent.renames().to_vec();
+        renames.retain(|(other, _)| *other != file);
+        renames.push((file, path.clone()));
+        if let Err(PathError::Rename(_, error)) =
+            paths::renamed_paths(&metainfo.name, metainfo.single_file, &metainfo.files, &renames)
+        {
+            return Err(error.into());
+        }
+        Ok(self.engine.with(id, |torrent, cx| torrent.request(Request::Rename(file, path), cx))?)
+    }
+
+    /// Moves a torrent's own files to another folder: on the same file system without copying them, else by copying all, and then
+    /// deleting the old ones and the folders that become empty. At each moment the torrent is wholly in one place; if something fails it
+    /// stays in the old one. Its state file goes along if it lies in the old folder. [`Alert::StorageMoved`](crate::Alert::StorageMoved) or
+    /// [`StorageMoveFailed`](crate::Alert::StorageMoveFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn move_storage(&mut self, id: TorrentId, dir: impl Into<PathBuf>, mode: MoveMode) -> Result<(), NoSuchTorrent> {
+        let request = match mode {
+            MoveMode::FailIfExists => Request::Move(dir.into()),
+            MoveMode::Adopt => Request::Adopt(dir.into()),
+        };
+        self.engine.with(id, |torrent, cx| torrent.request(request, cx))
+    }
+
+    /// As [`remove`](Self::remove), and deletes the torrent's own files: those that its metainfo names, as they were renamed, with its
+    /// part file and its state file; and folders that become empty by it, but not the download folder. What else is there stays, and
+    /// so does what is no regular file or lies behind a symbolic link. Before [`Alert::Removed`](crate::Alert::Removed) comes
+    /// [`Alert::DataDeleted`](crate::Alert::DataDeleted), or [`DeleteFailed`](crate::Alert::DeleteFailed) if something could not be deleted.
+    ///
+    /// In a session with a folder it is recorded first that the torrent is gone, and the files go when that is on disk: if the process is
+    /// killed in between, they stay, and the torrent does not come back to fetch them again. If there is no space for the record the files
+    /// go first. If it cannot be recorded before the engine has shut down, nothing is deleted and the torrent is there at the next start.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn remove_with_data(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.engine.with(id, |torrent, cx| torrent.close(true, true, cx))?;
+        self.engine.close_links_of(id.0, "the torrent is removed");
+        Ok(())
+    }
+}
+
+impl Engine {
     /// How much each file of a torrent is wanted, an entry a file; empty if there is no such torrent.
     pub fn file_priorities(&self, id: TorrentId) -> Vec<Priority> {
         self.torrents.get(id.0).map(|t| t.priorities()).unwrap_or_default()
@@ -127,33 +188,6 @@ impl Engine {
         torrent.metainfo.files.iter().enumerate().map(stats).collect()
     }
 
-    /// Gives a file another path below the download folder, whether it is there or not. Its names are made as safe as those of a torrent
-    /// are; nothing that is there is replaced. [`Alert::FileRenamed`](crate::Alert::FileRenamed) or
-    /// [`FileRenameFailed`](crate::Alert::FileRenameFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
-    ///
-    /// In a session with a folder ([`Conf::session_dir`](crate::Conf::session_dir)) the new name is kept; else give it to
-    /// [`TorrentParams::renames`] the next time.
-    ///
-    /// # Errors
-    /// If there is no such torrent or file, or the path leads out of the download folder or is that of another file of the torrent.
-    pub fn rename_file(&mut self, id: TorrentId, file: usize, path: impl AsRef<Path>) -> Result<(), FileError> {
-        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        let metainfo = torrent.metainfo.clone();
-        if file >= metainfo.files.len() {
-            return Err(FileError::NoSuchFile { file, files: metainfo.files.len() });
-        }
-        let path = paths::safe_rename(path.as_ref())?;
-        let mut renames = torrent.renames().to_vec();
-        renames.retain(|(other, _)| *other != file);
-        renames.push((file, path.clone()));
-        if let Err(PathError::Rename(_, error)) =
-            paths::renamed_paths(&metainfo.name, metainfo.single_file, &metainfo.files, &renames)
-        {
-            return Err(error.into());
-        }
-        Ok(self.with(id, |torrent, cx| torrent.request(Request::Rename(file, path), cx))?)
-    }
-
     /// The files of a torrent that have another path than the metainfo's: index, and path below the download folder.
     pub fn renames(&self, id: TorrentId) -> Vec<(usize, PathBuf)> {
         self.torrents.get(id.0).map(|t| t.renames().to_vec()).unwrap_or_default()
@@ -167,37 +201,5 @@ impl Engine {
     /// The state file of a torrent, if it has one: after a move it may be another than at the start.
     pub fn state_file(&self, id: TorrentId) -> Option<&Path> {
         self.torrents.get(id.0).and_then(|t| t.state_file())
-    }
-
-    /// Moves a torrent's own files to another folder: on the same file system without copying them, else by copying all, and then
-    /// deleting the old ones and the folders that become empty. At each moment the torrent is wholly in one place; if something fails it
-    /// stays in the old one. Its state file goes along if it lies in the old folder. [`Alert::StorageMoved`](crate::Alert::StorageMoved) or
-    /// [`StorageMoveFailed`](crate::Alert::StorageMoveFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn move_storage(&mut self, id: TorrentId, dir: impl Into<PathBuf>, mode: MoveMode) -> Result<(), NoSuchTorrent> {
-        let request = match mode {
-            MoveMode::FailIfExists => Request::Move(dir.into()),
-            MoveMode::Adopt => Request::Adopt(dir.into()),
-        };
-        self.with(id, |torrent, cx| torrent.request(request, cx))
-    }
-
-    /// As [`remove`](Self::remove), and deletes the torrent's own files: those that its metainfo names, as they were renamed, with its
-    /// part file and its state file; and folders that become empty by it, but not the download folder. What else is there stays, and
-    /// so does what is no regular file or lies behind a symbolic link. Before [`Alert::Removed`](crate::Alert::Removed) comes
-    /// [`Alert::DataDeleted`](crate::Alert::DataDeleted), or [`DeleteFailed`](crate::Alert::DeleteFailed) if something could not be deleted.
-    ///
-    /// In a session with a folder it is recorded first that the torrent is gone, and the files go when that is on disk: if the process is
-    /// killed in between, they stay, and the torrent does not come back to fetch them again. If there is no space for the record the files
-    /// go first. If it cannot be recorded before the engine has shut down, nothing is deleted and the torrent is there at the next start.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn remove_with_data(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.close(true, true, cx))?;
-        self.close_links_of(id.0, "the torrent is removed");
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::{
     base::ids::TorrentId,
     conf::Conf,
-    engine::{Engine, NoSuchTorrent},
+    engine::{Engine, NoSuchTorrent, Verbs},
     torrent::Torrent,
 };
 
@@ -59,17 +59,19 @@ pub(super) fn tidy(labels: Vec<String>, conf: &Conf) -> Result<Vec<String>, Labe
     if count > conf.max_labels { Err(LabelError::TooMany { count, limit: conf.max_labels }) } else { Ok(tidy) }
 }
 
-impl Engine {
+impl Verbs<'_> {
     /// Files a torrent under these labels instead of those it has. Blanks around them go, and each counts once.
     ///
     /// # Errors
     /// If there is no such torrent, or the labels cannot be; then it keeps those it has.
     pub fn set_labels(&mut self, id: TorrentId, labels: Vec<String>) -> Result<(), LabelError> {
-        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        let labels = tidy(labels, &self.cx.conf)?;
-        Ok(self.with(id, |torrent, cx| torrent.set_labels(labels, cx))?)
+        self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let labels = tidy(labels, &self.engine.cx.conf)?;
+        Ok(self.engine.with(id, |torrent, cx| torrent.set_labels(labels, cx))?)
     }
+}
 
+impl Engine {
     /// What a torrent is filed under.
     ///
     /// # Errors

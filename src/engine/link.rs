@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
+    alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
     engine::{CloseCause, Engine},
     proto::{
@@ -11,6 +12,7 @@ use crate::{
     },
     torrent::{
         cx::{Effect, Owner},
+        gone::Gone,
         progress::Contributor,
         session::Terms,
     },
@@ -129,11 +131,13 @@ impl Engine {
                         _ => {}
                     }
                 }
-                Err(error) => self.close(key, &error.to_string()),
+                Err(error) => self.close(key, Gone::new(PeerGoneKind::Violation, error.to_string())),
             },
             // It should not have been read: `read_quota` is zero.
             State::Waiting { early, .. } if early.len() + data.len() <= self.cx.conf.read_len => early.extend_from_slice(data),
-            State::Waiting { .. } => self.close(key, "it sends too much before it is greeted"),
+            State::Waiting { .. } => {
+                self.close(key, Gone::new(PeerGoneKind::Violation, "it sends too much before it is greeted"))
+            }
             State::Live(_) => self.session_data(key, data),
         }
     }
@@ -173,10 +177,13 @@ impl Engine {
     pub fn handle_closed(&mut self, now: Instant, key: Key, cause: CloseCause) {
         self.handle_tick(now);
         if let Some(link) = self.links.get(key) {
-            let what = match (&link.state, cause) {
-                (State::Dialing, CloseCause::Io(kind)) => format!("it cannot be reached: {kind}"),
-                (State::Greeting(_), CloseCause::Eof) => "it closed the connection without a greeting".to_owned(),
-                (_, cause) => cause.to_string(),
+            let (kind, what) = match (&link.state, cause) {
+                (State::Dialing, CloseCause::Io(kind)) => (PeerGoneKind::Unreachable, format!("it cannot be reached: {kind}")),
+                (State::Greeting(_), CloseCause::Eof) => {
+                    (PeerGoneKind::Closed, "it closed the connection without a greeting".to_owned())
+                }
+                (_, CloseCause::Eof) => (PeerGoneKind::Closed, cause.to_string()),
+                (_, cause) => (PeerGoneKind::Broken, cause.to_string()),
             };
             if cause == CloseCause::Exhausted
                 && let Some(torrent) = link.torrent.and_then(|t| self.torrents.get_mut(t))
@@ -184,7 +191,7 @@ impl Engine {
             {
                 torrent.candidates.postpone(self.cx.now, link.who.addr, &mut self.cx.rng, &self.cx.conf);
             }
-            self.end(key, &what);
+            self.end(key, Gone::new(kind, what));
         }
     }
 
@@ -192,13 +199,17 @@ impl Engine {
         let Some(link) = self.links.get(key) else { return };
         let timeout = self.cx.conf.greeting_timeout;
         match (&link.state, link.torrent) {
-            (State::Dialing, _) => self.close(key, &format!("it did not answer within {timeout:?}")),
-            (State::Greeting(_) | State::Mirror, _) => self.close(key, &format!("it did not greet within {timeout:?}")),
-            (State::Waiting { .. }, _) => self.close(key, &format!("the torrent was not open within {timeout:?}")),
+            (State::Dialing, _) => {
+                self.close(key, Gone::new(PeerGoneKind::Unreachable, format!("it did not answer within {timeout:?}")))
+            }
+            (State::Greeting(_) | State::Mirror, _) => {
+                self.close(key, Gone::new(PeerGoneKind::TimedOut, format!("it did not greet within {timeout:?}")))
+            }
+            (State::Waiting { .. }, _) => self.close(key, Gone::stopped(&format!("the torrent was not open within {timeout:?}"))),
             (&State::Live(session), Some(torrent)) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
                 if let Err(fault) = t.handle_session_timeout(session, at, &mut self.cx) {
-                    self.close(key, &fault.to_string());
+                    self.close(key, fault);
                 }
                 self.settle(torrent);
                 self.relieve();
@@ -214,7 +225,7 @@ impl Engine {
         }
         let Some(t) = self.torrents.get_mut(torrent) else { return };
         if let Err(fault) = t.handle_data(session, data, &mut self.cx) {
-            self.close(key, &fault.to_string());
+            self.close(key, fault);
         }
         self.settle(torrent);
     }
@@ -319,15 +330,15 @@ impl Engine {
     }
 
     /// Ends a link from our side.
-    pub(super) fn close(&mut self, key: Key, reason: &str) {
+    pub(super) fn close(&mut self, key: Key, reason: impl Into<Gone>) {
         if self.links.get(key).is_some() {
             self.cx.effects.push_back(Effect::Close { link: key });
-            self.end(key, reason);
+            self.end(key, reason.into());
         }
     }
 
     /// Forgets a link and tells its torrent.
-    fn end(&mut self, key: Key, reason: &str) {
+    fn end(&mut self, key: Key, reason: Gone) {
         let Some(mut link) = self.links.remove(key) else { return };
         self.cx.dirty.remove(&key);
         self.throttle.forget(key);

@@ -37,7 +37,7 @@ pub use self::{
     queueing::QueueError,
     session_stats::SessionStats,
     trackers::TrackersError,
-    verbs::PeerStats,
+    verbs::{PeerStats, Verbs},
 };
 pub use crate::torrent::{
     TorrentParams,
@@ -208,6 +208,12 @@ impl Engine {
             crowd: Crowd::default(),
             cx,
         })
+    }
+
+    /// The engine as its user sees it. The driver tells the time first ([`handle_tick`](Self::handle_tick)), and takes the
+    /// effects of the verbs afterwards.
+    pub fn verbs(&mut self) -> Verbs<'_> {
+        Verbs { engine: self }
     }
 
     /// The settings.
@@ -386,7 +392,7 @@ impl Engine {
                 break;
             }
             for parting in partings {
-                self.close(parting.link, &parting.reason);
+                self.close(parting.link, parting.reason);
             }
         }
         self.review(key);

@@ -9,7 +9,7 @@ use crate::{
     alert::StopAt,
     base::{arena::Key, ids::TorrentId, time::Instant},
     conf::Conf,
-    engine::{Engine, NoSuchTorrent, queue::ActiveLimits, session::Said},
+    engine::{Engine, NoSuchTorrent, Verbs, queue::ActiveLimits, session::Said},
     torrent::{
         HELD, Torrent,
         claim::{Lane, Seen},
@@ -35,6 +35,96 @@ impl ActiveLimits {
             seeds: conf.max_active_seeds,
             total: conf.max_active,
             checks: conf.max_active_checks,
+        }
+    }
+}
+
+impl Verbs<'_> {
+    /// Changes that, from now on. 0 checks count as 1.
+    pub fn set_active_limits(&mut self, limits: ActiveLimits) {
+        let limits = ActiveLimits { checks: limits.checks.max(1), ..limits };
+        (self.engine.cx.conf.max_active_downloads, self.engine.cx.conf.max_active_seeds) = (limits.downloads, limits.seeds);
+        (self.engine.cx.conf.max_active, self.engine.cx.conf.max_active_checks) = (limits.total, limits.checks);
+        self.engine.queue.set_limits(self.engine.cx.now, limits);
+        self.engine.session_changed(Said::Active);
+        self.engine.arrange();
+    }
+
+    /// Whether the queue decides when a torrent runs. One that it did not look after becomes the last in the queue; one that runs goes
+    /// on if there is room.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_queued(&mut self, id: TorrentId, queued: bool) -> Result<(), NoSuchTorrent> {
+        self.engine.with(id, |torrent, cx| torrent.set_queued(queued, cx))
+    }
+
+    /// Gives a download another position; those in between move up or down by one. Beyond the end is the end. It runs at once if it is
+    /// among the first now, and whoever no longer is waits.
+    ///
+    /// # Errors
+    /// If there is no such torrent, or it has no position.
+    pub fn set_queue_position(&mut self, id: TorrentId, position: usize) -> Result<(), QueueError> {
+        let claim = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?.claim();
+        if !self.engine.queue.move_to(self.engine.cx.now, id.0, position) {
+            return Err(QueueError::NoPosition(id));
+        }
+        self.engine.checks.handle_claim(id.0, claim.check, self.engine.queue.ord(id.0));
+        self.engine.torrent_changed(id.0);
+        self.engine.arrange();
+        Ok(())
+    }
+
+    /// One place up.
+    ///
+    /// # Errors
+    /// As [`set_queue_position`](Self::set_queue_position).
+    pub fn queue_up(&mut self, id: TorrentId) -> Result<(), QueueError> {
+        self.set_queue_position(id, self.engine.queue_position(id).unwrap_or_default().saturating_sub(1))
+    }
+
+    /// One place down.
+    ///
+    /// # Errors
+    /// As [`set_queue_position`](Self::set_queue_position).
+    pub fn queue_down(&mut self, id: TorrentId) -> Result<(), QueueError> {
+        self.set_queue_position(id, self.engine.queue_position(id).unwrap_or_default().saturating_add(1))
+    }
+
+    /// To the first place.
+    ///
+    /// # Errors
+    /// As [`set_queue_position`](Self::set_queue_position).
+    pub fn queue_top(&mut self, id: TorrentId) -> Result<(), QueueError> {
+        self.set_queue_position(id, 0)
+    }
+
+    /// To the last place.
+    ///
+    /// # Errors
+    /// As [`set_queue_position`](Self::set_queue_position).
+    pub fn queue_bottom(&mut self, id: TorrentId) -> Result<(), QueueError> {
+        self.set_queue_position(id, usize::MAX)
+    }
+
+    /// When a torrent has served enough and is paused; `None`: as [`set_default_stop`](Self::set_default_stop) has it. At once if it has.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_stop(&mut self, id: TorrentId, stop: Option<StopAt>) -> Result<(), NoSuchTorrent> {
+        self.engine.with(id, |torrent, cx| torrent.set_stop(stop, cx))
+    }
+
+    /// When torrents that have no wish of their own have served enough; see [`Conf::stop`].
+    pub fn set_default_stop(&mut self, stop: StopAt) {
+        self.engine.cx.conf.stop = stop;
+        self.engine.session_changed(Said::Stop);
+        for key in self.engine.torrents.keys() {
+            if let Some(torrent) = self.engine.torrents.get_mut(key) {
+                torrent.check_stop(&mut self.engine.cx);
+                torrent.schedule(&mut self.engine.cx);
+            }
+            self.engine.settle(key);
         }
     }
 }
@@ -126,25 +216,6 @@ impl Engine {
         self.queue.limits()
     }
 
-    /// Changes that, from now on. 0 checks count as 1.
-    pub fn set_active_limits(&mut self, limits: ActiveLimits) {
-        let limits = ActiveLimits { checks: limits.checks.max(1), ..limits };
-        (self.cx.conf.max_active_downloads, self.cx.conf.max_active_seeds) = (limits.downloads, limits.seeds);
-        (self.cx.conf.max_active, self.cx.conf.max_active_checks) = (limits.total, limits.checks);
-        self.queue.set_limits(self.cx.now, limits);
-        self.session_changed(Said::Active);
-        self.arrange();
-    }
-
-    /// Whether the queue decides when a torrent runs. One that it did not look after becomes the last in the queue; one that runs goes
-    /// on if there is room.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn set_queued(&mut self, id: TorrentId, queued: bool) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.set_queued(queued, cx))
-    }
-
     /// The queued downloads in the order in which they run, paused ones and those that are being checked included.
     pub fn queue(&self) -> Vec<TorrentId> {
         self.queue.order().map(TorrentId).collect()
@@ -162,81 +233,12 @@ impl Engine {
         self.queue.download_ord(id.0)
     }
 
-    /// Gives a download another position; those in between move up or down by one. Beyond the end is the end. It runs at once if it is
-    /// among the first now, and whoever no longer is waits.
-    ///
-    /// # Errors
-    /// If there is no such torrent, or it has no position.
-    pub fn set_queue_position(&mut self, id: TorrentId, position: usize) -> Result<(), QueueError> {
-        let claim = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?.claim();
-        if !self.queue.move_to(self.cx.now, id.0, position) {
-            return Err(QueueError::NoPosition(id));
-        }
-        self.checks.handle_claim(id.0, claim.check, self.queue.ord(id.0));
-        self.torrent_changed(id.0);
-        self.arrange();
-        Ok(())
-    }
-
-    /// One place up.
-    ///
-    /// # Errors
-    /// As [`set_queue_position`](Self::set_queue_position).
-    pub fn queue_up(&mut self, id: TorrentId) -> Result<(), QueueError> {
-        self.set_queue_position(id, self.queue_position(id).unwrap_or_default().saturating_sub(1))
-    }
-
-    /// One place down.
-    ///
-    /// # Errors
-    /// As [`set_queue_position`](Self::set_queue_position).
-    pub fn queue_down(&mut self, id: TorrentId) -> Result<(), QueueError> {
-        self.set_queue_position(id, self.queue_position(id).unwrap_or_default().saturating_add(1))
-    }
-
-    /// To the first place.
-    ///
-    /// # Errors
-    /// As [`set_queue_position`](Self::set_queue_position).
-    pub fn queue_top(&mut self, id: TorrentId) -> Result<(), QueueError> {
-        self.set_queue_position(id, 0)
-    }
-
-    /// To the last place.
-    ///
-    /// # Errors
-    /// As [`set_queue_position`](Self::set_queue_position).
-    pub fn queue_bottom(&mut self, id: TorrentId) -> Result<(), QueueError> {
-        self.set_queue_position(id, usize::MAX)
-    }
-
-    /// When a torrent has served enough and is paused; `None`: as [`set_default_stop`](Self::set_default_stop) has it. At once if it has.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn set_stop(&mut self, id: TorrentId, stop: Option<StopAt>) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.set_stop(stop, cx))
-    }
-
-    /// What was set for a torrent with [`set_stop`](Self::set_stop) or when it was added, less what
-    /// [`resume`](Self::resume) has lifted since.
+    /// What was set for a torrent with [`set_stop`](Verbs::set_stop) or when it was added, less what
+    /// [`resume`](Verbs::resume) has lifted since.
     ///
     /// # Errors
     /// If there is no such torrent.
     pub fn stop_at(&self, id: TorrentId) -> Result<Option<StopAt>, NoSuchTorrent> {
         self.torrents.get(id.0).map(Torrent::stop_at).ok_or(NoSuchTorrent(id))
-    }
-
-    /// When torrents that have no wish of their own have served enough; see [`Conf::stop`].
-    pub fn set_default_stop(&mut self, stop: StopAt) {
-        self.cx.conf.stop = stop;
-        self.session_changed(Said::Stop);
-        for key in self.torrents.keys() {
-            if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.check_stop(&mut self.cx);
-                torrent.schedule(&mut self.cx);
-            }
-            self.settle(key);
-        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         job::{Job, RecordKind, SessionRecord, StoreError, StoreOp},
         time::Instant,
     },
-    engine::{ActiveLimits, Engine, NoSuchTorrent},
+    engine::{ActiveLimits, Engine, NoSuchTorrent, Verbs},
     torrent::{
         Torrent, TorrentParams,
         cx::{Effect, Owner},
@@ -34,6 +34,18 @@ pub(super) enum Said {
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+impl Verbs<'_> {
+    /// Has everything that is not on disk yet written to the session folder, or to the torrents' state files, now instead of in its
+    /// time. [`Alert::Saved`] and [`Alert::Recorded`] tell when that is done.
+    pub fn save_session(&mut self) {
+        for key in self.engine.torrents.keys() {
+            if let Some(torrent) = self.engine.torrents.get_mut(key) {
+                torrent.save_now(&mut self.engine.cx);
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Takes over what a session folder had, and records from now on what changes: for drivers, before anything else is done with the
     /// engine. One [`Alert::Restored`] tells of all torrents. Those that have everything, or rest, sleep until they are needed; the
@@ -45,16 +57,16 @@ impl Engine {
         self.cx.recorder.pause = self.cx.conf.disk_retry;
         if let Some(SessionSettings { limits, peer_limits, active, stop }) = session {
             if let Some(limits) = limits {
-                self.set_limits(limits);
+                self.verbs().set_limits(limits);
             }
             if let Some(limits) = peer_limits {
-                self.set_default_peer_limits(limits);
+                self.verbs().set_default_peer_limits(limits);
             }
             if let Some((ratio_percent, seeding)) = stop {
-                self.set_default_stop(StopAt { ratio_percent, seeding });
+                self.verbs().set_default_stop(StopAt { ratio_percent, seeding });
             }
             if let Some([downloads, seeds, total, checks]) = active {
-                self.set_active_limits(ActiveLimits { downloads, seeds, total, checks });
+                self.verbs().set_active_limits(ActiveLimits { downloads, seeds, total, checks });
             }
             self.cx.recorder.session_due = false;
         }
@@ -77,16 +89,6 @@ impl Engine {
             self.note_wishes(key);
         }
         self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn, set_aside });
-    }
-
-    /// Has everything that is not on disk yet written to the session folder, or to the torrents' state files, now instead of in its
-    /// time. [`Alert::Saved`] and [`Alert::Recorded`] tell when that is done.
-    pub fn save_session(&mut self) {
-        for key in self.torrents.keys() {
-            if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.save_now(&mut self.cx);
-            }
-        }
     }
 
     /// What the torrent would have to be added with to be as it is, as far as the user has a say in it.

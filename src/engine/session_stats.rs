@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     alert::Phase,
     base::{time::Instant, totals::Totals},
-    engine::Engine,
+    engine::{Engine, Verbs},
     torrent::{Torrent, claim::Seen},
 };
 
@@ -31,7 +31,7 @@ pub struct SessionStats {
     pub wasted: u64,
     /// Pieces that failed their hash since the start.
     pub failed_pieces: u64,
-    /// Over all runs, torrents that are gone included: what [`Engine::set_earlier_totals`] told, and this run. The session is active
+    /// Over all runs, torrents that are gone included: what [`Verbs::set_earlier_totals`] told, and this run. The session is active
     /// while it has a torrent that is, and seeding while it has one that is.
     pub totals: Totals,
     /// Bytes per second of blocks arriving, over the last ten seconds.
@@ -127,6 +127,14 @@ impl Tally {
     }
 }
 
+impl Verbs<'_> {
+    /// What the session did in earlier runs, for [`SessionStats::totals`]: those of the last time it was asked for, if somebody kept
+    /// them.
+    pub fn set_earlier_totals(&mut self, totals: Totals) {
+        self.engine.tally.earlier = totals;
+    }
+}
+
 impl Engine {
     /// How the session stands.
     pub fn session_stats(&self) -> SessionStats {
@@ -151,11 +159,5 @@ impl Engine {
             upload_memory: self.upload_memory(),
             alerts_dropped: self.cx.alerts.dropped_ever(),
         }
-    }
-
-    /// What the session did in earlier runs, for [`SessionStats::totals`]: those of the last time it was asked for, if somebody kept
-    /// them.
-    pub fn set_earlier_totals(&mut self, totals: Totals) {
-        self.tally.earlier = totals;
     }
 }

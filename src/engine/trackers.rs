@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::{
     alert::TrackerStats,
     base::ids::TorrentId,
-    engine::{Engine, NoSuchTorrent},
+    engine::{Engine, NoSuchTorrent, Verbs},
     wire::tracker::{TrackerUrl, UrlError},
 };
 
@@ -28,30 +28,18 @@ pub enum TrackersError {
     Url(#[from] UrlError),
 }
 
-impl Engine {
-    /// How a torrent's trackers stand, in the order in which they are tried: by tier (BEP 12), and within a tier the one that answered
-    /// last first. Empty if there is no such torrent.
-    pub fn trackers(&self, id: TorrentId) -> Vec<TrackerStats> {
-        self.torrents.get(id.0).map(|torrent| torrent.tracker_stats(self.cx.now)).unwrap_or_default()
-    }
-
+impl Verbs<'_> {
     /// Gives a torrent other trackers, by tier, in place of those that it has. Those that stay are not told anew; those that go are told
-    /// that we stop. Addresses that are none are shown as such by [`trackers`](Self::trackers) once it is their turn.
+    /// that we stop. Addresses that are none are shown as such by [`trackers`](Engine::trackers) once it is their turn.
     ///
     /// # Errors
     /// If there is no such torrent or there are more than [`Conf::max_trackers`](crate::Conf::max_trackers).
     pub fn set_trackers(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) -> Result<(), TrackersError> {
-        let (count, limit) = (tiers.iter().map(Vec::len).sum(), self.cx.conf.max_trackers);
+        let (count, limit) = (tiers.iter().map(Vec::len).sum(), self.engine.cx.conf.max_trackers);
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
         }
-        self.replace_trackers(id, tiers)
-    }
-
-    fn replace_trackers(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) -> Result<(), TrackersError> {
-        self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?;
-        self.forget_calls(id.0);
-        Ok(())
+        self.engine.replace_trackers(id, tiers)
     }
 
     /// Adds a tracker to a tier (BEP 12) of a torrent, from 0; one beyond the last makes a new last tier. Nothing happens if it has that
@@ -61,8 +49,8 @@ impl Engine {
     /// If there is no such torrent, it has as many as it may, or this is no address of a tracker.
     pub fn add_tracker(&mut self, id: TorrentId, tier: usize, url: &str) -> Result<(), TrackersError> {
         TrackerUrl::parse(url)?;
-        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        let (count, limit) = (torrent.announcer.len() + 1, self.cx.conf.max_trackers);
+        let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let (count, limit) = (torrent.announcer.len() + 1, self.engine.cx.conf.max_trackers);
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
         }
@@ -74,7 +62,7 @@ impl Engine {
             Some(tier) => tier.push(url.to_owned()),
             None => tiers.push(vec![url.to_owned()]),
         }
-        self.replace_trackers(id, tiers)
+        self.engine.replace_trackers(id, tiers)
     }
 
     /// Announces a torrent as soon as its trackers allow it: one that has named a time that must pass is not told before.
@@ -82,7 +70,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn announce_now(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.announce_now(cx))
+        self.engine.with(id, |torrent, cx| torrent.announce_now(cx))
     }
 
     /// Asks the trackers that work, or else the first, how many take part in a torrent (BEP 48), whether or not it rests.
@@ -92,10 +80,24 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn scrape(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        let torrent = self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         for tracker in torrent.announcer.to_scrape() {
-            self.calls.scrape(id.0, tracker);
+            self.engine.calls.scrape(id.0, tracker);
         }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// How a torrent's trackers stand, in the order in which they are tried: by tier (BEP 12), and within a tier the one that answered
+    /// last first. Empty if there is no such torrent.
+    pub fn trackers(&self, id: TorrentId) -> Vec<TrackerStats> {
+        self.torrents.get(id.0).map(|torrent| torrent.tracker_stats(self.cx.now)).unwrap_or_default()
+    }
+
+    fn replace_trackers(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) -> Result<(), TrackersError> {
+        self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?;
+        self.forget_calls(id.0);
         Ok(())
     }
 }

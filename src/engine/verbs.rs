@@ -1,6 +1,6 @@
 //! What the user can tell the engine. The reactor lends it and the handle ships closures to it, so every verb lives here once.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::Deref};
 
 use crate::{
     alert::{Alert, TorrentStats},
@@ -13,7 +13,7 @@ use crate::{
     },
     conf::SeedChoking,
     engine::{AddError, Engine, NoSuchTorrent, files, labels, session::Said},
-    torrent::{Torrent, TorrentParams, candidates::Source, keeping},
+    torrent::{Torrent, TorrentParams, candidates::Source, gone::Gone, keeping},
 };
 
 /// How one peer stands.
@@ -55,7 +55,31 @@ pub struct PeerStats {
     pub upload_rate: u64,
 }
 
-impl Engine {
+/// What a user may do with an engine: every verb, and by [`Deref`] every getter of [`Engine`].
+///
+/// [`EngineHandle::call`](crate::EngineHandle::call) lends it to a closure, [`Reactor::verbs`](crate::Reactor::verbs) and
+/// [`Engine::verbs`] to their owner. The methods of a driver (`handle_*`, `poll_*`) take the engine mutably and cannot be
+/// reached through it, so that no closure takes an effect or an alert that the driver must carry out or hand on.
+///
+/// ```compile_fail
+/// # let (engine, _alerts) = cratetorrent::spawn(cratetorrent::Conf::default()).unwrap();
+/// engine.call(|engine| engine.poll_effect().is_some());
+/// ```
+#[derive(Debug)]
+pub struct Verbs<'a> {
+    pub(super) engine: &'a mut Engine,
+}
+
+/// The getters.
+impl Deref for Verbs<'_> {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        self.engine
+    }
+}
+
+impl Verbs<'_> {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives. In a session with a folder
     /// ([`Conf::session_dir`](crate::Conf::session_dir)) it will be there at the next start once [`Alert::Recorded`]
     /// has told so.
@@ -64,31 +88,31 @@ impl Engine {
     /// If the torrent is there already, its labels are too many or too long, a file cannot have the name it is given, it cannot be kept in
     /// the session's folder or is too large for it, or the engine is shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
-        if self.shutting_down {
+        if self.engine.shutting_down {
             return Err(AddError::ShuttingDown);
         }
         let info_hash = params.metainfo.info_hash;
-        if let Some(&key) = self.by_hash.get(&info_hash) {
+        if let Some(&key) = self.engine.by_hash.get(&info_hash) {
             return Err(AddError::Duplicate(TorrentId(key)));
         }
-        let labels = labels::tidy(std::mem::take(&mut params.labels), &self.cx.conf)?;
+        let labels = labels::tidy(std::mem::take(&mut params.labels), &self.engine.cx.conf)?;
         params.labels = labels;
         params.renames = files::safe_renames(&params)?;
-        if self.cx.recorder.on && params.metainfo.raw.is_none() {
+        if self.engine.cx.recorder.on && params.metainfo.raw.is_none() {
             return Err(AddError::Unkept);
         }
-        if self.cx.recorder.on {
+        if self.engine.cx.recorder.on {
             let (bytes, limit) = (keeping::record_len(&params), keeping::MAX_NEW);
             if bytes > limit {
                 return Err(AddError::TooLarge { bytes, limit });
             }
         }
         let limits = params.limits;
-        let Self { torrents, cx, .. } = self;
+        let Engine { torrents, cx, .. } = &mut *self.engine;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
-        self.by_hash.insert(info_hash, key);
-        self.begin_with_limits(key, limits);
-        self.settle(key);
+        self.engine.by_hash.insert(info_hash, key);
+        self.engine.begin_with_limits(key, limits);
+        self.engine.settle(key);
         Ok(TorrentId(key))
     }
 
@@ -98,8 +122,8 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.close(true, false, cx))?;
-        self.close_links_of(id.0, "the torrent is removed");
+        self.engine.with(id, |torrent, cx| torrent.close(true, false, cx))?;
+        self.engine.close_links_of(id.0, "the torrent is removed");
         Ok(())
     }
 
@@ -108,20 +132,20 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn pause(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, Torrent::pause)?;
-        self.close_links_of(id.0, "the torrent is paused");
+        self.engine.with(id, Torrent::pause)?;
+        self.engine.close_links_of(id.0, "the torrent is paused");
         Ok(())
     }
 
     /// Ends a pause; a torrent whose disk failed tries again at once. One that the queue looks after runs when it is its turn.
     ///
     /// What a torrent was paused for ([`Alert::StopReached`]) no longer stops it: what it has reached of its
-    /// [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Self::stop_at) tells what is left.
+    /// [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Engine::stop_at) tells what is left.
     ///
     /// # Errors
     /// If there is no such torrent.
     pub fn resume(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, Torrent::resume)
+        self.engine.with(id, Torrent::resume)
     }
 
     /// Hashes everything that is there, whatever was known of it.
@@ -129,7 +153,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn recheck(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.with(id, Torrent::recheck)
+        self.engine.with(id, Torrent::recheck)
     }
 
     /// Fetches pieces in order, or rarest first.
@@ -137,7 +161,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_sequential(&mut self, id: TorrentId, sequential: bool) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.set_sequential(sequential, cx))
+        self.engine.with(id, |torrent, cx| torrent.set_sequential(sequential, cx))
     }
 
     /// Super-seeds as long as the torrent has everything (BEP 16), or ceases to: peers that come are shown nothing but one piece at a
@@ -148,7 +172,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_super_seeding(&mut self, id: TorrentId, on: bool) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.set_super_seeding(on, cx))
+        self.engine.with(id, |torrent, cx| torrent.set_super_seeding(on, cx))
     }
 
     /// Suggests a piece to the connected peers that are interested and lack it (BEP 6), whatever [`Conf::suggest`](crate::Conf::suggest)
@@ -157,7 +181,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn suggest_piece(&mut self, id: TorrentId, piece: u32) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| {
+        self.engine.with(id, |torrent, cx| {
             if let Ok(piece) = torrent.metainfo.geometry.piece(piece) {
                 torrent.suggest(piece, cx);
             }
@@ -170,7 +194,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_upload_slots(&mut self, id: TorrentId, slots: Option<usize>) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.set_upload_slots(slots, cx))
+        self.engine.with(id, |torrent, cx| torrent.set_upload_slots(slots, cx))
     }
 
     /// Whom a torrent serves when it has everything and more want it than there are slots. From the next round on.
@@ -178,7 +202,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_seed_choking(&mut self, id: TorrentId, policy: SeedChoking) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| torrent.set_seed_choking(policy, cx))
+        self.engine.with(id, |torrent, cx| torrent.set_seed_choking(policy, cx))
     }
 
     /// Tells a torrent of a peer. Nothing happens if it is known, banned, or one too many.
@@ -186,7 +210,7 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
-        self.with(id, |torrent, cx| {
+        self.engine.with(id, |torrent, cx| {
             torrent.candidates.add(cx.now, addr, Source::User, &cx.conf);
         })
     }
@@ -196,13 +220,8 @@ impl Engine {
     ///
     /// [`Limits::default`] lifts them.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.limit_engine(limits);
-        self.session_changed(Said::Limits);
-    }
-
-    /// The limits over all torrents and peers.
-    pub fn limits(&self) -> Limits {
-        self.cx.conf.limits
+        self.engine.limit_engine(limits);
+        self.engine.session_changed(Said::Limits);
     }
 
     /// Limits how fast a torrent's bytes come and go, within the limits of the engine, from now on until it is removed.
@@ -210,19 +229,10 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_torrent_limits(&mut self, id: TorrentId, limits: Limits) -> Result<(), NoSuchTorrent> {
-        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        self.limit_torrent(id.0, limits);
-        self.torrent_changed(id.0);
+        self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        self.engine.limit_torrent(id.0, limits);
+        self.engine.torrent_changed(id.0);
         Ok(())
-    }
-
-    /// A torrent's own limits.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn torrent_limits(&self, id: TorrentId) -> Result<Limits, NoSuchTorrent> {
-        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        Ok(self.limits_of(id.0))
     }
 
     /// Limits how fast bytes of a torrent come from and go to the peer at `addr` (as [`PeerStats`] has it), within the other limits,
@@ -231,25 +241,15 @@ impl Engine {
     /// # Errors
     /// If there is no such torrent.
     pub fn set_peer_limits(&mut self, id: TorrentId, addr: SocketAddr, limits: Limits) -> Result<(), NoSuchTorrent> {
-        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        self.limit_peer(id.0, addr, limits);
+        self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        self.engine.limit_peer(id.0, addr, limits);
         Ok(())
     }
 
     /// The same for every peer, now and in future, but those for which [`set_peer_limits`](Self::set_peer_limits) was called.
     pub fn set_default_peer_limits(&mut self, limits: Limits) {
-        self.limit_other_peers(limits);
-        self.session_changed(Said::PeerLimits);
-    }
-
-    /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers to know.
-    pub fn set_listen_port(&mut self, port: Option<u16>) {
-        self.cx.ports = ListenPorts::both(port);
-    }
-
-    /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`) hear of that family's first port.
-    pub fn set_listen_addrs(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
-        self.cx.ports = ListenPorts::of_listeners(addrs.into_iter());
+        self.engine.limit_other_peers(limits);
+        self.engine.session_changed(Said::PeerLimits);
     }
 
     /// Puts a mark into the line of alerts: [`Alert::Marked`] with this number comes behind everything that is
@@ -270,7 +270,54 @@ impl Engine {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn mark(&mut self, mark: u64) {
-        self.cx.alerts.push(Alert::Marked { mark });
+        self.engine.cx.alerts.push(Alert::Marked { mark });
+    }
+
+    /// Ends everything in good order: links are closed, trackers told (for [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at
+    /// most), states saved, files closed. [`is_drained`](Engine::is_drained) tells when that is done; until then the driver goes on as
+    /// ever. Called again it does nothing.
+    pub fn shutdown(&mut self) {
+        if std::mem::replace(&mut self.engine.shutting_down, true) {
+            return;
+        }
+        self.engine.record_for_the_last_time();
+        // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
+        for key in self.engine.torrents.keys() {
+            if let Some(torrent) = self.engine.torrents.get_mut(key) {
+                torrent.close(false, false, &mut self.engine.cx);
+            }
+            self.engine.settle(key);
+        }
+        for key in self.engine.links.keys() {
+            self.engine.close(key, Gone::stopped("the engine is shutting down"));
+        }
+        self.engine.shut_down_calls();
+    }
+}
+
+impl Engine {
+    /// The limits over all torrents and peers.
+    pub fn limits(&self) -> Limits {
+        self.cx.conf.limits
+    }
+
+    /// A torrent's own limits.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn torrent_limits(&self, id: TorrentId) -> Result<Limits, NoSuchTorrent> {
+        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        Ok(self.limits_of(id.0))
+    }
+
+    /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers to know.
+    pub fn set_listen_port(&mut self, port: Option<u16>) {
+        self.cx.ports = ListenPorts::both(port);
+    }
+
+    /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`) hear of that family's first port.
+    pub fn set_listen_addrs(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
+        self.cx.ports = ListenPorts::of_listeners(addrs.into_iter());
     }
 
     /// The torrents, in no order that means anything.
@@ -324,26 +371,7 @@ impl Engine {
         self.links.len()
     }
 
-    /// Ends everything in good order: links are closed, trackers told (for [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at
-    /// most), states saved, files closed. [`is_drained`](Self::is_drained) tells when that is done; until then the driver goes on as
-    /// ever.
-    pub fn shutdown(&mut self) {
-        self.shutting_down = true;
-        self.record_for_the_last_time();
-        // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
-        for key in self.torrents.keys() {
-            if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.close(false, false, &mut self.cx);
-            }
-            self.settle(key);
-        }
-        for key in self.links.keys() {
-            self.close(key, "the engine is shutting down");
-        }
-        self.shut_down_calls();
-    }
-
-    /// Whether [`shutdown`](Self::shutdown) was called and is over.
+    /// Whether [`shutdown`](Verbs::shutdown) was called and is over.
     pub fn is_drained(&self) -> bool {
         let told = self.calls.is_idle() && self.cx.farewells.is_empty() && self.cx.recorder.is_idle();
         self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && told
@@ -353,7 +381,7 @@ impl Engine {
     pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
         for key in self.links.keys() {
             if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
-                self.close(key, reason);
+                self.close(key, Gone::stopped(reason));
             }
         }
     }

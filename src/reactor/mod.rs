@@ -13,7 +13,7 @@
 //!
 //! # fn f() -> Result<(), ReactorError> {
 //! let mut reactor = Reactor::new(Conf::default())?;
-//! // reactor.engine().add_torrent(…)
+//! // reactor.verbs().add_torrent(…)
 //! loop {
 //!     reactor.poll(None)?;
 //!     while let Some(alert) = reactor.next_alert() {
@@ -60,7 +60,7 @@ use crate::{
     alert::Alert,
     base::{arena::Key, job::Done},
     conf::{Conf, ConfError},
-    engine::{Effect, Engine},
+    engine::{Effect, Engine, Verbs},
     store::{Disk, Pool, RealDisk, Runner, SessionError, SessionFolder},
 };
 
@@ -135,8 +135,9 @@ pub struct ReactorStats {
 
 /// An [`Engine`] with sockets, disk and clock, driven by whoever calls [`poll`](Self::poll).
 ///
-/// Dropping it closes every connection at once and waits for the jobs that workers are at; states are not saved. For an
-/// orderly end call [`Engine::shutdown`] and poll until [`is_drained`](Self::is_drained).
+/// Dropping it closes every connection at once and waits for the jobs that workers are at, however long a disk takes;
+/// states are not saved. For an orderly end call [`Verbs::shutdown`] and poll until [`is_drained`](Self::is_drained). With a
+/// disk that does not answer, [`abandon`](Self::abandon) does not wait.
 #[derive(Debug)]
 pub struct Reactor {
     poll: Poll,
@@ -248,11 +249,11 @@ impl Reactor {
         })
     }
 
-    /// The engine, for its verbs and getters. What verbs ask of the network and the disk is done in the next
+    /// The engine's verbs and getters. What verbs ask of the network and the disk is done in the next
     /// [`poll`](Self::poll); [`next_timeout`](Self::next_timeout) is zero until then.
-    pub fn engine(&mut self) -> &mut Engine {
+    pub fn verbs(&mut self) -> Verbs<'_> {
         self.engine.handle_tick(self.clock.now());
-        &mut self.engine
+        self.engine.verbs()
     }
 
     /// The addresses listened on, in the order of [`Conf::listen`], with the ports that the system chose.
@@ -268,6 +269,17 @@ impl Reactor {
     /// Ends a wait in [`poll`](Self::poll) from another thread.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    /// Closes every connection at once and waits for nothing: workers finish what they are at, if they ever do, and end then.
+    /// Nothing is saved. For a disk that hangs, where a drop would wait for it.
+    pub fn abandon(self) {
+        self.pool.abandon();
+    }
+
+    /// How long the drop of a handle may wait.
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.engine.conf().close_timeout
     }
 
     /// Whether an engine that was told to shut down has nothing left to do.

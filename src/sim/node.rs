@@ -164,6 +164,8 @@ pub(super) struct Host {
     /// A second of its time, and how often it was woken in it.
     pub(super) wakes: (u64, u32),
     checks: u32,
+    /// The user fetches no alerts.
+    pub(super) deaf: bool,
 }
 
 /// A torrent that a node has.
@@ -213,6 +215,7 @@ impl Host {
             folders: Vec::new(),
             wakes: (0, 0),
             checks: 0,
+            deaf: false,
         }
     }
 
@@ -234,6 +237,9 @@ impl Host {
 
     /// Fetches what the engine has to tell its user.
     pub(super) fn fetch_alerts(&mut self, now: Instant) {
+        if self.deaf {
+            return;
+        }
         while let Some(alert) = self.engine.poll_alert() {
             self.take_note(&alert);
             self.alerts.push((now, alert));

@@ -44,7 +44,7 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    engine::{CloseCause, Effect, Engine, TorrentParams},
+    engine::{CloseCause, Effect, Engine, TorrentParams, Verbs},
 };
 
 /// See the [module](crate::sim).
@@ -404,11 +404,11 @@ impl World {
     }
 
     /// Uses the verbs of a node's engine, now.
-    pub fn tell<R>(&mut self, node: NodeId, verb: impl FnOnce(&mut Engine) -> R) -> R {
+    pub fn tell<R>(&mut self, node: NodeId, verb: impl FnOnce(&mut Verbs<'_>) -> R) -> R {
         let now = self.clock(node.0);
         let engine = &mut self.host_mut(node.0).engine;
         engine.handle_tick(now);
-        let result = verb(engine);
+        let result = verb(&mut engine.verbs());
         self.service(node.0);
         result
     }

@@ -33,7 +33,8 @@ const WAKE_AGAIN: Duration = Duration::from_millis(50);
 /// Wakes the owner of a pool, or says that it could not.
 pub type Wake = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
-/// A few threads that run jobs. Dropping it waits for the jobs being run; those still waiting are forgotten.
+/// A few threads that run jobs. Dropping it waits for the jobs being run; those still waiting
+/// are forgotten. [`abandon`](Self::abandon) does not wait.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -154,6 +155,11 @@ impl Pool {
     /// Fills a batch of blocks at once if nothing has to be waited for; see [`Runner::try_read`].
     pub fn try_read(&self, torrent: Key, blocks: &[Block], buf: &mut Buf) -> Option<Result<(), StoreError>> {
         self.shared.runner.try_read(torrent, blocks, buf)
+    }
+
+    /// Ends without waiting: workers finish the jobs they are at, whose answers are lost, and then end by themselves.
+    pub fn abandon(mut self) {
+        self.threads.clear();
     }
 
     /// Appends all answers there are to `out`.

@@ -535,7 +535,7 @@ impl Torrent {
 
     /// Saves the state, or makes the record that saves it.
     fn save(&self, state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
-        if state.have.is_full() || !(state.dirty || state.have.is_empty()) {
+        if state.have.is_full() || !(state.dirty || state.have.is_clear()) {
             self.files.make_empty_files()?;
         }
         if self.in_session {

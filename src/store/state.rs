@@ -83,7 +83,7 @@ pub(super) fn decide(
     let found = |index: usize| now.get(index).copied().flatten();
     let vanished = |saved: &Saved| format!("none of the files is there, of {} pieces saved", saved.have.count());
     if parts.now.is_none() && filled().all(|(index, _)| found(index).is_none()) {
-        decision.distrust = saved.filter(|s| !s.have.is_empty()).map(vanished);
+        decision.distrust = saved.filter(|s| !s.have.is_clear()).map(vanished);
         return decision;
     }
 

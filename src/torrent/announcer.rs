@@ -97,6 +97,12 @@ impl Announcer {
         if working.is_empty() { first.into_iter().collect() } else { working }
     }
 
+    /// How many trackers fail or cannot be asked, and how many have answered and do.
+    pub(crate) fn failing_and_working(&self) -> (usize, usize) {
+        let failing = self.trackers.iter().filter(|t| !t.working && (t.never || t.failures > 0)).count();
+        (failing, self.trackers.iter().filter(|t| t.working).count())
+    }
+
     /// How the trackers stand, in the order in which they are tried.
     pub(crate) fn stats(&self, now: Instant, theirs: &[Vec<String>]) -> Vec<TrackerStats> {
         let stats = |t: &Tracker| TrackerStats {

@@ -59,7 +59,7 @@ impl Checker {
     }
 
     fn waits(&self) -> bool {
-        self.out == 0 && !self.unread.is_empty() && self.done + self.unread.count() == self.total
+        self.out == 0 && !self.unread.is_clear() && self.done + self.unread.count() == self.total
     }
 
     /// Tries what could not be read again, if nothing else is left.

@@ -30,7 +30,7 @@ impl Torrent {
         &self.place.renames
     }
 
-    /// See [`Engine::set_file_priorities`](crate::Engine::set_file_priorities).
+    /// See [`Verbs::set_file_priorities`](crate::Verbs::set_file_priorities).
     pub(crate) fn set_priorities(&mut self, priorities: Vec<Priority>, cx: &mut Cx) {
         let wishes = Wishes::new(priorities, self.metainfo.files.len());
         if wishes == self.wishes {

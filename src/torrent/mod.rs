@@ -15,7 +15,9 @@ pub(crate) mod errands;
 mod events;
 pub(crate) mod external;
 mod files;
+pub(crate) mod gone;
 pub(crate) mod keeping;
+mod no_peers;
 mod params;
 mod parole;
 mod peers;
@@ -60,6 +62,7 @@ use crate::{
         errands::{Errands, Place},
         events::Events,
         keeping::Keep,
+        no_peers::Spell,
         picker::Picker,
         session::Session,
         slots::Slots,
@@ -140,6 +143,8 @@ pub(crate) struct Torrent {
     service: Service,
     /// What trackers have still to hear.
     events: Events,
+    /// Whether there is a peer to download from.
+    spell: Spell,
     labels: Vec<String>,
     pub(crate) seen: Seen,
     /// Bytes of this run that the saved state tells of.
@@ -214,6 +219,7 @@ impl Torrent {
             unfinished: Unfinished::default(),
             service: Service::new(stop, totals),
             events: Events::default(),
+            spell: Spell::default(),
             labels,
             seen: Seen::default(),
             saved_totals: (0, 0),
@@ -294,6 +300,7 @@ impl Torrent {
         if self.timers.fire(STOP, cx.now) {
             self.check_stop(cx);
         }
+        self.tell_no_peers(cx);
         if self.timers.fire(PAROLE, cx.now) {
             self.swarm.paroles.look_again(cx.now);
             self.swarm.refill = true;
@@ -305,7 +312,8 @@ impl Torrent {
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
         let announce = self.next_announce(cx);
-        if let Some(at) = [self.timers.next(), dial, announce].into_iter().flatten().min()
+        let no_peers = self.no_peers_due(cx);
+        if let Some(at) = [self.timers.next(), dial, announce, no_peers].into_iter().flatten().min()
             && self.wakeup.want(at)
         {
             cx.deadlines.push(at, Owner::Torrent(self.key()));

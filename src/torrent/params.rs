@@ -30,7 +30,7 @@ pub struct TorrentParams {
     /// Begin at rest: look at what is there and connect to nobody.
     pub paused: bool,
     /// As soon as everything is there, show peers one piece at a time (BEP 16), for the first seed of a torrent. See
-    /// [`Engine::set_super_seeding`](crate::Engine::set_super_seeding).
+    /// [`Verbs::set_super_seeding`](crate::Verbs::set_super_seeding).
     pub super_seed: bool,
     /// How much each file is wanted, in the metainfo's order; those beyond its end are [`Priority::Normal`].
     pub priorities: Vec<Priority>,

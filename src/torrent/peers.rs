@@ -11,6 +11,7 @@ use crate::{
     torrent::{
         STOP, Torrent,
         cx::Cx,
+        gone::Gone,
         progress::Contributor,
         session::{Fault, Session, Terms},
     },
@@ -20,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Parting {
     pub(crate) link: Key,
-    pub(crate) reason: String,
+    pub(crate) reason: Gone,
 }
 
 /// A link to a peer that another link reaches, too.
@@ -80,7 +81,7 @@ impl Torrent {
     }
 
     pub(super) fn part_all(&mut self, reason: &str) {
-        self.partings.extend(self.sessions.iter().map(|(_, s)| Parting { link: s.link, reason: reason.to_owned() }));
+        self.partings.extend(self.sessions.iter().map(|(_, s)| Parting { link: s.link, reason: Gone::stopped(reason) }));
     }
 
     /// A peer was greeted. Returns its session's key.
@@ -188,7 +189,7 @@ impl Torrent {
         match session.and_then(|s| self.sessions.get_mut(s)) {
             Some(s) => {
                 if let Err(fault) = s.handle_read(buf, result, cx) {
-                    self.partings.push(Parting { link: s.link, reason: fault.to_string() });
+                    self.partings.push(Parting { link: s.link, reason: fault.into() });
                 }
             }
             None => cx.uploads.give(buf),
@@ -203,13 +204,16 @@ impl Torrent {
     }
 
     /// A link ended: one that had a session, or one that never got so far.
-    pub(crate) fn handle_gone(&mut self, who: Contributor, session: Option<Key>, reason: &str, cx: &mut Cx) {
+    pub(crate) fn handle_gone(&mut self, who: Contributor, session: Option<Key>, reason: Gone, cx: &mut Cx) {
         let session = session.and_then(|s| self.sessions.remove(s));
         // Who is let go because the torrent rests has not failed.
         let useful = !self.is_active() || session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
         log::debug!("{} is gone: {reason}", who.addr);
         if cx.alerts.wants(AlertMask::PEERS) {
-            cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, reason: reason.to_owned() });
+            cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, kind: reason.kind, reason: reason.text });
+        }
+        if session.is_none() && !who.incoming && !useful {
+            self.spell.handle_failed_dial();
         }
         let let_go = session.as_ref().is_some_and(|s| s.let_go);
         let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
@@ -234,5 +238,5 @@ impl Torrent {
 /// Neither of us wants anything.
 pub(super) fn sated(session: &Session) -> Parting {
     let reason = if session.is_seed() { "both have everything" } else { "both only upload" };
-    Parting { link: session.link, reason: reason.to_owned() }
+    Parting { link: session.link, reason: reason.into() }
 }

@@ -239,7 +239,7 @@ impl Session {
             return;
         }
         let bits;
-        let what = match (self.terms.fast, swarm.have.is_empty(), swarm.have.is_full()) {
+        let what = match (self.terms.fast, swarm.have.is_clear(), swarm.have.is_full()) {
             (true, true, _) => Message::HaveNone,
             (true, _, true) => Message::HaveAll,
             (false, true, _) => return,

@@ -4,9 +4,9 @@
 use std::cmp::Reverse;
 
 use crate::{
-    alert::{Alert, AlertMask},
+    alert::{Alert, AlertMask, PeerGoneKind},
     base::{arena::Key, files::Priority, geometry::PieceIndex},
-    torrent::{PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, peers::sated, session::Session, swarm::Note},
+    torrent::{PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, gone::Gone, peers::sated, session::Session, swarm::Note},
 };
 
 impl Torrent {
@@ -29,6 +29,7 @@ impl Torrent {
         self.tend_slots(cx);
         self.tend_trackers(cx);
         self.keep_time(cx);
+        self.tend_spell(cx);
         if let Some(at) = self.swarm.paroles.next_due().filter(|&at| self.timers.get(PAROLE).is_none_or(|set| at < set)) {
             self.timers.set(PAROLE, at);
         }
@@ -79,7 +80,9 @@ impl Torrent {
                 self.candidates.ban(cx.now, who, &cx.conf);
                 cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
                 let banned = self.sessions.iter().filter(|(_, s)| s.who == who || self.candidates.is_banned(cx.now, s.who));
-                self.partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: "it sent bad data".into() }));
+                self.partings.extend(
+                    banned.map(|(_, s)| Parting { link: s.link, reason: Gone::new(PeerGoneKind::BadData, "it sent bad data") }),
+                );
             }
             Note::Reach(link, addr) => {
                 if let Some((_, session)) = self.sessions.iter_mut().find(|(_, s)| s.link == link) {

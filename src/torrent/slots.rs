@@ -163,7 +163,7 @@ impl Torrent {
         self.grant_slots(&rules, cx);
     }
 
-    /// See [`Engine::set_upload_slots`](crate::Engine::set_upload_slots).
+    /// See [`Verbs::set_upload_slots`](crate::Verbs::set_upload_slots).
     pub(crate) fn set_upload_slots(&mut self, slots: Option<usize>, cx: &mut Cx) {
         self.slots.count = slots;
         self.choke_round(cx);
@@ -177,7 +177,7 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// See [`Engine::set_seed_choking`](crate::Engine::set_seed_choking).
+    /// See [`Verbs::set_seed_choking`](crate::Verbs::set_seed_choking).
     pub(crate) fn set_seed_choking(&mut self, policy: SeedChoking, cx: &mut Cx) {
         self.slots.seed_choking = policy;
         self.settle(cx);

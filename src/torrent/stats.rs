@@ -36,6 +36,7 @@ impl Torrent {
             queued: self.queued,
             queue_position: None,
             eta: self.eta(now),
+            no_peers: self.no_peers(now),
         }
     }
 

@@ -93,7 +93,7 @@ impl Torrent {
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
-                self.waking.quiet &= check.is_empty() && have == self.swarm.have;
+                self.waking.quiet &= check.is_clear() && have == self.swarm.have;
                 if !self.waking.quiet {
                     cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
                 }

@@ -116,7 +116,7 @@ impl Torrent {
     fn let_go(&mut self, key: Key, reason: &str) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.let_go = true;
-            self.partings.push(Parting { link: session.link, reason: reason.to_owned() });
+            self.partings.push(Parting { link: session.link, reason: reason.into() });
         }
     }
 

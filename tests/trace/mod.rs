@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, io::IoSlice, sync::Arc, time::Duration};
 
 use cratetorrent::{
     Alert, AlertMask, BLOCK_LEN, Bitfield, Conf, Digest, Effect, Engine, Geometry, Instant, Job, Key, TorrentId, TorrentParams,
-    TorrentStats, TrackerEffect,
+    TorrentStats, TrackerEffect, Verbs,
     wire::{
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
         metainfo::{Metainfo, MetainfoBuilder},
@@ -94,7 +94,7 @@ impl Trace {
         let geometry = metainfo.geometry;
         let mut params = TorrentParams::new(metainfo, "/nowhere");
         wish(&mut params);
-        let torrent = engine.add_torrent(params).unwrap();
+        let torrent = engine.verbs().add_torrent(params).unwrap();
         let disk = have.ones().map(|piece| (piece, truth(piece, 0, PIECE_LEN))).collect();
         let mut trace = Self {
             engine,
@@ -115,9 +115,17 @@ impl Trace {
     }
 
     /// The user tells the engine something.
-    pub(crate) fn tell<R>(&mut self, act: impl FnOnce(&mut Engine, TorrentId) -> R) -> R {
+    pub(crate) fn tell<R>(&mut self, act: impl FnOnce(&mut Verbs<'_>, TorrentId) -> R) -> R {
         self.engine.handle_tick(self.now);
-        let result = act(&mut self.engine, self.torrent);
+        let result = act(&mut self.engine.verbs(), self.torrent);
+        self.settle();
+        result
+    }
+
+    /// The driver tells the engine something.
+    pub(crate) fn drive<R>(&mut self, input: impl FnOnce(&mut Engine) -> R) -> R {
+        self.engine.handle_tick(self.now);
+        let result = input(&mut self.engine);
         self.settle();
         result
     }

@@ -105,7 +105,7 @@ impl Trace {
     pub(crate) fn name_listener(&mut self, nth: u8) {
         let addr = SocketAddr::from(([10, 0, 0, nth + 1], 6881));
         self.engine.handle_tick(self.now);
-        self.engine.add_peer(self.torrent, addr).unwrap();
+        self.engine.verbs().add_peer(self.torrent, addr).unwrap();
         self.settle();
     }
 
@@ -126,7 +126,7 @@ impl Trace {
         for n in 0..count {
             let addr = SocketAddr::from(([10, 1, 0, 1], 1000 + n));
             self.engine.handle_tick(self.now);
-            self.engine.add_peer(self.torrent, addr).unwrap();
+            self.engine.verbs().add_peer(self.torrent, addr).unwrap();
             self.settle();
         }
         self.new_dials()

@@ -17,7 +17,7 @@ use crate::{
         ids::TorrentId,
         time::Instant,
     },
-    engine::{ActiveLimits, Engine, MoveMode, TorrentParams},
+    engine::{ActiveLimits, MoveMode, TorrentParams, Verbs},
     sim::{NodeId, TrackerId, TrackerManners, Troubles},
     store::SessionFolder,
 };
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
                 "kill" | "vanish" if is_up => self.end(node, id, item),
                 "restart" if is_up => {
                     self.leaving.insert(node);
-                    self.world.tell(node, Engine::shutdown);
+                    self.world.tell(node, |engine| engine.shutdown());
                     self.later(millis(1), id, Act::Leave(self.world.now(), item));
                 }
                 "again" if is_up => self.remove_all(node, id, item),
@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
             "pause" => self.all(node, |engine, id| engine.pause(id)),
             "resume" => self.all(node, |engine, id| engine.resume(id)),
             "recheck" => self.all(node, |engine, id| engine.recheck(id)),
-            "save" => self.world.tell(node, Engine::save_session),
+            "save" => self.world.tell(node, |engine| engine.save_session()),
             "announce" => self.all(node, |engine, id| engine.announce_now(id)),
             "slots" => self.all(node, |engine, id| engine.set_upload_slots(id, Some(count))),
             "sequential" => self.all(node, |engine, id| engine.set_sequential(id, value > 0)),
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    pub(super) fn all<E>(&mut self, node: NodeId, verb: impl Fn(&mut Engine, TorrentId) -> Result<(), E>) {
+    pub(super) fn all<E>(&mut self, node: NodeId, verb: impl Fn(&mut Verbs<'_>, TorrentId) -> Result<(), E>) {
         self.world.tell(node, |engine| engine.torrents().into_iter().for_each(|id| _ = verb(engine, id)));
     }
 

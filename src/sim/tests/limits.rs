@@ -343,7 +343,7 @@ fn a_peer_may_have_limits_of_its_own_whether_it_is_connected_or_not() {
 fn an_engine_with_limits_and_nothing_to_do_sleeps() {
     let conf = Conf { limits: Limits { down: rate(1000), up: rate(1000) }, peer_limits: down(10), ..Conf::default() };
     let mut engine = crate::engine::Engine::new(conf, 1, Instant::ZERO).unwrap();
-    engine.set_limits(down(5));
+    engine.verbs().set_limits(down(5));
     assert!(engine.poll_timeout().is_none() && engine.poll_effect().is_none());
 }
 

@@ -22,6 +22,7 @@ mod kills;
 mod limits;
 mod lines;
 mod memory;
+mod no_peers;
 mod partitions;
 mod peers;
 mod prior;

@@ -6,7 +6,7 @@ use crate::{
         bucket::{Limits, Rate},
         job::Trust,
     },
-    engine::{AddError, Engine, MoveMode, TorrentParams},
+    engine::{AddError, MoveMode, TorrentParams},
 };
 
 fn kept() -> Conf {
@@ -25,7 +25,7 @@ fn recorded(world: &World, node: NodeId) -> usize {
 /// Lets a session end in good order, or kills it, and starts it again.
 fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {
     if orderly {
-        world.tell(node, Engine::shutdown);
+        world.tell(node, |engine| engine.shutdown());
         assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
     }
     world.kill(node);
@@ -100,7 +100,7 @@ fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_to
     let seed = world.node(kept());
     world.seed_with(seed, &sample);
     assert!(world.run_until(|w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30)));
-    world.tell(seed, Engine::shutdown);
+    world.tell(seed, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(seed).is_drained(), secs(60)));
     world.kill(seed);
     // Somebody spoils three pieces.
@@ -166,7 +166,7 @@ fn a_folder_that_cannot_be_written_is_told_of_and_tried_again() {
     world.tell(node, |engine| engine.remove(id).unwrap());
     world.run_for(secs(10));
     assert!(world.told(node, |a| matches!(a, Alert::Removed { .. })).is_none());
-    world.tell(node, Engine::shutdown);
+    world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
 }
 
@@ -254,7 +254,7 @@ fn a_removal_that_was_never_recorded_is_not_told() {
     world.run_for(secs(1));
     world.disk(node).set(|t| t.fail_writes = true);
     world.tell(node, |engine| engine.remove_with_data(id).unwrap());
-    world.tell(node, Engine::shutdown);
+    world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
     assert!(world.told(node, |a| matches!(a, Alert::Removed { .. } | Alert::DataDeleted { .. })).is_none());
     assert!(world.told(node, |a| matches!(a, Alert::SessionFailed { retry_in: None, .. })).is_some());

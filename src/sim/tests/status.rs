@@ -1,7 +1,7 @@
 //! What the user is told of how a torrent gets on, and when.
 
 use super::*;
-use crate::alert::TorrentStats;
+use crate::alert::{PeerGoneKind, TorrentStats};
 
 /// What a node told of its progress after `since`.
 fn progress(world: &World, node: NodeId, since: Instant) -> Vec<(Instant, TorrentStats)> {
@@ -123,4 +123,35 @@ fn what_happens_is_told_in_its_order_and_once() {
     assert_eq!(told, ["opened", "checked", "piece", "finished", "removed"]);
     let last = outcome.world.alerts(leech).iter().rev().find(|(_, alert)| !matches!(alert, Alert::PeerGone { .. }));
     assert!(matches!(last, Some((_, Alert::Removed { .. }))), "{last:?}");
+}
+
+#[test]
+fn ends_of_connections_have_kinds_beside_their_words() {
+    let mut world = World::new(9);
+    let sample = file(2_000_000, 32 * 1024);
+    let (seed, dead, leech) = (world.node(loud()), world.node(loud()), world.node(loud()));
+    world.set_listening(dead, false);
+    world.set_line(seed, Line { bandwidth: 20_000, ..Line::default() });
+    world.seed_with(seed, &sample);
+    let torrent = world.download(leech, &sample, &[dead, seed]);
+    world.run_for(secs(5));
+    world.tell(leech, |engine| engine.pause(torrent)).unwrap();
+    world.run_for(secs(5));
+    let kinds = |world: &World, node, of| -> Vec<PeerGoneKind> {
+        let (alerts, ip) = (world.alerts(node), world.addr(of).ip());
+        let kind = |alert: &Alert| match alert {
+            Alert::PeerGone { addr, kind, .. } if addr.ip() == ip => Some(*kind),
+            _ => None,
+        };
+        alerts.iter().filter_map(|(_, alert)| kind(alert)).collect()
+    };
+    let failed = kinds(&world, leech, dead);
+    assert!(!failed.is_empty() && failed.iter().all(|kind| *kind == PeerGoneKind::Unreachable), "{failed:?}");
+    assert_eq!(kinds(&world, leech, seed), [PeerGoneKind::Stopped]);
+    assert_eq!(kinds(&world, seed, leech), [PeerGoneKind::Closed]);
+    world.tell(leech, |engine| engine.resume(torrent)).unwrap();
+    world.run_for(secs(5));
+    let ip = world.addr(seed).ip();
+    world.tell(leech, |engine| engine.ban(ip, secs(60)));
+    assert_eq!(kinds(&world, leech, seed).last(), Some(&PeerGoneKind::LetGo));
 }

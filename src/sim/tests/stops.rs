@@ -2,12 +2,12 @@
 //! them survives a kill.
 
 use super::*;
-use crate::{base::job::Trust, engine::Engine};
+use crate::base::job::Trust;
 
 /// Ends a node in good order, or kills it, and starts it again.
 fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {
     if orderly {
-        world.tell(node, Engine::shutdown);
+        world.tell(node, |engine| engine.shutdown());
         assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
     }
     world.kill(node);
@@ -167,7 +167,7 @@ fn check_that_the_user_asked_for_goes_on_in_a_session() {
 #[test]
 fn change_behind_an_interrupted_check_is_found() {
     let (mut world, node, _) = checking(Conf { save_interval: millis(100), ..loud() }, Trust::State);
-    world.tell(node, Engine::shutdown);
+    world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
     let disk = world.disk(node);
     let path = disk.paths().into_iter().find(|path| path.ends_with("data-4194304")).unwrap();

@@ -1,11 +1,7 @@
 //! Events that trackers hear (BEP 3) when torrents stop in the middle of telling them, and after a restart.
 
 use super::*;
-use crate::{
-    base::job::Trust,
-    engine::{Engine, TorrentParams},
-    wire::tracker::AnnounceEvent,
-};
+use crate::{base::job::Trust, engine::TorrentParams, wire::tracker::AnnounceEvent};
 use AnnounceEvent::{Completed, Started, Stopped};
 
 fn kept() -> Conf {
@@ -40,7 +36,7 @@ fn complete(world: &mut World, leech: NodeId, sample: &Arc<Sample>) {
 }
 
 fn shut_down(world: &mut World, node: NodeId) {
-    world.tell(node, Engine::shutdown);
+    world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
 }
 

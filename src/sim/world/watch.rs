@@ -34,6 +34,11 @@ impl World {
         self.quiet = quiet;
     }
 
+    /// Whether the user of a node's engine lets its alerts wait. What is told late has the time at which it was fetched.
+    pub fn set_deaf(&mut self, node: NodeId, deaf: bool) {
+        self.host_mut(node.0).deaf = deaf;
+    }
+
     /// What must hold after every event; and sees to it that the engine is woken.
     pub(super) fn check(&mut self, node: usize) {
         let (now, clock, scrutiny) = (self.now, self.clock(node), self.scrutiny);

@@ -12,7 +12,7 @@ fn a_download_from_nothing_to_all_there() {
     let t = three_files(dir.path());
     let runner = real();
     let opened = runner.open(&t).unwrap();
-    assert!(opened.have.is_empty() && opened.check.is_empty() && opened.distrust.is_none());
+    assert!(opened.have.is_clear() && opened.check.is_clear() && opened.distrust.is_none());
     assert!(!dir.path().join("torrent").exists(), "opening creates nothing");
 
     for index in t.all() {
@@ -37,7 +37,7 @@ fn a_download_from_nothing_to_all_there() {
     assert!(!dir.path().join("torrent/pad1").exists());
 
     let again = real().open(&t).unwrap();
-    assert!(again.have.is_full() && again.check.is_empty());
+    assert!(again.have.is_full() && again.check.is_clear());
     assert_eq!((again.downloaded, again.uploaded, again.distrust), (11, 22, None));
 }
 
@@ -325,7 +325,7 @@ fn a_pipe_in_the_place_of_a_file_blocks_nobody() {
     )
     .unwrap();
     let runner = real();
-    assert!(runner.open(&t).unwrap().check.is_empty());
+    assert!(runner.open(&t).unwrap().check.is_clear());
     assert!(!runner.check(t.piece(0), t.digest(0)).unwrap());
     assert!(runner.read(&t, 0, 0, 10).is_err());
     assert!(runner.write(t.run(0)).result.unwrap_err().to_string().contains("not a regular file"));

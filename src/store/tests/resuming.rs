@@ -110,7 +110,7 @@ fn a_recheck_believes_nothing_but_keeps_the_counts() {
     let (mut t, disk) = saved(&[0, 1], false);
     t.spec.trust = Trust::Nothing;
     let opened = Runner::new(disk.clone()).open(&t).unwrap();
-    assert!(opened.have.is_empty());
+    assert!(opened.have.is_clear());
     assert_eq!(opened.check.ones().collect::<Vec<_>>(), [0, 1]);
     assert_eq!((opened.downloaded, opened.uploaded), (11, 22));
 }

@@ -1,0 +1,116 @@
+//! The receiving end of an engine's alerts, and the queue between the threads. Knows nothing of what alerts say.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use super::thread::Shared;
+use crate::alert::Alert;
+
+/// The receiving end of an engine's alerts.
+///
+/// Alerts that are not fetched wait in the engine, which leaves out the unimportant ones beyond
+/// [`Conf::max_alerts`](crate::Conf::max_alerts) and says how many. Dropping this drops all alerts.
+pub struct Alerts {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alerts").finish_non_exhaustive()
+    }
+}
+
+/// Why there is no alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoAlert {
+    /// None has come so far.
+    #[error("no alert has come yet")]
+    Yet,
+    /// The engine's thread has ended and every alert was fetched.
+    #[error("the engine's thread has ended")]
+    Ended,
+}
+
+impl Alerts {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Waits for the next alert; `None` if the engine's thread has ended and every alert was fetched.
+    pub fn recv(&self) -> Option<Alert> {
+        let queue = self.shared.lock_alerts();
+        let queue = self.shared.arrived.wait_while(queue, |queue| queue.is_pending());
+        self.take(queue.unwrap_or_else(PoisonError::into_inner)).ok()
+    }
+
+    /// Waits for the next alert, but no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`NoAlert`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Alert, NoAlert> {
+        let queue = self.shared.lock_alerts();
+        let queue = self.shared.arrived.wait_timeout_while(queue, timeout, |queue| queue.is_pending());
+        self.take(queue.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// The next alert, if there is one.
+    ///
+    /// # Errors
+    /// [`NoAlert`].
+    pub fn try_recv(&self) -> Result<Alert, NoAlert> {
+        self.take(self.shared.lock_alerts())
+    }
+
+    fn take(&self, mut queue: MutexGuard<'_, AlertQueue>) -> Result<Alert, NoAlert> {
+        let alert = queue.waiting.pop_front().ok_or(if queue.closed { NoAlert::Ended } else { NoAlert::Yet });
+        let engine_has_more = alert.is_ok() && std::mem::take(&mut queue.full);
+        drop(queue);
+        if engine_has_more {
+            self.shared.wake();
+        }
+        alert
+    }
+}
+
+/// Alerts until the engine's thread ends.
+impl Iterator for Alerts {
+    type Item = Alert;
+
+    fn next(&mut self) -> Option<Alert> {
+        self.recv()
+    }
+}
+
+impl Drop for Alerts {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock_alerts();
+        queue.unwanted = true;
+        queue.waiting.clear();
+        drop(queue);
+        self.shared.wake();
+    }
+}
+
+/// What waits between the threads.
+#[derive(Default)]
+pub(super) struct AlertQueue {
+    pub(super) waiting: VecDeque<Alert>,
+    /// The engine has more and wants to be woken when there is room.
+    pub(super) full: bool,
+    /// The receiver is gone.
+    pub(super) unwanted: bool,
+    /// The engine is gone.
+    pub(super) closed: bool,
+}
+
+impl AlertQueue {
+    fn is_pending(&self) -> bool {
+        self.waiting.is_empty() && !self.closed
+    }
+}

@@ -1,0 +1,108 @@
+//! Spells without a peer to download from: when one begins and ends, how long it lasts, and why. Told once a spell, so that
+//! a download that gets nowhere is never silent. It asks nothing of peers and trackers; it looks at how they stand.
+
+use std::time::Duration;
+
+use crate::{
+    alert::{Alert, NoPeers, NoPeersReason},
+    base::{arena::Key, time::Instant},
+    torrent::{Torrent, cx::Cx},
+};
+
+/// How often all peers of a crowd are looked at during a spell.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Spell {
+    since: Option<Instant>,
+    looked: Instant,
+    /// A peer that had something for us when it was last looked at.
+    source: Option<Key>,
+    /// Connections that could not be made in this spell. Their candidates may be forgotten by now.
+    failed_dials: u32,
+    /// The user knows of this spell.
+    told: bool,
+}
+
+impl Spell {
+    /// When the spell has lasted for so long that it is told.
+    fn due(&self, pause: Duration) -> Option<Instant> {
+        self.since.filter(|_| !self.told).map(|since| since + pause)
+    }
+
+    /// A connection could not be made.
+    pub(super) fn handle_failed_dial(&mut self) {
+        self.failed_dials = self.failed_dials.saturating_add(1);
+    }
+}
+
+impl Torrent {
+    /// Called at the end of every input.
+    pub(super) fn tend_spell(&mut self, cx: &Cx) {
+        if !self.is_active() || self.swarm.is_finished() {
+            self.spell = Spell::default();
+            return;
+        }
+        if self.spell.since.is_some() && cx.now < self.spell.looked + LOOK_AGAIN {
+            return;
+        }
+        self.look_for_source(cx.now);
+    }
+
+    /// Whether a peer is connected that has something we lack; a spell begins or ends with that.
+    fn look_for_source(&mut self, now: Instant) {
+        let known = self.spell.source.filter(|&key| self.sessions.get(key).is_some_and(|s| s.interested));
+        let source = known.or_else(|| self.sessions.iter().find(|(_, s)| s.interested).map(|(key, _)| key));
+        let failed_dials = self.spell.failed_dials;
+        match (source, self.spell.since) {
+            (Some(_), _) => self.spell = Spell { source, ..Spell::default() },
+            (None, Some(_)) => self.spell.looked = now,
+            (None, None) => self.spell = Spell { since: Some(now), looked: now, failed_dials, ..Spell::default() },
+        }
+    }
+
+    /// When [`tell_no_peers`](Self::tell_no_peers) has something to tell.
+    pub(super) fn no_peers_due(&self, cx: &Cx) -> Option<Instant> {
+        self.spell.due(cx.conf.no_peers_after)
+    }
+
+    /// Tells of a spell that has lasted long enough, once.
+    pub(super) fn tell_no_peers(&mut self, cx: &mut Cx) {
+        if self.no_peers_due(cx).is_none_or(|at| at > cx.now) {
+            return;
+        }
+        self.look_for_source(cx.now);
+        if self.no_peers_due(cx).is_some_and(|at| at <= cx.now) {
+            self.spell.told = true;
+            if let Some(no_peers) = self.no_peers(cx.now) {
+                log::warn!("{}: {no_peers}", self.metainfo.name);
+                cx.alerts.push(Alert::NoPeers { torrent: self.id, no_peers });
+            }
+        }
+    }
+
+    /// How a spell that was told of stands now.
+    pub(super) fn no_peers(&self, now: Instant) -> Option<NoPeers> {
+        let since = self.spell.since.filter(|_| self.spell.told)?;
+        let (failing, working) = self.announcer.failing_and_working();
+        let tried = self.candidates.len() + self.dials > 0 || self.spell.failed_dials > 0;
+        let why = if self.sessions.len() > 0 {
+            NoPeersReason::NothingNeeded
+        } else if tried {
+            NoPeersReason::Unreachable
+        } else if failing > 0 && working == 0 {
+            NoPeersReason::TrackersFailing
+        } else {
+            NoPeersReason::NoCandidates
+        };
+        Some(NoPeers {
+            lasting: now.since(since),
+            why,
+            connected: self.sessions.len(),
+            candidates: self.candidates.len() + self.dials,
+            failed_dials: self.spell.failed_dials,
+            failing_trackers: failing,
+        })
+    }
+}
