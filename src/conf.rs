@@ -44,7 +44,7 @@ pub struct Conf {
     /// Connections with one host, both directions, so that none takes all. A host is an IPv4 address or an IPv6 /64. Default 64:
     /// more than one household behind an address needs, and an eighth of [`max_links`](Self::max_links).
     pub max_links_per_host: usize,
-    /// Connections a torrent. Default 200.
+    /// Connections a torrent, at most 65,535. Default 200.
     pub max_links_per_torrent: usize,
     /// Outgoing connections being made at a time, over all torrents, until the other side answers. Default 50.
     pub max_dials: usize,

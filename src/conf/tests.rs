@@ -11,6 +11,8 @@ fn nonsense_is_named() {
     for (field, conf) in [
         ("progress_interval", Conf { progress_interval: Duration::ZERO, ..Conf::default() }),
         ("keep_alive", Conf { keep_alive: Duration::ZERO, ..Conf::default() }),
+        ("max_links_per_torrent", Conf { max_links_per_torrent: 65_536, ..Conf::default() }),
+        ("max_links_per_torrent", Conf { max_links_per_torrent: 0, ..Conf::default() }),
         ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
         ("allowed_fast", Conf { allowed_fast: 101, ..Conf::default() }),
         ("choke_interval", Conf { choke_interval: Duration::ZERO, ..Conf::default() }),

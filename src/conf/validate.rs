@@ -7,6 +7,9 @@ use thiserror::Error;
 use super::Conf;
 use crate::base::geometry::BLOCK_LEN;
 
+/// The picker counts the peers that have a piece in 16 bits.
+const MAX_LINKS_PER_TORRENT: usize = u16::MAX as usize;
+
 /// A setting that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("Conf::{field} is {value}: {needs}")]
@@ -34,7 +37,12 @@ impl Conf {
             "at most 20 printable ASCII characters",
         )?;
         check(self.max_links > 0, "max_links", self.max_links.to_string(), "at least 1")?;
-        check(self.max_links_per_torrent > 0, "max_links_per_torrent", self.max_links_per_torrent.to_string(), "at least 1")?;
+        check(
+            (1..=MAX_LINKS_PER_TORRENT).contains(&self.max_links_per_torrent),
+            "max_links_per_torrent",
+            self.max_links_per_torrent.to_string(),
+            "1 to 65535",
+        )?;
         check(self.max_links_per_host > 0, "max_links_per_host", self.max_links_per_host.to_string(), "at least 1")?;
         check(self.max_dials > 0, "max_dials", self.max_dials.to_string(), "at least 1")?;
         check(

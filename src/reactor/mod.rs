@@ -29,6 +29,8 @@ mod clock;
 mod datagrams;
 mod listen;
 mod outgoing;
+mod quiet;
+mod read_budget;
 mod resolver;
 mod run_queue;
 mod sockets;

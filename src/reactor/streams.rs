@@ -6,10 +6,11 @@ use std::{
     net::SocketAddr,
 };
 
-use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
+use mio::{Registry, Token, event::Event};
 
 use super::{
     outgoing::Outgoing,
+    quiet::QuietStream,
     run_queue::RunQueue,
     tls::{Tls, TlsConf},
 };
@@ -30,7 +31,7 @@ const READ_LEN: usize = 16 * 1024;
 #[derive(Debug)]
 struct Stream {
     call: Key,
-    socket: TcpStream,
+    socket: QuietStream,
     tls: Option<Tls>,
     connecting: bool,
     /// The engine knows that it is up.
@@ -65,9 +66,9 @@ impl Streams {
         tls: Option<Tls>,
     ) -> io::Result<()> {
         self.close(registry, call);
-        let mut socket = outgoing.connect(addr)?;
+        let mut socket = QuietStream::new(outgoing.connect(addr)?);
         let slot = call.index as usize;
-        registry.register(&mut socket, Token(FIRST_STREAM_TOKEN + slot), Interest::READABLE | Interest::WRITABLE)?;
+        socket.register(registry, Token(FIRST_STREAM_TOKEN + slot))?;
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
@@ -81,7 +82,7 @@ impl Streams {
         let slot = call.index as usize;
         let Some(place) = self.slots.get_mut(slot) else { return };
         if let Some(mut stream) = place.take_if(|stream| stream.call == call) {
-            let _ = registry.deregister(&mut stream.socket);
+            let _ = stream.socket.deregister(registry);
         }
     }
 
@@ -137,18 +138,12 @@ impl Stream {
     }
 
     fn finish_connecting(&mut self) -> io::Result<bool> {
-        if let Some(e) = self.socket.take_error()? {
-            return Err(e);
+        let connected = self.socket.is_connected()?;
+        if connected {
+            self.connecting = false;
+            self.writable = true;
         }
-        match self.socket.peer_addr() {
-            Ok(_) => {
-                self.connecting = false;
-                self.writable = true;
-                Ok(true)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
-            Err(e) => Err(e),
-        }
+        Ok(connected)
     }
 
     fn tell_up(&mut self, now: Instant, engine: &mut Engine) {
@@ -216,7 +211,7 @@ impl Stream {
                 if !tls.wants_write() {
                     return Ok(());
                 }
-                match tls.write_to(&mut NoSignal(&mut self.socket)) {
+                match tls.write_to(&mut self.socket) {
                     Ok(_) => {}
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                     Err(e) => return Err(e),
@@ -227,32 +222,12 @@ impl Stream {
             if !self.up || bytes.is_empty() {
                 return Ok(());
             }
-            match NoSignal(&mut self.socket).write(bytes) {
+            match self.socket.write(bytes) {
                 Ok(len) => engine.handle_tracker_sent(now, self.call, len),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
-    }
-}
-
-/// A host program that is not written in Rust may leave SIGPIPE deadly, which a plain write would raise.
-struct NoSignal<'a>(&'a mut TcpStream);
-
-impl Write for NoSignal<'_> {
-    #[cfg(target_os = "linux")]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        use rustix::net::{SendFlags, send};
-        Ok(send(&*self.0, buf, SendFlags::NOSIGNAL)?)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use mio::{Events, Poll, Token};
 
 use super::{
+    Reactor,
     clock::Clock,
     earlier,
     outgoing::Outgoing,
@@ -161,4 +162,30 @@ fn whoever_was_not_reached_goes_before_whoever_has_more() {
         dirty.concat()
     };
     assert_eq!([0, 1, 3, 4, 9].map(after), ["abcd", "bcda", "dabc", "abcd", "abcd"]);
+}
+
+/// A read that drains its socket counts as any other.
+#[test]
+fn turn_reads_two_mebibytes_at_most_however_many_sockets() {
+    let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+    let conf = Conf { listen, max_greetings: 200, max_links_per_host: 200, ..Conf::default() };
+    let mut reactor = Reactor::new(conf).unwrap();
+    let addr = reactor.local_addrs()[0];
+    let bytes = vec![b'?'; 60_000];
+    let peers: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut peer = TcpStream::connect(addr).unwrap();
+            peer.write_all(&bytes).unwrap();
+            peer
+        })
+        .collect();
+    let mut most = 0;
+    for _ in 0..100 {
+        let before = reactor.stats().bytes_read;
+        reactor.poll(Some(Duration::from_millis(5))).unwrap();
+        most = most.max(reactor.stats().bytes_read - before);
+    }
+    assert!(reactor.stats().bytes_read > 3 << 20, "{:?}", reactor.stats());
+    assert!(most <= (2 << 20) + 256 * 1024, "{most}");
+    drop(peers);
 }

@@ -13,6 +13,7 @@ use mio::{Token, net::TcpStream};
 use super::{
     FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
     listen::{Accepted, is_out_of_descriptors},
+    read_budget::ReadBudget,
     sockets::{Connecting, FIRST_LINK_TOKEN, SHORT_IS_BLOCKED, Socket, slot},
     streams::{FIRST_STREAM_TOKEN, tls_for},
 };
@@ -29,8 +30,6 @@ use crate::{
 
 /// Connections accepted or shed a turn.
 const ACCEPTS_A_TURN: usize = 64;
-/// Full reads a turn, over all sockets. With the default 256 KiB that is 2 MiB, or about two milliseconds.
-const READS_A_TURN: usize = 8;
 /// Effects carried out before the writes of a round.
 const EFFECTS_A_ROUND: usize = 4096;
 /// Writes to one link a round.
@@ -94,17 +93,18 @@ impl Reactor {
 
     /// Serves those who were ready when the turn began; who has more to give gets the next turn.
     pub(super) fn serve_ready(&mut self) {
-        let mut reads = READS_A_TURN;
+        let mut now = self.clock.now();
+        let mut budget = ReadBudget::new(now);
         for _ in 0..self.ready.len() {
-            if reads == 0 {
+            if budget.is_over(now) {
                 break;
             }
             let Some(slot) = self.ready.pop() else { break };
             let Some(socket) = self.sockets.at_slot(slot) else { continue };
-            let now = self.clock.now();
+            now = self.clock.now();
             let key = socket.key;
             let ended = if socket.connecting { self.finish_connecting(now, key) } else { None };
-            let ended = ended.or_else(|| self.read(now, key, &mut reads));
+            let ended = ended.or_else(|| self.read(now, key, &mut budget));
             if let Some(cause) = ended {
                 self.sockets.close(self.poll.registry(), key);
                 self.engine.handle_closed(now, key, cause);
@@ -127,7 +127,7 @@ impl Reactor {
     }
 
     /// A few reads into the scratch. Returns why the link is over, if it is.
-    fn read(&mut self, now: Instant, key: Key, reads: &mut usize) -> Option<CloseCause> {
+    fn read(&mut self, now: Instant, key: Key, budget: &mut ReadBudget) -> Option<CloseCause> {
         let socket = self.sockets.get_mut(key).filter(|socket| socket.readable && !socket.connecting)?;
         for _ in 0..self.engine.conf().reads_a_turn {
             let room = self.engine.read_quota(now, key).min(self.scratch.len());
@@ -140,13 +140,16 @@ impl Reactor {
                 Ok(len) => {
                     self.stats.reads += 1;
                     self.stats.bytes_read += len as u64;
+                    budget.spend(len);
                     self.engine.handle_data(now, key, self.scratch.get(..len).unwrap_or_default());
                     // A stream that fills less than was offered is drained (epoll(7)), unless its end is waiting behind.
                     if len < room && !socket.read_closed && SHORT_IS_BLOCKED {
                         socket.readable = false;
                         return None;
                     }
-                    *reads = reads.saturating_sub(1);
+                    if budget.is_spent() {
+                        break;
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     socket.readable = false;
