@@ -53,10 +53,14 @@ const BYTE: i64 = 1_000_000;
 const DEPTH_A_SECOND: u64 = 10;
 /// What is handed out at a time, if that is more than [`SMALL`]: a fiftieth of a second's.
 const QUANTUM_A_SECOND: u64 = 50;
+/// What is owed for longer than this is forgotten: messages that no limit holds back may come to
+/// more than the limit for hours, and blocks are to move again some seconds after that.
+const LONGEST_DEBT_S: i64 = 10;
 /// Less than a full TCP segment is not worth a write, unless the bucket itself is smaller.
 const SMALL: u64 = 1460;
 
-/// See the module. It begins empty, and may be overdrawn: what is owed is waited for.
+/// See the module. It begins empty, and may be overdrawn: what is owed is waited for, ten seconds
+/// at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
     rate: Rate,
@@ -103,7 +107,8 @@ impl Bucket {
     /// These bytes have passed, with or without leave.
     pub(crate) fn spend(&mut self, now: Instant, bytes: u64) {
         self.refill(now);
-        self.level = self.level.saturating_sub(units(bytes));
+        let debt = units(self.rate.get()).saturating_mul(LONGEST_DEBT_S);
+        self.level = self.level.saturating_sub(units(bytes)).max(-debt);
     }
 
     /// When it holds this many bytes (no more than its depth) if nobody takes any.
@@ -206,6 +211,7 @@ mod tests {
         bucket.spend(at(2_501_000), u64::MAX);
         assert_eq!(bucket.level(at(9_000_000)), 0);
         assert!(bucket.ready_at(1) > at(9_000_000));
+        assert_eq!(bucket.ready_at(1), at(12_502_000), "no more than ten seconds are owed");
     }
 
     #[test]

@@ -96,6 +96,22 @@ impl Access {
         self.hosts.is_empty()
     }
 
+    /// What is wrong with the counts, if these are the links: where to, and whether it came and has
+    /// not greeted.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn audit(&self, links: impl Iterator<Item = (IpAddr, bool)>) -> Result<(), String> {
+        let mut hosts: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
+        for (ip, greeting) in links {
+            let host = hosts.entry(host_of(ip)).or_default();
+            *host = (host.0 + 1, host.1 + usize::from(greeting));
+        }
+        let counted: BTreeMap<_, _> = self.hosts.iter().map(|(&ip, host)| (ip, (host.links, host.greetings))).collect();
+        if hosts != counted {
+            return Err(format!("hosts have links and greetings {hosts:?}, counted are {counted:?}"));
+        }
+        Ok(())
+    }
+
     fn host(&self, ip: IpAddr) -> Host {
         self.hosts.get(&host_of(ip)).copied().unwrap_or_default()
     }

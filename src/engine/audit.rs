@@ -42,6 +42,18 @@ impl Engine {
                 return Err(format!("{found} {what}, {limit} are allowed"));
             }
         }
+        let greeted = links().filter(|link| link.session().is_some()).count();
+        if greeted != self.tally.peers {
+            return Err(format!("{greeted} peers are greeted and {} are counted", self.tally.peers));
+        }
+        self.access.audit(links().map(|link| (link.who.addr.ip(), link.is_greeting() && link.who.incoming)))?;
+        self.audit_lines()?;
+        self.cx.memory.audit()?;
+        self.cx.uploads.audit()?;
+        let backed: usize = self.torrents.iter().map(|(_, t)| t.backed_memory()).sum();
+        if backed != self.cx.memory.backed() {
+            return Err(format!("pieces have {backed} bytes of buffers and {} are counted", self.cx.memory.backed()));
+        }
         for (key, torrent) in self.torrents.iter() {
             torrent.audit(conf)?;
             let dials = links().filter(|l| l.torrent == Some(key) && !l.who.incoming && l.session().is_none()).count();
@@ -57,6 +69,27 @@ impl Engine {
             return Err("effects were left over".into());
         }
         Ok(())
+    }
+
+    /// A link that counts as waiting waits: for tokens, or for its turn at the disk.
+    fn audit_lines(&self) -> Result<(), String> {
+        for (key, link) in self.links.iter() {
+            let Some(session) = self.session_on(key) else { continue };
+            if session.is_held_with_others() && !self.throttle.down.is_queued(key) {
+                return Err(format!("{} is held back by a limit and waits for nothing", link.who.addr));
+            }
+            let times = self.cx.uploads_due.iter().filter(|&&due| due == key).count();
+            if times != usize::from(session.is_in_line()) {
+                return Err(format!("{} is in line {times} times: {}", link.who.addr, session.is_in_line()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of buffers that lie idle.
+    #[cfg(test)]
+    pub(crate) fn idle_memory(&self) -> usize {
+        self.cx.memory.idle() + self.cx.uploads.idle()
     }
 
     /// Alerts that wait.

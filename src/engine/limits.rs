@@ -341,6 +341,12 @@ impl Way {
         }
     }
 
+    /// Whether `link` waits for what it shares with others.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_queued(&self, link: Key) -> bool {
+        self.seats.get(&link).is_some_and(|seat| matches!(seat.place, Place::Queue(..)))
+    }
+
     fn enqueue(&mut self, link: Key, torrent: Option<Key>) {
         let seat = self.seats.entry(link).or_default();
         let ticket = seat.ticket.take().unwrap_or(self.tickets);

@@ -148,9 +148,7 @@ impl Engine {
         let Some(link) = self.links.get_mut(key) else { return };
         match link.session().zip(link.torrent) {
             Some((session, torrent)) => {
-                if self.throttle.up.is_on() {
-                    self.throttle.up.spend(self.cx.now, key, torrent, bytes);
-                }
+                self.throttle.spend_up(self.cx.now, key, torrent, bytes);
                 let key = torrent;
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     self.ledger.touch(key, &mut torrent.seen);
@@ -221,7 +219,8 @@ impl Engine {
     pub(super) fn session_data(&mut self, key: Key, data: &[u8]) {
         let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
         if self.throttle.down.is_on() {
-            self.throttle.down.spend(self.cx.now, key, torrent, data.len());
+            let unasked = self.expects_no_blocks(session, torrent);
+            self.throttle.spend_down(self.cx.now, key, torrent, data.len(), unasked);
         }
         let Some(t) = self.torrents.get_mut(torrent) else { return };
         if let Err(fault) = t.handle_data(session, data, &mut self.cx) {

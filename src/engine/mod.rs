@@ -6,11 +6,13 @@
 mod access;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod buffers;
 mod calls;
 mod changes;
 mod checks;
 mod crowd;
 mod files;
+mod hearing;
 mod labels;
 mod limits;
 mod link;
@@ -167,6 +169,8 @@ pub struct Engine {
     /// Which torrents want something, and who waits for one.
     wanting: Wanting,
     crowd: Crowd,
+    /// When idle buffers are looked after, if there are any.
+    buffers_due: Option<Instant>,
     cx: Cx,
 }
 
@@ -185,7 +189,8 @@ impl Engine {
         }
         let throttle = Throttle::new(now, conf.limits);
         let queue = Queue::new(ActiveLimits::of(&conf));
-        let cx = Cx::new(conf, rng, PeerId(peer_id), now);
+        let mut cx = Cx::new(conf, rng, PeerId(peer_id), now);
+        cx.up_limited = throttle.up.is_on();
         Ok(Self {
             torrents: Arena::new(),
             by_hash: HashMap::new(),
@@ -206,6 +211,7 @@ impl Engine {
             tally: Tally::default(),
             wanting: Wanting::default(),
             crowd: Crowd::default(),
+            buffers_due: None,
             cx,
         })
     }
@@ -280,6 +286,7 @@ impl Engine {
                 Owner::Calls => self.handle_calls_timeout(at),
                 Owner::Queue => self.handle_queue_timeout(at),
                 Owner::Crowd => self.handle_crowd_timeout(at),
+                Owner::Buffers => self.handle_buffers_timeout(at),
                 Owner::Recorder => self.handle_recorder_timeout(at),
                 Owner::Torrent(key) => {
                     self.cx.links = self.links.len();
@@ -377,6 +384,7 @@ impl Engine {
     /// Carries out what a torrent wants of the links, and lets it dial.
     fn settle(&mut self, key: Key) {
         self.spread_external_addr();
+        self.watch_buffers();
         while let Some(torrent) = self.torrents.get_mut(key) {
             let partings = std::mem::take(&mut torrent.partings);
             if partings.is_empty() {

@@ -1,6 +1,9 @@
 //! How limits meet links: what a driver may read and is offered to send, who is told to go on, and what a session learns of it.
 //!
 //! The arithmetic is in `limits`. An engine without limits pays one branch for each read and write.
+//!
+//! A limit holds blocks back and nothing else: requests, haves and chokes count, and blocks pay for
+//! them later. Or a limit one way would throttle the other.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -8,6 +11,7 @@ use crate::{
     base::{arena::Key, bucket::Limits, time::Instant},
     engine::{
         Engine,
+        hearing::Hearing,
         limits::{For, Quota, Way},
         link::Link,
     },
@@ -20,6 +24,8 @@ use crate::{
 pub(super) struct Throttle {
     pub(super) down: Way,
     pub(super) up: Way,
+    /// What may be read although blocks may not.
+    hearing: Hearing,
     /// By torrent and address; the user's own list, so it is as long as he makes it.
     peers: BTreeMap<(Key, SocketAddr), Limits>,
     torrents: BTreeMap<Key, Limits>,
@@ -32,13 +38,40 @@ pub(super) struct Throttle {
 impl Throttle {
     pub(super) fn new(now: Instant, limits: Limits) -> Self {
         let (down, up) = (Way::new(now, limits.down), Way::new(now, limits.up));
-        Self { down, up, peers: BTreeMap::new(), torrents: BTreeMap::new(), pushed: None, woken: Vec::new() }
+        Self {
+            down,
+            up,
+            hearing: Hearing::default(),
+            peers: BTreeMap::new(),
+            torrents: BTreeMap::new(),
+            pushed: None,
+            woken: Vec::new(),
+        }
     }
 
     /// A link is over.
     pub(super) fn forget(&mut self, link: Key) {
         self.down.forget(link);
         self.up.forget(link);
+        self.hearing.forget(link);
+    }
+
+    /// Bytes went out on a link.
+    pub(super) fn spend_up(&mut self, now: Instant, link: Key, torrent: Key, bytes: usize) {
+        if self.up.is_on() {
+            self.up.spend(now, link, torrent, bytes);
+        }
+        if self.down.is_on() {
+            self.hearing.handle_sent(now, link, bytes);
+        }
+    }
+
+    /// Bytes came on a link; `unasked`: no block was on order, so they are requests and the like.
+    pub(super) fn spend_down(&mut self, now: Instant, link: Key, torrent: Key, bytes: usize, unasked: bool) {
+        self.down.spend(now, link, torrent, bytes);
+        if unasked {
+            self.hearing.spend(now, link, bytes);
+        }
     }
 
     /// A torrent is over.
@@ -72,6 +105,12 @@ impl Engine {
         self.handle_tick(now);
         let Some(link) = self.links.get(key) else { return usize::MAX };
         let Some((session, torrent)) = link.session().zip(link.torrent) else { return HANDSHAKE_LEN };
+        if self.expects_no_blocks(session, torrent) {
+            let heard = self.throttle.hearing.quota(self.cx.now, key);
+            if heard > 0 {
+                return heard;
+            }
+        }
         match self.throttle.down.ask(self.cx.now, key, torrent) {
             Quota::Bytes(bytes) => bytes,
             Quota::Wait(what) => {
@@ -84,22 +123,32 @@ impl Engine {
         }
     }
 
-    /// How many bytes of those that wait on a link with a session may be offered to be sent.
+    /// Whether what comes from a peer next can be no block that we have asked for, and is not
+    /// waited for by turns.
+    pub(super) fn expects_no_blocks(&self, session: Key, torrent: Key) -> bool {
+        let session = self.torrents.get(torrent).and_then(|t| t.sessions.get(session));
+        session.is_some_and(|s| s.pipeline.is_empty() && !s.pipeline.is_held())
+    }
+
+    /// How many bytes of those that wait on a link with a session may be offered to be sent: small
+    /// messages always, blocks as far as the limits allow. The rest of a block that has begun comes
+    /// before anything else, as the protocol has it.
     pub(super) fn send_quota(&mut self, key: Key) -> usize {
         if !self.throttle.up.is_on() {
             return usize::MAX;
         }
         let Some(link) = self.links.get(key) else { return 0 };
         let Some((session, torrent)) = link.session().zip(link.torrent) else { return usize::MAX };
-        let waiting = self.torrents.get(torrent).and_then(|t| t.sessions.get(session)).is_some_and(|s| s.tx.len() > 0);
-        if !waiting {
-            return 0;
+        let session = self.torrents.get(torrent).and_then(|t| t.sessions.get(session));
+        let (all, urgent) = session.map_or((0, 0), |s| (s.tx.len(), s.tx.urgent()));
+        if all == urgent {
+            return urgent;
         }
         match self.throttle.up.ask(self.cx.now, key, torrent) {
-            Quota::Bytes(bytes) => bytes,
+            Quota::Bytes(bytes) => bytes.max(urgent),
             Quota::Wait(_) => {
                 self.plan_limits();
-                0
+                urgent
             }
         }
     }
@@ -109,6 +158,7 @@ impl Engine {
         let own = self.throttle.peers.get(&(torrent, addr)).copied().unwrap_or(self.cx.conf.peer_limits);
         if own != Limits::default() {
             self.throttle.set_own(self.cx.now, link, own);
+            self.plan_limits();
         }
         if self.throttle.up.is_on() {
             self.throttle.up.pass(link, greeting);
@@ -136,6 +186,7 @@ impl Engine {
 
     /// Sees to it that the engine wakes up for those who wait.
     fn plan_limits(&mut self) {
+        self.cx.up_limited = self.throttle.up.is_on();
         let next = [self.throttle.down.next(), self.throttle.up.next()].into_iter().flatten().min();
         if let Some(at) = next
             && self.throttle.pushed.is_none_or(|pushed| at < pushed)

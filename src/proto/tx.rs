@@ -1,6 +1,14 @@
-//! What is waiting to be sent on one link: small messages gathered in order with batches of blocks that are sent from where they lie.
+//! What is waiting to be sent on one link: small messages gathered in order with batches of blocks
+//! that are sent from where they lie.
 //!
-//! Knows neither socket nor disk. What is in memory can be given up and asked for again, so a peer that does not read costs nothing.
+//! Knows neither socket nor disk. What is in memory can be given up and asked for again, so a peer
+//! that does not read costs nothing.
+//!
+//! Everything leaves in the order in which it came, but for what is [urgent](Tx::push_urgent): that
+//! overtakes blocks, between two of them, and no small message.
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -35,16 +43,72 @@ pub(crate) struct Tx {
 enum Chunk {
     Small(BytesMut),
     /// Blocks with their headers, one after the other.
-    Batch(Vec<Block>, Buf),
+    Batch(Batch),
+    /// What was left of a block that had begun when something urgent came: it leaves before that.
+    Begun(Begun),
     /// The rest of a block whose beginning is gone, and which is not in memory any more.
     Owed(Block),
+}
+
+/// Blocks that lie in one buffer, as [`prepare`] laid them out.
+#[derive(Debug)]
+struct Batch {
+    blocks: Vec<Block>,
+    buf: Buf,
+    /// What lies before this was cut off.
+    start: usize,
+}
+
+/// The rest of one block, on its own.
+#[derive(Debug)]
+struct Begun {
+    block: Block,
+    bytes: BytesMut,
+    /// Bytes of it that go before the block on the wire.
+    header: usize,
+}
+
+impl Batch {
+    fn bytes(&self) -> &[u8] {
+        self.buf.0.get(self.start..).unwrap_or_default()
+    }
+
+    /// Of a batch of which `sent` bytes are gone: cuts off the block that has begun, with what
+    /// comes before it. `None` if the last one has, so that there is nothing behind it, or if none
+    /// has; then what is gone is cut off.
+    fn cut(&mut self, sent: usize) -> Option<Begun> {
+        let mut at = 0;
+        for (nth, &block) in self.blocks.iter().enumerate() {
+            let end = at + READ_GAP + block.len as usize;
+            if sent < end {
+                if sent == at {
+                    self.blocks.drain(..nth);
+                    self.start += at;
+                    return None;
+                }
+                let bytes: BytesMut = self.bytes().get(sent..end)?.into();
+                self.blocks.drain(..=nth);
+                self.start += end;
+                return Some(Begun { block, bytes, header: (at + READ_GAP).saturating_sub(sent) });
+            }
+            at = end;
+        }
+        None
+    }
+
+    /// Whether the last of its blocks has begun, if `sent` bytes are gone.
+    fn is_at_last(&self, sent: usize) -> bool {
+        let last = self.blocks.last().map_or(0, |block| READ_GAP + block.len as usize);
+        sent + last > self.bytes().len()
+    }
 }
 
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Small(bytes) => bytes,
-            Self::Batch(_, buf) => &buf.0,
+            Self::Batch(batch) => batch.bytes(),
+            Self::Begun(begun) => &begun.bytes,
             Self::Owed(_) => &[],
         }
     }
@@ -95,7 +159,75 @@ impl Tx {
     /// Piece messages, as [`prepare`] laid them out.
     pub(crate) fn push_batch(&mut self, blocks: Vec<Block>, buf: Buf) {
         self.len += buf.0.len();
-        self.chunks.push_back(Chunk::Batch(blocks, buf));
+        self.chunks.push_back(Chunk::Batch(Batch { blocks, buf, start: 0 }));
+    }
+
+    /// A message that overtakes the blocks that have not begun: what is held back for them does not
+    /// hold it back. It stays behind the other small messages.
+    pub(crate) fn push_urgent(&mut self, message: &Message<'_>) {
+        self.cut_begun();
+        let begun = |at: usize| at == 0 && self.sent > 0;
+        let whole = |&(at, chunk): &(usize, &Chunk)| matches!(chunk, Chunk::Batch(_)) && !begun(at);
+        let behind = self.chunks.iter().enumerate().rev().take_while(whole).count();
+        let at = self.chunks.len() - behind;
+        if behind == 0 {
+            return self.push(message);
+        }
+        let gathers = |chunk: &Chunk| matches!(chunk, Chunk::Small(bytes) if bytes.len() < GATHERED);
+        let at = match at.checked_sub(1).filter(|&before| self.chunks.get(before).is_some_and(gathers)) {
+            Some(before) => before,
+            None => {
+                self.chunks.insert(at, Chunk::Small(BytesMut::new()));
+                at
+            }
+        };
+        if let Some(Chunk::Small(out)) = self.chunks.get_mut(at) {
+            let before = out.len();
+            message.encode_into(out);
+            self.len += out.len() - before;
+        }
+    }
+
+    /// Splits the batch that is being sent where its first block ends that has begun.
+    fn cut_begun(&mut self) {
+        let Some(Chunk::Batch(batch)) = self.chunks.front_mut() else { return };
+        if self.sent == 0 || batch.is_at_last(self.sent) {
+            return;
+        }
+        let begun = batch.cut(self.sent);
+        self.sent = 0;
+        if let Some(begun) = begun {
+            self.chunks.push_front(Chunk::Begun(begun));
+        }
+    }
+
+    /// Takes back the blocks that have not begun.
+    pub(crate) fn withdraw(&mut self, mut give: impl FnMut(Buf)) -> Vec<Block> {
+        self.cut_begun();
+        let begun = self.sent > 0;
+        let mut withdrawn = Vec::new();
+        let mut kept = VecDeque::with_capacity(self.chunks.len());
+        for (at, chunk) in self.chunks.drain(..).enumerate() {
+            match chunk {
+                Chunk::Batch(batch) if at > 0 || !begun => {
+                    self.len -= batch.bytes().len();
+                    withdrawn.extend(batch.blocks);
+                    give(batch.buf);
+                }
+                other => kept.push_back(other),
+            }
+        }
+        self.chunks = kept;
+        withdrawn
+    }
+
+    /// Bytes that come before any block's: small messages.
+    pub(crate) fn urgent(&self) -> usize {
+        let small = self.chunks.iter().map_while(|chunk| match chunk {
+            Chunk::Small(bytes) => Some(bytes.len()),
+            _ => None,
+        });
+        small.sum::<usize>().saturating_sub(self.sent)
     }
 
     /// The rest of a block that must come before anything else can be sent, if there is one.
@@ -111,7 +243,7 @@ impl Tx {
         match self.chunks.front_mut() {
             Some(first) if matches!(first, Chunk::Owed(_)) => {
                 if let &mut Chunk::Owed(block) = first {
-                    *first = Chunk::Batch(vec![block], buf);
+                    *first = Chunk::Batch(Batch { blocks: vec![block], buf, start: 0 });
                 }
                 // Its header is gone long since.
                 self.sent = READ_GAP;
@@ -157,17 +289,20 @@ impl Tx {
         let mut payload = 0;
         while let Some(first) = self.chunks.front() {
             let now = left.min(first.bytes().len().saturating_sub(self.sent));
-            if let Chunk::Batch(blocks, _) = first {
-                payload += payload_before(blocks, self.sent + now) - payload_before(blocks, self.sent);
-            }
+            let before = |sent: usize| match first {
+                Chunk::Batch(batch) => payload_before(&batch.blocks, sent),
+                Chunk::Begun(begun) => sent.saturating_sub(begun.header) as u64,
+                Chunk::Small(_) | Chunk::Owed(_) => 0,
+            };
+            payload += before(self.sent + now) - before(self.sent);
             self.sent += now;
             left -= now;
             if self.sent < first.bytes().len() || matches!(first, Chunk::Owed(_)) {
                 break;
             }
             self.sent = 0;
-            if let Some(Chunk::Batch(_, buf)) = self.chunks.pop_front() {
-                give(buf);
+            if let Some(Chunk::Batch(batch)) = self.chunks.pop_front() {
+                give(batch.buf);
             }
         }
         if self.chunks.is_empty() && self.chunks.capacity() > 4 {
@@ -184,15 +319,15 @@ impl Tx {
         for chunk in self.chunks.drain(..) {
             let gone = std::mem::take(&mut sent);
             match chunk {
-                Chunk::Batch(blocks, buf) => {
+                Chunk::Batch(batch) => {
                     let mut at = 0;
-                    for block in blocks {
+                    for &block in &batch.blocks {
                         let end = at + READ_GAP + block.len as usize;
                         if gone <= at {
                             not_begun.push(block);
                             self.len -= end - at;
                         } else if gone < end {
-                            if let Some(header) = buf.0.get(gone..at + READ_GAP).filter(|h| !h.is_empty()) {
+                            if let Some(header) = batch.bytes().get(gone..at + READ_GAP).filter(|h| !h.is_empty()) {
                                 kept.push_back(Chunk::Small(header.into()));
                             }
                             let skip = gone.saturating_sub(at + READ_GAP) as u32;
@@ -200,7 +335,14 @@ impl Tx {
                         }
                         at = end;
                     }
-                    give(buf);
+                    give(batch.buf);
+                }
+                Chunk::Begun(Begun { block, bytes, header }) => {
+                    if let Some(header) = bytes.get(gone..header).filter(|h| !h.is_empty()) {
+                        kept.push_back(Chunk::Small(header.into()));
+                    }
+                    let left = bytes.len().saturating_sub(gone.max(header)) as u32;
+                    kept.extend(block.tail(block.len.saturating_sub(left)).map(Chunk::Owed));
                 }
                 Chunk::Small(bytes) => {
                     self.sent += gone;
@@ -215,14 +357,19 @@ impl Tx {
 
     /// Whether blocks wait in memory.
     pub(crate) fn holds_blocks(&self) -> bool {
-        self.chunks.iter().any(|chunk| matches!(chunk, Chunk::Batch(..)))
+        self.chunks.iter().any(|chunk| matches!(chunk, Chunk::Batch(_) | Chunk::Begun(_)))
+    }
+
+    /// Whether blocks wait, in memory or not.
+    pub(crate) fn has_blocks(&self) -> bool {
+        self.chunks.iter().any(|chunk| !matches!(chunk, Chunk::Small(_)))
     }
 
     /// Gives all buffers back; what was waiting is lost.
     pub(crate) fn clear(&mut self, mut give: impl FnMut(Buf)) {
         for chunk in self.chunks.drain(..) {
-            if let Chunk::Batch(_, buf) = chunk {
-                give(buf);
+            if let Chunk::Batch(batch) = chunk {
+                give(batch.buf);
             }
         }
         (self.sent, self.len) = (0, 0);
@@ -240,142 +387,4 @@ fn payload_before(blocks: &[Block], len: usize) -> u64 {
         left -= of_block;
     }
     payload
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::geometry::Geometry;
-
-    fn geometry() -> Geometry {
-        Geometry::new(100, 100).unwrap()
-    }
-
-    fn batch(blocks: &[Block]) -> Buf {
-        let mut buf = Buf::default();
-        prepare(blocks, &mut buf);
-        fill(blocks, &mut buf);
-        buf
-    }
-
-    /// Byte n of the torrent is n.
-    fn fill(blocks: &[Block], buf: &mut Buf) {
-        let mut at = 0;
-        for block in blocks {
-            at += READ_GAP;
-            (0..block.len).for_each(|n| buf.0[at + n as usize] = (block.begin + n) as u8);
-            at += block.len as usize;
-        }
-    }
-
-    fn next(tx: &mut Tx, at_once: usize, payload: &mut u64) -> Vec<u8> {
-        let mut slices = [IoSlice::new(&[]); 2];
-        let n = tx.poll_transmit(&mut slices, at_once);
-        let next: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
-        assert!(next.len() <= at_once);
-        *payload += tx.handle_sent(next.len(), drop);
-        next
-    }
-
-    fn queue() -> Tx {
-        let g = geometry();
-        let blocks = [g.range(0, 5, 3).unwrap(), g.range(0, 50, 4).unwrap()];
-        let mut tx = Tx::default();
-        tx.push(&Message::Choke);
-        tx.push(&Message::Have(7));
-        tx.push_batch(blocks.into(), batch(&blocks));
-        tx.push(&Message::Unchoke);
-        assert_eq!(tx.len(), 5 + 9 + 13 + 3 + 13 + 4 + 5);
-        tx
-    }
-
-    fn bytes() -> Vec<u8> {
-        let mut want = vec![0, 0, 0, 1, 0, 0, 0, 0, 5, 4, 0, 0, 0, 7];
-        want.extend([0, 0, 0, 12, 7, 0, 0, 0, 0, 0, 0, 0, 5, 5, 6, 7]);
-        want.extend([0, 0, 0, 13, 7, 0, 0, 0, 0, 0, 0, 0, 50, 50, 51, 52, 53, 0, 0, 0, 1, 1]);
-        want
-    }
-
-    #[test]
-    fn order_is_kept_however_it_is_cut() {
-        for at_once in [1, 2, 3, 7, 1000] {
-            let mut tx = queue();
-            let (mut got, mut payload) = (Vec::new(), 0);
-            while tx.len() > 0 {
-                got.extend(next(&mut tx, at_once, &mut payload));
-            }
-            assert_eq!((got, payload), (bytes(), 7));
-            assert!(next(&mut tx, 1, &mut payload).is_empty());
-        }
-    }
-
-    #[test]
-    fn a_queue_that_is_never_empty_does_not_keep_what_is_gone() {
-        let mut tx = Tx::default();
-        let mut payload = 0;
-        let held = |tx: &Tx| tx.chunks.iter().map(|chunk| chunk.bytes().len()).sum::<usize>();
-        (0..1000).for_each(|n| tx.push(&Message::Have(n)));
-        for n in 0..100_000 {
-            tx.push(&Message::Have(n));
-            next(&mut tx, 9, &mut payload);
-        }
-        assert_eq!(tx.len(), 9000);
-        assert!(held(&tx) <= tx.len() + GATHERED, "{}", held(&tx));
-    }
-
-    #[test]
-    fn memory_given_up_at_any_byte_loses_none() {
-        for cut in 0..bytes().len() {
-            let mut tx = queue();
-            let (mut got, mut payload) = (Vec::new(), 0);
-            while got.len() < cut {
-                got.extend(next(&mut tx, cut - got.len(), &mut payload));
-            }
-            let not_begun = tx.rewind(drop);
-            assert!(!tx.holds_blocks());
-            assert_eq!(tx.len() + not_begun.iter().map(|b| READ_GAP + b.len as usize).sum::<usize>(), bytes().len() - cut);
-            loop {
-                while let Some(owed) = tx.owed() {
-                    assert!(next(&mut tx, 1, &mut payload).is_empty(), "nothing overtakes what is owed");
-                    assert!(tx.fill_owed(batch(&[owed])).is_none());
-                    // Again, after one byte.
-                    got.extend(next(&mut tx, 1, &mut payload));
-                    assert!(tx.rewind(drop).is_empty());
-                }
-                let more = next(&mut tx, 3, &mut payload);
-                if more.is_empty() {
-                    break;
-                }
-                got.extend(more);
-            }
-            assert_eq!(tx.len(), 0);
-            // What was not begun is asked for again, and comes after what had been queued behind it.
-            let unchoke = got.len();
-            if !not_begun.is_empty() {
-                tx.push_batch(not_begun.clone(), batch(&not_begun));
-            }
-            while tx.len() > 0 {
-                got.extend(next(&mut tx, 9, &mut payload));
-            }
-            let mut want = bytes();
-            if !not_begun.is_empty() {
-                let last = want.split_off(want.len() - 5);
-                want.splice(unchoke - 5..unchoke - 5, last);
-            }
-            assert_eq!((got, payload), (want, 7), "cut after {cut}");
-        }
-    }
-
-    #[test]
-    fn blocks_that_nobody_wants_are_taken_out() {
-        let g = geometry();
-        let blocks = [0, 10, 20].map(|begin| g.range(0, begin, 10).unwrap());
-        for wanted in 0..8 {
-            let mut buf = batch(&blocks);
-            let marked: Vec<_> = blocks.iter().enumerate().map(|(n, &b)| (b, wanted >> n & 1 == 1)).collect();
-            let kept = keep_wanted(&marked, &mut buf);
-            assert_eq!(buf, batch(&kept));
-            assert_eq!(kept.len(), (wanted as u32).count_ones() as usize);
-        }
-    }
 }

@@ -12,6 +12,11 @@ impl Torrent {
         self.swarm.piece_memory()
     }
 
+    /// Bytes of it that have a buffer.
+    pub(crate) fn backed_memory(&self) -> usize {
+        self.swarm.backed_memory()
+    }
+
     /// Whether it lacks a piece that it is to fetch.
     pub(crate) fn wants(&self, piece: PieceIndex) -> bool {
         self.swarm.wants(piece)

@@ -69,6 +69,8 @@ pub(crate) struct Row {
     pub(crate) newcomer: bool,
     /// It does not deliver what we ask for.
     pub(crate) snubbed: bool,
+    /// It has taken nothing for the time of a trial, though it could: it has a slot for nothing.
+    pub(crate) stalled: bool,
     /// Useful bytes per second from it.
     pub(crate) from: u64,
     /// Bytes per second to it.
@@ -129,12 +131,19 @@ pub(crate) struct Grant {
 
 /// Who has a slot from `now` on; everybody else is choked. O(n log n) in the rows.
 pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<Grant> {
-    let wanting: Vec<&Row> = rows.iter().filter(|row| row.wants).collect();
+    // A slot that a peer does not use goes to those who may; it keeps the least time of all, and
+    // comes back when it reads on.
+    let useless = |row: &Row| row.stalled && !(row.unchoked && now.since(row.since) < rules.hold);
+    let (mut stalled, wanting): (Vec<&Row>, Vec<&Row>) = rows.iter().filter(|row| row.wants).partition(|row| useless(row));
     let mut grants = if wanting.len() <= rules.slots {
         wanting.iter().map(|row| Grant { key: row.key, optimistic: false }).collect()
     } else {
         contend(&wanting, rules, now, rng)
     };
+    // One that is left is theirs as well as anybody's.
+    stalled.sort_by_key(|row| (!row.unchoked, row.since, row.key));
+    let room = rules.slots.saturating_sub(grants.len());
+    grants.extend(stalled.into_iter().take(room).map(|row| Grant { key: row.key, optimistic: false }));
     // A slot that nobody wants stays with whoever had it: interest comes and goes, and a choke each time would only cost messages.
     let idle = rows.iter().filter(|row| !row.wants && row.unchoked);
     let room = rules.slots.saturating_sub(grants.len());
@@ -330,8 +339,7 @@ impl<'a> Turns<'a> {
         let held = now.since(row.since);
         // Somebody who takes little would otherwise keep others from much.
         let had_enough = row.sent >= rules.quota || held >= rules.turn.saturating_mul(LONGEST_TURN);
-        let asks_nothing = row.sent == 0 && held >= rules.trial;
-        let over = asks_nothing || (held >= rules.turn && had_enough);
+        let over = held >= rules.turn && had_enough;
         let waits_since = if self.served.of(row) > 0 { now } else { row.since.max(row.host_served) };
         match (row.unchoked, over) {
             (true, false) => (0, row.since),

@@ -9,8 +9,8 @@ use std::{
 use crate::{
     alert::Alerts,
     base::{
-        arena::Key, buf::BufPool, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, ports::ListenPorts,
-        rate::RateMeter, rng::Rng, time::Instant, timers::Deadlines,
+        arena::Key, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, ports::ListenPorts, rate::RateMeter,
+        rng::Rng, time::Instant, timers::Deadlines,
     },
     conf::Conf,
     torrent::{announcer::TrackerNo, external::External, keeping::Recorder, piece_memory::Memory, upload_memory::UploadMemory},
@@ -121,6 +121,8 @@ pub(crate) enum Owner {
     Queue,
     /// Candidates that wait for room.
     Crowd,
+    /// Buffers that lie idle.
+    Buffers,
     /// The session folder, which could not be written.
     Recorder,
 }
@@ -136,7 +138,6 @@ pub(crate) struct Cx {
     /// Links that have something to send and have not been told so.
     pub(crate) dirty: BTreeSet<Key>,
     pub(crate) alerts: Alerts,
-    pub(crate) bufs: BufPool,
     pub(crate) memory: Memory,
     pub(crate) uploads: UploadMemory,
     /// Links that have blocks to be read for, in the order in which they are served.
@@ -164,6 +165,8 @@ pub(crate) struct Cx {
     pub(crate) silenced: Vec<Key>,
     /// What they have still to tell; the engine takes it over before the turn ends.
     pub(crate) farewells: Vec<Farewell>,
+    /// Some of what we send is limited.
+    pub(crate) up_limited: bool,
     /// Bytes of blocks that came and went, over all torrents.
     pub(crate) down: RateMeter,
     pub(crate) up: RateMeter,
@@ -180,7 +183,6 @@ impl Cx {
             effects: Default::default(),
             dirty: Default::default(),
             alerts: Alerts::new(conf.alerts, conf.max_alerts),
-            bufs: BufPool::new(conf.max_piece_memory),
             memory: Memory::new(conf.max_piece_memory),
             uploads: UploadMemory::new(conf.max_upload_memory),
             uploads_due: Default::default(),
@@ -195,6 +197,7 @@ impl Cx {
             announces: Default::default(),
             silenced: Default::default(),
             farewells: Default::default(),
+            up_limited: false,
             down: RateMeter::new(now),
             up: RateMeter::new(now),
             conf,

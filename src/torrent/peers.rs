@@ -107,6 +107,7 @@ impl Torrent {
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
             self.slots.consider(s, cx);
+            s.count_favour(&mut self.swarm);
             s.schedule(cx);
             if self.finished && s.is_upload_only() {
                 self.partings.push(sated(s));
@@ -144,6 +145,7 @@ impl Torrent {
     pub(crate) fn handle_writable(&mut self, session: Key, writable: bool, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
             s.handle_writable(writable, cx);
+            s.count_favour(&mut self.swarm);
         }
     }
 
@@ -191,6 +193,7 @@ impl Torrent {
                 if let Err(fault) = s.handle_read(buf, result, cx) {
                     self.partings.push(Parting { link: s.link, reason: fault.into() });
                 }
+                s.count_favour(&mut self.swarm);
             }
             None => cx.uploads.give(buf),
         }

@@ -93,6 +93,11 @@ impl Picker {
         self.sequential = sequential;
     }
 
+    /// Whether pieces are picked in order instead of rarest first.
+    pub(crate) fn is_sequential(&self) -> bool {
+        self.sequential
+    }
+
     pub(crate) fn is_wanted(&self, piece: PieceIndex) -> bool {
         self.place.get(piece.at()).is_some_and(|&at| at != NOWHERE)
     }

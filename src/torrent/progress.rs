@@ -15,7 +15,6 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     base::{
         arena::Key,
-        buf::BufPool,
         digest::Sha1State,
         geometry::{BLOCK_LEN, Block, Geometry, PieceIndex},
         planted::planted,
@@ -238,7 +237,6 @@ impl Progress {
         from: Contributor,
         ordered: bool,
         memory: &mut Memory,
-        bufs: &mut BufPool,
     ) -> Option<Receipt> {
         let nth = block.nth();
         let others = match *self.blocks.get(nth as usize)? {
@@ -263,7 +261,7 @@ impl Progress {
         let at = (block.begin % self.run_len) as usize;
         let run = self.run_of(nth)?;
         if matches!(run.state, RunState::Promised) {
-            run.state = RunState::Filling(bufs.take(run.len as usize));
+            run.state = RunState::Filling(memory.take(run.len as usize));
         }
         let RunState::Filling(buf) = &mut run.state else { return Some(Receipt::Duplicate) };
         buf.0.get_mut(at..at + data.len())?.copy_from_slice(data);

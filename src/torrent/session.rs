@@ -106,7 +106,7 @@ pub(crate) struct Session {
     pub(crate) choking: bool,
     pub(crate) peer_interested: bool,
     pub(crate) peer_choking: bool,
-    /// Counted among those that fetch.
+    /// Counted among those that fetch: it has something for us, and we may ask for it.
     fetching: bool,
     own: Vec<PieceIndex>,
     allowed: Vec<PieceIndex>,
@@ -283,6 +283,7 @@ impl Session {
         if self.is_reluctant() {
             // Others first: what it turned down would come back to it at once.
             swarm.refill = true;
+            self.count_fetching(swarm, cx);
         } else {
             self.refill(swarm, cx);
         }
@@ -333,6 +334,7 @@ impl Session {
                 self.fast()?;
                 if let Ok(piece) = swarm.geometry.piece(piece)
                     && self.allowed.len() < MAX_HINTS
+                    && !swarm.have.has(piece)
                     && !self.allowed.contains(&piece)
                 {
                     self.allowed.push(piece);
@@ -433,8 +435,13 @@ impl Session {
         self.tx.clear(|buf| cx.uploads.give(buf));
     }
 
+    /// Under a limit blocks may wait long; what is said does not wait behind them.
     fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {
-        self.tx.push(message);
+        if cx.up_limited {
+            self.tx.push_urgent(message);
+        } else {
+            self.tx.push(message);
+        }
         self.touch(cx);
     }
 

@@ -54,7 +54,7 @@ impl Torrent {
             Note::Have(piece) => {
                 let wanted = self.swarm.picker.level(piece) != Priority::Skip;
                 for (_, session) in self.sessions.iter_mut() {
-                    session.handle_our_have(piece, wanted, cx);
+                    session.handle_our_have(piece, wanted, &self.swarm, cx);
                 }
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {

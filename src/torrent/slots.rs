@@ -2,7 +2,7 @@
 //!
 //! An idle torrent has no timer: rounds come only while somebody waits for a slot.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use crate::{
     base::{arena::Key, bucket::Rate, ip_filter::host_of, time::Instant},
@@ -26,15 +26,33 @@ pub(crate) struct Standing {
     newcomer: bool,
     /// Bytes sent to it before it was unchoked.
     sent_before: u64,
+    /// When it took bytes of blocks last.
+    took: Instant,
     host: IpAddr,
     /// When a session of its host lost a slot last.
     host_served: Instant,
 }
 
 impl Standing {
+    /// It took bytes of blocks.
+    pub(crate) fn note_taken(&mut self, now: Instant) {
+        self.took = now;
+    }
+
+    /// For how long it has taken nothing; `turn`: of its turn only.
+    pub(crate) fn took_nothing_for(&self, now: Instant, turn: bool) -> Duration {
+        now.since(if turn { self.took.max(self.since) } else { self.took })
+    }
+
+    /// Whether it is counted among those that want a slot.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn wants(&self) -> bool {
+        self.wants
+    }
+
     pub(crate) fn new(now: Instant, ip: IpAddr) -> Self {
         let (host, host_served) = (host_of(ip), Instant::ZERO);
-        Self { wants: false, optimistic: false, since: now, newcomer: true, sent_before: 0, host, host_served }
+        Self { wants: false, optimistic: false, since: now, newcomer: true, sent_before: 0, took: now, host, host_served }
     }
 }
 
@@ -213,6 +231,7 @@ impl Torrent {
             since: s.standing.since,
             newcomer: s.standing.newcomer,
             snubbed: s.is_snubbed(),
+            stalled: s.is_stalled(cx.now, cx.conf.optimistic_interval),
             from: s.given.rate(cx.now),
             to: s.taken.rate(cx.now),
             sent: s.uploaded.saturating_sub(s.standing.sent_before),
@@ -230,6 +249,7 @@ impl Torrent {
             let Some(session) = self.sessions.get_mut(row.key) else { continue };
             let grant = grant_of(row.key);
             self.slots.set(session, grant.is_some(), grant.is_some_and(|grant| grant.optimistic), cx);
+            session.count_favour(&mut self.swarm);
         }
     }
 }

@@ -360,6 +360,8 @@ impl Torrent {
     /// The disk failed: no new orders until it works again.
     pub(super) fn failed(&mut self, error: StoreError, cx: &mut Cx) {
         self.swarm.requesting = false;
+        // What cannot be asked for now leaves its memory to other torrents.
+        self.swarm.refill = true;
         if self.failing && self.timers.get(RETRY).is_some() {
             return;
         }

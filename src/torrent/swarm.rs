@@ -229,7 +229,7 @@ impl Swarm {
             return false;
         }
         let before = progress.free();
-        let receipt = progress.receive(block, data, from, arrival == Arrival::Asked, &mut cx.memory, &mut cx.bufs);
+        let receipt = progress.receive(block, data, from, arrival == Arrival::Asked, &mut cx.memory);
         self.free -= (before - progress.free()) as usize;
         match receipt {
             Some(Receipt::New { others, run_whole }) => {
@@ -257,7 +257,7 @@ impl Swarm {
     /// Forgets everything in progress. No worker may have a part of it.
     pub(crate) fn abandon(&mut self, cx: &mut Cx) {
         for (_, progress) in std::mem::take(&mut self.active) {
-            progress.dissolve(&mut cx.memory, &mut cx.bufs);
+            progress.dissolve(&mut cx.memory);
         }
         self.free = 0;
         self.digesting.clear();
@@ -267,7 +267,7 @@ impl Swarm {
         let progress = self.active.remove(&piece)?;
         self.free -= progress.free() as usize;
         let who = (progress.contributors().to_vec(), progress.block_senders());
-        progress.dissolve(&mut cx.memory, &mut cx.bufs);
+        progress.dissolve(&mut cx.memory);
         Some(who)
     }
 }

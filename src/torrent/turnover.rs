@@ -36,9 +36,10 @@ struct Row {
 
 impl Row {
     fn new(key: Key, s: &Session, now: Instant) -> Self {
+        let takes = s.peer_interested && !s.choking && !s.is_stalled(now, PROBATION);
         Self {
             key,
-            busy: s.given.rate(now) > 0 || (s.peer_interested && !s.choking && !s.is_upload_only()),
+            busy: s.given.rate(now) > 0 || (takes && !s.is_upload_only()),
             wanted: s.interested,
             wants: s.peer_interested,
             age: now.since(s.began),

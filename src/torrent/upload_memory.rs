@@ -17,7 +17,7 @@ pub(crate) struct UploadMemory {
 
 impl UploadMemory {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { bufs: BufPool::new(IDLE.min(limit)), used: 0, limit }
+        Self { bufs: BufPool::default(), used: 0, limit }
     }
 
     /// Bytes in use.
@@ -37,11 +37,11 @@ impl UploadMemory {
 
     /// A buffer of `len` bytes; what it holds is left over from its last use. It counts until it is given back.
     pub(crate) fn take(&mut self, len: usize) -> Buf {
-        let mut buf = self.bufs.take(len.div_ceil(GRAIN) * GRAIN);
-        if buf.0.capacity() > self.room() {
-            // The last one that fits, fits exactly.
-            self.bufs.give(std::mem::replace(&mut buf, Buf(vec![0; len])));
-        }
+        let size = len.div_ceil(GRAIN) * GRAIN;
+        let most = size.saturating_mul(2).min(self.room());
+        // The last one that fits, fits exactly.
+        let size = if size > most { len } else { size };
+        let mut buf = self.bufs.take(size, most.max(size), self.room().saturating_sub(size));
         self.used += buf.0.capacity();
         buf.0.truncate(len);
         buf
@@ -49,7 +49,26 @@ impl UploadMemory {
 
     pub(crate) fn give(&mut self, buf: Buf) {
         self.used = self.used.saturating_sub(buf.0.capacity());
-        self.bufs.give(buf);
+        self.bufs.give(buf, IDLE.min(self.room()));
+    }
+
+    /// Bytes of buffers that lie idle.
+    pub(crate) fn idle(&self) -> usize {
+        self.bufs.idle()
+    }
+
+    /// Gives idle buffers back to the system that were not needed since the last time.
+    pub(crate) fn age(&mut self) {
+        self.bufs.age();
+    }
+
+    /// What is wrong with it, if anything.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        if self.used + self.bufs.idle() > self.limit {
+            return Err(format!("{} bytes of blocks are on their way, {} are idle", self.used, self.bufs.idle()));
+        }
+        self.bufs.audit()
     }
 }
 

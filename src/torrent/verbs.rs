@@ -74,6 +74,8 @@ impl Torrent {
         self.sequential = sequential;
         self.swarm.picker.set_sequential(sequential);
         self.settings_changed(cx);
+        self.swarm.refill = true;
+        self.settle(cx);
     }
 
     pub(crate) fn recheck(&mut self, cx: &mut Cx) {

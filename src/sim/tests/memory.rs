@@ -34,6 +34,20 @@ fn a_fast_peer_is_not_held_up_by_slow_ones() {
 }
 
 #[test]
+fn idle_buffers_go_after_some_seconds() {
+    let sample = file(8 << 20, 256 * 1024);
+    let mut world = World::new(1);
+    let (seed, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seed, &sample);
+    world.download(leech, &sample, &[seed]);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    let idle = |world: &World| [seed, leech].map(|node| world.engine(node).idle_memory());
+    assert!(idle(&world).iter().all(|&bytes| bytes > 0), "{:?}", idle(&world));
+    world.run_for(secs(11));
+    assert_eq!(idle(&world), [0, 0]);
+}
+
+#[test]
 fn pieces_of_sixteen_mebibytes_fit() {
     let sample = file(40 << 20, 16 << 20);
     let (took, world, leech) = crowd(1, &sample, &loud(), 30, secs(5));

@@ -23,6 +23,7 @@ mod limits;
 mod lines;
 mod memory;
 mod no_peers;
+mod one_way;
 mod partitions;
 mod peers;
 mod prior;

@@ -70,6 +70,30 @@ impl Script for Glutton {
 }
 
 #[test]
+fn peers_that_ask_and_do_not_read_hold_no_slot_beyond_a_trial() {
+    let sample = file(1 << 20, 128 * 1024);
+    let mut world = World::new(5);
+    let seed = world.node(loud());
+    world.seed_with(seed, &sample);
+    let addr = world.addr(seed);
+    for _ in 0..100 {
+        let glutton = world.scripted(Glutton(sample.clone(), addr));
+        world.set_line(glutton, Line { window: 4_000, ..Line::default() });
+    }
+    world.run_for(secs(5));
+    assert_eq!(world.engine(seed).links(), 100);
+    let honest = world.node(loud());
+    let id = world.download(honest, &sample, &[seed]);
+    assert!(world.run_until(|w| w.is_complete(honest), secs(45)), "{:?}", world.stats(honest));
+    // Those that went on not reading come last from then on.
+    world.tell(honest, |engine| engine.pause(id)).unwrap();
+    let late = world.node(loud());
+    world.run_for(secs(30));
+    world.download(late, &sample, &[seed]);
+    assert!(world.run_until(|w| w.is_complete(late), secs(15)), "{:?}", world.stats(late));
+}
+
+#[test]
 fn gluttons_that_do_not_read_take_no_more_than_their_part_and_hold_nobody_up() {
     let sample = file(1 << 20, 128 * 1024);
     let mut world = World::new(5);

@@ -24,6 +24,7 @@ fn row(index: u32) -> Row {
         since: at(0),
         newcomer: false,
         snubbed: false,
+        stalled: false,
         from: 0,
         to: 0,
         sent: 0,
@@ -210,7 +211,10 @@ fastest: [26, 24, 30, 28, 26, 38, 36, 31, 1, 1, 1, 1]
 fn turns_go_round_while_seeding() {
     // Ten want what four can have; odd ones take ten times as much, and the last asks for nothing.
     let mut rounds = Rounds::new(10, rules(Mode::Seed(SeedChoking::RoundRobin), 4));
+    let mut now = 0;
     rounds.run(3600, |row, _| {
+        now += if row.key.index == 0 { 10 } else { 0 };
+        row.stalled = row.key.index == 9 && row.unchoked && at(now).since(row.since) >= Duration::from_secs(30);
         if row.unchoked && row.key.index != 9 {
             row.sent += if row.key.index % 2 == 0 { 200_000 } else { 2_000_000 };
         }
@@ -219,6 +223,19 @@ fn turns_go_round_while_seeding() {
     // Slow ones have turns of two minutes, fast ones of one, and whoever takes nothing of half of one.
     assert_eq!(rounds.served, [1950, 1200, 1920, 1200, 1800, 1200, 1740, 1080, 1740, 570]);
     assert_eq!(rounds.changes.iter().max(), Some(&40));
+}
+
+#[test]
+fn stalled_peer_has_a_slot_only_if_it_is_left() {
+    let mut rows: Vec<Row> = (0..4).map(|n| Row { unchoked: n < 2, stalled: n < 2, ..row(n) }).collect();
+    for mode in [Mode::TitForTat, Mode::Seed(SeedChoking::RoundRobin), Mode::Seed(SeedChoking::FastestUpload)] {
+        assert_eq!(grants(&rows, &rules(mode, 2), 100), "2 3", "{mode:?}");
+        assert_eq!(grants(&rows, &rules(mode, 3), 100), "0 2 3", "{mode:?}");
+        assert_eq!(grants(&rows, &rules(mode, 9), 100), "0 1 2 3", "{mode:?}");
+    }
+    // One that has just been let in has its ten seconds.
+    rows[0].since = at(95);
+    assert_eq!(grants(&rows, &rules(Mode::Seed(SeedChoking::RoundRobin), 2), 100), "0 2");
 }
 
 #[test]

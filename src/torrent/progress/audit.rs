@@ -12,6 +12,13 @@ impl Progress {
         self.runs.iter().filter(|run| held(&run.state)).map(|run| run.len as usize).sum()
     }
 
+    /// Bytes of it that have a buffer.
+    pub(crate) fn backed(&self) -> usize {
+        let backed =
+            |state: &RunState| matches!(state, RunState::Filling(_) | RunState::Ready(_) | RunState::Out | RunState::Flushing);
+        self.runs.iter().filter(|run| backed(&run.state)).map(|run| run.len as usize).sum()
+    }
+
     /// Blocks on order and how often.
     pub(crate) fn asked(&self) -> impl Iterator<Item = (Block, u8)> + '_ {
         self.blocks.iter().enumerate().filter_map(|(n, state)| match state {

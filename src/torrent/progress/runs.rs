@@ -3,7 +3,7 @@
 
 use super::{BlockState, Memory, Progress};
 use crate::base::{
-    buf::{Buf, BufPool},
+    buf::Buf,
     digest::Digest,
     geometry::BLOCK_LEN,
     job::{Chain, Run, RunData, RunDone, StoreError, Verdict},
@@ -139,12 +139,7 @@ impl Progress {
     }
 
     /// A worker's answer. `Ok(Some(good))` is the verdict on the whole piece.
-    pub(crate) fn handle_run(
-        &mut self,
-        done: RunDone,
-        memory: &mut Memory,
-        bufs: &mut BufPool,
-    ) -> Result<Option<bool>, StoreError> {
+    pub(crate) fn handle_run(&mut self, done: RunDone, memory: &mut Memory) -> Result<Option<bool>, StoreError> {
         let r = (done.begin / self.run_len) as usize;
         let Some(run) = self.runs.get_mut(r) else { return Ok(None) };
         let rehashing = matches!(run.state, RunState::Rehashing);
@@ -166,8 +161,7 @@ impl Progress {
             }
             (Ok(verdict), buf) => {
                 if let Some(buf) = buf {
-                    memory.release(run.len as usize);
-                    bufs.give(buf);
+                    memory.give(run.len as usize, buf);
                 }
                 if flushing {
                     self.flushed(r);
@@ -193,13 +187,13 @@ impl Progress {
     }
 
     /// Gives all memory back. No worker may have a part of it.
-    pub(crate) fn dissolve(self, memory: &mut Memory, bufs: &mut BufPool) {
+    pub(crate) fn dissolve(self, memory: &mut Memory) {
         for run in self.runs {
             match run.state {
-                RunState::Promised | RunState::Out | RunState::Flushing => memory.release(run.len as usize),
+                RunState::Promised => memory.release(run.len as usize),
+                RunState::Out | RunState::Flushing => memory.lose(run.len as usize),
                 RunState::Filling(buf) | RunState::Ready(buf) => {
-                    memory.release(run.len as usize);
-                    bufs.give(buf);
+                    memory.give(run.len as usize, buf);
                 }
                 RunState::Empty | RunState::Written | RunState::Rehashing | RunState::Done => {}
             }

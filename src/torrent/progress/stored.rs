@@ -4,7 +4,6 @@
 use super::{BlockState, Progress, RunState};
 use crate::{
     base::{
-        buf::BufPool,
         geometry::{BLOCK_LEN, Geometry},
         job::{Run, RunData},
         partial::{BlockSet, PartialPiece},
@@ -126,7 +125,7 @@ impl Progress {
 
     /// Gives memory back that runs hold which are not whole; what has come of them is lost, but for what is on disk. No worker may
     /// have a part of it, and nothing of it may be on order. Returns the bytes that are lost.
-    pub(crate) fn shed(&mut self, memory: &mut Memory, bufs: &mut BufPool) -> u64 {
+    pub(crate) fn shed(&mut self, memory: &mut Memory) -> u64 {
         let before = self.received_len();
         for r in 0..self.runs.len() {
             let within = self.blocks_of(r);
@@ -134,8 +133,7 @@ impl Progress {
             match std::mem::replace(&mut run.state, RunState::Empty) {
                 RunState::Promised => memory.release(run.len as usize),
                 RunState::Filling(buf) | RunState::Ready(buf) => {
-                    memory.release(run.len as usize);
-                    bufs.give(buf);
+                    memory.give(run.len as usize, buf);
                 }
                 other => {
                     run.state = other;

@@ -12,7 +12,6 @@ const GOOD: Digest = [9; 20];
 
 struct Rig {
     memory: Memory,
-    bufs: BufPool,
     p: Progress,
 }
 
@@ -20,7 +19,7 @@ struct Rig {
 fn rig(blocks: u64, memory: usize) -> Rig {
     let g = Geometry::new(blocks * u64::from(BLOCK_LEN), blocks as u32 * BLOCK_LEN).unwrap();
     let p = Progress::new(g.piece(0).unwrap(), g, 4 * BLOCK_LEN);
-    Rig { memory: Memory::new(memory * BLOCK_LEN as usize), bufs: BufPool::new(0), p }
+    Rig { memory: Memory::new(memory * BLOCK_LEN as usize), p }
 }
 
 impl Rig {
@@ -29,7 +28,7 @@ impl Rig {
     }
 
     fn receive(&mut self, block: Block) -> Option<Receipt> {
-        self.p.receive(block, &vec![block.nth() as u8; block.len as usize], WHO, true, &mut self.memory, &mut self.bufs)
+        self.p.receive(block, &vec![block.nth() as u8; block.len as usize], WHO, true, &mut self.memory)
     }
 
     fn answer(&mut self, run: Run, result: Result<Verdict, StoreError>) -> Result<Option<bool>, StoreError> {
@@ -38,7 +37,7 @@ impl Rig {
             RunData::Disk(_) => None,
         };
         let done = RunDone { piece: run.piece, begin: run.begin, buf, result, digests: None };
-        self.p.handle_run(done, &mut self.memory, &mut self.bufs)
+        self.p.handle_run(done, &mut self.memory)
     }
 }
 
@@ -187,8 +186,8 @@ fn a_late_block_is_taken_if_there_is_memory() {
     assert_eq!(rig.receive(blocks[0]), Some(Receipt::New { others: 0, run_whole: false }));
     let far = rig.p.geometry.nth_block(rig.p.piece, 6).unwrap();
     assert_eq!(rig.receive(far), None);
-    let Rig { mut memory, mut bufs, p } = rig;
-    p.dissolve(&mut memory, &mut bufs);
+    let Rig { mut memory, p } = rig;
+    p.dissolve(&mut memory);
     assert_eq!(memory.used(), 0);
 }
 
@@ -272,7 +271,7 @@ fn shed_piece_keeps_what_is_on_disk() {
     rig.receive(blocks[0]).unwrap();
     blocks[1..].iter().for_each(|&b| rig.p.release(b, &mut rig.memory));
     assert!(rig.p.holds_memory());
-    assert_eq!(rig.p.shed(&mut rig.memory, &mut rig.bufs), u64::from(BLOCK_LEN));
+    assert_eq!(rig.p.shed(&mut rig.memory), u64::from(BLOCK_LEN));
     rig.p.audit().unwrap();
     assert_eq!((rig.memory.used(), rig.p.free(), rig.p.holds_memory()), (0, 3, false));
     assert_eq!(numbers(rig.p.on_disk()), [0, 4, 5, 6, 7]);

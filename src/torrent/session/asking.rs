@@ -7,7 +7,10 @@ use super::{
     fault::{Fault, MAX_REJECTS, MAX_UNASKED},
 };
 use crate::{
-    base::{geometry::Block, planted::planted},
+    base::{
+        geometry::{Block, PieceIndex},
+        planted::planted,
+    },
     proto::pipeline::Arrival,
     torrent::{
         cx::Cx,
@@ -63,12 +66,31 @@ impl Session {
         swarm.disown(self.link, self.who, &mut self.own, cx.now);
     }
 
+    /// Whether it has something that we want and may ask for now, or as soon as there is memory:
+    /// what the piece memory is shared out by. An allowed piece that we have by now, or that waits
+    /// for those before it, is nothing to ask for.
+    pub(super) fn has_something_for_us(&self, swarm: &Swarm) -> bool {
+        let allows = |&p: &PieceIndex| self.has.has(p) && swarm.wants(p);
+        let allowed = || !swarm.picker.is_sequential() && self.allowed.iter().any(allows);
+        self.interested && swarm.requesting && (!self.peer_choking || allowed())
+    }
+
+    /// Counts it among those that fetch, as long as there is something to fetch from it.
+    pub(crate) fn count_fetching(&mut self, swarm: &Swarm, cx: &mut Cx) {
+        let fetching = planted!(
+            "count_without_fact",
+            self.interested && (!self.peer_choking || !self.allowed.is_empty()),
+            self.has_something_for_us(swarm)
+        );
+        if fetching != std::mem::replace(&mut self.fetching, fetching) {
+            cx.fetchers = if fetching { cx.fetchers + 1 } else { cx.fetchers.saturating_sub(1) };
+        }
+    }
+
     /// Asks for as much as the pipeline takes.
     pub(crate) fn refill(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.count_fetching(swarm, cx);
         let may_ask = self.interested && (!self.peer_choking || !self.allowed.is_empty());
-        if may_ask != std::mem::replace(&mut self.fetching, may_ask) {
-            cx.fetchers = if may_ask { cx.fetchers + 1 } else { cx.fetchers.saturating_sub(1) };
-        }
         let share = cx.fair_share();
         while may_ask && self.pipeline.room(share) > 0 {
             let mut asker = Asker {

@@ -14,6 +14,16 @@ impl Session {
         self.fetching
     }
 
+    /// Whether a limit that it shares with others holds it back.
+    pub(crate) fn is_held_with_others(&self) -> bool {
+        self.held_with_others
+    }
+
+    /// Whether it waits for its turn to have blocks read.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.in_line
+    }
+
     /// Whether it does not show all that we have.
     pub(crate) fn is_hiding(&self) -> bool {
         self.shown().is_some()
@@ -44,6 +54,21 @@ impl Session {
             if len > limit {
                 return Err(format!("{who}: {len} {what}, {limit} are allowed"));
             }
+        }
+        // A count that follows a flag goes wrong where the flag outlives its reason: each flag is
+        // held against what it stands for.
+        for (what, flag, fact) in [
+            ("counts as fetching, with something to fetch", self.fetching, self.has_something_for_us(swarm)),
+            ("counts as choked and served", self.giving.favoured, self.is_served_choked()),
+            ("counts as wanting a slot", self.standing.wants(), self.peer_interested && !self.is_upload_only()),
+            ("counts as idle", self.idle_since.is_some(), !self.interested && !self.peer_interested),
+        ] {
+            if flag != fact {
+                return Err(format!("{who} {what}: {flag}, and in truth {fact}"));
+            }
+        }
+        if self.held_with_others && !self.pipeline.is_held() {
+            return Err(format!("{who} is held with others and not held"));
         }
         if self.peer_choking && !self.terms.fast && !self.pipeline.is_empty() {
             return Err(format!("{who} chokes and {} blocks are on order with it", self.pipeline.len()));

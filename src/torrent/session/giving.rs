@@ -149,9 +149,14 @@ impl Session {
         if self.giving.turned_down > MAX_CHOKED_REQUESTS { Err(Fault::ChokedRequests) } else { Ok(false) }
     }
 
+    /// Whether it is choked and has blocks on their way all the same.
+    pub(super) fn is_served_choked(&self) -> bool {
+        self.choking && (self.uploads.is_due() || self.uploads.is_reading() || self.tx.holds_blocks())
+    }
+
     /// Counts it among those that are choked and served all the same, as long as it is.
-    pub(super) fn count_favour(&mut self, swarm: &mut Swarm) {
-        let favoured = self.choking && (self.uploads.is_due() || self.uploads.is_reading() || self.tx.holds_blocks());
+    pub(crate) fn count_favour(&mut self, swarm: &mut Swarm) {
+        let favoured = self.is_served_choked();
         match (std::mem::replace(&mut self.giving.favoured, favoured), favoured) {
             (false, true) => swarm.favoured += 1,
             (true, false) => swarm.favoured = swarm.favoured.saturating_sub(1),

@@ -68,10 +68,12 @@ impl Session {
         let geometry = swarm.geometry;
         self.wanted = self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| swarm.wants(p))).count() as u32;
         self.show_interest(cx);
+        self.count_fetching(swarm, cx);
     }
 
     /// We have `piece` now, which was `wanted` or came although it is not any more.
-    pub(crate) fn handle_our_have(&mut self, piece: PieceIndex, wanted: bool, cx: &mut Cx) {
+    pub(crate) fn handle_our_have(&mut self, piece: PieceIndex, wanted: bool, swarm: &Swarm, cx: &mut Cx) {
+        self.allowed.retain(|&allowed| allowed != piece);
         if self.has.has(piece) {
             self.wanted = self.wanted.saturating_sub(u32::from(wanted));
             self.show_interest(cx);
@@ -81,6 +83,7 @@ impl Session {
             }
             self.offer(piece, cx);
         }
+        self.count_fetching(swarm, cx);
     }
 
     fn show_interest(&mut self, cx: &mut Cx) {

@@ -3,6 +3,8 @@
 //!
 //! Whether it may ask is decided elsewhere ([`giving`](super::giving), [`slots`](crate::torrent::slots)).
 
+use std::time::Duration;
+
 use super::{
     LOW_WATER, Session,
     fault::{Fault, MAX_UNREAD},
@@ -12,6 +14,7 @@ use crate::{
         buf::Buf,
         geometry::Block,
         job::{Job, StoreError, batch_len},
+        time::Instant,
     },
     proto::tx,
     torrent::{cx::Cx, swarm::Swarm},
@@ -31,6 +34,12 @@ impl Session {
             return;
         }
         self.choking = choking;
+        if choking && cx.up_limited {
+            // The choke overtakes the blocks that have not begun, so they are turned down with what
+            // was not read.
+            let withdrawn = self.tx.withdraw(|buf| cx.uploads.give(buf));
+            self.uploads.push_back(&withdrawn);
+        }
         self.say(if choking { &Message::Choke } else { &Message::Unchoke }, cx);
         if choking {
             self.reject_waiting(cx);
@@ -127,10 +136,21 @@ impl Session {
             swarm.counters.up.add(cx.now, payload);
             cx.up.add(cx.now, payload);
             self.taken.add(cx.now, payload);
+            self.standing.note_taken(cx.now);
         }
         self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
         self.count_favour(swarm);
         self.want_upload(cx);
+    }
+
+    /// Whether it has taken nothing for `patience` though it could: its socket is full, or it has a
+    /// slot and asks for nothing. What our system has taken for it counts as taken; a peer that
+    /// does not read fills that once, and then nothing moves any more. One that waits for our disk
+    /// or our limits is not to blame.
+    pub(crate) fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
+        let silent = !self.choking && !self.uploads.is_due() && !self.uploads.is_reading() && !self.tx.has_blocks();
+        (self.blocked && self.standing.took_nothing_for(now, false) >= patience)
+            || (silent && self.standing.took_nothing_for(now, true) >= patience)
     }
 
     /// The socket takes bytes, or takes no more for now.

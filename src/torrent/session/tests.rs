@@ -73,3 +73,72 @@ fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
     assert_eq!((session.allowed.len(), session.suggested.len()), (MAX_HINTS, MAX_HINTS));
     assert!(session.allowed.capacity() <= 2 * MAX_HINTS && session.suggested.capacity() <= 2 * MAX_HINTS);
 }
+
+fn peers(count: u8, swarm: &Swarm, cx: &mut Cx) -> Vec<Session> {
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let new = |n: u8| {
+        let who = Contributor { addr: ([10, 0, 0, n], 5000).into(), incoming: true };
+        Session::new(Key { index: u32::from(n), generation: 1 }, who, terms, Tx::default(), swarm, cx)
+    };
+    (1..=count).map(new).collect()
+}
+
+fn hear(session: &mut Session, messages: &[Message<'_>], swarm: &mut Swarm, cx: &mut Cx) {
+    let mut bytes = Vec::new();
+    messages.iter().for_each(|message| message.encode_into(&mut bytes));
+    session.handle_data(&bytes, swarm, cx).unwrap();
+}
+
+/// Peers that choke us and once allowed pieces that we have by now share in no memory.
+#[test]
+fn choking_peer_counts_as_fetcher_only_while_it_allows_what_we_lack() {
+    let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
+    let mut swarm = leech(&mut cx);
+    let alone = cx.fair_share();
+    let mut sessions = peers(40, &swarm, &mut cx);
+    let hello = [Message::HaveAll, Message::AllowedFast(3), Message::AllowedFast(4)];
+    sessions.iter_mut().for_each(|s| hear(s, &hello, &mut swarm, &mut cx));
+    assert_eq!(cx.fetchers, 40);
+    assert!(cx.fair_share() < alone / 4);
+    for n in [3, 4] {
+        let piece = swarm.geometry.piece(n).unwrap();
+        swarm.picker.take(piece);
+        swarm.add_checked(piece);
+        sessions.iter_mut().for_each(|s| s.handle_our_have(piece, true, &swarm, &mut cx));
+    }
+    assert_eq!((cx.fetchers, cx.fair_share()), (0, alone));
+    // It may allow them again, and one that lets us ask for all counts again.
+    hear(&mut sessions[0], &[Message::AllowedFast(3)], &mut swarm, &mut cx);
+    assert_eq!(cx.fetchers, 0);
+    hear(&mut sessions[0], &[Message::Unchoke], &mut swarm, &mut cx);
+    assert_eq!(cx.fetchers, 1);
+    // While the disk fails nothing can be asked for.
+    swarm.requesting = false;
+    sessions[0].refill(&mut swarm, &mut cx);
+    assert_eq!(cx.fetchers, 0);
+}
+
+/// The blocks asked for, by piece, of what it was told to send.
+fn asked(session: &Session) -> Vec<u32> {
+    session.pipeline.asked().map(|block| block.piece.get()).collect()
+}
+
+#[test]
+fn sequential_download_begins_at_piece_zero_whatever_is_allowed_or_suggested() {
+    let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
+    let mut swarm = leech(&mut cx);
+    swarm.picker.set_sequential(true);
+    let mut sessions = peers(2, &swarm, &mut cx);
+    let hello = [Message::HaveAll, Message::AllowedFast(700), Message::AllowedFast(1), Message::Suggest(500)];
+    sessions.iter_mut().for_each(|s| hear(s, &hello, &mut swarm, &mut cx));
+    assert_eq!((asked(&sessions[0]), asked(&sessions[1])), (vec![], vec![]), "piece 0 is allowed by neither");
+    hear(&mut sessions[0], &[Message::Unchoke], &mut swarm, &mut cx);
+    let first = asked(&sessions[0]);
+    assert!(first.len() >= 4 && first.is_sorted() && first[0] == 0, "{first:?}");
+    // What is allowed and next may be had of a peer that chokes.
+    let mut swarm = leech(&mut cx);
+    swarm.picker.set_sequential(true);
+    swarm.picker.take(swarm.geometry.piece(0).unwrap());
+    hear(&mut peers(1, &swarm, &mut cx)[0], &hello, &mut swarm, &mut cx);
+    assert!(swarm.is_busy(), "piece 1 is begun");
+}

@@ -18,6 +18,11 @@ impl Swarm {
         self.active.values().map(Progress::memory).sum()
     }
 
+    /// Of those, the bytes that have a buffer.
+    pub(crate) fn backed_memory(&self) -> usize {
+        self.active.values().map(Progress::backed).sum()
+    }
+
     /// What is wrong with a torrent that is open, if anything.
     pub(crate) fn audit(&self, sessions: &[&Session], conf: &Conf) -> Result<(), String> {
         self.picker.audit()?;
@@ -40,6 +45,10 @@ impl Swarm {
             if found != counted {
                 return Err(format!("{found} {what} and {counted} are counted"));
             }
+        }
+        let held = sessions.iter().filter(|s| s.is_held_with_others()).count();
+        if held != self.held {
+            return Err(format!("{held} sessions are held back together and {} are counted", self.held));
         }
         if !self.notes.is_empty() {
             return Err(format!("{} notes were not delivered", self.notes.len()));

@@ -141,17 +141,21 @@ impl Swarm {
         }
     }
 
-    /// A new piece: one that the peer has at hand, or the picker's choice.
+    /// A new piece: one that the peer has at hand, or the picker's choice. In sequential mode it is
+    /// the picker's choice or none.
     fn ask_new(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         if self.picker.len() == 0 {
             return None;
         }
         // Whoever had a part in a failure waits for others to try it, if there are any.
         let may_try = |picker: &Picker, p| self.paroles.may_try(p, asker.who, cx.now) || picker.availability(p) <= 1;
-        let hint =
-            asker.suggested.iter().rposition(|&p| self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(&self.picker, p));
+        let in_order = self.picker.is_sequential();
+        let hint = |&p: &PieceIndex| self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(&self.picker, p);
+        let hint = if in_order { None } else { asker.suggested.iter().rposition(hint) };
         let piece = match (hint, asker.only) {
             (Some(at), _) => asker.suggested.swap_remove(at),
+            // In order means in order: what a choked peer allows waits until it is next.
+            (None, Some(only)) if in_order => self.picker.pick(asker.has, may_try).filter(|p| only.contains(p))?,
             (None, Some(only)) => {
                 *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p) && may_try(&self.picker, p))?
             }
@@ -175,7 +179,7 @@ impl Swarm {
         for piece in idle {
             let Some(progress) = self.active.get_mut(&piece) else { continue };
             let before = progress.free();
-            self.counters.wasted += progress.shed(&mut cx.memory, &mut cx.bufs);
+            self.counters.wasted += progress.shed(&mut cx.memory);
             self.free += (progress.free() - before) as usize;
             if progress.is_untouched() {
                 self.drop_piece(piece, cx);

@@ -19,7 +19,7 @@ impl Swarm {
         let Some(progress) = self.active.get_mut(&piece) else { return Ok(()) };
         let single = done.begin == 0;
         let before = progress.free();
-        let verdict = progress.handle_run(done, &mut cx.memory, &mut cx.bufs);
+        let verdict = progress.handle_run(done, &mut cx.memory);
         self.free += (progress.free() - before) as usize;
         if !matches!(verdict, Ok(Some(_))) {
             self.forgo(piece, cx);

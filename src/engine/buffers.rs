@@ -1,0 +1,31 @@
+//! Buffers that lie idle go back to the system after some seconds. It sees how many bytes there
+//! are, and no buffer.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::{base::time::Instant, torrent::cx::Owner};
+
+/// How long a buffer lies idle at least before it is given back: a download that pauses for a
+/// moment, between two pieces or two peers, needs it again. It goes within twice this time.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// At the end of every input: as long as buffers are idle, a timer runs.
+    pub(super) fn watch_buffers(&mut self) {
+        if self.buffers_due.is_none() && self.cx.memory.idle() + self.cx.uploads.idle() > 0 {
+            let at = self.cx.now + LOOK_EVERY;
+            self.buffers_due = Some(at);
+            self.cx.deadlines.push(at, Owner::Buffers);
+        }
+    }
+
+    pub(super) fn handle_buffers_timeout(&mut self, at: Instant) {
+        if self.buffers_due == Some(at) {
+            self.buffers_due = None;
+            self.cx.memory.age();
+            self.cx.uploads.age();
+            self.watch_buffers();
+        }
+    }
+}
