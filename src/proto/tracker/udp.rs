@@ -21,6 +21,8 @@ pub(crate) const CONNECTION_TIME: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// A call with less time than [`FIRST_PAUSE`], which is a farewell, repeats after this part of it: one lost datagram does not cost it.
 const PART_OF_LITTLE: u32 = 5;
+/// No tracker is asked more often than this.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// Errors of a tracker that ask for a new connection id, per exchange.
 const MAX_RENEWALS: u8 = 2;
 
@@ -67,7 +69,7 @@ impl Exchange {
     ) -> (Self, Vec<u8>) {
         let connection = known.filter(|known| known.addr == to && usable(known, now));
         let stale = connection.is_some();
-        let first_pause = if patience < FIRST_PAUSE { patience / PART_OF_LITTLE } else { FIRST_PAUSE };
+        let first_pause = if patience < FIRST_PAUSE { LEAST_PAUSE.max(patience / PART_OF_LITTLE) } else { FIRST_PAUSE };
         let (pause, repeat_at) = (first_pause, now);
         let mut new = Self { to, transaction: 0, connection, stale, first_pause, pause, repeat_at, renewals: 0 };
         let datagram = new.begin(now, rng, asked);
