@@ -111,8 +111,9 @@ fn full_disk_under_a_hundred_torrents_leaves_few_alerts_to_an_owner_that_does_no
     const TORRENTS: u64 = 100;
     let mut world = World::new(4);
     let alerts = AlertMask::STATUS | AlertMask::BANS;
-    let conf = Conf { max_alerts: 50, alerts, ..Conf::default() };
-    let (seed, node) = (world.node(Conf { alerts, ..Conf::default() }), world.node(conf.clone()));
+    let quiet = Conf { alerts, max_links_per_host: TORRENTS as usize, ..Conf::default() };
+    let conf = Conf { max_alerts: 50, ..quiet.clone() };
+    let (seed, node) = (world.node(quiet), world.node(conf.clone()));
     world.disk(node).set(|troubles| troubles.capacity = Some(0));
     world.set_deaf(node, true);
     // There is much to look at, and this is about one thing.
