@@ -250,7 +250,7 @@ pub enum Alert {
         /// How often it was downloaded.
         downloaded: u32,
     },
-    /// The torrent's state is safe on disk.
+    /// The torrent's state is safe on disk. Not told of how far a check is, which is saved, too.
     Saved {
         /// The torrent.
         torrent: TorrentId,

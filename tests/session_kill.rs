@@ -253,7 +253,8 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
             restored += usize::from(wish.is_some());
             // What is saved of one that is whole is all of it.
             let whole = if n % 2 == 0 { PIECES } else { 0 };
-            assert!(have == whole || have == 0, "round {round}: torrent {n} has {have}");
+            // A check that was not over may have found a part of it.
+            assert!(have <= whole, "round {round}: torrent {n} has {have}");
             if wish.is_some() && possible.saved {
                 assert_eq!(have, whole, "round {round}: torrent {n}, whose state was saved");
                 states += 1;

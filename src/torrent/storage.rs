@@ -283,6 +283,7 @@ impl Torrent {
         let state = self.state_to_save(cx.now);
         (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
         self.saved_totals = (self.swarm.counters.down.total(), self.swarm.counters.up.total());
+        self.note_save();
         self.swarm.jobs_out += 1;
         cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
     }
@@ -309,7 +310,9 @@ impl Torrent {
         self.save_out = false;
         match result {
             Ok(()) => {
-                cx.alerts.push(Alert::Saved { torrent: self.id });
+                if !self.was_interim() {
+                    cx.alerts.push(Alert::Saved { torrent: self.id });
+                }
                 if self.trust == Trust::Nothing && self.is_savable() && self.next.is_none() {
                     // What was found is safe, and need not be looked for again; what is still to be checked is told with it.
                     self.trust = Trust::State;
@@ -325,7 +328,7 @@ impl Torrent {
             Err(error) => {
                 log::error!("{error}");
                 // How far a check is can be lost; what it finds is saved at its end, and told if that fails.
-                if !matches!(self.stage, Stage::Checking(_)) {
+                if !self.was_interim() {
                     let retry_in = Some(cx.conf.save_interval);
                     cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
                 }

@@ -13,6 +13,8 @@ pub(super) struct Unfinished {
     found: Vec<PartialPiece>,
     /// The torrent stops, and what is in memory was not written yet.
     flush: bool,
+    /// The save that is out tells how far a check is, and not what there is.
+    interim: bool,
 }
 
 impl Torrent {
@@ -52,6 +54,16 @@ impl Torrent {
     pub(super) fn flush(&mut self, cx: &mut Cx) -> bool {
         let may = matches!(self.stage, Stage::Open) && !self.errands.is_out() && !self.errands.arrange;
         may && self.sessions.len() == 0 && std::mem::take(&mut self.unfinished.flush) && self.swarm.flush(cx)
+    }
+
+    /// A save begins. That of a check that is not over is nothing to tell the user of.
+    pub(super) fn note_save(&mut self) {
+        self.unfinished.interim = matches!(self.stage, Stage::Checking(_));
+    }
+
+    /// Whether the save that was answered told how far a check is.
+    pub(super) fn was_interim(&self) -> bool {
+        self.unfinished.interim
     }
 
     /// What a saved state is to tell of unfinished pieces.
