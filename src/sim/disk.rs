@@ -3,7 +3,9 @@
 //! It keeps what was synced apart from what was only written, so that a power cut can be told from a kill. Time comes from
 //! the world.
 
+mod calls;
 mod faults;
+mod ops;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,13 +21,12 @@ use crate::{
     base::{job::Allocation, rng::Rng, time::Instant},
     store::{Disk, FileStat},
 };
-use state::{Content, File, State, pages};
+pub use calls::{CallFault, DiskCall};
+pub(super) use state::Graves;
+use state::{Content, EPOCH_NS, File, State, pages};
 
 /// Space is handed out in blocks of this many bytes.
 const PAGE: u64 = 4096;
-/// What the wall clock said when the world began, in nanoseconds since 1970.
-const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
-
 /// Files by path, in memory.
 #[derive(Debug)]
 pub struct MemDisk {
@@ -63,6 +64,8 @@ pub struct Troubles {
     pub misdirected_writes: u32,
     /// Stretches of files that cannot be read: a part of a path, the first byte, the first byte after it.
     pub bad_stretches: Vec<(String, u64, u64)>,
+    /// Single calls that answer with an error; each goes when it has failed as often as it is to.
+    pub calls: Vec<CallFault>,
 }
 
 impl Troubles {
@@ -86,6 +89,8 @@ impl MemDisk {
             spoilt: false,
             lied: false,
             touched: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            graves: Graves::default(),
         };
         Self { state: Mutex::new(state) }
     }
@@ -122,14 +127,16 @@ impl MemDisk {
         let mut state = self.state();
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
         state.make_dirs(path);
-        let old = state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content) });
+        let old = state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content), saved: false });
         state.spoilt |= old.is_some();
+        state.graves.recount = true;
     }
 
     /// Takes a file away.
     pub fn delete(&self, path: &Path) {
         let mut state = self.state();
         state.spoilt |= state.files.remove(path).is_some();
+        state.graves.recount = true;
     }
 
     /// Bytes of space in use.
@@ -162,6 +169,7 @@ impl MemDisk {
             file.synced = Some(file.now.clone());
         }
         gone.iter().for_each(|path| _ = files.remove(path));
+        state.graves.recount = true;
     }
 
     pub(super) fn set_now(&self, now: Instant) {
@@ -177,217 +185,73 @@ impl MemDisk {
 
 impl Disk for MemDisk {
     fn read_at(&self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.state();
-        let State { files, troubles, rng, spoilt, .. } = &mut *state;
-        if troubles.fail_reads || troubles.is_bad(path, offset, buf.len() as u64) {
-            return Err(io::Error::other("the disk cannot be read"));
-        }
-        let file = files.get(path).ok_or(ErrorKind::NotFound)?;
-        let there = file.now.bytes.get(offset as usize..).unwrap_or_default();
-        let mut len = there.len().min(buf.len());
-        if troubles.short && len > 1 {
-            len = 1 + rng.below(len as u64) as usize;
-        }
-        for (to, from) in buf.iter_mut().zip(there).take(len) {
-            *to = *from;
-        }
-        if troubles.corrupt_reads > 0 && len > 0 {
-            troubles.corrupt_reads -= 1;
-            *spoilt = true;
-            if let Some(byte) = buf.get_mut(rng.below(len as u64) as usize) {
-                *byte ^= 0x55;
-            }
-        }
-        Ok(len)
+        self.call(DiskCall::Read, path, |state| state.read_at(path, offset, buf))
     }
 
     fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
-        let mut state = self.state();
-        state.writes += 1;
-        state.touch(path);
-        state.writable()?;
-        if state.troubles.fail_writes {
-            return Err(io::Error::other("the disk cannot be written"));
-        }
-        let offset = state.aim(path, offset, data.len() as u64);
-        let room = state.room();
-        let State { files, troubles, rng, now_ns, .. } = &mut *state;
-        let mut len = data.len() as u64;
-        if let Some(left) = &mut troubles.writes_left {
-            if *left == 0 {
-                return Err(io::Error::other("killed"));
-            }
-            len = len.min(*left);
-        }
-        if troubles.short && len > 1 {
-            len = 1 + rng.below(len);
-        }
-        let file = files.get_mut(path).ok_or(ErrorKind::NotFound)?;
-        // As far as space goes: a page at a time.
-        let mut fits = 0;
-        let mut free = room / PAGE;
-        for page in pages(offset, len) {
-            if !file.now.pages.contains(&page) {
-                if free == 0 {
-                    break;
-                }
-                free -= 1;
-                file.now.pages.insert(page);
-            }
-            fits = ((page + 1) * PAGE).min(offset + len) - offset;
-        }
-        if fits == 0 {
-            return Err(troubles.no_room());
-        }
-        if let Some(left) = &mut troubles.writes_left {
-            *left -= fits;
-        }
-        let (start, end) = (offset as usize, (offset + fits) as usize);
-        if file.now.bytes.len() < end {
-            file.now.bytes.resize(end, 0);
-        }
-        if let (Some(to), Some(from)) = (file.now.bytes.get_mut(start..end), data.get(..fits as usize)) {
-            to.copy_from_slice(from);
-        }
-        file.now.mtime_ns = *now_ns;
-        Ok(fits as usize)
+        self.call(DiskCall::Write, path, |state| state.write_at(path, offset, data))
     }
 
     fn create(&self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()> {
-        let mut state = self.state();
-        state.touch(path);
-        state.writable()?;
-        state.make_dirs(path);
-        let room = state.room();
-        let now_ns = state.now_ns;
-        let file = state
-            .files
-            .entry(path.to_owned())
-            .or_insert_with(|| File { now: Content { mtime_ns: now_ns, ..Content::default() }, synced: None });
-        if allocation == Allocation::Full {
-            let wanted = pages(0, len).filter(|p| !file.now.pages.contains(p)).count() as u64;
-            if wanted * PAGE > room {
-                return Err(state.troubles.no_room());
-            }
-            file.now.pages.extend(pages(0, len));
-            if (file.now.bytes.len() as u64) < len {
-                file.now.bytes.resize(len as usize, 0);
-            }
-        }
-        Ok(())
+        self.call(DiskCall::Create, path, |state| state.create(path, len, allocation))
     }
 
     fn set_len(&self, path: &Path, len: u64) -> io::Result<()> {
-        let mut state = self.state();
-        state.touch(path);
-        state.writable()?;
-        if state.troubles.fail_writes || state.troubles.writes_left == Some(0) {
-            return Err(io::Error::other("the disk cannot be written"));
-        }
-        let now_ns = state.now_ns;
-        let file = state.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
-        file.now.bytes.resize(len as usize, 0);
-        file.now.pages.retain(|page| page * PAGE < len);
-        file.now.mtime_ns = now_ns;
-        Ok(())
+        self.call(DiskCall::SetLen, path, |state| state.set_len(path, len))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
-        let state = self.state();
-        if let Some(file) = state.files.get(path) {
-            let Content { bytes, mtime_ns, .. } = &file.now;
-            return Ok(Some(FileStat { len: bytes.len() as u64, mtime_ns: *mtime_ns, is_file: true, is_dir: false }));
-        }
-        let dir = FileStat { len: 0, mtime_ns: EPOCH_NS, is_file: false, is_dir: true };
-        Ok(state.dirs.contains(path).then_some(dir))
+        absent(self.call(DiskCall::Stat, path, |state| state.stat(path)))
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        if state.troubles.fail_syncs {
-            return Err(io::Error::other("the disk cannot be synced"));
-        }
-        let lying = state.troubles.lying_syncs;
-        state.lied |= lying;
-        let file = state.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
-        if !lying {
-            file.synced = Some(file.now.clone());
-        }
-        Ok(())
+        self.call(DiskCall::Sync, path, |state| state.sync(path))
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        self.call(DiskCall::SyncDir, folder, |_| Ok(()))
     }
 
     fn load(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let state = self.state();
-        match state.files.get(path) {
-            Some(file) if file.now.bytes.len() as u64 > limit => Err(ErrorKind::FileTooLarge.into()),
-            found => Ok(found.map(|f| f.now.bytes.clone())),
-        }
+        absent(self.call(DiskCall::Load, path, |state| state.load(path, limit)))
     }
 
     fn save(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.state();
-        state.touch(path);
-        state.writable()?;
-        if state.troubles.fail_saves || state.troubles.writes_left == Some(0) {
-            return Err(io::Error::other("the disk cannot be written"));
-        }
-        if pages(0, bytes.len() as u64).count() as u64 * PAGE > state.room() {
-            return Err(state.troubles.no_room());
-        }
-        state.make_dirs(path);
-        let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
-        let before = state.files.get(path).and_then(|file| file.synced.clone());
-        state.lied |= state.troubles.lying_syncs;
-        let synced = if state.troubles.lying_syncs { before } else { Some(content.clone()) };
-        state.files.insert(path.to_owned(), File { now: content, synced });
-        Ok(())
+        self.call(DiskCall::Save, path, |state| state.save(path, bytes))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        if state.troubles.no_links {
-            return Err(ErrorKind::CrossesDevices.into());
-        }
-        state.change_folder(from, Some(to))?;
-        let file = state.files.get(from).cloned().ok_or(ErrorKind::NotFound)?;
-        state.make_dirs(to);
-        state.files.insert(to.to_owned(), file);
-        Ok(())
+        self.call(DiskCall::Link, from, |state| state.link(from, to))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.change_folder(from, Some(to))?;
-        let file = state.files.remove(from).ok_or(ErrorKind::NotFound)?;
-        state.make_dirs(to);
-        state.files.insert(to.to_owned(), file);
-        Ok(())
+        self.call(DiskCall::Rename, from, |state| state.rename(from, to))
     }
 
     fn remove(&self, root: &Path, below: &Path) -> io::Result<bool> {
-        let path = root.join(below);
-        let mut state = self.state();
-        state.change_folder(&path, None)?;
-        if state.dirs.contains(&path) && !state.files.contains_key(&path) {
-            return Err(ErrorKind::Unsupported.into());
-        }
-        Ok(state.files.remove(&path).is_some())
+        let removed = self.call(DiskCall::Remove, &root.join(below), |state| state.remove(root, below).map(Some));
+        absent(removed).map(|removed| removed.unwrap_or(false))
     }
 
     fn remove_dir(&self, root: &Path, below: &Path) -> io::Result<bool> {
-        let path = root.join(below);
-        let mut state = self.state();
-        state.change_folder(&path, None)?;
-        let full = state.files.keys().chain(&state.dirs).any(|other| *other != path && other.starts_with(&path));
-        Ok(!full && state.dirs.remove(&path))
+        self.call(DiskCall::RemoveDir, &root.join(below), |state| state.remove_dir(root, below))
     }
 
     fn close(&self, _path: &Path) {}
 
     fn is_hole(&self, path: &Path, offset: u64, len: u64) -> bool {
-        let state = self.state();
-        let Some(file) = state.files.get(path) else { return false };
-        // As a real disk: beyond the end is no hole, and a page that has anything in it is none either.
-        offset + len <= file.now.bytes.len() as u64 && pages(offset, len).all(|page| !file.now.pages.contains(&page))
+        self.state().is_hole(path, offset, len)
+    }
+
+    fn refuse_links(&self, root: &Path, below: &Path) -> io::Result<()> {
+        self.call(DiskCall::RefuseLinks, &root.join(below), |_| Ok(()))
+    }
+}
+
+/// A real disk that says "not found" when it is asked what is there has answered.
+fn absent<T>(answer: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match answer {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        other => other,
     }
 }

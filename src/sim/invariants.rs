@@ -29,6 +29,7 @@ use crate::{
 /// The names, as they are in the message of a panic, and what each promises of every engine.
 pub const INVARIANTS: &[(&str, &str)] = &[
     ("had-is-true", "each piece that it says it has is on its disk, byte for byte"),
+    ("loses-nothing", "a verified byte that was on its disk is still on it, as safe as it was, unless its user removed it"),
     ("served-is-true", "each block that it sends is the torrent's, unless its disk has spoilt it"),
     ("served-is-had", "it sends blocks of verified pieces only, and tells of no others"),
     ("served-is-asked", "it sends blocks that were asked for, once for each time, and to whom it lets ask"),
@@ -373,6 +374,7 @@ impl Host {
                 must(same, "had-is-true", || format!("it claims piece {} and its disk disagrees", piece.get()))?;
             }
             held.seen = have.clone();
+            self.kept.add(&held.sample, have);
         }
         Ok(())
     }
@@ -400,6 +402,15 @@ impl Host {
         let second = now.as_micros() / 1_000_000;
         self.wakes = if self.wakes.0 == second { (second, self.wakes.1 + 1) } else { (second, 1) };
         must(self.wakes.1 <= MAX_WAKES, "does-not-spin", || format!("it was woken {MAX_WAKES} times in a second"))
+    }
+
+    /// Whether its jobs have left what they found.
+    pub(super) fn check_kept(&mut self) -> Verdict {
+        let Self { kept, disk, engine, .. } = self;
+        kept.check(disk, |hash, piece| {
+            let have = engine.find(hash).and_then(|id| engine.have(id));
+            have.is_some_and(|have| have.has(piece))
+        })
     }
 
     /// Where its jobs have been.

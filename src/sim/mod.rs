@@ -41,8 +41,8 @@
 //!
 //! What can go wrong: lines are slow and cut everything to pieces ([`Line`]), the world [falls apart](World::partition), connections
 //! [break](World::set_flaky), peers [vanish](World::vanish), routers let only some in ([`Nat`]), datagrams fare badly ([`Air`]), clocks
-//! [jump](World::jump_clock), disks are full, slow, unreliable or liars ([`Troubles`], [`DiskPace`]), processes are killed at
-//! [any step](World::at_event) and started again.
+//! [jump](World::jump_clock), disks are full, slow, unreliable or liars ([`Troubles`], [`DiskPace`]), single calls to a
+//! disk [fail](CallFault), processes are killed at [any step](World::at_event) and started again.
 //!
 //! It holds no second copy of any logic: what is simulated is what the reactor and the real disk would do, nothing else.
 
@@ -50,6 +50,7 @@ mod book;
 mod disk;
 pub mod explore;
 mod invariants;
+mod keepsakes;
 mod nat;
 mod net;
 mod node;
@@ -61,7 +62,7 @@ mod tap;
 mod tracker;
 mod world;
 
-pub use disk::{MemDisk, Troubles};
+pub use disk::{CallFault, DiskCall, MemDisk, Troubles};
 pub use invariants::INVARIANTS;
 pub use nat::Nat;
 pub use net::Line;

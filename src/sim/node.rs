@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{disk::MemDisk, net::Line, sample::Sample, script::ScriptNode};
+use super::{disk::MemDisk, keepsakes::Keepsakes, net::Line, sample::Sample, script::ScriptNode};
 use crate::{
     alert::Alert,
     base::{
@@ -161,6 +161,8 @@ pub(super) struct Host {
     pub(super) peak_upload_memory: usize,
     /// Folders that it may write to beside those of its torrents.
     pub(super) folders: Vec<PathBuf>,
+    /// What was verified in this life or an earlier one.
+    pub(super) kept: Keepsakes,
     /// A second of its time, and how often it was woken in it.
     pub(super) wakes: (u64, u32),
     checks: u32,
@@ -213,6 +215,7 @@ impl Host {
             peak_memory: 0,
             peak_upload_memory: 0,
             folders: Vec::new(),
+            kept: Keepsakes::default(),
             wakes: (0, 0),
             checks: 0,
             deaf: false,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{MemDisk, PAGE, State, Troubles};
+use super::{Graves, MemDisk, PAGE, State, Troubles};
 
 impl MemDisk {
     /// Bits rot at rest: `times` random bytes in files below `dir` change. A restart does not help, and no date tells.
@@ -39,7 +39,8 @@ impl MemDisk {
 
     /// What was wrong with what it holds has been put right: from now on that is to be true again.
     pub(crate) fn absolve(&self) {
-        self.state().spoilt = false;
+        let mut state = self.state();
+        (state.spoilt, state.graves.recount) = (false, true);
     }
 
     /// Whether nothing is the matter with it now.
@@ -47,7 +48,22 @@ impl MemDisk {
         let troubles = &self.state().troubles;
         let Troubles { capacity, read_only, fail_reads, fail_writes, fail_syncs, fail_saves, .. } = troubles;
         let failing = *read_only || *fail_reads || *fail_writes || *fail_syncs || *fail_saves;
+        let failing = failing || !troubles.calls.is_empty();
         !failing && capacity.is_none() && troubles.writes_left.is_none() && troubles.bad_stretches.is_empty()
+    }
+
+    /// Files that were deleted, cut or overwritten since this was asked last, as they were before.
+    pub(in crate::sim) fn take_graves(&self) -> Graves {
+        std::mem::take(&mut self.state().graves)
+    }
+
+    /// Whether `is_it` holds of a file: its path and content, or what a power cut would leave of it.
+    pub(in crate::sim) fn any_file(&self, synced: bool, is_it: impl Fn(&Path, &[u8]) -> bool) -> bool {
+        let state = self.state();
+        state.files.iter().any(|(path, file)| {
+            let content = if synced { file.synced.as_ref() } else { Some(&file.now) };
+            content.is_some_and(|content| is_it(path, &content.bytes))
+        })
     }
 
     /// Paths that were to be made, written or replaced since this was asked last.

@@ -6,8 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{PAGE, Troubles};
+use super::{DiskCall, PAGE, Troubles};
 use crate::base::rng::Rng;
+
+/// What the wall clock said when the world began, in nanoseconds since 1970.
+pub(super) const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -25,17 +28,49 @@ pub(super) struct State {
     pub(super) lied: bool,
     /// Paths that were to be changed, since that was asked last.
     pub(super) touched: BTreeSet<PathBuf>,
+    /// How often each kind of call was made.
+    pub(super) counts: BTreeMap<DiskCall, u64>,
+    /// What calls have taken away since that was asked last.
+    pub(super) graves: Graves,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct File {
+pub(in crate::sim) struct File {
     pub(super) now: Content,
-    pub(super) synced: Option<Content>,
+    pub(in crate::sim) synced: Option<Content>,
+    /// It was made whole by [`Disk::save`](crate::store::Disk::save): a state, and no data.
+    pub(super) saved: bool,
+}
+
+/// What calls have taken away.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Graves {
+    /// Files as they were before they were removed, shortened, replaced or overwritten.
+    pub(in crate::sim) files: Vec<File>,
+    /// Some were not just overwritten.
+    pub(in crate::sim) removed: bool,
+    /// No call is to blame for what is missing: power was cut, or others changed files.
+    pub(in crate::sim) recount: bool,
+}
+
+impl Graves {
+    pub(super) fn remove(&mut self, file: Option<File>) {
+        self.removed |= file.is_some();
+        self.files.extend(file);
+    }
+}
+
+impl File {
+    /// Whether writing `data` at `start` would replace bytes that are there, other than zeroes.
+    pub(super) fn would_lose(&self, start: usize, data: &[u8]) -> bool {
+        let there = self.now.bytes.get(start..).unwrap_or_default();
+        there.iter().zip(data).any(|(old, new)| *old != 0 && old != new)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
+pub(in crate::sim) struct Content {
+    pub(in crate::sim) bytes: Vec<u8>,
     /// Pages that take up space; the others are holes.
     pub(super) pages: BTreeSet<u64>,
     pub(super) mtime_ns: i64,

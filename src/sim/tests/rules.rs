@@ -210,6 +210,44 @@ fn a_disk_that_disagrees_is_noticed() {
 }
 
 #[test]
+fn lost_verified_byte_is_noticed() {
+    let path = std::path::Path::new("/node0/data-100000");
+    let lost = |rig: &mut Rig| rig.host.check_kept().err().map(|violation| violation.name);
+    let rig = || {
+        let mut rig = Rig::new(true);
+        rig.host.glance().unwrap();
+        rig.host.check_kept().unwrap();
+        rig
+    };
+    let mut removed = rig();
+    assert!(removed.host.disk.remove(path.parent().unwrap(), path.strip_prefix("/node0").unwrap()).unwrap());
+    assert_eq!(lost(&mut removed), Some("loses-nothing"));
+    let mut cut = rig();
+    cut.host.disk.set_len(path, 60_000).unwrap();
+    assert_eq!(lost(&mut cut), Some("loses-nothing"));
+    let mut overwritten = rig();
+    overwritten.host.disk.write_at(path, 100, &[1, 2, 3]).unwrap();
+    assert_eq!(lost(&mut overwritten), Some("loses-nothing"));
+    // The last piece was never there.
+    let mut harmless = rig();
+    harmless.host.disk.write_at(path, 99_000, &[1, 2, 3]).unwrap();
+    assert_eq!(lost(&mut harmless), None);
+    // Another name does not matter, but a copy must be as safe as what was removed.
+    let (from, to) = (path.parent().unwrap(), std::path::Path::new("/node0/copy"));
+    for synced in [true, false] {
+        let mut copied = rig();
+        let disk = copied.host.disk.clone();
+        disk.create(to, 0, crate::base::job::Allocation::Sparse).unwrap();
+        disk.write_at(to, 0, &disk.content(path).unwrap()).unwrap();
+        if synced {
+            disk.sync(to).unwrap();
+        }
+        disk.remove(from, path.strip_prefix(from).unwrap()).unwrap();
+        assert_eq!(lost(&mut copied), (!synced).then_some("loses-nothing"));
+    }
+}
+
+#[test]
 fn counts_that_disagree_with_the_wire_are_noticed() {
     let mut rig = Rig::new(true);
     rig.host.inspect().unwrap();

@@ -25,6 +25,7 @@ impl World {
         let mut host = Host::new(old.conf.clone(), old.disk.clone(), seed, clock);
         host.alerts = old.alerts.clone();
         host.folders = old.folders.clone();
+        host.kept = old.kept.clone();
         // What was moved when it died may be at the one place or the other.
         host.folders.extend(old.held.iter().map(|held| held.params.dir.clone()));
         let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params_now(&old.engine))).collect();

@@ -1,0 +1,260 @@
+//! Single calls that fail: which kind of call, the how manyth, with which error, and whether it has
+//! done its work before. It knows calls and errors, not what they are made for.
+
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+use super::{MemDisk, State};
+
+/// A kind of call to a disk: one a method of [`Disk`](crate::store::Disk) that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiskCall {
+    /// Data is read.
+    Read,
+    /// Data is written.
+    Write,
+    /// A file and its folders are made.
+    Create,
+    /// A file is cut or lengthened.
+    SetLen,
+    /// The disk is asked what is there.
+    Stat,
+    /// A file's data is made safe.
+    Sync,
+    /// The names in a folder are made safe.
+    SyncDir,
+    /// A small file is read whole.
+    Load,
+    /// A small file is replaced whole.
+    Save,
+    /// A file is given a second name.
+    Link,
+    /// A file is given another name.
+    Rename,
+    /// A file is deleted.
+    Remove,
+    /// An empty folder is deleted.
+    RemoveDir,
+    /// Symbolic links are looked for.
+    RefuseLinks,
+}
+
+impl DiskCall {
+    /// All kinds, in the order of their numbers in plans.
+    pub const ALL: [Self; 14] = [
+        Self::Read,
+        Self::Write,
+        Self::Create,
+        Self::SetLen,
+        Self::Stat,
+        Self::Sync,
+        Self::SyncDir,
+        Self::Load,
+        Self::Save,
+        Self::Link,
+        Self::Rename,
+        Self::Remove,
+        Self::RemoveDir,
+        Self::RefuseLinks,
+    ];
+
+    /// The errors that a call may answer with, in the order of their numbers in plans: those by
+    /// which code could be led to a conclusion come first. [`ErrorKind::NotFound`] is what a
+    /// folder that cannot be made and a mount that is down answer; to [`Stat`](Self::Stat),
+    /// [`Load`](Self::Load) and [`Remove`](Self::Remove) it means, as on a real disk, that nothing
+    /// is there.
+    pub const ERRORS: [ErrorKind; 16] = [
+        ErrorKind::NotFound,
+        ErrorKind::PermissionDenied,
+        ErrorKind::AlreadyExists,
+        ErrorKind::StorageFull,
+        ErrorKind::QuotaExceeded,
+        ErrorKind::ReadOnlyFilesystem,
+        ErrorKind::NotADirectory,
+        ErrorKind::IsADirectory,
+        ErrorKind::Unsupported,
+        ErrorKind::CrossesDevices,
+        ErrorKind::TooManyLinks,
+        ErrorKind::InvalidInput,
+        ErrorKind::TimedOut,
+        ErrorKind::StaleNetworkFileHandle,
+        ErrorKind::UnexpectedEof,
+        ErrorKind::Other,
+    ];
+}
+
+/// Calls that answer with an error. Put it into [`Troubles::calls`](super::Troubles::calls).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFault {
+    /// The kind of call.
+    pub call: DiskCall,
+    /// What it answers.
+    pub error: ErrorKind,
+    /// How many calls of this kind go well before.
+    pub after: u64,
+    /// How many fail then, one at least; [`u64::MAX`] for all.
+    pub times: u64,
+    /// The call does its work and fails all the same, as when a name is given and the folder
+    /// cannot be synced. One that fails in earnest answers with its own error.
+    pub done: bool,
+    /// Only calls about paths that contain this count; empty for all. A link and a rename are
+    /// about the path that they begin with.
+    pub path: String,
+}
+
+impl CallFault {
+    /// The first call of this kind fails, once, and does nothing.
+    pub fn new(call: DiskCall, error: ErrorKind) -> Self {
+        Self { call, error, after: 0, times: 1, done: false, path: String::new() }
+    }
+
+    /// The same, by numbers as a plan has them: of [`DiskCall::ALL`] and [`DiskCall::ERRORS`],
+    /// counted around, so that any number is one.
+    pub fn numbered(call: u64, error: u64) -> Self {
+        fn nth<T: Copy, const N: usize>(all: &[T; N], nth: u64) -> Option<T> {
+            all.get((nth % N as u64) as usize).copied()
+        }
+        let call = nth(&DiskCall::ALL, call).unwrap_or(DiskCall::Read);
+        Self::new(call, nth(&DiskCall::ERRORS, error).unwrap_or(ErrorKind::Other))
+    }
+
+    /// So many calls go well before.
+    #[must_use]
+    pub fn after(self, after: u64) -> Self {
+        Self { after, ..self }
+    }
+
+    /// So many fail, one after the other.
+    #[must_use]
+    pub fn times(self, times: u64) -> Self {
+        Self { times, ..self }
+    }
+
+    /// The call does its work first.
+    #[must_use]
+    pub fn done(self, done: bool) -> Self {
+        Self { done, ..self }
+    }
+
+    /// Only calls about such paths count.
+    #[must_use]
+    pub fn on(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
+    fn is_about(&self, call: DiskCall, path: &Path) -> bool {
+        self.call == call && (self.path.is_empty() || path.to_string_lossy().contains(&self.path))
+    }
+}
+
+impl MemDisk {
+    /// How often a kind of call was made so far.
+    pub fn calls(&self, call: DiskCall) -> u64 {
+        self.state().counts.get(&call).copied().unwrap_or(0)
+    }
+
+    /// Makes a call, unless it is to fail.
+    pub(super) fn call<T>(&self, call: DiskCall, path: &Path, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.state();
+        *state.counts.entry(call).or_default() += 1;
+        match state.take_fault(call, path) {
+            None => act(&mut state),
+            Some((error, done)) => {
+                if done {
+                    act(&mut state)?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl State {
+    /// What is wrong with this call: the error, and whether it does its work all the same. The
+    /// first fault that is due counts; for the others the call counts as one that went by.
+    fn take_fault(&mut self, call: DiskCall, path: &Path) -> Option<(ErrorKind, bool)> {
+        let mut found = None;
+        for fault in self.troubles.calls.iter_mut().filter(|fault| fault.is_about(call, path)) {
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if found.is_none() {
+                found = Some((fault.error, fault.done));
+                if fault.times != u64::MAX {
+                    fault.times = fault.times.saturating_sub(1);
+                }
+            }
+        }
+        if found.is_some() {
+            self.troubles.calls.retain(|fault| fault.times > 0);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::job::Allocation, sim::Troubles, store::Disk};
+
+    fn answers(disk: &MemDisk, times: usize) -> Vec<Option<ErrorKind>> {
+        let write = |_| disk.write_at(Path::new("/d/f"), 0, b"x").err().map(|e| e.kind());
+        (0..times).map(write).collect()
+    }
+
+    #[test]
+    fn call_fails_at_its_turn_as_often_as_asked() {
+        let disk = MemDisk::new(1);
+        disk.create(Path::new("/d/f"), 0, Allocation::Sparse).unwrap();
+        let fault = |error| CallFault::new(DiskCall::Write, error);
+        disk.set(|t| {
+            t.calls.push(fault(ErrorKind::NotFound).after(1).times(2));
+            t.calls.push(fault(ErrorKind::TimedOut).after(4).on("d/f"));
+            t.calls.push(fault(ErrorKind::Other).on("d/g"));
+        });
+        assert!(!disk.is_well());
+        let (not_found, timed_out) = (Some(ErrorKind::NotFound), Some(ErrorKind::TimedOut));
+        assert_eq!(answers(&disk, 6), [None, not_found, not_found, None, timed_out, None]);
+        assert_eq!(disk.calls(DiskCall::Write), 6);
+        disk.set(|t| *t = Troubles::default());
+        assert!(disk.is_well());
+    }
+
+    #[test]
+    fn failed_call_has_done_its_work_or_nothing() {
+        for done in [false, true] {
+            let disk = MemDisk::new(1);
+            disk.put(Path::new("/d/f"), b"bytes");
+            for call in [DiskCall::Rename, DiskCall::Remove] {
+                disk.set(|t| t.calls.push(CallFault::new(call, ErrorKind::Other).done(done)));
+            }
+            disk.rename(Path::new("/d/f"), Path::new("/d/g")).unwrap_err();
+            assert_eq!((disk.has(Path::new("/d/f")), disk.has(Path::new("/d/g"))), (!done, done));
+            let there = if done { "g" } else { "f" };
+            disk.remove(Path::new("/d"), Path::new(there)).unwrap_err();
+            assert_eq!(disk.has(&Path::new("/d").join(there)), !done);
+        }
+    }
+
+    #[test]
+    fn question_answered_with_not_found_means_nothing_there() {
+        let disk = MemDisk::new(1);
+        disk.put(Path::new("/d/f"), b"bytes");
+        for call in [DiskCall::Stat, DiskCall::Load, DiskCall::Remove] {
+            disk.set(|t| t.calls.push(CallFault::new(call, ErrorKind::NotFound)));
+        }
+        assert!(disk.stat(Path::new("/d/f")).unwrap().is_none());
+        assert!(disk.load(Path::new("/d/f"), 9).unwrap().is_none());
+        assert!(!disk.remove(Path::new("/d"), Path::new("f")).unwrap());
+        assert!(disk.has(Path::new("/d/f")));
+    }
+
+    #[test]
+    fn any_number_names_a_call_and_an_error() {
+        assert_eq!(CallFault::numbered(0, 0), CallFault::new(DiskCall::Read, ErrorKind::NotFound));
+        let last = CallFault::new(DiskCall::RefuseLinks, ErrorKind::Other);
+        assert_eq!(CallFault::numbered(13, 15), last);
+        assert_eq!(CallFault::numbered(27, u64::MAX), last);
+    }
+}
