@@ -218,13 +218,15 @@ pub enum Job {
         /// What to save.
         state: Box<SaveState>,
     },
-    /// Other files are skipped now than before: what is wanted and has bytes in the part file is made of them. Sent when no other job
-    /// of the torrent is out, as the next four.
+    /// Other files are skipped now than before: what is wanted and has bytes in the part file is made of them, unless it is to wait.
+    /// Sent when no other job of the torrent is out, as the next four.
     Arrange {
         /// The torrent.
         torrent: Key,
         /// As [`StoreSpec::skipped`].
         skipped: Vec<bool>,
+        /// Make files of the part file's bytes now. Those of a torrent that rests wait: until it goes on its user may still choose.
+        make: bool,
     },
     /// Have every file where `spec` says, which differs in folder, state file or renames. Nothing that is there is replaced. The old
     /// files stay until they are [tidied](Self::Tidy) away, so that a crash finds the torrent at the one place or the other.

@@ -51,6 +51,8 @@ pub(crate) struct TorrentFiles {
     /// Held while a file is made, so that two workers do not do it at once.
     making: Mutex<()>,
     empties_made: AtomicBool,
+    /// Files that are wanted are not made yet; see [`arrange`](Self::arrange).
+    resting: AtomicBool,
     /// What each file looked like after our own last write to it, or when the torrent was opened. Not looked at
     /// otherwise: a change that somebody else made must not pass for ours.
     /// The last one is that of the part file, as in `marks`.
@@ -68,6 +70,7 @@ impl TorrentFiles {
             marks: (0..=count).map(|_| AtomicU8::new(0)).collect(),
             making: Mutex::default(),
             empties_made: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
             stats: Mutex::new(vec![None; count + 1]),
             parts: None,
         }
@@ -92,6 +95,14 @@ impl TorrentFiles {
     /// The paths of all files that may be on disk, the part file's among them.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.all_files().map(|(_, f)| f.path.clone()).collect()
+    }
+
+    /// Which of these were seen with bytes in them, in the same order.
+    pub(crate) fn seen(&self) -> Vec<bool> {
+        let stats = self.stats();
+        let seen = |index: usize| stats.get(index).is_some_and(|stat| stat.is_some_and(|stat| stat.len > 0));
+        let made = |index: usize| self.marks(index) & READY != 0;
+        self.all_files().map(|(index, file)| seen(index) || (file.len > 0 && made(index))).collect()
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

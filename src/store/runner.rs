@@ -16,7 +16,7 @@ use super::{
     files::{self, TorrentFiles},
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
-    relocate::{self, Below},
+    relocate::{self, Below, Carried, Carry},
     resume::{self, Loaded},
     session::SessionFolder,
     state,
@@ -74,8 +74,8 @@ struct Torrent {
     in_session: bool,
     /// The digest of a whole piece of zeroes, once it was needed.
     zeroes: OnceLock<Digest>,
-    /// What a move has left at the old place.
-    old: Mutex<Vec<Below>>,
+    /// What moves have left at old places.
+    old: Mutex<Vec<Carried>>,
 }
 
 /// A job that hashes, with what it needs to.
@@ -155,8 +155,8 @@ impl Runner {
                     records.answers.push(Answer::Recorded(torrent, record.kind));
                     records.records.push(record);
                 }
-                Job::Arrange { torrent, skipped } => {
-                    let result = self.find(torrent, StoreOp::Move).and_then(|t| t.files.arrange(&skipped));
+                Job::Arrange { torrent, skipped, make } => {
+                    let result = self.find(torrent, StoreOp::Move).and_then(|t| t.files.arrange(&skipped, make));
                     done.push(Done::Arranged { torrent, result });
                 }
                 Job::Relocate { torrent, spec, state } => {
@@ -164,7 +164,7 @@ impl Runner {
                 }
                 Job::Tidy { torrent } => {
                     let old = self.find(torrent, StoreOp::Delete).map(|t| std::mem::take(&mut *lock(&t.old)));
-                    done.push(Done::Tidied { torrent, left: relocate::clear_away(&*self.disk, &old.unwrap_or_default()) });
+                    done.push(Done::Tidied { torrent, left: relocate::clear_sources(&*self.disk, &old.unwrap_or_default()) });
                 }
                 Job::Close { torrent } => {
                     self.close(torrent);
@@ -244,10 +244,13 @@ impl Runner {
         let old = self.find(key, StoreOp::Move)?;
         let files = self.files(&spec)?;
         let (from, to) = (old.files.layout().dir(), files.layout().dir());
-        let mut pairs: Vec<_> = old.files.paths().into_iter().zip(files.paths()).collect();
-        pairs.extend(old.saved_at.clone().zip(spec.state_file.clone()));
-        pairs.retain(|(a, b)| a != b);
-        let pairs: Vec<_> = pairs.iter().filter_map(|(a, b)| Below::new(from, a).zip(Below::new(to, b))).collect();
+        let carry = |a: &PathBuf, b: &PathBuf, known, is_state| {
+            let (from, to) = Below::new(from, a).zip(Below::new(to, b)).filter(|_| a != b)?;
+            Some(Carry { from, to, known, is_state })
+        };
+        let paths = old.files.paths().into_iter().zip(files.paths()).zip(old.files.seen());
+        let mut pairs: Vec<_> = paths.filter_map(|((a, b), seen)| carry(&a, &b, seen, false)).collect();
+        pairs.extend(old.saved_at.as_ref().zip(spec.state_file.as_ref()).and_then(|(a, b)| carry(a, b, false, true)));
 
         let made = relocate::carry(&*self.disk, &pairs)?;
         let torrent = Torrent::new(spec, files);
@@ -259,12 +262,18 @@ impl Runner {
         });
         if let Err(error) = saved {
             torrent.files.close();
-            relocate::clear_away(&*self.disk, &made);
+            relocate::take_back(&*self.disk, &made);
+            // A state that was not there before has no other to be taken back to, and nothing was at its place.
+            let is_new = |pair: &&Carry| pair.is_state && !made.iter().any(|file| file.is_at(&pair.to.full()));
+            let state: Vec<_> = pairs.iter().filter(is_new).map(|pair| pair.to.clone()).collect();
+            relocate::clear_away(&*self.disk, &state);
             return Err(error);
         }
         old.files.close();
-        *lock(&torrent.old) = std::mem::take(&mut *lock(&old.old));
-        lock(&torrent.old).extend(pairs.into_iter().map(|(from, _)| from));
+        let mut left = std::mem::take(&mut *lock(&old.old));
+        left.iter_mut().for_each(|file| file.follow(&made));
+        left.extend(made);
+        *lock(&torrent.old) = left;
         self.table().insert(key, Arc::new(torrent));
         Ok(())
     }
@@ -535,7 +544,7 @@ impl Torrent {
 
     /// Saves the state, or makes the record that saves it.
     fn save(&self, state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
-        if state.have.is_full() || !(state.dirty || state.have.is_clear()) {
+        if (state.have.is_full() || !(state.dirty || state.have.is_clear())) && !self.files.makes_nothing() {
             self.files.make_empty_files()?;
         }
         if self.in_session {

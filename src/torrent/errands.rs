@@ -64,6 +64,8 @@ pub(super) struct Errands {
     requests: std::collections::VecDeque<Request>,
     /// The store knows of other files that are skipped, or has parts of files that are not.
     pub(super) arrange: bool,
+    /// Files that are wanted are not made of their parts yet, since the torrent rests.
+    pub(super) unmade: bool,
     tidy: bool,
     out: Option<Errand>,
     /// Where it is as soon as nothing is open any more where it was.
@@ -104,6 +106,9 @@ impl Torrent {
 
     /// Does what is due as soon as nothing else is done, and lets the others go on when nothing is due.
     pub(super) fn run_errands(&mut self, cx: &mut Cx) {
+        if self.errands.unmade && !self.rests() {
+            self.errands.arrange = true;
+        }
         let busy = self.errands.is_out() || self.errands.is_due();
         if !busy {
             if std::mem::take(&mut self.swarm.quiet) {
@@ -130,7 +135,9 @@ impl Torrent {
             (Errand::Tidy, Job::Tidy { torrent })
         } else if std::mem::take(&mut self.errands.arrange) {
             self.arranged = self.wishes.skipped();
-            (Errand::Arrange, Job::Arrange { torrent, skipped: self.arranged.clone() })
+            let make = !self.rests();
+            self.errands.unmade = !make;
+            (Errand::Arrange, Job::Arrange { torrent, skipped: self.arranged.clone(), make })
         } else {
             let Some(request) = self.errands.requests.pop_front() else { return };
             let place = match request.clone() {

@@ -39,6 +39,8 @@ impl Torrent {
             // It is opened anew as soon as its workers are done.
             _ if self.next.is_some() => Phase::Opening,
             Stage::Closing | Stage::Forgetting | Stage::Closed => Phase::Closing,
+            // What cannot be opened rests as well as what cannot be written.
+            _ if self.failing && self.paused => Phase::Paused,
             _ if self.failing => Phase::Stalled,
             Stage::Waiting if self.paused => Phase::Paused,
             Stage::Waiting if self.held => Phase::Queued,

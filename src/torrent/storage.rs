@@ -26,7 +26,7 @@ impl Torrent {
         }
         self.stage = Stage::Opening;
         self.swarm.jobs_out += 1;
-        self.errands.arrange = false;
+        (self.errands.arrange, self.errands.unmade) = (false, false);
         self.arranged = self.wishes.skipped();
         let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
         cx.job(Job::Open { torrent: self.key(), spec });
@@ -325,6 +325,12 @@ impl Torrent {
                 cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
                 (self.unsaved, self.saved_dirty) = (false, false);
             }
+            // It is tried again when the pause ends, or the torrent.
+            Err(error) if self.paused => {
+                self.tell_failure_in_pause(error, cx);
+                self.unsaved = true;
+                return;
+            }
             Err(error) => {
                 log::error!("{error}");
                 // How far a check is can be lost; what it finds is saved at its end, and told if that fails.
@@ -368,6 +374,12 @@ impl Torrent {
         if self.failing && self.timers.get(RETRY).is_some() {
             return;
         }
+        if self.paused {
+            // Nothing is tried during a pause.
+            self.tell_failure_in_pause(error, cx);
+            self.failing = true;
+            return;
+        }
         log::error!("{error}");
         self.failing = true;
         let retry_in = self.retry_pause;
@@ -376,9 +388,17 @@ impl Torrent {
         cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: Some(retry_in) });
     }
 
+    /// The disk failed during a pause: that is told once, and nothing is tried until it is over.
+    fn tell_failure_in_pause(&mut self, error: StoreError, cx: &mut Cx) {
+        log::error!("{error}");
+        if !self.failing {
+            cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
+        }
+    }
+
     /// Sees to it that a failing disk is tried again, if nothing else does.
     fn try_again_later(&mut self, cx: &mut Cx) {
-        if self.failing && self.timers.get(RETRY).is_none() {
+        if self.failing && !self.paused && self.timers.get(RETRY).is_none() {
             self.timers.set(RETRY, cx.now + self.retry_pause);
         }
     }

@@ -15,6 +15,8 @@ impl Torrent {
             self.paused = true;
             // Afterwards it gets in line again.
             self.held = self.queued;
+            // A disk that fails is left alone until it goes on.
+            self.timers.stop(RETRY);
             self.settings_changed(cx);
             self.rest("the torrent is paused", cx);
         }
@@ -66,6 +68,10 @@ impl Torrent {
             }
             _ if self.failing => self.timers.set(RETRY, cx.now),
             _ => {}
+        }
+        if self.unsaved && self.timers.get(SAVE).is_none() {
+            // It could not be saved while it rested.
+            self.timers.set(SAVE, cx.now);
         }
         self.settle(cx);
     }

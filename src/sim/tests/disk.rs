@@ -452,3 +452,35 @@ fn a_shutdown_at_any_moment_drains_and_leaves_a_state_to_be_trusted() {
         assert!(world.run_until(|w| w.is_complete(leech), secs(30)), "seed {seed}");
     }
 }
+
+#[test]
+fn paused_torrent_on_a_failing_disk_is_paused_and_tries_nothing() {
+    let sample = file(2_000_000, 64 * 1024);
+    let mut world = World::new(3);
+    let (_, leech) = pair(&mut world, &sample, loud());
+    assert!(world.run_until(|w| w.stats(leech).have > 3, secs(30)));
+    world.disk(leech).set(|t| (t.fail_writes, t.fail_saves) = (true, true));
+    assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
+    let id = world.torrent(leech);
+    world.tell(leech, |engine| engine.pause(id)).unwrap();
+    assert!(world.is_in(leech, Phase::Paused));
+    world.run_for(secs(5));
+    let failures = |w: &World| {
+        let told = w.alerts(leech).iter();
+        told.filter(|(_, a)| matches!(a, Alert::StorageFailed { .. })).count()
+    };
+    let (before, writes) = (failures(&world), world.disk(leech).writes());
+    world.run_for(secs(600));
+    assert_eq!((failures(&world), world.disk(leech).writes()), (before, writes));
+    assert!(world.is_in(leech, Phase::Paused));
+    // Still failing, then well.
+    world.tell(leech, |engine| engine.resume(id)).unwrap();
+    world.run_for(secs(5));
+    assert!(world.is_in(leech, Phase::Stalled) && failures(&world) > before);
+    world.tell(leech, |engine| engine.pause(id)).unwrap();
+    world.disk(leech).set(|t| *t = Troubles::default());
+    world.run_for(secs(5));
+    world.tell(leech, |engine| engine.resume(id)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+    assert!(recovered(&world, leech).is_some());
+}

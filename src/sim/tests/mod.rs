@@ -17,6 +17,7 @@ mod choking;
 mod crowd;
 mod datagrams;
 mod disk;
+mod disk_calls;
 mod files;
 mod kills;
 mod limits;

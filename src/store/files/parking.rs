@@ -2,16 +2,18 @@
 //! a file is made of its parts when it is wanted after all. It reads and writes no data of the torrent but in making one.
 
 use std::{
+    io::{self, ErrorKind},
     ops::Range,
     path::{Path, PathBuf},
     sync::{OnceLock, atomic::Ordering},
 };
 
 use super::super::{
-    copy::copy,
+    copy::{copy, is_copied},
     disk::FileStat,
     layout::{Layout, LayoutFile, Segment},
     parts::Slots,
+    relocate::{Below, keep_folders},
 };
 use super::{FOUND, HELD, PARKED, READY, SKIPPED, TorrentFiles, UNSYNCED};
 use crate::base::{
@@ -105,14 +107,17 @@ impl TorrentFiles {
         }
     }
 
-    /// Other files are skipped now: those that are wanted and parked are made of their parts, and those that are not wanted and not
-    /// there are parked. No other job of the torrent may run.
-    pub(crate) fn arrange(&self, skipped: &[bool]) -> Result<(), StoreError> {
+    /// Other files are skipped now: those that are not wanted and not there are parked, and those that are wanted and parked are made
+    /// of their parts, if they are to be. No other job of the torrent may run.
+    pub(crate) fn arrange(&self, skipped: &[bool], make: bool) -> Result<(), StoreError> {
+        self.resting.store(!make, Ordering::Release);
         self.set_skipped(skipped);
         for (index, file) in self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0) {
             let marks = self.marks(index);
             if marks & SKIPPED == 0 && marks & PARKED != 0 {
-                self.export(index, file)?;
+                if make {
+                    self.export(index, file)?;
+                }
             } else if marks & (SKIPPED | PARKED | READY) == SKIPPED && self.stats().get(index).is_none_or(Option::is_none) {
                 let there = self.disk.stat(&file.path).map_err(|e| StoreError::new(StoreOp::Open, &file.path, e))?;
                 if there.is_none() {
@@ -120,7 +125,12 @@ impl TorrentFiles {
                 }
             }
         }
-        self.drop_parts()
+        if make { self.drop_parts() } else { Ok(()) }
+    }
+
+    /// Whether files that are wanted are to wait until the torrent goes on.
+    pub(crate) fn makes_nothing(&self) -> bool {
+        self.resting.load(Ordering::Acquire)
     }
 
     /// Makes a file of what the part file has of it: whole and synced before it gets its name, so that a crash finds the file with all
@@ -129,26 +139,54 @@ impl TorrentFiles {
         let Some(parts) = &self.parts else { return Ok(()) };
         if self.marks(index) & HELD != 0 {
             let failed = |op, path| move |e| StoreError::new(op, path, e);
+            let stretches = || parts.slots(&self.layout).stretches(index);
             let temporary = export_file(&parts.file.path);
             let dir = self.layout.dir();
+            let there = self.disk.stat(&file.path).map_err(failed(StoreOp::Open, &file.path))?;
+            if let Some(there) = there {
+                // An earlier try has given it its name and could not make sure of that. Anything else is not ours.
+                let is_ours = |(range, at): (Range<u64>, u64)| {
+                    let from = at..at + (range.end - range.start);
+                    is_copied(&*self.disk, &parts.file.path, from, &file.path, range.start)
+                };
+                let mut ours = there.is_file;
+                for stretch in stretches() {
+                    ours = ours && is_ours(stretch)?;
+                }
+                if !ours {
+                    let taken = io::Error::new(ErrorKind::AlreadyExists, "something is there already");
+                    return Err(failed(StoreOp::Move, &file.path)(taken));
+                }
+                return self.exported(index, file);
+            }
             if let (Ok(below), Ok(temporary)) = (file.path.strip_prefix(dir), temporary.strip_prefix(dir)) {
                 self.disk.refuse_links(dir, below).map_err(failed(StoreOp::Create, &file.path))?;
                 self.disk.remove(dir, temporary).map_err(failed(StoreOp::Delete, &parts.file.path))?;
             }
             self.disk.create(&temporary, 0, Allocation::Sparse).map_err(failed(StoreOp::Create, &temporary))?;
-            for (range, at) in parts.slots(&self.layout).stretches(index) {
+            for (range, at) in stretches() {
                 let from = at..at + (range.end - range.start);
                 copy(&*self.disk, &parts.file.path, from, &temporary, range.start)?;
             }
             self.disk.sync(&temporary).map_err(failed(StoreOp::Sync, &temporary))?;
             self.disk.rename(&temporary, &file.path).map_err(failed(StoreOp::Move, &file.path))?;
             self.disk.close(&temporary);
-            let found = self.disk.stat(&file.path).map_err(failed(StoreOp::Open, &file.path))?;
-            if let Some(stat) = self.stats().get_mut(index) {
-                *stat = found;
-            }
-            self.mark(index, UNSYNCED);
+            return self.exported(index, file);
         }
+        self.unmark(index, PARKED | HELD);
+        Ok(())
+    }
+
+    /// A file was made of its parts, which may go when it, its name and its folders are safe.
+    fn exported(&self, index: usize, file: &LayoutFile) -> Result<(), StoreError> {
+        let failed = |op, path| move |e| StoreError::new(op, path, e);
+        self.disk.sync(&file.path).map_err(failed(StoreOp::Sync, &file.path))?;
+        keep_folders(&*self.disk, Below::new(self.layout.dir(), &file.path).iter())?;
+        let found = self.disk.stat(&file.path).map_err(failed(StoreOp::Open, &file.path))?;
+        if let Some(stat) = self.stats().get_mut(index) {
+            *stat = found;
+        }
+        self.mark(index, UNSYNCED);
         self.unmark(index, PARKED | HELD);
         Ok(())
     }
