@@ -166,6 +166,18 @@ pub enum Alert {
         /// Why.
         error: StoreError,
     },
+    /// The torrent has files at paths at which another torrent of the session has them, too: it reads those, and does not write them.
+    /// Never dropped.
+    FilesShared {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The torrent that has the first of them.
+        other: TorrentId,
+        /// How many files they have in common, in all.
+        files: usize,
+        /// The first of them.
+        path: PathBuf,
+    },
     /// The torrent was removed [with its data](crate::Verbs::remove_with_data): nothing of it is left. Never dropped.
     DataDeleted {
         /// The torrent.

@@ -81,6 +81,11 @@ pub struct StoreSpec {
     pub skipped: Vec<bool>,
     /// Files that have another path than the metainfo's, by number, ascending; relative to `dir` and safe.
     pub renames: Vec<(usize, PathBuf)>,
+    /// Files that belong to another torrent of the session, by number, ascending, each with that one's name: they are read, and
+    /// never made, written or cut.
+    pub borrowed: Vec<(usize, String)>,
+    /// Files that another torrent of the session has, too, where they are now, by number, ascending: neither deleted nor taken away.
+    pub kept: Vec<usize>,
 }
 
 impl StoreSpec {
@@ -227,6 +232,8 @@ pub enum Job {
         skipped: Vec<bool>,
         /// Make files of the part file's bytes now. Those of a torrent that rests wait: until it goes on its user may still choose.
         make: bool,
+        /// As [`StoreSpec::borrowed`].
+        borrowed: Vec<(usize, String)>,
     },
     /// Have every file where `spec` says, which differs in folder, state file or renames. Nothing that is there is replaced. The old
     /// files stay until they are [tidied](Self::Tidy) away, so that a crash finds the torrent at the one place or the other.

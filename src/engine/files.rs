@@ -132,7 +132,7 @@ impl Verbs<'_> {
         {
             return Err(error.into());
         }
-        Ok(self.engine.with(id, |torrent, cx| torrent.request(Request::Rename(file, path), cx))?)
+        Ok(self.engine.ask(id, Request::Rename(file, path))?)
     }
 
     /// Moves a torrent's own files to another folder: on the same file system without copying them, else by copying all, and then
@@ -147,7 +147,7 @@ impl Verbs<'_> {
             MoveMode::FailIfExists => Request::Move(dir.into()),
             MoveMode::Adopt => Request::Adopt(dir.into()),
         };
-        self.engine.with(id, |torrent, cx| torrent.request(request, cx))
+        self.engine.ask(id, request)
     }
 
     /// As [`remove`](Self::remove), and deletes the torrent's own files: those that its metainfo names, as they were renamed, with its
@@ -169,6 +169,15 @@ impl Verbs<'_> {
 }
 
 impl Engine {
+    /// Has a torrent do what it is asked to, unless it would write where another one does.
+    fn ask(&mut self, id: TorrentId, request: Request) -> Result<(), NoSuchTorrent> {
+        let refused = self.refuse_place(id.0, &request);
+        self.with(id, |torrent, cx| match refused {
+            Some(error) => torrent.refuse(request, error, cx),
+            None => torrent.request(request, cx),
+        })
+    }
+
     /// How much each file of a torrent is wanted, an entry a file; empty if there is no such torrent.
     pub fn file_priorities(&self, id: TorrentId) -> Vec<Priority> {
         self.torrents.get(id.0).map(|t| t.priorities()).unwrap_or_default()

@@ -17,6 +17,7 @@ mod labels;
 mod limits;
 mod link;
 mod names;
+mod places;
 mod queue;
 mod queueing;
 mod session;
@@ -26,7 +27,7 @@ mod trackers;
 mod verbs;
 mod wanting;
 
-use std::{collections::HashMap, io::IoSlice, net::SocketAddr};
+use std::{collections::HashMap, io::IoSlice, net::SocketAddr, path::PathBuf};
 
 use thiserror::Error;
 
@@ -67,6 +68,7 @@ use changes::Ledger;
 use checks::Checks;
 use crowd::Crowd;
 use link::Link;
+use places::Places;
 use queue::Queue;
 use session_stats::Tally;
 use throttle::Throttle;
@@ -105,6 +107,18 @@ pub enum AddError {
         file: usize,
         /// Why.
         error: RenameError,
+    },
+    /// It would write to a file of another torrent of the session, which has other bytes there, or is not done with it.
+    #[error("{} belongs to the torrent {owner:?}, and {name:?} would write to it", path.display())]
+    PathTaken {
+        /// The file.
+        path: PathBuf,
+        /// What the torrent is called that was to be added.
+        name: String,
+        /// The other torrent.
+        torrent: TorrentId,
+        /// What that is called.
+        owner: String,
     },
     /// Its labels cannot be.
     #[error(transparent)]
@@ -165,6 +179,7 @@ pub struct Engine {
     /// The queues' wishes are being carried out.
     arranging: bool,
     ledger: Ledger,
+    places: Places,
     tally: Tally,
     /// Which torrents want something, and who waits for one.
     wanting: Wanting,
@@ -208,6 +223,7 @@ impl Engine {
             queue_pushed: None,
             arranging: false,
             ledger: Ledger::default(),
+            places: Places::default(),
             tally: Tally::default(),
             wanting: Wanting::default(),
             crowd: Crowd::default(),
@@ -383,6 +399,7 @@ impl Engine {
 
     /// Carries out what a torrent wants of the links, and lets it dial.
     fn settle(&mut self, key: Key) {
+        self.change_place(key);
         self.spread_external_addr();
         self.watch_buffers();
         while let Some(torrent) = self.torrents.get_mut(key) {
@@ -394,6 +411,7 @@ impl Engine {
                     self.throttle.forget_torrent(self.cx.now, key);
                     if let Some(torrent) = torrent {
                         self.forget(key, &torrent.seen);
+                        self.leave_place(key, torrent.shares.others());
                     }
                 }
                 self.greet_waiting(key);

@@ -85,6 +85,7 @@ impl Engine {
             let key = torrents.insert_with(|key| Torrent::restored(key, params, torrent.state, cx));
             self.by_hash.insert(info_hash, key);
             self.begin_with_limits(key, limits);
+            self.take_place(key);
             self.review(key);
             self.note_wishes(key);
         }

@@ -85,8 +85,8 @@ impl Verbs<'_> {
     /// has told so.
     ///
     /// # Errors
-    /// If the torrent is there already, its labels are too many or too long, a file cannot have the name it is given, it cannot be kept in
-    /// the session's folder or is too large for it, or the engine is shutting down.
+    /// If the torrent is there already, it would write to a file of another ([`AddError::PathTaken`]), its labels are too many or too
+    /// long, a file cannot have the name it is given, it cannot be kept in the session's folder or is too large for it, or the engine is shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.engine.shutting_down {
             return Err(AddError::ShuttingDown);
@@ -98,6 +98,7 @@ impl Verbs<'_> {
         let labels = labels::tidy(std::mem::take(&mut params.labels), &self.engine.cx.conf)?;
         params.labels = labels;
         params.renames = files::safe_renames(&params)?;
+        self.engine.check_place(&params.metainfo, &params.dir, &params.renames)?;
         if self.engine.cx.recorder.on && params.metainfo.raw.is_none() {
             return Err(AddError::Unkept);
         }
@@ -112,6 +113,7 @@ impl Verbs<'_> {
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
         self.engine.by_hash.insert(info_hash, key);
         self.engine.begin_with_limits(key, limits);
+        self.engine.take_place(key);
         self.engine.settle(key);
         Ok(TorrentId(key))
     }

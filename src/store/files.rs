@@ -2,6 +2,7 @@
 //!
 //! Knows bytes of the torrent, not pieces or hashes. Shared by all workers.
 
+mod borrowed;
 mod data;
 mod parking;
 
@@ -40,6 +41,8 @@ const PARKED: u8 = 16;
 const SKIPPED: u8 = 32;
 /// The part file may have something of it.
 const HELD: u8 = 64;
+/// Another torrent's: it is read, and never made, written or deleted.
+const BORROWED: u8 = 128;
 
 /// The files of one torrent.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub(crate) struct TorrentFiles {
     /// The last one is that of the part file, as in `marks`.
     stats: Mutex<Vec<Option<FileStat>>>,
     parts: Option<PartFile>,
+    /// The files that are other torrents', with the names of those.
+    owners: Mutex<Vec<(usize, String)>>,
 }
 
 impl TorrentFiles {
@@ -73,6 +78,7 @@ impl TorrentFiles {
             resting: AtomicBool::new(false),
             stats: Mutex::new(vec![None; count + 1]),
             parts: None,
+            owners: Mutex::default(),
         }
     }
 
@@ -95,6 +101,12 @@ impl TorrentFiles {
     /// The paths of all files that may be on disk, the part file's among them.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.all_files().map(|(_, f)| f.path.clone()).collect()
+    }
+
+    /// The paths of these files, by number, as far as they may be on disk.
+    pub(crate) fn paths_of(&self, files: &[usize]) -> Vec<PathBuf> {
+        let on_disk = files.iter().filter_map(|&file| self.layout.files().get(file)).filter(|f| f.on_disk);
+        on_disk.map(|f| f.path.clone()).collect()
     }
 
     /// Which of these were seen with bytes in them, in the same order.

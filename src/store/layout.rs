@@ -181,6 +181,8 @@ mod tests {
             trust: Trust::State,
             skipped: Vec::new(),
             renames: Vec::new(),
+            borrowed: Vec::new(),
+            kept: Vec::new(),
         }
     }
 

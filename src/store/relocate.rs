@@ -223,6 +223,11 @@ impl Carried {
         }
     }
 
+    /// Whether its old place is this.
+    pub(super) fn is_from(&self, from: &Path) -> bool {
+        self.from.full() == from
+    }
+
     /// Whether its new place is this.
     pub(super) fn is_at(&self, to: &Path) -> bool {
         self.to.full() == to

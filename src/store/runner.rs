@@ -155,8 +155,11 @@ impl Runner {
                     records.answers.push(Answer::Recorded(torrent, record.kind));
                     records.records.push(record);
                 }
-                Job::Arrange { torrent, skipped, make } => {
-                    let result = self.find(torrent, StoreOp::Move).and_then(|t| t.files.arrange(&skipped, make));
+                Job::Arrange { torrent, skipped, make, borrowed } => {
+                    let result = self.find(torrent, StoreOp::Move).and_then(|t| {
+                        t.files.borrow(&borrowed);
+                        t.files.arrange(&skipped, make)
+                    });
                     done.push(Done::Arranged { torrent, result });
                 }
                 Job::Relocate { torrent, spec, state } => {
@@ -231,6 +234,7 @@ impl Runner {
         let unfit = |e| StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e));
         let layout = Layout::new(spec).map_err(unfit)?;
         let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
+        files.borrow(&spec.borrowed);
         Ok(files.with_parts(spec.parts_file(), spec.geometry, &spec.skipped))
     }
 
@@ -253,6 +257,7 @@ impl Runner {
         pairs.extend(old.saved_at.as_ref().zip(spec.state_file.as_ref()).and_then(|(a, b)| carry(a, b, false, true)));
 
         let made = relocate::carry(&*self.disk, &pairs)?;
+        let kept = old.files.paths_of(&spec.kept);
         let torrent = Torrent::new(spec, files);
         torrent.files.inherit(&old.files);
         let saved = torrent.files.look().and_then(|_| state.map_or(Ok(None), |state| torrent.save(*state)));
@@ -272,7 +277,7 @@ impl Runner {
         old.files.close();
         let mut left = std::mem::take(&mut *lock(&old.old));
         left.iter_mut().for_each(|file| file.follow(&made));
-        left.extend(made);
+        left.extend(made.into_iter().filter(|file| !kept.iter().any(|path| file.is_from(path))));
         *lock(&torrent.old) = left;
         self.table().insert(key, Arc::new(torrent));
         Ok(())
@@ -284,7 +289,9 @@ impl Runner {
             Err(error) => return Some(Leftovers { files: spec.files.len(), error }),
         };
         let (parts, temporary) = (spec.parts_file(), |path: &PathBuf| path.with_added_extension("tmp"));
+        let kept = files.paths_of(&spec.kept);
         let mut paths = files.paths();
+        paths.retain(|path| !kept.contains(path));
         paths.push(files::export_file(&parts));
         paths.extend(spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]));
         let paths: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();

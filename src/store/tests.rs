@@ -62,6 +62,8 @@ impl Fixture {
             trust: Trust::State,
             skipped: Vec::new(),
             renames: Vec::new(),
+            borrowed: Vec::new(),
+            kept: Vec::new(),
         };
         Self { spec, data }
     }

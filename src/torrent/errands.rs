@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 use super::{SAVE, Stage, Torrent};
 use crate::{
     alert::Alert,
-    base::job::{Job, Leftovers, StoreError, StoreOp},
+    base::job::{Job, Leftovers, StoreError, StoreOp, StoreSpec},
     torrent::cx::Cx,
 };
 
@@ -137,7 +137,8 @@ impl Torrent {
             self.arranged = self.wishes.skipped();
             let make = !self.rests();
             self.errands.unmade = !make;
-            (Errand::Arrange, Job::Arrange { torrent, skipped: self.arranged.clone(), make })
+            let borrowed = self.shares.borrowed();
+            (Errand::Arrange, Job::Arrange { torrent, skipped: self.arranged.clone(), make, borrowed })
         } else {
             let Some(request) = self.errands.requests.pop_front() else { return };
             let place = match request.clone() {
@@ -148,7 +149,9 @@ impl Torrent {
                 Request::Move(dir) => self.place.in_dir(dir),
                 Request::Rename(file, path) => self.place.with_rename(file, path),
             };
-            let spec = Box::new(self.spec_at(place.clone(), &cx.conf));
+            // What it borrows where it is, it does not borrow there.
+            let spec = StoreSpec { borrowed: Vec::new(), ..self.spec_at(place.clone(), &cx.conf) };
+            let spec = Box::new(spec);
             let state = matches!(self.stage, Stage::Open).then(|| Box::new(self.state_to_save(cx.now)));
             (Errand::Relocate(request, place), Job::Relocate { torrent, spec, state })
         };
@@ -181,6 +184,7 @@ impl Torrent {
     pub(super) fn settle_elsewhere(&mut self, cx: &mut Cx) {
         let Some(dir) = self.errands.adopting.take() else { return };
         self.place = self.place.in_dir(dir.clone());
+        self.has_moved = true;
         self.settings_changed(cx);
         cx.alerts.push(Alert::StorageMoved { torrent: self.id, dir });
     }
@@ -201,6 +205,7 @@ impl Torrent {
         let Some(Errand::Relocate(request, place)) = self.errands.out.take() else { return };
         let Err(error) = result else {
             self.place = place;
+            self.has_moved = true;
             self.errands.tidy = true;
             self.settings_changed(cx);
             // The state that was saved there is that of before.
@@ -226,13 +231,21 @@ impl Torrent {
         }
     }
 
-    fn refuse(&self, request: Request, error: StoreError, cx: &mut Cx) {
+    pub(crate) fn refuse(&self, request: Request, error: StoreError, cx: &mut Cx) {
         log::warn!("{error}");
         let torrent = self.id;
         cx.alerts.push(match request {
             Request::Move(_) | Request::Adopt(_) => Alert::StorageMoveFailed { torrent, error },
             Request::Rename(file, _) => Alert::FileRenameFailed { torrent, file, error },
         });
+    }
+
+    /// It has other files in common with other torrents: the store is to know.
+    pub(crate) fn shares_changed(&mut self, cx: &mut Cx) {
+        if matches!(self.stage, Stage::Opening | Stage::Checking(_) | Stage::Open) {
+            self.errands.arrange = true;
+            self.settle(cx);
+        }
     }
 
     /// The torrent ends: nothing more is done.

@@ -27,6 +27,7 @@ mod priority;
 pub(crate) mod progress;
 pub(crate) mod session;
 mod settle;
+pub(crate) mod shares;
 pub(crate) mod slots;
 mod stage;
 mod stats;
@@ -65,6 +66,7 @@ use crate::{
         no_peers::Spell,
         picker::Picker,
         session::Session,
+        shares::Shares,
         slots::Slots,
         stage::{Next, Stage},
         stop::Service,
@@ -100,6 +102,10 @@ pub(crate) struct Torrent {
     /// Which files the store knows as skipped.
     arranged: Vec<bool>,
     errands: Errands,
+    /// What it has in common with other torrents.
+    pub(crate) shares: Shares,
+    /// It is elsewhere since the engine looked last.
+    pub(crate) has_moved: bool,
     pub(crate) sessions: Arena<Session>,
     swarm: Swarm,
     slots: Slots,
@@ -189,6 +195,8 @@ impl Torrent {
             wishes,
             arranged: Vec::new(),
             errands: Errands::default(),
+            shares: Shares::default(),
+            has_moved: false,
             sessions: Arena::new(),
             swarm,
             slots: Slots::new(&cx.conf),
@@ -251,6 +259,8 @@ impl Torrent {
             trust: self.trust,
             skipped: self.wishes.skipped(),
             renames,
+            borrowed: self.shares.borrowed(),
+            kept: self.shares.kept(),
         }
     }
 

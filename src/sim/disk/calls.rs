@@ -112,6 +112,10 @@ impl CallFault {
 
     /// The same, by numbers as a plan has them: of [`DiskCall::ALL`] and [`DiskCall::ERRORS`],
     /// counted around, so that any number is one.
+    ///
+    /// A plan can ask for it as `at 500 node=1 call=3 error=0 after=2 times=1 done=0`: the node's
+    /// disk gets `CallFault::numbered(3, 0).after(2).times(1).done(false)` into its troubles, and
+    /// is well again when that has failed as often, or when its troubles are reset.
     pub fn numbered(call: u64, error: u64) -> Self {
         fn nth<T: Copy, const N: usize>(all: &[T; N], nth: u64) -> Option<T> {
             all.get((nth % N as u64) as usize).copied()

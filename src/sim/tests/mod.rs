@@ -27,6 +27,7 @@ mod no_peers;
 mod one_way;
 mod partitions;
 mod peers;
+mod places;
 mod prior;
 mod queue;
 mod routers;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::super::layout::{LayoutFile, Segment};
-use super::{HELD, READY, SKIPPED, TorrentFiles, UNSYNCED};
+use super::{BORROWED, HELD, READY, SKIPPED, TorrentFiles, UNSYNCED};
 use crate::base::job::{Allocation, StoreError, StoreOp};
 
 /// Buffers that one system call may fill. Linux takes 1024.
@@ -129,6 +129,9 @@ impl TorrentFiles {
     }
 
     fn write_file(&self, index: usize, file: &LayoutFile, mut at: u64, mut data: &[u8]) -> Result<(), StoreError> {
+        if self.marks(index) & BORROWED != 0 {
+            return self.leave_borrowed(index, file, at, data);
+        }
         self.make(index, file)?;
         self.mark(index, UNSYNCED);
         while !data.is_empty() {
@@ -177,7 +180,7 @@ impl TorrentFiles {
             return Ok(());
         }
         for (index, file) in self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len == 0) {
-            if self.marks(index) & SKIPPED != 0 {
+            if self.marks(index) & (SKIPPED | BORROWED) != 0 {
                 continue;
             }
             self.make(index, file)?;

@@ -1,0 +1,240 @@
+//! Which torrents of the session could write to the same paths. Two that do would overwrite each
+//! other in silence, so the second is refused, unless the first has the file whole and it is as
+//! long: then the second reads it and never writes it.
+//!
+//! Most torrents are told apart by their folder and name alone. Only where one could lie in the
+//! other are the paths of their files laid out and compared.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+    ops::Bound,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    alert::Alert,
+    base::{
+        arena::Key,
+        files::{FileEntry, FileKind},
+        ids::TorrentId,
+        job::{StoreError, StoreOp},
+        paths::{renamed_paths, safe_paths},
+    },
+    engine::{AddError, Engine},
+    torrent::errands::Request,
+    wire::metainfo::Metainfo,
+};
+
+/// Where torrents may write: below these, and nowhere else.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    roots: BTreeMap<PathBuf, BTreeSet<Key>>,
+    of: BTreeMap<Key, Vec<PathBuf>>,
+}
+
+impl Places {
+    /// A torrent writes below these from now on.
+    fn set(&mut self, key: Key, roots: Vec<PathBuf>) {
+        self.forget(key);
+        for root in &roots {
+            self.roots.entry(root.clone()).or_default().insert(key);
+        }
+        self.of.insert(key, roots);
+    }
+
+    pub(super) fn forget(&mut self, key: Key) {
+        for root in self.of.remove(&key).unwrap_or_default() {
+            if let Some(keys) = self.roots.get_mut(&root) {
+                keys.remove(&key);
+                if keys.is_empty() {
+                    self.roots.remove(&root);
+                }
+            }
+        }
+    }
+
+    /// The torrents that could write to a path at or below these, or above them.
+    fn near(&self, roots: &[PathBuf]) -> BTreeSet<Key> {
+        let mut near = BTreeSet::new();
+        for root in roots {
+            for above in root.ancestors() {
+                near.extend(self.roots.get(above).into_iter().flatten());
+            }
+            let behind = self.roots.range::<Path, _>((Bound::Excluded(root.as_path()), Bound::Unbounded));
+            near.extend(behind.take_while(|(path, _)| path.starts_with(root)).flat_map(|(_, keys)| keys));
+        }
+        near
+    }
+}
+
+/// A torrent and where it is, or would be.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    metainfo: &'a Metainfo,
+    dir: &'a Path,
+    renames: &'a [(usize, PathBuf)],
+}
+
+impl Site<'_> {
+    fn roots(&self) -> Vec<PathBuf> {
+        let file = FileEntry { path: Vec::new(), len: 0, offset: 0, kind: FileKind::Regular };
+        let top = safe_paths(&self.metainfo.name, true, &[file]).unwrap_or_default();
+        let renamed = self.renames.iter().map(|(_, path)| path.clone());
+        top.into_iter().chain(renamed).map(|path| self.dir.join(path)).collect()
+    }
+
+    /// Where its files are, by number; nothing of one whose names cannot be made safe.
+    fn paths(&self) -> Vec<Option<PathBuf>> {
+        let Metainfo { name, single_file, files, .. } = self.metainfo;
+        let paths = renamed_paths(name, *single_file, files, self.renames).unwrap_or_default();
+        let path = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| self.dir.join(path));
+        paths.into_iter().map(path).collect()
+    }
+}
+
+/// A file that two torrents have at one path.
+#[derive(Debug)]
+struct Overlap {
+    other: Key,
+    /// Its number in this torrent, and in the other.
+    mine: usize,
+    theirs: usize,
+    path: PathBuf,
+}
+
+impl Engine {
+    fn site(&self, key: Key) -> Option<Site<'_>> {
+        let torrent = self.torrents.get(key)?;
+        Some(Site { metainfo: &torrent.metainfo, dir: torrent.dir(), renames: torrent.renames() })
+    }
+
+    fn overlaps(&self, key: Option<Key>, site: Site<'_>) -> Vec<Overlap> {
+        let mut near = self.places.near(&site.roots());
+        key.iter().for_each(|key| _ = near.remove(key));
+        if near.is_empty() {
+            return Vec::new();
+        }
+        let paths = site.paths();
+        let own = paths.iter().enumerate().filter_map(|(file, path)| Some((path.as_ref()?, file)));
+        let own: HashMap<&PathBuf, usize> = own.collect();
+        let mut overlaps = Vec::new();
+        for other in near {
+            let theirs = self.site(other).map(|site| site.paths()).unwrap_or_default();
+            for (theirs, path) in theirs.into_iter().enumerate() {
+                let Some(path) = path else { continue };
+                if let Some(&mine) = own.get(&path) {
+                    overlaps.push(Overlap { other, mine, theirs, path });
+                }
+            }
+        }
+        overlaps
+    }
+
+    /// Whether the other torrent has the whole file, and this one wants as much of it.
+    fn is_same(&self, metainfo: &Metainfo, overlap: &Overlap) -> bool {
+        let len = |metainfo: &Metainfo, file: usize| metainfo.files.get(file).map(|f| f.len);
+        let Some(other) = self.torrents.get(overlap.other) else { return false };
+        let theirs = len(&other.metainfo, overlap.theirs);
+        theirs.is_some() && theirs == len(metainfo, overlap.mine) && theirs == Some(other.have_of(overlap.theirs))
+    }
+
+    /// Refuses a torrent that would write to a path of another.
+    pub(super) fn check_place(&self, metainfo: &Metainfo, dir: &Path, renames: &[(usize, PathBuf)]) -> Result<(), AddError> {
+        let overlaps = self.overlaps(None, Site { metainfo, dir, renames });
+        match overlaps.into_iter().find(|overlap| !self.is_same(metainfo, overlap)) {
+            None => Ok(()),
+            Some(Overlap { other, path, .. }) => Err(AddError::PathTaken {
+                path,
+                name: metainfo.name.clone(),
+                torrent: TorrentId(other),
+                owner: self.torrents.get(other).map(|t| t.metainfo.name.clone()).unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// What a torrent has in common with others from now on, where it is now. What it was told to
+    /// write before it was here stays with those who had it first.
+    pub(super) fn take_place(&mut self, key: Key) {
+        let Some(site) = self.site(key) else { return };
+        let roots = site.roots();
+        let overlaps = self.overlaps(Some(key), site);
+        self.places.set(key, roots);
+        let Some(first) = overlaps.first() else { return };
+        let (files, first, path) = (overlaps.len(), first.other, first.path.clone());
+        for Overlap { other, mine, theirs, .. } in overlaps {
+            let Some(owner) = self.torrents.get_mut(other) else { continue };
+            let name = owner.metainfo.name.clone();
+            if owner.shares.borrows(theirs) {
+                continue;
+            }
+            owner.shares.lend(theirs, key);
+            if let Some(torrent) = self.torrents.get_mut(key) {
+                torrent.shares.borrow(mine, other, &name);
+            }
+        }
+        let torrent = TorrentId(key);
+        log::info!("{torrent} shares {files} files with {}, {} the first", TorrentId(first), path.display());
+        self.cx.alerts.push(Alert::FilesShared { torrent, other: TorrentId(first), files, path });
+        if let Some(torrent) = self.torrents.get_mut(key) {
+            torrent.shares_changed(&mut self.cx);
+        }
+    }
+
+    /// A torrent has gone from where it was: what was its is another's now.
+    pub(super) fn leave_place(&mut self, key: Key, others: BTreeSet<Key>) {
+        self.places.forget(key);
+        let mut orphans = Vec::new();
+        for other in others {
+            if let Some(torrent) = self.torrents.get_mut(other)
+                && torrent.shares.forget(key)
+            {
+                torrent.shares_changed(&mut self.cx);
+                orphans.push(other);
+            }
+        }
+        // Several may have read the same file: the first of them has it now, and the others read that one's.
+        for other in orphans {
+            self.take_place(other);
+        }
+    }
+
+    /// A torrent is elsewhere now.
+    pub(super) fn change_place(&mut self, key: Key) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        if !std::mem::take(&mut torrent.has_moved) {
+            return;
+        }
+        let others = torrent.shares.others();
+        torrent.shares.clear();
+        torrent.shares_changed(&mut self.cx);
+        self.leave_place(key, others);
+        self.take_place(key);
+    }
+
+    /// Why a torrent cannot go where it is asked to, if another writes there.
+    pub(super) fn refuse_place(&self, key: Key, request: &Request) -> Option<StoreError> {
+        let torrent = self.torrents.get(key)?;
+        let (dir, mut renames) = (torrent.dir(), torrent.renames().to_vec());
+        let (dir, may_share) = match request {
+            Request::Move(dir) => (dir.as_path(), false),
+            Request::Adopt(dir) => (dir.as_path(), true),
+            Request::Rename(file, path) => {
+                renames.retain(|(other, _)| other != file);
+                renames.push((*file, path.clone()));
+                renames.sort_unstable_by_key(|(file, _)| *file);
+                (dir, false)
+            }
+        };
+        let own = torrent.shares.others();
+        let overlaps = self.overlaps(Some(key), Site { metainfo: &torrent.metainfo, dir, renames: &renames });
+        let is_taken = |overlap: &Overlap| {
+            let stays = dir == torrent.dir() && own.contains(&overlap.other);
+            !stays && !(may_share && self.is_same(&torrent.metainfo, overlap))
+        };
+        let Overlap { other, path, .. } = overlaps.into_iter().find(is_taken)?;
+        let owner = self.torrents.get(other).map(|t| t.metainfo.name.clone()).unwrap_or_default();
+        let what = format!("it belongs to the torrent {owner:?}, and {:?} would write to it", torrent.metainfo.name);
+        Some(StoreError::new(StoreOp::Move, path, io::Error::new(io::ErrorKind::AlreadyExists, what)))
+    }
+}

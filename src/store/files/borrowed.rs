@@ -1,0 +1,54 @@
+//! Files of other torrents that this one has, too: what is in them is used, and never changed.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::PoisonError,
+};
+
+use super::super::layout::LayoutFile;
+use super::{BORROWED, TorrentFiles};
+use crate::base::job::{StoreError, StoreOp};
+
+/// Bytes compared at once.
+const COMPARED: usize = 64 << 10;
+
+impl TorrentFiles {
+    /// From now on these files are other torrents', by number, each with the name of that.
+    pub(crate) fn borrow(&self, borrowed: &[(usize, String)]) {
+        for index in 0..self.layout.files().len() {
+            self.unmark(index, BORROWED);
+        }
+        borrowed.iter().for_each(|&(index, _)| self.mark(index, BORROWED));
+        *self.owners.lock().unwrap_or_else(PoisonError::into_inner) = borrowed.to_vec();
+    }
+
+    /// Bytes that are to be written to a file of another torrent: fine if they are there already,
+    /// as where a piece has bytes of that file and of one of our own.
+    pub(super) fn leave_borrowed(&self, index: usize, file: &LayoutFile, mut at: u64, data: &[u8]) -> Result<(), StoreError> {
+        let failed = |e| StoreError::new(StoreOp::Write, &file.path, e);
+        let mut rest = data;
+        let mut buf = vec![0; COMPARED.min(data.len())];
+        while !rest.is_empty() {
+            let len = buf.len().min(rest.len());
+            let part = buf.get_mut(..len).unwrap_or_default();
+            let read = match self.disk.read_at(&file.path, at, part) {
+                Ok(read) => read.min(len),
+                Err(e) if e.kind() == ErrorKind::NotFound => 0,
+                Err(e) => return Err(failed(e)),
+            };
+            if read == 0 || part.get(..read) != rest.get(..read) {
+                return Err(failed(self.is_anothers(index)));
+            }
+            at += read as u64;
+            rest = rest.get(read..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn is_anothers(&self, index: usize) -> io::Error {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = owners.iter().find(|(file, _)| *file == index).map_or("", |(_, name)| name);
+        let what = format!("it belongs to the torrent {name:?}, has other bytes there, and is only read");
+        io::Error::new(ErrorKind::PermissionDenied, what)
+    }
+}
