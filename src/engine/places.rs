@@ -230,7 +230,8 @@ impl Engine {
         let overlaps = self.overlaps(Some(key), Site { metainfo: &torrent.metainfo, dir, renames: &renames });
         let is_taken = |overlap: &Overlap| {
             let stays = dir == torrent.dir() && own.contains(&overlap.other);
-            !stays && !(may_share && self.is_same(&torrent.metainfo, overlap))
+            let is_shared = may_share && self.is_same(&torrent.metainfo, overlap);
+            !stays && !is_shared
         };
         let Overlap { other, path, .. } = overlaps.into_iter().find(is_taken)?;
         let owner = self.torrents.get(other).map(|t| t.metainfo.name.clone()).unwrap_or_default();
