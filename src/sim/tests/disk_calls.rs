@@ -210,7 +210,7 @@ fn move_loses_nothing_whichever_call_fails() {
             let dir = if moved { "/else/where" } else { "/home" };
             assert_eq!(rig.found(dir, &skipped), have, "{what}: not whole in {dir}");
             if !moved && fault.times == 1 {
-                assert_eq!(rig.below("/else"), [PathBuf::new(); 0], "{what}: something is left");
+                assert!(rig.below("/else").is_empty(), "{what}: something is left");
                 rig.open(&rig.spec.clone());
                 assert!(rig.relocate("/else/where", &have), "{what}: cannot be moved again");
                 rig.look(what);
