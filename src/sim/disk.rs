@@ -6,6 +6,7 @@
 mod calls;
 mod faults;
 mod ops;
+mod places;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -91,6 +92,7 @@ impl MemDisk {
             touched: BTreeSet::new(),
             counts: BTreeMap::new(),
             graves: Graves::default(),
+            away: Vec::new(),
         };
         Self { state: Mutex::new(state) }
     }
@@ -105,16 +107,17 @@ impl MemDisk {
         self.state().files.get(path).map(|f| f.now.bytes.clone())
     }
 
-    /// Whether a file has exactly `bytes` from `offset` on. Troubles do not matter here.
+    /// Whether a file has exactly `bytes` from `offset` on, here or on a drive that is [away](Self::take_away). Troubles do not matter
+    /// here.
     pub fn holds(&self, path: &Path, offset: u64, bytes: &[u8]) -> bool {
         let state = self.state();
-        let found = state.files.get(path).and_then(|f| f.now.bytes.get(offset as usize..offset as usize + bytes.len()));
-        found == Some(bytes)
+        let found = |f: &File| f.now.bytes.get(offset as usize..offset as usize + bytes.len()) == Some(bytes);
+        state.anywhere(path).any(found)
     }
 
-    /// Whether a file is there.
+    /// Whether a file is there, or on a drive that is [away](Self::take_away).
     pub fn has(&self, path: &Path) -> bool {
-        self.state().files.contains_key(path)
+        self.state().anywhere(path).next().is_some()
     }
 
     /// All files.

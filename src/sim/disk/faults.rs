@@ -45,11 +45,12 @@ impl MemDisk {
 
     /// Whether nothing is the matter with it now.
     pub(crate) fn is_well(&self) -> bool {
-        let troubles = &self.state().troubles;
+        let state = self.state();
+        let troubles = &state.troubles;
         let Troubles { capacity, read_only, fail_reads, fail_writes, fail_syncs, fail_saves, .. } = troubles;
         let failing = *read_only || *fail_reads || *fail_writes || *fail_syncs || *fail_saves;
         let failing = failing || !troubles.calls.is_empty();
-        !failing && capacity.is_none() && troubles.writes_left.is_none() && troubles.bad_stretches.is_empty()
+        !failing && state.away.is_empty() && capacity.is_none() && troubles.writes_left.is_none() && troubles.bad_stretches.is_empty()
     }
 
     /// Files that were deleted, cut or overwritten since this was asked last, as they were before.
@@ -60,7 +61,8 @@ impl MemDisk {
     /// Whether `is_it` holds of a file: its path and content, or what a power cut would leave of it.
     pub(in crate::sim) fn any_file(&self, synced: bool, is_it: impl Fn(&Path, &[u8]) -> bool) -> bool {
         let state = self.state();
-        state.files.iter().any(|(path, file)| {
+        let away = state.away.iter().flat_map(|away| &away.files);
+        state.files.iter().chain(away).any(|(path, file)| {
             let content = if synced { file.synced.as_ref() } else { Some(&file.now) };
             content.is_some_and(|content| is_it(path, &content.bytes))
         })

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DiskCall, PAGE, Troubles};
+use super::{DiskCall, PAGE, Troubles, places::Away};
 use crate::base::rng::Rng;
 
 /// What the wall clock said when the world began, in nanoseconds since 1970.
@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) counts: BTreeMap<DiskCall, u64>,
     /// What calls have taken away since that was asked last.
     pub(super) graves: Graves,
+    /// Drives that are not mounted.
+    pub(super) away: Vec<Away>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -103,6 +105,12 @@ pub(super) fn pages(offset: u64, len: u64) -> std::ops::Range<u64> {
 }
 
 impl State {
+    /// The file at `path`, and that on a drive that belongs there and is away.
+    pub(super) fn anywhere(&self, path: &Path) -> impl Iterator<Item = &File> {
+        let away = self.away.iter().map(|away| &away.files);
+        std::iter::once(&self.files).chain(away).filter_map(move |files| files.get(path))
+    }
+
     pub(super) fn used(&self) -> u64 {
         self.files.values().map(|f| f.now.pages.len() as u64 * PAGE).sum()
     }

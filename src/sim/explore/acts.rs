@@ -38,6 +38,8 @@ pub(super) enum Act<'a> {
     Whole,
     /// This way is open again.
     Open(NodeId),
+    /// Its drive is mounted again.
+    Back,
     /// It works again.
     Tracker(TrackerId),
     /// Since when it is wanted.
@@ -67,6 +69,7 @@ impl<'a> Run<'a> {
             Act::Mend => self.world.set_cut(node, false),
             Act::Whole => self.world.partition(&[]),
             Act::Open(to) => self.world.set_way(node, to, false),
+            Act::Back => self.world.disk(node).bring_back(&self.dir(node)),
             Act::Tracker(tracker) => self.world.set_tracker_manners(tracker, TrackerManners::Good),
             Act::AddAll(since) if self.is_up(node) && self.joined.contains(&node) => {
                 if !self.add_all(node) {
@@ -157,6 +160,10 @@ impl<'a> Run<'a> {
                     self.later(span(time), id, Act::Tracker(tracker));
                 }
                 "kill" | "vanish" if is_up => self.end(node, id, item),
+                "away" => {
+                    self.world.disk(node).take_away(&self.dir(node), item.get("bare").is_some());
+                    self.later(span(value), id, Act::Back);
+                }
                 "restart" if is_up => {
                     self.leaving.insert(node);
                     self.world.tell(node, |engine| engine.shutdown());
@@ -176,6 +183,7 @@ impl<'a> Run<'a> {
     /// Something is wrong with a disk from now on, or nothing is any more.
     fn disk_event(&mut self, node: NodeId, key: &str, value: u64, item: &Item) {
         let (disk, count) = (self.world.disk(node), u32::try_from(value).unwrap_or(u32::MAX));
+        disk.set_now(self.world.now());
         let (from, len) = (value, item.get("len").unwrap_or(1));
         match key {
             "full" => disk.set(|t| t.capacity = Some(value)),
@@ -189,6 +197,8 @@ impl<'a> Run<'a> {
             "heal" => disk.set(|t| *t = Troubles::default()),
             "lying" => disk.set(|t| t.lying_syncs = true),
             "rot" => disk.rot(&self.dir(node), count.min(1000)),
+            "longer" => disk.lengthen(&self.dir(node), value.min(1 << 20)),
+            "edit" => disk.edit(&self.dir(node), count.min(1000)),
             "corrupt" => disk.set(|t| t.corrupt_reads = count),
             "misdirect" => disk.set(|t| t.misdirected_writes = count),
             "bad" => disk.set(|t| t.bad_stretches.push((String::new(), from, from.saturating_add(len)))),

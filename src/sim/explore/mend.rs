@@ -31,6 +31,7 @@ impl Run<'_> {
             self.world.set_disk_spikes(node, 0, Duration::ZERO);
             let disk = self.world.disk(node);
             disk.set(|t| *t = Troubles::default());
+            disk.bring_all_back();
             if disk.is_spoilt() {
                 self.spoilt.insert(node);
             }

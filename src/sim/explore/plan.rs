@@ -193,6 +193,12 @@ const AT: &[&str] = &[
     "misdirect",
     "bad",
     "len",
+    // The drive with its folder is unmounted for so long (`bare`: its mount point goes, too); files there become so many bytes longer;
+    // so many bytes of them are changed by another program.
+    "away",
+    "bare",
+    "longer",
+    "edit",
     // The user.
     "pause",
     "resume",

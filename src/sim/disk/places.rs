@@ -1,0 +1,142 @@
+//! What others do to the files of a disk: a drive that is unmounted and mounted again, files that another program makes longer or edits.
+//!
+//! A place that is away is as an empty mount point: what was there cannot be seen, and what is written goes below it. When it is back, that
+//! is hidden for good.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{MemDisk, PAGE, State, state::File};
+
+/// A place that is away, with what is there.
+#[derive(Debug)]
+pub(super) struct Away {
+    pub(super) place: std::path::PathBuf,
+    pub(super) files: BTreeMap<std::path::PathBuf, File>,
+}
+
+impl MemDisk {
+    /// The drive at `place` is unmounted, in good order: nothing on it is lost. Its mount point stays as an empty folder, or goes too
+    /// (`with_folder`), as those that a desktop makes for a drive. Nothing happens if it is away already.
+    pub fn take_away(&self, place: &Path, with_folder: bool) {
+        let mut state = self.state();
+        if state.away.iter().any(|away| away.place == place) {
+            return;
+        }
+        let below = |path: &Path| path != place && path.starts_with(place);
+        let mut files: BTreeMap<_, _> = state.files.extract_if(.., |path, _| below(path)).collect();
+        files.values_mut().for_each(|file| file.synced = Some(file.now.clone()));
+        state.dirs.retain(|dir| !below(dir) && !(with_folder && dir == place));
+        state.away.push(Away { place: place.to_owned(), files });
+    }
+
+    /// The drive is mounted again: what was on it is there as it was. What was written below its mount point meanwhile is gone, which
+    /// counts as a change behind the back of the program that wrote it.
+    pub fn bring_back(&self, place: &Path) {
+        let mut state = self.state();
+        let Some(at) = state.away.iter().position(|away| away.place == place) else { return };
+        let Away { files, .. } = state.away.remove(at);
+        let hidden = state.files.extract_if(.., |path, _| path.starts_with(place)).count();
+        state.spoilt |= hidden > 0;
+        state.graves.recount |= hidden > 0;
+        files.keys().for_each(|path| state.make_dirs(path));
+        state.dirs.insert(place.to_owned());
+        state.files.extend(files);
+    }
+
+    /// Every drive that is away is mounted again.
+    pub fn bring_all_back(&self) {
+        let places: Vec<_> = self.state().away.iter().map(|away| away.place.clone()).collect();
+        places.iter().for_each(|place| self.bring_back(place));
+    }
+
+    /// Another program appends `bytes` to every file below `dir`, but for our own records. What the files had stays as it is.
+    pub fn lengthen(&self, dir: &Path, bytes: u64) {
+        let mut state = self.state();
+        let State { files, now_ns, .. } = &mut *state;
+        let ours = |path: &Path| path.components().any(|part| part.as_os_str() == ".cratetorrent");
+        for (_, file) in files.iter_mut().filter(|(path, _)| path.starts_with(dir) && !ours(path)) {
+            let (from, to) = (file.now.bytes.len() as u64, file.now.bytes.len() as u64 + bytes);
+            file.now.bytes.resize(to as usize, 0xA5);
+            file.now.pages.extend(from / PAGE..to.div_ceil(PAGE));
+            file.now.mtime_ns = *now_ns;
+            file.synced = Some(file.now.clone());
+        }
+    }
+
+    /// Another program changes `times` random bytes of files below `dir`, but for our own records. Their lengths stay, their dates
+    /// tell.
+    pub fn edit(&self, dir: &Path, times: u32) {
+        let mut state = self.state();
+        state.graves.recount = true;
+        let State { files, rng, now_ns, spoilt, .. } = &mut *state;
+        let ours = |path: &Path| path.components().any(|part| part.as_os_str() == ".cratetorrent");
+        let there = |path: &Path, file: &File| path.starts_with(dir) && !ours(path) && !file.now.bytes.is_empty();
+        let mut there: Vec<_> = files.iter_mut().filter(|(path, file)| there(path, file)).map(|(_, file)| file).collect();
+        for _ in 0..times {
+            let Some(last) = there.len().checked_sub(1) else { return };
+            let Some(file) = there.get_mut(rng.below(last as u64 + 1) as usize) else { return };
+            let at = rng.below(file.now.bytes.len() as u64) as usize;
+            if let Some(byte) = file.now.bytes.get_mut(at) {
+                *byte ^= 0xFF;
+            }
+            file.now.mtime_ns = *now_ns;
+            file.synced = Some(file.now.clone());
+            *spoilt = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::time::Instant, store::Disk};
+
+    #[test]
+    fn unmounted_place_is_empty_until_it_is_back() {
+        for with_folder in [false, true] {
+            let disk = MemDisk::new(1);
+            let (place, path, other) = (Path::new("/drive"), Path::new("/drive/a/f"), Path::new("/home/f"));
+            disk.put(path, b"data");
+            disk.put(other, b"data");
+            disk.take_away(place, with_folder);
+            assert_eq!(disk.stat(path).unwrap(), None);
+            assert_eq!(disk.stat(Path::new("/drive/a")).unwrap(), None);
+            assert_eq!(disk.stat(place).unwrap().is_some(), !with_folder);
+            assert!(disk.stat(other).unwrap().is_some() && !disk.is_well() && !disk.is_spoilt());
+            disk.bring_back(place);
+            assert_eq!(disk.content(path).unwrap(), b"data");
+            assert!(disk.stat(Path::new("/drive/a")).unwrap().is_some() && disk.is_well() && !disk.is_spoilt());
+        }
+    }
+
+    #[test]
+    fn writes_below_a_mount_point_are_hidden_by_the_drive() {
+        let disk = MemDisk::new(1);
+        disk.put(Path::new("/drive/f"), b"data");
+        disk.take_away(Path::new("/drive"), false);
+        disk.put(Path::new("/drive/f"), b"else");
+        disk.put(Path::new("/drive/g"), b"else");
+        disk.bring_all_back();
+        assert_eq!(disk.paths(), [Path::new("/drive/f")]);
+        assert!(disk.content(Path::new("/drive/f")).unwrap() == b"data" && disk.is_spoilt());
+    }
+
+    #[test]
+    fn lengthened_and_edited_files_are_dated_and_our_records_left() {
+        let disk = MemDisk::new(1);
+        let (path, record) = (Path::new("/d/f"), Path::new("/d/.cratetorrent/x"));
+        disk.put(path, &[7; 5000]);
+        disk.put(record, b"record");
+        let before = disk.stat(path).unwrap().unwrap();
+        disk.set_now(Instant::from_micros(5));
+        disk.lengthen(Path::new("/d"), 3000);
+        let after = disk.stat(path).unwrap().unwrap();
+        assert!(after.len == 8000 && after.mtime_ns > before.mtime_ns && disk.holds(path, 0, &[7; 5000]));
+        assert!(!disk.is_spoilt());
+        disk.set_now(Instant::from_micros(9));
+        disk.edit(Path::new("/d"), 1);
+        let edited = disk.stat(path).unwrap().unwrap();
+        assert!(edited.len == 8000 && edited.mtime_ns > after.mtime_ns && disk.is_spoilt());
+        assert_eq!(disk.content(record).unwrap(), b"record");
+    }
+}
