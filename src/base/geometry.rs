@@ -142,6 +142,13 @@ impl Geometry {
         (0..self.count).map(PieceIndex)
     }
 
+    /// The pieces that have a byte in a range of the torrent.
+    pub(crate) fn pieces_of(self, range: std::ops::Range<u64>) -> impl Iterator<Item = PieceIndex> {
+        let nominal = u64::from(self.piece_len.max(1));
+        let end = if range.is_empty() { 0 } else { range.end.div_ceil(nominal) };
+        (range.start / nominal..end).map_while(move |index| self.piece(u32::try_from(index).ok()?).ok())
+    }
+
     /// The length of `piece` in bytes: nominal, but for the last.
     pub fn piece_len(&self, piece: PieceIndex) -> u32 {
         let left = self.total.saturating_sub(self.offset(piece));

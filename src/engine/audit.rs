@@ -21,6 +21,11 @@ pub(crate) struct LinkView {
 }
 
 impl Engine {
+    /// Whether a move, a rename or the like of a torrent's files is asked for and not done.
+    pub(crate) fn is_rearranging(&self, id: TorrentId) -> bool {
+        self.torrents.get(id.0).is_some_and(|torrent| torrent.is_rearranging())
+    }
+
     /// The first thing that is wrong, in words. Between two inputs, when all effects were fetched.
     pub(crate) fn audit(&self) -> Result<(), String> {
         let conf = &self.cx.conf;

@@ -49,7 +49,7 @@ pub struct Troubles {
     pub corrupt_reads: u32,
     /// Reads fail.
     pub fail_reads: bool,
-    /// Syncs fail.
+    /// Syncs fail, and part of what they were about is never written, even if a later one succeeds.
     pub fail_syncs: bool,
     /// Saving a small file fails.
     pub fail_saves: bool,
@@ -130,7 +130,7 @@ impl MemDisk {
         let mut state = self.state();
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
         state.make_dirs(path);
-        let old = state.files.insert(path.to_owned(), File { now: content.clone(), synced: Some(content), saved: false });
+        let old = state.files.insert(path.to_owned(), File::safe(content));
         state.spoilt |= old.is_some();
         state.graves.recount = true;
     }
@@ -160,13 +160,16 @@ impl MemDisk {
         let mut gone = Vec::new();
         for (path, file) in files.iter_mut() {
             let fate = rng.below(3);
+            let dropped = std::mem::take(&mut file.dropped);
             match (&file.synced, fate) {
                 (None, 0) => gone.push(path.clone()),
                 (Some(synced), 0) => file.now = synced.clone(),
-                (_, 1) => {}
-                (synced, _) => {
+                (synced, fate) => {
                     let old = synced.clone().unwrap_or_default();
-                    file.now.lose_pages_to(&old, rng);
+                    if fate == 2 {
+                        file.now.lose_pages_to(&old, rng);
+                    }
+                    dropped.iter().for_each(|&page| file.now.restore_page(page, &old));
                 }
             }
             file.synced = Some(file.now.clone());

@@ -171,7 +171,12 @@ impl Pipe {
         let len = (len as usize).clamp(1, self.buffer.len().min(window));
         self.leaving = len;
         self.in_flight += len;
-        let segment = self.buffer.drain(..len).collect();
+        let mut segment = Vec::with_capacity(len);
+        let (front, back) = self.buffer.as_slices();
+        let part = front.len().min(len);
+        segment.extend_from_slice(front.get(..part).unwrap_or_default());
+        segment.extend_from_slice(back.get(..len - part).unwrap_or_default());
+        self.buffer.drain(..len);
         if self.buffer.is_empty() {
             // In a large swarm most are idle.
             self.buffer = VecDeque::new();

@@ -179,10 +179,10 @@ enum Event {
         conn: u64,
         side: usize,
     },
+    /// A datagram, from and to where. Addresses are large, and the queue moves its events around: hence the boxes.
     Letter {
         sender: usize,
-        from: SocketAddr,
-        to: SocketAddr,
+        ends: Box<[SocketAddr; 2]>,
         bytes: Vec<u8>,
     },
     /// A name was looked up.
@@ -202,7 +202,7 @@ enum Event {
     Datagram {
         node: usize,
         life: u32,
-        from: SocketAddr,
+        from: Box<SocketAddr>,
         data: Vec<u8>,
     },
     /// Nobody is there to be connected with.
@@ -230,7 +230,7 @@ impl Event {
             Self::Break { conn } => (15, *conn, 0, &[]),
             Self::GiveUp { conn, side, .. } => (16, *conn, *side as u64, &[]),
             Self::Again { conn, side } => (17, *conn, *side as u64, &[]),
-            Self::Letter { sender, to, bytes, .. } => (18, *sender as u64, u64::from(to.port()), bytes),
+            Self::Letter { sender, ends, bytes } => (18, *sender as u64, u64::from(ends[1].port()), bytes),
             Self::Resolved { node, life, host } => (11, *node as u64, u64::from(*life), host.as_bytes()),
             Self::Packet { node, tracker, data, .. } => (12, *node as u64, *tracker as u64, data),
             Self::Datagram { node, life, data, .. } => (13, *node as u64, u64::from(*life), data),
@@ -253,8 +253,10 @@ impl Transcript {
 
     fn add_bytes(&mut self, bytes: &[u8]) {
         self.add(bytes.len() as u64);
-        for chunk in bytes.chunks(8) {
-            self.add(chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.add(u64::from_be_bytes(*word)));
+        if !rest.is_empty() {
+            self.add(rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
         }
     }
 }

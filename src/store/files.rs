@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
 };
 
@@ -28,21 +28,25 @@ use parking::PartFile;
 pub(super) use parking::export_file;
 
 /// The file is there and may be written: no need to make it.
-const READY: u8 = 1;
+const READY: u16 = 1;
 /// Written since it was last synced.
-const UNSYNCED: u8 = 2;
+const UNSYNCED: u16 = 2;
 /// Holds data that was there before us, and that nobody says is synced.
-const FOUND: u8 = 8;
-/// A sync failed, so what was written may be lost though it can still be read: it is never vouched for again.
-const DOUBTFUL: u8 = 4;
+const FOUND: u16 = 8;
+/// A sync failed, so what was written may be lost though it can still be read, and no later sync says otherwise: neither the file nor
+/// its pieces are vouched for until it is opened anew, and its pieces were found good and written again.
+const DOUBTFUL: u16 = 4;
 /// Not there: what other files need of its pieces is in the part file. That changes only while no job runs.
-const PARKED: u8 = 16;
+const PARKED: u16 = 16;
 /// Not wanted: it is not made.
-const SKIPPED: u8 = 32;
+const SKIPPED: u16 = 32;
 /// The part file may have something of it.
-const HELD: u8 = 64;
+const HELD: u16 = 64;
 /// Another torrent's: it is read, and never made, written or deleted.
-const BORROWED: u8 = 128;
+const BORROWED: u16 = 128;
+/// We wrote to it and nothing says that it is synced: what is found good is written again, since a sync that failed may have made the
+/// system forget that it is to be written ("fsyncgate").
+const REWRITE: u16 = 256;
 
 /// The files of one torrent.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ pub(crate) struct TorrentFiles {
     disk: Arc<dyn Disk>,
     layout: Layout,
     allocation: Allocation,
-    marks: Vec<AtomicU8>,
+    marks: Vec<AtomicU16>,
     /// Held while a file is made, so that two workers do not do it at once.
     making: Mutex<()>,
     empties_made: AtomicBool,
@@ -72,7 +76,7 @@ impl TorrentFiles {
             disk,
             layout,
             allocation,
-            marks: (0..=count).map(|_| AtomicU8::new(0)).collect(),
+            marks: (0..=count).map(|_| AtomicU16::new(0)).collect(),
             making: Mutex::default(),
             empties_made: AtomicBool::new(false),
             resting: AtomicBool::new(false),
@@ -162,6 +166,48 @@ impl TorrentFiles {
         }
     }
 
+    /// What is to be checked of a file (the one behind the last is the part file) was written by us, and nothing says that it is safe.
+    pub(crate) fn note_unsafe(&self, index: usize) {
+        if self.marks(index) & FOUND != 0 {
+            self.mark(index, REWRITE);
+        }
+    }
+
+    /// What lies in `range` was read and is good: if nothing says that it is safe it is written again, so that the next sync is
+    /// about it. Where that cannot be, the file stays in doubt.
+    pub(crate) fn make_safe(&self, range: Range<u64>) {
+        let segments = self.layout.segments(range).filter(|(_, file)| file.on_disk);
+        let places: Vec<_> = segments.filter_map(|(s, _)| self.spot(&s).map(|(file, at)| (file, at..at + s.len))).collect();
+        for (index, range) in places {
+            if self.marks(index) & (REWRITE | DOUBTFUL | BORROWED) == REWRITE
+                && let Some(file) = self.file(index)
+                && let Err(error) = self.write_again(index, file, range)
+            {
+                log::warn!("{error}: what was found there is not known to be safe");
+                self.mark(index, DOUBTFUL);
+            }
+        }
+    }
+
+    /// Whether something that is still to be checked is to be written again.
+    pub(crate) fn is_unsafe(&self) -> bool {
+        self.marks.iter().any(|mark| mark.load(Ordering::Acquire) & REWRITE != 0)
+    }
+
+    /// All was checked and synced: nothing more need be written again.
+    pub(crate) fn note_safe(&self) {
+        (0..=self.parts_index()).for_each(|index| _ = self.unmark(index, REWRITE));
+    }
+
+    /// Where bytes lie of which a sync failed, in bytes of the torrent.
+    pub(crate) fn doubtful(&self) -> impl Iterator<Item = Range<u64>> {
+        let is_doubtful = |index| self.marks(index) & DOUBTFUL != 0;
+        let parts = is_doubtful(self.parts_index());
+        let files = self.layout.files().iter().enumerate().filter(|(_, file)| file.on_disk);
+        let doubtful = files.filter(move |&(index, _)| is_doubtful(index) || (parts && self.marks(index) & PARKED != 0));
+        doubtful.map(|(_, file)| file.offset..file.offset + file.len)
+    }
+
     /// Syncs every file written since it was last synced, and looks at it again; and what was found there.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         for (index, file) in self.all_files() {
@@ -173,7 +219,7 @@ impl TorrentFiles {
             let done = planted!("saved_before_data", Ok(()), self.disk.sync(&file.path));
             let done = done.map_err(|e| StoreError::new(StoreOp::Sync, &file.path, e));
             if done.is_err() {
-                self.mark(index, DOUBTFUL);
+                self.mark(index, planted!("failed_sync_believed", 0, DOUBTFUL));
             }
             done?;
             if marks & UNSYNCED == 0 {
@@ -205,13 +251,24 @@ impl TorrentFiles {
         self.stats().last().copied().flatten()
     }
 
-    /// Takes over what an earlier opening of the same torrent has still to sync.
+    /// Takes over what the same files have still to be synced, from where they were before.
     pub(crate) fn inherit(&self, earlier: &Self) {
         if earlier.marks.len() == self.marks.len() {
             for (index, mark) in earlier.marks.iter().enumerate() {
-                self.mark(index, mark.load(Ordering::Acquire) & (UNSYNCED | DOUBTFUL | FOUND));
+                self.mark(index, mark.load(Ordering::Acquire) & (UNSYNCED | DOUBTFUL | FOUND | REWRITE));
             }
         }
+    }
+
+    /// The files are opened anew. Returns where bytes lie that no saved state may be believed of, in bytes of the torrent.
+    pub(crate) fn reconsider(&self) -> Vec<Range<u64>> {
+        let doubtful = self.doubtful().collect();
+        for index in 0..=self.parts_index() {
+            if self.unmark(index, DOUBTFUL) & DOUBTFUL != 0 {
+                self.mark(index, REWRITE);
+            }
+        }
+        doubtful
     }
 
     /// Whether some file of `range` has nothing but a hole there.
@@ -237,18 +294,18 @@ impl TorrentFiles {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn marks(&self, index: usize) -> u8 {
+    fn marks(&self, index: usize) -> u16 {
         self.marks.get(index).map_or(0, |m| m.load(Ordering::Acquire))
     }
 
-    fn mark(&self, index: usize, bits: u8) {
+    fn mark(&self, index: usize, bits: u16) {
         if let Some(mark) = self.marks.get(index) {
             mark.fetch_or(bits, Ordering::AcqRel);
         }
     }
 
     /// Takes marks away, and returns those there were.
-    fn unmark(&self, index: usize, bits: u8) -> u8 {
+    fn unmark(&self, index: usize, bits: u16) -> u16 {
         self.marks.get(index).map_or(0, |mark| mark.fetch_and(!bits, Ordering::AcqRel))
     }
 }

@@ -303,6 +303,7 @@ impl Runner {
         if let Some(earlier) = self.table().get(&key) {
             files.inherit(&earlier.files);
         }
+        let doubtful = files.reconsider();
         let now = files.look()?;
 
         let loaded = resume::load(&*self.disk, self.folder.as_deref(), &spec);
@@ -312,17 +313,29 @@ impl Runner {
             Err(why) => (None, Some(why.clone())),
         };
         let parts = state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
-        let decision =
+        let mut decision =
             state::decide(files.layout(), &spec.geometry, saved, &now, &parts, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
-        let (downloaded, uploaded, tracker_events) =
-            loaded.ok().flatten().map(|l| (l.downloaded, l.uploaded, l.tracker_events)).unwrap_or_default();
-
         let geometry = spec.geometry;
+        for piece in doubtful.into_iter().flat_map(|range| geometry.pieces_of(range)) {
+            if decision.have.unset(piece) {
+                decision.check.set(piece);
+            }
+        }
+        let loaded = loaded.ok().flatten();
         for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
             let start = geometry.offset(piece);
             files.note_found(start..start + u64::from(geometry.piece_len(piece)));
         }
+        if let Some(Loaded { saved, .. }) = &loaded {
+            for (index, then) in saved.files.iter().chain([&saved.parts]).enumerate() {
+                if state::is_unsafe(saved, *then, now.get(index).copied().flatten(), spec.trust) {
+                    files.note_unsafe(index);
+                }
+            }
+        }
+        let (downloaded, uploaded, tracker_events) =
+            loaded.map(|l| (l.downloaded, l.uploaded, l.tracker_events)).unwrap_or_default();
         let arrange = files.needs_arranging();
         self.table().insert(key, Arc::new(Torrent::new(spec, files)));
         let state::Decision { have, check, partial, .. } = decision;
@@ -369,7 +382,13 @@ impl Runner {
         for (job, output) in jobs.into_iter().zip(answers) {
             let HashJob { key: torrent, torrent: store, work } = job;
             done.push(match work {
-                HashWork::Check(piece, expected) => Done::Checked { torrent, piece, result: checked(output, expected) },
+                HashWork::Check(piece, expected) => {
+                    let result = checked(output, expected);
+                    if let (Ok(true), Ok(place)) = (&result, store.piece(piece)) {
+                        store.files.make_safe(place);
+                    }
+                    Done::Checked { torrent, piece, result }
+                }
                 HashWork::Run(run, chain) => Done::Run { torrent, run: self.judge(&store, run, chain, output) },
             });
         }
@@ -550,20 +569,36 @@ impl Torrent {
     }
 
     /// Saves the state, or makes the record that saves it.
-    fn save(&self, state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
+    fn save(&self, mut state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
         if (state.have.is_full() || !(state.dirty || state.have.is_clear())) && !self.files.makes_nothing() {
             self.files.make_empty_files()?;
         }
         if self.in_session {
-            self.files.sync()?;
+            self.sync(&mut state)?;
             let body = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
             return Ok(Some(SessionRecord { kind: RecordKind::State, info_hash: self.info_hash, body }));
         }
         let Some(path) = &self.state_file else { return Ok(None) };
-        self.files.sync()?;
+        self.sync(&mut state)?;
         let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
         self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
         Ok(None)
+    }
+
+    /// Syncs what a state speaks of, and takes back what that cannot promise: a sync that failed says nothing of what a later one
+    /// keeps. What it was about is not claimed, and looked at again when the torrent is opened next.
+    fn sync(&self, state: &mut SaveState) -> Result<(), StoreError> {
+        self.files.sync()?;
+        match &state.unchecked {
+            None => self.files.note_safe(),
+            Some(_) => state.dirty |= self.files.is_unsafe(),
+        }
+        for piece in self.files.doubtful().flat_map(|range| self.geometry.pieces_of(range)) {
+            let before = state.partial.len();
+            state.partial.retain(|partial| partial.piece != piece);
+            state.dirty |= state.have.unset(piece) || state.partial.len() < before;
+        }
+        Ok(())
     }
 
     fn misplaced(&self, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

@@ -168,6 +168,13 @@ pub(super) fn decide(
     decision
 }
 
+/// Whether what is to be checked of a file was written by us after the state was saved, so that nothing says whether it is safe:
+/// a sync of it may have failed, and then no later sync writes it.
+pub(super) fn is_unsafe(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>, trust: Trust) -> bool {
+    let is_ours = || changed(saved, then, now) != Changed::ByOthers;
+    saved.dirty && now.is_some() && (then.is_none() || (trust != Trust::Nothing && is_ours()))
+}
+
 fn changed(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>) -> Changed {
     let latest = saved.saved_at_ns.saturating_add(OUR_WRITES_NS);
     match (then, now) {
@@ -183,14 +190,5 @@ fn changed(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>) -> Ch
 
 /// Removes every piece that has a byte in `range`.
 fn remove(pieces: &mut Bitfield, geometry: &Geometry, range: Range<u64>) {
-    let nominal = u64::from(geometry.nominal_piece_len());
-    let (first, end) = (range.start / nominal, range.end.div_ceil(nominal));
-    if range.is_empty() {
-        return;
-    }
-    for index in first..end {
-        if let Some(piece) = u32::try_from(index).ok().and_then(|index| geometry.piece(index).ok()) {
-            pieces.unset(piece);
-        }
-    }
+    geometry.pieces_of(range).for_each(|piece| _ = pieces.unset(piece));
 }

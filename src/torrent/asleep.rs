@@ -68,6 +68,19 @@ impl Torrent {
         self.open(cx);
     }
 
+    /// True while it has no reason to sleep: it may work, and something that is wanted is missing. That is a question of what it has
+    /// and what is wanted now, not of what was said when it was restored.
+    pub(super) fn is_oversleeping(&self) -> bool {
+        self.is_asleep() && !self.paused && self.next.is_none() && !self.swarm.is_finished()
+    }
+
+    /// Opens a sleeping torrent, in its turn, once something that is wanted is missing.
+    pub(super) fn wake_if_wanting(&mut self) {
+        if self.is_oversleeping() {
+            self.line_up();
+        }
+    }
+
     /// It is needed, when it is its turn.
     pub(crate) fn line_up(&mut self) {
         if self.is_asleep() && self.next.is_none() {

@@ -22,13 +22,24 @@ impl Torrent {
         self.swarm.wants(piece)
     }
 
+    /// Whether something is to be done to its files as a whole, or is being done.
+    pub(crate) fn is_rearranging(&self) -> bool {
+        self.errands.is_pending()
+    }
+
     /// What is wrong with it, if anything. What it has is not settled before it is open.
     pub(crate) fn audit(&self, conf: &Conf) -> Result<(), String> {
         if !self.partings.is_empty() {
             return Err(format!("{} links were to be closed and are not", self.partings.len()));
         }
+        if self.is_oversleeping() {
+            return Err("it sleeps, may work, and lacks something that is wanted".into());
+        }
         if !matches!(self.stage, Stage::Open) || self.next.is_some() {
             return Ok(());
+        }
+        if self.swarm.no_writes && !self.failing && !self.errands.is_arranging() {
+            return Err("it writes nothing until its files are arranged, and nothing arranges them".into());
         }
         let sessions: Vec<&Session> = self.sessions.iter().map(|(_, s)| s).collect();
         sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;

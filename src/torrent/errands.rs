@@ -85,6 +85,18 @@ impl Errands {
     pub(super) fn is_out(&self) -> bool {
         self.out.is_some()
     }
+
+    /// The store is to be told which files are skipped, or is being told.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_arranging(&self) -> bool {
+        self.arrange || matches!(self.out, Some(Errand::Arrange))
+    }
+
+    /// Something is to be done to the files as a whole, or is being done.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_pending(&self) -> bool {
+        self.is_out() || self.is_due() || self.adopting.is_some()
+    }
 }
 
 impl Torrent {

@@ -23,6 +23,7 @@ impl Torrent {
                 }
             }
         }
+        self.wake_if_wanting();
         self.finish(cx);
         self.show_pieces(cx);
         self.go_on(cx);

@@ -404,6 +404,7 @@ impl Torrent {
     }
 
     pub(super) fn retry(&mut self, cx: &mut Cx) {
+        self.errands.arrange |= self.swarm.no_writes;
         if let Stage::Checking(checker) = &mut self.stage
             && self.failing
         {
@@ -411,11 +412,7 @@ impl Torrent {
             checker.retry();
             return;
         }
-        if self.failing && self.swarm.no_writes {
-            self.errands.arrange = true;
-            return;
-        }
-        if !self.failing || !matches!(self.stage, Stage::Open) {
+        if self.swarm.no_writes || !self.failing || !matches!(self.stage, Stage::Open) {
             return;
         }
         self.swarm.retry(cx);
@@ -426,6 +423,8 @@ impl Torrent {
     }
 
     pub(super) fn recovered(&mut self, cx: &mut Cx) {
+        // That the disk works again for something else does not arrange the files that it failed to.
+        self.errands.arrange |= self.swarm.no_writes;
         if self.failing {
             self.failing = false;
             self.timers.stop(RETRY);

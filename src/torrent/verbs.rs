@@ -61,7 +61,6 @@ impl Torrent {
             self.settings_changed(cx);
         }
         match self.stage {
-            Stage::Asleep if !self.swarm.is_finished() => self.line_up(),
             Stage::Opening if self.failing => {
                 self.failing = false;
                 self.await_opening(self.trust);

@@ -49,8 +49,12 @@ impl MemDisk {
         let troubles = &state.troubles;
         let Troubles { capacity, read_only, fail_reads, fail_writes, fail_syncs, fail_saves, .. } = troubles;
         let failing = *read_only || *fail_reads || *fail_writes || *fail_syncs || *fail_saves;
-        let failing = failing || !troubles.calls.is_empty();
-        !failing && state.away.is_empty() && capacity.is_none() && troubles.writes_left.is_none() && troubles.bad_stretches.is_empty()
+        !failing
+            && troubles.calls.is_empty()
+            && state.away.is_empty()
+            && capacity.is_none()
+            && troubles.writes_left.is_none()
+            && troubles.bad_stretches.is_empty()
     }
 
     /// Files that were deleted, cut or overwritten since this was asked last, as they were before.

@@ -69,6 +69,7 @@ impl State {
                 free -= 1;
                 file.now.pages.insert(page);
             }
+            file.dropped.remove(&page);
             fits = ((page + 1) * PAGE).min(offset + len) - offset;
         }
         if fits == 0 {
@@ -129,6 +130,7 @@ impl State {
         }
         file.now.bytes.resize(len as usize, 0);
         file.now.pages.retain(|page| page * PAGE < len);
+        file.dropped.retain(|page| page * PAGE < len);
         file.now.mtime_ns = now_ns;
         Ok(())
     }
@@ -143,14 +145,15 @@ impl State {
     }
 
     pub(super) fn sync(&mut self, path: &Path) -> io::Result<()> {
-        if self.troubles.fail_syncs {
+        let Self { files, rng, troubles, lied, .. } = self;
+        let file = files.get_mut(path).ok_or(ErrorKind::NotFound)?;
+        if troubles.fail_syncs {
+            file.fail_sync(rng);
             return Err(io::Error::other("the disk cannot be synced"));
         }
-        let lying = self.troubles.lying_syncs;
-        self.lied |= lying;
-        let file = self.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
-        if !lying {
-            file.synced = Some(file.now.clone());
+        *lied |= troubles.lying_syncs;
+        if !troubles.lying_syncs {
+            file.sync();
         }
         Ok(())
     }
@@ -178,7 +181,7 @@ impl State {
         self.graves.remove(replaced);
         self.lied |= self.troubles.lying_syncs;
         let synced = if self.troubles.lying_syncs { before } else { Some(content.clone()) };
-        self.files.insert(path.to_owned(), File { now: content, synced, saved: true });
+        self.files.insert(path.to_owned(), File { now: content, synced, saved: true, ..File::default() });
         Ok(())
     }
 

@@ -24,8 +24,8 @@ impl MemDisk {
         }
         let below = |path: &Path| path != place && path.starts_with(place);
         let mut files: BTreeMap<_, _> = state.files.extract_if(.., |path, _| below(path)).collect();
-        files.values_mut().for_each(|file| file.synced = Some(file.now.clone()));
-        state.dirs.retain(|dir| !below(dir) && !(with_folder && dir == place));
+        files.values_mut().for_each(File::sync);
+        state.dirs.retain(|dir| !(below(dir) || with_folder && dir == place));
         state.away.push(Away { place: place.to_owned(), files });
     }
 

@@ -42,6 +42,9 @@ pub(in crate::sim) struct File {
     pub(in crate::sim) synced: Option<Content>,
     /// It was made whole by [`Disk::save`](crate::store::Disk::save): a state, and no data.
     pub(super) saved: bool,
+    /// Pages that a sync failed to write and that count as written all the same: they read as they were given until the power is
+    /// lost, and no later sync writes them. Only writing them again does.
+    pub(super) dropped: BTreeSet<u64>,
 }
 
 /// What calls have taken away.
@@ -68,6 +71,28 @@ impl File {
         let there = self.now.bytes.get(start..).unwrap_or_default();
         there.iter().zip(data).any(|(old, new)| *old != 0 && old != new)
     }
+
+    /// A file that is safe from power cuts.
+    pub(super) fn safe(content: Content) -> Self {
+        Self { now: content.clone(), synced: Some(content), ..Self::default() }
+    }
+
+    /// What a sync that succeeds makes safe: all but the pages that an earlier one dropped.
+    pub(super) fn sync(&mut self) {
+        let mut safe = self.now.clone();
+        let old = self.synced.take().unwrap_or_default();
+        self.dropped.iter().for_each(|&page| safe.restore_page(page, &old));
+        self.synced = Some(safe);
+    }
+
+    /// A sync fails: by chance each page that was written since the last one is dropped, as Linux does it ("fsyncgate", 2018).
+    pub(super) fn fail_sync(&mut self, rng: &mut Rng) {
+        for page in 0..(self.now.bytes.len() as u64).div_ceil(PAGE) {
+            if self.synced.as_ref().is_none_or(|old| !self.now.has_same_page(page, old)) && rng.below(2) == 0 {
+                self.dropped.insert(page);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,20 +104,33 @@ pub(in crate::sim) struct Content {
 }
 
 impl Content {
+    fn page(&self, page: u64) -> &[u8] {
+        let from = (page * PAGE) as usize;
+        let to = (from + PAGE as usize).min(self.bytes.len());
+        self.bytes.get(from..to).unwrap_or_default()
+    }
+
+    fn has_same_page(&self, page: u64, old: &Self) -> bool {
+        self.page(page) == old.page(page)
+    }
+
+    /// A page is as it was in `old`; where that ended there are zeroes.
+    pub(super) fn restore_page(&mut self, page: u64, old: &Self) {
+        let from = (page * PAGE) as usize;
+        let to = (from + PAGE as usize).min(self.bytes.len());
+        if let Some(bytes) = self.bytes.get_mut(from..to) {
+            bytes.fill(0);
+            bytes.iter_mut().zip(old.page(page)).for_each(|(b, a)| *b = *a);
+        }
+    }
+
     /// Each page that differs from `old` is there or not, by chance.
     pub(super) fn lose_pages_to(&mut self, old: &Self, rng: &mut Rng) {
         for page in 0..(self.bytes.len() as u64).div_ceil(PAGE) {
             if rng.below(2) == 0 {
                 continue;
             }
-            let from = (page * PAGE) as usize;
-            let to = (from + PAGE as usize).min(self.bytes.len());
-            if let Some(bytes) = self.bytes.get_mut(from..to) {
-                bytes.fill(0);
-                if let Some(before) = old.bytes.get(from..to.min(old.bytes.len())) {
-                    bytes.iter_mut().zip(before).for_each(|(b, a)| *b = *a);
-                }
-            }
+            self.restore_page(page, old);
         }
         if rng.below(2) == 0 {
             self.mtime_ns = old.mtime_ns;

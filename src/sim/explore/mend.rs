@@ -11,7 +11,7 @@ use crate::{
     alert::{Phase, StopAt},
     base::{bucket::Limits, files::Priority},
     engine::ActiveLimits,
-    sim::{NodeId, Sample, TrackerManners, Troubles},
+    sim::{NodeId, Sample, TrackerManners, Troubles, World},
 };
 
 /// How long removals and checks may take, whatever disks did before.
@@ -40,7 +40,22 @@ impl Run<'_> {
         nodes.iter().for_each(|&node| self.free(node));
         self.find_what_is_spoilt(&nodes)?;
         self.make_peace();
+        self.meet_again();
         Ok(())
+    }
+
+    /// A session records the peers of a torrent without those that are banned. Where a disk has lied good peers are banned, and a
+    /// session that was restarted meanwhile has forgotten both them and the ban: its user names them again.
+    fn meet_again(&mut self) {
+        if self.spoilt.is_empty() {
+            return;
+        }
+        for node in self.nodes.values().copied().collect::<Vec<_>>() {
+            if self.world.keeps_session(node) {
+                let known: Vec<_> = self.acquaintances(node, |_| true).iter().map(|&node| self.world.addr(node)).collect();
+                known.into_iter().for_each(|addr| self.all(node, |engine, id| engine.add_peer(id, addr)));
+            }
+        }
     }
 
     /// Whoever removed a torrent, or killed a session before it was recorded, adds it again.
@@ -84,6 +99,7 @@ impl Run<'_> {
         let first = nodes[0];
         let spoilt: Vec<_> = self.spoilt.iter().copied().collect();
         spoilt.iter().for_each(|&node| self.all(node, |engine, id| engine.recheck(id)));
+        self.await_checks(nodes)?;
         if !spoilt.contains(&first) && !self.world.is_complete(first) {
             // What it could not read it may take for missing, and nobody else has it.
             self.all(first, |engine, id| engine.recheck(id));
@@ -110,7 +126,10 @@ impl Run<'_> {
     fn await_checks(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
         let looks = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled);
         let limit = self.world.now() + LONGEST_CHECK;
-        while nodes.iter().any(|&node| self.world.stats_of(node).iter().any(|stats| looks(stats.phase))) {
+        // A move or an adoption that was asked for before waits for its turn: until then it is not known what is missing.
+        let waits =
+            |world: &World, node| world.is_rearranging(node) || world.stats_of(node).iter().any(|stats| looks(stats.phase));
+        while nodes.iter().any(|&node| waits(&self.world, node)) {
             if self.world.now() > limit {
                 return Err(self.failure("a check without an end"));
             }

@@ -190,7 +190,7 @@ fn event(rng: &mut Rng, at: u64, nodes: u64, trackers: u64) -> Item {
 }
 
 fn disk(rng: &mut Rng, item: &mut Item) {
-    match rng.below(11) {
+    match rng.below(14) {
         0 => item.set("full", rng.below(400_000)),
         1 => item.set("readonly", 1),
         2 => item.set("failsaves", 1),
@@ -204,6 +204,11 @@ fn disk(rng: &mut Rng, item: &mut Item) {
             item.set("spikes", 1 + rng.below(20));
             item.set("time", rng.below(5000));
         }
+        10 | 11 => {
+            item.set("away", up_to(rng, 10_000, 200_000, 4));
+            sometimes(rng, 2, item, "bare", |_| 1);
+        }
+        12 => item.set("longer", 1 + up_to(rng, 100, 100_000, 2)),
         _ => {
             item.set("bad", rng.below(200_000));
             item.set("len", 1 + rng.below(50_000));
@@ -212,11 +217,12 @@ fn disk(rng: &mut Rng, item: &mut Item) {
 }
 
 fn liar(rng: &mut Rng, item: &mut Item) {
-    match rng.below(6) {
+    match rng.below(7) {
         0 | 1 => item.set("lying", 1),
         2 => item.set("rot", 1 + rng.below(10)),
         3 => item.set("corrupt", 1 + rng.below(10)),
         4 => item.set("misdirect", 1 + rng.below(4)),
+        5 => item.set("edit", 1 + rng.below(4)),
         _ => item.set(["dated", "backdated"][rng.below(2) as usize], 1 + rng.below(100_000)),
     }
 }

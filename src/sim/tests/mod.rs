@@ -28,6 +28,7 @@ mod one_way;
 mod partitions;
 mod peers;
 mod places;
+mod plans;
 mod prior;
 mod queue;
 mod routers;

@@ -58,14 +58,14 @@ impl World {
             Event::Run { .. } | Event::Done { .. } => {}
             Event::Packet { node, life, tracker, data } => self.packet(node, life, tracker, &data),
             Event::Resolved { node, life, host } if self.nodes[node].life == life => self.resolved(node, &host),
-            Event::Datagram { node, life, from, data } if self.nodes[node].life == life => self.datagram(node, from, &data),
+            Event::Datagram { node, life, from, data } if self.nodes[node].life == life => self.datagram(node, *from, &data),
             Event::NoTracker { node, life, call } if self.nodes[node].life == life => self.no_tracker(node, call),
             Event::Resolved { .. } | Event::Datagram { .. } | Event::NoTracker { .. } => {}
             Event::Act(act) => act(self),
             Event::Again { conn, side } => self.again(conn, side),
             Event::Break { conn } => self.broken(conn),
             Event::GiveUp { conn, side, since } => self.given_up(conn, side, since),
-            Event::Letter { sender, from, to, bytes } => self.datagram_arrives(sender, from, to, &bytes),
+            Event::Letter { sender, ends, bytes } => self.datagram_arrives(sender, ends[0], ends[1], &bytes),
         }
     }
 

@@ -69,7 +69,7 @@ impl World {
     pub(super) fn packet(&mut self, node: usize, life: u32, tracker: usize, data: &[u8]) {
         let (now, addr) = (self.now, self.addr(NodeId(node)));
         if let Some(data) = self.trackers[tracker].handle_packet(now, NodeId(node), addr, data) {
-            self.schedule(now + LATENCY, Event::Datagram { node, life, from: tracker::addr(tracker), data });
+            self.schedule(now + LATENCY, Event::Datagram { node, life, from: Box::new(tracker::addr(tracker)), data });
         }
     }
 

@@ -77,7 +77,7 @@ impl World {
             if self.happens(late) {
                 delay += Duration::from_micros(self.rng.below(delay.as_micros() as u64 * 10 + 1));
             }
-            self.schedule(leaves + delay, Event::Letter { sender: node, from, to, bytes });
+            self.schedule(leaves + delay, Event::Letter { sender: node, ends: Box::new([from, to]), bytes });
         }
         true
     }

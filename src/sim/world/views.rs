@@ -64,6 +64,12 @@ impl World {
         self.is_up(node) && self.stats_of(node).into_iter().all(all)
     }
 
+    /// Whether a move, a rename or the like of some torrent's files is asked for and not done.
+    pub(in crate::sim) fn is_rearranging(&self, node: NodeId) -> bool {
+        let host = self.host(node.0);
+        host.held.iter().any(|held| host.engine.is_rearranging(held.id))
+    }
+
     /// Whether a node keeps its session in a folder.
     pub fn keeps_session(&self, node: NodeId) -> bool {
         self.host(node.0).conf.session_dir.is_some()

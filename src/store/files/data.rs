@@ -13,6 +13,8 @@ use crate::base::job::{Allocation, StoreError, StoreOp};
 
 /// Buffers that one system call may fill. Linux takes 1024.
 const MAX_BUFS: usize = 256;
+/// Bytes that are read at once to be written again.
+const AGAIN: usize = 1 << 20;
 
 /// Consecutive bytes of one file, and where they go.
 #[derive(Debug, Default)]
@@ -142,6 +144,25 @@ impl TorrentFiles {
             let written = written.map_err(|e| StoreError::new(StoreOp::Write, &file.path, e))?;
             at += written as u64;
             data = data.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes what a stretch of a file holds to the same place.
+    pub(super) fn write_again(&self, index: usize, file: &LayoutFile, range: Range<u64>) -> Result<(), StoreError> {
+        let mut buf = vec![0; (AGAIN as u64).min(range.end - range.start) as usize];
+        let mut at = range.start;
+        while at < range.end {
+            let len = (range.end - at).min(buf.len() as u64) as usize;
+            let part = buf.get_mut(..len).unwrap_or_default();
+            let read = self.disk.read_at(&file.path, at, part);
+            match read.map_err(|e| StoreError::new(StoreOp::Read, &file.path, e))? {
+                0 => break,
+                read => {
+                    self.write_file(index, file, at, part.get(..read).unwrap_or_default())?;
+                    at += read as u64;
+                }
+            }
         }
         Ok(())
     }

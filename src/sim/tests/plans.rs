@@ -1,0 +1,51 @@
+//! Plans that once failed, made small by the explorer: each is what it took to find a fault, and must come to a good end for ever.
+
+use crate::sim::explore::{self, Plan};
+
+fn ends_well(plan: &str) {
+    let plan: Plan = plan.parse().unwrap();
+    if let Err(failure) = explore::run(&plan) {
+        panic!("{failure}\n{plan}");
+    }
+}
+
+cases! { ends_well:
+    failed_syncs_then_restart_without_power_claim_nothing_lost =>
+        "seed 3; torrent 0; file 0 len=426000; node 1 session=0 down=40000; at 1930 node failsyncs=0; at 54002 node restart=0 power=0";
+    failed_syncs_then_kill_without_power_claim_nothing_lost =>
+        "seed 3; torrent 1; file 1 len=22000; node 1 session=0 down=2000; at 259 node failsyncs=0; at 23038 node kill=0 power=0";
+    paused_session_torrent_with_all_skipped_wakes_when_wanted =>
+        "seed 518987; torrent 0; file 0; node 1 session=0 skips; at 15952 node pause=0; at 20924 node kill=0";
+    stopped_session_torrent_with_all_skipped_wakes_when_wanted =>
+        "seed 534081; torrent 0; file 0; node 2 session=0 seeding=0 skips; at 29748 node=2 restart=0";
+    seed_that_adopts_an_empty_folder_late_is_restored =>
+        "seed 3; torrent 0; file 0; file 0 len=78000; node 0 spikes=3; node 2 skips; at 1228 adopt";
+    session_forgets_good_peer_that_rot_got_banned =>
+        "seed 4; torrent 0; file 0; file 0; file 0; node 1 latency=80 session=0 peer-up=0; at 727 node adopt=0; at 1542 rot; \
+         at 26030 node kill=0";
+    sessions_forget_good_seed_that_rot_got_banned =>
+        "seed 3; torrent 0; file 0 len=286000; node 0 super=0; node 1 session=0 up=20000; node 2 session=0; at 2035 rot=2; \
+         at 3260 node=2 ratio=0; at 4056 node=2 kill=0; at 7487 node restart=0";
+    wish_in_a_check_that_cannot_read_is_met_when_it_can =>
+        "seed 515666; torrent 0; file 0 len; file 0; node 1 skips=30; at 2151 node failsaves=0; at 2571 node again=0 erase=0; \
+         at 3377 node failreads=0; at 8640 node restart=0; at 9633 node file wish; at 10980";
+}
+
+/// A sync fails, and part of what it was about is never written, although it can be read until the power is lost. A later sync that
+/// succeeds says nothing about it.
+fn end_well_with_any_seed(events: &str) {
+    for seed in 0..6 {
+        ends_well(&format!("seed {seed}; torrent 0; file 0 len=100000; file 0 len=30000; {events}"));
+    }
+}
+
+cases! { end_well_with_any_seed:
+    failed_sync_is_not_believed_after_a_later_one =>
+        "node 1 save=500 down=20000; at 100 node failsyncs; at 5000 node heal; at 20000 node kill=100 power";
+    failed_sync_of_a_session_is_not_believed_after_a_later_one =>
+        "node 1 session save=500 down=20000; at 100 node failsyncs; at 5000 node heal; at 20000 node kill=100 power";
+    pages_that_a_failed_sync_dropped_are_written_again_after_a_kill =>
+        "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node kill=100; at 4050 node heal; at 20000 node kill=100 power";
+    pages_that_a_failed_sync_dropped_are_written_again_by_a_recheck =>
+        "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node heal; at 12000 node recheck; at 20000 node kill=100 power";
+}
