@@ -103,7 +103,8 @@ pub struct Conf {
     pub seed_choking: SeedChoking,
     /// How often it is thought over who is served while others wait, and the least time that anybody is (BEP 3). Default 10 s.
     pub choke_interval: Duration,
-    /// How long somebody who has not earned it is tried (BEP 3, optimistic unchoking). Default 30 s.
+    /// How long a peer that has not earned it is tried (BEP 3, optimistic unchoking), and how long
+    /// one that takes nothing keeps its slot while others wait. Default 30 s.
     pub optimistic_interval: Duration,
     /// The least time of a turn in [`SeedChoking::RoundRobin`]; without its quota a turn lasts twice as long. Default 60 s.
     pub seed_turn: Duration,
@@ -199,7 +200,8 @@ pub struct Conf {
     /// the version.
     pub user_agent: String,
 
-    /// Bytes of piece data in memory: arriving, waiting for a worker, or being written. Default 32 MiB.
+    /// Bytes of piece data in memory: arriving, waiting for a worker, being written, or in buffers
+    /// that lie idle, which they do for ten seconds at most. Default 32 MiB.
     pub max_piece_memory: usize,
     /// Pieces above this are hashed and written in runs of this size; a multiple of 16 KiB. Default 1 MiB.
     pub run_len: u32,

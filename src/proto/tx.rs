@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use crate::{
     base::{
         buf::Buf,
-        geometry::Block,
+        geometry::{BLOCK_LEN, Block},
         job::{READ_GAP, batch_len},
     },
     wire::message::{Message, PIECE_HEADER_LEN, piece_header},
@@ -94,6 +94,17 @@ impl Batch {
             at = end;
         }
         None
+    }
+
+    /// Whether the block that has begun, if `sent` bytes are gone, is longer than any that a client
+    /// has a reason to ask for. Its rest is not copied, since it may be as long as a peer likes.
+    fn is_at_long(&self, sent: usize) -> bool {
+        let mut end = 0;
+        let begun = self.blocks.iter().find(|block| {
+            end += READ_GAP + block.len as usize;
+            sent < end
+        });
+        begun.is_some_and(|block| block.len > BLOCK_LEN)
     }
 
     /// Whether the last of its blocks has begun, if `sent` bytes are gone.
@@ -191,7 +202,7 @@ impl Tx {
     /// Splits the batch that is being sent where its first block ends that has begun.
     fn cut_begun(&mut self) {
         let Some(Chunk::Batch(batch)) = self.chunks.front_mut() else { return };
-        if self.sent == 0 || batch.is_at_last(self.sent) {
+        if self.sent == 0 || batch.is_at_last(self.sent) || batch.is_at_long(self.sent) {
             return;
         }
         let begun = batch.cut(self.sent);

@@ -133,7 +133,10 @@ pub(crate) struct Grant {
 pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<Grant> {
     // A slot that a peer does not use goes to those who may; it keeps the least time of all, and
     // comes back when it reads on.
-    let useless = |row: &Row| row.stalled && !(row.unchoked && now.since(row.since) < rules.hold);
+    // What is given pays for a slot, used or not.
+    let pays = |row: &Row| rules.mode == Mode::TitForTat && row.from > 0 && !row.snubbed;
+    let is_fresh = |row: &Row| row.unchoked && now.since(row.since) < rules.hold;
+    let useless = |row: &Row| row.stalled && !is_fresh(row) && !pays(row);
     let (mut stalled, wanting): (Vec<&Row>, Vec<&Row>) = rows.iter().filter(|row| row.wants).partition(|row| useless(row));
     let mut grants = if wanting.len() <= rules.slots {
         wanting.iter().map(|row| Grant { key: row.key, optimistic: false }).collect()

@@ -233,6 +233,10 @@ fn stalled_peer_has_a_slot_only_if_it_is_left() {
         assert_eq!(grants(&rows, &rules(mode, 3), 100), "0 2 3", "{mode:?}");
         assert_eq!(grants(&rows, &rules(mode, 9), 100), "0 1 2 3", "{mode:?}");
     }
+    // One that gives has paid for it.
+    let paid = [Row { from: 9, ..rows[0] }, rows[1], rows[2], rows[3]];
+    assert!(grants(&paid, &rules(Mode::TitForTat, 2), 100).starts_with("0 "));
+    assert_eq!(grants(&paid, &rules(Mode::Seed(SeedChoking::RoundRobin), 2), 100), "2 3");
     // One that has just been let in has its ten seconds.
     rows[0].since = at(95);
     assert_eq!(grants(&rows, &rules(Mode::Seed(SeedChoking::RoundRobin), 2), 100), "0 2");
