@@ -68,12 +68,30 @@ fn a_choke_comes_after_a_full_turn_and_answers_every_request() {
     t.hear(b, Message::Interested);
     t.hear(a, block(0, 0).request());
     assert_eq!(t.said(a), ["unchoke", "piece 0:0+16384 good"]);
-    t.pass(100 * S);
-    assert_eq!((t.said(a), t.said(b)), (vec!["keep-alive".to_owned()], vec!["keep-alive".to_owned()]));
+    for piece in 1..6 {
+        t.pass(20 * S);
+        t.hear(a, block(piece, 0).request());
+        assert_eq!(t.said(a), [format!("piece {piece}:0+16384 good")]);
+    }
+    assert_eq!(t.said(b), ["keep-alive"]);
     t.hold_disk(true);
-    t.hear(a, block(1, 0).request());
+    t.hear(a, block(6, 0).request());
     t.pass(20 * S);
-    assert_eq!((t.said(a), t.said(b)), (vec!["choke".to_owned(), "reject 1:0+16384".to_owned()], vec!["unchoke".to_owned()]));
+    assert_eq!((t.said(a), t.said(b)), (vec!["choke".to_owned(), "reject 6:0+16384".to_owned()], vec!["unchoke".to_owned()]));
+}
+
+#[test]
+fn turn_of_a_peer_that_asks_for_nothing_more_ends_after_thirty_seconds() {
+    let mut t = seed(1);
+    let (a, b) = (t.peer(), t.peer());
+    t.hear(a, Message::Interested);
+    t.hear(b, Message::Interested);
+    t.hear(a, block(0, 0).request());
+    assert_eq!(t.said(a), ["unchoke", "piece 0:0+16384 good"]);
+    t.pass(29 * S);
+    assert_eq!((t.said(a), t.said(b)), (vec![], vec![]));
+    t.pass(11 * S);
+    assert_eq!((t.said(a), t.said(b)), (vec!["choke".to_owned()], vec!["unchoke".to_owned()]));
 }
 
 #[test]

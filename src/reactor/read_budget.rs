@@ -11,7 +11,7 @@ const BYTES_A_TURN: usize = 2 << 20;
 /// engine, which take about as long as copying this much.
 const LEAST_COST: usize = 4 * 1024;
 /// How long a turn may read, whatever it is that takes so long.
-const TIME_A_TURN: Duration = Duration::from_millis(4);
+const TIME_A_TURN: Duration = Duration::from_millis(8);
 
 /// What is left of a turn's reading.
 #[derive(Debug)]
@@ -68,6 +68,6 @@ mod tests {
     #[test]
     fn read_budget_ends_with_its_time() {
         let budget = ReadBudget::new(Instant::from_micros(1_000));
-        assert!(!budget.is_over(Instant::from_micros(4_999)) && budget.is_over(Instant::from_micros(5_000)));
+        assert!(!budget.is_over(Instant::from_micros(8_999)) && budget.is_over(Instant::from_micros(9_000)));
     }
 }
