@@ -12,7 +12,6 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    alert::Phase,
     base::{ids::TorrentId, job::Allocation},
     engine::TorrentParams,
     store::{Disk, FileStat, RealDisk},
@@ -128,8 +127,8 @@ fn panic_in_a_call_is_its_error_and_the_engine_goes_on() {
     assert!(matches!(call, Err(CallError::Panicked(_))));
     engine.tell(|_| panic!("a third"));
     // The verb before the panic is done, and everything else works.
-    let phase = engine.call(move |engine| engine.stats(torrent).map(|stats| stats.phase)).unwrap();
-    assert_eq!(phase, Some(Phase::Paused));
+    let paused = engine.call(move |engine| engine.params(torrent).map(|params| params.paused)).unwrap();
+    assert_eq!(paused, Ok(true));
     engine.call(move |engine| engine.remove(torrent)).unwrap().unwrap();
     assert_eq!(engine.close(LONG), Ok(()));
 }
