@@ -10,6 +10,7 @@
 mod common;
 
 use std::{
+    collections::HashMap,
     fmt::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -110,14 +111,20 @@ fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
     }
     writeln!(out, "magnet      {}", m.magnet())?;
     writeln!(out, "files       {}", m.files.len())?;
+    let mut changed = m.changed_names().into_iter().peekable();
     for (at, file) in m.files.iter().enumerate() {
         let path = if m.single_file { printable(&m.name) } else { join(&file.path) };
         writeln!(out, "{at:>5} {:>15}  {path}{}", file.len, mark(file.kind))?;
+        if let Some(changed) = changed.next_if(|changed| changed.file == at) {
+            writeln!(out, "{:>21}  is stored as {}", "", printable(&changed.stored.to_string_lossy()))?;
+        }
     }
     Ok(())
 }
 
 fn object(m: &Metainfo) -> serde_json::Value {
+    let changed = m.changed_names().into_iter().map(|changed| (changed.file, changed.stored));
+    let changed: HashMap<usize, PathBuf> = changed.collect();
     let file = |(at, file): (usize, &cratetorrent::FileEntry)| {
         let path = if m.single_file { vec![m.name.clone()] } else { file.path.clone() };
         let kind = match file.kind {
@@ -125,7 +132,8 @@ fn object(m: &Metainfo) -> serde_json::Value {
             FileKind::Pad => "pad",
             FileKind::Symlink => "link",
         };
-        json!({"index": at, "bytes": file.len, "path": path, "kind": kind})
+        let stored = changed.get(&at).map(|path| path.to_string_lossy());
+        json!({"index": at, "bytes": file.len, "path": path, "kind": kind, "stored": stored})
     };
     json!({
         "name": m.name,

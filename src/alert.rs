@@ -37,6 +37,20 @@ pub enum Alert {
         /// Why a saved state was not believed.
         distrust: Option<String>,
     },
+    /// Files of the torrent are called otherwise on the disk than in its metainfo: the platform does not take their names, they
+    /// could mislead, the disk does not tell them apart, or an earlier version has stored them so.
+    /// [`Engine::files`](crate::Engine::files) says where each is. Told once, when the torrent is first opened after it was added; not of
+    /// files that the user has renamed.
+    NamesChanged {
+        /// The torrent.
+        torrent: TorrentId,
+        /// How many.
+        files: usize,
+        /// The first of them: its index.
+        first: usize,
+        /// Its path below the download folder.
+        path: PathBuf,
+    },
     /// Checking goes on: every [`Conf::progress_interval`](crate::Conf::progress_interval) and every 64 pieces, paused or not. Coalesced:
     /// only the newest is kept.
     Checking {
@@ -261,6 +275,16 @@ pub enum Alert {
         leeches: u32,
         /// How often it was downloaded.
         downloaded: u32,
+    },
+    /// The torrent's data is being made safe on disk, before its state is: so many of its files are. Told of torrents with
+    /// hundreds of files that are new; [`Saved`](Self::Saved) comes when it is done. Coalesced: only the newest is kept.
+    Saving {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Files that are safe, or need nothing.
+        done: usize,
+        /// Files in all.
+        total: usize,
     },
     /// The torrent's state is safe on disk. Not told of how far a check is, which is saved, too.
     Saved {

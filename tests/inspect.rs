@@ -68,9 +68,12 @@ magnet      magnet:?xt=urn:btih:HASH&dn=a%20%1B%5B31mred%E2%80%AE%20folder&xl=32
 &tr=http%3A%2F%2Ftwo%2Fannounce&tr=udp%3A%2F%2Fthree&ws=http%3A%2F%2Fseed%2F
 files       4
     0              10  dir/fi\\nle
+                       is stored as a _[31mred_ folder/dir/fi_le
     1           16374  .pad/16374  (pad)
     2           16385  a\\/b
+                       is stored as a _[31mred_ folder/a_b
     3               0  empty
+                       is stored as a _[31mred_ folder/empty
 ";
     let stdout = text(&out.stdout);
     let hash = stdout.lines().nth(1).and_then(|l| l.split_whitespace().nth(1)).unwrap_or_default();
@@ -149,6 +152,7 @@ fn json_holds_the_same_facts() {
     let object: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&object["name"], &object["total_bytes"]), (&"f\n".into(), &5.into()));
     assert_eq!(object["files"][0]["path"][0], "f\n");
+    assert_eq!(object["files"][0]["stored"], "f_");
     assert!(object["magnet"].as_str().is_some_and(|link| link.contains(object["info_hash"].as_str().unwrap_or("?"))));
 }
 

@@ -1,7 +1,6 @@
 //! How many connections the system grants, and settings to match.
 
 use cratetorrent::Conf;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Takes as many descriptors as the system grants, and lets the engine have as many connections as that allows beside its files.
 pub fn use_all_descriptors(conf: &mut Conf) {
@@ -10,7 +9,9 @@ pub fn use_all_descriptors(conf: &mut Conf) {
 }
 
 /// Raises the limit of descriptors as far as it goes without being root. `None` is no limit.
+#[cfg(unix)]
 fn raise() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     match setrlimit(Resource::Nofile, raised) {
@@ -20,4 +21,10 @@ fn raise() -> Option<u64> {
             limit.current
         }
     }
+}
+
+/// Elsewhere memory is the limit.
+#[cfg(not(unix))]
+fn raise() -> Option<u64> {
+    None
 }

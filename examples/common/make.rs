@@ -14,7 +14,7 @@ use indicatif::HumanBytes;
 use super::{
     Problem,
     args::{self, Args},
-    output,
+    check_writable, output,
     progress::{Progress, Show, pace},
     signals::Interrupt,
 };
@@ -132,13 +132,12 @@ impl Make {
 
     /// What can go wrong with writing should do so before hours of hashing.
     fn check_out(&self, path: &Path, out: &Path) -> Result<(), Problem> {
-        use rustix::fs::{Access, access};
         if fs::symlink_metadata(out).is_ok() && !self.force {
             return Err(exists(out));
         }
         let folder = parent(out);
         let cannot = |e| cannot_write(out, &e);
-        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| cannot(e.into()))?;
+        check_writable(folder).map_err(cannot)?;
         let (folder, path) = (folder.canonicalize().map_err(cannot)?, path.canonicalize().unwrap_or_default());
         if path.is_dir() && folder.starts_with(&path) {
             let what = format!("{} would lie in the folder that it is made of; --out says where else", out.display());

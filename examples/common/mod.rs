@@ -5,8 +5,10 @@ pub mod args;
 pub mod limits;
 pub mod listen;
 pub mod make;
+pub mod names;
 pub mod output;
 pub mod progress;
+#[cfg_attr(windows, path = "signals_windows.rs")]
 pub mod signals;
 pub mod trackers;
 
@@ -159,14 +161,48 @@ pub fn printable(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+/// Tells of an end that takes its time, every few seconds.
+#[derive(Default)]
+pub struct Saving {
+    told: Option<std::time::Instant>,
+}
+
+impl Saving {
+    pub fn tell(&mut self, done: usize, total: usize) {
+        if self.told.is_none_or(|told| told.elapsed() > Duration::from_secs(2)) {
+            self.told = Some(std::time::Instant::now());
+            complain(&format!("saving: {done} of {total} files are safe"));
+        }
+    }
+}
+
+/// Whether files can be made in a folder, asked of the system. Where it cannot be asked, making them will show.
+pub fn check_writable(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Access, access};
+        Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+    }
+    #[cfg(not(unix))]
+    std::fs::metadata(folder).map(|_| ())
+}
+
 /// Lets an engine save its states. Nobody should have to wait long for that, nor, if one sentence of failure is due already, read a
 /// second: then `tell` is false. Returns whether everything that was to be saved is.
 pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, tell: bool) -> bool {
     engine.shutdown();
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut deadline = std::time::Instant::now() + PATIENCE;
+    let mut saving = Saving::default();
     let mut saved = true;
     loop {
         match alerts.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now())) {
+            // A disk that is slow is not one that does not answer.
+            Ok(Alert::Saving { done, total, .. }) => {
+                deadline = std::time::Instant::now() + PATIENCE;
+                if tell {
+                    saving.tell(done, total);
+                }
+            }
             Ok(Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. }) => {
                 saved = false;
                 if tell {

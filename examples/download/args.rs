@@ -7,9 +7,10 @@ use cratetorrent::{Limits, StopAt};
 use crate::{
     Problem,
     common::{
-        args::{Args, Time, free, path, peers, rate, resolve_all, value, variable},
+        args::{Args, Time, free, path, peers, rate, resolve_all, value, values, variable},
         listen::Place,
         make::trackers,
+        names::{self, Renames},
         progress::Show,
     },
 };
@@ -23,6 +24,7 @@ Usage: download [TORRENT] [options]
   TORRENT               the .torrent file
   --dir DIR             where the download goes (default: the current folder)
   --select LIST         only these files, as 0,2-5: counted from 0, as inspect numbers them
+  --name INDEX=PATH     store a file under another path below DIR; may be given more than once
   --peer ADDR[,ADDR…]   peers as host:port or [v6]:port; may be given more than once
   --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them in one
                         tier; may be given more than once
@@ -62,6 +64,7 @@ pub struct Options {
     pub place: Place,
     /// Indices of the files to download; `None`: all.
     pub select: Option<Vec<RangeInclusive<usize>>>,
+    pub names: Renames,
     pub blocklist: Option<PathBuf>,
     pub seed: bool,
     pub stop: StopAt,
@@ -86,6 +89,7 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
     let dir = path(&mut args, "--dir")?;
     let place = Place::parse(&mut args)?;
     let select = value::<Select>(&mut args, "--select")?.map(|select| select.0);
+    let names = names::parse(values(&mut args, "--name")?)?;
     let blocklist = path(&mut args, "--blocklist")?;
     let stop = StopAt {
         ratio_percent: value::<Ratio>(&mut args, "--seed-ratio")?.map(|ratio| ratio.0),
@@ -109,6 +113,7 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
         trackers,
         place,
         select,
+        names,
         blocklist,
         seed,
         stop,

@@ -22,7 +22,7 @@ use crate::{
     Problem,
     args::Options,
     common::{
-        block, complain, limits, listen,
+        block, check_writable, complain, limits, listen, names,
         progress::{Progress, pace},
         read_metainfo, shut_down,
         signals::Interrupt,
@@ -48,6 +48,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     params.sequential = options.sequential;
     params.priorities = priorities;
     params.stop = Some(options.stop);
+    params.renames = options.names.clone();
     let state = params.state_file.clone();
     params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
     let added = engine.call(move |engine| engine.add_torrent(params)).map_err(|e| Problem::new(e.to_string()))?;
@@ -104,8 +105,7 @@ fn forget(state: &Path) {
 
 /// Makes the download folder, and finds out whether it can be written to.
 fn prepare(dir: &Path) -> Result<(), Problem> {
-    use rustix::fs::{Access, access};
-    let made = fs::create_dir_all(dir).and_then(|()| Ok(access(dir, Access::WRITE_OK | Access::EXEC_OK)?));
+    let made = fs::create_dir_all(dir).and_then(|()| check_writable(dir));
     made.map_err(|e| Problem::new(format!("cannot download to {}: {e}", dir.display())))
 }
 
@@ -226,7 +226,10 @@ impl Fetch {
             }
             Alert::PeerGone { addr, reason, .. } => self.peer_gone(addr, reason),
             Alert::PeerBanned { addr, .. } => self.progress.say(&format!("peer {addr} sent bad data and is banned")),
-            alert => self.trackers.tell(&alert, &self.progress),
+            alert => match names::told(&alert) {
+                Some(line) => self.progress.say(&line),
+                None => self.trackers.tell(&alert, &self.progress),
+            },
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use cratetorrent::{Limits, Trust};
 
 use crate::common::{
     Problem,
-    args::{Args, free, path, peers, rate},
+    args::{Args, free, path, peers, rate, values},
     listen::Place,
     make::{self, Make},
+    names::{self, Renames},
     progress::Show,
 };
 
@@ -20,6 +21,7 @@ Usage: seed TORRENT [options]
 
   TORRENT               a .torrent file
   --dir DIR             where its data is (default: the current folder)
+  --name INDEX=PATH     a file of it has another path below DIR; may be given more than once
   --no-check            do not hash the data: believe files that have the right size
   --recheck             hash the data even if a saved state says that it is whole
   PATH                  anything else: a file or folder to make a torrent of
@@ -56,7 +58,7 @@ pub struct Options {
 }
 
 pub enum What {
-    Torrent { torrent: PathBuf, dir: PathBuf, trust: Trust, trackers: Vec<Vec<String>> },
+    Torrent { torrent: PathBuf, dir: PathBuf, names: Renames, trust: Trust, trackers: Vec<Vec<String>> },
     Data { path: PathBuf, make: Box<Make> },
 }
 
@@ -69,6 +71,7 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
         (false, true) => Trust::Nothing,
         (false, false) => Trust::State,
     };
+    let names = names::parse(values(&mut args, "--name")?)?;
     let peers = peers(&mut args)?;
     let place = Place::parse(&mut args)?;
     let blocklist = path(&mut args, "--blocklist")?;
@@ -83,11 +86,16 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
         if let Some(option) = make.given {
             return Err(Problem::usage(format!("{option} is for making a torrent, and {} is one already", path.display())));
         }
-        What::Torrent { torrent: path, dir: dir.unwrap_or_else(|| ".".into()), trust, trackers: make.take_trackers() }
+        let (dir, trackers) = (dir.unwrap_or_else(|| ".".into()), make.take_trackers());
+        What::Torrent { torrent: path, dir, names, trust, trackers }
     } else if make.is_to_stdout() {
         return Err(Problem::usage("--out - is for create: what is served is told on the standard output"));
-    } else if dir.is_some() || trust != Trust::State {
-        let option = if dir.is_some() { "--dir" } else { "--no-check or --recheck" };
+    } else if dir.is_some() || !names.is_empty() || trust != Trust::State {
+        let option = match dir {
+            Some(_) => "--dir",
+            None if !names.is_empty() => "--name",
+            None => "--no-check or --recheck",
+        };
         return Err(Problem::usage(format!("{option} is for a .torrent, which {} is not", path.display())));
     } else {
         What::Data { path, make: Box::new(make) }

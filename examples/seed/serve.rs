@@ -13,6 +13,7 @@ use crate::{
     args::{Options, What},
     common::{
         self, Problem, block, complain, make,
+        names::{self, Renames},
         progress::{Progress, Show},
         read_metainfo, shut_down,
         signals::Interrupt,
@@ -48,6 +49,8 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 struct Source {
     metainfo: Arc<Metainfo>,
     dir: PathBuf,
+    /// Files that have other paths than the metainfo's.
+    names: Renames,
     trust: Trust,
     /// Beside the torrent's own.
     trackers: Vec<Vec<String>>,
@@ -56,8 +59,8 @@ struct Source {
 impl Source {
     fn find(what: What, show: Show, interrupt: &Interrupt) -> Result<Self, Problem> {
         match what {
-            What::Torrent { torrent, dir, trust, trackers } => {
-                Ok(Self { metainfo: Arc::new(read_metainfo(&torrent)?), dir, trust, trackers })
+            What::Torrent { torrent, dir, names, trust, trackers } => {
+                Ok(Self { metainfo: Arc::new(read_metainfo(&torrent)?), dir, names, trust, trackers })
             }
             What::Data { path, make } => {
                 // A path such as `..` has no name to look for in a folder.
@@ -71,7 +74,8 @@ impl Source {
                     crate::common::print(&format!("torrent   {}", out.display()));
                 }
                 // Every byte was hashed a moment ago.
-                Ok(Self { metainfo: Arc::new(created.metainfo), dir, trust: Trust::Files, trackers: Vec::new() })
+                let metainfo = Arc::new(created.metainfo);
+                Ok(Self { metainfo, dir, names: Vec::new(), trust: Trust::Files, trackers: Vec::new() })
             }
         }
     }
@@ -95,9 +99,10 @@ struct Seed {
 impl Seed {
     /// Adds it at rest: what turns out not to be whole must not be filled up from others, since it is the user's own.
     fn add(source: Source, peers: Vec<SocketAddr>, engine: EngineHandle, show: Show) -> Result<Self, Problem> {
-        let Source { metainfo, dir, trust, trackers } = source;
+        let Source { metainfo, dir, names: renames, trust, trackers } = source;
         let trackers = Some([metainfo.trackers.clone(), trackers].concat());
-        let params = TorrentParams { peers, trust, trackers, paused: true, ..TorrentParams::new(metainfo.clone(), &dir) };
+        let params = TorrentParams::new(metainfo.clone(), &dir);
+        let params = TorrentParams { peers, trust, trackers, renames, paused: true, ..params };
         let torrent = engine.call(|engine| engine.add_torrent(params)).map_err(Problem::of)?.map_err(Problem::of)?;
         let progress = Progress::new(metainfo.geometry.total_len(), show);
         let last = TorrentStats { total_bytes: metainfo.geometry.total_len(), ..TorrentStats::default() };
@@ -157,7 +162,10 @@ impl Seed {
                 }
             }
             Alert::PeerBanned { addr, .. } => self.progress.say(&format!("peer {addr} sent bad data and is banned")),
-            alert => self.trackers.tell(&alert, &self.progress),
+            alert => match names::told(&alert) {
+                Some(line) => self.progress.say(&line),
+                None => self.trackers.tell(&alert, &self.progress),
+            },
         }
         Ok(())
     }

@@ -72,6 +72,10 @@ impl Session {
             }
             Command::Priority { torrent, file, level } => self.priority(&torrent, file, level),
             Command::Move(torrent, dir) => self.move_to(&torrent, &dir),
+            // An alert tells what came of it.
+            Command::Rename { torrent, file, path } => {
+                self.one(&torrent, "renaming", move |engine, id| engine.rename_file(id, file, path))
+            }
             Command::Label(torrent, labels) => self.one(&torrent, "labelled", move |engine, id| engine.set_labels(id, labels)),
             Command::Stats => {
                 let stats = self.call(|engine| engine.session_stats())?;

@@ -27,6 +27,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("sequential N on|off", "fetch its pieces in order"),
     ("priority N FILE off|low|normal|high", "how much a file is wanted, counted from 0"),
     ("move N DIR", "move its data"),
+    ("rename N FILE PATH", "store a file under another path below its folder; files count from 0"),
     ("recheck N…|all", "hash what is there"),
     ("label N [WORD…]", "file it under these words"),
     ("stats", "the session as a whole"),
@@ -87,6 +88,7 @@ pub enum Command {
     Sequential(String, bool),
     Priority { torrent: String, file: usize, level: Level },
     Move(String, PathBuf),
+    Rename { torrent: String, file: usize, path: PathBuf },
     Recheck(Which),
     Label(String, Vec<String>),
     Stats,
@@ -160,6 +162,9 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
                 _ => return Err(None),
             };
             Command::Priority { torrent: (*torrent).into(), file: number(file)?, level }
+        }
+        ("rename", [torrent, file, path]) => {
+            Command::Rename { torrent: (*torrent).into(), file: number(file)?, path: path.into() }
         }
         ("move", [torrent, dir]) => Command::Move((*torrent).into(), dir.into()),
         ("label", [torrent, labels @ ..]) => Command::Label((*torrent).into(), labels.iter().map(|&l| l.to_owned()).collect()),

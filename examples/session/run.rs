@@ -15,7 +15,7 @@ use crate::{
     args::Options,
     book::Book,
     command::{self, Command, Which},
-    common::{self, Problem, complain, listen, print, signals::Interrupt},
+    common::{self, Problem, Saving, complain, listen, print, printable, signals::Interrupt},
     input::Input,
 };
 
@@ -238,6 +238,13 @@ impl Shell {
                 self.session.book.move_to(torrent, dir);
                 line
             }
+            Alert::FileRenamed { torrent, file, path } => {
+                format!("renamed {} {file} {}", number(torrent), printable(&path.to_string_lossy()))
+            }
+            Alert::FileRenameFailed { torrent, error, .. } => format!("failed {} {error}", number(torrent)),
+            Alert::NamesChanged { torrent, files, first, path } => {
+                format!("named {} {files} {first} {}", number(torrent), printable(&path.to_string_lossy()))
+            }
             Alert::StorageMoveFailed { torrent, error } => format!("failed {} {error}", number(torrent)),
             Alert::DataDeleted { torrent } => format!("deleted {}", number(torrent)),
             Alert::DeleteFailed { torrent, files, error } => {
@@ -269,16 +276,23 @@ impl Shell {
         // First, since what is told from now on goes below the line that was being typed.
         drop(self.input);
         self.session.engine.shutdown();
-        let deadline = Instant::now() + PATIENCE;
+        let mut deadline = Instant::now() + PATIENCE;
+        let mut saving = Saving::default();
         loop {
             match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Alert(alert)) => {
+                Ok(Event::Alert(alert)) => match *alert {
                     // What is not saved now is lost, or has to be checked.
-                    if let Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } = *alert {
+                    Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } => {
                         complain(&error.to_string());
                         self.failed = true;
                     }
-                }
+                    // A disk that is slow is not one that does not answer.
+                    Alert::Saving { done, total, .. } => {
+                        deadline = Instant::now() + PATIENCE;
+                        saving.tell(done, total);
+                    }
+                    _ => {}
+                },
                 Ok(Event::EngineEnded) => break,
                 Ok(_) => {}
                 Err(_) => {

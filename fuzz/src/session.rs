@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Bitfield, CloseCause, Conf, Done, Effect, Engine, InfoHash, Instant, Job, Key, Limits, MoveMode, Opened, PeerId, Priority,
-    Rate, RunData, RunDone, StoreError, StoreOp, TorrentId, TorrentParams, Verdict,
+    Bitfield, CloseCause, Conf, Done, Effect, Engine, FoundNames, InfoHash, Instant, Job, Key, Limits, MoveMode, Opened, PeerId,
+    Priority, Rate, RunData, RunDone, StoreError, StoreOp, TorrentId, TorrentParams, Verdict,
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,
@@ -263,6 +263,7 @@ impl Host {
                     distrust: None,
                     arrange: how & 2 != 0,
                     tracker_events: Default::default(),
+                    names: FoundNames::default(),
                 };
                 Done::Opened { torrent, result: if fails { Err(error()) } else { Ok(opened) } }
             }

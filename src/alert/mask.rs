@@ -83,7 +83,7 @@ impl BitOr for AlertMask {
 impl Alert {
     pub(super) fn kind(&self) -> AlertMask {
         match self {
-            Self::Checking { .. } | Self::Progress { .. } => AlertMask::PROGRESS,
+            Self::Checking { .. } | Self::Saving { .. } | Self::Progress { .. } => AlertMask::PROGRESS,
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
@@ -91,7 +91,7 @@ impl Alert {
             Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
             Self::StopReached { .. } | Self::ReadFailed { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } => AlertMask::STATUS,
-            Self::Recorded { .. } => AlertMask::STATUS,
+            Self::Recorded { .. } | Self::NamesChanged { .. } => AlertMask::STATUS,
             Self::NoPeers { .. } | Self::StorageRecovered { .. } => AlertMask::NONE,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,

@@ -19,6 +19,7 @@ pub(crate) const KEPT_A_TORRENT: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Checking(TorrentId),
+    Saving(TorrentId),
     Progress(TorrentId),
     Finished(TorrentId),
     StorageFailed(TorrentId),
@@ -35,6 +36,7 @@ impl Alert {
     fn subject(&self) -> Option<Subject> {
         match *self {
             Self::Checking { torrent, .. } => Some(Subject::Checking(torrent)),
+            Self::Saving { torrent, .. } => Some(Subject::Saving(torrent)),
             Self::Progress { torrent, .. } => Some(Subject::Progress(torrent)),
             Self::Finished { torrent, .. } => Some(Subject::Finished(torrent)),
             Self::StorageFailed { torrent, .. } => Some(Subject::StorageFailed(torrent)),

@@ -81,6 +81,8 @@ pub struct StoreSpec {
     pub skipped: Vec<bool>,
     /// Files that have another path than the metainfo's, by number, ascending; relative to `dir` and safe.
     pub renames: Vec<(usize, PathBuf)>,
+    /// The [aliases](FoundNames::aliases) that were found when it was opened, for deleting it when it is closed.
+    pub aliases: Vec<(usize, PathBuf)>,
     /// Files that belong to another torrent of the session, by number, ascending, each with that one's name: they are read, and
     /// never made, written or cut.
     pub borrowed: Vec<(usize, String)>,
@@ -114,6 +116,20 @@ pub struct Opened {
     pub arrange: bool,
     /// What its trackers have still to hear, as saved.
     pub tracker_events: TrackerEvents,
+    /// What its files are called on the disk.
+    pub names: FoundNames,
+}
+
+/// Files that are called otherwise on the disk than in the metainfo, and that the user has not renamed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundNames {
+    /// Paths below the download folder that do not follow from the names alone: the disk does not tell the torrent's names
+    /// apart, or an earlier version has stored the files so. By file, ascending.
+    pub aliases: Vec<(usize, PathBuf)>,
+    /// How many files have another path than the metainfo's.
+    pub changed: usize,
+    /// The first of them, and its path below the download folder.
+    pub first: Option<(usize, PathBuf)>,
 }
 
 /// What to remember of a torrent. The store adds what it knows of the files.
@@ -216,12 +232,15 @@ pub enum Job {
         /// The piece.
         piece: PieceIndex,
     },
-    /// Sync the data files written so far, then save the state atomically (write, fsync, rename).
+    /// Sync the data files written so far, then save the state atomically (write, fsync, rename). Of many files some are
+    /// synced at a time: the answer is then [`Done::Syncing`], and the job is to be sent again.
     Save {
         /// The torrent.
         torrent: Key,
         /// What to save.
         state: Box<SaveState>,
+        /// Files below this index are synced for it.
+        synced: usize,
     },
     /// Other files are skipped now than before: what is wanted and has bytes in the part file is made of them, unless it is to wait.
     /// Sent when no other job of the torrent is out, as the next four.
@@ -381,6 +400,17 @@ pub enum Done {
         piece: PieceIndex,
         /// A digest a block.
         result: Result<Vec<Digest>, StoreError>,
+    },
+    /// To [`Job::Save`] as long as files are left to be synced.
+    Syncing {
+        /// The torrent.
+        torrent: Key,
+        /// What is to be saved.
+        state: Box<SaveState>,
+        /// The first file that is left.
+        synced: usize,
+        /// How many there are in all.
+        files: usize,
     },
     /// To [`Job::Save`].
     Saved {

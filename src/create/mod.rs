@@ -36,7 +36,7 @@ use thiserror::Error;
 use crate::{
     base::{
         geometry::{BLOCK_LEN, Geometry},
-        paths::safe_paths,
+        paths::{Case, NameRules, safe_paths},
     },
     store::{Disk, Pieces, RealDisk},
     wire::metainfo::{Metainfo, MetainfoBuilder, MetainfoError, MetainfoLimits},
@@ -154,7 +154,7 @@ pub enum CreateError {
     /// A torrent cannot be called so.
     #[error("a torrent cannot be called {0:?}")]
     Name(String),
-    /// A file cannot be called so everywhere, so that whoever downloads the torrent would store it under another name.
+    /// A file cannot be called so: this very program would look for it under another name, and could not serve it.
     #[error("{} would be stored as {} by those who download it", path.display(), stored.display())]
     Renamed {
         /// The file.
@@ -338,7 +338,8 @@ impl Plan {
     fn check_paths(&self, root: &Path, files: &[Entry]) -> Result<(), CreateError> {
         let draft = &self.draft;
         let limit = MetainfoLimits::default().files;
-        let stored = safe_paths(&draft.name, draft.single_file, &draft.files)
+        // They lie beside each other on this disk, so it tells them apart.
+        let stored = safe_paths(draft.names(), NameRules::here(), Case::Kept)
             .map_err(|_| CreateError::TooManyFiles { path: root.to_owned(), limit })?;
         for (file, stored) in files.iter().zip(stored) {
             let Some(found) = &file.found else { continue };

@@ -8,7 +8,7 @@ use crate::{
     base::{
         files::Priority,
         ids::TorrentId,
-        paths::{self, PathError, RenameError},
+        paths::{self, Case, PathError, RenameError},
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs},
     torrent::{TorrentParams, errands::Request},
@@ -72,7 +72,8 @@ pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf
         return Ok(renames);
     }
     let metainfo = &params.metainfo;
-    match paths::renamed_paths(&metainfo.name, metainfo.single_file, &metainfo.files, &renames) {
+    // Names that differ in case alone are the disk's to judge, when the storage is opened.
+    match paths::renamed_paths(metainfo.names(), Case::Kept, &renames) {
         Err(PathError::Rename(file, error)) => Err(refused(file)(error)),
         // Names that cannot be made safe show when the storage is opened.
         _ => Ok(renames),
@@ -127,9 +128,7 @@ impl Verbs<'_> {
         let mut renames = torrent.renames().to_vec();
         renames.retain(|(other, _)| *other != file);
         renames.push((file, path.clone()));
-        if let Err(PathError::Rename(_, error)) =
-            paths::renamed_paths(&metainfo.name, metainfo.single_file, &metainfo.files, &renames)
-        {
+        if let Err(PathError::Rename(_, error)) = paths::renamed_paths(metainfo.names(), Case::Kept, &renames) {
             return Err(error.into());
         }
         Ok(self.engine.ask(id, Request::Rename(file, path))?)

@@ -264,6 +264,7 @@ impl Engine {
             | Done::Read { torrent, .. }
             | Done::Checked { torrent, .. }
             | Done::Digests { torrent, .. }
+            | Done::Syncing { torrent, .. }
             | Done::Saved { torrent, .. }
             | Done::Arranged { torrent, .. }
             | Done::Relocated { torrent, .. }

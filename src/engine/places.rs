@@ -19,7 +19,7 @@ use crate::{
         files::{FileEntry, FileKind},
         ids::TorrentId,
         job::{StoreError, StoreOp},
-        paths::{renamed_paths, safe_paths},
+        paths::{Case, Foreign, NameRules, renamed_paths, safe_paths},
     },
     engine::{AddError, Engine},
     torrent::errands::Request,
@@ -73,21 +73,25 @@ impl Places {
 struct Site<'a> {
     metainfo: &'a Metainfo,
     dir: &'a Path,
+    /// What is called otherwise on the disk, as far as known.
+    aliases: &'a [(usize, PathBuf)],
     renames: &'a [(usize, PathBuf)],
 }
 
 impl Site<'_> {
     fn roots(&self) -> Vec<PathBuf> {
         let file = FileEntry { path: Vec::new(), len: 0, offset: 0, kind: FileKind::Regular };
-        let top = safe_paths(&self.metainfo.name, true, &[file]).unwrap_or_default();
+        let name = Foreign { name: &self.metainfo.name, single_file: true, files: &[file] };
+        // Version 0.2 may have stored it under another name, which is known when it is open.
+        let tops = [NameRules::here(), NameRules::V0_2].map(|rules| safe_paths(name, rules, Case::Kept).unwrap_or_default());
         let renamed = self.renames.iter().map(|(_, path)| path.clone());
-        top.into_iter().chain(renamed).map(|path| self.dir.join(path)).collect()
+        tops.into_iter().flatten().chain(renamed).map(|path| self.dir.join(path)).collect()
     }
 
     /// Where its files are, by number; nothing of one whose names cannot be made safe.
     fn paths(&self) -> Vec<Option<PathBuf>> {
-        let Metainfo { name, single_file, files, .. } = self.metainfo;
-        let paths = renamed_paths(name, *single_file, files, self.renames).unwrap_or_default();
+        let renames = self.aliases.iter().chain(self.renames);
+        let paths = renamed_paths(self.metainfo.names(), Case::Kept, renames).unwrap_or_default();
         let path = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| self.dir.join(path));
         paths.into_iter().map(path).collect()
     }
@@ -106,7 +110,7 @@ struct Overlap {
 impl Engine {
     fn site(&self, key: Key) -> Option<Site<'_>> {
         let torrent = self.torrents.get(key)?;
-        Some(Site { metainfo: &torrent.metainfo, dir: torrent.dir(), renames: torrent.renames() })
+        Some(Site { metainfo: &torrent.metainfo, dir: torrent.dir(), aliases: torrent.aliases(), renames: torrent.renames() })
     }
 
     fn overlaps(&self, key: Option<Key>, site: Site<'_>) -> Vec<Overlap> {
@@ -141,7 +145,7 @@ impl Engine {
 
     /// Refuses a torrent that would write to a path of another.
     pub(super) fn check_place(&self, metainfo: &Metainfo, dir: &Path, renames: &[(usize, PathBuf)]) -> Result<(), AddError> {
-        let overlaps = self.overlaps(None, Site { metainfo, dir, renames });
+        let overlaps = self.overlaps(None, Site { metainfo, dir, aliases: &[], renames });
         match overlaps.into_iter().find(|overlap| !self.is_same(metainfo, overlap)) {
             None => Ok(()),
             Some(Overlap { other, path, .. }) => Err(AddError::PathTaken {
@@ -227,7 +231,8 @@ impl Engine {
             }
         };
         let own = torrent.shares.others();
-        let overlaps = self.overlaps(Some(key), Site { metainfo: &torrent.metainfo, dir, renames: &renames });
+        let overlaps =
+            self.overlaps(Some(key), Site { metainfo: &torrent.metainfo, dir, aliases: torrent.aliases(), renames: &renames });
         let is_taken = |overlap: &Overlap| {
             let stays = dir == torrent.dir() && own.contains(&overlap.other);
             let is_shared = may_share && self.is_same(&torrent.metainfo, overlap);

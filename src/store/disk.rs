@@ -96,11 +96,27 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Whatever the system says, such as [`PermissionDenied`](io::ErrorKind::PermissionDenied).
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>>;
 
+    /// Whether names in `folder`, or in what will be made there, that differ only in case are names of one file. `folder`
+    /// need not be there yet. Asked only about torrents that have such names.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn ignores_case(&self, folder: &Path) -> io::Result<bool> {
+        let _ = folder;
+        Ok(false)
+    }
+
     /// Returns once the file's data would survive a power cut.
     ///
     /// # Errors
     /// If that cannot be promised: then data written before may be lost even if a later call succeeds.
     fn sync(&self, path: &Path) -> io::Result<()>;
+
+    /// The same for many files, with an answer each, in order. A disk that is waited for should be asked for several at a
+    /// time: a journal that is written once for all of them costs one wait and not one a file.
+    fn sync_many(&self, paths: &[&Path]) -> Vec<io::Result<()>> {
+        paths.iter().map(|path| self.sync(path)).collect()
+    }
 
     /// Returns once the names in a folder would survive a power cut. A disk that cannot lose them has nothing to do.
     ///

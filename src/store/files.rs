@@ -208,29 +208,45 @@ impl TorrentFiles {
         doubtful.map(|(_, file)| file.offset..file.offset + file.len)
     }
 
-    /// Syncs every file written since it was last synced, and looks at it again; and what was found there.
-    pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        for (index, file) in self.all_files() {
+    /// Syncs files written since they were last synced, and looks at them again; and what was found there. Begins with
+    /// the file `from`, and ends after `limit` of them: then it returns which file is next.
+    pub(crate) fn sync(&self, from: usize, limit: usize) -> Result<Option<usize>, StoreError> {
+        let (mut next, mut due) = (None, Vec::new());
+        for (index, file) in self.all_files().skip_while(|(index, _)| *index < from) {
+            if self.marks(index) & (UNSYNCED | FOUND) == 0 {
+                continue;
+            }
+            if due.len() == limit {
+                next = Some(index);
+                break;
+            }
             // Before the sync, so that a write meanwhile marks it again.
-            let marks = self.unmark(index, UNSYNCED | FOUND);
-            if marks & (UNSYNCED | FOUND) == 0 {
-                continue;
-            }
-            let done = planted!("saved_before_data", Ok(()), self.disk.sync(&file.path));
-            let done = done.map_err(|e| StoreError::new(StoreOp::Sync, &file.path, e));
-            if done.is_err() {
-                self.mark(index, planted!("failed_sync_believed", 0, DOUBTFUL));
-            }
-            done?;
-            if marks & UNSYNCED == 0 {
-                continue;
-            }
-            let found = self.disk.stat(&file.path).map_err(|e| StoreError::new(StoreOp::Sync, &file.path, e))?;
-            if let Some(stat) = self.stats().get_mut(index) {
-                *stat = found;
+            due.push((index, file, self.unmark(index, UNSYNCED | FOUND)));
+        }
+        let paths: Vec<_> = due.iter().map(|(_, file, _)| file.path.as_path()).collect();
+        let done = planted!("saved_before_data", paths.iter().map(|_| Ok(())).collect(), self.disk.sync_many(&paths));
+        let mut result = Ok(next);
+        for ((index, file, marks), done) in due.into_iter().zip(done) {
+            let failed = |e| StoreError::new(StoreOp::Sync, &file.path, e);
+            let found = match done {
+                Err(e) => {
+                    self.mark(index, planted!("failed_sync_believed", 0, DOUBTFUL));
+                    Err(e)
+                }
+                Ok(()) if marks & UNSYNCED == 0 => continue,
+                Ok(()) => self.disk.stat(&file.path),
+            };
+            match found.map_err(failed) {
+                Ok(found) => self.stats().get_mut(index).into_iter().for_each(|stat| *stat = found),
+                Err(e) => result = result.and(Err(e)),
             }
         }
-        Ok(())
+        result
+    }
+
+    /// Files that may be on disk.
+    pub(crate) fn count(&self) -> usize {
+        self.parts_index()
     }
 
     /// What to remember each file by; `None` where it should not be vouched for.

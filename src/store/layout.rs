@@ -9,9 +9,10 @@ use std::{
 
 use thiserror::Error;
 
+use super::names::{self, Names};
 use crate::base::{
     files::FileKind,
-    job::StoreSpec,
+    job::{FoundNames, StoreSpec},
     paths::{self, PathError},
 };
 
@@ -49,6 +50,7 @@ pub(crate) enum LayoutError {
 pub(crate) struct Layout {
     dir: PathBuf,
     files: Vec<LayoutFile>,
+    names: Names,
     /// The files that hold bytes, by index; ascending in offset.
     filled: Vec<u32>,
 }
@@ -78,7 +80,7 @@ pub(crate) struct Segment {
 }
 
 impl Layout {
-    pub(crate) fn new(spec: &StoreSpec) -> Result<Self, LayoutError> {
+    pub(super) fn new(spec: &StoreSpec, names: Names) -> Result<Self, LayoutError> {
         u32::try_from(spec.files.len()).map_err(|_| LayoutError::TooManyFiles(spec.files.len()))?;
         let mut end = 0_u64;
         for (file, entry) in spec.files.iter().enumerate() {
@@ -92,7 +94,8 @@ impl Layout {
             return Err(LayoutError::Total { files, torrent: spec.geometry.total_len() });
         }
 
-        let paths = paths::renamed_paths(&spec.name, spec.single_file, &spec.files, &spec.renames)?;
+        let renames = names.aliases.iter().chain(&spec.renames);
+        let paths = paths::renamed_paths(names::foreign(spec), names.case, renames)?;
         let files: Vec<_> = spec
             .files
             .iter()
@@ -103,7 +106,7 @@ impl Layout {
                 LayoutFile { path, offset: entry.offset, len: entry.len, on_disk }
             })
             .collect();
-        Ok(Self { dir: spec.dir.clone(), filled: filled(&files), files })
+        Ok(Self { dir: spec.dir.clone(), filled: filled(&files), files, names })
     }
 
     /// Files that are there already, in the order of their data: path and length, and no path for a pad.
@@ -117,12 +120,32 @@ impl Layout {
                 file
             })
             .collect();
-        Self { dir: dir.to_owned(), filled: filled(&files), files }
+        Self { dir: dir.to_owned(), filled: filled(&files), files, names: Names::OWN }
     }
 
     /// The download folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What its files are called on this disk.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Those that are not what the metainfo calls them, to be told.
+    pub(super) fn found_names(&self, spec: &StoreSpec) -> FoundNames {
+        let foreign = names::foreign(spec);
+        let is_renamed = |file: usize| spec.renames.binary_search_by_key(&file, |(renamed, _)| *renamed).is_ok();
+        let mut found = FoundNames { aliases: self.names.aliases.clone(), ..FoundNames::default() };
+        for (file, entry) in self.files.iter().enumerate().filter(|(_, entry)| entry.on_disk) {
+            let Ok(path) = entry.path.strip_prefix(&self.dir) else { continue };
+            if !foreign.is_exact(file, path) && !is_renamed(file) {
+                found.changed += 1;
+                found.first.get_or_insert_with(|| (file, path.to_owned()));
+            }
+        }
+        found
     }
 
     pub(crate) fn files(&self) -> &[LayoutFile] {
@@ -181,6 +204,7 @@ mod tests {
             trust: Trust::State,
             skipped: Vec::new(),
             renames: Vec::new(),
+            aliases: Vec::new(),
             borrowed: Vec::new(),
             kept: Vec::new(),
         }
@@ -189,9 +213,11 @@ mod tests {
     #[test]
     fn ranges_cross_files_and_skip_empty_ones() {
         use FileKind::{Pad, Regular};
-        let layout =
-            Layout::new(&spec(&[("e", 0, Regular), ("a", 10, Regular), ("f", 0, Regular), ("p", 6, Pad), ("b", 20, Regular)]))
-                .unwrap();
+        let layout = Layout::new(
+            &spec(&[("e", 0, Regular), ("a", 10, Regular), ("f", 0, Regular), ("p", 6, Pad), ("b", 20, Regular)]),
+            Names::OWN,
+        )
+        .unwrap();
         let at = |range: Range<u64>| layout.segments(range).map(|(s, _)| (s.file, s.offset, s.len)).collect::<Vec<_>>();
         assert_eq!(at(0..36), [(1, 0, 10), (3, 0, 6), (4, 0, 20)]);
         assert_eq!(at(9..11), [(1, 9, 1), (3, 0, 1)]);
@@ -209,7 +235,7 @@ mod tests {
         let with = |change: fn(&mut Vec<FileEntry>)| {
             let mut files = good.files.to_vec();
             change(&mut files);
-            Layout::new(&StoreSpec { files: files.into(), ..good.clone() })
+            Layout::new(&StoreSpec { files: files.into(), ..good.clone() }, Names::OWN)
         };
         assert!(with(|_| ()).is_ok());
         assert_eq!(with(|f| f[1].offset = 9).unwrap_err(), LayoutError::Offset { file: 1, offset: 9, want: 10 });

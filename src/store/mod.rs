@@ -9,6 +9,7 @@ mod files;
 mod hashing;
 mod lanes;
 mod layout;
+mod names;
 mod parts;
 mod pieces;
 mod pool;

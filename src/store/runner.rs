@@ -16,6 +16,7 @@ use super::{
     files::{self, TorrentFiles},
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
+    names::Names,
     relocate::{self, Below, Carried, Carry},
     resume::{self, Loaded},
     session::SessionFolder,
@@ -31,12 +32,16 @@ use crate::base::{
         Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError,
         StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
+    paths::Case,
     planted::planted,
 };
 use crate::wire::session::MAX_BODY;
 
 /// How much of a piece is fetched beyond what a peer has asked for, when it must come from the disk.
 const READ_AHEAD: u64 = 1 << 20;
+
+/// Files that are synced before a job tells how far it is.
+const SYNC_SLICE: usize = 256;
 
 /// Runs jobs on a disk. Shared by all workers; each call blocks until its jobs are done.
 #[derive(Debug)]
@@ -143,12 +148,21 @@ impl Runner {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
                     done.push(Done::Digests { torrent, piece, result });
                 }
-                Job::Save { torrent, state } => match self.find(torrent, StoreOp::Save).and_then(|t| t.save(*state)) {
-                    Ok(Some(record)) => {
-                        records.records.push(record);
-                        records.answers.push(Answer::Saved(torrent));
-                    }
-                    Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
+                Job::Save { torrent, state, synced } => match self.find(torrent, StoreOp::Save) {
+                    Ok(open) => match open.sync(&state, synced) {
+                        Ok(Some(synced)) => {
+                            done.push(Done::Syncing { torrent, state, synced, files: open.files.count() });
+                        }
+                        Ok(None) => match open.save(*state) {
+                            Ok(Some(record)) => {
+                                records.records.push(record);
+                                records.answers.push(Answer::Saved(torrent));
+                            }
+                            Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
+                            Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                        },
+                        Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                    },
                     Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
                 },
                 Job::Record { torrent, record } => {
@@ -230,9 +244,9 @@ impl Runner {
         })
     }
 
-    fn files(&self, spec: &StoreSpec) -> Result<TorrentFiles, StoreError> {
+    fn files(&self, spec: &StoreSpec, names: Names) -> Result<TorrentFiles, StoreError> {
         let unfit = |e| StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e));
-        let layout = Layout::new(spec).map_err(unfit)?;
+        let layout = Layout::new(spec, names).map_err(unfit)?;
         let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
         files.borrow(&spec.borrowed);
         Ok(files.with_parts(spec.parts_file(), spec.geometry, &spec.skipped))
@@ -246,7 +260,10 @@ impl Runner {
     /// Makes the new place whole, and the torrent's from then on.
     fn relocate(&self, key: Key, spec: StoreSpec, state: Option<Box<SaveState>>) -> Result<(), StoreError> {
         let old = self.find(key, StoreOp::Move)?;
-        let files = self.files(&spec)?;
+        let names = old.files.layout().names();
+        let is_here = spec.dir == old.files.layout().dir();
+        let names = if is_here { names.clone() } else { names.carry(&*self.disk, &spec)? };
+        let files = self.files(&spec, names)?;
         let (from, to) = (old.files.layout().dir(), files.layout().dir());
         let carry = |a: &PathBuf, b: &PathBuf, known, is_state| {
             let (from, to) = Below::new(from, a).zip(Below::new(to, b)).filter(|_| a != b)?;
@@ -260,7 +277,7 @@ impl Runner {
         let kept = old.files.paths_of(&spec.kept);
         let torrent = Torrent::new(spec, files);
         torrent.files.inherit(&old.files);
-        let saved = torrent.files.look().and_then(|_| state.map_or(Ok(None), |state| torrent.save(*state)));
+        let saved = torrent.files.look().and_then(|_| state.map_or(Ok(None), |state| torrent.sync_and_save(*state)));
         let saved = saved.and_then(|record| match (record, &self.folder) {
             (Some(record), Some(folder)) => folder.append(&[record]),
             _ => Ok(()),
@@ -284,7 +301,12 @@ impl Runner {
     }
 
     fn delete(&self, spec: &StoreSpec) -> Option<Leftovers> {
-        let files = match self.files(spec) {
+        // What is not known to be the torrent's is not deleted.
+        let names = match spec.aliases.as_slice() {
+            [] => Names::find(&*self.disk, spec, None),
+            aliases => Ok(Names { case: Case::Kept, aliases: aliases.to_vec() }),
+        };
+        let files = match names.and_then(|names| self.files(spec, names)) {
             Ok(files) => files,
             Err(error) => return Some(Leftovers { files: spec.files.len(), error }),
         };
@@ -299,14 +321,15 @@ impl Runner {
     }
 
     fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
-        let files = self.files(&spec)?;
+        let loaded = resume::load(&*self.disk, self.folder.as_deref(), &spec);
+        let known = loaded.as_ref().ok().and_then(|loaded| loaded.as_ref()).map(|loaded| &loaded.saved);
+        let files = self.files(&spec, Names::find(&*self.disk, &spec, known)?)?;
         if let Some(earlier) = self.table().get(&key) {
             files.inherit(&earlier.files);
         }
         let doubtful = files.reconsider();
         let now = files.look()?;
 
-        let loaded = resume::load(&*self.disk, self.folder.as_deref(), &spec);
         let (saved, mut distrust) = match &loaded {
             Ok(None) => (None, None),
             Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
@@ -337,9 +360,10 @@ impl Runner {
         let (downloaded, uploaded, tracker_events) =
             loaded.map(|l| (l.downloaded, l.uploaded, l.tracker_events)).unwrap_or_default();
         let arrange = files.needs_arranging();
+        let names = files.layout().found_names(&spec);
         self.table().insert(key, Arc::new(Torrent::new(spec, files)));
         let state::Decision { have, check, partial, .. } = decision;
-        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events })
+        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names })
     }
 
     /// A run that came before its predecessors, or needs no hashing.
@@ -568,27 +592,41 @@ impl Torrent {
         *self.zeroes.get_or_init(|| hashing::zero_digest(u64::from(self.geometry.nominal_piece_len())))
     }
 
-    /// Saves the state, or makes the record that saves it.
-    fn save(&self, mut state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
-        if (state.have.is_full() || !(state.dirty || state.have.is_clear())) && !self.files.makes_nothing() {
+    /// Makes what `state` speaks of safe, from the file `synced` on and some files at a time: until this returns `None`
+    /// there are more, of which it names the first.
+    fn sync(&self, state: &SaveState, synced: usize) -> Result<Option<usize>, StoreError> {
+        let is_settled = state.have.is_full() || !(state.dirty || state.have.is_clear());
+        if synced == 0 && is_settled && !self.files.makes_nothing() {
             self.files.make_empty_files()?;
         }
+        if self.in_session || self.state_file.is_some() { self.files.sync(synced, SYNC_SLICE) } else { Ok(None) }
+    }
+
+    /// Saves a state whose files are synced, or makes the record that saves it.
+    fn save(&self, mut state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
         if self.in_session {
-            self.sync(&mut state)?;
+            self.vouch(&mut state);
             let body = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
             return Ok(Some(SessionRecord { kind: RecordKind::State, info_hash: self.info_hash, body }));
         }
         let Some(path) = &self.state_file else { return Ok(None) };
-        self.sync(&mut state)?;
+        self.vouch(&mut state);
         let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
         self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
         Ok(None)
     }
 
-    /// Syncs what a state speaks of, and takes back what that cannot promise: a sync that failed says nothing of what a later one
-    /// keeps. What it was about is not claimed, and looked at again when the torrent is opened next.
-    fn sync(&self, state: &mut SaveState) -> Result<(), StoreError> {
-        self.files.sync()?;
+    fn sync_and_save(&self, state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
+        let mut synced = Some(0);
+        while let Some(from) = synced {
+            synced = self.sync(&state, from)?;
+        }
+        self.save(state)
+    }
+
+    /// Takes back what a state that was synced cannot promise: a sync that failed says nothing of what a later one keeps. What it was
+    /// about is not claimed, and looked at again when the torrent is opened next.
+    fn vouch(&self, state: &mut SaveState) {
         match &state.unchecked {
             None => self.files.note_safe(),
             Some(_) => state.dirty |= self.files.is_unsafe(),
@@ -598,7 +636,6 @@ impl Torrent {
             state.partial.retain(|partial| partial.piece != piece);
             state.dirty |= state.have.unset(piece) || state.partial.len() < before;
         }
-        Ok(())
     }
 
     fn misplaced(&self, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

@@ -175,6 +175,14 @@ pub(super) fn is_unsafe(saved: &Saved, then: Option<(u64, i64)>, now: Option<Fil
     saved.dirty && now.is_some() && (then.is_none() || (trust != Trust::Nothing && is_ours()))
 }
 
+impl Saved {
+    /// Whether a file that was there when this was saved is `now`, unless we wrote to it since.
+    pub(super) fn knows(&self, file: usize, now: FileStat) -> bool {
+        let then = self.files.get(file).copied().flatten();
+        then.is_some() && changed(self, then, Some(now)) == Changed::No
+    }
+}
+
 fn changed(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>) -> Changed {
     let latest = saved.saved_at_ns.saturating_add(OUR_WRITES_NS);
     match (then, now) {

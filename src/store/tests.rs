@@ -21,7 +21,9 @@ use crate::base::{
 
 pub(super) mod faults;
 mod jobs;
+mod names;
 mod resuming;
+mod syncing;
 
 pub(super) const KEY: Key = Key { index: 0, generation: 1 };
 
@@ -62,6 +64,7 @@ impl Fixture {
             trust: Trust::State,
             skipped: Vec::new(),
             renames: Vec::new(),
+            aliases: Vec::new(),
             borrowed: Vec::new(),
             kept: Vec::new(),
         };
@@ -157,7 +160,7 @@ pub(super) trait Jobs {
     ) -> Result<(), StoreError> {
         let state =
             SaveState { have, dirty, downloaded: 11, uploaded: 22, partial, unchecked, tracker_events: Default::default() };
-        match self.one(Job::Save { torrent: KEY, state: Box::new(state) }) {
+        match self.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }) {
             Done::Saved { torrent: KEY, result } => result,
             other => panic!("{other:?}"),
         }

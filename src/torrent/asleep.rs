@@ -3,7 +3,7 @@
 
 use crate::{
     base::{arena::Key, job::Trust},
-    torrent::{Stage, Torrent, TorrentParams, cx::Cx},
+    torrent::{Stage, Torrent, TorrentParams, cx::Cx, names::Names},
     wire::session::RestoredState,
 };
 
@@ -21,6 +21,7 @@ impl Torrent {
         let mut torrent = Self::make(key, params, cx);
         torrent.restore_events(events, cx);
         torrent.keep.on = true;
+        torrent.names = Names::told();
         // Of one that was to be checked nothing is known, whatever was saved before.
         let known = torrent.trust != Trust::Nothing;
         torrent.waking.quiet = known && state.is_some();

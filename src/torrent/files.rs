@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    base::{files::Priority, geometry::PieceIndex, paths::renamed_paths},
+    base::{
+        files::Priority,
+        geometry::PieceIndex,
+        paths::{Case, renamed_paths},
+    },
     torrent::{Torrent, cx::Cx, wishes::Wishes},
-    wire::metainfo::Metainfo,
 };
 
 impl Torrent {
@@ -23,6 +26,11 @@ impl Torrent {
 
     pub(crate) fn state_file(&self) -> Option<&Path> {
         self.place.state_file.as_deref()
+    }
+
+    /// Files that are called otherwise on the disk, as far as known; by file, ascending.
+    pub(crate) fn aliases(&self) -> &[(usize, PathBuf)] {
+        self.names.aliases()
     }
 
     /// By file, ascending.
@@ -67,8 +75,9 @@ impl Torrent {
     /// Where each file is or will be; `None` for one that is never on disk.
     pub(crate) fn paths(&self) -> Vec<Option<PathBuf>> {
         // The storage could not be opened with names that cannot be made safe.
-        let Metainfo { name, single_file, files, .. } = &*self.metainfo;
-        let paths = renamed_paths(name, *single_file, files, &self.place.renames).unwrap_or_default();
+        let (metainfo, renames) = (self.metainfo.names(), &self.place.renames);
+        let aliased = renamed_paths(metainfo, Case::Kept, self.names.aliases().iter().chain(renames));
+        let paths = aliased.or_else(|_| renamed_paths(metainfo, Case::Kept, renames)).unwrap_or_default();
         paths.into_iter().map(|path| if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }).collect()
     }
 

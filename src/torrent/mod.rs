@@ -17,6 +17,7 @@ pub(crate) mod external;
 mod files;
 pub(crate) mod gone;
 pub(crate) mod keeping;
+mod names;
 mod no_peers;
 mod params;
 mod parole;
@@ -63,6 +64,7 @@ use crate::{
         errands::{Errands, Place},
         events::Events,
         keeping::Keep,
+        names::Names,
         no_peers::Spell,
         picker::Picker,
         session::Session,
@@ -96,6 +98,7 @@ pub(crate) struct Torrent {
     id: TorrentId,
     pub(crate) metainfo: Arc<Metainfo>,
     place: Place,
+    names: Names,
     sequential: bool,
     /// How much its files are wanted.
     wishes: Wishes,
@@ -191,6 +194,7 @@ impl Torrent {
             id: TorrentId(key),
             metainfo,
             place: Place { dir, state_file, renames },
+            names: Names::default(),
             sequential,
             wishes,
             arranged: Vec::new(),
@@ -259,6 +263,7 @@ impl Torrent {
             trust: self.trust,
             skipped: self.wishes.skipped(),
             renames,
+            aliases: self.names.aliases().to_vec(),
             borrowed: self.shares.borrowed(),
             kept: self.shares.kept(),
         }

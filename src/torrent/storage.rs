@@ -55,6 +55,11 @@ impl Torrent {
                 }
             }
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
+            Done::Syncing { state, synced, files, .. } => {
+                self.swarm.jobs_out += 1;
+                cx.job(Job::Save { torrent: self.key(), state, synced });
+                cx.alerts.push(Alert::Saving { torrent: self.id, done: synced, total: files });
+            }
             Done::Saved { result, .. } => self.handle_saved(result, cx),
             Done::Arranged { result, .. } => self.handle_arranged(result, cx),
             Done::Relocated { result, .. } => self.handle_relocated(result, cx),
@@ -87,9 +92,10 @@ impl Torrent {
                 self.failing = true;
                 cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
             }
-            Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events }) => {
+            Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names }) => {
                 self.handle_found(partial);
                 self.errands.arrange |= arrange;
+                self.names.handle_found(self.id, names, cx);
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
@@ -285,7 +291,7 @@ impl Torrent {
         self.saved_totals = (self.swarm.counters.down.total(), self.swarm.counters.up.total());
         self.note_save();
         self.swarm.jobs_out += 1;
-        cx.job(Job::Save { torrent: self.key(), state: Box::new(state) });
+        cx.job(Job::Save { torrent: self.key(), state: Box::new(state), synced: 0 });
     }
 
     /// What is to be remembered now.

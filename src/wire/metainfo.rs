@@ -3,6 +3,7 @@
 //! Everything is checked that numbers can get wrong; names are passed on as they are, to be made safe by whoever opens files.
 
 mod builder;
+mod names;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::base::{
 use super::bencode::{BencodeError, Limits};
 
 pub use builder::MetainfoBuilder;
+pub use names::ChangedName;
 
 /// A torrent, as its metainfo file describes it.
 #[derive(Clone, Debug)]

@@ -42,6 +42,7 @@ impl Trace {
                     distrust: None,
                     arrange: false,
                     tracker_events: Default::default(),
+                    names: Default::default(),
                 };
                 Done::Opened { torrent, result: Ok(opened) }
             }

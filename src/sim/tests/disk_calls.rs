@@ -55,6 +55,7 @@ impl Rig {
             trust: Trust::State,
             skipped: skipped.to_vec(),
             renames: Vec::new(),
+            aliases: Vec::new(),
             borrowed: Vec::new(),
             kept: Vec::new(),
         };
@@ -124,7 +125,7 @@ impl Rig {
     }
 
     fn save(&self, have: &Bitfield) -> Option<()> {
-        let done = self.run(Job::Save { torrent: KEY, state: self.state(have) });
+        let done = self.run(Job::Save { torrent: KEY, state: self.state(have), synced: 0 });
         if let Done::Saved { result, .. } = done { result.ok() } else { panic!("{done:?}") }
     }
 

@@ -23,6 +23,7 @@ mod kills;
 mod limits;
 mod lines;
 mod memory;
+mod names;
 mod no_peers;
 mod one_way;
 mod partitions;

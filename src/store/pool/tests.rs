@@ -48,7 +48,7 @@ fn save() -> Job {
         unchecked: None,
         tracker_events: Default::default(),
     };
-    Job::Save { torrent: KEY, state: Box::new(state) }
+    Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }
 }
 
 fn close() -> Job {

@@ -116,7 +116,7 @@ fn a_batch_is_hashed_side_by_side_and_every_job_is_answered() {
         unchecked: None,
         tracker_events: Default::default(),
     };
-    batch.push(Job::Save { torrent: KEY, state: Box::new(state) });
+    batch.push(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 });
     batch.extend(t.all().into_iter().map(|i| Job::Check { torrent: KEY, piece: t.piece(i), expected: t.digest(i) }));
     batch.push(Job::Close { torrent: KEY });
     let jobs = batch.len();
