@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::{
+    base::ids::TorrentId,
     engine::{AddError, MoveMode, TorrentParams},
     store::Disk,
 };
@@ -46,7 +47,7 @@ impl Home {
         Self { world, seeds, leech, samples }
     }
 
-    fn add(&mut self, nth: usize) -> crate::TorrentId {
+    fn add(&mut self, nth: usize) -> TorrentId {
         let (sample, seed) = (self.samples[nth].clone(), self.seeds[nth]);
         let params = params(&self.world, self.leech, &sample, &[seed]);
         self.world.add_torrent(self.leech, &sample, params)
