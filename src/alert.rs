@@ -135,17 +135,37 @@ pub enum Alert {
         error: StoreError,
     },
     /// A file that was trusted ([`Trust::Files`](crate::Trust::Files)) could not be read or is not whole: everything is checked now.
-    /// Never dropped.
+    /// Or another program has changed a file, cut it off or taken it away while it was served: its peers are let go, and what is not as
+    /// it was saved is checked now. Never dropped.
     Distrusted {
         /// The torrent.
         torrent: TorrentId,
         /// The read that failed.
         error: StoreError,
     },
-    /// The disk works again; the torrent goes on. Never dropped.
+    /// The disk works again, or the files of a torrent whose [data was gone](Self::DataGone) are back; the torrent goes on. Never
+    /// dropped.
     StorageRecovered {
         /// The torrent.
         torrent: TorrentId,
+    },
+    /// The torrent had verified pieces, and now none of its files is where they were: most likely a drive is not mounted. It tells its
+    /// trackers that it has stopped, lets its peers go, writes nothing, and looks again from time to time, at least once a minute;
+    /// [`StorageRecovered`](Self::StorageRecovered) tells when the files are back. [`recheck`](crate::Verbs::recheck) and
+    /// [`download_anew`](crate::Verbs::download_anew) make it go on without them. Never dropped.
+    DataGone {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The download folder, which its data is gone from.
+        dir: PathBuf,
+    },
+    /// Files are longer than the torrent says, which has everything that is wanted and has written nothing: they are served, and
+    /// left as they are. (What is downloaded gets its length once it is complete.) Never dropped.
+    FilesTooLong {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Their indices.
+        files: Vec<usize>,
     },
     /// The torrent is in another folder now. What could not be deleted in the old one is told by [`DeleteFailed`](Self::DeleteFailed).
     /// Never dropped.

@@ -142,6 +142,8 @@ struct Fetch {
     served: bool,
     /// Pieces that are there.
     have: u32,
+    /// It is known what is there.
+    began: bool,
     /// When a peer was last connected, or had no reason to be.
     last_peer: Instant,
     /// What each peer was last gone for.
@@ -166,6 +168,7 @@ impl Fetch {
             complete: false,
             served: false,
             have: 0,
+            began: false,
             last_peer: now,
             reasons: BTreeMap::new(),
             is_tracked: false,
@@ -218,6 +221,12 @@ impl Fetch {
             Alert::StorageFailed { error, .. } if !self.complete => {
                 return Err(Problem::new(format!("{error}; verified pieces are kept, and the same command goes on from there")));
             }
+            // Whoever downloads it wants it, unless it went meanwhile.
+            Alert::DataGone { torrent, dir } if !self.began => {
+                self.progress.say(&format!("its data is gone from {}; it is downloaded anew", dir.display()));
+                let _ = self.engine.call(move |engine| engine.download_anew(torrent));
+            }
+            Alert::DataGone { dir, .. } => return Err(Problem::new(format!("its data is gone from {}", dir.display()))),
             // Others may still have what can be read.
             Alert::StorageFailed { error, .. } => complain(&error.to_string()),
             Alert::PeerConnected { addr, id, .. } => {
@@ -238,6 +247,7 @@ impl Fetch {
     fn begin(&mut self, have: u32) -> Result<(), Problem> {
         self.last_peer = Instant::now();
         self.have = have;
+        self.began = true;
         if have == self.pieces {
             self.finished(0);
         } else if !self.is_tracked && self.options.peers.is_empty() && !self.options.place.has_port() {

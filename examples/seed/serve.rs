@@ -153,6 +153,12 @@ impl Seed {
                 self.rest()?;
             }
             Alert::StorageFailed { error, retry_in: None, .. } => return Err(Problem::of(error)),
+            Alert::DataGone { dir, .. } if !self.serving => {
+                return Err(Problem::new(format!("its data is gone from {}", dir.display())));
+            }
+            Alert::DataGone { dir, .. } => {
+                complain(&format!("its data is gone from {}; waiting for it to come back", dir.display()));
+            }
             // The state cannot be saved, perhaps since the folder is not ours: that costs a check at the next start.
             Alert::StorageFailed { error, .. } => {
                 let error = error.to_string();

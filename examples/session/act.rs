@@ -42,6 +42,7 @@ impl Session {
             Command::Trackers(torrent) => self.trackers(&torrent),
             Command::Pause(which) => self.each(&which, "paused", |engine, id| engine.pause(id)),
             Command::Resume(which) => self.each(&which, "resumed", |engine, id| engine.resume(id)),
+            Command::Anew(which) => self.each(&which, "downloading", |engine, id| engine.download_anew(id)),
             Command::Recheck(which) => self.each(&which, "rechecking", |engine, id| engine.recheck(id)),
             Command::Remove { which, data } => self.remove(&which, data),
             Command::ShowLimits(torrent) => self.show_limits(torrent.as_deref()),

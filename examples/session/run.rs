@@ -233,6 +233,10 @@ impl Shell {
                 self.told.clone_from(&line);
                 line
             }
+            Alert::DataGone { torrent, dir } => {
+                format!("gone {} its data is gone from {}", number(torrent), dir.display())
+            }
+            Alert::StorageRecovered { torrent } => format!("recovered {}", number(torrent)),
             Alert::StorageMoved { torrent, dir } => {
                 let line = format!("moved {} {}", number(torrent), dir.display());
                 self.session.book.move_to(torrent, dir);

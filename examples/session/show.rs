@@ -17,6 +17,7 @@ pub fn phase(phase: Phase) -> &'static str {
         Phase::Queued => "queued",
         Phase::Stalled => "stalled",
         Phase::Closing => "closing",
+        Phase::Missing => "data gone",
     }
 }
 
@@ -156,6 +157,7 @@ pub fn session(stats: &SessionStats) -> Vec<String> {
         Phase::Checking,
         Phase::Opening,
         Phase::Stalled,
+        Phase::Missing,
         Phase::Closing,
     ];
     let there = all.into_iter().filter(|&one| stats.in_phase(one) > 0);

@@ -264,6 +264,8 @@ impl Host {
                     arrange: how & 2 != 0,
                     tracker_events: Default::default(),
                     names: FoundNames::default(),
+                    lost: u32::from(how & 16 != 0) * count,
+                    too_long: if how & 32 != 0 { vec![0] } else { Vec::new() },
                 };
                 Done::Opened { torrent, result: if fails { Err(error()) } else { Ok(opened) } }
             }
@@ -295,9 +297,13 @@ impl Host {
             Job::Digests { torrent, piece } => {
                 Done::Digests { torrent, piece, result: if fails { Err(error()) } else { Ok(vec![[how; 20]; 3]) } }
             }
-            Job::Save { torrent, .. } => Done::Saved { torrent, result: if fails { Err(error()) } else { Ok(()) } },
+            Job::Save { torrent, .. } => {
+                let result = if fails { Err(error()) } else { Ok(()) };
+                Done::Saved { torrent, result, unfinished: (how & 16 != 0).then(error) }
+            }
             Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: if fails { Err(error()) } else { Ok(()) } },
             Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: if fails { Err(error()) } else { Ok(()) } },
+            Job::Look { torrent, .. } => Done::Looked { torrent, absent: how & 1 == 0 },
             Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },

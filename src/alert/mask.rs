@@ -95,6 +95,7 @@ impl Alert {
             Self::NoPeers { .. } | Self::StorageRecovered { .. } => AlertMask::NONE,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
+            Self::DataGone { .. } | Self::FilesTooLong { .. } => AlertMask::NONE,
             Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
             Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
             Self::DataDeleted { .. } | Self::DeleteFailed { .. } => AlertMask::NONE,

@@ -149,4 +149,7 @@ pub enum Phase {
     Stalled,
     /// Being removed.
     Closing,
+    /// Its data is gone: it had verified pieces, and none of its files is where they were
+    /// ([`Alert::DataGone`](crate::Alert::DataGone)). It goes on when they are back.
+    Missing,
 }

@@ -118,6 +118,10 @@ pub struct Opened {
     pub tracker_events: TrackerEvents,
     /// What its files are called on the disk.
     pub names: FoundNames,
+    /// Files that are longer than the torrent says, by number.
+    pub too_long: Vec<usize>,
+    /// Pieces that the saved state knows, if there is none of the torrent's files, nor its part file; else 0.
+    pub lost: u32,
 }
 
 /// Files that are called otherwise on the disk than in the metainfo, and that the user has not renamed.
@@ -269,6 +273,13 @@ pub enum Job {
         /// The torrent.
         torrent: Key,
     },
+    /// Look whether any of the torrent's files is there, or its part file. It need not have been opened. Opens no file.
+    Look {
+        /// The torrent.
+        torrent: Key,
+        /// Where it is.
+        spec: Box<StoreSpec>,
+    },
     /// Forget the storage and close its files.
     Close {
         /// The torrent.
@@ -418,6 +429,9 @@ pub enum Done {
         torrent: Key,
         /// Whether it is safe now.
         result: Result<(), StoreError>,
+        /// Why a file that is complete could not be given its length, or one of no bytes not be made, if that is news. It is tried
+        /// again with the next.
+        unfinished: Option<StoreError>,
     },
     /// To [`Job::Arrange`].
     Arranged {
@@ -439,6 +453,13 @@ pub enum Done {
         torrent: Key,
         /// What could not be deleted.
         left: Option<Leftovers>,
+    },
+    /// To [`Job::Look`].
+    Looked {
+        /// The torrent.
+        torrent: Key,
+        /// None of its files is there. What cannot be looked at counts as there.
+        absent: bool,
     },
     /// To [`Job::Close`].
     Closed {
@@ -511,6 +532,17 @@ impl StoreOp {
     }
 }
 
+/// Why a file is not read: another program has changed it since it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("another program has changed it")]
+pub(crate) struct Changed;
+
+impl Changed {
+    pub(crate) fn error() -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, Self)
+    }
+}
+
 /// A failure of the disk, with the file it is about.
 #[derive(Clone, Debug, Error)]
 #[error("cannot {} {}: {source}", op.verb(), path.display())]
@@ -527,5 +559,15 @@ impl StoreError {
     /// Binds an I/O error to what was being done.
     pub fn new(op: StoreOp, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self { op, path: path.into(), source: Arc::new(source) }
+    }
+
+    /// Whether it is about a file that was changed by another program, or cut off, since it was looked at.
+    pub fn is_changed(&self) -> bool {
+        self.source.get_ref().is_some_and(|why| why.is::<Changed>()) || self.source.kind() == io::ErrorKind::UnexpectedEof
+    }
+
+    /// Whether what it is about is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 }

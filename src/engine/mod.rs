@@ -270,6 +270,7 @@ impl Engine {
             | Done::Relocated { torrent, .. }
             | Done::Tidied { torrent, .. }
             | Done::Deleted { torrent, .. }
+            | Done::Looked { torrent, .. }
             | Done::Closed { torrent } => torrent,
             Done::Recorded { torrent, result, .. } => return self.handle_recorded(*torrent, result.clone()),
         };

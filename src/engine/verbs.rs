@@ -150,12 +150,21 @@ impl Verbs<'_> {
         self.engine.with(id, Torrent::resume)
     }
 
-    /// Hashes everything that is there, whatever was known of it.
+    /// Hashes everything that is there, whatever was known of it. A torrent whose [data is gone](Alert::DataGone) goes on with what there
+    /// is, be it nothing: then it is downloaded again.
     ///
     /// # Errors
     /// If there is no such torrent.
     pub fn recheck(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, Torrent::recheck)
+    }
+
+    /// Downloads a torrent again whose [data is gone](Alert::DataGone), to where it was. Nothing happens to one whose data is there.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn download_anew(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
+        self.engine.with(id, Torrent::download_anew)
     }
 
     /// Fetches pieces in order, or rarest first.

@@ -126,6 +126,7 @@ pub(super) fn job_name(job: &Job) -> (&'static str, Option<u32>) {
         Job::Check { piece, .. } => ("check", Some(piece.get())),
         Job::Digests { piece, .. } => ("digest", Some(piece.get())),
         Job::Open { .. } => ("open", None),
+        Job::Look { .. } => ("look at", None),
         Job::Save { .. } => ("save", None),
         Job::Close { .. } => ("close", None),
         _ => ("work", None),

@@ -32,7 +32,7 @@ pub enum Locked {
     Others(Option<u32>),
 }
 
-/// Files by path, as the workers use them. All methods but one may block, and are called from many threads at once.
+/// Files by path, as the workers use them. All methods but two may block, and are called from many threads at once.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Reads at `offset`. May be short; 0 at the end of the file.
     ///
@@ -53,7 +53,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     }
 
     /// The same if it can be done without waiting for anything, so that the event loop may call it; `None` if it cannot, or if that
-    /// is not known. The only method that never blocks.
+    /// is not known. As [`stat_open`](Self::stat_open) it never blocks.
     ///
     /// # Errors
     /// As for [`read_at`](Self::read_at).
@@ -104,6 +104,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn ignores_case(&self, folder: &Path) -> io::Result<bool> {
         let _ = folder;
         Ok(false)
+    }
+
+    /// What is there, of a file that is held open, if that is known without waiting for anything; else `None`. Never blocks.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn stat_open(&self, path: &Path) -> io::Result<Option<FileStat>> {
+        let _ = path;
+        Ok(None)
     }
 
     /// Returns once the file's data would survive a power cut.

@@ -4,7 +4,9 @@
 
 mod borrowed;
 mod data;
+mod outside;
 mod parking;
+mod presence;
 
 use std::{
     io::ErrorKind,
@@ -24,6 +26,7 @@ use crate::base::{
     job::{Allocation, StoreError, StoreOp},
     planted::planted,
 };
+use outside::Settling;
 use parking::PartFile;
 pub(super) use parking::export_file;
 
@@ -67,6 +70,7 @@ pub(crate) struct TorrentFiles {
     parts: Option<PartFile>,
     /// The files that are other torrents', with the names of those.
     owners: Mutex<Vec<(usize, String)>>,
+    settling: Settling,
 }
 
 impl TorrentFiles {
@@ -83,6 +87,7 @@ impl TorrentFiles {
             stats: Mutex::new(vec![None; count + 1]),
             parts: None,
             owners: Mutex::default(),
+            settling: Settling::default(),
         }
     }
 

@@ -297,7 +297,7 @@ impl Waiting {
         let queue = match &job {
             Job::Read { .. } => &mut self.reads,
             Job::Run { run, .. } if run.chain.is_some() => &mut self.runs,
-            Job::Open { .. } | Job::Run { .. } | Job::Digests { .. } | Job::Close { .. } => &mut self.quick,
+            Job::Open { .. } | Job::Look { .. } | Job::Run { .. } | Job::Digests { .. } | Job::Close { .. } => &mut self.quick,
             Job::Save { .. } | Job::Arrange { .. } | Job::Relocate { .. } | Job::Tidy { .. } | Job::Delete { .. } => {
                 &mut self.slow
             }

@@ -152,6 +152,14 @@ impl Disk for RealDisk {
         case::is_ignored(folder)
     }
 
+    fn stat_open(&self, path: &Path) -> io::Result<Option<FileStat>> {
+        // As for a read that does not wait.
+        let Ok(mut open) = self.open.try_lock() else { return Ok(None) };
+        let Some((file, _)) = open.get(path, false) else { return Ok(None) };
+        drop(open);
+        sys::stat_open(&file)
+    }
+
     fn sync(&self, path: &Path) -> io::Result<()> {
         let file = self.handle(path, false)?;
         uninterrupted(|| file.sync_data())

@@ -62,7 +62,7 @@ struct Records {
 
 #[derive(Debug)]
 enum Answer {
-    Saved(Key),
+    Saved(Key, Option<StoreError>),
     Recorded(Option<Key>, RecordKind),
 }
 
@@ -81,6 +81,18 @@ struct Torrent {
     zeroes: OnceLock<Digest>,
     /// What moves have left at old places.
     old: Mutex<Vec<Carried>>,
+    /// Its files are taken at their word, and nothing of them is changed.
+    is_trusted: bool,
+    /// Files could not be given their lengths when the state was saved last.
+    unfinished: Mutex<Unfinished>,
+}
+
+/// Files that could not be given their lengths, or be made, when the state was saved last.
+#[derive(Debug, Default)]
+struct Unfinished {
+    failed: bool,
+    /// Why, until it is told.
+    news: Option<StoreError>,
 }
 
 /// A job that hashes, with what it needs to.
@@ -149,21 +161,25 @@ impl Runner {
                     done.push(Done::Digests { torrent, piece, result });
                 }
                 Job::Save { torrent, state, synced } => match self.find(torrent, StoreOp::Save) {
-                    Ok(open) => match open.sync(&state, synced) {
-                        Ok(Some(synced)) => {
-                            done.push(Done::Syncing { torrent, state, synced, files: open.files.count() });
-                        }
-                        Ok(None) => match open.save(*state) {
-                            Ok(Some(record)) => {
-                                records.records.push(record);
-                                records.answers.push(Answer::Saved(torrent));
+                    Ok(open) => {
+                        let _unsettled = open.files.settle();
+                        let saved = |result| Done::Saved { torrent, result, unfinished: open.take_unfinished() };
+                        match open.sync(&state, synced) {
+                            Ok(Some(synced)) => {
+                                done.push(Done::Syncing { torrent, state, synced, files: open.files.count() });
                             }
-                            Ok(None) => done.push(Done::Saved { torrent, result: Ok(()) }),
-                            Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
-                        },
-                        Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
-                    },
-                    Err(e) => done.push(Done::Saved { torrent, result: Err(e) }),
+                            Ok(None) => match open.save(*state) {
+                                Ok(Some(record)) => {
+                                    records.records.push(record);
+                                    records.answers.push(Answer::Saved(torrent, open.take_unfinished()));
+                                }
+                                Ok(None) => done.push(saved(Ok(()))),
+                                Err(e) => done.push(saved(Err(e))),
+                            },
+                            Err(e) => done.push(saved(Err(e))),
+                        }
+                    }
+                    Err(e) => done.push(Done::Saved { torrent, result: Err(e), unfinished: None }),
                 },
                 Job::Record { torrent, record } => {
                     records.answers.push(Answer::Recorded(torrent, record.kind));
@@ -182,6 +198,9 @@ impl Runner {
                 Job::Tidy { torrent } => {
                     let old = self.find(torrent, StoreOp::Delete).map(|t| std::mem::take(&mut *lock(&t.old)));
                     done.push(Done::Tidied { torrent, left: relocate::clear_sources(&*self.disk, &old.unwrap_or_default()) });
+                }
+                Job::Look { torrent, spec } => {
+                    done.push(Done::Looked { torrent, absent: self.is_absent(torrent, &spec) });
                 }
                 Job::Close { torrent } => {
                     self.close(torrent);
@@ -216,7 +235,7 @@ impl Runner {
             None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
         };
         done.extend(answers.into_iter().map(|answer| match answer {
-            Answer::Saved(torrent) => Done::Saved { torrent, result: result.clone() },
+            Answer::Saved(torrent, unfinished) => Done::Saved { torrent, result: result.clone(), unfinished },
             Answer::Recorded(torrent, kind) => Done::Recorded { torrent, kind, result: result.clone() },
         }));
     }
@@ -300,6 +319,22 @@ impl Runner {
         Ok(())
     }
 
+    /// Whether none of a torrent's files is there, under whatever names it may have them.
+    fn is_absent(&self, key: Key, spec: &StoreSpec) -> bool {
+        let open = self.table().get(&key).cloned();
+        if open.is_some_and(|torrent| torrent.files.is_any_there()) {
+            return false;
+        }
+        let is_any_there = |names| self.files(spec, names).map_or(true, |files| files.is_any_there());
+        let aliases = Names { case: Case::Kept, aliases: spec.aliases.clone() };
+        let loaded = |aliases: &Names| {
+            let loaded = resume::load(&*self.disk, self.folder.as_deref(), spec).ok().flatten();
+            let names = Names::find(&*self.disk, spec, loaded.as_ref().map(|loaded| &loaded.saved));
+            names.map_or(true, |names| names != *aliases && is_any_there(names))
+        };
+        !(is_any_there(aliases.clone()) || loaded(&aliases))
+    }
+
     fn delete(&self, spec: &StoreSpec) -> Option<Leftovers> {
         // What is not known to be the torrent's is not deleted.
         let names = match spec.aliases.as_slice() {
@@ -336,6 +371,10 @@ impl Runner {
             Err(why) => (None, Some(why.clone())),
         };
         let parts = state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
+        // What a check had not come to was there, too.
+        let known = |loaded: &Loaded| loaded.saved.have.count().saturating_add(loaded.saved.unchecked.count());
+        let known = loaded.as_ref().ok().and_then(Option::as_ref).map_or(0, known);
+        let lost = if files.is_any_of(&now) { 0 } else { known };
         let mut decision =
             state::decide(files.layout(), &spec.geometry, saved, &now, &parts, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
@@ -361,9 +400,10 @@ impl Runner {
             loaded.map(|l| (l.downloaded, l.uploaded, l.tracker_events)).unwrap_or_default();
         let arrange = files.needs_arranging();
         let names = files.layout().found_names(&spec);
+        let too_long = files.too_long();
         self.table().insert(key, Arc::new(Torrent::new(spec, files)));
         let state::Decision { have, check, partial, .. } = decision;
-        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names })
+        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names, too_long, lost })
     }
 
     /// A run that came before its predecessors, or needs no hashing.
@@ -505,7 +545,9 @@ impl Torrent {
         // A state speaks of what was verified.
         let state_file = saved_at.clone().filter(|_| trust != Trust::Files);
         let in_session = in_session && trust != Trust::Files;
-        Self { info_hash, geometry, files, state_file, saved_at, in_session, zeroes: OnceLock::new(), old: Mutex::default() }
+        let (is_trusted, zeroes, old) = (trust == Trust::Files, OnceLock::new(), Mutex::default());
+        let unfinished = Mutex::default();
+        Self { info_hash, geometry, files, state_file, saved_at, in_session, zeroes, old, is_trusted, unfinished }
     }
 
     /// Where `piece` lies in the torrent.
@@ -595,15 +637,16 @@ impl Torrent {
     /// Makes what `state` speaks of safe, from the file `synced` on and some files at a time: until this returns `None`
     /// there are more, of which it names the first.
     fn sync(&self, state: &SaveState, synced: usize) -> Result<Option<usize>, StoreError> {
-        let is_settled = state.have.is_full() || !(state.dirty || state.have.is_clear());
-        if synced == 0 && is_settled && !self.files.makes_nothing() {
-            self.files.make_empty_files()?;
+        if synced == 0 {
+            self.files.refuse_if_gone(StoreOp::Save)?;
+            self.finish_files(state);
         }
         if self.in_session || self.state_file.is_some() { self.files.sync(synced, SYNC_SLICE) } else { Ok(None) }
     }
 
     /// Saves a state whose files are synced, or makes the record that saves it.
     fn save(&self, mut state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
+        self.files.refuse_if_gone(StoreOp::Save)?;
         if self.in_session {
             self.vouch(&mut state);
             let body = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
@@ -636,6 +679,26 @@ impl Torrent {
             state.partial.retain(|partial| partial.piece != piece);
             state.dirty |= state.have.unset(piece) || state.partial.len() < before;
         }
+    }
+
+    /// Files that are complete have their length, those of no bytes, too. What of this fails does not keep the state from being
+    /// saved; it is told once.
+    fn finish_files(&self, state: &SaveState) {
+        if self.is_trusted || self.files.makes_nothing() {
+            return;
+        }
+        let mut result = self.files.trim(&state.have, self.geometry);
+        if state.have.is_full() || !(state.dirty || state.have.is_clear()) {
+            result = result.and(self.files.make_empty_files());
+        }
+        let mut unfinished = lock(&self.unfinished);
+        let was_told = std::mem::replace(&mut unfinished.failed, result.is_err());
+        unfinished.news = result.err().inspect(|error| log::error!("{error}")).filter(|_| !was_told);
+    }
+
+    /// Why files could not be finished, if that is news.
+    fn take_unfinished(&self) -> Option<StoreError> {
+        lock(&self.unfinished).news.take()
     }
 
     fn misplaced(&self, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

@@ -22,6 +22,7 @@ use crate::base::{
 pub(super) mod faults;
 mod jobs;
 mod names;
+mod outside;
 mod resuming;
 mod syncing;
 
@@ -161,7 +162,7 @@ pub(super) trait Jobs {
         let state =
             SaveState { have, dirty, downloaded: 11, uploaded: 22, partial, unchecked, tracker_events: Default::default() };
         match self.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }) {
-            Done::Saved { torrent: KEY, result } => result,
+            Done::Saved { torrent: KEY, result, .. } => result,
             other => panic!("{other:?}"),
         }
     }

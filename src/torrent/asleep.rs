@@ -25,6 +25,10 @@ impl Torrent {
         // Of one that was to be checked nothing is known, whatever was saved before.
         let known = torrent.trust != Trust::Nothing;
         torrent.waking.quiet = known && state.is_some();
+        if !known {
+            // It was to be checked, or is elsewhere than its state says: what was saved is not missed.
+            torrent.waive_absence();
+        }
         if let Some(RestoredState { have, downloaded, uploaded, .. }) = state {
             torrent.service.handle_earlier(downloaded, uploaded);
             if known {

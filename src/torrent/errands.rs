@@ -108,6 +108,11 @@ impl Torrent {
         }
         let is_closed = (matches!(self.stage, Stage::Waiting) || (matches!(self.stage, Stage::Opening) && self.failing))
             && self.next.is_none();
+        let is_closed = is_closed || self.is_gone();
+        if self.is_gone() && !matches!(request, Request::Adopt(_)) {
+            let error = io::Error::new(io::ErrorKind::NotFound, "its data is gone");
+            return self.refuse(request, StoreError::new(StoreOp::Move, &self.place.dir, error), cx);
+        }
         self.line_up();
         match request {
             Request::Adopt(dir) if is_closed => self.adopt(dir, cx),
@@ -189,6 +194,8 @@ impl Torrent {
     /// The torrent is to be elsewhere: not before all is forgotten that is claimed of where it was.
     fn adopt(&mut self, dir: PathBuf, cx: &mut Cx) {
         self.errands.adopting = Some(dir);
+        // It is the user who says where it is.
+        self.waive_absence();
         self.distrust_all(cx);
     }
 

@@ -1,5 +1,6 @@
 //! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
 
+mod absence;
 pub(crate) mod announcer;
 mod asleep;
 #[cfg(any(test, feature = "sim"))]
@@ -19,6 +20,7 @@ pub(crate) mod gone;
 pub(crate) mod keeping;
 mod names;
 mod no_peers;
+mod outside;
 mod params;
 mod parole;
 mod peers;
@@ -56,6 +58,7 @@ use crate::{
     },
     conf::Conf,
     torrent::{
+        absence::Absence,
         announcer::Announcer,
         asleep::Waking,
         candidates::{Candidates, Source},
@@ -66,6 +69,7 @@ use crate::{
         keeping::Keep,
         names::Names,
         no_peers::Spell,
+        outside::Outside,
         picker::Picker,
         session::Session,
         shares::Shares,
@@ -161,6 +165,8 @@ pub(crate) struct Torrent {
     /// How it is kept in the session folder.
     keep: Keep,
     waking: Waking,
+    absence: Absence,
+    outside: Outside,
     /// What the engine knows of what it wants: to dial, memory, and room to dial.
     pub(crate) noted: (bool, bool, bool),
 }
@@ -237,6 +243,8 @@ impl Torrent {
             saved_totals: (0, 0),
             keep: Keep::default(),
             waking: Waking::default(),
+            absence: Absence::default(),
+            outside: Outside::default(),
             noted: (false, false, false),
         }
     }

@@ -186,7 +186,7 @@ impl Torrent {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
         if let Err(error) = &result {
             self.note_unread(error, cx);
-            self.distrust(error, cx);
+            self.suspect_read(error, cx);
         }
         match session.and_then(|s| self.sessions.get_mut(s)) {
             Some(s) => {

@@ -18,6 +18,8 @@ pub(super) enum Stage {
     Opening,
     Checking(Checker),
     Open,
+    /// None of its files is where they were; see absence.rs.
+    Gone,
     /// A worker is closing it.
     Closing,
     /// It is closed, and its removal is being recorded.
@@ -28,14 +30,23 @@ pub(super) enum Stage {
 /// What happens when no worker has a job of this torrent any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    Reopen { trust: Trust },
-    Close { told: bool, delete: bool },
+    Reopen {
+        trust: Trust,
+    },
+    /// Its data is gone.
+    Vanish,
+    Close {
+        told: bool,
+        delete: bool,
+    },
 }
 
 impl Torrent {
     pub(crate) fn phase(&self) -> Phase {
         match &self.stage {
             _ if matches!(self.next, Some(Next::Close { .. })) => Phase::Closing,
+            _ if self.is_gone() && self.paused => Phase::Paused,
+            _ if self.is_gone() => Phase::Missing,
             // It is opened anew as soon as its workers are done.
             _ if self.next.is_some() => Phase::Opening,
             Stage::Closing | Stage::Forgetting | Stage::Closed => Phase::Closing,
@@ -50,7 +61,7 @@ impl Torrent {
             Stage::Open | Stage::Asleep if self.held => Phase::Queued,
             Stage::Open | Stage::Asleep if self.swarm.is_finished() => Phase::Seeding,
             // What it lacks shows when it is open.
-            Stage::Asleep => Phase::Opening,
+            Stage::Asleep | Stage::Gone => Phase::Opening,
             Stage::Open => Phase::Downloading,
         }
     }

@@ -60,7 +60,14 @@ impl Torrent {
                 cx.job(Job::Save { torrent: self.key(), state, synced });
                 cx.alerts.push(Alert::Saving { torrent: self.id, done: synced, total: files });
             }
-            Done::Saved { result, .. } => self.handle_saved(result, cx),
+            Done::Saved { result, unfinished, .. } => {
+                if let Some(error) = unfinished {
+                    let retry_in = Some(cx.conf.save_interval);
+                    cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
+                }
+                self.handle_saved(result, cx);
+            }
+            Done::Looked { absent, .. } => self.handle_looked(absent, cx),
             Done::Arranged { result, .. } => self.handle_arranged(result, cx),
             Done::Relocated { result, .. } => self.handle_relocated(result, cx),
             Done::Tidied { left, .. } => self.handle_tidied(left, cx),
@@ -92,8 +99,12 @@ impl Torrent {
                 self.failing = true;
                 cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
             }
-            Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names }) => {
+            Ok(Opened { lost, .. }) if self.is_absence(lost, cx) => {}
+            Ok(Opened {
+                have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names, too_long, ..
+            }) => {
                 self.handle_found(partial);
+                self.note_too_long(too_long);
                 self.errands.arrange |= arrange;
                 self.names.handle_found(self.id, names, cx);
                 if let Some(why) = &distrust {
@@ -105,7 +116,7 @@ impl Torrent {
                 }
                 self.service.handle_earlier(downloaded, uploaded);
                 self.restore_events(tracker_events, cx);
-                self.unsaved = check.count() > 0;
+                self.unsaved |= check.count() > 0;
                 self.swarm.set_have(have);
                 self.stage = Stage::Checking(Checker::new(check));
                 self.save_in_time(cx);
@@ -121,6 +132,8 @@ impl Torrent {
                 checker.handle_checked(piece);
                 if good {
                     self.swarm.add_checked(piece);
+                } else {
+                    self.absence.note_missed();
                 }
                 if checker.done() % 64 == 0 {
                     cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
@@ -149,7 +162,7 @@ impl Torrent {
                 self.swarm.jobs_out += 1;
                 cx.job(Job::Check { torrent: self.swarm.torrent, piece, expected });
             }
-            if checker.is_over() {
+            if checker.is_over() && self.is_check_sure(cx) {
                 self.recovered(cx);
                 self.start(cx);
             }
@@ -191,6 +204,7 @@ impl Torrent {
         if self.unsaved {
             self.timers.set(SAVE, cx.now);
         }
+        self.tell_too_long(cx);
         self.finish(cx);
         self.waking.quiet = false;
     }
@@ -211,6 +225,11 @@ impl Torrent {
                 (self.failing, self.waking.quiet) = (false, false);
                 self.settle_elsewhere(cx);
                 self.await_opening(trust);
+            }
+            Some(Next::Vanish) => {
+                self.next = None;
+                self.swarm.abandon(cx);
+                self.vanished(cx);
             }
             Some(Next::Close { delete: false, .. }) if self.is_asleep() => self.ended(cx),
             // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
@@ -339,6 +358,7 @@ impl Torrent {
             }
             Err(error) => {
                 log::error!("{error}");
+                self.suspect_absence(&error, cx);
                 // How far a check is can be lost; what it finds is saved at its end, and told if that fails.
                 if !self.was_interim() {
                     let retry_in = Some(cx.conf.save_interval);
@@ -368,7 +388,7 @@ impl Torrent {
         if self.trust == Trust::Files && self.next.is_none() {
             log::warn!("{error}: {} is checked", self.metainfo.name);
             cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
-            self.recheck(cx);
+            self.distrust_all(cx);
         }
     }
 
@@ -377,6 +397,7 @@ impl Torrent {
         self.swarm.requesting = false;
         // What cannot be asked for now leaves its memory to other torrents.
         self.swarm.refill = true;
+        self.suspect_absence(&error, cx);
         if self.failing && self.timers.get(RETRY).is_some() {
             return;
         }
@@ -410,6 +431,9 @@ impl Torrent {
     }
 
     pub(super) fn retry(&mut self, cx: &mut Cx) {
+        if matches!(self.stage, Stage::Gone) && !self.paused {
+            return self.look(cx);
+        }
         self.errands.arrange |= self.swarm.no_writes;
         if let Stage::Checking(checker) = &mut self.stage
             && self.failing

@@ -41,6 +41,9 @@ impl Torrent {
         if due > cx.now {
             return Some(due);
         }
+        if self.is_looking() {
+            return None;
+        }
         if !std::mem::replace(&mut self.announcer.queued, true) {
             cx.announces.push_back(self.key());
         }
@@ -51,6 +54,9 @@ impl Torrent {
     #[must_use]
     pub(crate) fn poll_announce(&mut self, cx: &mut Cx) -> Option<(Turn, String, Announce)> {
         self.announcer.queued = false;
+        if !self.may_announce(cx) {
+            return None;
+        }
         let turn = self.announcer.poll(cx.now, &cx.conf)?;
         let url = self.announcer.url(turn.tracker, &self.metainfo.trackers)?.to_owned();
         let tracker_id = self.announcer.tracker_id(turn.tracker).map(<[u8]>::to_vec);

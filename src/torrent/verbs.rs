@@ -65,6 +65,7 @@ impl Torrent {
                 self.failing = false;
                 self.await_opening(self.trust);
             }
+            Stage::Gone if self.next.is_none() => self.look(cx),
             _ if self.failing => self.timers.set(RETRY, cx.now),
             _ => {}
         }
@@ -84,9 +85,17 @@ impl Torrent {
     }
 
     pub(crate) fn recheck(&mut self, cx: &mut Cx) {
-        if self.next.is_none() {
+        if matches!(self.next, None | Some(Next::Vanish)) {
+            self.waive_absence();
             self.distrust_all(cx);
             self.settle(cx);
+        }
+    }
+
+    /// It is fetched again, if its data is gone.
+    pub(crate) fn download_anew(&mut self, cx: &mut Cx) {
+        if self.is_gone() {
+            self.recheck(cx);
         }
     }
 

@@ -43,6 +43,8 @@ impl Trace {
                     arrange: false,
                     tracker_events: Default::default(),
                     names: Default::default(),
+                    lost: 0,
+                    too_long: Vec::new(),
                 };
                 Done::Opened { torrent, result: Ok(opened) }
             }
@@ -63,9 +65,10 @@ impl Trace {
             }
             Job::Check { torrent, piece, .. } => Done::Checked { torrent, piece, result: Ok(false) },
             Job::Digests { torrent, piece } => Done::Digests { torrent, piece, result: Ok(self.digests(piece)) },
-            Job::Save { torrent, .. } => Done::Saved { torrent, result: Ok(()) },
+            Job::Save { torrent, .. } => Done::Saved { torrent, result: Ok(()), unfinished: None },
             Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: Ok(()) },
             Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: Ok(()) },
+            Job::Look { torrent, .. } => Done::Looked { torrent, absent: false },
             Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },

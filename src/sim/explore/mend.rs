@@ -124,7 +124,7 @@ impl Run<'_> {
     }
 
     fn await_checks(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
-        let looks = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled);
+        let looks = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled | Phase::Missing);
         let limit = self.world.now() + LONGEST_CHECK;
         // A move or an adoption that was asked for before waits for its turn: until then it is not known what is missing.
         let waits =

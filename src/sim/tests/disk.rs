@@ -250,7 +250,7 @@ fn files_that_were_trusted_are_checked_when_one_turns_out_short() {
         Alert::Distrusted { error, .. } => Some((error.op, error.source.kind())),
         _ => None,
     });
-    assert_eq!(word, Some((StoreOp::Read, ErrorKind::UnexpectedEof)));
+    assert_eq!(word, Some((StoreOp::Read, ErrorKind::InvalidData)));
     assert_eq!((distrusted(&world, seeder), world.stats(seeder).have), (1, 30));
     // What is there is still served, and nothing else is claimed.
     world.run_for(secs(60));

@@ -75,6 +75,9 @@ impl TorrentFiles {
 
     fn read_stretch(&self, stretch: &mut Stretch<'_>, may_wait: bool) -> Result<bool, StoreError> {
         let Some(file) = self.file(stretch.file) else { return Ok(true) };
+        if stretch.start < stretch.end {
+            self.refuse_changed(stretch.file, file, may_wait)?;
+        }
         let (mut at, mut bufs) = (stretch.start, stretch.bufs.as_mut_slice());
         while at < stretch.end {
             let read = if may_wait {
@@ -109,7 +112,8 @@ impl TorrentFiles {
 
     /// Writes `data` at `offset` of the torrent, one write a file where the system takes it whole.
     pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), StoreError> {
-        self.make_empty_files()?;
+        // One that cannot be made is told of when the state is saved, and keeps no other from being written.
+        let _ = self.make_empty_files();
         let mut rest = data;
         for (segment, file) in self.layout.segments(offset..offset.saturating_add(rest.len() as u64)) {
             let (part, after) = rest.split_at(segment.len as usize);
@@ -183,12 +187,14 @@ impl TorrentFiles {
         if was_there && self.disk.stat(&file.path).map_err(failed(StoreOp::Write))?.is_none() {
             return Err(failed(StoreOp::Write)(io::Error::new(ErrorKind::NotFound, "the file has gone: recheck the torrent")));
         }
+        self.refuse_if_gone(StoreOp::Create)?;
         let dir = self.layout.dir();
         if let Ok(below) = file.path.strip_prefix(dir) {
             self.disk.refuse_links(dir, below).map_err(failed(StoreOp::Create))?;
         }
         self.disk.create(&file.path, file.len, Allocation::Sparse).map_err(failed(StoreOp::Create))?;
         if self.allocation == Allocation::Full && file.len > 0 && index < self.parts_index() {
+            self.mark(index, UNSYNCED);
             self.disk.create(&file.path, file.len, Allocation::Full).map_err(failed(StoreOp::Allocate))?;
         }
         self.mark(index, READY | UNSYNCED);
@@ -196,19 +202,25 @@ impl TorrentFiles {
     }
 
     /// Makes the files of no bytes, which no write ever reaches.
+    ///
+    /// # Errors
+    /// The first of them; the others are made all the same.
     pub(crate) fn make_empty_files(&self) -> Result<(), StoreError> {
         if self.empties_made.load(Ordering::Acquire) {
             return Ok(());
         }
+        let mut result = Ok(());
         for (index, file) in self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len == 0) {
-            if self.marks(index) & (SKIPPED | BORROWED) != 0 {
+            // One that is there as it should be is not opened: its folder may be read-only.
+            let is_there = || self.disk.stat(&file.path).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_file));
+            if self.marks(index) & (SKIPPED | BORROWED | READY) != 0 || is_there() {
                 continue;
             }
-            self.make(index, file)?;
+            result = result.and(self.make(index, file));
             self.disk.close(&file.path);
         }
-        self.empties_made.store(true, Ordering::Release);
-        Ok(())
+        self.empties_made.store(result.is_ok(), Ordering::Release);
+        result
     }
 }
 

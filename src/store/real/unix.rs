@@ -51,6 +51,26 @@ pub(super) fn try_read_vectored_at(_: &File, _: bool, _: &mut [IoSliceMut<'_>], 
     Ok(None)
 }
 
+/// What the system has at hand of a file: a network file system is not asked.
+#[cfg(target_os = "linux")]
+pub(super) fn stat_open(file: &File) -> io::Result<Option<FileStat>> {
+    use rustix::fs::{StatxFlags, statx};
+    let wanted = StatxFlags::TYPE | StatxFlags::SIZE | StatxFlags::MTIME;
+    let stat = match statx(file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, wanted) {
+        Err(Errno::NOSYS | Errno::PERM) => return Ok(None),
+        other => other?,
+    };
+    let is = |kind| FileType::from_raw_mode(stat.stx_mode.into()) == kind;
+    let mtime_ns = stat.stx_mtime.tv_sec.saturating_mul(1_000_000_000).saturating_add(stat.stx_mtime.tv_nsec.into());
+    let (is_file, is_dir) = (is(FileType::RegularFile), is(FileType::Directory));
+    Ok(Some(FileStat { len: stat.stx_size, mtime_ns, is_file, is_dir }))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn stat_open(_: &File) -> io::Result<Option<FileStat>> {
+    Ok(None)
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn is_in_memory(file: &File) -> bool {
     const TMPFS: u64 = 0x0102_1994;

@@ -367,7 +367,7 @@ fn a_million_pieces_and_no_file_open_at_once() {
 }
 
 #[test]
-fn existing_files_are_neither_cut_nor_locked() {
+fn existing_files_are_not_locked_and_cut_only_when_complete() {
     let dir = tempfile::tempdir().unwrap();
     let t = three_files(dir.path());
     t.lay_out();
@@ -378,8 +378,10 @@ fn existing_files_are_neither_cut_nor_locked() {
     let runner = real();
     runner.open(&t).unwrap();
     assert_eq!(runner.write(t.run(0)).result.unwrap(), Verdict::Good);
-    runner.save(t.have(&t.all()), false).unwrap();
+    runner.save(t.have(&[1, 2]), true).unwrap();
     assert_eq!(fs::read(&longer).unwrap(), bytes);
+    runner.save(t.have(&t.all()), false).unwrap();
+    assert_eq!(fs::read(&longer).unwrap(), bytes[..20_000]);
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! A torrent whose data is gone: it had verified pieces, and none of its files is where they were, as when a drive is not mounted. Such
+//! a torrent neither announces nor connects, and nothing is written where its files should be, until they are back or the user says
+//! to go on without them.
+//!
+//! A worker looks (one call a folder and file until one is found). When that is asked for is decided here; what a look is, the store
+//! knows.
+
+use std::time::Duration;
+
+use super::{Next, RETRY, Stage, Torrent, cx::Cx};
+use crate::{
+    alert::Alert,
+    base::job::{Job, StoreError, Trust},
+};
+
+/// The longest time between two looks for data that is gone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is known of the presence of a torrent's files.
+#[derive(Debug, Default)]
+pub(super) struct Absence {
+    /// A worker looks.
+    looking: bool,
+    /// A file was seen since the last announce, or since the start.
+    seen: bool,
+    /// A piece could not be found by a check, which says nothing if all files are gone.
+    missed: bool,
+    /// The user wants to go on with what is there, be it nothing.
+    waived: bool,
+    /// A read that failed, if the look that it led to is out.
+    suspect: Option<StoreError>,
+    /// Until the next look, while they are gone.
+    pause: Duration,
+}
+
+impl Absence {
+    /// A check did not find a piece.
+    pub(super) fn note_missed(&mut self) {
+        self.missed = true;
+    }
+}
+
+impl Torrent {
+    /// The user wants it to go on whether or not anything is there.
+    pub(super) fn waive_absence(&mut self) {
+        self.absence.waived = true;
+    }
+
+    /// Whether a check that is over says something: not while it is unknown whether all files have gone meanwhile.
+    pub(super) fn is_check_sure(&mut self, cx: &mut Cx) -> bool {
+        if self.absence.missed {
+            self.look(cx);
+        }
+        !self.absence.looking
+    }
+
+    /// Whether it may be announced: if it has anything, a file must have been seen since the last time. Else a worker looks.
+    pub(super) fn may_announce(&mut self, cx: &mut Cx) -> bool {
+        if self.swarm.have.is_clear() || std::mem::take(&mut self.absence.seen) {
+            return true;
+        }
+        self.look(cx);
+        false
+    }
+
+    /// Whether it cannot be announced before a worker has answered.
+    pub(super) fn is_looking(&self) -> bool {
+        self.absence.looking
+    }
+
+    /// Whether its data is gone, as far as is known.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.stage, Stage::Gone) || self.next == Some(Next::Vanish)
+    }
+
+    /// Has a worker look whether any file is there.
+    pub(super) fn look(&mut self, cx: &mut Cx) {
+        if std::mem::replace(&mut self.absence.looking, true) {
+            return;
+        }
+        self.swarm.jobs_out += 1;
+        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
+        cx.job(Job::Look { torrent: self.key(), spec });
+    }
+
+    /// Something of it could not be read or written: if that was not there, perhaps nothing is.
+    pub(super) fn suspect_absence(&mut self, error: &StoreError, cx: &mut Cx) {
+        let works = matches!(self.stage, Stage::Checking(_) | Stage::Open) && self.next.is_none();
+        if error.is_missing() && works {
+            self.look(cx);
+        }
+    }
+
+    /// A read for a peer failed. What is not there may be gone with all the rest; else it was changed, or taken at its word.
+    pub(super) fn suspect_read(&mut self, error: &StoreError, cx: &mut Cx) {
+        if self.next.is_some() {
+        } else if error.is_missing() {
+            self.absence.suspect.get_or_insert_with(|| error.clone());
+            self.look(cx);
+        } else {
+            self.doubt(error, cx);
+        }
+    }
+
+    fn doubt(&mut self, error: &StoreError, cx: &mut Cx) {
+        if self.trust == Trust::Files {
+            self.distrust(error, cx);
+        } else if error.is_changed() || error.is_missing() {
+            self.files_changed(error, cx);
+        }
+    }
+
+    /// A worker has looked.
+    pub(super) fn handle_looked(&mut self, absent: bool, cx: &mut Cx) {
+        let Absence { looking, missed, seen, .. } = &mut self.absence;
+        (*looking, *missed, *seen) = (false, false, !absent);
+        let suspect = self.absence.suspect.take();
+        if self.next.is_some() {
+            return;
+        }
+        match self.stage {
+            Stage::Gone if absent => self.look_later(cx),
+            Stage::Gone => {
+                log::info!("the data of {} is back", self.metainfo.name);
+                cx.alerts.push(Alert::StorageRecovered { torrent: self.id });
+                self.await_opening(self.trust);
+            }
+            Stage::Asleep if absent => self.vanished(cx),
+            Stage::Checking(_) if absent => self.vanish(),
+            Stage::Open if absent && !self.swarm.have.is_clear() => self.vanish(),
+            _ => {
+                if let Some(error) = suspect {
+                    self.doubt(&error, cx);
+                }
+            }
+        }
+    }
+
+    /// It lets its peers go; when no worker has a job of it any more, it has [vanished](Self::vanished).
+    fn vanish(&mut self) {
+        self.part_all("the torrent's data is gone");
+        self.next = Some(Next::Vanish);
+    }
+
+    /// Its storage was opened: none of the `lost` pieces that the saved state knows is there, nor any file. True if that is the end of
+    /// it for now.
+    pub(super) fn is_absence(&mut self, lost: u32, cx: &mut Cx) -> bool {
+        let waived = std::mem::take(&mut self.absence.waived);
+        self.absence.missed = false;
+        if lost == 0 {
+            return false;
+        }
+        // What the user gave up is not to be missed at the next start.
+        self.unsaved |= waived;
+        if !waived {
+            self.vanished(cx);
+        }
+        !waived
+    }
+
+    /// None of its files is there, and nothing is open any more.
+    pub(super) fn vanished(&mut self, cx: &mut Cx) {
+        let (counters, jobs_out) = (self.swarm.counters, self.swarm.jobs_out);
+        self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, cx);
+        (self.swarm.counters, self.swarm.jobs_out) = (counters, jobs_out);
+        self.swarm.recount();
+        (self.stage, self.failing, self.finished, self.waking.quiet) = (Stage::Gone, false, false, false);
+        self.held = self.queued;
+        self.absence.pause = cx.conf.disk_retry;
+        let dir = self.place.dir.clone();
+        log::warn!("the data of {} is gone from {}", self.metainfo.name, dir.display());
+        cx.alerts.push(Alert::DataGone { torrent: self.id, dir });
+        self.look_later(cx);
+    }
+
+    fn look_later(&mut self, cx: &mut Cx) {
+        if !self.paused {
+            self.timers.set(RETRY, cx.now + self.absence.pause);
+            self.absence.pause = self.absence.pause.saturating_mul(2).min(LONGEST_PAUSE.max(cx.conf.disk_retry));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What other programs did to a torrent's files, and what follows: files that are longer than the torrent says are told of where nothing
+//! is written, and one that was changed while it was served is checked before more of it is.
+
+use std::time::Duration;
+
+use super::{Next, Stage, Torrent, cx::Cx};
+use crate::{
+    alert::Alert,
+    base::{job::StoreError, time::Instant},
+};
+
+/// A file that is changed on and on is checked so often at most. Meanwhile nothing of it is served.
+const CHECK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What is known of that.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    /// Files that were longer than they should be when the storage was opened.
+    too_long: Vec<usize>,
+    /// When files were last found changed.
+    changed: Option<Instant>,
+}
+
+impl Torrent {
+    /// The storage was opened: these files are longer than the torrent says.
+    pub(super) fn note_too_long(&mut self, files: Vec<usize>) {
+        self.outside.too_long = files;
+    }
+
+    /// It is known what is there. Where more is to be fetched the store cuts them once they are complete; a seed only tells.
+    pub(super) fn tell_too_long(&mut self, cx: &mut Cx) {
+        let files = std::mem::take(&mut self.outside.too_long);
+        if self.swarm.is_finished() && !files.is_empty() {
+            log::warn!("{} files of {} are longer than it says", files.len(), self.metainfo.name);
+            cx.alerts.push(Alert::FilesTooLong { torrent: self.id, files });
+        }
+    }
+
+    /// A file is not as it was when it was looked at last: the torrent is opened anew, which checks what is not as it was saved. Its
+    /// peers come back to what is there then.
+    pub(super) fn files_changed(&mut self, error: &StoreError, cx: &mut Cx) {
+        let lately = self.outside.changed.is_some_and(|at| at + CHECK_AGAIN > cx.now);
+        if lately || self.next.is_some() || !matches!(self.stage, Stage::Open) {
+            return;
+        }
+        self.outside.changed = Some(cx.now);
+        log::warn!("{error}: {} is checked", self.metainfo.name);
+        cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
+        self.part_all("the torrent's files have changed");
+        self.next = Some(Next::Reopen { trust: self.trust });
+    }
+}
