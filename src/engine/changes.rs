@@ -93,7 +93,7 @@ impl Verbs<'_> {
     /// ```
     /// use std::collections::BTreeMap;
     ///
-    /// use cratetorrent::{Changes, Conf, Engine, Instant, TorrentId, TorrentStats};
+    /// use cratetorrent::{Changes, Conf, Engine, Instant, TorrentId, TorrentStats, Verbs};
     ///
     /// /// What a window shows.
     /// #[derive(Default)]
@@ -105,7 +105,7 @@ impl Verbs<'_> {
     ///
     /// impl Rows {
     ///     /// Called twice a second; true if there is something to draw.
-    ///     fn refresh(&mut self, engine: &mut Engine) -> bool {
+    ///     fn refresh(&mut self, engine: &mut Verbs<'_>) -> bool {
     ///         let Changes { cursor, all, changed, removed, queue, .. } = engine.changes(self.cursor);
     ///         let news = all || !changed.is_empty() || !removed.is_empty() || queue.is_some();
     ///         if all {
@@ -123,8 +123,8 @@ impl Verbs<'_> {
     ///
     /// let mut engine = Engine::new(Conf::default(), 1, Instant::ZERO)?;
     /// let mut rows = Rows::default();
-    /// assert!(rows.refresh(&mut engine));
-    /// assert!(!rows.refresh(&mut engine), "nothing has happened");
+    /// assert!(rows.refresh(&mut engine.verbs()));
+    /// assert!(!rows.refresh(&mut engine.verbs()), "nothing has happened");
     /// # Ok::<(), cratetorrent::ConfError>(())
     /// ```
     #[must_use]
