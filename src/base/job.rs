@@ -120,7 +120,7 @@ pub struct Opened {
     pub names: FoundNames,
     /// Files that are longer than the torrent says, by number.
     pub too_long: Vec<usize>,
-    /// Pieces that the saved state knows, if there is none of the torrent's files, nor its part file; else 0.
+    /// Pieces with a byte in a file that the saved state knows, if there is none of the torrent's files, nor its part file; else 0.
     pub lost: u32,
 }
 

@@ -24,8 +24,10 @@ use super::{
 };
 use crate::base::{
     arena::Key,
+    bitfield::Bitfield,
     buf::Buf,
     digest::{Digest, Sha1State},
+    files::FileKind,
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
     job::{
@@ -371,10 +373,8 @@ impl Runner {
             Err(why) => (None, Some(why.clone())),
         };
         let parts = state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
-        // What a check had not come to was there, too.
-        let known = |loaded: &Loaded| loaded.saved.have.count().saturating_add(loaded.saved.unchecked.count());
-        let known = loaded.as_ref().ok().and_then(Option::as_ref).map_or(0, known);
-        let lost = if files.is_any_of(&now) { 0 } else { known };
+        let lost = loaded.as_ref().ok().and_then(Option::as_ref);
+        let lost = lost.filter(|_| !files.is_any_of(&now)).map_or(0, |loaded| self::lost(&loaded.saved, &spec));
         let mut decision =
             state::decide(files.layout(), &spec.geometry, saved, &now, &parts, spec.trust, |range| files.has_hole(range));
         distrust = distrust.or(decision.distrust);
@@ -485,6 +485,17 @@ impl Runner {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many pieces a state speaks of that have a byte in a file; what a check had not come to was there, too.
+fn lost(saved: &state::Saved, spec: &StoreSpec) -> u32 {
+    let files = spec.files.iter().filter(|file| file.kind == FileKind::Regular);
+    let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
+    let was_there = |piece: &PieceIndex| saved.have.has(*piece) || saved.unchecked.has(*piece);
+    let mut lost = Bitfield::none(spec.geometry.piece_count());
+    let pieces = ranges.flat_map(|range| spec.geometry.pieces_of(range)).filter(was_there);
+    pieces.for_each(|piece| _ = lost.set(piece));
+    lost.count()
 }
 
 fn checked(output: Result<Option<Output>, StoreError>, expected: Digest) -> Result<bool, StoreError> {

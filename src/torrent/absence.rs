@@ -10,19 +10,26 @@ use std::time::Duration;
 use super::{Next, RETRY, Stage, Torrent, cx::Cx};
 use crate::{
     alert::Alert,
-    base::job::{Job, StoreError, Trust},
+    base::{
+        files::FileKind,
+        job::{Job, StoreError, Trust},
+        time::Instant,
+    },
 };
 
 /// The longest time between two looks for data that is gone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a file that was seen counts as there: less than the time between two announces to a tracker.
+const SEEN_FOR: Duration = Duration::from_secs(50);
 
 /// What is known of the presence of a torrent's files.
 #[derive(Debug, Default)]
 pub(super) struct Absence {
     /// A worker looks.
     looking: bool,
-    /// A file was seen since the last announce, or since the start.
-    seen: bool,
+    /// When a file was last seen.
+    seen: Option<Instant>,
     /// A piece could not be found by a check, which says nothing if all files are gone.
     missed: bool,
     /// The user wants to go on with what is there, be it nothing.
@@ -54,13 +61,21 @@ impl Torrent {
         !self.absence.looking
     }
 
-    /// Whether it may be announced: if it has anything, a file must have been seen since the last time. Else a worker looks.
+    /// Whether it may be announced: if it has anything, a file must have been seen lately. Else a worker looks.
     pub(super) fn may_announce(&mut self, cx: &mut Cx) -> bool {
-        if self.swarm.have.is_clear() || std::mem::take(&mut self.absence.seen) {
+        if self.absence.seen.is_some_and(|at| at + SEEN_FOR > cx.now) || !self.has_any_on_disk() {
             return true;
         }
         self.look(cx);
         false
+    }
+
+    /// Whether a verified piece has a byte in a file: what is nothing but padding is nowhere, and cannot be missed.
+    fn has_any_on_disk(&self) -> bool {
+        let (have, geometry) = (&self.swarm.have, self.swarm.geometry);
+        let files = self.metainfo.files.iter().filter(|file| file.kind == FileKind::Regular);
+        let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
+        !have.is_clear() && ranges.flat_map(|range| geometry.pieces_of(range)).any(|piece| have.has(piece))
     }
 
     /// Whether it cannot be announced before a worker has answered.
@@ -113,7 +128,7 @@ impl Torrent {
     /// A worker has looked.
     pub(super) fn handle_looked(&mut self, absent: bool, cx: &mut Cx) {
         let Absence { looking, missed, seen, .. } = &mut self.absence;
-        (*looking, *missed, *seen) = (false, false, !absent);
+        (*looking, *missed, *seen) = (false, false, (!absent).then_some(cx.now));
         let suspect = self.absence.suspect.take();
         if self.next.is_some() {
             return;
@@ -127,7 +142,7 @@ impl Torrent {
             }
             Stage::Asleep if absent => self.vanished(cx),
             Stage::Checking(_) if absent => self.vanish(),
-            Stage::Open if absent && !self.swarm.have.is_clear() => self.vanish(),
+            Stage::Open if absent && self.has_any_on_disk() => self.vanish(),
             _ => {
                 if let Some(error) = suspect {
                     self.doubt(&error, cx);
@@ -148,6 +163,7 @@ impl Torrent {
         let waived = std::mem::take(&mut self.absence.waived);
         self.absence.missed = false;
         if lost == 0 {
+            self.absence.seen = Some(cx.now);
             return false;
         }
         // What the user gave up is not to be missed at the next start.

@@ -201,3 +201,28 @@ fn check_during_which_the_drive_goes_concludes_nothing() {
         assert!(world.disk(seed).has(&sample.files_in(Path::new("/node0")).next().unwrap().0));
     }
 }
+
+#[test]
+fn verified_padding_without_a_file_is_not_missed() {
+    let sample = Sample::folder("padded", &[("", 200_000), ("b", 100_000)], 32 * 1024, 6).unwrap();
+    let mut world = World::new(6);
+    let tracker = world.tracker();
+    let remote = world.node(loud());
+    // It has the pieces of zeroes, and nothing of the file.
+    let mut zeroes = Bitfield::none(sample.geometry().piece_count());
+    sample.geometry().pieces_of(0..180_000).for_each(|piece| _ = zeroes.set(piece));
+    world.put_pieces(remote, &sample, &zeroes);
+    let params = world.params(remote, &sample, &[]);
+    world.add_torrent(remote, &sample, params);
+    let node = world.node(kept());
+    let trackers = Some(vec![vec![world.tracker_url(tracker)]]);
+    let params = TorrentParams { trackers, ..world.params(node, &sample, &[remote]) };
+    world.add_torrent(node, &sample, params);
+    assert!(world.run_until(|w| w.stats(node).have == zeroes.count(), secs(60)), "{:?}", world.stats(node));
+    world.run_for(secs(3));
+    world.disk(node).paths().iter().filter(|path| path.ends_with("b")).for_each(|path| world.disk(node).delete(path));
+    world.run_for(secs(2000));
+    restart(&mut world, node);
+    world.run_for(secs(60));
+    assert!(world.is_in(node, Phase::Downloading) && was_told(&world, node) == 0, "{:?}", world.stats(node));
+}

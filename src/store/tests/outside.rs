@@ -200,3 +200,17 @@ fn nothing_is_made_where_all_files_are_gone() {
     disk.set().files.retain(|path, _| !path.starts_with("/d/torrent"));
     assert_eq!(Runner::new(disk.clone()).open(&t).unwrap().lost, 1);
 }
+
+#[test]
+fn padding_that_was_verified_is_not_lost() {
+    let (disk, runner) = bad();
+    let t = Fixture::new(Path::new("/d"), 1000, &[("pad", 2500), ("b", 700)]);
+    runner.open(&t).unwrap();
+    write(&t, &runner, &[0, 1]);
+    runner.save(t.have(&[0, 1]), true).unwrap();
+    assert_eq!(Runner::new(disk.clone()).open(&t).unwrap().lost, 0);
+    write(&t, &runner, &[2]);
+    runner.save(t.have(&[0, 1, 2]), true).unwrap();
+    disk.set().files.retain(|path, _| !path.starts_with("/d/torrent"));
+    assert_eq!(Runner::new(disk).open(&t).unwrap().lost, 1);
+}
