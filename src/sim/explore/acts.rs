@@ -18,7 +18,7 @@ use crate::{
         time::Instant,
     },
     engine::{ActiveLimits, MoveMode, TorrentParams, Verbs},
-    sim::{NodeId, TrackerId, TrackerManners, Troubles},
+    sim::{CallFault, NodeId, TrackerId, TrackerManners, Troubles},
     store::SessionFolder,
 };
 
@@ -204,6 +204,12 @@ impl<'a> Run<'a> {
             "bad" => disk.set(|t| t.bad_stretches.push((String::new(), from, from.saturating_add(len)))),
             "dated" => disk.shift_clock(value.min(1 << 30) as i64),
             "backdated" => disk.shift_clock(-(value.min(1 << 30) as i64)),
+            "call" => {
+                let fault = CallFault::numbered(value, item.get("answer").unwrap_or(0));
+                let times = item.get("times").unwrap_or(1).max(1);
+                let fault = fault.after(item.get("after").unwrap_or(0)).times(times).done(item.get("done").is_some());
+                disk.set(|t| t.calls.push(fault));
+            }
             "hang" => self.world.hang_disk(node, span(value)),
             "spikes" => self.world.set_disk_spikes(node, value, span(item.get("time").unwrap_or(1000))),
             _ => {}

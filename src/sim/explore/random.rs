@@ -190,7 +190,7 @@ fn event(rng: &mut Rng, at: u64, nodes: u64, trackers: u64) -> Item {
 }
 
 fn disk(rng: &mut Rng, item: &mut Item) {
-    match rng.below(14) {
+    match rng.below(17) {
         0 => item.set("full", rng.below(400_000)),
         1 => item.set("readonly", 1),
         2 => item.set("failsaves", 1),
@@ -207,6 +207,13 @@ fn disk(rng: &mut Rng, item: &mut Item) {
         10 | 11 => {
             item.set("away", up_to(rng, 10_000, 200_000, 4));
             sometimes(rng, 2, item, "bare", |_| 1);
+        }
+        13..=15 => {
+            item.set("call", rng.below(14));
+            item.set("answer", rng.below(16));
+            sometimes(rng, 2, item, "after", |rng| rng.below(30));
+            sometimes(rng, 2, item, "times", |rng| up_to(rng, 5, 1000, 4));
+            sometimes(rng, 4, item, "done", |_| 1);
         }
         12 => item.set("longer", 1 + up_to(rng, 100, 100_000, 2)),
         _ => {
