@@ -41,6 +41,10 @@ impl World {
                 self.book.write(now, Deed::Job { node, what, piece, answered: false });
                 let host = self.host_mut(node);
                 host.disk.set_now(now);
+                if let Job::Delete { spec, .. } = &*job {
+                    // Not when it was asked for: until now, answers of other jobs have added to it.
+                    host.kept.forget(spec.info_hash);
+                }
                 host.runner.run(vec![*job], &mut answers);
                 if let Err(violation) = host.check_paths().and_then(|()| host.check_kept()) {
                     self.violated(node, &violation);
@@ -136,9 +140,6 @@ impl World {
                         let state = spec.state_file.as_deref().and_then(std::path::Path::parent);
                         let folders = [Some(spec.dir.clone()), state.map(ToOwned::to_owned)];
                         self.host_mut(node).folders.extend(folders.into_iter().flatten());
-                    }
-                    if let Job::Delete { spec, .. } = &job {
-                        self.host_mut(node).kept.forget(spec.info_hash);
                     }
                     let n = &mut self.nodes[node];
                     let (mut delay, life) = (n.pace.draw(&mut self.rng), n.life);
