@@ -93,6 +93,7 @@ impl MemDisk {
             counts: BTreeMap::new(),
             graves: Graves::default(),
             away: Vec::new(),
+            links: 0,
         };
         Self { state: Mutex::new(state) }
     }

@@ -64,6 +64,8 @@ impl Keepsakes {
         if files.is_empty() {
             return Ok(());
         }
+        // Nothing can be kept safe on a disk that lies about it.
+        let is_honest = !disk.has_lied();
         for kept in &self.0 {
             let hash = kept.sample.metainfo.info_hash;
             for piece in kept.pieces().filter(|&piece| removed || is_claimed(hash, piece)) {
@@ -72,8 +74,8 @@ impl Keepsakes {
                     if !disk.any_file(false, there) {
                         return Some("is on its disk no more");
                     }
-                    let was_safe =
-                        files.iter().any(|file| file.synced.as_ref().is_some_and(|old| stretch.is_in_any_place(&old.bytes)));
+                    let was_safe = is_honest
+                        && files.iter().any(|file| file.synced.as_ref().is_some_and(|old| stretch.is_in_any_place(&old.bytes)));
                     let at_risk = was_safe && !disk.any_file(true, there);
                     at_risk.then_some("would not survive a power cut any more")
                 };

@@ -37,6 +37,11 @@ impl MemDisk {
         self.state().spoilt
     }
 
+    /// Whether it has said of something that it was safe, and it may not be.
+    pub(in crate::sim) fn has_lied(&self) -> bool {
+        self.state().lied
+    }
+
     /// What was wrong with what it holds has been put right: from now on that is to be true again.
     pub(crate) fn absolve(&self) {
         let mut state = self.state();

@@ -91,6 +91,7 @@ impl State {
         }
         file.now.mtime_ns = *now_ns;
         self.graves.files.extend(before);
+        self.mirror(path);
         Ok(fits as usize)
     }
 
@@ -132,6 +133,7 @@ impl State {
         file.now.pages.retain(|page| page * PAGE < len);
         file.dropped.retain(|page| page * PAGE < len);
         file.now.mtime_ns = now_ns;
+        self.mirror(path);
         Ok(())
     }
 
@@ -149,11 +151,13 @@ impl State {
         let file = files.get_mut(path).ok_or(ErrorKind::NotFound)?;
         if troubles.fail_syncs {
             file.fail_sync(rng);
+            self.mirror(path);
             return Err(io::Error::other("the disk cannot be synced"));
         }
         *lied |= troubles.lying_syncs;
         if !troubles.lying_syncs {
             file.sync();
+            self.mirror(path);
         }
         Ok(())
     }
@@ -190,7 +194,12 @@ impl State {
             return Err(ErrorKind::CrossesDevices.into());
         }
         self.change_folder(from, Some(to))?;
-        let file = self.files.get(from).cloned().ok_or(ErrorKind::NotFound)?;
+        let file = self.files.get_mut(from).ok_or(ErrorKind::NotFound)?;
+        if file.linked.is_none() {
+            self.links += 1;
+            file.linked = Some(self.links);
+        }
+        let file = file.clone();
         self.make_dirs(to);
         self.files.insert(to.to_owned(), file);
         Ok(())

@@ -34,6 +34,17 @@ pub(super) struct State {
     pub(super) graves: Graves,
     /// Drives that are not mounted.
     pub(super) away: Vec<Away>,
+    /// Hard links that were made.
+    pub(super) links: u64,
+}
+
+impl State {
+    /// The other names of the file at `path` show what has become of it.
+    pub(super) fn mirror(&mut self, path: &Path) {
+        let Some(file) = self.files.get(path).filter(|file| file.linked.is_some()).cloned() else { return };
+        let names = self.files.iter_mut().filter(|(name, other)| *name != path && other.linked == file.linked);
+        names.for_each(|(_, other)| other.clone_from(&file));
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -45,6 +56,8 @@ pub(in crate::sim) struct File {
     /// Pages that a sync failed to write and that count as written all the same: they read as they were given until the power is
     /// lost, and no later sync writes them. Only writing them again does.
     pub(super) dropped: BTreeSet<u64>,
+    /// Files with the same number are names of one file (hard links): what becomes of one becomes of all.
+    pub(super) linked: Option<u64>,
 }
 
 /// What calls have taken away.

@@ -33,6 +33,21 @@ fn a_power_cut_keeps_what_was_synced() {
 }
 
 #[test]
+fn hard_links_are_names_of_one_file() {
+    let disk = MemDisk::new(1);
+    let (one, other) = (Path::new("/d/one"), Path::new("/e/other"));
+    disk.create(one, 0, Allocation::Sparse).unwrap();
+    disk.write_at(one, 0, &[1; 100]).unwrap();
+    disk.link(one, other).unwrap();
+    disk.write_at(one, 50, &[2; 50]).unwrap();
+    assert!(disk.holds(other, 50, &[2; 50]));
+    disk.sync(one).unwrap();
+    disk.remove(Path::new("/d"), Path::new("one")).unwrap();
+    disk.lose_power();
+    assert!(disk.holds(other, 0, &[1; 50]) && disk.holds(other, 50, &[2; 50]));
+}
+
+#[test]
 fn troubles_show() {
     let disk = MemDisk::new(1);
     let path = Path::new("/d/f");
