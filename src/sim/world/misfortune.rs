@@ -244,13 +244,16 @@ impl World {
 
     /// Jobs that no worker has begun are done as far as chance has it; nobody hears of it.
     fn interrupt_jobs(&mut self, node: usize) {
-        let Body::Engine(host) = &self.nodes[node].body else { return };
+        let Body::Engine(host) = &mut self.nodes[node].body else { return };
         let (disk, runner) = (host.disk.clone(), &host.runner);
         disk.set_now(self.now);
         disk.set(|troubles| troubles.writes_left = Some(self.rng.below(100_000)));
         let begun = self.queue.extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node));
         for (_, event) in begun.collect::<Vec<_>>() {
             if let Event::Run { job, .. } = event {
+                if let Job::Delete { spec, .. } = &*job {
+                    host.kept.forget(spec.info_hash);
+                }
                 runner.run(vec![*job], &mut Vec::new());
             }
         }
