@@ -204,9 +204,10 @@ impl TorrentFiles {
         (0..=self.parts_index()).for_each(|index| _ = self.unmark(index, REWRITE));
     }
 
-    /// Where bytes lie of which a sync failed, in bytes of the torrent.
-    pub(crate) fn doubtful(&self) -> impl Iterator<Item = Range<u64>> {
-        let is_doubtful = |index| self.marks(index) & DOUBTFUL != 0;
+    /// Where bytes lie of which a sync failed, or also those that are still to be synced (`unsynced`), in bytes of the torrent.
+    pub(crate) fn doubtful(&self, unsynced: bool) -> impl Iterator<Item = Range<u64>> {
+        let doubt = if unsynced { DOUBTFUL | UNSYNCED | FOUND } else { DOUBTFUL };
+        let is_doubtful = move |index| self.marks(index) & doubt != 0;
         let parts = is_doubtful(self.parts_index());
         let files = self.layout.files().iter().enumerate().filter(|(_, file)| file.on_disk);
         let doubtful = files.filter(move |&(index, _)| is_doubtful(index) || (parts && self.marks(index) & PARKED != 0));
@@ -283,7 +284,7 @@ impl TorrentFiles {
 
     /// The files are opened anew. Returns where bytes lie that no saved state may be believed of, in bytes of the torrent.
     pub(crate) fn reconsider(&self) -> Vec<Range<u64>> {
-        let doubtful = self.doubtful().collect();
+        let doubtful = self.doubtful(false).collect();
         for index in 0..=self.parts_index() {
             if self.unmark(index, DOUBTFUL) & DOUBTFUL != 0 {
                 self.mark(index, REWRITE);

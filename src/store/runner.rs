@@ -64,7 +64,8 @@ struct Records {
 
 #[derive(Debug)]
 enum Answer {
-    Saved(Key, Option<StoreError>),
+    /// What could not be done to the files; and why the state, if it is written, does not speak of all of them.
+    Saved(Key, Option<StoreError>, Option<StoreError>),
     Recorded(Option<Key>, RecordKind),
 }
 
@@ -170,15 +171,19 @@ impl Runner {
                             Ok(Some(synced)) => {
                                 done.push(Done::Syncing { torrent, state, synced, files: open.files.count() });
                             }
-                            Ok(None) => match open.save(*state) {
-                                Ok(Some(record)) => {
-                                    records.records.push(record);
-                                    records.answers.push(Answer::Saved(torrent, open.take_unfinished()));
+                            // What could not be synced is not claimed, and that is recorded: one that is killed now must not
+                            // take it for safe when a later sync succeeds.
+                            all => {
+                                let failed = all.err();
+                                match open.save(*state, failed.is_none()) {
+                                    Ok(Some(record)) => {
+                                        records.records.push(record);
+                                        records.answers.push(Answer::Saved(torrent, open.take_unfinished(), failed));
+                                    }
+                                    Ok(None) => done.push(saved(failed.map_or(Ok(()), Err))),
+                                    Err(e) => done.push(saved(Err(failed.unwrap_or(e)))),
                                 }
-                                Ok(None) => done.push(saved(Ok(()))),
-                                Err(e) => done.push(saved(Err(e))),
-                            },
-                            Err(e) => done.push(saved(Err(e))),
+                            }
                         }
                     }
                     Err(e) => done.push(Done::Saved { torrent, result: Err(e), unfinished: None }),
@@ -237,7 +242,9 @@ impl Runner {
             None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
         };
         done.extend(answers.into_iter().map(|answer| match answer {
-            Answer::Saved(torrent, unfinished) => Done::Saved { torrent, result: result.clone(), unfinished },
+            Answer::Saved(torrent, unfinished, failed) => {
+                Done::Saved { torrent, result: failed.map_or_else(|| result.clone(), Err), unfinished }
+            }
             Answer::Recorded(torrent, kind) => Done::Recorded { torrent, kind, result: result.clone() },
         }));
     }
@@ -656,15 +663,15 @@ impl Torrent {
     }
 
     /// Saves a state whose files are synced, or makes the record that saves it.
-    fn save(&self, mut state: SaveState) -> Result<Option<SessionRecord>, StoreError> {
+    fn save(&self, mut state: SaveState, synced: bool) -> Result<Option<SessionRecord>, StoreError> {
         self.files.refuse_if_gone(StoreOp::Save)?;
         if self.in_session {
-            self.vouch(&mut state);
+            self.vouch(&mut state, synced);
             let body = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
             return Ok(Some(SessionRecord { kind: RecordKind::State, info_hash: self.info_hash, body }));
         }
         let Some(path) = &self.state_file else { return Ok(None) };
-        self.vouch(&mut state);
+        self.vouch(&mut state, synced);
         let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
         self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
         Ok(None)
@@ -675,17 +682,17 @@ impl Torrent {
         while let Some(from) = synced {
             synced = self.sync(&state, from)?;
         }
-        self.save(state)
+        self.save(state, true)
     }
 
     /// Takes back what a state that was synced cannot promise: a sync that failed says nothing of what a later one keeps. What it was
     /// about is not claimed, and looked at again when the torrent is opened next.
-    fn vouch(&self, state: &mut SaveState) {
+    fn vouch(&self, state: &mut SaveState, synced: bool) {
         match &state.unchecked {
-            None => self.files.note_safe(),
-            Some(_) => state.dirty |= self.files.is_unsafe(),
+            None if synced => self.files.note_safe(),
+            _ => state.dirty |= self.files.is_unsafe(),
         }
-        for piece in self.files.doubtful().flat_map(|range| self.geometry.pieces_of(range)) {
+        for piece in self.files.doubtful(!synced).flat_map(|range| self.geometry.pieces_of(range)) {
             let before = state.partial.len();
             state.partial.retain(|partial| partial.piece != piece);
             state.dirty |= state.have.unset(piece) || state.partial.len() < before;

@@ -92,10 +92,10 @@ impl Errands {
         self.arrange || matches!(self.out, Some(Errand::Arrange))
     }
 
-    /// Something is to be done to the files as a whole, or is being done.
+    /// A move, a rename or an adoption is asked for and not done.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_pending(&self) -> bool {
-        self.is_out() || self.is_due() || self.adopting.is_some()
+        self.is_out() || self.tidy || !self.requests.is_empty() || self.adopting.is_some()
     }
 }
 

@@ -29,6 +29,11 @@ cases! { ends_well:
     wish_in_a_check_that_cannot_read_is_met_when_it_can =>
         "seed 515666; torrent 0; file 0 len; file 0; node 1 skips=30; at 2151 node failsaves=0; at 2571 node again=0 erase=0; \
          at 3377 node failreads=0; at 8640 node restart=0; at 9633 node file wish; at 10980";
+    kill_after_a_failed_sync_leaves_its_pages_in_doubt =>
+        "seed 600410; torrent 1; file 1; file 1; node 1 joins=7000; at 1467 node failsyncs=0; at 26139 node kill=0; \
+         at 28232 node heal=0; at 50000 node kill=0 power=0";
+    wish_while_a_session_torrent_sleeps_is_met_when_it_wakes =>
+        "seed 702299; torrent 0; file 0; node 1 session=0; at 16126 node kill=0; at 19715 node wish=0";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the power is lost. A later sync that
