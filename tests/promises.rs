@@ -9,11 +9,8 @@ use std::{
 };
 
 /// Tables of DESIGN.md whose last column names what tests it, by heading and by least number of rows.
-const TABLES: [(&str, usize); 3] = [
-    ("Limits and hostile input", 55),
-    ("What the simulated tests promise", 15),
-    ("What use found", 38),
-];
+const TABLES: [(&str, usize); 3] =
+    [("Limits and hostile input", 55), ("What the simulated tests promise", 15), ("What use found", 38)];
 
 /// What there is to be named.
 struct Tree {
