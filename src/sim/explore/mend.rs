@@ -131,7 +131,10 @@ impl Run<'_> {
             |world: &World, node| world.is_rearranging(node) || world.stats_of(node).iter().any(|stats| looks(stats.phase));
         while nodes.iter().any(|&node| waits(&self.world, node)) {
             if self.world.now() > limit {
-                return Err(self.failure("a check without an end"));
+                let node = nodes.iter().copied().find(|&node| waits(&self.world, node)).unwrap_or(nodes[0]);
+                let phases: Vec<_> = self.world.stats_of(node).iter().map(|stats| stats.phase).collect();
+                let moving = if self.world.is_rearranging(node) { ", to be moved" } else { "" };
+                return Err(self.failure(format!("a check without an end: node {}, {phases:?}{moving}", node.0)));
             }
             self.world.run_for(GLANCE);
         }
