@@ -160,7 +160,9 @@ impl Torrent {
     /// Its storage was opened: none of the `lost` pieces that the saved state knows is there, nor any file. True if that is the end of
     /// it for now.
     pub(super) fn is_absence(&mut self, lost: u32, cx: &mut Cx) -> bool {
-        let waived = std::mem::take(&mut self.absence.waived);
+        // What is to be opened anew was waived for that, and not for an answer that was on its way when the user spoke.
+        let waived = self.absence.waived;
+        self.absence.waived &= self.next.is_some();
         self.absence.missed = false;
         if lost == 0 {
             self.absence.seen = Some(cx.now);

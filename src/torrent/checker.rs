@@ -58,7 +58,8 @@ impl Checker {
         if self.waits() { self.error.take() } else { None }
     }
 
-    fn waits(&self) -> bool {
+    /// Whether nothing is left of it but pieces that could not be read.
+    pub(crate) fn waits(&self) -> bool {
         self.out == 0 && !self.unread.is_clear() && self.done + self.unread.count() == self.total
     }
 

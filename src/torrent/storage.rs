@@ -455,7 +455,9 @@ impl Torrent {
     pub(super) fn recovered(&mut self, cx: &mut Cx) {
         // That the disk works again for something else does not arrange the files that it failed to.
         self.errands.arrange |= self.swarm.no_writes;
-        if self.failing {
+        // Nor does it read what a check could not: that is tried again in its time.
+        let unread = matches!(&self.stage, Stage::Checking(checker) if checker.waits());
+        if self.failing && !unread {
             self.failing = false;
             self.timers.stop(RETRY);
             self.retry_pause = cx.conf.disk_retry;

@@ -34,6 +34,16 @@ cases! { ends_well:
          at 28232 node heal=0; at 50000 node kill=0 power=0";
     wish_while_a_session_torrent_sleeps_is_met_when_it_wakes =>
         "seed 702299; torrent 0; file 0; node 1 session=0; at 16126 node kill=0; at 19715 node wish=0";
+    wish_for_a_sleeping_torrent_waits_until_it_wakes =>
+        "seed 2071; torrent 0; file 0; node 6 session=0; at 32341 node=6 kill=0; at 46587 node=6 wish=0";
+    wish_in_a_check_that_cannot_read_does_not_end_its_retries =>
+        "seed 4; torrent 1; file 1 len=60000; node 0 jitter=5 window=200; node 2; at 3527 cut=15000; at 7045 node=2 failreads=0; \
+         at 10433 node=2 kill=0; at 12010 node=2 wish=0";
+    recheck_while_opening_finds_all_gone_and_goes_on =>
+        "seed 4; torrent 1; file 1 len=20500; node 0 latency=40 window=200; node 2 session=0; at 3026 node=2 away=1900; \
+         at 62575 node=2 kill=0";
+    move_in_a_check_that_cannot_read_does_not_end_its_retries =>
+        "seed 94; torrent 0; file 0; node 3; at 519 node=3 bad=0; at 27744 node=3 recheck=0; at 28962 node=3 move=0; at 29968";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the power is lost. A later sync that
