@@ -86,6 +86,8 @@ fn typed_line_survives_news_and_history_comes_back() {
 
 #[test]
 fn hangup_is_a_farewell() {
+    // These tests may run below `nohup`, which ignores the signal for all that they start. One that is caught is reset there.
+    let _hangup = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).unwrap();
     let (mut bench, _, seeder) = slow();
     let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
     clock::wait_for("it downloads", LIMIT, || process.output().contains("fetching the others").then_some(()));
