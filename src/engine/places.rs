@@ -140,7 +140,7 @@ impl Engine {
         let len = |metainfo: &Metainfo, file: usize| metainfo.files.get(file).map(|f| f.len);
         let Some(other) = self.torrents.get(overlap.other) else { return false };
         let theirs = len(&other.metainfo, overlap.theirs);
-        theirs.is_some() && theirs == len(metainfo, overlap.mine) && theirs == Some(other.have_of(overlap.theirs))
+        theirs.is_some() && theirs == len(metainfo, overlap.mine) && other.has_in_place(overlap.theirs)
     }
 
     /// Refuses a torrent that would write to a path of another.

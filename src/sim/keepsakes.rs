@@ -46,9 +46,12 @@ impl Keepsakes {
         }
     }
 
-    /// The user has this torrent's data deleted.
-    pub(super) fn forget(&mut self, hash: InfoHash) {
-        self.0.retain(|kept| kept.sample.metainfo.info_hash != hash);
+    /// The user has this torrent's data deleted, and with it the same bytes of others that have left them there: that is not of those
+    /// which `is_there` still.
+    pub(super) fn forget(&mut self, hash: InfoHash, is_there: impl Fn(InfoHash) -> bool) {
+        let of = |kept: &Keepsake| kept.sample.metainfo.info_hash;
+        let Some(gone) = self.0.iter().find(|kept| of(kept) == hash).map(|kept| kept.sample.clone()) else { return };
+        self.0.retain(|kept| of(kept) != hash && (is_there(of(kept)) || kept.sample.data != gone.data));
     }
 
     /// If anything was deleted, cut or overwritten since it was asked last: whether all is there

@@ -11,14 +11,14 @@ use std::{
 
 use super::{disk::MemDisk, keepsakes::Keepsakes, net::Line, sample::Sample, script::ScriptNode};
 use crate::{
-    alert::Alert,
+    alert::{Alert, Phase},
     base::{
         arena::Key,
         bitfield::Bitfield,
         files::{FileEntry, FileKind},
         geometry::PieceIndex,
         ids::{InfoHash, TorrentId},
-        job::{Job, RunData, Trust},
+        job::{Job, RunData, StoreSpec, Trust},
         rng::Rng,
         time::Instant,
     },
@@ -236,6 +236,16 @@ impl Host {
 
     pub(super) fn held_mut(&mut self, hash: InfoHash) -> Option<&mut Held> {
         self.held.iter_mut().rev().find(|held| held.sample.metainfo.info_hash == hash)
+    }
+
+    /// A worker is about to delete a torrent's data, as its user wants it.
+    pub(super) fn forget_data(&mut self, spec: &StoreSpec) {
+        let Self { kept, engine, .. } = self;
+        kept.forget(spec.info_hash, |other| {
+            let id = engine.find(other);
+            let is_closing = |id| engine.stats(id).is_none_or(|stats| stats.phase == Phase::Closing);
+            id.is_some_and(|id| engine.dir(id) == Some(&spec.dir) && !is_closing(id))
+        });
     }
 
     /// Fetches what the engine has to tell its user.

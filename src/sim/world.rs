@@ -44,7 +44,7 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    engine::{CloseCause, Effect, Engine, TorrentParams, Verbs},
+    engine::{AddError, CloseCause, Effect, Engine, TorrentParams, Verbs},
 };
 
 /// See the [module](crate::sim).
@@ -397,12 +397,27 @@ impl World {
     /// # Panics
     /// If the engine does not take it.
     pub fn add_torrent(&mut self, node: NodeId, sample: &Arc<Sample>, params: TorrentParams) -> TorrentId {
-        let sample = sample.clone();
-        let id = self.tell(node, |engine| engine.add_torrent(params.clone()));
-        let Ok(id) = id else { panic!("{node:?} does not take the torrent: {id:?}") };
-        self.host_mut(node.0).hold(id, sample, params);
+        match self.try_add_torrent(node, sample, params) {
+            Ok(id) => id,
+            Err(error) => panic!("{node:?} does not take the torrent: {error}"),
+        }
+    }
+
+    /// The same, of a torrent that the engine may refuse.
+    ///
+    /// # Errors
+    /// Why the engine does not take it.
+    pub fn try_add_torrent(&mut self, node: NodeId, sample: &Arc<Sample>, params: TorrentParams) -> Result<TorrentId, AddError> {
+        let added = self.tell(node, |engine| engine.add_torrent(params.clone()));
+        if let Err(AddError::PathTaken { .. }) = &added {
+            // One that was there before and was removed is not to be waited for.
+            let hash = sample.metainfo.info_hash;
+            self.host_mut(node.0).held.retain(|held| held.sample.metainfo.info_hash != hash);
+        }
+        let id = added?;
+        self.host_mut(node.0).hold(id, sample.clone(), params);
         self.check(node.0);
-        id
+        Ok(id)
     }
 
     /// Uses the verbs of a node's engine, now.

@@ -416,7 +416,7 @@ impl Runner {
     /// A run that came before its predecessors, or needs no hashing.
     fn write_only(&self, torrent: &Torrent, run: Run) -> RunDone {
         let result = torrent.place(&run).and_then(|place| match &run.data {
-            RunData::Memory(buf) => torrent.files.write(place.start, &buf.0),
+            RunData::Memory(buf) => torrent.files.write(place.start, &buf.0, false),
             RunData::Stretches(buf, stretches) => torrent.write_stretches(place.start, &buf.0, stretches),
             RunData::Disk(_) => Ok(()),
         });
@@ -465,6 +465,21 @@ impl Runner {
         }
     }
 
+    /// Of a good piece that has bytes of another torrent's files, what came before its last run was held against nothing yet.
+    fn confirm(&self, torrent: &Torrent, piece: PieceIndex, expected: Digest) -> Result<(), StoreError> {
+        let place = torrent.piece(piece)?;
+        if !torrent.files.is_any_borrowed(place.clone()) {
+            return Ok(());
+        }
+        let source = Source::Disk(&torrent.files, place.start, place.end - place.start);
+        let input = Input { state: Sha1State::INITIAL, source, ends: true };
+        let output = hashing::hash_all(vec![input], &self.scratch).pop().transpose();
+        match checked(output, expected)? {
+            true => Ok(()),
+            false => Err(torrent.files.differs(place)),
+        }
+    }
+
     /// What a run's hash says of it, once it is written if it deserves to be.
     fn judge(&self, torrent: &Torrent, run: Run, chain: Chain, output: Result<Option<Output>, StoreError>) -> RunDone {
         let result = output.and_then(|output| {
@@ -478,7 +493,11 @@ impl Runner {
             if let RunData::Memory(buf) = &run.data
                 && (verdict != Verdict::Bad || run.begin > 0)
             {
-                torrent.files.write(torrent.place(&run)?.start, &buf.0)?;
+                torrent.files.write(torrent.place(&run)?.start, &buf.0, verdict == Verdict::Good)?;
+            }
+            match chain.expected.filter(|_| verdict == Verdict::Good && run.begin > 0) {
+                Some(expected) => self.confirm(torrent, run.piece, expected)?,
+                None => {}
             }
             Ok(verdict)
         });
@@ -597,7 +616,7 @@ impl Torrent {
         stretches.iter().try_for_each(|stretch| {
             let data = run.get(stretch.start as usize..stretch.end as usize);
             let data = data.ok_or_else(|| self.misplaced("a stretch beyond the end of its run"))?;
-            self.files.write(start + u64::from(stretch.start), data)
+            self.files.write(start + u64::from(stretch.start), data, false)
         })
     }
 

@@ -81,6 +81,13 @@ impl Torrent {
         paths.into_iter().map(|path| if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }).collect()
     }
 
+    /// Whether all of a file is verified, and lies under its own name. A file that is skipped may be whole in the part file alone.
+    pub(crate) fn has_in_place(&self, file: usize) -> bool {
+        let is_skipped = |skipped: &[bool]| skipped.get(file).copied().unwrap_or(false);
+        let is_parked = is_skipped(&self.arranged) || self.wishes.of(file) == Priority::Skip || self.errands.arrange;
+        !is_parked && self.metainfo.files.get(file).is_some_and(|entry| self.have_of(file) == entry.len)
+    }
+
     /// Bytes of a file that lie in verified pieces.
     pub(crate) fn have_of(&self, file: usize) -> u64 {
         let Some(file) = self.metainfo.files.get(file).filter(|f| f.len > 0) else { return 0 };

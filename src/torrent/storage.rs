@@ -51,7 +51,13 @@ impl Torrent {
                         }
                         self.recovered(cx);
                     }
-                    Err(error) => self.failed(error, cx),
+                    Err(error) => {
+                        // What is read back of a piece may be another program's: to try again would not help.
+                        if error.is_changed() {
+                            self.files_changed(&error, cx);
+                        }
+                        self.failed(error, cx);
+                    }
                 }
             }
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),

@@ -54,7 +54,10 @@ impl<'a> Run<'a> {
     pub(super) fn act(&mut self, node: NodeId, id: u64, act: Act<'a>) -> Result<(), Failure> {
         match act {
             Act::Join(_) if !self.is_up(node) => self.later(millis(100), id, act),
-            Act::Join(item) => self.join(node, item),
+            Act::Join(item) => {
+                self.join(node, item);
+                self.try_twins_later(id);
+            }
             Act::Event(item) => self.event(node, id, item),
             Act::Restart if !self.world.is_up(node) => self.restart(node),
             Act::Leave(since, item) if self.world.is_up(node) => {
@@ -124,11 +127,20 @@ impl<'a> Run<'a> {
                 Some(_) => {}
                 None => {
                     let params = self.world.params_again(node, &sample).unwrap_or_else(|| self.new_params(node, &sample));
-                    self.world.add_torrent(node, &sample, TorrentParams { peers: known.clone(), ..params });
+                    self.add(node, &sample, TorrentParams { peers: known.clone(), ..params });
                 }
             }
         }
         true
+    }
+
+    /// Users try now and then whether a torrent that was refused is taken.
+    fn try_twins_later(&mut self, id: u64) {
+        let wanted = self.world.now();
+        let times: &[u64] = if self.twins.is_empty() { &[] } else { &[5, 20, 60, 180] };
+        for &secs in times {
+            self.later(Duration::from_secs(secs), id, Act::AddAll(wanted));
+        }
     }
 
     fn event(&mut self, node: NodeId, id: u64, item: &'a Item) {

@@ -152,8 +152,16 @@ pub(super) fn manners(item: &Item, sample: &Sample) -> Manners {
     }
 }
 
+/// The torrent whose files this one has, too: one that was said before it.
+pub(super) fn twin_of<'a>(plan: &'a Plan, torrent: &Item) -> Option<&'a Item> {
+    let other = torrent.get("twin").filter(|&other| other < torrent.id)?;
+    plan.of(Kind::Torrent).into_iter().find(|item| item.id == other && item.get("twin").is_none())
+}
+
 pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure> {
-    let files = plan.of(Kind::File).into_iter().filter(|file| file.id == torrent.id).enumerate();
+    let twin = twin_of(plan, torrent);
+    let first = twin.unwrap_or(torrent);
+    let files = plan.of(Kind::File).into_iter().filter(|file| file.id == first.id).enumerate();
     let name = |nth: usize, file: &Item| match (file.get("pad"), nth % 2) {
         (Some(_), _) => String::new(),
         (None, 0) => format!("{nth}"),
@@ -166,7 +174,10 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
         return Err(Failure::new(format!("no torrent {}: it has no data", torrent.id)));
     }
     // Pieces of a few bytes would make a swarm that is small to read take hours.
-    let piece = torrent.get("piece").unwrap_or(16 * 1024).clamp(4096, 1 << 26) as u32;
-    Sample::folder(&format!("torrent-{}", torrent.id), &files, piece, torrent.id)
+    let piece = |torrent: &Item| torrent.get("piece").unwrap_or(16 * 1024).clamp(4096, 1 << 26) as u32;
+    // With pieces of the same length it would be the same torrent.
+    let same = twin.is_some_and(|twin| piece(twin) == piece(torrent));
+    let piece = piece(torrent) + if same { 4096 } else { 0 };
+    Sample::folder(&format!("torrent-{}", first.id), &files, piece, first.id)
         .map_err(|error| Failure::new(format!("no torrent {}: {error}", torrent.id)))
 }

@@ -73,11 +73,29 @@ impl Run<'_> {
         }
     }
 
+    /// Whoever has the first of twins has it whole now, so the other can be had.
+    pub(super) fn add_twins(&mut self) -> Result<(), Failure> {
+        for node in self.nodes.values().copied().collect::<Vec<_>>() {
+            self.add_all(node);
+            if self.samples.iter().any(|sample| self.world.engine(node).find(sample.metainfo.info_hash).is_none()) {
+                return Err(self.failure("a torrent that is refused though the other with its files is whole"));
+            }
+        }
+        Ok(())
+    }
+
     fn free(&mut self, node: NodeId) {
         let is_first = node == self.nodes[&0];
         self.world.tell(node, |engine| engine.set_default_stop(StopAt::default()));
         self.all(node, |engine, id| engine.set_stop(id, None));
         self.all(node, |engine, id| engine.resume(id));
+        if !self.twins.is_empty() {
+            // Of twins whose files the other has taken along to another folder nothing comes back by itself.
+            self.all(node, |engine, id| {
+                let is_missing = engine.stats(id).is_some_and(|stats| stats.phase == Phase::Missing);
+                if is_missing { engine.recheck(id) } else { Ok(()) }
+            });
+        }
         self.all(node, |engine, id| engine.set_upload_slots(id, None));
         self.all(node, |engine, id| engine.set_super_seeding(id, false));
         self.limit(node, |_| Limits::default());
@@ -172,7 +190,7 @@ impl Run<'_> {
 
     /// Puts the files of a torrent where a node looks for them, from a copy that was kept elsewhere.
     pub(super) fn restore_files(&mut self, node: NodeId, sample: &Sample) {
-        let (disk, dir) = (self.world.disk(node), self.dir(node));
+        let (disk, dir) = (self.world.disk(node), self.dir_of(node, sample));
         disk.set_now(self.world.now());
         let engine = self.world.engine(node);
         let Some(id) = engine.find(sample.metainfo.info_hash) else {

@@ -46,12 +46,19 @@ pub enum Kind {
 
 /// Each kind with its word and the values it may have.
 const KINDS: [(Kind, &str, &[&str]); 6] = [
-    (Kind::Torrent, "torrent", &["piece"]),
+    (Kind::Torrent, "torrent", TORRENT),
     (Kind::File, "file", &["len", "pad"]),
     (Kind::Node, "node", NODE),
     (Kind::Peer, "peer", PEER),
     (Kind::Tracker, "tracker", TRACKER),
     (Kind::At, "at", AT),
+];
+
+const TORRENT: &[&str] = &[
+    "piece",
+    // It has the files of this one, byte for byte and under the same paths, in pieces of another length: who has one of the two can
+    // have the other only to read from the same files, once the first is whole.
+    "twin",
 ];
 
 /// Times in milliseconds, sizes in bytes, rates in bytes per second.

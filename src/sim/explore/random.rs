@@ -48,6 +48,11 @@ impl Plan {
 fn torrent(rng: &mut Rng, id: u64, items: &mut Vec<Item>) {
     let mut torrent = Item::new(Kind::Torrent, id);
     torrent.set("piece", [16 * 1024, 20_000, 40_000, 64 * 1024, 256 * 1024][rng.below(5) as usize]);
+    if id > 0 && rng.below(8) == 0 {
+        torrent.set("twin", 0);
+        items.push(torrent);
+        return;
+    }
     items.push(torrent);
     for _ in 0..1 + rng.below(4) {
         let mut file = Item::new(Kind::File, id);

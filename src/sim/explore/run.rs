@@ -6,6 +6,7 @@ use std::{
     fmt,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -19,8 +20,8 @@ use super::{
 };
 use crate::{
     alert::Alert,
-    base::{files::Priority, time::Instant},
-    engine::TorrentParams,
+    base::{files::Priority, ids::InfoHash, time::Instant},
+    engine::{AddError, TorrentParams},
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
 };
 
@@ -96,6 +97,8 @@ fn run_with(plan: &Plan, quiet: bool) -> Result<Outcome, Failure> {
 pub(super) struct Run<'a> {
     pub(super) world: World,
     pub(super) samples: Vec<Arc<Sample>>,
+    /// Those that have the files of another.
+    pub(super) twins: BTreeSet<InfoHash>,
     pub(super) nodes: BTreeMap<u64, NodeId>,
     pub(super) peers: BTreeMap<u64, NodeId>,
     pub(super) trackers: BTreeMap<u64, TrackerId>,
@@ -121,6 +124,9 @@ impl<'a> Run<'a> {
         let mut world = World::new(plan.seed);
         world.set_quiet(quiet);
         let torrents = plan.of(Kind::Torrent);
+        let twins = torrents.iter().filter(|torrent| cast::twin_of(plan, torrent).is_some());
+        let twins =
+            twins.filter_map(|torrent| cast::sample(plan, torrent).ok()).map(|sample| sample.metainfo.info_hash).collect();
         let samples = torrents.into_iter().map(|torrent| cast::sample(plan, torrent)).collect::<Result<Vec<_>, _>>()?;
         if samples.is_empty() {
             return Err(Failure::new("a plan without a torrent"));
@@ -128,6 +134,7 @@ impl<'a> Run<'a> {
         let mut run = Self {
             world,
             samples,
+            twins,
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
             trackers: BTreeMap::new(),
@@ -246,7 +253,22 @@ impl<'a> Run<'a> {
     /// What anybody adds a torrent with who does not know it.
     pub(super) fn new_params(&self, node: NodeId, sample: &Sample) -> TorrentParams {
         let trackers = (!self.tiers.is_empty()).then(|| self.tiers.clone());
-        TorrentParams { trackers, ..TorrentParams::new(sample.metainfo.clone(), self.dir(node)) }
+        TorrentParams { trackers, ..TorrentParams::new(sample.metainfo.clone(), self.dir_of(node, sample)) }
+    }
+
+    /// Where a node has a torrent at first. Node 0 has twins in two folders, since it must have both from the beginning.
+    pub(super) fn dir_of(&self, node: NodeId, sample: &Sample) -> PathBuf {
+        let is_apart = node == self.nodes[&0] && self.twins.contains(&sample.metainfo.info_hash);
+        if is_apart { format!("/node{}-twin", node.0).into() } else { self.dir(node) }
+    }
+
+    /// Adds a torrent, unless another has its files and is not whole, or is not known to be: then its user tries again later.
+    pub(super) fn add(&mut self, node: NodeId, sample: &Arc<Sample>, params: TorrentParams) -> bool {
+        match self.world.try_add_torrent(node, sample, params) {
+            Ok(_) => true,
+            Err(AddError::PathTaken { .. }) => false,
+            Err(error) => panic!("{node:?} does not take the torrent: {error}"),
+        }
     }
 
     pub(super) fn join(&mut self, node: NodeId, item: &Item) {
@@ -254,7 +276,7 @@ impl<'a> Run<'a> {
         let known = self.acquaintances(node, |id| id == 0 || has(mask, id));
         for sample in self.samples.clone() {
             let params = self.params(node, item, &sample, &known);
-            self.world.add_torrent(node, &sample, params);
+            self.add(node, &sample, params);
         }
         self.joined.insert(node);
     }
@@ -278,6 +300,11 @@ impl<'a> Run<'a> {
             self.want_everything();
         }
         self.everybody(World::is_complete, "everything")?;
+        if !self.twins.is_empty() {
+            self.add_twins()?;
+            self.want_everything();
+            self.everybody(World::is_complete, "everything, of twins too")?;
+        }
         self.all_is_true()?;
         self.nobody_good_is_banned()?;
         let nodes: Vec<_> = self.nodes.values().copied().collect();

@@ -44,6 +44,15 @@ cases! { ends_well:
          at 62575 node=2 kill=0";
     move_in_a_check_that_cannot_read_does_not_end_its_retries =>
         "seed 94; torrent 0; file 0; node 3; at 519 node=3 bad=0; at 27744 node=3 recheck=0; at 28962 node=3 move=0; at 29968";
+    file_that_is_whole_in_the_part_file_alone_is_not_shared =>
+        "seed 730808; torrent 0; file 0 len; file 0; torrent 1 twin=0; node 1 skips; at 4705 slots=0";
+    bad_data_for_a_file_of_another_torrent_is_no_fault_of_the_disk =>
+        "seed 1; torrent 0; file 0; file 0; torrent 1 twin=0; node 0 seeding=0; node 3 run=0; peer 18 torrent bad=0; \
+         at 4988 node=3 rename=0";
+    owner_that_repairs_a_shared_file_lets_the_other_go_on =>
+        "seed 4; torrent 0; file 0 len=29000; torrent 1 twin=0; node 2 latency=20 run=0; at 53622 node=2 rot";
+    block_half_sent_to_a_choked_peer_counts_while_it_is_read_again =>
+        "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 sndbuf=0 unsent=0 uploads=0 slots; node 1; node 3; at 23228";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the power is lost. A later sync that

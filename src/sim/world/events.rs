@@ -43,7 +43,7 @@ impl World {
                 host.disk.set_now(now);
                 if let Job::Delete { spec, .. } = &*job {
                     // Not when it was asked for: until now, answers of other jobs have added to it.
-                    host.kept.forget(spec.info_hash);
+                    host.forget_data(spec);
                 }
                 host.runner.run(vec![*job], &mut answers);
                 if let Err(violation) = host.check_paths().and_then(|()| host.check_kept()) {

@@ -42,7 +42,11 @@ impl World {
             return self.service(node.0);
         }
         for (sample, params) in torrents {
-            self.add_torrent(node, &sample, params);
+            // One that reads what another has is not taken before it is known that the other has it: its user tries again.
+            match self.try_add_torrent(node, &sample, params) {
+                Ok(_) | Err(AddError::PathTaken { .. }) => {}
+                Err(error) => panic!("{node:?} does not take the torrent: {error}"),
+            }
         }
     }
 
@@ -245,16 +249,16 @@ impl World {
     /// Jobs that no worker has begun are done as far as chance has it; nobody hears of it.
     fn interrupt_jobs(&mut self, node: usize) {
         let Body::Engine(host) = &mut self.nodes[node].body else { return };
-        let (disk, runner) = (host.disk.clone(), &host.runner);
+        let disk = host.disk.clone();
         disk.set_now(self.now);
         disk.set(|troubles| troubles.writes_left = Some(self.rng.below(100_000)));
         let begun = self.queue.extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node));
         for (_, event) in begun.collect::<Vec<_>>() {
             if let Event::Run { job, .. } = event {
                 if let Job::Delete { spec, .. } = &*job {
-                    host.kept.forget(spec.info_hash);
+                    host.forget_data(spec);
                 }
-                runner.run(vec![*job], &mut Vec::new());
+                host.runner.run(vec![*job], &mut Vec::new());
             }
         }
         disk.set(|troubles| troubles.writes_left = None);

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
+    ops::Range,
     sync::PoisonError,
 };
 
@@ -22,9 +23,22 @@ impl TorrentFiles {
         *self.owners.lock().unwrap_or_else(PoisonError::into_inner) = borrowed.to_vec();
     }
 
+    /// Whether some file of `range` is another torrent's.
+    pub(crate) fn is_any_borrowed(&self, range: Range<u64>) -> bool {
+        self.layout.segments(range).any(|(segment, _)| self.marks(segment.file) & BORROWED != 0)
+    }
+
     /// Bytes that are to be written to a file of another torrent: fine if they are there already,
-    /// as where a piece has bytes of that file and of one of our own.
-    pub(super) fn leave_borrowed(&self, index: usize, file: &LayoutFile, mut at: u64, data: &[u8]) -> Result<(), StoreError> {
+    /// as where a piece has bytes of that file and of one of our own. Others, unless they are
+    /// known to be `good`, may be a peer's fault: the hash of their piece will tell.
+    pub(super) fn leave_borrowed(
+        &self,
+        index: usize,
+        file: &LayoutFile,
+        mut at: u64,
+        data: &[u8],
+        good: bool,
+    ) -> Result<(), StoreError> {
         let failed = |e| StoreError::new(StoreOp::Write, &file.path, e);
         let mut rest = data;
         let mut buf = vec![0; COMPARED.min(data.len())];
@@ -37,12 +51,22 @@ impl TorrentFiles {
                 Err(e) => return Err(failed(e)),
             };
             if read == 0 || part.get(..read) != rest.get(..read) {
+                if !good {
+                    return Ok(());
+                }
                 return Err(failed(self.is_anothers(index)));
             }
             at += read as u64;
             rest = rest.get(read..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// Why a piece that is good cannot be had: bytes of it that are another torrent's are not there.
+    pub(crate) fn differs(&self, range: Range<u64>) -> StoreError {
+        let mut borrowed = self.layout.segments(range).filter(|(segment, _)| self.marks(segment.file) & BORROWED != 0);
+        let (index, path) = borrowed.next().map_or((0, self.layout.dir()), |(segment, file)| (segment.file, &*file.path));
+        StoreError::new(StoreOp::Write, path, self.is_anothers(index))
     }
 
     fn is_anothers(&self, index: usize) -> io::Error {

@@ -111,7 +111,8 @@ impl TorrentFiles {
     }
 
     /// Writes `data` at `offset` of the torrent, one write a file where the system takes it whole.
-    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<(), StoreError> {
+    /// `good`: it is known to be what it should be.
+    pub(crate) fn write(&self, offset: u64, data: &[u8], good: bool) -> Result<(), StoreError> {
         // One that cannot be made is told of when the state is saved, and keeps no other from being written.
         let _ = self.make_empty_files();
         let mut rest = data;
@@ -125,7 +126,7 @@ impl TorrentFiles {
             let homeless = || StoreError::new(StoreOp::Write, &file.path, io::Error::other("the file is skipped"));
             let (at, offset) = self.spot(&segment).ok_or_else(homeless)?;
             if let Some(file) = self.file(at) {
-                self.write_file(at, file, offset, part)?;
+                self.write_file(at, file, offset, part, good)?;
             }
             if at != segment.file {
                 self.mark(segment.file, HELD);
@@ -134,9 +135,9 @@ impl TorrentFiles {
         if rest.is_empty() { Ok(()) } else { Err(StoreError::new(StoreOp::Write, self.layout.dir(), beyond_the_end())) }
     }
 
-    fn write_file(&self, index: usize, file: &LayoutFile, mut at: u64, mut data: &[u8]) -> Result<(), StoreError> {
+    fn write_file(&self, index: usize, file: &LayoutFile, mut at: u64, mut data: &[u8], good: bool) -> Result<(), StoreError> {
         if self.marks(index) & BORROWED != 0 {
-            return self.leave_borrowed(index, file, at, data);
+            return self.leave_borrowed(index, file, at, data, good);
         }
         self.make(index, file)?;
         self.mark(index, UNSYNCED);
@@ -163,7 +164,7 @@ impl TorrentFiles {
             match read.map_err(|e| StoreError::new(StoreOp::Read, &file.path, e))? {
                 0 => break,
                 read => {
-                    self.write_file(index, file, at, part.get(..read).unwrap_or_default())?;
+                    self.write_file(index, file, at, part.get(..read).unwrap_or_default(), true)?;
                     at += read as u64;
                 }
             }

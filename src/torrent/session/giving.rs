@@ -149,9 +149,9 @@ impl Session {
         if self.giving.turned_down > MAX_CHOKED_REQUESTS { Err(Fault::ChokedRequests) } else { Ok(false) }
     }
 
-    /// Whether it is choked and has blocks on their way all the same.
+    /// Whether it is choked and has blocks on their way all the same, one of which only the place is kept among them: that is read again.
     pub(super) fn is_served_choked(&self) -> bool {
-        self.choking && (self.uploads.is_due() || self.uploads.is_reading() || self.tx.holds_blocks())
+        self.choking && (self.uploads.is_due() || self.uploads.is_reading() || self.tx.has_blocks())
     }
 
     /// Counts it among those that are choked and served all the same, as long as it is.
