@@ -78,7 +78,9 @@ impl Keepsakes {
                         return Some("is on its disk no more");
                     }
                     let was_safe = is_honest
-                        && files.iter().any(|file| file.synced.as_ref().is_some_and(|old| stretch.is_in_any_place(&old.bytes)));
+                        && files
+                            .iter()
+                            .any(|(path, file)| file.synced.as_ref().is_some_and(|old| stretch.is_in(path, &old.bytes)));
                     let at_risk = was_safe && !disk.any_file(true, there);
                     at_risk.then_some("would not survive a power cut any more")
                 };
@@ -131,10 +133,6 @@ impl Stretch<'_> {
         let is_parts = path.extension().is_some_and(|extension| extension == "parts");
         let at = if is_parts { self.in_parts } else { Some(self.at) };
         at.is_some_and(|at| self.is_at(at, content))
-    }
-
-    fn is_in_any_place(&self, content: &[u8]) -> bool {
-        self.is_at(self.at, content) || self.in_parts.is_some_and(|at| self.is_at(at, content))
     }
 
     fn is_at(&self, at: u64, content: &[u8]) -> bool {

@@ -241,6 +241,12 @@ impl Runner {
             Some(folder) => folder.append(&records),
             None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
         };
+        if let (Some(folder), Err(_)) = (&self.folder, &result) {
+            // A state that knows of a failed sync must be what a process finds that comes after this one.
+            let is_in_doubt = |answer: &Answer| matches!(answer, Answer::Saved(.., Some(_)));
+            let owed = records.into_iter().zip(&answers).filter(|(_, answer)| is_in_doubt(answer));
+            owed.for_each(|(record, _)| folder.owe(record));
+        }
         done.extend(answers.into_iter().map(|answer| match answer {
             Answer::Saved(torrent, unfinished, failed) => {
                 Done::Saved { torrent, result: failed.map_or_else(|| result.clone(), Err), unfinished }
@@ -288,6 +294,8 @@ impl Runner {
     /// Makes the new place whole, and the torrent's from then on.
     fn relocate(&self, key: Key, spec: StoreSpec, state: Option<Box<SaveState>>) -> Result<(), StoreError> {
         let old = self.find(key, StoreOp::Move)?;
+        // Below a mount point without its drive there is nothing to move, and to look would make us forget what was there.
+        old.files.refuse_if_gone(StoreOp::Move)?;
         let names = old.files.layout().names();
         let is_here = spec.dir == old.files.layout().dir();
         let names = if is_here { names.clone() } else { names.carry(&*self.disk, &spec)? };
@@ -311,6 +319,8 @@ impl Runner {
             _ => Ok(()),
         });
         if let Err(error) = saved {
+            // Where the new place has other names of the same files, a sync that failed there has failed here.
+            old.files.inherit(&torrent.files);
             torrent.files.close();
             relocate::take_back(&*self.disk, &made);
             // A state that was not there before has no other to be taken back to, and nothing was at its place.
@@ -495,9 +505,8 @@ impl Runner {
             {
                 torrent.files.write(torrent.place(&run)?.start, &buf.0, verdict == Verdict::Good)?;
             }
-            match chain.expected.filter(|_| verdict == Verdict::Good && run.begin > 0) {
-                Some(expected) => self.confirm(torrent, run.piece, expected)?,
-                None => {}
+            if let Some(expected) = chain.expected.filter(|_| verdict == Verdict::Good && run.begin > 0) {
+                self.confirm(torrent, run.piece, expected)?;
             }
             Ok(verdict)
         });

@@ -19,10 +19,11 @@ use super::disk::{Disk, Locked};
 use crate::{
     base::{
         ids::InfoHash,
-        job::{SessionRecord, StoreError, StoreOp},
+        job::{RecordKind, SessionRecord, StoreError, StoreOp},
     },
     wire::session::{
-        self, FRAME_LEN, HEADER_LEN, Index, LogError, MAX_PAYLOAD, Place, Record, Replay, Restored, Salt, Scanned, Source,
+        self, FRAME_LEN, HEADER_LEN, Index, LogError, MAX_BODY, MAX_PAYLOAD, Place, Record, Replay, Restored, Salt, Scanned,
+        Source,
     },
 };
 
@@ -85,6 +86,8 @@ struct Log {
     /// After a failure to write the log anew it is only appended to, up to here.
     patience: u64,
     doubt: Doubt,
+    /// States that could not be appended and must not be forgotten, at most one a torrent: they come before what is appended next.
+    owed: Vec<SessionRecord>,
 }
 
 /// What a failure has left, to be put in order before anything else counts as safe.
@@ -146,7 +149,7 @@ impl SessionFolder {
         restored.damaged += damaged;
         restored.torn = torn;
         restored.set_aside = aside;
-        let log = Mutex::new(Log { index, end, patience: 0, doubt: Doubt::None });
+        let log = Mutex::new(Log { index, end, patience: 0, doubt: Doubt::None, owed: Vec::new() });
         Ok((Self { disk, path, salt, log, _lock: lock }, restored))
     }
 
@@ -155,11 +158,41 @@ impl SessionFolder {
     /// # Errors
     /// If they cannot be; then any of them may be found at the next start, or none, until something else is appended.
     pub fn append(&self, records: &[SessionRecord]) -> Result<(), StoreError> {
-        let failed = |op| move |e| StoreError::new(op, &self.path, e);
         let mut log = self.log();
         self.put_in_order(&mut log)?;
+        let owed = std::mem::take(&mut log.owed);
+        let mut appended = self.append_after(&owed, records, &mut log);
+        let Err(error) = &appended else { return Ok(()) };
+        // There may be room for what is new alone.
+        if !owed.is_empty() && error.op == StoreOp::Save && self.put_in_order(&mut log).is_ok() {
+            appended = self.append_after(&[], records, &mut log);
+        }
+        let is_removed =
+            |owed: &SessionRecord| records.iter().any(|new| new.kind == RecordKind::Removed && new.info_hash == owed.info_hash);
+        let still = owed.into_iter().filter(|owed| appended.is_err() || !is_removed(owed)).collect();
+        log.owed = still;
+        appended
+    }
+
+    /// A state that could not be appended, and says that something is not safe: until something is appended after it, a process that
+    /// knows nothing of this one may find it, and afterwards it does.
+    pub(super) fn owe(&self, record: SessionRecord) {
+        // One that is too long would keep all others from being appended.
+        if record.body.len() > MAX_BODY {
+            return;
+        }
+        let mut log = self.log();
+        log.owed.retain(|owed| owed.info_hash != record.info_hash);
+        log.owed.push(record);
+    }
+
+    fn append_after(&self, owed: &[SessionRecord], records: &[SessionRecord], log: &mut Log) -> Result<(), StoreError> {
+        let failed = |op| move |e| StoreError::new(op, &self.path, e);
+        let is_news = |new: &SessionRecord, owed: &SessionRecord| (new.kind, new.info_hash) == (owed.kind, owed.info_hash);
+        let owed = owed.iter().filter(|owed| !records.iter().any(|new| is_news(new, owed)));
+        let records: Vec<_> = owed.chain(records).collect();
         let mut bytes = Vec::new();
-        for SessionRecord { kind, info_hash, body } in records {
+        for SessionRecord { kind, info_hash, body } in &records {
             if body.len() > MAX_PAYLOAD - info_hash.0.len() {
                 return Err(failed(StoreOp::Save)(io::Error::new(ErrorKind::FileTooLarge, "a record above 64 MiB")));
             }
@@ -179,14 +212,14 @@ impl SessionFolder {
         }
         self.disk.sync(&self.path).map_err(failed(StoreOp::Sync))?;
         log.doubt = Doubt::None;
-        for SessionRecord { kind, info_hash, body } in records {
+        for SessionRecord { kind, info_hash, body } in &records {
             let len = FRAME_LEN + info_hash.0.len() + body.len();
             let begin = log.end;
             log.index.note(begin, len, Some(*kind), *info_hash);
             log.end += len as u64;
         }
         if log.end > WORTH_IT.max(2 * log.index.live).max(log.patience)
-            && let Err(error) = self.write_anew(&mut log)
+            && let Err(error) = self.write_anew(log)
         {
             // What is there is whole. It is tried again when it has grown by as much again.
             log::warn!("cannot write {} anew: {error}", self.path.display());
@@ -255,7 +288,7 @@ impl SessionFolder {
             return Err(error);
         }
         log::debug!("{} is {end} bytes now, {} before", self.path.display(), log.end);
-        *log = Log { index, end, patience: 0, doubt: Doubt::None };
+        (log.index, log.end, log.patience, log.doubt) = (index, end, 0, Doubt::None);
         Ok(())
     }
 
@@ -276,7 +309,7 @@ impl SessionFolder {
         let mut index = Index::default();
         let scanned = session::scan(&mut reader, &self.salt, |r| index.note(r.at, r.size(), r.kind, r.info_hash))?;
         if (&index, scanned.end) == (new, *len) {
-            *log = Log { index, end: scanned.end, patience: 0, doubt: Doubt::Name };
+            (log.index, log.end, log.patience, log.doubt) = (index, scanned.end, 0, Doubt::Name);
         } else {
             log.doubt = Doubt::None;
         }

@@ -90,7 +90,7 @@ impl State {
             to.copy_from_slice(from);
         }
         file.now.mtime_ns = *now_ns;
-        self.graves.files.extend(before);
+        self.graves.files.extend(before.map(|file| (path.to_owned(), file)));
         self.mirror(path);
         Ok(fits as usize)
     }
@@ -127,7 +127,7 @@ impl State {
         let now_ns = self.now_ns;
         let file = self.files.get_mut(path).ok_or(ErrorKind::NotFound)?;
         if len < file.now.bytes.len() as u64 {
-            self.graves.remove(Some(file.clone()));
+            self.graves.remove(path, Some(file.clone()));
         }
         file.now.bytes.resize(len as usize, 0);
         file.now.pages.retain(|page| page * PAGE < len);
@@ -182,7 +182,7 @@ impl State {
         let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: self.now_ns };
         let before = self.files.get(path).and_then(|file| file.synced.clone());
         let replaced = self.files.get(path).filter(|file| !file.saved).cloned();
-        self.graves.remove(replaced);
+        self.graves.remove(path, replaced);
         self.lied |= self.troubles.lying_syncs;
         let synced = if self.troubles.lying_syncs { before } else { Some(content.clone()) };
         self.files.insert(path.to_owned(), File { now: content, synced, saved: true, ..File::default() });
@@ -221,7 +221,7 @@ impl State {
         }
         let removed = self.files.remove(&path);
         let is_there = removed.is_some();
-        self.graves.remove(removed);
+        self.graves.remove(&path, removed);
         Ok(is_there)
     }
 

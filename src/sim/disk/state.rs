@@ -64,7 +64,7 @@ pub(in crate::sim) struct File {
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Graves {
     /// Files as they were before they were removed, shortened, replaced or overwritten.
-    pub(in crate::sim) files: Vec<File>,
+    pub(in crate::sim) files: Vec<(PathBuf, File)>,
     /// Some were not just overwritten.
     pub(in crate::sim) removed: bool,
     /// No call is to blame for what is missing: power was cut, or others changed files.
@@ -72,9 +72,9 @@ pub(in crate::sim) struct Graves {
 }
 
 impl Graves {
-    pub(super) fn remove(&mut self, file: Option<File>) {
+    pub(super) fn remove(&mut self, path: &Path, file: Option<File>) {
         self.removed |= file.is_some();
-        self.files.extend(file);
+        self.files.extend(file.map(|file| (path.to_owned(), file)));
     }
 }
 

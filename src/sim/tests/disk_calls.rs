@@ -14,6 +14,7 @@ use crate::{
         buf::Buf,
         digest::Sha1State,
         files::Priority::{Normal, Skip},
+        geometry::PieceIndex,
         job::{Allocation, Chain, Done, Job, Opened, Run, RunData, SaveState, StoreSpec, Trust},
     },
     engine::{MoveMode, TorrentParams},
@@ -68,17 +69,12 @@ impl Rig {
         };
         for piece in rig.sample.geometry().pieces() {
             let start = rig.sample.geometry().offset(piece);
-            let bytes = rig.sample.piece(piece).to_vec();
-            if !(start..start + bytes.len() as u64).any(wanted) {
+            let len = rig.sample.piece(piece).len() as u64;
+            if !(start..start + len).any(wanted) {
                 continue;
             }
             have.set(piece);
-            let expected = crate::store::sha1(&bytes);
-            let chain = Some(Chain { state: Sha1State::INITIAL, expected: Some(expected) });
-            let data = RunData::Memory(Buf(bytes));
-            let run = Run { piece, begin: 0, data, chain, digests: false, hurry: false };
-            let Done::Run { run, .. } = rig.run(Job::Run { torrent: KEY, run }) else { panic!() };
-            run.result.unwrap();
+            rig.write(piece);
         }
         rig.save(&have).unwrap();
         rig.kept.add(&rig.sample.clone(), &have);
@@ -104,6 +100,15 @@ impl Rig {
         let mut done = Vec::new();
         self.runner.run(vec![job], &mut done);
         done.pop().unwrap()
+    }
+
+    fn write(&self, piece: PieceIndex) {
+        let bytes = self.sample.piece(piece).to_vec();
+        let chain = Some(Chain { state: Sha1State::INITIAL, expected: Some(crate::store::sha1(&bytes)) });
+        let data = RunData::Memory(Buf(bytes));
+        let run = Run { piece, begin: 0, data, chain, digests: false, hurry: false };
+        let Done::Run { run, .. } = self.run(Job::Run { torrent: KEY, run }) else { panic!() };
+        run.result.unwrap();
     }
 
     fn open(&self, spec: &StoreSpec) -> Option<Opened> {
@@ -422,4 +427,32 @@ mod skipped {
             assert_eq!(made(&world, leech, &sample).len(), 4);
         }
     }
+}
+
+#[test]
+fn sync_that_fails_under_the_new_names_of_a_move_is_not_believed_under_the_old_ones() {
+    let mut rig = Rig::new(&[]);
+    let have = Bitfield::all(rig.sample.geometry().piece_count());
+    let piece = rig.sample.geometry().piece(0).unwrap();
+    rig.write(piece);
+    rig.disk.set(|t| t.fail_syncs = true);
+    assert!(!rig.relocate("/new", &have));
+    rig.disk.set(|t| t.fail_syncs = false);
+    rig.save(&have).unwrap();
+    rig.look("after a move that failed");
+    let opened = rig.open(&rig.spec.clone()).unwrap();
+    assert!(!opened.have.has(piece) && opened.check.has(piece), "{opened:?}");
+}
+
+#[test]
+fn move_from_a_place_that_is_away_is_refused_and_forgets_nothing() {
+    let rig = Rig::new(&[true]);
+    let have = Bitfield::all(rig.sample.geometry().piece_count());
+    rig.disk.take_away(Path::new("/home"), false);
+    for dir in ["/home", "/new"] {
+        assert!(!rig.relocate(dir, &have));
+    }
+    rig.disk.bring_all_back();
+    assert!(rig.below("/new").is_empty());
+    assert!(rig.relocate("/new", &have));
 }

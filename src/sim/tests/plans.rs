@@ -53,6 +53,25 @@ cases! { ends_well:
         "seed 4; torrent 0; file 0 len=29000; torrent 1 twin=0; node 2 latency=20 run=0; at 53622 node=2 rot";
     block_half_sent_to_a_choked_peer_counts_while_it_is_read_again =>
         "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 sndbuf=0 unsent=0 uploads=0 slots; node 1; node 3; at 23228";
+    move_to_its_own_folder_while_the_drive_is_away_changes_nothing =>
+        "seed 9657; torrent 1; file 1 len; file 1; node 2 session=0 skips=2; at 27011 node=2 away=3000; at 28963 node=2 move=0";
+    failed_first_sync_is_known_after_a_kill =>
+        "seed 1; torrent 0; file 0; node 0 spikes=3; node 1; at 915 node failsyncs=0; at 3973 node kill=50; \
+         at 4005 node heal=0; at 6858 node restart=0 power=0";
+    failed_first_sync_of_a_session_is_known_after_a_kill =>
+        "seed 1; torrent 0; file 0; node 0 spikes=3; node 1 session=0; at 915 node failsyncs=0; at 3973 node kill=50; \
+         at 4005 node heal=0; at 6858 node restart=0 power=0";
+    failed_syncs_of_a_session_are_known_after_two_kills =>
+        "seed 4; torrent 1; file 1; node 0 disk=40; node 1 session=0; at 1391 node failsyncs=0; at 4370 node kill=0; \
+         at 17850 node kill=0 power=0";
+    failed_first_sync_then_power_cut_is_no_data_gone =>
+        "seed 3; torrent 0; file 0; node 0 latency=78; node 2; at 642 node=2 failsyncs=0; at 5235 node=2 kill=0 power=0";
+    misdirected_bytes_at_the_place_of_a_part_file_were_never_safe =>
+        "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; node 0 bandwidth=200000 session=0 \
+         unsent=0 requests=4; node 1 bandwidth=1600000 segment=8190 alone=0 hot; node 2 bandwidth=800000 alone=0 disk=92 \
+         copies=0 save=800; node 3 joins=9000; node 4 alone=0 session=0 disk=12 up=20000 joins=1062 initial=2 dials=2 save=100; \
+         node 5 latency=60 alone=0 disk=32 joins=5200 initial=0 sequential=0; node 6 jitter=24 alone=0 copies=0 save=0; \
+         at 1507 node=6 up=0; at 3563 node=5 misdirect";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the power is lost. A later sync that

@@ -9,7 +9,7 @@ use super::{
     *,
 };
 use crate::{
-    base::job::{Done, Job, RecordKind},
+    base::job::{Done, Job},
     wire::{
         metainfo::{Metainfo, MetainfoBuilder},
         session::{TorrentSettings, join_torrent},
@@ -270,4 +270,51 @@ fn a_record_that_is_too_long_fails_alone() {
     assert_eq!((done.len(), failed), (3, vec![(RecordKind::Settings, ErrorKind::FileTooLarge)]));
     drop((runner, folder));
     assert_eq!(told(&on(&disk).1), ["torrent 1 in new", "torrent 2 in new"]);
+}
+
+fn state(n: usize, of: &str) -> SessionRecord {
+    SessionRecord { kind: RecordKind::State, body: of.as_bytes().to_vec(), ..add(n) }
+}
+
+#[test]
+fn state_that_is_owed_comes_before_what_is_appended_next() {
+    let disk = Arc::new(BadDisk::default());
+    let (folder, _) = on(&disk);
+    folder.append(&[add(1), add(2), state(1, "old"), state(2, "old")]).unwrap();
+    [state(1, "first doubt"), state(1, "in doubt"), state(2, "in doubt")].into_iter().for_each(|state| folder.owe(state));
+    // A process that is killed now finds it, and what comes after this failure has it, too.
+    disk.set().fail_sync = true;
+    assert!(folder.append(&[set(1, "moved")]).is_err());
+    disk.set().fail_sync = false;
+    let killed = disk.copy();
+    assert_eq!(on(&killed).0.state(&add(1).info_hash).unwrap().unwrap(), b"in doubt");
+    folder.append(&[set(1, "moved on"), state(2, "new")]).unwrap();
+    assert_eq!(folder.state(&add(1).info_hash).unwrap().unwrap(), b"in doubt");
+    assert_eq!(folder.state(&add(2).info_hash).unwrap().unwrap(), b"new");
+    let size = folder.size().0;
+    folder.append(&[state(1, "new")]).unwrap();
+    assert_eq!(folder.size().0 - size, size_of(&[state(1, "new")]) as u64);
+    drop(folder);
+    let (folder, restored) = on(&disk);
+    assert_eq!(told(&restored), ["torrent 1 in moved on", "torrent 2 in new"]);
+    assert_eq!(folder.state(&add(1).info_hash).unwrap().unwrap(), b"new");
+}
+
+#[test]
+fn state_that_is_owed_takes_no_room_from_what_fits_and_does_not_outlive_its_torrent() {
+    let disk = Arc::new(BadDisk::default());
+    let (folder, _) = on(&disk);
+    folder.append(&[add(1), add(2)]).unwrap();
+    let long = "in doubt".repeat(100);
+    [state(1, &long), state(2, &long)].into_iter().for_each(|state| folder.owe(state));
+    folder.owe(SessionRecord { body: vec![0; MAX_PAYLOAD], ..state(2, "") });
+    let stored: usize = disk.set().files.values().map(|(bytes, _)| bytes.len()).sum();
+    disk.set().space = stored + 300;
+    folder.append(&[remove(1)]).unwrap();
+    disk.set().space = usize::MAX;
+    folder.append(&[set(2, "later")]).unwrap();
+    assert_eq!(folder.state(&add(1).info_hash).unwrap(), None);
+    assert_eq!(folder.state(&add(2).info_hash).unwrap().unwrap(), long.as_bytes());
+    drop(folder);
+    assert_eq!(told(&on(&disk).1), ["torrent 2 in later"]);
 }

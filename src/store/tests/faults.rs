@@ -396,3 +396,27 @@ fn a_copy_is_as_long_as_the_file_was_and_its_name_is_safe_before_the_old_one_goe
     assert!(matches!(done, Done::Tidied { left: None, .. }));
     assert!(!disk.set().files.keys().any(|path| path.starts_with("/d")));
 }
+
+#[test]
+fn failed_sync_is_recorded_for_a_process_that_knows_nothing_of_it() {
+    let (disk, runner) = bad();
+    let t = torrent();
+    runner.open(&t).unwrap();
+    write_all(&t, &runner);
+    disk.set().fail_sync = true;
+    assert_eq!(runner.save(t.have(&t.all()), false).unwrap_err().op, StoreOp::Sync);
+    disk.set().fail_sync = false;
+    // A kill: what is found good is written again, since no sync is about it otherwise.
+    let next = Runner::new(disk.clone());
+    let opened = next.open(&t).unwrap();
+    assert!(opened.have.is_clear() && opened.check.is_full());
+    disk.set().now += 1;
+    for piece in t.all() {
+        let done = next.one(Job::Check { torrent: KEY, piece: t.piece(piece), expected: t.digest(piece) });
+        assert!(matches!(done, Done::Checked { result: Ok(true), .. }));
+    }
+    for name in ["a", "b", "c"] {
+        let inner = disk.set();
+        assert_eq!(inner.files[&Path::new("/d/torrent").join(name)].1, inner.now, "{name} is as it was");
+    }
+}
