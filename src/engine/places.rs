@@ -105,12 +105,21 @@ struct Overlap {
     mine: usize,
     theirs: usize,
     path: PathBuf,
+    /// The other was there, and what it has left is to be deleted.
+    is_left: bool,
 }
 
 impl Engine {
     fn site(&self, key: Key) -> Option<Site<'_>> {
         let torrent = self.torrents.get(key)?;
         Some(Site { metainfo: &torrent.metainfo, dir: torrent.dir(), aliases: torrent.aliases(), renames: torrent.renames() })
+    }
+
+    /// Where files of it are that go, when it was moved.
+    fn old_site(&self, key: Key) -> Option<Site<'_>> {
+        let torrent = self.torrents.get(key)?;
+        let (dir, renames) = torrent.leaving()?;
+        Some(Site { metainfo: &torrent.metainfo, dir, aliases: torrent.aliases(), renames })
     }
 
     fn overlaps(&self, key: Option<Key>, site: Site<'_>) -> Vec<Overlap> {
@@ -124,11 +133,12 @@ impl Engine {
         let own: HashMap<&PathBuf, usize> = own.collect();
         let mut overlaps = Vec::new();
         for other in near {
-            let theirs = self.site(other).map(|site| site.paths()).unwrap_or_default();
-            for (theirs, path) in theirs.into_iter().enumerate() {
-                let Some(path) = path else { continue };
-                if let Some(&mine) = own.get(&path) {
-                    overlaps.push(Overlap { other, mine, theirs, path });
+            for (site, is_left) in [(self.site(other), false), (self.old_site(other), true)] {
+                let paths = site.map(|site| site.paths()).unwrap_or_default();
+                for (theirs, path) in paths.into_iter().enumerate().filter_map(|(file, path)| Some((file, path?))) {
+                    if let Some(&mine) = own.get(&path) {
+                        overlaps.push(Overlap { other, mine, theirs, path, is_left });
+                    }
                 }
             }
         }
@@ -140,7 +150,7 @@ impl Engine {
         let len = |metainfo: &Metainfo, file: usize| metainfo.files.get(file).map(|f| f.len);
         let Some(other) = self.torrents.get(overlap.other) else { return false };
         let theirs = len(&other.metainfo, overlap.theirs);
-        theirs.is_some() && theirs == len(metainfo, overlap.mine) && other.has_in_place(overlap.theirs)
+        !overlap.is_left && theirs.is_some() && theirs == len(metainfo, overlap.mine) && other.has_in_place(overlap.theirs)
     }
 
     /// Refuses a torrent that would write to a path of another.
@@ -161,8 +171,10 @@ impl Engine {
     /// write before it was here stays with those who had it first.
     pub(super) fn take_place(&mut self, key: Key) {
         let Some(site) = self.site(key) else { return };
-        let roots = site.roots();
-        let overlaps = self.overlaps(Some(key), site);
+        let mut roots = site.roots();
+        roots.extend(self.old_site(key).iter().flat_map(Site::roots));
+        let mut overlaps = self.overlaps(Some(key), site);
+        overlaps.retain(|overlap| !overlap.is_left);
         self.places.set(key, roots);
         let Some(first) = overlaps.first() else { return };
         let (files, first, path) = (overlaps.len(), first.other, first.path.clone());
@@ -173,6 +185,7 @@ impl Engine {
                 continue;
             }
             owner.shares.lend(theirs, key);
+            owner.prepare_to_lend(&mut self.cx);
             if let Some(torrent) = self.torrents.get_mut(key) {
                 torrent.shares.borrow(mine, other, &name);
             }

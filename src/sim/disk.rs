@@ -121,6 +121,11 @@ impl MemDisk {
         self.state().anywhere(path).next().is_some()
     }
 
+    /// Whether a file can be seen there.
+    pub(in crate::sim) fn sees(&self, path: &Path) -> bool {
+        self.state().files.contains_key(path)
+    }
+
     /// All files.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state().files.keys().cloned().collect()

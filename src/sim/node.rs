@@ -306,7 +306,8 @@ impl Held {
             let Some(path) = path.as_ref().filter(|_| from < to) else { return true };
             let Some(bytes) = self.sample.data.get(from as usize..to as usize) else { return false };
             let at = from - entry.offset;
-            if disk.has(path) {
+            // On a drive that is away there may be another state of the same file.
+            if disk.sees(path) || disk.holds(path, at, bytes) {
                 return disk.holds(path, at, bytes);
             }
             places.slots.place(file, at, to - from).is_some_and(|at| disk.holds(&places.parts, at, bytes))

@@ -57,12 +57,14 @@ pub(super) struct Carried {
     from: Below,
     to: Below,
     is_state: bool,
+    /// It is a copy, and safe from power cuts.
+    is_safe_copy: bool,
     /// The first one as it was then.
     then: FileStat,
 }
 
-/// Gives each file that is there a second place. If one cannot have it, none has.
-pub(super) fn carry(disk: &dyn Disk, files: &[Carry]) -> Result<Vec<Carried>, StoreError> {
+/// Gives each file that is there a second place. If one cannot have it, none has, but for safe copies of files that are `in_doubt`.
+pub(super) fn carry(disk: &dyn Disk, files: &[Carry], in_doubt: bool) -> Result<Vec<Carried>, StoreError> {
     // Before anything is done, since it is likelier than all that can fail later.
     for Carry { to, .. } in files {
         let full = to.full();
@@ -79,7 +81,7 @@ pub(super) fn carry(disk: &dyn Disk, files: &[Carry]) -> Result<Vec<Carried>, St
     match done.and_then(seen) {
         Ok(()) => Ok(made),
         Err(error) => {
-            take_back(disk, &made);
+            take_back(disk, &made, in_doubt);
             Err(error)
         }
     }
@@ -135,7 +137,8 @@ fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(
         }
         return Ok(());
     };
-    let carried = Carried { from: file.from.clone(), to: file.to.clone(), is_state: file.is_state, then };
+    let (old, new) = (file.from.clone(), file.to.clone());
+    let carried = Carried { from: old, to: new, is_state: file.is_state, is_safe_copy: false, then };
     let linked = disk.link(&from, &to);
     if linked.is_ok() {
         made.push(carried);
@@ -164,6 +167,7 @@ fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(
         disk.set_len(&to, then.len).map_err(|e| StoreError::new(StoreOp::Write, &to, e))?;
     }
     disk.sync(&to).map_err(|e| StoreError::new(StoreOp::Sync, &to, e))?;
+    made.iter_mut().last().into_iter().for_each(|copy| copy.is_safe_copy = true);
     disk.close(&to);
     // One that was cut while it was copied would have been copied with zeroes at its end.
     match disk.stat(&from).map_err(|e| StoreError::new(StoreOp::Move, &from, e))? {
@@ -172,10 +176,12 @@ fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(
     }
 }
 
-/// Deletes the second files of a move that is not to be. Whatever may be the only one by now stays.
-pub(super) fn take_back(disk: &dyn Disk, made: &[Carried]) {
+/// Deletes the second files of a move that is not to be. Whatever may be the only one by now stays, and so does a safe copy of what
+/// is `in_doubt`: it may be the only one that a power cut leaves.
+pub(super) fn take_back(disk: &dyn Disk, made: &[Carried], in_doubt: bool) {
     let still_there = |file: &&Carried| {
-        disk.stat(&file.from.full()).is_ok_and(|found| found.is_some_and(|now| now.is_file && now.len >= file.then.len))
+        !(in_doubt && file.is_safe_copy)
+            && disk.stat(&file.from.full()).is_ok_and(|found| found.is_some_and(|now| now.is_file && now.len >= file.then.len))
     };
     let copies: Vec<_> = made.iter().filter(still_there).map(|file| file.to.clone()).collect();
     clear_away(disk, &copies);

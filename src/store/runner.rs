@@ -309,7 +309,9 @@ impl Runner {
         let mut pairs: Vec<_> = paths.filter_map(|((a, b), seen)| carry(&a, &b, seen, false)).collect();
         pairs.extend(old.saved_at.as_ref().zip(spec.state_file.as_ref()).and_then(|(a, b)| carry(a, b, false, true)));
 
-        let made = relocate::carry(&*self.disk, &pairs)?;
+        // A copy is safe when it is made; if it is taken back, what stays must be no less so.
+        let in_doubt = old.files.sync(0, usize::MAX).inspect_err(|error| log::error!("{error}")).is_err();
+        let made = relocate::carry(&*self.disk, &pairs, in_doubt)?;
         let kept = old.files.paths_of(&spec.kept);
         let torrent = Torrent::new(spec, files);
         torrent.files.inherit(&old.files);
@@ -319,10 +321,10 @@ impl Runner {
             _ => Ok(()),
         });
         if let Err(error) = saved {
-            // Where the new place has other names of the same files, a sync that failed there has failed here.
+            // What was written or failed to be synced under other names of the same files is no safer under these.
             old.files.inherit(&torrent.files);
             torrent.files.close();
-            relocate::take_back(&*self.disk, &made);
+            relocate::take_back(&*self.disk, &made, in_doubt);
             // A state that was not there before has no other to be taken back to, and nothing was at its place.
             let is_new = |pair: &&Carry| pair.is_state && !made.iter().any(|file| file.is_at(&pair.to.full()));
             let state: Vec<_> = pairs.iter().filter(is_new).map(|pair| pair.to.clone()).collect();
@@ -366,10 +368,10 @@ impl Runner {
         };
         let (parts, temporary) = (spec.parts_file(), |path: &PathBuf| path.with_added_extension("tmp"));
         let kept = files.paths_of(&spec.kept);
-        let mut paths = files.paths();
-        paths.retain(|path| !kept.contains(path));
+        // The state first: a kill that leaves it without its data would make a torrent whose data has vanished of one that was removed.
+        let mut paths: Vec<_> = spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]).collect();
+        paths.extend(files.paths().into_iter().filter(|path| !kept.contains(path)));
         paths.push(files::export_file(&parts));
-        paths.extend(spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]));
         let paths: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
         relocate::clear_away(&*self.disk, &paths)
     }

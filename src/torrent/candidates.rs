@@ -43,7 +43,8 @@ struct Banned {
     ips: Bans<IpAddr>,
 }
 
-/// Who failed last time comes after all others; then what a connection is worth counts (BEP 40), then who has waited longest.
+/// Who failed last time comes after all others, and among those who has waited longest comes first; else what a connection is worth
+/// counts (BEP 40), then who has waited longest.
 type Rank = (bool, Reverse<u32>, Instant, SocketAddr);
 
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +147,8 @@ impl Candidates {
     }
 
     fn rank(&self, addr: SocketAddr, candidate: Candidate, at: Instant) -> Rank {
-        (candidate.failures > 0, Reverse(self.ours.priority(addr.ip(), addr.port())), at, addr)
+        let failed = candidate.failures > 0;
+        (failed, Reverse(if failed { 0 } else { self.ours.priority(addr.ip(), addr.port()) }), at, addr)
     }
 
     /// A known peer may be dialled from `at` on.
@@ -317,6 +319,22 @@ mod tests {
         assert_eq!(pauses.len() as u32, conf.max_dial_failures - 1);
         assert!(pauses.windows(2).all(|w| w[0] < w[1]) && pauses[0] == 1, "{pauses:?}");
         assert_eq!(c.len(), 0);
+    }
+
+    #[test]
+    fn peers_that_failed_are_tried_in_turn_whatever_their_worth() {
+        let (conf, mut rng) = (Conf::default(), Rng::new(1));
+        let mut c = Candidates::default();
+        (1..=3).for_each(|n| assert!(c.add(Instant::ZERO, addr(n), Source::User, &conf)));
+        let mut tried = Vec::new();
+        // Each time all of them are due, and one can be dialled.
+        for round in 0..9 {
+            let now = Instant::from_micros(3_600_000_000 * round);
+            let a = c.poll_dial(now).unwrap();
+            tried.push(a.port());
+            c.release(now, a, false, &mut rng, &conf);
+        }
+        assert!(tried.chunks(3).all(|turn| BTreeSet::from_iter(turn).len() == 3), "{tried:?}");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What is done to a torrent's files as a whole, while no other job of it runs: telling the store which are skipped, moving and
 //! renaming, tidying up. Peers stay connected meanwhile and wait for the disk.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{SAVE, Stage, Torrent};
 use crate::{
@@ -68,6 +71,8 @@ pub(super) struct Errands {
     pub(super) unmade: bool,
     tidy: bool,
     out: Option<Errand>,
+    /// Where it was before a move, until nothing of it is left there.
+    leaving: Option<Place>,
     /// Where it is as soon as nothing is open any more where it was.
     adopting: Option<PathBuf>,
 }
@@ -80,6 +85,12 @@ impl Errands {
     /// A move is to be ended, or is being.
     pub(super) fn is_tidying(&self) -> bool {
         self.tidy
+    }
+
+    /// It is being moved, is to be, or leaves something behind.
+    pub(super) fn is_moving(&self) -> bool {
+        let is_moved = matches!(self.out, Some(Errand::Relocate(..) | Errand::Tidy));
+        is_moved || self.tidy || self.leaving.is_some() || self.adopting.is_some() || !self.requests.is_empty()
     }
 
     pub(super) fn is_out(&self) -> bool {
@@ -144,7 +155,7 @@ impl Torrent {
             return;
         }
         if self.errands.tidy && self.is_unrecorded() {
-            self.errands.tidy = false;
+            (self.errands.tidy, self.errands.leaving) = (false, None);
             return self.run_errands(cx);
         }
         let torrent = self.key();
@@ -223,7 +234,7 @@ impl Torrent {
     pub(super) fn handle_relocated(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
         let Some(Errand::Relocate(request, place)) = self.errands.out.take() else { return };
         let Err(error) = result else {
-            self.place = place;
+            self.errands.leaving = Some(std::mem::replace(&mut self.place, place));
             self.has_moved = true;
             self.errands.tidy = true;
             self.settings_changed(cx);
@@ -239,7 +250,7 @@ impl Torrent {
     }
 
     pub(super) fn handle_tidied(&mut self, left: Option<Leftovers>, cx: &mut Cx) {
-        self.errands.out = None;
+        (self.errands.out, self.errands.leaving) = (None, None);
         self.tell_leftovers(left, cx);
     }
 
@@ -250,6 +261,11 @@ impl Torrent {
         }
     }
 
+    /// Where files of it may still be that are to be deleted after a move: the folder, and what is called otherwise there.
+    pub(crate) fn leaving(&self) -> Option<(&Path, &[(usize, PathBuf)])> {
+        self.errands.leaving.as_ref().map(|place| (&*place.dir, &*place.renames))
+    }
+
     pub(crate) fn refuse(&self, request: Request, error: StoreError, cx: &mut Cx) {
         log::warn!("{error}");
         let torrent = self.id;
@@ -257,6 +273,14 @@ impl Torrent {
             Request::Move(_) | Request::Adopt(_) => Alert::StorageMoveFailed { torrent, error },
             Request::Rename(file, _) => Alert::FileRenameFailed { torrent, file, error },
         });
+    }
+
+    /// Others read its files: what is in the part file still is to get its place, which shows when the torrent is open.
+    pub(crate) fn prepare_to_lend(&mut self, cx: &mut Cx) {
+        if self.is_asleep() {
+            self.line_up();
+            self.settle(cx);
+        }
     }
 
     /// It has other files in common with other torrents: the store is to know.

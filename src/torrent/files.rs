@@ -8,7 +8,7 @@ use crate::{
         geometry::PieceIndex,
         paths::{Case, renamed_paths},
     },
-    torrent::{Torrent, cx::Cx, wishes::Wishes},
+    torrent::{Stage, Torrent, cx::Cx, wishes::Wishes},
 };
 
 impl Torrent {
@@ -81,11 +81,14 @@ impl Torrent {
         paths.into_iter().map(|path| if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }).collect()
     }
 
-    /// Whether all of a file is verified, and lies under its own name. A file that is skipped may be whole in the part file alone.
+    /// Whether all of a file is verified, lies under its own name and stays there. A file that is skipped may be whole in the part file
+    /// alone.
     pub(crate) fn has_in_place(&self, file: usize) -> bool {
         let is_skipped = |skipped: &[bool]| skipped.get(file).copied().unwrap_or(false);
-        let is_parked = is_skipped(&self.arranged) || self.wishes.of(file) == Priority::Skip || self.errands.arrange;
-        !is_parked && self.metainfo.files.get(file).is_some_and(|entry| self.have_of(file) == entry.len)
+        let is_parked =
+            is_skipped(&self.arranged) || self.wishes.of(file) == Priority::Skip || self.errands.arrange || self.errands.unmade;
+        let is_going = matches!(self.stage, Stage::Closing | Stage::Forgetting | Stage::Closed) || self.errands.is_moving();
+        !is_parked && !is_going && self.metainfo.files.get(file).is_some_and(|entry| self.have_of(file) == entry.len)
     }
 
     /// Bytes of a file that lie in verified pieces.

@@ -145,6 +145,8 @@ pub(crate) struct Torrent {
     turned_over: Option<Instant>,
     // The storage's moods; see storage.rs.
     failing: bool,
+    /// What waited to be written was given up for other torrents.
+    gave_up: bool,
     retry_pause: Duration,
     /// When it was last told that nothing can be read for peers.
     told_unread: Option<Instant>,
@@ -229,6 +231,7 @@ impl Torrent {
             stirred: false,
             turned_over: None,
             failing: false,
+            gave_up: false,
             retry_pause: cx.conf.disk_retry,
             told_unread: None,
             save_out: false,
@@ -289,6 +292,10 @@ impl Torrent {
     /// Other torrents are short of memory.
     pub(crate) fn give_up_idle(&mut self, cx: &mut Cx) {
         self.swarm.evict(usize::MAX, cx);
+        // What waits for a disk that fails would keep them waiting for as long as that.
+        if self.failing {
+            self.gave_up |= self.swarm.give_up(cx);
+        }
     }
 
     /// There is memory again that others used.

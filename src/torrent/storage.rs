@@ -415,9 +415,7 @@ impl Torrent {
         }
         log::error!("{error}");
         self.failing = true;
-        let retry_in = self.retry_pause;
-        self.retry_pause = self.retry_pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.disk_retry));
-        self.timers.set(RETRY, cx.now + retry_in);
+        let retry_in = self.set_retry(cx);
         cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: Some(retry_in) });
     }
 
@@ -452,10 +450,29 @@ impl Torrent {
             return;
         }
         self.swarm.retry(cx);
-        if self.swarm.runs_out == 0 {
-            // Nothing was left to try: the next piece will show.
+        if self.swarm.runs_out > 0 {
+            return;
+        }
+        // Nothing was left to try: the next piece will show.
+        if std::mem::take(&mut self.gave_up) {
+            self.probe(cx);
+        } else {
             self.recovered(cx);
         }
+    }
+
+    /// What was to be written was given up for other torrents. What is fetched instead shows whether the disk works again; since it may
+    /// be given up, too, it is fetched later each time.
+    fn probe(&mut self, cx: &mut Cx) {
+        (self.swarm.requesting, self.swarm.refill) = (true, true);
+        self.set_retry(cx);
+    }
+
+    fn set_retry(&mut self, cx: &Cx) -> std::time::Duration {
+        let pause = self.retry_pause;
+        self.retry_pause = pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.disk_retry));
+        self.timers.set(RETRY, cx.now + pause);
+        pause
     }
 
     pub(super) fn recovered(&mut self, cx: &mut Cx) {

@@ -85,7 +85,7 @@ impl Torrent {
     }
 
     pub(crate) fn recheck(&mut self, cx: &mut Cx) {
-        if matches!(self.next, None | Some(Next::Vanish)) {
+        if matches!(self.next, None | Some(Next::Vanish | Next::Reopen { .. })) {
             self.waive_absence();
             self.distrust_all(cx);
             self.settle(cx);

@@ -221,6 +221,7 @@ impl<'a> Run<'a> {
                 let times = item.get("times").unwrap_or(1).max(1);
                 let fault = fault.after(item.get("after").unwrap_or(0)).times(times).done(item.get("done").is_some());
                 disk.set(|t| t.calls.push(fault));
+                self.misled.insert(node);
             }
             "hang" => self.world.hang_disk(node, span(value)),
             "spikes" => self.world.set_disk_spikes(node, value, span(item.get("time").unwrap_or(1000))),

@@ -73,15 +73,23 @@ impl Run<'_> {
         }
     }
 
-    /// Whoever has the first of twins has it whole now, so the other can be had.
+    /// Each node has the first of twins whole now, so the other can be had: as soon as files that were skipped have their places.
     pub(super) fn add_twins(&mut self) -> Result<(), Failure> {
-        for node in self.nodes.values().copied().collect::<Vec<_>>() {
-            self.add_all(node);
-            if self.samples.iter().any(|sample| self.world.engine(node).find(sample.metainfo.info_hash).is_none()) {
-                return Err(self.failure("a torrent that is refused though the other with its files is whole"));
+        let nodes: Vec<_> = self.nodes.values().copied().collect();
+        let limit = self.world.now() + LONGEST_CHECK;
+        loop {
+            nodes.iter().for_each(|&node| _ = self.add_all(node));
+            let lacks = |node: &&NodeId| {
+                let engine = self.world.engine(**node);
+                self.samples.iter().any(|sample| engine.find(sample.metainfo.info_hash).is_none())
+            };
+            let Some(node) = nodes.iter().find(lacks) else { return Ok(()) };
+            if self.world.now() > limit {
+                let what = format!("{node:?} refuses a torrent though the other with its files is whole");
+                return Err(self.failure(what));
             }
+            self.world.run_for(GLANCE);
         }
-        Ok(())
     }
 
     fn free(&mut self, node: NodeId) {
@@ -89,13 +97,6 @@ impl Run<'_> {
         self.world.tell(node, |engine| engine.set_default_stop(StopAt::default()));
         self.all(node, |engine, id| engine.set_stop(id, None));
         self.all(node, |engine, id| engine.resume(id));
-        if !self.twins.is_empty() {
-            // Of twins whose files the other has taken along to another folder nothing comes back by itself.
-            self.all(node, |engine, id| {
-                let is_missing = engine.stats(id).is_some_and(|stats| stats.phase == Phase::Missing);
-                if is_missing { engine.recheck(id) } else { Ok(()) }
-            });
-        }
         self.all(node, |engine, id| engine.set_upload_slots(id, None));
         self.all(node, |engine, id| engine.set_super_seeding(id, false));
         self.limit(node, |_| Limits::default());
@@ -154,9 +155,22 @@ impl Run<'_> {
                 let moving = if self.world.is_rearranging(node) { ", to be moved" } else { "" };
                 return Err(self.failure(format!("a check without an end: node {}, {phases:?}{moving}", node.0)));
             }
+            nodes.iter().for_each(|&node| self.give_up_missing(node));
             self.world.run_for(GLANCE);
         }
         Ok(())
+    }
+
+    /// Of twins whose files the other has taken along to another folder nothing comes back by itself; and a state that could not be
+    /// deleted with its data speaks of data that has gone. Their users say so.
+    fn give_up_missing(&mut self, node: NodeId) {
+        let is_left_over = self.misled.contains(&node) && self.careless.contains(&node);
+        if !self.twins.is_empty() || is_left_over {
+            self.all(node, |engine, id| {
+                let is_missing = engine.stats(id).is_some_and(|stats| stats.phase == Phase::Missing);
+                if is_missing { engine.recheck(id) } else { Ok(()) }
+            });
+        }
     }
 
     /// Whoever has banned somebody whose disk had lied, or was made to by his own, thinks again.

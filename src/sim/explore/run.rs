@@ -112,6 +112,8 @@ pub(super) struct Run<'a> {
     pub(super) leaving: BTreeSet<NodeId>,
     /// Nodes whose users did something that may lose data.
     pub(super) careless: BTreeSet<NodeId>,
+    /// Their disks failed a call, and may have done what it was for or not.
+    pub(super) misled: BTreeSet<NodeId>,
     /// Nodes whose disks did not keep what they were given.
     pub(super) spoilt: BTreeSet<NodeId>,
     /// In order of time, then as they came.
@@ -143,6 +145,7 @@ impl<'a> Run<'a> {
             joined: BTreeSet::new(),
             leaving: BTreeSet::new(),
             careless: BTreeSet::new(),
+            misled: BTreeSet::new(),
             spoilt: BTreeSet::new(),
             acts: BTreeMap::new(),
             next_act: 0,

@@ -430,17 +430,19 @@ mod skipped {
 }
 
 #[test]
-fn sync_that_fails_under_the_new_names_of_a_move_is_not_believed_under_the_old_ones() {
+fn sync_that_fails_in_a_move_is_not_believed_at_the_new_place() {
     let mut rig = Rig::new(&[]);
     let have = Bitfield::all(rig.sample.geometry().piece_count());
     let piece = rig.sample.geometry().piece(0).unwrap();
     rig.write(piece);
     rig.disk.set(|t| t.fail_syncs = true);
-    assert!(!rig.relocate("/new", &have));
+    // That the old place fails is a reason to move.
+    assert!(rig.relocate("/new", &have));
     rig.disk.set(|t| t.fail_syncs = false);
     rig.save(&have).unwrap();
-    rig.look("after a move that failed");
-    let opened = rig.open(&rig.spec.clone()).unwrap();
+    rig.look("after the move");
+    let state_file = Some("/new/.cratetorrent/state".into());
+    let opened = rig.open(&StoreSpec { dir: "/new".into(), state_file, ..rig.spec.clone() }).unwrap();
     assert!(!opened.have.has(piece) && opened.check.has(piece), "{opened:?}");
 }
 

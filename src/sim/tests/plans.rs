@@ -66,6 +66,27 @@ cases! { ends_well:
          at 17850 node kill=0 power=0";
     failed_first_sync_then_power_cut_is_no_data_gone =>
         "seed 3; torrent 0; file 0; node 0 latency=78; node 2; at 642 node=2 failsyncs=0; at 5235 node=2 kill=0 power=0";
+    file_on_a_drive_that_is_away_is_not_the_one_in_the_part_file =>
+        "seed 1001389; torrent 0; file 0; torrent 1; file 1 len; file 1 len=305000; node 0 latency=79; node 1 jitter=30 \
+         disk=40 dials=0; at 1325 node down=0; at 1785 node away=2000; at 2077 node kill=0; at 2900 node file wish=0";
+    copies_of_a_move_that_fails_are_not_all_that_was_safe =>
+        "seed 1; torrent 0; file 0 len=156000; node 0 latency=98; node 1 latency=89 disk=79 joins=2670; \
+         at 2813 node nolinks=0; at 4451 node failsaves=0; at 4725 node move; at 33172";
+    killed_deletion_leaves_no_state_of_data_that_is_gone =>
+        "seed 2; torrent 0 piece=0; file 0; node 1; at 6732 node hang=4000; at 7784 node again=0 erase=0; \
+         at 9518 node kill=0";
+    peer_that_never_answers_does_not_take_the_turn_of_others =>
+        "seed 1; torrent 0; file 0; torrent 1; file 1; file 1; file 1; file 1; node 0 flaky; node 1 nat=4 skips=20; \
+         node 2 skips=20; node 3 latency=35 nat=0 dials=0; at 48739";
+    torrent_that_cannot_write_leaves_its_memory_to_others =>
+        "seed 3; torrent 0; file 0 len=53000; torrent 1 twin=0; node 1 joins=9000 run=0 memory=0; at 7315 node away=7000";
+    torrent_is_not_shared_with_one_that_is_being_moved_away =>
+        "seed 4; torrent 0; file 0 len=3000; torrent 1 twin=0; node 1 joins=5000; at 6787 node hang=6000; at 8141 node move";
+    sleeping_torrent_makes_its_files_for_another_that_reads_them =>
+        "seed 1069421; torrent 0; file 0 len; file 0; torrent 1 twin=0; node 2 session=0 skips; at 16160 node=2 restart=0";
+    recheck_is_not_lost_behind_the_check_of_a_changed_file =>
+        "seed 3; torrent 0 piece=0; file 0; file 0; node 0 disk=20; node 1 joins=1500; node 2 knows=3938065886289908000; \
+         node 3 spikes=2; peer 18 dribble=0 nofast=0; at 1131 node=3 misdirect";
     misdirected_bytes_at_the_place_of_a_part_file_were_never_safe =>
         "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; node 0 bandwidth=200000 session=0 \
          unsent=0 requests=4; node 1 bandwidth=1600000 segment=8190 alone=0 hot; node 2 bandwidth=800000 alone=0 disk=92 \

@@ -174,9 +174,21 @@ impl Swarm {
     /// Gives up what is in memory of pieces that no connected peer goes on with, since others need the memory. What is on disk of
     /// them is kept.
     pub(crate) fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
-        let idle: Vec<PieceIndex> =
-            self.active.iter().filter(|(_, p)| p.holds_memory() && p.is_idle(cx.now)).map(|(&piece, _)| piece).collect();
-        for piece in idle {
+        let now = cx.now;
+        self.shed(room, cx, |progress| progress.is_idle(now))
+    }
+
+    /// The same of all pieces that nothing is on order of, and that no worker has: none can be written. Whether there were any.
+    pub(crate) fn give_up(&mut self, cx: &mut Cx) -> bool {
+        let before = cx.memory.used();
+        self.shed(usize::MAX, cx, |progress| !progress.is_ordered() && !progress.is_out());
+        cx.memory.used() < before
+    }
+
+    fn shed(&mut self, room: usize, cx: &mut Cx, may_go: impl Fn(&Progress) -> bool) -> bool {
+        let held = self.active.iter().filter(|(_, p)| p.holds_memory() && may_go(p));
+        let held: Vec<PieceIndex> = held.map(|(&piece, _)| piece).collect();
+        for piece in held {
             let Some(progress) = self.active.get_mut(&piece) else { continue };
             let before = progress.free();
             self.counters.wasted += progress.shed(&mut cx.memory);
