@@ -85,8 +85,8 @@ pub use base::{
     ids::{InfoHash, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
-        Allocation, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState,
-        SessionRecord, StoreError, StoreOp, StoreSpec, Trust, Verdict, batch_len,
+        Allocation, Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone,
+        SaveState, SessionRecord, StoreError, StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
     partial::{BlockSet, PartialPiece},
     paths::RenameError,

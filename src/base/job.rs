@@ -53,6 +53,17 @@ pub enum Trust {
     Files,
 }
 
+/// A file of a torrent that belongs to another torrent of the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Borrowed {
+    /// Its number in the torrent that reads it.
+    pub file: usize,
+    /// The torrent that it belongs to.
+    pub owner: Key,
+    /// What that one is called.
+    pub name: String,
+}
+
 /// Where and how a torrent is stored.
 #[derive(Clone, Debug)]
 pub struct StoreSpec {
@@ -83,9 +94,8 @@ pub struct StoreSpec {
     pub renames: Vec<(usize, PathBuf)>,
     /// The [aliases](FoundNames::aliases) that were found when it was opened, for deleting it when it is closed.
     pub aliases: Vec<(usize, PathBuf)>,
-    /// Files that belong to another torrent of the session, by number, ascending, each with that one's name: they are read, and
-    /// never made, written or cut.
-    pub borrowed: Vec<(usize, String)>,
+    /// Files that belong to another torrent of the session, ascending: they are read, and never made, written or cut.
+    pub borrowed: Vec<Borrowed>,
     /// Files that another torrent of the session has, too, where they are now, by number, ascending: neither deleted nor taken away.
     pub kept: Vec<usize>,
 }
@@ -256,7 +266,7 @@ pub enum Job {
         /// Make files of the part file's bytes now. Those of a torrent that rests wait: until it goes on its user may still choose.
         make: bool,
         /// As [`StoreSpec::borrowed`].
-        borrowed: Vec<(usize, String)>,
+        borrowed: Vec<Borrowed>,
     },
     /// Have every file where `spec` says, which differs in folder, state file or renames. Nothing that is there is replaced. The old
     /// files stay until they are [tidied](Self::Tidy) away, so that a crash finds the torrent at the one place or the other.

@@ -181,6 +181,9 @@ impl MemDisk {
             file.synced = Some(file.now.clone());
         }
         gone.iter().for_each(|path| _ = files.remove(path));
+        // Names of one file show the same of it.
+        let linked: Vec<PathBuf> = files.iter().filter(|(_, file)| file.linked.is_some()).map(|(path, _)| path.clone()).collect();
+        linked.iter().for_each(|path| state.mirror(path));
         state.graves.recount = true;
     }
 

@@ -184,7 +184,7 @@ pub(super) struct Held {
     /// Some of it with scripts.
     pub(super) met_script: bool,
     /// Bytes that had come when it was last seen to get on, and when that was.
-    pub(super) got_on: (u64, Instant),
+    pub(super) got_on: Option<(u64, Instant)>,
 }
 
 impl Host {
@@ -225,8 +225,7 @@ impl Host {
     pub(super) fn hold(&mut self, id: TorrentId, sample: Arc<Sample>, params: TorrentParams) {
         let seen = Bitfield::none(sample.geometry().piece_count());
         self.held.retain(|held| held.sample.metainfo.info_hash != sample.metainfo.info_hash);
-        let got_on = (0, Instant::ZERO);
-        self.held.push(Held { id, sample, params, seen, wire_up: 0, wire_down: 0, met_script: false, got_on });
+        self.held.push(Held { id, sample, params, seen, wire_up: 0, wire_down: 0, met_script: false, got_on: None });
     }
 
     /// The torrent of this name, as it was added last.

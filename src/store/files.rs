@@ -23,7 +23,7 @@ use super::{
     layout::{Layout, LayoutFile, Segment},
 };
 use crate::base::{
-    job::{Allocation, StoreError, StoreOp},
+    job::{Allocation, Borrowed, StoreError, StoreOp},
     planted::planted,
 };
 use outside::Settling;
@@ -68,8 +68,8 @@ pub(crate) struct TorrentFiles {
     /// The last one is that of the part file, as in `marks`.
     stats: Mutex<Vec<Option<FileStat>>>,
     parts: Option<PartFile>,
-    /// The files that are other torrents', with the names of those.
-    owners: Mutex<Vec<(usize, String)>>,
+    /// The files that are other torrents'.
+    owners: Mutex<Vec<Borrowed>>,
     settling: Settling,
 }
 

@@ -166,6 +166,7 @@ impl Runner {
                 Job::Save { torrent, state, synced } => match self.find(torrent, StoreOp::Save) {
                     Ok(open) => {
                         let _unsettled = open.files.settle();
+                        self.doubt_with_lenders(&open);
                         let saved = |result| Done::Saved { torrent, result, unfinished: open.take_unfinished() };
                         match open.sync(&state, synced) {
                             Ok(Some(synced)) => {
@@ -284,6 +285,14 @@ impl Runner {
         let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
         files.borrow(&spec.borrowed);
         Ok(files.with_parts(spec.parts_file(), spec.geometry, &spec.skipped))
+    }
+
+    /// A file of another torrent is no safer than that one knows.
+    fn doubt_with_lenders(&self, torrent: &Torrent) {
+        for lender in torrent.files.lenders() {
+            let lender = self.table().get(&lender).cloned();
+            lender.iter().for_each(|lender| torrent.files.doubt_with(&lender.files));
+        }
     }
 
     fn close(&self, key: Key) {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::arena::Key;
+use crate::base::{arena::Key, job::Borrowed};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -50,9 +50,10 @@ impl Shares {
         owners.chain(self.lent.values().flatten().copied()).collect()
     }
 
-    /// Files that are never written, by number, each with the name of the torrent that it belongs to.
-    pub(crate) fn borrowed(&self) -> Vec<(usize, String)> {
-        self.borrowed.iter().map(|(file, (_, name))| (*file, name.clone())).collect()
+    /// Files that are never written.
+    pub(crate) fn borrowed(&self) -> Vec<Borrowed> {
+        let borrowed = |(&file, (owner, name)): (&usize, &(Key, String))| Borrowed { file, owner: *owner, name: name.clone() };
+        self.borrowed.iter().map(borrowed).collect()
     }
 
     /// Files that stay when this torrent is deleted or moved, by number, ascending.

@@ -8,13 +8,12 @@ impl MemDisk {
     /// Bits rot at rest: `times` random bytes in files below `dir` change. A restart does not help, and no date tells.
     pub fn rot(&self, dir: &Path, times: u32) {
         let mut state = self.state();
-        let State { files, rng, spoilt, .. } = &mut *state;
-        let mut there: Vec<_> = files.iter_mut().filter(|(path, f)| path.starts_with(dir) && !f.now.bytes.is_empty()).collect();
+        let there = state.files.iter().filter(|(path, file)| path.starts_with(dir) && !file.now.bytes.is_empty());
+        let there: Vec<PathBuf> = there.map(|(path, _)| path.clone()).collect();
         for _ in 0..times {
-            let Some((_, file)) = there.len().checked_sub(1).and_then(|last| there.get_mut(rng.below(last as u64 + 1) as usize))
-            else {
-                return;
-            };
+            let State { files, rng, spoilt, .. } = &mut *state;
+            let hit = there.len().checked_sub(1).and_then(|last| there.get(rng.below(last as u64 + 1) as usize));
+            let Some((path, file)) = hit.and_then(|path| Some((path, files.get_mut(path)?))) else { return };
             let (at, bit) = (rng.below(file.now.bytes.len() as u64) as usize, 1 << rng.below(8));
             for content in [Some(&mut file.now), file.synced.as_mut()].into_iter().flatten() {
                 if let Some(byte) = content.bytes.get_mut(at) {
@@ -22,6 +21,7 @@ impl MemDisk {
                 }
             }
             *spoilt = true;
+            state.mirror(path);
         }
     }
 

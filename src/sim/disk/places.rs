@@ -3,7 +3,10 @@
 //! A place that is away is as an empty mount point: what was there cannot be seen, and what is written goes below it. When it is back, that
 //! is hidden for good.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{MemDisk, PAGE, State, state::File};
 
@@ -52,14 +55,15 @@ impl MemDisk {
     /// Another program appends `bytes` to every file below `dir`, but for our own records. What the files had stays as it is.
     pub fn lengthen(&self, dir: &Path, bytes: u64) {
         let mut state = self.state();
-        let State { files, now_ns, .. } = &mut *state;
-        let ours = |path: &Path| path.components().any(|part| part.as_os_str() == ".cratetorrent");
-        for (_, file) in files.iter_mut().filter(|(path, _)| path.starts_with(dir) && !ours(path)) {
+        for path in state.not_ours(dir) {
+            let State { files, now_ns, .. } = &mut *state;
+            let Some(file) = files.get_mut(&path) else { continue };
             let (from, to) = (file.now.bytes.len() as u64, file.now.bytes.len() as u64 + bytes);
             file.now.bytes.resize(to as usize, 0xA5);
             file.now.pages.extend(from / PAGE..to.div_ceil(PAGE));
             file.now.mtime_ns = *now_ns;
             file.synced = Some(file.now.clone());
+            state.mirror(&path);
         }
     }
 
@@ -68,13 +72,13 @@ impl MemDisk {
     pub fn edit(&self, dir: &Path, times: u32) {
         let mut state = self.state();
         state.graves.recount = true;
-        let State { files, rng, now_ns, spoilt, .. } = &mut *state;
-        let ours = |path: &Path| path.components().any(|part| part.as_os_str() == ".cratetorrent");
-        let there = |path: &Path, file: &File| path.starts_with(dir) && !ours(path) && !file.now.bytes.is_empty();
-        let mut there: Vec<_> = files.iter_mut().filter(|(path, file)| there(path, file)).map(|(_, file)| file).collect();
+        let mut there = state.not_ours(dir);
+        there.retain(|path| state.files.get(path).is_some_and(|file| !file.now.bytes.is_empty()));
         for _ in 0..times {
+            let State { files, rng, now_ns, spoilt, .. } = &mut *state;
             let Some(last) = there.len().checked_sub(1) else { return };
-            let Some(file) = there.get_mut(rng.below(last as u64 + 1) as usize) else { return };
+            let hit = there.get(rng.below(last as u64 + 1) as usize);
+            let Some((path, file)) = hit.and_then(|path| Some((path, files.get_mut(path)?))) else { return };
             let at = rng.below(file.now.bytes.len() as u64) as usize;
             if let Some(byte) = file.now.bytes.get_mut(at) {
                 *byte ^= 0xFF;
@@ -82,7 +86,16 @@ impl MemDisk {
             file.now.mtime_ns = *now_ns;
             file.synced = Some(file.now.clone());
             *spoilt = true;
+            state.mirror(path);
         }
+    }
+}
+
+impl State {
+    /// Files below `dir` but for our own records.
+    fn not_ours(&self, dir: &Path) -> Vec<PathBuf> {
+        let ours = |path: &Path| path.components().any(|part| part.as_os_str() == ".cratetorrent");
+        self.files.keys().filter(|path| path.starts_with(dir) && !ours(path)).cloned().collect()
     }
 }
 

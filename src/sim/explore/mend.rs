@@ -108,7 +108,8 @@ impl Run<'_> {
             let downloads = if is_first || downloads == 0 || total == 0 { 100 } else { downloads };
             engine.set_active_limits(ActiveLimits { downloads, seeds: 100, total: 200, checks });
         });
-        if is_first {
+        // A file that is shared comes only if the torrent that it belongs to wants it.
+        if is_first || !self.twins.is_empty() {
             self.all(node, |engine, id| engine.set_file_priorities(id, Vec::new()));
         }
     }
@@ -143,7 +144,12 @@ impl Run<'_> {
     }
 
     fn await_checks(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
-        let looks = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled | Phase::Missing);
+        // A twin stalls until the torrent that its files belong to has them, which may be when all is checked.
+        let has_twins = !self.twins.is_empty();
+        let looks = |phase| match phase {
+            Phase::Stalled => !has_twins,
+            phase => matches!(phase, Phase::Opening | Phase::Checking | Phase::Missing),
+        };
         let limit = self.world.now() + LONGEST_CHECK;
         // A move or an adoption that was asked for before waits for its turn: until then it is not known what is missing.
         let waits =

@@ -87,6 +87,9 @@ cases! { ends_well:
     recheck_is_not_lost_behind_the_check_of_a_changed_file =>
         "seed 3; torrent 0 piece=0; file 0; file 0; node 0 disk=20; node 1 joins=1500; node 2 knows=3938065886289908000; \
          node 3 spikes=2; peer 18 dribble=0 nofast=0; at 1131 node=3 misdirect";
+    file_of_another_torrent_is_no_safer_than_that_one_knows =>
+        "seed 2; torrent 0; file 0; torrent 1 twin=0; node 0 latency=40; node 1; at 305 node failsyncs=0; at 4863 node heal=0; \
+         at 7683 node kill=0 power=0; at 7864 node adopt";
     misdirected_bytes_at_the_place_of_a_part_file_were_never_safe =>
         "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; node 0 bandwidth=200000 session=0 \
          unsent=0 requests=4; node 1 bandwidth=1600000 segment=8190 alone=0 hot; node 2 bandwidth=800000 alone=0 disk=92 \

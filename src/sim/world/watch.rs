@@ -137,10 +137,12 @@ impl World {
         for held in &mut host.held {
             let stats = host.engine.stats(held.id);
             let waits = stats.is_some_and(|s| s.phase == Phase::Downloading) && open_to.contains(&held.sample.metainfo.info_hash);
-            if !waits || held.wire_down != held.got_on.0 {
-                held.got_on = (held.wire_down, now);
-            } else if now.since(held.got_on.1) >= MAX_STANDSTILL {
-                return broken("not-stuck", format!("nothing has come since {:?} and somebody could give", held.got_on.1));
+            match held.got_on.filter(|&(down, _)| waits && down == held.wire_down) {
+                None => held.got_on = Some((held.wire_down, now)),
+                Some((_, since)) if now.since(since) >= MAX_STANDSTILL => {
+                    return broken("not-stuck", format!("nothing has come since {since:?} and a peer could give"));
+                }
+                Some(_) => {}
             }
         }
         Ok(())

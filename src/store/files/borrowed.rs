@@ -1,26 +1,55 @@
 //! Files of other torrents that this one has, too: what is in them is used, and never changed.
 
 use std::{
+    collections::{BTreeSet, HashSet},
     io::{self, ErrorKind},
     ops::Range,
-    sync::PoisonError,
+    path::Path,
+    sync::{MutexGuard, PoisonError},
 };
 
 use super::super::layout::LayoutFile;
-use super::{BORROWED, TorrentFiles};
-use crate::base::job::{StoreError, StoreOp};
+use super::{BORROWED, DOUBTFUL, REWRITE, TorrentFiles};
+use crate::base::{
+    arena::Key,
+    job::{Borrowed, StoreError, StoreOp},
+};
 
 /// Bytes compared at once.
 const COMPARED: usize = 64 << 10;
 
 impl TorrentFiles {
-    /// From now on these files are other torrents', by number, each with the name of that.
-    pub(crate) fn borrow(&self, borrowed: &[(usize, String)]) {
+    /// From now on these files are other torrents'.
+    pub(crate) fn borrow(&self, borrowed: &[Borrowed]) {
         for index in 0..self.layout.files().len() {
             self.unmark(index, BORROWED);
         }
-        borrowed.iter().for_each(|&(index, _)| self.mark(index, BORROWED));
-        *self.owners.lock().unwrap_or_else(PoisonError::into_inner) = borrowed.to_vec();
+        borrowed.iter().for_each(|borrowed| self.mark(borrowed.file, BORROWED));
+        *self.owners() = borrowed.to_vec();
+    }
+
+    /// The torrents whose files these are.
+    pub(crate) fn lenders(&self) -> BTreeSet<Key> {
+        self.owners().iter().map(|borrowed| borrowed.owner).collect()
+    }
+
+    /// What the torrent that a file belongs to cannot vouch for, since a sync failed, is no safer for being read by this one.
+    pub(crate) fn doubt_with(&self, lender: &Self) {
+        let is_doubtful = |index: &usize| lender.marks(*index) & (DOUBTFUL | REWRITE) != 0;
+        let doubtful = lender.layout.files().iter().enumerate().filter(|(index, _)| is_doubtful(index));
+        let doubtful: HashSet<&Path> = doubtful.map(|(_, file)| file.path.as_path()).collect();
+        if doubtful.is_empty() {
+            return;
+        }
+        for (index, file) in self.layout.files().iter().enumerate() {
+            if self.marks(index) & BORROWED != 0 && doubtful.contains(file.path.as_path()) {
+                self.mark(index, DOUBTFUL);
+            }
+        }
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Vec<Borrowed>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether some file of `range` is another torrent's.
@@ -70,8 +99,8 @@ impl TorrentFiles {
     }
 
     fn is_anothers(&self, index: usize) -> io::Error {
-        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = owners.iter().find(|(file, _)| *file == index).map_or("", |(_, name)| name);
+        let owners = self.owners();
+        let name = owners.iter().find(|borrowed| borrowed.file == index).map_or("", |borrowed| &borrowed.name);
         let what = format!("it belongs to the torrent {name:?}, has other bytes there, and is only read");
         io::Error::new(ErrorKind::PermissionDenied, what)
     }
