@@ -108,6 +108,8 @@ pub(super) struct Pipe {
     pub(super) unread: Vec<u8>,
     /// The end has arrived behind it.
     pub(super) over: bool,
+    /// Something was lost whose sender has forgotten it: nothing behind that can be read.
+    pub(super) gap: bool,
     /// The last arrival promised: the next is not earlier.
     arrives: Instant,
     /// The sender would send more.
@@ -127,6 +129,7 @@ impl Pipe {
             in_flight: 0,
             unread: Vec::new(),
             over: false,
+            gap: false,
             arrives: Instant::ZERO,
             blocked: false,
             ending: false,

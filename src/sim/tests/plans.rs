@@ -90,6 +90,15 @@ cases! { ends_well:
     file_of_another_torrent_is_no_safer_than_that_one_knows =>
         "seed 2; torrent 0; file 0; torrent 1 twin=0; node 0 latency=40; node 1; at 305 node failsyncs=0; at 4863 node heal=0; \
          at 7683 node kill=0 power=0; at 7864 node adopt";
+    nothing_is_read_behind_what_a_killed_sender_has_forgotten =>
+        "seed 2; torrent 0 piece=40000; file 0 len=465386; file 0 len=0 pad=0; file 0 len=51515; file 0 \
+         len=76542; file 0 len=169495; node 0 bandwidth=1600000 sndbuf=32000 window=16380 disk=70 suggest=0; \
+         node 1 latency=97 bandwidth=800000 nat=0 house disk=59 pipeline=2 down=40000 sequential=0; node 2 \
+         latency=50 nat=0 suggest=0 run=131000 memory=4 save=296; node 3 latency=191 segment=64 requests=0 \
+         joins=2830 run=32768 memory=3 peer-down=20000; peer 16 latency=121 jitter=20 segment=1024; peer 17 \
+         share=12 which=150 reqq=287 unchoke=331 block=48 jitter=34 bandwidth=800000 segment=1024 \
+         window=16384; at 793 node failsaves; at 3315 node=3 kill=239; at 4028 node hang=2877; at 6005 \
+         apart=16973828 time=6428; at 7414 node kill=92; at 8287 node=3 vanish=387; at 37931";
     misdirected_bytes_at_the_place_of_a_part_file_were_never_safe =>
         "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; node 0 bandwidth=200000 session=0 \
          unsent=0 requests=4; node 1 bandwidth=1600000 segment=8190 alone=0 hot; node 2 bandwidth=800000 alone=0 disk=92 \

@@ -189,7 +189,13 @@ impl World {
         let (from, to) = (conn.ends[side].node, &conn.ends[1 - side]);
         let (node, key, open, orphan) = (to.node, to.key, to.open, conn.orphan == Some(1 - side));
         let behind = !conn.held[side].is_empty();
-        if behind || !self.reaches(from, node) || (orphan && !self.nodes[node].up) {
+        let (reaches, forgotten) = (self.reaches(from, node), conn.orphan == Some(side));
+        if forgotten && (behind || !reaches || conn.pipes[side].gap) {
+            // Nothing sends it again.
+            self.conns.entry(id).and_modify(|conn| conn.pipes[side].gap = true);
+            return;
+        }
+        if behind || !reaches || (orphan && !self.nodes[node].up) {
             return self.hold(id, side, Late::Bytes(bytes));
         }
         if orphan {

@@ -95,6 +95,7 @@ impl World {
         conn.orphan = Some(side);
         conn.pipes[side].reset();
         conn.pipes[side].ending = false;
+        conn.pipes[side].gap |= !conn.held[side].is_empty();
         conn.held[side].clear();
         if !conn.ends[1 - side].open {
             self.conns.remove(&id);
