@@ -1,6 +1,7 @@
 //! Makes a torrent of a file or a folder: `create PATH`.
 //!
-//! What it teaches: `create` with its progress and its end on request. The work with files and words is in `common/make.rs`.
+//! What it teaches: `create` with its progress and its end on request. The work with files and
+//! words is in `common/make.rs`.
 
 // A program may look at the clock; only the library is told the time.
 #![allow(clippy::disallowed_methods)]
@@ -47,7 +48,12 @@ fn run(mut args: Args) -> Result<ExitCode, Problem> {
     let path = match args::free(args)?.as_slice() {
         [path] if !path.is_empty() => path.into(),
         [] | [_] => return Err(Problem::usage("no file or folder given; --help tells how")),
-        many => return Err(Problem::usage(format!("one file or folder at a time, not {}", many.len()))),
+        many => {
+            return Err(Problem::usage(format!(
+                "one file or folder at a time, not {}",
+                many.len()
+            )));
+        }
     };
     // The signal is looked for wherever progress is told.
     let interrupt = Interrupt::catch(|| {})?;
@@ -71,7 +77,11 @@ fn run(mut args: Args) -> Result<ExitCode, Problem> {
             .to_string(),
         ),
         Show::Words => {
-            print(&format!("pieces    {} of {} KiB", geometry.piece_count(), geometry.nominal_piece_len() / 1024));
+            print(&format!(
+                "pieces    {} of {} KiB",
+                geometry.piece_count(),
+                geometry.nominal_piece_len() / 1024
+            ));
             print(&format!("info-hash {info_hash}"));
             print(&format!("torrent   {}", out.display()));
             print(&format!("magnet    {}", metainfo.magnet()));

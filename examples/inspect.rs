@@ -116,7 +116,12 @@ fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
         let path = if m.single_file { printable(&m.name) } else { join(&file.path) };
         writeln!(out, "{at:>5} {:>15}  {path}{}", file.len, mark(file.kind))?;
         if let Some(changed) = changed.next_if(|changed| changed.file == at) {
-            writeln!(out, "{:>21}  is stored as {}", "", printable(&changed.stored.to_string_lossy()))?;
+            writeln!(
+                out,
+                "{:>21}  is stored as {}",
+                "",
+                printable(&changed.stored.to_string_lossy())
+            )?;
         }
     }
     Ok(())
@@ -164,13 +169,18 @@ fn mark(kind: FileKind) -> &'static str {
 
 /// A path whose components cannot be mistaken for more of them.
 fn join(path: &[String]) -> String {
-    path.iter().map(|component| printable(component).replace('/', "\\/")).collect::<Vec<_>>().join("/")
+    path.iter()
+        .map(|component| printable(component).replace('/', "\\/"))
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 fn size(bytes: u64) -> String {
     let unit = (bytes.max(1).ilog2() / 10) as usize;
     match ["", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].get(unit) {
-        Some(name) if unit > 0 => format!("{bytes} bytes ({:.1} {name})", bytes as f64 / (1_u64 << (10 * unit)) as f64),
+        Some(name) if unit > 0 => {
+            format!("{bytes} bytes ({:.1} {name})", bytes as f64 / (1_u64 << (10 * unit)) as f64)
+        }
         _ => format!("{bytes} bytes"),
     }
 }
@@ -185,11 +195,17 @@ fn utc(seconds: i64) -> String {
     // Years begin in March here, so that the leap day is a year's last.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let (year, month) = if month < 10 { (0, month + 3) } else { (1, month - 9) };
     let year = year + year_of_era + era * 400;
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", time / 3600, time / 60 % 60, time % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        time / 3600,
+        time / 60 % 60,
+        time % 60
+    )
 }

@@ -1,8 +1,10 @@
-//! What thousands of idle torrents cost in a session folder: time until they are restored and the session listens, memory, idle time of
-//! the processor. `scripts/session_bench` runs it beside libtorrent.
+//! What thousands of idle torrents cost in a session folder: time until they are restored and the
+//! session listens, memory, idle time of the processor. `scripts/session_bench` runs it beside
+//! libtorrent.
 //!
-//! `session_bench make FOLDER COUNT [TRACKER]` makes torrents of 16 pieces with their data (sparse) and a session of them, by adding them one by
-//! one. `session_bench run FOLDER [SECONDS]` restores that session and measures.
+//! `session_bench make FOLDER COUNT [TRACKER]` makes torrents of 16 pieces with their data (sparse)
+//! and a session of them, by adding them one by one. `session_bench run FOLDER [SECONDS]` restores
+//! that session and measures.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -56,13 +58,18 @@ fn make(folder: &Path, count: u64, tracker: Option<String>) -> Result<(), Box<dy
         let name = format!("torrent number {n:05}.bin");
         fs::File::create(data.join(&name))?.set_len(PIECES * u64::from(PIECE_LEN))?;
         let mut builder = MetainfoBuilder::new(name.as_str(), PIECE_LEN);
-        builder.single_file(PIECES * u64::from(PIECE_LEN)).comment("made to be idle").created_by("session_bench");
+        builder
+            .single_file(PIECES * u64::from(PIECE_LEN))
+            .comment("made to be idle")
+            .created_by("session_bench");
         if let Some(tracker) = &tracker {
             builder.tracker_tier([tracker.as_str()]);
         }
         let bytes = builder.build(&[zeroes; PIECES as usize])?;
         fs::write(torrents.join(format!("{n:05}.torrent")), &bytes)?;
-        reactor.verbs().add_torrent(TorrentParams::new(Arc::new(Metainfo::from_bytes(&bytes)?), &data))?;
+        reactor
+            .verbs()
+            .add_torrent(TorrentParams::new(Arc::new(Metainfo::from_bytes(&bytes)?), &data))?;
         reactor.poll(Some(Duration::ZERO))?;
         told.fetch(&mut reactor);
     }
@@ -131,7 +138,8 @@ fn run(folder: &Path, seconds: u64) -> Result<(), Box<dyn Error>> {
 
 fn poll_for(reactor: &mut Reactor, time: Duration) -> Result<(), Box<dyn Error>> {
     let end = Instant::now() + time;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    {
         reactor.poll(Some(left))?;
         while reactor.next_alert().is_some() {}
     }

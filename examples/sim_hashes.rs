@@ -1,7 +1,8 @@
 //! Plays a few simulated scenarios and prints a digest of all that happened in each.
 //!
-//! What it teaches: a scenario in a sentence, and that the same seed gives the same run, event by event, on every machine and with every
-//! optimization. `scripts/check` compares what a debug and a release build print.
+//! What it teaches: a scenario in a sentence, and that the same seed gives the same run, event by
+//! event, on every machine and with every optimization. `scripts/check` compares what a debug and a
+//! release build print.
 
 use std::time::Duration;
 
@@ -18,12 +19,20 @@ fn print(name: &str, outcome: &Outcome) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = Sample::folder("folder", &[("a", 5), ("b", 0), ("c/d", 400_000), ("", 9_147), ("e", 700_000)], 32 * 1024, 1)?;
+    let folder = Sample::folder(
+        "folder",
+        &[("a", 5), ("b", 0), ("c/d", 400_000), ("", 9_147), ("e", 700_000)],
+        32 * 1024,
+        1,
+    )?;
     let large = Sample::file("large", 5_000_000, 1 << 20, 2)?;
     let small_runs = Conf { run_len: 32 * 1024, max_piece_memory: 256 * 1024, ..Conf::default() };
 
     print("a pair", &Scenario::swarm(1).run().completes());
-    print("a swarm on dsl", &Scenario::swarm(2).seeds(2).leeches(12).sharing(&folder).on(Line::dsl()).run().completes());
+    print(
+        "a swarm on dsl",
+        &Scenario::swarm(2).seeds(2).leeches(12).sharing(&folder).on(Line::dsl()).run().completes(),
+    );
     print("crumbs", &Scenario::swarm(3).leeches(2).on(Line::crumbs()).run().completes());
     print(
         "large pieces, slow disks",

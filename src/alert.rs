@@ -37,9 +37,10 @@ pub enum Alert {
         /// Why a saved state was not believed.
         distrust: Option<String>,
     },
-    /// Files of the torrent are called otherwise on the disk than in its metainfo: the platform does not take their names, they
-    /// could mislead, the disk does not tell them apart, or an earlier version has stored them so.
-    /// [`Engine::files`](crate::Engine::files) says where each is. Told once, when the torrent is first opened after it was added; not of
+    /// Files of the torrent are called otherwise on the disk than in its metainfo: the platform
+    /// does not take their names, they could mislead, the disk does not tell them apart, or an
+    /// earlier version has stored them so. [`Engine::files`](crate::Engine::files) says where
+    /// each is. Told once, when the torrent is first opened after it was added; not of
     /// files that the user has renamed.
     NamesChanged {
         /// The torrent.
@@ -51,8 +52,8 @@ pub enum Alert {
         /// Its path below the download folder.
         path: PathBuf,
     },
-    /// Checking goes on: every [`Conf::progress_interval`](crate::Conf::progress_interval) and every 64 pieces, paused or not. Coalesced:
-    /// only the newest is kept.
+    /// Checking goes on: every [`Conf::progress_interval`](crate::Conf::progress_interval) and
+    /// every 64 pieces, paused or not. Coalesced: only the newest is kept.
     Checking {
         /// The torrent.
         torrent: TorrentId,
@@ -68,18 +69,22 @@ pub enum Alert {
         /// Verified pieces.
         have: u32,
     },
-    /// How the torrent gets on: every [`Conf::progress_interval`](crate::Conf::progress_interval) while it is open and has peers. When the
-    /// last has gone, or the torrent was paused, it comes until one has told that nothing moves any more, and then not again before
-    /// there are peers. (What is there but unchecked is told of by [`Checking`](Self::Checking) and [`Checked`](Self::Checked); of a
-    /// torrent that nobody is there for there is nothing to tell.) Coalesced: only the newest is kept.
+    /// How the torrent gets on: every [`Conf::progress_interval`](crate::Conf::progress_interval)
+    /// while it is open and has peers. When the last has gone, or the torrent was paused, it
+    /// comes until one has told that nothing moves any more, and then not again before
+    /// there are peers. (What is there but unchecked is told of by [`Checking`](Self::Checking) and
+    /// [`Checked`](Self::Checked); of a torrent that nobody is there for there is nothing to
+    /// tell.) Coalesced: only the newest is kept.
     Progress {
         /// The torrent.
         torrent: TorrentId,
         /// How it stands.
         stats: TorrentStats,
     },
-    /// The torrent has had no peer to download from for [`Conf::no_peers_after`](crate::Conf::no_peers_after). It goes on trying.
-    /// Once until there is such a peer again; [`TorrentStats::no_peers`] tells as long as it lasts. Never dropped.
+    /// The torrent has had no peer to download from for
+    /// [`Conf::no_peers_after`](crate::Conf::no_peers_after). It goes on trying. Once until
+    /// there is such a peer again; [`TorrentStats::no_peers`] tells as long as it lasts. Never
+    /// dropped.
     NoPeers {
         /// The torrent.
         torrent: TorrentId,
@@ -102,8 +107,9 @@ pub enum Alert {
         /// How many peers had sent parts of it.
         contributors: usize,
     },
-    /// Every piece that is wanted is verified and written: of all files but those with [`Priority::Skip`](crate::Priority::Skip). It comes
-    /// again when more was wanted later and is there too. Never dropped.
+    /// Every piece that is wanted is verified and written: of all files but those with
+    /// [`Priority::Skip`](crate::Priority::Skip). It comes again when more was wanted later and
+    /// is there too. Never dropped.
     Finished {
         /// The torrent.
         torrent: TorrentId,
@@ -117,58 +123,64 @@ pub enum Alert {
         /// What it has reached.
         why: StopReason,
     },
-    /// The disk failed. The torrent stops requesting, keeps what it has and tries again. Never dropped.
+    /// The disk failed. The torrent stops requesting, keeps what it has and tries again. Never
+    /// dropped.
     StorageFailed {
         /// The torrent.
         torrent: TorrentId,
         /// What failed.
         error: StoreError,
-        /// When it is tried again; `None` if only the user can help (the storage could not be opened).
+        /// When it is tried again; `None` if only the user can help (the storage could not be
+        /// opened).
         retry_in: Option<Duration>,
     },
-    /// Blocks for peers could not be read. Peers are told that they do not get them, and the torrent goes on. At most once a minute a
-    /// torrent, however often it fails.
+    /// Blocks for peers could not be read. Peers are told that they do not get them, and the
+    /// torrent goes on. At most once a minute a torrent, however often it fails.
     ReadFailed {
         /// The torrent.
         torrent: TorrentId,
         /// What failed.
         error: StoreError,
     },
-    /// A file that was trusted ([`Trust::Files`](crate::Trust::Files)) could not be read or is not whole: everything is checked now.
-    /// Or another program has changed a file, cut it off or taken it away while it was served: its peers are let go, and what is not as
-    /// it was saved is checked now. Never dropped.
+    /// A file that was trusted ([`Trust::Files`](crate::Trust::Files)) could not be read or is not
+    /// whole: everything is checked now. Or another program has changed a file, cut it off or
+    /// taken it away while it was served: its peers are let go, and what is not as it was saved
+    /// is checked now. Never dropped.
     Distrusted {
         /// The torrent.
         torrent: TorrentId,
         /// The read that failed.
         error: StoreError,
     },
-    /// The disk works again, or the files of a torrent whose [data was gone](Self::DataGone) are back; the torrent goes on. Never
-    /// dropped.
+    /// The disk works again, or the files of a torrent whose [data was gone](Self::DataGone) are
+    /// back; the torrent goes on. Never dropped.
     StorageRecovered {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// The torrent had verified pieces, and now none of its files is where they were: most likely a drive is not mounted. It tells its
-    /// trackers that it has stopped, lets its peers go, writes nothing, and looks again from time to time, at least once a minute;
-    /// [`StorageRecovered`](Self::StorageRecovered) tells when the files are back. [`recheck`](crate::Verbs::recheck) and
-    /// [`download_anew`](crate::Verbs::download_anew) make it go on without them. Never dropped.
+    /// The torrent had verified pieces, and now none of its files is where they were: most likely a
+    /// drive is not mounted. It tells its trackers that it has stopped, lets its peers go,
+    /// writes nothing, and looks again from time to time, at least once a minute;
+    /// [`StorageRecovered`](Self::StorageRecovered) tells when the files are back.
+    /// [`recheck`](crate::Verbs::recheck) and [`download_anew`](crate::Verbs::download_anew)
+    /// make it go on without them. Never dropped.
     DataGone {
         /// The torrent.
         torrent: TorrentId,
         /// The download folder, which its data is gone from.
         dir: PathBuf,
     },
-    /// Files are longer than the torrent says, which has everything that is wanted and has written nothing: they are served, and
-    /// left as they are. (What is downloaded gets its length once it is complete.) Never dropped.
+    /// Files are longer than the torrent says, which has everything that is wanted and has written
+    /// nothing: they are served, and left as they are. (What is downloaded gets its length once
+    /// it is complete.) Never dropped.
     FilesTooLong {
         /// The torrent.
         torrent: TorrentId,
         /// Their indices.
         files: Vec<usize>,
     },
-    /// The torrent is in another folder now. What could not be deleted in the old one is told by [`DeleteFailed`](Self::DeleteFailed).
-    /// Never dropped.
+    /// The torrent is in another folder now. What could not be deleted in the old one is told by
+    /// [`DeleteFailed`](Self::DeleteFailed). Never dropped.
     StorageMoved {
         /// The torrent.
         torrent: TorrentId,
@@ -200,8 +212,8 @@ pub enum Alert {
         /// Why.
         error: StoreError,
     },
-    /// The torrent has files at paths at which another torrent of the session has them, too: it reads those, and does not write them.
-    /// Never dropped.
+    /// The torrent has files at paths at which another torrent of the session has them, too: it
+    /// reads those, and does not write them. Never dropped.
     FilesShared {
         /// The torrent.
         torrent: TorrentId,
@@ -212,13 +224,14 @@ pub enum Alert {
         /// The first of them.
         path: PathBuf,
     },
-    /// The torrent was removed [with its data](crate::Verbs::remove_with_data): nothing of it is left. Never dropped.
+    /// The torrent was removed [with its data](crate::Verbs::remove_with_data): nothing of it is
+    /// left. Never dropped.
     DataDeleted {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// Files of the torrent that were to be deleted are still there: they are no regular files, lie behind a symbolic link, or the
-    /// system refused. Never dropped.
+    /// Files of the torrent that were to be deleted are still there: they are no regular files, lie
+    /// behind a symbolic link, or the system refused. Never dropped.
     DeleteFailed {
         /// The torrent.
         torrent: TorrentId,
@@ -296,8 +309,9 @@ pub enum Alert {
         /// How often it was downloaded.
         downloaded: u32,
     },
-    /// The torrent's data is being made safe on disk, before its state is: so many of its files are. Told of torrents with
-    /// hundreds of files that are new; [`Saved`](Self::Saved) comes when it is done. Coalesced: only the newest is kept.
+    /// The torrent's data is being made safe on disk, before its state is: so many of its files
+    /// are. Told of torrents with hundreds of files that are new; [`Saved`](Self::Saved) comes
+    /// when it is done. Coalesced: only the newest is kept.
     Saving {
         /// The torrent.
         torrent: TorrentId,
@@ -311,7 +325,8 @@ pub enum Alert {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// What the user said of a torrent, that it is to be here or how, is safe in the session folder.
+    /// What the user said of a torrent, that it is to be here or how, is safe in the session
+    /// folder.
     Recorded {
         /// The torrent.
         torrent: TorrentId,
@@ -324,24 +339,28 @@ pub enum Alert {
         damaged: u32,
         /// Bytes at its end that were being written when the last session ended.
         torn: u64,
-        /// The log that was found has no header that can be read, so that nothing of it is known: it is kept here, and the session
-        /// begins anew.
+        /// The log that was found has no header that can be read, so that nothing of it is known:
+        /// it is kept here, and the session begins anew.
         set_aside: Option<PathBuf>,
     },
-    /// The session folder cannot be written: what changes is not safe. It is tried again. Never dropped.
+    /// The session folder cannot be written: what changes is not safe. It is tried again. Never
+    /// dropped.
     SessionFailed {
         /// What failed.
         error: StoreError,
-        /// When it is tried again; `None` if it is not, as the engine is shutting down or a torrent is too large to be recorded.
+        /// When it is tried again; `None` if it is not, as the engine is shutting down or a
+        /// torrent is too large to be recorded.
         retry_in: Option<Duration>,
     },
-    /// The torrent was removed and its files are closed. Not told of one whose removal could not be recorded before the engine had shut
-    /// down: it is there at the next start. Terminal: never dropped.
+    /// The torrent was removed and its files are closed. Not told of one whose removal could not be
+    /// recorded before the engine had shut down: it is there at the next start. Terminal: never
+    /// dropped.
     Removed {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// The place of an [`Verbs::mark`](crate::Verbs::mark) among the alerts: all that was told before it has come. Never dropped.
+    /// The place of an [`Verbs::mark`](crate::Verbs::mark) among the alerts: all that was told
+    /// before it has come. Never dropped.
     Marked {
         /// The number it was given.
         mark: u64,

@@ -1,7 +1,7 @@
 //! The third door: an engine on a thread of its own.
 //!
-//! The verbs live on [`Verbs`] alone. A handle ships closures to them, so no list of commands repeats them; alerts come
-//! back through a bounded queue. Knows nothing of what the engine does.
+//! The verbs live on [`Verbs`] alone. A handle ships closures to them, so no list of commands
+//! repeats them; alerts come back through a bounded queue. Knows nothing of what the engine does.
 
 mod alerts;
 #[cfg(test)]
@@ -35,10 +35,12 @@ pub enum CallError {
     /// The engine's thread has ended: it was shut down, or it failed, which the log tells.
     #[error("the engine's thread has ended")]
     Ended,
-    /// The closure panicked, with this message. The verbs that it had called before are done, and the engine goes on.
+    /// The closure panicked, with this message. The verbs that it had called before are done, and
+    /// the engine goes on.
     #[error("the call panicked: {0}")]
     Panicked(String),
-    /// The call was made within another call, on the engine's own thread, which would have to wait for itself.
+    /// The call was made within another call, on the engine's own thread, which would have to wait
+    /// for itself.
     #[error("a call within another call would wait for itself")]
     Nested,
 }
@@ -47,8 +49,9 @@ pub enum CallError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// It took longer than it might. The engine has been given up: its connections are closed, what its workers were at
-    /// goes on without it or ends with the process, and states that were not on disk by then are not saved.
+    /// It took longer than it might. The engine has been given up: its connections are closed, what
+    /// its workers were at goes on without it or ends with the process, and states that were
+    /// not on disk by then are not saved.
     #[error("the engine has not ended within {0:?}; what was not on disk by then is not saved")]
     TimedOut(Duration),
     /// The engine's thread has panicked.
@@ -61,9 +64,10 @@ pub enum CloseError {
 
 /// Starts an engine on a thread of its own.
 ///
-/// Everything that can be wrong with `conf` shows here: when this returns, the addresses are bound. The engine runs
-/// until it is told to end ([`EngineHandle::close`], [`EngineHandle::shutdown`], [`Verbs::shutdown`]) or until the last
-/// handle is dropped, which waits until states are saved. So a program that falls out of `main` has lost nothing.
+/// Everything that can be wrong with `conf` shows here: when this returns, the addresses are bound.
+/// The engine runs until it is told to end ([`EngineHandle::close`], [`EngineHandle::shutdown`],
+/// [`Verbs::shutdown`]) or until the last handle is dropped, which waits until states are saved. So
+/// a program that falls out of `main` has lost nothing.
 ///
 /// ```
 /// let (engine, alerts) = cratetorrent::spawn(cratetorrent::Conf::default())?;
@@ -100,10 +104,11 @@ pub fn spawn_reactor(reactor: Reactor) -> io::Result<(EngineHandle, Alerts)> {
 
 /// A way to an engine on its own thread. Clones lead to the same engine.
 ///
-/// When the last one is dropped the engine ends in good order: connections are closed, trackers told and states saved.
-/// The drop waits for that, [`Conf::close_timeout`] at most, since a program may be at its end; it logs an error if that
-/// was not enough. To wait otherwise, or to know how it went, call [`close`](Self::close) first. To wait elsewhere,
-/// call [`shutdown`](Self::shutdown), and drop the handle once [`Alerts::recv`] has told the end.
+/// When the last one is dropped the engine ends in good order: connections are closed, trackers
+/// told and states saved. The drop waits for that, [`Conf::close_timeout`] at most, since a program
+/// may be at its end; it logs an error if that was not enough. To wait otherwise, or to know how it
+/// went, call [`close`](Self::close) first. To wait elsewhere, call [`shutdown`](Self::shutdown),
+/// and drop the handle once [`Alerts::recv`] has told the end.
 #[derive(Clone)]
 pub struct EngineHandle {
     owner: Arc<Owner>,
@@ -111,25 +116,33 @@ pub struct EngineHandle {
 
 impl fmt::Debug for EngineHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineHandle").field("local_addrs", &self.owner.local_addrs).finish_non_exhaustive()
+        f.debug_struct("EngineHandle")
+            .field("local_addrs", &self.owner.local_addrs)
+            .finish_non_exhaustive()
     }
 }
 
 impl EngineHandle {
-    /// Runs `f` on the engine's thread and waits for its answer, which takes as long as the current turn, usually well
-    /// below a millisecond. It blocks the caller, never the engine; `f` itself holds up the engine, so keep it short.
+    /// Runs `f` on the engine's thread and waits for its answer, which takes as long as the current
+    /// turn, usually well below a millisecond. It blocks the caller, never the engine; `f`
+    /// itself holds up the engine, so keep it short.
     ///
-    /// If `f` panics, that is this call's error and the engine goes on (unless the program is built with
-    /// `panic = "abort"`). Each verb is done as a whole or not at all, so those that `f` had called are done.
+    /// If `f` panics, that is this call's error and the engine goes on (unless the program is built
+    /// with `panic = "abort"`). Each verb is done as a whole or not at all, so those that `f`
+    /// had called are done.
     ///
     /// # Errors
     /// [`CallError`]: the thread has ended or ends before `f` has run, `f` panicked, or this is called within a call.
-    pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut Verbs<'_>) -> R + Send + 'static) -> Result<R, CallError> {
+    pub fn call<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Verbs<'_>) -> R + Send + 'static,
+    ) -> Result<R, CallError> {
         self.call_reactor(move |reactor| f(&mut reactor.verbs()))
     }
 
-    /// Runs `f` on the engine's thread some time soon, and waits for nothing. A panic of `f` is logged. With the engine
-    /// at its end `f` may never run, which [`call`](Self::call) would report.
+    /// Runs `f` on the engine's thread some time soon, and waits for nothing. A panic of `f` is
+    /// logged. With the engine at its end `f` may never run, which [`call`](Self::call) would
+    /// report.
     pub fn tell(&self, f: impl FnOnce(&mut Verbs<'_>) + Send + 'static) {
         let _ = self.send(Box::new(move |reactor| {
             if let Err(message) = guarded(move || f(&mut reactor.verbs())) {
@@ -146,19 +159,22 @@ impl EngineHandle {
         self.call_reactor(|reactor| reactor.stats())
     }
 
-    /// The addresses listened on, in the order of [`Conf::listen`], with the ports that the system chose.
+    /// The addresses listened on, in the order of [`Conf::listen`], with the ports that the system
+    /// chose.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.owner.local_addrs
     }
 
-    /// Asks the engine to close its connections, save every state and end. Returns at once; [`Alerts::recv`] tells by
-    /// `None`, and [`join`](Self::join) by returning, when it is done.
+    /// Asks the engine to close its connections, save every state and end. Returns at once;
+    /// [`Alerts::recv`] tells by `None`, and [`join`](Self::join) by returning, when it is
+    /// done.
     pub fn shutdown(&self) {
         self.owner.shared.ask_to_end();
     }
 
-    /// Ends the engine in good order and waits for that, but no longer than `within`: whatever holds it up then, say a
-    /// disk that does not answer, is not waited for. Other handles find the engine gone.
+    /// Ends the engine in good order and waits for that, but no longer than `within`: whatever
+    /// holds it up then, say a disk that does not answer, is not waited for. Other handles find
+    /// the engine gone.
     ///
     /// # Errors
     /// [`CloseError`]: it took longer, the engine's thread has panicked, or this is called on it.
@@ -166,8 +182,8 @@ impl EngineHandle {
         self.owner.close(within)
     }
 
-    /// Waits until the engine's thread has ended, however long that takes. Ask for the end first, or have another
-    /// thread ask.
+    /// Waits until the engine's thread has ended, however long that takes. Ask for the end first,
+    /// or have another thread ask.
     ///
     /// # Errors
     /// [`CloseError`], if it ended by a panic or this is called on it.
@@ -175,7 +191,10 @@ impl EngineHandle {
         self.owner.join()
     }
 
-    fn call_reactor<R: Send + 'static>(&self, f: impl FnOnce(&mut Reactor) -> R + Send + 'static) -> Result<R, CallError> {
+    fn call_reactor<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Reactor) -> R + Send + 'static,
+    ) -> Result<R, CallError> {
         if self.owner.is_this_thread() {
             return Err(CallError::Nested);
         }
@@ -214,7 +233,11 @@ impl Owner {
         if self.is_this_thread() {
             return Err(CloseError::Nested);
         }
-        if self.shared.wait_for_end(within) { self.join() } else { Err(CloseError::TimedOut(within)) }
+        if self.shared.wait_for_end(within) {
+            self.join()
+        } else {
+            Err(CloseError::TimedOut(within))
+        }
     }
 
     fn join(&self) -> Result<(), CloseError> {
@@ -222,7 +245,9 @@ impl Owner {
             return Err(CloseError::Nested);
         }
         // Others who join wait for the lock meanwhile.
-        lock(&self.thread).take().map_or(Ok(()), |thread| thread.join().map_err(|_| CloseError::Panicked))
+        lock(&self.thread)
+            .take()
+            .map_or(Ok(()), |thread| thread.join().map_err(|_| CloseError::Panicked))
     }
 }
 
@@ -238,8 +263,8 @@ impl Drop for Owner {
 
 /// Runs what a user wrote, and makes a panic an error: its message.
 fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
-    // What it could leave half done is the user's own: a verb checks its arguments before it changes anything, and runs no
-    // code of the user's while it does.
+    // What it could leave half done is the user's own: a verb checks its arguments before it
+    // changes anything, and runs no code of the user's while it does.
     catch_unwind(AssertUnwindSafe(f)).map_err(message_of)
 }
 

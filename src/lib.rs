@@ -1,17 +1,20 @@
 //! cratetorrent: a BitTorrent engine that a program embeds.
 //!
-//! It downloads and serves torrents at close to the speed of the machine, in bounded memory, on one thread of your choosing and a
-//! small pool of workers for the disk. There is no async runtime, no global state and no callback: you drive it, or let it
-//! drive itself, and fetch what it has to tell.
+//! It downloads and serves torrents at close to the speed of the machine, in bounded memory, on one
+//! thread of your choosing and a small pool of workers for the disk. There is no async runtime, no
+//! global state and no callback: you drive it, or let it drive itself, and fetch what it has to
+//! tell.
 //!
 //! # Three doors, one vocabulary
 //!
-//! - [`spawn`] runs the engine on a thread of its own. [`EngineHandle::call`] ships a closure to it, [`Alerts`] brings what happens.
-//! - [`Reactor`] lives inside your own loop: a descriptor to watch, a deadline, and [`Reactor::poll`].
+//! - [`spawn`] runs the engine on a thread of its own. [`EngineHandle::call`] ships a closure to
+//!   it, [`Alerts`] brings what happens.
+//! - [`Reactor`] lives inside your own loop: a descriptor to watch, a deadline, and
+//!   [`Reactor::poll`].
 //! - [`Engine`] does no I/O at all: for simulators and odd hosts.
 //!
-//! The verbs (add a torrent, pause, recheck, …) are methods of [`Verbs`], whichever door you came through; it has the
-//! getters of [`Engine`], and none of the methods of a driver.
+//! The verbs (add a torrent, pause, recheck, …) are methods of [`Verbs`], whichever door you came
+//! through; it has the getters of [`Engine`], and none of the methods of a driver.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -55,7 +58,8 @@
 //! | [`mod@create`] | making torrents |
 //! | [`store`] | files, hashing, workers; [`store::Disk`] is the seam for your own storage |
 //!
-//! Every public item says where its behaviour comes from: a BEP and its section, a paper, or a measurement in RESEARCH.md.
+//! Every public item says where its behaviour comes from: a BEP and its section, a paper, or a
+//! measurement in RESEARCH.md.
 
 pub mod alert;
 mod base;
@@ -72,7 +76,8 @@ mod torrent;
 pub mod wire;
 
 pub use alert::{
-    Alert, AlertMask, NoPeers, NoPeersReason, PeerGoneKind, Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus,
+    Alert, AlertMask, NoPeers, NoPeersReason, PeerGoneKind, Phase, StopAt, StopReason,
+    TorrentStats, TrackerStats, TrackerStatus,
 };
 pub use base::{
     arena::Key,
@@ -85,8 +90,9 @@ pub use base::{
     ids::{InfoHash, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
-        Allocation, Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone,
-        SaveState, SessionRecord, StoreError, StoreOp, StoreSpec, Trust, Verdict, batch_len,
+        Allocation, Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP,
+        RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError, StoreOp,
+        StoreSpec, Trust, Verdict, batch_len,
     },
     partial::{BlockSet, PartialPiece},
     paths::RenameError,
@@ -97,8 +103,9 @@ pub use base::{
 pub use conf::{Conf, ConfError, SeedChoking};
 pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
 pub use engine::{
-    ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError, MoveMode, NoSuchTorrent,
-    PeerStats, QueueError, Refused, SessionStats, TorrentParams, TrackerEffect, TrackersError, Verbs,
+    ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError,
+    MoveMode, NoSuchTorrent, PeerStats, QueueError, Refused, SessionStats, TorrentParams,
+    TrackerEffect, TrackersError, Verbs,
 };
 pub use handle::{Alerts, CallError, CloseError, EngineHandle, NoAlert, spawn};
 #[doc(hidden)]

@@ -1,4 +1,5 @@
-//! Who may connect and who is dialled: the filter, bans, hosts' shares and canonical priority, through the door without I/O.
+//! Who may connect and who is dialled: the filter, bans, hosts' shares and canonical priority,
+//! through the door without I/O.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -68,7 +69,9 @@ fn whom_the_filter_blocks_is_not_accepted() {
     assert_eq!(t.engine.refused(), Refused { filtered: 2, ..Refused::default() });
     // Another filter takes the place of the first.
     t.tell(|engine, _| engine.set_ip_filter(block("21.0.0.0/8")));
-    assert!(t.accept_at(at([20, 1, 2, 3], 5)).is_some() && t.accept_at(at([21, 1, 2, 3], 5)).is_none());
+    assert!(
+        t.accept_at(at([20, 1, 2, 3], 5)).is_some() && t.accept_at(at([21, 1, 2, 3], 5)).is_none()
+    );
     t.tell(|engine, _| engine.set_ip_filter(IpFilter::default()));
     assert!(t.accept_at(at([21, 1, 2, 3], 5)).is_some() && t.engine.ip_filter().is_empty());
 }
@@ -88,7 +91,8 @@ fn whom_the_filter_blocks_is_neither_remembered_nor_dialled() {
     assert_eq!(t.stats().candidates, 0);
     t.refused(dialled[0]);
     assert!(t.new_dials().is_empty());
-    // Nor are those of a torrent that comes later, nor again when they are not blocked any more: nobody knows them now.
+    // Nor are those of a torrent that comes later, nor again when they are not blocked any more:
+    // nobody knows them now.
     t.tell(|engine, _| engine.set_ip_filter(IpFilter::default()));
     assert!(t.new_dials().is_empty());
     add(&mut t, at([20, 0, 0, 6], 1));
@@ -207,7 +211,9 @@ fn one_host_cannot_take_all_connections() {
     let taken: Vec<PeerNo> = (1..=4).map(|port| greeted(&mut t, at([20, 0, 0, 1], port))).collect();
     assert!(t.accept_at(at([20, 0, 0, 1], 5)).is_none());
     // Nor can it by being told of: the fifth port of another host waits.
-    (1..=5).for_each(|port| t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 2], port)).unwrap()));
+    (1..=5).for_each(|port| {
+        t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 2], port)).unwrap())
+    });
     assert_eq!((t.new_dials().len(), t.stats().candidates), (4, 1));
     assert!(t.accept_at(at([20, 0, 0, 3], 1)).is_some(), "there is room for others");
     t.lose(taken[0]);
@@ -217,7 +223,12 @@ fn one_host_cannot_take_all_connections() {
 
 #[test]
 fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
-    let mut t = leech(Conf { max_links_per_host: 1, progress_interval: HOUR, save_interval: HOUR, ..Conf::default() });
+    let mut t = leech(Conf {
+        max_links_per_host: 1,
+        progress_interval: HOUR,
+        save_interval: HOUR,
+        ..Conf::default()
+    });
     let silent = t.accept_at(at([20, 0, 0, 1], 1)).unwrap();
     t.pass(Duration::from_millis(9500));
     t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], 2)).unwrap());
@@ -229,7 +240,12 @@ fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
 
 #[test]
 fn who_is_not_dialled_for_hours_because_its_host_has_its_share_is_not_forgotten() {
-    let mut t = leech(Conf { max_links_per_host: 1, idle_timeout: 9 * HOUR, keep_alive: 9 * HOUR, ..Conf::default() });
+    let mut t = leech(Conf {
+        max_links_per_host: 1,
+        idle_timeout: 9 * HOUR,
+        keep_alive: 9 * HOUR,
+        ..Conf::default()
+    });
     let there = greeted(&mut t, at([20, 0, 0, 1], 1));
     t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], 2)).unwrap());
     t.pass(3 * HOUR);
@@ -242,7 +258,9 @@ fn who_is_not_dialled_for_hours_because_its_host_has_its_share_is_not_forgotten(
 fn all_of_an_ipv6_64_is_one_host() {
     let mut t = leech(Conf { max_links_per_host: 2, ..Conf::default() });
     let from = |s: &str| SocketAddr::new(s.parse().unwrap(), 1);
-    assert!(t.accept_at(from("2001:db8::1")).is_some() && t.accept_at(from("2001:db8::2")).is_some());
+    assert!(
+        t.accept_at(from("2001:db8::1")).is_some() && t.accept_at(from("2001:db8::2")).is_some()
+    );
     assert!(t.accept_at(from("2001:db8::ffff:3")).is_none());
     assert!(t.accept_at(from("2001:db8:0:1::3")).is_some());
 }
@@ -250,7 +268,8 @@ fn all_of_an_ipv6_64_is_one_host() {
 #[test]
 fn one_hosts_slow_loris_does_not_keep_others_out() {
     let mut t = leech(Conf { max_greetings: 10, ..Conf::default() });
-    let slow: Vec<PeerNo> = (1..=5).map(|port| t.accept_at(at([20, 0, 0, 1], port)).unwrap()).collect();
+    let slow: Vec<PeerNo> =
+        (1..=5).map(|port| t.accept_at(at([20, 0, 0, 1], port)).unwrap()).collect();
     // It keeps its connections half greeted and asks for more all the time.
     slow.iter().for_each(|&peer| t.raw(peer, b"\x13Bit"));
     for n in 1..=5 {
@@ -271,7 +290,8 @@ fn one_hosts_slow_loris_does_not_keep_others_out() {
 #[test]
 fn the_defaults_leave_fifty_at_once_from_one_address_alone() {
     let mut t = leech(Conf::default());
-    let all: Vec<PeerNo> = (1..=50).map(|port| t.accept_at(at([127, 0, 0, 1], port)).unwrap()).collect();
+    let all: Vec<PeerNo> =
+        (1..=50).map(|port| t.accept_at(at([127, 0, 0, 1], port)).unwrap()).collect();
     for (nth, &peer) in all.iter().enumerate() {
         t.raw(peer, &trace::hello(id(at([127, 0, 0, 1], nth as u16))));
         assert!(!t.is_closed(peer));
@@ -286,7 +306,8 @@ const OURS: [u8; 4] = [123, 213, 32, 10];
 fn those_that_are_due_are_dialled_by_canonical_priority() {
     let mut t = leech(Conf { max_dials: 1, ..Conf::default() });
     t.tell(|engine, _| engine.set_external_addr(OURS.into()));
-    // The two of the BEP's examples, the lesser one first; the one that is being dialled holds them up.
+    // The two of the BEP's examples, the lesser one first; the one that is being dialled holds them
+    // up.
     let (greater, lesser) = (at([98, 76, 54, 32], 1), at([123, 213, 32, 234], 1));
     for addr in [at([1, 1, 1, 1], 1), lesser, greater] {
         t.tell(|engine, id| engine.add_peer(id, addr).unwrap());
@@ -309,7 +330,8 @@ fn three_hosts_must_agree_on_our_address() {
     };
     let peers: Vec<PeerNo> = (1..=4).map(|n| greeted(&mut t, at([20, 0, 0, n], 1))).collect();
     let again = greeted(&mut t, at([20, 0, 0, 1], 2));
-    let say = |t: &mut Trace, peer, ip| t.hear(peer, Message::Extended { id: 0, payload: &told(ip) });
+    let say =
+        |t: &mut Trace, peer, ip| t.hear(peer, Message::Extended { id: 0, payload: &told(ip) });
     say(&mut t, peers[0], "6.6.6.6");
     for peer in [peers[0], again, peers[1]] {
         say(&mut t, peer, "5.5.5.5");
@@ -318,12 +340,16 @@ fn three_hosts_must_agree_on_our_address() {
     say(&mut t, peers[3], "10.0.0.1");
     say(&mut t, peers[2], "5.5.5.5");
     assert_eq!(t.engine.external_addrs(), (Some([5, 5, 5, 5].into()), None));
-    // It costs a connection each to say something else: what it decides is not to be turned over message by message.
+    // It costs a connection each to say something else: what it decides is not to be turned over
+    // message by message.
     peers.iter().for_each(|&peer| say(&mut t, peer, "7.7.7.7"));
     assert_eq!(t.engine.external_addrs(), (Some([5, 5, 5, 5].into()), None));
     t.tell(|engine, _| engine.set_external_addr("2001:db8::5".parse().unwrap()));
     t.tell(|engine, _| engine.set_external_addr(OURS.into()));
-    assert_eq!(t.engine.external_addrs(), (Some(OURS.into()), Some("2001:db8::5".parse().unwrap())));
+    assert_eq!(
+        t.engine.external_addrs(),
+        (Some(OURS.into()), Some("2001:db8::5".parse().unwrap()))
+    );
 }
 
 #[test]
@@ -403,14 +429,19 @@ fn a_peer_that_connects_again_and_again_has_one_connection_a_torrent() {
 #[test]
 fn a_peer_that_is_dialled_at_two_addresses_is_kept_once() {
     let mut t = leech(Conf::default());
-    (1..=2).for_each(|port| t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], port)).unwrap()));
+    (1..=2).for_each(|port| {
+        t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], port)).unwrap())
+    });
     let dialled = t.new_dials();
     assert_eq!(dialled.len(), 2);
     for &peer in &dialled {
         t.connected(peer);
         t.raw(peer, &trace::hello(*b"-XX0000-the-same-one"));
     }
-    assert_eq!((t.is_closed(dialled[0]), t.is_closed(dialled[1]), t.stats().peers), (false, true, 1));
+    assert_eq!(
+        (t.is_closed(dialled[0]), t.is_closed(dialled[1]), t.stats().peers),
+        (false, true, 1)
+    );
 }
 
 #[test]

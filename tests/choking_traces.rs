@@ -15,7 +15,11 @@ const S: Duration = Duration::from_secs(1);
 const NOTHING: [&str; 0] = [];
 
 fn seed(slots: usize) -> Trace {
-    Trace::seed(Conf { upload_slots: Some(slots), progress_interval: 1_000_000 * S, ..Conf::default() })
+    Trace::seed(Conf {
+        upload_slots: Some(slots),
+        progress_interval: 1_000_000 * S,
+        ..Conf::default()
+    })
 }
 
 #[test]
@@ -77,7 +81,10 @@ fn a_choke_comes_after_a_full_turn_and_answers_every_request() {
     t.hold_disk(true);
     t.hear(a, block(6, 0).request());
     t.pass(20 * S);
-    assert_eq!((t.said(a), t.said(b)), (vec!["choke".to_owned(), "reject 6:0+16384".to_owned()], vec!["unchoke".to_owned()]));
+    assert_eq!(
+        (t.said(a), t.said(b)),
+        (vec!["choke".to_owned(), "reject 6:0+16384".to_owned()], vec!["unchoke".to_owned()])
+    );
 }
 
 #[test]
@@ -99,7 +106,8 @@ fn slots_and_policy_can_be_changed_while_running() {
     let mut t = seed(1);
     let peers: Vec<_> = (0..5).map(|_| t.peer()).collect();
     peers.iter().for_each(|&peer| t.hear(peer, Message::Interested));
-    let unchoked = |t: &mut Trace| t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked).count();
+    let unchoked =
+        |t: &mut Trace| t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked).count();
     let tell = |t: &mut Trace, slots| {
         t.engine.verbs().set_upload_slots(t.torrent, slots).unwrap();
         t.pass(Duration::ZERO);
@@ -116,7 +124,8 @@ fn slots_and_policy_can_be_changed_while_running() {
     tell(&mut t, Some(2));
     t.engine.verbs().set_seed_choking(t.torrent, SeedChoking::FastestUpload).unwrap();
     t.pass(31 * S);
-    let optimistic = t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked && p.optimistic).count();
+    let optimistic =
+        t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked && p.optimistic).count();
     assert!(unchoked(&mut t) == 2 && optimistic >= 1, "{optimistic} of the two are tried");
 }
 
@@ -125,7 +134,8 @@ fn under_an_upload_limit_fewer_are_served_at_a_time() {
     let mut t = Trace::seed(Conf::default());
     let peers: Vec<_> = (0..20).map(|_| t.peer()).collect();
     peers.iter().for_each(|&peer| t.hear(peer, Message::Interested));
-    let unchoked = |t: &mut Trace| t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked).count();
+    let unchoked =
+        |t: &mut Trace| t.engine.peers(t.torrent).iter().filter(|p| p.peer_unchoked).count();
     assert_eq!(unchoked(&mut t), 20);
     let limits = |kib: u64| Limits { down: None, up: Rate::new(kib * 1024) };
     t.tell(|engine, torrent| engine.set_torrent_limits(torrent, limits(100))).unwrap();

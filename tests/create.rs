@@ -1,4 +1,5 @@
-//! The `create` example as its user sees it: what it makes, prints and refuses, and its exit status.
+//! The `create` example as its user sees it: what it makes, prints and refuses, and its exit
+//! status.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -33,7 +34,11 @@ fn text(bytes: &[u8]) -> String {
 
 /// The files of a torrent that was made by hand.
 fn folder() -> (TempDir, Torrent) {
-    let recipe = Recipe::folder("größe", 64 * 1024).file("a/b", 100_000).file("a/日本", 3).file("empty", 0).file("z", 300_000);
+    let recipe = Recipe::folder("größe", 64 * 1024)
+        .file("a/b", 100_000)
+        .file("a/日本", 3)
+        .file("empty", 0)
+        .file("z", 300_000);
     let (dir, torrent) = (tempfile::tempdir().unwrap(), recipe.make(7));
     torrent.write_files(dir.path());
     (dir, torrent)
@@ -59,18 +64,30 @@ fn assert_fails(out: &Output, code: i32, sentence: &str) {
 fn a_folder_becomes_the_torrent_that_somebody_else_would_make_of_it() {
     let (dir, torrent) = folder();
     let out = run(dir.path(), &["größe", "--piece-length", "64K"]);
-    let lines = format!("pieces    7 of 64 KiB\ninfo-hash {}\ntorrent   größe.torrent\n", hex(&torrent.info_hash));
+    let lines = format!(
+        "pieces    7 of 64 KiB\ninfo-hash {}\ntorrent   größe.torrent\n",
+        hex(&torrent.info_hash)
+    );
     assert!(text(&out.stdout).contains(&lines), "{}{}", text(&out.stdout), text(&out.stderr));
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
     let metainfo = read(dir.path().join("größe.torrent"));
     assert_eq!(metainfo.info_hash.0, torrent.info_hash);
-    assert!(metainfo.creation_date > Some(1_700_000_000) && metainfo.created_by.is_some_and(|by| by.starts_with("cratetorrent")));
+    assert!(
+        metainfo.creation_date > Some(1_700_000_000)
+            && metainfo.created_by.is_some_and(|by| by.starts_with("cratetorrent"))
+    );
 }
 
 #[test]
 fn pads_and_single_files_are_those_of_others_too() {
     let dir = tempfile::tempdir().unwrap();
-    let padded = Recipe::folder("padded", 16 * 1024).file("a", 20_000).pad().file("b", 16 * 1024).file("c", 1).pad().file("d", 5);
+    let padded = Recipe::folder("padded", 16 * 1024)
+        .file("a", 20_000)
+        .pad()
+        .file("b", 16 * 1024)
+        .file("c", 1)
+        .pad()
+        .file("d", 5);
     let single = Recipe::single("single", 1_000_000, 32 * 1024);
     for (recipe, args) in [
         (padded, &["padded", "--pads", "--piece-length", "16384", "--quiet"][..]),
@@ -79,7 +96,10 @@ fn pads_and_single_files_are_those_of_others_too() {
         let torrent = recipe.make(3);
         torrent.write_files(dir.path());
         let out = run(dir.path(), args);
-        assert_eq!((text(&out.stdout), text(&out.stderr)), (format!("{}\n", hex(&torrent.info_hash)), String::new()));
+        assert_eq!(
+            (text(&out.stdout), text(&out.stderr)),
+            (format!("{}\n", hex(&torrent.info_hash)), String::new())
+        );
     }
 }
 
@@ -103,8 +123,13 @@ fn everything_it_is_told_is_in_it() {
         .split_whitespace()
         .map(String::from)
         .collect();
-    assert!(run(dir.path(), &again.iter().map(String::as_str).collect::<Vec<_>>()).status.success());
-    assert_eq!(fs::read(dir.path().join("t")).unwrap(), fs::read(dir.path().join("again")).unwrap());
+    assert!(
+        run(dir.path(), &again.iter().map(String::as_str).collect::<Vec<_>>()).status.success()
+    );
+    assert_eq!(
+        fs::read(dir.path().join("t")).unwrap(),
+        fs::read(dir.path().join("again")).unwrap()
+    );
 }
 
 #[test]
@@ -112,11 +137,16 @@ fn what_is_there_is_replaced_only_by_force() {
     let (dir, torrent) = folder();
     let path = dir.path().join("größe.torrent");
     fs::write(&path, b"mine").unwrap();
-    assert_fails(&run(dir.path(), &["größe"]), 1, "größe.torrent exists already; --force replaces it");
+    assert_fails(
+        &run(dir.path(), &["größe"]),
+        1,
+        "größe.torrent exists already; --force replaces it",
+    );
     assert_eq!(fs::read(&path).unwrap(), b"mine");
     assert!(run(dir.path(), &["größe", "--force", "--piece-length", "64K"]).status.success());
     assert_eq!(read(path).info_hash.0, torrent.info_hash);
-    let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["größe", "größe.torrent"]);
 }
@@ -128,7 +158,11 @@ fn the_folder_it_is_started_in_has_a_name_too() {
     assert!(out.status.success(), "{}", text(&out.stderr));
     assert_eq!(read(dir.path().join("größe.torrent")).info_hash.0, torrent.info_hash);
     let out = run(&dir.path().join("größe"), &[".", "-o", "a/t.torrent"]);
-    assert_fails(&out, 2, "a/t.torrent would lie in the folder that it is made of; --out says where else");
+    assert_fails(
+        &out,
+        2,
+        "a/t.torrent would lie in the folder that it is made of; --out says where else",
+    );
 }
 
 #[test]
@@ -140,8 +174,13 @@ fn torrent_goes_to_the_standard_output_if_asked() {
     assert_eq!(out.stdout, fs::read(dir.path().join("t")).unwrap());
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(example("create"));
-    let out = command.current_dir(dir.path()).args(["größe", "-o", "-"]).stdout(full).output().unwrap();
-    assert_fails(&out, 1, "cannot write to the standard output: No space left on device (os error 28)");
+    let out =
+        command.current_dir(dir.path()).args(["größe", "-o", "-"]).stdout(full).output().unwrap();
+    assert_fails(
+        &out,
+        1,
+        "cannot write to the standard output: No space left on device (os error 28)",
+    );
 }
 
 #[test]
@@ -152,17 +191,38 @@ fn nonsense_is_told_in_a_sentence() {
         (&[""], "no file or folder given; --help tells how"),
         (&["a", "b"], "one file or folder at a time, not 2"),
         (&["größe", "--what"], "there is no option --what; --help lists them"),
-        (&["größe", "--piece-length", "1G"], "--piece-length: \"1G\" is no size such as 16K, 1M or 65536"),
-        (&["größe", "--piece-length", "9999999M"], "--piece-length: \"9999999M\" is no size such as 16K, 1M or 65536"),
-        (&["größe", "--piece-length", "é"], "--piece-length: \"é\" is no size such as 16K, 1M or 65536"),
+        (
+            &["größe", "--piece-length", "1G"],
+            "--piece-length: \"1G\" is no size such as 16K, 1M or 65536",
+        ),
+        (
+            &["größe", "--piece-length", "9999999M"],
+            "--piece-length: \"9999999M\" is no size such as 16K, 1M or 65536",
+        ),
+        (
+            &["größe", "--piece-length", "é"],
+            "--piece-length: \"é\" is no size such as 16K, 1M or 65536",
+        ),
         (
             &["größe", "--piece-length", "17K"],
             "a piece length of 17408 bytes, which is not a power of two from 16 KiB to 512 MiB",
         ),
-        (&["größe", "--tracker", "example.org"], "--tracker: \"example.org\" is no URL such as http://example.org/announce"),
-        (&["größe", "--tracker", "http://a/,"], "--tracker: \"\" is no URL such as http://example.org/announce"),
-        (&["größe", "--web-seed", "http://"], "--web-seed: \"http://\" is no URL such as http://example.org/announce"),
-        (&["größe", "--tracker", "http://a b/"], "\"http://a b/\" is not the address of a tracker or web seed"),
+        (
+            &["größe", "--tracker", "example.org"],
+            "--tracker: \"example.org\" is no URL such as http://example.org/announce",
+        ),
+        (
+            &["größe", "--tracker", "http://a/,"],
+            "--tracker: \"\" is no URL such as http://example.org/announce",
+        ),
+        (
+            &["größe", "--web-seed", "http://"],
+            "--web-seed: \"http://\" is no URL such as http://example.org/announce",
+        ),
+        (
+            &["größe", "--tracker", "http://a b/"],
+            "\"http://a b/\" is not the address of a tracker or web seed",
+        ),
         (&["größe", "--name", "a/b"], "a torrent cannot be called \"a/b\""),
         (&["größe", "--out", ""], "--out: failed to parse a binary argument: an empty path"),
     ] {
@@ -181,7 +241,10 @@ fn what_cannot_be_done_is_told_in_a_sentence() {
     for (args, sentence) in [
         (&["missing"][..], "cannot read missing: No such file or directory (os error 2)"),
         (&["none"], "none holds no data"),
-        (&["links"], "links/l is a symbolic link, which a torrent cannot hold; --skip-special leaves such things out"),
+        (
+            &["links"],
+            "links/l is a symbolic link, which a torrent cannot hold; --skip-special leaves such things out",
+        ),
         (&["links", "--skip-special"], "links holds no data"),
         (&["größe", "--out", "no/t"], "cannot write no/t: No such file or directory (os error 2)"),
     ] {
@@ -191,9 +254,13 @@ fn what_cannot_be_done_is_told_in_a_sentence() {
 
 #[test]
 fn help_and_version_are_no_failure() {
-    for (arg, begins) in [("--help", "Makes a torrent of a file or a folder.\n"), ("--version", "create ")] {
+    for (arg, begins) in
+        [("--help", "Makes a torrent of a file or a folder.\n"), ("--version", "create ")]
+    {
         let out = run(Path::new("."), &[arg]);
-        assert!(text(&out.stdout).starts_with(begins) && out.status.success() && out.stderr.is_empty());
+        assert!(
+            text(&out.stdout).starts_with(begins) && out.status.success() && out.stderr.is_empty()
+        );
     }
 }
 
@@ -203,10 +270,20 @@ fn terminated_half_way_it_leaves_nothing() {
     // Nothing but a hole, which takes long enough to read.
     fs::File::create(dir.path().join("big")).unwrap().set_len(200 << 30).unwrap();
     let mut command = Command::new(example("create"));
-    let mut process = Process::spawn("create", command.current_dir(dir.path()).args(["big", "--threads", "1"]), dir.path());
-    clock::wait_for("it hashes", LIMIT, || process.output().contains("hashing   big, 200.00 GiB").then_some(()));
+    let mut process = Process::spawn(
+        "create",
+        command.current_dir(dir.path()).args(["big", "--threads", "1"]),
+        dir.path(),
+    );
+    clock::wait_for("it hashes", LIMIT, || {
+        process.output().contains("hashing   big, 200.00 GiB").then_some(())
+    });
     process.terminate();
     assert_eq!(process.wait(LIMIT).code(), Some(143));
-    assert!(process.output().ends_with("create: stopped; no torrent was written\n"), "{}", process.output());
+    assert!(
+        process.output().ends_with("create: stopped; no torrent was written\n"),
+        "{}",
+        process.output()
+    );
     assert!(!dir.path().join("big.torrent").exists());
 }

@@ -1,4 +1,5 @@
-//! A process without a free descriptor: in a file of its own, since the limit is the whole process's.
+//! A process without a free descriptor: in a file of its own, since the limit is the whole
+//! process's.
 
 #![cfg(target_os = "linux")]
 // In a test, a failed unwrap is a failed test.
@@ -46,14 +47,20 @@ fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() 
     assert_eq!(reactor.verbs().links(), 0);
     for client in &mut clients {
         // Closed, or reset; in any case not left waiting.
-        assert!(!matches!(client.read(&mut [0; 1]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock));
+        assert!(
+            !matches!(client.read(&mut [0; 1]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
+        );
     }
 
     let mut builder = MetainfoBuilder::new("nothing", 1 << 15);
     builder.single_file(1);
     let metainfo = Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap();
     let peers = vec![peer.local_addr().unwrap()];
-    let params = TorrentParams { peers, state_file: None, ..TorrentParams::new(Arc::new(metainfo), "/nowhere") };
+    let params = TorrentParams {
+        peers,
+        state_file: None,
+        ..TorrentParams::new(Arc::new(metainfo), "/nowhere")
+    };
     let torrent = reactor.verbs().add_torrent(params).unwrap();
     let before = reactor.stats().turns;
     while reactor.stats().turns < before + 300 {

@@ -1,4 +1,5 @@
-//! Sessions as logs: bytes in and bytes out of one engine, at virtual times, through the door without I/O.
+//! Sessions as logs: bytes in and bytes out of one engine, at virtual times, through the door
+//! without I/O.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,5 +1,6 @@
-//! Peers that misbehave, disks that fail, processes that are killed: the `download` example must finish with the right
-//! bytes where it can and end with a clear sentence where it can't, in bounded time.
+//! Peers that misbehave, disks that fail, processes that are killed: the `download` example must
+//! finish with the right bytes where it can and end with a clear sentence where it can't, in
+//! bounded time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "faults/disk.rs"]

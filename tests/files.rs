@@ -1,4 +1,5 @@
-//! A torrent's files on a real file system: moved, renamed, deleted, and what must not be touched by that.
+//! A torrent's files on a real file system: moved, renamed, deleted, and what must not be touched
+//! by that.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +14,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, MoveMode, Priority, TorrentId, TorrentParams, spawn, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, MoveMode, Priority, TorrentId, TorrentParams,
+    spawn, wire::metainfo::Metainfo,
 };
 use support::{
     system::{Tmpfs, is_root, skip},
@@ -39,18 +41,33 @@ impl Bench {
 
     /// The same, and can be dialled.
     fn serving() -> Self {
-        Self::start(Conf { listen: vec![([127, 0, 0, 1], 0).into()], ..Conf::default() }, |_| (), |params| params)
+        Self::start(
+            Conf { listen: vec![([127, 0, 0, 1], 0).into()], ..Conf::default() },
+            |_| (),
+            |params| params,
+        )
     }
 
     /// `spoil` happens to the folder before the torrent is added, as `change` has it.
-    fn with(spoil: impl FnOnce(&Path), change: impl FnOnce(TorrentParams) -> TorrentParams) -> Self {
+    fn with(
+        spoil: impl FnOnce(&Path),
+        change: impl FnOnce(TorrentParams) -> TorrentParams,
+    ) -> Self {
         Self::start(Conf::default(), spoil, change)
     }
 
-    fn start(conf: Conf, spoil: impl FnOnce(&Path), change: impl FnOnce(TorrentParams) -> TorrentParams) -> Self {
+    fn start(
+        conf: Conf,
+        spoil: impl FnOnce(&Path),
+        change: impl FnOnce(TorrentParams) -> TorrentParams,
+    ) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let torrent =
-            Recipe::folder("set", 64 * 1024).file("a", 300_000).file("b/c/d", 500_000).file("b/e", 10).file("f", 0).make(5);
+        let torrent = Recipe::folder("set", 64 * 1024)
+            .file("a", 300_000)
+            .file("b/c/d", 500_000)
+            .file("b/e", 10)
+            .file("f", 0)
+            .make(5);
         let down = home.path().join("down");
         fs::create_dir(&down).unwrap();
         torrent.write_files(&down);
@@ -96,9 +113,14 @@ impl Bench {
     fn remove_with_data(&mut self) -> Option<String> {
         let id = self.id;
         self.engine.call(move |e| e.remove_with_data(id)).unwrap().unwrap();
-        let told = self.wait(|a| matches!(a, Alert::DataDeleted { .. } | Alert::DeleteFailed { .. }));
+        let told =
+            self.wait(|a| matches!(a, Alert::DataDeleted { .. } | Alert::DeleteFailed { .. }));
         self.wait(|a| matches!(a, Alert::Removed { .. }));
-        if let Alert::DeleteFailed { files, error, .. } = told { Some(format!("{files}: {error}")) } else { None }
+        if let Alert::DeleteFailed { files, error, .. } = told {
+            Some(format!("{files}: {error}"))
+        } else {
+            None
+        }
     }
 }
 
@@ -143,7 +165,14 @@ fn remove_with_data_leaves_foreign_files_and_folders() {
     assert_eq!(bench.remove_with_data(), None);
     assert_eq!(
         tree(&bench.down()),
-        [".cratetorrent/", ".cratetorrent/other.resume", "set/", "set/b/", "set/b/mine", "set/empty/"]
+        [
+            ".cratetorrent/",
+            ".cratetorrent/other.resume",
+            "set/",
+            "set/b/",
+            "set/b/mine",
+            "set/empty/"
+        ]
     );
 }
 
@@ -299,7 +328,11 @@ fn what_is_fetched_of_a_skipped_file_goes_into_the_part_file_and_from_there_into
     let parts = |name: &String| name.ends_with(".parts");
     let now = tree(&leech.down());
     assert!(now.iter().any(parts) && now.contains(&"set/b/e".into()), "{now:?}");
-    assert!(!now.iter().any(|name| name.ends_with("/d") || name.ends_with("/a") || name.ends_with("/f")), "{now:?}");
+    assert!(
+        !now.iter()
+            .any(|name| name.ends_with("/d") || name.ends_with("/a") || name.ends_with("/f")),
+        "{now:?}"
+    );
     let (id, to) = (leech.id, leech.home.path().join("to"));
     leech.move_to(&to);
     leech.wait(|a| matches!(a, Alert::StorageMoved { .. }));

@@ -9,14 +9,18 @@ use std::{
 
 use cratetorrent::wire::metainfo::MetainfoBuilder;
 
-/// Where cargo puts the example; `cargo test` has built it, `cargo test --test inspect` alone may not have.
+/// Where cargo puts the example; `cargo test` has built it, `cargo test --test inspect` alone may
+/// not have.
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
     let profile = test.ancestors().nth(2).unwrap_or(Path::new("."));
     let program = profile.join("examples/inspect");
     if !program.exists() {
         let release = profile.ends_with("release").then_some("--release");
-        let status = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "inspect"]).args(release).status();
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--example", "inspect"])
+            .args(release)
+            .status();
         assert!(status.is_ok_and(|s| s.success()), "the example does not build");
     }
     program
@@ -46,8 +50,14 @@ fn text(bytes: &[u8]) -> String {
 fn a_torrent_is_told() {
     let mut b = MetainfoBuilder::new("a \x1b[31mred\u{202e} folder", 16_384);
     b.file(["dir", "fi\nle"], 10).pad(16_374).file(["a/b"], 16_385).file(["empty"], 0);
-    b.tracker_tier(["http://one/announce", "http://two/announce"]).tracker_tier(["udp://three"]).web_seed("http://seed/");
-    b.private(true).source("a site").comment("it's \"fine\"").created_by("ct").creation_date(951_782_400);
+    b.tracker_tier(["http://one/announce", "http://two/announce"])
+        .tracker_tier(["udp://three"])
+        .web_seed("http://seed/");
+    b.private(true)
+        .source("a site")
+        .comment("it's \"fine\"")
+        .created_by("ct")
+        .creation_date(951_782_400);
     let (_dir, path) = file("t.torrent", &b.build(&[[1; 20]; 3]).unwrap());
     let out = inspect(&[&path]);
     let expected = "\
@@ -84,9 +94,16 @@ files       4
 
 #[test]
 fn a_single_file_is_told() {
-    let (_dir, path) = file("t.torrent", &MetainfoBuilder::new("f", 16_384).single_file(5).build(&[[1; 20]]).unwrap());
+    let (_dir, path) = file(
+        "t.torrent",
+        &MetainfoBuilder::new("f", 16_384).single_file(5).build(&[[1; 20]]).unwrap(),
+    );
     let out = inspect(&[&path]);
-    assert!(text(&out.stdout).ends_with("files       1\n    0               5  f\n"), "{}", text(&out.stdout));
+    assert!(
+        text(&out.stdout).ends_with("files       1\n    0               5  f\n"),
+        "{}",
+        text(&out.stdout)
+    );
 }
 
 #[test]
@@ -107,7 +124,11 @@ fn what_is_no_torrent_gets_one_line() {
         let out = inspect(&[Path::new(path)]);
         assert_eq!((out.status.code(), text(&out.stdout)), (Some(1), String::new()));
         let stderr = text(&out.stderr);
-        assert!(stderr.starts_with(&format!("inspect: cannot read {path}: ")) && stderr.lines().count() == 1, "{stderr}");
+        assert!(
+            stderr.starts_with(&format!("inspect: cannot read {path}: "))
+                && stderr.lines().count() == 1,
+            "{stderr}"
+        );
     }
 }
 
@@ -124,7 +145,9 @@ fn wrong_usage_is_told() {
         assert_eq!(out.status.code(), Some(2));
         assert!(text(&out.stderr).contains("cannot be used yet"), "{}", text(&out.stderr));
     }
-    for (option, begins) in [("--help", "Tells what torrent files hold."), ("--version", "inspect ")] {
+    for (option, begins) in
+        [("--help", "Tells what torrent files hold."), ("--version", "inspect ")]
+    {
         let out = inspect(&[Path::new(option)]);
         assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
         assert!(text(&out.stdout).starts_with(begins));
@@ -142,27 +165,44 @@ fn several_torrents_are_told_and_what_is_wrong_with_one() {
     assert_eq!(text(&out.stdout).matches("name        f\n").count(), 2);
     let said = text(&out.stderr);
     assert!(said.contains("inspect: cannot read missing: "), "{said}");
-    assert!(said.contains("trailing.torrent: 17 bytes after the end of the torrent are ignored"), "{said}");
+    assert!(
+        said.contains("trailing.torrent: 17 bytes after the end of the torrent are ignored"),
+        "{said}"
+    );
 }
 
 #[test]
 fn json_holds_the_same_facts() {
-    let (_dir, path) = file("t.torrent", &MetainfoBuilder::new("f\n", 16_384).single_file(5).build(&[[1; 20]]).unwrap());
+    let (_dir, path) = file(
+        "t.torrent",
+        &MetainfoBuilder::new("f\n", 16_384).single_file(5).build(&[[1; 20]]).unwrap(),
+    );
     let out = inspect(&[&path, Path::new("--json")]);
     let object: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&object["name"], &object["total_bytes"]), (&"f\n".into(), &5.into()));
     assert_eq!(object["files"][0]["path"][0], "f\n");
     assert_eq!(object["files"][0]["stored"], "f_");
-    assert!(object["magnet"].as_str().is_some_and(|link| link.contains(object["info_hash"].as_str().unwrap_or("?"))));
+    assert!(
+        object["magnet"]
+            .as_str()
+            .is_some_and(|link| link.contains(object["info_hash"].as_str().unwrap_or("?")))
+    );
 }
 
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
-    let (_dir, path) = file("t.torrent", &MetainfoBuilder::new("f", 16_384).single_file(5).build(&[[1; 20]]).unwrap());
+    let (_dir, path) = file(
+        "t.torrent",
+        &MetainfoBuilder::new("f", 16_384).single_file(5).build(&[[1; 20]]).unwrap(),
+    );
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let out = Command::new(program()).arg(&path).stdout(full).output().unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out.stderr).starts_with("inspect: cannot write to the standard output: "), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).starts_with("inspect: cannot write to the standard output: "),
+        "{}",
+        text(&out.stderr)
+    );
 }
 
 #[test]
@@ -170,7 +210,12 @@ fn a_reader_who_leaves_is_no_failure() {
     let mut b = MetainfoBuilder::new("many", 16_384);
     (0..20_000).for_each(|i| _ = b.file([format!("file {i}")], 1));
     let (_dir, path) = file("t.torrent", &b.build(&[[1; 20]; 2]).unwrap());
-    let mut child = Command::new(program()).arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(program())
+        .arg(&path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let out = child.wait_with_output().unwrap();
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));

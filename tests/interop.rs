@@ -1,6 +1,7 @@
-//! Clients that we did not write: as seeds and as leeches of the `download` example, one by one, and all of them in one swarm. A single file, and a folder
-//! with names of many scripts, empty files and file borders inside pieces. `scripts/install_clients` installs them; one that is missing is skipped loudly,
-//! and an error when `CI=true`.
+//! Clients that we did not write: as seeds and as leeches of the `download` example, one by one,
+//! and all of them in one swarm. A single file, and a folder with names of many scripts, empty
+//! files and file borders inside pieces. `scripts/install_clients` installs them; one that is
+//! missing is skipped loudly, and an error when `CI=true`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "interop/clients.rs"]
@@ -24,7 +25,8 @@ use support::{
     torrent::{Recipe, Torrent},
 };
 
-/// How long a client may take until it serves, and then ours until it is done. Transmission 3 sends about 1 MiB/s, whoever asks.
+/// How long a client may take until it serves, and then ours until it is done. Transmission 3 sends
+/// about 1 MiB/s, whoever asks.
 const LIMIT: Duration = Duration::from_secs(90);
 
 fn single_file() -> Torrent {
@@ -45,7 +47,8 @@ fn folder() -> Torrent {
         .make(101)
 }
 
-/// The `.torrent` file as our own `create` makes it of what is in `folder`, which is what `torrent` was made to be by hand.
+/// The `.torrent` file as our own `create` makes it of what is in `folder`, which is what `torrent`
+/// was made to be by hand.
 fn create(torrent: &Torrent, folder: &Path, tracker: Option<&str>) -> Vec<u8> {
     create_with(torrent, folder, &tracker.map(str::to_owned).into_iter().collect::<Vec<_>>())
 }
@@ -61,7 +64,12 @@ fn create_with(torrent: &Torrent, folder: &Path, trackers: &[String]) -> Vec<u8>
         .arg(&path);
     command.args(trackers.iter().flat_map(|url| ["--tracker", url]));
     let output = command.output().unwrap();
-    assert!(output.status.success(), "create: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "create: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     let info_hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), info_hash);
     std::fs::read(path).unwrap()
@@ -79,10 +87,20 @@ impl Places {
     fn new(client: Client) -> Result<Self, String> {
         if !client.needs_network() {
             let place = Place::loopback();
-            return Ok(Self { theirs: place.clone(), ours: place.clone(), tracker: place, _switch: None });
+            return Ok(Self {
+                theirs: place.clone(),
+                ours: place.clone(),
+                tracker: place,
+                _switch: None,
+            });
         }
         let switch = Switch::lay(2)?;
-        Ok(Self { theirs: switch.place(0), ours: switch.place(1), tracker: switch.hub(), _switch: Some(switch) })
+        Ok(Self {
+            theirs: switch.place(0),
+            ours: switch.place(1),
+            tracker: switch.hub(),
+            _switch: Some(switch),
+        })
     }
 }
 
@@ -115,7 +133,11 @@ fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     std::fs::write(&bench.torrent, create(torrent, &source, url)).unwrap();
     let mut seed = client.start(Role::Seed, &bench, &source, &places.theirs, port);
     clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
-        assert!(seed.ended().is_none(), "{client:?} ended before it seeded; it said:\n{}", seed.tail());
+        assert!(
+            seed.ended().is_none(),
+            "{client:?} ended before it seeded; it said:\n{}",
+            seed.tail()
+        );
         clients::serves(&bench, torrent, peer, &places.ours).then_some(())
     });
 
@@ -146,9 +168,14 @@ fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     let started = clock::now();
     let target = bench.path().join("target");
     std::fs::create_dir(&target).unwrap();
-    let mut leech = client.start(Role::Leech, &bench, &target, &places.theirs, clients::free_port());
+    let mut leech =
+        client.start(Role::Leech, &bench, &target, &places.theirs, clients::free_port());
     clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
-        assert!(leech.ended().is_none(), "{client:?} ended before it was complete; it said:\n{}", leech.tail());
+        assert!(
+            leech.ended().is_none(),
+            "{client:?} ended before it was complete; it said:\n{}",
+            leech.tail()
+        );
         torrent.compare(&target).ok()
     });
     println!("{} MiB to {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
@@ -179,7 +206,8 @@ fn rtorrent() {
     both_ways(Client::Rtorrent);
 }
 
-/// By hand, since building it takes long: `scripts/install_clients --rqbit` and `CRATETORRENT_INTEROP_RQBIT=1`.
+/// By hand, since building it takes long: `scripts/install_clients --rqbit` and
+/// `CRATETORRENT_INTEROP_RQBIT=1`.
 #[test]
 fn rqbit() {
     if rqbit_takes_part() {

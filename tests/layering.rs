@@ -1,5 +1,5 @@
-//! The rules that the compiler does not know: which layer may import which, who may read a clock, where `unsafe` may
-//! stand, and that each file says what it is for. It reads the sources as text.
+//! The rules that the compiler does not know: which layer may import which, who may read a clock,
+//! where `unsafe` may stand, and that each file says what it is for. It reads the sources as text.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -24,8 +24,13 @@ fn may_see(layer: &str) -> Option<&'static [&'static str]> {
         "torrent" => &["base", "wire", "proto", "conf", "alert", "error"],
         "create" => &["base", "wire", "store", "error"],
         "engine" => &["base", "wire", "proto", "torrent", "conf", "alert", "error"],
-        "reactor" => &["base", "wire", "proto", "torrent", "engine", "store", "conf", "alert", "error"],
-        "handle" => &["base", "wire", "proto", "torrent", "engine", "store", "reactor", "conf", "alert", "error"],
+        "reactor" => {
+            &["base", "wire", "proto", "torrent", "engine", "store", "conf", "alert", "error"]
+        }
+        "handle" => &[
+            "base", "wire", "proto", "torrent", "engine", "store", "reactor", "conf", "alert",
+            "error",
+        ],
         "sim" => &["base", "wire", "proto", "torrent", "engine", "store", "conf", "alert", "error"],
         _ => return None,
     })
@@ -67,7 +72,9 @@ fn foreign_imports(file: &str, code: &str) -> Vec<String> {
     let Some(allowed) = may_see(layer) else {
         return vec![format!("layer {layer} is unknown to this test")];
     };
-    let foreign = imports(code).into_iter().filter(|import| import != layer && !allowed.contains(&import.as_str()));
+    let foreign = imports(code)
+        .into_iter()
+        .filter(|import| import != layer && !allowed.contains(&import.as_str()));
     foreign.map(|import| format!("{layer} sees {import}")).collect()
 }
 
@@ -117,7 +124,10 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 
 /// Line comments are prose and may mention anything.
 fn without_comments(text: &str) -> String {
-    text.lines().map(|line| line.find("//").map_or(line, |at| &line[..at])).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.find("//").map_or(line, |at| &line[..at]))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -142,14 +152,19 @@ fn sources_keep_the_rules() {
     let mut all = Vec::new();
     for path in files {
         let file = path.strip_prefix(&src).unwrap().to_str().unwrap();
-        all.extend(faults(file, &fs::read_to_string(&path).unwrap()).into_iter().map(|fault| format!("src/{file}: {fault}")));
+        all.extend(
+            faults(file, &fs::read_to_string(&path).unwrap())
+                .into_iter()
+                .map(|fault| format!("src/{file}: {fault}")),
+        );
     }
     assert!(all.is_empty(), "\n{}", all.join("\n"));
 }
 
 #[test]
 fn no_target_uses_an_async_runtime() {
-    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let manifest =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
     for runtime in ["tokio", "async-std", "futures", "smol", "async-executor"] {
         assert!(!words(&manifest).any(|word| word == runtime), "Cargo.toml mentions {runtime}");
     }
@@ -167,16 +182,31 @@ fn this_test_can_fail() {
         ),
         ["proto sees torrent", "proto sees alert"]
     );
-    assert_eq!(check("engine/a/b.rs", "fn f(a: &crate::reactor::Poll) {}"), ["engine sees reactor"]);
-    assert_eq!(check("sim/a.rs", "use crate::{engine::Engine, handle::spawn};"), ["sim sees handle"]);
-    assert_eq!(check("create/a.rs", "use crate::{engine::Engine, store::Disk, wire::metainfo};"), ["create sees engine"]);
+    assert_eq!(
+        check("engine/a/b.rs", "fn f(a: &crate::reactor::Poll) {}"),
+        ["engine sees reactor"]
+    );
+    assert_eq!(
+        check("sim/a.rs", "use crate::{engine::Engine, handle::spawn};"),
+        ["sim sees handle"]
+    );
+    assert_eq!(
+        check("create/a.rs", "use crate::{engine::Engine, store::Disk, wire::metainfo};"),
+        ["create sees engine"]
+    );
     assert_eq!(check("conf.rs", "fn f() -> crate::engine::Engine {}"), ["conf sees engine"]);
     assert_eq!(check("conf.rs", "use crate::{alert::AlertMask, base::job::Allocation};"), [""; 0]);
-    assert_eq!(check("torrent/a.rs", "use crate::{conf::Conf, alert::Alert, error::Error};"), [""; 0]);
+    assert_eq!(
+        check("torrent/a.rs", "use crate::{conf::Conf, alert::Alert, error::Error};"),
+        [""; 0]
+    );
     assert_eq!(check("lib.rs", "pub use crate::handle::spawn;"), [""; 0]);
     assert_eq!(check("utils/a.rs", ""), ["layer utils is unknown to this test"]);
     assert_eq!(check("wire/a.rs", "use other_crate::engine::Engine; // crate::engine"), [""; 0]);
-    assert_eq!(check("reactor/a.rs", "let now = std::time::Instant::now();"), ["calls Instant::now"]);
+    assert_eq!(
+        check("reactor/a.rs", "let now = std::time::Instant::now();"),
+        ["calls Instant::now"]
+    );
     assert_eq!(check("reactor/clock.rs", "let now = std::time::Instant::now();"), [""; 0]);
     assert_eq!(check("handle.rs", "use tokio::sync::mpsc;"), ["mentions tokio"]);
     assert_eq!(check("store/files.rs", "unsafe { f() }"), ["unsafe"]);

@@ -1,4 +1,5 @@
-//! Whole downloads over real sockets on this machine: the inline door, the thread door, and the two with each other.
+//! Whole downloads over real sockets on this machine: the inline door, the thread door, and the two
+//! with each other.
 
 #![cfg(unix)]
 // In a test, a failed unwrap is a failed test.
@@ -15,7 +16,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, CallError, Conf, Limits, NoAlert, Phase, Rate, Reactor, ReactorError, TorrentId, TorrentParams, spawn,
+    Alert, AlertMask, CallError, Conf, Limits, NoAlert, Phase, Rate, Reactor, ReactorError,
+    TorrentId, TorrentParams, spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
@@ -57,7 +59,8 @@ impl Fixture {
             fs::write(path, bytes).unwrap();
             all.extend_from_slice(bytes);
         }
-        let digests: Vec<[u8; 20]> = all.chunks(PIECE_LEN as usize).map(|piece| Sha1::digest(piece).into()).collect();
+        let digests: Vec<[u8; 20]> =
+            all.chunks(PIECE_LEN as usize).map(|piece| Sha1::digest(piece).into()).collect();
         let metainfo = Metainfo::from_bytes(&builder.build(&digests).unwrap()).unwrap();
         Self { metainfo: Arc::new(metainfo), files, dir }
     }
@@ -80,7 +83,11 @@ impl Fixture {
 }
 
 fn listening() -> Conf {
-    Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], alerts: AlertMask::ALL, ..Conf::default() }
+    Conf {
+        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        alerts: AlertMask::ALL,
+        ..Conf::default()
+    }
 }
 
 fn dialling() -> Conf {
@@ -114,7 +121,9 @@ impl Outer {
     fn new(reactors: [&Reactor; 2]) -> Self {
         let poll = Poll::new().unwrap();
         for (n, reactor) in reactors.into_iter().enumerate() {
-            poll.registry().register(&mut SourceFd(&reactor.as_fd().as_raw_fd()), Token(n), Interest::READABLE).unwrap();
+            poll.registry()
+                .register(&mut SourceFd(&reactor.as_fd().as_raw_fd()), Token(n), Interest::READABLE)
+                .unwrap();
         }
         Self { poll, events: Events::with_capacity(2) }
     }
@@ -163,7 +172,12 @@ fn two_loops_in_one_thread_complete_a_download() {
     assert_eq!((stats.have, stats.phase), (stats.pieces, Phase::Seeding));
     let loop_stats = leech.stats();
     assert!(loop_stats.bytes_read > fixture.metainfo.geometry.total_len());
-    assert!(loop_stats.turns > 0 && loop_stats.reads > 0 && loop_stats.writes > 0 && loop_stats.wakes > 0);
+    assert!(
+        loop_stats.turns > 0
+            && loop_stats.reads > 0
+            && loop_stats.writes > 0
+            && loop_stats.wakes > 0
+    );
 
     leech.verbs().shutdown();
     for _ in 0..TURNS {
@@ -179,7 +193,10 @@ fn two_loops_in_one_thread_complete_a_download() {
     let mut again = Reactor::new(dialling()).unwrap();
     again.verbs().add_torrent(fixture.params(target.path())).unwrap();
     let pieces = stats.pieces;
-    turn_alone_until(&mut again, |alert| matches!(alert, Alert::Opened { have, to_check: 0, .. } if *have == pieces));
+    turn_alone_until(
+        &mut again,
+        |alert| matches!(alert, Alert::Opened { have, to_check: 0, .. } if *have == pieces),
+    );
 }
 
 #[test]
@@ -231,7 +248,11 @@ fn a_thread_ends_with_its_last_handle_and_loses_no_alert() {
     clone.tell(move |engine| engine.remove(id).unwrap());
     assert_eq!(clone.call(|engine| engine.torrents().len().min(1)).map(|left| left <= 1), Ok(true));
     drop(clone);
-    assert!(alerts.into_iter().any(|alert| matches!(alert, Alert::Removed { torrent } if torrent == id)));
+    assert!(
+        alerts
+            .into_iter()
+            .any(|alert| matches!(alert, Alert::Removed { torrent } if torrent == id))
+    );
 }
 
 #[test]
@@ -247,7 +268,10 @@ fn dropped_handle_leaves_a_state_that_the_next_run_believes() {
     };
     run(is_checked);
     let opened = run(|alert| matches!(alert, Alert::Opened { .. }));
-    assert!(matches!(opened, Alert::Opened { have, to_check: 0, .. } if have == pieces), "{opened:?}");
+    assert!(
+        matches!(opened, Alert::Opened { have, to_check: 0, .. } if have == pieces),
+        "{opened:?}"
+    );
 }
 
 #[test]
@@ -257,7 +281,12 @@ fn an_idle_loop_waits_though_nobody_fetches_its_alerts() {
     reactor.verbs().add_torrent(fixture.seed_params()).unwrap();
     assert_eq!(reactor.next_timeout(), Some(Duration::ZERO));
     for _ in 0..TURNS {
-        if reactor.verbs().torrents().iter().all(|&id| reactor.verbs().stats(id).is_some_and(|s| s.phase == Phase::Seeding)) {
+        if reactor
+            .verbs()
+            .torrents()
+            .iter()
+            .all(|&id| reactor.verbs().stats(id).is_some_and(|s| s.phase == Phase::Seeding))
+        {
             break;
         }
         reactor.poll(Some(WAIT)).unwrap();

@@ -1,4 +1,5 @@
-//! Torrents of odd shapes, each downloaded from a plain seeder by the `download` example and compared byte for byte.
+//! Torrents of odd shapes, each downloaded from a plain seeder by the `download` example and
+//! compared byte for byte.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -104,14 +105,23 @@ fn folder_with_one_file() {
 
 #[test]
 fn padding_is_not_stored() {
-    let torrent =
-        Recipe::folder("padded", 64 * KIB).file("a", 100_000).pad().file("b", 65_536).pad().file("c", 1).pad().file("d", 70_000);
+    let torrent = Recipe::folder("padded", 64 * KIB)
+        .file("a", 100_000)
+        .pad()
+        .file("b", 65_536)
+        .pad()
+        .file("c", 1)
+        .pad()
+        .file("d", 70_000);
     complete(torrent.make(13));
 }
 
 #[test]
 fn unknown_keys() {
-    let odd = bencode::dict(&[("deep", bencode::list([bencode::list([bencode::int(1)]), bencode::string([0xff, 0, 0x80])]))]);
+    let odd = bencode::dict(&[(
+        "deep",
+        bencode::list([bencode::list([bencode::int(1)]), bencode::string([0xff, 0, 0x80])]),
+    )]);
     let torrent = Recipe::single("unknown keys.bin", 200_000, 32 * KIB)
         .info_key("aaa", odd)
         .info_key("private", bencode::int(1))

@@ -1,5 +1,5 @@
-//! DESIGN.md says which test holds which promise. Here the tables are held against the tree: a test, a fuzz target, a module or a file
-//! that they name is there.
+//! DESIGN.md says which test holds which promise. Here the tables are held against the tree: a
+//! test, a fuzz target, a module or a file that they name is there.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -8,9 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Tables of DESIGN.md whose last column names what tests it, by heading and by least number of rows.
-const TABLES: [(&str, usize); 3] =
-    [("Limits and hostile input", 55), ("What the simulated tests promise", 15), ("What use found", 38)];
+/// Tables of DESIGN.md whose last column names what tests it, by heading and by least number of
+/// rows.
+const TABLES: [(&str, usize); 3] = [
+    ("Limits and hostile input", 55),
+    ("What the simulated tests promise", 15),
+    ("What use found", 38),
+];
 
 /// What there is to be named.
 struct Tree {
@@ -22,8 +26,12 @@ struct Tree {
 impl Tree {
     fn read() -> Self {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let sources = [root.join("src"), root.join("tests")].iter().flat_map(|folder| files(folder)).collect::<Vec<_>>();
-        let tests = sources.iter().flat_map(|path| tests_in(&fs::read_to_string(path).unwrap())).collect();
+        let sources = [root.join("src"), root.join("tests")]
+            .iter()
+            .flat_map(|folder| files(folder))
+            .collect::<Vec<_>>();
+        let tests =
+            sources.iter().flat_map(|path| tests_in(&fs::read_to_string(path).unwrap())).collect();
         let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
         let fuzz = files(&root.join("fuzz/fuzz_targets")).into_iter().map(stem).collect();
         Self { root, tests, fuzz }
@@ -41,7 +49,9 @@ impl Tree {
             let module = self.root.join("src").join(name.replace("::", "/"));
             let below = if module.is_dir() { files(&module) } else { Vec::new() };
             let all = below.into_iter().chain([module.with_extension("rs")]);
-            return all.filter_map(|path| fs::read_to_string(path).ok()).any(|text| !tests_in(&text).is_empty());
+            return all
+                .filter_map(|path| fs::read_to_string(path).ok())
+                .any(|text| !tests_in(&text).is_empty());
         }
         self.tests.contains(name) || self.fuzz.contains(name)
     }
@@ -63,7 +73,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Names of tests: functions behind `#[test]`, and the cases of a `cases!`.
 fn tests_in(text: &str) -> Vec<String> {
     let (mut tests, mut test, mut cases) = (Vec::new(), false, false);
-    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let word = |text: &str| {
+        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+    };
     for line in text.lines() {
         test |= line.trim() == "#[test]";
         cases = (cases || line.starts_with("cases! {")) && line != "}";
@@ -80,7 +92,10 @@ fn tests_in(text: &str) -> Vec<String> {
 
 /// The rows of the table below a heading.
 fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
-    let section = text.split("\n## ").flat_map(|part| part.split("\n### ")).find(|part| part.starts_with(heading));
+    let section = text
+        .split("\n## ")
+        .flat_map(|part| part.split("\n### "))
+        .find(|part| part.starts_with(heading));
     let lines = section.unwrap_or_default().lines().filter(|line| line.starts_with('|'));
     lines.skip(2).map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
@@ -106,7 +121,11 @@ fn faults(text: &str, tree: &Tree) -> Vec<String> {
             if quoted(tests).count() == 0 {
                 faults.push(format!("{what}: no test"));
             }
-            faults.extend(quoted(tests).filter(|name| !tree.has(name)).map(|name| format!("{what}: there is no {name}")));
+            faults.extend(
+                quoted(tests)
+                    .filter(|name| !tree.has(name))
+                    .map(|name| format!("{what}: there is no {name}")),
+            );
         }
     }
     faults
@@ -123,22 +142,36 @@ fn what_design_says_is_tested_is_tested() {
 #[test]
 fn this_test_can_fail() {
     let tree = Tree::read();
-    for there in
-        ["tests/promises.rs", "this_test_can_fail", "this_test_can_*", "sim::tests::violations", "wire::frame", "bencode"]
-    {
+    for there in [
+        "tests/promises.rs",
+        "this_test_can_fail",
+        "this_test_can_*",
+        "sim::tests::violations",
+        "wire::frame",
+        "bencode",
+    ] {
         assert!(tree.has(there), "{there}");
     }
     // A function that is no test, a module without any, a file that is gone.
-    for absent in
-        ["tests_in", "nobody_has_written_this", "and_nobody_ever_*", "wire::nothing", "tests/nothing.rs", "no_fuzz_target"]
-    {
+    for absent in [
+        "tests_in",
+        "nobody_has_written_this",
+        "and_nobody_ever_*",
+        "wire::nothing",
+        "tests/nothing.rs",
+        "no_fuzz_target",
+    ] {
         assert!(!tree.has(absent), "{absent}");
     }
-    let faults =
-        faults("\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n| an attack | a limit | `gone`, none |\n", &tree);
+    let faults = faults(
+        "\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n| an attack | a limit | `gone`, none |\n",
+        &tree,
+    );
     assert_eq!(faults[..2], ["Limits and hostile input: 1 rows", "an attack: there is no gone"]);
     assert_eq!(
-        tests_in("    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    c => 1;\n    d => 2;\n}\n    e => 3;\n"),
+        tests_in(
+            "    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    c => 1;\n    d => 2;\n}\n    e => 3;\n"
+        ),
         ["a", "c", "d"]
     );
 }
@@ -163,7 +196,8 @@ fn rust_blocks(text: &str) -> Vec<String> {
 /// The crate's documentation is compiled, so what it shows compiles wherever it is shown.
 #[test]
 fn readme_program_is_the_one_of_the_crate_docs() {
-    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let read =
+        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let docs = read("src/lib.rs")
         .lines()
         .map_while(|line| line.strip_prefix("//!"))
@@ -171,5 +205,10 @@ fn readme_program_is_the_one_of_the_crate_docs() {
     let program = |block: &String| block.contains("fn main()") && block.contains("spawn(");
     let shown: Vec<String> = rust_blocks(&docs).into_iter().filter(program).collect();
     assert_eq!(shown.len(), 1);
-    assert!(rust_blocks(&read("README.md")).iter().filter(|block| program(block)).all(|block| *block == shown[0]));
+    assert!(
+        rust_blocks(&read("README.md"))
+            .iter()
+            .filter(|block| program(block))
+            .all(|block| *block == shown[0])
+    );
 }

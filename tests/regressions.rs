@@ -22,7 +22,9 @@ fn known_from_elsewhere() {
     wire::bencode(b"18446744073709551616:");
     wire::bencode(b"18446744073709551615:");
     // Frames shorter than their message, which codecs read past the end of.
-    (0..=255).for_each(|id| (0..14).for_each(|len| wire::message_roundtrip(&[&[id][..], &vec![0; len]].concat())));
+    (0..=255).for_each(|id| {
+        (0..14).for_each(|len| wire::message_roundtrip(&[&[id][..], &vec![0; len]].concat()))
+    });
     (0..=255).for_each(|id| wire::message(&[0, 0, 0, 0, 1, id]));
     // A frame that claims 4 GiB.
     wire::message(&[0, 0xff, 0xff, 0xff, 0xff, 7]);
@@ -31,8 +33,12 @@ fn known_from_elsewhere() {
     // A session's log that claims a record of many MiB.
     wire::session_state(b"\x07\0\x0c\xc7R\x0e\x9d\x01\0\0\0\x03\xff\xff\xff\x01\0\x02de");
     // A handshake in two reads is the `handshake` check itself.
-    wire::handshake(b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb");
+    wire::handshake(
+        b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb",
+    );
     // Lengths that add up beyond a word, and a piece length that divides by zero.
     wire::metainfo(b"d4:infod6:lengthi9223372036854775807e4:name1:n12:piece lengthi1e6:pieces0:ee");
-    wire::metainfo(b"d4:infod6:lengthi1e4:name1:n12:piece lengthi0e6:pieces20:aaaaaaaaaaaaaaaaaaaaee");
+    wire::metainfo(
+        b"d4:infod6:lengthi1e4:name1:n12:piece lengthi0e6:pieces20:aaaaaaaaaaaaaaaaaaaaee",
+    );
 }

@@ -25,21 +25,32 @@ const LIMIT: Duration = Duration::from_secs(45);
 
 /// A torrent by hand, and a folder that has its data.
 fn served() -> (TempDir, Torrent) {
-    let recipe = Recipe::folder("größe", 64 * 1024).file("a/b", 5_000_000).file("a/日本", 3).file("empty", 0).file("z", 300_000);
+    let recipe = Recipe::folder("größe", 64 * 1024)
+        .file("a/b", 5_000_000)
+        .file("a/日本", 3)
+        .file("empty", 0)
+        .file("z", 300_000);
     let (dir, torrent) = (tempfile::tempdir().unwrap(), recipe.make(7));
     torrent.write_files(dir.path());
     (dir, torrent)
 }
 
 fn start(dir: &Path, args: &[&str]) -> Process {
-    Process::spawn("seed", Command::new(example("seed")).current_dir(dir).args(["--port", "0"]).args(args), dir)
+    Process::spawn(
+        "seed",
+        Command::new(example("seed")).current_dir(dir).args(["--port", "0"]).args(args),
+        dir,
+    )
 }
 
 /// The addresses it says it listens on, on the loopback.
 fn addrs(process: &mut Process) -> Vec<SocketAddr> {
-    let line = || process.output().lines().find(|line| line.starts_with("seeding   ")).map(str::to_owned);
+    let line =
+        || process.output().lines().find(|line| line.starts_with("seeding   ")).map(str::to_owned);
     let line = clock::wait_for("it serves", LIMIT, line);
-    let addrs = line.split_whitespace().filter_map(|word| word.trim_end_matches(';').parse::<SocketAddr>().ok());
+    let addrs = line
+        .split_whitespace()
+        .filter_map(|word| word.trim_end_matches(';').parse::<SocketAddr>().ok());
     let addrs: Vec<_> = addrs.collect();
     assert!(!addrs.is_empty(), "no address in {line:?}");
     let local = |addr: SocketAddr| match addr {
@@ -73,10 +84,20 @@ fn a_folder_is_made_a_torrent_and_served_on_every_address() {
     assert!(seed.wait(LIMIT).success());
     let output = seed.output();
     let last = output.lines().last().unwrap();
-    assert!(last.starts_with("stopped: ") && last.ends_with(&format!("ratio {}.00", addrs.len())), "{output}");
+    assert!(
+        last.starts_with("stopped: ") && last.ends_with(&format!("ratio {}.00", addrs.len())),
+        "{output}"
+    );
     let hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(output.contains(&format!("info-hash {hash}\n")) && output.contains("torrent   größe.torrent\n"), "{output}");
-    assert!(!dir.path().join(".cratetorrent").exists(), "nothing is written beside the user's data but the torrent");
+    assert!(
+        output.contains(&format!("info-hash {hash}\n"))
+            && output.contains("torrent   größe.torrent\n"),
+        "{output}"
+    );
+    assert!(
+        !dir.path().join(".cratetorrent").exists(),
+        "nothing is written beside the user's data but the torrent"
+    );
 }
 
 #[test]
@@ -84,7 +105,8 @@ fn a_torrent_is_served_from_its_folder_once_it_is_checked() {
     let (dir, torrent) = served();
     let torrents = tempfile::tempdir().unwrap();
     let path = torrent.write_metainfo(torrents.path());
-    let mut seed = start(torrents.path(), &[path.to_str().unwrap(), "--dir", dir.path().to_str().unwrap()]);
+    let mut seed =
+        start(torrents.path(), &[path.to_str().unwrap(), "--dir", dir.path().to_str().unwrap()]);
     let addr = addrs(&mut seed)[0];
     Bench::new(&torrent).complete(&torrent, &[addr], LIMIT);
     seed.terminate();
@@ -123,7 +145,8 @@ fn unchecked_files_are_served_until_a_read_fails() {
     let _download = bench.start(&mut bench.command(&[addr]));
     let sentence = "seed: größe in . is not whole: 34 of 81 pieces are right; the download example fetches the others";
     assert_ends(&mut seed, 1, sentence);
-    let told = "seed: cannot read ./größe/a/b: another program has changed it; everything is checked now";
+    let told =
+        "seed: cannot read ./größe/a/b: another program has changed it; everything is checked now";
     assert!(seed.output().lines().any(|line| line == told), "{}", seed.output());
     assert_eq!(fs::metadata(file).unwrap().len(), 2_000_000, "nothing is written to it");
 }
@@ -136,7 +159,11 @@ fn as_many_connections_as_the_system_grants_are_taken() {
     let room = hard.saturating_sub(40 + 64).min(20_000);
     for name in ["seed", "download"] {
         let mut command = Command::new("sh");
-        command.current_dir(dir.path()).env("RUST_LOG", "info").args(["-c", "ulimit -Sn 100 && exec \"$@\"", "-"]);
+        command.current_dir(dir.path()).env("RUST_LOG", "info").args([
+            "-c",
+            "ulimit -Sn 100 && exec \"$@\"",
+            "-",
+        ]);
         command.arg(example(name)).args(["test.torrent", "--port", "0"]);
         let process = Process::spawn(name, &mut command, dir.path());
         let told = format!("room for {room} connections");
@@ -153,10 +180,26 @@ fn nonsense_is_told_in_a_sentence() {
         (&["a", "b"], 2, "one torrent, file or folder at a time, not 2"),
         (&["--what", "größe"], 2, "there is no option --what; --help lists them"),
         (&["größe", "--dir", "."], 2, "--dir is for a .torrent, which größe is not"),
-        (&["größe", "--no-check"], 2, "--no-check or --recheck is for a .torrent, which größe is not"),
-        (&["test.torrent", "--no-check", "--recheck"], 2, "--no-check and --recheck exclude each other"),
-        (&["test.torrent", "--private"], 2, "--private is for making a torrent, and test.torrent is one already"),
-        (&["test.torrent", "--peer", "127.0.0.1:0"], 2, "--peer: \"127.0.0.1:0\" has port 0, on which no peer can listen"),
+        (
+            &["größe", "--no-check"],
+            2,
+            "--no-check or --recheck is for a .torrent, which größe is not",
+        ),
+        (
+            &["test.torrent", "--no-check", "--recheck"],
+            2,
+            "--no-check and --recheck exclude each other",
+        ),
+        (
+            &["test.torrent", "--private"],
+            2,
+            "--private is for making a torrent, and test.torrent is one already",
+        ),
+        (
+            &["test.torrent", "--peer", "127.0.0.1:0"],
+            2,
+            "--peer: \"127.0.0.1:0\" has port 0, on which no peer can listen",
+        ),
         (&["none.torrent"], 1, "cannot read none.torrent: No such file or directory (os error 2)"),
         (&["none"], 1, "cannot read none: No such file or directory (os error 2)"),
     ] {

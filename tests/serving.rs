@@ -28,8 +28,8 @@ const PIECE_LEN: usize = 256 * 1024;
 const BLOCK: usize = 16 * 1024;
 /// The longest turn of the loop that is allowed, in microseconds.
 const LONGEST_TURN_US: u64 = 2_000;
-/// A machine that does something else for a while makes a turn long that was not; it does not do so each time. A loop that waits for
-/// the disk does.
+/// A machine that does something else for a while makes a turn long that was not; it does not do so
+/// each time. A loop that waits for the disk does.
 const ATTEMPTS: usize = 5;
 /// What a read of the slow disk takes.
 const SLOW: Duration = Duration::from_millis(20);
@@ -50,7 +50,12 @@ impl Disk for SlowDisk {
         }
         self.0.read_at(path, offset, buf)
     }
-    fn try_read_vectored_at(&self, path: &Path, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+    fn try_read_vectored_at(
+        &self,
+        path: &Path,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> io::Result<Option<usize>> {
         if is_cold(path) { Ok(None) } else { self.0.try_read_vectored_at(path, offset, bufs) }
     }
     fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
@@ -86,7 +91,8 @@ struct Fixture {
 impl Fixture {
     fn new(pieces_a_file: usize) -> Self {
         let len = pieces_a_file * PIECE_LEN;
-        let torrent = Recipe::folder("serving", PIECE_LEN).file("cold", len).file("hot", len).make(7);
+        let torrent =
+            Recipe::folder("serving", PIECE_LEN).file("cold", len).file("hot", len).make(7);
         // A disk, not a file system in memory.
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         torrent.write_files(dir.path());
@@ -99,7 +105,12 @@ impl Fixture {
     }
 
     /// Serves until `peers` have all that they want. Returns what the loop did meanwhile.
-    fn serve(&self, disk: Arc<dyn Disk>, before: impl FnOnce(), peers: Vec<Box<dyn FnOnce(SocketAddr) + Send>>) -> ReactorStats {
+    fn serve(
+        &self,
+        disk: Arc<dyn Disk>,
+        before: impl FnOnce(),
+        peers: Vec<Box<dyn FnOnce(SocketAddr) + Send>>,
+    ) -> ReactorStats {
         let conf = Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Conf::default() };
         let mut reactor = Reactor::with(conf, 1, disk).unwrap();
         let mut params = TorrentParams::new(self.metainfo.clone(), self.dir.path());
@@ -107,7 +118,9 @@ impl Fixture {
         reactor.verbs().add_torrent(params).unwrap();
         loop {
             reactor.poll(None).unwrap();
-            if std::iter::from_fn(|| reactor.next_alert()).any(|alert| matches!(alert, Alert::Finished { .. })) {
+            if std::iter::from_fn(|| reactor.next_alert())
+                .any(|alert| matches!(alert, Alert::Finished { .. }))
+            {
                 break;
             }
         }
@@ -130,10 +143,17 @@ impl Fixture {
         reactor.stats()
     }
 
-    /// A peer that fetches the pieces in `range`, so many blocks at a time, and looks at every byte.
-    fn peer(&self, range: std::ops::Range<usize>, depth: usize) -> Box<dyn FnOnce(SocketAddr) + Send> {
+    /// A peer that fetches the pieces in `range`, so many blocks at a time, and looks at every
+    /// byte.
+    fn peer(
+        &self,
+        range: std::ops::Range<usize>,
+        depth: usize,
+    ) -> Box<dyn FnOnce(SocketAddr) + Send> {
         let (data, info_hash) = (self.torrent.data.clone(), self.metainfo.info_hash.0);
-        Box::new(move |addr| fetch(addr, &info_hash, &data, range.start * PIECE_LEN..range.end * PIECE_LEN, depth))
+        Box::new(move |addr| {
+            fetch(addr, &info_hash, &data, range.start * PIECE_LEN..range.end * PIECE_LEN, depth)
+        })
     }
 }
 
@@ -142,7 +162,13 @@ fn id(stream: &TcpStream) -> Vec<u8> {
     format!("-XX0000-{:012}", stream.local_addr().unwrap().port()).into_bytes()
 }
 
-fn fetch(addr: SocketAddr, info_hash: &[u8; 20], data: &[u8], range: std::ops::Range<usize>, depth: usize) {
+fn fetch(
+    addr: SocketAddr,
+    info_hash: &[u8; 20],
+    data: &[u8],
+    range: std::ops::Range<usize>,
+    depth: usize,
+) {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -187,7 +213,10 @@ fn assert_some_is_smooth(mut attempt: impl FnMut() -> ReactorStats) {
         .take(ATTEMPTS)
         .scan(false, |over, us| (!std::mem::replace(over, us <= LONGEST_TURN_US)).then_some(us))
         .collect();
-    assert!(longest.iter().any(|&us| us <= LONGEST_TURN_US), "longest turns, in microseconds: {longest:?}");
+    assert!(
+        longest.iter().any(|&us| us <= LONGEST_TURN_US),
+        "longest turns, in microseconds: {longest:?}"
+    );
 }
 
 #[test]
@@ -210,7 +239,11 @@ fn a_file_that_left_the_page_cache_is_read_by_a_worker() {
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     };
     assert_some_is_smooth(|| {
-        let stats = fixture.serve(Arc::new(RealDisk::new(10)), evict, vec![fixture.peer(0..32, 16), fixture.peer(40..48, 16)]);
+        let stats = fixture.serve(
+            Arc::new(RealDisk::new(10)),
+            evict,
+            vec![fixture.peer(0..32, 16), fixture.peer(40..48, 16)],
+        );
         assert!(stats.cold_reads > 0, "nothing was cold: {stats:?}");
         // Read-ahead and the caches do the most of it.
         assert!(stats.hot_reads > stats.cold_reads, "{stats:?}");
@@ -228,7 +261,9 @@ fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
     let mut params = TorrentParams::new(fixture.metainfo.clone(), fixture.dir.path());
     params.state_file = None;
     reactor.verbs().add_torrent(params).unwrap();
-    while !std::iter::from_fn(|| reactor.next_alert()).any(|alert| matches!(alert, Alert::Finished { .. })) {
+    while !std::iter::from_fn(|| reactor.next_alert())
+        .any(|alert| matches!(alert, Alert::Finished { .. }))
+    {
         reactor.poll(None).unwrap();
     }
     let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
@@ -257,12 +292,15 @@ fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
             reactor.poll(Some(Duration::from_millis(100))).unwrap();
         }
     }
-    // All at the same moment: they want 4 MiB each, as much of it as their sockets take, and the last is to be unchoked.
+    // All at the same moment: they want 4 MiB each, as much of it as their sockets take, and the
+    // last is to be unchoked.
     for (n, glutton) in gluttons.iter_mut().enumerate() {
         let mut requests = Vec::new();
         for at in (0..256).map(|block| block * BLOCK) {
             requests.extend([0, 0, 0, 13, 6]);
-            [16 + at / PIECE_LEN, at % PIECE_LEN, BLOCK].iter().for_each(|&word| requests.extend((word as u32).to_be_bytes()));
+            [16 + at / PIECE_LEN, at % PIECE_LEN, BLOCK]
+                .iter()
+                .for_each(|&word| requests.extend((word as u32).to_be_bytes()));
         }
         assert!(glutton.write(&requests).unwrap() == requests.len(), "glutton {n}");
     }
@@ -281,7 +319,8 @@ fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
         busy_turns += 1;
     }
     assert!(busy_turns >= 5, "{busy_turns} turns are not enough to tell");
-    // One turn reads what all of them say, unless the machine is so slow that it takes longer than a turn may read.
+    // One turn reads what all of them say, unless the machine is so slow that it takes longer than
+    // a turn may read.
     assert!(
         unchoked_after.is_some_and(|turns| turns <= busy_turns / 10),
         "unchoked after {unchoked_after:?} of {busy_turns} turns"

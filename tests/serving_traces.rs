@@ -1,5 +1,5 @@
-//! What we give, as logs of single sessions: what a choked peer may have, what is suggested, who wants nothing, what a super-seed shows,
-//! and what those get who ask for more than their part.
+//! What we give, as logs of single sessions: what a choked peer may have, what is suggested, who
+//! wants nothing, what a super-seed shows, and what those get who ask for more than their part.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -38,7 +38,9 @@ fn leech() -> Trace {
 
 /// The pieces in lines like `have 3`.
 fn pieces(said: &[String], what: &str) -> Vec<u32> {
-    said.iter().filter_map(|line| line.strip_prefix(what)?.strip_prefix(' ')?.parse().ok()).collect()
+    said.iter()
+        .filter_map(|line| line.strip_prefix(what)?.strip_prefix(' ')?.parse().ok())
+        .collect()
 }
 
 fn count(said: &[String], what: &str) -> usize {

@@ -56,7 +56,10 @@ impl Session {
     fn lines(path: &Path) -> Vec<String> {
         let text = fs::read_to_string(path).unwrap();
         // The last one may be half written.
-        text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+        text.split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The next line that begins so.
@@ -70,7 +73,11 @@ impl Session {
         });
         self.seen = seen;
         found.unwrap_or_else(|| {
-            panic!("no line begins with {start:?}:\n{}\n{}", fs::read_to_string(&self.out).unwrap(), self.errors())
+            panic!(
+                "no line begins with {start:?}:\n{}\n{}",
+                fs::read_to_string(&self.out).unwrap(),
+                self.errors()
+            )
         })
     }
 
@@ -98,7 +105,13 @@ impl Session {
 
     #[track_caller]
     fn assert_ends(&mut self, code: i32) {
-        assert_eq!(self.wait().code(), Some(code), "{}\n{}", fs::read_to_string(&self.out).unwrap(), self.errors());
+        assert_eq!(
+            self.wait().code(),
+            Some(code),
+            "{}\n{}",
+            fs::read_to_string(&self.out).unwrap(),
+            self.errors()
+        );
     }
 }
 
@@ -124,7 +137,8 @@ fn two_sessions_exchange_files_as_scripts_say() {
     }
     for (dir, name) in [(from.path(), "x"), (folder.as_path(), "y")] {
         for (n, torrent) in torrents.iter().enumerate() {
-            fs::rename(torrent.write_metainfo(dir), dir.join(format!("{name}{n}.torrent"))).unwrap();
+            fs::rename(torrent.write_metainfo(dir), dir.join(format!("{name}{n}.torrent")))
+                .unwrap();
         }
     }
 
@@ -137,7 +151,11 @@ fn two_sessions_exchange_files_as_scripts_say() {
     for n in 1..=3 {
         let line = seed.line(&format!("{n}\t"));
         let fields: Vec<&str> = line.split('\t').collect();
-        assert_eq!((fields[1], fields[2], fields[3], fields[8]), ("seeding", "300000", "300000", "-"), "{line}");
+        assert_eq!(
+            (fields[1], fields[2], fields[3], fields[8]),
+            ("seeding", "300000", "300000", "-"),
+            "{line}"
+        );
     }
 
     let mut leech = Session::start(to.path(), &["--active", "1"]);
@@ -164,7 +182,10 @@ fn two_sessions_exchange_files_as_scripts_say() {
     leech.say("resume all");
     leech.say("wait all --for 40");
     assert_eq!(leech.line("finished "), "finished 3", "it is the first in the queue");
-    assert_eq!((leech.line("finished "), leech.line("finished ")), ("finished 1".into(), "finished 2".into()));
+    assert_eq!(
+        (leech.line("finished "), leech.line("finished ")),
+        ("finished 1".into(), "finished 2".into())
+    );
     leech.line("waited");
     assert_eq!(leech.line("stopped "), "stopped 2 time");
     leech.say("stats");
@@ -179,8 +200,15 @@ fn two_sessions_exchange_files_as_scripts_say() {
     leech.assert_ends(0);
     torrents[0].compare(&to.path().join("elsewhere")).unwrap();
     torrents[1].compare(&to.path().join("s/downloads")).unwrap();
-    assert!(!to.path().join("s/downloads/three").exists() && !to.path().join("s/downloads/one").exists());
-    assert_eq!(Session::lines(&leech.out).last().unwrap().split('\t').next(), Some("2"), "the last of the list");
+    assert!(
+        !to.path().join("s/downloads/three").exists()
+            && !to.path().join("s/downloads/one").exists()
+    );
+    assert_eq!(
+        Session::lines(&leech.out).last().unwrap().split('\t').next(),
+        Some("2"),
+        "the last of the list"
+    );
 
     // The end of the input is the end.
     drop(seed.input.take());
@@ -198,7 +226,9 @@ fn a_signal_is_the_end_and_waits_do_not_hold_it_up() {
         session.say(&format!("add '{}'", file.display()));
         session.line("checked 1 0 pieces");
         session.say("wait all --for 0");
-        clock::wait_for("it does not wait", LIMIT, || session.errors().contains("it took too long").then_some(()));
+        clock::wait_for("it does not wait", LIMIT, || {
+            session.errors().contains("it took too long").then_some(())
+        });
         session.say("wait all");
         kill_process(Pid::from_child(&session.child), signal).unwrap();
         session.assert_ends(1);
@@ -213,7 +243,10 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
     for (line, sentence) in [
         ("dance", "there is no command \"dance\"; help lists them"),
         ("add", "usage: add FILE|DIR… [--dir D] [--paused] [--now]"),
-        ("add nothing.torrent", "cannot read nothing.torrent: No such file or directory (os error 2)"),
+        (
+            "add nothing.torrent",
+            "cannot read nothing.torrent: No such file or directory (os error 2)",
+        ),
         ("add s", "there is no torrent in s"),
         ("show 7", "there is no torrent 7"),
         ("pause abcd", "there is no torrent abcd"),
@@ -221,7 +254,10 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
         ("queue 1 sideways", "usage: queue N up|down|top|bottom|POSITION|on|off"),
         ("list --all", "list: there is no option --all; help lists them"),
         ("show 'one", "a ' is not closed"),
-        ("peer 1 127.0.0.1:0", "peer: peer: \"127.0.0.1:0\" has port 0, on which no peer can listen"),
+        (
+            "peer 1 127.0.0.1:0",
+            "peer: peer: \"127.0.0.1:0\" has port 0, on which no peer can listen",
+        ),
         ("remove all", "usage: remove N… [--data]"),
     ] {
         assert_eq!(session.complaint(line), format!("session: {sentence}"));
@@ -230,12 +266,18 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
     fs::create_dir(dir.path().join("many")).unwrap();
     fs::write(dir.path().join("many/a.torrent"), "no torrent").unwrap();
     for (name, seed) in [("b", 1), ("c", 2)] {
-        fs::rename(small(name, seed).write_metainfo(dir.path()), dir.path().join(format!("many/{name}.torrent"))).unwrap();
+        fs::rename(
+            small(name, seed).write_metainfo(dir.path()),
+            dir.path().join(format!("many/{name}.torrent")),
+        )
+        .unwrap();
     }
     assert!(session.complaint("add many").starts_with("session: cannot read many/a.torrent: "));
     session.line("added 2 ");
     session.complaint("add -- many/b.torrent many/c.torrent");
-    clock::wait_for("the sum", LIMIT, || session.errors().contains("session: 0 added, 2 not\n").then_some(()));
+    clock::wait_for("the sum", LIMIT, || {
+        session.errors().contains("session: 0 added, 2 not\n").then_some(())
+    });
     session.say("limit 500K 0");
     assert_eq!(session.line("limits "), "limits down 500.00 KiB/s, up none");
     session.say("help");
@@ -248,8 +290,12 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
         (&["a", "b"], "one folder, not 2"),
         (&["a", "--what"], "there is no option --what; --help lists them"),
     ] {
-        let output = Command::new(example("session")).args(args).stdin(Stdio::null()).output().unwrap();
-        assert_eq!((output.status.code(), output.stderr), (Some(2), format!("session: {sentence}\n").into_bytes()));
+        let output =
+            Command::new(example("session")).args(args).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr),
+            (Some(2), format!("session: {sentence}\n").into_bytes())
+        );
     }
 }
 
@@ -267,9 +313,18 @@ fn a_session_goes_on_where_it_was_and_its_folder_is_taken_while_it_runs() {
     first.say("limit 100K 50K");
     first.line("limits ");
 
-    let other = Command::new(example("session")).current_dir(dir.path()).args(["s", "--port", "0"]).output().unwrap();
+    let other = Command::new(example("session"))
+        .current_dir(dir.path())
+        .args(["s", "--port", "0"])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert!(!other.status.success() && said.contains("in use") && said.contains(&first.child.id().to_string()), "{said}");
+    assert!(
+        !other.status.success()
+            && said.contains("in use")
+            && said.contains(&first.child.id().to_string()),
+        "{said}"
+    );
     first.say("quit");
     first.assert_ends(0);
 
@@ -304,7 +359,10 @@ fn session_log_that_was_cut_is_kept_aside_and_told() {
 #[test]
 fn session_that_cannot_be_recorded_says_so_and_ends_in_failure() {
     if !is_root() {
-        return skip("session_that_cannot_be_recorded_says_so_and_ends_in_failure", "it needs root");
+        return skip(
+            "session_that_cannot_be_recorded_says_so_and_ends_in_failure",
+            "it needs root",
+        );
     }
     let dir = tempfile::tempdir().unwrap();
     // Its metainfo does not fit into the page that the log has.
@@ -314,7 +372,9 @@ fn session_that_cannot_be_recorded_says_so_and_ends_in_failure() {
     fs::create_dir(dir.path().join("s")).unwrap();
     let small_disk = match Tmpfs::mount(&dir.path().join("s"), 1) {
         Ok(disk) => disk,
-        Err(why) => return skip("session_that_cannot_be_recorded_says_so_and_ends_in_failure", &why),
+        Err(why) => {
+            return skip("session_that_cannot_be_recorded_says_so_and_ends_in_failure", &why);
+        }
     };
     let mut session = Session::start(dir.path(), &["--downloads", "."]);
     session.addr();

@@ -1,5 +1,6 @@
-//! A session that is killed at random moments of adding, removing, moving, pausing and saving: the next start always restores it, with each
-//! torrent either as it was before or as it is after what was under way, and with everything that was acknowledged.
+//! A session that is killed at random moments of adding, removing, moving, pausing and saving: the
+//! next start always restores it, with each torrent either as it was before or as it is after what
+//! was under way, and with everything that was acknowledged.
 //!
 //! The session is this very program, started again as a child that tells what it does line by line.
 
@@ -37,7 +38,8 @@ struct Rng(u64);
 
 impl Rng {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -65,7 +67,12 @@ fn place(folder: &Path, n: u64) -> PathBuf {
 }
 
 fn conf(folder: &Path) -> Conf {
-    Conf { session_dir: Some(folder.join("session")), workers: 2, max_alerts: 10_000, ..Conf::default() }
+    Conf {
+        session_dir: Some(folder.join("session")),
+        workers: 2,
+        max_alerts: 10_000,
+        ..Conf::default()
+    }
 }
 
 // The child.
@@ -90,7 +97,13 @@ fn child() {
         let (params, stats) = (engine.params(id).unwrap(), engine.stats(id).unwrap());
         wishes[n] = Some((params.paused, params.sequential));
         // Whatever it says to have was saved.
-        say(format!("there {n} {} {} {} {}", params.paused, params.sequential, stats.have, params.dir.display()));
+        say(format!(
+            "there {n} {} {} {} {}",
+            params.paused,
+            params.sequential,
+            stats.have,
+            params.dir.display()
+        ));
         assert!(stats.phase != Phase::Stalled);
     }
     say("restored".into());
@@ -106,7 +119,10 @@ fn child() {
                 let (paused, sequential) = wishes[at].unwrap();
                 say(format!("wish {n} here {paused} {sequential}"));
                 let params = TorrentParams::new(metainfo(n), place(&folder, n));
-                reactor.verbs().add_torrent(TorrentParams { paused, sequential, ..params }).unwrap();
+                reactor
+                    .verbs()
+                    .add_torrent(TorrentParams { paused, sequential, ..params })
+                    .unwrap();
             }
             (Some(id), 0 | 1) => {
                 (wishes[at], leaving[at]) = (None, true);
@@ -141,13 +157,20 @@ fn child() {
             reactor.poll(Some(Duration::from_millis(1))).unwrap();
         }
         while let Some(alert) = reactor.next_alert() {
-            let find = |hash: &InfoHash, reactor: &mut Reactor, id| reactor.verbs().find(*hash) == Some(id);
-            let mut whose = |id| (0..TORRENTS as usize).find(|&n| find(&hashes[n], &mut reactor, id));
+            let find = |hash: &InfoHash, reactor: &mut Reactor, id| {
+                reactor.verbs().find(*hash) == Some(id)
+            };
+            let mut whose =
+                |id| (0..TORRENTS as usize).find(|&n| find(&hashes[n], &mut reactor, id));
             match alert {
                 Alert::Recorded { torrent } => whose(torrent).map(|n| say(format!("recorded {n}"))),
                 Alert::Saved { torrent } => whose(torrent).map(|n| say(format!("saved {n}"))),
-                Alert::StorageMoved { torrent, .. } => whose(torrent).map(|n| say(format!("moved {n}"))),
-                Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } => panic!("{error}"),
+                Alert::StorageMoved { torrent, .. } => {
+                    whose(torrent).map(|n| say(format!("moved {n}")))
+                }
+                Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } => {
+                    panic!("{error}")
+                }
                 _ => None,
             };
         }
@@ -169,7 +192,8 @@ struct Possible {
     wishes: Vec<Wish>,
     /// A state was saved since it was added.
     saved: bool,
-    /// A check was asked for. It may be done again at the next start, and until it is nothing is claimed.
+    /// A check was asked for. It may be done again at the next start, and until it is nothing is
+    /// claimed.
     checked: bool,
 }
 
@@ -186,8 +210,8 @@ impl Possible {
         self.wishes.push(wish);
     }
 
-    /// The last is safe. It is not told which record that was, but one of a torrent is written at a time: it is that of the wish
-    /// before, at least.
+    /// The last is safe. It is not told which record that was, but one of a torrent is written at a
+    /// time: it is that of the wish before, at least.
     fn recorded(&mut self) {
         let last = self.wishes.len() - 1;
         let first_here = self.wishes.iter().rposition(Option::is_none).map_or(0, |at| at + 1);
@@ -209,7 +233,8 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
         fs::write(dirs(dir.path())[0].join(format!("torrent {n}")), data(n)).unwrap();
     }
     let mut rng = Rng(99);
-    let mut possible: BTreeMap<u64, Possible> = (0..TORRENTS).map(|n| (n, Possible::default())).collect();
+    let mut possible: BTreeMap<u64, Possible> =
+        (0..TORRENTS).map(|n| (n, Possible::default())).collect();
     let (mut acknowledged, mut restored, mut states, mut moves) = (0, 0, 0, 0);
     for round in 0..ROUNDS {
         let mut child = Command::new(env::current_exe().unwrap())
@@ -221,8 +246,12 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut next =
-            || lines.next().and_then(Result::ok).map(|line| line.split_once("@ ").map(|(_, l)| l.to_owned()).unwrap_or_default());
+        let mut next = || {
+            lines
+                .next()
+                .and_then(Result::ok)
+                .map(|line| line.split_once("@ ").map(|(_, l)| l.to_owned()).unwrap_or_default())
+        };
         let mut there: BTreeMap<u64, (Wish, usize)> = BTreeMap::new();
         loop {
             let Some(line) = next() else {
@@ -249,7 +278,10 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
         }
         for (n, possible) in &mut possible {
             let (wish, have) = there.get(n).copied().unwrap_or_default();
-            assert!(possible.wishes.contains(&wish), "round {round}: torrent {n} is {wish:?}, it may be {possible:?}");
+            assert!(
+                possible.wishes.contains(&wish),
+                "round {round}: torrent {n} is {wish:?}, it may be {possible:?}"
+            );
             restored += usize::from(wish.is_some());
             // What is saved of one that is whole is all of it.
             let whole = if n % 2 == 0 { PIECES } else { 0 };
@@ -267,7 +299,10 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
         }
         // So many lines later, and so many microseconds after that, it is killed.
         for _ in 0..rng.below(120) {
-            if next().map(|line| note(&line, &mut possible, &mut acknowledged, &mut moves)).is_none() {
+            if next()
+                .map(|line| note(&line, &mut possible, &mut acknowledged, &mut moves))
+                .is_none()
+            {
                 break;
             }
         }
@@ -285,14 +320,24 @@ fn killed_at_any_moment_a_session_is_as_before_or_as_after() {
         child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
         assert!(status.code().is_none(), "round {round}: it ended by itself: {why}");
     }
-    assert!(acknowledged > 500 && restored > 200 && states > 100 && moves > 50, "{acknowledged}, {restored}, {states}, {moves}");
+    assert!(
+        acknowledged > 500 && restored > 200 && states > 100 && moves > 50,
+        "{acknowledged}, {restored}, {states}, {moves}"
+    );
 }
 
-fn note(line: &str, possible: &mut BTreeMap<u64, Possible>, acknowledged: &mut u32, moves: &mut u32) {
+fn note(
+    line: &str,
+    possible: &mut BTreeMap<u64, Possible>,
+    acknowledged: &mut u32,
+    moves: &mut u32,
+) {
     let words: Vec<&str> = line.split(' ').collect();
     let Some(entry) = words.get(1).and_then(|n| possible.get_mut(&n.parse().ok()?)) else { return };
     match words[..] {
-        ["wish", _, "here", paused, sequential] => entry.wish(Some((paused == "true", sequential == "true"))),
+        ["wish", _, "here", paused, sequential] => {
+            entry.wish(Some((paused == "true", sequential == "true")))
+        }
         ["wish", _, "gone"] => entry.wish(None),
         ["recorded", _] => entry.recorded(),
         ["removed", _] => *entry = Possible::default(),

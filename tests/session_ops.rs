@@ -1,5 +1,5 @@
-//! An engine under thousands of arbitrary sequences of operations: the fuzz target's promises, on scripts that are the same
-//! every time.
+//! An engine under thousands of arbitrary sequences of operations: the fuzz target's promises, on
+//! scripts that are the same every time.
 
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 #[path = "../fuzz/src/session.rs"]

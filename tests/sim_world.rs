@@ -1,4 +1,5 @@
-//! The simulator through its public door, as a program that embeds the engine would use it: `cargo test --features sim`.
+//! The simulator through its public door, as a program that embeds the engine would use it: `cargo
+//! test --features sim`.
 
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used)]
@@ -13,7 +14,13 @@ use cratetorrent::{
 const S: Duration = Duration::from_secs(1);
 
 fn sample() -> Arc<Sample> {
-    Sample::folder("album", &[("one", 100_000), ("two/three", 5), ("", 1000), ("four", 200_000)], 32 * 1024, 1).unwrap()
+    Sample::folder(
+        "album",
+        &[("one", 100_000), ("two/three", 5), ("", 1000), ("four", 200_000)],
+        32 * 1024,
+        1,
+    )
+    .unwrap()
 }
 
 fn conf() -> Conf {

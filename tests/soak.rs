@@ -1,6 +1,8 @@
-//! A long life with churn: torrents come, are fetched and go, peers connect, ask a little and vanish. Memory must not grow.
+//! A long life with churn: torrents come, are fetched and go, peers connect, ask a little and
+//! vanish. Memory must not grow.
 //!
-//! Ten seconds in every test run, a minute with `CI=true`, and as long as wished by hand: `SOAK=3600 cargo test --release --test soak`.
+//! Ten seconds in every test run, a minute with `CI=true`, and as long as wished by hand:
+//! `SOAK=3600 cargo test --release --test soak`.
 
 #![cfg(target_os = "linux")]
 // In a test, a failed unwrap is a failed test. It measures real time, too.
@@ -18,14 +20,19 @@ use std::{
 use cratetorrent::{Alert, Conf, TorrentParams, sim::Sample, spawn, wire::metainfo::Metainfo};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What may come on top: buffers that happened not to be needed before, and what the allocator keeps.
+/// What may come on top: buffers that happened not to be needed before, and what the allocator
+/// keeps.
 const SLACK_KIB: u64 = 6 * 1024;
 /// Torrents that are there all along.
 const TORRENTS: u64 = 8;
 
 fn length() -> Duration {
     let wanted = env::var("SOAK").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(wanted.unwrap_or(if env::var("CI").as_deref() == Ok("true") { 60 } else { 10 }))
+    Duration::from_secs(wanted.unwrap_or(if env::var("CI").as_deref() == Ok("true") {
+        60
+    } else {
+        10
+    }))
 }
 
 /// KiB of this process in memory.
@@ -45,7 +52,8 @@ fn visit(addr: SocketAddr, metainfo: &Metainfo, nth: u64) -> std::io::Result<()>
     socket.write_all(&hello[..if nth.is_multiple_of(5) { 40 } else { 68 }])?;
     if !nth.is_multiple_of(3) && !nth.is_multiple_of(5) {
         // Interested, and a request.
-        socket.write_all(&[0, 0, 0, 1, 2, 0, 0, 0, 13, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0])?;
+        socket
+            .write_all(&[0, 0, 0, 1, 2, 0, 0, 0, 13, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0])?;
         let mut buf = [0; 4096];
         let _ = socket.read(&mut buf)?;
     }
@@ -55,9 +63,14 @@ fn visit(addr: SocketAddr, metainfo: &Metainfo, nth: u64) -> std::io::Result<()>
 #[test]
 fn memory_does_not_grow_with_time() {
     let root = tempfile::tempdir().unwrap();
-    let samples: Vec<_> =
-        (0..TORRENTS).map(|nth| Sample::file(&format!("data-{nth}"), 1 << 20, 64 * 1024, nth).unwrap()).collect();
-    let conf = Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], reconnect_max: Duration::from_secs(1), ..Conf::default() };
+    let samples: Vec<_> = (0..TORRENTS)
+        .map(|nth| Sample::file(&format!("data-{nth}"), 1 << 20, 64 * 1024, nth).unwrap())
+        .collect();
+    let conf = Conf {
+        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        reconnect_max: Duration::from_secs(1),
+        ..Conf::default()
+    };
     let (seeder, seeder_alerts) = spawn(conf.clone()).unwrap();
     let (leech, alerts) = spawn(Conf { listen: Vec::new(), ..conf }).unwrap();
     let addr = seeder.local_addrs()[0];
@@ -65,7 +78,10 @@ fn memory_does_not_grow_with_time() {
     fs::create_dir_all(&from).unwrap();
     for sample in &samples {
         fs::write(from.join(&sample.metainfo.name), &sample.data).unwrap();
-        let params = TorrentParams { state_file: None, ..TorrentParams::new(sample.metainfo.clone(), &from) };
+        let params = TorrentParams {
+            state_file: None,
+            ..TorrentParams::new(sample.metainfo.clone(), &from)
+        };
         seeder.call(move |engine| engine.add_torrent(params)).unwrap().unwrap();
     }
 
@@ -88,7 +104,10 @@ fn memory_does_not_grow_with_time() {
     let (before, plateau) = warm.unwrap();
     let now = resident();
     println!("{rounds} rounds; {plateau} KiB after {before}, {now} KiB at the end");
-    assert!(now <= plateau + plateau / 20 + SLACK_KIB, "{plateau} KiB after {before} rounds, {now} KiB after {rounds}");
+    assert!(
+        now <= plateau + plateau / 20 + SLACK_KIB,
+        "{plateau} KiB after {before} rounds, {now} KiB after {rounds}"
+    );
 }
 
 /// Fetches a torrent and forgets it again.

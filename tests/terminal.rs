@@ -19,7 +19,8 @@ const LIMIT: Duration = Duration::from_secs(45);
 
 /// A download that takes some seconds, and its seeder.
 fn slow() -> (Bench, Arc<Torrent>, Seeder) {
-    let torrent = Arc::new(Recipe::single("some-file-with-a-long-name.bin", 900_000, 16 * 1024).make(3));
+    let torrent =
+        Arc::new(Recipe::single("some-file-with-a-long-name.bin", 900_000, 16 * 1024).make(3));
     let seeder = Seeder::slow(&torrent, 300_000);
     (Bench::new(&torrent), torrent, seeder)
 }
@@ -58,7 +59,8 @@ fn typed_line_survives_news_and_history_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     fs::rename(torrent.write_metainfo(dir.path()), dir.path().join("t.torrent")).unwrap();
     let mut command = Command::new(example("session"));
-    let mut terminal = Terminal::start(command.current_dir(dir.path()).args(["s", "--port", "0"]), "xterm", 80);
+    let mut terminal =
+        Terminal::start(command.current_dir(dir.path()).args(["s", "--port", "0"]), "xterm", 80);
     let at = terminal.wait_for(0, "> ", LIMIT);
     terminal.say("add t.torrent\r");
     let at = terminal.wait_for(at, "checked 1", LIMIT);
@@ -86,30 +88,45 @@ fn typed_line_survives_news_and_history_comes_back() {
 
 #[test]
 fn hangup_is_a_farewell() {
-    // These tests may run below `nohup`, which ignores the signal for all that they start. One that is caught is reset there.
+    // These tests may run below `nohup`, which ignores the signal for all that they start. One that
+    // is caught is reset there.
     let _hangup = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).unwrap();
     let (mut bench, _, seeder) = slow();
     let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
-    clock::wait_for("it downloads", LIMIT, || process.output().contains("fetching the others").then_some(()));
+    clock::wait_for("it downloads", LIMIT, || {
+        process.output().contains("fetching the others").then_some(())
+    });
     kill_process(Pid::from_raw(process.id().cast_signed()).unwrap(), Signal::HUP).unwrap();
     assert_eq!(process.wait(LIMIT).code(), Some(129), "{}", process.output());
-    assert!(process.output().contains("stopped; what was downloaded is kept"), "{}", process.output());
+    assert!(
+        process.output().contains("stopped; what was downloaded is kept"),
+        "{}",
+        process.output()
+    );
 }
 
 #[test]
 fn signal_twice_in_a_moment_is_one_wish() {
     let (mut bench, _, seeder) = slow();
     let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
-    clock::wait_for("it downloads", LIMIT, || process.output().contains("fetching the others").then_some(()));
+    clock::wait_for("it downloads", LIMIT, || {
+        process.output().contains("fetching the others").then_some(())
+    });
     (0..20).for_each(|_| process.terminate());
     assert_eq!(process.wait(LIMIT).code(), Some(143), "{}", process.output());
-    assert!(process.output().contains("stopped; what was downloaded is kept"), "{}", process.output());
+    assert!(
+        process.output().contains("stopped; what was downloaded is kept"),
+        "{}",
+        process.output()
+    );
 }
 
 #[test]
 fn name_that_does_not_resolve_is_a_failure_and_no_misuse() {
     let (bench, _, _seeder) = slow();
-    for (peer, code) in [("host.invalid:6881", 1), ("127.0.0.1", 2), ("127.0.0.1:0", 2), ("::1:80", 2), (":80", 2)] {
+    for (peer, code) in
+        [("host.invalid:6881", 1), ("127.0.0.1", 2), ("127.0.0.1:0", 2), ("::1:80", 2), (":80", 2)]
+    {
         let status = bench.command(&[]).arg(format!("--peer={peer}")).output().unwrap().status;
         assert_eq!(status.code(), Some(code), "{peer}");
     }
@@ -117,7 +134,8 @@ fn name_that_does_not_resolve_is_a_failure_and_no_misuse() {
 
 #[test]
 fn selected_files_alone_are_fetched_and_state_goes_with_the_whole() {
-    let recipe = Recipe::folder("set", 16 * 1024).file("a", 50_000).file("b", 50_000).file("c", 50_000);
+    let recipe =
+        Recipe::folder("set", 16 * 1024).file("a", 50_000).file("b", 50_000).file("c", 50_000);
     let torrent = Arc::new(recipe.make(9));
     let seeder = Seeder::good(&torrent);
     let mut bench = Bench::new(&torrent);

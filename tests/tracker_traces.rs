@@ -23,7 +23,8 @@ fn addrs() -> Vec<IpAddr> {
 fn asking(conf: Conf) -> Trace {
     let mut t = Trace::seed(conf);
     t.errands();
-    t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce")).unwrap();
+    t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce"))
+        .unwrap();
     assert_eq!(t.errands(), [TrackerEffect::Resolve { host: "tracker.test".into() }]);
     t
 }
@@ -94,8 +95,17 @@ fn one_look_up_and_one_call_for_each_family() {
     }
     let announces = datagrams(&mut t);
     assert_eq!(announces.len(), 2);
-    assert!(announces.iter().all(|(_, _, data)| data[8..12] == [0, 0, 0, 1] && data[80..84] == [0, 0, 0, 2]), "both start");
-    assert_eq!(announces[0].2[88..92], announces[1].2[88..92], "one key, so that it knows that we are one");
+    assert!(
+        announces
+            .iter()
+            .all(|(_, _, data)| data[8..12] == [0, 0, 0, 1] && data[80..84] == [0, 0, 0, 2]),
+        "both start"
+    );
+    assert_eq!(
+        announces[0].2[88..92],
+        announces[1].2[88..92],
+        "one key, so that it knows that we are one"
+    );
     for (_, to, data) in &announces {
         answer(&mut t, *to, data);
     }
@@ -121,17 +131,22 @@ fn what_is_out_of_reach_in_one_family_works_in_the_other_and_nobody_is_bothered(
 
 #[test]
 fn each_family_hears_the_port_of_its_own_listener() {
-    for (listen, ports) in [(vec!["0.0.0.0:7001", "[::]:7002"], [7001, 7002]), (vec!["[::]:7002"], [1, 7002])] {
+    for (listen, ports) in
+        [(vec!["0.0.0.0:7001", "[::]:7002"], [7001, 7002]), (vec!["[::]:7002"], [1, 7002])]
+    {
         let mut t = Trace::seed(Conf::default());
         t.errands();
         t.drive(|engine| engine.set_listen_addrs(listen.iter().map(|addr| addr.parse().unwrap())));
-        t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce")).unwrap();
+        t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce"))
+            .unwrap();
         t.errands();
         resolved(&mut t, Ok(addrs()));
         for (_, to, data) in datagrams(&mut t) {
             answer(&mut t, to, &data);
         }
-        let told = datagrams(&mut t).into_iter().map(|(_, _, data)| u16::from_be_bytes([data[96], data[97]]));
+        let told = datagrams(&mut t)
+            .into_iter()
+            .map(|(_, _, data)| u16::from_be_bytes([data[96], data[97]]));
         assert_eq!(told.collect::<Vec<_>>(), ports);
     }
 }
@@ -214,7 +229,8 @@ fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
     let (first, _) = connect(&mut t);
     let now = t.now;
     send(&mut t, first);
-    let redirect = b"HTTP/1.1 302 Found\r\nLocation: http://9.0.0.2/announce?a=b\r\nContent-Length: 0\r\n\r\n";
+    let redirect =
+        b"HTTP/1.1 302 Found\r\nLocation: http://9.0.0.2/announce?a=b\r\nContent-Length: 0\r\n\r\n";
     t.drive(|engine| engine.handle_tracker_data(now, first, redirect));
     // The driver reads on before it hears of that.
     t.drive(|engine| engine.handle_tracker_ended(now, first, Ok(())));
@@ -225,7 +241,12 @@ fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
     t.drive(|engine| engine.handle_tracker_data(now, first, b"HTTP/1.1 500 No\r\n\r\n"));
     send(&mut t, second);
     t.drive(|engine| engine.handle_tracker_data(now, second, REPLY));
-    assert_eq!((status(&mut t), failures(&t).len()), (TrackerStatus::Working, 0), "{:?}", failures(&t));
+    assert_eq!(
+        (status(&mut t), failures(&t).len()),
+        (TrackerStatus::Working, 0),
+        "{:?}",
+        failures(&t)
+    );
 }
 
 /// Connections that are asked for, none of which can be made.
@@ -242,7 +263,10 @@ fn refuse(t: &mut Trace) -> usize {
 fn a_tracker_that_cannot_be_reached_is_tried_once_a_second_whoever_wants_it() {
     let mut t = Trace::seed(Conf::default());
     for nth in 0..50 {
-        t.tell(|engine, torrent| engine.add_tracker(torrent, nth, &format!("http://9.0.0.1/{nth}/announce"))).unwrap();
+        t.tell(|engine, torrent| {
+            engine.add_tracker(torrent, nth, &format!("http://9.0.0.1/{nth}/announce"))
+        })
+        .unwrap();
     }
     let mut tries = 0;
     for _ in 0..600 {
@@ -250,45 +274,61 @@ fn a_tracker_that_cannot_be_reached_is_tried_once_a_second_whoever_wants_it() {
         t.pass(Duration::from_millis(100));
     }
     // Each has been tried some four times, or 200 in all.
-    let failed = t.alerts().iter().filter(|alert| matches!(alert, Alert::TrackerFailed { .. })).count();
+    let failed =
+        t.alerts().iter().filter(|alert| matches!(alert, Alert::TrackerFailed { .. })).count();
     assert!(failed >= 50 && (20..=64).contains(&tries), "{tries} tries, {failed} failures");
 
     // It is found out when it is there again.
     let call = (0..40_000).find_map(|_| {
         t.pass(Duration::from_millis(100));
-        t.errands()
-            .into_iter()
-            .find_map(|effect| if let TrackerEffect::Connect { call, .. } = effect { Some(call) } else { None })
+        t.errands().into_iter().find_map(|effect| {
+            if let TrackerEffect::Connect { call, .. } = effect { Some(call) } else { None }
+        })
     });
     let (call, now) = (call.unwrap(), t.now);
     send(&mut t, call);
     t.drive(|engine| engine.handle_tracker_data(now, call, REPLY));
     let working = |s: &cratetorrent::TrackerStats| s.status == TrackerStatus::Working;
-    assert_eq!(t.tell(|engine, torrent| engine.trackers(torrent).iter().filter(|s| working(s)).count()), 1);
+    assert_eq!(
+        t.tell(|engine, torrent| engine.trackers(torrent).iter().filter(|s| working(s)).count()),
+        1
+    );
 }
 
 /// The connections that are to be made.
 fn connects(t: &mut Trace) -> Vec<(Key, SocketAddr)> {
-    let connect = |effect| if let TrackerEffect::Connect { call, addr, .. } = effect { Some((call, addr)) } else { None };
+    let connect = |effect| {
+        if let TrackerEffect::Connect { call, addr, .. } = effect {
+            Some((call, addr))
+        } else {
+            None
+        }
+    };
     t.errands().into_iter().filter_map(connect).collect()
 }
 
 #[test]
 fn a_tracker_that_was_taken_out_is_not_heard_and_hears_that_we_stop() {
     let mut t = Trace::leech(Conf::default());
-    t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.1/a".into()]])).unwrap();
+    t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.1/a".into()]]))
+        .unwrap();
     let (old, _) = connects(&mut t)[0];
     send(&mut t, old);
-    t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.2/b".into()]])).unwrap();
+    t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.2/b".into()]]))
+        .unwrap();
     let now = t.now;
     let peers = b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\nd8:intervali1800e5:peers6:\x08\x08\x08\x08\x1a\xe1e";
     t.drive(|engine| engine.handle_tracker_data(now, old, peers));
     assert_eq!(t.stats().candidates, 0, "a peer of a tracker that is none of the torrent's");
     let calls = connects(&mut t);
-    assert_eq!(calls.iter().map(|(_, addr)| addr.ip().to_string()).collect::<Vec<_>>(), ["9.0.0.1", "9.0.0.2"]);
+    assert_eq!(
+        calls.iter().map(|(_, addr)| addr.ip().to_string()).collect::<Vec<_>>(),
+        ["9.0.0.1", "9.0.0.2"]
+    );
     let (farewell, _) = calls[0];
     t.drive(|engine| engine.handle_tracker_connected(now, farewell));
-    let asked = t.tell(|engine, _| String::from_utf8_lossy(engine.tracker_transmit(farewell)).into_owned());
+    let asked =
+        t.tell(|engine, _| String::from_utf8_lossy(engine.tracker_transmit(farewell)).into_owned());
     assert!(asked.contains("event=stopped"), "{asked}");
 }
 
@@ -301,7 +341,10 @@ fn numbers_can_be_had_over_ipv6_alone_and_of_what_rests() {
         engine.scrape(torrent).unwrap();
         engine.pause(torrent).unwrap();
     });
-    let to: Vec<_> = datagrams(&mut t).into_iter().map(|(_, to, packet)| (to.ip().to_string(), packet[11])).collect();
+    let to: Vec<_> = datagrams(&mut t)
+        .into_iter()
+        .map(|(_, to, packet)| (to.ip().to_string(), packet[11]))
+        .collect();
     assert_eq!(to, [(V6.to_owned(), 0)]);
 }
 

@@ -1,5 +1,6 @@
-//! Trackers over real sockets on loopback: swarms that have no other way to meet, in both families, over HTTP, HTTPS and UDP; how
-//! trackers that hang, refuse, or cannot prove who they are are dealt with; and where what leaves comes from.
+//! Trackers over real sockets on loopback: swarms that have no other way to meet, in both families,
+//! over HTTP, HTTPS and UDP; how trackers that hang, refuse, or cannot prove who they are are dealt
+//! with; and where what leaves comes from.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -14,8 +15,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, TorrentId, TorrentParams, TrackerStatus, TrackersError, spawn,
-    wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, TorrentId, TorrentParams, TrackerStatus,
+    TrackersError, spawn, wire::metainfo::Metainfo,
 };
 use support::{
     clock,
@@ -130,14 +131,21 @@ fn meet(tracker: &Tracker, url: &str, at: IpAddr) -> Vec<Said> {
     let said = tracker.wait_for(|said| events(said, seed_port).len() == 2);
     assert_eq!(events(&said, port), ["started", "completed", "stopped"]);
     assert_eq!(events(&said, seed_port), ["started", "stopped"], "it was whole from the beginning");
-    let of = |event: &str| said.iter().find(|said| said.port == port && said.event == event).unwrap();
+    let of =
+        |event: &str| said.iter().find(|said| said.port == port && said.event == event).unwrap();
     let len = torrent.len();
-    assert_eq!((of("started").left, of("started").downloaded, of("started").numwant), (len, 0, Some(200)));
+    assert_eq!(
+        (of("started").left, of("started").downloaded, of("started").numwant),
+        (len, 0, Some(200))
+    );
     assert_eq!((of("completed").left, of("completed").downloaded), (0, len));
     assert_eq!((of("stopped").left, of("stopped").numwant), (0, Some(0)));
     assert!(said.iter().all(|said| said.info_hash == torrent.info_hash));
     let key = &of("started").key;
-    assert!(!key.is_empty() && said.iter().all(|said| (said.key == *key) == (said.port == port)), "one key a torrent and engine");
+    assert!(
+        !key.is_empty() && said.iter().all(|said| (said.key == *key) == (said.port == port)),
+        "one key a torrent and engine"
+    );
     said
 }
 
@@ -146,7 +154,9 @@ fn a_swarm_meets_through_an_http_tracker() {
     let tracker = Tracker::new();
     let addr = tracker.http(SocketAddr::new(V4, 0));
     let said = meet(&tracker, &format!("http://{addr}/announce"), V4);
-    assert!(said.iter().all(|said| said.via == "http" && said.user_agent.starts_with("cratetorrent/")));
+    assert!(
+        said.iter().all(|said| said.via == "http" && said.user_agent.starts_with("cratetorrent/"))
+    );
 }
 
 #[test]
@@ -172,7 +182,11 @@ fn a_swarm_meets_over_ipv6() {
     let at = SocketAddr::new(V6, 0);
     for udp in [false, true] {
         let tracker = Tracker::new();
-        let url = if udp { format!("udp://{}", tracker.udp(at)) } else { format!("http://{}/announce", tracker.http(at)) };
+        let url = if udp {
+            format!("udp://{}", tracker.udp(at))
+        } else {
+            format!("http://{}/announce", tracker.http(at))
+        };
         let said = meet(&tracker, &url, V6);
         assert!(said.iter().all(|said| said.from.unwrap().ip() == V6));
     }
@@ -180,13 +194,20 @@ fn a_swarm_meets_over_ipv6() {
 
 #[test]
 fn a_tracker_with_a_name_is_told_in_each_family_that_the_name_has() {
-    let addrs: Vec<IpAddr> = ("localhost", 0).to_socket_addrs().unwrap().map(|addr| addr.ip()).collect();
+    let addrs: Vec<IpAddr> =
+        ("localhost", 0).to_socket_addrs().unwrap().map(|addr| addr.ip()).collect();
     for udp in [false, true] {
         let tracker = Tracker::new();
         let port = if udp { tracker.udp_both() } else { tracker.http_both() };
         let scheme = if udp { "udp" } else { "http" };
-        let seed = Client::start(&torrent(), conf(), one(format!("{scheme}://localhost:{port}/announce")), true);
-        let from = |said: &[Said], ip: IpAddr| said.iter().any(|said| said.from.unwrap().ip() == ip);
+        let seed = Client::start(
+            &torrent(),
+            conf(),
+            one(format!("{scheme}://localhost:{port}/announce")),
+            true,
+        );
+        let from =
+            |said: &[Said], ip: IpAddr| said.iter().any(|said| said.from.unwrap().ip() == ip);
         tracker.wait_for(|said| [V4, V6].iter().all(|&ip| from(said, ip) || !addrs.contains(&ip)));
         seed.end();
     }
@@ -196,7 +217,12 @@ fn a_tracker_with_a_name_is_told_in_each_family_that_the_name_has() {
 fn a_tracker_that_is_reached_in_one_family_only_is_as_good() {
     let tracker = Tracker::new();
     let addr = tracker.http(SocketAddr::new(V4, 0));
-    let seed = Client::start(&torrent(), conf(), one(format!("http://localhost:{}/announce", addr.port())), true);
+    let seed = Client::start(
+        &torrent(),
+        conf(),
+        one(format!("http://localhost:{}/announce", addr.port())),
+        true,
+    );
     let peers = seed.wait_for("reply", |alert| match alert {
         Alert::TrackerReplied { peers, .. } => Some(*peers),
         Alert::TrackerFailed { error, .. } => panic!("{error}"),
@@ -237,7 +263,12 @@ fn refusals_warnings_and_numbers_are_told() {
     let tracker = Tracker::new();
     let addr = tracker.http(SocketAddr::new(V4, 0));
     tracker.behave(|manners| manners.failure = Some("not on the list".into()));
-    let seed = Client::start(&torrent(), conf(), one(format!("http://{addr}/announce?passkey=secret")), true);
+    let seed = Client::start(
+        &torrent(),
+        conf(),
+        one(format!("http://{addr}/announce?passkey=secret")),
+        true,
+    );
     let (shown, error) = seed.wait_for_failure();
     assert!(error.contains("not on the list") && !shown.contains("secret"), "{shown}: {error}");
     tracker.behave(|manners| (manners.failure, manners.warning) = (None, Some("look out".into())));
@@ -265,23 +296,29 @@ fn refusals_warnings_and_numbers_are_told() {
 #[test]
 fn trackers_come_and_go_while_it_runs() {
     let tracker = Tracker::new();
-    let (first, second) = (tracker.http(SocketAddr::new(V4, 0)), tracker.udp(SocketAddr::new(V4, 0)));
+    let (first, second) =
+        (tracker.http(SocketAddr::new(V4, 0)), tracker.udp(SocketAddr::new(V4, 0)));
     let conf = Conf { max_trackers: 2, ..conf() };
     let seed = Client::start(&torrent(), conf, Vec::new(), true);
     let (port, torrent) = (seed.port(), seed.torrent);
     let engine = seed.engine.clone();
-    let add = move |url: String| engine.call(move |engine| engine.add_tracker(torrent, 0, &url)).unwrap();
+    let add =
+        move |url: String| engine.call(move |engine| engine.add_tracker(torrent, 0, &url)).unwrap();
     assert!(matches!(add("gopher://x".into()), Err(TrackersError::Url(_))));
     assert_eq!(add(format!("http://{first}/announce")), Ok(()));
     tracker.wait_for(|said| events(said, port) == ["started"]);
     seed.wait_for("reply", |alert| matches!(alert, Alert::TrackerReplied { .. }).then_some(()));
     assert_eq!(add(format!("http://{first}/announce")), Ok(()));
     assert_eq!(add("udp://127.0.0.1:9".into()), Ok(()));
-    assert_eq!(add("udp://127.0.0.1:10".into()), Err(TrackersError::TooMany { count: 3, limit: 2 }));
+    assert_eq!(
+        add("udp://127.0.0.1:10".into()),
+        Err(TrackersError::TooMany { count: 3, limit: 2 })
+    );
     let second = one(format!("udp://{second}"));
     seed.engine.call(move |engine| engine.set_trackers(torrent, second)).unwrap().unwrap();
     let said = tracker.wait_for(|said| events(said, port).len() == 3);
-    let mut heard: Vec<_> = said.iter().map(|said| (said.via.as_str(), said.event.as_str())).collect();
+    let mut heard: Vec<_> =
+        said.iter().map(|said| (said.via.as_str(), said.event.as_str())).collect();
     heard.sort_unstable();
     assert_eq!(heard, [("http", "started"), ("http", "stopped"), ("udp", "started")]);
     seed.end();
@@ -296,7 +333,10 @@ fn a_pause_is_told_and_its_end() {
     tracker.wait_for(|said| events(said, port) == ["started"]);
     seed.wait_for("reply", |alert| matches!(alert, Alert::TrackerReplied { .. }).then_some(()));
     // At once one after the other: the order is kept all the same.
-    seed.engine.call(move |engine| engine.pause(torrent).and_then(|()| engine.resume(torrent))).unwrap().unwrap();
+    seed.engine
+        .call(move |engine| engine.pause(torrent).and_then(|()| engine.resume(torrent)))
+        .unwrap()
+        .unwrap();
     let said = tracker.wait_for(|said| events(said, port).len() == 3);
     assert_eq!(events(&said, port), ["started", "stopped", "started"]);
     seed.wait_for("reply", |alert| matches!(alert, Alert::TrackerReplied { .. }).then_some(()));
@@ -311,7 +351,11 @@ fn a_tracker_that_hangs_holds_up_the_end_no_longer_than_it_may() {
     for udp in [false, true] {
         let tracker = Tracker::new();
         let at = SocketAddr::new(V4, 0);
-        let url = if udp { format!("udp://{}", tracker.udp(at)) } else { format!("http://{}/announce", tracker.http(at)) };
+        let url = if udp {
+            format!("udp://{}", tracker.udp(at))
+        } else {
+            format!("http://{}/announce", tracker.http(at))
+        };
         let conf = Conf { stopped_timeout: Duration::from_millis(300), ..conf() };
         let seed = Client::start(&torrent(), conf, one(url), true);
         seed.wait_for("reply", |alert| matches!(alert, Alert::TrackerReplied { .. }).then_some(()));
@@ -338,7 +382,11 @@ fn everything_leaves_from_the_address_that_is_set() {
     let torrent = torrent();
     // The last would be reached in the other family only, and so is not reached.
     let v6 = tracker.http(SocketAddr::new(V6, 0));
-    let urls = [format!("http://{http}/announce"), format!("udp://{udp}"), format!("http://{v6}/announce")];
+    let urls = [
+        format!("http://{http}/announce"),
+        format!("udp://{udp}"),
+        format!("http://{v6}/announce"),
+    ];
     let seed = Client::start(&torrent, from_there(), vec![urls.to_vec()], true);
     let (shown, error) = seed.wait_for_failure();
     assert!(shown.contains("[::1]") && error.contains("no address"), "{shown}: {error}");
@@ -379,17 +427,20 @@ mod tls {
             // Or each would be taken for the other.
             params.distinguished_name.push(DnType::CommonName, format!("authority for {names:?}"));
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+            let issuer =
+                CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
             let key = KeyPair::generate().unwrap();
             let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
             let cert = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-            let server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![cert.der().clone()], key)
-                .unwrap();
+            let server = ServerConfig::builder_with_provider(Arc::new(
+                rustls::crypto::ring::default_provider(),
+            ))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
             Self { root: issuer.pem().into_bytes(), server: Arc::new(server) }
         }
     }
@@ -401,7 +452,10 @@ mod tls {
         let addr = tracker.https(SocketAddr::new(V4, 0), authority.server.clone());
         let torrent = torrent();
         let trusting = || Conf { tls_roots: vec![authority.root.clone()], ..conf() };
-        let urls = [format!("https://{addr}/announce"), format!("https://localhost:{}/announce", addr.port())];
+        let urls = [
+            format!("https://{addr}/announce"),
+            format!("https://localhost:{}/announce", addr.port()),
+        ];
         let [by_addr, by_name] = urls;
         let seed = Client::start(&torrent, trusting(), one(by_addr), true);
         let port = seed.port();
@@ -416,12 +470,14 @@ mod tls {
 
     #[test]
     fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused() {
-        let (known, unknown) = (Authority::new(&["elsewhere.test"]), Authority::new(&["localhost", "127.0.0.1"]));
+        let (known, unknown) =
+            (Authority::new(&["elsewhere.test"]), Authority::new(&["localhost", "127.0.0.1"]));
         for (authority, why) in [(&known, "not valid for"), (&unknown, "unknown")] {
             let tracker = Tracker::new();
             let addr = tracker.https(SocketAddr::new(V4, 0), authority.server.clone());
             let conf = Conf { tls_roots: vec![known.root.clone()], ..conf() };
-            let seed = Client::start(&torrent(), conf, one(format!("https://{addr}/announce")), true);
+            let seed =
+                Client::start(&torrent(), conf, one(format!("https://{addr}/announce")), true);
             let (_, error) = seed.wait_for_failure();
             assert!(error.contains("certificate") && error.to_lowercase().contains(why), "{error}");
             seed.end();

@@ -1,5 +1,5 @@
-//! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was written for; what fuzzing found
-//! beside them keeps the promises.
+//! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was
+//! written for; what fuzzing found beside them keeps the promises.
 
 #[path = "../fuzz/src/tracker.rs"]
 #[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
@@ -11,16 +11,20 @@ mod wire;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use cratetorrent::wire::{
-    bencode::Document, blocklist::Blocklist, extension::ExtensionHandshake, handshake::Handshake, message::Message,
-    metainfo::Metainfo, tracker::TrackerUrl,
+    bencode::Document, blocklist::Blocklist, extension::ExtensionHandshake, handshake::Handshake,
+    message::Message, metainfo::Metainfo, tracker::TrackerUrl,
 };
 
 /// The inputs of a target whose names begin with `kind`, by the rest of the name.
 fn corpus(target: &str, kind: &str) -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut inputs = BTreeMap::new();
-    for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten() {
-        if let (Some(name), Ok(bytes)) = (entry.file_name().to_string_lossy().strip_prefix(kind), fs::read(entry.path())) {
+    for entry in
+        fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten()
+    {
+        if let (Some(name), Ok(bytes)) =
+            (entry.file_name().to_string_lossy().strip_prefix(kind), fs::read(entry.path()))
+        {
             inputs.insert(name.to_owned(), bytes);
         }
     }
@@ -40,13 +44,23 @@ fn check(target: &str, promise: fn(&[u8]), valid: impl Fn(&[u8]) -> bool, refuse
 
 #[test]
 fn bencode() {
-    check("bencode", wire::bencode, |b| Document::parse(b).is_ok(), &["too-deep", "prefix", "claim"]);
+    check(
+        "bencode",
+        wire::bencode,
+        |b| Document::parse(b).is_ok(),
+        &["too-deep", "prefix", "claim"],
+    );
 }
 
 #[test]
 fn messages() {
     check("message", wire::message, |_| true, &[]);
-    check("message_roundtrip", wire::message_roundtrip, |b| Message::decode(b).is_ok(), &["short-have"]);
+    check(
+        "message_roundtrip",
+        wire::message_roundtrip,
+        |b| Message::decode(b).is_ok(),
+        &["short-have"],
+    );
 }
 
 #[test]
@@ -57,7 +71,12 @@ fn handshakes() {
 
 #[test]
 fn metainfos() {
-    check("metainfo", wire::metainfo, |b| Metainfo::from_bytes(b).is_ok(), &["v2", "negative", "overflow"]);
+    check(
+        "metainfo",
+        wire::metainfo,
+        |b| Metainfo::from_bytes(b).is_ok(),
+        &["v2", "negative", "overflow"],
+    );
 }
 
 #[test]
@@ -67,14 +86,29 @@ fn states() {
 
 #[test]
 fn blocklists() {
-    check("blocklist", wire::blocklist, |b| Blocklist::parse(b).is_ok(), &["html", "gzip", "p2b-claim", "p2b-v4"]);
+    check(
+        "blocklist",
+        wire::blocklist,
+        |b| Blocklist::parse(b).is_ok(),
+        &["html", "gzip", "p2b-claim", "p2b-v4"],
+    );
 }
 
 #[test]
 fn trackers() {
-    let url = |b: &[u8]| TrackerUrl::parse(std::str::from_utf8(b).unwrap().split_once('\n').map_or("", |(url, _)| url)).is_ok();
+    let url = |b: &[u8]| {
+        TrackerUrl::parse(
+            std::str::from_utf8(b).unwrap().split_once('\n').map_or("", |(url, _)| url),
+        )
+        .is_ok()
+    };
     let whole = |b: &[u8]| url(b) || TrackerUrl::parse(std::str::from_utf8(b).unwrap()).is_ok();
-    check("tracker_url", tracker::tracker_url, whole, &["idna", "number", "no-port", "split", "two-users"]);
+    check(
+        "tracker_url",
+        tracker::tracker_url,
+        whole,
+        &["idna", "number", "no-port", "split", "two-users"],
+    );
     check("tracker_http", tracker::tracker_http, |_| true, &[]);
     check("tracker_udp", tracker::tracker_udp, |_| true, &[]);
 }

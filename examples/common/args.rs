@@ -1,4 +1,5 @@
-//! Arguments, as all the programs take them: `--option value` or `--option=value`, and after `--` no options.
+//! Arguments, as all the programs take them: `--option value` or `--option=value`, and after `--`
+//! no options.
 
 use std::{
     env,
@@ -50,7 +51,8 @@ fn split(word: OsString) -> Vec<OsString> {
     let option = at.and_then(|at| bytes.get(2..at));
     match (at, option) {
         (Some(at), Some(option)) if option.iter().all(|b| b.is_ascii_lowercase() || *b == b'-') => {
-            let (option, value) = (format!("--{}", String::from_utf8_lossy(option)), tail(&word, at + 1));
+            let (option, value) =
+                (format!("--{}", String::from_utf8_lossy(option)), tail(&word, at + 1));
             vec![option.into(), value]
         }
         _ => vec![word],
@@ -71,7 +73,10 @@ fn tail(word: &OsStr, at: usize) -> OsString {
 }
 
 /// The value of an option, if it was given.
-pub fn value<T: std::str::FromStr<Err: std::fmt::Display>>(args: &mut Args, option: &'static str) -> Result<Option<T>, Problem> {
+pub fn value<T: std::str::FromStr<Err: std::fmt::Display>>(
+    args: &mut Args,
+    option: &'static str,
+) -> Result<Option<T>, Problem> {
     args.options.opt_value_from_str(option).map_err(|e| usage(option, &e))
 }
 
@@ -81,7 +86,11 @@ pub fn path(args: &mut Args, option: &'static str) -> Result<Option<PathBuf>, Pr
 }
 
 /// The same for an option that has a short form, which is the first of `keys`.
-pub fn short_path(args: &mut Args, keys: [&'static str; 2], option: &str) -> Result<Option<PathBuf>, Problem> {
+pub fn short_path(
+    args: &mut Args,
+    keys: [&'static str; 2],
+    option: &str,
+) -> Result<Option<PathBuf>, Problem> {
     args.options.opt_value_from_os_str(keys, filled_path).map_err(|e| usage(option, &e))
 }
 
@@ -113,7 +122,8 @@ pub fn rate(args: &mut Args, option: &'static str) -> Result<Option<Rate>, Probl
                 None => arg.strip_suffix(['G', 'g']).map_or((arg, 1), |number| (number, 1 << 30)),
             },
         };
-        let number: u64 = number.parse().map_err(|_| "a rate is a number, perhaps followed by K, M or G")?;
+        let number: u64 =
+            number.parse().map_err(|_| "a rate is a number, perhaps followed by K, M or G")?;
         Ok::<_, &str>(Rate::new(number.saturating_mul(unit)))
     };
     Ok(args.options.opt_value_from_fn(option, rate).map_err(|e| usage(option, &e))?.flatten())
@@ -125,7 +135,8 @@ pub fn free(args: Args) -> Result<Vec<OsString>, Problem> {
     let is_option = |arg: &&OsString| arg.len() > 1 && arg.as_encoded_bytes().starts_with(b"-");
     match free.iter().find(is_option) {
         Some(unknown) => {
-            let what = format!("there is no option {}; --help lists them", unknown.to_string_lossy());
+            let what =
+                format!("there is no option {}; --help lists them", unknown.to_string_lossy());
             Err(Problem::usage(what))
         }
         None => {
@@ -140,8 +151,8 @@ pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The addresses of all `host:port` of a list. A name that does not resolve is a failure and not a mistake of the user's: in a
-/// container it may be there at the next start.
+/// The addresses of all `host:port` of a list. A name that does not resolve is a failure and not a
+/// mistake of the user's: in a container it may be there at the next start.
 pub fn resolve_all(from: &str, list: &str, peers: &mut Vec<SocketAddr>) -> Result<(), Problem> {
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         let usage = |why: &str| Problem::usage(format!("{from}: {name:?} {why}"));
@@ -150,12 +161,18 @@ pub fn resolve_all(from: &str, list: &str, peers: &mut Vec<SocketAddr>) -> Resul
         };
         match port.parse::<u16>() {
             Ok(0) => return Err(usage("has port 0, on which no peer can listen")),
-            Ok(_) if host.is_empty() => return Err(usage("has no host; a peer is host:port or [v6]:port")),
+            Ok(_) if host.is_empty() => {
+                return Err(usage("has no host; a peer is host:port or [v6]:port"));
+            }
             Ok(_) if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) => {
-                return Err(usage("is an IPv6 address without brackets; a peer is host:port or [v6]:port"));
+                return Err(usage(
+                    "is an IPv6 address without brackets; a peer is host:port or [v6]:port",
+                ));
             }
             Ok(_) => {}
-            Err(_) => return Err(usage("has no port from 1 to 65535; a peer is host:port or [v6]:port")),
+            Err(_) => {
+                return Err(usage("has no port from 1 to 65535; a peer is host:port or [v6]:port"));
+            }
         }
         // This waits for DNS, which is why it happens before there is an engine.
         let cannot = |e| Problem::new(format!("{from}: cannot find the address of {name:?}: {e}"));

@@ -2,7 +2,8 @@
 
 use cratetorrent::Conf;
 
-/// Takes as many descriptors as the system grants, and lets the engine have as many connections as that allows beside its files.
+/// Takes as many descriptors as the system grants, and lets the engine have as many connections as
+/// that allows beside its files.
 pub fn use_all_descriptors(conf: &mut Conf) {
     conf.fit_descriptors(raise().unwrap_or(u64::MAX));
     log::info!("room for {} connections and {} open files", conf.max_links, conf.max_open_files);

@@ -1,5 +1,5 @@
-//! Engines that listen where they should: on IPv4 in any case, on IPv6 where there is any, or on the address that everything is
-//! bound to.
+//! Engines that listen where they should: on IPv4 in any case, on IPv6 where there is any, or on
+//! the address that everything is bound to.
 
 use std::{
     io,
@@ -43,7 +43,8 @@ impl Place {
         self.port.is_some()
     }
 
-    /// Starts an engine there: on this port, else on the first of the usual ones that is free, else on any.
+    /// Starts an engine there: on this port, else on the first of the usual ones that is free, else
+    /// on any.
     pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
         match self.bind.as_deref().map(str::parse::<IpAddr>) {
             Some(Ok(addr)) => conf.bind_addrs = vec![addr],
@@ -80,7 +81,9 @@ fn start_on(conf: &Conf, port: u16) -> Result<(EngineHandle, Alerts), ReactorErr
     }
     let (v4, v6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
     match on(&[v4, v6]) {
-        Err(ReactorError::Listen { addr, source }) if addr.is_ipv6() && source.kind() != io::ErrorKind::AddrInUse => {
+        Err(ReactorError::Listen { addr, source })
+            if addr.is_ipv6() && source.kind() != io::ErrorKind::AddrInUse =>
+        {
             log::info!("not listening on {addr}: {source}");
             on(&[v4])
         }

@@ -60,7 +60,8 @@ impl Make {
         params.pads = flag(args, "--pads");
         params.skip_special = flag(args, "--skip-special");
         if !flag(args, "--no-date") {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let since =
+                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             params.creation_date = i64::try_from(since.as_secs()).ok();
             params.created_by = Some(SAID.into());
         }
@@ -115,7 +116,11 @@ impl Make {
                 progress.say(&format!("hashing   {shown}, {}", HumanBytes(so_far.total)));
             }
             progress.hashing(so_far, start.elapsed());
-            if interrupt.exit_code().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupt.exit_code().is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         progress.end();
         let created = created.map_err(|e| problem(&e, interrupt))?;
@@ -125,7 +130,10 @@ impl Make {
         }
         write(&out, &created.bytes, self.force).map_err(|e| cannot_write(&out, &e))?;
         if show == Show::Words {
-            progress.say(&format!("hashed    {}", pace(created.metainfo.geometry.total_len(), start.elapsed())));
+            progress.say(&format!(
+                "hashed    {}",
+                pace(created.metainfo.geometry.total_len(), start.elapsed())
+            ));
         }
         Ok((created, Some(out)))
     }
@@ -138,9 +146,13 @@ impl Make {
         let folder = parent(out);
         let cannot = |e| cannot_write(out, &e);
         check_writable(folder).map_err(cannot)?;
-        let (folder, path) = (folder.canonicalize().map_err(cannot)?, path.canonicalize().unwrap_or_default());
+        let (folder, path) =
+            (folder.canonicalize().map_err(cannot)?, path.canonicalize().unwrap_or_default());
         if path.is_dir() && folder.starts_with(&path) {
-            let what = format!("{} would lie in the folder that it is made of; --out says where else", out.display());
+            let what = format!(
+                "{} would lie in the folder that it is made of; --out says where else",
+                out.display()
+            );
             return Err(Problem::usage(what));
         }
         Ok(())
@@ -151,7 +163,9 @@ impl Make {
 fn beside(path: &Path) -> Result<PathBuf, Problem> {
     let whole = match path.file_name() {
         Some(_) => path.to_owned(),
-        None => path.canonicalize().map_err(|e| Problem::new(format!("cannot read {}: {e}", path.display())))?,
+        None => path
+            .canonicalize()
+            .map_err(|e| Problem::new(format!("cannot read {}: {e}", path.display())))?,
     };
     match whole.file_name() {
         Some(name) => {
@@ -204,11 +218,16 @@ fn cannot_write(out: &Path, e: &io::Error) -> Problem {
 fn problem(e: &CreateError, interrupt: &Interrupt) -> Problem {
     let sentence = e.to_string();
     match e {
-        CreateError::Stopped => {
-            Problem { sentence: "stopped; no torrent was written".into(), code: interrupt.exit_code().unwrap_or(1) }
+        CreateError::Stopped => Problem {
+            sentence: "stopped; no torrent was written".into(),
+            code: interrupt.exit_code().unwrap_or(1),
+        },
+        CreateError::PieceLength(_) | CreateError::Name(_) | CreateError::Address(_) => {
+            Problem::usage(sentence)
         }
-        CreateError::PieceLength(_) | CreateError::Name(_) | CreateError::Address(_) => Problem::usage(sentence),
-        CreateError::Special { .. } => Problem::new(format!("{sentence}; --skip-special leaves such things out")),
+        CreateError::Special { .. } => {
+            Problem::new(format!("{sentence}; --skip-special leaves such things out"))
+        }
         _ => Problem::new(sentence),
     }
 }
@@ -221,7 +240,9 @@ fn piece_length(text: &str) -> Result<u32, Problem> {
         _ => (text, 1),
     };
     let len = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
-    len.ok_or_else(|| Problem::usage(format!("--piece-length: {text:?} is no size such as 16K, 1M or 65536")))
+    len.ok_or_else(|| {
+        Problem::usage(format!("--piece-length: {text:?} is no size such as 16K, 1M or 65536"))
+    })
 }
 
 /// All `--tracker` options: those with a comma between them in one tier.
@@ -233,6 +254,8 @@ pub fn trackers(args: &mut Args) -> Result<Vec<Vec<String>>, Problem> {
 fn url(option: &str, text: &str) -> Result<String, Problem> {
     match text.split_once("://") {
         Some((scheme, rest)) if !scheme.is_empty() && !rest.is_empty() => Ok(text.to_owned()),
-        _ => Err(Problem::usage(format!("{option}: {text:?} is no URL such as http://example.org/announce"))),
+        _ => Err(Problem::usage(format!(
+            "{option}: {text:?} is no URL such as http://example.org/announce"
+        ))),
     }
 }

@@ -58,7 +58,8 @@ impl Problem {
     }
 }
 
-/// A whole program: tells of itself if that is what the arguments ask, or does its work, and tells its outcome.
+/// A whole program: tells of itself if that is what the arguments ask, or does its work, and tells
+/// its outcome.
 pub fn program<T>(
     help: impl FnOnce() -> String,
     parse: impl FnOnce(Args) -> Result<T, Problem>,
@@ -77,7 +78,8 @@ pub fn program<T>(
     end(parse(args).and_then(work))
 }
 
-/// The end of a program: its outcome, told. What should have been printed and could not be is a failure, too.
+/// The end of a program: its outcome, told. What should have been printed and could not be is a
+/// failure, too.
 pub fn end(outcome: Result<ExitCode, Problem>) -> ExitCode {
     let code = outcome.unwrap_or_else(|problem| {
         complain(&problem.sentence);
@@ -107,23 +109,32 @@ pub fn complain(line: &str) {
 /// Reads a metainfo file, and says so if something follows the torrent in it.
 pub fn read_metainfo(path: &Path) -> Result<Metainfo, Problem> {
     if let Some(what) = link(path) {
-        let sentence = format!("{} is {what}, which cannot be used yet; save the .torrent file and name it", shown(path));
+        let sentence = format!(
+            "{} is {what}, which cannot be used yet; save the .torrent file and name it",
+            shown(path)
+        );
         return Err(Problem::usage(sentence));
     }
-    let cannot = |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", shown(path)));
+    let cannot =
+        |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", shown(path)));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|e| cannot(&e))?;
     file.take(MAX_METAINFO + 1).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
     let metainfo = Metainfo::from_bytes(&bytes).map_err(|e| cannot(&e))?;
     if metainfo.trailing > 0 {
-        complain(&format!("{}: {} bytes after the end of the torrent are ignored", shown(path), metainfo.trailing));
+        complain(&format!(
+            "{}: {} bytes after the end of the torrent are ignored",
+            shown(path),
+            metainfo.trailing
+        ));
     }
     Ok(metainfo)
 }
 
 /// Reads a list of addresses and has the engine keep away from them.
 pub fn block(engine: &EngineHandle, path: &Path) -> Result<(), Problem> {
-    let cannot = |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", shown(path)));
+    let cannot =
+        |e: &dyn std::fmt::Display| Problem::new(format!("cannot read {}: {e}", shown(path)));
     let mut bytes = Vec::new();
     // One byte beyond the limit is enough to be told that it is exceeded.
     let limit = BlocklistLimits::default().bytes as u64 + 1;
@@ -140,7 +151,9 @@ pub fn block(engine: &EngineHandle, path: &Path) -> Result<(), Problem> {
 /// What kind of link a path is, if it is one and no file.
 fn link(path: &Path) -> Option<&'static str> {
     let text = path.to_str().filter(|_| !path.exists())?;
-    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    let begins = |scheme: &str| {
+        text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+    };
     if begins("magnet:") {
         return Some("a magnet link");
     }
@@ -176,7 +189,8 @@ impl Saving {
     }
 }
 
-/// Whether files can be made in a folder, asked of the system. Where it cannot be asked, making them will show.
+/// Whether files can be made in a folder, asked of the system. Where it cannot be asked, making
+/// them will show.
 pub fn check_writable(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -187,8 +201,9 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
     std::fs::metadata(folder).map(|_| ())
 }
 
-/// Lets an engine save its states. Nobody should have to wait long for that, nor, if one sentence of failure is due already, read a
-/// second: then `tell` is false. Returns whether everything that was to be saved is.
+/// Lets an engine save its states. Nobody should have to wait long for that, nor, if one sentence
+/// of failure is due already, read a second: then `tell` is false. Returns whether everything that
+/// was to be saved is.
 pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, tell: bool) -> bool {
     engine.shutdown();
     let mut deadline = std::time::Instant::now() + PATIENCE;

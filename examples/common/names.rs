@@ -1,4 +1,5 @@
-//! What files are called on disk: as the user says, and what is told of names that had to be changed.
+//! What files are called on disk: as the user says, and what is told of names that had to be
+//! changed.
 
 use std::path::PathBuf;
 
@@ -12,7 +13,8 @@ pub type Renames = Vec<(usize, PathBuf)>;
 /// The values of `--name INDEX=PATH`.
 pub fn parse(values: Vec<String>) -> Result<Renames, Problem> {
     let rename = |value: String| {
-        let wrong = || Problem::usage(format!("--name: {value:?} is not INDEX=PATH, as 0=folder/file.txt"));
+        let wrong =
+            || Problem::usage(format!("--name: {value:?} is not INDEX=PATH, as 0=folder/file.txt"));
         let (index, path) = value.split_once('=').ok_or_else(wrong)?;
         Ok((index.trim().parse().map_err(|_| wrong())?, PathBuf::from(path)))
     };
@@ -25,7 +27,10 @@ pub fn told(alert: &Alert) -> Option<String> {
     let path = printable(&path.to_string_lossy());
     let others = match files {
         1 => "; --name gives it another".to_owned(),
-        n => format!(", and {} more have other names, too; inspect lists them, and --name gives them others", n - 1),
+        n => format!(
+            ", and {} more have other names, too; inspect lists them, and --name gives them others",
+            n - 1
+        ),
     };
     Some(format!("file {first} is stored as {path}{others}"))
 }

@@ -5,7 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Why a line could not be written. Programs look at it when they end, since none of them can do anything about it before.
+/// Why a line could not be written. Programs look at it when they end, since none of them can do
+/// anything about it before.
 static LOST: Mutex<Option<String>> = Mutex::new(None);
 
 /// A line to stdout.

@@ -1,5 +1,5 @@
-//! What the user sees of something that takes time: a bar on a terminal, a line now and then elsewhere, a JSON object a line
-//! for a program, nothing if so wished. Knows no engine.
+//! What the user sees of something that takes time: a bar on a terminal, a line now and then
+//! elsewhere, a JSON object a line for a program, nothing if so wished. Knows no engine.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -171,7 +171,13 @@ impl Progress {
         }
     }
 
-    fn tell(&mut self, at: u64, on_bar: impl FnOnce() -> String, line: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
+    fn tell(
+        &mut self,
+        at: u64,
+        on_bar: impl FnOnce() -> String,
+        line: impl FnOnce() -> String,
+        object: impl FnOnce() -> Value,
+    ) {
         match self {
             Self::Bar(bar) => bar.draw(at, on_bar()),
             Self::Lines { last } => {
@@ -218,7 +224,8 @@ impl Bar {
     fn draw(&mut self, at: u64, message: String) {
         let columns = columns(&self.term);
         if columns != self.columns {
-            // A narrower terminal has broken the line into several, and the cursor stands in the last of them.
+            // A narrower terminal has broken the line into several, and the cursor stands in the
+            // last of them.
             let above = self.drawn.saturating_sub(1) / usize::from(columns);
             self.bar.suspend(|| {
                 let _ = write!(io::stderr(), "{}", "\x1b[1A\x1b[2K".repeat(above));

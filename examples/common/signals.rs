@@ -16,8 +16,8 @@ use signal_hook::{
 
 use super::Problem;
 
-/// A signal so soon after the first is the same wish: GNU `timeout` sends its own to the process and to its group, and a closed
-/// terminal sends SIGHUP where a supervisor sends SIGTERM.
+/// A signal so soon after the first is the same wish: GNU `timeout` sends its own to the process
+/// and to its group, and a closed terminal sends SIGHUP where a supervisor sends SIGTERM.
 const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// Whether the user wants an end.
@@ -63,8 +63,8 @@ impl Interrupt {
     }
 }
 
-/// Whether the process was started with this signal ignored, as `nohup` does with SIGHUP. Catching it would undo that. Known on
-/// Linux only.
+/// Whether the process was started with this signal ignored, as `nohup` does with SIGHUP. Catching
+/// it would undo that. Known on Linux only.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

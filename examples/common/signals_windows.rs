@@ -1,5 +1,5 @@
-//! Ctrl-C on Windows: the first asks for an orderly end, a second one does not ask. Windows has no thread that waits for
-//! signals, so that a flag is looked at now and then.
+//! Ctrl-C on Windows: the first asks for an orderly end, a second one does not ask. Windows has no
+//! thread that waits for signals, so that a flag is looked at now and then.
 
 use std::{
     sync::{

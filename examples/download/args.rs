@@ -98,17 +98,23 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
     let seed = args.contains("--seed") || stop != StopAt::default();
     let sequential = args.contains("--sequential");
     let recheck = args.contains("--recheck");
-    let limits = Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
+    let limits =
+        Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
     let timeout = value(&mut args, "--timeout")?.unwrap_or(60);
     let show = Show::parse(&mut args)?;
     let mut free = free(args)?;
     if free.len() > 1 {
         return Err(Problem::usage(format!("one torrent at a time, not {}", free.len())));
     }
-    let torrent = free.pop().or(torrent).ok_or_else(|| Problem::usage("no torrent given; --help tells how"))?;
+    let torrent = free
+        .pop()
+        .or(torrent)
+        .ok_or_else(|| Problem::usage("no torrent given; --help tells how"))?;
     Ok(Command::Fetch(Box::new(Options {
         torrent: torrent.into(),
-        dir: dir.or_else(|| variable("DOWNLOAD_DIR").map(PathBuf::from)).unwrap_or_else(|| ".".into()),
+        dir: dir
+            .or_else(|| variable("DOWNLOAD_DIR").map(PathBuf::from))
+            .unwrap_or_else(|| ".".into()),
         peers,
         trackers,
         place,
@@ -132,7 +138,9 @@ impl std::str::FromStr for Select {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| "a selection is numbers and ranges, as 0,2-5");
+        let number = |text: &str| {
+            text.trim().parse::<usize>().map_err(|_| "a selection is numbers and ranges, as 0,2-5")
+        };
         let range = |part: &str| {
             let (from, to) = part.split_once('-').unwrap_or((part, part));
             let (from, to) = (number(from)?, number(to)?);
@@ -151,6 +159,10 @@ impl std::str::FromStr for Ratio {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str = "a ratio is a number from 0 to 10000, as 1.5";
         let ratio = text.parse::<f64>().map_err(|_| WRONG)?;
-        if (0.0..=10_000.0).contains(&ratio) { Ok(Self((ratio * 100.0).round() as u32)) } else { Err(WRONG) }
+        if (0.0..=10_000.0).contains(&ratio) {
+            Ok(Self((ratio * 100.0).round() as u32))
+        } else {
+            Err(WRONG)
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! What the engine can do, shown on this machine alone: three engines serve a torrent, a fourth downloads it over real
-//! sockets and is driven from our own loop (the inline door).
+//! What the engine can do, shown on this machine alone: three engines serve a torrent, a fourth
+//! downloads it over real sockets and is driven from our own loop (the inline door).
 
 use std::{
     fs::{self, File},
@@ -13,8 +13,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Alerts, Conf, CreateParams, EngineHandle, Reactor, TorrentId, TorrentParams, TorrentStats, create, spawn,
-    wire::metainfo::Metainfo,
+    Alert, Alerts, Conf, CreateParams, EngineHandle, Reactor, TorrentId, TorrentParams,
+    TorrentStats, create, spawn, wire::metainfo::Metainfo,
 };
 use indicatif::HumanBytes;
 use tempfile::TempDir;
@@ -49,7 +49,9 @@ pub fn run() -> Result<ExitCode, Problem> {
     let interrupt = Interrupt::catch(move || waker.wake())?;
     // Dropping it cleans up, however this ends.
     let scratch = scratch_folder()?;
-    print("This is cratetorrent showing itself. Nothing leaves this machine, and everything is cleaned up at the end.");
+    print(
+        "This is cratetorrent showing itself. Nothing leaves this machine, and everything is cleaned up at the end.",
+    );
     let served = scratch.path().join("served");
     let fetched = scratch.path().join("fetched");
 
@@ -58,10 +60,17 @@ pub fn run() -> Result<ExitCode, Problem> {
     let metainfo = Arc::new(make_torrent(&served.join(NAME), &interrupt)?);
     let total = metainfo.geometry.total_len();
     let pieces = metainfo.geometry.piece_count();
-    print(&format!("made      {} in {} files, {pieces} pieces: {}", NAME, FILES.len(), pace(total, start.elapsed())));
+    print(&format!(
+        "made      {} in {} files, {pieces} pieces: {}",
+        NAME,
+        FILES.len(),
+        pace(total, start.elapsed())
+    ));
 
-    let seeds: Vec<Seed> = (0..SEEDS).map(|_| Seed::start(&metainfo, &served)).collect::<Result<_, _>>()?;
-    let addrs: Vec<SocketAddr> = seeds.iter().map(|seed| seed.wait_until_ready(&interrupt)).collect::<Result<_, _>>()?;
+    let seeds: Vec<Seed> =
+        (0..SEEDS).map(|_| Seed::start(&metainfo, &served)).collect::<Result<_, _>>()?;
+    let addrs: Vec<SocketAddr> =
+        seeds.iter().map(|seed| seed.wait_until_ready(&interrupt)).collect::<Result<_, _>>()?;
     print(&format!(
         "serving   from {SEEDS} engines on {}",
         addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
@@ -88,15 +97,25 @@ pub fn run() -> Result<ExitCode, Problem> {
         turns.writes,
         turns.wakes
     ));
-    print(&format!("the swarm {} of {SEEDS} peers at the end, {} received in vain", stats.peers, HumanBytes(stats.wasted)));
+    print(&format!(
+        "the swarm {} of {SEEDS} peers at the end, {} received in vain",
+        stats.peers,
+        HumanBytes(stats.wasted)
+    ));
     seeds.iter().for_each(Seed::stop);
-    print("\nNow try: download some.torrent --dir somewhere --peer host:port\n     or: download --help");
+    print(
+        "\nNow try: download some.torrent --dir somewhere --peer host:port\n     or: download --help",
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 /// A folder that vanishes, in the first place that will have it: a bare container has no /tmp.
 fn scratch_folder() -> Result<TempDir, Problem> {
-    let places = [Some(std::env::temp_dir()), variable("DOWNLOAD_DIR").map(PathBuf::from), Some(PathBuf::from("."))];
+    let places = [
+        Some(std::env::temp_dir()),
+        variable("DOWNLOAD_DIR").map(PathBuf::from),
+        Some(PathBuf::from(".")),
+    ];
     let mut refused = String::new();
     for place in places.into_iter().flatten() {
         match tempfile::Builder::new().prefix("cratetorrent-").tempdir_in(&place) {
@@ -132,7 +151,13 @@ fn make_torrent(folder: &Path, interrupt: &Interrupt) -> Result<Metainfo, Proble
     let mut params = CreateParams::new(folder);
     params.piece_len = Some(PIECE_LEN);
     params.created_by = Some("cratetorrent's demo".into());
-    let goes_on = |_| if interrupt.exit_code().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let goes_on = |_| {
+        if interrupt.exit_code().is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
     let created = create(&params, goes_on);
     go_on(interrupt)?;
     Ok(created.map_err(problem)?.metainfo)
@@ -165,7 +190,11 @@ impl Seed {
                 None => return Err(Problem::new("an engine failed; RUST_LOG=error tells why")),
             }
         }
-        self.engine.local_addrs().first().copied().ok_or_else(|| Problem::new("a seed listens nowhere"))
+        self.engine
+            .local_addrs()
+            .first()
+            .copied()
+            .ok_or_else(|| Problem::new("a seed listens nowhere"))
     }
 
     fn stop(&self) {
@@ -175,11 +204,17 @@ impl Seed {
 }
 
 /// Turns the loop until everything is there.
-fn download(reactor: &mut Reactor, torrent: TorrentId, total: u64, interrupt: &Interrupt) -> Result<TorrentStats, Problem> {
+fn download(
+    reactor: &mut Reactor,
+    torrent: TorrentId,
+    total: u64,
+    interrupt: &Interrupt,
+) -> Result<TorrentStats, Problem> {
     let mut progress = Progress::new(total, Show::Words);
     let mut last = (0, Instant::now());
     loop {
-        // A program with a loop of its own would wait for the reactor's descriptor there, and pass zero here.
+        // A program with a loop of its own would wait for the reactor's descriptor there, and pass
+        // zero here.
         reactor.poll(Some(PATIENCE)).map_err(problem)?;
         go_on(interrupt)?;
         while let Some(alert) = reactor.next_alert() {
@@ -200,7 +235,10 @@ fn download(reactor: &mut Reactor, torrent: TorrentId, total: u64, interrupt: &I
         }
         if last.1.elapsed() >= PATIENCE {
             let stats = reactor.verbs().stats(torrent);
-            return Err(Problem::new(format!("nothing has come for {} s: {stats:?}", PATIENCE.as_secs())));
+            return Err(Problem::new(format!(
+                "nothing has come for {} s: {stats:?}",
+                PATIENCE.as_secs()
+            )));
         }
     }
 }
@@ -210,12 +248,17 @@ fn compare(served: &Path, fetched: &Path, interrupt: &Interrupt) -> Result<(), P
     let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     for (name, len) in FILES {
         let (a, b) = (served.join(NAME).join(name), fetched.join(NAME).join(name));
-        let cannot = |path: &Path, e: io::Error| Problem::new(format!("cannot read {}: {e}", path.display()));
+        let cannot = |path: &Path, e: io::Error| {
+            Problem::new(format!("cannot read {}: {e}", path.display()))
+        };
         let mut file_a = File::open(&a).map_err(|e| cannot(&a, e))?;
         let mut file_b = File::open(&b).map_err(|e| cannot(&b, e))?;
         let found = file_b.metadata().map_err(|e| cannot(&b, e))?.len();
         if found != len {
-            return Err(Problem::new(format!("{} has {found} bytes instead of {len}", b.display())));
+            return Err(Problem::new(format!(
+                "{} has {found} bytes instead of {len}",
+                b.display()
+            )));
         }
         let mut left_over = len;
         while left_over > 0 {

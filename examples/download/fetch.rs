@@ -12,8 +12,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, Priority, TorrentId, TorrentStats, Trust,
-    engine::TorrentParams, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, Priority, TorrentId,
+    TorrentStats, Trust, engine::TorrentParams, wire::metainfo::Metainfo,
 };
 
 use serde_json::json;
@@ -51,7 +51,9 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     params.renames = options.names.clone();
     let state = params.state_file.clone();
     params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
-    let added = engine.call(move |engine| engine.add_torrent(params)).map_err(|e| Problem::new(e.to_string()))?;
+    let added = engine
+        .call(move |engine| engine.add_torrent(params))
+        .map_err(|e| Problem::new(e.to_string()))?;
     let torrent = added.map_err(|e| Problem::new(e.to_string()))?;
 
     let progress = Progress::new(metainfo.geometry.total_len(), options.show);
@@ -68,7 +70,9 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Stopped(code) => {
-            fetch.progress.say("stopped; what was downloaded is kept, and the same command goes on from there");
+            fetch.progress.say(
+                "stopped; what was downloaded is kept, and the same command goes on from there",
+            );
             Ok(ExitCode::from(code))
         }
     }
@@ -81,11 +85,18 @@ enum Outcome {
 }
 
 /// How much each file is wanted.
-fn priorities(metainfo: &Metainfo, select: Option<&[RangeInclusive<usize>]>) -> Result<Vec<Priority>, Problem> {
+fn priorities(
+    metainfo: &Metainfo,
+    select: Option<&[RangeInclusive<usize>]>,
+) -> Result<Vec<Priority>, Problem> {
     let Some(select) = select else { return Ok(Vec::new()) };
     let count = metainfo.files.len();
     if let Some(range) = select.iter().find(|range| *range.end() >= count) {
-        let what = format!("--select: there is no file {}; the torrent's files are 0 to {}", range.end(), count - 1);
+        let what = format!(
+            "--select: there is no file {}; the torrent's files are 0 to {}",
+            range.end(),
+            count - 1
+        );
         return Err(Problem::usage(what));
     }
     let priority = |at| match select.iter().any(|range| range.contains(&at)) {
@@ -112,7 +123,11 @@ fn prepare(dir: &Path) -> Result<(), Problem> {
 /// Starts an engine that listens where it should.
 fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
     let mut conf = Conf {
-        alerts: AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::PEERS | AlertMask::BANS | AlertMask::TRACKERS,
+        alerts: AlertMask::STATUS
+            | AlertMask::PROGRESS
+            | AlertMask::PEERS
+            | AlertMask::BANS
+            | AlertMask::TRACKERS,
         // The user named these peers, so they are worth trying until the user's own time-out.
         max_dial_failures: u32::MAX,
         reconnect_max: Duration::from_secs(10),
@@ -153,7 +168,13 @@ struct Fetch {
 }
 
 impl Fetch {
-    fn new(options: Options, metainfo: &Metainfo, engine: EngineHandle, torrent: TorrentId, progress: Progress) -> Self {
+    fn new(
+        options: Options,
+        metainfo: &Metainfo,
+        engine: EngineHandle,
+        torrent: TorrentId,
+        progress: Progress,
+    ) -> Self {
         let now = Instant::now();
         Self {
             options,
@@ -192,7 +213,9 @@ impl Fetch {
                         self.handle_stats(&stats);
                     }
                 }
-                Err(NoAlert::Ended) => return Err(Problem::new("the engine failed; RUST_LOG=error tells why")),
+                Err(NoAlert::Ended) => {
+                    return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
+                }
             }
             if self.complete && (self.served || !self.options.seed) {
                 return Ok(Outcome::Complete);
@@ -217,16 +240,25 @@ impl Fetch {
                 self.served = true;
                 self.progress.say("served as much as was asked for");
             }
-            Alert::StorageFailed { error, retry_in: None, .. } => return Err(Problem::new(error.to_string())),
+            Alert::StorageFailed { error, retry_in: None, .. } => {
+                return Err(Problem::new(error.to_string()));
+            }
             Alert::StorageFailed { error, .. } if !self.complete => {
-                return Err(Problem::new(format!("{error}; verified pieces are kept, and the same command goes on from there")));
+                return Err(Problem::new(format!(
+                    "{error}; verified pieces are kept, and the same command goes on from there"
+                )));
             }
             // Whoever downloads it wants it, unless it went meanwhile.
             Alert::DataGone { torrent, dir } if !self.began => {
-                self.progress.say(&format!("its data is gone from {}; it is downloaded anew", dir.display()));
+                self.progress.say(&format!(
+                    "its data is gone from {}; it is downloaded anew",
+                    dir.display()
+                ));
                 let _ = self.engine.call(move |engine| engine.download_anew(torrent));
             }
-            Alert::DataGone { dir, .. } => return Err(Problem::new(format!("its data is gone from {}", dir.display()))),
+            Alert::DataGone { dir, .. } => {
+                return Err(Problem::new(format!("its data is gone from {}", dir.display())));
+            }
             // Others may still have what can be read.
             Alert::StorageFailed { error, .. } => complain(&error.to_string()),
             Alert::PeerConnected { addr, id, .. } => {
@@ -234,7 +266,9 @@ impl Fetch {
                 log::info!("peer {addr} is connected: {id}");
             }
             Alert::PeerGone { addr, reason, .. } => self.peer_gone(addr, reason),
-            Alert::PeerBanned { addr, .. } => self.progress.say(&format!("peer {addr} sent bad data and is banned")),
+            Alert::PeerBanned { addr, .. } => {
+                self.progress.say(&format!("peer {addr} sent bad data and is banned"))
+            }
             alert => match names::told(&alert) {
                 Some(line) => self.progress.say(&line),
                 None => self.trackers.tell(&alert, &self.progress),
@@ -250,15 +284,22 @@ impl Fetch {
         self.began = true;
         if have == self.pieces {
             self.finished(0);
-        } else if !self.is_tracked && self.options.peers.is_empty() && !self.options.place.has_port() {
+        } else if !self.is_tracked
+            && self.options.peers.is_empty()
+            && !self.options.place.has_port()
+        {
             return Err(Problem::new(
                 "nobody to download from: the torrent has no trackers, so name some with --tracker or peers with --peer, \
                  or let them come with --port",
             ));
         } else if !self.complete {
-            // Seeding from a read-only folder is fine; filling one is not, which should not wait for the first piece.
+            // Seeding from a read-only folder is fine; filling one is not, which should not wait
+            // for the first piece.
             prepare(&self.options.dir)?;
-            self.progress.say(&format!("{}: {have} of {} pieces are there, fetching the others", self.name, self.pieces));
+            self.progress.say(&format!(
+                "{}: {have} of {} pieces are there, fetching the others",
+                self.name, self.pieces
+            ));
         }
         Ok(())
     }
@@ -296,20 +337,28 @@ impl Fetch {
             "seconds": took.as_secs_f64(),
         });
         let line = match (downloaded, self.have == self.pieces) {
-            (0, true) => format!("complete already: all {} pieces of {place} are there", self.pieces),
+            (0, true) => {
+                format!("complete already: all {} pieces of {place} are there", self.pieces)
+            }
             (0, false) => format!("complete already: the selected files of {place} are there"),
             (_, true) => format!("complete: {place}, {}", pace(self.total, took)),
-            (bytes, false) => format!("complete: the selected files of {place}, {}", pace(bytes, took)),
+            (bytes, false) => {
+                format!("complete: the selected files of {place}, {}", pace(bytes, took))
+            }
         };
         self.progress.fact(&line, &object);
         if self.options.seed && !self.engine.local_addrs().is_empty() {
-            self.progress.say(&format!("seeding on {}; Ctrl-C ends it", listen::places(&self.engine)));
+            self.progress
+                .say(&format!("seeding on {}; Ctrl-C ends it", listen::places(&self.engine)));
         }
     }
 
     fn peer_gone(&mut self, addr: SocketAddr, reason: String) {
         // A swarm comes and goes; only the named peers are worth a line, and only news.
-        if self.complete || !self.options.peers.contains(&addr) || self.reasons.get(&addr) == Some(&reason) {
+        if self.complete
+            || !self.options.peers.contains(&addr)
+            || self.reasons.get(&addr) == Some(&reason)
+        {
             return;
         }
         self.progress.say(&format!("peer {addr}: {reason}"));
@@ -321,7 +370,8 @@ impl Fetch {
         if self.complete || self.last_peer.elapsed() < timeout {
             return Ok(());
         }
-        // A check may take longer than that, and asks no peer: only a torrent that downloads lacks peers.
+        // A check may take longer than that, and asks no peer: only a torrent that downloads lacks
+        // peers.
         let torrent = self.torrent;
         if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
             self.handle_stats(&stats);
@@ -329,7 +379,8 @@ impl Fetch {
                 return Ok(());
             }
         }
-        let mut why: Vec<String> = self.reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect();
+        let mut why: Vec<String> =
+            self.reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect();
         why.extend(self.trackers.failures());
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
         let kept = "what was downloaded is kept, and the same command goes on from there";

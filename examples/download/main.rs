@@ -1,7 +1,7 @@
 //! Downloads a torrent, or shows itself at work when it is given nothing to do.
 //!
-//! What it teaches: `spawn` an engine, ship verbs to it with `call`, follow its alerts, let it save its state before the
-//! end. `demo.rs` drives a second kind of engine from its own loop.
+//! What it teaches: `spawn` an engine, ship verbs to it with `call`, follow its alerts, let it save
+//! its state before the end. `demo.rs` drives a second kind of engine from its own loop.
 
 // A program may look at the clock; only the library is told the time.
 #![allow(clippy::disallowed_methods)]

@@ -58,8 +58,17 @@ pub struct Options {
 }
 
 pub enum What {
-    Torrent { torrent: PathBuf, dir: PathBuf, names: Renames, trust: Trust, trackers: Vec<Vec<String>> },
-    Data { path: PathBuf, make: Box<Make> },
+    Torrent {
+        torrent: PathBuf,
+        dir: PathBuf,
+        names: Renames,
+        trust: Trust,
+        trackers: Vec<Vec<String>>,
+    },
+    Data {
+        path: PathBuf,
+        make: Box<Make>,
+    },
 }
 
 pub fn parse(mut args: Args) -> Result<Options, Problem> {
@@ -79,24 +88,40 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
     let show = Show::parse(&mut args)?;
     let path = match free(args)?.as_slice() {
         [path] if !path.is_empty() => PathBuf::from(path),
-        [] | [_] => return Err(Problem::usage("no torrent, file or folder given; --help tells how")),
-        many => return Err(Problem::usage(format!("one torrent, file or folder at a time, not {}", many.len()))),
+        [] | [_] => {
+            return Err(Problem::usage("no torrent, file or folder given; --help tells how"));
+        }
+        many => {
+            return Err(Problem::usage(format!(
+                "one torrent, file or folder at a time, not {}",
+                many.len()
+            )));
+        }
     };
-    let what = if path.extension().is_some_and(|extension| extension == "torrent") && !path.is_dir() {
+    let what = if path.extension().is_some_and(|extension| extension == "torrent") && !path.is_dir()
+    {
         if let Some(option) = make.given {
-            return Err(Problem::usage(format!("{option} is for making a torrent, and {} is one already", path.display())));
+            return Err(Problem::usage(format!(
+                "{option} is for making a torrent, and {} is one already",
+                path.display()
+            )));
         }
         let (dir, trackers) = (dir.unwrap_or_else(|| ".".into()), make.take_trackers());
         What::Torrent { torrent: path, dir, names, trust, trackers }
     } else if make.is_to_stdout() {
-        return Err(Problem::usage("--out - is for create: what is served is told on the standard output"));
+        return Err(Problem::usage(
+            "--out - is for create: what is served is told on the standard output",
+        ));
     } else if dir.is_some() || !names.is_empty() || trust != Trust::State {
         let option = match dir {
             Some(_) => "--dir",
             None if !names.is_empty() => "--name",
             None => "--no-check or --recheck",
         };
-        return Err(Problem::usage(format!("{option} is for a .torrent, which {} is not", path.display())));
+        return Err(Problem::usage(format!(
+            "{option} is for a .torrent, which {} is not",
+            path.display()
+        )));
     } else {
         What::Data { path, make: Box::new(make) }
     };

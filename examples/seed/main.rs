@@ -1,7 +1,8 @@
 //! Serves a torrent, or a file or folder of which it makes one first.
 //!
-//! What it teaches: a torrent that is added at rest and goes on when it is known to be whole; trust in files that need no check, and
-//! what to do when it turns out to be misplaced; room for many peers.
+//! What it teaches: a torrent that is added at rest and goes on when it is known to be whole; trust
+//! in files that need no check, and what to do when it turns out to be misplaced; room for many
+//! peers.
 
 // A program may look at the clock; only the library is told the time.
 #![allow(clippy::disallowed_methods)]

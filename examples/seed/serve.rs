@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, TorrentId, TorrentParams, TorrentStats, Trust,
-    wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, TorrentId, TorrentParams,
+    TorrentStats, Trust, wire::metainfo::Metainfo,
 };
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -40,7 +40,8 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let mut seed = Seed::add(source, peers, engine, show)?;
     let outcome = seed.follow(&alerts, &interrupt);
     seed.progress.end();
-    // A state that cannot be saved, perhaps since the folder is not ours, costs a check at the next start and no more.
+    // A state that cannot be saved, perhaps since the folder is not ours, costs a check at the next
+    // start and no more.
     let _ = shut_down(&seed.engine, &alerts, outcome.is_ok());
     outcome
 }
@@ -59,14 +60,20 @@ struct Source {
 impl Source {
     fn find(what: What, show: Show, interrupt: &Interrupt) -> Result<Self, Problem> {
         match what {
-            What::Torrent { torrent, dir, names, trust, trackers } => {
-                Ok(Self { metainfo: Arc::new(read_metainfo(&torrent)?), dir, names, trust, trackers })
-            }
+            What::Torrent { torrent, dir, names, trust, trackers } => Ok(Self {
+                metainfo: Arc::new(read_metainfo(&torrent)?),
+                dir,
+                names,
+                trust,
+                trackers,
+            }),
             What::Data { path, make } => {
                 // A path such as `..` has no name to look for in a folder.
                 let path = match path.file_name() {
                     Some(_) => path,
-                    None => path.canonicalize().map_err(|e| Problem::new(format!("cannot read {}: {e}", path.display())))?,
+                    None => path.canonicalize().map_err(|e| {
+                        Problem::new(format!("cannot read {}: {e}", path.display()))
+                    })?,
                 };
                 let dir = make::parent(&path).to_owned();
                 let (created, out) = make.run(path, None, show, interrupt)?;
@@ -75,7 +82,13 @@ impl Source {
                 }
                 // Every byte was hashed a moment ago.
                 let metainfo = Arc::new(created.metainfo);
-                Ok(Self { metainfo, dir, names: Vec::new(), trust: Trust::Files, trackers: Vec::new() })
+                Ok(Self {
+                    metainfo,
+                    dir,
+                    names: Vec::new(),
+                    trust: Trust::Files,
+                    trackers: Vec::new(),
+                })
             }
         }
     }
@@ -97,15 +110,25 @@ struct Seed {
 }
 
 impl Seed {
-    /// Adds it at rest: what turns out not to be whole must not be filled up from others, since it is the user's own.
-    fn add(source: Source, peers: Vec<SocketAddr>, engine: EngineHandle, show: Show) -> Result<Self, Problem> {
+    /// Adds it at rest: what turns out not to be whole must not be filled up from others, since it
+    /// is the user's own.
+    fn add(
+        source: Source,
+        peers: Vec<SocketAddr>,
+        engine: EngineHandle,
+        show: Show,
+    ) -> Result<Self, Problem> {
         let Source { metainfo, dir, names: renames, trust, trackers } = source;
         let trackers = Some([metainfo.trackers.clone(), trackers].concat());
         let params = TorrentParams::new(metainfo.clone(), &dir);
         let params = TorrentParams { peers, trust, trackers, renames, paused: true, ..params };
-        let torrent = engine.call(|engine| engine.add_torrent(params)).map_err(Problem::of)?.map_err(Problem::of)?;
+        let torrent = engine
+            .call(|engine| engine.add_torrent(params))
+            .map_err(Problem::of)?
+            .map_err(Problem::of)?;
         let progress = Progress::new(metainfo.geometry.total_len(), show);
-        let last = TorrentStats { total_bytes: metainfo.geometry.total_len(), ..TorrentStats::default() };
+        let last =
+            TorrentStats { total_bytes: metainfo.geometry.total_len(), ..TorrentStats::default() };
         Ok(Self {
             engine,
             torrent,
@@ -134,7 +157,9 @@ impl Seed {
                         self.handle_stats(stats);
                     }
                 }
-                Err(NoAlert::Ended) => return Err(Problem::new("the engine failed; RUST_LOG=error tells why")),
+                Err(NoAlert::Ended) => {
+                    return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
+                }
             }
         }
     }
@@ -157,9 +182,13 @@ impl Seed {
                 return Err(Problem::new(format!("its data is gone from {}", dir.display())));
             }
             Alert::DataGone { dir, .. } => {
-                complain(&format!("its data is gone from {}; waiting for it to come back", dir.display()));
+                complain(&format!(
+                    "its data is gone from {}; waiting for it to come back",
+                    dir.display()
+                ));
             }
-            // The state cannot be saved, perhaps since the folder is not ours: that costs a check at the next start.
+            // The state cannot be saved, perhaps since the folder is not ours: that costs a check
+            // at the next start.
             Alert::StorageFailed { error, .. } => {
                 let error = error.to_string();
                 if self.told != error {
@@ -167,7 +196,9 @@ impl Seed {
                     self.told = error;
                 }
             }
-            Alert::PeerBanned { addr, .. } => self.progress.say(&format!("peer {addr} sent bad data and is banned")),
+            Alert::PeerBanned { addr, .. } => {
+                self.progress.say(&format!("peer {addr} sent bad data and is banned"))
+            }
             alert => match names::told(&alert) {
                 Some(line) => self.progress.say(&line),
                 None => self.trackers.tell(&alert, &self.progress),
@@ -184,15 +215,19 @@ impl Seed {
         match have {
             0 => return Err(Problem::new(format!("nothing of {name} is in {dir}"))),
             _ if have < pieces => {
-                let what = format!("{name} in {dir} is not whole: {have} of {pieces} pieces are right");
-                return Err(Problem::new(format!("{what}; the download example fetches the others")));
+                let what =
+                    format!("{name} in {dir} is not whole: {have} of {pieces} pieces are right");
+                return Err(Problem::new(format!(
+                    "{what}; the download example fetches the others"
+                )));
             }
             _ => {}
         }
         let torrent = self.torrent;
         let _ = self.engine.call(move |engine| engine.resume(torrent)).map_err(Problem::of)?;
         if !std::mem::replace(&mut self.serving, true) {
-            let addrs: Vec<String> = self.engine.local_addrs().iter().map(ToString::to_string).collect();
+            let addrs: Vec<String> =
+                self.engine.local_addrs().iter().map(ToString::to_string).collect();
             let info_hash = self.metainfo.info_hash.to_string();
             self.progress.fact(
                 &format!("info-hash {info_hash}\nseeding   {name} on {}; Ctrl-C ends it", addrs.join(" and ")),

@@ -8,7 +8,8 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, QueueError, StopAt, TorrentId, TorrentParams, Verbs,
+    ActiveLimits, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, QueueError, StopAt,
+    TorrentId, TorrentParams, Verbs,
 };
 
 use crate::{
@@ -32,18 +33,24 @@ impl Session {
     /// Does what a command asks for. `Quit` and `Wait` are the loop's.
     pub fn act(&mut self, command: Command) -> Result<(), Problem> {
         match command {
-            Command::Add { paths, dir, paused, now } => self.add(&paths, dir.as_deref(), paused, now),
+            Command::Add { paths, dir, paused, now } => {
+                self.add(&paths, dir.as_deref(), paused, now)
+            }
             Command::List(label) => self.list(label),
             Command::Show(torrent) => self.show(&torrent),
             Command::Peers(torrent) => self.peers(&torrent),
-            Command::Peer(torrent, addrs) => {
-                self.one(&torrent, "told", move |engine, id| addrs.iter().try_for_each(|&addr| engine.add_peer(id, addr)))
-            }
+            Command::Peer(torrent, addrs) => self.one(&torrent, "told", move |engine, id| {
+                addrs.iter().try_for_each(|&addr| engine.add_peer(id, addr))
+            }),
             Command::Trackers(torrent) => self.trackers(&torrent),
             Command::Pause(which) => self.each(&which, "paused", |engine, id| engine.pause(id)),
             Command::Resume(which) => self.each(&which, "resumed", |engine, id| engine.resume(id)),
-            Command::Anew(which) => self.each(&which, "downloading", |engine, id| engine.download_anew(id)),
-            Command::Recheck(which) => self.each(&which, "rechecking", |engine, id| engine.recheck(id)),
+            Command::Anew(which) => {
+                self.each(&which, "downloading", |engine, id| engine.download_anew(id))
+            }
+            Command::Recheck(which) => {
+                self.each(&which, "rechecking", |engine, id| engine.recheck(id))
+            }
             Command::Remove { which, data } => self.remove(&which, data),
             Command::ShowLimits(torrent) => self.show_limits(torrent.as_deref()),
             Command::Limit(None, limits) => {
@@ -77,7 +84,9 @@ impl Session {
             Command::Rename { torrent, file, path } => {
                 self.one(&torrent, "renaming", move |engine, id| engine.rename_file(id, file, path))
             }
-            Command::Label(torrent, labels) => self.one(&torrent, "labelled", move |engine, id| engine.set_labels(id, labels)),
+            Command::Label(torrent, labels) => {
+                self.one(&torrent, "labelled", move |engine, id| engine.set_labels(id, labels))
+            }
             Command::Stats => {
                 let stats = self.call(|engine| engine.session_stats())?;
                 show::session(&stats).iter().for_each(|line| print(line));
@@ -91,7 +100,10 @@ impl Session {
         }
     }
 
-    pub fn call<R: Send + 'static>(&self, f: impl FnOnce(&mut Verbs<'_>) -> R + Send + 'static) -> Result<R, Problem> {
+    pub fn call<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Verbs<'_>) -> R + Send + 'static,
+    ) -> Result<R, Problem> {
         self.engine.call(f).map_err(Problem::of)
     }
 
@@ -129,7 +141,13 @@ impl Session {
     // add, remove.
 
     /// Adds what can be added, and says of the others why not.
-    fn add(&mut self, paths: &[PathBuf], dir: Option<&Path>, paused: bool, now: bool) -> Result<(), Problem> {
+    fn add(
+        &mut self,
+        paths: &[PathBuf],
+        dir: Option<&Path>,
+        paused: bool,
+        now: bool,
+    ) -> Result<(), Problem> {
         let dir = std::path::absolute(dir.unwrap_or(&self.downloads)).map_err(Problem::of)?;
         let (mut added, mut failed) = (0, 0);
         let mut last = None;
@@ -156,7 +174,8 @@ impl Session {
 
     fn add_one(&mut self, path: &Path, dir: &Path, paused: bool, now: bool) -> Result<(), Problem> {
         let metainfo = Arc::new(read_metainfo(path)?);
-        let params = TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir) };
+        let params =
+            TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir) };
         let id = self.call(move |engine| engine.add_torrent(params))?;
         let id = id.map_err(|e| Problem::new(format!("{}: {e}", shown(path))))?;
         let entry = self.book.enter(id, metainfo, dir.to_owned());
@@ -165,7 +184,9 @@ impl Session {
     }
 
     fn remove(&mut self, which: &Which, data: bool) -> Result<(), Problem> {
-        let remove = move |engine: &mut Verbs<'_>, id| if data { engine.remove_with_data(id) } else { engine.remove(id) };
+        let remove = move |engine: &mut Verbs<'_>, id| {
+            if data { engine.remove_with_data(id) } else { engine.remove(id) }
+        };
         self.each(which, "removing", remove)
     }
 
@@ -193,8 +214,11 @@ impl Session {
             let stats = engine.stats(id).ok_or(NoSuchTorrent(id))?;
             Ok((stats, engine.torrent_limits(id)?, engine.stop_at(id)?, labels, files))
         })?;
-        let (stats, limits, stop, labels, files) = asked.map_err(|e: NoSuchTorrent| Problem::of(e))?;
-        let lines = show::details(entry, &stats, limits, stop, &labels).into_iter().chain(show::files(&files));
+        let (stats, limits, stop, labels, files) =
+            asked.map_err(|e: NoSuchTorrent| Problem::of(e))?;
+        let lines = show::details(entry, &stats, limits, stop, &labels)
+            .into_iter()
+            .chain(show::files(&files));
         lines.collect::<Vec<_>>().iter().for_each(|line| print(line));
         Ok(())
     }
@@ -238,14 +262,18 @@ impl Session {
                 Place::Top => engine.queue_top(id),
                 Place::Bottom => engine.queue_bottom(id),
                 Place::At(position) => engine.set_queue_position(id, position),
-                Place::On | Place::Off => engine.set_queued(id, place == Place::On).map_err(QueueError::from),
+                Place::On | Place::Off => {
+                    engine.set_queued(id, place == Place::On).map_err(QueueError::from)
+                }
             }
             .map(|()| engine.queue_position(id))
         })?;
         match moved {
             Ok(Some(position)) => print(&format!("queued {number} {position}")),
             Ok(None) => print(&format!("queued {number} -")),
-            Err(QueueError::NoPosition(_)) => return Err(Problem::new(format!("{number} has no place in the queue"))),
+            Err(QueueError::NoPosition(_)) => {
+                return Err(Problem::new(format!("{number} has no place in the queue")));
+            }
             Err(e) => return Err(Problem::of(e)),
         }
         Ok(())
@@ -266,7 +294,9 @@ impl Session {
     /// An alert tells what came of it.
     fn move_to(&self, torrent: &str, dir: &Path) -> Result<(), Problem> {
         let dir = std::path::absolute(dir).map_err(Problem::of)?;
-        self.one(torrent, "moving", move |engine, id| engine.move_storage(id, dir, MoveMode::FailIfExists))
+        self.one(torrent, "moving", move |engine, id| {
+            engine.move_storage(id, dir, MoveMode::FailIfExists)
+        })
     }
 }
 
@@ -283,7 +313,9 @@ fn torrents_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
         for file in fs::read_dir(path).map_err(cannot)? {
             torrents.push(file.map_err(cannot)?.path());
         }
-        torrents.retain(|file| file.extension().is_some_and(|extension| extension == "torrent") && file.is_file());
+        torrents.retain(|file| {
+            file.extension().is_some_and(|extension| extension == "torrent") && file.is_file()
+        });
         if torrents.is_empty() {
             return Err(Problem::new(format!("there is no torrent in {}", path.display())));
         }

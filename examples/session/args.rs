@@ -56,11 +56,14 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
     let downloads = path(&mut args, "--downloads")?;
     let place = Place::parse(&mut args)?;
     let blocklist = path(&mut args, "--blocklist")?;
-    let limits = Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
+    let limits =
+        Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
     let (active, seeds) = (value(&mut args, "--active")?, value(&mut args, "--seeds")?);
     let dir = match free(args)?.as_slice() {
         [dir] if !dir.is_empty() => PathBuf::from(dir),
-        [] | [_] => return Err(Problem::usage("no folder for the session given; --help tells how")),
+        [] | [_] => {
+            return Err(Problem::usage("no folder for the session given; --help tells how"));
+        }
         many => return Err(Problem::usage(format!("one folder, not {}", many.len()))),
     };
     let downloads = downloads.unwrap_or_else(|| dir.join("downloads"));

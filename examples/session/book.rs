@@ -67,10 +67,14 @@ impl Book {
         let begins = |entry: &&Entry| entry.metainfo.info_hash.to_string().starts_with(&prefix);
         let found: Vec<_> = self.entries.values().filter(begins).take(2).collect();
         match found.as_slice() {
-            _ if prefix.len() < LEAST_DIGITS => Err(Problem::usage(format!("there is no torrent {word}"))),
+            _ if prefix.len() < LEAST_DIGITS => {
+                Err(Problem::usage(format!("there is no torrent {word}")))
+            }
             [entry] => Ok(entry),
             [] => Err(Problem::usage(format!("there is no torrent {word}"))),
-            _ => Err(Problem::usage(format!("the info-hashes of several torrents begin with {word}"))),
+            _ => Err(Problem::usage(format!(
+                "the info-hashes of several torrents begin with {word}"
+            ))),
         }
     }
 

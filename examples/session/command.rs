@@ -11,7 +11,10 @@ use crate::common::{
 
 /// The commands with what follows them, and what they do.
 const COMMANDS: &[(&str, &str)] = &[
-    ("add FILE|DIR… [--dir D] [--paused] [--now]", "add torrents, those of a folder too; --now: not by the queue"),
+    (
+        "add FILE|DIR… [--dir D] [--paused] [--now]",
+        "add torrents, those of a folder too; --now: not by the queue",
+    ),
     ("list [LABEL]", "how the torrents stand"),
     ("show N", "all about one"),
     ("peers N", "whom it is connected with"),
@@ -103,7 +106,9 @@ pub enum Command {
 pub fn parse(line: &str) -> Result<Option<Command>, Problem> {
     let mut words = words(line)?.into_iter();
     let Some(name) = words.next().filter(|word| !word.starts_with('#')) else { return Ok(None) };
-    let Some(&(usage, _)) = COMMANDS.iter().find(|(usage, _)| usage.split(' ').next() == Some(&name)) else {
+    let Some(&(usage, _)) =
+        COMMANDS.iter().find(|(usage, _)| usage.split(' ').next() == Some(&name))
+    else {
         return Err(Problem::usage(format!("there is no command {name:?}; help lists them")));
     };
     let args = Args::new(words.map(OsString::from).collect());
@@ -119,21 +124,33 @@ type Fault = Option<Problem>;
 
 fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
     let dir = if name == "add" { path(&mut args, "--dir")? } else { None };
-    let (paused, now) = if name == "add" { (args.contains("--paused"), args.contains("--now")) } else { (false, false) };
+    let (paused, now) = if name == "add" {
+        (args.contains("--paused"), args.contains("--now"))
+    } else {
+        (false, false)
+    };
     let data = name == "remove" && args.contains("--data");
     let limit: Option<u64> = if name == "wait" { value(&mut args, "--for")? } else { None };
-    let words: Vec<String> =
-        free(args).map_err(in_session)?.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = free(args)
+        .map_err(in_session)?
+        .into_iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match (name, words.as_slice()) {
-        ("add", [_, ..]) => Command::Add { paths: words.iter().map(PathBuf::from).collect(), dir, paused, now },
+        ("add", [_, ..]) => {
+            Command::Add { paths: words.iter().map(PathBuf::from).collect(), dir, paused, now }
+        }
         ("list", []) => Command::List(None),
         ("list", [label]) => Command::List(Some((*label).into())),
         ("show", [torrent]) => Command::Show((*torrent).into()),
         ("peers", [torrent]) => Command::Peers((*torrent).into()),
         ("peer", [torrent, addrs @ ..]) if !addrs.is_empty() => {
             let mut peers = Vec::new();
-            addrs.iter().try_for_each(|list| resolve_all("peer", list, &mut peers)).map_err(Some)?;
+            addrs
+                .iter()
+                .try_for_each(|list| resolve_all("peer", list, &mut peers))
+                .map_err(Some)?;
             Command::Peer((*torrent).into(), peers)
         }
         ("trackers", [torrent]) => Command::Trackers((*torrent).into()),
@@ -141,18 +158,36 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
         ("resume", [_, ..]) => Command::Resume(which(&words)),
         ("recheck", [_, ..]) => Command::Recheck(which(&words)),
         ("anew", [_, ..]) => Command::Anew(which(&words)),
-        ("wait", [_, ..]) => Command::Wait { which: which(&words), limit: limit.map(Duration::from_secs) },
-        ("remove", [_, ..]) if !words.contains(&"all") => Command::Remove { which: which(&words), data },
+        ("wait", [_, ..]) => {
+            Command::Wait { which: which(&words), limit: limit.map(Duration::from_secs) }
+        }
+        ("remove", [_, ..]) if !words.contains(&"all") => {
+            Command::Remove { which: which(&words), data }
+        }
         ("limit", []) => Command::ShowLimits(None),
         ("limit", [torrent]) => Command::ShowLimits(Some((*torrent).into())),
         ("limit", [down, up]) => Command::Limit(None, limits(down, up)?),
-        ("limit", [torrent, down, up]) => Command::Limit(Some((*torrent).into()), limits(down, up)?),
+        ("limit", [torrent, down, up]) => {
+            Command::Limit(Some((*torrent).into()), limits(down, up)?)
+        }
         ("queue", [torrent, place]) => Command::Queue((*torrent).into(), self::place(place)?),
         ("active", [downloads, seeds]) => Command::Active(number(downloads)?, number(seeds)?),
         ("stop", [torrent, rest @ ..]) if rest.len() <= 2 => {
-            let percent = rest.first().map(|word| number::<u32>(word)).transpose()?.filter(|&percent| percent > 0);
-            let seconds = rest.get(1).map(|word| number::<u64>(word)).transpose()?.filter(|&seconds| seconds > 0);
-            Command::Stop { torrent: (*torrent).into(), percent, seeding: seconds.map(Duration::from_secs) }
+            let percent = rest
+                .first()
+                .map(|word| number::<u32>(word))
+                .transpose()?
+                .filter(|&percent| percent > 0);
+            let seconds = rest
+                .get(1)
+                .map(|word| number::<u64>(word))
+                .transpose()?
+                .filter(|&seconds| seconds > 0);
+            Command::Stop {
+                torrent: (*torrent).into(),
+                percent,
+                seeding: seconds.map(Duration::from_secs),
+            }
         }
         ("sequential", [torrent, "on"]) => Command::Sequential((*torrent).into(), true),
         ("sequential", [torrent, "off"]) => Command::Sequential((*torrent).into(), false),
@@ -170,7 +205,9 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
             Command::Rename { torrent: (*torrent).into(), file: number(file)?, path: path.into() }
         }
         ("move", [torrent, dir]) => Command::Move((*torrent).into(), dir.into()),
-        ("label", [torrent, labels @ ..]) => Command::Label((*torrent).into(), labels.iter().map(|&l| l.to_owned()).collect()),
+        ("label", [torrent, labels @ ..]) => {
+            Command::Label((*torrent).into(), labels.iter().map(|&l| l.to_owned()).collect())
+        }
         ("stats", []) => Command::Stats,
         ("help", []) => Command::Help,
         ("quit", []) => Command::Quit,
@@ -203,7 +240,8 @@ fn place(word: &str) -> Result<Place, Fault> {
 }
 
 fn number<T: std::str::FromStr>(word: &str) -> Result<T, Fault> {
-    word.parse().map_err(|_| Some(Problem::new(format!("{word:?} is not a number that makes sense here"))))
+    word.parse()
+        .map_err(|_| Some(Problem::new(format!("{word:?} is not a number that makes sense here"))))
 }
 
 fn limits(down: &str, up: &str) -> Result<Limits, Fault> {

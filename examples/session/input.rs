@@ -1,5 +1,6 @@
-//! Where commands come from: a script's pipe, read a line at a time, or a person's terminal, where a line can be edited, called
-//! back, and kept whole while news are printed above it. Knows no torrents and no commands.
+//! Where commands come from: a script's pipe, read a line at a time, or a person's terminal, where
+//! a line can be edited, called back, and kept whole while news are printed above it. Knows no
+//! torrents and no commands.
 
 use std::{
     io::{self, BufRead, IsTerminal},
@@ -31,8 +32,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Begins to read lines, each when it is its turn, so that a long script waits in its pipe and not in memory. `folder` keeps
-    /// what a person has typed.
+    /// Begins to read lines, each when it is its turn, so that a long script waits in its pipe and
+    /// not in memory. `folder` keeps what a person has typed.
     pub fn start(events: Sender<Event>, folder: &Path) -> Result<Self, Problem> {
         let (turns, turned) = mpsc::channel();
         let is_person = io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -82,7 +83,9 @@ fn spawn(
         while turns.recv().is_ok() {
             let event = match next() {
                 Ok(Some(line)) => Event::Line(line),
-                Ok(None) | Err(ReadlineError::Eof | ReadlineError::Interrupted) => Event::EndOfInput,
+                Ok(None) | Err(ReadlineError::Eof | ReadlineError::Interrupted) => {
+                    Event::EndOfInput
+                }
                 Err(e) => {
                     complain(&format!("cannot read the standard input: {e}"));
                     Event::EndOfInput
@@ -164,6 +167,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         #[cfg(unix)]
-        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+        let _ =
+            rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
     }
 }

@@ -1,4 +1,5 @@
-//! The loop: lines, alerts and signals come in by one channel, and each is done with before the next.
+//! The loop: lines, alerts and signals come in by one channel, and each is done with before the
+//! next.
 
 use std::{
     io::{self, IsTerminal},
@@ -8,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cratetorrent::{ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, StopReason, TorrentStats};
+use cratetorrent::{
+    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, StopReason, TorrentStats,
+};
 
 use crate::{
     act::Session,
@@ -48,10 +51,15 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 /// Starts the engine, and knows the torrents that it has already.
 fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
     let Options { dir, downloads, place, blocklist, limits, active, seeds } = options;
-    std::fs::create_dir_all(&dir).map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
+    std::fs::create_dir_all(&dir)
+        .map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
     let absolute = |path| std::path::absolute(path).map_err(Problem::of);
     let (dir, downloads) = (absolute(dir)?, absolute(downloads)?);
-    let mut conf = Conf { alerts: AlertMask::STATUS | AlertMask::BANS, session_dir: Some(dir), ..Conf::default() };
+    let mut conf = Conf {
+        alerts: AlertMask::STATUS | AlertMask::BANS,
+        session_dir: Some(dir),
+        ..Conf::default()
+    };
     common::limits::use_all_descriptors(&mut conf);
     let (engine, alerts) = place.start(conf)?;
     if let Some(path) = &blocklist {
@@ -117,14 +125,20 @@ impl Shell {
         self.next_line();
         loop {
             let event = match wait.as_ref().and_then(|wait| wait.until) {
-                Some(until) => self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())),
+                Some(until) => {
+                    self.inbox.recv_timeout(until.saturating_duration_since(Instant::now()))
+                }
                 None => self.inbox.recv().map_err(RecvTimeoutError::from),
             };
             match event {
                 Ok(Event::Line(line)) => match line.and_then(|line| command::parse(&line)) {
                     Ok(Some(Command::Quit)) => break,
                     Ok(Some(Command::Wait { which, limit })) => {
-                        wait = Some(Wait { which, until: limit.map(|limit| Instant::now() + limit), mark: None });
+                        wait = Some(Wait {
+                            which,
+                            until: limit.map(|limit| Instant::now() + limit),
+                            mark: None,
+                        });
                     }
                     Ok(Some(command)) => {
                         if let Err(problem) = self.session.act(command) {
@@ -188,7 +202,8 @@ impl Shell {
         self.failed |= !self.prompts;
     }
 
-    /// Whether all of them have everything; an error if one cannot. If so, `mark` comes behind what made it so.
+    /// Whether all of them have everything; an error if one cannot. If so, `mark` comes behind what
+    /// made it so.
     fn is_complete(&self, which: &Which, mark: u64) -> Result<bool, Problem> {
         let entries = self.session.book.find_all(which)?;
         let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
@@ -216,7 +231,9 @@ impl Shell {
     fn tell(&mut self, alert: Alert) {
         let number = |id| self.session.book.by_id(id).map_or(0, |entry| entry.number);
         let line = match alert {
-            Alert::Checked { torrent, have } => format!("checked {} {have} pieces", number(torrent)),
+            Alert::Checked { torrent, have } => {
+                format!("checked {} {have} pieces", number(torrent))
+            }
             Alert::Finished { torrent, .. } => format!("finished {}", number(torrent)),
             Alert::StopReached { torrent, why } => {
                 let why = match why {
@@ -245,26 +262,40 @@ impl Shell {
             Alert::FileRenamed { torrent, file, path } => {
                 format!("renamed {} {file} {}", number(torrent), printable(&path.to_string_lossy()))
             }
-            Alert::FileRenameFailed { torrent, error, .. } => format!("failed {} {error}", number(torrent)),
-            Alert::NamesChanged { torrent, files, first, path } => {
-                format!("named {} {files} {first} {}", number(torrent), printable(&path.to_string_lossy()))
+            Alert::FileRenameFailed { torrent, error, .. } => {
+                format!("failed {} {error}", number(torrent))
             }
-            Alert::StorageMoveFailed { torrent, error } => format!("failed {} {error}", number(torrent)),
+            Alert::NamesChanged { torrent, files, first, path } => {
+                format!(
+                    "named {} {files} {first} {}",
+                    number(torrent),
+                    printable(&path.to_string_lossy())
+                )
+            }
+            Alert::StorageMoveFailed { torrent, error } => {
+                format!("failed {} {error}", number(torrent))
+            }
             Alert::DataDeleted { torrent } => format!("deleted {}", number(torrent)),
             Alert::DeleteFailed { torrent, files, error } => {
                 format!("failed {} {files} files are still there: {error}", number(torrent))
             }
             Alert::Restored { set_aside: Some(kept), .. } => {
                 let kept = kept.display();
-                format!("failed 0 the log of the session's folder cannot be read and is kept as {kept}; no torrents are known")
+                format!(
+                    "failed 0 the log of the session's folder cannot be read and is kept as {kept}; no torrents are known"
+                )
             }
             Alert::Restored { torrents, damaged, .. } if damaged > 0 => {
-                format!("failed 0 {damaged} records of the session's folder are damaged; {torrents} torrents are there")
+                format!(
+                    "failed 0 {damaged} records of the session's folder are damaged; {torrents} torrents are there"
+                )
             }
             Alert::Restored { torrents: 0, .. } => return,
             Alert::Restored { torrents, .. } => format!("restored {torrents}"),
             Alert::SessionFailed { error, .. } => format!("failed 0 {error}"),
-            Alert::Distrusted { torrent, error } => format!("failed {} {error}; everything is checked", number(torrent)),
+            Alert::Distrusted { torrent, error } => {
+                format!("failed {} {error}; everything is checked", number(torrent))
+            }
             Alert::PeerBanned { torrent, addr } => format!("banned {} {addr}", number(torrent)),
             Alert::Removed { torrent } => match self.session.book.strike(torrent) {
                 Some(entry) => format!("removed {}", entry.number),

@@ -1,7 +1,8 @@
 //! How things look: in columns for a person, with tabs for a script.
 
 use cratetorrent::{
-    FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats, TrackerStats, TrackerStatus,
+    FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats,
+    TrackerStats, TrackerStatus,
 };
 use indicatif::{HumanBytes, HumanDuration};
 
@@ -31,13 +32,19 @@ pub fn tracker(tracker: &TrackerStats) -> String {
         TrackerStatus::Disabled => "disabled",
     };
     let count = |count: Option<u32>| count.map_or("-".into(), |count| count.to_string());
-    let word = tracker.error.as_ref().or(tracker.warning.as_ref()).map_or("-".into(), |word| word.escape_debug().to_string());
-    let (seeds, leeches, url) = (count(tracker.seeds), count(tracker.leeches), tracker.url.escape_debug());
+    let word = tracker
+        .error
+        .as_ref()
+        .or(tracker.warning.as_ref())
+        .map_or("-".into(), |word| word.escape_debug().to_string());
+    let (seeds, leeches, url) =
+        (count(tracker.seeds), count(tracker.leeches), tracker.url.escape_debug());
     format!("{}\t{state}\t{seeds}\t{leeches}\t{url}\t{word}", tracker.tier)
 }
 
 /// The names of the fields of a torrent's line.
-pub const HEAD: [&str; 10] = ["N", "state", "done", "size", "down", "up", "peers", "ratio", "queue", "name"];
+pub const HEAD: [&str; 10] =
+    ["N", "state", "done", "size", "down", "up", "peers", "ratio", "queue", "name"];
 
 /// A torrent's line.
 pub fn row(entry: &Entry, stats: &TorrentStats, human: bool) -> [String; 10] {
@@ -62,7 +69,9 @@ pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]], human: bool)
     if !human {
         return rows.iter().map(|row| row.join("\t")).collect();
     }
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0);
+    let width = |at: usize| {
+        rows.iter().map(|row| row[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: [&str; N]| {
         let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
@@ -73,7 +82,13 @@ pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]], human: bool)
 }
 
 /// All about a torrent.
-pub fn details(entry: &Entry, stats: &TorrentStats, limits: Limits, stop: Option<StopAt>, labels: &[String]) -> Vec<String> {
+pub fn details(
+    entry: &Entry,
+    stats: &TorrentStats,
+    limits: Limits,
+    stop: Option<StopAt>,
+    labels: &[String],
+) -> Vec<String> {
     let totals = stats.totals;
     let mut lines = vec![
         format!("name: {}", entry.name()),
@@ -84,15 +99,26 @@ pub fn details(entry: &Entry, stats: &TorrentStats, limits: Limits, stop: Option
             "done: {} of {} bytes that are wanted, {} of {} pieces",
             stats.wanted_have_bytes, stats.wanted_bytes, stats.have, stats.pieces
         ),
-        format!("rates: {} down, {} up", rate(stats.download_rate, true), rate(stats.upload_rate, true)),
-        format!("peers: {} connected, {} of them seeds, {} known", stats.peers, stats.seeds, stats.candidates),
+        format!(
+            "rates: {} down, {} up",
+            rate(stats.download_rate, true),
+            rate(stats.upload_rate, true)
+        ),
+        format!(
+            "peers: {} connected, {} of them seeds, {} known",
+            stats.peers, stats.seeds, stats.candidates
+        ),
         format!(
             "in all: {} received, {} sent, ratio {:.2}",
             HumanBytes(totals.downloaded),
             HumanBytes(totals.uploaded),
             stats.ratio()
         ),
-        format!("times: {} active, {} seeding", HumanDuration(totals.active), HumanDuration(totals.seeding)),
+        format!(
+            "times: {} active, {} seeding",
+            HumanDuration(totals.active),
+            HumanDuration(totals.seeding)
+        ),
         format!("limits: {}", self::limits(limits)),
         format!("stop: {}", self::stop(stop)),
         format!("labels: {}", if labels.is_empty() { "-".into() } else { labels.join(" ") }),
@@ -116,18 +142,25 @@ pub fn files(files: &[FileStats]) -> impl Iterator<Item = String> {
             Priority::Normal => "normal",
             Priority::High => "high",
         };
-        Some(format!("file {at}: {wanted}, {} of {} bytes, {}", file.have, file.len, path.escape_debug()))
+        Some(format!(
+            "file {at}: {wanted}, {} of {} bytes, {}",
+            file.have,
+            file.len,
+            path.escape_debug()
+        ))
     };
     files.iter().enumerate().filter_map(line)
 }
 
 pub const PEER_HEAD: [&str; 7] = ["address", "client", "pieces", "down", "up", "flags", "on order"];
 
-/// A peer's line. Flags: `i` it came to us; `d` we want something, `D` and may ask; `u` it wants something, `U` and may ask; `s` it
-/// does not deliver.
+/// A peer's line. Flags: `i` it came to us; `d` we want something, `D` and may ask; `u` it wants
+/// something, `U` and may ask; `s` it does not deliver.
 pub fn peer(peer: &PeerStats, human: bool) -> [String; 7] {
     let flag = |is: bool, letter: char| is.then_some(letter);
-    let want = |wants: bool, may: bool, letter: char| flag(wants, if may { letter.to_ascii_uppercase() } else { letter });
+    let want = |wants: bool, may: bool, letter: char| {
+        flag(wants, if may { letter.to_ascii_uppercase() } else { letter })
+    };
     let flags = [
         flag(peer.incoming, 'i'),
         want(peer.interested, peer.unchoked, 'd'),
@@ -135,7 +168,10 @@ pub fn peer(peer: &PeerStats, human: bool) -> [String; 7] {
         flag(peer.snubbed, 's'),
     ];
     let flags: String = flags.into_iter().flatten().collect();
-    let client = peer.client.as_deref().map_or_else(|| peer.id.to_string(), |client| client.escape_debug().to_string());
+    let client = peer
+        .client
+        .as_deref()
+        .map_or_else(|| peer.id.to_string(), |client| client.escape_debug().to_string());
     [
         peer.addr.to_string(),
         client,
@@ -161,12 +197,28 @@ pub fn session(stats: &SessionStats) -> Vec<String> {
         Phase::Closing,
     ];
     let there = all.into_iter().filter(|&one| stats.in_phase(one) > 0);
-    let phases: Vec<String> = there.map(|one| format!("{} {}", stats.in_phase(one), phase(one))).collect();
+    let phases: Vec<String> =
+        there.map(|one| format!("{} {}", stats.in_phase(one), phase(one))).collect();
     vec![
-        format!("torrents: {}{}{}", stats.torrents, if phases.is_empty() { "" } else { ": " }, phases.join(", ")),
-        format!("rates: {} down, {} up", rate(stats.download_rate, true), rate(stats.upload_rate, true)),
-        format!("received: {} bytes, {} of them useless; sent: {} bytes", stats.downloaded, stats.wasted, stats.uploaded),
-        format!("connections: {} with {} peers, {} being dialled", stats.links, stats.peers, stats.dials),
+        format!(
+            "torrents: {}{}{}",
+            stats.torrents,
+            if phases.is_empty() { "" } else { ": " },
+            phases.join(", ")
+        ),
+        format!(
+            "rates: {} down, {} up",
+            rate(stats.download_rate, true),
+            rate(stats.upload_rate, true)
+        ),
+        format!(
+            "received: {} bytes, {} of them useless; sent: {} bytes",
+            stats.downloaded, stats.wasted, stats.uploaded
+        ),
+        format!(
+            "connections: {} with {} peers, {} being dialled",
+            stats.links, stats.peers, stats.dials
+        ),
     ]
 }
 

@@ -75,9 +75,15 @@ pub fn parse() -> Result<Command, Problem> {
             (None, None) => Some(Duration::from_secs(60)),
         };
         let jobs = value(&mut args, "--jobs")?.unwrap_or(1).max(1);
-        Command::Explore(Explore { seeds: seeds.map(|s| s.0), time, jobs, keep_going: args.contains("--keep-going") })
+        Command::Explore(Explore {
+            seeds: seeds.map(|s| s.0),
+            time,
+            jobs,
+            keep_going: args.contains("--keep-going"),
+        })
     } else if args.contains("--scale") {
-        let usual = || List([10, 30, 100, 300, 1000].map(|peers| Size { peers, seeds: None }).to_vec());
+        let usual =
+            || List([10, 30, 100, 300, 1000].map(|peers| Size { peers, seeds: None }).to_vec());
         let List(peers) = value(&mut args, "--peers")?.unwrap_or_else(usual);
         let piece = value(&mut args, "--piece")?.unwrap_or(4).clamp(1, 1024);
         let svg: Option<PathBuf> = path(&mut args, "--svg")?;
@@ -98,7 +104,10 @@ pub fn parse() -> Result<Command, Problem> {
         Command::Show(Show { nodes, seed: value(&mut args, "--seed")?.unwrap_or(1) })
     };
     match free(args)?.first() {
-        Some(free) => Err(Problem::usage(format!("what about {}? --help tells what there is", free.to_string_lossy()))),
+        Some(free) => Err(Problem::usage(format!(
+            "what about {}? --help tells what there is",
+            free.to_string_lossy()
+        ))),
         None => Ok(command),
     }
 }
@@ -110,7 +119,9 @@ impl std::str::FromStr for Seeds {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (from, to) = text.split_once('-').unwrap_or((text, text));
-        let number = |text: &str| text.parse::<u64>().map_err(|_| "seeds are a number or two, as 5 or 1-10000");
+        let number = |text: &str| {
+            text.parse::<u64>().map_err(|_| "seeds are a number or two, as 5 or 1-10000")
+        };
         let (from, to) = (number(from)?, number(to)?);
         if from <= to { Ok(Self(from..=to)) } else { Err("the first seed is above the last") }
     }
@@ -123,9 +134,13 @@ impl std::str::FromStr for List {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let size = |text: &str| {
-            let (peers, seeds) = text.split_once(':').map_or((text, None), |(peers, seeds)| (peers, Some(seeds)));
+            let (peers, seeds) =
+                text.split_once(':').map_or((text, None), |(peers, seeds)| (peers, Some(seeds)));
             let seeds = seeds.map(str::parse).transpose().ok()?;
-            Some(Size { peers: peers.trim().parse().ok().filter(|n| (1..=20_000).contains(n))?, seeds })
+            Some(Size {
+                peers: peers.trim().parse().ok().filter(|n| (1..=20_000).contains(n))?,
+                seeds,
+            })
         };
         text.split(',')
             .map(size)

@@ -1,4 +1,5 @@
-//! Random swarms until the time is up; whatever fails is made small and printed with the command that does it again.
+//! Random swarms until the time is up; whatever fails is made small and printed with the command
+//! that does it again.
 
 use std::{
     cell::RefCell,
@@ -65,7 +66,11 @@ fn try_plan(plan: &Plan) -> Result<Outcome, Box<Failure>> {
 pub fn run_plan(plan: &Plan) -> Result<ExitCode, Problem> {
     match explore::run_aloud(plan) {
         Ok(outcome) => {
-            println!("all is well after {} events, at {:.3} s", outcome.events, outcome.end.as_micros() as f64 / 1e6);
+            println!(
+                "all is well after {} events, at {:.3} s",
+                outcome.events,
+                outcome.end.as_micros() as f64 / 1e6
+            );
             println!("transcript {:016x}", outcome.transcript);
             Ok(ExitCode::SUCCESS)
         }
@@ -76,7 +81,9 @@ pub fn run_plan(plan: &Plan) -> Result<ExitCode, Problem> {
 pub fn run(options: &Explore) -> Result<ExitCode, Problem> {
     catch_panics();
     let begun = Instant::now();
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() % 1_000_000_000 * 1000);
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs() % 1_000_000_000 * 1000);
     let seeds = options.seeds.clone().unwrap_or(clock..=u64::MAX);
     println!("seeds from {}", seeds.start());
     let (next, stop) = (AtomicU64::new(*seeds.start()), AtomicBool::new(false));
@@ -157,18 +164,28 @@ impl Tally {
     }
 
     fn text(&self, begun: Instant) -> String {
-        let (seeds, failed, millions, hours) = (self.seeds, self.failed, self.events / 1_000_000, self.simulated / 3600);
+        let (seeds, failed, millions, hours) =
+            (self.seeds, self.failed, self.events / 1_000_000, self.simulated / 3600);
         let time = begun.elapsed().as_secs();
-        format!("{time:6} s: {seeds} seeds, {failed} failed, {millions} million events, {hours} hours of virtual time")
+        format!(
+            "{time:6} s: {seeds} seeds, {failed} failed, {millions} million events, {hours} hours of virtual time"
+        )
     }
 }
 
 /// Tells of a failure, makes it small, and tells how to see it again.
 fn report(seed: u64, failure: &Failure) {
-    println!("\nseed {seed} fails: {}{}", failure.what, failure.details.lines().next().unwrap_or_default());
+    println!(
+        "\nseed {seed} fails: {}{}",
+        failure.what,
+        failure.details.lines().next().unwrap_or_default()
+    );
     let plan = Plan::random(seed);
     let again = "cargo run --release --example swarm_sim --";
-    println!("again: {again} --plan '{plan}'\n(making it smaller, {} s at most)", SHRINKING.as_secs());
+    println!(
+        "again: {again} --plan '{plan}'\n(making it smaller, {} s at most)",
+        SHRINKING.as_secs()
+    );
     let end = Instant::now() + SHRINKING;
     let (small, failure) = explore::shrink(&plan, failure, |_| Instant::now() < end);
     println!("smaller: {}", failure.what);

@@ -1,7 +1,9 @@
-//! Whole swarms in one thread, on a virtual network, disk and clock: one to look at, random ones in search of faults, and huge ones.
+//! Whole swarms in one thread, on a virtual network, disk and clock: one to look at, random ones in
+//! search of faults, and huge ones.
 //!
-//! What it teaches: the simulator from outside. [`show`] builds a world and looks on; [`explore`] runs plans by chance and makes those
-//! that fail small; [`scale`] measures how a flash crowd grows.
+//! What it teaches: the simulator from outside. [`show`] builds a world and looks on; [`explore`]
+//! runs plans by chance and makes those that fail small; [`scale`] measures how a flash crowd
+//! grows.
 
 // A program may look at the clock; only the library is told the time.
 #![allow(clippy::disallowed_methods)]

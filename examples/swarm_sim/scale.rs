@@ -1,11 +1,13 @@
-//! A flash crowd: everybody comes in the same second and wants everything, and one has it. How long it takes is measured against what
-//! no way of spreading can beat.
+//! A flash crowd: everybody comes in the same second and wants everything, and one has it. How long
+//! it takes is measured against what no way of spreading can beat.
 //!
-//! With equal lines, N peers and k pieces that each take one time unit to send, no schedule needs fewer than k + ⌊log2 N⌋ units
-//! (Mundinger, Weber, Weiss: "Optimal scheduling of peer-to-peer file dissemination", 2008), since a piece can only double its copies.
+//! With equal lines, N peers and k pieces that each take one time unit to send, no schedule needs
+//! fewer than k + ⌊log2 N⌋ units (Mundinger, Weber, Weiss: "Optimal scheduling of peer-to-peer file
+//! dissemination", 2008), since a piece can only double its copies.
 //!
-//! What that theory knows nothing of must be small here, too: a packet and what waits in a socket are small parts of a piece, and few
-//! pieces are on order with one peer. [`Scale::coarse`] is the same crowd without that.
+//! What that theory knows nothing of must be small here, too: a packet and what waits in a socket
+//! are small parts of a piece, and few pieces are on order with one peer. [`Scale::coarse`] is the
+//! same crowd without that.
 
 use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
@@ -43,7 +45,8 @@ pub struct Scale {
     pub seed: u64,
     /// The seed shows one piece at a time.
     pub super_seed: bool,
-    /// Packets are as long as a piece, two pieces wait in a socket, and eight are on order with a peer at first.
+    /// Packets are as long as a piece, two pieces wait in a socket, and eight are on order with a
+    /// peer at first.
     pub coarse: bool,
     pub svg: Option<PathBuf>,
 }
@@ -57,7 +60,8 @@ pub struct Size {
 
 /// One run. Times in seconds.
 struct Run {
-    /// When every piece was somewhere else than with the seed, and how many copies that had sent by then.
+    /// When every piece was somewhere else than with the seed, and how many copies that had sent
+    /// by then.
     first_copy: (f64, f64),
     median: f64,
     mean: f64,
@@ -105,10 +109,13 @@ pub fn run(options: &Scale) -> Result<ExitCode, Problem> {
     for &Size { peers, seeds } in &options.peers {
         let began = Instant::now();
         let seeds = seeds.unwrap_or(options.seeds).max(1);
-        let runs = (0..seeds).map(|nth| measure(options, peers, options.seed + nth)).collect::<Result<Vec<_>, _>>()?;
+        let runs = (0..seeds)
+            .map(|nth| measure(options, peers, options.seed + nth))
+            .collect::<Result<Vec<_>, _>>()?;
         let unit = f64::from(*piece) / *line as f64;
         let bound = (*pieces as f64 + (peers as f64).log2().floor()) * unit;
-        let row = Row { peers, bound, runs, wall: began.elapsed().as_secs_f64(), memory: peak_mib() };
+        let row =
+            Row { peers, bound, runs, wall: began.elapsed().as_secs_f64(), memory: peak_mib() };
         println!(
             "{:>8} {:>5} {:>6.1}s {:>9.1}s {:>5.2} copies {:>13.1}s {:>7.1}s {:>7.1}s ({:>6.1}, {:>6.1}) {:>6.1}% {:>5.1}% {:>10} {:>6.1}s {:>5} MiB",
             row.peers,
@@ -130,7 +137,8 @@ pub fn run(options: &Scale) -> Result<ExitCode, Problem> {
         rows.push(row);
         // Already: the next size takes longer than all before.
         if let Some(path) = &options.svg {
-            fs::write(path, chart(options, &rows).draw()).map_err(|e| Problem::new(format!("{}: {e}", path.display())))?;
+            fs::write(path, chart(options, &rows).draw())
+                .map_err(|e| Problem::new(format!("{}: {e}", path.display())))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -143,7 +151,9 @@ fn measure(options: &Scale, peers: usize, chance: u64) -> Result<Run, Problem> {
     let mut world = World::new(chance);
     let (seed, crowd) = gather(options, peers, chance, &sample, &mut world)?;
     let mut missing: Vec<NodeId> = crowd.to_vec();
-    let sent = |world: &World| crowd.iter().chain([&seed]).map(|&node| world.stats(node).uploaded).sum::<u64>() as f64;
+    let sent = |world: &World| {
+        crowd.iter().chain([&seed]).map(|&node| world.stats(node).uploaded).sum::<u64>() as f64
+    };
     let seconds = |world: &World| world.now().as_micros() as f64 / 1e6;
     let (mut first_copy, mut used) = (None, None);
     while !missing.is_empty() {
@@ -157,12 +167,17 @@ fn measure(options: &Scale, peers: usize, chance: u64) -> Result<Run, Problem> {
             used = Some(sent(&world) / (lines * seconds(&world)));
         }
         if world.now().as_micros() > 7_200_000_000 {
-            return Err(Problem::new(format!("{} of {peers} lack something after two hours", missing.len())));
+            return Err(Problem::new(format!(
+                "{} of {peers} lack something after two hours",
+                missing.len()
+            )));
         }
     }
     let mut ends: Vec<f64> = crowd.iter().filter_map(|&node| finished(&world, node)).collect();
     ends.sort_by(f64::total_cmp);
-    let sum = |of: fn(&cratetorrent::TorrentStats) -> u64| crowd.iter().map(|&node| of(&world.stats(node))).sum::<u64>() as f64;
+    let sum = |of: fn(&cratetorrent::TorrentStats) -> u64| {
+        crowd.iter().map(|&node| of(&world.stats(node))).sum::<u64>() as f64
+    };
     Ok(Run {
         first_copy: first_copy.unwrap_or_default(),
         median: ends.get(ends.len() / 2).copied().unwrap_or_default(),
@@ -202,7 +217,8 @@ fn gather(
         ..Conf::default()
     };
     let small = (piece / 8).clamp(1, 1400);
-    let (segment, send_buffer) = if options.coarse { (piece, 2 * piece) } else { (small, piece / 4) };
+    let (segment, send_buffer) =
+        if options.coarse { (piece, 2 * piece) } else { (small, piece / 4) };
     let line = Line {
         bandwidth: options.line << 10,
         segment: (segment, segment),
@@ -212,13 +228,16 @@ fn gather(
     };
     let mut chance = chance;
     let mut below = |n: usize| {
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        chance =
+            chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (chance >> 33) as usize % n
     };
     let seed = world.node(conf.clone());
     world.set_line(seed, line.clone());
     let torrent = world.seed_with(seed, sample);
-    world.tell(seed, |engine| engine.set_super_seeding(torrent, options.super_seed)).map_err(Problem::of)?;
+    world
+        .tell(seed, |engine| engine.set_super_seeding(torrent, options.super_seed))
+        .map_err(Problem::of)?;
     let crowd: Arc<[NodeId]> = (0..peers).map(|_| world.node(conf.clone())).collect();
     for nth in 0..peers {
         world.set_line(crowd[nth], line.clone());
@@ -255,23 +274,35 @@ fn is_spread(world: &World, crowd: &[NodeId], pieces: u64) -> bool {
 }
 
 fn finished(world: &World, node: NodeId) -> Option<f64> {
-    world.told(node, |alert| matches!(alert, Alert::Finished { .. })).map(|at| at.as_micros() as f64 / 1e6)
+    world
+        .told(node, |alert| matches!(alert, Alert::Finished { .. }))
+        .map(|at| at.as_micros() as f64 / 1e6)
 }
 
 /// The most memory that this process ever had, where the system tells.
 fn peak_mib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) >> 10
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0)
+        >> 10
 }
 
 fn chart(options: &Scale, rows: &[Row]) -> Chart {
     let line = |name, colour, value: fn(&Run) -> f64| {
-        let point =
-            |row: &Row| svg::Point { x: row.peers as f64, y: row.mean(value), from: row.least(value), to: row.most(value) };
+        let point = |row: &Row| svg::Point {
+            x: row.peers as f64,
+            y: row.mean(value),
+            from: row.least(value),
+            to: row.most(value),
+        };
         svg::Line { name, colour, dashed: false, points: rows.iter().map(point).collect() }
     };
-    let bound = |row: &Row| svg::Point { x: row.peers as f64, y: row.bound, from: row.bound, to: row.bound };
+    let bound = |row: &Row| svg::Point {
+        x: row.peers as f64,
+        y: row.bound,
+        from: row.bound,
+        to: row.bound,
+    };
     let shy = if options.super_seed { " that shows one piece at a time" } else { "" };
     Chart {
         title: format!("A flash crowd: {} pieces, one seed{shy}, equal lines", options.pieces),
@@ -282,7 +313,10 @@ fn chart(options: &Scale, rows: &[Row]) -> Chart {
             line("half of them", "#3060b0", |run| run.median),
             line("the seed's first copy", "#308040", |run| run.first_copy.0),
             svg::Line {
-                name: "k + ⌊log2 N⌋ pieces", colour: "#707070", dashed: true, points: rows.iter().map(bound).collect()
+                name: "k + ⌊log2 N⌋ pieces",
+                colour: "#707070",
+                dashed: true,
+                points: rows.iter().map(bound).collect(),
             },
         ],
     }

@@ -1,4 +1,5 @@
-//! A swarm at work: a seed on a thin line, a crowd that comes bit by bit, a few that are slow, and two that send bad data.
+//! A swarm at work: a seed on a thin line, a crowd that comes bit by bit, a few that are slow, and
+//! two that send bad data.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -32,33 +33,56 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
     // Each eleventh block of theirs is bad.
     let liars: Vec<_> = (0..2)
         .map(|name| {
-            let answer = |asked: cratetorrent::sim::Asked| if asked.nth % 11 == 10 { Answer::Bad } else { Answer::Good };
-            world.scripted(Remote::seed(&sample, name, Manners { answer: Box::new(answer), ..Manners::default() }))
+            let answer = |asked: cratetorrent::sim::Asked| {
+                if asked.nth % 11 == 10 { Answer::Bad } else { Answer::Good }
+            };
+            world.scripted(Remote::seed(
+                &sample,
+                name,
+                Manners { answer: Box::new(answer), ..Manners::default() },
+            ))
         })
         .collect();
     let mut leeches: Vec<NodeId> = Vec::new();
     for nth in 0..options.nodes {
         let leech = world.node(conf.clone());
-        let (latency, bandwidth) = if nth % 5 == 4 { (80, SEED_LINE / 8) } else { (5 + nth as u64 % 20, SEED_LINE / 2) };
-        world.set_line(leech, Line { latency: Duration::from_millis(latency), bandwidth, ..Line::default() });
-        let known: Vec<_> = leeches.iter().rev().take(20).chain([&seed]).chain(&liars).copied().collect();
+        let (latency, bandwidth) =
+            if nth % 5 == 4 { (80, SEED_LINE / 8) } else { (5 + nth as u64 % 20, SEED_LINE / 2) };
+        world.set_line(
+            leech,
+            Line { latency: Duration::from_millis(latency), bandwidth, ..Line::default() },
+        );
+        let known: Vec<_> =
+            leeches.iter().rev().take(20).chain([&seed]).chain(&liars).copied().collect();
         let sample = sample.clone();
-        world.after(Duration::from_millis(200 * nth as u64), move |world| _ = world.download(leech, &sample, &known));
+        world.after(Duration::from_millis(200 * nth as u64), move |world| {
+            _ = world.download(leech, &sample, &known)
+        });
         leeches.push(leech);
     }
     let (mib, one) = (len >> 20, SEED_LINE / 1_000_000);
-    println!("{} peers want {mib} MiB of one seed that sends {one} MB/s; two of those who offer it lie.\n", options.nodes);
-    println!("{:>6}  {:WIDTH$}  {:>5} {:>9} {:>9}  news", "time", "pieces had, all together", "whole", "swarm", "seed");
+    println!(
+        "{} peers want {mib} MiB of one seed that sends {one} MB/s; two of those who offer it lie.\n",
+        options.nodes
+    );
+    println!(
+        "{:>6}  {:WIDTH$}  {:>5} {:>9} {:>9}  news",
+        "time", "pieces had, all together", "whole", "swarm", "seed"
+    );
     let (mut told, mut last) = (0, (0, 0));
     loop {
         world.run_for(Duration::from_secs(1));
         let stats = || leeches.iter().map(|&leech| world.stats(leech));
         let have: u64 = stats().map(|s| u64::from(s.have)).sum();
-        let whole = leeches.iter().filter(|&&leech| world.stats(leech).have > 0 && world.is_complete(leech)).count();
+        let whole = leeches
+            .iter()
+            .filter(|&&leech| world.stats(leech).have > 0 && world.is_complete(leech))
+            .count();
         let bytes = (stats().map(|s| s.downloaded).sum::<u64>(), world.stats(seed).uploaded);
         let bar = (have as usize * WIDTH) / (PIECES as usize * options.nodes);
         let bans: usize = leeches.iter().map(|&leech| bans(&world, leech)).sum();
-        let news = if bans > told { format!("{} caught a liar", bans - told) } else { String::new() };
+        let news =
+            if bans > told { format!("{} caught a liar", bans - told) } else { String::new() };
         told = bans;
         let seconds = world.now().as_micros() / 1_000_000;
         println!(
@@ -82,7 +106,11 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
         options.nodes,
         wasted >> 10
     );
-    println!("{} events, the same each time: transcript {:016x}", world.events(), world.transcript());
+    println!(
+        "{} events, the same each time: transcript {:016x}",
+        world.events(),
+        world.transcript()
+    );
     Ok(ExitCode::SUCCESS)
 }
 

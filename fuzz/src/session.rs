@@ -1,10 +1,12 @@
-//! A live engine under arbitrary peers, workers and time: whatever happens, it neither panics nor exceeds its limits nor gets stuck.
+//! A live engine under arbitrary peers, workers and time: whatever happens, it neither panics nor
+//! exceeds its limits nor gets stuck.
 
 use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Bitfield, CloseCause, Conf, Done, Effect, Engine, FoundNames, InfoHash, Instant, Job, Key, Limits, MoveMode, Opened, PeerId,
-    Priority, Rate, RunData, RunDone, StoreError, StoreOp, TorrentId, TorrentParams, Verdict,
+    Bitfield, CloseCause, Conf, Done, Effect, Engine, FoundNames, InfoHash, Instant, Job, Key,
+    Limits, MoveMode, Opened, PeerId, Priority, Rate, RunData, RunDone, StoreError, StoreOp,
+    TorrentId, TorrentParams, Verdict,
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,
@@ -62,7 +64,8 @@ pub fn session(data: &[u8]) {
 fn metainfo() -> Option<Metainfo> {
     let mut builder = MetainfoBuilder::new("fuzz", PIECE_LEN);
     builder.file(["a"], 50_000).file(["b"], TOTAL - 50_000);
-    let digests: Vec<[u8; 20]> = (0..TOTAL.div_ceil(PIECE_LEN.into())).map(|n| [n as u8; 20]).collect();
+    let digests: Vec<[u8; 20]> =
+        (0..TOTAL.div_ceil(PIECE_LEN.into())).map(|n| [n as u8; 20]).collect();
     Metainfo::from_bytes(&builder.build(&digests).ok()?).ok()
 }
 
@@ -90,7 +93,15 @@ impl Host {
         params.peers = vec![addr(1), addr(2)];
         params.sequential = flags & 2 != 0;
         let torrent = engine.verbs().add_torrent(params).ok()?;
-        let mut host = Self { engine, now: Instant::ZERO, torrent, info_hash, links: Vec::new(), jobs: VecDeque::new(), limit };
+        let mut host = Self {
+            engine,
+            now: Instant::ZERO,
+            torrent,
+            info_hash,
+            links: Vec::new(),
+            jobs: VecDeque::new(),
+            limit,
+        };
         host.carry_out();
         if flags & 4 == 0 {
             host.answer(0, flags);
@@ -174,7 +185,13 @@ impl Host {
             0 => self.engine.verbs().set_limits(limits),
             1 => _ = self.engine.verbs().set_torrent_limits(self.torrent, limits),
             2 => self.engine.verbs().set_default_peer_limits(limits),
-            _ => _ = self.engine.verbs().set_peer_limits(self.torrent, ([127, 0, 0, 1], 1).into(), limits),
+            _ => {
+                _ = self.engine.verbs().set_peer_limits(
+                    self.torrent,
+                    ([127, 0, 0, 1], 1).into(),
+                    limits,
+                )
+            }
         }
         if let Some(link) = link {
             let _ = self.engine.read_quota(self.now, link);
@@ -200,7 +217,11 @@ impl Host {
     }
 
     fn greet(&mut self, link: Option<Key>, arg: u8) {
-        let reserved = if arg & 1 == 0 { Reserved::default().with_fast().with_extensions() } else { Reserved::default() };
+        let reserved = if arg & 1 == 0 {
+            Reserved::default().with_fast().with_extensions()
+        } else {
+            Reserved::default()
+        };
         let info_hash = if arg & 0x70 == 0x70 { InfoHash([0; 20]) } else { self.info_hash };
         let hello = Handshake { reserved, info_hash, peer_id: PeerId([arg; 20]) };
         self.feed(link, &hello.encode());
@@ -223,14 +244,20 @@ impl Host {
         let _ = match arg % 9 {
             6 => {
                 let wish = [Priority::Skip, Priority::Low, Priority::Normal, Priority::High];
-                self.engine.verbs().set_file_priorities(self.torrent, vec![wish[usize::from((arg / 9) & 3)]])
+                self.engine
+                    .verbs()
+                    .set_file_priorities(self.torrent, vec![wish[usize::from((arg / 9) & 3)]])
             }
             7 => {
                 let mode = if arg & 8 == 0 { MoveMode::FailIfExists } else { MoveMode::Adopt };
                 self.engine.verbs().move_storage(self.torrent, format!("/{arg}"), mode)
             }
             8 => {
-                let _ = self.engine.verbs().rename_file(self.torrent, usize::from((arg / 9) & 1), format!("{arg}"));
+                let _ = self.engine.verbs().rename_file(
+                    self.torrent,
+                    usize::from((arg / 9) & 1),
+                    format!("{arg}"),
+                );
                 Ok(())
             }
             0 => self.engine.verbs().pause(self.torrent),
@@ -241,7 +268,8 @@ impl Host {
         };
     }
 
-    /// A worker answers the `nth` job that waits: as it should, with an error, or with a bad verdict.
+    /// A worker answers the `nth` job that waits: as it should, with an error, or with a bad
+    /// verdict.
     fn answer(&mut self, nth: usize, how: u8) {
         if self.jobs.is_empty() {
             return;
@@ -286,28 +314,46 @@ impl Host {
                 let wanted = run.digests || verdict == Verdict::Bad;
                 let digests = wanted.then(|| vec![[how; 20]; len.div_ceil(16_384)]);
                 let result = if fails { Err(error()) } else { Ok(verdict) };
-                Done::Run { torrent, run: RunDone { piece: run.piece, begin: run.begin, buf, result, digests } }
+                Done::Run {
+                    torrent,
+                    run: RunDone { piece: run.piece, begin: run.begin, buf, result, digests },
+                }
             }
-            Job::Read { torrent, link, blocks, buf } => {
-                Done::Read { torrent, link, blocks, buf, result: if fails { Err(error()) } else { Ok(()) }, cold: true }
-            }
-            Job::Check { torrent, piece, .. } => {
-                Done::Checked { torrent, piece, result: if fails { Err(error()) } else { Ok(how & 1 == 0) } }
-            }
-            Job::Digests { torrent, piece } => {
-                Done::Digests { torrent, piece, result: if fails { Err(error()) } else { Ok(vec![[how; 20]; 3]) } }
-            }
+            Job::Read { torrent, link, blocks, buf } => Done::Read {
+                torrent,
+                link,
+                blocks,
+                buf,
+                result: if fails { Err(error()) } else { Ok(()) },
+                cold: true,
+            },
+            Job::Check { torrent, piece, .. } => Done::Checked {
+                torrent,
+                piece,
+                result: if fails { Err(error()) } else { Ok(how & 1 == 0) },
+            },
+            Job::Digests { torrent, piece } => Done::Digests {
+                torrent,
+                piece,
+                result: if fails { Err(error()) } else { Ok(vec![[how; 20]; 3]) },
+            },
             Job::Save { torrent, .. } => {
                 let result = if fails { Err(error()) } else { Ok(()) };
                 Done::Saved { torrent, result, unfinished: (how & 16 != 0).then(error) }
             }
-            Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: if fails { Err(error()) } else { Ok(()) } },
-            Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: if fails { Err(error()) } else { Ok(()) } },
+            Job::Arrange { torrent, .. } => {
+                Done::Arranged { torrent, result: if fails { Err(error()) } else { Ok(()) } }
+            }
+            Job::Relocate { torrent, .. } => {
+                Done::Relocated { torrent, result: if fails { Err(error()) } else { Ok(()) } }
+            }
             Job::Look { torrent, .. } => Done::Looked { torrent, absent: how & 1 == 0 },
             Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
-            Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
+            Job::Record { torrent, record } => {
+                Done::Recorded { torrent, kind: record.kind, result: Ok(()) }
+            }
         };
         self.engine.handle_done(self.now, done);
     }
@@ -318,7 +364,11 @@ impl Host {
         let mut all = Vec::new();
         loop {
             let used = self.engine.poll_transmit(link, &mut slices);
-            let next: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).take(at_most - all.len()).collect();
+            let next: Vec<u8> = slices[..used]
+                .iter()
+                .flat_map(|s| s.iter().copied())
+                .take(at_most - all.len())
+                .collect();
             slices = [IoSlice::new(&[]); 4];
             if next.is_empty() {
                 // Who takes no more than so much has a full socket, until it is looked at again.
@@ -347,7 +397,11 @@ impl Host {
 
     fn check(&self) {
         assert!(self.engine.piece_memory() <= self.limit, "{} bytes", self.engine.piece_memory());
-        assert!(self.engine.upload_memory() <= self.engine.conf().max_upload_memory, "{} bytes", self.engine.upload_memory());
+        assert!(
+            self.engine.upload_memory() <= self.engine.conf().max_upload_memory,
+            "{} bytes",
+            self.engine.upload_memory()
+        );
         assert!(self.engine.links() <= MAX_LINKS);
         if let Some(stats) = self.engine.stats(self.torrent) {
             assert!(stats.have <= stats.pieces && stats.have_bytes <= stats.total_bytes);

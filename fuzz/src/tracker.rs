@@ -1,5 +1,5 @@
-//! The promises towards trackers and those who name them: any reply is read or refused, however it is cut, within bounds; and nothing
-//! leads nearer than where we were sent.
+//! The promises towards trackers and those who name them: any reply is read or refused, however it
+//! is cut, within bounds; and nothing leads nearer than where we were sent.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,9 @@ use cratetorrent::{
     wire::tracker::{TrackerUrl, url::MAX_URL},
 };
 
-/// An address that is accepted is the same again when it is read from what is kept of it, shows none of its secrets, and so does where a
-/// redirect leads from it. Address and `Location` are separated by a line end.
+/// An address that is accepted is the same again when it is read from what is kept of it, shows
+/// none of its secrets, and so does where a redirect leads from it. Address and `Location` are
+/// separated by a line end.
 pub fn tracker_url(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (address, location) = text.split_once('\n').unwrap_or((&text, ""));
@@ -20,7 +21,10 @@ pub fn tracker_url(data: &[u8]) {
     if let Ok(joined) = url.join(location) {
         sound(&joined);
         assert!(joined.credentials().is_none() || joined.same_origin(&url));
-        assert!(!joined.path().split('/').any(|part| part == "." || part == "..") || location.is_empty());
+        assert!(
+            !joined.path().split('/').any(|part| part == "." || part == "..")
+                || location.is_empty()
+        );
     }
 }
 
@@ -33,14 +37,16 @@ fn sound(url: &TrackerUrl) {
     assert!(url.authority().bytes().all(|b| b.is_ascii_graphic() && !b"/?#@\\".contains(&b)));
     let shown = url.to_string();
     let shown = shown.strip_prefix(&format!("{}://{}/", url.scheme(), url.authority()));
-    let shown = shown.expect("it begins with the origin").trim_end_matches("?…").trim_start_matches("…/");
+    let shown =
+        shown.expect("it begins with the origin").trim_end_matches("?…").trim_start_matches("…/");
     let words = ["", "…", "announce", "scrape"];
     assert!(words.contains(&shown.rsplit_once('.').map_or(shown, |(word, _)| word)), "{shown}");
 }
 
-/// A call over HTTP, to a tracker on the internet whose names lead anywhere, comes to the same end however the streams are cut, and
-/// connects to nothing but the internet. The first byte says what is asked and how many streams there are; each but the last has its
-/// length, in steps of 16 bytes, before it.
+/// A call over HTTP, to a tracker on the internet whose names lead anywhere, comes to the same end
+/// however the streams are cut, and connects to nothing but the internet. The first byte says what
+/// is asked and how many streams there are; each but the last has its length, in steps of 16 bytes,
+/// before it.
 pub fn tracker_http(data: &[u8]) {
     let Some((&flags, mut data)) = data.split_first() else { return };
     let mut streams = Vec::new();
@@ -51,18 +57,31 @@ pub fn tracker_http(data: &[u8]) {
         data = rest;
     }
     streams.push(data);
-    let text = if flags & 8 == 0 { "http://192.0.2.1/announce" } else { "https://me:pw@t.example/x/announce.php?k=1" };
+    let text = if flags & 8 == 0 {
+        "http://192.0.2.1/announce"
+    } else {
+        "https://me:pw@t.example/x/announce.php?k=1"
+    };
     let Ok(url) = TrackerUrl::parse(text) else { unreachable!() };
-    let ips: [IpAddr; 4] = ["127.0.0.1", "10.0.0.1", "192.0.2.2", "2001:db8::1"].map(|ip| ip.parse().expect("an address"));
+    let ips: [IpAddr; 4] = ["127.0.0.1", "10.0.0.1", "192.0.2.2", "2001:db8::1"]
+        .map(|ip| ip.parse().expect("an address"));
     // The first answer by name is from the internet only, as nobody was asked before.
     let ips = if flags & 8 == 0 { &ips[..] } else { &ips[2..] };
     let run = |size: usize| {
-        let streams: Vec<Vec<&[u8]>> = streams.iter().map(|stream| stream.chunks(size).collect()).collect();
+        let streams: Vec<Vec<&[u8]>> =
+            streams.iter().map(|stream| stream.chunks(size).collect()).collect();
         let (outcome, connections) = http(url.clone(), flags & 1 == 1, ips, &streams);
         for to in &connections {
             let near = match to.ip().to_canonical() {
-                IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
-                IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
+                IpAddr::V4(ip) => {
+                    ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+                }
+                IpAddr::V6(ip) => {
+                    ip.is_loopback()
+                        || ip.is_unique_local()
+                        || ip.is_unicast_link_local()
+                        || ip.is_unspecified()
+                }
             };
             assert!(!near, "it connects to {to}");
         }
@@ -80,8 +99,9 @@ pub fn tracker_http(data: &[u8]) {
     }
 }
 
-/// A call over UDP ends, whatever comes. The first byte says what is asked and over which protocol; before each reply are its length, and
-/// with the upper bit whether its transaction id is put right.
+/// A call over UDP ends, whatever comes. The first byte says what is asked and over which protocol;
+/// before each reply are its length, and with the upper bit whether its transaction id is put
+/// right.
 pub fn tracker_udp(data: &[u8]) {
     let Some((&flags, mut data)) = data.split_first() else { return };
     let mut replies = Vec::new();
@@ -90,7 +110,8 @@ pub fn tracker_udp(data: &[u8]) {
         replies.push((head & 128 != 0, reply));
         data = rest;
     }
-    let ip: IpAddr = if flags & 2 == 0 { "192.0.2.1" } else { "2001:db8::1" }.parse().expect("an address");
+    let ip: IpAddr =
+        if flags & 2 == 0 { "192.0.2.1" } else { "2001:db8::1" }.parse().expect("an address");
     let Ok(url) = TrackerUrl::parse("udp://t.example:6969/announce") else { unreachable!() };
     assert_ne!(udp(url, flags & 1 == 1, ip, &replies), Outcome::Fault);
 }

@@ -1,4 +1,5 @@
-//! The promises of the wire layer: any bytes are read or refused cleanly, within bounds, and however they are cut.
+//! The promises of the wire layer: any bytes are read or refused cleanly, within bounds, and
+//! however they are cut.
 
 use cratetorrent::{
     FileKind, InfoHash, IpFilter, RecordKind,
@@ -16,8 +17,9 @@ use cratetorrent::{
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
-/// A stream gives the same frames and the same error however it is cut, and memory follows what came, not what was claimed. The first
-/// byte says how many of the next ones are lengths of chunks; the rest is the stream.
+/// A stream gives the same frames and the same error however it is cut, and memory follows what
+/// came, not what was claimed. The first byte says how many of the next ones are lengths of chunks;
+/// the rest is the stream.
 pub fn message(data: &[u8]) {
     let Some((&count, data)) = data.split_first() else { return };
     let (lens, stream) = data.split_at(usize::from(count % 16).min(data.len()));
@@ -118,13 +120,21 @@ fn encode<'a>(value: Value<'a>, left: &mut Vec<Value<'a>>) -> Vec<u8> {
 
 /// A torrent that is accepted is consistent and within its limits.
 pub fn metainfo(data: &[u8]) {
-    let limits = MetainfoLimits { tokens: 10_000, files: 50, pieces: 100, addresses: 20, ..MetainfoLimits::default() };
+    let limits = MetainfoLimits {
+        tokens: 10_000,
+        files: 50,
+        pieces: 100,
+        addresses: 20,
+        ..MetainfoLimits::default()
+    };
     let _ = Metainfo::from_bytes(data);
     let Ok(m) = Metainfo::from_bytes_with(data, &limits) else { return };
     assert_eq!(m.pieces.len(), m.geometry.piece_count() as usize);
     assert!(m.pieces.len() <= 100 && (1..=50).contains(&m.files.len()));
     assert!(m.trackers.iter().map(Vec::len).sum::<usize>() <= 20 && m.web_seeds.len() <= 20);
-    assert!(m.trackers.iter().all(|tier| !tier.is_empty() && tier.iter().all(|url| !url.is_empty())));
+    assert!(
+        m.trackers.iter().all(|tier| !tier.is_empty() && tier.iter().all(|url| !url.is_empty()))
+    );
     let mut offset = 0;
     for file in m.files.iter() {
         assert_eq!(file.offset, offset);
@@ -140,8 +150,8 @@ pub fn metainfo(data: &[u8]) {
     assert_eq!(digest(&SHA1_FOR_LEGACY_USE_ONLY, raw.unwrap_or_default()).as_ref(), m.info_hash.0);
 }
 
-/// A state that is accepted is written the same way again. The checksum is no obstacle: it is put right. The first three bytes
-/// choose the torrent.
+/// A state that is accepted is written the same way again. The checksum is no obstacle: it is put
+/// right. The first three bytes choose the torrent.
 pub fn resume(data: &[u8]) {
     let Some((&[pieces, files, hash], body)) = data.split_first_chunk::<3>() else { return };
     let (pieces, files, hash) = (u32::from(pieces) + 1, usize::from(files), InfoHash([hash; 20]));
@@ -174,7 +184,10 @@ pub fn handshake(data: &[u8]) {
             }
             _ => {
                 assert_eq!(Handshake::parse(prefix), Ok(None));
-                assert_eq!(HandshakeHead::parse(prefix).map(|h| h.is_some()), Ok(len >= HANDSHAKE_HEAD_LEN));
+                assert_eq!(
+                    HandshakeHead::parse(prefix).map(|h| h.is_some()),
+                    Ok(len >= HANDSHAKE_HEAD_LEN)
+                );
             }
         }
     }
@@ -187,7 +200,8 @@ pub fn extension(data: &[u8]) {
     assert_eq!(ExtensionHandshake::decode(&handshake.encode()), Ok(handshake));
 }
 
-/// What a list blocks is in order and within the limits, and written out it is read as the same again, whatever the line ends.
+/// What a list blocks is in order and within the limits, and written out it is read as the same
+/// again, whatever the line ends.
 pub fn blocklist(data: &[u8]) {
     let limits = BlocklistLimits { bytes: 1 << 20, ranges: 100, line: 200 };
     let Ok(list) = Blocklist::parse_with(data, &limits) else { return };
@@ -196,20 +210,25 @@ pub fn blocklist(data: &[u8]) {
     let ranges: Vec<_> = list.filter.ranges().collect();
     assert!(ranges.windows(2).all(|w| w[0].last() < w[1].first()), "{ranges:?}");
     // An end that stands for an IPv4 address is not looked up among those of IPv6.
-    let mut ends = ranges.iter().flat_map(|r| [r.first(), r.last()]).filter(|ip| ip.to_canonical() == *ip);
+    let mut ends =
+        ranges.iter().flat_map(|r| [r.first(), r.last()]).filter(|ip| ip.to_canonical() == *ip);
     assert!(ends.all(|ip| list.filter.blocks(ip)));
     assert_eq!(ranges.iter().copied().rev().collect::<IpFilter>(), list.filter);
     for (before, end) in [("", "\n"), ("some: body:", "\r\n")] {
         let text: String = ranges.iter().map(|range| format!("{before}{range}{end}")).collect();
         let again = Blocklist::parse_with(text.as_bytes(), &limits);
-        assert_eq!(again.map(|again| (again.filter, again.ranges, again.bad)), Ok((list.filter.clone(), ranges.len(), 0)));
+        assert_eq!(
+            again.map(|again| (again.filter, again.ranges, again.bad)),
+            Ok((list.filter.clone(), ranges.len(), 0))
+        );
     }
 }
 
-/// Whatever a log holds, it is read in bounded time, what counts lies within it, and records appended behind it are found. Settings that
-/// are read are read again from what is written of them. The input is a list of stretches: a byte that says how it gets into the log
-/// (as it is, or as a record of that kind, and about which torrent), two for its length, its bytes: of a torrent its metainfo, of a
-/// state all but the checksum.
+/// Whatever a log holds, it is read in bounded time, what counts lies within it, and records
+/// appended behind it are found. Settings that are read are read again from what is written of
+/// them. The input is a list of stretches: a byte that says how it gets into the log (as it is, or
+/// as a record of that kind, and about which torrent), two for its length, its bytes: of a torrent
+/// its metainfo, of a state all but the checksum.
 pub fn session_state(data: &[u8]) {
     let salt = [9; 16];
     let _ = session::read_header(data);
@@ -220,17 +239,25 @@ pub fn session_state(data: &[u8]) {
         let len = usize::from(u16::from_be_bytes([high, low])).min(after.len());
         let (stretch, after) = after.split_at(len);
         rest = after;
-        let kinds = [RecordKind::Torrent, RecordKind::Settings, RecordKind::State, RecordKind::Removed, RecordKind::Session];
+        let kinds = [
+            RecordKind::Torrent,
+            RecordKind::Settings,
+            RecordKind::State,
+            RecordKind::Removed,
+            RecordKind::Session,
+        ];
         let hash = if how & 8 == 0 { InfoHash([how / 64; 20]) } else { last };
         match kinds.get(usize::from(how % 8)) {
             Some(&RecordKind::Torrent) => {
                 last = Metainfo::from_bytes(stretch).map_or(hash, |metainfo| metainfo.info_hash);
                 let settings = b"d3:dir1:xe";
-                let body = [&(settings.len() as u32).to_be_bytes(), &settings[..], stretch].concat();
+                let body =
+                    [&(settings.len() as u32).to_be_bytes(), &settings[..], stretch].concat();
                 session::push_record(&mut log, &salt, RecordKind::Torrent, &last, &body);
             }
             Some(&RecordKind::State) => {
-                let sealed = [stretch, digest(&SHA1_FOR_LEGACY_USE_ONLY, stretch).as_ref()].concat();
+                let sealed =
+                    [stretch, digest(&SHA1_FOR_LEGACY_USE_ONLY, stretch).as_ref()].concat();
                 session::push_record(&mut log, &salt, RecordKind::State, &hash, &sealed);
             }
             Some(&kind) => session::push_record(&mut log, &salt, kind, &hash, stretch),
@@ -254,11 +281,19 @@ pub fn session_state(data: &[u8]) {
     assert!(HEADER_LEN as u64 <= scanned.end && scanned.end + scanned.torn == log.len() as u64);
     let (index, restored) = replay.finish();
     assert!(restored.torrents.len() <= count);
-    let places = index.entries.values().flat_map(Entry::places).chain(index.session).chain(index.unknown.iter().copied());
+    let places = index
+        .entries
+        .values()
+        .flat_map(Entry::places)
+        .chain(index.session)
+        .chain(index.unknown.iter().copied());
     let mut live = 0;
     for place in places {
         let (from, to) = (place.at() as usize, place.at() as usize + place.size());
-        assert!(to as u64 <= scanned.end && session::Record::parse(place.at(), &log[from..to], &salt).is_some());
+        assert!(
+            to as u64 <= scanned.end
+                && session::Record::parse(place.at(), &log[from..to], &salt).is_some()
+        );
         live += place.size() as u64;
     }
     assert_eq!(live, index.live);
@@ -266,5 +301,8 @@ pub fn session_state(data: &[u8]) {
     session::push_record(&mut log, &salt, RecordKind::Removed, &InfoHash([1; 20]), b"");
     let mut again = 0;
     let scanned = session::scan(&mut log.as_slice(), &salt, |_| again += 1);
-    assert_eq!((again, scanned.map(|s| (s.end, s.torn)).ok()), (count + 1, Some((log.len() as u64, 0))));
+    assert_eq!(
+        (again, scanned.map(|s| (s.end, s.torn)).ok()),
+        (count + 1, Some((log.len() as u64, 0)))
+    );
 }

@@ -1,4 +1,5 @@
-//! Sets of kinds of alerts, and which kind an alert is of. That a kind is wanted does not mean that it comes.
+//! Sets of kinds of alerts, and which kind an alert is of. That a kind is wanted does not mean that
+//! it comes.
 
 use std::{fmt, ops::BitOr};
 
@@ -83,7 +84,9 @@ impl BitOr for AlertMask {
 impl Alert {
     pub(super) fn kind(&self) -> AlertMask {
         match self {
-            Self::Checking { .. } | Self::Saving { .. } | Self::Progress { .. } => AlertMask::PROGRESS,
+            Self::Checking { .. } | Self::Saving { .. } | Self::Progress { .. } => {
+                AlertMask::PROGRESS
+            }
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
@@ -94,7 +97,9 @@ impl Alert {
             Self::Recorded { .. } | Self::NamesChanged { .. } => AlertMask::STATUS,
             Self::NoPeers { .. } | Self::StorageRecovered { .. } => AlertMask::NONE,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
-            Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => AlertMask::NONE,
+            Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => {
+                AlertMask::NONE
+            }
             Self::DataGone { .. } | Self::FilesTooLong { .. } => AlertMask::NONE,
             Self::StorageMoved { .. } | Self::StorageMoveFailed { .. } => AlertMask::NONE,
             Self::FileRenamed { .. } | Self::FileRenameFailed { .. } => AlertMask::NONE,
@@ -112,9 +117,15 @@ mod tests {
     #[test]
     fn mask_prints_the_names_of_its_kinds() {
         assert_eq!(AlertMask::NONE.to_string(), "NONE");
-        assert_eq!(format!("{:?}", AlertMask::PEERS | AlertMask::STATUS), "AlertMask(STATUS | PEERS)");
+        assert_eq!(
+            format!("{:?}", AlertMask::PEERS | AlertMask::STATUS),
+            "AlertMask(STATUS | PEERS)"
+        );
         assert_eq!(AlertMask::ALL.to_string().split(" | ").count(), NAMES.len());
-        assert_eq!(NAMES.iter().fold(AlertMask::NONE, |all, (kind, _)| all | *kind), AlertMask::ALL);
+        assert_eq!(
+            NAMES.iter().fold(AlertMask::NONE, |all, (kind, _)| all | *kind),
+            AlertMask::ALL
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is told of a download that has no peer to download from. It says nothing of when that is told.
+//! What is told of a download that has no peer to download from. It says nothing of when that is
+//! told.
 
 use std::{fmt, time::Duration};
 
@@ -20,7 +21,8 @@ pub struct NoPeers {
     pub failing_trackers: usize,
 }
 
-/// Why there is no peer to download from. Where several reasons hold, the first of this order that does from the bottom up.
+/// Why there is no peer to download from. Where several reasons hold, the first of this order that
+/// does from the bottom up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NoPeersReason {
@@ -29,7 +31,8 @@ pub enum NoPeersReason {
     NoCandidates,
     /// No peer is known, since no tracker answers.
     TrackersFailing,
-    /// Peers are known or were, and no connection with any of them could be made: they refuse it or do not answer.
+    /// Peers are known or were, and no connection with any of them could be made: they refuse it or
+    /// do not answer.
     Unreachable,
     /// Peers are connected, and none of them has a piece that is needed.
     NothingNeeded,

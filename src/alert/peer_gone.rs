@@ -16,8 +16,8 @@ pub enum PeerGoneKind {
     Violation,
     /// The peer sent bad data and is banned.
     BadData,
-    /// We let it go or did not take it: no room, another connection with the peer, its address is blocked, or neither
-    /// has anything to give to the other.
+    /// We let it go or did not take it: no room, another connection with the peer, its address is
+    /// blocked, or neither has anything to give to the other.
     LetGo,
     /// The torrent is paused, checked, removed or waits its turn, or the engine is shutting down.
     Stopped,

@@ -1,7 +1,9 @@
-//! The queue of alerts: bounded, coalesced, and honest about what it dropped. It never drops what only comes once.
+//! The queue of alerts: bounded, coalesced, and honest about what it dropped. It never drops what
+//! only comes once.
 //!
-//! Bounded means: [`Conf::max_alerts`](crate::Conf::max_alerts) of those that may be dropped, [`KEPT_A_TORRENT`] of each
-//! torrent, and one for each verb that the user has called and that is answered by an alert.
+//! Bounded means: [`Conf::max_alerts`](crate::Conf::max_alerts) of those that may be dropped,
+//! [`KEPT_A_TORRENT`] of each torrent, and one for each verb that the user has called and that is
+//! answered by an alert.
 
 #[cfg(test)]
 mod tests;
@@ -11,11 +13,13 @@ use std::collections::BTreeMap;
 use super::{Alert, AlertMask};
 use crate::base::ids::TorrentId;
 
-/// Alerts of a torrent that are kept although the queue is full: those kinds of which only the newest counts.
+/// Alerts of a torrent that are kept although the queue is full: those kinds of which only the
+/// newest counts.
 #[cfg(test)]
 pub(crate) const KEPT_A_TORRENT: usize = 8;
 
-/// What a newer alert replaces an older one for: a kind and its torrent. Anything of which only the newest counts.
+/// What a newer alert replaces an older one for: a kind and its torrent. Anything of which only the
+/// newest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Checking(TorrentId),
@@ -32,7 +36,8 @@ enum Subject {
 }
 
 impl Alert {
-    /// What a newer alert of the same subject makes this one pointless for. `None`: it counts for itself.
+    /// What a newer alert of the same subject makes this one pointless for. `None`: it counts for
+    /// itself.
     fn subject(&self) -> Option<Subject> {
         match *self {
             Self::Checking { torrent, .. } => Some(Subject::Checking(torrent)),
@@ -46,7 +51,8 @@ impl Alert {
             Self::Removed { torrent } => Some(Subject::Removed(torrent)),
             Self::SessionFailed { .. } => Some(Subject::SessionFailed),
             Self::Restored { .. } => Some(Subject::Restored),
-            // The answers to verbs, of which the user decides how many there are; and what may be dropped.
+            // The answers to verbs, of which the user decides how many there are; and what may be
+            // dropped.
             _ => None,
         }
     }
@@ -58,7 +64,8 @@ pub(crate) struct Alerts {
     /// In the order in which they came.
     queue: BTreeMap<u64, Alert>,
     next: u64,
-    /// Where in the queue the alert of a subject is, so that a newer one finds it, however many others wait.
+    /// Where in the queue the alert of a subject is, so that a newer one finds it, however many
+    /// others wait.
     subjects: BTreeMap<Subject, u64>,
     mask: AlertMask,
     limit: usize,

@@ -1,4 +1,5 @@
-//! How torrents and trackers stand, in figures: what alerts carry and getters return. It says nothing of when that is told.
+//! How torrents and trackers stand, in figures: what alerts carry and getters return. It says
+//! nothing of when that is told.
 
 use std::time::Duration;
 
@@ -50,16 +51,18 @@ pub struct TorrentStats {
     pub candidates: usize,
     /// Peers banned.
     pub banned: usize,
-    /// Bytes and times over all runs. The times go on while it is active, so they are older the longer ago this was asked for.
+    /// Bytes and times over all runs. The times go on while it is active, so they are older the
+    /// longer ago this was asked for.
     pub totals: Totals,
     /// Whether the queue decides when it runs.
     pub queued: bool,
     /// Its position among the queued downloads, from 0; `None` for others and for what is whole.
     pub queue_position: Option<usize>,
-    /// When everything that is wanted will be there at this rate; `None` if nothing comes, or nothing is missing.
+    /// When everything that is wanted will be there at this rate; `None` if nothing comes, or
+    /// nothing is missing.
     pub eta: Option<Duration>,
-    /// That there is no peer to download from, once it has lasted for [`Conf::no_peers_after`](crate::Conf::no_peers_after) and as long
-    /// as it does.
+    /// That there is no peer to download from, once it has lasted for
+    /// [`Conf::no_peers_after`](crate::Conf::no_peers_after) and as long as it does.
     pub no_peers: Option<NoPeers>,
 }
 
@@ -70,7 +73,8 @@ impl TorrentStats {
     }
 }
 
-/// When a torrent that has everything has served enough, and is paused. Whichever comes first; `None` never comes.
+/// When a torrent that has everything has served enough, and is paused. Whichever comes first;
+/// `None` never comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StopAt {
     /// Bytes sent in percent of the torrent's size, over all runs.

@@ -6,7 +6,8 @@ use super::planted::planted;
 
 /// The key of a value in an arena: a slot and the generation of its tenant.
 ///
-/// Whatever leaves the engine's thread (a socket, a job) carries one. A key outlives its value harmlessly.
+/// Whatever leaves the engine's thread (a socket, a job) carries one. A key outlives its value
+/// harmlessly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The slot in the arena: small, dense, reused.
@@ -70,11 +71,15 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slab.iter().map(|(index, (generation, value))| (Key { index: index as u32, generation: *generation }, value))
+        self.slab.iter().map(|(index, (generation, value))| {
+            (Key { index: index as u32, generation: *generation }, value)
+        })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        self.slab.iter_mut().map(|(index, (generation, value))| (Key { index: index as u32, generation: *generation }, value))
+        self.slab.iter_mut().map(|(index, (generation, value))| {
+            (Key { index: index as u32, generation: *generation }, value)
+        })
     }
 
     pub(crate) fn keys(&self) -> Vec<Key> {

@@ -41,7 +41,8 @@ impl Bitfield {
         Self { bits, ones: count }
     }
 
-    /// Reads the wire's form: the high bit of the first byte is piece 0, spare bits are zero (BEP 3).
+    /// Reads the wire's form: the high bit of the first byte is piece 0, spare bits are zero (BEP
+    /// 3).
     ///
     /// # Errors
     /// If the length is wrong or a spare bit is set.

@@ -1,5 +1,5 @@
-//! Token buckets: how many bytes may pass now under a rate. Exact arithmetic in bytes × µs, so nothing drifts however long it
-//! runs. It knows bytes and times, not who wants them.
+//! Token buckets: how many bytes may pass now under a rate. Exact arithmetic in bytes × µs, so
+//! nothing drifts however long it runs. It knows bytes and times, not who wants them.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -13,8 +13,8 @@ impl Rate {
     /// The highest rate, 2^40 bytes per second: more is the same as this.
     pub const MAX: u64 = 1 << 40;
 
-    /// This many bytes per second. Zero is no rate, and in [`Limits`] no limit, as users expect it: whoever wants nothing to pass
-    /// pauses the torrent.
+    /// This many bytes per second. Zero is no rate, and in [`Limits`] no limit, as users expect it:
+    /// whoever wants nothing to pass pauses the torrent.
     pub const fn new(bytes_per_s: u64) -> Option<Self> {
         match NonZeroU64::new(if bytes_per_s > Self::MAX { Self::MAX } else { bytes_per_s }) {
             Some(rate) => Some(Self(rate)),
@@ -30,7 +30,8 @@ impl Rate {
 
 /// How fast bytes may come and go; `None` is no limit.
 ///
-/// All bytes of the peer protocol count, not only those of blocks, but not the 68 bytes of a handshake nor what TCP and IP add.
+/// All bytes of the peer protocol count, not only those of blocks, but not the 68 bytes of a
+/// handshake nor what TCP and IP add.
 ///
 /// ```
 /// use cratetorrent::{Limits, Rate};
@@ -49,7 +50,8 @@ pub struct Limits {
 
 /// Tokens are counted in millionths of a byte: what a rate of 1 B/s gives in 1 µs.
 const BYTE: i64 = 1_000_000;
-/// What a bucket holds at most: a tenth of a second's, so that no 10 s see more than 1 % over the rate.
+/// What a bucket holds at most: a tenth of a second's, so that no 10 s see more than 1 % over the
+/// rate.
 const DEPTH_A_SECOND: u64 = 10;
 /// What is handed out at a time, if that is more than [`SMALL`]: a fiftieth of a second's.
 const QUANTUM_A_SECOND: u64 = 50;
@@ -92,8 +94,9 @@ impl Bucket {
         SMALL.min(self.depth() / 2)
     }
 
-    /// Bytes to wait for before they are handed out: few enough for the flow to be smooth, many enough for few wake-ups, and
-    /// half of the depth at most, so that nothing is lost when a wake-up is late.
+    /// Bytes to wait for before they are handed out: few enough for the flow to be smooth, many
+    /// enough for few wake-ups, and half of the depth at most, so that nothing is lost when a
+    /// wake-up is late.
     pub(crate) fn quantum(&self) -> u64 {
         (self.rate.get() / QUANTUM_A_SECOND).clamp(self.floor(), self.depth() / 2)
     }
@@ -157,7 +160,8 @@ mod tests {
     fn whatever_the_rate_odd_moments_add_up_to_exactly_what_it_should() {
         for rate in [1, 3, 7, 1_000, 10 << 10, 64 << 10, 1_000_003, 1 << 30, Rate::MAX] {
             let mut bucket = bucket(rate);
-            // No two moments are half of the depth apart, or tokens would be lost, as they should be.
+            // No two moments are half of the depth apart, or tokens would be lost, as they should
+            // be.
             let step = (bucket.depth() * 250_000 / rate).max(1);
             let (mut now, mut spent) = (0, 0u128);
             let start = 365 * 86_400 * 1_000_000 - 300_000 * step;
@@ -182,7 +186,10 @@ mod tests {
         assert_eq!(bucket.level(at(u64::MAX)), 6553);
         for rate in [1, 10 << 10, 64 << 10, 1 << 20, 1 << 30, Rate::MAX] {
             let b = super::Bucket::new(at(0), Rate::new(rate).unwrap());
-            assert!(1 <= b.floor() && b.floor() <= b.quantum() && b.quantum() <= b.depth() / 2, "{rate} B/s");
+            assert!(
+                1 <= b.floor() && b.floor() <= b.quantum() && b.quantum() <= b.depth() / 2,
+                "{rate} B/s"
+            );
         }
     }
 
@@ -196,7 +203,10 @@ mod tests {
                 let mut copy = bucket;
                 assert!(copy.level(ready) >= bytes, "{rate} B/s, {bytes}");
                 let mut copy = bucket;
-                assert!(copy.level(ready - Duration::from_micros(1)) < bytes, "{rate} B/s, {bytes}");
+                assert!(
+                    copy.level(ready - Duration::from_micros(1)) < bytes,
+                    "{rate} B/s, {bytes}"
+                );
             }
         }
     }

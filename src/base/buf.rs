@@ -1,6 +1,7 @@
 //! Buffers that are handed on, never shared: from the pool to a piece, to a worker, and back.
 
-/// A fixed-length buffer on its way. It returns to the pool with the answer to the job that carried it.
+/// A fixed-length buffer on its way. It returns to the pool with the answer to the job that carried
+/// it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Buf(pub Vec<u8>);
 
@@ -27,7 +28,8 @@ impl BufPool {
     /// from its last use. If none fits, a new one is made, and no more than `room` bytes stay idle.
     pub(crate) fn take(&mut self, len: usize, most: usize, room: usize) -> Buf {
         // The last one returned is the one most likely in cache.
-        let Some(at) = self.free.iter().rposition(|b| (len..=most).contains(&b.0.capacity())) else {
+        let Some(at) = self.free.iter().rposition(|b| (len..=most).contains(&b.0.capacity()))
+        else {
             self.shrink(room);
             return Buf(vec![0; len]);
         };
@@ -68,7 +70,11 @@ impl BufPool {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn audit(&self) -> Result<(), String> {
         let held: usize = self.free.iter().map(|buf| buf.0.capacity()).sum();
-        if held == self.held { Ok(()) } else { Err(format!("{held} bytes of buffers are idle and {} are counted", self.held)) }
+        if held == self.held {
+            Ok(())
+        } else {
+            Err(format!("{held} bytes of buffers are idle and {} are counted", self.held))
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The files of a torrent, as its metainfo names them: foreign words that the store has yet to make safe.
+//! The files of a torrent, as its metainfo names them: foreign words that the store has yet to make
+//! safe.
 
 /// What a file is (BEP 47).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub enum FileKind {
 /// One file of a torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// The path below the torrent's root, component by component, as the metainfo has it; not safe to open.
+    /// The path below the torrent's root, component by component, as the metainfo has it; not safe
+    /// to open.
     pub path: Vec<String>,
     /// Bytes.
     pub len: u64,

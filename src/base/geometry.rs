@@ -1,12 +1,14 @@
 //! Piece and block arithmetic: the one place where foreign integers become positions in a torrent.
 //!
-//! Only [`Geometry`] mints a [`PieceIndex`] or a [`Block`], so whoever holds one needs no further check.
+//! Only [`Geometry`] mints a [`PieceIndex`] or a [`Block`], so whoever holds one needs no further
+//! check.
 
 use thiserror::Error;
 
 use super::planted::planted;
 
-/// The block size that the field has settled on (BEP 3: larger requests are dropped by current implementations).
+/// The block size that the field has settled on (BEP 3: larger requests are dropped by current
+/// implementations).
 pub const BLOCK_LEN: u32 = 16 * 1024;
 
 /// A piece that exists in the torrent whose [`Geometry`] minted it.
@@ -146,7 +148,8 @@ impl Geometry {
     pub(crate) fn pieces_of(self, range: std::ops::Range<u64>) -> impl Iterator<Item = PieceIndex> {
         let nominal = u64::from(self.piece_len.max(1));
         let end = if range.is_empty() { 0 } else { range.end.div_ceil(nominal) };
-        (range.start / nominal..end).map_while(move |index| self.piece(u32::try_from(index).ok()?).ok())
+        (range.start / nominal..end)
+            .map_while(move |index| self.piece(u32::try_from(index).ok()?).ok())
     }
 
     /// The length of `piece` in bytes: nominal, but for the last.
@@ -184,7 +187,9 @@ impl Geometry {
     /// As [`range`](Self::range), and if it is not exactly one block of the grid.
     pub fn block(&self, piece: u32, begin: u32, len: u32) -> Result<Block, GeometryError> {
         let range = self.range(piece, begin, len)?;
-        if !begin.is_multiple_of(BLOCK_LEN) || len != BLOCK_LEN.min(self.piece_len(range.piece) - begin) {
+        if !begin.is_multiple_of(BLOCK_LEN)
+            || len != BLOCK_LEN.min(self.piece_len(range.piece) - begin)
+        {
             return Err(GeometryError::OffGrid { begin, len });
         }
         Ok(range)
@@ -245,10 +250,21 @@ mod tests {
 
     #[test]
     fn blocks_tile_every_piece() {
-        for (total, len) in [(1, 1), (1, 1 << 20), (16_384, 16_384), (16_385, 16_384), (3_000_001, 20_000), (5 << 20, 1 << 20)] {
+        for (total, len) in [
+            (1, 1),
+            (1, 1 << 20),
+            (16_384, 16_384),
+            (16_385, 16_384),
+            (3_000_001, 20_000),
+            (5 << 20, 1 << 20),
+        ] {
             let g = Geometry::new(total, len).unwrap();
-            let sum: u64 =
-                g.pieces().flat_map(|p| (0..g.block_count(p)).map(move |n| u64::from(g.nth_block(p, n).unwrap().len))).sum();
+            let sum: u64 = g
+                .pieces()
+                .flat_map(|p| {
+                    (0..g.block_count(p)).map(move |n| u64::from(g.nth_block(p, n).unwrap().len))
+                })
+                .sum();
             assert_eq!(sum, total);
         }
     }

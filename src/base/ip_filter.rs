@@ -1,5 +1,5 @@
-//! Ranges of addresses that we want nothing to do with: sorted, disjoint, and looked up in O(log n). Where they come from is for
-//! others to know; see `wire::blocklist` for the usual files.
+//! Ranges of addresses that we want nothing to do with: sorted, disjoint, and looked up in O(log
+//! n). Where they come from is for others to know; see `wire::blocklist` for the usual files.
 
 use std::{
     fmt,
@@ -8,7 +8,8 @@ use std::{
 
 use thiserror::Error;
 
-/// Addresses from the first to the last, both included, of one family. An IPv4-mapped IPv6 range is the IPv4 range that it stands for.
+/// Addresses from the first to the last, both included, of one family. An IPv4-mapped IPv6 range is
+/// the IPv4 range that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpRange(Inner);
 
@@ -56,7 +57,8 @@ impl IpRange {
         }
     }
 
-    /// All addresses that share the first `len` bits of `addr` (CIDR); the other bits of `addr` do not matter.
+    /// All addresses that share the first `len` bits of `addr` (CIDR); the other bits of `addr` do
+    /// not matter.
     ///
     /// # Errors
     /// If `len` exceeds the bits of the address: 32, or 128.
@@ -68,11 +70,17 @@ impl IpRange {
         let (first, last) = match addr {
             IpAddr::V4(ip) => {
                 let rest = u32::MAX.checked_shr(len.into()).unwrap_or(0);
-                (Ipv4Addr::from_bits(ip.to_bits() & !rest).into(), Ipv4Addr::from_bits(ip.to_bits() | rest).into())
+                (
+                    Ipv4Addr::from_bits(ip.to_bits() & !rest).into(),
+                    Ipv4Addr::from_bits(ip.to_bits() | rest).into(),
+                )
             }
             IpAddr::V6(ip) => {
                 let rest = u128::MAX.checked_shr(len.into()).unwrap_or(0);
-                (Ipv6Addr::from_bits(ip.to_bits() & !rest).into(), Ipv6Addr::from_bits(ip.to_bits() | rest).into())
+                (
+                    Ipv6Addr::from_bits(ip.to_bits() & !rest).into(),
+                    Ipv6Addr::from_bits(ip.to_bits() | rest).into(),
+                )
             }
         };
         Self::new(first, last)
@@ -112,7 +120,8 @@ impl fmt::Display for IpRange {
 
 /// A set of blocked addresses: 8 bytes an IPv4 range, 32 an IPv6 range, nothing more.
 ///
-/// An IPv4-mapped IPv6 address is looked up as the IPv4 address that it stands for, and no IPv6 range blocks it, not even `::/0`.
+/// An IPv4-mapped IPv6 address is looked up as the IPv4 address that it stands for, and no IPv6
+/// range blocks it, not even `::/0`.
 ///
 /// ```
 /// use cratetorrent::{IpFilter, IpRange};
@@ -189,7 +198,8 @@ impl From<IpRanges> for IpFilter {
     }
 }
 
-/// What counts as one host: an IPv4 address, or the /64 of an IPv6 address, all of which any one host may have (RFC 4291, 2.5.1).
+/// What counts as one host: an IPv4 address, or the /64 of an IPv6 address, all of which any one
+/// host may have (RFC 4291, 2.5.1).
 pub(crate) fn host_of(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -235,7 +245,12 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_range_are_in_it_and_their_neighbours_are_not() {
-        let f = filter(&[("1.2.3.4", "1.2.3.9"), ("::5", "::9"), ("0.0.0.0", "0.0.0.0"), ("255.255.255.255", "255.255.255.255")]);
+        let f = filter(&[
+            ("1.2.3.4", "1.2.3.9"),
+            ("::5", "::9"),
+            ("0.0.0.0", "0.0.0.0"),
+            ("255.255.255.255", "255.255.255.255"),
+        ]);
         for (addr, blocked) in [
             ("1.2.3.3", false),
             ("1.2.3.4", true),
@@ -256,20 +271,34 @@ mod tests {
 
     #[test]
     fn what_overlaps_or_touches_is_merged() {
-        let f = filter(&[("2.0.0.0", "2.0.0.9"), ("1.0.0.0", "1.0.0.5"), ("1.0.0.6", "1.0.0.7"), ("2.0.0.3", "2.0.0.4")]);
+        let f = filter(&[
+            ("2.0.0.0", "2.0.0.9"),
+            ("1.0.0.0", "1.0.0.5"),
+            ("1.0.0.6", "1.0.0.7"),
+            ("2.0.0.3", "2.0.0.4"),
+        ]);
         let told: Vec<String> = f.ranges().map(|r| r.to_string()).collect();
         assert_eq!(told, ["1.0.0.0-1.0.0.7", "2.0.0.0-2.0.0.9"]);
-        let all = filter(&[("0.0.0.0", "255.255.255.255"), ("255.255.255.255", "255.255.255.255"), ("5.0.0.0", "6.0.0.0")]);
+        let all = filter(&[
+            ("0.0.0.0", "255.255.255.255"),
+            ("255.255.255.255", "255.255.255.255"),
+            ("5.0.0.0", "6.0.0.0"),
+        ]);
         assert_eq!(all.len(), 1);
     }
 
     #[test]
     fn a_mapped_address_is_the_ipv4_address_that_it_stands_for() {
         let f = filter(&[("::ffff:1.2.3.4", "::ffff:1.2.3.5"), ("::", "ffff::")]);
-        assert!(f.blocks(ip("1.2.3.4")) && f.blocks(ip("::ffff:1.2.3.5")) && f.blocks(ip("2001::1")));
+        assert!(
+            f.blocks(ip("1.2.3.4")) && f.blocks(ip("::ffff:1.2.3.5")) && f.blocks(ip("2001::1"))
+        );
         assert!(!f.blocks(ip("1.2.3.6")) && !f.blocks(ip("::ffff:1.2.3.6")));
         assert_eq!(IpRange::from(ip("::ffff:1.2.3.4")), range("1.2.3.4", "1.2.3.4"));
-        assert_eq!(IpRange::cidr(ip("::ffff:1.2.3.4"), 120).unwrap(), range("1.2.3.0", "1.2.3.255"));
+        assert_eq!(
+            IpRange::cidr(ip("::ffff:1.2.3.4"), 120).unwrap(),
+            range("1.2.3.0", "1.2.3.255")
+        );
     }
 
     #[test]
@@ -284,7 +313,10 @@ mod tests {
         assert_eq!(cidr("1.2.3.4", 24), Ok(range("1.2.3.0", "1.2.3.255")));
         assert_eq!(cidr("1.2.3.4", 32), Ok(range("1.2.3.4", "1.2.3.4")));
         assert_eq!(cidr("1.2.3.4", 0), Ok(range("0.0.0.0", "255.255.255.255")));
-        assert_eq!(cidr("2001:db8::1", 32), Ok(range("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")));
+        assert_eq!(
+            cidr("2001:db8::1", 32),
+            Ok(range("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"))
+        );
         assert_eq!(cidr("2001:db8::1", 128), Ok(range("2001:db8::1", "2001:db8::1")));
         assert_eq!(cidr("::", 80), Ok(range("::", "::ffff:ffff:ffff")));
         assert_eq!(cidr("::", 0).map(IpRange::last), Ok(Ipv6Addr::from_bits(u128::MAX).into()));

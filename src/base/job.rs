@@ -1,7 +1,7 @@
 //! The words between the engine and the workers: what to do on disk, and what came of it.
 //!
-//! A job names everything it needs, so whichever worker is free can run it. It carries the torrent's generational key,
-//! so an answer that comes too late finds nothing.
+//! A job names everything it needs, so whichever worker is free can run it. It carries the
+//! torrent's generational key, so an answer that comes too late finds nothing.
 
 use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
@@ -46,10 +46,11 @@ pub enum Trust {
     State,
     /// Not at all: everything that is there is hashed.
     Nothing,
-    /// Every file that has its right length is believed to be whole, for a seed whose files were hashed a moment ago or whose user
-    /// knows them. Pieces that the saved state knows to be missing, or that lie in holes, are not believed. The first read that fails
-    /// takes the trust back ([`Alert::Distrusted`](crate::Alert::Distrusted)) and has everything hashed. No state is written meanwhile,
-    /// since a state speaks of what was verified.
+    /// Every file that has its right length is believed to be whole, for a seed whose files were
+    /// hashed a moment ago or whose user knows them. Pieces that the saved state knows to be
+    /// missing, or that lie in holes, are not believed. The first read that fails
+    /// takes the trust back ([`Alert::Distrusted`](crate::Alert::Distrusted)) and has everything
+    /// hashed. No state is written meanwhile, since a state speaks of what was verified.
     Files,
 }
 
@@ -71,9 +72,11 @@ pub struct StoreSpec {
     pub info_hash: InfoHash,
     /// The download folder. Nothing is written outside it, but for the state file.
     pub dir: PathBuf,
-    /// The torrent's own name, not yet safe: the file of a single-file torrent, the folder of others.
+    /// The torrent's own name, not yet safe: the file of a single-file torrent, the folder of
+    /// others.
     pub name: String,
-    /// Whether the torrent is one file called `name` (then `files` has one entry with an empty path).
+    /// Whether the torrent is one file called `name` (then `files` has one entry with an empty
+    /// path).
     pub single_file: bool,
     /// Its files in order, not yet safe.
     pub files: Arc<[FileEntry]>,
@@ -87,21 +90,27 @@ pub struct StoreSpec {
     pub in_session: bool,
     /// What of the data that is there may go unchecked.
     pub trust: Trust,
-    /// Files that are not wanted, by number; those beyond its end are. One that is not there is not made: what other files need of its
-    /// pieces is kept in the [part file](Self::parts_file).
+    /// Files that are not wanted, by number; those beyond its end are. One that is not there is
+    /// not made: what other files need of its pieces is kept in the [part
+    /// file](Self::parts_file).
     pub skipped: Vec<bool>,
-    /// Files that have another path than the metainfo's, by number, ascending; relative to `dir` and safe.
+    /// Files that have another path than the metainfo's, by number, ascending; relative to `dir`
+    /// and safe.
     pub renames: Vec<(usize, PathBuf)>,
-    /// The [aliases](FoundNames::aliases) that were found when it was opened, for deleting it when it is closed.
+    /// The [aliases](FoundNames::aliases) that were found when it was opened, for deleting it when
+    /// it is closed.
     pub aliases: Vec<(usize, PathBuf)>,
-    /// Files that belong to another torrent of the session, ascending: they are read, and never made, written or cut.
+    /// Files that belong to another torrent of the session, ascending: they are read, and never
+    /// made, written or cut.
     pub borrowed: Vec<Borrowed>,
-    /// Files that another torrent of the session has, too, where they are now, by number, ascending: neither deleted nor taken away.
+    /// Files that another torrent of the session has, too, where they are now, by number,
+    /// ascending: neither deleted nor taken away.
     pub kept: Vec<usize>,
 }
 
 impl StoreSpec {
-    /// Where the bytes are of files that are not made: in the folder of the states, below the download folder.
+    /// Where the bytes are of files that are not made: in the folder of the states, below the
+    /// download folder.
     pub fn parts_file(&self) -> PathBuf {
         self.dir.join(STATE_FOLDER).join(format!("{}.parts", self.info_hash))
     }
@@ -110,11 +119,14 @@ impl StoreSpec {
 /// What was found when a torrent's storage was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Pieces that need no check: the saved state vouches for them and their files look untouched, or the files are trusted.
+    /// Pieces that need no check: the saved state vouches for them and their files look untouched,
+    /// or the files are trusted.
     pub have: Bitfield,
-    /// Pieces that may be there but must be hashed before anyone relies on them. Disjoint from `have`.
+    /// Pieces that may be there but must be hashed before anyone relies on them. Disjoint from
+    /// `have`.
     pub check: Bitfield,
-    /// Unfinished pieces of which the saved state says that blocks are on disk, where the files look untouched. Disjoint from `have`.
+    /// Unfinished pieces of which the saved state says that blocks are on disk, where the files
+    /// look untouched. Disjoint from `have`.
     pub partial: Vec<PartialPiece>,
     /// Bytes downloaded and uploaded over all earlier runs, as saved.
     pub downloaded: u64,
@@ -130,15 +142,18 @@ pub struct Opened {
     pub names: FoundNames,
     /// Files that are longer than the torrent says, by number.
     pub too_long: Vec<usize>,
-    /// Pieces with a byte in a file that the saved state knows, if there is none of the torrent's files, nor its part file; else 0.
+    /// Pieces with a byte in a file that the saved state knows, if there is none of the torrent's
+    /// files, nor its part file; else 0.
     pub lost: u32,
 }
 
-/// Files that are called otherwise on the disk than in the metainfo, and that the user has not renamed.
+/// Files that are called otherwise on the disk than in the metainfo, and that the user has not
+/// renamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundNames {
-    /// Paths below the download folder that do not follow from the names alone: the disk does not tell the torrent's names
-    /// apart, or an earlier version has stored the files so. By file, ascending.
+    /// Paths below the download folder that do not follow from the names alone: the disk does not
+    /// tell the torrent's names apart, or an earlier version has stored the files so. By file,
+    /// ascending.
     pub aliases: Vec<(usize, PathBuf)>,
     /// How many files have another path than the metainfo's.
     pub changed: usize,
@@ -151,13 +166,15 @@ pub struct FoundNames {
 pub struct SaveState {
     /// Pieces that were verified and handed to the operating system before this was made.
     pub have: Bitfield,
-    /// Whether more writes may come after this: then a later start rechecks what this does not vouch for.
+    /// Whether more writes may come after this: then a later start rechecks what this does not
+    /// vouch for.
     pub dirty: bool,
     /// Bytes downloaded over all runs.
     pub downloaded: u64,
     /// Bytes uploaded over all runs.
     pub uploaded: u64,
-    /// Blocks of unfinished pieces that were handed to the operating system before this was made, ascending by piece.
+    /// Blocks of unfinished pieces that were handed to the operating system before this was made,
+    /// ascending by piece.
     pub partial: Vec<PartialPiece>,
     /// Pieces that a check has still to hash; `None` if no check is going on.
     pub unchecked: Option<Bitfield>,
@@ -179,13 +196,15 @@ pub struct Chain {
 pub enum RunData {
     /// In memory, to be written.
     Memory(Buf),
-    /// These stretches of it are in memory, to be written; the rest of the run is on disk or still to come. It is not hashed.
+    /// These stretches of it are in memory, to be written; the rest of the run is on disk or still
+    /// to come. It is not hashed.
     Stretches(Buf, Vec<Range<u32>>),
     /// Written before, to be read again: so many bytes.
     Disk(u32),
 }
 
-/// A stretch of consecutive bytes of one piece: all of a small piece, or about 1 MiB of a large one.
+/// A stretch of consecutive bytes of one piece: all of a small piece, or about 1 MiB of a large
+/// one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Run {
     /// The piece.
@@ -196,7 +215,8 @@ pub struct Run {
     pub data: RunData,
     /// Hash it in order; `None` for a run that came before its predecessors and is only written.
     pub chain: Option<Chain>,
-    /// Answer with a digest of each 16 KiB block even if the piece is good (it was bad before, and somebody is to blame).
+    /// Answer with a digest of each 16 KiB block even if the piece is good (it was bad before, and
+    /// somebody is to blame).
     pub digests: bool,
     /// Nothing else is about to come that it could be hashed side by side with: begin at once.
     pub hurry: bool,
@@ -212,14 +232,16 @@ pub enum Job {
         /// Where it is to be.
         spec: Box<StoreSpec>,
     },
-    /// Hash (unless out of order) and write (unless on disk already) a run. A whole piece that fails its hash is not written.
+    /// Hash (unless out of order) and write (unless on disk already) a run. A whole piece that
+    /// fails its hash is not written.
     Run {
         /// The torrent.
         torrent: Key,
         /// The run.
         run: Run,
     },
-    /// Read blocks for a peer into `buf`, each behind a gap of [`READ_GAP`] bytes that is left as it is: [`batch_len`] bytes in all.
+    /// Read blocks for a peer into `buf`, each behind a gap of [`READ_GAP`] bytes that is left as
+    /// it is: [`batch_len`] bytes in all.
     Read {
         /// The torrent.
         torrent: Key,
@@ -246,8 +268,9 @@ pub enum Job {
         /// The piece.
         piece: PieceIndex,
     },
-    /// Sync the data files written so far, then save the state atomically (write, fsync, rename). Of many files some are
-    /// synced at a time: the answer is then [`Done::Syncing`], and the job is to be sent again.
+    /// Sync the data files written so far, then save the state atomically (write, fsync, rename).
+    /// Of many files some are synced at a time: the answer is then [`Done::Syncing`], and the
+    /// job is to be sent again.
     Save {
         /// The torrent.
         torrent: Key,
@@ -256,20 +279,23 @@ pub enum Job {
         /// Files below this index are synced for it.
         synced: usize,
     },
-    /// Other files are skipped now than before: what is wanted and has bytes in the part file is made of them, unless it is to wait.
-    /// Sent when no other job of the torrent is out, as the next four.
+    /// Other files are skipped now than before: what is wanted and has bytes in the part file is
+    /// made of them, unless it is to wait. Sent when no other job of the torrent is out, as the
+    /// next four.
     Arrange {
         /// The torrent.
         torrent: Key,
         /// As [`StoreSpec::skipped`].
         skipped: Vec<bool>,
-        /// Make files of the part file's bytes now. Those of a torrent that rests wait: until it goes on its user may still choose.
+        /// Make files of the part file's bytes now. Those of a torrent that rests wait: until it
+        /// goes on its user may still choose.
         make: bool,
         /// As [`StoreSpec::borrowed`].
         borrowed: Vec<Borrowed>,
     },
-    /// Have every file where `spec` says, which differs in folder, state file or renames. Nothing that is there is replaced. The old
-    /// files stay until they are [tidied](Self::Tidy) away, so that a crash finds the torrent at the one place or the other.
+    /// Have every file where `spec` says, which differs in folder, state file or renames. Nothing
+    /// that is there is replaced. The old files stay until they are [tidied](Self::Tidy) away,
+    /// so that a crash finds the torrent at the one place or the other.
     Relocate {
         /// The torrent.
         torrent: Key,
@@ -278,12 +304,14 @@ pub enum Job {
         /// The state to save there.
         state: Option<Box<SaveState>>,
     },
-    /// Delete what the last [`Relocate`](Self::Relocate) left at the old place, and folders that become empty by it.
+    /// Delete what the last [`Relocate`](Self::Relocate) left at the old place, and folders that
+    /// become empty by it.
     Tidy {
         /// The torrent.
         torrent: Key,
     },
-    /// Look whether any of the torrent's files is there, or its part file. It need not have been opened. Opens no file.
+    /// Look whether any of the torrent's files is there, or its part file. It need not have been
+    /// opened. Opens no file.
     Look {
         /// The torrent.
         torrent: Key,
@@ -295,7 +323,8 @@ pub enum Job {
         /// The torrent.
         torrent: Key,
     },
-    /// The same, and delete the torrent's own files, and folders that become empty by it. It need not have been opened.
+    /// The same, and delete the torrent's own files, and folders that become empty by it. It need
+    /// not have been opened.
     Delete {
         /// The torrent.
         torrent: Key,
@@ -365,10 +394,11 @@ pub struct RunDone {
     pub begin: u32,
     /// The buffer of a run that was in memory, whatever became of it.
     pub buf: Option<Buf>,
-    /// A verdict, or why it could not be written or read. After an error nothing of the run counts: send it again.
+    /// A verdict, or why it could not be written or read. After an error nothing of the run
+    /// counts: send it again.
     pub result: Result<Verdict, StoreError>,
-    /// Digests of the run's blocks: on a bad verdict, or when asked for. For a piece of several runs these are only the
-    /// last run's; use [`Job::Digests`].
+    /// Digests of the run's blocks: on a bad verdict, or when asked for. For a piece of several
+    /// runs these are only the last run's; use [`Job::Digests`].
     pub digests: Option<Vec<Digest>>,
 }
 
@@ -404,7 +434,8 @@ pub enum Done {
         /// Whether a worker had to read it: it was not at hand.
         cold: bool,
     },
-    /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is not good, which is no error.
+    /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is not good,
+    /// which is no error.
     Checked {
         /// The torrent.
         torrent: Key,
@@ -439,15 +470,16 @@ pub enum Done {
         torrent: Key,
         /// Whether it is safe now.
         result: Result<(), StoreError>,
-        /// Why a file that is complete could not be given its length, or one of no bytes not be made, if that is news. It is tried
-        /// again with the next.
+        /// Why a file that is complete could not be given its length, or one of no bytes not be
+        /// made, if that is news. It is tried again with the next.
         unfinished: Option<StoreError>,
     },
     /// To [`Job::Arrange`].
     Arranged {
         /// The torrent.
         torrent: Key,
-        /// Whether everything is where it should be. If not, nothing is lost, and it is to be tried again.
+        /// Whether everything is where it should be. If not, nothing is lost, and it is to be
+        /// tried again.
         result: Result<(), StoreError>,
     },
     /// To [`Job::Relocate`].
@@ -571,9 +603,11 @@ impl StoreError {
         Self { op, path: path.into(), source: Arc::new(source) }
     }
 
-    /// Whether it is about a file that was changed by another program, or cut off, since it was looked at.
+    /// Whether it is about a file that was changed by another program, or cut off, since it was
+    /// looked at.
     pub fn is_changed(&self) -> bool {
-        self.source.get_ref().is_some_and(|why| why.is::<Changed>()) || self.source.kind() == io::ErrorKind::UnexpectedEof
+        self.source.get_ref().is_some_and(|why| why.is::<Changed>())
+            || self.source.kind() == io::ErrorKind::UnexpectedEof
     }
 
     /// Whether what it is about is not there.

@@ -1,4 +1,5 @@
-//! The vocabulary that every layer shares: time, ids, arithmetic on pieces, buffers, and the words of the workers.
+//! The vocabulary that every layer shares: time, ids, arithmetic on pieces, buffers, and the words
+//! of the workers.
 //!
 //! Nothing here does I/O or decides policy.
 

@@ -1,11 +1,13 @@
-//! The blocks of an unfinished piece that are on disk, as they are remembered from one run to the next. It knows numbers, not bytes.
+//! The blocks of an unfinished piece that are on disk, as they are remembered from one run to the
+//! next. It knows numbers, not bytes.
 
 use super::geometry::{BLOCK_LEN, Geometry, PieceIndex};
 
 /// A set of blocks of one piece, by their place on the grid of 16 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockSet {
-    /// One bit a block, the high bit of the first byte first, spare bits zero, as a bitfield of BEP 3.
+    /// One bit a block, the high bit of the first byte first, spare bits zero, as a bitfield of
+    /// BEP 3.
     bits: Vec<u8>,
     count: u32,
 }
@@ -55,7 +57,8 @@ impl BlockSet {
     }
 }
 
-/// A piece of which some blocks are on disk. None of them was verified: that is known when the piece is whole.
+/// A piece of which some blocks are on disk. None of them was verified: that is known when the
+/// piece is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartialPiece {
     /// The piece.
@@ -65,8 +68,13 @@ pub struct PartialPiece {
 }
 
 impl PartialPiece {
-    /// Without the blocks for which `keep` says no, by their bytes in the torrent; `None` if no block is left.
-    pub(crate) fn retain(&self, geometry: &Geometry, keep: impl Fn(std::ops::Range<u64>) -> bool) -> Option<Self> {
+    /// Without the blocks for which `keep` says no, by their bytes in the torrent; `None` if no
+    /// block is left.
+    pub(crate) fn retain(
+        &self,
+        geometry: &Geometry,
+        keep: impl Fn(std::ops::Range<u64>) -> bool,
+    ) -> Option<Self> {
         let count = geometry.block_count(self.piece);
         let start = geometry.offset(self.piece);
         let mut blocks = BlockSet::none(count);

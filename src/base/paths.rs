@@ -1,8 +1,9 @@
-//! Foreign names to safe relative paths: whatever a torrent calls its files, they lie inside the download folder, can be
-//! made on the file systems of the platform, and are all different. A name that the platform takes stays as it is.
+//! Foreign names to safe relative paths: whatever a torrent calls its files, they lie inside the
+//! download folder, can be made on the file systems of the platform, and are all different. A name
+//! that the platform takes stays as it is.
 //!
-//! Pure text: touches no disk. Whether two names that differ in case are two files is the disk's to say, and an argument
-//! here.
+//! Pure text: touches no disk. Whether two names that differ in case are two files is the disk's to
+//! say, and an argument here.
 
 mod rules;
 
@@ -29,7 +30,9 @@ const MAX_RENAMES: u32 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum PathError {
     /// Too many files of the same name.
-    #[error("the torrent's files share names so often that more than {MAX_RENAMES} new ones were tried")]
+    #[error(
+        "the torrent's files share names so often that more than {MAX_RENAMES} new ones were tried"
+    )]
     TooManyDuplicates,
     /// A file cannot be renamed so.
     #[error("file {0} cannot be renamed: {1}")]
@@ -49,7 +52,8 @@ pub enum RenameError {
     /// It is too long, or has too many folders.
     #[error("the new path exceeds {MAX_PATH} bytes or {MAX_DEPTH} components")]
     TooLong,
-    /// It is the path of another file of the torrent or of one of its folders, as the file system sees it.
+    /// It is the path of another file of the torrent or of one of its folders, as the file system
+    /// sees it.
     #[error("the new path is taken by another file of the torrent")]
     Taken,
     /// Padding and links are never on disk.
@@ -86,9 +90,11 @@ pub(crate) struct Foreign<'a> {
 }
 
 impl Foreign<'_> {
-    /// A path as it would be if no name were changed. It is for comparing and showing, and leads anywhere.
+    /// A path as it would be if no name were changed. It is for comparing and showing, and leads
+    /// anywhere.
     pub(crate) fn as_named(&self, file: usize) -> Vec<&str> {
-        let folders = self.files.get(file).filter(|_| !self.single_file).map_or(&[][..], |entry| &entry.path);
+        let folders =
+            self.files.get(file).filter(|_| !self.single_file).map_or(&[][..], |entry| &entry.path);
         std::iter::once(self.name).chain(folders.iter().map(String::as_str)).collect()
     }
 
@@ -100,11 +106,16 @@ impl Foreign<'_> {
     }
 }
 
-/// A relative path for each regular file, in order; an empty one for files that never exist on disk (pads, links).
+/// A relative path for each regular file, in order; an empty one for files that never exist on disk
+/// (pads, links).
 ///
-/// Two files get different paths, so that where case is ignored `README` and `readme` become `README` and `readme.1`; a
-/// file named like a folder gives way to the folder.
-pub(crate) fn safe_paths(foreign: Foreign<'_>, rules: NameRules, case: Case) -> Result<Vec<PathBuf>, PathError> {
+/// Two files get different paths, so that where case is ignored `README` and `readme` become
+/// `README` and `readme.1`; a file named like a folder gives way to the folder.
+pub(crate) fn safe_paths(
+    foreign: Foreign<'_>,
+    rules: NameRules,
+    case: Case,
+) -> Result<Vec<PathBuf>, PathError> {
     let Foreign { name, single_file, files } = foreign;
     let parts = |file: &FileEntry| {
         let mut parts = vec![rules.top_component(name)];
@@ -135,8 +146,8 @@ pub(crate) fn safe_paths(foreign: Foreign<'_>, rules: NameRules, case: Case) -> 
     Ok(paths)
 }
 
-/// The paths of the platform's [rules](NameRules::here) with some files renamed. Each of `renames` has been
-/// [made safe](safe_rename); those that come later count more.
+/// The paths of the platform's [rules](NameRules::here) with some files renamed. Each of `renames`
+/// has been [made safe](safe_rename); those that come later count more.
 pub(crate) fn renamed_paths<'a>(
     foreign: Foreign<'_>,
     case: Case,
@@ -166,18 +177,22 @@ pub(crate) fn renamed_paths<'a>(
 /// The first path that another one has already, or that another one has for a folder.
 fn first_taken(paths: &[PathBuf], case: Case) -> Option<usize> {
     let mut taken = Names::new(NameRules::here(), case);
-    let parts = |path: &PathBuf| path.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let parts = |path: &PathBuf| {
+        path.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>()
+    };
     for path in paths {
         if let Some((_, folders)) = parts(path).split_last() {
             taken.folder(folders);
         }
     }
-    let is_taken = |path: &PathBuf| parts(path).split_last().is_some_and(|(name, folders)| !taken.claim(folders, name));
+    let is_taken = |path: &PathBuf| {
+        parts(path).split_last().is_some_and(|(name, folders)| !taken.claim(folders, name))
+    };
     paths.iter().position(is_taken)
 }
 
-/// A path that the user gives a file, relative to the download folder: its names are made as safe as those that a torrent gives, but
-/// where it leads is the user's to say.
+/// A path that the user gives a file, relative to the download folder: its names are made as safe
+/// as those that a torrent gives, but where it leads is the user's to say.
 pub(crate) fn safe_rename(path: &Path) -> Result<PathBuf, RenameError> {
     let rules = NameRules::here();
     let mut parts = Vec::new();
@@ -185,17 +200,27 @@ pub(crate) fn safe_rename(path: &Path) -> Result<PathBuf, RenameError> {
         match part {
             Component::Normal(part) => {
                 let part = part.to_str().ok_or(RenameError::NotUnicode)?;
-                parts.push(if parts.is_empty() { rules.top_component(part) } else { rules.component(part) });
+                parts.push(if parts.is_empty() {
+                    rules.top_component(part)
+                } else {
+                    rules.component(part)
+                });
             }
             Component::CurDir => {}
-            Component::Prefix(_) | Component::RootDir | Component::ParentDir => return Err(RenameError::NotBelow),
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => {
+                return Err(RenameError::NotBelow);
+            }
         }
     }
     if parts.is_empty() {
         return Err(RenameError::NotBelow);
     }
     let safe: PathBuf = parts.iter().collect();
-    if parts.len() > MAX_DEPTH || safe.as_os_str().len() > MAX_PATH { Err(RenameError::TooLong) } else { Ok(safe) }
+    if parts.len() > MAX_DEPTH || safe.as_os_str().len() > MAX_PATH {
+        Err(RenameError::TooLong)
+    } else {
+        Ok(safe)
+    }
 }
 
 /// The names in use, as a tree, so that the work is linear in the length of all names.
@@ -205,7 +230,8 @@ struct Names {
     case: Case,
     /// A folder's number and a folded name in it; to the number of what is there. The root is 0.
     nodes: HashMap<(u32, String), u32>,
-    /// The last number tried for a name that is taken, so that many duplicates do not try all before them.
+    /// The last number tried for a name that is taken, so that many duplicates do not try all
+    /// before them.
     tried: HashMap<(u32, String), u32>,
     renames: u32,
 }
@@ -261,7 +287,8 @@ impl Names {
     }
 }
 
-/// Leaves out the innermost folders of a path that is too deep or too long; the file keeps its name.
+/// Leaves out the innermost folders of a path that is too deep or too long; the file keeps its
+/// name.
 fn fit(mut parts: Vec<String>) -> Vec<String> {
     let Some(file) = parts.pop() else { return parts };
     let mut len = file.len();

@@ -1,5 +1,6 @@
-//! Classic mistakes, to see that the tests find them: `scripts/planted` builds with `--cfg planted` and makes one at a time, by the
-//! variable `PLANTED`. Every other build has the right expression and nothing else.
+//! Classic mistakes, to see that the tests find them: `scripts/planted` builds with `--cfg planted`
+//! and makes one at a time, by the variable `PLANTED`. Every other build has the right expression
+//! and nothing else.
 
 /// `planted!("name", wrong, right)` is `right`, unless the mistake of that name is made.
 #[cfg(not(planted))]

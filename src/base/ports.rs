@@ -1,4 +1,5 @@
-//! The ports that we listen on. Each address family has its own: two listeners that leave the choice to the system get two.
+//! The ports that we listen on. Each address family has its own: two listeners that leave the
+//! choice to the system get two.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -42,7 +43,8 @@ mod tests {
 
     #[test]
     fn each_family_has_the_port_of_its_first_listener() {
-        let addrs = ["[::1]:5", "127.0.0.1:7", "127.0.0.1:8", "[::1]:6"].map(|addr| addr.parse().unwrap());
+        let addrs =
+            ["[::1]:5", "127.0.0.1:7", "127.0.0.1:8", "[::1]:6"].map(|addr| addr.parse().unwrap());
         let ports = ListenPorts::of_listeners(addrs.into_iter());
         assert_eq!((ports.of(true), ports.of(false)), (Some(7), Some(5)));
         assert_eq!(ports.towards("::ffff:192.0.2.1".parse().unwrap()), Some(7));

@@ -1,10 +1,12 @@
-//! How fast bytes flow: as an average that forgets, for decisions, and over the last ten seconds, to be shown.
+//! How fast bytes flow: as an average that forgets, for decisions, and over the last ten seconds,
+//! to be shown.
 
 use std::time::Duration;
 
 use super::time::Instant;
 
-/// A byte counter with a rate: an exponential average over about one second, sampled every tenth of one.
+/// A byte counter with a rate: an exponential average over about one second, sampled every tenth of
+/// one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateMeter {
     total: u64,
@@ -15,8 +17,8 @@ pub(crate) struct RateMeter {
     shown: Window,
 }
 
-/// Bytes of the last ten seconds, in buckets of one: peers that send in bursts of some seconds make an average over one second jump,
-/// and a number that jumps is of no use to a reader.
+/// Bytes of the last ten seconds, in buckets of one: peers that send in bursts of some seconds make
+/// an average over one second jump, and a number that jumps is of no use to a reader.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     /// The newest first. Of the last one counts what the newest lacks of a whole second.
@@ -79,7 +81,14 @@ impl RateMeter {
     }
 
     fn with_memory(now: Instant, memory: Duration) -> Self {
-        Self { total: 0, in_sample: 0, sample_start: now, bytes_per_s: 0.0, memory, shown: Window::new(now) }
+        Self {
+            total: 0,
+            in_sample: 0,
+            sample_start: now,
+            bytes_per_s: 0.0,
+            memory,
+            shown: Window::new(now),
+        }
     }
 
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
@@ -89,8 +98,8 @@ impl RateMeter {
         self.shown.add(now, bytes);
     }
 
-    /// Bytes per second over the last ten seconds, to be shown: it follows a change more slowly than [`rate`](Self::rate), and bursts
-    /// of some seconds do not show.
+    /// Bytes per second over the last ten seconds, to be shown: it follows a change more slowly
+    /// than [`rate`](Self::rate), and bursts of some seconds do not show.
     pub(crate) fn shown(&self, now: Instant) -> u64 {
         self.shown.rate(now)
     }
@@ -131,8 +140,8 @@ impl RateMeter {
     }
 }
 
-/// A rate over about twenty seconds, for comparing peers. Whoever has just begun is judged by the time since: it need not send for a
-/// minute before it counts as fast as it is.
+/// A rate over about twenty seconds, for comparing peers. Whoever has just begun is judged by the
+/// time since: it need not send for a minute before it counts as fast as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LongMeter {
     meter: RateMeter,
@@ -184,7 +193,10 @@ mod tests {
         let mut m = RateMeter::new(at(0));
         assert!(!m.is_flowing(at(0)));
         m.add(at(10), 1000);
-        assert!(m.rate(at(20)) == 0 && m.is_flowing(at(20)), "it will be known later how fast that was");
+        assert!(
+            m.rate(at(20)) == 0 && m.is_flowing(at(20)),
+            "it will be known later how fast that was"
+        );
         m.add(at(500), 0);
         assert!(m.is_flowing(at(500)) && !m.is_flowing(at(60_000)));
     }

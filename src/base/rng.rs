@@ -16,7 +16,8 @@ impl Rng {
         }))
     }
 
-    /// Another generator that follows from this one's state, which stays as it is. Each `label` gives another.
+    /// Another generator that follows from this one's state, which stays as it is. Each `label`
+    /// gives another.
     pub(crate) fn fork(&self, label: u64) -> Self {
         let mut copy = self.clone();
         Self::new(copy.next_u64() ^ label)

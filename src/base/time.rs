@@ -7,8 +7,8 @@ use std::{
 
 /// A point in time, in microseconds since an epoch that the driver chose.
 ///
-/// The engine never reads a clock: every input carries the time at which it happened. The reactor counts from its own
-/// start, the simulator from zero. All arithmetic saturates.
+/// The engine never reads a clock: every input carries the time at which it happened. The reactor
+/// counts from its own start, the simulator from zero. All arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 

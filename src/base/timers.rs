@@ -4,7 +4,8 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{planted::planted, time::Instant};
 
-/// One optional deadline per kind of timer. Firing a timer that is not due is a no-op, so wake-ups may be spurious.
+/// One optional deadline per kind of timer. Firing a timer that is not due is a no-op, so wake-ups
+/// may be spurious.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimerTable<const N: usize> {
     at: [Instant; N],
@@ -50,7 +51,8 @@ impl<const N: usize> TimerTable<N> {
     }
 }
 
-/// Which of an owner's entries in [`Deadlines`] count: the soonest, and one behind it that need not be pushed again.
+/// Which of an owner's entries in [`Deadlines`] count: the soonest, and one behind it that need not
+/// be pushed again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wakeup {
     soonest: Instant,
@@ -89,7 +91,8 @@ impl Wakeup {
     }
 }
 
-/// Wake-ups for many owners, soonest first. Old entries are left in and turn into spurious wake-ups, which are harmless.
+/// Wake-ups for many owners, soonest first. Old entries are left in and turn into spurious
+/// wake-ups, which are harmless.
 #[derive(Debug)]
 pub(crate) struct Deadlines<K> {
     heap: BinaryHeap<Reverse<(Instant, K)>>,
@@ -108,7 +111,8 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The next due wake-up and whose it is. An owner that was to be woken at another time ignores it: or each would beget another.
+    /// The next due wake-up and whose it is. An owner that was to be woken at another time ignores
+    /// it: or each would beget another.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
         if self.next()? > now {
             return None;
@@ -142,7 +146,8 @@ mod tests {
         let (mut heap, mut wakeup) = (Deadlines::new(), Wakeup::default());
         let mut pushed = 0;
         for ms in (0..10_000).step_by(100) {
-            // A far deadline that keeps moving away, and a near one that is set anew whenever it has fired.
+            // A far deadline that keeps moving away, and a near one that is set anew whenever it
+            // has fired.
             for deadline in [at(ms + 140_000), at(ms + 100)] {
                 if wakeup.want(deadline) {
                     heap.push(deadline, ());

@@ -1,5 +1,5 @@
-//! What a torrent's trackers have heard of it and what they have still to hear, as it is kept from one run to the next. Plain
-//! values: when an event is due, and who sends it, is decided elsewhere.
+//! What a torrent's trackers have heard of it and what they have still to hear, as it is kept from
+//! one run to the next. Plain values: when an event is due, and who sends it, is decided elsewhere.
 
 use crate::base::ids::PeerId;
 
@@ -39,7 +39,8 @@ pub struct OwedEvent {
     pub left: u64,
 }
 
-/// See the module. [`Engine::params`](crate::Engine::params) tells it, and the session folder and the state file keep it.
+/// See the module. [`Engine::params`](crate::Engine::params) tells it, and the session folder and
+/// the state file keep it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrackerEvents {
     /// How far `completed` is.

@@ -1,17 +1,18 @@
-//! How a process's descriptors are shared between files, connections and everything else. What the limit is, and how it is raised,
-//! is the program's affair.
+//! How a process's descriptors are shared between files, connections and everything else. What the
+//! limit is, and how it is raised, is the program's affair.
 
 use super::Conf;
 
 /// More connections than one engine has a use for.
 const MOST_LINKS: usize = 20_000;
-/// Descriptors for the standard streams, listeners, wakers, trackers, the log and whatever libraries hold; a quarter of them all
-/// if there are few.
+/// Descriptors for the standard streams, listeners, wakers, trackers, the log and whatever
+/// libraries hold; a quarter of them all if there are few.
 const RESERVE: usize = 64;
 
 impl Conf {
-    /// Settings for a process that may have so many `descriptors` open: [`max_open_files`](Self::max_open_files) stays unless it
-    /// takes more than a third, and connections get what is left, 20,000 at most.
+    /// Settings for a process that may have so many `descriptors` open:
+    /// [`max_open_files`](Self::max_open_files) stays unless it takes more than a third, and
+    /// connections get what is left, 20,000 at most.
     ///
     /// ```
     /// let mut conf = cratetorrent::Conf::default();
@@ -25,8 +26,9 @@ impl Conf {
         let links = free.saturating_sub(self.max_open_files).clamp(1, MOST_LINKS);
         self.max_links = links;
         self.max_links_per_torrent = links;
-        // When thousands come at once, a hundred that are being greeted would keep the others out; where there are few connections,
-        // neither those that come nor those that are dialled may take all.
+        // When thousands come at once, a hundred that are being greeted would keep the others out;
+        // where there are few connections, neither those that come nor those that are
+        // dialled may take all.
         self.max_greetings = (links / 4).max(self.max_greetings.min(links.div_ceil(2)));
         self.max_dials = self.max_dials.min(links.div_ceil(2));
     }
@@ -38,7 +40,8 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared_between_files_and_connections() {
-        for (descriptors, files, links) in [(64, 16, 32), (100, 25, 50), (256, 40, 152), (1024, 40, 920), (u64::MAX, 40, 20_000)]
+        for (descriptors, files, links) in
+            [(64, 16, 32), (100, 25, 50), (256, 40, 152), (1024, 40, 920), (u64::MAX, 40, 20_000)]
         {
             let mut conf = Conf::default();
             conf.fit_descriptors(descriptors);
@@ -48,7 +51,10 @@ mod tests {
             let mut conf = Conf::default();
             conf.fit_descriptors(descriptors);
             assert_eq!(conf.validate(), Ok(()), "{descriptors}");
-            assert!(descriptors < 4 || ((conf.max_links + conf.max_open_files) as u64) < descriptors, "{descriptors}");
+            assert!(
+                descriptors < 4 || ((conf.max_links + conf.max_open_files) as u64) < descriptors,
+                "{descriptors}"
+            );
         }
     }
 }

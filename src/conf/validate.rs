@@ -28,7 +28,9 @@ impl Conf {
     /// # Errors
     /// The first setting that cannot.
     pub fn validate(&self) -> Result<(), ConfError> {
-        let check = |ok: bool, field, value: String, needs| if ok { Ok(()) } else { Err(ConfError { field, value, needs }) };
+        let check = |ok: bool, field, value: String, needs| {
+            if ok { Ok(()) } else { Err(ConfError { field, value, needs }) }
+        };
         let block = BLOCK_LEN as usize;
         check(
             self.client.len() <= 20 && self.client.bytes().all(|b| b.is_ascii_graphic()),
@@ -43,7 +45,12 @@ impl Conf {
             self.max_links_per_torrent.to_string(),
             "1 to 65535",
         )?;
-        check(self.max_links_per_host > 0, "max_links_per_host", self.max_links_per_host.to_string(), "at least 1")?;
+        check(
+            self.max_links_per_host > 0,
+            "max_links_per_host",
+            self.max_links_per_host.to_string(),
+            "at least 1",
+        )?;
         check(self.max_dials > 0, "max_dials", self.max_dials.to_string(), "at least 1")?;
         check(
             self.max_frame >= BLOCK_LEN + 9,
@@ -69,15 +76,40 @@ impl Conf {
             self.max_piece_memory.to_string(),
             "at least two runs",
         )?;
-        check(self.allowed_fast <= 100, "allowed_fast", self.allowed_fast.to_string(), "at most 100")?;
+        check(
+            self.allowed_fast <= 100,
+            "allowed_fast",
+            self.allowed_fast.to_string(),
+            "at most 100",
+        )?;
         check(self.workers <= 256, "workers", self.workers.to_string(), "at most 256")?;
-        check(self.max_open_files > 0, "max_open_files", self.max_open_files.to_string(), "at least 1")?;
-        check(self.max_active_checks > 0, "max_active_checks", self.max_active_checks.to_string(), "at least 1")?;
+        check(
+            self.max_open_files > 0,
+            "max_open_files",
+            self.max_open_files.to_string(),
+            "at least 1",
+        )?;
+        check(
+            self.max_active_checks > 0,
+            "max_active_checks",
+            self.max_active_checks.to_string(),
+            "at least 1",
+        )?;
         check(self.max_checks > 0, "max_checks", self.max_checks.to_string(), "at least 1")?;
         check(self.read_len >= block, "read_len", self.read_len.to_string(), "at least 16384")?;
         check(self.reads_a_turn > 0, "reads_a_turn", self.reads_a_turn.to_string(), "at least 1")?;
-        check(self.endgame_copies > 0, "endgame_copies", self.endgame_copies.to_string(), "at least 1")?;
-        check(self.max_announces > 0, "max_announces", self.max_announces.to_string(), "at least 1")?;
+        check(
+            self.endgame_copies > 0,
+            "endgame_copies",
+            self.endgame_copies.to_string(),
+            "at least 1",
+        )?;
+        check(
+            self.max_announces > 0,
+            "max_announces",
+            self.max_announces.to_string(),
+            "at least 1",
+        )?;
         check(
             (1..=1_000_000).contains(&self.announces_per_second),
             "announces_per_second",
@@ -96,7 +128,12 @@ impl Conf {
             format!("{:?}", self.max_announce_interval),
             "at least min_announce_interval",
         )?;
-        check(self.max_trackers <= 10_000, "max_trackers", self.max_trackers.to_string(), "at most 10000")?;
+        check(
+            self.max_trackers <= 10_000,
+            "max_trackers",
+            self.max_trackers.to_string(),
+            "at most 10000",
+        )?;
         check(
             self.tracker_timeout >= Duration::from_secs(1),
             "tracker_timeout",
@@ -109,16 +146,29 @@ impl Conf {
             self.max_tracker_reply.to_string(),
             "1024 to 67108864",
         )?;
-        check(self.max_tracker_redirects <= 20, "max_tracker_redirects", self.max_tracker_redirects.to_string(), "at most 20")?;
         check(
-            self.user_agent.len() <= 128 && self.user_agent.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
+            self.max_tracker_redirects <= 20,
+            "max_tracker_redirects",
+            self.max_tracker_redirects.to_string(),
+            "at most 20",
+        )?;
+        check(
+            self.user_agent.len() <= 128
+                && self.user_agent.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
             "user_agent",
             format!("{:?}", self.user_agent),
             "at most 128 printable ASCII characters",
         )?;
         check(self.max_alerts >= 16, "max_alerts", self.max_alerts.to_string(), "at least 16")?;
-        check(!self.reconnect_min.is_zero(), "reconnect_min", format!("{:?}", self.reconnect_min), "more than 0")?;
-        let lasting = |time: Duration, field| check(!time.is_zero(), field, format!("{time:?}"), "more than 0");
+        check(
+            !self.reconnect_min.is_zero(),
+            "reconnect_min",
+            format!("{:?}", self.reconnect_min),
+            "more than 0",
+        )?;
+        let lasting = |time: Duration, field| {
+            check(!time.is_zero(), field, format!("{time:?}"), "more than 0")
+        };
         lasting(self.progress_interval, "progress_interval")?;
         lasting(self.keep_alive, "keep_alive")?;
         lasting(self.idle_timeout, "idle_timeout")?;
@@ -138,6 +188,11 @@ impl Conf {
             self.max_upload_memory.to_string(),
             "more than twice max_unsent and max_request, with a block to spare",
         )?;
-        check(!self.disk_retry.is_zero(), "disk_retry", format!("{:?}", self.disk_retry), "more than 0")
+        check(
+            !self.disk_retry.is_zero(),
+            "disk_retry",
+            format!("{:?}", self.disk_retry),
+            "more than 0",
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! All pieces through all threads: each takes the next few pieces, hashes them side by side, and reports as it goes.
+//! All pieces through all threads: each takes the next few pieces, hashes them side by side, and
+//! reports as it goes.
 //!
 //! Memory is a few buffers a thread and the digests themselves.
 
@@ -54,19 +55,24 @@ pub(super) fn all(
     let (results, stopped) = thread::scope(|scope| {
         let start = |n| {
             let (work, tell) = (&work, tell.clone());
-            thread::Builder::new().name(format!("create-{n}")).spawn_scoped(scope, move || work.run(&tell))
+            thread::Builder::new()
+                .name(format!("create-{n}"))
+                .spawn_scoped(scope, move || work.run(&tell))
         };
         let workers: Vec<io::Result<_>> = (0..threads).map(start).collect();
         drop(tell);
         let (mut done, mut stopped) = (0, false);
         for bytes in told {
             done += bytes;
-            if !stopped && progress(CreateProgress { done, total: geometry.total_len() }).is_break() {
+            if !stopped && progress(CreateProgress { done, total: geometry.total_len() }).is_break()
+            {
                 stopped = true;
                 work.stop.store(true, Ordering::Relaxed);
             }
         }
-        let join = |worker: thread::ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
+        let join = |worker: thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|e| std::panic::resume_unwind(e))
+        };
         (workers.into_iter().map(|worker| worker.map(join)).collect::<Vec<_>>(), stopped)
     });
     if stopped {

@@ -1,7 +1,8 @@
-//! Making torrents: from a file or a folder to a metainfo file of version 1 (BEP 3, 12, 19, 27, 47).
+//! Making torrents: from a file or a folder to a metainfo file of version 1 (BEP 3, 12, 19, 27,
+//! 47).
 //!
-//! Runs on the caller's thread and a few of its own, and is no part of an engine. Reads no clock: what the torrent says of the time of
-//! its making is the caller's.
+//! Runs on the caller's thread and a few of its own, and is no part of an engine. Reads no clock:
+//! what the torrent says of the time of its making is the caller's.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -55,18 +56,22 @@ const OPEN_FILES: usize = 40;
 pub struct CreateParams {
     /// The file or folder.
     ///
-    /// If this itself is a symbolic link, it is followed: the user has named it. Links below it never are: what they lead to may lie
-    /// outside, and a download does not make links. See [`skip_special`](Self::skip_special). Folders named `.cratetorrent`
-    /// below it are left out: they hold the engine's own state of downloads, not data.
+    /// If this itself is a symbolic link, it is followed: the user has named it. Links below it
+    /// never are: what they lead to may lie outside, and a download does not make links. See
+    /// [`skip_special`](Self::skip_special). Folders named `.cratetorrent` below it are left
+    /// out: they hold the engine's own state of downloads, not data.
     pub path: PathBuf,
     /// What the torrent is called; `None` for the name of `path`.
     pub name: Option<String>,
-    /// Bytes a piece: a power of two from 16 KiB to 512 MiB. `None` to choose by [`piece_len_for`].
+    /// Bytes a piece: a power of two from 16 KiB to 512 MiB. `None` to choose by
+    /// [`piece_len_for`].
     pub piece_len: Option<u32>,
-    /// Whether each file begins with a piece, after a pad file of zeroes if need be (BEP 47). Pads are counted in the torrent's size.
+    /// Whether each file begins with a piece, after a pad file of zeroes if need be (BEP 47). Pads
+    /// are counted in the torrent's size.
     pub pads: bool,
-    /// Whether to leave out symbolic links, pipes, sockets and devices below `path`. Otherwise the first of them is an error, since a
-    /// torrent in which something is missing should be somebody's wish.
+    /// Whether to leave out symbolic links, pipes, sockets and devices below `path`. Otherwise the
+    /// first of them is an error, since a torrent in which something is missing should be
+    /// somebody's wish.
     pub skip_special: bool,
     /// Addresses of trackers by tier (BEP 12).
     pub trackers: Vec<Vec<String>>,
@@ -82,7 +87,8 @@ pub struct CreateParams {
     pub created_by: Option<String>,
     /// When it is made, in seconds since 1970.
     pub creation_date: Option<i64>,
-    /// Threads that read and hash; 0 for one a core. Each takes less than 1 MiB of memory, whatever the piece length.
+    /// Threads that read and hash; 0 for one a core. Each takes less than 1 MiB of memory,
+    /// whatever the piece length.
     pub threads: usize,
 }
 
@@ -154,7 +160,8 @@ pub enum CreateError {
     /// A torrent cannot be called so.
     #[error("a torrent cannot be called {0:?}")]
     Name(String),
-    /// A file cannot be called so: this very program would look for it under another name, and could not serve it.
+    /// A file cannot be called so: this very program would look for it under another name, and
+    /// could not serve it.
     #[error("{} would be stored as {} by those who download it", path.display(), stored.display())]
     Renamed {
         /// The file.
@@ -174,7 +181,9 @@ pub enum CreateError {
     #[error("a piece length of {0} bytes, which is not a power of two from 16 KiB to 512 MiB")]
     PieceLength(u32),
     /// The piece length is too short for so much data.
-    #[error("{pieces} pieces of {piece_len} bytes exceed the limit of {limit}: the pieces must be longer")]
+    #[error(
+        "{pieces} pieces of {piece_len} bytes exceed the limit of {limit}: the pieces must be longer"
+    )]
     TooManyPieces {
         /// How many there would be.
         pieces: u64,
@@ -200,8 +209,8 @@ pub enum CreateError {
     Metainfo(#[from] MetainfoError),
 }
 
-/// The piece length for so many bytes: the shortest power of two from 16 KiB to 16 MiB with which there are at most 2000 pieces. So
-/// from 16 MiB to 32 GiB a torrent has 1000 to 2000 pieces.
+/// The piece length for so many bytes: the shortest power of two from 16 KiB to 16 MiB with which
+/// there are at most 2000 pieces. So from 16 MiB to 32 GiB a torrent has 1000 to 2000 pieces.
 pub fn piece_len_for(total: u64) -> u32 {
     let mut len = BLOCK_LEN;
     while len < LONGEST_CHOSEN && total.div_ceil(u64::from(len)) > PIECES {
@@ -212,9 +221,10 @@ pub fn piece_len_for(total: u64) -> u32 {
 
 /// Makes a torrent. `progress` is called on this thread now and then, and ends it by breaking.
 ///
-/// Files come in the bytewise order of their paths with `/` between components, so the same content makes the same torrent
-/// everywhere. Empty files are kept, empty folders are not: a torrent cannot hold them. Every file is opened before the first is hashed,
-/// so that one that cannot be read shows early; and looked at again at the end.
+/// Files come in the bytewise order of their paths with `/` between components, so the same content
+/// makes the same torrent everywhere. Empty files are kept, empty folders are not: a torrent cannot
+/// hold them. Every file is opened before the first is hashed, so that one that cannot be read
+/// shows early; and looked at again at the end.
 ///
 /// # Errors
 /// [`CreateError`]; nothing was written then, as nothing ever is.
@@ -225,7 +235,9 @@ pub fn create(
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(OPEN_FILES));
     let name = name(params)?;
     let limit = MetainfoLimits::default().files;
-    let found = walk::find(&params.path, params.skip_special, limit, &*disk, || progress(CreateProgress { done: 0, total: 0 }))?;
+    let found = walk::find(&params.path, params.skip_special, limit, &*disk, || {
+        progress(CreateProgress { done: 0, total: 0 })
+    })?;
     let files = lay_out(found, params)?;
     let plan = Plan::new(params, name, &files)?;
     plan.check_paths(&params.path, &files)?;
@@ -250,7 +262,8 @@ fn name(params: &CreateParams) -> Result<String, CreateError> {
         Some(name) => name.clone(),
         None => own_name(&params.path)?,
     };
-    let strange = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']);
+    let strange =
+        name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', '\0']);
     if strange { Err(CreateError::Name(name)) } else { Ok(name) }
 }
 
@@ -260,7 +273,9 @@ fn own_name(path: &Path) -> Result<String, CreateError> {
     if let Some(name) = path.file_name() {
         return name.to_str().map(str::to_owned).ok_or_else(not_utf8);
     }
-    let whole = path.canonicalize().map_err(|source| CreateError::Unreadable { path: path.to_owned(), source })?;
+    let whole = path
+        .canonicalize()
+        .map_err(|source| CreateError::Unreadable { path: path.to_owned(), source })?;
     let name = whole.file_name().unwrap_or_default();
     name.to_str().map(str::to_owned).ok_or_else(not_utf8)
 }
@@ -274,7 +289,10 @@ struct Entry {
 
 /// The files in order, with pads where they are wanted.
 fn lay_out(found: Vec<Found>, params: &CreateParams) -> Result<Vec<Entry>, CreateError> {
-    let total = found.iter().try_fold(0_u64, |sum, f| sum.checked_add(f.stat.len)).ok_or(MetainfoError::TotalOverflow)?;
+    let total = found
+        .iter()
+        .try_fold(0_u64, |sum, f| sum.checked_add(f.stat.len))
+        .ok_or(MetainfoError::TotalOverflow)?;
     if total == 0 {
         return Err(CreateError::Empty(params.path.clone()));
     }
@@ -295,7 +313,12 @@ fn lay_out(found: Vec<Found>, params: &CreateParams) -> Result<Vec<Entry>, Creat
 /// `total` without pads, so that they do not change the choice.
 fn piece_len(params: &CreateParams, total: u64) -> Result<u32, CreateError> {
     match params.piece_len {
-        Some(len) if len.is_power_of_two() && (BLOCK_LEN..=MetainfoLimits::default().piece_len).contains(&len) => Ok(len),
+        Some(len)
+            if len.is_power_of_two()
+                && (BLOCK_LEN..=MetainfoLimits::default().piece_len).contains(&len) =>
+        {
+            Ok(len)
+        }
         Some(len) => Err(CreateError::PieceLength(len)),
         None => Ok(piece_len_for(total)),
     }
@@ -314,9 +337,13 @@ impl Plan {
     /// Everything that can be wrong with a torrent is found here, before hours of hashing.
     fn new(params: &CreateParams, name: String, files: &[Entry]) -> Result<Self, CreateError> {
         let data: u64 = files.iter().filter(|f| f.found.is_some()).map(|f| f.len).sum();
-        let total = files.iter().try_fold(0_u64, |sum, f| sum.checked_add(f.len)).ok_or(MetainfoError::TotalOverflow)?;
+        let total = files
+            .iter()
+            .try_fold(0_u64, |sum, f| sum.checked_add(f.len))
+            .ok_or(MetainfoError::TotalOverflow)?;
         let piece_len = piece_len(params, data)?;
-        let (pieces, limit) = (total.div_ceil(u64::from(piece_len)), MetainfoLimits::default().pieces);
+        let (pieces, limit) =
+            (total.div_ceil(u64::from(piece_len)), MetainfoLimits::default().pieces);
         if pieces > u64::from(limit) {
             return Err(CreateError::TooManyPieces { pieces, piece_len, limit });
         }
@@ -330,11 +357,13 @@ impl Plan {
         }
         say(&mut builder, params)?;
         let geometry = builder.geometry()?;
-        let draft = Metainfo::from_bytes(&builder.build(&vec![[0; 20]; geometry.piece_count() as usize])?)?;
+        let draft =
+            Metainfo::from_bytes(&builder.build(&vec![[0; 20]; geometry.piece_count() as usize])?)?;
         Ok(Self { builder, geometry, draft })
     }
 
-    /// A torrent whose files have other names in a download could not even be served from where they are.
+    /// A torrent whose files have other names in a download could not even be served from where
+    /// they are.
     fn check_paths(&self, root: &Path, files: &[Entry]) -> Result<(), CreateError> {
         let draft = &self.draft;
         let limit = MetainfoLimits::default().files;
@@ -346,7 +375,10 @@ impl Plan {
             let mut own = PathBuf::from(&draft.name);
             own.extend(&found.parts);
             if stored.as_os_str().is_empty() {
-                return Err(CreateError::Special { path: found.path.clone(), what: "named like padding" });
+                return Err(CreateError::Special {
+                    path: found.path.clone(),
+                    what: "named like padding",
+                });
             }
             if own != stored {
                 return Err(CreateError::Renamed { path: found.path.clone(), stored });
@@ -358,7 +390,8 @@ impl Plan {
 
 /// What the torrent says beside its files.
 fn say(builder: &mut MetainfoBuilder, params: &CreateParams) -> Result<(), CreateError> {
-    let strange = |a: &&String| a.is_empty() || a.chars().any(|c| c.is_whitespace() || c.is_control());
+    let strange =
+        |a: &&String| a.is_empty() || a.chars().any(|c| c.is_whitespace() || c.is_control());
     if let Some(address) = params.trackers.iter().flatten().chain(&params.web_seeds).find(strange) {
         return Err(CreateError::Address(address.clone()));
     }

@@ -34,12 +34,15 @@ fn quietly(params: &CreateParams) -> Result<Created, CreateError> {
     create(params, |_| ControlFlow::Continue(()))
 }
 
-/// The digests of the files' bytes end to end, as a page of code has them that knows nothing of lanes and threads.
+/// The digests of the files' bytes end to end, as a page of code has them that knows nothing of
+/// lanes and threads.
 fn plainly(root: &Path, metainfo: &Metainfo) -> Vec<Digest> {
     let mut all = Vec::new();
     for file in metainfo.files.iter() {
         match file.kind {
-            FileKind::Regular => all.extend(fs::read(file.path.iter().fold(root.to_owned(), |p, part| p.join(part))).unwrap()),
+            FileKind::Regular => all.extend(
+                fs::read(file.path.iter().fold(root.to_owned(), |p, part| p.join(part))).unwrap(),
+            ),
             _ => all.resize(all.len() + file.len as usize, 0),
         }
     }
@@ -93,11 +96,17 @@ fn the_digests_are_those_of_the_bytes_end_to_end() {
         for (threads, pads) in [(1, false), (3, true), (0, false), (300, true)] {
             let params = CreateParams { piece_len, threads, pads, ..CreateParams::new(&root) };
             let Created { bytes, metainfo } = quietly(&params).unwrap();
-            assert_eq!(metainfo.pieces[..], plainly(&root, &metainfo)[..], "{piece_len:?}, {threads} threads, pads: {pads}");
+            assert_eq!(
+                metainfo.pieces[..],
+                plainly(&root, &metainfo)[..],
+                "{piece_len:?}, {threads} threads, pads: {pads}"
+            );
             assert_eq!(Metainfo::from_bytes(&bytes).unwrap().info_hash, metainfo.info_hash);
             assert_eq!((metainfo.name.as_str(), metainfo.single_file), ("t", false));
             let regular = |f: &&FileEntry| f.kind == FileKind::Regular && f.len > 0;
-            let aligned = |f: &FileEntry| f.offset.is_multiple_of(u64::from(metainfo.geometry.nominal_piece_len()));
+            let aligned = |f: &FileEntry| {
+                f.offset.is_multiple_of(u64::from(metainfo.geometry.nominal_piece_len()))
+            };
             assert!(!pads || metainfo.files.iter().filter(regular).all(aligned));
             assert_eq!(
                 metainfo.files.iter().filter(|f| f.kind == FileKind::Pad).count(),
@@ -110,7 +119,10 @@ fn the_digests_are_those_of_the_bytes_end_to_end() {
 #[test]
 fn the_longest_piece_there_may_be_takes_a_file_whole() {
     let (_dir, root) = folder(&[("a", 3 << 20), ("b", 5)]);
-    let metainfo = quietly(&CreateParams { piece_len: Some(512 << 20), ..CreateParams::new(&root) }).unwrap().metainfo;
+    let metainfo =
+        quietly(&CreateParams { piece_len: Some(512 << 20), ..CreateParams::new(&root) })
+            .unwrap()
+            .metainfo;
     assert_eq!(metainfo.pieces[..], plainly(&root, &metainfo)[..]);
     assert_eq!(metainfo.pieces.len(), 1);
 }
@@ -118,7 +130,12 @@ fn the_longest_piece_there_may_be_takes_a_file_whole() {
 /// Files before the last with data whose end is not that of a piece.
 fn pads_needed(metainfo: &Metainfo) -> usize {
     let piece_len = u64::from(metainfo.geometry.nominal_piece_len());
-    let lens: Vec<u64> = metainfo.files.iter().filter(|f| f.kind == FileKind::Regular && f.len > 0).map(|f| f.len).collect();
+    let lens: Vec<u64> = metainfo
+        .files
+        .iter()
+        .filter(|f| f.kind == FileKind::Regular && f.len > 0)
+        .map(|f| f.len)
+        .collect();
     lens.iter().rev().skip(1).filter(|&len| len % piece_len != 0).count()
 }
 
@@ -126,21 +143,37 @@ fn pads_needed(metainfo: &Metainfo) -> usize {
 fn a_single_file_is_called_as_it_is() {
     let (_dir, root) = folder(&[("one file", 100_000)]);
     let Created { metainfo, .. } = quietly(&CreateParams::new(root.join("one file"))).unwrap();
-    assert_eq!((metainfo.name.as_str(), metainfo.single_file, metainfo.files.len()), ("one file", true, 1));
+    assert_eq!(
+        (metainfo.name.as_str(), metainfo.single_file, metainfo.files.len()),
+        ("one file", true, 1)
+    );
     assert_eq!(metainfo.pieces[..], plainly(&root.join("one file"), &metainfo)[..]);
     // A link that the user names is what it leads to.
     std::os::unix::fs::symlink(root.join("one file"), root.join("link")).unwrap();
-    let params = CreateParams { name: Some("other".into()), ..CreateParams::new(root.join("link")) };
+    let params =
+        CreateParams { name: Some("other".into()), ..CreateParams::new(root.join("link")) };
     let linked = quietly(&params).unwrap().metainfo;
     assert_eq!((linked.name.as_str(), &linked.pieces), ("other", &metainfo.pieces));
 }
 
 #[test]
 fn files_come_in_the_bytewise_order_of_their_paths() {
-    let (_dir, root) = folder(&[("a/b", 1), ("a.txt", 1), ("a-", 1), ("B", 1), ("a/a/c", 1), ("é", 1), ("z", 0), ("a0", 1)]);
+    let (_dir, root) = folder(&[
+        ("a/b", 1),
+        ("a.txt", 1),
+        ("a-", 1),
+        ("B", 1),
+        ("a/a/c", 1),
+        ("é", 1),
+        ("z", 0),
+        ("a0", 1),
+    ]);
     let created = quietly(&CreateParams::new(&root)).unwrap();
     assert_eq!(paths(&created.metainfo), ["B", "a-", "a.txt", "a/a/c", "a/b", "a0", "z", "é"]);
-    assert_eq!(created.bytes, quietly(&CreateParams { threads: 2, ..CreateParams::new(&root) }).unwrap().bytes);
+    assert_eq!(
+        created.bytes,
+        quietly(&CreateParams { threads: 2, ..CreateParams::new(&root) }).unwrap().bytes
+    );
 }
 
 #[test]
@@ -148,7 +181,11 @@ fn what_the_torrent_says_is_what_was_asked_for() {
     let (_dir, root) = folder(&[("f", 20_000)]);
     let params = CreateParams {
         name: Some("named".into()),
-        trackers: vec![vec!["http://a/announce".into(), "udp://b:1".into()], vec![], vec!["http://c/".into()]],
+        trackers: vec![
+            vec!["http://a/announce".into(), "udp://b:1".into()],
+            vec![],
+            vec!["http://c/".into()],
+        ],
         web_seeds: vec!["http://w/".into()],
         private: true,
         comment: Some("a remark".into()),
@@ -159,9 +196,13 @@ fn what_the_torrent_says_is_what_was_asked_for() {
     let m = quietly(&params).unwrap().metainfo;
     assert_eq!(m.name, "named");
     assert_eq!(m.trackers, [vec!["http://a/announce", "udp://b:1"], vec!["http://c/"]]);
-    assert_eq!((m.web_seeds[0].as_str(), m.private, m.creation_date), ("http://w/", true, Some(1_700_000_000)));
+    assert_eq!(
+        (m.web_seeds[0].as_str(), m.private, m.creation_date),
+        ("http://w/", true, Some(1_700_000_000))
+    );
     assert_eq!((m.comment.as_deref(), m.created_by.as_deref()), (Some("a remark"), Some("a test")));
-    let other = quietly(&CreateParams { source: Some("s".into()), ..params.clone() }).unwrap().metainfo;
+    let other =
+        quietly(&CreateParams { source: Some("s".into()), ..params.clone() }).unwrap().metainfo;
     assert_ne!(other.info_hash, m.info_hash);
     let silent = quietly(&CreateParams::new(&root)).unwrap().metainfo;
     assert_eq!((silent.creation_date, silent.trackers.len()), (None, 0));
@@ -176,13 +217,21 @@ fn what_cannot_be_a_torrent_is_named() {
     assert_refused(&at("nobody"), "DIR/nobody holds no data");
     assert_refused(&at("void"), "DIR/void holds no data");
     assert_refused(&at("bare"), "DIR/bare holds no data");
-    assert_refused(&at("missing"), "cannot read DIR/missing: No such file or directory (os error 2)");
+    assert_refused(
+        &at("missing"),
+        "cannot read DIR/missing: No such file or directory (os error 2)",
+    );
     for (len, said) in [(0, 0), (20_000, 20_000), (8192, 8192), (1 << 30, 1 << 30)] {
-        let said = format!("a piece length of {said} bytes, which is not a power of two from 16 KiB to 512 MiB");
+        let said = format!(
+            "a piece length of {said} bytes, which is not a power of two from 16 KiB to 512 MiB"
+        );
         assert_refused(&CreateParams { piece_len: Some(len), ..ok.clone() }, &said);
     }
     for name in ["", ".", "..", "a/b", "a\\b", "a\0"] {
-        assert_refused(&CreateParams { name: Some(name.into()), ..ok.clone() }, &format!("a torrent cannot be called {name:?}"));
+        assert_refused(
+            &CreateParams { name: Some(name.into()), ..ok.clone() },
+            &format!("a torrent cannot be called {name:?}"),
+        );
     }
     for address in ["", "http://a b/", "udp://a\n"] {
         let said = format!("{address:?} is not the address of a tracker or web seed");
@@ -199,11 +248,16 @@ fn too_much_is_refused_before_it_is_read() {
     let disk = RealDisk::new(2);
     let find = |limit| walk::find(&root, false, limit, &disk, || ControlFlow::Continue(()));
     assert_eq!(find(3).unwrap().len(), 3);
-    assert!(matches!(find(2).unwrap_err(), CreateError::TooManyFiles { path, limit: 2 } if path == root));
+    assert!(
+        matches!(find(2).unwrap_err(), CreateError::TooManyFiles { path, limit: 2 } if path == root)
+    );
     // 64 GiB of nothing, in pieces of 16 KiB.
     fs::File::create(root.join("big")).unwrap().set_len(64 << 30).unwrap();
     let params = CreateParams { piece_len: Some(16 * 1024), ..CreateParams::new(&root) };
-    assert_refused(&params, "4194305 pieces of 16384 bytes exceed the limit of 2097152: the pieces must be longer");
+    assert_refused(
+        &params,
+        "4194305 pieces of 16384 bytes exceed the limit of 2097152: the pieces must be longer",
+    );
     // Within the number of pieces, but their digests are more than a metainfo file may have.
     fs::File::create(root.join("big")).unwrap().set_len(31 << 30).unwrap();
     assert_refused(&params, "a metainfo of more than 32 MiB");
@@ -214,15 +268,22 @@ fn what_is_neither_file_nor_folder_is_refused_or_left_out_and_never_followed() {
     let (dir, root) = folder(&[("d/f", 20_000)]);
     fs::write(dir.path().join("outside"), b"secret").unwrap();
     for (what, make) in [
-        ("a symbolic link", (|at| std::os::unix::fs::symlink("../../outside", at)) as fn(PathBuf) -> io::Result<()>),
+        (
+            "a symbolic link",
+            (|at| std::os::unix::fs::symlink("../../outside", at)) as fn(PathBuf) -> io::Result<()>,
+        ),
         ("a symbolic link", |at| std::os::unix::fs::symlink(".", at)),
         ("a symbolic link", |at| std::os::unix::fs::symlink("f", at)),
         ("a socket", |at| std::os::unix::net::UnixListener::bind(at).map(drop)),
     ] {
         let at = root.join("d/odd");
         make(at.clone()).unwrap();
-        assert_refused(&CreateParams::new(&root), &format!("DIR/t/d/odd is {what}, which a torrent cannot hold"));
-        let created = quietly(&CreateParams { skip_special: true, ..CreateParams::new(&root) }).unwrap();
+        assert_refused(
+            &CreateParams::new(&root),
+            &format!("DIR/t/d/odd is {what}, which a torrent cannot hold"),
+        );
+        let created =
+            quietly(&CreateParams { skip_special: true, ..CreateParams::new(&root) }).unwrap();
         assert_eq!(paths(&created.metainfo), ["d/f"]);
         fs::remove_file(at).unwrap();
     }
@@ -246,7 +307,10 @@ fn names_that_a_download_would_change_are_refused() {
     for (name, said) in [
         ("a\\b", "DIR/t/a\\b would be stored as t/a_b by those who download it"),
         ("a\u{202e}b", "DIR/t/a\u{202e}b would be stored as t/a_b by those who download it"),
-        ("_____padding_file_0_", "DIR/t/_____padding_file_0_ is named like padding, which a torrent cannot hold"),
+        (
+            "_____padding_file_0_",
+            "DIR/t/_____padding_file_0_ is named like padding, which a torrent cannot hold",
+        ),
     ] {
         let (_dir, root) = folder(&[("f", 20_000), (name, 1)]);
         assert_refused(&CreateParams::new(&root), said);
@@ -257,9 +321,15 @@ fn names_that_a_download_would_change_are_refused() {
 
     let raw = root.join(std::ffi::OsStr::from_bytes(b"\xff"));
     fs::write(&raw, b"data").unwrap();
-    assert!(matches!(quietly(&CreateParams::new(&root)).unwrap_err(), CreateError::NotUtf8(path) if path == raw));
-    assert!(matches!(quietly(&CreateParams::new(&raw)).unwrap_err(), CreateError::NotUtf8(path) if path == raw));
-    assert!(quietly(&CreateParams { name: Some("named".into()), ..CreateParams::new(&raw) }).is_ok());
+    assert!(
+        matches!(quietly(&CreateParams::new(&root)).unwrap_err(), CreateError::NotUtf8(path) if path == raw)
+    );
+    assert!(
+        matches!(quietly(&CreateParams::new(&raw)).unwrap_err(), CreateError::NotUtf8(path) if path == raw)
+    );
+    assert!(
+        quietly(&CreateParams { name: Some("named".into()), ..CreateParams::new(&raw) }).is_ok()
+    );
 }
 
 #[test]
@@ -282,7 +352,8 @@ fn a_file_that_cannot_be_read_is_named_before_anything_is_hashed() {
     // A regular file that even root cannot read at its beginning.
     let path = Path::new("/proc/self/mem");
     if path.exists() {
-        let e = create(&CreateParams::new(path), |_| panic!("nothing is to be hashed")).unwrap_err();
+        let e =
+            create(&CreateParams::new(path), |_| panic!("nothing is to be hashed")).unwrap_err();
         assert!(matches!(&e, CreateError::Unreadable { path: p, .. } if p == path), "{e}");
     }
 }
@@ -292,7 +363,13 @@ fn a_file_that_changes_meanwhile_is_named() {
     let changes: [fn(&Path); 4] = [
         |path| fs::write(path, b"short").unwrap(),
         |path| fs::remove_file(path).unwrap(),
-        |path| fs::OpenOptions::new().append(true).open(path).and_then(|mut f| io::Write::write_all(&mut f, b"x")).unwrap(),
+        |path| {
+            fs::OpenOptions::new()
+                .append(true)
+                .open(path)
+                .and_then(|mut f| io::Write::write_all(&mut f, b"x"))
+                .unwrap()
+        },
         |path| fs::File::open(path).and_then(|f| f.set_modified(std::time::UNIX_EPOCH)).unwrap(),
     ];
     for (nth, change) in changes.into_iter().enumerate() {
@@ -300,13 +377,17 @@ fn a_file_that_changes_meanwhile_is_named() {
             let (_dir, root) = folder(&[("a", 6 << 20), ("b", 3 << 20)]);
             let path = root.join(changed);
             let first = Cell::new(true);
-            let result = create(&CreateParams { threads: 2, ..CreateParams::new(&root) }, |progress| {
-                if progress.done > 0 && first.replace(false) {
-                    change(&path);
-                }
-                ControlFlow::Continue(())
-            });
-            assert!(matches!(&result, Err(CreateError::Changed(p)) if *p == path), "change {nth} of {changed}: {result:?}");
+            let result =
+                create(&CreateParams { threads: 2, ..CreateParams::new(&root) }, |progress| {
+                    if progress.done > 0 && first.replace(false) {
+                        change(&path);
+                    }
+                    ControlFlow::Continue(())
+                });
+            assert!(
+                matches!(&result, Err(CreateError::Changed(p)) if *p == path),
+                "change {nth} of {changed}: {result:?}"
+            );
         }
     }
 }

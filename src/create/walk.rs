@@ -1,7 +1,7 @@
 //! Which files there are below a path, in an order that does not depend on the file system.
 //!
-//! Opens each once to see that it can be read. Follows no link below the path itself, and passes over the folders in which the
-//! engine keeps its state beside downloads.
+//! Opens each once to see that it can be read. Follows no link below the path itself, and passes
+//! over the folders in which the engine keeps its state beside downloads.
 
 use std::{
     fs, io,
@@ -28,7 +28,8 @@ pub(super) struct Found {
 /// Entries between two looks whether to go on.
 const LOOK: usize = 256;
 
-/// The file at `root`, or all files below it, at most `limit`, in the bytewise order of their paths. `go_on` is asked now and then.
+/// The file at `root`, or all files below it, at most `limit`, in the bytewise order of their
+/// paths. `go_on` is asked now and then.
 pub(super) fn find(
     root: &Path,
     skip_special: bool,
@@ -41,7 +42,10 @@ pub(super) fn find(
         return Ok(vec![file(root.to_owned(), Vec::new(), disk)?]);
     }
     if !meta.is_dir() {
-        return Err(CreateError::Special { path: root.to_owned(), what: special(meta.file_type()) });
+        return Err(CreateError::Special {
+            path: root.to_owned(),
+            what: special(meta.file_type()),
+        });
     }
     let mut found = Vec::new();
     let mut folders = vec![(root.to_owned(), Vec::new())];
@@ -51,14 +55,17 @@ pub(super) fn find(
                 return Err(CreateError::Stopped);
             }
             let entry = entry.map_err(|e| unreadable(&folder, e))?;
-            let (path, kind) = (entry.path(), entry.file_type().map_err(|e| unreadable(&entry.path(), e))?);
+            let (path, kind) =
+                (entry.path(), entry.file_type().map_err(|e| unreadable(&entry.path(), e))?);
             if !kind.is_dir() && !kind.is_file() {
                 if skip_special {
                     continue;
                 }
                 return Err(CreateError::Special { path, what: special(kind) });
             }
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Err(CreateError::NotUtf8(path)) };
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                return Err(CreateError::NotUtf8(path));
+            };
             let parts = [&parts[..], &[name.to_owned()]].concat();
             if kind.is_dir() {
                 // What the engine keeps beside downloads is no part of what is shared.
@@ -79,13 +86,18 @@ pub(super) fn find(
 /// As if the parts were joined with `/`.
 fn bytewise(a: &[String], b: &[String]) -> std::cmp::Ordering {
     fn bytes(parts: &[String]) -> impl Iterator<Item = u8> + '_ {
-        parts.iter().enumerate().flat_map(|(at, part)| (at > 0).then_some(b'/').into_iter().chain(part.bytes()))
+        parts
+            .iter()
+            .enumerate()
+            .flat_map(|(at, part)| (at > 0).then_some(b'/').into_iter().chain(part.bytes()))
     }
     bytes(a).cmp(bytes(b))
 }
 
 fn file(path: PathBuf, parts: Vec<String>, disk: &dyn Disk) -> Result<Found, CreateError> {
-    let looked = disk.read_at(&path, 0, &mut [0]).and_then(|_| disk.stat(&path)?.ok_or(io::ErrorKind::NotFound.into()));
+    let looked = disk
+        .read_at(&path, 0, &mut [0])
+        .and_then(|_| disk.stat(&path)?.ok_or(io::ErrorKind::NotFound.into()));
     // The next thousands would only take its place.
     disk.close(&path);
     match looked {

@@ -1,5 +1,6 @@
-//! Who may connect and whom we connect to: the user's filter and bans, a host's share of the connections, and our own address,
-//! which decides whom to prefer (BEP 40). It keeps counts by host and sees no torrent's bans, which are the torrents' own.
+//! Who may connect and whom we connect to: the user's filter and bans, a host's share of the
+//! connections, and our own address, which decides whom to prefer (BEP 40). It keeps counts by host
+//! and sees no torrent's bans, which are the torrents' own.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -37,7 +38,8 @@ pub(super) struct Access {
     /// Hosts with connections, so there are no more of them than there are links.
     hosts: BTreeMap<IpAddr, Host>,
     refused: Refused,
-    /// Where we have reached ourselves, newest last. Trackers name us to ourselves again and again.
+    /// Where we have reached ourselves, newest last. Trackers name us to ourselves again and
+    /// again.
     ourselves: VecDeque<SocketAddr>,
 }
 
@@ -105,9 +107,12 @@ impl Access {
             let host = hosts.entry(host_of(ip)).or_default();
             *host = (host.0 + 1, host.1 + usize::from(greeting));
         }
-        let counted: BTreeMap<_, _> = self.hosts.iter().map(|(&ip, host)| (ip, (host.links, host.greetings))).collect();
+        let counted: BTreeMap<_, _> =
+            self.hosts.iter().map(|(&ip, host)| (ip, (host.links, host.greetings))).collect();
         if hosts != counted {
-            return Err(format!("hosts have links and greetings {hosts:?}, counted are {counted:?}"));
+            return Err(format!(
+                "hosts have links and greetings {hosts:?}, counted are {counted:?}"
+            ));
         }
         Ok(())
     }
@@ -118,8 +123,9 @@ impl Access {
 }
 
 impl Verbs<'_> {
-    /// Sets whom we want nothing to do with, in place of what was set before. Blocked addresses are neither accepted nor dialled nor
-    /// remembered as peers, and connections with them end. Building a filter takes its time: do so elsewhere and bring it here.
+    /// Sets whom we want nothing to do with, in place of what was set before. Blocked addresses are
+    /// neither accepted nor dialled nor remembered as peers, and connections with them end.
+    /// Building a filter takes its time: do so elsewhere and bring it here.
     pub fn set_ip_filter(&mut self, filter: IpFilter) {
         let filter = Arc::new(filter);
         self.engine.cx.filter = filter.clone();
@@ -129,9 +135,10 @@ impl Verbs<'_> {
         self.engine.close_where("the filter blocks its address", |ip| filter.blocks(ip));
     }
 
-    /// Bans an IP in all torrents for so long from now, whatever it was banned for before; connections with it end.
-    /// `Duration::MAX` is for good. Some thousands are remembered; if there are more, the one that ends first is forgotten, so what is
-    /// to be kept away for good in great numbers belongs in the [filter](Self::set_ip_filter).
+    /// Bans an IP in all torrents for so long from now, whatever it was banned for before;
+    /// connections with it end. `Duration::MAX` is for good. Some thousands are remembered; if
+    /// there are more, the one that ends first is forgotten, so what is to be kept away for
+    /// good in great numbers belongs in the [filter](Self::set_ip_filter).
     pub fn ban(&mut self, ip: IpAddr, time: Duration) {
         let ip = ip.to_canonical();
         self.engine.access.bans.ban_until(ip, self.engine.cx.now + time);
@@ -144,7 +151,8 @@ impl Verbs<'_> {
         self.engine.close_where("the user has banned it", |peer| peer.to_canonical() == ip);
     }
 
-    /// Ends all bans of an IP: the user's, and those for bad data in any torrent. Whether there were any, or had been lately.
+    /// Ends all bans of an IP: the user's, and those for bad data in any torrent. Whether there
+    /// were any, or had been lately.
     pub fn unban(&mut self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let mut lifted = self.engine.access.bans.lift(|banned| banned == ip);
@@ -154,8 +162,9 @@ impl Verbs<'_> {
         lifted
     }
 
-    /// Tells the engine its address as others see it. It decides which peers are preferred (BEP 40), which works without, but then
-    /// only by luck do both ends prefer the same. Peers that tell us (BEP 10 `yourip`) are asked only as long as this has not been set
+    /// Tells the engine its address as others see it. It decides which peers are preferred (BEP
+    /// 40), which works without, but then only by luck do both ends prefer the same. Peers that
+    /// tell us (BEP 10 `yourip`) are asked only as long as this has not been set
     /// for the family, and believed if three hosts agree.
     pub fn set_external_addr(&mut self, ip: IpAddr) {
         self.engine.cx.external.set(ip);
@@ -175,7 +184,9 @@ impl Engine {
             &mut refused.banned
         } else if self.links.len() >= conf.max_links || self.greetings >= conf.max_greetings {
             &mut refused.full
-        } else if host.links >= conf.max_links_per_host || host.greetings >= conf.max_greetings.div_ceil(2) {
+        } else if host.links >= conf.max_links_per_host
+            || host.greetings >= conf.max_greetings.div_ceil(2)
+        {
             &mut refused.crowded
         } else {
             return true;
@@ -184,8 +195,8 @@ impl Engine {
         false
     }
 
-    /// Whether a candidate that is due may be dialled. If its host has its share it is tried later; if it is banned, or ourselves, it is
-    /// forgotten.
+    /// Whether a candidate that is due may be dialled. If its host has its share it is tried later;
+    /// if it is banned, or ourselves, it is forgotten.
     pub(super) fn may_dial(&mut self, torrent: Key, addr: SocketAddr) -> bool {
         let Some(torrent) = self.torrents.get_mut(torrent) else { return false };
         let cx = &mut self.cx;
@@ -210,7 +221,8 @@ impl Engine {
         &self.cx.filter
     }
 
-    /// Our IPv4 and our IPv6 address as others see them, as far as they are known: set by the user, or agreed on by peers.
+    /// Our IPv4 and our IPv6 address as others see them, as far as they are known: set by the user,
+    /// or agreed on by peers.
     pub fn external_addrs(&self) -> (Option<std::net::Ipv4Addr>, Option<std::net::Ipv6Addr>) {
         let ours = self.cx.external.ours(Default::default());
         (ours.v4, ours.v6)

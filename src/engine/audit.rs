@@ -1,5 +1,6 @@
-//! The engine, counted anew: what its counters, queues and shortcuts say must be what its links and torrents say. For tests and the
-//! simulator, which call it every so often; it looks at everything and is slow.
+//! The engine, counted anew: what its counters, queues and shortcuts say must be what its links and
+//! torrents say. For tests and the simulator, which call it every so often; it looks at everything
+//! and is slow.
 
 use crate::{
     base::{arena::Key, geometry::PieceIndex, ids::TorrentId},
@@ -32,7 +33,12 @@ impl Engine {
         let links = || self.links.iter().map(|(_, link)| link);
         let dialing = links().filter(|link| link.is_dialing()).count();
         let greetings = links().filter(|link| link.is_greeting() && link.who.incoming).count();
-        let fetchers = self.torrents.iter().flat_map(|(_, t)| t.sessions.iter()).filter(|(_, s)| s.is_fetching()).count();
+        let fetchers = self
+            .torrents
+            .iter()
+            .flat_map(|(_, t)| t.sessions.iter())
+            .filter(|(_, s)| s.is_fetching())
+            .count();
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
         for (what, found, counted, limit) in [
             ("links are being dialled", dialing, self.dials, conf.max_dials),
@@ -49,25 +55,42 @@ impl Engine {
         }
         let greeted = links().filter(|link| link.session().is_some()).count();
         if greeted != self.tally.peers {
-            return Err(format!("{greeted} peers are greeted and {} are counted", self.tally.peers));
+            return Err(format!(
+                "{greeted} peers are greeted and {} are counted",
+                self.tally.peers
+            ));
         }
-        self.access.audit(links().map(|link| (link.who.addr.ip(), link.is_greeting() && link.who.incoming)))?;
+        self.access.audit(
+            links().map(|link| (link.who.addr.ip(), link.is_greeting() && link.who.incoming)),
+        )?;
         self.audit_lines()?;
         self.cx.memory.audit()?;
         self.cx.uploads.audit()?;
         let backed: usize = self.torrents.iter().map(|(_, t)| t.backed_memory()).sum();
         if backed != self.cx.memory.backed() {
-            return Err(format!("pieces have {backed} bytes of buffers and {} are counted", self.cx.memory.backed()));
+            return Err(format!(
+                "pieces have {backed} bytes of buffers and {} are counted",
+                self.cx.memory.backed()
+            ));
         }
         for (key, torrent) in self.torrents.iter() {
             torrent.audit(conf)?;
-            let dials = links().filter(|l| l.torrent == Some(key) && !l.who.incoming && l.session().is_none()).count();
+            let dials = links()
+                .filter(|l| l.torrent == Some(key) && !l.who.incoming && l.session().is_none())
+                .count();
             if dials != torrent.dials {
-                return Err(format!("a torrent has {dials} links to be and counts {}", torrent.dials));
+                return Err(format!(
+                    "a torrent has {dials} links to be and counts {}",
+                    torrent.dials
+                ));
             }
-            let sessions = links().filter(|l| l.torrent == Some(key) && l.session().is_some()).count();
+            let sessions =
+                links().filter(|l| l.torrent == Some(key) && l.session().is_some()).count();
             if sessions != torrent.sessions.len() {
-                return Err(format!("a torrent has {sessions} greeted links and {} sessions", torrent.sessions.len()));
+                return Err(format!(
+                    "a torrent has {sessions} greeted links and {} sessions",
+                    torrent.sessions.len()
+                ));
             }
         }
         if !self.cx.effects.is_empty() || !self.cx.dirty.is_empty() {
@@ -81,11 +104,18 @@ impl Engine {
         for (key, link) in self.links.iter() {
             let Some(session) = self.session_on(key) else { continue };
             if session.is_held_with_others() && !self.throttle.down.is_queued(key) {
-                return Err(format!("{} is held back by a limit and waits for nothing", link.who.addr));
+                return Err(format!(
+                    "{} is held back by a limit and waits for nothing",
+                    link.who.addr
+                ));
             }
             let times = self.cx.uploads_due.iter().filter(|&&due| due == key).count();
             if times != usize::from(session.is_in_line()) {
-                return Err(format!("{} is in line {times} times: {}", link.who.addr, session.is_in_line()));
+                return Err(format!(
+                    "{} is in line {times} times: {}",
+                    link.who.addr,
+                    session.is_in_line()
+                ));
             }
         }
         Ok(())
@@ -104,7 +134,8 @@ impl Engine {
 
     /// The session on a link.
     fn session_on(&self, link: Key) -> Option<&Session> {
-        let (session, torrent) = self.links.get(link).and_then(|l: &Link| l.session().zip(l.torrent))?;
+        let (session, torrent) =
+            self.links.get(link).and_then(|l: &Link| l.session().zip(l.torrent))?;
         self.torrents.get(torrent)?.sessions.get(session)
     }
 

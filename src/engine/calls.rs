@@ -1,7 +1,8 @@
-//! Questions to trackers that are on their way: whose turn it is, how many at a time, and where their answers go.
+//! Questions to trackers that are on their way: whose turn it is, how many at a time, and where
+//! their answers go.
 //!
-//! What a call does is `proto::tracker`'s; whom a torrent tells and when is its announcer's. Calls of torrents that take their leave
-//! outlive them.
+//! What a call does is `proto::tracker`'s; whom a torrent tells and when is its announcer's. Calls
+//! of torrents that take their leave outlive them.
 
 mod beginning;
 mod ending;
@@ -33,7 +34,8 @@ use crate::{
 
 use leaving::{ChainId, Leaving};
 
-/// Trackers that cannot be reached and are remembered, and for how long at most when there are too many.
+/// Trackers that cannot be reached and are remembered, and for how long at most when there are too
+/// many.
 const MAX_SILENT: usize = 1024;
 const SILENT_TIME: Duration = Duration::from_secs(3600);
 /// Connection ids of UDP trackers that are kept (BEP 15).
@@ -45,7 +47,8 @@ pub(super) struct Calls {
     running: Arena<Running>,
     names: Names,
     connections: BTreeMap<Place, Connection>,
-    /// Trackers that cannot be reached or let us wait in vain: how often in a row, over all torrents, and when that was last.
+    /// Trackers that cannot be reached or let us wait in vain: how often in a row, over all
+    /// torrents, and when that was last.
     silent: BTreeMap<(Host, u16), (u32, Instant)>,
     /// Torrents and trackers that the user wants numbers of.
     scrapes: BTreeSet<(Key, TrackerNo)>,
@@ -110,7 +113,12 @@ impl Engine {
     // Inputs.
 
     /// A name was looked up for [`TrackerEffect::Resolve`], or why that failed.
-    pub fn handle_resolved(&mut self, now: Instant, host: &str, result: Result<Vec<IpAddr>, String>) {
+    pub fn handle_resolved(
+        &mut self,
+        now: Instant,
+        host: &str,
+        result: Result<Vec<IpAddr>, String>,
+    ) {
         self.handle_tick(now);
         for call in self.calls.names.handle_resolved(self.cx.now, host, &result) {
             self.with_call(call, |call, now| call.handle_resolved(now, result.clone()));
@@ -135,7 +143,8 @@ impl Engine {
         self.with_call(call, |call, now| call.handle_sent(now, bytes));
     }
 
-    /// A call's stream is over (`Ok`: closed by the other side in good order), or could not be made, or a datagram could not be sent.
+    /// A call's stream is over (`Ok`: closed by the other side in good order), or could not be
+    /// made, or a datagram could not be sent.
     pub fn handle_tracker_ended(&mut self, now: Instant, call: Key, why: Result<(), String>) {
         self.handle_tick(now);
         self.with_call(call, |call, now| call.handle_stream_ended(now, why));
@@ -237,15 +246,19 @@ impl Engine {
         }
     }
 
-    /// Has a call's stream closed, if it has one. The call goes on under another key, which it returns: the driver may have news of the
-    /// old stream until it has closed it.
+    /// Has a call's stream closed, if it has one. The call goes on under another key, which it
+    /// returns: the driver may have news of the old stream until it has closed it.
     fn drop_stream(&mut self, key: Key) -> Key {
         if !self.calls.running.get(key).is_some_and(|running| running.stream) {
             return key;
         }
         self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
         match self.calls.running.remove(key) {
-            Some(running) => self.calls.running.insert(Running { stream: false, wakeup: Wakeup::default(), ..running }),
+            Some(running) => self.calls.running.insert(Running {
+                stream: false,
+                wakeup: Wakeup::default(),
+                ..running
+            }),
             None => key,
         }
     }

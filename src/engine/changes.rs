@@ -1,8 +1,9 @@
 //! What has changed since somebody last asked, at a cost of what has changed.
 //!
-//! Whatever happens to a torrent touches it. When somebody asks, the touched ones are compared with what was last told of them,
-//! and those that are different get the number of this change; a cursor is such a number. So any number of users may ask, each
-//! with a cursor of its own, and nothing is kept for them.
+//! Whatever happens to a torrent touches it. When somebody asks, the touched ones are compared with
+//! what was last told of them, and those that are different get the number of this change; a cursor
+//! is such a number. So any number of users may ask, each with a cursor of its own, and nothing is
+//! kept for them.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -26,11 +27,13 @@ pub struct Changes {
     pub cursor: u64,
     /// Everything is told anew: forget all torrents that are not in `changed`.
     pub all: bool,
-    /// The torrents that are new or stand otherwise than at the cursor, least recently changed first.
+    /// The torrents that are new or stand otherwise than at the cursor, least recently changed
+    /// first.
     pub changed: Vec<(TorrentId, TorrentStats)>,
     /// Torrents that are gone.
     pub removed: Vec<TorrentId>,
-    /// The queued downloads in order, if that has changed. A torrent that only moved up since another left is not in `changed`.
+    /// The queued downloads in order, if that has changed. A torrent that only moved up since
+    /// another left is not in `changed`.
     pub queue: Option<Vec<TorrentId>>,
 }
 
@@ -77,8 +80,17 @@ impl Ledger {
 fn digest(stats: &TorrentStats) -> u64 {
     let mut hasher = DefaultHasher::new();
     let s = stats;
-    (s.phase, s.pieces, s.have, s.have_bytes, s.partial_bytes, s.downloaded, s.uploaded, s.wasted).hash(&mut hasher);
-    (s.duplicate_blocks, s.late_blocks, s.unasked_blocks, s.failed_pieces, s.download_rate, s.upload_rate).hash(&mut hasher);
+    (s.phase, s.pieces, s.have, s.have_bytes, s.partial_bytes, s.downloaded, s.uploaded, s.wasted)
+        .hash(&mut hasher);
+    (
+        s.duplicate_blocks,
+        s.late_blocks,
+        s.unasked_blocks,
+        s.failed_pieces,
+        s.download_rate,
+        s.upload_rate,
+    )
+        .hash(&mut hasher);
     (s.peers, s.seeds, s.candidates, s.banned, s.queued, s.queue_position).hash(&mut hasher);
     (s.totals.downloaded, s.totals.uploaded, s.wanted_bytes, s.wanted_have_bytes).hash(&mut hasher);
     s.no_peers.map(|no_peers| no_peers.why).hash(&mut hasher);
@@ -86,9 +98,11 @@ fn digest(stats: &TorrentStats) -> u64 {
 }
 
 impl Verbs<'_> {
-    /// Which torrents stand otherwise than when a call returned `since` as its cursor; 0 for all of them. It costs no more than what it
-    /// returns, and what has happened since anybody last asked, so it can be asked several times a second with ten thousand torrents.
-    /// A torrent to which nothing happens is not told of, though its times go on; one whose rate sinks is, until it is zero.
+    /// Which torrents stand otherwise than when a call returned `since` as its cursor; 0 for all of
+    /// them. It costs no more than what it returns, and what has happened since anybody last
+    /// asked, so it can be asked several times a second with ten thousand torrents.
+    /// A torrent to which nothing happens is not told of, though its times go on; one whose rate
+    /// sinks is, until it is zero.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -134,12 +148,19 @@ impl Verbs<'_> {
         // A cursor of another engine, or of long ago, is worth nothing.
         let all = since == 0 || since > ledger.last || since < ledger.forgotten;
         let since = if all { 0 } else { since };
-        let keys: Vec<Key> = ledger.changed.range((since + 1, Key { index: 0, generation: 0 })..).map(|&(_, key)| key).collect();
+        let keys: Vec<Key> = ledger
+            .changed
+            .range((since + 1, Key { index: 0, generation: 0 })..)
+            .map(|&(_, key)| key)
+            .collect();
         let removed = ledger.removed.iter().rev().take_while(|(change, _)| !all && *change > since);
         let mut removed: Vec<TorrentId> = removed.map(|&(_, key)| TorrentId(key)).collect();
         removed.reverse();
         let queue = (all || ledger.queue.1 > since).then(|| self.engine.queue());
-        let changed = keys.into_iter().filter_map(|key| Some((TorrentId(key), self.engine.stats(TorrentId(key))?))).collect();
+        let changed = keys
+            .into_iter()
+            .filter_map(|key| Some((TorrentId(key), self.engine.stats(TorrentId(key))?)))
+            .collect();
         Changes { cursor: self.engine.ledger.last, all, changed, removed, queue }
     }
 }

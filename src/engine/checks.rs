@@ -1,4 +1,5 @@
-//! Whose storage is opened and checked, a few at a time: those first who are to run, in the order of the queue.
+//! Whose storage is opened and checked, a few at a time: those first who are to run, in the order
+//! of the queue.
 //!
 //! It knows keys and turns; what opening is, the torrents know.
 
@@ -69,11 +70,20 @@ mod tests {
     fn a_few_at_a_time_and_those_who_are_to_run_first() {
         let key = |n| Key { index: n, generation: n };
         let mut checks = Checks::default();
-        for (n, turn) in [(0, Turn::Paused), (1, Turn::Queued), (2, Turn::Now), (3, Turn::Queued), (4, Turn::Now)] {
+        for (n, turn) in [
+            (0, Turn::Paused),
+            (1, Turn::Queued),
+            (2, Turn::Now),
+            (3, Turn::Queued),
+            (4, Turn::Now),
+        ] {
             checks.handle_claim(key(n), Check::Due(turn), Some(100 - u64::from(n)));
         }
         let next = |checks: &mut Checks| checks.poll(2).map(|key| key.index);
-        assert_eq!((next(&mut checks), next(&mut checks), next(&mut checks)), (Some(2), Some(4), None));
+        assert_eq!(
+            (next(&mut checks), next(&mut checks), next(&mut checks)),
+            (Some(2), Some(4), None)
+        );
         checks.handle_claim(key(4), Check::Going, None);
         assert_eq!(next(&mut checks), None);
         checks.handle_claim(key(4), Check::No, None);

@@ -1,5 +1,6 @@
-//! Connections that have said nothing make room when there is none and a candidate waits: those that have not answered the
-//! handshake for some seconds, and those that have sent nothing at all since. While there is room they have their full time.
+//! Connections that have said nothing make room when there is none and a candidate waits: those
+//! that have not answered the handshake for some seconds, and those that have sent nothing at all
+//! since. While there is room they have their full time.
 
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use crate::{
     torrent::cx::Owner,
 };
 
-/// A connection that takes longer to be made and greeted makes room: twice what a connection by satellite needs.
+/// A connection that takes longer to be made and greeted makes room: twice what a connection by
+/// satellite needs.
 const GREETING: Duration = Duration::from_secs(4);
-/// A peer that says nothing for so long after its handshake makes room. One that has something tells so at once (BEP 3, 6, 10).
+/// A peer that says nothing for so long after its handshake makes room. One that has something
+/// tells so at once (BEP 3, 6, 10).
 const SILENCE: Duration = Duration::from_secs(10);
 /// As long as candidates wait, the connections are looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,10 +43,15 @@ impl Engine {
             return;
         }
         let full = self.is_full_for_dials();
-        let makes_room = |torrent: Option<Key>| full || torrent.is_some_and(|torrent| self.wanting.is_crowded(torrent));
+        let makes_room = |torrent: Option<Key>| {
+            full || torrent.is_some_and(|torrent| self.wanting.is_crowded(torrent))
+        };
         let links = self.links.iter().filter(|(_, link)| makes_room(link.torrent));
-        let mut silent: Vec<(Instant, Key)> =
-            links.filter_map(|(key, link)| Some((self.silent_since(&link.state, link.torrent, link.began)?, key))).collect();
+        let mut silent: Vec<(Instant, Key)> = links
+            .filter_map(|(key, link)| {
+                Some((self.silent_since(&link.state, link.torrent, link.began)?, key))
+            })
+            .collect();
         silent.sort_unstable();
         // One for each torrent that waits: those in front have been silent for longest.
         silent.truncate(self.wanting.dials() + self.wanting.crowded());
@@ -59,7 +67,9 @@ impl Engine {
         let (since, time) = match *state {
             State::Dialing | State::Greeting(_) => (began, GREETING),
             State::Mirror | State::Waiting { .. } => return None,
-            State::Live(session) => (self.torrents.get(torrent?)?.sessions.get(session)?.mute_since()?, SILENCE),
+            State::Live(session) => {
+                (self.torrents.get(torrent?)?.sessions.get(session)?.mute_since()?, SILENCE)
+            }
         };
         (self.cx.now.since(since) >= time).then_some(since)
     }

@@ -54,14 +54,17 @@ pub enum MoveMode {
     /// If anything is where one of the torrent's files would be, nothing is moved.
     #[default]
     FailIfExists,
-    /// Nothing is moved: what is in the new folder is the torrent's data, all of which is checked. The old folder stays as it is.
+    /// Nothing is moved: what is in the new folder is the torrent's data, all of which is checked.
+    /// The old folder stays as it is.
     Adopt,
 }
 
 /// The renames of a torrent to be, made safe, ascending by file.
 pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf)>, AddError> {
     let refused = |file| move |error| AddError::Rename { file, error };
-    let safe = |(file, path): &(usize, PathBuf)| paths::safe_rename(path).map(|path| (*file, path)).map_err(refused(*file));
+    let safe = |(file, path): &(usize, PathBuf)| {
+        paths::safe_rename(path).map(|path| (*file, path)).map_err(refused(*file))
+    };
     let mut renames = params.renames.iter().map(safe).collect::<Result<Vec<_>, _>>()?;
     // Of several for one file the last counts.
     renames.reverse();
@@ -81,19 +84,25 @@ pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf
 }
 
 impl Verbs<'_> {
-    /// Says how much each file of a torrent is wanted, in the metainfo's order, padding and links included; those beyond the end of
-    /// `priorities` are [`Priority::Normal`].
+    /// Says how much each file of a torrent is wanted, in the metainfo's order, padding and links
+    /// included; those beyond the end of `priorities` are [`Priority::Normal`].
     ///
-    /// A piece is wanted as much as the most wanted of the files that have bytes in it. Those wanted more come first; among equals it
-    /// is rarest first, or in order if the torrent is [sequential](Self::set_sequential). What is skipped is neither asked for nor
-    /// made: orders are called off, and parts of pieces that are not whole are given up. What is on disk stays there and is served.
+    /// A piece is wanted as much as the most wanted of the files that have bytes in it. Those
+    /// wanted more come first; among equals it is rarest first, or in order if the torrent is
+    /// [sequential](Self::set_sequential). What is skipped is neither asked for nor
+    /// made: orders are called off, and parts of pieces that are not whole are given up. What is on
+    /// disk stays there and is served.
     ///
-    /// When all that is wanted is there the torrent is [finished](crate::Alert::Finished) and tells its peers that it wants no data
-    /// (BEP 21); if more is wanted later it goes on.
+    /// When all that is wanted is there the torrent is [finished](crate::Alert::Finished) and tells
+    /// its peers that it wants no data (BEP 21); if more is wanted later it goes on.
     ///
     /// # Errors
     /// If there is no such torrent.
-    pub fn set_file_priorities(&mut self, id: TorrentId, priorities: Vec<Priority>) -> Result<(), NoSuchTorrent> {
+    pub fn set_file_priorities(
+        &mut self,
+        id: TorrentId,
+        priorities: Vec<Priority>,
+    ) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| torrent.set_priorities(priorities, cx))
     }
 
@@ -101,7 +110,12 @@ impl Verbs<'_> {
     ///
     /// # Errors
     /// If there is no such torrent, or no such file in it.
-    pub fn set_file_priority(&mut self, id: TorrentId, file: usize, priority: Priority) -> Result<(), FileError> {
+    pub fn set_file_priority(
+        &mut self,
+        id: TorrentId,
+        file: usize,
+        priority: Priority,
+    ) -> Result<(), FileError> {
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         let mut priorities = torrent.priorities();
         let files = priorities.len();
@@ -109,16 +123,24 @@ impl Verbs<'_> {
         Ok(self.set_file_priorities(id, priorities)?)
     }
 
-    /// Gives a file another path below the download folder, whether it is there or not. Its names are made as safe as those of a torrent
-    /// are; nothing that is there is replaced. [`Alert::FileRenamed`](crate::Alert::FileRenamed) or
-    /// [`FileRenameFailed`](crate::Alert::FileRenameFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
+    /// Gives a file another path below the download folder, whether it is there or not. Its names
+    /// are made as safe as those of a torrent are; nothing that is there is replaced.
+    /// [`Alert::FileRenamed`](crate::Alert::FileRenamed) or
+    /// [`FileRenameFailed`](crate::Alert::FileRenameFailed) tells what came of it. The torrent's
+    /// reads and writes wait meanwhile.
     ///
-    /// In a session with a folder ([`Conf::session_dir`](crate::Conf::session_dir)) the new name is kept; else give it to
-    /// [`TorrentParams::renames`] the next time.
+    /// In a session with a folder ([`Conf::session_dir`](crate::Conf::session_dir)) the new name is
+    /// kept; else give it to [`TorrentParams::renames`] the next time.
     ///
     /// # Errors
-    /// If there is no such torrent or file, or the path leads out of the download folder or is that of another file of the torrent.
-    pub fn rename_file(&mut self, id: TorrentId, file: usize, path: impl AsRef<Path>) -> Result<(), FileError> {
+    /// If there is no such torrent or file, or the path leads out of the download folder or is that
+    /// of another file of the torrent.
+    pub fn rename_file(
+        &mut self,
+        id: TorrentId,
+        file: usize,
+        path: impl AsRef<Path>,
+    ) -> Result<(), FileError> {
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         let metainfo = torrent.metainfo.clone();
         if file >= metainfo.files.len() {
@@ -128,20 +150,30 @@ impl Verbs<'_> {
         let mut renames = torrent.renames().to_vec();
         renames.retain(|(other, _)| *other != file);
         renames.push((file, path.clone()));
-        if let Err(PathError::Rename(_, error)) = paths::renamed_paths(metainfo.names(), Case::Kept, &renames) {
+        if let Err(PathError::Rename(_, error)) =
+            paths::renamed_paths(metainfo.names(), Case::Kept, &renames)
+        {
             return Err(error.into());
         }
         Ok(self.engine.ask(id, Request::Rename(file, path))?)
     }
 
-    /// Moves a torrent's own files to another folder: on the same file system without copying them, else by copying all, and then
-    /// deleting the old ones and the folders that become empty. At each moment the torrent is wholly in one place; if something fails it
-    /// stays in the old one. Its state file goes along if it lies in the old folder. [`Alert::StorageMoved`](crate::Alert::StorageMoved) or
-    /// [`StorageMoveFailed`](crate::Alert::StorageMoveFailed) tells what came of it. The torrent's reads and writes wait meanwhile.
+    /// Moves a torrent's own files to another folder: on the same file system without copying them,
+    /// else by copying all, and then deleting the old ones and the folders that become empty.
+    /// At each moment the torrent is wholly in one place; if something fails it stays in the
+    /// old one. Its state file goes along if it lies in the old folder.
+    /// [`Alert::StorageMoved`](crate::Alert::StorageMoved) or
+    /// [`StorageMoveFailed`](crate::Alert::StorageMoveFailed) tells what came of it. The torrent's
+    /// reads and writes wait meanwhile.
     ///
     /// # Errors
     /// If there is no such torrent.
-    pub fn move_storage(&mut self, id: TorrentId, dir: impl Into<PathBuf>, mode: MoveMode) -> Result<(), NoSuchTorrent> {
+    pub fn move_storage(
+        &mut self,
+        id: TorrentId,
+        dir: impl Into<PathBuf>,
+        mode: MoveMode,
+    ) -> Result<(), NoSuchTorrent> {
         let request = match mode {
             MoveMode::FailIfExists => Request::Move(dir.into()),
             MoveMode::Adopt => Request::Adopt(dir.into()),
@@ -149,14 +181,19 @@ impl Verbs<'_> {
         self.engine.ask(id, request)
     }
 
-    /// As [`remove`](Self::remove), and deletes the torrent's own files: those that its metainfo names, as they were renamed, with its
-    /// part file and its state file; and folders that become empty by it, but not the download folder. What else is there stays, and
-    /// so does what is no regular file or lies behind a symbolic link. Before [`Alert::Removed`](crate::Alert::Removed) comes
-    /// [`Alert::DataDeleted`](crate::Alert::DataDeleted), or [`DeleteFailed`](crate::Alert::DeleteFailed) if something could not be deleted.
+    /// As [`remove`](Self::remove), and deletes the torrent's own files: those that its metainfo
+    /// names, as they were renamed, with its part file and its state file; and folders that
+    /// become empty by it, but not the download folder. What else is there stays, and
+    /// so does what is no regular file or lies behind a symbolic link. Before
+    /// [`Alert::Removed`](crate::Alert::Removed) comes
+    /// [`Alert::DataDeleted`](crate::Alert::DataDeleted), or
+    /// [`DeleteFailed`](crate::Alert::DeleteFailed) if something could not be deleted.
     ///
-    /// In a session with a folder it is recorded first that the torrent is gone, and the files go when that is on disk: if the process is
-    /// killed in between, they stay, and the torrent does not come back to fetch them again. If there is no space for the record the files
-    /// go first. If it cannot be recorded before the engine has shut down, nothing is deleted and the torrent is there at the next start.
+    /// In a session with a folder it is recorded first that the torrent is gone, and the files go
+    /// when that is on disk: if the process is killed in between, they stay, and the torrent
+    /// does not come back to fetch them again. If there is no space for the record the files go
+    /// first. If it cannot be recorded before the engine has shut down, nothing is deleted and the
+    /// torrent is there at the next start.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -177,13 +214,15 @@ impl Engine {
         })
     }
 
-    /// How much each file of a torrent is wanted, an entry a file; empty if there is no such torrent.
+    /// How much each file of a torrent is wanted, an entry a file; empty if there is no such
+    /// torrent.
     pub fn file_priorities(&self, id: TorrentId) -> Vec<Priority> {
         self.torrents.get(id.0).map(|t| t.priorities()).unwrap_or_default()
     }
 
-    /// How each file of a torrent stands, in the metainfo's order; empty if there is no such torrent. The work grows with the number of
-    /// files and pieces: for a list that is shown, not for every moment.
+    /// How each file of a torrent stands, in the metainfo's order; empty if there is no such
+    /// torrent. The work grows with the number of files and pieces: for a list that is shown,
+    /// not for every moment.
     pub fn files(&self, id: TorrentId) -> Vec<FileStats> {
         let Some(torrent) = self.torrents.get(id.0) else { return Vec::new() };
         let mut paths = torrent.paths().into_iter();
@@ -196,7 +235,8 @@ impl Engine {
         torrent.metainfo.files.iter().enumerate().map(stats).collect()
     }
 
-    /// The files of a torrent that have another path than the metainfo's: index, and path below the download folder.
+    /// The files of a torrent that have another path than the metainfo's: index, and path below the
+    /// download folder.
     pub fn renames(&self, id: TorrentId) -> Vec<(usize, PathBuf)> {
         self.torrents.get(id.0).map(|t| t.renames().to_vec()).unwrap_or_default()
     }
@@ -206,7 +246,8 @@ impl Engine {
         self.torrents.get(id.0).map(|t| t.dir())
     }
 
-    /// The state file of a torrent, if it has one: after a move it may be another than at the start.
+    /// The state file of a torrent, if it has one: after a move it may be another than at the
+    /// start.
     pub fn state_file(&self, id: TorrentId) -> Option<&Path> {
         self.torrents.get(id.0).and_then(|t| t.state_file())
     }

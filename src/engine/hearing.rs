@@ -46,7 +46,8 @@ impl Allowance {
 
 impl Hearing {
     fn of(&mut self, now: Instant, link: Key) -> &mut Allowance {
-        let allowance = self.links.entry(link).or_insert(Allowance { level: FIRST * BYTE, at: now });
+        let allowance =
+            self.links.entry(link).or_insert(Allowance { level: FIRST * BYTE, at: now });
         allowance.refill(now);
         allowance
     }
@@ -66,7 +67,8 @@ impl Hearing {
     pub(super) fn handle_sent(&mut self, now: Instant, link: Key, bytes: usize) {
         let allowance = self.of(now, link);
         let more = (bytes as u64).saturating_mul(BYTE / SENT_FOR_ONE);
-        allowance.level = allowance.level.saturating_add(more).min(MOST * BYTE).max(allowance.level);
+        allowance.level =
+            allowance.level.saturating_add(more).min(MOST * BYTE).max(allowance.level);
     }
 
     /// A link is over.

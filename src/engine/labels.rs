@@ -56,11 +56,16 @@ pub(super) fn tidy(labels: Vec<String>, conf: &Conf) -> Result<Vec<String>, Labe
             }
         }
     }
-    if count > conf.max_labels { Err(LabelError::TooMany { count, limit: conf.max_labels }) } else { Ok(tidy) }
+    if count > conf.max_labels {
+        Err(LabelError::TooMany { count, limit: conf.max_labels })
+    } else {
+        Ok(tidy)
+    }
 }
 
 impl Verbs<'_> {
-    /// Files a torrent under these labels instead of those it has. Blanks around them go, and each counts once.
+    /// Files a torrent under these labels instead of those it has. Blanks around them go, and each
+    /// counts once.
     ///
     /// # Errors
     /// If there is no such torrent, or the labels cannot be; then it keeps those it has.
@@ -83,6 +88,10 @@ impl Engine {
     /// The torrents that are filed under a label, in no order that means anything.
     pub fn torrents_with_label(&self, label: &str) -> Vec<TorrentId> {
         let filed = |torrent: &Torrent| torrent.labels().iter().any(|own| own == label);
-        self.torrents.iter().filter(|(_, torrent)| filed(torrent)).map(|(key, _)| TorrentId(key)).collect()
+        self.torrents
+            .iter()
+            .filter(|(_, torrent)| filed(torrent))
+            .map(|(key, _)| TorrentId(key))
+            .collect()
     }
 }

@@ -1,10 +1,11 @@
-//! Who may move how many bytes now: the buckets of the engine, of each torrent and of each peer, and the queue of links that wait
-//! for them. One [`Way`] for what comes and one for what goes.
+//! Who may move how many bytes now: the buckets of the engine, of each torrent and of each peer,
+//! and the queue of links that wait for them. One [`Way`] for what comes and one for what goes.
 //!
-//! Nothing is handed out in advance: a bucket is charged with what has passed. A link asks ([`Way::ask`]), moves at most that much,
-//! and tells how much it was ([`Way::spend`]). Who finds nothing waits, and is woken in turn with a share of what has come together
-//! since; a share is a right and not a deposit, so one that is not used is simply there for the next. It knows links and torrents by
-//! key only.
+//! Nothing is handed out in advance: a bucket is charged with what has passed. A link asks
+//! ([`Way::ask`]), moves at most that much, and tells how much it was ([`Way::spend`]). Who finds
+//! nothing waits, and is woken in turn with a share of what has come together since; a share is a
+//! right and not a deposit, so one that is not used is simply there for the next. It knows links
+//! and torrents by key only.
 
 #[cfg(test)]
 mod tests;
@@ -86,8 +87,9 @@ struct Seat {
     /// What it may use of what was shared out in `round`.
     turn: u64,
     round: u64,
-    /// Its place in the queue when it comes back: it was given when it was woken, so it does not matter in which order those who are
-    /// woken together are served, nor whether it missed its turn.
+    /// Its place in the queue when it comes back: it was given when it was woken, so it does not
+    /// matter in which order those who are woken together are served, nor whether it missed
+    /// its turn.
     ticket: Option<u64>,
     /// Bytes that pass unlimited: the rest of a handshake.
     free: usize,
@@ -183,7 +185,9 @@ impl Way {
     }
 
     fn changed(&mut self, now: Instant) {
-        let limited = self.engine.is_some() || !self.own.is_empty() || self.groups.values().any(|group| group.bucket.is_some());
+        let limited = self.engine.is_some()
+            || !self.own.is_empty()
+            || self.groups.values().any(|group| group.bucket.is_some());
         let awaited = self.waiting > 0 || !self.thirsty.is_empty();
         self.on = limited || awaited;
         if !self.on {
@@ -222,7 +226,9 @@ impl Way {
         let torrent = Some(torrent).filter(|_| self.groups.contains_key(&Some(torrent)));
         let others = self.waiting;
         let group = torrent.and_then(|torrent| self.groups.get_mut(&Some(torrent)));
-        let group = group.and_then(|group| group.bucket.as_mut().map(|b| (b, group.promised, group.queue.len())));
+        let group = group.and_then(|group| {
+            group.bucket.as_mut().map(|b| (b, group.promised, group.queue.len()))
+        });
         let mut free = u64::MAX;
         // Whoever has a turn uses that. Others take what nobody waits for, if it is worth while.
         let mut look = |bucket: &mut Bucket, promised: u64, others: usize| {
@@ -275,7 +281,8 @@ impl Way {
 
     // Waiting.
 
-    /// Shares out what has come together: fills `woken` with those who may ask again. Too early it does nothing.
+    /// Shares out what has come together: fills `woken` with those who may ask again. Too early it
+    /// does nothing.
     pub(super) fn tick(&mut self, now: Instant, woken: &mut Vec<Key>) {
         if self.next.is_none_or(|next| next > now) {
             return;
@@ -289,7 +296,11 @@ impl Way {
             woken.push(link);
         }
         self.share_out(now, woken);
-        let ready = self.groups.iter().filter(|(_, group)| !group.queue.is_empty()).map(|(&torrent, _)| self.ready_at(torrent));
+        let ready = self
+            .groups
+            .iter()
+            .filter(|(_, group)| !group.queue.is_empty())
+            .map(|(&torrent, _)| self.ready_at(torrent));
         let soonest = ready.chain(self.thirsty.first().map(|(at, _)| *at)).min();
         self.next = None;
         if let Some(at) = soonest {
@@ -304,9 +315,15 @@ impl Way {
     fn share_out(&mut self, now: Instant, woken: &mut Vec<Key>) {
         let mut budget = WOKEN_A_TICK;
         let mut heads = self.waiting;
-        let (mut left, floor) = self.engine.as_mut().map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
-        let limited = |&(torrent, group): &(&Option<Key>, &Group)| torrent.is_some() && !group.queue.is_empty();
-        let mut order: Vec<_> = self.groups.iter().filter(limited).map(|(&torrent, _)| torrent).collect();
+        let (mut left, floor) = self
+            .engine
+            .as_mut()
+            .map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
+        let limited = |&(torrent, group): &(&Option<Key>, &Group)| {
+            torrent.is_some() && !group.queue.is_empty()
+        };
+        let mut order: Vec<_> =
+            self.groups.iter().filter(limited).map(|(&torrent, _)| torrent).collect();
         let turned = order.partition_point(|&torrent| torrent <= self.first) % order.len().max(1);
         order.rotate_left(turned);
         self.first = order.first().copied().flatten();
@@ -314,8 +331,10 @@ impl Way {
         for torrent in order {
             let Some(group) = self.groups.get_mut(&torrent) else { continue };
             let mut members = group.queue.len();
-            let (mut own, own_floor) =
-                group.bucket.as_mut().map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
+            let (mut own, own_floor) = group
+                .bucket
+                .as_mut()
+                .map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
             // Without any bucket the first one would otherwise be promised all there is.
             let floor = Some(floor.min(own_floor)).filter(|&floor| floor < u64::MAX).unwrap_or(1);
             while let Some(entry) = group.queue.first_entry().filter(|_| budget > 0) {
@@ -325,7 +344,10 @@ impl Way {
                     break;
                 }
                 let link = entry.remove();
-                let share = self.own.get_mut(&link).map_or(share, |bucket| share.min(bucket.level(now).max(1)));
+                let share = self
+                    .own
+                    .get_mut(&link)
+                    .map_or(share, |bucket| share.min(bucket.level(now).max(1)));
                 let seat = self.seats.entry(link).or_default();
                 (seat.place, seat.turn, seat.round) = (Place::None, share, self.round);
                 seat.ticket = Some(self.tickets);
@@ -333,7 +355,8 @@ impl Way {
                 group.promised = group.promised.saturating_add(share);
                 self.promised = self.promised.saturating_add(share);
                 (left, own) = (left.saturating_sub(share), own.saturating_sub(share));
-                (heads, members, budget) = (heads.saturating_sub(1), members.saturating_sub(1), budget - 1);
+                (heads, members, budget) =
+                    (heads.saturating_sub(1), members.saturating_sub(1), budget - 1);
                 self.waiting = self.waiting.saturating_sub(1);
                 woken.push(link);
             }
@@ -362,15 +385,21 @@ impl Way {
             Place::Thirsty(at) => _ = self.thirsty.remove(&(at, link)),
             Place::Queue(torrent, ticket) => {
                 let group = self.groups.get_mut(&torrent);
-                self.waiting -= usize::from(group.is_some_and(|group| group.queue.remove(&ticket).is_some()));
+                self.waiting -=
+                    usize::from(group.is_some_and(|group| group.queue.remove(&ticket).is_some()));
             }
         }
     }
 
     /// When somebody of this group can be woken.
     fn ready_at(&self, torrent: Option<Key>) -> Instant {
-        let ready = |bucket: &Bucket, promised: u64| bucket.ready_at(promised.saturating_add(bucket.quantum()));
-        let group = self.groups.get(&torrent).and_then(|group| group.bucket.as_ref().map(|b| ready(b, group.promised)));
+        let ready = |bucket: &Bucket, promised: u64| {
+            bucket.ready_at(promised.saturating_add(bucket.quantum()))
+        };
+        let group = self
+            .groups
+            .get(&torrent)
+            .and_then(|group| group.bucket.as_ref().map(|b| ready(b, group.promised)));
         let engine = self.engine.as_ref().map(|bucket| ready(bucket, self.promised));
         group.max(engine).unwrap_or(Instant::ZERO)
     }

@@ -21,8 +21,9 @@ use crate::{
 
 const TWIN: &str = "we are connected already, the other way round";
 const AGAIN: &str = "we are connected already";
-/// A peer that connects once more takes the place of its earlier link if nothing has come on that for so long: a router on the way has
-/// forgotten it. Otherwise the earlier one stays, so that those who come twice do not cut each other off for ever.
+/// A peer that connects once more takes the place of its earlier link if nothing has come on that
+/// for so long: a router on the way has forgotten it. Otherwise the earlier one stays, so that
+/// those who come twice do not cut each other off for ever.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// A connection to be, or one that is.
@@ -41,7 +42,8 @@ pub(super) struct Link {
 pub(super) enum State {
     Dialing,
     Greeting(Greeting),
-    /// We have dialled ourselves, and this is the end that was dialled: the other learns from our answer whom it has reached.
+    /// We have dialled ourselves, and this is the end that was dialled: the other learns from our
+    /// answer whom it has reached.
     Mirror,
     /// It has greeted and waits for a torrent that is waking, with what came behind its greeting.
     Waiting {
@@ -81,7 +83,8 @@ impl Link {
 }
 
 impl Engine {
-    /// A peer connected to us. `None`: there is no room or it is not welcome, see [`refused`](Self::refused), and the driver closes the socket at once.
+    /// A peer connected to us. `None`: there is no room or it is not welcome, see
+    /// [`refused`](Self::refused), and the driver closes the socket at once.
     pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<Key> {
         self.handle_tick(now);
         if !self.admits(addr.ip()) {
@@ -90,7 +93,8 @@ impl Engine {
         let who = Contributor { addr, incoming: true };
         let deadline = self.cx.now + self.cx.conf.greeting_timeout;
         let (state, began) = (State::Greeting(Greeting::incoming()), self.cx.now);
-        let link = self.links.insert(Link { who, torrent: None, state, hello: Tx::default(), began });
+        let link =
+            self.links.insert(Link { who, torrent: None, state, hello: Tx::default(), began });
         self.greetings += 1;
         self.access.handle_accepted(addr.ip());
         self.cx.deadlines.push(deadline, Owner::Link(link));
@@ -123,7 +127,8 @@ impl Engine {
                 Ok(None) => {}
                 Ok(Some((handshake, used))) => {
                     self.greeted(key, handshake);
-                    // What came behind the greeting belongs to the session, if it has become one or will.
+                    // What came behind the greeting belongs to the session, if it has become one or
+                    // will.
                     let behind = data.get(used..).unwrap_or_default();
                     match self.links.get_mut(key).map(|link| &mut link.state) {
                         Some(State::Live(_)) => self.session_data(key, behind),
@@ -131,13 +136,18 @@ impl Engine {
                         _ => {}
                     }
                 }
-                Err(error) => self.close(key, Gone::new(PeerGoneKind::Violation, error.to_string())),
+                Err(error) => {
+                    self.close(key, Gone::new(PeerGoneKind::Violation, error.to_string()))
+                }
             },
             // It should not have been read: `read_quota` is zero.
-            State::Waiting { early, .. } if early.len() + data.len() <= self.cx.conf.read_len => early.extend_from_slice(data),
-            State::Waiting { .. } => {
-                self.close(key, Gone::new(PeerGoneKind::Violation, "it sends too much before it is greeted"))
+            State::Waiting { early, .. } if early.len() + data.len() <= self.cx.conf.read_len => {
+                early.extend_from_slice(data)
             }
+            State::Waiting { .. } => self.close(
+                key,
+                Gone::new(PeerGoneKind::Violation, "it sends too much before it is greeted"),
+            ),
             State::Live(_) => self.session_data(key, data),
         }
     }
@@ -161,11 +171,15 @@ impl Engine {
         }
     }
 
-    /// A link's socket takes no more bytes for now, or takes them again. Nothing is read from disk for one that does not, and where
-    /// memory is short what was read for it is given up until it does.
+    /// A link's socket takes no more bytes for now, or takes them again. Nothing is read from disk
+    /// for one that does not, and where memory is short what was read for it is given up until
+    /// it does.
     pub fn handle_writable(&mut self, now: Instant, key: Key, writable: bool) {
         self.handle_tick(now);
-        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
+        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+        else {
+            return;
+        };
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.handle_writable(session, writable, &mut self.cx);
         }
@@ -176,7 +190,9 @@ impl Engine {
         self.handle_tick(now);
         if let Some(link) = self.links.get(key) {
             let (kind, what) = match (&link.state, cause) {
-                (State::Dialing, CloseCause::Io(kind)) => (PeerGoneKind::Unreachable, format!("it cannot be reached: {kind}")),
+                (State::Dialing, CloseCause::Io(kind)) => {
+                    (PeerGoneKind::Unreachable, format!("it cannot be reached: {kind}"))
+                }
                 (State::Greeting(_), CloseCause::Eof) => {
                     (PeerGoneKind::Closed, "it closed the connection without a greeting".to_owned())
                 }
@@ -187,7 +203,12 @@ impl Engine {
                 && let Some(torrent) = link.torrent.and_then(|t| self.torrents.get_mut(t))
                 && !link.who.incoming
             {
-                torrent.candidates.postpone(self.cx.now, link.who.addr, &mut self.cx.rng, &self.cx.conf);
+                torrent.candidates.postpone(
+                    self.cx.now,
+                    link.who.addr,
+                    &mut self.cx.rng,
+                    &self.cx.conf,
+                );
             }
             self.end(key, Gone::new(kind, what));
         }
@@ -197,13 +218,19 @@ impl Engine {
         let Some(link) = self.links.get(key) else { return };
         let timeout = self.cx.conf.greeting_timeout;
         match (&link.state, link.torrent) {
-            (State::Dialing, _) => {
-                self.close(key, Gone::new(PeerGoneKind::Unreachable, format!("it did not answer within {timeout:?}")))
-            }
-            (State::Greeting(_) | State::Mirror, _) => {
-                self.close(key, Gone::new(PeerGoneKind::TimedOut, format!("it did not greet within {timeout:?}")))
-            }
-            (State::Waiting { .. }, _) => self.close(key, Gone::stopped(&format!("the torrent was not open within {timeout:?}"))),
+            (State::Dialing, _) => self.close(
+                key,
+                Gone::new(
+                    PeerGoneKind::Unreachable,
+                    format!("it did not answer within {timeout:?}"),
+                ),
+            ),
+            (State::Greeting(_) | State::Mirror, _) => self.close(
+                key,
+                Gone::new(PeerGoneKind::TimedOut, format!("it did not greet within {timeout:?}")),
+            ),
+            (State::Waiting { .. }, _) => self
+                .close(key, Gone::stopped(&format!("the torrent was not open within {timeout:?}"))),
             (&State::Live(session), Some(torrent)) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
                 if let Err(fault) = t.handle_session_timeout(session, at, &mut self.cx) {
@@ -217,7 +244,10 @@ impl Engine {
     }
 
     pub(super) fn session_data(&mut self, key: Key, data: &[u8]) {
-        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { return };
+        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+        else {
+            return;
+        };
         if self.throttle.down.is_on() {
             let unasked = self.expects_no_blocks(session, torrent);
             self.throttle.spend_down(self.cx.now, key, torrent, data.len(), unasked);
@@ -232,12 +262,15 @@ impl Engine {
     /// The peer has introduced itself: its link becomes a session, or ends.
     pub(super) fn greeted(&mut self, key: Key, handshake: Handshake) {
         let Some(link) = self.links.get(key) else { return };
-        let (who, torrent) = (link.who, link.torrent.or_else(|| self.by_hash.get(&handshake.info_hash).copied()));
+        let (who, torrent) =
+            (link.who, link.torrent.or_else(|| self.by_hash.get(&handshake.info_hash).copied()));
         let (mut twin_stays, mut replaced) = (None, None);
         let mut wakes = false;
         let refusal = match torrent.and_then(|t| self.torrents.get(t)) {
             None => Some("it wants a torrent that we do not have"),
-            Some(_) if handshake.peer_id == self.cx.peer_id => return self.meet_ourselves(key, who, handshake),
+            Some(_) if handshake.peer_id == self.cx.peer_id => {
+                return self.meet_ourselves(key, who, handshake);
+            }
             Some(t) if !(t.is_active() || t.is_waking()) => Some("the torrent is not active"),
             Some(t) if t.candidates.is_banned(self.cx.now, who) => Some("it is banned"),
             Some(t) if t.is_waking() => {
@@ -290,8 +323,11 @@ impl Engine {
             link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
             self.cx.dirty.insert(key);
         }
-        let terms =
-            Terms { peer_id: handshake.peer_id, fast: handshake.reserved.fast(), extended: handshake.reserved.extensions() };
+        let terms = Terms {
+            peer_id: handshake.peer_id,
+            fast: handshake.reserved.fast(),
+            extended: handshake.reserved.extensions(),
+        };
         let tx = std::mem::take(&mut link.hello);
         let greeting = tx.len();
         link.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
@@ -321,10 +357,12 @@ impl Engine {
         }
     }
 
-    /// Whether a new link to a peer that is connected the other way round takes the place of that one. Two that dial each other at
-    /// the same moment must keep the same connection: the one that the lower id dialled, as long as no block has passed.
+    /// Whether a new link to a peer that is connected the other way round takes the place of that
+    /// one. Two that dial each other at the same moment must keep the same connection: the one
+    /// that the lower id dialled, as long as no block has passed.
     fn outlives(&self, who: Contributor, id: PeerId, twin_is_used: bool) -> bool {
-        let (dialler, other) = if who.incoming { (id, self.cx.peer_id) } else { (self.cx.peer_id, id) };
+        let (dialler, other) =
+            if who.incoming { (id, self.cx.peer_id) } else { (self.cx.peer_id, id) };
         !twin_is_used && dialler < other
     }
 
@@ -345,7 +383,8 @@ impl Engine {
         if let (State::Waiting { .. }, Some(torrent)) = (&link.state, link.torrent) {
             self.wanting.forget_link(torrent, key);
         }
-        let greeting = link.who.incoming && matches!(link.state, State::Greeting(_) | State::Waiting { .. });
+        let greeting =
+            link.who.incoming && matches!(link.state, State::Greeting(_) | State::Waiting { .. });
         self.access.handle_gone(link.who.addr.ip(), greeting);
         debug_assert!(self.links.len() > 0 || self.access.is_idle());
         match link.state {

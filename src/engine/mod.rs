@@ -1,7 +1,8 @@
-//! All torrents and all links, and who speaks to whom. Inputs `handle_*`, outputs `poll_*`; see the contract in `proto`.
+//! All torrents and all links, and who speaks to whom. Inputs `handle_*`, outputs `poll_*`; see the
+//! contract in `proto`.
 //!
-//! It never sees a socket, a file or a clock: a driver (the reactor, the simulator, or a host of its own kind) carries out
-//! its effects and tells it what happened.
+//! It never sees a socket, a file or a clock: a driver (the reactor, the simulator, or a host of
+//! its own kind) carries out its effects and tells it what happened.
 
 mod access;
 #[cfg(any(test, feature = "sim"))]
@@ -85,12 +86,14 @@ pub enum AddError {
     /// The engine has it already.
     #[error("the torrent is there already, as {0}")]
     Duplicate(TorrentId),
-    /// The session has a folder, and a torrent cannot be kept there without the bytes of its metainfo
-    /// ([`Metainfo::raw`](crate::wire::metainfo::Metainfo::raw)).
+    /// The session has a folder, and a torrent cannot be kept there without the bytes of its
+    /// metainfo ([`Metainfo::raw`](crate::wire::metainfo::Metainfo::raw)).
     #[error("the torrent cannot be kept: the bytes of its metainfo are not known")]
     Unkept,
     /// The session has a folder, and the torrent is too large to be kept there.
-    #[error("the torrent cannot be kept: its metainfo and settings have {bytes} bytes, where {limit} are the limit")]
+    #[error(
+        "the torrent cannot be kept: its metainfo and settings have {bytes} bytes, where {limit} are the limit"
+    )]
     TooLarge {
         /// The bytes of its metainfo and of what is said of it.
         bytes: usize,
@@ -108,7 +111,8 @@ pub enum AddError {
         /// Why.
         error: RenameError,
     },
-    /// It would write to a file of another torrent of the session, which has other bytes there, or is not done with it.
+    /// It would write to a file of another torrent of the session, which has other bytes there, or
+    /// is not done with it.
     #[error("{} belongs to the torrent {owner:?}, and {name:?} would write to it", path.display())]
     PathTaken {
         /// The file.
@@ -141,9 +145,11 @@ pub enum CloseCause {
 
 /// The whole engine without I/O: the first of the three doors.
 ///
-/// A driver feeds it with `handle_*`, then takes what must happen from [`poll_effect`](Self::poll_effect) until that is `None`,
-/// and calls [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). Most programs want a
-/// [`Reactor`](crate::Reactor) or [`spawn`](crate::spawn()) instead, which do this for real sockets.
+/// A driver feeds it with `handle_*`, then takes what must happen from
+/// [`poll_effect`](Self::poll_effect) until that is `None`,
+/// and calls [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). Most
+/// programs want a [`Reactor`](crate::Reactor) or [`spawn`](crate::spawn()) instead, which do this
+/// for real sockets.
 ///
 /// ```
 /// use cratetorrent::{Conf, Engine, Instant};
@@ -190,7 +196,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with these settings. `seed` makes its random choices reproducible; `now` is any point on the driver's clock.
+    /// An engine with these settings. `seed` makes its random choices reproducible; `now` is any
+    /// point on the driver's clock.
     ///
     /// # Errors
     /// If the settings cannot work together.
@@ -232,8 +239,8 @@ impl Engine {
         })
     }
 
-    /// The engine as its user sees it. The driver tells the time first ([`handle_tick`](Self::handle_tick)), and takes the
-    /// effects of the verbs afterwards.
+    /// The engine as its user sees it. The driver tells the time first
+    /// ([`handle_tick`](Self::handle_tick)), and takes the effects of the verbs afterwards.
     pub fn verbs(&mut self) -> Verbs<'_> {
         Verbs { engine: self }
     }
@@ -272,7 +279,9 @@ impl Engine {
             | Done::Deleted { torrent, .. }
             | Done::Looked { torrent, .. }
             | Done::Closed { torrent } => torrent,
-            Done::Recorded { torrent, result, .. } => return self.handle_recorded(*torrent, result.clone()),
+            Done::Recorded { torrent, result, .. } => {
+                return self.handle_recorded(*torrent, result.clone());
+            }
         };
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {
@@ -284,7 +293,8 @@ impl Engine {
         match done {
             Done::Read { link, blocks, buf, result, cold, .. } => {
                 let session = self.links.get(link).and_then(Link::session);
-                let cold = blocks.last().filter(|_| cold && result.is_ok()).map(|block| block.piece);
+                let cold =
+                    blocks.last().filter(|_| cold && result.is_ok()).map(|block| block.piece);
                 torrent.handle_read(session, cold, buf, result, &mut self.cx);
             }
             done => torrent.handle_done(done, &mut self.cx),
@@ -293,7 +303,8 @@ impl Engine {
         self.share_memory();
     }
 
-    /// The time that [`poll_timeout`](Self::poll_timeout) told has come. Calling it too early does nothing.
+    /// The time that [`poll_timeout`](Self::poll_timeout) told has come. Calling it too early does
+    /// nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_tick(now);
         while let Some((at, owner)) = self.cx.deadlines.pop_due(self.cx.now) {
@@ -337,28 +348,36 @@ impl Engine {
         self.cx.effects.pop_front()
     }
 
-    /// Has blocks read for whoever is next, as long as there is memory for it. One batch at a time: its buffer is hot if it has just
-    /// come back from the link before.
+    /// Has blocks read for whoever is next, as long as there is memory for it. One batch at a time:
+    /// its buffer is hot if it has just come back from the link before.
     fn pump_uploads(&mut self) {
         while self.cx.effects.is_empty()
             && self.cx.uploads.room() > self.cx.conf.max_request as usize + READ_GAP
             && let Some(key) = self.cx.uploads_due.pop_front()
         {
-            let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { continue };
+            let Some((session, torrent)) =
+                self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+            else {
+                continue;
+            };
             if let Some(torrent) = self.torrents.get_mut(torrent) {
                 torrent.pump_uploads(session, &mut self.cx);
             }
         }
     }
 
-    /// Fills `out` with what is to be sent next on `link`, as far as limits allow; returns how many slices it used, 0 when there is
-    /// nothing, or nothing yet: [`Effect::Flush`] tells when there is more. Tell what was sent with
-    /// [`handle_sent`](Self::handle_sent) before asking for another link.
+    /// Fills `out` with what is to be sent next on `link`, as far as limits allow; returns how many
+    /// slices it used, 0 when there is nothing, or nothing yet: [`Effect::Flush`] tells when
+    /// there is more. Tell what was sent with [`handle_sent`](Self::handle_sent) before asking
+    /// for another link.
     #[must_use]
     pub fn poll_transmit<'a>(&'a mut self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
         let quota = self.send_quota(link);
         let Some(link) = self.links.get(link) else { return 0 };
-        let session = link.session().zip(link.torrent).and_then(|(s, t)| self.torrents.get(t)?.sessions.get(s));
+        let session = link
+            .session()
+            .zip(link.torrent)
+            .and_then(|(s, t)| self.torrents.get(t)?.sessions.get(s));
         match session {
             Some(session) => session.tx.poll_transmit(out, quota),
             None => link.hello.poll_transmit(out, usize::MAX),
@@ -375,7 +394,9 @@ impl Engine {
     #[must_use]
     pub fn poll_alert(&mut self) -> Option<Alert> {
         let mut alert = self.cx.alerts.pop();
-        if let Some(Alert::Progress { torrent, stats } | Alert::Finished { torrent, stats }) = &mut alert {
+        if let Some(Alert::Progress { torrent, stats } | Alert::Finished { torrent, stats }) =
+            &mut alert
+        {
             // A torrent does not know where it stands among others.
             stats.queue_position = self.queue.position(torrent.0);
         }
@@ -431,7 +452,8 @@ impl Engine {
         }
     }
 
-    /// A peer looked for memory and found none: what nobody works on in other torrents is given up for it.
+    /// A peer looked for memory and found none: what nobody works on in other torrents is given up
+    /// for it.
     fn relieve(&mut self) {
         if self.cx.memory_short {
             for key in self.wanting.busy() {
@@ -445,7 +467,8 @@ impl Engine {
     /// Memory came back: whoever went without may ask again.
     fn share_memory(&mut self) {
         if std::mem::take(&mut self.cx.memory_short) {
-            // Not all torrents: there may be thousands that rest, and this follows each answer of a worker.
+            // Not all torrents: there may be thousands that rest, and this follows each answer of a
+            // worker.
             for key in self.wanting.busy() {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_room(&mut self.cx);

@@ -1,4 +1,5 @@
-//! Names that are being looked up and that were: calls that want the same one share a look-up, and for a while its answer.
+//! Names that are being looked up and that were: calls that want the same one share a look-up, and
+//! for a while its answer.
 //!
 //! It asks nobody; whoever owns it does.
 
@@ -53,13 +54,19 @@ impl Names {
     }
 
     /// An answer came. Returns the calls that wait for it.
-    pub(super) fn handle_resolved(&mut self, now: Instant, host: &str, result: &Resolved) -> Vec<Key> {
+    pub(super) fn handle_resolved(
+        &mut self,
+        now: Instant,
+        host: &str,
+        result: &Resolved,
+    ) -> Vec<Key> {
         let Some(calls) = self.waiting.remove(host) else { return Vec::new() };
         if self.kept.len() >= MAX_KEPT {
             self.kept.retain(|_, (until, _)| *until > now);
         }
         if self.kept.len() >= MAX_KEPT
-            && let Some(oldest) = self.kept.iter().min_by_key(|(_, (until, _))| *until).map(|(name, _)| name.clone())
+            && let Some(oldest) =
+                self.kept.iter().min_by_key(|(_, (until, _))| *until).map(|(name, _)| name.clone())
         {
             self.kept.remove(&oldest);
         }

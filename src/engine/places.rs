@@ -61,8 +61,11 @@ impl Places {
             for above in root.ancestors() {
                 near.extend(self.roots.get(above).into_iter().flatten());
             }
-            let behind = self.roots.range::<Path, _>((Bound::Excluded(root.as_path()), Bound::Unbounded));
-            near.extend(behind.take_while(|(path, _)| path.starts_with(root)).flat_map(|(_, keys)| keys));
+            let behind =
+                self.roots.range::<Path, _>((Bound::Excluded(root.as_path()), Bound::Unbounded));
+            near.extend(
+                behind.take_while(|(path, _)| path.starts_with(root)).flat_map(|(_, keys)| keys),
+            );
         }
         near
     }
@@ -83,7 +86,8 @@ impl Site<'_> {
         let file = FileEntry { path: Vec::new(), len: 0, offset: 0, kind: FileKind::Regular };
         let name = Foreign { name: &self.metainfo.name, single_file: true, files: &[file] };
         // Version 0.2 may have stored it under another name, which is known when it is open.
-        let tops = [NameRules::here(), NameRules::V0_2].map(|rules| safe_paths(name, rules, Case::Kept).unwrap_or_default());
+        let tops = [NameRules::here(), NameRules::V0_2]
+            .map(|rules| safe_paths(name, rules, Case::Kept).unwrap_or_default());
         let renamed = self.renames.iter().map(|(_, path)| path.clone());
         tops.into_iter().flatten().chain(renamed).map(|path| self.dir.join(path)).collect()
     }
@@ -112,7 +116,12 @@ struct Overlap {
 impl Engine {
     fn site(&self, key: Key) -> Option<Site<'_>> {
         let torrent = self.torrents.get(key)?;
-        Some(Site { metainfo: &torrent.metainfo, dir: torrent.dir(), aliases: torrent.aliases(), renames: torrent.renames() })
+        Some(Site {
+            metainfo: &torrent.metainfo,
+            dir: torrent.dir(),
+            aliases: torrent.aliases(),
+            renames: torrent.renames(),
+        })
     }
 
     /// Where files of it are that go, when it was moved.
@@ -135,7 +144,9 @@ impl Engine {
         for other in near {
             for (site, is_left) in [(self.site(other), false), (self.old_site(other), true)] {
                 let paths = site.map(|site| site.paths()).unwrap_or_default();
-                for (theirs, path) in paths.into_iter().enumerate().filter_map(|(file, path)| Some((file, path?))) {
+                for (theirs, path) in
+                    paths.into_iter().enumerate().filter_map(|(file, path)| Some((file, path?)))
+                {
                     if let Some(&mine) = own.get(&path) {
                         overlaps.push(Overlap { other, mine, theirs, path, is_left });
                     }
@@ -150,11 +161,19 @@ impl Engine {
         let len = |metainfo: &Metainfo, file: usize| metainfo.files.get(file).map(|f| f.len);
         let Some(other) = self.torrents.get(overlap.other) else { return false };
         let theirs = len(&other.metainfo, overlap.theirs);
-        !overlap.is_left && theirs.is_some() && theirs == len(metainfo, overlap.mine) && other.has_in_place(overlap.theirs)
+        !overlap.is_left
+            && theirs.is_some()
+            && theirs == len(metainfo, overlap.mine)
+            && other.has_in_place(overlap.theirs)
     }
 
     /// Refuses a torrent that would write to a path of another.
-    pub(super) fn check_place(&self, metainfo: &Metainfo, dir: &Path, renames: &[(usize, PathBuf)]) -> Result<(), AddError> {
+    pub(super) fn check_place(
+        &self,
+        metainfo: &Metainfo,
+        dir: &Path,
+        renames: &[(usize, PathBuf)],
+    ) -> Result<(), AddError> {
         let overlaps = self.overlaps(None, Site { metainfo, dir, aliases: &[], renames });
         match overlaps.into_iter().find(|overlap| !self.is_same(metainfo, overlap)) {
             None => Ok(()),
@@ -162,7 +181,11 @@ impl Engine {
                 path,
                 name: metainfo.name.clone(),
                 torrent: TorrentId(other),
-                owner: self.torrents.get(other).map(|t| t.metainfo.name.clone()).unwrap_or_default(),
+                owner: self
+                    .torrents
+                    .get(other)
+                    .map(|t| t.metainfo.name.clone())
+                    .unwrap_or_default(),
             }),
         }
     }
@@ -191,7 +214,11 @@ impl Engine {
             }
         }
         let torrent = TorrentId(key);
-        log::info!("{torrent} shares {files} files with {}, {} the first", TorrentId(first), path.display());
+        log::info!(
+            "{torrent} shares {files} files with {}, {} the first",
+            TorrentId(first),
+            path.display()
+        );
         self.cx.alerts.push(Alert::FilesShared { torrent, other: TorrentId(first), files, path });
         if let Some(torrent) = self.torrents.get_mut(key) {
             torrent.shares_changed(&mut self.cx);
@@ -210,7 +237,8 @@ impl Engine {
                 orphans.push(other);
             }
         }
-        // Several may have read the same file: the first of them has it now, and the others read that one's.
+        // Several may have read the same file: the first of them has it now, and the others read
+        // that one's.
         for other in orphans {
             self.take_place(other);
         }
@@ -244,8 +272,15 @@ impl Engine {
             }
         };
         let own = torrent.shares.others();
-        let overlaps =
-            self.overlaps(Some(key), Site { metainfo: &torrent.metainfo, dir, aliases: torrent.aliases(), renames: &renames });
+        let overlaps = self.overlaps(
+            Some(key),
+            Site {
+                metainfo: &torrent.metainfo,
+                dir,
+                aliases: torrent.aliases(),
+                renames: &renames,
+            },
+        );
         let is_taken = |overlap: &Overlap| {
             let stays = dir == torrent.dir() && own.contains(&overlap.other);
             let is_shared = may_share && self.is_same(&torrent.metainfo, overlap);
@@ -253,7 +288,14 @@ impl Engine {
         };
         let Overlap { other, path, .. } = overlaps.into_iter().find(is_taken)?;
         let owner = self.torrents.get(other).map(|t| t.metainfo.name.clone()).unwrap_or_default();
-        let what = format!("it belongs to the torrent {owner:?}, and {:?} would write to it", torrent.metainfo.name);
-        Some(StoreError::new(StoreOp::Move, path, io::Error::new(io::ErrorKind::AlreadyExists, what)))
+        let what = format!(
+            "it belongs to the torrent {owner:?}, and {:?} would write to it",
+            torrent.metainfo.name
+        );
+        Some(StoreError::new(
+            StoreOp::Move,
+            path,
+            io::Error::new(io::ErrorKind::AlreadyExists, what),
+        ))
     }
 }

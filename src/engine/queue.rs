@@ -1,7 +1,9 @@
-//! Who of the torrents that the queue looks after may run: so many downloads in the order of their positions, so many seeds in turns.
+//! Who of the torrents that the queue looks after may run: so many downloads in the order of their
+//! positions, so many seeds in turns.
 //!
-//! It knows keys and what their torrents could do, and says who is to rest and who is to go. It sees no torrent, and recomputes
-//! nothing: each piece of news moves one entry and costs the logarithm of how many there are.
+//! It knows keys and what their torrents could do, and says who is to rest and who is to go. It
+//! sees no torrent, and recomputes nothing: each piece of news moves one entry and costs the
+//! logarithm of how many there are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +22,8 @@ const SLOW_AFTER: Duration = Duration::from_secs(60);
 /// Room between two neighbours in the order for others to be put there.
 const GAP: u64 = 1 << 20;
 
-/// How many torrents of those that the queue looks after may run at a time; see [`Conf`](crate::Conf).
+/// How many torrents of those that the queue looks after may run at a time; see
+/// [`Conf`](crate::Conf).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveLimits {
     /// Downloads that are not slow.
@@ -180,7 +183,13 @@ impl Queue {
         }
         match self.entries.get(&key).map(|entry| entry.lane) {
             None => {
-                let entry = Entry { lane: claim.lane, ord: 0, place: Place::Idle, since: now, slow_since: None };
+                let entry = Entry {
+                    lane: claim.lane,
+                    ord: 0,
+                    place: Place::Idle,
+                    since: now,
+                    slow_since: None,
+                };
                 self.entries.insert(key, entry);
                 match claim.order {
                     Some(order) if claim.lane == Lane::Download => self.insert_by(order, key),
@@ -234,12 +243,24 @@ impl Queue {
         true
     }
 
-    /// The time that it asked for has come: who is slow does not count any more, who is not does, and seeds that had their turn make
-    /// room. `rate` tells how fast a torrent's blocks come or go.
-    pub(super) fn look(&mut self, now: Instant, slow_rate: u64, turn: Duration, rate: impl Fn(Key, Lane) -> u64) {
+    /// The time that it asked for has come: who is slow does not count any more, who is not does,
+    /// and seeds that had their turn make room. `rate` tells how fast a torrent's blocks come
+    /// or go.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        slow_rate: u64,
+        turn: Duration,
+        rate: impl Fn(Key, Lane) -> u64,
+    ) {
         self.look = None;
-        let running =
-            self.downloads.running.iter().chain(&self.downloads.slow).chain(&self.seeds.running).chain(&self.seeds.slow);
+        let running = self
+            .downloads
+            .running
+            .iter()
+            .chain(&self.downloads.slow)
+            .chain(&self.seeds.running)
+            .chain(&self.seeds.slow);
         for key in running.map(|&(_, key)| key).collect::<Vec<_>>() {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if rate(key, entry.lane) >= slow_rate {
@@ -254,8 +275,11 @@ impl Queue {
             let full = self.downloads.active() + self.seeds.active() >= self.limits.total;
             // The slow are in nobody's way, unless there is no room for more at all.
             let slow = self.seeds.slow.iter().filter(|_| full);
-            let over = |key: &Key| self.entries.get(key).is_some_and(|entry| now.since(entry.since) >= turn);
-            let over: Vec<Key> = self.seeds.running.iter().chain(slow).map(|&(_, key)| key).filter(over).collect();
+            let over = |key: &Key| {
+                self.entries.get(key).is_some_and(|entry| now.since(entry.since) >= turn)
+            };
+            let over: Vec<Key> =
+                self.seeds.running.iter().chain(slow).map(|&(_, key)| key).filter(over).collect();
             for key in over.into_iter().take(self.seeds.waiting.len()) {
                 let place = self.entries.get(&key).map_or(Place::Idle, |entry| entry.place);
                 self.put(key, Place::Idle);
@@ -278,7 +302,8 @@ impl Queue {
 
     fn put(&mut self, key: Key, place: Place) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let (lane, ord, before) = (entry.lane, entry.ord, std::mem::replace(&mut entry.place, place));
+        let (lane, ord, before) =
+            (entry.lane, entry.ord, std::mem::replace(&mut entry.place, place));
         if before == place {
             return;
         }
@@ -341,7 +366,9 @@ impl Queue {
             (None, None) => Some(u64::MAX / 2),
             (Some(before), None) => before.checked_add(GAP),
             (None, Some(after)) => after.checked_sub(GAP),
-            (Some(before), Some(after)) => Some(before + (after - before) / 2).filter(|&ord| ord > before),
+            (Some(before), Some(after)) => {
+                Some(before + (after - before) / 2).filter(|&ord| ord > before)
+            }
         };
         let at = at.min(self.order.len());
         self.order.insert(at, (ord.unwrap_or_default(), key));
@@ -351,7 +378,8 @@ impl Queue {
         }
     }
 
-    /// There is no room between two neighbours: everybody gets a new number. That takes twenty moves to the same place at least.
+    /// There is no room between two neighbours: everybody gets a new number. That takes twenty
+    /// moves to the same place at least.
     fn renumber(&mut self) {
         self.renumbered = true;
         let start = u64::MAX / 2;

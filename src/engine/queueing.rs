@@ -1,5 +1,5 @@
-//! How torrents meet the queues: what each could do is told when it has changed, and what is decided is carried out. And the verbs
-//! for positions, limits, and when it is enough.
+//! How torrents meet the queues: what each could do is told when it has changed, and what is
+//! decided is carried out. And the verbs for positions, limits, and when it is enough.
 //!
 //! Who runs is decided in `queue`, who is checked in `checks`.
 
@@ -43,15 +43,17 @@ impl Verbs<'_> {
     /// Changes that, from now on. 0 checks count as 1.
     pub fn set_active_limits(&mut self, limits: ActiveLimits) {
         let limits = ActiveLimits { checks: limits.checks.max(1), ..limits };
-        (self.engine.cx.conf.max_active_downloads, self.engine.cx.conf.max_active_seeds) = (limits.downloads, limits.seeds);
-        (self.engine.cx.conf.max_active, self.engine.cx.conf.max_active_checks) = (limits.total, limits.checks);
+        (self.engine.cx.conf.max_active_downloads, self.engine.cx.conf.max_active_seeds) =
+            (limits.downloads, limits.seeds);
+        (self.engine.cx.conf.max_active, self.engine.cx.conf.max_active_checks) =
+            (limits.total, limits.checks);
         self.engine.queue.set_limits(self.engine.cx.now, limits);
         self.engine.session_changed(Said::Active);
         self.engine.arrange();
     }
 
-    /// Whether the queue decides when a torrent runs. One that it did not look after becomes the last in the queue; one that runs goes
-    /// on if there is room.
+    /// Whether the queue decides when a torrent runs. One that it did not look after becomes the
+    /// last in the queue; one that runs goes on if there is room.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -59,8 +61,9 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.set_queued(queued, cx))
     }
 
-    /// Gives a download another position; those in between move up or down by one. Beyond the end is the end. It runs at once if it is
-    /// among the first now, and whoever no longer is waits.
+    /// Gives a download another position; those in between move up or down by one. Beyond the end
+    /// is the end. It runs at once if it is among the first now, and whoever no longer is
+    /// waits.
     ///
     /// # Errors
     /// If there is no such torrent, or it has no position.
@@ -80,7 +83,10 @@ impl Verbs<'_> {
     /// # Errors
     /// As [`set_queue_position`](Self::set_queue_position).
     pub fn queue_up(&mut self, id: TorrentId) -> Result<(), QueueError> {
-        self.set_queue_position(id, self.engine.queue_position(id).unwrap_or_default().saturating_sub(1))
+        self.set_queue_position(
+            id,
+            self.engine.queue_position(id).unwrap_or_default().saturating_sub(1),
+        )
     }
 
     /// One place down.
@@ -88,7 +94,10 @@ impl Verbs<'_> {
     /// # Errors
     /// As [`set_queue_position`](Self::set_queue_position).
     pub fn queue_down(&mut self, id: TorrentId) -> Result<(), QueueError> {
-        self.set_queue_position(id, self.engine.queue_position(id).unwrap_or_default().saturating_add(1))
+        self.set_queue_position(
+            id,
+            self.engine.queue_position(id).unwrap_or_default().saturating_add(1),
+        )
     }
 
     /// To the first place.
@@ -107,7 +116,8 @@ impl Verbs<'_> {
         self.set_queue_position(id, usize::MAX)
     }
 
-    /// When a torrent has served enough and is paused; `None`: as [`set_default_stop`](Self::set_default_stop) has it. At once if it has.
+    /// When a torrent has served enough and is paused; `None`: as
+    /// [`set_default_stop`](Self::set_default_stop) has it. At once if it has.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -130,7 +140,8 @@ impl Verbs<'_> {
 }
 
 impl Engine {
-    /// The end of everything that concerns a torrent: whoever keeps an eye on it learns what is new.
+    /// The end of everything that concerns a torrent: whoever keeps an eye on it learns what is
+    /// new.
     pub(super) fn review(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         self.ledger.touch(key, &mut torrent.seen);
@@ -202,7 +213,9 @@ impl Engine {
             let Self { queue, torrents, cx, .. } = self;
             let rate = |key, lane| {
                 let counters = torrents.get(key).map(Torrent::counters);
-                counters.map_or(0, |c| if lane == Lane::Download { c.down.rate(cx.now) } else { c.up.rate(cx.now) })
+                counters.map_or(0, |c| {
+                    if lane == Lane::Download { c.down.rate(cx.now) } else { c.up.rate(cx.now) }
+                })
             };
             queue.look(cx.now, cx.conf.slow_rate, cx.conf.seed_queue_turn, rate);
         }
@@ -216,25 +229,28 @@ impl Engine {
         self.queue.limits()
     }
 
-    /// The queued downloads in the order in which they run, paused ones and those that are being checked included.
+    /// The queued downloads in the order in which they run, paused ones and those that are being
+    /// checked included.
     pub fn queue(&self) -> Vec<TorrentId> {
         self.queue.order().map(TorrentId).collect()
     }
 
-    /// Where a torrent stands in [`queue`](Self::queue), from 0; `None` for what is whole, or not looked after by the queue.
+    /// Where a torrent stands in [`queue`](Self::queue), from 0; `None` for what is whole, or not
+    /// looked after by the queue.
     pub fn queue_position(&self, id: TorrentId) -> Option<usize> {
         self.queue.position(id.0)
     }
 
     /// A number for where a torrent stands in [`queue`](Self::queue), to be kept and handed in as
-    /// [`TorrentParams::queue_order`](crate::TorrentParams::queue_order) in another run, in whatever order torrents are added then. When
-    /// one torrent is moved, only its own number changes, unless there is no room between its neighbours' any more: then all do.
+    /// [`TorrentParams::queue_order`](crate::TorrentParams::queue_order) in another run, in
+    /// whatever order torrents are added then. When one torrent is moved, only its own number
+    /// changes, unless there is no room between its neighbours' any more: then all do.
     pub fn queue_order(&self, id: TorrentId) -> Option<u64> {
         self.queue.download_ord(id.0)
     }
 
-    /// What was set for a torrent with [`set_stop`](Verbs::set_stop) or when it was added, less what
-    /// [`resume`](Verbs::resume) has lifted since.
+    /// What was set for a torrent with [`set_stop`](Verbs::set_stop) or when it was added, less
+    /// what [`resume`](Verbs::resume) has lifted since.
     ///
     /// # Errors
     /// If there is no such torrent.

@@ -1,6 +1,8 @@
-//! The session as a whole: restored from its folder, and recorded as it changes. What is recorded leaves as jobs when a turn ends.
+//! The session as a whole: restored from its folder, and recorded as it changes. What is recorded
+//! leaves as jobs when a turn ends.
 //!
-//! The folder itself is the driver's: it reads it before it makes the engine, and its workers append to it.
+//! The folder itself is the driver's: it reads it before it makes the engine, and its workers
+//! append to it.
 
 use std::{io, time::Duration};
 
@@ -21,7 +23,8 @@ use crate::{
     wire::session::{MAX_BODY, Restored, SessionSettings},
 };
 
-/// Records that are made at a time: as many as workers append at once, so that thousands of additions are not in memory twice.
+/// Records that are made at a time: as many as workers append at once, so that thousands of
+/// additions are not in memory twice.
 const AT_A_TIME: usize = 256;
 /// What of the session's own settings the user has set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +38,9 @@ pub(super) enum Said {
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Verbs<'_> {
-    /// Has everything that is not on disk yet written to the session folder, or to the torrents' state files, now instead of in its
-    /// time. [`Alert::Saved`] and [`Alert::Recorded`] tell when that is done.
+    /// Has everything that is not on disk yet written to the session folder, or to the torrents'
+    /// state files, now instead of in its time. [`Alert::Saved`] and [`Alert::Recorded`] tell
+    /// when that is done.
     pub fn save_session(&mut self) {
         for key in self.engine.torrents.keys() {
             if let Some(torrent) = self.engine.torrents.get_mut(key) {
@@ -47,8 +51,9 @@ impl Verbs<'_> {
 }
 
 impl Engine {
-    /// Takes over what a session folder had, and records from now on what changes: for drivers, before anything else is done with the
-    /// engine. One [`Alert::Restored`] tells of all torrents. Those that have everything, or rest, sleep until they are needed; the
+    /// Takes over what a session folder had, and records from now on what changes: for drivers,
+    /// before anything else is done with the engine. One [`Alert::Restored`] tells of all
+    /// torrents. Those that have everything, or rest, sleep until they are needed; the
     /// others are opened by and by. The driver's workers must have the folder
     /// ([`Runner::with_folder`](crate::store::Runner::with_folder)).
     pub fn restore(&mut self, restored: Restored) {
@@ -92,7 +97,8 @@ impl Engine {
         self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn, set_aside });
     }
 
-    /// What the torrent would have to be added with to be as it is, as far as the user has a say in it.
+    /// What the torrent would have to be added with to be as it is, as far as the user has a say in
+    /// it.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -101,9 +107,11 @@ impl Engine {
         Ok(torrent.params(self.cx.now, self.queue.download_ord(id.0), self.limits_of(id.0)))
     }
 
-    /// The user has said something of the session as a whole. What he has not is not recorded: the next program's settings count.
+    /// The user has said something of the session as a whole. What he has not is not recorded: the
+    /// next program's settings count.
     pub(super) fn session_changed(&mut self, said: Said) {
-        let (conf, ActiveLimits { downloads, seeds, total, checks }) = (&self.cx.conf, self.queue.limits());
+        let (conf, ActiveLimits { downloads, seeds, total, checks }) =
+            (&self.cx.conf, self.queue.limits());
         let session = &mut self.cx.recorder.session;
         match said {
             Said::Limits => session.limits = Some(conf.limits),
@@ -129,14 +137,20 @@ impl Engine {
         if self.cx.recorder.session_due && !self.cx.recorder.session_out {
             (self.cx.recorder.session_due, self.cx.recorder.session_out) = (false, true);
             let body = self.cx.recorder.session.encode();
-            let record = SessionRecord { kind: RecordKind::Session, info_hash: InfoHash([0; 20]), body };
+            let record =
+                SessionRecord { kind: RecordKind::Session, info_hash: InfoHash([0; 20]), body };
             self.push_record(None, record);
         }
         while self.cx.recorder.out < AT_A_TIME
             && let Some(key) = self.cx.recorder.due.pop_first()
         {
-            let (now, order, limits) = (self.cx.now, self.queue.download_ord(key), self.limits_of(key));
-            if let Some(record) = self.torrents.get_mut(key).and_then(|torrent| torrent.poll_record(now, order, limits)) {
+            let (now, order, limits) =
+                (self.cx.now, self.queue.download_ord(key), self.limits_of(key));
+            if let Some(record) = self
+                .torrents
+                .get_mut(key)
+                .and_then(|torrent| torrent.poll_record(now, order, limits))
+            {
                 if record.body.len() > MAX_BODY {
                     self.give_up(key, record.body.len());
                 } else {
@@ -146,11 +160,13 @@ impl Engine {
         }
     }
 
-    /// A torrent has become too large to be recorded: that is told, and not tried again before something else of it changes.
+    /// A torrent has become too large to be recorded: that is told, and not tried again before
+    /// something else of it changes.
     fn give_up(&mut self, key: Key, bytes: usize) {
         let why = format!("a record of {bytes} bytes, where {MAX_BODY} are the limit");
         let dir = self.cx.conf.session_dir.clone().unwrap_or_default();
-        let error = StoreError::new(StoreOp::Save, dir, io::Error::new(io::ErrorKind::InvalidInput, why));
+        let error =
+            StoreError::new(StoreOp::Save, dir, io::Error::new(io::ErrorKind::InvalidInput, why));
         log::error!("{error}");
         self.cx.alerts.push(Alert::SessionFailed { error, retry_in: None });
         if let Some(torrent) = self.torrents.get_mut(key) {
@@ -196,7 +212,8 @@ impl Engine {
         if let Some(pause) = retry_in {
             let at = self.cx.now + pause;
             recorder.retry_at = Some(at);
-            recorder.pause = pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.disk_retry));
+            recorder.pause =
+                pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.disk_retry));
             self.cx.deadlines.push(at, Owner::Recorder);
         }
         self.cx.alerts.push(Alert::SessionFailed { error: error.clone(), retry_in });

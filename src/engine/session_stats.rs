@@ -1,4 +1,5 @@
-//! How the session stands as a whole: counted as things happen, so that asking costs the same for ten thousand torrents as for one.
+//! How the session stands as a whole: counted as things happen, so that asking costs the same for
+//! ten thousand torrents as for one.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ const PHASES: usize = 16;
 /// How a session stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionStats {
-    /// Torrents in each phase, in the order of [`Phase`]; [`in_phase`](Self::in_phase) looks one up.
+    /// Torrents in each phase, in the order of [`Phase`]; [`in_phase`](Self::in_phase) looks one
+    /// up.
     by_phase: [usize; PHASES],
     /// Torrents in all.
     pub torrents: usize,
@@ -31,8 +33,9 @@ pub struct SessionStats {
     pub wasted: u64,
     /// Pieces that failed their hash since the start.
     pub failed_pieces: u64,
-    /// Over all runs, torrents that are gone included: what [`Verbs::set_earlier_totals`] told, and this run. The session is active
-    /// while it has a torrent that is, and seeding while it has one that is.
+    /// Over all runs, torrents that are gone included: what [`Verbs::set_earlier_totals`] told,
+    /// and this run. The session is active while it has a torrent that is, and seeding while
+    /// it has one that is.
     pub totals: Totals,
     /// Bytes per second of blocks arriving, over the last ten seconds.
     pub download_rate: u64,
@@ -82,7 +85,8 @@ impl Tally {
     pub(super) fn handle_torrent(&mut self, torrent: &mut Torrent, now: Instant) {
         let (phase, counters, seen) = torrent.review();
         self.wasted += counters.wasted - std::mem::replace(&mut seen.wasted, counters.wasted);
-        self.failed_pieces += counters.failed_pieces - std::mem::replace(&mut seen.failed_pieces, counters.failed_pieces);
+        self.failed_pieces += counters.failed_pieces
+            - std::mem::replace(&mut seen.failed_pieces, counters.failed_pieces);
         if seen.phase != Some(phase) {
             self.add(seen.phase.replace(phase), Some(phase), now);
         }
@@ -121,15 +125,20 @@ impl Tally {
     }
 
     fn totals(&self, now: Instant) -> Totals {
-        let running = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.since(since));
-        let times = Totals { active: running(self.active_since), seeding: running(self.seeding_since), ..Totals::default() };
+        let running =
+            |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.since(since));
+        let times = Totals {
+            active: running(self.active_since),
+            seeding: running(self.seeding_since),
+            ..Totals::default()
+        };
         self.earlier.plus(times)
     }
 }
 
 impl Verbs<'_> {
-    /// What the session did in earlier runs, for [`SessionStats::totals`]: those of the last time it was asked for, if somebody kept
-    /// them.
+    /// What the session did in earlier runs, for [`SessionStats::totals`]: those of the last time
+    /// it was asked for, if somebody kept them.
     pub fn set_earlier_totals(&mut self, totals: Totals) {
         self.engine.tally.earlier = totals;
     }

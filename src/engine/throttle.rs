@@ -1,4 +1,5 @@
-//! How limits meet links: what a driver may read and is offered to send, who is told to go on, and what a session learns of it.
+//! How limits meet links: what a driver may read and is offered to send, who is told to go on, and
+//! what a session learns of it.
 //!
 //! The arithmetic is in `limits`. An engine without limits pays one branch for each read and write.
 //!
@@ -67,7 +68,14 @@ impl Throttle {
     }
 
     /// Bytes came on a link; `unasked`: no block was on order, so they are requests and the like.
-    pub(super) fn spend_down(&mut self, now: Instant, link: Key, torrent: Key, bytes: usize, unasked: bool) {
+    pub(super) fn spend_down(
+        &mut self,
+        now: Instant,
+        link: Key,
+        torrent: Key,
+        bytes: usize,
+        unasked: bool,
+    ) {
         self.down.spend(now, link, torrent, bytes);
         if unasked {
             self.hearing.spend(now, link, bytes);
@@ -90,9 +98,10 @@ impl Throttle {
 }
 
 impl Engine {
-    /// How many bytes the driver may read from `link` now; `usize::MAX` without a limit. To be asked before each read, which is then
-    /// to be told with [`handle_data`](Self::handle_data). At zero the socket is to be left unread, so that TCP holds the peer back,
-    /// until [`Effect::Resume`].
+    /// How many bytes the driver may read from `link` now; `usize::MAX` without a limit. To be
+    /// asked before each read, which is then to be told with
+    /// [`handle_data`](Self::handle_data). At zero the socket is to be left unread, so that TCP
+    /// holds the peer back, until [`Effect::Resume`].
     #[must_use]
     pub fn read_quota(&mut self, now: Instant, link: Key) -> usize {
         if self.wanting.has_waiting() && self.links.get(link).is_some_and(Link::is_waiting) {
@@ -104,7 +113,9 @@ impl Engine {
     fn limited_quota(&mut self, now: Instant, key: Key) -> usize {
         self.handle_tick(now);
         let Some(link) = self.links.get(key) else { return usize::MAX };
-        let Some((session, torrent)) = link.session().zip(link.torrent) else { return HANDSHAKE_LEN };
+        let Some((session, torrent)) = link.session().zip(link.torrent) else {
+            return HANDSHAKE_LEN;
+        };
         if self.expects_no_blocks(session, torrent) {
             let heard = self.throttle.hearing.quota(self.cx.now, key);
             if heard > 0 {
@@ -154,8 +165,15 @@ impl Engine {
     }
 
     /// A link has become a session's; `greeting` bytes of our handshake are still to be sent.
-    pub(super) fn limit_link(&mut self, link: Key, torrent: Key, addr: SocketAddr, greeting: usize) {
-        let own = self.throttle.peers.get(&(torrent, addr)).copied().unwrap_or(self.cx.conf.peer_limits);
+    pub(super) fn limit_link(
+        &mut self,
+        link: Key,
+        torrent: Key,
+        addr: SocketAddr,
+        greeting: usize,
+    ) {
+        let own =
+            self.throttle.peers.get(&(torrent, addr)).copied().unwrap_or(self.cx.conf.peer_limits);
         if own != Limits::default() {
             self.throttle.set_own(self.cx.now, link, own);
             self.plan_limits();
@@ -172,7 +190,11 @@ impl Engine {
         let mut woken = std::mem::take(&mut self.throttle.woken);
         self.throttle.down.tick(self.cx.now, &mut woken);
         for key in woken.drain(..) {
-            let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent)) else { continue };
+            let Some((session, torrent)) =
+                self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+            else {
+                continue;
+            };
             if let Some(torrent) = self.torrents.get_mut(torrent) {
                 torrent.handle_resumed(session, &mut self.cx);
             }
@@ -236,8 +258,15 @@ impl Engine {
 
     pub(super) fn limit_peer(&mut self, torrent: Key, addr: SocketAddr, limits: Limits) {
         self.throttle.peers.insert((torrent, addr), limits);
-        let links = self.links.iter().filter(|(_, link)| link.torrent == Some(torrent) && link.who.addr == addr);
-        for link in links.filter(|(_, link)| link.session().is_some()).map(|(key, _)| key).collect::<Vec<_>>() {
+        let links = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.torrent == Some(torrent) && link.who.addr == addr);
+        for link in links
+            .filter(|(_, link)| link.session().is_some())
+            .map(|(key, _)| key)
+            .collect::<Vec<_>>()
+        {
             self.throttle.set_own(self.cx.now, link, limits);
         }
         self.plan_limits();
@@ -246,7 +275,9 @@ impl Engine {
     pub(super) fn limit_other_peers(&mut self, limits: Limits) {
         self.cx.conf.peer_limits = limits;
         for (key, link) in self.links.iter().filter(|(_, link)| link.session().is_some()) {
-            let own = link.torrent.is_some_and(|torrent| self.throttle.peers.contains_key(&(torrent, link.who.addr)));
+            let own = link
+                .torrent
+                .is_some_and(|torrent| self.throttle.peers.contains_key(&(torrent, link.who.addr)));
             if !own {
                 self.throttle.set_own(self.cx.now, key, limits);
             }

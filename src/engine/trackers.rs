@@ -29,12 +29,18 @@ pub enum TrackersError {
 }
 
 impl Verbs<'_> {
-    /// Gives a torrent other trackers, by tier, in place of those that it has. Those that stay are not told anew; those that go are told
-    /// that we stop. Addresses that are none are shown as such by [`trackers`](Engine::trackers) once it is their turn.
+    /// Gives a torrent other trackers, by tier, in place of those that it has. Those that stay are
+    /// not told anew; those that go are told that we stop. Addresses that are none are shown as
+    /// such by [`trackers`](Engine::trackers) once it is their turn.
     ///
     /// # Errors
-    /// If there is no such torrent or there are more than [`Conf::max_trackers`](crate::Conf::max_trackers).
-    pub fn set_trackers(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) -> Result<(), TrackersError> {
+    /// If there is no such torrent or there are more than
+    /// [`Conf::max_trackers`](crate::Conf::max_trackers).
+    pub fn set_trackers(
+        &mut self,
+        id: TorrentId,
+        tiers: Vec<Vec<String>>,
+    ) -> Result<(), TrackersError> {
         let (count, limit) = (tiers.iter().map(Vec::len).sum(), self.engine.cx.conf.max_trackers);
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
@@ -42,12 +48,17 @@ impl Verbs<'_> {
         self.engine.replace_trackers(id, tiers)
     }
 
-    /// Adds a tracker to a tier (BEP 12) of a torrent, from 0; one beyond the last makes a new last tier. Nothing happens if it has that
-    /// tracker already.
+    /// Adds a tracker to a tier (BEP 12) of a torrent, from 0; one beyond the last makes a new last
+    /// tier. Nothing happens if it has that tracker already.
     ///
     /// # Errors
     /// If there is no such torrent, it has as many as it may, or this is no address of a tracker.
-    pub fn add_tracker(&mut self, id: TorrentId, tier: usize, url: &str) -> Result<(), TrackersError> {
+    pub fn add_tracker(
+        &mut self,
+        id: TorrentId,
+        tier: usize,
+        url: &str,
+    ) -> Result<(), TrackersError> {
         TrackerUrl::parse(url)?;
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         let (count, limit) = (torrent.announcer.len() + 1, self.engine.cx.conf.max_trackers);
@@ -65,7 +76,8 @@ impl Verbs<'_> {
         self.engine.replace_trackers(id, tiers)
     }
 
-    /// Announces a torrent as soon as its trackers allow it: one that has named a time that must pass is not told before.
+    /// Announces a torrent as soon as its trackers allow it: one that has named a time that must
+    /// pass is not told before.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -73,8 +85,9 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.announce_now(cx))
     }
 
-    /// Asks the trackers that work, or else the first, how many take part in a torrent (BEP 48), whether or not it rests.
-    /// [`Alert::Scraped`](crate::Alert::Scraped) or [`Alert::TrackerFailed`](crate::Alert::TrackerFailed) brings the answer of each; a
+    /// Asks the trackers that work, or else the first, how many take part in a torrent (BEP 48),
+    /// whether or not it rests. [`Alert::Scraped`](crate::Alert::Scraped) or
+    /// [`Alert::TrackerFailed`](crate::Alert::TrackerFailed) brings the answer of each; a
     /// torrent without trackers has none.
     ///
     /// # Errors
@@ -89,13 +102,20 @@ impl Verbs<'_> {
 }
 
 impl Engine {
-    /// How a torrent's trackers stand, in the order in which they are tried: by tier (BEP 12), and within a tier the one that answered
-    /// last first. Empty if there is no such torrent.
+    /// How a torrent's trackers stand, in the order in which they are tried: by tier (BEP 12), and
+    /// within a tier the one that answered last first. Empty if there is no such torrent.
     pub fn trackers(&self, id: TorrentId) -> Vec<TrackerStats> {
-        self.torrents.get(id.0).map(|torrent| torrent.tracker_stats(self.cx.now)).unwrap_or_default()
+        self.torrents
+            .get(id.0)
+            .map(|torrent| torrent.tracker_stats(self.cx.now))
+            .unwrap_or_default()
     }
 
-    fn replace_trackers(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) -> Result<(), TrackersError> {
+    fn replace_trackers(
+        &mut self,
+        id: TorrentId,
+        tiers: Vec<Vec<String>>,
+    ) -> Result<(), TrackersError> {
         self.with(id, |torrent, cx| torrent.set_trackers(tiers, cx))?;
         self.forget_calls(id.0);
         Ok(())

@@ -1,4 +1,5 @@
-//! What the user can tell the engine. The reactor lends it and the handle ships closures to it, so every verb lives here once.
+//! What the user can tell the engine. The reactor lends it and the handle ships closures to it, so
+//! every verb lives here once.
 
 use std::{net::SocketAddr, ops::Deref};
 
@@ -57,9 +58,10 @@ pub struct PeerStats {
 
 /// What a user may do with an engine: every verb, and by [`Deref`] every getter of [`Engine`].
 ///
-/// [`EngineHandle::call`](crate::EngineHandle::call) lends it to a closure, [`Reactor::verbs`](crate::Reactor::verbs) and
-/// [`Engine::verbs`] to their owner. The methods of a driver (`handle_*`, `poll_*`) take the engine mutably and cannot be
-/// reached through it, so that no closure takes an effect or an alert that the driver must carry out or hand on.
+/// [`EngineHandle::call`](crate::EngineHandle::call) lends it to a closure,
+/// [`Reactor::verbs`](crate::Reactor::verbs) and [`Engine::verbs`] to their owner. The methods of a
+/// driver (`handle_*`, `poll_*`) take the engine mutably and cannot be reached through it, so that
+/// no closure takes an effect or an alert that the driver must carry out or hand on.
 ///
 /// ```compile_fail
 /// # let (engine, _alerts) = cratetorrent::spawn(cratetorrent::Conf::default()).unwrap();
@@ -80,13 +82,16 @@ impl Deref for Verbs<'_> {
 }
 
 impl Verbs<'_> {
-    /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the engine lives. In a session with a folder
-    /// ([`Conf::session_dir`](crate::Conf::session_dir)) it will be there at the next start once [`Alert::Recorded`]
-    /// has told so.
+    /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the
+    /// engine lives. In a session with a folder
+    /// ([`Conf::session_dir`](crate::Conf::session_dir)) it will be there at the next start once
+    /// [`Alert::Recorded`] has told so.
     ///
     /// # Errors
-    /// If the torrent is there already, it would write to a file of another ([`AddError::PathTaken`]), its labels are too many or too
-    /// long, a file cannot have the name it is given, it cannot be kept in the session's folder or is too large for it, or the engine is shutting down.
+    /// If the torrent is there already, it would write to a file of another
+    /// ([`AddError::PathTaken`]), its labels are too many or too long, a file cannot have the
+    /// name it is given, it cannot be kept in the session's folder or is too large for it, or the
+    /// engine is shutting down.
     pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
         if self.engine.shutting_down {
             return Err(AddError::ShuttingDown);
@@ -118,8 +123,8 @@ impl Verbs<'_> {
         Ok(TorrentId(key))
     }
 
-    /// Lets a torrent's peers go, saves its state, closes its files and forgets it, in the session's folder too. Its data stays.
-    /// [`Alert::Removed`] tells when that is done.
+    /// Lets a torrent's peers go, saves its state, closes its files and forgets it, in the
+    /// session's folder too. Its data stays. [`Alert::Removed`] tells when that is done.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -139,10 +144,12 @@ impl Verbs<'_> {
         Ok(())
     }
 
-    /// Ends a pause; a torrent whose disk failed tries again at once. One that the queue looks after runs when it is its turn.
+    /// Ends a pause; a torrent whose disk failed tries again at once. One that the queue looks
+    /// after runs when it is its turn.
     ///
-    /// What a torrent was paused for ([`Alert::StopReached`]) no longer stops it: what it has reached of its
-    /// [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Engine::stop_at) tells what is left.
+    /// What a torrent was paused for ([`Alert::StopReached`]) no longer stops it: what it has
+    /// reached of its [`StopAt`](crate::StopAt) is lifted, and [`stop_at`](Engine::stop_at)
+    /// tells what is left.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -150,8 +157,9 @@ impl Verbs<'_> {
         self.engine.with(id, Torrent::resume)
     }
 
-    /// Hashes everything that is there, whatever was known of it. A torrent whose [data is gone](Alert::DataGone) goes on with what there
-    /// is, be it nothing: then it is downloaded again.
+    /// Hashes everything that is there, whatever was known of it. A torrent whose [data is
+    /// gone](Alert::DataGone) goes on with what there is, be it nothing: then it is downloaded
+    /// again.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -159,7 +167,8 @@ impl Verbs<'_> {
         self.engine.with(id, Torrent::recheck)
     }
 
-    /// Downloads a torrent again whose [data is gone](Alert::DataGone), to where it was. Nothing happens to one whose data is there.
+    /// Downloads a torrent again whose [data is gone](Alert::DataGone), to where it was. Nothing
+    /// happens to one whose data is there.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -175,10 +184,11 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.set_sequential(sequential, cx))
     }
 
-    /// Super-seeds as long as the torrent has everything (BEP 16), or ceases to: peers that come are shown nothing but one piece at a
-    /// time, and the next when another peer was seen with it, so that little more than one copy of the data is sent before there are
-    /// other seeds. It is for the first seed of a torrent; with others about it only slows peers down. Those who are connected when it
-    /// begins go on seeing everything, and see everything when it ends.
+    /// Super-seeds as long as the torrent has everything (BEP 16), or ceases to: peers that come
+    /// are shown nothing but one piece at a time, and the next when another peer was seen with
+    /// it, so that little more than one copy of the data is sent before there are other seeds.
+    /// It is for the first seed of a torrent; with others about it only slows peers down. Those who
+    /// are connected when it begins go on seeing everything, and see everything when it ends.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -186,8 +196,9 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.set_super_seeding(on, cx))
     }
 
-    /// Suggests a piece to the connected peers that are interested and lack it (BEP 6), whatever [`Conf::suggest`](crate::Conf::suggest)
-    /// says: each is told once, and of eight pieces at most that it has not fetched. Nothing happens if the torrent does not have it.
+    /// Suggests a piece to the connected peers that are interested and lack it (BEP 6), whatever
+    /// [`Conf::suggest`](crate::Conf::suggest) says: each is told once, and of eight pieces at
+    /// most that it has not fetched. Nothing happens if the torrent does not have it.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -199,20 +210,30 @@ impl Verbs<'_> {
         })
     }
 
-    /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` nobody. At once, but whoever was let in
+    /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` nobody.
+    /// At once, but whoever was let in
     /// less than [`Conf::choke_interval`](crate::Conf::choke_interval) ago is the last to go.
     ///
     /// # Errors
     /// If there is no such torrent.
-    pub fn set_upload_slots(&mut self, id: TorrentId, slots: Option<usize>) -> Result<(), NoSuchTorrent> {
+    pub fn set_upload_slots(
+        &mut self,
+        id: TorrentId,
+        slots: Option<usize>,
+    ) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| torrent.set_upload_slots(slots, cx))
     }
 
-    /// Whom a torrent serves when it has everything and more want it than there are slots. From the next round on.
+    /// Whom a torrent serves when it has everything and more want it than there are slots. From the
+    /// next round on.
     ///
     /// # Errors
     /// If there is no such torrent.
-    pub fn set_seed_choking(&mut self, id: TorrentId, policy: SeedChoking) -> Result<(), NoSuchTorrent> {
+    pub fn set_seed_choking(
+        &mut self,
+        id: TorrentId,
+        policy: SeedChoking,
+    ) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| torrent.set_seed_choking(policy, cx))
     }
 
@@ -226,8 +247,9 @@ impl Verbs<'_> {
         })
     }
 
-    /// Limits how fast bytes come and go, over all torrents and peers, from now on. A limit holds within 2 % over any ten seconds;
-    /// links that wait share what there is evenly. All bytes of the peer protocol count but handshakes.
+    /// Limits how fast bytes come and go, over all torrents and peers, from now on. A limit holds
+    /// within 2 % over any ten seconds; links that wait share what there is evenly. All bytes
+    /// of the peer protocol count but handshakes.
     ///
     /// [`Limits::default`] lifts them.
     pub fn set_limits(&mut self, limits: Limits) {
@@ -235,37 +257,50 @@ impl Verbs<'_> {
         self.engine.session_changed(Said::Limits);
     }
 
-    /// Limits how fast a torrent's bytes come and go, within the limits of the engine, from now on until it is removed.
+    /// Limits how fast a torrent's bytes come and go, within the limits of the engine, from now on
+    /// until it is removed.
     ///
     /// # Errors
     /// If there is no such torrent.
-    pub fn set_torrent_limits(&mut self, id: TorrentId, limits: Limits) -> Result<(), NoSuchTorrent> {
+    pub fn set_torrent_limits(
+        &mut self,
+        id: TorrentId,
+        limits: Limits,
+    ) -> Result<(), NoSuchTorrent> {
         self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         self.engine.limit_torrent(id.0, limits);
         self.engine.torrent_changed(id.0);
         Ok(())
     }
 
-    /// Limits how fast bytes of a torrent come from and go to the peer at `addr` (as [`PeerStats`] has it), within the other limits,
-    /// from now on until the torrent is removed, whether it is connected or will be.
+    /// Limits how fast bytes of a torrent come from and go to the peer at `addr` (as [`PeerStats`]
+    /// has it), within the other limits, from now on until the torrent is removed, whether it
+    /// is connected or will be.
     ///
     /// # Errors
     /// If there is no such torrent.
-    pub fn set_peer_limits(&mut self, id: TorrentId, addr: SocketAddr, limits: Limits) -> Result<(), NoSuchTorrent> {
+    pub fn set_peer_limits(
+        &mut self,
+        id: TorrentId,
+        addr: SocketAddr,
+        limits: Limits,
+    ) -> Result<(), NoSuchTorrent> {
         self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
         self.engine.limit_peer(id.0, addr, limits);
         Ok(())
     }
 
-    /// The same for every peer, now and in future, but those for which [`set_peer_limits`](Self::set_peer_limits) was called.
+    /// The same for every peer, now and in future, but those for which
+    /// [`set_peer_limits`](Self::set_peer_limits) was called.
     pub fn set_default_peer_limits(&mut self, limits: Limits) {
         self.engine.limit_other_peers(limits);
         self.engine.session_changed(Said::PeerLimits);
     }
 
-    /// Puts a mark into the line of alerts: [`Alert::Marked`] with this number comes behind everything that is
-    /// told by now and before all that is told later. What the engine says when asked is ahead of the alerts that wait; whoever
-    /// has both to go by can so tell when they have caught up.
+    /// Puts a mark into the line of alerts: [`Alert::Marked`] with this number comes behind
+    /// everything that is told by now and before all that is told later. What the engine says
+    /// when asked is ahead of the alerts that wait; whoever has both to go by can so tell when
+    /// they have caught up.
     ///
     /// ```
     /// use cratetorrent::{Alert, Conf};
@@ -284,15 +319,17 @@ impl Verbs<'_> {
         self.engine.cx.alerts.push(Alert::Marked { mark });
     }
 
-    /// Ends everything in good order: links are closed, trackers told (for [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at
-    /// most), states saved, files closed. [`is_drained`](Engine::is_drained) tells when that is done; until then the driver goes on as
-    /// ever. Called again it does nothing.
+    /// Ends everything in good order: links are closed, trackers told (for
+    /// [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at most), states saved, files
+    /// closed. [`is_drained`](Engine::is_drained) tells when that is done; until then the driver
+    /// goes on as ever. Called again it does nothing.
     pub fn shutdown(&mut self) {
         if std::mem::replace(&mut self.engine.shutting_down, true) {
             return;
         }
         self.engine.record_for_the_last_time();
-        // Torrents first: then their peers are let go one by one without the others being asked for what those leave.
+        // Torrents first: then their peers are let go one by one without the others being asked for
+        // what those leave.
         for key in self.engine.torrents.keys() {
             if let Some(torrent) = self.engine.torrents.get_mut(key) {
                 torrent.close(false, false, &mut self.engine.cx);
@@ -321,12 +358,14 @@ impl Engine {
         Ok(self.limits_of(id.0))
     }
 
-    /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers to know.
+    /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers
+    /// to know.
     pub fn set_listen_port(&mut self, port: Option<u16>) {
         self.cx.ports = ListenPorts::both(port);
     }
 
-    /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`) hear of that family's first port.
+    /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`)
+    /// hear of that family's first port.
     pub fn set_listen_addrs(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
         self.cx.ports = ListenPorts::of_listeners(addrs.into_iter());
     }
@@ -347,7 +386,8 @@ impl Engine {
         Some(TorrentStats { queue_position: self.queue.position(id.0), ..stats })
     }
 
-    /// The verified pieces of a torrent. Of one that sleeps ([`restore`](Self::restore)), those that its saved state tells of.
+    /// The verified pieces of a torrent. Of one that sleeps ([`restore`](Self::restore)), those
+    /// that its saved state tells of.
     pub fn have(&self, id: TorrentId) -> Option<&Bitfield> {
         self.torrents.get(id.0).map(Torrent::have)
     }
@@ -384,7 +424,8 @@ impl Engine {
 
     /// Whether [`shutdown`](Verbs::shutdown) was called and is over.
     pub fn is_drained(&self) -> bool {
-        let told = self.calls.is_idle() && self.cx.farewells.is_empty() && self.cx.recorder.is_idle();
+        let told =
+            self.calls.is_idle() && self.cx.farewells.is_empty() && self.cx.recorder.is_idle();
         self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && told
     }
 

@@ -1,5 +1,6 @@
-//! Which torrents want something now, so that nobody has to ask thousands that do not: those that would dial, and those whose peers or
-//! begun pieces take memory. Kept up to date at the end of every input of a torrent.
+//! Which torrents want something now, so that nobody has to ask thousands that do not: those that
+//! would dial, and those whose peers or begun pieces take memory. Kept up to date at the end of
+//! every input of a torrent.
 //!
 //! And the peers that wait for a torrent that is waking.
 
@@ -75,8 +76,11 @@ impl Wanting {
 impl Engine {
     /// Something happened to a torrent: looks at what it wants now.
     pub(super) fn note_wishes(&mut self, key: Key) {
-        let Some(torrent) = self.torrents.get_mut(key) else { return self.wanting.forget_torrent(key) };
-        let (waits, room) = (torrent.has_candidate_due(self.cx.now), torrent.has_room(&self.cx.conf));
+        let Some(torrent) = self.torrents.get_mut(key) else {
+            return self.wanting.forget_torrent(key);
+        };
+        let (waits, room) =
+            (torrent.has_candidate_due(self.cx.now), torrent.has_room(&self.cx.conf));
         let (dials, busy, crowded) = (waits && room, torrent.is_busy(), waits && !room);
         if std::mem::replace(&mut torrent.noted, (dials, busy, crowded)) == (dials, busy, crowded) {
             return;
@@ -91,13 +95,19 @@ impl Engine {
         }
     }
 
-    /// Dials go out as far as the limits allow, one a torrent and round. The round goes on where the last one ended, or a torrent with
-    /// many candidates would keep the others from theirs.
+    /// Dials go out as far as the limits allow, one a torrent and round. The round goes on where
+    /// the last one ended, or a torrent with many candidates would keep the others from theirs.
     pub(super) fn dial_candidates(&mut self) {
         let (mut after, mut fruitless) = (self.dialled_last, 0);
-        while !self.shutting_down && self.has_room_to_dial() && fruitless <= self.wanting.dials.len() {
+        while !self.shutting_down
+            && self.has_room_to_dial()
+            && fruitless <= self.wanting.dials.len()
+        {
             let dials = &self.wanting.dials;
-            let next = dials.range((Bound::Excluded(after), Bound::Unbounded)).next().or_else(|| dials.first());
+            let next = dials
+                .range((Bound::Excluded(after), Bound::Unbounded))
+                .next()
+                .or_else(|| dials.first());
             let Some(&key) = next else { break };
             after = key;
             if self.dial_next(key) {
@@ -116,7 +126,9 @@ impl Engine {
 
     /// Dials the next candidate of a torrent; false if none is due.
     fn dial_next(&mut self, key: Key) -> bool {
-        while let Some(torrent) = self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf)) {
+        while let Some(torrent) =
+            self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf))
+        {
             if torrent.is_asleep() {
                 // It is asked again when it is open.
                 torrent.line_up();
@@ -132,7 +144,8 @@ impl Engine {
         false
     }
 
-    /// A peer wants a torrent that sleeps: that wakes, and the peer waits, unread, for as long as a greeting may take.
+    /// A peer wants a torrent that sleeps: that wakes, and the peer waits, unread, for as long as a
+    /// greeting may take.
     pub(super) fn let_wait(&mut self, key: Key, torrent: Key, handshake: Handshake) {
         let Some(link) = self.links.get_mut(key) else { return };
         link.torrent = Some(torrent);

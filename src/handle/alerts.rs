@@ -1,4 +1,5 @@
-//! The receiving end of an engine's alerts, and the queue between the threads. Knows nothing of what alerts say.
+//! The receiving end of an engine's alerts, and the queue between the threads. Knows nothing of
+//! what alerts say.
 
 use std::{
     collections::VecDeque,
@@ -42,7 +43,8 @@ impl Alerts {
         Self { shared }
     }
 
-    /// Waits for the next alert; `None` if the engine's thread has ended and every alert was fetched.
+    /// Waits for the next alert; `None` if the engine's thread has ended and every alert was
+    /// fetched.
     pub fn recv(&self) -> Option<Alert> {
         let queue = self.shared.lock_alerts();
         let queue = self.shared.arrived.wait_while(queue, |queue| queue.is_pending());
@@ -55,7 +57,8 @@ impl Alerts {
     /// [`NoAlert`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Alert, NoAlert> {
         let queue = self.shared.lock_alerts();
-        let queue = self.shared.arrived.wait_timeout_while(queue, timeout, |queue| queue.is_pending());
+        let queue =
+            self.shared.arrived.wait_timeout_while(queue, timeout, |queue| queue.is_pending());
         self.take(queue.unwrap_or_else(PoisonError::into_inner).0)
     }
 
@@ -68,7 +71,11 @@ impl Alerts {
     }
 
     fn take(&self, mut queue: MutexGuard<'_, AlertQueue>) -> Result<Alert, NoAlert> {
-        let alert = queue.waiting.pop_front().ok_or(if queue.closed { NoAlert::Ended } else { NoAlert::Yet });
+        let alert = queue.waiting.pop_front().ok_or(if queue.closed {
+            NoAlert::Ended
+        } else {
+            NoAlert::Yet
+        });
         let engine_has_more = alert.is_ok() && std::mem::take(&mut queue.full);
         drop(queue);
         if engine_has_more {

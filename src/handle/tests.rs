@@ -1,4 +1,5 @@
-//! Handles: what a closure may do to the engine and what not, and how an engine ends, on a disk that hangs too.
+//! Handles: what a closure may do to the engine and what not, and how an engine ends, on a disk
+//! that hangs too.
 
 use std::{
     io,
@@ -115,7 +116,10 @@ fn panic_in_a_call_is_its_error_and_the_engine_goes_on() {
         panic!("a panic that is part of {}", "a test")
     });
     assert_eq!(call, Err(CallError::Panicked("a panic that is part of a test".into())));
-    assert_eq!(engine.call(|_| -> () { panic!("another") }), Err(CallError::Panicked("another".into())));
+    assert_eq!(
+        engine.call(|_| -> () { panic!("another") }),
+        Err(CallError::Panicked("another".into()))
+    );
     // No text, and one whose drop panics as well.
     struct Worse;
     impl Drop for Worse {
@@ -127,7 +131,8 @@ fn panic_in_a_call_is_its_error_and_the_engine_goes_on() {
     assert!(matches!(call, Err(CallError::Panicked(_))));
     engine.tell(|_| panic!("a third"));
     // The verb before the panic is done, and everything else works.
-    let paused = engine.call(move |engine| engine.params(torrent).map(|params| params.paused)).unwrap();
+    let paused =
+        engine.call(move |engine| engine.params(torrent).map(|params| params.paused)).unwrap();
     assert_eq!(paused, Ok(true));
     engine.call(move |engine| engine.remove(torrent)).unwrap().unwrap();
     assert_eq!(engine.close(LONG), Ok(()));
@@ -198,7 +203,8 @@ fn hung_disk_holds_up_neither_close_nor_drop_nor_abandon() {
     assert_eq!(engine.call(|_| ()), Err(CallError::Ended));
     drop(engine);
 
-    let (engine, _alerts, _) = start(Conf { close_timeout: short, ..conf() }, disk.clone(), Path::new("/d"));
+    let (engine, _alerts, _) =
+        start(Conf { close_timeout: short, ..conf() }, disk.clone(), Path::new("/d"));
     let addr = engine.local_addrs()[0];
     drop(engine);
     assert!(is_free(addr));

@@ -1,5 +1,5 @@
-//! The engine's thread, and what it shares with the others. It runs closures between turns, hands alerts on, and ends when
-//! the engine has shut down or was given up. Knows nothing of handles.
+//! The engine's thread, and what it shares with the others. It runs closures between turns, hands
+//! alerts on, and ends when the engine has shut down or was given up. Knows nothing of handles.
 
 use std::{
     io,
@@ -15,7 +15,8 @@ use std::{
 use super::alerts::AlertQueue;
 use crate::reactor::{Reactor, Waker};
 
-/// Alerts between the threads; the rest wait in the engine, whose own queue is bounded and says what it dropped.
+/// Alerts between the threads; the rest wait in the engine, whose own queue is bounded and says
+/// what it dropped.
 const ALERTS_BETWEEN: usize = 64;
 /// Closures run between two turns.
 const CALLS_A_TURN: usize = 64;
@@ -26,7 +27,9 @@ const GIVEN_UP: Duration = Duration::from_secs(1);
 pub(super) type Call = Box<dyn FnOnce(&mut Reactor) + Send>;
 
 /// Starts the thread.
-pub(super) fn start(reactor: Reactor) -> io::Result<(mpsc::Sender<Call>, Arc<Shared>, JoinHandle<()>)> {
+pub(super) fn start(
+    reactor: Reactor,
+) -> io::Result<(mpsc::Sender<Call>, Arc<Shared>, JoinHandle<()>)> {
     let (calls, inbox) = mpsc::channel();
     let shared = Arc::new(Shared {
         waker: reactor.waker(),
@@ -69,7 +72,8 @@ impl Shared {
         self.wake();
     }
 
-    /// Waits for the end of the thread, and gives the engine up after `within`. False if it was not over by then.
+    /// Waits for the end of the thread, and gives the engine up after `within`. False if it was not
+    /// over by then.
     pub(super) fn wait_for_end(&self, within: Duration) -> bool {
         // Whoever has given it up once has waited enough.
         let within = if self.given_up.load(Ordering::SeqCst) { Duration::ZERO } else { within };
@@ -146,7 +150,8 @@ fn answer_calls(reactor: &mut Reactor, inbox: &mpsc::Receiver<Call>) -> usize {
     inbox.try_iter().take(CALLS_A_TURN).map(|call| call(reactor)).count()
 }
 
-/// Hands on alerts while there is room; the rest stay where they are coalesced, counted and bounded.
+/// Hands on alerts while there is room; the rest stay where they are coalesced, counted and
+/// bounded.
 fn forward_alerts(reactor: &mut Reactor, shared: &Shared, room: usize) {
     if !reactor.has_alerts() {
         return;

@@ -1,5 +1,6 @@
-//! Which pieces a peer may ask for while it is choked (BEP 6, allowed fast set generation): a computation and nothing else. It does
-//! not know which of them we have, nor what the peer makes of them.
+//! Which pieces a peer may ask for while it is choked (BEP 6, allowed fast set generation): a
+//! computation and nothing else. It does not know which of them we have, nor what the peer makes of
+//! them.
 
 use std::net::IpAddr;
 
@@ -13,12 +14,18 @@ use crate::base::{
 /// Digests that are made for one set at most. A hundred pieces of 101 take about 110.
 const MAX_ROUNDS: usize = 1000;
 
-/// The first `k` pieces of the set of a peer at `ip`: the same `k` at whoever computes it. If there are no more than `k` pieces, all
-/// of them.
+/// The first `k` pieces of the set of a peer at `ip`: the same `k` at whoever computes it. If there
+/// are no more than `k` pieces, all of them.
 ///
-/// Peers of one network have the same set, so that nobody gets more by having many addresses: an IPv4 network is a /24, as BEP 6 says.
-/// BEP 6 does not speak of IPv6; there it is the /64, which one subscriber has at the least.
-pub(crate) fn allowed_fast(ip: IpAddr, info_hash: InfoHash, geometry: Geometry, k: usize) -> Vec<PieceIndex> {
+/// Peers of one network have the same set, so that nobody gets more by having many addresses: an
+/// IPv4 network is a /24, as BEP 6 says. BEP 6 does not speak of IPv6; there it is the /64, which
+/// one subscriber has at the least.
+pub(crate) fn allowed_fast(
+    ip: IpAddr,
+    info_hash: InfoHash,
+    geometry: Geometry,
+    k: usize,
+) -> Vec<PieceIndex> {
     if k >= geometry.piece_count() as usize {
         return geometry.pieces().collect();
     }
@@ -53,7 +60,10 @@ mod tests {
 
     fn set(ip: &str, pieces: u32, k: usize) -> Vec<u32> {
         let geometry = Geometry::new(u64::from(pieces), 1).unwrap();
-        allowed_fast(ip.parse().unwrap(), InfoHash([0xaa; 20]), geometry, k).into_iter().map(PieceIndex::get).collect()
+        allowed_fast(ip.parse().unwrap(), InfoHash([0xaa; 20]), geometry, k)
+            .into_iter()
+            .map(PieceIndex::get)
+            .collect()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The first 68 bytes either way (BEP 3): who speaks, and about which torrent. It knows no torrent and no socket.
+//! The first 68 bytes either way (BEP 3): who speaks, and about which torrent. It knows no torrent
+//! and no socket.
 
 use crate::{
     base::ids::{InfoHash, PeerId},
@@ -33,14 +34,20 @@ impl Greeting {
         Self { expected: None, heard: Vec::new() }
     }
 
-    /// Takes in what arrived; returns the peer's handshake once it is whole, and how many of `data` belonged to it.
-    pub(crate) fn handle_data(&mut self, data: &[u8]) -> Result<Option<(Handshake, usize)>, GreetingError> {
+    /// Takes in what arrived; returns the peer's handshake once it is whole, and how many of `data`
+    /// belonged to it.
+    pub(crate) fn handle_data(
+        &mut self,
+        data: &[u8],
+    ) -> Result<Option<(Handshake, usize)>, GreetingError> {
         let before = self.heard.len();
         let take = data.len().min(HANDSHAKE_LEN.saturating_sub(before));
         self.heard.extend_from_slice(data.get(..take).unwrap_or_default());
         let Some((handshake, _)) = Handshake::parse(&self.heard)? else { return Ok(None) };
         match self.expected {
-            Some(want) if want != handshake.info_hash => Err(GreetingError::WrongTorrent(handshake.info_hash)),
+            Some(want) if want != handshake.info_hash => {
+                Err(GreetingError::WrongTorrent(handshake.info_hash))
+            }
             _ => Ok(Some((handshake, take))),
         }
     }
@@ -77,8 +84,14 @@ mod tests {
 
     #[test]
     fn nonsense_and_the_wrong_torrent_are_refused() {
-        assert!(matches!(Greeting::incoming().handle_data(b"GET / HTTP/1.1\r\n"), Err(GreetingError::Handshake(_))));
+        assert!(matches!(
+            Greeting::incoming().handle_data(b"GET / HTTP/1.1\r\n"),
+            Err(GreetingError::Handshake(_))
+        ));
         let other = ours(InfoHash([1; 20]), ID);
-        assert_eq!(Greeting::outgoing(HASH).handle_data(&other), Err(GreetingError::WrongTorrent(InfoHash([1; 20]))));
+        assert_eq!(
+            Greeting::outgoing(HASH).handle_data(&other),
+            Err(GreetingError::WrongTorrent(InfoHash([1; 20])))
+        );
     }
 }

@@ -9,8 +9,8 @@
 //! - the **owner's verbs** say what the owner wants done (`ask`, `choke`, `push`);
 //! - **outputs** are called `poll_*` or return their result at once, and must be used.
 //!
-//! Time is an argument. Timers are explicit, and a time-out that is not due does nothing. Nothing here knows a socket, a
-//! file, a clock or the picker.
+//! Time is an argument. Timers are explicit, and a time-out that is not due does nothing. Nothing
+//! here knows a socket, a file, a clock or the picker.
 
 pub(crate) mod allowed_fast;
 pub(crate) mod greeting;

@@ -1,7 +1,8 @@
 //! What we have asked of one peer: how much to ask, how fast it answers, and when to give up on it.
 //!
-//! The depth follows the bandwidth-delay product: doubled each round trip at first (slow start), then what the measured rate
-//! fills in two round trips and a bounded queue. It does not know which blocks there are; the picker does.
+//! The depth follows the bandwidth-delay product: doubled each round trip at first (slow start),
+//! then what the measured rate fills in two round trips and a bounded queue. It does not know which
+//! blocks there are; the picker does.
 
 #[cfg(test)]
 mod tests;
@@ -17,10 +18,11 @@ use crate::{
     conf::Conf,
 };
 
-/// Never fewer on order than this from a peer that works: one arriving and one behind it. Where blocks take long more would keep them
-/// from others who may have them sooner.
+/// Never fewer on order than this from a peer that works: one arriving and one behind it. Where
+/// blocks take long more would keep them from others who may have them sooner.
 const MIN_DEPTH: usize = 2;
-/// How long slow start goes on at least, beside four round trips: the rate is an average over a second.
+/// How long slow start goes on at least, beside four round trips: the rate is an average over a
+/// second.
 const SLOW_START_TRUST: Duration = Duration::from_secs(1);
 /// Patience with a peer whose round trip is not known yet.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +41,8 @@ pub(crate) struct Pipeline {
     began: Instant,
     rate: RateMeter,
     rtt: Option<Rtt>,
-    /// When the peer last did what we want, were it a part of a block: since then the snub timer runs.
+    /// When the peer last did what we want, were it a part of a block: since then the snub timer
+    /// runs.
     progress: Instant,
     /// The same without parts of blocks: whoever sends a byte now and then delivers nothing.
     delivered: Instant,
@@ -171,7 +174,9 @@ impl Pipeline {
     #[must_use]
     pub(crate) fn handle_block(&mut self, now: Instant, block: Block, conf: &Conf) -> Arrival {
         let Some(at) = self.asked.iter().position(|a| a.block == block) else {
-            let Some(late) = self.late.iter().position(|&b| b == block) else { return Arrival::Unasked };
+            let Some(late) = self.late.iter().position(|&b| b == block) else {
+                return Arrival::Unasked;
+            };
             self.late.remove(late);
             self.rate.add(now, u64::from(block.len));
             self.revive(now, conf);
@@ -181,7 +186,8 @@ impl Pipeline {
             let took = now.since(asked.at);
             self.measure(took);
             // What has waited behind others for so long was asked for too early.
-            self.slow_start &= self.rtt.is_none_or(|rtt| took.saturating_sub(rtt.min) <= conf.queue_time);
+            self.slow_start &=
+                self.rtt.is_none_or(|rtt| took.saturating_sub(rtt.min) <= conf.queue_time);
         }
         let gap = now.since(self.delivered);
         self.rate.add(now, u64::from(block.len));
@@ -203,7 +209,8 @@ impl Pipeline {
     /// We read on; returns how long we did not, which does not count.
     pub(crate) fn go_on(&mut self, now: Instant) -> Duration {
         let held = self.held.take().map_or(Duration::ZERO, |since| now.since(since));
-        (self.progress, self.delivered) = ((self.progress + held).min(now), (self.delivered + held).min(now));
+        (self.progress, self.delivered) =
+            ((self.progress + held).min(now), (self.delivered + held).min(now));
         held
     }
 
@@ -221,7 +228,8 @@ impl Pipeline {
         was
     }
 
-    /// The peer will not send a block that we had given up on, which is its answer to that order (BEP 6); false if there is none.
+    /// The peer will not send a block that we had given up on, which is its answer to that order
+    /// (BEP 6); false if there is none.
     #[must_use]
     pub(crate) fn handle_late_reject(&mut self, block: Block) -> bool {
         let late = self.late.iter().position(|&b| b == block);
@@ -238,9 +246,15 @@ impl Pipeline {
         was
     }
 
-    /// We do not want the blocks any more for which `pointless` holds. Returns those that were on order. They may still come.
-    pub(crate) fn cancel_all(&mut self, pointless: impl Fn(Block) -> bool, conf: &Conf) -> Vec<Block> {
-        let mut blocks: Vec<Block> = self.asked.iter().map(|a| a.block).filter(|&block| pointless(block)).collect();
+    /// We do not want the blocks any more for which `pointless` holds. Returns those that were on
+    /// order. They may still come.
+    pub(crate) fn cancel_all(
+        &mut self,
+        pointless: impl Fn(Block) -> bool,
+        conf: &Conf,
+    ) -> Vec<Block> {
+        let mut blocks: Vec<Block> =
+            self.asked.iter().map(|a| a.block).filter(|&block| pointless(block)).collect();
         blocks.retain(|&block| self.cancel(block, conf));
         blocks
     }
@@ -254,15 +268,16 @@ impl Pipeline {
         blocks
     }
 
-    /// When the peer counts as snubbing if it sends nothing we asked for until then. Never while it is held.
+    /// When the peer counts as snubbing if it sends nothing we asked for until then. Never while it
+    /// is held.
     pub(crate) fn deadline(&self, conf: &Conf) -> Option<Instant> {
         let longest = conf.request_timeout_max.max(conf.request_timeout_min);
         (!self.asked.is_empty() && self.held.is_none())
             .then(|| (self.progress + self.timeout(conf)).min(self.delivered + longest))
     }
 
-    /// If the deadline has passed, the peer is snubbing: everything on order is given up and returned, and one block at a time
-    /// will be tried until it answers.
+    /// If the deadline has passed, the peer is snubbing: everything on order is given up and
+    /// returned, and one block at a time will be tried until it answers.
     #[must_use]
     pub(crate) fn handle_timeout(&mut self, now: Instant, conf: &Conf) -> Option<Vec<Block>> {
         if self.deadline(conf)? > now {
@@ -275,7 +290,8 @@ impl Pipeline {
     }
 
     fn timeout(&self, conf: &Conf) -> Duration {
-        let (min, max) = (conf.request_timeout_min, conf.request_timeout_max.max(conf.request_timeout_min));
+        let (min, max) =
+            (conf.request_timeout_min, conf.request_timeout_max.max(conf.request_timeout_min));
         let base = match self.rtt {
             Some(rtt) => rtt.smooth.saturating_mul(2).saturating_add(rtt.var.saturating_mul(4)),
             None => FIRST_TIMEOUT,
@@ -300,7 +316,11 @@ impl Pipeline {
             None => Rtt { smooth: sample, var: sample / 2, min: sample },
             Some(Rtt { smooth, var, min }) => {
                 let error = smooth.abs_diff(sample);
-                Rtt { smooth: (smooth * 7 + sample) / 8, var: (var * 3 + error) / 4, min: min.min(sample) }
+                Rtt {
+                    smooth: (smooth * 7 + sample) / 8,
+                    var: (var * 3 + error) / 4,
+                    min: min.min(sample),
+                }
             }
         });
     }
@@ -321,27 +341,34 @@ impl Pipeline {
         if self.slow_start {
             // One more for each that comes: twice as many a round trip, until they only queue up.
             self.depth = (self.depth + 1).min(self.unqueued_depth(conf)).min(conf.max_pipeline);
-            let trusted = now.since(self.began) >= SLOW_START_TRUST + self.rtt.map_or(Duration::ZERO, |r| r.min * 4);
-            self.slow_start = !(trusted && self.depth >= self.useful_depth(now, gap, conf).saturating_mul(2));
+            let trusted = now.since(self.began)
+                >= SLOW_START_TRUST + self.rtt.map_or(Duration::ZERO, |r| r.min * 4);
+            self.slow_start =
+                !(trusted && self.depth >= self.useful_depth(now, gap, conf).saturating_mul(2));
         } else {
             self.depth = self.useful_depth(now, gap, conf);
         }
     }
 
-    /// What the measured rate fills in two round trips and in `queue_time`, of which at most `queue_len` counts.
+    /// What the measured rate fills in two round trips and in `queue_time`, of which at most
+    /// `queue_len` counts.
     fn useful_depth(&self, now: Instant, gap: Duration, conf: &Conf) -> usize {
-        // The average is over a second: if blocks come more seldom it is too high whenever one comes.
-        let rate = (self.rate.rate(now) as f64).min(f64::from(BLOCK_LEN) / gap.as_secs_f64().max(1e-6));
+        // The average is over a second: if blocks come more seldom it is too high whenever one
+        // comes.
+        let rate =
+            (self.rate.rate(now) as f64).min(f64::from(BLOCK_LEN) / gap.as_secs_f64().max(1e-6));
         let queue = (rate * conf.queue_time.as_secs_f64()).min(conf.queue_len as f64);
         let path = rate * self.rtt.map_or(Duration::ZERO, |r| r.min * 2).as_secs_f64();
-        (((path + queue) / f64::from(BLOCK_LEN)) as usize).clamp(MIN_DEPTH.min(conf.max_pipeline), conf.max_pipeline)
+        (((path + queue) / f64::from(BLOCK_LEN)) as usize)
+            .clamp(MIN_DEPTH.min(conf.max_pipeline), conf.max_pipeline)
     }
 
-    /// The same while the rate is not known: by Little's law the share of the shortest round trip in the smoothed one is the
-    /// share of what is on order that is on its way and not waiting.
+    /// The same while the rate is not known: by Little's law the share of the shortest round trip
+    /// in the smoothed one is the share of what is on order that is on its way and not waiting.
     fn unqueued_depth(&self, conf: &Conf) -> usize {
         let Some(rtt) = self.rtt else { return conf.max_pipeline };
-        let on_its_way = self.depth as f64 * rtt.min.as_secs_f64() / rtt.smooth.as_secs_f64().max(1e-6);
+        let on_its_way =
+            self.depth as f64 * rtt.min.as_secs_f64() / rtt.smooth.as_secs_f64().max(1e-6);
         (2.0 * on_its_way) as usize + (conf.queue_len / BLOCK_LEN as usize).max(MIN_DEPTH)
     }
 }

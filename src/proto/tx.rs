@@ -23,7 +23,8 @@ use crate::{
     wire::message::{Message, PIECE_HEADER_LEN, piece_header},
 };
 
-/// Small messages gathered in one buffer. What is sent of one is given back only with the rest of it.
+/// Small messages gathered in one buffer. What is sent of one is given back only with the rest of
+/// it.
 const GATHERED: usize = 16 * 1024;
 
 /// The gap that is left before each block has room for just what goes before it on the wire.
@@ -125,7 +126,8 @@ impl Chunk {
     }
 }
 
-/// A buffer for `blocks`, with what goes before each on the wire already in place. `buf` is made to fit.
+/// A buffer for `blocks`, with what goes before each on the wire already in place. `buf` is made to
+/// fit.
 pub(crate) fn prepare(blocks: &[Block], buf: &mut Buf) {
     buf.0.resize(batch_len(blocks), 0);
     let mut rest = buf.0.as_mut_slice();
@@ -184,8 +186,12 @@ impl Tx {
         if behind == 0 {
             return self.push(message);
         }
-        let gathers = |chunk: &Chunk| matches!(chunk, Chunk::Small(bytes) if bytes.len() < GATHERED);
-        let at = match at.checked_sub(1).filter(|&before| self.chunks.get(before).is_some_and(gathers)) {
+        let gathers =
+            |chunk: &Chunk| matches!(chunk, Chunk::Small(bytes) if bytes.len() < GATHERED);
+        let at = match at
+            .checked_sub(1)
+            .filter(|&before| self.chunks.get(before).is_some_and(gathers))
+        {
             Some(before) => before,
             None => {
                 self.chunks.insert(at, Chunk::Small(BytesMut::new()));
@@ -249,7 +255,8 @@ impl Tx {
         }
     }
 
-    /// The rest of the owed block, laid out as a batch of one. Gives the buffer back if nothing is owed.
+    /// The rest of the owed block, laid out as a batch of one. Gives the buffer back if nothing is
+    /// owed.
     pub(crate) fn fill_owed(&mut self, buf: Buf) -> Option<Buf> {
         match self.chunks.front_mut() {
             Some(first) if matches!(first, Chunk::Owed(_)) => {
@@ -293,7 +300,8 @@ impl Tx {
         if self.len == 0 { 0 } else { used }
     }
 
-    /// `bytes` are gone. Buffers that are done with go to `give`. Returns how many of the bytes were of blocks.
+    /// `bytes` are gone. Buffers that are done with go to `give`. Returns how many of the bytes
+    /// were of blocks.
     pub(crate) fn handle_sent(&mut self, bytes: usize, mut give: impl FnMut(Buf)) -> u64 {
         let mut left = bytes.min(self.len);
         self.len -= left;
@@ -322,7 +330,8 @@ impl Tx {
         payload
     }
 
-    /// Gives up the memory of blocks that wait. Returns those that were not begun; what was begun stays owed.
+    /// Gives up the memory of blocks that wait. Returns those that were not begun; what was begun
+    /// stays owed.
     pub(crate) fn rewind(&mut self, mut give: impl FnMut(Buf)) -> Vec<Block> {
         let mut not_begun = Vec::new();
         let mut sent = std::mem::take(&mut self.sent);
@@ -338,7 +347,9 @@ impl Tx {
                             not_begun.push(block);
                             self.len -= end - at;
                         } else if gone < end {
-                            if let Some(header) = batch.bytes().get(gone..at + READ_GAP).filter(|h| !h.is_empty()) {
+                            if let Some(header) =
+                                batch.bytes().get(gone..at + READ_GAP).filter(|h| !h.is_empty())
+                            {
                                 kept.push_back(Chunk::Small(header.into()));
                             }
                             let skip = gone.saturating_sub(at + READ_GAP) as u32;

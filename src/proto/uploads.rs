@@ -1,4 +1,5 @@
-//! What a peer has asked us for and not got yet: bounded, in order, cancellable, handed out in batches. Knows no disk and no socket.
+//! What a peer has asked us for and not got yet: bounded, in order, cancellable, handed out in
+//! batches. Knows no disk and no socket.
 
 use std::collections::VecDeque;
 
@@ -28,7 +29,13 @@ pub(crate) struct Uploads {
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), reading: Vec::new(), reading_owed: false, batch: FIRST_BATCH, fresh: false }
+        Self {
+            waiting: VecDeque::new(),
+            reading: Vec::new(),
+            reading_owed: false,
+            batch: FIRST_BATCH,
+            fresh: false,
+        }
     }
 }
 
@@ -55,7 +62,8 @@ impl Uploads {
             self.waiting.remove(at);
             return true;
         }
-        // Being read: it keeps its place until then, or cancelling would be a way to have more read than is allowed.
+        // Being read: it keeps its place until then, or cancelling would be a way to have more read
+        // than is allowed.
         let wanted = self.reading.iter_mut().find(|(b, wanted)| *b == block && *wanted);
         wanted.map(|(_, wanted)| *wanted = false).is_some()
     }
@@ -96,7 +104,8 @@ impl Uploads {
         self.reading_owed = true;
     }
 
-    /// The batch was read. Returns its blocks in order and which of them are still wanted; `None` for the rest of a block that is owed.
+    /// The batch was read. Returns its blocks in order and which of them are still wanted; `None`
+    /// for the rest of a block that is owed.
     #[must_use]
     pub(crate) fn handle_read(&mut self) -> Option<Vec<(Block, bool)>> {
         self.fresh = true;
@@ -104,13 +113,14 @@ impl Uploads {
         if std::mem::take(&mut self.reading_owed) { None } else { Some(blocks) }
     }
 
-    /// After something was sent, so many bytes are `left`. How much of a batch goes at once tells how large the next should be: what
-    /// a slow peer does not take lies in memory for nothing.
+    /// After something was sent, so many bytes are `left`. How much of a batch goes at once tells
+    /// how large the next should be: what a slow peer does not take lies in memory for nothing.
     pub(crate) fn handle_sent(&mut self, left: usize, limit: usize) {
         if !std::mem::take(&mut self.fresh) {
             return;
         }
-        let batch = if left == 0 { self.batch.saturating_mul(2) } else { self.batch.saturating_sub(left) };
+        let batch =
+            if left == 0 { self.batch.saturating_mul(2) } else { self.batch.saturating_sub(left) };
         self.batch = batch.clamp(SLOT, limit.max(SLOT));
     }
 
@@ -123,7 +133,8 @@ impl Uploads {
 
     /// Forgets everything, returning what will not be answered.
     pub(crate) fn clear(&mut self) -> Vec<Block> {
-        let given_up = |(block, wanted): &mut (Block, bool)| std::mem::take(wanted).then_some(*block);
+        let given_up =
+            |(block, wanted): &mut (Block, bool)| std::mem::take(wanted).then_some(*block);
         let mut all: Vec<Block> = self.reading.iter_mut().filter_map(given_up).collect();
         all.extend(std::mem::take(&mut self.waiting));
         all
@@ -136,7 +147,10 @@ mod tests {
     use crate::base::geometry::Geometry;
 
     fn block(n: u32) -> Block {
-        Geometry::new(1 << 22, 1 << 22).unwrap().nth_block(Geometry::new(1 << 22, 1 << 22).unwrap().piece(0).unwrap(), n).unwrap()
+        Geometry::new(1 << 22, 1 << 22)
+            .unwrap()
+            .nth_block(Geometry::new(1 << 22, 1 << 22).unwrap().piece(0).unwrap(), n)
+            .unwrap()
     }
 
     #[test]
@@ -175,7 +189,8 @@ mod tests {
             u.handle_sent(1, limit);
             blocks
         };
-        let sizes: Vec<usize> = [0, 0, 0, 0, 200_000, 0, 100_000, 100_000].map(|left| next(&mut u, left)).into();
+        let sizes: Vec<usize> =
+            [0, 0, 0, 0, 200_000, 0, 100_000, 100_000].map(|left| next(&mut u, left)).into();
         assert_eq!(sizes, [4, 8, 15, 15, 15, 3, 7, 1]);
     }
 

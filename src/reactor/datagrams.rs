@@ -36,14 +36,24 @@ impl Datagrams {
     ///
     /// # Errors
     /// If there is no socket to be had, or the system says that it cannot be sent.
-    pub(super) fn send(&mut self, registry: &Registry, outgoing: &Outgoing, to: SocketAddr, data: &[u8]) -> io::Result<()> {
+    pub(super) fn send(
+        &mut self,
+        registry: &Registry,
+        outgoing: &Outgoing,
+        to: SocketAddr,
+        data: &[u8],
+    ) -> io::Result<()> {
         let nth = usize::from(to.is_ipv6());
         let Some(place) = self.sockets.get_mut(nth) else { return Ok(()) };
         let socket = match place {
             Some(socket) => socket,
             None => {
                 let mut socket = outgoing.datagrams(to.is_ipv4())?;
-                registry.register(&mut socket, Token(self.first_token + nth), Interest::READABLE)?;
+                registry.register(
+                    &mut socket,
+                    Token(self.first_token + nth),
+                    Interest::READABLE,
+                )?;
                 place.insert(socket)
             }
         };
@@ -58,8 +68,13 @@ impl Datagrams {
     /// The next one that has come.
     pub(super) fn receive<'a>(&mut self, buf: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
         for nth in 0..2 {
-            let (Some(Some(socket)), Some(readable)) = (self.sockets.get(nth), self.readable.get_mut(nth)) else { continue };
-            // What an earlier one was refused with comes up here; it must not hide what is behind it, nor go on for ever.
+            let (Some(Some(socket)), Some(readable)) =
+                (self.sockets.get(nth), self.readable.get_mut(nth))
+            else {
+                continue;
+            };
+            // What an earlier one was refused with comes up here; it must not hide what is behind
+            // it, nor go on for ever.
             for _ in 0..8 {
                 if !*readable {
                     break;

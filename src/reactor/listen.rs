@@ -1,4 +1,5 @@
-//! Listening sockets: binding them, and taking connections without ever spinning on a full descriptor table.
+//! Listening sockets: binding them, and taking connections without ever spinning on a full
+//! descriptor table.
 
 use std::{fs::File, io, net::SocketAddr, time::Duration};
 
@@ -22,7 +23,8 @@ pub(super) struct Listeners {
     listeners: Vec<Listener>,
     /// The one that is asked first: the one behind the last that gave a connection.
     next: usize,
-    /// Closed when descriptors run out, so that waiting connections can be accepted and refused instead of waking us forever.
+    /// Closed when descriptors run out, so that waiting connections can be accepted and refused
+    /// instead of waking us forever.
     spare: Option<File>,
     retry_at: Option<Instant>,
 }
@@ -59,7 +61,9 @@ impl Listeners {
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut listeners = Vec::with_capacity(addrs.len());
         for (n, &addr) in addrs.iter().enumerate() {
-            listeners.push(bind(registry, addr, interface, Token(first_token + n)).map_err(|e| (addr, e))?);
+            listeners.push(
+                bind(registry, addr, interface, Token(first_token + n)).map_err(|e| (addr, e))?,
+            );
         }
         let spare = if listeners.is_empty() { None } else { open_spare() };
         Ok(Self { listeners, next: 0, spare, retry_at: None })
@@ -96,17 +100,28 @@ impl Listeners {
         }
         self.retry_at = None;
         let count = self.listeners.len();
-        while let Some(nth) = (self.next..self.next + count).map(|nth| nth % count).find(|&nth| self.is_ready_at(nth)) {
+        while let Some(nth) =
+            (self.next..self.next + count).map(|nth| nth % count).find(|&nth| self.is_ready_at(nth))
+        {
             let Some(listener) = self.listeners.get_mut(nth) else { break };
             self.next = (nth + 1) % count;
             match listener.inner.accept() {
                 Ok((stream, addr)) => return Accepted::Stream(stream, addr),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
                 // Gone before we looked.
-                Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
-                Err(e) if is_out_of_descriptors(&e) && shed(&mut self.spare, &listener.inner) => return Accepted::Shed,
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(e) if is_out_of_descriptors(&e) && shed(&mut self.spare, &listener.inner) => {
+                    return Accepted::Shed;
+                }
                 Err(e) => {
-                    log::warn!("cannot accept a connection on {}: {e}; resting for {BACK_OFF:?}", listener.addr);
+                    log::warn!(
+                        "cannot accept a connection on {}: {e}; resting for {BACK_OFF:?}",
+                        listener.addr
+                    );
                     self.retry_at = Some(now + BACK_OFF);
                     return Accepted::Nobody;
                 }
@@ -116,9 +131,16 @@ impl Listeners {
     }
 }
 
-fn bind(registry: &Registry, addr: SocketAddr, interface: Option<&str>, token: Token) -> io::Result<Listener> {
-    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows this option would let others take the port; elsewhere it lets us come back at once after a restart.
+fn bind(
+    registry: &Registry,
+    addr: SocketAddr,
+    interface: Option<&str>,
+    token: Token,
+) -> io::Result<Listener> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // On Windows this option would let others take the port; elsewhere it lets us come back at once
+    // after a restart.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() {
@@ -155,7 +177,9 @@ fn open_spare() -> Option<File> {
 #[cfg(unix)]
 pub(super) fn is_out_of_descriptors(e: &io::Error) -> bool {
     use rustix::io::Errno;
-    e.raw_os_error().is_some_and(|code| code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
+    e.raw_os_error().is_some_and(|code| {
+        code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error()
+    })
 }
 
 #[cfg(not(unix))]
@@ -183,9 +207,14 @@ mod tests {
     #[test]
     fn connections_are_taken_until_nobody_waits() {
         let (_poll, mut listeners, addr) = bound();
-        let clients = [std::net::TcpStream::connect(addr).unwrap(), std::net::TcpStream::connect(addr).unwrap()];
+        let clients = [
+            std::net::TcpStream::connect(addr).unwrap(),
+            std::net::TcpStream::connect(addr).unwrap(),
+        ];
         for client in &clients {
-            let Accepted::Stream(_, from) = listeners.accept(Instant::ZERO) else { panic!("nobody") };
+            let Accepted::Stream(_, from) = listeners.accept(Instant::ZERO) else {
+                panic!("nobody")
+            };
             assert_eq!(from, client.local_addr().unwrap());
         }
         assert!(listeners.is_ready());

@@ -1,12 +1,14 @@
 //! The loop around one [`Engine`]: sockets, readiness, the clock, the worker pool and the Waker.
 //!
-//! It makes no protocol decision. A turn carries events in and effects out: readiness → reads → the workers' answers →
-//! due timers → effects → one vectored write a link. Every step is bounded; what is left over is remembered and makes the
-//! next wait zero. Nothing here blocks but the wait itself.
+//! It makes no protocol decision. A turn carries events in and effects out: readiness → reads → the
+//! workers' answers → due timers → effects → one vectored write a link. Every step is bounded; what
+//! is left over is remembered and makes the next wait zero. Nothing here blocks but the wait
+//! itself.
 //!
-//! [`Reactor`] is the inline door, for programs with a loop of their own: wait for its descriptor to become readable or
-//! for [`next_timeout`](Reactor::next_timeout) to pass, whichever is first, then [`poll`](Reactor::poll) with a time-out
-//! of zero and fetch the alerts. Programs without a loop use [`spawn`](crate::handle::spawn).
+//! [`Reactor`] is the inline door, for programs with a loop of their own: wait for its descriptor
+//! to become readable or for [`next_timeout`](Reactor::next_timeout) to pass, whichever is first,
+//! then [`poll`](Reactor::poll) with a time-out of zero and fetch the alerts. Programs without a
+//! loop use [`spawn`](crate::handle::spawn).
 //!
 //! ```no_run
 //! use cratetorrent::{Alert, Conf, Reactor, ReactorError};
@@ -75,7 +77,8 @@ const EVENTS_A_TURN: usize = 256;
 /// Rounds of effects and writes a turn. Sending makes room, which can ask for more.
 const ROUNDS_A_TURN: usize = 3;
 
-/// Bytes of blocks read from the page cache and sent a turn, over all links: well below a millisecond.
+/// Bytes of blocks read from the page cache and sent a turn, over all links: well below a
+/// millisecond.
 const UPLOADS_A_TURN: usize = 1 << 20;
 
 /// Why a reactor cannot be made or cannot go on.
@@ -137,9 +140,10 @@ pub struct ReactorStats {
 
 /// An [`Engine`] with sockets, disk and clock, driven by whoever calls [`poll`](Self::poll).
 ///
-/// Dropping it closes every connection at once and waits for the jobs that workers are at, however long a disk takes;
-/// states are not saved. For an orderly end call [`Verbs::shutdown`] and poll until [`is_drained`](Self::is_drained). With a
-/// disk that does not answer, [`abandon`](Self::abandon) does not wait.
+/// Dropping it closes every connection at once and waits for the jobs that workers are at, however
+/// long a disk takes; states are not saved. For an orderly end call [`Verbs::shutdown`] and poll
+/// until [`is_drained`](Self::is_drained). With a disk that does not answer,
+/// [`abandon`](Self::abandon) does not wait.
 #[derive(Debug)]
 pub struct Reactor {
     poll: Poll,
@@ -169,7 +173,8 @@ pub struct Reactor {
     upload_budget: usize,
     /// The next effect, taken early to know that there is one.
     effect: Option<Effect>,
-    /// The owner had a turn to notice that alerts wait. An owner who does not care for them may wait in peace.
+    /// The owner had a turn to notice that alerts wait. An owner who does not care for them may
+    /// wait in peace.
     alerts_told: bool,
     /// The last turn fetched as many events as it could: there may be more.
     more_events: bool,
@@ -180,8 +185,8 @@ impl Reactor {
     /// A reactor on real files, seeded by the system.
     ///
     /// # Errors
-    /// If a setting cannot work, the session folder cannot be used, an address cannot be listened on, or the system refuses what an event
-    /// loop needs. Reading the session folder blocks.
+    /// If a setting cannot work, the session folder cannot be used, an address cannot be listened
+    /// on, or the system refuses what an event loop needs. Reading the session folder blocks.
     pub fn new(conf: Conf) -> Result<Self, ReactorError> {
         let disk = Arc::new(RealDisk::new(conf.max_open_files));
         Self::with(conf, random_seed()?, disk)
@@ -205,14 +210,24 @@ impl Reactor {
         };
         let poll = Poll::new().map_err(ReactorError::Setup)?;
         let waker = Waker::new(poll.registry(), Token(WAKER_TOKEN)).map_err(ReactorError::Setup)?;
-        let listeners = Listeners::bind(poll.registry(), &conf.listen, conf.bind_interface.as_deref(), FIRST_LISTENER_TOKEN)
-            .map_err(|(addr, source)| ReactorError::Listen { addr, source })?;
+        let listeners = Listeners::bind(
+            poll.registry(),
+            &conf.listen,
+            conf.bind_interface.as_deref(),
+            FIRST_LISTENER_TOKEN,
+        )
+        .map_err(|(addr, source)| ReactorError::Listen { addr, source })?;
         let pool_waker = waker.clone();
         let (runner, restored) = match session {
             Some((folder, restored)) => (Runner::with_folder(disk, folder), Some(restored)),
             None => (Runner::new(disk), None),
         };
-        let pool = Pool::over(conf.workers, conf.lane_wait, runner, Box::new(move || pool_waker.try_wake()));
+        let pool = Pool::over(
+            conf.workers,
+            conf.lane_wait,
+            runner,
+            Box::new(move || pool_waker.try_wake()),
+        );
         let pool = pool.map_err(ReactorError::Setup)?;
         let outgoing = Outgoing::new(&conf);
         let tls = TlsConf::new(&conf.tls_roots).map_err(ReactorError::TlsRoots)?;
@@ -251,14 +266,15 @@ impl Reactor {
         })
     }
 
-    /// The engine's verbs and getters. What verbs ask of the network and the disk is done in the next
-    /// [`poll`](Self::poll); [`next_timeout`](Self::next_timeout) is zero until then.
+    /// The engine's verbs and getters. What verbs ask of the network and the disk is done in the
+    /// next [`poll`](Self::poll); [`next_timeout`](Self::next_timeout) is zero until then.
     pub fn verbs(&mut self) -> Verbs<'_> {
         self.engine.handle_tick(self.clock.now());
         self.engine.verbs()
     }
 
-    /// The addresses listened on, in the order of [`Conf::listen`], with the ports that the system chose.
+    /// The addresses listened on, in the order of [`Conf::listen`], with the ports that the system
+    /// chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.addrs().collect()
     }
@@ -273,8 +289,9 @@ impl Reactor {
         self.waker.clone()
     }
 
-    /// Closes every connection at once and waits for nothing: workers finish what they are at, if they ever do, and end then.
-    /// Nothing is saved. For a disk that hangs, where a drop would wait for it.
+    /// Closes every connection at once and waits for nothing: workers finish what they are at, if
+    /// they ever do, and end then. Nothing is saved. For a disk that hangs, where a drop would
+    /// wait for it.
     pub fn abandon(self) {
         self.pool.abandon();
     }
@@ -289,8 +306,9 @@ impl Reactor {
         self.engine.is_drained() && self.effect.is_none()
     }
 
-    /// How long the owner may wait before it must call [`poll`](Self::poll) although the descriptor stays silent.
-    /// Zero while work is left over or a new alert waits to be fetched; `None` if only an event can bring work.
+    /// How long the owner may wait before it must call [`poll`](Self::poll) although the descriptor
+    /// stays silent. Zero while work is left over or a new alert waits to be fetched; `None` if
+    /// only an event can bring work.
     pub fn next_timeout(&mut self) -> Option<Duration> {
         if self.has_work() {
             return Some(Duration::ZERO);
@@ -312,11 +330,12 @@ impl Reactor {
     }
 
     /// One turn: waits at most `timeout` (`None`: until something happens) and no longer than
-    /// [`next_timeout`](Self::next_timeout), then does a bounded amount of work. It may return without having found
-    /// any: after a signal, a [`Waker`], or a time-out.
+    /// [`next_timeout`](Self::next_timeout), then does a bounded amount of work. It may return
+    /// without having found any: after a signal, a [`Waker`], or a time-out.
     ///
     /// # Errors
-    /// If the system cannot wait for events. The failures of peers and disks are the engine's, told as alerts.
+    /// If the system cannot wait for events. The failures of peers and disks are the engine's, told
+    /// as alerts.
     pub fn poll(&mut self, timeout: Option<Duration>) -> Result<(), ReactorError> {
         let wait = earlier(timeout, self.next_timeout());
         self.alerts_told = self.engine.has_alerts();
@@ -338,7 +357,8 @@ impl Reactor {
         }
         self.upload_budget = UPLOADS_A_TURN;
         if !self.dirty.is_empty() {
-            // What the last turn left goes first: reading blocks for others may take all of this turn's budget again.
+            // What the last turn left goes first: reading blocks for others may take all of this
+            // turn's budget again.
             self.flush(now);
         }
         for _ in 0..ROUNDS_A_TURN {
@@ -350,7 +370,8 @@ impl Reactor {
         }
         self.stats.turns += 1;
         let took = self.clock.now().since(start).as_micros();
-        self.stats.longest_turn_us = self.stats.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
+        self.stats.longest_turn_us =
+            self.stats.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
         Ok(())
     }
 

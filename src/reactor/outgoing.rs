@@ -1,5 +1,6 @@
-//! How sockets that reach out are made: from which address, by which interface. What cannot be had fails; nothing leaves by
-//! another way than the user wants, or a VPN could be bypassed by its own failure.
+//! How sockets that reach out are made: from which address, by which interface. What cannot be had
+//! fails; nothing leaves by another way than the user wants, or a VPN could be bypassed by its own
+//! failure.
 
 use std::{
     io,
@@ -46,7 +47,11 @@ impl Outgoing {
         }
         self.hold(&socket, v4)?;
         if self.addrs.is_empty() {
-            let any = if v4 { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+            let any = if v4 {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+            } else {
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+            };
             socket.bind(&SocketAddr::new(any, 0).into())?;
         }
         socket.set_nonblocking(true)?;
@@ -63,7 +68,10 @@ impl Outgoing {
         }
         match self.addrs.iter().find(|ip| ip.is_ipv4() == v4) {
             Some(&ip) => socket.bind(&SocketAddr::new(ip, 0).into()),
-            None => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no address of this family to bind to")),
+            None => Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "no address of this family to bind to",
+            )),
         }
     }
 }
@@ -82,7 +90,8 @@ pub(super) fn bind_device(_socket: &Socket, _interface: &str) -> io::Result<()> 
 
 #[cfg(unix)]
 fn is_under_way(e: &io::Error) -> bool {
-    e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) || e.kind() == io::ErrorKind::WouldBlock
+    e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+        || e.kind() == io::ErrorKind::WouldBlock
 }
 
 #[cfg(not(unix))]
@@ -122,7 +131,10 @@ mod tests {
         let (_listener, addr) = listener();
         let kind = |e: io::Result<_>| e.map(|_: TcpStream| ()).unwrap_err().kind();
         assert_eq!(kind(outgoing(&["::1"], None).connect(addr)), io::ErrorKind::AddrNotAvailable);
-        assert_eq!(kind(outgoing(&["192.0.2.1"], None).connect(addr)), io::ErrorKind::AddrNotAvailable);
+        assert_eq!(
+            kind(outgoing(&["192.0.2.1"], None).connect(addr)),
+            io::ErrorKind::AddrNotAvailable
+        );
         assert!(outgoing(&["127.0.0.1"], None).datagrams(false).is_err());
     }
 

@@ -68,6 +68,9 @@ mod tests {
     #[test]
     fn read_budget_ends_with_its_time() {
         let budget = ReadBudget::new(Instant::from_micros(1_000));
-        assert!(!budget.is_over(Instant::from_micros(8_999)) && budget.is_over(Instant::from_micros(9_000)));
+        assert!(
+            !budget.is_over(Instant::from_micros(8_999))
+                && budget.is_over(Instant::from_micros(9_000))
+        );
     }
 }

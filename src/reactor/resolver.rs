@@ -1,5 +1,6 @@
-//! Names to addresses, on threads of its own, since the system's resolver blocks for as long as it likes. Answers come back through
-//! the Waker. Threads are never waited for: one that hangs ends when its look-up does.
+//! Names to addresses, on threads of its own, since the system's resolver blocks for as long as it
+//! likes. Answers come back through the Waker. Threads are never waited for: one that hangs ends
+//! when its look-up does.
 
 use std::{
     collections::VecDeque,
@@ -44,7 +45,8 @@ struct Queue {
 }
 
 impl Resolver {
-    /// One that asks the system, and wakes the loop when it knows. It has no threads until there is something to ask.
+    /// One that asks the system, and wakes the loop when it knows. It has no threads until there is
+    /// something to ask.
     pub(super) fn new(waker: Waker) -> Self {
         Self::with(waker, look_up)
     }
@@ -192,7 +194,8 @@ mod tests {
         while lock(&resolver.shared).idle > 0 || !lock(&resolver.shared).names.is_empty() {
             thread::yield_now();
         }
-        let taken = (0..2 * MAX_WAITING).filter(|n| resolver.resolve(n.to_string()).is_ok()).count();
+        let taken =
+            (0..2 * MAX_WAITING).filter(|n| resolver.resolve(n.to_string()).is_ok()).count();
         assert_eq!(taken, MAX_WAITING);
         drop(resolver);
     }

@@ -13,8 +13,9 @@ use crate::base::arena::Key;
 /// Tokens below this belong to the waker and the listeners; a link's token is its slot plus this.
 pub(super) const FIRST_LINK_TOKEN: usize = 1024;
 
-/// Whether a read or write that moves less than it could is as good as one that would block. It is with epoll and kqueue, which tell
-/// of whatever comes after it; mio on Windows tells nothing more until a call has said that it would block.
+/// Whether a read or write that moves less than it could is as good as one that would block. It is
+/// with epoll and kqueue, which tell of whatever comes after it; mio on Windows tells nothing more
+/// until a call has said that it would block.
 pub(super) const SHORT_IS_BLOCKED: bool = cfg!(unix);
 
 /// A link's socket and what readiness it has told.
@@ -57,7 +58,15 @@ impl Socket {
         if let Err(e) = stream.set_nodelay(true) {
             log::debug!("cannot set TCP_NODELAY: {e}");
         }
-        Self { key, stream, connecting, readable: false, read_closed: false, writable: !connecting, dirty: false }
+        Self {
+            key,
+            stream,
+            connecting,
+            readable: false,
+            read_closed: false,
+            writable: !connecting,
+            dirty: false,
+        }
     }
 
     /// Finds out what a writable event on a connecting socket means.
@@ -92,7 +101,8 @@ impl Socket {
         }
     }
 
-    /// A host program that is not written in Rust may leave SIGPIPE deadly, which `writev` would raise.
+    /// A host program that is not written in Rust may leave SIGPIPE deadly, which `writev` would
+    /// raise.
     #[cfg(target_os = "linux")]
     fn write_once(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};

@@ -1,5 +1,5 @@
-//! The streams of calls to trackers, by call key: making, reading, writing, ending, TLS. No HTTP. They are few and carry little, so
-//! nothing here is made for speed.
+//! The streams of calls to trackers, by call key: making, reading, writing, ending, TLS. No HTTP.
+//! They are few and carry little, so nothing here is made for speed.
 
 use std::{
     io::{self, Read, Write},
@@ -73,7 +73,15 @@ impl Streams {
             self.slots.resize_with(slot + 1, || None);
         }
         if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(Stream { call, socket, tls, connecting: true, up: false, readable: false, writable: false });
+            *place = Some(Stream {
+                call,
+                socket,
+                tls,
+                connecting: true,
+                up: false,
+                readable: false,
+                writable: false,
+            });
         }
         Ok(())
     }
@@ -95,7 +103,13 @@ impl Streams {
     }
 
     /// Serves those that are ready.
-    pub(super) fn serve(&mut self, registry: &Registry, now: Instant, engine: &mut Engine, scratch: &mut [u8]) {
+    pub(super) fn serve(
+        &mut self,
+        registry: &Registry,
+        now: Instant,
+        engine: &mut Engine,
+        scratch: &mut [u8],
+    ) {
         for _ in 0..self.ready.len().min(STREAMS_A_TURN) {
             let Some(slot) = self.ready.pop() else { break };
             let Some(stream) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
@@ -112,7 +126,13 @@ impl Streams {
     }
 
     /// There is something to send.
-    pub(super) fn flush(&mut self, registry: &Registry, now: Instant, engine: &mut Engine, call: Key) {
+    pub(super) fn flush(
+        &mut self,
+        registry: &Registry,
+        now: Instant,
+        engine: &mut Engine,
+        call: Key,
+    ) {
         let stream = self.slots.get_mut(call.index as usize).and_then(Option::as_mut);
         let Some(stream) = stream.filter(|stream| stream.call == call && stream.up) else { return };
         if let Err(e) = stream.write(now, engine) {
@@ -124,12 +144,18 @@ impl Streams {
 
 impl Stream {
     /// Does what can be done; whether there may be more to read. An error is the end.
-    fn serve(&mut self, now: Instant, engine: &mut Engine, scratch: &mut [u8]) -> Result<bool, Ended> {
+    fn serve(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        scratch: &mut [u8],
+    ) -> Result<bool, Ended> {
         if self.connecting && !self.finish_connecting().map_err(|e| Err(in_words(&e)))? {
             return Ok(false);
         }
         self.tell_up(now, engine);
-        // What a server says before it hangs up is worth reading, so failing to write is told afterwards.
+        // What a server says before it hangs up is worth reading, so failing to write is told
+        // afterwards.
         let written = self.write(now, engine);
         let more = self.read(now, engine, scratch)?;
         self.tell_up(now, engine);
@@ -153,7 +179,12 @@ impl Stream {
         }
     }
 
-    fn read(&mut self, now: Instant, engine: &mut Engine, scratch: &mut [u8]) -> Result<bool, Ended> {
+    fn read(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        scratch: &mut [u8],
+    ) -> Result<bool, Ended> {
         let len = scratch.len().min(READ_LEN);
         let buf = scratch.get_mut(..len).unwrap_or_default();
         for _ in 0..READS {

@@ -32,7 +32,9 @@ fn listener() -> (TcpListener, SocketAddr) {
 fn dial(addr: SocketAddr) -> (Poll, Sockets, Connecting) {
     let mut poll = Poll::new().unwrap();
     let mut sockets = Sockets::default();
-    sockets.insert(poll.registry(), Socket::dial(KEY, &Outgoing::new(&Conf::default()), addr).unwrap()).unwrap();
+    sockets
+        .insert(poll.registry(), Socket::dial(KEY, &Outgoing::new(&Conf::default()), addr).unwrap())
+        .unwrap();
     let mut events = Events::with_capacity(8);
     for _ in 0..100 {
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
@@ -58,7 +60,9 @@ fn a_refused_connection_says_so() {
     let (listener, addr) = listener();
     drop(listener);
     let (_, _, outcome) = dial(addr);
-    assert!(matches!(outcome, Connecting::Failed(e) if e.kind() == io::ErrorKind::ConnectionRefused));
+    assert!(
+        matches!(outcome, Connecting::Failed(e) if e.kind() == io::ErrorKind::ConnectionRefused)
+    );
 }
 
 #[test]
@@ -66,7 +70,10 @@ fn a_made_connection_carries_bytes_both_ways() {
     let (mut poll, mut sockets, mut other) = pair();
     let socket = sockets.get_mut(KEY).unwrap();
     assert_eq!(socket.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    assert_eq!(socket.write(&[IoSlice::new(b"so"), IoSlice::new(b""), IoSlice::new(b"ngs")]).unwrap(), 5);
+    assert_eq!(
+        socket.write(&[IoSlice::new(b"so"), IoSlice::new(b""), IoSlice::new(b"ngs")]).unwrap(),
+        5
+    );
     let mut heard = [0; 5];
     other.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"songs");
@@ -143,7 +150,10 @@ fn a_slot_waits_once_and_in_order() {
     assert_eq!(queue.len(), 3);
     assert_eq!(queue.pop(), Some(5));
     queue.push(5);
-    assert_eq!([queue.pop(), queue.pop(), queue.pop(), queue.pop()], [Some(1000), Some(0), Some(5), None]);
+    assert_eq!(
+        [queue.pop(), queue.pop(), queue.pop(), queue.pop()],
+        [Some(1000), Some(0), Some(5), None]
+    );
     assert!(queue.is_empty());
 }
 

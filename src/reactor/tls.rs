@@ -1,6 +1,8 @@
-//! TLS for tracker streams, by rustls with ring. Without the feature `tls` there is none, and whoever wants it is told so.
+//! TLS for tracker streams, by rustls with ring. Without the feature `tls` there is none, and
+//! whoever wants it is told so.
 //!
-//! It turns bytes into bytes; sockets are its owner's. Certificates are always verified, against Mozilla's list and what the user adds.
+//! It turns bytes into bytes; sockets are its owner's. Certificates are always verified, against
+//! Mozilla's list and what the user adds.
 
 #[cfg(feature = "tls")]
 pub(super) use with::{Tls, TlsConf};
@@ -100,7 +102,11 @@ mod with {
         }
 
         /// Takes what came from the socket; what was in it goes to `take`.
-        pub(crate) fn receive(&mut self, mut bytes: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), String> {
+        pub(crate) fn receive(
+            &mut self,
+            mut bytes: &[u8],
+            mut take: impl FnMut(&[u8]),
+        ) -> Result<(), String> {
             let mut plain = [0; 8192];
             while !bytes.is_empty() {
                 self.conn.read_tls(&mut bytes).map_err(|e| e.to_string())?;
@@ -174,7 +180,11 @@ mod without {
             match *self {}
         }
 
-        pub(crate) fn receive(&mut self, _bytes: &[u8], _take: impl FnMut(&[u8])) -> Result<(), String> {
+        pub(crate) fn receive(
+            &mut self,
+            _bytes: &[u8],
+            _take: impl FnMut(&[u8]),
+        ) -> Result<(), String> {
             match *self {}
         }
 

@@ -1,5 +1,6 @@
-//! What one turn does, step by step: readiness noted, connections accepted, sockets read, answers fetched, effects carried
-//! out, links flushed. Each step is bounded, and what it leaves is found by the next turn.
+//! What one turn does, step by step: readiness noted, connections accepted, sockets read, answers
+//! fetched, effects carried out, links flushed. Each step is bounded, and what it leaves is found
+//! by the next turn.
 //!
 //! Knows no order between the steps; that is `Reactor::poll`'s.
 
@@ -47,7 +48,8 @@ impl Reactor {
             if let Some(slot) = token.checked_sub(FIRST_STREAM_TOKEN) {
                 self.streams.handle_event(slot, event);
             } else if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
-                // A socket that was closed tells nothing more, so whoever lives here is who is meant.
+                // A socket that was closed tells nothing more, so whoever lives here is who is
+                // meant.
                 let Some(socket) = self.sockets.at_slot(slot) else { continue };
                 socket.read_closed |= event.is_read_closed() || event.is_error();
                 socket.readable |= event.is_readable() || socket.read_closed;
@@ -128,7 +130,8 @@ impl Reactor {
 
     /// A few reads into the scratch. Returns why the link is over, if it is.
     fn read(&mut self, now: Instant, key: Key, budget: &mut ReadBudget) -> Option<CloseCause> {
-        let socket = self.sockets.get_mut(key).filter(|socket| socket.readable && !socket.connecting)?;
+        let socket =
+            self.sockets.get_mut(key).filter(|socket| socket.readable && !socket.connecting)?;
         for _ in 0..self.engine.conf().reads_a_turn {
             let room = self.engine.read_quota(now, key).min(self.scratch.len());
             if room == 0 {
@@ -142,7 +145,8 @@ impl Reactor {
                     self.stats.bytes_read += len as u64;
                     budget.spend(len);
                     self.engine.handle_data(now, key, self.scratch.get(..len).unwrap_or_default());
-                    // A stream that fills less than was offered is drained (epoll(7)), unless its end is waiting behind.
+                    // A stream that fills less than was offered is drained (epoll(7)), unless its
+                    // end is waiting behind.
                     if len < room && !socket.read_closed && SHORT_IS_BLOCKED {
                         socket.readable = false;
                         return None;
@@ -182,7 +186,12 @@ impl Reactor {
     /// What came from trackers.
     pub(super) fn serve_trackers(&mut self) {
         if self.streams.is_ready() {
-            self.streams.serve(self.poll.registry(), self.clock.now(), &mut self.engine, &mut self.scratch);
+            self.streams.serve(
+                self.poll.registry(),
+                self.clock.now(),
+                &mut self.engine,
+                &mut self.scratch,
+            );
         }
         if self.datagrams.is_ready() {
             let now = self.clock.now();
@@ -202,13 +211,18 @@ impl Reactor {
                 }
             }
             TrackerEffect::Connect { call, addr, tls } => {
-                let connected = tls_for(&mut self.tls, tls.as_deref())
-                    .and_then(|tls| self.streams.connect(registry, &self.outgoing, call, addr, tls).map_err(|e| e.to_string()));
+                let connected = tls_for(&mut self.tls, tls.as_deref()).and_then(|tls| {
+                    self.streams
+                        .connect(registry, &self.outgoing, call, addr, tls)
+                        .map_err(|e| e.to_string())
+                });
                 if let Err(e) = connected {
                     self.engine.handle_tracker_ended(now, call, Err(e));
                 }
             }
-            TrackerEffect::Flush { call } => self.streams.flush(registry, now, &mut self.engine, call),
+            TrackerEffect::Flush { call } => {
+                self.streams.flush(registry, now, &mut self.engine, call)
+            }
             TrackerEffect::Close { call } => self.streams.close(registry, call),
             TrackerEffect::Datagram { call, to, data } => {
                 if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
@@ -224,7 +238,9 @@ impl Reactor {
                 break;
             }
             match self.effect.take().or_else(|| self.engine.poll_effect()) {
-                Some(Effect::Job(Job::Read { torrent, link, blocks, buf })) => self.read_blocks(now, torrent, link, blocks, buf),
+                Some(Effect::Job(Job::Read { torrent, link, blocks, buf })) => {
+                    self.read_blocks(now, torrent, link, blocks, buf)
+                }
                 Some(Effect::Job(job)) => self.pool.submit(job),
                 Some(Effect::Flush { link }) => {
                     if let Some(socket) = self.sockets.get_mut(link) {
@@ -237,9 +253,12 @@ impl Reactor {
                     }
                 }
                 Some(Effect::Tracker(effect)) => self.serve_call(now, effect),
-                Some(Effect::Dial { link, addr }) => match Socket::dial(link, &self.outgoing, addr) {
+                Some(Effect::Dial { link, addr }) => match Socket::dial(link, &self.outgoing, addr)
+                {
                     Ok(socket) => self.keep(now, link, socket),
-                    Err(e) if is_out_of_descriptors(&e) => self.engine.handle_closed(now, link, CloseCause::Exhausted),
+                    Err(e) if is_out_of_descriptors(&e) => {
+                        self.engine.handle_closed(now, link, CloseCause::Exhausted)
+                    }
                     Err(e) => self.engine.handle_closed(now, link, CloseCause::Io(e.kind())),
                 },
                 Some(Effect::Close { link }) => {
@@ -250,16 +269,27 @@ impl Reactor {
         }
     }
 
-    /// What is at hand is read here and leaves at once, while it is in cache; the rest is for a worker.
-    fn read_blocks(&mut self, now: Instant, torrent: Key, link: Key, blocks: Vec<Block>, mut buf: Buf) {
+    /// What is at hand is read here and leaves at once, while it is in cache; the rest is for a
+    /// worker.
+    fn read_blocks(
+        &mut self,
+        now: Instant,
+        torrent: Key,
+        link: Key,
+        blocks: Vec<Block>,
+        mut buf: Buf,
+    ) {
         let Some(result) = self.pool.try_read(torrent, &blocks, &mut buf) else {
             self.stats.cold_reads += 1;
             return self.pool.submit(Job::Read { torrent, link, blocks, buf });
         };
         self.stats.hot_reads += 1;
         self.upload_budget = self.upload_budget.saturating_sub(buf.0.len());
-        self.engine.handle_done(now, Done::Read { torrent, link, blocks, buf, result, cold: false });
-        if let Some(socket) = self.sockets.get_mut(link).filter(|socket| socket.writable && !socket.connecting) {
+        self.engine
+            .handle_done(now, Done::Read { torrent, link, blocks, buf, result, cold: false });
+        if let Some(socket) =
+            self.sockets.get_mut(link).filter(|socket| socket.writable && !socket.connecting)
+        {
             match write(&mut self.engine, socket, now, &mut self.stats) {
                 Ok(Written::All) => {}
                 Ok(Written::Blocked) => {
@@ -277,8 +307,8 @@ impl Reactor {
         self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
     }
 
-    /// One vectored write, or a few, for each link that has something to send. Whoever was not reached goes before whoever has more: in the
-    /// next turn it is their turn.
+    /// One vectored write, or a few, for each link that has something to send. Whoever was not
+    /// reached goes before whoever has more: in the next turn it is their turn.
     pub(super) fn flush(&mut self, now: Instant) {
         std::mem::swap(&mut self.dirty, &mut self.flushing);
         let mut reached = 0;
@@ -304,7 +334,8 @@ impl Reactor {
                 Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
                 Err(e) => self.fail(now, key, &e),
             }
-            self.upload_budget = self.upload_budget.saturating_sub((self.stats.bytes_written - before) as usize);
+            self.upload_budget =
+                self.upload_budget.saturating_sub((self.stats.bytes_written - before) as usize);
             reached = self.dirty.len();
         }
         unreached_first(&mut self.dirty, reached);
@@ -319,7 +350,12 @@ enum Written {
     Some,
 }
 
-fn write(engine: &mut Engine, socket: &mut Socket, now: Instant, stats: &mut ReactorStats) -> io::Result<Written> {
+fn write(
+    engine: &mut Engine,
+    socket: &mut Socket,
+    now: Instant,
+    stats: &mut ReactorStats,
+) -> io::Result<Written> {
     for _ in 0..WRITES_A_ROUND {
         let mut slices = [IoSlice::new(&[]); SLICES_A_WRITE];
         let count = engine.poll_transmit(socket.key, &mut slices);

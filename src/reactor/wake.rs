@@ -1,4 +1,5 @@
-//! The way into the loop from other threads: one `mio::Waker`, and a flag so that many calls cost one system call.
+//! The way into the loop from other threads: one `mio::Waker`, and a flag so that many calls cost
+//! one system call.
 
 use std::{
     io,
@@ -44,16 +45,22 @@ impl Waker {
         }
     }
 
-    /// The same, and says if the system would not do it. The next call tries again; and if anything else wakes the loop, it finds what
-    /// was left for it.
+    /// The same, and says if the system would not do it. The next call tries again; and if anything
+    /// else wakes the loop, it finds what was left for it.
     pub(crate) fn try_wake(&self) -> io::Result<()> {
-        if self.inner.failed.swap(false, Ordering::SeqCst) | !self.inner.called.swap(true, Ordering::SeqCst) {
-            self.inner.waker.wake().inspect_err(|_| self.inner.failed.store(true, Ordering::SeqCst))?;
+        if self.inner.failed.swap(false, Ordering::SeqCst)
+            | !self.inner.called.swap(true, Ordering::SeqCst)
+        {
+            self.inner
+                .waker
+                .wake()
+                .inspect_err(|_| self.inner.failed.store(true, Ordering::SeqCst))?;
         }
         Ok(())
     }
 
-    /// Whether somebody called since the last time. What the caller left must be fetched *after* this.
+    /// Whether somebody called since the last time. What the caller left must be fetched *after*
+    /// this.
     pub(crate) fn take(&self) -> bool {
         self.inner.called.load(Ordering::SeqCst) && self.inner.called.swap(false, Ordering::SeqCst)
     }

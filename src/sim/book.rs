@@ -1,5 +1,5 @@
-//! The last few hundred things that happened, in words for a person: what a failing run shows. Keeping it costs little; it is put into
-//! words only when it is asked for.
+//! The last few hundred things that happened, in words for a person: what a failing run shows.
+//! Keeping it costs little; it is put into words only when it is asked for.
 
 use std::{collections::VecDeque, fmt};
 
@@ -24,7 +24,8 @@ impl Said {
     pub(super) fn of(word: &Word<'_>) -> Self {
         let plain = |name| Self { name, piece: None, range: None };
         let piece = |name, piece| Self { name, piece: Some(piece), range: None };
-        let range = |name, piece, begin, len| Self { name, piece: Some(piece), range: Some((begin, len)) };
+        let range =
+            |name, piece, begin, len| Self { name, piece: Some(piece), range: Some((begin, len)) };
         match *word {
             Word::Greeting(_) => plain("handshake"),
             Word::Garbage => plain("garbage"),
@@ -37,7 +38,9 @@ impl Said {
                 Message::Have(p) => piece("have", p),
                 Message::Bitfield(_) => plain("bitfield"),
                 Message::Request { piece: p, begin, len } => range("request", p, begin, len),
-                Message::Piece { piece: p, begin, data } => range("piece", p, begin, data.len() as u32),
+                Message::Piece { piece: p, begin, data } => {
+                    range("piece", p, begin, data.len() as u32)
+                }
                 Message::Cancel { piece: p, begin, len } => range("cancel", p, begin, len),
                 Message::Port(_) => plain("port"),
                 Message::Suggest(p) => piece("suggest", p),
@@ -102,12 +105,18 @@ impl Book {
         let line = |(at, deed): &(Instant, Deed)| {
             let micros = at.as_micros();
             let what = match deed {
-                Deed::Said { from, to, said } => format!("{} -> {}: {said}", name(*from), name(*to)),
+                Deed::Said { from, to, said } => {
+                    format!("{} -> {}: {said}", name(*from), name(*to))
+                }
                 Deed::Between { from, to, what } => format!("{} {what} {}", name(*from), name(*to)),
                 Deed::At { node, what } => format!("{} {what}", name(*node)),
                 Deed::Job { node, what, piece, answered } => {
                     let piece = piece.map(|p| format!(" piece {p}")).unwrap_or_default();
-                    format!("{} {} {what}{piece}", name(*node), if *answered { "has done:" } else { "begins:" })
+                    format!(
+                        "{} {} {what}{piece}",
+                        name(*node),
+                        if *answered { "has done:" } else { "begins:" }
+                    )
                 }
                 Deed::Told { node, alert } => format!("{} tells: {alert}", name(*node)),
                 Deed::Note(text) => text.clone(),
@@ -142,10 +151,17 @@ mod tests {
         let mut book = Book::new();
         book.set_length(3);
         for n in 0..5 {
-            let said = Said::of(&Word::Message(Message::Request { piece: n, begin: 0, len: 16384 }));
-            book.write(Instant::from_micros(1_500_000 + u64::from(n)), Deed::Said { from: 0, to: 1, said });
+            let said =
+                Said::of(&Word::Message(Message::Request { piece: n, begin: 0, len: 16384 }));
+            book.write(
+                Instant::from_micros(1_500_000 + u64::from(n)),
+                Deed::Said { from: 0, to: 1, said },
+            );
         }
-        book.write(Instant::from_micros(2_000_000), Deed::Job { node: 1, what: "read", piece: Some(4), answered: false });
+        book.write(
+            Instant::from_micros(2_000_000),
+            Deed::Job { node: 1, what: "read", piece: Some(4), answered: false },
+        );
         let text = book.tell(|n| ["leech", "seed"][n]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);

@@ -1,7 +1,8 @@
-//! A disk in memory that can be full, read-only, unreliable and cut off: what the workers' code meets in the simulator.
+//! A disk in memory that can be full, read-only, unreliable and cut off: what the workers' code
+//! meets in the simulator.
 //!
-//! It keeps what was synced apart from what was only written, so that a power cut can be told from a kill. Time comes from
-//! the world.
+//! It keeps what was synced apart from what was only written, so that a power cut can be told from
+//! a kill. Time comes from the world.
 
 mod calls;
 mod faults;
@@ -49,21 +50,25 @@ pub struct Troubles {
     pub corrupt_reads: u32,
     /// Reads fail.
     pub fail_reads: bool,
-    /// Syncs fail, and part of what they were about is never written, even if a later one succeeds.
+    /// Syncs fail, and part of what they were about is never written, even if a later one
+    /// succeeds.
     pub fail_syncs: bool,
     /// Saving a small file fails.
     pub fail_saves: bool,
     /// A file cannot have two names.
     pub no_links: bool,
-    /// After so many more bytes written, all writes fail, as if the process had been killed in the midst of one.
+    /// After so many more bytes written, all writes fail, as if the process had been killed in the
+    /// midst of one.
     pub writes_left: Option<u64>,
     /// Writes fail.
     pub fail_writes: bool,
-    /// Syncs and saves say that all is well, and a power cut loses what they were about all the same.
+    /// Syncs and saves say that all is well, and a power cut loses what they were about all the
+    /// same.
     pub lying_syncs: bool,
     /// So many of the next writes go somewhere else in the same file, and say that all is well.
     pub misdirected_writes: u32,
-    /// Stretches of files that cannot be read: a part of a path, the first byte, the first byte after it.
+    /// Stretches of files that cannot be read: a part of a path, the first byte, the first byte
+    /// after it.
     pub bad_stretches: Vec<(String, u64, u64)>,
     /// Single calls that answer with an error; each goes when it has failed as often as it is to.
     pub calls: Vec<CallFault>,
@@ -108,11 +113,13 @@ impl MemDisk {
         self.state().files.get(path).map(|f| f.now.bytes.clone())
     }
 
-    /// Whether a file has exactly `bytes` from `offset` on, here or on a drive that is [away](Self::take_away). Troubles do not matter
-    /// here.
+    /// Whether a file has exactly `bytes` from `offset` on, here or on a drive that is
+    /// [away](Self::take_away). Troubles do not matter here.
     pub fn holds(&self, path: &Path, offset: u64, bytes: &[u8]) -> bool {
         let state = self.state();
-        let found = |f: &File| f.now.bytes.get(offset as usize..offset as usize + bytes.len()) == Some(bytes);
+        let found = |f: &File| {
+            f.now.bytes.get(offset as usize..offset as usize + bytes.len()) == Some(bytes)
+        };
         state.anywhere(path).any(found)
     }
 
@@ -134,7 +141,11 @@ impl MemDisk {
     /// Puts a file there, safe from power cuts, as if somebody else had made it.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
-        let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: state.now_ns };
+        let content = Content {
+            bytes: bytes.to_vec(),
+            pages: pages(0, bytes.len() as u64).collect(),
+            mtime_ns: state.now_ns,
+        };
         state.make_dirs(path);
         let old = state.files.insert(path.to_owned(), File::safe(content));
         state.spoilt |= old.is_some();
@@ -158,7 +169,8 @@ impl MemDisk {
         self.state().writes
     }
 
-    /// Power is cut: of what was not synced, any part may be there and any may not. (After a kill everything is.)
+    /// Power is cut: of what was not synced, any part may be there and any may not. (After a kill
+    /// everything is.)
     pub fn lose_power(&self) {
         let mut state = self.state();
         let State { files, rng, lied, spoilt, .. } = &mut *state;
@@ -182,7 +194,11 @@ impl MemDisk {
         }
         gone.iter().for_each(|path| _ = files.remove(path));
         // Names of one file show the same of it.
-        let linked: Vec<PathBuf> = files.iter().filter(|(_, file)| file.linked.is_some()).map(|(path, _)| path.clone()).collect();
+        let linked: Vec<PathBuf> = files
+            .iter()
+            .filter(|(_, file)| file.linked.is_some())
+            .map(|(path, _)| path.clone())
+            .collect();
         linked.iter().for_each(|path| state.mirror(path));
         state.graves.recount = true;
     }
@@ -244,7 +260,8 @@ impl Disk for MemDisk {
     }
 
     fn remove(&self, root: &Path, below: &Path) -> io::Result<bool> {
-        let removed = self.call(DiskCall::Remove, &root.join(below), |state| state.remove(root, below).map(Some));
+        let removed = self
+            .call(DiskCall::Remove, &root.join(below), |state| state.remove(root, below).map(Some));
         absent(removed).map(|removed| removed.unwrap_or(false))
     }
 

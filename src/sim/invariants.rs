@@ -1,5 +1,6 @@
-//! What must hold after every event of every run, by name. What an engine says on the wire is held against what it has, what it heard
-//! and the torrent's true bytes; what it counts against what passed; its insides against themselves.
+//! What must hold after every event of every run, by name. What an engine says on the wire is held
+//! against what it has, what it heard and the torrent's true bytes; what it counts against what
+//! passed; its insides against themselves.
 //!
 //! It sees hosts, words and disks. How things get from one to the other is the world's business.
 
@@ -29,21 +30,45 @@ use crate::{
 /// The names, as they are in the message of a panic, and what each promises of every engine.
 pub const INVARIANTS: &[(&str, &str)] = &[
     ("had-is-true", "each piece that it says it has is on its disk, byte for byte"),
-    ("loses-nothing", "a verified byte that was on its disk is still on it, as safe as it was, unless its user removed it"),
+    (
+        "loses-nothing",
+        "a verified byte that was on its disk is still on it, as safe as it was, unless its user removed it",
+    ),
     ("served-is-true", "each block that it sends is the torrent's, unless its disk has spoilt it"),
     ("served-is-had", "it sends blocks of verified pieces only, and tells of no others"),
-    ("served-is-asked", "it sends blocks that were asked for, once for each time, and to whom it lets ask"),
+    (
+        "served-is-asked",
+        "it sends blocks that were asked for, once for each time, and to whom it lets ask",
+    ),
     ("asks-with-leave", "it asks for blocks that there are, of whom has them and lets it"),
-    ("says-it-once", "it is not choking, unchoking, interested or in possession of a piece twice in a row"),
-    ("speaks-the-protocol", "whatever it sends can be read, and is of the extensions that were agreed upon"),
-    ("tells-all", "once everything is sent, each peer knows what it has and whether it is interested, as far as that is shown"),
+    (
+        "says-it-once",
+        "it is not choking, unchoking, interested or in possession of a piece twice in a row",
+    ),
+    (
+        "speaks-the-protocol",
+        "whatever it sends can be read, and is of the extensions that were agreed upon",
+    ),
+    (
+        "tells-all",
+        "once everything is sent, each peer knows what it has and whether it is interested, as far as that is shown",
+    ),
     ("inside-the-folder", "it touches no file outside its torrents' folders and state files"),
-    ("consistent", "its counts are what they count, and each piece is in one place: had, wanted or in progress"),
-    ("within-limits", "links, dials, peers, candidates, alerts, piece and upload memory keep their limits"),
+    (
+        "consistent",
+        "its counts are what they count, and each piece is in one place: had, wanted or in progress",
+    ),
+    (
+        "within-limits",
+        "links, dials, peers, candidates, alerts, piece and upload memory keep their limits",
+    ),
     ("timers-ahead", "once it has dealt with what is due, nothing is due"),
     ("does-not-spin", "it does not ask to be woken all the time"),
     ("not-stuck", "a download goes on as long as somebody who has what it lacks lets it ask"),
-    ("bytes-agree", "what it counts as sent and received is what passed; a connection that ends in good order has lost nothing"),
+    (
+        "bytes-agree",
+        "what it counts as sent and received is what passed; a connection that ends in good order has lost nothing",
+    ),
 ];
 
 /// How often an engine may be woken in a second of its time.
@@ -84,7 +109,15 @@ struct Part {
 impl Part {
     fn new() -> Self {
         let tap = Tap::default();
-        Self { tap, fast: false, extended: false, choking: true, interested: false, has: None, allowed: BTreeSet::new() }
+        Self {
+            tap,
+            fast: false,
+            extended: false,
+            choking: true,
+            interested: false,
+            has: None,
+            allowed: BTreeSet::new(),
+        }
     }
 
     fn has(&self, piece: PieceIndex) -> bool {
@@ -122,7 +155,12 @@ impl Ears {
     }
 
     /// The engine has put these bytes into its socket.
-    pub(super) fn say(&mut self, host: &mut Host, bytes: &[u8], mut note: impl FnMut(Said)) -> Verdict {
+    pub(super) fn say(
+        &mut self,
+        host: &mut Host,
+        bytes: &[u8],
+        mut note: impl FnMut(Said),
+    ) -> Verdict {
         let mut verdict = Ok(());
         let mut tap = std::mem::take(&mut self.said.tap);
         let before = tap.payload();
@@ -158,7 +196,8 @@ impl Ears {
         let with_script = self.with_script;
         if let Word::Greeting(greeting) = &word {
             self.hash = Some(greeting.info_hash);
-            (self.heard.fast, self.heard.extended) = (greeting.reserved.fast(), greeting.reserved.extensions());
+            (self.heard.fast, self.heard.extended) =
+                (greeting.reserved.fast(), greeting.reserved.extensions());
         }
         let Some(held) = self.hash.and_then(|hash| host.held_mut(hash)) else { return };
         held.met_script |= with_script;
@@ -175,7 +214,9 @@ impl Ears {
             Message::HaveAll => part.has = Some(Bitfield::all(count)),
             Message::Bitfield(bits) => {
                 if let Ok(bits) = Bitfield::from_wire(bits, count) {
-                    bits.ones().filter_map(|p| geometry.piece(p).ok()).for_each(|p| _ = part.add(p, count));
+                    bits.ones()
+                        .filter_map(|p| geometry.piece(p).ok())
+                        .for_each(|p| _ = part.add(p, count));
                 }
             }
             Message::AllowedFast(piece) => _ = part.allowed.insert(piece),
@@ -184,7 +225,9 @@ impl Ears {
                     *self.owed.entry(block).or_default() += 1;
                 }
             }
-            Message::Piece { piece, begin, data } if geometry.block(piece, begin, data.len() as u32).is_ok() => {
+            Message::Piece { piece, begin, data }
+                if geometry.block(piece, begin, data.len() as u32).is_ok() =>
+            {
                 held.wire_down += data.len() as u64;
             }
             _ => {}
@@ -194,30 +237,44 @@ impl Ears {
     /// Whether the engine may say this.
     fn rule_on(&mut self, host: &Host, word: Word<'_>) -> Verdict {
         let message = match word {
-            Word::Garbage => return broken("speaks-the-protocol", "it sent something that cannot be read"),
+            Word::Garbage => {
+                return broken("speaks-the-protocol", "it sent something that cannot be read");
+            }
             Word::Greeting(greeting) => {
                 self.hash = Some(greeting.info_hash);
-                (self.said.fast, self.said.extended) = (greeting.reserved.fast(), greeting.reserved.extensions());
+                (self.said.fast, self.said.extended) =
+                    (greeting.reserved.fast(), greeting.reserved.extensions());
                 return Ok(());
             }
             Word::Message(message) => message,
         };
-        if self.hash.is_some_and(|hash| host.held(hash).is_none() && host.engine.find(hash).is_some()) {
+        if self
+            .hash
+            .is_some_and(|hash| host.held(hash).is_none() && host.engine.find(hash).is_some())
+        {
             // The world does not know what it should be.
             return Ok(());
         }
         let Some(held) = self.hash.and_then(|hash| host.held(hash)) else {
             return broken("speaks-the-protocol", "it speaks of a torrent that it does not have");
         };
-        let (fast, extended) = (self.said.fast && self.heard.fast, self.said.extended && self.heard.extended);
+        let (fast, extended) =
+            (self.said.fast && self.heard.fast, self.said.extended && self.heard.extended);
         let geometry = held.sample.geometry();
         let had = |piece: PieceIndex| host.engine.have(held.id).is_some_and(|have| have.has(piece));
-        let twice = |what: &str| Violation { name: "says-it-once", what: format!("it says {what} twice") };
+        let twice =
+            |what: &str| Violation { name: "says-it-once", what: format!("it says {what} twice") };
         let is_fast = matches!(
             message,
-            Message::HaveAll | Message::HaveNone | Message::Reject { .. } | Message::AllowedFast(_) | Message::Suggest(_)
+            Message::HaveAll
+                | Message::HaveNone
+                | Message::Reject { .. }
+                | Message::AllowedFast(_)
+                | Message::Suggest(_)
         );
-        must(fast || !is_fast, "speaks-the-protocol", || "it speaks the fast extension and has not agreed to it".into())?;
+        must(fast || !is_fast, "speaks-the-protocol", || {
+            "it speaks the fast extension and has not agreed to it".into()
+        })?;
         match message {
             Message::Choke | Message::Unchoke => {
                 let choking = message == Message::Choke;
@@ -236,24 +293,33 @@ impl Ears {
             }
             Message::Have(piece) => {
                 let Ok(piece) = geometry.piece(piece) else {
-                    return broken("speaks-the-protocol", format!("it has a piece {piece} that there is not"));
+                    return broken(
+                        "speaks-the-protocol",
+                        format!("it has a piece {piece} that there is not"),
+                    );
                 };
-                must(had(piece), "served-is-had", || format!("it tells of piece {} and does not have it", piece.get()))?;
+                must(had(piece), "served-is-had", || {
+                    format!("it tells of piece {} and does not have it", piece.get())
+                })?;
                 if !self.said.add(piece, geometry.piece_count()) {
                     return Err(twice(&format!("that it has piece {}", piece.get())));
                 }
             }
             Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
                 let told = match message {
-                    Message::Bitfield(bits) => match Bitfield::from_wire(bits, geometry.piece_count()) {
-                        Ok(told) => told,
-                        Err(error) => return broken("speaks-the-protocol", error.to_string()),
-                    },
+                    Message::Bitfield(bits) => {
+                        match Bitfield::from_wire(bits, geometry.piece_count()) {
+                            Ok(told) => told,
+                            Err(error) => return broken("speaks-the-protocol", error.to_string()),
+                        }
+                    }
                     Message::HaveAll => Bitfield::all(geometry.piece_count()),
                     _ => Bitfield::none(geometry.piece_count()),
                 };
                 let lie = geometry.pieces().find(|&p| told.has(p) && !had(p)).map(PieceIndex::get);
-                must(lie.is_none(), "served-is-had", || format!("it tells of piece {lie:?} and does not have it"))?;
+                must(lie.is_none(), "served-is-had", || {
+                    format!("it tells of piece {lie:?} and does not have it")
+                })?;
                 if self.said.has.replace(told).is_some() {
                     return Err(twice("all that it has"));
                 }
@@ -262,18 +328,28 @@ impl Ears {
                 let Ok(block) = geometry.block(piece, begin, len) else {
                     return broken(
                         "asks-with-leave",
-                        format!("it asks for {len} bytes of piece {piece} from {begin}, which is no block"),
+                        format!(
+                            "it asks for {len} bytes of piece {piece} from {begin}, which is no block"
+                        ),
                     );
                 };
                 let what = || format!("it asks for {block:?}");
-                must(self.heard.has(block.piece), "asks-with-leave", || format!("{} of whom does not have it", what()))?;
-                let leave = !self.heard.choking || self.heard.allowed.contains(&piece) || !self.choked_for_sure;
+                must(self.heard.has(block.piece), "asks-with-leave", || {
+                    format!("{} of whom does not have it", what())
+                })?;
+                let leave = !self.heard.choking
+                    || self.heard.allowed.contains(&piece)
+                    || !self.choked_for_sure;
                 must(leave, "asks-with-leave", || format!("{} while it is choked", what()))?;
             }
             Message::Cancel { piece, begin, len } => {
-                must(geometry.block(piece, begin, len).is_ok(), "asks-with-leave", || "it takes back what is no block".into())?;
+                must(geometry.block(piece, begin, len).is_ok(), "asks-with-leave", || {
+                    "it takes back what is no block".into()
+                })?;
             }
-            Message::Piece { piece, begin, data } => self.rule_on_block(host, held, piece, begin, data)?,
+            Message::Piece { piece, begin, data } => {
+                self.rule_on_block(host, held, piece, begin, data)?
+            }
             Message::Reject { piece, begin, len } => {
                 if let Ok(block) = geometry.range(piece, begin, len) {
                     self.answer(block);
@@ -281,32 +357,54 @@ impl Ears {
             }
             Message::AllowedFast(piece) => {
                 let known = geometry.piece(piece).is_ok_and(had);
-                must(known, "served-is-had", || format!("it allows piece {piece} and does not have it"))?;
+                must(known, "served-is-had", || {
+                    format!("it allows piece {piece} and does not have it")
+                })?;
                 self.said.allowed.insert(piece);
             }
             Message::Suggest(piece) => {
                 let known = geometry.piece(piece).is_ok_and(had);
-                must(known, "served-is-had", || format!("it suggests piece {piece} and does not have it"))?;
+                must(known, "served-is-had", || {
+                    format!("it suggests piece {piece} and does not have it")
+                })?;
             }
             Message::Extended { .. } => {
-                must(extended, "speaks-the-protocol", || "it speaks the extension protocol and has not agreed to it".into())?;
+                must(extended, "speaks-the-protocol", || {
+                    "it speaks the extension protocol and has not agreed to it".into()
+                })?;
             }
             Message::KeepAlive | Message::Port(_) => {}
-            Message::Unknown { id, .. } => return broken("speaks-the-protocol", format!("it sends a message of kind {id}")),
+            Message::Unknown { id, .. } => {
+                return broken("speaks-the-protocol", format!("it sends a message of kind {id}"));
+            }
         }
         Ok(())
     }
 
-    fn rule_on_block(&mut self, host: &Host, held: &Held, piece: u32, begin: u32, data: &[u8]) -> Verdict {
+    fn rule_on_block(
+        &mut self,
+        host: &Host,
+        held: &Held,
+        piece: u32,
+        begin: u32,
+        data: &[u8],
+    ) -> Verdict {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let Ok(block) = held.sample.geometry().range(piece, begin, len) else {
-            return broken("speaks-the-protocol", format!("it sends {len} bytes of piece {piece} from {begin}"));
+            return broken(
+                "speaks-the-protocol",
+                format!("it sends {len} bytes of piece {piece} from {begin}"),
+            );
         };
         let had = host.engine.have(held.id).is_some_and(|have| have.has(block.piece));
         must(had, "served-is-had", || format!("it sends {block:?} and does not have the piece"))?;
         let same = held.sample.block(block) == data;
-        must(same || host.disk.is_spoilt(), "served-is-true", || format!("it sends {block:?} and the bytes are wrong"))?;
-        must(self.answer(block), "served-is-asked", || format!("it sends {block:?}, which nobody has asked for"))?;
+        must(same || host.disk.is_spoilt(), "served-is-true", || {
+            format!("it sends {block:?} and the bytes are wrong")
+        })?;
+        must(self.answer(block), "served-is-asked", || {
+            format!("it sends {block:?}, which nobody has asked for")
+        })?;
         let allowed = !self.said.choking || self.said.allowed.contains(&piece);
         must(allowed, "served-is-asked", || format!("it sends {block:?} to whom it chokes"))
     }
@@ -321,17 +419,29 @@ impl Ears {
         true
     }
 
-    /// Everything that was to be said on this link has been: whether that is all that there is to say.
+    /// Everything that was to be said on this link has been: whether that is all that there is to
+    /// say.
     pub(super) fn rule_on_silence(&self, host: &Host, link: Key) -> Verdict {
-        let Some(view) = host.engine.link_view(link).filter(|view| view.unsent == 0) else { return Ok(()) };
+        let Some(view) = host.engine.link_view(link).filter(|view| view.unsent == 0) else {
+            return Ok(());
+        };
         let Some(held) = self.hash.and_then(|hash| host.held(hash)) else { return Ok(()) };
         let Some(have) = host.engine.have(held.id) else { return Ok(()) };
-        if host.engine.stats(held.id).is_none_or(|s| !matches!(s.phase, Phase::Downloading | Phase::Seeding | Phase::Stalled)) {
+        if host.engine.stats(held.id).is_none_or(|s| {
+            !matches!(s.phase, Phase::Downloading | Phase::Seeding | Phase::Stalled)
+        }) {
             return Ok(());
         }
-        let unsaid = held.sample.geometry().pieces().find(|&p| have.has(p) && !self.said.has(p) && !self.heard.has(p));
+        let unsaid = held
+            .sample
+            .geometry()
+            .pieces()
+            .find(|&p| have.has(p) && !self.said.has(p) && !self.heard.has(p));
         must(view.hiding || unsaid.is_none(), "tells-all", || {
-            format!("it has piece {} and never said so to a peer that lacks it", unsaid.map_or(0, PieceIndex::get))
+            format!(
+                "it has piece {} and never said so to a peer that lacks it",
+                unsaid.map_or(0, PieceIndex::get)
+            )
         })?;
         must(view.interested == self.said.interested, "tells-all", || {
             format!("interested: it is {} and said {}", view.interested, self.said.interested)
@@ -344,7 +454,11 @@ impl Ears {
     /// Whether the peer has told of a piece that is missing, and lets this engine ask.
     pub(super) fn could_give(&self, host: &Host) -> Option<InfoHash> {
         let held = self.hash.and_then(|hash| host.held(hash))?;
-        let lacks = held.sample.geometry().pieces().any(|p| self.heard.has(p) && host.engine.wants(held.id, p));
+        let lacks = held
+            .sample
+            .geometry()
+            .pieces()
+            .any(|p| self.heard.has(p) && host.engine.wants(held.id, p));
         (lacks && !self.heard.choking && !self.with_script).then(|| held.sample.metainfo.info_hash)
     }
 }
@@ -356,10 +470,14 @@ impl Host {
         let most = self.conf.max_alerts + 64 * (self.held.len() + 1);
         must(waiting <= most, "within-limits", || format!("{waiting} alerts wait"))?;
         let (memory, limit) = (self.engine.piece_memory(), self.conf.max_piece_memory);
-        must(memory <= limit, "within-limits", || format!("{memory} bytes of pieces in memory, {limit} are allowed"))?;
+        must(memory <= limit, "within-limits", || {
+            format!("{memory} bytes of pieces in memory, {limit} are allowed")
+        })?;
         self.peak_memory = self.peak_memory.max(memory);
         let (uploads, limit) = (self.engine.upload_memory(), self.conf.max_upload_memory);
-        must(uploads <= limit, "within-limits", || format!("{uploads} bytes of blocks on their way out, {limit} are allowed"))?;
+        must(uploads <= limit, "within-limits", || {
+            format!("{uploads} bytes of blocks on their way out, {limit} are allowed")
+        })?;
         self.peak_upload_memory = self.peak_upload_memory.max(uploads);
         let links = self.engine.links();
         must(links <= self.conf.max_links, "within-limits", || format!("{links} links"))?;
@@ -369,9 +487,13 @@ impl Host {
                 continue;
             }
             let places = Places::of(&self.engine, held);
-            for piece in held.sample.geometry().pieces().filter(|&p| have.has(p) && !held.seen.has(p)) {
+            for piece in
+                held.sample.geometry().pieces().filter(|&p| have.has(p) && !held.seen.has(p))
+            {
                 let same = self.disk.is_spoilt() || held.is_true(&self.disk, &places, piece);
-                must(same, "had-is-true", || format!("it claims piece {} and its disk disagrees", piece.get()))?;
+                must(same, "had-is-true", || {
+                    format!("it claims piece {} and its disk disagrees", piece.get())
+                })?;
             }
             held.seen = have.clone();
             self.kept.add(&held.sample, have);
@@ -385,13 +507,22 @@ impl Host {
         for held in &self.held {
             let Some(stats) = self.engine.stats(held.id) else { continue };
             let (peers, candidates) = (stats.peers, stats.candidates);
-            must(peers <= self.conf.max_links_per_torrent, "within-limits", || format!("{peers} peers of a torrent"))?;
-            must(candidates <= self.conf.max_candidates, "within-limits", || format!("{candidates} candidates"))?;
+            must(peers <= self.conf.max_links_per_torrent, "within-limits", || {
+                format!("{peers} peers of a torrent")
+            })?;
+            must(candidates <= self.conf.max_candidates, "within-limits", || {
+                format!("{candidates} candidates")
+            })?;
             let have = self.engine.have(held.id).map_or(0, Bitfield::count);
-            must(have == stats.have, "consistent", || format!("it has {have} pieces and says {}", stats.have))?;
-            let counts = || format!("{} bytes were sent and {} came: {stats:?}", held.wire_up, held.wire_down);
+            must(have == stats.have, "consistent", || {
+                format!("it has {have} pieces and says {}", stats.have)
+            })?;
+            let counts = || {
+                format!("{} bytes were sent and {} came: {stats:?}", held.wire_up, held.wire_down)
+            };
             must(stats.uploaded == held.wire_up, "bytes-agree", counts)?;
-            let all_came = stats.downloaded == held.wire_down || (held.met_script && stats.downloaded <= held.wire_down);
+            let all_came = stats.downloaded == held.wire_down
+                || (held.met_script && stats.downloaded <= held.wire_down);
             must(all_came, "bytes-agree", counts)?;
         }
         Ok(())
@@ -401,7 +532,9 @@ impl Host {
     pub(super) fn count_wake(&mut self, now: Instant) -> Verdict {
         let second = now.as_micros() / 1_000_000;
         self.wakes = if self.wakes.0 == second { (second, self.wakes.1 + 1) } else { (second, 1) };
-        must(self.wakes.1 <= MAX_WAKES, "does-not-spin", || format!("it was woken {MAX_WAKES} times in a second"))
+        must(self.wakes.1 <= MAX_WAKES, "does-not-spin", || {
+            format!("it was woken {MAX_WAKES} times in a second")
+        })
     }
 
     /// Whether its jobs have left what they found.
@@ -416,7 +549,9 @@ impl Host {
     /// Where its jobs have been.
     pub(super) fn check_paths(&self) -> Verdict {
         for path in self.disk.take_touched() {
-            let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+            let plain = path
+                .components()
+                .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
             let below = |dir: &Path| path != dir && path.starts_with(dir);
             let own = self.held.iter().any(|held| {
                 let state = held.params.state_file.as_deref();
@@ -424,7 +559,12 @@ impl Host {
                     || self.engine.dir(held.id).is_some_and(below)
                     || state.is_some_and(|state| path.starts_with(state.parent().unwrap_or(state)))
             });
-            let own = own || self.engine.torrents().into_iter().any(|id| self.engine.dir(id).is_some_and(below));
+            let own = own
+                || self
+                    .engine
+                    .torrents()
+                    .into_iter()
+                    .any(|id| self.engine.dir(id).is_some_and(below));
             let own = own || self.conf.session_dir.as_deref().is_some_and(below);
             let fine = plain && (own || self.folders.iter().any(|dir| below(dir)));
             must(fine, "inside-the-folder", || format!("it touches {}", path.display()))?;

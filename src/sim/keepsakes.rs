@@ -46,19 +46,29 @@ impl Keepsakes {
         }
     }
 
-    /// The user has this torrent's data deleted, and with it the same bytes of others that have left them there: that is not of those
-    /// which `is_there` still.
+    /// The user has this torrent's data deleted, and with it the same bytes of others that have
+    /// left them there: that is not of those which `is_there` still.
     pub(super) fn forget(&mut self, hash: InfoHash, is_there: impl Fn(InfoHash) -> bool) {
         let of = |kept: &Keepsake| kept.sample.metainfo.info_hash;
-        let Some(gone) = self.0.iter().find(|kept| of(kept) == hash).map(|kept| kept.sample.clone()) else { return };
-        self.0.retain(|kept| of(kept) != hash && (is_there(of(kept)) || kept.sample.data != gone.data));
+        let Some(gone) =
+            self.0.iter().find(|kept| of(kept) == hash).map(|kept| kept.sample.clone())
+        else {
+            return;
+        };
+        self.0.retain(|kept| {
+            of(kept) != hash && (is_there(of(kept)) || kept.sample.data != gone.data)
+        });
     }
 
     /// If anything was deleted, cut or overwritten since it was asked last: whether all is there
     /// still. What was safe from a power cut must be so still.
     /// A piece that is not claimed any more, since it could not be read in a check, may be
     /// overwritten by what is fetched instead.
-    pub(super) fn check(&mut self, disk: &MemDisk, is_claimed: impl Fn(InfoHash, PieceIndex) -> bool) -> Verdict {
+    pub(super) fn check(
+        &mut self,
+        disk: &MemDisk,
+        is_claimed: impl Fn(InfoHash, PieceIndex) -> bool,
+    ) -> Verdict {
         let Graves { files, removed, recount } = disk.take_graves();
         if recount || disk.is_spoilt() {
             self.0.iter_mut().for_each(|kept| kept.recount(disk));
@@ -78,9 +88,9 @@ impl Keepsakes {
                         return Some("is on its disk no more");
                     }
                     let was_safe = is_honest
-                        && files
-                            .iter()
-                            .any(|(path, file)| file.synced.as_ref().is_some_and(|old| stretch.is_in(path, &old.bytes)));
+                        && files.iter().any(|(path, file)| {
+                            file.synced.as_ref().is_some_and(|old| stretch.is_in(path, &old.bytes))
+                        });
                     let at_risk = was_safe && !disk.any_file(true, there);
                     at_risk.then_some("would not survive a power cut any more")
                 };
@@ -115,7 +125,8 @@ impl Keepsake {
         let start = geometry.offset(piece);
         let end = start + u64::from(geometry.piece_len(piece));
         let is_regular = |kind: FileKind| kind == FileKind::Regular;
-        let lens = metainfo.files.iter().map(|f| (f.offset, if is_regular(f.kind) { f.len } else { 0 }));
+        let lens =
+            metainfo.files.iter().map(|f| (f.offset, if is_regular(f.kind) { f.len } else { 0 }));
         let slots = Slots::new(lens, geometry);
         let stretch = |(index, file): (usize, &crate::base::files::FileEntry)| {
             let (from, to) = (start.max(file.offset), end.min(file.offset + file.len));

@@ -1,10 +1,12 @@
-//! Whole swarms without sockets, disks or waiting: the same [`Engine`](crate::Engine) and the same workers' code on a virtual
-//! network, virtual disks and a virtual clock.
+//! Whole swarms without sockets, disks or waiting: the same [`Engine`](crate::Engine) and the same
+//! workers' code on a virtual network, virtual disks and a virtual clock.
 //!
-//! A [`World`] has nodes. Most run an engine; some are [scripted](Script), to behave as no engine would. Everything that is left
-//! to chance (delays, segments, the order in which workers answer) follows from one seed, so a run can be repeated event by event,
-//! and its [transcript](World::transcript) compared. After every event the world holds what engines claim and say against the truth:
-//! [`INVARIANTS`] lists what. A violation panics, with the seed and the last few hundred [things that happened](World::trace).
+//! A [`World`] has nodes. Most run an engine; some are [scripted](Script), to behave as no engine
+//! would. Everything that is left to chance (delays, segments, the order in which workers answer)
+//! follows from one seed, so a run can be repeated event by event,
+//! and its [transcript](World::transcript) compared. After every event the world holds what engines
+//! claim and say against the truth: [`INVARIANTS`] lists what. A violation panics, with the seed
+//! and the last few hundred [things that happened](World::trace).
 //!
 //! ```
 //! use std::time::Duration;
@@ -39,12 +41,15 @@
 //!     .then_all_shut_down();
 //! ```
 //!
-//! What can go wrong: lines are slow and cut everything to pieces ([`Line`]), the world [falls apart](World::partition), connections
-//! [break](World::set_flaky), peers [vanish](World::vanish), routers let only some in ([`Nat`]), datagrams fare badly ([`Air`]), clocks
-//! [jump](World::jump_clock), disks are full, slow, unreliable or liars ([`Troubles`], [`DiskPace`]), single calls to a
-//! disk [fail](CallFault), processes are killed at [any step](World::at_event) and started again.
+//! What can go wrong: lines are slow and cut everything to pieces ([`Line`]), the world [falls
+//! apart](World::partition), connections [break](World::set_flaky), peers [vanish](World::vanish),
+//! routers let only some in ([`Nat`]), datagrams fare badly ([`Air`]), clocks
+//! [jump](World::jump_clock), disks are full, slow, unreliable or liars ([`Troubles`],
+//! [`DiskPace`]), single calls to a disk [fail](CallFault), processes are killed at [any
+//! step](World::at_event) and started again.
 //!
-//! It holds no second copy of any logic: what is simulated is what the reactor and the real disk would do, nothing else.
+//! It holds no second copy of any logic: what is simulated is what the reactor and the real disk
+//! would do, nothing else.
 
 mod book;
 mod disk;

@@ -1,8 +1,8 @@
-//! Routers that translate addresses: who can reach whom behind one, and what the others see. Rules as in RFC 4787 and RFC 5382, in the
-//! older names that everybody uses.
+//! Routers that translate addresses: who can reach whom behind one, and what the others see. Rules
+//! as in RFC 4787 and RFC 5382, in the older names that everybody uses.
 //!
-//! A box knows nodes by number, addresses and times. A node has one listening port; what it sends opens a hole for it, for as long as
-//! something passes.
+//! A box knows nodes by number, addresses and times. A node has one listening port; what it sends
+//! opens a hole for it, for as long as something passes.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,8 @@ pub enum Nat {
     Restricted,
     /// Port-restricted cone: addresses that the node has sent something to, the port included.
     PortRestricted,
-    /// Symmetric: every address that the node sends to sees another port, and only it gets in there. Nobody can dial the node.
+    /// Symmetric: every address that the node sends to sees another port, and only it gets in
+    /// there. Nobody can dial the node.
     Symmetric,
 }
 
@@ -72,7 +73,9 @@ impl NatBox {
         let fresh = |at: Instant| at + self.ttl >= now;
         let of_node = || {
             let all = self.contacts.range((node, SocketAddr::new([0, 0, 0, 0].into(), 0))..);
-            all.take_while(move |((n, _), _)| *n == node).filter(move |(_, at)| fresh(**at)).map(|((_, addr), _)| *addr)
+            all.take_while(move |((n, _), _)| *n == node)
+                .filter(move |(_, at)| fresh(**at))
+                .map(|((_, addr), _)| *addr)
         };
         match self.rule {
             Nat::Open => true,
@@ -101,7 +104,8 @@ mod tests {
     fn each_rule_lets_in_whom_it_should_and_for_as_long_as_it_should() {
         let addr = |host: u8, port| SocketAddr::from(([1, 1, 1, host], port));
         let at = |secs: u64| Instant::from_micros(secs * 1_000_000);
-        // Known address, known host with another port, stranger; then the first again when the hole has closed.
+        // Known address, known host with another port, stranger; then the first again when the hole
+        // has closed.
         for (rule, want) in [
             (Nat::Open, [true, true, true, true]),
             (Nat::FullCone, [true, true, true, false]),
@@ -110,11 +114,20 @@ mod tests {
             (Nat::Symmetric, [false, false, false, false]),
         ] {
             let mut nat = NatBox::new(rule, [9, 9, 9, 9].into(), Duration::from_secs(60));
-            assert_eq!(nat.admits(0, addr(1, 1), at(0)), rule == Nat::Open, "{rule:?}: before anything was sent");
+            assert_eq!(
+                nat.admits(0, addr(1, 1), at(0)),
+                rule == Nat::Open,
+                "{rule:?}: before anything was sent"
+            );
             nat.note(0, addr(1, 1), at(10));
             nat.note(1, addr(3, 1), at(10));
-            let got = [addr(1, 1), addr(1, 2), addr(2, 1)].map(|remote| nat.admits(0, remote, at(70)));
-            assert_eq!([got[0], got[1], got[2], nat.admits(0, addr(1, 1), at(71))], want, "{rule:?}");
+            let got =
+                [addr(1, 1), addr(1, 2), addr(2, 1)].map(|remote| nat.admits(0, remote, at(70)));
+            assert_eq!(
+                [got[0], got[1], got[2], nat.admits(0, addr(1, 1), at(71))],
+                want,
+                "{rule:?}"
+            );
         }
     }
 

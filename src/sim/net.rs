@@ -1,4 +1,5 @@
-//! Connections of the virtual network: bytes that take their time, in pieces of any size, through small buffers.
+//! Connections of the virtual network: bytes that take their time, in pieces of any size, through
+//! small buffers.
 //!
 //! A pipe knows bytes and times, not nodes or protocols. The world moves its events.
 
@@ -54,32 +55,62 @@ impl Line {
     /// 4 ms, 100 Mbit/s up.
     pub fn fibre() -> Self {
         let latency = Duration::from_millis(2);
-        Self { latency, bandwidth: 12_500_000, send_buffer: 256 * 1024, window: 512 * 1024, ..Self::default() }
+        Self {
+            latency,
+            bandwidth: 12_500_000,
+            send_buffer: 256 * 1024,
+            window: 512 * 1024,
+            ..Self::default()
+        }
     }
 
     /// 30 ms, 10 Mbit/s up.
     pub fn dsl() -> Self {
-        Self { latency: Duration::from_millis(15), jitter: Duration::from_millis(2), bandwidth: 1_250_000, ..Self::default() }
+        Self {
+            latency: Duration::from_millis(15),
+            jitter: Duration::from_millis(2),
+            bandwidth: 1_250_000,
+            ..Self::default()
+        }
     }
 
     /// 80 ms and much jitter, 5 Mbit/s up.
     pub fn mobile() -> Self {
-        Self { latency: Duration::from_millis(40), jitter: Duration::from_millis(60), bandwidth: 625_000, ..Self::default() }
+        Self {
+            latency: Duration::from_millis(40),
+            jitter: Duration::from_millis(60),
+            bandwidth: 625_000,
+            ..Self::default()
+        }
     }
 
     /// 600 ms, 5 Mbit/s up.
     pub fn satellite() -> Self {
         let latency = Duration::from_millis(300);
-        Self { latency, jitter: Duration::from_millis(5), bandwidth: 625_000, window: 512 * 1024, ..Self::default() }
+        Self {
+            latency,
+            jitter: Duration::from_millis(5),
+            bandwidth: 625_000,
+            window: 512 * 1024,
+            ..Self::default()
+        }
     }
 
     /// 200 ms, 56 kbit/s.
     pub fn modem() -> Self {
         let latency = Duration::from_millis(100);
-        Self { latency, bandwidth: 7_000, segment: (1, 576), send_buffer: 4096, window: 8192, ..Self::default() }
+        Self {
+            latency,
+            bandwidth: 7_000,
+            segment: (1, 576),
+            send_buffer: 4096,
+            window: 8192,
+            ..Self::default()
+        }
     }
 
-    /// A line that cuts everything to crumbs of a few bytes, for whoever thinks that messages come whole.
+    /// A line that cuts everything to crumbs of a few bytes, for whoever thinks that messages come
+    /// whole.
     pub fn crumbs() -> Self {
         Self { segment: (1, 7), send_buffer: 61, ..Self::default() }
     }

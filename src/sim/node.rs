@@ -1,4 +1,5 @@
-//! What lives at an address of the world: an engine with its disk and workers, a script, or nothing for now.
+//! What lives at an address of the world: an engine with its disk and workers, a script, or nothing
+//! for now.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +38,8 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// How long a node's workers take: some time before and some after a job, by chance, and more the more bytes it moves.
+/// How long a node's workers take: some time before and some after a job, by chance, and more the
+/// more bytes it moves.
 #[derive(Clone, Debug)]
 pub struct DiskPace {
     /// The shortest wait.
@@ -46,14 +48,19 @@ pub struct DiskPace {
     pub max: Duration,
     /// Bytes per second, over all jobs.
     pub bandwidth: u64,
-    /// Of a hundred batches of blocks for peers, so many are at hand: they are read and sent within the turn that asks for them, as the
-    /// reactor does it, and no worker sees them.
+    /// Of a hundred batches of blocks for peers, so many are at hand: they are read and sent
+    /// within the turn that asks for them, as the reactor does it, and no worker sees them.
     pub hot: u8,
 }
 
 impl Default for DiskPace {
     fn default() -> Self {
-        Self { min: Duration::from_micros(20), max: Duration::from_millis(2), bandwidth: 500_000_000, hot: 0 }
+        Self {
+            min: Duration::from_micros(20),
+            max: Duration::from_millis(2),
+            bandwidth: 500_000_000,
+            hot: 0,
+        }
     }
 }
 
@@ -67,7 +74,9 @@ impl DiskPace {
         let bytes = match job {
             Job::Run { run, .. } => match &run.data {
                 RunData::Memory(buf) => buf.0.len() as u64,
-                RunData::Stretches(_, stretches) => stretches.iter().map(|s| u64::from(s.end - s.start)).sum(),
+                RunData::Stretches(_, stretches) => {
+                    stretches.iter().map(|s| u64::from(s.end - s.start)).sum()
+                }
                 RunData::Disk(len) => u64::from(*len),
             },
             Job::Read { blocks, .. } => blocks.iter().map(|block| u64::from(block.len)).sum(),
@@ -225,7 +234,16 @@ impl Host {
     pub(super) fn hold(&mut self, id: TorrentId, sample: Arc<Sample>, params: TorrentParams) {
         let seen = Bitfield::none(sample.geometry().piece_count());
         self.held.retain(|held| held.sample.metainfo.info_hash != sample.metainfo.info_hash);
-        self.held.push(Held { id, sample, params, seen, wire_up: 0, wire_down: 0, met_script: false, got_on: None });
+        self.held.push(Held {
+            id,
+            sample,
+            params,
+            seen,
+            wire_up: 0,
+            wire_down: 0,
+            met_script: false,
+            got_on: None,
+        });
     }
 
     /// The torrent of this name, as it was added last.
@@ -242,7 +260,8 @@ impl Host {
         let Self { kept, engine, .. } = self;
         kept.forget(spec.info_hash, |other| {
             let id = engine.find(other);
-            let is_closing = |id| engine.stats(id).is_none_or(|stats| stats.phase == Phase::Closing);
+            let is_closing =
+                |id| engine.stats(id).is_none_or(|stats| stats.phase == Phase::Closing);
             id.is_some_and(|id| engine.dir(id) == Some(&spec.dir) && !is_closing(id))
         });
     }
@@ -260,7 +279,10 @@ impl Host {
 
     /// The user remembers where things are now.
     fn take_note(&mut self, alert: &Alert) {
-        let (Alert::StorageMoved { torrent, .. } | Alert::FileRenamed { torrent, .. }) = alert else { return };
+        let (Alert::StorageMoved { torrent, .. } | Alert::FileRenamed { torrent, .. }) = alert
+        else {
+            return;
+        };
         let Some(held) = self.held.iter_mut().find(|held| held.id == *torrent) else { return };
         match alert {
             Alert::StorageMoved { dir, .. } => {
@@ -300,17 +322,24 @@ impl Held {
         let geometry = self.sample.geometry();
         let start = geometry.offset(piece);
         let end = start + u64::from(geometry.piece_len(piece));
-        self.sample.metainfo.files.iter().zip(&places.files).enumerate().all(|(file, (entry, path))| {
-            let (from, to) = (start.max(entry.offset), end.min(entry.offset + entry.len));
-            let Some(path) = path.as_ref().filter(|_| from < to) else { return true };
-            let Some(bytes) = self.sample.data.get(from as usize..to as usize) else { return false };
-            let at = from - entry.offset;
-            // On a drive that is away there may be another state of the same file.
-            if disk.sees(path) || disk.holds(path, at, bytes) {
-                return disk.holds(path, at, bytes);
-            }
-            places.slots.place(file, at, to - from).is_some_and(|at| disk.holds(&places.parts, at, bytes))
-        })
+        self.sample.metainfo.files.iter().zip(&places.files).enumerate().all(
+            |(file, (entry, path))| {
+                let (from, to) = (start.max(entry.offset), end.min(entry.offset + entry.len));
+                let Some(path) = path.as_ref().filter(|_| from < to) else { return true };
+                let Some(bytes) = self.sample.data.get(from as usize..to as usize) else {
+                    return false;
+                };
+                let at = from - entry.offset;
+                // On a drive that is away there may be another state of the same file.
+                if disk.sees(path) || disk.holds(path, at, bytes) {
+                    return disk.holds(path, at, bytes);
+                }
+                places
+                    .slots
+                    .place(file, at, to - from)
+                    .is_some_and(|at| disk.holds(&places.parts, at, bytes))
+            },
+        )
     }
 }
 

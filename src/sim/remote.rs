@@ -1,4 +1,5 @@
-//! A scripted peer that speaks BitTorrent with manners of a test's choice, good or bad, and remembers what it heard.
+//! A scripted peer that speaks BitTorrent with manners of a test's choice, good or bad, and
+//! remembers what it heard.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -135,7 +136,10 @@ impl Default for Manners {
 
 impl fmt::Debug for Manners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Manners").field("hello", &self.hello).field("fast", &self.fast).finish_non_exhaustive()
+        f.debug_struct("Manners")
+            .field("hello", &self.hello)
+            .field("fast", &self.fast)
+            .finish_non_exhaustive()
     }
 }
 
@@ -206,7 +210,8 @@ impl Remote {
 
     /// The requests it got.
     pub fn requests(&self) -> Vec<Block> {
-        let block = |heard: &Heard| if let Heard::Request(block) = heard { Some(*block) } else { None };
+        let block =
+            |heard: &Heard| if let Heard::Request(block) = heard { Some(*block) } else { None };
         self.log.iter().filter_map(|(_, _, heard)| block(heard)).collect()
     }
 
@@ -258,7 +263,9 @@ impl Remote {
             Self::say(talk, conn, &Message::Extended { id: 0, payload: &hello.encode() });
         }
         match &self.manners.has {
-            Some(has) if has.is_full() && self.manners.fast => Self::say(talk, conn, &Message::HaveAll),
+            Some(has) if has.is_full() && self.manners.fast => {
+                Self::say(talk, conn, &Message::HaveAll)
+            }
             Some(has) => Self::say(talk, conn, &Message::Bitfield(&has.to_wire())),
             None => {}
         }
@@ -277,8 +284,12 @@ impl Remote {
             Message::Interested => Heard::Interested,
             Message::NotInterested => Heard::NotInterested,
             Message::Have(piece) => Heard::Have(piece),
-            Message::Request { piece, begin, len } => geometry.range(piece, begin, len).map_or(Heard::Other, Heard::Request),
-            Message::Cancel { piece, begin, len } => geometry.range(piece, begin, len).map_or(Heard::Other, Heard::Cancel),
+            Message::Request { piece, begin, len } => {
+                geometry.range(piece, begin, len).map_or(Heard::Other, Heard::Request)
+            }
+            Message::Cancel { piece, begin, len } => {
+                geometry.range(piece, begin, len).map_or(Heard::Other, Heard::Cancel)
+            }
             _ => Heard::Other,
         };
         self.note(talk, conn, heard);
@@ -286,7 +297,11 @@ impl Remote {
             Heard::Request(block) => self.handle_request(talk, conn, block),
             Heard::Cancel(block) => {
                 let waiting = |out: &Out| matches!(out, Out::Block(b, _) if *b == block);
-                let found = self.due.iter().find(|(_, (c, out))| *c == conn && waiting(out)).map(|(&key, _)| key);
+                let found = self
+                    .due
+                    .iter()
+                    .find(|(_, (c, out))| *c == conn && waiting(out))
+                    .map(|(&key, _)| key);
                 if found.and_then(|key| self.due.remove(&key)).is_some() && self.manners.fast {
                     Self::say(talk, conn, &reject(block));
                 }
@@ -320,7 +335,8 @@ impl Remote {
             *byte ^= 1;
         }
         let mut bytes = Vec::new();
-        Message::Piece { piece: block.piece.get(), begin: block.begin, data: &data }.encode_into(&mut bytes);
+        Message::Piece { piece: block.piece.get(), begin: block.begin, data: &data }
+            .encode_into(&mut bytes);
         match answer {
             Answer::Reject => Self::say(talk, conn, &reject(block)),
             Answer::Dribble(pause) => self.later(talk, pause, conn, Out::Rest(bytes.into(), pause)),
@@ -333,7 +349,8 @@ impl Remote {
         chat.choking = choking;
         Self::say(talk, conn, if choking { &Message::Choke } else { &Message::Unchoke });
         if choking {
-            let pending = self.due.extract_if(.., |_, (c, out)| *c == conn && matches!(out, Out::Block(..)));
+            let pending =
+                self.due.extract_if(.., |_, (c, out)| *c == conn && matches!(out, Out::Block(..)));
             for (_, (_, out)) in pending.collect::<Vec<_>>() {
                 if let (Out::Block(block, _), true) = (out, self.manners.fast) {
                     Self::say(talk, conn, &reject(block));
@@ -353,7 +370,13 @@ fn reject(block: Block) -> Message<'static> {
 impl Script for Remote {
     fn connected(&mut self, talk: &mut Talk<'_>, conn: ConnId, _incoming: bool) {
         self.note(talk, conn, Heard::Connected);
-        let chat = Chat { heard: Vec::new(), greeted: false, decoder: Decoder::default(), free: talk.now(), choking: true };
+        let chat = Chat {
+            heard: Vec::new(),
+            greeted: false,
+            decoder: Decoder::default(),
+            free: talk.now(),
+            choking: true,
+        };
         self.chats.insert(conn, chat);
         self.greet(talk, conn);
     }
@@ -375,11 +398,17 @@ impl Script for Remote {
                 self.introduce(talk, conn);
             }
         }
-        let Some(mut decoder) = self.chats.get_mut(&conn).map(|chat| std::mem::take(&mut chat.decoder)) else { return };
+        let Some(mut decoder) =
+            self.chats.get_mut(&conn).map(|chat| std::mem::take(&mut chat.decoder))
+        else {
+            return;
+        };
         loop {
             match decoder.next(&mut input) {
                 Ok(Some(frame)) => {
-                    let Ok(message) = Message::decode(frame) else { panic!("the engine sent a message that cannot be read") };
+                    let Ok(message) = Message::decode(frame) else {
+                        panic!("the engine sent a message that cannot be read")
+                    };
                     self.handle(talk, conn, message);
                 }
                 Ok(None) => break,

@@ -1,4 +1,5 @@
-//! Made-up torrents whose every byte is known, so that whatever an engine claims can be compared with the truth.
+//! Made-up torrents whose every byte is known, so that whatever an engine claims can be compared
+//! with the truth.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,8 +25,8 @@ pub struct Sample {
     pub data: Vec<u8>,
 }
 
-/// A file of a [`Sample`]: its path below the torrent's folder, `/` between components, and its length in bytes.
-/// An empty path makes a pad file of zeroes (BEP 47).
+/// A file of a [`Sample`]: its path below the torrent's folder, `/` between components, and its
+/// length in bytes. An empty path makes a pad file of zeroes (BEP 47).
 pub type SampleFile<'a> = (&'a str, u64);
 
 impl Sample {
@@ -33,7 +34,12 @@ impl Sample {
     ///
     /// # Errors
     /// If there can be no such torrent.
-    pub fn file(name: &str, len: u64, piece_len: u32, seed: u64) -> Result<Arc<Self>, MetainfoError> {
+    pub fn file(
+        name: &str,
+        len: u64,
+        piece_len: u32,
+        seed: u64,
+    ) -> Result<Arc<Self>, MetainfoError> {
         let mut builder = MetainfoBuilder::new(name, piece_len);
         builder.single_file(len);
         Self::build(&builder, &[(name, len)], seed)
@@ -43,7 +49,12 @@ impl Sample {
     ///
     /// # Errors
     /// If there can be no such torrent.
-    pub fn folder(name: &str, files: &[SampleFile<'_>], piece_len: u32, seed: u64) -> Result<Arc<Self>, MetainfoError> {
+    pub fn folder(
+        name: &str,
+        files: &[SampleFile<'_>],
+        piece_len: u32,
+        seed: u64,
+    ) -> Result<Arc<Self>, MetainfoError> {
         let mut builder = MetainfoBuilder::new(name, piece_len);
         for &(path, len) in files {
             if path.is_empty() {
@@ -55,7 +66,11 @@ impl Sample {
         Self::build(&builder, files, seed)
     }
 
-    fn build(builder: &MetainfoBuilder, files: &[SampleFile<'_>], seed: u64) -> Result<Arc<Self>, MetainfoError> {
+    fn build(
+        builder: &MetainfoBuilder,
+        files: &[SampleFile<'_>],
+        seed: u64,
+    ) -> Result<Arc<Self>, MetainfoError> {
         let mut rng = Rng::new(seed);
         let mut data = Vec::new();
         for &(path, len) in files {
@@ -66,7 +81,8 @@ impl Sample {
             }
         }
         let geometry = builder.geometry()?;
-        let digests: Vec<_> = data.chunks(geometry.nominal_piece_len() as usize).map(sha1).collect();
+        let digests: Vec<_> =
+            data.chunks(geometry.nominal_piece_len() as usize).map(sha1).collect();
         let metainfo = Arc::new(Metainfo::from_bytes(&builder.build(&digests)?)?);
         Ok(Arc::new(Self { metainfo, data }))
     }
@@ -89,8 +105,12 @@ impl Sample {
         self.piece(block.piece).get(begin..begin + block.len as usize).unwrap_or_default()
     }
 
-    /// Where each regular file lies under `dir`, with its bytes: path, first byte in the torrent, true bytes.
-    pub(super) fn files_in<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = (PathBuf, u64, &'a [u8])> + 'a {
+    /// Where each regular file lies under `dir`, with its bytes: path, first byte in the torrent,
+    /// true bytes.
+    pub(super) fn files_in<'a>(
+        &'a self,
+        dir: &'a Path,
+    ) -> impl Iterator<Item = (PathBuf, u64, &'a [u8])> + 'a {
         let root = dir.join(&self.metainfo.name);
         self.metainfo.files.iter().filter(|f| f.kind == FileKind::Regular).map(move |file| {
             let path = file.path.iter().fold(root.clone(), |path, part| path.join(part));

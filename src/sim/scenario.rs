@@ -1,4 +1,5 @@
-//! Scenarios that read like a sentence: who is there, on what lines and disks, what goes wrong, and how it must end.
+//! Scenarios that read like a sentence: who is there, on what lines and disks, what goes wrong, and
+//! how it must end.
 
 mod outcome;
 
@@ -160,12 +161,17 @@ type Remotely = Box<dyn FnOnce(&Arc<Sample>, u8) -> Remote>;
 
 impl std::fmt::Debug for Scenario {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scenario").field("seed", &self.seed).field("seeds", &self.seeds).field("leeches", &self.leeches).finish()
+        f.debug_struct("Scenario")
+            .field("seed", &self.seed)
+            .field("seeds", &self.seeds)
+            .field("leeches", &self.leeches)
+            .finish()
     }
 }
 
 impl Scenario {
-    /// A swarm of one seed and one leech on usual lines and disks. Everything that is left to chance follows from `seed`.
+    /// A swarm of one seed and one leech on usual lines and disks. Everything that is left to
+    /// chance follows from `seed`.
     pub fn swarm(seed: u64) -> Self {
         let group = Group {
             count: 1,
@@ -304,7 +310,8 @@ impl Scenario {
         self
     }
 
-    /// The leeches know the seeds and scripted ones only. Otherwise each knows the leeches before it, too.
+    /// The leeches know the seeds and scripted ones only. Otherwise each knows the leeches before
+    /// it, too.
     pub fn strangers(mut self) -> Self {
         self.acquainted = false;
         self
@@ -340,7 +347,11 @@ impl Scenario {
     }
 
     /// Anything else happens.
-    pub fn doing(mut self, when: When, act: impl FnOnce(&mut World, &Cast) + Send + 'static) -> Self {
+    pub fn doing(
+        mut self,
+        when: When,
+        act: impl FnOnce(&mut World, &Cast) + Send + 'static,
+    ) -> Self {
         self.acts.push((when, Box::new(act)));
         self
     }
@@ -357,7 +368,8 @@ impl Scenario {
         let mut world = World::new(self.seed);
         let mut cast = Cast::default();
         for (name, group) in [("seed", &self.seeds), ("leech", &self.leeches)] {
-            let nodes: Vec<NodeId> = (0..group.count).map(|nth| world.made(group, format!("{name} {nth}"))).collect();
+            let nodes: Vec<NodeId> =
+                (0..group.count).map(|nth| world.made(group, format!("{name} {nth}"))).collect();
             match group.nat {
                 Some(nat) if group.together => world.share_nat(&nodes, nat),
                 Some(nat) => nodes.iter().for_each(|&node| world.set_nat(node, nat)),
@@ -371,7 +383,10 @@ impl Scenario {
             cast.remotes.push(node);
         }
         for &seed in &cast.seeds {
-            let params = TorrentParams { super_seed: self.seeds.super_seed, ..world.params(seed, &sample, &[]) };
+            let params = TorrentParams {
+                super_seed: self.seeds.super_seed,
+                ..world.params(seed, &sample, &[])
+            };
             world.put_pieces(seed, &sample, &Bitfield::all(sample.geometry().piece_count()));
             world.add_torrent(seed, &sample, params);
         }
@@ -379,10 +394,17 @@ impl Scenario {
         for &leech in &cast.leeches {
             if let Some(having) = &self.having {
                 let mut pieces = Bitfield::none(sample.geometry().piece_count());
-                sample.geometry().pieces().filter(|p| having(p.get())).for_each(|p| _ = pieces.set(p));
+                sample
+                    .geometry()
+                    .pieces()
+                    .filter(|p| having(p.get()))
+                    .for_each(|p| _ = pieces.set(p));
                 world.put_pieces(leech, &sample, &pieces);
             }
-            let params = TorrentParams { sequential: self.leeches.sequential, ..world.params(leech, &sample, &known) };
+            let params = TorrentParams {
+                sequential: self.leeches.sequential,
+                ..world.params(leech, &sample, &known)
+            };
             world.add_torrent(leech, &sample, params);
             if self.acquainted {
                 known.push(leech);

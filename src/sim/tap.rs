@@ -1,7 +1,8 @@
-//! The peer protocol as an eavesdropper reads it: one direction of a connection, bytes to words, in pieces of any size.
+//! The peer protocol as an eavesdropper reads it: one direction of a connection, bytes to words, in
+//! pieces of any size.
 //!
-//! It is deliberately not the engine's own [`Decoder`](crate::wire::frame::Decoder), so that what that gets wrong shows. It knows no
-//! rules; those are the [invariants](super::invariants).
+//! It is deliberately not the engine's own [`Decoder`](crate::wire::frame::Decoder), so that what
+//! that gets wrong shows. It knows no rules; those are the [invariants](super::invariants).
 
 use crate::wire::{
     handshake::{HANDSHAKE_LEN, Handshake},
@@ -49,7 +50,11 @@ impl Tap {
     /// Reads on.
     pub(super) fn take(&mut self, mut bytes: &[u8], mut word: impl FnMut(Word<'_>)) {
         while !bytes.is_empty() && !self.lost {
-            let used = if self.greeted { self.frame(bytes, &mut word) } else { self.greeting(bytes, &mut word) };
+            let used = if self.greeted {
+                self.frame(bytes, &mut word)
+            } else {
+                self.greeting(bytes, &mut word)
+            };
             bytes = bytes.get(used..).unwrap_or_default();
         }
     }
@@ -99,7 +104,8 @@ impl Tap {
     /// Of `frame`, the first `before` bytes were counted.
     fn count(&mut self, frame: &[u8], before: usize) {
         if frame.get(LEN) == Some(&PIECE) {
-            self.payload += (frame.len().saturating_sub(PIECE_HEADER) - before.saturating_sub(PIECE_HEADER)) as u64;
+            self.payload += (frame.len().saturating_sub(PIECE_HEADER)
+                - before.saturating_sub(PIECE_HEADER)) as u64;
         }
     }
 
@@ -132,7 +138,11 @@ mod tests {
 
     #[test]
     fn it_reads_the_same_however_it_is_cut() {
-        let greeting = Handshake { reserved: Reserved::default(), info_hash: InfoHash([1; 20]), peer_id: PeerId([2; 20]) };
+        let greeting = Handshake {
+            reserved: Reserved::default(),
+            info_hash: InfoHash([1; 20]),
+            peer_id: PeerId([2; 20]),
+        };
         let mut stream = greeting.encode().to_vec();
         Message::KeepAlive.encode_into(&mut stream);
         Message::Have(7).encode_into(&mut stream);

@@ -1,5 +1,5 @@
-//! Trackers of a world: UDP (BEP 15), as far as engines speak it, with manners on request. Over a stream they can be reached and say
-//! nothing, or refuse.
+//! Trackers of a world: UDP (BEP 15), as far as engines speak it, with manners on request. Over a
+//! stream they can be reached and say nothing, or refuse.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,12 +75,21 @@ impl SimTracker {
     }
 
     /// What it answers to a packet of `node`, which can be dialled at `addr`.
-    pub(super) fn handle_packet(&mut self, now: Instant, node: NodeId, addr: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn handle_packet(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        addr: SocketAddr,
+        packet: &[u8],
+    ) -> Option<Vec<u8>> {
         if self.manners == TrackerManners::Silent {
             return None;
         }
-        let (id, action, transaction) = (u64_at(packet, 0)?, u32_at(packet, 8)?, u32_at(packet, 12)?);
-        let answer = |action: u32, body: &[u8]| Some([&action.to_be_bytes(), &transaction.to_be_bytes(), body].concat());
+        let (id, action, transaction) =
+            (u64_at(packet, 0)?, u32_at(packet, 8)?, u32_at(packet, 12)?);
+        let answer = |action: u32, body: &[u8]| {
+            Some([&action.to_be_bytes(), &transaction.to_be_bytes(), body].concat())
+        };
         if let (TrackerManners::Refuses(why), true) = (&self.manners, action > 0) {
             return answer(3, why.as_bytes());
         }
@@ -102,11 +111,16 @@ impl SimTracker {
                 } else {
                     swarm.insert(addr);
                 }
-                let others: Vec<_> = swarm.iter().filter(|&&other| other != addr).take(numwant.max(0) as usize).collect();
+                let others: Vec<_> = swarm
+                    .iter()
+                    .filter(|&&other| other != addr)
+                    .take(numwant.max(0) as usize)
+                    .collect();
                 if self.manners == TrackerManners::Mute {
                     return None;
                 }
-                let mut body = [self.interval, others.len() as u32, 0].map(u32::to_be_bytes).concat();
+                let mut body =
+                    [self.interval, others.len() as u32, 0].map(u32::to_be_bytes).concat();
                 for peer in others {
                     if let IpAddr::V4(ip) = peer.ip() {
                         body.extend(ip.octets());

@@ -1,7 +1,9 @@
-//! The world: nodes, connections and one queue of events in order of time and, at the same time, of creation.
+//! The world: nodes, connections and one queue of events in order of time and, at the same time, of
+//! creation.
 //!
-//! It decides nothing about BitTorrent. It carries out what engines want, tells them what happened, and after every event holds
-//! what they claim against the truth. Chance comes from one seed, so the same seed gives the same run, event by event.
+//! It decides nothing about BitTorrent. It carries out what engines want, tells them what happened,
+//! and after every event holds what they claim against the truth. Chance comes from one seed, so
+//! the same seed gives the same run, event by event.
 
 mod conns;
 mod endings;
@@ -94,8 +96,8 @@ struct Conn {
     cut: bool,
     /// This side has forgotten it without a word.
     orphan: Option<usize>,
-    /// `held[side]` waits for the way from `side` to the other to be mended, since when. What comes later is held, too, until this has
-    /// been sent again, or it would overtake.
+    /// `held[side]` waits for the way from `side` to the other to be mended, since when. What
+    /// comes later is held, too, until this has been sent again, or it would overtake.
     held: [VecDeque<Late>; 2],
     held_since: [Option<Instant>; 2],
     /// What each side that runs an engine has said and heard.
@@ -179,7 +181,8 @@ enum Event {
         conn: u64,
         side: usize,
     },
-    /// A datagram, from and to where. Addresses are large, and the queue moves its events around: hence the boxes.
+    /// A datagram, from and to where. Addresses are large, and the queue moves its events around:
+    /// hence the boxes.
     Letter {
         sender: usize,
         ends: Box<[SocketAddr; 2]>,
@@ -222,7 +225,9 @@ impl Event {
             Self::Refused { conn } => (3, *conn, 0, &[]),
             Self::Depart { conn, side, bytes } => (4, *conn, *side as u64, bytes),
             Self::Arrive { conn, side, bytes } => (5, *conn, *side as u64, bytes),
-            Self::End { conn, side, reset } => (6, *conn, *side as u64 * 2 + u64::from(*reset), &[]),
+            Self::End { conn, side, reset } => {
+                (6, *conn, *side as u64 * 2 + u64::from(*reset), &[])
+            }
             Self::Wake { node, life } => (7, *node as u64, u64::from(*life), &[]),
             Self::Run { node, life, .. } => (8, *node as u64, u64::from(*life), &[]),
             Self::Done { node, life, .. } => (9, *node as u64, u64::from(*life), &[]),
@@ -230,8 +235,12 @@ impl Event {
             Self::Break { conn } => (15, *conn, 0, &[]),
             Self::GiveUp { conn, side, .. } => (16, *conn, *side as u64, &[]),
             Self::Again { conn, side } => (17, *conn, *side as u64, &[]),
-            Self::Letter { sender, ends, bytes } => (18, *sender as u64, u64::from(ends[1].port()), bytes),
-            Self::Resolved { node, life, host } => (11, *node as u64, u64::from(*life), host.as_bytes()),
+            Self::Letter { sender, ends, bytes } => {
+                (18, *sender as u64, u64::from(ends[1].port()), bytes)
+            }
+            Self::Resolved { node, life, host } => {
+                (11, *node as u64, u64::from(*life), host.as_bytes())
+            }
             Self::Packet { node, tracker, data, .. } => (12, *node as u64, *tracker as u64, data),
             Self::Datagram { node, life, data, .. } => (13, *node as u64, u64::from(*life), data),
             Self::NoTracker { node, life, .. } => (14, *node as u64, u64::from(*life), &[]),
@@ -263,7 +272,13 @@ impl Transcript {
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "World at {:?} after {} events, {} nodes", self.now, self.events, self.nodes.len())
+        write!(
+            f,
+            "World at {:?} after {} events, {} nodes",
+            self.now,
+            self.events,
+            self.nodes.len()
+        )
     }
 }
 
@@ -346,7 +361,9 @@ impl World {
     /// Where a node can be dialled: its own address, or that of its router and its port there.
     pub fn addr(&self, node: NodeId) -> SocketAddr {
         let n = &self.nodes[node.0];
-        n.nat.and_then(|nat| self.nats.get(nat)).map_or(n.addr, |nat| SocketAddr::new(nat.ip(), n.outer_port))
+        n.nat
+            .and_then(|nat| self.nats.get(nat))
+            .map_or(n.addr, |nat| SocketAddr::new(nat.ip(), n.outer_port))
     }
 
     /// A node may touch files in this folder, besides those of its torrents.
@@ -371,7 +388,8 @@ impl World {
         self.add_torrent(node, sample, params)
     }
 
-    /// Puts some pieces of `sample` where `node` will look for them; the rest of their files is zeroes.
+    /// Puts some pieces of `sample` where `node` will look for them; the rest of their files is
+    /// zeroes.
     pub fn put_pieces(&mut self, node: NodeId, sample: &Arc<Sample>, pieces: &Bitfield) {
         let (disk, dir) = (self.disk(node), self.params(node, sample, &[]).dir);
         let geometry = sample.geometry();
@@ -389,14 +407,22 @@ impl World {
     /// What [`download`](Self::download) adds a torrent with.
     pub fn params(&self, node: NodeId, sample: &Arc<Sample>, peers: &[NodeId]) -> TorrentParams {
         let peers = peers.iter().map(|&peer| self.addr(peer)).collect();
-        TorrentParams { peers, ..TorrentParams::new(sample.metainfo.clone(), format!("/node{}", node.0)) }
+        TorrentParams {
+            peers,
+            ..TorrentParams::new(sample.metainfo.clone(), format!("/node{}", node.0))
+        }
     }
 
     /// Adds a torrent as the user wishes.
     ///
     /// # Panics
     /// If the engine does not take it.
-    pub fn add_torrent(&mut self, node: NodeId, sample: &Arc<Sample>, params: TorrentParams) -> TorrentId {
+    pub fn add_torrent(
+        &mut self,
+        node: NodeId,
+        sample: &Arc<Sample>,
+        params: TorrentParams,
+    ) -> TorrentId {
         match self.try_add_torrent(node, sample, params) {
             Ok(id) => id,
             Err(error) => panic!("{node:?} does not take the torrent: {error}"),
@@ -407,7 +433,12 @@ impl World {
     ///
     /// # Errors
     /// Why the engine does not take it.
-    pub fn try_add_torrent(&mut self, node: NodeId, sample: &Arc<Sample>, params: TorrentParams) -> Result<TorrentId, AddError> {
+    pub fn try_add_torrent(
+        &mut self,
+        node: NodeId,
+        sample: &Arc<Sample>,
+        params: TorrentParams,
+    ) -> Result<TorrentId, AddError> {
         let added = self.tell(node, |engine| engine.add_torrent(params.clone()));
         if let Err(AddError::PathTaken { .. }) = &added {
             // One that was there before and was removed is not to be waited for.
@@ -444,14 +475,17 @@ impl World {
         }
         self.transcript.add_bytes(bytes);
         self.dispatch(event);
-        while let Some(entry) = self.at_events.first_entry().filter(|entry| *entry.key() <= self.events) {
+        while let Some(entry) =
+            self.at_events.first_entry().filter(|entry| *entry.key() <= self.events)
+        {
             entry.remove().into_iter().for_each(|act| act(self));
         }
         self.watch();
         true
     }
 
-    /// Lets things happen until `done`; false if that is not the case after `limit` or when nothing is to come.
+    /// Lets things happen until `done`; false if that is not the case after `limit` or when nothing
+    /// is to come.
     #[must_use]
     pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool, limit: Duration) -> bool {
         let end = self.now + limit;
@@ -477,7 +511,8 @@ impl World {
         self.schedule(self.now + time, Event::Act(Box::new(act)));
     }
 
-    /// Has `act` done when `event` events have happened: to have something happen at every step of a scenario, one after the other.
+    /// Has `act` done when `event` events have happened: to have something happen at every step of
+    /// a scenario, one after the other.
     pub fn at_event(&mut self, event: u64, act: impl FnOnce(&mut World) + Send + 'static) {
         self.at_events.entry(event).or_default().push(Box::new(act));
     }

@@ -1,4 +1,5 @@
-//! A stretch of one file copied into another, holes and all. It knows disks, and nothing of torrents.
+//! A stretch of one file copied into another, holes and all. It knows disks, and nothing of
+//! torrents.
 
 use std::{io::ErrorKind, ops::Range, path::Path};
 
@@ -10,7 +11,13 @@ const COPY_LEN: usize = 1 << 20;
 
 /// Whether a range of one file is in another already: what the first has there, holes left out, the
 /// second has at `at`.
-pub(super) fn is_copied(disk: &dyn Disk, from: &Path, range: Range<u64>, to: &Path, at: u64) -> Result<bool, StoreError> {
+pub(super) fn is_copied(
+    disk: &dyn Disk,
+    from: &Path,
+    range: Range<u64>,
+    to: &Path,
+    at: u64,
+) -> Result<bool, StoreError> {
     let failed = |path| move |e| StoreError::new(StoreOp::Read, path, e);
     let whole = (COPY_LEN as u64).min(range.end - range.start) as usize;
     let (mut here, mut there) = (vec![0; whole], vec![0; whole]);
@@ -43,8 +50,15 @@ pub(super) fn is_copied(disk: &dyn Disk, from: &Path, range: Range<u64>, to: &Pa
     Ok(true)
 }
 
-/// Copies a range of one file into another, which exists. Holes, and what is beyond the end, stay holes.
-pub(super) fn copy(disk: &dyn Disk, from: &Path, range: Range<u64>, to: &Path, mut at: u64) -> Result<(), StoreError> {
+/// Copies a range of one file into another, which exists. Holes, and what is beyond the end, stay
+/// holes.
+pub(super) fn copy(
+    disk: &dyn Disk,
+    from: &Path,
+    range: Range<u64>,
+    to: &Path,
+    mut at: u64,
+) -> Result<(), StoreError> {
     let mut buf = vec![0; (COPY_LEN as u64).min(range.end - range.start) as usize];
     let mut next = range.start;
     while next < range.end {
@@ -54,7 +68,8 @@ pub(super) fn copy(disk: &dyn Disk, from: &Path, range: Range<u64>, to: &Path, m
             continue;
         }
         let part = buf.get_mut(..len as usize).unwrap_or_default();
-        let read = disk.read_at(from, next, part).map_err(|e| StoreError::new(StoreOp::Read, from, e))?;
+        let read =
+            disk.read_at(from, next, part).map_err(|e| StoreError::new(StoreOp::Read, from, e))?;
         if read == 0 {
             break;
         }

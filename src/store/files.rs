@@ -1,4 +1,5 @@
-//! One torrent's files on a disk: reads, writes, makes them when first written, and syncs what was written.
+//! One torrent's files on a disk: reads, writes, makes them when first written, and syncs what was
+//! written.
 //!
 //! Knows bytes of the torrent, not pieces or hashes. Shared by all workers.
 
@@ -36,10 +37,12 @@ const READY: u16 = 1;
 const UNSYNCED: u16 = 2;
 /// Holds data that was there before us, and that nobody says is synced.
 const FOUND: u16 = 8;
-/// A sync failed, so what was written may be lost though it can still be read, and no later sync says otherwise: neither the file nor
-/// its pieces are vouched for until it is opened anew, and its pieces were found good and written again.
+/// A sync failed, so what was written may be lost though it can still be read, and no later sync
+/// says otherwise: neither the file nor its pieces are vouched for until it is opened anew, and its
+/// pieces were found good and written again.
 const DOUBTFUL: u16 = 4;
-/// Not there: what other files need of its pieces is in the part file. That changes only while no job runs.
+/// Not there: what other files need of its pieces is in the part file. That changes only while no
+/// job runs.
 const PARKED: u16 = 16;
 /// Not wanted: it is not made.
 const SKIPPED: u16 = 32;
@@ -47,8 +50,8 @@ const SKIPPED: u16 = 32;
 const HELD: u16 = 64;
 /// Another torrent's: it is read, and never made, written or deleted.
 const BORROWED: u16 = 128;
-/// We wrote to it and nothing says that it is synced: what is found good is written again, since a sync that failed may have made the
-/// system forget that it is to be written ("fsyncgate").
+/// We wrote to it and nothing says that it is synced: what is found good is written again, since a
+/// sync that failed may have made the system forget that it is to be written ("fsyncgate").
 const REWRITE: u16 = 256;
 
 /// The files of one torrent.
@@ -63,8 +66,8 @@ pub(crate) struct TorrentFiles {
     empties_made: AtomicBool,
     /// Files that are wanted are not made yet; see [`arrange`](Self::arrange).
     resting: AtomicBool,
-    /// What each file looked like after our own last write to it, or when the torrent was opened. Not looked at
-    /// otherwise: a change that somebody else made must not pass for ours.
+    /// What each file looked like after our own last write to it, or when the torrent was opened.
+    /// Not looked at otherwise: a change that somebody else made must not pass for ours.
     /// The last one is that of the part file, as in `marks`.
     stats: Mutex<Vec<Option<FileStat>>>,
     parts: Option<PartFile>,
@@ -98,7 +101,9 @@ impl TorrentFiles {
 
     /// A file by number, the part file among them.
     fn file(&self, index: usize) -> Option<&LayoutFile> {
-        self.layout.files().get(index).or_else(|| self.parts.as_ref().filter(|_| index == self.parts_index()).map(|p| &p.file))
+        self.layout.files().get(index).or_else(|| {
+            self.parts.as_ref().filter(|_| index == self.parts_index()).map(|p| &p.file)
+        })
     }
 
     /// All files that may be on disk, with the part file.
@@ -114,14 +119,17 @@ impl TorrentFiles {
 
     /// The paths of these files, by number, as far as they may be on disk.
     pub(crate) fn paths_of(&self, files: &[usize]) -> Vec<PathBuf> {
-        let on_disk = files.iter().filter_map(|&file| self.layout.files().get(file)).filter(|f| f.on_disk);
+        let on_disk =
+            files.iter().filter_map(|&file| self.layout.files().get(file)).filter(|f| f.on_disk);
         on_disk.map(|f| f.path.clone()).collect()
     }
 
     /// Which of these were seen with bytes in them, in the same order.
     pub(crate) fn seen(&self) -> Vec<bool> {
         let stats = self.stats();
-        let seen = |index: usize| stats.get(index).is_some_and(|stat| stat.is_some_and(|stat| stat.len > 0));
+        let seen = |index: usize| {
+            stats.get(index).is_some_and(|stat| stat.is_some_and(|stat| stat.len > 0))
+        };
         let made = |index: usize| self.marks(index) & READY != 0;
         self.all_files().map(|(index, file)| seen(index) || (file.len > 0 && made(index))).collect()
     }
@@ -151,7 +159,9 @@ impl TorrentFiles {
             Some(_) => {}
         }
         for (index, file) in self.all_files() {
-            if let (found, Some(slot)) = (stat(&file.path)?.filter(|s| s.is_file), stats.get_mut(index)) {
+            if let (found, Some(slot)) =
+                (stat(&file.path)?.filter(|s| s.is_file), stats.get_mut(index))
+            {
                 *slot = found;
             }
         }
@@ -160,7 +170,8 @@ impl TorrentFiles {
         Ok(stats)
     }
 
-    /// Something in `range` is to be checked: if it is good it will be vouched for, so it must be synced before.
+    /// Something in `range` is to be checked: if it is good it will be vouched for, so it must be
+    /// synced before.
     pub(crate) fn note_found(&self, range: Range<u64>) {
         for (segment, _) in self.layout.segments(range).filter(|(_, file)| file.on_disk) {
             if let Some((at, _)) = self.spot(&segment)
@@ -171,18 +182,21 @@ impl TorrentFiles {
         }
     }
 
-    /// What is to be checked of a file (the one behind the last is the part file) was written by us, and nothing says that it is safe.
+    /// What is to be checked of a file (the one behind the last is the part file) was written by
+    /// us, and nothing says that it is safe.
     pub(crate) fn note_unsafe(&self, index: usize) {
         if self.marks(index) & FOUND != 0 {
             self.mark(index, REWRITE);
         }
     }
 
-    /// What lies in `range` was read and is good: if nothing says that it is safe it is written again, so that the next sync is
-    /// about it. Where that cannot be, the file stays in doubt.
+    /// What lies in `range` was read and is good: if nothing says that it is safe it is written
+    /// again, so that the next sync is about it. Where that cannot be, the file stays in doubt.
     pub(crate) fn make_safe(&self, range: Range<u64>) {
         let segments = self.layout.segments(range).filter(|(_, file)| file.on_disk);
-        let places: Vec<_> = segments.filter_map(|(s, _)| self.spot(&s).map(|(file, at)| (file, at..at + s.len))).collect();
+        let places: Vec<_> = segments
+            .filter_map(|(s, _)| self.spot(&s).map(|(file, at)| (file, at..at + s.len)))
+            .collect();
         for (index, range) in places {
             if self.marks(index) & (REWRITE | DOUBTFUL | BORROWED) == REWRITE
                 && let Some(file) = self.file(index)
@@ -204,18 +218,22 @@ impl TorrentFiles {
         (0..=self.parts_index()).for_each(|index| _ = self.unmark(index, REWRITE));
     }
 
-    /// Where bytes lie of which a sync failed, or also those that are still to be synced (`unsynced`), in bytes of the torrent.
+    /// Where bytes lie of which a sync failed, or also those that are still to be synced
+    /// (`unsynced`), in bytes of the torrent.
     pub(crate) fn doubtful(&self, unsynced: bool) -> impl Iterator<Item = Range<u64>> {
         let doubt = if unsynced { DOUBTFUL | UNSYNCED | FOUND } else { DOUBTFUL };
         let is_doubtful = move |index| self.marks(index) & doubt != 0;
         let parts = is_doubtful(self.parts_index());
         let files = self.layout.files().iter().enumerate().filter(|(_, file)| file.on_disk);
-        let doubtful = files.filter(move |&(index, _)| is_doubtful(index) || (parts && self.marks(index) & PARKED != 0));
+        let doubtful = files.filter(move |&(index, _)| {
+            is_doubtful(index) || (parts && self.marks(index) & PARKED != 0)
+        });
         doubtful.map(|(_, file)| file.offset..file.offset + file.len)
     }
 
-    /// Syncs files written since they were last synced, and looks at them again; and what was found there. Begins with
-    /// the file `from`, and ends after `limit` of them: then it returns which file is next.
+    /// Syncs files written since they were last synced, and looks at them again; and what was found
+    /// there. Begins with the file `from`, and ends after `limit` of them: then it returns
+    /// which file is next.
     pub(crate) fn sync(&self, from: usize, limit: usize) -> Result<Option<usize>, StoreError> {
         let (mut next, mut due) = (None, Vec::new());
         for (index, file) in self.all_files().skip_while(|(index, _)| *index < from) {
@@ -230,7 +248,11 @@ impl TorrentFiles {
             due.push((index, file, self.unmark(index, UNSYNCED | FOUND)));
         }
         let paths: Vec<_> = due.iter().map(|(_, file, _)| file.path.as_path()).collect();
-        let done = planted!("saved_before_data", paths.iter().map(|_| Ok(())).collect(), self.disk.sync_many(&paths));
+        let done = planted!(
+            "saved_before_data",
+            paths.iter().map(|_| Ok(())).collect(),
+            self.disk.sync_many(&paths)
+        );
         let mut result = Ok(next);
         for ((index, file, marks), done) in due.into_iter().zip(done) {
             let failed = |e| StoreError::new(StoreOp::Sync, &file.path, e);
@@ -277,12 +299,16 @@ impl TorrentFiles {
     pub(crate) fn inherit(&self, earlier: &Self) {
         if earlier.marks.len() == self.marks.len() {
             for (index, mark) in earlier.marks.iter().enumerate() {
-                self.mark(index, mark.load(Ordering::Acquire) & (UNSYNCED | DOUBTFUL | FOUND | REWRITE));
+                self.mark(
+                    index,
+                    mark.load(Ordering::Acquire) & (UNSYNCED | DOUBTFUL | FOUND | REWRITE),
+                );
             }
         }
     }
 
-    /// The files are opened anew. Returns where bytes lie that no saved state may be believed of, in bytes of the torrent.
+    /// The files are opened anew. Returns where bytes lie that no saved state may be believed of,
+    /// in bytes of the torrent.
     pub(crate) fn reconsider(&self) -> Vec<Range<u64>> {
         let doubtful = self.doubtful(false).collect();
         for index in 0..=self.parts_index() {

@@ -1,6 +1,7 @@
 //! Hashes several pieces or runs at a time through the lanes, from memory or straight from disk.
 //!
-//! Memory is bounded by a few scratch buffers whatever the piece size. Writes nothing and judges nothing.
+//! Memory is bounded by a few scratch buffers whatever the piece size. Writes nothing and judges
+//! nothing.
 
 use std::{
     ops::Range,
@@ -17,7 +18,8 @@ use crate::base::{
     job::StoreError,
 };
 
-/// How much of each stream is hashed before the next is looked after: a multiple of 64 that fits the cache.
+/// How much of each stream is hashed before the next is looked after: a multiple of 64 that fits
+/// the cache.
 const SLICE: usize = 256 * 1024;
 /// Streams hashed side by side.
 pub(super) const SIDE_BY_SIDE: usize = 3;
@@ -62,7 +64,10 @@ impl Scratch {
 }
 
 /// Hashes all of `inputs`, a few at a time; the results are in their order.
-pub(super) fn hash_all(inputs: Vec<Input<'_>>, scratch: &Scratch) -> Vec<Result<Output, StoreError>> {
+pub(super) fn hash_all(
+    inputs: Vec<Input<'_>>,
+    scratch: &Scratch,
+) -> Vec<Result<Output, StoreError>> {
     let mut results: Vec<_> = inputs.iter().map(|i| Ok(Output::State(i.state))).collect();
     let mut waiting = inputs.into_iter().enumerate();
     let mut active: Vec<Active<'_>> = Vec::with_capacity(SIDE_BY_SIDE);
@@ -108,8 +113,16 @@ struct Active<'a> {
 
 impl<'a> Active<'a> {
     fn new(index: usize, input: Input<'a>, scratch: &Scratch) -> Self {
-        let buffer = if matches!(input.source, Source::Disk(..)) { scratch.take() } else { Vec::new() };
-        Self { index, state: input.state, source: input.source, ends: input.ends, buffer, slice: 0..0 }
+        let buffer =
+            if matches!(input.source, Source::Disk(..)) { scratch.take() } else { Vec::new() };
+        Self {
+            index,
+            state: input.state,
+            source: input.source,
+            ends: input.ends,
+            buffer,
+            slice: 0..0,
+        }
     }
 
     /// Makes the next slice current.
@@ -163,7 +176,10 @@ impl<'a> Active<'a> {
 }
 
 /// The digest of each block of a stretch, the last of which may be short.
-pub(super) fn block_digests(source: Source<'_>, scratch: &Scratch) -> Result<Vec<Digest>, StoreError> {
+pub(super) fn block_digests(
+    source: Source<'_>,
+    scratch: &Scratch,
+) -> Result<Vec<Digest>, StoreError> {
     let mut digests = Vec::new();
     let mut one = Active::new(0, Input { state: Sha1State::INITIAL, source, ends: true }, scratch);
     let result = loop {

@@ -109,13 +109,22 @@ impl Layout {
         Ok(Self { dir: spec.dir.clone(), filled: filled(&files), files, names })
     }
 
-    /// Files that are there already, in the order of their data: path and length, and no path for a pad.
-    pub(crate) fn of_files(dir: &Path, files: impl IntoIterator<Item = (Option<PathBuf>, u64)>) -> Self {
+    /// Files that are there already, in the order of their data: path and length, and no path for a
+    /// pad.
+    pub(crate) fn of_files(
+        dir: &Path,
+        files: impl IntoIterator<Item = (Option<PathBuf>, u64)>,
+    ) -> Self {
         let mut offset = 0_u64;
         let files: Vec<_> = files
             .into_iter()
             .map(|(path, len)| {
-                let file = LayoutFile { on_disk: path.is_some(), path: path.unwrap_or_default(), offset, len };
+                let file = LayoutFile {
+                    on_disk: path.is_some(),
+                    path: path.unwrap_or_default(),
+                    offset,
+                    len,
+                };
                 offset = offset.saturating_add(len);
                 file
             })
@@ -136,7 +145,8 @@ impl Layout {
     /// Those that are not what the metainfo calls them, to be told.
     pub(super) fn found_names(&self, spec: &StoreSpec) -> FoundNames {
         let foreign = names::foreign(spec);
-        let is_renamed = |file: usize| spec.renames.binary_search_by_key(&file, |(renamed, _)| *renamed).is_ok();
+        let is_renamed =
+            |file: usize| spec.renames.binary_search_by_key(&file, |(renamed, _)| *renamed).is_ok();
         let mut found = FoundNames { aliases: self.names.aliases.clone(), ..FoundNames::default() };
         for (file, entry) in self.files.iter().enumerate().filter(|(_, entry)| entry.on_disk) {
             let Ok(path) = entry.path.strip_prefix(&self.dir) else { continue };
@@ -153,14 +163,21 @@ impl Layout {
     }
 
     /// Where `range` of the torrent lies, in order. What is beyond the torrent's end lies nowhere.
-    pub(crate) fn segments(&self, range: Range<u64>) -> impl Iterator<Item = (Segment, &LayoutFile)> {
+    pub(crate) fn segments(
+        &self,
+        range: Range<u64>,
+    ) -> impl Iterator<Item = (Segment, &LayoutFile)> {
         let end_of = |at: u32| self.files.get(at as usize).map_or(0, |f| f.offset + f.len);
         let first = self.filled.partition_point(|&at| end_of(at) <= range.start);
         self.filled.iter().skip(first).map_while(move |&at| {
             let file = self.files.get(at as usize)?;
             let start = range.start.max(file.offset);
             let end = range.end.min(file.offset + file.len);
-            let segment = Segment { file: at as usize, offset: start - file.offset, len: end.checked_sub(start)? };
+            let segment = Segment {
+                file: at as usize,
+                offset: start - file.offset,
+                len: end.checked_sub(start)?,
+            };
             (segment.len > 0).then_some((segment, file))
         })
     }
@@ -214,11 +231,19 @@ mod tests {
     fn ranges_cross_files_and_skip_empty_ones() {
         use FileKind::{Pad, Regular};
         let layout = Layout::new(
-            &spec(&[("e", 0, Regular), ("a", 10, Regular), ("f", 0, Regular), ("p", 6, Pad), ("b", 20, Regular)]),
+            &spec(&[
+                ("e", 0, Regular),
+                ("a", 10, Regular),
+                ("f", 0, Regular),
+                ("p", 6, Pad),
+                ("b", 20, Regular),
+            ]),
             Names::OWN,
         )
         .unwrap();
-        let at = |range: Range<u64>| layout.segments(range).map(|(s, _)| (s.file, s.offset, s.len)).collect::<Vec<_>>();
+        let at = |range: Range<u64>| {
+            layout.segments(range).map(|(s, _)| (s.file, s.offset, s.len)).collect::<Vec<_>>()
+        };
         assert_eq!(at(0..36), [(1, 0, 10), (3, 0, 6), (4, 0, 20)]);
         assert_eq!(at(9..11), [(1, 9, 1), (3, 0, 1)]);
         assert_eq!(at(10..16), [(3, 0, 6)]);
@@ -238,8 +263,14 @@ mod tests {
             Layout::new(&StoreSpec { files: files.into(), ..good.clone() }, Names::OWN)
         };
         assert!(with(|_| ()).is_ok());
-        assert_eq!(with(|f| f[1].offset = 9).unwrap_err(), LayoutError::Offset { file: 1, offset: 9, want: 10 });
-        assert_eq!(with(|f| f[1].len = 11).unwrap_err(), LayoutError::Total { files: 21, torrent: 20 });
+        assert_eq!(
+            with(|f| f[1].offset = 9).unwrap_err(),
+            LayoutError::Offset { file: 1, offset: 9, want: 10 }
+        );
+        assert_eq!(
+            with(|f| f[1].len = 11).unwrap_err(),
+            LayoutError::Total { files: 21, torrent: 20 }
+        );
         assert!(matches!(with(|f| f[1].len = u64::MAX).unwrap_err(), LayoutError::Total { .. }));
     }
 }

@@ -1,5 +1,5 @@
-//! Which names the files of a torrent have on this disk: its own, but for those that the disk cannot tell apart and those
-//! under which an earlier version has stored them.
+//! Which names the files of a torrent have on this disk: its own, but for those that the disk
+//! cannot tell apart and those under which an earlier version has stored them.
 //!
 //! Decided anew each time a torrent is opened, from what is there. It looks, and changes nothing.
 
@@ -14,7 +14,8 @@ use crate::base::{
     paths::{Case, Foreign, NameRules, PathError, renamed_paths, safe_paths},
 };
 
-/// The names of a torrent's files on a disk, where they are not those that the platform's rules give them.
+/// The names of a torrent's files on a disk, where they are not those that the platform's rules
+/// give them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Names {
     /// Whether the disk tells names apart that differ in case.
@@ -28,7 +29,11 @@ impl Names {
     pub(super) const OWN: Self = Self { case: Case::Kept, aliases: Vec::new() };
 
     /// Those of files that are there, or will be made. `saved` is what is remembered of them.
-    pub(super) fn find(disk: &dyn Disk, spec: &StoreSpec, saved: Option<&Saved>) -> Result<Self, StoreError> {
+    pub(super) fn find(
+        disk: &dyn Disk,
+        spec: &StoreSpec,
+        saved: Option<&Saved>,
+    ) -> Result<Self, StoreError> {
         // Names that cannot be made safe show when they are laid out.
         match Found::new(spec) {
             Ok(Some(found)) => found.decide(disk, spec, saved),
@@ -36,8 +41,8 @@ impl Names {
         }
     }
 
-    /// Those that the files have which are moved to `spec.dir`, where nothing of the torrent is yet: the names they had,
-    /// and others for those that the disk there does not tell apart.
+    /// Those that the files have which are moved to `spec.dir`, where nothing of the torrent is
+    /// yet: the names they had, and others for those that the disk there does not tell apart.
     pub(super) fn carry(&self, disk: &dyn Disk, spec: &StoreSpec) -> Result<Self, StoreError> {
         let Ok(Some(found)) = Found::new(spec) else { return Ok(self.clone()) };
         let (case, baseline) = found.baseline(disk, spec)?;
@@ -71,7 +76,11 @@ impl Found {
     }
 
     /// The names of files that are to be made.
-    fn baseline(&self, disk: &dyn Disk, spec: &StoreSpec) -> Result<(Case, Vec<PathBuf>), StoreError> {
+    fn baseline(
+        &self,
+        disk: &dyn Disk,
+        spec: &StoreSpec,
+    ) -> Result<(Case, Vec<PathBuf>), StoreError> {
         let Ok(folded) = safe_paths(foreign(spec), NameRules::here(), Case::Ignored) else {
             return Ok((Case::Kept, self.exact.clone()));
         };
@@ -83,9 +92,16 @@ impl Found {
         Ok((Case::Kept, self.exact.clone()))
     }
 
-    fn decide(&self, disk: &dyn Disk, spec: &StoreSpec, saved: Option<&Saved>) -> Result<Names, StoreError> {
+    fn decide(
+        &self,
+        disk: &dyn Disk,
+        spec: &StoreSpec,
+        saved: Option<&Saved>,
+    ) -> Result<Names, StoreError> {
         let (case, mut names) = self.baseline(disk, spec)?;
-        let old_files = saved.map_or(Ok(Vec::new()), |saved| old_files(disk, spec, &names, &self.old, case, saved))?;
+        let old_files = saved.map_or(Ok(Vec::new()), |saved| {
+            old_files(disk, spec, &names, &self.old, case, saved)
+        })?;
         for file in old_files {
             if let (Some(name), Some(old)) = (names.get_mut(file), self.old.get(file)) {
                 name.clone_from(old);
@@ -101,10 +117,10 @@ impl Found {
     }
 }
 
-/// Files that are to have their names of before, because they, or others of the torrent, are there under those and not
-/// under their own: what was begun goes on in the same folders. Only a file that is as the saved state has it is taken for
-/// one, since others may be another torrent's. A name that is another file's own is not taken, unless the other one is under
-/// its old name too.
+/// Files that are to have their names of before, because they, or others of the torrent, are there
+/// under those and not under their own: what was begun goes on in the same folders. Only a file
+/// that is as the saved state has it is taken for one, since others may be another torrent's. A
+/// name that is another file's own is not taken, unless the other one is under its old name too.
 fn old_files(
     disk: &dyn Disk,
     spec: &StoreSpec,
@@ -140,14 +156,23 @@ fn old_files(
         return Ok(Vec::new());
     }
     let folded = |path: &PathBuf| case.fold(&path.to_string_lossy());
-    let owners: HashMap<String, usize> = names.iter().enumerate().map(|(file, path)| (folded(path), file)).collect();
-    let owner = |file: &usize| old.get(*file).and_then(|path| owners.get(&folded(path)).copied()).filter(|other| other != file);
+    let owners: HashMap<String, usize> =
+        names.iter().enumerate().map(|(file, path)| (folded(path), file)).collect();
+    let owner = |file: &usize| {
+        old.get(*file)
+            .and_then(|path| owners.get(&folded(path)).copied())
+            .filter(|other| other != file)
+    };
     let (mut taken, mut refused) = (missing.clone(), HashSet::new());
     // Each pass follows a chain of such names by one file; a name is too short for long ones.
     let mut settled = false;
     while !std::mem::replace(&mut settled, true) {
         for file in &changed {
-            let Some(other) = owner(file).filter(|other| taken.contains(file) && !taken.contains(other)) else { continue };
+            let Some(other) =
+                owner(file).filter(|other| taken.contains(file) && !taken.contains(other))
+            else {
+                continue;
+            };
             settled = false;
             if stored.contains(&other) && !refused.contains(&other) {
                 taken.insert(other);
@@ -160,6 +185,13 @@ fn old_files(
     Ok(changed.into_iter().filter(|file| taken.contains(file)).collect())
 }
 
-fn differences<'a>(from: &'a [PathBuf], to: &'a [PathBuf]) -> impl Iterator<Item = (usize, PathBuf)> + 'a {
-    from.iter().zip(to).enumerate().filter(|(_, (a, b))| a != b).map(|(file, (_, b))| (file, b.clone()))
+fn differences<'a>(
+    from: &'a [PathBuf],
+    to: &'a [PathBuf],
+) -> impl Iterator<Item = (usize, PathBuf)> + 'a {
+    from.iter()
+        .zip(to)
+        .enumerate()
+        .filter(|(_, (a, b))| a != b)
+        .map(|(file, (_, b))| (file, b.clone()))
 }

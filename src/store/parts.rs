@@ -1,8 +1,9 @@
-//! Where the bytes of skipped files lie that belong to pieces which other files need: in one part file a torrent.
+//! Where the bytes of skipped files lie that belong to pieces which other files need: in one part
+//! file a torrent.
 //!
-//! Each file has its place in it for the piece that it begins in and the one it ends in, if it shares them: so the places follow from
-//! the files alone, nothing has to be remembered of them, and the part file has two pieces a file at most, with holes. Arithmetic
-//! only.
+//! Each file has its place in it for the piece that it begins in and the one it ends in, if it
+//! shares them: so the places follow from the files alone, nothing has to be remembered of them,
+//! and the part file has two pieces a file at most, with holes. Arithmetic only.
 
 use std::ops::Range;
 
@@ -32,7 +33,8 @@ impl Slots {
         let slot = |(offset, len): (u64, u64)| {
             let end = offset + len;
             let piece_end = |at: u64| ((at / nominal + 1) * nominal).min(geometry.total_len());
-            let (first_end, last_start) = (piece_end(offset), end.saturating_sub(1) / nominal * nominal);
+            let (first_end, last_start) =
+                (piece_end(offset), end.saturating_sub(1) / nominal * nominal);
             let one_piece = last_start <= offset;
             let shares_first = !offset.is_multiple_of(nominal) || first_end > end;
             let shares_last = !one_piece && piece_end(last_start) > end;
@@ -51,7 +53,8 @@ impl Slots {
         self.0.last().map_or(0, |slot| slot.start + slot.head + (slot.len - slot.tail))
     }
 
-    /// Where `len` bytes of a file from `offset` on lie in the part file, if they have a place there.
+    /// Where `len` bytes of a file from `offset` on lie in the part file, if they have a place
+    /// there.
     pub(crate) fn place(&self, file: usize, offset: u64, len: u64) -> Option<u64> {
         let end = offset.checked_add(len)?;
         self.stretches(file)
@@ -62,7 +65,9 @@ impl Slots {
     /// What of a file has a place, and where that begins.
     pub(crate) fn stretches(&self, file: usize) -> impl Iterator<Item = (Range<u64>, u64)> {
         let Slot { start, head, tail, len } = self.0.get(file).copied().unwrap_or_default();
-        [(0..head, start), (tail..len, start + head)].into_iter().filter(|(range, _)| !range.is_empty())
+        [(0..head, start), (tail..len, start + head)]
+            .into_iter()
+            .filter(|(range, _)| !range.is_empty())
     }
 }
 
@@ -82,13 +87,22 @@ mod tests {
         assert_eq!(stretches(3), []);
         assert_eq!(stretches(4), [], "the last piece is its own");
         assert_eq!(slots.len(), 10);
-        assert_eq!((slots.place(0, 21, 4), slots.place(0, 19, 2), slots.place(0, 21, 5)), (Some(1), None, None));
-        assert_eq!((slots.place(1, 0, 3), slots.place(9, 0, 1), slots.place(2, u64::MAX, 1)), (Some(5), None, None));
+        assert_eq!(
+            (slots.place(0, 21, 4), slots.place(0, 19, 2), slots.place(0, 21, 5)),
+            (Some(1), None, None)
+        );
+        assert_eq!(
+            (slots.place(1, 0, 3), slots.place(9, 0, 1), slots.place(2, u64::MAX, 1)),
+            (Some(5), None, None)
+        );
     }
 
     #[test]
     fn both_ends_may_be_shared() {
-        let slots = Slots::new([(0, 3), (3, 0), (3, 24), (27, 3)].into_iter(), Geometry::new(30, 10).unwrap());
+        let slots = Slots::new(
+            [(0, 3), (3, 0), (3, 24), (27, 3)].into_iter(),
+            Geometry::new(30, 10).unwrap(),
+        );
         assert_eq!(slots.stretches(2).collect::<Vec<_>>(), [(0..7, 3), (17..24, 10)]);
         assert_eq!((slots.place(2, 20, 4), slots.len()), (Some(13), 20));
     }

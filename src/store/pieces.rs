@@ -41,7 +41,8 @@ struct Open {
 }
 
 impl Pieces {
-    /// `files` by path and length, without a path for a pad; together they are the torrent of this shape.
+    /// `files` by path and length, without a path for a pad; together they are the torrent of this
+    /// shape.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -52,14 +53,16 @@ impl Pieces {
         Self { files, geometry, scratch: Scratch::default() }
     }
 
-    /// How many pieces to hash in one call of [`digests`](Self::digests): enough to fill the lanes, and to make the call worth while.
+    /// How many pieces to hash in one call of [`digests`](Self::digests): enough to fill the lanes,
+    /// and to make the call worth while.
     pub(crate) fn batch(&self) -> u32 {
         let piece_len = u64::from(self.geometry.nominal_piece_len());
         let lanes = hashing::SIDE_BY_SIDE as u64;
         (lanes * STRETCH).div_ceil(piece_len).max(lanes) as u32
     }
 
-    /// The digests of these pieces, as far as there are such. `go_on` is told of bytes as they are hashed; `None` if it says no.
+    /// The digests of these pieces, as far as there are such. `go_on` is told of bytes as they are
+    /// hashed; `None` if it says no.
     pub(crate) fn digests(
         &self,
         pieces: Range<u32>,
@@ -68,7 +71,12 @@ impl Pieces {
         let place = |index| {
             let piece = self.geometry.piece(index).ok()?;
             let at = self.geometry.offset(piece);
-            Some(Open { state: Sha1State::INITIAL, at, end: at + u64::from(self.geometry.piece_len(piece)), digest: None })
+            Some(Open {
+                state: Sha1State::INITIAL,
+                at,
+                end: at + u64::from(self.geometry.piece_len(piece)),
+                digest: None,
+            })
         };
         let mut open: Vec<Open> = pieces.map_while(place).collect();
         loop {
@@ -81,7 +89,8 @@ impl Pieces {
                 let source = Source::Disk(&self.files, p.at, len(p));
                 Input { state: p.state, source, ends: p.end - p.at <= STRETCH }
             };
-            let outputs = hashing::hash_all(waiting.iter().map(|p| input(p)).collect(), &self.scratch);
+            let outputs =
+                hashing::hash_all(waiting.iter().map(|p| input(p)).collect(), &self.scratch);
             let mut bytes = 0;
             for (piece, output) in waiting.iter_mut().zip(outputs) {
                 let hashed = len(piece);

@@ -99,14 +99,20 @@ struct Answers {
 }
 
 impl Pool {
-    /// Starts `threads` workers; 0 stands for one a core, at most four. A worker with only one or two runs to hash waits up
-    /// to `lane_wait` for more, if hashing them together pays on this machine. `wake` is called, from a worker's thread,
-    /// when there are answers; not again until they are drained, unless it failed: then it is called again with the next answer, and
+    /// Starts `threads` workers; 0 stands for one a core, at most four. A worker with only one or
+    /// two runs to hash waits up to `lane_wait` for more, if hashing them together pays on this
+    /// machine. `wake` is called, from a worker's thread, when there are answers; not again
+    /// until they are drained, unless it failed: then it is called again with the next answer, and
     /// every 50 ms if none comes.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn new(threads: usize, lane_wait: Duration, disk: Arc<dyn Disk>, wake: Wake) -> io::Result<Self> {
+    pub fn new(
+        threads: usize,
+        lane_wait: Duration,
+        disk: Arc<dyn Disk>,
+        wake: Wake,
+    ) -> io::Result<Self> {
         Self::over(threads, lane_wait, Runner::new(disk), wake)
     }
 
@@ -114,13 +120,21 @@ impl Pool {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn over(threads: usize, lane_wait: Duration, runner: Runner, wake: Wake) -> io::Result<Self> {
+    pub fn over(
+        threads: usize,
+        lane_wait: Duration,
+        runner: Runner,
+        wake: Wake,
+    ) -> io::Result<Self> {
         let threads = match threads {
             0 => thread::available_parallelism().map_or(1, |n| n.get()).min(4),
             n => n,
         };
         let shared = Arc::new(Shared {
-            waiting: Mutex::new(Waiting { saves_a_batch: if runner.has_folder() { GROUP } else { 1 }, ..Waiting::default() }),
+            waiting: Mutex::new(Waiting {
+                saves_a_batch: if runner.has_folder() { GROUP } else { 1 },
+                ..Waiting::default()
+            }),
             runner,
             wake,
             unheard: AtomicBool::new(false),
@@ -143,8 +157,10 @@ impl Pool {
     pub fn submit(&self, job: Job) {
         let mut waiting = lock(&self.shared.waiting);
         waiting.push(job);
-        // The worker that waits for runs must also hear of other work if it is the only one free for it.
-        if waiting.gathering && (waiting.runs.len() >= BATCH || waiting.hurry || waiting.idle == 0) {
+        // The worker that waits for runs must also hear of other work if it is the only one free
+        // for it.
+        if waiting.gathering && (waiting.runs.len() >= BATCH || waiting.hurry || waiting.idle == 0)
+        {
             self.shared.more_runs.notify_one();
         }
         if waiting.idle > 0 {
@@ -153,11 +169,17 @@ impl Pool {
     }
 
     /// Fills a batch of blocks at once if nothing has to be waited for; see [`Runner::try_read`].
-    pub fn try_read(&self, torrent: Key, blocks: &[Block], buf: &mut Buf) -> Option<Result<(), StoreError>> {
+    pub fn try_read(
+        &self,
+        torrent: Key,
+        blocks: &[Block],
+        buf: &mut Buf,
+    ) -> Option<Result<(), StoreError>> {
         self.shared.runner.try_read(torrent, blocks, buf)
     }
 
-    /// Ends without waiting: workers finish the jobs they are at, whose answers are lost, and then end by themselves.
+    /// Ends without waiting: workers finish the jobs they are at, whose answers are lost, and then
+    /// end by themselves.
     pub fn abandon(mut self) {
         self.threads.clear();
     }
@@ -218,8 +240,10 @@ impl Shared {
             }
             if patient && !waiting.runs.is_empty() && !waiting.gathering {
                 waiting.gathering = true;
-                let (back, timeout) =
-                    self.more_runs.wait_timeout(waiting, self.lane_wait).unwrap_or_else(PoisonError::into_inner);
+                let (back, timeout) = self
+                    .more_runs
+                    .wait_timeout(waiting, self.lane_wait)
+                    .unwrap_or_else(PoisonError::into_inner);
                 waiting = back;
                 waiting.gathering = false;
                 patient = !timeout.timed_out();
@@ -227,7 +251,10 @@ impl Shared {
                 waiting.idle += 1;
                 let unheard = self.unheard.load(Ordering::SeqCst);
                 waiting = if unheard {
-                    self.work.wait_timeout(waiting, WAKE_AGAIN).unwrap_or_else(PoisonError::into_inner).0
+                    self.work
+                        .wait_timeout(waiting, WAKE_AGAIN)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 } else {
                     self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner)
                 };
@@ -297,17 +324,24 @@ impl Waiting {
         let queue = match &job {
             Job::Read { .. } => &mut self.reads,
             Job::Run { run, .. } if run.chain.is_some() => &mut self.runs,
-            Job::Open { .. } | Job::Look { .. } | Job::Run { .. } | Job::Digests { .. } | Job::Close { .. } => &mut self.quick,
-            Job::Save { .. } | Job::Arrange { .. } | Job::Relocate { .. } | Job::Tidy { .. } | Job::Delete { .. } => {
-                &mut self.slow
-            }
+            Job::Open { .. }
+            | Job::Look { .. }
+            | Job::Run { .. }
+            | Job::Digests { .. }
+            | Job::Close { .. } => &mut self.quick,
+            Job::Save { .. }
+            | Job::Arrange { .. }
+            | Job::Relocate { .. }
+            | Job::Tidy { .. }
+            | Job::Delete { .. } => &mut self.slow,
             Job::Record { .. } => &mut self.records,
             Job::Check { .. } => &mut self.checks,
         };
         queue.push_back(job);
     }
 
-    /// What to do next. With `patient`, one or two runs are left waiting for a third unless other work waits too.
+    /// What to do next. With `patient`, one or two runs are left waiting for a third unless other
+    /// work waits too.
     fn take(&mut self, max_slow: usize, patient: bool) -> Option<Batch> {
         let fast = |jobs| Some(Batch { jobs, kind: Kind::Fast });
         if !self.checks.is_empty() && self.since_check >= CHECK_PATIENCE {
@@ -324,8 +358,14 @@ impl Waiting {
         }
         if self.slow_running < max_slow && !self.slow.is_empty() {
             self.slow_running += 1;
-            // Only states are worth gathering: whoever waits for anything else is told as soon as it is done.
-            let saves = self.slow.iter().take(self.saves_a_batch).take_while(|job| matches!(job, Job::Save { .. })).count();
+            // Only states are worth gathering: whoever waits for anything else is told as soon as
+            // it is done.
+            let saves = self
+                .slow
+                .iter()
+                .take(self.saves_a_batch)
+                .take_while(|job| matches!(job, Job::Save { .. }))
+                .count();
             return Some(Batch { jobs: some_of(&mut self.slow, saves.max(1)), kind: Kind::Slow });
         }
         let runs = !self.runs.is_empty();

@@ -1,7 +1,9 @@
-//! The operating system's files: opened when needed, a limited number held open, written by position.
+//! The operating system's files: opened when needed, a limited number held open, written by
+//! position.
 //!
-//! Existing files are never locked, and only cut off by who asks for it. A file that is only read is opened read-only, so that a read-only folder
-//! can be served. The lock covers the table of open files, never the I/O itself.
+//! Existing files are never locked, and only cut off by who asks for it. A file that is only read
+//! is opened read-only, so that a read-only folder can be served. The lock covers the table of open
+//! files, never the I/O itself.
 
 mod case;
 mod open_files;
@@ -33,7 +35,8 @@ use self::windows as sys;
 use super::disk::{Disk, FileStat, Locked};
 use crate::base::job::Allocation;
 
-/// Files that are synced at a time. On ext4, 3,000 files of 4 KiB took 18 s one by one, 2.6 s by four, 0.8 s by 16.
+/// Files that are synced at a time. On ext4, 3,000 files of 4 KiB took 18 s one by one, 2.6 s by
+/// four, 0.8 s by 16.
 const SYNCS: usize = 16;
 
 /// The real disk.
@@ -53,7 +56,8 @@ impl RealDisk {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The open file, opened now if need be. Several threads may open the same file at once; one handle is kept.
+    /// The open file, opened now if need be. Several threads may open the same file at once; one
+    /// handle is kept.
     fn handle(&self, path: &Path, write: bool) -> io::Result<Arc<File>> {
         if let Some((file, _)) = self.open_files().get(path, write) {
             return Ok(file);
@@ -62,8 +66,9 @@ impl RealDisk {
         Ok(self.keep(path, file, write))
     }
 
-    /// Does what needs a file handle. If the process has none left, files that were not used for long are closed, half of them at a
-    /// time, and no more are held open from then on than that: the handles are needed elsewhere.
+    /// Does what needs a file handle. If the process has none left, files that were not used for
+    /// long are closed, half of them at a time, and no more are held open from then on than
+    /// that: the handles are needed elsewhere.
     fn with_handles<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         loop {
             match open() {
@@ -81,7 +86,12 @@ impl RealDisk {
     fn keep(&self, path: &Path, file: File, writable: bool) -> Arc<File> {
         let file = Arc::new(file);
         // Closing can block, so what is evicted is dropped after the lock.
-        let handle = Handle { in_memory: sys::is_in_memory(&file), file: file.clone(), writable, last_use: 0 };
+        let handle = Handle {
+            in_memory: sys::is_in_memory(&file),
+            file: file.clone(),
+            writable,
+            last_use: 0,
+        };
         let mut open = self.open_files();
         let limit = self.limit.min(open.affordable.unwrap_or(usize::MAX));
         let _evicted = open.insert(path, handle, limit);
@@ -96,13 +106,24 @@ impl Disk for RealDisk {
         uninterrupted(|| sys::read_at(&file, buf, offset))
     }
 
-    fn read_vectored_at(&self, path: &Path, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    fn read_vectored_at(
+        &self,
+        path: &Path,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> io::Result<usize> {
         let file = self.handle(path, false)?;
         uninterrupted(|| sys::read_vectored_at(&file, bufs, offset))
     }
 
-    fn try_read_vectored_at(&self, path: &Path, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
-        // Another thread has the table for a moment, or the file is not open: a worker will see to it.
+    fn try_read_vectored_at(
+        &self,
+        path: &Path,
+        offset: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> io::Result<Option<usize>> {
+        // Another thread has the table for a moment, or the file is not open: a worker will see to
+        // it.
         let Ok(mut open) = self.open.try_lock() else { return Ok(None) };
         let Some((file, in_memory)) = open.get(path, false) else { return Ok(None) };
         drop(open);
@@ -124,7 +145,14 @@ impl Disk for RealDisk {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        let made = || open_regular(path, sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)));
+        let made = || {
+            open_regular(
+                path,
+                sys::careful(
+                    OpenOptions::new().read(true).write(true).create(true).truncate(false),
+                ),
+            )
+        };
         let file = self.with_handles(made)?;
         if allocation == Allocation::Full {
             sys::allocate(&file, len)?;
@@ -140,10 +168,15 @@ impl Disk for RealDisk {
 
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
         match fs::metadata(path) {
-            Ok(meta) => {
-                Ok(Some(FileStat { len: meta.len(), mtime_ns: mtime_ns(&meta), is_file: meta.is_file(), is_dir: meta.is_dir() }))
+            Ok(meta) => Ok(Some(FileStat {
+                len: meta.len(),
+                mtime_ns: mtime_ns(&meta),
+                is_file: meta.is_file(),
+                is_dir: meta.is_dir(),
+            })),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(None)
             }
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -181,7 +214,10 @@ impl Disk for RealDisk {
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
-            return Err(io::Error::new(ErrorKind::FileTooLarge, format!("a file above {limit} bytes")));
+            return Err(io::Error::new(
+                ErrorKind::FileTooLarge,
+                format!("a file above {limit} bytes"),
+            ));
         }
         Ok(Some(bytes))
     }
@@ -190,14 +226,21 @@ impl Disk for RealDisk {
         self.replace(path, &mut |file| file.write_all(bytes))
     }
 
-    fn replace(&self, path: &Path, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+    fn replace(
+        &self,
+        path: &Path,
+        write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
+    ) -> io::Result<()> {
         let parent = make_parent(path)?;
-        let mut name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?.to_owned();
+        let mut name =
+            path.file_name().ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?.to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
         let written = (|| {
-            let mut file =
-                self.with_handles(|| sys::careful(OpenOptions::new().write(true).create(true).truncate(true)).open(&temporary))?;
+            let mut file = self.with_handles(|| {
+                sys::careful(OpenOptions::new().write(true).create(true).truncate(true))
+                    .open(&temporary)
+            })?;
             write(&mut file)?;
             file.sync_all()?;
             fs::rename(&temporary, path)
@@ -240,10 +283,13 @@ impl Disk for RealDisk {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        let mut file = sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)?;
+        let mut file =
+            sys::careful(OpenOptions::new().read(true).write(true).create(true).truncate(false))
+                .open(path)?;
         match file.try_lock() {
             Ok(()) => {
-                // For whoever comes next, to be named. The lock is what counts, not what is written here.
+                // For whoever comes next, to be named. The lock is what counts, not what is written
+                // here.
                 file.set_len(0)?;
                 file.write_all(std::process::id().to_string().as_bytes())?;
                 Ok(Locked::Ours(Some(file)))
@@ -271,7 +317,10 @@ impl Disk for RealDisk {
             at.push(part);
             match fs::symlink_metadata(&at) {
                 Ok(meta) if meta.file_type().is_symlink() => {
-                    let what = format!("{} is a symbolic link, which is not written through", at.display());
+                    let what = format!(
+                        "{} is a symbolic link, which is not written through",
+                        at.display()
+                    );
                     return Err(io::Error::new(ErrorKind::PermissionDenied, what));
                 }
                 Ok(_) => {}
@@ -284,7 +333,11 @@ impl Disk for RealDisk {
 }
 
 /// Does something with each of `items`, with up to `at_a_time` of them at once.
-fn side_by_side<T: Sync, R: Send>(items: &[T], at_a_time: usize, act: impl Fn(&T) -> io::Result<R> + Sync) -> Vec<io::Result<R>> {
+fn side_by_side<T: Sync, R: Send>(
+    items: &[T],
+    at_a_time: usize,
+    act: impl Fn(&T) -> io::Result<R> + Sync,
+) -> Vec<io::Result<R>> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -296,9 +349,11 @@ fn side_by_side<T: Sync, R: Send>(items: &[T], at_a_time: usize, act: impl Fn(&T
         done
     };
     let mut done = thread::scope(|scope| {
-        let helper = |_| thread::Builder::new().name("cratetorrent-sync".into()).spawn_scoped(scope, work);
+        let helper =
+            |_| thread::Builder::new().name("cratetorrent-sync".into()).spawn_scoped(scope, work);
         // Where no more threads can be had, those there are do it all.
-        let helpers: Vec<_> = (1..at_a_time.min(items.len())).map_while(|nth| helper(nth).ok()).collect();
+        let helpers: Vec<_> =
+            (1..at_a_time.min(items.len())).map_while(|nth| helper(nth).ok()).collect();
         let mut done = work();
         helpers.into_iter().for_each(|helper| done.extend(helper.join().unwrap_or_default()));
         done
@@ -327,7 +382,11 @@ fn open_existing(path: &Path, write: bool) -> io::Result<File> {
 
 fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = uninterrupted(|| options.open(path))?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(ErrorKind::Unsupported, "not a regular file")) }
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(ErrorKind::Unsupported, "not a regular file"))
+    }
 }
 
 /// The names that a relative path goes through.

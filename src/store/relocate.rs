@@ -1,7 +1,8 @@
-//! Giving a torrent's files another place, and deleting them: which steps, in which order, so that nothing is ever lost.
+//! Giving a torrent's files another place, and deleting them: which steps, in which order, so that
+//! nothing is ever lost.
 //!
-//! The new place is made whole before anything of the old one goes, and each file of the old one goes only when its copy was seen
-//! to be there. Knows paths, not pieces.
+//! The new place is made whole before anything of the old one goes, and each file of the old one
+//! goes only when its copy was seen to be there. Knows paths, not pieces.
 
 use std::{
     collections::BTreeSet,
@@ -63,8 +64,13 @@ pub(super) struct Carried {
     then: FileStat,
 }
 
-/// Gives each file that is there a second place. If one cannot have it, none has, but for safe copies of files that are `in_doubt`.
-pub(super) fn carry(disk: &dyn Disk, files: &[Carry], in_doubt: bool) -> Result<Vec<Carried>, StoreError> {
+/// Gives each file that is there a second place. If one cannot have it, none has, but for safe
+/// copies of files that are `in_doubt`.
+pub(super) fn carry(
+    disk: &dyn Disk,
+    files: &[Carry],
+    in_doubt: bool,
+) -> Result<Vec<Carried>, StoreError> {
     // Before anything is done, since it is likelier than all that can fail later.
     for Carry { to, .. } in files {
         let full = to.full();
@@ -77,7 +83,13 @@ pub(super) fn carry(disk: &dyn Disk, files: &[Carry], in_doubt: bool) -> Result<
     let mut made = Vec::new();
     let done = files.iter().try_for_each(|file| carry_one(disk, file, &mut made));
     let done = done.and_then(|()| keep_names(disk, &made));
-    let seen = |()| planted!("source_deleted_before_copy", Ok(()), made.iter().try_for_each(|file| see(disk, file)));
+    let seen = |()| {
+        planted!(
+            "source_deleted_before_copy",
+            Ok(()),
+            made.iter().try_for_each(|file| see(disk, file))
+        )
+    };
     match done.and_then(seen) {
         Ok(()) => Ok(made),
         Err(error) => {
@@ -91,14 +103,17 @@ fn already_there() -> io::Error {
     io::Error::new(ErrorKind::AlreadyExists, "something is there already")
 }
 
-/// The old files go because the new ones are there: so the folders that were made for them, and what is in those, must survive a power
-/// cut.
+/// The old files go because the new ones are there: so the folders that were made for them, and
+/// what is in those, must survive a power cut.
 fn keep_names(disk: &dyn Disk, made: &[Carried]) -> Result<(), StoreError> {
     keep_folders(disk, made.iter().map(|file| &file.to))
 }
 
 /// Makes the names of these files, and of the folders above them, safe.
-pub(super) fn keep_folders<'a>(disk: &dyn Disk, files: impl Iterator<Item = &'a Below>) -> Result<(), StoreError> {
+pub(super) fn keep_folders<'a>(
+    disk: &dyn Disk,
+    files: impl Iterator<Item = &'a Below>,
+) -> Result<(), StoreError> {
     let mut folders = BTreeSet::new();
     for file in files {
         let above = file.path.ancestors().skip(1).map(|below| file.root.join(below));
@@ -128,17 +143,20 @@ fn see(disk: &dyn Disk, file: &Carried) -> Result<(), StoreError> {
 /// Whatever is made, or begun, is in `made` afterwards.
 fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(), StoreError> {
     let (from, to) = (file.from.full(), file.to.full());
-    // Whether there is something to move is for the old place to say, and for nothing that fails at the new one.
+    // Whether there is something to move is for the old place to say, and for nothing that fails at
+    // the new one.
     let found = disk.stat(&from).map_err(|e| StoreError::new(StoreOp::Move, &from, e))?;
     let Some(then) = found.filter(|found| found.is_file) else {
         if file.known {
-            let gone = io::Error::new(ErrorKind::NotFound, "the file has gone: recheck the torrent");
+            let gone =
+                io::Error::new(ErrorKind::NotFound, "the file has gone: recheck the torrent");
             return Err(StoreError::new(StoreOp::Move, &from, gone));
         }
         return Ok(());
     };
     let (old, new) = (file.from.clone(), file.to.clone());
-    let carried = Carried { from: old, to: new, is_state: file.is_state, is_safe_copy: false, then };
+    let carried =
+        Carried { from: old, to: new, is_state: file.is_state, is_safe_copy: false, then };
     let linked = disk.link(&from, &to);
     if linked.is_ok() {
         made.push(carried);
@@ -159,10 +177,14 @@ fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(
     if planted!("source_deleted_before_copy", true, false) {
         return Ok(());
     }
-    disk.create(&to, then.len, Allocation::Sparse).map_err(|e| StoreError::new(StoreOp::Create, &to, e))?;
+    disk.create(&to, then.len, Allocation::Sparse)
+        .map_err(|e| StoreError::new(StoreOp::Create, &to, e))?;
     copy(disk, &from, 0..then.len, &to, 0)?;
     // A hole at the end was not written, and the file is as long all the same.
-    let copied = disk.stat(&to).map_err(|e| StoreError::new(StoreOp::Open, &to, e))?.map_or(0, |copied| copied.len);
+    let copied = disk
+        .stat(&to)
+        .map_err(|e| StoreError::new(StoreOp::Open, &to, e))?
+        .map_or(0, |copied| copied.len);
     if copied < then.len {
         disk.set_len(&to, then.len).map_err(|e| StoreError::new(StoreOp::Write, &to, e))?;
     }
@@ -172,16 +194,22 @@ fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(
     // One that was cut while it was copied would have been copied with zeroes at its end.
     match disk.stat(&from).map_err(|e| StoreError::new(StoreOp::Move, &from, e))? {
         Some(now) if now == then => Ok(()),
-        _ => Err(StoreError::new(StoreOp::Move, from, io::Error::other("the file was changed while it was copied"))),
+        _ => Err(StoreError::new(
+            StoreOp::Move,
+            from,
+            io::Error::other("the file was changed while it was copied"),
+        )),
     }
 }
 
-/// Deletes the second files of a move that is not to be. Whatever may be the only one by now stays, and so does a safe copy of what
-/// is `in_doubt`: it may be the only one that a power cut leaves.
+/// Deletes the second files of a move that is not to be. Whatever may be the only one by now stays,
+/// and so does a safe copy of what is `in_doubt`: it may be the only one that a power cut leaves.
 pub(super) fn take_back(disk: &dyn Disk, made: &[Carried], in_doubt: bool) {
     let still_there = |file: &&Carried| {
         !(in_doubt && file.is_safe_copy)
-            && disk.stat(&file.from.full()).is_ok_and(|found| found.is_some_and(|now| now.is_file && now.len >= file.then.len))
+            && disk
+                .stat(&file.from.full())
+                .is_ok_and(|found| found.is_some_and(|now| now.is_file && now.len >= file.then.len))
     };
     let copies: Vec<_> = made.iter().filter(still_there).map(|file| file.to.clone()).collect();
     clear_away(disk, &copies);
@@ -199,7 +227,9 @@ pub(super) fn clear_sources(disk: &dyn Disk, carried: &[Carried]) -> Option<Left
     }
     let more = clear_away(disk, &sources);
     match (left, more) {
-        (Some(left), Some(more)) => Some(Leftovers { files: left.files + more.files, error: left.error }),
+        (Some(left), Some(more)) => {
+            Some(Leftovers { files: left.files + more.files, error: left.error })
+        }
         (left, more) => left.or(more),
     }
 }
@@ -212,7 +242,9 @@ fn may_go(disk: &dyn Disk, file: &Carried) -> Result<bool, StoreError> {
     let copy = disk.stat(&to).map_err(failed)?.filter(|copy| copy.is_file);
     // One that is the same file under another name changes with it.
     let is_copied = |copy: FileStat| {
-        file.is_state || (copy.len >= now.len && (now == file.then || (copy.len, copy.mtime_ns) == (now.len, now.mtime_ns)))
+        file.is_state
+            || (copy.len >= now.len
+                && (now == file.then || (copy.len, copy.mtime_ns) == (now.len, now.mtime_ns)))
     };
     if copy.is_some_and(is_copied) {
         return Ok(true);
@@ -244,14 +276,17 @@ fn leave(left: &mut Option<Leftovers>, error: StoreError) {
     left.get_or_insert(Leftovers { files: 0, error }).files += 1;
 }
 
-/// Deletes files, and the folders below their roots that become empty by it. Links, and what lies behind them, stay. What could not be
-/// deleted and is there still is counted.
+/// Deletes files, and the folders below their roots that become empty by it. Links, and what lies
+/// behind them, stay. What could not be deleted and is there still is counted.
 pub(super) fn clear_away(disk: &dyn Disk, files: &[Below]) -> Option<Leftovers> {
     let (mut folders, mut left) = (BTreeSet::new(), None::<Leftovers>);
     for file in files {
-        let parent = |path: &Path| path.parent().filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned);
+        let parent =
+            |path: &Path| path.parent().filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned);
         match disk.remove(&file.root, &file.path) {
-            Ok(true) => folders.extend(parent(&file.path).map(|folder| (file.root.clone(), folder))),
+            Ok(true) => {
+                folders.extend(parent(&file.path).map(|folder| (file.root.clone(), folder)))
+            }
             Ok(false) => {}
             Err(e) => {
                 // A folder that cannot be changed says so of files that were never there, too.

@@ -27,11 +27,17 @@ pub(super) struct Loaded {
 }
 
 /// Reads the state, if there is one; says in words why it is of no use.
-pub(super) fn load(disk: &dyn Disk, folder: Option<&SessionFolder>, spec: &StoreSpec) -> Result<Option<Loaded>, String> {
+pub(super) fn load(
+    disk: &dyn Disk,
+    folder: Option<&SessionFolder>,
+    spec: &StoreSpec,
+) -> Result<Option<Loaded>, String> {
     let (pieces, files) = (spec.geometry.piece_count(), spec.files.len());
     let (path, bytes, saved_at_ns) = match (folder.filter(|_| spec.in_session), &spec.state_file) {
         (Some(folder), _) => {
-            let Some(bytes) = folder.state(&spec.info_hash).map_err(|e| e.to_string())? else { return Ok(None) };
+            let Some(bytes) = folder.state(&spec.info_hash).map_err(|e| e.to_string())? else {
+                return Ok(None);
+            };
             (folder.path(), bytes, None)
         }
         (None, Some(path)) => {
@@ -50,7 +56,11 @@ pub(super) fn load(disk: &dyn Disk, folder: Option<&SessionFolder>, spec: &Store
     Ok(Some(Loaded {
         saved: Saved {
             saved_at_ns: saved_at_ns.unwrap_or_else(newest),
-            partial: file.partial.iter().filter_map(|p| mint(p, &spec.geometry, &file.have)).collect(),
+            partial: file
+                .partial
+                .iter()
+                .filter_map(|p| mint(p, &spec.geometry, &file.have))
+                .collect(),
             unchecked: file.unchecked.unwrap_or_else(|| Bitfield::none(pieces)),
             have: file.have,
             dirty: file.dirty,
@@ -70,12 +80,31 @@ fn mint(saved: &ResumePartial, geometry: &Geometry, have: &Bitfield) -> Option<P
     Some(PartialPiece { piece, blocks })
 }
 
-pub(super) fn encode(info_hash: &InfoHash, state: SaveState, stats: &[Option<FileStat>], parts: Option<FileStat>) -> Vec<u8> {
+pub(super) fn encode(
+    info_hash: &InfoHash,
+    state: SaveState,
+    stats: &[Option<FileStat>],
+    parts: Option<FileStat>,
+) -> Vec<u8> {
     let SaveState { have, dirty, downloaded, uploaded, partial, unchecked, tracker_events } = state;
     let stat = |s: FileStat| ResumeStat { len: s.len, mtime_ns: s.mtime_ns };
     let files = stats.iter().map(|s| s.map(stat)).collect();
-    let partial =
-        partial.into_iter().map(|p| ResumePartial { piece: p.piece.get(), blocks: p.blocks.as_wire().to_vec() }).collect();
+    let partial = partial
+        .into_iter()
+        .map(|p| ResumePartial { piece: p.piece.get(), blocks: p.blocks.as_wire().to_vec() })
+        .collect();
     let (info_hash, parts) = (*info_hash, parts.map(stat));
-    ResumeFile { info_hash, have, dirty, downloaded, uploaded, files, parts, partial, unchecked, tracker_events }.encode()
+    ResumeFile {
+        info_hash,
+        have,
+        dirty,
+        downloaded,
+        uploaded,
+        files,
+        parts,
+        partial,
+        unchecked,
+        tracker_events,
+    }
+    .encode()
 }

@@ -1,5 +1,5 @@
-//! Runs jobs: the one place where the workers' words become disk operations and hashing. The pool's threads and the
-//! simulator run the same code over different disks.
+//! Runs jobs: the one place where the workers' words become disk operations and hashing. The pool's
+//! threads and the simulator run the same code over different disks.
 //!
 //! Knows torrents by key only, and keeps nothing of a job once it is answered.
 
@@ -31,15 +31,16 @@ use crate::base::{
     geometry::{Block, Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError,
-        StoreOp, StoreSpec, Trust, Verdict, batch_len,
+        Chain, Done, Job, Leftovers, Opened, READ_GAP, RecordKind, Run, RunData, RunDone,
+        SaveState, SessionRecord, StoreError, StoreOp, StoreSpec, Trust, Verdict, batch_len,
     },
     paths::Case,
     planted::planted,
 };
 use crate::wire::session::MAX_BODY;
 
-/// How much of a piece is fetched beyond what a peer has asked for, when it must come from the disk.
+/// How much of a piece is fetched beyond what a peer has asked for, when it must come from the
+/// disk.
 const READ_AHEAD: u64 = 1 << 20;
 
 /// Files that are synced before a job tells how far it is.
@@ -64,7 +65,8 @@ struct Records {
 
 #[derive(Debug)]
 enum Answer {
-    /// What could not be done to the files; and why the state, if it is written, does not speak of all of them.
+    /// What could not be done to the files; and why the state, if it is written, does not speak of
+    /// all of them.
     Saved(Key, Option<StoreError>, Option<StoreError>),
     Recorded(Option<Key>, RecordKind),
 }
@@ -128,13 +130,17 @@ impl Runner {
         self.folder.is_some()
     }
 
-    /// Runs `batch` and appends an answer a job to `done`, not always in the same order. Jobs that hash are hashed side by
-    /// side; opening, saving and closing wait for those before them in the batch.
+    /// Runs `batch` and appends an answer a job to `done`, not always in the same order. Jobs that
+    /// hash are hashed side by side; opening, saving and closing wait for those before them in
+    /// the batch.
     pub fn run(&self, batch: Vec<Job>, done: &mut Vec<Done>) {
         let mut hashing = Vec::new();
         let mut records = Records::default();
         for job in batch {
-            if !matches!(job, Job::Run { .. } | Job::Check { .. } | Job::Read { .. } | Job::Digests { .. }) {
+            if !matches!(
+                job,
+                Job::Run { .. } | Job::Check { .. } | Job::Read { .. } | Job::Digests { .. }
+            ) {
                 self.hash(std::mem::take(&mut hashing), done);
             }
             match job {
@@ -143,13 +149,21 @@ impl Runner {
                 }
                 Job::Run { torrent: key, run } => match self.find(key, StoreOp::Write) {
                     Ok(torrent) => match run.chain {
-                        Some(chain) => hashing.push(HashJob { key, torrent, work: HashWork::Run(run, chain) }),
-                        None => done.push(Done::Run { torrent: key, run: self.write_only(&torrent, run) }),
+                        Some(chain) => {
+                            hashing.push(HashJob { key, torrent, work: HashWork::Run(run, chain) })
+                        }
+                        None => done
+                            .push(Done::Run { torrent: key, run: self.write_only(&torrent, run) }),
                     },
                     Err(e) => done.push(Done::Run { torrent: key, run: answer(run, Err(e), None) }),
                 },
-                Job::Check { torrent: key, piece, expected } => match self.find(key, StoreOp::Read) {
-                    Ok(torrent) => hashing.push(HashJob { key, torrent, work: HashWork::Check(piece, expected) }),
+                Job::Check { torrent: key, piece, expected } => match self.find(key, StoreOp::Read)
+                {
+                    Ok(torrent) => hashing.push(HashJob {
+                        key,
+                        torrent,
+                        work: HashWork::Check(piece, expected),
+                    }),
                     Err(e) => done.push(Done::Checked { torrent: key, piece, result: Err(e) }),
                 },
                 Job::Read { torrent, link, blocks, mut buf } => {
@@ -160,26 +174,41 @@ impl Runner {
                     done.push(Done::Read { torrent, link, blocks, buf, result, cold: true });
                 }
                 Job::Digests { torrent, piece } => {
-                    let result = self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
+                    let result =
+                        self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
                     done.push(Done::Digests { torrent, piece, result });
                 }
                 Job::Save { torrent, state, synced } => match self.find(torrent, StoreOp::Save) {
                     Ok(open) => {
                         let _unsettled = open.files.settle();
                         self.doubt_with_lenders(&open);
-                        let saved = |result| Done::Saved { torrent, result, unfinished: open.take_unfinished() };
+                        let saved = |result| Done::Saved {
+                            torrent,
+                            result,
+                            unfinished: open.take_unfinished(),
+                        };
                         match open.sync(&state, synced) {
                             Ok(Some(synced)) => {
-                                done.push(Done::Syncing { torrent, state, synced, files: open.files.count() });
+                                done.push(Done::Syncing {
+                                    torrent,
+                                    state,
+                                    synced,
+                                    files: open.files.count(),
+                                });
                             }
-                            // What could not be synced is not claimed, and that is recorded: one that is killed now must not
-                            // take it for safe when a later sync succeeds.
+                            // What could not be synced is not claimed, and that is recorded: one
+                            // that is killed now must not take it for
+                            // safe when a later sync succeeds.
                             all => {
                                 let failed = all.err();
                                 match open.save(*state, failed.is_none()) {
                                     Ok(Some(record)) => {
                                         records.records.push(record);
-                                        records.answers.push(Answer::Saved(torrent, open.take_unfinished(), failed));
+                                        records.answers.push(Answer::Saved(
+                                            torrent,
+                                            open.take_unfinished(),
+                                            failed,
+                                        ));
                                     }
                                     Ok(None) => done.push(saved(failed.map_or(Ok(()), Err))),
                                     Err(e) => done.push(saved(Err(failed.unwrap_or(e)))),
@@ -201,11 +230,19 @@ impl Runner {
                     done.push(Done::Arranged { torrent, result });
                 }
                 Job::Relocate { torrent, spec, state } => {
-                    done.push(Done::Relocated { torrent, result: self.relocate(torrent, *spec, state) });
+                    done.push(Done::Relocated {
+                        torrent,
+                        result: self.relocate(torrent, *spec, state),
+                    });
                 }
                 Job::Tidy { torrent } => {
-                    let old = self.find(torrent, StoreOp::Delete).map(|t| std::mem::take(&mut *lock(&t.old)));
-                    done.push(Done::Tidied { torrent, left: relocate::clear_sources(&*self.disk, &old.unwrap_or_default()) });
+                    let old = self
+                        .find(torrent, StoreOp::Delete)
+                        .map(|t| std::mem::take(&mut *lock(&t.old)));
+                    done.push(Done::Tidied {
+                        torrent,
+                        left: relocate::clear_sources(&*self.disk, &old.unwrap_or_default()),
+                    });
                 }
                 Job::Look { torrent, spec } => {
                     done.push(Done::Looked { torrent, absent: self.is_absent(torrent, &spec) });
@@ -228,7 +265,8 @@ impl Runner {
         // One that is too long does not keep the others from being recorded.
         let too_long = |record: &SessionRecord| record.body.len() > MAX_BODY;
         if records.len() > 1 && records.iter().any(too_long) {
-            let (long, fit): (Vec<_>, Vec<_>) = records.into_iter().zip(answers).partition(|(record, _)| too_long(record));
+            let (long, fit): (Vec<_>, Vec<_>) =
+                records.into_iter().zip(answers).partition(|(record, _)| too_long(record));
             for (record, answer) in long {
                 self.append(Records { records: vec![record], answers: vec![answer] }, done);
             }
@@ -240,25 +278,39 @@ impl Runner {
         }
         let result = match &self.folder {
             Some(folder) => folder.append(&records),
-            None => Err(StoreError::new(StoreOp::Save, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))),
+            None => Err(StoreError::new(
+                StoreOp::Save,
+                "",
+                io::Error::new(ErrorKind::NotFound, "there is no session folder"),
+            )),
         };
         if let (Some(folder), Err(_)) = (&self.folder, &result) {
-            // A state that knows of a failed sync must be what a process finds that comes after this one.
+            // A state that knows of a failed sync must be what a process finds that comes after
+            // this one.
             let is_in_doubt = |answer: &Answer| matches!(answer, Answer::Saved(.., Some(_)));
             let owed = records.into_iter().zip(&answers).filter(|(_, answer)| is_in_doubt(answer));
             owed.for_each(|(record, _)| folder.owe(record));
         }
         done.extend(answers.into_iter().map(|answer| match answer {
-            Answer::Saved(torrent, unfinished, failed) => {
-                Done::Saved { torrent, result: failed.map_or_else(|| result.clone(), Err), unfinished }
+            Answer::Saved(torrent, unfinished, failed) => Done::Saved {
+                torrent,
+                result: failed.map_or_else(|| result.clone(), Err),
+                unfinished,
+            },
+            Answer::Recorded(torrent, kind) => {
+                Done::Recorded { torrent, kind, result: result.clone() }
             }
-            Answer::Recorded(torrent, kind) => Done::Recorded { torrent, kind, result: result.clone() },
         }));
     }
 
-    /// Runs a [`Job::Read`] if its blocks are at hand and nothing has to be waited for; `None` if a worker must do it. This is for the
-    /// event loop's own thread.
-    pub fn try_read(&self, torrent: Key, blocks: &[Block], buf: &mut Buf) -> Option<Result<(), StoreError>> {
+    /// Runs a [`Job::Read`] if its blocks are at hand and nothing has to be waited for; `None` if a
+    /// worker must do it. This is for the event loop's own thread.
+    pub fn try_read(
+        &self,
+        torrent: Key,
+        blocks: &[Block],
+        buf: &mut Buf,
+    ) -> Option<Result<(), StoreError>> {
         let torrent = self.torrents.try_lock().ok()?.get(&torrent)?.clone();
         match torrent.read(blocks, buf, false) {
             Ok(true) => Some(Ok(())),
@@ -280,7 +332,9 @@ impl Runner {
     }
 
     fn files(&self, spec: &StoreSpec, names: Names) -> Result<TorrentFiles, StoreError> {
-        let unfit = |e| StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e));
+        let unfit = |e| {
+            StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e))
+        };
         let layout = Layout::new(spec, names).map_err(unfit)?;
         let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
         files.borrow(&spec.borrowed);
@@ -301,9 +355,15 @@ impl Runner {
     }
 
     /// Makes the new place whole, and the torrent's from then on.
-    fn relocate(&self, key: Key, spec: StoreSpec, state: Option<Box<SaveState>>) -> Result<(), StoreError> {
+    fn relocate(
+        &self,
+        key: Key,
+        spec: StoreSpec,
+        state: Option<Box<SaveState>>,
+    ) -> Result<(), StoreError> {
         let old = self.find(key, StoreOp::Move)?;
-        // Below a mount point without its drive there is nothing to move, and to look would make us forget what was there.
+        // Below a mount point without its drive there is nothing to move, and to look would make us
+        // forget what was there.
         old.files.refuse_if_gone(StoreOp::Move)?;
         let names = old.files.layout().names();
         let is_here = spec.dir == old.files.layout().dir();
@@ -315,27 +375,41 @@ impl Runner {
             Some(Carry { from, to, known, is_state })
         };
         let paths = old.files.paths().into_iter().zip(files.paths()).zip(old.files.seen());
-        let mut pairs: Vec<_> = paths.filter_map(|((a, b), seen)| carry(&a, &b, seen, false)).collect();
-        pairs.extend(old.saved_at.as_ref().zip(spec.state_file.as_ref()).and_then(|(a, b)| carry(a, b, false, true)));
+        let mut pairs: Vec<_> =
+            paths.filter_map(|((a, b), seen)| carry(&a, &b, seen, false)).collect();
+        pairs.extend(
+            old.saved_at
+                .as_ref()
+                .zip(spec.state_file.as_ref())
+                .and_then(|(a, b)| carry(a, b, false, true)),
+        );
 
         // A copy is safe when it is made; if it is taken back, what stays must be no less so.
-        let in_doubt = old.files.sync(0, usize::MAX).inspect_err(|error| log::error!("{error}")).is_err();
+        let in_doubt =
+            old.files.sync(0, usize::MAX).inspect_err(|error| log::error!("{error}")).is_err();
         let made = relocate::carry(&*self.disk, &pairs, in_doubt)?;
         let kept = old.files.paths_of(&spec.kept);
         let torrent = Torrent::new(spec, files);
         torrent.files.inherit(&old.files);
-        let saved = torrent.files.look().and_then(|_| state.map_or(Ok(None), |state| torrent.sync_and_save(*state)));
+        let saved = torrent
+            .files
+            .look()
+            .and_then(|_| state.map_or(Ok(None), |state| torrent.sync_and_save(*state)));
         let saved = saved.and_then(|record| match (record, &self.folder) {
             (Some(record), Some(folder)) => folder.append(&[record]),
             _ => Ok(()),
         });
         if let Err(error) = saved {
-            // What was written or failed to be synced under other names of the same files is no safer under these.
+            // What was written or failed to be synced under other names of the same files is no
+            // safer under these.
             old.files.inherit(&torrent.files);
             torrent.files.close();
             relocate::take_back(&*self.disk, &made, in_doubt);
-            // A state that was not there before has no other to be taken back to, and nothing was at its place.
-            let is_new = |pair: &&Carry| pair.is_state && !made.iter().any(|file| file.is_at(&pair.to.full()));
+            // A state that was not there before has no other to be taken back to, and nothing was
+            // at its place.
+            let is_new = |pair: &&Carry| {
+                pair.is_state && !made.iter().any(|file| file.is_at(&pair.to.full()))
+            };
             let state: Vec<_> = pairs.iter().filter(is_new).map(|pair| pair.to.clone()).collect();
             relocate::clear_away(&*self.disk, &state);
             return Err(error);
@@ -355,7 +429,8 @@ impl Runner {
         if open.is_some_and(|torrent| torrent.files.is_any_there()) {
             return false;
         }
-        let is_any_there = |names| self.files(spec, names).map_or(true, |files| files.is_any_there());
+        let is_any_there =
+            |names| self.files(spec, names).map_or(true, |files| files.is_any_there());
         let aliases = Names { case: Case::Kept, aliases: spec.aliases.clone() };
         let loaded = |aliases: &Names| {
             let loaded = resume::load(&*self.disk, self.folder.as_deref(), spec).ok().flatten();
@@ -375,10 +450,13 @@ impl Runner {
             Ok(files) => files,
             Err(error) => return Some(Leftovers { files: spec.files.len(), error }),
         };
-        let (parts, temporary) = (spec.parts_file(), |path: &PathBuf| path.with_added_extension("tmp"));
+        let (parts, temporary) =
+            (spec.parts_file(), |path: &PathBuf| path.with_added_extension("tmp"));
         let kept = files.paths_of(&spec.kept);
-        // The state first: a kill that leaves it without its data would make a torrent whose data has vanished of one that was removed.
-        let mut paths: Vec<_> = spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]).collect();
+        // The state first: a kill that leaves it without its data would make a torrent whose data
+        // has vanished of one that was removed.
+        let mut paths: Vec<_> =
+            spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]).collect();
         paths.extend(files.paths().into_iter().filter(|path| !kept.contains(path)));
         paths.push(files::export_file(&parts));
         let paths: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
@@ -387,7 +465,8 @@ impl Runner {
 
     fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
         let loaded = resume::load(&*self.disk, self.folder.as_deref(), &spec);
-        let known = loaded.as_ref().ok().and_then(|loaded| loaded.as_ref()).map(|loaded| &loaded.saved);
+        let known =
+            loaded.as_ref().ok().and_then(|loaded| loaded.as_ref()).map(|loaded| &loaded.saved);
         let files = self.files(&spec, Names::find(&*self.disk, &spec, known)?)?;
         if let Some(earlier) = self.table().get(&key) {
             files.inherit(&earlier.files);
@@ -397,14 +476,26 @@ impl Runner {
 
         let (saved, mut distrust) = match &loaded {
             Ok(None) => (None, None),
-            Ok(Some(Loaded { saved, .. })) => (Some(saved).filter(|_| spec.trust != Trust::Nothing), None),
+            Ok(Some(Loaded { saved, .. })) => {
+                (Some(saved).filter(|_| spec.trust != Trust::Nothing), None)
+            }
             Err(why) => (None, Some(why.clone())),
         };
-        let parts = state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
+        let parts =
+            state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
         let lost = loaded.as_ref().ok().and_then(Option::as_ref);
-        let lost = lost.filter(|_| !files.is_any_of(&now)).map_or(0, |loaded| self::lost(&loaded.saved, &spec));
-        let mut decision =
-            state::decide(files.layout(), &spec.geometry, saved, &now, &parts, spec.trust, |range| files.has_hole(range));
+        let lost = lost
+            .filter(|_| !files.is_any_of(&now))
+            .map_or(0, |loaded| self::lost(&loaded.saved, &spec));
+        let mut decision = state::decide(
+            files.layout(),
+            &spec.geometry,
+            saved,
+            &now,
+            &parts,
+            spec.trust,
+            |range| files.has_hole(range),
+        );
         distrust = distrust.or(decision.distrust);
         let geometry = spec.geometry;
         for piece in doubtful.into_iter().flat_map(|range| geometry.pieces_of(range)) {
@@ -431,14 +522,28 @@ impl Runner {
         let too_long = files.too_long();
         self.table().insert(key, Arc::new(Torrent::new(spec, files)));
         let state::Decision { have, check, partial, .. } = decision;
-        Ok(Opened { have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names, too_long, lost })
+        Ok(Opened {
+            have,
+            check,
+            partial,
+            downloaded,
+            uploaded,
+            distrust,
+            arrange,
+            tracker_events,
+            names,
+            too_long,
+            lost,
+        })
     }
 
     /// A run that came before its predecessors, or needs no hashing.
     fn write_only(&self, torrent: &Torrent, run: Run) -> RunDone {
         let result = torrent.place(&run).and_then(|place| match &run.data {
             RunData::Memory(buf) => torrent.files.write(place.start, &buf.0, false),
-            RunData::Stretches(buf, stretches) => torrent.write_stretches(place.start, &buf.0, stretches),
+            RunData::Stretches(buf, stretches) => {
+                torrent.write_stretches(place.start, &buf.0, stretches)
+            }
             RunData::Disk(_) => Ok(()),
         });
         let digests = run.digests && result.is_ok() && !matches!(run.data, RunData::Stretches(..));
@@ -448,7 +553,10 @@ impl Runner {
 
     fn digests(&self, torrent: &Torrent, piece: PieceIndex) -> Result<Vec<Digest>, StoreError> {
         let place = torrent.piece(piece)?;
-        hashing::block_digests(Source::Disk(&torrent.files, place.start, place.end - place.start), &self.scratch)
+        hashing::block_digests(
+            Source::Disk(&torrent.files, place.start, place.end - place.start),
+            &self.scratch,
+        )
     }
 
     fn run_digests(&self, torrent: &Torrent, run: &Run) -> Option<Vec<Digest>> {
@@ -481,13 +589,21 @@ impl Runner {
                     }
                     Done::Checked { torrent, piece, result }
                 }
-                HashWork::Run(run, chain) => Done::Run { torrent, run: self.judge(&store, run, chain, output) },
+                HashWork::Run(run, chain) => {
+                    Done::Run { torrent, run: self.judge(&store, run, chain, output) }
+                }
             });
         }
     }
 
-    /// Of a good piece that has bytes of another torrent's files, what came before its last run was held against nothing yet.
-    fn confirm(&self, torrent: &Torrent, piece: PieceIndex, expected: Digest) -> Result<(), StoreError> {
+    /// Of a good piece that has bytes of another torrent's files, what came before its last run was
+    /// held against nothing yet.
+    fn confirm(
+        &self,
+        torrent: &Torrent,
+        piece: PieceIndex,
+        expected: Digest,
+    ) -> Result<(), StoreError> {
         let place = torrent.piece(piece)?;
         if !torrent.files.is_any_borrowed(place.clone()) {
             return Ok(());
@@ -502,27 +618,43 @@ impl Runner {
     }
 
     /// What a run's hash says of it, once it is written if it deserves to be.
-    fn judge(&self, torrent: &Torrent, run: Run, chain: Chain, output: Result<Option<Output>, StoreError>) -> RunDone {
+    fn judge(
+        &self,
+        torrent: &Torrent,
+        run: Run,
+        chain: Chain,
+        output: Result<Option<Output>, StoreError>,
+    ) -> RunDone {
         let result = output.and_then(|output| {
             let verdict = match (output, chain.expected) {
-                (Some(Output::Digest(digest)), Some(expected)) if digest == expected => Verdict::Good,
+                (Some(Output::Digest(digest)), Some(expected)) if digest == expected => {
+                    Verdict::Good
+                }
                 (Some(Output::State(state)), None) => Verdict::Going(state),
                 _ => Verdict::Bad,
             };
-            // The last run of a bad piece joins the others on disk, so that all its blocks can be looked at for the culprit. A
-            // bad piece of one run is never written.
+            // The last run of a bad piece joins the others on disk, so that all its blocks can be
+            // looked at for the culprit. A bad piece of one run is never written.
             if let RunData::Memory(buf) = &run.data
                 && (verdict != Verdict::Bad || run.begin > 0)
             {
-                torrent.files.write(torrent.place(&run)?.start, &buf.0, verdict == Verdict::Good)?;
+                torrent.files.write(
+                    torrent.place(&run)?.start,
+                    &buf.0,
+                    verdict == Verdict::Good,
+                )?;
             }
-            if let Some(expected) = chain.expected.filter(|_| verdict == Verdict::Good && run.begin > 0) {
+            if let Some(expected) =
+                chain.expected.filter(|_| verdict == Verdict::Good && run.begin > 0)
+            {
                 self.confirm(torrent, run.piece, expected)?;
             }
             Ok(verdict)
         });
         let digests = match &result {
-            Ok(verdict) if run.digests || *verdict == Verdict::Bad => self.run_digests(torrent, &run),
+            Ok(verdict) if run.digests || *verdict == Verdict::Bad => {
+                self.run_digests(torrent, &run)
+            }
             _ => None,
         };
         answer(run, result, digests)
@@ -533,7 +665,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many pieces a state speaks of that have a byte in a file; what a check had not come to was there, too.
+/// How many pieces a state speaks of that have a byte in a file; what a check had not come to was
+/// there, too.
 fn lost(saved: &state::Saved, spec: &StoreSpec) -> u32 {
     let files = spec.files.iter().filter(|file| file.kind == FileKind::Regular);
     let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
@@ -544,7 +677,10 @@ fn lost(saved: &state::Saved, spec: &StoreSpec) -> u32 {
     lost.count()
 }
 
-fn checked(output: Result<Option<Output>, StoreError>, expected: Digest) -> Result<bool, StoreError> {
+fn checked(
+    output: Result<Option<Output>, StoreError>,
+    expected: Digest,
+) -> Result<bool, StoreError> {
     match output {
         Ok(output) => Ok(output == Some(Output::Digest(expected))),
         Err(e) if files::is_missing(&e) => Ok(false),
@@ -580,9 +716,15 @@ impl HashJob {
                     return Err(torrent.misplaced("stretches of a run, which cannot be hashed"));
                 }
                 if chain.state.len != u64::from(run.begin) || (!ends && len % 64 != 0) {
-                    return Err(torrent.misplaced("a run whose hash does not continue where it begins"));
+                    return Err(
+                        torrent.misplaced("a run whose hash does not continue where it begins")
+                    );
                 }
-                Ok(Ask::Hash(Input { state: chain.state, source: torrent.source(run, &place), ends }))
+                Ok(Ask::Hash(Input {
+                    state: chain.state,
+                    source: torrent.source(run, &place),
+                    ends,
+                }))
             }
             HashWork::Check(piece, expected) => {
                 let place = torrent.piece(*piece)?;
@@ -604,7 +746,18 @@ impl Torrent {
         let in_session = in_session && trust != Trust::Files;
         let (is_trusted, zeroes, old) = (trust == Trust::Files, OnceLock::new(), Mutex::default());
         let unfinished = Mutex::default();
-        Self { info_hash, geometry, files, state_file, saved_at, in_session, zeroes, old, is_trusted, unfinished }
+        Self {
+            info_hash,
+            geometry,
+            files,
+            state_file,
+            saved_at,
+            in_session,
+            zeroes,
+            old,
+            is_trusted,
+            unfinished,
+        }
     }
 
     /// Where `piece` lies in the torrent.
@@ -619,7 +772,10 @@ impl Torrent {
         let start = whole.start + u64::from(begin);
         match start.checked_add(len) {
             Some(end) if len > 0 && end <= whole.end => Ok(start..end),
-            _ => Err(self.misplaced(format!("bytes {begin}+{len} of piece {}, which is shorter", piece.get()))),
+            _ => Err(self.misplaced(format!(
+                "bytes {begin}+{len} of piece {}, which is shorter",
+                piece.get()
+            ))),
         }
     }
 
@@ -632,7 +788,12 @@ impl Torrent {
     }
 
     /// Writes parts of a run that begins at `start` of the torrent.
-    fn write_stretches(&self, start: u64, run: &[u8], stretches: &[Range<u32>]) -> Result<(), StoreError> {
+    fn write_stretches(
+        &self,
+        start: u64,
+        run: &[u8],
+        stretches: &[Range<u32>],
+    ) -> Result<(), StoreError> {
         stretches.iter().try_for_each(|stretch| {
             let data = run.get(stretch.start as usize..stretch.end as usize);
             let data = data.ok_or_else(|| self.misplaced("a stretch beyond the end of its run"))?;
@@ -644,7 +805,8 @@ impl Torrent {
         match &run.data {
             RunData::Memory(buf) | RunData::Stretches(buf, _) => Source::Memory(&buf.0),
             RunData::Disk(_) => {
-                let start = planted!("hash_of_wrong_span", place.start - u64::from(run.begin), place.start);
+                let start =
+                    planted!("hash_of_wrong_span", place.start - u64::from(run.begin), place.start);
                 Source::Disk(&self.files, start, place.end - place.start)
             }
         }
@@ -657,14 +819,16 @@ impl Torrent {
         let mut parts = Vec::with_capacity(blocks.len());
         for block in blocks {
             let place = self.part(block.piece, block.begin, u64::from(block.len))?;
-            let (part, after) = std::mem::take(&mut rest).split_at_mut(READ_GAP + block.len as usize);
+            let (part, after) =
+                std::mem::take(&mut rest).split_at_mut(READ_GAP + block.len as usize);
             rest = after;
             parts.push((place.start, part.split_at_mut(READ_GAP).1));
         }
         self.files.read_parts(parts.into_iter(), may_wait)
     }
 
-    /// The blocks have to be fetched from the disk: all of them are begun at once, and so is what will be asked for next.
+    /// The blocks have to be fetched from the disk: all of them are begun at once, and so is what
+    /// will be asked for next.
     fn read_ahead(&self, blocks: &[Block]) {
         let scattered = if blocks.len() > 1 { blocks } else { &[] };
         for block in scattered {
@@ -684,35 +848,63 @@ impl Torrent {
 
     /// Whether a piece of nominal length reads as zeroes without anybody having to.
     fn is_surely_zeroes(&self, place: &Range<u64>) -> bool {
-        place.end - place.start == u64::from(self.geometry.nominal_piece_len()) && self.files.is_hole(place.clone())
+        place.end - place.start == u64::from(self.geometry.nominal_piece_len())
+            && self.files.is_hole(place.clone())
     }
 
     fn zero_digest(&self) -> Digest {
-        *self.zeroes.get_or_init(|| hashing::zero_digest(u64::from(self.geometry.nominal_piece_len())))
+        *self
+            .zeroes
+            .get_or_init(|| hashing::zero_digest(u64::from(self.geometry.nominal_piece_len())))
     }
 
-    /// Makes what `state` speaks of safe, from the file `synced` on and some files at a time: until this returns `None`
-    /// there are more, of which it names the first.
+    /// Makes what `state` speaks of safe, from the file `synced` on and some files at a time: until
+    /// this returns `None` there are more, of which it names the first.
     fn sync(&self, state: &SaveState, synced: usize) -> Result<Option<usize>, StoreError> {
         if synced == 0 {
             self.files.refuse_if_gone(StoreOp::Save)?;
             self.finish_files(state);
         }
-        if self.in_session || self.state_file.is_some() { self.files.sync(synced, SYNC_SLICE) } else { Ok(None) }
+        if self.in_session || self.state_file.is_some() {
+            self.files.sync(synced, SYNC_SLICE)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Saves a state whose files are synced, or makes the record that saves it.
-    fn save(&self, mut state: SaveState, synced: bool) -> Result<Option<SessionRecord>, StoreError> {
+    fn save(
+        &self,
+        mut state: SaveState,
+        synced: bool,
+    ) -> Result<Option<SessionRecord>, StoreError> {
         self.files.refuse_if_gone(StoreOp::Save)?;
         if self.in_session {
             self.vouch(&mut state, synced);
-            let body = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
-            return Ok(Some(SessionRecord { kind: RecordKind::State, info_hash: self.info_hash, body }));
+            let body = resume::encode(
+                &self.info_hash,
+                state,
+                &self.files.known_stats(),
+                self.files.known_parts(),
+            );
+            return Ok(Some(SessionRecord {
+                kind: RecordKind::State,
+                info_hash: self.info_hash,
+                body,
+            }));
         }
         let Some(path) = &self.state_file else { return Ok(None) };
         self.vouch(&mut state, synced);
-        let bytes = resume::encode(&self.info_hash, state, &self.files.known_stats(), self.files.known_parts());
-        self.files.disk().save(path, &bytes).map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
+        let bytes = resume::encode(
+            &self.info_hash,
+            state,
+            &self.files.known_stats(),
+            self.files.known_parts(),
+        );
+        self.files
+            .disk()
+            .save(path, &bytes)
+            .map_err(|e| StoreError::new(StoreOp::Save, path, e))?;
         Ok(None)
     }
 
@@ -724,8 +916,9 @@ impl Torrent {
         self.save(state, true)
     }
 
-    /// Takes back what a state that was synced cannot promise: a sync that failed says nothing of what a later one keeps. What it was
-    /// about is not claimed, and looked at again when the torrent is opened next.
+    /// Takes back what a state that was synced cannot promise: a sync that failed says nothing of
+    /// what a later one keeps. What it was about is not claimed, and looked at again when the
+    /// torrent is opened next.
     fn vouch(&self, state: &mut SaveState, synced: bool) {
         match &state.unchecked {
             None if synced => self.files.note_safe(),
@@ -738,8 +931,8 @@ impl Torrent {
         }
     }
 
-    /// Files that are complete have their length, those of no bytes, too. What of this fails does not keep the state from being
-    /// saved; it is told once.
+    /// Files that are complete have their length, those of no bytes, too. What of this fails does
+    /// not keep the state from being saved; it is told once.
     fn finish_files(&self, state: &SaveState) {
         if self.is_trusted || self.files.makes_nothing() {
             return;
@@ -750,7 +943,8 @@ impl Torrent {
         }
         let mut unfinished = lock(&self.unfinished);
         let was_told = std::mem::replace(&mut unfinished.failed, result.is_err());
-        unfinished.news = result.err().inspect(|error| log::error!("{error}")).filter(|_| !was_told);
+        unfinished.news =
+            result.err().inspect(|error| log::error!("{error}")).filter(|_| !was_told);
     }
 
     /// Why files could not be finished, if that is news.
@@ -759,6 +953,10 @@ impl Torrent {
     }
 
     fn misplaced(&self, what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-        StoreError::new(StoreOp::Open, self.files.layout().dir(), io::Error::new(ErrorKind::InvalidInput, what))
+        StoreError::new(
+            StoreOp::Open,
+            self.files.layout().dir(),
+            io::Error::new(ErrorKind::InvalidInput, what),
+        )
     }
 }

@@ -1,5 +1,6 @@
-//! The folder of a session: its lock, its log, and which records of the log count. Appended to by the workers, read once at the start
-//! and a state at a time after that, and written anew when more than half of it is of no use any more.
+//! The folder of a session: its lock, its log, and which records of the log count. Appended to by
+//! the workers, read once at the start and a state at a time after that, and written anew when more
+//! than half of it is of no use any more.
 //!
 //! Knows records by what they are about; their meaning is the codec's.
 
@@ -22,8 +23,8 @@ use crate::{
         job::{RecordKind, SessionRecord, StoreError, StoreOp},
     },
     wire::session::{
-        self, FRAME_LEN, HEADER_LEN, Index, LogError, MAX_BODY, MAX_PAYLOAD, Place, Record, Replay, Restored, Salt, Scanned,
-        Source,
+        self, FRAME_LEN, HEADER_LEN, Index, LogError, MAX_BODY, MAX_PAYLOAD, Place, Record, Replay,
+        Restored, Salt, Scanned, Source,
     },
 };
 
@@ -86,7 +87,8 @@ struct Log {
     /// After a failure to write the log anew it is only appended to, up to here.
     patience: u64,
     doubt: Doubt,
-    /// States that could not be appended and must not be forgotten, at most one a torrent: they come before what is appended next.
+    /// States that could not be appended and must not be forgotten, at most one a torrent: they
+    /// come before what is appended next.
     owed: Vec<SessionRecord>,
 }
 
@@ -95,7 +97,8 @@ struct Log {
 enum Doubt {
     #[default]
     None,
-    /// Behind the end there may be whole records of an append that failed. They must never follow what is appended next.
+    /// Behind the end there may be whole records of an append that failed. They must never follow
+    /// what is appended next.
     Tail,
     /// The log was written anew, but a power cut may bring the old one back.
     Name,
@@ -104,15 +107,19 @@ enum Doubt {
 }
 
 impl SessionFolder {
-    /// Takes the folder and reads what it has; makes it if there is none, with `salt` (random bytes, see
-    /// [`wire::session`](crate::wire::session)). Blocks on the disk.
+    /// Takes the folder and reads what it has; makes it if there is none, with `salt` (random
+    /// bytes, see [`wire::session`](crate::wire::session)). Blocks on the disk.
     ///
     /// A log that is there and has no header that can be read is kept under another name
     /// ([`Restored::set_aside`]), and the session begins anew.
     ///
     /// # Errors
     /// If somebody else has it, it cannot be read, or it is of a later version.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, salt: Salt) -> Result<(Self, Restored), SessionError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        salt: Salt,
+    ) -> Result<(Self, Restored), SessionError> {
         let path = dir.join("session.ct");
         let lock_path = dir.join("lock");
         let failed = |path: &Path| {
@@ -124,15 +131,21 @@ impl SessionFolder {
             Locked::Others(pid) => return Err(SessionError::InUse { dir: dir.to_owned(), pid }),
         };
         let found = disk.stat(&path).map_err(failed(&path))?;
-        let begin = || disk.replace(&path, &mut |file| file.write_all(&session::header(salt))).map_err(failed(&path));
+        let begin = || {
+            disk.replace(&path, &mut |file| file.write_all(&session::header(salt)))
+                .map_err(failed(&path))
+        };
         if found.is_none() {
             begin()?;
         }
         let mut reader = LogReader::new(&*disk, &path).map_err(failed(&path))?;
         let mut aside = None;
-        let salt = match set_aside::read_header(reader.bytes(0, HEADER_LEN).map_err(failed(&path))?) {
+        let salt = match set_aside::read_header(reader.bytes(0, HEADER_LEN).map_err(failed(&path))?)
+        {
             Ok(salt) => salt,
-            Err(why @ LogError::TooNew(_)) => return Err(SessionError::Log { path: path.clone(), why }),
+            Err(why @ LogError::TooNew(_)) => {
+                return Err(SessionError::Log { path: path.clone(), why });
+            }
             Err(why) => {
                 let kept = set_aside::set_aside(&*disk, &path).map_err(failed(&path))?;
                 log::error!("{}: {why}; it is kept as {}", path.display(), kept.display());
@@ -143,7 +156,8 @@ impl SessionFolder {
             }
         };
         let mut replay = Replay::default();
-        let scanned = session::scan(&mut reader, &salt, |record| replay.note(&record)).map_err(failed(&path))?;
+        let scanned = session::scan(&mut reader, &salt, |record| replay.note(&record))
+            .map_err(failed(&path))?;
         let Scanned { end, damaged, torn } = scanned;
         let (index, mut restored) = replay.finish();
         restored.damaged += damaged;
@@ -153,10 +167,12 @@ impl SessionFolder {
         Ok((Self { disk, path, salt, log, _lock: lock }, restored))
     }
 
-    /// Appends records and returns when all of them are safe. They are written with one call and synced once.
+    /// Appends records and returns when all of them are safe. They are written with one call and
+    /// synced once.
     ///
     /// # Errors
-    /// If they cannot be; then any of them may be found at the next start, or none, until something else is appended.
+    /// If they cannot be; then any of them may be found at the next start, or none, until something
+    /// else is appended.
     pub fn append(&self, records: &[SessionRecord]) -> Result<(), StoreError> {
         let mut log = self.log();
         self.put_in_order(&mut log)?;
@@ -167,15 +183,20 @@ impl SessionFolder {
         if !owed.is_empty() && error.op == StoreOp::Save && self.put_in_order(&mut log).is_ok() {
             appended = self.append_after(&[], records, &mut log);
         }
-        let is_removed =
-            |owed: &SessionRecord| records.iter().any(|new| new.kind == RecordKind::Removed && new.info_hash == owed.info_hash);
-        let still = owed.into_iter().filter(|owed| appended.is_err() || !is_removed(owed)).collect();
+        let is_removed = |owed: &SessionRecord| {
+            records
+                .iter()
+                .any(|new| new.kind == RecordKind::Removed && new.info_hash == owed.info_hash)
+        };
+        let still =
+            owed.into_iter().filter(|owed| appended.is_err() || !is_removed(owed)).collect();
         log.owed = still;
         appended
     }
 
-    /// A state that could not be appended, and says that something is not safe: until something is appended after it, a process that
-    /// knows nothing of this one may find it, and afterwards it does.
+    /// A state that could not be appended, and says that something is not safe: until something is
+    /// appended after it, a process that knows nothing of this one may find it, and afterwards
+    /// it does.
     pub(super) fn owe(&self, record: SessionRecord) {
         // One that is too long would keep all others from being appended.
         if record.body.len() > MAX_BODY {
@@ -186,15 +207,25 @@ impl SessionFolder {
         log.owed.push(record);
     }
 
-    fn append_after(&self, owed: &[SessionRecord], records: &[SessionRecord], log: &mut Log) -> Result<(), StoreError> {
+    fn append_after(
+        &self,
+        owed: &[SessionRecord],
+        records: &[SessionRecord],
+        log: &mut Log,
+    ) -> Result<(), StoreError> {
         let failed = |op| move |e| StoreError::new(op, &self.path, e);
-        let is_news = |new: &SessionRecord, owed: &SessionRecord| (new.kind, new.info_hash) == (owed.kind, owed.info_hash);
+        let is_news = |new: &SessionRecord, owed: &SessionRecord| {
+            (new.kind, new.info_hash) == (owed.kind, owed.info_hash)
+        };
         let owed = owed.iter().filter(|owed| !records.iter().any(|new| is_news(new, owed)));
         let records: Vec<_> = owed.chain(records).collect();
         let mut bytes = Vec::new();
         for SessionRecord { kind, info_hash, body } in &records {
             if body.len() > MAX_PAYLOAD - info_hash.0.len() {
-                return Err(failed(StoreOp::Save)(io::Error::new(ErrorKind::FileTooLarge, "a record above 64 MiB")));
+                return Err(failed(StoreOp::Save)(io::Error::new(
+                    ErrorKind::FileTooLarge,
+                    "a record above 64 MiB",
+                )));
             }
             session::push_record(&mut bytes, &self.salt, *kind, info_hash, body);
         }
@@ -235,7 +266,9 @@ impl SessionFolder {
     pub(super) fn state(&self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
         let mut log = self.log();
         self.find_out(&mut log).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
-        let Some(place) = log.index.entries.get(info_hash).and_then(|entry| entry.state) else { return Ok(None) };
+        let Some(place) = log.index.entries.get(info_hash).and_then(|entry| entry.state) else {
+            return Ok(None);
+        };
         let bytes = self.read(place).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
         Ok(Record::parse(place.at(), &bytes, &self.salt).map(|record| record.body.to_vec()))
     }
@@ -252,12 +285,22 @@ impl SessionFolder {
         (log.end, log.index.live)
     }
 
-    /// Copies the records that count, in the order of their torrents, and lets the copy take the log's place.
+    /// Copies the records that count, in the order of their torrents, and lets the copy take the
+    /// log's place.
     fn write_anew(&self, log: &mut Log) -> io::Result<()> {
-        let mut torrents: Vec<(InfoHash, session::Entry)> = log.index.entries.iter().map(|(k, v)| (*k, *v)).collect();
-        torrents.sort_by_key(|(hash, entry)| (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash));
+        let mut torrents: Vec<(InfoHash, session::Entry)> =
+            log.index.entries.iter().map(|(k, v)| (*k, *v)).collect();
+        torrents.sort_by_key(|(hash, entry)| {
+            (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash)
+        });
         let places = torrents.iter().flat_map(|(_, entry)| entry.places());
-        let places: Vec<Place> = log.index.session.into_iter().chain(log.index.unknown.iter().copied()).chain(places).collect();
+        let places: Vec<Place> = log
+            .index
+            .session
+            .into_iter()
+            .chain(log.index.unknown.iter().copied())
+            .chain(places)
+            .collect();
         let mut index = Index::default();
         let mut end = HEADER_LEN as u64;
         let mut whole = false;
@@ -265,8 +308,14 @@ impl SessionFolder {
             let mut gathered = session::header(self.salt).to_vec();
             for &place in &places {
                 let bytes = self.read(place)?;
-                // What has been damaged since is not copied as if it were whole: the old log stays, and with it whatever can be saved.
-                let damaged = || io::Error::new(ErrorKind::InvalidData, format!("the record at {} is damaged", place.at()));
+                // What has been damaged since is not copied as if it were whole: the old log stays,
+                // and with it whatever can be saved.
+                let damaged = || {
+                    io::Error::new(
+                        ErrorKind::InvalidData,
+                        format!("the record at {} is damaged", place.at()),
+                    )
+                };
                 let record = Record::parse(end, &bytes, &self.salt).ok_or_else(damaged)?;
                 index.note(end, bytes.len(), record.kind, record.info_hash);
                 end += bytes.len() as u64;
@@ -297,8 +346,13 @@ impl SessionFolder {
         self.find_out(log).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
         match log.doubt {
             Doubt::None | Doubt::Either(..) => Ok(()),
-            Doubt::Tail => self.disk.set_len(&self.path, log.end).map_err(|e| StoreError::new(StoreOp::Save, &self.path, e)),
-            Doubt::Name => self.write_anew(log).map_err(|e| StoreError::new(StoreOp::Sync, &self.path, e)),
+            Doubt::Tail => self
+                .disk
+                .set_len(&self.path, log.end)
+                .map_err(|e| StoreError::new(StoreOp::Save, &self.path, e)),
+            Doubt::Name => {
+                self.write_anew(log).map_err(|e| StoreError::new(StoreOp::Sync, &self.path, e))
+            }
         }
     }
 
@@ -307,7 +361,9 @@ impl SessionFolder {
         let Doubt::Either(new, len) = &log.doubt else { return Ok(()) };
         let mut reader = LogReader::new(&*self.disk, &self.path)?;
         let mut index = Index::default();
-        let scanned = session::scan(&mut reader, &self.salt, |r| index.note(r.at, r.size(), r.kind, r.info_hash))?;
+        let scanned = session::scan(&mut reader, &self.salt, |r| {
+            index.note(r.at, r.size(), r.kind, r.info_hash)
+        })?;
         if (&index, scanned.end) == (new, *len) {
             (log.index, log.end, log.patience, log.doubt) = (index, scanned.end, 0, Doubt::Name);
         } else {
@@ -320,7 +376,11 @@ impl SessionFolder {
         let mut bytes = vec![0; place.size()];
         let mut done = 0;
         while done < bytes.len() {
-            match self.disk.read_at(&self.path, place.at() + done as u64, bytes.get_mut(done..).unwrap_or_default())? {
+            match self.disk.read_at(
+                &self.path,
+                place.at() + done as u64,
+                bytes.get_mut(done..).unwrap_or_default(),
+            )? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 read => done += read,
             }
@@ -358,17 +418,25 @@ impl Source for LogReader<'_> {
 
     fn bytes(&mut self, at: u64, want: usize) -> io::Result<&[u8]> {
         let want = usize::try_from(self.len.saturating_sub(at)).map_or(want, |left| want.min(left));
-        let inside = at.checked_sub(self.at).and_then(|skip| usize::try_from(skip).ok()).filter(|&skip| skip <= self.chunk.len());
+        let inside = at
+            .checked_sub(self.at)
+            .and_then(|skip| usize::try_from(skip).ok())
+            .filter(|&skip| skip <= self.chunk.len());
         let mut skip = inside.unwrap_or(self.chunk.len());
         if self.chunk.len() - skip < want {
             self.chunk.drain(..skip);
             self.at = at;
             skip = 0;
             let mut have = self.chunk.len();
-            let room = usize::try_from(self.len - at).map_or(CHUNK.max(want), |left| left.min(CHUNK.max(want)));
+            let room = usize::try_from(self.len - at)
+                .map_or(CHUNK.max(want), |left| left.min(CHUNK.max(want)));
             self.chunk.resize(room, 0);
             while have < room {
-                match self.disk.read_at(self.path, at + have as u64, self.chunk.get_mut(have..).unwrap_or_default()) {
+                match self.disk.read_at(
+                    self.path,
+                    at + have as u64,
+                    self.chunk.get_mut(have..).unwrap_or_default(),
+                ) {
                     Ok(0) => break,
                     Ok(read) => have += read,
                     Err(e) => {

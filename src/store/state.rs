@@ -1,4 +1,5 @@
-//! What a saved state is worth, given what the files look like now: the pieces to believe and those to check.
+//! What a saved state is worth, given what the files look like now: the pieces to believe and those
+//! to check.
 //!
 //! Decisions alone: the disk has been looked at before, but for the holes, which it asks about.
 
@@ -22,7 +23,8 @@ pub(super) struct Saved {
     pub(super) partial: Vec<PartialPiece>,
     /// Pieces that a check had not come to.
     pub(super) unchecked: Bitfield,
-    /// Length and time of change of each file; `None` where it was not there or is not vouched for.
+    /// Length and time of change of each file; `None` where it was not there or is not vouched
+    /// for.
     pub(super) files: Vec<Option<(u64, i64)>>,
     /// The same of the part file.
     pub(super) parts: Option<(u64, i64)>,
@@ -34,7 +36,8 @@ pub(super) struct Saved {
 pub(super) struct Parts<'a> {
     /// How it looks now.
     pub(super) now: Option<FileStat>,
-    /// What it may hold of a file that it stands in for, in bytes of that, ascending; `None` for a file that it does not stand in for.
+    /// What it may hold of a file that it stands in for, in bytes of that, ascending; `None` for a
+    /// file that it does not stand in for.
     pub(super) holds: &'a dyn Fn(usize) -> Option<Vec<Range<u64>>>,
 }
 
@@ -45,14 +48,15 @@ pub(super) struct Decision {
     pub(super) have: Bitfield,
     /// To be hashed. Disjoint from `have`.
     pub(super) check: Bitfield,
-    /// Blocks of pieces that are not believed, which may be there. What they are worth shows when their piece is whole and hashed.
+    /// Blocks of pieces that are not believed, which may be there. What they are worth shows when
+    /// their piece is whole and hashed.
     pub(super) partial: Vec<PartialPiece>,
     /// Why not all that was saved is believed.
     pub(super) distrust: Option<String>,
 }
 
-/// After a kill, a file may have been changed by us for as long as this after its state was saved. A later change is
-/// somebody else's.
+/// After a kill, a file may have been changed by us for as long as this after its state was saved.
+/// A later change is somebody else's.
 const OUR_WRITES_NS: i64 = 60_000_000_000;
 
 /// Who has changed a file since its state was saved.
@@ -66,7 +70,8 @@ enum Changed {
     ByOthers,
 }
 
-/// `now` has an entry a file of `layout`; `is_hole` tells whether some file surely has nothing in a range of the torrent.
+/// `now` has an entry a file of `layout`; `is_hole` tells whether some file surely has nothing in a
+/// range of the torrent.
 pub(super) fn decide(
     layout: &Layout,
     geometry: &Geometry,
@@ -77,20 +82,29 @@ pub(super) fn decide(
     is_hole: impl Fn(Range<u64>) -> bool,
 ) -> Decision {
     let count = geometry.piece_count();
-    let mut decision =
-        Decision { have: Bitfield::none(count), check: Bitfield::none(count), partial: Vec::new(), distrust: None };
+    let mut decision = Decision {
+        have: Bitfield::none(count),
+        check: Bitfield::none(count),
+        partial: Vec::new(),
+        distrust: None,
+    };
     let filled = || layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0);
     let found = |index: usize| now.get(index).copied().flatten();
-    let vanished = |saved: &Saved| format!("none of the files is there, of {} pieces saved", saved.have.count());
+    let vanished = |saved: &Saved| {
+        format!("none of the files is there, of {} pieces saved", saved.have.count())
+    };
     if parts.now.is_none() && filled().all(|(index, _)| found(index).is_none()) {
         decision.distrust = saved.filter(|s| !s.have.is_clear()).map(vanished);
         return decision;
     }
 
-    // Pieces whose every byte may be there; that nobody else touched; and that the state can vouch for.
-    let (mut may, mut ours, mut vouched) = (Bitfield::all(count), Bitfield::all(count), Bitfield::all(count));
+    // Pieces whose every byte may be there; that nobody else touched; and that the state can vouch
+    // for.
+    let (mut may, mut ours, mut vouched) =
+        (Bitfield::all(count), Bitfield::all(count), Bitfield::all(count));
     // Pieces whose files are all of the right length.
-    let mut whole = if trust == Trust::Files { Bitfield::all(count) } else { Bitfield::none(count) };
+    let mut whole =
+        if trust == Trust::Files { Bitfield::all(count) } else { Bitfield::none(count) };
     let (mut strangers, mut first_stranger) = (0_u32, None);
     // Bytes of the torrent that are surely not there, ascending.
     let mut absent: Vec<Range<u64>> = Vec::new();
@@ -146,13 +160,19 @@ pub(super) fn decide(
     for piece in geometry.pieces().filter(|&piece| may.has(piece)) {
         match saved {
             Some(saved) if saved.have.has(piece) && vouched.has(piece) => decision.have.set(piece),
-            // The check goes on where it was. What it did not come to may be another's, holes and all.
-            Some(saved) if saved.unchecked.has(piece) && ours.has(piece) && trust != Trust::Files => decision.check.set(piece),
+            // The check goes on where it was. What it did not come to may be another's, holes and
+            // all.
+            Some(saved)
+                if saved.unchecked.has(piece) && ours.has(piece) && trust != Trust::Files =>
+            {
+                decision.check.set(piece)
+            }
             // A clean state knows all that we wrote, so what it lacks is not there.
             Some(saved) if !saved.have.has(piece) && ours.has(piece) && !saved.dirty => false,
             // What we write leaves no hole.
             Some(_) if ours.has(piece) && is_hole(place(piece)) => false,
-            // What a dirty state lacks may be half written, and a hole of somebody else's may be what is still missing.
+            // What a dirty state lacks may be half written, and a hole of somebody else's may be
+            // what is still missing.
             Some(saved) if !saved.have.has(piece) && ours.has(piece) => decision.check.set(piece),
             _ if whole.has(piece) && !is_hole(place(piece)) => decision.have.set(piece),
             _ => decision.check.set(piece),
@@ -168,9 +188,14 @@ pub(super) fn decide(
     decision
 }
 
-/// Whether what is to be checked of a file was written by us after the state was saved, so that nothing says whether it is safe:
-/// a sync of it may have failed, and then no later sync writes it.
-pub(super) fn is_unsafe(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>, trust: Trust) -> bool {
+/// Whether what is to be checked of a file was written by us after the state was saved, so that
+/// nothing says whether it is safe: a sync of it may have failed, and then no later sync writes it.
+pub(super) fn is_unsafe(
+    saved: &Saved,
+    then: Option<(u64, i64)>,
+    now: Option<FileStat>,
+    trust: Trust,
+) -> bool {
     let is_ours = || changed(saved, then, now) != Changed::ByOthers;
     saved.dirty && now.is_some() && (then.is_none() || (trust != Trust::Nothing && is_ours()))
 }
@@ -188,7 +213,9 @@ fn changed(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>) -> Ch
     match (then, now) {
         (None, None) => Changed::No,
         (Some((len, mtime)), Some(now)) if now.len == len && now.mtime_ns == mtime => Changed::No,
-        (Some((len, mtime)), Some(now)) if saved.dirty && now.len >= len && (mtime..=latest).contains(&now.mtime_ns) => {
+        (Some((len, mtime)), Some(now))
+            if saved.dirty && now.len >= len && (mtime..=latest).contains(&now.mtime_ns) =>
+        {
             Changed::No
         }
         (None, Some(now)) if saved.dirty && now.mtime_ns <= latest => Changed::ByUs,

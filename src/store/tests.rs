@@ -12,8 +12,8 @@ use crate::base::{
     geometry::{Geometry, PieceIndex},
     ids::InfoHash,
     job::{
-        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState, StoreError, StoreOp, StoreSpec, Trust,
-        Verdict,
+        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState,
+        StoreError, StoreOp, StoreSpec, Trust, Verdict,
     },
     partial::{BlockSet, PartialPiece},
     rng::Rng,
@@ -44,7 +44,12 @@ impl Fixture {
             .map(|&(path, len)| {
                 let kind = if path.starts_with("pad") { FileKind::Pad } else { FileKind::Regular };
                 offset += len;
-                FileEntry { path: path.split('/').map(Into::into).collect(), len, offset: offset - len, kind }
+                FileEntry {
+                    path: path.split('/').map(Into::into).collect(),
+                    len,
+                    offset: offset - len,
+                    kind,
+                }
             })
             .collect();
         let mut data = vec![0; offset as usize];
@@ -90,7 +95,14 @@ impl Fixture {
     pub(super) fn run(&self, index: u32) -> Run {
         let chain = Chain { state: Sha1State::INITIAL, expected: Some(self.digest(index)) };
         let data = RunData::Memory(Buf(self.bytes(index).to_vec()));
-        Run { piece: self.piece(index), begin: 0, data, chain: Some(chain), digests: false, hurry: false }
+        Run {
+            piece: self.piece(index),
+            begin: 0,
+            data,
+            chain: Some(chain),
+            digests: false,
+            hurry: false,
+        }
     }
 
     pub(super) fn have(&self, pieces: &[u32]) -> Bitfield {
@@ -108,7 +120,8 @@ impl Fixture {
     /// The files as another program would have left them.
     pub(super) fn lay_out(&self) {
         for file in self.spec.files.iter().filter(|f| f.kind == FileKind::Regular) {
-            let path = file.path.iter().fold(self.spec.dir.join("torrent"), |path, part| path.join(part));
+            let path =
+                file.path.iter().fold(self.spec.dir.join("torrent"), |path, part| path.join(part));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, &self.data[file.offset as usize..][..file.len as usize]).unwrap();
         }
@@ -139,11 +152,19 @@ pub(super) trait Jobs {
         }
     }
 
-    fn read(&self, fixture: &Fixture, piece: u32, begin: u32, len: u32) -> Result<Vec<u8>, StoreError> {
+    fn read(
+        &self,
+        fixture: &Fixture,
+        piece: u32,
+        begin: u32,
+        len: u32,
+    ) -> Result<Vec<u8>, StoreError> {
         let block = fixture.spec.geometry.range(piece, begin, len).unwrap();
         let buf = Buf(vec![0xee; READ_GAP + len as usize]);
         match self.one(Job::Read { torrent: KEY, link: KEY, blocks: vec![block], buf }) {
-            Done::Read { torrent: KEY, link: KEY, buf, result, .. } => result.map(|()| buf.0[READ_GAP..].to_vec()),
+            Done::Read { torrent: KEY, link: KEY, buf, result, .. } => {
+                result.map(|()| buf.0[READ_GAP..].to_vec())
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -159,8 +180,15 @@ pub(super) trait Jobs {
         partial: Vec<PartialPiece>,
         unchecked: Option<Bitfield>,
     ) -> Result<(), StoreError> {
-        let state =
-            SaveState { have, dirty, downloaded: 11, uploaded: 22, partial, unchecked, tracker_events: Default::default() };
+        let state = SaveState {
+            have,
+            dirty,
+            downloaded: 11,
+            uploaded: 22,
+            partial,
+            unchecked,
+            tracker_events: Default::default(),
+        };
         match self.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 }) {
             Done::Saved { torrent: KEY, result, .. } => result,
             other => panic!("{other:?}"),

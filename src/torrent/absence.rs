@@ -1,9 +1,9 @@
-//! A torrent whose data is gone: it had verified pieces, and none of its files is where they were, as when a drive is not mounted. Such
-//! a torrent neither announces nor connects, and nothing is written where its files should be, until they are back or the user says
-//! to go on without them.
+//! A torrent whose data is gone: it had verified pieces, and none of its files is where they were,
+//! as when a drive is not mounted. Such a torrent neither announces nor connects, and nothing is
+//! written where its files should be, until they are back or the user says to go on without them.
 //!
-//! A worker looks (one call a folder and file until one is found). When that is asked for is decided here; what a look is, the store
-//! knows.
+//! A worker looks (one call a folder and file until one is found). When that is asked for is
+//! decided here; what a look is, the store knows.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use crate::{
 /// The longest time between two looks for data that is gone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a file that was seen counts as there: less than the time between two announces to a tracker.
+/// How long a file that was seen counts as there: less than the time between two announces to a
+/// tracker.
 const SEEN_FOR: Duration = Duration::from_secs(50);
 
 /// What is known of the presence of a torrent's files.
@@ -53,7 +54,8 @@ impl Torrent {
         self.absence.waived = true;
     }
 
-    /// Whether a check that is over says something: not while it is unknown whether all files have gone meanwhile.
+    /// Whether a check that is over says something: not while it is unknown whether all files have
+    /// gone meanwhile.
     pub(super) fn is_check_sure(&mut self, cx: &mut Cx) -> bool {
         if self.absence.missed {
             self.look(cx);
@@ -61,7 +63,8 @@ impl Torrent {
         !self.absence.looking
     }
 
-    /// Whether it may be announced: if it has anything, a file must have been seen lately. Else a worker looks.
+    /// Whether it may be announced: if it has anything, a file must have been seen lately. Else a
+    /// worker looks.
     pub(super) fn may_announce(&mut self, cx: &mut Cx) -> bool {
         if self.absence.seen.is_some_and(|at| at + SEEN_FOR > cx.now) || !self.has_any_on_disk() {
             return true;
@@ -70,12 +73,14 @@ impl Torrent {
         false
     }
 
-    /// Whether a verified piece has a byte in a file: what is nothing but padding is nowhere, and cannot be missed.
+    /// Whether a verified piece has a byte in a file: what is nothing but padding is nowhere, and
+    /// cannot be missed.
     fn has_any_on_disk(&self) -> bool {
         let (have, geometry) = (&self.swarm.have, self.swarm.geometry);
         let files = self.metainfo.files.iter().filter(|file| file.kind == FileKind::Regular);
         let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
-        !have.is_clear() && ranges.flat_map(|range| geometry.pieces_of(range)).any(|piece| have.has(piece))
+        !have.is_clear()
+            && ranges.flat_map(|range| geometry.pieces_of(range)).any(|piece| have.has(piece))
     }
 
     /// Whether it cannot be announced before a worker has answered.
@@ -106,7 +111,8 @@ impl Torrent {
         }
     }
 
-    /// A read for a peer failed. What is not there may be gone with all the rest; else it was changed, or taken at its word.
+    /// A read for a peer failed. What is not there may be gone with all the rest; else it was
+    /// changed, or taken at its word.
     pub(super) fn suspect_read(&mut self, error: &StoreError, cx: &mut Cx) {
         if self.next.is_some() {
         } else if error.is_missing() {
@@ -151,16 +157,18 @@ impl Torrent {
         }
     }
 
-    /// It lets its peers go; when no worker has a job of it any more, it has [vanished](Self::vanished).
+    /// It lets its peers go; when no worker has a job of it any more, it has
+    /// [vanished](Self::vanished).
     fn vanish(&mut self) {
         self.part_all("the torrent's data is gone");
         self.next = Some(Next::Vanish);
     }
 
-    /// Its storage was opened: none of the `lost` pieces that the saved state knows is there, nor any file. True if that is the end of
-    /// it for now.
+    /// Its storage was opened: none of the `lost` pieces that the saved state knows is there, nor
+    /// any file. True if that is the end of it for now.
     pub(super) fn is_absence(&mut self, lost: u32, cx: &mut Cx) -> bool {
-        // What is to be opened anew was waived for that, and not for an answer that was on its way when the user spoke.
+        // What is to be opened anew was waived for that, and not for an answer that was on its way
+        // when the user spoke.
         let waived = self.absence.waived;
         self.absence.waived &= self.next.is_some();
         self.absence.missed = false;
@@ -182,7 +190,8 @@ impl Torrent {
         self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, cx);
         (self.swarm.counters, self.swarm.jobs_out) = (counters, jobs_out);
         self.swarm.recount();
-        (self.stage, self.failing, self.finished, self.waking.quiet) = (Stage::Gone, false, false, false);
+        (self.stage, self.failing, self.finished, self.waking.quiet) =
+            (Stage::Gone, false, false, false);
         self.held = self.queued;
         self.absence.pause = cx.conf.disk_retry;
         let dir = self.place.dir.clone();
@@ -194,7 +203,8 @@ impl Torrent {
     fn look_later(&mut self, cx: &mut Cx) {
         if !self.paused {
             self.timers.set(RETRY, cx.now + self.absence.pause);
-            self.absence.pause = self.absence.pause.saturating_mul(2).min(LONGEST_PAUSE.max(cx.conf.disk_retry));
+            self.absence.pause =
+                self.absence.pause.saturating_mul(2).min(LONGEST_PAUSE.max(cx.conf.disk_retry));
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Which of a torrent's trackers is told what, and when (BEP 3, 7, 12, 27, 31). It decides; it never speaks with a tracker itself
-//! and knows no address but as words. It is small, since there may be ten thousand of it: addresses stay in the metainfo.
+//! Which of a torrent's trackers is told what, and when (BEP 3, 7, 12, 27, 31). It decides; it
+//! never speaks with a tracker itself and knows no address but as words. It is small, since there
+//! may be ten thousand of it: addresses stay in the metainfo.
 
 mod answers;
 mod list;
@@ -66,7 +67,13 @@ pub(crate) struct Announcer {
 
 impl Announcer {
     /// `own`: addresses to be used instead of the metainfo's, `theirs`.
-    pub(crate) fn new(own: Option<Vec<Vec<String>>>, theirs: &[Vec<String>], private: bool, rng: &mut Rng, conf: &Conf) -> Self {
+    pub(crate) fn new(
+        own: Option<Vec<Vec<String>>>,
+        theirs: &[Vec<String>],
+        private: bool,
+        rng: &mut Rng,
+        conf: &Conf,
+    ) -> Self {
         let mut announcer = Self {
             own,
             trackers: Vec::new(),
@@ -99,7 +106,8 @@ impl Announcer {
 
     /// How many trackers fail or cannot be asked, and how many have answered and do.
     pub(crate) fn failing_and_working(&self) -> (usize, usize) {
-        let failing = self.trackers.iter().filter(|t| !t.working && (t.never || t.failures > 0)).count();
+        let failing =
+            self.trackers.iter().filter(|t| !t.working && (t.never || t.failures > 0)).count();
         (failing, self.trackers.iter().filter(|t| t.working).count())
     }
 
@@ -109,7 +117,8 @@ impl Announcer {
             url: self.address_of(t, theirs).to_owned(),
             tier: usize::from(t.tier),
             status: t.status(),
-            next_announce: (self.active && t.out == 0 && !t.never && (t.working || t.failures > 0)).then(|| t.next.since(now)),
+            next_announce: (self.active && t.out == 0 && !t.never && (t.working || t.failures > 0))
+                .then(|| t.next.since(now)),
             failures: u32::from(t.failures),
             error: t.words.as_ref().and_then(|words| words.error.clone()),
             warning: t.words.as_ref().and_then(|words| words.warning.clone()),
@@ -127,7 +136,8 @@ impl Announcer {
         self.active = true;
         self.lacked |= !complete;
         for t in &mut self.trackers {
-            // What it was told before the rest is forgotten, but not when it wants to be left alone.
+            // What it was told before the rest is forgotten, but not when it wants to be left
+            // alone.
             if t.failures == 0 {
                 t.next = now;
             }
@@ -136,8 +146,8 @@ impl Announcer {
         self.refresh(conf);
     }
 
-    /// The torrent rests. Returns the trackers that must hear of it: those that know that we are there, or may know. What becomes of
-    /// calls that are out is the caller's.
+    /// The torrent rests. Returns the trackers that must hear of it: those that know that we are
+    /// there, or may know. What becomes of calls that are out is the caller's.
     pub(crate) fn stop(&mut self) -> Vec<Leave> {
         self.active = false;
         self.due = None;
@@ -147,7 +157,11 @@ impl Announcer {
             let out = std::mem::take(&mut t.out) > 0;
             let known = std::mem::take(&mut t.started);
             if known || out {
-                leaves.push(Leave { tracker: t.no, known, completed: completed && !t.told_completed });
+                leaves.push(Leave {
+                    tracker: t.no,
+                    known,
+                    completed: completed && !t.told_completed,
+                });
             }
         }
         leaves
@@ -175,9 +189,16 @@ impl Announcer {
         self.active
     }
 
-    /// Whether everything is there, and whether something of it was `downloaded` in any run. The trackers that know of us hear of the
-    /// completion once in the torrent's life, and not if everything was there from the beginning or came by another way (BEP 3).
-    pub(crate) fn set_complete(&mut self, now: Instant, complete: bool, downloaded: bool, conf: &Conf) {
+    /// Whether everything is there, and whether something of it was `downloaded` in any run. The
+    /// trackers that know of us hear of the completion once in the torrent's life, and not if
+    /// everything was there from the beginning or came by another way (BEP 3).
+    pub(crate) fn set_complete(
+        &mut self,
+        now: Instant,
+        complete: bool,
+        downloaded: bool,
+        conf: &Conf,
+    ) {
         let is_new = match self.completion {
             Completion::None => self.lacked && downloaded,
             Completion::Due => true,
@@ -194,7 +215,8 @@ impl Announcer {
         }
     }
 
-    /// The user wants it announced now. Trackers that want to be left alone for some time are left alone.
+    /// The user wants it announced now. Trackers that want to be left alone for some time are left
+    /// alone.
     pub(crate) fn hurry(&mut self, now: Instant, conf: &Conf) {
         for t in &mut self.trackers {
             t.next = t.next.min(t.not_before.max(now));
@@ -209,8 +231,8 @@ impl Announcer {
         self.due
     }
 
-    /// What is to be said now, if anything: that is then out until [`handle_reply`](Self::handle_reply) or
-    /// [`handle_failure`](Self::handle_failure).
+    /// What is to be said now, if anything: that is then out until
+    /// [`handle_reply`](Self::handle_reply) or [`handle_failure`](Self::handle_failure).
     #[must_use]
     pub(crate) fn poll(&mut self, now: Instant, conf: &Conf) -> Option<Turn> {
         if !self.active {
@@ -246,7 +268,8 @@ impl Announcer {
 
     fn refresh(&mut self, conf: &Conf) {
         let due = |lane| self.lane_due(lane);
-        self.due = if self.active { self.lanes(conf).into_iter().filter_map(due).min() } else { None };
+        self.due =
+            if self.active { self.lanes(conf).into_iter().filter_map(due).min() } else { None };
     }
 
     pub(crate) fn has(&self, no: TrackerNo) -> bool {

@@ -1,5 +1,5 @@
-//! Torrents that sleep: known from the session folder, with nothing opened. They wake when they are needed, and until then nothing of
-//! what their saved state says is told to any peer.
+//! Torrents that sleep: known from the session folder, with nothing opened. They wake when they are
+//! needed, and until then nothing of what their saved state says is told to any peer.
 
 use crate::{
     base::{arena::Key, job::Trust},
@@ -10,13 +10,20 @@ use crate::{
 /// How a torrent of the session folder stands between sleep and work.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Waking {
-    /// It came from the folder and has not worked since: if all is as it was saved there is nothing to tell.
+    /// It came from the folder and has not worked since: if all is as it was saved there is
+    /// nothing to tell.
     pub(super) quiet: bool,
 }
 
 impl Torrent {
-    /// As it was saved. One that has everything that is wanted, or rests, sleeps until it is needed; the others are opened in turn.
-    pub(crate) fn restored(key: Key, mut params: TorrentParams, state: Option<RestoredState>, cx: &mut Cx) -> Self {
+    /// As it was saved. One that has everything that is wanted, or rests, sleeps until it is
+    /// needed; the others are opened in turn.
+    pub(crate) fn restored(
+        key: Key,
+        mut params: TorrentParams,
+        state: Option<RestoredState>,
+        cx: &mut Cx,
+    ) -> Self {
         let events = std::mem::take(&mut params.tracker_events);
         let mut torrent = Self::make(key, params, cx);
         torrent.restore_events(events, cx);
@@ -26,7 +33,8 @@ impl Torrent {
         let known = torrent.trust != Trust::Nothing;
         torrent.waking.quiet = known && state.is_some();
         if !known {
-            // It was to be checked, or is elsewhere than its state says: what was saved is not missed.
+            // It was to be checked, or is elsewhere than its state says: what was saved is not
+            // missed.
             torrent.waive_absence();
         }
         if let Some(RestoredState { have, downloaded, uploaded, .. }) = state {
@@ -50,16 +58,24 @@ impl Torrent {
         matches!(self.stage, Stage::Asleep)
     }
 
-    /// Whether a peer that wants it may wait: it was asleep, and will be open soon if its files are as they were.
+    /// Whether a peer that wants it may wait: it was asleep, and will be open soon if its files are
+    /// as they were.
     pub(crate) fn is_waking(&self) -> bool {
-        let soon = matches!(self.stage, Stage::Asleep | Stage::Waiting | Stage::Opening | Stage::Checking(_));
+        let soon = matches!(
+            self.stage,
+            Stage::Asleep | Stage::Waiting | Stage::Opening | Stage::Checking(_)
+        );
         soon && self.keep.on && !self.rests() && !self.failing && self.next.is_none()
     }
 
-    /// Whether it is where it was when it was saved, or on its way to work, and nothing is known yet that speaks against what was saved:
-    /// its trackers and the queue need not hear of it that it is being opened.
+    /// Whether it is where it was when it was saved, or on its way to work, and nothing is known
+    /// yet that speaks against what was saved: its trackers and the queue need not hear of it
+    /// that it is being opened.
     pub(super) fn is_on_its_way(&self) -> bool {
-        self.waking.quiet && !self.failing && self.next.is_none() && !matches!(self.stage, Stage::Open)
+        self.waking.quiet
+            && !self.failing
+            && self.next.is_none()
+            && !matches!(self.stage, Stage::Open)
     }
 
     /// The same, of one that may work.
@@ -73,8 +89,9 @@ impl Torrent {
         self.open(cx);
     }
 
-    /// True while it has no reason to sleep: it may work, and something that is wanted is missing. That is a question of what it has
-    /// and what is wanted now, not of what was said when it was restored.
+    /// True while it has no reason to sleep: it may work, and something that is wanted is missing.
+    /// That is a question of what it has and what is wanted now, not of what was said when it
+    /// was restored.
     pub(super) fn is_oversleeping(&self) -> bool {
         self.is_asleep() && !self.paused && self.next.is_none() && !self.swarm.is_finished()
     }

@@ -39,14 +39,19 @@ impl Torrent {
             return Ok(());
         }
         if self.swarm.no_writes && !self.failing && !self.errands.is_arranging() {
-            return Err("it writes nothing until its files are arranged, and nothing arranges them".into());
+            return Err(
+                "it writes nothing until its files are arranged, and nothing arranges them".into(),
+            );
         }
         let sessions: Vec<&Session> = self.sessions.iter().map(|(_, s)| s).collect();
         sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;
         self.audit_slots()?;
         let favoured = sessions.iter().filter(|s| s.is_favoured()).count();
         if favoured != self.swarm.favoured {
-            return Err(format!("{favoured} choked peers are served and {} are counted", self.swarm.favoured));
+            return Err(format!(
+                "{favoured} choked peers are served and {} are counted",
+                self.swarm.favoured
+            ));
         }
         self.swarm.audit(&sessions, conf)
     }

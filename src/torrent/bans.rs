@@ -1,4 +1,5 @@
-//! Bans that end. Whoever is banned again soon after is banned for longer. It knows keys, not who they are or what they did.
+//! Bans that end. Whoever is banned again soon after is banned for longer. It knows keys, not who
+//! they are or what they did.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,15 +32,19 @@ impl<K> Default for Bans<K> {
 }
 
 impl<K: Ord + Copy> Bans<K> {
-    /// Bans `key` for [`Conf::ban_time`]; for twice as long as the last time, up to [`Conf::max_ban_time`], if that has ended no longer
-    /// ago than the latter. One that is banned already stays so for as long as it was to be.
+    /// Bans `key` for [`Conf::ban_time`]; for twice as long as the last time, up to
+    /// [`Conf::max_ban_time`], if that has ended no longer ago than the latter. One that is
+    /// banned already stays so for as long as it was to be.
     pub(crate) fn ban(&mut self, now: Instant, key: K, conf: &Conf) {
         if self.is_banned(now, key) {
             return;
         }
         self.forget_old(now, conf);
         let longest = conf.max_ban_time.max(conf.ban_time);
-        let time = self.bans.get(&key).map_or(conf.ban_time, |last| last.time.saturating_mul(2).min(longest));
+        let time = self
+            .bans
+            .get(&key)
+            .map_or(conf.ban_time, |last| last.time.saturating_mul(2).min(longest));
         self.put(key, Ban { until: now + time, time });
     }
 
@@ -132,7 +137,11 @@ mod tests {
         assert_eq!(bans.count(at(most)), MAX_BANS);
         bans.ban(at(most), most, &conf());
         assert_eq!((bans.bans.len(), bans.by_end.len()), (MAX_BANS, MAX_BANS));
-        assert!(!bans.is_banned(at(most), 0) && bans.is_banned(at(most), 1) && bans.is_banned(at(most), most));
+        assert!(
+            !bans.is_banned(at(most), 0)
+                && bans.is_banned(at(most), 1)
+                && bans.is_banned(at(most), most)
+        );
     }
 
     #[test]

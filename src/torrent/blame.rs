@@ -1,4 +1,5 @@
-//! Who spoiled a piece: digests of the blocks of the bad attempt, compared with those of the good one.
+//! Who spoiled a piece: digests of the blocks of the bad attempt, compared with those of the good
+//! one.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,13 @@ impl Blames {
     }
 
     /// Remembers a bad attempt, unless there are `limit` already.
-    pub(crate) fn remember(&mut self, piece: PieceIndex, senders: Vec<Option<Contributor>>, digests: Vec<Digest>, limit: usize) {
+    pub(crate) fn remember(
+        &mut self,
+        piece: PieceIndex,
+        senders: Vec<Option<Contributor>>,
+        digests: Vec<Digest>,
+        limit: usize,
+    ) {
         if self.attempts.len() < limit || self.attempts.contains_key(&piece) {
             self.attempts.insert(piece, Attempt { senders, digests });
         }
@@ -66,7 +73,12 @@ mod tests {
         let piece = |n| g.piece(n).unwrap();
         let who = |n: u16| Some(Contributor { addr: ([127, 0, 0, 1], n).into(), incoming: false });
         let mut b = Blames::default();
-        b.remember(piece(0), vec![who(1), who(2), who(1), None], vec![[1; 20], [2; 20], [3; 20], [4; 20]], 1);
+        b.remember(
+            piece(0),
+            vec![who(1), who(2), who(1), None],
+            vec![[1; 20], [2; 20], [3; 20], [4; 20]],
+            1,
+        );
         b.remember(piece(1), vec![who(3)], vec![[1; 20]], 1);
         assert!(b.is_waiting(piece(0)) && !b.is_waiting(piece(1)));
         assert_eq!(b.settle(piece(0), &[[1; 20], [9; 20], [3; 20], [9; 20]]), [who(2).unwrap()]);

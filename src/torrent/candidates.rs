@@ -43,8 +43,8 @@ struct Banned {
     ips: Bans<IpAddr>,
 }
 
-/// Who failed last time comes after all others, and among those who has waited longest comes first; else what a connection is worth
-/// counts (BEP 40), then who has waited longest.
+/// Who failed last time comes after all others, and among those who has waited longest comes first;
+/// else what a connection is worth counts (BEP 40), then who has waited longest.
 type Rank = (bool, Reverse<u32>, Instant, SocketAddr);
 
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +76,18 @@ impl Candidates {
         self.bans.as_ref().map_or(0, |bans| bans.addrs.count(now) + bans.ips.count(now))
     }
 
-    /// Hears of a peer. If there are as many as may be, one that is worth less makes room. False if none is, or the peer is banned or
-    /// blocked by the filter.
-    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, source: Source, conf: &Conf) -> bool {
+    /// Hears of a peer. If there are as many as may be, one that is worth less makes room. False if
+    /// none is, or the peer is banned or blocked by the filter.
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        source: Source,
+        conf: &Conf,
+    ) -> bool {
         let banned = self.is_banned(now, Contributor { addr, incoming: false });
-        if banned || self.filter.blocks(addr.ip()) || addr.port() == 0 || addr.ip().is_unspecified() {
+        if banned || self.filter.blocks(addr.ip()) || addr.port() == 0 || addr.ip().is_unspecified()
+        {
             return false;
         }
         if self.known.contains_key(&addr) {
@@ -142,13 +149,19 @@ impl Candidates {
 
     /// Forgets peers by their address, connected ones too.
     pub(crate) fn forget_all(&mut self, meant: impl Fn(IpAddr) -> bool) {
-        let meant: Vec<SocketAddr> = self.known.keys().copied().filter(|addr| meant(addr.ip())).collect();
+        let meant: Vec<SocketAddr> =
+            self.known.keys().copied().filter(|addr| meant(addr.ip())).collect();
         meant.into_iter().for_each(|addr| self.forget(addr));
     }
 
     fn rank(&self, addr: SocketAddr, candidate: Candidate, at: Instant) -> Rank {
         let failed = candidate.failures > 0;
-        (failed, Reverse(if failed { 0 } else { self.ours.priority(addr.ip(), addr.port()) }), at, addr)
+        (
+            failed,
+            Reverse(if failed { 0 } else { self.ours.priority(addr.ip(), addr.port()) }),
+            at,
+            addr,
+        )
     }
 
     /// A known peer may be dialled from `at` on.
@@ -165,12 +178,15 @@ impl Candidates {
     /// A connection to `addr` was greeted: it is worth more than those that never were.
     pub(crate) fn note_connected(&mut self, addr: SocketAddr) {
         // While it is connected it stands nowhere.
-        if let Some(candidate) = self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none()) {
+        if let Some(candidate) =
+            self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none())
+        {
             candidate.proven = true;
         }
     }
 
-    /// Whoever is at `addr` has dialled us: it counts as busy until [`release`](Self::release). False if it is unknown or busy already.
+    /// Whoever is at `addr` has dialled us: it counts as busy until [`release`](Self::release).
+    /// False if it is unknown or busy already.
     pub(crate) fn hold(&mut self, addr: SocketAddr) -> bool {
         let Some(candidate) = self.known.get_mut(&addr) else { return false };
         let candidate = std::mem::replace(candidate, Candidate { idle_until: None, ..*candidate });
@@ -178,9 +194,17 @@ impl Candidates {
         candidate.idle_until.is_some()
     }
 
-    /// The connection to `addr` ended. If it was of `use` the next dial comes soon, else later each time (exponential back-off
-    /// with jitter), and after too many failures in a row the peer is forgotten.
-    pub(crate) fn release(&mut self, now: Instant, addr: SocketAddr, useful: bool, rng: &mut Rng, conf: &Conf) {
+    /// The connection to `addr` ended. If it was of `use` the next dial comes soon, else later each
+    /// time (exponential back-off with jitter), and after too many failures in a row the peer
+    /// is forgotten.
+    pub(crate) fn release(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        useful: bool,
+        rng: &mut Rng,
+        conf: &Conf,
+    ) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         if candidate.idle_until.is_some() {
             return;
@@ -194,16 +218,21 @@ impl Candidates {
         self.idle(addr, now + pause);
     }
 
-    /// `addr` could not be dialled for reasons of our own: later, and later each time, but it is not forgotten for that.
+    /// `addr` could not be dialled for reasons of our own: later, and later each time, but it is
+    /// not forgotten for that.
     pub(crate) fn postpone(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
-        if let Some(candidate) = self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none()) {
-            candidate.failures = (candidate.failures + 1).min(conf.max_dial_failures.saturating_sub(1));
+        if let Some(candidate) =
+            self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none())
+        {
+            candidate.failures =
+                (candidate.failures + 1).min(conf.max_dial_failures.saturating_sub(1));
             let pause = back_off(candidate.failures.saturating_sub(1), rng, conf);
             self.idle(addr, now + pause);
         }
     }
 
-    /// The connection to `addr` made room for others: it is dialled again when they have had their time.
+    /// The connection to `addr` made room for others: it is dialled again when they have had their
+    /// time.
     pub(crate) fn rest(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
         if self.known.get(&addr).is_some_and(|candidate| candidate.idle_until.is_none()) {
             self.idle(addr, now + with_jitter(conf.turnover_interval, rng));
@@ -216,8 +245,8 @@ impl Candidates {
         self.ready.iter().map(|_| ()).chain(waiting.map(|_| ())).take(limit).count()
     }
 
-    /// There is nothing to be had from `addr` or to be given to it, as long as we have everything: it is not dialled until
-    /// [`unshelve`](Self::unshelve).
+    /// There is nothing to be had from `addr` or to be given to it, as long as we have everything:
+    /// it is not dialled until [`unshelve`](Self::unshelve).
     pub(crate) fn shelve(&mut self, addr: SocketAddr) {
         if self.known.get(&addr).is_some_and(|candidate| candidate.idle_until.is_none()) {
             self.shelved.insert(addr);
@@ -248,7 +277,8 @@ impl Candidates {
         }
     }
 
-    /// Do not speak to this peer for a while: to its address if we dialled it, to its whole IP if it dialled us.
+    /// Do not speak to this peer for a while: to its address if we dialled it, to its whole IP if
+    /// it dialled us.
     pub(crate) fn ban(&mut self, now: Instant, who: Contributor, conf: &Conf) {
         self.forget(who.addr);
         let bans = self.bans.get_or_insert_default();
@@ -283,7 +313,10 @@ impl Candidate {
 }
 
 fn back_off(failures: u32, rng: &mut Rng, conf: &Conf) -> Duration {
-    let pause = conf.reconnect_min.saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX)).min(conf.reconnect_max);
+    let pause = conf
+        .reconnect_min
+        .saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX))
+        .min(conf.reconnect_max);
     with_jitter(pause, rng)
 }
 
@@ -305,7 +338,9 @@ mod tests {
         let (conf, mut rng) = (Conf::default(), Rng::new(1));
         let mut c = Candidates::default();
         let mut now = Instant::ZERO;
-        assert!(c.add(now, addr(1), Source::User, &conf) && c.add(now, addr(1), Source::User, &conf));
+        assert!(
+            c.add(now, addr(1), Source::User, &conf) && c.add(now, addr(1), Source::User, &conf)
+        );
         assert_eq!(c.len(), 1);
         let mut pauses = Vec::new();
         while let Some(a) = c.poll_dial(now) {
@@ -366,7 +401,10 @@ mod tests {
             c.rest(now, a, &mut rng, &conf);
             assert_eq!(c.count_due(now, 5), 0);
             let pause = c.next_due().unwrap().since(now);
-            assert!(pause >= conf.turnover_interval && pause <= conf.turnover_interval * 5 / 4, "{pause:?}");
+            assert!(
+                pause >= conf.turnover_interval && pause <= conf.turnover_interval * 5 / 4,
+                "{pause:?}"
+            );
             now = c.next_due().unwrap();
         }
     }
@@ -404,7 +442,10 @@ mod tests {
         assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: false }));
         assert_eq!((c.len(), c.banned(now)), (1, 2));
         let later = now + conf.ban_time;
-        assert!(!c.is_banned(later, Contributor { addr: addr(2), incoming: true }) && c.add(later, addr(1), Source::User, &conf));
+        assert!(
+            !c.is_banned(later, Contributor { addr: addr(2), incoming: true })
+                && c.add(later, addr(1), Source::User, &conf)
+        );
         assert_eq!((c.len(), c.banned(later)), (2, 0));
         assert!(c.unban(addr(1).ip()) && !c.unban(addr(1).ip()));
     }
@@ -446,14 +487,19 @@ mod tests {
 
     /// Dials everybody who is due; returns the last byte of each address.
     fn order(c: &mut Candidates, now: Instant) -> Vec<u8> {
-        let last = |addr: SocketAddr| if let IpAddr::V4(ip) = addr.ip() { ip.octets()[3] } else { 0 };
+        let last =
+            |addr: SocketAddr| if let IpAddr::V4(ip) = addr.ip() { ip.octets()[3] } else { 0 };
         std::iter::from_fn(|| c.poll_dial(now)).map(last).collect()
     }
 
     #[test]
     fn who_is_due_is_dialled_by_worth_and_who_failed_comes_last() {
         let (conf, mut rng) = (Conf::default(), Rng::new(1));
-        let ours = Ours { v4: Some([123, 213, 32, 10].into()), v6: None, ports: crate::base::ports::ListenPorts::both(Some(1)) };
+        let ours = Ours {
+            v4: Some([123, 213, 32, 10].into()),
+            v6: None,
+            ports: crate::base::ports::ListenPorts::both(Some(1)),
+        };
         let far = |n: u8| SocketAddr::from(([98, 76, n, n], 1));
         let mut by_worth: Vec<u8> = (1..=20).collect();
         let times = |n: u8| Instant::from_micros(u64::from(n % 5));
@@ -474,15 +520,24 @@ mod tests {
         by_worth.retain(|&n| far(n) != first);
         let due = c.waiting.first().unwrap().0;
         let mut dialled = order(&mut c, due);
-        assert_eq!(dialled.pop().map(far), Some(first), "it failed, and comes last whatever it is worth");
+        assert_eq!(
+            dialled.pop().map(far),
+            Some(first),
+            "it failed, and comes last whatever it is worth"
+        );
         assert_eq!(dialled, by_worth);
     }
 
     #[test]
     fn whom_the_filter_blocks_is_forgotten_and_not_taken_again() {
         let conf = Conf::default();
-        let block =
-            |ip: &str| Arc::new([crate::base::ip_filter::IpRange::from(ip.parse::<IpAddr>().unwrap())].into_iter().collect());
+        let block = |ip: &str| {
+            Arc::new(
+                [crate::base::ip_filter::IpRange::from(ip.parse::<IpAddr>().unwrap())]
+                    .into_iter()
+                    .collect(),
+            )
+        };
         let other = SocketAddr::from(([127, 0, 0, 2], 1));
         let mut c = Candidates::new(block("127.0.0.2"), Ours::default());
         assert!(!c.add(Instant::ZERO, other, Source::User, &conf));

@@ -1,4 +1,5 @@
-//! Which pieces are still to be hashed from disk, how far that is, and which could not be read and are to be tried again.
+//! Which pieces are still to be hashed from disk, how far that is, and which could not be read and
+//! are to be tried again.
 
 use crate::base::{
     bitfield::Bitfield,
@@ -6,9 +7,11 @@ use crate::base::{
     job::StoreError,
 };
 
-/// How often a disk of which nothing can be read is tried again before what is on it is fetched instead.
+/// How often a disk of which nothing can be read is tried again before what is on it is fetched
+/// instead.
 const MAX_RETRIES: u32 = 5;
-/// The same if the rest of it can be read: more likely it is worn out in places, and the rest should not wait.
+/// The same if the rest of it can be read: more likely it is worn out in places, and the rest
+/// should not wait.
 const MAX_RETRIES_IN_PART: u32 = 3;
 
 /// A check in progress.
@@ -52,7 +55,8 @@ impl Checker {
         self.done == self.total
     }
 
-    /// It is over but for pieces that could not be read, and should be tried again after a while: why.
+    /// It is over but for pieces that could not be read, and should be tried again after a while:
+    /// why.
     #[must_use]
     pub(crate) fn poll_failure(&mut self) -> Option<StoreError> {
         if self.waits() { self.error.take() } else { None }
@@ -94,8 +98,9 @@ impl Checker {
         self.done += 1;
     }
 
-    /// A piece could not be read. It says nothing of the piece: to fetch it would overwrite it, and there may be nobody else who has it.
-    /// Only when that has been so for long it counts as missing.
+    /// A piece could not be read. It says nothing of the piece: to fetch it would overwrite it, and
+    /// there may be nobody else who has it. Only when that has been so for long it counts as
+    /// missing.
     pub(crate) fn handle_unread(&mut self, piece: PieceIndex, error: StoreError) {
         let limit = if self.done > 0 { MAX_RETRIES_IN_PART } else { MAX_RETRIES };
         if self.retries >= limit {

@@ -1,11 +1,14 @@
 //! Who may ask us for blocks: the policy alone, a list of plain rows in, who is unchoked out.
 //!
-//! It must not know sessions, sockets or messages, so that every rule can be tested as a table. While downloading it is tit for tat
-//! (BEP 3: whoever gives most is served, and some are tried optimistically); while seeding one of [`SeedChoking`].
+//! It must not know sessions, sockets or messages, so that every rule can be tested as a table.
+//! While downloading it is tit for tat (BEP 3: whoever gives most is served, and some are tried
+//! optimistically); while seeding one of [`SeedChoking`].
 //!
-//! A connection costs nothing, so slots are shared out among hosts first: as long as somebody of another host waits, many connections
-//! of one host get no more than one of them does, but for what they pay for by giving (Adamsky et al., "Stealing bandwidth from
-//! BitTorrent seeders", 2014, held a seed's slots that way). Many users may share an address, so a slot that nobody else wants is theirs.
+//! A connection costs nothing, so slots are shared out among hosts first: as long as somebody of
+//! another host waits, many connections of one host get no more than one of them does, but for what
+//! they pay for by giving (Adamsky et al., "Stealing bandwidth from BitTorrent seeders", 2014, held
+//! a seed's slots that way). Many users may share an address, so a slot that nobody else wants is
+//! theirs.
 
 use std::{
     cmp::Reverse,
@@ -30,16 +33,18 @@ const FEW_SLOTS: usize = 2;
 const OPTIMISTIC_PART: usize = 5;
 /// A newcomer draws so many lots for an optimistic slot, everybody else one (BEP 3).
 const NEWCOMER_LOTS: usize = 3;
-/// Whoever has a slot keeps it unless another's rate is a quarter better: small differences come and go.
+/// Whoever has a slot keeps it unless another's rate is a quarter better: small differences come
+/// and go.
 const INCUMBENT_BONUS: (u64, u64) = (5, 4);
 /// A seeding turn without the quota ends after so many times the usual length.
 const LONGEST_TURN: u32 = 2;
-/// Two peers that are as far as this (per mille of the torrent) are equals for [`SeedChoking::AntiLeech`].
+/// Two peers that are as far as this (per mille of the torrent) are equals for
+/// [`SeedChoking::AntiLeech`].
 const FAR_AS: u32 = 100;
 
-/// How many peers a torrent serves at a time. Without an upload limit many; with one of `limit` bytes per second a number that grows
-/// as its square root, as the first BitTorrent had it, so that each slot's share grows too: 2 up to 11 KiB/s, 7 at 100 KiB/s, 24 at
-/// 1 MiB/s.
+/// How many peers a torrent serves at a time. Without an upload limit many; with one of `limit`
+/// bytes per second a number that grows as its square root, as the first BitTorrent had it, so that
+/// each slot's share grows too: 2 up to 11 KiB/s, 7 at 100 KiB/s, 24 at 1 MiB/s.
 pub(crate) fn auto_slots(limit: Option<u64>) -> usize {
     let slots = limit.map_or(MANY_SLOTS, |limit| (limit as f64 / 1024.0 * 0.6).sqrt() as usize);
     slots.clamp(FEW_SLOTS, MANY_SLOTS)
@@ -137,7 +142,8 @@ pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -
     let pays = |row: &Row| rules.mode == Mode::TitForTat && row.from > 0 && !row.snubbed;
     let is_fresh = |row: &Row| row.unchoked && now.since(row.since) < rules.hold;
     let useless = |row: &Row| row.stalled && !is_fresh(row) && !pays(row);
-    let (mut stalled, wanting): (Vec<&Row>, Vec<&Row>) = rows.iter().filter(|row| row.wants).partition(|row| useless(row));
+    let (mut stalled, wanting): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().filter(|row| row.wants).partition(|row| useless(row));
     let mut grants = if wanting.len() <= rules.slots {
         wanting.iter().map(|row| Grant { key: row.key, optimistic: false }).collect()
     } else {
@@ -146,8 +152,11 @@ pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -
     // One that is left is theirs as well as anybody's.
     stalled.sort_by_key(|row| (!row.unchoked, row.since, row.key));
     let room = rules.slots.saturating_sub(grants.len());
-    grants.extend(stalled.into_iter().take(room).map(|row| Grant { key: row.key, optimistic: false }));
-    // A slot that nobody wants stays with whoever had it: interest comes and goes, and a choke each time would only cost messages.
+    grants.extend(
+        stalled.into_iter().take(room).map(|row| Grant { key: row.key, optimistic: false }),
+    );
+    // A slot that nobody wants stays with whoever had it: interest comes and goes, and a choke each
+    // time would only cost messages.
     let idle = rows.iter().filter(|row| !row.wants && row.unchoked);
     let room = rules.slots.saturating_sub(grants.len());
     grants.extend(idle.take(room).map(|row| Grant { key: row.key, optimistic: false }));
@@ -171,10 +180,13 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
     let rows = || wanting.iter().enumerate().map(|(at, row)| (at, *row));
 
     // Whoever was unchoked a moment ago has had no chance yet.
-    rows().filter(|(_, row)| is_fresh(row)).for_each(|(at, _)| table.grant(at, by_lot && !earned(at)));
+    rows()
+        .filter(|(_, row)| is_fresh(row))
+        .for_each(|(at, _)| table.grant(at, by_lot && !earned(at)));
     // Whoever has earned it.
     order.iter().take(regular).for_each(|&at| table.grant(at, false));
-    // Whoever is being tried, unless others of its host have a slot and some of another host have none.
+    // Whoever is being tried, unless others of its host have a slot and some of another host have
+    // none.
     let mut tried: Vec<_> = rows().filter(|(at, row)| row.unchoked && !earned(*at)).collect();
     tried.sort_by_key(|(_, row)| (!row.optimistic, Reverse(row.since), row.key));
     let others_wait = wanting.iter().any(|row| !row.unchoked && table.hosts.of(row) == 0);
@@ -183,12 +195,19 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
             table.grant(at, true);
         }
     }
-    // Somebody else: of the host that has fewest slots, by lot. If nobody else is there, those who have been tried go on.
+    // Somebody else: of the host that has fewest slots, by lot. If nobody else is there, those who
+    // have been tried go on.
     if table.room() > 0 {
-        let mut lots: Vec<_> = rows().filter(|(_, row)| !row.unchoked).map(|(at, row)| (at, row, lot(row, rng))).collect();
+        let mut lots: Vec<_> = rows()
+            .filter(|(_, row)| !row.unchoked)
+            .map(|(at, row)| (at, row, lot(row, rng)))
+            .collect();
         lots.sort_by_key(|(_, row, _)| (row.since, row.key));
         let mut hosts = table.hosts.clone();
-        let mut next: Vec<_> = lots.iter().map(|&(at, row, lot)| (hosts.count(row), false, u64::MAX - lot, at)).collect();
+        let mut next: Vec<_> = lots
+            .iter()
+            .map(|&(at, row, lot)| (hosts.count(row), false, u64::MAX - lot, at))
+            .collect();
         let gone_on = tried.iter().zip(0..).filter(|((at, _), _)| !table.has(*at));
         next.extend(gone_on.map(|(&(at, row), nth)| (hosts.count(row), true, nth, at)));
         next.sort_unstable();
@@ -256,26 +275,38 @@ fn lot(row: &Row, rng: &mut Rng) -> u64 {
     (0..lots).map(|_| rng.next_u64()).max().unwrap_or_default()
 }
 
-/// How many slots are for those with a claim, and who has one, best first. Of those that are not `fresh`, a host has one, and more
-/// where they are paid for or nobody else is there.
-fn claims(wanting: &[&Row], rules: &Rules, now: Instant, fresh: impl Fn(&Row) -> bool) -> (usize, Vec<usize>) {
+/// How many slots are for those with a claim, and who has one, best first. Of those that are not
+/// `fresh`, a host has one, and more where they are paid for or nobody else is there.
+fn claims(
+    wanting: &[&Row],
+    rules: &Rules,
+    now: Instant,
+    fresh: impl Fn(&Row) -> bool,
+) -> (usize, Vec<usize>) {
     let earned = rules.slots - optimistic_slots(rules.slots);
     let ranked = |order: Vec<usize>| {
         let mut hosts = Hosts::default();
         wanting.iter().filter(|row| fresh(row)).for_each(|row| _ = hosts.count(row));
         let rows = order.into_iter().filter_map(|at| wanting.get(at).map(|row| (at, *row)));
-        let rank = |(at, row): (usize, &Row)| (if fresh(row) { hosts.of(row).saturating_sub(1) } else { hosts.count(row) }, at);
+        let rank = |(at, row): (usize, &Row)| {
+            (if fresh(row) { hosts.of(row).saturating_sub(1) } else { hosts.count(row) }, at)
+        };
         rows.map(rank).collect::<Vec<_>>()
     };
     let up_to = |slots: usize, order: Vec<usize>| {
         let ranked = ranked(order);
         let beyond = |(rank, _): &(usize, usize)| *rank >= slots;
-        let crowded: BTreeSet<IpAddr> =
-            ranked.iter().filter(|r| beyond(r)).filter_map(|(_, at)| wanting.get(*at)).map(|row| row.host).collect();
+        let crowded: BTreeSet<IpAddr> = ranked
+            .iter()
+            .filter(|r| beyond(r))
+            .filter_map(|(_, at)| wanting.get(*at))
+            .map(|row| row.host)
+            .collect();
         // All others could have a slot each, or have a claim.
         let within = ranked.iter().filter(|r| !beyond(r)).filter_map(|(_, at)| wanting.get(*at));
-        let (claims, of_others) =
-            within.fold((0, 0), |(n, others), row| (n + 1, others + usize::from(!crowded.contains(&row.host))));
+        let (claims, of_others) = within.fold((0, 0), |(n, others), row| {
+            (n + 1, others + usize::from(!crowded.contains(&row.host)))
+        });
         let others = wanting.iter().filter(|row| !crowded.contains(&row.host)).count();
         let mut to_spare = rules.slots.saturating_sub(claims + others - of_others);
         let mut fits = |r: &(usize, usize)| {
@@ -289,20 +320,34 @@ fn claims(wanting: &[&Row], rules: &Rules, now: Instant, fresh: impl Fn(&Row) ->
     let in_turns = |edge: &dyn Fn(&Row) -> u32| {
         let turns = Turns::new(wanting, rules, now);
         let mut order: Vec<usize> = (0..wanting.len()).collect();
-        order.sort_by_key(|&at| wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.since, row.key)));
+        order.sort_by_key(|&at| {
+            wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.since, row.key))
+        });
         let mut ranked = ranked(order);
-        ranked.sort_by_key(|&(rank, at)| (rank, wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.key))));
+        ranked.sort_by_key(|&(rank, at)| {
+            (rank, wanting.get(at).map(|row| (Reverse(edge(row)), turns.of(row), row.key)))
+        });
         ranked.into_iter().map(|(_, at)| at).collect()
     };
     match rules.mode {
         // What is given pays for the slot, so a host may have more, but not all while others wait.
-        Mode::TitForTat => (earned, up_to(earned.div_ceil(2), by_rate(wanting, |row| if row.snubbed { 0 } else { row.from }))),
+        Mode::TitForTat => (
+            earned,
+            up_to(
+                earned.div_ceil(2),
+                by_rate(wanting, |row| if row.snubbed { 0 } else { row.from }),
+            ),
+        ),
         Mode::Seed(SeedChoking::FastestUpload) => {
             // The first moments only fill buffers: whoever is on trial is judged at its end.
-            let judged = |row: &Row| row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial);
+            let judged = |row: &Row| {
+                row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial)
+            };
             (earned, up_to(1, by_rate(wanting, |row| if judged(row) { row.to } else { 0 })))
         }
-        Mode::Seed(SeedChoking::AntiLeech) => (earned, in_turns(&|row| row.progress.min(1000).abs_diff(500) / FAR_AS)),
+        Mode::Seed(SeedChoking::AntiLeech) => {
+            (earned, in_turns(&|row| row.progress.min(1000).abs_diff(500) / FAR_AS))
+        }
         // Everybody's turn comes, so nobody needs to be tried.
         Mode::Seed(SeedChoking::RoundRobin) => (rules.slots, in_turns(&|_| 0)),
     }
@@ -335,15 +380,17 @@ impl<'a> Turns<'a> {
         Self { rules, now, served }
     }
 
-    /// First those whose turn goes on, then those who wait, longest first, then those who had theirs. A turn of one is a turn of its
-    /// host: the others of it wait from then on as if they had come then.
+    /// First those whose turn goes on, then those who wait, longest first, then those who had
+    /// theirs. A turn of one is a turn of its host: the others of it wait from then on as if
+    /// they had come then.
     fn of(&self, row: &Row) -> (u8, Instant) {
         let Self { rules, now, .. } = *self;
         let held = now.since(row.since);
         // Somebody who takes little would otherwise keep others from much.
         let had_enough = row.sent >= rules.quota || held >= rules.turn.saturating_mul(LONGEST_TURN);
         let over = held >= rules.turn && had_enough;
-        let waits_since = if self.served.of(row) > 0 { now } else { row.since.max(row.host_served) };
+        let waits_since =
+            if self.served.of(row) > 0 { now } else { row.since.max(row.host_served) };
         match (row.unchoked, over) {
             (true, false) => (0, row.since),
             (false, _) => (1, waits_since),

@@ -1,4 +1,5 @@
-//! What a torrent asks of the engine's queues: to be opened, to run. Compared after every input, so it is small.
+//! What a torrent asks of the engine's queues: to be opened, to run. Compared after every input, so
+//! it is small.
 
 use crate::{
     alert::Phase,
@@ -80,7 +81,8 @@ impl Torrent {
     }
 }
 
-/// What the engine has last seen of a torrent, kept with it so that a look at it costs nothing when there is no news.
+/// What the engine has last seen of a torrent, kept with it so that a look at it costs nothing when
+/// there is no news.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) claim: Option<Claim>,

@@ -1,4 +1,5 @@
-//! The world as a torrent may see it: the time, the settings, randomness, shared memory, and an outbox for what must happen.
+//! The world as a torrent may see it: the time, the settings, randomness, shared memory, and an
+//! outbox for what must happen.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -9,11 +10,14 @@ use std::{
 use crate::{
     alert::Alerts,
     base::{
-        arena::Key, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job, ports::ListenPorts, rate::RateMeter,
-        rng::Rng, time::Instant, timers::Deadlines,
+        arena::Key, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job,
+        ports::ListenPorts, rate::RateMeter, rng::Rng, time::Instant, timers::Deadlines,
     },
     conf::Conf,
-    torrent::{announcer::TrackerNo, external::External, keeping::Recorder, piece_memory::Memory, upload_memory::UploadMemory},
+    torrent::{
+        announcer::TrackerNo, external::External, keeping::Recorder, piece_memory::Memory,
+        upload_memory::UploadMemory,
+    },
     wire::tracker::Announce,
 };
 
@@ -27,17 +31,20 @@ pub enum Effect {
         /// Where to.
         addr: SocketAddr,
     },
-    /// Close the socket of this link. The engine has forgotten it already; a late `handle_closed` is harmless.
+    /// Close the socket of this link. The engine has forgotten it already; a late `handle_closed`
+    /// is harmless.
     Close {
         /// The link.
         link: Key,
     },
-    /// There are bytes to send on this link: drain `poll_transmit`. At most once a link between two drains.
+    /// There are bytes to send on this link: drain `poll_transmit`. At most once a link between two
+    /// drains.
     Flush {
         /// The link.
         link: Key,
     },
-    /// There may be bytes to read again on this link, whose `read_quota` was zero: read on, if the socket has any.
+    /// There may be bytes to read again on this link, whose `read_quota` was zero: read on, if the
+    /// socket has any.
     Resume {
         /// The link.
         link: Key,
@@ -48,8 +55,8 @@ pub enum Effect {
     Tracker(TrackerEffect),
 }
 
-/// What the driver must do to have a tracker asked. A `call` is one question, or another stream of the
-/// same; it has nothing to do with the links of peers.
+/// What the driver must do to have a tracker asked. A `call` is one question, or another stream of
+/// the same; it has nothing to do with the links of peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackerEffect {
     /// Look a host's name up, elsewhere, since that may take long; answer with `handle_resolved`.
@@ -77,7 +84,8 @@ pub enum TrackerEffect {
         /// The call.
         call: Key,
     },
-    /// Send a datagram; answers go to `handle_datagram`. `handle_tracker_ended` if that is known to fail.
+    /// Send a datagram; answers go to `handle_datagram`. `handle_tracker_ended` if that is known to
+    /// fail.
     Datagram {
         /// The call.
         call: Key,
@@ -88,14 +96,16 @@ pub enum TrackerEffect {
     },
 }
 
-/// What a torrent that stops has still to tell a tracker. It owns what it says, since the torrent may be gone before it is said.
+/// What a torrent that stops has still to tell a tracker. It owns what it says, since the torrent
+/// may be gone before it is said.
 #[derive(Clone, Debug)]
 pub(crate) struct Farewell {
     pub(crate) torrent: Key,
     /// `None` for a tracker of an earlier run or one that is not in the list any more.
     pub(crate) no: Option<TrackerNo>,
     pub(crate) url: String,
-    /// The tracker has acknowledged `started`. Otherwise an announce is on its way that may have reached it.
+    /// The tracker has acknowledged `started`. Otherwise an announce is on its way that may have
+    /// reached it.
     pub(crate) known: bool,
     /// An earlier run's, of which only what was never acknowledged is left.
     pub(crate) old: bool,
@@ -161,7 +171,8 @@ pub(crate) struct Cx {
     pub(crate) tracker_rng: Rng,
     /// Torrents that have something to tell a tracker, each once.
     pub(crate) announces: VecDeque<Key>,
-    /// Torrents that stopped: what they asked of trackers and is no event does not matter any more.
+    /// Torrents that stopped: what they asked of trackers and is no event does not matter any
+    /// more.
     pub(crate) silenced: Vec<Key>,
     /// What they have still to tell; the engine takes it over before the turn ends.
     pub(crate) farewells: Vec<Farewell>,
@@ -204,8 +215,9 @@ impl Cx {
         }
     }
 
-    /// How many blocks one peer may have on order so that all who fetch find memory. What is on order begins and ends within a
-    /// run, so two runs of a peer's part of the memory hold little, unless there is too little of it for that.
+    /// How many blocks one peer may have on order so that all who fetch find memory. What is on
+    /// order begins and ends within a run, so two runs of a peer's part of the memory hold
+    /// little, unless there is too little of it for that.
     pub(crate) fn fair_share(&self) -> usize {
         let part = self.conf.max_piece_memory / self.fetchers.max(1);
         let filled = part.saturating_sub(2 * self.conf.run_len as usize).max(part / 4);

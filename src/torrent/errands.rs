@@ -1,5 +1,6 @@
-//! What is done to a torrent's files as a whole, while no other job of it runs: telling the store which are skipped, moving and
-//! renaming, tidying up. Peers stay connected meanwhile and wait for the disk.
+//! What is done to a torrent's files as a whole, while no other job of it runs: telling the store
+//! which are skipped, moving and renaming, tidying up. Peers stay connected meanwhile and wait for
+//! the disk.
 
 use std::{
     io,
@@ -90,7 +91,11 @@ impl Errands {
     /// It is being moved, is to be, or leaves something behind.
     pub(super) fn is_moving(&self) -> bool {
         let is_moved = matches!(self.out, Some(Errand::Relocate(..) | Errand::Tidy));
-        is_moved || self.tidy || self.leaving.is_some() || self.adopting.is_some() || !self.requests.is_empty()
+        is_moved
+            || self.tidy
+            || self.leaving.is_some()
+            || self.adopting.is_some()
+            || !self.requests.is_empty()
     }
 
     pub(super) fn is_out(&self) -> bool {
@@ -113,16 +118,22 @@ impl Errands {
 impl Torrent {
     /// The user asks for something; an alert tells what came of it.
     pub(crate) fn request(&mut self, request: Request, cx: &mut Cx) {
-        // A storage that is not open, or cannot be opened where it is, is looked for elsewhere at once.
+        // A storage that is not open, or cannot be opened where it is, is looked for elsewhere at
+        // once.
         if matches!(self.stage, Stage::Closing | Stage::Forgetting | Stage::Closed) {
             return self.refuse_closing(request, cx);
         }
-        let is_closed = (matches!(self.stage, Stage::Waiting) || (matches!(self.stage, Stage::Opening) && self.failing))
+        let is_closed = (matches!(self.stage, Stage::Waiting)
+            || (matches!(self.stage, Stage::Opening) && self.failing))
             && self.next.is_none();
         let is_closed = is_closed || self.is_gone();
         if self.is_gone() && !matches!(request, Request::Adopt(_)) {
             let error = io::Error::new(io::ErrorKind::NotFound, "its data is gone");
-            return self.refuse(request, StoreError::new(StoreOp::Move, &self.place.dir, error), cx);
+            return self.refuse(
+                request,
+                StoreError::new(StoreOp::Move, &self.place.dir, error),
+                cx,
+            );
         }
         self.line_up();
         match request {
@@ -132,7 +143,8 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// Does what is due as soon as nothing else is done, and lets the others go on when nothing is due.
+    /// Does what is due as soon as nothing else is done, and lets the others go on when nothing is
+    /// due.
     pub(super) fn run_errands(&mut self, cx: &mut Cx) {
         if self.errands.unmade && !self.rests() {
             self.errands.arrange = true;
@@ -145,7 +157,8 @@ impl Torrent {
             return;
         }
         self.swarm.quiet = true;
-        let idle = self.swarm.jobs_out == 0 && matches!(self.stage, Stage::Checking(_) | Stage::Open);
+        let idle =
+            self.swarm.jobs_out == 0 && matches!(self.stage, Stage::Checking(_) | Stage::Open);
         // What is to be closed or opened anew is tidied up, and nothing else.
         if !idle || (self.next.is_some() && !self.errands.tidy) {
             return;
@@ -166,7 +179,10 @@ impl Torrent {
             let make = !self.rests();
             self.errands.unmade = !make;
             let borrowed = self.shares.borrowed();
-            (Errand::Arrange, Job::Arrange { torrent, skipped: self.arranged.clone(), make, borrowed })
+            (
+                Errand::Arrange,
+                Job::Arrange { torrent, skipped: self.arranged.clone(), make, borrowed },
+            )
         } else {
             let Some(request) = self.errands.requests.pop_front() else { return };
             let place = match request.clone() {
@@ -180,7 +196,8 @@ impl Torrent {
             // What it borrows where it is, it does not borrow there.
             let spec = StoreSpec { borrowed: Vec::new(), ..self.spec_at(place.clone(), &cx.conf) };
             let spec = Box::new(spec);
-            let state = matches!(self.stage, Stage::Open).then(|| Box::new(self.state_to_save(cx.now)));
+            let state =
+                matches!(self.stage, Stage::Open).then(|| Box::new(self.state_to_save(cx.now)));
             (Errand::Relocate(request, place), Job::Relocate { torrent, spec, state })
         };
         self.errands.out = Some(errand);
@@ -241,7 +258,9 @@ impl Torrent {
             // The state that was saved there is that of before.
             self.unsaved |= matches!(self.stage, Stage::Open);
             cx.alerts.push(match request {
-                Request::Move(dir) | Request::Adopt(dir) => Alert::StorageMoved { torrent: self.id, dir },
+                Request::Move(dir) | Request::Adopt(dir) => {
+                    Alert::StorageMoved { torrent: self.id, dir }
+                }
                 Request::Rename(file, path) => Alert::FileRenamed { torrent: self.id, file, path },
             });
             return;
@@ -261,7 +280,8 @@ impl Torrent {
         }
     }
 
-    /// Where files of it may still be that are to be deleted after a move: the folder, and what is called otherwise there.
+    /// Where files of it may still be that are to be deleted after a move: the folder, and what is
+    /// called otherwise there.
     pub(crate) fn leaving(&self) -> Option<(&Path, &[(usize, PathBuf)])> {
         self.errands.leaving.as_ref().map(|place| (&*place.dir, &*place.renames))
     }
@@ -275,7 +295,8 @@ impl Torrent {
         });
     }
 
-    /// Others read its files: what is in the part file still is to get its place, which shows when the torrent is open.
+    /// Others read its files: what is in the part file still is to get its place, which shows when
+    /// the torrent is open.
     pub(crate) fn prepare_to_lend(&mut self, cx: &mut Cx) {
         if self.is_asleep() {
             self.line_up();
@@ -301,7 +322,11 @@ impl Torrent {
     }
 
     fn refuse_closing(&self, request: Request, cx: &mut Cx) {
-        let error = StoreError::new(StoreOp::Move, &self.place.dir, io::Error::other("the torrent is being closed"));
+        let error = StoreError::new(
+            StoreOp::Move,
+            &self.place.dir,
+            io::Error::other("the torrent is being closed"),
+        );
         self.refuse(request, error, cx);
     }
 }

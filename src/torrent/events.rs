@@ -1,6 +1,6 @@
-//! Events that a torrent's trackers have still to hear when it stops (BEP 3): which of them are on their way, and which were never
-//! acknowledged and are kept for the next run. When an event is due while the torrent runs is the announcer's to say, and how one
-//! is told is the engine's.
+//! Events that a torrent's trackers have still to hear when it stops (BEP 3): which of them are on
+//! their way, and which were never acknowledged and are kept for the next run. When an event is due
+//! while the torrent runs is the announcer's to say, and how one is told is the engine's.
 
 use crate::{
     base::{
@@ -31,8 +31,8 @@ impl Torrent {
         self.events.kept.clone()
     }
 
-    /// An earlier run left `events`: those that were never acknowledged are told now. Called again when the state file is read;
-    /// the first that has something counts.
+    /// An earlier run left `events`: those that were never acknowledged are told now. Called again
+    /// when the state file is read; the first that has something counts.
     pub(super) fn restore_events(&mut self, mut events: TrackerEvents, cx: &mut Cx) {
         if self.events.restored || events == TrackerEvents::default() {
             return;
@@ -47,7 +47,14 @@ impl Torrent {
         for event in &events.owed {
             let announce = self.owed_announce(event, cx);
             let (torrent, url) = (self.key(), event.url.clone());
-            cx.farewells.push(Farewell { torrent, no: None, url, known: true, old: true, events: vec![announce] });
+            cx.farewells.push(Farewell {
+                torrent,
+                no: None,
+                url,
+                known: true,
+                old: true,
+                events: vec![announce],
+            });
             self.events.leaving = true;
         }
         self.events.kept = events;
@@ -67,7 +74,13 @@ impl Torrent {
     }
 
     /// A tracker is to hear that the torrent stops, after what went before.
-    pub(super) fn take_leave(&mut self, mut farewell: Farewell, completed: bool, id: Option<Vec<u8>>, cx: &mut Cx) {
+    pub(super) fn take_leave(
+        &mut self,
+        mut farewell: Farewell,
+        completed: bool,
+        id: Option<Vec<u8>>,
+        cx: &mut Cx,
+    ) {
         if completed {
             farewell.events.push(self.announce(AnnounceEvent::Completed, id.clone(), cx));
         }
@@ -81,10 +94,17 @@ impl Torrent {
         let torrent = self.key();
         cx.silenced.push(torrent);
         for Leave { tracker, known, completed } in self.announcer.stop() {
-            if let Some(url) = self.announcer.url(tracker, &self.metainfo.trackers).map(str::to_owned) {
+            if let Some(url) =
+                self.announcer.url(tracker, &self.metainfo.trackers).map(str::to_owned)
+            {
                 let id = self.announcer.tracker_id(tracker).map(<[u8]>::to_vec);
                 let (no, old, events) = (Some(tracker), false, Vec::new());
-                self.take_leave(Farewell { torrent, no, url, known, old, events }, completed, id, cx);
+                self.take_leave(
+                    Farewell { torrent, no, url, known, old, events },
+                    completed,
+                    id,
+                    cx,
+                );
             }
         }
     }
@@ -107,20 +127,38 @@ impl Torrent {
             AnnounceEvent::None | AnnounceEvent::Started => return,
         };
         let Announce { peer_id, key, uploaded, downloaded, left, .. } = *announce;
-        self.events.kept.owe(OwedEvent { url: url.to_owned(), completed, peer_id, key, uploaded, downloaded, left });
+        self.events.kept.owe(OwedEvent {
+            url: url.to_owned(),
+            completed,
+            peer_id,
+            key,
+            uploaded,
+            downloaded,
+            left,
+        });
         self.events_changed(cx);
     }
 
-    /// An event of a farewell need not be told any more: it was acknowledged by `no`, if that is still a tracker of ours, or
-    /// (`heard` is false) it makes no sense.
-    pub(crate) fn settle_event(&mut self, no: Option<TrackerNo>, url: &str, announce: &Announce, heard: bool, cx: &mut Cx) {
+    /// An event of a farewell need not be told any more: it was acknowledged by `no`, if that is
+    /// still a tracker of ours, or (`heard` is false) it makes no sense.
+    pub(crate) fn settle_event(
+        &mut self,
+        no: Option<TrackerNo>,
+        url: &str,
+        announce: &Announce,
+        heard: bool,
+        cx: &mut Cx,
+    ) {
         let completed = announce.event == AnnounceEvent::Completed;
         if completed && heard {
             self.announcer.acknowledge_completed(no);
         }
         if announce.event != AnnounceEvent::Started {
             let same = |peer: PeerId| peer == announce.peer_id;
-            self.events.kept.owed.retain(|e| !(e.url == url && e.completed == completed && same(e.peer_id)));
+            self.events
+                .kept
+                .owed
+                .retain(|e| !(e.url == url && e.completed == completed && same(e.peer_id)));
             self.events_changed(cx);
         }
         self.note_completion(cx);
@@ -133,7 +171,8 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// Whether what trackers say in the end is still to be kept: what it is known by then is recorded before it is gone.
+    /// Whether what trackers say in the end is still to be kept: what it is known by then is
+    /// recorded before it is gone.
     pub(super) fn awaits_farewells(&self) -> bool {
         self.events.leaving && !self.is_forgotten()
     }

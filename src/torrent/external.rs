@@ -1,5 +1,5 @@
-//! What our own address is to the rest of the world: told by the user, or agreed on by peers that say so (BEP 10 `yourip`). No one
-//! peer is believed, and what it decides is only whom to prefer.
+//! What our own address is to the rest of the world: told by the user, or agreed on by peers that
+//! say so (BEP 10 `yourip`). No one peer is believed, and what it decides is only whom to prefer.
 
 use std::{collections::VecDeque, net::IpAddr};
 
@@ -52,9 +52,16 @@ impl External {
             self.votes.pop_front();
         }
         let count = |addr| self.votes.iter().filter(|&&(_, said)| said == addr).count();
-        let now = if addr.is_ipv4() { self.agreed.v4.map(IpAddr::V4) } else { self.agreed.v6.map(IpAddr::V6) };
+        let now = if addr.is_ipv4() {
+            self.agreed.v4.map(IpAddr::V4)
+        } else {
+            self.agreed.v6.map(IpAddr::V6)
+        };
         // What has been agreed on gives way only to what more say by now.
-        if now != Some(addr) && count(addr) >= QUORUM && now.is_none_or(|now| count(addr) > count(now)) {
+        if now != Some(addr)
+            && count(addr) >= QUORUM
+            && now.is_none_or(|now| count(addr) > count(now))
+        {
             put(&mut self.agreed, addr);
             self.changed = true;
         }
@@ -73,11 +80,19 @@ fn is_public(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(ip) => {
             let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared)
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_private()
+                || ip.is_link_local()
+                || shared)
                 && !(ip.is_multicast() || ip.is_broadcast())
         }
         IpAddr::V6(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_unique_local() || ip.is_unicast_link_local())
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local())
         }
     }
 }
@@ -105,7 +120,9 @@ mod tests {
             e.vote(ip("2001:db8::3"), ip("2001:db9::5"));
         }
         e.vote(ip("9.0.0.2"), ip("::ffff:5.5.5.5"));
-        assert!(v4(&e).is_none() && e.ours(ListenPorts::default()).v6.is_none() && !e.poll_changed());
+        assert!(
+            v4(&e).is_none() && e.ours(ListenPorts::default()).v6.is_none() && !e.poll_changed()
+        );
         e.vote(ip("9.0.0.3"), ip("5.5.5.5"));
         assert!(e.poll_changed() && !e.poll_changed());
         assert_eq!(v4(&e), Some(ip("5.5.5.5")));

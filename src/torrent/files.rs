@@ -76,19 +76,33 @@ impl Torrent {
     pub(crate) fn paths(&self) -> Vec<Option<PathBuf>> {
         // The storage could not be opened with names that cannot be made safe.
         let (metainfo, renames) = (self.metainfo.names(), &self.place.renames);
-        let aliased = renamed_paths(metainfo, Case::Kept, self.names.aliases().iter().chain(renames));
-        let paths = aliased.or_else(|_| renamed_paths(metainfo, Case::Kept, renames)).unwrap_or_default();
-        paths.into_iter().map(|path| if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }).collect()
+        let aliased =
+            renamed_paths(metainfo, Case::Kept, self.names.aliases().iter().chain(renames));
+        let paths =
+            aliased.or_else(|_| renamed_paths(metainfo, Case::Kept, renames)).unwrap_or_default();
+        paths
+            .into_iter()
+            .map(
+                |path| {
+                    if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }
+                },
+            )
+            .collect()
     }
 
-    /// Whether all of a file is verified, lies under its own name and stays there. A file that is skipped may be whole in the part file
-    /// alone.
+    /// Whether all of a file is verified, lies under its own name and stays there. A file that is
+    /// skipped may be whole in the part file alone.
     pub(crate) fn has_in_place(&self, file: usize) -> bool {
         let is_skipped = |skipped: &[bool]| skipped.get(file).copied().unwrap_or(false);
-        let is_parked =
-            is_skipped(&self.arranged) || self.wishes.of(file) == Priority::Skip || self.errands.arrange || self.errands.unmade;
-        let is_going = matches!(self.stage, Stage::Closing | Stage::Forgetting | Stage::Closed) || self.errands.is_moving();
-        !is_parked && !is_going && self.metainfo.files.get(file).is_some_and(|entry| self.have_of(file) == entry.len)
+        let is_parked = is_skipped(&self.arranged)
+            || self.wishes.of(file) == Priority::Skip
+            || self.errands.arrange
+            || self.errands.unmade;
+        let is_going = matches!(self.stage, Stage::Closing | Stage::Forgetting | Stage::Closed)
+            || self.errands.is_moving();
+        !is_parked
+            && !is_going
+            && self.metainfo.files.get(file).is_some_and(|entry| self.have_of(file) == entry.len)
     }
 
     /// Bytes of a file that lie in verified pieces.
@@ -100,7 +114,9 @@ impl Torrent {
         let had = pieces.filter_map(|p| u32::try_from(p).ok().and_then(|p| geometry.piece(p).ok()));
         let overlap = |piece: PieceIndex| {
             let start = geometry.offset(piece);
-            (start + u64::from(geometry.piece_len(piece))).min(end).saturating_sub(start.max(file.offset))
+            (start + u64::from(geometry.piece_len(piece)))
+                .min(end)
+                .saturating_sub(start.max(file.offset))
         };
         had.filter(|&piece| self.swarm.have.has(piece)).map(overlap).sum()
     }

@@ -1,4 +1,5 @@
-//! Why a connection ends: a kind for programs, and words for people. It knows nothing of what ends it.
+//! Why a connection ends: a kind for programs, and words for people. It knows nothing of what ends
+//! it.
 
 use std::fmt;
 

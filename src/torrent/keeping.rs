@@ -1,5 +1,6 @@
-//! How torrents are kept in the session folder: what of each is to be recorded, one record of a torrent at a time. The engine fetches
-//! the records when a turn ends, so that any number of changes in one turn makes one record.
+//! How torrents are kept in the session folder: what of each is to be recorded, one record of a
+//! torrent at a time. The engine fetches the records when a turn ends, so that any number of
+//! changes in one turn makes one record.
 //!
 //! Without a session folder all of it does nothing. It knows records, not where they go.
 
@@ -22,7 +23,8 @@ use crate::{
 
 /// Peers that are remembered of a torrent.
 const MAX_PEERS: usize = 100;
-/// The most bytes of a torrent that is added: some are left for what becomes of it before it is recorded.
+/// The most bytes of a torrent that is added: some are left for what becomes of it before it is
+/// recorded.
 pub(crate) const MAX_NEW: usize = MAX_BODY - 4096;
 
 /// Who has something to record, over all torrents.
@@ -124,13 +126,22 @@ impl Torrent {
 
     /// The next record of it, unless one is on its way.
     #[must_use]
-    pub(crate) fn poll_record(&mut self, now: Instant, queue_order: Option<u64>, limits: Limits) -> Option<SessionRecord> {
+    pub(crate) fn poll_record(
+        &mut self,
+        now: Instant,
+        queue_order: Option<u64>,
+        limits: Limits,
+    ) -> Option<SessionRecord> {
         if self.keep.out.is_some() {
             return None;
         }
         let due = self.keep.due.take()?;
         // Before it is there, nothing can be said of it alone.
-        let kind = if due == RecordKind::Settings && self.keep.raw.is_some() { RecordKind::Torrent } else { due };
+        let kind = if due == RecordKind::Settings && self.keep.raw.is_some() {
+            RecordKind::Torrent
+        } else {
+            due
+        };
         let settings = || settings(self.params(now, queue_order, limits));
         let body = match kind {
             RecordKind::Torrent => join_torrent(&settings(), self.keep.raw.as_deref()?),
@@ -154,7 +165,9 @@ impl Torrent {
                 cx.alerts.push(Alert::Recorded { torrent: self.id });
             }
             // What is not recorded is as it was before.
-            (Err(_), _) if cx.recorder.last_chance => (self.keep.due, self.keep.lost) = (None, true),
+            (Err(_), _) if cx.recorder.last_chance => {
+                (self.keep.due, self.keep.lost) = (None, true)
+            }
             (Err(error), kind) => {
                 self.keep.due = self.keep.due.max(Some(kind));
                 // The space that the record lacks may be that of the data.
@@ -177,8 +190,9 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// Its files are closed and nothing of it is with any worker. It is gone when that, and whatever else is to be, is recorded, and then
-    /// its data if that is to go: a kill in between leaves files that nobody knows, and not a torrent that fetches all of them again.
+    /// Its files are closed and nothing of it is with any worker. It is gone when that, and
+    /// whatever else is to be, is recorded, and then its data if that is to go: a kill in
+    /// between leaves files that nobody knows, and not a torrent that fetches all of them again.
     pub(super) fn ended(&mut self, cx: &mut Cx) {
         self.refuse_requests(cx);
         self.stage = Stage::Forgetting;
@@ -194,7 +208,8 @@ impl Torrent {
         if !matches!(self.stage, Stage::Forgetting) || pending {
             return;
         }
-        // One whose removal could not be recorded will be there at the next start, and its data with it.
+        // One whose removal could not be recorded will be there at the next start, and its data
+        // with it.
         if self.is_to_be_deleted() && !self.keep.lost {
             return self.begin_to_delete(cx);
         }
@@ -221,7 +236,12 @@ impl Torrent {
     }
 
     /// What it would have to be added with to be as it is. `limits` are its own.
-    pub(crate) fn params(&self, now: Instant, queue_order: Option<u64>, limits: Limits) -> TorrentParams {
+    pub(crate) fn params(
+        &self,
+        now: Instant,
+        queue_order: Option<u64>,
+        limits: Limits,
+    ) -> TorrentParams {
         TorrentParams {
             metainfo: self.metainfo.clone(),
             dir: self.place.dir.clone(),

@@ -1,4 +1,5 @@
-//! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a clock.
+//! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a
+//! clock.
 
 mod absence;
 pub(crate) mod announcer;
@@ -187,7 +188,17 @@ impl Torrent {
     /// All of it, with nothing opened.
     fn make(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
         let TorrentParams {
-            metainfo, dir, state_file, peers, sequential, trust, paused, super_seed, priorities, renames, ..
+            metainfo,
+            dir,
+            state_file,
+            peers,
+            sequential,
+            trust,
+            paused,
+            super_seed,
+            priorities,
+            renames,
+            ..
         } = params;
         let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let wishes = Wishes::new(priorities, metainfo.files.len());
@@ -196,7 +207,13 @@ impl Torrent {
         for addr in peers {
             candidates.add(cx.now, addr, Source::User, &cx.conf);
         }
-        let announcer = Announcer::new(trackers, &metainfo.trackers, metainfo.private, &mut cx.tracker_rng, &cx.conf);
+        let announcer = Announcer::new(
+            trackers,
+            &metainfo.trackers,
+            metainfo.private,
+            &mut cx.tracker_rng,
+            &cx.conf,
+        );
         let state_file = state_file.filter(|_| !cx.recorder.on);
         Self {
             id: TorrentId(key),
@@ -252,7 +269,8 @@ impl Torrent {
         }
     }
 
-    /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then nothing is wanted.
+    /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then
+    /// nothing is wanted.
     fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, cx: &Cx) -> Swarm {
         let geometry = metainfo.geometry;
         let picker = Picker::none(geometry, wishes.levels(&metainfo.files, geometry));
@@ -340,7 +358,11 @@ impl Torrent {
 
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
-        let dial = if self.is_active() { self.candidates.next_due().filter(|&due| due > cx.now) } else { None };
+        let dial = if self.is_active() {
+            self.candidates.next_due().filter(|&due| due > cx.now)
+        } else {
+            None
+        };
         let announce = self.next_announce(cx);
         let no_peers = self.no_peers_due(cx);
         if let Some(at) = [self.timers.next(), dial, announce, no_peers].into_iter().flatten().min()

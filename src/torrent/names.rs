@@ -1,5 +1,6 @@
-//! What a torrent's files are called on the disk, as far as that does not follow from their names: learnt whenever the
-//! storage is opened, and told to the user once. It decides nothing: that is the store's.
+//! What a torrent's files are called on the disk, as far as that does not follow from their names:
+//! learnt whenever the storage is opened, and told to the user once. It decides nothing: that is
+//! the store's.
 
 use std::path::PathBuf;
 
@@ -30,8 +31,12 @@ impl Names {
     pub(super) fn handle_found(&mut self, torrent: TorrentId, found: FoundNames, cx: &mut Cx) {
         let FoundNames { aliases, changed, first } = found;
         self.aliases = aliases;
-        let Some((file, path)) = first.filter(|_| !std::mem::replace(&mut self.told, true)) else { return };
-        log::warn!("{changed} files of torrent {torrent} have other names on disk, file {file} the first: {path:?}");
+        let Some((file, path)) = first.filter(|_| !std::mem::replace(&mut self.told, true)) else {
+            return;
+        };
+        log::warn!(
+            "{changed} files of torrent {torrent} have other names on disk, file {file} the first: {path:?}"
+        );
         cx.alerts.push(Alert::NamesChanged { torrent, files: changed, first: file, path });
     }
 }

@@ -1,5 +1,6 @@
-//! Spells without a peer to download from: when one begins and ends, how long it lasts, and why. Told once a spell, so that
-//! a download that gets nowhere is never silent. It asks nothing of peers and trackers; it looks at how they stand.
+//! Spells without a peer to download from: when one begins and ends, how long it lasts, and why.
+//! Told once a spell, so that a download that gets nowhere is never silent. It asks nothing of
+//! peers and trackers; it looks at how they stand.
 
 use std::time::Duration;
 
@@ -52,13 +53,18 @@ impl Torrent {
 
     /// Whether a peer is connected that has something we lack; a spell begins or ends with that.
     fn look_for_source(&mut self, now: Instant) {
-        let known = self.spell.source.filter(|&key| self.sessions.get(key).is_some_and(|s| s.interested));
-        let source = known.or_else(|| self.sessions.iter().find(|(_, s)| s.interested).map(|(key, _)| key));
+        let known =
+            self.spell.source.filter(|&key| self.sessions.get(key).is_some_and(|s| s.interested));
+        let source =
+            known.or_else(|| self.sessions.iter().find(|(_, s)| s.interested).map(|(key, _)| key));
         let failed_dials = self.spell.failed_dials;
         match (source, self.spell.since) {
             (Some(_), _) => self.spell = Spell { source, ..Spell::default() },
             (None, Some(_)) => self.spell.looked = now,
-            (None, None) => self.spell = Spell { since: Some(now), looked: now, failed_dials, ..Spell::default() },
+            (None, None) => {
+                self.spell =
+                    Spell { since: Some(now), looked: now, failed_dials, ..Spell::default() }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
-//! What other programs did to a torrent's files, and what follows: files that are longer than the torrent says are told of where nothing
-//! is written, and one that was changed while it was served is checked before more of it is.
+//! What other programs did to a torrent's files, and what follows: files that are longer than the
+//! torrent says are told of where nothing is written, and one that was changed while it was served
+//! is checked before more of it is.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ impl Torrent {
         self.outside.too_long = files;
     }
 
-    /// It is known what is there. Where more is to be fetched the store cuts them once they are complete; a seed only tells.
+    /// It is known what is there. Where more is to be fetched the store cuts them once they are
+    /// complete; a seed only tells.
     pub(super) fn tell_too_long(&mut self, cx: &mut Cx) {
         let files = std::mem::take(&mut self.outside.too_long);
         if self.swarm.is_finished() && !files.is_empty() {
@@ -36,8 +38,8 @@ impl Torrent {
         }
     }
 
-    /// A file is not as it was when it was looked at last: the torrent is opened anew, which checks what is not as it was saved. Its
-    /// peers come back to what is there then.
+    /// A file is not as it was when it was looked at last: the torrent is opened anew, which checks
+    /// what is not as it was saved. Its peers come back to what is there then.
     pub(super) fn files_changed(&mut self, error: &StoreError, cx: &mut Cx) {
         let lately = self.outside.changed.is_some_and(|at| at + CHECK_AGAIN > cx.now);
         if lately || self.next.is_some() || !matches!(self.stage, Stage::Open) {

@@ -1,11 +1,14 @@
-//! What a user gives to have a torrent downloaded or served. Its fields are what the session folder remembers of it
-//! ([`TorrentSettings`](crate::wire::session::TorrentSettings)). It knows nothing of how the torrent then fares.
+//! What a user gives to have a torrent downloaded or served. Its fields are what the session folder
+//! remembers of it ([`TorrentSettings`](crate::wire::session::TorrentSettings)). It knows nothing
+//! of how the torrent then fares.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{
     alert::StopAt,
-    base::{bucket::Limits, files::Priority, job::Trust, totals::Totals, tracker_events::TrackerEvents},
+    base::{
+        bucket::Limits, files::Priority, job::Trust, totals::Totals, tracker_events::TrackerEvents,
+    },
     wire::metainfo::Metainfo,
 };
 
@@ -16,8 +19,9 @@ pub struct TorrentParams {
     pub metainfo: Arc<Metainfo>,
     /// The download folder. It is made when the first piece is written.
     pub dir: PathBuf,
-    /// Where the torrent's state is kept between runs; `None` keeps none. Not used in a session that has a folder
-    /// ([`Conf::session_dir`](crate::Conf::session_dir)): the state is kept there.
+    /// Where the torrent's state is kept between runs; `None` keeps none. Not used in a session
+    /// that has a folder ([`Conf::session_dir`](crate::Conf::session_dir)): the state is kept
+    /// there.
     pub state_file: Option<PathBuf>,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,
@@ -29,24 +33,29 @@ pub struct TorrentParams {
     pub trust: Trust,
     /// Begin at rest: look at what is there and connect to nobody.
     pub paused: bool,
-    /// As soon as everything is there, show peers one piece at a time (BEP 16), for the first seed of a torrent. See
-    /// [`Verbs::set_super_seeding`](crate::Verbs::set_super_seeding).
+    /// As soon as everything is there, show peers one piece at a time (BEP 16), for the first seed
+    /// of a torrent. See [`Verbs::set_super_seeding`](crate::Verbs::set_super_seeding).
     pub super_seed: bool,
-    /// How much each file is wanted, in the metainfo's order; those beyond its end are [`Priority::Normal`].
+    /// How much each file is wanted, in the metainfo's order; those beyond its end are
+    /// [`Priority::Normal`].
     pub priorities: Vec<Priority>,
-    /// Files that have another name on disk than in the metainfo: the file's index, and its path below the download folder.
+    /// Files that have another name on disk than in the metainfo: the file's index, and its path
+    /// below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
-    /// Whether the queue decides when it runs; see [`Conf::max_active_downloads`](crate::Conf::max_active_downloads). `paused` holds in any
+    /// Whether the queue decides when it runs; see
+    /// [`Conf::max_active_downloads`](crate::Conf::max_active_downloads). `paused` holds in any
     /// case.
     pub queued: bool,
-    /// Where in the queue it begins: behind all downloads whose [`Engine::queue_order`](crate::Engine::queue_order) is not greater than
-    /// this. `None`: at the end.
+    /// Where in the queue it begins: behind all downloads whose
+    /// [`Engine::queue_order`](crate::Engine::queue_order) is not greater than this. `None`:
+    /// at the end.
     pub queue_order: Option<u64>,
     /// When it has served enough; `None`: as [`Conf::stop`](crate::Conf::stop) has it.
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.
     pub totals: Totals,
-    /// What its trackers have still to hear of earlier runs. Where it is empty, what the state file says counts.
+    /// What its trackers have still to hear of earlier runs. Where it is empty, what the state
+    /// file says counts.
     pub tracker_events: TrackerEvents,
     /// Words that the user files it under.
     pub labels: Vec<String>,
@@ -58,7 +67,8 @@ impl TorrentParams {
     /// `metainfo` into `dir`, with its state in `dir/.cratetorrent/`, rarest first, no peers yet.
     pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
-        let state_file = Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash)));
+        let state_file =
+            Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash)));
         Self {
             metainfo,
             dir,

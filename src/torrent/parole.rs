@@ -1,5 +1,6 @@
-//! Pieces that failed, and who should keep away from them for a while: each is fetched from one peer alone, so that the next failure has
-//! one to blame, and whoever had a part in a failure comes after everybody else. It knows nothing of blocks and orders.
+//! Pieces that failed, and who should keep away from them for a while: each is fetched from one
+//! peer alone, so that the next failure has one to blame, and whoever had a part in a failure comes
+//! after everybody else. It knows nothing of blocks and orders.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,13 +9,16 @@ use crate::{
     torrent::progress::Contributor,
 };
 
-/// How long those who had a part in a failure leave the piece to others; twice as long after each further one.
+/// How long those who had a part in a failure leave the piece to others; twice as long after each
+/// further one.
 const PAUSE: Duration = Duration::from_secs(10);
 /// The longest that it gets.
 const MAX_PAUSE: Duration = Duration::from_secs(320);
-/// Peers remembered a piece. Beyond that the oldest is forgotten, and may be as guilty as the others.
+/// Peers remembered a piece. Beyond that the oldest is forgotten, and may be as guilty as the
+/// others.
 const MAX_SHY: usize = 32;
-/// How often one alone may leave a piece unfinished until several may share it again: none of those who have it may be able to give all of it.
+/// How often one alone may leave a piece unfinished until several may share it again: none of those
+/// who have it may be able to give all of it.
 const TRIES: u32 = 3;
 
 #[derive(Debug, Default)]
@@ -82,7 +86,9 @@ impl Paroles {
 
     /// Whether it is not for others to try it first.
     pub(crate) fn may_try(&self, piece: PieceIndex, who: Contributor, now: Instant) -> bool {
-        self.trials.get(&piece).is_none_or(|trial| !trial.shy.iter().any(|&(shy, until)| shy == who && now < until))
+        self.trials
+            .get(&piece)
+            .is_none_or(|trial| !trial.shy.iter().any(|&(shy, until)| shy == who && now < until))
     }
 
     /// Whether one may go on with what another has begun.
@@ -130,7 +136,11 @@ mod tests {
         assert!(p.contains(piece) && p.may_try(piece, who(3), at(0)));
         assert!(!p.may_try(piece, who(1), at(9)) && p.may_try(piece, who(1), at(10)));
         p.fail(piece, &[who(1)], at(20));
-        assert!(p.may_try(piece, who(2), at(20)) && !p.may_try(piece, who(1), at(39)) && p.may_try(piece, who(1), at(40)));
+        assert!(
+            p.may_try(piece, who(2), at(20))
+                && !p.may_try(piece, who(1), at(39))
+                && p.may_try(piece, who(1), at(40))
+        );
         (0..100).for_each(|_| p.fail(piece, &[who(1)], at(50)));
         assert!(!p.may_try(piece, who(1), at(369)) && p.may_try(piece, who(1), at(370)));
         p.settle(piece);

@@ -1,11 +1,15 @@
-//! A torrent's peers: who is to come, who came, what reaches their sessions, who went. A session is found by its key, and a late
-//! answer for one that has gone finds nothing. It knows links by key only, and no message.
+//! A torrent's peers: who is to come, who came, what reaches their sessions, who went. A session is
+//! found by its key, and a late answer for one that has gone finds nothing. It knows links by key
+//! only, and no message.
 
 use std::net::SocketAddr;
 
 use crate::{
     alert::{Alert, AlertMask},
-    base::{arena::Key, buf::Buf, geometry::PieceIndex, ids::PeerId, ip_filter::host_of, job::StoreError, time::Instant},
+    base::{
+        arena::Key, buf::Buf, geometry::PieceIndex, ids::PeerId, ip_filter::host_of,
+        job::StoreError, time::Instant,
+    },
     conf::Conf,
     proto::tx::Tx,
     torrent::{
@@ -52,8 +56,9 @@ impl Torrent {
         self.is_active() && self.candidates.next_due().is_some_and(|due| due <= now)
     }
 
-    /// Another link to the same peer, if there is one. A peer is the same if it has the same id and comes from the same host: ids are
-    /// no secret, so nobody elsewhere may keep a peer out by using its id.
+    /// Another link to the same peer, if there is one. A peer is the same if it has the same id and
+    /// comes from the same host: ids are no secret, so nobody elsewhere may keep a peer out by
+    /// using its id.
     pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<Twin> {
         let host = host_of(who.addr.ip());
         let twin = |s: &Session| s.terms.peer_id == id && host_of(s.who.addr.ip()) == host;
@@ -62,8 +67,8 @@ impl Torrent {
         Some(Twin { link, used, heard, across: s.who.incoming != who.incoming })
     }
 
-    /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one stays, and the peer is not dialled
-    /// again as long as it does.
+    /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one
+    /// stays, and the peer is not dialled again as long as it does.
     pub(crate) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {
         let session = self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == twin);
         if let Some(session) = session.filter(|s| s.who.incoming && !s.holds) {
@@ -71,23 +76,40 @@ impl Torrent {
         }
     }
 
-    /// The link that makes room for a new peer when there are enough: of those that no block has passed on and none can pass on now
-    /// the one that is worth least (BEP 40), if the new one is worth more. `None` if we do not know what they are worth.
+    /// The link that makes room for a new peer when there are enough: of those that no block has
+    /// passed on and none can pass on now the one that is worth least (BEP 40), if the new one
+    /// is worth more. `None` if we do not know what they are worth.
     pub(crate) fn least_worthy(&self, than: SocketAddr) -> Option<Key> {
         let idle = |s: &&Session| s.useful == 0 && s.uploaded == 0 && !s.may_exchange();
         let worth = |s: &Session| self.candidates.worth(s.who.addr).map(|worth| (worth, s.link));
-        let (least, link) = self.sessions.iter().map(|(_, s)| s).filter(idle).filter_map(worth).min()?;
+        let (least, link) =
+            self.sessions.iter().map(|(_, s)| s).filter(idle).filter_map(worth).min()?;
         (least < self.candidates.worth(than)?).then_some(link)
     }
 
     pub(super) fn part_all(&mut self, reason: &str) {
-        self.partings.extend(self.sessions.iter().map(|(_, s)| Parting { link: s.link, reason: Gone::stopped(reason) }));
+        self.partings.extend(
+            self.sessions
+                .iter()
+                .map(|(_, s)| Parting { link: s.link, reason: Gone::stopped(reason) }),
+        );
     }
 
     /// A peer was greeted. Returns its session's key.
-    pub(crate) fn handle_greeted(&mut self, link: Key, who: Contributor, terms: Terms, tx: Tx, cx: &mut Cx) -> Key {
+    pub(crate) fn handle_greeted(
+        &mut self,
+        link: Key,
+        who: Contributor,
+        terms: Terms,
+        tx: Tx,
+        cx: &mut Cx,
+    ) -> Key {
         if cx.alerts.wants(AlertMask::PEERS) {
-            cx.alerts.push(Alert::PeerConnected { torrent: self.id, addr: who.addr, id: terms.peer_id });
+            cx.alerts.push(Alert::PeerConnected {
+                torrent: self.id,
+                addr: who.addr,
+                id: terms.peer_id,
+            });
         }
         if !who.incoming {
             self.candidates.note_connected(who.addr);
@@ -101,7 +123,12 @@ impl Torrent {
         key
     }
 
-    pub(crate) fn handle_data(&mut self, session: Key, data: &[u8], cx: &mut Cx) -> Result<(), Fault> {
+    pub(crate) fn handle_data(
+        &mut self,
+        session: Key,
+        data: &[u8],
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
         self.swarm.max_favoured = self.slots.favours();
         let result = s.handle_data(data, &mut self.swarm, cx);
@@ -127,7 +154,8 @@ impl Torrent {
         }
     }
 
-    /// A session's link is not read for now, because of limits: its own, or some that it shares with others.
+    /// A session's link is not read for now, because of limits: its own, or some that it shares
+    /// with others.
     pub(crate) fn handle_held(&mut self, session: Key, with_others: bool, cx: &mut Cx) {
         if let Some(s) = self.sessions.get_mut(session) {
             s.handle_held(with_others, &mut self.swarm, cx);
@@ -161,7 +189,12 @@ impl Torrent {
     }
 
     /// The wake-up of a session for `at` has come.
-    pub(crate) fn handle_session_timeout(&mut self, session: Key, at: Instant, cx: &mut Cx) -> Result<(), Fault> {
+    pub(crate) fn handle_session_timeout(
+        &mut self,
+        session: Key,
+        at: Instant,
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
         if !s.wakeup.fire(at) {
             return Ok(());
@@ -174,7 +207,8 @@ impl Torrent {
         result
     }
 
-    /// Blocks were read for a peer, or for one that has gone; `cold`: of this piece, which had to be fetched from the disk.
+    /// Blocks were read for a peer, or for one that has gone; `cold`: of this piece, which had to
+    /// be fetched from the disk.
     pub(crate) fn handle_read(
         &mut self,
         session: Option<Key>,
@@ -207,13 +241,25 @@ impl Torrent {
     }
 
     /// A link ended: one that had a session, or one that never got so far.
-    pub(crate) fn handle_gone(&mut self, who: Contributor, session: Option<Key>, reason: Gone, cx: &mut Cx) {
+    pub(crate) fn handle_gone(
+        &mut self,
+        who: Contributor,
+        session: Option<Key>,
+        reason: Gone,
+        cx: &mut Cx,
+    ) {
         let session = session.and_then(|s| self.sessions.remove(s));
         // Who is let go because the torrent rests has not failed.
-        let useful = !self.is_active() || session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
+        let useful =
+            !self.is_active() || session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
         log::debug!("{} is gone: {reason}", who.addr);
         if cx.alerts.wants(AlertMask::PEERS) {
-            cx.alerts.push(Alert::PeerGone { torrent: self.id, addr: who.addr, kind: reason.kind, reason: reason.text });
+            cx.alerts.push(Alert::PeerGone {
+                torrent: self.id,
+                addr: who.addr,
+                kind: reason.kind,
+                reason: reason.text,
+            });
         }
         if session.is_none() && !who.incoming && !useful {
             self.spell.handle_failed_dial();
@@ -227,7 +273,12 @@ impl Torrent {
         }
         if let Some(addr) = if who.incoming { held } else { Some(who.addr) } {
             // It is dialled again when it is not connected the other way round either.
-            match self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.who.incoming && s.reach == Some(addr)) {
+            match self
+                .sessions
+                .iter_mut()
+                .map(|(_, s)| s)
+                .find(|s| s.who.incoming && s.reach == Some(addr))
+            {
                 Some(twin) => twin.holds = true,
                 None if sated => self.candidates.shelve(addr),
                 None if let_go => self.candidates.rest(cx.now, addr, &mut cx.rng, &cx.conf),

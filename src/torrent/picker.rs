@@ -1,7 +1,8 @@
-//! Which piece to begin next: of those wanted most the rarest that a peer has, equals in random order; or the first, in sequential
-//! mode.
+//! Which piece to begin next: of those wanted most the rarest that a peer has, equals in random
+//! order; or the first, in sequential mode.
 //!
-//! It holds the pieces that are wanted and not begun. It does not know files, peers, blocks or buffers.
+//! It holds the pieces that are wanted and not begun. It does not know files, peers, blocks or
+//! buffers.
 
 mod order;
 #[cfg(test)]
@@ -18,7 +19,8 @@ use order::{NOWHERE, Order};
 /// Levels of priority at which pieces are wanted.
 const LEVELS: usize = 3;
 
-/// Wanted pieces, an [`Order`] for each priority: usually all are in one of them, and the others cost nothing.
+/// Wanted pieces, an [`Order`] for each priority: usually all are in one of them, and the others
+/// cost nothing.
 #[derive(Debug)]
 pub(crate) struct Picker {
     geometry: Geometry,
@@ -45,12 +47,21 @@ fn order_of(level: Priority) -> Option<usize> {
 }
 
 impl Picker {
-    /// All pieces wanted but those in `have`, as much as `levels` says: an entry a piece, or none if all are [`Priority::Normal`].
-    pub(crate) fn new(geometry: Geometry, have: &Bitfield, levels: Vec<Priority>, sequential: bool, rng: &mut Rng) -> Self {
+    /// All pieces wanted but those in `have`, as much as `levels` says: an entry a piece, or none
+    /// if all are [`Priority::Normal`].
+    pub(crate) fn new(
+        geometry: Geometry,
+        have: &Bitfield,
+        levels: Vec<Priority>,
+        sequential: bool,
+        rng: &mut Rng,
+    ) -> Self {
         let count = geometry.piece_count();
-        let mut wanted: Vec<u32> = geometry.pieces().filter(|&p| !have.has(p)).map(PieceIndex::get).collect();
+        let mut wanted: Vec<u32> =
+            geometry.pieces().filter(|&p| !have.has(p)).map(PieceIndex::get).collect();
         rng.shuffle(&mut wanted);
-        let mut orders = [(); LEVELS].map(|()| Order { pieces: Vec::new(), starts: Vec::new(), first: 0 });
+        let mut orders =
+            [(); LEVELS].map(|()| Order { pieces: Vec::new(), starts: Vec::new(), first: 0 });
         if levels.is_empty() {
             orders[1].pieces = wanted;
         } else {
@@ -69,12 +80,22 @@ impl Picker {
                 }
             }
         }
-        Self { geometry, orders, place, levels, available: vec![0; count as usize], seeds: 0, sequential }
+        Self {
+            geometry,
+            orders,
+            place,
+            levels,
+            available: vec![0; count as usize],
+            seeds: 0,
+            sequential,
+        }
     }
 
-    /// Of a torrent that wants nothing for now and has no peers: it takes no memory, and is replaced when that changes.
+    /// Of a torrent that wants nothing for now and has no peers: it takes no memory, and is
+    /// replaced when that changes.
     pub(crate) fn none(geometry: Geometry, levels: Vec<Priority>) -> Self {
-        let orders = [(); LEVELS].map(|()| Order { pieces: Vec::new(), starts: Vec::new(), first: 0 });
+        let orders =
+            [(); LEVELS].map(|()| Order { pieces: Vec::new(), starts: Vec::new(), first: 0 });
         let (place, available) = Default::default();
         Self { geometry, orders, place, levels, available, seeds: 0, sequential: false }
     }
@@ -86,7 +107,9 @@ impl Picker {
 
     /// Whether no wanted piece is to be had from any connected peer.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.orders.iter().all(|order| order.pieces.is_empty() || (self.seeds == 0 && order.nobody_has_any()))
+        self.orders
+            .iter()
+            .all(|order| order.pieces.is_empty() || (self.seeds == 0 && order.nobody_has_any()))
     }
 
     pub(crate) fn set_sequential(&mut self, sequential: bool) {
@@ -104,7 +127,9 @@ impl Picker {
 
     /// Whether `piece` is wanted, and no other that is not begun is wanted more.
     pub(crate) fn is_wanted_most(&self, piece: PieceIndex) -> bool {
-        self.is_wanted(piece) && order_of(self.level(piece)) == self.orders.iter().position(|order| !order.pieces.is_empty())
+        self.is_wanted(piece)
+            && order_of(self.level(piece))
+                == self.orders.iter().position(|order| !order.pieces.is_empty())
     }
 
     /// How much `piece` is wanted, whether it is had or not.
@@ -116,8 +141,9 @@ impl Picker {
         self.levels.get(piece as usize).copied().unwrap_or_default()
     }
 
-    /// From now on `piece` is wanted so much. If it is [`Priority::Skip`] it is not picked, and [`put_back`](Self::put_back) does nothing;
-    /// one that was skipped is picked only after it was put back.
+    /// From now on `piece` is wanted so much. If it is [`Priority::Skip`] it is not picked, and
+    /// [`put_back`](Self::put_back) does nothing; one that was skipped is picked only after it
+    /// was put back.
     pub(crate) fn set_level(&mut self, piece: PieceIndex, level: Priority) {
         if self.level(piece) == level {
             return;
@@ -184,31 +210,56 @@ impl Picker {
         }
     }
 
-    /// The best piece that `has` offers and that is `fit`. It stays until it is [taken](Self::take).
-    pub(crate) fn pick(&mut self, has: &Bitfield, fit: impl Fn(&Self, PieceIndex) -> bool + Copy) -> Option<PieceIndex> {
-        (0..LEVELS).find_map(|at| if self.sequential { self.pick_first(at, has, fit) } else { self.pick_rarest(at, has, fit) })
+    /// The best piece that `has` offers and that is `fit`. It stays until it is
+    /// [taken](Self::take).
+    pub(crate) fn pick(
+        &mut self,
+        has: &Bitfield,
+        fit: impl Fn(&Self, PieceIndex) -> bool + Copy,
+    ) -> Option<PieceIndex> {
+        (0..LEVELS).find_map(|at| {
+            if self.sequential {
+                self.pick_first(at, has, fit)
+            } else {
+                self.pick_rarest(at, has, fit)
+            }
+        })
     }
 
-    fn pick_first(&mut self, at: usize, has: &Bitfield, fit: impl Fn(&Self, PieceIndex) -> bool) -> Option<PieceIndex> {
+    fn pick_first(
+        &mut self,
+        at: usize,
+        has: &Bitfield,
+        fit: impl Fn(&Self, PieceIndex) -> bool,
+    ) -> Option<PieceIndex> {
         let order = self.orders.get(at).filter(|order| !order.pieces.is_empty())?;
         let is_in = |picker: &Self, p: u32| {
-            picker.place.get(p as usize).is_some_and(|&at| at != NOWHERE) && order_of(picker.level_of(p)) == Some(at)
+            picker.place.get(p as usize).is_some_and(|&at| at != NOWHERE)
+                && order_of(picker.level_of(p)) == Some(at)
         };
         let end = self.geometry.piece_count();
         let first = (order.first..end).find(|&p| is_in(self, p)).unwrap_or(end);
         if let Some(order) = self.orders.get_mut(at) {
             order.first = first;
         }
-        let mut rest = (first..end).filter(|&p| is_in(self, p)).filter_map(|p| self.geometry.piece(p).ok());
+        let mut rest =
+            (first..end).filter(|&p| is_in(self, p)).filter_map(|p| self.geometry.piece(p).ok());
         rest.find(|&p| has.has(p) && fit(self, p))
     }
 
-    fn pick_rarest(&self, at: usize, has: &Bitfield, fit: impl Fn(&Self, PieceIndex) -> bool) -> Option<PieceIndex> {
+    fn pick_rarest(
+        &self,
+        at: usize,
+        has: &Bitfield,
+        fit: impl Fn(&Self, PieceIndex) -> bool,
+    ) -> Option<PieceIndex> {
         let order = self.orders.get(at).filter(|order| !order.pieces.is_empty())?;
         let found = if (has.count() as usize) < order.pieces.len() / 8 {
             // It has few: look through those instead of through all.
             let here = |&p: &u32| {
-                self.place[p as usize] != NOWHERE && order_of(self.level_of(p)) == Some(at) && self.offers(has, p, &fit)
+                self.place[p as usize] != NOWHERE
+                    && order_of(self.level_of(p)) == Some(at)
+                    && self.offers(has, p, &fit)
             };
             has.ones().filter(here).min_by_key(|&p| self.place[p as usize])
         } else {
@@ -257,18 +308,28 @@ impl Picker {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn audit(&self) -> Result<(), String> {
         for (nth, Order { pieces, starts, .. }) in self.orders.iter().enumerate() {
-            if starts.first() != Some(&0) || starts.last().map(|&end| end as usize) != Some(pieces.len()) {
+            if starts.first() != Some(&0)
+                || starts.last().map(|&end| end as usize) != Some(pieces.len())
+            {
                 return Err(format!("{} wanted pieces in buckets {starts:?}", pieces.len()));
             }
             for (at, &piece) in pieces.iter().enumerate() {
                 let place = self.place.get(piece as usize).copied();
-                let available = self.available.get(piece as usize).map_or(usize::MAX, |&a| usize::from(a));
+                let available =
+                    self.available.get(piece as usize).map_or(usize::MAX, |&a| usize::from(a));
                 let bucket = starts.get(available).zip(starts.get(available.saturating_add(1)));
-                if place != Some(at as u32) || !bucket.is_some_and(|(from, to)| (*from..*to).contains(&(at as u32))) {
-                    return Err(format!("piece {piece} is at {at}, placed at {place:?}, with {available} peers: {starts:?}"));
+                if place != Some(at as u32)
+                    || !bucket.is_some_and(|(from, to)| (*from..*to).contains(&(at as u32)))
+                {
+                    return Err(format!(
+                        "piece {piece} is at {at}, placed at {place:?}, with {available} peers: {starts:?}"
+                    ));
                 }
                 if order_of(self.level_of(piece)) != Some(nth) {
-                    return Err(format!("piece {piece} is wanted {:?} and in order {nth}", self.level_of(piece)));
+                    return Err(format!(
+                        "piece {piece} is wanted {:?} and in order {nth}",
+                        self.level_of(piece)
+                    ));
                 }
             }
         }

@@ -83,7 +83,11 @@ impl Memory {
     pub(crate) fn audit(&self) -> Result<(), String> {
         let all = self.backed + self.bufs.idle();
         if all > self.limit || self.backed > self.used {
-            return Err(format!("{} bytes of pieces have buffers, {} are idle", self.backed, self.bufs.idle()));
+            return Err(format!(
+                "{} bytes of pieces have buffers, {} are idle",
+                self.backed,
+                self.bufs.idle()
+            ));
         }
         self.bufs.audit()
     }

@@ -1,11 +1,13 @@
-//! Canonical peer priority (BEP 40): two peers agree on what a connection between them is worth, so that those which are short of
-//! slots keep the same ones, and nobody can fill them all by being quick. It knows addresses, no peers.
+//! Canonical peer priority (BEP 40): two peers agree on what a connection between them is worth, so
+//! that those which are short of slots keep the same ones, and nobody can fill them all by being
+//! quick. It knows addresses, no peers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::base::ports::ListenPorts;
 
-/// What a connection is worth as long as we do not know our own address: the middle, so that neither family comes first.
+/// What a connection is worth as long as we do not know our own address: the middle, so that
+/// neither family comes first.
 const UNKNOWN: u32 = 1 << 31;
 
 /// Where we are, as others see us, as far as that is known.
@@ -22,8 +24,12 @@ impl Ours {
     pub(crate) fn priority(&self, ip: IpAddr, port: u16) -> u32 {
         let ports = [self.ports.towards(ip).unwrap_or(0), port];
         match ip.to_canonical() {
-            IpAddr::V4(theirs) => self.v4.map_or(UNKNOWN, |v4| rank(v4.octets(), theirs.octets(), ports, 2)),
-            IpAddr::V6(theirs) => self.v6.map_or(UNKNOWN, |v6| rank(v6.octets(), theirs.octets(), ports, 6)),
+            IpAddr::V4(theirs) => {
+                self.v4.map_or(UNKNOWN, |v4| rank(v4.octets(), theirs.octets(), ports, 2))
+            }
+            IpAddr::V6(theirs) => {
+                self.v6.map_or(UNKNOWN, |v6| rank(v6.octets(), theirs.octets(), ports, 6))
+            }
         }
     }
 
@@ -33,7 +39,8 @@ impl Ours {
     }
 }
 
-/// The BEP's formula. The first `whole` bytes are never masked; for every further byte in common one more is not.
+/// The BEP's formula. The first `whole` bytes are never masked; for every further byte in common
+/// one more is not.
 fn rank<const N: usize>(a: [u8; N], b: [u8; N], mut ports: [u16; 2], whole: usize) -> u32 {
     if a == b {
         ports.sort_unstable();
@@ -41,16 +48,22 @@ fn rank<const N: usize>(a: [u8; N], b: [u8; N], mut ports: [u16; 2], whole: usiz
     }
     let common = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let whole = if common < whole { whole } else { common + 1 };
-    let masked = |addr: [u8; N]| -> [u8; N] { std::array::from_fn(|at| if at < whole { addr[at] } else { addr[at] & 0x55 }) };
+    let masked = |addr: [u8; N]| -> [u8; N] {
+        std::array::from_fn(|at| if at < whole { addr[at] } else { addr[at] & 0x55 })
+    };
     let mut addrs = [masked(a), masked(b)];
     addrs.sort_unstable();
     crc32c(addrs.into_iter().flatten())
 }
 
-/// CRC-32C (Castagnoli; RFC 3720, appendix B.4), bit by bit: 32 bytes a peer are too few for a table to pay.
+/// CRC-32C (Castagnoli; RFC 3720, appendix B.4), bit by bit: 32 bytes a peer are too few for a
+/// table to pay.
 fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
-    !bytes
-        .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg())))
+    !bytes.fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg())
+        })
+    })
 }
 
 #[cfg(test)]
@@ -86,7 +99,9 @@ mod tests {
     #[test]
     fn both_ends_agree_and_the_mask_follows_what_they_share() {
         let crc_of = |hex: &str| {
-            let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+            let bytes = (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
             crc32c(bytes)
         };
         for (a, b, hashed) in [
@@ -127,7 +142,10 @@ mod tests {
     #[test]
     fn without_our_own_address_all_are_worth_the_same() {
         let ours = Ours::default();
-        assert_eq!(ours.priority([1, 2, 3, 4].into(), 1), ours.priority(IpAddr::V6(Ipv6Addr::LOCALHOST), 2));
+        assert_eq!(
+            ours.priority([1, 2, 3, 4].into(), 1),
+            ours.priority(IpAddr::V6(Ipv6Addr::LOCALHOST), 2)
+        );
         assert!(!ours.is_known([1, 2, 3, 4].into()));
     }
 }

@@ -1,7 +1,9 @@
-//! One piece that is being fetched: the state of its blocks, the buffers of its runs, and how far it is hashed.
+//! One piece that is being fetched: the state of its blocks, the buffers of its runs, and how far
+//! it is hashed.
 //!
-//! A piece is cut into runs (one, unless it is large). A run has a buffer from its first block until a worker has written
-//! it, so memory is bounded by runs in flight and not by the size of a piece. It does not know peers but by their keys.
+//! A piece is cut into runs (one, unless it is large). A run has a buffer from its first block
+//! until a worker has written it, so memory is bounded by runs in flight and not by the size of a
+//! piece. It does not know peers but by their keys.
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
@@ -103,7 +105,13 @@ impl Progress {
         let runs = (0..len.div_ceil(run_len))
             .map(|r| {
                 let len = run_len.min(len - r * run_len);
-                RunSlot { state: RunState::Empty, missing: len.div_ceil(BLOCK_LEN), engaged: 0, stored: 0, len }
+                RunSlot {
+                    state: RunState::Empty,
+                    missing: len.div_ceil(BLOCK_LEN),
+                    engaged: 0,
+                    stored: 0,
+                    len,
+                }
             })
             .collect();
         Self {
@@ -155,15 +163,20 @@ impl Progress {
     pub(crate) fn received_len(&self) -> u64 {
         let received = |&(_, state): &(usize, &BlockState)| state.has_come();
         let blocks = self.blocks.iter().enumerate().filter(received);
-        blocks.filter_map(|(n, _)| self.geometry.nth_block(self.piece, n as u32)).map(|b| u64::from(b.len)).sum()
+        blocks
+            .filter_map(|(n, _)| self.geometry.nth_block(self.piece, n as u32))
+            .map(|b| u64::from(b.len))
+            .sum()
     }
 
-    /// Whether somebody who delivers within `expected` would be of help: what is on order is overdue, or takes much longer.
+    /// Whether somebody who delivers within `expected` would be of help: what is on order is
+    /// overdue, or takes much longer.
     pub(crate) fn needs_help(&self, now: Instant, expected: Duration) -> bool {
         self.due <= now || self.due.since(now) > expected * 2
     }
 
-    /// Orders the next free block, if there is one and memory for its run. It should be here at `due`.
+    /// Orders the next free block, if there is one and memory for its run. It should be here at
+    /// `due`.
     pub(crate) fn ask_free(&mut self, due: Instant, memory: &mut Memory) -> Option<Block> {
         let ahead = self.blocks.get(self.cursor as usize..)?;
         let nth = self.cursor + ahead.iter().position(|&b| b == BlockState::Free)? as u32;
@@ -176,7 +189,8 @@ impl Progress {
         self.geometry.nth_block(self.piece, nth)
     }
 
-    /// Whether nobody has worked on it for a while and nothing of it is with a worker: its memory may be better used.
+    /// Whether nobody has worked on it for a while and nothing of it is with a worker: its memory
+    /// may be better used.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         self.owner.is_none() && self.due + IDLE <= now && !self.is_ordered() && !self.is_out()
     }
@@ -186,10 +200,17 @@ impl Progress {
         self.blocks.iter().any(|b| matches!(b, BlockState::Asked(_)))
     }
 
-    /// Orders a block once more that is on order already, fewest copies first and below `limit`, if `wanted` agrees. Those
-    /// ordered last come first: there is the best chance that the other order can still be cancelled.
-    pub(crate) fn ask_again(&mut self, limit: u8, mut wanted: impl FnMut(Block) -> bool) -> Option<Block> {
-        let awaited = |&run: &usize| self.runs[run].engaged > self.runs[run].blocks() - self.runs[run].missing;
+    /// Orders a block once more that is on order already, fewest copies first and below `limit`, if
+    /// `wanted` agrees. Those ordered last come first: there is the best chance that the other
+    /// order can still be cancelled.
+    pub(crate) fn ask_again(
+        &mut self,
+        limit: u8,
+        mut wanted: impl FnMut(Block) -> bool,
+    ) -> Option<Block> {
+        let awaited = |&run: &usize| {
+            self.runs[run].engaged > self.runs[run].blocks() - self.runs[run].missing
+        };
         let runs: Vec<usize> = (0..self.runs.len()).rev().filter(awaited).collect();
         for copies in 1..limit {
             for nth in runs.iter().flat_map(|&run| self.blocks_of(run).rev()) {
@@ -228,8 +249,8 @@ impl Progress {
         }
     }
 
-    /// A block came, whose order is counted off, if there was one (`ordered`). Its run may not have memory if nobody had
-    /// ordered it any more; then it is not taken.
+    /// A block came, whose order is counted off, if there was one (`ordered`). Its run may not have
+    /// memory if nobody had ordered it any more; then it is not taken.
     pub(crate) fn receive(
         &mut self,
         block: Block,
@@ -240,7 +261,9 @@ impl Progress {
     ) -> Option<Receipt> {
         let nth = block.nth();
         let others = match *self.blocks.get(nth as usize)? {
-            BlockState::Received | BlockState::Stored => planted!("double_count", 0, return Some(Receipt::Duplicate)),
+            BlockState::Received | BlockState::Stored => {
+                planted!("double_count", 0, return Some(Receipt::Duplicate))
+            }
             BlockState::Asked(copies) => copies.saturating_sub(u8::from(ordered)),
             BlockState::Free => {
                 let run = self.run_of(nth)?;
@@ -267,7 +290,9 @@ impl Progress {
         buf.0.get_mut(at..at + data.len())?.copy_from_slice(data);
         run.missing -= 1;
         let run_whole = run.missing == 0;
-        if run_whole && let RunState::Filling(buf) = std::mem::replace(&mut run.state, RunState::Empty) {
+        if run_whole
+            && let RunState::Filling(buf) = std::mem::replace(&mut run.state, RunState::Empty)
+        {
             run.state = RunState::Ready(buf);
         }
         self.blocks[nth as usize] = BlockState::Received;
@@ -277,7 +302,8 @@ impl Progress {
 
     fn contributor(&mut self, from: Contributor) -> u8 {
         let at = self.contributors.iter().position(|c| *c == from).unwrap_or_else(|| {
-            // The 256th and later are not remembered: they cannot be blamed, and nobody else is in their place.
+            // The 256th and later are not remembered: they cannot be blamed, and nobody else is in
+            // their place.
             if self.contributors.len() < usize::from(u8::MAX) {
                 self.contributors.push(from);
                 self.contributors.len() - 1

@@ -63,8 +63,9 @@ const STARVED: usize = 3;
 /// How soon a peer with nothing to do looks again whether it can help others.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield, a block, or an extension
-/// message. What it has begun to send is held in memory, so less is better than [`Conf::max_frame`](crate::Conf::max_frame).
+/// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield,
+/// a block, or an extension message. What it has begun to send is held in memory, so less is better
+/// than [`Conf::max_frame`](crate::Conf::max_frame).
 fn longest_frame(pieces: u32) -> u32 {
     let bitfield = u32::try_from(wire_len(pieces)).unwrap_or(u32::MAX).saturating_add(1);
     bitfield.max(MAX_EXTENSION_FRAME)
@@ -119,7 +120,8 @@ pub(crate) struct Session {
     invalid_requests: u32,
     unasked: u32,
     rejects: u32,
-    /// What was on order when it choked last, as far as there was no answer: that is to be turned down (BEP 6), and counts as one.
+    /// What was on order when it choked last, as far as there was no answer: that is to be turned
+    /// down (BEP 6), and counts as one.
     choked_orders: usize,
     choke_counted: bool,
     unread: u32,
@@ -142,7 +144,8 @@ pub(crate) struct Session {
     pub(crate) client: Option<String>,
     /// It has said what our address is.
     voted: bool,
-    /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and it was the same.
+    /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and
+    /// it was the same.
     pub(crate) reach: Option<SocketAddr>,
     /// That candidate counts as busy as long as this session lasts.
     pub(crate) holds: bool,
@@ -151,12 +154,21 @@ pub(crate) struct Session {
 impl Session {
     /// A peer that has just been greeted; says what we have.
     /// `tx` is what the greeting left to be sent.
-    pub(crate) fn new(link: Key, who: Contributor, terms: Terms, tx: Tx, swarm: &Swarm, cx: &mut Cx) -> Self {
+    pub(crate) fn new(
+        link: Key,
+        who: Contributor,
+        terms: Terms,
+        tx: Tx,
+        swarm: &Swarm,
+        cx: &mut Cx,
+    ) -> Self {
         let mut session = Self {
             link,
             who,
             terms,
-            decoder: Decoder::new(longest_frame(swarm.geometry.piece_count()).min(cx.conf.max_frame)),
+            decoder: Decoder::new(
+                longest_frame(swarm.geometry.piece_count()).min(cx.conf.max_frame),
+            ),
             tx,
             pipeline: Pipeline::new(cx.now, &cx.conf),
             uploads: Uploads::default(),
@@ -228,7 +240,8 @@ impl Session {
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
-            let payload = self.extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
+            let payload =
+                self.extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {
@@ -257,7 +270,12 @@ impl Session {
     }
 
     /// Bytes came.
-    pub(crate) fn handle_data(&mut self, mut input: &[u8], swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+    pub(crate) fn handle_data(
+        &mut self,
+        mut input: &[u8],
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         self.heard = cx.now;
         self.spoke |= !input.is_empty();
         self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
@@ -265,8 +283,9 @@ impl Session {
         let result = loop {
             match decoder.next(&mut input) {
                 Ok(Some(frame)) => {
-                    if let Err(fault) =
-                        Message::decode(frame).map_err(Fault::from).and_then(|m| self.handle_message(m, swarm, cx))
+                    if let Err(fault) = Message::decode(frame)
+                        .map_err(Fault::from)
+                        .and_then(|m| self.handle_message(m, swarm, cx))
                     {
                         break Err(fault);
                     }
@@ -295,18 +314,27 @@ impl Session {
         Ok(())
     }
 
-    fn handle_message(&mut self, message: Message<'_>, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+    fn handle_message(
+        &mut self,
+        message: Message<'_>,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         match message {
-            Message::Piece { piece, begin, data } => self.handle_piece(piece, begin, data, swarm, cx)?,
+            Message::Piece { piece, begin, data } => {
+                self.handle_piece(piece, begin, data, swarm, cx)?
+            }
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
             Message::Choke => self.handle_choke(swarm, cx),
             Message::Unchoke => self.peer_choking = false,
             Message::Interested => self.handle_interest(true, swarm, cx),
             Message::NotInterested => self.handle_interest(false, swarm, cx),
             Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
-            Message::Bitfield(bits) => {
-                self.handle_bitfield(Bitfield::from_wire(bits, swarm.geometry.piece_count())?, swarm, cx)?
-            }
+            Message::Bitfield(bits) => self.handle_bitfield(
+                Bitfield::from_wire(bits, swarm.geometry.piece_count())?,
+                swarm,
+                cx,
+            )?,
             Message::HaveAll => {
                 self.fast()?;
                 self.retell_cheaply()?;
@@ -317,7 +345,9 @@ impl Session {
                 self.retell_cheaply()?;
                 self.handle_bitfield(Bitfield::none(swarm.geometry.piece_count()), swarm, cx)?;
             }
-            Message::Request { piece, begin, len } => self.handle_request(piece, begin, len, swarm, cx)?,
+            Message::Request { piece, begin, len } => {
+                self.handle_request(piece, begin, len, swarm, cx)?
+            }
             Message::Cancel { piece, begin, len } => {
                 if let Ok(block) = swarm.geometry.range(piece, begin, len)
                     && self.uploads.cancel(block)
@@ -355,12 +385,16 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
-                // As long as this connection lasts our address is the same, so whoever says another lies.
-                if let Some(ours) = hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true)) {
+                // As long as this connection lasts our address is the same, so whoever says another
+                // lies.
+                if let Some(ours) =
+                    hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true))
+                {
                     cx.external.vote(self.who.addr.ip(), ours);
                 }
                 self.client = hello.version.or(self.client.take());
-                if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none()) {
+                if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none())
+                {
                     let addr = SocketAddr::new(self.who.addr.ip(), port);
                     self.reach = Some(addr);
                     swarm.notes.push_back(Note::Reach(self.link, addr));
@@ -401,7 +435,11 @@ impl Session {
         }
         if self.timers.fire(SNUB, cx.now) {
             if let Some(blocks) = self.pipeline.handle_timeout(cx.now, &cx.conf) {
-                log::debug!("{} is snubbing us; {} orders are given to others", self.who.addr, blocks.len());
+                log::debug!(
+                    "{} is snubbing us; {} orders are given to others",
+                    self.who.addr,
+                    blocks.len()
+                );
                 self.snubbed_since.get_or_insert(cx.now);
                 blocks.into_iter().for_each(|block| swarm.release(block, cx));
                 swarm.disown(self.link, self.who, &mut self.own, cx.now);

@@ -1,12 +1,16 @@
-//! The end of every input: what sessions left in the ledger is delivered to their siblings, and consequences are drawn, in the
-//! same turn. It is the only place where one session's doings reach another.
+//! The end of every input: what sessions left in the ledger is delivered to their siblings, and
+//! consequences are drawn, in the same turn. It is the only place where one session's doings reach
+//! another.
 
 use std::cmp::Reverse;
 
 use crate::{
     alert::{Alert, AlertMask, PeerGoneKind},
     base::{arena::Key, files::Priority, geometry::PieceIndex},
-    torrent::{PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, gone::Gone, peers::sated, session::Session, swarm::Note},
+    torrent::{
+        PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, gone::Gone, peers::sated,
+        session::Session, swarm::Note,
+    },
 };
 
 impl Torrent {
@@ -31,7 +35,12 @@ impl Torrent {
         self.tend_trackers(cx);
         self.keep_time(cx);
         self.tend_spell(cx);
-        if let Some(at) = self.swarm.paroles.next_due().filter(|&at| self.timers.get(PAROLE).is_none_or(|set| at < set)) {
+        if let Some(at) = self
+            .swarm
+            .paroles
+            .next_due()
+            .filter(|&at| self.timers.get(PAROLE).is_none_or(|set| at < set))
+        {
             self.timers.set(PAROLE, at);
         }
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
@@ -40,12 +49,17 @@ impl Torrent {
         self.schedule(cx);
     }
 
-    /// The sessions in the order in which they are served. Whoever does not deliver comes last, or it would take at once what it was
-    /// just relieved of; where memory is short the fastest come first, since they give it back soonest.
+    /// The sessions in the order in which they are served. Whoever does not deliver comes last, or
+    /// it would take at once what it was just relieved of; where memory is short the fastest
+    /// come first, since they give it back soonest.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
         let rate = |s: &Session| if short { s.pipeline.rate(cx.now) } else { 0 };
-        let mut order: Vec<_> = self.sessions.iter().map(|(key, s)| (s.is_reluctant(), Reverse(rate(s)), key)).collect();
+        let mut order: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|(key, s)| (s.is_reluctant(), Reverse(rate(s)), key))
+            .collect();
         order.sort_by_key(|&(reluctant, rate, _)| (reluctant, rate));
         order.into_iter().map(|(_, _, key)| key).collect()
     }
@@ -63,7 +77,10 @@ impl Torrent {
                 }
             }
             Note::Failed(piece, contributors) => {
-                log::info!("piece {} is bad; {contributors} peers had sent parts of it", piece.get());
+                log::info!(
+                    "piece {} is bad; {contributors} peers had sent parts of it",
+                    piece.get()
+                );
                 cx.alerts.push(Alert::PieceFailed { torrent: self.id, piece, contributors });
             }
             Note::Cancel(block, except) => {
@@ -80,10 +97,14 @@ impl Torrent {
                 log::warn!("{} sent bad data and is banned", who.addr);
                 self.candidates.ban(cx.now, who, &cx.conf);
                 cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
-                let banned = self.sessions.iter().filter(|(_, s)| s.who == who || self.candidates.is_banned(cx.now, s.who));
-                self.partings.extend(
-                    banned.map(|(_, s)| Parting { link: s.link, reason: Gone::new(PeerGoneKind::BadData, "it sent bad data") }),
-                );
+                let banned = self
+                    .sessions
+                    .iter()
+                    .filter(|(_, s)| s.who == who || self.candidates.is_banned(cx.now, s.who));
+                self.partings.extend(banned.map(|(_, s)| Parting {
+                    link: s.link,
+                    reason: Gone::new(PeerGoneKind::BadData, "it sent bad data"),
+                }));
             }
             Note::Reach(link, addr) => {
                 if let Some((_, session)) = self.sessions.iter_mut().find(|(_, s)| s.link == link) {

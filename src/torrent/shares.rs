@@ -52,13 +52,18 @@ impl Shares {
 
     /// Files that are never written.
     pub(crate) fn borrowed(&self) -> Vec<Borrowed> {
-        let borrowed = |(&file, (owner, name)): (&usize, &(Key, String))| Borrowed { file, owner: *owner, name: name.clone() };
+        let borrowed = |(&file, (owner, name)): (&usize, &(Key, String))| Borrowed {
+            file,
+            owner: *owner,
+            name: name.clone(),
+        };
         self.borrowed.iter().map(borrowed).collect()
     }
 
     /// Files that stay when this torrent is deleted or moved, by number, ascending.
     pub(crate) fn kept(&self) -> Vec<usize> {
-        let files: BTreeSet<usize> = self.borrowed.keys().chain(self.lent.keys()).copied().collect();
+        let files: BTreeSet<usize> =
+            self.borrowed.keys().chain(self.lent.keys()).copied().collect();
         files.into_iter().collect()
     }
 }

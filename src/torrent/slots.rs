@@ -1,4 +1,5 @@
-//! A torrent's upload slots: who has one, who waits, and when that is thought over. What is decided is the [`choker`](super::choker)'s.
+//! A torrent's upload slots: who has one, who waits, and when that is thought over. What is decided
+//! is the [`choker`](super::choker)'s.
 //!
 //! An idle torrent has no timer: rounds come only while somebody waits for a slot.
 
@@ -52,7 +53,16 @@ impl Standing {
 
     pub(crate) fn new(now: Instant, ip: IpAddr) -> Self {
         let (host, host_served) = (host_of(ip), Instant::ZERO);
-        Self { wants: false, optimistic: false, since: now, newcomer: true, sent_before: 0, took: now, host, host_served }
+        Self {
+            wants: false,
+            optimistic: false,
+            since: now,
+            newcomer: true,
+            sent_before: 0,
+            took: now,
+            host,
+            host_served,
+        }
     }
 }
 
@@ -75,14 +85,23 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new(conf: &Conf) -> Self {
         let (count, seed_choking) = (conf.upload_slots, conf.seed_choking);
-        Self { count, up_limit: conf.limits.up.map(Rate::get), seed_choking, unchoked: 0, wanting: 0, served: 0, vacant: false }
+        Self {
+            count,
+            up_limit: conf.limits.up.map(Rate::get),
+            seed_choking,
+            unchoked: 0,
+            wanting: 0,
+            served: 0,
+            vacant: false,
+        }
     }
 
     fn total(&self) -> usize {
         self.count.unwrap_or_else(|| choker::auto_slots(self.up_limit))
     }
 
-    /// How many choked peers may be served at a time what they may have while choked: as many as are tried, since that is what it is.
+    /// How many choked peers may be served at a time what they may have while choked: as many as
+    /// are tried, since that is what it is.
     pub(super) fn favours(&self) -> usize {
         choker::optimistic_slots(self.total())
     }
@@ -152,17 +171,24 @@ impl Torrent {
     /// What is wrong with the counts, if anything.
     pub(super) fn audit_slots(&self) -> Result<(), String> {
         let count = |is: fn(&Session) -> bool| self.sessions.iter().filter(|(_, s)| is(s)).count();
-        let found = [count(|s| !s.choking), count(|s| s.standing.wants), count(|s| !s.choking && s.standing.wants)];
+        let found = [
+            count(|s| !s.choking),
+            count(|s| s.standing.wants),
+            count(|s| !s.choking && s.standing.wants),
+        ];
         let counted = [self.slots.unchoked, self.slots.wanting, self.slots.served];
         if found != counted {
-            return Err(format!("{found:?} peers are unchoked, want a slot, and both, and {counted:?} are counted"));
+            return Err(format!(
+                "{found:?} peers are unchoked, want a slot, and both, and {counted:?} are counted"
+            ));
         }
         Ok(())
     }
 }
 
 impl Torrent {
-    /// At the end of every input: fills what became free, and keeps the timer going while somebody waits.
+    /// At the end of every input: fills what became free, and keeps the timer going while somebody
+    /// waits.
     pub(super) fn tend_slots(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.slots.vacant) && self.slots.waiting() > 0 && self.is_active() {
             let rules = self.rules(cx).filling();
@@ -202,7 +228,11 @@ impl Torrent {
     }
 
     fn rules(&self, cx: &Cx) -> Rules {
-        let mode = if self.swarm.is_finished() { Mode::Seed(self.slots.seed_choking) } else { Mode::TitForTat };
+        let mode = if self.swarm.is_finished() {
+            Mode::Seed(self.slots.seed_choking)
+        } else {
+            Mode::TitForTat
+        };
         Rules::new(mode, self.slots.total(), &cx.conf)
     }
 
@@ -215,7 +245,11 @@ impl Torrent {
     }
 
     fn note_served(&mut self, host: impl Fn(IpAddr) -> bool, now: Instant) {
-        let of_host = self.sessions.iter_mut().map(|(_, s)| &mut s.standing).filter(|standing| host(standing.host));
+        let of_host = self
+            .sessions
+            .iter_mut()
+            .map(|(_, s)| &mut s.standing)
+            .filter(|standing| host(standing.host));
         of_host.for_each(|standing| standing.host_served = now);
     }
 
@@ -241,20 +275,28 @@ impl Torrent {
         let rows: Vec<Row> = self.sessions.iter().filter(asks).map(row).collect();
         let mut grants = choker::decide(&rows, rules, cx.now, &mut cx.rng);
         grants.sort_unstable();
-        let grant_of = |key| grants.binary_search_by_key(&key, |grant| grant.key).ok().and_then(|at| grants.get(at));
+        let grant_of = |key| {
+            grants.binary_search_by_key(&key, |grant| grant.key).ok().and_then(|at| grants.get(at))
+        };
         let losing = |row: &&Row| row.unchoked && grant_of(row.key).is_none();
         let served: BTreeSet<IpAddr> = rows.iter().filter(losing).map(|row| row.host).collect();
         self.note_served(|host| served.contains(&host), cx.now);
         for row in rows {
             let Some(session) = self.sessions.get_mut(row.key) else { continue };
             let grant = grant_of(row.key);
-            self.slots.set(session, grant.is_some(), grant.is_some_and(|grant| grant.optimistic), cx);
+            self.slots.set(
+                session,
+                grant.is_some(),
+                grant.is_some_and(|grant| grant.optimistic),
+                cx,
+            );
             session.count_favour(&mut self.swarm);
         }
     }
 }
 
-/// How much of the torrent a peer has, per mille. It may say less than it has; what we sent it we know.
+/// How much of the torrent a peer has, per mille. It may say less than it has; what we sent it we
+/// know.
 fn progress(s: &Session, total: u64) -> u32 {
     let says = u64::from(s.has.count()) * 1000 / u64::from(s.has.len().max(1));
     let known = s.uploaded.saturating_mul(1000) / total;

@@ -1,5 +1,6 @@
-//! How far a torrent is on its way from being added to being closed, and whether it speaks with peers. What makes it go on is
-//! its storage's answers (storage.rs) and its owner's verbs (verbs.rs); this only names where it stands.
+//! How far a torrent is on its way from being added to being closed, and whether it speaks with
+//! peers. What makes it go on is its storage's answers (storage.rs) and its owner's verbs
+//! (verbs.rs); this only names where it stands.
 
 use crate::{
     alert::Phase,

@@ -1,5 +1,5 @@
-//! How a torrent stands, in figures, for whoever asks and for alerts of progress. It changes nothing.
-//! What the figures mean is the ledger's affair (swarm) and the alert's.
+//! How a torrent stands, in figures, for whoever asks and for alerts of progress. It changes
+//! nothing. What the figures mean is the ledger's affair (swarm) and the alert's.
 
 use crate::{
     alert::{Alert, AlertMask, TorrentStats},
@@ -55,7 +55,11 @@ impl Torrent {
     pub(super) fn tell_progress(&mut self, cx: &mut Cx) {
         match &self.stage {
             Stage::Checking(checker) => {
-                cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
+                cx.alerts.push(Alert::Checking {
+                    torrent: self.id,
+                    done: checker.done(),
+                    total: checker.total(),
+                });
             }
             Stage::Open if self.wants_progress(cx) => {
                 let stats = self.stats(cx.now);

@@ -81,7 +81,8 @@ fn bytes_for(percent: u32, size: u64) -> u64 {
 impl Torrent {
     pub(crate) fn totals(&self, now: Instant) -> Totals {
         let (s, counters) = (&self.service, &self.swarm.counters);
-        let running = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.since(since));
+        let running =
+            |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.since(since));
         s.earlier.plus(Totals {
             downloaded: counters.down.total(),
             uploaded: counters.up.total(),
@@ -131,7 +132,8 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// The user ends a pause: if it was for having served enough, that must not happen again at once.
+    /// The user ends a pause: if it was for having served enough, that must not happen again at
+    /// once.
     pub(super) fn waive_stop(&mut self) {
         // Whether it is whole may have to be seen first.
         self.service.waive = !matches!(self.stage, Stage::Open) || self.swarm.is_finished();
@@ -151,7 +153,8 @@ impl Torrent {
         }
         let (size, totals) = (self.swarm.geometry.total_len(), self.totals(cx.now));
         let mut at = self.service.stop.unwrap_or(cx.conf.stop);
-        let sent_enough = at.ratio_percent.is_some_and(|percent| totals.uploaded >= bytes_for(percent, size));
+        let sent_enough =
+            at.ratio_percent.is_some_and(|percent| totals.uploaded >= bytes_for(percent, size));
         let there_enough = at.seeding.is_some_and(|time| totals.seeding >= time);
         if std::mem::take(&mut self.service.waive) && (sent_enough || there_enough) {
             at.ratio_percent = at.ratio_percent.filter(|_| !sent_enough);
@@ -164,7 +167,8 @@ impl Torrent {
             return self.pause(cx);
         }
         if let Some(percent) = at.ratio_percent {
-            self.service.enough = bytes_for(percent, size).saturating_sub(self.service.earlier.uploaded);
+            self.service.enough =
+                bytes_for(percent, size).saturating_sub(self.service.earlier.uploaded);
         }
         if let Some(time) = at.seeding {
             self.timers.set(STOP, cx.now + time.saturating_sub(totals.seeding));

@@ -52,7 +52,8 @@ impl Torrent {
                         self.recovered(cx);
                     }
                     Err(error) => {
-                        // What is read back of a piece may be another program's: to try again would not help.
+                        // What is read back of a piece may be another program's: to try again would
+                        // not help.
                         if error.is_changed() {
                             self.files_changed(&error, cx);
                         }
@@ -107,7 +108,17 @@ impl Torrent {
             }
             Ok(Opened { lost, .. }) if self.is_absence(lost, cx) => {}
             Ok(Opened {
-                have, check, partial, downloaded, uploaded, distrust, arrange, tracker_events, names, too_long, ..
+                have,
+                check,
+                partial,
+                downloaded,
+                uploaded,
+                distrust,
+                arrange,
+                tracker_events,
+                names,
+                too_long,
+                ..
             }) => {
                 self.handle_found(partial);
                 self.note_too_long(too_long);
@@ -118,7 +129,12 @@ impl Torrent {
                 }
                 self.waking.quiet &= check.is_clear() && have == self.swarm.have;
                 if !self.waking.quiet {
-                    cx.alerts.push(Alert::Opened { torrent: self.id, have: have.count(), to_check: check.count(), distrust });
+                    cx.alerts.push(Alert::Opened {
+                        torrent: self.id,
+                        have: have.count(),
+                        to_check: check.count(),
+                        distrust,
+                    });
                 }
                 self.service.handle_earlier(downloaded, uploaded);
                 self.restore_events(tracker_events, cx);
@@ -142,7 +158,11 @@ impl Torrent {
                     self.absence.note_missed();
                 }
                 if checker.done() % 64 == 0 {
-                    cx.alerts.push(Alert::Checking { torrent: self.id, done: checker.done(), total: checker.total() });
+                    cx.alerts.push(Alert::Checking {
+                        torrent: self.id,
+                        done: checker.done(),
+                        total: checker.total(),
+                    });
                 }
             }
             Err(error) => checker.handle_unread(piece, error),
@@ -163,7 +183,9 @@ impl Torrent {
     pub(super) fn go_on(&mut self, cx: &mut Cx) {
         if let Stage::Checking(checker) = &mut self.stage {
             let going_on = self.next.is_none() && !self.swarm.quiet;
-            while going_on && let Some(piece) = checker.poll_piece(self.swarm.geometry, cx.conf.max_checks) {
+            while going_on
+                && let Some(piece) = checker.poll_piece(self.swarm.geometry, cx.conf.max_checks)
+            {
                 let Some(expected) = self.swarm.expected(piece) else { continue };
                 self.swarm.jobs_out += 1;
                 cx.job(Job::Check { torrent: self.swarm.torrent, piece, expected });
@@ -195,7 +217,13 @@ impl Torrent {
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
         let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
-        self.swarm.picker = Picker::new(self.swarm.geometry, &self.swarm.have, levels, self.sequential, &mut cx.rng);
+        self.swarm.picker = Picker::new(
+            self.swarm.geometry,
+            &self.swarm.have,
+            levels,
+            self.sequential,
+            &mut cx.rng,
+        );
         self.swarm.recount();
         self.swarm.requesting = true;
         if !self.swarm.is_finished() {
@@ -238,9 +266,12 @@ impl Torrent {
                 self.vanished(cx);
             }
             Some(Next::Close { delete: false, .. }) if self.is_asleep() => self.ended(cx),
-            // Pieces are hashed and written, so what is had is all there is: the saved state is whole.
-            // That of one that is forgotten is of no use in a folder that forgets it too.
-            Some(Next::Close { told, delete: false }) if self.wants_last_save() && !(told && self.keep.on) => {
+            // Pieces are hashed and written, so what is had is all there is: the saved state is
+            // whole. That of one that is forgotten is of no use in a folder that
+            // forgets it too.
+            Some(Next::Close { told, delete: false })
+                if self.wants_last_save() && !(told && self.keep.on) =>
+            {
                 self.unsaved = true;
                 self.save(cx);
             }
@@ -269,7 +300,8 @@ impl Torrent {
         }
     }
 
-    /// Whether there is a state to speak of: a check that is not over has one, too, which tells how far it is.
+    /// Whether there is a state to speak of: a check that is not over has one, too, which tells how
+    /// far it is.
     fn is_savable(&self) -> bool {
         matches!(self.stage, Stage::Open | Stage::Checking(_))
     }
@@ -280,8 +312,13 @@ impl Torrent {
 
     /// There is something new to remember.
     pub(super) fn changed(&mut self, cx: &mut Cx) {
-        // The first piece is remembered soon, so that a crash finds a state to go on from; the others in their time.
-        let wait = if self.saved_dirty { cx.conf.save_interval } else { cx.conf.save_interval.min(FIRST_SAVE) };
+        // The first piece is remembered soon, so that a crash finds a state to go on from; the
+        // others in their time.
+        let wait = if self.saved_dirty {
+            cx.conf.save_interval
+        } else {
+            cx.conf.save_interval.min(FIRST_SAVE)
+        };
         self.unsaved = true;
         if self.timers.get(SAVE).is_none() {
             self.timers.set(SAVE, cx.now + wait);
@@ -329,12 +366,18 @@ impl Torrent {
             uploaded: totals.uploaded,
             partial: self.partial_pieces(),
             unchecked: self.unchecked(),
-            tracker_events: if self.keeps_own_state() { self.tracker_events() } else { Default::default() },
+            tracker_events: if self.keeps_own_state() {
+                self.tracker_events()
+            } else {
+                Default::default()
+            },
         }
     }
 
     fn is_still_writing(&self) -> bool {
-        self.swarm.runs_out > 0 || self.is_to_flush() || (self.is_active() && !self.swarm.is_finished())
+        self.swarm.runs_out > 0
+            || self.is_to_flush()
+            || (self.is_active() && !self.swarm.is_finished())
     }
 
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
@@ -345,7 +388,8 @@ impl Torrent {
                     cx.alerts.push(Alert::Saved { torrent: self.id });
                 }
                 if self.trust == Trust::Nothing && self.is_savable() && self.next.is_none() {
-                    // What was found is safe, and need not be looked for again; what is still to be checked is told with it.
+                    // What was found is safe, and need not be looked for again; what is still to be
+                    // checked is told with it.
                     self.trust = Trust::State;
                     self.settings_changed(cx);
                 }
@@ -365,7 +409,8 @@ impl Torrent {
             Err(error) => {
                 log::error!("{error}");
                 self.suspect_absence(&error, cx);
-                // How far a check is can be lost; what it finds is saved at its end, and told if that fails.
+                // How far a check is can be lost; what it finds is saved at its end, and told if
+                // that fails.
                 if !self.was_interim() {
                     let retry_in = Some(cx.conf.save_interval);
                     cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
@@ -375,8 +420,15 @@ impl Torrent {
             }
         }
         if self.unsaved && self.timers.get(SAVE).is_none() {
-            self.timers
-                .set(SAVE, cx.now + if self.swarm.is_finished() { std::time::Duration::ZERO } else { cx.conf.save_interval });
+            self.timers.set(
+                SAVE,
+                cx.now
+                    + if self.swarm.is_finished() {
+                        std::time::Duration::ZERO
+                    } else {
+                        cx.conf.save_interval
+                    },
+            );
         }
     }
 
@@ -461,8 +513,9 @@ impl Torrent {
         }
     }
 
-    /// What was to be written was given up for other torrents. What is fetched instead shows whether the disk works again; since it may
-    /// be given up, too, it is fetched later each time.
+    /// What was to be written was given up for other torrents. What is fetched instead shows
+    /// whether the disk works again; since it may be given up, too, it is fetched later each
+    /// time.
     fn probe(&mut self, cx: &mut Cx) {
         (self.swarm.requesting, self.swarm.refill) = (true, true);
         self.set_retry(cx);
@@ -476,7 +529,8 @@ impl Torrent {
     }
 
     pub(super) fn recovered(&mut self, cx: &mut Cx) {
-        // That the disk works again for something else does not arrange the files that it failed to.
+        // That the disk works again for something else does not arrange the files that it failed
+        // to.
         self.errands.arrange |= self.swarm.no_writes;
         // Nor does it read what a check could not: that is tried again in its time.
         let unread = matches!(&self.stage, Stage::Checking(checker) if checker.waits());

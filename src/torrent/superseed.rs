@@ -1,11 +1,13 @@
-//! Super-seeding (BEP 16): a lone seed pretends to have nothing and shows each peer one piece at a time, so that it sends little more
-//! than one copy of the data before there are other seeds.
+//! Super-seeding (BEP 16): a lone seed pretends to have nothing and shows each peer one piece at a
+//! time, so that it sends little more than one copy of the data before there are other seeds.
 //!
-//! A peer is shown the next piece when it has passed the last one on: another peer is seen with it. What a peer has itself it often
-//! does not say, since it believes that we have it too; that it has asked for all of it, or lost interest, is taken for that. A peer
-//! that has waited long for somebody to pass its piece on to is shown another one all the same, or those who cannot reach each other
-//! would wait for ever.
-//! Here is the ledger of what is shown to whom; the sessions keep what each of them has ever been shown.
+//! A peer is shown the next piece when it has passed the last one on: another peer is seen with it.
+//! What a peer has itself it often does not say, since it believes that we have it too; that it has
+//! asked for all of it, or lost interest, is taken for that. A peer that has waited long for
+//! somebody to pass its piece on to is shown another one all the same, or those who cannot reach
+//! each other would wait for ever.
+//! Here is the ledger of what is shown to whom; the sessions keep what each of them has ever been
+//! shown.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +22,8 @@ use crate::{
     torrent::{Parting, SHOW, Torrent, cx::Cx, picker::Picker},
 };
 
-/// Pieces that are compared for each choice. Which ones is left to chance; in a torrent of fewer pieces it is all of them.
+/// Pieces that are compared for each choice. Which ones is left to chance; in a torrent of fewer
+/// pieces it is all of them.
 const COMPARED: usize = 4096;
 /// How long a peer that has its piece waits for somebody else to have it too.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -81,12 +84,22 @@ impl SuperSeed {
     /// The peer at `link` tells for the first time what it has.
     pub(crate) fn handle_bitfield(&mut self, link: Key, has: &Bitfield) {
         // If it had already what it was shown, it is due for another one.
-        self.last.get_mut(&link).into_iter().filter(|last| has.has(last.piece)).for_each(|last| last.passed_on = true);
+        self.last
+            .get_mut(&link)
+            .into_iter()
+            .filter(|last| has.has(last.piece))
+            .for_each(|last| last.passed_on = true);
         self.due = true;
     }
 
     /// The peer at `link` asks for `block` and will get it.
-    pub(crate) fn handle_request(&mut self, now: Instant, link: Key, block: Block, geometry: Geometry) {
+    pub(crate) fn handle_request(
+        &mut self,
+        now: Instant,
+        link: Key,
+        block: Block,
+        geometry: Geometry,
+    ) {
         if let Some(last) = self.last.get_mut(&link).filter(|last| last.piece == block.piece) {
             last.asked = last.asked.saturating_add(block.len);
             if last.asked >= geometry.piece_len(block.piece) && last.had.is_none() {
@@ -114,8 +127,16 @@ impl SuperSeed {
         self.due = true;
     }
 
-    /// Whether the peer at `link`, which has `has`, is to be shown another piece. `alone`: there is nobody to pass it on to.
-    fn is_due(&self, now: Instant, link: Key, has: &Bitfield, alone: bool, picker: &Picker) -> bool {
+    /// Whether the peer at `link`, which has `has`, is to be shown another piece. `alone`: there is
+    /// nobody to pass it on to.
+    fn is_due(
+        &self,
+        now: Instant,
+        link: Key,
+        has: &Bitfield,
+        alone: bool,
+        picker: &Picker,
+    ) -> bool {
         self.last.get(&link).is_none_or(|last| {
             let elsewhere = || picker.availability(last.piece) > u32::from(has.has(last.piece));
             let had = |since: Instant| alone || elsewhere() || since + PATIENCE <= now;
@@ -123,18 +144,29 @@ impl SuperSeed {
         })
     }
 
-    /// When the next peer will have waited long enough. One that is past that has a reason of its own, such as wanting nothing.
+    /// When the next peer will have waited long enough. One that is past that has a reason of its
+    /// own, such as wanting nothing.
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let waiting = self.last.values().filter(|last| !last.all).filter_map(|last| last.had);
         waiting.map(|since| since + PATIENCE).filter(|&at| at > now).min()
     }
 
-    /// The piece to show a peer that has `has` and was shown `before`: what was shown to fewest, then what fewest have.
-    fn choose(&mut self, link: Key, has: &Bitfield, before: &Bitfield, picker: &Picker) -> Option<PieceIndex> {
+    /// The piece to show a peer that has `has` and was shown `before`: what was shown to fewest,
+    /// then what fewest have.
+    fn choose(
+        &mut self,
+        link: Key,
+        has: &Bitfield,
+        before: &Bitfield,
+        picker: &Picker,
+    ) -> Option<PieceIndex> {
         let (first, last) = self.order.split_at(self.at.min(self.order.len()));
-        let rarity = |p: PieceIndex| (self.shown.get(p.at()).copied().unwrap_or(u16::MAX), picker.availability(p));
+        let rarity = |p: PieceIndex| {
+            (self.shown.get(p.at()).copied().unwrap_or(u16::MAX), picker.availability(p))
+        };
         let mut best = None;
-        let fresh = last.iter().chain(first).enumerate().filter(|&(_, &p)| !has.has(p) && !before.has(p));
+        let fresh =
+            last.iter().chain(first).enumerate().filter(|&(_, &p)| !has.has(p) && !before.has(p));
         for (n, &piece) in fresh.take(COMPARED) {
             let this = (rarity(piece), n, piece);
             if best.is_none_or(|best| this < best) {
@@ -170,7 +202,10 @@ impl Torrent {
             let Self { sessions, swarm, partings, .. } = self;
             for (_, session) in sessions.iter_mut() {
                 if !session.show_all(swarm, cx) {
-                    partings.push(Parting { link: session.link, reason: "it has too much to be told".into() });
+                    partings.push(Parting {
+                        link: session.link,
+                        reason: "it has too much to be told".into(),
+                    });
                 } else if swarm.is_upload_only() && !session.is_upload_only() {
                     session.tell_upload_only(true, cx);
                 }
@@ -182,8 +217,14 @@ impl Torrent {
 
     /// Begins to pretend, if that is wanted and there is something to pretend.
     pub(super) fn begin_super_seeding(&mut self, cx: &mut Cx) {
-        if self.super_seed && self.finished && !self.is_asleep() && self.swarm.is_complete() && self.swarm.super_seed.is_none() {
-            self.swarm.super_seed = Some(Box::new(SuperSeed::new(self.swarm.geometry, &mut cx.rng)));
+        if self.super_seed
+            && self.finished
+            && !self.is_asleep()
+            && self.swarm.is_complete()
+            && self.swarm.super_seed.is_none()
+        {
+            self.swarm.super_seed =
+                Some(Box::new(SuperSeed::new(self.swarm.geometry, &mut cx.rng)));
         }
     }
 
@@ -194,10 +235,13 @@ impl Torrent {
             return;
         }
         let alone = self.sessions.iter().filter(|(_, s)| !s.is_upload_only()).count() == 1;
-        for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only()) {
+        for (_, session) in
+            self.sessions.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only())
+        {
             let Some(before) = session.shown() else { continue };
             if ledger.is_due(cx.now, session.link, &session.has, alone, &self.swarm.picker)
-                && let Some(piece) = ledger.choose(session.link, &session.has, before, &self.swarm.picker)
+                && let Some(piece) =
+                    ledger.choose(session.link, &session.has, before, &self.swarm.picker)
             {
                 session.show(piece, cx);
                 session.schedule(cx);

@@ -1,7 +1,8 @@
-//! The ledger that all sessions of a torrent share: what we have, what is in progress, what is wanted next, who is to blame.
+//! The ledger that all sessions of a torrent share: what we have, what is in progress, what is
+//! wanted next, who is to blame.
 //!
-//! A session sees the ledger and never another session. What its siblings must learn is left here as a [`Note`], which the
-//! torrent delivers when the session is done.
+//! A session sees the ledger and never another session. What its siblings must learn is left here
+//! as a [`Note`], which the torrent delivers when the session is done.
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
@@ -68,7 +69,8 @@ pub(crate) struct Counters {
     pub(crate) unasked_blocks: u64,
     pub(crate) failed_pieces: u64,
     pub(crate) have_bytes: u64,
-    /// Bytes of pieces that are not skipped; of those, the ones that are had; and how many such pieces are not.
+    /// Bytes of pieces that are not skipped; of those, the ones that are had; and how many such
+    /// pieces are not.
     pub(crate) wanted_bytes: u64,
     pub(crate) wanted_have_bytes: u64,
     missing: u32,
@@ -106,10 +108,12 @@ pub(crate) struct Swarm {
     /// The store could not be told which files are skipped: nothing may be written until it was.
     pub(crate) no_writes: bool,
     pub(crate) counters: Counters,
-    /// Sessions that a limit holds back, which they share with others; and when the last one was let go on.
+    /// Sessions that a limit holds back, which they share with others; and when the last one was
+    /// let go on.
     held: usize,
     unheld: Option<Instant>,
-    /// Peers that are choked and served all the same (BEP 6 allowed fast), and how many there may be.
+    /// Peers that are choked and served all the same (BEP 6 allowed fast), and how many there may
+    /// be.
     pub(crate) favoured: usize,
     pub(crate) max_favoured: usize,
     /// Jobs that workers have not answered.
@@ -173,8 +177,9 @@ impl Swarm {
         swarm
     }
 
-    /// `piece` is in memory or in the system's cache now: it was just read from a slow disk for a peer, or written. Peers that lack it
-    /// are told so, if [`Conf::suggest`](crate::Conf::suggest) is on.
+    /// `piece` is in memory or in the system's cache now: it was just read from a slow disk for a
+    /// peer, or written. Peers that lack it are told so, if
+    /// [`Conf::suggest`](crate::Conf::suggest) is on.
     pub(crate) fn note_at_hand(&mut self, piece: PieceIndex, cx: &Cx) {
         if cx.conf.suggest && self.notes.back() != Some(&Note::AtHand(piece)) {
             self.notes.push_back(Note::AtHand(piece));
@@ -229,7 +234,8 @@ impl Swarm {
             return false;
         }
         let before = progress.free();
-        let receipt = progress.receive(block, data, from, arrival == Arrival::Asked, &mut cx.memory);
+        let receipt =
+            progress.receive(block, data, from, arrival == Arrival::Asked, &mut cx.memory);
         self.free -= (before - progress.free()) as usize;
         match receipt {
             Some(Receipt::New { others, run_whole }) => {
@@ -263,7 +269,11 @@ impl Swarm {
         self.digesting.clear();
     }
 
-    fn drop_piece(&mut self, piece: PieceIndex, cx: &mut Cx) -> Option<(Vec<Contributor>, Vec<Option<Contributor>>)> {
+    fn drop_piece(
+        &mut self,
+        piece: PieceIndex,
+        cx: &mut Cx,
+    ) -> Option<(Vec<Contributor>, Vec<Option<Contributor>>)> {
         let progress = self.active.remove(&piece)?;
         self.free -= progress.free() as usize;
         let who = (progress.contributors().to_vec(), progress.block_senders());

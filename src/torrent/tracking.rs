@@ -1,4 +1,5 @@
-//! A torrent's dealings with its trackers: when its announcer runs, what it says, and what becomes of the answers.
+//! A torrent's dealings with its trackers: when its announcer runs, what it says, and what becomes
+//! of the answers.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -27,7 +28,8 @@ impl Torrent {
             }
             (false, true) => self.take_leave_of_all(cx),
             (true, true) => {
-                let useful = || self.totals(cx.now).downloaded.saturating_sub(self.swarm.counters.wasted);
+                let useful =
+                    || self.totals(cx.now).downloaded.saturating_sub(self.swarm.counters.wasted);
                 self.announcer.set_complete(cx.now, complete, complete && useful() > 0, &cx.conf);
             }
             (false, false) => return,
@@ -63,10 +65,16 @@ impl Torrent {
         Some((turn, url, self.announce(turn.event, tracker_id, cx)))
     }
 
-    pub(super) fn announce(&self, event: AnnounceEvent, tracker_id: Option<Vec<u8>>, cx: &Cx) -> Announce {
+    pub(super) fn announce(
+        &self,
+        event: AnnounceEvent,
+        tracker_id: Option<Vec<u8>>,
+        cx: &Cx,
+    ) -> Announce {
         let counters = &self.swarm.counters;
         let known = self.sessions.len() + self.candidates.len();
-        let enough = self.sessions.len() >= cx.conf.max_links_per_torrent || known >= cx.conf.max_candidates / 2;
+        let enough = self.sessions.len() >= cx.conf.max_links_per_torrent
+            || known >= cx.conf.max_candidates / 2;
         let wanted = if enough || event == AnnounceEvent::Stopped { 0 } else { cx.conf.num_want };
         Announce {
             info_hash: self.metainfo.info_hash,
@@ -101,7 +109,8 @@ impl Torrent {
             cx.external.vote(ip, ours);
         }
         let Cx { tracker_rng, conf, now, .. } = cx;
-        let Some(switched) = self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf) else {
+        let Some(switched) = self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf)
+        else {
             // It is not a tracker of this torrent any more.
             return false;
         };
@@ -114,7 +123,11 @@ impl Torrent {
         log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.metainfo.name);
         if cx.alerts.wants(AlertMask::TRACKERS) {
             let (torrent, tracker) = (self.id, shown.to_owned());
-            cx.alerts.push(Alert::TrackerReplied { torrent, tracker: tracker.clone(), peers: reply.peers.len() });
+            cx.alerts.push(Alert::TrackerReplied {
+                torrent,
+                tracker: tracker.clone(),
+                peers: reply.peers.len(),
+            });
             if let Some(message) = reply.warning {
                 cx.alerts.push(Alert::TrackerWarning { torrent, tracker, message });
             }
@@ -124,7 +137,13 @@ impl Torrent {
     }
 
     /// A tracker could not be told.
-    pub(crate) fn handle_tracker_failure(&mut self, no: TrackerNo, shown: &str, failure: &Failure, cx: &mut Cx) {
+    pub(crate) fn handle_tracker_failure(
+        &mut self,
+        no: TrackerNo,
+        shown: &str,
+        failure: &Failure,
+        cx: &mut Cx,
+    ) {
         let Cx { tracker_rng, conf, now, .. } = cx;
         if let Some(failed) = self.announcer.handle_failure(no, failure, *now, tracker_rng, conf) {
             log::info!("{shown} cannot be told of {}: {}", self.metainfo.name, failed.error);
@@ -141,27 +160,55 @@ impl Torrent {
     }
 
     /// A tracker's address is none that can be used.
-    pub(crate) fn handle_bad_tracker(&mut self, no: TrackerNo, url: &str, error: UrlError, cx: &mut Cx) {
+    pub(crate) fn handle_bad_tracker(
+        &mut self,
+        no: TrackerNo,
+        url: &str,
+        error: UrlError,
+        cx: &mut Cx,
+    ) {
         // It may hold a secret, wherever that may be.
-        let scheme = url.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| scheme.len() < 16);
+        let scheme =
+            url.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| scheme.len() < 16);
         let shown = scheme.map_or_else(|| "…".to_owned(), |scheme| format!("{scheme}://…"));
         let failure = Failure { error: error.to_string(), minor: false, retry: Retry::Never };
         self.handle_tracker_failure(no, &shown, &failure, cx);
     }
 
     /// A tracker answered a scrape.
-    pub(crate) fn handle_scraped(&mut self, no: TrackerNo, shown: &str, reply: ScrapeReply, cx: &mut Cx) {
+    pub(crate) fn handle_scraped(
+        &mut self,
+        no: TrackerNo,
+        shown: &str,
+        reply: ScrapeReply,
+        cx: &mut Cx,
+    ) {
         let ScrapeReply { complete, downloaded, incomplete } = reply;
-        let counts = Counts { seeds: Some(complete), leeches: Some(incomplete), downloaded: Some(downloaded) };
+        let counts = Counts {
+            seeds: Some(complete),
+            leeches: Some(incomplete),
+            downloaded: Some(downloaded),
+        };
         self.announcer.handle_counts(no, counts);
         let (torrent, tracker) = (self.id, shown.to_owned());
-        cx.alerts.push(Alert::Scraped { torrent, tracker, seeds: complete, leeches: incomplete, downloaded });
+        cx.alerts.push(Alert::Scraped {
+            torrent,
+            tracker,
+            seeds: complete,
+            leeches: incomplete,
+            downloaded,
+        });
     }
 
     /// A tracker did not answer a scrape.
     pub(crate) fn handle_not_scraped(&mut self, shown: &str, error: &str, cx: &mut Cx) {
         let (torrent, tracker) = (self.id, shown.to_owned());
-        cx.alerts.push(Alert::TrackerFailed { torrent, tracker, error: error.to_owned(), retry_in: None });
+        cx.alerts.push(Alert::TrackerFailed {
+            torrent,
+            tracker,
+            error: error.to_owned(),
+            retry_in: None,
+        });
     }
 
     /// What is said to this tracker must wait.
@@ -180,8 +227,11 @@ impl Torrent {
         self.settings_changed(cx);
         let Cx { tracker_rng, conf, .. } = cx;
         let torrent = self.key();
-        for Gone { url, tracker_id, completed } in self.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf) {
-            let farewell = Farewell { torrent, no: None, url, known: true, old: false, events: Vec::new() };
+        for Gone { url, tracker_id, completed } in
+            self.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf)
+        {
+            let farewell =
+                Farewell { torrent, no: None, url, known: true, old: false, events: Vec::new() };
             self.take_leave(farewell, completed, tracker_id, cx);
         }
         self.schedule(cx);

@@ -1,5 +1,5 @@
-//! Peers that make room for others when a torrent's connections are full: those that are of least use, and those that have had
-//! nothing to do with us for long.
+//! Peers that make room for others when a torrent's connections are full: those that are of least
+//! use, and those that have had nothing to do with us for long.
 
 use std::time::Duration;
 
@@ -56,7 +56,9 @@ impl Row {
 
 /// Those that have been idle for `timeout`, longest first.
 fn inactive(rows: &[Row], now: Instant, timeout: Duration) -> Vec<Key> {
-    let idle = rows.iter().filter_map(|row| Some((row.idle_since.filter(|&since| now.since(since) >= timeout)?, row.key)));
+    let idle = rows.iter().filter_map(|row| {
+        Some((row.idle_since.filter(|&since| now.since(since) >= timeout)?, row.key))
+    });
     let mut idle: Vec<_> = idle.collect();
     idle.sort_unstable();
     idle.into_iter().map(|(_, key)| key).collect()
@@ -65,7 +67,9 @@ fn inactive(rows: &[Row], now: Instant, timeout: Duration) -> Vec<Key> {
 /// Those that may be let go, the least useful first.
 fn useless(rows: &[Row]) -> Vec<Key> {
     let mut rows: Vec<&Row> = rows.iter().filter(|row| !row.busy && row.age >= PROBATION).collect();
-    rows.sort_by_key(|row| (row.wanted, row.wants, row.worth(), std::cmp::Reverse(row.age), row.key));
+    rows.sort_by_key(|row| {
+        (row.wanted, row.wants, row.worth(), std::cmp::Reverse(row.age), row.key)
+    });
     rows.into_iter().map(|row| row.key).collect()
 }
 
@@ -76,14 +80,18 @@ fn part_of(count: usize, per_cent: usize) -> usize {
 impl Torrent {
     /// How many more connections there are than leave room for others; 0 when they are not scarce.
     fn crowd(&self, cx: &Cx) -> usize {
-        let over = |count: usize, limit: usize| (count + 1).saturating_sub(part_of(limit, CROWDED).max(1));
-        over(self.sessions.len(), cx.conf.max_links_per_torrent).max(over(cx.links, cx.conf.max_links)).min(self.sessions.len())
+        let over =
+            |count: usize, limit: usize| (count + 1).saturating_sub(part_of(limit, CROWDED).max(1));
+        over(self.sessions.len(), cx.conf.max_links_per_torrent)
+            .max(over(cx.links, cx.conf.max_links))
+            .min(self.sessions.len())
     }
 
     /// A peer came: from now on there may be too many.
     pub(super) fn watch_crowd(&mut self, cx: &Cx) {
         if self.timers.get(TURNOVER).is_none() && self.crowd(cx) > 0 {
-            self.timers.set(TURNOVER, cx.now + cx.conf.turnover_interval.min(cx.conf.inactivity_timeout));
+            self.timers
+                .set(TURNOVER, cx.now + cx.conf.turnover_interval.min(cx.conf.inactivity_timeout));
         }
     }
 
@@ -93,7 +101,8 @@ impl Torrent {
         if crowd == 0 || !self.is_active() {
             return;
         }
-        let rows: Vec<Row> = self.sessions.iter().map(|(key, s)| Row::new(key, s, cx.now)).collect();
+        let rows: Vec<Row> =
+            self.sessions.iter().map(|(key, s)| Row::new(key, s, cx.now)).collect();
         let gone = inactive(&rows, cx.now, cx.conf.inactivity_timeout);
         for &key in gone.iter().take(crowd) {
             self.let_go(key, "neither wants anything of the other");
@@ -103,13 +112,20 @@ impl Torrent {
             let some = part_of(rows.len(), TURNOVER_PART).max(1);
             let newcomers = self.candidates.count_due(cx.now, some).saturating_sub(gone.len());
             let rest = useless(&rows).into_iter().filter(|key| !gone.contains(key));
-            let chosen: Vec<Key> = rest.filter(|&key| !self.has_rare(key)).take(newcomers).collect();
+            let chosen: Vec<Key> =
+                rest.filter(|&key| !self.has_rare(key)).take(newcomers).collect();
             for key in chosen {
                 self.let_go(key, "it makes room for others");
             }
         }
-        let idle = rows.iter().filter_map(|row| row.idle_since).map(|since| since + cx.conf.inactivity_timeout);
-        let next = idle.filter(|&at| at > cx.now).chain(self.turned_over.map(|last| last + cx.conf.turnover_interval)).min();
+        let idle = rows
+            .iter()
+            .filter_map(|row| row.idle_since)
+            .map(|since| since + cx.conf.inactivity_timeout);
+        let next = idle
+            .filter(|&at| at > cx.now)
+            .chain(self.turned_over.map(|last| last + cx.conf.turnover_interval))
+            .min();
         let soonest = cx.now + NOT_SOONER.min(cx.conf.turnover_interval);
         self.timers.set(TURNOVER, next.map_or(soonest, |next| next.max(soonest)));
     }
@@ -125,7 +141,8 @@ impl Torrent {
     fn has_rare(&self, key: Key) -> bool {
         let Some(session) = self.sessions.get(key).filter(|s| s.interested) else { return false };
         let geometry = self.swarm.geometry;
-        let rare = |piece| !self.swarm.have.has(piece) && self.swarm.picker.availability(piece) <= 1;
+        let rare =
+            |piece| !self.swarm.have.has(piece) && self.swarm.picker.availability(piece) <= 1;
         session.has.ones().filter_map(|piece| geometry.piece(piece).ok()).any(rare)
     }
 }
@@ -136,7 +153,15 @@ mod tests {
 
     fn row(index: u32) -> Row {
         let key = Key { index, generation: index };
-        Row { key, busy: false, wanted: false, wants: false, age: Duration::from_secs(600), moved: 0, idle_since: None }
+        Row {
+            key,
+            busy: false,
+            wanted: false,
+            wants: false,
+            age: Duration::from_secs(600),
+            moved: 0,
+            idle_since: None,
+        }
     }
 
     fn indices(keys: Vec<Key>) -> Vec<u32> {

@@ -1,5 +1,6 @@
-//! What is kept of unfinished pieces when a torrent stops: what is in memory is written, the saved state tells which blocks are on disk,
-//! and the next start goes on with them. It does not know how a state is saved.
+//! What is kept of unfinished pieces when a torrent stops: what is in memory is written, the saved
+//! state tells which blocks are on disk, and the next start goes on with them. It does not know how
+//! a state is saved.
 
 use crate::{
     base::{bitfield::Bitfield, geometry::PieceIndex, partial::PartialPiece},
@@ -23,7 +24,8 @@ impl Torrent {
         self.unfinished.found = found;
     }
 
-    /// A piece was checked and is not good: if all of it was there, some block is wrong and it is to be fetched anew.
+    /// A piece was checked and is not good: if all of it was there, some block is wrong and it is
+    /// to be fetched anew.
     pub(super) fn handle_found_bad(&mut self, bad: PieceIndex) {
         self.unfinished.found.retain(|partial| partial.piece != bad || !partial.blocks.is_full());
     }
@@ -50,10 +52,14 @@ impl Torrent {
         self.unfinished.flush && self.swarm.is_busy()
     }
 
-    /// Writes what is in memory, once, if that is due and nothing keeps it from it. Returns whether a worker is at it.
+    /// Writes what is in memory, once, if that is due and nothing keeps it from it. Returns whether
+    /// a worker is at it.
     pub(super) fn flush(&mut self, cx: &mut Cx) -> bool {
-        let may = matches!(self.stage, Stage::Open) && !self.errands.is_out() && !self.errands.arrange;
-        may && self.sessions.len() == 0 && std::mem::take(&mut self.unfinished.flush) && self.swarm.flush(cx)
+        let may =
+            matches!(self.stage, Stage::Open) && !self.errands.is_out() && !self.errands.arrange;
+        may && self.sessions.len() == 0
+            && std::mem::take(&mut self.unfinished.flush)
+            && self.swarm.flush(cx)
     }
 
     /// A save begins. That of a check that is not over is nothing to tell the user of.

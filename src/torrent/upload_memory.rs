@@ -1,4 +1,5 @@
-//! Memory for blocks on their way out: a bound over all peers, and buffers that are used again while they are in cache.
+//! Memory for blocks on their way out: a bound over all peers, and buffers that are used again
+//! while they are in cache.
 
 use crate::base::buf::{Buf, BufPool};
 
@@ -35,7 +36,8 @@ impl UploadMemory {
         self.used > self.limit / 2
     }
 
-    /// A buffer of `len` bytes; what it holds is left over from its last use. It counts until it is given back.
+    /// A buffer of `len` bytes; what it holds is left over from its last use. It counts until it is
+    /// given back.
     pub(crate) fn take(&mut self, len: usize) -> Buf {
         let size = len.div_ceil(GRAIN) * GRAIN;
         let most = size.saturating_mul(2).min(self.room());
@@ -66,7 +68,11 @@ impl UploadMemory {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn audit(&self) -> Result<(), String> {
         if self.used + self.bufs.idle() > self.limit {
-            return Err(format!("{} bytes of blocks are on their way, {} are idle", self.used, self.bufs.idle()));
+            return Err(format!(
+                "{} bytes of blocks are on their way, {} are idle",
+                self.used,
+                self.bufs.idle()
+            ));
         }
         self.bufs.audit()
     }
@@ -80,7 +86,10 @@ mod tests {
     fn what_is_out_counts_and_comes_back() {
         let mut memory = UploadMemory::new(100_000);
         let a = memory.take(16_397);
-        assert_eq!((memory.used(), memory.room(), memory.is_tight()), (GRAIN, 100_000 - GRAIN, false));
+        assert_eq!(
+            (memory.used(), memory.room(), memory.is_tight()),
+            (GRAIN, 100_000 - GRAIN, false)
+        );
         let b = memory.take(40_000);
         assert!(memory.is_tight() && b.0.len() == 40_000);
         let at = b.0.as_ptr();

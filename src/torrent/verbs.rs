@@ -1,5 +1,5 @@
-//! What a torrent's owner has it do: rest and go on, wait for its turn, be checked, end. It does not know who the owner is, nor what the
-//! queue is thinking.
+//! What a torrent's owner has it do: rest and go on, wait for its turn, be checked, end. It does
+//! not know who the owner is, nor what the queue is thinking.
 
 use crate::{
     base::job::Trust,
@@ -99,7 +99,8 @@ impl Torrent {
         }
     }
 
-    /// It is opened anew, and nothing that was known of its files counts, now and at the next start.
+    /// It is opened anew, and nothing that was known of its files counts, now and at the next
+    /// start.
     pub(super) fn distrust_all(&mut self, cx: &mut Cx) {
         self.part_all("the torrent is being checked");
         self.next = Some(Next::Reopen { trust: Trust::Nothing });
@@ -113,7 +114,8 @@ impl Torrent {
         self.settings_changed(cx);
     }
 
-    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files, or deletes all. `told`: say so in an alert.
+    /// Ends: lets its peers go, waits for its workers, saves its state and closes its files, or
+    /// deletes all. `told`: say so in an alert.
     pub(crate) fn close(&mut self, told: bool, delete: bool, cx: &mut Cx) {
         self.part_all("the torrent is closing");
         let before = match self.next {

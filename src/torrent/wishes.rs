@@ -44,8 +44,9 @@ impl Wishes {
         if skipped.contains(&true) { skipped } else { Vec::new() }
     }
 
-    /// How much each piece is wanted: as much as the most wanted file that has bytes in it. A piece of nothing but padding is wanted as
-    /// the file before it. Nothing if all are [`Priority::Normal`].
+    /// How much each piece is wanted: as much as the most wanted file that has bytes in it. A piece
+    /// of nothing but padding is wanted as the file before it. Nothing if all are
+    /// [`Priority::Normal`].
     pub(crate) fn levels(&self, files: &[FileEntry], geometry: Geometry) -> Vec<Priority> {
         if self.priorities.is_empty() {
             return Vec::new();
@@ -98,13 +99,28 @@ mod tests {
     #[test]
     fn a_piece_is_wanted_as_the_most_wanted_of_its_files() {
         use FileKind::{Pad, Regular};
-        let (files, geometry) =
-            files(&[(15, Regular), (0, Regular), (10, Regular), (5, Regular), (5, Regular), (25, Pad), (10, Regular)]);
-        let levels = |wishes: &[Priority]| Wishes::new(wishes.to_vec(), files.len()).levels(&files, geometry);
+        let (files, geometry) = files(&[
+            (15, Regular),
+            (0, Regular),
+            (10, Regular),
+            (5, Regular),
+            (5, Regular),
+            (25, Pad),
+            (10, Regular),
+        ]);
+        let levels = |wishes: &[Priority]| {
+            Wishes::new(wishes.to_vec(), files.len()).levels(&files, geometry)
+        };
         assert_eq!(levels(&[]), []);
         assert_eq!(levels(&[Normal; 9]), []);
-        assert_eq!(levels(&[Skip, High, Low, Normal, Skip, High, High]), [Skip, Low, Normal, Skip, Skip, Skip, High]);
-        assert_eq!(levels(&[High, Skip, Skip, Skip, Low]), [High, High, Skip, Low, Low, Low, Normal]);
+        assert_eq!(
+            levels(&[Skip, High, Low, Normal, Skip, High, High]),
+            [Skip, Low, Normal, Skip, Skip, Skip, High]
+        );
+        assert_eq!(
+            levels(&[High, Skip, Skip, Skip, Low]),
+            [High, High, Skip, Low, Low, Low, Normal]
+        );
         assert_eq!(levels(&[Skip; 7]), [Skip; 7]);
     }
 

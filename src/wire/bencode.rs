@@ -1,7 +1,8 @@
 //! Bencoding (BEP 3): a slice of bytes to a flat table of tokens, and values back to bytes.
 //!
-//! The parser neither recurses nor copies: a [`Document`] holds eight bytes a value, a [`Value`] is a view that knows its exact
-//! span in the original bytes. It knows nothing of what the values mean.
+//! The parser neither recurses nor copies: a [`Document`] holds eight bytes a value, a [`Value`] is
+//! a view that knows its exact span in the original bytes. It knows nothing of what the values
+//! mean.
 
 mod encode;
 mod lexeme;
@@ -21,8 +22,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Lists and dictionaries within each other. Default 100.
     pub depth: usize,
-    /// Entries of the token table, 8 bytes each: one a value or key, one more a list or dictionary. Default 3,000,000, at most
-    /// 2^29 - 2 whatever is set.
+    /// Entries of the token table, 8 bytes each: one a value or key, one more a list or
+    /// dictionary. Default 3,000,000, at most 2^29 - 2 whatever is set.
     pub tokens: usize,
 }
 
@@ -124,9 +125,9 @@ pub enum Kind {
     Dict,
 }
 
-/// One entry of the table: the first byte of a value, its kind, and the entry after all that it contains. A list or dictionary has
-/// one more for its `e`, and the table ends with one for the end of the value, so a value's last byte is before the first byte of
-/// its `next`.
+/// One entry of the table: the first byte of a value, its kind, and the entry after all that it
+/// contains. A list or dictionary has one more for its `e`, and the table ends with one for the end
+/// of the value, so a value's last byte is before the first byte of its `next`.
 #[derive(Clone, Copy)]
 struct Token {
     start: u32,
@@ -171,7 +172,8 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// Parses exactly one value within the default [`Limits`].
     ///
-    /// Keys of a dictionary may be unsorted, as many are in the wild, and may repeat; [`Value::get`] then finds the first.
+    /// Keys of a dictionary may be unsorted, as many are in the wild, and may repeat;
+    /// [`Value::get`] then finds the first.
     ///
     /// # Errors
     /// If the bytes are not one value, or exceed a limit.
@@ -190,7 +192,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Parses the value that `bytes` begin with, and tells its length; anything may follow it (as in BEP 9's data messages).
+    /// Parses the value that `bytes` begin with, and tells its length; anything may follow it (as
+    /// in BEP 9's data messages).
     ///
     /// # Errors
     /// If the bytes do not begin with a value, or exceed a limit.
@@ -207,7 +210,10 @@ impl<'a> Document<'a> {
 
 impl fmt::Debug for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Document").field("bytes", &self.bytes.len()).field("tokens", &self.tokens.len()).finish()
+        f.debug_struct("Document")
+            .field("bytes", &self.bytes.len())
+            .field("tokens", &self.tokens.len())
+            .finish()
     }
 }
 
@@ -266,11 +272,13 @@ fn tokenize(bytes: &[u8], limits: &Limits) -> Result<(Vec<Token>, usize), Bencod
                 if open.len() >= limits.depth {
                     return Err(BencodeError::Depth { at, limit: limits.depth });
                 }
-                let (kind, wants) = if first == b'l' { (LIST, Wants::Item) } else { (DICT, Wants::Key) };
+                let (kind, wants) =
+                    if first == b'l' { (LIST, Wants::Item) } else { (DICT, Wants::Key) };
                 open.push(Open { token: tokens.len(), wants });
                 tokens.push(Token::new(at, kind, next));
                 at += 1;
-                // What comes next is inside it; its own place in its parent is settled when it ends.
+                // What comes next is inside it; its own place in its parent is settled when it
+                // ends.
                 continue;
             }
             byte => return Err(BencodeError::Unexpected { at, byte }),
@@ -320,12 +328,18 @@ impl<'a> Value<'a> {
 
     /// Its integer, if it is one.
     pub fn as_int(&self) -> Option<i64> {
-        (self.kind() == Kind::Int).then(|| lexeme::integer(self.raw()).ok()).flatten().map(|i| i.value)
+        (self.kind() == Kind::Int)
+            .then(|| lexeme::integer(self.raw()).ok())
+            .flatten()
+            .map(|i| i.value)
     }
 
     /// Its bytes, if it is a string.
     pub fn as_bytes(&self) -> Option<&'a [u8]> {
-        (self.kind() == Kind::Bytes).then(|| lexeme::string(self.raw()).ok()).flatten().map(|s| s.value)
+        (self.kind() == Kind::Bytes)
+            .then(|| lexeme::string(self.raw()).ok())
+            .flatten()
+            .map(|s| s.value)
     }
 
     /// Its text, if it is a string and valid UTF-8.
@@ -343,8 +357,8 @@ impl<'a> Value<'a> {
         (self.kind() == Kind::Dict).then(|| Entries(self.inside()))
     }
 
-    /// The value of `key`, if it is a dictionary that has it. Of equal keys the first counts. The time is linear in the number of
-    /// keys.
+    /// The value of `key`, if it is a dictionary that has it. Of equal keys the first counts. The
+    /// time is linear in the number of keys.
     pub fn get(&self, key: &[u8]) -> Option<Value<'a>> {
         self.as_dict()?.find(|(k, _)| *k == key).map(|(_, v)| v)
     }

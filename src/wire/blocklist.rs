@@ -1,7 +1,8 @@
-//! Lists of addresses to block, in the formats that they are published in: to a filter, with an account of what could not be read.
-//! Nothing here fetches a list or applies it.
+//! Lists of addresses to block, in the formats that they are published in: to a filter, with an
+//! account of what could not be read. Nothing here fetches a list or applies it.
 //!
-//! Each line of a text says by its look what it is, so that lists may be joined; a binary list says so by its first bytes.
+//! Each line of a text says by its look what it is, so that lists may be joined; a binary list says
+//! so by its first bytes.
 //!
 //! | a line of | looks like |
 //! |---|---|
@@ -10,8 +11,9 @@
 //! | prefixes (CIDR) | `1.2.3.0/24` or `2001:db8::/32` |
 //! | plain ranges and addresses | `1.2.3.4-1.2.3.5` or `2001:db8::1` |
 //!
-//! What comes after `#`, `;` or `//` at the start of a line or behind an address is a comment. Leading zeros in IPv4 addresses mean
-//! nothing; no number is octal. Descriptions may be of any encoding.
+//! What comes after `#`, `;` or `//` at the start of a line or behind an address is a comment.
+//! Leading zeros in IPv4 addresses mean nothing; no number is octal. Descriptions may be of any
+//! encoding.
 
 mod binary;
 mod line;
@@ -33,8 +35,9 @@ pub const MAX_BAD_LINES_TOLD: usize = 10;
 pub struct BlocklistLimits {
     /// Bytes of input. Default 256 MiB; the largest lists in use have some 60.
     pub bytes: usize,
-    /// Ranges before merging; each takes 8 bytes if it is IPv4 and 32 if it is IPv6, and up to three times that while it is read. Default
-    /// 2,000,000; the largest lists in use have some 600,000.
+    /// Ranges before merging; each takes 8 bytes if it is IPv4 and 32 if it is IPv6, and up to
+    /// three times that while it is read. Default 2,000,000; the largest lists in use have
+    /// some 600,000.
     pub ranges: usize,
     /// Bytes of a line of a text; a longer one is a bad line. Default 4096.
     pub line: usize,
@@ -124,7 +127,8 @@ impl Blocklist {
         if bytes.starts_with(b"\x1f\x8b") || bytes.starts_with(b"PK\x03\x04") {
             return Err(BlocklistError::Compressed);
         }
-        let mut reading = Reading { limit: limits.ranges, ranges: IpRanges::default(), list: Self::default() };
+        let mut reading =
+            Reading { limit: limits.ranges, ranges: IpRanges::default(), list: Self::default() };
         if let Some(rest) = bytes.strip_prefix(binary::MAGIC) {
             binary::read(rest, bytes.len(), &mut reading)?;
         } else {
@@ -150,7 +154,9 @@ impl Reading {
         match line {
             Ok(Line::Nothing) => {}
             Ok(Line::Allowed) => self.list.allowed += 1,
-            Ok(Line::Range(_)) if self.ranges.len() >= self.limit => return Err(BlocklistError::TooManyRanges(self.limit)),
+            Ok(Line::Range(_)) if self.ranges.len() >= self.limit => {
+                return Err(BlocklistError::TooManyRanges(self.limit));
+            }
             Ok(Line::Range(range)) => self.ranges.push(range),
             Err(error) => {
                 self.list.bad += 1;
@@ -166,7 +172,9 @@ impl Reading {
         let Self { ranges, mut list, .. } = self;
         list.ranges = ranges.len();
         match list.first_bad.first() {
-            Some(&first) if list.ranges + list.allowed == 0 => Err(BlocklistError::NoLine { bad: list.bad, first }),
+            Some(&first) if list.ranges + list.allowed == 0 => {
+                Err(BlocklistError::NoLine { bad: list.bad, first })
+            }
             _ => Ok(Blocklist { filter: ranges.into(), ..list }),
         }
     }

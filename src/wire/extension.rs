@@ -1,4 +1,5 @@
-//! The extension protocol's handshake (BEP 10): which extended messages a peer understands under which ids, and what else it tells.
+//! The extension protocol's handshake (BEP 10): which extended messages a peer understands under
+//! which ids, and what else it tells.
 //!
 //! It says nothing of the messages themselves, and what a peer claims here is only kept, in bounds.
 
@@ -13,8 +14,9 @@ use super::bencode::{BencodeError, Document, Encoder, Limits, Value};
 
 /// The id of the handshake among the extended messages.
 pub const EXTENSION_HANDSHAKE_ID: u8 = 0;
-/// The name of the extension whose messages take an `upload_only` back or renew it after the handshake (BEP 21). Its payload is one
-/// byte: 0 or 1. BEP 21 knows only the handshake's key; libtorrent and its kin speak this.
+/// The name of the extension whose messages take an `upload_only` back or renew it after the
+/// handshake (BEP 21). Its payload is one byte: 0 or 1. BEP 21 knows only the handshake's key;
+/// libtorrent and its kin speak this.
 pub const UPLOAD_ONLY: &[u8] = b"upload_only";
 /// The id under which we want messages of [`UPLOAD_ONLY`].
 pub const UPLOAD_ONLY_ID: u8 = 3;
@@ -37,7 +39,8 @@ type Names = Vec<(Box<[u8]>, u8)>;
 /// What a peer tells of itself after the handshake. Every field is its claim, and optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtensionHandshake {
-    /// The extensions, sorted by name, with the ids under which the sender wants their messages. Id 0 takes one back.
+    /// The extensions, sorted by name, with the ids under which the sender wants their messages.
+    /// Id 0 takes one back.
     extensions: Names,
     /// `reqq`: how many requests it will queue.
     pub reqq: Option<u32>,
@@ -49,8 +52,8 @@ pub struct ExtensionHandshake {
     pub your_ip: Option<IpAddr>,
     /// `metadata_size`: bytes of the info dictionary (BEP 9).
     pub metadata_size: Option<u64>,
-    /// `upload_only`: whether it wants no data (BEP 21), if it says anything of it: a later handshake may leave out what has not
-    /// changed.
+    /// `upload_only`: whether it wants no data (BEP 21), if it says anything of it: a later
+    /// handshake may leave out what has not changed.
     pub upload_only: Option<bool>,
 }
 
@@ -72,8 +75,8 @@ pub enum ExtensionError {
 }
 
 impl ExtensionHandshake {
-    /// Reads the payload of extended message 0. Unknown keys, wrong types and numbers out of range count as absent; bytes after the
-    /// dictionary are ignored.
+    /// Reads the payload of extended message 0. Unknown keys, wrong types and numbers out of range
+    /// count as absent; bytes after the dictionary are ignored.
     ///
     /// # Errors
     /// If it is too long, no dictionary, or names more than [`MAX_EXTENSIONS`].
@@ -81,7 +84,8 @@ impl ExtensionHandshake {
         if payload.len() > MAX_EXTENSION_HANDSHAKE {
             return Err(ExtensionError::TooLong(payload.len()));
         }
-        let limits = Limits { bytes: MAX_EXTENSION_HANDSHAKE, depth: MAX_DEPTH, tokens: MAX_TOKENS };
+        let limits =
+            Limits { bytes: MAX_EXTENSION_HANDSHAKE, depth: MAX_DEPTH, tokens: MAX_TOKENS };
         let (document, _) = Document::parse_prefix(payload, &limits)?;
         let root = document.root();
         root.as_dict().ok_or(ExtensionError::NotADict)?;
@@ -130,7 +134,8 @@ impl ExtensionHandshake {
         e.finish()
     }
 
-    /// The id under which the sender wants messages of the extension called `name`: never 0, which takes an extension back.
+    /// The id under which the sender wants messages of the extension called `name`: never 0, which
+    /// takes an extension back.
     pub fn id_of(&self, name: &[u8]) -> Option<u8> {
         let at = self.find(name).ok()?;
         self.extensions.get(at).map(|&(_, id)| id).filter(|&id| id != 0)
@@ -148,7 +153,9 @@ impl ExtensionHandshake {
     pub fn set(&mut self, name: &[u8], id: u8) -> Result<(), ExtensionError> {
         match self.find(name) {
             Ok(at) => self.extensions.iter_mut().skip(at).take(1).for_each(|e| e.1 = id),
-            Err(_) if self.extensions.len() >= MAX_EXTENSIONS => return Err(ExtensionError::TooManyExtensions),
+            Err(_) if self.extensions.len() >= MAX_EXTENSIONS => {
+                return Err(ExtensionError::TooManyExtensions);
+            }
             Err(at) => self.extensions.insert(at, (name.into(), id)),
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! A stream of bytes to frames, at the speed of the loop.
 //!
-//! Frames that lie whole in the input are lent from it; only the one that straddles two inputs is put together in a carry, which
-//! grows as bytes come and never by the length that a frame claims. What a frame means is [`Message`](super::message::Message)'s
-//! business, but a length that its id does not allow is refused before the body is gathered.
+//! Frames that lie whole in the input are lent from it; only the one that straddles two inputs is
+//! put together in a carry, which grows as bytes come and never by the length that a frame claims.
+//! What a frame means is [`Message`](super::message::Message)'s business, but a length that its id
+//! does not allow is refused before the body is gathered.
 
 use nom::{IResult, number::streaming::be_u32};
 use thiserror::Error;
@@ -18,7 +19,8 @@ const KEEP_BUSY: usize = 32 * 1024;
 /// The longest frame unless told otherwise, as `Conf::max_frame`.
 const MAX_FRAME: u32 = 512 * 1024;
 
-/// A frame that cannot be right. The stream is lost: nothing tells where the next frame would begin.
+/// A frame that cannot be right. The stream is lost: nothing tells where the next frame would
+/// begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// The frame claims to be too long.
@@ -51,7 +53,8 @@ pub enum FrameError {
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    /// The beginning of a frame whose end has not come, its length included; or a whole frame that is lent.
+    /// The beginning of a frame whose end has not come, its length included; or a whole frame that
+    /// is lent.
     carry: Vec<u8>,
     /// Whether the carry is the frame that was lent last.
     lent: bool,
@@ -71,8 +74,8 @@ impl Decoder {
         Self { carry: Vec::new(), lent: false, max_frame }
     }
 
-    /// Changes the longest frame allowed, for frames whose length is yet to come. The caller knows a torrent's bitfield only after
-    /// the handshake.
+    /// Changes the longest frame allowed, for frames whose length is yet to come. The caller knows
+    /// a torrent's bitfield only after the handshake.
     pub fn set_max_frame(&mut self, max_frame: u32) {
         self.max_frame = max_frame;
     }
@@ -82,20 +85,25 @@ impl Decoder {
         self.carry.capacity()
     }
 
-    /// The id of the frame that is being put together, once it is known, and how many bytes of it have come, its length included.
+    /// The id of the frame that is being put together, once it is known, and how many bytes of it
+    /// have come, its length included.
     pub fn partial(&self) -> Option<(u8, usize)> {
         let id = self.carry.get(LEN).filter(|_| !self.lent)?;
         Some((*id, self.carry.len()))
     }
 
-    /// The next frame, without its length, and `input` after it. `None` when `input` has been taken in entirely and more is needed.
+    /// The next frame, without its length, and `input` after it. `None` when `input` has been taken
+    /// in entirely and more is needed.
     ///
     /// The frame is lent from `input` or from the decoder; ask again when it has been dealt with.
     ///
     /// # Errors
-    /// If a frame is too long, as soon as its length is known, or cannot have that length with its id, as soon as the id is known.
-    /// No frame can be had after that.
-    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<&'a [u8]>, FrameError> {
+    /// If a frame is too long, as soon as its length is known, or cannot have that length with its
+    /// id, as soon as the id is known. No frame can be had after that.
+    pub fn next<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<&'a [u8]>, FrameError> {
         if self.lent {
             self.lent = false;
             self.carry.clear();
@@ -119,7 +127,8 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Tops the carry up until its frame is whole: up to the length first, then to the id, and to the end only if both are right.
+    /// Tops the carry up until its frame is whole: up to the length first, then to the id, and to
+    /// the end only if both are right.
     fn next_carried(&mut self, input: &mut &[u8]) -> Result<Option<&[u8]>, FrameError> {
         self.top_up(LEN, input);
         if let Some(len) = self.frame_len(&self.carry)? {
@@ -149,7 +158,8 @@ impl Decoder {
         *input = rest;
     }
 
-    /// The length of the frame that `bytes` begin with, its own four bytes included, checked as far as it is there.
+    /// The length of the frame that `bytes` begin with, its own four bytes included, checked as far
+    /// as it is there.
     fn frame_len(&self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
         let Ok((body, len)) = length(bytes) else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! The 68 bytes that open a connection (BEP 3), in the two steps in which they become known. Whose torrent it is and whether the
-//! peer is welcome is decided elsewhere.
+//! The 68 bytes that open a connection (BEP 3), in the two steps in which they become known. Whose
+//! torrent it is and whether the peer is welcome is decided elsewhere.
 
 use std::fmt;
 
@@ -21,7 +21,8 @@ pub const HANDSHAKE_HEAD_LEN: usize = 48;
 /// The length of the protocol's name and the name.
 const PROTOCOL: &[u8] = b"\x13BitTorrent protocol";
 
-/// The eight bytes in which a peer says what else it speaks. Unknown bits are kept and mean nothing.
+/// The eight bytes in which a peer says what else it speaks. Unknown bits are kept and mean
+/// nothing.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Reserved(pub [u8; 8]);
 
@@ -90,7 +91,8 @@ pub struct Handshake {
     pub peer_id: PeerId,
 }
 
-/// The part of a handshake that tells the torrent. One who accepts a connection can answer as soon as it has this.
+/// The part of a handshake that tells the torrent. One who accepts a connection can answer as soon
+/// as it has this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandshakeHead {
     /// What else the sender speaks.
@@ -110,7 +112,8 @@ pub struct HandshakeError {
 }
 
 impl HandshakeHead {
-    /// Reads the first [`HANDSHAKE_HEAD_LEN`] bytes of `bytes`; `None` as long as they may yet come.
+    /// Reads the first [`HANDSHAKE_HEAD_LEN`] bytes of `bytes`; `None` as long as they may yet
+    /// come.
     ///
     /// # Errors
     /// At the first byte that differs from the protocol's name, however few there are.
@@ -120,8 +123,8 @@ impl HandshakeHead {
 }
 
 impl Handshake {
-    /// Reads a handshake at the start of `bytes` and tells how many of them it took, [`HANDSHAKE_LEN`]; `None` as long as the rest
-    /// may yet come.
+    /// Reads a handshake at the start of `bytes` and tells how many of them it took,
+    /// [`HANDSHAKE_LEN`]; `None` as long as the rest may yet come.
     ///
     /// # Errors
     /// At the first byte that differs from the protocol's name, however few there are.
@@ -141,8 +144,12 @@ impl Handshake {
 }
 
 fn handshake(input: &[u8]) -> IResult<&[u8], Handshake> {
-    map(pair(head, array), |(HandshakeHead { reserved, info_hash }, id)| Handshake { reserved, info_hash, peer_id: PeerId(id) })
-        .parse(input)
+    map(pair(head, array), |(HandshakeHead { reserved, info_hash }, id)| Handshake {
+        reserved,
+        info_hash,
+        peer_id: PeerId(id),
+    })
+    .parse(input)
 }
 
 fn head(input: &[u8]) -> IResult<&[u8], HandshakeHead> {
@@ -224,6 +231,9 @@ mod tests {
                 assert_eq!(Handshake::parse(&bytes[..len]), expected);
             }
         }
-        assert_eq!(Handshake::parse(b"GET / HTTP/1.1").unwrap_err().to_string(), "not a BitTorrent handshake: 0x47 at byte 0");
+        assert_eq!(
+            Handshake::parse(b"GET / HTTP/1.1").unwrap_err().to_string(),
+            "not a BitTorrent handshake: 0x47 at byte 0"
+        );
     }
 }

@@ -1,15 +1,18 @@
-//! Magnet links (BEP 9, "magnet URI format"): the link of a torrent that is at hand. Knows no peers and no engine.
+//! Magnet links (BEP 9, "magnet URI format"): the link of a torrent that is at hand. Knows no peers
+//! and no engine.
 
 use std::fmt::Write;
 
 use super::metainfo::Metainfo;
 
-/// Trackers and web seeds that a link carries, each; more make links that mail programs and shells cut.
+/// Trackers and web seeds that a link carries, each; more make links that mail programs and shells
+/// cut.
 const MAX_ADDRESSES: usize = 20;
 
 impl Metainfo {
-    /// The magnet link of this torrent: its info-hash in hex (`xt`), its name (`dn`), its size (`xl`, bytes), its trackers
-    /// (`tr`, tier by tier) and web seeds (`ws`), the first 20 of each.
+    /// The magnet link of this torrent: its info-hash in hex (`xt`), its name (`dn`), its size
+    /// (`xl`, bytes), its trackers (`tr`, tier by tier) and web seeds (`ws`), the first 20 of
+    /// each.
     ///
     /// ```
     /// use cratetorrent::wire::metainfo::Metainfo;
@@ -40,7 +43,9 @@ impl Metainfo {
 fn escape(text: &str, into: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' => into.push(char::from(byte)),
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' => {
+                into.push(char::from(byte))
+            }
             _ => _ = write!(into, "%{byte:02X}"),
         }
     }
@@ -59,7 +64,10 @@ mod tests {
         }
         let metainfo = Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap();
         let link = metainfo.magnet();
-        let begin = format!("magnet:?xt=urn:btih:{}&dn=gr%C3%B6%C3%9Fe%20%26%20more%0A&xl=3&tr=http", metainfo.info_hash);
+        let begin = format!(
+            "magnet:?xt=urn:btih:{}&dn=gr%C3%B6%C3%9Fe%20%26%20more%0A&xl=3&tr=http",
+            metainfo.info_hash
+        );
         assert!(link.starts_with(&begin), "{link}");
         assert_eq!(link.matches("&tr=").count(), 20);
         assert!(link.contains("&tr=http%3A%2F%2Ft19%2Fannounce%3Fkey%3D%C3%A4"), "{link}");

@@ -1,6 +1,8 @@
-//! What peers say after the handshake (BEP 3, 5, 6, 10): one frame to one value that borrows from it, and back.
+//! What peers say after the handshake (BEP 3, 5, 6, 10): one frame to one value that borrows from
+//! it, and back.
 //!
-//! Lengths are checked exactly; whether a piece exists or a message is allowed now is not known here.
+//! Lengths are checked exactly; whether a piece exists or a message is allowed now is not known
+//! here.
 
 #[cfg(test)]
 mod tests;
@@ -79,7 +81,8 @@ pub enum Message<'a> {
     },
     /// A piece that may be requested even while choked (BEP 6).
     AllowedFast(u32),
-    /// A message of the extension protocol (BEP 10): 0 is its handshake, others are what the receiver's handshake named.
+    /// A message of the extension protocol (BEP 10): 0 is its handshake, others are what the
+    /// receiver's handshake named.
     Extended {
         /// The extended message's own id.
         id: u8,
@@ -163,7 +166,8 @@ impl<'a> Message<'a> {
         };
         let got = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         check_len(id, got)?;
-        // The length has been checked, so this cannot fail; if it did, the length would be what is wrong.
+        // The length has been checked, so this cannot fail; if it did, the length would be what is
+        // wrong.
         let wrong = |_| MessageError { name: "unreadable", got, want: got, exact: true };
         body(frame).map(|(_, message)| message).map_err(wrong)
     }
@@ -197,7 +201,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The frame of a piece message up to its data, which is sent from elsewhere. `len` is the length of the data, at most 2^32 - 10.
+/// The frame of a piece message up to its data, which is sent from elsewhere. `len` is the length
+/// of the data, at most 2^32 - 10.
 pub fn piece_header(piece: u32, begin: u32, len: u32) -> [u8; PIECE_HEADER_LEN] {
     let mut out = [0; PIECE_HEADER_LEN];
     out[..4].copy_from_slice(&len.saturating_add(9).to_be_bytes());
@@ -229,16 +234,29 @@ fn body(frame: &[u8]) -> IResult<&[u8], Message<'_>> {
         id::NOT_INTERESTED => Ok((input, Message::NotInterested)),
         id::HAVE => map(be_u32, Message::Have).parse(input),
         id::BITFIELD => map(rest, Message::Bitfield).parse(input),
-        id::REQUEST => map(range, |(piece, begin, len)| Message::Request { piece, begin, len }).parse(input),
-        id::PIECE => map((be_u32, be_u32, rest), |(piece, begin, data)| Message::Piece { piece, begin, data }).parse(input),
-        id::CANCEL => map(range, |(piece, begin, len)| Message::Cancel { piece, begin, len }).parse(input),
+        id::REQUEST => {
+            map(range, |(piece, begin, len)| Message::Request { piece, begin, len }).parse(input)
+        }
+        id::PIECE => map((be_u32, be_u32, rest), |(piece, begin, data)| Message::Piece {
+            piece,
+            begin,
+            data,
+        })
+        .parse(input),
+        id::CANCEL => {
+            map(range, |(piece, begin, len)| Message::Cancel { piece, begin, len }).parse(input)
+        }
         id::PORT => map(be_u16, Message::Port).parse(input),
         id::SUGGEST => map(be_u32, Message::Suggest).parse(input),
         id::HAVE_ALL => Ok((input, Message::HaveAll)),
         id::HAVE_NONE => Ok((input, Message::HaveNone)),
-        id::REJECT => map(range, |(piece, begin, len)| Message::Reject { piece, begin, len }).parse(input),
+        id::REJECT => {
+            map(range, |(piece, begin, len)| Message::Reject { piece, begin, len }).parse(input)
+        }
         id::ALLOWED_FAST => map(be_u32, Message::AllowedFast).parse(input),
-        id::EXTENDED => map((be_u8, rest), |(id, payload)| Message::Extended { id, payload }).parse(input),
+        id::EXTENDED => {
+            map((be_u8, rest), |(id, payload)| Message::Extended { id, payload }).parse(input)
+        }
         _ => map(rest, |payload| Message::Unknown { id, payload }).parse(input),
     }
 }

@@ -1,6 +1,7 @@
 //! Metainfo files: what a torrent is (BEP 3, 12, 19, 27, 47).
 //!
-//! Everything is checked that numbers can get wrong; names are passed on as they are, to be made safe by whoever opens files.
+//! Everything is checked that numbers can get wrong; names are passed on as they are, to be made
+//! safe by whoever opens files.
 
 mod builder;
 mod names;
@@ -27,20 +28,24 @@ pub use names::ChangedName;
 /// A torrent, as its metainfo file describes it.
 #[derive(Clone, Debug)]
 pub struct Metainfo {
-    /// The SHA-1 of the info dictionary, byte for byte as the file has it: the torrent's name on the network.
+    /// The SHA-1 of the info dictionary, byte for byte as the file has it: the torrent's name on
+    /// the network.
     pub info_hash: InfoHash,
-    /// The suggested name of the file, or of the folder that holds the files. Not safe to open; may be empty.
+    /// The suggested name of the file, or of the folder that holds the files. Not safe to open;
+    /// may be empty.
     pub name: String,
-    /// Whether the torrent is one file called `name`; then `files` has one entry, with an empty path.
+    /// Whether the torrent is one file called `name`; then `files` has one entry, with an empty
+    /// path.
     pub single_file: bool,
-    /// The files in the order of their data, pad files (BEP 47) and empty ones included; at least one.
+    /// The files in the order of their data, pad files (BEP 47) and empty ones included; at least
+    /// one.
     pub files: Arc<[FileEntry]>,
     /// The torrent's size and its pieces' size.
     pub geometry: Geometry,
     /// The SHA-1 of each piece: exactly as many as `geometry` has.
     pub pieces: Arc<[Digest]>,
-    /// Tracker addresses by tier, first tier first (BEP 12); no tier and no address is empty. They are foreign words: nothing says
-    /// that they are addresses.
+    /// Tracker addresses by tier, first tier first (BEP 12); no tier and no address is empty. They
+    /// are foreign words: nothing says that they are addresses.
     pub trackers: Vec<Vec<String>>,
     /// Addresses of web seeds (BEP 19), as foreign as those of trackers.
     pub web_seeds: Vec<String>,
@@ -50,14 +55,17 @@ pub struct Metainfo {
     pub comment: Option<String>,
     /// The program that made it.
     pub created_by: Option<String>,
-    /// What its creator put into the info dictionary to tell otherwise equal torrents apart: a site's name, as a rule.
+    /// What its creator put into the info dictionary to tell otherwise equal torrents apart: a
+    /// site's name, as a rule.
     pub source: Option<String>,
-    /// Bytes behind the end of the bencoded dictionary, which were ignored. White space and zeros do not count.
+    /// Bytes behind the end of the bencoded dictionary, which were ignored. White space and zeros
+    /// do not count.
     pub trailing: usize,
     /// When it was made, in seconds since 1970 (whatever its creator claims, negative or not).
     pub creation_date: Option<i64>,
-    /// The bytes that it was read from, up to the end of the dictionary, to keep the torrent or pass it on as it is. A torrent in a session folder lets go
-    /// of them as soon as they are on disk.
+    /// The bytes that it was read from, up to the end of the dictionary, to keep the torrent or
+    /// pass it on as it is. A torrent in a session folder lets go of them as soon as they are
+    /// on disk.
     pub raw: Option<Arc<[u8]>>,
 }
 
@@ -83,7 +91,15 @@ pub struct MetainfoLimits {
 impl Default for MetainfoLimits {
     fn default() -> Self {
         let Limits { depth, tokens, .. } = Limits::default();
-        Self { bytes: 32 << 20, depth, tokens, pieces: 0x20_0000, piece_len: 512 << 20, files: 1_000_000, addresses: 10_000 }
+        Self {
+            bytes: 32 << 20,
+            depth,
+            tokens,
+            pieces: 0x20_0000,
+            piece_len: 512 << 20,
+            files: 1_000_000,
+            addresses: 10_000,
+        }
     }
 }
 
@@ -196,9 +212,10 @@ impl std::fmt::Display for Field {
 impl Metainfo {
     /// Reads a metainfo file with the default [`MetainfoLimits`].
     ///
-    /// Unsorted and unknown keys are fine, and so are wrong types where we can do without (comment, dates, addresses). Bytes
-    /// after the end of the dictionary are ignored and counted in [`trailing`](Self::trailing), as libtorrent and aria2 do: some
-    /// programs write a line of text there. A hybrid torrent (BEP 52) is read as one of version 1.
+    /// Unsorted and unknown keys are fine, and so are wrong types where we can do without (comment,
+    /// dates, addresses). Bytes after the end of the dictionary are ignored and counted in
+    /// [`trailing`](Self::trailing), as libtorrent and aria2 do: some programs write a line of
+    /// text there. A hybrid torrent (BEP 52) is read as one of version 1.
     ///
     /// # Errors
     /// If it is not bencoded, lacks something, contradicts itself, or exceeds a limit.
@@ -228,7 +245,10 @@ impl Metainfo {
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
-    pub(crate) fn without_raw(bytes: &[u8], limits: &MetainfoLimits) -> Result<Self, MetainfoError> {
+    pub(crate) fn without_raw(
+        bytes: &[u8],
+        limits: &MetainfoLimits,
+    ) -> Result<Self, MetainfoError> {
         parse::metainfo(bytes, limits).map(|(metainfo, _)| metainfo)
     }
 }

@@ -1,5 +1,6 @@
-//! A torrent's state between runs, as its state file has it: bencoded, versioned, with a checksum at the end so that a torn file
-//! is known as one. Whoever reads it must still compare it with the files themselves.
+//! A torrent's state between runs, as its state file has it: bencoded, versioned, with a checksum
+//! at the end so that a torn file is known as one. Whoever reads it must still compare it with the
+//! files themselves.
 
 mod partial;
 #[cfg(test)]
@@ -22,7 +23,8 @@ pub use partial::ResumePartial;
 
 /// The format that is written and read.
 const VERSION: i64 = 1;
-/// Bytes of the checksum: SHA-1 of all that comes before it. It guards against accidents, not against forgers.
+/// Bytes of the checksum: SHA-1 of all that comes before it. It guards against accidents, not
+/// against forgers.
 const CHECKSUM: usize = 20;
 /// Bytes a file: its length and its time, big-endian, or only ones if it is absent.
 const STAT: usize = 16;
@@ -43,12 +45,14 @@ pub struct ResumeFile {
     pub downloaded: u64,
     /// Bytes uploaded over all runs, at most 2^63 - 1.
     pub uploaded: u64,
-    /// How each of the torrent's files looked then, in its order; `None` for one that was not there.
+    /// How each of the torrent's files looked then, in its order; `None` for one that was not
+    /// there.
     pub files: Vec<Option<ResumeStat>>,
-    /// How the file looked that holds what others need of files that are skipped, if there was one.
+    /// How the file looked that holds what others need of files that are skipped, if there was
+    /// one.
     pub parts: Option<ResumeStat>,
-    /// Blocks on disk of pieces that are not whole, ascending by piece. Together they take at most 64 KiB; what goes beyond that is
-    /// not written.
+    /// Blocks on disk of pieces that are not whole, ascending by piece. Together they take at most
+    /// 64 KiB; what goes beyond that is not written.
     pub partial: Vec<ResumePartial>,
     /// A check of what was there had not come to these pieces; `None` if no check was going on.
     pub unchecked: Option<Bitfield>,
@@ -105,10 +109,15 @@ pub enum ResumeError {
 }
 
 impl ResumeFile {
-    /// The most bytes that the state of a torrent may have. Whoever reads one from disk need not read more.
+    /// The most bytes that the state of a torrent may have. Whoever reads one from disk need not
+    /// read more.
     pub fn max_len(piece_count: u32, file_count: usize) -> usize {
         let fields = wire_len(piece_count).saturating_mul(2);
-        file_count.saturating_mul(STAT).saturating_add(fields).saturating_add(partial::MAX_LEN).saturating_add(OVERHEAD)
+        file_count
+            .saturating_mul(STAT)
+            .saturating_add(fields)
+            .saturating_add(partial::MAX_LEN)
+            .saturating_add(OVERHEAD)
     }
 
     /// The file's bytes. Numbers beyond 63 bits are cut down to that.
@@ -143,7 +152,12 @@ impl ResumeFile {
     ///
     /// # Errors
     /// If it is damaged, of another version, or of another torrent.
-    pub fn decode(bytes: &[u8], piece_count: u32, file_count: usize, info_hash: &InfoHash) -> Result<Self, ResumeError> {
+    pub fn decode(
+        bytes: &[u8],
+        piece_count: u32,
+        file_count: usize,
+        info_hash: &InfoHash,
+    ) -> Result<Self, ResumeError> {
         let limit = Self::max_len(piece_count, file_count);
         if bytes.len() > limit {
             return Err(ResumeError::TooLong { len: bytes.len(), limit });
@@ -158,7 +172,8 @@ impl ResumeFile {
             VERSION => {}
             other => return Err(ResumeError::Version(other)),
         }
-        let whose = <[u8; 20]>::try_from(string(root, "info-hash")?).map_err(|_| ResumeError::Field("info-hash"))?;
+        let whose = <[u8; 20]>::try_from(string(root, "info-hash")?)
+            .map_err(|_| ResumeError::Field("info-hash"))?;
         if whose != info_hash.0 {
             return Err(ResumeError::InfoHash(InfoHash(whose)));
         }
@@ -174,11 +189,15 @@ impl ResumeFile {
             uploaded: uint(root, "uploaded")?,
             files: decode_stats(string(root, "files")?, file_count)?,
             parts: match root.get(b"parts") {
-                Some(_) => string(root, "parts")?.try_into().map_err(|_| ResumeError::Field("parts")).and_then(decode_stat)?,
+                Some(_) => string(root, "parts")?
+                    .try_into()
+                    .map_err(|_| ResumeError::Field("parts"))
+                    .and_then(decode_stat)?,
                 None => None,
             },
             partial: match root.get(b"partial") {
-                Some(_) => partial::decode(string(root, "partial")?, piece_count).ok_or(ResumeError::Field("partial"))?,
+                Some(_) => partial::decode(string(root, "partial")?, piece_count)
+                    .ok_or(ResumeError::Field("partial"))?,
                 None => Vec::new(),
             },
             unchecked: match root.get(b"unchecked") {

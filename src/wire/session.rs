@@ -1,8 +1,9 @@
-//! The log of a session folder: a header and records one after the other, each with a checksum, so that whatever is torn or damaged is
-//! known as such and everything else is still found.
+//! The log of a session folder: a header and records one after the other, each with a checksum, so
+//! that whatever is torn or damaged is known as such and everything else is still found.
 //!
-//! It knows the log's bytes and what they say; not where they are kept, and not what becomes of the torrents. Checksums are keyed
-//! with the log's own salt: bytes that somebody else made (a metainfo file inside a record) never pass for a record.
+//! It knows the log's bytes and what they say; not where they are kept, and not what becomes of the
+//! torrents. Checksums are keyed with the log's own salt: bytes that somebody else made (a metainfo
+//! file inside a record) never pass for a record.
 
 mod replay;
 mod settings;
@@ -22,7 +23,8 @@ pub use settings::{SessionSettings, SettingsError, TorrentSettings};
 
 /// The format that is written and read.
 pub const VERSION: u32 = 1;
-/// Bytes before the first record: the header twice, so that one damaged sector does not take the whole session with it.
+/// Bytes before the first record: the header twice, so that one damaged sector does not take the
+/// whole session with it.
 pub const HEADER_LEN: usize = 2 * COPY;
 /// Bytes of a record that are not its payload.
 pub const FRAME_LEN: usize = 20;
@@ -78,7 +80,8 @@ pub fn read_header(bytes: &[u8]) -> Result<Salt, LogError> {
     if copies.iter().all(|copy| copy[..8] != MAGIC) {
         return Err(LogError::Foreign);
     }
-    let whole = copies.iter().find(|copy| copy[..8] == MAGIC && sum(&[&copy[..28]])[..4] == copy[28..]);
+    let whole =
+        copies.iter().find(|copy| copy[..8] == MAGIC && sum(&[&copy[..28]])[..4] == copy[28..]);
     let version = |copy: &[u8; COPY]| u32::from_be_bytes([copy[8], copy[9], copy[10], copy[11]]);
     let Some(copy) = whole else {
         // A later version may have another header behind its number.
@@ -95,15 +98,23 @@ pub fn read_header(bytes: &[u8]) -> Result<Salt, LogError> {
     }
 }
 
-/// Appends a record to `out`: one of this kind about a torrent (or about the session: then the info-hash is zeroes), with `body`.
-pub fn push_record(out: &mut Vec<u8>, salt: &Salt, kind: RecordKind, info_hash: &InfoHash, body: &[u8]) {
+/// Appends a record to `out`: one of this kind about a torrent (or about the session: then the
+/// info-hash is zeroes), with `body`.
+pub fn push_record(
+    out: &mut Vec<u8>,
+    salt: &Salt,
+    kind: RecordKind,
+    info_hash: &InfoHash,
+    body: &[u8],
+) {
     push_raw(out, salt, code(kind), &[&info_hash.0, body]);
 }
 
 fn push_raw(out: &mut Vec<u8>, salt: &Salt, kind: u8, payload: &[&[u8]]) {
     let len: usize = payload.iter().map(|part| part.len()).sum();
     let kind_and_len = (u64::from(kind) << 56 | len as u64).to_be_bytes();
-    let parts: Vec<&[u8]> = [&salt[..], &kind_and_len].into_iter().chain(payload.iter().copied()).collect();
+    let parts: Vec<&[u8]> =
+        [&salt[..], &kind_and_len].into_iter().chain(payload.iter().copied()).collect();
     out.extend_from_slice(&MARK);
     out.extend_from_slice(&kind_and_len);
     out.extend_from_slice(&sum(&parts));
@@ -120,7 +131,8 @@ fn code(kind: RecordKind) -> u8 {
     }
 }
 
-/// Eight bytes of SHA-256: enough against accidents, and with the salt against whoever made the payload.
+/// Eight bytes of SHA-256: enough against accidents, and with the salt against whoever made the
+/// payload.
 fn sum(parts: &[&[u8]]) -> [u8; 8] {
     let mut context = Context::new(&SHA256);
     parts.iter().for_each(|part| context.update(part));
@@ -129,7 +141,8 @@ fn sum(parts: &[&[u8]]) -> [u8; 8] {
     out
 }
 
-/// What a record's first [`FRAME_LEN`] bytes say: its kind, the length of its payload, its checksum.
+/// What a record's first [`FRAME_LEN`] bytes say: its kind, the length of its payload, its
+/// checksum.
 #[derive(Clone, Copy)]
 struct Frame {
     kind: u8,
@@ -143,8 +156,13 @@ impl Frame {
         let (mark, rest) = frame.split_first_chunk::<4>()?;
         let (kind_and_len, sum) = rest.split_first_chunk::<8>()?;
         let number = u64::from_be_bytes(*kind_and_len);
-        let len = usize::try_from(number & ((1 << 56) - 1)).ok().filter(|&len| len <= MAX_PAYLOAD)?;
-        (*mark == MARK).then_some(Self { kind: (number >> 56) as u8, len, sum: *sum.first_chunk()? })
+        let len =
+            usize::try_from(number & ((1 << 56) - 1)).ok().filter(|&len| len <= MAX_PAYLOAD)?;
+        (*mark == MARK).then_some(Self {
+            kind: (number >> 56) as u8,
+            len,
+            sum: *sum.first_chunk()?,
+        })
     }
 
     fn fits(&self, salt: &Salt, payload: &[u8]) -> bool {
@@ -169,9 +187,15 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     fn new(at: u64, kind: u8, payload: &'a [u8]) -> Option<Self> {
         let (info_hash, body) = payload.split_first_chunk::<20>()?;
-        let kind = [RecordKind::Torrent, RecordKind::Settings, RecordKind::State, RecordKind::Removed, RecordKind::Session]
-            .into_iter()
-            .find(|&known| code(known) == kind);
+        let kind = [
+            RecordKind::Torrent,
+            RecordKind::Settings,
+            RecordKind::State,
+            RecordKind::Removed,
+            RecordKind::Session,
+        ]
+        .into_iter()
+        .find(|&known| code(known) == kind);
         Some(Self { at, kind, info_hash: InfoHash(*info_hash), body })
     }
 
@@ -218,7 +242,8 @@ pub struct Scanned {
     pub end: u64,
     /// Damaged stretches with whole records behind them.
     pub damaged: u32,
-    /// Bytes behind the last whole record: of one that was being written when the process or the machine ended.
+    /// Bytes behind the last whole record: of one that was being written when the process or the
+    /// machine ended.
     pub torn: u64,
 }
 
@@ -226,7 +251,11 @@ pub struct Scanned {
 ///
 /// # Errors
 /// If the log cannot be read.
-pub fn scan(source: &mut impl Source, salt: &Salt, mut each: impl FnMut(Record<'_>)) -> io::Result<Scanned> {
+pub fn scan(
+    source: &mut impl Source,
+    salt: &Salt,
+    mut each: impl FnMut(Record<'_>),
+) -> io::Result<Scanned> {
     let len = source.size();
     let mut scanned = Scanned { end: HEADER_LEN as u64, ..Scanned::default() };
     let mut at = scanned.end;

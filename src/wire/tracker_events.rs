@@ -1,5 +1,5 @@
-//! What a torrent's trackers have still to hear, as state files and session records have it: a bencoded dictionary. An unreadable
-//! event is passed over: it is not worth a torrent.
+//! What a torrent's trackers have still to hear, as state files and session records have it: a
+//! bencoded dictionary. An unreadable event is passed over: it is not worth a torrent.
 
 use super::bencode::{Encoder, Value};
 use crate::base::{
@@ -20,7 +20,13 @@ pub(super) fn push(e: &mut Encoder, key: &[u8], events: &TrackerEvents) {
     });
     e.key(b"owed").list();
     for event in &events.owed {
-        let numbers = [event.uploaded, event.downloaded, event.left, event.key.into(), event.completed.into()];
+        let numbers = [
+            event.uploaded,
+            event.downloaded,
+            event.left,
+            event.key.into(),
+            event.completed.into(),
+        ];
         let numbers: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
         e.list().bytes(event.url.as_bytes()).bytes(&event.peer_id.0).bytes(&numbers).end();
     }
@@ -36,7 +42,10 @@ pub(super) fn read(value: Option<Value<'_>>) -> TrackerEvents {
         _ => Completion::None,
     };
     let owed = value.get(b"owed").and_then(|v| v.as_list());
-    let mut events = TrackerEvents { completion, owed: owed.into_iter().flatten().filter_map(owed_event).collect() };
+    let mut events = TrackerEvents {
+        completion,
+        owed: owed.into_iter().flatten().filter_map(owed_event).collect(),
+    };
     events.bound();
     events
 }
@@ -86,7 +95,9 @@ mod tests {
             left: 6,
         };
         for completion in [Completion::None, Completion::Due, Completion::Told] {
-            for owed in [vec![], vec![event("udp://a.test/x", true), event("http://b.test/?y", false)]] {
+            for owed in
+                [vec![], vec![event("udp://a.test/x", true), event("http://b.test/?y", false)]]
+            {
                 let events = TrackerEvents { completion, owed };
                 assert_eq!(round_trip(&events), events);
             }

@@ -1,4 +1,5 @@
-//! What we are asked for: in order, too much, for nothing, or by somebody who does not read the answers.
+//! What we are asked for: in order, too much, for nothing, or by somebody who does not read the
+//! answers.
 
 use super::*;
 
@@ -12,7 +13,10 @@ fn requests_are_answered_in_order_with_the_data() {
     t.hear(peer, block(2, 1).request());
     t.hear(peer, block(0, 0).request());
     t.hear(peer, Message::Request { piece: 1, begin: 5, len: 77 });
-    assert_eq!(t.said(peer), ["piece 2:16384+16384 good", "piece 0:0+16384 good", "piece 1:5+77 good"]);
+    assert_eq!(
+        t.said(peer),
+        ["piece 2:16384+16384 good", "piece 0:0+16384 good", "piece 1:5+77 good"]
+    );
     assert_eq!(t.stats().uploaded, 2 * u64::from(BLOCK_LEN) + 77);
 }
 
@@ -90,7 +94,11 @@ fn a_peer_that_asks_and_does_not_read_is_let_go() {
         t.raw(peer, &wire);
         requests += 1000;
         assert!(requests < 200_000, "{} bytes are waiting", t.waiting(peer));
-        assert!(t.waiting(peer) < (1 << 20) + 2 * 512 * 1024, "{} bytes are waiting", t.waiting(peer));
+        assert!(
+            t.waiting(peer) < (1 << 20) + 2 * 512 * 1024,
+            "{} bytes are waiting",
+            t.waiting(peer)
+        );
     }
     assert!(t.reason().contains("does not read"), "{}", t.reason());
 }

@@ -46,7 +46,8 @@ fn so_many_dials_at_a_time_and_the_next_as_soon_as_one_is_answered() {
 
 #[test]
 fn a_peer_that_is_connected_is_not_taken_a_second_time_the_other_way_round() {
-    // Our id begins with -CT, its id with -XX: the connection that we dial is the one to keep, and both know it.
+    // Our id begins with -CT, its id with -XX: the connection that we dial is the one to keep, and
+    // both know it.
     let its = |nth: u8| {
         let mut id = *b"-XX0000-peer........";
         id[19] = nth;
@@ -102,7 +103,8 @@ fn a_peer_that_has_dialled_us_is_not_dialled_until_it_goes() {
 
 #[test]
 fn a_peer_that_refuses_to_be_dialled_since_it_has_dialled_us_is_not_dialled_again() {
-    // It dials while it is dialled, and many clients then close the second connection without a greeting.
+    // It dials while it is dialled, and many clients then close the second connection without a
+    // greeting.
     let mut t = leech();
     t.name_listener(1);
     let dialled = t.new_dials()[0];
@@ -144,6 +146,8 @@ fn alerts_tell_who_came_and_why_they_went() {
     let mut t = leech();
     let peer = t.peer();
     t.hear(peer, Message::Have(trace::PIECES));
-    let gone = t.alerts().iter().any(|a| matches!(a, Alert::PeerGone { reason, .. } if reason.contains("piece 17 of a torrent")));
+    let gone = t.alerts().iter().any(
+        |a| matches!(a, Alert::PeerGone { reason, .. } if reason.contains("piece 17 of a torrent")),
+    );
     assert!(gone && t.alerts().iter().any(|a| matches!(a, Alert::PeerConnected { .. })));
 }

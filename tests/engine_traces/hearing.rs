@@ -1,4 +1,5 @@
-//! What a peer may say and how: greetings cut anywhere, what it has, frames, handshakes of extensions.
+//! What a peer may say and how: greetings cut anywhere, what it has, frames, handshakes of
+//! extensions.
 
 use super::*;
 
@@ -16,7 +17,11 @@ fn a_greeting_may_be_cut_anywhere() {
         t.raw(peer, &wire[cut..]);
         let said = t.said(peer);
         assert_eq!(said[..4], ["hello", "extended 0", "have none", "interested"], "cut at {cut}");
-        assert_eq!(said.iter().filter(|s| s.starts_with("request")).count(), 8, "cut at {cut}: {said:?}");
+        assert_eq!(
+            said.iter().filter(|s| s.starts_with("request")).count(),
+            8,
+            "cut at {cut}: {said:?}"
+        );
         assert!(said.contains(&"unchoke".to_owned()));
     }
 }
@@ -52,7 +57,8 @@ fn another_torrent_and_ourselves_are_turned_away() {
     t.raw(peer, &hello);
     assert!(t.is_closed(peer) && t.said(peer).is_empty());
 
-    // Both ends of a connection with ourselves: the one that was dialled answers, so that the one that dialled knows.
+    // Both ends of a connection with ourselves: the one that was dialled answers, so that the one
+    // that dialled knows.
     let mut t = leech();
     let own = t.engine.peer_id().0;
     let peer = t.accept();
@@ -116,7 +122,11 @@ fn telling_again_adds_what_is_new_and_is_bounded() {
         (0..trace::PIECES + 6).for_each(|_| t.hear(peer, Message::Bitfield(&all)));
         assert!(!t.is_closed(peer));
         t.hear(peer, Message::Bitfield(&all));
-        assert!(t.is_closed(peer) && t.reason().contains("times all that it has"), "{}", t.reason());
+        assert!(
+            t.is_closed(peer) && t.reason().contains("times all that it has"),
+            "{}",
+            t.reason()
+        );
     }
 }
 
@@ -175,7 +185,10 @@ fn the_fast_extension_must_be_agreed_on() {
     for message in of_fast {
         let mut t = leech();
         let peer = t.plain_peer();
-        assert!(t.said(peer).is_empty(), "a plain peer is told nothing of what we have, as we have nothing");
+        assert!(
+            t.said(peer).is_empty(),
+            "a plain peer is told nothing of what we have, as we have nothing"
+        );
         t.hear(peer, message);
         assert!(t.is_closed(peer), "{message:?}");
     }

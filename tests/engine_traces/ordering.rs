@@ -122,7 +122,8 @@ fn a_peer_that_chokes_often_is_not_let_go_for_what_a_choke_turns_down() {
     let peer = t.peer();
     t.hear(peer, Message::HaveAll);
     let mut rejected = 0;
-    // Without ever a block in between: more than a thousand rejects, and less than a thousand chokes.
+    // Without ever a block in between: more than a thousand rejects, and less than a thousand
+    // chokes.
     while rejected < 5000 {
         t.hear(peer, Message::Unchoke);
         let asked = t.take_asked(peer);
@@ -245,7 +246,8 @@ fn a_piece_on_parole_goes_on_when_its_only_peer_leaves_or_chokes() {
         assert_eq!(t.take_asked(good), [(3, 1)]);
         t.deliver(good, 3, 1);
         assert_eq!(t.stats().failed_pieces, 1);
-        // Others come first, but there are none. Then one peer at a time, so that there is one to blame.
+        // Others come first, but there are none. Then one peer at a time, so that there is one to
+        // blame.
         assert!(t.take_asked(good).is_empty());
         t.pass(Duration::from_secs(10));
         assert_eq!(t.take_asked(good), [(3, 0), (3, 1)]);

@@ -1,4 +1,5 @@
-//! Disks that are full or do not let us write. Small file systems of the tests' own, so these need root.
+//! Disks that are full or do not let us write. Small file systems of the tests' own, so these need
+//! root.
 
 use std::{fs, sync::Arc};
 
@@ -37,19 +38,27 @@ fn full_disk_is_named_and_enlarged_it_goes_on() {
     let ended = bench.run(&[seeder.addr()], LIMIT);
     ended.assert_failure(&[bench.dir.to_str().unwrap(), "space"]);
     let first = seeder.seen().bytes;
-    assert!(first < 2 * torrent.len(), "{first} bytes fetched for a disk of 8 MiB: it goes round and round");
+    assert!(
+        first < 2 * torrent.len(),
+        "{first} bytes fetched for a disk of 8 MiB: it goes round and round"
+    );
 
     disk.remount("size=64m");
     bench.complete(&torrent, &[seeder.addr()], LIMIT);
     let second = seeder.seen().bytes - first;
-    assert!(second <= 10 * MIB as u64, "{second} bytes fetched again although nearly 8 MiB of 16 MiB were there");
+    assert!(
+        second <= 10 * MIB as u64,
+        "{second} bytes fetched again although nearly 8 MiB of 16 MiB were there"
+    );
     seeder.assert_no_offence();
 }
 
 #[test]
 fn read_only_disk_is_named() {
     let torrent = torrent(4, 31);
-    let Some((disk, mut bench)) = small_disk("faults::read_only_disk", &torrent, 64) else { return };
+    let Some((disk, mut bench)) = small_disk("faults::read_only_disk", &torrent, 64) else {
+        return;
+    };
     disk.remount("ro");
     let seeder = Seeder::good(&torrent);
     let ended = bench.run(&[seeder.addr()], LIMIT);
@@ -90,5 +99,9 @@ fn link_out_of_the_folder_is_not_followed() {
     fs::write(&outside, "mine").unwrap();
     std::os::unix::fs::symlink(&outside, bench.dir.join(&torrent.name)).unwrap();
     let _ = bench.run(&[seeder.addr()], LIMIT);
-    assert_eq!(fs::read(&outside).unwrap(), b"mine", "a file outside of the download folder was written");
+    assert_eq!(
+        fs::read(&outside).unwrap(),
+        b"mine",
+        "a file outside of the download folder was written"
+    );
 }

@@ -32,7 +32,9 @@ fn peer_that_comes_later_is_found() {
     let mut bench = Bench::new(&torrent);
     // Dials are refused until the second seeder stands where the first stood.
     let mut process = bench.start(&mut bench.command(&[addr]));
-    clock::wait_for("the first dial is refused", LIMIT, || process.output().contains(&addr.to_string()).then_some(()));
+    clock::wait_for("the first dial is refused", LIMIT, || {
+        process.output().contains(&addr.to_string()).then_some(())
+    });
     let second = Seeder::start_at(addr, &torrent);
     assert!(process.wait(LIMIT).success());
     torrent.assert_in(&bench.dir);
@@ -46,7 +48,11 @@ fn run_with(metainfo: &[u8]) -> Ended {
     fs::write(&bench.torrent, metainfo).unwrap();
     let ended = bench.run(&[], LIMIT);
     ended.assert_failure(&[bench.torrent.to_str().unwrap()]);
-    assert_eq!(fs::read_dir(&bench.dir).unwrap().count(), 0, "something was written for a torrent that cannot be read");
+    assert_eq!(
+        fs::read_dir(&bench.dir).unwrap().count(),
+        0,
+        "something was written for a torrent that cannot be read"
+    );
     ended
 }
 
@@ -64,7 +70,8 @@ fn torrent_that_is_none() {
     run_with(&vec![b'l'; 1_000_000]);
 }
 
-/// However it is taken (refused, or stored under harmless names), nothing outside of the folder may change.
+/// However it is taken (refused, or stored under harmless names), nothing outside of the folder may
+/// change.
 #[test]
 fn torrent_that_climbs_out_of_its_folder() {
     let climbers = [
@@ -81,8 +88,14 @@ fn torrent_that_climbs_out_of_its_folder() {
         let seeder = Seeder::good(&torrent);
         let mut bench = Bench::new(&torrent);
         let ended = bench.run(&[seeder.addr()], LIMIT);
-        assert!(ended.status.code().is_some_and(|code| code < 2), "{}: {}", ended.status, ended.output);
-        let mut beside: Vec<_> = fs::read_dir(bench.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(
+            ended.status.code().is_some_and(|code| code < 2),
+            "{}: {}",
+            ended.status,
+            ended.output
+        );
+        let mut beside: Vec<_> =
+            fs::read_dir(bench.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         beside.sort();
         assert_eq!(beside, ["download", "download-1.log", "test.torrent"], "{:?}", torrent.name);
     }

@@ -13,13 +13,18 @@ use crate::{
 fn another_peer_takes_over_when_one_dies_half_way() {
     let torrent = torrent(8, 1);
     let blocks = torrent.len() / 16384;
-    let first = Seeder::start(&torrent, Manners { die_after: Some(blocks / 2), ..Manners::default() });
+    let first =
+        Seeder::start(&torrent, Manners { die_after: Some(blocks / 2), ..Manners::default() });
     let second = Seeder::slow(&torrent, 4 * MIB as u64);
     Bench::new(&torrent).complete(&torrent, &[first.addr(), second.addr()], LIMIT);
     assert!(first.seen().blocks > 0, "the first peer was not used");
     // What the first had served whole is not fetched again, but for the pieces it left unfinished.
     let total = first.seen().bytes + second.seen().bytes;
-    assert!(total < torrent.len() * 5 / 4, "{total} bytes served for a torrent of {}", torrent.len());
+    assert!(
+        total < torrent.len() * 5 / 4,
+        "{total} bytes served for a torrent of {}",
+        torrent.len()
+    );
     second.assert_no_offence();
 }
 
@@ -34,7 +39,10 @@ fn corrupter_is_banned() {
     let dropped = bad_seen.hung_up.first().expect("the bad peer was kept to the end");
     let end = good_seen.hung_up.iter().max().expect("the good peer saw no end");
     assert!(dropped < end, "the bad peer was kept to the end");
-    assert_eq!(bad_seen.newest_requests, bad_seen.requests, "the bad peer was asked again after it had been dropped");
+    assert_eq!(
+        bad_seen.newest_requests, bad_seen.requests,
+        "the bad peer was asked again after it had been dropped"
+    );
     assert_eq!(good_seen.connections, 1, "the good peer was dropped as well");
     ended.assert_says(&["ban", &bad.addr().to_string()]);
 }
@@ -70,13 +78,15 @@ fn peer_that_chokes_all_the_time() {
 #[test]
 fn peer_that_chokes_and_rejects_all_the_time() {
     let torrent = torrent(4, 6);
-    let seeder = Seeder::start(&torrent, Manners { choke_every: Some(7), fast: true, ..Manners::default() });
+    let seeder =
+        Seeder::start(&torrent, Manners { choke_every: Some(7), fast: true, ..Manners::default() });
     Bench::new(&torrent).complete(&torrent, &[seeder.addr()], LIMIT);
     assert!(seeder.seen().bytes < torrent.len() * 11 / 10, "{} bytes served", seeder.seen().bytes);
     seeder.assert_no_offence();
 }
 
-/// The one that talks nonsense is dropped while the good one still serves, the log says why, and the download completes.
+/// The one that talks nonsense is dropped while the good one still serves, the log says why, and
+/// the download completes.
 fn survives(nonsense: Nonsense) {
     let torrent = torrent(4, 7);
     let bad = Seeder::start(&torrent, Manners { nonsense: Some(nonsense), ..Manners::default() });

@@ -50,7 +50,11 @@ fn changed_byte_is_found_and_fetched_again() {
     let mut process = bench.start(bench.command(&[seeder.addr()]).arg("--recheck"));
     assert!(process.wait(LIMIT).success());
     torrent.assert_in(&bench.dir);
-    assert_eq!(seeder.seen().bytes, torrent.len() + torrent.piece_len as u64, "one piece is fetched twice");
+    assert_eq!(
+        seeder.seen().bytes,
+        torrent.len() + torrent.piece_len as u64,
+        "one piece is fetched twice"
+    );
 }
 
 #[test]
@@ -72,7 +76,10 @@ fn terminated_half_way_it_ends_in_good_order() {
     seeder.wait("half of it is served", LIMIT, |seen| seen.bytes >= torrent.len() / 2);
     process.terminate();
     let status = process.wait(LIMIT);
-    assert!(status.code().is_some_and(|code| code != 0), "{status}: an unfinished download is no success, nor a crash");
+    assert!(
+        status.code().is_some_and(|code| code != 0),
+        "{status}: an unfinished download is no success, nor a crash"
+    );
     let before = seeder.seen().bytes;
 
     bench.complete(&torrent, &[seeder.addr()], LIMIT);
@@ -82,14 +89,16 @@ fn terminated_half_way_it_ends_in_good_order() {
 
 #[test]
 fn killed_again_and_again_it_gets_there() {
-    // Thirty kills, or so many as KILLS says, each at another moment: while it starts, fetches, writes or saves.
+    // Thirty kills, or so many as KILLS says, each at another moment: while it starts, fetches,
+    // writes or saves.
     let kills = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(30_u64);
     let torrent = torrent(64, 25);
     let seeder = Seeder::slow(&torrent, 24 * MIB as u64);
     let mut bench = Bench::new(&torrent);
     let mut chance = 25_u64;
     for _ in 0..kills {
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        chance =
+            chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // None at all, a block, or some MiB.
         let more = ((chance >> 33) % (2 * MIB as u64 + 1)) >> ((chance >> 60) * 2);
         let goal = seeder.seen().bytes + more;
@@ -105,7 +114,11 @@ fn killed_again_and_again_it_gets_there() {
     bench.complete(&torrent, &[seeder.addr()], LIMIT);
     // Each kill costs what was in memory or on its way, and no more.
     let (served, lost) = (seeder.seen().bytes, 3 * MIB as u64);
-    assert!(served < torrent.len() + kills * lost, "{served} bytes served for a torrent of {}", torrent.len());
+    assert!(
+        served < torrent.len() + kills * lost,
+        "{served} bytes served for a torrent of {}",
+        torrent.len()
+    );
     seeder.assert_no_offence();
 }
 
@@ -117,7 +130,9 @@ fn terminated_in_large_pieces_it_fetches_little_twice() {
     let served = || seeders.iter().map(|seeder| seeder.seen().bytes).sum::<u64>();
     let mut bench = Bench::new(&torrent);
     let mut process = bench.start(&mut bench.command(&addrs));
-    clock::wait_for("45 % is served", LIMIT, || (served() >= torrent.len() * 45 / 100).then_some(()));
+    clock::wait_for("45 % is served", LIMIT, || {
+        (served() >= torrent.len() * 45 / 100).then_some(())
+    });
     process.terminate();
     assert!(process.wait(LIMIT).code().is_some_and(|code| code != 0));
     let before = served();
@@ -125,7 +140,8 @@ fn terminated_in_large_pieces_it_fetches_little_twice() {
 
     bench.complete(&torrent, &addrs, LIMIT);
     let twice = served() - torrent.len();
-    // What was sent and not read at the stop counts, too; the simulator holds the engine to a twentieth of a piece for each peer.
+    // What was sent and not read at the stop counts, too; the simulator holds the engine to a
+    // twentieth of a piece for each peer.
     assert!(twice <= 24 * MIB as u64, "{twice} bytes were fetched twice");
     println!("{twice} bytes were fetched twice after a stop at {before} of {}", torrent.len());
 }

@@ -1,5 +1,6 @@
-//! How each client is told to seed or fetch one torrent on one port and to leave the rest of the world alone: no DHT, no
-//! local discovery, no peer exchange, no port mapping, settings of its own in a folder of the test's.
+//! How each client is told to seed or fetch one torrent on one port and to leave the rest of the
+//! world alone: no DHT, no local discovery, no peer exchange, no port mapping, settings of its own
+//! in a folder of the test's.
 
 use std::{
     fs,
@@ -44,14 +45,24 @@ impl Client {
         };
         match Command::new(self.program()).arg(question).stdin(Stdio::null()).output() {
             Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(format!("{}: {}", self.program().display(), String::from_utf8_lossy(&output.stderr))),
-            Err(e) => Err(format!("{}: {e}; scripts/install_clients installs it", self.program().display())),
+            Ok(output) => Err(format!(
+                "{}: {}",
+                self.program().display(),
+                String::from_utf8_lossy(&output.stderr)
+            )),
+            Err(e) => Err(format!(
+                "{}: {e}; scripts/install_clients installs it",
+                self.program().display()
+            )),
         }
     }
 
     fn program(self) -> PathBuf {
         match self {
-            Libtorrent => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/venv/bin/python")),
+            Libtorrent => PathBuf::from(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/target/interop/venv/bin/python"
+            )),
             Transmission => "transmission-daemon".into(),
             Aria2 => "aria2c".into(),
             Qbittorrent => "qbittorrent-nox".into(),
@@ -70,9 +81,16 @@ impl Client {
         self == Rtorrent
     }
 
-    /// Starts it at `place` and listening on `port`, with the bench's torrent: as a seed, whose files are in `folder`, or as
-    /// a leech that is to put them there.
-    pub(crate) fn start(self, role: Role, bench: &Bench, folder: &Path, place: &Place, port: u16) -> Process {
+    /// Starts it at `place` and listening on `port`, with the bench's torrent: as a seed, whose
+    /// files are in `folder`, or as a leech that is to put them there.
+    pub(crate) fn start(
+        self,
+        role: Role,
+        bench: &Bench,
+        folder: &Path,
+        place: &Place,
+        port: u16,
+    ) -> Process {
         let home = bench.path().join("home");
         fs::create_dir(&home).unwrap();
         let mut command = place.command(self.program());
@@ -85,7 +103,11 @@ impl Client {
             Rtorrent => rtorrent(&mut command, &told),
             Rqbit => rqbit(&mut command, &told),
         }
-        command.env("HOME", &home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME").env_remove("XDG_CACHE_HOME");
+        command
+            .env("HOME", &home)
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_CACHE_HOME");
         Process::spawn(&format!("{self:?}"), &mut command, bench.path())
     }
 }
@@ -132,8 +154,15 @@ fn aria2(command: &mut Command, told: &Told<'_>) {
     // Its UDP trackers need its DHT, which knows nobody and stays alone: nobody else here has any.
     command.arg("--enable-dht=true").arg(format!("--dht-listen-port={port}"));
     command.arg(format!("--dht-file-path={}", home.join("dht.dat").display()));
-    command.args(["--no-conf", "--enable-dht6=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false"]);
-    command.args(["--seed-ratio=0", "--file-allocation=none"]).arg(format!("--interface={}", place.host()));
+    command.args([
+        "--no-conf",
+        "--enable-dht6=false",
+        "--bt-enable-lpd=false",
+        "--enable-peer-exchange=false",
+    ]);
+    command
+        .args(["--seed-ratio=0", "--file-allocation=none"])
+        .arg(format!("--interface={}", place.host()));
     command.args((*role == Role::Seed).then_some("--bt-seed-unverified=true"));
     command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder).arg(torrent);
 }
@@ -152,7 +181,9 @@ fn qbittorrent(command: &mut Command, told: &Told<'_>) {
     let config = home.join("qBittorrent/config");
     fs::create_dir_all(&config).unwrap();
     fs::write(config.join("qBittorrent.conf"), settings).unwrap();
-    command.arg(format!("--profile={}", home.display())).arg(format!("--save-path={}", folder.display()));
+    command
+        .arg(format!("--profile={}", home.display()))
+        .arg(format!("--save-path={}", folder.display()));
     command.args((*role == Role::Seed).then_some("--skip-hash-check"));
     command.args(["--add-paused=false", "--skip-dialog=true"]).arg(torrent);
 }
@@ -184,7 +215,10 @@ fn rqbit(command: &mut Command, told: &Told<'_>) {
     command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
     command.args(["--listen-ip", &place.host().to_string(), "--listen-port", &port.to_string()]);
     command.args((*role == Role::Seed).then_some("--disable-trackers"));
-    command.args(["download", "--disable-http-api", "--overwrite", "--output-folder"]).arg(folder).arg(torrent);
+    command
+        .args(["download", "--disable-http-api", "--overwrite", "--output-folder"])
+        .arg(folder)
+        .arg(torrent);
 }
 
 /// A port that nobody listens on.
@@ -192,23 +226,32 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A tracker at `place` that names `peers` from the start, and whoever else announces; what is returned beside it is its URL.
+/// A tracker at `place` that names `peers` from the start, and whoever else announces; what is
+/// returned beside it is its URL.
 pub(crate) fn tracker(bench: &Bench, peers: &[SocketAddr], place: &Place) -> (Process, String) {
     let port = free_port();
     let mut command = place.command("python3");
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/tracker.py"));
-    command.arg(place.host().to_string()).arg(port.to_string()).args(peers.iter().map(SocketAddr::to_string));
+    command
+        .arg(place.host().to_string())
+        .arg(port.to_string())
+        .args(peers.iter().map(SocketAddr::to_string));
     let process = Process::spawn("tracker", &mut command, bench.path());
-    clock::wait_for("the tracker is up", Duration::from_secs(20), || process.output().contains("tracking").then_some(()));
+    clock::wait_for("the tracker is up", Duration::from_secs(20), || {
+        process.output().contains("tracking").then_some(())
+    });
     (process, format!("http://{}/announce", place.at(port)))
 }
 
-/// Whether a peer takes a greeting for `torrent` at `addr`, which `place` can reach, and then says that it has all of it.
+/// Whether a peer takes a greeting for `torrent` at `addr`, which `place` can reach, and then says
+/// that it has all of it.
 pub(crate) fn serves(bench: &Bench, torrent: &Torrent, addr: SocketAddr, place: &Place) -> bool {
-    let mut greeting: [u8; 68] = *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PROBE--IS-IT-READY-";
+    let mut greeting: [u8; 68] =
+        *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PROBE--IS-IT-READY-";
     greeting[28..48].copy_from_slice(&torrent.info_hash);
     let enough = |answer: &[u8]| {
-        answer.get(28..48) == Some(&torrent.info_hash[..]) && has_all(torrent, answer.get(68..).unwrap_or_default())
+        answer.get(28..48) == Some(&torrent.info_hash[..])
+            && has_all(torrent, answer.get(68..).unwrap_or_default())
     };
     if place.is_loopback() {
         return probe(&greeting, addr, enough).unwrap_or(false);
@@ -220,7 +263,11 @@ pub(crate) fn serves(bench: &Bench, torrent: &Torrent, addr: SocketAddr, place: 
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sends `greeting` and reads until it is `enough` or nothing comes any more.
-fn probe(greeting: &[u8], addr: SocketAddr, enough: impl Fn(&[u8]) -> bool) -> std::io::Result<bool> {
+fn probe(
+    greeting: &[u8],
+    addr: SocketAddr,
+    enough: impl Fn(&[u8]) -> bool,
+) -> std::io::Result<bool> {
     let mut socket = TcpStream::connect_timeout(&addr, PROBE_LIMIT)?;
     socket.set_read_timeout(Some(PROBE_LIMIT))?;
     socket.write_all(greeting)?;
@@ -238,18 +285,31 @@ fn probe(greeting: &[u8], addr: SocketAddr, enough: impl Fn(&[u8]) -> bool) -> s
 fn probe_from(bench: &Bench, greeting: &[u8], addr: SocketAddr, place: &Place) -> Vec<u8> {
     let file = bench.path().join("greeting");
     fs::write(&file, greeting).unwrap();
-    let (ip, port, file, limit) = (addr.ip(), addr.port(), file.display(), PROBE_LIMIT.as_secs_f64());
-    let script = format!("exec 3<>/dev/tcp/{ip}/{port} && cat {file} >&3 && timeout {limit} cat <&3");
-    place.command("bash").args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap().stdout
+    let (ip, port, file, limit) =
+        (addr.ip(), addr.port(), file.display(), PROBE_LIMIT.as_secs_f64());
+    let script =
+        format!("exec 3<>/dev/tcp/{ip}/{port} && cat {file} >&3 && timeout {limit} cat <&3");
+    place
+        .command("bash")
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .unwrap()
+        .stdout
 }
 
-/// Whether the frames in `answer` say that the peer has every piece: Bitfield, or the fast extension's Have All.
+/// Whether the frames in `answer` say that the peer has every piece: Bitfield, or the fast
+/// extension's Have All.
 fn has_all(torrent: &Torrent, mut answer: &[u8]) -> bool {
     while let Some((len, rest)) = answer.split_first_chunk() {
         let len = u32::from_be_bytes(*len) as usize;
         let Some(frame) = rest.get(..len) else { return false };
         match frame.split_first() {
-            Some((5, bits)) => return bits.iter().map(|bits| bits.count_ones()).sum::<u32>() as usize == torrent.pieces(),
+            Some((5, bits)) => {
+                return bits.iter().map(|bits| bits.count_ones()).sum::<u32>() as usize
+                    == torrent.pieces();
+            }
             Some((14, [])) => return true,
             _ => answer = &rest[len..],
         }

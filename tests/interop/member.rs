@@ -38,7 +38,8 @@ impl Member {
     pub(crate) fn start_ours(&mut self, peers: &[SocketAddr]) {
         let mut command = self.place.command(download::program());
         self.bench.arguments(&mut command, peers);
-        self.process = Some(self.bench.start(command.args(["--seed", "--port", &self.port.to_string()])));
+        self.process =
+            Some(self.bench.start(command.args(["--seed", "--port", &self.port.to_string()])));
     }
 
     /// Looks whether it has everything by now.

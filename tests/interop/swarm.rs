@@ -1,5 +1,6 @@
-//! All clients in one swarm: one of ours is the only seed, through a thin cable, and another of ours fetches among the others. They find each other by a
-//! tracker of the test's own; ours do not ask trackers, so it names them from the start, and our leech is told of the others.
+//! All clients in one swarm: one of ours is the only seed, through a thin cable, and another of
+//! ours fetches among the others. They find each other by a tracker of the test's own; ours do not
+//! ask trackers, so it names them from the start, and our leech is told of the others.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,7 +22,13 @@ const SEED_MBIT: u32 = 20;
 
 #[test]
 fn a_swarm_of_all_completes_from_one_seed_of_ours() {
-    let mut kinds = vec![Client::Libtorrent, Client::Transmission, Client::Aria2, Client::Qbittorrent, Client::Rtorrent];
+    let mut kinds = vec![
+        Client::Libtorrent,
+        Client::Transmission,
+        Client::Aria2,
+        Client::Qbittorrent,
+        Client::Rtorrent,
+    ];
     kinds.extend(rqbit_takes_part().then_some(Client::Rqbit));
     let test = "interop of all in one swarm";
     if let Some(why) = kinds.iter().find_map(|client| client.find().err()) {
@@ -44,7 +51,9 @@ fn a_swarm_of_all_completes_from_one_seed_of_ours() {
         std::fs::write(&member.bench.torrent, &created).unwrap();
     }
     seed.start_ours(&[]);
-    clock::wait_for("ours seeds", LIMIT, || clients::serves(&seed.bench, &torrent, seed.addr(), &switch.hub()).then_some(()));
+    clock::wait_for("ours seeds", LIMIT, || {
+        clients::serves(&seed.bench, &torrent, seed.addr(), &switch.hub()).then_some(())
+    });
 
     let mut others: Vec<Member> = Vec::new();
     for (n, client) in kinds.iter().enumerate() {
@@ -53,7 +62,8 @@ fn a_swarm_of_all_completes_from_one_seed_of_ours() {
         member.start_theirs(*client, Role::Leech);
         others.push(member);
     }
-    let peers: Vec<SocketAddr> = std::iter::once(seed.addr()).chain(others.iter().map(Member::addr)).collect();
+    let peers: Vec<SocketAddr> =
+        std::iter::once(seed.addr()).chain(others.iter().map(Member::addr)).collect();
     ours.start_ours(&peers);
 
     let started = clock::now();
@@ -66,7 +76,8 @@ fn a_swarm_of_all_completes_from_one_seed_of_ours() {
         }
         (ours.done && others.iter().all(|member| member.done)).then_some(())
     });
-    let missing: Vec<_> = others.iter().chain([&ours]).filter(|m| !m.done).map(|m| &m.name).collect();
+    let missing: Vec<_> =
+        others.iter().chain([&ours]).filter(|m| !m.done).map(|m| &m.name).collect();
     println!(
         "{} MiB each, the seed sent {} MiB, our leech {} MiB; complete: {}",
         torrent.len() >> 20,
@@ -78,7 +89,10 @@ fn a_swarm_of_all_completes_from_one_seed_of_ours() {
 
     // They did trade: the seed did not send everything to everybody, and ours gave, too.
     let copies = others.len() as u64 + 1;
-    assert!(seed.place.sent() < torrent.len() * (copies - 1), "the seed had to send nearly everything");
+    assert!(
+        seed.place.sent() < torrent.len() * (copies - 1),
+        "the seed had to send nearly everything"
+    );
     assert!(ours.place.sent() > torrent.len() / 8, "our leech gave hardly anything");
     for member in [&mut ours, &mut seed] {
         let process = member.process.as_mut().unwrap();

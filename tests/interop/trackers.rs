@@ -1,5 +1,6 @@
-//! Trackers that we did not write, as the only way to meet: opentracker, and npm's bittorrent-tracker. Swarms of ours with libtorrent, transmission and
-//! aria2, over HTTP and UDP, IPv4 and IPv6; a tier that is dead; and what a tracker hears, or does not hear, at the end.
+//! Trackers that we did not write, as the only way to meet: opentracker, and npm's
+//! bittorrent-tracker. Swarms of ours with libtorrent, transmission and aria2, over HTTP and UDP,
+//! IPv4 and IPv6; a tier that is dead; and what a tracker hears, or does not hear, at the end.
 
 use std::{
     fs,
@@ -25,9 +26,11 @@ use crate::{
     },
 };
 
-/// How long a swarm may take to meet and to exchange its few MiB. Transmission announces some seconds after its start.
+/// How long a swarm may take to meet and to exchange its few MiB. Transmission announces some
+/// seconds after its start.
 const LIMIT: Duration = Duration::from_secs(90);
-/// How long ours may take to end when its tracker hangs: `Conf`'s limit for the last announces, and a second.
+/// How long ours may take to end when its tracker hangs: `Conf`'s limit for the last announces, and
+/// a second.
 const END: Duration = Duration::from_secs(6);
 
 /// A tracker that we did not write.
@@ -59,9 +62,14 @@ fn modules() -> PathBuf {
 impl Kind {
     /// The error says what is missing.
     fn find(self) -> Result<(), String> {
-        let missing = |what: &str| Err(format!("{what} is missing; scripts/install_clients installs it"));
+        let missing =
+            |what: &str| Err(format!("{what} is missing; scripts/install_clients installs it"));
         match self {
-            Self::Opentracker => match Command::new("opentracker").arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status()
+            Self::Opentracker => match Command::new("opentracker")
+                .arg("-h")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
             {
                 Ok(_) => Ok(()),
                 Err(e) => missing(&format!("opentracker ({e})")),
@@ -84,11 +92,18 @@ impl Tracker {
         let addr = SocketAddr::new(host, clients::free_port());
         let mut command = match kind {
             Kind::Opentracker => {
-                // Debian's tracks only what its list names, and becomes another user, who must be able to read that.
-                let info_hash: String = torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                let (config, list) = (bench.path().join("opentracker.conf"), bench.path().join("tracked"));
+                // Debian's tracks only what its list names, and becomes another user, who must be
+                // able to read that.
+                let info_hash: String =
+                    torrent.info_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                let (config, list) =
+                    (bench.path().join("opentracker.conf"), bench.path().join("tracked"));
                 fs::write(&list, format!("{info_hash}\n")).unwrap();
-                fs::write(&config, format!("listen.tcp_udp {addr}\naccess.whitelist {}\n", list.display())).unwrap();
+                fs::write(
+                    &config,
+                    format!("listen.tcp_udp {addr}\naccess.whitelist {}\n", list.display()),
+                )
+                .unwrap();
                 fs::set_permissions(bench.path(), fs::Permissions::from_mode(0o755)).unwrap();
                 let mut command = place.command("opentracker");
                 command.arg("-f").arg(config);
@@ -96,14 +111,18 @@ impl Tracker {
             }
             Kind::Npm => {
                 let mut command = place.command("node");
-                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/npm_tracker.mjs")).arg(modules());
+                command
+                    .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/npm_tracker.mjs"))
+                    .arg(modules());
                 command.arg(host.to_string()).arg(addr.port().to_string());
                 command
             }
         };
         let process = Process::spawn(&format!("{kind:?}"), &mut command, bench.path());
         let this = Self { process, addr };
-        clock::wait_for("the tracker is up", Duration::from_secs(20), || this.scrape(place, torrent));
+        clock::wait_for("the tracker is up", Duration::from_secs(20), || {
+            this.scrape(place, torrent)
+        });
         this
     }
 
@@ -114,17 +133,26 @@ impl Tracker {
         }
     }
 
-    /// Seeds and leeches that it knows, asked as anybody may (BEP 48); `None` when it does not answer.
+    /// Seeds and leeches that it knows, asked as anybody may (BEP 48); `None` when it does not
+    /// answer.
     fn scrape(&self, place: &Place, torrent: &Torrent) -> Option<(u32, u32)> {
         let escaped: String = torrent.info_hash.iter().map(|byte| format!("%{byte:02x}")).collect();
         let url = format!("http://{}/scrape?info_hash={escaped}", self.addr);
-        let output = place.command("python3").args(["-c", SCRAPE, &url]).stdin(Stdio::null()).output().unwrap();
+        let output = place
+            .command("python3")
+            .args(["-c", SCRAPE, &url])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         let number = |key: &str| {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let (_, rest) = text.split_once(key)?;
             rest.split_once('e')?.0.parse().ok()
         };
-        output.status.success().then(|| (number("8:completei").unwrap_or(0), number("10:incompletei").unwrap_or(0)))
+        output
+            .status
+            .success()
+            .then(|| (number("8:completei").unwrap_or(0), number("10:incompletei").unwrap_or(0)))
     }
 
     /// Waits until it has told of an event.
@@ -134,7 +162,9 @@ impl Tracker {
     }
 
     fn wait_for_seed(&self, place: &Place, torrent: &Torrent) {
-        clock::wait_for("the tracker knows the seed", LIMIT, || self.scrape(place, torrent).filter(|&(seeds, _)| seeds > 0));
+        clock::wait_for("the tracker knows the seed", LIMIT, || {
+            self.scrape(place, torrent).filter(|&(seeds, _)| seeds > 0)
+        });
     }
 }
 
@@ -146,16 +176,21 @@ fn sample() -> Torrent {
 
 /// Whether something that is needed is missing; says so.
 fn lacking(test: &str, kinds: &[Kind], clients: &[Client]) -> bool {
-    let missing =
-        kinds.iter().find_map(|kind| kind.find().err()).or_else(|| clients.iter().find_map(|client| client.find().err()));
+    let missing = kinds
+        .iter()
+        .find_map(|kind| kind.find().err())
+        .or_else(|| clients.iter().find_map(|client| client.find().err()));
     missing.inspect(|why| skip(test, why)).is_some()
 }
 
 /// A swarm that has no other way to meet than a tracker: one seed, then the leeches.
 fn meet(kind: Kind, scheme: Scheme, seed: Who, leeches: &[Who]) {
     let test = format!("meeting by {kind:?} over {scheme:?}");
-    let clients: Vec<Client> =
-        leeches.iter().chain([&seed]).filter_map(|who| if let Theirs(client) = who { Some(*client) } else { None }).collect();
+    let clients: Vec<Client> = leeches
+        .iter()
+        .chain([&seed])
+        .filter_map(|who| if let Theirs(client) = who { Some(*client) } else { None })
+        .collect();
     if lacking(&test, &[kind], &clients) {
         return;
     }
@@ -174,7 +209,11 @@ fn meet(kind: Kind, scheme: Scheme, seed: Who, leeches: &[Who]) {
             torrent.write_files(&member.folder);
         }
         let source = if role == Role::Seed { member.folder.clone() } else { bench.dir.clone() };
-        fs::write(&member.bench.torrent, crate::create(&torrent, &source, Some(&tracker.url(scheme)))).unwrap();
+        fs::write(
+            &member.bench.torrent,
+            crate::create(&torrent, &source, Some(&tracker.url(scheme))),
+        )
+        .unwrap();
         match who {
             Ours => member.start_ours(&[]),
             Theirs(client) => member.start_theirs(client, role),
@@ -184,7 +223,8 @@ fn meet(kind: Kind, scheme: Scheme, seed: Who, leeches: &[Who]) {
     torrent.write_files(&bench.dir);
     let mut first = member(0, seed, Role::Seed);
     tracker.wait_for_seed(&hub, &torrent);
-    let mut others: Vec<Member> = leeches.iter().enumerate().map(|(n, &who)| member(n + 1, who, Role::Leech)).collect();
+    let mut others: Vec<Member> =
+        leeches.iter().enumerate().map(|(n, &who)| member(n + 1, who, Role::Leech)).collect();
 
     let started = clock::now();
     let mut told = Vec::new();
@@ -204,7 +244,9 @@ fn meet(kind: Kind, scheme: Scheme, seed: Who, leeches: &[Who]) {
     let known = |(seeds, leeches)| seeds + leeches;
     let before = tracker.scrape(&hub, &torrent).map(known).unwrap();
     let mut gone = 0;
-    for (member, who) in std::iter::once((&mut first, seed)).chain(others.iter_mut().zip(leeches.iter().copied())) {
+    for (member, who) in
+        std::iter::once((&mut first, seed)).chain(others.iter_mut().zip(leeches.iter().copied()))
+    {
         if who == Ours {
             let process = member.process.as_mut().unwrap();
             process.terminate();
@@ -240,12 +282,22 @@ fn opentracker_over_udp() {
 
 #[test]
 fn npm_tracker_over_http() {
-    meet(Kind::Npm, Scheme::Http, Ours, &[Ours, Theirs(Client::Libtorrent), Theirs(Client::Transmission), Theirs(Client::Aria2)]);
+    meet(
+        Kind::Npm,
+        Scheme::Http,
+        Ours,
+        &[Ours, Theirs(Client::Libtorrent), Theirs(Client::Transmission), Theirs(Client::Aria2)],
+    );
 }
 
 #[test]
 fn npm_tracker_over_udp() {
-    meet(Kind::Npm, Scheme::Udp, Theirs(Client::Transmission), &[Ours, Theirs(Client::Libtorrent), Theirs(Client::Aria2)]);
+    meet(
+        Kind::Npm,
+        Scheme::Udp,
+        Theirs(Client::Transmission),
+        &[Ours, Theirs(Client::Libtorrent), Theirs(Client::Aria2)],
+    );
 }
 
 /// One of ours on this machine's loopback, whose torrent names these tiers of trackers.
@@ -275,9 +327,17 @@ fn ipv6_over_http() {
     tracker.wait_for_word(&format!("start [::1]:{}", ours.port));
 
     fs::copy(&ours.bench.torrent, &bench.torrent).unwrap();
-    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/venv/bin/python"));
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/run_libtorrent.py")).arg(&bench.torrent).arg(&bench.dir);
-    let mut leech = Process::spawn("libtorrent", command.arg(format!("[::1]:{}", clients::free_port())), bench.path());
+    let mut command =
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/venv/bin/python"));
+    command
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/run_libtorrent.py"))
+        .arg(&bench.torrent)
+        .arg(&bench.dir);
+    let mut leech = Process::spawn(
+        "libtorrent",
+        command.arg(format!("[::1]:{}", clients::free_port())),
+        bench.path(),
+    );
     clock::wait_for("libtorrent has all of it", LIMIT, || {
         assert!(leech.ended().is_none(), "libtorrent ended; it said:\n{}", leech.tail());
         torrent.compare(&bench.dir).ok()
@@ -309,7 +369,8 @@ fn a_dead_first_tier_falls_to_the_second() {
     let torrent = sample();
     let (bench, here) = (Bench::new(&torrent), Place::loopback());
     let tracker = Tracker::start(Kind::Npm, &here, here.host().into(), &torrent, &bench);
-    let tiers = [format!("http://127.0.0.1:{}/announce", clients::free_port()), tracker.url(Scheme::Udp)];
+    let tiers =
+        [format!("http://127.0.0.1:{}/announce", clients::free_port()), tracker.url(Scheme::Udp)];
     let _seed = ours_at_home(&torrent, &tiers, true);
     tracker.wait_for_seed(&here, &torrent);
     let mut leech = ours_at_home(&torrent, &tiers, false);
@@ -324,7 +385,8 @@ fn a_tracker_that_hangs_does_not_hold_up_the_end() {
     let torrent = sample();
     for scheme in [Scheme::Http, Scheme::Udp] {
         let (bench, here) = (Bench::new(&torrent), Place::loopback());
-        let tracker = Tracker::start(Kind::Opentracker, &here, here.host().into(), &torrent, &bench);
+        let tracker =
+            Tracker::start(Kind::Opentracker, &here, here.host().into(), &torrent, &bench);
         let mut ours = ours_at_home(&torrent, &[tracker.url(scheme)], true);
         tracker.wait_for_seed(&here, &torrent);
         // From here on its system takes connections and datagrams, and nobody answers.

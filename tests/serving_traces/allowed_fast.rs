@@ -76,7 +76,8 @@ fn only_what_we_have_is_offered_and_the_rest_when_it_comes() {
     let later: BTreeSet<u32> = pieces(&said, "allowed fast").into_iter().collect();
     assert_eq!(later, set.iter().copied().filter(|&piece| piece != set[1]).collect());
     for &piece in &later {
-        let at = |what: &str| said.iter().position(|line| *line == format!("{what} {piece}")).unwrap();
+        let at =
+            |what: &str| said.iter().position(|line| *line == format!("{what} {piece}")).unwrap();
         assert!(at("have") < at("allowed fast"));
     }
 }

@@ -55,7 +55,9 @@ fn a_peer_that_does_not_know_whether_it_is_interested_is_not_answered_each_time(
     hear_all(&mut t, peer, [Message::Interested]);
     let mut said = t.said(peer);
     // One message at a time, too.
-    (0..10_000).for_each(|n| t.hear(peer, if n % 2 == 0 { Message::NotInterested } else { Message::Interested }));
+    (0..10_000).for_each(|n| {
+        t.hear(peer, if n % 2 == 0 { Message::NotInterested } else { Message::Interested })
+    });
     said.extend(t.said(peer));
     assert!(said.len() <= 20, "{} messages, such as {:?}", said.len(), &said[..20]);
     assert_eq!(said.len(), count(&said, "choke") + count(&said, "unchoke"));
@@ -73,7 +75,12 @@ fn flapping_between_wanting_and_not_wanting_data_is_not_answered_each_time() {
         t.hear(peer, Message::Extended { id: UPLOAD_ONLY_ID, payload: flag });
     }
     let said = t.said(peer);
-    assert!(said.len() <= 20 && !t.is_closed(peer), "{} messages, such as {:?}", said.len(), &said[..20]);
+    assert!(
+        said.len() <= 20 && !t.is_closed(peer),
+        "{} messages, such as {:?}",
+        said.len(),
+        &said[..20]
+    );
 }
 
 #[test]
@@ -134,7 +141,8 @@ fn a_failing_disk_is_told_of_once_a_minute_and_whoever_asks_on_and_on_is_let_go(
         t.pass(2 * S);
         t.hear(peer, block(n % PIECES, 0).request());
     }
-    let told = |t: &Trace| t.alerts().iter().filter(|a| matches!(a, Alert::ReadFailed { .. })).count();
+    let told =
+        |t: &Trace| t.alerts().iter().filter(|a| matches!(a, Alert::ReadFailed { .. })).count();
     assert_eq!((told(&t), t.is_closed(peer)), (2, false));
     // It works again for a moment, so they were not fifty in a row.
     t.fail_reads(false);
@@ -172,8 +180,11 @@ fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
     };
     let mut thieves: Vec<PeerNo> = (0..8).map(|n| come(&mut t, thief, n)).collect();
     assert_eq!(unchoked(&t, thief), 4, "nobody else is there");
-    let others: Vec<_> =
-        (0..7u8).map(|n| (std::net::Ipv4Addr::new(21, 0, 0, n), come(&mut t, [21, 0, 0, n].into(), u16::from(n)))).collect();
+    let others: Vec<_> = (0..7u8)
+        .map(|n| {
+            (std::net::Ipv4Addr::new(21, 0, 0, n), come(&mut t, [21, 0, 0, n].into(), u16::from(n)))
+        })
+        .collect();
     t.pass(40 * S);
     let (mut stolen, mut given) = (0, vec![0; others.len()]);
     for round in 0..360u16 {

@@ -58,12 +58,25 @@ fn whoever_has_what_it_was_shown_already_is_shown_another_piece() {
 fn the_next_piece_is_shown_when_the_last_was_passed_on() {
     let mut t = super_seed();
     let ((a, piece), (b, of_b)) = (shown(&mut t), shown(&mut t));
-    hear_all(&mut t, a, [block(piece, 0).request(), block(piece, 1).request(), Message::Have(piece), Message::NotInterested]);
+    hear_all(
+        &mut t,
+        a,
+        [
+            block(piece, 0).request(),
+            block(piece, 1).request(),
+            Message::Have(piece),
+            Message::NotInterested,
+        ],
+    );
     assert_eq!(pieces(&t.said(a), "have"), [0; 0], "it has not passed it on");
     t.hear(b, Message::Have(piece));
     let next = pieces(&t.said(a), "have");
     assert!(next.len() == 1 && next[0] != piece && next[0] != of_b, "{next:?}");
-    assert_eq!(pieces(&t.said(b), "have"), [0; 0], "what it was shown itself is still to be fetched");
+    assert_eq!(
+        pieces(&t.said(b), "have"),
+        [0; 0],
+        "what it was shown itself is still to be fetched"
+    );
     // Its own word does not count as another's.
     t.hear(a, Message::Have(next[0]));
     assert_eq!(pieces(&t.said(a), "have"), [0; 0]);

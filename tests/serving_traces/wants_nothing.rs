@@ -17,7 +17,9 @@ fn a_seed_says_that_it_wants_nothing_and_a_leech_does_not() {
 
 #[test]
 fn whoever_wants_nothing_is_not_interested_until_it_takes_that_back() {
-    let say = |t: &mut Trace, peer, flag: &'static [u8]| t.hear(peer, Message::Extended { id: UPLOAD_ONLY_ID, payload: flag });
+    let say = |t: &mut Trace, peer, flag: &'static [u8]| {
+        t.hear(peer, Message::Extended { id: UPLOAD_ONLY_ID, payload: flag })
+    };
     let stands = |t: &Trace, peer| {
         let peer = t.peer_stats(peer);
         (peer.upload_only, peer.peer_interested, peer.peer_unchoked)

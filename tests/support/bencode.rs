@@ -1,4 +1,5 @@
-//! Bencode, written only (BEP 3). Dictionaries keep the order they are given in, so that odd ones can be made.
+//! Bencode, written only (BEP 3). Dictionaries keep the order they are given in, so that odd ones
+//! can be made.
 
 /// `i<n>e`
 pub fn int(n: u64) -> Vec<u8> {

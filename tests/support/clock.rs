@@ -1,5 +1,6 @@
-//! The one place where the tests read a clock and wait. Nothing waits for a fixed time and hopes: everything here ends
-//! as soon as what is waited for has come, and fails by name when it has not come in time.
+//! The one place where the tests read a clock and wait. Nothing waits for a fixed time and hopes:
+//! everything here ends as soon as what is waited for has come, and fails by name when it has not
+//! come in time.
 #![allow(clippy::disallowed_methods)]
 
 use std::time::{Duration, Instant};
@@ -28,7 +29,8 @@ pub fn try_wait_for<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Holds a sender to its rate: returns when `bytes` since `start` are due at `rate` bytes per second.
+/// Holds a sender to its rate: returns when `bytes` since `start` are due at `rate` bytes per
+/// second.
 pub fn pace(start: Instant, bytes: u64, rate: u64) {
     let due = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
     if let Some(ahead) = due.checked_duration_since(Instant::now()) {

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::{process::Process, torrent::Torrent};
 
-/// The program: the example that `cargo test` has built beside the tests, or the one that `CRATETORRENT_DOWNLOAD` names
-/// (another program with the same command line, to test the tests).
+/// The program: the example that `cargo test` has built beside the tests, or the one that
+/// `CRATETORRENT_DOWNLOAD` names (another program with the same command line, to test the tests).
 pub fn program() -> PathBuf {
     if let Some(path) = env::var_os("CRATETORRENT_DOWNLOAD") {
         return path.into();
@@ -60,7 +60,12 @@ impl Bench {
 
     /// Adds the arguments that download from `peers`.
     pub fn arguments(&self, command: &mut Command, peers: &[SocketAddr]) {
-        command.arg(&self.torrent).arg("--dir").arg(&self.dir).env_remove("SEED").env_remove("METAINFO_PATH");
+        command
+            .arg(&self.torrent)
+            .arg("--dir")
+            .arg(&self.dir)
+            .env_remove("SEED")
+            .env_remove("METAINFO_PATH");
         command.env_remove("DOWNLOAD_DIR").env("RUST_LOG", "debug");
         for peer in peers {
             command.arg("--peer").arg(peer.to_string());
@@ -104,18 +109,33 @@ pub struct Ended {
 impl Ended {
     /// Panics with the output unless it succeeded.
     pub fn assert_success(&self) {
-        assert!(self.status.success(), "download ended with {}; it said:\n{}", self.status, self.output);
+        assert!(
+            self.status.success(),
+            "download ended with {}; it said:\n{}",
+            self.status,
+            self.output
+        );
     }
 
-    /// Panics unless it failed in an orderly way and said all of `words` (in any case of letters) in one line.
+    /// Panics unless it failed in an orderly way and said all of `words` (in any case of letters)
+    /// in one line.
     pub fn assert_failure(&self, words: &[&str]) {
-        assert!(self.status.code().is_some_and(|code| code != 0 && code != 101), "{}; it said:\n{}", self.status, self.output);
+        assert!(
+            self.status.code().is_some_and(|code| code != 0 && code != 101),
+            "{}; it said:\n{}",
+            self.status,
+            self.output
+        );
         self.assert_says(words);
     }
 
     /// Panics unless one line has all of `words`, in any case of letters.
     pub fn assert_says(&self, words: &[&str]) {
-        let said = self.output.lines().map(str::to_lowercase).any(|line| words.iter().all(|w| line.contains(&w.to_lowercase())));
+        let said = self
+            .output
+            .lines()
+            .map(str::to_lowercase)
+            .any(|line| words.iter().all(|w| line.contains(&w.to_lowercase())));
         assert!(said, "no line with all of {words:?} in:\n{}", self.output);
     }
 }

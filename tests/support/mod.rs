@@ -1,5 +1,6 @@
-//! What the process tests share: torrents made by hand, a plain seeder with bad manners on request, and processes that
-//! never outlive their test. It uses nothing of the library, so that an error there cannot hide itself here.
+//! What the process tests share: torrents made by hand, a plain seeder with bad manners on request,
+//! and processes that never outlive their test. It uses nothing of the library, so that an error
+//! there cannot hide itself here.
 #![allow(dead_code, unreachable_pub)] // each test target uses a part of it
 
 pub mod bencode;

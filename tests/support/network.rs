@@ -1,4 +1,5 @@
-//! Where programs run: on loopback, or in network namespaces of the test's own around a switch, taken away when it ends.
+//! Where programs run: on loopback, or in network namespaces of the test's own around a switch,
+//! taken away when it ends.
 
 use std::{
     ffi::OsStr,
@@ -56,13 +57,17 @@ impl Place {
         let rate = format!("{mbit}mbit");
         run(
             "tc",
-            &["-n", namespace, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", &rate, "burst", "64k", "latency", "50ms"],
+            &[
+                "-n", namespace, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", &rate,
+                "burst", "64k", "latency", "50ms",
+            ],
         )
     }
 
     /// Bytes that have gone out, whatever they were.
     pub fn sent(&self) -> u64 {
-        let output = self.command("cat").arg("/sys/class/net/eth0/statistics/tx_bytes").output().unwrap();
+        let output =
+            self.command("cat").arg("/sys/class/net/eth0/statistics/tx_bytes").output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
     }
 }
@@ -79,12 +84,16 @@ impl Switch {
     pub fn lay(count: u8) -> Result<Self, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        // Namespaces are apart from each other, so the addresses need not differ from those of other switches.
-        let place =
-            |k| Place { host: Ipv4Addr::new(10, 77, 0, k + 1), namespace: Some(format!("ct-{}-{n}-{k}", std::process::id())) };
+        // Namespaces are apart from each other, so the addresses need not differ from those of
+        // other switches.
+        let place = |k| Place {
+            host: Ipv4Addr::new(10, 77, 0, k + 1),
+            namespace: Some(format!("ct-{}-{n}-{k}", std::process::id())),
+        };
         // Made first, so that whatever fails below, all of it goes.
         let this = Self { places: (0..=count).map(place).collect() };
-        let names: Vec<&str> = this.places.iter().flat_map(|place| place.namespace.as_deref()).collect();
+        let names: Vec<&str> =
+            this.places.iter().flat_map(|place| place.namespace.as_deref()).collect();
         let hub = names[0];
         for (k, (name, place)) in names.iter().zip(&this.places).enumerate() {
             run("ip", &["netns", "add", name])?;
@@ -93,10 +102,19 @@ impl Switch {
                 run("ip", &["-n", hub, "link", "add", "eth0", "type", "bridge"])?;
             } else {
                 let port = format!("port{k}");
-                run("ip", &["-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", &port, "netns", hub])?;
+                run(
+                    "ip",
+                    &[
+                        "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", &port,
+                        "netns", hub,
+                    ],
+                )?;
                 run("ip", &["-n", hub, "link", "set", &port, "master", "eth0", "up"])?;
             }
-            run("ip", &["-n", name, "address", "add", &format!("{}/24", place.host), "dev", "eth0"])?;
+            run(
+                "ip",
+                &["-n", name, "address", "add", &format!("{}/24", place.host), "dev", "eth0"],
+            )?;
             run("ip", &["-n", name, "link", "set", "eth0", "up"])?;
         }
         Ok(this)

@@ -1,4 +1,5 @@
-//! A bad line: a proxy on loopback in front of a peer that delays, throttles, cuts and corrupts what passes through real sockets.
+//! A bad line: a proxy on loopback in front of a peer that delays, throttles, cuts and corrupts
+//! what passes through real sockets.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -26,13 +27,15 @@ pub struct Weather {
     pub delay: Duration,
     /// Bytes per second towards the client, each connection for itself.
     pub rate: Option<u64>,
-    /// Towards the client a connection ends after so many bytes, in the middle of whatever they are.
+    /// Towards the client a connection ends after so many bytes, in the middle of whatever they
+    /// are.
     pub cut_after: Option<u64>,
     /// It ends by a reset, not in good order.
     pub reset: bool,
     /// Towards the client one bit is wrong in so many bytes.
     pub corrupt_every: Option<u64>,
-    /// Towards the client nothing comes any more after so many bytes, over all connections, and nobody is told.
+    /// Towards the client nothing comes any more after so many bytes, over all connections, and
+    /// nobody is told.
     pub stall_after: Option<u64>,
 }
 
@@ -65,9 +68,14 @@ impl Proxy {
     /// Passes on whoever connects to a loopback address of its own to `target`.
     pub fn start(target: SocketAddr, weather: Weather) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(2);
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 78, NEXT.fetch_add(1, Ordering::Relaxed)], 0))).unwrap();
+        let listener = TcpListener::bind(SocketAddr::from((
+            [127, 0, 78, NEXT.fetch_add(1, Ordering::Relaxed)],
+            0,
+        )))
+        .unwrap();
         let addr = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { target, weather, passed: Passed::default(), over: false.into() });
+        let shared =
+            Arc::new(Shared { target, weather, passed: Passed::default(), over: false.into() });
         let acceptor = Some(thread::spawn({
             let shared = shared.clone();
             move || accept(&listener, &shared)
@@ -129,7 +137,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// Reads, and notes when each part is due at the other side. Ends when the stream or the other half does.
+/// Reads, and notes when each part is due at the other side. Ends when the stream or the other half
+/// does.
 fn receive(mut from: TcpStream, late: &SyncSender<(Instant, Vec<u8>)>, shared: &Shared) {
     from.set_read_timeout(Some(LOOK)).unwrap();
     let mut buf = [0; 16 * 1024];

@@ -1,5 +1,6 @@
-//! A plain seeder: blocking sockets, a thread a connection, written from BEP 3 and 6 alone. It can be told to behave
-//! badly in one way, and it counts what it is asked for. It must know nothing of the library.
+//! A plain seeder: blocking sockets, a thread a connection, written from BEP 3 and 6 alone. It can
+//! be told to behave badly in one way, and it counts what it is asked for. It must know nothing of
+//! the library.
 
 use std::{
     collections::HashMap,
@@ -38,7 +39,8 @@ pub struct Manners {
     pub die_after: Option<u64>,
     /// Segments of 1 to 7 bytes.
     pub dribble: bool,
-    /// Chokes after every so many blocks, drops what is asked meanwhile, unchokes when it has become quiet.
+    /// Chokes after every so many blocks, drops what is asked meanwhile, unchokes when it has
+    /// become quiet.
     pub choke_every: Option<u64>,
     /// The fast extension (BEP 6): Have All, and a Reject for each request dropped.
     pub fast: bool,
@@ -115,11 +117,15 @@ pub struct Seeder {
 }
 
 impl Seeder {
-    /// Serves all of `torrent` at a loopback address that no other seeder of this process has, so that a client that
-    /// bans addresses does not ban them all.
+    /// Serves all of `torrent` at a loopback address that no other seeder of this process has, so
+    /// that a client that bans addresses does not ban them all.
     pub fn start(torrent: &Arc<Torrent>, manners: Manners) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(2);
-        Self::listen(([127, 0, 77, NEXT.fetch_add(1, Ordering::Relaxed)], 0).into(), torrent, manners)
+        Self::listen(
+            ([127, 0, 77, NEXT.fetch_add(1, Ordering::Relaxed)], 0).into(),
+            torrent,
+            manners,
+        )
     }
 
     /// Serves all of `torrent` at this address.
@@ -167,13 +173,26 @@ impl Seeder {
 
     /// Waits until `ready` holds; panics with `what` after `limit`.
     pub fn wait(&self, what: &str, limit: Duration, mut ready: impl FnMut(&Seen) -> bool) {
-        let (seen, timeout) = self.shared.changed.wait_timeout_while(self.seen(), limit, |seen| !ready(seen)).unwrap();
-        assert!(!timeout.timed_out(), "{what}: not within {limit:?}; blocks {}, bytes {}", seen.blocks, seen.bytes);
+        let (seen, timeout) = self
+            .shared
+            .changed
+            .wait_timeout_while(self.seen(), limit, |seen| !ready(seen))
+            .unwrap();
+        assert!(
+            !timeout.timed_out(),
+            "{what}: not within {limit:?}; blocks {}, bytes {}",
+            seen.blocks,
+            seen.bytes
+        );
     }
 
     /// Panics if the client did anything that it must not do.
     pub fn assert_no_offence(&self) {
-        assert!(self.seen().offences.is_empty(), "the client's offences: {:?}", self.seen().offences);
+        assert!(
+            self.seen().offences.is_empty(),
+            "the client's offences: {:?}",
+            self.seen().offences
+        );
     }
 }
 
@@ -227,7 +246,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         });
         let shared = shared.clone();
         thread::spawn(move || {
-            let ended = Link { socket, shared: &shared, blocks: 0, started: clock::now(), choking: true }.serve();
+            let ended =
+                Link { socket, shared: &shared, blocks: 0, started: clock::now(), choking: true }
+                    .serve();
             if ended.is_err() && !shared.is_dead() {
                 shared.note(|seen| seen.hung_up.push(clock::now()));
             }
@@ -281,7 +302,8 @@ impl Link<'_> {
             self.shared.offence("another info-hash".into());
         }
         self.shared.note(|seen| seen.greeted += 1);
-        let mut ours: [u8; 68] = *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PLAIN-SEEDER-000000";
+        let mut ours: [u8; 68] =
+            *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PLAIN-SEEDER-000000";
         ours[28..48].copy_from_slice(&self.shared.torrent.info_hash);
         if self.manners().fast {
             ours[27] |= 4;
@@ -348,7 +370,9 @@ impl Link<'_> {
         let mut len = [0; 4];
         match self.socket.peek(&mut len) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Ok(None);
+            }
             other => other?,
         };
         self.socket.set_read_timeout(None)?;
@@ -372,7 +396,9 @@ impl Link<'_> {
             self.shared.offence(format!("request {body:?}"));
             return Ok(());
         };
-        if self.manners().nonsense.is_some() || self.manners().silent_after.is_some_and(|n| self.blocks >= n) {
+        if self.manners().nonsense.is_some()
+            || self.manners().silent_after.is_some_and(|n| self.blocks >= n)
+        {
             return Ok(());
         }
         if self.choking {
@@ -391,17 +417,24 @@ impl Link<'_> {
     /// Offset in the torrent and length of what a valid request wants.
     fn wanted(&self, body: &[u8]) -> Option<(usize, usize)> {
         let torrent = &self.shared.torrent;
-        let field = |at: usize| body.get(at..at + 4).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()) as usize);
+        let field = |at: usize| {
+            body.get(at..at + 4).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()) as usize)
+        };
         let (piece, begin, len) = (field(0)?, field(4)?, field(8)?);
         let start = piece * torrent.piece_len;
         let piece_end = (start + torrent.piece_len).min(torrent.data.len());
-        let fits = body.len() == 12 && piece < torrent.pieces() && len > 0 && len <= 16384 && start + begin + len <= piece_end;
+        let fits = body.len() == 12
+            && piece < torrent.pieces()
+            && len > 0
+            && len <= 16384
+            && start + begin + len <= piece_end;
         fits.then_some((start + begin, len))
     }
 
     fn send_block(&mut self, header: &[u8], offset: usize, len: usize) -> io::Result<()> {
         let mut block = self.shared.torrent.data[offset..offset + len].to_vec();
-        let corrupt = self.manners().corrupt_every.is_some_and(|n| self.shared.seen().blocks % n == n - 1);
+        let corrupt =
+            self.manners().corrupt_every.is_some_and(|n| self.shared.seen().blocks % n == n - 1);
         if corrupt {
             block[len / 2] ^= 1;
         }

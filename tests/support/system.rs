@@ -8,7 +8,10 @@ use std::{
 
 /// Says loudly that a test could not run here; fails where everything must run (`CI=true`).
 pub fn skip(test: &str, why: &str) {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: {why}, and CI=true means that nothing may be left out");
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "{test}: {why}, and CI=true means that nothing may be left out"
+    );
     // Not by eprintln!, which the test harness swallows when the test passes.
     let _ = std::io::stderr().write_all(format!("\n*** SKIPPED {test}: {why}\n").as_bytes());
 }
@@ -21,11 +24,17 @@ pub fn is_root() -> bool {
 /// Runs a program to its end; the error says how it failed.
 pub(super) fn run(program: &str, args: &[&str]) -> Result<(), String> {
     let text = || format!("{program} {}", args.join(" "));
-    let output: Output = Command::new(program).args(args).output().map_err(|e| format!("{}: {e}", text()))?;
+    let output: Output =
+        Command::new(program).args(args).output().map_err(|e| format!("{}: {e}", text()))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{}: {}: {}", text(), output.status, String::from_utf8_lossy(&output.stderr).trim()))
+    Err(format!(
+        "{}: {}: {}",
+        text(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
 }
 
 /// A small file system in memory.
@@ -37,7 +46,10 @@ pub struct Tmpfs {
 impl Tmpfs {
     /// Mounts one of `mib` MiB at `path`, which is an empty folder.
     pub fn mount(path: &Path, mib: usize) -> Result<Self, String> {
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs", path.to_str().unwrap()])?;
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs", path.to_str().unwrap()],
+        )?;
         Ok(Self { path: path.into() })
     }
 

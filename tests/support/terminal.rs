@@ -1,4 +1,5 @@
-//! A terminal for a program to believe in: what it writes, without the emulator's part of making a screen of it.
+//! A terminal for a program to believe in: what it writes, without the emulator's part of making a
+//! screen of it.
 
 use std::{
     fs::File,
@@ -30,10 +31,21 @@ impl Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
+            .unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let slave = || OwnedFd::from(File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap());
-        let child = command.env("TERM", term).stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
+        let slave = || {
+            OwnedFd::from(
+                File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap(),
+            )
+        };
+        let child = command
+            .env("TERM", term)
+            .stdin(slave())
+            .stdout(slave())
+            .stderr(slave())
+            .spawn()
+            .unwrap();
         let master = File::from(master);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (mut reader, all) = (master.try_clone().unwrap(), seen.clone());
@@ -71,7 +83,8 @@ impl Terminal {
         clock::wait_for("its end", limit, || self.child.try_wait().unwrap())
     }
 
-    /// The lines as they were drawn, those drawn over others included, without what moves the cursor.
+    /// The lines as they were drawn, those drawn over others included, without what moves the
+    /// cursor.
     pub fn drawn(&self) -> Vec<String> {
         let (mut lines, mut line) = (Vec::new(), String::new());
         let text = self.text();

@@ -1,4 +1,5 @@
-//! Torrents made by hand: their bytes, their metainfo, and the check that a download folder holds just them.
+//! Torrents made by hand: their bytes, their metainfo, and the check that a download folder holds
+//! just them.
 
 use std::{
     fs,
@@ -54,17 +55,35 @@ impl Recipe {
     /// A single file.
     pub fn single(name: &str, len: usize, piece_len: usize) -> Self {
         let file = File { path: Vec::new(), len, pad: false };
-        Self { name: name.into(), piece_len, files: vec![file], single: true, extra: Vec::new(), unsorted: false }
+        Self {
+            name: name.into(),
+            piece_len,
+            files: vec![file],
+            single: true,
+            extra: Vec::new(),
+            unsorted: false,
+        }
     }
 
     /// A folder; paths are written with `/`.
     pub fn folder(name: &str, piece_len: usize) -> Self {
-        Self { name: name.into(), piece_len, files: Vec::new(), single: false, extra: Vec::new(), unsorted: false }
+        Self {
+            name: name.into(),
+            piece_len,
+            files: Vec::new(),
+            single: false,
+            extra: Vec::new(),
+            unsorted: false,
+        }
     }
 
     /// One more file in the folder.
     pub fn file(mut self, path: &str, len: usize) -> Self {
-        self.files.push(File { path: path.split('/').map(String::from).collect(), len, pad: false });
+        self.files.push(File {
+            path: path.split('/').map(String::from).collect(),
+            len,
+            pad: false,
+        });
         self
     }
 
@@ -117,7 +136,8 @@ impl Recipe {
             entries.reverse();
         }
         let info = bencode::dict(&entries);
-        let metainfo = bencode::dict(&[("created by", bencode::string("by hand")), ("info", info.clone())]);
+        let metainfo =
+            bencode::dict(&[("created by", bencode::string("by hand")), ("info", info.clone())]);
         Torrent {
             name: self.name,
             piece_len: self.piece_len,
@@ -162,7 +182,8 @@ impl Torrent {
         self.data.len().div_ceil(self.piece_len)
     }
 
-    /// Bytes that come from the network at least: all but padding may be left out, so this counts everything.
+    /// Bytes that come from the network at least: all but padding may be left out, so this counts
+    /// everything.
     pub fn len(&self) -> u64 {
         self.data.len() as u64
     }
@@ -187,26 +208,39 @@ impl Torrent {
         }
     }
 
-    /// Panics unless `dir` holds every file with its right bytes and nothing beside them but the client's own state.
+    /// Panics unless `dir` holds every file with its right bytes and nothing beside them but the
+    /// client's own state.
     pub fn assert_in(&self, dir: &Path) {
         self.compare(dir).unwrap_or_else(|difference| panic!("{difference}"));
         let expected: Vec<_> = self.stored(dir).into_iter().map(|(path, _)| path).collect();
         let missing: Vec<_> = expected.iter().filter(|path| !path.exists()).collect();
         assert!(missing.is_empty(), "empty files that were not made: {missing:?}");
-        let strangers: Vec<_> = files_below(dir).into_iter().filter(|path| !expected.contains(path)).collect();
+        let strangers: Vec<_> =
+            files_below(dir).into_iter().filter(|path| !expected.contains(path)).collect();
         assert!(strangers.is_empty(), "files that are not the torrent's: {strangers:?}");
     }
 
-    /// The first difference between the torrent's files and those in `dir`. Empty files may be missing: not every client
-    /// makes them.
+    /// The first difference between the torrent's files and those in `dir`. Empty files may be
+    /// missing: not every client makes them.
     pub fn compare(&self, dir: &Path) -> Result<(), String> {
-        for (path, data) in self.stored(dir).into_iter().filter(|(path, data)| !data.is_empty() || path.exists()) {
+        for (path, data) in
+            self.stored(dir).into_iter().filter(|(path, data)| !data.is_empty() || path.exists())
+        {
             let found = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
             if found.len() != data.len() {
-                return Err(format!("{} has {} bytes of {}", path.display(), found.len(), data.len()));
+                return Err(format!(
+                    "{} has {} bytes of {}",
+                    path.display(),
+                    found.len(),
+                    data.len()
+                ));
             }
             if let Some(at) = found.iter().zip(data).position(|(a, b)| a != b) {
-                return Err(format!("{} differs from its source at byte {at} of {}", path.display(), data.len()));
+                return Err(format!(
+                    "{} differs from its source at byte {at} of {}",
+                    path.display(),
+                    data.len()
+                ));
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! A tracker with bad manners on request: HTTP (BEP 3, 7, 23), HTTPS and UDP (BEP 15) on loopback, in threads, one swarm for all of
-//! them. It writes down what it hears.
+//! A tracker with bad manners on request: HTTP (BEP 3, 7, 23), HTTPS and UDP (BEP 15) on loopback,
+//! in threads, one swarm for all of them. It writes down what it hears.
 
 use std::{
     collections::BTreeMap,
@@ -157,7 +157,11 @@ impl Tracker {
     /// Waits until `enough` of what was said.
     pub fn wait_for(&self, enough: impl Fn(&[Said]) -> bool) -> Vec<Said> {
         let state = lock(&self.shared);
-        let (state, late) = self.shared.heard.wait_timeout_while(state, PATIENCE, |state| !enough(&state.said)).unwrap();
+        let (state, late) = self
+            .shared
+            .heard
+            .wait_timeout_while(state, PATIENCE, |state| !enough(&state.said))
+            .unwrap();
         assert!(!late.timed_out(), "it has heard only {:#?}", state.said);
         state.said.clone()
     }
@@ -166,7 +170,11 @@ impl Tracker {
         self.serve_on(TcpListener::bind(at).unwrap(), tls)
     }
 
-    fn serve_on(&self, listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> SocketAddr {
+    fn serve_on(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> SocketAddr {
         let addr = listener.local_addr().unwrap();
         lock(&self.shared).tcp.push(addr);
         let shared = self.shared.clone();
@@ -175,7 +183,9 @@ impl Tracker {
                 if lock(&shared).closing {
                     break;
                 }
-                let (Ok(stream), shared, tls) = (stream, shared.clone(), tls.clone()) else { continue };
+                let (Ok(stream), shared, tls) = (stream, shared.clone(), tls.clone()) else {
+                    continue;
+                };
                 thread::spawn(move || serve(&shared, stream, tls));
             }
         });
@@ -275,17 +285,25 @@ fn serve(shared: &Shared, stream: TcpStream, tls: Option<Arc<rustls::ServerConfi
     }
 }
 
-fn request(shared: &Shared, stream: &mut impl Read, from: SocketAddr, via: &str) -> Option<Vec<u8>> {
+fn request(
+    shared: &Shared,
+    stream: &mut impl Read,
+    from: SocketAddr,
+    via: &str,
+) -> Option<Vec<u8>> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let target = line.split(' ').nth(1)?.to_owned();
-    let mut said = Said { via: via.into(), target: target.clone(), from: Some(from), ..Said::default() };
+    let mut said =
+        Said { via: via.into(), target: target.clone(), from: Some(from), ..Said::default() };
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
         match header.trim_end().split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("user-agent") => said.user_agent = value.trim().to_owned(),
+            Some((name, value)) if name.eq_ignore_ascii_case("user-agent") => {
+                said.user_agent = value.trim().to_owned()
+            }
             Some(_) => {}
             None => break,
         }
@@ -383,7 +401,15 @@ fn announced(state: &State, hash: [u8; 20], me: SocketAddr, numwant: Option<i64>
 
 fn others(state: &State, hash: [u8; 20], me: SocketAddr, numwant: Option<i64>) -> Vec<SocketAddr> {
     let limit = usize::try_from(numwant.unwrap_or(50)).unwrap_or(50);
-    state.swarms.get(&hash).into_iter().flatten().map(|(addr, _)| *addr).filter(|addr| *addr != me).take(limit).collect()
+    state
+        .swarms
+        .get(&hash)
+        .into_iter()
+        .flatten()
+        .map(|(addr, _)| *addr)
+        .filter(|addr| *addr != me)
+        .take(limit)
+        .collect()
 }
 
 fn counts(state: &State, hash: [u8; 20]) -> (u32, u32, u32) {
@@ -398,7 +424,8 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     while let Some(byte) = bytes.next() {
         out.push(match byte {
             b'%' => {
-                let mut digit = || char::from(bytes.next().unwrap_or(b'0')).to_digit(16).unwrap_or(0) as u8;
+                let mut digit =
+                    || char::from(bytes.next().unwrap_or(b'0')).to_digit(16).unwrap_or(0) as u8;
                 digit() << 4 | digit()
             }
             byte => byte,
@@ -413,8 +440,10 @@ const MAGIC: u64 = 0x0417_2710_1980;
 const CONNECTION: u64 = 0x1234_5678_9abc_def0;
 
 fn datagram(shared: &Shared, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
-    let u32_at = |at: usize| packet.get(at..at + 4).map(|b| u32::from_be_bytes(b.try_into().unwrap()));
-    let u64_at = |at: usize| packet.get(at..at + 8).map(|b| u64::from_be_bytes(b.try_into().unwrap()));
+    let u32_at =
+        |at: usize| packet.get(at..at + 4).map(|b| u32::from_be_bytes(b.try_into().unwrap()));
+    let u64_at =
+        |at: usize| packet.get(at..at + 8).map(|b| u64::from_be_bytes(b.try_into().unwrap()));
     let (id, action, transaction) = (u64_at(0)?, u32_at(8)?, u32_at(12)?);
     let answer = |action: u32, body: Vec<u8>| {
         let mut reply = action.to_be_bytes().to_vec();
@@ -429,7 +458,10 @@ fn datagram(shared: &Shared, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>>
     match action {
         0 if id == MAGIC => answer(0, CONNECTION.to_be_bytes().to_vec()),
         1 if id == CONNECTION => {
-            let event = ["", "completed", "started", "stopped"].get(u32_at(80)? as usize).copied().unwrap_or("?");
+            let event = ["", "completed", "started", "stopped"]
+                .get(u32_at(80)? as usize)
+                .copied()
+                .unwrap_or("?");
             let said = Said {
                 via: "udp".into(),
                 from: Some(from),
@@ -444,7 +476,8 @@ fn datagram(shared: &Shared, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>>
                 port: packet.get(96..98).map(|b| u16::from_be_bytes(b.try_into().unwrap()))?,
                 ..Said::default()
             };
-            let (hash, me, numwant) = (said.info_hash, SocketAddr::new(from.ip(), said.port), said.numwant);
+            let (hash, me, numwant) =
+                (said.info_hash, SocketAddr::new(from.ip(), said.port), said.numwant);
             note(shared, said);
             let state = lock(shared);
             if let Some(failure) = &state.manners.failure {
@@ -467,7 +500,10 @@ fn datagram(shared: &Shared, packet: &[u8], from: SocketAddr) -> Option<Vec<u8>>
         }
         2 if id == CONNECTION => {
             let info_hash: [u8; 20] = packet.get(16..36)?.try_into().ok()?;
-            note(shared, Said { via: "udp scrape".into(), from: Some(from), info_hash, ..Said::default() });
+            note(
+                shared,
+                Said { via: "udp scrape".into(), from: Some(from), info_hash, ..Said::default() },
+            );
             let (seeds, leeches, downloads) = counts(&lock(shared), info_hash);
             answer(2, [seeds, downloads, leeches].into_iter().flat_map(u32::to_be_bytes).collect())
         }

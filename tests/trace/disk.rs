@@ -1,8 +1,9 @@
-//! The disk of a trace: it knows the true bytes and answers jobs at once, or when it is let. It hashes nothing.
+//! The disk of a trace: it knows the true bytes and answers jobs at once, or when it is let. It
+//! hashes nothing.
 
 use cratetorrent::{
-    BLOCK_LEN, Bitfield, Block, Digest, Done, Job, Opened, PieceIndex, READ_GAP, Run, RunData, RunDone, Sha1State, StoreError,
-    StoreOp, Verdict,
+    BLOCK_LEN, Bitfield, Block, Digest, Done, Job, Opened, PieceIndex, READ_GAP, Run, RunData,
+    RunDone, Sha1State, StoreError, StoreOp, Verdict,
 };
 
 use super::{PIECE_LEN, PIECES, Trace};
@@ -32,7 +33,9 @@ impl Trace {
         match job {
             Job::Open { torrent, .. } => {
                 let mut have = Bitfield::none(PIECES);
-                self.disk.keys().for_each(|&piece| _ = have.set(self.geometry.piece(piece).unwrap()));
+                self.disk
+                    .keys()
+                    .for_each(|&piece| _ = have.set(self.geometry.piece(piece).unwrap()));
                 let opened = Opened {
                     have,
                     check: Bitfield::none(PIECES),
@@ -50,7 +53,8 @@ impl Trace {
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },
             Job::Read { torrent, link, blocks, buf } if self.bad_disk => {
-                let error = StoreError::new(StoreOp::Read, "f", std::io::Error::other("the disk is old"));
+                let error =
+                    StoreError::new(StoreOp::Read, "f", std::io::Error::other("the disk is old"));
                 Done::Read { torrent, link, blocks, buf, result: Err(error), cold: true }
             }
             Job::Read { torrent, link, blocks, mut buf } => {
@@ -63,8 +67,12 @@ impl Trace {
                 }
                 Done::Read { torrent, link, blocks, buf, result: Ok(()), cold: true }
             }
-            Job::Check { torrent, piece, .. } => Done::Checked { torrent, piece, result: Ok(false) },
-            Job::Digests { torrent, piece } => Done::Digests { torrent, piece, result: Ok(self.digests(piece)) },
+            Job::Check { torrent, piece, .. } => {
+                Done::Checked { torrent, piece, result: Ok(false) }
+            }
+            Job::Digests { torrent, piece } => {
+                Done::Digests { torrent, piece, result: Ok(self.digests(piece)) }
+            }
             Job::Save { torrent, .. } => Done::Saved { torrent, result: Ok(()), unfinished: None },
             Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: Ok(()) },
             Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: Ok(()) },
@@ -72,7 +80,9 @@ impl Trace {
             Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
-            Job::Record { torrent, record } => Done::Recorded { torrent, kind: record.kind, result: Ok(()) },
+            Job::Record { torrent, record } => {
+                Done::Recorded { torrent, kind: record.kind, result: Ok(()) }
+            }
         }
     }
 
@@ -98,7 +108,10 @@ impl Trace {
 fn digests(bytes: &[u8]) -> Vec<Digest> {
     let digest = |block: &[u8]| {
         let mut digest = [0; 20];
-        block.iter().enumerate().for_each(|(at, byte)| digest[at % 20] ^= byte.rotate_left(at as u32 / 20));
+        block
+            .iter()
+            .enumerate()
+            .for_each(|(at, byte)| digest[at % 20] ^= byte.rotate_left(at as u32 / 20));
         digest
     };
     bytes.chunks(BLOCK_LEN as usize).map(digest).collect()

@@ -1,5 +1,6 @@
-//! One engine under a microscope: peers are what a test says byte by byte, the disk answers at once or when it is let, and time
-//! passes when it is told to. What the engine says is read back as lines of a log.
+//! One engine under a microscope: peers are what a test says byte by byte, the disk answers at once
+//! or when it is let, and time passes when it is told to. What the engine says is read back as
+//! lines of a log.
 
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,8 +11,8 @@ mod talk;
 use std::{collections::BTreeMap, io::IoSlice, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Alert, AlertMask, BLOCK_LEN, Bitfield, Conf, Digest, Effect, Engine, Geometry, Instant, Job, Key, TorrentId, TorrentParams,
-    TorrentStats, TrackerEffect, Verbs,
+    Alert, AlertMask, BLOCK_LEN, Bitfield, Conf, Digest, Effect, Engine, Geometry, Instant, Job,
+    Key, TorrentId, TorrentParams, TorrentStats, TrackerEffect, Verbs,
     wire::{
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
         metainfo::{Metainfo, MetainfoBuilder},
@@ -57,7 +58,8 @@ pub(crate) fn hello(id: [u8; 20]) -> [u8; HANDSHAKE_LEN] {
 }
 
 fn greeting(id: [u8; 20], reserved: Reserved) -> [u8; HANDSHAKE_LEN] {
-    Handshake { reserved, info_hash: metainfo().info_hash, peer_id: cratetorrent::PeerId(id) }.encode()
+    Handshake { reserved, info_hash: metainfo().info_hash, peer_id: cratetorrent::PeerId(id) }
+        .encode()
 }
 
 impl Trace {
@@ -74,7 +76,9 @@ impl Trace {
     /// An engine that has these pieces.
     pub(crate) fn with(conf: Conf, pieces: impl IntoIterator<Item = u32>) -> Self {
         let mut have = Bitfield::none(PIECES);
-        pieces.into_iter().for_each(|piece| _ = have.set(metainfo().geometry.piece(piece).unwrap()));
+        pieces
+            .into_iter()
+            .for_each(|piece| _ = have.set(metainfo().geometry.piece(piece).unwrap()));
         Self::new(conf, have)
     }
 
@@ -172,7 +176,11 @@ impl Trace {
             while let Some(effect) = self.engine.poll_effect() {
                 match effect {
                     Effect::Dial { link, .. } => self.dials.push(link),
-                    Effect::Close { link } => self.peers.iter_mut().filter(|p| p.key == link).for_each(|p| p.closed = true),
+                    Effect::Close { link } => self
+                        .peers
+                        .iter_mut()
+                        .filter(|p| p.key == link)
+                        .for_each(|p| p.closed = true),
                     Effect::Flush { .. } | Effect::Resume { .. } => {}
                     Effect::Tracker(effect) => self.errands.push(effect),
                     Effect::Job(job) => self.jobs.push(job),

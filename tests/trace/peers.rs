@@ -65,7 +65,8 @@ impl Trace {
         PeerNo(self.peers.len() - 1)
     }
 
-    /// Somebody connects and greets, with the fast extension. What it is told first is in [`greeting`](Self::greeting).
+    /// Somebody connects and greets, with the fast extension. What it is told first is in
+    /// [`greeting`](Self::greeting).
     pub(crate) fn peer(&mut self) -> PeerNo {
         self.greeted(Reserved::default().with_fast().with_extensions())
     }
@@ -83,7 +84,10 @@ impl Trace {
         id[19] = peer.0 as u8;
         self.raw(peer, &greeting(id, reserved));
         let first = self.said(peer);
-        let rest = first.iter().position(|s| s.starts_with("have ") || s == "bitfield").map_or(first.len(), |at| at + 1);
+        let rest = first
+            .iter()
+            .position(|s| s.starts_with("have ") || s == "bitfield")
+            .map_or(first.len(), |at| at + 1);
         self.peers[peer.0].log = first[rest..].to_vec();
         self.peers[peer.0].first = first[..rest].to_vec();
         peer
@@ -101,7 +105,8 @@ impl Trace {
         peer
     }
 
-    /// The engine hears of an address that it can dial: where the `nth` of all peers comes from, counted from 0.
+    /// The engine hears of an address that it can dial: where the `nth` of all peers comes from,
+    /// counted from 0.
     pub(crate) fn name_listener(&mut self, nth: u8) {
         let addr = SocketAddr::from(([10, 0, 0, nth + 1], 6881));
         self.engine.handle_tick(self.now);

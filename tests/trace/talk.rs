@@ -1,5 +1,5 @@
-//! What is said to peers and by them: blocks to be talked about, bytes in, and bytes out as lines of a log. It knows the wire and
-//! no engine but through a trace.
+//! What is said to peers and by them: blocks to be talked about, bytes in, and bytes out as lines
+//! of a log. It knows the wire and no engine but through a trace.
 
 use std::io::IoSlice;
 
@@ -56,7 +56,8 @@ impl Trace {
     pub(crate) fn block_bytes(&self, piece: u32, nth: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         let begin = nth * BLOCK_LEN;
-        Message::Piece { piece, begin, data: &truth(piece, begin, BLOCK_LEN) }.encode_into(&mut bytes);
+        Message::Piece { piece, begin, data: &truth(piece, begin, BLOCK_LEN) }
+            .encode_into(&mut bytes);
         bytes
     }
 
@@ -77,7 +78,8 @@ impl Trace {
         std::mem::take(&mut self.peers[peer.0].log)
     }
 
-    /// The blocks that it is asked for and has not been seen asked for, as piece and block; it forgets everything else said.
+    /// The blocks that it is asked for and has not been seen asked for, as piece and block; it
+    /// forgets everything else said.
     pub(crate) fn take_asked(&mut self, peer: PeerNo) -> Vec<(u32, u32)> {
         let asked = self.asked(peer);
         self.said(peer);
@@ -93,7 +95,8 @@ impl Trace {
         self.peers[peer.0].log.iter().filter_map(parse).collect()
     }
 
-    /// The piece of a peer's pipeline that was asked for first, as the engine sees it: the lowest block on order.
+    /// The piece of a peer's pipeline that was asked for first, as the engine sees it: the lowest
+    /// block on order.
     pub(crate) fn first_request(&self, peer: PeerNo) -> u32 {
         self.peers[peer.0].first_asked()
     }

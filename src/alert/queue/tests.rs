@@ -24,13 +24,22 @@ fn overflow_is_told_and_terminal_events_survive() {
 #[test]
 fn failure_and_recovery_are_told_in_the_order_in_which_they_came() {
     let mut alerts = Alerts::new(AlertMask::ALL, 10);
-    let error = || StoreError::new(crate::base::job::StoreOp::Write, "f", std::io::ErrorKind::StorageFull.into());
+    let error = || {
+        StoreError::new(
+            crate::base::job::StoreOp::Write,
+            "f",
+            std::io::ErrorKind::StorageFull.into(),
+        )
+    };
     let failed = || Alert::StorageFailed { torrent: id(1), error: error(), retry_in: None };
     alerts.push(failed());
     alerts.push(Alert::StorageRecovered { torrent: id(1) });
     alerts.push(failed());
     let told: Vec<Alert> = std::iter::from_fn(|| alerts.pop()).collect();
-    assert!(matches!(told[..], [Alert::StorageRecovered { .. }, Alert::StorageFailed { .. }]), "{told:?}");
+    assert!(
+        matches!(told[..], [Alert::StorageRecovered { .. }, Alert::StorageFailed { .. }]),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -61,7 +70,13 @@ fn waiting_alerts_are_bounded_by_the_limit_and_a_few_a_torrent() {
     const TORRENTS: u32 = 100;
     let limit = 50;
     let mut alerts = Alerts::new(AlertMask::ALL, limit);
-    let error = || StoreError::new(crate::base::job::StoreOp::Write, "f", std::io::ErrorKind::StorageFull.into());
+    let error = || {
+        StoreError::new(
+            crate::base::job::StoreOp::Write,
+            "f",
+            std::io::ErrorKind::StorageFull.into(),
+        )
+    };
     for round in 0..200 {
         for n in 0..TORRENTS {
             // In another order each time.

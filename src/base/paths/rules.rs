@@ -1,5 +1,5 @@
-//! One foreign name to one safe component of a path: which names a platform takes, as a value, so that the rules of each
-//! platform are tested on every other.
+//! One foreign name to one safe component of a path: which names a platform takes, as a value, so
+//! that the rules of each platform are tested on every other.
 //!
 //! Pure text: knows neither the other names of a torrent nor a disk.
 
@@ -10,8 +10,8 @@ const MAX_EXTENSION: usize = 32;
 
 /// The names that a platform takes as they are. Every other name is changed to one that it takes.
 ///
-/// On all platforms a name is changed if it is empty, `.` or `..`, or has separators (`/`, `\`), control characters or
-/// marks of text direction, with which `gpj.exe` shows as `exe.jpg`.
+/// On all platforms a name is changed if it is empty, `.` or `..`, or has separators (`/`, `\`),
+/// control characters or marks of text direction, with which `gpj.exe` shows as `exe.jpg`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NameRules {
     /// What is cut off at the ends of a name.
@@ -26,7 +26,8 @@ pub(crate) struct NameRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trim {
     Nothing,
-    /// Dots and spaces at the end, which Windows drops: that would make two names one, and `..` of `.. `.
+    /// Dots and spaces at the end, which Windows drops: that would make two names one, and `..` of
+    /// `.. `.
     End,
     /// Those, and white space on both sides.
     Both,
@@ -41,13 +42,21 @@ enum Limit {
 }
 
 impl NameRules {
-    /// Linux, macOS and other Unix systems: their file systems take 255 bytes of anything but `/` and NUL.
-    pub(crate) const UNIX: Self = Self { trim: Trim::Nothing, devices: false, punctuation: false, limit: Limit::Bytes(255) };
+    /// Linux, macOS and other Unix systems: their file systems take 255 bytes of anything but `/`
+    /// and NUL.
+    pub(crate) const UNIX: Self =
+        Self { trim: Trim::Nothing, devices: false, punctuation: false, limit: Limit::Bytes(255) };
     /// Windows (Microsoft, "Naming Files, Paths, and Namespaces"); NTFS takes 255 units of UTF-16.
-    pub(crate) const WINDOWS: Self = Self { trim: Trim::End, devices: true, punctuation: true, limit: Limit::Units(255) };
-    /// Version 0.2, which changed names alike everywhere but for the punctuation that only Windows forbids. Files that it
-    /// has written are still looked for under its names.
-    pub(crate) const V0_2: Self = Self { trim: Trim::Both, devices: true, punctuation: cfg!(windows), limit: Limit::Bytes(240) };
+    pub(crate) const WINDOWS: Self =
+        Self { trim: Trim::End, devices: true, punctuation: true, limit: Limit::Units(255) };
+    /// Version 0.2, which changed names alike everywhere but for the punctuation that only Windows
+    /// forbids. Files that it has written are still looked for under its names.
+    pub(crate) const V0_2: Self = Self {
+        trim: Trim::Both,
+        devices: true,
+        punctuation: cfg!(windows),
+        limit: Limit::Bytes(240),
+    };
 
     /// Those of the platform that this is compiled for.
     pub(crate) const fn here() -> Self {

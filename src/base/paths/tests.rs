@@ -7,7 +7,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn file(path: &[&str]) -> FileEntry {
-    FileEntry { path: path.iter().map(|&p| p.into()).collect(), len: 1, offset: 0, kind: FileKind::Regular }
+    FileEntry {
+        path: path.iter().map(|&p| p.into()).collect(),
+        len: 1,
+        offset: 0,
+        kind: FileKind::Regular,
+    }
 }
 
 /// Rules of another platform can be tried on any, since they are values.
@@ -37,7 +42,10 @@ fn one(part: &str) -> String {
 }
 
 fn single_by(rules: NameRules, name: &str) -> String {
-    safe_paths(foreign(name, true, &[file(&[])]), rules, Case::Ignored).unwrap()[0].to_str().unwrap().to_owned()
+    safe_paths(foreign(name, true, &[file(&[])]), rules, Case::Ignored).unwrap()[0]
+        .to_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn assert_inside(path: &Path) {
@@ -50,8 +58,18 @@ fn assert_inside(path: &Path) {
 
 #[test]
 fn ordinary_names_stay() {
-    let names =
-        ["a.txt", ".hidden", "Ünïcödé 日本語.mkv", "a  b", "no-extension", "a.tar.gz", "console.log", "COM10", "com", ".a.."];
+    let names = [
+        "a.txt",
+        ".hidden",
+        "Ünïcödé 日本語.mkv",
+        "a  b",
+        "no-extension",
+        "a.tar.gz",
+        "console.log",
+        "COM10",
+        "com",
+        ".a..",
+    ];
     for name in names.iter().take(9) {
         for rules in ALL_RULES {
             assert_eq!(one_by(rules, name), *name);
@@ -89,7 +107,10 @@ fn name_that_unix_takes_stays_exact() {
         let is_changed = |rules| one_by(rules, name) != name;
         assert!(is_changed(NameRules::WINDOWS) || is_changed(NameRules::V0_2), "{name:?}");
     }
-    assert_eq!(below(&[&["README"], &["readme"], &["dir."], &["dir", "x"]]), ["README", "readme", "dir.", "dir/x"]);
+    assert_eq!(
+        below(&[&["README"], &["readme"], &["dir."], &["dir", "x"]]),
+        ["README", "readme", "dir.", "dir/x"]
+    );
 }
 
 #[test]
@@ -111,7 +132,10 @@ fn dots_and_empty_names_lead_nowhere() {
         assert_eq!(below(&[&["a", "", ".", "b"]]), ["a/_/_/b"]);
         assert_eq!(below(&[&[]]), ["_"]);
         let files = [file(&["x"])];
-        assert_eq!(safe_paths(foreign("..", false, &files), rules, Case::Kept).unwrap(), [Path::new("_/x")]);
+        assert_eq!(
+            safe_paths(foreign("..", false, &files), rules, Case::Kept).unwrap(),
+            [Path::new("_/x")]
+        );
     }
 }
 
@@ -138,7 +162,10 @@ fn control_characters_and_nul_are_replaced() {
 
 #[test]
 fn text_direction_cannot_disguise_an_extension() {
-    for c in ['\u{202a}', '\u{202b}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2069}', '\u{200f}', '\u{61c}'] {
+    for c in [
+        '\u{202a}', '\u{202b}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2069}',
+        '\u{200f}', '\u{61c}',
+    ] {
         for rules in ALL_RULES {
             assert_eq!(one_by(rules, &format!("photo{c}gpj.exe")), "photo_gpj.exe");
         }
@@ -148,7 +175,9 @@ fn text_direction_cannot_disguise_an_extension() {
 #[test]
 fn reserved_windows_names_are_marked() {
     for rules in [NameRules::WINDOWS, NameRules::V0_2] {
-        for name in ["CON", "nul", "Aux.txt", "COM1", "lpt9.tar.gz", "COM¹", "NUL .txt", "CONIN$", "prn."] {
+        for name in
+            ["CON", "nul", "Aux.txt", "COM1", "lpt9.tar.gz", "COM¹", "NUL .txt", "CONIN$", "prn."]
+        {
             assert!(one_by(rules, name).starts_with('_'), "{name} became {}", one_by(rules, name));
         }
         assert_eq!(below_by(rules, Case::Ignored, &[&["con", "x"]]), ["_con/x"]);
@@ -161,7 +190,10 @@ fn ends_of_names_that_windows_drops_go_there() {
     assert_eq!(one_by(NameRules::V0_2, "  a b.txt  "), "a b.txt");
     for rules in [NameRules::WINDOWS, NameRules::V0_2] {
         assert_eq!(one_by(rules, "name. . ."), "name");
-        assert_eq!(below_by(rules, Case::Ignored, &[&["dir.", "x"], &["dir", "x"]]), ["dir/x", "dir/x.1"]);
+        assert_eq!(
+            below_by(rules, Case::Ignored, &[&["dir.", "x"], &["dir", "x"]]),
+            ["dir/x", "dir/x.1"]
+        );
     }
 }
 
@@ -197,7 +229,9 @@ fn deep_trees_collapse() {
     let long: Vec<_> = (0..50).map(|_| &*folder).chain(["file.txt"]).collect();
     let files = [file(&long)];
     let path = &safe_paths(foreign("t", false, &files), NameRules::UNIX, Case::Kept).unwrap()[0];
-    assert!(path.as_os_str().len() <= MAX_PATH && path.starts_with("t") && path.ends_with("file.txt"));
+    assert!(
+        path.as_os_str().len() <= MAX_PATH && path.starts_with("t") && path.ends_with("file.txt")
+    );
 }
 
 #[test]
@@ -236,7 +270,11 @@ fn the_folder_of_states_cannot_be_named() {
         let files = [file(&["x"])];
         let paths = safe_paths(foreign(".cratetorrent", false, &files), rules, Case::Kept).unwrap();
         assert_eq!(paths, [Path::new("_.cratetorrent/x")]);
-        assert_eq!(one_by(rules, ".cratetorrent"), ".cratetorrent", "below the torrent's own folder it harms nobody");
+        assert_eq!(
+            one_by(rules, ".cratetorrent"),
+            ".cratetorrent",
+            "below the torrent's own folder it harms nobody"
+        );
     }
     assert_eq!(single_by(NameRules::V0_2, " .CrateTorrent. "), "_.CrateTorrent");
     assert_eq!(single_by(NameRules::WINDOWS, ".CrateTorrent. "), "_.CrateTorrent");
@@ -308,19 +346,31 @@ fn a_renamed_file_takes_no_name_of_another_file_or_folder() {
     };
     let mut files = vec![entry(&["a"]), entry(&["b", "c"]), entry(&["d"])];
     files.push(FileEntry { kind: FileKind::Pad, ..entry(&["p"]) });
-    let all = |case, renames: &[(usize, PathBuf)]| renamed_paths(foreign("t", false, &files), case, renames);
+    let all = |case, renames: &[(usize, PathBuf)]| {
+        renamed_paths(foreign("t", false, &files), case, renames)
+    };
     let renamed = |file: usize, to: &str| all(Case::Ignored, &[(file, to.into())]);
     assert_eq!(renamed(0, "x/y").unwrap(), ["x/y", "t/b/c", "t/d", ""].map(PathBuf::from));
     // Its own old name is free, and so is another's in another folder.
     assert!(renamed(0, "T/A").is_ok() && renamed(0, "d").is_ok());
     for taken in ["t/D", "t/b", "t/B", "t", "t/d/e", "t/b/c"] {
-        assert!(matches!(renamed(0, taken), Err(PathError::Rename(_, RenameError::Taken))), "{taken}");
+        assert!(
+            matches!(renamed(0, taken), Err(PathError::Rename(_, RenameError::Taken))),
+            "{taken}"
+        );
     }
     assert_eq!(renamed(3, "q"), Err(PathError::Rename(3, RenameError::NoFile)));
     assert_eq!(renamed(9, "q"), Err(PathError::Rename(9, RenameError::NoFile)));
     assert_eq!(renamed(0, "../q"), Err(PathError::Rename(0, RenameError::NotBelow)));
-    assert_eq!(renamed(0, "q\t"), Err(PathError::Rename(0, RenameError::NotBelow)), "it has not been made safe");
-    assert!(all(Case::Kept, &[(0, "t/D".into())]).is_ok(), "a disk that tells them apart takes both");
+    assert_eq!(
+        renamed(0, "q\t"),
+        Err(PathError::Rename(0, RenameError::NotBelow)),
+        "it has not been made safe"
+    );
+    assert!(
+        all(Case::Kept, &[(0, "t/D".into())]).is_ok(),
+        "a disk that tells them apart takes both"
+    );
     // Two change names.
     let swapped = all(Case::Ignored, &[(0, "t/d".into()), (2, "t/a".into())]);
     assert_eq!(swapped.unwrap()[..], ["t/d", "t/b/c", "t/a", ""].map(PathBuf::from));

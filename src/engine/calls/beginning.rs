@@ -1,5 +1,6 @@
-//! Which calls may begin: farewells first, then what the user asks for, then announces in line, none faster than the pace and few to
-//! a tracker that lets everybody wait. What a call says it does not know.
+//! Which calls may begin: farewells first, then what the user asks for, then announces in line,
+//! none faster than the pace and few to a tracker that lets everybody wait. What a call says it
+//! does not know.
 
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use crate::{
 
 /// Whoever waits for a farewell to be over looks again after this.
 const BEHIND_FAREWELL: Duration = Duration::from_millis(500);
-/// A tracker that could not be reached so often in a row is asked by a few only: this many calls run at a time, none of them begins
-/// within [`PROBE_GAP`] of a failure, and all others fail at once.
+/// A tracker that could not be reached so often in a row is asked by a few only: this many calls
+/// run at a time, none of them begins within [`PROBE_GAP`] of a failure, and all others fail at
+/// once.
 const PROBES: u32 = 4;
 const PROBE_GAP: Duration = Duration::from_secs(1);
 
@@ -28,17 +30,25 @@ impl Calls {
         (at > now).then_some(at)
     }
 
-    /// Whether a tracker could not be reached by so many that a few calls are enough to find out whether it still cannot. Otherwise one
-    /// that is dead would take all the places that there are, and the time of the processor.
+    /// Whether a tracker could not be reached by so many that a few calls are enough to find out
+    /// whether it still cannot. Otherwise one that is dead would take all the places that there
+    /// are, and the time of the processor.
     pub(super) fn is_given_up(&self, url: &TrackerUrl, now: Instant) -> bool {
-        let Some(&(times, last)) = self.silent.get(&(url.host().clone(), url.port())) else { return false };
-        let of_it = |running: &&Running| running.url.host() == url.host() && running.url.port() == url.port();
-        let probed = || self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize;
+        let Some(&(times, last)) = self.silent.get(&(url.host().clone(), url.port())) else {
+            return false;
+        };
+        let of_it = |running: &&Running| {
+            running.url.host() == url.host() && running.url.port() == url.port()
+        };
+        let probed = || {
+            self.running.iter().map(|(_, running)| running).filter(of_it).count() >= PROBES as usize
+        };
         times >= PROBES && (now < last + PROBE_GAP || probed())
     }
 }
 
-/// The port that a tracker hears when peers of its family cannot reach us: many trackers refuse 0, and nothing listens here.
+/// The port that a tracker hears when peers of its family cannot reach us: many trackers refuse 0,
+/// and nothing listens here.
 const NO_PORT: u16 = 1;
 
 /// The time between two announces.
@@ -46,19 +56,25 @@ fn gap(conf: &Conf) -> Duration {
     Duration::from_secs(1) / conf.announces_per_second.max(1)
 }
 
-/// In which families a tracker is told: in both if it has a name, so that peers of both find us (BEP 7).
+/// In which families a tracker is told: in both if it has a name, so that peers of both find us
+/// (BEP 7).
 pub(super) fn families(url: &TrackerUrl, conf: &Conf) -> Vec<Option<Family>> {
-    let usable = |v4: bool| conf.bind_addrs.is_empty() || conf.bind_addrs.iter().any(|ip| ip.is_ipv4() == v4);
+    let usable = |v4: bool| {
+        conf.bind_addrs.is_empty() || conf.bind_addrs.iter().any(|ip| ip.is_ipv4() == v4)
+    };
     match url.host() {
         Host::Ip(_) => vec![None],
-        Host::Name(_) => {
-            [(Family::V4, true), (Family::V6, false)].into_iter().filter(|&(_, v4)| usable(v4)).map(|(f, _)| Some(f)).collect()
-        }
+        Host::Name(_) => [(Family::V4, true), (Family::V6, false)]
+            .into_iter()
+            .filter(|&(_, v4)| usable(v4))
+            .map(|(f, _)| Some(f))
+            .collect(),
     }
 }
 
 impl Engine {
-    /// Begins what may begin: farewells first, then announces in the order in which torrents got in line.
+    /// Begins what may begin: farewells first, then announces in the order in which torrents got in
+    /// line.
     pub(in crate::engine) fn pump_calls(&mut self) {
         self.take_over_farewells();
         self.begin_leaving();
@@ -67,7 +83,8 @@ impl Engine {
         {
             self.begin_scrape(torrent, tracker);
         }
-        let waiting = |engine: &Self| !engine.cx.announces.is_empty() || engine.calls.leaving.has_old();
+        let waiting =
+            |engine: &Self| !engine.cx.announces.is_empty() || engine.calls.leaving.has_old();
         while waiting(self) && self.calls.running.len() < self.cx.conf.max_announces {
             if let Some(at) = self.calls.held_until(self.cx.now, &self.cx.conf) {
                 return self.wake_calls(at);
@@ -86,10 +103,14 @@ impl Engine {
     pub(in crate::engine) fn forget_calls(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get(key) else { return };
         let gone = |no| !torrent.announcer.has(no);
-        let meant =
-            |what: &What| matches!(*what, What::Announce(torrent, no) | What::Scrape(torrent, no) if torrent == key && gone(no));
-        let calls: Vec<Key> =
-            self.calls.running.iter().filter(|(_, running)| meant(&running.what)).map(|(call, _)| call).collect();
+        let meant = |what: &What| matches!(*what, What::Announce(torrent, no) | What::Scrape(torrent, no) if torrent == key && gone(no));
+        let calls: Vec<Key> = self
+            .calls
+            .running
+            .iter()
+            .filter(|(_, running)| meant(&running.what))
+            .map(|(call, _)| call)
+            .collect();
         for call in calls {
             self.end_call(call);
         }
@@ -117,16 +138,26 @@ impl Engine {
         match TrackerUrl::parse(&url) {
             Ok(parsed) if self.calls.is_given_up(&parsed, self.cx.now) => {
                 self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
-                let error = "the tracker could not be reached just now, nor did it answer others".to_owned();
+                let error = "the tracker could not be reached just now, nor did it answer others"
+                    .to_owned();
                 let failure = Failure { error, minor: false, retry: Retry::Later };
-                torrent.handle_tracker_failure(turn.tracker, &parsed.to_string(), &failure, &mut self.cx);
+                torrent.handle_tracker_failure(
+                    turn.tracker,
+                    &parsed.to_string(),
+                    &failure,
+                    &mut self.cx,
+                );
             }
             Ok(parsed) => {
                 self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
                 let calls = families(&parsed, &self.cx.conf).len();
                 torrent.announcer.set_calls(turn.tracker, u8::try_from(calls).unwrap_or(u8::MAX));
                 torrent.schedule(&mut self.cx);
-                self.begin(&parsed, &Question::Announce(announce), &What::Announce(key, turn.tracker));
+                self.begin(
+                    &parsed,
+                    &Question::Announce(announce),
+                    &What::Announce(key, turn.tracker),
+                );
             }
             Err(error) => torrent.handle_bad_tracker(turn.tracker, &url, error, &mut self.cx),
         }
@@ -175,15 +206,25 @@ impl Engine {
         if let Question::Announce(announce) = &mut question {
             announce.port = self.cx.ports.of(is_v4).unwrap_or(NO_PORT);
         }
-        let mut call = Call::new(url.clone(), question, family, now, conf, &mut self.cx.tracker_rng);
+        let mut call =
+            Call::new(url.clone(), question, family, now, conf, &mut self.cx.tracker_rng);
         if let Some(end) = end {
             call.set_deadline(end);
         }
         let place = (url.host().clone(), url.port(), family);
-        if let Some(&known) = self.calls.connections.get(&place).filter(|known| known.since + CONNECTION_TIME > now) {
+        if let Some(&known) =
+            self.calls.connections.get(&place).filter(|known| known.since + CONNECTION_TIME > now)
+        {
             call.set_connection(known);
         }
-        let running = Running { call, url: url.clone(), family, what: what.clone(), wakeup: Wakeup::default(), stream: false };
+        let running = Running {
+            call,
+            url: url.clone(),
+            family,
+            what: what.clone(),
+            wakeup: Wakeup::default(),
+            stream: false,
+        };
         let key = self.calls.running.insert(running);
         self.with_call(key, |_, _| {});
     }

@@ -1,9 +1,11 @@
-//! How a call ends: what it learned is kept for the next, and its answer goes to whoever wanted it. What the answer means is for the
-//! torrent to say.
+//! How a call ends: what it learned is kept for the next, and its answer goes to whoever wanted it.
+//! What the answer means is for the torrent to say.
 
 use std::net::IpAddr;
 
-use super::{Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, SILENT_TIME, What, leaving::Outcome};
+use super::{
+    Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, SILENT_TIME, What, leaving::Outcome,
+};
 use crate::{
     base::{arena::Key, time::Instant},
     engine::Engine,
@@ -62,7 +64,10 @@ impl Engine {
                 // Where IPv6 is not to be had that says nothing of the tracker.
                 Err(error) if is_of_the_family(error, family) => {}
                 result => {
-                    let silent = matches!(result, Err(CallError::Timeout | CallError::Connect(_) | CallError::Resolve(_)));
+                    let silent = matches!(
+                        result,
+                        Err(CallError::Timeout | CallError::Connect(_) | CallError::Resolve(_))
+                    );
                     self.calls.note_silence(&url, silent, self.cx.now);
                 }
             }
@@ -77,7 +82,10 @@ impl Engine {
                     Ok((Answer::Announce(mut reply), ip)) => {
                         reply.warning = reply.warning.map(|text| call.redacted(&url, &text));
                         if t.handle_tracker_reply(no, &shown, ip, reply, &mut self.cx) {
-                            self.close_links_of(torrent, "the torrent is private and has changed its tracker");
+                            self.close_links_of(
+                                torrent,
+                                "the torrent is private and has changed its tracker",
+                            );
                         }
                     }
                     Ok((Answer::Scrape(_), _)) => {}
@@ -99,7 +107,11 @@ impl Engine {
                 match result {
                     Ok((Answer::Scrape(replies), _)) => match replies.first().copied().flatten() {
                         Some(reply) => t.handle_scraped(no, &shown, reply, &mut self.cx),
-                        None => t.handle_not_scraped(&shown, "the tracker does not know the torrent", &mut self.cx),
+                        None => t.handle_not_scraped(
+                            &shown,
+                            "the tracker does not know the torrent",
+                            &mut self.cx,
+                        ),
                     },
                     Ok((Answer::Announce(_), _)) => {}
                     Err(error) => t.handle_not_scraped(&shown, &told(&error), &mut self.cx),
@@ -108,7 +120,10 @@ impl Engine {
             What::Leave(id) => {
                 let mut outcome = Outcome::from(result.as_ref().map(|_| ()));
                 if let Err(error) = &result {
-                    log::info!("{shown} did not acknowledge what a torrent told in the end: {}", told(error));
+                    log::info!(
+                        "{shown} did not acknowledge what a torrent told in the end: {}",
+                        told(error)
+                    );
                 }
                 if outcome == Outcome::Unknown && !call.is_told() {
                     outcome = Outcome::Unheard;
@@ -130,8 +145,9 @@ impl Engine {
     }
 }
 
-/// Whether it may be for the family's sake that there is no way to the tracker: it has no address of that family, or we have no route to
-/// any. Where IPv6 is not to be had that is nothing to tell the user.
+/// Whether it may be for the family's sake that there is no way to the tracker: it has no address
+/// of that family, or we have no route to any. Where IPv6 is not to be had that is nothing to tell
+/// the user.
 fn is_of_the_family(error: &CallError, family: Option<Family>) -> bool {
     match error {
         CallError::NoAddress => family.is_some(),

@@ -1,6 +1,7 @@
-//! What torrents that stopped have still to tell their trackers: for each tracker and family a chain of events, told one after the
-//! other, so that `stopped` comes after what went before (BEP 3). A chain owns what it says and may outlive its torrent, which hears
-//! of each event that was acknowledged. Which events there are is the torrent's to say.
+//! What torrents that stopped have still to tell their trackers: for each tracker and family a
+//! chain of events, told one after the other, so that `stopped` comes after what went before (BEP
+//! 3). A chain owns what it says and may outlive its torrent, which hears of each event that was
+//! acknowledged. Which events there are is the torrent's to say.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -82,7 +83,11 @@ impl Leaving {
 
     /// Puts a chain in line if it has an event that may begin.
     fn line_up(&mut self, id: &ChainId) {
-        let Some(chain) = self.chains.get_mut(id).filter(|chain| chain.out.is_none() && !chain.in_line) else { return };
+        let Some(chain) =
+            self.chains.get_mut(id).filter(|chain| chain.out.is_none() && !chain.in_line)
+        else {
+            return;
+        };
         match chain.events.front().map(|event| event.old) {
             None => _ = self.chains.remove(id),
             Some(old) => {
@@ -104,28 +109,36 @@ impl From<Result<(), &CallError>> for Outcome {
 }
 
 impl Engine {
-    /// Takes over what torrents that stopped have still to tell. An event that is out goes on as the first of its chain; other
-    /// announces of theirs end, since their answers do not matter any more.
+    /// Takes over what torrents that stopped have still to tell. An event that is out goes on as
+    /// the first of its chain; other announces of theirs end, since their answers do not matter
+    /// any more.
     pub(in crate::engine) fn take_over_farewells(&mut self) {
         for farewell in std::mem::take(&mut self.cx.farewells) {
             self.take_over(farewell);
         }
         if !self.cx.silenced.is_empty() {
-            let silenced: BTreeSet<Key> = std::mem::take(&mut self.cx.silenced).into_iter().collect();
-            self.hang_up(|what| matches!(what, What::Announce(torrent, _) if silenced.contains(torrent)));
+            let silenced: BTreeSet<Key> =
+                std::mem::take(&mut self.cx.silenced).into_iter().collect();
+            self.hang_up(
+                |what| matches!(what, What::Announce(torrent, _) if silenced.contains(torrent)),
+            );
         }
     }
 
     fn take_over(&mut self, farewell: Farewell) {
         let Farewell { torrent, no, url, known, old, events } = farewell;
-        let (Ok(parsed), Some(info_hash)) = (TrackerUrl::parse(&url), events.first().map(|event| event.info_hash)) else {
+        let (Ok(parsed), Some(info_hash)) =
+            (TrackerUrl::parse(&url), events.first().map(|event| event.info_hash))
+        else {
             return self.check_farewells_of(torrent);
         };
         let mut deadlines = Vec::new();
         let due = events.iter().any(|event| event.event == AnnounceEvent::Completed);
         for family in families(&parsed, &self.cx.conf) {
             let meant = |running: &Running| match (no, &running.what) {
-                (Some(no), What::Announce(of, out)) => (*of, *out, running.family) == (torrent, no, family),
+                (Some(no), What::Announce(of, out)) => {
+                    (*of, *out, running.family) == (torrent, no, family)
+                }
                 _ => false,
             };
             let running = self.calls.running.iter_mut().find(|(_, running)| meant(running));
@@ -138,7 +151,10 @@ impl Engine {
                     AnnounceEvent::Started => running.call.is_told() || due,
                     event => event == AnnounceEvent::Completed,
                 });
-                let starts = running.call.announce().is_some_and(|said| said.event == AnnounceEvent::Started);
+                let starts = running
+                    .call
+                    .announce()
+                    .is_some_and(|said| said.event == AnnounceEvent::Started);
                 match said.cloned() {
                     Some(said) => {
                         events.retain(|event| event.event != said.event);
@@ -165,7 +181,8 @@ impl Engine {
             chain.events.extend(events.into_iter().map(event));
             chain.until = None;
             if let Some(out) = out {
-                (chain.out, chain.until) = (Some(event(out)), Some(self.cx.now + self.cx.conf.stopped_timeout));
+                (chain.out, chain.until) =
+                    (Some(event(out)), Some(self.cx.now + self.cx.conf.stopped_timeout));
             }
             self.calls.leaving.line_up(&id);
         }
@@ -202,7 +219,9 @@ impl Engine {
         let (now, time) = (self.cx.now, self.cx.conf.stopped_timeout);
         let chain = self.calls.leaving.chain(id);
         chain.in_line = false;
-        let (None, Some(event)) = (&chain.out, chain.events.pop_front()) else { return self.calls.leaving.line_up(id) };
+        let (None, Some(event)) = (&chain.out, chain.events.pop_front()) else {
+            return self.calls.leaving.line_up(id);
+        };
         let until = *chain.until.get_or_insert(now + time);
         // What comes after it must have time, too.
         let end = if chain.events.is_empty() { until } else { now + until.since(now) / 2 };
@@ -220,7 +239,9 @@ impl Engine {
         let Some(chain) = self.calls.leaving.chains.get_mut(id) else { return };
         let Some(event) = chain.out.take() else { return };
         let mut over = vec![];
-        if event.announce.event == AnnounceEvent::Started && matches!(outcome, Outcome::Refused | Outcome::Unheard) {
+        if event.announce.event == AnnounceEvent::Started
+            && matches!(outcome, Outcome::Refused | Outcome::Unheard)
+        {
             // The tracker does not know of us: there is nothing to take back.
             over.extend(chain.events.drain(..));
         }

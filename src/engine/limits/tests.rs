@@ -1,4 +1,5 @@
-//! Links with and without demand under every kind of limit, on virtual time, without bytes: whatever the rate, it costs the same.
+//! Links with and without demand under every kind of limit, on virtual time, without bytes:
+//! whatever the rate, it costs the same.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -55,7 +56,14 @@ impl Rig {
         for n in links {
             self.links.insert(
                 key(n),
-                Link { torrent: key(torrent), demand: u64::MAX, line: u64::MAX, socket: 0, moved: 0, woken: true },
+                Link {
+                    torrent: key(torrent),
+                    demand: u64::MAX,
+                    line: u64::MAX,
+                    socket: 0,
+                    moved: 0,
+                    woken: true,
+                },
             );
         }
         self
@@ -86,10 +94,17 @@ impl Rig {
         }
         let mut all = 0;
         for (&key, link) in links.iter_mut() {
-            link.socket =
-                if link.line == u64::MAX { u64::MAX } else { link.socket.saturating_add(link.line).min(link.line.max(200_000)) };
+            link.socket = if link.line == u64::MAX {
+                u64::MAX
+            } else {
+                link.socket.saturating_add(link.line).min(link.line.max(200_000))
+            };
             while link.woken && link.demand > 0 && link.socket > 0 {
-                let quota = if way.is_on() { way.ask(*now, key, link.torrent) } else { Quota::Bytes(usize::MAX) };
+                let quota = if way.is_on() {
+                    way.ask(*now, key, link.torrent)
+                } else {
+                    Quota::Bytes(usize::MAX)
+                };
                 match quota {
                     Quota::Wait(_) => {
                         link.woken = false;
@@ -100,7 +115,8 @@ impl Rig {
                         let bytes = (quota as u64).min(link.demand).min(link.socket);
                         way.spend(*now, key, link.torrent, bytes as usize);
                         self.smallest = self.smallest.min(quota as u64);
-                        (link.demand, link.socket) = (link.demand.saturating_sub(bytes), link.socket.saturating_sub(bytes));
+                        (link.demand, link.socket) =
+                            (link.demand.saturating_sub(bytes), link.socket.saturating_sub(bytes));
                         link.moved += bytes;
                         all += bytes;
                     }
@@ -113,7 +129,11 @@ impl Rig {
 
     /// The least and the most that ten seconds saw, in bytes per second, after the first second.
     fn windows(&self) -> (f64, f64) {
-        let sums: Vec<u64> = self.steps[1_000..].windows(10_000).step_by(50).map(|window| window.iter().sum()).collect();
+        let sums: Vec<u64> = self.steps[1_000..]
+            .windows(10_000)
+            .step_by(50)
+            .map(|window| window.iter().sum())
+            .collect();
         (*sums.iter().min().unwrap() as f64 / 10.0, *sums.iter().max().unwrap() as f64 / 10.0)
     }
 
@@ -143,11 +163,18 @@ fn any_rate_holds_within_two_percent_over_any_ten_seconds_and_is_shared_evenly()
             let mut rig = Rig::new(limit).links(1, 0..links);
             let (min, max) = rig.run(Duration::from_secs(25)).windows();
             let limit = limit as f64;
-            assert!(max <= limit * 1.02 && min >= limit * 0.98, "{limit} B/s, {links} links: {min} to {max}");
+            assert!(
+                max <= limit * 1.02 && min >= limit * 0.98,
+                "{limit} B/s, {links} links: {min} to {max}"
+            );
             if limit >= 64.0 * 1024.0 {
                 let mean = rig.moved(0..links) / f64::from(links);
                 let even = (0..links).all(|n| close_to(rig.moved(n..n + 1), mean, 0.1));
-                assert!(even, "{limit} B/s, {links} links: {:?}", (0..links).map(|n| rig.moved(n..n + 1)).collect::<Vec<_>>());
+                assert!(
+                    even,
+                    "{limit} B/s, {links} links: {:?}",
+                    (0..links).map(|n| rig.moved(n..n + 1)).collect::<Vec<_>>()
+                );
             }
         }
     }
@@ -183,7 +210,12 @@ fn a_torrent_with_a_limit_leaves_the_rest_to_the_others() {
     assert!(min >= limit * 0.98 && max <= limit * 1.02, "{min} {max}");
     let per_s = |links| rig.moved(links) / 30.0 / 1024.0;
     let rates = (per_s(0..30), per_s(30..31), per_s(31..33));
-    assert!(close_to(rates.0, 10.0, 0.02) && close_to(rates.1, 60.0, 0.03) && close_to(rates.2, 30.0, 0.03), "{rates:?}");
+    assert!(
+        close_to(rates.0, 10.0, 0.02)
+            && close_to(rates.1, 60.0, 0.03)
+            && close_to(rates.2, 30.0, 0.03),
+        "{rates:?}"
+    );
 }
 
 #[test]
@@ -243,7 +275,12 @@ fn ten_thousand_that_wait_do_not_mean_ten_thousand_tiny_pieces() {
     assert!(rig.smallest >= 500, "{}", rig.smallest);
     let mut rig = Rig::new(100 * MIB).links(1, 0..10_000);
     rig.run(Duration::from_secs(2));
-    assert!(rig.smallest >= 1460 && rig.most_woken <= WOKEN_A_TICK, "{} {}", rig.smallest, rig.most_woken);
+    assert!(
+        rig.smallest >= 1460 && rig.most_woken <= WOKEN_A_TICK,
+        "{} {}",
+        rig.smallest,
+        rig.most_woken
+    );
     let slowest = rig.links.values().map(|link| link.moved).min().unwrap();
     assert!(slowest > 0, "everybody had a turn");
 }
@@ -278,7 +315,11 @@ fn a_limit_that_is_raised_or_lifted_wakes_at_once() {
         set(&mut rig, MIB);
         let before = rig.moved(0..1);
         rig.run(Duration::from_millis(500));
-        assert!(close_to(rig.moved(0..1) - before, MIB as f64 / 2.0, 0.1), "{}", rig.moved(0..1) - before);
+        assert!(
+            close_to(rig.moved(0..1) - before, MIB as f64 / 2.0, 0.1),
+            "{}",
+            rig.moved(0..1) - before
+        );
         set(&mut rig, 1);
         rig.run(Duration::from_secs(1));
         rig.links.get_mut(&key(0)).unwrap().line = 100 * MIB;
@@ -332,7 +373,11 @@ fn whatever_the_user_and_the_links_do_nobody_is_forgotten_and_nothing_is_overspe
             match rng.below(8) {
                 0 => rig.way.set_engine(now, some),
                 1 => rig.way.set_torrent(now, key(1_000_000 + rng.below(3) as u32), some),
-                2 => rig.way.set_own(now, key(rng.below(born + 1) as u32), some.filter(|_| rng.below(2) > 0)),
+                2 => rig.way.set_own(
+                    now,
+                    key(rng.below(born + 1) as u32),
+                    some.filter(|_| rng.below(2) > 0),
+                ),
                 3 => {
                     let gone = key(rng.below(born + 1) as u32);
                     rig.links.remove(&gone);
@@ -341,8 +386,10 @@ fn whatever_the_user_and_the_links_do_nobody_is_forgotten_and_nothing_is_overspe
                 _ if rig.links.len() < 40 => {
                     let torrent = key(1_000_000 + rng.below(3) as u32);
                     let line = 1 + rng.below(3000);
-                    rig.links
-                        .insert(key(born as u32), Link { torrent, demand: u64::MAX, line, socket: 0, moved: 0, woken: true });
+                    rig.links.insert(
+                        key(born as u32),
+                        Link { torrent, demand: u64::MAX, line, socket: 0, moved: 0, woken: true },
+                    );
                     born += 1;
                 }
                 _ => {}

@@ -41,7 +41,15 @@ impl Bed {
     }
 
     fn add(&mut self, n: u32) {
-        let fake = Fake { queued: true, whole: false, paused: false, failing: false, held: true, rate: 1_000_000, order: None };
+        let fake = Fake {
+            queued: true,
+            whole: false,
+            paused: false,
+            failing: false,
+            held: true,
+            rate: 1_000_000,
+            order: None,
+        };
         self.torrents.insert(key(n), fake);
         self.tell(key(n));
     }
@@ -60,7 +68,14 @@ impl Bed {
         self.queue.handle_claim(
             self.now,
             key,
-            Claim { check: Check::No, queued: f.queued, lane, could_run, held: f.held, order: f.order },
+            Claim {
+                check: Check::No,
+                queued: f.queued,
+                lane,
+                could_run,
+                held: f.held,
+                order: f.order,
+            },
         );
         self.obey();
     }
@@ -102,7 +117,8 @@ impl Bed {
     /// What must hold at any time.
     fn check(&self) {
         let order = self.order();
-        let queued = |whole| self.torrents.iter().filter(move |(_, f)| f.queued && f.whole == whole);
+        let queued =
+            |whole| self.torrents.iter().filter(move |(_, f)| f.queued && f.whole == whole);
         // Positions are dense, and each download has one.
         let mut sorted = order.clone();
         sorted.sort_unstable();
@@ -113,7 +129,8 @@ impl Bed {
         assert!(queued(true).all(|(&key, _)| self.queue.position(key).is_none()));
         // Who runs is who should: the first ones, as many as may.
         let limits = self.queue.limits();
-        let mut seeds: Vec<(u64, Key)> = queued(true).map(|(&key, _)| (self.queue.entries[&key].ord, key)).collect();
+        let mut seeds: Vec<(u64, Key)> =
+            queued(true).map(|(&key, _)| (self.queue.entries[&key].ord, key)).collect();
         seeds.sort_unstable();
         let mut expected = Vec::new();
         let lanes = [
@@ -141,7 +158,10 @@ impl Bed {
         // Everybody is where its place is, once.
         let lines = [&self.queue.downloads, &self.queue.seeds];
         let placed: usize = lines.iter().map(|line| line.waiting.len() + line.active()).sum();
-        assert_eq!(placed, self.torrents.values().filter(|f| f.queued && !f.paused && !f.failing).count());
+        assert_eq!(
+            placed,
+            self.torrents.values().filter(|f| f.queued && !f.paused && !f.failing).count()
+        );
     }
 }
 
@@ -151,7 +171,11 @@ fn the_first_run_and_whoever_is_next_follows() {
     (0..5).for_each(|n| bed.add(n));
     assert_eq!(bed.running(), [0, 1]);
     bed.change(0, |f| f.whole = true);
-    assert_eq!((bed.running(), bed.order()), (vec![0, 1, 2], vec![1, 2, 3, 4]), "it goes on as a seed");
+    assert_eq!(
+        (bed.running(), bed.order()),
+        (vec![0, 1, 2], vec![1, 2, 3, 4]),
+        "it goes on as a seed"
+    );
     bed.change(1, |f| f.paused = true);
     assert_eq!(bed.running(), [0, 2, 3]);
     bed.change(2, |f| f.failing = true);
@@ -274,14 +298,23 @@ fn the_order_of_another_run_is_kept_whoever_is_added_first() {
     let (order, ords) = (bed.order(), bed.queue.order.clone());
     let mut again = Bed::new(1, 1, 10);
     for n in 0..6 {
-        let fake = Fake { order: bed.queue.download_ord(key(n)), held: true, ..bed.torrents[&key(n)] };
+        let fake =
+            Fake { order: bed.queue.download_ord(key(n)), held: true, ..bed.torrents[&key(n)] };
         again.torrents.insert(key(n), fake);
         again.tell(key(n));
         again.check();
     }
     assert_eq!((again.order(), &again.queue.order), (order, &ords));
     // The same number twice, the greatest and the least: everybody finds a place.
-    for (n, ord) in [(10, ords[2].0), (11, ords[2].0), (12, u64::MAX), (13, u64::MAX), (14, 0), (15, 0), (16, ords[5].0)] {
+    for (n, ord) in [
+        (10, ords[2].0),
+        (11, ords[2].0),
+        (12, u64::MAX),
+        (13, u64::MAX),
+        (14, 0),
+        (15, 0),
+        (16, ords[5].0),
+    ] {
         let fake = Fake { order: Some(ord), held: true, ..bed.torrents[&key(0)] };
         again.torrents.insert(key(n), fake);
         again.tell(key(n));

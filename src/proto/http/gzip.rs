@@ -1,4 +1,5 @@
-//! Unpacking a gzip stream (RFC 1952) piece by piece into bounded memory. The DEFLATE in it is `miniz_oxide`'s.
+//! Unpacking a gzip stream (RFC 1952) piece by piece into bounded memory. The DEFLATE in it is
+//! `miniz_oxide`'s.
 
 use std::fmt;
 
@@ -45,13 +46,16 @@ impl Gunzip {
     pub(super) fn handle_data(&mut self, mut data: &[u8]) -> Result<(), HttpError> {
         if let Part::Header(header) = &mut self.part {
             let before = header.len();
-            header.extend_from_slice(data.get(..MAX_HEADER - before.min(MAX_HEADER)).unwrap_or(data));
+            header
+                .extend_from_slice(data.get(..MAX_HEADER - before.min(MAX_HEADER)).unwrap_or(data));
             match header_len(header)? {
                 Some(len) => {
                     data = data.get(len.saturating_sub(before)..).unwrap_or_default();
                     self.part = Part::Deflate;
                 }
-                None if header.len() >= MAX_HEADER => return Err(HttpError::Gzip("its header is too long")),
+                None if header.len() >= MAX_HEADER => {
+                    return Err(HttpError::Gzip("its header is too long"));
+                }
                 None => return Ok(()),
             }
         }
@@ -64,7 +68,9 @@ impl Gunzip {
             if let Some((crc, len)) = trailer.split_first_chunk::<4>()
                 && let Ok(len) = <[u8; 4]>::try_from(len)
             {
-                if u32::from_le_bytes(*crc) != !self.crc || u32::from_le_bytes(len) != self.out.len() as u32 {
+                if u32::from_le_bytes(*crc) != !self.crc
+                    || u32::from_le_bytes(len) != self.out.len() as u32
+                {
                     return Err(HttpError::Gzip("its checksum is wrong"));
                 }
                 self.part = Part::Done;
@@ -106,7 +112,10 @@ impl Gunzip {
 
 impl fmt::Debug for Gunzip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gunzip").field("unpacked", &self.out.len()).field("limit", &self.limit).finish()
+        f.debug_struct("Gunzip")
+            .field("unpacked", &self.out.len())
+            .field("limit", &self.limit)
+            .finish()
     }
 }
 
@@ -175,6 +184,9 @@ mod tests {
         assert!(header_len(b"\x1f\x8c").is_err() && header_len(b"\x1f\x8b\x07").is_err());
         let mut long = Gunzip::new(10);
         let name = [&b"\x1f\x8b\x08\x08\0\0\0\0\0\x03"[..], &[b'n'; 2000]].concat();
-        assert_eq!(name.chunks(7).try_for_each(|part| long.handle_data(part)), Err(HttpError::Gzip("its header is too long")));
+        assert_eq!(
+            name.chunks(7).try_for_each(|part| long.handle_data(part)),
+            Err(HttpError::Gzip("its header is too long"))
+        );
     }
 }

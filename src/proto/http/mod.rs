@@ -1,7 +1,8 @@
-//! One GET over a byte stream (RFC 9110, 9112): the request out, a bounded response in, however it is cut. The stream is closed after it.
+//! One GET over a byte stream (RFC 9110, 9112): the request out, a bounded response in, however it
+//! is cut. The stream is closed after it.
 //!
-//! It follows no redirect and knows nothing of what is fetched. Only what a small client needs is here: no other method, no reuse of
-//! streams, and of the codings only the chunked one and gzip.
+//! It follows no redirect and knows nothing of what is fetched. Only what a small client needs is
+//! here: no other method, no reuse of streams, and of the codings only the chunked one and gzip.
 
 mod gzip;
 #[cfg(test)]
@@ -11,7 +12,8 @@ use thiserror::Error;
 
 use gzip::Gunzip;
 
-/// The longest head, with informational responses (1xx) before it, in bytes. Servers themselves seldom accept more than 8 KiB.
+/// The longest head, with informational responses (1xx) before it, in bytes. Servers themselves
+/// seldom accept more than 8 KiB.
 pub(crate) const MAX_HEAD: usize = 32 * 1024;
 
 /// What to fetch.
@@ -149,15 +151,21 @@ impl Get {
             match self.state {
                 State::Length(left) => {
                     let taken = self.take_body(&mut input, left)?;
-                    self.state = if taken == left { State::Done } else { State::Length(left - taken) };
+                    self.state =
+                        if taken == left { State::Done } else { State::Length(left - taken) };
                 }
                 State::Chunk(left) => {
                     let taken = self.take_body(&mut input, left)?;
-                    self.state = if taken == left { State::ChunkEnd } else { State::Chunk(left - taken) };
+                    self.state =
+                        if taken == left { State::ChunkEnd } else { State::Chunk(left - taken) };
                 }
                 State::UntilEnd => _ = self.take_body(&mut input, u64::MAX)?,
                 State::Done => break,
-                State::Status | State::Headers | State::ChunkLen | State::ChunkEnd | State::Trailers => {
+                State::Status
+                | State::Headers
+                | State::ChunkLen
+                | State::ChunkEnd
+                | State::Trailers => {
                     let Some(line) = self.take_line(&mut input)? else { break };
                     self.state = self.handle_line(&line)?;
                 }
@@ -197,18 +205,21 @@ impl Get {
             Body::Plain(body) => body.extend_from_slice(fits),
             Body::Gzip(gunzip) => gunzip.handle_data(fits)?,
         }
-        self.body_left = self.body_left.checked_sub(len).ok_or(HttpError::BodyTooLong(self.max_body))?;
+        self.body_left =
+            self.body_left.checked_sub(len).ok_or(HttpError::BodyTooLong(self.max_body))?;
         Ok(len as u64)
     }
 
     /// The next line without its end, once it is whole. A lone LF ends it too (RFC 9112 §2.2).
     fn take_line(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, HttpError> {
         let end = input.iter().position(|&b| b == b'\n');
-        let (part, rest) = input.split_at_checked(end.map_or(input.len(), |at| at + 1)).unwrap_or((*input, &[]));
+        let (part, rest) =
+            input.split_at_checked(end.map_or(input.len(), |at| at + 1)).unwrap_or((*input, &[]));
         *input = rest;
         let left = self.lines_left.checked_sub(part.len());
         let in_head = matches!(self.state, State::Status | State::Headers);
-        self.lines_left = left.ok_or(if in_head { HttpError::HeadTooLong } else { HttpError::Chunk })?;
+        self.lines_left =
+            left.ok_or(if in_head { HttpError::HeadTooLong } else { HttpError::Chunk })?;
         self.line.extend_from_slice(part);
         if end.is_none() {
             return Ok(None);
@@ -224,7 +235,10 @@ impl Get {
     fn handle_line(&mut self, line: &[u8]) -> Result<State, HttpError> {
         match self.state {
             State::Status => {
-                self.head = Head { status: status(line).ok_or(HttpError::Head("no status line"))?, ..Head::default() };
+                self.head = Head {
+                    status: status(line).ok_or(HttpError::Head("no status line"))?,
+                    ..Head::default()
+                };
                 Ok(State::Headers)
             }
             State::Headers if line.is_empty() => self.handle_head(),
@@ -233,7 +247,9 @@ impl Get {
                 let len = chunk_len(line).ok_or(HttpError::Chunk)?;
                 match len {
                     0 => Ok(State::Trailers),
-                    _ if usize::try_from(len).is_ok_and(|len| len <= self.body_left) => Ok(State::Chunk(len)),
+                    _ if usize::try_from(len).is_ok_and(|len| len <= self.body_left) => {
+                        Ok(State::Chunk(len))
+                    }
                     _ => Err(HttpError::BodyTooLong(self.max_body)),
                 }
             }
@@ -257,13 +273,17 @@ impl Get {
         if self.head.gzip {
             self.body = Body::Gzip(Box::new(Gunzip::new(self.max_body)));
         }
-        // Between two bytes of the body there may be a chunk's border, but few servers make chunks so small.
+        // Between two bytes of the body there may be a chunk's border, but few servers make chunks
+        // so small.
         self.lines_left = self.max_body.saturating_add(MAX_HEAD);
         match self.head.length {
-            // Whoever sends both may not mean what we think it does; the chunked coding wins, and the stream ends here.
+            // Whoever sends both may not mean what we think it does; the chunked coding wins, and
+            // the stream ends here.
             _ if self.head.chunked => Ok(State::ChunkLen),
             Some(0) => Ok(State::Done),
-            Some(len) if usize::try_from(len).is_ok_and(|len| len <= self.max_body) => Ok(State::Length(len)),
+            Some(len) if usize::try_from(len).is_ok_and(|len| len <= self.max_body) => {
+                Ok(State::Length(len))
+            }
             Some(_) => Err(HttpError::BodyTooLong(self.max_body)),
             None => Ok(State::UntilEnd),
         }
@@ -273,7 +293,10 @@ impl Get {
 impl Head {
     fn add(&mut self, line: &[u8]) -> Result<(), HttpError> {
         // Folded lines were given up because nobody agrees on them (RFC 9112 §5.2).
-        let colon = line.iter().position(|&b| b == b':').ok_or(HttpError::Head("a header line without a colon"))?;
+        let colon = line
+            .iter()
+            .position(|&b| b == b':')
+            .ok_or(HttpError::Head("a header line without a colon"))?;
         let (name, value) = line.split_at_checked(colon).unwrap_or_default();
         if name.is_empty() || name.iter().any(|b| !b.is_ascii_graphic()) {
             return Err(HttpError::Head("a malformed header name"));
@@ -291,8 +314,13 @@ impl Head {
                 return Err(HttpError::Head("an unknown transfer coding"));
             }
             self.chunked = true;
-        } else if is("content-encoding") && !value.is_empty() && !value.eq_ignore_ascii_case(b"identity") {
-            if self.gzip || ![&b"gzip"[..], b"x-gzip"].iter().any(|known| value.eq_ignore_ascii_case(known)) {
+        } else if is("content-encoding")
+            && !value.is_empty()
+            && !value.eq_ignore_ascii_case(b"identity")
+        {
+            if self.gzip
+                || ![&b"gzip"[..], b"x-gzip"].iter().any(|known| value.eq_ignore_ascii_case(known))
+            {
                 return Err(HttpError::Coding);
             }
             self.gzip = true;
@@ -334,9 +362,11 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for part in bytes.chunks(3) {
-        let word = part.iter().fold(0u32, |word, &b| word << 8 | u32::from(b)) << (8 * (3 - part.len()));
+        let word =
+            part.iter().fold(0u32, |word, &b| word << 8 | u32::from(b)) << (8 * (3 - part.len()));
         for at in 0..4 {
-            let letter = LETTERS.get((word >> (18 - 6 * at) & 63) as usize).copied().unwrap_or(b'=');
+            let letter =
+                LETTERS.get((word >> (18 - 6 * at) & 63) as usize).copied().unwrap_or(b'=');
             out.push(if at <= part.len() { char::from(letter) } else { '=' });
         }
     }

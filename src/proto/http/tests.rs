@@ -43,7 +43,9 @@ fn body(body: &[u8]) -> Result<Response, HttpError> {
 
 fn gzip(data: &[u8]) -> Vec<u8> {
     let crc = data.iter().fold(!0u32, |crc, &b| {
-        (0..8).fold(crc ^ u32::from(b), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+        (0..8).fold(crc ^ u32::from(b), |crc, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 }
+        })
     });
     let trailer = [(!crc).to_le_bytes(), (data.len() as u32).to_le_bytes()].concat();
     [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], &compress_to_vec(data, 6), &trailer].concat()
@@ -55,7 +57,12 @@ fn with(head: &str, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_request() {
-    let request = Request { authority: "t:81", target: "/a?b", credentials: Some(b"me:pw"), user_agent: "x/1" };
+    let request = Request {
+        authority: "t:81",
+        target: "/a?b",
+        credentials: Some(b"me:pw"),
+        user_agent: "x/1",
+    };
     let mut get = Get::new(&request, LIMIT);
     let want =
         b"GET /a?b HTTP/1.1\r\nHost: t:81\r\nUser-Agent: x/1\r\nAuthorization: Basic bWU6cHc=\r\nAccept-Encoding: gzip\r\n\
@@ -65,9 +72,14 @@ fn the_request() {
     assert_eq!(get.poll_transmit(), &want[4..]);
     get.handle_sent(usize::MAX);
     assert_eq!(get.poll_transmit(), b"");
-    for (plain, coded) in
-        [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("\u{ff}\u{ff}", "w7/Dvw==")]
-    {
+    for (plain, coded) in [
+        ("", ""),
+        ("f", "Zg=="),
+        ("fo", "Zm8="),
+        ("foo", "Zm9v"),
+        ("foob", "Zm9vYg=="),
+        ("\u{ff}\u{ff}", "w7/Dvw=="),
+    ] {
         assert_eq!(base64(plain.as_bytes()), coded);
     }
 }
@@ -104,7 +116,9 @@ fn informational_responses_are_skipped_and_bounded() {
 fn redirects_need_no_body() {
     for status in [301, 302, 303, 307, 308] {
         let location = Some(b"http://u/x".to_vec());
-        let head = format!("HTTP/1.1 {status} Moved\r\nlocation:  http://u/x \r\nContent-Length: 99999999\r\n\r\nxyz");
+        let head = format!(
+            "HTTP/1.1 {status} Moved\r\nlocation:  http://u/x \r\nContent-Length: 99999999\r\n\r\nxyz"
+        );
         check(head.as_bytes(), Ok(Response { status, location, body: vec![] }));
     }
     let lost = Response { status: 302, location: None, body: b"?".to_vec() };
@@ -144,11 +158,25 @@ fn malformed_responses_are_refused() {
     head("HTTP/1.1 200\r\nContent-Length: 99999999999999999999\r\n", "a malformed content length");
     head("HTTP/1.1 200\r\nContent-Length: 5\r\nContent-Length: 6\r\n", "two content lengths");
     head("HTTP/1.1 200\r\nTransfer-Encoding: gzip, chunked\r\n", "an unknown transfer coding");
-    head("HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "an unknown transfer coding");
+    head(
+        "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "an unknown transfer coding",
+    );
     check(&with("Content-Encoding: br\r\n", b""), Err(HttpError::Coding));
-    check(&with("Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", b""), Err(HttpError::Coding));
-    for chunks in [&b"\r\n"[..], b"x\r\n", b"-1\r\n", b"+1\r\n", b"0x1\r\n", b" 1\r\n", b"10000000000000000\r\n", b"1\r\nab\r\n"]
-    {
+    check(
+        &with("Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", b""),
+        Err(HttpError::Coding),
+    );
+    for chunks in [
+        &b"\r\n"[..],
+        b"x\r\n",
+        b"-1\r\n",
+        b"+1\r\n",
+        b"0x1\r\n",
+        b" 1\r\n",
+        b"10000000000000000\r\n",
+        b"1\r\nab\r\n",
+    ] {
         check(&with("Transfer-Encoding: chunked\r\n", chunks), Err(HttpError::Chunk));
     }
 }
@@ -166,7 +194,10 @@ fn nothing_grows_beyond_its_limit() {
     check(&with("Content-Length: 18446744073709551615\r\n", b""), too_long.clone());
     check(&with("Transfer-Encoding: chunked\r\n", b"2711\r\n"), too_long.clone());
     check(&with("Transfer-Encoding: chunked\r\n", b"ffffffffffffffff\r\n"), too_long.clone());
-    check(&with("Transfer-Encoding: chunked\r\n", &[&b"2710\r\n"[..], &full, b"\r\n1\r\n"].concat()), too_long.clone());
+    check(
+        &with("Transfer-Encoding: chunked\r\n", &[&b"2710\r\n"[..], &full, b"\r\n1\r\n"].concat()),
+        too_long.clone(),
+    );
     let extensions = format!("1;{}\r\nx\r\n", "e".repeat(200)).repeat(300);
     check(&with("Transfer-Encoding: chunked\r\n", extensions.as_bytes()), Err(HttpError::Chunk));
     let trailers = format!("0\r\n{}", "T: x\r\n".repeat(10_000));
@@ -183,23 +214,35 @@ fn gzip_is_unpacked() {
     check(&with(&length, &packed), body(&text));
     check(&with("Content-Encoding: X-GZIP\r\n", &packed), body(&text));
     check(&with("Content-Encoding: gzip\r\n", &[&packed[..], b"junk"].concat()), body(&text));
-    let chunked = [format!("{:x}\r\n", packed.len()).as_bytes(), &packed, b"\r\n0\r\n\r\n"].concat();
+    let chunked =
+        [format!("{:x}\r\n", packed.len()).as_bytes(), &packed, b"\r\n0\r\n\r\n"].concat();
     check(&with("Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", &chunked), body(&text));
     check(&with("Content-Encoding: gzip\r\n", &gzip(b"")), body(b""));
-    let noise: Vec<u8> = (0..9000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> =
+        (0..9000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     check(&with("Content-Encoding: gzip\r\n", &gzip(&noise)), body(&noise));
     for len in 0..packed.len() {
-        assert_eq!(fetch([&with("Content-Encoding: gzip\r\n", &packed[..len])[..]]), Err(HttpError::Truncated), "{len}");
+        assert_eq!(
+            fetch([&with("Content-Encoding: gzip\r\n", &packed[..len])[..]]),
+            Err(HttpError::Truncated),
+            "{len}"
+        );
     }
     let mut wrong = packed.clone();
     let last = wrong.len() - 5;
     wrong[last] ^= 1;
-    check(&with("Content-Encoding: gzip\r\n", &wrong), Err(HttpError::Gzip("its checksum is wrong")));
+    check(
+        &with("Content-Encoding: gzip\r\n", &wrong),
+        Err(HttpError::Gzip("its checksum is wrong")),
+    );
     check(
         &with("Content-Encoding: gzip\r\n", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xff\xff"),
         Err(HttpError::Gzip("its data is corrupt")),
     );
-    check(&with("Content-Encoding: gzip\r\n", b"d8:interval"), Err(HttpError::Gzip("it does not begin like one")));
+    check(
+        &with("Content-Encoding: gzip\r\n", b"d8:interval"),
+        Err(HttpError::Gzip("it does not begin like one")),
+    );
 }
 
 #[test]
@@ -208,11 +251,17 @@ fn a_gzip_bomb_does_not_go_off() {
     assert!(bomb.len() < LIMIT);
     check(&with("Content-Encoding: gzip\r\n", &bomb), Err(HttpError::BodyTooLong(LIMIT)));
     let mut get = get();
-    assert_eq!(get.handle_data(&with("Content-Encoding: gzip\r\n", &bomb)), Err(HttpError::BodyTooLong(LIMIT)));
+    assert_eq!(
+        get.handle_data(&with("Content-Encoding: gzip\r\n", &bomb)),
+        Err(HttpError::BodyTooLong(LIMIT))
+    );
     let Body::Gzip(gunzip) = &get.body else { panic!() };
     assert!(format!("{gunzip:?}").contains("limit: 10000"));
     check(&with("Content-Encoding: gzip\r\n", &gzip(&[7; LIMIT])), body(&[7; LIMIT]));
-    check(&with("Content-Encoding: gzip\r\n", &gzip(&[7; LIMIT + 1])), Err(HttpError::BodyTooLong(LIMIT)));
+    check(
+        &with("Content-Encoding: gzip\r\n", &gzip(&[7; LIMIT + 1])),
+        Err(HttpError::BodyTooLong(LIMIT)),
+    );
 }
 
 proptest! {

@@ -17,7 +17,12 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let conf = Conf::default();
-        Self { pipeline: Pipeline::new(at(0), &conf), conf, geometry: Geometry::new(1 << 40, 1 << 30).unwrap(), next: 0 }
+        Self {
+            pipeline: Pipeline::new(at(0), &conf),
+            conf,
+            geometry: Geometry::new(1 << 40, 1 << 30).unwrap(),
+            next: 0,
+        }
     }
 
     fn block(&self, n: u32) -> Block {
@@ -37,7 +42,8 @@ impl Rig {
 
     /// A link with a one-way time and a rate: runs it for `ms` and returns the depth at the end.
     fn run(&mut self, from: u64, ms: u64, rtt_ms: u64, blocks_per_ms: f64) -> usize {
-        let mut on_wire: VecDeque<(u64, Block)> = self.fill(at(from)).into_iter().map(|b| (from + rtt_ms, b)).collect();
+        let mut on_wire: VecDeque<(u64, Block)> =
+            self.fill(at(from)).into_iter().map(|b| (from + rtt_ms, b)).collect();
         let mut credit = 0.0;
         for now in from..from + ms {
             credit = (credit + blocks_per_ms).min(blocks_per_ms.max(1.0) * 2.0);
@@ -68,7 +74,8 @@ fn slow_start_doubles_and_then_the_rate_rules() {
 
 #[test]
 fn little_is_on_order_where_a_block_takes_seconds() {
-    // 4 KiB/s: what is ordered at first waits for half a minute, and then no more than two or three do.
+    // 4 KiB/s: what is ordered at first waits for half a minute, and then no more than two or three
+    // do.
     let mut rig = Rig::new();
     assert!((MIN_DEPTH..=3).contains(&rig.run(0, 12_000, 20, 0.000_25)), "{}", rig.pipeline.depth);
     let mut rig = Rig::new();
@@ -77,7 +84,8 @@ fn little_is_on_order_where_a_block_takes_seconds() {
 
 #[test]
 fn depth_grows_on_a_long_path() {
-    // 50 MB/s at 300 ms: 0.55 s x 3052 blocks/s is beyond the limit, so the limit is reached although we begin with 8.
+    // 50 MB/s at 300 ms: 0.55 s x 3052 blocks/s is beyond the limit, so the limit is reached
+    // although we begin with 8.
     let mut rig = Rig::new();
     assert_eq!(rig.run(0, 8_000, 300, 3.05), rig.conf.max_pipeline);
 }
@@ -87,14 +95,20 @@ fn silence_snubs_and_an_answer_revives() {
     let mut rig = Rig::new();
     rig.run(0, 2_000, 20, 1.0);
     let deadline = rig.pipeline.deadline(&rig.conf).unwrap();
-    assert!(deadline >= at(2_000) + Duration::from_millis(900) && deadline <= at(6_000), "{deadline:?}");
+    assert!(
+        deadline >= at(2_000) + Duration::from_millis(900) && deadline <= at(6_000),
+        "{deadline:?}"
+    );
     assert_eq!(rig.pipeline.handle_timeout(deadline - Duration::from_micros(1), &rig.conf), None);
     let given_up = rig.pipeline.handle_timeout(deadline, &rig.conf).unwrap();
     assert!(!given_up.is_empty() && rig.pipeline.is_snubbed());
     assert_eq!(rig.pipeline.room(usize::MAX), 1);
     assert_eq!(rig.pipeline.deadline(&rig.conf), None);
     // The late block is still known.
-    assert_eq!(rig.pipeline.handle_block(deadline + Duration::from_secs(1), given_up[0], &rig.conf), Arrival::Late);
+    assert_eq!(
+        rig.pipeline.handle_block(deadline + Duration::from_secs(1), given_up[0], &rig.conf),
+        Arrival::Late
+    );
     assert!(!rig.pipeline.is_snubbed());
     assert_eq!(rig.pipeline.room(usize::MAX), rig.conf.initial_pipeline);
     assert_eq!(rig.pipeline.handle_block(deadline, given_up[0], &rig.conf), Arrival::Unasked);
@@ -121,7 +135,11 @@ fn a_peer_that_never_answers_is_snubbed_after_the_first_time_out() {
     assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + FIRST_TIMEOUT));
     let never_asked = rig.block(5_000);
     assert!(!rig.pipeline.handle_reject(at(4_000), never_asked));
-    assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + FIRST_TIMEOUT), "that was no answer");
+    assert_eq!(
+        rig.pipeline.deadline(&rig.conf),
+        Some(at(100) + FIRST_TIMEOUT),
+        "that was no answer"
+    );
     rig.pipeline.handle_partial(at(5_000));
     assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(5_000) + FIRST_TIMEOUT));
     // Parts alone help for as long as a whole block may take.
@@ -133,12 +151,21 @@ fn a_peer_that_never_answers_is_snubbed_after_the_first_time_out() {
 fn rejects_cancels_and_caps() {
     let mut rig = Rig::new();
     let blocks = rig.fill(at(0));
-    assert!(rig.pipeline.handle_reject(at(1), blocks[0]) && !rig.pipeline.handle_reject(at(1), blocks[0]));
-    assert!(rig.pipeline.cancel(blocks[1], &rig.conf) && !rig.pipeline.cancel(blocks[1], &rig.conf));
+    assert!(
+        rig.pipeline.handle_reject(at(1), blocks[0])
+            && !rig.pipeline.handle_reject(at(1), blocks[0])
+    );
+    assert!(
+        rig.pipeline.cancel(blocks[1], &rig.conf) && !rig.pipeline.cancel(blocks[1], &rig.conf)
+    );
     assert_eq!(rig.pipeline.handle_block(at(2), blocks[0], &rig.conf), Arrival::Unasked);
     assert_eq!(rig.pipeline.handle_block(at(2), blocks[1], &rig.conf), Arrival::Late);
-    assert!(rig.pipeline.cancel(blocks[2], &rig.conf) && !rig.pipeline.handle_reject(at(2), blocks[2]));
-    assert!(rig.pipeline.handle_late_reject(blocks[2]) && !rig.pipeline.handle_late_reject(blocks[2]));
+    assert!(
+        rig.pipeline.cancel(blocks[2], &rig.conf) && !rig.pipeline.handle_reject(at(2), blocks[2])
+    );
+    assert!(
+        rig.pipeline.handle_late_reject(blocks[2]) && !rig.pipeline.handle_late_reject(blocks[2])
+    );
     rig.pipeline.set_cap(1, &rig.conf);
     assert_eq!(rig.pipeline.room(usize::MAX), 0);
     rig.pipeline.set_cap(0, &rig.conf);

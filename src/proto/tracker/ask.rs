@@ -1,4 +1,5 @@
-//! The words between a call and its owner: what is asked, what the world has to do for it, and what comes of it.
+//! The words between a call and its owner: what is asked, what the world has to do for it, and what
+//! comes of it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -46,7 +47,8 @@ pub(crate) struct Connection {
 pub(crate) enum Ask {
     /// Look the name up; [`Call::handle_resolved`] takes the answer.
     Resolve { host: String },
-    /// Connect a stream, in place of any earlier one of this call, of which nothing more must be told.
+    /// Connect a stream, in place of any earlier one of this call, of which nothing more must be
+    /// told.
     Connect {
         addr: SocketAddr,
         /// With TLS, to a server of this name or address.

@@ -1,5 +1,6 @@
-//! Which addresses a tracker's name or a redirect may lead to, so that whoever writes a torrent cannot make us ask services of this
-//! machine and its network (server-side request forgery). It resolves nothing.
+//! Which addresses a tracker's name or a redirect may lead to, so that whoever writes a torrent
+//! cannot make us ask services of this machine and its network (server-side request forgery). It
+//! resolves nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,9 +29,14 @@ pub(crate) enum Refusal {
     Nearer,
 }
 
-/// Whether `ip` may be asked. `plain_path`: the request cannot be taken for another than an announce or a scrape. `from` is the farthest
-/// that redirects came from.
-pub(super) fn check(ip: IpAddr, mitigate: bool, plain_path: bool, from: Option<Reach>) -> Result<(), Refusal> {
+/// Whether `ip` may be asked. `plain_path`: the request cannot be taken for another than an
+/// announce or a scrape. `from` is the farthest that redirects came from.
+pub(super) fn check(
+    ip: IpAddr,
+    mitigate: bool,
+    plain_path: bool,
+    from: Option<Reach>,
+) -> Result<(), Refusal> {
     let reach = reach(ip).ok_or(Refusal::Nobody)?;
     if !mitigate {
         return Ok(());
@@ -49,8 +55,8 @@ pub(super) fn reach(ip: IpAddr) -> Option<Reach> {
     }
 }
 
-/// The ranges are those of IANA's registry of special addresses (RFC 6890). Those for documentation count as the internet: nothing near
-/// has them.
+/// The ranges are those of IANA's registry of special addresses (RFC 6890). Those for documentation
+/// count as the internet: nothing near has them.
 fn reach4(ip: Ipv4Addr) -> Option<Reach> {
     Some(match ip.octets() {
         // Some systems take all of it for this machine.

@@ -1,4 +1,5 @@
-//! One question to one tracker, all the way to its answer: names, addresses tried in turn, streams or datagrams, redirects, time.
+//! One question to one tracker, all the way to its answer: names, addresses tried in turn, streams
+//! or datagrams, redirects, time.
 //!
 //! It knows neither the torrent's other trackers nor when to ask again.
 
@@ -40,7 +41,8 @@ pub(crate) struct Call {
     bounds: Bounds,
     rng: Rng,
     deadline: Instant,
-    /// When the address that is tried makes room for the next; once it has shown life, it need not.
+    /// When the address that is tried makes room for the next; once it has shown life, it need
+    /// not.
     share_ends: Option<Instant>,
     state: State,
     asks: VecDeque<Ask>,
@@ -53,7 +55,8 @@ pub(crate) struct Call {
     from: Option<Reach>,
     known: Option<Connection>,
     learned: Option<Connection>,
-    /// The owner knows of the stream that was asked for last; what it tells before that is of an earlier one.
+    /// The owner knows of the stream that was asked for last; what it tells before that is of an
+    /// earlier one.
     dialled: bool,
     /// A tracker may have got the question.
     told: bool,
@@ -81,8 +84,9 @@ enum State {
 }
 
 impl Call {
-    /// Begins to ask. `url` is that of announces or, for a scrape, that of either; of `question`'s torrents only the first
-    /// [`MAX_SCRAPE`] are asked about. Without a `family` any address will do.
+    /// Begins to ask. `url` is that of announces or, for a scrape, that of either; of `question`'s
+    /// torrents only the first [`MAX_SCRAPE`] are asked about. Without a `family` any address
+    /// will do.
     pub(crate) fn new(
         url: TrackerUrl,
         question: Question,
@@ -92,7 +96,9 @@ impl Call {
         rng: &mut Rng,
     ) -> Self {
         let question = match question {
-            Question::Scrape(hashes) => Question::Scrape(hashes.into_iter().take(MAX_SCRAPE).collect()),
+            Question::Scrape(hashes) => {
+                Question::Scrape(hashes.into_iter().take(MAX_SCRAPE).collect())
+            }
             announce => announce,
         };
         Self {
@@ -122,7 +128,8 @@ impl Call {
         }
     }
 
-    /// Ends by `deadline` instead, if that is sooner: a farewell must not hold up the end of a session.
+    /// Ends by `deadline` instead, if that is sooner: a farewell must not hold up the end of a
+    /// session.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = self.deadline.min(deadline);
     }
@@ -150,8 +157,8 @@ impl Call {
         self.known = Some(known);
     }
 
-    /// The connection id that this call got, or found good, for the next one; `None` if one that was known is good no more. To be asked
-    /// once it is done.
+    /// The connection id that this call got, or found good, for the next one; `None` if one that
+    /// was known is good no more. To be asked once it is done.
     pub(crate) fn connection(&self) -> Option<Connection> {
         self.learned
     }
@@ -214,7 +221,8 @@ impl Call {
         }
     }
 
-    /// The stream could not be made, or ended: `Ok` if the other side closed it properly. Of a UDP call: a datagram could not be sent.
+    /// The stream could not be made, or ended: `Ok` if the other side closed it properly. Of a UDP
+    /// call: a datagram could not be sent.
     pub(crate) fn handle_stream_ended(&mut self, now: Instant, why: Result<(), String>) {
         match &mut self.state {
             State::Connecting(_) if !self.dialled => {}
@@ -224,7 +232,9 @@ impl Call {
             }
             State::Talking(addr, get) => {
                 let addr = *addr;
-                let ended = why.map_err(CallError::Stream).and_then(|()| get.handle_end().map_err(CallError::Http));
+                let ended = why
+                    .map_err(CallError::Stream)
+                    .and_then(|()| get.handle_end().map_err(CallError::Http));
                 match ended {
                     Ok(response) => self.handle_response(now, addr, response),
                     Err(e) => {
@@ -237,12 +247,14 @@ impl Call {
         }
     }
 
-    /// A datagram came; true if it was for this call. What is not, as its sender or transaction shows, changes nothing.
+    /// A datagram came; true if it was for this call. What is not, as its sender or transaction
+    /// shows, changes nothing.
     pub(crate) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> bool {
         let State::Datagrams(exchange) = &mut self.state else { return false };
         let to = exchange.to();
         let asked = udp::Asked { question: &self.question, url: &self.url };
-        let news = exchange.handle_datagram(now, from, data, self.bounds.peers, &mut self.rng, &asked);
+        let news =
+            exchange.handle_datagram(now, from, data, self.bounds.peers, &mut self.rng, &asked);
         self.learned = exchange.connection();
         self.told |= exchange.is_asking();
         match news {
@@ -251,7 +263,9 @@ impl Call {
                 self.share_ends = None;
                 self.asks.push_back(Ask::Datagram { to, data });
             }
-            News::Answer(answer) => self.finish(answer.map(|answer| (answer, to.ip())).map_err(CallError::Reply)),
+            News::Answer(answer) => {
+                self.finish(answer.map(|answer| (answer, to.ip())).map_err(CallError::Reply))
+            }
         }
         true
     }
@@ -319,13 +333,19 @@ impl Call {
             };
         }
         let answer = match &self.question {
-            Question::Announce(_) => http::announce_reply(&response.body, self.bounds.peers).map(Answer::Announce),
-            Question::Scrape(hashes) => http::scrape_reply(&response.body, hashes).map(Answer::Scrape),
+            Question::Announce(_) => {
+                http::announce_reply(&response.body, self.bounds.peers).map(Answer::Announce)
+            }
+            Question::Scrape(hashes) => {
+                http::scrape_reply(&response.body, hashes).map(Answer::Scrape)
+            }
         };
         let answer = match (response.status, answer) {
             (200..300, Ok(answer)) => Ok((answer, addr.ip())),
             // Some trackers say why with any status.
-            (200..300, Err(e)) | (_, Err(e @ ReplyError::Failure { .. })) => Err(CallError::Reply(e)),
+            (200..300, Err(e)) | (_, Err(e @ ReplyError::Failure { .. })) => {
+                Err(CallError::Reply(e))
+            }
             (status, _) => Err(CallError::Status(status)),
         };
         self.finish(answer);
@@ -341,7 +361,8 @@ impl Call {
     }
 }
 
-/// Of a response that was no success anyway, its status says more than what was wrong with its body.
+/// Of a response that was no success anyway, its status says more than what was wrong with its
+/// body.
 fn failure(status: Option<u16>, e: CallError) -> CallError {
     match status {
         Some(status) if !(200..300).contains(&status) => CallError::Status(status),

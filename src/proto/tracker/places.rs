@@ -1,5 +1,5 @@
-//! Where a call goes: the addresses of a name, tried in turn, each with its share of the time, and the places that redirects lead to.
-//! It does not read answers.
+//! Where a call goes: the addresses of a name, tried in turn, each with its share of the time, and
+//! the places that redirects lead to. It does not read answers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -62,7 +62,9 @@ impl Call {
             }
         }
         // Where we are known already, one round trip is enough.
-        if let Some(at) = self.addrs.iter().position(|addr| self.known.is_some_and(|known| known.addr == *addr)) {
+        if let Some(at) =
+            self.addrs.iter().position(|addr| self.known.is_some_and(|known| known.addr == *addr))
+        {
             self.addrs.swap(0, at);
         }
         let failure = self.failure.take().unwrap_or(CallError::NoAddress);
@@ -77,7 +79,8 @@ impl Call {
         if self.url.scheme() == Scheme::Udp {
             let asked = udp::Asked { question: &self.question, url: &self.url };
             let patience = self.deadline.since(now);
-            let (exchange, data) = Exchange::new(addr, self.known, now, patience, &mut self.rng, &asked);
+            let (exchange, data) =
+                Exchange::new(addr, self.known, now, patience, &mut self.rng, &asked);
             self.told |= exchange.is_asking();
             self.state = State::Datagrams(exchange);
             self.asks.push_back(Ask::Datagram { to: addr, data });
@@ -93,12 +96,17 @@ impl Call {
     }
 
     /// Where a redirect that came from `addr` leads, if it may.
-    pub(super) fn follow(&mut self, addr: SocketAddr, location: &[u8]) -> Result<TrackerUrl, CallError> {
+    pub(super) fn follow(
+        &mut self,
+        addr: SocketAddr,
+        location: &[u8],
+    ) -> Result<TrackerUrl, CallError> {
         self.redirects = self.redirects.saturating_add(1);
         if self.redirects > self.bounds.redirects {
             return Err(CallError::Redirects(self.bounds.redirects));
         }
-        let location = str::from_utf8(location).map_err(|_| CallError::Redirect(UrlError::NotAscii))?;
+        let location =
+            str::from_utf8(location).map_err(|_| CallError::Redirect(UrlError::NotAscii))?;
         let url = self.url.join(location).map_err(CallError::Redirect)?;
         let (from, to) = (self.url.scheme(), url.scheme());
         if to == Scheme::Udp || (from == Scheme::Https && to == Scheme::Http) {

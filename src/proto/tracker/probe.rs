@@ -1,4 +1,5 @@
-//! Whole calls for the fuzz targets, which see nothing of the crate but what is public. Not part of the API.
+//! Whole calls for the fuzz targets, which see nothing of the crate but what is public. Not part of
+//! the API.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -70,9 +71,14 @@ fn outcome(result: Result<(Answer, IpAddr), CallError>) -> Outcome {
     }
 }
 
-/// A call over HTTP to which each connection answers with the next of `streams`, cut into parts as they are there, and then ends.
-/// Names resolve to `ips`. Also tells where connections were made.
-pub fn http(url: TrackerUrl, scrape: bool, ips: &[IpAddr], streams: &[Vec<&[u8]>]) -> (Outcome, Vec<SocketAddr>) {
+/// A call over HTTP to which each connection answers with the next of `streams`, cut into parts as
+/// they are there, and then ends. Names resolve to `ips`. Also tells where connections were made.
+pub fn http(
+    url: TrackerUrl,
+    scrape: bool,
+    ips: &[IpAddr],
+    streams: &[Vec<&[u8]>],
+) -> (Outcome, Vec<SocketAddr>) {
     let now = Instant::ZERO;
     let mut call = call(url, scrape);
     let mut streams = streams.iter();
@@ -104,8 +110,8 @@ pub fn http(url: TrackerUrl, scrape: bool, ips: &[IpAddr], streams: &[Vec<&[u8]>
     (Outcome::Fault, connections)
 }
 
-/// A call over UDP to which each datagram is answered with the next of `replies`; of those that are marked, the transaction id is put
-/// right. Then no more comes.
+/// A call over UDP to which each datagram is answered with the next of `replies`; of those that are
+/// marked, the transaction id is put right. Then no more comes.
 pub fn udp(url: TrackerUrl, scrape: bool, ip: IpAddr, replies: &[(bool, &[u8])]) -> Outcome {
     let mut now = Instant::ZERO;
     let mut call = call(url, scrape);
@@ -116,7 +122,8 @@ pub fn udp(url: TrackerUrl, scrape: bool, ip: IpAddr, replies: &[(bool, &[u8])])
             Some(Ask::Datagram { to, data }) => {
                 let Some(&(mend, reply)) = replies.next() else { continue };
                 let mut reply = reply.to_vec();
-                if let (true, Some(id), Some(ours)) = (mend, reply.get_mut(4..8), data.get(12..16)) {
+                if let (true, Some(id), Some(ours)) = (mend, reply.get_mut(4..8), data.get(12..16))
+                {
                     id.copy_from_slice(ours);
                 }
                 let _ = call.handle_datagram(now, to, &reply);

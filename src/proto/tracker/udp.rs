@@ -1,4 +1,5 @@
-//! One question in datagrams to one address (BEP 15): a connection id first, then the question, each repeated until it is answered.
+//! One question in datagrams to one address (BEP 15): a connection id first, then the question,
+//! each repeated until it is answered.
 //!
 //! When to give the address up is not decided here.
 
@@ -16,10 +17,12 @@ use crate::{
 /// How long a connection id may be used after it came (BEP 15).
 pub(crate) const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
-/// The pause before the n-th repetition is twice the one before it. This first one is BEP 15's, though few clients are so patient:
-/// whoever repeats sooner only adds to the load of a tracker that cannot keep up, and a name with several addresses has others to try.
+/// The pause before the n-th repetition is twice the one before it. This first one is BEP 15's,
+/// though few clients are so patient: whoever repeats sooner only adds to the load of a tracker
+/// that cannot keep up, and a name with several addresses has others to try.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
-/// A call with less time than [`FIRST_PAUSE`], which is a farewell, repeats after this part of it: one lost datagram does not cost it.
+/// A call with less time than [`FIRST_PAUSE`], which is a farewell, repeats after this part of it:
+/// one lost datagram does not cost it.
 const PART_OF_LITTLE: u32 = 5;
 /// No tracker is asked more often than this.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -69,9 +72,22 @@ impl Exchange {
     ) -> (Self, Vec<u8>) {
         let connection = known.filter(|known| known.addr == to && usable(known, now));
         let stale = connection.is_some();
-        let first_pause = if patience < FIRST_PAUSE { LEAST_PAUSE.max(patience / PART_OF_LITTLE) } else { FIRST_PAUSE };
+        let first_pause = if patience < FIRST_PAUSE {
+            LEAST_PAUSE.max(patience / PART_OF_LITTLE)
+        } else {
+            FIRST_PAUSE
+        };
         let (pause, repeat_at) = (first_pause, now);
-        let mut new = Self { to, transaction: 0, connection, stale, first_pause, pause, repeat_at, renewals: 0 };
+        let mut new = Self {
+            to,
+            transaction: 0,
+            connection,
+            stale,
+            first_pause,
+            pause,
+            repeat_at,
+            renewals: 0,
+        };
         let datagram = new.begin(now, rng, asked);
         (new, datagram)
     }
@@ -118,7 +134,12 @@ impl Exchange {
     }
 
     /// Returns what to send, if it is time.
-    pub(super) fn handle_timeout(&mut self, now: Instant, rng: &mut Rng, asked: &Asked<'_>) -> Option<Vec<u8>> {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        asked: &Asked<'_>,
+    ) -> Option<Vec<u8>> {
         if now < self.repeat_at {
             return None;
         }
@@ -140,7 +161,9 @@ impl Exchange {
         rng: &mut Rng,
         asked: &Asked<'_>,
     ) -> News {
-        let head = data.split_first_chunk::<4>().and_then(|(action, rest)| Some((action, rest.first_chunk::<4>()?)));
+        let head = data
+            .split_first_chunk::<4>()
+            .and_then(|(action, rest)| Some((action, rest.first_chunk::<4>()?)));
         let Some((&action, &transaction)) = head else { return News::Foreign };
         let from_them = from.ip().to_canonical() == self.to.ip() && from.port() == self.to.port();
         if !from_them || u32::from_be_bytes(transaction) != self.transaction {
@@ -150,17 +173,25 @@ impl Exchange {
             Ok((_, reply)) => reply,
             // Of another protocol.
             Err(ReplyError::Action(_)) => return News::Foreign,
-            Err(e) if u32::from_be_bytes(action) == self.expected(asked.question) => return News::Answer(Err(e)),
+            Err(e) if u32::from_be_bytes(action) == self.expected(asked.question) => {
+                return News::Answer(Err(e));
+            }
             Err(_) => return News::Foreign,
         };
         match (reply, self.connection, asked.question) {
-            (Reply::Error(_), Some(_), _) if self.stale => (self.connection, self.stale) = (None, false),
+            (Reply::Error(_), Some(_), _) if self.stale => {
+                (self.connection, self.stale) = (None, false)
+            }
             // It restarted, or took us for another: a new id helps.
-            (Reply::Error(reason), Some(_), _) if is_about_connection(&reason) && self.renewals < MAX_RENEWALS => {
+            (Reply::Error(reason), Some(_), _)
+                if is_about_connection(&reason) && self.renewals < MAX_RENEWALS =>
+            {
                 self.renewals += 1;
                 self.connection = None;
             }
-            (Reply::Error(reason), ..) => return News::Answer(Err(ReplyError::Failure { reason, retry_in: None })),
+            (Reply::Error(reason), ..) => {
+                return News::Answer(Err(ReplyError::Failure { reason, retry_in: None }));
+            }
             (Reply::Connect { connection }, None, _) => {
                 self.connection = Some(Connection { addr: self.to, id: connection, since: now });
             }
@@ -170,7 +201,8 @@ impl Exchange {
             }
             (Reply::Scrape(replies), Some(_), Question::Scrape(hashes)) => {
                 self.stale = false;
-                let replies = replies.into_iter().map(Some).chain(std::iter::repeat(None)).take(hashes.len());
+                let replies =
+                    replies.into_iter().map(Some).chain(std::iter::repeat(None)).take(hashes.len());
                 return News::Answer(Ok(Answer::Scrape(replies.collect())));
             }
             _ => return News::Foreign,
@@ -189,8 +221,8 @@ impl Exchange {
     }
 }
 
-/// Whether a tracker's error says that the connection id is wrong. BEP 15 has no code for it; opentracker and its like say
-/// "Connection ID missmatch".
+/// Whether a tracker's error says that the connection id is wrong. BEP 15 has no code for it;
+/// opentracker and its like say "Connection ID missmatch".
 fn is_about_connection(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
     reason.contains("connection") && (reason.contains("id") || reason.contains("match"))

@@ -82,7 +82,8 @@ fn a_queue_that_is_never_empty_does_not_keep_what_is_gone() {
 #[test]
 fn urgent_message_overtakes_blocks_that_have_not_begun() {
     let g = geometry();
-    let blocks = [g.range(0, 5, 3).unwrap(), g.range(0, 50, 4).unwrap(), g.range(0, 60, 2).unwrap()];
+    let blocks =
+        [g.range(0, 5, 3).unwrap(), g.range(0, 50, 4).unwrap(), g.range(0, 60, 2).unwrap()];
     let plain = || {
         let mut tx = Tx::default();
         tx.push(&Message::Choke);
@@ -148,10 +149,16 @@ fn memory_given_up_at_any_byte_loses_none() {
         }
         let not_begun = tx.rewind(drop);
         assert!(!tx.holds_blocks());
-        assert_eq!(tx.len() + not_begun.iter().map(|b| READ_GAP + b.len as usize).sum::<usize>(), bytes().len() - cut);
+        assert_eq!(
+            tx.len() + not_begun.iter().map(|b| READ_GAP + b.len as usize).sum::<usize>(),
+            bytes().len() - cut
+        );
         loop {
             while let Some(owed) = tx.owed() {
-                assert!(next(&mut tx, 1, &mut payload).is_empty(), "nothing overtakes what is owed");
+                assert!(
+                    next(&mut tx, 1, &mut payload).is_empty(),
+                    "nothing overtakes what is owed"
+                );
                 assert!(tx.fill_owed(batch(&[owed])).is_none());
                 // Again, after one byte.
                 got.extend(next(&mut tx, 1, &mut payload));
@@ -187,7 +194,8 @@ fn blocks_that_nobody_wants_are_taken_out() {
     let blocks = [0, 10, 20].map(|begin| g.range(0, begin, 10).unwrap());
     for wanted in 0..8 {
         let mut buf = batch(&blocks);
-        let marked: Vec<_> = blocks.iter().enumerate().map(|(n, &b)| (b, wanted >> n & 1 == 1)).collect();
+        let marked: Vec<_> =
+            blocks.iter().enumerate().map(|(n, &b)| (b, wanted >> n & 1 == 1)).collect();
         let kept = keep_wanted(&marked, &mut buf);
         assert_eq!(buf, batch(&kept));
         assert_eq!(kept.len(), (wanted as u32).count_ones() as usize);

@@ -160,7 +160,12 @@ impl MemDisk {
     }
 
     /// Makes a call, unless it is to fail.
-    pub(super) fn call<T>(&self, call: DiskCall, path: &Path, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn call<T>(
+        &self,
+        call: DiskCall,
+        path: &Path,
+        act: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.state();
         *state.counts.entry(call).or_default() += 1;
         match state.take_fault(call, path) {

@@ -5,15 +5,24 @@ use std::path::{Path, PathBuf};
 use super::{Graves, MemDisk, PAGE, State, Troubles};
 
 impl MemDisk {
-    /// Bits rot at rest: `times` random bytes in files below `dir` change. A restart does not help, and no date tells.
+    /// Bits rot at rest: `times` random bytes in files below `dir` change. A restart does not help,
+    /// and no date tells.
     pub fn rot(&self, dir: &Path, times: u32) {
         let mut state = self.state();
-        let there = state.files.iter().filter(|(path, file)| path.starts_with(dir) && !file.now.bytes.is_empty());
+        let there = state
+            .files
+            .iter()
+            .filter(|(path, file)| path.starts_with(dir) && !file.now.bytes.is_empty());
         let there: Vec<PathBuf> = there.map(|(path, _)| path.clone()).collect();
         for _ in 0..times {
             let State { files, rng, spoilt, .. } = &mut *state;
-            let hit = there.len().checked_sub(1).and_then(|last| there.get(rng.below(last as u64 + 1) as usize));
-            let Some((path, file)) = hit.and_then(|path| Some((path, files.get_mut(path)?))) else { return };
+            let hit = there
+                .len()
+                .checked_sub(1)
+                .and_then(|last| there.get(rng.below(last as u64 + 1) as usize));
+            let Some((path, file)) = hit.and_then(|path| Some((path, files.get_mut(path)?))) else {
+                return;
+            };
             let (at, bit) = (rng.below(file.now.bytes.len() as u64) as usize, 1 << rng.below(8));
             for content in [Some(&mut file.now), file.synced.as_mut()].into_iter().flatten() {
                 if let Some(byte) = content.bytes.get_mut(at) {
@@ -25,14 +34,15 @@ impl MemDisk {
         }
     }
 
-    /// The clock that files are dated by goes forward or, below zero, back by so many seconds, from now on.
+    /// The clock that files are dated by goes forward or, below zero, back by so many seconds, from
+    /// now on.
     pub fn shift_clock(&self, secs: i64) {
         let mut state = self.state();
         state.shift_ns = state.shift_ns.saturating_add(secs.saturating_mul(1_000_000_000));
     }
 
-    /// Whether what it holds or has read may be wrong although it was written right: it rots, misdirects or lies, or somebody has
-    /// changed files that were there.
+    /// Whether what it holds or has read may be wrong although it was written right: it rots,
+    /// misdirects or lies, or somebody has changed files that were there.
     pub fn is_spoilt(&self) -> bool {
         self.state().spoilt
     }
@@ -52,7 +62,9 @@ impl MemDisk {
     pub(crate) fn is_well(&self) -> bool {
         let state = self.state();
         let troubles = &state.troubles;
-        let Troubles { capacity, read_only, fail_reads, fail_writes, fail_syncs, fail_saves, .. } = troubles;
+        let Troubles {
+            capacity, read_only, fail_reads, fail_writes, fail_syncs, fail_saves, ..
+        } = troubles;
         let failing = *read_only || *fail_reads || *fail_writes || *fail_syncs || *fail_saves;
         !failing
             && troubles.calls.is_empty()
@@ -67,8 +79,13 @@ impl MemDisk {
         std::mem::take(&mut self.state().graves)
     }
 
-    /// Whether `is_it` holds of a file: its path and content, or what a power cut would leave of it.
-    pub(in crate::sim) fn any_file(&self, synced: bool, is_it: impl Fn(&Path, &[u8]) -> bool) -> bool {
+    /// Whether `is_it` holds of a file: its path and content, or what a power cut would leave of
+    /// it.
+    pub(in crate::sim) fn any_file(
+        &self,
+        synced: bool,
+        is_it: impl Fn(&Path, &[u8]) -> bool,
+    ) -> bool {
         let state = self.state();
         let away = state.away.iter().flat_map(|away| &away.files);
         state.files.iter().chain(away).any(|(path, file)| {
@@ -108,7 +125,9 @@ impl Troubles {
     /// Whether a stretch cannot be read.
     pub(super) fn is_bad(&self, path: &Path, offset: u64, len: u64) -> bool {
         let hit = |(part, from, to): &(String, u64, u64)| {
-            path.to_string_lossy().contains(part.as_str()) && offset < *to && *from < offset.saturating_add(len)
+            path.to_string_lossy().contains(part.as_str())
+                && offset < *to
+                && *from < offset.saturating_add(len)
         };
         self.bad_stretches.iter().any(hit)
     }
@@ -179,7 +198,9 @@ mod tests {
         let (disk, path) = disk();
         disk.set(|t| t.bad_stretches.push(("d/f".into(), 1000, 2000)));
         let mut buf = [0; 500];
-        for (offset, fine) in [(0, true), (499, true), (501, false), (1500, false), (1999, false), (2000, true)] {
+        for (offset, fine) in
+            [(0, true), (499, true), (501, false), (1500, false), (1999, false), (2000, true)]
+        {
             assert_eq!(disk.read_at(path, offset, &mut buf).is_ok(), fine, "{offset}");
         }
         assert!(!disk.is_well() && !disk.is_spoilt());

@@ -13,7 +13,12 @@ use super::{
 use crate::{base::job::Allocation, store::FileStat};
 
 impl State {
-    pub(super) fn read_at(&mut self, path: &Path, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read_at(
+        &mut self,
+        path: &Path,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> io::Result<usize> {
         let State { files, troubles, rng, spoilt, .. } = self;
         if troubles.fail_reads || troubles.is_bad(path, offset, buf.len() as u64) {
             return Err(io::Error::other("the disk cannot be read"));
@@ -86,7 +91,9 @@ impl State {
         if file.now.bytes.len() < end {
             file.now.bytes.resize(end, 0);
         }
-        if let (Some(to), Some(from)) = (file.now.bytes.get_mut(start..end), data.get(..fits as usize)) {
+        if let (Some(to), Some(from)) =
+            (file.now.bytes.get_mut(start..end), data.get(..fits as usize))
+        {
             to.copy_from_slice(from);
         }
         file.now.mtime_ns = *now_ns;
@@ -95,16 +102,21 @@ impl State {
         Ok(fits as usize)
     }
 
-    pub(super) fn create(&mut self, path: &Path, len: u64, allocation: Allocation) -> io::Result<()> {
+    pub(super) fn create(
+        &mut self,
+        path: &Path,
+        len: u64,
+        allocation: Allocation,
+    ) -> io::Result<()> {
         self.touch(path);
         self.writable()?;
         self.make_dirs(path);
         let room = self.room();
         let now_ns = self.now_ns;
-        let file = self
-            .files
-            .entry(path.to_owned())
-            .or_insert_with(|| File { now: Content { mtime_ns: now_ns, ..Content::default() }, ..File::default() });
+        let file = self.files.entry(path.to_owned()).or_insert_with(|| File {
+            now: Content { mtime_ns: now_ns, ..Content::default() },
+            ..File::default()
+        });
         if allocation == Allocation::Full {
             let wanted = pages(0, len).filter(|p| !file.now.pages.contains(p)).count() as u64;
             if wanted * PAGE > room {
@@ -140,7 +152,12 @@ impl State {
     pub(super) fn stat(&mut self, path: &Path) -> io::Result<Option<FileStat>> {
         if let Some(file) = self.files.get(path) {
             let Content { bytes, mtime_ns, .. } = &file.now;
-            return Ok(Some(FileStat { len: bytes.len() as u64, mtime_ns: *mtime_ns, is_file: true, is_dir: false }));
+            return Ok(Some(FileStat {
+                len: bytes.len() as u64,
+                mtime_ns: *mtime_ns,
+                is_file: true,
+                is_dir: false,
+            }));
         }
         let dir = FileStat { len: 0, mtime_ns: EPOCH_NS, is_file: false, is_dir: true };
         Ok(self.dirs.contains(path).then_some(dir))
@@ -164,7 +181,9 @@ impl State {
 
     pub(super) fn load(&mut self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         match self.files.get(path) {
-            Some(file) if file.now.bytes.len() as u64 > limit => Err(ErrorKind::FileTooLarge.into()),
+            Some(file) if file.now.bytes.len() as u64 > limit => {
+                Err(ErrorKind::FileTooLarge.into())
+            }
             found => Ok(found.map(|f| f.now.bytes.clone())),
         }
     }
@@ -179,13 +198,18 @@ impl State {
             return Err(self.troubles.no_room());
         }
         self.make_dirs(path);
-        let content = Content { bytes: bytes.to_vec(), pages: pages(0, bytes.len() as u64).collect(), mtime_ns: self.now_ns };
+        let content = Content {
+            bytes: bytes.to_vec(),
+            pages: pages(0, bytes.len() as u64).collect(),
+            mtime_ns: self.now_ns,
+        };
         let before = self.files.get(path).and_then(|file| file.synced.clone());
         let replaced = self.files.get(path).filter(|file| !file.saved).cloned();
         self.graves.remove(path, replaced);
         self.lied |= self.troubles.lying_syncs;
         let synced = if self.troubles.lying_syncs { before } else { Some(content.clone()) };
-        self.files.insert(path.to_owned(), File { now: content, synced, saved: true, ..File::default() });
+        self.files
+            .insert(path.to_owned(), File { now: content, synced, saved: true, ..File::default() });
         Ok(())
     }
 
@@ -228,13 +252,19 @@ impl State {
     pub(super) fn remove_dir(&mut self, root: &Path, below: &Path) -> io::Result<bool> {
         let path = root.join(below);
         self.change_folder(&path, None)?;
-        let full = self.files.keys().chain(&self.dirs).any(|other| *other != path && other.starts_with(&path));
+        let full = self
+            .files
+            .keys()
+            .chain(&self.dirs)
+            .any(|other| *other != path && other.starts_with(&path));
         Ok(!full && self.dirs.remove(&path))
     }
 
     pub(super) fn is_hole(&mut self, path: &Path, offset: u64, len: u64) -> bool {
         let Some(file) = self.files.get(path) else { return false };
-        // As a real disk: beyond the end is no hole, and a page that has anything in it is none either.
-        offset + len <= file.now.bytes.len() as u64 && pages(offset, len).all(|page| !file.now.pages.contains(&page))
+        // As a real disk: beyond the end is no hole, and a page that has anything in it is none
+        // either.
+        offset + len <= file.now.bytes.len() as u64
+            && pages(offset, len).all(|page| !file.now.pages.contains(&page))
     }
 }

@@ -1,7 +1,8 @@
-//! What others do to the files of a disk: a drive that is unmounted and mounted again, files that another program makes longer or edits.
+//! What others do to the files of a disk: a drive that is unmounted and mounted again, files that
+//! another program makes longer or edits.
 //!
-//! A place that is away is as an empty mount point: what was there cannot be seen, and what is written goes below it. When it is back, that
-//! is hidden for good.
+//! A place that is away is as an empty mount point: what was there cannot be seen, and what is
+//! written goes below it. When it is back, that is hidden for good.
 
 use std::{
     collections::BTreeMap,
@@ -18,8 +19,9 @@ pub(super) struct Away {
 }
 
 impl MemDisk {
-    /// The drive at `place` is unmounted, in good order: nothing on it is lost. Its mount point stays as an empty folder, or goes too
-    /// (`with_folder`), as those that a desktop makes for a drive. Nothing happens if it is away already.
+    /// The drive at `place` is unmounted, in good order: nothing on it is lost. Its mount point
+    /// stays as an empty folder, or goes too (`with_folder`), as those that a desktop makes for
+    /// a drive. Nothing happens if it is away already.
     pub fn take_away(&self, place: &Path, with_folder: bool) {
         let mut state = self.state();
         if state.away.iter().any(|away| away.place == place) {
@@ -32,8 +34,9 @@ impl MemDisk {
         state.away.push(Away { place: place.to_owned(), files });
     }
 
-    /// The drive is mounted again: what was on it is there as it was. What was written below its mount point meanwhile is gone, which
-    /// counts as a change behind the back of the program that wrote it.
+    /// The drive is mounted again: what was on it is there as it was. What was written below its
+    /// mount point meanwhile is gone, which counts as a change behind the back of the program
+    /// that wrote it.
     pub fn bring_back(&self, place: &Path) {
         let mut state = self.state();
         let Some(at) = state.away.iter().position(|away| away.place == place) else { return };
@@ -52,7 +55,8 @@ impl MemDisk {
         places.iter().for_each(|place| self.bring_back(place));
     }
 
-    /// Another program appends `bytes` to every file below `dir`, but for our own records. What the files had stays as it is.
+    /// Another program appends `bytes` to every file below `dir`, but for our own records. What the
+    /// files had stays as it is.
     pub fn lengthen(&self, dir: &Path, bytes: u64) {
         let mut state = self.state();
         for path in state.not_ours(dir) {
@@ -67,8 +71,8 @@ impl MemDisk {
         }
     }
 
-    /// Another program changes `times` random bytes of files below `dir`, but for our own records. Their lengths stay, their dates
-    /// tell.
+    /// Another program changes `times` random bytes of files below `dir`, but for our own records.
+    /// Their lengths stay, their dates tell.
     pub fn edit(&self, dir: &Path, times: u32) {
         let mut state = self.state();
         state.graves.recount = true;
@@ -78,7 +82,9 @@ impl MemDisk {
             let State { files, rng, now_ns, spoilt, .. } = &mut *state;
             let Some(last) = there.len().checked_sub(1) else { return };
             let hit = there.get(rng.below(last as u64 + 1) as usize);
-            let Some((path, file)) = hit.and_then(|path| Some((path, files.get_mut(path)?))) else { return };
+            let Some((path, file)) = hit.and_then(|path| Some((path, files.get_mut(path)?))) else {
+                return;
+            };
             let at = rng.below(file.now.bytes.len() as u64) as usize;
             if let Some(byte) = file.now.bytes.get_mut(at) {
                 *byte ^= 0xFF;
@@ -108,7 +114,8 @@ mod tests {
     fn unmounted_place_is_empty_until_it_is_back() {
         for with_folder in [false, true] {
             let disk = MemDisk::new(1);
-            let (place, path, other) = (Path::new("/drive"), Path::new("/drive/a/f"), Path::new("/home/f"));
+            let (place, path, other) =
+                (Path::new("/drive"), Path::new("/drive/a/f"), Path::new("/home/f"));
             disk.put(path, b"data");
             disk.put(other, b"data");
             disk.take_away(place, with_folder);
@@ -118,7 +125,11 @@ mod tests {
             assert!(disk.stat(other).unwrap().is_some() && !disk.is_well() && !disk.is_spoilt());
             disk.bring_back(place);
             assert_eq!(disk.content(path).unwrap(), b"data");
-            assert!(disk.stat(Path::new("/drive/a")).unwrap().is_some() && disk.is_well() && !disk.is_spoilt());
+            assert!(
+                disk.stat(Path::new("/drive/a")).unwrap().is_some()
+                    && disk.is_well()
+                    && !disk.is_spoilt()
+            );
         }
     }
 
@@ -144,7 +155,11 @@ mod tests {
         disk.set_now(Instant::from_micros(5));
         disk.lengthen(Path::new("/d"), 3000);
         let after = disk.stat(path).unwrap().unwrap();
-        assert!(after.len == 8000 && after.mtime_ns > before.mtime_ns && disk.holds(path, 0, &[7; 5000]));
+        assert!(
+            after.len == 8000
+                && after.mtime_ns > before.mtime_ns
+                && disk.holds(path, 0, &[7; 5000])
+        );
         assert!(!disk.is_spoilt());
         disk.set_now(Instant::from_micros(9));
         disk.edit(Path::new("/d"), 1);

@@ -1,4 +1,5 @@
-//! What is on the disk in memory: files, their pages, and space. It knows neither who uses it nor what is to go wrong next.
+//! What is on the disk in memory: files, their pages, and space. It knows neither who uses it nor
+//! what is to go wrong next.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,8 +42,13 @@ pub(super) struct State {
 impl State {
     /// The other names of the file at `path` show what has become of it.
     pub(super) fn mirror(&mut self, path: &Path) {
-        let Some(file) = self.files.get(path).filter(|file| file.linked.is_some()).cloned() else { return };
-        let names = self.files.iter_mut().filter(|(name, other)| *name != path && other.linked == file.linked);
+        let Some(file) = self.files.get(path).filter(|file| file.linked.is_some()).cloned() else {
+            return;
+        };
+        let names = self
+            .files
+            .iter_mut()
+            .filter(|(name, other)| *name != path && other.linked == file.linked);
         names.for_each(|(_, other)| other.clone_from(&file));
     }
 }
@@ -53,10 +59,12 @@ pub(in crate::sim) struct File {
     pub(in crate::sim) synced: Option<Content>,
     /// It was made whole by [`Disk::save`](crate::store::Disk::save): a state, and no data.
     pub(super) saved: bool,
-    /// Pages that a sync failed to write and that count as written all the same: they read as they were given until the power is
-    /// lost, and no later sync writes them. Only writing them again does.
+    /// Pages that a sync failed to write and that count as written all the same: they read as they
+    /// were given until the power is lost, and no later sync writes them. Only writing them
+    /// again does.
     pub(super) dropped: BTreeSet<u64>,
-    /// Files with the same number are names of one file (hard links): what becomes of one becomes of all.
+    /// Files with the same number are names of one file (hard links): what becomes of one becomes
+    /// of all.
     pub(super) linked: Option<u64>,
 }
 
@@ -98,10 +106,13 @@ impl File {
         self.synced = Some(safe);
     }
 
-    /// A sync fails: by chance each page that was written since the last one is dropped, as Linux does it ("fsyncgate", 2018).
+    /// A sync fails: by chance each page that was written since the last one is dropped, as Linux
+    /// does it ("fsyncgate", 2018).
     pub(super) fn fail_sync(&mut self, rng: &mut Rng) {
         for page in 0..(self.now.bytes.len() as u64).div_ceil(PAGE) {
-            if self.synced.as_ref().is_none_or(|old| !self.now.has_same_page(page, old)) && rng.below(2) == 0 {
+            if self.synced.as_ref().is_none_or(|old| !self.now.has_same_page(page, old))
+                && rng.below(2) == 0
+            {
                 self.dropped.insert(page);
             }
         }
@@ -175,8 +186,8 @@ impl State {
         if self.troubles.read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
-    /// A name is to be taken away or given, if the disk takes it and the process is still alive: that costs as much of its life as a
-    /// few writes.
+    /// A name is to be taken away or given, if the disk takes it and the process is still alive:
+    /// that costs as much of its life as a few writes.
     pub(super) fn change_folder(&mut self, from: &Path, to: Option<&Path>) -> io::Result<()> {
         self.touch(to.unwrap_or(from));
         self.writable()?;
@@ -188,7 +199,9 @@ impl State {
         }
         match to {
             Some(_) if !self.files.contains_key(from) => Err(ErrorKind::NotFound.into()),
-            Some(to) if self.files.contains_key(to) || self.dirs.contains(to) => Err(ErrorKind::AlreadyExists.into()),
+            Some(to) if self.files.contains_key(to) || self.dirs.contains(to) => {
+                Err(ErrorKind::AlreadyExists.into())
+            }
             _ => Ok(()),
         }
     }

@@ -1,4 +1,5 @@
-//! What befalls nodes, and what their users do: events of a plan, one by one, and what follows from each later.
+//! What befalls nodes, and what their users do: events of a plan, one by one, and what follows from
+//! each later.
 
 use std::{
     path::{Path, PathBuf},
@@ -77,7 +78,8 @@ impl<'a> Run<'a> {
             Act::AddAll(since) if self.is_up(node) && self.joined.contains(&node) => {
                 if !self.add_all(node) {
                     if self.world.now().since(since) > LONGEST_END {
-                        // It cannot go as long as its disk takes nothing, and its user sees that in the end.
+                        // It cannot go as long as its disk takes nothing, and its user sees that in
+                        // the end.
                         self.world.disk(node).set(|t| *t = Troubles::default());
                     }
                     self.later(Duration::from_secs(1), id, act);
@@ -106,11 +108,17 @@ impl<'a> Run<'a> {
 
     fn restart(&mut self, node: NodeId) {
         if self.world.keeps_session(node) {
-            // Without its session it does not start: its user sees to that first, and knows that the last words may be lost.
+            // Without its session it does not start: its user sees to that first, and knows that
+            // the last words may be lost.
             let disk = self.world.disk(node);
             disk.set(|t| *t = Troubles::default());
-            if disk.is_spoilt() && SessionFolder::open(disk.clone(), Path::new(cast::SESSION), [0; 16]).is_err() {
-                disk.paths().iter().filter(|path| path.starts_with(cast::SESSION)).for_each(|path| disk.delete(path));
+            if disk.is_spoilt()
+                && SessionFolder::open(disk.clone(), Path::new(cast::SESSION), [0; 16]).is_err()
+            {
+                disk.paths()
+                    .iter()
+                    .filter(|path| path.starts_with(cast::SESSION))
+                    .for_each(|path| disk.delete(path));
             }
             self.careless.insert(node);
         }
@@ -119,14 +127,22 @@ impl<'a> Run<'a> {
 
     /// Adds the torrents that a node does not have; false if some are still being removed.
     pub(super) fn add_all(&mut self, node: NodeId) -> bool {
-        let known: Vec<_> = self.acquaintances(node, |_| true).iter().map(|&node| self.world.addr(node)).collect();
+        let known: Vec<_> =
+            self.acquaintances(node, |_| true).iter().map(|&node| self.world.addr(node)).collect();
         for sample in self.samples.clone() {
             let engine = self.world.engine(node);
             match engine.find(sample.metainfo.info_hash) {
-                Some(torrent) if engine.stats(torrent).is_some_and(|stats| stats.phase == Phase::Closing) => return false,
+                Some(torrent)
+                    if engine.stats(torrent).is_some_and(|stats| stats.phase == Phase::Closing) =>
+                {
+                    return false;
+                }
                 Some(_) => {}
                 None => {
-                    let params = self.world.params_again(node, &sample).unwrap_or_else(|| self.new_params(node, &sample));
+                    let params = self
+                        .world
+                        .params_again(node, &sample)
+                        .unwrap_or_else(|| self.new_params(node, &sample));
                     self.add(node, &sample, TorrentParams { peers: known.clone(), ..params });
                 }
             }
@@ -153,12 +169,19 @@ impl<'a> Run<'a> {
                     self.later(span(value), id, Act::Mend);
                 }
                 "apart" => {
-                    let part = self.nodes.iter().chain(&self.peers).filter(|(id, _)| has(value, **id)).map(|(_, &node)| node);
+                    let part = self
+                        .nodes
+                        .iter()
+                        .chain(&self.peers)
+                        .filter(|(id, _)| has(value, **id))
+                        .map(|(_, &node)| node);
                     self.world.partition(&[&part.collect::<Vec<_>>()]);
                     self.later(span(time), id, Act::Whole);
                 }
                 "oneway" => {
-                    let Some(&to) = self.nodes.get(&value).filter(|&&to| to != node) else { continue };
+                    let Some(&to) = self.nodes.get(&value).filter(|&&to| to != node) else {
+                        continue;
+                    };
                     self.world.set_way(node, to, true);
                     self.later(span(time), id, Act::Open(to));
                 }
@@ -168,7 +191,10 @@ impl<'a> Run<'a> {
                     let name = item.get("tracker").unwrap_or(0);
                     let Some(&tracker) = self.trackers.get(&name) else { continue };
                     let refuses = || TrackerManners::Refuses("not now".into());
-                    self.world.set_tracker_manners(tracker, if key == "silent" { TrackerManners::Silent } else { refuses() });
+                    self.world.set_tracker_manners(
+                        tracker,
+                        if key == "silent" { TrackerManners::Silent } else { refuses() },
+                    );
                     self.later(span(time), id, Act::Tracker(tracker));
                 }
                 "kill" | "vanish" if is_up => self.end(node, id, item),
@@ -213,18 +239,25 @@ impl<'a> Run<'a> {
             "edit" => disk.edit(&self.dir(node), count.min(1000)),
             "corrupt" => disk.set(|t| t.corrupt_reads = count),
             "misdirect" => disk.set(|t| t.misdirected_writes = count),
-            "bad" => disk.set(|t| t.bad_stretches.push((String::new(), from, from.saturating_add(len)))),
+            "bad" => {
+                disk.set(|t| t.bad_stretches.push((String::new(), from, from.saturating_add(len))))
+            }
             "dated" => disk.shift_clock(value.min(1 << 30) as i64),
             "backdated" => disk.shift_clock(-(value.min(1 << 30) as i64)),
             "call" => {
                 let fault = CallFault::numbered(value, item.get("answer").unwrap_or(0));
                 let times = item.get("times").unwrap_or(1).max(1);
-                let fault = fault.after(item.get("after").unwrap_or(0)).times(times).done(item.get("done").is_some());
+                let fault = fault
+                    .after(item.get("after").unwrap_or(0))
+                    .times(times)
+                    .done(item.get("done").is_some());
                 disk.set(|t| t.calls.push(fault));
                 self.misled.insert(node);
             }
             "hang" => self.world.hang_disk(node, span(value)),
-            "spikes" => self.world.set_disk_spikes(node, value, span(item.get("time").unwrap_or(1000))),
+            "spikes" => {
+                self.world.set_disk_spikes(node, value, span(item.get("time").unwrap_or(1000)))
+            }
             _ => {}
         }
     }
@@ -241,8 +274,12 @@ impl<'a> Run<'a> {
             "slots" => self.all(node, |engine, id| engine.set_upload_slots(id, Some(count))),
             "sequential" => self.all(node, |engine, id| engine.set_sequential(id, value > 0)),
             "super" => self.all(node, |engine, id| engine.set_super_seeding(id, value > 0)),
-            "down" => self.world.tell(node, |engine| engine.set_limits(Limits { down: rate, ..engine.limits() })),
-            "up" => self.world.tell(node, |engine| engine.set_limits(Limits { up: rate, ..engine.limits() })),
+            "down" => self
+                .world
+                .tell(node, |engine| engine.set_limits(Limits { down: rate, ..engine.limits() })),
+            "up" => self
+                .world
+                .tell(node, |engine| engine.set_limits(Limits { up: rate, ..engine.limits() })),
             "torrent-down" => self.limit(node, |limits| Limits { down: rate, ..limits }),
             "torrent-up" => self.limit(node, |limits| Limits { up: rate, ..limits }),
             "meet" => {
@@ -255,9 +292,12 @@ impl<'a> Run<'a> {
                 self.all(node, |engine, id| engine.set_file_priority(id, file, cast::wish(value)));
             }
             "rename" => {
-                // Another name each time, and that of nothing else: not even of another torrent in the same folder.
+                // Another name each time, and that of nothing else: not even of another torrent in
+                // the same folder.
                 let (file, nth) = (count, self.next_act);
-                self.all(node, |engine, id| engine.rename_file(id, file, format!("other/{nth}-{file}-{id}")));
+                self.all(node, |engine, id| {
+                    engine.rename_file(id, file, format!("other/{nth}-{file}-{id}"))
+                });
             }
             "move" | "adopt" => {
                 self.careless.insert(node);
@@ -302,8 +342,13 @@ impl<'a> Run<'a> {
         });
     }
 
-    pub(super) fn all<E>(&mut self, node: NodeId, verb: impl Fn(&mut Verbs<'_>, TorrentId) -> Result<(), E>) {
-        self.world.tell(node, |engine| engine.torrents().into_iter().for_each(|id| _ = verb(engine, id)));
+    pub(super) fn all<E>(
+        &mut self,
+        node: NodeId,
+        verb: impl Fn(&mut Verbs<'_>, TorrentId) -> Result<(), E>,
+    ) {
+        self.world
+            .tell(node, |engine| engine.torrents().into_iter().for_each(|id| _ = verb(engine, id)));
     }
 
     /// Where a node has its torrents at first.

@@ -1,4 +1,5 @@
-//! What the items of a plan stand for: lines, disks, settings, torrents, and the manners of scripted peers.
+//! What the items of a plan stand for: lines, disks, settings, torrents, and the manners of
+//! scripted peers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,8 +38,13 @@ pub(super) fn line(item: &Item) -> Line {
         latency: item.get("latency").map_or(usual.latency, |ms| millis(ms.min(60_000))),
         jitter: item.get("jitter").map_or(usual.jitter, |ms| millis(ms.min(60_000))),
         bandwidth: item.get("bandwidth").map_or(usual.bandwidth, |rate| rate.max(1000)),
-        segment: (1, item.get("segment").map_or(usual.segment.1, |len| len.clamp(1, 1 << 20) as usize)),
-        send_buffer: item.get("sndbuf").map_or(usual.send_buffer, |len| len.clamp(1, 1 << 24) as usize),
+        segment: (
+            1,
+            item.get("segment").map_or(usual.segment.1, |len| len.clamp(1, 1 << 20) as usize),
+        ),
+        send_buffer: item
+            .get("sndbuf")
+            .map_or(usual.send_buffer, |len| len.clamp(1, 1 << 24) as usize),
         window: item.get("window").map_or(usual.window, |len| len.clamp(1, 1 << 24) as usize),
     }
 }
@@ -57,7 +63,8 @@ pub(super) fn flaky(ms: u64) -> Option<Duration> {
 }
 
 pub(super) fn nat(rule: u64) -> Nat {
-    [Nat::Open, Nat::FullCone, Nat::Restricted, Nat::PortRestricted, Nat::Symmetric][(rule % 5) as usize]
+    [Nat::Open, Nat::FullCone, Nat::Restricted, Nat::PortRestricted, Nat::Symmetric]
+        [(rule % 5) as usize]
 }
 
 pub(super) fn wish(value: u64) -> Priority {
@@ -79,17 +86,27 @@ pub(super) fn conf(item: &Item) -> Conf {
         ..Conf::default()
     };
     let rate = |key| item.get(key).and_then(|rate| Rate::new(rate.max(1000)));
-    let size = |key, usual: usize, min: u64, max: u64| item.get(key).map_or(usual, |value| value.clamp(min, max) as usize);
-    let run_len = size("run", usual.run_len as usize, 16 * 1024, 1 << 24).next_multiple_of(16 * 1024);
+    let size = |key, usual: usize, min: u64, max: u64| {
+        item.get(key).map_or(usual, |value| value.clamp(min, max) as usize)
+    };
+    let run_len =
+        size("run", usual.run_len as usize, 16 * 1024, 1 << 24).next_multiple_of(16 * 1024);
     let max_unsent = size("unsent", usual.max_unsent, 16 * 1024, 256 * 1024);
     Conf {
         run_len: run_len as u32,
-        max_piece_memory: item.get("memory").map_or(usual.max_piece_memory, |runs| run_len * runs.clamp(2, 1000) as usize),
+        max_piece_memory: item
+            .get("memory")
+            .map_or(usual.max_piece_memory, |runs| run_len * runs.clamp(2, 1000) as usize),
         max_pipeline: size("pipeline", usual.max_pipeline, 1, 1000),
         initial_pipeline: size("initial", usual.initial_pipeline, 1, 1000),
         max_unsent,
         max_request: 16 * 1024,
-        max_upload_memory: size("uploads", usual.max_upload_memory, 2 * max_unsent as u64 + 40_000, 1 << 24),
+        max_upload_memory: size(
+            "uploads",
+            usual.max_upload_memory,
+            2 * max_unsent as u64 + 40_000,
+            1 << 24,
+        ),
         max_incoming_requests: size("requests", usual.max_incoming_requests, 1, 1000),
         max_links: size("links", usual.max_links, 1, 1000),
         max_links_per_torrent: size("torrent-links", usual.max_links_per_torrent, 1, 1000),
@@ -119,7 +136,9 @@ pub(super) fn conf(item: &Item) -> Conf {
 /// Every `n`th of all blocks, by a number that looks random.
 fn every(n: u64) -> impl FnMut(Asked) -> bool {
     move |asked: Asked| {
-        let number = u64::from(asked.block.piece.get()) * 7919 + u64::from(asked.block.begin) / 16384 * 104_729 + 13;
+        let number = u64::from(asked.block.piece.get()) * 7919
+            + u64::from(asked.block.begin) / 16384 * 104_729
+            + 13;
         number.is_multiple_of(n.max(1))
     }
 }
@@ -127,7 +146,8 @@ fn every(n: u64) -> impl FnMut(Asked) -> bool {
 pub(super) fn manners(item: &Item, sample: &Sample) -> Manners {
     let (bad, mute, reject) = (item.get("bad"), item.get("mute"), item.get("reject"));
     let mut hit = every(bad.or(mute).or(reject).unwrap_or(1));
-    let otherwise = item.get("dribble").map_or(Answer::Good, |ms| Answer::Dribble(millis(ms.max(1))));
+    let otherwise =
+        item.get("dribble").map_or(Answer::Good, |ms| Answer::Dribble(millis(ms.max(1))));
     let answer = match (bad, mute, reject) {
         (Some(_), _, _) => Answer::Bad,
         (_, Some(_), _) => Answer::Nothing,
@@ -139,7 +159,8 @@ pub(super) fn manners(item: &Item, sample: &Sample) -> Manners {
     let owned = |piece: u64| (piece + 1 + which).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60 < share;
     sample.geometry().pieces().filter(|p| owned(p.get().into())).for_each(|p| _ = has.set(p));
     Manners {
-        hello: [Hello::Proper, Hello::Silent, Hello::WrongTorrent, Hello::Garbage][item.get("hello").unwrap_or(0) as usize % 4],
+        hello: [Hello::Proper, Hello::Silent, Hello::WrongTorrent, Hello::Garbage]
+            [item.get("hello").unwrap_or(0) as usize % 4],
         fast: item.get("nofast").is_none(),
         reqq: item.get("reqq").map(|n| n.min(1000) as u32),
         has: Some(has),
@@ -167,14 +188,17 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
         (None, 0) => format!("{nth}"),
         (None, _) => format!("dir/{nth}"),
     };
-    let files: Vec<_> = files.map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26))).collect();
+    let files: Vec<_> = files
+        .map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26)))
+        .collect();
     let files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
     // Nothing but pads cannot be told from nothing at all.
     if !files.iter().any(|(name, len)| !name.is_empty() && *len > 0) {
         return Err(Failure::new(format!("no torrent {}: it has no data", torrent.id)));
     }
     // Pieces of a few bytes would make a swarm that is small to read take hours.
-    let piece = |torrent: &Item| torrent.get("piece").unwrap_or(16 * 1024).clamp(4096, 1 << 26) as u32;
+    let piece =
+        |torrent: &Item| torrent.get("piece").unwrap_or(16 * 1024).clamp(4096, 1 << 26) as u32;
     // With pieces of the same length it would be the same torrent.
     let same = twin.is_some_and(|twin| piece(twin) == piece(torrent));
     let piece = piece(torrent) + if same { 4096 } else { 0 };

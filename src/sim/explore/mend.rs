@@ -1,4 +1,5 @@
-//! The end of all troubles: everything is mended, and users take back what keeps them from their torrents.
+//! The end of all troubles: everything is mended, and users take back what keeps them from their
+//! torrents.
 
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ impl Run<'_> {
     pub(super) fn end_troubles(&mut self) -> Result<(), Failure> {
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         self.world.mend();
-        self.trackers.values().for_each(|&tracker| self.world.set_tracker_manners(tracker, TrackerManners::Good));
+        self.trackers
+            .values()
+            .for_each(|&tracker| self.world.set_tracker_manners(tracker, TrackerManners::Good));
         // Somebody must be there whom everybody can dial.
         self.world.set_nat_rule(nodes[0], nat(0));
         for &node in &nodes {
@@ -44,16 +47,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A session records the peers of a torrent without those that are banned. Where a disk has lied good peers are banned, and a
-    /// session that was restarted meanwhile has forgotten both them and the ban: its user names them again.
+    /// A session records the peers of a torrent without those that are banned. Where a disk has
+    /// lied good peers are banned, and a session that was restarted meanwhile has forgotten
+    /// both them and the ban: its user names them again.
     fn meet_again(&mut self) {
         if self.spoilt.is_empty() {
             return;
         }
         for node in self.nodes.values().copied().collect::<Vec<_>>() {
             if self.world.keeps_session(node) {
-                let known: Vec<_> = self.acquaintances(node, |_| true).iter().map(|&node| self.world.addr(node)).collect();
-                known.into_iter().for_each(|addr| self.all(node, |engine, id| engine.add_peer(id, addr)));
+                let known: Vec<_> = self
+                    .acquaintances(node, |_| true)
+                    .iter()
+                    .map(|&node| self.world.addr(node))
+                    .collect();
+                known
+                    .into_iter()
+                    .for_each(|addr| self.all(node, |engine, id| engine.add_peer(id, addr)));
             }
         }
     }
@@ -73,7 +83,8 @@ impl Run<'_> {
         }
     }
 
-    /// Each node has the first of twins whole now, so the other can be had: as soon as files that were skipped have their places.
+    /// Each node has the first of twins whole now, so the other can be had: as soon as files that
+    /// were skipped have their places.
     pub(super) fn add_twins(&mut self) -> Result<(), Failure> {
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         let limit = self.world.now() + LONGEST_CHECK;
@@ -85,7 +96,8 @@ impl Run<'_> {
             };
             let Some(node) = nodes.iter().find(lacks) else { return Ok(()) };
             if self.world.now() > limit {
-                let what = format!("{node:?} refuses a torrent though the other with its files is whole");
+                let what =
+                    format!("{node:?} refuses a torrent though the other with its files is whole");
                 return Err(self.failure(what));
             }
             self.world.run_for(GLANCE);
@@ -103,7 +115,8 @@ impl Run<'_> {
         self.world.tell(node, |engine| engine.set_limits(Limits::default()));
         self.world.tell(node, |engine| engine.set_default_peer_limits(Limits::default()));
         self.world.tell(node, |engine| {
-            // A queue that lets anything run lets everything run by and by; seeds take turns that are longer than anybody waits.
+            // A queue that lets anything run lets everything run by and by; seeds take turns that
+            // are longer than anybody waits.
             let ActiveLimits { downloads, total, checks, .. } = engine.active_limits();
             let downloads = if is_first || downloads == 0 || total == 0 { 100 } else { downloads };
             engine.set_active_limits(ActiveLimits { downloads, seeds: 100, total: 200, checks });
@@ -125,7 +138,9 @@ impl Run<'_> {
             self.all(first, |engine, id| engine.recheck(id));
         }
         self.await_checks(nodes)?;
-        if !self.world.is_complete(first) && (spoilt.contains(&first) || self.careless.contains(&first)) {
+        if !self.world.is_complete(first)
+            && (spoilt.contains(&first) || self.careless.contains(&first))
+        {
             // It takes it from a copy.
             for sample in self.samples.clone() {
                 self.restore_files(first, &sample);
@@ -144,22 +159,34 @@ impl Run<'_> {
     }
 
     fn await_checks(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
-        // A twin stalls until the torrent that its files belong to has them, which may be when all is checked.
+        // A twin stalls until the torrent that its files belong to has them, which may be when all
+        // is checked.
         let has_twins = !self.twins.is_empty();
         let looks = |phase| match phase {
             Phase::Stalled => !has_twins,
             phase => matches!(phase, Phase::Opening | Phase::Checking | Phase::Missing),
         };
         let limit = self.world.now() + LONGEST_CHECK;
-        // A move or an adoption that was asked for before waits for its turn: until then it is not known what is missing.
-        let waits =
-            |world: &World, node| world.is_rearranging(node) || world.stats_of(node).iter().any(|stats| looks(stats.phase));
+        // A move or an adoption that was asked for before waits for its turn: until then it is not
+        // known what is missing.
+        let waits = |world: &World, node| {
+            world.is_rearranging(node)
+                || world.stats_of(node).iter().any(|stats| looks(stats.phase))
+        };
         while nodes.iter().any(|&node| waits(&self.world, node)) {
             if self.world.now() > limit {
-                let node = nodes.iter().copied().find(|&node| waits(&self.world, node)).unwrap_or(nodes[0]);
-                let phases: Vec<_> = self.world.stats_of(node).iter().map(|stats| stats.phase).collect();
+                let node = nodes
+                    .iter()
+                    .copied()
+                    .find(|&node| waits(&self.world, node))
+                    .unwrap_or(nodes[0]);
+                let phases: Vec<_> =
+                    self.world.stats_of(node).iter().map(|stats| stats.phase).collect();
                 let moving = if self.world.is_rearranging(node) { ", to be moved" } else { "" };
-                return Err(self.failure(format!("a check without an end: node {}, {phases:?}{moving}", node.0)));
+                return Err(self.failure(format!(
+                    "a check without an end: node {}, {phases:?}{moving}",
+                    node.0
+                )));
             }
             nodes.iter().for_each(|&node| self.give_up_missing(node));
             self.world.run_for(GLANCE);
@@ -167,13 +194,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Of twins whose files the other has taken along to another folder nothing comes back by itself; and a state that could not be
-    /// deleted with its data speaks of data that has gone. Their users say so.
+    /// Of twins whose files the other has taken along to another folder nothing comes back by
+    /// itself; and a state that could not be deleted with its data speaks of data that has
+    /// gone. Their users say so.
     fn give_up_missing(&mut self, node: NodeId) {
         let is_left_over = self.misled.contains(&node) && self.careless.contains(&node);
         if !self.twins.is_empty() || is_left_over {
             self.all(node, |engine, id| {
-                let is_missing = engine.stats(id).is_some_and(|stats| stats.phase == Phase::Missing);
+                let is_missing =
+                    engine.stats(id).is_some_and(|stats| stats.phase == Phase::Missing);
                 if is_missing { engine.recheck(id) } else { Ok(()) }
             });
         }
@@ -184,7 +213,8 @@ impl Run<'_> {
         if self.spoilt.is_empty() {
             return;
         }
-        let addrs: Vec<_> = self.nodes.values().map(|&node| (node, self.world.addr(node))).collect();
+        let addrs: Vec<_> =
+            self.nodes.values().map(|&node| (node, self.world.addr(node))).collect();
         for node in self.nodes.values().copied().collect::<Vec<_>>() {
             for &(_, addr) in addrs.iter().filter(|(other, _)| *other != node) {
                 if self.world.tell(node, |engine| engine.unban(addr.ip())) {
@@ -198,7 +228,10 @@ impl Run<'_> {
     pub(super) fn somebody_skips(&self) -> bool {
         self.nodes.values().any(|&node| {
             let engine = self.world.engine(node);
-            engine.torrents().into_iter().any(|id| engine.file_priorities(id).contains(&Priority::Skip))
+            engine
+                .torrents()
+                .into_iter()
+                .any(|id| engine.file_priorities(id).contains(&Priority::Skip))
         })
     }
 
@@ -208,7 +241,8 @@ impl Run<'_> {
         }
     }
 
-    /// Puts the files of a torrent where a node looks for them, from a copy that was kept elsewhere.
+    /// Puts the files of a torrent where a node looks for them, from a copy that was kept
+    /// elsewhere.
     pub(super) fn restore_files(&mut self, node: NodeId, sample: &Sample) {
         let (disk, dir) = (self.world.disk(node), self.dir_of(node, sample));
         disk.set_now(self.world.now());

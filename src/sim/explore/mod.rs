@@ -1,8 +1,9 @@
 //! Random swarms from a seed, run until something is wrong, and made small when it is.
 //!
-//! A [`Plan`] is plain data: who is there, how they behave, what befalls them and when. It is written and read as one line of text, so
-//! that a failure can be handed around. [`run`] builds the world of a plan and holds it against everything that must be true;
-//! [`shrink`] takes away whatever a failure does not need.
+//! A [`Plan`] is plain data: who is there, how they behave, what befalls them and when. It is
+//! written and read as one line of text, so that a failure can be handed around. [`run`] builds the
+//! world of a plan and holds it against everything that must be true; [`shrink`] takes away
+//! whatever a failure does not need.
 //!
 //! ```
 //! use cratetorrent::sim::explore::{self, Plan};

@@ -6,8 +6,8 @@ use thiserror::Error;
 
 /// A scenario: the seed of all chance in it, and what there is and happens.
 ///
-/// As text its items stand in one line with `; ` between them: `seed 5; torrent 0 piece=20000; file 0 len=4000; node 1;
-/// at 500 node=1 kill=200`.
+/// As text its items stand in one line with `; ` between them: `seed 5; torrent 0 piece=20000; file
+/// 0 len=4000; node 1; at 500 node=1 kill=200`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The seed of the world.
@@ -56,19 +56,22 @@ const KINDS: [(Kind, &str, &[&str]); 6] = [
 
 const TORRENT: &[&str] = &[
     "piece",
-    // It has the files of this one, byte for byte and under the same paths, in pieces of another length: who has one of the two can
-    // have the other only to read from the same files, once the first is whole.
+    // It has the files of this one, byte for byte and under the same paths, in pieces of another
+    // length: who has one of the two can have the other only to read from the same files, once
+    // the first is whole.
     "twin",
 ];
 
 /// Times in milliseconds, sizes in bytes, rates in bytes per second.
 const NODE: &[&str] = &[
-    // When it joins, and whom it knows besides node 0: one bit each, by name; all if that is not said.
+    // When it joins, and whom it knows besides node 0: one bit each, by name; all if that is not
+    // said.
     "joins",
     "knows",
     // If there is a tracker that answers, it knows nobody but that.
     "alone",
-    // Its router: 1 a full cone, 2 restricted, 3 by port, too, 4 symmetric; those of one house that is not 0 share the first one's.
+    // Its router: 1 a full cone, 2 restricted, 3 by port, too, 4 symmetric; those of one house
+    // that is not 0 share the first one's.
     "nat",
     "house",
     // Its line.
@@ -80,7 +83,8 @@ const NODE: &[&str] = &[
     "window",
     // How long its connections last, on average.
     "flaky",
-    // The longest time its disk takes, and how much of what is read is at hand, in percent. One job in so many takes so much longer.
+    // The longest time its disk takes, and how much of what is read is at hand, in percent. One
+    // job in so many takes so much longer.
     "disk",
     "hot",
     "spikes",
@@ -130,7 +134,8 @@ const PEER: &[&str] = &[
     // The pieces it has, in sixteenths, and which.
     "share",
     "which",
-    // How it answers: every so many requests badly, not at all, or with a reject; or a byte at a time.
+    // How it answers: every so many requests badly, not at all, or with a reject; or a byte at a
+    // time.
     "bad",
     "mute",
     "reject",
@@ -162,13 +167,15 @@ const AT: &[&str] = &[
     "node",
     // For how long, of what says nothing of that itself.
     "time",
-    // For so long; `power`: and what was not synced is lost; `vanish`: and nobody is told. `restart` comes when all is saved.
+    // For so long; `power`: and what was not synced is lost; `vanish`: and nobody is told.
+    // `restart` comes when all is saved.
     "kill",
     "vanish",
     "restart",
     "power",
     "cut",
-    // The net: these, by name, are apart from the others; nothing gets to this node; connections last so long, 0 for ever.
+    // The net: these, by name, are apart from the others; nothing gets to this node; connections
+    // last so long, 0 for ever.
     "apart",
     "oneway",
     "flaky",
@@ -190,8 +197,8 @@ const AT: &[&str] = &[
     "nolinks",
     "short",
     "heal",
-    // Calls of one kind, by number, fail with an error, by number: so many go well before, so many fail, and what fails is done all the
-    // same.
+    // Calls of one kind, by number, fail with an error, by number: so many go well before, so many
+    // fail, and what fails is done all the same.
     "call",
     "answer",
     "after",
@@ -200,15 +207,17 @@ const AT: &[&str] = &[
     // It does nothing for so long; one job in so many takes `time` longer.
     "hang",
     "spikes",
-    // It lies: about syncs; of so many bytes at rest, reads and writes; and `len` bytes of each file from here on cannot be read.
+    // It lies: about syncs; of so many bytes at rest, reads and writes; and `len` bytes of each
+    // file from here on cannot be read.
     "lying",
     "rot",
     "corrupt",
     "misdirect",
     "bad",
     "len",
-    // The drive with its folder is unmounted for so long (`bare`: its mount point goes, too); files there become so many bytes longer;
-    // so many bytes of them are changed by another program.
+    // The drive with its folder is unmounted for so long (`bare`: its mount point goes, too);
+    // files there become so many bytes longer; so many bytes of them are changed by another
+    // program.
     "away",
     "bare",
     "longer",
@@ -284,7 +293,11 @@ impl Item {
         let error = |what| PlanError { what, item: text.trim().to_owned() };
         let mut words = text.split_whitespace();
         let word = words.next().ok_or(error("nothing"))?;
-        let kind = KINDS.iter().find(|(_, name, _)| *name == word).map(|(kind, ..)| *kind).ok_or(error("an unknown word"))?;
+        let kind = KINDS
+            .iter()
+            .find(|(_, name, _)| *name == word)
+            .map(|(kind, ..)| *kind)
+            .ok_or(error("an unknown word"))?;
         let id = words.next().and_then(|id| id.parse().ok()).ok_or(error("no number"))?;
         let mut item = Self::new(kind, id);
         for word in words {
@@ -339,7 +352,8 @@ impl FromStr for Plan {
         let mut parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
         let first = parts.next().unwrap_or_default();
         let seed = first.strip_prefix("seed").and_then(|seed| seed.trim().parse().ok());
-        let seed = seed.ok_or(PlanError { what: "no seed at the beginning", item: first.to_owned() })?;
+        let seed =
+            seed.ok_or(PlanError { what: "no seed at the beginning", item: first.to_owned() })?;
         Ok(Self { seed, items: parts.map(Item::parse).collect::<Result<_, _>>()? })
     }
 }

@@ -7,7 +7,13 @@ use crate::base::rng::Rng;
 const FIRST_PEER: u64 = 16;
 
 /// Says a value of an item, once in `n` times.
-fn sometimes(rng: &mut Rng, n: u64, item: &mut Item, key: &str, value: impl FnOnce(&mut Rng) -> u64) {
+fn sometimes(
+    rng: &mut Rng,
+    n: u64,
+    item: &mut Item,
+    key: &str,
+    value: impl FnOnce(&mut Rng) -> u64,
+) {
     if rng.below(n) == 0 {
         let value = value(rng);
         item.set(key, value);
@@ -56,7 +62,13 @@ fn torrent(rng: &mut Rng, id: u64, items: &mut Vec<Item>) {
     items.push(torrent);
     for _ in 0..1 + rng.below(4) {
         let mut file = Item::new(Kind::File, id);
-        let len = [rng.below(3), rng.below(20_000), rng.below(200_000), 16_384 * rng.below(10), rng.below(500_000)];
+        let len = [
+            rng.below(3),
+            rng.below(20_000),
+            rng.below(200_000),
+            16_384 * rng.below(10),
+            rng.below(500_000),
+        ];
         file.set("len", len[rng.below(5) as usize]);
         sometimes(rng, 6, &mut file, "pad", |_| 1);
         items.push(file);

@@ -1,5 +1,6 @@
-//! Carries a plan out, and holds what comes of it against what must be true: when the troubles end everybody gets everything, nobody good
-//! is banned, and at the end nothing is left over. What the world checks after each event holds all along.
+//! Carries a plan out, and holds what comes of it against what must be true: when the troubles end
+//! everybody gets everything, nobody good is banned, and at the end nothing is left over. What the
+//! world checks after each event holds all along.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,8 +26,8 @@ use crate::{
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
 };
 
-/// How long everybody has to get everything once the troubles are over. Whoever was cut off is missed after two minutes only, and turns
-/// of peers take their time.
+/// How long everybody has to get everything once the troubles are over. Whoever was cut off is
+/// missed after two minutes only, and turns of peers take their time.
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// How often users look whether somebody good is banned, in a world in which disks have lied.
 const LOOK: Duration = Duration::from_secs(60);
@@ -63,7 +64,8 @@ impl Failure {
 
     /// Whether it is of the same kind: numbers do not matter.
     pub fn is_like(&self, other: &Self) -> bool {
-        let kind = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect::<String>();
+        let kind =
+            |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect::<String>();
         kind(&self.what) == kind(&other.what)
     }
 }
@@ -71,8 +73,8 @@ impl Failure {
 /// Carries a plan out. The same plan does the same each time.
 ///
 /// # Errors
-/// What was wrong: a panic of the engine or of the world's checks, somebody who did not get everything, or anything else that must
-/// not be. A plan without a torrent with data fails, too.
+/// What was wrong: a panic of the engine or of the world's checks, somebody who did not get
+/// everything, or anything else that must not be. A plan without a torrent with data fails, too.
 pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
     run_with(plan, true)
 }
@@ -87,8 +89,12 @@ pub fn run_aloud(plan: &Plan) -> Result<Outcome, Failure> {
 
 fn run_with(plan: &Plan, quiet: bool) -> Result<Outcome, Failure> {
     catch_unwind(AssertUnwindSafe(|| Run::new(plan, quiet)?.finish())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        let (what, details) = text.map_or(("a panic", ""), |text| text.split_at(text.find('\n').unwrap_or(text.len())));
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        let (what, details) = text
+            .map_or(("a panic", ""), |text| text.split_at(text.find('\n').unwrap_or(text.len())));
         Err(Failure { what: what.to_owned(), details: details.to_owned() })
     })
 }
@@ -127,9 +133,14 @@ impl<'a> Run<'a> {
         world.set_quiet(quiet);
         let torrents = plan.of(Kind::Torrent);
         let twins = torrents.iter().filter(|torrent| cast::twin_of(plan, torrent).is_some());
-        let twins =
-            twins.filter_map(|torrent| cast::sample(plan, torrent).ok()).map(|sample| sample.metainfo.info_hash).collect();
-        let samples = torrents.into_iter().map(|torrent| cast::sample(plan, torrent)).collect::<Result<Vec<_>, _>>()?;
+        let twins = twins
+            .filter_map(|torrent| cast::sample(plan, torrent).ok())
+            .map(|sample| sample.metainfo.info_hash)
+            .collect();
+        let samples = torrents
+            .into_iter()
+            .map(|torrent| cast::sample(plan, torrent))
+            .collect::<Result<Vec<_>, _>>()?;
         if samples.is_empty() {
             return Err(Failure::new("a plan without a torrent"));
         }
@@ -150,11 +161,16 @@ impl<'a> Run<'a> {
             acts: BTreeMap::new(),
             next_act: 0,
         };
-        let some_answer = plan.of(Kind::Tracker).into_iter().map(|item| run.make_tracker(item)).fold(false, |a, b| a | b);
+        let some_answer = plan
+            .of(Kind::Tracker)
+            .into_iter()
+            .map(|item| run.make_tracker(item))
+            .fold(false, |a, b| a | b);
         run.make_nodes(plan, some_answer);
         for item in plan.of(Kind::At) {
             let at = Instant::ZERO + millis(item.id);
-            run.acts.insert((at, run.acts.len()), (item.get("node").unwrap_or(0), Act::Event(item)));
+            run.acts
+                .insert((at, run.acts.len()), (item.get("node").unwrap_or(0), Act::Event(item)));
         }
         plan.of(Kind::Peer).into_iter().for_each(|item| run.make_peer(item));
         let nobody = Item::new(Kind::Node, 0);
@@ -169,9 +185,13 @@ impl<'a> Run<'a> {
             return false;
         }
         let tracker = self.world.tracker();
-        self.world.set_tracker_interval(tracker, item.get("interval").unwrap_or(300).clamp(10, 600) as u32);
+        self.world.set_tracker_interval(
+            tracker,
+            item.get("interval").unwrap_or(300).clamp(10, 600) as u32,
+        );
         self.trackers.insert(item.id, tracker);
-        let (url, hangs, unknown) = (self.world.tracker_url(tracker), item.get("hangs"), item.get("unknown"));
+        let (url, hangs, unknown) =
+            (self.world.tracker_url(tracker), item.get("hangs"), item.get("unknown"));
         self.tiers.push(vec![match (hangs, unknown) {
             (Some(_), _) => url.replace("udp:", "http:"),
             (_, Some(_)) => format!("udp://nowhere{}.test:80/announce", item.id),
@@ -193,13 +213,19 @@ impl<'a> Run<'a> {
             self.world.set_line(node, cast::line(item));
             self.world.set_disk_pace(node, cast::pace(item));
             self.world.set_flaky(node, item.get("flaky").and_then(cast::flaky));
-            self.world.set_disk_spikes(node, item.get("spikes").unwrap_or(0), cast::span(item.get("spike").unwrap_or(1000)));
+            self.world.set_disk_spikes(
+                node,
+                item.get("spikes").unwrap_or(0),
+                cast::span(item.get("spike").unwrap_or(1000)),
+            );
             self.nodes.insert(item.id, node);
             // Node 0 is for all to dial, and no router looks back at itself.
             let house = item.get("house").filter(|_| item.id > 0).unwrap_or(0);
             match (item.get("nat"), house) {
                 (Some(rule), 0) => self.world.set_nat(node, cast::nat(rule)),
-                (Some(rule), house) => houses.entry(house).or_insert((rule, Vec::new())).1.push(node),
+                (Some(rule), house) => {
+                    houses.entry(house).or_insert((rule, Vec::new())).1.push(node)
+                }
                 (None, _) => {}
             }
             if trackers && item.get("alone").is_some() {
@@ -210,13 +236,20 @@ impl<'a> Run<'a> {
                 self.acts.insert((at, self.acts.len()), (item.id, Act::Join(item)));
             }
         }
-        houses.into_values().for_each(|(rule, nodes)| self.world.share_nat(&nodes, cast::nat(rule)));
+        houses
+            .into_values()
+            .for_each(|(rule, nodes)| self.world.share_nat(&nodes, cast::nat(rule)));
     }
 
     fn make_peer(&mut self, item: &Item) {
         let torrent = item.get("torrent").unwrap_or(0) as usize % self.samples.len();
         let mask = item.get("dials").unwrap_or(0);
-        let dials = self.nodes.iter().filter(|(id, _)| has(mask, **id)).map(|(_, &node)| self.world.addr(node)).collect();
+        let dials = self
+            .nodes
+            .iter()
+            .filter(|(id, _)| has(mask, **id))
+            .map(|(_, &node)| self.world.addr(node))
+            .collect();
         let sample = &self.samples[torrent];
         let manners = Manners { dials, ..cast::manners(item, sample) };
         let peer = self.world.scripted(Remote::new(sample, item.id as u8, manners));
@@ -230,7 +263,11 @@ impl<'a> Run<'a> {
         for sample in self.samples.clone() {
             self.restore_files(node, &sample);
             let params = self.params(node, item, &sample, &[]);
-            let id = self.world.add_torrent(node, &sample, TorrentParams { super_seed: false, ..params });
+            let id = self.world.add_torrent(
+                node,
+                &sample,
+                TorrentParams { super_seed: false, ..params },
+            );
             if item.get("super").is_some() {
                 let _ = self.world.tell(node, |engine| engine.set_super_seeding(id, true));
             }
@@ -239,7 +276,13 @@ impl<'a> Run<'a> {
     }
 
     /// What a node adds a torrent with, as its item has it.
-    fn params(&self, node: NodeId, item: &Item, sample: &Sample, known: &[NodeId]) -> TorrentParams {
+    fn params(
+        &self,
+        node: NodeId,
+        item: &Item,
+        sample: &Sample,
+        known: &[NodeId],
+    ) -> TorrentParams {
         let skips = item.get("skips").unwrap_or(0);
         let files = 0..sample.metainfo.files.len() as u64;
         let wish = |file| if has(skips, file) { Priority::Skip } else { Priority::Normal };
@@ -256,17 +299,27 @@ impl<'a> Run<'a> {
     /// What anybody adds a torrent with who does not know it.
     pub(super) fn new_params(&self, node: NodeId, sample: &Sample) -> TorrentParams {
         let trackers = (!self.tiers.is_empty()).then(|| self.tiers.clone());
-        TorrentParams { trackers, ..TorrentParams::new(sample.metainfo.clone(), self.dir_of(node, sample)) }
+        TorrentParams {
+            trackers,
+            ..TorrentParams::new(sample.metainfo.clone(), self.dir_of(node, sample))
+        }
     }
 
-    /// Where a node has a torrent at first. Node 0 has twins in two folders, since it must have both from the beginning.
+    /// Where a node has a torrent at first. Node 0 has twins in two folders, since it must have
+    /// both from the beginning.
     pub(super) fn dir_of(&self, node: NodeId, sample: &Sample) -> PathBuf {
         let is_apart = node == self.nodes[&0] && self.twins.contains(&sample.metainfo.info_hash);
         if is_apart { format!("/node{}-twin", node.0).into() } else { self.dir(node) }
     }
 
-    /// Adds a torrent, unless another has its files and is not whole, or is not known to be: then its user tries again later.
-    pub(super) fn add(&mut self, node: NodeId, sample: &Arc<Sample>, params: TorrentParams) -> bool {
+    /// Adds a torrent, unless another has its files and is not whole, or is not known to be: then
+    /// its user tries again later.
+    pub(super) fn add(
+        &mut self,
+        node: NodeId,
+        sample: &Arc<Sample>,
+        params: TorrentParams,
+    ) -> bool {
         match self.world.try_add_torrent(node, sample, params) {
             Ok(_) => true,
             Err(AddError::PathTaken { .. }) => false,
@@ -286,8 +339,16 @@ impl<'a> Run<'a> {
 
     /// Whom a node knows, of those of whom it could.
     pub(super) fn acquaintances(&self, node: NodeId, could: impl Fn(u64) -> bool) -> Vec<NodeId> {
-        let everybody = self.nodes.iter().chain(&self.peers).filter(|&(id, &other)| other != node && could(*id));
-        if self.alone.contains(&node) { Vec::new() } else { everybody.map(|(_, &node)| node).collect() }
+        let everybody = self
+            .nodes
+            .iter()
+            .chain(&self.peers)
+            .filter(|&(id, &other)| other != node && could(*id));
+        if self.alone.contains(&node) {
+            Vec::new()
+        } else {
+            everybody.map(|(_, &node)| node).collect()
+        }
     }
 
     fn finish(mut self) -> Result<Outcome, Failure> {
@@ -312,25 +373,41 @@ impl<'a> Run<'a> {
         self.nobody_good_is_banned()?;
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         nodes.iter().for_each(|&node| self.world.tell(node, |engine| engine.shutdown()));
-        if !self.world.run_until(|w| nodes.iter().all(|&n| w.engine(n).is_drained()), Duration::from_secs(900)) {
+        if !self.world.run_until(
+            |w| nodes.iter().all(|&n| w.engine(n).is_drained()),
+            Duration::from_secs(900),
+        ) {
             return Err(self.failure("a node that does not shut down"));
         }
         for (id, &node) in &self.nodes {
             let engine = self.world.engine(node);
             let left = (engine.piece_memory(), engine.upload_memory());
             if left != (0, 0) {
-                return Err(Failure::new(format!("node {id} has memory left after its end, for pieces and uploads: {left:?}")));
+                return Err(Failure::new(format!(
+                    "node {id} has memory left after its end, for pieces and uploads: {left:?}"
+                )));
             }
         }
-        Ok(Outcome { transcript: self.world.transcript(), events: self.world.events(), end: self.world.now() })
+        Ok(Outcome {
+            transcript: self.world.transcript(),
+            events: self.world.events(),
+            end: self.world.now(),
+        })
     }
 
     /// Waits until everybody `is` so.
-    pub(super) fn everybody(&mut self, is: impl Fn(&World, NodeId) -> bool, what: &str) -> Result<(), Failure> {
+    pub(super) fn everybody(
+        &mut self,
+        is: impl Fn(&World, NodeId) -> bool,
+        what: &str,
+    ) -> Result<(), Failure> {
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         let limit = self.world.now() + PATIENCE;
         let mut look = self.world.now() + LOOK;
-        while !nodes.iter().all(|&node| is(&self.world, node)) && self.world.now() < limit && self.world.events() <= MAX_EVENTS {
+        while !nodes.iter().all(|&node| is(&self.world, node))
+            && self.world.now() < limit
+            && self.world.events() <= MAX_EVENTS
+        {
             self.world.run_for(GLANCE);
             if self.world.now() >= look {
                 look = self.world.now() + LOOK;
@@ -341,7 +418,9 @@ impl<'a> Run<'a> {
             return Err(self.failure("a swarm that keeps busy without an end"));
         }
         match self.nodes.iter().find(|(_, node)| !is(&self.world, **node)) {
-            Some((id, _)) => Err(self.failure(format!("node {id} does not get {what} until {limit:?}"))),
+            Some((id, _)) => {
+                Err(self.failure(format!("node {id} does not get {what} until {limit:?}")))
+            }
             None => Ok(()),
         }
     }
@@ -366,20 +445,34 @@ impl<'a> Run<'a> {
     /// What everybody has is on their disks still.
     fn all_is_true(&self) -> Result<(), Failure> {
         match self.nodes.iter().find(|(_, node)| !self.world.is_honest(**node)) {
-            Some((id, _)) => Err(self.failure(format!("node {id} does not have on its disk what it says it has, at the end"))),
+            Some((id, _)) => Err(self.failure(format!(
+                "node {id} does not have on its disk what it says it has, at the end"
+            ))),
             None => Ok(()),
         }
     }
 
-    /// Whose disk has lied blames others for it, and is blamed together with everybody behind its router.
+    /// Whose disk has lied blames others for it, and is blamed together with everybody behind its
+    /// router.
     fn nobody_good_is_banned(&self) -> Result<(), Failure> {
         let ip = |node: NodeId| self.world.addr(node).ip();
         let suspects: BTreeSet<IpAddr> = self.spoilt.iter().map(|&node| ip(node)).collect();
         for (id, &node) in self.nodes.iter().filter(|(_, node)| !self.spoilt.contains(node)) {
-            for (other, &good) in self.nodes.iter().filter(|(_, node)| !suspects.contains(&ip(**node))) {
+            for (other, &good) in
+                self.nodes.iter().filter(|(_, node)| !suspects.contains(&ip(**node)))
+            {
                 let ip = ip(good);
-                if self.world.told(node, |alert| matches!(alert, Alert::PeerBanned { addr, .. } if addr.ip() == ip)).is_some() {
-                    return Err(Failure::new(format!("node {id} has banned node {other}, which is good")));
+                if self
+                    .world
+                    .told(
+                        node,
+                        |alert| matches!(alert, Alert::PeerBanned { addr, .. } if addr.ip() == ip),
+                    )
+                    .is_some()
+                {
+                    return Err(Failure::new(format!(
+                        "node {id} has banned node {other}, which is good"
+                    )));
                 }
             }
         }

@@ -1,13 +1,14 @@
-//! Makes a failing plan small: takes away whatever it fails without, by halves first, then one by one, then makes numbers simple.
+//! Makes a failing plan small: takes away whatever it fails without, by halves first, then one by
+//! one, then makes numbers simple.
 
 use super::{Failure, Plan, run};
 
-/// Other seeds of chance that a smaller plan is tried with. Whatever is taken away changes all chance behind it, so what fails one
-/// time in a few would seem not to fail.
+/// Other seeds of chance that a smaller plan is tried with. Whatever is taken away changes all
+/// chance behind it, so what fails one time in a few would seem not to fail.
 const OTHER_SEEDS: u64 = 4;
 
-/// The smallest plan that can be found which fails in the same way, and how it does. `go_on` is asked before each attempt with the
-/// plan so far; `false` ends the search.
+/// The smallest plan that can be found which fails in the same way, and how it does. `go_on` is
+/// asked before each attempt with the plan so far; `false` ends the search.
 pub fn shrink(plan: &Plan, failure: &Failure, go_on: impl FnMut(&Plan) -> bool) -> (Plan, Failure) {
     shrink_with(plan, failure, |plan| run(plan).err(), go_on)
 }
@@ -94,7 +95,14 @@ impl<F: FnMut(&Plan) -> Option<Failure>> Shrink<F> {
     fn simplify_values(&mut self, go_on: &mut impl FnMut(&Plan) -> bool) {
         for item in 0..self.best.items.len() {
             for at in 0..self.best.items[item].values.len() {
-                for simpler in [|_| 0, |_| 1, |v| v / 2, |v: u64| v - v % 1000, |v| v - v % 100, |v| v - v % 10] {
+                for simpler in [
+                    |_| 0,
+                    |_| 1,
+                    |v| v / 2,
+                    |v: u64| v - v % 1000,
+                    |v| v - v % 100,
+                    |v| v - v % 10,
+                ] {
                     let value = self.best.items[item].values[at].1;
                     if simpler(value) >= value {
                         continue;

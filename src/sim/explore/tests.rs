@@ -1,4 +1,5 @@
-//! The explorer itself: plans as text, and failures that shrink. Seeds of it are run by `sim::tests::chaos`.
+//! The explorer itself: plans as text, and failures that shrink. Seeds of it are run by
+//! `sim::tests::chaos`.
 
 use super::*;
 
@@ -12,9 +13,16 @@ fn plans_survive_being_written_down() {
     let plan: Plan = text.parse().unwrap();
     assert_eq!(plan.to_string(), text);
     assert_eq!(plan.of(Kind::At)[0].get("power"), Some(1));
-    for bad in
-        ["", "seed", "seed x", "node 1", "seed 1; cow 2", "seed 1; node", "seed 1; node 1 colour=3", "seed 1; node 1 links=many"]
-    {
+    for bad in [
+        "",
+        "seed",
+        "seed x",
+        "node 1",
+        "seed 1; cow 2",
+        "seed 1; node",
+        "seed 1; node 1 colour=3",
+        "seed 1; node 1 links=many",
+    ] {
         assert!(bad.parse::<Plan>().is_err(), "{bad:?}");
     }
 }
@@ -37,7 +45,11 @@ fn whatever_a_plan_says_it_can_be_tried() {
         "seed 1; torrent 0; file 0; node 1; at 1 node=1 rot=99999999999 dated=99999999999 backdated=99999999999 oneway=1 time=0 ratio",
     ] {
         if let Err(failure) = run(&text.parse().unwrap()) {
-            assert!(failure.what.starts_with("a plan without") || failure.what.starts_with("no torrent"), "{text}: {failure}");
+            assert!(
+                failure.what.starts_with("a plan without")
+                    || failure.what.starts_with("no torrent"),
+                "{text}: {failure}"
+            );
         }
     }
 }
@@ -49,8 +61,15 @@ fn a_failure_shrinks_to_what_it_needs() {
                       peer 16 bad=3; at 100 node=1 kill=20; at 200 node=2 recheck; at 300 node=1 short"
         .parse()
         .unwrap();
-    let fails = |plan: &Plan| plan.of(Kind::Node).iter().any(|node| node.get("disk").is_some_and(|ms| ms > 10));
+    let fails = |plan: &Plan| {
+        plan.of(Kind::Node).iter().any(|node| node.get("disk").is_some_and(|ms| ms > 10))
+    };
     let failure = Failure { what: "made up".into(), details: String::new() };
-    let small = shrink::shrink_with(&plan, &failure, |plan| if fails(plan) { Some(failure.clone()) } else { None }, |_| true);
+    let small = shrink::shrink_with(
+        &plan,
+        &failure,
+        |plan| if fails(plan) { Some(failure.clone()) } else { None },
+        |_| true,
+    );
     assert_eq!(small.0.to_string(), "seed 3; node 2 disk=20");
 }

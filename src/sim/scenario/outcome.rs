@@ -9,8 +9,8 @@ use crate::{
     sim::{Sample, World},
 };
 
-/// What came of a [`Scenario`](super::Scenario), to be held against what should have. Those methods panic when it is not so; what went before is
-/// printed then.
+/// What came of a [`Scenario`](super::Scenario), to be held against what should have. Those methods
+/// panic when it is not so; what went before is printed then.
 #[derive(Debug)]
 pub struct Outcome {
     /// The world, at the end.
@@ -35,7 +35,8 @@ impl Outcome {
     pub fn completes(self) -> Self {
         if !self.complete {
             let lacking = self.cast.leeches.iter().filter(|&&n| !self.world.is_complete(n));
-            let stats: Vec<_> = lacking.map(|&n| (self.world.name(n), self.world.stats(n))).collect();
+            let stats: Vec<_> =
+                lacking.map(|&n| (self.world.name(n), self.world.stats(n))).collect();
             panic!("not everybody has everything after {:?}: {stats:#?}", self.limit);
         }
         self
@@ -54,12 +55,20 @@ impl Outcome {
         self
     }
 
-    /// Nobody sent anybody anything wrong, nobody was banned, and nothing came that was not asked for.
+    /// Nobody sent anybody anything wrong, nobody was banned, and nothing came that was not asked
+    /// for.
     pub fn honestly(self) -> Self {
         for node in self.cast.engines() {
-            for TorrentStats { failed_pieces, banned, unasked_blocks, .. } in self.world.stats_of(node) {
+            for TorrentStats { failed_pieces, banned, unasked_blocks, .. } in
+                self.world.stats_of(node)
+            {
                 let found = (failed_pieces, banned, unasked_blocks);
-                assert_eq!(found, (0, 0, 0), "{}: failed pieces, bans, unasked blocks", self.world.name(node));
+                assert_eq!(
+                    found,
+                    (0, 0, 0),
+                    "{}: failed pieces, bans, unasked blocks",
+                    self.world.name(node)
+                );
             }
         }
         self
@@ -84,11 +93,19 @@ impl Outcome {
     pub fn then_all_shut_down(mut self) -> Self {
         let engines: Vec<_> = self.cast.engines().filter(|&n| self.world.is_up(n)).collect();
         engines.iter().for_each(|&n| self.world.tell(n, |engine| engine.shutdown()));
-        let drained = self.world.run_until(|w| engines.iter().all(|&n| w.engine(n).is_drained()), Duration::from_secs(300));
+        let drained = self.world.run_until(
+            |w| engines.iter().all(|&n| w.engine(n).is_drained()),
+            Duration::from_secs(300),
+        );
         assert!(drained, "somebody does not shut down");
         for &node in &engines {
             let engine = self.world.engine(node);
-            assert_eq!((engine.piece_memory(), engine.upload_memory()), (0, 0), "{} has memory left", self.world.name(node));
+            assert_eq!(
+                (engine.piece_memory(), engine.upload_memory()),
+                (0, 0),
+                "{} has memory left",
+                self.world.name(node)
+            );
         }
         self
     }

@@ -24,7 +24,8 @@ fn whom_the_filter_blocks_gets_nothing_of_us_and_the_swarm_goes_on() {
 
 #[test]
 fn during_a_pause_nobody_is_let_in_and_nobody_is_dialled() {
-    let mut outcome = Scenario::swarm(1).leeches(2).on(Line { bandwidth: 50_000, ..Line::default() }).begin();
+    let mut outcome =
+        Scenario::swarm(1).leeches(2).on(Line { bandwidth: 50_000, ..Line::default() }).begin();
     let (seed, leeches) = (outcome.cast.seeds[0], outcome.cast.leeches.clone());
     let world = &mut outcome.world;
     assert!(world.run_until(|w| w.stats(seed).peers == 2, secs(10)));
@@ -40,10 +41,16 @@ fn during_a_pause_nobody_is_let_in_and_nobody_is_dialled() {
         world.run_for(secs(1));
         assert_eq!((world.stats(seed).peers, world.stats(late).peers), (0, 0));
     }
-    assert_eq!((world.stats(seed).uploaded, world.engine(late).links(), world.stats(late).candidates), (sent, 0, 3));
+    assert_eq!(
+        (world.stats(seed).uploaded, world.engine(late).links(), world.stats(late).candidates),
+        (sent, 0, 3)
+    );
     assert!(world.told(leeches[0], |a| matches!(a, Alert::PeerGone { .. })).is_some());
     world.tell(seed, |engine| engine.resume(id)).unwrap();
     let other = world.torrent(late);
     world.tell(late, |engine| engine.resume(other)).unwrap();
-    assert!(world.run_until(|w| w.is_complete(late) && leeches.iter().all(|&n| w.is_complete(n)), secs(1200)));
+    assert!(world.run_until(
+        |w| w.is_complete(late) && leeches.iter().all(|&n| w.is_complete(n)),
+        secs(1200)
+    ));
 }

@@ -3,7 +3,8 @@
 use super::*;
 
 fn all_read(outcome: &Outcome) {
-    // What is claimed is there: on a disk that is honest the world has looked already, on others it is looked at here.
+    // What is claimed is there: on a disk that is honest the world has looked already, on others it
+    // is looked at here.
     for &leech in &outcome.cast.leeches {
         let disk = outcome.world.disk(leech);
         let path = disk.paths().into_iter().find(|p| p.ends_with("usual")).unwrap();
@@ -14,7 +15,13 @@ fn all_read(outcome: &Outcome) {
 /// Leeches with such disks get everything, in time, and nothing in vain.
 fn leeches_with(troubles: Troubles) {
     for seed in 0..3 {
-        let outcome = Scenario::swarm(seed).leeches(3).on(Line::fibre()).with_disk(troubles.clone()).run().completes().honestly();
+        let outcome = Scenario::swarm(seed)
+            .leeches(3)
+            .on(Line::fibre())
+            .with_disk(troubles.clone())
+            .run()
+            .completes()
+            .honestly();
         all_read(&outcome);
         outcome.then_all_shut_down();
     }
@@ -30,7 +37,12 @@ cases! { leeches_with:
 
 /// Disks this slow are waited for, in bounded memory.
 fn slow(pace: DiskPace, limit: u64) {
-    let conf = Conf { run_len: 32 * 1024, max_piece_memory: 128 * 1024, max_upload_memory: 1 << 20, ..loud() };
+    let conf = Conf {
+        run_len: 32 * 1024,
+        max_piece_memory: 128 * 1024,
+        max_upload_memory: 1 << 20,
+        ..loud()
+    };
     let outcome = Scenario::swarm(4).leeches(3).with(conf).paced(pace).within(secs(limit)).run();
     let outcome = outcome.completes().honestly();
     assert!(outcome.cast.leeches.iter().all(|&n| outcome.world.peak_memory(n) <= 128 * 1024));
@@ -56,7 +68,8 @@ fn now_and_then_a_second_more_is_no_reason_to_let_anybody_go() {
 /// A disk does nothing for so long.
 fn hangs(who: Who, time: Duration, limit: u64) {
     let outcome = Scenario::swarm(6).leeches(2).on(Line { bandwidth: 300_000, ..Line::default() });
-    let outcome = outcome.doing(When::At(millis(900)), move |world, cast| world.hang_disk(cast.of(who), time));
+    let outcome = outcome
+        .doing(When::At(millis(900)), move |world, cast| world.hang_disk(cast.of(who), time));
     outcome.run().completes().honestly().in_less_than(secs(limit)).then_all_shut_down();
 }
 
@@ -70,8 +83,11 @@ cases! { hangs:
 /// All of this is wrong from the beginning, and right again after a minute.
 fn healed(what: fn(&mut Troubles)) {
     let outcome = Scenario::swarm(7).leeches(2).on(Line { bandwidth: 200_000, ..Line::default() });
-    let outcome = outcome.doing(When::At(secs(1)), move |world, cast| world.disk(cast.leeches[0]).set(what));
-    let outcome = outcome.doing(When::At(secs(61)), |world, cast| world.disk(cast.leeches[0]).set(|t| *t = Troubles::default()));
+    let outcome =
+        outcome.doing(When::At(secs(1)), move |world, cast| world.disk(cast.leeches[0]).set(what));
+    let outcome = outcome.doing(When::At(secs(61)), |world, cast| {
+        world.disk(cast.leeches[0]).set(|t| *t = Troubles::default())
+    });
     let outcome = outcome.within(secs(200)).run().completes().honestly();
     all_read(&outcome);
     outcome.then_all_shut_down();
@@ -89,7 +105,8 @@ cases! { healed:
 
 #[test]
 fn what_cannot_be_read_is_fetched_of_somebody_else() {
-    let bad = Troubles { bad_stretches: vec![("usual".into(), 100_000, 300_000)], ..Troubles::default() };
+    let bad =
+        Troubles { bad_stretches: vec![("usual".into(), 100_000, 300_000)], ..Troubles::default() };
     let mut outcome = Scenario::swarm(8).seeds(2).leeches(2).begin();
     outcome.world.run_for(millis(1));
     outcome.world.disk(outcome.cast.seeds[0]).set(|t| *t = bad);
@@ -99,16 +116,23 @@ fn what_cannot_be_read_is_fetched_of_somebody_else() {
 
 #[test]
 fn a_seed_that_finds_a_bad_stretch_when_it_looks_serves_the_rest() {
-    let bad = Troubles { bad_stretches: vec![("usual".into(), 100_000, 200_000)], ..Troubles::default() };
-    let outcome = Scenario::swarm(9).seeds_with_disk(bad).within(secs(60)).run().does_not_complete();
-    let (seed, leech) = (outcome.world.stats(outcome.cast.seeds[0]), outcome.world.stats(outcome.cast.leeches[0]));
+    let bad =
+        Troubles { bad_stretches: vec![("usual".into(), 100_000, 200_000)], ..Troubles::default() };
+    let outcome =
+        Scenario::swarm(9).seeds_with_disk(bad).within(secs(60)).run().does_not_complete();
+    let (seed, leech) =
+        (outcome.world.stats(outcome.cast.seeds[0]), outcome.world.stats(outcome.cast.leeches[0]));
     assert_eq!((seed.have, leech.have), (16, 16), "four of twenty pieces touch the stretch");
     outcome.honestly().then_all_shut_down();
 }
 
 #[test]
 fn what_rots_on_a_seed_is_found_by_whoever_gets_it() {
-    let mut outcome = Scenario::swarm(10).seeds(2).leeches(2).on(Line { bandwidth: 200_000, ..Line::default() }).begin();
+    let mut outcome = Scenario::swarm(10)
+        .seeds(2)
+        .leeches(2)
+        .on(Line { bandwidth: 200_000, ..Line::default() })
+        .begin();
     let rotten = outcome.cast.seeds[0];
     outcome.world.run_for(millis(500));
     outcome.world.disk(rotten).rot(std::path::Path::new("/node0/usual"), 40);
@@ -116,7 +140,8 @@ fn what_rots_on_a_seed_is_found_by_whoever_gets_it() {
     let outcome = outcome.completes();
     all_read(&outcome);
     // Each leech found it out by itself, and blames nobody else.
-    let (good, bad) = (outcome.world.addr(outcome.cast.seeds[1]).ip(), outcome.world.addr(rotten).ip());
+    let (good, bad) =
+        (outcome.world.addr(outcome.cast.seeds[1]).ip(), outcome.world.addr(rotten).ip());
     let mut failed = 0;
     for &leech in &outcome.cast.leeches {
         let blamed: Vec<_> = banned(&outcome.world, leech).iter().map(SocketAddr::ip).collect();
@@ -144,7 +169,8 @@ fn what_rots_is_found_by_a_check_and_fetched_again() {
 
 #[test]
 fn reads_that_go_wrong_once_cost_a_piece_and_a_seed_and_no_more() {
-    let mut outcome = Scenario::swarm(12).seeds(2).on(Line { bandwidth: 200_000, ..Line::default() }).begin();
+    let mut outcome =
+        Scenario::swarm(12).seeds(2).on(Line { bandwidth: 200_000, ..Line::default() }).begin();
     outcome.world.run_for(millis(500));
     outcome.world.disk(outcome.cast.seeds[0]).set(|t| t.corrupt_reads = 2);
     outcome.go_on();
@@ -157,14 +183,19 @@ fn reads_that_go_wrong_once_cost_a_piece_and_a_seed_and_no_more() {
 fn writes_that_go_elsewhere_are_found_by_a_check_and_made_again() {
     for seed in 0..5 {
         let outcome = Scenario::swarm(seed).on(Line { bandwidth: 200_000, ..Line::default() });
-        let outcome =
-            outcome.doing(When::At(secs(1)), |world, cast| world.disk(cast.leeches[0]).set(|t| t.misdirected_writes = 3));
+        let outcome = outcome.doing(When::At(secs(1)), |world, cast| {
+            world.disk(cast.leeches[0]).set(|t| t.misdirected_writes = 3)
+        });
         let mut outcome = outcome.run().completes();
         let leech = outcome.cast.leeches[0];
         outcome.world.run_for(secs(1));
         let id = outcome.world.torrent(leech);
         outcome.world.tell(leech, |engine| engine.recheck(id)).unwrap();
-        assert!(outcome.world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(5)), "{:?}", outcome.world.stats(leech));
+        assert!(
+            outcome.world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(5)),
+            "{:?}",
+            outcome.world.stats(leech)
+        );
         assert!(outcome.world.stats(leech).have < 20);
         outcome.go_on();
         all_read(&outcome.completes());
@@ -176,7 +207,9 @@ fn after_a_power_cut_on_a_disk_that_lied_a_check_puts_everything_right() {
     for seed in 0..10 {
         let outcome = Scenario::swarm(seed).on(Line { bandwidth: 200_000, ..Line::default() });
         let outcome = outcome.with_disk(Troubles { lying_syncs: true, ..Troubles::default() });
-        let kill = Kill::of(Who::Leech(0), When::At(millis(700 + seed * 300))).losing_power().back_after(millis(100));
+        let kill = Kill::of(Who::Leech(0), When::At(millis(700 + seed * 300)))
+            .losing_power()
+            .back_after(millis(100));
         let mut outcome = outcome.killing(kill).begin();
         let leech = outcome.cast.leeches[0];
         outcome.world.run_for(secs(5));
@@ -195,7 +228,10 @@ fn a_file_that_vanishes_is_noticed_and_everything_is_there_in_the_end() {
         let outcome = Scenario::swarm(13).on(Line { bandwidth: 200_000, ..Line::default() });
         let outcome = outcome.doing(When::At(millis(when)), |world, cast| {
             let disk = world.disk(cast.leeches[0]);
-            disk.paths().into_iter().filter(|p| p.ends_with("usual")).for_each(|path| disk.delete(&path));
+            disk.paths()
+                .into_iter()
+                .filter(|p| p.ends_with("usual"))
+                .for_each(|path| disk.delete(&path));
         });
         let mut outcome = outcome.run();
         let leech = outcome.cast.leeches[0];
@@ -212,18 +248,25 @@ fn a_file_that_vanishes_is_noticed_and_everything_is_there_in_the_end() {
 fn a_clock_that_goes_back_makes_no_state_lie() {
     for (seed, shift) in [(1, -3600), (2, -1), (3, 3600), (4, -100_000_000)] {
         let outcome = Scenario::swarm(seed).on(Line { bandwidth: 200_000, ..Line::default() });
-        let outcome = outcome.doing(When::At(millis(1500)), move |world, cast| world.disk(cast.leeches[0]).shift_clock(shift));
-        let kill = Kill::of(Who::Leech(0), When::At(secs(2))).losing_power().back_after(millis(100));
+        let outcome = outcome.doing(When::At(millis(1500)), move |world, cast| {
+            world.disk(cast.leeches[0]).shift_clock(shift)
+        });
+        let kill =
+            Kill::of(Who::Leech(0), When::At(secs(2))).losing_power().back_after(millis(100));
         outcome.killing(kill).run().completes().honestly();
     }
 }
 
 #[test]
 fn a_disk_that_fails_while_it_is_closed_does_not_keep_anybody() {
-    let mut outcome = Scenario::swarm(14).leeches(2).on(Line { bandwidth: 300_000, ..Line::default() }).begin();
+    let mut outcome =
+        Scenario::swarm(14).leeches(2).on(Line { bandwidth: 300_000, ..Line::default() }).begin();
     outcome.world.run_for(secs(1));
     for &leech in &outcome.cast.leeches {
-        outcome.world.disk(leech).set(|t| (t.fail_saves, t.fail_writes, t.fail_syncs) = (true, true, true));
+        outcome
+            .world
+            .disk(leech)
+            .set(|t| (t.fail_saves, t.fail_writes, t.fail_syncs) = (true, true, true));
     }
     outcome.then_all_shut_down();
 }

@@ -1,4 +1,5 @@
-//! Who gets what: tit for tat, free riders, the ways to choose while seeding, and peers that make room. Each result is a table.
+//! Who gets what: tit for tat, free riders, the ways to choose while seeding, and peers that make
+//! room. Each result is a table.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -35,16 +36,25 @@ impl Watch {
     fn look(&mut self, world: &World, servers: &[NodeId], nodes: &[NodeId]) {
         for &server in servers {
             for peer in world.engine(server).peers(world.torrent(server)) {
-                let Some(&node) = nodes.iter().find(|&&n| world.addr(n).ip() == peer.addr.ip()) else { continue };
+                let Some(&node) = nodes.iter().find(|&&n| world.addr(n).ip() == peer.addr.ip())
+                else {
+                    continue;
+                };
                 let slot = self.0.entry((server, node)).or_default();
-                slot.changes += u32::from(std::mem::replace(&mut slot.unchoked, peer.peer_unchoked) != peer.peer_unchoked);
+                slot.changes += u32::from(
+                    std::mem::replace(&mut slot.unchoked, peer.peer_unchoked) != peer.peer_unchoked,
+                );
                 slot.secs += u64::from(peer.peer_unchoked);
             }
         }
     }
 
     fn sum(&self, which: impl Fn(NodeId, NodeId) -> bool, what: impl Fn(&Slot) -> u64) -> u64 {
-        self.0.iter().filter(|((server, node), _)| which(*server, *node)).map(|(_, slot)| what(slot)).sum()
+        self.0
+            .iter()
+            .filter(|((server, node), _)| which(*server, *node))
+            .map(|(_, slot)| what(slot))
+            .sum()
     }
 }
 
@@ -64,12 +74,17 @@ fn whoever_gives_more_gets_more_and_a_free_rider_gets_what_is_given_away() {
     let seed = world.node(few_slots(4));
     world.set_line(seed, slow(8_000));
     world.seed_with(seed, &sample);
-    // Twelve that upload at 2, 4, … 24 kB/s, and one that lets nobody ask. All have a third of it, each another one.
+    // Twelve that upload at 2, 4, … 24 kB/s, and one that lets nobody ask. All have a third of it,
+    // each another one.
     let mut nodes = Vec::new();
     for n in 1..=13 {
         let node = world.node(few_slots(if n == 13 { 0 } else { 4 }));
         world.set_line(node, slow(n * 2_000));
-        world.put_pieces(node, &sample, &pieces_where(&sample, |p| (p * 7919 + p / 3 * 31 * n as u32) % 13 % 3 == n as u32 % 3));
+        world.put_pieces(
+            node,
+            &sample,
+            &pieces_where(&sample, |p| (p * 7919 + p / 3 * 31 * n as u32) % 13 % 3 == n as u32 % 3),
+        );
         let peers: Vec<NodeId> = nodes.iter().copied().chain([seed]).collect();
         world.download(node, &sample, &peers);
         nodes.push(node);
@@ -92,7 +107,8 @@ fn whoever_gives_more_gets_more_and_a_free_rider_gets_what_is_given_away() {
         let line = if n == 12 { 0 } else { 2 * (n + 1) };
         gave.push(stats.uploaded);
         got.push(stats.downloaded - before[n]);
-        writeln!(table, "{line:4} {:6} {:6} {time:10}", stats.uploaded / KIB, got[n] / KIB).unwrap();
+        writeln!(table, "{line:4} {:6} {:6} {time:10}", stats.uploaded / KIB, got[n] / KIB)
+            .unwrap();
     }
     let correlation = rank_correlation(&gave[..12], &got[..12]);
     let changes = watch.sum(|_, _| true, |slot| u64::from(slot.changes));
@@ -103,8 +119,9 @@ fn whoever_gives_more_gets_more_and_a_free_rider_gets_what_is_given_away() {
     );
 }
 
-/// Twenty that have nothing come to a seed with two slots at once. What BEP 6 lets them have while they are choked must not share the
-/// line among all of them, or for long nobody has a whole piece to pass on.
+/// Twenty that have nothing come to a seed with two slots at once. What BEP 6 lets them have while
+/// they are choked must not share the line among all of them, or for long nobody has a whole piece
+/// to pass on.
 #[test]
 fn a_crowd_of_beginners_does_not_divide_the_line() {
     let sample = file(32 * 64 * 1024, 64 * 1024);
@@ -129,8 +146,8 @@ struct Served {
     changes: u64,
 }
 
-/// Ten minutes of a seed with three slots and ten that know nobody else. They have 0, 10, … 90 % of it, and differ in how fast data
-/// reaches them.
+/// Ten minutes of a seed with three slots and ten that know nobody else. They have 0, 10, … 90 % of
+/// it, and differ in how fast data reaches them.
 fn seeding(policy: SeedChoking) -> Vec<Served> {
     let sample = file(16 << 20, 64 * 1024);
     let mut world = World::new(1);
@@ -165,12 +182,22 @@ fn delay(n: u32) -> Duration {
 
 #[test]
 fn seeds_serve_in_turn_or_the_fastest_or_the_edges() {
-    let [round, fastest, edges] = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(seeding);
-    let mut table = "had  delay    round robin        fastest     anti-leech   (KiB, seconds, changes)\n".to_owned();
+    let [round, fastest, edges] =
+        [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(seeding);
+    let mut table =
+        "had  delay    round robin        fastest     anti-leech   (KiB, seconds, changes)\n"
+            .to_owned();
     for n in 0..10 {
         let cell = |s: Served| format!("{:6} {:4} {:3}", s.got, s.secs, s.changes);
         let (had, delay) = (10 * n, delay(n as u32));
-        writeln!(table, "{had:2}%  {delay:5?} {} {} {}", cell(round[n]), cell(fastest[n]), cell(edges[n])).unwrap();
+        writeln!(
+            table,
+            "{had:2}%  {delay:5?} {} {} {}",
+            cell(round[n]),
+            cell(fastest[n]),
+            cell(edges[n])
+        )
+        .unwrap();
     }
     println!("{table}");
     let secs = |of: &[Served], which: &[usize]| which.iter().map(|&n| of[n].secs).sum::<u64>();
@@ -179,7 +206,10 @@ fn seeds_serve_in_turn_or_the_fastest_or_the_edges() {
     assert!(secs(&fastest, &[0, 3]) > 1000, "{table}");
     let (outer, inner) = ([0, 1, 8, 9], [3, 4, 5, 6]);
     assert!(secs(&edges, &outer) > 2 * secs(&edges, &inner), "{table}");
-    assert!(secs(&edges, &outer) > secs(&round, &outer) && secs(&edges, &inner) < secs(&round, &inner), "{table}");
+    assert!(
+        secs(&edges, &outer) > secs(&round, &outer) && secs(&edges, &inner) < secs(&round, &inner),
+        "{table}"
+    );
 }
 
 #[test]
@@ -195,8 +225,15 @@ fn a_full_torrent_lets_the_useless_make_room_for_newcomers() {
     let rare = Manners { unchoke_after: None, ..some(pieces_where(&sample, |p| p == 63)) };
     let rare = world.scripted(Remote::new(&sample, 9, rare));
     first.extend([giver, rare]);
-    let most = || alive(Manners { has: Some(pieces_where(&sample, |p| p < 63)), block_time: millis(50), ..Manners::default() });
-    let better: Vec<NodeId> = (10..14).map(|name| world.scripted(Remote::new(&sample, name, most()))).collect();
+    let most = || {
+        alive(Manners {
+            has: Some(pieces_where(&sample, |p| p < 63)),
+            block_time: millis(50),
+            ..Manners::default()
+        })
+    };
+    let better: Vec<NodeId> =
+        (10..14).map(|name| world.scripted(Remote::new(&sample, name, most()))).collect();
 
     let conf = Conf { max_links_per_torrent: 10, turnover_interval: secs(100), ..loud() };
     let leech = world.node(conf);
@@ -204,14 +241,21 @@ fn a_full_torrent_lets_the_useless_make_room_for_newcomers() {
     world.run_for(secs(2));
     for &peer in &better {
         let addr = world.addr(peer);
-        world.tell(leech, |engine| engine.find(sample.metainfo.info_hash).map(|id| engine.add_peer(id, addr))).unwrap().unwrap();
+        world
+            .tell(leech, |engine| {
+                engine.find(sample.metainfo.info_hash).map(|id| engine.add_peer(id, addr))
+            })
+            .unwrap()
+            .unwrap();
     }
     world.run_for(secs(98));
     assert_eq!((world.stats(leech).peers, world.stats(leech).candidates), (10, 4));
     let mut table = String::new();
     for minute in 2..=8 {
         world.run_for(secs(60));
-        let here = |nodes: &[NodeId]| nodes.iter().filter(|&&n| world.script::<Remote>(n).connections() > 0).count();
+        let here = |nodes: &[NodeId]| {
+            nodes.iter().filter(|&&n| world.script::<Remote>(n).connections() > 0).count()
+        };
         writeln!(
             table,
             "{minute} min: {} of the first, {} newcomers, {} pieces",
@@ -232,7 +276,10 @@ fn a_full_torrent_lets_the_useless_make_room_for_newcomers() {
 8 min: 6 of the first, 4 newcomers, 63 pieces
 ";
     assert_eq!(table, want);
-    let gone: Vec<_> = partings(&world, leech).into_iter().filter(|(_, why)| why == "it makes room for others").collect();
+    let gone: Vec<_> = partings(&world, leech)
+        .into_iter()
+        .filter(|(_, why)| why == "it makes room for others")
+        .collect();
     for kept in [giver, rare] {
         assert!(gone.iter().all(|(addr, _)| *addr != world.addr(kept)), "{kept:?} was of use");
     }
@@ -245,7 +292,11 @@ fn whoever_is_idle_for_ten_minutes_makes_room_when_connections_are_scarce() {
     let seed = world.node(Conf { max_links_per_torrent: 10, ..loud() });
     world.seed_with(seed, &sample);
     world.run_for(secs(1));
-    let dials = |world: &World| Manners { dials: vec![world.addr(seed)], keep_alive: Some(secs(60)), ..Manners::default() };
+    let dials = |world: &World| Manners {
+        dials: vec![world.addr(seed)],
+        keep_alive: Some(secs(60)),
+        ..Manners::default()
+    };
     for name in 0..8 {
         let manners = dials(&world);
         world.scripted(Remote::new(&sample, name, manners));
@@ -284,8 +335,10 @@ fn all_who_wait_are_tried_about_as_often() {
         world.run_for(secs(10));
         watch.look(&world, &[server], &riders);
     }
-    let tried: Vec<u64> = riders.iter().map(|&rider| watch.sum(|_, to| to == rider, |slot| slot.secs)).collect();
-    let (all, least, most) = (tried.iter().sum::<u64>(), tried.iter().min().unwrap(), tried.iter().max().unwrap());
+    let tried: Vec<u64> =
+        riders.iter().map(|&rider| watch.sum(|_, to| to == rider, |slot| slot.secs)).collect();
+    let (all, least, most) =
+        (tried.iter().sum::<u64>(), tried.iter().min().unwrap(), tried.iter().max().unwrap());
     println!("{tried:?}");
     assert!(all >= 2 * 350, "the slots are never empty: {tried:?}");
     assert!(*least >= all / 20 / 3 && *most <= all / 20 * 2, "{tried:?}");

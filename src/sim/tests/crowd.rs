@@ -17,7 +17,8 @@ fn silent() -> Manners {
 fn time(seed: u64, conf: Conf, manners: fn() -> Manners) -> Duration {
     let sample = file(100_000, 32 * 1024);
     let mut world = World::new(seed);
-    let mut peers: Vec<NodeId> = (0..3).map(|n| world.scripted(Remote::new(&sample, n, manners()))).collect();
+    let mut peers: Vec<NodeId> =
+        (0..3).map(|n| world.scripted(Remote::new(&sample, n, manners()))).collect();
     let leech = world.node(conf);
     let good = world.node(loud());
     world.seed_with(good, &sample);

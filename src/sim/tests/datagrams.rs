@@ -103,11 +103,12 @@ fn what_is_sent_across_a_partition_or_to_nobody_is_gone() {
     assert_eq!(world.script::<Post>(b).got.len(), 1);
 }
 
-/// `inside` is behind a router. Whether it gets an answer from whom it wrote to, a letter from another, and the answer after the router
-/// has forgotten.
+/// `inside` is behind a router. Whether it gets an answer from whom it wrote to, a letter from
+/// another, and the answer after the router has forgotten.
 fn routed(rule: Nat, stranger: bool) {
     let mut world = World::new(1);
-    let (inside, friend, other) = (world.scripted(post(false)), world.scripted(post(true)), world.scripted(post(false)));
+    let (inside, friend, other) =
+        (world.scripted(post(false)), world.scripted(post(true)), world.scripted(post(false)));
     world.set_nat(inside, rule);
     world.set_nat_ttl(inside, secs(60));
     let to = world.addr(friend);
@@ -117,7 +118,11 @@ fn routed(rule: Nat, stranger: bool) {
     world.run_for(secs(1));
     assert_eq!(got(&world), 1, "an answer gets in");
     let hole = seen(&world).unwrap();
-    assert_ne!(hole.ip(), SocketAddr::from(([10, 0, 0, 1], 6881)).ip(), "its own address is not shown");
+    assert_ne!(
+        hole.ip(),
+        SocketAddr::from(([10, 0, 0, 1], 6881)).ip(),
+        "its own address is not shown"
+    );
     world.send_datagram(other, hole, b"you do not know me");
     world.run_for(secs(1));
     assert_eq!(got(&world), 1 + usize::from(stranger));

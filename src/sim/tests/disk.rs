@@ -10,7 +10,10 @@ use crate::{
 
 /// When a node first said that its disk failed, for this reason.
 fn failed(world: &World, node: NodeId, kind: ErrorKind) -> Option<Instant> {
-    world.told(node, |a| matches!(a, Alert::StorageFailed { error, .. } if error.source.kind() == kind))
+    world.told(
+        node,
+        |a| matches!(a, Alert::StorageFailed { error, .. } if error.source.kind() == kind),
+    )
 }
 
 fn recovered(world: &World, node: NodeId) -> Option<Instant> {
@@ -19,7 +22,11 @@ fn recovered(world: &World, node: NodeId) -> Option<Instant> {
 
 /// A seed that notes what it is asked, a leech.
 fn pair(world: &mut World, sample: &Arc<Sample>, conf: Conf) -> (NodeId, NodeId) {
-    let seed = world.scripted(Remote::seed(sample, 0, Manners { block_time: millis(2), ..Manners::default() }));
+    let seed = world.scripted(Remote::seed(
+        sample,
+        0,
+        Manners { block_time: millis(2), ..Manners::default() },
+    ));
     let leech = world.node(conf);
     world.download(leech, sample, &[seed]);
     (seed, leech)
@@ -39,14 +46,22 @@ fn a_full_disk_stops_the_asking_keeps_what_is_there_and_goes_on_when_there_is_ro
         assert!(have >= 8, "{have} pieces fit");
         world.run_for(secs(60));
         let late: Vec<_> = world.script::<Remote>(remote).times(|h| matches!(h, Heard::Request(_)));
-        assert!(late.iter().all(|&t| t < at + millis(12)), "asked {:?} after the disk was full", late.last().unwrap().since(at));
+        assert!(
+            late.iter().all(|&t| t < at + millis(12)),
+            "asked {:?} after the disk was full",
+            late.last().unwrap().since(at)
+        );
         assert_eq!(world.stats(leech).have, have);
         assert!(recovered(&world, leech).is_none());
         world.disk(leech).set(|t| t.capacity = None);
         assert!(world.run_until(|w| w.is_complete(leech), secs(90)), "{:?}", world.stats(leech));
         assert!(recovered(&world, leech).is_some());
         let stats = world.stats(leech);
-        assert!(stats.downloaded <= sample.geometry().total_len() + stats.wasted && stats.wasted <= 8 * 16 * KIB, "{stats:?}");
+        assert!(
+            stats.downloaded <= sample.geometry().total_len() + stats.wasted
+                && stats.wasted <= 8 * 16 * KIB,
+            "{stats:?}"
+        );
     }
 }
 
@@ -54,9 +69,14 @@ fn a_full_disk_stops_the_asking_keeps_what_is_there_and_goes_on_when_there_is_ro
 fn a_bad_piece_is_no_sign_that_the_disk_works_again() {
     let sample = file(1_000_000, 64 * 1024);
     let mut world = World::new(1);
-    let bad = Manners { answer: Box::new(|_| Answer::Bad), block_time: millis(60), ..Manners::default() };
+    let bad =
+        Manners { answer: Box::new(|_| Answer::Bad), block_time: millis(60), ..Manners::default() };
     let bad = world.scripted(Remote::seed(&sample, 1, bad));
-    let good = world.scripted(Remote::seed(&sample, 0, Manners { block_time: millis(5), ..Manners::default() }));
+    let good = world.scripted(Remote::seed(
+        &sample,
+        0,
+        Manners { block_time: millis(5), ..Manners::default() },
+    ));
     let leech = world.node(loud());
     world.download(leech, &sample, &[bad, good]);
     world.disk(leech).set(|t| t.capacity = Some(70_000));
@@ -65,7 +85,11 @@ fn a_bad_piece_is_no_sign_that_the_disk_works_again() {
     world.run_for(secs(20));
     assert!(world.stats(leech).failed_pieces > 0, "{:?}", world.stats(leech));
     let late = world.script::<Remote>(good).times(|h| matches!(h, Heard::Request(_)));
-    assert!(late.iter().all(|&t| t < at + millis(12)), "asked {:?} after the disk was full", late.last().unwrap().since(at));
+    assert!(
+        late.iter().all(|&t| t < at + millis(12)),
+        "asked {:?} after the disk was full",
+        late.last().unwrap().since(at)
+    );
     assert!(recovered(&world, leech).is_none());
     world.disk(leech).set(|t| t.capacity = None);
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
@@ -86,11 +110,17 @@ fn a_folder_that_is_none_waits_for_the_user_who_still_gets_the_check_that_was_as
     world.tell(leech, |engine| engine.recheck(id)).unwrap();
     world.run_for(secs(300));
     assert!(world.is_in(leech, Phase::Stalled), "{:?}", world.stats(leech));
-    assert!(world.told(leech, |a| matches!(a, Alert::StorageFailed { retry_in: None, .. })).is_some());
+    assert!(
+        world.told(leech, |a| matches!(a, Alert::StorageFailed { retry_in: None, .. })).is_some()
+    );
     disk.delete(&dir);
     world.tell(leech, |engine| engine.resume(id)).unwrap();
     assert!(world.run_until(|w| w.is_complete(leech), secs(30)), "{:?}", world.stats(leech));
-    let checks = world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::Opened { to_check: 16, .. })).count();
+    let checks = world
+        .alerts(leech)
+        .iter()
+        .filter(|(_, a)| matches!(a, Alert::Opened { to_check: 16, .. }))
+        .count();
     assert_eq!(checks, 1);
 }
 
@@ -129,7 +159,11 @@ fn a_read_only_disk_is_told_and_tried_again() {
     world.run_for(secs(100));
     assert!(failed(&world, leech, ErrorKind::ReadOnlyFilesystem).is_some());
     assert_eq!(world.stats(leech).have, 0);
-    let told = world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::StorageFailed { .. })).count();
+    let told = world
+        .alerts(leech)
+        .iter()
+        .filter(|(_, a)| matches!(a, Alert::StorageFailed { .. }))
+        .count();
     assert!(told <= 10, "told {told} times in 100 s");
     world.disk(leech).set(|t| t.read_only = false);
     assert!(world.run_until(|w| w.is_complete(leech), secs(70)), "{:?}", world.stats(leech));
@@ -137,17 +171,27 @@ fn a_read_only_disk_is_told_and_tried_again() {
 
 #[test]
 fn short_reads_and_writes_and_slow_workers_change_nothing() {
-    let sample = Sample::folder("f", &[("a", 100_000), ("b/c", 3), ("", 400), ("d", 300_000)], 32 * 1024, 9).unwrap();
+    let sample =
+        Sample::folder("f", &[("a", 100_000), ("b/c", 3), ("", 400), ("d", 300_000)], 32 * 1024, 9)
+            .unwrap();
     for seed in 0..5 {
         let mut world = World::new(seed);
-        let (seeder, leech) = (world.node(loud()), world.node(Conf { max_piece_memory: 2 << 20, ..loud() }));
+        let (seeder, leech) =
+            (world.node(loud()), world.node(Conf { max_piece_memory: 2 << 20, ..loud() }));
         for node in [seeder, leech] {
             world.disk(node).set(|t| t.short = true);
         }
-        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(200), bandwidth: 1_000_000, hot: 0 });
+        world.set_disk_pace(
+            leech,
+            DiskPace { min: millis(1), max: millis(200), bandwidth: 1_000_000, hot: 0 },
+        );
         world.seed_with(seeder, &sample);
         world.download(leech, &sample, &[seeder]);
-        assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "seed {seed}: {:?}", world.stats(leech));
+        assert!(
+            world.run_until(|w| w.is_complete(leech), secs(60)),
+            "seed {seed}: {:?}",
+            world.stats(leech)
+        );
     }
 }
 
@@ -194,10 +238,18 @@ fn a_disk_that_cannot_be_read_for_a_while_is_no_reason_to_forget_what_is_on_it()
         world.after(millis(seed), move |w| w.disk(seeder).set(|t| t.fail_reads = true));
         world.run_for(secs(1));
         assert!(world.is_in(seeder, Phase::Stalled), "seed {seed}: {:?}", world.stats(seeder));
-        assert!(world.told(seeder, |a| matches!(a, Alert::StorageFailed { retry_in: Some(_), .. })).is_some());
+        assert!(
+            world
+                .told(seeder, |a| matches!(a, Alert::StorageFailed { retry_in: Some(_), .. }))
+                .is_some()
+        );
         world.run_for(secs(9));
         world.disk(seeder).set(|t| t.fail_reads = false);
-        assert!(world.run_until(|w| w.is_in(seeder, Phase::Seeding), secs(10)), "seed {seed}: {:?}", world.stats(seeder));
+        assert!(
+            world.run_until(|w| w.is_in(seeder, Phase::Seeding), secs(10)),
+            "seed {seed}: {:?}",
+            world.stats(seeder)
+        );
         assert!(recovered(&world, seeder).is_some());
     }
 }
@@ -245,7 +297,11 @@ fn files_that_were_trusted_are_checked_when_one_turns_out_short() {
         let bytes = disk.content(&path).unwrap();
         disk.put(&path, &bytes[..1_000_000]);
     });
-    assert!(world.run_until(|w| w.is_in(seeder, Phase::Downloading), secs(60)), "{:?}", world.stats(seeder));
+    assert!(
+        world.run_until(|w| w.is_in(seeder, Phase::Downloading), secs(60)),
+        "{:?}",
+        world.stats(seeder)
+    );
     let word = world.alerts(seeder).iter().find_map(|(_, a)| match a {
         Alert::Distrusted { error, .. } => Some((error.op, error.source.kind())),
         _ => None,
@@ -265,8 +321,13 @@ fn a_read_that_fails_once_costs_a_trusting_seed_a_check_and_no_more() {
     world.disk(seeder).set(|t| t.fail_reads = false);
     assert!(world.run_until(|w| w.is_complete(leech), secs(200)), "{:?}", world.stats(leech));
     assert!(world.is_in(seeder, Phase::Seeding) && distrusted(&world, seeder) == 1);
-    assert!(world.told(seeder, |a| matches!(a, Alert::Opened { have: 0, to_check: 62, .. })).is_some());
-    assert!(world.told(seeder, |a| matches!(a, Alert::Saved { .. })).is_some(), "what was checked is saved");
+    assert!(
+        world.told(seeder, |a| matches!(a, Alert::Opened { have: 0, to_check: 62, .. })).is_some()
+    );
+    assert!(
+        world.told(seeder, |a| matches!(a, Alert::Saved { .. })).is_some(),
+        "what was checked is saved"
+    );
 }
 
 #[test]
@@ -279,18 +340,24 @@ fn states_that_cannot_be_saved_are_told_and_the_download_goes_on() {
     world.run_for(secs(1));
     assert!(failed(&world, leech, ErrorKind::Other).is_some());
     world.disk(leech).set(|t| t.fail_saves = false);
-    assert!(world.run_until(|w| w.told(leech, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30)));
+    assert!(
+        world
+            .run_until(|w| w.told(leech, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30))
+    );
     // Ending must not wait for a state that cannot be saved.
     world.disk(leech).set(|t| t.fail_saves = true);
     world.tell(leech, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(leech).is_drained(), secs(5)));
 }
 
-/// A download that is interrupted after `events` events and goes on. False if it was over before that.
+/// A download that is interrupted after `events` events and goes on. False if it was over before
+/// that.
 fn interrupted(seed: u64, sample: &Arc<Sample>, conf: &Conf, events: u64, power: bool) -> bool {
     let mut world = World::new(seed);
     let (_, leech) = pair(&mut world, sample, conf.clone());
-    if world.run_until(|w| w.is_complete(leech) || w.events() >= events, secs(600)) && world.is_complete(leech) {
+    if world.run_until(|w| w.is_complete(leech) || w.events() >= events, secs(600))
+        && world.is_complete(leech)
+    {
         return false;
     }
     let before = world.stats(leech);
@@ -301,26 +368,47 @@ fn interrupted(seed: u64, sample: &Arc<Sample>, conf: &Conf, events: u64, power:
     world.run_for(millis(10));
     world.restart(leech);
     let checked = |w: &World| matches!(w.stats(leech).phase, Phase::Downloading | Phase::Seeding);
-    assert!(world.run_until(checked, secs(30)), "seed {seed}, event {events}: {:?}", world.stats(leech));
+    assert!(
+        world.run_until(checked, secs(30)),
+        "seed {seed}, event {events}: {:?}",
+        world.stats(leech)
+    );
     let after = world.stats(leech);
     if !power {
-        assert!(after.have >= before.have, "seed {seed}, event {events}: {} pieces of {}", after.have, before.have);
+        assert!(
+            after.have >= before.have,
+            "seed {seed}, event {events}: {} pieces of {}",
+            after.have,
+            before.have
+        );
     }
-    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "seed {seed}, event {events}: {:?}", world.stats(leech));
+    assert!(
+        world.run_until(|w| w.is_complete(leech), secs(60)),
+        "seed {seed}, event {events}: {:?}",
+        world.stats(leech)
+    );
     let stats = world.stats(leech);
     assert_eq!(stats.failed_pieces, 0);
     let there = after.have_bytes + after.partial_bytes - after.downloaded;
     let rest = sample.geometry().total_len() - there;
-    assert_eq!(stats.downloaded, rest + stats.wasted, "seed {seed}, event {events}: only what is missing is fetched");
+    assert_eq!(
+        stats.downloaded,
+        rest + stats.wasted,
+        "seed {seed}, event {events}: only what is missing is fetched"
+    );
     true
 }
 
 #[test]
 fn a_kill_at_any_moment_loses_only_what_was_in_flight() {
-    let sample = Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9).unwrap();
+    let sample =
+        Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9)
+            .unwrap();
     let conf = Conf { save_interval: millis(60), ..loud() };
     let mut points = 0;
-    for event in (1..).step_by(4).take_while(|&event| interrupted(event, &sample, &conf, event, false)) {
+    for event in
+        (1..).step_by(4).take_while(|&event| interrupted(event, &sample, &conf, event, false))
+    {
         points += 1;
         assert!(event < 100_000);
     }
@@ -329,10 +417,14 @@ fn a_kill_at_any_moment_loses_only_what_was_in_flight() {
 
 #[test]
 fn a_power_cut_at_any_moment_costs_at_most_what_was_not_synced() {
-    let sample = Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9).unwrap();
+    let sample =
+        Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9)
+            .unwrap();
     let conf = Conf { save_interval: millis(60), run_len: 16 * 1024, ..loud() };
     let mut points = 0;
-    for event in (5..).step_by(5).take_while(|&event| interrupted(event, &sample, &conf, event, true)) {
+    for event in
+        (5..).step_by(5).take_while(|&event| interrupted(event, &sample, &conf, event, true))
+    {
         points += 1;
         assert!(event < 100_000);
     }
@@ -378,7 +470,11 @@ fn checking_again_in_the_midst_of_it_loses_nothing_whole() {
         assert!(world.run_until(|w| w.stats(leech).have > 4, secs(60)));
         let (id, before) = (world.torrent(leech), world.stats(leech).have);
         world.tell(leech, |engine| engine.recheck(id)).unwrap();
-        assert!(world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(10)), "{:?}", world.stats(leech));
+        assert!(
+            world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(10)),
+            "{:?}",
+            world.stats(leech)
+        );
         assert!(world.stats(leech).have >= before);
         assert_eq!(world.engine(leech).piece_memory(), 0);
         assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
@@ -397,7 +493,9 @@ fn a_pause_lets_everybody_go_and_a_resume_goes_on() {
     world.run_for(secs(100));
     assert!(world.is_in(leech, Phase::Paused));
     assert_eq!((world.stats(leech).peers, world.engine(leech).links()), (0, 0));
-    assert!(world.script::<Remote>(remote).log().iter().all(|(at, _, _)| *at < paused + millis(12)));
+    assert!(
+        world.script::<Remote>(remote).log().iter().all(|(at, _, _)| *at < paused + millis(12))
+    );
     assert!(world.told(leech, |a| matches!(a, Alert::Saved { .. })).is_some());
     world.tell(leech, |engine| engine.resume(id)).unwrap();
     assert!(world.run_until(|w| w.is_complete(leech), secs(10)), "{:?}", world.stats(leech));
@@ -411,7 +509,12 @@ fn a_removed_torrent_is_gone_and_its_data_is_not() {
     assert!(world.run_until(|w| w.stats(leech).have > 4, secs(60)));
     let (id, have) = (world.torrent(leech), world.stats(leech).have);
     world.tell(leech, |engine| engine.remove(id)).unwrap();
-    assert!(world.run_until(|w| w.told(leech, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(5)));
+    assert!(
+        world.run_until(
+            |w| w.told(leech, |a| matches!(a, Alert::Removed { .. })).is_some(),
+            secs(5)
+        )
+    );
     assert!(world.engine(leech).torrents().is_empty());
     assert_eq!((world.engine(leech).links(), world.engine(leech).piece_memory()), (0, 0));
     // Added again, it trusts its state.
@@ -431,7 +534,8 @@ fn a_shutdown_at_any_moment_drains_and_leaves_a_state_to_be_trusted() {
     let sample = file(600_000, 32 * 1024);
     for seed in 0..30 {
         let mut world = World::new(seed);
-        let (seeder, leech) = (world.node(loud()), world.node(Conf { run_len: 16 * 1024, ..loud() }));
+        let (seeder, leech) =
+            (world.node(loud()), world.node(Conf { run_len: 16 * 1024, ..loud() }));
         world.seed_with(seeder, &sample);
         world.download(leech, &sample, &[seeder]);
         let _ = world.run_until(|w| w.events() > seed * 30, secs(60));
@@ -439,15 +543,24 @@ fn a_shutdown_at_any_moment_drains_and_leaves_a_state_to_be_trusted() {
         world.tell(leech, |engine| engine.shutdown());
         assert!(world.run_until(|w| w.engine(leech).is_drained(), secs(5)), "seed {seed}");
         assert_eq!(
-            (world.engine(leech).piece_memory(), world.engine(leech).poll_timeout().is_some_and(|t| t <= world.now())),
+            (
+                world.engine(leech).piece_memory(),
+                world.engine(leech).poll_timeout().is_some_and(|t| t <= world.now())
+            ),
             (0, false)
         );
         world.kill(leech);
         world.restart(leech);
-        assert!(world.run_until(|w| matches!(w.stats(leech).phase, Phase::Downloading | Phase::Seeding), secs(5)));
+        assert!(world.run_until(
+            |w| matches!(w.stats(leech).phase, Phase::Downloading | Phase::Seeding),
+            secs(5)
+        ));
         assert!(world.stats(leech).have >= before.have, "seed {seed}");
-        let checks =
-            world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::Opened { to_check, .. } if *to_check > 0)).count();
+        let checks = world
+            .alerts(leech)
+            .iter()
+            .filter(|(_, a)| matches!(a, Alert::Opened { to_check, .. } if *to_check > 0))
+            .count();
         assert_eq!(checks, 0, "seed {seed}: what was shut down in good order needs no check");
         assert!(world.run_until(|w| w.is_complete(leech), secs(30)), "seed {seed}");
     }

@@ -60,7 +60,14 @@ impl Rig {
             borrowed: Vec::new(),
             kept: Vec::new(),
         };
-        let mut rig = Self { disk, runner, sample, spec, kept: Keepsakes::default(), calls: [0; DiskCall::ALL.len()] };
+        let mut rig = Self {
+            disk,
+            runner,
+            sample,
+            spec,
+            kept: Keepsakes::default(),
+            calls: [0; DiskCall::ALL.len()],
+        };
         rig.open(&rig.spec.clone()).unwrap();
         let mut have = Bitfield::none(rig.sample.geometry().piece_count());
         let wanted = |at: u64| {
@@ -104,7 +111,8 @@ impl Rig {
 
     fn write(&self, piece: PieceIndex) {
         let bytes = self.sample.piece(piece).to_vec();
-        let chain = Some(Chain { state: Sha1State::INITIAL, expected: Some(crate::store::sha1(&bytes)) });
+        let chain =
+            Some(Chain { state: Sha1State::INITIAL, expected: Some(crate::store::sha1(&bytes)) });
         let data = RunData::Memory(Buf(bytes));
         let run = Run { piece, begin: 0, data, chain, digests: false, hurry: false };
         let Done::Run { run, .. } = self.run(Job::Run { torrent: KEY, run }) else { panic!() };
@@ -148,7 +156,12 @@ impl Rig {
     }
 
     fn arrange(&self, skipped: &[bool]) -> bool {
-        let job = Job::Arrange { torrent: KEY, skipped: skipped.to_vec(), make: true, borrowed: Vec::new() };
+        let job = Job::Arrange {
+            torrent: KEY,
+            skipped: skipped.to_vec(),
+            make: true,
+            borrowed: Vec::new(),
+        };
         let done = self.run(job);
         if let Done::Arranged { result, .. } = done { result.is_ok() } else { panic!("{done:?}") }
     }
@@ -161,7 +174,12 @@ impl Rig {
 
     /// The pieces that are found good in a folder when everything is hashed.
     fn found(&self, dir: &str, skipped: &[bool]) -> Bitfield {
-        let spec = StoreSpec { dir: dir.into(), trust: Trust::Nothing, skipped: skipped.to_vec(), ..self.spec.clone() };
+        let spec = StoreSpec {
+            dir: dir.into(),
+            trust: Trust::Nothing,
+            skipped: skipped.to_vec(),
+            ..self.spec.clone()
+        };
         let Opened { have: mut found, check, .. } = self.open(&spec).unwrap();
         for piece in self.sample.geometry().pieces().filter(|&piece| check.has(piece)) {
             let expected = crate::store::sha1(self.sample.piece(piece));
@@ -204,7 +222,9 @@ fn at_each_call(skipped: &[bool], act: impl Fn(&mut Rig, &CallFault, &str)) {
 
 #[test]
 fn move_loses_nothing_whichever_call_fails() {
-    for (skipped, no_links) in [(vec![], false), (vec![], true), (vec![true, false, false, true], false)] {
+    for (skipped, no_links) in
+        [(vec![], false), (vec![], true), (vec![true, false, false, true], false)]
+    {
         at_each_call(&skipped, |rig, fault, what| {
             rig.disk.set(|t| t.no_links = no_links);
             let have = rig.found("/home", &skipped);
@@ -288,7 +308,10 @@ fn state_file_is_the_old_or_the_new_whichever_call_fails() {
         let opened = rig.open(&rig.spec.clone()).unwrap();
         let found = rig.found("/home", &[]);
         assert_eq!(found, all, "{what}: {opened:?}");
-        assert!(!saved || fault.call == DiskCall::Stat || opened.have == all, "{what}: saved, and {opened:?}");
+        assert!(
+            !saved || fault.call == DiskCall::Stat || opened.have == all,
+            "{what}: saved, and {opened:?}"
+        );
     });
 }
 
@@ -363,7 +386,9 @@ mod skipped {
     fn made(world: &World, node: NodeId, sample: &Arc<Sample>) -> Vec<String> {
         let root = world.params(node, sample, &[]).dir.join("t");
         let paths = world.disk(node).paths().into_iter();
-        paths.filter_map(|path| Some(path.strip_prefix(&root).ok()?.display().to_string())).collect()
+        paths
+            .filter_map(|path| Some(path.strip_prefix(&root).ok()?.display().to_string()))
+            .collect()
     }
 
     fn is_done(world: &World, node: NodeId) -> bool {
@@ -409,20 +434,28 @@ mod skipped {
             world.restart(leech);
             world.run_for(secs(10));
             assert_eq!(made(&world, leech, &sample), ["b"]);
-            let id = if world.engine(leech).stats(id).is_some() { id } else { world.torrent(leech) };
+            let id =
+                if world.engine(leech).stats(id).is_some() { id } else { world.torrent(leech) };
             world.tell(leech, |engine| engine.set_file_priorities(id, choice.clone())).unwrap();
             world.run_for(secs(1));
             world.tell(leech, |engine| engine.resume(id)).unwrap();
             assert!(world.run_until(|w| is_done(w, leech), secs(10)), "{:?}", world.stats(leech));
             world.run_for(secs(1));
-            assert_eq!((made(&world, leech, &sample), world.stats(leech).have), (vec!["b".into()], have));
+            assert_eq!(
+                (made(&world, leech, &sample), world.stats(leech).have),
+                (vec!["b".into()], have)
+            );
 
             if session.is_some() {
                 continue;
             }
             // Wanted after all: then they are made of what is there, and fetched.
             world.tell(leech, |engine| engine.set_file_priorities(id, vec![])).unwrap();
-            assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+            assert!(
+                world.run_until(|w| w.is_complete(leech), secs(60)),
+                "{:?}",
+                world.stats(leech)
+            );
             world.run_for(secs(1));
             assert_eq!(made(&world, leech, &sample).len(), 4);
         }
@@ -442,7 +475,8 @@ fn sync_that_fails_in_a_move_is_not_believed_at_the_new_place() {
     rig.save(&have).unwrap();
     rig.look("after the move");
     let state_file = Some("/new/.cratetorrent/state".into());
-    let opened = rig.open(&StoreSpec { dir: "/new".into(), state_file, ..rig.spec.clone() }).unwrap();
+    let opened =
+        rig.open(&StoreSpec { dir: "/new".into(), state_file, ..rig.spec.clone() }).unwrap();
     assert!(!opened.have.has(piece) && opened.check.has(piece), "{opened:?}");
 }
 

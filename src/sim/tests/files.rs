@@ -14,15 +14,25 @@ use crate::{
 
 /// Five files that share pieces at their borders, one of them within a piece.
 fn five() -> Arc<Sample> {
-    Sample::folder("five", &[("a", 300_000), ("b", 200_000), ("c", 10_000), ("d/d", 400_000), ("e", 250_000)], 64 * 1024, 5)
-        .unwrap()
+    Sample::folder(
+        "five",
+        &[("a", 300_000), ("b", 200_000), ("c", 10_000), ("d/d", 400_000), ("e", 250_000)],
+        64 * 1024,
+        5,
+    )
+    .unwrap()
 }
 
 /// A seed and a leech with these wishes.
-fn pair(world: &mut World, sample: &Arc<Sample>, wishes: &[Priority]) -> (NodeId, NodeId, TorrentId) {
+fn pair(
+    world: &mut World,
+    sample: &Arc<Sample>,
+    wishes: &[Priority],
+) -> (NodeId, NodeId, TorrentId) {
     let (seeder, leech) = (world.node(loud()), world.node(loud()));
     world.seed_with(seeder, sample);
-    let params = TorrentParams { priorities: wishes.to_vec(), ..world.params(leech, sample, &[seeder]) };
+    let params =
+        TorrentParams { priorities: wishes.to_vec(), ..world.params(leech, sample, &[seeder]) };
     let id = world.add_torrent(leech, sample, params);
     (seeder, leech, id)
 }
@@ -82,7 +92,11 @@ fn what_is_skipped_is_not_fetched_and_the_rest_finishes() {
 fn what_is_wanted_more_comes_first() {
     let sample = five();
     let mut world = World::new(2);
-    let seed = world.scripted(Remote::seed(&sample, 0, Manners { block_time: millis(5), ..Manners::default() }));
+    let seed = world.scripted(Remote::seed(
+        &sample,
+        0,
+        Manners { block_time: millis(5), ..Manners::default() },
+    ));
     let leech = world.node(loud());
     let priorities = vec![Low, Normal, Normal, High, Skip];
     let params = TorrentParams { priorities, ..world.params(leech, &sample, &[seed]) };
@@ -110,7 +124,11 @@ fn what_is_wanted_more_comes_first() {
 fn orders_for_what_is_skipped_are_called_off_and_nothing_is_held_of_it() {
     let sample = five();
     let mut world = World::new(3);
-    let seed = world.scripted(Remote::seed(&sample, 0, Manners { block_time: millis(100), ..Manners::default() }));
+    let seed = world.scripted(Remote::seed(
+        &sample,
+        0,
+        Manners { block_time: millis(100), ..Manners::default() },
+    ));
     let leech = world.node(loud());
     world.download(leech, &sample, &[seed]);
     assert!(world.run_until(|w| w.stats(leech).partial_bytes > 3 * 16_384, secs(60)));
@@ -118,11 +136,17 @@ fn orders_for_what_is_skipped_are_called_off_and_nothing_is_held_of_it() {
     // What a worker is writing is had, and one piece is wanted still.
     world.run_for(millis(10));
     let have = world.stats(leech).have;
-    assert!(world.stats(leech).partial_bytes <= 65_536 && world.engine(leech).piece_memory() <= 65_536);
+    assert!(
+        world.stats(leech).partial_bytes <= 65_536 && world.engine(leech).piece_memory() <= 65_536
+    );
     assert!(world.run_until(|w| is_finished(w, leech), secs(60)));
     world.run_for(secs(5));
     // Neither wants anything of the other.
-    assert!(world.stats(leech).have <= have + 1 && world.stats(leech).peers == 0, "{:?}", world.stats(leech));
+    assert!(
+        world.stats(leech).have <= have + 1 && world.stats(leech).peers == 0,
+        "{:?}",
+        world.stats(leech)
+    );
     assert_eq!(world.engine(leech).piece_memory(), 0);
     let asked = world.script::<Remote>(seed).times(|h| matches!(h, Heard::Request(_))).len();
     let cancelled = world.script::<Remote>(seed).times(|h| matches!(h, Heard::Cancel(_))).len();
@@ -139,13 +163,25 @@ fn whatever_is_wanted_when_it_ends_well_and_the_bytes_are_true() {
         let mut rng = crate::base::rng::Rng::new(seed);
         let (seeder, leech, id) = pair(&mut world, &sample, &[Low, Skip]);
         let other = world.node(Conf { run_len: 16 * 1024, ..loud() });
-        let params = TorrentParams { priorities: vec![High, Skip], ..world.params(other, &sample, &[seeder, leech]) };
+        let params = TorrentParams {
+            priorities: vec![High, Skip],
+            ..world.params(other, &sample, &[seeder, leech])
+        };
         world.add_torrent(other, &sample, params);
-        world.set_disk_pace(other, DiskPace { min: millis(1), max: millis(60), bandwidth: 2_000_000, ..DiskPace::default() });
+        world.set_disk_pace(
+            other,
+            DiskPace {
+                min: millis(1),
+                max: millis(60),
+                bandwidth: 2_000_000,
+                ..DiskPace::default()
+            },
+        );
         for _ in 0..12 {
             world.run_for(millis(rng.below(120)));
             for node in [leech, other] {
-                let mut wishes: Vec<_> = (0..5).map(|_| [Skip, Low, Normal, High][rng.below(4) as usize]).collect();
+                let mut wishes: Vec<_> =
+                    (0..5).map(|_| [Skip, Low, Normal, High][rng.below(4) as usize]).collect();
                 wishes[1] = Skip;
                 wish(&mut world, node, &wishes);
                 let id = world.torrent(node);
@@ -163,15 +199,29 @@ fn whatever_is_wanted_when_it_ends_well_and_the_bytes_are_true() {
             world.tell(node, |engine| engine.resume(id)).unwrap();
         }
         let both = |w: &World| is_finished(w, leech) && is_finished(w, other);
-        assert!(world.run_until(both, secs(200)), "seed {seed}: {:?} {:?}", world.stats(leech), world.stats(other));
+        assert!(
+            world.run_until(both, secs(200)),
+            "seed {seed}: {:?} {:?}",
+            world.stats(leech),
+            world.stats(other)
+        );
         let files = world.engine(leech).files(id);
         for node in [leech, other] {
-            assert!(!on_disk(&world, node).contains(&"five/b".into()), "seed {seed}: a skipped file was made");
+            assert!(
+                !on_disk(&world, node).contains(&"five/b".into()),
+                "seed {seed}: a skipped file was made"
+            );
         }
-        for (nth, (path, _, bytes)) in sample.files_in(&world.params(leech, &sample, &[]).dir).enumerate() {
+        for (nth, (path, _, bytes)) in
+            sample.files_in(&world.params(leech, &sample, &[]).dir).enumerate()
+        {
             if files[nth].priority != Skip {
                 assert_eq!(files[nth].have, bytes.len() as u64);
-                assert!(world.disk(leech).holds(&path, 0, bytes), "seed {seed}: {}", path.display());
+                assert!(
+                    world.disk(leech).holds(&path, 0, bytes),
+                    "seed {seed}: {}",
+                    path.display()
+                );
             }
         }
         assert_eq!(world.engine(leech).piece_memory(), 0);
@@ -182,16 +232,27 @@ fn whatever_is_wanted_when_it_ends_well_and_the_bytes_are_true() {
 fn on_disk(world: &World, node: NodeId) -> Vec<String> {
     let dir = world.params(node, &five(), &[]).dir;
     let below = |path: PathBuf| path.strip_prefix(&dir).ok().map(|path| path.display().to_string());
-    world.disk(node).paths().into_iter().filter_map(below).filter(|path| !path.ends_with(".resume")).collect()
+    world
+        .disk(node)
+        .paths()
+        .into_iter()
+        .filter_map(below)
+        .filter(|path| !path.ends_with(".resume"))
+        .collect()
 }
 
 fn parts(world: &World, node: NodeId) -> PathBuf {
     let sample = five();
-    world.params(node, &sample, &[]).dir.join(format!(".cratetorrent/{}.parts", sample.metainfo.info_hash))
+    world
+        .params(node, &sample, &[])
+        .dir
+        .join(format!(".cratetorrent/{}.parts", sample.metainfo.info_hash))
 }
 
 fn opened(world: &World, node: NodeId) -> (u32, u32) {
-    let opened = |a: &Alert| if let Alert::Opened { have, to_check, .. } = a { Some((*have, *to_check)) } else { None };
+    let opened = |a: &Alert| {
+        if let Alert::Opened { have, to_check, .. } = a { Some((*have, *to_check)) } else { None }
+    };
     world.alerts(node).iter().rev().find_map(|(_, a)| opened(a)).unwrap()
 }
 
@@ -215,7 +276,11 @@ fn skipped_files_are_not_made_and_what_others_need_of_them_is_kept_served_and_re
 
     world.kill(leech);
     world.restart(leech);
-    assert!(world.run_until(|w| w.is_in(leech, Phase::Seeding), secs(5)), "{:?}", world.stats(leech));
+    assert!(
+        world.run_until(|w| w.is_in(leech, Phase::Seeding), secs(5)),
+        "{:?}",
+        world.stats(leech)
+    );
     assert_eq!(opened(&world, leech), (9, 0));
 
     // Whole pieces are served, with what is in the part file.
@@ -276,11 +341,19 @@ fn a_recheck_finds_what_was_deleted_whatever_is_wanted() {
     disk.delete(&world.params(leech, &sample, &[]).dir.join("five/b"));
     world.tell(leech, |engine| engine.pause(id)).unwrap();
     world.tell(leech, |engine| engine.recheck(id)).unwrap();
-    assert!(world.run_until(|w| w.is_in(leech, Phase::Paused), secs(5)), "{:?}", world.stats(leech));
+    assert!(
+        world.run_until(|w| w.is_in(leech, Phase::Paused), secs(5)),
+        "{:?}",
+        world.stats(leech)
+    );
     assert_eq!((world.stats(leech).have, finishes(&world, leech)), (5, 1));
     world.tell(leech, |engine| engine.resume(id)).unwrap();
     assert!(world.run_until(|w| is_finished(w, leech), secs(60)), "{:?}", world.stats(leech));
-    assert!(disk.holds(&world.params(leech, &sample, &[]).dir.join("five/b"), 0, &sample.data[300_000..500_000]));
+    assert!(disk.holds(
+        &world.params(leech, &sample, &[]).dir.join("five/b"),
+        0,
+        &sample.data[300_000..500_000]
+    ));
 }
 
 #[test]
@@ -288,7 +361,15 @@ fn a_kill_while_wishes_change_loses_nothing_that_was_there() {
     for seed in 0..60 {
         let (mut world, seeder, leech, _) = partial(seed);
         let mut rng = crate::base::rng::Rng::new(seed);
-        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(30), bandwidth: 5_000_000, ..DiskPace::default() });
+        world.set_disk_pace(
+            leech,
+            DiskPace {
+                min: millis(1),
+                max: millis(30),
+                bandwidth: 5_000_000,
+                ..DiskPace::default()
+            },
+        );
         world.set_listening(seeder, false);
         wish(&mut world, leech, &[Normal, Normal, High, Low]);
         world.run_for(millis(rng.below(120)));
@@ -298,12 +379,20 @@ fn a_kill_while_wishes_change_loses_nothing_that_was_there() {
         }
         world.run_for(secs(1));
         world.restart(leech);
-        assert!(world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(10)), "{:?}", world.stats(leech));
+        assert!(
+            world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(10)),
+            "{:?}",
+            world.stats(leech)
+        );
         world.run_for(secs(1));
         assert_eq!(world.stats(leech).have, 9, "seed {seed}");
         assert!(!world.disk(leech).has(&parts(&world, leech)), "seed {seed}");
         world.set_listening(seeder, true);
-        assert!(world.run_until(|w| w.is_complete(leech), secs(300)), "seed {seed}: {:?}", world.stats(leech));
+        assert!(
+            world.run_until(|w| w.is_complete(leech), secs(300)),
+            "seed {seed}: {:?}",
+            world.stats(leech)
+        );
     }
 }
 
@@ -326,7 +415,10 @@ fn a_skipped_file_that_is_there_already_is_checked_served_and_completed_where_ot
     let mut world = World::new(13);
     let (seeder, leech) = (world.node(loud()), world.node(loud()));
     world.seed_with(seeder, &sample);
-    let params = TorrentParams { priorities: vec![Skip, Skip, Skip, Skip], ..world.params(leech, &sample, &[seeder]) };
+    let params = TorrentParams {
+        priorities: vec![Skip, Skip, Skip, Skip],
+        ..world.params(leech, &sample, &[seeder])
+    };
     let disk = world.disk(leech);
     // d is there, but for what it shares with e.
     let d = params.dir.join("five/d/d");
@@ -357,16 +449,32 @@ fn a_torrent_moves_while_it_is_fetched_and_served() {
         }
         assert!(world.run_until(|w| w.stats(leech).have > 2, secs(30)));
         let from = world.torrent(seeder);
-        world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists)).unwrap();
-        world.tell(seeder, |engine| engine.move_storage(from, "/other/place", MoveMode::FailIfExists)).unwrap();
+        world
+            .tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists))
+            .unwrap();
+        world
+            .tell(seeder, |engine| {
+                engine.move_storage(from, "/other/place", MoveMode::FailIfExists)
+            })
+            .unwrap();
         assert!(world.run_until(|w| is_finished(w, leech), secs(60)), "{:?}", world.stats(leech));
         world.run_for(secs(1));
         assert!(moved(&world, leech) && moved(&world, seeder));
         for node in [seeder, leech] {
             assert_eq!(on_disk(&world, node), [""; 0]);
         }
-        assert!(world.disk(leech).stat(&world.params(leech, &sample, &[]).dir.join("five")).unwrap().is_none());
-        assert!(world.disk(leech).holds(Path::new("/elsewhere/five/b"), 0, &sample.data[300_000..500_000]));
+        assert!(
+            world
+                .disk(leech)
+                .stat(&world.params(leech, &sample, &[]).dir.join("five"))
+                .unwrap()
+                .is_none()
+        );
+        assert!(world.disk(leech).holds(
+            Path::new("/elsewhere/five/b"),
+            0,
+            &sample.data[300_000..500_000]
+        ));
         assert_eq!(world.engine(leech).dir(id), Some(Path::new("/elsewhere")));
 
         // It is known there.
@@ -382,11 +490,17 @@ fn nothing_is_replaced_by_a_move_and_it_stays_where_it_was() {
     let (mut world, _, leech, id) = partial(5);
     let before = on_disk(&world, leech);
     world.disk(leech).put(Path::new("/elsewhere/five/d/d"), b"mine");
-    world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists)).unwrap();
+    world
+        .tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists))
+        .unwrap();
     world.run_for(secs(1));
-    assert!(world.told(leech, |a| matches!(a, Alert::StorageMoveFailed { .. })).is_some() && !moved(&world, leech));
+    assert!(
+        world.told(leech, |a| matches!(a, Alert::StorageMoveFailed { .. })).is_some()
+            && !moved(&world, leech)
+    );
     assert_eq!(on_disk(&world, leech), before);
-    let there: Vec<_> = world.disk(leech).paths().into_iter().filter(|p| p.starts_with("/elsewhere")).collect();
+    let there: Vec<_> =
+        world.disk(leech).paths().into_iter().filter(|p| p.starts_with("/elsewhere")).collect();
     assert_eq!(there, [Path::new("/elsewhere/five/d/d")]);
     wish(&mut world, leech, &[]);
     assert!(world.run_until(|w| w.is_complete(leech), secs(300)), "{:?}", world.stats(leech));
@@ -399,13 +513,27 @@ fn a_kill_in_the_midst_of_a_move_finds_the_torrent_in_one_place_or_the_other() {
         let (mut world, _, leech, id) = partial(seed);
         let mut rng = crate::base::rng::Rng::new(seed);
         world.disk(leech).set(|t| t.no_links = seed % 2 == 0);
-        world.set_disk_pace(leech, DiskPace { min: millis(1), max: millis(10), bandwidth: 50_000_000, ..DiskPace::default() });
-        world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists)).unwrap();
+        world.set_disk_pace(
+            leech,
+            DiskPace {
+                min: millis(1),
+                max: millis(10),
+                bandwidth: 50_000_000,
+                ..DiskPace::default()
+            },
+        );
+        world
+            .tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists))
+            .unwrap();
         world.run_for(millis(rng.below(30)));
         world.kill(leech);
         world.run_for(secs(1));
         world.restart(leech);
-        assert!(world.run_until(|w| w.is_in(leech, Phase::Seeding), secs(10)), "seed {seed}: {:?}", world.stats(leech));
+        assert!(
+            world.run_until(|w| w.is_in(leech, Phase::Seeding), secs(10)),
+            "seed {seed}: {:?}",
+            world.stats(leech)
+        );
         assert_eq!((world.stats(leech).have, world.stats(leech).downloaded), (9, 0), "seed {seed}");
         let dir = world.engine(leech).dir(world.torrent(leech)).unwrap().to_owned();
         places[usize::from(dir == Path::new("/elsewhere"))] += 1;
@@ -429,12 +557,20 @@ fn a_file_is_renamed_before_it_is_there_and_after() {
     let sample = five();
     let mut world = World::new(7);
     let (_, leech, id) = pair(&mut world, &sample, &[Normal, Skip]);
-    let rename = |world: &mut World, file, to: &str| world.tell(leech, |engine| engine.rename_file(id, file, to));
+    let rename = |world: &mut World, file, to: &str| {
+        world.tell(leech, |engine| engine.rename_file(id, file, to))
+    };
     rename(&mut world, 3, "new/folder/f").unwrap();
     assert!(world.run_until(|w| w.stats(leech).have > 4, secs(30)));
     rename(&mut world, 0, "five/d/a").unwrap();
     rename(&mut world, 4, "./E").unwrap();
-    for (wrong, why) in [("../x", "below"), ("/x", "below"), ("five/c", "taken"), ("five/c/x", "taken"), ("new", "taken")] {
+    for (wrong, why) in [
+        ("../x", "below"),
+        ("/x", "below"),
+        ("five/c", "taken"),
+        ("five/c/x", "taken"),
+        ("new", "taken"),
+    ] {
         let e = rename(&mut world, 4, wrong).unwrap_err();
         assert!(e.to_string().contains(why), "{wrong}: {e}");
     }
@@ -445,9 +581,16 @@ fn a_file_is_renamed_before_it_is_there_and_after() {
     let mut names = on_disk(&world, leech);
     names.retain(|name| !name.starts_with('.'));
     assert_eq!(names, ["E", "five/c", "five/d/a", "five/d/d"]);
-    let told = world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::FileRenamed { .. })).count();
+    let told =
+        world.alerts(leech).iter().filter(|(_, a)| matches!(a, Alert::FileRenamed { .. })).count();
     assert_eq!((told, world.engine(leech).renames(id).len()), (4, 3));
-    assert!(world.disk(leech).stat(&world.params(leech, &sample, &[]).dir.join("new")).unwrap().is_none());
+    assert!(
+        world
+            .disk(leech)
+            .stat(&world.params(leech, &sample, &[]).dir.join("new"))
+            .unwrap()
+            .is_none()
+    );
 
     world.kill(leech);
     world.restart(leech);
@@ -459,7 +602,11 @@ fn a_file_is_renamed_before_it_is_there_and_after() {
     world.tell(leech, |engine| engine.rename_file(id, 0, "taken")).unwrap();
     world.run_for(secs(1));
     assert!(world.told(leech, |a| matches!(a, Alert::FileRenameFailed { file: 0, .. })).is_some());
-    assert!(world.disk(leech).holds(&world.params(leech, &sample, &[]).dir.join("taken"), 0, b"mine"));
+    assert!(world.disk(leech).holds(
+        &world.params(leech, &sample, &[]).dir.join("taken"),
+        0,
+        b"mine"
+    ));
 }
 
 #[test]
@@ -483,7 +630,9 @@ fn remove_with_data_takes_what_is_the_torrents_own_and_nothing_else() {
 #[test]
 fn remove_with_data_waits_for_a_move_and_follows_it() {
     let (mut world, _, leech, id) = partial(12);
-    world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists)).unwrap();
+    world
+        .tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists))
+        .unwrap();
     world.tell(leech, |engine| engine.remove(id)).unwrap();
     world.tell(leech, |engine| engine.remove_with_data(id)).unwrap();
     world.run_for(secs(2));
@@ -498,14 +647,22 @@ fn what_was_had_elsewhere_is_not_claimed_where_it_is_adopted() {
         let seed = world.node(loud());
         world.seed_with(seed, &sample);
         let leech = world.node(loud());
-        world.set_disk_pace(leech, DiskPace { min: millis(30), max: millis(90), ..DiskPace::default() });
+        world.set_disk_pace(
+            leech,
+            DiskPace { min: millis(30), max: millis(90), ..DiskPace::default() },
+        );
         world.download(leech, &sample, &[seed]);
         let id = world.torrent(leech);
         assert!(world.run_until(|w| u64::from(w.stats(leech).have) >= step, secs(60)));
         // The world holds every claim against the disk of whoever makes it.
         world.allow_folder(leech, "/elsewhere");
         world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::Adopt)).unwrap();
-        let moved = |w: &World| w.told(leech, |a| matches!(a, Alert::StorageMoved { .. })).is_some();
-        assert!(world.run_until(|w| moved(w) && w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+        let moved =
+            |w: &World| w.told(leech, |a| matches!(a, Alert::StorageMoved { .. })).is_some();
+        assert!(
+            world.run_until(|w| moved(w) && w.is_complete(leech), secs(60)),
+            "{:?}",
+            world.stats(leech)
+        );
     }
 }

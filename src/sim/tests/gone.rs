@@ -1,4 +1,5 @@
-//! Torrents whose files are all gone at once, as when a drive is not mounted: they stop, touch nothing, and go on when the files are back.
+//! Torrents whose files are all gone at once, as when a drive is not mounted: they stop, touch
+//! nothing, and go on when the files are back.
 
 use std::path::Path;
 
@@ -72,9 +73,17 @@ fn sleeping_seed_without_its_drive_announces_nothing_until_it_is_back() {
         world.download(leech, &sample, &[seed]);
         world.run_for(secs(600));
         assert_eq!((world.told_to(tracker).len(), was_told(&world, seed)), (before, 1));
-        assert!(world.stats(leech).have == 0 && world.stats(seed).peers == 0 && is_untouched(&world, seed));
+        assert!(
+            world.stats(leech).have == 0
+                && world.stats(seed).peers == 0
+                && is_untouched(&world, seed)
+        );
         disk.bring_back(&place);
-        assert!(world.run_until(|w| w.is_in(seed, Phase::Seeding), secs(70)), "{:?}", world.stats(seed));
+        assert!(
+            world.run_until(|w| w.is_in(seed, Phase::Seeding), secs(70)),
+            "{:?}",
+            world.stats(seed)
+        );
         let addr = world.addr(seed);
         world.tell(leech, |engine| engine.add_peer(engine.torrents()[0], addr)).unwrap();
         assert!(world.run_until(|w| w.is_complete(leech), secs(2000)), "{:?}", world.stats(seed));
@@ -167,7 +176,9 @@ fn user_may_go_on_without_the_data() {
         let late = world.node(loud());
         world.download(late, &sample, &[node]);
         assert!(world.run_until(|w| is_missing(w, node), secs(60)));
-        world.tell(node, |engine| if anew { engine.download_anew(id) } else { engine.recheck(id) }).unwrap();
+        world
+            .tell(node, |engine| if anew { engine.download_anew(id) } else { engine.recheck(id) })
+            .unwrap();
         // It is not missed again, whenever the session ends.
         world.run_for(secs(1));
         restart(&mut world, node);
@@ -186,14 +197,21 @@ fn check_during_which_the_drive_goes_concludes_nothing() {
         let mut world = World::new(5);
         let (seed, _) = tracked_seed(&mut world, &sample);
         let id = world.torrent(seed);
-        world.set_disk_pace(seed, DiskPace { min: millis(20), max: millis(20), ..DiskPace::default() });
+        world.set_disk_pace(
+            seed,
+            DiskPace { min: millis(20), max: millis(20), ..DiskPace::default() },
+        );
         world.tell(seed, |engine| engine.recheck(id)).unwrap();
         assert!(world.run_until(|w| w.is_in(seed, Phase::Checking), secs(5)));
         world.run_for(millis(after));
         let (disk, place) = (world.disk(seed), place(&world, seed));
         assert!(world.is_in(seed, Phase::Checking));
         disk.take_away(&place, false);
-        assert!(world.run_until(|w| is_missing(w, seed), secs(60)), "{after}: {:?}", world.stats(seed));
+        assert!(
+            world.run_until(|w| is_missing(w, seed), secs(60)),
+            "{after}: {:?}",
+            world.stats(seed)
+        );
         world.run_for(secs(100));
         assert!(is_untouched(&world, seed));
         disk.bring_back(&place);
@@ -218,11 +236,24 @@ fn verified_padding_without_a_file_is_not_missed() {
     let trackers = Some(vec![vec![world.tracker_url(tracker)]]);
     let params = TorrentParams { trackers, ..world.params(node, &sample, &[remote]) };
     world.add_torrent(node, &sample, params);
-    assert!(world.run_until(|w| w.stats(node).have == zeroes.count(), secs(60)), "{:?}", world.stats(node));
+    assert!(
+        world.run_until(|w| w.stats(node).have == zeroes.count(), secs(60)),
+        "{:?}",
+        world.stats(node)
+    );
     world.run_for(secs(3));
-    world.disk(node).paths().iter().filter(|path| path.ends_with("b")).for_each(|path| world.disk(node).delete(path));
+    world
+        .disk(node)
+        .paths()
+        .iter()
+        .filter(|path| path.ends_with("b"))
+        .for_each(|path| world.disk(node).delete(path));
     world.run_for(secs(2000));
     restart(&mut world, node);
     world.run_for(secs(60));
-    assert!(world.is_in(node, Phase::Downloading) && was_told(&world, node) == 0, "{:?}", world.stats(node));
+    assert!(
+        world.is_in(node, Phase::Downloading) && was_told(&world, node) == 0,
+        "{:?}",
+        world.stats(node)
+    );
 }

@@ -1,5 +1,5 @@
-//! Somebody is killed at every step of a scenario, one after the other, and started again from what its disk has kept. What the world
-//! checks must hold, and everybody must get everything.
+//! Somebody is killed at every step of a scenario, one after the other, and started again from what
+//! its disk has kept. What the world checks must hold, and everybody must get everything.
 
 use super::*;
 
@@ -16,7 +16,11 @@ const KILLED: Death = Death { who: Who::Leech(0), power: false, silently: false 
 /// The scenario of this file, on a sample.
 fn scene(sample: &Arc<Sample>, seed: u64) -> Scenario {
     let conf = Conf { save_interval: millis(80), run_len: 32 * 1024, ..loud() };
-    Scenario::swarm(seed).leeches(2).sharing(sample).with(conf).on(Line { bandwidth: 1_000_000, ..Line::default() })
+    Scenario::swarm(seed)
+        .leeches(2)
+        .sharing(sample)
+        .with(conf)
+        .on(Line { bandwidth: 1_000_000, ..Line::default() })
 }
 
 /// At every so many events.
@@ -36,7 +40,11 @@ fn at_every(step: usize, sample: &Arc<Sample>, death: Death) {
         let mut outcome = outcome;
         outcome.world.run_for(secs(1));
         outcome.go_on();
-        assert!(outcome.complete, "killed at event {event}: {:?}", outcome.world.stats_of(outcome.cast.leeches[0]));
+        assert!(
+            outcome.complete,
+            "killed at event {event}: {:?}",
+            outcome.world.stats_of(outcome.cast.leeches[0])
+        );
         outcome.honestly();
         times += 1;
     }
@@ -48,7 +56,8 @@ fn small() -> Arc<Sample> {
 }
 
 fn files() -> Arc<Sample> {
-    Sample::folder("f", &[("a", 70_000), ("b/c", 3), ("e", 0), ("d", 150_000)], 32 * 1024, 9).unwrap()
+    Sample::folder("f", &[("a", 70_000), ("b/c", 3), ("e", 0), ("d", 150_000)], 32 * 1024, 9)
+        .unwrap()
 }
 
 fn large() -> Arc<Sample> {
@@ -87,7 +96,8 @@ fn everybody_killed_at_once_goes_on_where_it_was() {
     for (seed, event) in [(1, 100), (2, 200), (3, 400), (4, 600)] {
         let mut scenario = scene(&files(), seed);
         for who in [Who::Seed(0), Who::Leech(0), Who::Leech(1)] {
-            scenario = scenario.killing(Kill::of(who, When::Event(event)).losing_power().back_after(millis(200)));
+            scenario = scenario
+                .killing(Kill::of(who, When::Event(event)).losing_power().back_after(millis(200)));
         }
         let mut outcome = scenario.run();
         outcome.world.run_for(secs(1));
@@ -112,7 +122,9 @@ fn a_shutdown_at_any_step_ends() {
 fn verb_at_every(verb: fn(&mut World, NodeId)) {
     let events = scene(&small(), 1).run().completes().world.events();
     for event in (3..events).step_by(43) {
-        let mut outcome = scene(&small(), 1).doing(When::Event(event), move |world, cast| verb(world, cast.leeches[0])).run();
+        let mut outcome = scene(&small(), 1)
+            .doing(When::Event(event), move |world, cast| verb(world, cast.leeches[0]))
+            .run();
         outcome.world.run_for(secs(1));
         outcome.go_on();
         assert!(outcome.complete, "at event {event}");

@@ -1,4 +1,5 @@
-//! Rate limits: that they hold over any ten seconds, are shared evenly, and may be changed at any time.
+//! Rate limits: that they hold over any ten seconds, are shared evenly, and may be changed at any
+//! time.
 
 use std::fmt::Write;
 
@@ -53,7 +54,9 @@ impl Rig {
                     (Scope::Peer, false) | (_, true) => 18,
                     (_, false) => 6,
                 };
-        let samples: Vec<_> = (0..2).map(|n| Sample::file(&format!("part-{n}"), len, 64 * 1024, n).unwrap()).collect();
+        let samples: Vec<_> = (0..2)
+            .map(|n| Sample::file(&format!("part-{n}"), len, 64 * 1024, n).unwrap())
+            .collect();
         let mut world = World::new(7);
         // All are to be served at once, however slowly.
         let conf = Conf { upload_slots: Some(10), ..loud() };
@@ -63,7 +66,8 @@ impl Rig {
             Scope::Peer => Conf { peer_limits: limits, ..conf },
         };
         let node = world.node(conf);
-        let peers: Vec<NodeId> = (0..if scope == Scope::Peer { 3 } else { 5 }).map(|_| world.node(loud())).collect();
+        let peers: Vec<NodeId> =
+            (0..if scope == Scope::Peer { 3 } else { 5 }).map(|_| world.node(loud())).collect();
         // Who has to do with which torrent.
         let parts = match scope {
             Scope::Engine => vec![(&samples[0], &peers[..]), (&samples[1], &peers[..])],
@@ -99,13 +103,18 @@ impl Rig {
     fn snubbed(&self) -> usize {
         let of = |node: NodeId| {
             let engine = self.world.engine(node);
-            engine.torrents().iter().flat_map(|&t| engine.peers(t)).filter(|peer| peer.snubbed).count()
+            engine
+                .torrents()
+                .iter()
+                .flat_map(|&t| engine.peers(t))
+                .filter(|peer| peer.snubbed)
+                .count()
         };
         of(self.node) + self.counted.iter().flatten().map(|&peer| of(peer)).sum::<usize>()
     }
 
-    /// The least and the most bytes of any window in this time, over what the limit allows in one, and the least and the most
-    /// that a single peer got, over what an even share would be.
+    /// The least and the most bytes of any window in this time, over what the limit allows in one,
+    /// and the least and the most that a single peer got, over what an even share would be.
     fn measure(&mut self, limit: u64, time: Duration) -> [f64; 4] {
         let mut samples: Vec<Vec<u64>> = vec![Vec::new(); self.counted.len()];
         let peers: Vec<NodeId> = self.counted.iter().flatten().copied().collect();
@@ -119,9 +128,16 @@ impl Rig {
             assert_eq!(self.snubbed(), 0, "at {:?}", self.world.now());
         }
         let due = (limit * WINDOW as u64 / 10) as f64;
-        let windows: Vec<f64> =
-            samples.iter().flat_map(|s| s.windows(WINDOW + 1)).map(|w| (w[WINDOW] - w[0]) as f64 / due).collect();
-        let got: Vec<f64> = peers.iter().zip(before).map(|(&peer, before)| (self.bytes(peer) - before) as f64).collect();
+        let windows: Vec<f64> = samples
+            .iter()
+            .flat_map(|s| s.windows(WINDOW + 1))
+            .map(|w| (w[WINDOW] - w[0]) as f64 / due)
+            .collect();
+        let got: Vec<f64> = peers
+            .iter()
+            .zip(before)
+            .map(|(&peer, before)| (self.bytes(peer) - before) as f64)
+            .collect();
         let even = got.iter().sum::<f64>() / got.len() as f64;
         let least = |all: &[f64]| all.iter().copied().fold(f64::MAX, f64::min);
         let most = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
@@ -155,7 +171,8 @@ fn a_limit_holds_within_two_percent_over_any_ten_seconds() {
     assert_eq!(table, TABLE, "\n{table}");
 }
 
-/// Bytes in ten seconds over what the limit allows in ten seconds; bytes of a peer over those of the mean one.
+/// Bytes in ten seconds over what the limit allows in ten seconds; bytes of a peer over those of
+/// the mean one.
 const TABLE: &str = "\
 limit KiB/s  way   of       least  most   share of a peer
 10           down  engine   1.00   1.00   1.0 to 1.0
@@ -182,7 +199,13 @@ limit KiB/s  way   of       least  most   share of a peer
 fn a_hundred_mebibytes_a_second_are_kept_on_a_fast_line() {
     let limit = 100 * MIB;
     let sample = file(160 * MIB, 1 << 20);
-    let line = Line { bandwidth: 1 << 30, segment: (60_000, 65_536), window: 4 << 20, send_buffer: 4 << 20, ..Line::default() };
+    let line = Line {
+        bandwidth: 1 << 30,
+        segment: (60_000, 65_536),
+        window: 4 << 20,
+        send_buffer: 4 << 20,
+        ..Line::default()
+    };
     let mut world = World::new(3);
     let leech = world.node(Conf { limits: down(limit), ..loud() });
     let seeds: Vec<NodeId> = (0..2).map(|_| world.node(loud())).collect();
@@ -194,7 +217,8 @@ fn a_hundred_mebibytes_a_second_are_kept_on_a_fast_line() {
     world.run_for(secs(1));
     world.download(leech, &sample, &seeds);
     world.run_for(millis(200));
-    let bytes = |world: &World| seeds.iter().map(|&seed| world.bytes_read(leech, seed)).sum::<u64>();
+    let bytes =
+        |world: &World| seeds.iter().map(|&seed| world.bytes_read(leech, seed)).sum::<u64>();
     let before = bytes(&world);
     world.run_for(secs(1));
     let part = (bytes(&world) - before) as f64 / limit as f64;
@@ -218,7 +242,8 @@ fn a_limit_may_be_changed_at_any_time() {
                 continue;
             }
             // The very next second keeps it already.
-            let all = |rig: &Rig| rig.counted.iter().flatten().map(|&peer| rig.bytes(peer)).sum::<u64>();
+            let all =
+                |rig: &Rig| rig.counted.iter().flatten().map(|&peer| rig.bytes(peer)).sum::<u64>();
             let before = all(&rig);
             rig.world.run_for(secs(1));
             let part = (all(&rig) - before) as f64 / limit as f64;
@@ -228,7 +253,11 @@ fn a_limit_may_be_changed_at_any_time() {
         }
         rig.world.tell(rig.node, |engine| engine.set_limits(Limits::default()));
         let complete = |world: &World| {
-            if downloads { world.is_complete(rig.node) } else { rig.counted[0].iter().all(|&peer| world.is_complete(peer)) }
+            if downloads {
+                world.is_complete(rig.node)
+            } else {
+                rig.counted[0].iter().all(|&peer| world.is_complete(peer))
+            }
         };
         assert!(rig.world.run_until(complete, secs(40)), "without a limit it is soon over");
     }
@@ -247,12 +276,18 @@ fn a_slow_download_snubs_nobody_and_fetches_nothing_twice() {
         let mut snubbed = 0;
         let took = (0..1000).find(|_| {
             world.run_for(TENTH);
-            snubbed += world.engine(leech).peers(torrent).iter().filter(|peer| peer.snubbed).count();
+            snubbed +=
+                world.engine(leech).peers(torrent).iter().filter(|peer| peer.snubbed).count();
             world.is_complete(leech)
         });
         let stats = world.stats(leech);
         assert_eq!((snubbed, stats.unasked_blocks, stats.failed_pieces), (0, 0, 0));
-        assert!(stats.duplicate_blocks <= 1, "{} of 25 blocks came twice from {} seeds", stats.duplicate_blocks, seeds.len());
+        assert!(
+            stats.duplicate_blocks <= 1,
+            "{} of 25 blocks came twice from {} seeds",
+            stats.duplicate_blocks,
+            seeds.len()
+        );
         // Forty seconds, and what is not blocks.
         assert!(took.is_some_and(|tenths| (395..450).contains(&tenths)), "{took:?}");
     }
@@ -310,7 +345,8 @@ fn a_peer_may_have_limits_of_its_own_whether_it_is_connected_or_not() {
     let leech = world.node(loud());
     let seeds: Vec<NodeId> = (0..3).map(|_| world.node(loud())).collect();
     seeds.iter().for_each(|&seed| _ = world.seed_with(seed, &sample));
-    let params = crate::torrent::TorrentParams { paused: true, ..world.params(leech, &sample, &seeds) };
+    let params =
+        crate::torrent::TorrentParams { paused: true, ..world.params(leech, &sample, &seeds) };
     let torrent = world.add_torrent(leech, &sample, params);
     let (first, second) = (world.addr(seeds[0]), world.addr(seeds[1]));
     world
@@ -321,27 +357,41 @@ fn a_peer_may_have_limits_of_its_own_whether_it_is_connected_or_not() {
         })
         .unwrap();
     let mut rates = |seconds: u64| {
-        let bytes = |world: &World| seeds.iter().map(|&seed| world.bytes_read(leech, seed)).collect::<Vec<_>>();
+        let bytes = |world: &World| {
+            seeds.iter().map(|&seed| world.bytes_read(leech, seed)).collect::<Vec<_>>()
+        };
         let before = bytes(&world);
         world.run_for(secs(seconds));
-        bytes(&world).iter().zip(before).map(|(now, before)| (now - before) as f64 / (seconds * KIB) as f64).collect::<Vec<_>>()
+        bytes(&world)
+            .iter()
+            .zip(before)
+            .map(|(now, before)| (now - before) as f64 / (seconds * KIB) as f64)
+            .collect::<Vec<_>>()
     };
     rates(2);
-    let near = |rates: &[f64], want: &[f64]| rates.iter().zip(want).all(|(rate, want)| (rate / want - 1.0).abs() <= 0.03);
+    let near = |rates: &[f64], want: &[f64]| {
+        rates.iter().zip(want).all(|(rate, want)| (rate / want - 1.0).abs() <= 0.03)
+    };
     let before = rates(8);
     assert!(near(&before, &[10.0, 20.0, 20.0]), "{before:?}");
     world.tell(leech, |engine| engine.set_peer_limits(torrent, second, down(5 * KIB))).unwrap();
     let before: Vec<u64> = seeds.iter().map(|&seed| world.bytes_read(leech, seed)).collect();
     world.run_for(secs(8));
-    let after =
-        seeds.iter().zip(before).map(|(&seed, before)| (world.bytes_read(leech, seed) - before) as f64 / (8 * KIB) as f64);
+    let after = seeds
+        .iter()
+        .zip(before)
+        .map(|(&seed, before)| (world.bytes_read(leech, seed) - before) as f64 / (8 * KIB) as f64);
     let after: Vec<f64> = after.collect();
     assert!(near(&after, &[10.0, 5.0, 20.0]), "{after:?}");
 }
 
 #[test]
 fn an_engine_with_limits_and_nothing_to_do_sleeps() {
-    let conf = Conf { limits: Limits { down: rate(1000), up: rate(1000) }, peer_limits: down(10), ..Conf::default() };
+    let conf = Conf {
+        limits: Limits { down: rate(1000), up: rate(1000) },
+        peer_limits: down(10),
+        ..Conf::default()
+    };
     let mut engine = crate::engine::Engine::new(conf, 1, Instant::ZERO).unwrap();
     engine.verbs().set_limits(down(5));
     assert!(engine.poll_timeout().is_none() && engine.poll_effect().is_none());
@@ -355,7 +405,9 @@ fn under_an_upload_limit_fewer_are_served_at_a_time() {
     let torrent = world.seed_with(seed, &sample);
     let leeches: Vec<NodeId> = (0..6).map(|_| world.node(loud())).collect();
     leeches.iter().for_each(|&leech| _ = world.download(leech, &sample, &[seed]));
-    let served = |world: &World| world.engine(seed).peers(torrent).iter().filter(|peer| peer.peer_unchoked).count();
+    let served = |world: &World| {
+        world.engine(seed).peers(torrent).iter().filter(|peer| peer.peer_unchoked).count()
+    };
     world.run_for(secs(25));
     assert_eq!(served(&world), 3);
     world.tell(seed, |engine| engine.set_limits(Limits::default()));

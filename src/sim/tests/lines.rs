@@ -2,13 +2,23 @@
 
 use super::*;
 
-/// Two seeds and three leeches, all on this line; the leeches must have everything within so many seconds.
+/// Two seeds and three leeches, all on this line; the leeches must have everything within so many
+/// seconds.
 fn swarm_on(line: Line, limit: u64) {
     // The finer the line cuts, the more there is to do.
-    let (len, piece_len) = if line.segment.1 < 10 || line.window < 1000 { (150_000, 16 * 1024) } else { (640 * KIB, 32 * 1024) };
+    let (len, piece_len) = if line.segment.1 < 10 || line.window < 1000 {
+        (150_000, 16 * 1024)
+    } else {
+        (640 * KIB, 32 * 1024)
+    };
     let sample = file(len, piece_len);
     for seed in 0..2 {
-        let scenario = Scenario::swarm(seed).seeds(2).leeches(3).sharing(&sample).on(line.clone()).within(secs(limit));
+        let scenario = Scenario::swarm(seed)
+            .seeds(2)
+            .leeches(3)
+            .sharing(&sample)
+            .on(line.clone())
+            .within(secs(limit));
         // So little data is all endgame.
         scenario.run().completes().honestly().wasting_at_most(len).then_all_shut_down();
     }
@@ -43,7 +53,12 @@ cases! { pair_on:
 /// One seed and a leech with this sample.
 fn shape(sample: &Arc<Sample>, conf: Conf) {
     for seed in 0..2 {
-        let outcome = Scenario::swarm(seed).leeches(2).sharing(sample).with(conf.clone()).on(Line::dsl()).run();
+        let outcome = Scenario::swarm(seed)
+            .leeches(2)
+            .sharing(sample)
+            .with(conf.clone())
+            .on(Line::dsl())
+            .run();
         outcome.completes().honestly().then_all_shut_down();
     }
 }

@@ -1,24 +1,42 @@
-//! Memory for pieces is short: it is never exceeded, and whoever is fast is not held up by those who are slow.
+//! Memory for pieces is short: it is never exceeded, and whoever is fast is not held up by those
+//! who are slow.
 
 use super::*;
 
 /// Slow peers, more than there is memory for, and a fast one; how long it took.
-fn crowd(seed: u64, sample: &Arc<Sample>, conf: &Conf, slow: u8, block_time: Duration) -> (Duration, World, NodeId) {
+fn crowd(
+    seed: u64,
+    sample: &Arc<Sample>,
+    conf: &Conf,
+    slow: u8,
+    block_time: Duration,
+) -> (Duration, World, NodeId) {
     let mut world = World::new(seed);
     let mut peers = Vec::new();
     for name in 0..slow {
-        let peer = world.scripted(Remote::seed(sample, name, Manners { block_time, ..Manners::default() }));
+        let peer = world.scripted(Remote::seed(
+            sample,
+            name,
+            Manners { block_time, ..Manners::default() },
+        ));
         peers.push(peer);
     }
     let leech = world.node(conf.clone());
     world.download(leech, sample, &peers);
     world.run_for(secs(1));
     let fast = world.scripted(Remote::seed(sample, 99, Manners::default()));
-    world.set_line(fast, Line { bandwidth: 50_000_000, send_buffer: 1 << 20, window: 1 << 20, ..Line::default() });
+    world.set_line(
+        fast,
+        Line { bandwidth: 50_000_000, send_buffer: 1 << 20, window: 1 << 20, ..Line::default() },
+    );
     let (id, addr) = (world.torrent(leech), world.addr(fast));
     world.tell(leech, |engine| engine.add_peer(id, addr)).unwrap();
     let start = world.now();
-    assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "seed {seed}: {:?}", world.stats(leech));
+    assert!(
+        world.run_until(|w| w.is_complete(leech), secs(600)),
+        "seed {seed}: {:?}",
+        world.stats(leech)
+    );
     (world.now().since(start), world, leech)
 }
 
@@ -52,7 +70,11 @@ fn pieces_of_sixteen_mebibytes_fit() {
     let sample = file(40 << 20, 16 << 20);
     let (took, world, leech) = crowd(1, &sample, &loud(), 30, secs(5));
     assert!(took < secs(10), "{took:?}");
-    assert!(world.peak_memory(leech) <= Conf::default().max_piece_memory, "{}", world.peak_memory(leech));
+    assert!(
+        world.peak_memory(leech) <= Conf::default().max_piece_memory,
+        "{}",
+        world.peak_memory(leech)
+    );
     assert_eq!(world.engine(leech).piece_memory(), 0);
 }
 
@@ -72,16 +94,25 @@ fn memory_that_one_torrent_gives_back_is_used_by_another() {
     let conf = Conf { run_len: 128 * 1024, max_piece_memory: 512 * 1024, ..loud() };
     let mut world = World::new(1);
     let never = || Manners { answer: Box::new(|_| Answer::Nothing), ..Manners::default() };
-    let hoarders: Vec<_> = (0..6).map(|name| world.scripted(Remote::seed(&one, name, never()))).collect();
+    let hoarders: Vec<_> =
+        (0..6).map(|name| world.scripted(Remote::seed(&one, name, never()))).collect();
     let leech = world.node(conf);
     world.download(leech, &one, &hoarders);
     world.run_for(secs(1));
-    assert_eq!(world.engine(leech).piece_memory(), 512 * 1024, "all of it waits for peers that send nothing");
+    assert_eq!(
+        world.engine(leech).piece_memory(),
+        512 * 1024,
+        "all of it waits for peers that send nothing"
+    );
     let good = world.scripted(Remote::seed(&two, 50, Manners::default()));
     world.download(leech, &two, &[good]);
     world.run_for(secs(1));
     hoarders.iter().for_each(|&node| world.kill(node));
-    assert!(world.run_until(|w| w.stats_of(leech)[1].have == 2, secs(3)), "{:?}", world.stats_of(leech)[1]);
+    assert!(
+        world.run_until(|w| w.stats_of(leech)[1].have == 2, secs(3)),
+        "{:?}",
+        world.stats_of(leech)[1]
+    );
 }
 
 /// Sends one block of each piece it is asked for, then goes.
@@ -91,9 +122,13 @@ struct Tease;
 impl Tease {
     fn manners(blocks: usize) -> Manners {
         Manners {
-            answer: Box::new(
-                move |asked| if asked.block.begin == 0 && asked.nth < blocks { Answer::Good } else { Answer::Nothing },
-            ),
+            answer: Box::new(move |asked| {
+                if asked.block.begin == 0 && asked.nth < blocks {
+                    Answer::Good
+                } else {
+                    Answer::Nothing
+                }
+            }),
             ..Manners::default()
         }
     }
@@ -111,7 +146,13 @@ fn pieces_that_were_begun_and_left_do_not_keep_the_memory_for_ever() {
     };
     let mut world = World::new(1);
     let leavers: Vec<_> = (0..4)
-        .map(|name| world.scripted(Remote::new(&sample, name, Manners { has: Some(half(0)), ..Tease::manners(8) })))
+        .map(|name| {
+            world.scripted(Remote::new(
+                &sample,
+                name,
+                Manners { has: Some(half(0)), ..Tease::manners(8) },
+            ))
+        })
         .collect();
     let leech = world.node(conf);
     world.download(leech, &sample, &leavers);
@@ -119,7 +160,11 @@ fn pieces_that_were_begun_and_left_do_not_keep_the_memory_for_ever() {
     assert_eq!(world.engine(leech).piece_memory(), 512 * 1024);
     leavers.iter().for_each(|&node| world.kill(node));
     world.run_for(secs(1));
-    let stays = world.scripted(Remote::new(&sample, 50, Manners { has: Some(half(1)), ..Manners::default() }));
+    let stays = world.scripted(Remote::new(
+        &sample,
+        50,
+        Manners { has: Some(half(1)), ..Manners::default() },
+    ));
     let (id, addr) = (world.torrent(leech), world.addr(stays));
     world.tell(leech, |engine| engine.add_peer(id, addr)).unwrap();
     assert!(world.run_until(|w| w.stats(leech).have == 8, secs(10)), "{:?}", world.stats(leech));

@@ -77,11 +77,14 @@ fn file(len: u64, piece_len: u32) -> Arc<Sample> {
 
 /// Of all blocks, this many, by a number that looks random.
 fn one_in(n: u32) -> impl Fn(Asked) -> bool {
-    move |asked| (asked.block.piece.get() * 7919 + asked.block.begin / 16384 * 104_729 + 13) % n == 0
+    move |asked| {
+        (asked.block.piece.get() * 7919 + asked.block.begin / 16384 * 104_729 + 13) % n == 0
+    }
 }
 
 fn banned(world: &World, node: NodeId) -> Vec<SocketAddr> {
-    let addr = |alert: &Alert| if let Alert::PeerBanned { addr, .. } = alert { Some(*addr) } else { None };
+    let addr =
+        |alert: &Alert| if let Alert::PeerBanned { addr, .. } = alert { Some(*addr) } else { None };
     world.alerts(node).iter().filter_map(|(_, alert)| addr(alert)).collect()
 }
 

@@ -5,14 +5,18 @@ use crate::{base::ids::TorrentId, engine::TorrentParams};
 
 fn told(world: &World, node: NodeId) -> Vec<(usize, usize, String)> {
     let names = |(_, alert): &(_, Alert)| match alert {
-        Alert::NamesChanged { files, first, path, .. } => Some((*files, *first, path.display().to_string())),
+        Alert::NamesChanged { files, first, path, .. } => {
+            Some((*files, *first, path.display().to_string()))
+        }
         _ => None,
     };
     world.alerts(node).iter().filter_map(names).collect()
 }
 
 fn paths(world: &World, node: NodeId) -> Vec<String> {
-    let name = |stats: crate::engine::FileStats| stats.path.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let name = |stats: crate::engine::FileStats| {
+        stats.path.unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+    };
     world.engine(node).files(world.torrent(node)).into_iter().map(name).collect()
 }
 
@@ -66,7 +70,10 @@ fn saving_of_a_thousand_files_tells_how_far_it_is() {
     };
     let alerts = world.alerts(leech);
     let steps: Vec<_> = alerts.iter().filter_map(saving).collect();
-    assert!(steps.windows(2).all(|w| w[0].0 < w[1].0 || w[1].0 == 256) && steps.contains(&(256, 1000)), "{steps:?}");
+    assert!(
+        steps.windows(2).all(|w| w[0].0 < w[1].0 || w[1].0 == 256) && steps.contains(&(256, 1000)),
+        "{steps:?}"
+    );
     let last = alerts.iter().rposition(|(_, a)| matches!(a, Alert::Saving { .. })).unwrap();
     assert!(alerts[last..].iter().any(|(_, a)| matches!(a, Alert::Saved { .. })));
 }

@@ -15,8 +15,17 @@ fn spells(world: &World, node: NodeId) -> Vec<(Duration, NoPeers)> {
     world.alerts(node).iter().filter_map(spell).collect()
 }
 
-fn tracked(world: &World, node: NodeId, sample: &Arc<Sample>, tracker: TrackerId, peers: &[NodeId]) -> TorrentParams {
-    TorrentParams { trackers: Some(vec![vec![world.tracker_url(tracker)]]), ..world.params(node, sample, peers) }
+fn tracked(
+    world: &World,
+    node: NodeId,
+    sample: &Arc<Sample>,
+    tracker: TrackerId,
+    peers: &[NodeId],
+) -> TorrentParams {
+    TorrentParams {
+        trackers: Some(vec![vec![world.tracker_url(tracker)]]),
+        ..world.params(node, sample, peers)
+    }
 }
 
 #[test]
@@ -34,7 +43,10 @@ fn dead_tracker_and_dead_peer_are_told_once_a_spell() {
     assert_eq!(world.stats(node).no_peers, None);
     world.run_for(secs(2));
     let [(at, told)] = spells(&world, node)[..] else { panic!("{:?}", spells(&world, node)) };
-    assert!(at >= secs(30) && told.lasting >= secs(30) && told.lasting < secs(31), "{at:?} {told:?}");
+    assert!(
+        at >= secs(30) && told.lasting >= secs(30) && told.lasting < secs(31),
+        "{at:?} {told:?}"
+    );
     assert_eq!((told.why, told.failing_trackers), (NoPeersReason::Unreachable, 1));
     assert!(told.failed_dials > 0 && told.connected == 0, "{told:?}");
     // The failing tracker is told as well, without anything being asked for.
@@ -79,7 +91,9 @@ fn reasons_for_having_no_peer_are_told_apart() {
         world.add_torrent(node, &sample, params);
     }
     world.run_for(secs(120));
-    let why = |world: &World, node| spells(world, node).iter().map(|(_, told)| told.why).collect::<Vec<_>>();
+    let why = |world: &World, node| {
+        spells(world, node).iter().map(|(_, told)| told.why).collect::<Vec<_>>()
+    };
     assert_eq!(why(&world, alone), [NoPeersReason::NoCandidates]);
     assert_eq!(why(&world, refused), [NoPeersReason::TrackersFailing]);
     let state = |node| world.stats(node).no_peers.map(|state| state.why);
@@ -133,6 +147,10 @@ fn full_disk_under_a_hundred_torrents_leaves_few_alerts_to_an_owner_that_does_no
     // Nothing is lost of what counts.
     world.set_deaf(node, false);
     world.run_for(secs(1));
-    let failed = world.alerts(node).iter().filter(|(_, alert)| matches!(alert, Alert::StorageFailed { .. })).count();
+    let failed = world
+        .alerts(node)
+        .iter()
+        .filter(|(_, alert)| matches!(alert, Alert::StorageFailed { .. }))
+        .count();
     assert!(failed >= TORRENTS as usize, "{failed}");
 }

@@ -55,5 +55,8 @@ fn peer_that_is_served_slowly_is_asked_between_two_blocks() {
     };
     let (free, limited) = (time(None), time(Rate::new(64 * KIB)));
     // Each block takes a quarter of a second, and the rest of one is not overtaken.
-    assert!(limited.as_micros() < free.as_micros() * 3, "{free:?}, and {limited:?} with 64 KiB/s up");
+    assert!(
+        limited.as_micros() < free.as_micros() * 3,
+        "{free:?}, and {limited:?} with 64 KiB/s up"
+    );
 }

@@ -1,4 +1,5 @@
-//! Other programs at a torrent's files while it is served or fetched: edited, cut off, taken away, made longer.
+//! Other programs at a torrent's files while it is served or fetched: edited, cut off, taken away,
+//! made longer.
 
 use super::*;
 
@@ -8,7 +9,8 @@ fn kept() -> Conf {
 
 /// A seed of files `a` and `b`, and a leech on a slow line that has fetched some of them.
 fn begun(seed: u64) -> (World, NodeId, NodeId, Arc<Sample>) {
-    let sample = Sample::folder("two", &[("a", 1_000_000), ("b", 1_000_000)], 32 * 1024, 5).unwrap();
+    let sample =
+        Sample::folder("two", &[("a", 1_000_000), ("b", 1_000_000)], 32 * 1024, 5).unwrap();
     let mut world = World::new(seed);
     let from = world.node(kept());
     world.seed_with(from, &sample);
@@ -78,7 +80,9 @@ fn file_written_anew_with_the_same_bytes_is_served_on() {
     assert!(world.run_until(|w| w.is_complete(leech), secs(120)));
     assert!(world.is_in(from, Phase::Seeding));
     // What was found is known from then on.
-    let opened = |w: &World| w.alerts(from).iter().filter(|(_, a)| matches!(a, Alert::Opened { .. })).count();
+    let opened = |w: &World| {
+        w.alerts(from).iter().filter(|(_, a)| matches!(a, Alert::Opened { .. })).count()
+    };
     let before = opened(&world);
     world.run_for(secs(100));
     let late = world.node(loud());
@@ -92,7 +96,8 @@ fn file_that_became_longer_has_its_length_when_it_is_complete() {
     let (mut world, from, leech, sample) = begun(10);
     let dirs = [from, leech].map(|node| world.params(node, &sample, &[]).dir);
     let len = |world: &World, node: NodeId, dir: &std::path::Path| {
-        let lens = sample.files_in(dir).map(|(path, ..)| world.disk(node).content(&path).unwrap().len());
+        let lens =
+            sample.files_in(dir).map(|(path, ..)| world.disk(node).content(&path).unwrap().len());
         lens.collect::<Vec<_>>()
     };
     world.disk(leech).set_now(world.now());

@@ -1,4 +1,5 @@
-//! Networks that fall apart, connections that are dead without anybody having said so, and clocks that jump.
+//! Networks that fall apart, connections that are dead without anybody having said so, and clocks
+//! that jump.
 
 use super::*;
 
@@ -77,7 +78,8 @@ fn what_a_part_without_a_seed_has_among_it_is_all_it_gets() {
         .within(secs(120))
         .run()
         .does_not_complete();
-    let have: Vec<u32> = outcome.cast.leeches.iter().map(|&n| outcome.world.stats(n).have).collect();
+    let have: Vec<u32> =
+        outcome.cast.leeches.iter().map(|&n| outcome.world.stats(n).have).collect();
     assert!(have.iter().all(|&n| n == have[0] && n > 0), "what one has all have by then: {have:?}");
     outcome.world.mend();
     outcome.go_on();
@@ -90,7 +92,13 @@ fn a_world_in_three_parts_that_move_completes() {
     for round in 0..8_usize {
         scenario = scenario.doing(When::At(secs(2 + 6 * round as u64)), move |world, cast| {
             let everybody: Vec<NodeId> = cast.engines().collect();
-            let part = |n: usize| everybody.iter().enumerate().filter(move |(at, _)| (at * 5 + round) % 3 == n).map(|(_, &n)| n);
+            let part = |n: usize| {
+                everybody
+                    .iter()
+                    .enumerate()
+                    .filter(move |(at, _)| (at * 5 + round) % 3 == n)
+                    .map(|(_, &n)| n)
+            };
             let (a, b): (Vec<_>, Vec<_>) = (part(0).collect(), part(1).collect());
             world.partition(&[&a, &b]);
         });
@@ -98,12 +106,18 @@ fn a_world_in_three_parts_that_move_completes() {
     scenario.doing(When::At(secs(60)), |world, _| world.mend()).run().completes().honestly();
 }
 
-/// One way between the first seed and the leech is dead from the first second on; another seed is well.
+/// One way between the first seed and the leech is dead from the first second on; another seed is
+/// well.
 fn one_way(to_leech: bool) {
-    let outcome = Scenario::swarm(6).seeds(2).on(slow()).doing(When::At(secs(1)), move |world, cast| {
-        let (seed, leech) = (cast.seeds[0], cast.leeches[0]);
-        if to_leech { world.set_way(seed, leech, true) } else { world.set_way(leech, seed, true) }
-    });
+    let outcome =
+        Scenario::swarm(6).seeds(2).on(slow()).doing(When::At(secs(1)), move |world, cast| {
+            let (seed, leech) = (cast.seeds[0], cast.leeches[0]);
+            if to_leech {
+                world.set_way(seed, leech, true)
+            } else {
+                world.set_way(leech, seed, true)
+            }
+        });
     let mut outcome = outcome.run().completes().honestly().in_less_than(secs(25));
     outcome.world.run_for(secs(1200));
     let seed = outcome.cast.seeds[0];
@@ -117,7 +131,8 @@ cases! { one_way:
 
 #[test]
 fn a_seed_that_vanishes_is_missed_within_the_time_for_silence() {
-    let mut outcome = Scenario::swarm(7).on(slow()).killing(Kill::of(Who::Seed(0), When::At(secs(2))).silently());
+    let mut outcome =
+        Scenario::swarm(7).on(slow()).killing(Kill::of(Who::Seed(0), When::At(secs(2))).silently());
     outcome = outcome.within(secs(141));
     let outcome = outcome.run().does_not_complete();
     assert_eq!(outcome.world.stats(outcome.cast.leeches[0]).peers, 0);
@@ -136,13 +151,21 @@ fn a_seed_that_vanishes_and_comes_back_is_used_again() {
 fn a_leech_that_vanishes_gives_its_slot_back() {
     let conf = Conf { upload_slots: Some(1), ..loud() };
     let outcome = Scenario::swarm(9).leeches(2).strangers().on(slow()).seeds_with(conf);
-    let outcome = outcome.killing(Kill::of(Who::Leech(0), When::At(secs(2))).silently()).within(secs(400)).run();
-    assert!(outcome.world.is_complete(outcome.cast.leeches[1]), "{:?}", outcome.world.stats(outcome.cast.leeches[1]));
+    let outcome = outcome
+        .killing(Kill::of(Who::Leech(0), When::At(secs(2))).silently())
+        .within(secs(400))
+        .run();
+    assert!(
+        outcome.world.is_complete(outcome.cast.leeches[1]),
+        "{:?}",
+        outcome.world.stats(outcome.cast.leeches[1])
+    );
 }
 
 #[test]
 fn whoever_was_reset_unheard_is_told_when_it_speaks_again() {
-    // The seed is killed while nobody hears it, and started again: it does not know its old connection.
+    // The seed is killed while nobody hears it, and started again: it does not know its old
+    // connection.
     let outcome = Scenario::swarm(10)
         .on(slow())
         .doing(When::At(secs(1)), |world, cast| world.partition(&[&cast.seeds]))
@@ -155,7 +178,12 @@ fn whoever_was_reset_unheard_is_told_when_it_speaks_again() {
 /// Connections of all leeches break again and again.
 fn flaky(leeches: usize, every: Duration) {
     for seed in 0..3 {
-        let outcome = Scenario::swarm(seed).leeches(leeches).on(slow()).losing_connections(every).within(secs(1800)).run();
+        let outcome = Scenario::swarm(seed)
+            .leeches(leeches)
+            .on(slow())
+            .losing_connections(every)
+            .within(secs(1800))
+            .run();
         outcome.completes().honestly().then_all_shut_down();
     }
 }
@@ -171,7 +199,8 @@ fn jumps(seeds: bool, leeches: bool, by: Duration, times: u64) {
     let mut scenario = Scenario::swarm(11).leeches(3).on(slow()).within(secs(1200));
     for n in 0..times {
         scenario = scenario.doing(When::At(secs(1 + n)), move |world, cast| {
-            let jumping = cast.seeds.iter().filter(|_| seeds).chain(cast.leeches.iter().filter(|_| leeches));
+            let jumping =
+                cast.seeds.iter().filter(|_| seeds).chain(cast.leeches.iter().filter(|_| leeches));
             jumping.for_each(|&node| world.jump_clock(node, by));
         });
     }
@@ -199,7 +228,9 @@ fn after_a_jump_an_idle_seed_is_idle_again() {
 
 #[test]
 fn a_jump_in_the_midst_of_a_disk_failure_brings_the_next_try() {
-    let mut outcome = Scenario::swarm(13).with_disk(Troubles { capacity: Some(300_000), ..Troubles::default() }).within(secs(30));
+    let mut outcome = Scenario::swarm(13)
+        .with_disk(Troubles { capacity: Some(300_000), ..Troubles::default() })
+        .within(secs(30));
     outcome = outcome.with(Conf { disk_retry: secs(60), ..loud() });
     let mut outcome = outcome.run().does_not_complete();
     let leech = outcome.cast.leeches[0];

@@ -2,27 +2,44 @@
 
 use super::*;
 
-/// A bad peer beside a good one; the good one must never be blamed, and the bad one always is if it did harm.
+/// A bad peer beside a good one; the good one must never be blamed, and the bad one always is if it
+/// did harm.
 fn poisoned(seed: u64, sample: &Arc<Sample>, conf: &Conf, bad: Manners) -> (World, NodeId, bool) {
     let mut world = World::new(seed);
     // The good one is faster and helps with what the bad one has begun.
-    let good = world.scripted(Remote::seed(sample, 0, Manners { block_time: millis(3), ..Manners::default() }));
+    let good = world.scripted(Remote::seed(
+        sample,
+        0,
+        Manners { block_time: millis(3), ..Manners::default() },
+    ));
     let bad = world.scripted(Remote::seed(sample, 1, Manners { block_time: millis(8), ..bad }));
     let leech = world.node(conf.clone());
     world.download(leech, sample, &[good, bad]);
-    assert!(world.run_until(|w| w.is_complete(leech), secs(300)), "seed {seed}: {:?}", world.stats(leech));
+    assert!(
+        world.run_until(|w| w.is_complete(leech), secs(300)),
+        "seed {seed}: {:?}",
+        world.stats(leech)
+    );
     // The last verdicts may still be with a worker.
     world.run_for(millis(100));
     let stats = world.stats(leech);
     let banned = banned(&world, leech);
     assert!(!banned.contains(&world.addr(good)), "seed {seed}: the good peer is banned");
-    assert_eq!(stats.failed_pieces > 0, banned.contains(&world.addr(bad)), "seed {seed}: {} pieces failed", stats.failed_pieces);
+    assert_eq!(
+        stats.failed_pieces > 0,
+        banned.contains(&world.addr(bad)),
+        "seed {seed}: {} pieces failed",
+        stats.failed_pieces
+    );
     (world, leech, stats.failed_pieces > 0)
 }
 
 fn poison(n: u32) -> Manners {
     let hit = one_in(n);
-    Manners { answer: Box::new(move |asked| if hit(asked) { Answer::Bad } else { Answer::Good }), ..Manners::default() }
+    Manners {
+        answer: Box::new(move |asked| if hit(asked) { Answer::Bad } else { Answer::Good }),
+        ..Manners::default()
+    }
 }
 
 #[test]
@@ -40,7 +57,8 @@ fn whoever_spoils_shared_pieces_is_banned_and_nobody_else() {
     let mut shared = 0;
     for seed in 0..50 {
         let (world, leech, _) = poisoned(seed, &sample, &conf, poison(5));
-        let contributors = |a: &Alert| matches!(a, Alert::PieceFailed { contributors, .. } if *contributors > 1);
+        let contributors =
+            |a: &Alert| matches!(a, Alert::PieceFailed { contributors, .. } if *contributors > 1);
         shared += usize::from(world.told(leech, contributors).is_some());
     }
     assert!(shared > 10, "only {shared} runs had a shared piece that failed");
@@ -49,18 +67,25 @@ fn whoever_spoils_shared_pieces_is_banned_and_nobody_else() {
 #[test]
 fn whoever_spoils_pieces_of_several_runs_is_banned_and_nobody_else() {
     let sample = file(512 * KIB + 5000, 256 * 1024);
-    let conf = Conf { initial_pipeline: 2, max_pipeline: 4, run_len: 32 * 1024, max_piece_memory: 256 * 1024, ..loud() };
+    let conf = Conf {
+        initial_pipeline: 2,
+        max_pipeline: 4,
+        run_len: 32 * 1024,
+        max_piece_memory: 256 * 1024,
+        ..loud()
+    };
     let mut shared = 0;
     for seed in 0..50 {
         let (world, leech, _) = poisoned(seed, &sample, &conf, poison(7));
-        let contributors = |a: &Alert| matches!(a, Alert::PieceFailed { contributors, .. } if *contributors > 1);
+        let contributors =
+            |a: &Alert| matches!(a, Alert::PieceFailed { contributors, .. } if *contributors > 1);
         shared += usize::from(world.told(leech, contributors).is_some());
     }
     assert!(shared > 5, "only {shared} runs had a shared piece that failed");
 }
 
-/// One that spoils every other block and one that will not give the same ones. What they mix spoils a piece each time, and a sequence
-/// that repeats itself convicts nobody.
+/// One that spoils every other block and one that will not give the same ones. What they mix spoils
+/// a piece each time, and a sequence that repeats itself convicts nobody.
 fn two_that_spoil_together(seed: u64, idle_seed: bool) -> (World, NodeId, NodeId) {
     let sample = file(256 * KIB, 256 * 1024);
     let mut world = World::new(seed);
@@ -73,16 +98,26 @@ fn two_that_spoil_together(seed: u64, idle_seed: bool) -> (World, NodeId, NodeId
         }),
         ..Manners::default()
     };
-    let spoiler =
-        Manners { answer: Box::new(move |asked| if spoils(asked) { Answer::Bad } else { Answer::Good }), ..Manners::default() };
+    let spoiler = Manners {
+        answer: Box::new(move |asked| if spoils(asked) { Answer::Bad } else { Answer::Good }),
+        ..Manners::default()
+    };
     let bad = world.scripted(Remote::seed(&sample, 1, spoiler));
     let mut peers = vec![world.scripted(Remote::seed(&sample, 0, unwilling)), bad];
     if idle_seed {
-        peers.push(world.scripted(Remote::seed(&sample, 2, Manners { unchoke_after: Some(millis(500)), ..Manners::default() })));
+        peers.push(world.scripted(Remote::seed(
+            &sample,
+            2,
+            Manners { unchoke_after: Some(millis(500)), ..Manners::default() },
+        )));
     }
     let leech = world.node(loud());
     world.download(leech, &sample, &peers);
-    assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "seed {seed}: {:?}", world.stats(leech));
+    assert!(
+        world.run_until(|w| w.is_complete(leech), secs(600)),
+        "seed {seed}: {:?}",
+        world.stats(leech)
+    );
     world.run_for(millis(100));
     (world, leech, bad)
 }
@@ -116,7 +151,11 @@ fn a_lone_spoiler_is_banned_and_nothing_of_it_is_kept() {
     world.run_for(secs(60));
     let stats = world.stats(leech);
     assert_eq!((stats.have, stats.banned, stats.peers), (0, 1, 0));
-    assert_eq!(world.script::<Remote>(bad).times(|h| h == Heard::Connected).len(), 1, "it is not dialled again");
+    assert_eq!(
+        world.script::<Remote>(bad).times(|h| h == Heard::Connected).len(),
+        1,
+        "it is not dialled again"
+    );
 }
 
 #[test]
@@ -138,7 +177,11 @@ fn a_spoiler_that_dialled_us_is_not_let_in_again() {
 fn beside(seed: u64, sample: &Arc<Sample>, manners: Manners) -> (World, NodeId, NodeId, Duration) {
     let mut world = World::new(seed);
     let other = world.scripted(Remote::seed(sample, 1, manners));
-    let good = world.scripted(Remote::seed(sample, 0, Manners { block_time: millis(5), ..Manners::default() }));
+    let good = world.scripted(Remote::seed(
+        sample,
+        0,
+        Manners { block_time: millis(5), ..Manners::default() },
+    ));
     let leech = world.node(loud());
     world.download(leech, sample, &[other, good]);
     assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "{:?}", world.stats(leech));
@@ -154,7 +197,8 @@ fn peers_that_do_not_speak_the_protocol_hold_nobody_up() {
         (Hello::WrongTorrent, "another torrent"),
         (Hello::Garbage, "does not speak BitTorrent"),
     ] {
-        let (mut world, leech, other, took) = beside(1, &sample, Manners { hello, ..Manners::default() });
+        let (mut world, leech, other, took) =
+            beside(1, &sample, Manners { hello, ..Manners::default() });
         assert!(took < secs(2), "{hello:?}: {took:?}");
         world.run_for(secs(12));
         let addr = world.addr(other);
@@ -173,8 +217,14 @@ fn peers_that_promise_and_do_not_deliver_hold_nobody_up() {
             Manners { answer, keep_alive: Some(secs(1)), ..Manners::default() }
         }),
         ("rejects", Manners { answer: Box::new(|_| Answer::Reject), ..Manners::default() }),
-        ("dribbles", Manners { answer: Box::new(|_| Answer::Dribble(millis(900))), ..Manners::default() }),
-        ("chokes and unchokes", Manners { flap: Some(millis(20)), block_time: millis(15), ..Manners::default() }),
+        (
+            "dribbles",
+            Manners { answer: Box::new(|_| Answer::Dribble(millis(900))), ..Manners::default() },
+        ),
+        (
+            "chokes and unchokes",
+            Manners { flap: Some(millis(20)), block_time: millis(15), ..Manners::default() },
+        ),
     ];
     for (what, manners) in manners {
         let (world, leech, _, took) = beside(1, &sample, manners);
@@ -188,7 +238,8 @@ fn peers_that_promise_and_do_not_deliver_hold_nobody_up() {
 fn a_fickle_peer_alone_delivers_in_the_end() {
     let sample = file(300_000, 32 * 1024);
     for fast in [false, true] {
-        let manners = Manners { fast, flap: Some(millis(70)), block_time: millis(10), ..Manners::default() };
+        let manners =
+            Manners { fast, flap: Some(millis(70)), block_time: millis(10), ..Manners::default() };
         let mut world = World::new(1);
         let peer = world.scripted(Remote::seed(&sample, 1, manners));
         let leech = world.node(loud());
@@ -203,7 +254,11 @@ fn a_slow_peer_alone_is_not_let_go() {
     // A block in twenty seconds is little, but it is all there is.
     let sample = file(8 * 16 * KIB, 16 * 1024);
     let mut world = World::new(1);
-    let peer = world.scripted(Remote::seed(&sample, 1, Manners { block_time: secs(20), ..Manners::default() }));
+    let peer = world.scripted(Remote::seed(
+        &sample,
+        1,
+        Manners { block_time: secs(20), ..Manners::default() },
+    ));
     let leech = world.node(loud());
     world.download(leech, &sample, &[peer]);
     assert!(world.run_until(|w| w.is_complete(leech), secs(400)), "{:?}", world.stats(leech));
@@ -226,7 +281,10 @@ fn when_a_seed_is_killed_another_takes_over() {
         world.kill(a);
         assert!(world.run_until(|w| w.is_complete(leech), secs(20)), "seed {seed}");
         let stats = world.stats(leech);
-        assert!(stats.downloaded <= sample.geometry().total_len() + 8 * 16 * KIB, "{before:?} {stats:?}");
+        assert!(
+            stats.downloaded <= sample.geometry().total_len() + 8 * 16 * KIB,
+            "{before:?} {stats:?}"
+        );
     }
 }
 
@@ -298,14 +356,19 @@ fn a_peer_that_is_of_no_use_is_dialled_less_and_less_and_then_forgotten() {
 fn there_are_never_more_connections_than_allowed() {
     // The world checks links, dials, peers and candidates after every event.
     let sample = file(600_000, 32 * 1024);
-    let conf = Conf { max_links: 9, max_links_per_torrent: 6, max_dials: 3, max_candidates: 25, ..loud() };
+    let conf =
+        Conf { max_links: 9, max_links_per_torrent: 6, max_dials: 3, max_candidates: 25, ..loud() };
     let mut world = World::new(1);
     let mut peers: Vec<NodeId> = Vec::new();
     for nth in 0..40 {
         let manners = Manners { block_time: millis(50), ..Manners::default() };
         peers.push(match nth % 4 {
             0 => world.scripted(Closer::default()),
-            1 => world.scripted(Remote::seed(&sample, nth, Manners { hello: Hello::Silent, ..manners })),
+            1 => world.scripted(Remote::seed(
+                &sample,
+                nth,
+                Manners { hello: Hello::Silent, ..manners },
+            )),
             _ => world.scripted(Remote::seed(&sample, nth, manners)),
         });
     }
@@ -341,9 +404,19 @@ fn strangers_that_only_listen_are_not_fed_for_ever() {
 fn near_the_end_others_help_and_what_is_pointless_is_cancelled() {
     let sample = file(40 * 16 * KIB, 64 * 1024);
     let mut world = World::new(1);
-    let slow = world.scripted(Remote::seed(&sample, 1, Manners { block_time: secs(4), ..Manners::default() }));
+    let slow = world.scripted(Remote::seed(
+        &sample,
+        1,
+        Manners { block_time: secs(4), ..Manners::default() },
+    ));
     let fast: Vec<_> = (2..5)
-        .map(|name| world.scripted(Remote::seed(&sample, name, Manners { block_time: millis(20), ..Manners::default() })))
+        .map(|name| {
+            world.scripted(Remote::seed(
+                &sample,
+                name,
+                Manners { block_time: millis(20), ..Manners::default() },
+            ))
+        })
         .collect();
     let leech = world.node(loud());
     world.download(leech, &sample, &[&[slow], &fast[..]].concat());
@@ -354,7 +427,10 @@ fn near_the_end_others_help_and_what_is_pointless_is_cancelled() {
     assert!(!cancels.is_empty());
     let stats = world.stats(leech);
     assert_eq!(stats.downloaded, sample.geometry().total_len() + stats.wasted);
-    assert!(stats.duplicate_blocks <= 8 && stats.wasted <= stats.duplicate_blocks * 16 * KIB, "{stats:?}");
+    assert!(
+        stats.duplicate_blocks <= 8 && stats.wasted <= stats.duplicate_blocks * 16 * KIB,
+        "{stats:?}"
+    );
     // Nobody was asked for a block more often than allowed.
     let mut asked = std::collections::BTreeMap::new();
     for node in [&[slow], &fast[..]].concat() {
@@ -386,6 +462,9 @@ fn peers_come_and_go_and_everybody_gets_it_all() {
             world.run_for(millis(150));
             world.restart(victim);
         }
-        assert!(world.run_until(|w| everybody.iter().all(|&n| w.is_complete(n)), secs(300)), "seed {seed}");
+        assert!(
+            world.run_until(|w| everybody.iter().all(|&n| w.is_complete(n)), secs(300)),
+            "seed {seed}"
+        );
     }
 }

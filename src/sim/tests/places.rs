@@ -14,9 +14,11 @@ const PATH: &str = "/home/t/a";
 
 /// Torrents of one name: the same file `a`, and another `b`, or nothing in common but the name.
 fn samples() -> [Arc<Sample>; 3] {
-    let folder = |files: &[(&str, u64)], piece_len| Sample::folder("t", files, piece_len, 3).unwrap();
+    let folder =
+        |files: &[(&str, u64)], piece_len| Sample::folder("t", files, piece_len, 3).unwrap();
     let first = folder(&[("a", 100_000), ("b", 50_000)], 16 * 1024);
-    // The same bytes of `a`, since they come first from the same numbers; the last piece has some of `c`.
+    // The same bytes of `a`, since they come first from the same numbers; the last piece has some
+    // of `c`.
     let second = folder(&[("a", 100_000), ("c", 30_000)], 32 * 1024);
     [first, second, folder(&[("d/e", 70_000), ("a", 90_000)], 16 * 1024)]
 }
@@ -63,7 +65,9 @@ impl Home {
         let hash = self.samples[nth].metainfo.info_hash;
         let engine = self.world.engine(self.leech);
         let stats = engine.find(hash).and_then(|id| engine.stats(id));
-        stats.is_some_and(|stats| stats.phase == Phase::Seeding && stats.have_bytes == stats.total_bytes)
+        stats.is_some_and(|stats| {
+            stats.phase == Phase::Seeding && stats.have_bytes == stats.total_bytes
+        })
     }
 
     fn gets(&mut self, nth: usize) -> bool {
@@ -89,7 +93,10 @@ fn second_torrent_with_a_path_of_another_is_refused_with_both_names() {
         let error = home.is_refused(nth);
         let AddError::PathTaken { path, torrent, .. } = &error else { panic!("{error}") };
         assert_eq!((path.as_path(), *torrent), (Path::new(PATH), first));
-        assert_eq!(error.to_string(), r#"/home/t/a belongs to the torrent "t", and "t" would write to it"#);
+        assert_eq!(
+            error.to_string(),
+            r#"/home/t/a belongs to the torrent "t", and "t" would write to it"#
+        );
     }
     assert!(home.gets(0));
     // Another length.
@@ -106,7 +113,8 @@ fn file_of_another_torrent_is_read_and_never_written_or_deleted() {
         let disk = home.world.disk(home.leech);
         let before = disk.stat(Path::new(PATH)).unwrap();
         let second = home.add(1);
-        let told = home.world.told(home.leech, |a| matches!(a, Alert::FilesShared { files: 1, .. }));
+        let told =
+            home.world.told(home.leech, |a| matches!(a, Alert::FilesShared { files: 1, .. }));
         assert!(told.is_some());
         assert!(home.gets(1), "what it lacks is fetched");
         home.world.run_for(secs(6));
@@ -115,7 +123,8 @@ fn file_of_another_torrent_is_read_and_never_written_or_deleted() {
         let stats = home.world.engine(home.leech).stats(second).unwrap();
         assert_eq!(stats.downloaded, 130_000 - 3 * 32 * 1024);
 
-        let (gone, left, other) = if with_data { (second, 0, "/home/t/c") } else { (first, 1, "/home/t/b") };
+        let (gone, left, other) =
+            if with_data { (second, 0, "/home/t/c") } else { (first, 1, "/home/t/b") };
         home.world.tell(home.leech, |engine| engine.remove_with_data(gone)).unwrap();
         home.world.run_for(secs(2));
         assert!(disk.has(Path::new(PATH)) && !disk.has(Path::new(other)));
@@ -141,7 +150,8 @@ fn torrent_does_not_move_to_a_path_of_another() {
     let dir = home.world.engine(home.leech).dir(id).unwrap().to_owned();
     assert_ne!(dir, Path::new("/home"));
     let told = home.world.alerts(home.leech).iter();
-    let failed = told.filter(|(_, a)| matches!(a, Alert::StorageMoveFailed { torrent, .. } if *torrent == id));
+    let failed = told
+        .filter(|(_, a)| matches!(a, Alert::StorageMoveFailed { torrent, .. } if *torrent == id));
     assert_eq!(failed.count(), 2);
     assert!(home.gets(0) && home.gets(2));
 }

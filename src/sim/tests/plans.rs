@@ -1,4 +1,5 @@
-//! Plans that once failed, made small by the explorer: each is what it took to find a fault, and must come to a good end for ever.
+//! Plans that once failed, made small by the explorer: each is what it took to find a fault, and
+//! must come to a good end for ever.
 
 use crate::sim::explore::{self, Plan};
 
@@ -107,11 +108,13 @@ cases! { ends_well:
          at 1507 node=6 up=0; at 3563 node=5 misdirect";
 }
 
-/// A sync fails, and part of what it was about is never written, although it can be read until the power is lost. A later sync that
-/// succeeds says nothing about it.
+/// A sync fails, and part of what it was about is never written, although it can be read until the
+/// power is lost. A later sync that succeeds says nothing about it.
 fn end_well_with_any_seed(events: &str) {
     for seed in 0..6 {
-        ends_well(&format!("seed {seed}; torrent 0; file 0 len=100000; file 0 len=30000; {events}"));
+        ends_well(&format!(
+            "seed {seed}; torrent 0; file 0 len=100000; file 0 len=30000; {events}"
+        ));
     }
 }
 

@@ -7,14 +7,22 @@ use crate::{
 };
 
 fn files() -> Arc<Sample> {
-    Sample::folder("f", &[("a", 100_000), ("b/c", 3), ("", 400), ("e", 0), ("d", 300_000)], 32 * 1024, 9).unwrap()
+    Sample::folder(
+        "f",
+        &[("a", 100_000), ("b/c", 3), ("", 400), ("e", 0), ("d", 300_000)],
+        32 * 1024,
+        9,
+    )
+    .unwrap()
 }
 
-/// A leech that has these pieces of some files, but for what `spoil` does to them, with files made this way.
+/// A leech that has these pieces of some files, but for what `spoil` does to them, with files made
+/// this way.
 fn with(having: fn(u32) -> bool, spoil: fn(&MemDisk), allocation: Allocation) {
     for sample in [files(), file(400_000, 32 * 1024)] {
         let conf = Conf { allocation, ..loud() };
-        let mut outcome = Scenario::swarm(1).sharing(&sample).leeches(1).with(conf).having(having).begin();
+        let mut outcome =
+            Scenario::swarm(1).sharing(&sample).leeches(1).with(conf).having(having).begin();
         let leech = outcome.cast.leeches[0];
         spoil(&outcome.world.disk(leech));
         outcome.go_on();
@@ -22,7 +30,12 @@ fn with(having: fn(u32) -> bool, spoil: fn(&MemDisk), allocation: Allocation) {
         let disk = outcome.world.disk(leech);
         let dir = outcome.world.params(leech, &sample, &[]).dir;
         for (path, _, bytes) in sample.files_in(&dir) {
-            assert_eq!(disk.content(&path).map(|content| content.len()), Some(bytes.len()), "{}", path.display());
+            assert_eq!(
+                disk.content(&path).map(|content| content.len()),
+                Some(bytes.len()),
+                "{}",
+                path.display()
+            );
             assert!(disk.holds(&path, 0, bytes));
         }
         outcome.then_all_shut_down();
@@ -52,7 +65,9 @@ fn halve(disk: &MemDisk) {
 }
 
 fn fill_with_noise(disk: &MemDisk) {
-    each_file(disk, |bytes| bytes.iter_mut().enumerate().for_each(|(n, b)| *b = (n * 31 % 251) as u8));
+    each_file(disk, |bytes| {
+        bytes.iter_mut().enumerate().for_each(|(n, b)| *b = (n * 31 % 251) as u8)
+    });
 }
 
 fn empty(disk: &MemDisk) {
@@ -96,7 +111,11 @@ fn halves(split: fn(u32) -> bool) {
         let (a, b) = (world.node(loud()), world.node(loud()));
         for (node, mine) in [(a, true), (b, false)] {
             let mut pieces = Bitfield::none(sample.geometry().piece_count());
-            sample.geometry().pieces().filter(|p| split(p.get()) == mine).for_each(|p| _ = pieces.set(p));
+            sample
+                .geometry()
+                .pieces()
+                .filter(|p| split(p.get()) == mine)
+                .for_each(|p| _ = pieces.set(p));
             world.put_pieces(node, &sample, &pieces);
         }
         world.download(a, &sample, &[b]);
@@ -156,7 +175,10 @@ fn check_again(world: &mut World, node: NodeId) {
 fn remove_and_add(world: &mut World, node: NodeId) {
     let id = world.torrent(node);
     world.tell(node, |engine| engine.remove(id)).unwrap();
-    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(5)));
+    assert!(
+        world
+            .run_until(|w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(5))
+    );
     let sample = file(2_000_000, 32 * 1024);
     world.download(node, &sample, &[]);
 }
@@ -190,11 +212,17 @@ fn files_that_are_trusted_are_served_without_a_check() {
     let leech = outcome.world.node(loud());
     let seed = outcome.world.node(loud());
     outcome.world.put_pieces(seed, &outcome.sample, &Bitfield::all(20));
-    let params = TorrentParams { trust: Trust::Files, ..outcome.world.params(seed, &outcome.sample, &[]) };
+    let params =
+        TorrentParams { trust: Trust::Files, ..outcome.world.params(seed, &outcome.sample, &[]) };
     outcome.world.add_torrent(seed, &outcome.sample, params);
     outcome.world.download(leech, &outcome.sample, &[seed]);
     assert!(outcome.world.run_until(|w| w.is_complete(leech), secs(10)));
-    assert!(outcome.world.told(seed, |a| matches!(a, Alert::Opened { have: 20, to_check: 0, .. })).is_some());
+    assert!(
+        outcome
+            .world
+            .told(seed, |a| matches!(a, Alert::Opened { have: 20, to_check: 0, .. }))
+            .is_some()
+    );
 }
 
 #[test]

@@ -12,7 +12,9 @@ use crate::{
 
 /// Small torrents, all different.
 fn samples(count: u64) -> Vec<Arc<Sample>> {
-    (0..count).map(|n| Sample::file(&format!("t{n}"), 100_000 + n, 32 * 1024, 1000 + n).unwrap()).collect()
+    (0..count)
+        .map(|n| Sample::file(&format!("t{n}"), 100_000 + n, 32 * 1024, 1000 + n).unwrap())
+        .collect()
 }
 
 fn queued(world: &World, node: NodeId, sample: &Arc<Sample>, peers: &[NodeId]) -> TorrentParams {
@@ -28,7 +30,11 @@ fn count(world: &World, node: NodeId, phase: Phase) -> usize {
 }
 
 /// A seed of all samples, and a leech that has them all in its queue.
-fn pair(world: &mut World, samples: &[Arc<Sample>], conf: Conf) -> (NodeId, NodeId, Vec<TorrentId>) {
+fn pair(
+    world: &mut World,
+    samples: &[Arc<Sample>],
+    conf: Conf,
+) -> (NodeId, NodeId, Vec<TorrentId>) {
     let (seed, leech) = (world.node(Conf { max_active_checks: 100, ..loud() }), world.node(conf));
     let slow = Line { bandwidth: 100_000, ..Line::default() };
     world.set_line(seed, slow);
@@ -57,8 +63,11 @@ fn downloads_run_in_order_and_never_too_many() {
     };
     assert!(world.run_until(watch, secs(120)), "{:?}", phases(&world, leech));
     assert_eq!(most, 2);
-    let finished = |alert: &Alert| if let Alert::Finished { torrent, .. } = alert { Some(*torrent) } else { None };
-    let order: Vec<_> = world.alerts(leech).iter().filter_map(|(_, alert)| finished(alert)).collect();
+    let finished = |alert: &Alert| {
+        if let Alert::Finished { torrent, .. } = alert { Some(*torrent) } else { None }
+    };
+    let order: Vec<_> =
+        world.alerts(leech).iter().filter_map(|(_, alert)| finished(alert)).collect();
     let place = |id| ids.iter().position(|&other| other == id).unwrap();
     assert!(order.iter().enumerate().all(|(at, &id)| place(id).abs_diff(at) <= 1), "{order:?}");
     world.run_for(secs(1));
@@ -84,8 +93,15 @@ fn a_pause_a_removal_and_a_move_let_the_next_one_go_at_once() {
     assert_eq!(world.engine(leech).queue(), [ids[3], ids[0], ids[1], ids[2], ids[4]]);
 
     world.tell(leech, |e| e.pause(ids[3])).unwrap();
-    assert_eq!((phases(&world, leech)[0], phases(&world, leech)[3]), (Phase::Downloading, Phase::Paused));
-    assert_eq!(world.engine(leech).queue_position(ids[3]), Some(0), "a pause does not cost the position");
+    assert_eq!(
+        (phases(&world, leech)[0], phases(&world, leech)[3]),
+        (Phase::Downloading, Phase::Paused)
+    );
+    assert_eq!(
+        world.engine(leech).queue_position(ids[3]),
+        Some(0),
+        "a pause does not cost the position"
+    );
     world.tell(leech, |e| e.remove(ids[0])).unwrap();
     assert!(world.run_until(|w| w.stats_of(leech)[0].phase == Phase::Downloading, secs(5)));
     world.tell(leech, |e| e.resume(ids[3])).unwrap();
@@ -116,7 +132,11 @@ fn a_disk_that_fails_lets_the_next_one_go_and_one_that_works_again_gets_its_plac
     assert!(matches!(second(&world), Phase::Downloading), "{:?}", phases(&world, leech));
     world.run_for(secs(20));
     world.disk(leech).set(|troubles| troubles.read_only = false);
-    assert!(world.run_until(|w| !w.is_in(leech, Phase::Stalled), secs(90)), "{:?}", phases(&world, leech));
+    assert!(
+        world.run_until(|w| !w.is_in(leech, Phase::Stalled), secs(90)),
+        "{:?}",
+        phases(&world, leech)
+    );
     assert!(world.run_until(|w| w.is_complete(leech), secs(120)), "{:?}", phases(&world, leech));
 }
 
@@ -153,7 +173,11 @@ fn a_recheck_gives_the_place_away_and_back() {
     assert!(world.run_until(|w| w.stats(leech).have > 0, secs(10)));
     world.tell(leech, |e| e.recheck(ids[0])).unwrap();
     assert!(world.run_until(|w| phases(w, leech)[1] == Phase::Downloading, secs(5)));
-    assert!(world.run_until(|w| phases(w, leech)[0] == Phase::Downloading, secs(5)), "{:?}", phases(&world, leech));
+    assert!(
+        world.run_until(|w| phases(w, leech)[0] == Phase::Downloading, secs(5)),
+        "{:?}",
+        phases(&world, leech)
+    );
     assert_eq!(phases(&world, leech)[1], Phase::Queued);
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
     let stats = world.stats(leech);
@@ -173,7 +197,10 @@ fn it_stops_at_a_ratio_and_goes_on_when_told_to() {
     assert!(world.is_in(seed, Phase::Seeding));
     world.download(leeches[1], &sample, &[seed]);
     assert!(world.run_until(|w| w.is_in(seed, Phase::Paused), secs(30)));
-    let told = world.told(seed, |a| matches!(a, Alert::StopReached { why: StopReason::Ratio, torrent } if *torrent == id));
+    let told = world.told(
+        seed,
+        |a| matches!(a, Alert::StopReached { why: StopReason::Ratio, torrent } if *torrent == id),
+    );
     assert!(told.is_some());
     let sent = world.stats(seed).uploaded;
     assert!((450_000..600_000).contains(&sent) && world.stats(seed).ratio() >= 1.5, "{sent}");
@@ -202,7 +229,8 @@ fn it_stops_after_a_time_over_all_runs() {
     world.run_for(secs(1));
     world.tell(seed, |e| e.remove(id)).unwrap();
     world.run_for(secs(1));
-    let totals = Totals { seeding: secs(3600), active: secs(5000), uploaded: 7, ..Totals::default() };
+    let totals =
+        Totals { seeding: secs(3600), active: secs(5000), uploaded: 7, ..Totals::default() };
     let stop = Some(StopAt { ratio_percent: Some(100), seeding: Some(secs(3600 + 100)) });
     let params = TorrentParams { totals, stop, ..world.params(seed, &sample, &[]) };
     let id = world.add_torrent(seed, &sample, params);
@@ -215,13 +243,20 @@ fn it_stops_after_a_time_over_all_runs() {
     assert!(world.is_in(seed, Phase::Seeding));
     world.run_for(secs(12));
     assert!(world.is_in(seed, Phase::Paused));
-    assert!(world.told(seed, |a| matches!(a, Alert::StopReached { why: StopReason::SeedingTime, .. })).is_some());
+    assert!(
+        world
+            .told(seed, |a| matches!(a, Alert::StopReached { why: StopReason::SeedingTime, .. }))
+            .is_some()
+    );
     let stats = world.stats(seed);
     assert_eq!((stats.totals.seeding, stats.totals.uploaded), (secs(3700), 7));
     assert_eq!(stats.totals.active, secs(5100));
     // What is not reached stays.
     world.tell(seed, |e| e.resume(id)).unwrap();
-    assert_eq!(world.tell(seed, |e| e.stop_at(id)), Ok(Some(StopAt { ratio_percent: Some(100), seeding: None })));
+    assert_eq!(
+        world.tell(seed, |e| e.stop_at(id)),
+        Ok(Some(StopAt { ratio_percent: Some(100), seeding: None }))
+    );
     world.run_for(secs(1000));
     assert!(world.is_in(seed, Phase::Seeding));
     assert_eq!(world.engine(seed).poll_timeout(), None, "nothing is polled");
@@ -250,18 +285,26 @@ fn what_is_wanted_decides_whether_it_is_a_download_or_a_seed() {
     use crate::base::files::Priority::{Normal, Skip};
     let two = Sample::folder("two", &[("a", 200_000), ("b", 200_000)], 32 * 1024, 5).unwrap();
     let mut world = World::new(15);
-    let (seed, leech) = (world.node(loud()), world.node(Conf { max_active_downloads: 1, ..loud() }));
+    let (seed, leech) =
+        (world.node(loud()), world.node(Conf { max_active_downloads: 1, ..loud() }));
     world.set_line(seed, Line { bandwidth: 100_000, ..Line::default() });
     let other = file(600_000, 32 * 1024);
     [&two, &other].into_iter().for_each(|sample| _ = world.seed_with(seed, sample));
-    let params = TorrentParams { priorities: vec![Normal, Skip], ..queued(&world, leech, &two, &[seed]) };
+    let params =
+        TorrentParams { priorities: vec![Normal, Skip], ..queued(&world, leech, &two, &[seed]) };
     let a = world.add_torrent(leech, &two, params);
     let params = queued(&world, leech, &other, &[seed]);
     let b = world.add_torrent(leech, &other, params);
     assert!(world.run_until(|w| w.is_in(leech, Phase::Seeding), secs(20)));
-    assert_eq!((world.engine(leech).queue(), phases(&world, leech)[1]), (vec![b], Phase::Downloading));
+    assert_eq!(
+        (world.engine(leech).queue(), phases(&world, leech)[1]),
+        (vec![b], Phase::Downloading)
+    );
     world.tell(leech, |e| e.set_file_priorities(a, vec![Normal, Normal])).unwrap();
-    assert_eq!((world.engine(leech).queue(), phases(&world, leech)), (vec![b, a], vec![Phase::Queued, Phase::Downloading]));
+    assert_eq!(
+        (world.engine(leech).queue(), phases(&world, leech)),
+        (vec![b, a], vec![Phase::Queued, Phase::Downloading])
+    );
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
 }
 
@@ -276,7 +319,8 @@ struct Mirror {
 impl Mirror {
     /// How many rows were new.
     fn refresh(&mut self, world: &mut World, node: NodeId) -> usize {
-        let Changes { cursor, all, changed, removed, queue } = world.tell(node, |e| e.changes(self.cursor));
+        let Changes { cursor, all, changed, removed, queue } =
+            world.tell(node, |e| e.changes(self.cursor));
         self.cursor = cursor;
         if all {
             self.rows.clear();
@@ -368,7 +412,14 @@ fn the_sessions_counters_are_the_sum_of_its_torrents() {
     let samples = samples(6);
     let mut world = World::new(10);
     let (seed, leech, ids) = pair(&mut world, &samples, loud());
-    world.tell(leech, |e| e.set_earlier_totals(Totals { downloaded: 5, uploaded: 6, active: secs(7), seeding: secs(8) }));
+    world.tell(leech, |e| {
+        e.set_earlier_totals(Totals {
+            downloaded: 5,
+            uploaded: 6,
+            active: secs(7),
+            seeding: secs(8),
+        })
+    });
     for _ in 0..60 {
         world.run_for(millis(500));
         for node in [seed, leech] {
@@ -379,8 +430,19 @@ fn the_sessions_counters_are_the_sum_of_its_torrents() {
             assert_eq!(stats.wasted, sum(|t| t.wasted));
             assert_eq!(stats.peers as u64, sum(|t| t.peers as u64));
             assert_eq!(stats.torrents, torrents.len());
-            for phase in [Phase::Opening, Phase::Checking, Phase::Downloading, Phase::Seeding, Phase::Paused, Phase::Queued] {
-                assert_eq!(stats.in_phase(phase), torrents.iter().filter(|t| t.phase == phase).count(), "{phase:?}");
+            for phase in [
+                Phase::Opening,
+                Phase::Checking,
+                Phase::Downloading,
+                Phase::Seeding,
+                Phase::Paused,
+                Phase::Queued,
+            ] {
+                assert_eq!(
+                    stats.in_phase(phase),
+                    torrents.iter().filter(|t| t.phase == phase).count(),
+                    "{phase:?}"
+                );
             }
         }
     }
@@ -392,7 +454,10 @@ fn the_sessions_counters_are_the_sum_of_its_torrents() {
     }
     world.run_for(secs(5));
     let after = world.engine(leech).session_stats();
-    assert_eq!((after.downloaded, after.torrents, after.peers, after.active()), (before.downloaded, 0, 0, 0));
+    assert_eq!(
+        (after.downloaded, after.torrents, after.peers, after.active()),
+        (before.downloaded, 0, 0, 0)
+    );
 }
 
 #[test]
@@ -446,27 +511,37 @@ fn pieces_come_in_order_from_the_moment_it_is_wished_and_what_nobody_has_is_not_
     world.tell(leech, |e| e.set_sequential(id, true)).unwrap();
     let before = world.script::<Remote>(peer).requests().len();
     assert!(world.run_until(|w| w.stats(leech).have >= 96, secs(60)), "{:?}", world.stats(leech));
-    let asked: Vec<u32> = world.script::<Remote>(peer).requests()[before..].iter().map(|b| b.piece.get()).collect();
+    let asked: Vec<u32> =
+        world.script::<Remote>(peer).requests()[before..].iter().map(|b| b.piece.get()).collect();
     assert!(asked.len() > 40 && asked.is_sorted(), "{asked:?}");
     // Somebody with the rest comes.
-    let other = world.scripted(Remote::seed(&sample, 2, Manners { block_time: millis(20), ..Manners::default() }));
+    let other = world.scripted(Remote::seed(
+        &sample,
+        2,
+        Manners { block_time: millis(20), ..Manners::default() },
+    ));
     let addr = world.addr(other);
     world.tell(leech, |e| e.add_peer(id, addr)).unwrap();
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
-    let rest: Vec<u32> = world.script::<Remote>(other).requests().iter().map(|b| b.piece.get()).collect();
+    let rest: Vec<u32> =
+        world.script::<Remote>(other).requests().iter().map(|b| b.piece.get()).collect();
     assert!(rest.is_sorted() && rest.iter().all(|p| p % 4 == 3), "{rest:?}");
 }
 
 #[test]
 fn many_torrents_at_rest_ask_for_nothing() {
     let mut world = World::new(13);
-    let node = world.node(Conf { max_active_checks: 50, alerts: AlertMask::NONE, ..Conf::default() });
-    let samples: Vec<_> = (0..500).map(|n| Sample::file(&format!("s{n}"), 16_384, 16_384, n).unwrap()).collect();
+    let node =
+        world.node(Conf { max_active_checks: 50, alerts: AlertMask::NONE, ..Conf::default() });
+    let samples: Vec<_> =
+        (0..500).map(|n| Sample::file(&format!("s{n}"), 16_384, 16_384, n).unwrap()).collect();
     let ids: Vec<_> = samples
         .iter()
         .map(|sample| {
             let params = queued(&world, node, sample, &[]);
-            sample.files_in(&params.dir).for_each(|(path, _, bytes)| world.disk(node).put(&path, bytes));
+            sample
+                .files_in(&params.dir)
+                .for_each(|(path, _, bytes)| world.disk(node).put(&path, bytes));
             world.add_torrent(node, sample, params)
         })
         .collect();
@@ -474,7 +549,8 @@ fn many_torrents_at_rest_ask_for_nothing() {
     world.run_for(secs(60));
     let mut mirror = Mirror::default();
     assert_eq!(mirror.refresh(&mut world, node), 500);
-    // The queue looks every ten seconds while somebody waits, and more seeds run as the slow do not count.
+    // The queue looks every ten seconds while somebody waits, and more seeds run as the slow do not
+    // count.
     let mut wakes = BTreeSet::new();
     let _ = world.run_until(
         |w| {
@@ -489,7 +565,10 @@ fn many_torrents_at_rest_ask_for_nothing() {
     let limits = world.engine(node).active_limits();
     world.tell(node, |e| e.set_active_limits(crate::engine::ActiveLimits { seeds: 500, ..limits }));
     world.run_for(secs(60));
-    assert_eq!((count(&world, node, Phase::Seeding), world.engine(node).poll_timeout()), (500, None));
+    assert_eq!(
+        (count(&world, node, Phase::Seeding), world.engine(node).poll_timeout()),
+        (500, None)
+    );
     mirror.refresh(&mut world, node);
     mirror.check(&world, node);
     assert_eq!(ids.len(), 500);
@@ -517,14 +596,19 @@ fn whatever_the_user_does_the_limits_hold_and_everything_is_told() {
         let (mut mirror, mut ids) = (Mirror::default(), Vec::new());
         for _ in 0..150 {
             let pick = rng.below(ids.len().max(1) as u64) as usize;
-            let (id, to): (Option<TorrentId>, usize) = (ids.get(pick).copied(), rng.below(12) as usize);
+            let (id, to): (Option<TorrentId>, usize) =
+                (ids.get(pick).copied(), rng.below(12) as usize);
             // What is gone meanwhile says so, and so does what has no position.
             match (rng.below(12), id) {
                 (0..4, _) => {
                     let sample = &samples[rng.below(10) as usize];
                     if world.engine(leech).find(sample.metainfo.info_hash).is_none() {
                         let paused = rng.below(4) == 0;
-                        let params = TorrentParams { paused, queued: rng.below(6) > 0, ..world.params(leech, sample, &[seed]) };
+                        let params = TorrentParams {
+                            paused,
+                            queued: rng.below(6) > 0,
+                            ..world.params(leech, sample, &[seed])
+                        };
                         ids.push(world.add_torrent(leech, sample, params));
                     }
                 }
@@ -543,13 +627,22 @@ fn whatever_the_user_does_the_limits_hold_and_everything_is_told() {
             let (engine, stats) = (world.engine(leech), world.stats_of(leech));
             let running = |phase| stats.iter().filter(|s| s.queued && s.phase == phase).count();
             let (downloads, seeds) = (running(Phase::Downloading), running(Phase::Seeding));
-            assert!(downloads <= 2 && seeds <= 2 && downloads + seeds <= 3, "round {round}: {:?}", phases(&world, leech));
+            assert!(
+                downloads <= 2 && seeds <= 2 && downloads + seeds <= 3,
+                "round {round}: {:?}",
+                phases(&world, leech)
+            );
             assert!(stats.iter().all(|s| s.phase != Phase::Queued || s.queued));
-            let checks = running(Phase::Checking) + stats.iter().filter(|s| !s.queued && s.phase == Phase::Checking).count();
+            let checks = running(Phase::Checking)
+                + stats.iter().filter(|s| !s.queued && s.phase == Phase::Checking).count();
             assert!(checks <= 2, "round {round}: {checks} checks");
-            let positions: Vec<usize> = engine.queue().iter().filter_map(|&id| engine.queue_position(id)).collect();
+            let positions: Vec<usize> =
+                engine.queue().iter().filter_map(|&id| engine.queue_position(id)).collect();
             assert!(positions.iter().copied().eq(0..engine.queue().len()), "{positions:?}");
-            let waits = engine.queue().iter().any(|&id| engine.stats(id).is_some_and(|s| s.phase == Phase::Queued));
+            let waits = engine
+                .queue()
+                .iter()
+                .any(|&id| engine.stats(id).is_some_and(|s| s.phase == Phase::Queued));
             let waiting_download = waits && engine.session_stats().waiting_checks == 0;
             assert!(
                 !waiting_download || downloads == 2,

@@ -12,7 +12,8 @@ fn behind(rule: Nat, seed_dials_leech: bool, reachable: bool) {
         outcome.world.tell(seed, |engine| engine.add_peer(id, addr)).unwrap();
     }
     outcome.go_on();
-    let outcome = if reachable { outcome.completes().honestly() } else { outcome.does_not_complete() };
+    let outcome =
+        if reachable { outcome.completes().honestly() } else { outcome.does_not_complete() };
     outcome.then_all_shut_down();
 }
 
@@ -29,12 +30,22 @@ cases! { behind:
 /// Leeches behind routers of their own and a seed that everybody can dial.
 fn leeches_behind(rule: Nat) {
     for seed in 0..3 {
-        let outcome = Scenario::swarm(seed).leeches(5).on(Line::dsl()).behind(rule).run().completes().honestly();
+        let outcome = Scenario::swarm(seed)
+            .leeches(5)
+            .on(Line::dsl())
+            .behind(rule)
+            .run()
+            .completes()
+            .honestly();
         let (world, cast) = (&outcome.world, &outcome.cast);
         let between = |a: NodeId, b: NodeId| world.bytes_read(a, b) > 0;
         let leeches = &cast.leeches;
         let met = leeches.iter().any(|&a| leeches.iter().any(|&b| between(a, b)));
-        assert_eq!(met, matches!(rule, Nat::Open | Nat::FullCone), "seed {seed}: whether leeches met");
+        assert_eq!(
+            met,
+            matches!(rule, Nat::Open | Nat::FullCone),
+            "seed {seed}: whether leeches met"
+        );
     }
 }
 
@@ -47,7 +58,8 @@ cases! { leeches_behind:
 
 #[test]
 fn two_behind_restricted_cones_meet_when_both_dial() {
-    let mut outcome = Scenario::swarm(2).leeches(1).seeds_behind(Nat::Restricted).behind(Nat::Restricted).begin();
+    let mut outcome =
+        Scenario::swarm(2).leeches(1).seeds_behind(Nat::Restricted).behind(Nat::Restricted).begin();
     let (seed, leech) = (outcome.cast.seeds[0], outcome.cast.leeches[0]);
     let (id, addr) = (outcome.world.torrent(seed), outcome.world.addr(leech));
     outcome.world.run_for(millis(100));
@@ -58,7 +70,12 @@ fn two_behind_restricted_cones_meet_when_both_dial() {
 
 #[test]
 fn those_in_one_house_meet_by_their_own_addresses() {
-    let mut outcome = Scenario::swarm(3).leeches(2).behind_one(Nat::Symmetric).strangers().on(Line::dsl()).begin();
+    let mut outcome = Scenario::swarm(3)
+        .leeches(2)
+        .behind_one(Nat::Symmetric)
+        .strangers()
+        .on(Line::dsl())
+        .begin();
     let (a, b) = (outcome.cast.leeches[0], outcome.cast.leeches[1]);
     let outer = outcome.world.addr(b);
     let inner = SocketAddr::from(([10, 0, 2, 1], 6881));
@@ -75,7 +92,12 @@ fn those_in_one_house_meet_by_their_own_addresses() {
 #[test]
 fn a_house_full_of_leeches_is_one_host_to_a_seed_and_keeps_to_the_share_of_one() {
     let conf = Conf { max_links_per_host: 3, ..loud() };
-    let outcome = Scenario::swarm(4).leeches(8).behind_one(Nat::FullCone).strangers().on(Line::dsl()).seeds_with(conf);
+    let outcome = Scenario::swarm(4)
+        .leeches(8)
+        .behind_one(Nat::FullCone)
+        .strangers()
+        .on(Line::dsl())
+        .seeds_with(conf);
     let mut outcome = outcome.within(secs(1200)).begin();
     outcome.world.run_for(secs(1));
     assert_eq!(outcome.world.stats(outcome.cast.seeds[0]).peers, 3);
@@ -112,8 +134,14 @@ impl Script for Closed {}
 
 #[test]
 fn one_open_leech_is_enough_for_many_that_cannot_be_dialled() {
-    // The seed and all others but the last are behind symmetric routers; they all know the open one, and nobody else matters.
-    let mut outcome = Scenario::swarm(6).leeches(5).seeds_behind(Nat::Symmetric).on(Line::dsl()).within(secs(300)).begin();
+    // The seed and all others but the last are behind symmetric routers; they all know the open
+    // one, and nobody else matters.
+    let mut outcome = Scenario::swarm(6)
+        .leeches(5)
+        .seeds_behind(Nat::Symmetric)
+        .on(Line::dsl())
+        .within(secs(300))
+        .begin();
     let (world, cast) = (&mut outcome.world, &outcome.cast);
     let open = cast.leeches[4];
     for &node in cast.seeds.iter().chain(&cast.leeches[..4]) {

@@ -1,4 +1,5 @@
-//! The invariants themselves: each is broken on purpose and must be noticed, or it is worth nothing.
+//! The invariants themselves: each is broken on purpose and must be noticed, or it is worth
+//! nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -43,7 +44,8 @@ fn greeting(sample: &Sample, reserved: Reserved) -> [u8; 68] {
 impl Rig {
     fn new(fast: bool) -> Self {
         let sample = file(100_000, 32 * 1024);
-        let mut outcome = Scenario::swarm(1).sharing(&sample).having(|p| p < 3).leeches(1).seeds(0).begin();
+        let mut outcome =
+            Scenario::swarm(1).sharing(&sample).having(|p| p < 3).leeches(1).seeds(0).begin();
         let leech = outcome.cast.leeches[0];
         assert!(outcome.world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(5)));
         let fresh = Host::new(loud(), Arc::new(MemDisk::new(1)), 1, Instant::ZERO);
@@ -176,7 +178,10 @@ fn another_protocol_is_noticed() {
     Rig::new(true).breaks("speaks-the-protocol", Message::Unknown { id: 99, payload: b"" });
     Rig::new(true).breaks("speaks-the-protocol", Message::Have(4));
     let mut rig = Rig::new(true);
-    assert_eq!(rig.ears.say(&mut rig.host, &[0, 0, 0, 2, 4, 0], drop).unwrap_err().name, "speaks-the-protocol");
+    assert_eq!(
+        rig.ears.say(&mut rig.host, &[0, 0, 0, 2, 4, 0], drop).unwrap_err().name,
+        "speaks-the-protocol"
+    );
 }
 
 #[test]
@@ -194,7 +199,11 @@ fn files_outside_the_folders_are_noticed() {
         rig.host.folders.push("/session".into());
         let _ = rig.host.disk.save(std::path::Path::new(path), b"x");
         let verdict = rig.host.check_paths();
-        assert_eq!(verdict.as_ref().map_err(|v| v.name), if fine { Ok(&()) } else { Err("inside-the-folder") }, "{path}");
+        assert_eq!(
+            verdict.as_ref().map_err(|v| v.name),
+            if fine { Ok(&()) } else { Err("inside-the-folder") },
+            "{path}"
+        );
     }
 }
 
@@ -220,7 +229,13 @@ fn lost_verified_byte_is_noticed() {
         rig
     };
     let mut removed = rig();
-    assert!(removed.host.disk.remove(path.parent().unwrap(), path.strip_prefix("/node0").unwrap()).unwrap());
+    assert!(
+        removed
+            .host
+            .disk
+            .remove(path.parent().unwrap(), path.strip_prefix("/node0").unwrap())
+            .unwrap()
+    );
     assert_eq!(lost(&mut removed), Some("loses-nothing"));
     let mut cut = rig();
     cut.host.disk.set_len(path, 60_000).unwrap();
@@ -291,13 +306,23 @@ fn a_have_that_is_never_told_is_noticed() {
 fn a_download_that_stands_still_is_noticed() {
     // Its workers never answer, and nobody has said that the disk is to blame.
     let conf = Conf { run_len: 32 * 1024, max_piece_memory: 64 * 1024, ..loud() };
-    let mut outcome = Scenario::swarm(1).leeches_with(conf).on(Line { bandwidth: 100_000, ..Line::default() }).begin();
+    let mut outcome = Scenario::swarm(1)
+        .leeches_with(conf)
+        .on(Line { bandwidth: 100_000, ..Line::default() })
+        .begin();
     let leech = outcome.cast.leeches[0];
     assert!(outcome.world.run_until(|w| w.stats(leech).have > 3, secs(20)));
-    outcome.world.set_disk_pace(leech, DiskPace { min: secs(10_000), max: secs(10_000), ..DiskPace::default() });
+    outcome.world.set_disk_pace(
+        leech,
+        DiskPace { min: secs(10_000), max: secs(10_000), ..DiskPace::default() },
+    );
     let panic = catch_unwind(AssertUnwindSafe(|| outcome.world.run_for(secs(1000)))).unwrap_err();
     let text = panic.downcast_ref::<String>().unwrap();
-    assert!(text.starts_with("invariant not-stuck is broken at leech 0: "), "{}", text.lines().next().unwrap_or_default());
+    assert!(
+        text.starts_with("invariant not-stuck is broken at leech 0: "),
+        "{}",
+        text.lines().next().unwrap_or_default()
+    );
     assert!(text.contains("\nseed 1, "), "the seed is told");
     assert!(text.contains("seed 0 -> leech 0: piece "), "and what went before");
 }

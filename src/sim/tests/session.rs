@@ -14,7 +14,9 @@ fn kept() -> Conf {
 }
 
 fn kinds(world: &World, node: NodeId, since: Instant) -> Vec<String> {
-    let word = |alert: &Alert| format!("{alert:?}").split_whitespace().next().unwrap_or_default().to_owned();
+    let word = |alert: &Alert| {
+        format!("{alert:?}").split_whitespace().next().unwrap_or_default().to_owned()
+    };
     world.alerts(node).iter().filter(|(at, _)| *at >= since).map(|(_, alert)| word(alert)).collect()
 }
 
@@ -37,7 +39,8 @@ fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {
 
 #[test]
 fn a_session_is_there_again_at_once_and_says_so_once() {
-    let samples: Vec<_> = (0..5).map(|n| Sample::file(&format!("s{n}"), 200_000, 32 * 1024, n).unwrap()).collect();
+    let samples: Vec<_> =
+        (0..5).map(|n| Sample::file(&format!("s{n}"), 200_000, 32 * 1024, n).unwrap()).collect();
     let mut world = World::new(1);
     let node = world.node(kept());
     let ids: Vec<_> = samples.iter().map(|sample| world.seed_with(node, sample)).collect();
@@ -58,7 +61,8 @@ fn a_session_is_there_again_at_once_and_says_so_once() {
     ));
     let find = |n: usize| world.engine(node).find(samples[n].metainfo.info_hash);
     assert_eq!(find(4), None);
-    let phases: Vec<Phase> = (0..4).map(|n| world.engine(node).stats(find(n).unwrap()).unwrap().phase).collect();
+    let phases: Vec<Phase> =
+        (0..4).map(|n| world.engine(node).stats(find(n).unwrap()).unwrap().phase).collect();
     assert_eq!(phases, [Phase::Seeding, Phase::Paused, Phase::Seeding, Phase::Seeding]);
     assert!((0..4).all(|n| world.engine(node).have(find(n).unwrap()).unwrap().is_full()));
     assert!(world.engine(node).params(find(2).unwrap()).unwrap().sequential);
@@ -79,9 +83,10 @@ fn a_peer_that_comes_for_a_sleeping_torrent_wakes_it_and_is_served() {
         let mut world = World::new(2);
         let seed = world.node(kept());
         world.seed_with(seed, &sample);
-        assert!(
-            world.run_until(|w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30))
-        );
+        assert!(world.run_until(
+            |w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(),
+            secs(30)
+        ));
         world.run_for(secs(1));
         let then = start_again(&mut world, seed, orderly);
         let leech = world.node(loud());
@@ -89,7 +94,10 @@ fn a_peer_that_comes_for_a_sleeping_torrent_wakes_it_and_is_served() {
         assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
         assert_eq!(world.bytes_read(leech, seed) / sample.geometry().total_len(), 1);
         let told = kinds(&world, seed, then);
-        assert!(!told.iter().any(|kind| ["Opened", "Checked", "Finished"].contains(&kind.as_str())), "{told:?}");
+        assert!(
+            !told.iter().any(|kind| ["Opened", "Checked", "Finished"].contains(&kind.as_str())),
+            "{told:?}"
+        );
     }
 }
 
@@ -99,7 +107,10 @@ fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_to
     let mut world = World::new(3);
     let seed = world.node(kept());
     world.seed_with(seed, &sample);
-    assert!(world.run_until(|w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(), secs(30)));
+    assert!(world.run_until(
+        |w| w.is_complete(seed) && w.told(seed, |a| matches!(a, Alert::Saved { .. })).is_some(),
+        secs(30)
+    ));
     world.tell(seed, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(seed).is_drained(), secs(60)));
     world.kill(seed);
@@ -107,24 +118,37 @@ fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_to
     world.run_for(secs(5));
     let disk = world.disk(seed);
     disk.set_now(world.now());
-    let (path, mut bytes) =
-        sample.files_in(std::path::Path::new("/node0")).map(|(path, _, bytes)| (path, bytes.to_vec())).next().unwrap();
+    let (path, mut bytes) = sample
+        .files_in(std::path::Path::new("/node0"))
+        .map(|(path, _, bytes)| (path, bytes.to_vec()))
+        .next()
+        .unwrap();
     [0, 400_000, 999_999].into_iter().for_each(|at| bytes[at] ^= 1);
     disk.put(&path, &bytes);
-    // What it says of itself is what was saved, so it is not held here against the truth until it has woken.
+    // What it says of itself is what was saved, so it is not held here against the truth until it
+    // has woken.
     world.restart_unchecked(seed);
     let leech = world.node(loud());
     world.download(leech, &sample, &[seed]);
     let pieces = sample.geometry().piece_count();
-    assert!(world.run_until(|w| w.stats(leech).have == pieces - 3, secs(60)), "{:?}", world.stats(leech));
+    assert!(
+        world.run_until(|w| w.stats(leech).have == pieces - 3, secs(60)),
+        "{:?}",
+        world.stats(leech)
+    );
     world.run_for(secs(30));
     assert_eq!((world.stats(leech).have, world.stats(leech).failed_pieces), (pieces - 3, 0));
-    assert!(world.told(seed, |a| matches!(a, Alert::Opened { to_check, .. } if *to_check == pieces)).is_some());
+    assert!(
+        world
+            .told(seed, |a| matches!(a, Alert::Opened { to_check, .. } if *to_check == pieces))
+            .is_some()
+    );
 }
 
 #[test]
 fn downloads_go_on_where_they_were_however_often_the_session_is_killed() {
-    let samples: Vec<_> = (0..3).map(|n| Sample::file(&format!("d{n}"), 1_500_000, 64 * 1024, n).unwrap()).collect();
+    let samples: Vec<_> =
+        (0..3).map(|n| Sample::file(&format!("d{n}"), 1_500_000, 64 * 1024, n).unwrap()).collect();
     for seed in 0..6 {
         let mut world = World::new(seed);
         let remote = world.node(loud());
@@ -138,10 +162,16 @@ fn downloads_go_on_where_they_were_however_often_the_session_is_killed() {
         for round in 0..8 {
             world.run_for(millis(150 + 97 * ((seed + round) % 5)));
             let then = start_again(&mut world, node, round % 3 == 2);
-            assert!(matches!(world.told(node, |a| matches!(a, Alert::Restored { torrents: 3, .. })), Some(at) if at <= then));
+            assert!(
+                matches!(world.told(node, |a| matches!(a, Alert::Restored { torrents: 3, .. })), Some(at) if at <= then)
+            );
             assert_eq!(world.engine(node).torrents().len(), 3);
         }
-        assert!(world.run_until(|w| w.is_complete(node), secs(120)), "seed {seed}: {:?}", world.stats_of(node));
+        assert!(
+            world.run_until(|w| w.is_complete(node), secs(120)),
+            "seed {seed}: {:?}",
+            world.stats_of(node)
+        );
     }
 }
 
@@ -152,7 +182,10 @@ fn a_folder_that_cannot_be_written_is_told_of_and_tried_again() {
     let node = world.node(kept());
     world.disk(node).set(|t| t.read_only = true);
     let id = world.download(node, &sample, &[]);
-    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::SessionFailed { .. })).is_some(), secs(5)));
+    assert!(world.run_until(
+        |w| w.told(node, |a| matches!(a, Alert::SessionFailed { .. })).is_some(),
+        secs(5)
+    ));
     world.run_for(secs(20));
     assert_eq!(recorded(&world, node), 0);
     world.tell(node, |engine| engine.set_sequential(id, true).unwrap());
@@ -161,7 +194,8 @@ fn a_folder_that_cannot_be_written_is_told_of_and_tried_again() {
     start_again(&mut world, node, false);
     let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
     assert!(world.engine(node).params(id).unwrap().sequential);
-    // Nothing is lost by removing it while it cannot be written, and it does not keep the session from ending.
+    // Nothing is lost by removing it while it cannot be written, and it does not keep the session
+    // from ending.
     world.disk(node).set(|t| t.read_only = true);
     world.tell(node, |engine| engine.remove(id).unwrap());
     world.run_for(secs(10));
@@ -207,16 +241,29 @@ fn data_goes_with_a_torrent_that_is_already_being_forgotten_and_a_move_is_answer
     world.run_for(secs(1));
     world.disk(node).set(|t| t.fail_writes = true);
     world.tell(node, |engine| engine.remove(id).unwrap());
-    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::SessionFailed { .. })).is_some(), secs(5)));
-    world.tell(node, |engine| engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists).unwrap());
+    assert!(world.run_until(
+        |w| w.told(node, |a| matches!(a, Alert::SessionFailed { .. })).is_some(),
+        secs(5)
+    ));
+    world.tell(node, |engine| {
+        engine.move_storage(id, "/elsewhere", MoveMode::FailIfExists).unwrap()
+    });
     world.tell(node, |engine| engine.rename_file(id, 0, "other").unwrap());
     world.tell(node, |engine| engine.remove_with_data(id).unwrap());
     world.run_for(secs(1));
     assert!(world.told(node, |a| matches!(a, Alert::StorageMoveFailed { .. })).is_some());
     assert!(world.told(node, |a| matches!(a, Alert::FileRenameFailed { .. })).is_some());
-    assert!(on_disk(&world, node) > 0 && world.told(node, |a| matches!(a, Alert::Removed { .. })).is_none());
+    assert!(
+        on_disk(&world, node) > 0
+            && world.told(node, |a| matches!(a, Alert::Removed { .. })).is_none()
+    );
     world.disk(node).set(|t| t.fail_writes = false);
-    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(120)));
+    assert!(
+        world.run_until(
+            |w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(),
+            secs(120)
+        )
+    );
     assert!(world.told(node, |a| matches!(a, Alert::DataDeleted { .. })).is_some());
     assert_eq!(on_disk(&world, node), 0);
 }
@@ -240,7 +287,12 @@ fn a_full_disk_has_its_data_deleted_although_that_cannot_be_recorded() {
     let used = world.disk(node).used();
     world.disk(node).set(|t| t.capacity = Some(used));
     world.tell(node, |engine| engine.remove_with_data(id).unwrap());
-    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(), secs(120)));
+    assert!(
+        world.run_until(
+            |w| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some(),
+            secs(120)
+        )
+    );
     assert_eq!(on_disk(&world, node), 0);
 }
 
@@ -256,13 +308,21 @@ fn a_removal_that_was_never_recorded_is_not_told() {
     world.tell(node, |engine| engine.remove_with_data(id).unwrap());
     world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
-    assert!(world.told(node, |a| matches!(a, Alert::Removed { .. } | Alert::DataDeleted { .. })).is_none());
-    assert!(world.told(node, |a| matches!(a, Alert::SessionFailed { retry_in: None, .. })).is_some());
+    assert!(
+        world
+            .told(node, |a| matches!(a, Alert::Removed { .. } | Alert::DataDeleted { .. }))
+            .is_none()
+    );
+    assert!(
+        world.told(node, |a| matches!(a, Alert::SessionFailed { retry_in: None, .. })).is_some()
+    );
     world.disk(node).set(|t| t.fail_writes = false);
     world.kill(node);
     world.run_for(millis(1));
     world.restart(node);
-    assert!(world.engine(node).find(sample.metainfo.info_hash).is_some() && on_disk(&world, node) > 0);
+    assert!(
+        world.engine(node).find(sample.metainfo.info_hash).is_some() && on_disk(&world, node) > 0
+    );
 }
 
 #[test]
@@ -270,12 +330,19 @@ fn files_that_were_checked_are_not_taken_at_their_word_again() {
     let sample = file(200_000, 32 * 1024);
     let mut world = World::new(8);
     let node = world.node(kept());
-    sample.files_in(std::path::Path::new("/node0")).for_each(|(path, _, bytes)| world.disk(node).put(&path, bytes));
+    sample
+        .files_in(std::path::Path::new("/node0"))
+        .for_each(|(path, _, bytes)| world.disk(node).put(&path, bytes));
     let params = TorrentParams { trust: Trust::Files, ..world.params(node, &sample, &[]) };
     let id = world.tell(node, |engine| engine.add_torrent(params)).unwrap();
     assert!(world.run_until(|w| w.is_complete(node) && recorded(w, node) > 0, secs(30)));
     world.tell(node, |engine| engine.recheck(id).unwrap());
-    assert!(world.run_until(|w| w.told(node, |a| matches!(a, Alert::Checked { .. })).is_some(), secs(30)));
+    assert!(
+        world.run_until(
+            |w| w.told(node, |a| matches!(a, Alert::Checked { .. })).is_some(),
+            secs(30)
+        )
+    );
     world.run_for(secs(5));
     start_again(&mut world, node, false);
     let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
@@ -299,12 +366,16 @@ fn of_the_session_only_what_was_set_is_recorded() {
     assert_eq!(said(&world), None);
     world.tell(node, |engine| engine.set_limits(limits));
     world.run_for(secs(1));
-    let want = session::SessionSettings { limits: Some(limits), ..session::SessionSettings::default() };
+    let want =
+        session::SessionSettings { limits: Some(limits), ..session::SessionSettings::default() };
     assert_eq!(said(&world), Some(want.clone()));
     start_again(&mut world, node, false);
     world.tell(node, |engine| engine.set_default_stop(stop));
     world.run_for(secs(1));
-    assert_eq!(said(&world), Some(session::SessionSettings { stop: Some((Some(150), None)), ..want }));
+    assert_eq!(
+        said(&world),
+        Some(session::SessionSettings { stop: Some((Some(150), None)), ..want })
+    );
     start_again(&mut world, node, false);
     assert_eq!(world.engine(node).limits(), limits);
 }
@@ -353,7 +424,8 @@ fn a_sleeping_torrent_that_the_queue_takes_over_says_no_farewell() {
 #[test]
 fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be_reached() {
     // So many that some wait for their turn to be opened, on disks that take their time.
-    let samples: Vec<_> = (0..6).map(|n| Sample::file(&format!("d{n}"), 400_000, 32 * 1024, n).unwrap()).collect();
+    let samples: Vec<_> =
+        (0..6).map(|n| Sample::file(&format!("d{n}"), 400_000, 32 * 1024, n).unwrap()).collect();
     let mut world = World::new(8);
     let (seed, node) = (world.node(loud()), world.node(kept()));
     for sample in &samples {
@@ -361,17 +433,24 @@ fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be
         world.download(node, sample, &[]);
     }
     assert!(world.run_until(|w| recorded(w, node) >= 6, secs(30)));
-    world.set_disk_pace(node, DiskPace { min: millis(500), max: millis(900), ..DiskPace::default() });
+    world.set_disk_pace(
+        node,
+        DiskPace { min: millis(500), max: millis(900), ..DiskPace::default() },
+    );
     let then = start_again(&mut world, node, true);
     let addr = world.addr(seed);
-    let ids: Vec<_> = samples.iter().map(|s| world.engine(node).find(s.metainfo.info_hash).unwrap()).collect();
+    let ids: Vec<_> =
+        samples.iter().map(|s| world.engine(node).find(s.metainfo.info_hash).unwrap()).collect();
     world.tell(node, |engine| {
         for &id in &ids {
             engine.add_peer(id, "10.9.9.9:1".parse().unwrap()).unwrap();
             engine.add_peer(id, addr).unwrap();
         }
     });
-    assert!(world.run_until(|w| ids.iter().all(|&id| w.engine(node).stats(id).unwrap().wanted_have_bytes == 400_000), secs(120)));
+    assert!(world.run_until(
+        |w| ids.iter().all(|&id| w.engine(node).stats(id).unwrap().wanted_have_bytes == 400_000),
+        secs(120)
+    ));
     let gone = world
         .alerts(node)
         .iter()
@@ -408,7 +487,9 @@ fn what_was_saved_of_other_files_is_not_claimed_of_those_that_are_the_torrents_n
         let other = world.node(loud());
         world.seed_with(other, &sample);
         let addr = world.addr(other);
-        world.tell(node, |engine| engine.resume(id).and_then(|()| engine.add_peer(id, addr))).unwrap();
+        world
+            .tell(node, |engine| engine.resume(id).and_then(|()| engine.add_peer(id, addr)))
+            .unwrap();
         assert!(world.run_until(|w| w.is_complete(node) && w.is_honest(node), secs(60)));
         // From then on it is as any other.
         world.run_for(secs(30));

@@ -5,13 +5,21 @@ use crate::alert::{PeerGoneKind, TorrentStats};
 
 /// What a node told of its progress after `since`.
 fn progress(world: &World, node: NodeId, since: Instant) -> Vec<(Instant, TorrentStats)> {
-    let stats = |alert: &Alert| if let Alert::Progress { stats, .. } = alert { Some(stats.clone()) } else { None };
-    world.alerts(node).iter().filter(|(at, _)| *at > since).filter_map(|(at, alert)| Some((*at, stats(alert)?))).collect()
+    let stats = |alert: &Alert| {
+        if let Alert::Progress { stats, .. } = alert { Some(stats.clone()) } else { None }
+    };
+    world
+        .alerts(node)
+        .iter()
+        .filter(|(at, _)| *at > since)
+        .filter_map(|(at, alert)| Some((*at, stats(alert)?)))
+        .collect()
 }
 
 /// A leech in the midst of its download from a slow seed.
 fn downloading() -> (Outcome, NodeId) {
-    let mut outcome = Scenario::swarm(1).seeds_on(Line { bandwidth: 50_000, ..Line::default() }).begin();
+    let mut outcome =
+        Scenario::swarm(1).seeds_on(Line { bandwidth: 50_000, ..Line::default() }).begin();
     let leech = outcome.cast.leeches[0];
     assert!(outcome.world.run_until(|w| w.stats(leech).have > 3, secs(30)));
     (outcome, leech)
@@ -25,7 +33,9 @@ fn comes_to_rest(world: &mut World, leech: NodeId) -> TorrentStats {
     let (first, last) = (told.first().unwrap(), told.last().unwrap());
     assert!(first.0 <= at + millis(501) && first.1.download_rate > 0, "{first:?}");
     assert!(last.0 < at + secs(30) && last.1.download_rate == 0 && last.1.peers == 0, "{last:?}");
-    assert!(told.windows(2).all(|w| w[1].0.since(w[0].0) == millis(500) && w[1].1.download_rate <= w[0].1.download_rate));
+    assert!(told.windows(2).all(
+        |w| w[1].0.since(w[0].0) == millis(500) && w[1].1.download_rate <= w[0].1.download_rate
+    ));
     last.1.clone()
 }
 
@@ -54,7 +64,10 @@ fn without_peers_there_is_no_progress_and_checking_is_told_of() {
     let sample = file(3 << 20, 16 * 1024);
     let mut world = World::new(1);
     let seed = world.node(loud());
-    world.set_disk_pace(seed, DiskPace { min: millis(200), max: millis(200), ..DiskPace::default() });
+    world.set_disk_pace(
+        seed,
+        DiskPace { min: millis(200), max: millis(200), ..DiskPace::default() },
+    );
     world.put_pieces(seed, &sample, &Bitfield::all(sample.geometry().piece_count()));
     let params = crate::engine::TorrentParams { paused: true, ..world.params(seed, &sample, &[]) };
     world.add_torrent(seed, &sample, params);
@@ -62,9 +75,14 @@ fn without_peers_there_is_no_progress_and_checking_is_told_of() {
     let checking: Vec<(Instant, u32)> = world
         .alerts(seed)
         .iter()
-        .filter_map(|(at, a)| if let Alert::Checking { done, .. } = a { Some((*at, *done)) } else { None })
+        .filter_map(
+            |(at, a)| if let Alert::Checking { done, .. } = a { Some((*at, *done)) } else { None },
+        )
         .collect();
-    assert!(checking.len() >= 3 && checking.windows(2).all(|w| w[0].1 <= w[1].1 && w[1].0.since(w[0].0) <= millis(501)));
+    assert!(
+        checking.len() >= 3
+            && checking.windows(2).all(|w| w[0].1 <= w[1].1 && w[1].0.since(w[0].0) <= millis(501))
+    );
     assert!(world.told(seed, |a| matches!(a, Alert::Checked { have: 192, .. })).is_some());
     assert_eq!(progress(&world, seed, Instant::ZERO).len(), 0);
     assert_eq!(world.stats(seed).phase, Phase::Paused);
@@ -77,7 +95,10 @@ fn times_count_while_it_runs_and_not_while_it_rests() {
     let (seed, leech) = (world.node(loud()), world.node(loud()));
     let id = world.seed_with(seed, &sample);
     world.download(leech, &sample, &[]);
-    assert!(world.run_until(|w| w.is_in(seed, Phase::Seeding) && w.is_in(leech, Phase::Downloading), secs(10)));
+    assert!(world.run_until(
+        |w| w.is_in(seed, Phase::Seeding) && w.is_in(leech, Phase::Downloading),
+        secs(10)
+    ));
     let times = |world: &mut World, node| {
         let id = world.torrent(node);
         let totals = world.tell(node, |engine| engine.stats(id)).unwrap().totals;
@@ -85,7 +106,10 @@ fn times_count_while_it_runs_and_not_while_it_rests() {
     };
     let hour = secs(3600);
     world.run_for(5 * hour);
-    assert_eq!((times(&mut world, seed), times(&mut world, leech)), ((18_000, 18_000), (18_000, 0)));
+    assert_eq!(
+        (times(&mut world, seed), times(&mut world, leech)),
+        ((18_000, 18_000), (18_000, 0))
+    );
     world.tell(seed, |engine| engine.pause(id)).unwrap();
     world.run_for(2 * hour);
     assert_eq!(times(&mut world, seed), (18_000, 18_000));
@@ -98,7 +122,10 @@ fn times_count_while_it_runs_and_not_while_it_rests() {
     world.run_for(hour);
     assert_eq!(times(&mut world, leech), (done + 3600, 3600));
     let (active, seeding) = times(&mut world, seed);
-    assert!(active == seeding && (18_000 + 3600..18_000 + 3700).contains(&active), "{active} {seeding}");
+    assert!(
+        active == seeding && (18_000 + 3600..18_000 + 3700).contains(&active),
+        "{active} {seeding}"
+    );
 }
 
 #[test]
@@ -117,11 +144,17 @@ fn what_happens_is_told_in_its_order_and_once() {
         Alert::Removed { .. } => Some("removed"),
         _ => None,
     };
-    let mut told: Vec<_> = outcome.world.alerts(leech).iter().filter_map(|(_, alert)| kind(alert)).collect();
+    let mut told: Vec<_> =
+        outcome.world.alerts(leech).iter().filter_map(|(_, alert)| kind(alert)).collect();
     assert_eq!(told.iter().filter(|&&kind| kind == "piece").count(), 20);
     told.dedup();
     assert_eq!(told, ["opened", "checked", "piece", "finished", "removed"]);
-    let last = outcome.world.alerts(leech).iter().rev().find(|(_, alert)| !matches!(alert, Alert::PeerGone { .. }));
+    let last = outcome
+        .world
+        .alerts(leech)
+        .iter()
+        .rev()
+        .find(|(_, alert)| !matches!(alert, Alert::PeerGone { .. }));
     assert!(matches!(last, Some((_, Alert::Removed { .. }))), "{last:?}");
 }
 
@@ -146,7 +179,10 @@ fn ends_of_connections_have_kinds_beside_their_words() {
         alerts.iter().filter_map(|(_, alert)| kind(alert)).collect()
     };
     let failed = kinds(&world, leech, dead);
-    assert!(!failed.is_empty() && failed.iter().all(|kind| *kind == PeerGoneKind::Unreachable), "{failed:?}");
+    assert!(
+        !failed.is_empty() && failed.iter().all(|kind| *kind == PeerGoneKind::Unreachable),
+        "{failed:?}"
+    );
     assert_eq!(kinds(&world, leech, seed), [PeerGoneKind::Stopped]);
     assert_eq!(kinds(&world, seed, leech), [PeerGoneKind::Closed]);
     world.tell(leech, |engine| engine.resume(torrent)).unwrap();

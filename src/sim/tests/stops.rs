@@ -1,5 +1,5 @@
-//! Stops and what they cost: blocks of unfinished pieces and checks that are not over survive an orderly stop, and what was recorded of
-//! them survives a kill.
+//! Stops and what they cost: blocks of unfinished pieces and checks that are not over survive an
+//! orderly stop, and what was recorded of them survives a kill.
 
 use super::*;
 use crate::base::job::Trust;
@@ -21,7 +21,8 @@ fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {
 fn fetched_again(seeds: usize, piece_len: u32, conf: Conf, orderly: bool) -> u64 {
     let sample = file(16 << 20, piece_len);
     let line = Line { bandwidth: 1_000_000, ..Line::default() };
-    let scenario = Scenario::swarm(1).seeds(seeds).sharing(&sample).seeds_on(line).leeches_with(conf);
+    let scenario =
+        Scenario::swarm(1).seeds(seeds).sharing(&sample).seeds_on(line).leeches_with(conf);
     let mut outcome = scenario.begin();
     let (world, leech) = (&mut outcome.world, outcome.cast.leeches[0]);
     let total = sample.geometry().total_len();
@@ -111,12 +112,14 @@ fn kill_while_a_large_piece_is_slow_believes_what_was_saved() {
     assert_eq!(opened, Some((2, None)));
 }
 
-/// A torrent of which everything is there and nothing is known, on a slow disk, checked by about a third.
+/// A torrent of which everything is there and nothing is known, on a slow disk, checked by about a
+/// third.
 fn checking(conf: Conf, trust: Trust) -> (World, NodeId, u32) {
     let sample = file(4 << 20, 32 << 10);
     let mut world = World::new(1);
     let node = world.node(conf);
-    world.set_disk_pace(node, DiskPace { min: millis(90), max: millis(110), ..DiskPace::default() });
+    world
+        .set_disk_pace(node, DiskPace { min: millis(90), max: millis(110), ..DiskPace::default() });
     world.put_pieces(node, &sample, &Bitfield::all(128));
     let params = crate::engine::TorrentParams { trust, ..world.params(node, &sample, &[]) };
     world.add_torrent(node, &sample, params);
@@ -134,7 +137,8 @@ fn to_check(world: &World, node: NodeId, since: Instant) -> u32 {
 
 /// A check that is interrupted goes on where it was, or where it was last saved.
 fn check_goes_on(conf: Conf, orderly: bool) {
-    let (mut world, node, done) = checking(Conf { save_interval: millis(100), ..conf }, Trust::State);
+    let (mut world, node, done) =
+        checking(Conf { save_interval: millis(100), ..conf }, Trust::State);
     let then = start_again(&mut world, node, orderly);
     assert!(world.run_until(|w| w.is_complete(node), secs(60)));
     let left = to_check(&world, node, then);
@@ -144,7 +148,9 @@ fn check_goes_on(conf: Conf, orderly: bool) {
     world.run_for(secs(5));
     let then = start_again(&mut world, node, true);
     world.run_for(secs(5));
-    assert!(world.alerts(node).iter().all(|(at, a)| *at < then || !matches!(a, Alert::Checking { .. })));
+    assert!(
+        world.alerts(node).iter().all(|(at, a)| *at < then || !matches!(a, Alert::Checking { .. }))
+    );
 }
 
 cases! { check_goes_on:
@@ -166,7 +172,8 @@ fn check_that_the_user_asked_for_goes_on_in_a_session() {
 
 #[test]
 fn change_behind_an_interrupted_check_is_found() {
-    let (mut world, node, _) = checking(Conf { save_interval: millis(100), ..loud() }, Trust::State);
+    let (mut world, node, _) =
+        checking(Conf { save_interval: millis(100), ..loud() }, Trust::State);
     world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
     let disk = world.disk(node);

@@ -1,5 +1,6 @@
-//! Everything that a network can do to a swarm, at random and at once: partitions, routers, flaky and half-open connections, clocks that
-//! jump, disks that hang, processes that die or vanish. When it is over everybody must have everything.
+//! Everything that a network can do to a swarm, at random and at once: partitions, routers, flaky
+//! and half-open connections, clocks that jump, disks that hang, processes that die or vanish. When
+//! it is over everybody must have everything.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -34,7 +35,8 @@ fn strike(world: &mut World, cast: &Cast, rng: &mut Rng) {
     let back = millis(rng.below(20_000));
     match rng.below(14) {
         0 | 1 => {
-            let part: Vec<NodeId> = everybody.iter().copied().filter(|_| rng.below(2) == 0).collect();
+            let part: Vec<NodeId> =
+                everybody.iter().copied().filter(|_| rng.below(2) == 0).collect();
             world.partition(&[&part]);
         }
         2 => world.mend(),
@@ -60,9 +62,15 @@ fn storm(seed: u64) -> u64 {
     let mut rng = Rng::new(seed);
     let nats = [None, None, Some(Nat::FullCone), Some(Nat::Restricted), Some(Nat::Symmetric)];
     let sample = file(100_000 + rng.below(900_000), (16 * 1024) << rng.below(4));
-    let mut scenario = Scenario::swarm(seed).seeds(1 + rng.below(2) as usize).leeches(1 + rng.below(5) as usize).sharing(&sample);
-    scenario =
-        scenario.seeds_on(line(&mut rng)).leeches_on(line(&mut rng)).seeds_with(conf(&mut rng)).leeches_with(conf(&mut rng));
+    let mut scenario = Scenario::swarm(seed)
+        .seeds(1 + rng.below(2) as usize)
+        .leeches(1 + rng.below(5) as usize)
+        .sharing(&sample);
+    scenario = scenario
+        .seeds_on(line(&mut rng))
+        .leeches_on(line(&mut rng))
+        .seeds_with(conf(&mut rng))
+        .leeches_with(conf(&mut rng));
     if let Some(nat) = nats[rng.below(5) as usize] {
         scenario = if rng.below(3) == 0 { scenario.behind_one(nat) } else { scenario.behind(nat) };
     }
@@ -88,12 +96,25 @@ fn storm(seed: u64) -> u64 {
     assert!(over, "seed {seed}");
     for node in cast.engines() {
         let stats = world.stats(node);
-        assert_eq!((stats.failed_pieces, stats.banned), (0, 0), "seed {seed}: {}", world.name(node));
+        assert_eq!(
+            (stats.failed_pieces, stats.banned),
+            (0, 0),
+            "seed {seed}: {}",
+            world.name(node)
+        );
         // What was given up for good long ago, and comes all the same, is not remembered for ever.
-        assert!(stats.unasked_blocks < 20, "seed {seed}: {} has {} unasked blocks", world.name(node), stats.unasked_blocks);
+        assert!(
+            stats.unasked_blocks < 20,
+            "seed {seed}: {} has {} unasked blocks",
+            world.name(node),
+            stats.unasked_blocks
+        );
         world.tell(node, |engine| engine.shutdown());
     }
-    assert!(world.run_until(|w| cast.engines().all(|n| w.engine(n).is_drained()), secs(300)), "seed {seed}");
+    assert!(
+        world.run_until(|w| cast.engines().all(|n| w.engine(n).is_drained()), secs(300)),
+        "seed {seed}"
+    );
     assert!(cast.engines().all(|n| world.engine(n).piece_memory() == 0), "seed {seed}");
     world.transcript()
 }

@@ -35,20 +35,31 @@ fn swarm(world_seed: u64, super_seed: bool, seed_line: u64) -> Outcome {
         assert_eq!((stats.failed_pieces, stats.banned, stats.unasked_blocks), (0, 0, 0));
     }
     let total = sample.geometry().total_len();
-    Outcome { copies: world.stats(seed).uploaded * 100 / total, secs: world.now().as_micros() / 1_000_000 }
+    Outcome {
+        copies: world.stats(seed).uploaded * 100 / total,
+        secs: world.now().as_micros() / 1_000_000,
+    }
 }
 
 #[test]
 fn a_super_seed_sends_little_more_than_one_copy() {
-    let mut table = vec![format!("{:8} {:>6}  {:>6} {:>3}  {:>6} {:>3}", "", "line", "plain", "", "super", "")];
+    let mut table =
+        vec![format!("{:8} {:>6}  {:>6} {:>3}  {:>6} {:>3}", "", "line", "plain", "", "super", "")];
     let copies = |o: &Outcome| format!("{}.{:02}x", o.copies / 100, o.copies % 100);
     for (world_seed, line) in [(1, 100_000), (2, 500_000)] {
         let [plain, shy] = [false, true].map(|super_seed| swarm(world_seed, super_seed, line));
-        assert!((100..=130).contains(&shy.copies) && plain.copies > shy.copies + 20, "{plain:?} {shy:?}");
+        assert!(
+            (100..=130).contains(&shy.copies) && plain.copies > shy.copies + 20,
+            "{plain:?} {shy:?}"
+        );
         let row = (copies(&plain), plain.secs, copies(&shy), shy.secs);
-        table.push(format!("swarm {world_seed}: {line:>6}  {:>6} {:>2}s  {:>6} {:>2}s", row.0, row.1, row.2, row.3));
+        table.push(format!(
+            "swarm {world_seed}: {line:>6}  {:>6} {:>2}s  {:>6} {:>2}s",
+            row.0, row.1, row.2, row.3
+        ));
     }
-    // Bytes per second of the seed's line; copies that it sent, and seconds, until eight peers had everything.
+    // Bytes per second of the seed's line; copies that it sent, and seconds, until eight peers had
+    // everything.
     let seen = [
         "           line   plain       super    ",
         "swarm 1: 100000   1.71x 34s   1.06x 22s",

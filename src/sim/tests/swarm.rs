@@ -10,7 +10,11 @@ fn transfer(seed: u64, sample: &Arc<Sample>, conf: &Conf, line: &Line) -> u64 {
     world.set_line(to, line.clone());
     world.seed_with(from, sample);
     world.download(to, sample, &[from]);
-    assert!(world.run_until(|w| w.is_complete(to), secs(600)), "seed {seed}: {:?}", world.stats(to));
+    assert!(
+        world.run_until(|w| w.is_complete(to), secs(600)),
+        "seed {seed}: {:?}",
+        world.stats(to)
+    );
     let stats = world.stats(to);
     assert_eq!((stats.wasted, stats.failed_pieces, stats.unasked_blocks), (0, 0, 0));
     assert_eq!(stats.downloaded, sample.geometry().total_len());
@@ -27,7 +31,9 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn every_shape_of_torrent_arrives_whole() {
-    let folder = |files: &[SampleFile<'_>], piece_len| Sample::folder("folder", files, piece_len, 3).unwrap();
+    let folder = |files: &[SampleFile<'_>], piece_len| {
+        Sample::folder("folder", files, piece_len, 3).unwrap()
+    };
     let shapes = [
         file(1, 16 * 1024),
         file(1, 16 * 1024 * 1024),
@@ -37,7 +43,10 @@ fn every_shape_of_torrent_arrives_whole() {
         file(16 * KIB + 1, 16 * 1024),
         file(200_000, 16 * 1024),
         file(18 * KIB * KIB + 5, 16 * 1024 * 1024),
-        folder(&[("a", 5), ("b", 0), ("c/d", 40_000), ("", 9_147), ("e/f/g", 100_000), ("h", 0)], 16 * 1024),
+        folder(
+            &[("a", 5), ("b", 0), ("c/d", 40_000), ("", 9_147), ("e/f/g", 100_000), ("h", 0)],
+            16 * 1024,
+        ),
         folder(&[("empty", 0), ("one", 1), ("two", 2), ("three", 60_000), ("last", 0)], 20_000),
     ];
     for (seed, sample) in shapes.iter().enumerate() {
@@ -75,23 +84,30 @@ fn sequential_mode_gets_pieces_in_order() {
     let mut world = World::new(1);
     let (seed, leech) = (world.node(loud()), world.node(loud()));
     world.seed_with(seed, &sample);
-    let params = crate::torrent::TorrentParams { sequential: true, ..world.params(leech, &sample, &[seed]) };
+    let params =
+        crate::torrent::TorrentParams { sequential: true, ..world.params(leech, &sample, &[seed]) };
     world.add_torrent(leech, &sample, params);
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
     let pieces: Vec<u32> = done_pieces(&world, leech);
     assert_eq!(pieces.len(), 64);
     // A worker may answer a little out of order, no more.
-    assert!(pieces.iter().enumerate().all(|(at, &piece)| at.abs_diff(piece as usize) <= 16), "{pieces:?}");
+    assert!(
+        pieces.iter().enumerate().all(|(at, &piece)| at.abs_diff(piece as usize) <= 16),
+        "{pieces:?}"
+    );
 }
 
 fn done_pieces(world: &World, node: NodeId) -> Vec<u32> {
-    let piece = |alert: &Alert| if let Alert::PieceDone { piece, .. } = alert { Some(piece.get()) } else { None };
+    let piece = |alert: &Alert| {
+        if let Alert::PieceDone { piece, .. } = alert { Some(piece.get()) } else { None }
+    };
     world.alerts(node).iter().filter_map(|(_, alert)| piece(alert)).collect()
 }
 
 #[test]
 fn the_rarest_pieces_come_first() {
-    // Three peers have all but the last eight pieces, and only one has everything: the eight must not be left for the end.
+    // Three peers have all but the last eight pieces, and only one has everything: the eight must
+    // not be left for the end.
     let sample = file(64 * 16 * KIB, 16 * 1024);
     let mut most = Bitfield::none(64);
     sample.geometry().pieces().filter(|p| p.get() < 56).for_each(|p| _ = most.set(p));
@@ -105,7 +121,8 @@ fn the_rarest_pieces_come_first() {
     let leech = world.node(loud());
     world.download(leech, &sample, &peers);
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
-    let from_seed: Vec<u32> = world.script::<Remote>(peers[0]).requests().iter().map(|b| b.piece.get()).collect();
+    let from_seed: Vec<u32> =
+        world.script::<Remote>(peers[0]).requests().iter().map(|b| b.piece.get()).collect();
     let early = from_seed.iter().take(16).filter(|&&piece| piece >= 56).count();
     assert!(early >= 7, "{from_seed:?}");
 }
@@ -142,11 +159,18 @@ fn two_that_know_each_other_dial_each_other_and_stay_connected() {
         let mut world = World::new(seed);
         let (a, b) = (world.node(loud()), world.node(loud()));
         for node in [a, b] {
-            world.set_line(node, Line { latency: millis(300), jitter: Duration::ZERO, ..Line::default() });
+            world.set_line(
+                node,
+                Line { latency: millis(300), jitter: Duration::ZERO, ..Line::default() },
+            );
         }
         let half = |odd: u32| {
             let mut pieces = Bitfield::none(sample.geometry().piece_count());
-            sample.geometry().pieces().filter(|p| p.get() % 2 == odd).for_each(|p| _ = pieces.set(p));
+            sample
+                .geometry()
+                .pieces()
+                .filter(|p| p.get() % 2 == odd)
+                .for_each(|p| _ = pieces.set(p));
             pieces
         };
         world.put_pieces(a, &sample, &half(0));

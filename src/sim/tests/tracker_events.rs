@@ -1,4 +1,5 @@
-//! Events that trackers hear (BEP 3) when torrents stop in the middle of telling them, and after a restart.
+//! Events that trackers hear (BEP 3) when torrents stop in the middle of telling them, and after a
+//! restart.
 
 use super::*;
 use crate::{base::job::Trust, engine::TorrentParams, wire::tracker::AnnounceEvent};
@@ -9,7 +10,13 @@ fn kept() -> Conf {
 }
 
 /// A torrent with these trackers, one a tier.
-fn add(world: &mut World, node: NodeId, sample: &Arc<Sample>, trackers: &[TrackerId], peers: &[NodeId]) {
+fn add(
+    world: &mut World,
+    node: NodeId,
+    sample: &Arc<Sample>,
+    trackers: &[TrackerId],
+    peers: &[NodeId],
+) {
     let tiers = trackers.iter().map(|&tracker| vec![world.tracker_url(tracker)]).collect();
     let params = TorrentParams { trackers: Some(tiers), ..world.params(node, sample, peers) };
     world.add_torrent(node, sample, params);
@@ -110,7 +117,11 @@ fn unacknowledged_events_are_told_at_the_next_start() {
         shut_down(&mut world, leech);
         start_again(&mut world, leech);
         world.run_for(secs(20));
-        assert_eq!(events(&world, tracker, leech)[4..], [Stopped, Started], "completed is told once");
+        assert_eq!(
+            events(&world, tracker, leech)[4..],
+            [Stopped, Started],
+            "completed is told once"
+        );
     }
 }
 

@@ -8,7 +8,12 @@ use crate::{
 };
 
 /// A torrent with these trackers, one a tier.
-fn tracked(world: &World, node: NodeId, sample: &Arc<Sample>, trackers: &[TrackerId]) -> TorrentParams {
+fn tracked(
+    world: &World,
+    node: NodeId,
+    sample: &Arc<Sample>,
+    trackers: &[TrackerId],
+) -> TorrentParams {
     let tiers = trackers.iter().map(|&tracker| vec![world.tracker_url(tracker)]).collect();
     TorrentParams { trackers: Some(tiers), ..world.params(node, sample, &[]) }
 }
@@ -65,18 +70,28 @@ fn a_silent_first_tier_falls_to_the_second_and_is_tried_again() {
     let (dead, good) = (world.tracker(), world.tracker());
     world.set_tracker_manners(dead, TrackerManners::Silent);
     let node = seed(&mut world, &loud(), &sample, &[dead, good]);
-    assert!(world.run_until(|w| !w.told_to(good).is_empty(), secs(60)), "{:?}", trackers(&world, node));
+    assert!(
+        world.run_until(|w| !w.told_to(good).is_empty(), secs(60)),
+        "{:?}",
+        trackers(&world, node)
+    );
     let status: Vec<_> = trackers(&world, node).iter().map(|t| t.status).collect();
     assert_eq!(status[0], TrackerStatus::Failing);
     world.set_tracker_manners(dead, TrackerManners::Good);
     world.run_for(secs(1));
     assert!(world.run_until(|w| !w.told_to(dead).is_empty(), secs(2000)));
-    assert_eq!((events(&world, dead, node), events(&world, good, node)), (vec![Started], vec![Started]));
+    assert_eq!(
+        (events(&world, dead, node), events(&world, good, node)),
+        (vec![Started], vec![Started])
+    );
     // Both know of it, so both hear of the end.
     world.run_for(secs(1));
     world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(6)));
-    assert_eq!((events(&world, dead, node), events(&world, good, node)), (vec![Started, Stopped], vec![Started, Stopped]));
+    assert_eq!(
+        (events(&world, dead, node), events(&world, good, node)),
+        (vec![Started, Stopped], vec![Started, Stopped])
+    );
 }
 
 #[test]
@@ -119,7 +134,10 @@ fn pauses_are_told_in_order_however_quick() {
     world.tell(node, |engine| engine.resume(id)).unwrap();
     world.tell(node, |engine| engine.pause(id)).unwrap();
     world.run_for(secs(5));
-    assert_eq!(events(&world, tracker, node), [Started, Stopped, Started, Stopped, Started, Stopped]);
+    assert_eq!(
+        events(&world, tracker, node),
+        [Started, Stopped, Started, Stopped, Started, Stopped]
+    );
     world.tell(node, |engine| engine.resume(id)).unwrap();
     world.run_for(secs(5));
     world.tell(node, |engine| engine.remove(id)).unwrap();

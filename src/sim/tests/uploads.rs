@@ -1,4 +1,5 @@
-//! What is on its way out takes bounded memory, whoever asks and does not read, and every byte arrives.
+//! What is on its way out takes bounded memory, whoever asks and does not read, and every byte
+//! arrives.
 
 use super::*;
 use crate::{
@@ -14,7 +15,12 @@ use crate::{
 fn thin(leeches: usize, max_upload_memory: usize) -> (World, NodeId) {
     let sample = file(1 << 20, 128 * 1024);
     let mut world = World::new(3);
-    let seed = world.node(Conf { max_unsent: 32 * 1024, max_request: 16 * 1024, max_upload_memory, ..loud() });
+    let seed = world.node(Conf {
+        max_unsent: 32 * 1024,
+        max_request: 16 * 1024,
+        max_upload_memory,
+        ..loud()
+    });
     world.seed_with(seed, &sample);
     let nodes: Vec<_> = (0..leeches)
         .map(|_| {
@@ -51,8 +57,11 @@ impl Script for Glutton {
     }
 
     fn connected(&mut self, talk: &mut Talk<'_>, conn: ConnId, _: bool) {
-        let greeting =
-            Handshake { reserved: Reserved::default(), info_hash: self.0.metainfo.info_hash, peer_id: PeerId([b'g'; 20]) };
+        let greeting = Handshake {
+            reserved: Reserved::default(),
+            info_hash: self.0.metainfo.info_hash,
+            peer_id: PeerId([b'g'; 20]),
+        };
         let mut bytes = greeting.encode().to_vec();
         Message::Interested.encode_into(&mut bytes);
         talk.send(conn, bytes);
@@ -98,7 +107,12 @@ fn gluttons_that_do_not_read_take_no_more_than_their_part_and_hold_nobody_up() {
     let sample = file(1 << 20, 128 * 1024);
     let mut world = World::new(5);
     let limit = 256 * 1024;
-    let seed = world.node(Conf { max_unsent: 64 * 1024, max_request: 16 * 1024, max_upload_memory: limit, ..loud() });
+    let seed = world.node(Conf {
+        max_unsent: 64 * 1024,
+        max_request: 16 * 1024,
+        max_upload_memory: limit,
+        ..loud()
+    });
     world.seed_with(seed, &sample);
     let addr = world.addr(seed);
     for _ in 0..40 {

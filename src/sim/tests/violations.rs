@@ -1,4 +1,5 @@
-//! Peers that break the protocol, or use it to the limit: each thing has its right outcome, at the right time, whoever it is done to.
+//! Peers that break the protocol, or use it to the limit: each thing has its right outcome, at the
+//! right time, whoever it is done to.
 
 use std::collections::VecDeque;
 
@@ -33,7 +34,11 @@ impl Raw {
 
     fn times(&self, what: &str) -> Vec<Duration> {
         let began = self.conn.map_or(Instant::ZERO, |(_, at)| at);
-        self.heard.iter().filter(|(_, heard)| heard.starts_with(what)).map(|(at, _)| at.since(began)).collect()
+        self.heard
+            .iter()
+            .filter(|(_, heard)| heard.starts_with(what))
+            .map(|(at, _)| at.since(began))
+            .collect()
     }
 
     /// How long after it was connected the other side closed.
@@ -51,7 +56,14 @@ impl Script for Raw {
     fn data(&mut self, talk: &mut Talk<'_>, _: ConnId, bytes: &[u8]) {
         let (now, heard) = (talk.now(), &mut self.heard);
         self.tap.take(bytes, |word| {
-            heard.push((now, if let Word::Message(message) = word { format!("{message:?}") } else { format!("{word:?}") }));
+            heard.push((
+                now,
+                if let Word::Message(message) = word {
+                    format!("{message:?}")
+                } else {
+                    format!("{word:?}")
+                },
+            ));
         });
         assert!(!self.tap.is_lost(), "the engine sent something that cannot be read");
     }
@@ -97,7 +109,13 @@ fn hello(fast: bool, extended: bool) -> Vec<u8> {
     if extended {
         reserved = reserved.with_extensions();
     }
-    Handshake { reserved, info_hash: sample().metainfo.info_hash, peer_id: PeerId(*b"-RAW000-abcdefghijkl") }.encode().to_vec()
+    Handshake {
+        reserved,
+        info_hash: sample().metainfo.info_hash,
+        peer_id: PeerId(*b"-RAW000-abcdefghijkl"),
+    }
+    .encode()
+    .to_vec()
 }
 
 fn plain() -> Vec<u8> {
@@ -138,7 +156,8 @@ fn play(to: To, hello: Vec<u8>, lines: Vec<(Duration, Vec<u8>)>) -> (World, Node
     (world, node, raw)
 }
 
-/// After the greeting and a second this is said; the peer must be let go for this reason, or stay if there is none.
+/// After the greeting and a second this is said; the peer must be let go for this reason, or stay
+/// if there is none.
 fn said(to: To, hello: Vec<u8>, bytes: Vec<u8>, reason: &str) {
     let (mut world, node, raw) = play(to, hello, vec![(secs(1), bytes)]);
     world.run_for(secs(30));
@@ -234,8 +253,14 @@ fn greets_with(hello: Vec<u8>, lines: Vec<(Duration, Vec<u8>)>, lasts: Option<Du
     let (mut world, node, raw) = play(Seed, hello, lines);
     world.run_for(secs(60));
     let lasted = world.script::<Raw>(raw).lasted();
-    let close = |time: Duration, want: Duration| time >= want.saturating_sub(millis(15)) && time < want + millis(50);
-    assert!(lasted.zip(lasts).is_none_or(|(time, want)| close(time, want)) && lasted.is_some() == lasts.is_some(), "{lasted:?}");
+    let close = |time: Duration, want: Duration| {
+        time >= want.saturating_sub(millis(15)) && time < want + millis(50)
+    };
+    assert!(
+        lasted.zip(lasts).is_none_or(|(time, want)| close(time, want))
+            && lasted.is_some() == lasts.is_some(),
+        "{lasted:?}"
+    );
     assert_eq!(world.engine(node).links(), usize::from(lasts.is_none()));
 }
 
@@ -244,8 +269,11 @@ fn byte_by_byte(pause: Duration) -> Vec<(Duration, Vec<u8>)> {
 }
 
 fn other(change: impl FnOnce(&mut Handshake)) -> Vec<u8> {
-    let mut greeting =
-        Handshake { reserved: Reserved::default(), info_hash: sample().metainfo.info_hash, peer_id: PeerId([b'x'; 20]) };
+    let mut greeting = Handshake {
+        reserved: Reserved::default(),
+        info_hash: sample().metainfo.info_hash,
+        peer_id: PeerId([b'x'; 20]),
+    };
     change(&mut greeting);
     greeting.encode().to_vec()
 }
@@ -268,7 +296,9 @@ fn whoever_is_silent_after_the_greeting_is_let_go_after_its_time_and_told_that_w
     let (mut world, node, raw) = play(Seed, plain(), vec![]);
     world.run_for(secs(300));
     let raw = world.script::<Raw>(raw);
-    let near = |time: Duration, want: u64| time >= secs(want) - millis(20) && time < secs(want) + millis(50);
+    let near = |time: Duration, want: u64| {
+        time >= secs(want) - millis(20) && time < secs(want) + millis(50)
+    };
     assert!(raw.lasted().is_some_and(|time| near(time, 140)), "{:?}", raw.lasted());
     let alive = raw.times("KeepAlive");
     assert!(alive.len() == 1 && near(alive[0], 100), "{alive:?}");
@@ -296,7 +326,11 @@ fn whoever_has_our_own_id_is_not_let_in() {
     world.run_for(secs(12));
     // It is told whom it has reached, in case it is us, and no more.
     let raw = world.script::<Raw>(raw);
-    assert!(raw.lasted().is_some_and(|time| time < secs(10) + millis(50)) && raw.heard.len() == 1, "{:?}", raw.heard);
+    assert!(
+        raw.lasted().is_some_and(|time| time < secs(10) + millis(50)) && raw.heard.len() == 1,
+        "{:?}",
+        raw.heard
+    );
     assert_eq!((world.engine(node).links(), world.stats(node).peers), (0, 0));
 }
 
@@ -305,14 +339,20 @@ fn rejected_requests_are_answered_one_by_one() {
     let bad = Message::Request { piece: 99, begin: 0, len: 16384 };
     let (mut world, _, raw) = play(Seed, fast(), vec![(secs(1), often(7, &[bad]))]);
     world.run_for(secs(5));
-    assert_eq!(world.script::<Raw>(raw).times("Reject { piece: 99, begin: 0, len: 16384 }").len(), 7);
+    assert_eq!(
+        world.script::<Raw>(raw).times("Reject { piece: 99, begin: 0, len: 16384 }").len(),
+        7
+    );
 }
 
 #[test]
 fn each_request_is_served_once_and_a_cancelled_one_is_answered_all_the_same() {
     let ask = |piece| Message::Request { piece, begin: 0, len: 16384 };
     let cancel = Message::Cancel { piece: 5, begin: 0, len: 16384 };
-    let lines = vec![(secs(1), says(&[Message::Interested])), (secs(3), says(&[ask(1), ask(2), ask(1), ask(5), cancel]))];
+    let lines = vec![
+        (secs(1), says(&[Message::Interested])),
+        (secs(3), says(&[ask(1), ask(2), ask(1), ask(5), cancel])),
+    ];
     let (mut world, node, raw) = play(Seed, fast(), lines);
     world.run_for(secs(5));
     let raw = world.script::<Raw>(raw);
@@ -325,29 +365,41 @@ fn each_request_is_served_once_and_a_cancelled_one_is_answered_all_the_same() {
 fn more_requests_than_are_kept_are_turned_down_and_no_more_than_that() {
     let lines = vec![(secs(1), says(&[Message::Interested])), (secs(3), often(2000, &[ASK]))];
     let (mut world, node, raw) = play(Seed, fast(), lines);
-    world.set_disk_pace(node, DiskPace { min: millis(200), max: millis(200), ..DiskPace::default() });
+    world.set_disk_pace(
+        node,
+        DiskPace { min: millis(200), max: millis(200), ..DiskPace::default() },
+    );
     world.run_for(secs(100));
     let raw = world.script::<Raw>(raw);
     let (served, turned_down) = (raw.times("Piece").len(), raw.times("Reject").len());
     assert_eq!(served + turned_down, 2000);
-    assert!(served >= Conf::default().max_incoming_requests && turned_down > 1000, "{served} and {turned_down}");
+    assert!(
+        served >= Conf::default().max_incoming_requests && turned_down > 1000,
+        "{served} and {turned_down}"
+    );
 }
 
 #[test]
 fn a_choked_peer_gets_what_it_is_allowed_three_times_and_no_more() {
-    let (mut world, node, raw) = play(Seed, fast(), vec![(millis(500), says(&[Message::HaveNone]))]);
+    let (mut world, node, raw) =
+        play(Seed, fast(), vec![(millis(500), says(&[Message::HaveNone]))]);
     world.tell(node, |engine| engine.set_upload_slots(engine.torrents()[0], Some(0))).unwrap();
     world.run_for(secs(2));
-    let allowed = world.script::<Raw>(raw).heard.iter().filter(|(_, heard)| heard.starts_with("AllowedFast")).count();
-    assert_eq!(allowed, 5);
-    let first = world
+    let allowed = world
         .script::<Raw>(raw)
         .heard
         .iter()
-        .find_map(|(_, heard)| heard.strip_prefix("AllowedFast(")?.strip_suffix(')')?.parse().ok());
+        .filter(|(_, heard)| heard.starts_with("AllowedFast"))
+        .count();
+    assert_eq!(allowed, 5);
+    let first =
+        world.script::<Raw>(raw).heard.iter().find_map(|(_, heard)| {
+            heard.strip_prefix("AllowedFast(")?.strip_suffix(')')?.parse().ok()
+        });
     let ask = |begin| Message::Request { piece: first.unwrap(), begin, len: 16384 };
     let goal = world.addr(node);
-    let lines = vec![(millis(500), says(&[Message::HaveNone])), (secs(1), often(5, &[ask(0), ask(16384)]))];
+    let lines =
+        vec![(millis(500), says(&[Message::HaveNone])), (secs(1), often(5, &[ask(0), ask(16384)]))];
     // The same host again: the set follows from its address.
     world.kill(raw);
     let again = world.scripted(Raw::new(goal, fast(), lines));
@@ -371,7 +423,10 @@ fn a_leech_asks_nothing_of_whom_it_is_choked_by_and_everything_of_whom_it_is_not
 
 #[test]
 fn a_leech_that_is_choked_asks_for_what_it_is_allowed() {
-    let lines = vec![(secs(1), says(&[Message::HaveAll, Message::AllowedFast(4), Message::AllowedFast(11)]))];
+    let lines = vec![(
+        secs(1),
+        says(&[Message::HaveAll, Message::AllowedFast(4), Message::AllowedFast(11)]),
+    )];
     let (mut world, _, raw) = play(Leech, fast(), lines);
     world.run_for(secs(5));
     let raw = world.script::<Raw>(raw);
@@ -384,9 +439,16 @@ fn a_leech_begins_with_what_is_suggested() {
     let lines = vec![(secs(1), says(&[Message::HaveAll, Message::Suggest(13), Message::Unchoke]))];
     let (mut world, _, raw) = play(Leech, fast(), lines);
     world.run_for(secs(2));
-    let first =
-        world.script::<Raw>(raw).heard.iter().find(|(_, heard)| heard.starts_with("Request")).map(|(_, heard)| heard.clone());
-    assert!(first.as_ref().is_some_and(|heard| heard.starts_with("Request { piece: 13")), "{first:?}");
+    let first = world
+        .script::<Raw>(raw)
+        .heard
+        .iter()
+        .find(|(_, heard)| heard.starts_with("Request"))
+        .map(|(_, heard)| heard.clone());
+    assert!(
+        first.as_ref().is_some_and(|heard| heard.starts_with("Request { piece: 13")),
+        "{first:?}"
+    );
 }
 
 #[test]

@@ -25,7 +25,19 @@ impl World {
         let with_script = to.is_none_or(|to| matches!(self.nodes[to].body, Body::Script(_)));
         let ears = [key.map(|_| Box::new(Ears::new(with_script))), None];
         let (pipes, held) = ([Pipe::new(), Pipe::new()], [VecDeque::new(), VecDeque::new()]);
-        self.conns.insert(conn, Conn { ends, pipes, made: false, cut, orphan: None, held, held_since: [None, None], ears });
+        self.conns.insert(
+            conn,
+            Conn {
+                ends,
+                pipes,
+                made: false,
+                cut,
+                orphan: None,
+                held,
+                held_since: [None, None],
+                ears,
+            },
+        );
         self.book.write(self.now, Deed::Between { from, to: to.unwrap_or(from), what: "dials" });
         let delay = self.delay(from, to.unwrap_or(from));
         self.schedule(self.now + delay, Event::Connect { conn, addr });
@@ -91,7 +103,9 @@ impl World {
                 host.engine.handle_connected(now, key);
                 self.service(node);
             }
-            (Body::Script(_), _) => self.act(node, |script, talk| script.connected(talk, ConnId(id), false)),
+            (Body::Script(_), _) => {
+                self.act(node, |script, talk| script.connected(talk, ConnId(id), false))
+            }
             _ => {}
         }
     }
@@ -132,7 +146,8 @@ impl World {
             *sent.entry((node, to)).or_default() += (room - left) as u64;
         }
         if let Some(ears) = ears {
-            verdict = ears.say(host, &put, |said| book.write(at, Deed::Said { from: node, to, said }));
+            verdict =
+                ears.say(host, &put, |said| book.write(at, Deed::Said { from: node, to, said }));
             if host.engine.link_view(key).is_some_and(|view| view.unsent == 0) {
                 ears.drained();
             }
@@ -225,7 +240,8 @@ impl World {
         self.pump(id, side);
     }
 
-    /// An engine reads what has arrived for one of its links, as far as its limits allow; the rest stays and fills the window.
+    /// An engine reads what has arrived for one of its links, as far as its limits allow; the rest
+    /// stays and fills the window.
     pub(super) fn read_on(&mut self, node: usize, key: Key) {
         let (at, now) = (self.now, self.clock(node));
         let Self { nodes, conns, read, book, .. } = self;
@@ -236,7 +252,8 @@ impl World {
         let (pipe, ears) = (&mut conn.pipes[1 - side], &mut conn.ears[side]);
         // What comes behind whatever has ended it is nobody's.
         while !pipe.unread.is_empty() && host.engine.has_link(key) {
-            let quota = host.engine.read_quota(now, key).min(host.conf.read_len).min(pipe.unread.len());
+            let quota =
+                host.engine.read_quota(now, key).min(host.conf.read_len).min(pipe.unread.len());
             if quota == 0 {
                 break;
             }
@@ -272,7 +289,8 @@ impl World {
         let inner = addr == b.addr;
         match b.nat.and_then(|nat| self.nats.get(nat)) {
             None => true,
-            // They are in one house: its own addresses work, and its router does not look back at itself.
+            // They are in one house: its own addresses work, and its router does not look back at
+            // itself.
             Some(_) if a.nat == b.nat => inner,
             Some(nat) => !inner && nat.admits(to, self.addr(NodeId(from)), self.now),
         }
@@ -337,7 +355,9 @@ impl World {
         let n = &mut nodes[node];
         let Body::Script(scripted) = &mut n.body else { return };
         let Some(conn) = conns.get_mut(&id) else { return };
-        let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else { return };
+        let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else {
+            return;
+        };
         let outbox = scripted.outbox(ConnId(id));
         let take = conn.pipes[side].room(&n.line).min(outbox.len());
         let bytes: Vec<u8> = outbox.drain(..take).collect();

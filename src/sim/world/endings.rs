@@ -1,4 +1,5 @@
-//! How connections end: in good order, by a reset, because a router forgot them or because nobody answers any more.
+//! How connections end: in good order, by a reset, because a router forgot them or because nobody
+//! answers any more.
 
 use super::*;
 
@@ -6,7 +7,11 @@ impl World {
     /// `node` closes its end, if this side is its end.
     pub(super) fn hang_up(&mut self, id: u64, side: usize, node: usize, reset: bool) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(&id).filter(|c| c.ends[side].node == node && c.ends[side].open) else { return };
+        let Some(conn) =
+            self.conns.get_mut(&id).filter(|c| c.ends[side].node == node && c.ends[side].open)
+        else {
+            return;
+        };
         conn.ends[side].open = false;
         if !conn.made && side == 0 {
             // Nobody has answered yet; the other side, if it did, hears of it.
@@ -22,7 +27,8 @@ impl World {
         if reset || pipe.is_empty() {
             let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);
             let delay = self.delay(from, to);
-            let at = self.conns.get_mut(&id).map_or(now, |conn| conn.pipes[side].departed(now, delay));
+            let at =
+                self.conns.get_mut(&id).map_or(now, |conn| conn.pipes[side].departed(now, delay));
             self.schedule(at, Event::End { conn: id, side, reset });
         }
     }
@@ -65,15 +71,24 @@ impl World {
         };
         self.book.write(self.now, Deed::Between { from, to: node, what });
         let Pipe { put, got, .. } = conn.pipes[side];
-        if cause == CloseCause::Eof && put != got && matches!(self.nodes[node].body, Body::Engine(_)) {
-            let what = format!("{put} bytes were sent on a connection that ended in good order, and {got} arrived");
+        if cause == CloseCause::Eof
+            && put != got
+            && matches!(self.nodes[node].body, Body::Engine(_))
+        {
+            let what = format!(
+                "{put} bytes were sent on a connection that ended in good order, and {got} arrived"
+            );
             self.violated(node, &Violation { name: "bytes-agree", what });
         }
         if let [Some(ours), Some(theirs)] = [&conn.ears[1 - side], &conn.ears[side]]
             && cause == CloseCause::Eof
             && ours.payload().1 != theirs.payload().0
         {
-            let what = format!("{} bytes of blocks were sent and {} were read", theirs.payload().0, ours.payload().1);
+            let what = format!(
+                "{} bytes of blocks were sent and {} were read",
+                theirs.payload().0,
+                ours.payload().1
+            );
             self.violated(node, &Violation { name: "bytes-agree", what });
         }
         self.tell_ended(id, node, key, cause);
@@ -101,13 +116,22 @@ impl World {
         }
         let Some(conn) = self.conns.remove(&id) else { return };
         let [a, b] = &conn.ends;
-        self.book.write(self.now, Deed::Between { from: a.node, to: b.node, what: "loses its connection to" });
+        self.book.write(
+            self.now,
+            Deed::Between { from: a.node, to: b.node, what: "loses its connection to" },
+        );
         for end in conn.ends.iter().filter(|end| end.open) {
-            self.tell_ended(id, end.node, end.key, CloseCause::Io(std::io::ErrorKind::ConnectionReset));
+            self.tell_ended(
+                id,
+                end.node,
+                end.key,
+                CloseCause::Io(std::io::ErrorKind::ConnectionReset),
+            );
         }
     }
 
-    /// Something does not get to the other side for now, and is sent again until it does or its sender gives up.
+    /// Something does not get to the other side for now, and is sent again until it does or its
+    /// sender gives up.
     pub(super) fn hold(&mut self, id: u64, side: usize, late: Late) {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -120,9 +144,18 @@ impl World {
 
     /// What `side` has sent since then was never acknowledged.
     pub(super) fn given_up(&mut self, id: u64, side: usize, since: Instant) {
-        let Some(conn) = self.conns.get(&id).filter(|c| c.held_since[side] == Some(since)) else { return };
+        let Some(conn) = self.conns.get(&id).filter(|c| c.held_since[side] == Some(since)) else {
+            return;
+        };
         let (node, key, open) = (conn.ends[side].node, conn.ends[side].key, conn.ends[side].open);
-        self.book.write(self.now, Deed::Between { from: node, to: conn.ends[1 - side].node, what: "gives up its connection to" });
+        self.book.write(
+            self.now,
+            Deed::Between {
+                from: node,
+                to: conn.ends[1 - side].node,
+                what: "gives up its connection to",
+            },
+        );
         self.orphan(id, node);
         if open {
             self.tell_ended(id, node, key, CloseCause::Io(std::io::ErrorKind::TimedOut));

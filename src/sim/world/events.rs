@@ -1,4 +1,5 @@
-//! How one event leads to the next: from the queue to a node, and from a node's wishes to the queue.
+//! How one event leads to the next: from the queue to a node, and from a node's wishes to the
+//! queue.
 
 use super::*;
 
@@ -27,11 +28,17 @@ impl World {
         match event {
             Event::Connect { conn, addr } => self.connect(conn, addr),
             Event::Connected { conn } => self.connected(conn),
-            Event::Refused { conn } => self.ended(conn, 1, CloseCause::Io(std::io::ErrorKind::ConnectionRefused)),
+            Event::Refused { conn } => {
+                self.ended(conn, 1, CloseCause::Io(std::io::ErrorKind::ConnectionRefused))
+            }
             Event::Depart { conn, side, bytes } => self.departed(conn, side, bytes),
             Event::Arrive { conn, side, bytes } => self.arrived(conn, side, bytes),
             Event::End { conn, side, reset } => {
-                let cause = if reset { CloseCause::Io(std::io::ErrorKind::ConnectionReset) } else { CloseCause::Eof };
+                let cause = if reset {
+                    CloseCause::Io(std::io::ErrorKind::ConnectionReset)
+                } else {
+                    CloseCause::Eof
+                };
                 self.ended(conn, side, cause);
             }
             Event::Wake { node, life } => self.wake(node, life),
@@ -61,15 +68,23 @@ impl World {
             }
             Event::Run { .. } | Event::Done { .. } => {}
             Event::Packet { node, life, tracker, data } => self.packet(node, life, tracker, &data),
-            Event::Resolved { node, life, host } if self.nodes[node].life == life => self.resolved(node, &host),
-            Event::Datagram { node, life, from, data } if self.nodes[node].life == life => self.datagram(node, *from, &data),
-            Event::NoTracker { node, life, call } if self.nodes[node].life == life => self.no_tracker(node, call),
+            Event::Resolved { node, life, host } if self.nodes[node].life == life => {
+                self.resolved(node, &host)
+            }
+            Event::Datagram { node, life, from, data } if self.nodes[node].life == life => {
+                self.datagram(node, *from, &data)
+            }
+            Event::NoTracker { node, life, call } if self.nodes[node].life == life => {
+                self.no_tracker(node, call)
+            }
             Event::Resolved { .. } | Event::Datagram { .. } | Event::NoTracker { .. } => {}
             Event::Act(act) => act(self),
             Event::Again { conn, side } => self.again(conn, side),
             Event::Break { conn } => self.broken(conn),
             Event::GiveUp { conn, side, since } => self.given_up(conn, side, since),
-            Event::Letter { sender, ends, bytes } => self.datagram_arrives(sender, ends[0], ends[1], &bytes),
+            Event::Letter { sender, ends, bytes } => {
+                self.datagram_arrives(sender, ends[0], ends[1], &bytes)
+            }
         }
     }
 
@@ -83,7 +98,8 @@ impl World {
                 host.engine.handle_timeout(now);
                 let next = host.engine.poll_timeout().filter(|next| *next <= now);
                 let what = || format!("a timer is stuck at {next:?}, it is {now:?}");
-                let ahead = next.map_or(Ok(()), |_| Err(Violation { name: "timers-ahead", what: what() }));
+                let ahead =
+                    next.map_or(Ok(()), |_| Err(Violation { name: "timers-ahead", what: what() }));
                 if let Err(violation) = ahead.and_then(|()| host.count_wake(now)) {
                     self.violated(node, &violation);
                 }

@@ -3,7 +3,8 @@
 use super::*;
 
 impl World {
-    /// A node's process is killed: its connections are reset, what its workers were doing is half done, its disk stays.
+    /// A node's process is killed: its connections are reset, what its workers were doing is half
+    /// done, its disk stays.
     pub fn kill(&mut self, node: NodeId) {
         self.interrupt_jobs(node.0);
         self.bring_down(node.0, "is killed");
@@ -14,8 +15,8 @@ impl World {
         }
     }
 
-    /// A killed node is started again, with the same torrents and what its user had last said of their files, or with
-    /// those that its session folder has.
+    /// A killed node is started again, with the same torrents and what its user had last said of
+    /// their files, or with those that its session folder has.
     pub fn restart(&mut self, node: NodeId) {
         let (seed, now) = (self.rng.next_u64(), self.now);
         let clock = self.clock(node.0);
@@ -28,7 +29,11 @@ impl World {
         host.kept = old.kept.clone();
         // What was moved when it died may be at the one place or the other.
         host.folders.extend(old.held.iter().map(|held| held.params.dir.clone()));
-        let torrents: Vec<_> = old.held.iter().map(|held| (held.sample.clone(), held.params_now(&old.engine))).collect();
+        let torrents: Vec<_> = old
+            .held
+            .iter()
+            .map(|held| (held.sample.clone(), held.params_now(&old.engine)))
+            .collect();
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
         self.book.write(now, Deed::At { node: node.0, what: "is started again" });
         self.answer_strangers(node.0);
@@ -42,7 +47,8 @@ impl World {
             return self.service(node.0);
         }
         for (sample, params) in torrents {
-            // One that reads what another has is not taken before it is known that the other has it: its user tries again.
+            // One that reads what another has is not taken before it is known that the other has
+            // it: its user tries again.
             match self.try_add_torrent(node, &sample, params) {
                 Ok(_) | Err(AddError::PathTaken { .. }) => {}
                 Err(error) => panic!("{node:?} does not take the torrent: {error}"),
@@ -50,7 +56,8 @@ impl World {
         }
     }
 
-    /// The same, without holding what its torrents claim against the truth: of those that sleep it is what was saved.
+    /// The same, without holding what its torrents claim against the truth: of those that sleep it
+    /// is what was saved.
     #[cfg(test)]
     pub(in crate::sim) fn restart_unchecked(&mut self, node: NodeId) {
         let held = std::mem::take(&mut self.host_mut(node.0).held);
@@ -58,10 +65,14 @@ impl World {
         drop(held);
     }
 
-    /// A node's cable is cut (or mended): nothing reaches it or leaves it, and nobody is told. Connections do not survive that.
+    /// A node's cable is cut (or mended): nothing reaches it or leaves it, and nobody is told.
+    /// Connections do not survive that.
     pub fn set_cut(&mut self, node: NodeId, cut: bool) {
         self.nodes[node.0].cut = cut;
-        self.book.write(self.now, Deed::At { node: node.0, what: if cut { "is cut off" } else { "is connected again" } });
+        self.book.write(
+            self.now,
+            Deed::At { node: node.0, what: if cut { "is cut off" } else { "is connected again" } },
+        );
         for conn in self.conns_of(node.0) {
             if let Some(conn) = self.conns.get_mut(&conn) {
                 conn.cut = true;
@@ -69,8 +80,9 @@ impl World {
         }
     }
 
-    /// A node's machine goes away without a word: no end and no reset reaches anybody, then or later. When it is
-    /// [started again](Self::restart) it does not know its old connections, and says so to whoever uses them.
+    /// A node's machine goes away without a word: no end and no reset reaches anybody, then or
+    /// later. When it is [started again](Self::restart) it does not know its old connections,
+    /// and says so to whoever uses them.
     pub fn vanish(&mut self, node: NodeId) {
         self.interrupt_jobs(node.0);
         self.bring_down(node.0, "vanishes");
@@ -90,7 +102,9 @@ impl World {
     /// `node` forgets a connection, and nobody is told.
     pub(super) fn orphan(&mut self, id: u64, node: usize) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else { return };
+        let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else {
+            return;
+        };
         conn.ends[side].open = false;
         conn.orphan = Some(side);
         conn.pipes[side].reset();
@@ -102,24 +116,34 @@ impl World {
         }
     }
 
-    /// Whoever still sends to connections that a node has forgotten is told so, when it sends again.
+    /// Whoever still sends to connections that a node has forgotten is told so, when it sends
+    /// again.
     fn answer_strangers(&mut self, node: usize) {
-        let forgotten = |c: &Conn| c.orphan.is_some_and(|side| c.ends[side].node == node && !c.pipes[1 - side].is_idle());
-        let conns: Vec<_> = self.conns.iter().filter(|(_, c)| forgotten(c)).map(|(&id, c)| (id, c.orphan.unwrap_or(0))).collect();
+        let forgotten = |c: &Conn| {
+            c.orphan.is_some_and(|side| c.ends[side].node == node && !c.pipes[1 - side].is_idle())
+        };
+        let conns: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| forgotten(c))
+            .map(|(&id, c)| (id, c.orphan.unwrap_or(0)))
+            .collect();
         for (conn, side) in conns {
             let after = Duration::from_millis(200 + self.rng.below(3000));
             self.schedule(self.now + after, Event::End { conn, side, reset: true });
         }
     }
 
-    /// The world falls apart: each of `parts` reaches only itself, and so does the rest together. Connections across stand still, what
-    /// was sent is sent again until it arrives or is [given up](Self::GIVE_UP); dials get no answer.
+    /// The world falls apart: each of `parts` reaches only itself, and so does the rest together.
+    /// Connections across stand still, what was sent is sent again until it arrives or is
+    /// [given up](Self::GIVE_UP); dials get no answer.
     pub fn partition(&mut self, parts: &[&[NodeId]]) {
         self.nodes.iter_mut().for_each(|n| n.part = 0);
         for (nth, part) in parts.iter().enumerate() {
             part.iter().for_each(|node| self.nodes[node.0].part = 1 + nth as u32);
         }
-        self.book.write(self.now, Deed::Note(format!("the world falls into {} parts", parts.len() + 1)));
+        self.book
+            .write(self.now, Deed::Note(format!("the world falls into {} parts", parts.len() + 1)));
         self.send_again();
     }
 
@@ -131,8 +155,8 @@ impl World {
         self.send_again();
     }
 
-    /// Nothing gets from one node to the other any more, as in a [partition](Self::partition); the other way round it does. Until that
-    /// is mended: `dead` false.
+    /// Nothing gets from one node to the other any more, as in a [partition](Self::partition); the
+    /// other way round it does. Until that is mended: `dead` false.
     pub fn set_way(&mut self, from: NodeId, to: NodeId, dead: bool) {
         if dead {
             self.dead_ways.insert((from.0, to.0));
@@ -142,11 +166,17 @@ impl World {
         self.send_again();
     }
 
-    /// How long something is sent again and again before the sender gives a connection up: as Linux does, after 15 tries.
+    /// How long something is sent again and again before the sender gives a connection up: as Linux
+    /// does, after 15 tries.
     pub const GIVE_UP: Duration = Duration::from_secs(924);
 
     fn send_again(&mut self) {
-        let ids: Vec<_> = self.conns.iter().filter(|(_, c)| c.held.iter().any(|h| !h.is_empty())).map(|(&id, _)| id).collect();
+        let ids: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.held.iter().any(|h| !h.is_empty()))
+            .map(|(&id, _)| id)
+            .collect();
         for id in ids {
             for side in 0..2 {
                 let Some(conn) = self.conns.get(&id) else { continue };
@@ -187,8 +217,9 @@ impl World {
         self.share_nat(&[node], rule);
     }
 
-    /// Puts nodes behind one router: to others they are one host. They can dial each other by their own addresses only, and a router
-    /// forgets whom they spoke with after [two minutes](Self::set_nat_ttl).
+    /// Puts nodes behind one router: to others they are one host. They can dial each other by their
+    /// own addresses only, and a router forgets whom they spoke with after [two
+    /// minutes](Self::set_nat_ttl).
     pub fn share_nat(&mut self, nodes: &[NodeId], rule: Nat) {
         let nat = self.nats.len();
         let ip = [11, (nat >> 8) as u8, nat as u8, 1].into();
@@ -215,8 +246,9 @@ impl World {
         }
     }
 
-    /// A node's clock jumps ahead, as after its machine has slept. (It never goes back: [`Instant`](crate::Instant) does not. The clock
-    /// that files are dated by may: [`MemDisk::shift_clock`](crate::sim::MemDisk::shift_clock).)
+    /// A node's clock jumps ahead, as after its machine has slept. (It never goes back:
+    /// [`Instant`](crate::Instant) does not. The clock that files are dated by may:
+    /// [`MemDisk::shift_clock`](crate::sim::MemDisk::shift_clock).)
     pub fn jump_clock(&mut self, node: NodeId, by: Duration) {
         self.nodes[node.0].skew += by;
         self.book.write(self.now, Deed::At { node: node.0, what: "finds its clock ahead" });
@@ -230,7 +262,9 @@ impl World {
     pub fn hang_disk(&mut self, node: NodeId, time: Duration) {
         let n = &mut self.nodes[node.0];
         n.disk_free = n.disk_free.max(self.now) + time;
-        let waiting = self.queue.extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node.0));
+        let waiting = self
+            .queue
+            .extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node.0));
         let waiting: Vec<_> = waiting.collect();
         self.book.write(self.now, Deed::At { node: node.0, what: "has a disk that hangs" });
         waiting.into_iter().for_each(|((at, _), event)| self.schedule(at + time, event));
@@ -253,7 +287,9 @@ impl World {
         let disk = host.disk.clone();
         disk.set_now(self.now);
         disk.set(|troubles| troubles.writes_left = Some(self.rng.below(100_000)));
-        let begun = self.queue.extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node));
+        let begun = self
+            .queue
+            .extract_if(.., |_, event| matches!(event, Event::Run { node: n, .. } if *n == node));
         for (_, event) in begun.collect::<Vec<_>>() {
             if let Event::Run { job, .. } = event {
                 if let Job::Delete { spec, .. } = &*job {

@@ -1,4 +1,5 @@
-//! Trackers, and how nodes reach them. What they say takes the same time always: only that it takes time matters.
+//! Trackers, and how nodes reach them. What they say takes the same time always: only that it takes
+//! time matters.
 
 use std::io::ErrorKind;
 
@@ -41,7 +42,9 @@ impl World {
         let life = self.nodes[node].life;
         let at = self.now + LATENCY;
         match effect {
-            TrackerEffect::Resolve { host } => self.schedule(at, Event::Resolved { node, life, host }),
+            TrackerEffect::Resolve { host } => {
+                self.schedule(at, Event::Resolved { node, life, host })
+            }
             TrackerEffect::Datagram { to, data, .. } => {
                 let tracker = (0..self.trackers.len()).find(|&nth| tracker::addr(nth) == to);
                 if let Some(tracker) = tracker.filter(|_| !self.nodes[node].cut) {
@@ -61,7 +64,8 @@ impl World {
     pub(super) fn resolved(&mut self, node: usize, host: &str) {
         let clock = self.clock(node);
         let known = (0..self.trackers.len()).find(|&nth| tracker::name(nth) == host);
-        let result = known.map(|nth| vec![tracker::addr(nth).ip()]).ok_or_else(|| "no such name".to_owned());
+        let result =
+            known.map(|nth| vec![tracker::addr(nth).ip()]).ok_or_else(|| "no such name".to_owned());
         self.host_mut(node).engine.handle_resolved(clock, host, result);
         self.service(node);
     }
@@ -69,7 +73,10 @@ impl World {
     pub(super) fn packet(&mut self, node: usize, life: u32, tracker: usize, data: &[u8]) {
         let (now, addr) = (self.now, self.addr(NodeId(node)));
         if let Some(data) = self.trackers[tracker].handle_packet(now, NodeId(node), addr, data) {
-            self.schedule(now + LATENCY, Event::Datagram { node, life, from: Box::new(tracker::addr(tracker)), data });
+            self.schedule(
+                now + LATENCY,
+                Event::Datagram { node, life, from: Box::new(tracker::addr(tracker)), data },
+            );
         }
     }
 
@@ -83,7 +90,11 @@ impl World {
 
     pub(super) fn no_tracker(&mut self, node: usize, call: Key) {
         let clock = self.clock(node);
-        self.host_mut(node).engine.handle_tracker_ended(clock, call, Err(ErrorKind::ConnectionRefused.to_string()));
+        self.host_mut(node).engine.handle_tracker_ended(
+            clock,
+            call,
+            Err(ErrorKind::ConnectionRefused.to_string()),
+        );
         self.service(node);
     }
 }

@@ -1,4 +1,5 @@
-//! Datagrams: each on its own, and nothing about it is certain. Nodes have one port for them, the number of which they listen on.
+//! Datagrams: each on its own, and nothing about it is certain. Nodes have one port for them, the
+//! number of which they listen on.
 //!
 //! Scripts send and get them. What an engine wants of datagrams goes the same way once it does.
 
@@ -27,7 +28,8 @@ impl Default for Air {
 }
 
 impl Air {
-    /// As bad as it gets outside of tests: one in twenty is lost, one in a hundred comes twice, one in ten late.
+    /// As bad as it gets outside of tests: one in twenty is lost, one in a hundred comes twice, one
+    /// in ten late.
     pub fn rough() -> Self {
         Self { lost: 50, doubled: 10, late: 100, spoilt: 1, ..Self::default() }
     }
@@ -39,7 +41,8 @@ impl World {
         self.air = air;
     }
 
-    /// `node` sends a datagram. False if it is too long: the system says so at once. All else is left to chance.
+    /// `node` sends a datagram. False if it is too long: the system says so at once. All else is
+    /// left to chance.
     pub fn send_datagram(&mut self, node: NodeId, to: SocketAddr, bytes: &[u8]) -> bool {
         self.datagram_from(node.0, to, bytes)
     }
@@ -53,7 +56,10 @@ impl World {
         let leaves = n.line_free.max(now) + n.line.sending_time(bytes.len());
         n.line_free = leaves;
         let (inner, outer, nat) = (n.addr, n.outer_port, n.nat);
-        let near = self.directory.get(&to).is_some_and(|&other| self.nodes[other].addr == to && self.nodes[other].nat == nat);
+        let near = self
+            .directory
+            .get(&to)
+            .is_some_and(|&other| self.nodes[other].addr == to && self.nodes[other].nat == nat);
         let from = match nat.filter(|_| !near).and_then(|nat| self.nats.get_mut(nat)) {
             Some(nat) => {
                 nat.note(node, to, now);
@@ -70,14 +76,18 @@ impl World {
             }
             let mut bytes = bytes.to_vec();
             if self.happens(spoilt) {
-                let (at, bit) = (self.rng.below(bytes.len().max(1) as u64) as usize, 1 << self.rng.below(8));
+                let (at, bit) =
+                    (self.rng.below(bytes.len().max(1) as u64) as usize, 1 << self.rng.below(8));
                 bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= bit);
             }
             let mut delay = self.delay(node, to_node);
             if self.happens(late) {
                 delay += Duration::from_micros(self.rng.below(delay.as_micros() as u64 * 10 + 1));
             }
-            self.schedule(leaves + delay, Event::Letter { sender: node, ends: Box::new([from, to]), bytes });
+            self.schedule(
+                leaves + delay,
+                Event::Letter { sender: node, ends: Box::new([from, to]), bytes },
+            );
         }
         true
     }
@@ -87,7 +97,13 @@ impl World {
     }
 
     /// A datagram has come to `to`, if that is anywhere.
-    pub(super) fn datagram_arrives(&mut self, sender: usize, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    pub(super) fn datagram_arrives(
+        &mut self,
+        sender: usize,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) {
         let now = self.now;
         let node = match self.directory.get(&to) {
             Some(&node) => {
@@ -98,11 +114,16 @@ impl World {
                     _ => node,
                 }
             }
-            // It may be the hole that a symmetric router has made for the sender, and for nobody else.
+            // It may be the hole that a symmetric router has made for the sender, and for nobody
+            // else.
             None => {
                 let Some(nat) = self.nats.iter().find(|nat| nat.ip() == to.ip()) else { return };
                 match nat.owner(to.port()) {
-                    Some((node, remote)) if remote == from && nat.admits_answer(node, from, now) => node,
+                    Some((node, remote))
+                        if remote == from && nat.admits_answer(node, from, now) =>
+                    {
+                        node
+                    }
                     _ => return,
                 }
             }

@@ -50,9 +50,10 @@ impl World {
     /// Whether a node has all of its torrents.
     pub fn is_complete(&self, node: NodeId) -> bool {
         match &self.nodes[node.0] {
-            Node { body: Body::Engine(host), up: true, .. } => {
-                host.held.iter().all(|held| host.engine.have(held.id).is_some_and(Bitfield::is_full))
-            }
+            Node { body: Body::Engine(host), up: true, .. } => host
+                .held
+                .iter()
+                .all(|held| host.engine.have(held.id).is_some_and(Bitfield::is_full)),
             _ => false,
         }
     }
@@ -60,7 +61,9 @@ impl World {
     /// Whether a node has all of its torrents that is wanted.
     pub fn is_satisfied(&self, node: NodeId) -> bool {
         let is_open = |phase| matches!(phase, Phase::Seeding | Phase::Paused | Phase::Queued);
-        let all = |stats: TorrentStats| is_open(stats.phase) && stats.wanted_have_bytes == stats.wanted_bytes;
+        let all = |stats: TorrentStats| {
+            is_open(stats.phase) && stats.wanted_have_bytes == stats.wanted_bytes
+        };
         self.is_up(node) && self.stats_of(node).into_iter().all(all)
     }
 
@@ -75,21 +78,23 @@ impl World {
         self.host(node.0).conf.session_dir.is_some()
     }
 
-    /// What a node's user would add a torrent with again: in the folder and with the names that it had at last, as it had been added
-    /// else. `None` if it never had that.
+    /// What a node's user would add a torrent with again: in the folder and with the names that it
+    /// had at last, as it had been added else. `None` if it never had that.
     pub fn params_again(&self, node: NodeId, sample: &Sample) -> Option<TorrentParams> {
         let host = self.host(node.0);
         host.held(sample.metainfo.info_hash).map(|held| held.params_now(&host.engine))
     }
 
-    /// Whether each piece that a node says it has is on its disk now, byte for byte. (Whenever it says so of one more the world looks
-    /// at that one; here it looks at all.)
+    /// Whether each piece that a node says it has is on its disk now, byte for byte. (Whenever it
+    /// says so of one more the world looks at that one; here it looks at all.)
     pub fn is_honest(&self, node: NodeId) -> bool {
         let host = self.host(node.0);
         host.held.iter().all(|held| {
             let (places, have) = (Places::of(&host.engine, held), host.engine.have(held.id));
             let mut pieces = held.sample.geometry().pieces();
-            have.is_none_or(|have| pieces.all(|piece| !have.has(piece) || held.is_true(&host.disk, &places, piece)))
+            have.is_none_or(|have| {
+                pieces.all(|piece| !have.has(piece) || held.is_true(&host.disk, &places, piece))
+            })
         })
     }
 
@@ -155,7 +160,8 @@ impl World {
         script
     }
 
-    /// The last few hundred things that happened, a line each, in words: what a run that fails prints.
+    /// The last few hundred things that happened, a line each, in words: what a run that fails
+    /// prints.
     pub fn trace(&self) -> String {
         self.book.tell(|node| self.nodes.get(node).map_or("?", |n| n.name.as_str()))
     }

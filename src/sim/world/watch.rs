@@ -1,4 +1,5 @@
-//! When the [invariants](crate::sim::INVARIANTS) are looked at, and what happens when one is broken.
+//! When the [invariants](crate::sim::INVARIANTS) are looked at, and what happens when one is
+//! broken.
 
 use super::*;
 use crate::{
@@ -18,8 +19,8 @@ fn is_free(limits: Limits) -> bool {
 }
 
 impl World {
-    /// How many looks at an engine there are between two at everything it is: 64 unless told otherwise, 0 for never. More often finds
-    /// a fault closer to its cause and takes longer.
+    /// How many looks at an engine there are between two at everything it is: 64 unless told
+    /// otherwise, 0 for never. More often finds a fault closer to its cause and takes longer.
     pub fn set_scrutiny(&mut self, every: u32) {
         self.scrutiny = every;
     }
@@ -34,7 +35,8 @@ impl World {
         self.quiet = quiet;
     }
 
-    /// Whether the user of a node's engine lets its alerts wait. What is told late has the time at which it was fetched.
+    /// Whether the user of a node's engine lets its alerts wait. What is told late has the time at
+    /// which it was fetched.
     pub fn set_deaf(&mut self, node: NodeId, deaf: bool) {
         self.host_mut(node.0).deaf = deaf;
     }
@@ -77,7 +79,10 @@ impl World {
     /// Times at which a node is to be woken.
     #[cfg(test)]
     pub(in crate::sim) fn wakes_of(&self, node: NodeId) -> usize {
-        self.queue.values().filter(|event| matches!(event, Event::Wake { node: n, .. } if *n == node.0)).count()
+        self.queue
+            .values()
+            .filter(|event| matches!(event, Event::Wake { node: n, .. } if *n == node.0))
+            .count()
     }
 
     /// Looks at everything that a node's engine is and has said.
@@ -112,22 +117,32 @@ impl World {
     fn watch_node(&mut self, node: usize) -> Result<(), Violation> {
         let (now, n) = (self.now, &self.nodes[node]);
         let Body::Engine(host) = &n.body else { return Ok(()) };
-        let unlimited =
-            |host: &Host| is_free(host.engine.limits()) && is_free(host.conf.peer_limits) && is_free(host.conf.limits);
+        let unlimited = |host: &Host| {
+            is_free(host.engine.limits())
+                && is_free(host.conf.peer_limits)
+                && is_free(host.conf.limits)
+        };
         let fit = |n: &Node| n.up && !n.cut && n.line.bandwidth >= SLOW_LINE && n.disk_free <= now;
         let mut open_to: BTreeSet<InfoHash> = BTreeSet::new();
         if fit(n) && unlimited(host) && host.disk.is_well() {
             for &(id, side) in host.links.values() {
-                let Some(conn) = self.conns.get(&id).filter(|c| c.made && !c.cut && c.orphan.is_none()) else { continue };
+                let Some(conn) =
+                    self.conns.get(&id).filter(|c| c.made && !c.cut && c.orphan.is_none())
+                else {
+                    continue;
+                };
                 let other = conn.ends[1 - side].node;
                 let Body::Engine(giver) = &self.nodes[other].body else { continue };
-                let both = self.reaches(node, other) && self.reaches(other, node) && conn.ends.iter().all(|end| end.open);
+                let both = self.reaches(node, other)
+                    && self.reaches(other, node)
+                    && conn.ends.iter().all(|end| end.open);
                 if !both || !fit(&self.nodes[other]) || !unlimited(giver) || !giver.disk.is_well() {
                     continue;
                 }
                 let could = conn.ears[side].as_ref().and_then(|ears| ears.could_give(host));
                 let free = |host: &Host, hash| {
-                    let limits = host.engine.find(hash).and_then(|id| host.engine.torrent_limits(id).ok());
+                    let limits =
+                        host.engine.find(hash).and_then(|id| host.engine.torrent_limits(id).ok());
                     limits.is_some_and(is_free)
                 };
                 open_to.extend(could.filter(|&hash| free(host, hash) && free(giver, hash)));
@@ -136,11 +151,15 @@ impl World {
         let host = self.host_mut(node);
         for held in &mut host.held {
             let stats = host.engine.stats(held.id);
-            let waits = stats.is_some_and(|s| s.phase == Phase::Downloading) && open_to.contains(&held.sample.metainfo.info_hash);
+            let waits = stats.is_some_and(|s| s.phase == Phase::Downloading)
+                && open_to.contains(&held.sample.metainfo.info_hash);
             match held.got_on.filter(|&(down, _)| waits && down == held.wire_down) {
                 None => held.got_on = Some((held.wire_down, now)),
                 Some((_, since)) if now.since(since) >= MAX_STANDSTILL => {
-                    return broken("not-stuck", format!("nothing has come since {since:?} and a peer could give"));
+                    return broken(
+                        "not-stuck",
+                        format!("nothing has come since {since:?} and a peer could give"),
+                    );
                 }
                 Some(_) => {}
             }
@@ -164,7 +183,13 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.quiet {
-            eprintln!("seed {}, {:?}, event {}. What went before:\n{}", self.seed, self.now, self.events, self.trace());
+            eprintln!(
+                "seed {}, {:?}, event {}. What went before:\n{}",
+                self.seed,
+                self.now,
+                self.events,
+                self.trace()
+            );
         }
     }
 }

@@ -33,10 +33,12 @@ impl TorrentFiles {
         self.owners().iter().map(|borrowed| borrowed.owner).collect()
     }
 
-    /// What the torrent that a file belongs to cannot vouch for, since a sync failed, is no safer for being read by this one.
+    /// What the torrent that a file belongs to cannot vouch for, since a sync failed, is no safer
+    /// for being read by this one.
     pub(crate) fn doubt_with(&self, lender: &Self) {
         let is_doubtful = |index: &usize| lender.marks(*index) & (DOUBTFUL | REWRITE) != 0;
-        let doubtful = lender.layout.files().iter().enumerate().filter(|(index, _)| is_doubtful(index));
+        let doubtful =
+            lender.layout.files().iter().enumerate().filter(|(index, _)| is_doubtful(index));
         let doubtful: HashSet<&Path> = doubtful.map(|(_, file)| file.path.as_path()).collect();
         if doubtful.is_empty() {
             return;
@@ -91,17 +93,27 @@ impl TorrentFiles {
         Ok(())
     }
 
-    /// Why a piece that is good cannot be had: bytes of it that are another torrent's are not there.
+    /// Why a piece that is good cannot be had: bytes of it that are another torrent's are not
+    /// there.
     pub(crate) fn differs(&self, range: Range<u64>) -> StoreError {
-        let mut borrowed = self.layout.segments(range).filter(|(segment, _)| self.marks(segment.file) & BORROWED != 0);
-        let (index, path) = borrowed.next().map_or((0, self.layout.dir()), |(segment, file)| (segment.file, &*file.path));
+        let mut borrowed = self
+            .layout
+            .segments(range)
+            .filter(|(segment, _)| self.marks(segment.file) & BORROWED != 0);
+        let (index, path) = borrowed
+            .next()
+            .map_or((0, self.layout.dir()), |(segment, file)| (segment.file, &*file.path));
         StoreError::new(StoreOp::Write, path, self.is_anothers(index))
     }
 
     fn is_anothers(&self, index: usize) -> io::Error {
         let owners = self.owners();
-        let name = owners.iter().find(|borrowed| borrowed.file == index).map_or("", |borrowed| &borrowed.name);
-        let what = format!("it belongs to the torrent {name:?}, has other bytes there, and is only read");
+        let name = owners
+            .iter()
+            .find(|borrowed| borrowed.file == index)
+            .map_or("", |borrowed| &borrowed.name);
+        let what =
+            format!("it belongs to the torrent {name:?}, has other bytes there, and is only read");
         io::Error::new(ErrorKind::PermissionDenied, what)
     }
 }

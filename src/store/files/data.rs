@@ -1,5 +1,5 @@
-//! Bytes of the torrent to and from its files: one call for what lies side by side, and files made when first written. Where bytes
-//! are that have no file, it asks.
+//! Bytes of the torrent to and from its files: one call for what lies side by side, and files made
+//! when first written. Where bytes are that have no file, it asks.
 
 use std::{
     io::{self, ErrorKind, IoSliceMut},
@@ -27,7 +27,8 @@ struct Stretch<'a> {
 
 impl Stretch<'_> {
     fn goes_on_at(&self, segment: &Segment) -> bool {
-        (self.file, self.end) == (segment.file, segment.offset) && (1..MAX_BUFS).contains(&self.bufs.len())
+        (self.file, self.end) == (segment.file, segment.offset)
+            && (1..MAX_BUFS).contains(&self.bufs.len())
     }
 }
 
@@ -37,8 +38,9 @@ impl TorrentFiles {
         self.read_parts(std::iter::once((offset, buf)), true).map(|_| ())
     }
 
-    /// Fills each part from its offset of the torrent; what lies side by side in a file is read at once. Unless it `may_wait`, it gives
-    /// up (false) where the disk would have to be waited for.
+    /// Fills each part from its offset of the torrent; what lies side by side in a file is read at
+    /// once. Unless it `may_wait`, it gives up (false) where the disk would have to be waited
+    /// for.
     pub(crate) fn read_parts<'a>(
         &self,
         parts: impl Iterator<Item = (u64, &'a mut [u8])>,
@@ -46,7 +48,9 @@ impl TorrentFiles {
     ) -> Result<bool, StoreError> {
         let mut stretch = Stretch::default();
         for (offset, mut rest) in parts {
-            for (segment, file) in self.layout.segments(offset..offset.saturating_add(rest.len() as u64)) {
+            for (segment, file) in
+                self.layout.segments(offset..offset.saturating_add(rest.len() as u64))
+            {
                 let (part, after) = std::mem::take(&mut rest).split_at_mut(segment.len as usize);
                 rest = after;
                 if !file.on_disk {
@@ -54,14 +58,19 @@ impl TorrentFiles {
                     continue;
                 }
                 let Some((at, offset)) = self.spot(&segment) else {
-                    return Err(StoreError::new(StoreOp::Read, &file.path, ErrorKind::NotFound.into()));
+                    return Err(StoreError::new(
+                        StoreOp::Read,
+                        &file.path,
+                        ErrorKind::NotFound.into(),
+                    ));
                 };
                 let segment = Segment { file: at, offset, len: segment.len };
                 if !stretch.goes_on_at(&segment) {
                     if !self.read_stretch(&mut stretch, may_wait)? {
                         return Ok(false);
                     }
-                    (stretch.file, stretch.start, stretch.end) = (segment.file, segment.offset, segment.offset);
+                    (stretch.file, stretch.start, stretch.end) =
+                        (segment.file, segment.offset, segment.offset);
                 }
                 stretch.end += segment.len;
                 stretch.bufs.push(IoSliceMut::new(part));
@@ -113,17 +122,22 @@ impl TorrentFiles {
     /// Writes `data` at `offset` of the torrent, one write a file where the system takes it whole.
     /// `good`: it is known to be what it should be.
     pub(crate) fn write(&self, offset: u64, data: &[u8], good: bool) -> Result<(), StoreError> {
-        // One that cannot be made is told of when the state is saved, and keeps no other from being written.
+        // One that cannot be made is told of when the state is saved, and keeps no other from being
+        // written.
         let _ = self.make_empty_files();
         let mut rest = data;
-        for (segment, file) in self.layout.segments(offset..offset.saturating_add(rest.len() as u64)) {
+        for (segment, file) in
+            self.layout.segments(offset..offset.saturating_add(rest.len() as u64))
+        {
             let (part, after) = rest.split_at(segment.len as usize);
             rest = after;
             if !file.on_disk {
                 continue;
             }
             // A skipped file's own pieces are given up before it is parked.
-            let homeless = || StoreError::new(StoreOp::Write, &file.path, io::Error::other("the file is skipped"));
+            let homeless = || {
+                StoreError::new(StoreOp::Write, &file.path, io::Error::other("the file is skipped"))
+            };
             let (at, offset) = self.spot(&segment).ok_or_else(homeless)?;
             if let Some(file) = self.file(at) {
                 self.write_file(at, file, offset, part, good)?;
@@ -132,10 +146,21 @@ impl TorrentFiles {
                 self.mark(segment.file, HELD);
             }
         }
-        if rest.is_empty() { Ok(()) } else { Err(StoreError::new(StoreOp::Write, self.layout.dir(), beyond_the_end())) }
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(StoreError::new(StoreOp::Write, self.layout.dir(), beyond_the_end()))
+        }
     }
 
-    fn write_file(&self, index: usize, file: &LayoutFile, mut at: u64, mut data: &[u8], good: bool) -> Result<(), StoreError> {
+    fn write_file(
+        &self,
+        index: usize,
+        file: &LayoutFile,
+        mut at: u64,
+        mut data: &[u8],
+        good: bool,
+    ) -> Result<(), StoreError> {
         if self.marks(index) & BORROWED != 0 {
             return self.leave_borrowed(index, file, at, data, good);
         }
@@ -154,7 +179,12 @@ impl TorrentFiles {
     }
 
     /// Writes what a stretch of a file holds to the same place.
-    pub(super) fn write_again(&self, index: usize, file: &LayoutFile, range: Range<u64>) -> Result<(), StoreError> {
+    pub(super) fn write_again(
+        &self,
+        index: usize,
+        file: &LayoutFile,
+        range: Range<u64>,
+    ) -> Result<(), StoreError> {
         let mut buf = vec![0; (AGAIN as u64).min(range.end - range.start) as usize];
         let mut at = range.start;
         while at < range.end {
@@ -182,21 +212,29 @@ impl TorrentFiles {
             return Ok(());
         }
         let failed = |op| move |e| StoreError::new(op, &file.path, e);
-        // A file that was there and has gone took its pieces along. Made again it would read as zeroes, which would be
-        // served as those pieces; so that is for the user to see, and to recheck.
+        // A file that was there and has gone took its pieces along. Made again it would read as
+        // zeroes, which would be served as those pieces; so that is for the user to see,
+        // and to recheck.
         let was_there = self.stats().get(index).is_some_and(|s| s.is_some_and(|s| s.len > 0));
         if was_there && self.disk.stat(&file.path).map_err(failed(StoreOp::Write))?.is_none() {
-            return Err(failed(StoreOp::Write)(io::Error::new(ErrorKind::NotFound, "the file has gone: recheck the torrent")));
+            return Err(failed(StoreOp::Write)(io::Error::new(
+                ErrorKind::NotFound,
+                "the file has gone: recheck the torrent",
+            )));
         }
         self.refuse_if_gone(StoreOp::Create)?;
         let dir = self.layout.dir();
         if let Ok(below) = file.path.strip_prefix(dir) {
             self.disk.refuse_links(dir, below).map_err(failed(StoreOp::Create))?;
         }
-        self.disk.create(&file.path, file.len, Allocation::Sparse).map_err(failed(StoreOp::Create))?;
+        self.disk
+            .create(&file.path, file.len, Allocation::Sparse)
+            .map_err(failed(StoreOp::Create))?;
         if self.allocation == Allocation::Full && file.len > 0 && index < self.parts_index() {
             self.mark(index, UNSYNCED);
-            self.disk.create(&file.path, file.len, Allocation::Full).map_err(failed(StoreOp::Allocate))?;
+            self.disk
+                .create(&file.path, file.len, Allocation::Full)
+                .map_err(failed(StoreOp::Allocate))?;
         }
         self.mark(index, READY | UNSYNCED);
         Ok(())
@@ -211,9 +249,13 @@ impl TorrentFiles {
             return Ok(());
         }
         let mut result = Ok(());
-        for (index, file) in self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len == 0) {
+        for (index, file) in
+            self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len == 0)
+        {
             // One that is there as it should be is not opened: its folder may be read-only.
-            let is_there = || self.disk.stat(&file.path).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_file));
+            let is_there = || {
+                self.disk.stat(&file.path).is_ok_and(|stat| stat.is_some_and(|stat| stat.is_file))
+            };
             if self.marks(index) & (SKIPPED | BORROWED | READY) != 0 || is_there() {
                 continue;
             }

@@ -1,5 +1,6 @@
-//! What other programs did to the torrent's files: a file that is longer than the torrent says is cut once it is complete, and one that
-//! is not as it was last known is not served before it was checked.
+//! What other programs did to the torrent's files: a file that is longer than the torrent says is
+//! cut once it is complete, and one that is not as it was last known is not served before it was
+//! checked.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +12,8 @@ use crate::base::{
     job::{Changed, StoreError, StoreOp},
 };
 
-/// Counts those who are about to take note of how files look after our own writes: meanwhile a difference says nothing.
+/// Counts those who are about to take note of how files look after our own writes: meanwhile a
+/// difference says nothing.
 #[derive(Debug, Default)]
 pub(super) struct Settling(AtomicUsize);
 
@@ -32,15 +34,22 @@ impl TorrentFiles {
         Unsettled(&self.settling.0)
     }
 
-    /// Refuses to read a file that another program has changed since it was looked at. Unless it `may_wait` only what is known of an open
-    /// file without waiting counts.
-    pub(super) fn refuse_changed(&self, index: usize, file: &LayoutFile, may_wait: bool) -> Result<(), StoreError> {
+    /// Refuses to read a file that another program has changed since it was looked at. Unless it
+    /// `may_wait` only what is known of an open file without waiting counts.
+    pub(super) fn refuse_changed(
+        &self,
+        index: usize,
+        file: &LayoutFile,
+        may_wait: bool,
+    ) -> Result<(), StoreError> {
         let known = || {
-            let is_ours = self.marks(index) & UNSYNCED != 0 || self.settling.0.load(Ordering::Acquire) > 0;
+            let is_ours =
+                self.marks(index) & UNSYNCED != 0 || self.settling.0.load(Ordering::Acquire) > 0;
             self.stats().get(index).copied().flatten().filter(|_| !is_ours)
         };
         let Some(before) = known() else { return Ok(()) };
-        let found = if may_wait { self.disk.stat(&file.path) } else { self.disk.stat_open(&file.path) };
+        let found =
+            if may_wait { self.disk.stat(&file.path) } else { self.disk.stat_open(&file.path) };
         // What is gone or cannot be looked at shows when it is read.
         let Ok(Some(found)) = found else { return Ok(()) };
         if found == before || known() != Some(before) {
@@ -55,13 +64,14 @@ impl TorrentFiles {
     pub(crate) fn too_long(&self) -> Vec<usize> {
         let stats = self.stats();
         let is_long = |&(index, file): &(usize, &LayoutFile)| {
-            index != self.parts_index() && stats.get(index).copied().flatten().is_some_and(|stat| stat.len > file.len)
+            index != self.parts_index()
+                && stats.get(index).copied().flatten().is_some_and(|stat| stat.len > file.len)
         };
         self.all_files().filter(is_long).map(|(index, _)| index).collect()
     }
 
-    /// Cuts files to their length that are longer, wanted, and complete. Nothing happens if nothing was ever written to any file of the
-    /// torrent: who only reads changes nothing.
+    /// Cuts files to their length that are longer, wanted, and complete. Nothing happens if nothing
+    /// was ever written to any file of the torrent: who only reads changes nothing.
     ///
     /// # Errors
     /// The first of them; the others are cut all the same.
@@ -73,7 +83,9 @@ impl TorrentFiles {
         let mut result = Ok(());
         for index in self.too_long() {
             let Some(file) = self.layout.files().get(index) else { continue };
-            let is_complete = geometry.pieces_of(file.offset..file.offset + file.len).all(|piece| have.has(piece));
+            let is_complete = geometry
+                .pieces_of(file.offset..file.offset + file.len)
+                .all(|piece| have.has(piece));
             if is_complete && self.marks(index) & (SKIPPED | PARKED | BORROWED) == 0 {
                 result = result.and(self.cut(index, file));
             }
@@ -81,10 +93,15 @@ impl TorrentFiles {
         result
     }
 
-    /// What was written since the last sync may have got another length meanwhile. (Its date is noted when it is synced.)
+    /// What was written since the last sync may have got another length meanwhile. (Its date is
+    /// noted when it is synced.)
     fn look_at_written(&self) {
-        for (index, file) in self.all_files().filter(|(index, _)| self.marks(*index) & UNSYNCED != 0) {
-            if let (Ok(Some(found)), Some(Some(stat))) = (self.disk.stat(&file.path), self.stats().get_mut(index)) {
+        for (index, file) in
+            self.all_files().filter(|(index, _)| self.marks(*index) & UNSYNCED != 0)
+        {
+            if let (Ok(Some(found)), Some(Some(stat))) =
+                (self.disk.stat(&file.path), self.stats().get_mut(index))
+            {
                 stat.len = found.len;
             }
         }
@@ -97,7 +114,11 @@ impl TorrentFiles {
             self.disk.refuse_links(dir, below).map_err(failed)?;
         }
         self.mark(index, UNSYNCED);
-        log::info!("{} is longer than the torrent says and is cut to {} bytes", file.path.display(), file.len);
+        log::info!(
+            "{} is longer than the torrent says and is cut to {} bytes",
+            file.path.display(),
+            file.len
+        );
         self.disk.set_len(&file.path, file.len).map_err(failed)
     }
 }

@@ -1,5 +1,6 @@
-//! Files that are skipped and not there, and the part file that stands in for them: which they are, where their bytes are, and how
-//! a file is made of its parts when it is wanted after all. It reads and writes no data of the torrent but in making one.
+//! Files that are skipped and not there, and the part file that stands in for them: which they are,
+//! where their bytes are, and how a file is made of its parts when it is wanted after all. It reads
+//! and writes no data of the torrent but in making one.
 
 use std::{
     io::{self, ErrorKind},
@@ -32,13 +33,20 @@ pub(super) struct PartFile {
 impl PartFile {
     fn slots(&self, layout: &Layout) -> &Slots {
         let len = |f: &LayoutFile| if f.on_disk { f.len } else { 0 };
-        self.slots.get_or_init(|| Slots::new(layout.files().iter().map(|f| (f.offset, len(f))), self.geometry))
+        self.slots.get_or_init(|| {
+            Slots::new(layout.files().iter().map(|f| (f.offset, len(f))), self.geometry)
+        })
     }
 }
 
 impl TorrentFiles {
     /// The same with a part file at `path`, for what is needed of those `skipped`.
-    pub(crate) fn with_parts(mut self, path: PathBuf, geometry: Geometry, skipped: &[bool]) -> Self {
+    pub(crate) fn with_parts(
+        mut self,
+        path: PathBuf,
+        geometry: Geometry,
+        skipped: &[bool],
+    ) -> Self {
         let file = LayoutFile { path, offset: 0, len: 0, on_disk: true };
         self.parts = Some(PartFile { file, geometry, slots: OnceLock::new() });
         self.set_skipped(skipped);
@@ -70,7 +78,12 @@ impl TorrentFiles {
         let parts = self.parts.as_ref().filter(|_| self.marks(index) & PARKED != 0)?;
         let len = self.parts_stat_now().map_or(0, |stat| stat.len);
         let ranges = parts.slots(&self.layout).stretches(index);
-        Some(ranges.filter(|(range, at)| at + (range.end - range.start) <= len).map(|(range, _)| range).collect())
+        Some(
+            ranges
+                .filter(|(range, at)| at + (range.end - range.start) <= len)
+                .map(|(range, _)| range)
+                .collect(),
+        )
     }
 
     /// Whether files that are wanted are parked.
@@ -78,10 +91,13 @@ impl TorrentFiles {
         (0..self.layout.files().len()).any(|index| self.marks(index) & (PARKED | SKIPPED) == PARKED)
     }
 
-    /// Marks the files that the part file stands in for: those that are not there and are skipped, or have bytes in it.
+    /// Marks the files that the part file stands in for: those that are not there and are skipped,
+    /// or have bytes in it.
     pub(super) fn park(&self, stats: &[Option<FileStat>]) {
         let parts = self.parts.as_ref().filter(|_| stats.last().is_some_and(Option::is_some));
-        for (index, _) in self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0) {
+        for (index, _) in
+            self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0)
+        {
             self.unmark(index, PARKED | HELD);
             if stats.get(index).is_some_and(Option::is_some) {
                 continue;
@@ -89,7 +105,12 @@ impl TorrentFiles {
             let len = stats.last().copied().flatten().map_or(0, |stat| stat.len);
             let is_held = parts.is_some_and(|parts| {
                 let is_there = |(range, at): (Range<u64>, u64)| {
-                    at < len && !self.disk.is_hole(&parts.file.path, at, (range.end - range.start).min(len - at))
+                    at < len
+                        && !self.disk.is_hole(
+                            &parts.file.path,
+                            at,
+                            (range.end - range.start).min(len - at),
+                        )
                 };
                 parts.slots(&self.layout).stretches(index).any(is_there)
             });
@@ -107,19 +128,27 @@ impl TorrentFiles {
         }
     }
 
-    /// Other files are skipped now: those that are not wanted and not there are parked, and those that are wanted and parked are made
-    /// of their parts, if they are to be. No other job of the torrent may run.
+    /// Other files are skipped now: those that are not wanted and not there are parked, and those
+    /// that are wanted and parked are made of their parts, if they are to be. No other job of
+    /// the torrent may run.
     pub(crate) fn arrange(&self, skipped: &[bool], make: bool) -> Result<(), StoreError> {
         self.resting.store(!make, Ordering::Release);
         self.set_skipped(skipped);
-        for (index, file) in self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0) {
+        for (index, file) in
+            self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0)
+        {
             let marks = self.marks(index);
             if marks & SKIPPED == 0 && marks & PARKED != 0 {
                 if make {
                     self.export(index, file)?;
                 }
-            } else if marks & (SKIPPED | PARKED | READY) == SKIPPED && self.stats().get(index).is_none_or(Option::is_none) {
-                let there = self.disk.stat(&file.path).map_err(|e| StoreError::new(StoreOp::Open, &file.path, e))?;
+            } else if marks & (SKIPPED | PARKED | READY) == SKIPPED
+                && self.stats().get(index).is_none_or(Option::is_none)
+            {
+                let there = self
+                    .disk
+                    .stat(&file.path)
+                    .map_err(|e| StoreError::new(StoreOp::Open, &file.path, e))?;
                 if there.is_none() {
                     self.mark(index, PARKED);
                 }
@@ -133,8 +162,8 @@ impl TorrentFiles {
         self.resting.load(Ordering::Acquire)
     }
 
-    /// Makes a file of what the part file has of it: whole and synced before it gets its name, so that a crash finds the file with all
-    /// of its parts, or not at all.
+    /// Makes a file of what the part file has of it: whole and synced before it gets its name, so
+    /// that a crash finds the file with all of its parts, or not at all.
     fn export(&self, index: usize, file: &LayoutFile) -> Result<(), StoreError> {
         let Some(parts) = &self.parts else { return Ok(()) };
         if self.marks(index) & HELD != 0 {
@@ -144,7 +173,8 @@ impl TorrentFiles {
             let dir = self.layout.dir();
             let there = self.disk.stat(&file.path).map_err(failed(StoreOp::Open, &file.path))?;
             if let Some(there) = there {
-                // An earlier try has given it its name and could not make sure of that. Anything else is not ours.
+                // An earlier try has given it its name and could not make sure of that. Anything
+                // else is not ours.
                 let is_ours = |(range, at): (Range<u64>, u64)| {
                     let from = at..at + (range.end - range.start);
                     is_copied(&*self.disk, &parts.file.path, from, &file.path, range.start)
@@ -154,16 +184,23 @@ impl TorrentFiles {
                     ours = ours && is_ours(stretch)?;
                 }
                 if !ours {
-                    let taken = io::Error::new(ErrorKind::AlreadyExists, "something is there already");
+                    let taken =
+                        io::Error::new(ErrorKind::AlreadyExists, "something is there already");
                     return Err(failed(StoreOp::Move, &file.path)(taken));
                 }
                 return self.exported(index, file);
             }
-            if let (Ok(below), Ok(temporary)) = (file.path.strip_prefix(dir), temporary.strip_prefix(dir)) {
+            if let (Ok(below), Ok(temporary)) =
+                (file.path.strip_prefix(dir), temporary.strip_prefix(dir))
+            {
                 self.disk.refuse_links(dir, below).map_err(failed(StoreOp::Create, &file.path))?;
-                self.disk.remove(dir, temporary).map_err(failed(StoreOp::Delete, &parts.file.path))?;
+                self.disk
+                    .remove(dir, temporary)
+                    .map_err(failed(StoreOp::Delete, &parts.file.path))?;
             }
-            self.disk.create(&temporary, 0, Allocation::Sparse).map_err(failed(StoreOp::Create, &temporary))?;
+            self.disk
+                .create(&temporary, 0, Allocation::Sparse)
+                .map_err(failed(StoreOp::Create, &temporary))?;
             for (range, at) in stretches() {
                 let from = at..at + (range.end - range.start);
                 copy(&*self.disk, &parts.file.path, from, &temporary, range.start)?;
@@ -195,14 +232,17 @@ impl TorrentFiles {
     fn drop_parts(&self) -> Result<(), StoreError> {
         let Some(PartFile { file, .. }) = &self.parts else { return Ok(()) };
         let index = self.parts_index();
-        let there = self.marks(index) & READY != 0 || self.stats().get(index).is_some_and(Option::is_some);
+        let there =
+            self.marks(index) & READY != 0 || self.stats().get(index).is_some_and(Option::is_some);
         if !there || (0..index).any(|index| self.marks(index) & HELD != 0) {
             return Ok(());
         }
         self.disk.close(&file.path);
         let dir = self.layout.dir();
         if let Ok(below) = file.path.strip_prefix(dir) {
-            self.disk.remove(dir, below).map_err(|e| StoreError::new(StoreOp::Delete, &file.path, e))?;
+            self.disk
+                .remove(dir, below)
+                .map_err(|e| StoreError::new(StoreOp::Delete, &file.path, e))?;
             let _may_be_in_use = below.parent().map(|folder| self.disk.remove_dir(dir, folder));
         }
         self.unmark(index, READY | UNSYNCED | FOUND);

@@ -1,5 +1,5 @@
-//! Whether a torrent's files are where they should be at all: if none of them is, a drive is most likely not mounted, and nothing may be
-//! made in their place.
+//! Whether a torrent's files are where they should be at all: if none of them is, a drive is most
+//! likely not mounted, and nothing may be made in their place.
 
 use std::{
     io::{self, ErrorKind},
@@ -11,7 +11,8 @@ use super::{READY, TorrentFiles};
 use crate::base::job::{StoreError, StoreOp};
 
 impl TorrentFiles {
-    /// Whether any file with bytes in it, or the part file, is there. What cannot be looked at counts as there: it may be.
+    /// Whether any file with bytes in it, or the part file, is there. What cannot be looked at
+    /// counts as there: it may be.
     pub(crate) fn is_any_there(&self) -> bool {
         let is_there = |path: &Path| self.disk.stat(path).map_or(true, |stat| stat.is_some());
         if !is_there(self.layout.dir()) {
@@ -26,7 +27,9 @@ impl TorrentFiles {
             }
             match self.disk.stat(&file.path) {
                 Ok(stat) if stat.is_none_or(|stat| !stat.is_file) => {
-                    missing = folder.filter(|folder| *folder != self.layout.dir() && !is_there(folder)).or(missing);
+                    missing = folder
+                        .filter(|folder| *folder != self.layout.dir() && !is_there(folder))
+                        .or(missing);
                     false
                 }
                 _ => true,
@@ -42,12 +45,16 @@ impl TorrentFiles {
     /// Refuses to make or save anything when all files are gone that were there.
     pub(crate) fn refuse_if_gone(&self, op: StoreOp) -> Result<(), StoreError> {
         let was_there = |index: usize| {
-            let known = self.stats().get(index).is_some_and(|stat| stat.is_some_and(|stat| stat.len > 0));
+            let known =
+                self.stats().get(index).is_some_and(|stat| stat.is_some_and(|stat| stat.len > 0));
             known || self.marks(index) & READY != 0
         };
-        let Some((_, witness)) = self.all_filled().find(|(index, _)| was_there(*index)) else { return Ok(()) };
+        let Some((_, witness)) = self.all_filled().find(|(index, _)| was_there(*index)) else {
+            return Ok(());
+        };
         // One that is there is enough; if it is not, others may be.
-        if self.disk.stat(&witness.path).map_or(true, |stat| stat.is_some()) || self.is_any_there() {
+        if self.disk.stat(&witness.path).map_or(true, |stat| stat.is_some()) || self.is_any_there()
+        {
             return Ok(());
         }
         let what = io::Error::new(ErrorKind::NotFound, "the torrent's data is gone from there");

@@ -1,6 +1,7 @@
 //! SHA-1 of several independent streams at once, pausable at 64-byte borders.
 //!
-//! Knows nothing of pieces or files. What the machine can do is asked of std at each call, so there is no state here.
+//! Knows nothing of pieces or files. What the machine can do is asked of std at each call, so there
+//! is no state here.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -8,7 +9,8 @@ mod x86;
 
 use crate::base::digest::{Digest, Sha1State};
 
-/// How many streams [`update`] can take through one core at the price of little more than one. 1 where more do not pay.
+/// How many streams [`update`] can take through one core at the price of little more than one. 1
+/// where more do not pay.
 pub fn lanes() -> usize {
     Kind::detect().lanes()
 }
@@ -22,7 +24,8 @@ pub struct Stream<'a> {
     pub data: &'a [u8],
 }
 
-/// Absorbs every whole 64-byte block of every stream, as many streams at a time as pay. Lengths may differ.
+/// Absorbs every whole 64-byte block of every stream, as many streams at a time as pay. Lengths may
+/// differ.
 pub fn update(streams: &mut [Stream<'_>]) {
     Kind::detect().update(streams);
 }
@@ -34,7 +37,8 @@ pub fn finish(state: Sha1State, tail: &[u8]) -> Digest {
     let mut words = state.words;
     kind.one(&mut words, blocks);
 
-    // One bit, zeroes, and the length in bits in the last eight bytes of a block (FIPS 180-4, 5.1.1).
+    // One bit, zeroes, and the length in bits in the last eight bytes of a block (FIPS 180-4,
+    // 5.1.1).
     let mut end = [[0; 64]; 2];
     let flat = end.as_flattened_mut();
     flat[..rest.len()].copy_from_slice(rest);
@@ -58,7 +62,8 @@ pub fn sha1(bytes: &[u8]) -> Digest {
 
 /// The SHA-1 of each chunk of `len` bytes; the last may be short. `len` is at least 1.
 pub(crate) fn sha1_chunks(bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
-    let mut streams: Vec<_> = bytes.chunks(len.max(1)).map(|data| Stream { state: Sha1State::INITIAL, data }).collect();
+    let mut streams: Vec<_> =
+        bytes.chunks(len.max(1)).map(|data| Stream { state: Sha1State::INITIAL, data }).collect();
     update(&mut streams);
     out.extend(streams.iter().map(|s| finish(s.state, s.data)));
 }
@@ -119,7 +124,9 @@ impl Kind {
         let mut words = streams.each_ref().map(|s| s.state.words);
         let blocks = streams.each_ref().map(|s| &s.data.as_chunks::<64>().0[..count]);
         match self {
-            Self::Portable => words.iter_mut().zip(blocks).for_each(|(w, b)| portable::compress(w, b)),
+            Self::Portable => {
+                words.iter_mut().zip(blocks).for_each(|(w, b)| portable::compress(w, b))
+            }
             #[cfg(target_arch = "x86_64")]
             Self::ShaNi(sha_ni) => sha_ni.compress(&mut words, blocks),
         }

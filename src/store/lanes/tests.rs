@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn by_ring(bytes: &[u8]) -> Digest {
-    ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref().try_into().unwrap()
+    ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes)
+        .as_ref()
+        .try_into()
+        .unwrap()
 }
 
 fn by_crate(bytes: &[u8]) -> Digest {
@@ -54,12 +57,21 @@ fn unequal_streams_of_every_small_number_of_blocks() {
     let bytes = noise(64 * 6, 2);
     for kind in kinds() {
         for (a, b, c, d) in (0..4 * 4 * 4 * 4).map(|i| (i % 4, i / 4 % 4, i / 16 % 4, i / 64)) {
-            let inputs = [&bytes[..a * 64], &bytes[7..7 + b * 64], &bytes[13..13 + c * 64], &bytes[31..31 + d * 64 + 5]];
+            let inputs = [
+                &bytes[..a * 64],
+                &bytes[7..7 + b * 64],
+                &bytes[13..13 + c * 64],
+                &bytes[31..31 + d * 64 + 5],
+            ];
             let mut streams = inputs.map(|data| Stream { state: Sha1State::INITIAL, data });
             kind.update(&mut streams);
             for (stream, input) in streams.iter().zip(inputs) {
                 assert_eq!(stream.state.len, (input.len() / 64 * 64) as u64);
-                assert_eq!(finish(stream.state, stream.data), by_ring(input), "{kind:?} {a} {b} {c} {d}");
+                assert_eq!(
+                    finish(stream.state, stream.data),
+                    by_ring(input),
+                    "{kind:?} {a} {b} {c} {d}"
+                );
             }
         }
     }

@@ -1,13 +1,15 @@
 //! SHA-1 over the SHA extensions of x86-64, for one to three streams at once.
 //!
-//! One stream leaves most of the unit idle, since each group of rounds waits for the one before it; a second and third
-//! independent stream fill the gaps. This is the only file with `unsafe`: two kinds of it, both argued where they stand.
+//! One stream leaves most of the unit idle, since each group of rounds waits for the one before it;
+//! a second and third independent stream fill the gaps. This is the only file with `unsafe`: two
+//! kinds of it, both argued where they stand.
 
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_extract_epi32, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128,
-    _mm_sha1msg1_epu32, _mm_sha1msg2_epu32, _mm_sha1nexte_epu32, _mm_sha1rnds4_epu32, _mm_shuffle_epi8, _mm_xor_si128,
+    __m128i, _mm_add_epi32, _mm_extract_epi32, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x,
+    _mm_setzero_si128, _mm_sha1msg1_epu32, _mm_sha1msg2_epu32, _mm_sha1nexte_epu32,
+    _mm_sha1rnds4_epu32, _mm_shuffle_epi8, _mm_xor_si128,
 };
 
 /// Proof that this machine has the instructions.
@@ -16,13 +18,20 @@ pub(super) struct ShaNi(());
 
 impl ShaNi {
     pub(super) fn detect() -> Option<Self> {
-        let there = is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1");
+        let there = is_x86_feature_detected!("sha")
+            && is_x86_feature_detected!("ssse3")
+            && is_x86_feature_detected!("sse4.1");
         there.then_some(Self(()))
     }
 
     /// Absorbs as many blocks of each stream as the shortest has.
-    pub(super) fn compress<const N: usize>(self, states: &mut [[u32; 5]; N], inputs: [&[[u8; 64]]; N]) {
-        // SAFETY: a `ShaNi` is made by `detect` alone, after it has found every feature that `compress` enables.
+    pub(super) fn compress<const N: usize>(
+        self,
+        states: &mut [[u32; 5]; N],
+        inputs: [&[[u8; 64]]; N],
+    ) {
+        // SAFETY: a `ShaNi` is made by `detect` alone, after it has found every feature that
+        // `compress` enables.
         unsafe { compress(states, inputs) }
     }
 }
@@ -39,7 +48,8 @@ fn compress<const N: usize>(states: &mut [[u32; 5]; N], inputs: [&[[u8; 64]]; N]
         e[l] = _mm_set_epi32(s[4], 0, 0, 0);
     }
 
-    // Four rounds of every stream: group `$i` of 20, with the function and constant of its quarter `$f` (FIPS 180-4, 6.1.2).
+    // Four rounds of every stream: group `$i` of 20, with the function and constant of its quarter
+    // `$f` (FIPS 180-4, 6.1.2).
     macro_rules! rounds {
         ($f:literal: $($i:literal)+) => {$(
             for l in 0..N {

@@ -29,13 +29,20 @@ fn read(nth: u32) -> Job {
 }
 
 fn check(nth: u32) -> Job {
-    Job::Check { torrent: KEY, piece: Geometry::new(1 << 20, 1 << 14).unwrap().piece(nth).unwrap(), expected: [0; 20] }
+    Job::Check {
+        torrent: KEY,
+        piece: Geometry::new(1 << 20, 1 << 14).unwrap().piece(nth).unwrap(),
+        expected: [0; 20],
+    }
 }
 
 fn run(nth: u32, hashed: bool) -> Job {
     let chain = hashed.then_some(Chain { state: Sha1State::INITIAL, expected: Some([0; 20]) });
     let piece = Geometry::new(1 << 20, 1 << 14).unwrap().piece(nth).unwrap();
-    Job::Run { torrent: KEY, run: Run { piece, begin: 0, data: RunData::Disk(64), chain, digests: false, hurry: false } }
+    Job::Run {
+        torrent: KEY,
+        run: Run { piece, begin: 0, data: RunData::Disk(64), chain, digests: false, hurry: false },
+    }
 }
 
 fn save() -> Job {
@@ -77,9 +84,22 @@ fn waiting(jobs: impl IntoIterator<Item = Job>) -> Waiting {
 
 #[test]
 fn what_others_wait_for_goes_first() {
-    let mut w = waiting([check(0), check(1), check(2), check(3), save(), run(0, true), read(0), close(), run(1, false)]);
+    let mut w = waiting([
+        check(0),
+        check(1),
+        check(2),
+        check(3),
+        save(),
+        run(0, true),
+        read(0),
+        close(),
+        run(1, false),
+    ]);
     let order: Vec<_> = (0..8).map(|_| take(&mut w, 1, true)).collect();
-    assert_eq!(order, ["quick 1", "write 1", "save 1", "read 1", "hash 1", "check 3", "check 1", "nothing"]);
+    assert_eq!(
+        order,
+        ["quick 1", "write 1", "save 1", "read 1", "hash 1", "check 3", "check 1", "nothing"]
+    );
 }
 
 #[test]
@@ -183,7 +203,9 @@ fn every_job_is_answered_whatever_the_number_of_threads() {
     for threads in [0, 1, 2, 5] {
         let (pool, wakes) = pool(threads, Duration::from_millis(1), Arc::new(RealDisk::new(4)));
         for nth in 0..50 {
-            [read(nth), check(nth), run(nth, true), run(nth, false), save()].into_iter().for_each(|job| pool.submit(job));
+            [read(nth), check(nth), run(nth, true), run(nth, false), save()]
+                .into_iter()
+                .for_each(|job| pool.submit(job));
         }
         let done = drain(&pool, &wakes, 250);
         assert_eq!(done.iter().filter(|d| matches!(d, Done::Saved { .. })).count(), 50);
@@ -308,7 +330,9 @@ fn reads_get_through_while_saves_hang() {
     for nth in 0..20 {
         pool.submit(read(nth));
     }
-    assert!(drain(&pool, &wakes, 20).iter().all(|d| matches!(d, Done::Read { result: Ok(()), .. })));
+    assert!(
+        drain(&pool, &wakes, 20).iter().all(|d| matches!(d, Done::Read { result: Ok(()), .. }))
+    );
     assert_eq!(gate.inside.load(Ordering::SeqCst), 2);
     *gate.open.lock().unwrap() = true;
     gate.opened.notify_all();
@@ -323,7 +347,8 @@ fn a_panic_reaches_the_owner_instead_of_hanging_it() {
     gate.panics.store(true, Ordering::Relaxed);
     pool.submit(save());
     wakes.recv_timeout(Duration::from_secs(20)).unwrap();
-    let drained = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.drain(&mut Vec::new())));
+    let drained =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.drain(&mut Vec::new())));
     assert!(drained.is_err());
 }
 

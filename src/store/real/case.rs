@@ -1,5 +1,5 @@
-//! Whether a folder tells names apart that differ only in case. There is no call that says so, and a file system may be
-//! made either way, so it is asked with the name of something that is there.
+//! Whether a folder tells names apart that differ only in case. There is no call that says so, and
+//! a file system may be made either way, so it is asked with the name of something that is there.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -43,7 +43,8 @@ fn by_new_file(folder: &Path) -> Option<bool> {
     ignored
 }
 
-/// In an empty folder that cannot be written to: as the folder above, if that is of the same file system.
+/// In an empty folder that cannot be written to: as the folder above, if that is of the same file
+/// system.
 fn by_own_name(folder: &Path) -> Option<bool> {
     let full = folder.canonicalize().ok()?;
     let (parent, name) = (full.parent()?, full.file_name()?);
@@ -54,7 +55,9 @@ fn by_own_name(folder: &Path) -> Option<bool> {
 /// Asks for `name`, which is there, in other letters; `None` if it has none or nothing can be said.
 fn by_name(folder: &Path, name: &OsStr) -> Option<bool> {
     let name = name.to_str()?;
-    let swap = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    let swap = |c: char| {
+        if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }
+    };
     let swapped: String = name.chars().map(swap).collect();
     if swapped == name {
         return None;
@@ -86,7 +89,9 @@ mod tests {
     #[test]
     fn folder_is_asked_whether_it_ignores_case_and_left_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let names = || fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+        let names = || {
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>()
+        };
         let empty = is_ignored(&dir.path().join("not/there/yet")).unwrap();
         assert!(names().is_empty());
         fs::write(dir.path().join("README"), "a").unwrap();

@@ -37,7 +37,8 @@ impl OpenFiles {
 
     /// Takes out the half that was not used for longest, one at least if there is any.
     pub(super) fn evict_half(&mut self) -> Vec<Handle> {
-        let mut by_use: Vec<_> = self.by_path.iter().map(|(path, h)| (h.last_use, path.clone())).collect();
+        let mut by_use: Vec<_> =
+            self.by_path.iter().map(|(path, h)| (h.last_use, path.clone())).collect();
         by_use.sort_unstable();
         by_use.truncate(by_use.len().div_ceil(2));
         let evicted = by_use.iter().filter_map(|(_, path)| self.by_path.remove(path)).collect();
@@ -45,7 +46,12 @@ impl OpenFiles {
         evicted
     }
 
-    pub(super) fn insert(&mut self, path: &Path, mut handle: Handle, limit: usize) -> Option<Handle> {
+    pub(super) fn insert(
+        &mut self,
+        path: &Path,
+        mut handle: Handle,
+        limit: usize,
+    ) -> Option<Handle> {
         self.uses += 1;
         handle.last_use = self.uses;
         if let Some(there) = self.by_path.get_mut(path) {
@@ -54,7 +60,8 @@ impl OpenFiles {
         }
         let mut evicted = None;
         if self.by_path.len() >= limit {
-            let oldest = self.by_path.iter().min_by_key(|(_, h)| h.last_use).map(|(path, _)| path.clone());
+            let oldest =
+                self.by_path.iter().min_by_key(|(_, h)| h.last_use).map(|(path, _)| path.clone());
             evicted = oldest.and_then(|path| self.by_path.remove(&path));
         }
         self.by_path.insert(path.to_owned(), handle);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::*;
 
 fn open_paths(disk: &RealDisk) -> Vec<(PathBuf, bool)> {
-    let mut open: Vec<_> = disk.open_files().by_path.iter().map(|(path, h)| (path.clone(), h.writable)).collect();
+    let mut open: Vec<_> =
+        disk.open_files().by_path.iter().map(|(path, h)| (path.clone(), h.writable)).collect();
     open.sort();
     open
 }
@@ -54,7 +55,10 @@ fn what_is_not_there_is_not_made_by_reading_or_writing() {
     assert_eq!(disk.write_at(&path, 0, b"x").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(disk.stat(&path).unwrap(), None);
     assert_eq!(disk.load(&path, 10).unwrap(), None);
-    assert_eq!(disk.read_at(dir.path(), 0, &mut [0; 1]).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        disk.read_at(dir.path(), 0, &mut [0; 1]).unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
     disk.create(&path, 0, Allocation::Sparse).unwrap();
     let stat = disk.stat(&path).unwrap().unwrap();
     assert!(stat.is_file && !stat.is_dir && stat.len == 0 && stat.mtime_ns > 0);
@@ -85,7 +89,11 @@ fn small_files_are_replaced_whole() {
     disk.save(&path, b"newer").unwrap();
     assert_eq!(disk.load(&path, 5).unwrap().unwrap(), b"newer");
     assert_eq!(disk.load(&path, 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
-    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+    assert_eq!(
+        fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        1,
+        "no temporary file is left"
+    );
     // A folder in its place: the error is told, and nothing left behind.
     let folder = dir.path().join("states/folder");
     fs::create_dir_all(folder.join("x")).unwrap();
@@ -139,6 +147,9 @@ fn without_handles_the_files_unused_for_longest_are_closed_and_fewer_are_held_fr
     };
     assert!(out_of_handles(&disk.with_handles(never).unwrap_err()));
     assert!(tries.get() <= 4 && open_paths(&disk).is_empty(), "{}", tries.get());
-    assert_eq!(disk.with_handles(|| Err::<(), _>(ErrorKind::NotFound.into())).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        disk.with_handles(|| Err::<(), _>(ErrorKind::NotFound.into())).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     assert_eq!(disk.write_at(&paths[1], 1, b"y").unwrap(), 1);
 }

@@ -1,4 +1,5 @@
-//! What the real disk asks of a Unix system: reads and writes by position, holes, hints, and paths that follow no link.
+//! What the real disk asks of a Unix system: reads and writes by position, holes, hints, and paths
+//! that follow no link.
 
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
@@ -20,12 +21,20 @@ pub(super) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usiz
 }
 
 #[cfg(target_os = "linux")]
-pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+pub(super) fn read_vectored_at(
+    file: &File,
+    bufs: &mut [IoSliceMut<'_>],
+    offset: u64,
+) -> io::Result<usize> {
     Ok(rustix::io::preadv(file, bufs, offset)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+pub(super) fn read_vectored_at(
+    file: &File,
+    bufs: &mut [IoSliceMut<'_>],
+    offset: u64,
+) -> io::Result<usize> {
     bufs.iter_mut().find(|buf| !buf.is_empty()).map_or(Ok(0), |buf| file.read_at(buf, offset))
 }
 
@@ -47,7 +56,12 @@ pub(super) fn try_read_vectored_at(
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn try_read_vectored_at(_: &File, _: bool, _: &mut [IoSliceMut<'_>], _: u64) -> io::Result<Option<usize>> {
+pub(super) fn try_read_vectored_at(
+    _: &File,
+    _: bool,
+    _: &mut [IoSliceMut<'_>],
+    _: u64,
+) -> io::Result<Option<usize>> {
     Ok(None)
 }
 
@@ -61,7 +75,11 @@ pub(super) fn stat_open(file: &File) -> io::Result<Option<FileStat>> {
         other => other?,
     };
     let is = |kind| FileType::from_raw_mode(stat.stx_mode.into()) == kind;
-    let mtime_ns = stat.stx_mtime.tv_sec.saturating_mul(1_000_000_000).saturating_add(stat.stx_mtime.tv_nsec.into());
+    let mtime_ns = stat
+        .stx_mtime
+        .tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(stat.stx_mtime.tv_nsec.into());
     let (is_file, is_dir) = (is(FileType::RegularFile), is(FileType::Directory));
     Ok(Some(FileStat { len: stat.stx_size, mtime_ns, is_file, is_dir }))
 }
@@ -86,7 +104,12 @@ pub(super) fn is_in_memory(_: &File) -> bool {
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(super) fn will_need(file: &File, offset: u64, len: u64) {
     // Only a hint: it does not matter whether it is heard.
-    let _ = rustix::fs::fadvise(file, offset, std::num::NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
+    let _ = rustix::fs::fadvise(
+        file,
+        offset,
+        std::num::NonZeroU64::new(len),
+        rustix::fs::Advice::WillNeed,
+    );
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
@@ -106,8 +129,13 @@ pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         use rustix::fs::FallocateFlags;
-        match uninterrupted(|| Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len.max(1))?)) {
-            Err(e) if [Errno::OPNOTSUPP, Errno::NOSYS].map(|e| Some(e.raw_os_error())).contains(&e.raw_os_error()) => {}
+        match uninterrupted(|| {
+            Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len.max(1))?)
+        }) {
+            Err(e)
+                if [Errno::OPNOTSUPP, Errno::NOSYS]
+                    .map(|e| Some(e.raw_os_error()))
+                    .contains(&e.raw_os_error()) => {}
             other => return other,
         }
     }
@@ -145,7 +173,8 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     super::rename_if_free(from, to)
 }
 
-/// The folder that `root/below` lies in, reached without following a link below `root`, and its name there; `None` if it is not there.
+/// The folder that `root/below` lies in, reached without following a link below `root`, and its
+/// name there; `None` if it is not there.
 fn open_parent<'a>(root: &Path, below: &'a Path) -> io::Result<Option<(OwnedFd, &'a OsStr)>> {
     let mut parts = super::names(below)?;
     let Some(name) = parts.pop() else { return Err(ErrorKind::InvalidInput.into()) };
@@ -172,10 +201,13 @@ pub(super) fn remove(root: &Path, below: &Path) -> io::Result<bool> {
     match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(false),
         Err(e) => return Err(e.into()),
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => return Err(super::no_regular_file()),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
+            return Err(super::no_regular_file());
+        }
         Ok(_) => {}
     }
-    // What may have taken its place meanwhile is a name at most: a link is deleted as such, and a folder is refused.
+    // What may have taken its place meanwhile is a name at most: a link is deleted as such, and a
+    // folder is refused.
     unlinkat(&folder, name, AtFlags::empty())?;
     Ok(true)
 }

@@ -12,11 +12,20 @@ pub(super) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usiz
     file.seek_write(data, offset)
 }
 
-pub(super) fn read_vectored_at(file: &File, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+pub(super) fn read_vectored_at(
+    file: &File,
+    bufs: &mut [IoSliceMut<'_>],
+    offset: u64,
+) -> io::Result<usize> {
     bufs.iter_mut().find(|buf| !buf.is_empty()).map_or(Ok(0), |buf| file.seek_read(buf, offset))
 }
 
-pub(super) fn try_read_vectored_at(_: &File, _: bool, _: &mut [IoSliceMut<'_>], _: u64) -> io::Result<Option<usize>> {
+pub(super) fn try_read_vectored_at(
+    _: &File,
+    _: bool,
+    _: &mut [IoSliceMut<'_>],
+    _: u64,
+) -> io::Result<Option<usize>> {
     Ok(None)
 }
 
@@ -58,7 +67,10 @@ fn refuse_links(root: &Path, below: &Path) -> io::Result<()> {
     for part in parts {
         at.push(part);
         if fs::symlink_metadata(&at).is_ok_and(|meta| meta.file_type().is_symlink()) {
-            return Err(io::Error::new(ErrorKind::PermissionDenied, format!("{} is a symbolic link", at.display())));
+            return Err(io::Error::new(
+                ErrorKind::PermissionDenied,
+                format!("{} is a symbolic link", at.display()),
+            ));
         }
     }
     Ok(())
@@ -76,7 +88,9 @@ pub(super) fn remove(root: &Path, below: &Path) -> io::Result<bool> {
 }
 
 pub(super) fn remove_dir(root: &Path, below: &Path) -> io::Result<bool> {
-    if refuse_links(root, below).is_err() || !fs::symlink_metadata(root.join(below)).is_ok_and(|meta| meta.is_dir()) {
+    if refuse_links(root, below).is_err()
+        || !fs::symlink_metadata(root.join(below)).is_ok_and(|meta| meta.is_dir())
+    {
         return Ok(false);
     }
     Ok(fs::remove_dir(root.join(below)).is_ok())

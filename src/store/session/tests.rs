@@ -1,4 +1,5 @@
-//! A session folder on a real disk: who has it, what it keeps, and what a crash at any moment leaves.
+//! A session folder on a real disk: who has it, what it keeps, and what a crash at any moment
+//! leaves.
 
 use std::fs;
 
@@ -25,7 +26,11 @@ fn add(n: usize) -> SessionRecord {
     builder.single_file(16384);
     let bytes = builder.build(&[[0; 20]]).unwrap();
     let info_hash = Metainfo::from_bytes(&bytes).unwrap().info_hash;
-    SessionRecord { kind: RecordKind::Torrent, info_hash, body: join_torrent(&settings("new"), &bytes) }
+    SessionRecord {
+        kind: RecordKind::Torrent,
+        info_hash,
+        body: join_torrent(&settings("new"), &bytes),
+    }
 }
 
 fn settings(dir: &str) -> TorrentSettings {
@@ -41,7 +46,9 @@ fn remove(n: usize) -> SessionRecord {
 }
 
 fn told(restored: &Restored) -> Vec<String> {
-    let line = |t: &crate::wire::session::RestoredTorrent| format!("{} in {}", t.metainfo.name, t.settings.dir.display());
+    let line = |t: &crate::wire::session::RestoredTorrent| {
+        format!("{} in {}", t.metainfo.name, t.settings.dir.display())
+    };
     restored.torrents.iter().map(line).collect()
 }
 
@@ -50,8 +57,13 @@ fn two_sessions_do_not_share_a_folder() {
     let dir = TempDir::new().unwrap();
     let (first, _) = open(dir.path()).unwrap();
     let error = open(dir.path()).unwrap_err();
-    assert!(matches!(&error, SessionError::InUse { dir: told, pid } if told == dir.path() && *pid == Some(std::process::id())));
-    assert!(error.to_string().ends_with(&format!("is in use by process {}", std::process::id())), "{error}");
+    assert!(
+        matches!(&error, SessionError::InUse { dir: told, pid } if told == dir.path() && *pid == Some(std::process::id()))
+    );
+    assert!(
+        error.to_string().ends_with(&format!("is in use by process {}", std::process::id())),
+        "{error}"
+    );
     drop(first);
     assert!(open(dir.path()).is_ok());
 }
@@ -160,7 +172,8 @@ fn log_without_a_readable_header_is_kept_aside_and_told() {
     let mut damaged = whole.clone();
     (damaged[14], damaged[HEADER_LEN / 2 + 14]) = (0x55, 0x55);
     let cuts = [0, 1, 20, HEADER_LEN / 2, HEADER_LEN - 1].map(|len| whole[..len].to_vec());
-    let foreign = b"d4:infod6:lengthi5e4:name1:xee, which is no log of ours, however long it is".to_vec();
+    let foreign =
+        b"d4:infod6:lengthi5e4:name1:xee, which is no log of ours, however long it is".to_vec();
     let mut kept = Vec::new();
     for bytes in cuts.into_iter().chain([damaged, foreign]) {
         fs::write(&path, &bytes).unwrap();
@@ -173,7 +186,10 @@ fn log_without_a_readable_header_is_kept_aside_and_told() {
         folder.append(&[add(2)]).unwrap();
         drop(folder);
         let (_, restored) = open(dir.path()).unwrap();
-        assert_eq!((told(&restored), restored.set_aside), (vec!["torrent 2 in new".to_owned()], None));
+        assert_eq!(
+            (told(&restored), restored.set_aside),
+            (vec!["torrent 2 in new".to_owned()], None)
+        );
     }
     // One copy of the header is enough.
     let mut half = whole;
@@ -194,12 +210,21 @@ fn size_of(records: &[SessionRecord]) -> usize {
 
 #[test]
 fn nothing_of_an_append_that_failed_comes_back_behind_the_next_one() {
-    // The first fails when its last record is half written, or when all of it is to be synced; the next is shorter.
+    // The first fails when its last record is half written, or when all of it is to be synced; the
+    // next is shorter.
     for by_sync in [true, false] {
         for (first, next, want) in [
             (vec![add(1), add(2), add(3)], vec![remove(1), remove(2), remove(3)], &[][..]),
-            (vec![add(1), set(1, "old"), add(2)], vec![remove(1), add(1), set(1, "brand new")], &["torrent 1 in brand new"]),
-            (vec![add(1), set(2, "old"), set(2, "older")], vec![remove(1), set(2, "brand new")], &["torrent 2 in brand new"]),
+            (
+                vec![add(1), set(1, "old"), add(2)],
+                vec![remove(1), add(1), set(1, "brand new")],
+                &["torrent 1 in brand new"],
+            ),
+            (
+                vec![add(1), set(2, "old"), set(2, "older")],
+                vec![remove(1), set(2, "brand new")],
+                &["torrent 2 in brand new"],
+            ),
         ] {
             let disk = Arc::new(BadDisk::default());
             let (folder, _) = on(&disk);
@@ -216,7 +241,10 @@ fn nothing_of_an_append_that_failed_comes_back_behind_the_next_one() {
             folder.append(&next).unwrap();
             drop(folder);
             let (_, restored) = on(&disk);
-            assert_eq!((told(&restored), restored.damaged, restored.torn), (want.iter().map(|w| w.to_string()).collect(), 0, 0));
+            assert_eq!(
+                (told(&restored), restored.damaged, restored.torn),
+                (want.iter().map(|w| w.to_string()).collect(), 0, 0)
+            );
         }
     }
 }
@@ -248,7 +276,10 @@ fn a_log_that_took_its_place_although_that_failed_is_read_as_what_it_is() {
     drop(folder);
     let (folder, restored) = on(&disk);
     assert_eq!(folder.size(), size);
-    assert_eq!(told(&restored), [format!("torrent 1 in {long}{long}last"), "torrent 2 in much later".into()]);
+    assert_eq!(
+        told(&restored),
+        [format!("torrent 1 in {long}{long}last"), "torrent 2 in much later".into()]
+    );
 }
 
 #[test]
@@ -281,7 +312,9 @@ fn state_that_is_owed_comes_before_what_is_appended_next() {
     let disk = Arc::new(BadDisk::default());
     let (folder, _) = on(&disk);
     folder.append(&[add(1), add(2), state(1, "old"), state(2, "old")]).unwrap();
-    [state(1, "first doubt"), state(1, "in doubt"), state(2, "in doubt")].into_iter().for_each(|state| folder.owe(state));
+    [state(1, "first doubt"), state(1, "in doubt"), state(2, "in doubt")]
+        .into_iter()
+        .for_each(|state| folder.owe(state));
     // A process that is killed now finds it, and what comes after this failure has it, too.
     disk.set().fail_sync = true;
     assert!(folder.append(&[set(1, "moved")]).is_err());

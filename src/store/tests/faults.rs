@@ -1,5 +1,5 @@
-//! Disks that give little at a time, fill up, refuse, lie or forget: no run of which anything failed counts, and every
-//! buffer comes back.
+//! Disks that give little at a time, fill up, refuse, lie or forget: no run of which anything
+//! failed counts, and every buffer comes back.
 
 use std::{
     collections::BTreeMap,
@@ -113,7 +113,10 @@ impl Disk for BadDisk {
         }
         let room = inner.space.saturating_sub(inner.used());
         let there = inner.files[path].0.len() as u64;
-        let len = data.len().min(inner.at_once).min((there.saturating_sub(offset) as usize).saturating_add(room));
+        let len = data
+            .len()
+            .min(inner.at_once)
+            .min((there.saturating_sub(offset) as usize).saturating_add(room));
         if len == 0 {
             return Err(ErrorKind::StorageFull.into());
         }
@@ -147,7 +150,12 @@ impl Disk for BadDisk {
 
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
         let inner = self.set();
-        let stat = |len: usize, mtime_ns, is_file: bool| FileStat { len: len as u64, mtime_ns, is_file, is_dir: !is_file };
+        let stat = |len: usize, mtime_ns, is_file: bool| FileStat {
+            len: len as u64,
+            mtime_ns,
+            is_file,
+            is_dir: !is_file,
+        };
         let file = inner.files.get(path).map(|f| stat(f.0.len(), f.1, true));
         let folder = || inner.files.keys().any(|p| p.starts_with(path)).then(|| stat(0, 0, false));
         Ok(file.or_else(folder))
@@ -201,7 +209,11 @@ impl Disk for BadDisk {
 }
 
 pub(in crate::store) fn torrent() -> Fixture {
-    Fixture::new(Path::new("/d"), 1000, &[("a", 1500), ("empty", 0), ("b", 700), ("pad", 300), ("c", 2100)])
+    Fixture::new(
+        Path::new("/d"),
+        1000,
+        &[("a", 1500), ("empty", 0), ("b", 700), ("pad", 300), ("c", 2100)],
+    )
 }
 
 fn bad() -> (Arc<BadDisk>, Runner) {
@@ -220,7 +232,10 @@ fn write_all(t: &Fixture, runner: &Runner) -> Vec<u32> {
 }
 
 fn good(t: &Fixture, runner: &Runner) -> Vec<u32> {
-    t.all().into_iter().filter(|&index| runner.check(t.piece(index), t.digest(index)).unwrap()).collect()
+    t.all()
+        .into_iter()
+        .filter(|&index| runner.check(t.piece(index), t.digest(index)).unwrap())
+        .collect()
 }
 
 #[test]
@@ -245,7 +260,10 @@ fn a_disk_that_fills_at_any_byte_loses_nothing_that_it_took() {
         runner.open(&t).unwrap();
         let written = write_all(&t, &runner);
         for &index in &written {
-            assert!(runner.check(t.piece(index), t.digest(index)).unwrap(), "{space} bytes, piece {index}");
+            assert!(
+                runner.check(t.piece(index), t.digest(index)).unwrap(),
+                "{space} bytes, piece {index}"
+            );
         }
         if space < 4300 {
             let e = t.all().into_iter().find_map(|i| runner.write(t.run(i)).result.err()).unwrap();
@@ -323,10 +341,15 @@ fn one_failing_job_leaves_its_batch_alone() {
     runner.open(&t).unwrap();
     write_all(&t, &runner);
     disk.set().files.remove(Path::new("/d/torrent/b"));
-    let jobs = t.all().into_iter().map(|i| Job::Check { torrent: KEY, piece: t.piece(i), expected: t.digest(i) });
+    let jobs = t.all().into_iter().map(|i| Job::Check {
+        torrent: KEY,
+        piece: t.piece(i),
+        expected: t.digest(i),
+    });
     let mut done = Vec::new();
     runner.run(jobs.collect(), &mut done);
-    let good: Vec<_> = done.iter().map(|d| matches!(d, Done::Checked { result: Ok(true), .. })).collect();
+    let good: Vec<_> =
+        done.iter().map(|d| matches!(d, Done::Checked { result: Ok(true), .. })).collect();
     assert_eq!(good, [true, false, false, true, true]);
 }
 
@@ -377,7 +400,8 @@ fn a_copy_is_as_long_as_the_file_was_and_its_name_is_safe_before_the_old_one_goe
     disk.set().files.get_mut(Path::new("/d/torrent/c")).unwrap().0[1000..].fill(0);
     let spec = StoreSpec { dir: "/e/f".into(), ..t.spec.clone() };
     let relocate = |spec: &StoreSpec| {
-        let done = runner.one(Job::Relocate { torrent: KEY, spec: Box::new(spec.clone()), state: None });
+        let done =
+            runner.one(Job::Relocate { torrent: KEY, spec: Box::new(spec.clone()), state: None });
         let Done::Relocated { result, .. } = done else { panic!("{done:?}") };
         result
     };
@@ -387,7 +411,8 @@ fn a_copy_is_as_long_as_the_file_was_and_its_name_is_safe_before_the_old_one_goe
     disk.set().fail_sync = false;
     relocate(&spec).unwrap();
     for name in ["a", "b", "c"] {
-        let bytes = |dir: &str| disk.set().files[&Path::new(dir).join("torrent").join(name)].0.clone();
+        let bytes =
+            |dir: &str| disk.set().files[&Path::new(dir).join("torrent").join(name)].0.clone();
         assert_eq!(bytes("/e/f"), bytes("/d"), "{name}");
     }
     let synced = disk.set().synced_dirs.clone();
@@ -412,11 +437,16 @@ fn failed_sync_is_recorded_for_a_process_that_knows_nothing_of_it() {
     assert!(opened.have.is_clear() && opened.check.is_full());
     disk.set().now += 1;
     for piece in t.all() {
-        let done = next.one(Job::Check { torrent: KEY, piece: t.piece(piece), expected: t.digest(piece) });
+        let done =
+            next.one(Job::Check { torrent: KEY, piece: t.piece(piece), expected: t.digest(piece) });
         assert!(matches!(done, Done::Checked { result: Ok(true), .. }));
     }
     for name in ["a", "b", "c"] {
         let inner = disk.set();
-        assert_eq!(inner.files[&Path::new("/d/torrent").join(name)].1, inner.now, "{name} is as it was");
+        assert_eq!(
+            inner.files[&Path::new("/d/torrent").join(name)].1,
+            inner.now,
+            "{name} is as it was"
+        );
     }
 }

@@ -3,7 +3,11 @@
 use super::*;
 
 fn three_files(dir: &Path) -> Fixture {
-    Fixture::new(dir, 32 * 1024, &[("a", 20_000), ("empty", 0), ("sub/b", 50_000), ("pad1", 1000), ("sub/c", 100_001)])
+    Fixture::new(
+        dir,
+        32 * 1024,
+        &[("a", 20_000), ("empty", 0), ("sub/b", 50_000), ("pad1", 1000), ("sub/c", 100_001)],
+    )
 }
 
 #[test]
@@ -45,7 +49,11 @@ fn a_download_from_nothing_to_all_there() {
 fn a_large_piece_arrives_in_runs_in_any_order() {
     const RUN: u32 = 64 * 1024;
     let dir = tempfile::tempdir().unwrap();
-    let t = Fixture::new(dir.path(), 3 * RUN, &[("a", u64::from(RUN) + 5), ("b", 2 * u64::from(RUN) - 5)]);
+    let t = Fixture::new(
+        dir.path(),
+        3 * RUN,
+        &[("a", u64::from(RUN) + 5), ("b", 2 * u64::from(RUN) - 5)],
+    );
     let part = |n: u32| &t.bytes(0)[(n * RUN) as usize..][..RUN as usize];
     let run = |n: u32, memory: bool, chain| {
         let data = if memory { RunData::Memory(Buf(part(n).to_vec())) } else { RunData::Disk(RUN) };
@@ -55,7 +63,8 @@ fn a_large_piece_arrives_in_runs_in_any_order() {
     let runner = real();
     runner.open(&t).unwrap();
 
-    // The middle first, unhashed; then the beginning; then the middle again from disk; then the end.
+    // The middle first, unhashed; then the beginning; then the middle again from disk; then the
+    // end.
     assert_eq!(runner.write(run(1, true, None)).result.unwrap(), Verdict::Unhashed);
     let going = |done: RunDone| match done.result.unwrap() {
         Verdict::Going(state) => state,
@@ -97,7 +106,10 @@ fn a_bad_piece_is_not_written_and_its_blocks_are_digested() {
     assert_eq!(done.result.unwrap(), Verdict::Good);
     let good: Vec<_> = t.bytes(1).chunks(16 * 1024).map(sha1).collect();
     assert_eq!(done.digests.unwrap(), good);
-    let Done::Digests { result, .. } = runner.one(Job::Digests { torrent: KEY, piece: t.piece(1) }) else { panic!() };
+    let Done::Digests { result, .. } = runner.one(Job::Digests { torrent: KEY, piece: t.piece(1) })
+    else {
+        panic!()
+    };
     assert_eq!(result.unwrap(), good);
 }
 
@@ -117,14 +129,21 @@ fn a_batch_is_hashed_side_by_side_and_every_job_is_answered() {
         tracker_events: Default::default(),
     };
     batch.push(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 });
-    batch.extend(t.all().into_iter().map(|i| Job::Check { torrent: KEY, piece: t.piece(i), expected: t.digest(i) }));
+    batch.extend(t.all().into_iter().map(|i| Job::Check {
+        torrent: KEY,
+        piece: t.piece(i),
+        expected: t.digest(i),
+    }));
     batch.push(Job::Close { torrent: KEY });
     let jobs = batch.len();
     let mut done = Vec::new();
     real().run(batch, &mut done);
     assert_eq!(done.len(), jobs);
     let count = |f: fn(&Done) -> bool| done.iter().filter(|d| f(d)).count();
-    assert_eq!(count(|d| matches!(d, Done::Run { run: RunDone { result: Ok(Verdict::Good), .. }, .. })), 7);
+    assert_eq!(
+        count(|d| matches!(d, Done::Run { run: RunDone { result: Ok(Verdict::Good), .. }, .. })),
+        7
+    );
     assert_eq!(count(|d| matches!(d, Done::Checked { result: Ok(true), .. })), 7);
     assert_eq!(count(|d| matches!(d, Done::Saved { result: Ok(()), .. })), 1);
     assert!(real().open(&t).unwrap().have.is_full());
@@ -142,7 +161,10 @@ fn jobs_for_an_unknown_torrent_are_answered_with_an_error() {
     gone(runner.check(t.piece(0), [0; 20]).unwrap_err());
     gone(runner.read(&t, 0, 0, 10).unwrap_err());
     gone(runner.save(t.have(&[]), false).unwrap_err());
-    let Done::Digests { result, .. } = runner.one(Job::Digests { torrent: KEY, piece: t.piece(0) }) else { panic!() };
+    let Done::Digests { result, .. } = runner.one(Job::Digests { torrent: KEY, piece: t.piece(0) })
+    else {
+        panic!()
+    };
     gone(result.unwrap_err());
     runner.close();
 }
@@ -164,10 +186,18 @@ fn runs_and_blocks_that_leave_their_piece_are_refused() {
     refused(Run { data: RunData::Memory(Buf(Vec::new())), ..t.run(0) });
     refused(Run { data: RunData::Disk(u32::MAX), ..t.run(0) });
     refused(Run { begin: u32::MAX, chain: None, ..t.run(0) });
-    // The hash of what came before must end where the run begins, and a run that is not the last at a border.
-    refused(Run { chain: Some(Chain { state: Sha1State { len: 64, ..Sha1State::INITIAL }, expected: None }), ..t.run(0) });
+    // The hash of what came before must end where the run begins, and a run that is not the last at
+    // a border.
+    refused(Run {
+        chain: Some(Chain { state: Sha1State { len: 64, ..Sha1State::INITIAL }, expected: None }),
+        ..t.run(0)
+    });
     let data = RunData::Memory(Buf(vec![0; 100]));
-    refused(Run { data, chain: Some(Chain { state: Sha1State::INITIAL, expected: None }), ..t.run(0) });
+    refused(Run {
+        data,
+        chain: Some(Chain { state: Sha1State::INITIAL, expected: None }),
+        ..t.run(0)
+    });
     assert!(runner.read(&larger, 0, 0, 100_000).is_err());
     assert!(runner.check(larger.piece(10), [0; 20]).is_err());
     assert!(!dir.path().join("torrent").exists());
@@ -184,7 +214,12 @@ fn missing_and_short_files_are_no_good_but_no_error_until_read() {
     assert_eq!((e.op, &*e.path), (StoreOp::Read, &*dir.path().join("torrent/a")));
 
     t.lay_out();
-    fs::OpenOptions::new().write(true).open(dir.path().join("torrent/sub/b")).unwrap().set_len(100).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("torrent/sub/b"))
+        .unwrap()
+        .set_len(100)
+        .unwrap();
     assert!(!runner.check(t.piece(0), t.digest(0)).unwrap());
     let e = runner.read(&t, 0, 20_050, 100).unwrap_err();
     assert_eq!(e.source.kind(), std::io::ErrorKind::UnexpectedEof);
@@ -204,7 +239,11 @@ fn missing_and_short_files_are_no_good_but_no_error_until_read() {
 #[test]
 fn pads_read_as_zeroes_wherever_they_lie() {
     let dir = tempfile::tempdir().unwrap();
-    let t = Fixture::new(dir.path(), 1024, &[("a", 100), ("pad1", 924 + 2048), ("b", 24), ("pad2", 1000)]);
+    let t = Fixture::new(
+        dir.path(),
+        1024,
+        &[("a", 100), ("pad1", 924 + 2048), ("b", 24), ("pad2", 1000)],
+    );
     let runner = real();
     runner.open(&t).unwrap();
     for index in t.all() {
@@ -227,7 +266,8 @@ fn full_allocation_gives_each_file_its_length_when_it_is_first_written() {
     assert_eq!(runner.write(t.run(4)).result.unwrap(), Verdict::Good);
     let at = |name: &str| fs::metadata(dir.path().join("torrent").join(name)).map(|m| m.len()).ok();
     assert_eq!((at("a"), at("sub/b"), at("sub/c")), (None, None, Some(100_001)));
-    // The rest of it is space, not data: a check of a piece there costs no reading and finds nothing.
+    // The rest of it is space, not data: a check of a piece there costs no reading and finds
+    // nothing.
     assert!(!runner.check(t.piece(3), t.digest(3)).unwrap());
 }
 
@@ -261,7 +301,8 @@ fn pieces_of_zeroes_in_a_sparse_copy_are_found() {
     file.set_len(8 << 20).unwrap();
     let runner = real();
     assert_eq!(runner.open(&t).unwrap().check.count(), 8);
-    let good: Vec<_> = t.all().into_iter().map(|i| runner.check(t.piece(i), t.digest(i)).unwrap()).collect();
+    let good: Vec<_> =
+        t.all().into_iter().map(|i| runner.check(t.piece(i), t.digest(i)).unwrap()).collect();
     assert_eq!(good, [true, true, true, true, true, true, false, false]);
 }
 
@@ -272,7 +313,8 @@ fn nothing_is_written_through_a_symbolic_link() {
     for (link, to_folder) in [("torrent", true), ("torrent/sub", true), ("torrent/a", false)] {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let t = three_files(dir.path());
-        let target = if to_folder { outside.path().to_owned() } else { outside.path().join("target") };
+        let target =
+            if to_folder { outside.path().to_owned() } else { outside.path().join("target") };
         if !to_folder {
             fs::write(&target, b"precious").unwrap();
         }
@@ -283,7 +325,8 @@ fn nothing_is_written_through_a_symbolic_link() {
         runner.open(&t).unwrap();
         let e = runner.write(t.run(0)).result.unwrap_err();
         assert!(e.to_string().contains("symbolic link"), "{e}");
-        let left: Vec<_> = fs::read_dir(outside.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(outside.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left.len(), usize::from(!to_folder), "{left:?}");
         if !to_folder {
             assert_eq!(fs::read(&target).unwrap(), b"precious");

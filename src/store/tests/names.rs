@@ -1,5 +1,5 @@
-//! What files are called on a disk: exactly what the torrent says, what an earlier version made of it, or what a disk that
-//! ignores case can tell apart.
+//! What files are called on a disk: exactly what the torrent says, what an earlier version made of
+//! it, or what a disk that ignores case can tell apart.
 
 use std::{
     io,
@@ -58,8 +58,16 @@ fn fixture(files: &[&str]) -> Fixture {
 
 /// A torrent with a piece a file, whose files lie on `disk` under these names, and were saved so.
 fn stored(disk: &Arc<BadDisk>, files: &[&str], as_named: &[&str]) -> Fixture {
-    let there: Vec<u32> = (0_u32..).zip(as_named).filter(|(_, name)| !name.is_empty()).map(|(piece, _)| piece).collect();
-    let names: Vec<_> = as_named.iter().zip(files).map(|(old, new)| if old.is_empty() { *new } else { *old }).collect();
+    let there: Vec<u32> = (0_u32..)
+        .zip(as_named)
+        .filter(|(_, name)| !name.is_empty())
+        .map(|(piece, _)| piece)
+        .collect();
+    let names: Vec<_> = as_named
+        .iter()
+        .zip(files)
+        .map(|(old, new)| if old.is_empty() { *new } else { *old })
+        .collect();
     let before = fixture(&names);
     for &piece in &there {
         let file = (before.bytes(piece).to_vec(), 1);
@@ -80,7 +88,9 @@ fn download(runner: &Runner, fixture: &Fixture) {
 
 fn found(runner: &Runner, fixture: &Fixture) -> (Vec<u32>, FoundNames) {
     let opened = runner.open(fixture).unwrap();
-    let there = |&piece: &u32| opened.have.has(fixture.piece(piece)) || opened.check.has(fixture.piece(piece));
+    let there = |&piece: &u32| {
+        opened.have.has(fixture.piece(piece)) || opened.check.has(fixture.piece(piece))
+    };
     (fixture.all().into_iter().filter(there).collect(), opened.names)
 }
 
@@ -182,16 +192,26 @@ fn disk_that_ignores_case_stores_each_file_under_its_own_name() {
     let disk = Arc::new(Folding(Arc::default()));
     let mut fixture = fixture(&["README", "readme", "x"]);
     let runner = Runner::new(disk.clone());
-    let want = FoundNames { aliases: vec![alias(1, "readme.1")], changed: 1, first: Some(alias(1, "readme.1")) };
+    let want = FoundNames {
+        aliases: vec![alias(1, "readme.1")],
+        changed: 1,
+        first: Some(alias(1, "readme.1")),
+    };
     assert_eq!(found(&runner, &fixture), (vec![], want.clone()));
     download(&runner, &fixture);
-    let is = |fixture: &Fixture, name: &str, piece| disk.0.set().files[Path::new(name)].0 == fixture.bytes(piece);
+    let is = |fixture: &Fixture, name: &str, piece| {
+        disk.0.set().files[Path::new(name)].0 == fixture.bytes(piece)
+    };
     assert!(is(&fixture, "/d/torrent/readme", 0) && is(&fixture, "/d/torrent/readme.1", 1));
     assert_eq!(found(&Runner::new(disk.clone()), &fixture), (fixture.all(), want));
     // A rename to what the disk takes for another file's name is refused, and nothing happens.
     fixture.spec.renames = vec![alias(2, "ReadMe")];
     let spec = Box::new(fixture.spec.clone());
-    let Done::Relocated { result, .. } = runner.one(Job::Relocate { torrent: KEY, spec, state: None }) else { panic!() };
+    let Done::Relocated { result, .. } =
+        runner.one(Job::Relocate { torrent: KEY, spec, state: None })
+    else {
+        panic!()
+    };
     assert_eq!(result.unwrap_err().source.kind(), io::ErrorKind::InvalidInput);
     assert!(is(&fixture, "/d/torrent/readme", 0) && is(&fixture, "/d/torrent/x", 2));
 }

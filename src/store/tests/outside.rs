@@ -1,4 +1,5 @@
-//! Files that other programs have changed, made longer, or that may not be written: what is done to them, and what is recorded.
+//! Files that other programs have changed, made longer, or that may not be written: what is done to
+//! them, and what is recorded.
 
 use super::{
     faults::{BadDisk, torrent},
@@ -111,7 +112,10 @@ fn empty_file_that_is_there_is_not_opened_for_writing() {
         let done = runner.one(Job::Save { torrent: KEY, state: Box::new(state), synced: 0 });
         // The state itself cannot be saved next to it.
         let no_state = fixture.spec.state_file.is_none();
-        assert!(matches!(&done, Done::Saved { result, unfinished: None, .. } if result.is_ok() == no_state), "{done:?}");
+        assert!(
+            matches!(&done, Done::Saved { result, unfinished: None, .. } if result.is_ok() == no_state),
+            "{done:?}"
+        );
         assert_eq!(disk.set().creates, creates);
     }
 }

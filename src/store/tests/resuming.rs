@@ -1,4 +1,5 @@
-//! What a torrent believes of its earlier self: a table of what may have happened to the files in between.
+//! What a torrent believes of its earlier self: a table of what may have happened to the files in
+//! between.
 
 use super::{
     faults::{BadDisk, torrent},
@@ -7,7 +8,8 @@ use super::{
 
 const SECOND: i64 = 1_000_000_000;
 
-/// A torrent of five pieces over `a` (0, 1), `b` (1, 2) and `c` (2 to 4), of which `have` are written and saved.
+/// A torrent of five pieces over `a` (0, 1), `b` (1, 2) and `c` (2 to 4), of which `have` are
+/// written and saved.
 fn saved(have: &[u32], dirty: bool) -> (Fixture, Arc<BadDisk>) {
     let (t, disk) = (torrent(), Arc::new(BadDisk::default()));
     let runner = Runner::new(disk.clone());
@@ -152,7 +154,9 @@ fn a_kill_loses_nothing_that_was_written() {
         assert!(opened.distrust.is_none(), "{opened:?}");
         let mut found: Vec<_> = opened.have.ones().collect();
         assert_eq!(found, [0]);
-        found.extend(opened.check.ones().filter(|&i| runner.check(t.piece(i), t.digest(i)).unwrap()));
+        found.extend(
+            opened.check.ones().filter(|&i| runner.check(t.piece(i), t.digest(i)).unwrap()),
+        );
         found.sort_unstable();
         let mut written = [&[0], &order[..killed_after]].concat();
         written.sort_unstable();
@@ -162,7 +166,9 @@ fn a_kill_loses_nothing_that_was_written() {
 
 #[test]
 fn after_a_kill_a_later_change_is_somebody_elses() {
-    for (later, believed) in [(5 * SECOND, true), (60 * SECOND, true), (61 * SECOND, false), (3600 * SECOND, false)] {
+    for (later, believed) in
+        [(5 * SECOND, true), (60 * SECOND, true), (61 * SECOND, false), (3600 * SECOND, false)]
+    {
         let (t, disk) = saved(&[0, 1, 2, 3, 4], true);
         disk.set().now += later;
         change(&disk, "c", |_| ());
@@ -235,8 +241,11 @@ fn real_files_killed_by_copying_the_folder() {
     let check: Vec<_> = opened.check.ones().collect();
     assert!(check.contains(&5) && !check.contains(&3), "{check:?}");
 
-    // A copy has new times, too old or too new to tell; so all of it is hashed, and all of it found.
-    for (name, bytes) in ["a", "b"].map(|name| (name, fs::read(dir.path().join("torrent").join(name)).unwrap())) {
+    // A copy has new times, too old or too new to tell; so all of it is hashed, and all of it
+    // found.
+    for (name, bytes) in
+        ["a", "b"].map(|name| (name, fs::read(dir.path().join("torrent").join(name)).unwrap()))
+    {
         fs::create_dir_all(copy.path().join("torrent")).unwrap();
         fs::write(copy.path().join("torrent").join(name), bytes).unwrap();
     }
@@ -301,7 +310,8 @@ fn what_was_only_trusted_is_not_saved() {
     }
 }
 
-/// Pieces of two blocks in two files, of which block 1 of piece 0, all of piece 1 and block 0 of piece 2 are written and saved as such.
+/// Pieces of two blocks in two files, of which block 1 of piece 0, all of piece 1 and block 0 of
+/// piece 2 are written and saved as such.
 fn saved_in_part(dirty: bool) -> (Fixture, Arc<BadDisk>) {
     let block = u64::from(crate::base::geometry::BLOCK_LEN);
     let t = Fixture::new(Path::new("/d"), 2 * block as u32, &[("a", 3 * block), ("b", 3 * block)]);
@@ -312,13 +322,19 @@ fn saved_in_part(dirty: bool) -> (Fixture, Arc<BadDisk>) {
     for (piece, nth) in [(0, 1), (2, 0)] {
         let (buf, at) = (Buf(t.bytes(piece).to_vec()), nth * block as u32);
         let data = RunData::Stretches(buf, std::iter::once(at..at + block as u32).collect());
-        let run = Run { piece: t.piece(piece), begin: 0, data, chain: None, digests: false, hurry: true };
+        let run =
+            Run { piece: t.piece(piece), begin: 0, data, chain: None, digests: false, hurry: true };
         let done = runner.write(run);
         assert_eq!((done.result.unwrap(), done.buf.is_some()), (Verdict::Unhashed, true));
     }
     disk.set().now += SECOND;
-    let partial = |piece, bits: &[u8]| PartialPiece { piece: t.piece(piece), blocks: BlockSet::from_wire(bits, 2).unwrap() };
-    runner.save_with(t.have(&[1]), dirty, vec![partial(0, &[0x40]), partial(2, &[0x80])], None).unwrap();
+    let partial = |piece, bits: &[u8]| PartialPiece {
+        piece: t.piece(piece),
+        blocks: BlockSet::from_wire(bits, 2).unwrap(),
+    };
+    runner
+        .save_with(t.have(&[1]), dirty, vec![partial(0, &[0x40]), partial(2, &[0x80])], None)
+        .unwrap();
     (t, disk)
 }
 

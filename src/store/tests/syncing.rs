@@ -1,4 +1,5 @@
-//! Making very many files safe: some at a time, each one once, and none vouched for whose sync failed.
+//! Making very many files safe: some at a time, each one once, and none vouched for whose sync
+//! failed.
 
 use super::{faults::BadDisk, *};
 
@@ -40,7 +41,10 @@ fn many_files_are_synced_some_at_a_time_and_saved_at_the_end() {
     let (mut next, mut steps) = ((state(&fixture), 0), Vec::new());
     while let Done::Syncing { state, synced, files, .. } = save(&runner, next.0, next.1) {
         assert_eq!(disk.set().syncs, synced as u32);
-        assert!(!disk.set().files.contains_key(Path::new("/d/.cratetorrent/state")), "saved before its data");
+        assert!(
+            !disk.set().files.contains_key(Path::new("/d/.cratetorrent/state")),
+            "saved before its data"
+        );
         steps.push((synced, files));
         next = (state, synced);
     }
@@ -56,7 +60,9 @@ fn many_files_are_synced_some_at_a_time_and_saved_at_the_end() {
 #[test]
 fn file_whose_sync_failed_among_many_is_not_vouched_for() {
     let (disk, runner, fixture) = many();
-    let Done::Syncing { state: first, synced, .. } = save(&runner, state(&fixture), 0) else { panic!() };
+    let Done::Syncing { state: first, synced, .. } = save(&runner, state(&fixture), 0) else {
+        panic!()
+    };
     disk.set().fail_sync = true;
     let Done::Saved { result: Err(error), .. } = save(&runner, first, synced) else { panic!() };
     assert_eq!(error.op, StoreOp::Sync);

@@ -1,5 +1,5 @@
-//! What trackers answer, or fail to: when each is asked again, and what is kept of its words (BEP 3, 31). How it came, and over how
-//! many connections, it does not know.
+//! What trackers answer, or fail to: when each is asked again, and what is kept of its words (BEP
+//! 3, 31). How it came, and over how many connections, it does not know.
 
 use std::{ops::Range, time::Duration};
 
@@ -15,9 +15,11 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(3600);
 /// The longest pause that a tracker may ask for (BEP 31).
 const LONGEST_BY_WORD: Duration = Duration::from_secs(24 * 3600);
-/// What a tracker that names no interval is taken to mean (BEP 3 has no default; this is what most say).
+/// What a tracker that names no interval is taken to mean (BEP 3 has no default; this is what most
+/// say).
 const USUAL_INTERVAL: Duration = Duration::from_secs(1800);
-/// Intervals are stretched by up to this part, so that torrents that began together do not stay together.
+/// Intervals are stretched by up to this part, so that torrents that began together do not stay
+/// together.
 const STRETCH: u32 = 20;
 /// Bytes of an error that are kept.
 const MAX_ERROR: usize = 700;
@@ -51,8 +53,8 @@ pub(crate) struct Failed {
 }
 
 impl Announcer {
-    /// A call brought an answer. True if its peers take the place of all others, since a private torrent (BEP 27) has changed its
-    /// tracker; `None` if nobody waits for it any more.
+    /// A call brought an answer. True if its peers take the place of all others, since a private
+    /// torrent (BEP 27) has changed its tracker; `None` if nobody waits for it any more.
     pub(crate) fn handle_reply(
         &mut self,
         no: TrackerNo,
@@ -157,7 +159,8 @@ fn stretched(time: Duration, rng: &mut Rng) -> Duration {
 
 /// 5 s, doubling up to an hour, each half of it by chance.
 fn back_off(failures: u8, rng: &mut Rng) -> Duration {
-    let longest = AFTER_FAILURE.saturating_mul(2 << failures.saturating_sub(1).min(12)).min(LONGEST_BACK_OFF);
+    let longest =
+        AFTER_FAILURE.saturating_mul(2 << failures.saturating_sub(1).min(12)).min(LONGEST_BACK_OFF);
     longest / 2 + Duration::from_micros(rng.below((longest / 2).as_micros() as u64 + 1))
 }
 

@@ -1,5 +1,6 @@
-//! The list of a torrent's trackers: made of the metainfo's addresses or of the user's in their place, and made anew when those change.
-//! Addresses stay where they are; a tracker knows only its place among them.
+//! The list of a torrent's trackers: made of the metainfo's addresses or of the user's in their
+//! place, and made anew when those change. Addresses stay where they are; a tracker knows only its
+//! place among them.
 
 use super::{Announcer, Tracker, TrackerNo};
 use crate::{base::rng::Rng, conf::Conf};
@@ -15,8 +16,8 @@ pub(crate) struct Gone {
 }
 
 impl Announcer {
-    /// Makes a list of the addresses, tiers shuffled (BEP 12). What is known of one that was in the list before stays; returns those
-    /// that are not in it any more.
+    /// Makes a list of the addresses, tiers shuffled (BEP 12). What is known of one that was in the
+    /// list before stays; returns those that are not in it any more.
     pub(super) fn list(
         &mut self,
         theirs: &[Vec<String>],
@@ -29,7 +30,9 @@ impl Announcer {
         for (tier, urls) in tiers.iter().enumerate() {
             let from = trackers.len();
             for (nth, url) in urls.iter().enumerate() {
-                let (Ok(tier), Ok(nth)) = (u16::try_from(tier), u16::try_from(nth)) else { continue };
+                let (Ok(tier), Ok(nth)) = (u16::try_from(tier), u16::try_from(nth)) else {
+                    continue;
+                };
                 let full = trackers.len() >= conf.max_trackers;
                 if full || trackers.iter().any(|t| address(tiers, t.tier, t.nth) == url) {
                     continue;
@@ -50,7 +53,13 @@ impl Announcer {
     }
 
     /// Other addresses from now on. Returns those that know of us and are not in the list any more.
-    pub(crate) fn set(&mut self, own: Vec<Vec<String>>, theirs: &[Vec<String>], rng: &mut Rng, conf: &Conf) -> Vec<Gone> {
+    pub(crate) fn set(
+        &mut self,
+        own: Vec<Vec<String>>,
+        theirs: &[Vec<String>],
+        rng: &mut Rng,
+        conf: &Conf,
+    ) -> Vec<Gone> {
         let tiers = self.own.replace(own);
         let tiers = tiers.as_deref().unwrap_or(theirs);
         let named = |t: Tracker| (address(tiers, t.tier, t.nth).to_owned(), t);
@@ -85,11 +94,18 @@ impl Announcer {
         self.get(no).map(|t| self.address_of(t, theirs))
     }
 
-    pub(super) fn address_of<'a>(&'a self, tracker: &Tracker, theirs: &'a [Vec<String>]) -> &'a str {
+    pub(super) fn address_of<'a>(
+        &'a self,
+        tracker: &Tracker,
+        theirs: &'a [Vec<String>],
+    ) -> &'a str {
         address(self.tiers(theirs), tracker.tier, tracker.nth)
     }
 }
 
 fn address(tiers: &[Vec<String>], tier: u16, nth: u16) -> &str {
-    tiers.get(usize::from(tier)).and_then(|tier| tier.get(usize::from(nth))).map_or("", String::as_str)
+    tiers
+        .get(usize::from(tier))
+        .and_then(|tier| tier.get(usize::from(nth)))
+        .map_or("", String::as_str)
 }

@@ -1,5 +1,5 @@
-//! In which order trackers are tried (BEP 12), how many at a time, and when the next is due. It looks at how they stand and changes
-//! nothing but their order.
+//! In which order trackers are tried (BEP 12), how many at a time, and when the next is due. It
+//! looks at how they stand and changes nothing but their order.
 
 use std::ops::Range;
 
@@ -21,7 +21,10 @@ impl Announcer {
     /// Ranges of trackers of which one at a time is in use.
     pub(super) fn lanes(&self, conf: &Conf) -> Vec<Range<usize>> {
         let all = 0..self.trackers.len();
-        match (conf.announce_to_all_trackers && !self.private, conf.announce_to_all_tiers && !self.private) {
+        match (
+            conf.announce_to_all_trackers && !self.private,
+            conf.announce_to_all_tiers && !self.private,
+        ) {
             (false, false) => vec![all],
             (true, true) => all.map(|at| at..at + 1).collect(),
             (false, true) => {
@@ -33,11 +36,13 @@ impl Announcer {
             }
             (true, false) => {
                 // Of the first tier that is good for something, all.
-                let hopeful = |t: &&Tracker| !t.never && (t.working || t.out > 0 || t.failures == 0);
+                let hopeful =
+                    |t: &&Tracker| !t.never && (t.working || t.out > 0 || t.failures == 0);
                 match self.trackers.iter().find(hopeful).map(|t| t.tier) {
-                    Some(tier) => {
-                        all.filter(|&at| self.trackers.get(at).is_some_and(|t| t.tier == tier)).map(|at| at..at + 1).collect()
-                    }
+                    Some(tier) => all
+                        .filter(|&at| self.trackers.get(at).is_some_and(|t| t.tier == tier))
+                        .map(|at| at..at + 1)
+                        .collect(),
                     None => vec![all],
                 }
             }
@@ -50,19 +55,24 @@ impl Announcer {
             return None;
         }
         let trackers = || lane.clone().filter_map(|at| Some((at, self.trackers.get(at)?)));
-        // Whoever knows of us must hear what happened; otherwise the list is tried from its beginning.
-        let news = trackers().find(|(_, t)| t.may(now) && t.started && t.event(self.completed) != AnnounceEvent::None);
+        // Whoever knows of us must hear what happened; otherwise the list is tried from its
+        // beginning.
+        let news = trackers().find(|(_, t)| {
+            t.may(now) && t.started && t.event(self.completed) != AnnounceEvent::None
+        });
         news.or_else(|| trackers().find(|(_, t)| t.may(now))).map(|(at, _)| at)
     }
 
-    /// When somebody of `lane` is to be told something: at the working one's time, or when the first of those that failed may be
-    /// tried again.
+    /// When somebody of `lane` is to be told something: at the working one's time, or when the
+    /// first of those that failed may be tried again.
     pub(super) fn lane_due(&self, lane: Range<usize>) -> Option<Instant> {
-        let trackers = || self.trackers.get(lane.clone()).unwrap_or_default().iter().filter(|t| !t.never);
+        let trackers =
+            || self.trackers.get(lane.clone()).unwrap_or_default().iter().filter(|t| !t.never);
         if trackers().any(|t| t.out > 0) {
             return None;
         }
-        let news = trackers().filter(|t| t.started && t.event(self.completed) != AnnounceEvent::None);
+        let news =
+            trackers().filter(|t| t.started && t.event(self.completed) != AnnounceEvent::None);
         let working = trackers().find(|t| t.working).map(|t| t.next);
         let ordinary = working.or_else(|| trackers().map(|t| t.next).min());
         news.map(|t| t.next).chain(ordinary).min()

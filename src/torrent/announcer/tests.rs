@@ -28,7 +28,8 @@ impl Trial {
     }
 
     fn with(tiers: &[&[&str]], private: bool, conf: Conf) -> Self {
-        let theirs: Vec<Vec<String>> = tiers.iter().map(|t| t.iter().map(|&url| url.into()).collect()).collect();
+        let theirs: Vec<Vec<String>> =
+            tiers.iter().map(|t| t.iter().map(|&url| url.into()).collect()).collect();
         let mut rng = Rng::new(1);
         let announcer = Announcer::new(None, &theirs, private, &mut rng, &conf);
         let mut trial = Self { announcer, theirs, conf, rng, now: Instant::from_micros(1_000_000) };
@@ -53,7 +54,9 @@ impl Trial {
     }
 
     fn answer(&mut self, no: TrackerNo, reply: &AnnounceReply) -> bool {
-        self.announcer.handle_reply(no, reply, self.now, &mut self.rng, &self.conf).unwrap_or_default()
+        self.announcer
+            .handle_reply(no, reply, self.now, &mut self.rng, &self.conf)
+            .unwrap_or_default()
     }
 
     fn fail(&mut self, no: TrackerNo, retry: Retry) -> Option<Failed> {
@@ -69,8 +72,8 @@ impl Trial {
         waited.as_secs_f64()
     }
 
-    /// What is told in `time`, with the second when; trackers whose name begins with `dead` do not answer, others want to be told again
-    /// after `interval`.
+    /// What is told in `time`, with the second when; trackers whose name begins with `dead` do not
+    /// answer, others want to be told again after `interval`.
     fn log(&mut self, time: u64, interval: u64) -> Vec<String> {
         let (start, mut log) = (self.now, Vec::new());
         while let Some(due) = self.announcer.due().filter(|&due| due <= start + secs(time)) {
@@ -94,7 +97,17 @@ fn a_dead_first_tier_falls_to_the_second_at_once_and_is_tried_again_each_time() 
     let log = t.log(1900, 900);
     assert_eq!(log[..3], ["0 dead1 started", "0 dead2 started", "0 good started"]);
     let at: Vec<&str> = log.iter().map(|line| line.split_once(' ').unwrap().1).collect();
-    assert_eq!(at[3..], ["dead1 started", "dead2 started", "good again", "dead1 started", "dead2 started", "good again"]);
+    assert_eq!(
+        at[3..],
+        [
+            "dead1 started",
+            "dead2 started",
+            "good again",
+            "dead1 started",
+            "dead2 started",
+            "good again"
+        ]
+    );
 }
 
 #[test]
@@ -111,7 +124,8 @@ fn tiers_are_shuffled_and_stay_in_order() {
     let urls: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
     let names: Vec<&str> = urls.iter().map(String::as_str).collect();
     let t = Trial::new(&[&names[..10], &names[10..]], Conf::default());
-    let order: Vec<String> = t.announcer.stats(t.now, &t.theirs).into_iter().map(|s| s.url).collect();
+    let order: Vec<String> =
+        t.announcer.stats(t.now, &t.theirs).into_iter().map(|s| s.url).collect();
     assert_ne!(order, urls);
     let mut first = order[..10].to_vec();
     first.sort();
@@ -120,8 +134,12 @@ fn tiers_are_shuffled_and_stay_in_order() {
 
 #[test]
 fn doubled_addresses_and_those_beyond_the_limit_are_left_out() {
-    let t = Trial::new(&[&["a", "b", "a"], &["b"], &["c"], &["d"]], Conf { max_trackers: 3, ..Conf::default() });
-    let mut known: Vec<String> = t.announcer.stats(t.now, &t.theirs).into_iter().map(|s| s.url).collect();
+    let t = Trial::new(
+        &[&["a", "b", "a"], &["b"], &["c"], &["d"]],
+        Conf { max_trackers: 3, ..Conf::default() },
+    );
+    let mut known: Vec<String> =
+        t.announcer.stats(t.now, &t.theirs).into_iter().map(|s| s.url).collect();
     known.sort();
     assert_eq!(known, ["a", "b", "c"]);
 }
@@ -197,7 +215,10 @@ fn completed_needs_a_download_and_is_told_once_in_a_torrents_life() {
             told.push(what);
             t.answer(no, &reply(1800));
         }
-        assert_eq!((told, t.announcer.completion()), (events.iter().map(|&e| e.to_owned()).collect(), Completion::Told));
+        assert_eq!(
+            (told, t.announcer.completion()),
+            (events.iter().map(|&e| e.to_owned()).collect(), Completion::Told)
+        );
     }
 }
 
@@ -205,7 +226,8 @@ fn completed_needs_a_download_and_is_told_once_in_a_torrents_life() {
 fn only_those_that_know_of_us_hear_that_we_stop() {
     let mut t = Trial::new(&[&["dead"], &["good"], &["unused"]], Conf::default());
     t.log(1, 1800);
-    let told: Vec<String> = t.announcer.stop().into_iter().map(|leave| t.url(leave.tracker)).collect();
+    let told: Vec<String> =
+        t.announcer.stop().into_iter().map(|leave| t.url(leave.tracker)).collect();
     assert_eq!(told, ["good"]);
 }
 
@@ -258,7 +280,12 @@ fn the_user_may_hurry_it_as_far_as_the_tracker_lets_him() {
 
 #[test]
 fn intervals_are_bounded_and_a_little_longer_than_asked() {
-    for (said, from, to) in [(0, 1800.0, 1890.0), (1, 60.0, 63.0), (1800, 1800.0, 1890.0), (u32::MAX.into(), 7200.0, 7560.0)] {
+    for (said, from, to) in [
+        (0, 1800.0, 1890.0),
+        (1, 60.0, 63.0),
+        (1800, 1800.0, 1890.0),
+        (u32::MAX.into(), 7200.0, 7560.0),
+    ] {
         let mut t = Trial::new(&[&["a"]], Conf::default());
         let (no, _) = t.turn().unwrap();
         t.answer(no, &reply(said));
@@ -308,7 +335,11 @@ fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
 fn all_tiers_and_all_trackers_if_the_user_wants_it() {
     let tiers: &[&[&str]] = &[&["dead1", "a"], &["b", "c"]];
     let told = |trackers, tiers_too| {
-        let conf = Conf { announce_to_all_trackers: trackers, announce_to_all_tiers: tiers_too, ..Conf::default() };
+        let conf = Conf {
+            announce_to_all_trackers: trackers,
+            announce_to_all_tiers: tiers_too,
+            ..Conf::default()
+        };
         let mut t = Trial::new(tiers, conf);
         let mut told = Vec::new();
         for _ in 0..8 {
@@ -326,7 +357,9 @@ fn all_tiers_and_all_trackers_if_the_user_wants_it() {
         told
     };
     // With one tracker of a tier it depends on chance whether the dead one is tried.
-    let live = |told: Vec<String>| told.into_iter().filter(|url| !url.starts_with("dead")).collect::<Vec<_>>();
+    let live = |told: Vec<String>| {
+        told.into_iter().filter(|url| !url.starts_with("dead")).collect::<Vec<_>>()
+    };
     assert_eq!(live(told(false, false)), ["a"]);
     assert_eq!(live(told(true, false)), ["a"]);
     assert_eq!(told(true, true), ["a", "b", "c", "dead1"]);
@@ -336,7 +369,8 @@ fn all_tiers_and_all_trackers_if_the_user_wants_it() {
 
 #[test]
 fn a_private_torrent_uses_one_tracker_at_a_time_and_says_when_it_changes() {
-    let conf = Conf { announce_to_all_trackers: true, announce_to_all_tiers: true, ..Conf::default() };
+    let conf =
+        Conf { announce_to_all_trackers: true, announce_to_all_tiers: true, ..Conf::default() };
     let mut t = Trial::with(&[&["a"], &["b"]], true, conf);
     let (a, what) = t.turn().unwrap();
     assert_eq!((what.as_str(), t.turn()), ("a started", None));
@@ -359,7 +393,10 @@ fn a_new_list_keeps_what_is_known_and_names_those_that_must_hear_of_it() {
     assert_eq!(t.url(a), "a");
     assert_eq!(t.turn(), None, "what works stays in use until its time");
     let gone = t.announcer.set(vec![vec!["c".to_owned()]], &t.theirs, &mut t.rng, &t.conf);
-    assert_eq!(gone, [Gone { url: "a".into(), tracker_id: Some(b"id".to_vec()), completed: false }]);
+    assert_eq!(
+        gone,
+        [Gone { url: "a".into(), tracker_id: Some(b"id".to_vec()), completed: false }]
+    );
     assert_eq!(t.turn().unwrap().1, "c started");
 }
 

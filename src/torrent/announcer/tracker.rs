@@ -1,5 +1,5 @@
-//! One tracker of a torrent: how it stands, what it was told, what it said. Whose turn it is among others it does not know; it is small,
-//! since there may be many of it.
+//! One tracker of a torrent: how it stands, what it was told, what it said. Whose turn it is among
+//! others it does not know; it is small, since there may be many of it.
 
 use crate::{
     alert::TrackerStatus,
@@ -120,9 +120,12 @@ impl Counts {
         Self { seeds: reply.seeders, leeches: reply.leechers, downloaded: reply.downloads }
     }
 
-    /// `newer`, or these where that says nothing. Of two families' numbers the larger, since both speak of one swarm.
+    /// `newer`, or these where that says nothing. Of two families' numbers the larger, since both
+    /// speak of one swarm.
     pub(super) fn or_newer(self, newer: Self, other_family: bool) -> Self {
-        let either = |old: Option<u32>, new: Option<u32>| if other_family { old.max(new) } else { new.or(old) };
+        let either = |old: Option<u32>, new: Option<u32>| {
+            if other_family { old.max(new) } else { new.or(old) }
+        };
         Self {
             seeds: either(self.seeds, newer.seeds),
             leeches: either(self.leeches, newer.leeches),

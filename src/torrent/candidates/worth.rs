@@ -1,6 +1,7 @@
-//! Which candidate makes room for a new one when there are as many as may be. Those that failed go first, the most often failed
-//! before the others; of those never tried, the source that has named the most gives way. One that was connected before never does.
-//! Only idle candidates stand here; when one is dialled is not decided here.
+//! Which candidate makes room for a new one when there are as many as may be. Those that failed go
+//! first, the most often failed before the others; of those never tried, the source that has named
+//! the most gives way. One that was connected before never does. Only idle candidates stand here;
+//! when one is dialled is not decided here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +44,9 @@ impl Room {
     pub(super) fn insert(&mut self, addr: SocketAddr, worth: Worth) {
         match worth {
             Worth { proven: true, .. } => {}
-            Worth { failures: 0, source, since, .. } => _ = self.fresh.entry(source).or_default().insert((since, addr)),
+            Worth { failures: 0, source, since, .. } => {
+                _ = self.fresh.entry(source).or_default().insert((since, addr))
+            }
             Worth { failures, since, .. } => _ = self.failed.insert((failures, since, addr)),
         }
     }
@@ -85,7 +88,12 @@ mod tests {
 
     #[test]
     fn failed_candidates_make_room_first_then_the_largest_source_and_proven_ones_never() {
-        let worth = |source, failures, proven, at| Worth { source, failures, proven, since: Instant::from_micros(at) };
+        let worth = |source, failures, proven, at| Worth {
+            source,
+            failures,
+            proven,
+            since: Instant::from_micros(at),
+        };
         let (a, b) = (Source::Tracker(TrackerNo::from(1)), Source::Tracker(TrackerNo::from(2)));
         let mut room = Room::default();
         room.insert(addr(1), worth(a, 0, true, 1));

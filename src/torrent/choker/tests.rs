@@ -62,7 +62,8 @@ impl Rounds {
         Self { rows, rules, rng: Rng::new(7), now: 0, served, changes }
     }
 
-    /// Rounds for so many seconds. Before each, `world` says what has happened to a peer in the last ten.
+    /// Rounds for so many seconds. Before each, `world` says what has happened to a peer in the
+    /// last ten.
     fn run(&mut self, secs: u64, mut world: impl FnMut(&mut Row, &mut Rng)) {
         for _ in 0..secs / 10 {
             let grants = decide(&self.rows, &self.rules, at(self.now), &mut self.rng);
@@ -76,8 +77,17 @@ impl Rounds {
                 let grant = grants.iter().find(|g| g.key == row.key);
                 row.optimistic = grant.is_some_and(|g| g.optimistic);
                 if grant.is_some() != row.unchoked {
-                    assert!(!row.unchoked || at(self.now).since(row.since) >= self.rules.hold, "choked too soon");
-                    *row = Row { unchoked: !row.unchoked, since: at(self.now), sent: 0, newcomer: false, ..*row };
+                    assert!(
+                        !row.unchoked || at(self.now).since(row.since) >= self.rules.hold,
+                        "choked too soon"
+                    );
+                    *row = Row {
+                        unchoked: !row.unchoked,
+                        since: at(self.now),
+                        sent: 0,
+                        newcomer: false,
+                        ..*row
+                    };
                     self.changes[n] += 1;
                 }
                 self.served[n] += if row.unchoked { 10 } else { 0 };
@@ -91,7 +101,10 @@ impl Rounds {
 #[test]
 fn slots_grow_with_the_root_of_the_limit() {
     let kib = |n: u64| auto_slots(Some(n * 1024));
-    assert_eq!([0, 1, 11, 16, 42, 100, 400, 1024, 1 << 40].map(kib), [2, 2, 2, 3, 5, 7, 15, 24, 64]);
+    assert_eq!(
+        [0, 1, 11, 16, 42, 100, 400, 1024, 1 << 40].map(kib),
+        [2, 2, 2, 3, 5, 7, 15, 24, 64]
+    );
     assert_eq!(auto_slots(None), 64);
     assert_eq!([0, 1, 2, 4, 8, 10, 64].map(optimistic_slots), [0, 1, 1, 1, 1, 2, 12]);
 }
@@ -109,16 +122,25 @@ fn whoever_gives_most_is_served_and_one_by_lot() {
     let mut rows: Vec<Row> = (0..8).map(|n| Row { from: gives[n as usize], ..row(n) }).collect();
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 100), "1 5 7 0?");
     rows[5].snubbed = true;
-    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 100), "1 3 7 0?", "a snubbing peer has earned nothing");
+    assert_eq!(
+        grants(&rows, &rules(Mode::TitForTat, 4), 100),
+        "1 3 7 0?",
+        "a snubbing peer has earned nothing"
+    );
     rows[1].wants = false;
     rows[1].unchoked = true;
-    assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 100), "3 4 7 0?", "a slot is for whoever wants it");
+    assert_eq!(
+        grants(&rows, &rules(Mode::TitForTat, 4), 100),
+        "3 4 7 0?",
+        "a slot is for whoever wants it"
+    );
 }
 
 #[test]
 fn small_differences_do_not_swap_and_large_ones_do() {
     let rows = |challenger| {
-        let mut rows: Vec<Row> = (0..4).map(|n| Row { from: 100, unchoked: n < 2, ..row(n) }).collect();
+        let mut rows: Vec<Row> =
+            (0..4).map(|n| Row { from: 100, unchoked: n < 2, ..row(n) }).collect();
         rows[3].from = challenger;
         rows
     };
@@ -140,7 +162,8 @@ fn nobody_is_choked_before_it_had_its_time() {
 
 #[test]
 fn between_rounds_a_free_slot_is_filled_and_nobody_loses_one() {
-    let mut rows: Vec<Row> = (0..6).map(|n| Row { from: 100 * u64::from(n), unchoked: n < 2, ..row(n) }).collect();
+    let mut rows: Vec<Row> =
+        (0..6).map(|n| Row { from: 100 * u64::from(n), unchoked: n < 2, ..row(n) }).collect();
     let filling = rules(Mode::TitForTat, 3).filling();
     assert_eq!(grants(&rows, &filling, 100), "5 0? 1?");
     rows[2] = Row { unchoked: true, wants: false, ..rows[2] };
@@ -174,7 +197,8 @@ fn a_newcomer_is_three_times_as_likely_to_be_tried() {
 
 #[test]
 fn a_free_rider_gets_the_optimistic_share_and_no_more() {
-    // Nineteen give, one does not; four slots, three of them earned. The fourth goes round among the seventeen that have none.
+    // Nineteen give, one does not; four slots, three of them earned. The fourth goes round among
+    // the seventeen that have none.
     let mut rounds = Rounds::new(20, rules(Mode::TitForTat, 4));
     for row in rounds.rows.iter_mut().skip(1) {
         row.from = 1000 + u64::from(row.key.index) * 100;
@@ -182,14 +206,19 @@ fn a_free_rider_gets_the_optimistic_share_and_no_more() {
     rounds.run(100 * 3600, |_, _| {});
     let share = rounds.served[0] as f64 / (4.0 * rounds.now as f64);
     let fair = 1.0 / 4.0 / 17.0;
-    assert!((share / fair - 1.0).abs() < 0.1, "{share} of the slots, {fair} is the optimistic share");
+    assert!(
+        (share / fair - 1.0).abs() < 0.1,
+        "{share} of the slots, {fair} is the optimistic share"
+    );
 }
 
 #[test]
 fn an_hour_of_noise_makes_few_changes() {
     // Rates as they are in practice: each some steps apart, and each wavering by up to a tenth.
     let mut table = String::new();
-    for (name, mode) in [("tit for tat", Mode::TitForTat), ("fastest", Mode::Seed(SeedChoking::FastestUpload))] {
+    for (name, mode) in
+        [("tit for tat", Mode::TitForTat), ("fastest", Mode::Seed(SeedChoking::FastestUpload))]
+    {
         let mut rounds = Rounds::new(12, rules(mode, 5));
         rounds.run(3600, |row, rng| {
             let steady = 10_000 + 1_500 * u64::from(row.key.index);
@@ -203,7 +232,8 @@ fn an_hour_of_noise_makes_few_changes() {
 tit for tat: [26, 24, 30, 28, 28, 38, 40, 31, 1, 1, 1, 1]
 fastest: [26, 24, 30, 28, 26, 38, 36, 31, 1, 1, 1, 1]
 ";
-    // A trial every half minute makes 240 changes among those who have not earned a slot; the others have theirs for good.
+    // A trial every half minute makes 240 changes among those who have not earned a slot; the
+    // others have theirs for good.
     assert_eq!(table, want);
 }
 
@@ -214,21 +244,29 @@ fn turns_go_round_while_seeding() {
     let mut now = 0;
     rounds.run(3600, |row, _| {
         now += if row.key.index == 0 { 10 } else { 0 };
-        row.stalled = row.key.index == 9 && row.unchoked && at(now).since(row.since) >= Duration::from_secs(30);
+        row.stalled = row.key.index == 9
+            && row.unchoked
+            && at(now).since(row.since) >= Duration::from_secs(30);
         if row.unchoked && row.key.index != 9 {
             row.sent += if row.key.index % 2 == 0 { 200_000 } else { 2_000_000 };
         }
     });
     println!("{:?} {:?}", rounds.served, rounds.changes);
-    // Slow ones have turns of two minutes, fast ones of one, and whoever takes nothing of half of one.
+    // Slow ones have turns of two minutes, fast ones of one, and whoever takes nothing of half of
+    // one.
     assert_eq!(rounds.served, [1950, 1200, 1920, 1200, 1800, 1200, 1740, 1080, 1740, 570]);
     assert_eq!(rounds.changes.iter().max(), Some(&40));
 }
 
 #[test]
 fn stalled_peer_has_a_slot_only_if_it_is_left() {
-    let mut rows: Vec<Row> = (0..4).map(|n| Row { unchoked: n < 2, stalled: n < 2, ..row(n) }).collect();
-    for mode in [Mode::TitForTat, Mode::Seed(SeedChoking::RoundRobin), Mode::Seed(SeedChoking::FastestUpload)] {
+    let mut rows: Vec<Row> =
+        (0..4).map(|n| Row { unchoked: n < 2, stalled: n < 2, ..row(n) }).collect();
+    for mode in [
+        Mode::TitForTat,
+        Mode::Seed(SeedChoking::RoundRobin),
+        Mode::Seed(SeedChoking::FastestUpload),
+    ] {
         assert_eq!(grants(&rows, &rules(mode, 2), 100), "2 3", "{mode:?}");
         assert_eq!(grants(&rows, &rules(mode, 3), 100), "0 2 3", "{mode:?}");
         assert_eq!(grants(&rows, &rules(mode, 9), 100), "0 1 2 3", "{mode:?}");
@@ -250,8 +288,14 @@ fn the_edges_of_a_download_come_first_against_leeches() {
     assert_eq!(grants(&rows, &rules(Mode::Seed(SeedChoking::AntiLeech), 7), 100), "0 1 2 6 7 8 4?");
 }
 
-/// Rounds with `many` connections of one host, and `others` of a host each; the seconds that the one has, and the others.
-fn crowded(many: u32, others: u32, rules: Rules, mut world: impl FnMut(&mut Row, &mut Rng)) -> (u64, Vec<u64>) {
+/// Rounds with `many` connections of one host, and `others` of a host each; the seconds that the
+/// one has, and the others.
+fn crowded(
+    many: u32,
+    others: u32,
+    rules: Rules,
+    mut world: impl FnMut(&mut Row, &mut Rng),
+) -> (u64, Vec<u64>) {
     let mut rounds = Rounds::new(many + others, rules);
     rounds.rows.iter_mut().take(many as usize).for_each(|row| row.host = host(0));
     rounds.run(4 * 3600, |row, rng| world(row, rng));
@@ -272,7 +316,11 @@ fn one_host_gets_no_more_of_a_seed_than_another_however_often_it_connects() {
         };
         let (one, others) = crowded(30, 10, rules(Mode::Seed(policy), 4), takes);
         // Whoever is fast keeps its slot, one of four.
-        let most = if policy == SeedChoking::FastestUpload { 4 * 3600 + 600 } else { others.iter().max().unwrap() * 5 / 4 };
+        let most = if policy == SeedChoking::FastestUpload {
+            4 * 3600 + 600
+        } else {
+            others.iter().max().unwrap() * 5 / 4
+        };
         assert!(one <= most, "{policy:?}: {one} s for one, {others:?} for others");
         assert!(others.iter().all(|&s| s > 0), "{policy:?}: {others:?}");
     }
@@ -290,9 +338,12 @@ fn those_behind_one_address_are_served_in_turns_too() {
 
 #[test]
 fn a_slot_that_nobody_of_another_host_wants_is_not_left_empty() {
-    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(Mode::Seed);
+    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech]
+        .map(Mode::Seed);
     for mode in modes.into_iter().chain([Mode::TitForTat]) {
-        let mut rows: Vec<Row> = (0..9).map(|n| Row { host: host(u32::from(n == 8)), from: 10, to: 10, ..row(n) }).collect();
+        let mut rows: Vec<Row> = (0..9)
+            .map(|n| Row { host: host(u32::from(n == 8)), from: 10, to: 10, ..row(n) })
+            .collect();
         let decided = |rows: &[Row]| decide(rows, &rules(mode, 5), at(100), &mut Rng::new(1));
         let all = decided(&rows);
         assert!(all.len() == 5 && all.iter().any(|g| g.key == rows[8].key), "{mode:?}: {all:?}");
@@ -303,8 +354,9 @@ fn a_slot_that_nobody_of_another_host_wants_is_not_left_empty() {
 
 #[test]
 fn whoever_gives_may_have_more_than_one_slot_but_not_all_while_others_wait() {
-    let mut rows: Vec<Row> =
-        (0..12u32).map(|n| Row { host: host(n.saturating_sub(7)), from: 100, unchoked: n < 5, ..row(n) }).collect();
+    let mut rows: Vec<Row> = (0..12u32)
+        .map(|n| Row { host: host(n.saturating_sub(7)), from: 100, unchoked: n < 5, ..row(n) })
+        .collect();
     rows.iter_mut().skip(8).for_each(|row| row.from = 0);
     let granted = decide(&rows, &rules(Mode::TitForTat, 5), at(100), &mut Rng::new(1));
     let of_the_one = granted.iter().filter(|g| g.key.index < 8).count();
@@ -313,7 +365,8 @@ fn whoever_gives_may_have_more_than_one_slot_but_not_all_while_others_wait() {
 
 #[test]
 fn where_nobody_of_another_host_waits_it_is_as_if_all_had_hosts_of_their_own() {
-    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(Mode::Seed);
+    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech]
+        .map(Mode::Seed);
     let mut rng = Rng::new(5);
     for n in 0..400 {
         let mode = if n % 2 == 0 { Mode::TitForTat } else { modes[n / 2 % 3] };
@@ -321,7 +374,15 @@ fn where_nobody_of_another_host_waits_it_is_as_if_all_had_hosts_of_their_own() {
             .map(|n| {
                 let (from, to, since) = (rng.below(3) * 50, rng.below(3) * 50, at(rng.below(100)));
                 let (unchoked, optimistic) = (rng.below(2) == 0, rng.below(3) == 0);
-                Row { from, to, since, unchoked, optimistic, progress: rng.below(1000) as u32, ..row(n) }
+                Row {
+                    from,
+                    to,
+                    since,
+                    unchoked,
+                    optimistic,
+                    progress: rng.below(1000) as u32,
+                    ..row(n)
+                }
             })
             .collect();
         let among_many = decide(&rows, &rules(mode, 5), at(100), &mut Rng::new(1));
@@ -333,13 +394,19 @@ fn where_nobody_of_another_host_waits_it_is_as_if_all_had_hosts_of_their_own() {
             earned.sort_unstable();
             earned
         };
-        assert_eq!((among_one.len(), earned(&among_one)), (among_many.len(), earned(&among_many)), "{mode:?} {rows:?}");
+        assert_eq!(
+            (among_one.len(), earned(&among_one)),
+            (among_many.len(), earned(&among_many)),
+            "{mode:?} {rows:?}"
+        );
     }
 }
 
 #[test]
 fn one_host_draws_no_more_lots_than_another() {
-    let rows: Vec<Row> = (0..30u32).map(|n| Row { host: host(n.saturating_sub(20)), newcomer: n < 21, ..row(n) }).collect();
+    let rows: Vec<Row> = (0..30u32)
+        .map(|n| Row { host: host(n.saturating_sub(20)), newcomer: n < 21, ..row(n) })
+        .collect();
     let mut rng = Rng::new(1);
     let mut drawn = 0;
     for _ in 0..12_000 {
@@ -353,20 +420,34 @@ fn one_host_draws_no_more_lots_than_another() {
 #[test]
 fn any_rows_give_grants_that_keep_the_rules() {
     let mut rng = Rng::new(3);
-    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech].map(Mode::Seed);
+    let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech]
+        .map(Mode::Seed);
     for n in 0..3000 {
         let mode = if n % 2 == 0 { Mode::TitForTat } else { modes[n / 2 % 3] };
         let rules = rules(mode, rng.below(12) as usize);
         let rows: Vec<Row> = (0..rng.below(30) as u32)
             .map(|n| {
                 let mut flag = || rng.below(2) == 0;
-                let (wants, unchoked, optimistic, newcomer, snubbed) = (flag(), flag(), flag(), flag(), flag());
+                let (wants, unchoked, optimistic, newcomer, snubbed) =
+                    (flag(), flag(), flag(), flag(), flag());
                 let since = at(rng.below(200));
                 let (from, to, sent) = (rng.below(3) * 50, rng.below(3) * 50, rng.below(2) << 24);
                 let progress = rng.below(1200) as u32;
                 let (host, host_served) = (host(rng.below(20) as u32), at(rng.below(200)));
                 let row = Row { host, host_served, ..row(n) };
-                Row { wants, unchoked, optimistic, since, newcomer, snubbed, from, to, sent, progress, ..row }
+                Row {
+                    wants,
+                    unchoked,
+                    optimistic,
+                    since,
+                    newcomer,
+                    snubbed,
+                    from,
+                    to,
+                    sent,
+                    progress,
+                    ..row
+                }
             })
             .collect();
         let mut grants = decide(&rows, &rules, at(200), &mut rng);
@@ -376,8 +457,12 @@ fn any_rows_give_grants_that_keep_the_rules() {
         let wanting = rows.iter().filter(|row| row.wants).count();
         let served = rows.iter().filter(|row| row.wants && has(row)).count();
         assert_eq!(served, wanting.min(rules.slots), "no slot is idle while somebody waits");
-        assert!(rows.iter().all(|row| row.wants || row.unchoked || !has(row)), "nobody gets what it does not want");
-        let fresh = rows.iter().filter(|r| r.wants && r.unchoked && at(200).since(r.since) < rules.hold);
+        assert!(
+            rows.iter().all(|row| row.wants || row.unchoked || !has(row)),
+            "nobody gets what it does not want"
+        );
+        let fresh =
+            rows.iter().filter(|r| r.wants && r.unchoked && at(200).since(r.since) < rules.hold);
         assert!(fresh.clone().count() > rules.slots || fresh.clone().all(has), "choked too soon");
     }
 }

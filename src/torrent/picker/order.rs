@@ -1,15 +1,17 @@
-//! Wanted pieces of one priority, rarest first, in one array. It moves numbers about and knows neither peers nor priorities; how many
-//! have a piece, and where in the array it is, its owner tells and keeps.
+//! Wanted pieces of one priority, rarest first, in one array. It moves numbers about and knows
+//! neither peers nor priorities; how many have a piece, and where in the array it is, its owner
+//! tells and keeps.
 
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// Wanted pieces of one priority in buckets of equal availability, all in one array: a change of availability moves a piece over
-/// one border, a pick by a seed takes the first.
+/// Wanted pieces of one priority in buckets of equal availability, all in one array: a change of
+/// availability moves a piece over one border, a pick by a seed takes the first.
 #[derive(Debug)]
 pub(super) struct Order {
     /// Rarest first.
     pub(super) pieces: Vec<u32>,
-    /// `starts[a]` is where the pieces with availability `a` begin in `pieces`; the last entry is its length.
+    /// `starts[a]` is where the pieces with availability `a` begin in `pieces`; the last entry is
+    /// its length.
     pub(super) starts: Vec<u32>,
     /// None of its pieces lies before this.
     pub(super) first: u32,
@@ -44,14 +46,16 @@ impl Order {
         self.first = self.first.min(piece);
     }
 
-    /// Moves `piece` to the end of `bucket` and the border below it: it is the first of the next bucket then.
+    /// Moves `piece` to the end of `bucket` and the border below it: it is the first of the next
+    /// bucket then.
     pub(super) fn swap_to_end_of(&mut self, bucket: usize, piece: u32, place: &mut [u32]) {
         let end = self.starts[bucket + 1] - 1;
         self.swap(place[piece as usize], end, place);
         self.starts[bucket + 1] = end;
     }
 
-    /// Moves `piece` to the start of `bucket` and the border above it: it is the last of the bucket before then.
+    /// Moves `piece` to the start of `bucket` and the border above it: it is the last of the bucket
+    /// before then.
     pub(super) fn swap_to_start_of(&mut self, bucket: usize, piece: u32, place: &mut [u32]) {
         let start = self.starts[bucket];
         self.swap(place[piece as usize], start, place);

@@ -44,7 +44,8 @@ fn the_rarest_that_the_peer_has_comes_first() {
 fn the_start_is_random_and_reproducible() {
     let g = geometry(1000);
     let first = |seed| {
-        Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed)).pick(&Bitfield::all(1000), |_, _| true)
+        Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed))
+            .pick(&Bitfield::all(1000), |_, _| true)
     };
     assert_eq!(first(1), first(1));
     assert!((2..10).any(|seed| first(seed) != first(1)));
@@ -78,7 +79,11 @@ fn what_is_wanted_more_comes_first_and_what_is_skipped_not_at_all() {
         p.add_peer(&Bitfield::all(8));
         // Rarity counts among equals only.
         p.add_peer(&field(g, &[0, 2, 3]));
-        assert!(p.len() == 5 && p.is_wanted_most(g.piece(2).unwrap()) && !p.is_wanted_most(g.piece(1).unwrap()));
+        assert!(
+            p.len() == 5
+                && p.is_wanted_most(g.piece(2).unwrap())
+                && !p.is_wanted_most(g.piece(1).unwrap())
+        );
         let mut got = Vec::new();
         while let Some(piece) = p.pick(&Bitfield::all(8), |_, _| true) {
             p.take(piece);
@@ -125,7 +130,9 @@ fn random_changes_keep_the_buckets_right() {
                 p.add_peer(&f);
                 peers.push(f);
             }
-            1 if !peers.is_empty() => p.remove_peer(&peers.swap_remove(rng.below(peers.len() as u64) as usize)),
+            1 if !peers.is_empty() => {
+                p.remove_peer(&peers.swap_remove(rng.below(peers.len() as u64) as usize))
+            }
             2 if !peers.is_empty() => {
                 let at = rng.below(peers.len() as u64) as usize;
                 if peers[at].set(piece) {

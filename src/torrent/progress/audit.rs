@@ -1,4 +1,5 @@
-//! A piece in progress, counted anew: what its shortcuts say must be what its blocks and runs say. For tests and the simulator.
+//! A piece in progress, counted anew: what its shortcuts say must be what its blocks and runs say.
+//! For tests and the simulator.
 
 use super::{BlockState, Progress, RunState};
 use crate::base::geometry::Block;
@@ -7,22 +8,35 @@ impl Progress {
     /// Bytes of memory that it holds or was promised.
     pub(crate) fn memory(&self) -> usize {
         let held = |state: &RunState| {
-            matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_) | RunState::Out | RunState::Flushing)
+            matches!(
+                state,
+                RunState::Promised
+                    | RunState::Filling(_)
+                    | RunState::Ready(_)
+                    | RunState::Out
+                    | RunState::Flushing
+            )
         };
         self.runs.iter().filter(|run| held(&run.state)).map(|run| run.len as usize).sum()
     }
 
     /// Bytes of it that have a buffer.
     pub(crate) fn backed(&self) -> usize {
-        let backed =
-            |state: &RunState| matches!(state, RunState::Filling(_) | RunState::Ready(_) | RunState::Out | RunState::Flushing);
+        let backed = |state: &RunState| {
+            matches!(
+                state,
+                RunState::Filling(_) | RunState::Ready(_) | RunState::Out | RunState::Flushing
+            )
+        };
         self.runs.iter().filter(|run| backed(&run.state)).map(|run| run.len as usize).sum()
     }
 
     /// Blocks on order and how often.
     pub(crate) fn asked(&self) -> impl Iterator<Item = (Block, u8)> + '_ {
         self.blocks.iter().enumerate().filter_map(|(n, state)| match state {
-            BlockState::Asked(times) => Some((self.geometry.nth_block(self.piece, n as u32)?, *times)),
+            BlockState::Asked(times) => {
+                Some((self.geometry.nth_block(self.piece, n as u32)?, *times))
+            }
             _ => None,
         })
     }
@@ -34,8 +48,13 @@ impl Progress {
         if free != self.free as usize {
             return Err(format!("piece {piece} has {free} free blocks and counts {}", self.free));
         }
-        if let Some(n) = self.blocks.iter().take(self.cursor as usize).position(|&b| b == BlockState::Free) {
-            return Err(format!("piece {piece} looks for free blocks from {} on, and {n} is free", self.cursor));
+        if let Some(n) =
+            self.blocks.iter().take(self.cursor as usize).position(|&b| b == BlockState::Free)
+        {
+            return Err(format!(
+                "piece {piece} looks for free blocks from {} on, and {n} is free",
+                self.cursor
+            ));
         }
         for (r, run) in self.runs.iter().enumerate() {
             let blocks = || self.blocks_of(r).filter_map(|n| self.blocks.get(n));
@@ -49,14 +68,25 @@ impl Progress {
                 ));
             }
             if stored != run.stored as usize {
-                return Err(format!("run {r} of piece {piece} has {stored} blocks on disk and counts {}", run.stored));
+                return Err(format!(
+                    "run {r} of piece {piece} has {stored} blocks on disk and counts {}",
+                    run.stored
+                ));
             }
-            let whole = !matches!(run.state, RunState::Empty | RunState::Promised | RunState::Filling(_) | RunState::Flushing);
+            let whole = !matches!(
+                run.state,
+                RunState::Empty | RunState::Promised | RunState::Filling(_) | RunState::Flushing
+            );
             if whole != (missing == 0) {
-                return Err(format!("run {r} of piece {piece} lacks {missing} blocks and is {:?}", run.state));
+                return Err(format!(
+                    "run {r} of piece {piece} lacks {missing} blocks and is {:?}",
+                    run.state
+                ));
             }
             if matches!(run.state, RunState::Empty) && engaged > stored {
-                return Err(format!("run {r} of piece {piece} has {engaged} blocks on order and no memory"));
+                return Err(format!(
+                    "run {r} of piece {piece} has {engaged} blocks on order and no memory"
+                ));
             }
         }
         Ok(())

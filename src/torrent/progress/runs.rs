@@ -1,5 +1,6 @@
-//! The runs of a piece: memory for each, jobs for the workers, and how far the piece is hashed. A run has a buffer from its first
-//! block until it is written. It does not know who is asked for blocks, nor who sent them.
+//! The runs of a piece: memory for each, jobs for the workers, and how far the piece is hashed. A
+//! run has a buffer from its first block until it is written. It does not know who is asked for
+//! blocks, nor who sent them.
 
 use super::{BlockState, Memory, Progress};
 use crate::base::{
@@ -63,7 +64,8 @@ impl Progress {
         true
     }
 
-    /// The next free block behind `nth` whose run has memory already: to fill it is the way to get memory back.
+    /// The next free block behind `nth` whose run has memory already: to fill it is the way to get
+    /// memory back.
     pub(super) fn next_with_memory(&self, nth: u32) -> Option<u32> {
         // By runs: this is asked often while memory is short.
         let first = (nth / self.blocks_a_run()) as usize;
@@ -92,7 +94,9 @@ impl Progress {
 
     /// Whether a worker has a part of it.
     pub(crate) fn is_out(&self) -> bool {
-        self.runs.iter().any(|run| matches!(run.state, RunState::Out | RunState::Flushing | RunState::Rehashing))
+        self.runs.iter().any(|run| {
+            matches!(run.state, RunState::Out | RunState::Flushing | RunState::Rehashing)
+        })
     }
 
     /// The jobs that can be begun now; with `hurry` if no others are about to follow.
@@ -114,21 +118,42 @@ impl Progress {
             };
             run.state = state;
             if let Some(data) = data {
-                let chain = Chain { state: self.chain, expected: (self.next_hash == last).then_some(expected) };
-                jobs.push(Run { piece, begin: begin(self.next_hash), data, chain: Some(chain), digests, hurry });
+                let chain = Chain {
+                    state: self.chain,
+                    expected: (self.next_hash == last).then_some(expected),
+                };
+                jobs.push(Run {
+                    piece,
+                    begin: begin(self.next_hash),
+                    data,
+                    chain: Some(chain),
+                    digests,
+                    hurry,
+                });
                 self.hashing = true;
             }
         }
-        // What is whole behind a gap may wait long: it is written now and hashed from the page cache later.
+        // What is whole behind a gap may wait long: it is written now and hashed from the page
+        // cache later.
         let mut gap = false;
         let mut split = Vec::new();
         for (r, run) in self.runs.iter_mut().enumerate().skip(self.next_hash) {
             match &run.state {
-                RunState::Empty | RunState::Promised | RunState::Filling(_) | RunState::Flushing => gap = true,
+                RunState::Empty
+                | RunState::Promised
+                | RunState::Filling(_)
+                | RunState::Flushing => gap = true,
                 RunState::Ready(_) if run.stored > 0 => split.push(r),
                 RunState::Ready(_) if gap => {
                     if let RunState::Ready(buf) = std::mem::replace(&mut run.state, RunState::Out) {
-                        jobs.push(Run { piece, begin: begin(r), data: RunData::Memory(buf), chain: None, digests: false, hurry });
+                        jobs.push(Run {
+                            piece,
+                            begin: begin(r),
+                            data: RunData::Memory(buf),
+                            chain: None,
+                            digests: false,
+                            hurry,
+                        });
                     }
                 }
                 _ => {}
@@ -139,7 +164,11 @@ impl Progress {
     }
 
     /// A worker's answer. `Ok(Some(good))` is the verdict on the whole piece.
-    pub(crate) fn handle_run(&mut self, done: RunDone, memory: &mut Memory) -> Result<Option<bool>, StoreError> {
+    pub(crate) fn handle_run(
+        &mut self,
+        done: RunDone,
+        memory: &mut Memory,
+    ) -> Result<Option<bool>, StoreError> {
         let r = (done.begin / self.run_len) as usize;
         let Some(run) = self.runs.get_mut(r) else { return Ok(None) };
         let rehashing = matches!(run.state, RunState::Rehashing);

@@ -1,5 +1,6 @@
-//! Blocks on disk of a piece that is not whole: written when its torrent stops, remembered with its state, and taken up again at the
-//! next start. None of them is verified: the piece is hashed from disk when it is whole. It does not know who sent them.
+//! Blocks on disk of a piece that is not whole: written when its torrent stops, remembered with its
+//! state, and taken up again at the next start. None of them is verified: the piece is hashed from
+//! disk when it is whole. It does not know who sent them.
 
 use super::{BlockState, Progress, RunState};
 use crate::{
@@ -22,11 +23,13 @@ impl Progress {
         // No peer of this run has sent any of it.
         progress.by.fill(u8::MAX);
         for nth in (0..progress.blocks.len()).filter(|&nth| saved.blocks.has(nth as u32)) {
-            if let (Some(block), Some(run)) =
-                (progress.blocks.get_mut(nth), progress.runs.get_mut(nth / (run_len / BLOCK_LEN) as usize))
-            {
+            if let (Some(block), Some(run)) = (
+                progress.blocks.get_mut(nth),
+                progress.runs.get_mut(nth / (run_len / BLOCK_LEN) as usize),
+            ) {
                 *block = BlockState::Stored;
-                (run.missing, run.engaged, run.stored) = (run.missing - 1, run.engaged + 1, run.stored + 1);
+                (run.missing, run.engaged, run.stored) =
+                    (run.missing - 1, run.engaged + 1, run.stored + 1);
                 progress.free -= 1;
             }
         }
@@ -36,7 +39,8 @@ impl Progress {
         progress
     }
 
-    /// Whether blocks of it came before this run of the process, so that a failure is not surely that of its contributors.
+    /// Whether blocks of it came before this run of the process, so that a failure is not surely
+    /// that of its contributors.
     pub(crate) fn is_restored(&self) -> bool {
         self.restored
     }
@@ -47,19 +51,22 @@ impl Progress {
         for (r, run) in self.runs.iter().enumerate() {
             let all = matches!(run.state, RunState::Written | RunState::Rehashing | RunState::Done);
             let within = self.blocks_of(r);
-            let there = within.filter(|&nth| all || self.blocks.get(nth) == Some(&BlockState::Stored));
+            let there =
+                within.filter(|&nth| all || self.blocks.get(nth) == Some(&BlockState::Stored));
             there.for_each(|nth| blocks.set(nth as u32));
         }
         (blocks.ones() > 0).then_some(PartialPiece { piece: self.piece, blocks })
     }
 
-    /// Jobs that write what is in memory of runs that are not whole and of which nothing is on order.
+    /// Jobs that write what is in memory of runs that are not whole and of which nothing is on
+    /// order.
     #[must_use]
     pub(crate) fn poll_flush(&mut self) -> Vec<Run> {
         (0..self.runs.len()).filter_map(|r| self.write_stretches(r, true)).collect()
     }
 
-    /// A job that writes the blocks in the buffer of run `r`, unless it has none or some are on order.
+    /// A job that writes the blocks in the buffer of run `r`, unless it has none or some are on
+    /// order.
     pub(super) fn write_stretches(&mut self, r: usize, hurry: bool) -> Option<Run> {
         let within = self.blocks_of(r);
         let mut stretches: Vec<std::ops::Range<u32>> = Vec::new();
@@ -108,7 +115,8 @@ impl Progress {
         self.blocks.get_mut(within).unwrap_or_default().fill(BlockState::Received);
     }
 
-    /// Run `r` could not be read again: after a few times it is to be fetched again, or the piece would never be whole.
+    /// Run `r` could not be read again: after a few times it is to be fetched again, or the piece
+    /// would never be whole.
     pub(super) fn give_up_unread(&mut self, r: usize) {
         self.unread += 1;
         if self.unread < MAX_UNREAD {
@@ -123,8 +131,9 @@ impl Progress {
         self.blocks.get_mut(within).unwrap_or_default().fill(BlockState::Free);
     }
 
-    /// Gives memory back that runs hold which are not whole; what has come of them is lost, but for what is on disk. No worker may
-    /// have a part of it, and nothing of it may be on order. Returns the bytes that are lost.
+    /// Gives memory back that runs hold which are not whole; what has come of them is lost, but for
+    /// what is on disk. No worker may have a part of it, and nothing of it may be on order.
+    /// Returns the bytes that are lost.
     pub(crate) fn shed(&mut self, memory: &mut Memory) -> u64 {
         let before = self.received_len();
         for r in 0..self.runs.len() {
@@ -154,7 +163,9 @@ impl Progress {
 
     /// Whether runs that are not written hold memory.
     pub(crate) fn holds_memory(&self) -> bool {
-        let held = |state: &RunState| matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_));
+        let held = |state: &RunState| {
+            matches!(state, RunState::Promised | RunState::Filling(_) | RunState::Ready(_))
+        };
         self.runs.iter().any(|run| held(&run.state))
     }
 }

@@ -1,4 +1,5 @@
-//! A piece in progress, on its own: orders, blocks, runs, jobs and their answers, and memory that must come back.
+//! A piece in progress, on its own: orders, blocks, runs, jobs and their answers, and memory that
+//! must come back.
 
 use super::*;
 use crate::base::{
@@ -6,8 +7,10 @@ use crate::base::{
     job::{Chain, Run, RunData, RunDone, StoreError, StoreOp, Verdict},
 };
 
-const WHO: Contributor =
-    Contributor { addr: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1), incoming: false };
+const WHO: Contributor = Contributor {
+    addr: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1),
+    incoming: false,
+};
 const GOOD: Digest = [9; 20];
 
 struct Rig {
@@ -28,10 +31,20 @@ impl Rig {
     }
 
     fn receive(&mut self, block: Block) -> Option<Receipt> {
-        self.p.receive(block, &vec![block.nth() as u8; block.len as usize], WHO, true, &mut self.memory)
+        self.p.receive(
+            block,
+            &vec![block.nth() as u8; block.len as usize],
+            WHO,
+            true,
+            &mut self.memory,
+        )
     }
 
-    fn answer(&mut self, run: Run, result: Result<Verdict, StoreError>) -> Result<Option<bool>, StoreError> {
+    fn answer(
+        &mut self,
+        run: Run,
+        result: Result<Verdict, StoreError>,
+    ) -> Result<Option<bool>, StoreError> {
         let buf = match run.data {
             RunData::Memory(buf) | RunData::Stretches(buf, _) => Some(buf),
             RunData::Disk(_) => None,
@@ -56,7 +69,10 @@ fn runs_are_hashed_in_order_and_memory_comes_back() {
     let mut jobs = rig.p.poll_jobs(GOOD, false, false);
     assert_eq!(jobs.len(), 1, "the second run waits for the first");
     let job = jobs.remove(0);
-    assert_eq!((job.begin, job.chain), (0, Some(Chain { state: Sha1State::INITIAL, expected: None })));
+    assert_eq!(
+        (job.begin, job.chain),
+        (0, Some(Chain { state: Sha1State::INITIAL, expected: None }))
+    );
     let state = Sha1State { len: 65_536, ..Sha1State::INITIAL };
     assert_eq!(rig.answer(job, Ok(Verdict::Going(state))).unwrap(), None);
     let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
@@ -154,14 +170,22 @@ fn memory_bounds_what_is_asked_and_a_release_gives_it_back() {
 fn duplicates_and_copies_are_counted() {
     let mut rig = rig(4, 100);
     let blocks = rig.ask_all();
-    assert_eq!(rig.p.ask_again(3, |b| b.begin <= blocks[1].begin), Some(blocks[1]), "the last first");
+    assert_eq!(
+        rig.p.ask_again(3, |b| b.begin <= blocks[1].begin),
+        Some(blocks[1]),
+        "the last first"
+    );
     assert_eq!(rig.p.ask_again(2, |b| b == blocks[1]), None);
     assert_eq!(rig.p.ask_again(3, |b| b == blocks[1]), Some(blocks[1]));
     assert_eq!(rig.p.ask_again(3, |b| b == blocks[1]), None);
     assert_eq!(rig.receive(blocks[1]), Some(Receipt::New { others: 2, run_whole: false }));
     assert_eq!(rig.receive(blocks[1]), Some(Receipt::Duplicate));
     rig.p.release(blocks[1], &mut rig.memory);
-    assert_eq!(rig.receive(blocks[1]), Some(Receipt::Duplicate), "a release after arrival changes nothing");
+    assert_eq!(
+        rig.receive(blocks[1]),
+        Some(Receipt::Duplicate),
+        "a release after arrival changes nothing"
+    );
     assert_eq!(rig.p.contributors(), [WHO]);
 }
 
@@ -229,8 +253,15 @@ fn flush_writes_blocks_and_they_are_on_disk_when_it_is_answered() {
     rig.answer(jobs.remove(0), Ok(Verdict::Unhashed)).unwrap();
     assert!(rig.answer(jobs.remove(0), Err(full())).is_err());
     rig.p.audit().unwrap();
-    assert_eq!((numbers(rig.p.on_disk()), rig.memory.used()), (vec![0, 1, 3], 4 * BLOCK_LEN as usize));
-    assert_eq!(rig.p.received_len(), 4 * u64::from(BLOCK_LEN), "what could not be written is still here");
+    assert_eq!(
+        (numbers(rig.p.on_disk()), rig.memory.used()),
+        (vec![0, 1, 3], 4 * BLOCK_LEN as usize)
+    );
+    assert_eq!(
+        rig.p.received_len(),
+        4 * u64::from(BLOCK_LEN),
+        "what could not be written is still here"
+    );
 }
 
 #[test]
@@ -261,7 +292,10 @@ fn restored_piece_asks_for_the_rest_and_is_hashed_from_disk() {
     assert_eq!(rig.answer(second, Ok(Verdict::Good)).unwrap(), Some(true));
     assert_eq!(rig.memory.used(), 0);
     // Nothing that came from an earlier run has a sender.
-    assert_eq!(rig.p.block_senders(), [Some(WHO), None, Some(WHO), Some(WHO), None, None, None, None]);
+    assert_eq!(
+        rig.p.block_senders(),
+        [Some(WHO), None, Some(WHO), Some(WHO), None, None, None, None]
+    );
 }
 
 #[test]

@@ -28,13 +28,19 @@ impl Session {
             // Each order is still answered, but what it began is for others to go on with.
             swarm.disown(self.link, self.who, &mut self.own, cx.now);
         } else {
-            // Without BEP 6 a choke means that nothing on order will come; what was on its way already may.
+            // Without BEP 6 a choke means that nothing on order will come; what was on its way
+            // already may.
             self.drop_orders(swarm, cx);
         }
     }
 
     /// It will not send a block.
-    pub(super) fn handle_reject(&mut self, block: Block, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+    pub(super) fn handle_reject(
+        &mut self,
+        block: Block,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         if self.pipeline.handle_reject(cx.now, block) {
             let choked = self.choked_orders > 0;
             self.choked_orders = self.choked_orders.saturating_sub(1);
@@ -104,7 +110,10 @@ impl Session {
             };
             let Some(block) = swarm.next_block(&mut asker, cx) else { break };
             self.pipeline.ask(cx.now, block);
-            self.say(&Message::Request { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+            self.say(
+                &Message::Request { piece: block.piece.get(), begin: block.begin, len: block.len },
+                cx,
+            );
         }
         self.set_snub_timer(cx);
         if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.memory_short) {
@@ -116,7 +125,10 @@ impl Session {
     pub(crate) fn handle_new_wishes(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         for block in self.pipeline.cancel_all(|block| swarm.is_skipped(block.piece), &cx.conf) {
             swarm.release(block, cx);
-            self.say(&Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+            self.say(
+                &Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len },
+                cx,
+            );
         }
         self.count_wanted(swarm, cx);
     }
@@ -124,7 +136,10 @@ impl Session {
     /// Somebody else delivered this block.
     pub(crate) fn cancel(&mut self, block: Block, swarm: &mut Swarm, cx: &mut Cx) {
         if self.pipeline.cancel(block, &cx.conf) {
-            self.say(&Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+            self.say(
+                &Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len },
+                cx,
+            );
             self.refill(swarm, cx);
         }
     }
@@ -160,7 +175,8 @@ impl Session {
         Ok(())
     }
 
-    /// We do not read from it for now, because of our own limits: its own, or some that it shares with others.
+    /// We do not read from it for now, because of our own limits: its own, or some that it shares
+    /// with others.
     pub(crate) fn handle_held(&mut self, with_others: bool, swarm: &mut Swarm, cx: &mut Cx) {
         self.pipeline.hold(cx.now);
         if with_others && !std::mem::replace(&mut self.held_with_others, true) {
@@ -182,7 +198,10 @@ impl Session {
 
     pub(super) fn set_snub_timer(&mut self, cx: &Cx) {
         // A peer that has been snubbing for long is let go even when nothing is on order.
-        let patience = self.snubbed_since.filter(|_| !self.pipeline.is_held()).map(|since| since + cx.conf.snub_patience);
+        let patience = self
+            .snubbed_since
+            .filter(|_| !self.pipeline.is_held())
+            .map(|since| since + cx.conf.snub_patience);
         match [self.pipeline.deadline(&cx.conf), patience].into_iter().flatten().min() {
             Some(at) => self.timers.set(SNUB, at),
             None => self.timers.stop(SNUB),

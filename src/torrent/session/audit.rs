@@ -39,17 +39,27 @@ impl Session {
         let who = self.who.addr;
         let wanted = swarm.geometry.pieces().filter(|&p| self.has.has(p) && swarm.wants(p)).count();
         if wanted != self.wanted as usize {
-            return Err(format!("{who} has {wanted} pieces that are wanted and {} are counted", self.wanted));
+            return Err(format!(
+                "{who} has {wanted} pieces that are wanted and {} are counted",
+                self.wanted
+            ));
         }
         if self.interested != (wanted > 0) {
-            return Err(format!("{who} has {wanted} pieces that are wanted, interested: {}", self.interested));
+            return Err(format!(
+                "{who} has {wanted} pieces that are wanted, interested: {}",
+                self.interested
+            ));
         }
         for (what, len, limit) in [
             ("orders", self.pipeline.len(), conf.max_pipeline),
             ("requests", self.uploads.len(), conf.max_incoming_requests),
             ("allowed pieces", self.allowed.len(), MAX_HINTS),
             ("suggestions", self.suggested.len(), MAX_HINTS),
-            ("bytes to be sent", self.tx.len(), MAX_CONTROL_BACKLOG.saturating_add(conf.max_unsent).saturating_add(1 << 20)),
+            (
+                "bytes to be sent",
+                self.tx.len(),
+                MAX_CONTROL_BACKLOG.saturating_add(conf.max_unsent).saturating_add(1 << 20),
+            ),
         ] {
             if len > limit {
                 return Err(format!("{who}: {len} {what}, {limit} are allowed"));
@@ -58,10 +68,22 @@ impl Session {
         // A count that follows a flag goes wrong where the flag outlives its reason: each flag is
         // held against what it stands for.
         for (what, flag, fact) in [
-            ("counts as fetching, with something to fetch", self.fetching, self.has_something_for_us(swarm)),
+            (
+                "counts as fetching, with something to fetch",
+                self.fetching,
+                self.has_something_for_us(swarm),
+            ),
             ("counts as choked and served", self.giving.favoured, self.is_served_choked()),
-            ("counts as wanting a slot", self.standing.wants(), self.peer_interested && !self.is_upload_only()),
-            ("counts as idle", self.idle_since.is_some(), !self.interested && !self.peer_interested),
+            (
+                "counts as wanting a slot",
+                self.standing.wants(),
+                self.peer_interested && !self.is_upload_only(),
+            ),
+            (
+                "counts as idle",
+                self.idle_since.is_some(),
+                !self.interested && !self.peer_interested,
+            ),
         ] {
             if flag != fact {
                 return Err(format!("{who} {what}: {flag}, and in truth {fact}"));
@@ -71,7 +93,10 @@ impl Session {
             return Err(format!("{who} is held with others and not held"));
         }
         if self.peer_choking && !self.terms.fast && !self.pipeline.is_empty() {
-            return Err(format!("{who} chokes and {} blocks are on order with it", self.pipeline.len()));
+            return Err(format!(
+                "{who} chokes and {} blocks are on order with it",
+                self.pipeline.len()
+            ));
         }
         Ok(())
     }

@@ -14,9 +14,11 @@ use crate::{
 pub(super) const MAX_INVALID_REQUESTS: u32 = 300;
 /// Blocks that nobody asked for, after which a peer is let go.
 pub(super) const MAX_UNASKED: u32 = 1000;
-/// Orders turned down in a row, after which a peer is let go. What a choke turns down counts as one: BEP 6 wants it so.
+/// Orders turned down in a row, after which a peer is let go. What a choke turns down counts as
+/// one: BEP 6 wants it so.
 pub(super) const MAX_REJECTS: u32 = 1000;
-/// Batches for a peer in a row that could not be read, after which it is let go: it would go on asking for what it does not get.
+/// Batches for a peer in a row that could not be read, after which it is let go: it would go on
+/// asking for what it does not get.
 pub(super) const MAX_UNREAD: u32 = 50;
 
 /// Why a peer is let go.

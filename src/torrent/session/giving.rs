@@ -1,5 +1,6 @@
-//! What one peer may have of us beyond "whoever is unchoked may ask for what we have": pieces for the time it is choked and pieces
-//! that we suggest (BEP 6), whether it wants anything at all (BEP 21), and what a super-seed shows it (BEP 16).
+//! What one peer may have of us beyond "whoever is unchoked may ask for what we have": pieces for
+//! the time it is choked and pieces that we suggest (BEP 6), whether it wants anything at all (BEP
+//! 21), and what a super-seed shows it (BEP 16).
 //!
 //! It does not know how blocks are read and sent, nor who is unchoked.
 
@@ -27,11 +28,13 @@ use crate::{
 const FAST_COPIES: u64 = 3;
 /// Requests for allowed pieces beyond that, after which a peer is let go.
 pub(super) const MAX_GREEDY: u32 = 50;
-/// Other requests in one choke, after which a peer is let go. What was on its way when the choke came is less.
+/// Other requests in one choke, after which a peer is let go. What was on its way when the choke
+/// came is less.
 pub(super) const MAX_CHOKED_REQUESTS: u32 = 2000;
 /// Pieces suggested to a peer that it has not fetched yet.
 const MAX_SUGGESTED: usize = 8;
-/// Haves that one peer may be sent at once when super-seeding ends; with more to say the connection begins anew.
+/// Haves that one peer may be sent at once when super-seeding ends; with more to say the connection
+/// begins anew.
 const MAX_HAVES: u32 = 32 * 1024;
 
 /// See the module.
@@ -83,7 +86,9 @@ impl Giving {
 
     /// A choked peer asks for `block`.
     fn ask(&mut self, block: Block) -> Favour {
-        let Some(offer) = self.offers.iter_mut().find(|o| o.made && o.piece == block.piece) else { return Favour::None };
+        let Some(offer) = self.offers.iter_mut().find(|o| o.made && o.piece == block.piece) else {
+            return Favour::None;
+        };
         match offer.left.checked_sub(u64::from(block.len)) {
             Some(left) => {
                 offer.left = left;
@@ -105,11 +110,9 @@ impl Session {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        let sane = swarm
-            .geometry
-            .range(piece, begin, len)
-            .ok()
-            .filter(|b| b.len <= cx.conf.max_request && swarm.have.has(b.piece) && self.giving.shows(b.piece));
+        let sane = swarm.geometry.range(piece, begin, len).ok().filter(|b| {
+            b.len <= cx.conf.max_request && swarm.have.has(b.piece) && self.giving.shows(b.piece)
+        });
         let Some(block) = sane else {
             self.invalid_requests += 1;
             if self.invalid_requests > MAX_INVALID_REQUESTS {
@@ -120,7 +123,9 @@ impl Session {
             }
             return Ok(());
         };
-        if !self.may_ask(block, swarm, cx)? || !self.uploads.push(block, cx.conf.max_incoming_requests) {
+        if !self.may_ask(block, swarm, cx)?
+            || !self.uploads.push(block, cx.conf.max_incoming_requests)
+        {
             self.reject(block, cx);
         } else if let Some(ledger) = &mut swarm.super_seed {
             ledger.handle_request(cx.now, self.link, block, swarm.geometry);
@@ -129,13 +134,15 @@ impl Session {
         Ok(())
     }
 
-    /// Whether it may ask for `block` now: it is not choked, or has a favour left and is one of few. BEP 6 leaves it to us to turn down
-    /// what we have offered if we lack the means or the peer has begun.
+    /// Whether it may ask for `block` now: it is not choked, or has a favour left and is one of
+    /// few. BEP 6 leaves it to us to turn down what we have offered if we lack the means or the
+    /// peer has begun.
     fn may_ask(&mut self, block: Block, swarm: &Swarm, cx: &Cx) -> Result<bool, Fault> {
         if !self.choking {
             return Ok(true);
         }
-        // In a crowd all begin at once: to serve every choked peer a little would divide the line as if there were no slots.
+        // In a crowd all begin at once: to serve every choked peer a little would divide the line
+        // as if there were no slots.
         let busy = !self.giving.favoured && swarm.favoured >= swarm.max_favoured;
         let begun = self.has.count() as usize >= cx.conf.allowed_fast;
         match if busy || begun { Favour::None } else { self.giving.ask(block) } {
@@ -146,10 +153,15 @@ impl Session {
         if self.giving.greedy > MAX_GREEDY {
             return Err(Fault::Greedy);
         }
-        if self.giving.turned_down > MAX_CHOKED_REQUESTS { Err(Fault::ChokedRequests) } else { Ok(false) }
+        if self.giving.turned_down > MAX_CHOKED_REQUESTS {
+            Err(Fault::ChokedRequests)
+        } else {
+            Ok(false)
+        }
     }
 
-    /// Whether it is choked and has blocks on their way all the same, one of which only the place is kept among them: that is read again.
+    /// Whether it is choked and has blocks on their way all the same, one of which only the place
+    /// is kept among them: that is read again.
     pub(super) fn is_served_choked(&self) -> bool {
         self.choking && (self.uploads.is_due() || self.uploads.is_reading() || self.tx.has_blocks())
     }
@@ -166,10 +178,12 @@ impl Session {
 
     /// It is over.
     pub(super) fn forget_favour(&mut self, swarm: &mut Swarm) {
-        swarm.favoured = swarm.favoured.saturating_sub(usize::from(std::mem::take(&mut self.giving.favoured)));
+        swarm.favoured =
+            swarm.favoured.saturating_sub(usize::from(std::mem::take(&mut self.giving.favoured)));
     }
 
-    /// It was choked: what it has asked for is turned down, but for what it may have while choked (BEP 6).
+    /// It was choked: what it has asked for is turned down, but for what it may have while choked
+    /// (BEP 6).
     pub(super) fn reject_waiting(&mut self, cx: &mut Cx) {
         for block in self.uploads.clear() {
             let granted = self.giving.ask(block) == Favour::Granted;
@@ -182,17 +196,25 @@ impl Session {
 
     // What we offer.
 
-    /// It has told what it has. If that is little, it is offered pieces to begin with (BEP 6: a starting peer has fewer than `k`).
+    /// It has told what it has. If that is little, it is offered pieces to begin with (BEP 6: a
+    /// starting peer has fewer than `k`).
     pub(super) fn offer_pieces(&mut self, swarm: &Swarm, cx: &mut Cx) {
         let k = cx.conf.allowed_fast;
-        if !self.terms.fast || self.is_upload_only() || self.giving.shown.is_some() || self.has.count() as usize >= k {
+        if !self.terms.fast
+            || self.is_upload_only()
+            || self.giving.shown.is_some()
+            || self.has.count() as usize >= k
+        {
             return;
         }
         let set = allowed_fast(self.who.addr.ip(), swarm.info_hash, swarm.geometry, k);
         let left = |piece| FAST_COPIES * u64::from(swarm.geometry.piece_len(piece));
-        self.giving.offers = set.into_iter().map(|piece| Offer { piece, made: false, left: left(piece) }).collect();
+        self.giving.offers =
+            set.into_iter().map(|piece| Offer { piece, made: false, left: left(piece) }).collect();
         for at in 0..self.giving.offers.len() {
-            if let Some(piece) = self.giving.offers.get(at).map(|o| o.piece).filter(|&p| swarm.have.has(p)) {
+            if let Some(piece) =
+                self.giving.offers.get(at).map(|o| o.piece).filter(|&p| swarm.have.has(p))
+            {
                 self.offer(piece, cx);
             }
         }
@@ -209,10 +231,12 @@ impl Session {
         }
     }
 
-    /// We have `piece` at hand: if the peer wants anything and lacks this, it is told so, once (BEP 6).
+    /// We have `piece` at hand: if the peer wants anything and lacks this, it is told so, once (BEP
+    /// 6).
     pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
         let Giving { suggested, shown, .. } = &mut self.giving;
-        let wants = self.terms.fast && self.peer_interested && shown.is_none() && !self.has.has(piece);
+        let wants =
+            self.terms.fast && self.peer_interested && shown.is_none() && !self.has.has(piece);
         if wants && suggested.len() < MAX_SUGGESTED && !suggested.contains(&piece) {
             suggested.push(piece);
             self.say(&Message::Suggest(piece.get()), cx);
@@ -262,7 +286,11 @@ impl Session {
     }
 
     /// Our own extension handshake.
-    pub(super) fn extension_handshake(&self, upload_only: Option<bool>, cx: &Cx) -> ExtensionHandshake {
+    pub(super) fn extension_handshake(
+        &self,
+        upload_only: Option<bool>,
+        cx: &Cx,
+    ) -> ExtensionHandshake {
         let mut hello = ExtensionHandshake::default();
         hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
         hello.port = cx.ports.towards(self.who.addr.ip());
@@ -274,7 +302,8 @@ impl Session {
         hello
     }
 
-    /// Tells it that we want no data, or do so again: by the message it asked for, or by another extension handshake.
+    /// Tells it that we want no data, or do so again: by the message it asked for, or by another
+    /// extension handshake.
     pub(crate) fn tell_upload_only(&mut self, upload_only: bool, cx: &mut Cx) {
         if let Some(id) = self.giving.upload_only_id {
             self.say(&Message::Extended { id, payload: &[u8::from(upload_only)] }, cx);

@@ -10,7 +10,12 @@ use crate::{
 };
 
 impl Session {
-    pub(super) fn handle_bitfield(&mut self, has: Bitfield, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+    pub(super) fn handle_bitfield(
+        &mut self,
+        has: Bitfield,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         if std::mem::replace(&mut self.told, true) {
             return self.handle_retold(&has, swarm, cx);
         }
@@ -24,15 +29,25 @@ impl Session {
         Ok(())
     }
 
-    /// A few bytes that make us look through all pieces may come a few times only; a bitfield pays for itself by its length.
+    /// A few bytes that make us look through all pieces may come a few times only; a bitfield pays
+    /// for itself by its length.
     pub(super) fn retell_cheaply(&mut self) -> Result<(), Fault> {
         self.cheap_retold += u32::from(self.told);
-        if self.cheap_retold > RETOLD_AT_START { Err(Fault::Retold(RETOLD_AT_START)) } else { Ok(()) }
+        if self.cheap_retold > RETOLD_AT_START {
+            Err(Fault::Retold(RETOLD_AT_START))
+        } else {
+            Ok(())
+        }
     }
 
-    /// BEP 3 wants a bitfield first and only once; aria2 sends another instead of many Haves. What is new in it counts,
-    /// and what is missing was not taken back, since nobody can.
-    fn handle_retold(&mut self, has: &Bitfield, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
+    /// BEP 3 wants a bitfield first and only once; aria2 sends another instead of many Haves. What
+    /// is new in it counts, and what is missing was not taken back, since nobody can.
+    fn handle_retold(
+        &mut self,
+        has: &Bitfield,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         self.retold += 1;
         // A reason to tell again is a new piece; there is some room for the start.
         let limit = swarm.geometry.piece_count().saturating_add(RETOLD_AT_START);
@@ -63,16 +78,25 @@ impl Session {
         }
     }
 
-    /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes changed at once.
+    /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes
+    /// changed at once.
     pub(crate) fn count_wanted(&mut self, swarm: &Swarm, cx: &mut Cx) {
         let geometry = swarm.geometry;
-        self.wanted = self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| swarm.wants(p))).count() as u32;
+        self.wanted =
+            self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| swarm.wants(p))).count()
+                as u32;
         self.show_interest(cx);
         self.count_fetching(swarm, cx);
     }
 
     /// We have `piece` now, which was `wanted` or came although it is not any more.
-    pub(crate) fn handle_our_have(&mut self, piece: PieceIndex, wanted: bool, swarm: &Swarm, cx: &mut Cx) {
+    pub(crate) fn handle_our_have(
+        &mut self,
+        piece: PieceIndex,
+        wanted: bool,
+        swarm: &Swarm,
+        cx: &mut Cx,
+    ) {
         self.allowed.retain(|&allowed| allowed != piece);
         if self.has.has(piece) {
             self.wanted = self.wanted.saturating_sub(u32::from(wanted));

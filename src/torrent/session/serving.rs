@@ -1,7 +1,8 @@
-//! What a peer has asked of us on its way to it: read in batches, sent, given up where memory is tight, turned down where it cannot be
-//! read.
+//! What a peer has asked of us on its way to it: read in batches, sent, given up where memory is
+//! tight, turned down where it cannot be read.
 //!
-//! Whether it may ask is decided elsewhere ([`giving`](super::giving), [`slots`](crate::torrent::slots)).
+//! Whether it may ask is decided elsewhere ([`giving`](super::giving),
+//! [`slots`](crate::torrent::slots)).
 
 use std::time::Duration;
 
@@ -24,7 +25,10 @@ use crate::{
 impl Session {
     pub(super) fn reject(&mut self, block: Block, cx: &mut Cx) {
         if self.terms.fast {
-            self.say(&Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len }, cx);
+            self.say(
+                &Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len },
+                cx,
+            );
         }
     }
 
@@ -46,10 +50,14 @@ impl Session {
         }
     }
 
-    /// Gets in line if there are blocks to be read for it, and most of what was read before is on its way.
+    /// Gets in line if there are blocks to be read for it, and most of what was read before is on
+    /// its way.
     pub(super) fn want_upload(&mut self, cx: &mut Cx) {
         let owed = self.tx.owed().is_some() && !self.uploads.is_reading();
-        if !self.in_line && !self.blocked && (owed || (self.uploads.is_due() && self.tx.len() < LOW_WATER)) {
+        if !self.in_line
+            && !self.blocked
+            && (owed || (self.uploads.is_due() && self.tx.len() < LOW_WATER))
+        {
             self.in_line = true;
             cx.uploads_due.push_back(self.link);
         }
@@ -88,7 +96,12 @@ impl Session {
     }
 
     /// A batch of blocks was read for it.
-    pub(crate) fn handle_read(&mut self, mut buf: Buf, result: Result<(), StoreError>, cx: &mut Cx) -> Result<(), Fault> {
+    pub(crate) fn handle_read(
+        &mut self,
+        mut buf: Buf,
+        result: Result<(), StoreError>,
+        cx: &mut Cx,
+    ) -> Result<(), Fault> {
         let blocks = self.uploads.handle_read();
         match (blocks, result) {
             (None, Ok(())) => {
@@ -114,7 +127,11 @@ impl Session {
             }
             (Some(blocks), Err(error)) => {
                 cx.uploads.give(buf);
-                let wanted: Vec<Block> = blocks.into_iter().filter(|(_, wanted)| *wanted).map(|(block, _)| block).collect();
+                let wanted: Vec<Block> = blocks
+                    .into_iter()
+                    .filter(|(_, wanted)| *wanted)
+                    .map(|(block, _)| block)
+                    .collect();
                 self.unread += 1;
                 // Without BEP 6 there is no way to say no, and it would wait for good.
                 if !wanted.is_empty() && (!self.terms.fast || self.unread > MAX_UNREAD) {
@@ -148,7 +165,10 @@ impl Session {
     /// does not read fills that once, and then nothing moves any more. One that waits for our disk
     /// or our limits is not to blame.
     pub(crate) fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
-        let silent = !self.choking && !self.uploads.is_due() && !self.uploads.is_reading() && !self.tx.has_blocks();
+        let silent = !self.choking
+            && !self.uploads.is_due()
+            && !self.uploads.is_reading()
+            && !self.tx.has_blocks();
         (self.blocked && self.standing.took_nothing_for(now, false) >= patience)
             || (silent && self.standing.took_nothing_for(now, true) >= patience)
     }
@@ -160,7 +180,8 @@ impl Session {
         self.want_upload(cx);
     }
 
-    /// Where memory is tight, blocks that the socket does not take now are given up, to be read again when it does.
+    /// Where memory is tight, blocks that the socket does not take now are given up, to be read
+    /// again when it does.
     fn spare_memory(&mut self, cx: &mut Cx) {
         if !self.blocked || !cx.uploads.is_tight() || !self.tx.holds_blocks() {
             return;

@@ -20,28 +20,44 @@ fn leech(cx: &mut Cx) -> Swarm {
     let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
     let picker = Picker::new(geometry, &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
     let key = Key { index: 0, generation: 1 };
-    let mut swarm = Swarm::new(key, InfoHash([7; 20]), geometry, Arc::from(vec![[0; 20]; PIECES as usize]), cx.now, picker);
+    let mut swarm = Swarm::new(
+        key,
+        InfoHash([7; 20]),
+        geometry,
+        Arc::from(vec![[0; 20]; PIECES as usize]),
+        cx.now,
+        picker,
+    );
     swarm.requesting = true;
     swarm
 }
 
-/// BEP 6: a peer answers each request, by a reject if it was cancelled. In a long download that comes to thousands.
+/// BEP 6: a peer answers each request, by a reject if it was cancelled. In a long download that
+/// comes to thousands.
 #[test]
 fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
     let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
     let mut swarm = leech(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
-    let mut session = Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
+    let mut session =
+        Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
     let mut hear = |session: &mut Session, swarm: &mut Swarm, messages: &[Message<'_>]| {
         let mut bytes = Vec::new();
         messages.iter().for_each(|message| message.encode_into(&mut bytes));
         session.handle_data(&bytes, swarm, &mut cx).map_err(|fault| fault.to_string())
     };
-    let reject = |block: Block| Message::Reject { piece: block.piece.get(), begin: block.begin, len: block.len };
+    let reject = |block: Block| Message::Reject {
+        piece: block.piece.get(),
+        begin: block.begin,
+        len: block.len,
+    };
     hear(&mut session, &mut swarm, &[Message::HaveAll, Message::Unchoke]).unwrap();
-    let blocks: Vec<Block> =
-        swarm.geometry.pieces().flat_map(|p| [0, 1].map(|n| swarm.geometry.nth_block(p, n).unwrap())).collect();
+    let blocks: Vec<Block> = swarm
+        .geometry
+        .pieces()
+        .flat_map(|p| [0, 1].map(|n| swarm.geometry.nth_block(p, n).unwrap()))
+        .collect();
     let mut cancelled = 0;
     for &block in &blocks {
         // As if somebody else had delivered it.
@@ -63,7 +79,8 @@ fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
     let mut swarm = leech(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
-    let mut session = Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
+    let mut session =
+        Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
     let mut bytes = Vec::new();
     for n in 0..10 * PIECES {
         Message::AllowedFast(n % (PIECES + 5)).encode_into(&mut bytes);
@@ -71,14 +88,24 @@ fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
     }
     session.handle_data(&bytes, &mut swarm, &mut cx).unwrap();
     assert_eq!((session.allowed.len(), session.suggested.len()), (MAX_HINTS, MAX_HINTS));
-    assert!(session.allowed.capacity() <= 2 * MAX_HINTS && session.suggested.capacity() <= 2 * MAX_HINTS);
+    assert!(
+        session.allowed.capacity() <= 2 * MAX_HINTS
+            && session.suggested.capacity() <= 2 * MAX_HINTS
+    );
 }
 
 fn peers(count: u8, swarm: &Swarm, cx: &mut Cx) -> Vec<Session> {
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
     let new = |n: u8| {
         let who = Contributor { addr: ([10, 0, 0, n], 5000).into(), incoming: true };
-        Session::new(Key { index: u32::from(n), generation: 1 }, who, terms, Tx::default(), swarm, cx)
+        Session::new(
+            Key { index: u32::from(n), generation: 1 },
+            who,
+            terms,
+            Tx::default(),
+            swarm,
+            cx,
+        )
     };
     (1..=count).map(new).collect()
 }
@@ -129,9 +156,18 @@ fn sequential_download_begins_at_piece_zero_whatever_is_allowed_or_suggested() {
     let mut swarm = leech(&mut cx);
     swarm.picker.set_sequential(true);
     let mut sessions = peers(2, &swarm, &mut cx);
-    let hello = [Message::HaveAll, Message::AllowedFast(700), Message::AllowedFast(1), Message::Suggest(500)];
+    let hello = [
+        Message::HaveAll,
+        Message::AllowedFast(700),
+        Message::AllowedFast(1),
+        Message::Suggest(500),
+    ];
     sessions.iter_mut().for_each(|s| hear(s, &hello, &mut swarm, &mut cx));
-    assert_eq!((asked(&sessions[0]), asked(&sessions[1])), (vec![], vec![]), "piece 0 is allowed by neither");
+    assert_eq!(
+        (asked(&sessions[0]), asked(&sessions[1])),
+        (vec![], vec![]),
+        "piece 0 is allowed by neither"
+    );
     hear(&mut sessions[0], &[Message::Unchoke], &mut swarm, &mut cx);
     let first = asked(&sessions[0]);
     assert!(first.len() >= 4 && first.is_sorted() && first[0] == 0, "{first:?}");

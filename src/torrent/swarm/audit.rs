@@ -1,4 +1,5 @@
-//! The ledger, counted anew: every piece is in exactly one place, and every count is what it counts. For tests and the simulator.
+//! The ledger, counted anew: every piece is in exactly one place, and every count is what it
+//! counts. For tests and the simulator.
 
 use std::collections::BTreeMap;
 
@@ -29,17 +30,28 @@ impl Swarm {
         self.audit_places()?;
         let free: usize = self.active.values().map(|p| p.free() as usize).sum();
         if free != self.free {
-            return Err(format!("{free} blocks of pieces in progress are free and {} are counted", self.free));
+            return Err(format!(
+                "{free} blocks of pieces in progress are free and {} are counted",
+                self.free
+            ));
         }
         self.active.values().try_for_each(Progress::audit)?;
         let bytes = |of: &dyn Fn(PieceIndex) -> bool| -> u64 {
-            self.geometry.pieces().filter(|&p| of(p)).map(|p| u64::from(self.geometry.piece_len(p))).sum()
+            self.geometry
+                .pieces()
+                .filter(|&p| of(p))
+                .map(|p| u64::from(self.geometry.piece_len(p)))
+                .sum()
         };
         let missing = self.geometry.pieces().filter(|&p| self.wants(p)).count() as u64;
         for (what, found, counted) in [
             ("bytes are had", bytes(&|p| self.have.has(p)), self.counters.have_bytes),
             ("bytes are wanted", bytes(&|p| !self.is_skipped(p)), self.counters.wanted_bytes),
-            ("wanted bytes are had", bytes(&|p| !self.is_skipped(p) && self.have.has(p)), self.counters.wanted_have_bytes),
+            (
+                "wanted bytes are had",
+                bytes(&|p| !self.is_skipped(p) && self.have.has(p)),
+                self.counters.wanted_have_bytes,
+            ),
             ("wanted pieces are missing", missing, u64::from(self.counters.missing)),
         ] {
             if found != counted {
@@ -48,19 +60,27 @@ impl Swarm {
         }
         let held = sessions.iter().filter(|s| s.is_held_with_others()).count();
         if held != self.held {
-            return Err(format!("{held} sessions are held back together and {} are counted", self.held));
+            return Err(format!(
+                "{held} sessions are held back together and {} are counted",
+                self.held
+            ));
         }
         if !self.notes.is_empty() {
             return Err(format!("{} notes were not delivered", self.notes.len()));
         }
         if self.blames.len() > conf.max_blames {
-            return Err(format!("{} pieces wait for somebody to blame, {} may", self.blames.len(), conf.max_blames));
+            return Err(format!(
+                "{} pieces wait for somebody to blame, {} may",
+                self.blames.len(),
+                conf.max_blames
+            ));
         }
         self.audit_orders(sessions)?;
         self.audit_availability(sessions)
     }
 
-    /// A piece is had, or skipped, or wanted, or in progress, or looked at because it failed: never two of these, and never none.
+    /// A piece is had, or skipped, or wanted, or in progress, or looked at because it failed: never
+    /// two of these, and never none.
     fn audit_places(&self) -> Result<(), String> {
         for piece in self.geometry.pieces() {
             let busy = self.active.contains_key(&piece) || self.digesting.contains_key(&piece);
@@ -71,7 +91,8 @@ impl Swarm {
                 ("in progress", self.active.contains_key(&piece)),
                 ("looked at", matches!(self.digesting.get(&piece), Some(Digesting::Bad(_)))),
             ];
-            let found: Vec<&str> = places.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+            let found: Vec<&str> =
+                places.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
             if found.len() != 1 {
                 return Err(format!(
                     "piece {} is {}",
@@ -86,7 +107,10 @@ impl Swarm {
     /// What is on order is on order with somebody, as often as is counted.
     fn audit_orders(&self, sessions: &[&Session]) -> Result<(), String> {
         let mut orders: BTreeMap<Block, u8> = BTreeMap::new();
-        sessions.iter().flat_map(|s| s.pipeline.asked()).for_each(|block| *orders.entry(block).or_default() += 1);
+        sessions
+            .iter()
+            .flat_map(|s| s.pipeline.asked())
+            .for_each(|block| *orders.entry(block).or_default() += 1);
         for (block, times) in self.active.values().flat_map(Progress::asked) {
             let with = orders.get(&block).copied().unwrap_or_default();
             if with != times {
@@ -102,7 +126,10 @@ impl Swarm {
             let having = told.iter().filter(|has| has.has(piece)).count();
             let counted = self.picker.availability(piece);
             if having != counted as usize {
-                return Err(format!("{having} peers have piece {} and {counted} are counted", piece.get()));
+                return Err(format!(
+                    "{having} peers have piece {} and {counted} are counted",
+                    piece.get()
+                ));
             }
         }
         Ok(())

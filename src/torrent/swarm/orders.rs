@@ -1,6 +1,7 @@
-//! What a session asks for next, and what becomes of orders that are called off. Blocks of its own pieces first, then of pieces that
-//! were left, of new ones, of those of others, and near the end what others were asked for already. It sees who asks as an
-//! [`Asker`], and never a session or a message.
+//! What a session asks for next, and what becomes of orders that are called off. Blocks of its own
+//! pieces first, then of pieces that were left, of new ones, of those of others, and near the end
+//! what others were asked for already. It sees who asks as an [`Asker`], and never a session or a
+//! message.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::{
     },
 };
 
-/// Near the end a peer is given a few doubled orders at a time, so that it is not tied to what others deliver first.
+/// Near the end a peer is given a few doubled orders at a time, so that it is not tied to what
+/// others deliver first.
 const ENDGAME_DEPTH: usize = 8;
 
 /// How long after a limit held a session back it counts as doing so: it does that again and again.
@@ -60,8 +62,12 @@ impl Swarm {
     /// Everything that is wanted and that any peer has is on order.
     pub(crate) fn is_endgame(&self) -> bool {
         // What no connected peer has cannot be asked for, and is no reason to wait.
-        let waits = |(&piece, progress): (&PieceIndex, &Progress)| progress.free() > 0 && self.picker.availability(piece) > 0;
-        self.picker.is_exhausted() && !self.active.is_empty() && (self.free == 0 || !self.active.iter().any(waits))
+        let waits = |(&piece, progress): (&PieceIndex, &Progress)| {
+            progress.free() > 0 && self.picker.availability(piece) > 0
+        };
+        self.picker.is_exhausted()
+            && !self.active.is_empty()
+            && (self.free == 0 || !self.active.iter().any(waits))
     }
 
     /// Orders the best block for this session, if there is any.
@@ -73,7 +79,8 @@ impl Swarm {
         let block = block.or_else(|| self.ask_orphan(asker, cx));
         let block = block.or_else(|| self.ask_new(asker, cx));
         if block.is_none() && cx.memory_short && asker.pipeline.len() >= PATIENT_DEPTH {
-            // Memory comes back as soon as something is written. Mixing in with the pieces of others meanwhile would leave gaps.
+            // Memory comes back as soon as something is written. Mixing in with the pieces of
+            // others meanwhile would leave gaps.
             return None;
         }
         let block = block.or_else(|| self.ask_others(asker, cx));
@@ -85,8 +92,11 @@ impl Swarm {
         let mut at = 0;
         while let Some(&piece) = asker.own.get(at) {
             // On parole it is its owner's alone.
-            let foreign = |p: &Progress| p.parole && p.owner.is_some_and(|owner| owner != asker.link);
-            if self.active.get(&piece).is_none_or(|p| p.free() == 0 || foreign(p)) || self.is_skipped(piece) {
+            let foreign =
+                |p: &Progress| p.parole && p.owner.is_some_and(|owner| owner != asker.link);
+            if self.active.get(&piece).is_none_or(|p| p.free() == 0 || foreign(p))
+                || self.is_skipped(piece)
+            {
                 asker.own.swap_remove(at);
                 continue;
             }
@@ -114,7 +124,8 @@ impl Swarm {
         })
     }
 
-    /// Looks for pieces on parole that were left, makes them this one's alone, and begins them anew if others had a part in them.
+    /// Looks for pieces on parole that were left, makes them this one's alone, and begins them anew
+    /// if others had a part in them.
     fn take_over(&mut self, asker: &Asker<'_>, cx: &mut Cx) {
         let Self { active, paroles, picker, .. } = self;
         let mut spoilt = Vec::new();
@@ -127,7 +138,8 @@ impl Swarm {
             {
                 continue;
             }
-            let alone = progress.contributors().iter().all(|who| *who == asker.who) && !progress.is_ordered();
+            let alone = progress.contributors().iter().all(|who| *who == asker.who)
+                && !progress.is_ordered();
             if alone || paroles.may_share(piece) {
                 progress.owner = Some(asker.link);
             } else if !progress.is_ordered() && !progress.is_out() {
@@ -148,17 +160,23 @@ impl Swarm {
             return None;
         }
         // Whoever had a part in a failure waits for others to try it, if there are any.
-        let may_try = |picker: &Picker, p| self.paroles.may_try(p, asker.who, cx.now) || picker.availability(p) <= 1;
+        let may_try = |picker: &Picker, p| {
+            self.paroles.may_try(p, asker.who, cx.now) || picker.availability(p) <= 1
+        };
         let in_order = self.picker.is_sequential();
-        let hint = |&p: &PieceIndex| self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(&self.picker, p);
+        let hint = |&p: &PieceIndex| {
+            self.picker.is_wanted_most(p) && asker.may_ask(p) && may_try(&self.picker, p)
+        };
         let hint = if in_order { None } else { asker.suggested.iter().rposition(hint) };
         let piece = match (hint, asker.only) {
             (Some(at), _) => asker.suggested.swap_remove(at),
             // In order means in order: what a choked peer allows waits until it is next.
-            (None, Some(only)) if in_order => self.picker.pick(asker.has, may_try).filter(|p| only.contains(p))?,
-            (None, Some(only)) => {
-                *only.iter().find(|&&p| self.picker.is_wanted(p) && asker.has.has(p) && may_try(&self.picker, p))?
+            (None, Some(only)) if in_order => {
+                self.picker.pick(asker.has, may_try).filter(|p| only.contains(p))?
             }
+            (None, Some(only)) => *only.iter().find(|&&p| {
+                self.picker.is_wanted(p) && asker.has.has(p) && may_try(&self.picker, p)
+            })?,
             (None, None) => self.picker.pick(asker.has, may_try)?,
         };
         let first_run = self.geometry.piece_len(piece).min(cx.conf.run_len) as usize;
@@ -171,14 +189,15 @@ impl Swarm {
         self.ask_free(piece, asker, cx)
     }
 
-    /// Gives up what is in memory of pieces that no connected peer goes on with, since others need the memory. What is on disk of
-    /// them is kept.
+    /// Gives up what is in memory of pieces that no connected peer goes on with, since others need
+    /// the memory. What is on disk of them is kept.
     pub(crate) fn evict(&mut self, room: usize, cx: &mut Cx) -> bool {
         let now = cx.now;
         self.shed(room, cx, |progress| progress.is_idle(now))
     }
 
-    /// The same of all pieces that nothing is on order of, and that no worker has: none can be written. Whether there were any.
+    /// The same of all pieces that nothing is on order of, and that no worker has: none can be
+    /// written. Whether there were any.
     pub(crate) fn give_up(&mut self, cx: &mut Cx) -> bool {
         let before = cx.memory.used();
         self.shed(usize::MAX, cx, |progress| !progress.is_ordered() && !progress.is_out());
@@ -218,42 +237,58 @@ impl Swarm {
         self.find(asker, cx, |progress, link| !progress.parole || progress.owner == Some(link))
     }
 
-    /// A block that others were asked for already: near the end, or when all memory waits for slower peers.
+    /// A block that others were asked for already: near the end, or when all memory waits for
+    /// slower peers.
     fn doubled(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         let quick = asker.pipeline.is_quick();
-        // While memory is short a newcomer has no other way to show what it can do than with a copy.
-        let short = cx.memory_short && (quick || (asker.pipeline.is_new() && asker.pipeline.is_empty()));
+        // While memory is short a newcomer has no other way to show what it can do than with a
+        // copy.
+        let short =
+            cx.memory_short && (quick || (asker.pipeline.is_new() && asker.pipeline.is_empty()));
         if !(self.is_endgame() || short) || asker.pipeline.len() >= ENDGAME_DEPTH {
             return None;
         }
-        // Under a limit of our own it is not the others who are slow, and a copy would cost what it is to save.
+        // Under a limit of our own it is not the others who are slow, and a copy would cost what it
+        // is to save.
         if self.held > 0 || self.unheld.is_some_and(|at| cx.now.since(at) < HELD_MEMORY) {
             return None;
         }
-        // The last copies are for those who are known to deliver, however many others came before them.
+        // The last copies are for those who are known to deliver, however many others came before
+        // them.
         let limit = if quick { cx.conf.endgame_copies } else { cx.conf.endgame_copies.min(2) };
         // From a random place on, or all idle peers would double the same blocks.
         let skip = cx.rng.below(self.active.len() as u64) as usize;
         let Self { active, picker, .. } = self;
         let expected = asker.pipeline.expected();
-        let (before, after): (Vec<_>, Vec<_>) = active.iter_mut().enumerate().partition(|(n, _)| *n < skip);
+        let (before, after): (Vec<_>, Vec<_>) =
+            active.iter_mut().enumerate().partition(|(n, _)| *n < skip);
         after
             .into_iter()
             .chain(before)
             .map(|(_, entry)| entry)
             .filter(|(piece, _)| picker.level(**piece) != Priority::Skip)
-            .filter(|(piece, progress)| asker.may_ask(**piece) && (!progress.parole || progress.owner == Some(asker.link)))
+            .filter(|(piece, progress)| {
+                asker.may_ask(**piece) && (!progress.parole || progress.owner == Some(asker.link))
+            })
             .filter(|(_, progress)| progress.needs_help(cx.now, expected))
-            .find_map(|(_, progress)| progress.ask_again(limit, |block| !asker.pipeline.is_asked(block)))
+            .find_map(|(_, progress)| {
+                progress.ask_again(limit, |block| !asker.pipeline.is_asked(block))
+            })
     }
 
-    fn find(&mut self, asker: &mut Asker<'_>, cx: &mut Cx, fits: impl Fn(&Progress, Key) -> bool) -> Option<Block> {
+    fn find(
+        &mut self,
+        asker: &mut Asker<'_>,
+        cx: &mut Cx,
+        fits: impl Fn(&Progress, Key) -> bool,
+    ) -> Option<Block> {
         if self.free == 0 {
             return None;
         }
         for (&piece, progress) in &mut self.active {
             let skipped = self.picker.level(piece) == Priority::Skip;
-            if progress.free() > 0 && !skipped && asker.may_ask(piece) && fits(progress, asker.link) {
+            if progress.free() > 0 && !skipped && asker.may_ask(piece) && fits(progress, asker.link)
+            {
                 let before = progress.free();
                 if let Some(block) = progress.ask_free(asker.due(cx), &mut cx.memory) {
                     self.free -= (before - progress.free()) as usize;
@@ -304,7 +339,13 @@ impl Swarm {
     }
 
     /// This session works on nothing any more.
-    pub(crate) fn disown(&mut self, link: Key, who: Contributor, own: &mut Vec<PieceIndex>, now: Instant) {
+    pub(crate) fn disown(
+        &mut self,
+        link: Key,
+        who: Contributor,
+        own: &mut Vec<PieceIndex>,
+        now: Instant,
+    ) {
         own.clear();
         // Not only those that it would go on with: one that was wholly on order has left that list.
         for (&piece, progress) in self.active.iter_mut().filter(|(_, p)| p.owner == Some(link)) {

@@ -1,5 +1,5 @@
-//! Blocks of unfinished pieces that are on disk: written when the torrent stops, remembered, and taken up again. It knows jobs and pieces,
-//! and not when a torrent stops.
+//! Blocks of unfinished pieces that are on disk: written when the torrent stops, remembered, and
+//! taken up again. It knows jobs and pieces, and not when a torrent stops.
 
 use super::Swarm;
 use crate::{
@@ -38,7 +38,8 @@ impl Swarm {
         }
     }
 
-    /// Has what is in memory of unfinished pieces written, as far as nothing of it is on order. Returns whether there was any.
+    /// Has what is in memory of unfinished pieces written, as far as nothing of it is on order.
+    /// Returns whether there was any.
     pub(crate) fn flush(&mut self, cx: &mut Cx) -> bool {
         if self.no_writes {
             return false;

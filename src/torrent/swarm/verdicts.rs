@@ -1,5 +1,6 @@
-//! From a run that is whole to the verdict on its piece: jobs for the workers, their answers, and who is to blame for what is bad.
-//! It knows disks only as jobs, and leaves what follows for peers as notes.
+//! From a run that is whole to the verdict on its piece: jobs for the workers, their answers, and
+//! who is to blame for what is bad. It knows disks only as jobs, and leaves what follows for peers
+//! as notes.
 
 use super::{Digesting, Note, Swarm};
 use crate::{
@@ -33,13 +34,22 @@ impl Swarm {
     }
 
     /// Block digests came.
-    pub(crate) fn handle_digests(&mut self, piece: PieceIndex, result: Result<Vec<Digest>, StoreError>, cx: &mut Cx) {
+    pub(crate) fn handle_digests(
+        &mut self,
+        piece: PieceIndex,
+        result: Result<Vec<Digest>, StoreError>,
+        cx: &mut Cx,
+    ) {
         match (self.digesting.remove(&piece), result) {
             (Some(Digesting::Good), Ok(digests)) => self.convict(piece, &digests),
             (Some(Digesting::Bad(senders)), result) => {
                 match result {
-                    Ok(digests) => self.blames.remember(piece, senders, digests, cx.conf.max_blames),
-                    Err(error) => log::warn!("nobody can be blamed for piece {}: {error}", piece.get()),
+                    Ok(digests) => {
+                        self.blames.remember(piece, senders, digests, cx.conf.max_blames)
+                    }
+                    Err(error) => {
+                        log::warn!("nobody can be blamed for piece {}: {error}", piece.get())
+                    }
                 }
                 self.picker.put_back(piece);
                 self.refill = true;
@@ -62,7 +72,11 @@ impl Swarm {
         let Some(expected) = self.expected(piece) else { return };
         let digests = self.blames.is_waiting(piece);
         let hurry = self.picker.len() == 0 && !self.active.values().any(Progress::is_awaited);
-        let runs: Vec<Run> = self.active.get_mut(&piece).map(|p| p.poll_jobs(expected, digests, hurry)).unwrap_or_default();
+        let runs: Vec<Run> = self
+            .active
+            .get_mut(&piece)
+            .map(|p| p.poll_jobs(expected, digests, hurry))
+            .unwrap_or_default();
         for run in runs {
             self.runs_out += 1;
             self.jobs_out += 1;
@@ -92,7 +106,8 @@ impl Swarm {
         if !restored {
             self.paroles.fail(piece, &contributors, cx.now);
         }
-        // What came from an earlier run may be to blame as well as the contributors: blocks are compared when the piece is good.
+        // What came from an earlier run may be to blame as well as the contributors: blocks are
+        // compared when the piece is good.
         if let [guilty] = contributors.as_slice()
             && !restored
         {

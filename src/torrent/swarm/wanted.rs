@@ -1,5 +1,5 @@
-//! What is had and what is wanted: the counts of both, and pieces that are skipped from now on or no longer. It knows pieces, and
-//! nothing of files or of who is asked.
+//! What is had and what is wanted: the counts of both, and pieces that are skipped from now on or
+//! no longer. It knows pieces, and nothing of files or of who is asked.
 
 use super::Swarm;
 use crate::{
@@ -17,7 +17,12 @@ impl Swarm {
     /// Counts anew what is had and wanted.
     pub(crate) fn recount(&mut self) {
         let Self { counters, geometry, have, picker, .. } = self;
-        (counters.have_bytes, counters.wanted_bytes, counters.wanted_have_bytes, counters.missing) = (0, 0, 0, 0);
+        (
+            counters.have_bytes,
+            counters.wanted_bytes,
+            counters.wanted_have_bytes,
+            counters.missing,
+        ) = (0, 0, 0, 0);
         for piece in geometry.pieces() {
             let (len, has) = (u64::from(geometry.piece_len(piece)), have.has(piece));
             let wanted = picker.level(piece) != Priority::Skip;
@@ -59,13 +64,14 @@ impl Swarm {
         self.picker.level(piece) == Priority::Skip
     }
 
-    /// Whether we want no data and say so (BEP 21). A super-seed does not, or those who have what it showed would leave.
+    /// Whether we want no data and say so (BEP 21). A super-seed does not, or those who have what
+    /// it showed would leave.
     pub(crate) fn is_upload_only(&self) -> bool {
         self.is_finished() && self.super_seed.is_none()
     }
 
-    /// From now on each piece is wanted as `level` says. When the sessions have called off their orders of what is skipped now, the
-    /// rest of it is to be [forgone](Self::forgo_skipped).
+    /// From now on each piece is wanted as `level` says. When the sessions have called off their
+    /// orders of what is skipped now, the rest of it is to be [forgone](Self::forgo_skipped).
     pub(crate) fn set_levels(&mut self, level: impl Fn(PieceIndex) -> Priority) {
         for piece in self.geometry.pieces() {
             let (old, new) = (self.picker.level(piece), level(piece));
@@ -82,7 +88,8 @@ impl Swarm {
         self.refill = true;
     }
 
-    /// Gives up what has come of pieces that are skipped, unless a worker has a part of them: then when that is answered.
+    /// Gives up what has come of pieces that are skipped, unless a worker has a part of them: then
+    /// when that is answered.
     pub(crate) fn forgo_skipped(&mut self, cx: &mut Cx) {
         for piece in self.active.keys().copied().collect::<Vec<_>>() {
             self.forgo(piece, cx);

@@ -1,7 +1,8 @@
 //! Values to bencoding, written front to back.
 
-/// Writes bencoding into a buffer, one token after the other. What is opened must be ended, and the keys of a dictionary must come
-/// in ascending order, each followed by one value; debug builds check all of that.
+/// Writes bencoding into a buffer, one token after the other. What is opened must be ended, and the
+/// keys of a dictionary must come in ascending order, each followed by one value; debug builds
+/// check all of that.
 ///
 /// ```
 /// use cratetorrent::wire::bencode::Encoder;
@@ -94,7 +95,8 @@ impl Encoder {
         self
     }
 
-    /// An integer; those beyond the 63 bits that everybody reads become the largest that everybody does.
+    /// An integer; those beyond the 63 bits that everybody reads become the largest that everybody
+    /// does.
     pub fn uint(&mut self, int: u64) -> &mut Self {
         self.int(i64::try_from(int).unwrap_or(i64::MAX))
     }
@@ -108,7 +110,11 @@ impl Encoder {
 
     /// What was written.
     pub fn finish(self) -> Vec<u8> {
-        debug_assert!(self.open.is_empty(), "{} lists or dictionaries were not ended", self.open.len());
+        debug_assert!(
+            self.open.is_empty(),
+            "{} lists or dictionaries were not ended",
+            self.open.len()
+        );
         self.out
     }
 

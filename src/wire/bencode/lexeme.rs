@@ -1,4 +1,5 @@
-//! The two primitives of bencoding, integers and strings, cut off the front of a slice. They know no nesting.
+//! The two primitives of bencoding, integers and strings, cut off the front of a slice. They know
+//! no nesting.
 
 use nom::{
     Err, IResult, Parser,

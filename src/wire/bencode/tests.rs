@@ -20,7 +20,8 @@ fn the_examples_of_bep_3() {
     let items: Vec<_> = list.root().as_list().unwrap().map(|v| v.as_str().unwrap()).collect();
     assert_eq!(items, ["spam", "eggs"]);
     let dict = parse(b"d3:cow3:moo4:spam4:eggse").unwrap();
-    let entries: Vec<_> = dict.root().as_dict().unwrap().map(|(k, v)| (k, v.as_bytes().unwrap())).collect();
+    let entries: Vec<_> =
+        dict.root().as_dict().unwrap().map(|(k, v)| (k, v.as_bytes().unwrap())).collect();
     assert_eq!(entries, [(&b"cow"[..], &b"moo"[..]), (b"spam", b"eggs")]);
     let nested = parse(b"d4:spaml1:a1:bee").unwrap();
     assert_eq!(nested.root().get(b"spam").unwrap().raw(), b"l1:a1:be");
@@ -117,12 +118,17 @@ fn limits_hold() {
     assert_eq!(Document::parse_with(b"l0:0:0:0:0:e", &few).unwrap_err(), E::Tokens { limit: 6 });
     let short = Limits { bytes: 5, ..Limits::default() };
     assert!(Document::parse_with(b"3:abc", &short).is_ok());
-    assert_eq!(Document::parse_with(b"4:abcd", &short).unwrap_err(), E::TooLong { len: 6, limit: 5 });
+    assert_eq!(
+        Document::parse_with(b"4:abcd", &short).unwrap_err(),
+        E::TooLong { len: 6, limit: 5 }
+    );
 }
 
 #[test]
 fn kinds_are_not_confused() {
-    for (bytes, kind) in [(&b"i1e"[..], Kind::Int), (b"1:i", Kind::Bytes), (b"le", Kind::List), (b"de", Kind::Dict)] {
+    for (bytes, kind) in
+        [(&b"i1e"[..], Kind::Int), (b"1:i", Kind::Bytes), (b"le", Kind::List), (b"de", Kind::Dict)]
+    {
         let doc = parse(bytes).unwrap();
         let v = doc.root();
         assert_eq!(v.kind(), kind);
@@ -191,12 +197,17 @@ impl Tree {
 
 fn tree() -> impl Strategy<Value = Tree> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..20);
-    prop_oneof![any::<i64>().prop_map(Tree::Int), bytes().prop_map(Tree::Bytes)].prop_recursive(5, 64, 8, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..8).prop_map(Tree::List),
-            prop::collection::btree_map(bytes(), inner, 0..8).prop_map(Tree::Dict),
-        ]
-    })
+    prop_oneof![any::<i64>().prop_map(Tree::Int), bytes().prop_map(Tree::Bytes)].prop_recursive(
+        5,
+        64,
+        8,
+        move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Tree::List),
+                prop::collection::btree_map(bytes(), inner, 0..8).prop_map(Tree::Dict),
+            ]
+        },
+    )
 }
 
 proptest! {

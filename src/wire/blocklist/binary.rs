@@ -1,4 +1,5 @@
-//! PeerGuardian's binary lists (P2B): entries of a label and two IPv4 addresses. Labels are skipped.
+//! PeerGuardian's binary lists (P2B): entries of a label and two IPv4 addresses. Labels are
+//! skipped.
 
 use nom::{
     IResult, Parser,
@@ -28,7 +29,8 @@ pub(super) fn read(bytes: &[u8], len: usize, reading: &mut Reading) -> Result<()
                 reading.take(nth, range)?;
             }
         }
-        // All labels come first, each once, and what comes after the entries is ignored. No count is trusted: each entry must be there.
+        // All labels come first, each once, and what comes after the entries is ignored. No count
+        // is trusted: each entry must be there.
         3 => {
             let (mut rest, labels) = be_u32(rest).map_err(truncated)?;
             for _ in 0..labels {

@@ -73,7 +73,8 @@ fn is_end(text: &[u8]) -> bool {
     text.is_empty() || [&b"#"[..], b";", b"//"].iter().any(|mark| text.starts_with(mark))
 }
 
-/// A line that begins with its addresses: DAT, a plain range, a prefix, an address. `None` if it is none of them.
+/// A line that begins with its addresses: DAT, a plain range, a prefix, an address. `None` if it is
+/// none of them.
 fn addresses_first(line: &[u8]) -> Option<Result<Line, LineError>> {
     let (rest, first) = addr(line).ok()?;
     if let Ok((rest, len)) = preceded(char('/'), number).parse(rest) {
@@ -83,7 +84,8 @@ fn addresses_first(line: &[u8]) -> Option<Result<Line, LineError>> {
         });
     }
     let (rest, last) = opt(preceded(dash, addr)).parse(rest).ok()?;
-    let range = IpRange::new(first, last.unwrap_or(first)).map(Line::Range).map_err(LineError::from);
+    let range =
+        IpRange::new(first, last.unwrap_or(first)).map(Line::Range).map_err(LineError::from);
     match rest.trim_ascii_start() {
         rest if is_end(rest) => Some(range),
         [b',', rest @ ..] if last.is_some() => Some(level(rest).and_then(|level| match range {
@@ -142,7 +144,8 @@ fn addr(text: &[u8]) -> IResult<&[u8], IpAddr> {
 fn ipv4(text: &[u8]) -> IResult<&[u8], Ipv4Addr> {
     let octet = || map_opt(number, |n| u8::try_from(n).ok());
     let dot = || char('.');
-    let mut octets = (octet(), preceded(dot(), octet()), preceded(dot(), octet()), preceded(dot(), octet()));
+    let mut octets =
+        (octet(), preceded(dot(), octet()), preceded(dot(), octet()), preceded(dot(), octet()));
     let (rest, (a, b, c, d)) = octets.parse(text)?;
     Ok((rest, Ipv4Addr::new(a, b, c, d)))
 }

@@ -28,7 +28,9 @@ fn lines_of_emules_filter() {
     blocks("1.0.0.8 - 1.0.0.8 , , no level", "1.0.0.8-1.0.0.8");
     blocks("1.0.0.8 - 1.0.0.9 , 100", "1.0.0.8-1.0.0.9");
     blocks("2001:db8::1 - 2001:db8::2 , 000 , six", "2001:db8::1-2001:db8::2");
-    let list = Blocklist::parse(b"1.0.0.0 - 1.0.0.9 , 128 , a friend\n1.0.0.0 - 1.0.0.9 , 255 , another").unwrap();
+    let list =
+        Blocklist::parse(b"1.0.0.0 - 1.0.0.9 , 128 , a friend\n1.0.0.0 - 1.0.0.9 , 255 , another")
+            .unwrap();
     assert_eq!((list.ranges, list.allowed, list.bad, list.filter.is_empty()), (0, 2, 0, true));
     assert_eq!(error("1.0.0.0 - 1.0.0.9 , low , x"), LineError::Level);
     assert_eq!(error("1.0.0.0 - 1.0.0.9 , 256 , x"), LineError::Level);
@@ -62,9 +64,18 @@ fn prefixes_ranges_and_addresses() {
     blocks("2001:db8::1// who", "2001:db8::1-2001:db8::1");
     assert_eq!(error("1.2.3.0/33").to_string(), "prefix of 33 bits for 1.2.3.0, which has fewer");
     assert!(matches!(error("1.2.3.0/999"), LineError::Range(IpRangeError::Prefix { .. })));
-    for line in
-        ["1.2.3.0/", "1.2.3", "1.2.3.256", "1.2.3.0004", "1.2.3.4.5", "1.2.3.4 5.6.7.8", "::1::", "fe80::1%eth0", "-", ":"]
-    {
+    for line in [
+        "1.2.3.0/",
+        "1.2.3",
+        "1.2.3.256",
+        "1.2.3.0004",
+        "1.2.3.4.5",
+        "1.2.3.4 5.6.7.8",
+        "::1::",
+        "fe80::1%eth0",
+        "-",
+        ":",
+    ] {
         assert_eq!(error(line), LineError::Unknown, "{line:?}");
     }
     assert!(matches!(error("1.2.3.5-1.2.3.4"), LineError::Range(IpRangeError::Inverted(..))));
@@ -93,7 +104,10 @@ fn bad_lines_are_counted_and_the_first_are_told() {
     let text = format!("{}1.2.3.4\n", "nonsense\n".repeat(25));
     let list = Blocklist::parse(text.as_bytes()).unwrap();
     assert_eq!((list.bad, list.ranges, list.first_bad.len()), (25, 1, MAX_BAD_LINES_TOLD));
-    assert_eq!(list.first_bad[9].to_string(), "line 10: no address, range or prefix where one should be");
+    assert_eq!(
+        list.first_bad[9].to_string(),
+        "line 10: no address, range or prefix where one should be"
+    );
 }
 
 #[test]
@@ -115,9 +129,15 @@ fn limits_hold() {
     assert_eq!(parse(&"1.1.1.1\n".repeat(3)).unwrap().ranges, 3);
     assert_eq!(parse(&"1.1.1.1\n".repeat(4)), Err(BlocklistError::TooManyRanges(3)));
     let list = parse(&format!("1.1.1.1\n{}:1.2.3.4-1.2.3.5", "x".repeat(20))).unwrap();
-    assert_eq!(list.first_bad, [BadLine { line: 2, error: LineError::TooLong { len: 36, limit: 30 } }]);
+    assert_eq!(
+        list.first_bad,
+        [BadLine { line: 2, error: LineError::TooLong { len: 36, limit: 30 } }]
+    );
     // A few bytes that claim four thousand million labels, or entries.
-    let claims = [&b"\xff\xff\xff\xffP2B\x03\xff\xff\xff\xffa\0"[..], b"\xff\xff\xff\xffP2B\x03\0\0\0\0\xff\xff\xff\xff"];
+    let claims = [
+        &b"\xff\xff\xff\xffP2B\x03\xff\xff\xff\xffa\0"[..],
+        b"\xff\xff\xff\xffP2B\x03\0\0\0\0\xff\xff\xff\xff",
+    ];
     for claim in claims {
         assert_eq!(Blocklist::parse(claim), Err(BlocklistError::Truncated(claim.len())));
     }
@@ -138,7 +158,10 @@ fn binary_lists_of_every_version() {
         let list = Blocklist::parse(&bytes).unwrap();
         assert_eq!((list.ranges, list.bad, list.first_bad[0].line), (2, 1, 2));
         assert_eq!(ranges(&bytes), ["1.0.0.0-1.0.0.10"]);
-        assert_eq!(Blocklist::parse(&bytes[..bytes.len() - 1]), Err(BlocklistError::Truncated(bytes.len() - 1)));
+        assert_eq!(
+            Blocklist::parse(&bytes[..bytes.len() - 1]),
+            Err(BlocklistError::Truncated(bytes.len() - 1))
+        );
     }
     let head = [binary::MAGIC, b"\x03\0\0\0\x02one\0two\0\0\0\0\x02"].concat();
     let a = entry(&[0, 0, 0, 1], [5, 0, 0, 0], [5, 0, 0, 1]);
@@ -146,7 +169,10 @@ fn binary_lists_of_every_version() {
     let b = entry(&[9, 9, 9, 9], [7, 0, 0, 0], [7, 0, 0, 1]);
     assert_eq!(ranges(&[&head[..], &a, &b].concat()), ["5.0.0.0-5.0.0.1", "7.0.0.0-7.0.0.1"]);
     assert_eq!(ranges(&[&head[..], &a, &b, b"more"].concat()).len(), 2);
-    assert!(matches!(Blocklist::parse(&[&head[..], &a].concat()), Err(BlocklistError::Truncated(_))));
+    assert!(matches!(
+        Blocklist::parse(&[&head[..], &a].concat()),
+        Err(BlocklistError::Truncated(_))
+    ));
     assert_eq!(Blocklist::parse(&[binary::MAGIC, &[4]].concat()), Err(BlocklistError::Version(4)));
     assert_eq!(Blocklist::parse(binary::MAGIC), Err(BlocklistError::Truncated(7)));
 }

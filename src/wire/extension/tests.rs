@@ -51,7 +51,12 @@ fn nonsense_counts_as_absent() {
         b"de with a tail",
     ];
     for payload in absent {
-        assert_eq!(ExtensionHandshake::decode(payload), Ok(ExtensionHandshake::default()), "{}", payload.escape_ascii());
+        assert_eq!(
+            ExtensionHandshake::decode(payload),
+            Ok(ExtensionHandshake::default()),
+            "{}",
+            payload.escape_ascii()
+        );
     }
     for (n, says) in [(0, false), (1, true), (-1, true)] {
         let h = ExtensionHandshake::decode(format!("d11:upload_onlyi{n}ee").as_bytes()).unwrap();
@@ -73,12 +78,24 @@ fn limits_hold() {
     };
     assert_eq!(ExtensionHandshake::decode(&names(128)).unwrap().extensions().count(), 128);
     assert_eq!(ExtensionHandshake::decode(&names(129)), Err(ExtensionError::TooManyExtensions));
-    assert!(matches!(ExtensionHandshake::decode(&names(4000)), Err(ExtensionError::Bencode(BencodeError::Tokens { .. }))));
+    assert!(matches!(
+        ExtensionHandshake::decode(&names(4000)),
+        Err(ExtensionError::Bencode(BencodeError::Tokens { .. }))
+    ));
     let long = vec![b'd'; MAX_EXTENSION_HANDSHAKE + 1];
-    assert_eq!(ExtensionHandshake::decode(&long), Err(ExtensionError::TooLong(MAX_EXTENSION_HANDSHAKE + 1)));
-    assert!(matches!(ExtensionHandshake::decode(&[b'l'; 100]), Err(ExtensionError::Bencode(BencodeError::Depth { .. }))));
+    assert_eq!(
+        ExtensionHandshake::decode(&long),
+        Err(ExtensionError::TooLong(MAX_EXTENSION_HANDSHAKE + 1))
+    );
+    assert!(matches!(
+        ExtensionHandshake::decode(&[b'l'; 100]),
+        Err(ExtensionError::Bencode(BencodeError::Depth { .. }))
+    ));
     assert_eq!(ExtensionHandshake::decode(b"le"), Err(ExtensionError::NotADict));
-    assert!(matches!(ExtensionHandshake::decode(b""), Err(ExtensionError::Bencode(BencodeError::Truncated { .. }))));
+    assert!(matches!(
+        ExtensionHandshake::decode(b""),
+        Err(ExtensionError::Bencode(BencodeError::Truncated { .. }))
+    ));
 
     let v = [b"d1:v2000:".to_vec(), "ä".repeat(1000).into_bytes(), b"e".to_vec()].concat();
     assert_eq!(ExtensionHandshake::decode(&v).unwrap().version.unwrap(), "ä".repeat(128));

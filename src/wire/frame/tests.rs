@@ -177,7 +177,11 @@ fn memory_for_a_frame_is_as_much_as_came_twice_over_and_never_more_than_it_is_lo
         for mut input in stream.chunks(step) {
             while decoder.next(&mut input).unwrap().is_some() {}
             let came = decoder.partial().map_or(4, |(_, came)| came);
-            assert!(decoder.held() <= (2 * came).clamp(KEEP_BUSY, 70_005), "{} for {came} in steps of {step}", decoder.held());
+            assert!(
+                decoder.held() <= (2 * came).clamp(KEEP_BUSY, 70_005),
+                "{} for {came} in steps of {step}",
+                decoder.held()
+            );
         }
         assert_eq!(decoder.next(&mut &[][..]).unwrap(), None);
         assert!(decoder.held() <= KEEP);

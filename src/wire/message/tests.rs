@@ -20,14 +20,26 @@ fn the_wire_forms_are_those_of_the_beps() {
         (Message::NotInterested, &[0, 0, 0, 1, 3]),
         (Message::Have(0x0102_0304), &[0, 0, 0, 5, 4, 1, 2, 3, 4]),
         (Message::Bitfield(&[0xff, 0x80]), &[0, 0, 0, 3, 5, 0xff, 0x80]),
-        (Message::Request { piece: 1, begin: 0x4000, len: 0x4000 }, &[0, 0, 0, 13, 6, 0, 0, 0, 1, 0, 0, 0x40, 0, 0, 0, 0x40, 0]),
-        (Message::Piece { piece: 1, begin: 2, data: b"ab" }, &[0, 0, 0, 11, 7, 0, 0, 0, 1, 0, 0, 0, 2, b'a', b'b']),
-        (Message::Cancel { piece: 1, begin: 2, len: 3 }, &[0, 0, 0, 13, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3]),
+        (
+            Message::Request { piece: 1, begin: 0x4000, len: 0x4000 },
+            &[0, 0, 0, 13, 6, 0, 0, 0, 1, 0, 0, 0x40, 0, 0, 0, 0x40, 0],
+        ),
+        (
+            Message::Piece { piece: 1, begin: 2, data: b"ab" },
+            &[0, 0, 0, 11, 7, 0, 0, 0, 1, 0, 0, 0, 2, b'a', b'b'],
+        ),
+        (
+            Message::Cancel { piece: 1, begin: 2, len: 3 },
+            &[0, 0, 0, 13, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3],
+        ),
         (Message::Port(6881), &[0, 0, 0, 3, 9, 0x1a, 0xe1]),
         (Message::Suggest(9), &[0, 0, 0, 5, 0x0d, 0, 0, 0, 9]),
         (Message::HaveAll, &[0, 0, 0, 1, 0x0e]),
         (Message::HaveNone, &[0, 0, 0, 1, 0x0f]),
-        (Message::Reject { piece: 1, begin: 2, len: 3 }, &[0, 0, 0, 13, 0x10, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3]),
+        (
+            Message::Reject { piece: 1, begin: 2, len: 3 },
+            &[0, 0, 0, 13, 0x10, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3],
+        ),
         (Message::AllowedFast(9), &[0, 0, 0, 5, 0x11, 0, 0, 0, 9]),
         (Message::Extended { id: 0, payload: b"de" }, &[0, 0, 0, 4, 20, 0, b'd', b'e']),
         (Message::Unknown { id: 99, payload: b"x" }, &[0, 0, 0, 2, 99, b'x']),
@@ -41,12 +53,29 @@ fn the_wire_forms_are_those_of_the_beps() {
 #[test]
 fn a_wrong_length_is_named() {
     // id, and the lengths that are right.
-    let fixed: &[(u8, u32)] =
-        &[(0, 1), (1, 1), (2, 1), (3, 1), (4, 5), (6, 13), (8, 13), (9, 3), (13, 5), (14, 1), (15, 1), (16, 13), (17, 5)];
+    let fixed: &[(u8, u32)] = &[
+        (0, 1),
+        (1, 1),
+        (2, 1),
+        (3, 1),
+        (4, 5),
+        (6, 13),
+        (8, 13),
+        (9, 3),
+        (13, 5),
+        (14, 1),
+        (15, 1),
+        (16, 13),
+        (17, 5),
+    ];
     let frame = |id: u8, len: u32| [vec![id], vec![0; len as usize - 1]].concat();
     for &(id, right) in fixed {
         for len in 1..20 {
-            assert_eq!(Message::decode(&frame(id, len)).is_ok(), len == right, "id {id}, length {len}");
+            assert_eq!(
+                Message::decode(&frame(id, len)).is_ok(),
+                len == right,
+                "id {id}, length {len}"
+            );
         }
     }
     assert!(Message::decode(&frame(7, 8)).is_err());
@@ -55,7 +84,10 @@ fn a_wrong_length_is_named() {
     assert_eq!(Message::decode(&[5]), Ok(Message::Bitfield(&[])));
     let error = Message::decode(&frame(4, 4)).unwrap_err();
     assert_eq!(error.to_string(), "have message of 4 bytes where exactly 5 are needed");
-    assert_eq!(Message::decode(&[20]).unwrap_err().to_string(), "extended message of 1 bytes where at least 2 are needed");
+    assert_eq!(
+        Message::decode(&[20]).unwrap_err().to_string(),
+        "extended message of 1 bytes where at least 2 are needed"
+    );
 }
 
 #[test]

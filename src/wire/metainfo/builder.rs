@@ -1,4 +1,5 @@
-//! Makes metainfo files of version 1. The hashing is done elsewhere; the digests come as an argument.
+//! Makes metainfo files of version 1. The hashing is done elsewhere; the digests come as an
+//! argument.
 
 use crate::{
     base::{digest::Digest, geometry::Geometry},
@@ -58,8 +59,8 @@ impl Content {
 }
 
 impl MetainfoBuilder {
-    /// A torrent called `name` in pieces of `piece_len` bytes (a power of two from 16 KiB on is what everybody handles), with no
-    /// file yet.
+    /// A torrent called `name` in pieces of `piece_len` bytes (a power of two from 16 KiB on is
+    /// what everybody handles), with no file yet.
     pub fn new(name: impl Into<Vec<u8>>, piece_len: u32) -> Self {
         Self {
             name: name.into(),
@@ -82,7 +83,11 @@ impl MetainfoBuilder {
     }
 
     /// It is a folder, and its next file has this path and length in bytes.
-    pub fn file<P: Into<Vec<u8>>>(&mut self, path: impl IntoIterator<Item = P>, len: u64) -> &mut Self {
+    pub fn file<P: Into<Vec<u8>>>(
+        &mut self,
+        path: impl IntoIterator<Item = P>,
+        len: u64,
+    ) -> &mut Self {
         self.entry(path.into_iter().map(Into::into).collect(), len, b"")
     }
 
@@ -92,7 +97,10 @@ impl MetainfoBuilder {
     }
 
     /// Adds a tier of trackers (BEP 12).
-    pub fn tracker_tier<S: Into<String>>(&mut self, urls: impl IntoIterator<Item = S>) -> &mut Self {
+    pub fn tracker_tier<S: Into<String>>(
+        &mut self,
+        urls: impl IntoIterator<Item = S>,
+    ) -> &mut Self {
         self.tiers.push(urls.into_iter().map(Into::into).collect());
         self
     }
@@ -138,7 +146,11 @@ impl MetainfoBuilder {
     /// # Errors
     /// If there are no bytes, or too many.
     pub fn geometry(&self) -> Result<Geometry, MetainfoError> {
-        let total = self.content.lens().try_fold(0_u64, u64::checked_add).filter(|&total| total <= i64::MAX as u64);
+        let total = self
+            .content
+            .lens()
+            .try_fold(0_u64, u64::checked_add)
+            .filter(|&total| total <= i64::MAX as u64);
         match total {
             Some(total) => Ok(Geometry::new(total, self.piece_len)?),
             None => Err(MetainfoError::TotalOverflow),

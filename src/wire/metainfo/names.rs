@@ -1,4 +1,5 @@
-//! What the files of a torrent will be called on disk. It says so for a platform, and knows no disk.
+//! What the files of a torrent will be called on disk. It says so for a platform, and knows no
+//! disk.
 
 use std::path::PathBuf;
 
@@ -18,9 +19,10 @@ pub struct ChangedName {
 }
 
 impl Metainfo {
-    /// Files that this platform does not take by their names, or whose names could mislead, and what they are called
-    /// instead; empty for nearly all torrents. A name that is changed here is changed alike in each download, unless the
-    /// user gives the file another ([`TorrentParams::renames`](crate::TorrentParams::renames)). Where the disk cannot tell
+    /// Files that this platform does not take by their names, or whose names could mislead, and
+    /// what they are called instead; empty for nearly all torrents. A name that is changed here
+    /// is changed alike in each download, unless the user gives the file another
+    /// ([`TorrentParams::renames`](crate::TorrentParams::renames)). Where the disk cannot tell
     /// two names apart that differ in case, one of them is changed too, which
     /// [`Alert::NamesChanged`](crate::Alert::NamesChanged) tells.
     ///
@@ -35,7 +37,12 @@ impl Metainfo {
     pub fn changed_names(&self) -> Vec<ChangedName> {
         // Names that cannot be told apart at all keep the torrent from being opened.
         let stored = safe_paths(self.names(), NameRules::here(), Case::Kept).unwrap_or_default();
-        let files = self.files.iter().zip(stored).enumerate().filter(|(_, (entry, _))| entry.kind == FileKind::Regular);
+        let files = self
+            .files
+            .iter()
+            .zip(stored)
+            .enumerate()
+            .filter(|(_, (entry, _))| entry.kind == FileKind::Regular);
         let changed = files.filter(|(file, (_, stored))| !self.names().is_exact(*file, stored));
         changed.map(|(file, (_, stored))| ChangedName { file, stored }).collect()
     }

@@ -27,7 +27,8 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<(Metainf
         return Err(Error::TooLong { len: bytes.len(), limit: limits.bytes });
     }
     let MetainfoLimits { bytes: max_bytes, depth, tokens, .. } = *limits;
-    let (document, end) = Document::parse_prefix(bytes, &Limits { bytes: max_bytes, depth, tokens })?;
+    let (document, end) =
+        Document::parse_prefix(bytes, &Limits { bytes: max_bytes, depth, tokens })?;
     let after = bytes.get(end..).unwrap_or_default();
     let is_padding = after.iter().all(|b| b.is_ascii_whitespace() || *b == 0);
     let root = document.root();
@@ -96,7 +97,8 @@ fn read_info(info: Value<'_>, limits: &MetainfoLimits) -> Result<Info> {
 }
 
 fn digests(pieces: Value<'_>, limits: &MetainfoLimits) -> Result<Arc<[Digest]>> {
-    let bytes = pieces.as_bytes().ok_or(Error::Type { field: Field::Key("pieces"), wanted: "a string" })?;
+    let bytes =
+        pieces.as_bytes().ok_or(Error::Type { field: Field::Key("pieces"), wanted: "a string" })?;
     let (digests, rest) = bytes.as_chunks::<20>();
     if !rest.is_empty() {
         return Err(Error::PiecesLength(bytes.len()));
@@ -123,13 +125,17 @@ fn single(info: Value<'_>) -> Result<FileEntry> {
 }
 
 fn multiple(list: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<FileEntry>> {
-    let items = list.as_list().ok_or(Error::Type { field: Field::Key("files"), wanted: "a list" })?;
+    let items =
+        list.as_list().ok_or(Error::Type { field: Field::Key("files"), wanted: "a list" })?;
     let mut files = Vec::new();
     let mut offset = 0_u64;
     for (i, item) in items.enumerate() {
         check_count("files", i + 1, limits.files)?;
         let entry = file(item, i, offset)?;
-        offset = offset.checked_add(entry.len).filter(|&total| total <= i64::MAX as u64).ok_or(Error::TotalOverflow)?;
+        offset = offset
+            .checked_add(entry.len)
+            .filter(|&total| total <= i64::MAX as u64)
+            .ok_or(Error::TotalOverflow)?;
         files.push(entry);
     }
     Ok(files)
@@ -157,17 +163,23 @@ fn file(item: Value<'_>, file: usize, offset: u64) -> Result<FileEntry> {
     Ok(FileEntry { path, len, offset, kind })
 }
 
-/// The path by its UTF-8 name if there is a valid one, else by its plain name, with replacement characters where that is not
-/// UTF-8. Empty if there is none.
+/// The path by its UTF-8 name if there is a valid one, else by its plain name, with replacement
+/// characters where that is not UTF-8. Empty if there is none.
 fn path(item: Value<'_>, file: usize) -> Result<Vec<String>> {
     let utf8 = item.get(b"path.utf-8").and_then(|v| v.as_list());
-    if let Some(path) = utf8.and_then(|mut items| items.try_fold(Vec::new(), push_str)).filter(|path| !path.is_empty()) {
+    if let Some(path) = utf8
+        .and_then(|mut items| items.try_fold(Vec::new(), push_str))
+        .filter(|path| !path.is_empty())
+    {
         return Ok(path);
     }
-    let wrong = Error::Type { field: Field::OfFile { file, key: "path" }, wanted: "a list of strings" };
+    let wrong =
+        Error::Type { field: Field::OfFile { file, key: "path" }, wanted: "a list of strings" };
     match item.get(b"path") {
         None => Ok(Vec::new()),
-        Some(path) => path.as_list().and_then(|mut items| items.try_fold(Vec::new(), push_lossy)).ok_or(wrong),
+        Some(path) => {
+            path.as_list().and_then(|mut items| items.try_fold(Vec::new(), push_lossy)).ok_or(wrong)
+        }
     }
 }
 
@@ -185,7 +197,9 @@ fn kind(item: Value<'_>, path: &[String]) -> FileKind {
     let attr = item.get(b"attr").and_then(|v| v.as_bytes()).unwrap_or_default();
     if attr.contains(&b'l') {
         FileKind::Symlink
-    } else if attr.contains(&b'p') || path.last().is_some_and(|name| name.starts_with(OLD_PAD_PREFIX)) {
+    } else if attr.contains(&b'p')
+        || path.last().is_some_and(|name| name.starts_with(OLD_PAD_PREFIX))
+    {
         FileKind::Pad
     } else {
         FileKind::Regular
@@ -217,12 +231,17 @@ fn web_seeds(root: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<String>> {
     Ok(seeds)
 }
 
-/// The addresses in a string or a list of strings, trimmed. Others cannot be used, and it takes more than that to refuse a torrent.
+/// The addresses in a string or a list of strings, trimmed. Others cannot be used, and it takes
+/// more than that to refuse a torrent.
 fn addresses(value: Value<'_>) -> Vec<String> {
     let one = Some(value).filter(|v| v.kind() == Kind::Bytes);
     let all = one.into_iter().chain(value.as_list().into_iter().flatten());
-    let mut all: Vec<String> =
-        all.filter_map(|v| v.as_str()).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    let mut all: Vec<String> = all
+        .filter_map(|v| v.as_str())
+        .map(str::trim)
+        .filter(|s| !s.is_empty())
+        .map(str::to_owned)
+        .collect();
     // They stay for as long as the torrent does.
     all.shrink_to_fit();
     all
@@ -245,5 +264,9 @@ fn size(dict: Value<'_>, key: &[u8], field: Field) -> Result<u64> {
 }
 
 fn check_count(what: &'static str, count: usize, limit: usize) -> Result<()> {
-    if count <= limit { Ok(()) } else { Err(Error::Count { what, count: count as u64, limit: limit as u64 }) }
+    if count <= limit {
+        Ok(())
+    } else {
+        Err(Error::Count { what, count: count as u64, limit: limit as u64 })
+    }
 }

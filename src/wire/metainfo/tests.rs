@@ -12,15 +12,22 @@ fn torrent(info: &str) -> Vec<u8> {
     format!("d4:info{info}e").into_bytes()
 }
 
-/// A single-file torrent with some more keys, which must sort after `pieces` only if the test cares.
+/// A single-file torrent with some more keys, which must sort after `pieces` only if the test
+/// cares.
 fn single(len: i64, piece_len: i64, pieces: usize, more: &str) -> Vec<u8> {
     let digests = "a".repeat(pieces * 20);
-    torrent(&format!("d6:lengthi{len}e4:name1:n12:piece lengthi{piece_len}e6:pieces{}:{digests}{more}e", digests.len()))
+    torrent(&format!(
+        "d6:lengthi{len}e4:name1:n12:piece lengthi{piece_len}e6:pieces{}:{digests}{more}e",
+        digests.len()
+    ))
 }
 
 /// A multi-file torrent of one piece with these entries in its `files`.
 fn multi(files: &str) -> Vec<u8> {
-    torrent(&format!("d5:filesl{files}e4:name1:n12:piece lengthi16384e6:pieces20:{}e", "a".repeat(20)))
+    torrent(&format!(
+        "d5:filesl{files}e4:name1:n12:piece lengthi16384e6:pieces20:{}e",
+        "a".repeat(20)
+    ))
 }
 
 fn error(bytes: &[u8]) -> MetainfoError {
@@ -35,9 +42,15 @@ fn says(bytes: &[u8]) -> String {
 fn a_single_file() {
     let m = Metainfo::from_bytes(&single(16_385, 16_384, 2, "")).unwrap();
     assert!(m.single_file && !m.private && m.trackers.is_empty() && m.web_seeds.is_empty());
-    assert_eq!((m.name.as_str(), m.geometry.total_len(), m.geometry.piece_count()), ("n", 16_385, 2));
+    assert_eq!(
+        (m.name.as_str(), m.geometry.total_len(), m.geometry.piece_count()),
+        ("n", 16_385, 2)
+    );
     assert_eq!(*m.pieces, [*DIGEST, *DIGEST]);
-    assert_eq!(*m.files, [FileEntry { path: vec![], len: 16_385, offset: 0, kind: FileKind::Regular }]);
+    assert_eq!(
+        *m.files,
+        [FileEntry { path: vec![], len: 16_385, offset: 0, kind: FileKind::Regular }]
+    );
 }
 
 #[test]
@@ -54,7 +67,8 @@ fn several_files() {
     ))
     .unwrap();
     assert!(!m.single_file);
-    let files: Vec<_> = m.files.iter().map(|f| (f.path.join("/"), f.len, f.offset, f.kind)).collect();
+    let files: Vec<_> =
+        m.files.iter().map(|f| (f.path.join("/"), f.len, f.offset, f.kind)).collect();
     use FileKind::*;
     let expected = [
         ("a/b", 3, 0, Regular),
@@ -66,14 +80,21 @@ fn several_files() {
         ("a/_____padding_file_0_if you see this", 4, 10, Pad),
         (".pad/1", 1, 14, Pad),
     ];
-    assert_eq!(files, expected.map(|(path, len, offset, kind)| (path.to_owned(), len, offset, kind)));
+    assert_eq!(
+        files,
+        expected.map(|(path, len, offset, kind)| (path.to_owned(), len, offset, kind))
+    );
     assert_eq!(m.geometry.total_len(), 15);
 }
 
 #[test]
 fn the_info_hash_is_over_the_original_bytes() {
-    // FIPS 180-4's function over the dictionary as it stands: unsorted, with a key that nobody knows.
-    let info = format!("d4:name1:n3:zzzli1ei2ee6:lengthi5e12:piece lengthi16384e6:pieces20:{}e", "a".repeat(20));
+    // FIPS 180-4's function over the dictionary as it stands: unsorted, with a key that nobody
+    // knows.
+    let info = format!(
+        "d4:name1:n3:zzzli1ei2ee6:lengthi5e12:piece lengthi16384e6:pieces20:{}e",
+        "a".repeat(20)
+    );
     let bytes = format!("d7:comment1:c4:info{info}3:endi0ee");
     let m = Metainfo::from_bytes(bytes.as_bytes()).unwrap();
     let mut expected = [0; 20];
@@ -94,7 +115,11 @@ fn trackers_and_web_seeds() {
     };
     assert_eq!(with("8:announce3:udp").0, [["udp"]]);
     assert_eq!(with("8:announce3:udp13:announce-listle").0, [["udp"]]);
-    assert_eq!(with("8:announce3:udp13:announce-listll0:1: elee").0, [["udp"]], "nothing to announce to");
+    assert_eq!(
+        with("8:announce3:udp13:announce-listll0:1: elee").0,
+        [["udp"]],
+        "nothing to announce to"
+    );
     let (tiers, _) = with("8:announce3:udp13:announce-listll1:a1:bel1:cee");
     assert_eq!(tiers, [vec!["a", "b"], vec!["c"]]);
     // Some write a flat list; some put things in it that are no addresses.
@@ -108,11 +133,20 @@ fn trackers_and_web_seeds() {
 #[test]
 fn what_is_optional_may_be_nonsense() {
     let keys = "d7:comment2:hi10:created by2:ct13:creation datei-5e";
-    let m = Metainfo::from_bytes(&[keys.as_bytes(), &single(5, 16_384, 1, "7:privatei1e")[1..]].concat()).unwrap();
-    assert_eq!((m.comment.as_deref(), m.created_by.as_deref(), m.creation_date), (Some("hi"), Some("ct"), Some(-5)));
+    let m = Metainfo::from_bytes(
+        &[keys.as_bytes(), &single(5, 16_384, 1, "7:privatei1e")[1..]].concat(),
+    )
+    .unwrap();
+    assert_eq!(
+        (m.comment.as_deref(), m.created_by.as_deref(), m.creation_date),
+        (Some("hi"), Some("ct"), Some(-5))
+    );
     assert!(m.private);
     let keys = "d7:commentle10:created byi1e13:creation date5:today";
-    let m = Metainfo::from_bytes(&[keys.as_bytes(), &single(5, 16_384, 1, "7:private1:1")[1..]].concat()).unwrap();
+    let m = Metainfo::from_bytes(
+        &[keys.as_bytes(), &single(5, 16_384, 1, "7:private1:1")[1..]].concat(),
+    )
+    .unwrap();
     assert_eq!((m.comment, m.created_by, m.creation_date, m.private), (None, None, None, false));
     assert!(!Metainfo::from_bytes(&single(5, 16_384, 1, "7:privatei0e")).unwrap().private);
 }
@@ -165,21 +199,42 @@ fn what_is_missing_or_mistyped_is_named() {
     assert_eq!(says(&single(-1, 1, 0, "")), "`length` is negative: -1");
     assert_eq!(says(&single(0, 1, 0, "")), "impossible torrent: the torrent holds no data");
     assert_eq!(says(&single(1, 0, 0, "")), "impossible torrent: piece length 0");
-    assert_eq!(says(&single(1 << 20, 16_384, 1, "")), "1 piece digests where 1 MiB in pieces of 16 KiB need 64");
-    assert_eq!(says(&single(5, 16_384, 2, "")), "2 piece digests where 5 bytes in pieces of 16 KiB need 1");
+    assert_eq!(
+        says(&single(1 << 20, 16_384, 1, "")),
+        "1 piece digests where 1 MiB in pieces of 16 KiB need 64"
+    );
+    assert_eq!(
+        says(&single(5, 16_384, 2, "")),
+        "2 piece digests where 5 bytes in pieces of 16 KiB need 1"
+    );
     assert_eq!(says(&single(1, 1 << 40, 1, "")), "`piece length` of 1 TiB exceeds 512 MiB");
-    assert_eq!(says(&single(1, (512 << 20) + 1, 1, "")), "`piece length` of 512 MiB exceeds 512 MiB");
+    assert_eq!(
+        says(&single(1, (512 << 20) + 1, 1, "")),
+        "`piece length` of 512 MiB exceeds 512 MiB"
+    );
     assert!(says(&single(i64::MAX, 1, 0, "")).contains("exceed the 32-bit index"));
     assert_eq!(says(&multi("i5e")), "entry of file 0 is not a dictionary");
-    assert_eq!(says(&multi("d6:lengthi1e4:pathl1:aeed6:lengthi1ee")), "metainfo has no `path` of file 1");
+    assert_eq!(
+        says(&multi("d6:lengthi1e4:pathl1:aeed6:lengthi1ee")),
+        "metainfo has no `path` of file 1"
+    );
     assert_eq!(says(&multi("d6:lengthi1e4:pathlee")), "metainfo has no `path` of file 0");
     assert_eq!(says(&multi("d6:lengthi1e4:path1:ae")), "`path` of file 0 is not a list of strings");
-    assert_eq!(says(&multi("d6:lengthi1e4:pathli1eee")), "`path` of file 0 is not a list of strings");
+    assert_eq!(
+        says(&multi("d6:lengthi1e4:pathli1eee")),
+        "`path` of file 0 is not a list of strings"
+    );
     assert_eq!(says(&multi("d4:pathl1:aee")), "metainfo has no `length` of file 0");
     assert_eq!(says(&multi("d6:lengthi-3e4:pathl1:aee")), "`length` of file 0 is negative: -3");
     assert_eq!(says(&multi("")), "impossible torrent: the torrent holds no data");
-    assert_eq!(says(&multi("d6:lengthi0e4:pathl1:aee")), "impossible torrent: the torrent holds no data");
-    assert_eq!(says(&torrent(&format!("d5:filesi5e4:name1:n12:piece lengthi1e6:pieces20:{p}e"))), "`files` is not a list");
+    assert_eq!(
+        says(&multi("d6:lengthi0e4:pathl1:aee")),
+        "impossible torrent: the torrent holds no data"
+    );
+    assert_eq!(
+        says(&torrent(&format!("d5:filesi5e4:name1:n12:piece lengthi1e6:pieces20:{p}e"))),
+        "`files` is not a list"
+    );
 }
 
 #[test]
@@ -187,7 +242,10 @@ fn sums_do_not_overflow() {
     let huge = format!("d6:lengthi{}e4:pathl1:aee", i64::MAX);
     assert_eq!(error(&multi(&huge.repeat(2))), MetainfoError::TotalOverflow);
     assert_eq!(error(&multi(&huge.repeat(3))), MetainfoError::TotalOverflow);
-    assert!(matches!(error(&multi(&huge)), MetainfoError::Geometry(GeometryError::TooManyPieces(_))));
+    assert!(matches!(
+        error(&multi(&huge)),
+        MetainfoError::Geometry(GeometryError::TooManyPieces(_))
+    ));
 }
 
 #[test]
@@ -201,16 +259,30 @@ fn version_2_alone_is_told_so() {
 
 #[test]
 fn limits_hold() {
-    let limits = MetainfoLimits { bytes: 400, pieces: 3, files: 2, addresses: 1, ..MetainfoLimits::default() };
-    let read = |bytes: &[u8]| Metainfo::from_bytes_with(bytes, &limits).map(|_| ()).map_err(|e| e.to_string());
+    let limits = MetainfoLimits {
+        bytes: 400,
+        pieces: 3,
+        files: 2,
+        addresses: 1,
+        ..MetainfoLimits::default()
+    };
+    let read = |bytes: &[u8]| {
+        Metainfo::from_bytes_with(bytes, &limits).map(|_| ()).map_err(|e| e.to_string())
+    };
     assert_eq!(read(&single(3, 1, 3, "")), Ok(()));
     assert_eq!(read(&single(4, 1, 4, "")), Err("4 pieces exceed the limit of 3".into()));
     let file = "d6:lengthi1e4:pathl1:aee";
     assert_eq!(read(&multi(&file.repeat(2))), Ok(()));
     assert_eq!(read(&multi(&file.repeat(3))), Err("3 files exceed the limit of 2".into()));
-    assert_eq!(read(&single(1, 1, 1, &"1:ai1e".repeat(100))), Err("a metainfo of more than 400 bytes".into()));
+    assert_eq!(
+        read(&single(1, 1, 1, &"1:ai1e".repeat(100))),
+        Err("a metainfo of more than 400 bytes".into())
+    );
     let with = |keys: &str| [b"d", keys.as_bytes(), &single(1, 1, 1, "")[1..]].concat();
-    assert_eq!(read(&with("13:announce-listll1:ael1:bee")), Err("2 trackers exceed the limit of 1".into()));
+    assert_eq!(
+        read(&with("13:announce-listll1:ael1:bee")),
+        Err("2 trackers exceed the limit of 1".into())
+    );
     assert_eq!(read(&with("8:url-listl1:a1:be")), Err("2 web seeds exceed the limit of 1".into()));
     let big = vec![b'd'; (32 << 20) + 1];
     assert_eq!(says(&big), "a metainfo of more than 32 MiB");
@@ -230,8 +302,14 @@ fn bytes_behind_the_dictionary_are_ignored_and_counted() {
 
 #[test]
 fn sizes_are_human() {
-    let cases =
-        [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536, "1.5 KiB"), (41 << 20, "41 MiB"), (u64::MAX, "15.9 EiB")];
+    let cases = [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (41 << 20, "41 MiB"),
+        (u64::MAX, "15.9 EiB"),
+    ];
     for (bytes, words) in cases {
         assert_eq!(human(bytes), words);
     }
@@ -251,20 +329,36 @@ fn what_is_built_is_read_back() {
     assert_eq!((m.name.as_str(), m.single_file, m.private), ("größe", false, true));
     assert_eq!(*m.pieces, digests[..]);
     assert_eq!(m.trackers, [vec!["http://a/", "http://b/"], vec!["udp://c/"]]);
-    assert_eq!((m.web_seeds, m.comment.unwrap(), m.created_by.unwrap()), (vec!["http://w/".into()], "c".into(), "ct".into()));
+    assert_eq!(
+        (m.web_seeds, m.comment.unwrap(), m.created_by.unwrap()),
+        (vec!["http://w/".into()], "c".into(), "ct".into())
+    );
     assert_eq!(m.creation_date, Some(1_700_000_000));
     let files: Vec<_> = m.files.iter().map(|f| (f.path.join("/"), f.len, f.kind)).collect();
     assert_eq!(files[0], ("a/b".into(), 10, FileKind::Regular));
     assert_eq!(files[1], (".pad/16374".into(), 16_374, FileKind::Pad));
     assert_eq!(files[3].1, 16_385);
 
-    assert!(matches!(b.build(&digests[1..]), Err(MetainfoError::PieceCount { got: 2, want: 3, .. })));
-    let single = MetainfoBuilder::new("f", 16_384).single_file(5).tracker_tier(["t"]).build(&[[7; 20]]).unwrap();
+    assert!(matches!(
+        b.build(&digests[1..]),
+        Err(MetainfoError::PieceCount { got: 2, want: 3, .. })
+    ));
+    let single = MetainfoBuilder::new("f", 16_384)
+        .single_file(5)
+        .tracker_tier(["t"])
+        .build(&[[7; 20]])
+        .unwrap();
     let m = Metainfo::from_bytes(&single).unwrap();
     assert_eq!((m.single_file, m.trackers), (true, vec![vec!["t".to_owned()]]));
     let mut huge = MetainfoBuilder::new("f", u32::MAX);
-    assert_eq!(huge.file(["a"], u64::MAX).file(["b"], 1).geometry(), Err(MetainfoError::TotalOverflow));
-    assert_eq!(MetainfoBuilder::new("f", 1).build(&[]), Err(MetainfoError::Geometry(GeometryError::Empty)));
+    assert_eq!(
+        huge.file(["a"], u64::MAX).file(["b"], 1).geometry(),
+        Err(MetainfoError::TotalOverflow)
+    );
+    assert_eq!(
+        MetainfoBuilder::new("f", 1).build(&[]),
+        Err(MetainfoError::Geometry(GeometryError::Empty))
+    );
 }
 
 proptest! {

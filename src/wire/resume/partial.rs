@@ -1,7 +1,9 @@
-//! Unfinished pieces as a state file has them: for each its number and the bytes of its set of blocks, both as four bytes, and that
-//! set. It does not know how many blocks a piece has; the reader compares that with the torrent.
+//! Unfinished pieces as a state file has them: for each its number and the bytes of its set of
+//! blocks, both as four bytes, and that set. It does not know how many blocks a piece has; the
+//! reader compares that with the torrent.
 
-/// Bytes of all unfinished pieces together: enough for 8 GiB of pieces of any length from 256 KiB on.
+/// Bytes of all unfinished pieces together: enough for 8 GiB of pieces of any length from 256 KiB
+/// on.
 pub(super) const MAX_LEN: usize = 64 * 1024;
 /// Bytes of an unfinished piece before its blocks.
 const HEAD: usize = 8;
@@ -29,7 +31,8 @@ pub(super) fn encode(pieces: &[ResumePartial]) -> Vec<u8> {
     out
 }
 
-/// `None` if it is too long or cut off, or the pieces are not ascending or not of a torrent of `piece_count`.
+/// `None` if it is too long or cut off, or the pieces are not ascending or not of a torrent of
+/// `piece_count`.
 pub(super) fn decode(mut bytes: &[u8], piece_count: u32) -> Option<Vec<ResumePartial>> {
     if bytes.len() > MAX_LEN {
         return None;

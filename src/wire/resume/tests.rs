@@ -63,7 +63,10 @@ fn the_format_stays_what_it_is() {
         \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff4:have2:\xa0\x80\
         9:info-hash20:\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
         8:uploadedi9223372036854775807e7:versioni1ee";
-    assert_eq!(bytes[..bytes.len() - CHECKSUM].escape_ascii().to_string(), body.escape_ascii().to_string());
+    assert_eq!(
+        bytes[..bytes.len() - CHECKSUM].escape_ascii().to_string(),
+        body.escape_ascii().to_string()
+    );
     // Where there is a part file it is one key more, which older versions do not look at.
     // The same where pieces are unfinished, and where a check was.
     let unfinished = b"7:partial19:\0\0\0\x01\0\0\0\x01\x80\0\0\0\x08\0\0\0\x02\0\x035:parts";
@@ -96,14 +99,21 @@ fn every_mismatch_is_named() {
     assert_eq!(e, ResumeError::Have(BitfieldError::Length { got: 2, want: 3 }));
     let e = ResumeFile::decode(&sample().encode(), 9, 4, &HASH).unwrap_err();
     assert_eq!(e, ResumeError::Files { got: 3, want: 4 });
-    assert_eq!(error(&with(b"2:\xa0\x80", b"2:\xa0\x81")), ResumeError::Have(BitfieldError::SpareBits));
+    assert_eq!(
+        error(&with(b"2:\xa0\x80", b"2:\xa0\x81")),
+        ResumeError::Have(BitfieldError::SpareBits)
+    );
     assert_eq!(error(&with(b"5:dirtyi1e", b"5:dirtyi2e")), ResumeError::Field("dirty"));
     assert_eq!(error(&with(b"5:dirtyi1e", b"")), ResumeError::Field("dirty"));
     assert_eq!(error(&with(b"loadedi5e", b"loadedi-5e")), ResumeError::Field("downloaded"));
     assert_eq!(error(&with(b"loadedi5e", b"loaded1:5")), ResumeError::Field("downloaded"));
     assert_eq!(error(&with(b"20:\x07", b"19:")), ResumeError::Field("info-hash"));
     assert_eq!(error(&with(b"48:\0", b"47:")), ResumeError::Field("files"));
-    assert_eq!(error(&with(b"48:\0", b"48:\x80")), ResumeError::Field("files"), "a length beyond 63 bits");
+    assert_eq!(
+        error(&with(b"48:\0", b"48:\x80")),
+        ResumeError::Field("files"),
+        "a length beyond 63 bits"
+    );
     for (old, new) in [
         (&b"19:\0\0\0\x01"[..], &b"19:\0\0\0\x08"[..]),
         (b"19:\0\0\0\x01", b"19:\0\0\0\x09"),
@@ -113,10 +123,16 @@ fn every_mismatch_is_named() {
     ] {
         assert_eq!(error(&with(old, new)), ResumeError::Field("partial"), "{}", new.escape_ascii());
     }
-    assert_eq!(error(&with(b"unchecked2:\x01\x80", b"unchecked2:\x01\x81")), ResumeError::Have(BitfieldError::SpareBits));
+    assert_eq!(
+        error(&with(b"unchecked2:\x01\x80", b"unchecked2:\x01\x81")),
+        ResumeError::Have(BitfieldError::SpareBits)
+    );
     assert_eq!(error(&with(b"7:versioni1e", b"")), ResumeError::Field("version"));
     assert_eq!(error(&sealed(b"le")), ResumeError::Field("version"));
-    assert!(matches!(error(&sealed(b"")), ResumeError::Bencode(BencodeError::Truncated { len: 0 })));
+    assert!(matches!(
+        error(&sealed(b"")),
+        ResumeError::Bencode(BencodeError::Truncated { len: 0 })
+    ));
     assert!(matches!(error(&sealed(b"dee")), ResumeError::Bencode(BencodeError::Trailing { .. })));
 }
 
@@ -124,15 +140,26 @@ fn every_mismatch_is_named() {
 fn limits_hold() {
     let max = ResumeFile::max_len(9, 3);
     assert_eq!(error(&vec![b'd'; max + 1]), ResumeError::TooLong { len: max + 1, limit: max });
-    assert!(matches!(error(&sealed(&[b'l'; 100])), ResumeError::Bencode(BencodeError::Depth { .. })));
-    assert!(matches!(error(&sealed(&b"0:".repeat(400))), ResumeError::Bencode(BencodeError::Trailing { .. })));
+    assert!(matches!(
+        error(&sealed(&[b'l'; 100])),
+        ResumeError::Bencode(BencodeError::Depth { .. })
+    ));
+    assert!(matches!(
+        error(&sealed(&b"0:".repeat(400))),
+        ResumeError::Bencode(BencodeError::Trailing { .. })
+    ));
     let many = [&b"l"[..], &b"0:".repeat(400), b"e"].concat();
     assert!(matches!(error(&sealed(&many)), ResumeError::Bencode(BencodeError::Tokens { .. })));
     assert_eq!(ResumeFile::max_len(u32::MAX, usize::MAX), usize::MAX);
     // The largest state is within the limit; unfinished pieces beyond it are left out.
     let many: Vec<_> = (0..2 * partial::MAX_LEN as u32 / 9).map(|n| (n, &[1][..])).collect();
-    let full =
-        ResumeFile { partial: partial(&many), have: Bitfield::all(9), downloaded: u64::MAX, uploaded: u64::MAX, ..sample() };
+    let full = ResumeFile {
+        partial: partial(&many),
+        have: Bitfield::all(9),
+        downloaded: u64::MAX,
+        uploaded: u64::MAX,
+        ..sample()
+    };
     let bytes = full.encode();
     assert!(bytes.len() <= max);
     assert!(ResumeFile::decode(&bytes, 9, 3, &HASH).is_err(), "there are no such pieces");

@@ -1,4 +1,5 @@
-//! From a log's records to the session they leave: which record of each torrent counts, and what it says.
+//! From a log's records to the session they leave: which record of each torrent counts, and what it
+//! says.
 
 use std::{collections::HashMap, num::NonZeroU32, path::PathBuf, sync::Arc};
 
@@ -12,7 +13,8 @@ use super::{
     MAX_PAYLOAD, Record, SessionSettings, TorrentSettings,
 };
 
-/// The log is ours: whatever was taken once is taken again, however large it is, since a record has its limit.
+/// The log is ours: whatever was taken once is taken again, however large it is, since a record has
+/// its limit.
 const LIMITS: MetainfoLimits = MetainfoLimits {
     bytes: MAX_PAYLOAD,
     depth: MAX_PAYLOAD,
@@ -86,9 +88,12 @@ impl Index {
         self.live += place.size() as u64;
         let Some(kind) = kind else { return self.unknown.push(place) };
         let old: Entry = match kind {
-            RecordKind::Session => Entry { torrent: self.session.replace(place), ..Entry::default() },
+            RecordKind::Session => {
+                Entry { torrent: self.session.replace(place), ..Entry::default() }
+            }
             RecordKind::Removed => {
-                // It counts only as long as what it speaks of is there: a log that is written anew has neither.
+                // It counts only as long as what it speaks of is there: a log that is written anew
+                // has neither.
                 self.live -= place.size() as u64;
                 self.entries.remove(&info_hash).unwrap_or_default()
             }
@@ -97,8 +102,10 @@ impl Index {
                 let mut old = Entry::default();
                 match kind {
                     RecordKind::Torrent => {
-                        // It brings its settings. A state may have come before it, from another worker.
-                        (old.torrent, old.settings) = (entry.torrent.replace(place), entry.settings.take());
+                        // It brings its settings. A state may have come before it, from another
+                        // worker.
+                        (old.torrent, old.settings) =
+                            (entry.torrent.replace(place), entry.settings.take());
                     }
                     RecordKind::Settings => old.settings = entry.settings.replace(place),
                     _ => old.state = entry.state.replace(place),
@@ -141,7 +148,8 @@ pub struct Restored {
     pub torrents: Vec<RestoredTorrent>,
     /// The session's own settings, if they were ever set.
     pub session: Option<SessionSettings>,
-    /// Damaged stretches of the log, and records that make no sense. What they said is lost; everything else is there.
+    /// Damaged stretches of the log, and records that make no sense. What they said is lost;
+    /// everything else is there.
     pub damaged: u32,
     /// Bytes at its end that were being written when the process or the machine ended.
     pub torn: u64,
@@ -153,7 +161,8 @@ pub struct Restored {
 #[derive(Debug, Default)]
 pub struct Replay {
     index: Index,
-    /// In one array, which grows in place: whatever is allocated beside the torrents and then freed leaves holes between them.
+    /// In one array, which grows in place: whatever is allocated beside the torrents and then
+    /// freed leaves holes between them.
     torrents: Vec<Loading>,
     by_hash: HashMap<InfoHash, usize>,
     session: Option<SessionSettings>,
@@ -184,7 +193,9 @@ impl Replay {
                 Err(_) => false,
             },
             RecordKind::Removed => {
-                if let Some(gone) = self.by_hash.remove(&record.info_hash).and_then(|at| self.torrents.get_mut(at)) {
+                if let Some(gone) =
+                    self.by_hash.remove(&record.info_hash).and_then(|at| self.torrents.get_mut(at))
+                {
                     *gone = Loading::default();
                 }
                 true
@@ -206,7 +217,16 @@ impl Replay {
         let mut torrents = self.torrents;
         torrents.sort_by_key(|loading| loading.torrent.as_ref().map(|(at, _)| *at));
         let torrents = torrents.into_iter().filter_map(Loading::finish).collect();
-        (self.index, Restored { torrents, session: self.session, damaged: self.damaged, torn: 0, set_aside: None })
+        (
+            self.index,
+            Restored {
+                torrents,
+                session: self.session,
+                damaged: self.damaged,
+                torn: 0,
+                set_aside: None,
+            },
+        )
     }
 }
 
@@ -216,7 +236,8 @@ impl Loading {
         match kind {
             RecordKind::Torrent => {
                 let Some((settings, metainfo)) = split_torrent(record.body) else { return false };
-                let (Ok(settings), Ok(metainfo)) = (TorrentSettings::decode(settings), Metainfo::without_raw(metainfo, &LIMITS))
+                let (Ok(settings), Ok(metainfo)) =
+                    (TorrentSettings::decode(settings), Metainfo::without_raw(metainfo, &LIMITS))
                 else {
                     return false;
                 };
@@ -226,7 +247,8 @@ impl Loading {
                 if let Some(early) = self.early.take() {
                     self.state = state(&early, &metainfo);
                 }
-                (self.torrent, self.settings) = (Some((record.at, Arc::new(metainfo))), Some(settings));
+                (self.torrent, self.settings) =
+                    (Some((record.at, Arc::new(metainfo))), Some(settings));
                 true
             }
             RecordKind::Settings => {

@@ -1,5 +1,5 @@
-//! What the user has said of a torrent, and of the session as a whole, as records have it: bencoded dictionaries, so that a later
-//! version can add to them.
+//! What the user has said of a torrent, and of the session as a whole, as records have it: bencoded
+//! dictionaries, so that a later version can add to them.
 
 use std::{
     net::SocketAddr,
@@ -22,7 +22,8 @@ use super::super::{
     tracker_events,
 };
 
-/// All that a user can say of a torrent. The fields are those of [`TorrentParams`](crate::TorrentParams).
+/// All that a user can say of a torrent. The fields are those of
+/// [`TorrentParams`](crate::TorrentParams).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TorrentSettings {
     /// The download folder.
@@ -59,7 +60,8 @@ pub struct TorrentSettings {
     pub limits: Limits,
 }
 
-/// What a user has said of a session as a whole; `None` where nothing was said, and the program's own settings count.
+/// What a user has said of a session as a whole; `None` where nothing was said, and the program's
+/// own settings count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionSettings {
     /// Over all torrents and peers.
@@ -109,7 +111,8 @@ impl TorrentSettings {
             e.end();
         }
         if !self.priorities.is_empty() {
-            e.key(b"priorities").bytes(&self.priorities.iter().copied().map(priority_code).collect::<Vec<_>>());
+            e.key(b"priorities")
+                .bytes(&self.priorities.iter().copied().map(priority_code).collect::<Vec<_>>());
         }
         push_flag(&mut e, b"queued", self.queued);
         if !self.renames.is_empty() {
@@ -125,7 +128,12 @@ impl TorrentSettings {
         if self.totals != Totals::default() {
             let Totals { downloaded, uploaded, active, seeding } = self.totals;
             let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            e.key(b"totals").dict().key(b"active").uint(millis(active)).key(b"down").uint(downloaded);
+            e.key(b"totals")
+                .dict()
+                .key(b"active")
+                .uint(millis(active))
+                .key(b"down")
+                .uint(downloaded);
             e.key(b"seeding").uint(millis(seeding)).key(b"up").uint(uploaded).end();
         }
         tracker_events::push(&mut e, b"tracker events", &self.tracker_events);
@@ -156,12 +164,16 @@ impl TorrentSettings {
         }
         out.limits = limits(root.get(b"limits"), "limits")?;
         if let Some(order) = root.get(b"order") {
-            let bytes = order.as_bytes().and_then(|bytes| bytes.try_into().ok()).ok_or(SettingsError::Field("order"))?;
+            let bytes = order
+                .as_bytes()
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or(SettingsError::Field("order"))?;
             out.queue_order = Some(u64::from_be_bytes(bytes));
         }
         out.paused = flag(root, "paused")?;
         for peer in list(root.get(b"peers"), "peers")? {
-            out.peers.push(text(peer, "peers")?.parse().map_err(|_| SettingsError::Field("peers"))?);
+            out.peers
+                .push(text(peer, "peers")?.parse().map_err(|_| SettingsError::Field("peers"))?);
         }
         if let Some(priorities) = root.get(b"priorities") {
             let codes = priorities.as_bytes().ok_or(SettingsError::Field("priorities"))?;
@@ -171,16 +183,25 @@ impl TorrentSettings {
         for rename in list(root.get(b"renames"), "renames")? {
             let mut pair = list(Some(rename), "renames")?;
             let file = pair.next().and_then(|file| usize::try_from(file.as_int()?).ok());
-            out.renames.push((file.ok_or(SettingsError::Field("renames"))?, path(pair.next(), "renames")?));
+            out.renames.push((
+                file.ok_or(SettingsError::Field("renames"))?,
+                path(pair.next(), "renames")?,
+            ));
         }
         out.sequential = flag(root, "sequential")?;
         out.stop = stop(root)?;
         out.super_seed = flag(root, "super")?;
         if let Some(totals) = root.get(b"totals") {
-            let time = |key| Ok::<_, SettingsError>(Duration::from_millis(uint(totals, key)?.unwrap_or(0)));
+            let time = |key| {
+                Ok::<_, SettingsError>(Duration::from_millis(uint(totals, key)?.unwrap_or(0)))
+            };
             let bytes = |key| Ok::<_, SettingsError>(uint(totals, key)?.unwrap_or(0));
-            out.totals =
-                Totals { downloaded: bytes("down")?, uploaded: bytes("up")?, active: time("active")?, seeding: time("seeding")? };
+            out.totals = Totals {
+                downloaded: bytes("down")?,
+                uploaded: bytes("up")?,
+                active: time("active")?,
+                seeding: time("seeding")?,
+            };
         }
         out.tracker_events = tracker_events::read(root.get(b"tracker events"));
         if root.get(b"trackers").is_some() {
@@ -194,7 +215,8 @@ impl TorrentSettings {
             }
             out.trackers = Some(tiers);
         }
-        // What was saved of it before a check was asked for does not count any more, until the check is over and that is saved.
+        // What was saved of it before a check was asked for does not count any more, until the
+        // check is over and that is saved.
         let trusted = if flag(root, "trust")? { Trust::Files } else { Trust::State };
         out.trust = if flag(root, "check")? { Trust::Nothing } else { trusted };
         Ok(out)
@@ -232,17 +254,29 @@ impl SessionSettings {
         let mut active = None;
         if root.get(b"active").is_some() {
             let counts = list(root.get(b"active"), "active")?;
-            let counts: Vec<usize> = counts.filter_map(|count| usize::try_from(count.as_int()?).ok()).collect();
+            let counts: Vec<usize> =
+                counts.filter_map(|count| usize::try_from(count.as_int()?).ok()).collect();
             active = Some(counts.try_into().map_err(|_| SettingsError::Field("active"))?);
         }
-        let said = |key: &'static str| root.get(key.as_bytes()).map(|value| limits(Some(value), key)).transpose();
-        Ok(Self { limits: said("limits")?, peer_limits: said("peer limits")?, active, stop: stop(root)? })
+        let said = |key: &'static str| {
+            root.get(key.as_bytes()).map(|value| limits(Some(value), key)).transpose()
+        };
+        Ok(Self {
+            limits: said("limits")?,
+            peer_limits: said("peer limits")?,
+            active,
+            stop: stop(root)?,
+        })
     }
 }
 
-/// The log is ours: what was written once is read again, however much it is, since a record has its limit.
+/// The log is ours: what was written once is read again, however much it is, since a record has its
+/// limit.
 fn parse(bytes: &[u8]) -> Result<Document<'_>> {
-    Ok(Document::parse_with(bytes, &Bounds { bytes: super::MAX_PAYLOAD, depth: 8, tokens: usize::MAX })?)
+    Ok(Document::parse_with(
+        bytes,
+        &Bounds { bytes: super::MAX_PAYLOAD, depth: 8, tokens: usize::MAX },
+    )?)
 }
 
 fn push_flag(e: &mut Encoder, key: &[u8], on: bool) {
@@ -272,7 +306,10 @@ fn limits_dict(e: &mut Encoder, limits: Limits) {
 fn limits(value: Option<Value<'_>>, name: &'static str) -> Result<Limits> {
     let Some(value) = value else { return Ok(Limits::default()) };
     value.as_dict().ok_or(SettingsError::Field(name))?;
-    Ok(Limits { down: uint(value, "down")?.and_then(Rate::new), up: uint(value, "up")?.and_then(Rate::new) })
+    Ok(Limits {
+        down: uint(value, "down")?.and_then(Rate::new),
+        up: uint(value, "up")?.and_then(Rate::new),
+    })
 }
 
 type Stop = Option<(Option<u32>, Option<Duration>)>;
@@ -305,11 +342,18 @@ fn flag(root: Value<'_>, key: &'static str) -> Result<bool> {
 
 fn uint(root: Value<'_>, key: &'static str) -> Result<Option<u64>> {
     let Some(value) = root.get(key.as_bytes()) else { return Ok(None) };
-    value.as_int().and_then(|int| u64::try_from(int).ok()).map(Some).ok_or(SettingsError::Field(key))
+    value
+        .as_int()
+        .and_then(|int| u64::try_from(int).ok())
+        .map(Some)
+        .ok_or(SettingsError::Field(key))
 }
 
 /// The items of a list, none if it is not there.
-fn list<'a>(value: Option<Value<'a>>, name: &'static str) -> Result<impl Iterator<Item = Value<'a>>> {
+fn list<'a>(
+    value: Option<Value<'a>>,
+    name: &'static str,
+) -> Result<impl Iterator<Item = Value<'a>>> {
     let items = match value {
         None => None,
         Some(value) => Some(value.as_list().ok_or(SettingsError::Field(name))?),

@@ -73,7 +73,10 @@ fn a_log_torn_at_any_byte_has_every_record_before() {
         let whole = at[1..].iter().filter(|&&end| end <= len).count();
         let (records, scanned) = found(&log[..len]);
         assert_eq!(records, [0, 1, 2][..whole], "{len} bytes");
-        assert_eq!((scanned.end, scanned.torn, scanned.damaged), (at[whole] as u64, (len - at[whole]) as u64, 0));
+        assert_eq!(
+            (scanned.end, scanned.torn, scanned.damaged),
+            (at[whole] as u64, (len - at[whole]) as u64, 0)
+        );
     }
 }
 
@@ -98,7 +101,8 @@ fn a_flipped_bit_costs_one_record() {
 fn a_length_that_is_claimed_costs_nothing() {
     let (mut log, at) = log();
     for len in [u64::MAX, 1 << 40, MAX_PAYLOAD as u64 + 1, MAX_PAYLOAD as u64, 0, 19] {
-        log[at[0] + 4..at[0] + 12].copy_from_slice(&(2 << 56 | len & ((1 << 56) - 1)).to_be_bytes());
+        log[at[0] + 4..at[0] + 12]
+            .copy_from_slice(&(2 << 56 | len & ((1 << 56) - 1)).to_be_bytes());
         assert_eq!(found(&log).0, [1, 2], "{len}");
     }
     // A million marks, none of which begins a record.
@@ -109,7 +113,8 @@ fn a_length_that_is_claimed_costs_nothing() {
 
 #[test]
 fn what_a_payload_holds_is_no_record() {
-    // Somebody makes a torrent whose metainfo looks like the removal of another, for whatever salt he thinks of.
+    // Somebody makes a torrent whose metainfo looks like the removal of another, for whatever salt
+    // he thinks of.
     let mut trap = Vec::new();
     push_record(&mut trap, &[0; 16], RecordKind::Removed, &hash(9), b"");
     let mut log = header(SALT).to_vec();
@@ -158,10 +163,13 @@ fn state(metainfo: &Metainfo, uploaded: u64) -> Vec<u8> {
 
 #[test]
 fn the_last_word_counts() {
-    let (torrents, settings): (Vec<_>, _) =
-        ((0..3).map(torrent).collect(), |dir: &str| TorrentSettings { dir: dir.into(), ..TorrentSettings::default() });
+    let (torrents, settings): (Vec<_>, _) = ((0..3).map(torrent).collect(), |dir: &str| {
+        TorrentSettings { dir: dir.into(), ..TorrentSettings::default() }
+    });
     let mut log = header(SALT).to_vec();
-    let mut push = |n: usize, kind, body: &[u8]| push_record(&mut log, &SALT, kind, &torrents[n].1.info_hash, body);
+    let mut push = |n: usize, kind, body: &[u8]| {
+        push_record(&mut log, &SALT, kind, &torrents[n].1.info_hash, body)
+    };
     let add = |n: usize, dir| join_torrent(&settings(dir), &torrents[n].0);
     // The state of 1 comes before it, from a faster worker.
     push(1, RecordKind::State, &state(&torrents[1].1, 5));
@@ -182,12 +190,19 @@ fn the_last_word_counts() {
     let told: Vec<_> = restored
         .torrents
         .iter()
-        .map(|t| (t.metainfo.name.as_str(), t.settings.dir.to_str().unwrap(), t.state.as_ref().map(|s| s.uploaded)))
+        .map(|t| {
+            (
+                t.metainfo.name.as_str(),
+                t.settings.dir.to_str().unwrap(),
+                t.state.as_ref().map(|s| s.uploaded),
+            )
+        })
         .collect();
     assert_eq!(told, [("torrent 1", "a", Some(5)), ("torrent 0", "b", Some(6))]);
     assert_eq!(restored.damaged, 1, "one record makes no sense");
     assert!(restored.torrents.iter().all(|t| t.metainfo.raw.is_none()));
-    let live: usize = index.entries.values().flat_map(Entry::places).map(|place| place.size()).sum();
+    let live: usize =
+        index.entries.values().flat_map(Entry::places).map(|place| place.size()).sum();
     assert_eq!(index.live, live as u64);
     // Added again, it is a new one, with its old state gone.
     push_record(&mut log, &SALT, RecordKind::Torrent, &torrents[2].1.info_hash, &add(2, "d"));
@@ -210,7 +225,12 @@ fn all_settings() -> TorrentSettings {
         renames: vec![(3, "b/c".into())],
         queued: true,
         queue_order: Some(u64::MAX - 5),
-        totals: Totals { downloaded: 1, uploaded: 2, active: Duration::from_millis(3), seeding: Duration::from_secs(4) },
+        totals: Totals {
+            downloaded: 1,
+            uploaded: 2,
+            active: Duration::from_millis(3),
+            seeding: Duration::from_secs(4),
+        },
         tracker_events: TrackerEvents {
             completion: Completion::Told,
             owed: vec![OwedEvent {
@@ -232,7 +252,8 @@ fn all_settings() -> TorrentSettings {
 #[test]
 fn settings_go_there_and_back() {
     let plain = TorrentSettings { dir: "x".into(), ..TorrentSettings::default() };
-    let none = TorrentSettings { trackers: Some(vec![]), stop: Some((None, None)), ..plain.clone() };
+    let none =
+        TorrentSettings { trackers: Some(vec![]), stop: Some((None, None)), ..plain.clone() };
     let checked = TorrentSettings { trust: Trust::Nothing, ..plain.clone() };
     for settings in [plain, none, checked, all_settings()] {
         assert_eq!(TorrentSettings::decode(&settings.encode()), Ok(settings));
@@ -273,22 +294,34 @@ fn nonsense_in_settings_is_named() {
 #[test]
 fn what_was_written_is_read_however_much_it_is() {
     let many: Vec<String> = (0..20_000).map(|n| format!("http://t/{n}")).collect();
-    let settings = TorrentSettings { labels: many.clone(), trackers: Some(vec![many]), ..all_settings() };
+    let settings =
+        TorrentSettings { labels: many.clone(), trackers: Some(vec![many]), ..all_settings() };
     assert_eq!(TorrentSettings::decode(&settings.encode()), Ok(settings.clone()));
-    let longest = TorrentSettings { stop: Some((Some(u32::MAX), Some(Duration::MAX))), ..all_settings() };
+    let longest =
+        TorrentSettings { stop: Some((Some(u32::MAX), Some(Duration::MAX))), ..all_settings() };
     assert!(TorrentSettings::decode(&longest.encode()).is_ok());
     // A metainfo that is beyond what is taken by default, as somebody else may have read it.
     let (bytes, _) = torrent(1);
-    let announce: String = (0..20_000).map(|n| format!("l{}:http://t/{n}e", 9 + n.to_string().len())).collect();
+    let announce: String =
+        (0..20_000).map(|n| format!("l{}:http://t/{n}e", 9 + n.to_string().len())).collect();
     let bytes = [format!("d13:announce-listl{announce}e").as_bytes(), &bytes[1..]].concat();
     assert!(Metainfo::from_bytes(&bytes).is_err());
     let limits = MetainfoLimits { addresses: 100_000, ..MetainfoLimits::default() };
     let metainfo = Metainfo::from_bytes_with(&bytes, &limits).unwrap();
     let mut log = header(SALT).to_vec();
-    push_record(&mut log, &SALT, RecordKind::Torrent, &metainfo.info_hash, &join_torrent(&settings, &bytes));
+    push_record(
+        &mut log,
+        &SALT,
+        RecordKind::Torrent,
+        &metainfo.info_hash,
+        &join_torrent(&settings, &bytes),
+    );
     let mut replay = Replay::default();
     scan(&mut log.as_slice(), &SALT, |record| replay.note(&record)).unwrap();
     let restored = replay.finish().1;
     assert_eq!((restored.torrents.len(), restored.damaged), (1, 0));
-    assert_eq!((restored.torrents[0].settings.clone(), restored.torrents[0].metainfo.trackers.len()), (settings, 20_000));
+    assert_eq!(
+        (restored.torrents[0].settings.clone(), restored.torrents[0].metainfo.trackers.len()),
+        (settings, 20_000)
+    );
 }

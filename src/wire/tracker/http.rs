@@ -1,4 +1,5 @@
-//! Announces and scrapes over HTTP: what is asked for (BEP 3, 7, 23, 48), and what the bodies of the replies say (also BEP 24, 31).
+//! Announces and scrapes over HTTP: what is asked for (BEP 3, 7, 23, 48), and what the bodies of
+//! the replies say (also BEP 24, 31).
 //!
 //! HTTP itself is not known here.
 
@@ -8,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Announce, AnnounceEvent, AnnounceReply, MAX_SCRAPE, MAX_TRACKER_ID, Peers, ReplyError, RetryIn, ScrapeReply, TrackerUrl,
-    text, url::escaped,
+    Announce, AnnounceEvent, AnnounceReply, MAX_SCRAPE, MAX_TRACKER_ID, Peers, ReplyError, RetryIn,
+    ScrapeReply, TrackerUrl, text, url::escaped,
 };
 use crate::{
     base::ids::InfoHash,
@@ -27,7 +28,8 @@ const MAX_DEPTH: usize = 16;
 /// Values in all: some 25,000 peers as dictionaries, or 20,000 scraped torrents.
 const MAX_TOKENS: usize = 200_000;
 
-/// The target of a GET for an announce: the address's own path and query, and the announce after it.
+/// The target of a GET for an announce: the address's own path and query, and the announce after
+/// it.
 pub fn announce_target(url: &TrackerUrl, announce: &Announce) -> String {
     let mut target = Target::new(url);
     target.bytes("info_hash", &announce.info_hash.0);
@@ -59,7 +61,8 @@ pub fn announce_target(url: &TrackerUrl, announce: &Announce) -> String {
     target.0
 }
 
-/// The target of a GET for a scrape of the first [`MAX_SCRAPE`] of `info_hashes`; `url` is that of scrapes ([`TrackerUrl::scrape`]).
+/// The target of a GET for a scrape of the first [`MAX_SCRAPE`] of `info_hashes`; `url` is that of
+/// scrapes ([`TrackerUrl::scrape`]).
 pub fn scrape_target(url: &TrackerUrl, info_hashes: &[InfoHash]) -> String {
     let mut target = Target::new(url);
     for info_hash in info_hashes.iter().take(MAX_SCRAPE) {
@@ -97,8 +100,9 @@ impl Target {
     }
 }
 
-/// Reads the body of the reply to an announce, of which at most `max_peers` peers are taken. Unknown keys, wrong types and numbers out of
-/// range count as absent. Peers are taken in either form (BEP 3, BEP 23), but none by name: a tracker shall not make us look names up.
+/// Reads the body of the reply to an announce, of which at most `max_peers` peers are taken.
+/// Unknown keys, wrong types and numbers out of range count as absent. Peers are taken in either
+/// form (BEP 3, BEP 23), but none by name: a tracker shall not make us look names up.
 ///
 /// # Errors
 /// If it is no dictionary, says that the tracker refuses, or has neither an interval nor peers.
@@ -113,7 +117,9 @@ pub fn announce_reply(body: &[u8], max_peers: usize) -> Result<AnnounceReply, Re
     let listed = root.get(b"peers");
     match listed.map(|v| (v.as_bytes(), v.as_list())) {
         Some((Some(compact), _)) => peers.compact4(compact),
-        Some((_, Some(list))) => _ = list.map(listed_peer).all(|peer| peer.is_none_or(|(ip, port)| peers.add(ip, port))),
+        Some((_, Some(list))) => {
+            _ = list.map(listed_peer).all(|peer| peer.is_none_or(|(ip, port)| peers.add(ip, port)))
+        }
         _ => {}
     }
     let compact6 = bytes(b"peers6");
@@ -130,15 +136,21 @@ pub fn announce_reply(body: &[u8], max_peers: usize) -> Result<AnnounceReply, Re
         downloads: count(b"downloaded"),
         warning: bytes(b"warning message").map(text),
         external_ip: bytes(b"external ip").and_then(external_ip),
-        tracker_id: bytes(b"tracker id").filter(|id| id.len() <= MAX_TRACKER_ID).map(<[u8]>::to_vec),
+        tracker_id: bytes(b"tracker id")
+            .filter(|id| id.len() <= MAX_TRACKER_ID)
+            .map(<[u8]>::to_vec),
     })
 }
 
-/// Reads the body of the reply to a scrape: for each of `info_hashes` what the tracker counts, if it knows the torrent.
+/// Reads the body of the reply to a scrape: for each of `info_hashes` what the tracker counts, if
+/// it knows the torrent.
 ///
 /// # Errors
 /// If it is no dictionary, says that the tracker refuses, or has no `files`.
-pub fn scrape_reply(body: &[u8], info_hashes: &[InfoHash]) -> Result<Vec<Option<ScrapeReply>>, ReplyError> {
+pub fn scrape_reply(
+    body: &[u8],
+    info_hashes: &[InfoHash],
+) -> Result<Vec<Option<ScrapeReply>>, ReplyError> {
     let document = parse(body)?;
     let root = document.root();
     refused(root)?;
@@ -173,8 +185,14 @@ fn refused(root: Value<'_>) -> Result<(), ReplyError> {
         (_, Some(digits)) => str::from_utf8(digits).ok()?.parse().ok().map(minutes_from),
         _ => None,
     });
-    // The usual words count where that one is missing. Those of less than a minute are not meant for failures.
-    let usual = || [&b"interval"[..], b"min interval"].into_iter().filter_map(|key| root.get(key).and_then(seconds)).max();
+    // The usual words count where that one is missing. Those of less than a minute are not meant
+    // for failures.
+    let usual = || {
+        [&b"interval"[..], b"min interval"]
+            .into_iter()
+            .filter_map(|key| root.get(key).and_then(seconds))
+            .max()
+    };
     let retry_in = retry_in.or_else(|| usual().map(|time| RetryIn::After(time.max(LEAST_RETRY))));
     Err(ReplyError::Failure { reason: reason.as_bytes().map(text).unwrap_or_default(), retry_in })
 }
@@ -201,6 +219,9 @@ fn listed_peer(peer: Value<'_>) -> Option<(IpAddr, u16)> {
 /// Four or sixteen bytes (BEP 24); some trackers write it out.
 fn external_ip(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(Ipv4Addr::from).map(IpAddr::V4);
-    let binary = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|ip| IpAddr::from(ip).to_canonical())).ok();
-    binary.or_else(|| str::from_utf8(bytes).ok()?.parse().ok()).filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
+    let binary =
+        v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|ip| IpAddr::from(ip).to_canonical())).ok();
+    binary
+        .or_else(|| str::from_utf8(bytes).ok()?.parse().ok())
+        .filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
 }

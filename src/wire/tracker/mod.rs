@@ -1,6 +1,8 @@
-//! What is asked of a tracker and what it answers, whatever carries it: over HTTP in [`http`] (BEP 3), over UDP in [`udp`] (BEP 15).
+//! What is asked of a tracker and what it answers, whatever carries it: over HTTP in [`http`] (BEP
+//! 3), over UDP in [`udp`] (BEP 15).
 //!
-//! It knows no time, no socket and no tier of trackers; whatever a tracker says is its claim, and bounded.
+//! It knows no time, no socket and no tier of trackers; whatever a tracker says is its claim, and
+//! bounded.
 
 pub mod http;
 mod redact;
@@ -45,13 +47,15 @@ pub struct Announce {
     pub left: u64,
     /// Why we announce now.
     pub event: AnnounceEvent,
-    /// Tells us from others behind the same address, and us from us at another (BEP 7): random, the same for a torrent's session.
+    /// Tells us from others behind the same address, and us from us at another (BEP 7): random,
+    /// the same for a torrent's session.
     pub key: u32,
     /// How many peers we want; `None` leaves it to the tracker.
     pub numwant: Option<u32>,
     /// The `trackerid` of an earlier answer of this tracker. HTTP only.
     pub tracker_id: Option<Vec<u8>>,
-    /// Our address, if the tracker cannot see it. Most trackers ignore it, and over UDP only IPv4 can be said (BEP 15).
+    /// Our address, if the tracker cannot see it. Most trackers ignore it, and over UDP only IPv4
+    /// can be said (BEP 15).
     pub ip: Option<IpAddr>,
 }
 
@@ -83,7 +87,8 @@ pub struct AnnounceReply {
     pub interval: Duration,
     /// The least time between two announces.
     pub min_interval: Option<Duration>,
-    /// Peers, each once, none with port 0 or an address that nobody can have; at most as many as were allowed.
+    /// Peers, each once, none with port 0 or an address that nobody can have; at most as many as
+    /// were allowed.
     pub peers: Vec<SocketAddr>,
     /// Peers that have everything.
     pub seeders: Option<u32>,
@@ -91,7 +96,8 @@ pub struct AnnounceReply {
     pub leechers: Option<u32>,
     /// How often it was completed.
     pub downloads: Option<u32>,
-    /// Something for the user to read; it has at most [`MAX_TEXT`] characters, fit to be escaped, not printed.
+    /// Something for the user to read; it has at most [`MAX_TEXT`] characters, fit to be escaped,
+    /// not printed.
     pub warning: Option<String>,
     /// Our address as the tracker sees it (BEP 24).
     pub external_ip: Option<IpAddr>,

@@ -1,5 +1,6 @@
-//! Secrets of a tracker's address in the tracker's own words: trackers echo passkeys in failures and warnings, which end in logs and
-//! on screens. What of an address is secret is decided as for showing it.
+//! Secrets of a tracker's address in the tracker's own words: trackers echo passkeys in failures
+//! and warnings, which end in logs and on screens. What of an address is secret is decided as for
+//! showing it.
 
 use super::TrackerUrl;
 
@@ -9,8 +10,8 @@ const LEAST: usize = 4;
 const LONGEST_WORD: usize = 12;
 
 impl TrackerUrl {
-    /// `text` without the secrets of this address: user and password, values of the query, and parts of the path that are not plain
-    /// words. Each becomes "…".
+    /// `text` without the secrets of this address: user and password, values of the query, and
+    /// parts of the path that are not plain words. Each becomes "…".
     pub(crate) fn redacted(&self, text: &str) -> String {
         let mut secrets = self.secrets();
         // Of two that overlap the longer one must not be cut.
@@ -19,11 +20,18 @@ impl TrackerUrl {
     }
 
     fn secrets(&self) -> Vec<String> {
-        let credentials = self.credentials().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+        let credentials = self
+            .credentials()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .unwrap_or_default();
         let target = self.target();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let is_word = |part: &&str| part.len() <= LONGEST_WORD && part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'.');
-        let values = query.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        let is_word = |part: &&str| {
+            part.len() <= LONGEST_WORD && part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'.')
+        };
+        let values = query
+            .split(['&', ';'])
+            .map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
         let written = path.split('/').filter(|part| !is_word(part)).chain(values).chain([query]);
         let written = written.chain(credentials.split(':')).map(str::to_owned);
         let all = written.flat_map(|secret| [unescaped(&secret), Some(secret)]).flatten();
@@ -76,8 +84,16 @@ mod tests {
             ("http://t/announce?passkey=s3cret&x=1", "no user s3cret (s3cret)", "no user … (…)"),
             ("http://t/announce?pa%73%73word", "a password is pa%73%73word", "a … is …"),
             ("http://user:hunter2@t/announce", "USER with hunter2 refused", "… with … refused"),
-            ("udp://t:5/tracker/announce.php", "the tracker announce.php is down", "the tracker announce.php is down"),
-            ("udp://t:5/abcdefghijklmnop", "abcdefghijklmnopq ä abcdefghijklmno", "…q ä abcdefghijklmno"),
+            (
+                "udp://t:5/tracker/announce.php",
+                "the tracker announce.php is down",
+                "the tracker announce.php is down",
+            ),
+            (
+                "udp://t:5/abcdefghijklmnop",
+                "abcdefghijklmnopq ä abcdefghijklmno",
+                "…q ä abcdefghijklmno",
+            ),
             ("http://t/x/announce?k=ab", "ab x k", "ab x k"),
         ] {
             assert_eq!(TrackerUrl::parse(url).unwrap().redacted(said), shown, "{url}");

@@ -1,5 +1,5 @@
-//! Announces and scrapes in datagrams (BEP 15), with the path of the tracker's address as an option (BEP 41). Both ways: replies are
-//! written by tests and simulated trackers.
+//! Announces and scrapes in datagrams (BEP 15), with the path of the tracker's address as an option
+//! (BEP 41). Both ways: replies are written by tests and simulated trackers.
 //!
 //! Which reply belongs to which request, and how long a connection id counts, is not known here.
 
@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Announce, AnnounceEvent, AnnounceReply, MAX_SCRAPE, Peers, ReplyError, ScrapeReply, TrackerUrl, text};
+use super::{
+    Announce, AnnounceEvent, AnnounceReply, MAX_SCRAPE, Peers, ReplyError, ScrapeReply, TrackerUrl,
+    text,
+};
 use crate::base::ids::{InfoHash, PeerId};
 
 /// What stands for a connection id before there is one.
@@ -32,7 +35,8 @@ pub enum Request {
     Announce {
         /// The tracker's proof that we are where we say.
         connection: u64,
-        /// The announce. Of `ip` only IPv4 can be said; a missing `numwant` leaves the number to the tracker.
+        /// The announce. Of `ip` only IPv4 can be said; a missing `numwant` leaves the number to
+        /// the tracker.
         announce: Box<Announce>,
         /// Path and query of the tracker's address (BEP 41); may be empty.
         url_data: Vec<u8>,
@@ -62,7 +66,8 @@ pub enum Reply {
     Error(String),
 }
 
-/// Path and query as [`Request::Announce`] sends them: nothing if the address names neither (BEP 41).
+/// Path and query as [`Request::Announce`] sends them: nothing if the address names neither (BEP
+/// 41).
 pub fn url_data(url: &TrackerUrl) -> Vec<u8> {
     let target = url.target();
     if target == "/" { Vec::new() } else { target.into_bytes() }
@@ -95,7 +100,8 @@ impl Request {
         out
     }
 
-    /// What a datagram asks, and its transaction id. Of an announce, what cannot be said in it is absent.
+    /// What a datagram asks, and its transaction id. Of an announce, what cannot be said in it is
+    /// absent.
     ///
     /// # Errors
     /// If it has another length or action than a request.
@@ -113,7 +119,10 @@ impl Request {
                 if !odd.is_empty() {
                     return Err(input.error());
                 }
-                Self::Scrape { connection, info_hashes: hashes.iter().map(|&hash| InfoHash(hash)).collect() }
+                Self::Scrape {
+                    connection,
+                    info_hashes: hashes.iter().map(|&hash| InfoHash(hash)).collect(),
+                }
             }
             SCRAPE => return Err(input.error()),
             other => return Err(ReplyError::Action(other)),
@@ -161,11 +170,24 @@ fn decode_announce(input: &mut Reader<'_>) -> Result<Announce, ReplyError> {
     let numwant = u32::try_from(i32::from_be_bytes(input.array()?)).ok();
     let port = u16::from_be_bytes(input.array()?);
     let ip = (!ip.is_unspecified()).then_some(IpAddr::V4(ip));
-    Ok(Announce { info_hash, peer_id, port, uploaded, downloaded, left, event, key, numwant, tracker_id: None, ip })
+    Ok(Announce {
+        info_hash,
+        peer_id,
+        port,
+        uploaded,
+        downloaded,
+        left,
+        event,
+        key,
+        numwant,
+        tracker_id: None,
+        ip,
+    })
 }
 
 impl Reply {
-    /// The datagram. Of the peers those of the other family than `v6` says are left out, and so is what a datagram cannot say.
+    /// The datagram. Of the peers those of the other family than `v6` says are left out, and so is
+    /// what a datagram cannot say.
     pub fn encode(&self, transaction: u32, v6: bool) -> Vec<u8> {
         let mut out = Vec::new();
         let mut head = |action: u32| {
@@ -207,8 +229,8 @@ impl Reply {
         out
     }
 
-    /// What a datagram answers, and its transaction id. `v6` says whether it came over IPv6, and so which peers it has; at most
-    /// `max_peers` of them are taken.
+    /// What a datagram answers, and its transaction id. `v6` says whether it came over IPv6, and so
+    /// which peers it has; at most `max_peers` of them are taken.
     ///
     /// # Errors
     /// If it is too short for what it should be, or has another action than a reply.
@@ -241,7 +263,11 @@ impl Reply {
                 let counts = input.rest.as_chunks::<12>().0.iter().take(MAX_SCRAPE);
                 let reply = |counts: &[u8; 12]| {
                     let mut input = Reader { rest: counts, what: "scrape", len: 12 };
-                    Ok(ScrapeReply { complete: input.u32()?, downloaded: input.u32()?, incomplete: input.u32()? })
+                    Ok(ScrapeReply {
+                        complete: input.u32()?,
+                        downloaded: input.u32()?,
+                        incomplete: input.u32()?,
+                    })
                 };
                 Self::Scrape(counts.map(reply).collect::<Result<_, ReplyError>>()?)
             }
@@ -287,7 +313,8 @@ impl Reader<'_> {
                 OPTION_NOP => {}
                 _ => {
                     let [len] = self.array()?;
-                    let (data, rest) = self.rest.split_at_checked(len.into()).ok_or_else(|| self.error())?;
+                    let (data, rest) =
+                        self.rest.split_at_checked(len.into()).ok_or_else(|| self.error())?;
                     self.rest = rest;
                     if kind == OPTION_URL_DATA {
                         out.extend(data);

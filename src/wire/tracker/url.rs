@@ -1,7 +1,8 @@
-//! Addresses of trackers: what is accepted, what is shown, and where a redirect leads. It resolves nothing.
+//! Addresses of trackers: what is accepted, what is shown, and where a redirect leads. It resolves
+//! nothing.
 //!
-//! A small parser of our own, because a general one accepts far more than a tracker's address may be, and repairs what it should
-//! refuse.
+//! A small parser of our own, because a general one accepts far more than a tracker's address may
+//! be, and repairs what it should refuse.
 
 mod host;
 #[cfg(test)]
@@ -28,8 +29,9 @@ pub enum Scheme {
     Udp,
 }
 
-/// The address of a tracker. [`Display`](fmt::Display) and [`Debug`] show neither credentials nor the query nor more of the path than its
-/// last part, since private trackers know their users by a secret in it.
+/// The address of a tracker. [`Display`](fmt::Display) and [`Debug`] show neither credentials nor
+/// the query nor more of the path than its last part, since private trackers know their users by a
+/// secret in it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackerUrl {
     scheme: Scheme,
@@ -43,7 +45,8 @@ pub struct TrackerUrl {
     credentials: Option<Vec<u8>>,
 }
 
-/// Why text is no address of a tracker that we accept. It does not repeat the text, which may hold a secret.
+/// Why text is no address of a tracker that we accept. It does not repeat the text, which may hold
+/// a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UrlError {
     /// It is too long.
@@ -64,7 +67,8 @@ pub enum UrlError {
     /// Neither an IP address nor a name.
     #[error("the host is neither an IP address nor a name")]
     Host,
-    /// An international name in its encoded form (RFC 5891), which looks like another one wherever it is shown decoded.
+    /// An international name in its encoded form (RFC 5891), which looks like another one wherever
+    /// it is shown decoded.
     #[error("the host is an encoded international name (xn--), which is not accepted")]
     Idna,
     /// The port is not 1 to 65535.
@@ -87,7 +91,9 @@ impl fmt::Display for Scheme {
 
 impl Scheme {
     fn parse(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https, Self::Udp].into_iter().find(|scheme| text.eq_ignore_ascii_case(&scheme.to_string()))
+        [Self::Http, Self::Https, Self::Udp]
+            .into_iter()
+            .find(|scheme| text.eq_ignore_ascii_case(&scheme.to_string()))
     }
 
     /// BEP 15 names no port for UDP.
@@ -168,7 +174,11 @@ impl TrackerUrl {
 
     /// Host and, unless it is the scheme's own, port, as a `Host` header has them (RFC 9110 §7.2).
     pub fn authority(&self) -> String {
-        if self.scheme.default_port() == Some(self.port) { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
+        if self.scheme.default_port() == Some(self.port) {
+            self.host.to_string()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// Whether scheme, host and port are the same (RFC 6454 §5).
@@ -176,8 +186,9 @@ impl TrackerUrl {
         (self.scheme, &self.host, self.port) == (other.scheme, &other.host, other.port)
     }
 
-    /// Whether the path is `/announce`, or one part that begins so, as `/announce.php`. It must not be possible to take it for a longer
-    /// path, so nothing is in it that a server might decode.
+    /// Whether the path is `/announce`, or one part that begins so, as `/announce.php`. It must not
+    /// be possible to take it for a longer path, so nothing is in it that a server might
+    /// decode.
     pub fn is_announce_path(&self) -> bool {
         self.is_plain_path("/announce")
     }
@@ -189,16 +200,21 @@ impl TrackerUrl {
 
     fn is_plain_path(&self, start: &str) -> bool {
         let rest = self.path.strip_prefix(start);
-        rest.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+        rest.is_some_and(|rest| {
+            rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        })
     }
 
-    /// Whether it is an address to scrape at: the last part of the path begins so, or it is asked over UDP.
+    /// Whether it is an address to scrape at: the last part of the path begins so, or it is asked
+    /// over UDP.
     pub fn is_scrape(&self) -> bool {
-        self.scheme == Scheme::Udp || self.path.rsplit_once('/').is_some_and(|(_, last)| last.starts_with("scrape"))
+        self.scheme == Scheme::Udp
+            || self.path.rsplit_once('/').is_some_and(|(_, last)| last.starts_with("scrape"))
     }
 
-    /// Where it is scraped: over HTTP at the same place with `scrape` for the `announce` that the last part of the path must begin with
-    /// (BEP 48), over UDP where it is announced to (BEP 15).
+    /// Where it is scraped: over HTTP at the same place with `scrape` for the `announce` that the
+    /// last part of the path must begin with (BEP 48), over UDP where it is announced to (BEP
+    /// 15).
     pub fn scrape(&self) -> Option<Self> {
         if self.scheme == Scheme::Udp {
             return Some(self.clone());
@@ -208,8 +224,8 @@ impl TrackerUrl {
         Some(Self { path, ..self.clone() })
     }
 
-    /// Where a `Location` leads from here (RFC 9110 §10.2.2, RFC 3986 §5.2). Credentials go on to the same origin only, and those that it
-    /// may contain are ignored.
+    /// Where a `Location` leads from here (RFC 9110 §10.2.2, RFC 3986 §5.2). Credentials go on to
+    /// the same origin only, and those that it may contain are ignored.
     ///
     /// # Errors
     /// If that is no address that a tracker may have.
@@ -228,7 +244,9 @@ impl TrackerUrl {
                 Some(query) => (self.path.clone(), Some(query.to_owned())),
                 None if location.starts_with('/') => split_target(location),
                 None => {
-                    let (path, query) = location.split_once('?').map_or((location, None), |(p, q)| (p, Some(q.to_owned())));
+                    let (path, query) = location
+                        .split_once('?')
+                        .map_or((location, None), |(p, q)| (p, Some(q.to_owned())));
                     let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
                     (format!("{folder}/{path}"), query)
                 }
@@ -249,7 +267,8 @@ impl TrackerUrl {
         let user = self.credentials.as_ref().map_or(String::new(), |both| {
             let escape = |part: &[u8]| part.iter().map(|&b| escaped(b)).collect::<String>();
             let mut parts = both.splitn(2, |&b| b == b':');
-            let (user, password) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let (user, password) =
+                (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             format!("{}:{}@", escape(user), escape(password))
         });
         format!("{}://{user}{}{}", self.scheme, self.authority(), self.target())
@@ -262,7 +281,9 @@ impl fmt::Display for TrackerUrl {
         let (folder, last) = self.path.rsplit_once('/').unwrap_or_default();
         // A name of a script at most; a secret has digits.
         let harmless = ["announce", "scrape"].iter().any(|word| {
-            last.strip_prefix(word).is_some_and(|rest| rest.is_empty() || [".php", ".cgi", ".asp", ".aspx"].contains(&rest))
+            last.strip_prefix(word).is_some_and(|rest| {
+                rest.is_empty() || [".php", ".cgi", ".asp", ".aspx"].contains(&rest)
+            })
         });
         match (folder, last) {
             ("", "") => f.write_str("/")?,
@@ -280,13 +301,18 @@ impl fmt::Debug for TrackerUrl {
     }
 }
 
-/// One byte as it may stand anywhere in an address: itself if it is unreserved (RFC 3986 §2.3), `%XX` otherwise.
+/// One byte as it may stand anywhere in an address: itself if it is unreserved (RFC 3986 §2.3),
+/// `%XX` otherwise.
 pub(super) fn escaped(byte: u8) -> String {
-    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
 }
 
-/// The characters of an address. What is refused here would change the meaning of a request line, or be taken for something else by
-/// somebody.
+/// The characters of an address. What is refused here would change the meaning of a request line,
+/// or be taken for something else by somebody.
 fn check(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_URL {
         return Err(UrlError::TooLong(text.len()));
@@ -300,7 +326,9 @@ fn check(text: &str) -> Result<(), UrlError> {
 
 /// What begins with `/` or `?`, or is empty.
 fn split_target(target: &str) -> (String, Option<String>) {
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
+    let (path, query) = target
+        .split_once('?')
+        .map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
     (if path.is_empty() { "/".to_owned() } else { path.to_owned() }, query)
 }
 
@@ -324,7 +352,9 @@ fn decode(text: &str) -> Result<Vec<u8>, UrlError> {
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         out.push(if byte == b'%' {
-            let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or(UrlError::Credentials);
+            let mut digit = || {
+                bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or(UrlError::Credentials)
+            };
             (digit()? << 4 | digit()?) as u8
         } else {
             byte

@@ -15,7 +15,12 @@ fn refusal(url: &str, ips: &[&str]) -> Refusal {
 
 #[test]
 fn ssrf_loopback_is_asked_at_announce_only() {
-    for url in ["http://127.0.0.1:631/admin", "http://127.1.2.3/", "http://[::1]/x/announce", "http://[::ffff:127.0.0.1]/y"] {
+    for url in [
+        "http://127.0.0.1:631/admin",
+        "http://127.1.2.3/",
+        "http://[::1]/x/announce",
+        "http://[::ffff:127.0.0.1]/y",
+    ] {
         assert_eq!(refusal(url, &[]), Refusal::Path, "{url}");
     }
     for path in ["announce/../x", "announce/x", "announce%2f..%2fx", "announce;x", "x?/announce"] {
@@ -40,7 +45,10 @@ fn ssrf_names_of_loopback_are_no_way_around() {
 #[test]
 fn ssrf_link_local_is_asked_at_announce_only() {
     assert_eq!(refusal("http://169.254.169.254/latest/meta-data/", &[]), Refusal::Path);
-    assert_eq!(refusal("http://metadata.example/x", &["169.254.169.254", "fe80::1"]), Refusal::Path);
+    assert_eq!(
+        refusal("http://metadata.example/x", &["169.254.169.254", "fe80::1"]),
+        Refusal::Path
+    );
 }
 
 #[test]
@@ -61,7 +69,15 @@ fn ssrf_udp_needs_no_path() {
 
 #[test]
 fn ssrf_nobody_and_everybody_are_never_asked() {
-    for host in ["0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "[::]", "[ff02::1]", "[::ffff:0.0.0.0]"] {
+    for host in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "224.0.0.1",
+        "255.255.255.255",
+        "[::]",
+        "[ff02::1]",
+        "[::ffff:0.0.0.0]",
+    ] {
         for url in [format!("http://{host}/announce"), format!("udp://{host}:1/announce")] {
             assert_eq!(refusal(&url, &[]), Refusal::Nobody, "{url}");
             let conf = Conf { ssrf_mitigation: false, ..Conf::default() };
@@ -80,8 +96,16 @@ fn ssrf_redirects_do_not_lead_nearer() {
         rig.ask()
     };
     let near = Ask::Done(Err(CallError::Refused(Refusal::Nearer)));
-    for ip in ["10.0.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "100.64.0.1", "[::1]", "[fd00::1]", "[64:ff9b::7f00:1]"]
-    {
+    for ip in [
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "127.0.0.1",
+        "100.64.0.1",
+        "[::1]",
+        "[fd00::1]",
+        "[64:ff9b::7f00:1]",
+    ] {
         for path in ["", "announce"] {
             assert_eq!(redirect("192.0.2.1", &format!("http://{ip}/{path}")), near, "{ip}");
         }
@@ -90,7 +114,10 @@ fn ssrf_redirects_do_not_lead_nearer() {
     assert!(matches!(redirect("10.0.0.1", "http://10.0.0.2/x"), Ask::Connect { .. }));
     assert!(matches!(redirect("10.0.0.1", "http://192.0.2.1/x"), Ask::Connect { .. }));
     assert!(matches!(redirect("127.0.0.1", "http://127.0.0.1:81/announce"), Ask::Connect { .. }));
-    assert_eq!(redirect("127.0.0.1", "http://127.0.0.1:81/x"), Ask::Done(Err(CallError::Refused(Refusal::Path))));
+    assert_eq!(
+        redirect("127.0.0.1", "http://127.0.0.1:81/x"),
+        Ask::Done(Err(CallError::Refused(Refusal::Path)))
+    );
 }
 
 #[test]
@@ -119,7 +146,8 @@ fn ssrf_redirects_by_name_and_by_detours_do_not_lead_nearer() {
 #[test]
 fn ssrf_mitigation_can_be_switched_off() {
     let conf = Conf { ssrf_mitigation: false, ..Conf::default() };
-    let mut rig = Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
+    let mut rig =
+        Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
     rig.connect("192.0.2.1:80");
     rig.follow("http://127.0.0.1/x");
     rig.connect("127.0.0.1:80");

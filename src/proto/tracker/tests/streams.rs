@@ -57,9 +57,15 @@ fn a_reply_may_be_cut_anywhere_and_end_with_the_stream() {
 fn tls_is_for_the_name_of_the_address() {
     let mut rig = Rig::new("https://T.Example./announce");
     rig.resolve(&["192.0.2.1"]);
-    assert_eq!(rig.ask(), Ask::Connect { addr: "192.0.2.1:443".parse().unwrap(), tls: Some("t.example".into()) });
+    assert_eq!(
+        rig.ask(),
+        Ask::Connect { addr: "192.0.2.1:443".parse().unwrap(), tls: Some("t.example".into()) }
+    );
     let mut rig = Rig::new("https://[2001:db8::1]:1/announce");
-    assert_eq!(rig.ask(), Ask::Connect { addr: "[2001:db8::1]:1".parse().unwrap(), tls: Some("2001:db8::1".into()) });
+    assert_eq!(
+        rig.ask(),
+        Ask::Connect { addr: "[2001:db8::1]:1".parse().unwrap(), tls: Some("2001:db8::1".into()) }
+    );
     rig.call.handle_connected(rig.now);
     assert_eq!(rig.ask(), Ask::Flush);
     let sent = String::from_utf8(rig.call.poll_transmit().to_vec()).unwrap();
@@ -69,14 +75,22 @@ fn tls_is_for_the_name_of_the_address() {
 #[test]
 fn a_scrape_over_http() {
     let hashes = vec![HASH, InfoHash([0; 20])];
-    let body = b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10eeee";
+    let body =
+        b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10eeee";
     for url in ["http://192.0.2.1/announce?k", "http://192.0.2.1/scrape?k"] {
         let mut rig = Rig::with(url, Question::Scrape(hashes.clone()), None, &Conf::default());
         let sent = rig.connect("192.0.2.1:80");
-        assert!(sent.starts_with(&format!("GET /scrape?k&info_hash={}&info_hash={} HTTP", "a".repeat(20), "%00".repeat(20))));
+        assert!(sent.starts_with(&format!(
+            "GET /scrape?k&info_hash={}&info_hash={} HTTP",
+            "a".repeat(20),
+            "%00".repeat(20)
+        )));
         rig.data(&ok(body));
         let counts = ScrapeReply { complete: 5, downloaded: 50, incomplete: 10 };
-        assert_eq!(rig.done(), Ok((Answer::Scrape(vec![Some(counts), None]), "192.0.2.1".parse().unwrap())));
+        assert_eq!(
+            rig.done(),
+            Ok((Answer::Scrape(vec![Some(counts), None]), "192.0.2.1".parse().unwrap()))
+        );
     }
     let mut rig = Rig::with("http://192.0.2.1/a", Question::Scrape(hashes), None, &Conf::default());
     assert_eq!(rig.error(), CallError::NoScrape);
@@ -103,7 +117,10 @@ fn refusals_and_failures() {
     let with_status = outcome(b"HTTP/1.1 400 Bad\r\n\r\nd14:failure reason2:noe");
     assert!(matches!(with_status, CallError::Reply(ReplyError::Failure { .. })));
     assert_eq!(outcome(b"HTTP/1.1 404 Not Found\r\n\r\n<html>"), CallError::Status(404));
-    assert_eq!(outcome(b"HTTP/1.1 503 Busy\r\nContent-Length: 9999999\r\n\r\n"), CallError::Status(503));
+    assert_eq!(
+        outcome(b"HTTP/1.1 503 Busy\r\nContent-Length: 9999999\r\n\r\n"),
+        CallError::Status(503)
+    );
     assert_eq!(outcome(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\n"), CallError::Status(503));
     assert_eq!(outcome(b"HTTP/1.1 404 No\r\n\r\nd8:intervali5ee"), CallError::Status(404));
     assert_eq!(outcome(b"HTTP/1.1 302 Found\r\n\r\n"), CallError::Status(302));
@@ -111,8 +128,14 @@ fn refusals_and_failures() {
         outcome(b"HTTP/1.1 204 Empty\r\n\r\n").to_string(),
         "the tracker's reply is not valid bencoding: it ends within a value, after 0 bytes"
     );
-    assert_eq!(outcome(b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"), CallError::Http(HttpError::BodyTooLong(1 << 20)));
-    assert_eq!(outcome(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nd"), CallError::Http(HttpError::Truncated));
+    assert_eq!(
+        outcome(b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"),
+        CallError::Http(HttpError::BodyTooLong(1 << 20))
+    );
+    assert_eq!(
+        outcome(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nd"),
+        CallError::Http(HttpError::Truncated)
+    );
     assert_eq!(outcome(b""), CallError::Http(HttpError::Truncated));
     assert_eq!(outcome(b"SSH-2.0\r\n"), CallError::Http(HttpError::Head("no status line")));
 }
@@ -120,7 +143,8 @@ fn refusals_and_failures() {
 #[test]
 fn peers_beyond_the_limit_are_left_out() {
     let conf = Conf { max_tracker_peers: 3, ..Conf::default() };
-    let mut rig = Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
+    let mut rig =
+        Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
     rig.connect("192.0.2.1:80");
     let peers: Vec<u8> = (1..=9).flat_map(|n| [198, 51, 100, n, 0, 80]).collect();
     rig.data(&ok(&[b"d8:intervali5e5:peers54:", &peers[..], b"e"].concat()));
@@ -152,7 +176,8 @@ fn redirects_are_followed_as_they_are_written() {
 fn redirects_end() {
     for limit in [0, 2, 5] {
         let conf = Conf { max_tracker_redirects: limit, ..Conf::default() };
-        let mut rig = Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
+        let mut rig =
+            Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
         for _ in 0..limit {
             rig.connect("192.0.2.1:80");
             rig.follow("/announce");
@@ -172,12 +197,30 @@ fn redirects_lead_to_no_weaker_or_other_scheme() {
         rig.error()
     };
     let refused = |from, to| CallError::Scheme { from, to };
-    assert_eq!(outcome("https://192.0.2.1/announce", "http://192.0.2.1/announce"), refused(Scheme::Https, Scheme::Http));
-    assert_eq!(outcome("http://192.0.2.1/announce", "udp://192.0.2.1:80"), refused(Scheme::Http, Scheme::Udp));
-    assert_eq!(outcome("http://192.0.2.1/announce", "file:///x"), CallError::Redirect(UrlError::Scheme));
-    assert_eq!(outcome("http://192.0.2.1/announce", "//xn--a/"), CallError::Redirect(UrlError::Idna));
-    assert_eq!(outcome("http://192.0.2.1/announce", "/\u{e4}"), CallError::Redirect(UrlError::NotAscii));
-    assert_eq!(outcome("http://192.0.2.1/announce", &"x".repeat(3000)), CallError::Redirect(UrlError::TooLong(3000)));
+    assert_eq!(
+        outcome("https://192.0.2.1/announce", "http://192.0.2.1/announce"),
+        refused(Scheme::Https, Scheme::Http)
+    );
+    assert_eq!(
+        outcome("http://192.0.2.1/announce", "udp://192.0.2.1:80"),
+        refused(Scheme::Http, Scheme::Udp)
+    );
+    assert_eq!(
+        outcome("http://192.0.2.1/announce", "file:///x"),
+        CallError::Redirect(UrlError::Scheme)
+    );
+    assert_eq!(
+        outcome("http://192.0.2.1/announce", "//xn--a/"),
+        CallError::Redirect(UrlError::Idna)
+    );
+    assert_eq!(
+        outcome("http://192.0.2.1/announce", "/\u{e4}"),
+        CallError::Redirect(UrlError::NotAscii)
+    );
+    assert_eq!(
+        outcome("http://192.0.2.1/announce", &"x".repeat(3000)),
+        CallError::Redirect(UrlError::TooLong(3000))
+    );
     let mut up = Rig::new("http://192.0.2.1/announce");
     up.connect("192.0.2.1:80");
     up.follow("https://192.0.2.1/announce");

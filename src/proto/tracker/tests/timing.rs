@@ -7,13 +7,17 @@ fn a_dead_address_makes_room_for_the_next() {
     let mut rig = Rig::new("http://t/announce");
     assert_eq!(rig.wakes_in(), secs(30));
     rig.resolve(&["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.3"]);
-    assert!(matches!(rig.ask(), Ask::Connect { addr, .. } if addr == "192.0.2.1:80".parse().unwrap()));
+    assert!(
+        matches!(rig.ask(), Ask::Connect { addr, .. } if addr == "192.0.2.1:80".parse().unwrap())
+    );
     assert_eq!(rig.wakes_in(), secs(10));
     rig.pass(secs(9));
     rig.idle();
     rig.pass(secs(1));
     // One that refuses does so at once.
-    assert!(matches!(rig.ask(), Ask::Connect { addr, .. } if addr == "192.0.2.2:80".parse().unwrap()));
+    assert!(
+        matches!(rig.ask(), Ask::Connect { addr, .. } if addr == "192.0.2.2:80".parse().unwrap())
+    );
     rig.call.handle_stream_ended(rig.now, Err("refused".into()));
     assert_eq!(rig.wakes_in(), secs(20));
     rig.connect("192.0.2.3:80");
@@ -73,10 +77,15 @@ fn names_and_families() {
     assert_eq!(rig.error(), CallError::NoAddress);
     for (family, addr) in [(Family::V4, "192.0.2.1:80"), (Family::V6, "[2001:db8::1]:80")] {
         let question = Question::Announce(announce());
-        let mut rig = Rig::with("http://t/announce", question.clone(), Some(family), &Conf::default());
+        let mut rig =
+            Rig::with("http://t/announce", question.clone(), Some(family), &Conf::default());
         rig.resolve(&["2001:db8::1", "192.0.2.1"]);
         rig.connect(addr);
-        let other = if family == Family::V4 { "http://[2001:db8::1]/announce" } else { "http://192.0.2.1/announce" };
+        let other = if family == Family::V4 {
+            "http://[2001:db8::1]/announce"
+        } else {
+            "http://192.0.2.1/announce"
+        };
         let mut rig = Rig::with(other, question, Some(family), &Conf::default());
         assert_eq!(rig.error(), CallError::NoAddress);
     }

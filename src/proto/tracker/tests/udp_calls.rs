@@ -24,17 +24,27 @@ fn request(rig: &mut Rig) -> (SocketAddr, u32, Datagram) {
 fn connect(rig: &mut Rig, connection: u64) {
     let (to, transaction, request) = request(rig);
     assert_eq!(request, Datagram::Connect);
-    assert!(rig.call.handle_datagram(rig.now, to, &Reply::Connect { connection }.encode(transaction, to.is_ipv6())));
+    assert!(rig.call.handle_datagram(
+        rig.now,
+        to,
+        &Reply::Connect { connection }.encode(transaction, to.is_ipv6())
+    ));
 }
 
 /// Answers the announce that is asked next.
 #[track_caller]
 fn answer_announce(rig: &mut Rig, want: u64) -> (Announce, Vec<u8>) {
     let (to, transaction, request) = request(rig);
-    let Datagram::Announce { connection, announce, url_data } = request else { panic!("{request:?}") };
+    let Datagram::Announce { connection, announce, url_data } = request else {
+        panic!("{request:?}")
+    };
     assert_eq!(connection, want);
     let said = AnnounceReply { seeders: Some(1), leechers: Some(2), ..reply() };
-    assert!(rig.call.handle_datagram(rig.now, to, &Reply::Announce(said).encode(transaction, to.is_ipv6())));
+    assert!(rig.call.handle_datagram(
+        rig.now,
+        to,
+        &Reply::Announce(said).encode(transaction, to.is_ipv6())
+    ));
     (*announce, url_data)
 }
 
@@ -53,20 +63,39 @@ fn an_announce_over_udp() {
     assert_eq!((said, &url_data[..]), (announce(), &b"/announce?k=1"[..]));
     answered(&mut rig);
     let since = rig.now;
-    assert_eq!(rig.call.connection(), Some(Connection { addr: TRACKER.parse().unwrap(), id: 0xABCD, since }));
+    assert_eq!(
+        rig.call.connection(),
+        Some(Connection { addr: TRACKER.parse().unwrap(), id: 0xABCD, since })
+    );
 }
 
 #[test]
 fn the_tracker_of_another_family() {
     let mut ask = Announce { ip: Some("192.0.2.77".parse().unwrap()), ..announce() };
-    let mut rig = Rig::with("udp://[2001:db8::1]:6969", Question::Announce(ask.clone()), Some(Family::V6), &Conf::default());
+    let mut rig = Rig::with(
+        "udp://[2001:db8::1]:6969",
+        Question::Announce(ask.clone()),
+        Some(Family::V6),
+        &Conf::default(),
+    );
     connect(&mut rig, 5);
     let (to, transaction, request) = request(&mut rig);
     ask.ip = None;
-    assert_eq!(request, Datagram::Announce { connection: 5, announce: Box::new(ask), url_data: vec![] });
-    let said =
-        AnnounceReply { peers: vec!["[2001:db8::9]:6881".parse().unwrap()], seeders: Some(0), leechers: Some(0), ..reply() };
-    assert!(rig.call.handle_datagram(rig.now, to, &Reply::Announce(said.clone()).encode(transaction, true)));
+    assert_eq!(
+        request,
+        Datagram::Announce { connection: 5, announce: Box::new(ask), url_data: vec![] }
+    );
+    let said = AnnounceReply {
+        peers: vec!["[2001:db8::9]:6881".parse().unwrap()],
+        seeders: Some(0),
+        leechers: Some(0),
+        ..reply()
+    };
+    assert!(rig.call.handle_datagram(
+        rig.now,
+        to,
+        &Reply::Announce(said.clone()).encode(transaction, true)
+    ));
     assert_eq!(rig.done(), Ok((Answer::Announce(said), "2001:db8::1".parse().unwrap())));
 }
 
@@ -75,8 +104,9 @@ fn datagrams_of_others_change_nothing() {
     let mut rig = rig("udp://192.0.2.1:6969");
     let (to, transaction, _) = request(&mut rig);
     let good = Reply::Connect { connection: 1 }.encode(transaction, false);
-    let forged =
-        |rig: &mut Rig, from: &str, data: &[u8]| assert!(!rig.call.handle_datagram(rig.now, from.parse().unwrap(), data));
+    let forged = |rig: &mut Rig, from: &str, data: &[u8]| {
+        assert!(!rig.call.handle_datagram(rig.now, from.parse().unwrap(), data))
+    };
     forged(&mut rig, "192.0.2.2:6969", &good);
     forged(&mut rig, "192.0.2.1:6968", &good);
     forged(&mut rig, TRACKER, &Reply::Connect { connection: 1 }.encode(transaction ^ 1, false));
@@ -93,7 +123,11 @@ fn datagrams_of_others_change_nothing() {
     assert!(!rig.call.handle_datagram(rig.now, to, &good));
     let (_, second, _) = request(&mut rig);
     assert_ne!(second, transaction);
-    assert!(!rig.call.handle_datagram(rig.now, to, &Reply::Connect { connection: 2 }.encode(second, false)));
+    assert!(!rig.call.handle_datagram(
+        rig.now,
+        to,
+        &Reply::Connect { connection: 2 }.encode(second, false)
+    ));
 }
 
 #[test]
@@ -111,7 +145,11 @@ fn what_is_not_answered_is_repeated_ever_less_often() {
     }
     let Ask::Datagram { to, data } = first else { panic!() };
     let (transaction, _) = Datagram::decode(&data).unwrap();
-    assert!(rig.call.handle_datagram(rig.now, to, &Reply::Connect { connection: 3 }.encode(transaction, false)));
+    assert!(rig.call.handle_datagram(
+        rig.now,
+        to,
+        &Reply::Connect { connection: 3 }.encode(transaction, false)
+    ));
     let (_, _, second) = request(&mut rig);
     assert!(matches!(second, Datagram::Announce { connection: 3, .. }));
     // The question begins anew with the short pause.
@@ -165,7 +203,9 @@ fn a_known_connection_saves_a_round_trip() {
 
 #[test]
 fn a_known_connection_counts_for_a_minute() {
-    for (age, good) in [(CONNECTION_TIME - Duration::from_micros(1), true), (CONNECTION_TIME, false)] {
+    for (age, good) in
+        [(CONNECTION_TIME - Duration::from_micros(1), true), (CONNECTION_TIME, false)]
+    {
         let mut rig = rig("udp://192.0.2.1:6969");
         let since = rig.now;
         rig.now = rig.now + age;
@@ -181,7 +221,11 @@ fn a_known_connection_counts_for_a_minute() {
         assert_eq!(matches!(request(&mut rig).2, Datagram::Announce { connection: 9, .. }), good);
     }
     let mut other = rig("udp://192.0.2.1:6969");
-    other.call.set_connection(Connection { addr: "192.0.2.1:6968".parse().unwrap(), id: 9, since: other.now });
+    other.call.set_connection(Connection {
+        addr: "192.0.2.1:6968".parse().unwrap(),
+        id: 9,
+        since: other.now,
+    });
     assert_eq!(request(&mut other).2, Datagram::Connect);
 }
 
@@ -206,7 +250,11 @@ fn a_connection_that_the_tracker_forgot_is_renewed() {
     let mut refused = rig("udp://192.0.2.1:6969");
     connect(&mut refused, 1);
     let (_, transaction, _) = request(&mut refused);
-    assert!(refused.call.handle_datagram(refused.now, to, &Reply::Error("no such torrent".into()).encode(transaction, false)));
+    assert!(refused.call.handle_datagram(
+        refused.now,
+        to,
+        &Reply::Error("no such torrent".into()).encode(transaction, false)
+    ));
     assert!(matches!(refused.error(), CallError::Reply(ReplyError::Failure { .. })));
     // … or it says nothing.
     let mut silent = rig("udp://192.0.2.1:6969");
@@ -228,14 +276,21 @@ fn a_connection_that_the_tracker_forgot_is_renewed() {
 fn refusals_and_broken_replies_over_udp() {
     let mut refused = rig("udp://192.0.2.1:6969");
     let (to, transaction, _) = request(&mut refused);
-    assert!(refused.call.handle_datagram(refused.now, to, &Reply::Error("go away".into()).encode(transaction, false)));
+    assert!(refused.call.handle_datagram(
+        refused.now,
+        to,
+        &Reply::Error("go away".into()).encode(transaction, false)
+    ));
     assert_eq!(refused.error().to_string(), "the tracker refuses: \"go away\"");
     let mut broken = rig("udp://192.0.2.1:6969");
     connect(&mut broken, 1);
     let (_, transaction, _) = request(&mut broken);
     let short = &Reply::Announce(reply()).encode(transaction, false)[..19];
     assert!(broken.call.handle_datagram(broken.now, to, short));
-    assert_eq!(broken.error(), CallError::Reply(ReplyError::Length { what: "reply to an announce", len: 19 }));
+    assert_eq!(
+        broken.error(),
+        CallError::Reply(ReplyError::Length { what: "reply to an announce", len: 19 })
+    );
 }
 
 #[test]
@@ -248,11 +303,20 @@ fn a_scrape_over_udp() {
         (vec![counts], vec![Some(counts), None]),
         (vec![], vec![None, None]),
     ] {
-        let mut rig = Rig::with("udp://192.0.2.1:6969/x", Question::Scrape(hashes.clone()), None, &Conf::default());
+        let mut rig = Rig::with(
+            "udp://192.0.2.1:6969/x",
+            Question::Scrape(hashes.clone()),
+            None,
+            &Conf::default(),
+        );
         connect(&mut rig, 1);
         let (to, transaction, request) = request(&mut rig);
         assert_eq!(request, Datagram::Scrape { connection: 1, info_hashes: hashes.clone() });
-        assert!(rig.call.handle_datagram(rig.now, to, &Reply::Scrape(replies).encode(transaction, false)));
+        assert!(rig.call.handle_datagram(
+            rig.now,
+            to,
+            &Reply::Scrape(replies).encode(transaction, false)
+        ));
         assert_eq!(rig.done(), Ok((Answer::Scrape(want), "192.0.2.1".parse().unwrap())));
     }
 }

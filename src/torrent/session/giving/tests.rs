@@ -28,7 +28,8 @@ fn seed(cx: &mut Cx) -> Swarm {
     let all = Bitfield::all(geometry.piece_count());
     let picker = Picker::new(geometry, &all, Vec::new(), false, &mut cx.rng);
     let key = Key { index: 0, generation: 1 };
-    let mut swarm = Swarm::new(key, InfoHash([7; 20]), geometry, Arc::from(vec![[0; 20]; 40]), cx.now, picker);
+    let mut swarm =
+        Swarm::new(key, InfoHash([7; 20]), geometry, Arc::from(vec![[0; 20]; 40]), cx.now, picker);
     swarm.set_have(all);
     swarm
 }
@@ -60,7 +61,8 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     let mut swarm = seed(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
-    let mut session = Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
+    let mut session =
+        Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
     let mut hear = |session: &mut Session, cx: &mut Cx, messages: &[Message<'_>]| {
         let mut bytes = Vec::new();
         messages.iter().for_each(|message| message.encode_into(&mut bytes));
@@ -78,8 +80,9 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     hear(&mut session, &mut cx, &asked);
     session.set_choking(true, &mut cx);
     let said = said(&mut session);
-    let turned_down =
-        |piece: PieceIndex| said.iter().filter(|s| s.starts_with(&format!("Reject {{ piece: {},", piece.get()))).count();
+    let turned_down = |piece: PieceIndex| {
+        said.iter().filter(|s| s.starts_with(&format!("Reject {{ piece: {},", piece.get()))).count()
+    };
     assert_eq!(said[0], "Choke", "it must not ask again for what is rejected next");
     // Twelve were asked for, and six make three times the piece.
     assert_eq!((turned_down(other), turned_down(allowed)), (61, 6));
@@ -94,7 +97,8 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     }
 }
 
-/// What a starting peer may have while it is choked comes to few at a time, or a crowd of them would share the line without slots.
+/// What a starting peer may have while it is choked comes to few at a time, or a crowd of them
+/// would share the line without slots.
 #[test]
 fn few_choked_peers_are_served_at_a_time() {
     let mut cx = world();
@@ -121,7 +125,8 @@ fn few_choked_peers_are_served_at_a_time() {
         hear(session, swarm, cx, &[request(piece, 0), request(piece, BLOCK_LEN)]);
         said(session).iter().filter(|s| s.starts_with("Reject")).count()
     };
-    let all: Vec<usize> = crowd.iter_mut().map(|session| turned_down(session, &mut swarm, &mut cx)).collect();
+    let all: Vec<usize> =
+        crowd.iter_mut().map(|session| turned_down(session, &mut swarm, &mut cx)).collect();
     assert_eq!((all, swarm.favoured), (vec![0, 0, 2, 2], 2));
     // Whoever has got what it asked for makes room, and so does whoever leaves or gets a slot.
     crowd[0].uploads.clear();

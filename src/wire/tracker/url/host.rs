@@ -1,4 +1,5 @@
-//! The host and port of an address, and nothing else of it. Strict, since resolvers take for addresses what does not look like one.
+//! The host and port of an address, and nothing else of it. Strict, since resolvers take for
+//! addresses what does not look like one.
 
 use std::{fmt, net::IpAddr};
 
@@ -45,13 +46,17 @@ impl Host {
             if label.starts_with("xn--") {
                 return Err(UrlError::Idna);
             }
-            let fits = (1..=MAX_LABEL).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
-            if !fits || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            let fits = (1..=MAX_LABEL).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-');
+            if !fits || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            {
                 return Err(UrlError::Host);
             }
             numeric = label.bytes().all(|b| b.is_ascii_digit()) || label.starts_with("0x");
         }
-        // No top-level domain is a number, but resolvers take "127.1" and "2130706433" for addresses.
+        // No top-level domain is a number, but resolvers take "127.1" and "2130706433" for
+        // addresses.
         if numeric { Err(UrlError::Host) } else { Ok(Self::Name(name)) }
     }
 }

@@ -17,7 +17,10 @@ fn the_parts_of_an_address() {
     assert_eq!(u.host(), &Host::Name("tracker.example".into()));
     assert_eq!((u.path(), u.query()), ("/x/announce", Some("passkey=1&a=b")));
     assert_eq!(u.credentials(), Some(&b"us@er:p:w"[..]));
-    assert_eq!((u.target(), u.authority()), ("/x/announce?passkey=1&a=b".into(), "tracker.example:8443".into()));
+    assert_eq!(
+        (u.target(), u.authority()),
+        ("/x/announce?passkey=1&a=b".into(), "tracker.example:8443".into())
+    );
     assert_eq!(u.expose(), "https://us%40er:p%3Aw@tracker.example:8443/x/announce?passkey=1&a=b");
     for (text, authority, port, target) in [
         ("http://t", "t", 80, "/"),
@@ -108,7 +111,10 @@ fn secrets_are_not_shown() {
         ("http://t/secret/scrape", "http://t/…/scrape"),
         ("udp://t:5", "udp://t:5/"),
     ] {
-        assert_eq!((url(text).to_string(), format!("{:?}", url(text))), (shown.into(), format!("TrackerUrl({shown})")));
+        assert_eq!(
+            (url(text).to_string(), format!("{:?}", url(text))),
+            (shown.into(), format!("TrackerUrl({shown})"))
+        );
     }
 }
 
@@ -136,7 +142,9 @@ fn announce_and_scrape() {
     ] {
         assert_eq!(url(&format!("http://t{path}")).is_announce_path(), ok, "{path}");
     }
-    assert!(url("http://t/scrape.php").is_scrape_path() && !url("http://t/announce").is_scrape_path());
+    assert!(
+        url("http://t/scrape.php").is_scrape_path() && !url("http://t/announce").is_scrape_path()
+    );
 }
 
 #[test]
