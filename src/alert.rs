@@ -73,8 +73,8 @@ pub enum Alert {
     /// while it is open and has peers. When the last has gone, or the torrent was paused, it
     /// comes until one has told that nothing moves any more, and then not again before
     /// there are peers. (What is there but unchecked is told of by [`Checking`](Self::Checking) and
-    /// [`Checked`](Self::Checked); of a torrent that nobody is there for there is nothing to
-    /// tell.) Coalesced: only the newest is kept.
+    /// [`Checked`](Self::Checked); of a torrent without peers there is nothing to tell.)
+    /// Coalesced: only the newest is kept.
     Progress {
         /// The torrent.
         torrent: TorrentId,
@@ -365,7 +365,7 @@ pub enum Alert {
         /// The number it was given.
         mark: u64,
     },
-    /// Alerts were left out because nobody fetched them in time.
+    /// Alerts were left out because the program did not fetch them in time.
     Dropped {
         /// How many.
         count: u64,

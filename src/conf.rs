@@ -28,7 +28,7 @@ pub use validate::ConfError;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Conf {
-    /// Addresses to accept peers on; port 0 lets the system choose. Empty: accept nobody.
+    /// Addresses to accept peers on; port 0 lets the system choose. Empty: accept no peers.
     pub listen: Vec<SocketAddr>,
     /// The addresses of ours that everything leaves from: connections to peers and trackers, and
     /// datagrams. The first of a family is used; a family of which there is none is not used
@@ -69,9 +69,9 @@ pub struct Conf {
     pub max_dial_failures: u32,
     /// Peers known, connected or not, a torrent. Default 3000.
     pub max_candidates: usize,
-    /// How long whoever sent bad data is banned the first time; it doubles each time. Default 1 h:
-    /// whoever goes on with it costs one bad piece an hour, and whoever gets its address next
-    /// is not shut out for long.
+    /// How long a peer that sent bad data is banned the first time; it doubles each time. Default
+    /// 1 h: a peer that goes on with it costs one bad piece an hour, and the next peer at its
+    /// address is not shut out for long.
     pub ban_time: Duration,
     /// The longest such ban, and how long after one the next is longer. Default 24 h, after which
     /// an address has often changed hands.
@@ -94,7 +94,7 @@ pub struct Conf {
     /// each (BEP 6 allowed fast). Only as many peers get them at a time as there are
     /// optimistic slots: one in five, and one at least. 0 for none, at most 100. Default 5.
     pub allowed_fast: usize,
-    /// Whether pieces at hand (just read from disk for somebody, or just completed) are suggested
+    /// Whether pieces at hand (just read from disk for a peer, or just completed) are suggested
     /// to the peers that lack them (BEP 6). It saves reading from a slow disk, but makes peers
     /// fetch the same pieces instead of the rarest. Default off.
     pub suggest: bool,
@@ -108,10 +108,10 @@ pub struct Conf {
 
     /// Peers that a torrent serves at a time, if more want it; `None`: 64, or fewer under an
     /// upload limit. Default `None`. They are shared out among hosts first (an IPv4 address or
-    /// an IPv6 /64): one has no second slot while somebody of another waits, unless it pays
+    /// an IPv6 /64): one has no second slot while a peer of another waits, unless it pays
     /// for it by giving; and none stays empty.
     pub upload_slots: Option<usize>,
-    /// Whom a torrent serves that has everything. Default [`SeedChoking::RoundRobin`].
+    /// Which peers a torrent that has everything serves. Default [`SeedChoking::RoundRobin`].
     pub seed_choking: SeedChoking,
     /// How often it is thought over who is served while others wait, and the least time that
     /// anybody is (BEP 3). Default 10 s.
@@ -262,7 +262,7 @@ pub struct Conf {
     pub session_dir: Option<std::path::PathBuf>,
     /// Pause before a failed disk is tried again; it doubles up to a minute. Default 2 s.
     pub disk_retry: Duration,
-    /// Pieces that failed and wait for somebody to blame, a torrent. Default 64.
+    /// Pieces that failed and wait for a peer to blame, a torrent. Default 64.
     pub max_blames: usize,
 
     /// Bytes read from one socket at once, and the size of the scratch they are read into. Default
@@ -285,18 +285,18 @@ pub struct Conf {
     pub progress_interval: Duration,
 }
 
-/// Whom a torrent that has everything serves, when more want it than there are slots.
+/// Which peers a torrent that has everything serves, when more want it than there are slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SeedChoking {
-    /// One after the other: a peer keeps its slot for a turn of time and bytes, then whoever has
-    /// waited longest gets it. Spreads what is sent evenly, and makes it hard to get everything
+    /// One after the other: a peer keeps its slot for a turn of time and bytes, then the peer that
+    /// has waited longest gets it. Spreads what is sent evenly, and makes it hard to get everything
     /// without giving anything to others.
     #[default]
     RoundRobin,
-    /// Whoever takes it fastest, and a few others to see how fast they do. Fills the line.
+    /// The peers that take it fastest, and a few others to see how fast they do. Fills the line.
     FastestUpload,
     /// Those near the start and near the end of their download, by their word or by what we sent
-    /// them; whoever is in between can trade with others.
+    /// them; peers in between can trade with others.
     AntiLeech,
 }
 

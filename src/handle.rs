@@ -132,7 +132,8 @@ impl EngineHandle {
     /// had called are done.
     ///
     /// # Errors
-    /// [`CallError`]: the thread has ended or ends before `f` has run, `f` panicked, or this is called within a call.
+    /// [`CallError`]: the thread has ended or ends before `f` has run, `f` panicked, or this is
+    /// called within a call.
     pub fn call<R: Send + 'static>(
         &self,
         f: impl FnOnce(&mut Verbs<'_>) -> R + Send + 'static,

@@ -92,7 +92,7 @@ fn whom_the_filter_blocks_is_neither_remembered_nor_dialled() {
     t.refused(dialled[0]);
     assert!(t.new_dials().is_empty());
     // Nor are those of a torrent that comes later, nor again when they are not blocked any more:
-    // nobody knows them now.
+    // no torrent knows them now.
     t.tell(|engine, _| engine.set_ip_filter(IpFilter::default()));
     assert!(t.new_dials().is_empty());
     add(&mut t, at([20, 0, 0, 6], 1));
@@ -362,7 +362,7 @@ fn a_full_torrent_makes_room_for_whom_it_prefers_and_only_among_the_useless() {
             t.tell(|engine, _| engine.set_external_addr(OURS.into()));
         }
         let old = greeted(&mut t, first);
-        // Somebody waits to be dialled as soon as there is room.
+        // A third peer waits to be dialled as soon as there is room.
         t.tell(|engine, id| engine.add_peer(id, at([1, 1, 1, 1], 1)).unwrap());
         if busy {
             t.hear(old, Message::HaveAll);
@@ -393,7 +393,7 @@ fn a_torrent_with_many_candidates_does_not_keep_another_from_its_one() {
     let peers = vec![at([30, 0, 0, 1], 1)];
     let params = TorrentParams { peers, ..TorrentParams::new(metainfo, "/nowhere") };
     t.tell(|engine, _| engine.add_torrent(params).unwrap());
-    // Nobody answers, which shows after ten seconds.
+    // No peer answers, which shows after ten seconds.
     t.pass(Duration::from_secs(25));
     assert_eq!(gone(&t).len(), 4);
     assert!(gone(&t).contains(&at([30, 0, 0, 1], 1)), "{:?}", gone(&t));

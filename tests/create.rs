@@ -106,8 +106,10 @@ fn pads_and_single_files_are_those_of_others_too() {
 #[test]
 fn everything_it_is_told_is_in_it() {
     let (dir, _) = folder();
-    let args = "größe --out t --name other --private --comment hello --source here --no-date --threads 2 --pads --skip-special \
-                --tracker http://a/announce,udp://b:1 --tracker http://c/ --web-seed http://w/ --web-seed http://v/";
+    let args = "größe --out t --name other --private --comment hello --source here --no-date \
+                --threads 2 --pads --skip-special \
+                --tracker http://a/announce,udp://b:1 --tracker http://c/ \
+                --web-seed http://w/ --web-seed http://v/";
     std::os::unix::fs::symlink("z", dir.path().join("größe/link")).unwrap();
     let out = run(dir.path(), &args.split_whitespace().collect::<Vec<_>>());
     assert!(out.status.success(), "{}", text(&out.stderr));
@@ -243,7 +245,8 @@ fn what_cannot_be_done_is_told_in_a_sentence() {
         (&["none"], "none holds no data"),
         (
             &["links"],
-            "links/l is a symbolic link, which a torrent cannot hold; --skip-special leaves such things out",
+            "links/l is a symbolic link, which a torrent cannot hold; --skip-special \
+             leaves such things out",
         ),
         (&["links", "--skip-special"], "links holds no data"),
         (&["größe", "--out", "no/t"], "cannot write no/t: No such file or directory (os error 2)"),

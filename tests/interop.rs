@@ -26,7 +26,7 @@ use support::{
 };
 
 /// How long a client may take until it serves, and then ours until it is done. Transmission 3 sends
-/// about 1 MiB/s, whoever asks.
+/// about 1 MiB/s, to any client.
 const LIMIT: Duration = Duration::from_secs(90);
 
 fn single_file() -> Torrent {

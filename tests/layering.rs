@@ -51,7 +51,7 @@ fn faults(file: &str, text: &str) -> Vec<String> {
     }
     if file != "reactor/clock.rs" {
         for call in ["Instant::now", "SystemTime::now", "thread::sleep"] {
-            // Our own Instant has no now(); whoever writes one gets caught here as well.
+            // Our own Instant has no now(); code that adds one is caught here as well.
             if code.contains(call) {
                 faults.push(format!("calls {call}"));
             }
@@ -178,7 +178,8 @@ fn this_test_can_fail() {
     assert_eq!(
         check(
             "proto/a.rs",
-            "use crate::{\n    base::{\n        ids::TorrentId, time::Instant,\n    },\n    torrent::Swarm, alert,\n};"
+            "use crate::{\n    base::{\n        ids::TorrentId, time::Instant,\n    },\n    \
+             torrent::Swarm, alert,\n};"
         ),
         ["proto sees torrent", "proto sees alert"]
     );

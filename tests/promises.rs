@@ -164,13 +164,15 @@ fn this_test_can_fail() {
         assert!(!tree.has(absent), "{absent}");
     }
     let faults = faults(
-        "\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n| an attack | a limit | `gone`, none |\n",
+        "\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n\
+         | an attack | a limit | `gone`, none |\n",
         &tree,
     );
     assert_eq!(faults[..2], ["Limits and hostile input: 1 rows", "an attack: there is no gone"]);
     assert_eq!(
         tests_in(
-            "    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    c => 1;\n    d => 2;\n}\n    e => 3;\n"
+            "    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    \
+             c => 1;\n    d => 2;\n}\n    e => 3;\n"
         ),
         ["a", "c", "d"]
     );

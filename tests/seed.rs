@@ -121,7 +121,8 @@ fn what_is_not_whole_is_not_served_nor_touched() {
     let mut bytes = fs::read(&file).unwrap();
     bytes[299_999] ^= 1;
     fs::write(&file, &bytes).unwrap();
-    let sentence = "seed: größe in . is not whole: 80 of 81 pieces are right; the download example fetches the others";
+    let sentence = "seed: größe in . is not whole: 80 of 81 pieces are right; the download example \
+                    fetches the others";
     assert_ends(&mut start(dir.path(), &["test.torrent"]), 1, sentence);
     assert_eq!(fs::read(&file).unwrap(), bytes);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -143,7 +144,8 @@ fn unchecked_files_are_served_until_a_read_fails() {
     fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(2_000_000).unwrap();
     let mut bench = Bench::new(&torrent);
     let _download = bench.start(&mut bench.command(&[addr]));
-    let sentence = "seed: größe in . is not whole: 34 of 81 pieces are right; the download example fetches the others";
+    let sentence = "seed: größe in . is not whole: 34 of 81 pieces are right; the download example \
+                    fetches the others";
     assert_ends(&mut seed, 1, sentence);
     let told =
         "seed: cannot read ./größe/a/b: another program has changed it; everything is checked now";

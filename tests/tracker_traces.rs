@@ -168,7 +168,7 @@ fn a_name_that_is_not_found_and_one_that_nobody_answers_for_are_told_once() {
     let mut t = asking(Conf::default());
     t.pass(Duration::from_secs(31));
     assert_eq!(failures(&t).len(), 1);
-    // What comes too late is of no use, and harms nobody.
+    // An answer that comes too late is of no use, and does no harm.
     resolved(&mut t, Ok(addrs()));
     assert_eq!(status(&mut t), TrackerStatus::Failing);
 }
@@ -317,7 +317,8 @@ fn a_tracker_that_was_taken_out_is_not_heard_and_hears_that_we_stop() {
     t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.2/b".into()]]))
         .unwrap();
     let now = t.now;
-    let peers = b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\nd8:intervali1800e5:peers6:\x08\x08\x08\x08\x1a\xe1e";
+    let peers = b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n\
+        d8:intervali1800e5:peers6:\x08\x08\x08\x08\x1a\xe1e";
     t.drive(|engine| engine.handle_tracker_data(now, old, peers));
     assert_eq!(t.stats().candidates, 0, "a peer of a tracker that is none of the torrent's");
     let calls = connects(&mut t);

@@ -38,7 +38,7 @@ fn conf() -> Conf {
     }
 }
 
-/// Somebody who has or wants the torrent and knows of nobody but the trackers.
+/// A client that has or wants the torrent and knows of the trackers only.
 struct Client {
     engine: EngineHandle,
     alerts: Alerts,
@@ -108,7 +108,7 @@ fn one(url: String) -> Vec<Vec<String>> {
     vec![vec![url]]
 }
 
-/// What whoever listens on `port` said, as far as it was heard.
+/// What the client that listens on `port` said, as far as it was heard.
 fn events(said: &[Said], port: u16) -> Vec<&str> {
     said.iter().filter(|said| said.port == port).map(|said| said.event.as_str()).collect()
 }
@@ -236,7 +236,7 @@ fn a_tracker_that_is_reached_in_one_family_only_is_as_good() {
 fn a_dead_first_tier_falls_to_the_second_at_once() {
     let tracker = Tracker::new();
     let addr = tracker.udp(SocketAddr::new(V4, 0));
-    // Nobody listens there any more.
+    // No program listens there any more.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let tiers = vec![
         vec![format!("http://{closed}/announce")],
@@ -415,7 +415,7 @@ mod tls {
 
     use super::*;
 
-    /// An authority that nobody has heard of, and a server's certificate by it.
+    /// An authority that no client has heard of, and a server's certificate by it.
     struct Authority {
         root: Vec<u8>,
         server: Arc<ServerConfig>,

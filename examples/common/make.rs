@@ -20,17 +20,20 @@ use super::{
 };
 
 /// The options that [`Make::parse`] knows.
-pub const HELP: &str = "  -o, --out FILE        where the torrent goes (default: PATH.torrent); - is the standard output
+pub const HELP: &str = "  -o, --out FILE        where the torrent goes (default: PATH.torrent); - \
+                        is the standard output
   --force               replace a torrent that is there
   --piece-length SIZE   16K, 1M, or a number of bytes; a power of two
                         (default: by the size, 16K to 16M, some 1000 to 2000 pieces)
-  --tracker URL[,URL…]  trackers, those with a comma between them in one tier; may be given more than once
+  --tracker URL[,URL…]  trackers, those with a comma between them in one tier; may be given \
+                        more than once
   --web-seed URL        may be given more than once
   --private             peers come from the trackers only
   --comment TEXT
   --source TEXT         tells otherwise equal torrents apart
   --pads                each file begins with a piece
-  --skip-special        leave out symbolic links, pipes, sockets and devices, which are refused otherwise
+  --skip-special        leave out symbolic links, pipes, sockets and devices, which are \
+                        refused otherwise
   --no-date             do not say when and with what it was made
   --threads N           to hash with (default: one a core)";
 
@@ -84,7 +87,7 @@ impl Make {
         Ok(Self { params, out, force, given })
     }
 
-    /// The trackers that were given, for whoever has a torrent already.
+    /// The given trackers, for a program that has a torrent already.
     pub fn take_trackers(&mut self) -> Vec<Vec<String>> {
         std::mem::take(&mut self.params.trackers)
     }

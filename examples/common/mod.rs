@@ -201,9 +201,9 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
     std::fs::metadata(folder).map(|_| ())
 }
 
-/// Lets an engine save its states. Nobody should have to wait long for that, nor, if one sentence
-/// of failure is due already, read a second: then `tell` is false. Returns whether everything that
-/// was to be saved is.
+/// Lets an engine save its states. The user should not have to wait long for that. Nor should the
+/// user read a second sentence of failure if one is due already: then `tell` is false. Returns
+/// whether everything that was to be saved is.
 pub fn shut_down(engine: &EngineHandle, alerts: &Alerts, tell: bool) -> bool {
     engine.shutdown();
     let mut deadline = std::time::Instant::now() + PATIENCE;

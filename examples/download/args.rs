@@ -16,8 +16,10 @@ use crate::{
 };
 
 pub const HELP: &str = "\
-Downloads a torrent from the peers that its trackers name, or you, and serves it to others if you wish.
-With no arguments it shows itself: it makes a torrent, serves it and downloads it, all on this machine.
+Downloads a torrent from the peers that its trackers name, or you, and serves it to others if \
+you wish.
+With no arguments it shows itself: it makes a torrent, serves it and downloads it, all on this \
+machine.
 
 Usage: download [TORRENT] [options]
 
@@ -26,7 +28,8 @@ Usage: download [TORRENT] [options]
   --select LIST         only these files, as 0,2-5: counted from 0, as inspect numbers them
   --name INDEX=PATH     store a file under another path below DIR; may be given more than once
   --peer ADDR[,ADDR…]   peers as host:port or [v6]:port; may be given more than once
-  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them in one
+  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them \
+                        in one
                         tier; may be given more than once
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --no-listen           accept no peers
@@ -36,7 +39,8 @@ Usage: download [TORRENT] [options]
   --seed-ratio R        serve until R times the torrent's size was sent, as 1.5
   --seed-time TIME      serve for this long, as 90s, 30m or 2h
   --sequential          fetch pieces in order instead of rarest first
-  --limit-down RATE     receive at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); 0: no limit
+  --limit-down RATE     receive at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); \
+                        0: no limit
   --limit-up RATE       send at most RATE bytes per second
   --recheck             believe no saved state, hash what is there
   --timeout SECONDS     give up when no peer was connected for so long; 0: never (default: 60)
@@ -44,11 +48,14 @@ Usage: download [TORRENT] [options]
   --json                print JSON objects, one a line
   --help, --version
 
-Environment, where the arguments say nothing: METAINFO_PATH (the torrent), DOWNLOAD_DIR (the folder).
+Environment, where the arguments say nothing: METAINFO_PATH (the torrent), DOWNLOAD_DIR (the \
+folder).
 SEED (peers, separated by commas) adds to --peer. RUST_LOG=debug shows what the engine does.
 
-Exit status: 0 complete; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM before it was complete,
-129 for SIGHUP. Whatever was downloaded is kept: the same command goes on from there. What that takes
+Exit status: 0 complete; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM \
+before it was complete,
+129 for SIGHUP. Whatever was downloaded is kept: the same command goes on from there. What that \
+takes
 lies in DIR/.cratetorrent; it is removed when everything is there and nothing is to be served.";
 
 pub enum Command {

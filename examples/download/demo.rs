@@ -50,7 +50,8 @@ pub fn run() -> Result<ExitCode, Problem> {
     // Dropping it cleans up, however this ends.
     let scratch = scratch_folder()?;
     print(
-        "This is cratetorrent showing itself. Nothing leaves this machine, and everything is cleaned up at the end.",
+        "This is cratetorrent showing itself. Nothing leaves this machine, and everything is \
+         cleaned up at the end.",
     );
     let served = scratch.path().join("served");
     let fetched = scratch.path().join("fetched");
@@ -90,7 +91,8 @@ pub fn run() -> Result<ExitCode, Problem> {
 
     let turns = reactor.stats();
     print(&format!(
-        "the loop  made {} turns, the longest of {:.2} ms; {} reads, {} writes, {} answers waited for",
+        "the loop  made {} turns, the longest of {:.2} ms; {} reads, {} writes, {} answers \
+         waited for",
         turns.turns,
         turns.longest_turn_us as f64 / 1000.0,
         turns.reads,
@@ -104,7 +106,8 @@ pub fn run() -> Result<ExitCode, Problem> {
     ));
     seeds.iter().for_each(Seed::stop);
     print(
-        "\nNow try: download some.torrent --dir somewhere --peer host:port\n     or: download --help",
+        "\nNow try: download some.torrent --dir somewhere --peer host:port\n     \
+         or: download --help",
     );
     Ok(ExitCode::SUCCESS)
 }

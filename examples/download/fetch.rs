@@ -248,7 +248,7 @@ impl Fetch {
                     "{error}; verified pieces are kept, and the same command goes on from there"
                 )));
             }
-            // Whoever downloads it wants it, unless it went meanwhile.
+            // The user of a download wants the data, unless it went meanwhile.
             Alert::DataGone { torrent, dir } if !self.began => {
                 self.progress.say(&format!(
                     "its data is gone from {}; it is downloaded anew",
@@ -289,8 +289,8 @@ impl Fetch {
             && !self.options.place.has_port()
         {
             return Err(Problem::new(
-                "nobody to download from: the torrent has no trackers, so name some with --tracker or peers with --peer, \
-                 or let them come with --port",
+                "no peer to download from: the torrent has no trackers, so name some with \
+                 --tracker or peers with --peer, or let them come with --port",
             ));
         } else if !self.complete {
             // Seeding from a read-only folder is fine; filling one is not, which should not wait

@@ -29,8 +29,10 @@ Usage: seed TORRENT [options]
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --peer ADDR[,ADDR…]   peers to connect to, as host:port or [v6]:port; may be given more than once
-  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them in one tier
-  --limit-up RATE       send at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); 0: no limit
+  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them \
+                        in one tier
+  --limit-up RATE       send at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); \
+                        0: no limit
   --quiet               print errors only
   --json                print JSON objects, one a line
   --help, --version
@@ -39,7 +41,8 @@ For making the torrent:
 ";
 const END: &str = "
 
-Nothing is downloaded: data that is not whole is not served. What was found when it was hashed is kept in
+Nothing is downloaded: data that is not whole is not served. What was found when it was hashed is \
+kept in
 DIR/.cratetorrent, so that the next start need not hash it again.
 Exit status: 0 stopped by Ctrl-C or SIGTERM while it served; 1 failed; 2 nonsense asked;
 129, 130 or 143 stopped before it served.";

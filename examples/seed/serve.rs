@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// How often to look at the torrent, and whether somebody wants an end, when no alert comes.
+/// How often to look at the torrent, and whether the user wants an end, when no alert comes.
 const TICK: Duration = Duration::from_millis(200);
 
 pub fn run(options: Options) -> Result<ExitCode, Problem> {
@@ -142,7 +142,7 @@ impl Seed {
         })
     }
 
-    /// Follows the alerts until somebody wants an end.
+    /// Follows the alerts until the user wants an end.
     fn follow(&mut self, alerts: &Alerts, interrupt: &Interrupt) -> Result<ExitCode, Problem> {
         loop {
             let news = alerts.recv_timeout(TICK);
@@ -230,8 +230,16 @@ impl Seed {
                 self.engine.local_addrs().iter().map(ToString::to_string).collect();
             let info_hash = self.metainfo.info_hash.to_string();
             self.progress.fact(
-                &format!("info-hash {info_hash}\nseeding   {name} on {}; Ctrl-C ends it", addrs.join(" and ")),
-                &json!({"event": "serving", "info_hash": info_hash, "name": self.metainfo.name, "addresses": addrs}),
+                &format!(
+                    "info-hash {info_hash}\nseeding   {name} on {}; Ctrl-C ends it",
+                    addrs.join(" and ")
+                ),
+                &json!({
+                    "event": "serving",
+                    "info_hash": info_hash,
+                    "name": self.metainfo.name,
+                    "addresses": addrs,
+                }),
             );
         }
         Ok(())

@@ -23,7 +23,7 @@ use crate::{
 pub struct Session {
     pub engine: EngineHandle,
     pub book: Book,
-    /// Where data goes unless somebody says otherwise.
+    /// Where data goes unless a command says otherwise.
     pub downloads: PathBuf,
     /// Whether a person reads what is printed.
     pub human: bool,
@@ -122,12 +122,10 @@ impl Session {
     }
 
     /// Has something done with several torrents, and says so of each.
-    fn each(
-        &self,
-        which: &Which,
-        said: &str,
-        act: impl Fn(&mut Verbs<'_>, TorrentId) -> Result<(), NoSuchTorrent> + Copy + Send + 'static,
-    ) -> Result<(), Problem> {
+    fn each<F>(&self, which: &Which, said: &str, act: F) -> Result<(), Problem>
+    where
+        F: Fn(&mut Verbs<'_>, TorrentId) -> Result<(), NoSuchTorrent> + Copy + Send + 'static,
+    {
         for entry in self.book.find_all(which)? {
             // One that is about to go is no reason not to go on with the others.
             match self.call(move |engine| act(engine, entry.id))? {

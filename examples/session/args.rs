@@ -14,7 +14,8 @@ use crate::{
 };
 
 const HELP: &str = "\
-Runs a session of torrents and does what is said on standard input, until `quit`, its end, Ctrl-C or SIGTERM.
+Runs a session of torrents and does what is said on standard input, until `quit`, its end, \
+Ctrl-C or SIGTERM.
 
 Usage: session DIR [options]
 
@@ -23,7 +24,8 @@ Usage: session DIR [options]
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
-  --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, 2M or 1G; 0: no limit
+  --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, \
+                        2M or 1G; 0: no limit
   --limit-up RATE       the same for sending
   --active N            downloads at a time (default: 3)
   --seeds N             seeds at a time (default: 5)
@@ -33,10 +35,12 @@ Commands, one a line; words with blanks in them are put in \"quotes\":
 ";
 const END: &str = "
 N is the number that `list` shows, or the first four or more digits of an info-hash.
-To a pipe, `list` and `peers` write fields with tabs between them: bytes, bytes per second, and - for nothing.
+To a pipe, `list` and `peers` write fields with tabs between them: bytes, bytes per \
+second, and - for nothing.
 What happens meanwhile is told in lines that begin with: checked, finished, stopped,
 moved, deleted, removed, banned, failed.
-Exit status: 0 ended in good order; 1 failed, or a command from a file or pipe did; 2 nonsense asked.";
+Exit status: 0 ended in good order; 1 failed, or a command from a file or pipe did; 2 \
+nonsense asked.";
 
 pub fn help() -> String {
     format!("{HELP}{}{END}", command::help())

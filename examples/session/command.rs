@@ -17,7 +17,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     ("list [LABEL]", "how the torrents stand"),
     ("show N", "all about one"),
-    ("peers N", "whom it is connected with"),
+    ("peers N", "its connected peers"),
     ("peer N HOST:PORT…", "tell it of peers"),
     ("trackers N", "where it announces itself"),
     ("pause N…|all", "let its peers go"),

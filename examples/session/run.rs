@@ -98,7 +98,7 @@ fn forward_alerts(alerts: Alerts, events: Sender<Event>) -> Result<(), Problem> 
     Ok(())
 }
 
-/// Somebody waits for these to have everything.
+/// A `wait` command waits for these to have everything.
 struct Wait {
     which: Which,
     until: Option<Instant>,
@@ -282,12 +282,14 @@ impl Shell {
             Alert::Restored { set_aside: Some(kept), .. } => {
                 let kept = kept.display();
                 format!(
-                    "failed 0 the log of the session's folder cannot be read and is kept as {kept}; no torrents are known"
+                    "failed 0 the log of the session's folder cannot be read and is kept \
+                     as {kept}; no torrents are known"
                 )
             }
             Alert::Restored { torrents, damaged, .. } if damaged > 0 => {
                 format!(
-                    "failed 0 {damaged} records of the session's folder are damaged; {torrents} torrents are there"
+                    "failed 0 {damaged} records of the session's folder are damaged; \
+                     {torrents} torrents are there"
                 )
             }
             Alert::Restored { torrents: 0, .. } => return,

@@ -26,7 +26,8 @@ Usage: swarm_sim [--nodes N] [--seed N]         a swarm at work, to look at
   --seed N          the seed of all chance (default: 1)
 
 With --explore:
-  --for TIME        go on for so long, as 90s, 10m or 2h (default: 1m unless --seeds says where to end)
+  --for TIME        go on for so long, as 90s, 10m or 2h (default: 1m unless --seeds says where to \
+                    end)
   --seeds A-B       these seeds (default: from the clock on)
   --jobs N          threads (default: one)
   --keep-going      after a fault, too, up to ten

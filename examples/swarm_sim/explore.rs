@@ -168,7 +168,8 @@ impl Tally {
             (self.seeds, self.failed, self.events / 1_000_000, self.simulated / 3600);
         let time = begun.elapsed().as_secs();
         format!(
-            "{time:6} s: {seeds} seeds, {failed} failed, {millions} million events, {hours} hours of virtual time"
+            "{time:6} s: {seeds} seeds, {failed} failed, {millions} million events, \
+             {hours} hours of virtual time"
         )
     }
 }

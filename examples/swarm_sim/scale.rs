@@ -23,7 +23,7 @@ use crate::{
 
 /// What the engine asks for at a time, and counts in.
 const BLOCK: usize = 16 * 1024;
-/// Whom each knows of those who came before, beside the seed: what a tracker tells.
+/// How many earlier peers each peer knows beside the seed: what a tracker tells.
 const KNOWN: usize = 20;
 /// Connections of each.
 const LINKS: usize = 40;
@@ -100,10 +100,12 @@ pub fn run(options: &Scale) -> Result<ExitCode, Problem> {
     let Scale { pieces, piece, slots, line, .. } = options;
     let how = if options.super_seed { ", the seed shows one piece at a time" } else { "" };
     println!(
-        "{pieces} pieces of {piece} KiB, every line {line} KiB/s up, 10 ms from peer to peer, {slots} slots, {KNOWN} known{how}"
+        "{pieces} pieces of {piece} KiB, every line {line} KiB/s up, 10 ms from peer to peer, \
+         {slots} slots, {KNOWN} known{how}"
     );
     println!(
-        "   peers seeds   bound   first copy of the seed   median     mean     last (from, to)       used wasted     events    wall   memory"
+        "   peers seeds   bound   first copy of the seed   median     mean     \
+         last (from, to)       used wasted     events    wall   memory"
     );
     let mut rows: Vec<Row> = Vec::new();
     for &Size { peers, seeds } in &options.peers {
@@ -117,7 +119,8 @@ pub fn run(options: &Scale) -> Result<ExitCode, Problem> {
         let row =
             Row { peers, bound, runs, wall: began.elapsed().as_secs_f64(), memory: peak_mib() };
         println!(
-            "{:>8} {:>5} {:>6.1}s {:>9.1}s {:>5.2} copies {:>13.1}s {:>7.1}s {:>7.1}s ({:>6.1}, {:>6.1}) {:>6.1}% {:>5.1}% {:>10} {:>6.1}s {:>5} MiB",
+            "{:>8} {:>5} {:>6.1}s {:>9.1}s {:>5.2} copies {:>13.1}s {:>7.1}s {:>7.1}s \
+             ({:>6.1}, {:>6.1}) {:>6.1}% {:>5.1}% {:>10} {:>6.1}s {:>5} MiB",
             row.peers,
             row.runs.len(),
             row.bound,

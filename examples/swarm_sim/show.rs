@@ -62,7 +62,8 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
     }
     let (mib, one) = (len >> 20, SEED_LINE / 1_000_000);
     println!(
-        "{} peers want {mib} MiB of one seed that sends {one} MB/s; two of those who offer it lie.\n",
+        "{} peers want {mib} MiB of one seed that sends {one} MB/s; two of those who offer it \
+         lie.\n",
         options.nodes
     );
     println!(

@@ -43,9 +43,13 @@ impl Chart {
         let at_y = |y: f64| HEIGHT - below - y / top * (HEIGHT - above - below);
         let mut svg = String::new();
         let out = &mut svg;
+        let _ = write!(
+            out,
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" "#
+        );
         let _ = writeln!(
             out,
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">
+            r##"font-family="sans-serif" font-size="13">
 <rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>
 <text x="{left}" y="26" font-size="16">{}</text>
 <text x="{}" y="{}" text-anchor="middle">{}</text>
@@ -97,7 +101,8 @@ impl Chart {
                     );
                     let _ = writeln!(
                         out,
-                        r#"<path d="M{x:.1} {from:.1}V{to:.1}" stroke="{colour}" stroke-width="1.5"/>"#
+                        "<path d=\"M{x:.1} {from:.1}V{to:.1}\" stroke=\"{colour}\" \
+                         stroke-width=\"1.5\"/>"
                     );
                 }
             }

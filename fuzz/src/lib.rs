@@ -1,5 +1,6 @@
-//! What the fuzz targets check. Each function takes arbitrary bytes and panics if a promise is broken; the library's own tests run
-//! the same functions over the seeds and over whatever was found once.
+//! What the fuzz targets check. Each function takes arbitrary bytes and panics if a promise is
+//! broken; the library's own tests run the same functions over the seeds and over whatever was
+//! found once.
 
 pub mod session;
 pub mod tracker;

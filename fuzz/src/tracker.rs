@@ -65,7 +65,8 @@ pub fn tracker_http(data: &[u8]) {
     let Ok(url) = TrackerUrl::parse(text) else { unreachable!() };
     let ips: [IpAddr; 4] = ["127.0.0.1", "10.0.0.1", "192.0.2.2", "2001:db8::1"]
         .map(|ip| ip.parse().expect("an address"));
-    // The first answer by name is from the internet only, as nobody was asked before.
+    // A name's first answer has internet addresses only: no tracker was asked before, so a near one
+    // would be allowed.
     let ips = if flags & 8 == 0 { &ips[..] } else { &ips[2..] };
     let run = |size: usize| {
         let streams: Vec<Vec<&[u8]>> =

@@ -1,4 +1,4 @@
-//! Which pieces somebody has, in the order of the wire.
+//! Which pieces a peer or a torrent has, in the order of the wire.
 
 use fixedbitset::FixedBitSet;
 use thiserror::Error;

@@ -14,7 +14,7 @@ impl Rate {
     pub const MAX: u64 = 1 << 40;
 
     /// This many bytes per second. Zero is no rate, and in [`Limits`] no limit, as users expect it:
-    /// whoever wants nothing to pass pauses the torrent.
+    /// to let nothing pass, pause the torrent.
     pub const fn new(bytes_per_s: u64) -> Option<Self> {
         match NonZeroU64::new(if bytes_per_s > Self::MAX { Self::MAX } else { bytes_per_s }) {
             Some(rate) => Some(Self(rate)),
@@ -114,7 +114,7 @@ impl Bucket {
         self.level = self.level.saturating_sub(units(bytes)).max(-debt);
     }
 
-    /// When it holds this many bytes (no more than its depth) if nobody takes any.
+    /// When it holds this many bytes (no more than its depth) if none are taken until then.
     pub(crate) fn ready_at(&self, bytes: u64) -> Instant {
         let missing = units(bytes.min(self.depth())).saturating_sub(self.level);
         let micros = u64::try_from(missing).unwrap_or(0).div_ceil(self.rate.get());

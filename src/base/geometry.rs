@@ -1,7 +1,7 @@
 //! Piece and block arithmetic: the one place where foreign integers become positions in a torrent.
 //!
-//! Only [`Geometry`] mints a [`PieceIndex`] or a [`Block`], so whoever holds one needs no further
-//! check.
+//! Only [`Geometry`] mints a [`PieceIndex`] or a [`Block`], so code that holds one needs no
+//! further check.
 
 use thiserror::Error;
 

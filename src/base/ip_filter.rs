@@ -151,7 +151,7 @@ impl IpFilter {
         self.v4.len() + self.v6.len()
     }
 
-    /// Whether it blocks nobody.
+    /// Whether it blocks no address.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -338,14 +338,22 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
 
-        /// Whatever the ranges, a lookup says what going through them one by one says, and none touches another.
+        /// Whatever the ranges, a lookup says what going through them one by one says, and none
+        /// touches another.
         #[test]
-        fn lookups_agree_with_a_walk_through_all_ranges(pairs in prop::collection::vec((0u8..200, 0u8..20), 0..30)) {
+        fn lookups_agree_with_a_walk_through_all_ranges(
+            pairs in prop::collection::vec((0u8..200, 0u8..20), 0..30),
+        ) {
             let v4 = |n: u32| IpAddr::from(Ipv4Addr::from_bits(n));
-            let ranges: Vec<(u32, u32)> = pairs.iter().map(|&(a, n)| (a.into(), u32::from(a) + u32::from(n))).collect();
-            let f: IpFilter = ranges.iter().map(|&(a, b)| IpRange::new(v4(a), v4(b)).unwrap()).collect();
+            let ranges: Vec<(u32, u32)> =
+                pairs.iter().map(|&(a, n)| (a.into(), u32::from(a) + u32::from(n))).collect();
+            let f: IpFilter =
+                ranges.iter().map(|&(a, b)| IpRange::new(v4(a), v4(b)).unwrap()).collect();
             for n in 0..256 {
                 prop_assert_eq!(f.blocks(v4(n)), ranges.iter().any(|&(a, b)| (a..=b).contains(&n)));
             }

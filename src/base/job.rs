@@ -216,7 +216,7 @@ pub struct Run {
     /// Hash it in order; `None` for a run that came before its predecessors and is only written.
     pub chain: Option<Chain>,
     /// Answer with a digest of each 16 KiB block even if the piece is good (it was bad before, and
-    /// somebody is to blame).
+    /// a peer is to blame).
     pub digests: bool,
     /// Nothing else is about to come that it could be hashed side by side with: begin at once.
     pub hurry: bool,

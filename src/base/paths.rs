@@ -250,7 +250,7 @@ impl Names {
         at
     }
 
-    /// Takes the name for a file if nobody has it.
+    /// Takes the name for a file if no file or folder has it.
     fn claim(&mut self, folders: &[String], name: &str) -> bool {
         let key = (self.folder(folders), self.case.fold(name));
         let next = self.nodes.len() as u32 + 1;

@@ -140,8 +140,8 @@ impl RateMeter {
     }
 }
 
-/// A rate over about twenty seconds, for comparing peers. Whoever has just begun is judged by the
-/// time since: it need not send for a minute before it counts as fast as it is.
+/// A rate over about twenty seconds, for comparing peers. A peer that has just begun is judged by
+/// the time since: it need not send for a minute before it counts as fast as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LongMeter {
     meter: RateMeter,

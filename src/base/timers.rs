@@ -1,4 +1,4 @@
-//! Deadlines: a small table per owner, and a lazy heap of owners for whoever holds many of them.
+//! Deadlines: a small table per owner, and a lazy heap of owners for code that holds many.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -79,7 +79,7 @@ impl Wakeup {
         news
     }
 
-    /// An entry for `at` came up; false if it is an old one that nobody waits for.
+    /// An entry for `at` came up; false if it is an old one that its owner does not wait for.
     #[must_use]
     pub(crate) fn fire(&mut self, at: Instant) -> bool {
         let mine = self.soonest == at && at != NEVER;

@@ -1,5 +1,5 @@
-//! What a torrent, or a session, has done over all its runs. Plain numbers: whoever keeps them
-//! between runs hands them in again.
+//! What a torrent, or a session, has done over all its runs. Plain numbers: a program that
+//! keeps them between runs hands them in again.
 
 use std::time::Duration;
 

@@ -50,7 +50,7 @@ pub(super) fn all(
     let cores = || thread::available_parallelism().map_or(1, Into::into);
     let threads = if threads == 0 { cores() } else { threads };
     let threads = threads.clamp(1, MAX_THREADS).min(count.div_ceil(pieces.batch()) as usize);
-    // Whoever is told slowly holds up the threads, so that what is told is what happens.
+    // A slow `progress` holds up the threads, so that what is told is what happens.
     let (tell, told) = mpsc::sync_channel(4 * threads);
     let (results, stopped) = thread::scope(|scope| {
         let start = |n| {

@@ -71,7 +71,7 @@ pub struct CreateParams {
     pub pads: bool,
     /// Whether to leave out symbolic links, pipes, sockets and devices below `path`. Otherwise the
     /// first of them is an error, since a torrent in which something is missing should be
-    /// somebody's wish.
+    /// the user's wish.
     pub skip_special: bool,
     /// Addresses of trackers by tier (BEP 12).
     pub trackers: Vec<Vec<String>>,
@@ -182,7 +182,8 @@ pub enum CreateError {
     PieceLength(u32),
     /// The piece length is too short for so much data.
     #[error(
-        "{pieces} pieces of {piece_len} bytes exceed the limit of {limit}: the pieces must be longer"
+        "{pieces} pieces of {piece_len} bytes exceed the limit of {limit}: the pieces \
+         must be longer"
     )]
     TooManyPieces {
         /// How many there would be.

@@ -321,12 +321,10 @@ fn names_that_a_download_would_change_are_refused() {
 
     let raw = root.join(std::ffi::OsStr::from_bytes(b"\xff"));
     fs::write(&raw, b"data").unwrap();
-    assert!(
-        matches!(quietly(&CreateParams::new(&root)).unwrap_err(), CreateError::NotUtf8(path) if path == raw)
-    );
-    assert!(
-        matches!(quietly(&CreateParams::new(&raw)).unwrap_err(), CreateError::NotUtf8(path) if path == raw)
-    );
+    let error = quietly(&CreateParams::new(&root)).unwrap_err();
+    assert!(matches!(error, CreateError::NotUtf8(path) if path == raw));
+    let error = quietly(&CreateParams::new(&raw)).unwrap_err();
+    assert!(matches!(error, CreateError::NotUtf8(path) if path == raw));
     assert!(
         quietly(&CreateParams { name: Some("named".into()), ..CreateParams::new(&raw) }).is_ok()
     );
@@ -422,11 +420,18 @@ fn it_tells_how_far_it_is_and_stops_when_told() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_sizes_make_the_torrent_that_their_bytes_say(
-        lens in prop::collection::vec(prop_oneof![Just(0), 1..40_000_usize, Just(16 * KIB), Just(64 * KIB)], 1..12),
+        lens in prop::collection::vec(
+            prop_oneof![Just(0), 1..40_000_usize, Just(16 * KIB), Just(64 * KIB)],
+            1..12,
+        ),
         power in 14..18_u32,
         pads: bool,
         threads in 1..5_usize,
@@ -434,10 +439,22 @@ proptest! {
         let names: Vec<String> = (0..lens.len()).map(|n| format!("{}/{n}", n % 3)).collect();
         let files: Vec<_> = names.iter().map(String::as_str).zip(lens.iter().copied()).collect();
         let (_dir, root) = folder(&files);
-        let params = CreateParams { piece_len: Some(1 << power), pads, threads, ..CreateParams::new(&root) };
+        let params = CreateParams {
+            piece_len: Some(1 << power),
+            pads,
+            threads,
+            ..CreateParams::new(&root)
+        };
         match quietly(&params) {
-            Ok(created) => prop_assert_eq!(&created.metainfo.pieces[..], &plainly(&root, &created.metainfo)[..]),
-            Err(e) => prop_assert!(matches!(e, CreateError::Empty(_)) && lens.iter().all(|&len| len == 0), "{}", e),
+            Ok(created) => prop_assert_eq!(
+                &created.metainfo.pieces[..],
+                &plainly(&root, &created.metainfo)[..]
+            ),
+            Err(e) => prop_assert!(
+                matches!(e, CreateError::Empty(_)) && lens.iter().all(|&len| len == 0),
+                "{}",
+                e
+            ),
         }
     }
 }

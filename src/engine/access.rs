@@ -1,6 +1,6 @@
-//! Who may connect and whom we connect to: the user's filter and bans, a host's share of the
-//! connections, and our own address, which decides whom to prefer (BEP 40). It keeps counts by host
-//! and sees no torrent's bans, which are the torrents' own.
+//! Who may connect and which peers we connect to: the user's filter and bans, a host's share of the
+//! connections, and our own address, which decides which peers to prefer (BEP 40). It keeps counts
+//! by host and sees no torrent's bans, which are the torrents' own.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -55,7 +55,7 @@ struct Host {
 }
 
 impl Access {
-    /// Whoever is at `addr` is us.
+    /// `addr` is an address of our own.
     pub(super) fn note_ourselves(&mut self, addr: SocketAddr) {
         if !self.ourselves.contains(&addr) {
             self.ourselves.push_back(addr);
@@ -123,8 +123,9 @@ impl Access {
 }
 
 impl Verbs<'_> {
-    /// Sets whom we want nothing to do with, in place of what was set before. Blocked addresses are
-    /// neither accepted nor dialled nor remembered as peers, and connections with them end.
+    /// Sets the addresses that we want nothing to do with, in place of what was set before. Blocked
+    /// addresses are neither accepted nor dialled nor remembered as peers, and connections with
+    /// them end.
     /// Building a filter takes its time: do so elsewhere and bring it here.
     pub fn set_ip_filter(&mut self, filter: IpFilter) {
         let filter = Arc::new(filter);

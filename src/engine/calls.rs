@@ -1,8 +1,8 @@
 //! Questions to trackers that are on their way: whose turn it is, how many at a time, and where
 //! their answers go.
 //!
-//! What a call does is `proto::tracker`'s; whom a torrent tells and when is its announcer's. Calls
-//! of torrents that take their leave outlive them.
+//! What a call does is `proto::tracker`'s; which trackers a torrent tells and when is its
+//! announcer's. Calls of torrents that take their leave outlive them.
 
 mod beginning;
 mod ending;
@@ -181,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// It is time for somebody who waited.
+    /// It is time for a call that waited.
     pub(super) fn handle_calls_timeout(&mut self, at: Instant) {
         if !self.calls.wakeup.fire(at) {
             return;

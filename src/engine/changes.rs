@@ -1,6 +1,6 @@
-//! What has changed since somebody last asked, at a cost of what has changed.
+//! What has changed since a user last asked, at a cost of what has changed.
 //!
-//! Whatever happens to a torrent touches it. When somebody asks, the touched ones are compared with
+//! Whatever happens to a torrent touches it. When a user asks, the touched ones are compared with
 //! what was last told of them, and those that are different get the number of this change; a cursor
 //! is such a number. So any number of users may ask, each with a cursor of its own, and nothing is
 //! kept for them.
@@ -64,7 +64,7 @@ impl Ledger {
     pub(super) fn forget(&mut self, key: Key, change: u64) {
         self.touched.remove(&key);
         self.changed.remove(&(change, key));
-        // Nobody misses whom nobody has heard of.
+        // A removal is told only of a torrent that was told of before.
         if change > 0 {
             self.removed.push_back((self.last + 1, key));
             if self.removed.len() > REMOVED
@@ -120,7 +120,8 @@ impl Verbs<'_> {
     /// impl Rows {
     ///     /// Called twice a second; true if there is something to draw.
     ///     fn refresh(&mut self, engine: &mut Verbs<'_>) -> bool {
-    ///         let Changes { cursor, all, changed, removed, queue, .. } = engine.changes(self.cursor);
+    ///         let Changes { cursor, all, changed, removed, queue, .. } =
+    ///             engine.changes(self.cursor);
     ///         let news = all || !changed.is_empty() || !removed.is_empty() || queue.is_some();
     ///         if all {
     ///             self.rows.clear();
@@ -194,7 +195,7 @@ impl Engine {
         if self.ledger.queue.0 != self.queue.version() {
             self.ledger.queue = (self.queue.version(), number);
         }
-        // A number that nothing has is skipped harmlessly; 0 is nobody's.
+        // A number that nothing has is skipped harmlessly; 0 is the number of no change.
         self.ledger.last = number;
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Way {
     round: u64,
     /// When promises of this round lapse, and the earliest time for the next.
     round_ends: Instant,
-    /// When somebody must be woken.
+    /// When a link must be woken.
     next: Option<Instant>,
     /// Something is or was limited and has not been forgotten.
     on: bool,
@@ -134,7 +134,7 @@ impl Way {
         self.next
     }
 
-    // The owner's verbs. A change of a limit wakes whoever waits for it.
+    // The owner's verbs. A change of a limit wakes the links that wait for it.
 
     pub(super) fn set_engine(&mut self, now: Instant, rate: Option<Rate>) {
         set(&mut self.engine, now, rate);
@@ -230,7 +230,8 @@ impl Way {
             group.bucket.as_mut().map(|b| (b, group.promised, group.queue.len()))
         });
         let mut free = u64::MAX;
-        // Whoever has a turn uses that. Others take what nobody waits for, if it is worth while.
+        // A link that has a turn uses that. Others take what no link waits for, if it is worth
+        // while.
         let mut look = |bucket: &mut Bucket, promised: u64, others: usize| {
             let level = bucket.level(now);
             let left = level.saturating_sub(promised);
@@ -306,7 +307,7 @@ impl Way {
         if let Some(at) = soonest {
             self.plan(at);
         } else {
-            // Nobody waits any more: if there is no limit either, all is forgotten.
+            // No link waits any more: if there is no limit either, all is forgotten.
             self.changed(now);
         }
     }
@@ -391,7 +392,7 @@ impl Way {
         }
     }
 
-    /// When somebody of this group can be woken.
+    /// When a link of this group can be woken.
     fn ready_at(&self, torrent: Option<Key>) -> Instant {
         let ready = |bucket: &Bucket, promised: u64| {
             bucket.ready_at(promised.saturating_add(bucket.quantum()))

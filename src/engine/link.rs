@@ -30,7 +30,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) who: Contributor,
-    /// Whom it belongs to; unknown until an accepted one says so.
+    /// The torrent it belongs to; unknown until an accepted one says so.
     pub(super) torrent: Option<Key>,
     pub(super) state: State,
     /// Our own greeting, until the session takes over.
@@ -43,7 +43,7 @@ pub(super) enum State {
     Dialing,
     Greeting(Greeting),
     /// We have dialled ourselves, and this is the end that was dialled: the other learns from our
-    /// answer whom it has reached.
+    /// answer that we have reached ourselves.
     Mirror,
     /// It has greeted and waits for a torrent that is waking, with what came behind its greeting.
     Waiting {
@@ -293,7 +293,8 @@ impl Engine {
                 Some(_) => Some(AGAIN),
                 None if t.sessions.len() < self.cx.conf.max_links_per_torrent => None,
                 None => match t.least_worthy(who.addr) {
-                    // Whom we dialled when there was room is not worth ending another for.
+                    // A peer that we dialled when there was room is not worth ending another link
+                    // for.
                     Some(least) if who.incoming => {
                         replaced = Some(least);
                         None

@@ -1,5 +1,5 @@
-//! All torrents and all links, and who speaks to whom. Inputs `handle_*`, outputs `poll_*`; see the
-//! contract in `proto`.
+//! All torrents and all links, and which torrent speaks on which link. Inputs `handle_*`, outputs
+//! `poll_*`; see the contract in `proto`.
 //!
 //! It never sees a socket, a file or a clock: a driver (the reactor, the simulator, or a host of
 //! its own kind) carries out its effects and tells it what happened.
@@ -92,7 +92,8 @@ pub enum AddError {
     Unkept,
     /// The session has a folder, and the torrent is too large to be kept there.
     #[error(
-        "the torrent cannot be kept: its metainfo and settings have {bytes} bytes, where {limit} are the limit"
+        "the torrent cannot be kept: its metainfo and settings have {bytes} bytes, where {limit} \
+         are the limit"
     )]
     TooLarge {
         /// The bytes of its metainfo and of what is said of it.
@@ -169,7 +170,7 @@ pub struct Engine {
     dials: usize,
     /// Accepted links that have not said what they want.
     greetings: usize,
-    /// Somebody may want to dial who could not before.
+    /// A torrent may want to dial that could not before.
     dial: bool,
     /// The torrent that dialled last.
     dialled_last: Key,
@@ -348,8 +349,8 @@ impl Engine {
         self.cx.effects.pop_front()
     }
 
-    /// Has blocks read for whoever is next, as long as there is memory for it. One batch at a time:
-    /// its buffer is hot if it has just come back from the link before.
+    /// Has blocks read for the link that is next, as long as there is memory for it. One batch at a
+    /// time: its buffer is hot if it has just come back from the link before.
     fn pump_uploads(&mut self) {
         while self.cx.effects.is_empty()
             && self.cx.uploads.room() > self.cx.conf.max_request as usize + READ_GAP
@@ -452,7 +453,7 @@ impl Engine {
         }
     }
 
-    /// A peer looked for memory and found none: what nobody works on in other torrents is given up
+    /// A peer looked for memory and found none: what no peer works on in other torrents is given up
     /// for it.
     fn relieve(&mut self) {
         if self.cx.memory_short {
@@ -464,7 +465,7 @@ impl Engine {
         }
     }
 
-    /// Memory came back: whoever went without may ask again.
+    /// Memory came back: sessions that went without may ask again.
     fn share_memory(&mut self) {
         if std::mem::take(&mut self.cx.memory_short) {
             // Not all torrents: there may be thousands that rest, and this follows each answer of a

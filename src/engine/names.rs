@@ -1,7 +1,7 @@
 //! Names that are being looked up and that were: calls that want the same one share a look-up, and
 //! for a while its answer.
 //!
-//! It asks nobody; whoever owns it does.
+//! It looks nothing up itself; its owner does.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 

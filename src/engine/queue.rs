@@ -15,7 +15,7 @@ use crate::{
     torrent::claim::{Claim, Lane},
 };
 
-/// How often it is looked whether somebody is slow or has had its turn, while others wait.
+/// How often the queue looks whether a torrent is slow or has had its turn, while others wait.
 pub(super) const LOOK: Duration = Duration::from_secs(10);
 /// How long a torrent must be slow before another runs beside it.
 const SLOW_AFTER: Duration = Duration::from_secs(60);
@@ -159,7 +159,7 @@ impl Queue {
         self.version
     }
 
-    /// When it must look whether somebody is slow or has had its turn.
+    /// When it must look whether a torrent is slow or has had its turn.
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.look
     }
@@ -273,7 +273,7 @@ impl Queue {
         }
         if !self.seeds.waiting.is_empty() {
             let full = self.downloads.active() + self.seeds.active() >= self.limits.total;
-            // The slow are in nobody's way, unless there is no room for more at all.
+            // A slow seed is in no other's way, unless there is no room for more at all.
             let slow = self.seeds.slow.iter().filter(|_| full);
             let over = |key: &Key| {
                 self.entries.get(key).is_some_and(|entry| now.since(entry.since) >= turn)
@@ -414,7 +414,7 @@ impl Queue {
         self.downloads.active() + self.seeds.active()
     }
 
-    /// Who should run does, and nobody else.
+    /// The torrents that should run do, and no others.
     fn settle(&mut self, now: Instant) {
         while self.total() > self.limits.total {
             let Some((_, key)) = self.seeds.last().or_else(|| self.downloads.last()) else { break };
@@ -441,7 +441,7 @@ impl Queue {
         {
             self.hold(key);
         }
-        // Whoever waits goes, if there is room, or if somebody runs who comes after it.
+        // A torrent that waits goes, if there is room, or if a torrent runs that comes after it.
         while let Some(&first) = self.line(lane).waiting.first() {
             if self.line(lane).running.len() >= limit {
                 match self.line(lane).running.last().copied() {

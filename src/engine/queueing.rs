@@ -62,8 +62,8 @@ impl Verbs<'_> {
     }
 
     /// Gives a download another position; those in between move up or down by one. Beyond the end
-    /// is the end. It runs at once if it is among the first now, and whoever no longer is
-    /// waits.
+    /// is the end. It runs at once if it is among the first now, and a download that no longer
+    /// is waits.
     ///
     /// # Errors
     /// If there is no such torrent, or it has no position.
@@ -140,8 +140,8 @@ impl Verbs<'_> {
 }
 
 impl Engine {
-    /// The end of everything that concerns a torrent: whoever keeps an eye on it learns what is
-    /// new.
+    /// The end of everything that concerns a torrent: the ledger, the tally and the queues learn
+    /// what is new.
     pub(super) fn review(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         self.ledger.touch(key, &mut torrent.seen);
@@ -170,7 +170,7 @@ impl Engine {
 
     /// Carries out what the queues want.
     fn arrange(&mut self) {
-        // What is carried out is news again; whoever began goes on until there is none.
+        // What is carried out is news again; the outermost call goes on until there is none.
         if self.shutting_down || std::mem::replace(&mut self.arranging, true) {
             return;
         }

@@ -51,7 +51,7 @@ pub struct SessionStats {
     pub piece_memory: usize,
     /// Bytes of blocks being read or waiting to be sent.
     pub upload_memory: usize,
-    /// Alerts that nobody fetched in time.
+    /// Alerts that the program did not fetch in time.
     pub alerts_dropped: u64,
 }
 
@@ -138,7 +138,7 @@ impl Tally {
 
 impl Verbs<'_> {
     /// What the session did in earlier runs, for [`SessionStats::totals`]: those of the last time
-    /// it was asked for, if somebody kept them.
+    /// it was asked for, if the program kept them.
     pub fn set_earlier_totals(&mut self, totals: Totals) {
         self.engine.tally.earlier = totals;
     }

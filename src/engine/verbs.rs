@@ -210,9 +210,9 @@ impl Verbs<'_> {
         })
     }
 
-    /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` nobody.
-    /// At once, but whoever was let in
-    /// less than [`Conf::choke_interval`](crate::Conf::choke_interval) ago is the last to go.
+    /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` none. At
+    /// once, but a peer that was let in less than
+    /// [`Conf::choke_interval`](crate::Conf::choke_interval) ago is the last to go.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -224,8 +224,8 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.set_upload_slots(slots, cx))
     }
 
-    /// Whom a torrent serves when it has everything and more want it than there are slots. From the
-    /// next round on.
+    /// Which peers a torrent serves when it has everything and more want it than there are slots.
+    /// From the next round on.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -299,8 +299,8 @@ impl Verbs<'_> {
 
     /// Puts a mark into the line of alerts: [`Alert::Marked`] with this number comes behind
     /// everything that is told by now and before all that is told later. What the engine says
-    /// when asked is ahead of the alerts that wait; whoever has both to go by can so tell when
-    /// they have caught up.
+    /// when asked is ahead of the alerts that wait; a program that goes by both can so tell when
+    /// the alerts have caught up.
     ///
     /// ```
     /// use cratetorrent::{Alert, Conf};

@@ -1,6 +1,6 @@
-//! Which torrents want something now, so that nobody has to ask thousands that do not: those that
-//! would dial, and those whose peers or begun pieces take memory. Kept up to date at the end of
-//! every input of a torrent.
+//! Which torrents want something now, so that the engine need not ask thousands that do not: those
+//! that would dial, and those whose peers or begun pieces take memory. Kept up to date at the end
+//! of every input of a torrent.
 //!
 //! And the peers that wait for a torrent that is waking.
 

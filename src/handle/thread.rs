@@ -75,7 +75,7 @@ impl Shared {
     /// Waits for the end of the thread, and gives the engine up after `within`. False if it was not
     /// over by then.
     pub(super) fn wait_for_end(&self, within: Duration) -> bool {
-        // Whoever has given it up once has waited enough.
+        // An engine that was given up once has been waited for enough.
         let within = if self.given_up.load(Ordering::SeqCst) { Duration::ZERO } else { within };
         let over = self.is_over_within(within);
         if !over {

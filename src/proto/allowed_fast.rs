@@ -14,10 +14,10 @@ use crate::base::{
 /// Digests that are made for one set at most. A hundred pieces of 101 take about 110.
 const MAX_ROUNDS: usize = 1000;
 
-/// The first `k` pieces of the set of a peer at `ip`: the same `k` at whoever computes it. If there
+/// The first `k` pieces of the set of a peer at `ip`: every client computes the same `k`. If there
 /// are no more than `k` pieces, all of them.
 ///
-/// Peers of one network have the same set, so that nobody gets more by having many addresses: an
+/// Peers of one network have the same set, so that no peer gets more by having many addresses: an
 /// IPv4 network is a /24, as BEP 6 says. BEP 6 does not speak of IPv6; there it is the /64, which
 /// one subscriber has at the least.
 pub(crate) fn allowed_fast(

@@ -29,7 +29,7 @@ impl Greeting {
         Self { expected: Some(info_hash), heard: Vec::new() }
     }
 
-    /// Somebody dialled us; we hear first which torrent it is about.
+    /// A peer dialled us; we hear first which torrent it is about.
     pub(crate) fn incoming() -> Self {
         Self { expected: None, heard: Vec::new() }
     }

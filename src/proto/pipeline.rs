@@ -44,7 +44,7 @@ pub(crate) struct Pipeline {
     /// When the peer last did what we want, were it a part of a block: since then the snub timer
     /// runs.
     progress: Instant,
-    /// The same without parts of blocks: whoever sends a byte now and then delivers nothing.
+    /// The same without parts of blocks: a peer that sends a byte now and then delivers nothing.
     delivered: Instant,
     snubbed: bool,
     /// Since when we do not read what it sends.

@@ -13,7 +13,7 @@ const FIRST_BATCH: usize = 4 * SLOT;
 /// What a block takes up in a batch.
 const SLOT: usize = READ_GAP + BLOCK_LEN as usize;
 
-/// Requests waiting, and blocks that somebody reads for us.
+/// Requests waiting, and blocks that a worker reads for us.
 #[derive(Debug)]
 pub(crate) struct Uploads {
     waiting: VecDeque<Block>,

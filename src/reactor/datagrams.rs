@@ -57,7 +57,7 @@ impl Datagrams {
                 place.insert(socket)
             }
         };
-        // The first refusal may be of an earlier one, to somebody else.
+        // The first refusal may be of an earlier datagram, to another address.
         let sent = socket.send_to(data, to).or_else(|_| socket.send_to(data, to));
         match sent {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),

@@ -44,7 +44,7 @@ pub(super) enum Accepted {
     Stream(TcpStream, SocketAddr),
     /// One connection was refused for want of descriptors.
     Shed,
-    /// Nobody waits, or the listeners rest for a while.
+    /// No connection waits, or the listeners rest for a while.
     Nobody,
 }
 
@@ -155,7 +155,7 @@ fn bind(
     let mut inner = TcpListener::from_std(socket.into());
     let addr = inner.local_addr()?;
     registry.register(&mut inner, token, Interest::READABLE)?;
-    // Somebody may have come between `listen` and `register`.
+    // A connection may have come between `listen` and `register`.
     Ok(Listener { inner, addr, ready: true })
 }
 
@@ -229,7 +229,7 @@ mod tests {
         assert!(shed(&mut listeners.spare, &listeners.listeners[0].inner));
         assert!(listeners.spare.is_some());
         assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
-        // Nobody waits any more, so there was nothing to refuse.
+        // No connection waits any more, so there was nothing to refuse.
         assert!(!shed(&mut listeners.spare, &listeners.listeners[0].inner));
         listeners.spare = None;
         assert!(!shed(&mut listeners.spare, &listeners.listeners[0].inner));
@@ -253,7 +253,7 @@ mod tests {
         let mut listeners = Listeners::bind(poll.registry(), &[ANY[0]; 3], None, 1).unwrap();
         let addrs: Vec<SocketAddr> = listeners.addrs().collect();
         let connect = |nth: usize| std::net::TcpStream::connect(addrs[nth]).unwrap();
-        // The first is flooded; nobody comes to the second.
+        // The first is flooded; no connection comes to the second.
         let _clients: Vec<_> = [0, 0, 0, 0, 0, 0, 2, 2].map(connect).into();
         let mut order = Vec::new();
         while let Accepted::Stream(stream, _) = listeners.accept(Instant::ZERO) {

@@ -96,7 +96,10 @@ pub enum ReactorError {
         source: io::Error,
     },
     /// More addresses than there are tokens for.
-    #[error("{0} addresses to listen on exceed {max}", max = FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN)]
+    #[error(
+        "{0} addresses to listen on exceed {max}",
+        max = FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN
+    )]
     TooManyListeners(usize),
     /// What [`Conf::tls_roots`] has is no certificates to believe.
     #[error("Conf::tls_roots: {0}")]
@@ -138,7 +141,7 @@ pub struct ReactorStats {
     pub longest_turn_us: u64,
 }
 
-/// An [`Engine`] with sockets, disk and clock, driven by whoever calls [`poll`](Self::poll).
+/// An [`Engine`] with sockets, disk and clock, driven by calls of [`poll`](Self::poll).
 ///
 /// Dropping it closes every connection at once and waits for the jobs that workers are at, however
 /// long a disk takes; states are not saved. For an orderly end call [`Verbs::shutdown`] and poll

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn one_that_hangs_holds_up_neither_the_next_nor_the_end() {
-        // Hangs for ever: nobody ever sends.
+        // Hangs for ever: nothing is ever sent.
         fn hang(host: &str) -> Result<Vec<IpAddr>, String> {
             if host == "hang" {
                 let (_kept, never) = mpsc::channel::<()>();

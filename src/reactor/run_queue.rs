@@ -1,5 +1,5 @@
-//! Who has work left. Readiness is told once (edge-triggered), so whoever is not served to the end
-//! must be remembered.
+//! Which sockets have work left. Readiness is told once (edge-triggered), so a socket that is not
+//! served to the end must be remembered.
 //!
 //! Knows slots only. A slot that changed its tenant meanwhile is looked at once in vain.
 

@@ -141,7 +141,7 @@ impl Sockets {
         self.at_slot(slot(key)).filter(|socket| socket.key == key)
     }
 
-    /// Whoever lives in this slot now.
+    /// The socket in this slot now.
     pub(super) fn at_slot(&mut self, slot: usize) -> Option<&mut Socket> {
         self.slots.get_mut(slot)?.as_mut()
     }

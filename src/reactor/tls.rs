@@ -1,5 +1,5 @@
 //! TLS for tracker streams, by rustls with ring. Without the feature `tls` there is none, and
-//! whoever wants it is told so.
+//! a stream that wants it fails and says so.
 //!
 //! It turns bytes into bytes; sockets are its owner's. Certificates are always verified, against
 //! Mozilla's list and what the user adds.
@@ -21,7 +21,7 @@ mod with {
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     };
 
-    /// Whom to trust. Made when it is first needed.
+    /// Which authorities to trust. Made when it is first needed.
     #[derive(Debug)]
     pub(crate) struct TlsConf {
         /// Certificates in PEM or DER.
@@ -83,7 +83,7 @@ mod with {
 
     impl Tls {
         /// # Errors
-        /// If `name` can be no server's name or address, or there is nobody to trust.
+        /// If `name` can be no server's name or address, or there is no authority to trust.
         pub(crate) fn new(conf: &mut TlsConf, name: &str) -> Result<Self, String> {
             let name = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
             let mut conn = ClientConnection::new(conf.get()?, name).map_err(|e| e.to_string())?;
@@ -153,7 +153,7 @@ mod with {
 mod without {
     use std::io::{self, Write};
 
-    /// Nobody to trust.
+    /// No authorities to trust.
     #[derive(Debug)]
     pub(crate) struct TlsConf;
 

@@ -48,7 +48,7 @@ impl Reactor {
             if let Some(slot) = token.checked_sub(FIRST_STREAM_TOKEN) {
                 self.streams.handle_event(slot, event);
             } else if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
-                // A socket that was closed tells nothing more, so whoever lives here is who is
+                // A socket that was closed tells nothing more, so the socket that is here now is
                 // meant.
                 let Some(socket) = self.sockets.at_slot(slot) else { continue };
                 socket.read_closed |= event.is_read_closed() || event.is_error();
@@ -68,7 +68,7 @@ impl Reactor {
             } else if token >= FIRST_DATAGRAM_TOKEN {
                 self.datagrams.handle_event(token - FIRST_DATAGRAM_TOKEN);
             }
-            // The waker's event only ends the wait: its flag says whether somebody left something.
+            // The waker's event only ends the wait: its flag says whether a thread left something.
         }
     }
 
@@ -307,8 +307,8 @@ impl Reactor {
         self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
     }
 
-    /// One vectored write, or a few, for each link that has something to send. Whoever was not
-    /// reached goes before whoever has more: in the next turn it is their turn.
+    /// One vectored write, or a few, for each link that has something to send. In the next
+    /// turn the links that were not reached go before the links that have more.
     pub(super) fn flush(&mut self, now: Instant) {
         std::mem::swap(&mut self.dirty, &mut self.flushing);
         let mut reached = 0;

@@ -59,7 +59,7 @@ impl Waker {
         Ok(())
     }
 
-    /// Whether somebody called since the last time. What the caller left must be fetched *after*
+    /// Whether there was a call since the last time. What the caller left must be fetched *after*
     /// this.
     pub(crate) fn take(&self) -> bool {
         self.inner.called.load(Ordering::SeqCst) && self.inner.called.swap(false, Ordering::SeqCst)

@@ -138,7 +138,7 @@ impl MemDisk {
         self.state().files.keys().cloned().collect()
     }
 
-    /// Puts a file there, safe from power cuts, as if somebody else had made it.
+    /// Puts a file there, safe from power cuts, as if another program had made it.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
         let content = Content {

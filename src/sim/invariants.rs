@@ -32,7 +32,8 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("had-is-true", "each piece that it says it has is on its disk, byte for byte"),
     (
         "loses-nothing",
-        "a verified byte that was on its disk is still on it, as safe as it was, unless its user removed it",
+        "a verified byte that was on its disk is still on it, as safe as it was, \
+         unless its user removed it",
     ),
     ("served-is-true", "each block that it sends is the torrent's, unless its disk has spoilt it"),
     ("served-is-had", "it sends blocks of verified pieces only, and tells of no others"),
@@ -51,12 +52,14 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "tells-all",
-        "once everything is sent, each peer knows what it has and whether it is interested, as far as that is shown",
+        "once everything is sent, each peer knows what it has and whether it is interested, \
+         as far as that is shown",
     ),
     ("inside-the-folder", "it touches no file outside its torrents' folders and state files"),
     (
         "consistent",
-        "its counts are what they count, and each piece is in one place: had, wanted or in progress",
+        "its counts are what they count, and each piece is in one place: \
+         had, wanted or in progress",
     ),
     (
         "within-limits",
@@ -67,7 +70,8 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ("not-stuck", "a download goes on as long as somebody who has what it lacks lets it ask"),
     (
         "bytes-agree",
-        "what it counts as sent and received is what passed; a connection that ends in good order has lost nothing",
+        "what it counts as sent and received is what passed; \
+         a connection that ends in good order has lost nothing",
     ),
 ];
 
@@ -329,7 +333,8 @@ impl Ears {
                     return broken(
                         "asks-with-leave",
                         format!(
-                            "it asks for {len} bytes of piece {piece} from {begin}, which is no block"
+                            "it asks for {len} bytes of piece {piece} from {begin}, \
+                             which is no block"
                         ),
                     );
                 };

@@ -1,5 +1,5 @@
-//! Routers that translate addresses: who can reach whom behind one, and what the others see. Rules
-//! as in RFC 4787 and RFC 5382, in the older names that everybody uses.
+//! Routers that translate addresses: which nodes can reach one behind a router, and what the others
+//! see. Rules as in RFC 4787 and RFC 5382, in the older names that everybody uses.
 //!
 //! A box knows nodes by number, addresses and times. A node has one listening port; what it sends
 //! opens a hole for it, for as long as something passes.
@@ -12,7 +12,7 @@ use std::{
 
 use crate::base::time::Instant;
 
-/// Whom a router lets in.
+/// Which senders a router lets in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Nat {
     /// There is none: anybody.
@@ -25,7 +25,7 @@ pub enum Nat {
     /// Port-restricted cone: addresses that the node has sent something to, the port included.
     PortRestricted,
     /// Symmetric: every address that the node sends to sees another port, and only it gets in
-    /// there. Nobody can dial the node.
+    /// there. No other node can dial this one.
     Symmetric,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct NatBox {
     pub(super) ttl: Duration,
     /// When a node last sent something to an address.
     contacts: BTreeMap<(usize, SocketAddr), Instant>,
-    /// Outer ports of nodes behind a symmetric router, by whom they send to.
+    /// Outer ports of nodes behind a symmetric router, by the address they send to.
     ports: BTreeMap<(usize, SocketAddr), u16>,
     next_port: u16,
 }
@@ -63,7 +63,7 @@ impl NatBox {
         SocketAddr::new(self.ip, port)
     }
 
-    /// Whose hole `port` is, if it is that of a symmetric router: the node, and whom it is for.
+    /// If `port` is a hole of a symmetric router: the node behind it, and the address it is for.
     pub(super) fn owner(&self, port: u16) -> Option<(usize, SocketAddr)> {
         self.ports.iter().find(|(_, p)| **p == port).map(|(key, _)| *key)
     }

@@ -109,8 +109,8 @@ impl Line {
         }
     }
 
-    /// A line that cuts everything to crumbs of a few bytes, for whoever thinks that messages come
-    /// whole.
+    /// A line that cuts everything to crumbs of a few bytes, against code that expects messages to
+    /// come whole.
     pub fn crumbs() -> Self {
         Self { segment: (1, 7), send_buffer: 61, ..Self::default() }
     }

@@ -111,7 +111,7 @@ pub struct Manners {
     pub block_time: Duration,
     /// What it makes of each request.
     pub answer: Box<dyn FnMut(Asked) -> Answer + Send>,
-    /// Whom it dials when the world begins.
+    /// The addresses it dials when the world begins.
     pub dials: Vec<SocketAddr>,
     /// How often it says that it is still there.
     pub keep_alive: Option<Duration>,
@@ -249,7 +249,9 @@ impl Remote {
             Hello::WrongTorrent => InfoHash([0xee; 20]),
             Hello::Silent => return,
             Hello::Garbage => {
-                return talk.send(conn, &b"HTTP/1.1 200 OK\r\n\r\nwelcome to the wrong place, and have a good time!"[..]);
+                let page = b"HTTP/1.1 200 OK\r\n\r\n\
+                    welcome to the wrong place, and have a good time!";
+                return talk.send(conn, &page[..]);
             }
         };
         talk.send(conn, Handshake { reserved, info_hash, peer_id: self.id }.encode());

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{alert::AlertMask, base::bitfield::Bitfield, conf::Conf, engine::TorrentParams};
 
-/// Somebody of a [`Scenario`], counted from 0.
+/// A node of a [`Scenario`], counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// One that has everything from the start.
@@ -59,7 +59,7 @@ impl Kill {
         Self { power: true, ..self }
     }
 
-    /// Nobody is told; see [`World::vanish`].
+    /// No peer is told; see [`World::vanish`].
     #[must_use]
     pub fn silently(self) -> Self {
         Self { silently: true, ..self }
@@ -84,7 +84,7 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// The node of somebody.
+    /// The node that `who` names.
     ///
     /// # Panics
     /// If there is no such one.
@@ -134,12 +134,13 @@ type Act = Box<dyn FnOnce(&mut World, &Cast) + Send>;
 /// use std::time::Duration;
 /// use cratetorrent::sim::{Kill, Line, Nat, Scenario, When, Who};
 ///
+/// let after = Duration::from_secs;
 /// let outcome = Scenario::swarm(7)
 ///     .seeds(1)
 ///     .leeches(3)
 ///     .on(Line::dsl())
 ///     .behind(Nat::Symmetric)
-///     .killing(Kill::of(Who::Leech(0), When::At(Duration::from_secs(1))).back_after(Duration::from_secs(2)))
+///     .killing(Kill::of(Who::Leech(0), When::At(after(1))).back_after(after(2)))
 ///     .run();
 /// outcome.completes().honestly();
 /// ```
@@ -328,7 +329,7 @@ impl Scenario {
         self
     }
 
-    /// Somebody is killed.
+    /// A node is killed.
     pub fn killing(self, kill: Kill) -> Self {
         self.doing(kill.when, move |world, cast| {
             let node = cast.of(kill.who);
@@ -362,7 +363,7 @@ impl Scenario {
         self
     }
 
-    /// Sets the scene, for whoever wants to play it by hand.
+    /// Sets the scene, for a test that plays it by hand.
     pub fn begin(mut self) -> Outcome {
         let sample = self.sample.take().unwrap_or_else(usual);
         let mut world = World::new(self.seed);

@@ -16,7 +16,7 @@ pub struct ConnId(pub(super) u64);
 
 /// What a scripted node does. All methods do nothing unless written.
 pub trait Script: Debug + Send + Any {
-    /// A connection was made, by somebody else (`incoming`) or by us.
+    /// A connection was made, by another node (`incoming`) or by us.
     fn connected(&mut self, talk: &mut Talk<'_>, conn: ConnId, incoming: bool) {
         let _ = (talk, conn, incoming);
     }
@@ -86,7 +86,7 @@ impl Talk<'_> {
         self.actions.push(Action::Datagram(to, bytes.into()));
     }
 
-    /// Dials somebody.
+    /// Dials an address.
     pub fn dial(&mut self, addr: SocketAddr) {
         self.actions.push(Action::Dial(addr));
     }

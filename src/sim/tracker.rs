@@ -37,7 +37,7 @@ pub enum TrackerManners {
 pub struct Told {
     /// When.
     pub at: Instant,
-    /// By whom.
+    /// By which node.
     pub node: NodeId,
     /// Of which torrent.
     pub info_hash: InfoHash,
@@ -69,7 +69,7 @@ pub(super) fn name(nth: usize) -> String {
 }
 
 impl SimTracker {
-    /// A good one, that nobody has told anything.
+    /// A good one, that no node has told anything.
     pub(super) fn new(interval: u32) -> Self {
         Self { manners: TrackerManners::Good, interval, told: Vec::new(), swarms: BTreeMap::new() }
     }

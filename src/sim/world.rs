@@ -79,7 +79,7 @@ pub struct World {
     /// How many looks at an engine there are between two at everything; 0 for none.
     scrutiny: u32,
     next_watch: Instant,
-    /// Nothing is printed when it ends in a panic: that has been done, or nobody wants it.
+    /// Nothing is printed when it ends in a panic: that has been done, or is not wanted.
     quiet: bool,
 }
 
@@ -92,7 +92,7 @@ struct Conn {
     /// `pipes[side]` carries what `side` sends.
     pipes: [Pipe; 2],
     made: bool,
-    /// The cable is cut: nothing arrives any more, and nobody is told.
+    /// The cable is cut: nothing arrives any more, and neither side is told.
     cut: bool,
     /// This side has forgotten it without a word.
     orphan: Option<usize>,
@@ -208,7 +208,7 @@ enum Event {
         from: Box<SocketAddr>,
         data: Vec<u8>,
     },
-    /// Nobody is there to be connected with.
+    /// No tracker is there to be connected with.
     NoTracker {
         node: usize,
         life: u32,
@@ -373,7 +373,7 @@ impl World {
 
     // What the user of a node does.
 
-    /// `node` is to download `sample` from whoever of `peers` has it.
+    /// `node` is to download `sample` from those of `peers` that have it.
     pub fn download(&mut self, node: NodeId, sample: &Arc<Sample>, peers: &[NodeId]) -> TorrentId {
         let params = self.params(node, sample, peers);
         self.add_torrent(node, sample, params)

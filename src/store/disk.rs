@@ -238,7 +238,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// nothing to do.
     ///
     /// # Errors
-    /// Whatever the system says. That somebody else was first is none: see [`Locked`].
+    /// Whatever the system says. A lock that is already held is no error: see [`Locked`].
     fn lock(&self, path: &Path) -> io::Result<Locked> {
         let _ = path;
         Ok(Locked::Ours(None))

@@ -35,7 +35,7 @@ pub(super) use parking::export_file;
 const READY: u16 = 1;
 /// Written since it was last synced.
 const UNSYNCED: u16 = 2;
-/// Holds data that was there before us, and that nobody says is synced.
+/// Holds data that was there before us, and that nothing says is synced.
 const FOUND: u16 = 8;
 /// A sync failed, so what was written may be lost though it can still be read, and no later sync
 /// says otherwise: neither the file nor its pieces are vouched for until it is opened anew, and its
@@ -67,7 +67,7 @@ pub(crate) struct TorrentFiles {
     /// Files that are wanted are not made yet; see [`arrange`](Self::arrange).
     resting: AtomicBool,
     /// What each file looked like after our own last write to it, or when the torrent was opened.
-    /// Not looked at otherwise: a change that somebody else made must not pass for ours.
+    /// Not looked at otherwise: a change that another program made must not pass for ours.
     /// The last one is that of the part file, as in `marks`.
     stats: Mutex<Vec<Option<FileStat>>>,
     parts: Option<PartFile>,

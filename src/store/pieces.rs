@@ -1,4 +1,4 @@
-//! The digests of pieces of files that are there already, for whoever makes a torrent of them.
+//! The digests of pieces of files that are there already, to make a torrent of them.
 //!
 //! Shared by threads. Reads and hashes; writes nothing, and compares with nothing.
 

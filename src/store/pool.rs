@@ -70,7 +70,7 @@ struct Waiting {
     recording: bool,
     /// Runs to be hashed.
     runs: VecDeque<Job>,
-    /// Nobody waits for these in particular.
+    /// Nothing waits for these in particular.
     checks: VecDeque<Job>,
 
     /// Among `runs` is one that nothing else will follow soon.
@@ -202,7 +202,7 @@ impl Drop for Pool {
         self.shared.work.notify_all();
         self.shared.more_runs.notify_all();
         for thread in self.threads.drain(..) {
-            // A panic has been told to whoever drained, and by the panic hook.
+            // A panic has been told to the caller of `drain`, and by the panic hook.
             let _ = thread.join();
         }
     }
@@ -358,8 +358,7 @@ impl Waiting {
         }
         if self.slow_running < max_slow && !self.slow.is_empty() {
             self.slow_running += 1;
-            // Only states are worth gathering: whoever waits for anything else is told as soon as
-            // it is done.
+            // Only states are worth gathering: any other job is answered as soon as it is done.
             let saves = self
                 .slow
                 .iter()
@@ -397,7 +396,7 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             lock(&self.0.done).broken = true;
-            // Nobody is left to try again; the panic hook has told.
+            // This worker cannot try again; the panic hook has told.
             let _ = (self.0.wake)();
         }
     }

@@ -288,8 +288,8 @@ impl Disk for RealDisk {
                 .open(path)?;
         match file.try_lock() {
             Ok(()) => {
-                // For whoever comes next, to be named. The lock is what counts, not what is written
-                // here.
+                // So that the next process can name this one. The lock is what counts, not what is
+                // written here.
                 file.set_len(0)?;
                 file.write_all(std::process::id().to_string().as_bytes())?;
                 Ok(Locked::Ours(Some(file)))

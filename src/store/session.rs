@@ -75,7 +75,7 @@ pub struct SessionFolder {
     path: PathBuf,
     salt: Salt,
     log: Mutex<Log>,
-    /// As long as this is open nobody else takes the folder.
+    /// As long as this is open no other session takes the folder.
     _lock: Option<std::fs::File>,
 }
 
@@ -114,7 +114,7 @@ impl SessionFolder {
     /// ([`Restored::set_aside`]), and the session begins anew.
     ///
     /// # Errors
-    /// If somebody else has it, it cannot be read, or it is of a later version.
+    /// If another session has it, it cannot be read, or it is of a later version.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,

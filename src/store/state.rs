@@ -56,13 +56,13 @@ pub(super) struct Decision {
 }
 
 /// After a kill, a file may have been changed by us for as long as this after its state was saved.
-/// A later change is somebody else's.
+/// A later change is that of another program.
 const OUR_WRITES_NS: i64 = 60_000_000_000;
 
 /// Who has changed a file since its state was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Changed {
-    /// Nobody, or we while writing more pieces: what was saved is there.
+    /// No program, or we while writing more pieces: what was saved is there.
     No,
     /// Only we can have written it, but the saved state does not vouch for it.
     ByUs,
@@ -98,8 +98,8 @@ pub(super) fn decide(
         return decision;
     }
 
-    // Pieces whose every byte may be there; that nobody else touched; and that the state can vouch
-    // for.
+    // Pieces whose every byte may be there; that no other program touched; and that the state can
+    // vouch for.
     let (mut may, mut ours, mut vouched) =
         (Bitfield::all(count), Bitfield::all(count), Bitfield::all(count));
     // Pieces whose files are all of the right length.
@@ -171,8 +171,8 @@ pub(super) fn decide(
             Some(saved) if !saved.have.has(piece) && ours.has(piece) && !saved.dirty => false,
             // What we write leaves no hole.
             Some(_) if ours.has(piece) && is_hole(place(piece)) => false,
-            // What a dirty state lacks may be half written, and a hole of somebody else's may be
-            // what is still missing.
+            // What a dirty state lacks may be half written, and a hole that another program left
+            // may be what is still missing.
             Some(saved) if !saved.have.has(piece) && ours.has(piece) => decision.check.set(piece),
             _ if whole.has(piece) && !is_hole(place(piece)) => decision.have.set(piece),
             _ => decision.check.set(piece),

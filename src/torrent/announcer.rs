@@ -97,7 +97,8 @@ impl Announcer {
         self.get(no)?.words.as_ref()?.tracker_id.as_deref()
     }
 
-    /// Whom to ask for counts: those that know of us, or else the first that may be asked.
+    /// Which trackers to ask for counts: those that know of us, or else the first that may be
+    /// asked.
     pub(crate) fn to_scrape(&self) -> Vec<TrackerNo> {
         let working: Vec<_> = self.trackers.iter().filter(|t| t.working).map(|t| t.no).collect();
         let first = self.trackers.iter().find(|t| !t.never).map(|t| t.no);

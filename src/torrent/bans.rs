@@ -1,5 +1,5 @@
-//! Bans that end. Whoever is banned again soon after is banned for longer. It knows keys, not who
-//! they are or what they did.
+//! Bans that end. A key that is banned again soon after is banned for longer. It knows keys, not
+//! who they are or what they did.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -46,7 +46,7 @@ impl Blames {
         }
     }
 
-    /// The piece is good now: whoever sent a different block is guilty.
+    /// The piece is good now: each peer that sent a different block is guilty.
     pub(crate) fn settle(&mut self, piece: PieceIndex, good: &[Digest]) -> Vec<Contributor> {
         let Some(attempt) = self.attempts.remove(&piece) else { return Vec::new() };
         let mut guilty: Vec<Contributor> = Vec::new();

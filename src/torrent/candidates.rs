@@ -1,4 +1,4 @@
-//! Peers we know of: whom to dial next, whom to leave alone, whom not to speak to for a while.
+//! Peers we know of: which to dial next, which to leave alone, which not to speak to for a while.
 
 mod worth;
 
@@ -29,9 +29,9 @@ pub(crate) struct Candidates {
     shelved: BTreeSet<SocketAddr>,
     /// Idle ones that would make room for others.
     room: Room,
-    /// Few torrents ever ban anybody.
+    /// Few torrents ever ban a peer.
     bans: Option<Box<Banned>>,
-    /// Whom the user wants nothing to do with.
+    /// The addresses that the user wants nothing to do with.
     filter: Arc<IpFilter>,
     /// Our own address, which tells what theirs are worth.
     ours: Ours,
@@ -141,7 +141,7 @@ impl Candidates {
         }
     }
 
-    /// Whom this filter blocks is forgotten and not taken again.
+    /// Peers that this filter blocks are forgotten and not taken again.
     pub(crate) fn set_filter(&mut self, filter: Arc<IpFilter>) {
         self.forget_all(|ip| filter.blocks(ip));
         self.filter = filter;
@@ -185,7 +185,7 @@ impl Candidates {
         }
     }
 
-    /// Whoever is at `addr` has dialled us: it counts as busy until [`release`](Self::release).
+    /// The peer at `addr` has dialled us: it counts as busy until [`release`](Self::release).
     /// False if it is unknown or busy already.
     pub(crate) fn hold(&mut self, addr: SocketAddr) -> bool {
         let Some(candidate) = self.known.get_mut(&addr) else { return false };

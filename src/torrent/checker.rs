@@ -99,8 +99,7 @@ impl Checker {
     }
 
     /// A piece could not be read. It says nothing of the piece: to fetch it would overwrite it, and
-    /// there may be nobody else who has it. Only when that has been so for long it counts as
-    /// missing.
+    /// there may be no peer that has it. Only when that has been so for long it counts as missing.
     pub(crate) fn handle_unread(&mut self, piece: PieceIndex, error: StoreError) {
         let limit = if self.done > 0 { MAX_RETRIES_IN_PART } else { MAX_RETRIES };
         if self.retries >= limit {

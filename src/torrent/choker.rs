@@ -1,13 +1,13 @@
 //! Who may ask us for blocks: the policy alone, a list of plain rows in, who is unchoked out.
 //!
 //! It must not know sessions, sockets or messages, so that every rule can be tested as a table.
-//! While downloading it is tit for tat (BEP 3: whoever gives most is served, and some are tried
-//! optimistically); while seeding one of [`SeedChoking`].
+//! While downloading it is tit for tat (BEP 3: the peers that give most are served, and some are
+//! tried optimistically); while seeding one of [`SeedChoking`].
 //!
-//! A connection costs nothing, so slots are shared out among hosts first: as long as somebody of
+//! A connection costs nothing, so slots are shared out among hosts first: as long as a peer of
 //! another host waits, many connections of one host get no more than one of them does, but for what
 //! they pay for by giving (Adamsky et al., "Stealing bandwidth from BitTorrent seeders", 2014, held
-//! a seed's slots that way). Many users may share an address, so a slot that nobody else wants is
+//! a seed's slots that way). Many users may share an address, so a slot that no other host wants is
 //! theirs.
 
 use std::{
@@ -27,14 +27,14 @@ mod tests;
 
 /// Slots of a torrent without an upload limit: more than a swarm usually wants of one peer.
 const MANY_SLOTS: usize = 64;
-/// Slots however low the limit: one for somebody who gives, one to try others.
+/// Slots however low the limit: one for a peer that gives, one to try others.
 const FEW_SLOTS: usize = 2;
 /// One slot in so many is for those who are tried optimistically.
 const OPTIMISTIC_PART: usize = 5;
-/// A newcomer draws so many lots for an optimistic slot, everybody else one (BEP 3).
+/// A newcomer draws so many lots for an optimistic slot, any other peer one (BEP 3).
 const NEWCOMER_LOTS: usize = 3;
-/// Whoever has a slot keeps it unless another's rate is a quarter better: small differences come
-/// and go.
+/// A peer keeps its slot unless another peer's rate is a quarter better: small differences come and
+/// go.
 const INCUMBENT_BONUS: (u64, u64) = (5, 4);
 /// A seeding turn without the quota ends after so many times the usual length.
 const LONGEST_TURN: u32 = 2;
@@ -61,9 +61,10 @@ pub(crate) struct Row {
     pub(crate) key: Key,
     /// An IPv4 address or an IPv6 /64.
     pub(crate) host: IpAddr,
-    /// When somebody of its host had a slot last, as far as it is known.
+    /// When a peer of its host had a slot last, as far as it is known.
     pub(crate) host_served: Instant,
-    /// It wants something we have, and lacks something: whoever has everything never takes a slot.
+    /// It wants something we have, and lacks something: a peer that has everything never takes a
+    /// slot.
     pub(crate) wants: bool,
     pub(crate) unchoked: bool,
     /// It was unchoked without having earned it.
@@ -100,9 +101,9 @@ pub(crate) enum Mode {
 pub(crate) struct Rules {
     pub(crate) mode: Mode,
     pub(crate) slots: usize,
-    /// Nobody is choked sooner after it was unchoked.
+    /// No peer is choked sooner after it was unchoked.
     pub(crate) hold: Duration,
-    /// How long somebody is tried.
+    /// How long a peer is tried.
     pub(crate) trial: Duration,
     /// A seeding turn: at least this long, and at least these bytes.
     pub(crate) turn: Duration,
@@ -121,7 +122,7 @@ impl Rules {
         }
     }
 
-    /// The same, but nobody who wants its slot loses it: for filling slots between two rounds.
+    /// The same, but no peer that wants its slot loses it: for filling slots between two rounds.
     pub(crate) fn filling(self) -> Self {
         Self { hold: Duration::MAX, ..self }
     }
@@ -155,8 +156,8 @@ pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -
     grants.extend(
         stalled.into_iter().take(room).map(|row| Grant { key: row.key, optimistic: false }),
     );
-    // A slot that nobody wants stays with whoever had it: interest comes and goes, and a choke each
-    // time would only cost messages.
+    // A slot that no peer wants stays with the peer that had it: interest comes and goes, and a
+    // choke each time would only cost messages.
     let idle = rows.iter().filter(|row| !row.wants && row.unchoked);
     let room = rules.slots.saturating_sub(grants.len());
     grants.extend(idle.take(room).map(|row| Grant { key: row.key, optimistic: false }));
@@ -179,14 +180,14 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
     let by_lot = regular < rules.slots;
     let rows = || wanting.iter().enumerate().map(|(at, row)| (at, *row));
 
-    // Whoever was unchoked a moment ago has had no chance yet.
+    // A peer that was unchoked a moment ago has had no chance yet.
     rows()
         .filter(|(_, row)| is_fresh(row))
         .for_each(|(at, _)| table.grant(at, by_lot && !earned(at)));
-    // Whoever has earned it.
+    // Then the peers that have earned a slot.
     order.iter().take(regular).for_each(|&at| table.grant(at, false));
-    // Whoever is being tried, unless others of its host have a slot and some of another host have
-    // none.
+    // Then the peers that are being tried, unless others of their host have a slot and some of
+    // another host have none.
     let mut tried: Vec<_> = rows().filter(|(at, row)| row.unchoked && !earned(*at)).collect();
     tried.sort_by_key(|(_, row)| (!row.optimistic, Reverse(row.since), row.key));
     let others_wait = wanting.iter().any(|row| !row.unchoked && table.hosts.of(row) == 0);
@@ -195,7 +196,7 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
             table.grant(at, true);
         }
     }
-    // Somebody else: of the host that has fewest slots, by lot. If nobody else is there, those who
+    // Then other peers: of the host that has fewest slots, by lot. If there are none, those that
     // have been tried go on.
     if table.room() > 0 {
         let mut lots: Vec<_> = rows()
@@ -276,7 +277,7 @@ fn lot(row: &Row, rng: &mut Rng) -> u64 {
 }
 
 /// How many slots are for those with a claim, and who has one, best first. Of those that are not
-/// `fresh`, a host has one, and more where they are paid for or nobody else is there.
+/// `fresh`, a host has one, and more where they are paid for or no other host is there.
 fn claims(
     wanting: &[&Row],
     rules: &Rules,
@@ -316,7 +317,8 @@ fn claims(
         };
         ranked.into_iter().filter(|r| fits(r)).map(|(_, at)| at).collect()
     };
-    // Within a host whoever has waited longest comes first, which is no merit before other hosts.
+    // Within a host the peer that has waited longest comes first, which is no merit before other
+    // hosts.
     let in_turns = |edge: &dyn Fn(&Row) -> u32| {
         let turns = Turns::new(wanting, rules, now);
         let mut order: Vec<usize> = (0..wanting.len()).collect();
@@ -339,7 +341,7 @@ fn claims(
             ),
         ),
         Mode::Seed(SeedChoking::FastestUpload) => {
-            // The first moments only fill buffers: whoever is on trial is judged at its end.
+            // The first moments only fill buffers: a peer on trial is judged at its end.
             let judged = |row: &Row| {
                 row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial)
             };
@@ -348,7 +350,7 @@ fn claims(
         Mode::Seed(SeedChoking::AntiLeech) => {
             (earned, in_turns(&|row| row.progress.min(1000).abs_diff(500) / FAR_AS))
         }
-        // Everybody's turn comes, so nobody needs to be tried.
+        // Every peer's turn comes, so no peer needs to be tried.
         Mode::Seed(SeedChoking::RoundRobin) => (rules.slots, in_turns(&|_| 0)),
     }
 }
@@ -386,7 +388,7 @@ impl<'a> Turns<'a> {
     fn of(&self, row: &Row) -> (u8, Instant) {
         let Self { rules, now, .. } = *self;
         let held = now.since(row.since);
-        // Somebody who takes little would otherwise keep others from much.
+        // A peer that takes little would otherwise keep others from much.
         let had_enough = row.sent >= rules.quota || held >= rules.turn.saturating_mul(LONGEST_TURN);
         let over = held >= rules.turn && had_enough;
         let waits_since =

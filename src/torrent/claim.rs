@@ -87,7 +87,7 @@ impl Torrent {
 pub(crate) struct Seen {
     pub(crate) claim: Option<Claim>,
     pub(crate) phase: Option<Phase>,
-    /// It is in the list of those that somebody may have to be told of.
+    /// It is in the list of those that a user may have to be told of.
     pub(crate) touched: bool,
     /// A digest of what was told of it, and the number of that change.
     pub(crate) told: Option<u64>,

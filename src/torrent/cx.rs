@@ -163,7 +163,7 @@ pub(crate) struct Cx {
     pub(crate) recorder: Recorder,
     /// Ports we listen on, as told to peers and trackers.
     pub(crate) ports: ListenPorts,
-    /// Whom the user wants nothing to do with; each torrent's candidates have it too.
+    /// The addresses that the user wants nothing to do with; each torrent's candidates have it too.
     pub(crate) filter: Arc<IpFilter>,
     /// Our own address, as others see it.
     pub(crate) external: External,

@@ -1,5 +1,6 @@
 //! What our own address is to the rest of the world: told by the user, or agreed on by peers that
-//! say so (BEP 10 `yourip`). No one peer is believed, and what it decides is only whom to prefer.
+//! say so (BEP 10 `yourip`). No one peer is believed, and what it decides is only which peers to
+//! prefer.
 
 use std::{collections::VecDeque, net::IpAddr};
 

@@ -82,7 +82,7 @@ enum Data {
 impl Torrent {
     /// It is new, and kept in the session folder from now on.
     pub(crate) fn keep(&mut self, cx: &mut Cx) {
-        // Its own copy lets go of the bytes when they are on disk, whoever else has them.
+        // Its own copy lets go of the bytes when they are on disk, even if other copies keep them.
         self.keep.raw = match Arc::get_mut(&mut self.metainfo) {
             Some(own) => own.raw.take(),
             None => {
@@ -192,7 +192,7 @@ impl Torrent {
 
     /// Its files are closed and nothing of it is with any worker. It is gone when that, and
     /// whatever else is to be, is recorded, and then its data if that is to go: a kill in
-    /// between leaves files that nobody knows, and not a torrent that fetches all of them again.
+    /// between leaves files of no torrent, and not a torrent that fetches all of them again.
     pub(super) fn ended(&mut self, cx: &mut Cx) {
         self.refuse_requests(cx);
         self.stage = Stage::Forgetting;

@@ -35,7 +35,8 @@ impl Names {
             return;
         };
         log::warn!(
-            "{changed} files of torrent {torrent} have other names on disk, file {file} the first: {path:?}"
+            "{changed} files of torrent {torrent} have other names on disk, file {file} the first: \
+             {path:?}"
         );
         cx.alerts.push(Alert::NamesChanged { torrent, files: changed, first: file, path });
     }

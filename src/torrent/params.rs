@@ -31,7 +31,7 @@ pub struct TorrentParams {
     pub sequential: bool,
     /// What of the data that is there may go unchecked.
     pub trust: Trust,
-    /// Begin at rest: look at what is there and connect to nobody.
+    /// Begin at rest: look at what is there and connect to no peer.
     pub paused: bool,
     /// As soon as everything is there, show peers one piece at a time (BEP 16), for the first seed
     /// of a torrent. See [`Verbs::set_super_seeding`](crate::Verbs::set_super_seeding).

@@ -1,6 +1,6 @@
 //! Pieces that failed, and who should keep away from them for a while: each is fetched from one
-//! peer alone, so that the next failure has one to blame, and whoever had a part in a failure comes
-//! after everybody else. It knows nothing of blocks and orders.
+//! peer alone, so that the next failure has one to blame, and a peer that had a part in a failure
+//! comes after all others. It knows nothing of blocks and orders.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -47,7 +47,7 @@ impl Trial {
 #[derive(Debug, Default)]
 pub(crate) struct Paroles {
     trials: BTreeMap<PieceIndex, Trial>,
-    /// When the next peer may come back to a piece; nobody is told of it otherwise.
+    /// When the next peer may come back to a piece; nothing else tells of that time.
     due: Option<Instant>,
 }
 
@@ -79,7 +79,7 @@ impl Paroles {
         self.note_due(until);
     }
 
-    /// It is good, or nobody wants it any more.
+    /// The piece is good, or not wanted any more.
     pub(crate) fn settle(&mut self, piece: PieceIndex) {
         self.trials.remove(&piece);
     }
@@ -100,7 +100,7 @@ impl Paroles {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// When somebody may come back to a piece.
+    /// When a peer may come back to a piece.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due
     }

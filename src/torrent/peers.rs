@@ -41,7 +41,7 @@ pub(crate) struct Twin {
 }
 
 impl Torrent {
-    /// Whether it wants to dial somebody now, or to wake for that.
+    /// Whether it wants to dial a peer now, or to wake for that.
     pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
         self.has_room(conf) && self.has_candidate_due(now)
     }
@@ -57,7 +57,7 @@ impl Torrent {
     }
 
     /// Another link to the same peer, if there is one. A peer is the same if it has the same id and
-    /// comes from the same host: ids are no secret, so nobody elsewhere may keep a peer out by
+    /// comes from the same host: ids are no secret, so a peer elsewhere may not keep another out by
     /// using its id.
     pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<Twin> {
         let host = host_of(who.addr.ip());

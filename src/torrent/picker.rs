@@ -322,7 +322,8 @@ impl Picker {
                     || !bucket.is_some_and(|(from, to)| (*from..*to).contains(&(at as u32)))
                 {
                     return Err(format!(
-                        "piece {piece} is at {at}, placed at {place:?}, with {available} peers: {starts:?}"
+                        "piece {piece} is at {at}, placed at {place:?}, with {available} peers: \
+                         {starts:?}"
                     ));
                 }
                 if order_of(self.level_of(piece)) != Some(nth) {

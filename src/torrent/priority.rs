@@ -1,5 +1,5 @@
 //! Canonical peer priority (BEP 40): two peers agree on what a connection between them is worth, so
-//! that those which are short of slots keep the same ones, and nobody can fill them all by being
+//! that those which are short of slots keep the same ones, and no peer can fill them all by being
 //! quick. It knows addresses, no peers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

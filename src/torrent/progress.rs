@@ -135,7 +135,7 @@ impl Progress {
         }
     }
 
-    /// Blocks that nobody has been asked for.
+    /// Blocks that no peer has been asked for.
     pub(crate) fn free(&self) -> u32 {
         self.free
     }
@@ -169,7 +169,7 @@ impl Progress {
             .sum()
     }
 
-    /// Whether somebody who delivers within `expected` would be of help: what is on order is
+    /// Whether a peer that delivers within `expected` would be of help: what is on order is
     /// overdue, or takes much longer.
     pub(crate) fn needs_help(&self, now: Instant, expected: Duration) -> bool {
         self.due <= now || self.due.since(now) > expected * 2
@@ -189,13 +189,13 @@ impl Progress {
         self.geometry.nth_block(self.piece, nth)
     }
 
-    /// Whether nobody has worked on it for a while and nothing of it is with a worker: its memory
+    /// Whether no peer has worked on it for a while and nothing of it is with a worker: its memory
     /// may be better used.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         self.owner.is_none() && self.due + IDLE <= now && !self.is_ordered() && !self.is_out()
     }
 
-    /// Whether blocks of it are on order with anybody.
+    /// Whether blocks of it are on order with any peer.
     pub(crate) fn is_ordered(&self) -> bool {
         self.blocks.iter().any(|b| matches!(b, BlockState::Asked(_)))
     }
@@ -250,7 +250,7 @@ impl Progress {
     }
 
     /// A block came, whose order is counted off, if there was one (`ordered`). Its run may not have
-    /// memory if nobody had ordered it any more; then it is not taken.
+    /// memory if no order was left for it; then it is not taken.
     pub(crate) fn receive(
         &mut self,
         block: Block,
@@ -302,8 +302,8 @@ impl Progress {
 
     fn contributor(&mut self, from: Contributor) -> u8 {
         let at = self.contributors.iter().position(|c| *c == from).unwrap_or_else(|| {
-            // The 256th and later are not remembered: they cannot be blamed, and nobody else is in
-            // their place.
+            // The 256th and later are not remembered: they cannot be blamed, and no other peer is
+            // in their place.
             if self.contributors.len() < usize::from(u8::MAX) {
                 self.contributors.push(from);
                 self.contributors.len() - 1

@@ -385,8 +385,8 @@ impl Session {
                 if let Some(reqq) = hello.reqq {
                     self.pipeline.set_cap(reqq, &cx.conf);
                 }
-                // As long as this connection lasts our address is the same, so whoever says another
-                // lies.
+                // As long as this connection lasts our address is the same, so a peer that says
+                // another lies.
                 if let Some(ours) =
                     hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true))
                 {

@@ -49,7 +49,7 @@ impl Torrent {
         self.schedule(cx);
     }
 
-    /// The sessions in the order in which they are served. Whoever does not deliver comes last, or
+    /// The sessions in the order in which they are served. One that does not deliver comes last, or
     /// it would take at once what it was just relieved of; where memory is short the fastest
     /// come first, since they give it back soonest.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {

@@ -1,7 +1,7 @@
 //! A torrent's upload slots: who has one, who waits, and when that is thought over. What is decided
 //! is the [`choker`](super::choker)'s.
 //!
-//! An idle torrent has no timer: rounds come only while somebody waits for a slot.
+//! An idle torrent has no timer: rounds come only while a peer waits for a slot.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -78,7 +78,7 @@ pub(crate) struct Slots {
     unchoked: usize,
     wanting: usize,
     served: usize,
-    /// Somebody waits and a slot may be had.
+    /// A peer waits and a slot may be had.
     vacant: bool,
 }
 
@@ -187,7 +187,7 @@ impl Torrent {
 }
 
 impl Torrent {
-    /// At the end of every input: fills what became free, and keeps the timer going while somebody
+    /// At the end of every input: fills what became free, and keeps the timer going while a peer
     /// waits.
     pub(super) fn tend_slots(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.slots.vacant) && self.slots.waiting() > 0 && self.is_active() {

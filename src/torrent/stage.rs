@@ -72,7 +72,7 @@ impl Torrent {
         matches!(self.stage, Stage::Open) && !self.rests() && self.next.is_none()
     }
 
-    /// Whether it speaks with nobody because it was told so.
+    /// Whether it speaks with no peer because it was told so.
     pub(super) fn rests(&self) -> bool {
         self.paused || self.held
     }

@@ -1,4 +1,4 @@
-//! How a torrent stands, in figures, for whoever asks and for alerts of progress. It changes
+//! How a torrent stands, in figures, for callers that ask and for alerts of progress. It changes
 //! nothing. What the figures mean is the ledger's affair (swarm) and the alert's.
 
 use crate::{

@@ -3,11 +3,11 @@
 //!
 //! A peer is shown the next piece when it has passed the last one on: another peer is seen with it.
 //! What a peer has itself it often does not say, since it believes that we have it too; that it has
-//! asked for all of it, or lost interest, is taken for that. A peer that has waited long for
-//! somebody to pass its piece on to is shown another one all the same, or those who cannot reach
-//! each other would wait for ever.
-//! Here is the ledger of what is shown to whom; the sessions keep what each of them has ever been
-//! shown.
+//! asked for all of it, or lost interest, is taken for that. A peer that has waited long for a peer
+//! to pass its piece on to is shown another piece all the same, or peers that cannot reach each
+//! other would wait for ever.
+//! Here is the ledger of which piece is shown to which peer; the sessions keep what each of them
+//! has ever been shown.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 /// Pieces that are compared for each choice. Which ones is left to chance; in a torrent of fewer
 /// pieces it is all of them.
 const COMPARED: usize = 4096;
-/// How long a peer that has its piece waits for somebody else to have it too.
+/// How long a peer that has its piece waits for another peer to have it too.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// See the module.
@@ -39,7 +39,7 @@ pub(crate) struct SuperSeed {
     shown: Vec<u16>,
     /// What each peer was shown last, by link.
     last: BTreeMap<Key, Shown>,
-    /// Somebody may be due for another piece.
+    /// A peer may be due for another piece.
     due: bool,
 }
 
@@ -50,7 +50,7 @@ struct Shown {
     asked: u32,
     /// Since when the peer has it, as far as can be known.
     had: Option<Instant>,
-    /// Somebody else was seen with it since.
+    /// Another peer was seen with it since.
     passed_on: bool,
     /// There is nothing else to show.
     all: bool,
@@ -64,7 +64,7 @@ impl SuperSeed {
         Self { order, at: 0, shown, last: BTreeMap::new(), due: true }
     }
 
-    /// Somebody came or changed.
+    /// A peer came or changed.
     pub(crate) fn look_again(&mut self) {
         self.due = true;
     }
@@ -128,7 +128,7 @@ impl SuperSeed {
     }
 
     /// Whether the peer at `link`, which has `has`, is to be shown another piece. `alone`: there is
-    /// nobody to pass it on to.
+    /// no peer to pass it on to.
     fn is_due(
         &self,
         now: Instant,

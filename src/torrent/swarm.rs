@@ -48,7 +48,7 @@ pub(crate) enum Note {
     Have(PieceIndex),
     /// This piece was bad; so many had sent parts of it.
     Failed(PieceIndex, usize),
-    /// This block has come: whoever else was asked for it is told to forget it.
+    /// This block has come: any other peer that was asked for it is told to forget it.
     Cancel(Block, Key),
     /// This peer sent bad data.
     Ban(Contributor),
@@ -99,7 +99,7 @@ pub(crate) struct Swarm {
     blames: Blames,
     digesting: BTreeMap<PieceIndex, Digesting>,
     pub(crate) notes: VecDeque<Note>,
-    /// Somebody may find something to ask for now who did not before.
+    /// A session may find something to ask for now that did not before.
     pub(crate) refill: bool,
     /// Whether new orders may go out: not while the disk fails.
     pub(crate) requesting: bool,

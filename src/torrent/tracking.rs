@@ -52,7 +52,7 @@ impl Torrent {
         None
     }
 
-    /// It is the torrent's turn: what is to be told to whom. It is not in line any more.
+    /// It is the torrent's turn: what is to be told to which tracker. It is not in line any more.
     #[must_use]
     pub(crate) fn poll_announce(&mut self, cx: &mut Cx) -> Option<(Turn, String, Announce)> {
         self.announcer.queued = false;

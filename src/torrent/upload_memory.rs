@@ -31,7 +31,7 @@ impl UploadMemory {
         self.limit.saturating_sub(self.used)
     }
 
-    /// Whether so much is in use that nobody should hold on to what can be read again.
+    /// Whether so much is in use that no session should hold on to what can be read again.
     pub(crate) fn is_tight(&self) -> bool {
         self.used > self.limit / 2
     }

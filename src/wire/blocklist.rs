@@ -6,10 +6,12 @@
 //!
 //! | a line of | looks like |
 //! |---|---|
-//! | eMule's `ipfilter.dat` | `001.009.096.105 - 001.009.096.110 , 000 , description`; an access level of 128 or more blocks nobody |
+//! | eMule's `ipfilter.dat` | `001.009.096.105 - 001.009.096.110 , 000 , description` |
 //! | PeerGuardian text (P2P) | `description: with colons:1.2.3.4-1.2.3.5` |
 //! | prefixes (CIDR) | `1.2.3.0/24` or `2001:db8::/32` |
 //! | plain ranges and addresses | `1.2.3.4-1.2.3.5` or `2001:db8::1` |
+//!
+//! In `ipfilter.dat` the number behind the range is an access level: 128 or more blocks nothing.
 //!
 //! What comes after `#`, `;` or `//` at the start of a line or behind an address is a comment.
 //! Leading zeros in IPv4 addresses mean nothing; no number is octal. Descriptions may be of any
@@ -52,11 +54,11 @@ impl Default for BlocklistLimits {
 /// What was read of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocklist {
-    /// Whom it blocks.
+    /// The addresses it blocks.
     pub filter: IpFilter,
     /// Ranges read, before merging.
     pub ranges: usize,
-    /// Ranges with an access level that blocks nobody.
+    /// Ranges with an access level that blocks nothing.
     pub allowed: usize,
     /// Lines, or entries of a binary list, that could not be read and were left out.
     pub bad: usize,

@@ -17,7 +17,8 @@ impl Metainfo {
     /// ```
     /// use cratetorrent::wire::metainfo::Metainfo;
     ///
-    /// let bytes = b"d8:announce10:udp://a:804:infod6:lengthi5e4:name3:a b12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+    /// let bytes = b"d8:announce10:udp://a:804:infod6:lengthi5e4:name3:a b\
+    ///     12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
     /// let link = Metainfo::from_bytes(bytes)?.magnet();
     /// assert!(link.starts_with("magnet:?xt=urn:btih:"));
     /// assert!(link.ends_with("&dn=a%20b&xl=5&tr=udp%3A%2F%2Fa%3A80"));

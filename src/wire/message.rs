@@ -89,7 +89,7 @@ pub enum Message<'a> {
         /// The rest.
         payload: &'a [u8],
     },
-    /// An id that nobody here knows; to be ignored.
+    /// An id that is not known here; to be ignored.
     Unknown {
         /// The id.
         id: u8,
@@ -100,7 +100,10 @@ pub enum Message<'a> {
 
 /// A message whose length cannot be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{name} message of {got} bytes where {} {want} are needed", if *.exact { "exactly" } else { "at least" })]
+#[error(
+    "{name} message of {got} bytes where {} {want} are needed",
+    if *.exact { "exactly" } else { "at least" }
+)]
 pub struct MessageError {
     /// What the id says it is.
     pub name: &'static str,

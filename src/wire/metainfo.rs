@@ -1,7 +1,7 @@
 //! Metainfo files: what a torrent is (BEP 3, 12, 19, 27, 47).
 //!
 //! Everything is checked that numbers can get wrong; names are passed on as they are, to be made
-//! safe by whoever opens files.
+//! safe by the code that opens files.
 
 mod builder;
 mod names;
@@ -163,7 +163,11 @@ pub enum MetainfoError {
     #[error("pieces of {0} bytes, which is not a multiple of 20")]
     PiecesLength(usize),
     /// The digests do not fit the size.
-    #[error("{got} piece digests where {} in pieces of {} need {want}", human(*.total), human(u64::from(*.piece_len)))]
+    #[error(
+        "{got} piece digests where {} in pieces of {} need {want}",
+        human(*.total),
+        human(u64::from(*.piece_len))
+    )]
     PieceCount {
         /// The digests there are.
         got: usize,
@@ -223,7 +227,8 @@ impl Metainfo {
     /// ```
     /// use cratetorrent::wire::metainfo::Metainfo;
     ///
-    /// let bytes = b"d4:infod6:lengthi5e4:name5:hello12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+    /// let bytes = b"d4:infod6:lengthi5e4:name5:hello\
+    ///     12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
     /// let metainfo = Metainfo::from_bytes(bytes)?;
     /// assert_eq!((metainfo.name.as_str(), metainfo.geometry.total_len()), ("hello", 5));
     /// # Ok::<(), cratetorrent::wire::metainfo::MetainfoError>(())

@@ -1,6 +1,6 @@
 //! A torrent's state between runs, as its state file has it: bencoded, versioned, with a checksum
-//! at the end so that a torn file is known as one. Whoever reads it must still compare it with the
-//! files themselves.
+//! at the end so that a torn file is known as one. The reader must still compare it with the files
+//! themselves.
 
 mod partial;
 #[cfg(test)]
@@ -109,8 +109,7 @@ pub enum ResumeError {
 }
 
 impl ResumeFile {
-    /// The most bytes that the state of a torrent may have. Whoever reads one from disk need not
-    /// read more.
+    /// The most bytes that the state of a torrent may have. A reader need not read more from disk.
     pub fn max_len(piece_count: u32, file_count: usize) -> usize {
         let fields = wire_len(piece_count).saturating_mul(2);
         file_count

@@ -2,8 +2,8 @@
 //! that whatever is torn or damaged is known as such and everything else is still found.
 //!
 //! It knows the log's bytes and what they say; not where they are kept, and not what becomes of the
-//! torrents. Checksums are keyed with the log's own salt: bytes that somebody else made (a metainfo
-//! file inside a record) never pass for a record.
+//! torrents. Checksums are keyed with the log's own salt: bytes that another program made (a
+//! metainfo file inside a record) never pass for a record.
 
 mod replay;
 mod settings;
@@ -131,7 +131,7 @@ fn code(kind: RecordKind) -> u8 {
     }
 }
 
-/// Eight bytes of SHA-256: enough against accidents, and with the salt against whoever made the
+/// Eight bytes of SHA-256: enough against accidents, and with the salt against the author of the
 /// payload.
 fn sum(parts: &[&[u8]]) -> [u8; 8] {
     let mut context = Context::new(&SHA256);

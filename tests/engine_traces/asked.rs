@@ -1,4 +1,4 @@
-//! What we are asked for: in order, too much, for nothing, or by somebody who does not read the
+//! What we are asked for: in order, too much, for nothing, or by a peer that does not read the
 //! answers.
 
 use super::*;

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_greeting_may_be_cut_anywhere() {
     let mut wire = trace::hello(*b"-XX0000-peer........").to_vec();
-    // All but the last piece: whoever has everything is not served, whatever it says.
+    // All but the last piece: a peer that has everything is not served, whatever it says.
     for message in [Message::Bitfield(&[0xff, 0xff, 0]), Message::Interested, Message::Unchoke] {
         message.encode_into(&mut wire);
     }
@@ -80,7 +80,7 @@ fn another_torrent_and_ourselves_are_turned_away() {
     assert!(t.new_dials().is_empty());
     assert_eq!(t.stats().candidates, 0);
 
-    // We dialled, and somebody answers for another torrent.
+    // We dialled, and the peer answers for another torrent.
     let mut t = leech();
     let peer = t.dial();
     assert_eq!(t.said(peer), ["hello"]);

@@ -1,4 +1,5 @@
-//! What we ask for, of whom, and what becomes of blocks: on order, late, unasked, twice, or bad.
+//! What we ask for, of which peer, and what becomes of blocks: on order, late, unasked, twice, or
+//! bad.
 
 use super::*;
 

@@ -138,10 +138,12 @@ fn transmission(command: &mut Command, told: &Told<'_>) {
     fs::copy(torrent, watched.join("test.torrent")).unwrap();
     let settings = format!(
         r#"{{
-            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "port-forwarding-enabled": false, "utp-enabled": false,
+            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false,
+            "port-forwarding-enabled": false, "utp-enabled": false,
             "peer-port": {port}, "peer-port-random-on-start": false, "encryption": 0,
             "rpc-enabled": false, "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
-            "watch-dir-enabled": true, "watch-dir": {watched:?}, "download-dir": {folder:?}, "incomplete-dir-enabled": false,
+            "watch-dir-enabled": true, "watch-dir": {watched:?}, "download-dir": {folder:?},
+            "incomplete-dir-enabled": false,
             "rename-partial-files": false
         }}"#
     );
@@ -151,7 +153,8 @@ fn transmission(command: &mut Command, told: &Told<'_>) {
 
 fn aria2(command: &mut Command, told: &Told<'_>) {
     let Told { role, torrent, folder, home, place, port } = told;
-    // Its UDP trackers need its DHT, which knows nobody and stays alone: nobody else here has any.
+    // Its UDP trackers need its DHT, which knows no node and stays alone: no other client here has
+    // any.
     command.arg("--enable-dht=true").arg(format!("--dht-listen-port={port}"));
     command.arg(format!("--dht-file-path={}", home.join("dht.dat").display()));
     command.args([
@@ -173,9 +176,12 @@ fn qbittorrent(command: &mut Command, told: &Told<'_>) {
     let settings = format!(
         "[LegalNotice]\nAccepted=true\n\
         [Preferences]\nWebUI\\Enabled=false\nGeneral\\Locale=en\n\
-        [BitTorrent]\nSession\\Port={port}\nSession\\Interface={interface}\nSession\\InterfaceName={interface}\nSession\\InterfaceAddress={host}\n\
-        Session\\DHTEnabled=false\nSession\\LSDEnabled=false\nSession\\PeXEnabled=false\nSession\\BTProtocol=TCP\n\
-        Session\\GlobalMaxRatio=-1\nSession\\QueueingSystemEnabled=false\nSession\\DisableAutoTMMByDefault=true\n\
+        [BitTorrent]\nSession\\Port={port}\nSession\\Interface={interface}\n\
+        Session\\InterfaceName={interface}\nSession\\InterfaceAddress={host}\n\
+        Session\\DHTEnabled=false\nSession\\LSDEnabled=false\nSession\\PeXEnabled=false\n\
+        Session\\BTProtocol=TCP\n\
+        Session\\GlobalMaxRatio=-1\nSession\\QueueingSystemEnabled=false\n\
+        Session\\DisableAutoTMMByDefault=true\n\
         [Network]\nPortForwardingEnabled=false\n"
     );
     let config = home.join("qBittorrent/config");
@@ -221,13 +227,13 @@ fn rqbit(command: &mut Command, told: &Told<'_>) {
         .arg(torrent);
 }
 
-/// A port that nobody listens on.
+/// A port that no program listens on.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A tracker at `place` that names `peers` from the start, and whoever else announces; what is
-/// returned beside it is its URL.
+/// A tracker at `place` that names `peers` from the start, and each other peer that announces;
+/// what is returned beside it is its URL.
 pub(crate) fn tracker(bench: &Bench, peers: &[SocketAddr], place: &Place) -> (Process, String) {
     let port = free_port();
     let mut command = place.command("python3");

@@ -168,7 +168,8 @@ impl Tracker {
     }
 }
 
-const SCRAPE: &str = "import sys, urllib.request as u; sys.stdout.buffer.write(u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5).read())";
+const SCRAPE: &str = "import sys, urllib.request as u; sys.stdout.buffer.write(\
+    u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5).read())";
 
 fn sample() -> Torrent {
     Recipe::single("met by tracker.bin", 5_000_001, 64 * 1024).make(300)
@@ -389,7 +390,7 @@ fn a_tracker_that_hangs_does_not_hold_up_the_end() {
             Tracker::start(Kind::Opentracker, &here, here.host().into(), &torrent, &bench);
         let mut ours = ours_at_home(&torrent, &[tracker.url(scheme)], true);
         tracker.wait_for_seed(&here, &torrent);
-        // From here on its system takes connections and datagrams, and nobody answers.
+        // From here on its system takes connections and datagrams, and the tracker does not answer.
         kill_process(Pid::from_raw(tracker.process.id() as i32).unwrap(), Signal::STOP).unwrap();
         let process = ours.process.as_mut().unwrap();
         let asked = clock::now();

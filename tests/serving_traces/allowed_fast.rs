@@ -22,7 +22,7 @@ fn a_starting_peer_is_served_its_allowed_pieces_while_it_is_choked_and_no_others
         let want = if allowed.contains(&piece) { "piece" } else { "reject" };
         assert!(said.len() == 1 && said[0].starts_with(want), "{piece}: {said:?}");
     }
-    // Nobody may use what is offered to another.
+    // A peer may not use what is offered to another.
     let other = t.plain_peer();
     t.hear(other, block(allowed[0], 0).request());
     assert_eq!(t.said(other), [""; 0]);

@@ -1,4 +1,4 @@
-//! What a super-seed shows (BEP 16), to whom, and when the next.
+//! What a super-seed shows (BEP 16), to which peer, and when the next.
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn the_next_piece_is_shown_when_the_last_was_passed_on() {
     // Its own word does not count as another's.
     t.hear(a, Message::Have(next[0]));
     assert_eq!(pieces(&t.said(a), "have"), [0; 0]);
-    // Somebody who comes with it does.
+    // The word of a peer that comes with it does.
     let c = t.peer();
     t.hear(c, Message::Bitfield(&has([next[0]])));
     assert_eq!(pieces(&t.said(a), "have").len(), 1);
@@ -103,7 +103,7 @@ fn a_lone_peer_is_shown_the_next_piece_as_soon_as_it_has_asked_for_the_last() {
         piece = next[0];
         assert!(next.len() == 1 && seen.insert(piece));
     }
-    // One that wants nothing is nobody to pass it on to.
+    // A piece cannot be passed on to a peer that wants nothing.
     let mut t = super_seed();
     let (peer, piece) = shown(&mut t);
     let (other, _) = shown(&mut t);

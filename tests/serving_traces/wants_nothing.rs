@@ -41,7 +41,7 @@ fn whoever_wants_nothing_is_not_interested_until_it_takes_that_back() {
     greet(&mut t, peer, |h| h.upload_only = Some(false));
     assert!(!stands(&t, peer).0 && stands(&t, peer).1);
     assert!(!t.is_closed(peer));
-    // Whoever has everything wants nothing, whatever it says.
+    // A peer that has everything wants nothing, whatever it says.
     t.hear(peer, Message::Bitfield(&has(0..PIECES)));
     assert!(stands(&t, peer).0);
 }

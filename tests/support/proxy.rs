@@ -35,7 +35,7 @@ pub struct Weather {
     /// Towards the client one bit is wrong in so many bytes.
     pub corrupt_every: Option<u64>,
     /// Towards the client nothing comes any more after so many bytes, over all connections, and
-    /// nobody is told.
+    /// neither end is told.
     pub stall_after: Option<u64>,
 }
 
@@ -65,7 +65,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Passes on whoever connects to a loopback address of its own to `target`.
+    /// Passes connections to a loopback address of its own on to `target`.
     pub fn start(target: SocketAddr, weather: Weather) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(2);
         let listener = TcpListener::bind(SocketAddr::from((

@@ -15,7 +15,7 @@ use super::bencode;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What somebody said to the tracker.
+/// What a client said to the tracker.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
     /// `http`, `https`, `udp`; with ` scrape` behind it if it was one.
@@ -49,7 +49,7 @@ pub struct Manners {
     pub hang: bool,
     /// Says what address it sees (BEP 24).
     pub tell_address: bool,
-    /// Sends whoever comes over HTTP there, with the same query.
+    /// Sends requests over HTTP there, with the same query.
     pub redirect: Option<String>,
 }
 
@@ -73,7 +73,7 @@ struct State {
     swarms: BTreeMap<[u8; 20], BTreeMap<SocketAddr, u64>>,
     downloads: BTreeMap<[u8; 20], u32>,
     manners: Manners,
-    /// What nobody gets an answer on.
+    /// Connections that get no answer.
     hanging: Vec<TcpStream>,
     /// Where threads wait for something to come.
     tcp: Vec<SocketAddr>,
@@ -237,7 +237,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 fn note(shared: &Shared, said: Said) -> bool {
     let mut state = lock(shared);
     if said.via.ends_with("scrape") || state.manners.failure.is_some() || state.manners.hang {
-        // Nobody takes part by that.
+        // Such a request adds no peer to the swarm.
     } else if let Some(from) = said.from {
         let peer = SocketAddr::new(from.ip(), said.port);
         let swarm = state.swarms.entry(said.info_hash).or_default();
@@ -275,7 +275,7 @@ fn serve(shared: &Shared, stream: TcpStream, tls: Option<Arc<rustls::ServerConfi
         None => match request(shared, &mut &stream, from, "http") {
             Some(reply) => _ = (&stream).write_all(&reply),
             None => {
-                // Whoever gets no answer keeps the connection.
+                // A client that gets no answer keeps the connection.
                 let mut state = lock(shared);
                 if state.manners.hang {
                     state.hanging.extend(kept);
@@ -312,7 +312,11 @@ fn request(
     if let Some(to) = manners.redirect {
         let query = target.split_once('?').map_or("", |(_, query)| query);
         return Some(
-            format!("HTTP/1.1 302 Found\r\nLocation: {to}?{query}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into(),
+            format!(
+                "HTTP/1.1 302 Found\r\nLocation: {to}?{query}\r\nContent-Length: 0\r\n\
+                 Connection: close\r\n\r\n"
+            )
+            .into(),
         );
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
@@ -359,9 +363,12 @@ fn request(
     } else {
         announced(&state, hash, me, numwant)
     };
-    let mut reply =
-        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())
-            .into_bytes();
+    let mut reply = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     reply.extend(body);
     Some(reply)
 }

@@ -23,7 +23,7 @@ pub(super) struct Peer {
 pub(crate) struct PeerNo(pub(super) usize);
 
 impl Trace {
-    /// Somebody connects.
+    /// A peer connects.
     pub(crate) fn try_accept(&mut self) -> Option<PeerNo> {
         let addr = SocketAddr::from(([10, 0, 0, self.peers.len() as u8 + 1], 5000));
         let key = self.engine.handle_accepted(self.now, addr)?;
@@ -31,7 +31,7 @@ impl Trace {
         Some(self.add(key))
     }
 
-    /// Somebody connects from where `peer` is, or was.
+    /// A peer connects from where `peer` is, or was.
     pub(crate) fn accept_from(&mut self, peer: PeerNo) -> PeerNo {
         let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 5001));
         let key = self.engine.handle_accepted(self.now, addr).unwrap();
@@ -39,7 +39,7 @@ impl Trace {
         self.add(key)
     }
 
-    /// Somebody connects from there.
+    /// A peer connects from there.
     pub(crate) fn accept_at(&mut self, addr: impl Into<SocketAddr>) -> Option<PeerNo> {
         let key = self.engine.handle_accepted(self.now, addr.into())?;
         self.settle();
@@ -65,13 +65,13 @@ impl Trace {
         PeerNo(self.peers.len() - 1)
     }
 
-    /// Somebody connects and greets, with the fast extension. What it is told first is in
+    /// A peer connects and greets, with the fast extension. What it is told first is in
     /// [`greeting`](Self::greeting).
     pub(crate) fn peer(&mut self) -> PeerNo {
         self.greeted(Reserved::default().with_fast().with_extensions())
     }
 
-    /// Somebody connects and greets, without any extension.
+    /// A peer connects and greets, without any extension.
     pub(crate) fn plain_peer(&mut self) -> PeerNo {
         let peer = self.greeted(Reserved::default());
         self.peers[peer.0].plain = true;

@@ -126,7 +126,8 @@ impl NameRules {
         matches!(c,
             '/' | '\\'
             // Marks, embeddings, overrides and isolates of text direction.
-            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            | '\u{61c}' | '\u{200e}' | '\u{200f}'
+            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
             | '\u{2028}' | '\u{2029}' | '\u{feff}')
             || c.is_control()
             || (self.punctuation && matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*'))

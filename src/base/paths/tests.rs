@@ -289,15 +289,23 @@ fn pads_and_links_have_no_path_and_take_no_name() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn whatever_the_names_the_paths_are_inside_and_different(
         name in names(),
         files in prop::collection::vec(prop::collection::vec(names(), 0..6), 1..20),
     ) {
-        let files: Vec<_> = files.iter().map(|p| file(&p.iter().map(|s| &**s).collect::<Vec<_>>())).collect();
-        for (rules, case) in ALL_RULES.into_iter().flat_map(|rules| [(rules, Case::Kept), (rules, Case::Ignored)]) {
+        let files: Vec<_> =
+            files.iter().map(|p| file(&p.iter().map(|s| &**s).collect::<Vec<_>>())).collect();
+        for (rules, case) in ALL_RULES
+            .into_iter()
+            .flat_map(|rules| [(rules, Case::Kept), (rules, Case::Ignored)])
+        {
             let paths = safe_paths(foreign(&name, false, &files), rules, case).unwrap();
             let folded = |path: &Path| case.fold(path.to_str().unwrap());
             let mut seen = std::collections::HashSet::new();
@@ -318,7 +326,12 @@ proptest! {
 
 fn names() -> impl Strategy<Value = String> {
     let nasty = "[aAbB./\\\\ \u{0}\n_1\u{202e}ß]{0,6}";
-    prop_oneof![4 => nasty.boxed(), 1 => ".{0,400}".boxed(), 1 => Just("CON".to_owned()).boxed(), 1 => "\\PC{0,9}".boxed()]
+    prop_oneof![
+        4 => nasty.boxed(),
+        1 => ".{0,400}".boxed(),
+        1 => Just("CON".to_owned()).boxed(),
+        1 => "\\PC{0,9}".boxed(),
+    ]
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
     wire::tracker::{AnnounceEvent, TrackerUrl, url::Host},
 };
 
-/// Whoever waits for a farewell to be over looks again after this.
+/// An announce that waits for a farewell to be over is tried again after this.
 const BEHIND_FAREWELL: Duration = Duration::from_millis(500);
 /// A tracker that could not be reached so often in a row is asked by a few only: this many calls
 /// run at a time, none of them begins within [`PROBE_GAP`] of a failure, and all others fail at
@@ -103,7 +103,13 @@ impl Engine {
     pub(in crate::engine) fn forget_calls(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get(key) else { return };
         let gone = |no| !torrent.announcer.has(no);
-        let meant = |what: &What| matches!(*what, What::Announce(torrent, no) | What::Scrape(torrent, no) if torrent == key && gone(no));
+        let meant = |what: &What| {
+            matches!(
+                *what,
+                What::Announce(torrent, no) | What::Scrape(torrent, no)
+                    if torrent == key && gone(no)
+            )
+        };
         let calls: Vec<Key> = self
             .calls
             .running

@@ -1,5 +1,5 @@
-//! How a call ends: what it learned is kept for the next, and its answer goes to whoever wanted it.
-//! What the answer means is for the torrent to say.
+//! How a call ends: what it learned is kept for the next, and its answer goes to the torrent or the
+//! farewell that wanted it. What the answer means is for the torrent to say.
 
 use std::net::IpAddr;
 

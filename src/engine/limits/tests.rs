@@ -336,7 +336,7 @@ fn a_limit_that_is_lifted_wakes_all_who_waited_for_it_whatever_others_still_wait
     let mut rig = Rig::new(10 * KIB).links(1, 0..5).links(2, 5..105);
     rig.way.set_torrent(rig.now, key(1), rate(5 * KIB));
     rig.run(Duration::from_secs(2));
-    // The torrent's own limit stays, and there is always somebody who waits for it.
+    // The torrent's own limit stays, and there is always a link that waits for it.
     rig.links.values_mut().for_each(|link| (link.line, link.moved) = (1000, 0));
     rig.way.set_engine(rig.now, None);
     rig.run(Duration::from_millis(100));

@@ -261,7 +261,7 @@ fn seeds_take_turns_while_others_wait() {
         seen.push(bed.running());
     }
     assert_eq!(seen, [[2, 3], [0, 4], [1, 2], [3, 4], [0, 1]].map(|pair| pair.to_vec()));
-    // Nobody waits: nobody looks.
+    // No torrent waits: the queue does not look.
     bed.remove(0);
     bed.remove(1);
     bed.remove(2);
@@ -361,7 +361,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => n.clone().prop_map(Op::Recheck),
         2 => (n.clone(), any::<bool>()).prop_map(|(n, on)| Op::Fail(n, on)),
         1 => (n.clone(), any::<bool>()).prop_map(|(n, on)| Op::Queued(n, on)),
-        3 => (n.clone(), prop_oneof![Just(0u64), Just(1_000_000u64)]).prop_map(|(n, rate)| Op::Rate(n, rate)),
+        3 => (n.clone(), prop_oneof![Just(0u64), Just(1_000_000u64)])
+            .prop_map(|(n, rate)| Op::Rate(n, rate)),
         3 => (n, 0..14usize).prop_map(|(n, to)| Op::Move(n, to)),
         1 => (0..4usize, 0..4usize, 0..6usize).prop_map(|(d, s, t)| Op::Limits(d, s, t)),
         4 => (1..2000u64).prop_map(Op::Pass),
@@ -384,23 +385,33 @@ proptest! {
                 Op::Finish(n) => bed.change(n, |f| f.whole |= !f.held && !f.paused),
                 Op::Recheck(n) => bed.change(n, |f| f.whole = false),
                 Op::Fail(n, on) => bed.change(n, |f| f.failing = on),
-                Op::Queued(n, on) => bed.change(n, |f| if f.queued != on { (f.queued, f.held) = (on, on && (f.paused || f.failing)) }),
+                Op::Queued(n, on) => bed.change(n, |f| {
+                    if f.queued != on {
+                        (f.queued, f.held) = (on, on && (f.paused || f.failing))
+                    }
+                }),
                 Op::Rate(n, rate) => bed.change(n, |f| f.rate = rate),
                 Op::Move(n, to) => {
                     bed.queue.move_to(bed.now, key(n), to);
                     bed.obey();
                 }
                 Op::Limits(downloads, seeds, total) => {
-                    bed.queue.set_limits(bed.now, ActiveLimits { downloads, seeds, total, checks: 1 });
+                    let limits = ActiveLimits { downloads, seeds, total, checks: 1 };
+                    bed.queue.set_limits(bed.now, limits);
                     bed.obey();
                 }
                 Op::Pass(time) => bed.pass(time),
             }
             bed.check();
         }
-        // Nobody starves: every seed that could run does within its turn of everybody's.
+        // No seed starves: every seed that could run does within one turn of each.
         let limits = bed.queue.limits();
-        let seeds: Vec<Key> = bed.torrents.iter().filter(|(_, f)| f.whole && f.queued && !f.paused && !f.failing).map(|(&k, _)| k).collect();
+        let seeds: Vec<Key> = bed
+            .torrents
+            .iter()
+            .filter(|(_, f)| f.whole && f.queued && !f.paused && !f.failing)
+            .map(|(&k, _)| k)
+            .collect();
         let downloads = bed.running().iter().filter(|&&n| !bed.torrents[&key(n)].whole).count();
         if limits.seeds > 0 && limits.total > downloads + limits.downloads {
             let mut ran: BTreeSet<Key> = BTreeSet::new();

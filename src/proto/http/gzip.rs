@@ -10,7 +10,7 @@ use miniz_oxide::{
 
 use super::HttpError;
 
-/// The longest header that is accepted: a name and a comment may be in it, which nobody needs.
+/// The longest header that is accepted. It may hold a name and a comment, which are not needed.
 const MAX_HEADER: usize = 1024;
 /// Unpacked at once.
 const STEP: usize = 4096;

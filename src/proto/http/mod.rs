@@ -277,8 +277,8 @@ impl Get {
         // so small.
         self.lines_left = self.max_body.saturating_add(MAX_HEAD);
         match self.head.length {
-            // Whoever sends both may not mean what we think it does; the chunked coding wins, and
-            // the stream ends here.
+            // A server that sends both may not mean what we think it does; the chunked coding
+            // wins, and the stream ends here.
             _ if self.head.chunked => Ok(State::ChunkLen),
             Some(0) => Ok(State::Done),
             Some(len) if usize::try_from(len).is_ok_and(|len| len <= self.max_body) => {
@@ -292,7 +292,7 @@ impl Get {
 
 impl Head {
     fn add(&mut self, line: &[u8]) -> Result<(), HttpError> {
-        // Folded lines were given up because nobody agrees on them (RFC 9112 §5.2).
+        // Folded lines were given up because programs read them differently (RFC 9112 §5.2).
         let colon = line
             .iter()
             .position(|&b| b == b':')

@@ -65,8 +65,8 @@ fn the_request() {
     };
     let mut get = Get::new(&request, LIMIT);
     let want =
-        b"GET /a?b HTTP/1.1\r\nHost: t:81\r\nUser-Agent: x/1\r\nAuthorization: Basic bWU6cHc=\r\nAccept-Encoding: gzip\r\n\
-        Connection: close\r\n\r\n";
+        b"GET /a?b HTTP/1.1\r\nHost: t:81\r\nUser-Agent: x/1\r\nAuthorization: Basic bWU6cHc=\r\n\
+          Accept-Encoding: gzip\r\nConnection: close\r\n\r\n";
     assert_eq!(get.poll_transmit(), want);
     get.handle_sent(4);
     assert_eq!(get.poll_transmit(), &want[4..]);
@@ -105,7 +105,8 @@ fn bodies_end_by_length_by_chunk_or_with_the_stream() {
 #[test]
 fn informational_responses_are_skipped_and_bounded() {
     check(
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\
+          Content-Length: 2\r\n\r\nok",
         body(b"ok"),
     );
     check(b"HTTP/1.1 101 Switching\r\n\r\n", Err(HttpError::Head("another protocol")));
@@ -117,7 +118,8 @@ fn redirects_need_no_body() {
     for status in [301, 302, 303, 307, 308] {
         let location = Some(b"http://u/x".to_vec());
         let head = format!(
-            "HTTP/1.1 {status} Moved\r\nlocation:  http://u/x \r\nContent-Length: 99999999\r\n\r\nxyz"
+            "HTTP/1.1 {status} Moved\r\nlocation:  http://u/x \r\n\
+             Content-Length: 99999999\r\n\r\nxyz"
         );
         check(head.as_bytes(), Ok(Response { status, location, body: vec![] }));
     }
@@ -267,7 +269,12 @@ fn a_gzip_bomb_does_not_go_off() {
 proptest! {
     #[test]
     fn nothing_panics_and_cuts_do_not_matter(
-        head in proptest::sample::select(vec!["", "Content-Length: 9\r\n", "Transfer-Encoding: chunked\r\n", "Content-Encoding: gzip\r\n"]),
+        head in proptest::sample::select(vec![
+            "",
+            "Content-Length: 9\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Content-Encoding: gzip\r\n",
+        ]),
         junk in proptest::collection::vec(any::<u8>(), 0..60),
         size in 1usize..9,
     ) {

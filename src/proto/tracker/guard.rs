@@ -1,4 +1,4 @@
-//! Which addresses a tracker's name or a redirect may lead to, so that whoever writes a torrent
+//! Which addresses a tracker's name or a redirect may lead to, so that the author of a torrent
 //! cannot make us ask services of this machine and its network (server-side request forgery). It
 //! resolves nothing.
 
@@ -47,7 +47,7 @@ pub(super) fn check(
     if reach >= Reach::Link && !plain_path { Err(Refusal::Path) } else { Ok(()) }
 }
 
-/// `None` if it is the address of nobody or of many.
+/// `None` if it is the address of no machine or of many.
 pub(super) fn reach(ip: IpAddr) -> Option<Reach> {
     match ip.to_canonical() {
         IpAddr::V4(ip) => reach4(ip),

@@ -18,8 +18,8 @@ use crate::{
 pub(crate) const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
 /// The pause before the n-th repetition is twice the one before it. This first one is BEP 15's,
-/// though few clients are so patient: whoever repeats sooner only adds to the load of a tracker
-/// that cannot keep up, and a name with several addresses has others to try.
+/// though few clients are so patient: a client that repeats sooner only adds to the load of a
+/// tracker that cannot keep up, and a name with several addresses has others to try.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// A call with less time than [`FIRST_PAUSE`], which is a farewell, repeats after this part of it:
 /// one lost datagram does not cost it.

@@ -42,7 +42,7 @@ impl MemDisk {
     }
 
     /// Whether what it holds or has read may be wrong although it was written right: it rots,
-    /// misdirects or lies, or somebody has changed files that were there.
+    /// misdirects or lies, or another program has changed files that were there.
     pub fn is_spoilt(&self) -> bool {
         self.state().spoilt
     }

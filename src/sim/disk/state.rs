@@ -23,7 +23,7 @@ pub(super) struct State {
     pub(super) writes: u64,
     /// How far the clock that files are dated by is from the world's.
     pub(super) shift_ns: i64,
-    /// What it holds or reads may be wrong, and nobody who uses it is to blame.
+    /// What it holds or reads may be wrong, and the programs that use it are not to blame.
     pub(super) spoilt: bool,
     /// It has said of something that it was safe, and the next power cut may show that it was not.
     pub(super) lied: bool,

@@ -26,7 +26,7 @@ impl Run<'_> {
         self.trackers
             .values()
             .for_each(|&tracker| self.world.set_tracker_manners(tracker, TrackerManners::Good));
-        // Somebody must be there whom everybody can dial.
+        // One node must be there that all others can dial.
         self.world.set_nat_rule(nodes[0], nat(0));
         for &node in &nodes {
             self.world.set_cut(node, false);
@@ -68,7 +68,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whoever removed a torrent, or killed a session before it was recorded, adds it again.
+    /// A user who removed a torrent, or killed a session before it was recorded, adds it again.
     fn add_what_was_lost(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
         let limit = self.world.now() + LONGEST_CHECK;
         loop {
@@ -127,14 +127,15 @@ impl Run<'_> {
         }
     }
 
-    /// Whoever's disk has lied has everything checked, and from then on it is to be true again.
+    /// A node whose disk has lied has everything checked, and from then on the disk is to be true
+    /// again.
     fn find_what_is_spoilt(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
         let first = nodes[0];
         let spoilt: Vec<_> = self.spoilt.iter().copied().collect();
         spoilt.iter().for_each(|&node| self.all(node, |engine, id| engine.recheck(id)));
         self.await_checks(nodes)?;
         if !spoilt.contains(&first) && !self.world.is_complete(first) {
-            // What it could not read it may take for missing, and nobody else has it.
+            // What it could not read it may take for missing, and no other node has it.
             self.all(first, |engine, id| engine.recheck(id));
         }
         self.await_checks(nodes)?;
@@ -208,7 +209,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whoever has banned somebody whose disk had lied, or was made to by his own, thinks again.
+    /// Each node lifts its bans of other nodes: the disk of the banned one, or the node's own, may
+    /// have lied.
     pub(super) fn make_peace(&mut self) {
         if self.spoilt.is_empty() {
             return;

@@ -64,11 +64,11 @@ const TORRENT: &[&str] = &[
 
 /// Times in milliseconds, sizes in bytes, rates in bytes per second.
 const NODE: &[&str] = &[
-    // When it joins, and whom it knows besides node 0: one bit each, by name; all if that is not
-    // said.
+    // When it joins, and which nodes it knows besides node 0: one bit each, by name; all if that
+    // is not said.
     "joins",
     "knows",
-    // If there is a tracker that answers, it knows nobody but that.
+    // If there is a tracker that answers, it knows no node but that.
     "alone",
     // Its router: 1 a full cone, 2 restricted, 3 by port, too, 4 symmetric; those of one house
     // that is not 0 share the first one's.
@@ -129,7 +129,7 @@ const NODE: &[&str] = &[
 
 const PEER: &[&str] = &[
     "torrent",
-    // Whom it dials, one bit each.
+    // Which nodes it dials, one bit each.
     "dials",
     // The pieces it has, in sixteenths, and which.
     "share",
@@ -158,16 +158,16 @@ const PEER: &[&str] = &[
 
 const TRACKER: &[&str] = &[
     // How often it wants to be told, in seconds.
-    "interval", // It is reached over a stream and says nothing; nobody knows its name.
+    "interval", // It is reached over a stream and says nothing; its name is unknown.
     "hangs", "unknown",
 ];
 
 const AT: &[&str] = &[
-    // To whom.
+    // To which node.
     "node",
     // For how long, of what says nothing of that itself.
     "time",
-    // For so long; `power`: and what was not synced is lost; `vanish`: and nobody is told.
+    // For so long; `power`: and what was not synced is lost; `vanish`: and no peer is told.
     // `restart` comes when all is saved.
     "kill",
     "vanish",

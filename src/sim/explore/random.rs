@@ -37,7 +37,7 @@ impl Plan {
         let nodes = 2 + up_to(rng, 3, 6, 4);
         let trackers = up_to(rng, 1, 3, 3);
         (0..trackers).for_each(|id| items.push(tracker(rng, id)));
-        // Mostly all or nobody.
+        // Mostly all nodes or none.
         let alone = if trackers > 0 { [100, 0, 25][rng.below(3) as usize] } else { 0 };
         (0..nodes).for_each(|id| items.push(node(rng, id, alone)));
         let peers = up_to(rng, 4, 9, 4);

@@ -1,6 +1,6 @@
 //! Carries a plan out, and holds what comes of it against what must be true: when the troubles end
-//! everybody gets everything, nobody good is banned, and at the end nothing is left over. What the
-//! world checks after each event holds all along.
+//! every node gets everything, no good node is banned, and at the end nothing is left over. What
+//! the world checks after each event holds all along.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,10 +26,10 @@ use crate::{
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
 };
 
-/// How long everybody has to get everything once the troubles are over. Whoever was cut off is
-/// missed after two minutes only, and turns of peers take their time.
+/// How long the nodes have to get everything once the troubles are over. A node that was cut off
+/// is missed after two minutes only, and turns of peers take their time.
 const PATIENCE: Duration = Duration::from_secs(1800);
-/// How often users look whether somebody good is banned, in a world in which disks have lied.
+/// How often users look whether a good node is banned, in a world in which disks have lied.
 const LOOK: Duration = Duration::from_secs(60);
 /// How often it is looked whether something is over.
 pub(super) const GLANCE: Duration = Duration::from_millis(200);
@@ -73,7 +73,7 @@ impl Failure {
 /// Carries a plan out. The same plan does the same each time.
 ///
 /// # Errors
-/// What was wrong: a panic of the engine or of the world's checks, somebody who did not get
+/// What was wrong: a panic of the engine or of the world's checks, a node that did not get
 /// everything, or anything else that must not be. A plan without a torrent with data fails, too.
 pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
     run_with(plan, true)
@@ -110,7 +110,7 @@ pub(super) struct Run<'a> {
     pub(super) trackers: BTreeMap<u64, TrackerId>,
     /// What torrents are told of them.
     tiers: Vec<Vec<String>>,
-    /// Nodes that know nobody but trackers.
+    /// Nodes that know trackers only.
     alone: BTreeSet<NodeId>,
     /// Nodes that have come.
     pub(super) joined: BTreeSet<NodeId>,
@@ -337,7 +337,7 @@ impl<'a> Run<'a> {
         self.joined.insert(node);
     }
 
-    /// Whom a node knows, of those of whom it could.
+    /// Which nodes a node knows, of those that it could know.
     pub(super) fn acquaintances(&self, node: NodeId, could: impl Fn(u64) -> bool) -> Vec<NodeId> {
         let everybody = self
             .nodes

@@ -55,7 +55,7 @@ impl Outcome {
         self
     }
 
-    /// Nobody sent anybody anything wrong, nobody was banned, and nothing came that was not asked
+    /// No node sent another anything wrong, none was banned, and nothing came that was not asked
     /// for.
     pub fn honestly(self) -> Self {
         for node in self.cast.engines() {
@@ -121,7 +121,7 @@ impl Outcome {
         sent * 100 / self.sample.geometry().total_len().max(1)
     }
 
-    /// How often somebody told its user something that `is`.
+    /// How often a node told its user something that `is`.
     pub fn times_told(&self, who: Who, is: impl Fn(&Alert) -> bool) -> usize {
         self.world.alerts(self.cast.of(who)).iter().filter(|(_, alert)| is(alert)).count()
     }

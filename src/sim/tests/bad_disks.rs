@@ -29,10 +29,13 @@ fn leeches_with(troubles: Troubles) {
 
 cases! { leeches_with:
     short_reads_and_writes_change_nothing => Troubles { short: true, ..Troubles::default() };
-    syncs_that_lie_change_nothing_as_long_as_there_is_power => Troubles { lying_syncs: true, ..Troubles::default() };
+    syncs_that_lie_change_nothing_as_long_as_there_is_power =>
+        Troubles { lying_syncs: true, ..Troubles::default() };
     syncs_that_fail_are_no_reason_to_stop => Troubles { fail_syncs: true, ..Troubles::default() };
-    states_that_cannot_be_saved_are_no_reason_to_stop => Troubles { fail_saves: true, ..Troubles::default() };
-    a_disk_that_has_just_enough_room_is_enough => Troubles { capacity: Some(640 * KIB + 3 * 4096), ..Troubles::default() };
+    states_that_cannot_be_saved_are_no_reason_to_stop =>
+        Troubles { fail_saves: true, ..Troubles::default() };
+    a_disk_that_has_just_enough_room_is_enough =>
+        Troubles { capacity: Some(640 * KIB + 3 * 4096), ..Troubles::default() };
 }
 
 /// Disks this slow are waited for, in bounded memory.
@@ -50,9 +53,17 @@ fn slow(pace: DiskPace, limit: u64) {
 }
 
 cases! { slow:
-    a_disk_of_twenty_kilobytes_a_second_is_waited_for => DiskPace { bandwidth: 20_000, ..DiskPace::default() }, 600;
-    a_disk_that_takes_half_a_second_for_anything_is_waited_for => DiskPace { min: millis(400), max: millis(600), ..DiskPace::default() }, 200;
-    a_disk_that_takes_no_time_is_no_trouble => DiskPace { min: Duration::ZERO, max: Duration::ZERO, bandwidth: 1 << 40, ..DiskPace::default() }, 20;
+    a_disk_of_twenty_kilobytes_a_second_is_waited_for =>
+        DiskPace { bandwidth: 20_000, ..DiskPace::default() }, 600;
+    a_disk_that_takes_half_a_second_for_anything_is_waited_for =>
+        DiskPace { min: millis(400), max: millis(600), ..DiskPace::default() }, 200;
+    a_disk_that_takes_no_time_is_no_trouble =>
+        DiskPace {
+            min: Duration::ZERO,
+            max: Duration::ZERO,
+            bandwidth: 1 << 40,
+            ..DiskPace::default()
+        }, 20;
 }
 
 #[test]
@@ -139,7 +150,7 @@ fn what_rots_on_a_seed_is_found_by_whoever_gets_it() {
     outcome.go_on();
     let outcome = outcome.completes();
     all_read(&outcome);
-    // Each leech found it out by itself, and blames nobody else.
+    // Each leech found it out by itself, and blames no other peer.
     let (good, bad) =
         (outcome.world.addr(outcome.cast.seeds[1]).ip(), outcome.world.addr(rotten).ip());
     let mut failed = 0;

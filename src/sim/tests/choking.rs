@@ -21,7 +21,7 @@ fn pieces_where(sample: &Sample, has: impl Fn(u32) -> bool) -> Bitfield {
     pieces
 }
 
-/// For how many seconds each peer had a slot, by whom and by whose, and how often that changed.
+/// For how many seconds each peer had a slot, by server and peer, and how often that changed.
 #[derive(Default)]
 struct Watch(BTreeMap<(NodeId, NodeId), Slot>);
 
@@ -74,8 +74,8 @@ fn whoever_gives_more_gets_more_and_a_free_rider_gets_what_is_given_away() {
     let seed = world.node(few_slots(4));
     world.set_line(seed, slow(8_000));
     world.seed_with(seed, &sample);
-    // Twelve that upload at 2, 4, … 24 kB/s, and one that lets nobody ask. All have a third of it,
-    // each another one.
+    // Twelve that upload at 2, 4, … 24 kB/s, and one that lets no peer ask. All have a third of
+    // it, each another one.
     let mut nodes = Vec::new();
     for n in 1..=13 {
         let node = world.node(few_slots(if n == 13 { 0 } else { 4 }));
@@ -115,13 +115,14 @@ fn whoever_gives_more_gets_more_and_a_free_rider_gets_what_is_given_away() {
     let an_hour = changes * 3600 / SECS / (12 * 12);
     let share = watch.sum(|_, to| to == rider, |slot| slot.secs) as f64 / (12 * 4 * SECS) as f64;
     println!(
-        "{table}rank correlation {correlation:.2}, {an_hour} changes an hour and peer, free rider has {share:.3} of the slots"
+        "{table}rank correlation {correlation:.2}, {an_hour} changes an hour and peer, \
+         free rider has {share:.3} of the slots"
     );
 }
 
 /// Twenty that have nothing come to a seed with two slots at once. What BEP 6 lets them have while
-/// they are choked must not share the line among all of them, or for long nobody has a whole piece
-/// to pass on.
+/// they are choked must not share the line among all of them, or for long none of them has a whole
+/// piece to pass on.
 #[test]
 fn a_crowd_of_beginners_does_not_divide_the_line() {
     let sample = file(32 * 64 * 1024, 64 * 1024);
@@ -146,8 +147,8 @@ struct Served {
     changes: u64,
 }
 
-/// Ten minutes of a seed with three slots and ten that know nobody else. They have 0, 10, … 90 % of
-/// it, and differ in how fast data reaches them.
+/// Ten minutes of a seed with three slots and ten leeches that know only the seed. They have 0, 10,
+/// … 90 % of it, and differ in how fast data reaches them.
 fn seeding(policy: SeedChoking) -> Vec<Served> {
     let sample = file(16 << 20, 64 * 1024);
     let mut world = World::new(1);

@@ -103,7 +103,7 @@ fn what_is_sent_across_a_partition_or_to_nobody_is_gone() {
     assert_eq!(world.script::<Post>(b).got.len(), 1);
 }
 
-/// `inside` is behind a router. Whether it gets an answer from whom it wrote to, a letter from
+/// `inside` is behind a router. Whether it gets an answer from the node it wrote to, a letter from
 /// another, and the answer after the router has forgotten.
 fn routed(rule: Nat, stranger: bool) {
     let mut world = World::new(1);

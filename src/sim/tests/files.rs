@@ -596,7 +596,7 @@ fn a_file_is_renamed_before_it_is_there_and_after() {
     world.restart(leech);
     assert!(world.run_until(|w| w.is_in(leech, Phase::Seeding), secs(5)));
     assert_eq!(opened(&world, leech).1, 0);
-    // Somebody else's file is not taken.
+    // A file of another program is not taken.
     let id = world.torrent(leech);
     world.disk(leech).put(&world.params(leech, &sample, &[]).dir.join("taken"), b"mine");
     world.tell(leech, |engine| engine.rename_file(id, 0, "taken")).unwrap();
@@ -654,7 +654,7 @@ fn what_was_had_elsewhere_is_not_claimed_where_it_is_adopted() {
         world.download(leech, &sample, &[seed]);
         let id = world.torrent(leech);
         assert!(world.run_until(|w| u64::from(w.stats(leech).have) >= step, secs(60)));
-        // The world holds every claim against the disk of whoever makes it.
+        // The world holds every claim against the disk of the node that makes it.
         world.allow_folder(leech, "/elsewhere");
         world.tell(leech, |engine| engine.move_storage(id, "/elsewhere", MoveMode::Adopt)).unwrap();
         let moved =

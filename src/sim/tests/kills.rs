@@ -1,9 +1,9 @@
-//! Somebody is killed at every step of a scenario, one after the other, and started again from what
-//! its disk has kept. What the world checks must hold, and everybody must get everything.
+//! A node is killed at every step of a scenario, one after the other, and started again from what
+//! its disk has kept. What the world checks must hold, and every node must get everything.
 
 use super::*;
 
-/// How somebody dies.
+/// How a node dies.
 #[derive(Clone, Copy)]
 struct Death {
     who: Who,
@@ -69,11 +69,14 @@ cases! { at_every:
     a_leech_with_many_files_killed_at_any_step => 29, &files(), KILLED;
     a_leech_with_large_pieces_killed_at_any_step => 31, &large(), KILLED;
     a_leech_whose_power_goes_at_any_step => 29, &small(), Death { power: true, ..KILLED };
-    a_leech_with_many_files_whose_power_goes_at_any_step => 31, &files(), Death { power: true, ..KILLED };
-    a_leech_with_large_pieces_whose_power_goes_at_any_step => 37, &large(), Death { power: true, ..KILLED };
+    a_leech_with_many_files_whose_power_goes_at_any_step =>
+        31, &files(), Death { power: true, ..KILLED };
+    a_leech_with_large_pieces_whose_power_goes_at_any_step =>
+        37, &large(), Death { power: true, ..KILLED };
     a_leech_that_vanishes_at_any_step => 31, &small(), Death { silently: true, ..KILLED };
     a_seed_killed_at_any_step => 31, &small(), Death { who: Who::Seed(0), ..KILLED };
-    a_seed_that_vanishes_at_any_step => 37, &small(), Death { who: Who::Seed(0), silently: true, ..KILLED };
+    a_seed_that_vanishes_at_any_step =>
+        37, &small(), Death { who: Who::Seed(0), silently: true, ..KILLED };
 }
 
 #[test]

@@ -162,7 +162,12 @@ fn a_limit_holds_within_two_percent_over_any_ten_seconds() {
                     Scope::Peer => "peer",
                 };
                 let kib = limit / KIB;
-                writeln!(table, "{kib:<11}  {way:<4}  {of:<7}  {least:.2}   {most:.2}   {small:.1} to {large:.1}").unwrap();
+                writeln!(
+                    table,
+                    "{kib:<11}  {way:<4}  {of:<7}  {least:.2}   {most:.2}   \
+                     {small:.1} to {large:.1}"
+                )
+                .unwrap();
                 assert!(least >= 0.98 && most <= 1.02, "\n{table}");
                 assert!(small >= 0.9 && large <= 1.1, "\n{table}");
             }

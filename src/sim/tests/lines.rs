@@ -38,9 +38,12 @@ cases! { swarm_on:
     a_swarm_by_satellite => Line::satellite(), 60;
     a_swarm_that_gets_crumbs => Line::crumbs(), 20;
     a_swarm_with_tiny_windows => Line { window: 500, send_buffer: 300, ..Line::default() }, 200;
-    a_swarm_with_a_byte_at_a_time => Line { segment: (1, 1), bandwidth: 2_000_000, ..Line::default() }, 20;
-    a_swarm_on_lines_without_delay => Line { latency: Duration::ZERO, jitter: Duration::ZERO, ..Line::default() }, 5;
-    a_swarm_at_a_seconds_distance => Line { latency: millis(500), jitter: millis(300), ..Line::default() }, 120;
+    a_swarm_with_a_byte_at_a_time =>
+        Line { segment: (1, 1), bandwidth: 2_000_000, ..Line::default() }, 20;
+    a_swarm_on_lines_without_delay =>
+        Line { latency: Duration::ZERO, jitter: Duration::ZERO, ..Line::default() }, 5;
+    a_swarm_at_a_seconds_distance =>
+        Line { latency: millis(500), jitter: millis(300), ..Line::default() }, 120;
 }
 
 cases! { pair_on:
@@ -76,10 +79,16 @@ cases! { shape:
     a_torrent_whose_last_piece_is_a_byte => &file(16 * KIB + 1, 16 * 1024), loud();
     a_torrent_whose_last_block_is_a_byte => &file(64 * KIB + 16 * KIB + 1, 64 * 1024), loud();
     a_torrent_of_odd_pieces => &file(300_001, 20_000), loud();
-    a_torrent_of_many_tiny_files => &folder(&[("a", 1), ("b", 2), ("c", 0), ("d", 3), ("e/f", 16_000), ("g", 0)], 16 * 1024), loud();
-    a_torrent_with_pads_between_files => &folder(&[("a", 5), ("", 16_379), ("b", 5), ("", 16_379), ("c", 100)], 16 * 1024), loud();
+    a_torrent_of_many_tiny_files =>
+        &folder(
+            &[("a", 1), ("b", 2), ("c", 0), ("d", 3), ("e/f", 16_000), ("g", 0)],
+            16 * 1024,
+        ), loud();
+    a_torrent_with_pads_between_files =>
+        &folder(&[("a", 5), ("", 16_379), ("b", 5), ("", 16_379), ("c", 100)], 16 * 1024), loud();
     a_torrent_of_one_large_piece => &file(2_000_000, 4 * 1024 * 1024), loud();
     a_torrent_of_large_pieces_in_small_runs => &file(1_500_000, 512 * 1024), runs_of(32 * 1024);
-    a_torrent_whose_last_run_is_a_byte => &file(256 * KIB + 64 * KIB + 1, 256 * 1024), runs_of(64 * 1024);
+    a_torrent_whose_last_run_is_a_byte =>
+        &file(256 * KIB + 64 * KIB + 1, 256 * 1024), runs_of(64 * 1024);
     a_torrent_of_four_hundred_pieces => &file(400 * 16 * KIB, 16 * 1024), loud();
 }

@@ -1,5 +1,4 @@
-//! Memory for pieces is short: it is never exceeded, and whoever is fast is not held up by those
-//! who are slow.
+//! Memory for pieces is short: it is never exceeded, and a fast peer is not held up by slow ones.
 
 use super::*;
 
@@ -136,7 +135,7 @@ impl Tease {
 
 #[test]
 fn pieces_that_were_begun_and_left_do_not_keep_the_memory_for_ever() {
-    // Peers begin pieces that nobody else has, and go. The one that stays has the others.
+    // Peers begin pieces that no other peer has, and go. The one that stays has the others.
     let sample = file(16 * 128 * KIB, 128 * 1024);
     let conf = Conf { run_len: 128 * 1024, max_piece_memory: 512 * 1024, ..loud() };
     let half = |odd: u32| {

@@ -164,7 +164,7 @@ fn a_leech_that_vanishes_gives_its_slot_back() {
 
 #[test]
 fn whoever_was_reset_unheard_is_told_when_it_speaks_again() {
-    // The seed is killed while nobody hears it, and started again: it does not know its old
+    // The seed is killed while no leech hears it, and started again: it does not know its old
     // connection.
     let outcome = Scenario::swarm(10)
         .on(slow())
@@ -212,7 +212,8 @@ cases! { jumps:
     a_clock_that_jumps_a_day_costs_a_seed_no_peer_for_long => true, false, secs(86_400), 1;
     clocks_that_jump_a_month_are_got_over_by_everybody => true, true, secs(2_592_000), 1;
     clocks_that_jump_ten_seconds_each_second_are_no_reason_to_stop => true, true, secs(10), 8;
-    a_clock_that_jumps_two_minutes_each_second_is_got_over_when_it_ends => false, true, secs(120), 5;
+    a_clock_that_jumps_two_minutes_each_second_is_got_over_when_it_ends =>
+        false, true, secs(120), 5;
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn whoever_spoils_pieces_of_several_runs_is_banned_and_nobody_else() {
 }
 
 /// One that spoils every other block and one that will not give the same ones. What they mix spoils
-/// a piece each time, and a sequence that repeats itself convicts nobody.
+/// a piece each time, and a sequence that repeats itself convicts no peer.
 fn two_that_spoil_together(seed: u64, idle_seed: bool) -> (World, NodeId, NodeId) {
     let sample = file(256 * KIB, 256 * 1024);
     let mut world = World::new(seed);
@@ -431,7 +431,7 @@ fn near_the_end_others_help_and_what_is_pointless_is_cancelled() {
         stats.duplicate_blocks <= 8 && stats.wasted <= stats.duplicate_blocks * 16 * KIB,
         "{stats:?}"
     );
-    // Nobody was asked for a block more often than allowed.
+    // No block was asked for more often than allowed.
     let mut asked = std::collections::BTreeMap::new();
     for node in [&[slow], &fast[..]].concat() {
         for block in world.script::<Remote>(node).requests() {

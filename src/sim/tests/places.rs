@@ -88,7 +88,7 @@ impl Home {
 fn second_torrent_with_a_path_of_another_is_refused_with_both_names() {
     let mut home = Home::new(1);
     let first = home.add(0);
-    // Not done: nobody knows yet what will be in the file.
+    // Not done: it is not known yet what will be in the file.
     for nth in [1, 2] {
         let error = home.is_refused(nth);
         let AddError::PathTaken { path, torrent, .. } = &error else { panic!("{error}") };

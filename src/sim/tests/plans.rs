@@ -12,100 +12,126 @@ fn ends_well(plan: &str) {
 
 cases! { ends_well:
     failed_syncs_then_restart_without_power_claim_nothing_lost =>
-        "seed 3; torrent 0; file 0 len=426000; node 1 session=0 down=40000; at 1930 node failsyncs=0; at 54002 node restart=0 power=0";
+        "seed 3; torrent 0; file 0 len=426000; node 1 session=0 down=40000; \
+         at 1930 node failsyncs=0; at 54002 node restart=0 power=0";
     failed_syncs_then_kill_without_power_claim_nothing_lost =>
-        "seed 3; torrent 1; file 1 len=22000; node 1 session=0 down=2000; at 259 node failsyncs=0; at 23038 node kill=0 power=0";
+        "seed 3; torrent 1; file 1 len=22000; node 1 session=0 down=2000; at 259 node failsyncs=0; \
+         at 23038 node kill=0 power=0";
     paused_session_torrent_with_all_skipped_wakes_when_wanted =>
-        "seed 518987; torrent 0; file 0; node 1 session=0 skips; at 15952 node pause=0; at 20924 node kill=0";
+        "seed 518987; torrent 0; file 0; node 1 session=0 skips; at 15952 node pause=0; \
+         at 20924 node kill=0";
     stopped_session_torrent_with_all_skipped_wakes_when_wanted =>
-        "seed 534081; torrent 0; file 0; node 2 session=0 seeding=0 skips; at 29748 node=2 restart=0";
+        "seed 534081; torrent 0; file 0; node 2 session=0 seeding=0 skips; \
+         at 29748 node=2 restart=0";
     seed_that_adopts_an_empty_folder_late_is_restored =>
         "seed 3; torrent 0; file 0; file 0 len=78000; node 0 spikes=3; node 2 skips; at 1228 adopt";
     session_forgets_good_peer_that_rot_got_banned =>
-        "seed 4; torrent 0; file 0; file 0; file 0; node 1 latency=80 session=0 peer-up=0; at 727 node adopt=0; at 1542 rot; \
-         at 26030 node kill=0";
+        "seed 4; torrent 0; file 0; file 0; file 0; node 1 latency=80 session=0 peer-up=0; \
+         at 727 node adopt=0; at 1542 rot; at 26030 node kill=0";
     sessions_forget_good_seed_that_rot_got_banned =>
-        "seed 3; torrent 0; file 0 len=286000; node 0 super=0; node 1 session=0 up=20000; node 2 session=0; at 2035 rot=2; \
-         at 3260 node=2 ratio=0; at 4056 node=2 kill=0; at 7487 node restart=0";
+        "seed 3; torrent 0; file 0 len=286000; node 0 super=0; node 1 session=0 up=20000; \
+         node 2 session=0; at 2035 rot=2; at 3260 node=2 ratio=0; at 4056 node=2 kill=0; \
+         at 7487 node restart=0";
     wish_in_a_check_that_cannot_read_is_met_when_it_can =>
-        "seed 515666; torrent 0; file 0 len; file 0; node 1 skips=30; at 2151 node failsaves=0; at 2571 node again=0 erase=0; \
-         at 3377 node failreads=0; at 8640 node restart=0; at 9633 node file wish; at 10980";
+        "seed 515666; torrent 0; file 0 len; file 0; node 1 skips=30; at 2151 node failsaves=0; \
+         at 2571 node again=0 erase=0; at 3377 node failreads=0; at 8640 node restart=0; \
+         at 9633 node file wish; at 10980";
     kill_after_a_failed_sync_leaves_its_pages_in_doubt =>
-        "seed 600410; torrent 1; file 1; file 1; node 1 joins=7000; at 1467 node failsyncs=0; at 26139 node kill=0; \
-         at 28232 node heal=0; at 50000 node kill=0 power=0";
+        "seed 600410; torrent 1; file 1; file 1; node 1 joins=7000; at 1467 node failsyncs=0; \
+         at 26139 node kill=0; at 28232 node heal=0; at 50000 node kill=0 power=0";
     wish_while_a_session_torrent_sleeps_is_met_when_it_wakes =>
-        "seed 702299; torrent 0; file 0; node 1 session=0; at 16126 node kill=0; at 19715 node wish=0";
+        "seed 702299; torrent 0; file 0; node 1 session=0; at 16126 node kill=0; \
+         at 19715 node wish=0";
     wish_for_a_sleeping_torrent_waits_until_it_wakes =>
-        "seed 2071; torrent 0; file 0; node 6 session=0; at 32341 node=6 kill=0; at 46587 node=6 wish=0";
+        "seed 2071; torrent 0; file 0; node 6 session=0; at 32341 node=6 kill=0; \
+         at 46587 node=6 wish=0";
     wish_in_a_check_that_cannot_read_does_not_end_its_retries =>
-        "seed 4; torrent 1; file 1 len=60000; node 0 jitter=5 window=200; node 2; at 3527 cut=15000; at 7045 node=2 failreads=0; \
-         at 10433 node=2 kill=0; at 12010 node=2 wish=0";
+        "seed 4; torrent 1; file 1 len=60000; node 0 jitter=5 window=200; node 2; \
+         at 3527 cut=15000; at 7045 node=2 failreads=0; at 10433 node=2 kill=0; \
+         at 12010 node=2 wish=0";
     recheck_while_opening_finds_all_gone_and_goes_on =>
-        "seed 4; torrent 1; file 1 len=20500; node 0 latency=40 window=200; node 2 session=0; at 3026 node=2 away=1900; \
-         at 62575 node=2 kill=0";
+        "seed 4; torrent 1; file 1 len=20500; node 0 latency=40 window=200; node 2 session=0; \
+         at 3026 node=2 away=1900; at 62575 node=2 kill=0";
     move_in_a_check_that_cannot_read_does_not_end_its_retries =>
-        "seed 94; torrent 0; file 0; node 3; at 519 node=3 bad=0; at 27744 node=3 recheck=0; at 28962 node=3 move=0; at 29968";
+        "seed 94; torrent 0; file 0; node 3; at 519 node=3 bad=0; at 27744 node=3 recheck=0; \
+         at 28962 node=3 move=0; at 29968";
     file_that_is_whole_in_the_part_file_alone_is_not_shared =>
-        "seed 730808; torrent 0; file 0 len; file 0; torrent 1 twin=0; node 1 skips; at 4705 slots=0";
+        "seed 730808; torrent 0; file 0 len; file 0; torrent 1 twin=0; node 1 skips; \
+         at 4705 slots=0";
     bad_data_for_a_file_of_another_torrent_is_no_fault_of_the_disk =>
-        "seed 1; torrent 0; file 0; file 0; torrent 1 twin=0; node 0 seeding=0; node 3 run=0; peer 18 torrent bad=0; \
-         at 4988 node=3 rename=0";
+        "seed 1; torrent 0; file 0; file 0; torrent 1 twin=0; node 0 seeding=0; node 3 run=0; \
+         peer 18 torrent bad=0; at 4988 node=3 rename=0";
     owner_that_repairs_a_shared_file_lets_the_other_go_on =>
-        "seed 4; torrent 0; file 0 len=29000; torrent 1 twin=0; node 2 latency=20 run=0; at 53622 node=2 rot";
+        "seed 4; torrent 0; file 0 len=29000; torrent 1 twin=0; node 2 latency=20 run=0; \
+         at 53622 node=2 rot";
     block_half_sent_to_a_choked_peer_counts_while_it_is_read_again =>
-        "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 sndbuf=0 unsent=0 uploads=0 slots; node 1; node 3; at 23228";
+        "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 sndbuf=0 unsent=0 uploads=0 slots; \
+         node 1; node 3; at 23228";
     move_to_its_own_folder_while_the_drive_is_away_changes_nothing =>
-        "seed 9657; torrent 1; file 1 len; file 1; node 2 session=0 skips=2; at 27011 node=2 away=3000; at 28963 node=2 move=0";
+        "seed 9657; torrent 1; file 1 len; file 1; node 2 session=0 skips=2; \
+         at 27011 node=2 away=3000; at 28963 node=2 move=0";
     failed_first_sync_is_known_after_a_kill =>
-        "seed 1; torrent 0; file 0; node 0 spikes=3; node 1; at 915 node failsyncs=0; at 3973 node kill=50; \
-         at 4005 node heal=0; at 6858 node restart=0 power=0";
+        "seed 1; torrent 0; file 0; node 0 spikes=3; node 1; at 915 node failsyncs=0; \
+         at 3973 node kill=50; at 4005 node heal=0; at 6858 node restart=0 power=0";
     failed_first_sync_of_a_session_is_known_after_a_kill =>
-        "seed 1; torrent 0; file 0; node 0 spikes=3; node 1 session=0; at 915 node failsyncs=0; at 3973 node kill=50; \
-         at 4005 node heal=0; at 6858 node restart=0 power=0";
+        "seed 1; torrent 0; file 0; node 0 spikes=3; node 1 session=0; at 915 node failsyncs=0; \
+         at 3973 node kill=50; at 4005 node heal=0; at 6858 node restart=0 power=0";
     failed_syncs_of_a_session_are_known_after_two_kills =>
-        "seed 4; torrent 1; file 1; node 0 disk=40; node 1 session=0; at 1391 node failsyncs=0; at 4370 node kill=0; \
-         at 17850 node kill=0 power=0";
+        "seed 4; torrent 1; file 1; node 0 disk=40; node 1 session=0; at 1391 node failsyncs=0; \
+         at 4370 node kill=0; at 17850 node kill=0 power=0";
     failed_first_sync_then_power_cut_is_no_data_gone =>
-        "seed 3; torrent 0; file 0; node 0 latency=78; node 2; at 642 node=2 failsyncs=0; at 5235 node=2 kill=0 power=0";
+        "seed 3; torrent 0; file 0; node 0 latency=78; node 2; at 642 node=2 failsyncs=0; \
+         at 5235 node=2 kill=0 power=0";
     file_on_a_drive_that_is_away_is_not_the_one_in_the_part_file =>
-        "seed 1001389; torrent 0; file 0; torrent 1; file 1 len; file 1 len=305000; node 0 latency=79; node 1 jitter=30 \
-         disk=40 dials=0; at 1325 node down=0; at 1785 node away=2000; at 2077 node kill=0; at 2900 node file wish=0";
+        "seed 1001389; torrent 0; file 0; torrent 1; file 1 len; file 1 len=305000; \
+         node 0 latency=79; node 1 jitter=30 disk=40 dials=0; at 1325 node down=0; \
+         at 1785 node away=2000; at 2077 node kill=0; at 2900 node file wish=0";
     copies_of_a_move_that_fails_are_not_all_that_was_safe =>
-        "seed 1; torrent 0; file 0 len=156000; node 0 latency=98; node 1 latency=89 disk=79 joins=2670; \
-         at 2813 node nolinks=0; at 4451 node failsaves=0; at 4725 node move; at 33172";
+        "seed 1; torrent 0; file 0 len=156000; node 0 latency=98; \
+         node 1 latency=89 disk=79 joins=2670; at 2813 node nolinks=0; at 4451 node failsaves=0; \
+         at 4725 node move; at 33172";
     killed_deletion_leaves_no_state_of_data_that_is_gone =>
-        "seed 2; torrent 0 piece=0; file 0; node 1; at 6732 node hang=4000; at 7784 node again=0 erase=0; \
-         at 9518 node kill=0";
+        "seed 2; torrent 0 piece=0; file 0; node 1; at 6732 node hang=4000; \
+         at 7784 node again=0 erase=0; at 9518 node kill=0";
     peer_that_never_answers_does_not_take_the_turn_of_others =>
-        "seed 1; torrent 0; file 0; torrent 1; file 1; file 1; file 1; file 1; node 0 flaky; node 1 nat=4 skips=20; \
-         node 2 skips=20; node 3 latency=35 nat=0 dials=0; at 48739";
+        "seed 1; torrent 0; file 0; torrent 1; file 1; file 1; file 1; file 1; node 0 flaky; \
+         node 1 nat=4 skips=20; node 2 skips=20; node 3 latency=35 nat=0 dials=0; at 48739";
     torrent_that_cannot_write_leaves_its_memory_to_others =>
-        "seed 3; torrent 0; file 0 len=53000; torrent 1 twin=0; node 1 joins=9000 run=0 memory=0; at 7315 node away=7000";
+        "seed 3; torrent 0; file 0 len=53000; torrent 1 twin=0; node 1 joins=9000 run=0 memory=0; \
+         at 7315 node away=7000";
     torrent_is_not_shared_with_one_that_is_being_moved_away =>
-        "seed 4; torrent 0; file 0 len=3000; torrent 1 twin=0; node 1 joins=5000; at 6787 node hang=6000; at 8141 node move";
+        "seed 4; torrent 0; file 0 len=3000; torrent 1 twin=0; node 1 joins=5000; \
+         at 6787 node hang=6000; at 8141 node move";
     sleeping_torrent_makes_its_files_for_another_that_reads_them =>
-        "seed 1069421; torrent 0; file 0 len; file 0; torrent 1 twin=0; node 2 session=0 skips; at 16160 node=2 restart=0";
+        "seed 1069421; torrent 0; file 0 len; file 0; torrent 1 twin=0; node 2 session=0 skips; \
+         at 16160 node=2 restart=0";
     recheck_is_not_lost_behind_the_check_of_a_changed_file =>
-        "seed 3; torrent 0 piece=0; file 0; file 0; node 0 disk=20; node 1 joins=1500; node 2 knows=3938065886289908000; \
-         node 3 spikes=2; peer 18 dribble=0 nofast=0; at 1131 node=3 misdirect";
+        "seed 3; torrent 0 piece=0; file 0; file 0; node 0 disk=20; node 1 joins=1500; \
+         node 2 knows=3938065886289908000; node 3 spikes=2; peer 18 dribble=0 nofast=0; \
+         at 1131 node=3 misdirect";
     file_of_another_torrent_is_no_safer_than_that_one_knows =>
-        "seed 2; torrent 0; file 0; torrent 1 twin=0; node 0 latency=40; node 1; at 305 node failsyncs=0; at 4863 node heal=0; \
-         at 7683 node kill=0 power=0; at 7864 node adopt";
+        "seed 2; torrent 0; file 0; torrent 1 twin=0; node 0 latency=40; node 1; \
+         at 305 node failsyncs=0; at 4863 node heal=0; at 7683 node kill=0 power=0; \
+         at 7864 node adopt";
     nothing_is_read_behind_what_a_killed_sender_has_forgotten =>
-        "seed 2; torrent 0 piece=40000; file 0 len=465386; file 0 len=0 pad=0; file 0 len=51515; file 0 \
-         len=76542; file 0 len=169495; node 0 bandwidth=1600000 sndbuf=32000 window=16380 disk=70 suggest=0; \
-         node 1 latency=97 bandwidth=800000 nat=0 house disk=59 pipeline=2 down=40000 sequential=0; node 2 \
-         latency=50 nat=0 suggest=0 run=131000 memory=4 save=296; node 3 latency=191 segment=64 requests=0 \
-         joins=2830 run=32768 memory=3 peer-down=20000; peer 16 latency=121 jitter=20 segment=1024; peer 17 \
-         share=12 which=150 reqq=287 unchoke=331 block=48 jitter=34 bandwidth=800000 segment=1024 \
-         window=16384; at 793 node failsaves; at 3315 node=3 kill=239; at 4028 node hang=2877; at 6005 \
-         apart=16973828 time=6428; at 7414 node kill=92; at 8287 node=3 vanish=387; at 37931";
+        "seed 2; torrent 0 piece=40000; file 0 len=465386; file 0 len=0 pad=0; file 0 len=51515; \
+         file 0 len=76542; file 0 len=169495; node 0 bandwidth=1600000 sndbuf=32000 window=16380 \
+         disk=70 suggest=0; node 1 latency=97 bandwidth=800000 nat=0 house disk=59 pipeline=2 \
+         down=40000 sequential=0; node 2 latency=50 nat=0 suggest=0 run=131000 memory=4 save=296; \
+         node 3 latency=191 segment=64 requests=0 joins=2830 run=32768 memory=3 peer-down=20000; \
+         peer 16 latency=121 jitter=20 segment=1024; peer 17 share=12 which=150 reqq=287 \
+         unchoke=331 block=48 jitter=34 bandwidth=800000 segment=1024 window=16384; \
+         at 793 node failsaves; at 3315 node=3 kill=239; at 4028 node hang=2877; \
+         at 6005 apart=16973828 time=6428; at 7414 node kill=92; at 8287 node=3 vanish=387; \
+         at 37931";
     misdirected_bytes_at_the_place_of_a_part_file_were_never_safe =>
-        "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; node 0 bandwidth=200000 session=0 \
-         unsent=0 requests=4; node 1 bandwidth=1600000 segment=8190 alone=0 hot; node 2 bandwidth=800000 alone=0 disk=92 \
-         copies=0 save=800; node 3 joins=9000; node 4 alone=0 session=0 disk=12 up=20000 joins=1062 initial=2 dials=2 save=100; \
-         node 5 latency=60 alone=0 disk=32 joins=5200 initial=0 sequential=0; node 6 jitter=24 alone=0 copies=0 save=0; \
-         at 1507 node=6 up=0; at 3563 node=5 misdirect";
+        "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; \
+         node 0 bandwidth=200000 session=0 unsent=0 requests=4; \
+         node 1 bandwidth=1600000 segment=8190 alone=0 hot; \
+         node 2 bandwidth=800000 alone=0 disk=92 copies=0 save=800; node 3 joins=9000; \
+         node 4 alone=0 session=0 disk=12 up=20000 joins=1062 initial=2 dials=2 save=100; \
+         node 5 latency=60 alone=0 disk=32 joins=5200 initial=0 sequential=0; \
+         node 6 jitter=24 alone=0 copies=0 save=0; at 1507 node=6 up=0; at 3563 node=5 misdirect";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the
@@ -120,11 +146,15 @@ fn end_well_with_any_seed(events: &str) {
 
 cases! { end_well_with_any_seed:
     failed_sync_is_not_believed_after_a_later_one =>
-        "node 1 save=500 down=20000; at 100 node failsyncs; at 5000 node heal; at 20000 node kill=100 power";
+        "node 1 save=500 down=20000; at 100 node failsyncs; at 5000 node heal; \
+         at 20000 node kill=100 power";
     failed_sync_of_a_session_is_not_believed_after_a_later_one =>
-        "node 1 session save=500 down=20000; at 100 node failsyncs; at 5000 node heal; at 20000 node kill=100 power";
+        "node 1 session save=500 down=20000; at 100 node failsyncs; at 5000 node heal; \
+         at 20000 node kill=100 power";
     pages_that_a_failed_sync_dropped_are_written_again_after_a_kill =>
-        "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node kill=100; at 4050 node heal; at 20000 node kill=100 power";
+        "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node kill=100; \
+         at 4050 node heal; at 20000 node kill=100 power";
     pages_that_a_failed_sync_dropped_are_written_again_by_a_recheck =>
-        "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node heal; at 12000 node recheck; at 20000 node kill=100 power";
+        "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node heal; \
+         at 12000 node recheck; at 20000 node kill=100 power";
 }

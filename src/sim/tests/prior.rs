@@ -95,7 +95,7 @@ cases! { with:
 
 #[test]
 fn files_that_are_too_long_are_as_good_as_right_ones() {
-    // Nobody shortens what is there: the bytes beyond the end are not the torrent's.
+    // The engine does not shorten what is there: the bytes beyond the end are not the torrent's.
     let mut outcome = Scenario::swarm(2).having(|p| p % 3 > 0).begin();
     let leech = outcome.cast.leeches[0];
     each_file(&outcome.world.disk(leech), |bytes| bytes.extend([7; 10_000]));

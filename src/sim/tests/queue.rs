@@ -108,7 +108,7 @@ fn a_pause_a_removal_and_a_move_let_the_next_one_go_at_once() {
     assert_eq!(world.engine(leech).stats(ids[3]).unwrap().phase, Phase::Downloading);
     assert_eq!(world.engine(leech).stats(ids[1]).unwrap().phase, Phase::Queued);
 
-    // Whom the queue does not look after runs besides, and has no position.
+    // A torrent that the queue does not look after runs besides, and has no position.
     world.tell(leech, |e| e.set_queued(ids[4], false)).unwrap();
     assert_eq!(world.engine(leech).stats(ids[4]).unwrap().phase, Phase::Downloading);
     assert_eq!(world.tell(leech, |e| e.queue_up(ids[4])), Err(QueueError::NoPosition(ids[4])));
@@ -206,7 +206,7 @@ fn it_stops_at_a_ratio_and_goes_on_when_told_to() {
     assert!((450_000..600_000).contains(&sent) && world.stats(seed).ratio() >= 1.5, "{sent}");
     assert_eq!(world.tell(seed, |e| e.stop_at(id)), Ok(None));
 
-    // Whoever wants it to go on does not want to be asked again.
+    // A user who resumes it does not want it to stop again.
     world.tell(seed, |e| e.resume(id)).unwrap();
     assert_eq!(world.tell(seed, |e| e.stop_at(id)), Ok(Some(StopAt::default())));
     for leech in &leeches[2..] {
@@ -308,7 +308,7 @@ fn what_is_wanted_decides_whether_it_is_a_download_or_a_seed() {
     assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
 }
 
-/// What somebody who only asks for changes believes.
+/// What a program that only asks for changes believes.
 #[derive(Default)]
 struct Mirror {
     cursor: u64,
@@ -514,7 +514,7 @@ fn pieces_come_in_order_from_the_moment_it_is_wished_and_what_nobody_has_is_not_
     let asked: Vec<u32> =
         world.script::<Remote>(peer).requests()[before..].iter().map(|b| b.piece.get()).collect();
     assert!(asked.len() > 40 && asked.is_sorted(), "{asked:?}");
-    // Somebody with the rest comes.
+    // A peer with the rest comes.
     let other = world.scripted(Remote::seed(
         &sample,
         2,
@@ -549,8 +549,8 @@ fn many_torrents_at_rest_ask_for_nothing() {
     world.run_for(secs(60));
     let mut mirror = Mirror::default();
     assert_eq!(mirror.refresh(&mut world, node), 500);
-    // The queue looks every ten seconds while somebody waits, and more seeds run as the slow do not
-    // count.
+    // The queue looks every ten seconds while a torrent waits, and more seeds run as the slow do
+    // not count.
     let mut wakes = BTreeSet::new();
     let _ = world.run_until(
         |w| {
@@ -561,7 +561,7 @@ fn many_torrents_at_rest_ask_for_nothing() {
     );
     assert!(wakes.len() < 1000, "{}", wakes.len());
     assert!(count(&world, node, Phase::Seeding) > 100);
-    // When nobody waits, nobody looks.
+    // When no torrent waits, the queue does not look.
     let limits = world.engine(node).active_limits();
     world.tell(node, |e| e.set_active_limits(crate::engine::ActiveLimits { seeds: 500, ..limits }));
     world.run_for(secs(60));

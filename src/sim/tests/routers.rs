@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// One seed behind a router that its leech dials, and nobody else: whether the leech gets it.
+/// One seed behind a router, and only a leech that dials it: whether the leech gets the torrent.
 fn behind(rule: Nat, seed_dials_leech: bool, reachable: bool) {
     let mut outcome = Scenario::swarm(1).seeds_behind(rule).within(secs(60)).begin();
     if seed_dials_leech {
@@ -111,7 +111,7 @@ fn a_router_that_has_forgotten_lets_nobody_in_any_more() {
         let mut outcome = Scenario::swarm(5).leeches(1).seeds_behind(Nat::FullCone).begin();
         let (seed, leech) = (outcome.cast.seeds[0], outcome.cast.leeches[0]);
         outcome.world.set_nat_ttl(seed, secs(ttl));
-        // It has dialled somebody who is not there, once.
+        // It has dialled a node that does not listen, once.
         let id = outcome.world.torrent(seed);
         let gone = outcome.world.scripted(Closed);
         outcome.world.set_listening(gone, false);
@@ -135,7 +135,7 @@ impl Script for Closed {}
 #[test]
 fn one_open_leech_is_enough_for_many_that_cannot_be_dialled() {
     // The seed and all others but the last are behind symmetric routers; they all know the open
-    // one, and nobody else matters.
+    // one, and no other node matters.
     let mut outcome = Scenario::swarm(6)
         .leeches(5)
         .seeds_behind(Nat::Symmetric)

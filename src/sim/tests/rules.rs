@@ -304,7 +304,7 @@ fn a_have_that_is_never_told_is_noticed() {
 
 #[test]
 fn a_download_that_stands_still_is_noticed() {
-    // Its workers never answer, and nobody has said that the disk is to blame.
+    // Its workers never answer, and the world was not told that the disk is to blame.
     let conf = Conf { run_len: 32 * 1024, max_piece_memory: 64 * 1024, ..loud() };
     let mut outcome = Scenario::swarm(1)
         .leeches_with(conf)

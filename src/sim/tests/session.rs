@@ -1,4 +1,4 @@
-//! Sessions that are kept in a folder: killed, started again, and woken by whoever needs a torrent.
+//! Sessions that are kept in a folder: killed, started again, and woken when a torrent is needed.
 
 use super::*;
 use crate::{
@@ -68,7 +68,7 @@ fn a_session_is_there_again_at_once_and_says_so_once() {
     assert!(world.engine(node).params(find(2).unwrap()).unwrap().sequential);
     assert_eq!(world.engine(node).params(find(3).unwrap()).unwrap().limits, limits);
     assert_eq!(world.engine(node).limits(), limits);
-    // Nothing happens to those that nobody needs.
+    // Nothing happens to torrents that are not needed.
     world.run_for(secs(10));
     let before = world.events();
     world.run_for(secs(3600));
@@ -114,7 +114,7 @@ fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_to
     world.tell(seed, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(seed).is_drained(), secs(60)));
     world.kill(seed);
-    // Somebody spoils three pieces.
+    // Another program spoils three pieces.
     world.run_for(secs(5));
     let disk = world.disk(seed);
     disk.set_now(world.now());
@@ -163,7 +163,9 @@ fn downloads_go_on_where_they_were_however_often_the_session_is_killed() {
             world.run_for(millis(150 + 97 * ((seed + round) % 5)));
             let then = start_again(&mut world, node, round % 3 == 2);
             assert!(
-                matches!(world.told(node, |a| matches!(a, Alert::Restored { torrents: 3, .. })), Some(at) if at <= then)
+                world
+                    .told(node, |a| matches!(a, Alert::Restored { torrents: 3, .. }))
+                    .is_some_and(|at| at <= then)
             );
             assert_eq!(world.engine(node).torrents().len(), 3);
         }
@@ -456,7 +458,11 @@ fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be
         .iter()
         .filter(|(at, alert)| {
             *at >= then
-                && matches!(alert, Alert::PeerGone { addr: gone, reason, .. } if *gone == addr && reason.contains("not active"))
+                && matches!(
+                    alert,
+                    Alert::PeerGone { addr: gone, reason, .. }
+                        if *gone == addr && reason.contains("not active")
+                )
         })
         .count();
     assert_eq!(gone, 0);

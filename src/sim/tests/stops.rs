@@ -156,8 +156,10 @@ fn check_goes_on(conf: Conf, orderly: bool) {
 cases! { check_goes_on:
     check_goes_on_after_a_clean_stop => loud(), true;
     check_goes_on_after_a_kill => loud(), false;
-    check_of_a_session_goes_on_after_a_clean_stop => Conf { session_dir: Some("/session".into()), ..loud() }, true;
-    check_of_a_session_goes_on_after_a_kill => Conf { session_dir: Some("/session".into()), ..loud() }, false;
+    check_of_a_session_goes_on_after_a_clean_stop =>
+        Conf { session_dir: Some("/session".into()), ..loud() }, true;
+    check_of_a_session_goes_on_after_a_kill =>
+        Conf { session_dir: Some("/session".into()), ..loud() }, false;
 }
 
 #[test]

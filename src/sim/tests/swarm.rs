@@ -153,7 +153,7 @@ fn leechers_help_each_other() {
 
 #[test]
 fn two_that_know_each_other_dial_each_other_and_stay_connected() {
-    // At the same moment, over a long line: each finds itself dialled by whom it dials.
+    // At the same moment, over a long line: each finds itself dialled by the node it dials.
     let sample = file(400_000, 32 * 1024);
     for seed in 0..20 {
         let mut world = World::new(seed);

@@ -1,4 +1,4 @@
-//! What is on its way out takes bounded memory, whoever asks and does not read, and every byte
+//! What is on its way out takes bounded memory, even if peers ask and do not read, and every byte
 //! arrives.
 
 use super::*;

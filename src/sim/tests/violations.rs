@@ -1,5 +1,5 @@
 //! Peers that break the protocol, or use it to the limit: each thing has its right outcome, at the
-//! right time, whoever it is done to.
+//! right time, for a seed as for a leech.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Dials somebody, greets, and says things at their times whatever it hears.
+/// Dials a node, greets, and says things at their times whatever it hears.
 #[derive(Debug)]
 struct Raw {
     goal: SocketAddr,
@@ -190,62 +190,104 @@ cases! { said:
     a_request_that_is_too_long => Seed, fast(), frame(14, &[6; 14]), "bad frame";
     // What there is not.
     a_have_of_a_piece_that_there_is_not => Leech, fast(), says(&[Message::Have(20)]), "spoke of";
-    a_have_of_the_last_number_there_is => Leech, fast(), says(&[Message::Have(u32::MAX)]), "spoke of";
+    a_have_of_the_last_number_there_is =>
+        Leech, fast(), says(&[Message::Have(u32::MAX)]), "spoke of";
     a_bitfield_that_is_too_short => Leech, fast(), says(&[Message::Bitfield(&[0xff])]), "it sent";
-    a_bitfield_that_is_too_long => Leech, fast(), says(&[Message::Bitfield(&[0xff, 0xff, 0xf0, 0])]), "it sent";
+    a_bitfield_that_is_too_long =>
+        Leech, fast(), says(&[Message::Bitfield(&[0xff, 0xff, 0xf0, 0])]), "it sent";
     a_bitfield_with_spare_bits => Leech, fast(), says(&[Message::Bitfield(&[0xff; 3])]), "it sent";
-    a_block_of_a_piece_that_there_is_not => Leech, fast(), says(&[Message::Piece { piece: 20, begin: 0, data: BLOCK }]), "spoke of";
-    a_block_that_is_none => Leech, fast(), says(&[Message::Piece { piece: 0, begin: 5, data: BLOCK }]), "spoke of";
-    a_block_without_data => Leech, fast(), says(&[Message::Piece { piece: 0, begin: 0, data: &[] }]), "spoke of";
+    a_block_of_a_piece_that_there_is_not =>
+        Leech, fast(), says(&[Message::Piece { piece: 20, begin: 0, data: BLOCK }]), "spoke of";
+    a_block_that_is_none =>
+        Leech, fast(), says(&[Message::Piece { piece: 0, begin: 5, data: BLOCK }]), "spoke of";
+    a_block_without_data =>
+        Leech, fast(), says(&[Message::Piece { piece: 0, begin: 0, data: &[] }]), "spoke of";
     // The fast extension, unasked.
-    have_all_without_the_fast_extension => Leech, plain(), says(&[Message::HaveAll]), "fast extension";
-    have_none_without_the_fast_extension => Leech, plain(), says(&[Message::HaveNone]), "fast extension";
-    a_reject_without_the_fast_extension => Leech, plain(), says(&[Message::Reject { piece: 0, begin: 0, len: 16384 }]), "fast extension";
-    a_suggestion_without_the_fast_extension => Leech, plain(), says(&[Message::Suggest(0)]), "fast extension";
-    an_allowance_without_the_fast_extension => Leech, plain(), says(&[Message::AllowedFast(0)]), "fast extension";
+    have_all_without_the_fast_extension =>
+        Leech, plain(), says(&[Message::HaveAll]), "fast extension";
+    have_none_without_the_fast_extension =>
+        Leech, plain(), says(&[Message::HaveNone]), "fast extension";
+    a_reject_without_the_fast_extension =>
+        Leech, plain(), says(&[Message::Reject { piece: 0, begin: 0, len: 16384 }]),
+        "fast extension";
+    a_suggestion_without_the_fast_extension =>
+        Leech, plain(), says(&[Message::Suggest(0)]), "fast extension";
+    an_allowance_without_the_fast_extension =>
+        Leech, plain(), says(&[Message::AllowedFast(0)]), "fast extension";
     // Too much of it.
     have_all_again_and_again => Leech, fast(), often(10, &[Message::HaveAll]), "more than 8 times";
-    have_none_again_and_again => Leech, fast(), often(10, &[Message::HaveNone]), "more than 8 times";
+    have_none_again_and_again =>
+        Leech, fast(), often(10, &[Message::HaveNone]), "more than 8 times";
     a_few_bitfields => Leech, fast(), often(20, &[Message::Bitfield(FULL)]), "";
-    a_bitfield_for_ever => Leech, fast(), often(40, &[Message::Bitfield(FULL)]), "more than 28 times";
-    a_bitfield_after_a_have => Leech, fast(), says(&[Message::Have(3), Message::Bitfield(FULL)]), "";
-    one_block_that_nobody_asked_for => Leech, fast(), says(&[Message::Piece { piece: 0, begin: 0, data: BLOCK }]), "";
+    a_bitfield_for_ever =>
+        Leech, fast(), often(40, &[Message::Bitfield(FULL)]), "more than 28 times";
+    a_bitfield_after_a_have =>
+        Leech, fast(), says(&[Message::Have(3), Message::Bitfield(FULL)]), "";
+    one_block_that_nobody_asked_for =>
+        Leech, fast(), says(&[Message::Piece { piece: 0, begin: 0, data: BLOCK }]), "";
     a_flood_of_blocks_that_nobody_asked_for =>
-        Leech, fast(), often(1001, &[Message::Piece { piece: 0, begin: 0, data: BLOCK }]), "nobody asked for";
-    one_reject_of_nothing => Leech, fast(), says(&[Message::Reject { piece: 0, begin: 0, len: 16384 }]), "";
+        Leech, fast(), often(1001, &[Message::Piece { piece: 0, begin: 0, data: BLOCK }]),
+        "nobody asked for";
+    one_reject_of_nothing =>
+        Leech, fast(), says(&[Message::Reject { piece: 0, begin: 0, len: 16384 }]), "";
     a_flood_of_rejects_of_nothing =>
-        Leech, fast(), often(1001, &[Message::Reject { piece: 0, begin: 0, len: 16384 }]), "nobody asked for";
-    a_reject_of_a_piece_that_there_is_not => Leech, fast(), says(&[Message::Reject { piece: 99, begin: 0, len: 1 }]), "spoke of";
-    a_request_that_makes_no_sense => Seed, fast(), says(&[Message::Request { piece: 99, begin: 0, len: 16384 }]), "";
-    a_request_for_nothing => Seed, fast(), says(&[Message::Request { piece: 0, begin: 0, len: 0 }]), "";
-    a_request_beyond_the_end => Seed, fast(), says(&[Message::Request { piece: 0, begin: 32_000, len: 16384 }]), "";
-    a_request_that_wraps_around => Seed, fast(), says(&[Message::Request { piece: 0, begin: u32::MAX, len: u32::MAX }]), "";
+        Leech, fast(), often(1001, &[Message::Reject { piece: 0, begin: 0, len: 16384 }]),
+        "nobody asked for";
+    a_reject_of_a_piece_that_there_is_not =>
+        Leech, fast(), says(&[Message::Reject { piece: 99, begin: 0, len: 1 }]), "spoke of";
+    a_request_that_makes_no_sense =>
+        Seed, fast(), says(&[Message::Request { piece: 99, begin: 0, len: 16384 }]), "";
+    a_request_for_nothing =>
+        Seed, fast(), says(&[Message::Request { piece: 0, begin: 0, len: 0 }]), "";
+    a_request_beyond_the_end =>
+        Seed, fast(), says(&[Message::Request { piece: 0, begin: 32_000, len: 16384 }]), "";
+    a_request_that_wraps_around =>
+        Seed, fast(), says(&[Message::Request { piece: 0, begin: u32::MAX, len: u32::MAX }]), "";
     a_request_for_what_is_not_there => Leech, fast(), says(&[ASK]), "";
-    three_hundred_requests_that_make_no_sense => Seed, fast(), often(300, &[Message::Request { piece: 99, begin: 0, len: 1 }]), "";
-    more_requests_that_make_no_sense => Seed, fast(), often(301, &[Message::Request { piece: 99, begin: 0, len: 1 }]), "make no sense";
+    three_hundred_requests_that_make_no_sense =>
+        Seed, fast(), often(300, &[Message::Request { piece: 99, begin: 0, len: 1 }]), "";
+    more_requests_that_make_no_sense =>
+        Seed, fast(), often(301, &[Message::Request { piece: 99, begin: 0, len: 1 }]),
+        "make no sense";
     requests_while_it_is_choked => Seed, plain(), often(2000, &[ASK]), "";
     more_requests_while_it_is_choked => Seed, plain(), often(2001, &[ASK]), "while it was choked";
     // What means nothing, as often as it likes.
-    kinds_of_messages_that_nobody_knows => Seed, fast(), often(100, &[Message::Unknown { id: 99, payload: b"?" }]), "";
+    kinds_of_messages_that_nobody_knows =>
+        Seed, fast(), often(100, &[Message::Unknown { id: 99, payload: b"?" }]), "";
     ports => Seed, fast(), often(1000, &[Message::Port(6881)]), "";
     keep_alives => Seed, fast(), often(5000, &[Message::KeepAlive]), "";
     chokes_and_unchokes => Leech, fast(), often(1000, &[Message::Choke, Message::Unchoke]), "";
-    interest_on_and_off => Seed, fast(), often(1000, &[Message::Interested, Message::NotInterested]), "";
+    interest_on_and_off =>
+        Seed, fast(), often(1000, &[Message::Interested, Message::NotInterested]), "";
     interest_of_a_peer_that_said_that_it_has_everything =>
         Leech, fast(), says(&[Message::HaveAll, Message::Interested, Message::Have(3)]), "";
-    cancels_of_nothing => Seed, fast(), often(1000, &[Message::Cancel { piece: 0, begin: 0, len: 16384 }]), "";
-    cancels_of_what_there_is_not => Seed, fast(), often(1000, &[Message::Cancel { piece: 99, begin: 0, len: 0 }]), "";
+    cancels_of_nothing =>
+        Seed, fast(), often(1000, &[Message::Cancel { piece: 0, begin: 0, len: 16384 }]), "";
+    cancels_of_what_there_is_not =>
+        Seed, fast(), often(1000, &[Message::Cancel { piece: 99, begin: 0, len: 0 }]), "";
     allowances_of_what_there_is_not => Leech, fast(), often(1000, &[Message::AllowedFast(99)]), "";
     suggestions_of_what_there_is_not => Leech, fast(), often(1000, &[Message::Suggest(99)]), "";
     allowances_and_suggestions_without_end =>
-        Leech, fast(), often(200, &[Message::AllowedFast(1), Message::Suggest(2), Message::AllowedFast(3), Message::Suggest(4)]), "";
+        Leech, fast(), often(200, &[
+            Message::AllowedFast(1),
+            Message::Suggest(2),
+            Message::AllowedFast(3),
+            Message::Suggest(4),
+        ]), "";
     haves_of_the_same_piece => Leech, fast(), often(1000, &[Message::Have(7)]), "";
     // The extension protocol.
-    an_extension_handshake_that_is_none => Seed, extended(), says(&[Message::Extended { id: 0, payload: b"not a dictionary" }]), "extension handshake";
-    an_empty_extension_handshake => Seed, extended(), says(&[Message::Extended { id: 0, payload: b"de" }]), "";
-    a_message_of_an_extension_that_nobody_has => Seed, extended(), often(100, &[Message::Extended { id: 77, payload: b"??" }]), "";
-    a_word_of_wanting_no_data_that_is_too_long => Seed, extended(), often(10, &[Message::Extended { id: 3, payload: &[1, 2, 3] }]), "";
-    extension_handshakes_without_end => Seed, extended(), often(300, &[Message::Extended { id: 0, payload: b"d1:v4:test4:reqqi1ee" }]), "";
+    an_extension_handshake_that_is_none =>
+        Seed, extended(), says(&[Message::Extended { id: 0, payload: b"not a dictionary" }]),
+        "extension handshake";
+    an_empty_extension_handshake =>
+        Seed, extended(), says(&[Message::Extended { id: 0, payload: b"de" }]), "";
+    a_message_of_an_extension_that_nobody_has =>
+        Seed, extended(), often(100, &[Message::Extended { id: 77, payload: b"??" }]), "";
+    a_word_of_wanting_no_data_that_is_too_long =>
+        Seed, extended(), often(10, &[Message::Extended { id: 3, payload: &[1, 2, 3] }]), "";
+    extension_handshakes_without_end =>
+        Seed, extended(),
+        often(300, &[Message::Extended { id: 0, payload: b"d1:v4:test4:reqqi1ee" }]), "";
 }
 
 /// Before any greeting this is sent; the connection must last so long, within a little.
@@ -281,14 +323,19 @@ fn other(change: impl FnOnce(&mut Handshake)) -> Vec<u8> {
 cases! { greets_with:
     silence_is_borne_for_ten_seconds => Vec::new(), vec![], Some(secs(10));
     half_a_greeting_is_borne_for_ten_seconds => fast()[..34].to_vec(), vec![], Some(secs(10));
-    a_greeting_but_for_its_last_byte_is_borne_for_ten_seconds => fast()[..67].to_vec(), vec![], Some(secs(10));
+    a_greeting_but_for_its_last_byte_is_borne_for_ten_seconds =>
+        fast()[..67].to_vec(), vec![], Some(secs(10));
     a_greeting_byte_by_byte_in_time_is_one => Vec::new(), byte_by_byte(millis(100)), None;
-    a_greeting_byte_by_byte_that_takes_too_long_is_none => Vec::new(), byte_by_byte(millis(200)), Some(secs(10));
+    a_greeting_byte_by_byte_that_takes_too_long_is_none =>
+        Vec::new(), byte_by_byte(millis(200)), Some(secs(10));
     another_protocol_is_not_borne => b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![], Some(millis(20));
     one_wrong_byte_is_enough => b"\x13BitTorrent protocoL".to_vec(), vec![], Some(millis(20));
-    another_torrent_is_not_served => other(|h| h.info_hash = InfoHash([9; 20])), vec![], Some(millis(20));
-    a_greeting_with_all_bits_set_is_welcome => other(|h| h.reserved = Reserved([0xff; 8])), vec![], None;
-    a_greeting_with_an_id_of_zeroes_is_welcome => other(|h| h.peer_id = PeerId([0; 20])), vec![], None;
+    another_torrent_is_not_served =>
+        other(|h| h.info_hash = InfoHash([9; 20])), vec![], Some(millis(20));
+    a_greeting_with_all_bits_set_is_welcome =>
+        other(|h| h.reserved = Reserved([0xff; 8])), vec![], None;
+    a_greeting_with_an_id_of_zeroes_is_welcome =>
+        other(|h| h.peer_id = PeerId([0; 20])), vec![], None;
 }
 
 #[test]
@@ -324,7 +371,7 @@ fn whoever_has_our_own_id_is_not_let_in() {
     let (goal, hello) = (world.addr(node), other(|h| h.peer_id = id));
     let raw = world.scripted(Raw::new(goal, hello, vec![]));
     world.run_for(secs(12));
-    // It is told whom it has reached, in case it is us, and no more.
+    // It is told which peer it has reached, in case it is us, and no more.
     let raw = world.script::<Raw>(raw);
     assert!(
         raw.lasted().is_some_and(|time| time < secs(10) + millis(50)) && raw.heard.len() == 1,

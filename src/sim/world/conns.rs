@@ -50,7 +50,7 @@ impl World {
         let Some(conn) = self.conns.get(&id).filter(|c| !c.cut) else { return };
         let (from, to) = (conn.ends[0].node, conn.ends[1].node);
         if !self.reaches(from, to) || !self.is_let_in(from, to, addr) {
-            // Nobody answers: whoever dials must get tired of it.
+            // No answer comes: the node that dials must give up.
             self.conns.entry(id).and_modify(|conn| conn.cut = true);
             return;
         }
@@ -250,7 +250,7 @@ impl World {
         let Some(conn) = conns.get_mut(&id) else { return };
         let from = conn.ends[1 - side].node;
         let (pipe, ears) = (&mut conn.pipes[1 - side], &mut conn.ears[side]);
-        // What comes behind whatever has ended it is nobody's.
+        // Bytes behind those that made the engine end the link are not read.
         while !pipe.unread.is_empty() && host.engine.has_link(key) {
             let quota =
                 host.engine.read_quota(now, key).min(host.conf.read_len).min(pipe.unread.len());

@@ -1,5 +1,5 @@
-//! How connections end: in good order, by a reset, because a router forgot them or because nobody
-//! answers any more.
+//! How connections end: in good order, by a reset, because a router forgot them or because the
+//! other side does not answer any more.
 
 use super::*;
 
@@ -14,7 +14,7 @@ impl World {
         };
         conn.ends[side].open = false;
         if !conn.made && side == 0 {
-            // Nobody has answered yet; the other side, if it did, hears of it.
+            // No answer has come yet; the other side, if it did answer, hears of it.
             conn.made = true;
         }
         let pipe = &mut conn.pipes[side];

@@ -104,7 +104,7 @@ impl World {
                     self.violated(node, &violation);
                 }
                 if let Some(place) = self.nodes[node].wake.take() {
-                    // Somebody else may have woken it.
+                    // A jump of its clock may have woken it.
                     self.queue.remove(&place);
                 }
                 self.service(node);
@@ -173,7 +173,7 @@ impl World {
         self.check(node);
     }
 
-    /// Dials of a node's engine that nobody has answered.
+    /// Dials of a node's engine that no node has answered.
     fn dials_of(&self, node: usize) -> usize {
         let dialling = |conn| self.conns.get(conn).is_some_and(|c| !c.made && c.ends[0].open);
         self.host(node).links.values().filter(|(conn, side)| *side == 0 && dialling(conn)).count()

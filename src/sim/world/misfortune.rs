@@ -65,7 +65,7 @@ impl World {
         drop(held);
     }
 
-    /// A node's cable is cut (or mended): nothing reaches it or leaves it, and nobody is told.
+    /// A node's cable is cut (or mended): nothing reaches it or leaves it, and no peer is told.
     /// Connections do not survive that.
     pub fn set_cut(&mut self, node: NodeId, cut: bool) {
         self.nodes[node.0].cut = cut;
@@ -82,7 +82,7 @@ impl World {
 
     /// A node's machine goes away without a word: no end and no reset reaches anybody, then or
     /// later. When it is [started again](Self::restart) it does not know its old connections,
-    /// and says so to whoever uses them.
+    /// and says so to the peers that use them.
     pub fn vanish(&mut self, node: NodeId) {
         self.interrupt_jobs(node.0);
         self.bring_down(node.0, "vanishes");
@@ -99,7 +99,7 @@ impl World {
         self.book.write(self.now, Deed::At { node, what });
     }
 
-    /// `node` forgets a connection, and nobody is told.
+    /// `node` forgets a connection, and the other side is not told.
     pub(super) fn orphan(&mut self, id: u64, node: usize) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else {
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// Whoever still sends to connections that a node has forgotten is told so, when it sends
+    /// A peer that still sends to a connection that a node has forgotten is told so, when it sends
     /// again.
     fn answer_strangers(&mut self, node: usize) {
         let forgotten = |c: &Conn| {
@@ -218,7 +218,7 @@ impl World {
     }
 
     /// Puts nodes behind one router: to others they are one host. They can dial each other by their
-    /// own addresses only, and a router forgets whom they spoke with after [two
+    /// own addresses only, and a router forgets the addresses they spoke with after [two
     /// minutes](Self::set_nat_ttl).
     pub fn share_nat(&mut self, nodes: &[NodeId], rule: Nat) {
         let nat = self.nats.len();
@@ -232,14 +232,14 @@ impl World {
         }
     }
 
-    /// From now on the router of a node lets in whom it should by this rule.
+    /// From now on the router of a node lets senders in by this rule.
     pub fn set_nat_rule(&mut self, node: NodeId, rule: Nat) {
         if let Some(nat) = self.nodes[node.0].nat.and_then(|nat| self.nats.get_mut(nat)) {
             nat.rule = rule;
         }
     }
 
-    /// How long the router of a node remembers whom it spoke with.
+    /// How long the router of a node remembers the addresses it spoke with.
     pub fn set_nat_ttl(&mut self, node: NodeId, ttl: Duration) {
         if let Some(nat) = self.nodes[node.0].nat.and_then(|nat| self.nats.get_mut(nat)) {
             nat.ttl = ttl;
@@ -281,7 +281,7 @@ impl World {
         !a.cut && !b.cut && a.part == b.part && !self.dead_ways.contains(&(from, to))
     }
 
-    /// Jobs that no worker has begun are done as far as chance has it; nobody hears of it.
+    /// Jobs that no worker has begun are done as far as chance has it; the engine is not told.
     fn interrupt_jobs(&mut self, node: usize) {
         let Body::Engine(host) = &mut self.nodes[node].body else { return };
         let disk = host.disk.clone();

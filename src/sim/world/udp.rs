@@ -114,8 +114,7 @@ impl World {
                     _ => node,
                 }
             }
-            // It may be the hole that a symmetric router has made for the sender, and for nobody
-            // else.
+            // It may be the hole that a symmetric router has made for this sender alone.
             None => {
                 let Some(nat) = self.nats.iter().find(|nat| nat.ip() == to.ip()) else { return };
                 match nat.owner(to.port()) {

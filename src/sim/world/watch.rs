@@ -174,7 +174,8 @@ impl World {
         let Violation { name: invariant, what } = violation;
         let trace = self.trace();
         panic!(
-            "invariant {invariant} is broken at {name}: {what}\nseed {}, {:?}, event {}. What went before:\n{trace}",
+            "invariant {invariant} is broken at {name}: {what}\nseed {}, {:?}, event {}. \
+             What went before:\n{trace}",
             self.seed, self.now, self.events
         );
     }

@@ -86,7 +86,11 @@ fn chunks_are_digested_apart() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_streams_agree_with_ring_and_the_crate(
@@ -96,8 +100,10 @@ proptest! {
         for kind in kinds() {
             // Paused at a border, then taken up again by another call.
             let first = |input: &[u8]| input.len().min(cut * 64) / 64 * 64;
-            let mut streams: Vec<_> =
-                inputs.iter().map(|i| Stream { state: Sha1State::INITIAL, data: &i[..first(i)] }).collect();
+            let mut streams: Vec<_> = inputs
+                .iter()
+                .map(|i| Stream { state: Sha1State::INITIAL, data: &i[..first(i)] })
+                .collect();
             kind.update(&mut streams);
             for (stream, input) in streams.iter_mut().zip(&inputs) {
                 prop_assert!(stream.data.is_empty());

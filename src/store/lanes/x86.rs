@@ -54,12 +54,20 @@ fn compress<const N: usize>(states: &mut [[u32; 5]; N], inputs: [&[[u8; 64]]; N]
         ($f:literal: $($i:literal)+) => {$(
             for l in 0..N {
                 if $i >= 4 {
-                    let mixed = _mm_xor_si128(_mm_sha1msg1_epu32(w[l][$i % 4], w[l][($i + 1) % 4]), w[l][($i + 2) % 4]);
+                    let mixed = _mm_xor_si128(
+                        _mm_sha1msg1_epu32(w[l][$i % 4], w[l][($i + 1) % 4]),
+                        w[l][($i + 2) % 4],
+                    );
                     w[l][$i % 4] = _mm_sha1msg2_epu32(mixed, w[l][($i + 3) % 4]);
                 }
                 let words = w[l][$i % 4];
-                // `e` holds the last group's a, whose rotation is this group's e; only at the start is it e itself.
-                let input = if $i == 0 { _mm_add_epi32(e[l], words) } else { _mm_sha1nexte_epu32(e[l], words) };
+                // `e` holds the last group's a, whose rotation is this group's e; only at the start
+                // is it e itself.
+                let input = if $i == 0 {
+                    _mm_add_epi32(e[l], words)
+                } else {
+                    _mm_sha1nexte_epu32(e[l], words)
+                };
                 e[l] = abcd[l];
                 abcd[l] = _mm_sha1rnds4_epu32::<$f>(abcd[l], input);
             }

@@ -181,7 +181,7 @@ fn pool(threads: usize, lane_wait: Duration, disk: Arc<dyn Disk>) -> (Pool, Rece
     let (woken, wakes) = channel();
     let woken = Mutex::new(woken);
     let wake = Box::new(move || {
-        // Nobody listens at the end of a test.
+        // The receiver may be gone at the end of a test.
         let _ = woken.lock().unwrap().send(());
         Ok(())
     });

@@ -1,6 +1,6 @@
 //! The table of open files: which are open, and which of them are closed when there are too many.
 //!
-//! It opens nothing, and what it takes out is dropped by whoever gets it: closing can block.
+//! It opens nothing, and what it takes out is dropped by the caller: closing can block.
 
 use std::{
     collections::HashMap,

@@ -115,7 +115,7 @@ pub(super) fn will_need(file: &File, offset: u64, len: u64) {
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 pub(super) fn will_need(_: &File, _: u64, _: u64) {}
 
-/// Opening must not wait for the other end of a pipe that somebody left in the folder.
+/// Opening must not wait for the other end of a pipe that another program left in the folder.
 pub(super) fn not_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(OFlags::NONBLOCK.bits() as i32)
 }

@@ -57,9 +57,11 @@ fn two_sessions_do_not_share_a_folder() {
     let dir = TempDir::new().unwrap();
     let (first, _) = open(dir.path()).unwrap();
     let error = open(dir.path()).unwrap_err();
-    assert!(
-        matches!(&error, SessionError::InUse { dir: told, pid } if told == dir.path() && *pid == Some(std::process::id()))
-    );
+    assert!(matches!(
+        &error,
+        SessionError::InUse { dir: told, pid }
+            if told == dir.path() && *pid == Some(std::process::id())
+    ));
     assert!(
         error.to_string().ends_with(&format!("is in use by process {}", std::process::id())),
         "{error}"

@@ -113,7 +113,10 @@ fn empty_file_that_is_there_is_not_opened_for_writing() {
         // The state itself cannot be saved next to it.
         let no_state = fixture.spec.state_file.is_none();
         assert!(
-            matches!(&done, Done::Saved { result, unfinished: None, .. } if result.is_ok() == no_state),
+            matches!(
+                &done,
+                Done::Saved { result, unfinished: None, .. } if result.is_ok() == no_state
+            ),
             "{done:?}"
         );
         assert_eq!(disk.set().creates, creates);

@@ -266,7 +266,7 @@ fn trusted_files_are_believed_if_their_length_is_right_and_nothing_speaks_agains
         start(&t, disk)
     };
     let all = vec![0, 1, 2, 3, 4];
-    // Without a state; with one that somebody's change has overtaken.
+    // Without a state; with one that another program's change has overtaken.
     let (_, disk) = saved(&all, false);
     disk.set().files.remove(Path::new("/d/.cratetorrent/state"));
     assert_eq!(trusting(&disk), (all.clone(), vec![], None));

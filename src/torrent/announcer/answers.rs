@@ -10,7 +10,7 @@ use crate::{
     wire::tracker::{AnnounceEvent, AnnounceReply},
 };
 
-/// After a failure nobody asks again sooner than this, not even the user.
+/// After a failure the tracker is not asked again sooner than this, not even for the user.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(3600);
 /// The longest pause that a tracker may ask for (BEP 31).
@@ -54,7 +54,8 @@ pub(crate) struct Failed {
 
 impl Announcer {
     /// A call brought an answer. True if its peers take the place of all others, since a private
-    /// torrent (BEP 27) has changed its tracker; `None` if nobody waits for it any more.
+    /// torrent (BEP 27) has changed its tracker; `None` if the torrent does not wait for it any
+    /// more.
     pub(crate) fn handle_reply(
         &mut self,
         no: TrackerNo,

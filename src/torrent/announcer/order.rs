@@ -7,7 +7,7 @@ use super::{Announcer, Tracker, TrackerNo};
 use crate::{base::time::Instant, conf::Conf, wire::tracker::AnnounceEvent};
 
 impl Announcer {
-    /// Whoever answers is the first of its tier to be asked next time (BEP 12).
+    /// A tracker that answers is the first of its tier to be asked next time (BEP 12).
     pub(super) fn put_first(&mut self, no: TrackerNo) {
         if let Some(at) = self.trackers.iter().position(|t| t.no == no)
             && let Some(tier) = self.trackers.get(at).map(|t| t.tier)
@@ -55,7 +55,7 @@ impl Announcer {
             return None;
         }
         let trackers = || lane.clone().filter_map(|at| Some((at, self.trackers.get(at)?)));
-        // Whoever knows of us must hear what happened; otherwise the list is tried from its
+        // A tracker that knows of us must hear what happened; otherwise the list is tried from its
         // beginning.
         let news = trackers().find(|(_, t)| {
             t.may(now) && t.started && t.event(self.completed) != AnnounceEvent::None
@@ -63,7 +63,7 @@ impl Announcer {
         news.or_else(|| trackers().find(|(_, t)| t.may(now))).map(|(at, _)| at)
     }
 
-    /// When somebody of `lane` is to be told something: at the working one's time, or when the
+    /// When a tracker of `lane` is to be told something: at the working one's time, or when the
     /// first of those that failed may be tried again.
     pub(super) fn lane_due(&self, lane: Range<usize>) -> Option<Instant> {
         let trackers =

@@ -8,7 +8,7 @@ fn at(s: u64) -> Instant {
     Instant::from_micros(s * 1_000_000)
 }
 
-/// Somebody's address.
+/// The address of the `nth` host.
 fn host(nth: u32) -> IpAddr {
     std::net::Ipv4Addr::from_bits(0x0A00_0000 + nth).into()
 }
@@ -252,8 +252,8 @@ fn turns_go_round_while_seeding() {
         }
     });
     println!("{:?} {:?}", rounds.served, rounds.changes);
-    // Slow ones have turns of two minutes, fast ones of one, and whoever takes nothing of half of
-    // one.
+    // Slow peers have turns of two minutes, fast ones of one, and a peer that takes nothing of half
+    // of one.
     assert_eq!(rounds.served, [1950, 1200, 1920, 1200, 1800, 1200, 1740, 1080, 1740, 570]);
     assert_eq!(rounds.changes.iter().max(), Some(&40));
 }
@@ -315,7 +315,7 @@ fn one_host_gets_no_more_of_a_seed_than_another_however_often_it_connects() {
             }
         };
         let (one, others) = crowded(30, 10, rules(Mode::Seed(policy), 4), takes);
-        // Whoever is fast keeps its slot, one of four.
+        // A fast peer keeps its slot, one of four.
         let most = if policy == SeedChoking::FastestUpload {
             4 * 3600 + 600
         } else {

@@ -63,7 +63,8 @@ impl Progress {
             let engaged = blocks().filter(|&&b| b != BlockState::Free).count();
             if (missing, engaged) != (run.missing as usize, run.engaged as usize) {
                 return Err(format!(
-                    "run {r} of piece {piece} lacks {missing} blocks and has {engaged} asked or here, and counts {} and {}",
+                    "run {r} of piece {piece} lacks {missing} blocks and has {engaged} asked or \
+                     here, and counts {} and {}",
                     run.missing, run.engaged
                 ));
             }

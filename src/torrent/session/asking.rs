@@ -133,7 +133,7 @@ impl Session {
         self.count_wanted(swarm, cx);
     }
 
-    /// Somebody else delivered this block.
+    /// Another peer delivered this block.
     pub(crate) fn cancel(&mut self, block: Block, swarm: &mut Swarm, cx: &mut Cx) {
         if self.pipeline.cancel(block, &cx.conf) {
             self.say(

@@ -12,7 +12,7 @@ use crate::{
 
 /// Requests that make no sense, after which a peer is let go.
 pub(super) const MAX_INVALID_REQUESTS: u32 = 300;
-/// Blocks that nobody asked for, after which a peer is let go.
+/// Blocks that were not asked for, after which a peer is let go.
 pub(super) const MAX_UNASKED: u32 = 1000;
 /// Orders turned down in a row, after which a peer is let go. What a choke turns down counts as
 /// one: BEP 6 wants it so.

@@ -1,4 +1,4 @@
-//! What one peer may have of us beyond "whoever is unchoked may ask for what we have": pieces for
+//! What one peer may have of us beyond "an unchoked peer may ask for what we have": pieces for
 //! the time it is choked and pieces that we suggest (BEP 6), whether it wants anything at all (BEP
 //! 21), and what a super-seed shows it (BEP 16).
 //!

@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// BEP 3 wants a bitfield first and only once; aria2 sends another instead of many Haves. What
-    /// is new in it counts, and what is missing was not taken back, since nobody can.
+    /// is new in it counts, and what is missing was not taken back, since no peer can do that.
     fn handle_retold(
         &mut self,
         has: &Bitfield,

@@ -15,7 +15,7 @@ use crate::{
 
 const PIECES: u32 = 1000;
 
-/// The ledger of somebody who has nothing.
+/// The ledger of a torrent that has nothing.
 fn leech(cx: &mut Cx) -> Swarm {
     let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
     let picker = Picker::new(geometry, &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
@@ -60,7 +60,7 @@ fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
         .collect();
     let mut cancelled = 0;
     for &block in &blocks {
-        // As if somebody else had delivered it.
+        // As if another peer had delivered it.
         session.pipeline.ask(Instant::ZERO, block);
         assert!(session.pipeline.cancel(block, &Conf::default()));
         hear(&mut session, &mut swarm, &[reject(block)]).unwrap();

@@ -104,7 +104,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// What is on order is on order with somebody, as often as is counted.
+    /// What is on order is on order with as many peers as are counted.
     fn audit_orders(&self, sessions: &[&Session]) -> Result<(), String> {
         let mut orders: BTreeMap<Block, u8> = BTreeMap::new();
         sessions

@@ -110,7 +110,7 @@ impl Swarm {
         None
     }
 
-    /// A piece that somebody began and left.
+    /// A piece that a peer began and left.
     fn ask_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         if self.free == 0 {
             return None;
@@ -159,7 +159,7 @@ impl Swarm {
         if self.picker.len() == 0 {
             return None;
         }
-        // Whoever had a part in a failure waits for others to try it, if there are any.
+        // A peer that had a part in a failure waits for others to try it, if there are any.
         let may_try = |picker: &Picker, p| {
             self.paroles.may_try(p, asker.who, cx.now) || picker.availability(p) <= 1
         };
@@ -232,7 +232,7 @@ impl Swarm {
         self.picker.take(piece);
     }
 
-    /// A piece that somebody else works on.
+    /// A piece that another peer works on.
     fn ask_others(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
         self.find(asker, cx, |progress, link| !progress.parole || progress.owner == Some(link))
     }

@@ -226,8 +226,20 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics(bytes in prop::collection::vec(prop_oneof![Just(b'd'), Just(b'l'), Just(b'i'), Just(b'e'), Just(b':'),
-            b'0'..=b'9', any::<u8>()], 0..60)) {
+    fn nothing_panics(
+        bytes in prop::collection::vec(
+            prop_oneof![
+                Just(b'd'),
+                Just(b'l'),
+                Just(b'i'),
+                Just(b'e'),
+                Just(b':'),
+                b'0'..=b'9',
+                any::<u8>(),
+            ],
+            0..60,
+        ),
+    ) {
         let _ = parse(&bytes);
     }
 }

@@ -16,7 +16,7 @@ use crate::base::ip_filter::{IpRange, IpRangeError};
 
 /// The longest IPv6 address, in characters.
 const MAX_ADDR: usize = 45;
-/// Access levels from this on block nobody.
+/// Access levels from this on block nothing.
 const ALLOWED: u8 = 128;
 
 /// What a line says.

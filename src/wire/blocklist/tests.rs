@@ -93,7 +93,8 @@ fn comments_blank_lines_and_line_ends_mean_nothing() {
 
 #[test]
 fn formats_may_be_mixed_and_all_is_merged() {
-    let text = b"1.0.0.0/25\nx:1.0.0.128-1.0.0.200\n001.000.000.201 - 001.000.000.255 , 0 , y\n0.255.255.255\n1.0.0.7\n";
+    let text = b"1.0.0.0/25\nx:1.0.0.128-1.0.0.200\n001.000.000.201 - 001.000.000.255 , 0 , y\n\
+          0.255.255.255\n1.0.0.7\n";
     let list = Blocklist::parse(text).unwrap();
     assert_eq!((list.ranges, list.filter.len()), (5, 1));
     assert_eq!(ranges(text), ["0.255.255.255-1.0.0.255"]);
@@ -115,7 +116,8 @@ fn what_is_no_list_is_refused_as_a_whole() {
     let e = Blocklist::parse(b"<html>\n<body>\n").unwrap_err();
     assert_eq!(
         e.to_string(),
-        "not a blocklist: none of 2 lines can be read; line 1: no address, range or prefix where one should be"
+        "not a blocklist: none of 2 lines can be read; line 1: \
+         no address, range or prefix where one should be"
     );
     assert_eq!(Blocklist::parse(b"\x1f\x8b\x08\0"), Err(BlocklistError::Compressed));
     assert_eq!(Blocklist::parse(b"PK\x03\x04..."), Err(BlocklistError::Compressed));

@@ -31,8 +31,8 @@ fn a_full_one_goes_there_and_back() {
     h.set(b"ut_metadata", 3).unwrap();
     h.set(b"ut_pex", 2).unwrap();
     let bytes = h.encode();
-    let expected: &[u8] = b"d1:md11:ut_metadatai3e6:ut_pexi2ee13:metadata_sizei31235e1:pi1e4:reqqi512e11:upload_onlyi1e\
-        1:v6:ct 0.26:yourip4:\x7f\0\0\x01e";
+    let expected: &[u8] = b"d1:md11:ut_metadatai3e6:ut_pexi2ee13:metadata_sizei31235e1:pi1e\
+        4:reqqi512e11:upload_onlyi1e1:v6:ct 0.26:yourip4:\x7f\0\0\x01e";
     assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
     assert_eq!(ExtensionHandshake::decode(&bytes), Ok(h.clone()));
     h.your_ip = Some("::1".parse().unwrap());
@@ -105,9 +105,15 @@ fn limits_hold() {
 
 proptest! {
     #[test]
-    fn what_is_read_is_written_and_read_again(payload in prop::collection::vec(any::<u8>(), 0..100), reqq: Option<u32>,
-            metadata_size in prop::option::of(0..u64::MAX / 2), ids in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..20),
-            any::<u8>()), 0..20)) {
+    fn what_is_read_is_written_and_read_again(
+        payload in prop::collection::vec(any::<u8>(), 0..100),
+        reqq: Option<u32>,
+        metadata_size in prop::option::of(0..u64::MAX / 2),
+        ids in prop::collection::vec(
+            (prop::collection::vec(any::<u8>(), 0..20), any::<u8>()),
+            0..20,
+        ),
+    ) {
         let _ = ExtensionHandshake::decode(&payload);
         let mut h = ExtensionHandshake { reqq, metadata_size, ..Default::default() };
         for (name, id) in ids {

@@ -147,7 +147,10 @@ fn the_limit_can_follow_the_torrent() {
 proptest! {
     #[test]
     fn the_whole_is_what_any_chunking_is(
-        bodies in prop::collection::vec((0u8..25, prop::collection::vec(any::<u8>(), 0..30), any::<bool>()), 0..12),
+        bodies in prop::collection::vec(
+            (0u8..25, prop::collection::vec(any::<u8>(), 0..30), any::<bool>()),
+            0..12,
+        ),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
     ) {
         let mut stream = Vec::new();

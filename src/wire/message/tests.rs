@@ -106,7 +106,10 @@ fn encoding_appends() {
 
 proptest! {
     #[test]
-    fn what_decodes_encodes_to_the_same(frame in prop::collection::vec(any::<u8>(), 0..40), id in 0u8..22) {
+    fn what_decodes_encodes_to_the_same(
+        frame in prop::collection::vec(any::<u8>(), 0..40),
+        id in 0u8..22,
+    ) {
         for frame in [frame.clone(), [vec![id], frame].concat()] {
             if let Ok(message) = Message::decode(&frame) {
                 prop_assert_eq!(&encode(message)[4..], &frame[..]);

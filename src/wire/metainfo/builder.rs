@@ -14,7 +14,11 @@ use super::{Metainfo, MetainfoError};
 /// use cratetorrent::wire::metainfo::{Metainfo, MetainfoBuilder};
 ///
 /// let mut builder = MetainfoBuilder::new("greetings", 16 * 1024);
-/// builder.file(["en", "hello.txt"], 5).pad(16 * 1024 - 5).file(["fr", "salut.txt"], 5).tracker_tier(["http://tracker.example/announce"]);
+/// builder
+///     .file(["en", "hello.txt"], 5)
+///     .pad(16 * 1024 - 5)
+///     .file(["fr", "salut.txt"], 5)
+///     .tracker_tier(["http://tracker.example/announce"]);
 /// // Two pieces of 16 KiB, the second short: hash them, pad files as zeros.
 /// assert_eq!(builder.geometry()?.piece_count(), 2);
 /// let bytes = builder.build(&[[0; 20], [1; 20]])?;

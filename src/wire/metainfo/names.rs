@@ -29,7 +29,8 @@ impl Metainfo {
     /// ```
     /// use cratetorrent::wire::metainfo::Metainfo;
     ///
-    /// let bytes = b"d4:infod6:lengthi5e4:name3:a\tb12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+    /// let bytes = b"d4:infod6:lengthi5e4:name3:a\tb\
+    ///     12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
     /// let metainfo = Metainfo::from_bytes(bytes)?;
     /// assert_eq!(metainfo.changed_names()[0].stored.to_str(), Some("a_b"));
     /// # Ok::<(), cratetorrent::wire::metainfo::MetainfoError>(())

@@ -155,7 +155,7 @@ fn file(item: Value<'_>, file: usize, offset: u64) -> Result<FileEntry> {
     };
     let mut path = match path {
         path if !path.is_empty() => path,
-        // Nobody ever opens one, so a creator may have left its name out.
+        // A pad file is never opened, so a creator may have left its name out.
         _ if kind == FileKind::Pad => vec![".pad".into(), len.to_string()],
         _ => return Err(Error::Missing(field("path"))),
     };

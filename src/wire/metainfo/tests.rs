@@ -89,8 +89,7 @@ fn several_files() {
 
 #[test]
 fn the_info_hash_is_over_the_original_bytes() {
-    // FIPS 180-4's function over the dictionary as it stands: unsorted, with a key that nobody
-    // knows.
+    // FIPS 180-4's function over the dictionary as it stands: unsorted, with an unknown key.
     let info = format!(
         "d4:name1:n3:zzzli1ei2ee6:lengthi5e12:piece lengthi16384e6:pieces20:{}e",
         "a".repeat(20)
@@ -250,7 +249,8 @@ fn sums_do_not_overflow() {
 
 #[test]
 fn version_2_alone_is_told_so() {
-    let v2 = b"d4:infod9:file treed1:ad0:d6:lengthi5eeee12:meta versioni2e4:name1:n12:piece lengthi16384eee";
+    let v2 = b"d4:infod9:file treed1:ad0:d6:lengthi5eeee12:meta versioni2e4:name1:n\
+        12:piece lengthi16384eee";
     assert_eq!(error(v2), MetainfoError::V2Only);
     // A hybrid has both and works as version 1.
     let hybrid = single(5, 16_384, 1, "9:file treed1:nd0:d6:lengthi5eeee12:meta versioni2e");
@@ -363,8 +363,14 @@ fn what_is_built_is_read_back() {
 
 proptest! {
     #[test]
-    fn mutations_never_panic(at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
-        let mut bytes = multi("d4:attr1:p6:lengthi5e4:pathl4:.pad1:5eed6:lengthi0e10:path.utf-8l5:emptyee");
+    fn mutations_never_panic(
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = multi(
+            "d4:attr1:p6:lengthi5e4:pathl4:.pad1:5eed6:lengthi0e10:path.utf-8l5:emptyee",
+        );
         let (at, cut) = (at.index(bytes.len()), cut.index(bytes.len()));
         bytes[at] = byte;
         let _ = Metainfo::from_bytes(&bytes);
@@ -372,7 +378,10 @@ proptest! {
     }
 
     #[test]
-    fn any_sizes_are_consistent_or_refused(lens in prop::collection::vec(0u64..100_000, 0..6), piece_len in 1u32..70_000) {
+    fn any_sizes_are_consistent_or_refused(
+        lens in prop::collection::vec(0u64..100_000, 0..6),
+        piece_len in 1u32..70_000,
+    ) {
         let mut e = Encoder::new();
         e.dict().key(b"info").dict().key(b"files").list();
         for len in &lens {

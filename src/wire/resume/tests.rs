@@ -61,7 +61,8 @@ fn the_format_stays_what_it_is() {
     let bytes = simple.encode();
     let body: &[u8] = b"d5:dirtyi1e10:downloadedi5e5:files32:\0\0\0\0\0\0AB\0\0\0\0\0\0\0C\
         \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff4:have2:\xa0\x80\
-        9:info-hash20:\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
+        9:info-hash20:\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
+        \x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
         8:uploadedi9223372036854775807e7:versioni1ee";
     assert_eq!(
         bytes[..bytes.len() - CHECKSUM].escape_ascii().to_string(),
@@ -176,15 +177,29 @@ fn limits_hold() {
 proptest! {
     #[test]
     fn any_state_goes_there_and_back(
-        bits in prop::collection::vec(any::<u8>(), 1..40), dirty: bool, downloaded in 0..u64::MAX / 2, uploaded in 0..u64::MAX / 2,
+        bits in prop::collection::vec(any::<u8>(), 1..40),
+        dirty: bool,
+        downloaded in 0..u64::MAX / 2,
+        uploaded in 0..u64::MAX / 2,
         files in prop::collection::vec(prop::option::of((0..u64::MAX / 2, any::<i64>())), 0..40),
     ) {
         let count = bits.len() as u32 * 8;
-        let files: Vec<_> = files.into_iter().map(|f| f.map(|(len, mtime_ns)| ResumeStat { len, mtime_ns })).collect();
+        let files: Vec<_> = files
+            .into_iter()
+            .map(|f| f.map(|(len, mtime_ns)| ResumeStat { len, mtime_ns }))
+            .collect();
         let have = Bitfield::from_wire(&bits, count).unwrap();
         let (partial, unchecked) = (Vec::new(), dirty.then(|| have.clone()));
         let state = ResumeFile {
-            info_hash: HASH, have, dirty, downloaded, uploaded, files, parts: None, partial, unchecked,
+            info_hash: HASH,
+            have,
+            dirty,
+            downloaded,
+            uploaded,
+            files,
+            parts: None,
+            partial,
+            unchecked,
             tracker_events: TrackerEvents::default(),
         };
         let bytes = state.encode();

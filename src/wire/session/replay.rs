@@ -68,7 +68,7 @@ impl Entry {
     }
 }
 
-/// Which records of a log count. Its order never matters: whoever needs one sorts by place.
+/// Which records of a log count. Its order never matters: code that needs one sorts by place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     /// By torrent.

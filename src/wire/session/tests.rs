@@ -113,8 +113,8 @@ fn a_length_that_is_claimed_costs_nothing() {
 
 #[test]
 fn what_a_payload_holds_is_no_record() {
-    // Somebody makes a torrent whose metainfo looks like the removal of another, for whatever salt
-    // he thinks of.
+    // An attacker makes a torrent whose metainfo looks like the removal of another, for whatever
+    // salt he thinks of.
     let mut trap = Vec::new();
     push_record(&mut trap, &[0; 16], RecordKind::Removed, &hash(9), b"");
     let mut log = header(SALT).to_vec();
@@ -300,7 +300,7 @@ fn what_was_written_is_read_however_much_it_is() {
     let longest =
         TorrentSettings { stop: Some((Some(u32::MAX), Some(Duration::MAX))), ..all_settings() };
     assert!(TorrentSettings::decode(&longest.encode()).is_ok());
-    // A metainfo that is beyond what is taken by default, as somebody else may have read it.
+    // A metainfo that is beyond what is taken by default, as another program may have read it.
     let (bytes, _) = torrent(1);
     let announce: String =
         (0..20_000).map(|n| format!("l{}:http://t/{n}e", 9 + n.to_string().len())).collect();

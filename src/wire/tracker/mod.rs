@@ -80,14 +80,14 @@ pub enum AnnounceEvent {
     Stopped,
 }
 
-/// What a tracker tells of a torrent to whoever announces.
+/// What a tracker tells of a torrent to a client that announces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnnounceReply {
     /// After which time it wants to hear again; any value that a tracker can say, zero too.
     pub interval: Duration,
     /// The least time between two announces.
     pub min_interval: Option<Duration>,
-    /// Peers, each once, none with port 0 or an address that nobody can have; at most as many as
+    /// Peers, each once, none with port 0 or an address that no peer can have; at most as many as
     /// were allowed.
     pub peers: Vec<SocketAddr>,
     /// Peers that have everything.

@@ -39,7 +39,8 @@ fn addrs(list: &[&str]) -> Vec<SocketAddr> {
 
 #[test]
 fn the_target_of_an_announce() {
-    let tail = "info_hash=%124Vx%9A%BC%DE%F1%23Eg%89%AB%CD%EF%124Vx%9A&peer_id=-CT0200-%20%26%3D%2B~abcdef%00&port=6881&uploaded=1&\
+    let tail = "info_hash=%124Vx%9A%BC%DE%F1%23Eg%89%AB%CD%EF%124Vx%9A&\
+                peer_id=-CT0200-%20%26%3D%2B~abcdef%00&port=6881&uploaded=1&\
                 downloaded=2&left=3&compact=1&no_peer_id=1&key=000000AB";
     for (address, head) in [
         ("http://t/announce", "/announce?"),
@@ -90,7 +91,10 @@ fn a_full_reply() {
     e.key(b"min interval").int(60).key(b"peers").bytes(
         b"\xc0\0\x02\x01\x1a\xe1\xc0\0\x02\x02\0\0\xc0\0\x02\x01\x1a\xe1\xc6\x33\x64\x07\0\x01junk",
     );
-    e.key(b"peers6").bytes(b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x05\0\x50\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x09\0\x51");
+    e.key(b"peers6").bytes(
+        b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x05\0\x50\
+          \0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x09\0\x51",
+    );
     e.key(b"tracker id").bytes(b"id").key(b"warning message").bytes("w\u{e4}h".as_bytes()).end();
     let body = e.finish();
     let reply = announce_reply(&body, 1000).unwrap();
@@ -119,8 +123,10 @@ fn a_full_reply() {
 
 #[test]
 fn peers_as_dictionaries_by_address_only() {
-    let body = b"d8:intervali5e5:peersld2:ip9:192.0.2.14:porti80eed2:ip11:example.com4:porti80eed2:ip3:::14:porti-1eei5e\
-        d2:ip11:2001:db8::74:porti81e7:peer id20:abcdefghijklmnopqrsted2:ip7:0.0.0.04:porti1eed2:ip9:224.0.0.14:porti1eeee";
+    let body = b"d8:intervali5e5:peersld2:ip9:192.0.2.14:porti80ee\
+        d2:ip11:example.com4:porti80eed2:ip3:::14:porti-1eei5e\
+        d2:ip11:2001:db8::74:porti81e7:peer id20:abcdefghijklmnopqrste\
+        d2:ip7:0.0.0.04:porti1eed2:ip9:224.0.0.14:porti1eeee";
     let reply = announce_reply(body, 1000).unwrap();
     assert_eq!(reply.peers, addrs(&["192.0.2.1:80", "[2001:db8::7]:81"]));
     assert_eq!(announce_reply(body, 1).unwrap().peers.len(), 1);
@@ -196,8 +202,8 @@ fn failures_say_when_to_come_again() {
 #[test]
 fn scrapes_in_the_order_of_the_question() {
     let (a, b, c) = (InfoHash([b'a'; 20]), InfoHash([b'b'; 20]), InfoHash([b'c'; 20]));
-    let body = b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10ee20:ccccccccccccccccccccd\
-        8:completei-1eee5:flagsd20:min_request_intervali5eee";
+    let body = b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei5e10:downloadedi50e10:incompletei10ee\
+        20:ccccccccccccccccccccd8:completei-1eee5:flagsd20:min_request_intervali5eee";
     let counts = ScrapeReply { complete: 5, downloaded: 50, incomplete: 10 };
     assert_eq!(
         scrape_reply(body, &[c, b, a, a]),
@@ -313,7 +319,8 @@ fn datagrams_of_replies() {
         v4(b"\0\0\0\0\0\0\0\x07\x11\x22\x33\x44\x55\x66\x77\x88"),
         Ok((7, Reply::Connect { connection: 0x1122_3344_5566_7788 }))
     );
-    let announce = b"\0\0\0\x01\0\0\0\x07\0\0\x07\x08\0\0\0\x02\0\0\0\x03\xc0\0\x02\x01\x1a\xe1\xc0\0\x02\x02\x1a\xe2\xff";
+    let announce = b"\0\0\0\x01\0\0\0\x07\0\0\x07\x08\0\0\0\x02\0\0\0\x03\
+        \xc0\0\x02\x01\x1a\xe1\xc0\0\x02\x02\x1a\xe2\xff";
     let peers = addrs(&["192.0.2.1:6881", "192.0.2.2:6882"]);
     let reply = AnnounceReply {
         interval: Duration::from_secs(1800),
@@ -357,7 +364,11 @@ fn datagrams_of_replies() {
 
 proptest! {
     #[test]
-    fn nothing_panics(data in proptest::collection::vec(any::<u8>(), 0..300), v6: bool, max_peers in 0usize..8) {
+    fn nothing_panics(
+        data in proptest::collection::vec(any::<u8>(), 0..300),
+        v6: bool,
+        max_peers in 0usize..8,
+    ) {
         let _ = Request::decode(&data);
         if let Ok((_, Reply::Announce(reply))) = Reply::decode(&data, v6, max_peers) {
             prop_assert!(reply.peers.len() <= max_peers);
@@ -367,7 +378,11 @@ proptest! {
     }
 
     #[test]
-    fn urls_survive_a_round_trip(text in "(http|https|udp)://([a-z]{1,3}(:[a-z%]{0,4})?@)?[a-z0-9.\\[\\]:-]{1,12}(:[0-9]{1,5})?[!-~]{0,20}", to in "[!-~]{0,12}") {
+    fn urls_survive_a_round_trip(
+        text in "(http|https|udp)://([a-z]{1,3}(:[a-z%]{0,4})?@)?\
+                 [a-z0-9.\\[\\]:-]{1,12}(:[0-9]{1,5})?[!-~]{0,20}",
+        to in "[!-~]{0,12}",
+    ) {
         if let Ok(url) = TrackerUrl::parse(&text) {
             prop_assert_eq!(TrackerUrl::parse(&url.expose()), Ok(url.clone()));
             if let Ok(joined) = url.join(&to) {
@@ -382,6 +397,7 @@ proptest! {
         let mut peers = Peers::new(9);
         peers.compact6(&bytes);
         peers.compact4(&bytes);
-        prop_assert!(peers.list.len() <= 9 && peers.list.iter().all(|p| p.port() != 0 && !IpAddr::is_unspecified(&p.ip())));
+        let usable = |p: &SocketAddr| p.port() != 0 && !IpAddr::is_unspecified(&p.ip());
+        prop_assert!(peers.list.len() <= 9 && peers.list.iter().all(usable));
     }
 }

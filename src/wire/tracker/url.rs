@@ -159,7 +159,7 @@ impl TrackerUrl {
         self.query.as_deref()
     }
 
-    /// `user:password`, decoded, for whoever asks at this origin.
+    /// `user:password`, decoded, for requests to this origin.
     pub fn credentials(&self) -> Option<&[u8]> {
         self.credentials.as_deref()
     }
@@ -312,7 +312,7 @@ pub(super) fn escaped(byte: u8) -> String {
 }
 
 /// The characters of an address. What is refused here would change the meaning of a request line,
-/// or be taken for something else by somebody.
+/// or some program would take it for something else.
 fn check(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_URL {
         return Err(UrlError::TooLong(text.len()));

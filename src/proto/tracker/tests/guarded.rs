@@ -1,4 +1,4 @@
-//! Whoever writes a torrent or runs a tracker cannot make us ask services near us.
+//! The author of a torrent or the operator of a tracker cannot make us ask services near us.
 
 use super::*;
 

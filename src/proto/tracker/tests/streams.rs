@@ -9,8 +9,9 @@ fn an_announce_over_http() {
     rig.call.handle_resolved(rig.now, Ok(vec!["192.0.2.1".parse().unwrap()]));
     let sent = rig.connect("192.0.2.1:6969");
     let want = format!(
-        "GET /x/announce?k=1&info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-CT0200-abcdefghijkl&port=6881&uploaded=1&downloaded=2&left=3&\
-         compact=1&no_peer_id=1&key=00000007&event=started&numwant=50 HTTP/1.1\r\nHost: t.example:6969\r\nUser-Agent: cratetorrent/{}\r\n\
+        "GET /x/announce?k=1&info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-CT0200-abcdefghijkl&port=6881&\
+         uploaded=1&downloaded=2&left=3&compact=1&no_peer_id=1&key=00000007&event=started&\
+         numwant=50 HTTP/1.1\r\nHost: t.example:6969\r\nUser-Agent: cratetorrent/{}\r\n\
          Authorization: Basic bWU6cHc=\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
         env!("CARGO_PKG_VERSION")
     );
@@ -18,7 +19,7 @@ fn an_announce_over_http() {
     rig.ok();
     assert_eq!(rig.ask(), Ask::Close);
     assert_eq!(rig.done(), answer("192.0.2.1"));
-    // What comes late is nobody's.
+    // What comes late is ignored.
     rig.ok();
     rig.call.handle_stream_ended(rig.now, Ok(()));
     rig.pass(secs(100));

@@ -128,7 +128,7 @@ fn few_choked_peers_are_served_at_a_time() {
     let all: Vec<usize> =
         crowd.iter_mut().map(|session| turned_down(session, &mut swarm, &mut cx)).collect();
     assert_eq!((all, swarm.favoured), (vec![0, 0, 2, 2], 2));
-    // Whoever has got what it asked for makes room, and so does whoever leaves or gets a slot.
+    // A peer that has got what it asked for makes room, and so does one that leaves or gets a slot.
     crowd[0].uploads.clear();
     crowd[0].handle_sent(0, &mut swarm, &mut cx);
     assert_eq!((turned_down(&mut crowd[2], &mut swarm, &mut cx), swarm.favoured), (0, 2));
