@@ -51,17 +51,18 @@ impl Torrent {
 
     /// The sessions in the order in which they are served. One that does not deliver comes last, or
     /// it would take at once what it was just relieved of; where memory is short the fastest
-    /// come first, since they give it back soonest.
+    /// come first, since they give it back soonest. Among equals the oldest connection comes first:
+    /// peers that never deliver and come back again and again must not take the turn of others.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
         let rate = |s: &Session| if short { s.pipeline.rate(cx.now) } else { 0 };
         let mut order: Vec<_> = self
             .sessions
             .iter()
-            .map(|(key, s)| (s.is_reluctant(), Reverse(rate(s)), key))
+            .map(|(key, s)| ((s.is_reluctant(), Reverse(rate(s)), s.began), key))
             .collect();
-        order.sort_by_key(|&(reluctant, rate, _)| (reluctant, rate));
-        order.into_iter().map(|(_, _, key)| key).collect()
+        order.sort_by_key(|&(merit, _)| merit);
+        order.into_iter().map(|(_, key)| key).collect()
     }
 
     fn deliver(&mut self, note: Note, cx: &mut Cx) {

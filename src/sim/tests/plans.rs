@@ -124,6 +124,14 @@ cases! { ends_well:
          at 793 node failsaves; at 3315 node=3 kill=239; at 4028 node hang=2877; \
          at 6005 apart=16973828 time=6428; at 7414 node kill=92; at 8287 node=3 vanish=387; \
          at 37931";
+    last_block_goes_to_the_oldest_connection_and_not_to_peers_that_come_back =>
+        "seed 3; torrent 0 piece=40000; file 0 len=88900; file 0 len=265900; node 0 \
+         latency=110 segment=1024 disk=64; node 1 latency=96 segment=128 run=0 memory=7 \
+         copies=0 down=0; peer 16 dribble=270 reqq=6; peer 17 share=6 which=0 reqq=0 \
+         unchoke=400 latency=33 bandwidth=200000; peer 18 hello=2; peer 19 dials nofast=0 \
+         unchoke=50; peer 20 flap=0 unchoke=370 segment=512; peer 21 dials=2 share=10 reqq=0 \
+         unchoke=130 alive=2490; peer 22 share=5 which=900 dribble=335 latency=178; peer 23 \
+         dials=2 share=6 which=300 dribble=133 block=66 alive=2410 bandwidth=100000; at 2381";
     misdirected_bytes_at_the_place_of_a_part_file_were_never_safe =>
         "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; \
          node 0 bandwidth=200000 session=0 unsent=0 requests=4; \
