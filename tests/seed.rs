@@ -132,6 +132,28 @@ fn what_is_not_whole_is_not_served_nor_touched() {
 }
 
 #[test]
+fn longer_files_are_told_of_served_and_left() {
+    let (dir, torrent) = served();
+    torrent.write_metainfo(dir.path());
+    let files = ["größe/a/日本", "größe/z"].map(|file| dir.path().join(file));
+    for file in &files {
+        let mut bytes = fs::read(file).unwrap();
+        bytes.extend_from_slice(b"more");
+        fs::write(file, bytes).unwrap();
+    }
+    let before = files.clone().map(|file| fs::read(file).unwrap());
+    let mut seed = start(dir.path(), &["test.torrent"]);
+    let addr = addrs(&mut seed)[0];
+    Bench::new(&torrent).complete(&torrent, &[addr], LIMIT);
+    seed.terminate();
+    assert!(seed.wait(LIMIT).success());
+    let told = "a/日本 and 1 more files are longer than the torrent says; they are served, and \
+                left as they are";
+    assert!(seed.output().lines().any(|line| line == told), "{}", seed.output());
+    assert_eq!(files.map(|file| fs::read(file).unwrap()), before);
+}
+
+#[test]
 fn unchecked_files_are_served_until_a_read_fails() {
     let (dir, torrent) = served();
     torrent.write_metainfo(dir.path());

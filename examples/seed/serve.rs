@@ -196,6 +196,7 @@ impl Seed {
                     self.told = error;
                 }
             }
+            Alert::FilesTooLong { files, .. } => self.tell_too_long(&files),
             Alert::PeerBanned { addr, .. } => {
                 self.progress.say(&format!("peer {addr} sent bad data and is banned"))
             }
@@ -205,6 +206,22 @@ impl Seed {
             },
         }
         Ok(())
+    }
+
+    /// Files are longer than the torrent says, and nothing of them is changed.
+    fn tell_too_long(&self, files: &[usize]) {
+        let Some(file) = files.first().and_then(|&file| self.metainfo.files.get(file)) else {
+            return;
+        };
+        let path = file.path.join("/");
+        let (path, others) = (path.escape_debug(), files.len() - 1);
+        self.progress.say(&match others {
+            0 => format!("{path} is longer than the torrent says; it is served, and left as it is"),
+            _ => format!(
+                "{path} and {others} more files are longer than the torrent says; they are served, \
+                 and left as they are"
+            ),
+        });
     }
 
     /// It is known what is there.
