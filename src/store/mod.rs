@@ -20,6 +20,7 @@ mod resume;
 mod runner;
 mod session;
 mod state;
+mod torrent;
 
 pub use disk::{Disk, FileStat, Locked};
 pub use lanes::{Stream, finish, lanes, sha1, update};

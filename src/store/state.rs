@@ -8,8 +8,9 @@ use std::ops::Range;
 use super::{disk::FileStat, layout::Layout};
 use crate::base::{
     bitfield::Bitfield,
+    files::FileKind,
     geometry::{Geometry, PieceIndex},
-    job::Trust,
+    job::{StoreSpec, Trust},
     partial::PartialPiece,
 };
 
@@ -221,6 +222,18 @@ fn changed(saved: &Saved, then: Option<(u64, i64)>, now: Option<FileStat>) -> Ch
         (None, Some(now)) if saved.dirty && now.mtime_ns <= latest => Changed::ByUs,
         _ => Changed::ByOthers,
     }
+}
+
+/// How many pieces a state speaks of that have a byte in a file; what a check had not come to was
+/// there, too.
+pub(super) fn lost(saved: &Saved, spec: &StoreSpec) -> u32 {
+    let files = spec.files.iter().filter(|file| file.kind == FileKind::Regular);
+    let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
+    let was_there = |piece: &PieceIndex| saved.have.has(*piece) || saved.unchecked.has(*piece);
+    let mut lost = Bitfield::none(spec.geometry.piece_count());
+    let pieces = ranges.flat_map(|range| spec.geometry.pieces_of(range)).filter(was_there);
+    pieces.for_each(|piece| _ = lost.set(piece));
+    lost.count()
 }
 
 /// Removes every piece that has a byte in `range`.
