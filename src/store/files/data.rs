@@ -164,18 +164,26 @@ impl TorrentFiles {
         if self.marks(index) & BORROWED != 0 {
             return self.leave_borrowed(index, file, at, data, good);
         }
+        // While it is written, and until it is marked again, a difference is our own.
+        let _unsettled = self.settle();
         self.make(index, file)?;
         self.mark(index, UNSYNCED);
-        while !data.is_empty() {
-            let written = match self.disk.write_at(&file.path, at, data) {
-                Ok(0) => Err(ErrorKind::WriteZero.into()),
-                other => other,
-            };
-            let written = written.map_err(|e| StoreError::new(StoreOp::Write, &file.path, e))?;
-            at += written as u64;
-            data = data.get(written..).unwrap_or_default();
-        }
-        Ok(())
+        let mut write_all = || {
+            while !data.is_empty() {
+                match self.disk.write_at(&file.path, at, data)? {
+                    0 => return Err(ErrorKind::WriteZero.into()),
+                    written => {
+                        at += written as u64;
+                        data = data.get(written..).unwrap_or_default();
+                    }
+                }
+            }
+            Ok(())
+        };
+        let written = write_all();
+        // A sync that began meanwhile has taken the mark away, and may not have seen these bytes.
+        self.mark(index, UNSYNCED);
+        written.map_err(|e| StoreError::new(StoreOp::Write, &file.path, e))
     }
 
     /// Writes what a stretch of a file holds to the same place.

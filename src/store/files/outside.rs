@@ -119,6 +119,8 @@ impl TorrentFiles {
             file.path.display(),
             file.len
         );
-        self.disk.set_len(&file.path, file.len).map_err(failed)
+        let cut = self.disk.set_len(&file.path, file.len).map_err(failed);
+        self.mark(index, UNSYNCED);
+        cut
     }
 }
