@@ -15,7 +15,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
     },
 };
 
@@ -61,6 +61,8 @@ pub(crate) struct TorrentFiles {
     layout: Layout,
     allocation: Allocation,
     marks: Vec<AtomicU16>,
+    /// How many workers write to each file now.
+    writers: Vec<AtomicUsize>,
     /// Held while a file is made, so that two workers do not do it at once.
     making: Mutex<()>,
     empties_made: AtomicBool,
@@ -84,6 +86,7 @@ impl TorrentFiles {
             layout,
             allocation,
             marks: (0..=count).map(|_| AtomicU16::new(0)).collect(),
+            writers: (0..=count).map(|_| AtomicUsize::new(0)).collect(),
             making: Mutex::default(),
             empties_made: AtomicBool::new(false),
             resting: AtomicBool::new(false),

@@ -165,7 +165,7 @@ impl TorrentFiles {
             return self.leave_borrowed(index, file, at, data, good);
         }
         // While it is written, and until it is marked again, a difference is our own.
-        let _unsettled = self.settle();
+        let _writing = self.begin_write(index);
         self.make(index, file)?;
         self.mark(index, UNSYNCED);
         let mut write_all = || {

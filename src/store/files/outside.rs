@@ -34,6 +34,13 @@ impl TorrentFiles {
         Unsettled(&self.settling.0)
     }
 
+    /// A file is about to be written: until that is over it is not compared with how it is known.
+    pub(super) fn begin_write(&self, index: usize) -> Option<Unsettled<'_>> {
+        let writers = self.writers.get(index)?;
+        writers.fetch_add(1, Ordering::AcqRel);
+        Some(Unsettled(writers))
+    }
+
     /// Refuses to read a file that another program has changed since it was looked at. Unless it
     /// `may_wait` only what is known of an open file without waiting counts.
     pub(super) fn refuse_changed(
@@ -43,8 +50,9 @@ impl TorrentFiles {
         may_wait: bool,
     ) -> Result<(), StoreError> {
         let known = || {
-            let is_ours =
-                self.marks(index) & UNSYNCED != 0 || self.settling.0.load(Ordering::Acquire) > 0;
+            let writers = self.writers.get(index).map_or(0, |count| count.load(Ordering::Acquire));
+            let is_settling = self.settling.0.load(Ordering::Acquire) > 0;
+            let is_ours = self.marks(index) & UNSYNCED != 0 || writers > 0 || is_settling;
             self.stats().get(index).copied().flatten().filter(|_| !is_ours)
         };
         let Some(before) = known() else { return Ok(()) };

@@ -12,7 +12,16 @@ use super::*;
 
 /// A disk in memory with faults to switch on, and a clock that its owner turns.
 #[derive(Debug, Default)]
-pub(in crate::store) struct BadDisk(Mutex<Inner>);
+pub(in crate::store) struct BadDisk(Mutex<Inner>, Mutex<Option<Meanwhile>>);
+
+/// What else happens before a write is done.
+pub(in crate::store) struct Meanwhile(pub(in crate::store) Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Inner {
@@ -59,13 +68,18 @@ impl Default for Inner {
 }
 
 impl BadDisk {
+    /// This happens during the next write.
+    pub(in crate::store) fn during_write(&self, what: impl FnOnce() + Send + 'static) {
+        *self.1.lock().unwrap() = Some(Meanwhile(Box::new(what)));
+    }
+
     pub(in crate::store) fn set(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }
 
     /// What a machine finds that starts again with this disk's files as they are now.
     pub(in crate::store) fn copy(&self) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(self.set().clone())))
+        Arc::new(Self(Mutex::new(self.set().clone()), Mutex::default()))
     }
 }
 
@@ -106,6 +120,8 @@ impl Disk for BadDisk {
     }
 
     fn write_at(&self, path: &Path, offset: u64, data: &[u8]) -> io::Result<usize> {
+        let meanwhile = self.1.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|Meanwhile(what)| what());
         let mut inner = self.set();
         inner.may_write()?;
         if !inner.files.contains_key(path) {

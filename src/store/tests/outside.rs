@@ -221,3 +221,25 @@ fn padding_that_was_verified_is_not_lost() {
     disk.set().files.retain(|path, _| !path.starts_with("/d/torrent"));
     assert_eq!(Runner::new(disk).open(&t).unwrap().lost, 1);
 }
+
+#[test]
+fn save_during_a_write_leaves_the_file_to_be_synced_and_ours() {
+    let disk = Arc::new(BadDisk::default());
+    let runner = Arc::new(Runner::new(disk.clone()));
+    let t = Arc::new(torrent());
+    runner.open(&t).unwrap();
+    write(&t, &runner, &[0]);
+    let (other, of, clock) = (runner.clone(), t.clone(), disk.clone());
+    disk.during_write(move || {
+        other.save(of.have(&[0]), true).unwrap();
+        clock.set().now += 1;
+    });
+    write(&t, &runner, &[1]);
+    // A read right after does not take the write for another program's.
+    let job = Job::Check { torrent: KEY, piece: t.piece(1), expected: t.digest(1) };
+    let done = runner.one(job);
+    assert!(matches!(done, Done::Checked { result: Ok(true), .. }), "{done:?}");
+    let syncs = disk.set().syncs;
+    runner.save(t.have(&[0, 1]), true).unwrap();
+    assert!(disk.set().syncs > syncs, "what was written meanwhile is synced");
+}
