@@ -5,7 +5,7 @@
 use crate::{
     base::{arena::Key, geometry::PieceIndex, ids::TorrentId},
     engine::{Engine, link::Link},
-    torrent::session::Session,
+    torrent::peer_session::PeerSession,
 };
 
 /// How a link stands, as the engine sees it.
@@ -133,7 +133,7 @@ impl Engine {
     }
 
     /// The session on a link.
-    fn session_on(&self, link: Key) -> Option<&Session> {
+    fn session_on(&self, link: Key) -> Option<&PeerSession> {
         let (session, torrent) =
             self.links.get(link).and_then(|l: &Link| l.session().zip(l.torrent))?;
         self.torrents.get(torrent)?.sessions.get(session)

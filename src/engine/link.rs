@@ -13,8 +13,8 @@ use crate::{
     torrent::{
         cx::{Effect, Owner},
         gone::Gone,
+        peer_session::Terms,
         progress::Contributor,
-        session::Terms,
     },
     wire::handshake::Handshake,
 };

@@ -395,7 +395,7 @@ impl Engine {
     /// How a torrent's connected peers stand.
     pub fn peers(&self, id: TorrentId) -> Vec<PeerStats> {
         let Some(torrent) = self.torrents.get(id.0) else { return Vec::new() };
-        let peer = |s: &crate::torrent::session::Session| PeerStats {
+        let peer = |s: &crate::torrent::peer_session::PeerSession| PeerStats {
             addr: s.who.addr,
             incoming: s.who.incoming,
             id: s.terms.peer_id,

@@ -3,7 +3,7 @@
 use crate::{
     base::geometry::PieceIndex,
     conf::Conf,
-    torrent::{Stage, Torrent, session::Session},
+    torrent::{Stage, Torrent, peer_session::PeerSession},
 };
 
 impl Torrent {
@@ -43,7 +43,7 @@ impl Torrent {
                 "it writes nothing until its files are arranged, and nothing arranges them".into(),
             );
         }
-        let sessions: Vec<&Session> = self.sessions.iter().map(|(_, s)| s).collect();
+        let sessions: Vec<&PeerSession> = self.sessions.iter().map(|(_, s)| s).collect();
         sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;
         self.audit_slots()?;
         let favoured = sessions.iter().filter(|s| s.is_favoured()).count();

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::{alert::PeerGoneKind, torrent::session::Fault};
+use crate::{alert::PeerGoneKind, torrent::peer_session::Fault};
 
 /// See the module. A mere text is a reason of our own to let a peer go.
 #[derive(Clone, Debug)]

@@ -24,12 +24,12 @@ mod no_peers;
 mod outside;
 mod params;
 mod parole;
+pub(crate) mod peer_session;
 mod peers;
 mod picker;
 mod piece_memory;
 mod priority;
 pub(crate) mod progress;
-pub(crate) mod session;
 mod settle;
 pub(crate) mod shares;
 pub(crate) mod slots;
@@ -71,8 +71,8 @@ use crate::{
         names::Names,
         no_peers::Spell,
         outside::Outside,
+        peer_session::PeerSession,
         picker::Picker,
-        session::Session,
         shares::Shares,
         slots::Slots,
         stage::{Next, Stage},
@@ -114,7 +114,7 @@ pub(crate) struct Torrent {
     pub(crate) shares: Shares,
     /// It is elsewhere since the engine looked last.
     pub(crate) has_moved: bool,
-    pub(crate) sessions: Arena<Session>,
+    pub(crate) sessions: Arena<PeerSession>,
     swarm: Swarm,
     slots: Slots,
     pub(crate) candidates: Candidates,

@@ -16,8 +16,8 @@ use crate::{
         STOP, Torrent,
         cx::Cx,
         gone::Gone,
+        peer_session::{Fault, PeerSession, Terms},
         progress::Contributor,
-        session::{Fault, Session, Terms},
     },
 };
 
@@ -61,7 +61,7 @@ impl Torrent {
     /// using its id.
     pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<Twin> {
         let host = host_of(who.addr.ip());
-        let twin = |s: &Session| s.terms.peer_id == id && host_of(s.who.addr.ip()) == host;
+        let twin = |s: &PeerSession| s.terms.peer_id == id && host_of(s.who.addr.ip()) == host;
         let (_, s) = self.sessions.iter().find(|(_, s)| twin(s))?;
         let (link, used, heard) = (s.link, s.useful > 0 || s.uploaded > 0, s.heard);
         Some(Twin { link, used, heard, across: s.who.incoming != who.incoming })
@@ -80,8 +80,9 @@ impl Torrent {
     /// passed on and none can pass on now the one that is worth least (BEP 40), if the new one
     /// is worth more. `None` if we do not know what they are worth.
     pub(crate) fn least_worthy(&self, than: SocketAddr) -> Option<Key> {
-        let idle = |s: &&Session| s.useful == 0 && s.uploaded == 0 && !s.may_exchange();
-        let worth = |s: &Session| self.candidates.worth(s.who.addr).map(|worth| (worth, s.link));
+        let idle = |s: &&PeerSession| s.useful == 0 && s.uploaded == 0 && !s.may_exchange();
+        let worth =
+            |s: &PeerSession| self.candidates.worth(s.who.addr).map(|worth| (worth, s.link));
         let (least, link) =
             self.sessions.iter().map(|(_, s)| s).filter(idle).filter_map(worth).min()?;
         (least < self.candidates.worth(than)?).then_some(link)
@@ -114,7 +115,7 @@ impl Torrent {
         if !who.incoming {
             self.candidates.note_connected(who.addr);
         }
-        let mut session = Session::new(link, who, terms, tx, &self.swarm, cx);
+        let mut session = PeerSession::new(link, who, terms, tx, &self.swarm, cx);
         session.schedule(cx);
         self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
         let key = self.sessions.insert(session);
@@ -265,7 +266,7 @@ impl Torrent {
             self.spell.handle_failed_dial();
         }
         let let_go = session.as_ref().is_some_and(|s| s.let_go);
-        let sated = self.finished && session.as_ref().is_some_and(Session::is_upload_only);
+        let sated = self.finished && session.as_ref().is_some_and(PeerSession::is_upload_only);
         let held = session.as_ref().filter(|s| s.holds).and_then(|s| s.reach);
         if let Some(session) = session {
             self.leave_slots(&session, cx.now);
@@ -290,7 +291,7 @@ impl Torrent {
 }
 
 /// Neither of us wants anything.
-pub(super) fn sated(session: &Session) -> Parting {
+pub(super) fn sated(session: &PeerSession) -> Parting {
     let reason = if session.is_seed() { "both have everything" } else { "both only upload" };
     Parting { link: session.link, reason: reason.into() }
 }

@@ -8,8 +8,8 @@ use crate::{
     alert::{Alert, AlertMask, PeerGoneKind},
     base::{arena::Key, files::Priority, geometry::PieceIndex},
     torrent::{
-        PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, gone::Gone, peers::sated,
-        session::Session, swarm::Note,
+        PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, gone::Gone,
+        peer_session::PeerSession, peers::sated, swarm::Note,
     },
 };
 
@@ -55,7 +55,7 @@ impl Torrent {
     /// peers that never deliver and come back again and again must not take the turn of others.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
-        let rate = |s: &Session| if short { s.pipeline.rate(cx.now) } else { 0 };
+        let rate = |s: &PeerSession| if short { s.pipeline.rate(cx.now) } else { 0 };
         let mut order: Vec<_> = self
             .sessions
             .iter()

@@ -12,7 +12,7 @@ use crate::{
         CHOKE, Torrent,
         choker::{self, Mode, Row, Rules},
         cx::Cx,
-        session::Session,
+        peer_session::PeerSession,
     },
 };
 
@@ -111,7 +111,7 @@ impl Slots {
         self.wanting.saturating_sub(self.served)
     }
 
-    fn leave(&mut self, session: &Session) {
+    fn leave(&mut self, session: &PeerSession) {
         let unchoked = !session.choking;
         self.wanting = self.wanting.saturating_sub(usize::from(session.standing.wants));
         self.unchoked = self.unchoked.saturating_sub(usize::from(unchoked));
@@ -120,7 +120,7 @@ impl Slots {
     }
 
     /// A session's interest, or what it has, may have changed.
-    pub(super) fn consider(&mut self, s: &mut Session, cx: &mut Cx) {
+    pub(super) fn consider(&mut self, s: &mut PeerSession, cx: &mut Cx) {
         s.note_involvement(cx.now);
         let wants = s.peer_interested && !s.is_upload_only();
         if wants == std::mem::replace(&mut s.standing.wants, wants) {
@@ -146,7 +146,7 @@ impl Slots {
     }
 
     /// Gives a session a slot, or takes it away.
-    fn set(&mut self, s: &mut Session, unchoked: bool, optimistic: bool, cx: &mut Cx) {
+    fn set(&mut self, s: &mut PeerSession, unchoked: bool, optimistic: bool, cx: &mut Cx) {
         s.standing.optimistic = unchoked && optimistic;
         if unchoked != s.choking {
             return;
@@ -170,7 +170,8 @@ impl Slots {
 impl Torrent {
     /// What is wrong with the counts, if anything.
     pub(super) fn audit_slots(&self) -> Result<(), String> {
-        let count = |is: fn(&Session) -> bool| self.sessions.iter().filter(|(_, s)| is(s)).count();
+        let count =
+            |is: fn(&PeerSession) -> bool| self.sessions.iter().filter(|(_, s)| is(s)).count();
         let found = [
             count(|s| !s.choking),
             count(|s| s.standing.wants),
@@ -237,7 +238,7 @@ impl Torrent {
     }
 
     /// A session is over: if it had a slot, its host has had its turn.
-    pub(super) fn leave_slots(&mut self, session: &Session, now: Instant) {
+    pub(super) fn leave_slots(&mut self, session: &PeerSession, now: Instant) {
         self.slots.leave(session);
         if !session.choking {
             self.note_served(|host| host == session.standing.host, now);
@@ -255,7 +256,7 @@ impl Torrent {
 
     fn grant_slots(&mut self, rules: &Rules, cx: &mut Cx) {
         let total = self.swarm.geometry.total_len().max(1);
-        let row = |(key, s): (Key, &Session)| Row {
+        let row = |(key, s): (Key, &PeerSession)| Row {
             key,
             host: s.standing.host,
             host_served: s.standing.host_served,
@@ -271,7 +272,7 @@ impl Torrent {
             sent: s.uploaded.saturating_sub(s.standing.sent_before),
             progress: progress(s, total),
         };
-        let asks = |(_, s): &(Key, &Session)| s.standing.wants || !s.choking;
+        let asks = |(_, s): &(Key, &PeerSession)| s.standing.wants || !s.choking;
         let rows: Vec<Row> = self.sessions.iter().filter(asks).map(row).collect();
         let mut grants = choker::decide(&rows, rules, cx.now, &mut cx.rng);
         grants.sort_unstable();
@@ -297,7 +298,7 @@ impl Torrent {
 
 /// How much of the torrent a peer has, per mille. It may say less than it has; what we sent it we
 /// know.
-fn progress(s: &Session, total: u64) -> u32 {
+fn progress(s: &PeerSession, total: u64) -> u32 {
     let says = u64::from(s.has.count()) * 1000 / u64::from(s.has.len().max(1));
     let known = s.uploaded.saturating_mul(1000) / total;
     says.max(known).min(1000) as u32

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     base::{arena::Key, time::Instant},
-    torrent::{Parting, TURNOVER, Torrent, cx::Cx, session::Session},
+    torrent::{Parting, TURNOVER, Torrent, cx::Cx, peer_session::PeerSession},
 };
 
 /// Part of the peers, in per cent, that make room at a time.
@@ -35,7 +35,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(key: Key, s: &Session, now: Instant) -> Self {
+    fn new(key: Key, s: &PeerSession, now: Instant) -> Self {
         let takes = s.peer_interested && !s.choking && !s.is_stalled(now, PROBATION);
         Self {
             key,

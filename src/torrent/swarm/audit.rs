@@ -10,7 +10,7 @@ use crate::{
         geometry::{Block, PieceIndex},
     },
     conf::Conf,
-    torrent::{progress::Progress, session::Session},
+    torrent::{peer_session::PeerSession, progress::Progress},
 };
 
 impl Swarm {
@@ -25,7 +25,7 @@ impl Swarm {
     }
 
     /// What is wrong with a torrent that is open, if anything.
-    pub(crate) fn audit(&self, sessions: &[&Session], conf: &Conf) -> Result<(), String> {
+    pub(crate) fn audit(&self, sessions: &[&PeerSession], conf: &Conf) -> Result<(), String> {
         self.picker.audit()?;
         self.audit_places()?;
         let free: usize = self.active.values().map(|p| p.free() as usize).sum();
@@ -105,7 +105,7 @@ impl Swarm {
     }
 
     /// What is on order is on order with as many peers as are counted.
-    fn audit_orders(&self, sessions: &[&Session]) -> Result<(), String> {
+    fn audit_orders(&self, sessions: &[&PeerSession]) -> Result<(), String> {
         let mut orders: BTreeMap<Block, u8> = BTreeMap::new();
         sessions
             .iter()
@@ -120,7 +120,7 @@ impl Swarm {
         Ok(())
     }
 
-    fn audit_availability(&self, sessions: &[&Session]) -> Result<(), String> {
+    fn audit_availability(&self, sessions: &[&PeerSession]) -> Result<(), String> {
         let told: Vec<&Bitfield> = sessions.iter().filter_map(|s| s.told()).collect();
         for piece in self.geometry.pieces() {
             let having = told.iter().filter(|has| has.has(piece)).count();

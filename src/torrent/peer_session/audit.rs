@@ -1,9 +1,9 @@
 //! A session, counted anew. For tests and the simulator.
 
-use super::{MAX_CONTROL_BACKLOG, MAX_HINTS, Session};
+use super::{MAX_CONTROL_BACKLOG, MAX_HINTS, PeerSession};
 use crate::{base::bitfield::Bitfield, conf::Conf, torrent::swarm::Swarm};
 
-impl Session {
+impl PeerSession {
     /// What the peer has, if it has said so.
     pub(crate) fn told(&self) -> Option<&Bitfield> {
         self.told.then_some(&self.has)
@@ -31,7 +31,7 @@ impl Session {
 
     /// Whether it counts as one that is choked and served all the same.
     pub(crate) fn is_favoured(&self) -> bool {
-        self.giving.favoured
+        self.offers.favoured
     }
 
     /// What is wrong with it, if anything.
@@ -73,7 +73,7 @@ impl Session {
                 self.fetching,
                 self.has_something_for_us(swarm),
             ),
-            ("counts as choked and served", self.giving.favoured, self.is_served_choked()),
+            ("counts as choked and served", self.offers.favoured, self.is_served_choked()),
             (
                 "counts as wanting a slot",
                 self.standing.wants(),

@@ -1,13 +1,13 @@
 //! What a peer has asked of us on its way to it: read in batches, sent, given up where memory is
 //! tight, turned down where it cannot be read.
 //!
-//! Whether it may ask is decided elsewhere ([`giving`](super::giving),
+//! Whether it may ask is decided elsewhere ([`offers`](super::offers),
 //! [`slots`](crate::torrent::slots)).
 
 use std::time::Duration;
 
 use super::{
-    LOW_WATER, Session,
+    LOW_WATER, PeerSession,
     fault::{Fault, MAX_UNREAD},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     wire::message::Message,
 };
 
-impl Session {
+impl PeerSession {
     pub(super) fn reject(&mut self, block: Block, cx: &mut Cx) {
         if self.terms.fast {
             self.say(

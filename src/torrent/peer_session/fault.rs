@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     base::{bitfield::BitfieldError, geometry::GeometryError, job::StoreError},
-    torrent::session::giving::{MAX_CHOKED_REQUESTS, MAX_GREEDY},
+    torrent::peer_session::offers::{MAX_CHOKED_REQUESTS, MAX_GREEDY},
     wire::{extension::ExtensionError, frame::FrameError, message::MessageError},
 };
 

@@ -2,14 +2,14 @@
 //!
 //! It knows nothing of requests.
 
-use super::{Fault, RETOLD_AT_START, Session};
+use super::{Fault, PeerSession, RETOLD_AT_START};
 use crate::{
     base::{bitfield::Bitfield, geometry::PieceIndex, planted::planted, time::Instant},
     torrent::{cx::Cx, swarm::Swarm},
     wire::message::Message,
 };
 
-impl Session {
+impl PeerSession {
     pub(super) fn handle_bitfield(
         &mut self,
         has: Bitfield,

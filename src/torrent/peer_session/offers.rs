@@ -8,7 +8,7 @@
 mod tests;
 
 use super::{
-    Session,
+    PeerSession,
     fault::{Fault, MAX_INVALID_REQUESTS},
 };
 use crate::{
@@ -39,7 +39,7 @@ const MAX_HAVES: u32 = 32 * 1024;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Giving {
+pub(crate) struct Offers {
     /// Its allowed-fast set, as far as a starting peer needs one.
     offers: Vec<Offer>,
     /// It is choked and served all the same, and counted among those in the ledger.
@@ -78,7 +78,7 @@ enum Favour {
     None,
 }
 
-impl Giving {
+impl Offers {
     /// Whether the peer may know that we have `piece`.
     fn shows(&self, piece: PieceIndex) -> bool {
         self.shown.as_ref().is_none_or(|shown| shown.has(piece))
@@ -101,7 +101,7 @@ impl Giving {
 
 // What it asks for.
 
-impl Session {
+impl PeerSession {
     pub(super) fn handle_request(
         &mut self,
         piece: u32,
@@ -111,7 +111,7 @@ impl Session {
         cx: &mut Cx,
     ) -> Result<(), Fault> {
         let sane = swarm.geometry.range(piece, begin, len).ok().filter(|b| {
-            b.len <= cx.conf.max_request && swarm.have.has(b.piece) && self.giving.shows(b.piece)
+            b.len <= cx.conf.max_request && swarm.have.has(b.piece) && self.offers.shows(b.piece)
         });
         let Some(block) = sane else {
             self.invalid_requests += 1;
@@ -143,17 +143,17 @@ impl Session {
         }
         // In a crowd all begin at once: to serve every choked peer a little would divide the line
         // as if there were no slots.
-        let busy = !self.giving.favoured && swarm.favoured >= swarm.max_favoured;
+        let busy = !self.offers.favoured && swarm.favoured >= swarm.max_favoured;
         let begun = self.has.count() as usize >= cx.conf.allowed_fast;
-        match if busy || begun { Favour::None } else { self.giving.ask(block) } {
+        match if busy || begun { Favour::None } else { self.offers.ask(block) } {
             Favour::Granted => return Ok(true),
-            Favour::UsedUp => self.giving.greedy += 1,
-            Favour::None => self.giving.turned_down += 1,
+            Favour::UsedUp => self.offers.greedy += 1,
+            Favour::None => self.offers.turned_down += 1,
         }
-        if self.giving.greedy > MAX_GREEDY {
+        if self.offers.greedy > MAX_GREEDY {
             return Err(Fault::Greedy);
         }
-        if self.giving.turned_down > MAX_CHOKED_REQUESTS {
+        if self.offers.turned_down > MAX_CHOKED_REQUESTS {
             Err(Fault::ChokedRequests)
         } else {
             Ok(false)
@@ -169,7 +169,7 @@ impl Session {
     /// Counts it among those that are choked and served all the same, as long as it is.
     pub(crate) fn count_favour(&mut self, swarm: &mut Swarm) {
         let favoured = self.is_served_choked();
-        match (std::mem::replace(&mut self.giving.favoured, favoured), favoured) {
+        match (std::mem::replace(&mut self.offers.favoured, favoured), favoured) {
             (false, true) => swarm.favoured += 1,
             (true, false) => swarm.favoured = swarm.favoured.saturating_sub(1),
             _ => {}
@@ -179,19 +179,19 @@ impl Session {
     /// It is over.
     pub(super) fn forget_favour(&mut self, swarm: &mut Swarm) {
         swarm.favoured =
-            swarm.favoured.saturating_sub(usize::from(std::mem::take(&mut self.giving.favoured)));
+            swarm.favoured.saturating_sub(usize::from(std::mem::take(&mut self.offers.favoured)));
     }
 
     /// It was choked: what it has asked for is turned down, but for what it may have while choked
     /// (BEP 6).
     pub(super) fn reject_waiting(&mut self, cx: &mut Cx) {
         for block in self.uploads.clear() {
-            let granted = self.giving.ask(block) == Favour::Granted;
+            let granted = self.offers.ask(block) == Favour::Granted;
             if !granted || !self.uploads.push(block, cx.conf.max_incoming_requests) {
                 self.reject(block, cx);
             }
         }
-        self.giving.turned_down = 0;
+        self.offers.turned_down = 0;
     }
 
     // What we offer.
@@ -202,18 +202,18 @@ impl Session {
         let k = cx.conf.allowed_fast;
         if !self.terms.fast
             || self.is_upload_only()
-            || self.giving.shown.is_some()
+            || self.offers.shown.is_some()
             || self.has.count() as usize >= k
         {
             return;
         }
         let set = allowed_fast(self.who.addr.ip(), swarm.info_hash, swarm.geometry, k);
         let left = |piece| FAST_COPIES * u64::from(swarm.geometry.piece_len(piece));
-        self.giving.offers =
+        self.offers.offers =
             set.into_iter().map(|piece| Offer { piece, made: false, left: left(piece) }).collect();
-        for at in 0..self.giving.offers.len() {
+        for at in 0..self.offers.offers.len() {
             if let Some(piece) =
-                self.giving.offers.get(at).map(|o| o.piece).filter(|&p| swarm.have.has(p))
+                self.offers.offers.get(at).map(|o| o.piece).filter(|&p| swarm.have.has(p))
             {
                 self.offer(piece, cx);
             }
@@ -225,7 +225,7 @@ impl Session {
         if self.has.has(piece) || self.has.count() as usize >= cx.conf.allowed_fast {
             return;
         }
-        if let Some(offer) = self.giving.offers.iter_mut().find(|o| o.piece == piece && !o.made) {
+        if let Some(offer) = self.offers.offers.iter_mut().find(|o| o.piece == piece && !o.made) {
             offer.made = true;
             self.say(&Message::AllowedFast(piece.get()), cx);
         }
@@ -234,7 +234,7 @@ impl Session {
     /// We have `piece` at hand: if the peer wants anything and lacks this, it is told so, once (BEP
     /// 6).
     pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
-        let Giving { suggested, shown, .. } = &mut self.giving;
+        let Offers { suggested, shown, .. } = &mut self.offers;
         let wants =
             self.terms.fast && self.peer_interested && shown.is_none() && !self.has.has(piece);
         if wants && suggested.len() < MAX_SUGGESTED && !suggested.contains(&piece) {
@@ -245,19 +245,19 @@ impl Session {
 
     /// It has `piece` now.
     pub(super) fn forget_suggestion(&mut self, piece: PieceIndex) {
-        self.giving.suggested.retain(|&p| p != piece);
+        self.offers.suggested.retain(|&p| p != piece);
     }
 
     // Who wants no data.
 
     /// Whether it wants no data: it has everything, or says so (BEP 21).
     pub(crate) fn is_upload_only(&self) -> bool {
-        self.giving.upload_only || self.has.is_full()
+        self.offers.upload_only || self.has.is_full()
     }
 
     /// It says whether it is interested.
     pub(super) fn handle_interest(&mut self, interested: bool, swarm: &mut Swarm, cx: &Cx) {
-        self.giving.says_interested = interested;
+        self.offers.says_interested = interested;
         self.weigh_interest();
         if !interested && let Some(ledger) = &mut swarm.super_seed {
             ledger.handle_not_interested(cx.now, self.link);
@@ -266,19 +266,19 @@ impl Session {
 
     /// It says whether it wants no data.
     pub(super) fn handle_upload_only(&mut self, upload_only: bool, swarm: &mut Swarm) {
-        self.giving.upload_only = upload_only;
+        self.offers.upload_only = upload_only;
         self.weigh_interest();
         swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
     }
 
     fn weigh_interest(&mut self) {
-        self.peer_interested = self.giving.says_interested && !self.giving.upload_only;
+        self.peer_interested = self.offers.says_interested && !self.offers.upload_only;
     }
 
     /// What its extension handshake says of all that. What it does not mention has not changed.
     pub(super) fn handle_wishes(&mut self, hello: &ExtensionHandshake, swarm: &mut Swarm) {
         if let Some((_, id)) = hello.extensions().find(|(name, _)| *name == UPLOAD_ONLY) {
-            self.giving.upload_only_id = Some(id).filter(|&id| id != 0);
+            self.offers.upload_only_id = Some(id).filter(|&id| id != 0);
         }
         if let Some(upload_only) = hello.upload_only {
             self.handle_upload_only(upload_only, swarm);
@@ -305,7 +305,7 @@ impl Session {
     /// Tells it that we want no data, or do so again: by the message it asked for, or by another
     /// extension handshake.
     pub(crate) fn tell_upload_only(&mut self, upload_only: bool, cx: &mut Cx) {
-        if let Some(id) = self.giving.upload_only_id {
+        if let Some(id) = self.offers.upload_only_id {
             self.say(&Message::Extended { id, payload: &[u8::from(upload_only)] }, cx);
         } else if self.terms.extended {
             let payload = self.extension_handshake(Some(upload_only), cx).encode();
@@ -317,12 +317,12 @@ impl Session {
 
     /// The pieces that we pretend to have, if we do.
     pub(crate) fn shown(&self) -> Option<&Bitfield> {
-        self.giving.shown.as_ref()
+        self.offers.shown.as_ref()
     }
 
     /// Begins a session in which we pretend to have nothing.
     pub(super) fn hide_all(&mut self, pieces: u32) {
-        self.giving.shown = Some(Bitfield::none(pieces));
+        self.offers.shown = Some(Bitfield::none(pieces));
     }
 
     /// Whether a peer that we pretend to has introduced itself, as far as it must.
@@ -332,7 +332,7 @@ impl Session {
 
     /// Pretends to have got `piece`.
     pub(crate) fn show(&mut self, piece: PieceIndex, cx: &mut Cx) {
-        if self.giving.shown.as_mut().is_some_and(|shown| shown.set(piece)) {
+        if self.offers.shown.as_mut().is_some_and(|shown| shown.set(piece)) {
             self.say(&Message::Have(piece.get()), cx);
         }
     }
@@ -340,7 +340,7 @@ impl Session {
     /// Pretends no more. False if it would take too many Haves to say so.
     #[must_use]
     pub(crate) fn show_all(&mut self, swarm: &Swarm, cx: &mut Cx) -> bool {
-        let Some(shown) = self.giving.shown.take() else { return true };
+        let Some(shown) = self.offers.shown.take() else { return true };
         if swarm.have.count().saturating_sub(shown.count()) > MAX_HAVES {
             return false;
         }

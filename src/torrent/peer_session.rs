@@ -2,15 +2,15 @@
 //!
 //! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
-mod asking;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod availability;
 mod fault;
-mod giving;
-mod having;
-mod serving;
+mod offers;
+mod requests;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -28,8 +28,8 @@ use crate::{
     proto::{pipeline::Pipeline, tx::Tx, uploads::Uploads},
     torrent::{
         cx::{Cx, Owner},
+        peer_session::offers::Offers,
         progress::Contributor,
-        session::giving::Giving,
         slots::Standing,
         swarm::{Note, Swarm},
     },
@@ -81,7 +81,7 @@ pub(crate) struct Terms {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct PeerSession {
     pub(crate) link: Key,
     pub(crate) who: Contributor,
     pub(crate) terms: Terms,
@@ -93,7 +93,7 @@ pub(crate) struct Session {
     in_line: bool,
     /// Its socket takes no more for now.
     blocked: bool,
-    giving: Giving,
+    offers: Offers,
     pub(crate) has: Bitfield,
     /// It has told what it has.
     told: bool,
@@ -151,7 +151,7 @@ pub(crate) struct Session {
     pub(crate) holds: bool,
 }
 
-impl Session {
+impl PeerSession {
     /// A peer that has just been greeted; says what we have.
     /// `tx` is what the greeting left to be sent.
     pub(crate) fn new(
@@ -174,7 +174,7 @@ impl Session {
             uploads: Uploads::default(),
             in_line: false,
             blocked: false,
-            giving: Giving::default(),
+            offers: Offers::default(),
             has: Bitfield::none(swarm.geometry.piece_count()),
             told: false,
             retold: 0,

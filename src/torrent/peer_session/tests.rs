@@ -40,9 +40,15 @@ fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
     let mut swarm = leech(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
-    let mut session =
-        Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
-    let mut hear = |session: &mut Session, swarm: &mut Swarm, messages: &[Message<'_>]| {
+    let mut session = PeerSession::new(
+        Key { index: 1, generation: 2 },
+        who,
+        terms,
+        Tx::default(),
+        &swarm,
+        &mut cx,
+    );
+    let mut hear = |session: &mut PeerSession, swarm: &mut Swarm, messages: &[Message<'_>]| {
         let mut bytes = Vec::new();
         messages.iter().for_each(|message| message.encode_into(&mut bytes));
         session.handle_data(&bytes, swarm, &mut cx).map_err(|fault| fault.to_string())
@@ -79,8 +85,14 @@ fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
     let mut swarm = leech(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
-    let mut session =
-        Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
+    let mut session = PeerSession::new(
+        Key { index: 1, generation: 2 },
+        who,
+        terms,
+        Tx::default(),
+        &swarm,
+        &mut cx,
+    );
     let mut bytes = Vec::new();
     for n in 0..10 * PIECES {
         Message::AllowedFast(n % (PIECES + 5)).encode_into(&mut bytes);
@@ -94,11 +106,11 @@ fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
     );
 }
 
-fn peers(count: u8, swarm: &Swarm, cx: &mut Cx) -> Vec<Session> {
+fn peers(count: u8, swarm: &Swarm, cx: &mut Cx) -> Vec<PeerSession> {
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
     let new = |n: u8| {
         let who = Contributor { addr: ([10, 0, 0, n], 5000).into(), incoming: true };
-        Session::new(
+        PeerSession::new(
             Key { index: u32::from(n), generation: 1 },
             who,
             terms,
@@ -110,7 +122,7 @@ fn peers(count: u8, swarm: &Swarm, cx: &mut Cx) -> Vec<Session> {
     (1..=count).map(new).collect()
 }
 
-fn hear(session: &mut Session, messages: &[Message<'_>], swarm: &mut Swarm, cx: &mut Cx) {
+fn hear(session: &mut PeerSession, messages: &[Message<'_>], swarm: &mut Swarm, cx: &mut Cx) {
     let mut bytes = Vec::new();
     messages.iter().for_each(|message| message.encode_into(&mut bytes));
     session.handle_data(&bytes, swarm, cx).unwrap();
@@ -146,7 +158,7 @@ fn choking_peer_counts_as_fetcher_only_while_it_allows_what_we_lack() {
 }
 
 /// The blocks asked for, by piece, of what it was told to send.
-fn asked(session: &Session) -> Vec<u32> {
+fn asked(session: &PeerSession) -> Vec<u32> {
     session.pipeline.asked().map(|block| block.piece.get()).collect()
 }
 

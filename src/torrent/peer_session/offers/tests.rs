@@ -1,4 +1,4 @@
-//! What `giving` promises where it takes a choke at the right moment.
+//! What `offers` promises where it takes a choke at the right moment.
 
 use std::{io::IoSlice, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     },
     conf::Conf,
     proto::tx::Tx,
-    torrent::{picker::Picker, progress::Contributor, session::Terms},
+    torrent::{peer_session::Terms, picker::Picker, progress::Contributor},
     wire::frame::Decoder,
 };
 
@@ -35,7 +35,7 @@ fn seed(cx: &mut Cx) -> Swarm {
 }
 
 /// What the session has said since.
-fn said(session: &mut Session) -> Vec<String> {
+fn said(session: &mut PeerSession) -> Vec<String> {
     let mut bytes = Vec::new();
     while session.tx.len() > 0 {
         let mut slices = [IoSlice::new(&[]); 8];
@@ -61,15 +61,21 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     let mut swarm = seed(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
-    let mut session =
-        Session::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), &swarm, &mut cx);
-    let mut hear = |session: &mut Session, cx: &mut Cx, messages: &[Message<'_>]| {
+    let mut session = PeerSession::new(
+        Key { index: 1, generation: 2 },
+        who,
+        terms,
+        Tx::default(),
+        &swarm,
+        &mut cx,
+    );
+    let mut hear = |session: &mut PeerSession, cx: &mut Cx, messages: &[Message<'_>]| {
         let mut bytes = Vec::new();
         messages.iter().for_each(|message| message.encode_into(&mut bytes));
         session.handle_data(&bytes, &mut swarm, cx).unwrap();
     };
     hear(&mut session, &mut cx, &[Message::HaveNone, Message::Interested]);
-    let allowed = session.giving.offers[0].piece;
+    let allowed = session.offers.offers[0].piece;
     let other = swarm_piece(&session);
     session.set_choking(false, &mut cx);
     said(&mut session);
@@ -87,7 +93,7 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     // Twelve were asked for, and six make three times the piece.
     assert_eq!((turned_down(other), turned_down(allowed)), (61, 6));
     assert_eq!(said.len(), 1 + 61 + 6);
-    assert_eq!(session.giving.greedy, 0, "it was not choked when it asked");
+    assert_eq!(session.offers.greedy, 0, "it was not choked when it asked");
     // Each choke is a new one: some requests were on their way.
     let in_flight = vec![request(other, 0); MAX_CHOKED_REQUESTS as usize];
     for _ in 0..3 {
@@ -104,24 +110,25 @@ fn few_choked_peers_are_served_at_a_time() {
     let mut cx = world();
     let mut swarm = seed(&mut cx);
     let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
-    let hear = |session: &mut Session, swarm: &mut Swarm, cx: &mut Cx, messages: &[Message<'_>]| {
-        let mut bytes = Vec::new();
-        messages.iter().for_each(|message| message.encode_into(&mut bytes));
-        session.handle_data(&bytes, swarm, cx).unwrap();
-    };
-    let mut crowd: Vec<Session> = (1..=4)
+    let hear =
+        |session: &mut PeerSession, swarm: &mut Swarm, cx: &mut Cx, messages: &[Message<'_>]| {
+            let mut bytes = Vec::new();
+            messages.iter().for_each(|message| message.encode_into(&mut bytes));
+            session.handle_data(&bytes, swarm, cx).unwrap();
+        };
+    let mut crowd: Vec<PeerSession> = (1..=4)
         .map(|n| {
             let who = Contributor { addr: ([10, 0, n, 1], 5000).into(), incoming: true };
             let link = Key { index: n.into(), generation: 2 };
-            let mut session = Session::new(link, who, terms, Tx::default(), &swarm, &mut cx);
+            let mut session = PeerSession::new(link, who, terms, Tx::default(), &swarm, &mut cx);
             hear(&mut session, &mut swarm, &mut cx, &[Message::HaveNone, Message::Interested]);
             said(&mut session);
             session
         })
         .collect();
     swarm.max_favoured = 2;
-    let turned_down = |session: &mut Session, swarm: &mut Swarm, cx: &mut Cx| {
-        let piece = session.giving.offers[0].piece;
+    let turned_down = |session: &mut PeerSession, swarm: &mut Swarm, cx: &mut Cx| {
+        let piece = session.offers.offers[0].piece;
         hear(session, swarm, cx, &[request(piece, 0), request(piece, BLOCK_LEN)]);
         said(session).iter().filter(|s| s.starts_with("Reject")).count()
     };
@@ -144,7 +151,7 @@ fn few_choked_peers_are_served_at_a_time() {
 }
 
 /// A piece that the peer is not allowed.
-fn swarm_piece(session: &Session) -> PieceIndex {
+fn swarm_piece(session: &PeerSession) -> PieceIndex {
     let geometry = Geometry::new(40, 1).unwrap();
-    geometry.pieces().find(|p| session.giving.offers.iter().all(|o| o.piece != *p)).unwrap()
+    geometry.pieces().find(|p| session.offers.offers.iter().all(|o| o.piece != *p)).unwrap()
 }

@@ -3,7 +3,7 @@
 //! How much may be on order is the pipeline's to say, and which block comes next the ledger's.
 
 use super::{
-    LOOK_AGAIN, Session,
+    LOOK_AGAIN, PeerSession,
     fault::{Fault, MAX_REJECTS, MAX_UNASKED},
 };
 use crate::{
@@ -14,13 +14,13 @@ use crate::{
     proto::pipeline::Arrival,
     torrent::{
         cx::Cx,
-        session::{IDLE, SNUB, STARVED},
+        peer_session::{IDLE, SNUB, STARVED},
         swarm::{Asker, Swarm},
     },
     wire::message::Message,
 };
 
-impl Session {
+impl PeerSession {
     pub(super) fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.peer_choking = planted!("choke_ignored", false, true);
         (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
