@@ -93,7 +93,7 @@ impl Engine {
                 ));
             }
         }
-        if !self.cx.effects.is_empty() || !self.cx.dirty.is_empty() {
+        if !self.effects.is_empty(&self.cx.outbox) || !self.cx.outbox.is_fetched() {
             return Err("effects were left over".into());
         }
         Ok(())

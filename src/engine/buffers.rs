@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::{base::time::Instant, torrent::cx::Owner};
+use crate::{base::time::Instant, engine::effect::Owner};
 
 /// How long a buffer lies idle at least before it is given back: a download that pauses for a
 /// moment, between two pieces or two peers, needs it again. It goes within twice this time.
@@ -16,7 +16,7 @@ impl Engine {
         if self.buffers_due.is_none() && self.cx.memory.idle() + self.cx.uploads.idle() > 0 {
             let at = self.cx.now + LOOK_EVERY;
             self.buffers_due = Some(at);
-            self.cx.deadlines.push(at, Owner::Buffers);
+            self.deadlines.push(at, Owner::Buffers);
         }
     }
 

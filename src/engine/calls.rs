@@ -21,14 +21,12 @@ use crate::{
         timers::Wakeup,
     },
     engine::{
-        Engine,
+        Effect, Engine, TrackerEffect,
+        effect::Owner,
         names::{Lookup, Names},
     },
     proto::tracker::{Ask, Call, Connection, Family},
-    torrent::{
-        announcer::TrackerNo,
-        cx::{Effect, Owner, TrackerEffect},
-    },
+    torrent::announcer::TrackerNo,
     wire::tracker::{TrackerUrl, url::Host},
 };
 
@@ -198,7 +196,7 @@ impl Engine {
 
     fn wake_calls(&mut self, at: Instant) {
         if self.calls.wakeup.want(at) {
-            self.cx.deadlines.push(at, Owner::Calls);
+            self.deadlines.push(at, Owner::Calls);
         }
     }
 
@@ -236,13 +234,13 @@ impl Engine {
                     continue;
                 }
             };
-            self.cx.effects.push_back(Effect::Tracker(effect));
+            self.effect(Effect::Tracker(effect));
         }
         let Some(running) = self.calls.running.get_mut(key) else { return };
         if let Some(at) = running.call.poll_timeout()
             && running.wakeup.want(at)
         {
-            self.cx.deadlines.push(at, Owner::Call(key));
+            self.deadlines.push(at, Owner::Call(key));
         }
     }
 
@@ -252,7 +250,7 @@ impl Engine {
         if !self.calls.running.get(key).is_some_and(|running| running.stream) {
             return key;
         }
-        self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
+        self.effect(Effect::Tracker(TrackerEffect::Close { call: key }));
         match self.calls.running.remove(key) {
             Some(running) => self.calls.running.insert(Running {
                 stream: false,

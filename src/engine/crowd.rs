@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::{
     base::{arena::Key, time::Instant, timers::Wakeup},
-    engine::{Engine, link::State},
-    torrent::cx::Owner,
+    engine::{Engine, effect::Owner, link::State},
 };
 
 /// A connection that takes longer to be made and greeted makes room: twice what a connection by
@@ -30,7 +29,7 @@ impl Engine {
     pub(super) fn watch_crowd(&mut self) {
         let at = self.cx.now + LOOK;
         if (self.is_full_for_dials() || self.wanting.has_crowded()) && self.crowd.wakeup.want(at) {
-            self.cx.deadlines.push(at, Owner::Crowd);
+            self.deadlines.push(at, Owner::Crowd);
         }
     }
 

@@ -5,17 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
-    engine::{CloseCause, Engine},
+    engine::{CloseCause, Effect, Engine},
     proto::{
         greeting::{self, Greeting},
         tx::Tx,
     },
-    torrent::{
-        cx::{Effect, Owner},
-        gone::Gone,
-        peer_session::Terms,
-        progress::Contributor,
-    },
+    torrent::{gone::Gone, outbox::Sleeper, peer_session::Terms, progress::Contributor},
     wire::handshake::Handshake,
 };
 
@@ -97,7 +92,7 @@ impl Engine {
             self.links.insert(Link { who, torrent: None, state, hello: Tx::default(), began });
         self.greetings += 1;
         self.access.handle_accepted(addr.ip());
-        self.cx.deadlines.push(deadline, Owner::Link(link));
+        self.cx.outbox.wake(deadline, Sleeper::Peer(link));
         Some(link)
     }
 
@@ -111,7 +106,7 @@ impl Engine {
             let info_hash = torrent.metainfo.info_hash;
             link.state = State::Greeting(Greeting::outgoing(info_hash));
             link.hello.push_bytes(&greeting::ours(info_hash, self.cx.peer_id));
-            self.cx.dirty.insert(key);
+            self.cx.outbox.flush(key);
         }
         // It no longer counts as being dialled, so another may be.
         self.dial_candidates();
@@ -322,7 +317,7 @@ impl Engine {
             self.greetings = self.greetings.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
             link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
-            self.cx.dirty.insert(key);
+            self.cx.outbox.flush(key);
         }
         let terms = Terms {
             peer_id: handshake.peer_id,
@@ -352,7 +347,7 @@ impl Engine {
         } else if let Some(link) = self.links.get_mut(key) {
             link.state = State::Mirror;
             link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
-            self.cx.dirty.insert(key);
+            self.cx.outbox.flush(key);
             self.greetings = self.greetings.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
         }
@@ -370,7 +365,7 @@ impl Engine {
     /// Ends a link from our side.
     pub(super) fn close(&mut self, key: Key, reason: impl Into<Gone>) {
         if self.links.get(key).is_some() {
-            self.cx.effects.push_back(Effect::Close { link: key });
+            self.effect(Effect::Close { link: key });
             self.end(key, reason.into());
         }
     }
@@ -378,7 +373,7 @@ impl Engine {
     /// Forgets a link and tells its torrent.
     fn end(&mut self, key: Key, reason: Gone) {
         let Some(mut link) = self.links.remove(key) else { return };
-        self.cx.dirty.remove(&key);
+        self.cx.outbox.forget_flush(key);
         self.throttle.forget(key);
         link.hello.clear(drop);
         if let (State::Waiting { .. }, Some(torrent)) = (&link.state, link.torrent) {

@@ -12,6 +12,7 @@ mod calls;
 mod changes;
 mod checks;
 mod crowd;
+mod effect;
 mod files;
 mod hearing;
 mod labels;
@@ -35,6 +36,7 @@ use thiserror::Error;
 pub use self::{
     access::Refused,
     changes::Changes,
+    effect::{Effect, TrackerEffect},
     files::{FileError, FileStats, MoveMode},
     labels::LabelError,
     queue::ActiveLimits,
@@ -43,10 +45,7 @@ pub use self::{
     trackers::TrackersError,
     verbs::{PeerStats, Verbs},
 };
-pub use crate::torrent::{
-    TorrentParams,
-    cx::{Effect, TrackerEffect},
-};
+pub use crate::torrent::TorrentParams;
 use crate::{
     alert::Alert,
     base::{
@@ -56,18 +55,17 @@ use crate::{
         paths::RenameError,
         rng::Rng,
         time::Instant,
+        timers::Deadlines,
     },
     conf::{Conf, ConfError},
-    torrent::{
-        Torrent,
-        cx::{Cx, Owner},
-    },
+    torrent::{Torrent, cx::Cx, outbox::Sleeper},
 };
 use access::Access;
 use calls::Calls;
 use changes::Ledger;
 use checks::Checks;
 use crowd::Crowd;
+use effect::{Effects, Owner};
 use link::Link;
 use places::Places;
 use queue::Queue;
@@ -193,6 +191,8 @@ pub struct Engine {
     crowd: Crowd,
     /// When idle buffers are looked after, if there are any.
     buffers_due: Option<Instant>,
+    effects: Effects,
+    deadlines: Deadlines<Owner>,
     cx: Cx,
 }
 
@@ -236,6 +236,8 @@ impl Engine {
             wanting: Wanting::default(),
             crowd: Crowd::default(),
             buffers_due: None,
+            effects: Effects::default(),
+            deadlines: Deadlines::new(),
             cx,
         })
     }
@@ -308,9 +310,16 @@ impl Engine {
     /// nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_tick(now);
-        while let Some((at, owner)) = self.cx.deadlines.pop_due(self.cx.now) {
+        loop {
+            // Of those that are due at the same time, torrents' and connections' come first.
+            let torrents = self.cx.outbox.next_deadline();
+            if torrents.is_some_and(|at| self.deadlines.next().is_none_or(|own| at <= own)) {
+                let Some((at, sleeper)) = self.cx.outbox.poll_due(self.cx.now) else { break };
+                self.wake(sleeper, at);
+                continue;
+            }
+            let Some((at, owner)) = self.deadlines.pop_due(self.cx.now) else { break };
             match owner {
-                Owner::Link(link) => self.handle_link_timeout(link, at),
                 Owner::Limits => self.handle_limits_timeout(at),
                 Owner::Call(call) => self.handle_call_timeout(call, at),
                 Owner::Calls => self.handle_calls_timeout(at),
@@ -318,12 +327,18 @@ impl Engine {
                 Owner::Crowd => self.handle_crowd_timeout(at),
                 Owner::Buffers => self.handle_buffers_timeout(at),
                 Owner::Recorder => self.handle_recorder_timeout(at),
-                Owner::Torrent(key) => {
-                    self.cx.links = self.links.len();
-                    if let Some(torrent) = self.torrents.get_mut(key) {
-                        torrent.handle_timeout(at, &mut self.cx);
-                        self.settle(key);
-                    }
+            }
+        }
+    }
+
+    fn wake(&mut self, sleeper: Sleeper, at: Instant) {
+        match sleeper {
+            Sleeper::Peer(link) => self.handle_link_timeout(link, at),
+            Sleeper::Torrent(key) => {
+                self.cx.links = self.links.len();
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.handle_timeout(at, &mut self.cx);
+                    self.settle(key);
                 }
             }
         }
@@ -334,10 +349,10 @@ impl Engine {
     /// The next thing that must happen, if there is one.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        if let Some(effect) = self.cx.effects.pop_front() {
+        if let Some(effect) = self.effects.poll(&mut self.cx.outbox) {
             return Some(effect);
         }
-        if let Some(link) = self.cx.dirty.pop_first() {
+        if let Some(link) = self.cx.outbox.poll_flush() {
             return Some(Effect::Flush { link });
         }
         self.pump_uploads();
@@ -346,13 +361,13 @@ impl Engine {
         self.pump_calls();
         // What trackers said may have to be recorded.
         self.pump_session();
-        self.cx.effects.pop_front()
+        self.effects.poll(&mut self.cx.outbox)
     }
 
     /// Has blocks read for the link that is next, as long as there is memory for it. One batch at a
     /// time: its buffer is hot if it has just come back from the link before.
     fn pump_uploads(&mut self) {
-        while self.cx.effects.is_empty()
+        while self.effects.is_empty(&self.cx.outbox)
             && self.cx.uploads.room() > self.cx.conf.max_request as usize + READ_GAP
             && let Some(key) = self.cx.uploads_due.pop_front()
         {
@@ -388,7 +403,8 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.cx.deadlines.next()
+        let torrents = self.cx.outbox.next_deadline();
+        [torrents, self.deadlines.next()].into_iter().flatten().min()
     }
 
     /// The next thing to tell the user.
@@ -417,6 +433,10 @@ impl Engine {
     /// Bytes of blocks being read or waiting to be sent: never more than `Conf::max_upload_memory`.
     pub fn upload_memory(&self) -> usize {
         self.cx.uploads.used()
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect, &mut self.cx.outbox);
     }
 
     // The end of every input.
@@ -487,7 +507,7 @@ impl Engine {
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.dials += 1;
         }
-        self.cx.deadlines.push(deadline, Owner::Link(link));
-        self.cx.effects.push_back(Effect::Dial { link, addr });
+        self.cx.outbox.wake(deadline, Sleeper::Peer(link));
+        self.effect(Effect::Dial { link, addr });
     }
 }

@@ -9,11 +9,10 @@ use crate::{
     alert::StopAt,
     base::{arena::Key, ids::TorrentId, time::Instant},
     conf::Conf,
-    engine::{Engine, NoSuchTorrent, Verbs, queue::ActiveLimits, session::Said},
+    engine::{Engine, NoSuchTorrent, Verbs, effect::Owner, queue::ActiveLimits, session::Said},
     torrent::{
         HELD, Torrent,
         claim::{Lane, Seen},
-        cx::Owner,
     },
 };
 
@@ -201,7 +200,7 @@ impl Engine {
             && self.queue_pushed.is_none_or(|pushed| at < pushed)
         {
             self.queue_pushed = Some(at);
-            self.cx.deadlines.push(at, Owner::Queue);
+            self.deadlines.push(at, Owner::Queue);
         }
     }
 

@@ -14,12 +14,8 @@ use crate::{
         job::{Job, RecordKind, SessionRecord, StoreError, StoreOp},
         time::Instant,
     },
-    engine::{ActiveLimits, Engine, NoSuchTorrent, Verbs},
-    torrent::{
-        Torrent, TorrentParams,
-        cx::{Effect, Owner},
-        keeping,
-    },
+    engine::{ActiveLimits, Effect, Engine, NoSuchTorrent, Verbs, effect::Owner},
+    torrent::{Torrent, TorrentParams, keeping},
     wire::session::{MAX_BODY, Restored, SessionSettings},
 };
 
@@ -177,7 +173,7 @@ impl Engine {
 
     fn push_record(&mut self, torrent: Option<Key>, record: SessionRecord) {
         self.cx.recorder.out += 1;
-        self.cx.effects.push_back(Effect::Job(Job::Record { torrent, record }));
+        self.effect(Effect::Job(Job::Record { torrent, record }));
     }
 
     /// A worker has recorded something, or failed to.
@@ -214,7 +210,7 @@ impl Engine {
             recorder.retry_at = Some(at);
             recorder.pause =
                 pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.disk_retry));
-            self.cx.deadlines.push(at, Owner::Recorder);
+            self.deadlines.push(at, Owner::Recorder);
         }
         self.cx.alerts.push(Alert::SessionFailed { error: error.clone(), retry_in });
     }

@@ -11,12 +11,12 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use crate::{
     base::{arena::Key, bucket::Limits, time::Instant},
     engine::{
-        Engine,
+        Effect, Engine,
+        effect::Owner,
         hearing::Hearing,
         limits::{For, Quota, Way},
         link::Link,
     },
-    torrent::cx::{Effect, Owner},
     wire::handshake::HANDSHAKE_LEN,
 };
 
@@ -198,10 +198,10 @@ impl Engine {
             if let Some(torrent) = self.torrents.get_mut(torrent) {
                 torrent.handle_resumed(session, &mut self.cx);
             }
-            self.cx.effects.push_back(Effect::Resume { link: key });
+            self.effect(Effect::Resume { link: key });
         }
         self.throttle.up.tick(self.cx.now, &mut woken);
-        self.cx.dirty.extend(woken.drain(..));
+        woken.drain(..).for_each(|link| self.cx.outbox.flush(link));
         self.throttle.woken = woken;
         self.plan_limits();
     }
@@ -214,7 +214,7 @@ impl Engine {
             && self.throttle.pushed.is_none_or(|pushed| at < pushed)
         {
             self.throttle.pushed = Some(at);
-            self.cx.deadlines.push(at, Owner::Limits);
+            self.deadlines.push(at, Owner::Limits);
         }
     }
 

@@ -11,8 +11,7 @@ use std::{
 
 use crate::{
     base::arena::Key,
-    engine::{Engine, link::State},
-    torrent::cx::Effect,
+    engine::{Effect, Engine, link::State},
     wire::handshake::Handshake,
 };
 
@@ -174,7 +173,7 @@ impl Engine {
                 if !early.is_empty() {
                     self.session_data(key, &early);
                 }
-                self.cx.effects.push_back(Effect::Resume { link: key });
+                self.effect(Effect::Resume { link: key });
             }
         }
     }

@@ -1,100 +1,21 @@
 //! The world as a torrent may see it: the time, the settings, randomness, shared memory, and an
 //! outbox for what must happen.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     alert::Alerts,
     base::{
         arena::Key, geometry::BLOCK_LEN, ids::PeerId, ip_filter::IpFilter, job::Job,
-        ports::ListenPorts, rate::RateMeter, rng::Rng, time::Instant, timers::Deadlines,
+        ports::ListenPorts, rate::RateMeter, rng::Rng, time::Instant,
     },
     conf::Conf,
     torrent::{
-        announcer::TrackerNo, external::External, keeping::Recorder, piece_memory::Memory,
-        upload_memory::UploadMemory,
+        announcer::TrackerNo, external::External, keeping::Recorder, outbox::Outbox,
+        piece_memory::Memory, upload_memory::UploadMemory,
     },
     wire::tracker::Announce,
 };
-
-/// What the driver must do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Connect to `addr`; answer with `handle_connected` or `handle_closed`.
-    Dial {
-        /// The link to be.
-        link: Key,
-        /// Where to.
-        addr: SocketAddr,
-    },
-    /// Close the socket of this link. The engine has forgotten it already; a late `handle_closed`
-    /// is harmless.
-    Close {
-        /// The link.
-        link: Key,
-    },
-    /// There are bytes to send on this link: drain `poll_transmit`. At most once a link between two
-    /// drains.
-    Flush {
-        /// The link.
-        link: Key,
-    },
-    /// There may be bytes to read again on this link, whose `read_quota` was zero: read on, if the
-    /// socket has any.
-    Resume {
-        /// The link.
-        link: Key,
-    },
-    /// Hand this to a worker; answer with `handle_done`.
-    Job(Job),
-    /// Something for a tracker.
-    Tracker(TrackerEffect),
-}
-
-/// What the driver must do to have a tracker asked. A `call` is one question, or another stream of
-/// the same; it has nothing to do with the links of peers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TrackerEffect {
-    /// Look a host's name up, elsewhere, since that may take long; answer with `handle_resolved`.
-    Resolve {
-        /// The name, which is no address.
-        host: String,
-    },
-    /// Connect a stream; answer with `handle_tracker_connected` when it is up, TLS included, or
-    /// `handle_tracker_ended`.
-    Connect {
-        /// The call.
-        call: Key,
-        /// Where to.
-        addr: SocketAddr,
-        /// With TLS, to a server that can prove to have this name or address.
-        tls: Option<String>,
-    },
-    /// There are bytes to send on this call's stream: drain `tracker_transmit`.
-    Flush {
-        /// The call.
-        call: Key,
-    },
-    /// Close the call's stream, if it has one. The engine may have forgotten the call already.
-    Close {
-        /// The call.
-        call: Key,
-    },
-    /// Send a datagram; answers go to `handle_datagram`. `handle_tracker_ended` if that is known to
-    /// fail.
-    Datagram {
-        /// The call.
-        call: Key,
-        /// Where to.
-        to: SocketAddr,
-        /// What.
-        data: Vec<u8>,
-    },
-}
 
 /// What a torrent that stops has still to tell a tracker. It owns what it says, since the torrent
 /// may be gone before it is said.
@@ -116,27 +37,6 @@ pub(crate) struct Farewell {
 /// Blocks that a peer may have on order however many others there are.
 const MIN_SHARE: usize = 4;
 
-/// Whose deadline it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Owner {
-    Link(Key),
-    Torrent(Key),
-    /// Links that wait for tokens.
-    Limits,
-    /// A question to a tracker.
-    Call(Key),
-    /// Questions that wait for their turn.
-    Calls,
-    /// Torrents that wait for their turn.
-    Queue,
-    /// Candidates that wait for room.
-    Crowd,
-    /// Buffers that lie idle.
-    Buffers,
-    /// The session folder, which could not be written.
-    Recorder,
-}
-
 /// Shared by all torrents of an engine.
 #[derive(Debug)]
 pub(crate) struct Cx {
@@ -144,9 +44,7 @@ pub(crate) struct Cx {
     pub(crate) conf: Conf,
     pub(crate) rng: Rng,
     pub(crate) peer_id: PeerId,
-    pub(crate) effects: VecDeque<Effect>,
-    /// Links that have something to send and have not been told so.
-    pub(crate) dirty: BTreeSet<Key>,
+    pub(crate) outbox: Outbox,
     pub(crate) alerts: Alerts,
     pub(crate) memory: Memory,
     pub(crate) uploads: UploadMemory,
@@ -158,7 +56,6 @@ pub(crate) struct Cx {
     pub(crate) fetchers: usize,
     /// Connections in all, as far as was told.
     pub(crate) links: usize,
-    pub(crate) deadlines: Deadlines<Owner>,
     /// Torrents with something to record, and those that are to wake.
     pub(crate) recorder: Recorder,
     /// Ports we listen on, as told to peers and trackers.
@@ -191,8 +88,7 @@ impl Cx {
             tracker_rng,
             rng,
             peer_id,
-            effects: Default::default(),
-            dirty: Default::default(),
+            outbox: Outbox::new(),
             alerts: Alerts::new(conf.alerts, conf.max_alerts),
             memory: Memory::new(conf.max_piece_memory),
             uploads: UploadMemory::new(conf.max_upload_memory),
@@ -200,7 +96,6 @@ impl Cx {
             memory_short: false,
             fetchers: 0,
             links: 0,
-            deadlines: Deadlines::new(),
             recorder: Default::default(),
             ports: Default::default(),
             filter: Default::default(),
@@ -225,6 +120,6 @@ impl Cx {
     }
 
     pub(crate) fn job(&mut self, job: Job) {
-        self.effects.push_back(Effect::Job(job));
+        self.outbox.job(job);
     }
 }

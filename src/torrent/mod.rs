@@ -21,6 +21,7 @@ pub(crate) mod gone;
 pub(crate) mod keeping;
 mod names;
 mod no_peers;
+pub(crate) mod outbox;
 mod outside;
 mod params;
 mod parole;
@@ -64,12 +65,13 @@ use crate::{
         asleep::Waking,
         candidates::{Candidates, Source},
         claim::Seen,
-        cx::{Cx, Owner},
+        cx::Cx,
         errands::{Errands, Place},
         events::Events,
         keeping::Keep,
         names::Names,
         no_peers::Spell,
+        outbox::Sleeper,
         outside::Outside,
         peer_session::PeerSession,
         picker::Picker,
@@ -368,7 +370,7 @@ impl Torrent {
         if let Some(at) = [self.timers.next(), dial, announce, no_peers].into_iter().flatten().min()
             && self.wakeup.want(at)
         {
-            cx.deadlines.push(at, Owner::Torrent(self.key()));
+            cx.outbox.wake(at, Sleeper::Torrent(self.key()));
         }
     }
 }

@@ -27,7 +27,8 @@ use crate::{
     },
     proto::{pipeline::Pipeline, tx::Tx, uploads::Uploads},
     torrent::{
-        cx::{Cx, Owner},
+        cx::Cx,
+        outbox::Sleeper,
         peer_session::offers::Offers,
         progress::Contributor,
         slots::Standing,
@@ -486,7 +487,7 @@ impl PeerSession {
     /// Something is to be sent.
     fn touch(&mut self, cx: &mut Cx) {
         self.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
-        cx.dirty.insert(self.link);
+        cx.outbox.flush(self.link);
     }
 
     /// Sees to it that the engine wakes up for the next deadline.
@@ -494,7 +495,7 @@ impl PeerSession {
         if let Some(at) = self.next_deadline()
             && self.wakeup.want(at)
         {
-            cx.deadlines.push(at, Owner::Link(self.link));
+            cx.outbox.wake(at, Sleeper::Peer(self.link));
         }
     }
 }

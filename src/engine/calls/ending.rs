@@ -8,12 +8,9 @@ use super::{
 };
 use crate::{
     base::{arena::Key, time::Instant},
-    engine::Engine,
+    engine::{Effect, Engine, TrackerEffect},
     proto::tracker::{Answer, CONNECTION_TIME, CallError, Connection, Family},
-    torrent::{
-        announcer::{Failure, Retry},
-        cx::{Effect, TrackerEffect},
-    },
+    torrent::announcer::{Failure, Retry},
     wire::tracker::{RetryIn, TrackerUrl},
 };
 
@@ -48,7 +45,7 @@ impl Engine {
         let running = self.calls.running.remove(key)?;
         self.calls.names.forget(key);
         if running.stream {
-            self.cx.effects.push_back(Effect::Tracker(TrackerEffect::Close { call: key }));
+            self.effect(Effect::Tracker(TrackerEffect::Close { call: key }));
         }
         Some(running)
     }

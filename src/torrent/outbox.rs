@@ -1,0 +1,82 @@
+//! What torrents and their peers want of the world, in words of their own layer: a job done, bytes
+//! sent, a wake-up. The engine turns them into effects.
+//!
+//! Knows connections and torrents by key only, and no effect: a torrent may not import the engine.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::base::{arena::Key, job::Job, time::Instant, timers::Deadlines};
+
+/// The owner of a deadline that a torrent or one of its connections has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sleeper {
+    /// A connection: its handshake, or the peer behind it.
+    Peer(Key),
+    Torrent(Key),
+}
+
+/// See the module. One for all torrents of an engine, so the order between them is kept.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    jobs: VecDeque<Job>,
+    /// Connections that have something to send and of which the driver has not been told.
+    to_flush: BTreeSet<Key>,
+    deadlines: Deadlines<Sleeper>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self { jobs: VecDeque::new(), to_flush: BTreeSet::new(), deadlines: Deadlines::new() }
+    }
+
+    /// Has a worker do `job`.
+    pub(crate) fn job(&mut self, job: Job) {
+        self.jobs.push_back(job);
+    }
+
+    /// There are bytes to send on this connection.
+    pub(crate) fn flush(&mut self, connection: Key) {
+        self.to_flush.insert(connection);
+    }
+
+    /// Wakes `sleeper` at `at`. Earlier wake-ups of it stay, and are to be ignored by it.
+    pub(crate) fn wake(&mut self, at: Instant, sleeper: Sleeper) {
+        self.deadlines.push(at, sleeper);
+    }
+
+    /// A connection is over: what it had to send is not asked for.
+    pub(crate) fn forget_flush(&mut self, connection: Key) {
+        self.to_flush.remove(&connection);
+    }
+
+    #[must_use]
+    pub(crate) fn poll_job(&mut self) -> Option<Job> {
+        self.jobs.pop_front()
+    }
+
+    #[must_use]
+    pub(crate) fn poll_flush(&mut self) -> Option<Key> {
+        self.to_flush.pop_first()
+    }
+
+    /// The next wake-up that is due, and its time.
+    #[must_use]
+    pub(crate) fn poll_due(&mut self, now: Instant) -> Option<(Instant, Sleeper)> {
+        self.deadlines.pop_due(now)
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Whether no job waits to be fetched.
+    pub(crate) fn has_no_jobs(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Whether nothing waits to be fetched but wake-ups.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_fetched(&self) -> bool {
+        self.jobs.is_empty() && self.to_flush.is_empty()
+    }
+}
