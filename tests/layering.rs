@@ -2,6 +2,9 @@
 //! where `unsafe` may stand, and that each file says what it is for. It reads the sources as text.
 #![allow(clippy::unwrap_used)]
 
+#[path = "layering/planted.rs"]
+mod planted;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -130,9 +133,13 @@ fn without_comments(text: &str) -> String {
         .join("\n")
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             out.extend(sources(&path));

@@ -15,7 +15,6 @@ pub(crate) mod ip_filter;
 pub(crate) mod job;
 pub(crate) mod partial;
 pub(crate) mod paths;
-pub(crate) mod planted;
 pub(crate) mod ports;
 pub(crate) mod rate;
 pub(crate) mod rng;

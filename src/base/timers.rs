@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::{planted::planted, time::Instant};
+use super::time::Instant;
 
 /// One optional deadline per kind of timer. Firing a timer that is not due is a no-op, so wake-ups
 /// may be spurious.
@@ -84,8 +84,7 @@ impl Wakeup {
     pub(crate) fn fire(&mut self, at: Instant) -> bool {
         let mine = self.soonest == at && at != NEVER;
         if mine {
-            let next = std::mem::replace(&mut self.later, NEVER);
-            self.soonest = planted!("timer_lost", self.soonest, next);
+            self.soonest = std::mem::replace(&mut self.later, NEVER);
         }
         mine
     }

@@ -23,10 +23,7 @@ use super::{
     disk::{Disk, FileStat},
     layout::{Layout, LayoutFile, Segment},
 };
-use crate::base::{
-    job::{Allocation, Borrowed, StoreError, StoreOp},
-    planted::planted,
-};
+use crate::base::job::{Allocation, Borrowed, StoreError, StoreOp};
 use outside::Settling;
 use parking::PartFile;
 pub(super) use parking::export_file;
@@ -251,17 +248,13 @@ impl TorrentFiles {
             due.push((index, file, self.unmark(index, UNSYNCED | FOUND)));
         }
         let paths: Vec<_> = due.iter().map(|(_, file, _)| file.path.as_path()).collect();
-        let done = planted!(
-            "saved_before_data",
-            paths.iter().map(|_| Ok(())).collect(),
-            self.disk.sync_many(&paths)
-        );
+        let done = self.disk.sync_many(&paths);
         let mut result = Ok(next);
         for ((index, file, marks), done) in due.into_iter().zip(done) {
             let failed = |e| StoreError::new(StoreOp::Sync, &file.path, e);
             let found = match done {
                 Err(e) => {
-                    self.mark(index, planted!("failed_sync_believed", 0, DOUBTFUL));
+                    self.mark(index, DOUBTFUL);
                     Err(e)
                 }
                 Ok(()) if marks & UNSYNCED == 0 => continue,

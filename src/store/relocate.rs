@@ -14,10 +14,7 @@ use super::{
     copy::copy,
     disk::{Disk, FileStat},
 };
-use crate::base::{
-    job::{Allocation, Leftovers, StoreError, StoreOp},
-    planted::planted,
-};
+use crate::base::job::{Allocation, Leftovers, StoreError, StoreOp};
 
 /// A file by the folder that may be a link, and the path below it that may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,13 +80,7 @@ pub(super) fn carry(
     let mut made = Vec::new();
     let done = files.iter().try_for_each(|file| carry_one(disk, file, &mut made));
     let done = done.and_then(|()| keep_names(disk, &made));
-    let seen = |()| {
-        planted!(
-            "source_deleted_before_copy",
-            Ok(()),
-            made.iter().try_for_each(|file| see(disk, file))
-        )
-    };
+    let seen = |()| made.iter().try_for_each(|file| see(disk, file));
     match done.and_then(seen) {
         Ok(()) => Ok(made),
         Err(error) => {
@@ -174,9 +165,6 @@ fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(
         _ => return Err(StoreError::new(StoreOp::Move, to, already_there())),
     }
     made.push(carried);
-    if planted!("source_deleted_before_copy", true, false) {
-        return Ok(());
-    }
     disk.create(&to, then.len, Allocation::Sparse)
         .map_err(|e| StoreError::new(StoreOp::Create, &to, e))?;
     copy(disk, &from, 0..then.len, &to, 0)?;
@@ -219,7 +207,7 @@ pub(super) fn take_back(disk: &dyn Disk, made: &[Carried], in_doubt: bool) {
 pub(super) fn clear_sources(disk: &dyn Disk, carried: &[Carried]) -> Option<Leftovers> {
     let (mut sources, mut left) = (Vec::new(), None);
     for file in carried {
-        match planted!("source_deleted_before_copy", Ok(true), may_go(disk, file)) {
+        match may_go(disk, file) {
             Ok(true) => sources.push(file.from.clone()),
             Ok(false) => {}
             Err(error) => leave(&mut left, error),

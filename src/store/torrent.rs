@@ -23,7 +23,6 @@ use crate::base::{
         READ_GAP, RecordKind, Run, RunData, SaveState, SessionRecord, StoreError, StoreOp,
         StoreSpec, Trust, batch_len,
     },
-    planted::planted,
 };
 
 /// How much of a piece is fetched beyond what a peer has asked for, when it must come from the
@@ -133,11 +132,7 @@ impl Torrent {
     pub(super) fn source<'a>(&'a self, run: &'a Run, place: &Range<u64>) -> Source<'a> {
         match &run.data {
             RunData::Memory(buf) | RunData::Stretches(buf, _) => Source::Memory(&buf.0),
-            RunData::Disk(_) => {
-                let start =
-                    planted!("hash_of_wrong_span", place.start - u64::from(run.begin), place.start);
-                Source::Disk(&self.files, start, place.end - place.start)
-            }
+            RunData::Disk(_) => Source::Disk(&self.files, place.start, place.end - place.start),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Running, What, beginning::families};
 use crate::{
-    base::{arena::Key, ids::InfoHash, planted::planted, time::Instant},
+    base::{arena::Key, ids::InfoHash, time::Instant},
     engine::Engine,
     proto::tracker::{CallError, Family, Question},
     torrent::{announcer::TrackerNo, cx::Farewell},
@@ -143,8 +143,7 @@ impl Engine {
             };
             let running = self.calls.running.iter_mut().find(|(_, running)| meant(running));
             let id = (info_hash, url.clone(), family);
-            let dropped = planted!("event_dropped_at_stop", events.len().saturating_sub(1), 0);
-            let mut events: VecDeque<Announce> = events.iter().skip(dropped).cloned().collect();
+            let mut events: VecDeque<Announce> = events.iter().cloned().collect();
             let mut out = None;
             if let Some((call, running)) = running {
                 let said = running.call.announce().filter(|said| match said.event {

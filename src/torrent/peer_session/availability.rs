@@ -4,7 +4,7 @@
 
 use super::{Fault, PeerSession, RETOLD_AT_START};
 use crate::{
-    base::{bitfield::Bitfield, geometry::PieceIndex, planted::planted, time::Instant},
+    base::{bitfield::Bitfield, geometry::PieceIndex, time::Instant},
     torrent::{cx::Cx, swarm::Swarm},
     wire::message::Message,
 };
@@ -102,9 +102,7 @@ impl PeerSession {
             self.wanted = self.wanted.saturating_sub(u32::from(wanted));
             self.show_interest(cx);
         } else {
-            if planted!("lost_have", piece.get() % 4 != 3, true) {
-                self.say(&Message::Have(piece.get()), cx);
-            }
+            self.say(&Message::Have(piece.get()), cx);
             self.offer(piece, cx);
         }
         self.count_fetching(swarm, cx);

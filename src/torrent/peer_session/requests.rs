@@ -7,10 +7,7 @@ use super::{
     fault::{Fault, MAX_REJECTS, MAX_UNASKED},
 };
 use crate::{
-    base::{
-        geometry::{Block, PieceIndex},
-        planted::planted,
-    },
+    base::geometry::{Block, PieceIndex},
     proto::pipeline::Arrival,
     torrent::{
         cx::Cx,
@@ -22,7 +19,7 @@ use crate::{
 
 impl PeerSession {
     pub(super) fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.peer_choking = planted!("choke_ignored", false, true);
+        self.peer_choking = true;
         (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
         if self.terms.fast {
             // Each order is still answered, but what it began is for others to go on with.
@@ -83,11 +80,7 @@ impl PeerSession {
 
     /// Counts it among those that fetch, as long as there is something to fetch from it.
     pub(crate) fn count_fetching(&mut self, swarm: &Swarm, cx: &mut Cx) {
-        let fetching = planted!(
-            "count_without_fact",
-            self.interested && (!self.peer_choking || !self.allowed.is_empty()),
-            self.has_something_for_us(swarm)
-        );
+        let fetching = self.has_something_for_us(swarm);
         if fetching != std::mem::replace(&mut self.fetching, fetching) {
             cx.fetchers = if fetching { cx.fetchers + 1 } else { cx.fetchers.saturating_sub(1) };
         }

@@ -1,0 +1,183 @@
+//! The mistakes of `scripts/planted/*.edit`: small edits to the sources, which a copy of the tree
+//! gets and which the simulator must find there. What is checked in stays free of them. An edit
+//! names the right text, not its file and line, so it survives moves; white space does not count.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{root, sources, words};
+
+/// One mistake: its name, and the texts to replace.
+struct Mistake {
+    name: String,
+    edits: Vec<Edit>,
+}
+
+struct Edit {
+    right: String,
+    wrong: String,
+}
+
+/// What the copy of the tree asks, built once for all mistakes: is this one made in this run?
+const SWITCH: &str = r#"//! Generated: the mistake that `PLANTED` names is made.
+
+pub(crate) fn is_made(name: &str) -> bool {
+    static MADE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| std::env::var("PLANTED").unwrap_or_default()) == name
+}
+"#;
+
+/// All mistakes, in the order of their names.
+fn mistakes() -> Vec<Mistake> {
+    let mut files: Vec<PathBuf> = fs::read_dir(root().join("scripts/planted"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "edit"))
+        .collect();
+    files.sort();
+    let read = |path: &PathBuf| {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        parse(name, &fs::read_to_string(path).unwrap())
+    };
+    files.iter().map(read).collect()
+}
+
+/// What the mistake is, then one or more of `--- right` and `--- wrong`. `MADE` in the wrong text is
+/// true in a run that makes the mistake.
+fn parse(name: &str, text: &str) -> Mistake {
+    let mut edits = Vec::new();
+    for part in text.split("--- right\n").skip(1) {
+        let (right, wrong) =
+            part.split_once("--- wrong\n").unwrap_or_else(|| panic!("{name}.edit: no wrong text"));
+        let made = format!("crate::planted::is_made(\"{name}\")");
+        let wrong = wrong.trim().replace("MADE", &made);
+        edits.push(Edit { right: right.trim().into(), wrong });
+    }
+    assert!(!edits.is_empty(), "{name}.edit: no right text");
+    Mistake { name: name.into(), edits }
+}
+
+/// Where `wanted` stands in `text`, as byte ranges; white space and trailing commas do not count.
+fn places(text: &str, wanted: &str) -> Vec<std::ops::Range<usize>> {
+    let longest = words(wanted).max_by_key(|word| word.len()).unwrap();
+    if !text.contains(longest) {
+        return Vec::new();
+    }
+    let text = significant(text);
+    let wanted: Vec<char> = significant(wanted).into_iter().map(|(_, c)| c).collect();
+    let is_there = |part: &&[(usize, char)]| part.iter().map(|(_, c)| c).eq(wanted.iter());
+    let range = |part: &[(usize, char)]| {
+        let (last, c) = part[part.len() - 1];
+        part[0].0..last + c.len_utf8()
+    };
+    text.windows(wanted.len()).filter(is_there).map(range).collect()
+}
+
+/// The characters that count, with their places.
+fn significant(text: &str) -> Vec<(usize, char)> {
+    let mut out: Vec<(usize, char)> = Vec::new();
+    for (at, c) in text.char_indices().filter(|(_, c)| !c.is_whitespace()) {
+        if matches!(c, ')' | ']' | '}') {
+            out.pop_if(|(_, before)| *before == ',');
+        }
+        out.push((at, c));
+    }
+    out
+}
+
+/// Makes the edits of `mistake` in `files`, or says which does not apply.
+fn apply(mistake: &Mistake, files: &mut BTreeMap<PathBuf, String>) -> Result<(), String> {
+    for Edit { right, wrong } in &mistake.edits {
+        let mut found = Vec::new();
+        for (file, text) in files.iter() {
+            found.extend(places(text, right).into_iter().map(|place| (file.clone(), place)));
+        }
+        let [(file, place)] = &found[..] else {
+            return Err(format!(
+                "edit {} does not apply: update scripts/planted/{0}.edit. Its text stands {} times \
+                 in the sources and should once: {right}",
+                mistake.name,
+                found.len()
+            ));
+        };
+        files.get_mut(file).unwrap().replace_range(place.clone(), wrong);
+    }
+    Ok(())
+}
+
+/// The sources that ship: without the simulator and tests, whose text is not production's.
+fn production() -> BTreeMap<PathBuf, String> {
+    let src = root().join("src");
+    let ships = |path: &PathBuf| {
+        let mut parts = path.strip_prefix(&src).unwrap().iter();
+        !parts.any(|part| part == "sim" || part == "tests" || part == "tests.rs")
+    };
+    let text = |path: PathBuf| (path.clone(), fs::read_to_string(path).unwrap());
+    sources(&src).into_iter().filter(ships).map(text).collect()
+}
+
+fn with_all_mistakes() -> BTreeMap<PathBuf, String> {
+    let mut files = production();
+    let failed: Vec<String> =
+        mistakes().iter().filter_map(|mistake| apply(mistake, &mut files).err()).collect();
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+    files
+}
+
+#[test]
+fn planted_mistakes_apply_to_the_sources() {
+    assert!(mistakes().len() >= 15);
+    with_all_mistakes();
+}
+
+/// Not a check, but the first half of `scripts/planted/run`: writes the copy with all mistakes to
+/// the folder that `PLANTED_TREE` names. Files that are as they should be keep their time.
+#[test]
+#[ignore = "writes the tree that scripts/planted/run builds"]
+fn planted_tree_is_written() {
+    let tree = PathBuf::from(std::env::var("PLANTED_TREE").unwrap());
+    let mut files = BTreeMap::new();
+    for part in ["src", "examples"] {
+        for path in sources(&root().join(part)) {
+            files.insert(path.clone(), fs::read_to_string(path).unwrap());
+        }
+    }
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        let path = root().join(name);
+        files.insert(path.clone(), fs::read_to_string(path).unwrap());
+    }
+    files.extend(with_all_mistakes());
+    files.get_mut(&root().join("src/lib.rs")).unwrap().push_str("\nmod planted;\n");
+    files.insert(root().join("src/planted.rs"), SWITCH.into());
+
+    let mut stale = sources(&tree.join("src"));
+    for (path, text) in files {
+        let to = tree.join(path.strip_prefix(root()).unwrap());
+        stale.retain(|old| *old != to);
+        if fs::read_to_string(&to).is_ok_and(|there| there == text) {
+            continue;
+        }
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, text).unwrap();
+    }
+    stale.iter().for_each(|old| fs::remove_file(old).unwrap());
+}
+
+#[test]
+fn edit_survives_formatting_and_refuses_doubt() {
+    let mistake =
+        parse("m", "Why.\n\n--- right\nf(a, b)\n--- wrong\nif MADE { 0 } else { f(a, b) }\n");
+    let files = |text: &str| BTreeMap::from([(Path::new("a.rs").to_owned(), text.to_owned())]);
+    let mut reflowed = files("let x = f(\n    a,\n    b,\n);");
+    apply(&mistake, &mut reflowed).unwrap();
+    assert_eq!(
+        reflowed[Path::new("a.rs")],
+        "let x = if crate::planted::is_made(\"m\") { 0 } else { f(a, b) };"
+    );
+    let refused = |text| apply(&mistake, &mut files(text)).unwrap_err();
+    assert!(refused("f(a)").starts_with("edit m does not apply"));
+    assert!(refused("f(a, b); f(a, b)").contains("stands 2 times"));
+}
