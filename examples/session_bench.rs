@@ -37,12 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn conf(folder: &Path) -> Conf {
-    Conf {
-        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
-        session_dir: Some(folder.join("session")),
-        max_alerts: 100_000,
-        ..Conf::default()
-    }
+    Conf::default().with(|conf| {
+        conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        conf.session.dir = Some(folder.join("session"));
+        conf.alerts.max = 100_000;
+    })
 }
 
 fn make(folder: &Path, count: u64, tracker: Option<String>) -> Result<(), Box<dyn Error>> {

@@ -26,7 +26,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         1,
     )?;
     let large = Sample::file("large", 5_000_000, 1 << 20, 2)?;
-    let small_runs = Conf { run_len: 32 * 1024, max_piece_memory: 256 * 1024, ..Conf::default() };
+    let small_runs = Conf::default().with(|conf| {
+        conf.requests.run_len = 32 * 1024;
+        conf.requests.max_piece_memory = 256 * 1024;
+    });
 
     print("a pair", &Scenario::swarm(1).run().completes());
     print(

@@ -52,8 +52,9 @@ pub enum Alert {
         /// Its path below the download folder.
         path: PathBuf,
     },
-    /// Checking goes on: every [`Conf::progress_interval`](crate::Conf::progress_interval) and
-    /// every 64 pieces, paused or not. Coalesced: only the newest is kept.
+    /// Checking goes on: every
+    /// [`AlertAlertConf::progress_interval`](crate::conf::AlertAlertConf::progress_interval) and every 64
+    /// pieces, paused or not. Coalesced: only the newest is kept.
     Checking {
         /// The torrent.
         torrent: TorrentId,
@@ -69,10 +70,11 @@ pub enum Alert {
         /// Verified pieces.
         have: u32,
     },
-    /// How the torrent gets on: every [`Conf::progress_interval`](crate::Conf::progress_interval)
-    /// while it is open and has peers. When the last has gone, or the torrent was paused, it
-    /// comes until one has told that nothing moves any more, and then not again before
-    /// there are peers. (What is there but unchecked is told of by [`Checking`](Self::Checking) and
+    /// How the torrent gets on: every
+    /// [`AlertAlertConf::progress_interval`](crate::conf::AlertAlertConf::progress_interval) while it is
+    /// open and has peers. When the last has gone, or the torrent was paused, it comes until
+    /// one has told that nothing moves any more, and then not again before there are peers.
+    /// (What is there but unchecked is told of by [`Checking`](Self::Checking) and
     /// [`Checked`](Self::Checked); of a torrent without peers there is nothing to tell.)
     /// Coalesced: only the newest is kept.
     Progress {
@@ -82,9 +84,9 @@ pub enum Alert {
         stats: TorrentStats,
     },
     /// The torrent has had no peer to download from for
-    /// [`Conf::no_peers_after`](crate::Conf::no_peers_after). It goes on trying. Once until
-    /// there is such a peer again; [`TorrentStats::no_peers`] tells as long as it lasts. Never
-    /// dropped.
+    /// [`AlertAlertConf::no_peers_after`](crate::conf::AlertAlertConf::no_peers_after). It goes on trying.
+    /// Once until there is such a peer again; [`TorrentStats::no_peers`] tells as long as it
+    /// lasts. Never dropped.
     NoPeers {
         /// The torrent.
         torrent: TorrentId,

@@ -78,7 +78,7 @@ fn whom_the_filter_blocks_is_not_accepted() {
 
 #[test]
 fn whom_the_filter_blocks_is_neither_remembered_nor_dialled() {
-    let mut t = leech(Conf { max_dials: 1, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| conf.peers.max_dials = 1));
     let add = |t: &mut Trace, addr| t.tell(|engine, id| engine.add_peer(id, addr).unwrap());
     // One is being dialled, the others wait for their turn.
     add(&mut t, at([30, 0, 0, 1], 1));
@@ -142,7 +142,10 @@ fn may_come(t: &mut Trace, addr: SocketAddr) -> bool {
 
 #[test]
 fn a_ban_ends_and_the_second_is_twice_as_long() {
-    let mut t = leech(Conf { ban_time: HOUR, idle_timeout: 100 * HOUR, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| {
+        conf.peers.ban_time = HOUR;
+        conf.peers.idle_timeout = 100 * HOUR;
+    }));
     let addr = at([20, 0, 0, 1], 1);
     let second = Duration::from_secs(1);
     for hours in [1, 2] {
@@ -158,7 +161,7 @@ fn a_ban_ends_and_the_second_is_twice_as_long() {
 
 #[test]
 fn a_dialled_peer_that_was_banned_is_a_candidate_again_afterwards() {
-    let mut t = leech(Conf { ban_time: HOUR, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| conf.peers.ban_time = HOUR));
     let peer = t.dial();
     t.raw(peer, &trace::hello(*b"-XX0000-peer........"));
     spoil(&mut t, peer);
@@ -207,7 +210,10 @@ fn the_user_forgives_whoever_sent_bad_data() {
 
 #[test]
 fn one_host_cannot_take_all_connections() {
-    let mut t = leech(Conf { max_links: 10, max_links_per_host: 4, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| {
+        conf.peers.max_connections = 10;
+        conf.peers.max_per_host = 4;
+    }));
     let taken: Vec<PeerNo> = (1..=4).map(|port| greeted(&mut t, at([20, 0, 0, 1], port))).collect();
     assert!(t.accept_at(at([20, 0, 0, 1], 5)).is_none());
     // Nor can it by being told of: the fifth port of another host waits.
@@ -223,12 +229,11 @@ fn one_host_cannot_take_all_connections() {
 
 #[test]
 fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
-    let mut t = leech(Conf {
-        max_links_per_host: 1,
-        progress_interval: HOUR,
-        save_interval: HOUR,
-        ..Conf::default()
-    });
+    let mut t = leech(Conf::default().with(|conf| {
+        conf.peers.max_per_host = 1;
+        conf.alerts.progress_interval = HOUR;
+        conf.storage.save_interval = HOUR;
+    }));
     let silent = t.accept_at(at([20, 0, 0, 1], 1)).unwrap();
     t.pass(Duration::from_millis(9500));
     t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], 2)).unwrap());
@@ -240,12 +245,11 @@ fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
 
 #[test]
 fn who_is_not_dialled_for_hours_because_its_host_has_its_share_is_not_forgotten() {
-    let mut t = leech(Conf {
-        max_links_per_host: 1,
-        idle_timeout: 9 * HOUR,
-        keep_alive: 9 * HOUR,
-        ..Conf::default()
-    });
+    let mut t = leech(Conf::default().with(|conf| {
+        conf.peers.max_per_host = 1;
+        conf.peers.idle_timeout = 9 * HOUR;
+        conf.peers.keep_alive = 9 * HOUR;
+    }));
     let there = greeted(&mut t, at([20, 0, 0, 1], 1));
     t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, 1], 2)).unwrap());
     t.pass(3 * HOUR);
@@ -256,7 +260,7 @@ fn who_is_not_dialled_for_hours_because_its_host_has_its_share_is_not_forgotten(
 
 #[test]
 fn all_of_an_ipv6_64_is_one_host() {
-    let mut t = leech(Conf { max_links_per_host: 2, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| conf.peers.max_per_host = 2));
     let from = |s: &str| SocketAddr::new(s.parse().unwrap(), 1);
     assert!(
         t.accept_at(from("2001:db8::1")).is_some() && t.accept_at(from("2001:db8::2")).is_some()
@@ -267,7 +271,7 @@ fn all_of_an_ipv6_64_is_one_host() {
 
 #[test]
 fn one_hosts_slow_loris_does_not_keep_others_out() {
-    let mut t = leech(Conf { max_greetings: 10, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| conf.peers.max_handshakes = 10));
     let slow: Vec<PeerNo> =
         (1..=5).map(|port| t.accept_at(at([20, 0, 0, 1], port)).unwrap()).collect();
     // It keeps its connections half greeted and asks for more all the time.
@@ -304,7 +308,7 @@ const OURS: [u8; 4] = [123, 213, 32, 10];
 
 #[test]
 fn those_that_are_due_are_dialled_by_canonical_priority() {
-    let mut t = leech(Conf { max_dials: 1, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| conf.peers.max_dials = 1));
     t.tell(|engine, _| engine.set_external_addr(OURS.into()));
     // The two of the BEP's examples, the lesser one first; the one that is being dialled holds them
     // up.
@@ -357,7 +361,7 @@ fn a_full_torrent_makes_room_for_whom_it_prefers_and_only_among_the_useless() {
     // By the BEP's examples the second is worth less than the first.
     let (greater, lesser) = (at([98, 76, 54, 32], 1), at([123, 213, 32, 234], 1));
     let full = |first: SocketAddr, ours: bool, busy: bool| {
-        let mut t = leech(Conf { max_links_per_torrent: 1, ..Conf::default() });
+        let mut t = leech(Conf::default().with(|conf| conf.peers.max_per_torrent = 1));
         if ours {
             t.tell(|engine, _| engine.set_external_addr(OURS.into()));
         }
@@ -383,7 +387,7 @@ fn a_full_torrent_makes_room_for_whom_it_prefers_and_only_among_the_useless() {
 
 #[test]
 fn a_torrent_with_many_candidates_does_not_keep_another_from_its_one() {
-    let mut t = leech(Conf { max_dials: 2, ..Conf::default() });
+    let mut t = leech(Conf::default().with(|conf| conf.peers.max_dials = 2));
     for n in 1..=100 {
         t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, n], 1)).unwrap());
     }

@@ -15,11 +15,10 @@ const S: Duration = Duration::from_secs(1);
 const NOTHING: [&str; 0] = [];
 
 fn seed(slots: usize) -> Trace {
-    Trace::seed(Conf {
-        upload_slots: Some(slots),
-        progress_interval: 1_000_000 * S,
-        ..Conf::default()
-    })
+    Trace::seed(Conf::default().with(|conf| {
+        conf.uploads.slots = Some(slots);
+        conf.alerts.progress_interval = 1_000_000 * S;
+    }))
 }
 
 #[test]

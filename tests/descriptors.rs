@@ -20,12 +20,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
 fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() {
-    let conf = Conf {
-        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
-        reconnect_min: Duration::from_millis(1),
-        reconnect_max: Duration::from_millis(1),
-        ..Conf::default()
-    };
+    let conf = Conf::default().with(|conf| {
+        conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        conf.peers.reconnect_min = Duration::from_millis(1);
+        conf.peers.reconnect_max = Duration::from_millis(1);
+    });
     let mut reactor = Reactor::new(conf).unwrap();
     let addr = reactor.local_addrs()[0];
     // A peer to be dialled, once there is a torrent.

@@ -42,7 +42,7 @@ impl Bench {
     /// The same, and can be dialled.
     fn serving() -> Self {
         Self::start(
-            Conf { listen: vec![([127, 0, 0, 1], 0).into()], ..Conf::default() },
+            Conf::default().with(|conf| conf.network.listen = vec![([127, 0, 0, 1], 0).into()]),
             |_| (),
             |params| params,
         )
@@ -73,7 +73,7 @@ impl Bench {
         torrent.write_files(&down);
         spoil(&down);
         let metainfo = Arc::new(Metainfo::from_bytes(&torrent.metainfo).unwrap());
-        let conf = Conf { alerts: AlertMask::STATUS, ..conf };
+        let conf = conf.with(|conf| conf.alerts.mask = AlertMask::STATUS);
         let (engine, alerts) = spawn(conf).unwrap();
         let params = change(TorrentParams::new(metainfo, &down));
         let id = engine.call(move |e| e.add_torrent(params)).unwrap().unwrap();

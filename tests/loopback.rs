@@ -83,15 +83,14 @@ impl Fixture {
 }
 
 fn listening() -> Conf {
-    Conf {
-        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
-        alerts: AlertMask::ALL,
-        ..Conf::default()
-    }
+    Conf::default().with(|conf| {
+        conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        conf.alerts.mask = AlertMask::ALL;
+    })
 }
 
 fn dialling() -> Conf {
-    Conf { alerts: AlertMask::ALL, ..Conf::default() }
+    Conf::default().with(|conf| conf.alerts.mask = AlertMask::ALL)
 }
 
 /// Turns both loops until the second has an alert that satisfies `done`.
@@ -207,11 +206,12 @@ fn threads_serve_a_loop_over_both_families() {
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
     let mut seeds = Vec::new();
     for addr in [v4, v6] {
-        let (engine, alerts) = match spawn(Conf { listen: vec![addr], ..listening() }) {
-            // A machine without IPv6.
-            Err(ReactorError::Listen { .. }) if addr == v6 => continue,
-            other => other.unwrap(),
-        };
+        let (engine, alerts) =
+            match spawn(listening().with(|conf| conf.network.listen = vec![addr])) {
+                // A machine without IPv6.
+                Err(ReactorError::Listen { .. }) if addr == v6 => continue,
+                other => other.unwrap(),
+            };
         let params = fixture.seed_params();
         engine.call(|engine| engine.add_torrent(params)).unwrap().unwrap();
         while !is_checked(&alerts.recv().unwrap()) {}
@@ -339,10 +339,11 @@ fn strangers_who_say_nothing_or_nonsense_are_survived() {
 fn settings_and_addresses_that_cannot_work_are_named() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = taken.local_addr().unwrap();
-    let e = Reactor::new(Conf { listen: vec![addr], ..Conf::default() }).unwrap_err();
+    let e =
+        Reactor::new(Conf::default().with(|conf| conf.network.listen = vec![addr])).unwrap_err();
     assert!(e.to_string().starts_with(&format!("cannot listen on {addr}: ")), "{e}");
-    let e = spawn(Conf { max_links: 0, ..Conf::default() }).unwrap_err();
-    assert_eq!(e.to_string(), "Conf::max_links is 0: at least 1");
+    let e = spawn(Conf::default().with(|conf| conf.peers.max_connections = 0)).unwrap_err();
+    assert_eq!(e.to_string(), "PeerConf::max_connections is 0: at least 1");
 }
 
 #[test]
@@ -356,7 +357,8 @@ fn a_limit_on_real_sockets_holds_and_can_be_lifted() {
     let total: u64 = fixture.files.values().map(|bytes| bytes.len() as u64).sum();
     // At this rate it would take five seconds.
     let limits = |bytes_per_s| Limits { down: Rate::new(bytes_per_s), up: None };
-    let mut leech = Reactor::new(Conf { limits: limits(total / 5), ..dialling() }).unwrap();
+    let mut leech =
+        Reactor::new(dialling().with(|conf| conf.network.limits = limits(total / 5))).unwrap();
     let mut params = fixture.params(dir.path());
     params.peers = seed.local_addrs();
     let torrent = leech.verbs().add_torrent(params).unwrap();

@@ -111,7 +111,8 @@ impl Fixture {
         before: impl FnOnce(),
         peers: Vec<Box<dyn FnOnce(SocketAddr) + Send>>,
     ) -> ReactorStats {
-        let conf = Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Conf::default() };
+        let conf = Conf::default()
+            .with(|conf| conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()]);
         let mut reactor = Reactor::with(conf, 1, disk).unwrap();
         let mut params = TorrentParams::new(self.metainfo.clone(), self.dir.path());
         params.state_file = None;
@@ -256,7 +257,8 @@ fn a_file_that_left_the_page_cache_is_read_by_a_worker() {
 fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
     const GLUTTONS: usize = 50;
     let fixture = Fixture::new(16);
-    let conf = Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Conf::default() };
+    let conf =
+        Conf::default().with(|conf| conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()]);
     let mut reactor = Reactor::with(conf, 1, Arc::new(RealDisk::new(10))).unwrap();
     let mut params = TorrentParams::new(fixture.metainfo.clone(), fixture.dir.path());
     params.state_file = None;

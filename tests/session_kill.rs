@@ -67,12 +67,11 @@ fn place(folder: &Path, n: u64) -> PathBuf {
 }
 
 fn conf(folder: &Path) -> Conf {
-    Conf {
-        session_dir: Some(folder.join("session")),
-        workers: 2,
-        max_alerts: 10_000,
-        ..Conf::default()
-    }
+    Conf::default().with(|conf| {
+        conf.session.dir = Some(folder.join("session"));
+        conf.storage.workers = 2;
+        conf.alerts.max = 10_000;
+    })
 }
 
 // The child.

@@ -24,7 +24,7 @@ fn sample() -> Arc<Sample> {
 }
 
 fn conf() -> Conf {
-    Conf { alerts: AlertMask::ALL, ..Conf::default() }
+    Conf::default().with(|conf| conf.alerts.mask = AlertMask::ALL)
 }
 
 #[test]

@@ -66,13 +66,12 @@ fn memory_does_not_grow_with_time() {
     let samples: Vec<_> = (0..TORRENTS)
         .map(|nth| Sample::file(&format!("data-{nth}"), 1 << 20, 64 * 1024, nth).unwrap())
         .collect();
-    let conf = Conf {
-        listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
-        reconnect_max: Duration::from_secs(1),
-        ..Conf::default()
-    };
+    let conf = Conf::default().with(|conf| {
+        conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        conf.peers.reconnect_max = Duration::from_secs(1);
+    });
     let (seeder, seeder_alerts) = spawn(conf.clone()).unwrap();
-    let (leech, alerts) = spawn(Conf { listen: Vec::new(), ..conf }).unwrap();
+    let (leech, alerts) = spawn(conf.with(|conf| conf.network.listen = Vec::new())).unwrap();
     let addr = seeder.local_addrs()[0];
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     fs::create_dir_all(&from).unwrap();

@@ -153,7 +153,7 @@ fn each_family_hears_the_port_of_its_own_listener() {
 
 #[test]
 fn a_family_that_nothing_may_leave_in_is_not_asked() {
-    let mut t = asking(Conf { bind_addrs: vec![V4.into()], ..Conf::default() });
+    let mut t = asking(Conf::default().with(|conf| conf.network.bind_addrs = vec![V4.into()]));
     resolved(&mut t, Ok(addrs()));
     let to: Vec<IpAddr> = datagrams(&mut t).into_iter().map(|(_, to, _)| to.ip()).collect();
     assert_eq!(to, [IpAddr::from(V4)]);
@@ -193,7 +193,7 @@ fn answers_of_others_and_to_nobody_are_ignored() {
 
 #[test]
 fn a_shutdown_waits_for_farewells_and_no_longer_than_it_may() {
-    let conf = Conf { stopped_timeout: Duration::from_secs(2), ..Conf::default() };
+    let conf = Conf::default().with(|conf| conf.trackers.stopped_timeout = Duration::from_secs(2));
     let mut t = asking(conf);
     resolved(&mut t, Ok(vec![V4.into()]));
     for _ in 0..2 {

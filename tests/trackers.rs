@@ -29,13 +29,12 @@ const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 fn conf() -> Conf {
-    Conf {
-        listen: vec![SocketAddr::new(V4, 0)],
-        alerts: AlertMask::ALL,
-        min_announce_interval: Duration::from_secs(1),
-        stopped_timeout: Duration::from_secs(20),
-        ..Conf::default()
-    }
+    Conf::default().with(|conf| {
+        conf.network.listen = vec![SocketAddr::new(V4, 0)];
+        conf.alerts.mask = AlertMask::ALL;
+        conf.trackers.min_interval = Duration::from_secs(1);
+        conf.trackers.stopped_timeout = Duration::from_secs(20);
+    })
 }
 
 /// A client that has or wants the torrent and knows of the trackers only.
@@ -116,7 +115,7 @@ fn events(said: &[Said], port: u16) -> Vec<&str> {
 /// A seed and a leech meet through the tracker, and tell it everything.
 fn meet(tracker: &Tracker, url: &str, at: IpAddr) -> Vec<Said> {
     let torrent = torrent();
-    let conf = || Conf { listen: vec![SocketAddr::new(at, 0)], ..conf() };
+    let conf = || conf().with(|conf| conf.network.listen = vec![SocketAddr::new(at, 0)]);
     let seed = Client::start(&torrent, conf(), one(url.to_owned()), true);
     let seed_port = seed.port();
     tracker.wait_for(|said| events(said, seed_port) == ["started"]);
@@ -298,7 +297,7 @@ fn trackers_come_and_go_while_it_runs() {
     let tracker = Tracker::new();
     let (first, second) =
         (tracker.http(SocketAddr::new(V4, 0)), tracker.udp(SocketAddr::new(V4, 0)));
-    let conf = Conf { max_trackers: 2, ..conf() };
+    let conf = conf().with(|conf| conf.trackers.max_per_torrent = 2);
     let seed = Client::start(&torrent(), conf, Vec::new(), true);
     let (port, torrent) = (seed.port(), seed.torrent);
     let engine = seed.engine.clone();
@@ -356,7 +355,7 @@ fn a_tracker_that_hangs_holds_up_the_end_no_longer_than_it_may() {
         } else {
             format!("http://{}/announce", tracker.http(at))
         };
-        let conf = Conf { stopped_timeout: Duration::from_millis(300), ..conf() };
+        let conf = conf().with(|conf| conf.trackers.stopped_timeout = Duration::from_millis(300));
         let seed = Client::start(&torrent(), conf, one(url), true);
         seed.wait_for("reply", |alert| matches!(alert, Alert::TrackerReplied { .. }).then_some(()));
         tracker.behave(|manners| manners.hang = true);
@@ -372,12 +371,13 @@ fn everything_leaves_from_the_address_that_is_set() {
     let tracker = Tracker::new();
     let (http, udp) = (tracker.http(SocketAddr::new(V4, 0)), tracker.udp(SocketAddr::new(V4, 0)));
     let ours = IpAddr::from([127, 0, 0, 2]);
-    let from_there = || Conf {
-        listen: vec![SocketAddr::new(ours, 0)],
-        bind_addrs: vec![ours],
-        announce_to_all_tiers: true,
-        announce_to_all_trackers: true,
-        ..conf()
+    let from_there = || {
+        conf().with(|conf| {
+            conf.network.listen = vec![SocketAddr::new(ours, 0)];
+            conf.network.bind_addrs = vec![ours];
+            conf.trackers.announce_to_all_tiers = true;
+            conf.trackers.announce_to_all = true;
+        })
     };
     let torrent = torrent();
     // The last would be reached in the other family only, and so is not reached.
@@ -451,7 +451,8 @@ mod tls {
         let tracker = Tracker::new();
         let addr = tracker.https(SocketAddr::new(V4, 0), authority.server.clone());
         let torrent = torrent();
-        let trusting = || Conf { tls_roots: vec![authority.root.clone()], ..conf() };
+        let trusting =
+            || conf().with(|conf| conf.trackers.tls_roots = vec![authority.root.clone()]);
         let urls = [
             format!("https://{addr}/announce"),
             format!("https://localhost:{}/announce", addr.port()),
@@ -475,7 +476,7 @@ mod tls {
         for (authority, why) in [(&known, "not valid for"), (&unknown, "unknown")] {
             let tracker = Tracker::new();
             let addr = tracker.https(SocketAddr::new(V4, 0), authority.server.clone());
-            let conf = Conf { tls_roots: vec![known.root.clone()], ..conf() };
+            let conf = conf().with(|conf| conf.trackers.tls_roots = vec![known.root.clone()]);
             let seed =
                 Client::start(&torrent(), conf, one(format!("https://{addr}/announce")), true);
             let (_, error) = seed.wait_for_failure();
@@ -487,7 +488,7 @@ mod tls {
 
     #[test]
     fn what_is_no_certificate_is_told_at_the_start() {
-        let conf = Conf { tls_roots: vec![b"no certificate".to_vec()], ..conf() };
+        let conf = conf().with(|conf| conf.trackers.tls_roots = vec![b"no certificate".to_vec()]);
         assert!(matches!(spawn(conf), Err(ReactorError::TlsRoots(_))));
     }
 }

@@ -6,7 +6,11 @@ use cratetorrent::Conf;
 /// that allows beside its files.
 pub fn use_all_descriptors(conf: &mut Conf) {
     conf.fit_descriptors(raise().unwrap_or(u64::MAX));
-    log::info!("room for {} connections and {} open files", conf.max_links, conf.max_open_files);
+    log::info!(
+        "room for {} connections and {} open files",
+        conf.peers.max_connections,
+        conf.storage.max_open_files
+    );
 }
 
 /// Raises the limit of descriptors as far as it goes without being root. `None` is no limit.

@@ -47,8 +47,8 @@ impl Place {
     /// on any.
     pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
         match self.bind.as_deref().map(str::parse::<IpAddr>) {
-            Some(Ok(addr)) => conf.bind_addrs = vec![addr],
-            Some(Err(_)) => conf.bind_interface.clone_from(&self.bind),
+            Some(Ok(addr)) => conf.network.bind_addrs = vec![addr],
+            Some(Err(_)) => conf.network.bind_interface.clone_from(&self.bind),
             None => {}
         }
         if self.deaf {
@@ -74,10 +74,10 @@ fn is_busy(e: &ReactorError) -> bool {
 fn start_on(conf: &Conf, port: u16) -> Result<(EngineHandle, Alerts), ReactorError> {
     let on = |addrs: &[IpAddr]| {
         let listen = addrs.iter().map(|&addr| SocketAddr::from((addr, port))).collect();
-        spawn(Conf { listen, ..conf.clone() })
+        spawn(conf.clone().with(|conf| conf.network.listen = listen))
     };
-    if !conf.bind_addrs.is_empty() {
-        return on(&conf.bind_addrs);
+    if !conf.network.bind_addrs.is_empty() {
+        return on(&conf.network.bind_addrs);
     }
     let (v4, v6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
     match on(&[v4, v6]) {

@@ -174,7 +174,8 @@ struct Seed {
 
 impl Seed {
     fn start(metainfo: &Arc<Metainfo>, folder: &Path) -> Result<Self, Problem> {
-        let conf = Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Conf::default() };
+        let conf = Conf::default()
+            .with(|conf| conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()]);
         let (engine, alerts) = spawn(conf).map_err(problem)?;
         let mut params = TorrentParams::new(metainfo.clone(), folder);
         params.state_file = None;

@@ -122,18 +122,17 @@ fn prepare(dir: &Path) -> Result<(), Problem> {
 
 /// Starts an engine that listens where it should.
 fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
-    let mut conf = Conf {
-        alerts: AlertMask::STATUS
+    let mut conf = Conf::default().with(|conf| {
+        conf.alerts.mask = AlertMask::STATUS
             | AlertMask::PROGRESS
             | AlertMask::PEERS
             | AlertMask::BANS
-            | AlertMask::TRACKERS,
+            | AlertMask::TRACKERS;
         // The user named these peers, so they are worth trying until the user's own time-out.
-        max_dial_failures: u32::MAX,
-        reconnect_max: Duration::from_secs(10),
-        limits: options.limits,
-        ..Conf::default()
-    };
+        conf.peers.max_dial_failures = u32::MAX;
+        conf.peers.reconnect_max = Duration::from_secs(10);
+        conf.network.limits = options.limits;
+    });
     limits::use_all_descriptors(&mut conf);
     let (engine, alerts) = options.place.start(conf)?;
     if let Some(path) = &options.blocklist {

@@ -30,7 +30,10 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let source = Source::find(what, show, &interrupt)?;
 
     let alerts = AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS | AlertMask::TRACKERS;
-    let mut conf = Conf { alerts, limits, ..Conf::default() };
+    let mut conf = Conf::default().with(|conf| {
+        conf.alerts.mask = alerts;
+        conf.network.limits = limits;
+    });
     common::limits::use_all_descriptors(&mut conf);
     let (engine, alerts) = place.start(conf)?;
     if let Some(path) = &blocklist {

@@ -55,11 +55,10 @@ fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
         .map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
     let absolute = |path| std::path::absolute(path).map_err(Problem::of);
     let (dir, downloads) = (absolute(dir)?, absolute(downloads)?);
-    let mut conf = Conf {
-        alerts: AlertMask::STATUS | AlertMask::BANS,
-        session_dir: Some(dir),
-        ..Conf::default()
-    };
+    let mut conf = Conf::default().with(|conf| {
+        conf.alerts.mask = AlertMask::STATUS | AlertMask::BANS;
+        conf.session.dir = Some(dir);
+    });
     common::limits::use_all_descriptors(&mut conf);
     let (engine, alerts) = place.start(conf)?;
     if let Some(path) = &blocklist {

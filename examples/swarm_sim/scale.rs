@@ -203,22 +203,21 @@ fn gather(
     let piece = options.piece as usize * 1024;
     // Everything is looked at in smaller swarms.
     world.set_scrutiny(0);
-    let conf = Conf {
-        max_links_per_torrent: LINKS,
-        max_links: LINKS + 10,
-        max_dials: 20,
-        upload_slots: Some(options.slots),
+    let conf = Conf::default().with(|conf| {
+        conf.peers.max_per_torrent = LINKS;
+        conf.peers.max_connections = LINKS + 10;
+        conf.peers.max_dials = 20;
+        conf.uploads.slots = Some(options.slots);
         // A piece is a block, and takes long.
-        initial_pipeline: if options.coarse { 8 } else { 2 },
-        alerts: AlertMask::STATUS,
+        conf.requests.initial_pipeline = if options.coarse { 8 } else { 2 };
+        conf.alerts.mask = AlertMask::STATUS;
         // Ten thousand in one process: none needs more than this for so small a torrent.
-        run_len: piece.next_multiple_of(BLOCK) as u32,
-        max_piece_memory: (64 * piece).max(2 * piece.next_multiple_of(BLOCK)),
-        max_upload_memory: 4 * (piece + BLOCK),
-        max_unsent: piece,
-        max_request: piece as u32,
-        ..Conf::default()
-    };
+        conf.requests.run_len = piece.next_multiple_of(BLOCK) as u32;
+        conf.requests.max_piece_memory = (64 * piece).max(2 * piece.next_multiple_of(BLOCK));
+        conf.uploads.max_memory = 4 * (piece + BLOCK);
+        conf.uploads.max_unsent = piece;
+        conf.uploads.max_request = piece as u32;
+    });
     let small = (piece / 8).clamp(1, 1400);
     let (segment, send_buffer) =
         if options.coarse { (piece, 2 * piece) } else { (small, piece / 4) };

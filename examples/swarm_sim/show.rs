@@ -26,7 +26,7 @@ pub fn run(options: &Show) -> Result<ExitCode, Problem> {
     let len = PIECES * u64::from(PIECE);
     let sample = Sample::file("data", len, PIECE, options.seed).map_err(Problem::of)?;
     let mut world = World::new(options.seed);
-    let conf = Conf { alerts: AlertMask::ALL, ..Conf::default() };
+    let conf = Conf::default().with(|conf| conf.alerts.mask = AlertMask::ALL);
     let seed = world.node(conf.clone());
     world.set_line(seed, Line { bandwidth: SEED_LINE, ..Line::default() });
     world.seed_with(seed, &sample);

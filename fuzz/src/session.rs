@@ -72,20 +72,19 @@ fn metainfo() -> Option<Metainfo> {
 impl Host {
     fn new(flags: u8) -> Option<Self> {
         let run_len = if flags & 1 == 0 { 16_384 } else { 1 << 20 };
-        let conf = Conf {
-            run_len,
-            max_piece_memory: 2 * run_len as usize + 3 * 16_384,
-            max_links: MAX_LINKS,
-            max_greetings: 3,
-            max_dials: 2,
-            max_incoming_requests: 8,
-            max_pipeline: 16,
-            max_request: 16_384,
-            max_unsent: 16_384,
-            max_upload_memory: 5 * 16_384,
-            ..Conf::default()
-        };
-        let limit = conf.max_piece_memory;
+        let conf = Conf::default().with(|conf| {
+            conf.requests.run_len = run_len;
+            conf.requests.max_piece_memory = 2 * run_len as usize + 3 * 16_384;
+            conf.peers.max_connections = MAX_LINKS;
+            conf.peers.max_handshakes = 3;
+            conf.peers.max_dials = 2;
+            conf.uploads.max_requests = 8;
+            conf.requests.max_pipeline = 16;
+            conf.uploads.max_request = 16_384;
+            conf.uploads.max_unsent = 16_384;
+            conf.uploads.max_memory = 5 * 16_384;
+        });
+        let limit = conf.requests.max_piece_memory;
         let mut engine = Engine::new(conf, u64::from(flags), Instant::ZERO).ok()?;
         let metainfo = Arc::new(metainfo()?);
         let info_hash = metainfo.info_hash;
@@ -398,7 +397,7 @@ impl Host {
     fn check(&self) {
         assert!(self.engine.piece_memory() <= self.limit, "{} bytes", self.engine.piece_memory());
         assert!(
-            self.engine.upload_memory() <= self.engine.conf().max_upload_memory,
+            self.engine.upload_memory() <= self.engine.conf().uploads.max_memory,
             "{} bytes",
             self.engine.upload_memory()
         );

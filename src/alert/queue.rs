@@ -1,7 +1,7 @@
 //! The queue of alerts: bounded, coalesced, and honest about what it dropped. It never drops what
 //! only comes once.
 //!
-//! Bounded means: [`Conf::max_alerts`](crate::Conf::max_alerts) of those that may be dropped,
+//! Bounded means: [`AlertConf::max`](crate::conf::AlertConf::max) of those that may be dropped,
 //! [`KEPT_A_TORRENT`] of each torrent, and one for each verb that the user has called and that is
 //! answered by an alert.
 

@@ -11,26 +11,28 @@ const RESERVE: usize = 64;
 
 impl Conf {
     /// Settings for a process that may have so many `descriptors` open:
-    /// [`max_open_files`](Self::max_open_files) stays unless it takes more than a third, and
-    /// connections get what is left, 20,000 at most.
+    /// [`StorageConf::max_open_files`](super::StorageConf::max_open_files) stays unless it takes
+    /// more than a third, and connections get what is left, 20,000 at most.
     ///
     /// ```
     /// let mut conf = cratetorrent::Conf::default();
     /// conf.fit_descriptors(64);
-    /// assert!(conf.max_links >= 24 && conf.max_links + conf.max_open_files <= 48);
+    /// let (connections, files) = (conf.peers.max_connections, conf.storage.max_open_files);
+    /// assert!(connections >= 24 && connections + files <= 48);
     /// ```
     pub fn fit_descriptors(&mut self, descriptors: u64) {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let free = descriptors - RESERVE.min(descriptors / 4);
-        self.max_open_files = self.max_open_files.min(free / 3).max(1);
-        let links = free.saturating_sub(self.max_open_files).clamp(1, MOST_LINKS);
-        self.max_links = links;
-        self.max_links_per_torrent = links;
+        self.storage.max_open_files = self.storage.max_open_files.min(free / 3).max(1);
+        let links = free.saturating_sub(self.storage.max_open_files).clamp(1, MOST_LINKS);
+        self.peers.max_connections = links;
+        self.peers.max_per_torrent = links;
         // When thousands come at once, a hundred that are being greeted would keep the others out;
         // where there are few connections, neither those that come nor those that are
         // dialled may take all.
-        self.max_greetings = (links / 4).max(self.max_greetings.min(links.div_ceil(2)));
-        self.max_dials = self.max_dials.min(links.div_ceil(2));
+        self.peers.max_handshakes =
+            (links / 4).max(self.peers.max_handshakes.min(links.div_ceil(2)));
+        self.peers.max_dials = self.peers.max_dials.min(links.div_ceil(2));
     }
 }
 
@@ -45,14 +47,20 @@ mod tests {
         {
             let mut conf = Conf::default();
             conf.fit_descriptors(descriptors);
-            assert_eq!((conf.max_open_files, conf.max_links), (files, links), "{descriptors}");
+            assert_eq!(
+                (conf.storage.max_open_files, conf.peers.max_connections),
+                (files, links),
+                "{descriptors}"
+            );
         }
         for descriptors in 0..2000 {
             let mut conf = Conf::default();
             conf.fit_descriptors(descriptors);
             assert_eq!(conf.validate(), Ok(()), "{descriptors}");
             assert!(
-                descriptors < 4 || ((conf.max_links + conf.max_open_files) as u64) < descriptors,
+                descriptors < 4
+                    || ((conf.peers.max_connections + conf.storage.max_open_files) as u64)
+                        < descriptors,
                 "{descriptors}"
             );
         }

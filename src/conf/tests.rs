@@ -1,51 +1,75 @@
 //! What is no sense is refused by name.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
 fn nonsense_is_named() {
     assert_eq!(Conf::default().validate(), Ok(()));
-    let e = Conf { run_len: 1000, ..Conf::default() }.validate().unwrap_err();
-    assert_eq!(e.to_string(), "Conf::run_len is 1000: a multiple of 16384");
+    let e = Conf::default().with(|conf| conf.requests.run_len = 1000).validate().unwrap_err();
+    assert_eq!(e.to_string(), "Conf::requests.run_len is 1000: a multiple of 16384");
     assert_eq!(
-        Conf { max_piece_memory: 1, ..Conf::default() }.validate().unwrap_err().field,
-        "max_piece_memory"
+        Conf::default()
+            .with(|conf| conf.requests.max_piece_memory = 1)
+            .validate()
+            .unwrap_err()
+            .field,
+        "requests.max_piece_memory"
     );
     for (field, conf) in [
-        ("progress_interval", Conf { progress_interval: Duration::ZERO, ..Conf::default() }),
-        ("keep_alive", Conf { keep_alive: Duration::ZERO, ..Conf::default() }),
-        ("max_links_per_torrent", Conf { max_links_per_torrent: 65_536, ..Conf::default() }),
-        ("max_links_per_torrent", Conf { max_links_per_torrent: 0, ..Conf::default() }),
-        ("max_unsent", Conf { max_unsent: 0, ..Conf::default() }),
-        ("allowed_fast", Conf { allowed_fast: 101, ..Conf::default() }),
-        ("choke_interval", Conf { choke_interval: Duration::ZERO, ..Conf::default() }),
-        ("max_active_checks", Conf { max_active_checks: 0, ..Conf::default() }),
-        ("seed_queue_turn", Conf { seed_queue_turn: Duration::ZERO, ..Conf::default() }),
-        ("turnover_interval", Conf { turnover_interval: Duration::ZERO, ..Conf::default() }),
-        ("max_announces", Conf { max_announces: 0, ..Conf::default() }),
-        ("announces_per_second", Conf { announces_per_second: 0, ..Conf::default() }),
         (
-            "min_announce_interval",
-            Conf { min_announce_interval: Duration::ZERO, ..Conf::default() },
+            "alerts.progress_interval",
+            Conf::default().with(|conf| conf.alerts.progress_interval = Duration::ZERO),
+        ),
+        ("peers.keep_alive", Conf::default().with(|conf| conf.peers.keep_alive = Duration::ZERO)),
+        ("peers.max_per_torrent", Conf::default().with(|conf| conf.peers.max_per_torrent = 65_536)),
+        ("peers.max_per_torrent", Conf::default().with(|conf| conf.peers.max_per_torrent = 0)),
+        ("uploads.max_unsent", Conf::default().with(|conf| conf.uploads.max_unsent = 0)),
+        ("uploads.allowed_fast", Conf::default().with(|conf| conf.uploads.allowed_fast = 101)),
+        (
+            "uploads.choke_interval",
+            Conf::default().with(|conf| conf.uploads.choke_interval = Duration::ZERO),
+        ),
+        ("queue.max_active_checks", Conf::default().with(|conf| conf.queue.max_active_checks = 0)),
+        ("queue.seed_turn", Conf::default().with(|conf| conf.queue.seed_turn = Duration::ZERO)),
+        (
+            "peers.turnover_interval",
+            Conf::default().with(|conf| conf.peers.turnover_interval = Duration::ZERO),
+        ),
+        ("trackers.max_announces", Conf::default().with(|conf| conf.trackers.max_announces = 0)),
+        (
+            "trackers.announces_per_second",
+            Conf::default().with(|conf| conf.trackers.announces_per_second = 0),
         ),
         (
-            "max_announce_interval",
-            Conf { max_announce_interval: Duration::from_secs(59), ..Conf::default() },
+            "trackers.min_interval",
+            Conf::default().with(|conf| conf.trackers.min_interval = Duration::ZERO),
         ),
-        ("max_trackers", Conf { max_trackers: 10_001, ..Conf::default() }),
         (
-            "tracker_timeout",
-            Conf { tracker_timeout: Duration::from_millis(999), ..Conf::default() },
+            "trackers.max_interval",
+            Conf::default().with(|conf| conf.trackers.max_interval = Duration::from_secs(59)),
         ),
-        ("max_tracker_reply", Conf { max_tracker_reply: 1023, ..Conf::default() }),
-        ("max_tracker_reply", Conf { max_tracker_reply: usize::MAX, ..Conf::default() }),
-        ("max_tracker_redirects", Conf { max_tracker_redirects: 21, ..Conf::default() }),
-        ("user_agent", Conf { user_agent: "a\r\nb".into(), ..Conf::default() }),
+        (
+            "trackers.max_per_torrent",
+            Conf::default().with(|conf| conf.trackers.max_per_torrent = 10_001),
+        ),
+        (
+            "trackers.timeout",
+            Conf::default().with(|conf| conf.trackers.timeout = Duration::from_millis(999)),
+        ),
+        ("trackers.max_reply", Conf::default().with(|conf| conf.trackers.max_reply = 1023)),
+        ("trackers.max_reply", Conf::default().with(|conf| conf.trackers.max_reply = usize::MAX)),
+        ("trackers.max_redirects", Conf::default().with(|conf| conf.trackers.max_redirects = 21)),
+        (
+            "trackers.user_agent",
+            Conf::default().with(|conf| conf.trackers.user_agent = "a\r\nb".into()),
+        ),
     ] {
         assert_eq!(conf.validate().unwrap_err().field, field);
     }
     assert_eq!(
-        Conf { client: "é".into(), ..Conf::default() }.validate().unwrap_err().field,
-        "client"
+        Conf::default().with(|conf| conf.network.client = "é".into()).validate().unwrap_err().field,
+        "network.client"
     );
 }

@@ -25,9 +25,9 @@ pub struct Refused {
     pub filtered: u64,
     /// The user has banned its address.
     pub banned: u64,
-    /// There was no room: `Conf::max_links`, `Conf::max_greetings`.
+    /// There was no room: `PeerConf::max_connections`, `PeerConf::max_handshakes`.
     pub full: u64,
-    /// Its host had its share: `Conf::max_links_per_host`, or half of `Conf::max_greetings`.
+    /// Its host had its share: `PeerConf::max_per_host`, or half of `PeerConf::max_handshakes`.
     pub crowded: u64,
 }
 
@@ -183,10 +183,12 @@ impl Engine {
             &mut refused.filtered
         } else if self.access.bans.is_banned(self.cx.now, ip.to_canonical()) {
             &mut refused.banned
-        } else if self.links.len() >= conf.max_links || self.greetings >= conf.max_greetings {
+        } else if self.links.len() >= conf.peers.max_connections
+            || self.greetings >= conf.peers.max_handshakes
+        {
             &mut refused.full
-        } else if host.links >= conf.max_links_per_host
-            || host.greetings >= conf.max_greetings.div_ceil(2)
+        } else if host.links >= conf.peers.max_per_host
+            || host.greetings >= conf.peers.max_handshakes.div_ceil(2)
         {
             &mut refused.crowded
         } else {
@@ -209,7 +211,7 @@ impl Engine {
             torrent.candidates.forget(addr);
             return false;
         }
-        if self.access.host(addr.ip()).links >= cx.conf.max_links_per_host {
+        if self.access.host(addr.ip()).links >= cx.conf.peers.max_per_host {
             torrent.candidates.postpone(cx.now, addr, &mut cx.rng, &cx.conf);
             torrent.schedule(cx);
             return false;

@@ -41,10 +41,20 @@ impl Engine {
             .count();
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
         for (what, found, counted, limit) in [
-            ("links are being dialled", dialing, self.dials, conf.max_dials),
-            ("accepted links have not greeted", greetings, self.greetings, conf.max_greetings),
-            ("peers may be asked", fetchers, self.cx.fetchers, conf.max_links),
-            ("bytes of pieces are in memory", memory, self.cx.memory.used(), conf.max_piece_memory),
+            ("links are being dialled", dialing, self.dials, conf.peers.max_dials),
+            (
+                "accepted links have not greeted",
+                greetings,
+                self.greetings,
+                conf.peers.max_handshakes,
+            ),
+            ("peers may be asked", fetchers, self.cx.fetchers, conf.peers.max_connections),
+            (
+                "bytes of pieces are in memory",
+                memory,
+                self.cx.memory.used(),
+                conf.requests.max_piece_memory,
+            ),
         ] {
             if found != counted {
                 return Err(format!("{found} {what} and {counted} are counted"));

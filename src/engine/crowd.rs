@@ -34,7 +34,7 @@ impl Engine {
     }
 
     fn is_full_for_dials(&self) -> bool {
-        self.links.len() >= self.cx.conf.max_links && self.wanting.dials() > 0
+        self.links.len() >= self.cx.conf.peers.max_connections && self.wanting.dials() > 0
     }
 
     pub(super) fn handle_crowd_timeout(&mut self, at: Instant) {

@@ -129,8 +129,8 @@ impl Verbs<'_> {
     /// [`FileRenameFailed`](crate::Alert::FileRenameFailed) tells what came of it. The torrent's
     /// reads and writes wait meanwhile.
     ///
-    /// In a session with a folder ([`Conf::session_dir`](crate::Conf::session_dir)) the new name is
-    /// kept; else give it to [`TorrentParams::renames`] the next time.
+    /// In a session with a folder ([`SessionConf::dir`](crate::conf::SessionConf::dir)) the new
+    /// name is kept; else give it to [`TorrentParams::renames`] the next time.
     ///
     /// # Errors
     /// If there is no such torrent or file, or the path leads out of the download folder or is that

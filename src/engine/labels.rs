@@ -15,7 +15,7 @@ pub enum LabelError {
     /// There is no such torrent.
     #[error(transparent)]
     NoSuchTorrent(#[from] NoSuchTorrent),
-    /// There are too many; see [`Conf::max_labels`](crate::Conf::max_labels).
+    /// There are too many; see [`SessionSessionConf::max_labels`](crate::conf::SessionSessionConf::max_labels).
     #[error("{count} labels, {limit} are allowed")]
     TooMany {
         /// How many different ones.
@@ -23,7 +23,8 @@ pub enum LabelError {
         /// The limit.
         limit: usize,
     },
-    /// One is too long; see [`Conf::max_label_len`](crate::Conf::max_label_len).
+    /// One is too long; see
+    /// [`SessionSessionConf::max_label_len`](crate::conf::SessionSessionConf::max_label_len).
     #[error("a label of {len} bytes, {limit} are allowed")]
     TooLong {
         /// Its bytes.
@@ -42,8 +43,8 @@ pub(super) fn tidy(labels: Vec<String>, conf: &Conf) -> Result<Vec<String>, Labe
     let mut count = 0;
     for label in labels {
         let word = label.trim();
-        if word.len() > conf.max_label_len {
-            return Err(LabelError::TooLong { len: word.len(), limit: conf.max_label_len });
+        if word.len() > conf.session.max_label_len {
+            return Err(LabelError::TooLong { len: word.len(), limit: conf.session.max_label_len });
         }
         if word.is_empty() || word.chars().any(char::is_control) {
             return Err(LabelError::NoWord(label));
@@ -51,13 +52,13 @@ pub(super) fn tidy(labels: Vec<String>, conf: &Conf) -> Result<Vec<String>, Labe
         if !tidy.iter().any(|known| known == word) {
             count += 1;
             // So that a long list takes no long time.
-            if count <= conf.max_labels {
+            if count <= conf.session.max_labels {
                 tidy.push(word.to_owned());
             }
         }
     }
-    if count > conf.max_labels {
-        Err(LabelError::TooMany { count, limit: conf.max_labels })
+    if count > conf.session.max_labels {
+        Err(LabelError::TooMany { count, limit: conf.session.max_labels })
     } else {
         Ok(tidy)
     }

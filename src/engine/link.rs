@@ -86,7 +86,7 @@ impl Engine {
             return None;
         }
         let who = Contributor { addr, incoming: true };
-        let deadline = self.cx.now + self.cx.conf.greeting_timeout;
+        let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
         let (state, began) = (State::Greeting(Greeting::incoming()), self.cx.now);
         let link =
             self.links.insert(Link { who, torrent: None, state, hello: Tx::default(), began });
@@ -136,7 +136,9 @@ impl Engine {
                 }
             },
             // It should not have been read: `read_quota` is zero.
-            State::Waiting { early, .. } if early.len() + data.len() <= self.cx.conf.read_len => {
+            State::Waiting { early, .. }
+                if early.len() + data.len() <= self.cx.conf.network.read_len =>
+            {
                 early.extend_from_slice(data)
             }
             State::Waiting { .. } => self.close(
@@ -211,7 +213,7 @@ impl Engine {
 
     pub(super) fn handle_link_timeout(&mut self, key: Key, at: Instant) {
         let Some(link) = self.links.get(key) else { return };
-        let timeout = self.cx.conf.greeting_timeout;
+        let timeout = self.cx.conf.peers.handshake_timeout;
         match (&link.state, link.torrent) {
             (State::Dialing, _) => self.close(
                 key,
@@ -286,7 +288,7 @@ impl Engine {
                     None
                 }
                 Some(_) => Some(AGAIN),
-                None if t.sessions.len() < self.cx.conf.max_links_per_torrent => None,
+                None if t.sessions.len() < self.cx.conf.peers.max_per_torrent => None,
                 None => match t.least_worthy(who.addr) {
                     // A peer that we dialled when there was room is not worth ending another link
                     // for.

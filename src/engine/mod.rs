@@ -207,10 +207,10 @@ impl Engine {
         let mut rng = Rng::new(seed);
         let mut peer_id = [0; 20];
         rng.fill(&mut peer_id);
-        for (byte, own) in peer_id.iter_mut().zip(conf.client.bytes()) {
+        for (byte, own) in peer_id.iter_mut().zip(conf.network.client.bytes()) {
             *byte = own;
         }
-        let throttle = Throttle::new(now, conf.limits);
+        let throttle = Throttle::new(now, conf.network.limits);
         let queue = Queue::new(ActiveLimits::of(&conf));
         let mut cx = Cx::new(conf, rng, PeerId(peer_id), now);
         cx.up_limited = throttle.up.is_on();
@@ -368,7 +368,7 @@ impl Engine {
     /// time: its buffer is hot if it has just come back from the link before.
     fn pump_uploads(&mut self) {
         while self.effects.is_empty(&self.cx.outbox)
-            && self.cx.uploads.room() > self.cx.conf.max_request as usize + READ_GAP
+            && self.cx.uploads.room() > self.cx.conf.uploads.max_request as usize + READ_GAP
             && let Some(key) = self.cx.uploads_due.pop_front()
         {
             let Some((session, torrent)) =
@@ -425,12 +425,13 @@ impl Engine {
         !self.cx.alerts.is_empty()
     }
 
-    /// Bytes of piece data in memory or promised to be: never more than `Conf::max_piece_memory`.
+    /// Bytes of piece data in memory or promised to be: never more than
+    /// `RequestRequestRequestRequestConf::max_piece_memory`.
     pub fn piece_memory(&self) -> usize {
         self.cx.memory.used()
     }
 
-    /// Bytes of blocks being read or waiting to be sent: never more than `Conf::max_upload_memory`.
+    /// Bytes of blocks being read or waiting to be sent: never more than `UploadConf::max_memory`.
     pub fn upload_memory(&self) -> usize {
         self.cx.uploads.used()
     }
@@ -500,7 +501,7 @@ impl Engine {
     }
 
     fn dial(&mut self, torrent: Key, addr: SocketAddr) {
-        let deadline = self.cx.now + self.cx.conf.greeting_timeout;
+        let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
         let link = self.links.insert(Link::dialing(torrent, addr, self.cx.now));
         self.dials += 1;
         self.access.handle_dialled(addr.ip());

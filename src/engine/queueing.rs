@@ -30,10 +30,10 @@ pub enum QueueError {
 impl ActiveLimits {
     pub(super) fn of(conf: &Conf) -> Self {
         Self {
-            downloads: conf.max_active_downloads,
-            seeds: conf.max_active_seeds,
-            total: conf.max_active,
-            checks: conf.max_active_checks,
+            downloads: conf.queue.max_active_downloads,
+            seeds: conf.queue.max_active_seeds,
+            total: conf.queue.max_active,
+            checks: conf.queue.max_active_checks,
         }
     }
 }
@@ -42,9 +42,11 @@ impl Verbs<'_> {
     /// Changes that, from now on. 0 checks count as 1.
     pub fn set_active_limits(&mut self, limits: ActiveLimits) {
         let limits = ActiveLimits { checks: limits.checks.max(1), ..limits };
-        (self.engine.cx.conf.max_active_downloads, self.engine.cx.conf.max_active_seeds) =
-            (limits.downloads, limits.seeds);
-        (self.engine.cx.conf.max_active, self.engine.cx.conf.max_active_checks) =
+        (
+            self.engine.cx.conf.queue.max_active_downloads,
+            self.engine.cx.conf.queue.max_active_seeds,
+        ) = (limits.downloads, limits.seeds);
+        (self.engine.cx.conf.queue.max_active, self.engine.cx.conf.queue.max_active_checks) =
             (limits.total, limits.checks);
         self.engine.queue.set_limits(self.engine.cx.now, limits);
         self.engine.session_changed(Said::Active);
@@ -124,9 +126,9 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.set_stop(stop, cx))
     }
 
-    /// When torrents that have no wish of their own have served enough; see [`Conf::stop`].
+    /// When torrents that have no wish of their own have served enough; see [`QueueQueueConf::stop`].
     pub fn set_default_stop(&mut self, stop: StopAt) {
-        self.engine.cx.conf.stop = stop;
+        self.engine.cx.conf.queue.stop = stop;
         self.engine.session_changed(Said::Stop);
         for key in self.engine.torrents.keys() {
             if let Some(torrent) = self.engine.torrents.get_mut(key) {
@@ -216,7 +218,7 @@ impl Engine {
                     if lane == Lane::Download { c.down.rate(cx.now) } else { c.up.rate(cx.now) }
                 })
             };
-            queue.look(cx.now, cx.conf.slow_rate, cx.conf.seed_queue_turn, rate);
+            queue.look(cx.now, cx.conf.queue.slow_rate, cx.conf.queue.seed_turn, rate);
         }
         self.arrange();
     }

@@ -55,7 +55,7 @@ impl Engine {
     pub fn restore(&mut self, restored: Restored) {
         let Restored { torrents, session, damaged, torn, set_aside } = restored;
         self.cx.recorder.on = true;
-        self.cx.recorder.pause = self.cx.conf.disk_retry;
+        self.cx.recorder.pause = self.cx.conf.storage.retry_pause;
         if let Some(SessionSettings { limits, peer_limits, active, stop }) = session {
             if let Some(limits) = limits {
                 self.verbs().set_limits(limits);
@@ -110,10 +110,12 @@ impl Engine {
             (&self.cx.conf, self.queue.limits());
         let session = &mut self.cx.recorder.session;
         match said {
-            Said::Limits => session.limits = Some(conf.limits),
-            Said::PeerLimits => session.peer_limits = Some(conf.peer_limits),
+            Said::Limits => session.limits = Some(conf.network.limits),
+            Said::PeerLimits => session.peer_limits = Some(conf.peers.limits),
             Said::Active => session.active = Some([downloads, seeds, total, checks]),
-            Said::Stop => session.stop = Some((conf.stop.ratio_percent, conf.stop.seeding)),
+            Said::Stop => {
+                session.stop = Some((conf.queue.stop.ratio_percent, conf.queue.stop.seeding))
+            }
         }
         self.cx.recorder.session_due |= self.cx.recorder.on;
     }
@@ -160,7 +162,7 @@ impl Engine {
     /// something else of it changes.
     fn give_up(&mut self, key: Key, bytes: usize) {
         let why = format!("a record of {bytes} bytes, where {MAX_BODY} are the limit");
-        let dir = self.cx.conf.session_dir.clone().unwrap_or_default();
+        let dir = self.cx.conf.session.dir.clone().unwrap_or_default();
         let error =
             StoreError::new(StoreOp::Save, dir, io::Error::new(io::ErrorKind::InvalidInput, why));
         log::error!("{error}");
@@ -181,7 +183,7 @@ impl Engine {
         let recorder = &mut self.cx.recorder;
         recorder.out = recorder.out.saturating_sub(1);
         match &result {
-            Ok(()) => recorder.pause = self.cx.conf.disk_retry,
+            Ok(()) => recorder.pause = self.cx.conf.storage.retry_pause,
             Err(error) => self.recording_failed(error),
         }
         match torrent {
@@ -209,7 +211,7 @@ impl Engine {
             let at = self.cx.now + pause;
             recorder.retry_at = Some(at);
             recorder.pause =
-                pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.disk_retry));
+                pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.storage.retry_pause));
             self.deadlines.push(at, Owner::Recorder);
         }
         self.cx.alerts.push(Alert::SessionFailed { error: error.clone(), retry_in });

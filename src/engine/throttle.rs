@@ -173,7 +173,7 @@ impl Engine {
         greeting: usize,
     ) {
         let own =
-            self.throttle.peers.get(&(torrent, addr)).copied().unwrap_or(self.cx.conf.peer_limits);
+            self.throttle.peers.get(&(torrent, addr)).copied().unwrap_or(self.cx.conf.peers.limits);
         if own != Limits::default() {
             self.throttle.set_own(self.cx.now, link, own);
             self.plan_limits();
@@ -221,7 +221,7 @@ impl Engine {
     // What the verbs do.
 
     pub(super) fn limit_engine(&mut self, limits: Limits) {
-        self.cx.conf.limits = limits;
+        self.cx.conf.network.limits = limits;
         self.throttle.down.set_engine(self.cx.now, limits.down);
         self.throttle.up.set_engine(self.cx.now, limits.up);
         self.plan_limits();
@@ -230,7 +230,8 @@ impl Engine {
 
     /// How much a torrent may send decides how many peers it is shared out to.
     fn tell_up_limit(&mut self, key: Key) {
-        let limit = [self.cx.conf.limits.up, self.limits_of(key).up].into_iter().flatten().min();
+        let limit =
+            [self.cx.conf.network.limits.up, self.limits_of(key).up].into_iter().flatten().min();
         if let Some(torrent) = self.torrents.get_mut(key) {
             torrent.set_up_limit(limit, &mut self.cx);
         }
@@ -273,7 +274,7 @@ impl Engine {
     }
 
     pub(super) fn limit_other_peers(&mut self, limits: Limits) {
-        self.cx.conf.peer_limits = limits;
+        self.cx.conf.peers.limits = limits;
         for (key, link) in self.links.iter().filter(|(_, link)| link.session().is_some()) {
             let own = link
                 .torrent

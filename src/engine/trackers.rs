@@ -16,7 +16,7 @@ pub enum TrackersError {
     #[error(transparent)]
     NoSuchTorrent(#[from] NoSuchTorrent),
     /// There would be too many.
-    #[error("{count} trackers exceed Conf::max_trackers, {limit}")]
+    #[error("{count} trackers exceed TrackerConf::max_per_torrent, {limit}")]
     TooMany {
         /// How many there would be.
         count: usize,
@@ -35,13 +35,14 @@ impl Verbs<'_> {
     ///
     /// # Errors
     /// If there is no such torrent or there are more than
-    /// [`Conf::max_trackers`](crate::Conf::max_trackers).
+    /// [`TrackerConf::max_per_torrent`](crate::conf::TrackerConf::max_per_torrent).
     pub fn set_trackers(
         &mut self,
         id: TorrentId,
         tiers: Vec<Vec<String>>,
     ) -> Result<(), TrackersError> {
-        let (count, limit) = (tiers.iter().map(Vec::len).sum(), self.engine.cx.conf.max_trackers);
+        let (count, limit) =
+            (tiers.iter().map(Vec::len).sum(), self.engine.cx.conf.trackers.max_per_torrent);
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
         }
@@ -61,7 +62,8 @@ impl Verbs<'_> {
     ) -> Result<(), TrackersError> {
         TrackerUrl::parse(url)?;
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        let (count, limit) = (torrent.announcer.len() + 1, self.engine.cx.conf.max_trackers);
+        let (count, limit) =
+            (torrent.announcer.len() + 1, self.engine.cx.conf.trackers.max_per_torrent);
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
         }

@@ -84,8 +84,8 @@ impl Deref for Verbs<'_> {
 impl Verbs<'_> {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the
     /// engine lives. In a session with a folder
-    /// ([`Conf::session_dir`](crate::Conf::session_dir)) it will be there at the next start once
-    /// [`Alert::Recorded`] has told so.
+    /// ([`SessionConf::dir`](crate::conf::SessionConf::dir)) it will be there at the next start
+    /// once [`Alert::Recorded`] has told so.
     ///
     /// # Errors
     /// If the torrent is there already, it would write to a file of another
@@ -197,8 +197,9 @@ impl Verbs<'_> {
     }
 
     /// Suggests a piece to the connected peers that are interested and lack it (BEP 6), whatever
-    /// [`Conf::suggest`](crate::Conf::suggest) says: each is told once, and of eight pieces at
-    /// most that it has not fetched. Nothing happens if the torrent does not have it.
+    /// [`UploadUploadConf::suggest`](crate::conf::UploadUploadConf::suggest) says: each is told once, and of
+    /// eight pieces at most that it has not fetched. Nothing happens if the torrent does not
+    /// have it.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -212,7 +213,8 @@ impl Verbs<'_> {
 
     /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` none. At
     /// once, but a peer that was let in less than
-    /// [`Conf::choke_interval`](crate::Conf::choke_interval) ago is the last to go.
+    /// [`UploadUploadConf::choke_interval`](crate::conf::UploadUploadConf::choke_interval) ago is the last to
+    /// go.
     ///
     /// # Errors
     /// If there is no such torrent.
@@ -320,9 +322,9 @@ impl Verbs<'_> {
     }
 
     /// Ends everything in good order: links are closed, trackers told (for
-    /// [`Conf::stopped_timeout`](crate::Conf::stopped_timeout) at most), states saved, files
-    /// closed. [`is_drained`](Engine::is_drained) tells when that is done; until then the driver
-    /// goes on as ever. Called again it does nothing.
+    /// [`TrackerTrackerConf::stopped_timeout`](crate::conf::TrackerTrackerConf::stopped_timeout) at most), states
+    /// saved, files closed. [`is_drained`](Engine::is_drained) tells when that is done; until
+    /// then the driver goes on as ever. Called again it does nothing.
     pub fn shutdown(&mut self) {
         if std::mem::replace(&mut self.engine.shutting_down, true) {
             return;
@@ -346,7 +348,7 @@ impl Verbs<'_> {
 impl Engine {
     /// The limits over all torrents and peers.
     pub fn limits(&self) -> Limits {
-        self.cx.conf.limits
+        self.cx.conf.network.limits
     }
 
     /// A torrent's own limits.

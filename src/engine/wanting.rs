@@ -120,7 +120,8 @@ impl Engine {
     }
 
     fn has_room_to_dial(&self) -> bool {
-        self.dials < self.cx.conf.max_dials && self.links.len() < self.cx.conf.max_links
+        self.dials < self.cx.conf.peers.max_dials
+            && self.links.len() < self.cx.conf.peers.max_connections
     }
 
     /// Dials the next candidate of a torrent; false if none is due.

@@ -16,7 +16,8 @@ use crate::alert::Alert;
 /// The receiving end of an engine's alerts.
 ///
 /// Alerts that are not fetched wait in the engine, which leaves out the unimportant ones beyond
-/// [`Conf::max_alerts`](crate::Conf::max_alerts) and says how many. Dropping this drops all alerts.
+/// [`AlertConf::max`](crate::conf::AlertConf::max) and says how many. Dropping this drops all
+/// alerts.
 pub struct Alerts {
     shared: Arc<Shared>,
 }

@@ -23,7 +23,10 @@ use crate::{
 const LONG: Duration = Duration::from_secs(60);
 
 fn conf() -> Conf {
-    Conf { listen: vec![(Ipv4Addr::LOCALHOST, 0).into()], workers: 1, ..Conf::default() }
+    Conf::default().with(|conf| {
+        conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        conf.storage.workers = 1;
+    })
 }
 
 fn params(dir: &Path) -> TorrentParams {
@@ -203,8 +206,11 @@ fn hung_disk_holds_up_neither_close_nor_drop_nor_abandon() {
     assert_eq!(engine.call(|_| ()), Err(CallError::Ended));
     drop(engine);
 
-    let (engine, _alerts, _) =
-        start(Conf { close_timeout: short, ..conf() }, disk.clone(), Path::new("/d"));
+    let (engine, _alerts, _) = start(
+        conf().with(|conf| conf.session.close_timeout = short),
+        disk.clone(),
+        Path::new("/d"),
+    );
     let addr = engine.local_addrs()[0];
     drop(engine);
     assert!(is_free(addr));

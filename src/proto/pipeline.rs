@@ -83,7 +83,7 @@ impl Pipeline {
         Self {
             asked: VecDeque::new(),
             late: VecDeque::new(),
-            depth: conf.initial_pipeline.min(conf.max_pipeline),
+            depth: conf.requests.initial_pipeline.min(conf.requests.max_pipeline),
             slow_start: true,
             began: now,
             rate: RateMeter::new(now),
@@ -92,7 +92,7 @@ impl Pipeline {
             delivered: now,
             snubbed: false,
             held: None,
-            cap: conf.max_pipeline,
+            cap: conf.requests.max_pipeline,
         }
     }
 
@@ -156,7 +156,7 @@ impl Pipeline {
 
     /// The peer says that it queues at most `requests`.
     pub(crate) fn set_cap(&mut self, requests: u32, conf: &Conf) {
-        self.cap = (requests.max(1) as usize).min(conf.max_pipeline);
+        self.cap = (requests.max(1) as usize).min(conf.requests.max_pipeline);
     }
 
     /// `block` is being asked for.
@@ -187,7 +187,7 @@ impl Pipeline {
             self.measure(took);
             // What has waited behind others for so long was asked for too early.
             self.slow_start &=
-                self.rtt.is_none_or(|rtt| took.saturating_sub(rtt.min) <= conf.queue_time);
+                self.rtt.is_none_or(|rtt| took.saturating_sub(rtt.min) <= conf.requests.queue_time);
         }
         let gap = now.since(self.delivered);
         self.rate.add(now, u64::from(block.len));
@@ -271,7 +271,7 @@ impl Pipeline {
     /// When the peer counts as snubbing if it sends nothing we asked for until then. Never while it
     /// is held.
     pub(crate) fn deadline(&self, conf: &Conf) -> Option<Instant> {
-        let longest = conf.request_timeout_max.max(conf.request_timeout_min);
+        let longest = conf.requests.timeout_max.max(conf.requests.timeout_min);
         (!self.asked.is_empty() && self.held.is_none())
             .then(|| (self.progress + self.timeout(conf)).min(self.delivered + longest))
     }
@@ -291,7 +291,7 @@ impl Pipeline {
 
     fn timeout(&self, conf: &Conf) -> Duration {
         let (min, max) =
-            (conf.request_timeout_min, conf.request_timeout_max.max(conf.request_timeout_min));
+            (conf.requests.timeout_min, conf.requests.timeout_max.max(conf.requests.timeout_min));
         let base = match self.rtt {
             Some(rtt) => rtt.smooth.saturating_mul(2).saturating_add(rtt.var.saturating_mul(4)),
             None => FIRST_TIMEOUT,
@@ -305,7 +305,7 @@ impl Pipeline {
     }
 
     fn remember_late(&mut self, block: Block, conf: &Conf) {
-        if self.late.len() >= conf.max_pipeline {
+        if self.late.len() >= conf.requests.max_pipeline {
             self.late.pop_front();
         }
         self.late.push_back(block);
@@ -332,7 +332,7 @@ impl Pipeline {
             self.snubbed = false;
             self.slow_start = true;
             self.began = now;
-            self.depth = conf.initial_pipeline.min(conf.max_pipeline);
+            self.depth = conf.requests.initial_pipeline.min(conf.requests.max_pipeline);
         }
     }
 
@@ -340,7 +340,8 @@ impl Pipeline {
     fn adapt(&mut self, now: Instant, gap: Duration, conf: &Conf) {
         if self.slow_start {
             // One more for each that comes: twice as many a round trip, until they only queue up.
-            self.depth = (self.depth + 1).min(self.unqueued_depth(conf)).min(conf.max_pipeline);
+            self.depth =
+                (self.depth + 1).min(self.unqueued_depth(conf)).min(conf.requests.max_pipeline);
             let trusted = now.since(self.began)
                 >= SLOW_START_TRUST + self.rtt.map_or(Duration::ZERO, |r| r.min * 4);
             self.slow_start =
@@ -357,18 +358,19 @@ impl Pipeline {
         // comes.
         let rate =
             (self.rate.rate(now) as f64).min(f64::from(BLOCK_LEN) / gap.as_secs_f64().max(1e-6));
-        let queue = (rate * conf.queue_time.as_secs_f64()).min(conf.queue_len as f64);
+        let queue =
+            (rate * conf.requests.queue_time.as_secs_f64()).min(conf.requests.queue_len as f64);
         let path = rate * self.rtt.map_or(Duration::ZERO, |r| r.min * 2).as_secs_f64();
         (((path + queue) / f64::from(BLOCK_LEN)) as usize)
-            .clamp(MIN_DEPTH.min(conf.max_pipeline), conf.max_pipeline)
+            .clamp(MIN_DEPTH.min(conf.requests.max_pipeline), conf.requests.max_pipeline)
     }
 
     /// The same while the rate is not known: by Little's law the share of the shortest round trip
     /// in the smoothed one is the share of what is on order that is on its way and not waiting.
     fn unqueued_depth(&self, conf: &Conf) -> usize {
-        let Some(rtt) = self.rtt else { return conf.max_pipeline };
+        let Some(rtt) = self.rtt else { return conf.requests.max_pipeline };
         let on_its_way =
             self.depth as f64 * rtt.min.as_secs_f64() / rtt.smooth.as_secs_f64().max(1e-6);
-        (2.0 * on_its_way) as usize + (conf.queue_len / BLOCK_LEN as usize).max(MIN_DEPTH)
+        (2.0 * on_its_way) as usize + (conf.requests.queue_len / BLOCK_LEN as usize).max(MIN_DEPTH)
     }
 }

@@ -101,10 +101,10 @@ pub enum ReactorError {
         max = FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN
     )]
     TooManyListeners(usize),
-    /// What [`Conf::tls_roots`] has is no certificates to believe.
-    #[error("Conf::tls_roots: {0}")]
+    /// What [`TrackerTrackerConf::tls_roots`] has is no certificates to believe.
+    #[error("TrackerTrackerConf::tls_roots: {0}")]
     TlsRoots(String),
-    /// The session folder cannot be used; see [`Conf::session_dir`].
+    /// The session folder cannot be used; see [`SessionConf::dir`].
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The system has no randomness to give.
@@ -191,7 +191,7 @@ impl Reactor {
     /// If a setting cannot work, the session folder cannot be used, an address cannot be listened
     /// on, or the system refuses what an event loop needs. Reading the session folder blocks.
     pub fn new(conf: Conf) -> Result<Self, ReactorError> {
-        let disk = Arc::new(RealDisk::new(conf.max_open_files));
+        let disk = Arc::new(RealDisk::new(conf.storage.max_open_files));
         Self::with(conf, random_seed()?, disk)
     }
 
@@ -201,10 +201,10 @@ impl Reactor {
     /// As [`new`](Self::new).
     pub fn with(conf: Conf, seed: u64, disk: Arc<dyn Disk>) -> Result<Self, ReactorError> {
         conf.validate()?;
-        if conf.listen.len() > FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN {
-            return Err(ReactorError::TooManyListeners(conf.listen.len()));
+        if conf.network.listen.len() > FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN {
+            return Err(ReactorError::TooManyListeners(conf.network.listen.len()));
         }
-        let session = match &conf.session_dir {
+        let session = match &conf.session.dir {
             Some(dir) => {
                 let (folder, restored) = SessionFolder::open(disk.clone(), dir, random_bytes()?)?;
                 Some((Arc::new(folder), restored))
@@ -215,8 +215,8 @@ impl Reactor {
         let waker = Waker::new(poll.registry(), Token(WAKER_TOKEN)).map_err(ReactorError::Setup)?;
         let listeners = Listeners::bind(
             poll.registry(),
-            &conf.listen,
-            conf.bind_interface.as_deref(),
+            &conf.network.listen,
+            conf.network.bind_interface.as_deref(),
             FIRST_LISTENER_TOKEN,
         )
         .map_err(|(addr, source)| ReactorError::Listen { addr, source })?;
@@ -226,17 +226,17 @@ impl Reactor {
             None => (Runner::new(disk), None),
         };
         let pool = Pool::over(
-            conf.workers,
-            conf.lane_wait,
+            conf.storage.workers,
+            conf.storage.lane_wait,
             runner,
             Box::new(move || pool_waker.try_wake()),
         );
         let pool = pool.map_err(ReactorError::Setup)?;
         let outgoing = Outgoing::new(&conf);
-        let tls = TlsConf::new(&conf.tls_roots).map_err(ReactorError::TlsRoots)?;
+        let tls = TlsConf::new(&conf.trackers.tls_roots).map_err(ReactorError::TlsRoots)?;
         let resolver = Resolver::new(waker.clone());
         let clock = Clock::new();
-        let scratch = vec![0; conf.read_len].into_boxed_slice();
+        let scratch = vec![0; conf.network.read_len].into_boxed_slice();
         let mut engine = Engine::new(conf, seed, clock.now())?;
         engine.set_listen_addrs(listeners.addrs());
         if let Some(restored) = restored {
@@ -276,8 +276,8 @@ impl Reactor {
         self.engine.verbs()
     }
 
-    /// The addresses listened on, in the order of [`Conf::listen`], with the ports that the system
-    /// chose.
+    /// The addresses listened on, in the order of [`NetworkNetworkConf::listen`], with the ports that the
+    /// system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.addrs().collect()
     }
@@ -301,7 +301,7 @@ impl Reactor {
 
     /// How long the drop of a handle may wait.
     pub(crate) fn close_timeout(&self) -> Duration {
-        self.engine.conf().close_timeout
+        self.engine.conf().session.close_timeout
     }
 
     /// Whether an engine that was told to shut down has nothing left to do.

@@ -21,7 +21,10 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(conf: &Conf) -> Self {
-        Self { addrs: conf.bind_addrs.clone(), interface: conf.bind_interface.clone() }
+        Self {
+            addrs: conf.network.bind_addrs.clone(),
+            interface: conf.network.bind_interface.clone(),
+        }
     }
 
     /// Starts connecting to `addr` without waiting.

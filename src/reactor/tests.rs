@@ -178,7 +178,11 @@ fn whoever_was_not_reached_goes_before_whoever_has_more() {
 #[test]
 fn turn_reads_two_mebibytes_at_most_however_many_sockets() {
     let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-    let conf = Conf { listen, max_greetings: 200, max_links_per_host: 200, ..Conf::default() };
+    let conf = Conf::default().with(|conf| {
+        conf.network.listen = listen;
+        conf.peers.max_handshakes = 200;
+        conf.peers.max_per_host = 200;
+    });
     let mut reactor = Reactor::new(conf).unwrap();
     let addr = reactor.local_addrs()[0];
     let bytes = vec![b'?'; 60_000];

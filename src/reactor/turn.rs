@@ -132,7 +132,7 @@ impl Reactor {
     fn read(&mut self, now: Instant, key: Key, budget: &mut ReadBudget) -> Option<CloseCause> {
         let socket =
             self.sockets.get_mut(key).filter(|socket| socket.readable && !socket.connecting)?;
-        for _ in 0..self.engine.conf().reads_a_turn {
+        for _ in 0..self.engine.conf().network.reads_a_turn {
             let room = self.engine.read_quota(now, key).min(self.scratch.len());
             if room == 0 {
                 // A limit: it stays readable, and the engine tells when to go on.

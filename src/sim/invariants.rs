@@ -472,20 +472,22 @@ impl Host {
     /// What is looked at after every event.
     pub(super) fn glance(&mut self) -> Verdict {
         let waiting = self.engine.alerts_waiting();
-        let most = self.conf.max_alerts + 64 * (self.held.len() + 1);
+        let most = self.conf.alerts.max + 64 * (self.held.len() + 1);
         must(waiting <= most, "within-limits", || format!("{waiting} alerts wait"))?;
-        let (memory, limit) = (self.engine.piece_memory(), self.conf.max_piece_memory);
+        let (memory, limit) = (self.engine.piece_memory(), self.conf.requests.max_piece_memory);
         must(memory <= limit, "within-limits", || {
             format!("{memory} bytes of pieces in memory, {limit} are allowed")
         })?;
         self.peak_memory = self.peak_memory.max(memory);
-        let (uploads, limit) = (self.engine.upload_memory(), self.conf.max_upload_memory);
+        let (uploads, limit) = (self.engine.upload_memory(), self.conf.uploads.max_memory);
         must(uploads <= limit, "within-limits", || {
             format!("{uploads} bytes of blocks on their way out, {limit} are allowed")
         })?;
         self.peak_upload_memory = self.peak_upload_memory.max(uploads);
         let links = self.engine.links();
-        must(links <= self.conf.max_links, "within-limits", || format!("{links} links"))?;
+        must(links <= self.conf.peers.max_connections, "within-limits", || {
+            format!("{links} links")
+        })?;
         for held in &mut self.held {
             let Some(have) = self.engine.have(held.id) else { continue };
             if *have == held.seen {
@@ -512,10 +514,10 @@ impl Host {
         for held in &self.held {
             let Some(stats) = self.engine.stats(held.id) else { continue };
             let (peers, candidates) = (stats.peers, stats.candidates);
-            must(peers <= self.conf.max_links_per_torrent, "within-limits", || {
+            must(peers <= self.conf.peers.max_per_torrent, "within-limits", || {
                 format!("{peers} peers of a torrent")
             })?;
-            must(candidates <= self.conf.max_candidates, "within-limits", || {
+            must(candidates <= self.conf.peers.max_candidates, "within-limits", || {
                 format!("{candidates} candidates")
             })?;
             let have = self.engine.have(held.id).map_or(0, Bitfield::count);
@@ -570,7 +572,7 @@ impl Host {
                     .torrents()
                     .into_iter()
                     .any(|id| self.engine.dir(id).is_some_and(below));
-            let own = own || self.conf.session_dir.as_deref().is_some_and(below);
+            let own = own || self.conf.session.dir.as_deref().is_some_and(below);
             let fine = plain && (own || self.folders.iter().any(|dir| below(dir)));
             must(fine, "inside-the-folder", || format!("it touches {}", path.display()))?;
         }

@@ -203,7 +203,7 @@ impl Host {
             Err(error) => panic!("these settings cannot work: {error}"),
         };
         let mut engine = engine;
-        let runner = match &conf.session_dir {
+        let runner = match &conf.session.dir {
             None => Runner::new(disk.clone()),
             Some(dir) => match SessionFolder::open(disk.clone(), dir, [seed as u8; 16]) {
                 Ok((folder, restored)) => {

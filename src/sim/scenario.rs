@@ -123,7 +123,10 @@ struct Group {
 
 /// The same settings, with every alert told and none dropped.
 pub(super) fn loud(conf: Conf) -> Conf {
-    Conf { alerts: AlertMask::ALL, max_alerts: 100_000, ..conf }
+    conf.with(|conf| {
+        conf.alerts.mask = AlertMask::ALL;
+        conf.alerts.max = 100_000;
+    })
 }
 
 type Act = Box<dyn FnOnce(&mut World, &Cast) + Send>;

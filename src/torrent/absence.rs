@@ -193,7 +193,7 @@ impl Torrent {
         (self.stage, self.failing, self.finished, self.waking.quiet) =
             (Stage::Gone, false, false, false);
         self.held = self.queued;
-        self.absence.pause = cx.conf.disk_retry;
+        self.absence.pause = cx.conf.storage.retry_pause;
         let dir = self.place.dir.clone();
         log::warn!("the data of {} is gone from {}", self.metainfo.name, dir.display());
         cx.alerts.push(Alert::DataGone { torrent: self.id, dir });
@@ -203,8 +203,11 @@ impl Torrent {
     fn look_later(&mut self, cx: &mut Cx) {
         if !self.paused {
             self.timers.set(RETRY, cx.now + self.absence.pause);
-            self.absence.pause =
-                self.absence.pause.saturating_mul(2).min(LONGEST_PAUSE.max(cx.conf.disk_retry));
+            self.absence.pause = self
+                .absence
+                .pause
+                .saturating_mul(2)
+                .min(LONGEST_PAUSE.max(cx.conf.storage.retry_pause));
         }
     }
 }

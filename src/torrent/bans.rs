@@ -32,19 +32,19 @@ impl<K> Default for Bans<K> {
 }
 
 impl<K: Ord + Copy> Bans<K> {
-    /// Bans `key` for [`Conf::ban_time`]; for twice as long as the last time, up to
-    /// [`Conf::max_ban_time`], if that has ended no longer ago than the latter. One that is
+    /// Bans `key` for [`PeerPeerConf::ban_time`]; for twice as long as the last time, up to
+    /// [`PeerPeerConf::max_ban_time`], if that has ended no longer ago than the latter. One that is
     /// banned already stays so for as long as it was to be.
     pub(crate) fn ban(&mut self, now: Instant, key: K, conf: &Conf) {
         if self.is_banned(now, key) {
             return;
         }
         self.forget_old(now, conf);
-        let longest = conf.max_ban_time.max(conf.ban_time);
+        let longest = conf.peers.max_ban_time.max(conf.peers.ban_time);
         let time = self
             .bans
             .get(&key)
-            .map_or(conf.ban_time, |last| last.time.saturating_mul(2).min(longest));
+            .map_or(conf.peers.ban_time, |last| last.time.saturating_mul(2).min(longest));
         self.put(key, Ban { until: now + time, time });
     }
 
@@ -84,7 +84,7 @@ impl<K: Ord + Copy> Bans<K> {
 
     fn forget_old(&mut self, now: Instant, conf: &Conf) {
         while let Some(&(until, key)) = self.by_end.first()
-            && until + conf.max_ban_time < now
+            && until + conf.peers.max_ban_time < now
         {
             self.by_end.pop_first();
             self.bans.remove(&key);
@@ -99,7 +99,10 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn conf() -> Conf {
-        Conf { ban_time: HOUR, max_ban_time: 24 * HOUR, ..Conf::default() }
+        Conf::default().with(|conf| {
+            conf.peers.ban_time = HOUR;
+            conf.peers.max_ban_time = 24 * HOUR;
+        })
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Candidates {
         if self.known.contains_key(&addr) {
             return true;
         }
-        if self.known.len() >= conf.max_candidates {
+        if self.known.len() >= conf.peers.max_candidates {
             let Some(least) = self.room.least(source) else { return false };
             self.forget(least);
         }
@@ -210,7 +210,7 @@ impl Candidates {
             return;
         }
         candidate.failures = if useful { 0 } else { candidate.failures + 1 };
-        if candidate.failures >= conf.max_dial_failures {
+        if candidate.failures >= conf.peers.max_dial_failures {
             self.known.remove(&addr);
             return;
         }
@@ -225,7 +225,7 @@ impl Candidates {
             self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none())
         {
             candidate.failures =
-                (candidate.failures + 1).min(conf.max_dial_failures.saturating_sub(1));
+                (candidate.failures + 1).min(conf.peers.max_dial_failures.saturating_sub(1));
             let pause = back_off(candidate.failures.saturating_sub(1), rng, conf);
             self.idle(addr, now + pause);
         }
@@ -235,7 +235,7 @@ impl Candidates {
     /// time.
     pub(crate) fn rest(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {
         if self.known.get(&addr).is_some_and(|candidate| candidate.idle_until.is_none()) {
-            self.idle(addr, now + with_jitter(conf.turnover_interval, rng));
+            self.idle(addr, now + with_jitter(conf.peers.turnover_interval, rng));
         }
     }
 
@@ -314,9 +314,10 @@ impl Candidate {
 
 fn back_off(failures: u32, rng: &mut Rng, conf: &Conf) -> Duration {
     let pause = conf
+        .peers
         .reconnect_min
         .saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX))
-        .min(conf.reconnect_max);
+        .min(conf.peers.reconnect_max);
     with_jitter(pause, rng)
 }
 
@@ -351,7 +352,7 @@ mod tests {
             pauses.push(due.since(now).as_secs());
             now = due;
         }
-        assert_eq!(pauses.len() as u32, conf.max_dial_failures - 1);
+        assert_eq!(pauses.len() as u32, conf.peers.max_dial_failures - 1);
         assert!(pauses.windows(2).all(|w| w[0] < w[1]) && pauses[0] == 1, "{pauses:?}");
         assert_eq!(c.len(), 0);
     }
@@ -394,7 +395,7 @@ mod tests {
         let mut c = Candidates::default();
         let mut now = Instant::ZERO;
         c.add(now, addr(1), Source::User, &conf);
-        for _ in 0..2 * conf.max_dial_failures {
+        for _ in 0..2 * conf.peers.max_dial_failures {
             assert_eq!((c.count_due(now, 5), c.count_due(now, 0)), (1, 0));
             let a = c.poll_dial(now).unwrap();
             c.rest(now, a, &mut rng, &conf);
@@ -402,7 +403,8 @@ mod tests {
             assert_eq!(c.count_due(now, 5), 0);
             let pause = c.next_due().unwrap().since(now);
             assert!(
-                pause >= conf.turnover_interval && pause <= conf.turnover_interval * 5 / 4,
+                pause >= conf.peers.turnover_interval
+                    && pause <= conf.peers.turnover_interval * 5 / 4,
                 "{pause:?}"
             );
             now = c.next_due().unwrap();
@@ -427,7 +429,7 @@ mod tests {
 
     #[test]
     fn bans_hold_and_the_list_is_bounded() {
-        let conf = Conf { max_candidates: 2, ..Conf::default() };
+        let conf = Conf::default().with(|conf| conf.peers.max_candidates = 2);
         let mut c = Candidates::default();
         for n in 1..=3 {
             assert_eq!(c.add(Instant::ZERO, addr(n), Source::User, &conf), n < 3);
@@ -441,7 +443,7 @@ mod tests {
         assert!(c.is_banned(now, Contributor { addr: addr(2), incoming: true }));
         assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: false }));
         assert_eq!((c.len(), c.banned(now)), (1, 2));
-        let later = now + conf.ban_time;
+        let later = now + conf.peers.ban_time;
         assert!(
             !c.is_banned(later, Contributor { addr: addr(2), incoming: true })
                 && c.add(later, addr(1), Source::User, &conf)
@@ -452,7 +454,8 @@ mod tests {
 
     #[test]
     fn a_table_full_of_dead_addresses_takes_new_ones_and_keeps_connected_ones() {
-        let (conf, mut rng) = (Conf { max_candidates: 100, ..Conf::default() }, Rng::new(1));
+        let (conf, mut rng) =
+            (Conf::default().with(|conf| conf.peers.max_candidates = 100), Rng::new(1));
         let mut c = Candidates::default();
         let mut now = Instant::ZERO;
         for n in 1..=100 {

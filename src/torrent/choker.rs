@@ -115,10 +115,10 @@ impl Rules {
         Self {
             mode,
             slots,
-            hold: conf.choke_interval,
-            trial: conf.optimistic_interval,
-            turn: conf.seed_turn,
-            quota: conf.seed_quota,
+            hold: conf.uploads.choke_interval,
+            trial: conf.uploads.optimistic_interval,
+            turn: conf.uploads.seed_turn,
+            quota: conf.uploads.seed_quota,
         }
     }
 

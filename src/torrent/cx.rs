@@ -60,7 +60,8 @@ pub(crate) struct Cx {
     pub(crate) recorder: Recorder,
     /// Ports we listen on, as told to peers and trackers.
     pub(crate) ports: ListenPorts,
-    /// The addresses that the user wants nothing to do with; each torrent's candidates have it too.
+    /// The addresses that the user wants nothing to do with; each torrent's candidates have it
+    /// too.
     pub(crate) filter: Arc<IpFilter>,
     /// Our own address, as others see it.
     pub(crate) external: External,
@@ -89,9 +90,9 @@ impl Cx {
             rng,
             peer_id,
             outbox: Outbox::new(),
-            alerts: Alerts::new(conf.alerts, conf.max_alerts),
-            memory: Memory::new(conf.max_piece_memory),
-            uploads: UploadMemory::new(conf.max_upload_memory),
+            alerts: Alerts::new(conf.alerts.mask, conf.alerts.max),
+            memory: Memory::new(conf.requests.max_piece_memory),
+            uploads: UploadMemory::new(conf.uploads.max_memory),
             uploads_due: Default::default(),
             memory_short: false,
             fetchers: 0,
@@ -114,8 +115,8 @@ impl Cx {
     /// order begins and ends within a run, so two runs of a peer's part of the memory hold
     /// little, unless there is too little of it for that.
     pub(crate) fn fair_share(&self) -> usize {
-        let part = self.conf.max_piece_memory / self.fetchers.max(1);
-        let filled = part.saturating_sub(2 * self.conf.run_len as usize).max(part / 4);
+        let part = self.conf.requests.max_piece_memory / self.fetchers.max(1);
+        let filled = part.saturating_sub(2 * self.conf.requests.run_len as usize).max(part / 4);
         (filled / BLOCK_LEN as usize).max(MIN_SHARE)
     }
 

@@ -70,7 +70,7 @@ impl Torrent {
 
     /// When [`tell_no_peers`](Self::tell_no_peers) has something to tell.
     pub(super) fn no_peers_due(&self, cx: &Cx) -> Option<Instant> {
-        self.spell.due(cx.conf.no_peers_after)
+        self.spell.due(cx.conf.alerts.no_peers_after)
     }
 
     /// Tells of a spell that has lasted long enough, once.

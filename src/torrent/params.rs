@@ -20,7 +20,7 @@ pub struct TorrentParams {
     /// The download folder. It is made when the first piece is written.
     pub dir: PathBuf,
     /// Where the torrent's state is kept between runs; `None` keeps none. Not used in a session
-    /// that has a folder ([`Conf::session_dir`](crate::Conf::session_dir)): the state is kept
+    /// that has a folder ([`SessionConf::dir`](crate::conf::SessionConf::dir)): the state is kept
     /// there.
     pub state_file: Option<PathBuf>,
     /// Peers to begin with.
@@ -43,14 +43,15 @@ pub struct TorrentParams {
     /// below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
     /// Whether the queue decides when it runs; see
-    /// [`Conf::max_active_downloads`](crate::Conf::max_active_downloads). `paused` holds in any
-    /// case.
+    /// [`QueueQueueConf::max_active_downloads`](crate::conf::QueueQueueConf::max_active_downloads). `paused`
+    /// holds in any case.
     pub queued: bool,
     /// Where in the queue it begins: behind all downloads whose
     /// [`Engine::queue_order`](crate::Engine::queue_order) is not greater than this. `None`:
     /// at the end.
     pub queue_order: Option<u64>,
-    /// When it has served enough; `None`: as [`Conf::stop`](crate::Conf::stop) has it.
+    /// When it has served enough; `None`: as [`QueueQueueConf::stop`](crate::conf::QueueQueueConf::stop) has
+    /// it.
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.
     pub totals: Totals,

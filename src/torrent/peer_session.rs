@@ -66,7 +66,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield,
 /// a block, or an extension message. What it has begun to send is held in memory, so less is better
-/// than [`Conf::max_frame`](crate::Conf::max_frame).
+/// than [`PeerPeerPeerPeerConf::max_frame`](crate::conf::PeerPeerPeerPeerConf::max_frame).
 fn longest_frame(pieces: u32) -> u32 {
     let bitfield = u32::try_from(wire_len(pieces)).unwrap_or(u32::MAX).saturating_add(1);
     bitfield.max(MAX_EXTENSION_FRAME)
@@ -168,7 +168,7 @@ impl PeerSession {
             who,
             terms,
             decoder: Decoder::new(
-                longest_frame(swarm.geometry.piece_count()).min(cx.conf.max_frame),
+                longest_frame(swarm.geometry.piece_count()).min(cx.conf.peers.max_frame),
             ),
             tx,
             pipeline: Pipeline::new(cx.now, &cx.conf),
@@ -214,8 +214,8 @@ impl PeerSession {
             reach: None,
             holds: false,
         };
-        session.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
-        session.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
+        session.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
+        session.timers.set(KEEP_ALIVE, cx.now + cx.conf.peers.keep_alive);
         session.introduce(swarm, cx);
         session
     }
@@ -279,7 +279,7 @@ impl PeerSession {
     ) -> Result<(), Fault> {
         self.heard = cx.now;
         self.spoke |= !input.is_empty();
-        self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+        self.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         let mut decoder = std::mem::take(&mut self.decoder);
         let result = loop {
             match decoder.next(&mut input) {
@@ -309,7 +309,7 @@ impl PeerSession {
         }
         self.count_favour(swarm);
         self.want_upload(cx);
-        if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.max_unsent) {
+        if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.uploads.max_unsent) {
             return Err(Fault::Backlog(self.tx.len()));
         }
         Ok(())
@@ -426,10 +426,10 @@ impl PeerSession {
         if self.timers.fire(IDLE, cx.now) {
             if self.pipeline.is_held() {
                 // It is us who do not listen.
-                self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+                self.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
                 return Ok(());
             }
-            return Err(Fault::Silent(cx.conf.idle_timeout));
+            return Err(Fault::Silent(cx.conf.peers.idle_timeout));
         }
         if self.timers.fire(KEEP_ALIVE, cx.now) {
             self.say(&Message::KeepAlive, cx);
@@ -446,8 +446,11 @@ impl PeerSession {
                 swarm.disown(self.link, self.who, &mut self.own, cx.now);
                 swarm.refill = true;
             }
-            if self.snubbed_since.is_some_and(|since| since + cx.conf.snub_patience <= cx.now) {
-                return Err(Fault::Useless(cx.conf.snub_patience));
+            if self
+                .snubbed_since
+                .is_some_and(|since| since + cx.conf.requests.snub_patience <= cx.now)
+            {
+                return Err(Fault::Useless(cx.conf.requests.snub_patience));
             }
             self.set_snub_timer(cx);
         }
@@ -486,7 +489,7 @@ impl PeerSession {
 
     /// Something is to be sent.
     fn touch(&mut self, cx: &mut Cx) {
-        self.timers.set(KEEP_ALIVE, cx.now + cx.conf.keep_alive);
+        self.timers.set(KEEP_ALIVE, cx.now + cx.conf.peers.keep_alive);
         cx.outbox.flush(self.link);
     }
 

@@ -48,7 +48,7 @@ impl Torrent {
 
     /// Whether it may have another connection.
     pub(crate) fn has_room(&self, conf: &Conf) -> bool {
-        self.sessions.len() + self.dials < conf.max_links_per_torrent
+        self.sessions.len() + self.dials < conf.peers.max_per_torrent
     }
 
     /// Whether a peer is known that it would dial now.

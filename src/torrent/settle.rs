@@ -44,7 +44,7 @@ impl Torrent {
             self.timers.set(PAROLE, at);
         }
         if self.timers.get(PROGRESS).is_none() && self.wants_progress(cx) {
-            self.timers.set(PROGRESS, cx.now + cx.conf.progress_interval);
+            self.timers.set(PROGRESS, cx.now + cx.conf.alerts.progress_interval);
         }
         self.schedule(cx);
     }
@@ -54,7 +54,7 @@ impl Torrent {
     /// come first, since they give it back soonest. Among equals the oldest connection comes first:
     /// peers that never deliver and come back again and again must not take the turn of others.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
-        let short = !cx.memory.has_room(cx.conf.max_piece_memory / 2);
+        let short = !cx.memory.has_room(cx.conf.requests.max_piece_memory / 2);
         let rate = |s: &PeerSession| if short { s.pipeline.rate(cx.now) } else { 0 };
         let mut order: Vec<_> = self
             .sessions

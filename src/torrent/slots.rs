@@ -84,10 +84,10 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(conf: &Conf) -> Self {
-        let (count, seed_choking) = (conf.upload_slots, conf.seed_choking);
+        let (count, seed_choking) = (conf.uploads.slots, conf.uploads.seed_choking);
         Self {
             count,
-            up_limit: conf.limits.up.map(Rate::get),
+            up_limit: conf.network.limits.up.map(Rate::get),
             seed_choking,
             unchoked: 0,
             wanting: 0,
@@ -198,7 +198,7 @@ impl Torrent {
         if self.slots.waiting() == 0 || self.slots.total() == 0 {
             self.timers.stop(CHOKE);
         } else if self.timers.get(CHOKE).is_none() {
-            self.timers.set(CHOKE, cx.now + cx.conf.choke_interval);
+            self.timers.set(CHOKE, cx.now + cx.conf.uploads.choke_interval);
         }
     }
 
@@ -266,7 +266,7 @@ impl Torrent {
             since: s.standing.since,
             newcomer: s.standing.newcomer,
             snubbed: s.is_snubbed(),
-            stalled: s.is_stalled(cx.now, cx.conf.optimistic_interval),
+            stalled: s.is_stalled(cx.now, cx.conf.uploads.optimistic_interval),
             from: s.given.rate(cx.now),
             to: s.taken.rate(cx.now),
             sent: s.uploaded.saturating_sub(s.standing.sent_before),

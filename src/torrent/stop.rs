@@ -152,7 +152,7 @@ impl Torrent {
             return;
         }
         let (size, totals) = (self.swarm.geometry.total_len(), self.totals(cx.now));
-        let mut at = self.service.stop.unwrap_or(cx.conf.stop);
+        let mut at = self.service.stop.unwrap_or(cx.conf.queue.stop);
         let sent_enough =
             at.ratio_percent.is_some_and(|percent| totals.uploaded >= bytes_for(percent, size));
         let there_enough = at.seeding.is_some_and(|time| totals.seeding >= time);

@@ -69,7 +69,7 @@ impl Torrent {
             }
             Done::Saved { result, unfinished, .. } => {
                 if let Some(error) = unfinished {
-                    let retry_in = Some(cx.conf.save_interval);
+                    let retry_in = Some(cx.conf.storage.save_interval);
                     cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
                 }
                 self.handle_saved(result, cx);
@@ -184,7 +184,8 @@ impl Torrent {
         if let Stage::Checking(checker) = &mut self.stage {
             let going_on = self.next.is_none() && !self.swarm.quiet;
             while going_on
-                && let Some(piece) = checker.poll_piece(self.swarm.geometry, cx.conf.max_checks)
+                && let Some(piece) =
+                    checker.poll_piece(self.swarm.geometry, cx.conf.storage.max_checks)
             {
                 let Some(expected) = self.swarm.expected(piece) else { continue };
                 self.swarm.jobs_out += 1;
@@ -296,7 +297,7 @@ impl Torrent {
     /// What is new may wait for its time.
     fn save_in_time(&mut self, cx: &Cx) {
         if self.unsaved && self.timers.get(SAVE).is_none() {
-            self.timers.set(SAVE, cx.now + cx.conf.save_interval);
+            self.timers.set(SAVE, cx.now + cx.conf.storage.save_interval);
         }
     }
 
@@ -315,9 +316,9 @@ impl Torrent {
         // The first piece is remembered soon, so that a crash finds a state to go on from; the
         // others in their time.
         let wait = if self.saved_dirty {
-            cx.conf.save_interval
+            cx.conf.storage.save_interval
         } else {
-            cx.conf.save_interval.min(FIRST_SAVE)
+            cx.conf.storage.save_interval.min(FIRST_SAVE)
         };
         self.unsaved = true;
         if self.timers.get(SAVE).is_none() {
@@ -412,11 +413,11 @@ impl Torrent {
                 // How far a check is can be lost; what it finds is saved at its end, and told if
                 // that fails.
                 if !self.was_interim() {
-                    let retry_in = Some(cx.conf.save_interval);
+                    let retry_in = Some(cx.conf.storage.save_interval);
                     cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
                 }
                 self.unsaved = true;
-                self.timers.set(SAVE, cx.now + cx.conf.save_interval);
+                self.timers.set(SAVE, cx.now + cx.conf.storage.save_interval);
             }
         }
         if self.unsaved && self.timers.get(SAVE).is_none() {
@@ -426,7 +427,7 @@ impl Torrent {
                     + if self.swarm.is_finished() {
                         std::time::Duration::ZERO
                     } else {
-                        cx.conf.save_interval
+                        cx.conf.storage.save_interval
                     },
             );
         }
@@ -523,7 +524,8 @@ impl Torrent {
 
     fn set_retry(&mut self, cx: &Cx) -> std::time::Duration {
         let pause = self.retry_pause;
-        self.retry_pause = pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.disk_retry));
+        self.retry_pause =
+            pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.storage.retry_pause));
         self.timers.set(RETRY, cx.now + pause);
         pause
     }
@@ -537,7 +539,7 @@ impl Torrent {
         if self.failing && !unread {
             self.failing = false;
             self.timers.stop(RETRY);
-            self.retry_pause = cx.conf.disk_retry;
+            self.retry_pause = cx.conf.storage.retry_pause;
             self.swarm.requesting = true;
             self.swarm.refill = true;
             self.swarm.retry(cx);

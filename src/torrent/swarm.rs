@@ -178,9 +178,9 @@ impl Swarm {
 
     /// `piece` is in memory or in the system's cache now: it was just read from a slow disk for a
     /// peer, or written. Peers that lack it are told so, if
-    /// [`Conf::suggest`](crate::Conf::suggest) is on.
+    /// [`UploadUploadConf::suggest`](crate::conf::UploadUploadConf::suggest) is on.
     pub(crate) fn note_at_hand(&mut self, piece: PieceIndex, cx: &Cx) {
-        if cx.conf.suggest && self.notes.back() != Some(&Note::AtHand(piece)) {
+        if cx.conf.uploads.suggest && self.notes.back() != Some(&Note::AtHand(piece)) {
             self.notes.push_back(Note::AtHand(piece));
         }
     }
@@ -218,7 +218,10 @@ impl Swarm {
             return false;
         }
         let fresh = self.picker.is_wanted(block.piece) && !self.paroles.contains(block.piece);
-        if arrival == Arrival::Late && fresh && cx.memory.has_room(cx.conf.run_len as usize) {
+        if arrival == Arrival::Late
+            && fresh
+            && cx.memory.has_room(cx.conf.requests.run_len as usize)
+        {
             // The piece was given up along with its last order; here it is all the same.
             self.begin(block.piece, None, cx);
         }

@@ -73,9 +73,10 @@ impl Torrent {
     ) -> Announce {
         let counters = &self.swarm.counters;
         let known = self.sessions.len() + self.candidates.len();
-        let enough = self.sessions.len() >= cx.conf.max_links_per_torrent
-            || known >= cx.conf.max_candidates / 2;
-        let wanted = if enough || event == AnnounceEvent::Stopped { 0 } else { cx.conf.num_want };
+        let enough = self.sessions.len() >= cx.conf.peers.max_per_torrent
+            || known >= cx.conf.peers.max_candidates / 2;
+        let wanted =
+            if enough || event == AnnounceEvent::Stopped { 0 } else { cx.conf.trackers.num_want };
         Announce {
             info_hash: self.metainfo.info_hash,
             peer_id: cx.peer_id,

@@ -82,16 +82,18 @@ impl Torrent {
     fn crowd(&self, cx: &Cx) -> usize {
         let over =
             |count: usize, limit: usize| (count + 1).saturating_sub(part_of(limit, CROWDED).max(1));
-        over(self.sessions.len(), cx.conf.max_links_per_torrent)
-            .max(over(cx.links, cx.conf.max_links))
+        over(self.sessions.len(), cx.conf.peers.max_per_torrent)
+            .max(over(cx.links, cx.conf.peers.max_connections))
             .min(self.sessions.len())
     }
 
     /// A peer came: from now on there may be too many.
     pub(super) fn watch_crowd(&mut self, cx: &Cx) {
         if self.timers.get(TURNOVER).is_none() && self.crowd(cx) > 0 {
-            self.timers
-                .set(TURNOVER, cx.now + cx.conf.turnover_interval.min(cx.conf.inactivity_timeout));
+            self.timers.set(
+                TURNOVER,
+                cx.now + cx.conf.peers.turnover_interval.min(cx.conf.peers.inactivity_timeout),
+            );
         }
     }
 
@@ -103,11 +105,12 @@ impl Torrent {
         }
         let rows: Vec<Row> =
             self.sessions.iter().map(|(key, s)| Row::new(key, s, cx.now)).collect();
-        let gone = inactive(&rows, cx.now, cx.conf.inactivity_timeout);
+        let gone = inactive(&rows, cx.now, cx.conf.peers.inactivity_timeout);
         for &key in gone.iter().take(crowd) {
             self.let_go(key, "neither wants anything of the other");
         }
-        if self.turned_over.is_none_or(|last| cx.now.since(last) >= cx.conf.turnover_interval) {
+        if self.turned_over.is_none_or(|last| cx.now.since(last) >= cx.conf.peers.turnover_interval)
+        {
             self.turned_over = Some(cx.now);
             let some = part_of(rows.len(), TURNOVER_PART).max(1);
             let newcomers = self.candidates.count_due(cx.now, some).saturating_sub(gone.len());
@@ -121,12 +124,12 @@ impl Torrent {
         let idle = rows
             .iter()
             .filter_map(|row| row.idle_since)
-            .map(|since| since + cx.conf.inactivity_timeout);
+            .map(|since| since + cx.conf.peers.inactivity_timeout);
         let next = idle
             .filter(|&at| at > cx.now)
-            .chain(self.turned_over.map(|last| last + cx.conf.turnover_interval))
+            .chain(self.turned_over.map(|last| last + cx.conf.peers.turnover_interval))
             .min();
-        let soonest = cx.now + NOT_SOONER.min(cx.conf.turnover_interval);
+        let soonest = cx.now + NOT_SOONER.min(cx.conf.peers.turnover_interval);
         self.timers.set(TURNOVER, next.map_or(soonest, |next| next.max(soonest)));
     }
 

@@ -65,7 +65,7 @@ fn requests_that_make_no_sense_are_rejected_three_hundred_times() {
 
 #[test]
 fn a_flood_of_requests_is_bounded_and_the_rest_rejected() {
-    let mut t = Trace::seed(Conf { max_incoming_requests: 100, ..Conf::default() });
+    let mut t = Trace::seed(Conf::default().with(|conf| conf.uploads.max_requests = 100));
     t.hold_disk(true);
     let peer = t.peer();
     t.hear(peer, Message::Interested);

@@ -4,7 +4,10 @@ use super::*;
 
 #[test]
 fn there_is_room_for_so_many_greetings_and_links() {
-    let mut t = Trace::leech(Conf { max_greetings: 3, max_links: 5, ..Conf::default() });
+    let mut t = Trace::leech(Conf::default().with(|conf| {
+        conf.peers.max_handshakes = 3;
+        conf.peers.max_connections = 5;
+    }));
     let waiting: Vec<_> = (0..3).map(|_| t.accept()).collect();
     assert!(t.try_accept().is_none());
     t.raw(waiting[0], &trace::hello(*b"-XX0000-peer.......1"));
@@ -20,7 +23,7 @@ fn there_is_room_for_so_many_greetings_and_links() {
 
 #[test]
 fn a_torrent_takes_so_many_peers_from_either_side() {
-    let mut t = Trace::leech(Conf { max_links_per_torrent: 2, ..Conf::default() });
+    let mut t = Trace::leech(Conf::default().with(|conf| conf.peers.max_per_torrent = 2));
     let (a, b) = (t.peer(), t.peer());
     let c = t.accept();
     t.raw(c, &trace::hello(*b"-XX0000-another....."));
@@ -28,14 +31,14 @@ fn a_torrent_takes_so_many_peers_from_either_side() {
     assert!(t.said(c).is_empty());
 
     // Dials that are under way count too.
-    let mut t = Trace::leech(Conf { max_links_per_torrent: 2, ..Conf::default() });
+    let mut t = Trace::leech(Conf::default().with(|conf| conf.peers.max_per_torrent = 2));
     let dials = t.dial_many(10);
     assert_eq!(dials.len(), 2);
 }
 
 #[test]
 fn so_many_dials_at_a_time_and_the_next_as_soon_as_one_is_answered() {
-    let mut t = Trace::leech(Conf { max_dials: 3, ..Conf::default() });
+    let mut t = Trace::leech(Conf::default().with(|conf| conf.peers.max_dials = 3));
     let first = t.dial_many(10);
     assert_eq!(first.len(), 3);
     t.connected(first[0]);

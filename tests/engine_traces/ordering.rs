@@ -23,7 +23,7 @@ fn interest_follows_what_the_other_has() {
 
 #[test]
 fn a_finished_piece_is_told_to_those_who_lack_it() {
-    let mut t = Trace::leech(Conf { allowed_fast: 0, ..Conf::default() });
+    let mut t = Trace::leech(Conf::default().with(|conf| conf.uploads.allowed_fast = 0));
     let (a, b) = (t.peer(), t.peer());
     t.hear(a, Message::HaveAll);
     t.hear(b, Message::HaveNone);
@@ -186,7 +186,10 @@ fn the_peers_own_queue_length_is_honoured() {
 
 #[test]
 fn never_more_than_the_limit_is_on_order() {
-    let mut t = Trace::leech(Conf { max_pipeline: 5, initial_pipeline: 5, ..Conf::default() });
+    let mut t = Trace::leech(Conf::default().with(|conf| {
+        conf.requests.max_pipeline = 5;
+        conf.requests.initial_pipeline = 5;
+    }));
     let peer = t.peer();
     t.hear(peer, Message::HaveAll);
     t.hear(peer, Message::Unchoke);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn silence_ends_exactly_when_it_should() {
-    let conf = Conf { keep_alive: 1000 * S, ..Conf::default() };
+    let conf = Conf::default().with(|conf| conf.peers.keep_alive = 1000 * S);
     let mut t = Trace::seed(conf);
     let peer = t.peer();
     t.pass(50 * S);

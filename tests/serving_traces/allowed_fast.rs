@@ -51,12 +51,12 @@ fn who_needs_no_allowed_pieces_is_offered_none() {
     t.hear(peer, Message::HaveNone);
     assert_eq!(offered(&mut t, peer), [0; 0]);
     // We want to offer none.
-    let mut t = Trace::seed(Conf { allowed_fast: 0, ..Conf::default() });
+    let mut t = Trace::seed(Conf::default().with(|conf| conf.uploads.allowed_fast = 0));
     let peer = t.peer();
     t.hear(peer, Message::HaveNone);
     assert_eq!(offered(&mut t, peer), [0; 0]);
     // We want to offer all.
-    let mut t = Trace::seed(Conf { allowed_fast: 100, ..Conf::default() });
+    let mut t = Trace::seed(Conf::default().with(|conf| conf.uploads.allowed_fast = 100));
     let peer = t.peer();
     t.hear(peer, Message::Have(3));
     assert_eq!(offered(&mut t, peer).len() as u32, PIECES - 1);
@@ -114,7 +114,7 @@ fn an_unchoked_peer_has_its_allowed_pieces_as_often_as_it_likes() {
 #[test]
 fn whoever_goes_on_asking_while_it_is_choked_is_let_go() {
     for fast in [true, false] {
-        let mut t = Trace::seed(Conf { allowed_fast: 0, ..Conf::default() });
+        let mut t = Trace::seed(Conf::default().with(|conf| conf.uploads.allowed_fast = 0));
         let peer = if fast { t.peer() } else { t.plain_peer() };
         hear_all(&mut t, peer, (0..2000).map(|n| block(n % PIECES, 0).request()));
         assert_eq!(count(&t.said(peer), "reject"), if fast { 2000 } else { 0 });

@@ -39,7 +39,11 @@ fn asking_and_cancelling_is_answered_once_each_and_has_no_more_read_than_asking(
         hear_all(&mut t, peer, [block.request(), block.cancel()]);
     }
     let conf = Conf::default();
-    assert!(t.jobs() <= conf.max_unsent / BLOCK_LEN as usize, "{} blocks are being read", t.jobs());
+    assert!(
+        t.jobs() <= conf.uploads.max_unsent / BLOCK_LEN as usize,
+        "{} blocks are being read",
+        t.jobs()
+    );
     t.hold_disk(false);
     let said = t.said(peer);
     assert_eq!((count(&said, "reject"), count(&said, "piece")), (10_000, 0));
@@ -166,7 +170,7 @@ fn unchoked(t: &Trace, from: std::net::Ipv4Addr) -> usize {
 
 #[test]
 fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
-    let mut t = Trace::seed(Conf { upload_slots: Some(4), ..Conf::default() });
+    let mut t = Trace::seed(Conf::default().with(|conf| conf.uploads.slots = Some(4)));
     let thief = std::net::Ipv4Addr::new(20, 0, 0, 1);
     let come = |t: &mut Trace, ip: std::net::Ipv4Addr, n: u16| {
         let peer = t.accept_at((ip, 1000 + n)).unwrap();

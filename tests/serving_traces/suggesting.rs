@@ -49,7 +49,13 @@ fn suggestions_wait_until_some_were_fetched() {
 #[test]
 fn what_was_just_completed_is_suggested_if_that_is_wanted() {
     for suggest in [true, false] {
-        let mut t = Trace::with(Conf { suggest, allowed_fast: 0, ..Conf::default() }, [0]);
+        let mut t = Trace::with(
+            Conf::default().with(|conf| {
+                conf.uploads.suggest = suggest;
+                conf.uploads.allowed_fast = 0;
+            }),
+            [0],
+        );
         let (from, to) = (t.peer(), t.peer());
         hear_all(&mut t, to, [Message::HaveNone, Message::Interested]);
         hear_all(&mut t, from, [Message::HaveAll, Message::Unchoke]);

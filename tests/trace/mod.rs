@@ -92,7 +92,7 @@ impl Trace {
     }
 
     fn added(conf: Conf, have: Bitfield, wish: impl FnOnce(&mut TorrentParams)) -> Self {
-        let conf = Conf { alerts: AlertMask::ALL, ..conf };
+        let conf = conf.with(|conf| conf.alerts.mask = AlertMask::ALL);
         let mut engine = Engine::new(conf, 7, Instant::ZERO).unwrap();
         let metainfo = metainfo();
         let geometry = metainfo.geometry;

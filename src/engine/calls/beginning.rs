@@ -25,7 +25,7 @@ const PROBE_GAP: Duration = Duration::from_secs(1);
 impl Calls {
     /// When another announce may begin, if not now.
     fn held_until(&self, now: Instant, conf: &Conf) -> Option<Instant> {
-        let burst = gap(conf) * u32::try_from(conf.max_announces).unwrap_or(u32::MAX);
+        let burst = gap(conf) * u32::try_from(conf.trackers.max_announces).unwrap_or(u32::MAX);
         let at = self.pace - burst;
         (at > now).then_some(at)
     }
@@ -53,14 +53,15 @@ const NO_PORT: u16 = 1;
 
 /// The time between two announces.
 fn gap(conf: &Conf) -> Duration {
-    Duration::from_secs(1) / conf.announces_per_second.max(1)
+    Duration::from_secs(1) / conf.trackers.announces_per_second.max(1)
 }
 
 /// In which families a tracker is told: in both if it has a name, so that peers of both find us
 /// (BEP 7).
 pub(super) fn families(url: &TrackerUrl, conf: &Conf) -> Vec<Option<Family>> {
     let usable = |v4: bool| {
-        conf.bind_addrs.is_empty() || conf.bind_addrs.iter().any(|ip| ip.is_ipv4() == v4)
+        conf.network.bind_addrs.is_empty()
+            || conf.network.bind_addrs.iter().any(|ip| ip.is_ipv4() == v4)
     };
     match url.host() {
         Host::Ip(_) => vec![None],
@@ -78,14 +79,14 @@ impl Engine {
     pub(in crate::engine) fn pump_calls(&mut self) {
         self.take_over_farewells();
         self.begin_leaving();
-        while self.calls.running.len() < self.cx.conf.max_announces
+        while self.calls.running.len() < self.cx.conf.trackers.max_announces
             && let Some((torrent, tracker)) = self.calls.scrapes.pop_first()
         {
             self.begin_scrape(torrent, tracker);
         }
         let waiting =
             |engine: &Self| !engine.cx.announces.is_empty() || engine.calls.leaving.has_old();
-        while waiting(self) && self.calls.running.len() < self.cx.conf.max_announces {
+        while waiting(self) && self.calls.running.len() < self.cx.conf.trackers.max_announces {
             if let Some(at) = self.calls.held_until(self.cx.now, &self.cx.conf) {
                 return self.wake_calls(at);
             }

@@ -136,7 +136,8 @@ impl Engine {
         self.hang_up(|what| !matches!(what, What::Leave(..)));
         self.calls.scrapes.clear();
         self.cx.announces.clear();
-        let end = *self.calls.end.get_or_insert(self.cx.now + self.cx.conf.stopped_timeout);
+        let end =
+            *self.calls.end.get_or_insert(self.cx.now + self.cx.conf.trackers.stopped_timeout);
         self.wake_calls(end);
         self.pump_calls();
     }

@@ -157,7 +157,9 @@ impl Engine {
                 match said.cloned() {
                     Some(said) => {
                         events.retain(|event| event.event != said.event);
-                        running.call.set_deadline(self.cx.now + self.cx.conf.stopped_timeout / 2);
+                        running
+                            .call
+                            .set_deadline(self.cx.now + self.cx.conf.trackers.stopped_timeout / 2);
                         running.what = What::Leave(id.clone());
                         deadlines.push(call);
                         out = Some(said);
@@ -181,7 +183,7 @@ impl Engine {
             chain.until = None;
             if let Some(out) = out {
                 (chain.out, chain.until) =
-                    (Some(event(out)), Some(self.cx.now + self.cx.conf.stopped_timeout));
+                    (Some(event(out)), Some(self.cx.now + self.cx.conf.trackers.stopped_timeout));
             }
             self.calls.leaving.line_up(&id);
         }
@@ -193,7 +195,9 @@ impl Engine {
     /// Begins the events of torrents that have just stopped, as many as there is room for.
     pub(super) fn begin_leaving(&mut self) {
         while let Some(id) = self.calls.leaving.ready.pop_front() {
-            if self.calls.running.len() >= self.cx.conf.max_announces.saturating_mul(LEAVING) {
+            if self.calls.running.len()
+                >= self.cx.conf.trackers.max_announces.saturating_mul(LEAVING)
+            {
                 self.calls.leaving.ready.push_front(id);
                 return;
             }
@@ -215,7 +219,7 @@ impl Engine {
     }
 
     fn begin_event(&mut self, id: &ChainId) {
-        let (now, time) = (self.cx.now, self.cx.conf.stopped_timeout);
+        let (now, time) = (self.cx.now, self.cx.conf.trackers.stopped_timeout);
         let chain = self.calls.leaving.chain(id);
         chain.in_line = false;
         let (None, Some(event)) = (&chain.out, chain.events.pop_front()) else {

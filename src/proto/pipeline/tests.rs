@@ -66,7 +66,7 @@ fn slow_start_doubles_and_then_the_rate_rules() {
     assert!((145..=160).contains(&depth), "{depth}");
     // A fast peer fills what is allowed.
     let mut rig = Rig::new();
-    assert_eq!(rig.run(0, 2_000, 20, 60.0), rig.conf.max_pipeline);
+    assert_eq!(rig.run(0, 2_000, 20, 60.0), rig.conf.requests.max_pipeline);
     // A very slow one keeps the minimum.
     let mut rig = Rig::new();
     assert!((MIN_DEPTH..8).contains(&rig.run(0, 60_000, 100, 0.002)));
@@ -87,7 +87,7 @@ fn depth_grows_on_a_long_path() {
     // 50 MB/s at 300 ms: 0.55 s x 3052 blocks/s is beyond the limit, so the limit is reached
     // although we begin with 8.
     let mut rig = Rig::new();
-    assert_eq!(rig.run(0, 8_000, 300, 3.05), rig.conf.max_pipeline);
+    assert_eq!(rig.run(0, 8_000, 300, 3.05), rig.conf.requests.max_pipeline);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn silence_snubs_and_an_answer_revives() {
         Arrival::Late
     );
     assert!(!rig.pipeline.is_snubbed());
-    assert_eq!(rig.pipeline.room(usize::MAX), rig.conf.initial_pipeline);
+    assert_eq!(rig.pipeline.room(usize::MAX), rig.conf.requests.initial_pipeline);
     assert_eq!(rig.pipeline.handle_block(deadline, given_up[0], &rig.conf), Arrival::Unasked);
 }
 
@@ -144,7 +144,7 @@ fn a_peer_that_never_answers_is_snubbed_after_the_first_time_out() {
     assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(5_000) + FIRST_TIMEOUT));
     // Parts alone help for as long as a whole block may take.
     rig.pipeline.handle_partial(at(55_000));
-    assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + rig.conf.request_timeout_max));
+    assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + rig.conf.requests.timeout_max));
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn what_is_remembered_is_bounded() {
         rig.pipeline.ask(at(0), block);
         assert!(rig.pipeline.cancel(block, &rig.conf));
     }
-    assert_eq!(rig.pipeline.late.len(), rig.conf.max_pipeline);
+    assert_eq!(rig.pipeline.late.len(), rig.conf.requests.max_pipeline);
 }

@@ -35,12 +35,11 @@ const MAX_REPLY: usize = 4096;
 const MAX_REDIRECTS: u32 = 3;
 
 fn call(url: TrackerUrl, scrape: bool) -> Call {
-    let conf = Conf {
-        max_tracker_reply: MAX_REPLY,
-        max_tracker_redirects: MAX_REDIRECTS,
-        max_tracker_peers: MAX_PEERS,
-        ..Conf::default()
-    };
+    let conf = Conf::default().with(|conf| {
+        conf.trackers.max_reply = MAX_REPLY;
+        conf.trackers.max_redirects = MAX_REDIRECTS;
+        conf.trackers.max_peers = MAX_PEERS;
+    });
     let info_hash = InfoHash(*b"aaaaaaaaaaaaaaaaaaaa");
     let question = if scrape {
         Question::Scrape(vec![info_hash, InfoHash([0; 20])])

@@ -77,60 +77,57 @@ pub(super) fn stop(item: &Item) -> StopAt {
 }
 
 pub(super) fn conf(item: &Item) -> Conf {
-    let usual = Conf {
-        alerts: AlertMask::ALL,
-        max_alerts: 100_000,
-        max_dial_failures: 1000,
-        reconnect_max: Duration::from_secs(3),
-        disk_retry: millis(500),
-        ..Conf::default()
-    };
+    let usual = Conf::default().with(|conf| {
+        conf.alerts.mask = AlertMask::ALL;
+        conf.alerts.max = 100_000;
+        conf.peers.max_dial_failures = 1000;
+        conf.peers.reconnect_max = Duration::from_secs(3);
+        conf.storage.retry_pause = millis(500);
+    });
     let rate = |key| item.get(key).and_then(|rate| Rate::new(rate.max(1000)));
     let size = |key, usual: usize, min: u64, max: u64| {
         item.get(key).map_or(usual, |value| value.clamp(min, max) as usize)
     };
-    let run_len =
-        size("run", usual.run_len as usize, 16 * 1024, 1 << 24).next_multiple_of(16 * 1024);
-    let max_unsent = size("unsent", usual.max_unsent, 16 * 1024, 256 * 1024);
-    Conf {
-        run_len: run_len as u32,
-        max_piece_memory: item
+    let run_len = size("run", usual.requests.run_len as usize, 16 * 1024, 1 << 24)
+        .next_multiple_of(16 * 1024);
+    let max_unsent = size("unsent", usual.uploads.max_unsent, 16 * 1024, 256 * 1024);
+    usual.clone().with(|conf| {
+        conf.requests.run_len = run_len as u32;
+        conf.requests.max_piece_memory = item
             .get("memory")
-            .map_or(usual.max_piece_memory, |runs| run_len * runs.clamp(2, 1000) as usize),
-        max_pipeline: size("pipeline", usual.max_pipeline, 1, 1000),
-        initial_pipeline: size("initial", usual.initial_pipeline, 1, 1000),
-        max_unsent,
-        max_request: 16 * 1024,
-        max_upload_memory: size(
-            "uploads",
-            usual.max_upload_memory,
-            2 * max_unsent as u64 + 40_000,
-            1 << 24,
-        ),
-        max_incoming_requests: size("requests", usual.max_incoming_requests, 1, 1000),
-        max_links: size("links", usual.max_links, 1, 1000),
-        max_links_per_torrent: size("torrent-links", usual.max_links_per_torrent, 1, 1000),
-        max_dials: size("dials", usual.max_dials, 1, 1000),
-        endgame_copies: size("copies", usual.endgame_copies.into(), 1, 200) as u8,
-        save_interval: item.get("save").map_or(usual.save_interval, |ms| millis(ms.max(1))),
-        max_checks: size("checks", usual.max_checks, 1, 1000),
-        upload_slots: item.get("slots").map(|slots| slots as usize),
-        seed_choking: match item.get("choking") {
+            .map_or(usual.requests.max_piece_memory, |runs| run_len * runs.clamp(2, 1000) as usize);
+        conf.requests.max_pipeline = size("pipeline", usual.requests.max_pipeline, 1, 1000);
+        conf.requests.initial_pipeline = size("initial", usual.requests.initial_pipeline, 1, 1000);
+        conf.uploads.max_unsent = max_unsent;
+        conf.uploads.max_request = 16 * 1024;
+        conf.uploads.max_memory =
+            size("uploads", usual.uploads.max_memory, 2 * max_unsent as u64 + 40_000, 1 << 24);
+        conf.uploads.max_requests = size("requests", usual.uploads.max_requests, 1, 1000);
+        conf.peers.max_connections = size("links", usual.peers.max_connections, 1, 1000);
+        conf.peers.max_per_torrent = size("torrent-links", usual.peers.max_per_torrent, 1, 1000);
+        conf.peers.max_dials = size("dials", usual.peers.max_dials, 1, 1000);
+        conf.requests.endgame_copies =
+            size("copies", usual.requests.endgame_copies.into(), 1, 200) as u8;
+        conf.storage.save_interval =
+            item.get("save").map_or(usual.storage.save_interval, |ms| millis(ms.max(1)));
+        conf.storage.max_checks = size("checks", usual.storage.max_checks, 1, 1000);
+        conf.uploads.slots = item.get("slots").map(|slots| slots as usize);
+        conf.uploads.seed_choking = match item.get("choking") {
             Some(1) => SeedChoking::FastestUpload,
             Some(2) => SeedChoking::AntiLeech,
-            _ => usual.seed_choking,
-        },
-        suggest: item.get("suggest").is_some(),
-        allowed_fast: size("allowed", usual.allowed_fast, 0, 100),
-        limits: Limits { down: rate("down"), up: rate("up") },
-        peer_limits: Limits { down: rate("peer-down"), up: rate("peer-up") },
-        session_dir: item.get("session").map(|_| SESSION.into()),
-        max_active_downloads: size("downloads", usual.max_active_downloads, 0, 1000),
-        max_active_seeds: size("seeds", usual.max_active_seeds, 0, 1000),
-        max_active: size("total", usual.max_active, 0, 1000),
-        stop: stop(item),
-        ..usual
-    }
+            _ => usual.uploads.seed_choking,
+        };
+        conf.uploads.suggest = item.get("suggest").is_some();
+        conf.uploads.allowed_fast = size("allowed", usual.uploads.allowed_fast, 0, 100);
+        conf.network.limits = Limits { down: rate("down"), up: rate("up") };
+        conf.peers.limits = Limits { down: rate("peer-down"), up: rate("peer-up") };
+        conf.session.dir = item.get("session").map(|_| SESSION.into());
+        conf.queue.max_active_downloads =
+            size("downloads", usual.queue.max_active_downloads, 0, 1000);
+        conf.queue.max_active_seeds = size("seeds", usual.queue.max_active_seeds, 0, 1000);
+        conf.queue.max_active = size("total", usual.queue.max_active, 0, 1000);
+        conf.queue.stop = stop(item);
+    })
 }
 
 /// Every `n`th of all blocks, by a number that looks random.

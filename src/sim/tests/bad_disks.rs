@@ -40,12 +40,11 @@ cases! { leeches_with:
 
 /// Disks this slow are waited for, in bounded memory.
 fn slow(pace: DiskPace, limit: u64) {
-    let conf = Conf {
-        run_len: 32 * 1024,
-        max_piece_memory: 128 * 1024,
-        max_upload_memory: 1 << 20,
-        ..loud()
-    };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 32 * 1024;
+        conf.requests.max_piece_memory = 128 * 1024;
+        conf.uploads.max_memory = 1 << 20;
+    });
     let outcome = Scenario::swarm(4).leeches(3).with(conf).paced(pace).within(secs(limit)).run();
     let outcome = outcome.completes().honestly();
     assert!(outcome.cast.leeches.iter().all(|&n| outcome.world.peak_memory(n) <= 128 * 1024));

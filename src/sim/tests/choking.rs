@@ -8,7 +8,10 @@ use crate::conf::SeedChoking;
 
 /// Slow lines need short queues, or a choke takes effect only when what waits is gone.
 fn few_slots(slots: usize) -> Conf {
-    Conf { upload_slots: Some(slots), max_unsent: 32 * 1024, ..loud() }
+    loud().with(|conf| {
+        conf.uploads.slots = Some(slots);
+        conf.uploads.max_unsent = 32 * 1024;
+    })
 }
 
 fn slow(bandwidth: u64) -> Line {
@@ -152,7 +155,7 @@ struct Served {
 fn seeding(policy: SeedChoking) -> Vec<Served> {
     let sample = file(16 << 20, 64 * 1024);
     let mut world = World::new(1);
-    let seed = world.node(Conf { seed_choking: policy, ..few_slots(3) });
+    let seed = world.node(few_slots(3).with(|conf| conf.uploads.seed_choking = policy));
     world.set_line(seed, Line { window: 4096, ..slow(30_000) });
     world.seed_with(seed, &sample);
     let mut nodes = Vec::new();
@@ -236,7 +239,10 @@ fn a_full_torrent_lets_the_useless_make_room_for_newcomers() {
     let better: Vec<NodeId> =
         (10..14).map(|name| world.scripted(Remote::new(&sample, name, most()))).collect();
 
-    let conf = Conf { max_links_per_torrent: 10, turnover_interval: secs(100), ..loud() };
+    let conf = loud().with(|conf| {
+        conf.peers.max_per_torrent = 10;
+        conf.peers.turnover_interval = secs(100);
+    });
     let leech = world.node(conf);
     world.download(leech, &sample, &first);
     world.run_for(secs(2));
@@ -290,7 +296,7 @@ fn a_full_torrent_lets_the_useless_make_room_for_newcomers() {
 fn whoever_is_idle_for_ten_minutes_makes_room_when_connections_are_scarce() {
     let sample = file(1 << 20, 64 * 1024);
     let mut world = World::new(1);
-    let seed = world.node(Conf { max_links_per_torrent: 10, ..loud() });
+    let seed = world.node(loud().with(|conf| conf.peers.max_per_torrent = 10));
     world.seed_with(seed, &sample);
     world.run_for(secs(1));
     let dials = |world: &World| Manners {

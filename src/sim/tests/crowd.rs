@@ -38,8 +38,8 @@ fn time(seed: u64, conf: Conf, manners: fn() -> Manners) -> Duration {
 fn silent_peers_before_a_good_one_make_room_within_seconds() {
     for seed in 0..5 {
         for links in [1, 2] {
-            let conf = || Conf { max_links: links, ..loud() };
-            let few = || Conf { max_links_per_torrent: links, ..loud() };
+            let conf = || loud().with(|conf| conf.peers.max_connections = links);
+            let few = || loud().with(|conf| conf.peers.max_per_torrent = links);
             for conf in [conf(), few()] {
                 let unanswered = time(seed, conf.clone(), silent);
                 assert!(unanswered < secs(20), "{unanswered:?}");

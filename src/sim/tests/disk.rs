@@ -37,7 +37,8 @@ fn a_full_disk_stops_the_asking_keeps_what_is_there_and_goes_on_when_there_is_ro
     let sample = file(2_000_000, 64 * 1024);
     for (seed, run_len, quota) in [(1, 1 << 20, false), (2, 32 * 1024, false), (3, 1 << 20, true)] {
         let mut world = World::new(seed);
-        let (remote, leech) = pair(&mut world, &sample, Conf { run_len, ..loud() });
+        let (remote, leech) =
+            pair(&mut world, &sample, loud().with(|conf| conf.requests.run_len = run_len));
         world.disk(leech).set(|t| (t.capacity, t.quota) = (Some(1_000_000), quota));
         assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
         let why = if quota { ErrorKind::QuotaExceeded } else { ErrorKind::StorageFull };
@@ -142,7 +143,8 @@ fn resuming_tries_a_failed_disk_at_once() {
 fn with_full_allocation_a_full_disk_shows_before_anything_is_written() {
     let sample = file(1_000_000, 64 * 1024);
     let mut world = World::new(1);
-    let (_, leech) = pair(&mut world, &sample, Conf { allocation: Allocation::Full, ..loud() });
+    let (_, leech) =
+        pair(&mut world, &sample, loud().with(|conf| conf.storage.allocation = Allocation::Full));
     world.disk(leech).set(|t| t.capacity = Some(900_000));
     assert!(world.run_until(|w| w.is_in(leech, Phase::Stalled), secs(30)));
     assert_eq!(world.stats(leech).have, 0);
@@ -176,8 +178,10 @@ fn short_reads_and_writes_and_slow_workers_change_nothing() {
             .unwrap();
     for seed in 0..5 {
         let mut world = World::new(seed);
-        let (seeder, leech) =
-            (world.node(loud()), world.node(Conf { max_piece_memory: 2 << 20, ..loud() }));
+        let (seeder, leech) = (
+            world.node(loud()),
+            world.node(loud().with(|conf| conf.requests.max_piece_memory = 2 << 20)),
+        );
         for node in [seeder, leech] {
             world.disk(node).set(|t| t.short = true);
         }
@@ -404,7 +408,7 @@ fn a_kill_at_any_moment_loses_only_what_was_in_flight() {
     let sample =
         Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9)
             .unwrap();
-    let conf = Conf { save_interval: millis(60), ..loud() };
+    let conf = loud().with(|conf| conf.storage.save_interval = millis(60));
     let mut points = 0;
     for event in
         (1..).step_by(4).take_while(|&event| interrupted(event, &sample, &conf, event, false))
@@ -420,7 +424,10 @@ fn a_power_cut_at_any_moment_costs_at_most_what_was_not_synced() {
     let sample =
         Sample::folder("f", &[("a", 150_000), ("b/c", 3), ("e", 0), ("d", 250_000)], 32 * 1024, 9)
             .unwrap();
-    let conf = Conf { save_interval: millis(60), run_len: 16 * 1024, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.storage.save_interval = millis(60);
+        conf.requests.run_len = 16 * 1024;
+    });
     let mut points = 0;
     for event in
         (5..).step_by(5).take_while(|&event| interrupted(event, &sample, &conf, event, true))
@@ -434,7 +441,10 @@ fn a_power_cut_at_any_moment_costs_at_most_what_was_not_synced() {
 #[test]
 fn kill_with_large_pieces_keeps_recorded_blocks() {
     let sample = file(2_000_000, 512 * 1024);
-    let conf = Conf { run_len: 64 * 1024, save_interval: millis(100), ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 64 * 1024;
+        conf.storage.save_interval = millis(100);
+    });
     for event in [50, 200, 350, 500, 650] {
         interrupted(event, &sample, &conf, event, false);
         interrupted(event, &sample, &conf, event, true);
@@ -466,7 +476,8 @@ fn checking_again_in_the_midst_of_it_loses_nothing_whole() {
     let sample = file(1_000_000, 64 * 1024);
     for seed in 0..5 {
         let mut world = World::new(seed);
-        let (_, leech) = pair(&mut world, &sample, Conf { run_len: 32 * 1024, ..loud() });
+        let (_, leech) =
+            pair(&mut world, &sample, loud().with(|conf| conf.requests.run_len = 32 * 1024));
         assert!(world.run_until(|w| w.stats(leech).have > 4, secs(60)));
         let (id, before) = (world.torrent(leech), world.stats(leech).have);
         world.tell(leech, |engine| engine.recheck(id)).unwrap();
@@ -535,7 +546,7 @@ fn a_shutdown_at_any_moment_drains_and_leaves_a_state_to_be_trusted() {
     for seed in 0..30 {
         let mut world = World::new(seed);
         let (seeder, leech) =
-            (world.node(loud()), world.node(Conf { run_len: 16 * 1024, ..loud() }));
+            (world.node(loud()), world.node(loud().with(|conf| conf.requests.run_len = 16 * 1024)));
         world.seed_with(seeder, &sample);
         world.download(leech, &sample, &[seeder]);
         let _ = world.run_until(|w| w.events() > seed * 30, secs(60));

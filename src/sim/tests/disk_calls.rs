@@ -359,7 +359,7 @@ fn engine_loses_nothing_when_a_call_fails_in_a_move_or_an_adoption() {
             let mut world = World::new(seed as u64);
             let seeder = world.node(loud());
             world.seed_with(seeder, &sample);
-            let leech = world.node(Conf { session_dir: Some("/session".into()), ..loud() });
+            let leech = world.node(loud().with(|conf| conf.session.dir = Some("/session".into())));
             world.download(leech, &sample, &[seeder]);
             assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
             world.run_for(secs(1));
@@ -405,7 +405,7 @@ mod skipped {
             let mut world = World::new(5);
             let seeder = world.node(loud());
             world.seed_with(seeder, &sample);
-            let leech = world.node(Conf { session_dir: session.map(Into::into), ..loud() });
+            let leech = world.node(loud().with(|conf| conf.session.dir = session.map(Into::into)));
             let params = world.params(leech, &sample, &[seeder]);
             let chosen = TorrentParams { priorities: choice.clone(), ..params.clone() };
             let id = world.add_torrent(leech, &sample, chosen.clone());

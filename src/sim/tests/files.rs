@@ -162,7 +162,7 @@ fn whatever_is_wanted_when_it_ends_well_and_the_bytes_are_true() {
         let mut world = World::new(seed);
         let mut rng = crate::base::rng::Rng::new(seed);
         let (seeder, leech, id) = pair(&mut world, &sample, &[Low, Skip]);
-        let other = world.node(Conf { run_len: 16 * 1024, ..loud() });
+        let other = world.node(loud().with(|conf| conf.requests.run_len = 16 * 1024));
         let params = TorrentParams {
             priorities: vec![High, Skip],
             ..world.params(other, &sample, &[seeder, leech])

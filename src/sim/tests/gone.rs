@@ -7,7 +7,10 @@ use super::*;
 use crate::{engine::TorrentParams, wire::tracker::AnnounceEvent};
 
 fn kept() -> Conf {
-    Conf { session_dir: Some("/session".into()), save_interval: secs(1), ..loud() }
+    loud().with(|conf| {
+        conf.session.dir = Some("/session".into());
+        conf.storage.save_interval = secs(1);
+    })
 }
 
 fn place(world: &World, node: NodeId) -> std::path::PathBuf {

@@ -15,7 +15,10 @@ const KILLED: Death = Death { who: Who::Leech(0), power: false, silently: false 
 
 /// The scenario of this file, on a sample.
 fn scene(sample: &Arc<Sample>, seed: u64) -> Scenario {
-    let conf = Conf { save_interval: millis(80), run_len: 32 * 1024, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.storage.save_interval = millis(80);
+        conf.requests.run_len = 32 * 1024;
+    });
     Scenario::swarm(seed)
         .leeches(2)
         .sharing(sample)

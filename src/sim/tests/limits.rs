@@ -59,11 +59,11 @@ impl Rig {
             .collect();
         let mut world = World::new(7);
         // All are to be served at once, however slowly.
-        let conf = Conf { upload_slots: Some(10), ..loud() };
+        let conf = loud().with(|conf| conf.uploads.slots = Some(10));
         let conf = match scope {
-            Scope::Engine => Conf { limits, ..conf },
+            Scope::Engine => conf.with(|conf| conf.network.limits = limits),
             Scope::Torrent => conf,
-            Scope::Peer => Conf { peer_limits: limits, ..conf },
+            Scope::Peer => conf.with(|conf| conf.peers.limits = limits),
         };
         let node = world.node(conf);
         let peers: Vec<NodeId> =
@@ -212,7 +212,7 @@ fn a_hundred_mebibytes_a_second_are_kept_on_a_fast_line() {
         ..Line::default()
     };
     let mut world = World::new(3);
-    let leech = world.node(Conf { limits: down(limit), ..loud() });
+    let leech = world.node(loud().with(|conf| conf.network.limits = down(limit)));
     let seeds: Vec<NodeId> = (0..2).map(|_| world.node(loud())).collect();
     for &node in seeds.iter().chain([&leech]) {
         world.set_line(node, line.clone());
@@ -273,7 +273,7 @@ fn a_slow_download_snubs_nobody_and_fetches_nothing_twice() {
     let sample = file(400 * KIB, 64 * 1024);
     for (seed, seeds) in [(1, 1), (2, 5), (3, 20)] {
         let mut world = World::new(seed);
-        let leech = world.node(Conf { limits: down(10 * KIB), ..loud() });
+        let leech = world.node(loud().with(|conf| conf.network.limits = down(10 * KIB)));
         let seeds: Vec<NodeId> = (0..seeds).map(|_| world.node(loud())).collect();
         seeds.iter().for_each(|&seed| _ = world.seed_with(seed, &sample));
         world.download(leech, &sample, &seeds);
@@ -302,7 +302,7 @@ fn a_slow_download_snubs_nobody_and_fetches_nothing_twice() {
 fn a_peer_that_is_silent_is_snubbed_and_replaced_under_a_limit_too() {
     let sample = file(400 * KIB, 64 * 1024);
     let mut world = World::new(1);
-    let leech = world.node(Conf { limits: down(64 * KIB), ..loud() });
+    let leech = world.node(loud().with(|conf| conf.network.limits = down(64 * KIB)));
     let silent = Manners { answer: Box::new(|_| Answer::Nothing), ..Manners::default() };
     let peers = [world.node(loud()), world.scripted(Remote::seed(&sample, 1, silent))];
     world.seed_with(peers[0], &sample);
@@ -314,7 +314,7 @@ fn a_peer_that_is_silent_is_snubbed_and_replaced_under_a_limit_too() {
 fn at_a_byte_a_second_peers_still_greet_each_other_and_stay() {
     let sample = file(400 * KIB, 64 * 1024);
     let mut world = World::new(1);
-    let slow = Conf { limits: Limits { down: rate(1), up: rate(1) }, ..loud() };
+    let slow = loud().with(|conf| conf.network.limits = Limits { down: rate(1), up: rate(1) });
     let leech = world.node(slow.clone());
     let seeds: Vec<NodeId> = (0..5).map(|_| world.node(slow.clone())).collect();
     seeds.iter().for_each(|&seed| _ = world.seed_with(seed, &sample));
@@ -334,7 +334,8 @@ fn what_was_sent_before_the_end_is_read_to_the_end() {
     // The seed is taken down while the limit keeps what it sent waiting.
     let sample = file(100 * KIB, 64 * 1024);
     let mut world = World::new(1);
-    let (seed, leech) = (world.node(loud()), world.node(Conf { limits: down(10 * KIB), ..loud() }));
+    let (seed, leech) =
+        (world.node(loud()), world.node(loud().with(|conf| conf.network.limits = down(10 * KIB))));
     world.seed_with(seed, &sample);
     world.download(leech, &sample, &[seed]);
     world.run_for(secs(2));
@@ -392,11 +393,10 @@ fn a_peer_may_have_limits_of_its_own_whether_it_is_connected_or_not() {
 
 #[test]
 fn an_engine_with_limits_and_nothing_to_do_sleeps() {
-    let conf = Conf {
-        limits: Limits { down: rate(1000), up: rate(1000) },
-        peer_limits: down(10),
-        ..Conf::default()
-    };
+    let conf = Conf::default().with(|conf| {
+        conf.network.limits = Limits { down: rate(1000), up: rate(1000) };
+        conf.peers.limits = down(10);
+    });
     let mut engine = crate::engine::Engine::new(conf, 1, Instant::ZERO).unwrap();
     engine.verbs().set_limits(down(5));
     assert!(engine.poll_timeout().is_none() && engine.poll_effect().is_none());
@@ -406,7 +406,7 @@ fn an_engine_with_limits_and_nothing_to_do_sleeps() {
 fn under_an_upload_limit_fewer_are_served_at_a_time() {
     let sample = file(2 * MIB, 64 * 1024);
     let mut world = World::new(1);
-    let seed = world.node(Conf { limits: up(20 * KIB), ..loud() });
+    let seed = world.node(loud().with(|conf| conf.network.limits = up(20 * KIB)));
     let torrent = world.seed_with(seed, &sample);
     let leeches: Vec<NodeId> = (0..6).map(|_| world.node(loud())).collect();
     leeches.iter().for_each(|&leech| _ = world.download(leech, &sample, &[seed]));

@@ -71,7 +71,10 @@ fn folder(files: &[SampleFile<'_>], piece_len: u32) -> Arc<Sample> {
 }
 
 fn runs_of(run_len: u32) -> Conf {
-    Conf { run_len, max_piece_memory: 4 * run_len as usize, ..loud() }
+    loud().with(|conf| {
+        conf.requests.run_len = run_len;
+        conf.requests.max_piece_memory = 4 * run_len as usize;
+    })
 }
 
 cases! { shape:

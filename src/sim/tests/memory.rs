@@ -42,7 +42,10 @@ fn crowd(
 #[test]
 fn a_fast_peer_is_not_held_up_by_slow_ones() {
     let sample = file(8 << 20, 2 << 20);
-    let conf = Conf { run_len: 128 * 1024, max_piece_memory: 1 << 20, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 128 * 1024;
+        conf.requests.max_piece_memory = 1 << 20;
+    });
     for seed in 0..3 {
         let (took, world, leech) = crowd(seed, &sample, &conf, 16, secs(5));
         assert!(took < secs(4), "seed {seed}: {took:?}");
@@ -70,7 +73,7 @@ fn pieces_of_sixteen_mebibytes_fit() {
     let (took, world, leech) = crowd(1, &sample, &loud(), 30, secs(5));
     assert!(took < secs(10), "{took:?}");
     assert!(
-        world.peak_memory(leech) <= Conf::default().max_piece_memory,
+        world.peak_memory(leech) <= Conf::default().requests.max_piece_memory,
         "{}",
         world.peak_memory(leech)
     );
@@ -81,7 +84,10 @@ fn pieces_of_sixteen_mebibytes_fit() {
 fn the_least_memory_is_enough() {
     let sample = file(3_000_000, 512 * 1024);
     for seed in 0..5 {
-        let conf = Conf { run_len: 64 * 1024, max_piece_memory: 128 * 1024, ..loud() };
+        let conf = loud().with(|conf| {
+            conf.requests.run_len = 64 * 1024;
+            conf.requests.max_piece_memory = 128 * 1024;
+        });
         let (_, world, leech) = crowd(seed, &sample, &conf, 6, millis(400));
         assert!(world.peak_memory(leech) <= 128 * 1024);
     }
@@ -90,7 +96,10 @@ fn the_least_memory_is_enough() {
 #[test]
 fn memory_that_one_torrent_gives_back_is_used_by_another() {
     let (one, two) = (file(4 << 20, 1 << 20), file(2 << 20, 1 << 20));
-    let conf = Conf { run_len: 128 * 1024, max_piece_memory: 512 * 1024, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 128 * 1024;
+        conf.requests.max_piece_memory = 512 * 1024;
+    });
     let mut world = World::new(1);
     let never = || Manners { answer: Box::new(|_| Answer::Nothing), ..Manners::default() };
     let hoarders: Vec<_> =
@@ -137,7 +146,10 @@ impl Tease {
 fn pieces_that_were_begun_and_left_do_not_keep_the_memory_for_ever() {
     // Peers begin pieces that no other peer has, and go. The one that stays has the others.
     let sample = file(16 * 128 * KIB, 128 * 1024);
-    let conf = Conf { run_len: 128 * 1024, max_piece_memory: 512 * 1024, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 128 * 1024;
+        conf.requests.max_piece_memory = 512 * 1024;
+    });
     let half = |odd: u32| {
         let mut pieces = Bitfield::none(16);
         sample.geometry().pieces().filter(|p| p.get() % 2 == odd).for_each(|p| _ = pieces.set(p));

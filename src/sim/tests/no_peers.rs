@@ -125,8 +125,11 @@ fn full_disk_under_a_hundred_torrents_leaves_few_alerts_to_an_owner_that_does_no
     const TORRENTS: u64 = 100;
     let mut world = World::new(4);
     let alerts = AlertMask::STATUS | AlertMask::BANS;
-    let quiet = Conf { alerts, max_links_per_host: TORRENTS as usize, ..Conf::default() };
-    let conf = Conf { max_alerts: 50, ..quiet.clone() };
+    let quiet = Conf::default().with(|conf| {
+        conf.alerts.mask = alerts;
+        conf.peers.max_per_host = TORRENTS as usize;
+    });
+    let conf = quiet.clone().with(|conf| conf.alerts.max = 50);
     let (seed, node) = (world.node(quiet), world.node(conf.clone()));
     world.disk(node).set(|troubles| troubles.capacity = Some(0));
     world.set_deaf(node, true);
@@ -137,7 +140,7 @@ fn full_disk_under_a_hundred_torrents_leaves_few_alerts_to_an_owner_that_does_no
         world.seed_with(seed, &sample);
         world.download(node, &sample, &[seed]);
     }
-    let most = conf.max_alerts + crate::alert::KEPT_A_TORRENT * TORRENTS as usize + 2;
+    let most = conf.alerts.max + crate::alert::KEPT_A_TORRENT * TORRENTS as usize + 2;
     let mut worst = 0;
     for _ in 0..20 {
         world.run_for(secs(30));

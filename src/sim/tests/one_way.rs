@@ -7,10 +7,15 @@ use crate::base::bucket::{Limits, Rate};
 fn download(seed: Limits, leech: Limits, leeches: usize) -> Duration {
     let sample = file(8 << 20, 256 * 1024);
     let mut world = World::new(1);
-    let from = world.node(Conf { limits: seed, ..loud() });
+    let from = world.node(loud().with(|conf| conf.network.limits = seed));
     world.seed_with(from, &sample);
     // They do not help each other, which a limit may well change.
-    let leech = || Conf { limits: leech, upload_slots: Some(0), ..loud() };
+    let leech = || {
+        loud().with(|conf| {
+            conf.network.limits = leech;
+            conf.uploads.slots = Some(0);
+        })
+    };
     let nodes: Vec<NodeId> = (0..leeches).map(|_| world.node(leech())).collect();
     nodes.iter().for_each(|&node| _ = world.download(node, &sample, &[from]));
     let start = world.now();
@@ -44,7 +49,7 @@ fn peer_that_is_served_slowly_is_asked_between_two_blocks() {
     });
     let time = |up: Option<Rate>| {
         let mut world = World::new(1);
-        let slow = world.node(Conf { limits: Limits { up, down: None }, ..loud() });
+        let slow = world.node(loud().with(|conf| conf.network.limits = Limits { up, down: None }));
         let other = world.node(loud());
         world.put_pieces(slow, &sample, &halves[0]);
         world.put_pieces(other, &sample, &halves[1]);

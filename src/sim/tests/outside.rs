@@ -4,7 +4,10 @@
 use super::*;
 
 fn kept() -> Conf {
-    Conf { session_dir: Some("/session".into()), save_interval: secs(1), ..loud() }
+    loud().with(|conf| {
+        conf.session.dir = Some("/session".into());
+        conf.storage.save_interval = secs(1);
+    })
 }
 
 /// A seed of files `a` and `b`, and a leech on a slow line that has fetched some of them.

@@ -48,7 +48,7 @@ fn five_minutes_apart_are_noticed_and_got_over() {
 
 #[test]
 fn an_hour_apart_is_got_over_as_long_as_the_peer_is_not_forgotten() {
-    let conf = Conf { max_dial_failures: 1000, ..loud() };
+    let conf = loud().with(|conf| conf.peers.max_dial_failures = 1000);
     let scenario = Scenario::swarm(1).on(slow()).with(conf).within(secs(7200));
     let scenario = scenario.doing(When::At(secs(1)), |world, cast| world.partition(&[&cast.seeds]));
     scenario.doing(When::At(secs(3600)), |world, _| world.mend()).run().completes().honestly();
@@ -149,7 +149,7 @@ fn a_seed_that_vanishes_and_comes_back_is_used_again() {
 
 #[test]
 fn a_leech_that_vanishes_gives_its_slot_back() {
-    let conf = Conf { upload_slots: Some(1), ..loud() };
+    let conf = loud().with(|conf| conf.uploads.slots = Some(1));
     let outcome = Scenario::swarm(9).leeches(2).strangers().on(slow()).seeds_with(conf);
     let outcome = outcome
         .killing(Kill::of(Who::Leech(0), When::At(secs(2))).silently())
@@ -232,7 +232,7 @@ fn a_jump_in_the_midst_of_a_disk_failure_brings_the_next_try() {
     let mut outcome = Scenario::swarm(13)
         .with_disk(Troubles { capacity: Some(300_000), ..Troubles::default() })
         .within(secs(30));
-    outcome = outcome.with(Conf { disk_retry: secs(60), ..loud() });
+    outcome = outcome.with(loud().with(|conf| conf.storage.retry_pause = secs(60)));
     let mut outcome = outcome.run().does_not_complete();
     let leech = outcome.cast.leeches[0];
     outcome.world.disk(leech).set(|t| t.capacity = None);

@@ -53,7 +53,10 @@ fn whoever_spoils_small_pieces_is_banned_and_nobody_else() {
 fn whoever_spoils_shared_pieces_is_banned_and_nobody_else() {
     // Two pieces of 16 blocks, few at a time: both peers work on both.
     let sample = file(512 * KIB, 256 * 1024);
-    let conf = Conf { initial_pipeline: 2, max_pipeline: 4, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.initial_pipeline = 2;
+        conf.requests.max_pipeline = 4;
+    });
     let mut shared = 0;
     for seed in 0..50 {
         let (world, leech, _) = poisoned(seed, &sample, &conf, poison(5));
@@ -67,13 +70,12 @@ fn whoever_spoils_shared_pieces_is_banned_and_nobody_else() {
 #[test]
 fn whoever_spoils_pieces_of_several_runs_is_banned_and_nobody_else() {
     let sample = file(512 * KIB + 5000, 256 * 1024);
-    let conf = Conf {
-        initial_pipeline: 2,
-        max_pipeline: 4,
-        run_len: 32 * 1024,
-        max_piece_memory: 256 * 1024,
-        ..loud()
-    };
+    let conf = loud().with(|conf| {
+        conf.requests.initial_pipeline = 2;
+        conf.requests.max_pipeline = 4;
+        conf.requests.run_len = 32 * 1024;
+        conf.requests.max_piece_memory = 256 * 1024;
+    });
     let mut shared = 0;
     for seed in 0..50 {
         let (world, leech, _) = poisoned(seed, &sample, &conf, poison(7));
@@ -356,8 +358,12 @@ fn a_peer_that_is_of_no_use_is_dialled_less_and_less_and_then_forgotten() {
 fn there_are_never_more_connections_than_allowed() {
     // The world checks links, dials, peers and candidates after every event.
     let sample = file(600_000, 32 * 1024);
-    let conf =
-        Conf { max_links: 9, max_links_per_torrent: 6, max_dials: 3, max_candidates: 25, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.peers.max_connections = 9;
+        conf.peers.max_per_torrent = 6;
+        conf.peers.max_dials = 3;
+        conf.peers.max_candidates = 25;
+    });
     let mut world = World::new(1);
     let mut peers: Vec<NodeId> = Vec::new();
     for nth in 0..40 {

@@ -20,7 +20,7 @@ fn files() -> Arc<Sample> {
 /// this way.
 fn with(having: fn(u32) -> bool, spoil: fn(&MemDisk), allocation: Allocation) {
     for sample in [files(), file(400_000, 32 * 1024)] {
-        let conf = Conf { allocation, ..loud() };
+        let conf = loud().with(|conf| conf.storage.allocation = allocation);
         let mut outcome =
             Scenario::swarm(1).sharing(&sample).leeches(1).with(conf).having(having).begin();
         let leech = outcome.cast.leeches[0];
@@ -135,7 +135,7 @@ cases! { halves:
 /// A seed checks for a while, and in the midst of it `act` happens; later it serves.
 fn in_a_check(act: fn(&mut World, NodeId)) {
     let sample = file(2_000_000, 32 * 1024);
-    let conf = Conf { max_checks: 2, ..loud() };
+    let conf = loud().with(|conf| conf.storage.max_checks = 2);
     for at in [3, 20, 45] {
         let mut outcome = Scenario::swarm(3).sharing(&sample).leeches(1).with(conf.clone()).begin();
         let seed = outcome.cast.seeds[0];

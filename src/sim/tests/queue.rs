@@ -35,7 +35,8 @@ fn pair(
     samples: &[Arc<Sample>],
     conf: Conf,
 ) -> (NodeId, NodeId, Vec<TorrentId>) {
-    let (seed, leech) = (world.node(Conf { max_active_checks: 100, ..loud() }), world.node(conf));
+    let (seed, leech) =
+        (world.node(loud().with(|conf| conf.queue.max_active_checks = 100)), world.node(conf));
     let slow = Line { bandwidth: 100_000, ..Line::default() };
     world.set_line(seed, slow);
     let mut ids = Vec::new();
@@ -51,7 +52,10 @@ fn pair(
 fn downloads_run_in_order_and_never_too_many() {
     let samples = samples(8);
     let mut world = World::new(1);
-    let conf = Conf { max_active_downloads: 2, max_active_seeds: 1, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.queue.max_active_downloads = 2;
+        conf.queue.max_active_seeds = 1;
+    });
     let (_, leech, ids) = pair(&mut world, &samples, conf);
     let mut most = 0;
     let watch = |w: &World| {
@@ -80,7 +84,7 @@ fn downloads_run_in_order_and_never_too_many() {
 fn a_pause_a_removal_and_a_move_let_the_next_one_go_at_once() {
     let samples = samples(5);
     let mut world = World::new(2);
-    let conf = Conf { max_active_downloads: 1, ..loud() };
+    let conf = loud().with(|conf| conf.queue.max_active_downloads = 1);
     let (_, leech, ids) = pair(&mut world, &samples, conf);
     assert!(world.run_until(|w| w.stats(leech).downloaded > 0, secs(10)));
     assert_eq!(phases(&world, leech)[..2], [Phase::Downloading, Phase::Queued]);
@@ -123,7 +127,7 @@ fn a_pause_a_removal_and_a_move_let_the_next_one_go_at_once() {
 fn a_disk_that_fails_lets_the_next_one_go_and_one_that_works_again_gets_its_place_back() {
     let samples = samples(3);
     let mut world = World::new(3);
-    let conf = Conf { max_active_downloads: 1, ..loud() };
+    let conf = loud().with(|conf| conf.queue.max_active_downloads = 1);
     let (_, leech, ids) = pair(&mut world, &samples, conf);
     assert!(world.run_until(|w| w.is_in(leech, Phase::Downloading), secs(5)));
     world.disk(leech).set(|troubles| troubles.read_only = true);
@@ -144,7 +148,7 @@ fn a_disk_that_fails_lets_the_next_one_go_and_one_that_works_again_gets_its_plac
 fn a_thousand_torrents_are_opened_a_few_at_a_time() {
     let samples = samples(60);
     let mut world = World::new(4);
-    let node = world.node(Conf { max_active_checks: 2, ..loud() });
+    let node = world.node(loud().with(|conf| conf.queue.max_active_checks = 2));
     for sample in &samples {
         world.seed_with(node, sample);
     }
@@ -169,7 +173,8 @@ fn a_thousand_torrents_are_opened_a_few_at_a_time() {
 fn a_recheck_gives_the_place_away_and_back() {
     let samples = samples(2);
     let mut world = World::new(14);
-    let (_, leech, ids) = pair(&mut world, &samples, Conf { max_active_downloads: 1, ..loud() });
+    let (_, leech, ids) =
+        pair(&mut world, &samples, loud().with(|conf| conf.queue.max_active_downloads = 1));
     assert!(world.run_until(|w| w.stats(leech).have > 0, secs(10)));
     world.tell(leech, |e| e.recheck(ids[0])).unwrap();
     assert!(world.run_until(|w| phases(w, leech)[1] == Phase::Downloading, secs(5)));
@@ -189,7 +194,7 @@ fn it_stops_at_a_ratio_and_goes_on_when_told_to() {
     let sample = file(300_000, 32 * 1024);
     let mut world = World::new(5);
     let stop = StopAt { ratio_percent: Some(150), seeding: None };
-    let seed = world.node(Conf { stop, ..loud() });
+    let seed = world.node(loud().with(|conf| conf.queue.stop = stop));
     let id = world.seed_with(seed, &sample);
     let leeches: Vec<NodeId> = (0..4).map(|_| world.node(loud())).collect();
     world.download(leeches[0], &sample, &[seed]);
@@ -286,7 +291,7 @@ fn what_is_wanted_decides_whether_it_is_a_download_or_a_seed() {
     let two = Sample::folder("two", &[("a", 200_000), ("b", 200_000)], 32 * 1024, 5).unwrap();
     let mut world = World::new(15);
     let (seed, leech) =
-        (world.node(loud()), world.node(Conf { max_active_downloads: 1, ..loud() }));
+        (world.node(loud()), world.node(loud().with(|conf| conf.queue.max_active_downloads = 1)));
     world.set_line(seed, Line { bandwidth: 100_000, ..Line::default() });
     let other = file(600_000, 32 * 1024);
     [&two, &other].into_iter().for_each(|sample| _ = world.seed_with(seed, sample));
@@ -352,7 +357,8 @@ impl Mirror {
 fn changes_tell_all_there_is_and_nothing_of_the_idle() {
     let samples = samples(12);
     let mut world = World::new(8);
-    let (_, leech, ids) = pair(&mut world, &samples, Conf { max_active_downloads: 2, ..loud() });
+    let (_, leech, ids) =
+        pair(&mut world, &samples, loud().with(|conf| conf.queue.max_active_downloads = 2));
     let (mut often, mut seldom) = (Mirror::default(), Mirror::default());
     assert_eq!(often.refresh(&mut world, leech), 12, "all of them once");
     let mut least = usize::MAX;
@@ -464,7 +470,10 @@ fn the_sessions_counters_are_the_sum_of_its_torrents() {
 fn labels_are_bounded_and_found() {
     let samples = samples(2);
     let mut world = World::new(11);
-    let node = world.node(Conf { max_labels: 2, max_label_len: 5, ..loud() });
+    let node = world.node(loud().with(|conf| {
+        conf.session.max_labels = 2;
+        conf.session.max_label_len = 5;
+    }));
     let labels = vec!["films".to_owned()];
     let params = TorrentParams { labels, ..world.params(node, &samples[0], &[]) };
     let a = world.add_torrent(node, &samples[0], params);
@@ -505,7 +514,10 @@ fn pieces_come_in_order_from_the_moment_it_is_wished_and_what_nobody_has_is_not_
     sample.geometry().pieces().filter(|p| p.get() % 4 != 3).for_each(|p| _ = some.set(p));
     let manners = Manners { has: Some(some), block_time: millis(20), ..Manners::default() };
     let peer = world.scripted(Remote::new(&sample, 1, manners));
-    let leech = world.node(Conf { initial_pipeline: 2, queue_time: millis(200), ..loud() });
+    let leech = world.node(loud().with(|conf| {
+        conf.requests.initial_pipeline = 2;
+        conf.requests.queue_time = millis(200);
+    }));
     let id = world.download(leech, &sample, &[peer]);
     assert!(world.run_until(|w| w.stats(leech).have >= 20, secs(60)));
     world.tell(leech, |e| e.set_sequential(id, true)).unwrap();
@@ -531,8 +543,10 @@ fn pieces_come_in_order_from_the_moment_it_is_wished_and_what_nobody_has_is_not_
 #[test]
 fn many_torrents_at_rest_ask_for_nothing() {
     let mut world = World::new(13);
-    let node =
-        world.node(Conf { max_active_checks: 50, alerts: AlertMask::NONE, ..Conf::default() });
+    let node = world.node(Conf::default().with(|conf| {
+        conf.queue.max_active_checks = 50;
+        conf.alerts.mask = AlertMask::NONE;
+    }));
     let samples: Vec<_> =
         (0..500).map(|n| Sample::file(&format!("s{n}"), 16_384, 16_384, n).unwrap()).collect();
     let ids: Vec<_> = samples
@@ -580,15 +594,14 @@ fn whatever_the_user_does_the_limits_hold_and_everything_is_told() {
     for round in 0..12 {
         let mut world = World::new(100 + round);
         let (seed, leech) = (
-            world.node(Conf { max_active_checks: 100, ..loud() }),
-            world.node(Conf {
-                max_active_downloads: 2,
-                max_active_seeds: 2,
-                max_active: 3,
-                max_active_checks: 2,
-                slow_rate: 0,
-                ..loud()
-            }),
+            world.node(loud().with(|conf| conf.queue.max_active_checks = 100)),
+            world.node(loud().with(|conf| {
+                conf.queue.max_active_downloads = 2;
+                conf.queue.max_active_seeds = 2;
+                conf.queue.max_active = 3;
+                conf.queue.max_active_checks = 2;
+                conf.queue.slow_rate = 0;
+            })),
         );
         world.set_line(seed, Line { bandwidth: 150_000, ..Line::default() });
         samples.iter().for_each(|sample| _ = world.seed_with(seed, sample));

@@ -91,7 +91,7 @@ fn those_in_one_house_meet_by_their_own_addresses() {
 
 #[test]
 fn a_house_full_of_leeches_is_one_host_to_a_seed_and_keeps_to_the_share_of_one() {
-    let conf = Conf { max_links_per_host: 3, ..loud() };
+    let conf = loud().with(|conf| conf.peers.max_per_host = 3);
     let outcome = Scenario::swarm(4)
         .leeches(8)
         .behind_one(Nat::FullCone)

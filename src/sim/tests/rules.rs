@@ -276,7 +276,7 @@ fn limits_that_are_exceeded_are_noticed() {
     let seed = outcome.cast.seeds[0];
     assert!(outcome.world.run_until(|w| w.engine(seed).links() >= 2, secs(5)));
     let host = host(&mut outcome.world, seed);
-    host.conf.max_links = 1;
+    host.conf.peers.max_connections = 1;
     assert_eq!(host.glance().unwrap_err().name, "within-limits");
 }
 
@@ -305,7 +305,10 @@ fn a_have_that_is_never_told_is_noticed() {
 #[test]
 fn a_download_that_stands_still_is_noticed() {
     // Its workers never answer, and the world was not told that the disk is to blame.
-    let conf = Conf { run_len: 32 * 1024, max_piece_memory: 64 * 1024, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 32 * 1024;
+        conf.requests.max_piece_memory = 64 * 1024;
+    });
     let mut outcome = Scenario::swarm(1)
         .leeches_with(conf)
         .on(Line { bandwidth: 100_000, ..Line::default() })

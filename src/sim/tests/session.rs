@@ -10,7 +10,7 @@ use crate::{
 };
 
 fn kept() -> Conf {
-    Conf { session_dir: Some("/session".into()), ..loud() }
+    loud().with(|conf| conf.session.dir = Some("/session".into()))
 }
 
 fn kinds(world: &World, node: NodeId, since: Instant) -> Vec<String> {
@@ -152,7 +152,7 @@ fn downloads_go_on_where_they_were_however_often_the_session_is_killed() {
     for seed in 0..6 {
         let mut world = World::new(seed);
         let remote = world.node(loud());
-        let node = world.node(Conf { save_interval: millis(500), ..kept() });
+        let node = world.node(kept().with(|conf| conf.storage.save_interval = millis(500)));
         for sample in &samples {
             world.seed_with(remote, sample);
             world.download(node, sample, &[remote]);

@@ -37,20 +37,24 @@ fn fetched_again(seeds: usize, piece_len: u32, conf: Conf, orderly: bool) -> u64
 
 /// At most a twentieth of a piece is fetched again for each peer.
 fn stop_costs_little(conf: Conf) {
-    let again = fetched_again(8, 1 << 20, Conf { run_len: 256 << 10, ..conf }, true);
+    let again =
+        fetched_again(8, 1 << 20, conf.with(|conf| conf.requests.run_len = 256 << 10), true);
     assert!(again <= 8 * (1 << 20) / 20, "{again} bytes were fetched again");
 }
 
 cases! { stop_costs_little:
     clean_stop_keeps_blocks_of_unfinished_pieces => loud();
     clean_stop_of_a_session_keeps_blocks_of_unfinished_pieces =>
-        Conf { session_dir: Some("/session".into()), ..loud() };
-    clean_stop_keeps_blocks_of_pieces_of_one_run => Conf { run_len: 1 << 20, ..loud() };
+        loud().with(|conf| conf.session.dir = Some("/session".into()));
+    clean_stop_keeps_blocks_of_pieces_of_one_run => loud().with(|conf| conf.requests.run_len = 1 << 20);
 }
 
 #[test]
 fn kill_keeps_recorded_runs_of_unfinished_pieces() {
-    let conf = Conf { run_len: 64 << 10, save_interval: millis(50), ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 64 << 10;
+        conf.storage.save_interval = millis(50);
+    });
     let again = fetched_again(4, 4 << 20, conf, false);
     assert!(again <= 1 << 20, "{again} bytes were fetched again");
 }
@@ -79,7 +83,7 @@ fn pause_writes_blocks_and_resume_goes_on_with_them() {
 fn peer_is_not_banned_for_blocks_that_came_from_disk() {
     for run_len in [64 << 10, 1 << 20] {
         let sample = file(3 << 20, 1 << 20);
-        let conf = Conf { run_len, ..loud() };
+        let conf = loud().with(|conf| conf.requests.run_len = run_len);
         let mut outcome = Scenario::swarm(1).sharing(&sample).leeches_with(conf).begin();
         let (world, leech) = (&mut outcome.world, outcome.cast.leeches[0]);
         assert!(world.run_until(|w| w.stats(leech).partial_bytes > 500 * KIB, secs(60)));
@@ -96,7 +100,7 @@ fn peer_is_not_banned_for_blocks_that_came_from_disk() {
 #[test]
 fn kill_while_a_large_piece_is_slow_believes_what_was_saved() {
     let sample = file(8 << 20, 2 << 20);
-    let conf = Conf { run_len: 64 << 10, ..loud() };
+    let conf = loud().with(|conf| conf.requests.run_len = 64 << 10);
     let mut outcome = Scenario::swarm(1).sharing(&sample).leeches_with(conf).begin();
     let (world, seed, leech) = (&mut outcome.world, outcome.cast.seeds[0], outcome.cast.leeches[0]);
     assert!(world.run_until(|w| w.stats(leech).have == 2, secs(60)));
@@ -138,7 +142,7 @@ fn to_check(world: &World, node: NodeId, since: Instant) -> u32 {
 /// A check that is interrupted goes on where it was, or where it was last saved.
 fn check_goes_on(conf: Conf, orderly: bool) {
     let (mut world, node, done) =
-        checking(Conf { save_interval: millis(100), ..conf }, Trust::State);
+        checking(conf.with(|conf| conf.storage.save_interval = millis(100)), Trust::State);
     let then = start_again(&mut world, node, orderly);
     assert!(world.run_until(|w| w.is_complete(node), secs(60)));
     let left = to_check(&world, node, then);
@@ -157,14 +161,17 @@ cases! { check_goes_on:
     check_goes_on_after_a_clean_stop => loud(), true;
     check_goes_on_after_a_kill => loud(), false;
     check_of_a_session_goes_on_after_a_clean_stop =>
-        Conf { session_dir: Some("/session".into()), ..loud() }, true;
+        loud().with(|conf| conf.session.dir = Some("/session".into())), true;
     check_of_a_session_goes_on_after_a_kill =>
-        Conf { session_dir: Some("/session".into()), ..loud() }, false;
+        loud().with(|conf| conf.session.dir = Some("/session".into())), false;
 }
 
 #[test]
 fn check_that_the_user_asked_for_goes_on_in_a_session() {
-    let conf = Conf { session_dir: Some("/session".into()), save_interval: millis(100), ..loud() };
+    let conf = loud().with(|conf| {
+        conf.session.dir = Some("/session".into());
+        conf.storage.save_interval = millis(100);
+    });
     let (mut world, node, done) = checking(conf, Trust::Nothing);
     let then = start_again(&mut world, node, true);
     assert!(world.run_until(|w| w.is_complete(node), secs(60)));
@@ -175,7 +182,7 @@ fn check_that_the_user_asked_for_goes_on_in_a_session() {
 #[test]
 fn change_behind_an_interrupted_check_is_found() {
     let (mut world, node, _) =
-        checking(Conf { save_interval: millis(100), ..loud() }, Trust::State);
+        checking(loud().with(|conf| conf.storage.save_interval = millis(100)), Trust::State);
     world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
     let disk = world.disk(node);

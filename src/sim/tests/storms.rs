@@ -13,18 +13,17 @@ fn line(rng: &mut Rng) -> Line {
 
 fn conf(rng: &mut Rng) -> Conf {
     let run_len = (16 * 1024) << rng.below(3);
-    Conf {
-        run_len,
-        max_piece_memory: run_len as usize * (2 + rng.below(20) as usize),
-        max_pipeline: 2 + rng.below(100) as usize,
-        max_dial_failures: 1000,
-        reconnect_max: secs(5),
-        disk_retry: millis(500),
-        upload_slots: (rng.below(3) == 0).then(|| 1 + rng.below(3) as usize),
-        suggest: rng.below(3) == 0,
-        save_interval: millis(50 + rng.below(5000)),
-        ..loud()
-    }
+    loud().with(|conf| {
+        conf.requests.run_len = run_len;
+        conf.requests.max_piece_memory = run_len as usize * (2 + rng.below(20) as usize);
+        conf.requests.max_pipeline = 2 + rng.below(100) as usize;
+        conf.peers.max_dial_failures = 1000;
+        conf.peers.reconnect_max = secs(5);
+        conf.storage.retry_pause = millis(500);
+        conf.uploads.slots = (rng.below(3) == 0).then(|| 1 + rng.below(3) as usize);
+        conf.uploads.suggest = rng.below(3) == 0;
+        conf.storage.save_interval = millis(50 + rng.below(5000));
+    })
 }
 
 /// What happens next.

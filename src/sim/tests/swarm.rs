@@ -72,7 +72,10 @@ fn any_network_will_do() {
 #[test]
 fn small_runs_and_little_memory_change_nothing() {
     let sample = file(3_000_000, 512 * 1024);
-    let conf = Conf { run_len: 32 * 1024, max_piece_memory: 64 * 1024, ..loud() };
+    let conf = loud().with(|conf| {
+        conf.requests.run_len = 32 * 1024;
+        conf.requests.max_piece_memory = 64 * 1024;
+    });
     for seed in 0..5 {
         transfer(seed, &sample, &conf, &Line::default());
     }
@@ -130,7 +133,7 @@ fn the_rarest_pieces_come_first() {
 #[test]
 fn leechers_help_each_other() {
     let sample = file(64 * 16 * KIB, 32 * 1024);
-    let conf = Conf { initial_pipeline: 4, ..loud() };
+    let conf = loud().with(|conf| conf.requests.initial_pipeline = 4);
     let mut world = World::new(5);
     let seed = world.node(conf.clone());
     world.set_line(seed, Line { bandwidth: 500_000, ..Line::default() });

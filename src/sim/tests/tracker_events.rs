@@ -6,7 +6,7 @@ use crate::{base::job::Trust, engine::TorrentParams, wire::tracker::AnnounceEven
 use AnnounceEvent::{Completed, Started, Stopped};
 
 fn kept() -> Conf {
-    Conf { session_dir: Some("/session".into()), ..loud() }
+    loud().with(|conf| conf.session.dir = Some("/session".into()))
 }
 
 /// A torrent with these trackers, one a tier.
@@ -66,7 +66,7 @@ fn shutdown_at_completion_tells_completed_then_stopped() {
         let start = world.now();
         shut_down(&mut world, leech);
         assert_eq!(events(&world, tracker, leech), [Started, Completed, Stopped], "world {n}");
-        assert!(world.now().since(start) <= loud().stopped_timeout);
+        assert!(world.now().since(start) <= loud().trackers.stopped_timeout);
         // All of it was acknowledged, so the next start says nothing of it again.
         start_again(&mut world, leech);
         world.run_for(secs(10));
@@ -88,7 +88,7 @@ fn started_in_flight_at_shutdown_gets_its_stopped() {
         shut_down(&mut world, node);
         let told = events(&world, tracker, node);
         assert_eq!((told.first(), told.last()), (Some(&Started), Some(&Stopped)));
-        assert!(world.now().since(start) <= loud().stopped_timeout);
+        assert!(world.now().since(start) <= loud().trackers.stopped_timeout);
     }
 }
 
@@ -130,7 +130,7 @@ fn completed_is_owed_to_each_tracker_that_did_not_acknowledge_it() {
     let sample = file(300_000, 32 * 1024);
     let mut world = World::new(4);
     let trackers = [world.tracker(), world.tracker()];
-    let leech = world.node(Conf { announce_to_all_tiers: true, ..kept() });
+    let leech = world.node(kept().with(|conf| conf.trackers.announce_to_all_tiers = true));
     add(&mut world, leech, &sample, &trackers, &[]);
     world.run_for(secs(2));
     world.set_tracker_manners(trackers[1], TrackerManners::Silent);

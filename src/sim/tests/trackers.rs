@@ -105,7 +105,7 @@ fn a_tracker_that_hangs_holds_up_the_end_for_its_time_and_no_longer() {
     let start = world.now();
     world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
-    assert_eq!(world.now().since(start), loud().stopped_timeout);
+    assert_eq!(world.now().since(start), loud().trackers.stopped_timeout);
     // One that never knew of it is not waited for.
     let node = seed(&mut world, &loud(), &sample, &[tracker]);
     world.run_for(secs(3));
@@ -167,7 +167,7 @@ fn ten_thousand_torrents_are_told_one_after_the_other_and_take_their_leave_in_ti
     const TORRENTS: usize = 10_000;
     let mut world = World::new(6);
     let good = world.tracker();
-    let conf = Conf { alerts: AlertMask::NONE, ..Conf::default() };
+    let conf = Conf::default().with(|conf| conf.alerts.mask = AlertMask::NONE);
     let node = world.node(conf.clone());
     let url = world.tracker_url(good);
     for n in 0..TORRENTS {
@@ -185,7 +185,7 @@ fn ten_thousand_torrents_are_told_one_after_the_other_and_take_their_leave_in_ti
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!((told.len(), hashes.len()), (TORRENTS, TORRENTS), "each once");
-    let a_second = conf.announces_per_second as usize + conf.max_announces + 1;
+    let a_second = conf.trackers.announces_per_second as usize + conf.trackers.max_announces + 1;
     for window in told.windows(a_second + 1) {
         let span = window[a_second].at.since(window[0].at);
         assert!(span >= millis(900), "{a_second} in {span:?}");
@@ -200,6 +200,6 @@ fn ten_thousand_torrents_are_told_one_after_the_other_and_take_their_leave_in_ti
     let start = world.now();
     world.tell(node, |engine| engine.shutdown());
     assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
-    assert!(world.now().since(start) <= conf.stopped_timeout);
+    assert!(world.now().since(start) <= conf.trackers.stopped_timeout);
     assert_eq!(world.told_to(good).iter().filter(|told| told.event == Stopped).count(), TORRENTS);
 }

@@ -15,12 +15,11 @@ use crate::{
 fn thin(leeches: usize, max_upload_memory: usize) -> (World, NodeId) {
     let sample = file(1 << 20, 128 * 1024);
     let mut world = World::new(3);
-    let seed = world.node(Conf {
-        max_unsent: 32 * 1024,
-        max_request: 16 * 1024,
-        max_upload_memory,
-        ..loud()
-    });
+    let seed = world.node(loud().with(|conf| {
+        conf.uploads.max_unsent = 32 * 1024;
+        conf.uploads.max_request = 16 * 1024;
+        conf.uploads.max_memory = max_upload_memory;
+    }));
     world.seed_with(seed, &sample);
     let nodes: Vec<_> = (0..leeches)
         .map(|_| {
@@ -107,12 +106,11 @@ fn gluttons_that_do_not_read_take_no_more_than_their_part_and_hold_nobody_up() {
     let sample = file(1 << 20, 128 * 1024);
     let mut world = World::new(5);
     let limit = 256 * 1024;
-    let seed = world.node(Conf {
-        max_unsent: 64 * 1024,
-        max_request: 16 * 1024,
-        max_upload_memory: limit,
-        ..loud()
-    });
+    let seed = world.node(loud().with(|conf| {
+        conf.uploads.max_unsent = 64 * 1024;
+        conf.uploads.max_request = 16 * 1024;
+        conf.uploads.max_memory = limit;
+    }));
     world.seed_with(seed, &sample);
     let addr = world.addr(seed);
     for _ in 0..40 {

@@ -421,7 +421,7 @@ fn more_requests_than_are_kept_are_turned_down_and_no_more_than_that() {
     let (served, turned_down) = (raw.times("Piece").len(), raw.times("Reject").len());
     assert_eq!(served + turned_down, 2000);
     assert!(
-        served >= Conf::default().max_incoming_requests && turned_down > 1000,
+        served >= Conf::default().uploads.max_requests && turned_down > 1000,
         "{served} and {turned_down}"
     );
 }
@@ -465,7 +465,10 @@ fn a_leech_asks_nothing_of_whom_it_is_choked_by_and_everything_of_whom_it_is_not
     assert!(world.script::<Raw>(raw).times("Request").is_empty());
     world.run_for(secs(10));
     let asked = world.script::<Raw>(raw).times("Request");
-    assert!(asked.len() >= Conf::default().initial_pipeline && asked[0] >= secs(20), "{asked:?}");
+    assert!(
+        asked.len() >= Conf::default().requests.initial_pipeline && asked[0] >= secs(20),
+        "{asked:?}"
+    );
 }
 
 #[test]

@@ -252,8 +252,11 @@ impl World {
         let (pipe, ears) = (&mut conn.pipes[1 - side], &mut conn.ears[side]);
         // Bytes behind those that made the engine end the link are not read.
         while !pipe.unread.is_empty() && host.engine.has_link(key) {
-            let quota =
-                host.engine.read_quota(now, key).min(host.conf.read_len).min(pipe.unread.len());
+            let quota = host
+                .engine
+                .read_quota(now, key)
+                .min(host.conf.network.read_len)
+                .min(pipe.unread.len());
             if quota == 0 {
                 break;
             }

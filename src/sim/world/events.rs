@@ -123,7 +123,7 @@ impl World {
                     self.host_mut(node).links.insert(link, (conn, 0));
                     let dials = self.dials_of(node);
                     let host = self.host_mut(node);
-                    let limit = host.conf.max_dials;
+                    let limit = host.conf.peers.max_dials;
                     if dials > limit {
                         let what = format!("{dials} dials at a time, {limit} are allowed");
                         self.violated(node, &Violation { name: "within-limits", what });

@@ -75,7 +75,7 @@ impl World {
 
     /// Whether a node keeps its session in a folder.
     pub fn keeps_session(&self, node: NodeId) -> bool {
-        self.host(node.0).conf.session_dir.is_some()
+        self.host(node.0).conf.session.dir.is_some()
     }
 
     /// What a node's user would add a torrent with again: in the folder and with the names that it

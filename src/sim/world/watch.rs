@@ -119,8 +119,8 @@ impl World {
         let Body::Engine(host) = &n.body else { return Ok(()) };
         let unlimited = |host: &Host| {
             is_free(host.engine.limits())
-                && is_free(host.conf.peer_limits)
-                && is_free(host.conf.limits)
+                && is_free(host.conf.peers.limits)
+                && is_free(host.conf.network.limits)
         };
         let fit = |n: &Node| n.up && !n.cut && n.line.bandwidth >= SLOW_LINE && n.disk_free <= now;
         let mut open_to: BTreeSet<InfoHash> = BTreeSet::new();

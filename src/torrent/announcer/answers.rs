@@ -75,7 +75,7 @@ impl Announcer {
         t.told_completed |= completed_is_told;
         (t.working, t.failures) = (true, 0);
         t.counts = t.counts.or_newer(Counts::of(reply), second);
-        let bounds = conf.min_announce_interval..conf.max_announce_interval;
+        let bounds = conf.trackers.min_interval..conf.trackers.max_interval;
         let least = within(reply.min_interval.unwrap_or_default(), &bounds);
         let interval = if reply.interval.is_zero() { USUAL_INTERVAL } else { reply.interval };
         let interval = within(interval, &bounds).max(least);

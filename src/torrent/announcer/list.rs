@@ -33,7 +33,7 @@ impl Announcer {
                 let (Ok(tier), Ok(nth)) = (u16::try_from(tier), u16::try_from(nth)) else {
                     continue;
                 };
-                let full = trackers.len() >= conf.max_trackers;
+                let full = trackers.len() >= conf.trackers.max_per_torrent;
                 if full || trackers.iter().any(|t| address(tiers, t.tier, t.nth) == url) {
                     continue;
                 }

@@ -22,8 +22,8 @@ impl Announcer {
     pub(super) fn lanes(&self, conf: &Conf) -> Vec<Range<usize>> {
         let all = 0..self.trackers.len();
         match (
-            conf.announce_to_all_trackers && !self.private,
-            conf.announce_to_all_tiers && !self.private,
+            conf.trackers.announce_to_all && !self.private,
+            conf.trackers.announce_to_all_tiers && !self.private,
         ) {
             (false, false) => vec![all],
             (true, true) => all.map(|at| at..at + 1).collect(),

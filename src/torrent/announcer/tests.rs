@@ -136,7 +136,7 @@ fn tiers_are_shuffled_and_stay_in_order() {
 fn doubled_addresses_and_those_beyond_the_limit_are_left_out() {
     let t = Trial::new(
         &[&["a", "b", "a"], &["b"], &["c"], &["d"]],
-        Conf { max_trackers: 3, ..Conf::default() },
+        Conf::default().with(|conf| conf.trackers.max_per_torrent = 3),
     );
     let mut known: Vec<String> =
         t.announcer.stats(t.now, &t.theirs).into_iter().map(|s| s.url).collect();
@@ -335,11 +335,10 @@ fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
 fn all_tiers_and_all_trackers_if_the_user_wants_it() {
     let tiers: &[&[&str]] = &[&["dead1", "a"], &["b", "c"]];
     let told = |trackers, tiers_too| {
-        let conf = Conf {
-            announce_to_all_trackers: trackers,
-            announce_to_all_tiers: tiers_too,
-            ..Conf::default()
-        };
+        let conf = Conf::default().with(|conf| {
+            conf.trackers.announce_to_all = trackers;
+            conf.trackers.announce_to_all_tiers = tiers_too;
+        });
         let mut t = Trial::new(tiers, conf);
         let mut told = Vec::new();
         for _ in 0..8 {
@@ -369,8 +368,10 @@ fn all_tiers_and_all_trackers_if_the_user_wants_it() {
 
 #[test]
 fn a_private_torrent_uses_one_tracker_at_a_time_and_says_when_it_changes() {
-    let conf =
-        Conf { announce_to_all_trackers: true, announce_to_all_tiers: true, ..Conf::default() };
+    let conf = Conf::default().with(|conf| {
+        conf.trackers.announce_to_all = true;
+        conf.trackers.announce_to_all_tiers = true;
+    });
     let mut t = Trial::with(&[&["a"], &["b"]], true, conf);
     let (a, what) = t.turn().unwrap();
     assert_eq!((what.as_str(), t.turn()), ("a started", None));

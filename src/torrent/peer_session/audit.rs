@@ -51,14 +51,14 @@ impl PeerSession {
             ));
         }
         for (what, len, limit) in [
-            ("orders", self.pipeline.len(), conf.max_pipeline),
-            ("requests", self.uploads.len(), conf.max_incoming_requests),
+            ("orders", self.pipeline.len(), conf.requests.max_pipeline),
+            ("requests", self.uploads.len(), conf.uploads.max_requests),
             ("allowed pieces", self.allowed.len(), MAX_HINTS),
             ("suggestions", self.suggested.len(), MAX_HINTS),
             (
                 "bytes to be sent",
                 self.tx.len(),
-                MAX_CONTROL_BACKLOG.saturating_add(conf.max_unsent).saturating_add(1 << 20),
+                MAX_CONTROL_BACKLOG.saturating_add(conf.uploads.max_unsent).saturating_add(1 << 20),
             ),
         ] {
             if len > limit {

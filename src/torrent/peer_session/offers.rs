@@ -111,7 +111,9 @@ impl PeerSession {
         cx: &mut Cx,
     ) -> Result<(), Fault> {
         let sane = swarm.geometry.range(piece, begin, len).ok().filter(|b| {
-            b.len <= cx.conf.max_request && swarm.have.has(b.piece) && self.offers.shows(b.piece)
+            b.len <= cx.conf.uploads.max_request
+                && swarm.have.has(b.piece)
+                && self.offers.shows(b.piece)
         });
         let Some(block) = sane else {
             self.invalid_requests += 1;
@@ -124,7 +126,7 @@ impl PeerSession {
             return Ok(());
         };
         if !self.may_ask(block, swarm, cx)?
-            || !self.uploads.push(block, cx.conf.max_incoming_requests)
+            || !self.uploads.push(block, cx.conf.uploads.max_requests)
         {
             self.reject(block, cx);
         } else if let Some(ledger) = &mut swarm.super_seed {
@@ -144,7 +146,7 @@ impl PeerSession {
         // In a crowd all begin at once: to serve every choked peer a little would divide the line
         // as if there were no slots.
         let busy = !self.offers.favoured && swarm.favoured >= swarm.max_favoured;
-        let begun = self.has.count() as usize >= cx.conf.allowed_fast;
+        let begun = self.has.count() as usize >= cx.conf.uploads.allowed_fast;
         match if busy || begun { Favour::None } else { self.offers.ask(block) } {
             Favour::Granted => return Ok(true),
             Favour::UsedUp => self.offers.greedy += 1,
@@ -187,7 +189,7 @@ impl PeerSession {
     pub(super) fn reject_waiting(&mut self, cx: &mut Cx) {
         for block in self.uploads.clear() {
             let granted = self.offers.ask(block) == Favour::Granted;
-            if !granted || !self.uploads.push(block, cx.conf.max_incoming_requests) {
+            if !granted || !self.uploads.push(block, cx.conf.uploads.max_requests) {
                 self.reject(block, cx);
             }
         }
@@ -199,7 +201,7 @@ impl PeerSession {
     /// It has told what it has. If that is little, it is offered pieces to begin with (BEP 6: a
     /// starting peer has fewer than `k`).
     pub(super) fn offer_pieces(&mut self, swarm: &Swarm, cx: &mut Cx) {
-        let k = cx.conf.allowed_fast;
+        let k = cx.conf.uploads.allowed_fast;
         if !self.terms.fast
             || self.is_upload_only()
             || self.offers.shown.is_some()
@@ -222,7 +224,7 @@ impl PeerSession {
 
     /// We have `piece`: if it is of the set of a peer that can use it, it is offered.
     pub(super) fn offer(&mut self, piece: PieceIndex, cx: &mut Cx) {
-        if self.has.has(piece) || self.has.count() as usize >= cx.conf.allowed_fast {
+        if self.has.has(piece) || self.has.count() as usize >= cx.conf.uploads.allowed_fast {
             return;
         }
         if let Some(offer) = self.offers.offers.iter_mut().find(|o| o.piece == piece && !o.made) {
@@ -295,7 +297,7 @@ impl PeerSession {
         hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
         hello.port = cx.ports.towards(self.who.addr.ip());
         hello.your_ip = Some(self.who.addr.ip().to_canonical());
-        hello.reqq = u32::try_from(cx.conf.max_incoming_requests).ok();
+        hello.reqq = u32::try_from(cx.conf.uploads.max_requests).ok();
         hello.upload_only = upload_only;
         // There is room for one name.
         let _ = hello.set(UPLOAD_ONLY, UPLOAD_ONLY_ID);

@@ -185,7 +185,7 @@ impl PeerSession {
         if std::mem::take(&mut self.held_with_others) {
             swarm.unhold(cx.now);
         }
-        self.timers.set(IDLE, cx.now + cx.conf.idle_timeout);
+        self.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         self.set_snub_timer(cx);
     }
 
@@ -194,7 +194,7 @@ impl PeerSession {
         let patience = self
             .snubbed_since
             .filter(|_| !self.pipeline.is_held())
-            .map(|since| since + cx.conf.snub_patience);
+            .map(|since| since + cx.conf.requests.snub_patience);
         match [self.pipeline.deadline(&cx.conf), patience].into_iter().flatten().min() {
             Some(at) => self.timers.set(SNUB, at),
             None => self.timers.stop(SNUB),

@@ -85,7 +85,7 @@ impl PeerSession {
                 self.uploads.read_owed(owed);
                 vec![owed]
             }
-            None => self.uploads.poll_batch(cx.conf.max_unsent.min(cx.uploads.room())),
+            None => self.uploads.poll_batch(cx.conf.uploads.max_unsent.min(cx.uploads.room())),
         };
         if !blocks.is_empty() {
             let mut buf = cx.uploads.take(batch_len(&blocks));
@@ -155,7 +155,7 @@ impl PeerSession {
             self.taken.add(cx.now, payload);
             self.standing.note_taken(cx.now);
         }
-        self.uploads.handle_sent(self.tx.len(), cx.conf.max_unsent);
+        self.uploads.handle_sent(self.tx.len(), cx.conf.uploads.max_unsent);
         self.count_favour(swarm);
         self.want_upload(cx);
     }

@@ -68,11 +68,11 @@ impl Swarm {
         if !self.notes.is_empty() {
             return Err(format!("{} notes were not delivered", self.notes.len()));
         }
-        if self.blames.len() > conf.max_blames {
+        if self.blames.len() > conf.requests.max_blames {
             return Err(format!(
                 "{} pieces wait for somebody to blame, {} may",
                 self.blames.len(),
-                conf.max_blames
+                conf.requests.max_blames
             ));
         }
         self.audit_orders(sessions)?;

@@ -179,7 +179,7 @@ impl Swarm {
             })?,
             (None, None) => self.picker.pick(asker.has, may_try)?,
         };
-        let first_run = self.geometry.piece_len(piece).min(cx.conf.run_len) as usize;
+        let first_run = self.geometry.piece_len(piece).min(cx.conf.requests.run_len) as usize;
         if !cx.memory.has_room(first_run) && !self.evict(first_run, cx) {
             cx.memory_short = true;
             return None;
@@ -224,7 +224,7 @@ impl Swarm {
     }
 
     pub(super) fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
-        let mut progress = Progress::new(piece, self.geometry, cx.conf.run_len);
+        let mut progress = Progress::new(piece, self.geometry, cx.conf.requests.run_len);
         progress.owner = owner;
         progress.parole = self.paroles.contains(piece);
         self.free += progress.free() as usize;
@@ -255,7 +255,11 @@ impl Swarm {
         }
         // The last copies are for those who are known to deliver, however many others came before
         // them.
-        let limit = if quick { cx.conf.endgame_copies } else { cx.conf.endgame_copies.min(2) };
+        let limit = if quick {
+            cx.conf.requests.endgame_copies
+        } else {
+            cx.conf.requests.endgame_copies.min(2)
+        };
         // From a random place on, or all idle peers would double the same blocks.
         let skip = cx.rng.below(self.active.len() as u64) as usize;
         let Self { active, picker, .. } = self;

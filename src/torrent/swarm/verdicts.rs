@@ -45,7 +45,7 @@ impl Swarm {
             (Some(Digesting::Bad(senders)), result) => {
                 match result {
                     Ok(digests) => {
-                        self.blames.remember(piece, senders, digests, cx.conf.max_blames)
+                        self.blames.remember(piece, senders, digests, cx.conf.requests.max_blames)
                     }
                     Err(error) => {
                         log::warn!("nobody can be blamed for piece {}: {error}", piece.get())
@@ -114,7 +114,7 @@ impl Swarm {
             self.notes.push_back(Note::Ban(*guilty));
             self.picker.put_back(piece);
         } else if let Some(digests) = digests {
-            self.blames.remember(piece, senders, digests, cx.conf.max_blames);
+            self.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
             self.picker.put_back(piece);
         } else {
             // Its blocks are on disk; they must be looked at before they are overwritten.

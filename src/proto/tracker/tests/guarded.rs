@@ -80,7 +80,7 @@ fn ssrf_nobody_and_everybody_are_never_asked() {
     ] {
         for url in [format!("http://{host}/announce"), format!("udp://{host}:1/announce")] {
             assert_eq!(refusal(&url, &[]), Refusal::Nobody, "{url}");
-            let conf = Conf { ssrf_mitigation: false, ..Conf::default() };
+            let conf = Conf::default().with(|conf| conf.trackers.ssrf_mitigation = false);
             let mut rig = Rig::with(&url, Question::Announce(announce()), None, &conf);
             assert_eq!(rig.error(), CallError::Refused(Refusal::Nobody), "{url}");
         }
@@ -145,7 +145,7 @@ fn ssrf_redirects_by_name_and_by_detours_do_not_lead_nearer() {
 
 #[test]
 fn ssrf_mitigation_can_be_switched_off() {
-    let conf = Conf { ssrf_mitigation: false, ..Conf::default() };
+    let conf = Conf::default().with(|conf| conf.trackers.ssrf_mitigation = false);
     let mut rig =
         Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
     rig.connect("192.0.2.1:80");

@@ -143,7 +143,7 @@ fn refusals_and_failures() {
 
 #[test]
 fn peers_beyond_the_limit_are_left_out() {
-    let conf = Conf { max_tracker_peers: 3, ..Conf::default() };
+    let conf = Conf::default().with(|conf| conf.trackers.max_peers = 3);
     let mut rig =
         Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
     rig.connect("192.0.2.1:80");
@@ -176,7 +176,7 @@ fn redirects_are_followed_as_they_are_written() {
 #[test]
 fn redirects_end() {
     for limit in [0, 2, 5] {
-        let conf = Conf { max_tracker_redirects: limit, ..Conf::default() };
+        let conf = Conf::default().with(|conf| conf.trackers.max_redirects = limit);
         let mut rig =
             Rig::with("http://192.0.2.1/announce", Question::Announce(announce()), None, &conf);
         for _ in 0..limit {

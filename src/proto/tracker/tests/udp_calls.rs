@@ -132,7 +132,7 @@ fn datagrams_of_others_change_nothing() {
 
 #[test]
 fn what_is_not_answered_is_repeated_ever_less_often() {
-    let conf = Conf { tracker_timeout: secs(500), ..Conf::default() };
+    let conf = Conf::default().with(|conf| conf.trackers.timeout = secs(500));
     let mut rig = Rig::with("udp://192.0.2.1:6969", Question::Announce(announce()), None, &conf);
     let first = rig.ask();
     for pause in [15, 30, 60] {

@@ -145,7 +145,8 @@ fn few_choked_peers_are_served_at_a_time() {
     hear(&mut crowd[1], &mut swarm, &mut cx, &[Message::KeepAlive]);
     assert_eq!(swarm.favoured, 1);
     // A peer with as many pieces as the set has is none that needs help to begin.
-    let pieces: Vec<Message<'_>> = (0..cx.conf.allowed_fast as u32).map(Message::Have).collect();
+    let pieces: Vec<Message<'_>> =
+        (0..cx.conf.uploads.allowed_fast as u32).map(Message::Have).collect();
     hear(&mut crowd[0], &mut swarm, &mut cx, &pieces);
     assert_eq!((turned_down(&mut crowd[0], &mut swarm, &mut cx), swarm.favoured), (2, 1));
 }

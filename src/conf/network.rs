@@ -1,0 +1,63 @@
+//! Sockets: addresses, interface, rates, and how much is read at once.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::validate::{BLOCK, ConfError, at_least_one, check};
+use crate::base::bucket::Limits;
+
+/// How the engine uses the network as a whole.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NetworkConf {
+    /// Addresses to accept peers on; port 0 lets the system choose. Empty: accept no peers.
+    pub listen: Vec<SocketAddr>,
+    /// The addresses of ours that everything leaves from: connections to peers and trackers, and
+    /// datagrams. The first of a family is used; a family of which there is none is not used
+    /// at all. Empty: as the system likes. What cannot leave from there does not leave.
+    /// Looking names up is the system's, and not held to this.
+    pub bind_addrs: Vec<IpAddr>,
+    /// The network interface that everything leaves and comes by, on Linux (`SO_BINDTODEVICE`;
+    /// elsewhere nothing leaves). Names are looked up by the system, as ever. Default: any.
+    pub bind_interface: Option<String>,
+    /// The first bytes of our peer id (BEP 20); the rest is random. At most 20 bytes, printable.
+    pub client: String,
+    /// How fast bytes may come and go, over all torrents and peers; see
+    /// [`Verbs::set_limits`](crate::Verbs::set_limits). Default: no limits.
+    pub limits: Limits,
+    /// Bytes read from one socket at once, and the size of the scratch they are read into. Default
+    /// 256 KiB.
+    pub read_len: usize,
+    /// Reads of one socket in a row before the others get their turn. Default 4.
+    pub reads_a_turn: usize,
+}
+
+impl Default for NetworkConf {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            bind_addrs: Vec::new(),
+            bind_interface: None,
+            client: "-CT0200-".into(),
+            limits: Limits::default(),
+            read_len: 256 * 1024,
+            reads_a_turn: 4,
+        }
+    }
+}
+
+impl NetworkConf {
+    /// Checks that these settings can work together.
+    ///
+    /// # Errors
+    /// The first setting that cannot.
+    pub fn validate(&self) -> Result<(), ConfError> {
+        check(
+            self.client.len() <= 20 && self.client.bytes().all(|b| b.is_ascii_graphic()),
+            "network.client",
+            format_args!("{:?}", self.client),
+            "at most 20 printable ASCII characters",
+        )?;
+        check(self.read_len >= BLOCK, "network.read_len", self.read_len, "at least 16384")?;
+        at_least_one(self.reads_a_turn, "network.reads_a_turn")
+    }
+}
