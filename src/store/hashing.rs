@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    files::TorrentFiles,
+    files::{Reading, TorrentFiles},
     lanes::{self, Stream},
 };
 use crate::base::{
@@ -29,7 +29,7 @@ pub(super) const SIDE_BY_SIDE: usize = 3;
 pub(super) enum Source<'a> {
     Memory(&'a [u8]),
     /// So many bytes from an offset in the torrent.
-    Disk(&'a TorrentFiles, u64, u64),
+    Disk(&'a TorrentFiles, u64, u64, Reading),
 }
 
 /// One stretch to hash.
@@ -131,9 +131,9 @@ impl<'a> Active<'a> {
             Source::Memory(bytes) => {
                 self.slice = self.slice.end..bytes.len().min(self.slice.end + SLICE);
             }
-            Source::Disk(files, offset, left) => {
+            Source::Disk(files, offset, left, reading) => {
                 let len = (*left).min(SLICE as u64) as usize;
-                files.read(*offset, &mut self.buffer[..len])?;
+                files.read(*offset, &mut self.buffer[..len], *reading)?;
                 *offset += len as u64;
                 *left -= len as u64;
                 self.slice = 0..len;
@@ -158,7 +158,7 @@ impl<'a> Active<'a> {
         self.state = state;
         let more = match self.source {
             Source::Memory(bytes) => self.slice.end < bytes.len(),
-            Source::Disk(_, _, left) => left > 0,
+            Source::Disk(_, _, left, _) => left > 0,
         };
         let rest = self.current();
         match (more, self.ends) {

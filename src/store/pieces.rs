@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     disk::Disk,
-    files::TorrentFiles,
+    files::{Reading, TorrentFiles},
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
 };
@@ -86,7 +86,7 @@ impl Pieces {
             }
             let len = |p: &Open| (p.end - p.at).min(STRETCH);
             let input = |p: &Open| {
-                let source = Source::Disk(&self.files, p.at, len(p));
+                let source = Source::Disk(&self.files, p.at, len(p), Reading::Unchanged);
                 Input { state: p.state, source, ends: p.end - p.at <= STRETCH }
             };
             let outputs =

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     disk::Disk,
-    files::{self, TorrentFiles},
+    files::{self, Reading, TorrentFiles},
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
     names::Names,
@@ -129,7 +129,7 @@ impl Runner {
                 Job::Read { torrent, link, blocks, mut buf } => {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| {
                         t.read_ahead(&blocks);
-                        t.read(&blocks, &mut buf, true).map(|_| ())
+                        t.read(&blocks, &mut buf, Reading::Unchanged).map(|_| ())
                     });
                     done.push(Done::Read { torrent, link, blocks, buf, result, cold: true });
                 }
@@ -272,7 +272,7 @@ impl Runner {
         buf: &mut Buf,
     ) -> Option<Result<(), StoreError>> {
         let torrent = self.torrents.try_lock().ok()?.get(&torrent)?.clone();
-        match torrent.read(blocks, buf, false) {
+        match torrent.read(blocks, buf, Reading::AtHand) {
             Ok(true) => Some(Ok(())),
             Ok(false) => None,
             Err(e) => Some(Err(e)),
@@ -514,7 +514,7 @@ impl Runner {
     fn digests(&self, torrent: &Torrent, piece: PieceIndex) -> Result<Vec<Digest>, StoreError> {
         let place = torrent.piece(piece)?;
         hashing::block_digests(
-            Source::Disk(&torrent.files, place.start, place.end - place.start),
+            Source::Disk(&torrent.files, place.start, place.end - place.start, Reading::Unchanged),
             &self.scratch,
         )
     }
@@ -568,7 +568,8 @@ impl Runner {
         if !torrent.files.is_any_borrowed(place.clone()) {
             return Ok(());
         }
-        let source = Source::Disk(&torrent.files, place.start, place.end - place.start);
+        let source =
+            Source::Disk(&torrent.files, place.start, place.end - place.start, Reading::Unchanged);
         let input = Input { state: Sha1State::INITIAL, source, ends: true };
         let output = hashing::hash_all(vec![input], &self.scratch).pop().transpose();
         match checked(output, expected)? {
@@ -675,7 +676,12 @@ impl HashJob {
                 if torrent.is_surely_zeroes(&place) && *expected != torrent.zero_digest() {
                     return Ok(Ask::Nothing);
                 }
-                let source = Source::Disk(&torrent.files, place.start, place.end - place.start);
+                let source = Source::Disk(
+                    &torrent.files,
+                    place.start,
+                    place.end - place.start,
+                    Reading::Found,
+                );
                 Ok(Ask::Hash(Input { state: Sha1State::INITIAL, source, ends: true }))
             }
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    files::TorrentFiles,
+    files::{Reading, TorrentFiles},
     hashing::{self, Source},
     relocate::Carried,
     resume,
@@ -132,7 +132,10 @@ impl Torrent {
     pub(super) fn source<'a>(&'a self, run: &'a Run, place: &Range<u64>) -> Source<'a> {
         match &run.data {
             RunData::Memory(buf) | RunData::Stretches(buf, _) => Source::Memory(&buf.0),
-            RunData::Disk(_) => Source::Disk(&self.files, place.start, place.end - place.start),
+            RunData::Disk(_) => {
+                let len = place.end - place.start;
+                Source::Disk(&self.files, place.start, len, Reading::Unchanged)
+            }
         }
     }
 
@@ -141,7 +144,7 @@ impl Torrent {
         &self,
         blocks: &[Block],
         buf: &mut Buf,
-        may_wait: bool,
+        reading: Reading,
     ) -> Result<bool, StoreError> {
         buf.0.resize(batch_len(blocks), 0);
         let mut rest = buf.0.as_mut_slice();
@@ -153,7 +156,7 @@ impl Torrent {
             rest = after;
             parts.push((place.start, part.split_at_mut(READ_GAP).1));
         }
-        self.files.read_parts(parts.into_iter(), may_wait)
+        self.files.read_parts(parts.into_iter(), reading)
     }
 
     /// The blocks have to be fetched from the disk: all of them are begun at once, and so is what

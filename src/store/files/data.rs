@@ -16,6 +16,19 @@ const MAX_BUFS: usize = 256;
 /// Bytes that are read at once to be written again.
 const AGAIN: usize = 1 << 20;
 
+/// What a read may do, and what it makes of a file that another program has changed since it was
+/// looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Gives up where the disk would have to be waited for, and refuses a changed file.
+    AtHand,
+    /// Waits for the disk, and refuses a changed file.
+    Unchanged,
+    /// Waits for the disk, and takes what is there: for a check, which finds out what that is. The
+    /// file still counts as changed, so a later read for a peer has it checked again.
+    Found,
+}
+
 /// Consecutive bytes of one file, and where they go.
 #[derive(Debug, Default)]
 struct Stretch<'a> {
@@ -34,17 +47,21 @@ impl Stretch<'_> {
 
 impl TorrentFiles {
     /// Fills `buf` from `offset` of the torrent.
-    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StoreError> {
-        self.read_parts(std::iter::once((offset, buf)), true).map(|_| ())
+    pub(crate) fn read(
+        &self,
+        offset: u64,
+        buf: &mut [u8],
+        reading: Reading,
+    ) -> Result<(), StoreError> {
+        self.read_parts(std::iter::once((offset, buf)), reading).map(|_| ())
     }
 
     /// Fills each part from its offset of the torrent; what lies side by side in a file is read at
-    /// once. Unless it `may_wait`, it gives up (false) where the disk would have to be waited
-    /// for.
+    /// once. False if that would have to wait and must not.
     pub(crate) fn read_parts<'a>(
         &self,
         parts: impl Iterator<Item = (u64, &'a mut [u8])>,
-        may_wait: bool,
+        reading: Reading,
     ) -> Result<bool, StoreError> {
         let mut stretch = Stretch::default();
         for (offset, mut rest) in parts {
@@ -66,7 +83,7 @@ impl TorrentFiles {
                 };
                 let segment = Segment { file: at, offset, len: segment.len };
                 if !stretch.goes_on_at(&segment) {
-                    if !self.read_stretch(&mut stretch, may_wait)? {
+                    if !self.read_stretch(&mut stretch, reading)? {
                         return Ok(false);
                     }
                     (stretch.file, stretch.start, stretch.end) =
@@ -79,12 +96,17 @@ impl TorrentFiles {
                 return Err(StoreError::new(StoreOp::Read, self.layout.dir(), beyond_the_end()));
             }
         }
-        self.read_stretch(&mut stretch, may_wait)
+        self.read_stretch(&mut stretch, reading)
     }
 
-    fn read_stretch(&self, stretch: &mut Stretch<'_>, may_wait: bool) -> Result<bool, StoreError> {
+    fn read_stretch(
+        &self,
+        stretch: &mut Stretch<'_>,
+        reading: Reading,
+    ) -> Result<bool, StoreError> {
         let Some(file) = self.file(stretch.file) else { return Ok(true) };
-        if stretch.start < stretch.end {
+        let may_wait = reading != Reading::AtHand;
+        if stretch.start < stretch.end && reading != Reading::Found {
             self.refuse_changed(stretch.file, file, may_wait)?;
         }
         let (mut at, mut bufs) = (stretch.start, stretch.bufs.as_mut_slice());

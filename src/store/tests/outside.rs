@@ -167,6 +167,26 @@ fn changed_file_is_not_read_before_it_was_looked_at_again() {
 }
 
 #[test]
+fn check_takes_a_changed_file_as_it_is_and_a_read_for_a_peer_refuses_it() {
+    let (disk, runner) = bad();
+    let t = torrent();
+    runner.open(&t).unwrap();
+    write(&t, &runner, &t.all());
+    disk.set().now += 5;
+    runner.save(t.have(&t.all()), false).unwrap();
+    let file = Path::new("/d/torrent/a").to_owned();
+    let check = |index| runner.check(t.piece(index), t.digest(index));
+    // Its date alone has changed.
+    disk.set().files.get_mut(&file).unwrap().1 += 1;
+    assert!(check(0).unwrap(), "an error would be the same at each retry");
+    assert!(runner.read(&t, 0, 0, 100).unwrap_err().is_changed());
+    // Its bytes have changed, too.
+    disk.set().files.get_mut(&file).unwrap().0[10] ^= 1;
+    assert!(!check(0).unwrap());
+    assert!(runner.read(&t, 0, 0, 100).unwrap_err().is_changed());
+}
+
+#[test]
 fn real_file_that_was_changed_is_not_served_from_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let t = Fixture::new(dir.path(), 1000, &[("a", 1500), ("b", 700)]);
