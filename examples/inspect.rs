@@ -85,7 +85,7 @@ fn run(options: Options) -> Result<ExitCode, Problem> {
 fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
     let g = &m.geometry;
     writeln!(out, "name        {}", printable(&m.name))?;
-    writeln!(out, "info-hash   {}", m.info_hash)?;
+    writeln!(out, "info-hash   {}", m.info_hash())?;
     writeln!(out, "size        {}", size(g.total_len()))?;
     writeln!(out, "pieces      {} of {}", g.piece_count(), size(u64::from(g.nominal_piece_len())))?;
     writeln!(out, "private     {}", if m.private { "yes" } else { "no" })?;
@@ -142,7 +142,7 @@ fn object(m: &Metainfo) -> serde_json::Value {
     };
     json!({
         "name": m.name,
-        "info_hash": m.info_hash.to_string(),
+        "info_hash": m.info_hash().to_string(),
         "total_bytes": m.geometry.total_len(),
         "pieces": m.geometry.piece_count(),
         "piece_bytes": m.geometry.nominal_piece_len(),

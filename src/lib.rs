@@ -87,7 +87,7 @@ pub use base::{
     digest::{Digest, Sha1State},
     files::{FileEntry, FileKind, Priority},
     geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
-    ids::{InfoHash, PeerId, TorrentId},
+    ids::{Identity, InfoHash, InfoHashV2, PeerId, TorrentId, Version, WireHash},
     ip_filter::{IpFilter, IpRange, IpRangeError},
     job::{
         Allocation, Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP,

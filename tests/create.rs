@@ -71,7 +71,7 @@ fn a_folder_becomes_the_torrent_that_somebody_else_would_make_of_it() {
     assert!(text(&out.stdout).contains(&lines), "{}{}", text(&out.stdout), text(&out.stderr));
     assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
     let metainfo = read(dir.path().join("größe.torrent"));
-    assert_eq!(metainfo.info_hash.0, torrent.info_hash);
+    assert_eq!(metainfo.info_hash().0, torrent.info_hash);
     assert!(
         metainfo.creation_date > Some(1_700_000_000)
             && metainfo.created_by.is_some_and(|by| by.starts_with("cratetorrent"))
@@ -146,7 +146,7 @@ fn what_is_there_is_replaced_only_by_force() {
     );
     assert_eq!(fs::read(&path).unwrap(), b"mine");
     assert!(run(dir.path(), &["größe", "--force", "--piece-length", "64K"]).status.success());
-    assert_eq!(read(path).info_hash.0, torrent.info_hash);
+    assert_eq!(read(path).info_hash().0, torrent.info_hash);
     let mut left: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
@@ -158,7 +158,7 @@ fn the_folder_it_is_started_in_has_a_name_too() {
     let (dir, torrent) = folder();
     let out = run(&dir.path().join("größe"), &[".", "--piece-length", "64K"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
-    assert_eq!(read(dir.path().join("größe.torrent")).info_hash.0, torrent.info_hash);
+    assert_eq!(read(dir.path().join("größe.torrent")).info_hash().0, torrent.info_hash);
     let out = run(&dir.path().join("größe"), &[".", "-o", "a/t.torrent"]);
     assert_fails(
         &out,

@@ -151,7 +151,7 @@ impl Fixture {
         range: std::ops::Range<usize>,
         depth: usize,
     ) -> Box<dyn FnOnce(SocketAddr) + Send> {
-        let (data, info_hash) = (self.torrent.data.clone(), self.metainfo.info_hash.0);
+        let (data, info_hash) = (self.torrent.data.clone(), self.metainfo.info_hash().0);
         Box::new(move |addr| {
             fetch(addr, &info_hash, &data, range.start * PIECE_LEN..range.end * PIECE_LEN, depth)
         })
@@ -269,7 +269,7 @@ fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
         reactor.poll(None).unwrap();
     }
     let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
-    hello.extend(fixture.metainfo.info_hash.0);
+    hello.extend(fixture.metainfo.info_hash().0);
     let greeted = |reactor: &mut Reactor| {
         let mut stream = TcpStream::connect(reactor.local_addrs()[0]).unwrap();
         stream.write_all(&hello).unwrap();

@@ -87,7 +87,7 @@ fn child() {
         out.flush().unwrap();
     };
     let mut reactor = Reactor::new(conf(&folder)).unwrap();
-    let hashes: Vec<InfoHash> = (0..TORRENTS).map(|n| metainfo(n).info_hash).collect();
+    let hashes: Vec<InfoHash> = (0..TORRENTS).map(|n| metainfo(n).info_hash()).collect();
     let mut wishes = [None; TORRENTS as usize];
     let mut leaving = [false; TORRENTS as usize];
     for (n, hash) in hashes.iter().enumerate() {

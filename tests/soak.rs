@@ -47,7 +47,7 @@ fn visit(addr: SocketAddr, metainfo: &Metainfo, nth: u64) -> std::io::Result<()>
     let mut socket = TcpStream::connect(addr)?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04".to_vec();
-    hello.extend_from_slice(&metainfo.info_hash.0);
+    hello.extend_from_slice(&metainfo.info_hash().0);
     hello.extend_from_slice(format!("-SO0001-{:012}", nth % 1_000_000_000_000).as_bytes());
     socket.write_all(&hello[..if nth.is_multiple_of(5) { 40 } else { 68 }])?;
     if !nth.is_multiple_of(3) && !nth.is_multiple_of(5) {

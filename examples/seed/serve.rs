@@ -248,7 +248,7 @@ impl Seed {
         if !std::mem::replace(&mut self.serving, true) {
             let addrs: Vec<String> =
                 self.engine.local_addrs().iter().map(ToString::to_string).collect();
-            let info_hash = self.metainfo.info_hash.to_string();
+            let info_hash = self.metainfo.info_hash().to_string();
             self.progress.fact(
                 &format!(
                     "info-hash {info_hash}\nseeding   {name} on {}; Ctrl-C ends it",

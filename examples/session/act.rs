@@ -177,7 +177,7 @@ impl Session {
         let id = self.call(move |engine| engine.add_torrent(params))?;
         let id = id.map_err(|e| Problem::new(format!("{}: {e}", shown(path))))?;
         let entry = self.book.enter(id, metainfo, dir.to_owned());
-        print(&format!("added {} {} {}", entry.number, entry.metainfo.info_hash, entry.name()));
+        print(&format!("added {} {} {}", entry.number, entry.metainfo.info_hash(), entry.name()));
         Ok(())
     }
 

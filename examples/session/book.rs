@@ -64,7 +64,7 @@ impl Book {
             return Ok(entry);
         }
         let prefix = word.to_ascii_lowercase();
-        let begins = |entry: &&Entry| entry.metainfo.info_hash.to_string().starts_with(&prefix);
+        let begins = |entry: &&Entry| entry.metainfo.info_hash().to_string().starts_with(&prefix);
         let found: Vec<_> = self.entries.values().filter(begins).take(2).collect();
         match found.as_slice() {
             _ if prefix.len() < LEAST_DIGITS => {

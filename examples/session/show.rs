@@ -92,7 +92,7 @@ pub fn details(
     let totals = stats.totals;
     let mut lines = vec![
         format!("name: {}", entry.name()),
-        format!("info-hash: {}", entry.metainfo.info_hash),
+        format!("info-hash: {}", entry.metainfo.info_hash()),
         format!("dir: {}", entry.dir.display()),
         format!("state: {}", phase(stats.phase)),
         format!(

@@ -87,7 +87,7 @@ impl Host {
         let limit = conf.requests.max_piece_memory;
         let mut engine = Engine::new(conf, u64::from(flags), Instant::ZERO).ok()?;
         let metainfo = Arc::new(metainfo()?);
-        let info_hash = metainfo.info_hash;
+        let info_hash = metainfo.info_hash();
         let mut params = TorrentParams::new(metainfo, "fuzz");
         params.peers = vec![addr(1), addr(2)];
         params.sequential = flags & 2 != 0;

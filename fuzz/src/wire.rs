@@ -2,7 +2,7 @@
 //! however they are cut.
 
 use cratetorrent::{
-    FileKind, InfoHash, IpFilter, RecordKind,
+    FileKind, Identity, InfoHash, IpFilter, RecordKind, WireHash,
     wire::{
         bencode::{Document, Encoder, Kind, Limits, Value},
         blocklist::{Blocklist, BlocklistLimits, MAX_BAD_LINES_TOLD},
@@ -147,7 +147,10 @@ pub fn metainfo(data: &[u8]) {
     // The name on the network is that of some dictionary within the file.
     let info = Document::parse_prefix(data, &Limits::default()).ok();
     let raw = info.as_ref().and_then(|(document, _)| document.root().get(b"info")).map(|v| v.raw());
-    assert_eq!(digest(&SHA1_FOR_LEGACY_USE_ONLY, raw.unwrap_or_default()).as_ref(), m.info_hash.0);
+    assert_eq!(
+        digest(&SHA1_FOR_LEGACY_USE_ONLY, raw.unwrap_or_default()).as_ref(),
+        m.info_hash().0
+    );
 }
 
 /// A state that is accepted is written the same way again. The checksum is no obstacle: it is put
@@ -155,10 +158,11 @@ pub fn metainfo(data: &[u8]) {
 pub fn resume(data: &[u8]) {
     let Some((&[pieces, files, hash], body)) = data.split_first_chunk::<3>() else { return };
     let (pieces, files, hash) = (u32::from(pieces) + 1, usize::from(files), InfoHash([hash; 20]));
+    let hash = Identity::of_v1(hash);
     let _ = ResumeFile::decode(body, pieces, files, &hash);
     let sealed = [body, digest(&SHA1_FOR_LEGACY_USE_ONLY, body).as_ref()].concat();
     let Ok(state) = ResumeFile::decode(&sealed, pieces, files, &hash) else { return };
-    assert_eq!((state.have.len(), state.files.len(), state.info_hash), (pieces, files, hash));
+    assert_eq!((state.have.len(), state.files.len(), state.identity), (pieces, files, hash));
     let encoded = state.encode();
     assert!(encoded.len() <= ResumeFile::max_len(pieces, files));
     assert_eq!(ResumeFile::decode(&encoded, pieces, files, &hash), Ok(state));
@@ -233,7 +237,7 @@ pub fn session_state(data: &[u8]) {
     let salt = [9; 16];
     let _ = session::read_header(data);
     let mut log = session::header(salt).to_vec();
-    let mut last = InfoHash([0; 20]);
+    let mut last = WireHash::v1(InfoHash([0; 20]));
     let mut rest = data;
     while let Some((&[how, high, low], after)) = rest.split_first_chunk::<3>() {
         let len = usize::from(u16::from_be_bytes([high, low])).min(after.len());
@@ -246,10 +250,11 @@ pub fn session_state(data: &[u8]) {
             RecordKind::Removed,
             RecordKind::Session,
         ];
-        let hash = if how & 8 == 0 { InfoHash([how / 64; 20]) } else { last };
+        let hash = if how & 8 == 0 { WireHash::v1(InfoHash([how / 64; 20])) } else { last };
         match kinds.get(usize::from(how % 8)) {
             Some(&RecordKind::Torrent) => {
-                last = Metainfo::from_bytes(stretch).map_or(hash, |metainfo| metainfo.info_hash);
+                last =
+                    Metainfo::from_bytes(stretch).map_or(hash, |metainfo| metainfo.identity.key());
                 let settings = b"d3:dir1:xe";
                 let body =
                     [&(settings.len() as u32).to_be_bytes(), &settings[..], stretch].concat();
@@ -298,7 +303,8 @@ pub fn session_state(data: &[u8]) {
     }
     assert_eq!(live, index.live);
     log.truncate(scanned.end as usize);
-    session::push_record(&mut log, &salt, RecordKind::Removed, &InfoHash([1; 20]), b"");
+    let removed = WireHash::v1(InfoHash([1; 20]));
+    session::push_record(&mut log, &salt, RecordKind::Removed, &removed, b"");
     let mut again = 0;
     let scanned = session::scan(&mut log.as_slice(), &salt, |_| again += 1);
     assert_eq!(

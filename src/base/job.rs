@@ -14,7 +14,7 @@ use super::{
     digest::{Digest, Sha1State},
     files::FileEntry,
     geometry::{Block, Geometry, PieceIndex},
-    ids::InfoHash,
+    ids::{Identity, WireHash},
     partial::PartialPiece,
     paths::STATE_FOLDER,
     tracker_events::TrackerEvents,
@@ -68,8 +68,9 @@ pub struct Borrowed {
 /// Where and how a torrent is stored.
 #[derive(Clone, Debug)]
 pub struct StoreSpec {
-    /// The torrent's name on the network.
-    pub info_hash: InfoHash,
+    /// The torrent's names on the network. The first of them is part of the name of the
+    /// [part file](Self::parts_file).
+    pub identity: Identity,
     /// The download folder. Nothing is written outside it, but for the state file.
     pub dir: PathBuf,
     /// The torrent's own name, not yet safe: the file of a single-file torrent, the folder of
@@ -112,7 +113,7 @@ impl StoreSpec {
     /// Where the bytes are of files that are not made: in the folder of the states, below the
     /// download folder.
     pub fn parts_file(&self) -> PathBuf {
-        self.dir.join(STATE_FOLDER).join(format!("{}.parts", self.info_hash))
+        self.dir.join(STATE_FOLDER).join(format!("{}.parts", self.identity.info_hash()))
     }
 }
 
@@ -360,8 +361,8 @@ pub enum RecordKind {
 pub struct SessionRecord {
     /// What it says.
     pub kind: RecordKind,
-    /// About which torrent; zeroes if about none.
-    pub info_hash: InfoHash,
+    /// About which torrent; zeroes of version 1 if about none.
+    pub info_hash: WireHash,
     /// The rest of it.
     pub body: Vec<u8>,
 }

@@ -16,7 +16,7 @@
 //!     println!("{} of {} bytes", progress.done, progress.total);
 //!     ControlFlow::Continue(())
 //! })?;
-//! println!("{}", created.metainfo.info_hash);
+//! println!("{}", created.metainfo.info_hash());
 //! std::fs::write("holiday.torrent", &created.bytes)?;
 //! # Ok(())
 //! # }

@@ -103,7 +103,7 @@ impl Engine {
         let Some(torrent) = link.torrent.and_then(|t| self.torrents.get(t)) else { return };
         if matches!(link.state, State::Dialing) {
             self.dials = self.dials.saturating_sub(1);
-            let info_hash = torrent.metainfo.info_hash;
+            let info_hash = torrent.metainfo.info_hash();
             link.state = State::Greeting(Greeting::outgoing(info_hash));
             link.hello.push_bytes(&greeting::ours(info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
@@ -260,7 +260,7 @@ impl Engine {
     pub(super) fn greeted(&mut self, key: Key, handshake: Handshake) {
         let Some(link) = self.links.get(key) else { return };
         let (who, torrent) =
-            (link.who, link.torrent.or_else(|| self.by_hash.get(&handshake.info_hash).copied()));
+            (link.who, link.torrent.or_else(|| self.by_hash.named(handshake.info_hash)));
         let (mut twin_stays, mut replaced) = (None, None);
         let mut wakes = false;
         let refusal = match torrent.and_then(|t| self.torrents.get(t)) {

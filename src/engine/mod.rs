@@ -14,6 +14,7 @@ mod checks;
 mod crowd;
 mod effect;
 mod files;
+mod hash_index;
 mod hearing;
 mod labels;
 mod limits;
@@ -29,10 +30,11 @@ mod trackers;
 mod verbs;
 mod wanting;
 
-use std::{collections::HashMap, io::IoSlice, net::SocketAddr, path::PathBuf};
+use std::{io::IoSlice, net::SocketAddr, path::PathBuf};
 
 use thiserror::Error;
 
+use self::hash_index::HashIndex;
 pub use self::{
     access::Refused,
     changes::Changes,
@@ -50,7 +52,7 @@ use crate::{
     alert::Alert,
     base::{
         arena::{Arena, Key},
-        ids::{InfoHash, PeerId, TorrentId},
+        ids::{PeerId, TorrentId},
         job::{Done, READ_GAP},
         paths::RenameError,
         rng::Rng,
@@ -162,7 +164,7 @@ pub enum CloseCause {
 pub struct Engine {
     torrents: Arena<Torrent>,
     /// For looking up only: its order never matters.
-    by_hash: HashMap<InfoHash, Key>,
+    by_hash: HashIndex,
     links: Arena<Link>,
     /// Links being dialled.
     dials: usize,
@@ -216,7 +218,7 @@ impl Engine {
         cx.up_limited = throttle.up.is_on();
         Ok(Self {
             torrents: Arena::new(),
-            by_hash: HashMap::new(),
+            by_hash: HashIndex::default(),
             links: Arena::new(),
             dials: 0,
             greetings: 0,
@@ -451,7 +453,7 @@ impl Engine {
             let partings = std::mem::take(&mut torrent.partings);
             if partings.is_empty() {
                 if torrent.is_closed() {
-                    self.by_hash.remove(&torrent.metainfo.info_hash);
+                    self.by_hash.remove(&torrent.metainfo.identity);
                     let torrent = self.torrents.remove(key);
                     self.throttle.forget_torrent(self.cx.now, key);
                     if let Some(torrent) = torrent {

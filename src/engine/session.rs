@@ -10,7 +10,7 @@ use crate::{
     alert::{Alert, StopAt},
     base::{
         arena::Key,
-        ids::{InfoHash, TorrentId},
+        ids::{InfoHash, TorrentId, WireHash},
         job::{Job, RecordKind, SessionRecord, StoreError, StoreOp},
         time::Instant,
     },
@@ -75,8 +75,8 @@ impl Engine {
         self.by_hash.reserve(torrents.len());
         let mut count = 0;
         for torrent in torrents {
-            let info_hash = torrent.metainfo.info_hash;
-            if self.by_hash.contains_key(&info_hash) {
+            let identity = torrent.metainfo.identity;
+            if self.by_hash.get(&identity).is_some() {
                 continue;
             }
             count += 1;
@@ -84,7 +84,7 @@ impl Engine {
             let limits = params.limits;
             let Self { torrents, cx, .. } = self;
             let key = torrents.insert_with(|key| Torrent::restored(key, params, torrent.state, cx));
-            self.by_hash.insert(info_hash, key);
+            self.by_hash.insert(&identity, key);
             self.begin_with_limits(key, limits);
             self.take_place(key);
             self.review(key);
@@ -135,8 +135,8 @@ impl Engine {
         if self.cx.recorder.session_due && !self.cx.recorder.session_out {
             (self.cx.recorder.session_due, self.cx.recorder.session_out) = (false, true);
             let body = self.cx.recorder.session.encode();
-            let record =
-                SessionRecord { kind: RecordKind::Session, info_hash: InfoHash([0; 20]), body };
+            let info_hash = WireHash::v1(InfoHash([0; 20]));
+            let record = SessionRecord { kind: RecordKind::Session, info_hash, body };
             self.push_record(None, record);
         }
         while self.cx.recorder.out < AT_A_TIME

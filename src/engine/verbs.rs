@@ -96,8 +96,8 @@ impl Verbs<'_> {
         if self.engine.shutting_down {
             return Err(AddError::ShuttingDown);
         }
-        let info_hash = params.metainfo.info_hash;
-        if let Some(&key) = self.engine.by_hash.get(&info_hash) {
+        let identity = params.metainfo.identity;
+        if let Some(key) = self.engine.by_hash.get(&identity) {
             return Err(AddError::Duplicate(TorrentId(key)));
         }
         let labels = labels::tidy(std::mem::take(&mut params.labels), &self.engine.cx.conf)?;
@@ -116,7 +116,7 @@ impl Verbs<'_> {
         let limits = params.limits;
         let Engine { torrents, cx, .. } = &mut *self.engine;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
-        self.engine.by_hash.insert(info_hash, key);
+        self.engine.by_hash.insert(&identity, key);
         self.engine.begin_with_limits(key, limits);
         self.engine.take_place(key);
         self.engine.settle(key);
@@ -377,9 +377,9 @@ impl Engine {
         self.torrents.iter().map(|(key, _)| TorrentId(key)).collect()
     }
 
-    /// The torrent with this info-hash.
+    /// The torrent with this info-hash, of version 1 or (cut to 20 bytes) of version 2.
     pub fn find(&self, info_hash: InfoHash) -> Option<TorrentId> {
-        self.by_hash.get(&info_hash).copied().map(TorrentId)
+        self.by_hash.named(info_hash).map(TorrentId)
     }
 
     /// How a torrent stands, if there is one.

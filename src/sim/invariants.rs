@@ -464,7 +464,8 @@ impl Ears {
             .geometry()
             .pieces()
             .any(|p| self.heard.has(p) && host.engine.wants(held.id, p));
-        (lacks && !self.heard.choking && !self.with_script).then(|| held.sample.metainfo.info_hash)
+        (lacks && !self.heard.choking && !self.with_script)
+            .then(|| held.sample.metainfo.info_hash())
     }
 }
 

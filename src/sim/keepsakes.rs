@@ -35,8 +35,8 @@ struct Stretch<'a> {
 impl Keepsakes {
     /// These pieces were found on the disk.
     pub(super) fn add(&mut self, sample: &Arc<Sample>, have: &Bitfield) {
-        let hash = sample.metainfo.info_hash;
-        match self.0.iter_mut().find(|kept| kept.sample.metainfo.info_hash == hash) {
+        let hash = sample.metainfo.info_hash();
+        match self.0.iter_mut().find(|kept| kept.sample.metainfo.info_hash() == hash) {
             Some(kept) => {
                 for piece in sample.geometry().pieces().filter(|&piece| have.has(piece)) {
                     kept.pieces.set(piece);
@@ -49,7 +49,7 @@ impl Keepsakes {
     /// The user has this torrent's data deleted, and with it the same bytes of others that have
     /// left them there: that is not of those which `is_there` still.
     pub(super) fn forget(&mut self, hash: InfoHash, is_there: impl Fn(InfoHash) -> bool) {
-        let of = |kept: &Keepsake| kept.sample.metainfo.info_hash;
+        let of = |kept: &Keepsake| kept.sample.metainfo.info_hash();
         let Some(gone) =
             self.0.iter().find(|kept| of(kept) == hash).map(|kept| kept.sample.clone())
         else {
@@ -80,7 +80,7 @@ impl Keepsakes {
         // Nothing can be kept safe on a disk that lies about it.
         let is_honest = !disk.has_lied();
         for kept in &self.0 {
-            let hash = kept.sample.metainfo.info_hash;
+            let hash = kept.sample.metainfo.info_hash();
             for piece in kept.pieces().filter(|&piece| removed || is_claimed(hash, piece)) {
                 let lost = |stretch: &Stretch<'_>| {
                     let there = |path: &Path, bytes: &[u8]| stretch.is_in(path, bytes);

@@ -233,7 +233,7 @@ impl Host {
 
     pub(super) fn hold(&mut self, id: TorrentId, sample: Arc<Sample>, params: TorrentParams) {
         let seen = Bitfield::none(sample.geometry().piece_count());
-        self.held.retain(|held| held.sample.metainfo.info_hash != sample.metainfo.info_hash);
+        self.held.retain(|held| held.sample.metainfo.info_hash() != sample.metainfo.info_hash());
         self.held.push(Held {
             id,
             sample,
@@ -248,17 +248,17 @@ impl Host {
 
     /// The torrent of this name, as it was added last.
     pub(super) fn held(&self, hash: InfoHash) -> Option<&Held> {
-        self.held.iter().rev().find(|held| held.sample.metainfo.info_hash == hash)
+        self.held.iter().rev().find(|held| held.sample.metainfo.info_hash() == hash)
     }
 
     pub(super) fn held_mut(&mut self, hash: InfoHash) -> Option<&mut Held> {
-        self.held.iter_mut().rev().find(|held| held.sample.metainfo.info_hash == hash)
+        self.held.iter_mut().rev().find(|held| held.sample.metainfo.info_hash() == hash)
     }
 
     /// A worker is about to delete a torrent's data, as its user wants it.
     pub(super) fn forget_data(&mut self, spec: &StoreSpec) {
         let Self { kept, engine, .. } = self;
-        kept.forget(spec.info_hash, |other| {
+        kept.forget(spec.identity.info_hash(), |other| {
             let id = engine.find(other);
             let is_closing =
                 |id| engine.stats(id).is_none_or(|stats| stats.phase == Phase::Closing);
@@ -362,7 +362,7 @@ impl Places {
         let dir = engine.dir(held.id).unwrap_or(&held.params.dir);
         Self {
             files: engine.files(held.id).into_iter().map(|file| file.path).collect(),
-            parts: dir.join(".cratetorrent").join(format!("{}.parts", metainfo.info_hash)),
+            parts: dir.join(".cratetorrent").join(format!("{}.parts", metainfo.info_hash())),
             slots: Slots::new(metainfo.files.iter().map(|f| (f.offset, len(f))), metainfo.geometry),
         }
     }

@@ -245,7 +245,7 @@ impl Remote {
             reserved = reserved.with_extensions();
         }
         let info_hash = match self.manners.hello {
-            Hello::Proper => self.sample.metainfo.info_hash,
+            Hello::Proper => self.sample.metainfo.info_hash(),
             Hello::WrongTorrent => InfoHash([0xee; 20]),
             Hello::Silent => return,
             Hello::Garbage => {

@@ -442,8 +442,8 @@ impl World {
         let added = self.tell(node, |engine| engine.add_torrent(params.clone()));
         if let Err(AddError::PathTaken { .. }) = &added {
             // One that was there before and was removed is not to be waited for.
-            let hash = sample.metainfo.info_hash;
-            self.host_mut(node.0).held.retain(|held| held.sample.metainfo.info_hash != hash);
+            let hash = sample.metainfo.info_hash();
+            self.host_mut(node.0).held.retain(|held| held.sample.metainfo.info_hash() != hash);
         }
         let id = added?;
         self.host_mut(node.0).hold(id, sample.clone(), params);

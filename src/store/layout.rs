@@ -195,7 +195,7 @@ mod tests {
     use crate::base::{
         files::FileEntry,
         geometry::Geometry,
-        ids::InfoHash,
+        ids::{Identity, InfoHash},
         job::{Allocation, Trust},
     };
 
@@ -209,7 +209,7 @@ mod tests {
             })
             .collect();
         StoreSpec {
-            info_hash: InfoHash([1; 20]),
+            identity: Identity::of_v1(InfoHash([1; 20])),
             dir: "/downloads".into(),
             name: "t".into(),
             single_file: false,

@@ -9,7 +9,7 @@ use crate::{
     base::{
         bitfield::Bitfield,
         geometry::Geometry,
-        ids::InfoHash,
+        ids::Identity,
         job::{SaveState, StoreSpec},
         partial::{BlockSet, PartialPiece},
         tracker_events::TrackerEvents,
@@ -35,7 +35,7 @@ pub(super) fn load(
     let (pieces, files) = (spec.geometry.piece_count(), spec.files.len());
     let (path, bytes, saved_at_ns) = match (folder.filter(|_| spec.in_session), &spec.state_file) {
         (Some(folder), _) => {
-            let Some(bytes) = folder.state(&spec.info_hash).map_err(|e| e.to_string())? else {
+            let Some(bytes) = folder.state(&spec.identity.key()).map_err(|e| e.to_string())? else {
                 return Ok(None);
             };
             (folder.path(), bytes, None)
@@ -49,7 +49,7 @@ pub(super) fn load(
         }
         (None, None) => return Ok(None),
     };
-    let file = ResumeFile::decode(&bytes, pieces, files, &spec.info_hash)
+    let file = ResumeFile::decode(&bytes, pieces, files, &spec.identity)
         .map_err(|e| format!("the state in {} is of no use: {e}", path.display()))?;
     // A record has no time of its own, but it was written after what it speaks of.
     let newest = || file.files.iter().flatten().map(|stat| stat.mtime_ns).max().unwrap_or(i64::MIN);
@@ -81,7 +81,7 @@ fn mint(saved: &ResumePartial, geometry: &Geometry, have: &Bitfield) -> Option<P
 }
 
 pub(super) fn encode(
-    info_hash: &InfoHash,
+    identity: &Identity,
     state: SaveState,
     stats: &[Option<FileStat>],
     parts: Option<FileStat>,
@@ -93,9 +93,9 @@ pub(super) fn encode(
         .into_iter()
         .map(|p| ResumePartial { piece: p.piece.get(), blocks: p.blocks.as_wire().to_vec() })
         .collect();
-    let (info_hash, parts) = (*info_hash, parts.map(stat));
+    let (identity, parts) = (*identity, parts.map(stat));
     ResumeFile {
-        info_hash,
+        identity,
         have,
         dirty,
         downloaded,

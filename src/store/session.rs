@@ -19,12 +19,12 @@ use thiserror::Error;
 use super::disk::{Disk, Locked};
 use crate::{
     base::{
-        ids::InfoHash,
+        ids::WireHash,
         job::{RecordKind, SessionRecord, StoreError, StoreOp},
     },
     wire::session::{
-        self, FRAME_LEN, HEADER_LEN, Index, LogError, MAX_BODY, MAX_PAYLOAD, Place, Record, Replay,
-        Restored, Salt, Scanned, Source,
+        self, HEADER_LEN, Index, LogError, MAX_BODY, Place, Record, Replay, Restored, Salt,
+        Scanned, Source,
     },
 };
 
@@ -221,7 +221,7 @@ impl SessionFolder {
         let records: Vec<_> = owed.chain(records).collect();
         let mut bytes = Vec::new();
         for SessionRecord { kind, info_hash, body } in &records {
-            if body.len() > MAX_PAYLOAD - info_hash.0.len() {
+            if body.len() > MAX_BODY {
                 return Err(failed(StoreOp::Save)(io::Error::new(
                     ErrorKind::FileTooLarge,
                     "a record above 64 MiB",
@@ -244,7 +244,7 @@ impl SessionFolder {
         self.disk.sync(&self.path).map_err(failed(StoreOp::Sync))?;
         log.doubt = Doubt::None;
         for SessionRecord { kind, info_hash, body } in &records {
-            let len = FRAME_LEN + info_hash.0.len() + body.len();
+            let len = session::record_len(body);
             let begin = log.end;
             log.index.note(begin, len, Some(*kind), *info_hash);
             log.end += len as u64;
@@ -263,7 +263,7 @@ impl SessionFolder {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn state(&self, info_hash: &InfoHash) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn state(&self, info_hash: &WireHash) -> Result<Option<Vec<u8>>, StoreError> {
         let mut log = self.log();
         self.find_out(&mut log).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
         let Some(place) = log.index.entries.get(info_hash).and_then(|entry| entry.state) else {
@@ -288,7 +288,7 @@ impl SessionFolder {
     /// Copies the records that count, in the order of their torrents, and lets the copy take the
     /// log's place.
     fn write_anew(&self, log: &mut Log) -> io::Result<()> {
-        let mut torrents: Vec<(InfoHash, session::Entry)> =
+        let mut torrents: Vec<(WireHash, session::Entry)> =
             log.index.entries.iter().map(|(k, v)| (*k, *v)).collect();
         torrents.sort_by_key(|(hash, entry)| {
             (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash)

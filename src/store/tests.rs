@@ -10,7 +10,7 @@ use crate::base::{
     digest::{Digest, Sha1State},
     files::{FileEntry, FileKind},
     geometry::{Geometry, PieceIndex},
-    ids::InfoHash,
+    ids::{Identity, InfoHash},
     job::{
         Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState,
         StoreError, StoreOp, StoreSpec, Trust, Verdict,
@@ -58,7 +58,7 @@ impl Fixture {
             data[pad.offset as usize..][..pad.len as usize].fill(0);
         }
         let spec = StoreSpec {
-            info_hash: InfoHash([7; 20]),
+            identity: Identity::of_v1(InfoHash([7; 20])),
             dir: dir.to_owned(),
             name: "torrent".into(),
             single_file: false,

@@ -18,7 +18,7 @@ use crate::base::{
     buf::Buf,
     digest::Digest,
     geometry::{Block, Geometry, PieceIndex},
-    ids::InfoHash,
+    ids::Identity,
     job::{
         READ_GAP, RecordKind, Run, RunData, SaveState, SessionRecord, StoreError, StoreOp,
         StoreSpec, Trust, batch_len,
@@ -35,7 +35,7 @@ const SYNC_SLICE: usize = 256;
 /// What the store knows of an open torrent.
 #[derive(Debug)]
 pub(super) struct Torrent {
-    info_hash: InfoHash,
+    identity: Identity,
     geometry: Geometry,
     pub(super) files: TorrentFiles,
     state_file: Option<PathBuf>,
@@ -63,14 +63,14 @@ struct Unfinished {
 
 impl Torrent {
     pub(super) fn new(spec: StoreSpec, files: TorrentFiles) -> Self {
-        let StoreSpec { info_hash, geometry, state_file: saved_at, in_session, trust, .. } = spec;
+        let StoreSpec { identity, geometry, state_file: saved_at, in_session, trust, .. } = spec;
         // A state speaks of what was verified.
         let state_file = saved_at.clone().filter(|_| trust != Trust::Files);
         let in_session = in_session && trust != Trust::Files;
         let (is_trusted, zeroes, old) = (trust == Trust::Files, OnceLock::new(), Mutex::default());
         let unfinished = Mutex::default();
         Self {
-            info_hash,
+            identity,
             geometry,
             files,
             state_file,
@@ -218,21 +218,21 @@ impl Torrent {
         if self.in_session {
             self.vouch(&mut state, synced);
             let body = resume::encode(
-                &self.info_hash,
+                &self.identity,
                 state,
                 &self.files.known_stats(),
                 self.files.known_parts(),
             );
             return Ok(Some(SessionRecord {
                 kind: RecordKind::State,
-                info_hash: self.info_hash,
+                info_hash: self.identity.key(),
                 body,
             }));
         }
         let Some(path) = &self.state_file else { return Ok(None) };
         self.vouch(&mut state, synced);
         let bytes = resume::encode(
-            &self.info_hash,
+            &self.identity,
             state,
             &self.files.known_stats(),
             self.files.known_parts(),

@@ -149,7 +149,7 @@ impl Torrent {
             _ => Vec::new(),
         };
         self.keep.out = Some(kind);
-        Some(SessionRecord { kind, info_hash: self.metainfo.info_hash, body })
+        Some(SessionRecord { kind, info_hash: self.metainfo.identity.key(), body })
     }
 
     /// A record was written, or not.

@@ -276,13 +276,13 @@ impl Torrent {
     fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, cx: &Cx) -> Swarm {
         let geometry = metainfo.geometry;
         let picker = Picker::none(geometry, wishes.levels(&metainfo.files, geometry));
-        Swarm::new(key, metainfo.info_hash, geometry, metainfo.pieces.clone(), cx.now, picker)
+        Swarm::new(key, metainfo.info_hash(), geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
     fn spec_at(&self, place: Place, conf: &Conf) -> StoreSpec {
         let Place { dir, state_file, renames } = place;
         StoreSpec {
-            info_hash: self.metainfo.info_hash,
+            identity: self.metainfo.identity,
             dir,
             name: self.metainfo.name.clone(),
             single_file: self.metainfo.single_file,

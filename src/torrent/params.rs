@@ -69,7 +69,7 @@ impl TorrentParams {
     pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
         let state_file =
-            Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash)));
+            Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash())));
         Self {
             metainfo,
             dir,

@@ -78,7 +78,7 @@ impl Torrent {
         let wanted =
             if enough || event == AnnounceEvent::Stopped { 0 } else { cx.conf.trackers.num_want };
         Announce {
-            info_hash: self.metainfo.info_hash,
+            info_hash: self.metainfo.info_hash(),
             peer_id: cx.peer_id,
             // Each family's call has its own.
             port: 0,

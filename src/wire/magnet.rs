@@ -10,7 +10,7 @@ use super::metainfo::Metainfo;
 const MAX_ADDRESSES: usize = 20;
 
 impl Metainfo {
-    /// The magnet link of this torrent: its info-hash in hex (`xt`), its name (`dn`), its size
+    /// The magnet link of this torrent: its info-hashes in hex (`xt`), its name (`dn`), its size
     /// (`xl`, bytes), its trackers (`tr`, tier by tier) and web seeds (`ws`), the first 20 of
     /// each.
     ///
@@ -25,7 +25,11 @@ impl Metainfo {
     /// # Ok::<(), cratetorrent::wire::metainfo::MetainfoError>(())
     /// ```
     pub fn magnet(&self) -> String {
-        let mut link = format!("magnet:?xt=urn:btih:{}", self.info_hash);
+        let v1 = self.identity.v1().map(|hash| format!("xt=urn:btih:{hash}"));
+        // A multihash: 0x12 for SHA-256, 0x20 for its 32 bytes (BEP 9).
+        let v2 = self.identity.v2().map(|hash| format!("xt=urn:btmh:1220{hash}"));
+        let topics: Vec<_> = v1.into_iter().chain(v2).collect();
+        let mut link = format!("magnet:?{}", topics.join("&"));
         let mut add = |key: &str, value: &str| {
             let _ = write!(link, "&{key}=");
             escape(value, &mut link);
@@ -67,7 +71,7 @@ mod tests {
         let link = metainfo.magnet();
         let begin = format!(
             "magnet:?xt=urn:btih:{}&dn=gr%C3%B6%C3%9Fe%20%26%20more%0A&xl=3&tr=http",
-            metainfo.info_hash
+            metainfo.info_hash()
         );
         assert!(link.starts_with(&begin), "{link}");
         assert_eq!(link.matches("&tr=").count(), 20);

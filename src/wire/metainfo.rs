@@ -17,7 +17,7 @@ use crate::base::{
     digest::Digest,
     files::FileEntry,
     geometry::{Geometry, GeometryError},
-    ids::InfoHash,
+    ids::{Identity, InfoHash},
 };
 
 use super::bencode::{BencodeError, Limits};
@@ -28,9 +28,9 @@ pub use names::ChangedName;
 /// A torrent, as its metainfo file describes it.
 #[derive(Clone, Debug)]
 pub struct Metainfo {
-    /// The SHA-1 of the info dictionary, byte for byte as the file has it: the torrent's name on
-    /// the network.
-    pub info_hash: InfoHash,
+    /// The hashes of the info dictionary, byte for byte as the file has it: the torrent's names on
+    /// the network. That of version 1 is always there, and no other yet.
+    pub identity: Identity,
     /// The suggested name of the file, or of the folder that holds the files. Not safe to open;
     /// may be empty.
     pub name: String,
@@ -214,6 +214,12 @@ impl std::fmt::Display for Field {
 }
 
 impl Metainfo {
+    /// The 20 bytes that name the torrent on the wire, those of version 1 if there are such: see
+    /// [`Identity::info_hash`].
+    pub fn info_hash(&self) -> InfoHash {
+        self.identity.info_hash()
+    }
+
     /// Reads a metainfo file with the default [`MetainfoLimits`].
     ///
     /// Unsorted and unknown keys are fine, and so are wrong types where we can do without (comment,

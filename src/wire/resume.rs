@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::base::{
     bitfield::{Bitfield, BitfieldError, wire_len},
-    ids::InfoHash,
+    ids::{Identity, InfoHash, InfoHashV2},
     tracker_events::TrackerEvents,
 };
 
@@ -36,7 +36,7 @@ const OVERHEAD: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumeFile {
     /// Whose state it is.
-    pub info_hash: InfoHash,
+    pub identity: Identity,
     /// Pieces that had been verified and given to the operating system.
     pub have: Bitfield,
     /// Whether more writes may have followed: then what this does not vouch for must be checked.
@@ -127,7 +127,12 @@ impl ResumeFile {
         e.key(b"downloaded").uint(self.downloaded);
         e.key(b"files").bytes(&self.files.iter().flat_map(encode_stat).collect::<Vec<_>>());
         e.key(b"have").bytes(&self.have.to_wire());
-        e.key(b"info-hash").bytes(&self.info_hash.0);
+        if let Some(hash) = self.identity.v1() {
+            e.key(b"info-hash").bytes(&hash.0);
+        }
+        if let Some(hash) = self.identity.v2() {
+            e.key(b"info-hash2").bytes(&hash.0);
+        }
         if !self.partial.is_empty() {
             e.key(b"partial").bytes(&partial::encode(&self.partial));
         }
@@ -147,7 +152,7 @@ impl ResumeFile {
         out
     }
 
-    /// Reads the state of the torrent `info_hash` with so many pieces and files.
+    /// Reads the state of the torrent `identity` with so many pieces and files.
     ///
     /// # Errors
     /// If it is damaged, of another version, or of another torrent.
@@ -155,7 +160,7 @@ impl ResumeFile {
         bytes: &[u8],
         piece_count: u32,
         file_count: usize,
-        info_hash: &InfoHash,
+        identity: &Identity,
     ) -> Result<Self, ResumeError> {
         let limit = Self::max_len(piece_count, file_count);
         if bytes.len() > limit {
@@ -171,13 +176,9 @@ impl ResumeFile {
             VERSION => {}
             other => return Err(ResumeError::Version(other)),
         }
-        let whose = <[u8; 20]>::try_from(string(root, "info-hash")?)
-            .map_err(|_| ResumeError::Field("info-hash"))?;
-        if whose != info_hash.0 {
-            return Err(ResumeError::InfoHash(InfoHash(whose)));
-        }
+        is_of(root, identity)?;
         Ok(Self {
-            info_hash: *info_hash,
+            identity: *identity,
             have: Bitfield::from_wire(string(root, "have")?, piece_count)?,
             dirty: match int(root, "dirty")? {
                 0 => false,
@@ -206,6 +207,31 @@ impl ResumeFile {
             tracker_events: tracker_events::read(root.get(b"trackers")),
         })
     }
+}
+
+/// Refuses the state of another torrent. One that was saved when only one of a hybrid's hashes was
+/// known is the hybrid's.
+fn is_of(root: Value<'_>, identity: &Identity) -> Result<(), ResumeError> {
+    let v1 = array(root, "info-hash")?.map(InfoHash);
+    let v2 = array(root, "info-hash2")?.map(InfoHashV2);
+    let whose = v1.or(v2.map(|hash| hash.truncated())).ok_or(ResumeError::Field("info-hash"))?;
+    let same_v1 = v1.zip(identity.v1()).map(|(a, b)| a == b);
+    let same_v2 = v2.zip(identity.v2()).map(|(a, b)| a == b);
+    match (same_v1, same_v2) {
+        (Some(true), None | Some(true)) | (None, Some(true)) => Ok(()),
+        _ => Err(ResumeError::InfoHash(whose)),
+    }
+}
+
+/// A string of exactly `N` bytes, if there is one.
+fn array<const N: usize>(
+    root: Value<'_>,
+    key: &'static str,
+) -> Result<Option<[u8; N]>, ResumeError> {
+    if root.get(key.as_bytes()).is_none() {
+        return Ok(None);
+    }
+    string(root, key)?.try_into().map(Some).map_err(|_| ResumeError::Field(key))
 }
 
 fn checksum(body: &[u8]) -> ring::digest::Digest {

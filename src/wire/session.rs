@@ -15,7 +15,10 @@ use std::io;
 use ring::digest::{Context, SHA256};
 use thiserror::Error;
 
-use crate::base::{ids::InfoHash, job::RecordKind};
+use crate::base::{
+    ids::{InfoHash, Version, WireHash},
+    job::RecordKind,
+};
 
 pub(crate) use replay::join_torrent;
 pub use replay::{Entry, Index, Place, Replay, Restored, RestoredState, RestoredTorrent};
@@ -104,10 +107,10 @@ pub fn push_record(
     out: &mut Vec<u8>,
     salt: &Salt,
     kind: RecordKind,
-    info_hash: &InfoHash,
+    info_hash: &WireHash,
     body: &[u8],
 ) {
-    push_raw(out, salt, code(kind), &[&info_hash.0, body]);
+    push_raw(out, salt, code(kind, info_hash.version), &[&info_hash.hash.0, body]);
 }
 
 fn push_raw(out: &mut Vec<u8>, salt: &Salt, kind: u8, payload: &[&[u8]]) {
@@ -121,13 +124,26 @@ fn push_raw(out: &mut Vec<u8>, salt: &Salt, kind: u8, payload: &[&[u8]]) {
     payload.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-fn code(kind: RecordKind) -> u8 {
-    match kind {
+/// The codes of records whose info-hash is of version 2 are as much above the others: programs that
+/// know nothing of that version keep such records as they are.
+const OF_V2: u8 = 0x40;
+
+/// Bytes that a record with this body takes up in the log.
+pub fn record_len(body: &[u8]) -> usize {
+    FRAME_LEN + 20 + body.len()
+}
+
+fn code(kind: RecordKind, version: Version) -> u8 {
+    let code = match kind {
         RecordKind::Torrent => 1,
         RecordKind::Settings => 2,
         RecordKind::State => 3,
         RecordKind::Removed => 4,
         RecordKind::Session => 5,
+    };
+    match version {
+        Version::V1 => code,
+        Version::V2 => code | OF_V2,
     }
 }
 
@@ -179,7 +195,7 @@ pub struct Record<'a> {
     /// What it says; `None` if that is not known to this version.
     pub kind: Option<RecordKind>,
     /// About which torrent; zeroes if about none.
-    pub info_hash: InfoHash,
+    pub info_hash: WireHash,
     /// The rest of it.
     pub body: &'a [u8],
 }
@@ -187,6 +203,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     fn new(at: u64, kind: u8, payload: &'a [u8]) -> Option<Self> {
         let (info_hash, body) = payload.split_first_chunk::<20>()?;
+        let version = if kind & OF_V2 == 0 { Version::V1 } else { Version::V2 };
         let kind = [
             RecordKind::Torrent,
             RecordKind::Settings,
@@ -195,13 +212,14 @@ impl<'a> Record<'a> {
             RecordKind::Session,
         ]
         .into_iter()
-        .find(|&known| code(known) == kind);
-        Some(Self { at, kind, info_hash: InfoHash(*info_hash), body })
+        .find(|&known| code(known, version) == kind);
+        let info_hash = WireHash { version, hash: InfoHash(*info_hash) };
+        Some(Self { at, kind, info_hash, body })
     }
 
     /// Bytes that it takes up in the log.
     pub fn size(&self) -> usize {
-        FRAME_LEN + 20 + self.body.len()
+        record_len(self.body)
     }
 
     /// Reads a single record from its own bytes.

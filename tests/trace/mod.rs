@@ -58,7 +58,7 @@ pub(crate) fn hello(id: [u8; 20]) -> [u8; HANDSHAKE_LEN] {
 }
 
 fn greeting(id: [u8; 20], reserved: Reserved) -> [u8; HANDSHAKE_LEN] {
-    Handshake { reserved, info_hash: metainfo().info_hash, peer_id: cratetorrent::PeerId(id) }
+    Handshake { reserved, info_hash: metainfo().info_hash(), peer_id: cratetorrent::PeerId(id) }
         .encode()
 }
 

@@ -175,7 +175,7 @@ impl Engine {
         let Some(url) = torrent.announcer.url(tracker, &torrent.metainfo.trackers) else { return };
         match TrackerUrl::parse(url) {
             Ok(parsed) => {
-                let question = Question::Scrape(vec![torrent.metainfo.info_hash]);
+                let question = Question::Scrape(vec![torrent.metainfo.info_hash()]);
                 self.begin(&parsed, &question, &What::Scrape(key, tracker));
             }
             // As with announces, it is not shown: it may hold a secret.

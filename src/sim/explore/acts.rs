@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
             self.acquaintances(node, |_| true).iter().map(|&node| self.world.addr(node)).collect();
         for sample in self.samples.clone() {
             let engine = self.world.engine(node);
-            match engine.find(sample.metainfo.info_hash) {
+            match engine.find(sample.metainfo.info_hash()) {
                 Some(torrent)
                     if engine.stats(torrent).is_some_and(|stats| stats.phase == Phase::Closing) =>
                 {

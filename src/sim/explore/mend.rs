@@ -92,7 +92,7 @@ impl Run<'_> {
             nodes.iter().for_each(|&node| _ = self.add_all(node));
             let lacks = |node: &&NodeId| {
                 let engine = self.world.engine(**node);
-                self.samples.iter().any(|sample| engine.find(sample.metainfo.info_hash).is_none())
+                self.samples.iter().any(|sample| engine.find(sample.metainfo.info_hash()).is_none())
             };
             let Some(node) = nodes.iter().find(lacks) else { return Ok(()) };
             if self.world.now() > limit {
@@ -249,7 +249,7 @@ impl Run<'_> {
         let (disk, dir) = (self.world.disk(node), self.dir_of(node, sample));
         disk.set_now(self.world.now());
         let engine = self.world.engine(node);
-        let Some(id) = engine.find(sample.metainfo.info_hash) else {
+        let Some(id) = engine.find(sample.metainfo.info_hash()) else {
             return sample.files_in(&dir).for_each(|(path, _, bytes)| disk.put(&path, bytes));
         };
         for (file, entry) in engine.files(id).into_iter().zip(sample.metainfo.files.iter()) {

@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
         let twins = torrents.iter().filter(|torrent| cast::twin_of(plan, torrent).is_some());
         let twins = twins
             .filter_map(|torrent| cast::sample(plan, torrent).ok())
-            .map(|sample| sample.metainfo.info_hash)
+            .map(|sample| sample.metainfo.info_hash())
             .collect();
         let samples = torrents
             .into_iter()
@@ -308,7 +308,7 @@ impl<'a> Run<'a> {
     /// Where a node has a torrent at first. Node 0 has twins in two folders, since it must have
     /// both from the beginning.
     pub(super) fn dir_of(&self, node: NodeId, sample: &Sample) -> PathBuf {
-        let is_apart = node == self.nodes[&0] && self.twins.contains(&sample.metainfo.info_hash);
+        let is_apart = node == self.nodes[&0] && self.twins.contains(&sample.metainfo.info_hash());
         if is_apart { format!("/node{}-twin", node.0).into() } else { self.dir(node) }
     }
 

@@ -250,7 +250,7 @@ fn a_full_torrent_lets_the_useless_make_room_for_newcomers() {
         let addr = world.addr(peer);
         world
             .tell(leech, |engine| {
-                engine.find(sample.metainfo.info_hash).map(|id| engine.add_peer(id, addr))
+                engine.find(sample.metainfo.info_hash()).map(|id| engine.add_peer(id, addr))
             })
             .unwrap()
             .unwrap();

@@ -44,7 +44,7 @@ impl Rig {
         let runner = Runner::new(disk.clone());
         let metainfo = &sample.metainfo;
         let spec = StoreSpec {
-            info_hash: metainfo.info_hash,
+            identity: metainfo.identity,
             dir: "/home".into(),
             name: metainfo.name.clone(),
             single_file: false,

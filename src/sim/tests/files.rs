@@ -246,7 +246,7 @@ fn parts(world: &World, node: NodeId) -> PathBuf {
     world
         .params(node, &sample, &[])
         .dir
-        .join(format!(".cratetorrent/{}.parts", sample.metainfo.info_hash))
+        .join(format!(".cratetorrent/{}.parts", sample.metainfo.info_hash()))
 }
 
 fn opened(world: &World, node: NodeId) -> (u32, u32) {

@@ -175,7 +175,7 @@ fn user_may_go_on_without_the_data() {
         }
         sample.files_in(&place).for_each(|(path, ..)| disk.delete(&path));
         restart(&mut world, node);
-        let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+        let id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
         let late = world.node(loud());
         world.download(late, &sample, &[node]);
         assert!(world.run_until(|w| is_missing(w, node), secs(60)));
@@ -186,7 +186,7 @@ fn user_may_go_on_without_the_data() {
         world.run_for(secs(1));
         restart(&mut world, node);
         let peer = world.addr(remote);
-        let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+        let id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
         world.tell(node, |engine| engine.add_peer(id, peer)).unwrap();
         assert!(world.run_until(|w| w.is_complete(node), secs(60)), "{:?}", world.stats(node));
         assert_eq!(was_told(&world, node), 1);

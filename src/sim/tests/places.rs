@@ -24,7 +24,7 @@ fn samples() -> [Arc<Sample>; 3] {
 }
 
 fn params(world: &World, node: NodeId, sample: &Arc<Sample>, peers: &[NodeId]) -> TorrentParams {
-    let state = format!("/home/.cratetorrent/{}", sample.metainfo.info_hash);
+    let state = format!("/home/.cratetorrent/{}", sample.metainfo.info_hash());
     let params = world.params(node, sample, peers);
     TorrentParams { dir: "/home".into(), state_file: Some(state.into()), ..params }
 }
@@ -62,7 +62,7 @@ impl Home {
     }
 
     fn is_whole(&self, nth: usize) -> bool {
-        let hash = self.samples[nth].metainfo.info_hash;
+        let hash = self.samples[nth].metainfo.info_hash();
         let engine = self.world.engine(self.leech);
         let stats = engine.find(hash).and_then(|id| engine.stats(id));
         stats.is_some_and(|stats| {
@@ -71,7 +71,7 @@ impl Home {
     }
 
     fn gets(&mut self, nth: usize) -> bool {
-        let hash = self.samples[nth].metainfo.info_hash;
+        let hash = self.samples[nth].metainfo.info_hash();
         let leech = self.leech;
         self.world.run_until(
             |w| {

@@ -615,7 +615,7 @@ fn whatever_the_user_does_the_limits_hold_and_everything_is_told() {
             match (rng.below(12), id) {
                 (0..4, _) => {
                     let sample = &samples[rng.below(10) as usize];
-                    if world.engine(leech).find(sample.metainfo.info_hash).is_none() {
+                    if world.engine(leech).find(sample.metainfo.info_hash()).is_none() {
                         let paused = rng.below(4) == 0;
                         let params = TorrentParams {
                             paused,

@@ -38,7 +38,8 @@ fn bytes(message: &Message<'_>) -> Vec<u8> {
 }
 
 fn greeting(sample: &Sample, reserved: Reserved) -> [u8; 68] {
-    Handshake { reserved, info_hash: sample.metainfo.info_hash, peer_id: PeerId([7; 20]) }.encode()
+    Handshake { reserved, info_hash: sample.metainfo.info_hash(), peer_id: PeerId([7; 20]) }
+        .encode()
 }
 
 impl Rig {

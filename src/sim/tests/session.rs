@@ -59,7 +59,7 @@ fn a_session_is_there_again_at_once_and_says_so_once() {
         world.alerts(node).last(),
         Some((_, Alert::Restored { torrents: 4, damaged: 0, torn: 0, set_aside: None }))
     ));
-    let find = |n: usize| world.engine(node).find(samples[n].metainfo.info_hash);
+    let find = |n: usize| world.engine(node).find(samples[n].metainfo.info_hash());
     assert_eq!(find(4), None);
     let phases: Vec<Phase> =
         (0..4).map(|n| world.engine(node).stats(find(n).unwrap()).unwrap().phase).collect();
@@ -194,7 +194,7 @@ fn a_folder_that_cannot_be_written_is_told_of_and_tried_again() {
     world.disk(node).set(|t| t.read_only = false);
     assert!(world.run_until(|w| recorded(w, node) == 1, secs(60)));
     start_again(&mut world, node, false);
-    let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+    let id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
     assert!(world.engine(node).params(id).unwrap().sequential);
     // Nothing is lost by removing it while it cannot be written, and it does not keep the session
     // from ending.
@@ -227,7 +227,7 @@ fn a_torrent_that_was_removed_with_its_data_never_comes_back_without_it() {
             world.run_for(Duration::from_micros(300 * (seed - 2)));
         }
         start_again(&mut world, node, false);
-        let is_there = world.engine(node).find(sample.metainfo.info_hash).is_some();
+        let is_there = world.engine(node).find(sample.metainfo.info_hash()).is_some();
         assert!(!is_there || on_disk(&world, node) > 0, "seed {seed}");
         assert!(seed > 1 || !is_there);
     }
@@ -323,7 +323,7 @@ fn a_removal_that_was_never_recorded_is_not_told() {
     world.run_for(millis(1));
     world.restart(node);
     assert!(
-        world.engine(node).find(sample.metainfo.info_hash).is_some() && on_disk(&world, node) > 0
+        world.engine(node).find(sample.metainfo.info_hash()).is_some() && on_disk(&world, node) > 0
     );
 }
 
@@ -347,7 +347,7 @@ fn files_that_were_checked_are_not_taken_at_their_word_again() {
     );
     world.run_for(secs(5));
     start_again(&mut world, node, false);
-    let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+    let id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
     assert_eq!(world.engine(node).params(id).unwrap().trust, Trust::State);
 }
 
@@ -414,7 +414,7 @@ fn a_sleeping_torrent_that_the_queue_takes_over_says_no_farewell() {
     start_again(&mut world, node, true);
     world.run_for(secs(5));
     let before = world.told_to(tracker).len();
-    let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+    let id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
     world.tell(node, |engine| {
         engine.set_queued(id, false).unwrap();
         engine.set_queued(id, true).unwrap();
@@ -442,7 +442,7 @@ fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be
     let then = start_again(&mut world, node, true);
     let addr = world.addr(seed);
     let ids: Vec<_> =
-        samples.iter().map(|s| world.engine(node).find(s.metainfo.info_hash).unwrap()).collect();
+        samples.iter().map(|s| world.engine(node).find(s.metainfo.info_hash()).unwrap()).collect();
     world.tell(node, |engine| {
         for &id in &ids {
             engine.add_peer(id, "10.9.9.9:1".parse().unwrap()).unwrap();
@@ -487,7 +487,7 @@ fn what_was_saved_of_other_files_is_not_claimed_of_those_that_are_the_torrents_n
         world.tell(node, |engine| engine.move_storage(id, "/elsewhere", MoveMode::Adopt)).unwrap();
         assert!(world.run_until(|w| recorded(w, node) > before, secs(5)));
         start_again(&mut world, node, false);
-        let id = world.engine(node).find(sample.metainfo.info_hash).unwrap();
+        let id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
         assert_eq!(world.engine(node).have(id).unwrap().count(), 0);
         // There is nothing there, so it is fetched.
         let other = world.node(loud());

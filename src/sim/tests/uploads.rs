@@ -58,7 +58,7 @@ impl Script for Glutton {
     fn connected(&mut self, talk: &mut Talk<'_>, conn: ConnId, _: bool) {
         let greeting = Handshake {
             reserved: Reserved::default(),
-            info_hash: self.0.metainfo.info_hash,
+            info_hash: self.0.metainfo.info_hash(),
             peer_id: PeerId([b'g'; 20]),
         };
         let mut bytes = greeting.encode().to_vec();

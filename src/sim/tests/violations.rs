@@ -111,7 +111,7 @@ fn hello(fast: bool, extended: bool) -> Vec<u8> {
     }
     Handshake {
         reserved,
-        info_hash: sample().metainfo.info_hash,
+        info_hash: sample().metainfo.info_hash(),
         peer_id: PeerId(*b"-RAW000-abcdefghijkl"),
     }
     .encode()
@@ -313,7 +313,7 @@ fn byte_by_byte(pause: Duration) -> Vec<(Duration, Vec<u8>)> {
 fn other(change: impl FnOnce(&mut Handshake)) -> Vec<u8> {
     let mut greeting = Handshake {
         reserved: Reserved::default(),
-        info_hash: sample().metainfo.info_hash,
+        info_hash: sample().metainfo.info_hash(),
         peer_id: PeerId([b'x'; 20]),
     };
     change(&mut greeting);

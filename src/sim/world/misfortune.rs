@@ -40,7 +40,7 @@ impl World {
         if self.host(node.0).conf.session.dir.is_some() {
             for (sample, params) in torrents {
                 let host = self.host_mut(node.0);
-                if let Some(id) = host.engine.find(sample.metainfo.info_hash) {
+                if let Some(id) = host.engine.find(sample.metainfo.info_hash()) {
                     host.hold(id, sample, params);
                 }
             }

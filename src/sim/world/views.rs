@@ -82,7 +82,7 @@ impl World {
     /// had at last, as it had been added else. `None` if it never had that.
     pub fn params_again(&self, node: NodeId, sample: &Sample) -> Option<TorrentParams> {
         let host = self.host(node.0);
-        host.held(sample.metainfo.info_hash).map(|held| held.params_now(&host.engine))
+        host.held(sample.metainfo.info_hash()).map(|held| held.params_now(&host.engine))
     }
 
     /// Whether each piece that a node says it has is on its disk now, byte for byte. (Whenever it

@@ -152,7 +152,7 @@ impl World {
         for held in &mut host.held {
             let stats = host.engine.stats(held.id);
             let waits = stats.is_some_and(|s| s.phase == Phase::Downloading)
-                && open_to.contains(&held.sample.metainfo.info_hash);
+                && open_to.contains(&held.sample.metainfo.info_hash());
             match held.got_on.filter(|&(down, _)| waits && down == held.wire_down) {
                 None => held.got_on = Some((held.wire_down, now)),
                 Some((_, since)) if now.since(since) >= MAX_STANDSTILL => {

@@ -13,7 +13,7 @@ use crate::{
     base::job::{Done, Job},
     wire::{
         metainfo::{Metainfo, MetainfoBuilder},
-        session::{TorrentSettings, join_torrent},
+        session::{MAX_PAYLOAD, TorrentSettings, join_torrent, record_len},
     },
 };
 
@@ -25,7 +25,7 @@ fn add(n: usize) -> SessionRecord {
     let mut builder = MetainfoBuilder::new(format!("torrent {n}"), 16384);
     builder.single_file(16384);
     let bytes = builder.build(&[[0; 20]]).unwrap();
-    let info_hash = Metainfo::from_bytes(&bytes).unwrap().info_hash;
+    let info_hash = Metainfo::from_bytes(&bytes).unwrap().identity.key();
     SessionRecord {
         kind: RecordKind::Torrent,
         info_hash,
@@ -207,7 +207,7 @@ fn on(disk: &Arc<BadDisk>) -> (SessionFolder, Restored) {
 
 /// Bytes that records take up.
 fn size_of(records: &[SessionRecord]) -> usize {
-    records.iter().map(|record| FRAME_LEN + 20 + record.body.len()).sum()
+    records.iter().map(|record| record_len(&record.body)).sum()
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn a_state_that_is_torn_foreign_or_huge_is_not_believed() {
 
     disk.set().files.get_mut(path).unwrap().0 = whole;
     let mut other = t.clone();
-    other.spec.info_hash = InfoHash([8; 20]);
+    other.spec.identity = Identity::of_v1(InfoHash([8; 20]));
     assert_eq!(start(&other, &disk).1.len(), 5);
 }
 

@@ -9,7 +9,7 @@ use crate::{
         digest::Digest,
         files::{FileEntry, FileKind},
         geometry::Geometry,
-        ids::InfoHash,
+        ids::{Identity, InfoHash},
     },
     wire::bencode::{Document, Kind, Limits, Value},
 };
@@ -41,7 +41,7 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<(Metainf
     }
     let Info { name, single_file, files, geometry, pieces } = read_info(info, limits)?;
     let metainfo = Metainfo {
-        info_hash: info_hash(info.raw()),
+        identity: Identity::of_v1(info_hash(info.raw())),
         name,
         single_file,
         files: files.into(),

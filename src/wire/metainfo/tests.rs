@@ -99,9 +99,9 @@ fn the_info_hash_is_over_the_original_bytes() {
     let mut expected = [0; 20];
     use sha1::Digest as _;
     expected.copy_from_slice(&sha1::Sha1::digest(info.as_bytes()));
-    assert_eq!(m.info_hash.0, expected);
+    assert_eq!(m.info_hash().0, expected);
     // And it is not that of the sorted one.
-    assert_ne!(m.info_hash, Metainfo::from_bytes(&single(5, 16_384, 1, "")).unwrap().info_hash);
+    assert_ne!(m.info_hash(), Metainfo::from_bytes(&single(5, 16_384, 1, "")).unwrap().info_hash());
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn bytes_behind_the_dictionary_are_ignored_and_counted() {
     assert_eq!(read(b"").trailing, 0);
     assert_eq!(read(b"\r\n \0\0").trailing, 0, "padding is not worth a warning");
     let odd = read(b"\nd4:infoe");
-    assert_eq!((odd.trailing, odd.info_hash), (9, read(b"").info_hash));
+    assert_eq!((odd.trailing, odd.info_hash()), (9, read(b"").info_hash()));
     assert_eq!(odd.raw.as_deref(), Some(&bytes[..]), "what is passed on is the torrent alone");
 }
 

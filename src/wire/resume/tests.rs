@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use super::*;
 
 const HASH: InfoHash = InfoHash([7; 20]);
+const IDENTITY: Identity = Identity::of_v1(HASH);
 
 fn sample() -> ResumeFile {
     ResumeFile {
-        info_hash: HASH,
+        identity: IDENTITY,
         have: Bitfield::from_wire(&[0b1010_0000, 0x80], 9).unwrap(),
         dirty: true,
         downloaded: 5,
@@ -43,12 +44,12 @@ fn with(old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 fn error(bytes: &[u8]) -> ResumeError {
-    ResumeFile::decode(bytes, 9, 3, &HASH).unwrap_err()
+    ResumeFile::decode(bytes, 9, 3, &IDENTITY).unwrap_err()
 }
 
 #[test]
 fn it_goes_there_and_back() {
-    assert_eq!(ResumeFile::decode(&sample().encode(), 9, 3, &HASH), Ok(sample()));
+    assert_eq!(ResumeFile::decode(&sample().encode(), 9, 3, &IDENTITY), Ok(sample()));
 }
 
 #[test]
@@ -91,14 +92,39 @@ fn a_torn_or_damaged_file_is_known_as_one() {
 }
 
 #[test]
+fn state_of_a_hybrid_is_known_by_either_hash_and_contradicted_by_either() {
+    let (v1, v2) = (HASH, InfoHashV2([9; 32]));
+    let hybrid = Identity::hybrid(v1, v2);
+    for saved in [IDENTITY, Identity::of_v2(v2), hybrid] {
+        let bytes = ResumeFile { identity: saved, ..sample() }.encode();
+        let read = ResumeFile::decode(&bytes, 9, 3, &hybrid).unwrap();
+        assert_eq!(read, ResumeFile { identity: hybrid, ..sample() });
+    }
+    let bytes = ResumeFile { identity: hybrid, ..sample() }.encode();
+    let (other_v1, other_v2) = (InfoHash([1; 20]), InfoHashV2([1; 32]));
+    for other in [
+        Identity::of_v1(other_v1),
+        Identity::of_v2(other_v2),
+        Identity::hybrid(v1, other_v2),
+        Identity::hybrid(other_v1, v2),
+    ] {
+        let e = ResumeFile::decode(&bytes, 9, 3, &other).unwrap_err();
+        assert_eq!(e, ResumeError::InfoHash(HASH), "{other:?}");
+    }
+    let bytes = ResumeFile { identity: Identity::of_v2(v2), ..sample() }.encode();
+    let e = ResumeFile::decode(&bytes, 9, 3, &IDENTITY).unwrap_err();
+    assert_eq!(e, ResumeError::InfoHash(v2.truncated()));
+}
+
+#[test]
 fn every_mismatch_is_named() {
     assert_eq!(error(&with(b"i1ee", b"i2ee")), ResumeError::Version(2));
-    let other = InfoHash([8; 20]);
+    let other = Identity::of_v1(InfoHash([8; 20]));
     let e = ResumeFile::decode(&sample().encode(), 9, 3, &other).unwrap_err();
     assert_eq!(e, ResumeError::InfoHash(HASH));
-    let e = ResumeFile::decode(&sample().encode(), 17, 3, &HASH).unwrap_err();
+    let e = ResumeFile::decode(&sample().encode(), 17, 3, &IDENTITY).unwrap_err();
     assert_eq!(e, ResumeError::Have(BitfieldError::Length { got: 2, want: 3 }));
-    let e = ResumeFile::decode(&sample().encode(), 9, 4, &HASH).unwrap_err();
+    let e = ResumeFile::decode(&sample().encode(), 9, 4, &IDENTITY).unwrap_err();
     assert_eq!(e, ResumeError::Files { got: 3, want: 4 });
     assert_eq!(
         error(&with(b"2:\xa0\x80", b"2:\xa0\x81")),
@@ -163,12 +189,12 @@ fn limits_hold() {
     };
     let bytes = full.encode();
     assert!(bytes.len() <= max);
-    assert!(ResumeFile::decode(&bytes, 9, 3, &HASH).is_err(), "there are no such pieces");
+    assert!(ResumeFile::decode(&bytes, 9, 3, &IDENTITY).is_err(), "there are no such pieces");
     let read = ResumeFile::decode(
         &ResumeFile { have: Bitfield::all(u32::MAX >> 8), unchecked: None, ..full }.encode(),
         u32::MAX >> 8,
         3,
-        &HASH,
+        &IDENTITY,
     )
     .unwrap();
     assert_eq!((read.downloaded, read.partial.len()), (i64::MAX as u64, partial::MAX_LEN / 9));
@@ -191,7 +217,7 @@ proptest! {
         let have = Bitfield::from_wire(&bits, count).unwrap();
         let (partial, unchecked) = (Vec::new(), dirty.then(|| have.clone()));
         let state = ResumeFile {
-            info_hash: HASH,
+            identity: IDENTITY,
             have,
             dirty,
             downloaded,
@@ -203,12 +229,12 @@ proptest! {
             tracker_events: TrackerEvents::default(),
         };
         let bytes = state.encode();
-        prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &HASH), Ok(state));
+        prop_assert_eq!(ResumeFile::decode(&bytes, count, state.files.len(), &IDENTITY), Ok(state));
     }
 
     #[test]
     fn nothing_panics(body in prop::collection::vec(any::<u8>(), 0..100)) {
-        let _ = ResumeFile::decode(&body, 9, 3, &HASH);
-        let _ = ResumeFile::decode(&sealed(&body), 9, 3, &HASH);
+        let _ = ResumeFile::decode(&body, 9, 3, &IDENTITY);
+        let _ = ResumeFile::decode(&sealed(&body), 9, 3, &IDENTITY);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, num::NonZeroU32, path::PathBuf, sync::Arc};
 
-use crate::base::{bitfield::Bitfield, ids::InfoHash, job::RecordKind};
+use crate::base::{bitfield::Bitfield, ids::WireHash, job::RecordKind};
 
 use super::{
     super::{
@@ -72,7 +72,7 @@ impl Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     /// By torrent.
-    pub entries: HashMap<InfoHash, Entry>,
+    pub entries: HashMap<WireHash, Entry>,
     /// The session's own settings.
     pub session: Option<Place>,
     /// Records of a kind that this version does not know: kept as they are.
@@ -83,7 +83,7 @@ pub struct Index {
 
 impl Index {
     /// Another record follows.
-    pub fn note(&mut self, at: u64, len: usize, kind: Option<RecordKind>, info_hash: InfoHash) {
+    pub fn note(&mut self, at: u64, len: usize, kind: Option<RecordKind>, info_hash: WireHash) {
         let place = Place::new(at, len);
         self.live += place.size() as u64;
         let Some(kind) = kind else { return self.unknown.push(place) };
@@ -164,7 +164,7 @@ pub struct Replay {
     /// In one array, which grows in place: whatever is allocated beside the torrents and then
     /// freed leaves holes between them.
     torrents: Vec<Loading>,
-    by_hash: HashMap<InfoHash, usize>,
+    by_hash: HashMap<WireHash, usize>,
     session: Option<SessionSettings>,
     damaged: u32,
 }
@@ -241,7 +241,7 @@ impl Loading {
                 else {
                     return false;
                 };
-                if metainfo.info_hash != record.info_hash {
+                if metainfo.identity.key() != record.info_hash {
                     return false;
                 }
                 if let Some(early) = self.early.take() {
@@ -281,7 +281,7 @@ impl Loading {
 fn state(bytes: &[u8], metainfo: &Metainfo) -> Option<RestoredState> {
     let (pieces, files) = (metainfo.geometry.piece_count(), metainfo.files.len());
     let ResumeFile { have, dirty, downloaded, uploaded, .. } =
-        ResumeFile::decode(bytes, pieces, files, &metainfo.info_hash).ok()?;
+        ResumeFile::decode(bytes, pieces, files, &metainfo.identity).ok()?;
     Some(RestoredState { have, dirty, downloaded, uploaded })
 }
 

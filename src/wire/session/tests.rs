@@ -21,8 +21,8 @@ use crate::{
 
 const SALT: Salt = [7; 16];
 
-fn hash(n: u8) -> InfoHash {
-    InfoHash([n; 20])
+fn hash(n: u8) -> WireHash {
+    WireHash::v1(InfoHash([n; 20]))
 }
 
 /// Three records with bodies of different lengths, and where each begins.
@@ -40,7 +40,8 @@ fn log() -> (Vec<u8>, [usize; 4]) {
 /// The torrents that the records are about.
 fn found(bytes: &[u8]) -> (Vec<u8>, Scanned) {
     let mut found = Vec::new();
-    let scanned = scan(&mut &*bytes, &SALT, |record| found.push(record.info_hash.0[0])).unwrap();
+    let scanned =
+        scan(&mut &*bytes, &SALT, |record| found.push(record.info_hash.hash.0[0])).unwrap();
     (found, scanned)
 }
 
@@ -126,6 +127,24 @@ fn what_a_payload_holds_is_no_record() {
 }
 
 #[test]
+fn records_of_v2_and_v1_hashes_of_the_same_bytes_are_apart() {
+    let mut log = header(SALT).to_vec();
+    let hashes = [WireHash::v1(InfoHash([1; 20])), WireHash::v2(InfoHash([1; 20]))];
+    for hash in &hashes {
+        push_record(&mut log, &SALT, RecordKind::Settings, hash, b"");
+    }
+    let mut seen = Vec::new();
+    let mut index = Index::default();
+    scan(&mut log.as_slice(), &SALT, |r| {
+        seen.push((r.kind, r.info_hash));
+        index.note(r.at, r.size(), r.kind, r.info_hash);
+    })
+    .unwrap();
+    assert_eq!(seen, hashes.map(|hash| (Some(RecordKind::Settings), hash)));
+    assert_eq!((index.entries.len(), index.unknown.len()), (2, 0));
+}
+
+#[test]
 fn kinds_of_a_later_version_are_passed_over_and_kept() {
     let mut log = header(SALT).to_vec();
     push_raw(&mut log, &SALT, 77, &[&[1; 20], b"who knows"]);
@@ -147,7 +166,7 @@ fn torrent(n: u8) -> (Vec<u8>, Metainfo) {
 fn state(metainfo: &Metainfo, uploaded: u64) -> Vec<u8> {
     let have = Bitfield::all(3);
     ResumeFile {
-        info_hash: metainfo.info_hash,
+        identity: metainfo.identity,
         have,
         dirty: false,
         downloaded: 1,
@@ -168,7 +187,7 @@ fn the_last_word_counts() {
     });
     let mut log = header(SALT).to_vec();
     let mut push = |n: usize, kind, body: &[u8]| {
-        push_record(&mut log, &SALT, kind, &torrents[n].1.info_hash, body)
+        push_record(&mut log, &SALT, kind, &torrents[n].1.identity.key(), body)
     };
     let add = |n: usize, dir| join_torrent(&settings(dir), &torrents[n].0);
     // The state of 1 comes before it, from a faster worker.
@@ -205,7 +224,7 @@ fn the_last_word_counts() {
         index.entries.values().flat_map(Entry::places).map(|place| place.size()).sum();
     assert_eq!(index.live, live as u64);
     // Added again, it is a new one, with its old state gone.
-    push_record(&mut log, &SALT, RecordKind::Torrent, &torrents[2].1.info_hash, &add(2, "d"));
+    push_record(&mut log, &SALT, RecordKind::Torrent, &torrents[2].1.identity.key(), &add(2, "d"));
     let mut replay = Replay::default();
     scan(&mut log.as_slice(), &SALT, |record| replay.note(&record)).unwrap();
     let again = replay.finish().1.torrents.pop().unwrap();
@@ -313,7 +332,7 @@ fn what_was_written_is_read_however_much_it_is() {
         &mut log,
         &SALT,
         RecordKind::Torrent,
-        &metainfo.info_hash,
+        &metainfo.identity.key(),
         &join_torrent(&settings, &bytes),
     );
     let mut replay = Replay::default();
