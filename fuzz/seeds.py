@@ -229,6 +229,49 @@ def trackers():
     seed("tracker_udp", "forged", b"\0" + bytes([len(connect)]) + connect + datagrams(announce))
 
 
+def krpc():
+    me, other = b"abcdefghij0123456789", b"mnopqrstuvwxyz123456"
+    node = other + b"\xc0\0\x02\1\x1a\xe1"
+    node6 = other + b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\1\x1a\xe1"
+
+    def query(name, args, **more):
+        return ben({"a": dict(sorted({"id": me, **args}.items())), "q": name, **more, "t": "aa", "v": b"CT\0\2", "y": "q"})
+
+    def response(args):
+        return ben({"ip": node[20:], "r": dict(sorted({"id": me, **args}.items())), "t": "aa", "y": "r"})
+
+    announce = {"implied_port": 1, "info_hash": other, "port": 6881, "seed": 1, "token": "aoeusnth"}
+    mutable = {"cas": 1, "k": b"k" * 32, "salt": "foobar", "seq": 4, "sig": b"s" * 64, "token": "t", "v": "Hello World!"}
+    packets = {
+        "ping": query("ping", {}),
+        "read-only": query("ping", {}, ro=1),
+        "find-node": query("find_node", {"target": other, "want": ["n4", "n6", "n8"]}),
+        "get-peers": query("get_peers", {"info_hash": other, "noseed": 1, "scrape": 1}),
+        "announce": query("announce_peer", announce),
+        "put": query("put", {"token": "t", "v": {"a": [1, "b"]}}),
+        "put-mutable": query("put", mutable),
+        "get": query("get", {"seq": 3, "target": other}),
+        "sample": query("sample_infohashes", {"target": other}),
+        "unknown": query("vote", {"info_hash": other}),
+        "pong": response({}),
+        "nodes": response({"nodes": node * 8, "nodes6": node6 * 8, "token": "t"}),
+        "values": response({"token": "t", "values": [node[20:], node6[20:], b"odd"]}),
+        "scrape": response({"BFpe": b"\xff" * 256, "BFsd": b"\1" * 256}),
+        "item": response({"k": b"k" * 32, "seq": 4, "sig": b"s" * 64, "v": ["x"]}),
+        "samples": response({"interval": 99999, "num": 3, "samples": other * 3}),
+        "error": ben({"e": [201, "A Generic Error Ocurred"], "t": "aa", "y": "e"}),
+    }
+    refused = {
+        "no-type": ben({"a": {"id": me}, "q": "ping", "t": "aa"}),
+        "unsorted": b"d1:ad2:id20:" + me + b"5:token1:x1:vd1:bi1e1:ai1eee1:q3:put1:t2:aa1:y1:qe",
+        "claim": b"d1:rd2:id20:" + me + b"5:nodes99999999:x",
+        "port": query("announce_peer", announce | {"implied_port": 0, "port": 65536}),
+        "deep": b"d1:x" + b"l" * 200 + b"e" * 200 + b"1:t2:aa1:y1:qe",
+    }
+    for name, data in (packets | refused).items():
+        seed("krpc", name, data)
+
+
 def sessions():
     def stretch(how, body):
         return struct.pack(">BH", how, len(body)) + body
@@ -264,5 +307,5 @@ def sessions():
     seed("session_state", "claim", stretch(7, b"\xc7R\x0e\x9d\1\0\0\0\3\xff\xff\xff" + b"x" * 99) + torrent)
 
 
-for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists, trackers, sessions):
+for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists, trackers, krpc, sessions):
     write()

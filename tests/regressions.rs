@@ -1,5 +1,8 @@
 //! What broke once, here or in other clients: one line each.
 
+#[path = "../fuzz/src/dht.rs"]
+#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
+mod dht;
 #[path = "../fuzz/src/wire.rs"]
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 mod wire;
@@ -35,6 +38,11 @@ fn known_from_elsewhere() {
     // A handshake in two reads is the `handshake` check itself.
     wire::handshake(
         b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x05aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb",
+    );
+    // A packet that is nothing but nesting, and compact lists that end within a node.
+    dht::krpc(&b"d1:a".repeat(500));
+    dht::krpc(
+        b"d1:rd2:id20:abcdefghij01234567895:nodes27:xxxxxxxxxxxxxxxxxxxxxxxxxxxe1:t0:1:y1:re",
     );
     // Lengths that add up beyond a word, and a piece length that divides by zero.
     wire::metainfo(b"d4:infod6:lengthi9223372036854775807e4:name1:n12:piece lengthi1e6:pieces0:ee");

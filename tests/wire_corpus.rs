@@ -1,6 +1,9 @@
 //! Every seed of the fuzz targets keeps the promises that the targets check, and does what it was
 //! written for; what fuzzing found beside them keeps the promises.
 
+#[path = "../fuzz/src/dht.rs"]
+#[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
+mod dht;
 #[path = "../fuzz/src/tracker.rs"]
 #[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
 mod tracker;
@@ -12,7 +15,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use cratetorrent::wire::{
     bencode::Document, blocklist::Blocklist, extension::ExtensionHandshake, handshake::Handshake,
-    message::Message, metainfo::Metainfo, tracker::TrackerUrl,
+    krpc::Message as Krpc, message::Message, metainfo::Metainfo, tracker::TrackerUrl,
 };
 
 /// The inputs of a target whose names begin with `kind`, by the rest of the name.
@@ -111,4 +114,10 @@ fn trackers() {
     );
     check("tracker_http", tracker::tracker_http, |_| true, &[]);
     check("tracker_udp", tracker::tracker_udp, |_| true, &[]);
+}
+
+#[test]
+fn krpc() {
+    let refused = ["no-type", "unsorted", "claim", "port", "deep"];
+    check("krpc", dht::krpc, |b| Krpc::decode(b).is_ok(), &refused);
 }

@@ -5,6 +5,7 @@ pub mod blocklist;
 pub mod extension;
 pub mod frame;
 pub mod handshake;
+pub mod krpc;
 mod magnet;
 pub mod message;
 pub mod metainfo;
