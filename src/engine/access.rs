@@ -131,7 +131,7 @@ impl Verbs<'_> {
         let filter = Arc::new(filter);
         self.engine.cx.filter = filter.clone();
         for (_, torrent) in self.engine.torrents.iter_mut() {
-            torrent.candidates.set_filter(filter.clone());
+            torrent.peers.candidates_mut().set_filter(filter.clone());
         }
         self.engine.close_where("the filter blocks its address", |ip| filter.blocks(ip));
     }
@@ -147,7 +147,7 @@ impl Verbs<'_> {
             return;
         }
         for (_, torrent) in self.engine.torrents.iter_mut() {
-            torrent.candidates.forget_all(|known| known.to_canonical() == ip);
+            torrent.peers.candidates_mut().forget_all(|known| known.to_canonical() == ip);
         }
         self.engine.close_where("the user has banned it", |peer| peer.to_canonical() == ip);
     }
@@ -158,7 +158,7 @@ impl Verbs<'_> {
         let ip = ip.to_canonical();
         let mut lifted = self.engine.access.bans.lift(|banned| banned == ip);
         for (_, torrent) in self.engine.torrents.iter_mut() {
-            lifted |= torrent.candidates.unban(ip);
+            lifted |= torrent.peers.candidates_mut().unban(ip);
         }
         lifted
     }
@@ -204,15 +204,15 @@ impl Engine {
         let Some(torrent) = self.torrents.get_mut(torrent) else { return false };
         let cx = &mut self.cx;
         if self.access.bans.is_banned(cx.now, addr.ip().to_canonical()) {
-            torrent.candidates.forget_all(|ip| ip == addr.ip());
+            torrent.peers.candidates_mut().forget_all(|ip| ip == addr.ip());
             return false;
         }
         if self.access.ourselves.contains(&addr) {
-            torrent.candidates.forget(addr);
+            torrent.peers.candidates_mut().forget(addr);
             return false;
         }
         if self.access.host(addr.ip()).links >= cx.conf.peers.max_per_host {
-            torrent.candidates.postpone(cx.now, addr, &mut cx.rng, &cx.conf);
+            torrent.peers.candidates_mut().postpone(cx.now, addr, &mut cx.rng, &cx.conf);
             torrent.schedule(cx);
             return false;
         }
@@ -240,7 +240,7 @@ impl Engine {
         if self.cx.external.poll_changed() {
             let ours = self.cx.external.ours(self.cx.ports);
             for (_, torrent) in self.torrents.iter_mut() {
-                torrent.candidates.set_ours(ours);
+                torrent.peers.candidates_mut().set_ours(ours);
             }
         }
     }

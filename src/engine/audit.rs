@@ -36,7 +36,7 @@ impl Engine {
         let fetchers = self
             .torrents
             .iter()
-            .flat_map(|(_, t)| t.sessions.iter())
+            .flat_map(|(_, t)| t.peers.iter())
             .filter(|(_, s)| s.is_fetching())
             .count();
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
@@ -88,18 +88,18 @@ impl Engine {
             let dials = links()
                 .filter(|l| l.torrent == Some(key) && !l.who.incoming && l.session().is_none())
                 .count();
-            if dials != torrent.dials {
+            if dials != torrent.peers.dials() {
                 return Err(format!(
                     "a torrent has {dials} links to be and counts {}",
-                    torrent.dials
+                    torrent.peers.dials()
                 ));
             }
             let sessions =
                 links().filter(|l| l.torrent == Some(key) && l.session().is_some()).count();
-            if sessions != torrent.sessions.len() {
+            if sessions != torrent.peers.len() {
                 return Err(format!(
                     "a torrent has {sessions} greeted links and {} sessions",
-                    torrent.sessions.len()
+                    torrent.peers.len()
                 ));
             }
         }
@@ -146,7 +146,7 @@ impl Engine {
     fn session_on(&self, link: Key) -> Option<&PeerSession> {
         let (session, torrent) =
             self.links.get(link).and_then(|l: &Link| l.session().zip(l.torrent))?;
-        self.torrents.get(torrent)?.sessions.get(session)
+        self.torrents.get(torrent)?.peers.get(session)
     }
 
     /// Whether a torrent lacks a piece that it is to fetch.

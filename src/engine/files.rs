@@ -11,7 +11,7 @@ use crate::{
         paths::{self, Case, PathError, RenameError},
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs},
-    torrent::{TorrentParams, errands::Request},
+    torrent::{TorrentParams, file_operations::Request, lifecycle::End},
 };
 
 /// How one file of a torrent stands.
@@ -147,7 +147,7 @@ impl Verbs<'_> {
             return Err(FileError::NoSuchFile { file, files: metainfo.files.len() });
         }
         let path = paths::safe_rename(path.as_ref())?;
-        let mut renames = torrent.renames().to_vec();
+        let mut renames = torrent.location.renames().to_vec();
         renames.retain(|(other, _)| *other != file);
         renames.push((file, path.clone()));
         if let Err(PathError::Rename(_, error)) =
@@ -198,7 +198,7 @@ impl Verbs<'_> {
     /// # Errors
     /// If there is no such torrent.
     pub fn remove_with_data(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.engine.with(id, |torrent, cx| torrent.close(true, true, cx))?;
+        self.engine.with(id, |torrent, cx| torrent.close(End::RemoveWithData, cx))?;
         self.engine.close_links_of(id.0, "the torrent is removed");
         Ok(())
     }
@@ -238,17 +238,17 @@ impl Engine {
     /// The files of a torrent that have another path than the metainfo's: index, and path below the
     /// download folder.
     pub fn renames(&self, id: TorrentId) -> Vec<(usize, PathBuf)> {
-        self.torrents.get(id.0).map(|t| t.renames().to_vec()).unwrap_or_default()
+        self.torrents.get(id.0).map(|t| t.location.renames().to_vec()).unwrap_or_default()
     }
 
     /// The download folder of a torrent.
     pub fn dir(&self, id: TorrentId) -> Option<&Path> {
-        self.torrents.get(id.0).map(|t| t.dir())
+        self.torrents.get(id.0).map(|t| t.location.dir())
     }
 
     /// The state file of a torrent, if it has one: after a move it may be another than at the
     /// start.
     pub fn state_file(&self, id: TorrentId) -> Option<&Path> {
-        self.torrents.get(id.0).and_then(|t| t.state_file())
+        self.torrents.get(id.0).and_then(|t| t.location.state_file())
     }
 }

@@ -10,7 +10,9 @@ use crate::{
         greeting::{self, Greeting},
         tx::Tx,
     },
-    torrent::{gone::Gone, outbox::Sleeper, peer_session::Terms, progress::Contributor},
+    torrent::{
+        disconnect::Disconnect, outbox::Sleeper, peer_session::Terms, progress::Contributor,
+    },
     wire::handshake::Handshake,
 };
 
@@ -103,7 +105,7 @@ impl Engine {
         let Some(torrent) = link.torrent.and_then(|t| self.torrents.get(t)) else { return };
         if matches!(link.state, State::Dialing) {
             self.dials = self.dials.saturating_sub(1);
-            let info_hash = torrent.metainfo.info_hash();
+            let info_hash = torrent.identity.info_hash();
             link.state = State::Greeting(Greeting::outgoing(info_hash));
             link.hello.push_bytes(&greeting::ours(info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
@@ -132,7 +134,7 @@ impl Engine {
                     }
                 }
                 Err(error) => {
-                    self.close(key, Gone::new(PeerGoneKind::Violation, error.to_string()))
+                    self.close(key, Disconnect::new(PeerGoneKind::Violation, error.to_string()))
                 }
             },
             // It should not have been read: `read_quota` is zero.
@@ -143,7 +145,7 @@ impl Engine {
             }
             State::Waiting { .. } => self.close(
                 key,
-                Gone::new(PeerGoneKind::Violation, "it sends too much before it is greeted"),
+                Disconnect::new(PeerGoneKind::Violation, "it sends too much before it is greeted"),
             ),
             State::Live(_) => self.session_data(key, data),
         }
@@ -200,14 +202,14 @@ impl Engine {
                 && let Some(torrent) = link.torrent.and_then(|t| self.torrents.get_mut(t))
                 && !link.who.incoming
             {
-                torrent.candidates.postpone(
+                torrent.peers.candidates_mut().postpone(
                     self.cx.now,
                     link.who.addr,
                     &mut self.cx.rng,
                     &self.cx.conf,
                 );
             }
-            self.end(key, Gone::new(kind, what));
+            self.end(key, Disconnect::new(kind, what));
         }
     }
 
@@ -217,17 +219,22 @@ impl Engine {
         match (&link.state, link.torrent) {
             (State::Dialing, _) => self.close(
                 key,
-                Gone::new(
+                Disconnect::new(
                     PeerGoneKind::Unreachable,
                     format!("it did not answer within {timeout:?}"),
                 ),
             ),
             (State::Greeting(_) | State::Mirror, _) => self.close(
                 key,
-                Gone::new(PeerGoneKind::TimedOut, format!("it did not greet within {timeout:?}")),
+                Disconnect::new(
+                    PeerGoneKind::TimedOut,
+                    format!("it did not greet within {timeout:?}"),
+                ),
             ),
-            (State::Waiting { .. }, _) => self
-                .close(key, Gone::stopped(&format!("the torrent was not open within {timeout:?}"))),
+            (State::Waiting { .. }, _) => self.close(
+                key,
+                Disconnect::stopped(&format!("the torrent was not open within {timeout:?}")),
+            ),
             (&State::Live(session), Some(torrent)) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
                 if let Err(fault) = t.handle_session_timeout(session, at, &mut self.cx) {
@@ -269,12 +276,12 @@ impl Engine {
                 return self.meet_ourselves(key, who, handshake);
             }
             Some(t) if !(t.is_active() || t.is_waking()) => Some("the torrent is not active"),
-            Some(t) if t.candidates.is_banned(self.cx.now, who) => Some("it is banned"),
+            Some(t) if t.peers.candidates().is_banned(self.cx.now, who) => Some("it is banned"),
             Some(t) if t.is_waking() => {
                 wakes = true;
                 None
             }
-            Some(t) => match t.twin(who, handshake.peer_id) {
+            Some(t) => match t.peers.twin(who, handshake.peer_id) {
                 Some(twin) if twin.across && self.outlives(who, handshake.peer_id, twin.used) => {
                     self.close(twin.link, TWIN);
                     None
@@ -288,8 +295,8 @@ impl Engine {
                     None
                 }
                 Some(_) => Some(AGAIN),
-                None if t.sessions.len() < self.cx.conf.peers.max_per_torrent => None,
-                None => match t.least_worthy(who.addr) {
+                None if t.peers.len() < self.cx.conf.peers.max_per_torrent => None,
+                None => match t.peers.least_worthy(who.addr) {
                     // A peer that we dialled when there was room is not worth ending another link
                     // for.
                     Some(least) if who.incoming => {
@@ -301,7 +308,7 @@ impl Engine {
             },
         };
         if let Some((twin, t)) = twin_stays.zip(torrent.and_then(|t| self.torrents.get_mut(t))) {
-            t.keep_twin(twin, who);
+            t.peers.keep_twin(twin, who);
         }
         if let Some(reason) = refusal {
             return self.close(key, reason);
@@ -314,7 +321,7 @@ impl Engine {
         link.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };
         if !who.incoming {
-            t.dials = t.dials.saturating_sub(1);
+            t.peers.note_dial_over();
         } else {
             self.greetings = self.greetings.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
@@ -344,7 +351,7 @@ impl Engine {
             let torrent = self.links.get(key).and_then(|link| link.torrent);
             self.close(key, "it is ourselves");
             if let Some(torrent) = torrent.and_then(|t| self.torrents.get_mut(t)) {
-                torrent.candidates.forget(who.addr);
+                torrent.peers.candidates_mut().forget(who.addr);
             }
         } else if let Some(link) = self.links.get_mut(key) {
             link.state = State::Mirror;
@@ -365,7 +372,7 @@ impl Engine {
     }
 
     /// Ends a link from our side.
-    pub(super) fn close(&mut self, key: Key, reason: impl Into<Gone>) {
+    pub(super) fn close(&mut self, key: Key, reason: impl Into<Disconnect>) {
         if self.links.get(key).is_some() {
             self.effect(Effect::Close { link: key });
             self.end(key, reason.into());
@@ -373,7 +380,7 @@ impl Engine {
     }
 
     /// Forgets a link and tells its torrent.
-    fn end(&mut self, key: Key, reason: Gone) {
+    fn end(&mut self, key: Key, reason: Disconnect) {
         let Some(mut link) = self.links.remove(key) else { return };
         self.cx.outbox.forget_flush(key);
         self.throttle.forget(key);
@@ -395,7 +402,7 @@ impl Engine {
         if let Some(torrent) = link.torrent {
             if let Some(t) = self.torrents.get_mut(torrent) {
                 if !link.who.incoming && link.session().is_none() {
-                    t.dials = t.dials.saturating_sub(1);
+                    t.peers.note_dial_over();
                 }
                 t.handle_gone(link.who, link.session(), reason, &mut self.cx);
             }

@@ -392,10 +392,8 @@ impl Engine {
     pub fn poll_transmit<'a>(&'a mut self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
         let quota = self.send_quota(link);
         let Some(link) = self.links.get(link) else { return 0 };
-        let session = link
-            .session()
-            .zip(link.torrent)
-            .and_then(|(s, t)| self.torrents.get(t)?.sessions.get(s));
+        let session =
+            link.session().zip(link.torrent).and_then(|(s, t)| self.torrents.get(t)?.peers.get(s));
         match session {
             Some(session) => session.tx.poll_transmit(out, quota),
             None => link.hello.poll_transmit(out, usize::MAX),
@@ -450,15 +448,15 @@ impl Engine {
         self.spread_external_addr();
         self.watch_buffers();
         while let Some(torrent) = self.torrents.get_mut(key) {
-            let partings = std::mem::take(&mut torrent.partings);
+            let partings = torrent.peers.take_partings();
             if partings.is_empty() {
                 if torrent.is_closed() {
-                    self.by_hash.remove(&torrent.metainfo.identity);
+                    self.by_hash.remove(torrent.identity.hashes());
                     let torrent = self.torrents.remove(key);
                     self.throttle.forget_torrent(self.cx.now, key);
                     if let Some(torrent) = torrent {
                         self.forget(key, &torrent.seen);
-                        self.leave_place(key, torrent.shares.others());
+                        self.leave_place(key, torrent.location.shared().others());
                     }
                 }
                 self.greet_waiting(key);
@@ -470,7 +468,7 @@ impl Engine {
         }
         self.review(key);
         self.note_wishes(key);
-        if self.dial || self.torrents.get(key).is_some_and(|t| t.noted.0 || t.noted.2) {
+        if self.dial || self.torrents.get(key).is_some_and(|t| t.seen.wants.0 || t.seen.wants.2) {
             self.dial = false;
             self.dial_candidates();
         }
@@ -508,7 +506,7 @@ impl Engine {
         self.dials += 1;
         self.access.handle_dialled(addr.ip());
         if let Some(torrent) = self.torrents.get_mut(torrent) {
-            torrent.dials += 1;
+            torrent.peers.note_dial();
         }
         self.cx.outbox.wake(deadline, Sleeper::Peer(link));
         self.effect(Effect::Dial { link, addr });

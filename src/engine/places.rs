@@ -22,7 +22,7 @@ use crate::{
         paths::{Case, Foreign, NameRules, renamed_paths, safe_paths},
     },
     engine::{AddError, Engine},
-    torrent::errands::Request,
+    torrent::file_operations::Request,
     wire::metainfo::Metainfo,
 };
 
@@ -118,9 +118,9 @@ impl Engine {
         let torrent = self.torrents.get(key)?;
         Some(Site {
             metainfo: &torrent.metainfo,
-            dir: torrent.dir(),
-            aliases: torrent.aliases(),
-            renames: torrent.renames(),
+            dir: torrent.location.dir(),
+            aliases: torrent.location.aliases(),
+            renames: torrent.location.renames(),
         })
     }
 
@@ -128,7 +128,12 @@ impl Engine {
     fn old_site(&self, key: Key) -> Option<Site<'_>> {
         let torrent = self.torrents.get(key)?;
         let (dir, renames) = torrent.leaving()?;
-        Some(Site { metainfo: &torrent.metainfo, dir, aliases: torrent.aliases(), renames })
+        Some(Site {
+            metainfo: &torrent.metainfo,
+            dir,
+            aliases: torrent.location.aliases(),
+            renames,
+        })
     }
 
     fn overlaps(&self, key: Option<Key>, site: Site<'_>) -> Vec<Overlap> {
@@ -204,13 +209,13 @@ impl Engine {
         for Overlap { other, mine, theirs, .. } in overlaps {
             let Some(owner) = self.torrents.get_mut(other) else { continue };
             let name = owner.metainfo.name.clone();
-            if owner.shares.borrows(theirs) {
+            if owner.location.shared().borrows(theirs) {
                 continue;
             }
-            owner.shares.lend(theirs, key);
+            owner.location.shared_mut().lend(theirs, key);
             owner.prepare_to_lend(&mut self.cx);
             if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.shares.borrow(mine, other, &name);
+                torrent.location.shared_mut().borrow(mine, other, &name);
             }
         }
         let torrent = TorrentId(key);
@@ -231,7 +236,7 @@ impl Engine {
         let mut orphans = Vec::new();
         for other in others {
             if let Some(torrent) = self.torrents.get_mut(other)
-                && torrent.shares.forget(key)
+                && torrent.location.shared_mut().forget(key)
             {
                 torrent.shares_changed(&mut self.cx);
                 orphans.push(other);
@@ -247,11 +252,11 @@ impl Engine {
     /// A torrent is elsewhere now.
     pub(super) fn change_place(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
-        if !std::mem::take(&mut torrent.has_moved) {
+        if !torrent.location.take_moved() {
             return;
         }
-        let others = torrent.shares.others();
-        torrent.shares.clear();
+        let others = torrent.location.shared().others();
+        torrent.location.shared_mut().clear();
         torrent.shares_changed(&mut self.cx);
         self.leave_place(key, others);
         self.take_place(key);
@@ -260,7 +265,7 @@ impl Engine {
     /// Why a torrent cannot go where it is asked to, if another writes there.
     pub(super) fn refuse_place(&self, key: Key, request: &Request) -> Option<StoreError> {
         let torrent = self.torrents.get(key)?;
-        let (dir, mut renames) = (torrent.dir(), torrent.renames().to_vec());
+        let (dir, mut renames) = (torrent.location.dir(), torrent.location.renames().to_vec());
         let (dir, may_share) = match request {
             Request::Move(dir) => (dir.as_path(), false),
             Request::Adopt(dir) => (dir.as_path(), true),
@@ -271,18 +276,18 @@ impl Engine {
                 (dir, false)
             }
         };
-        let own = torrent.shares.others();
+        let own = torrent.location.shared().others();
         let overlaps = self.overlaps(
             Some(key),
             Site {
                 metainfo: &torrent.metainfo,
                 dir,
-                aliases: torrent.aliases(),
+                aliases: torrent.location.aliases(),
                 renames: &renames,
             },
         );
         let is_taken = |overlap: &Overlap| {
-            let stays = dir == torrent.dir() && own.contains(&overlap.other);
+            let stays = dir == torrent.location.dir() && own.contains(&overlap.other);
             let is_shared = may_share && self.is_same(&torrent.metainfo, overlap);
             !stays && !is_shared
         };

@@ -147,7 +147,7 @@ impl Engine {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
         self.ledger.touch(key, &mut torrent.seen);
         self.tally.handle_torrent(torrent, self.cx.now);
-        let resting_dials = torrent.dials > 0 && !torrent.is_active();
+        let resting_dials = torrent.peers.dials() > 0 && !torrent.is_active();
         let claim = torrent.claim();
         if torrent.seen.claim != Some(claim) {
             torrent.seen.claim = Some(claim);

@@ -15,7 +15,7 @@ use crate::{
         time::Instant,
     },
     engine::{ActiveLimits, Effect, Engine, NoSuchTorrent, Verbs, effect::Owner},
-    torrent::{Torrent, TorrentParams, keeping},
+    torrent::{Torrent, TorrentParams, persistence},
     wire::session::{MAX_BODY, Restored, SessionSettings},
 };
 
@@ -80,7 +80,7 @@ impl Engine {
                 continue;
             }
             count += 1;
-            let params = keeping::params(torrent.metainfo, torrent.settings);
+            let params = persistence::params(torrent.metainfo, torrent.settings);
             let limits = params.limits;
             let Self { torrents, cx, .. } = self;
             let key = torrents.insert_with(|key| Torrent::restored(key, params, torrent.state, cx));

@@ -137,7 +137,7 @@ impl Engine {
     /// Whether what comes from a peer next can be no block that we have asked for, and is not
     /// waited for by turns.
     pub(super) fn expects_no_blocks(&self, session: Key, torrent: Key) -> bool {
-        let session = self.torrents.get(torrent).and_then(|t| t.sessions.get(session));
+        let session = self.torrents.get(torrent).and_then(|t| t.peers.get(session));
         session.is_some_and(|s| s.pipeline.is_empty() && !s.pipeline.is_held())
     }
 
@@ -150,7 +150,7 @@ impl Engine {
         }
         let Some(link) = self.links.get(key) else { return 0 };
         let Some((session, torrent)) = link.session().zip(link.torrent) else { return usize::MAX };
-        let session = self.torrents.get(torrent).and_then(|t| t.sessions.get(session));
+        let session = self.torrents.get(torrent).and_then(|t| t.peers.get(session));
         let (all, urgent) = session.map_or((0, 0), |s| (s.tx.len(), s.tx.urgent()));
         if all == urgent {
             return urgent;

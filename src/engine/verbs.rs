@@ -14,7 +14,10 @@ use crate::{
     },
     conf::SeedChoking,
     engine::{AddError, Engine, NoSuchTorrent, files, labels, session::Said},
-    torrent::{Torrent, TorrentParams, candidates::Source, gone::Gone, keeping},
+    torrent::{
+        Torrent, TorrentParams, candidates::Source, disconnect::Disconnect, lifecycle::End,
+        persistence,
+    },
 };
 
 /// How one peer stands.
@@ -108,7 +111,7 @@ impl Verbs<'_> {
             return Err(AddError::Unkept);
         }
         if self.engine.cx.recorder.on {
-            let (bytes, limit) = (keeping::record_len(&params), keeping::MAX_NEW);
+            let (bytes, limit) = (persistence::record_len(&params), persistence::MAX_NEW);
             if bytes > limit {
                 return Err(AddError::TooLarge { bytes, limit });
             }
@@ -129,7 +132,7 @@ impl Verbs<'_> {
     /// # Errors
     /// If there is no such torrent.
     pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
-        self.engine.with(id, |torrent, cx| torrent.close(true, false, cx))?;
+        self.engine.with(id, |torrent, cx| torrent.close(End::Remove, cx))?;
         self.engine.close_links_of(id.0, "the torrent is removed");
         Ok(())
     }
@@ -245,7 +248,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| {
-            torrent.candidates.add(cx.now, addr, Source::User, &cx.conf);
+            torrent.peers.candidates_mut().add(cx.now, addr, Source::User, &cx.conf);
         })
     }
 
@@ -334,12 +337,12 @@ impl Verbs<'_> {
         // what those leave.
         for key in self.engine.torrents.keys() {
             if let Some(torrent) = self.engine.torrents.get_mut(key) {
-                torrent.close(false, false, &mut self.engine.cx);
+                torrent.close(End::Shutdown, &mut self.engine.cx);
             }
             self.engine.settle(key);
         }
         for key in self.engine.links.keys() {
-            self.engine.close(key, Gone::stopped("the engine is shutting down"));
+            self.engine.close(key, Disconnect::stopped("the engine is shutting down"));
         }
         self.engine.shut_down_calls();
     }
@@ -416,7 +419,7 @@ impl Engine {
             download_rate: s.pipeline.shown_rate(self.cx.now),
             upload_rate: s.taken.rate(self.cx.now),
         };
-        torrent.sessions.iter().map(|(_, s)| peer(s)).collect()
+        torrent.peers.iter().map(|(_, s)| peer(s)).collect()
     }
 
     /// Connections in all, handshaking ones included.
@@ -435,7 +438,7 @@ impl Engine {
     pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
         for key in self.links.keys() {
             if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
-                self.close(key, Gone::stopped(reason));
+                self.close(key, Disconnect::stopped(reason));
             }
         }
     }

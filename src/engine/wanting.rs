@@ -79,9 +79,11 @@ impl Engine {
             return self.wanting.forget_torrent(key);
         };
         let (waits, room) =
-            (torrent.has_candidate_due(self.cx.now), torrent.has_room(&self.cx.conf));
+            (torrent.has_candidate_due(self.cx.now), torrent.peers.has_room(&self.cx.conf));
         let (dials, busy, crowded) = (waits && room, torrent.is_busy(), waits && !room);
-        if std::mem::replace(&mut torrent.noted, (dials, busy, crowded)) == (dials, busy, crowded) {
+        if std::mem::replace(&mut torrent.seen.wants, (dials, busy, crowded))
+            == (dials, busy, crowded)
+        {
             return;
         }
         let Wanting { dials: dialling, crowded: crowds, busy: busy_ones, .. } = &mut self.wanting;
@@ -129,13 +131,15 @@ impl Engine {
         while let Some(torrent) =
             self.torrents.get_mut(key).filter(|t| t.wants_dial(self.cx.now, &self.cx.conf))
         {
-            if torrent.is_asleep() {
+            if torrent.is_dormant() {
                 // It is asked again when it is open.
                 torrent.line_up();
                 self.review(key);
                 return false;
             }
-            let Some(addr) = torrent.candidates.poll_dial(self.cx.now) else { return false };
+            let Some(addr) = torrent.peers.candidates_mut().poll_dial(self.cx.now) else {
+                return false;
+            };
             if self.may_dial(key, addr) {
                 self.dial(key, addr);
                 return true;

@@ -3,7 +3,7 @@
 use crate::{
     base::geometry::PieceIndex,
     conf::Conf,
-    torrent::{Stage, Torrent, peer_session::PeerSession},
+    torrent::{Torrent, peer_session::PeerSession},
 };
 
 impl Torrent {
@@ -24,26 +24,26 @@ impl Torrent {
 
     /// Whether something is to be done to its files as a whole, or is being done.
     pub(crate) fn is_rearranging(&self) -> bool {
-        self.errands.is_pending()
+        self.operations.is_pending()
     }
 
     /// What is wrong with it, if anything. What it has is not settled before it is open.
     pub(crate) fn audit(&self, conf: &Conf) -> Result<(), String> {
-        if !self.partings.is_empty() {
-            return Err(format!("{} links were to be closed and are not", self.partings.len()));
+        if self.peers.partings() > 0 {
+            return Err(format!("{} links were to be closed and are not", self.peers.partings()));
         }
-        if self.is_oversleeping() {
+        if self.lifecycle.is_oversleeping(self.swarm.is_finished()) {
             return Err("it sleeps, may work, and lacks something that is wanted".into());
         }
-        if !matches!(self.stage, Stage::Open) || self.next.is_some() {
+        if !self.lifecycle.is_open() || self.lifecycle.is_pending() {
             return Ok(());
         }
-        if self.swarm.no_writes && !self.failing && !self.errands.is_arranging() {
+        if self.swarm.no_writes && !self.lifecycle.is_failing() && !self.operations.is_arranging() {
             return Err(
                 "it writes nothing until its files are arranged, and nothing arranges them".into(),
             );
         }
-        let sessions: Vec<&PeerSession> = self.sessions.iter().map(|(_, s)| s).collect();
+        let sessions: Vec<&PeerSession> = self.peers.iter().map(|(_, s)| s).collect();
         sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;
         self.audit_slots()?;
         let favoured = sessions.iter().filter(|s| s.is_favoured()).count();

@@ -3,7 +3,7 @@
 
 use crate::{
     alert::Phase,
-    torrent::{Next, Stage, Torrent, swarm::Counters},
+    torrent::{Torrent, swarm::Counters},
 };
 
 /// Which of the queue's lines a torrent stands in.
@@ -58,26 +58,7 @@ impl Torrent {
     }
 
     pub(crate) fn claim(&self) -> Claim {
-        let check = match &self.stage {
-            _ if self.next.is_some() => Check::No,
-            Stage::Waiting if self.paused => Check::Due(Turn::Paused),
-            Stage::Waiting if self.queued => Check::Due(Turn::Queued),
-            Stage::Waiting => Check::Due(Turn::Now),
-            Stage::Opening if !self.failing => Check::Going,
-            Stage::Checking(_) => Check::Going,
-            _ => Check::No,
-        };
-        Claim {
-            check,
-            queued: self.queued && !matches!(self.next, Some(Next::Close { .. })),
-            lane: if self.was_whole { Lane::Seed } else { Lane::Download },
-            could_run: (matches!(self.stage, Stage::Open) || self.is_on_its_way())
-                && !self.paused
-                && !self.failing
-                && self.next.is_none(),
-            held: self.held,
-            order: self.queue_order,
-        }
+        self.lifecycle.claim()
     }
 }
 
@@ -95,4 +76,6 @@ pub(crate) struct Seen {
     /// Bytes and pieces that the session has counted.
     pub(crate) wasted: u64,
     pub(crate) failed_pieces: u64,
+    /// What it wants: to dial, memory, and room to dial.
+    pub(crate) wants: (bool, bool, bool),
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     conf::Conf,
     torrent::{
-        announcer::TrackerNo, external::External, keeping::Recorder, outbox::Outbox,
+        announcer::TrackerNo, external::External, outbox::Outbox, persistence::Recorder,
         piece_memory::Memory, upload_memory::UploadMemory,
     },
     wire::tracker::Announce,

@@ -1,6 +1,6 @@
 //! What the user wants of a torrent's files: how much, and what follows for peers and pieces.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::{
     base::{
@@ -8,53 +8,35 @@ use crate::{
         geometry::PieceIndex,
         paths::{Case, renamed_paths},
     },
-    torrent::{Stage, Torrent, cx::Cx, wishes::Wishes},
+    torrent::{Torrent, cx::Cx, file_priorities::FilePriorities},
 };
 
 impl Torrent {
     pub(crate) fn priorities(&self) -> Vec<Priority> {
-        self.wishes.all(self.metainfo.files.len())
+        self.priorities.all(self.metainfo.files.len())
     }
 
     pub(crate) fn priority(&self, file: usize) -> Priority {
-        self.wishes.of(file)
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        &self.place.dir
-    }
-
-    pub(crate) fn state_file(&self) -> Option<&Path> {
-        self.place.state_file.as_deref()
-    }
-
-    /// Files that are called otherwise on the disk, as far as known; by file, ascending.
-    pub(crate) fn aliases(&self) -> &[(usize, PathBuf)] {
-        self.names.aliases()
-    }
-
-    /// By file, ascending.
-    pub(crate) fn renames(&self) -> &[(usize, PathBuf)] {
-        &self.place.renames
+        self.priorities.of(file)
     }
 
     /// See [`Verbs::set_file_priorities`](crate::Verbs::set_file_priorities).
     pub(crate) fn set_priorities(&mut self, priorities: Vec<Priority>, cx: &mut Cx) {
-        let wishes = Wishes::new(priorities, self.metainfo.files.len());
-        if wishes == self.wishes {
+        let wishes = FilePriorities::new(priorities, self.metainfo.files.len());
+        if wishes == self.priorities {
             return;
         }
-        self.wishes = wishes;
+        self.priorities = wishes;
         self.settings_changed(cx);
-        let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
+        let levels = self.priorities.levels(&self.metainfo.files, self.swarm.geometry);
         self.swarm.set_levels(|piece| levels.get(piece.at()).copied().unwrap_or_default());
-        for (_, session) in self.sessions.iter_mut() {
+        for (_, session) in self.peers.iter_mut() {
             session.handle_new_wishes(&mut self.swarm, cx);
             session.schedule(cx);
         }
         self.swarm.forgo_skipped(cx);
-        self.errands.arrange |= self.wishes.skipped() != self.arranged;
-        if self.finished && !self.swarm.is_finished() {
+        self.operations.handle_skipped(&self.priorities.skipped());
+        if self.lifecycle.is_finished() && !self.swarm.is_finished() {
             self.go_back_to_work(cx);
         }
         self.settle(cx);
@@ -62,11 +44,10 @@ impl Torrent {
 
     /// It had everything that was wanted, and now more is.
     fn go_back_to_work(&mut self, cx: &mut Cx) {
-        self.finished = false;
-        self.was_whole = false;
+        self.lifecycle.unfinish();
         self.line_up();
-        self.candidates.unshelve(cx.now);
-        for (_, session) in self.sessions.iter_mut() {
+        self.peers.candidates_mut().unshelve(cx.now);
+        for (_, session) in self.peers.iter_mut() {
             session.tell_upload_only(false, cx);
             session.schedule(cx);
         }
@@ -75,31 +56,29 @@ impl Torrent {
     /// Where each file is or will be; `None` for one that is never on disk.
     pub(crate) fn paths(&self) -> Vec<Option<PathBuf>> {
         // The storage could not be opened with names that cannot be made safe.
-        let (metainfo, renames) = (self.metainfo.names(), &self.place.renames);
+        let (metainfo, renames) = (self.metainfo.names(), self.location.renames());
         let aliased =
-            renamed_paths(metainfo, Case::Kept, self.names.aliases().iter().chain(renames));
+            renamed_paths(metainfo, Case::Kept, self.location.aliases().iter().chain(renames));
         let paths =
             aliased.or_else(|_| renamed_paths(metainfo, Case::Kept, renames)).unwrap_or_default();
         paths
             .into_iter()
-            .map(
-                |path| {
-                    if path.as_os_str().is_empty() { None } else { Some(self.place.dir.join(path)) }
-                },
-            )
+            .map(|path| {
+                if path.as_os_str().is_empty() {
+                    None
+                } else {
+                    Some(self.location.dir().join(path))
+                }
+            })
             .collect()
     }
 
     /// Whether all of a file is verified, lies under its own name and stays there. A file that is
     /// skipped may be whole in the part file alone.
     pub(crate) fn has_in_place(&self, file: usize) -> bool {
-        let is_skipped = |skipped: &[bool]| skipped.get(file).copied().unwrap_or(false);
-        let is_parked = is_skipped(&self.arranged)
-            || self.wishes.of(file) == Priority::Skip
-            || self.errands.arrange
-            || self.errands.unmade;
-        let is_going = matches!(self.stage, Stage::Closing | Stage::Forgetting | Stage::Closed)
-            || self.errands.is_moving();
+        let is_parked =
+            self.operations.may_be_parked(file) || self.priorities.of(file) == Priority::Skip;
+        let is_going = self.lifecycle.is_over() || self.operations.is_moving();
         !is_parked
             && !is_going
             && self.metainfo.files.get(file).is_some_and(|entry| self.have_of(file) == entry.len)

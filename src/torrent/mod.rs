@@ -1,9 +1,8 @@
-//! One torrent: its sessions, its ledger, its storage's moods. Never sees a socket, a file or a
+//! One torrent: its peers, its ledger, its storage, its trackers. Never sees a socket, a file or a
 //! clock.
 
-mod absence;
+mod activity;
 pub(crate) mod announcer;
-mod asleep;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 pub(crate) mod bans;
@@ -13,81 +12,84 @@ mod checker;
 mod choker;
 pub(crate) mod claim;
 pub(crate) mod cx;
-pub(crate) mod errands;
-mod events;
+pub(crate) mod disconnect;
+mod dormant;
 pub(crate) mod external;
+mod external_changes;
+pub(crate) mod file_operations;
+mod file_priorities;
 mod files;
-pub(crate) mod gone;
-pub(crate) mod keeping;
+pub(crate) mod identity;
+pub(crate) mod lifecycle;
+mod location;
+mod missing_data;
 mod names;
 mod no_peers;
 pub(crate) mod outbox;
-mod outside;
 mod params;
 mod parole;
+mod partial_pieces;
+mod peer_input;
 pub(crate) mod peer_session;
 mod peers;
+pub(crate) mod persistence;
 mod picker;
 mod piece_memory;
 mod priority;
 pub(crate) mod progress;
+mod saves;
 mod settle;
-pub(crate) mod shares;
+pub(crate) mod shared_files;
 pub(crate) mod slots;
-mod stage;
 mod stats;
-mod stop;
 mod storage;
 mod superseed;
 mod swarm;
-mod tracking;
+mod trackers;
 mod turnover;
-mod unfinished;
 pub(crate) mod upload_memory;
 mod verbs;
-mod wishes;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
-    alert::StopAt,
+    alert::Phase,
     base::{
-        arena::{Arena, Key},
-        ids::TorrentId,
-        job::{StoreSpec, Trust},
+        arena::Key,
+        job::StoreSpec,
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
     conf::Conf,
     torrent::{
-        absence::Absence,
+        activity::Activity,
         announcer::Announcer,
-        asleep::Waking,
         candidates::{Candidates, Source},
         claim::Seen,
         cx::Cx,
-        errands::{Errands, Place},
-        events::Events,
-        keeping::Keep,
-        names::Names,
-        no_peers::Spell,
+        external_changes::ExternalChanges,
+        file_operations::FileOperations,
+        file_priorities::FilePriorities,
+        identity::TorrentIdentity,
+        lifecycle::Lifecycle,
+        location::{Location, Place},
+        missing_data::MissingData,
+        no_peers::Drought,
         outbox::Sleeper,
-        outside::Outside,
-        peer_session::PeerSession,
+        partial_pieces::PartialPieces,
+        peers::Peers,
+        persistence::Persistence,
         picker::Picker,
-        shares::Shares,
+        saves::Saves,
         slots::Slots,
-        stage::{Next, Stage},
-        stop::Service,
+        storage::DiskTroubles,
         swarm::Swarm,
-        unfinished::Unfinished,
-        wishes::Wishes,
+        trackers::Trackers,
     },
     wire::metainfo::Metainfo,
 };
 
 pub use params::TorrentParams;
-pub(crate) use peers::Parting;
 pub(crate) use verbs::HELD;
 
 const SAVE: usize = 0;
@@ -99,81 +101,41 @@ const TURNOVER: usize = 5;
 const STOP: usize = 6;
 const PAROLE: usize = 7;
 
-/// See the module.
+/// See the module. What it is made of are types with private fields, each in a file of its own.
 #[derive(Debug)]
 pub(crate) struct Torrent {
-    id: TorrentId,
-    pub(crate) metainfo: Arc<Metainfo>,
-    place: Place,
-    names: Names,
-    sequential: bool,
-    /// How much its files are wanted.
-    wishes: Wishes,
-    /// Which files the store knows as skipped.
-    arranged: Vec<bool>,
-    errands: Errands,
-    /// What it has in common with other torrents.
-    pub(crate) shares: Shares,
-    /// It is elsewhere since the engine looked last.
-    pub(crate) has_moved: bool,
-    pub(crate) sessions: Arena<PeerSession>,
-    swarm: Swarm,
+    pub(crate) identity: TorrentIdentity,
+    lifecycle: Lifecycle,
+    pub(crate) peers: Peers,
     slots: Slots,
-    pub(crate) candidates: Candidates,
-    pub(crate) announcer: Announcer,
-    /// Links to be: dialled, and not greeted yet.
-    pub(crate) dials: usize,
-    stage: Stage,
-    /// How it was opened.
-    trust: Trust,
-    paused: bool,
-    /// The queue decides when it runs, and does not let it.
-    queued: bool,
-    held: bool,
-    /// Where it gets in line for the first time.
-    queue_order: Option<u64>,
-    next: Option<Next>,
-    finished: bool,
-    /// It had everything that was wanted when it was last known what it has.
-    was_whole: bool,
-    /// Whether to pretend as long as we are the seed; see superseed.rs.
-    super_seed: bool,
-    /// Links that must end; the engine fetches them.
-    pub(crate) partings: Vec<Parting>,
-    timers: TimerTable<8>,
-    wakeup: Wakeup,
-    /// What was told last of its progress was that something moves, or might.
-    stirred: bool,
     /// When peers last made room for others.
     turned_over: Option<Instant>,
-    // The storage's moods; see storage.rs.
-    failing: bool,
-    /// What waited to be written was given up for other torrents.
-    gave_up: bool,
-    retry_pause: Duration,
-    /// When it was last told that nothing can be read for peers.
-    told_unread: Option<Instant>,
-    save_out: bool,
-    unsaved: bool,
-    saved_dirty: bool,
-    /// Pieces that are not whole, between runs.
-    unfinished: Unfinished,
-    service: Service,
-    /// What trackers have still to hear.
-    events: Events,
     /// Whether there is a peer to download from.
-    spell: Spell,
-    labels: Vec<String>,
-    pub(crate) seen: Seen,
-    /// Bytes of this run that the saved state tells of.
-    saved_totals: (u64, u64),
+    drought: Drought,
+    pub(crate) trackers: Trackers,
+    pub(crate) metainfo: Arc<Metainfo>,
+    swarm: Swarm,
+    /// How much its files are wanted.
+    priorities: FilePriorities,
+    pub(crate) location: Location,
+    operations: FileOperations,
+    partial_pieces: PartialPieces,
+    missing_data: MissingData,
+    external_changes: ExternalChanges,
+    disk_troubles: DiskTroubles,
+    saves: Saves,
     /// How it is kept in the session folder.
-    keep: Keep,
-    waking: Waking,
-    absence: Absence,
-    outside: Outside,
-    /// What the engine knows of what it wants: to dial, memory, and room to dial.
-    pub(crate) noted: (bool, bool, bool),
+    persistence: Persistence,
+    activity: Activity,
+    /// What the engine has last seen of it.
+    pub(crate) seen: Seen,
+    sequential: bool,
+    /// Whether to pretend as long as we are the seed; see superseed.rs.
+    super_seed: bool,
+    /// What was told last of its progress was that something moves, or might.
+    stirred: bool,
+    timers: TimerTable<8>,
+    wakeup: Wakeup,
 }
 
 impl Torrent {
@@ -203,8 +165,8 @@ impl Torrent {
             ..
         } = params;
         let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
-        let wishes = Wishes::new(priorities, metainfo.files.len());
-        let swarm = Self::empty_swarm(key, &metainfo, &wishes, cx);
+        let priorities = FilePriorities::new(priorities, metainfo.files.len());
+        let swarm = Self::empty_swarm(key, &metainfo, &priorities, cx);
         let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.ports));
         for addr in peers {
             candidates.add(cx.now, addr, Source::User, &cx.conf);
@@ -218,71 +180,46 @@ impl Torrent {
         );
         let state_file = state_file.filter(|_| !cx.recorder.on);
         Self {
-            id: TorrentId(key),
-            metainfo,
-            place: Place { dir, state_file, renames },
-            names: Names::default(),
-            sequential,
-            wishes,
-            arranged: Vec::new(),
-            errands: Errands::default(),
-            shares: Shares::default(),
-            has_moved: false,
-            sessions: Arena::new(),
-            swarm,
+            identity: TorrentIdentity::new(key, metainfo.identity, labels),
+            lifecycle: Lifecycle::new(trust, paused, queued, queue_order),
+            peers: Peers::new(candidates),
             slots: Slots::new(&cx.conf),
-            candidates,
-            announcer,
-            dials: 0,
-            stage: Stage::Waiting,
-            trust,
-            paused,
-            queued,
-            held: queued,
-            queue_order,
-            next: None,
-            finished: false,
-            was_whole: false,
+            turned_over: None,
+            drought: Drought::default(),
+            trackers: Trackers::new(announcer),
+            metainfo,
+            swarm,
+            priorities,
+            location: Location::new(Place { dir, state_file, renames }),
+            operations: FileOperations::default(),
+            partial_pieces: PartialPieces::default(),
+            missing_data: MissingData::default(),
+            external_changes: ExternalChanges::default(),
+            disk_troubles: DiskTroubles::new(&cx.conf),
+            saves: Saves::default(),
+            persistence: Persistence::default(),
+            activity: Activity::new(stop, totals),
+            seen: Seen::default(),
+            sequential,
             super_seed,
-            partings: Vec::new(),
+            stirred: false,
             timers: TimerTable::new(),
             wakeup: Wakeup::default(),
-            stirred: false,
-            turned_over: None,
-            failing: false,
-            gave_up: false,
-            retry_pause: cx.conf.storage.retry_pause,
-            told_unread: None,
-            save_out: false,
-            unsaved: false,
-            saved_dirty: false,
-            unfinished: Unfinished::default(),
-            service: Service::new(stop, totals),
-            events: Events::default(),
-            spell: Spell::default(),
-            labels,
-            seen: Seen::default(),
-            saved_totals: (0, 0),
-            keep: Keep::default(),
-            waking: Waking::default(),
-            absence: Absence::default(),
-            outside: Outside::default(),
-            noted: (false, false, false),
         }
     }
 
     /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then
     /// nothing is wanted.
-    fn empty_swarm(key: Key, metainfo: &Metainfo, wishes: &Wishes, cx: &Cx) -> Swarm {
+    fn empty_swarm(key: Key, metainfo: &Metainfo, priorities: &FilePriorities, cx: &Cx) -> Swarm {
         let geometry = metainfo.geometry;
-        let picker = Picker::none(geometry, wishes.levels(&metainfo.files, geometry));
+        let picker = Picker::none(geometry, priorities.levels(&metainfo.files, geometry));
         Swarm::new(key, metainfo.info_hash(), geometry, metainfo.pieces.clone(), cx.now, picker)
     }
 
     fn spec_at(&self, place: Place, conf: &Conf) -> StoreSpec {
         let Place { dir, state_file, renames } = place;
         StoreSpec {
-            identity: self.metainfo.identity,
+            identity: *self.identity.hashes(),
             dir,
             name: self.metainfo.name.clone(),
             single_file: self.metainfo.single_file,
@@ -290,31 +227,40 @@ impl Torrent {
             geometry: self.metainfo.geometry,
             allocation: conf.storage.allocation,
             state_file,
-            in_session: self.keep.on,
-            trust: self.trust,
-            skipped: self.wishes.skipped(),
+            in_session: self.persistence.is_on(),
+            trust: self.lifecycle.trust(),
+            skipped: self.priorities.skipped(),
             renames,
-            aliases: self.names.aliases().to_vec(),
-            borrowed: self.shares.borrowed(),
-            kept: self.shares.kept(),
+            aliases: self.location.aliases().to_vec(),
+            borrowed: self.location.shared().borrowed(),
+            kept: self.location.shared().kept(),
         }
     }
 
-    fn key(&self) -> Key {
-        self.id.0
+    pub(crate) fn phase(&self) -> Phase {
+        self.lifecycle.phase(self.swarm.is_finished())
+    }
+
+    /// Whether it speaks with peers now.
+    pub(crate) fn is_active(&self) -> bool {
+        self.lifecycle.is_active()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lifecycle.is_closed()
     }
 
     /// Whether it has peers, or pieces in progress.
     pub(crate) fn is_busy(&self) -> bool {
-        self.sessions.len() > 0 || self.swarm.is_busy()
+        !self.peers.is_empty() || self.swarm.is_busy()
     }
 
     /// Other torrents are short of memory.
     pub(crate) fn give_up_idle(&mut self, cx: &mut Cx) {
         self.swarm.evict(usize::MAX, cx);
         // What waits for a disk that fails would keep them waiting for as long as that.
-        if self.failing {
-            self.gave_up |= self.swarm.give_up(cx);
+        if self.lifecycle.is_failing() && self.swarm.give_up(cx) {
+            self.lifecycle.note_given_up();
         }
     }
 
@@ -361,7 +307,7 @@ impl Torrent {
     /// Sees to it that it is woken when the next thing is due.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let dial = if self.is_active() {
-            self.candidates.next_due().filter(|&due| due > cx.now)
+            self.peers.candidates().next_due().filter(|&due| due > cx.now)
         } else {
             None
         };
@@ -370,7 +316,7 @@ impl Torrent {
         if let Some(at) = [self.timers.next(), dial, announce, no_peers].into_iter().flatten().min()
             && self.wakeup.want(at)
         {
-            cx.outbox.wake(at, Sleeper::Torrent(self.key()));
+            cx.outbox.wake(at, Sleeper::Torrent(self.identity.key()));
         }
     }
 }

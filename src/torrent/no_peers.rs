@@ -15,7 +15,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Spell {
+pub(super) struct Drought {
     since: Option<Instant>,
     looked: Instant,
     /// A peer that had something for us when it was last looked at.
@@ -26,7 +26,7 @@ pub(super) struct Spell {
     told: bool,
 }
 
-impl Spell {
+impl Drought {
     /// When the spell has lasted for so long that it is told.
     fn due(&self, pause: Duration) -> Option<Instant> {
         self.since.filter(|_| !self.told).map(|since| since + pause)
@@ -40,12 +40,12 @@ impl Spell {
 
 impl Torrent {
     /// Called at the end of every input.
-    pub(super) fn tend_spell(&mut self, cx: &Cx) {
+    pub(super) fn tend_drought(&mut self, cx: &Cx) {
         if !self.is_active() || self.swarm.is_finished() {
-            self.spell = Spell::default();
+            self.drought = Drought::default();
             return;
         }
-        if self.spell.since.is_some() && cx.now < self.spell.looked + LOOK_AGAIN {
+        if self.drought.since.is_some() && cx.now < self.drought.looked + LOOK_AGAIN {
             return;
         }
         self.look_for_source(cx.now);
@@ -54,23 +54,23 @@ impl Torrent {
     /// Whether a peer is connected that has something we lack; a spell begins or ends with that.
     fn look_for_source(&mut self, now: Instant) {
         let known =
-            self.spell.source.filter(|&key| self.sessions.get(key).is_some_and(|s| s.interested));
+            self.drought.source.filter(|&key| self.peers.get(key).is_some_and(|s| s.interested));
         let source =
-            known.or_else(|| self.sessions.iter().find(|(_, s)| s.interested).map(|(key, _)| key));
-        let failed_dials = self.spell.failed_dials;
-        match (source, self.spell.since) {
-            (Some(_), _) => self.spell = Spell { source, ..Spell::default() },
-            (None, Some(_)) => self.spell.looked = now,
+            known.or_else(|| self.peers.iter().find(|(_, s)| s.interested).map(|(key, _)| key));
+        let failed_dials = self.drought.failed_dials;
+        match (source, self.drought.since) {
+            (Some(_), _) => self.drought = Drought { source, ..Drought::default() },
+            (None, Some(_)) => self.drought.looked = now,
             (None, None) => {
-                self.spell =
-                    Spell { since: Some(now), looked: now, failed_dials, ..Spell::default() }
+                self.drought =
+                    Drought { since: Some(now), looked: now, failed_dials, ..Drought::default() }
             }
         }
     }
 
     /// When [`tell_no_peers`](Self::tell_no_peers) has something to tell.
     pub(super) fn no_peers_due(&self, cx: &Cx) -> Option<Instant> {
-        self.spell.due(cx.conf.alerts.no_peers_after)
+        self.drought.due(cx.conf.alerts.no_peers_after)
     }
 
     /// Tells of a spell that has lasted long enough, once.
@@ -80,20 +80,21 @@ impl Torrent {
         }
         self.look_for_source(cx.now);
         if self.no_peers_due(cx).is_some_and(|at| at <= cx.now) {
-            self.spell.told = true;
+            self.drought.told = true;
             if let Some(no_peers) = self.no_peers(cx.now) {
                 log::warn!("{}: {no_peers}", self.metainfo.name);
-                cx.alerts.push(Alert::NoPeers { torrent: self.id, no_peers });
+                cx.alerts.push(Alert::NoPeers { torrent: self.identity.id(), no_peers });
             }
         }
     }
 
     /// How a spell that was told of stands now.
     pub(super) fn no_peers(&self, now: Instant) -> Option<NoPeers> {
-        let since = self.spell.since.filter(|_| self.spell.told)?;
-        let (failing, working) = self.announcer.failing_and_working();
-        let tried = self.candidates.len() + self.dials > 0 || self.spell.failed_dials > 0;
-        let why = if self.sessions.len() > 0 {
+        let since = self.drought.since.filter(|_| self.drought.told)?;
+        let (failing, working) = self.trackers.announcer().failing_and_working();
+        let tried =
+            self.peers.candidates().len() + self.peers.dials() > 0 || self.drought.failed_dials > 0;
+        let why = if !self.peers.is_empty() {
             NoPeersReason::NothingNeeded
         } else if tried {
             NoPeersReason::Unreachable
@@ -105,9 +106,9 @@ impl Torrent {
         Some(NoPeers {
             lasting: now.since(since),
             why,
-            connected: self.sessions.len(),
-            candidates: self.candidates.len() + self.dials,
-            failed_dials: self.spell.failed_dials,
+            connected: self.peers.len(),
+            candidates: self.peers.candidates().len() + self.peers.dials(),
+            failed_dials: self.drought.failed_dials,
             failing_trackers: failing,
         })
     }

@@ -1,31 +1,30 @@
-//! A torrent's peers: who is to come, who came, what reaches their sessions, who went. A session is
-//! found by its key, and a late answer for one that has gone finds nothing. It knows links by key
-//! only, and no message.
+//! The peers of a torrent: the candidates, the connections being made, the peers that are connected,
+//! and the connections that are to end. A peer is found by its key, and a late answer for one that
+//! has gone finds nothing.
+//!
+//! It knows connections by key only. What a peer's session or the ledger does, it does not know.
 
 use std::net::SocketAddr;
 
 use crate::{
-    alert::{Alert, AlertMask},
     base::{
-        arena::Key, buf::Buf, geometry::PieceIndex, ids::PeerId, ip_filter::host_of,
-        job::StoreError, time::Instant,
+        arena::{Arena, Key},
+        ids::PeerId,
+        ip_filter::host_of,
+        time::Instant,
     },
     conf::Conf,
-    proto::tx::Tx,
     torrent::{
-        STOP, Torrent,
-        cx::Cx,
-        gone::Gone,
-        peer_session::{Fault, PeerSession, Terms},
+        candidates::Candidates, disconnect::Disconnect, peer_session::PeerSession,
         progress::Contributor,
     },
 };
 
-/// A way a connection can be closed by its torrent.
+/// A connection that is to end.
 #[derive(Debug)]
 pub(crate) struct Parting {
     pub(crate) link: Key,
-    pub(crate) reason: Gone,
+    pub(crate) reason: Disconnect,
 }
 
 /// A link to a peer that another link reaches, too.
@@ -40,20 +39,99 @@ pub(crate) struct Twin {
     pub(crate) across: bool,
 }
 
-impl Torrent {
-    /// Whether it wants to dial a peer now, or to wake for that.
-    pub(crate) fn wants_dial(&self, now: Instant, conf: &Conf) -> bool {
-        self.has_room(conf) && self.has_candidate_due(now)
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    sessions: Arena<PeerSession>,
+    candidates: Candidates,
+    /// Connections that are being made or have not been greeted.
+    dials: usize,
+    /// Connections that are to end; the engine takes them.
+    partings: Vec<Parting>,
+}
+
+impl Peers {
+    pub(super) fn new(candidates: Candidates) -> Self {
+        Self { sessions: Arena::new(), candidates, dials: 0, partings: Vec::new() }
     }
 
-    /// Whether it may have another connection.
+    // Candidates and dials.
+
+    pub(crate) fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    pub(crate) fn candidates_mut(&mut self) -> &mut Candidates {
+        &mut self.candidates
+    }
+
+    /// Connections that are being made or have not been greeted.
+    pub(crate) fn dials(&self) -> usize {
+        self.dials
+    }
+
+    /// A candidate is being dialled.
+    pub(crate) fn note_dial(&mut self) {
+        self.dials += 1;
+    }
+
+    /// A dialled connection has become a session, or ended.
+    pub(crate) fn note_dial_over(&mut self) {
+        self.dials = self.dials.saturating_sub(1);
+    }
+
+    /// Whether the torrent may have another connection.
     pub(crate) fn has_room(&self, conf: &Conf) -> bool {
-        self.sessions.len() + self.dials < conf.peers.max_per_torrent
+        self.len() + self.dials < conf.peers.max_per_torrent
     }
 
-    /// Whether a peer is known that it would dial now.
-    pub(crate) fn has_candidate_due(&self, now: Instant) -> bool {
-        self.is_active() && self.candidates.next_due().is_some_and(|due| due <= now)
+    // Connected peers.
+
+    /// How many are connected.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn get(&self, peer: Key) -> Option<&PeerSession> {
+        self.sessions.get(peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: Key) -> Option<&mut PeerSession> {
+        self.sessions.get_mut(peer)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &PeerSession)> {
+        self.sessions.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut PeerSession)> {
+        self.sessions.iter_mut()
+    }
+
+    pub(super) fn insert(&mut self, session: PeerSession) -> Key {
+        self.sessions.insert(session)
+    }
+
+    pub(super) fn remove(&mut self, peer: Key) -> Option<PeerSession> {
+        self.sessions.remove(peer)
+    }
+
+    /// The peer of this connection.
+    pub(super) fn of_link(&mut self, link: Key) -> Option<&mut PeerSession> {
+        self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == link)
+    }
+
+    /// The peer of this connection can be dialled at `addr`, by its own word: it is not as long as
+    /// the connection lasts.
+    pub(super) fn hold(&mut self, link: Key, addr: SocketAddr) {
+        let session = self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == link);
+        if let Some(session) = session {
+            session.holds = self.candidates.hold(addr);
+        }
     }
 
     /// Another link to the same peer, if there is one. A peer is the same if it has the same id and
@@ -70,10 +148,17 @@ impl Torrent {
     /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one
     /// stays, and the peer is not dialled again as long as it does.
     pub(crate) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {
-        let session = self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == twin);
-        if let Some(session) = session.filter(|s| s.who.incoming && !s.holds) {
+        if let Some(session) = self.of_link(twin).filter(|s| s.who.incoming && !s.holds) {
             session.reach = Some(dialled.addr);
         }
+    }
+
+    /// The peer that dialled us and can be dialled at `addr` holds that candidate from now on, if
+    /// there is such a peer.
+    pub(super) fn inherit(&mut self, addr: SocketAddr) -> bool {
+        let mut sessions = self.sessions.iter_mut().map(|(_, s)| s);
+        let twin = sessions.find(|s| s.who.incoming && s.reach == Some(addr));
+        twin.map(|twin| twin.holds = true).is_some()
     }
 
     /// The link that makes room for a new peer when there are enough: of those that no block has
@@ -88,210 +173,42 @@ impl Torrent {
         (least < self.candidates.worth(than)?).then_some(link)
     }
 
+    // Ends.
+
+    /// This connection is to end.
+    pub(super) fn part(&mut self, link: Key, reason: impl Into<Disconnect>) {
+        self.partings.push(Parting { link, reason: reason.into() });
+    }
+
+    /// All connections are to end.
     pub(super) fn part_all(&mut self, reason: &str) {
-        self.partings.extend(
-            self.sessions
-                .iter()
-                .map(|(_, s)| Parting { link: s.link, reason: Gone::stopped(reason) }),
-        );
+        self.part_where(|_| Some(Disconnect::stopped(reason)));
     }
 
-    /// A peer was greeted. Returns its session's key.
-    pub(crate) fn handle_greeted(
-        &mut self,
-        link: Key,
-        who: Contributor,
-        terms: Terms,
-        tx: Tx,
-        cx: &mut Cx,
-    ) -> Key {
-        if cx.alerts.wants(AlertMask::PEERS) {
-            cx.alerts.push(Alert::PeerConnected {
-                torrent: self.id,
-                addr: who.addr,
-                id: terms.peer_id,
-            });
-        }
-        if !who.incoming {
-            self.candidates.note_connected(who.addr);
-        }
-        let mut session = PeerSession::new(link, who, terms, tx, &self.swarm, cx);
-        session.schedule(cx);
-        self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
-        let key = self.sessions.insert(session);
-        self.watch_crowd(cx);
-        self.schedule(cx);
-        key
+    /// The connections end for which there is a reason.
+    pub(super) fn part_where(&mut self, reason: impl Fn(&PeerSession) -> Option<Disconnect>) {
+        let parting =
+            |(_, s): (Key, &PeerSession)| Some(Parting { link: s.link, reason: reason(s)? });
+        self.partings.extend(self.sessions.iter().filter_map(parting));
     }
 
-    pub(crate) fn handle_data(
-        &mut self,
-        session: Key,
-        data: &[u8],
-        cx: &mut Cx,
-    ) -> Result<(), Fault> {
-        let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
-        self.swarm.max_favoured = self.slots.favours();
-        let result = s.handle_data(data, &mut self.swarm, cx);
-        if result.is_ok() {
-            self.slots.consider(s, cx);
-            s.count_favour(&mut self.swarm);
-            s.schedule(cx);
-            if self.finished && s.is_upload_only() {
-                self.partings.push(sated(s));
-            }
-        }
-        self.settle(cx);
-        result
+    /// The connections with banned peers end, and those with `who`.
+    pub(super) fn part_banned(&mut self, now: Instant, who: Contributor, reason: &Disconnect) {
+        let Self { sessions, candidates, partings, .. } = self;
+        let banned =
+            sessions.iter().filter(|(_, s)| s.who == who || candidates.is_banned(now, s.who));
+        partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: reason.clone() }));
     }
 
-    pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
-        if let Some(s) = self.sessions.get_mut(session) {
-            s.handle_sent(bytes, &mut self.swarm, cx);
-            if self.service.is_reached_by(self.swarm.counters.up.total()) {
-                self.timers.set(STOP, cx.now);
-                self.schedule(cx);
-            }
-        }
+    /// Takes the connections that are to end.
+    #[must_use]
+    pub(crate) fn take_partings(&mut self) -> Vec<Parting> {
+        std::mem::take(&mut self.partings)
     }
 
-    /// A session's link is not read for now, because of limits: its own, or some that it shares
-    /// with others.
-    pub(crate) fn handle_held(&mut self, session: Key, with_others: bool, cx: &mut Cx) {
-        if let Some(s) = self.sessions.get_mut(session) {
-            s.handle_held(with_others, &mut self.swarm, cx);
-        }
+    /// How many connections are to end that the engine has not taken.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn partings(&self) -> usize {
+        self.partings.len()
     }
-
-    /// It is read again.
-    pub(crate) fn handle_resumed(&mut self, session: Key, cx: &mut Cx) {
-        if let Some(s) = self.sessions.get_mut(session) {
-            s.handle_resumed(&mut self.swarm, cx);
-            s.schedule(cx);
-        }
-    }
-
-    pub(crate) fn handle_writable(&mut self, session: Key, writable: bool, cx: &mut Cx) {
-        if let Some(s) = self.sessions.get_mut(session) {
-            s.handle_writable(writable, cx);
-            s.count_favour(&mut self.swarm);
-        }
-    }
-
-    /// It is this session's turn to have blocks read.
-    pub(crate) fn pump_uploads(&mut self, session: Key, cx: &mut Cx) {
-        if let Some(s) = self.sessions.get_mut(session) {
-            if self.swarm.quiet {
-                s.leave_line();
-                return;
-            }
-            s.pump_uploads(&mut self.swarm, cx);
-        }
-    }
-
-    /// The wake-up of a session for `at` has come.
-    pub(crate) fn handle_session_timeout(
-        &mut self,
-        session: Key,
-        at: Instant,
-        cx: &mut Cx,
-    ) -> Result<(), Fault> {
-        let Some(s) = self.sessions.get_mut(session) else { return Ok(()) };
-        if !s.wakeup.fire(at) {
-            return Ok(());
-        }
-        let result = s.handle_timeout(&mut self.swarm, cx);
-        if result.is_ok() {
-            s.schedule(cx);
-        }
-        self.settle(cx);
-        result
-    }
-
-    /// Blocks were read for a peer, or for one that has gone; `cold`: of this piece, which had to
-    /// be fetched from the disk.
-    pub(crate) fn handle_read(
-        &mut self,
-        session: Option<Key>,
-        cold: Option<PieceIndex>,
-        buf: Buf,
-        result: Result<(), StoreError>,
-        cx: &mut Cx,
-    ) {
-        self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
-        if let Err(error) = &result {
-            self.note_unread(error, cx);
-            self.suspect_read(error, cx);
-        }
-        match session.and_then(|s| self.sessions.get_mut(s)) {
-            Some(s) => {
-                if let Err(fault) = s.handle_read(buf, result, cx) {
-                    self.partings.push(Parting { link: s.link, reason: fault.into() });
-                }
-                s.count_favour(&mut self.swarm);
-            }
-            None => cx.uploads.give(buf),
-        }
-        if let Some(piece) = cold {
-            self.swarm.note_at_hand(piece, cx);
-        }
-        // A torrent that is to close, to be opened anew or to be moved waits for its workers.
-        if self.next.is_some() || self.swarm.quiet || cold.is_some() {
-            self.settle(cx);
-        }
-    }
-
-    /// A link ended: one that had a session, or one that never got so far.
-    pub(crate) fn handle_gone(
-        &mut self,
-        who: Contributor,
-        session: Option<Key>,
-        reason: Gone,
-        cx: &mut Cx,
-    ) {
-        let session = session.and_then(|s| self.sessions.remove(s));
-        // Who is let go because the torrent rests has not failed.
-        let useful =
-            !self.is_active() || session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
-        log::debug!("{} is gone: {reason}", who.addr);
-        if cx.alerts.wants(AlertMask::PEERS) {
-            cx.alerts.push(Alert::PeerGone {
-                torrent: self.id,
-                addr: who.addr,
-                kind: reason.kind,
-                reason: reason.text,
-            });
-        }
-        if session.is_none() && !who.incoming && !useful {
-            self.spell.handle_failed_dial();
-        }
-        let let_go = session.as_ref().is_some_and(|s| s.let_go);
-        let sated = self.finished && session.as_ref().is_some_and(PeerSession::is_upload_only);
-        let held = session.as_ref().filter(|s| s.holds).and_then(|s| s.reach);
-        if let Some(session) = session {
-            self.leave_slots(&session, cx.now);
-            session.leave(&mut self.swarm, cx);
-        }
-        if let Some(addr) = if who.incoming { held } else { Some(who.addr) } {
-            // It is dialled again when it is not connected the other way round either.
-            match self
-                .sessions
-                .iter_mut()
-                .map(|(_, s)| s)
-                .find(|s| s.who.incoming && s.reach == Some(addr))
-            {
-                Some(twin) => twin.holds = true,
-                None if sated => self.candidates.shelve(addr),
-                None if let_go => self.candidates.rest(cx.now, addr, &mut cx.rng, &cx.conf),
-                None => self.candidates.release(cx.now, addr, useful, &mut cx.rng, &cx.conf),
-            }
-        }
-        self.settle(cx);
-    }
-}
-
-/// Neither of us wants anything.
-pub(super) fn sated(session: &PeerSession) -> Parting {
-    let reason = if session.is_seed() { "both have everything" } else { "both only upload" };
-    Parting { link: session.link, reason: reason.into() }
 }

@@ -8,8 +8,8 @@ use crate::{
     alert::{Alert, AlertMask, PeerGoneKind},
     base::{arena::Key, files::Priority, geometry::PieceIndex},
     torrent::{
-        PAROLE, PROGRESS, Parting, SAVE, Stage, Torrent, cx::Cx, gone::Gone,
-        peer_session::PeerSession, peers::sated, swarm::Note,
+        PAROLE, PROGRESS, SAVE, Torrent, cx::Cx, disconnect::Disconnect, peer_input::sated,
+        peer_session::PeerSession, swarm::Note,
     },
 };
 
@@ -21,20 +21,20 @@ impl Torrent {
         }
         if std::mem::take(&mut self.swarm.refill) && self.is_active() {
             for key in self.by_merit(cx) {
-                if let Some(session) = self.sessions.get_mut(key) {
+                if let Some(session) = self.peers.get_mut(key) {
                     session.refill(&mut self.swarm, cx);
                     session.schedule(cx);
                 }
             }
         }
         self.wake_if_wanting();
-        self.finish(cx);
+        self.finish(true, cx);
         self.show_pieces(cx);
         self.go_on(cx);
         self.tend_slots(cx);
         self.tend_trackers(cx);
         self.keep_time(cx);
-        self.tend_spell(cx);
+        self.tend_drought(cx);
         if let Some(at) = self
             .swarm
             .paroles
@@ -57,7 +57,7 @@ impl Torrent {
         let short = !cx.memory.has_room(cx.conf.requests.max_piece_memory / 2);
         let rate = |s: &PeerSession| if short { s.pipeline.rate(cx.now) } else { 0 };
         let mut order: Vec<_> = self
-            .sessions
+            .peers
             .iter()
             .map(|(key, s)| ((s.is_reluctant(), Reverse(rate(s)), s.began), key))
             .collect();
@@ -69,12 +69,12 @@ impl Torrent {
         match note {
             Note::Have(piece) => {
                 let wanted = self.swarm.picker.level(piece) != Priority::Skip;
-                for (_, session) in self.sessions.iter_mut() {
+                for (_, session) in self.peers.iter_mut() {
                     session.handle_our_have(piece, wanted, &self.swarm, cx);
                 }
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {
-                    cx.alerts.push(Alert::PieceDone { torrent: self.id, piece });
+                    cx.alerts.push(Alert::PieceDone { torrent: self.identity.id(), piece });
                 }
             }
             Note::Failed(piece, contributors) => {
@@ -82,64 +82,58 @@ impl Torrent {
                     "piece {} is bad; {contributors} peers had sent parts of it",
                     piece.get()
                 );
-                cx.alerts.push(Alert::PieceFailed { torrent: self.id, piece, contributors });
+                cx.alerts.push(Alert::PieceFailed {
+                    torrent: self.identity.id(),
+                    piece,
+                    contributors,
+                });
             }
             Note::Cancel(block, except) => {
-                for (_, session) in self.sessions.iter_mut().filter(|(_, s)| s.link != except) {
+                for (_, session) in self.peers.iter_mut().filter(|(_, s)| s.link != except) {
                     session.cancel(block, &mut self.swarm, cx);
                     session.schedule(cx);
                 }
             }
             Note::AtHand(piece) => self.suggest(piece, cx),
             Note::Ban(who) => {
-                if self.candidates.is_banned(cx.now, who) {
+                if self.peers.candidates().is_banned(cx.now, who) {
                     return;
                 }
                 log::warn!("{} sent bad data and is banned", who.addr);
-                self.candidates.ban(cx.now, who, &cx.conf);
-                cx.alerts.push(Alert::PeerBanned { torrent: self.id, addr: who.addr });
-                let banned = self
-                    .sessions
-                    .iter()
-                    .filter(|(_, s)| s.who == who || self.candidates.is_banned(cx.now, s.who));
-                self.partings.extend(banned.map(|(_, s)| Parting {
-                    link: s.link,
-                    reason: Gone::new(PeerGoneKind::BadData, "it sent bad data"),
-                }));
+                self.peers.candidates_mut().ban(cx.now, who, &cx.conf);
+                cx.alerts.push(Alert::PeerBanned { torrent: self.identity.id(), addr: who.addr });
+                let reason = Disconnect::new(PeerGoneKind::BadData, "it sent bad data");
+                self.peers.part_banned(cx.now, who, &reason);
             }
-            Note::Reach(link, addr) => {
-                if let Some((_, session)) = self.sessions.iter_mut().find(|(_, s)| s.link == link) {
-                    session.holds = self.candidates.hold(addr);
-                }
-            }
+            Note::Reach(link, addr) => self.peers.hold(link, addr),
         }
     }
 
     /// Tells those who can use it that `piece` is at hand (BEP 6 suggest).
     pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
         if self.swarm.have.has(piece) {
-            for (_, session) in self.sessions.iter_mut() {
+            for (_, session) in self.peers.iter_mut() {
                 session.suggest(piece, cx);
                 session.schedule(cx);
             }
         }
     }
 
-    pub(super) fn finish(&mut self, cx: &mut Cx) {
-        if self.finished || !matches!(self.stage, Stage::Open) || !self.swarm.is_finished() {
+    /// Draws the consequences of having all that is wanted, once. `is_news`: the user is told.
+    pub(super) fn finish(&mut self, is_news: bool, cx: &mut Cx) {
+        if !self.swarm.is_finished() || !self.lifecycle.finish() {
             return;
         }
-        self.finished = true;
         // Nothing more will be written: the saved state can say so.
-        self.unsaved |= self.saved_dirty;
-        if !self.waking.quiet {
-            cx.alerts.push(Alert::Finished { torrent: self.id, stats: self.stats(cx.now) });
+        self.saves.note_all_written();
+        if is_news {
+            cx.alerts
+                .push(Alert::Finished { torrent: self.identity.id(), stats: self.stats(cx.now) });
         }
         self.begin_super_seeding(cx);
-        for (_, session) in self.sessions.iter_mut() {
-            if session.is_upload_only() {
-                self.partings.push(sated(session));
-            } else if self.swarm.is_upload_only() {
+        self.peers.part_where(|s| s.is_upload_only().then(|| sated(s).into()));
+        if self.swarm.is_upload_only() {
+            for (_, session) in self.peers.iter_mut().filter(|(_, s)| !s.is_upload_only()) {
                 session.tell_upload_only(true, cx);
                 session.schedule(cx);
             }

@@ -170,8 +170,7 @@ impl Slots {
 impl Torrent {
     /// What is wrong with the counts, if anything.
     pub(super) fn audit_slots(&self) -> Result<(), String> {
-        let count =
-            |is: fn(&PeerSession) -> bool| self.sessions.iter().filter(|(_, s)| is(s)).count();
+        let count = |is: fn(&PeerSession) -> bool| self.peers.iter().filter(|(_, s)| is(s)).count();
         let found = [
             count(|s| !s.choking),
             count(|s| s.standing.wants),
@@ -247,7 +246,7 @@ impl Torrent {
 
     fn note_served(&mut self, host: impl Fn(IpAddr) -> bool, now: Instant) {
         let of_host = self
-            .sessions
+            .peers
             .iter_mut()
             .map(|(_, s)| &mut s.standing)
             .filter(|standing| host(standing.host));
@@ -273,7 +272,7 @@ impl Torrent {
             progress: progress(s, total),
         };
         let asks = |(_, s): &(Key, &PeerSession)| s.standing.wants || !s.choking;
-        let rows: Vec<Row> = self.sessions.iter().filter(asks).map(row).collect();
+        let rows: Vec<Row> = self.peers.iter().filter(asks).map(row).collect();
         let mut grants = choker::decide(&rows, rules, cx.now, &mut cx.rng);
         grants.sort_unstable();
         let grant_of = |key| {
@@ -283,7 +282,7 @@ impl Torrent {
         let served: BTreeSet<IpAddr> = rows.iter().filter(losing).map(|row| row.host).collect();
         self.note_served(|host| served.contains(&host), cx.now);
         for row in rows {
-            let Some(session) = self.sessions.get_mut(row.key) else { continue };
+            let Some(session) = self.peers.get_mut(row.key) else { continue };
             let grant = grant_of(row.key);
             self.slots.set(
                 session,

@@ -4,7 +4,7 @@
 use crate::{
     alert::{Alert, AlertMask, TorrentStats},
     base::{bitfield::Bitfield, time::Instant},
-    torrent::{Stage, Torrent, cx::Cx, swarm::Counters},
+    torrent::{Torrent, cx::Cx, swarm::Counters},
 };
 
 impl Torrent {
@@ -28,12 +28,12 @@ impl Torrent {
             failed_pieces: counters.failed_pieces,
             download_rate: counters.down.shown(now),
             upload_rate: counters.up.shown(now),
-            peers: self.sessions.len(),
-            seeds: self.sessions.iter().filter(|(_, s)| s.is_seed()).count(),
-            candidates: self.candidates.len(),
-            banned: self.candidates.banned(now),
+            peers: self.peers.len(),
+            seeds: self.peers.iter().filter(|(_, s)| s.is_seed()).count(),
+            candidates: self.peers.candidates().len(),
+            banned: self.peers.candidates().banned(now),
             totals: self.totals(now),
-            queued: self.queued,
+            queued: self.lifecycle.is_queued(),
             queue_position: None,
             eta: self.eta(now),
             no_peers: self.no_peers(now),
@@ -44,39 +44,25 @@ impl Torrent {
         &self.swarm.counters
     }
 
-    pub(crate) fn labels(&self) -> &[String] {
-        &self.labels
-    }
-
     pub(crate) fn have(&self) -> &Bitfield {
         &self.swarm.have
     }
 
     pub(super) fn tell_progress(&mut self, cx: &mut Cx) {
-        match &self.stage {
-            Stage::Checking(checker) => {
-                cx.alerts.push(Alert::Checking {
-                    torrent: self.id,
-                    done: checker.done(),
-                    total: checker.total(),
-                });
-            }
-            Stage::Open if self.wants_progress(cx) => {
-                let stats = self.stats(cx.now);
-                self.stirred = stats.peers > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
-                cx.alerts.push(Alert::Progress { torrent: self.id, stats });
-            }
-            _ => {}
+        if let Some(checker) = self.lifecycle.checker() {
+            let (done, total) = (checker.done(), checker.total());
+            cx.alerts.push(Alert::Checking { torrent: self.identity.id(), done, total });
+        } else if self.wants_progress(cx) {
+            let stats = self.stats(cx.now);
+            self.stirred = stats.peers > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
+            cx.alerts.push(Alert::Progress { torrent: self.identity.id(), stats });
         }
     }
 
     pub(super) fn wants_progress(&self, cx: &Cx) -> bool {
-        let busy = match &self.stage {
-            Stage::Checking(_) => true,
-            // Without peers nothing moves, which is told once; and so it is when it comes to rest.
-            Stage::Open => self.stirred || (!self.rests() && self.sessions.len() > 0),
-            _ => false,
-        };
+        // Without peers nothing moves, which is told once; and so it is when it comes to rest.
+        let moves = || self.stirred || (!self.lifecycle.rests() && !self.peers.is_empty());
+        let busy = self.lifecycle.is_checking() || (self.lifecycle.is_open() && moves());
         busy && cx.alerts.wants(AlertMask::PROGRESS)
     }
 }

@@ -1,5 +1,7 @@
 //! A torrent's dealings with its storage: opening, checking, saving, failing, closing.
 
+use std::time::Duration;
+
 use crate::{
     alert::Alert,
     base::{
@@ -7,29 +9,41 @@ use crate::{
         job::{Done, Job, Opened, SaveState, StoreError, Trust, Verdict},
         time::Instant,
     },
-    torrent::{Next, RETRY, SAVE, Stage, Torrent, checker::Checker, cx::Cx, picker::Picker},
+    conf::Conf,
+    torrent::{
+        RETRY, SAVE, Torrent,
+        checker::Checker,
+        cx::Cx,
+        lifecycle::{End, Next},
+        picker::Picker,
+    },
 };
 
-impl Torrent {
-    /// It is to be opened when it is its turn.
-    pub(super) fn await_opening(&mut self, trust: Trust) {
-        self.stage = Stage::Waiting;
-        self.trust = trust;
-        self.finished = false;
-        self.held = self.queued;
-    }
+/// A disk that fails: how often it is tried again, and how often that is told.
+#[derive(Debug)]
+pub(super) struct DiskTroubles {
+    /// Until the next attempt.
+    retry_pause: Duration,
+    /// When it was last told that nothing can be read for peers.
+    told_unread: Option<Instant>,
+}
 
+impl DiskTroubles {
+    pub(super) fn new(conf: &Conf) -> Self {
+        Self { retry_pause: conf.storage.retry_pause, told_unread: None }
+    }
+}
+
+impl Torrent {
     /// Has a worker look at what is there, unless something else became of it.
     pub(crate) fn open(&mut self, cx: &mut Cx) {
-        if !matches!(self.stage, Stage::Waiting) || self.next.is_some() {
+        if !self.lifecycle.open() {
             return;
         }
-        self.stage = Stage::Opening;
         self.swarm.jobs_out += 1;
-        (self.errands.arrange, self.errands.unmade) = (false, false);
-        self.arranged = self.wishes.skipped();
-        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
-        cx.job(Job::Open { torrent: self.key(), spec });
+        self.operations.handle_open(self.priorities.skipped());
+        let spec = Box::new(self.spec_at(self.location.place().clone(), &cx.conf));
+        cx.job(Job::Open { torrent: self.identity.key(), spec });
     }
 
     /// A worker answered. (Blocks read for peers go to [`handle_read`](Self::handle_read).)
@@ -64,13 +78,21 @@ impl Torrent {
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
             Done::Syncing { state, synced, files, .. } => {
                 self.swarm.jobs_out += 1;
-                cx.job(Job::Save { torrent: self.key(), state, synced });
-                cx.alerts.push(Alert::Saving { torrent: self.id, done: synced, total: files });
+                cx.job(Job::Save { torrent: self.identity.key(), state, synced });
+                cx.alerts.push(Alert::Saving {
+                    torrent: self.identity.id(),
+                    done: synced,
+                    total: files,
+                });
             }
             Done::Saved { result, unfinished, .. } => {
                 if let Some(error) = unfinished {
                     let retry_in = Some(cx.conf.storage.save_interval);
-                    cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
+                    cx.alerts.push(Alert::StorageFailed {
+                        torrent: self.identity.id(),
+                        error,
+                        retry_in,
+                    });
                 }
                 self.handle_saved(result, cx);
             }
@@ -81,7 +103,7 @@ impl Torrent {
             Done::Closed { .. } => self.ended(cx),
             Done::Deleted { left, .. } => {
                 match left {
-                    None => cx.alerts.push(Alert::DataDeleted { torrent: self.id }),
+                    None => cx.alerts.push(Alert::DataDeleted { torrent: self.identity.id() }),
                     left => self.tell_leftovers(left, cx),
                 }
                 self.deleted(cx);
@@ -95,16 +117,20 @@ impl Torrent {
 
     pub(super) fn delete(&mut self, cx: &mut Cx) {
         self.swarm.jobs_out += 1;
-        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
-        cx.job(Job::Delete { torrent: self.key(), spec });
+        let spec = Box::new(self.spec_at(self.location.place().clone(), &cx.conf));
+        cx.job(Job::Delete { torrent: self.identity.key(), spec });
     }
 
     fn handle_opened(&mut self, result: Result<Opened, StoreError>, cx: &mut Cx) {
         match result {
             Err(error) => {
                 // Only the user can help: the folder is not one, or may not be looked at.
-                self.failing = true;
-                cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
+                self.lifecycle.handle_open_failed();
+                cx.alerts.push(Alert::StorageFailed {
+                    torrent: self.identity.id(),
+                    error,
+                    retry_in: None,
+                });
             }
             Ok(Opened { lost, .. }) if self.is_absence(lost, cx) => {}
             Ok(Opened {
@@ -122,32 +148,28 @@ impl Torrent {
             }) => {
                 self.handle_found(partial);
                 self.note_too_long(too_long);
-                self.errands.arrange |= arrange;
-                self.names.handle_found(self.id, names, cx);
+                self.operations.arrange_if(arrange);
+                self.location.names_mut().handle_found(self.identity.id(), names, cx);
                 if let Some(why) = &distrust {
                     log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
                 }
-                self.waking.quiet &= check.is_clear() && have == self.swarm.have;
-                if !self.waking.quiet {
-                    cx.alerts.push(Alert::Opened {
-                        torrent: self.id,
-                        have: have.count(),
-                        to_check: check.count(),
-                        distrust,
-                    });
+                let to_check = check.count();
+                let as_saved = check.is_clear() && have == self.swarm.have;
+                if self.lifecycle.check(Checker::new(check), as_saved) {
+                    let (torrent, have) = (self.identity.id(), have.count());
+                    cx.alerts.push(Alert::Opened { torrent, have, to_check, distrust });
                 }
-                self.service.handle_earlier(downloaded, uploaded);
+                self.activity.handle_earlier(downloaded, uploaded);
                 self.restore_events(tracker_events, cx);
-                self.unsaved |= check.count() > 0;
+                self.saves.note_news_if(to_check > 0);
                 self.swarm.set_have(have);
-                self.stage = Stage::Checking(Checker::new(check));
                 self.save_in_time(cx);
             }
         }
     }
 
     fn handle_checked(&mut self, piece: PieceIndex, result: Result<bool, StoreError>, cx: &mut Cx) {
-        let Stage::Checking(checker) = &mut self.stage else { return };
+        let Some(checker) = self.lifecycle.checker_mut() else { return };
         let bad = matches!(result, Ok(false));
         match result {
             Ok(good) => {
@@ -155,11 +177,11 @@ impl Torrent {
                 if good {
                     self.swarm.add_checked(piece);
                 } else {
-                    self.absence.note_missed();
+                    self.missing_data.note_missed();
                 }
                 if checker.done() % 64 == 0 {
                     cx.alerts.push(Alert::Checking {
-                        torrent: self.id,
+                        torrent: self.identity.id(),
                         done: checker.done(),
                         total: checker.total(),
                     });
@@ -168,7 +190,7 @@ impl Torrent {
             Err(error) => checker.handle_unread(piece, error),
         }
         let failure = checker.poll_failure();
-        self.unsaved = true;
+        self.saves.note_news();
         self.save_in_time(cx);
         if bad {
             self.handle_found_bad(piece);
@@ -181,8 +203,8 @@ impl Torrent {
 
     /// Drives whatever stage the storage is in; called at the end of every input.
     pub(super) fn go_on(&mut self, cx: &mut Cx) {
-        if let Stage::Checking(checker) = &mut self.stage {
-            let going_on = self.next.is_none() && !self.swarm.quiet;
+        let going_on = !self.lifecycle.is_pending() && !self.swarm.quiet;
+        if let Some(checker) = self.lifecycle.checker_mut() {
             while going_on
                 && let Some(piece) =
                     checker.poll_piece(self.swarm.geometry, cx.conf.storage.max_checks)
@@ -196,28 +218,31 @@ impl Torrent {
                 self.start(cx);
             }
         }
-        if self.rests() {
+        if self.lifecycle.rests() {
             self.flush(cx);
         }
-        if self.rests() && self.saved_dirty && self.swarm.runs_out == 0 && !self.save_out {
+        if self.lifecycle.rests()
+            && self.saves.is_dirty()
+            && self.swarm.runs_out == 0
+            && !self.saves.is_out()
+        {
             // Nothing more will be written: the saved state can say so.
-            self.unsaved = true;
+            self.saves.note_news();
             self.save(cx);
         }
-        self.run_errands(cx);
-        if self.next.is_some()
+        self.run_operations(cx);
+        if let Some(next) = self.lifecycle.next()
             && self.swarm.jobs_out == 0
-            && self.sessions.len() == 0
-            && !self.errands.is_tidying()
-            && !matches!(self.stage, Stage::Forgetting | Stage::Closed)
+            && self.peers.is_empty()
+            && !self.operations.is_tidying()
         {
-            self.turn_over(cx);
+            self.turn_over(next, cx);
         }
     }
 
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
-        let levels = self.wishes.levels(&self.metainfo.files, self.swarm.geometry);
+        let levels = self.priorities.levels(&self.metainfo.files, self.swarm.geometry);
         self.swarm.picker = Picker::new(
             self.swarm.geometry,
             &self.swarm.have,
@@ -228,99 +253,94 @@ impl Torrent {
         self.swarm.recount();
         self.swarm.requesting = true;
         if !self.swarm.is_finished() {
-            self.candidates.unshelve(cx.now);
+            self.peers.candidates_mut().unshelve(cx.now);
         }
-        self.stage = Stage::Open;
+        let is_news = self.lifecycle.finish_check();
         self.take_up(cx);
         self.waive_stop_if_whole();
-        if !self.waking.quiet {
-            cx.alerts.push(Alert::Checked { torrent: self.id, have: self.swarm.have.count() });
+        if is_news {
+            cx.alerts.push(Alert::Checked {
+                torrent: self.identity.id(),
+                have: self.swarm.have.count(),
+            });
         }
-        if self.unsaved {
+        if self.saves.is_due() {
             self.timers.set(SAVE, cx.now);
         }
         self.tell_too_long(cx);
-        self.finish(cx);
-        self.waking.quiet = false;
+        self.finish(is_news, cx);
     }
 
     /// No worker and no peer is busy with the torrent: it is closed, or opened anew.
-    fn turn_over(&mut self, cx: &mut Cx) {
-        if matches!(self.next, Some(Next::Close { delete: false, .. })) && self.flush(cx) {
+    fn turn_over(&mut self, next: Next, cx: &mut Cx) {
+        if matches!(next, Next::Close(End::Shutdown | End::Remove)) && self.flush(cx) {
             return;
         }
         self.forgo_flush();
-        match self.next {
-            Some(Next::Reopen { trust }) => {
-                self.next = None;
+        match next {
+            Next::Reopen { trust } => {
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
-                self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, cx);
+                self.swarm =
+                    Self::empty_swarm(self.identity.key(), &self.metainfo, &self.priorities, cx);
                 self.swarm.counters = counters;
-                (self.failing, self.waking.quiet) = (false, false);
                 self.settle_elsewhere(cx);
-                self.await_opening(trust);
+                self.lifecycle.reopen(trust);
             }
-            Some(Next::Vanish) => {
-                self.next = None;
+            Next::Vanish => {
                 self.swarm.abandon(cx);
                 self.vanished(cx);
             }
-            Some(Next::Close { delete: false, .. }) if self.is_asleep() => self.ended(cx),
+            Next::Close(End::Shutdown | End::Remove) if self.lifecycle.is_dormant() => {
+                self.ended(cx)
+            }
             // Pieces are hashed and written, so what is had is all there is: the saved state is
             // whole. That of one that is forgotten is of no use in a folder that
             // forgets it too.
-            Some(Next::Close { told, delete: false })
-                if self.wants_last_save() && !(told && self.keep.on) =>
+            Next::Close(end @ (End::Shutdown | End::Remove))
+                if self.wants_last_save() && !(end == End::Remove && self.persistence.is_on()) =>
             {
-                self.unsaved = true;
+                self.saves.note_news();
                 self.save(cx);
             }
             // What trackers say in the end is still to be saved.
-            Some(Next::Close { .. }) if self.keeps_own_state() && self.awaits_farewells() => {}
-            Some(Next::Close { delete, .. }) => {
+            Next::Close(_) if self.keeps_own_state() && self.awaits_farewells() => {}
+            Next::Close(end) => {
                 self.refuse_requests(cx);
                 self.swarm.abandon(cx);
-                self.stage = Stage::Closing;
+                self.lifecycle.begin_to_close();
                 // What is kept in the session folder is forgotten there before its data goes.
-                if delete && !self.keep.on {
+                if end == End::RemoveWithData && !self.persistence.is_on() {
                     self.begin_to_delete(cx);
                     return;
                 }
                 self.swarm.jobs_out += 1;
-                cx.job(Job::Close { torrent: self.key() });
+                cx.job(Job::Close { torrent: self.identity.key() });
             }
-            None => {}
         }
     }
 
     /// What is new may wait for its time.
     fn save_in_time(&mut self, cx: &Cx) {
-        if self.unsaved && self.timers.get(SAVE).is_none() {
+        if self.saves.is_due() && self.timers.get(SAVE).is_none() {
             self.timers.set(SAVE, cx.now + cx.conf.storage.save_interval);
         }
     }
 
-    /// Whether there is a state to speak of: a check that is not over has one, too, which tells how
-    /// far it is.
-    fn is_savable(&self) -> bool {
-        matches!(self.stage, Stage::Open | Stage::Checking(_))
-    }
-
     fn wants_last_save(&self) -> bool {
-        self.is_savable() && (self.unsaved || self.saved_dirty)
+        self.lifecycle.is_savable() && (self.saves.is_due() || self.saves.is_dirty())
     }
 
     /// There is something new to remember.
     pub(super) fn changed(&mut self, cx: &mut Cx) {
         // The first piece is remembered soon, so that a crash finds a state to go on from; the
         // others in their time.
-        let wait = if self.saved_dirty {
+        let wait = if self.saves.is_dirty() {
             cx.conf.storage.save_interval
         } else {
             cx.conf.storage.save_interval.min(FIRST_SAVE)
         };
-        self.unsaved = true;
+        self.saves.note_news();
         if self.timers.get(SAVE).is_none() {
             self.timers.set(SAVE, cx.now + wait);
         }
@@ -336,25 +356,26 @@ impl Torrent {
     /// What was sent counts, even if nothing new was had.
     pub(super) fn note_totals(&mut self) {
         let counters = &self.swarm.counters;
-        let moved = (counters.down.total(), counters.up.total());
-        self.unsaved |= moved != self.saved_totals && matches!(self.stage, Stage::Open);
+        if self.lifecycle.is_open() {
+            self.saves.note_totals((counters.down.total(), counters.up.total()));
+        }
     }
 
     pub(super) fn save(&mut self, cx: &mut Cx) {
         self.timers.stop(SAVE);
-        if !self.unsaved || self.save_out || !self.is_savable() {
+        if !self.saves.is_due() || self.saves.is_out() || !self.lifecycle.is_savable() {
             return;
         }
-        if self.errands.is_out() || (self.swarm.quiet && self.next.is_none()) {
+        if self.operations.is_out() || (self.swarm.quiet && !self.lifecycle.is_pending()) {
             return;
         }
         let still_writing = self.is_still_writing();
         let state = self.state_to_save(cx.now);
-        (self.unsaved, self.save_out, self.saved_dirty) = (false, true, still_writing);
-        self.saved_totals = (self.swarm.counters.down.total(), self.swarm.counters.up.total());
+        let counters = &self.swarm.counters;
+        self.saves.begin(still_writing, (counters.down.total(), counters.up.total()));
         self.note_save();
         self.swarm.jobs_out += 1;
-        cx.job(Job::Save { torrent: self.key(), state: Box::new(state), synced: 0 });
+        cx.job(Job::Save { torrent: self.identity.key(), state: Box::new(state), synced: 0 });
     }
 
     /// What is to be remembered now.
@@ -382,29 +403,32 @@ impl Torrent {
     }
 
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
-        self.save_out = false;
+        self.saves.end();
         match result {
             Ok(()) => {
                 if !self.was_interim() {
-                    cx.alerts.push(Alert::Saved { torrent: self.id });
+                    cx.alerts.push(Alert::Saved { torrent: self.identity.id() });
                 }
-                if self.trust == Trust::Nothing && self.is_savable() && self.next.is_none() {
-                    // What was found is safe, and need not be looked for again; what is still to be
-                    // checked is told with it.
-                    self.trust = Trust::State;
+                // What was found is safe, and need not be looked for again; what is still to be
+                // checked is told with it.
+                if self.lifecycle.trust_saved_state() {
                     self.settings_changed(cx);
                 }
             }
-            Err(error) if matches!(self.next, Some(Next::Close { .. })) => {
+            Err(error) if self.lifecycle.end().is_some() => {
                 // It is closing: what is not remembered will be checked at the next start.
                 log::error!("{error}");
-                cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
-                (self.unsaved, self.saved_dirty) = (false, false);
+                cx.alerts.push(Alert::StorageFailed {
+                    torrent: self.identity.id(),
+                    error,
+                    retry_in: None,
+                });
+                self.saves.give_up();
             }
             // It is tried again when the pause ends, or the torrent.
-            Err(error) if self.paused => {
+            Err(error) if self.lifecycle.is_paused() => {
                 self.tell_failure_in_pause(error, cx);
-                self.unsaved = true;
+                self.saves.note_news();
                 return;
             }
             Err(error) => {
@@ -414,18 +438,22 @@ impl Torrent {
                 // that fails.
                 if !self.was_interim() {
                     let retry_in = Some(cx.conf.storage.save_interval);
-                    cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in });
+                    cx.alerts.push(Alert::StorageFailed {
+                        torrent: self.identity.id(),
+                        error,
+                        retry_in,
+                    });
                 }
-                self.unsaved = true;
+                self.saves.note_news();
                 self.timers.set(SAVE, cx.now + cx.conf.storage.save_interval);
             }
         }
-        if self.unsaved && self.timers.get(SAVE).is_none() {
+        if self.saves.is_due() && self.timers.get(SAVE).is_none() {
             self.timers.set(
                 SAVE,
                 cx.now
                     + if self.swarm.is_finished() {
-                        std::time::Duration::ZERO
+                        Duration::ZERO
                     } else {
                         cx.conf.storage.save_interval
                     },
@@ -435,18 +463,18 @@ impl Torrent {
 
     /// Nothing could be read for a peer. A failing disk fails often, so this is told once a minute.
     pub(super) fn note_unread(&mut self, error: &StoreError, cx: &mut Cx) {
-        if self.told_unread.is_none_or(|told| told + TELL_UNREAD <= cx.now) {
-            self.told_unread = Some(cx.now);
+        if self.disk_troubles.told_unread.is_none_or(|told| told + TELL_UNREAD <= cx.now) {
+            self.disk_troubles.told_unread = Some(cx.now);
             log::warn!("{error}: {} cannot be served", self.metainfo.name);
-            cx.alerts.push(Alert::ReadFailed { torrent: self.id, error: error.clone() });
+            cx.alerts.push(Alert::ReadFailed { torrent: self.identity.id(), error: error.clone() });
         }
     }
 
     /// A read failed. Files that were taken at their word are looked at after all.
     pub(super) fn distrust(&mut self, error: &StoreError, cx: &mut Cx) {
-        if self.trust == Trust::Files && self.next.is_none() {
+        if self.lifecycle.trust() == Trust::Files && !self.lifecycle.is_pending() {
             log::warn!("{error}: {} is checked", self.metainfo.name);
-            cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
+            cx.alerts.push(Alert::Distrusted { torrent: self.identity.id(), error: error.clone() });
             self.distrust_all(cx);
         }
     }
@@ -457,49 +485,59 @@ impl Torrent {
         // What cannot be asked for now leaves its memory to other torrents.
         self.swarm.refill = true;
         self.suspect_absence(&error, cx);
-        if self.failing && self.timers.get(RETRY).is_some() {
+        if self.lifecycle.is_failing() && self.timers.get(RETRY).is_some() {
             return;
         }
-        if self.paused {
+        if self.lifecycle.is_paused() {
             // Nothing is tried during a pause.
             self.tell_failure_in_pause(error, cx);
-            self.failing = true;
+            self.lifecycle.handle_disk_failure();
             return;
         }
         log::error!("{error}");
-        self.failing = true;
+        self.lifecycle.handle_disk_failure();
         let retry_in = self.set_retry(cx);
-        cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: Some(retry_in) });
+        cx.alerts.push(Alert::StorageFailed {
+            torrent: self.identity.id(),
+            error,
+            retry_in: Some(retry_in),
+        });
     }
 
     /// The disk failed during a pause: that is told once, and nothing is tried until it is over.
     fn tell_failure_in_pause(&mut self, error: StoreError, cx: &mut Cx) {
         log::error!("{error}");
-        if !self.failing {
-            cx.alerts.push(Alert::StorageFailed { torrent: self.id, error, retry_in: None });
+        if !self.lifecycle.is_failing() {
+            cx.alerts.push(Alert::StorageFailed {
+                torrent: self.identity.id(),
+                error,
+                retry_in: None,
+            });
         }
     }
 
     /// Sees to it that a failing disk is tried again, if nothing else does.
     fn try_again_later(&mut self, cx: &mut Cx) {
-        if self.failing && !self.paused && self.timers.get(RETRY).is_none() {
-            self.timers.set(RETRY, cx.now + self.retry_pause);
+        if self.lifecycle.is_failing()
+            && !self.lifecycle.is_paused()
+            && self.timers.get(RETRY).is_none()
+        {
+            self.timers.set(RETRY, cx.now + self.disk_troubles.retry_pause);
         }
     }
 
     pub(super) fn retry(&mut self, cx: &mut Cx) {
-        if matches!(self.stage, Stage::Gone) && !self.paused {
+        if self.lifecycle.is_missing() && !self.lifecycle.is_paused() {
             return self.look(cx);
         }
-        self.errands.arrange |= self.swarm.no_writes;
-        if let Stage::Checking(checker) = &mut self.stage
-            && self.failing
-        {
+        self.operations.arrange_if(self.swarm.no_writes);
+        let failing = self.lifecycle.is_failing();
+        if failing && let Some(checker) = self.lifecycle.checker_mut() {
             // It is still failing until that is over.
             checker.retry();
             return;
         }
-        if self.swarm.no_writes || !self.failing || !matches!(self.stage, Stage::Open) {
+        if self.swarm.no_writes || !failing || !self.lifecycle.is_open() {
             return;
         }
         self.swarm.retry(cx);
@@ -507,7 +545,7 @@ impl Torrent {
             return;
         }
         // Nothing was left to try: the next piece will show.
-        if std::mem::take(&mut self.gave_up) {
+        if self.lifecycle.take_given_up() {
             self.probe(cx);
         } else {
             self.recovered(cx);
@@ -522,9 +560,9 @@ impl Torrent {
         self.set_retry(cx);
     }
 
-    fn set_retry(&mut self, cx: &Cx) -> std::time::Duration {
-        let pause = self.retry_pause;
-        self.retry_pause =
+    fn set_retry(&mut self, cx: &Cx) -> Duration {
+        let pause = self.disk_troubles.retry_pause;
+        self.disk_troubles.retry_pause =
             pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.storage.retry_pause));
         self.timers.set(RETRY, cx.now + pause);
         pause
@@ -533,21 +571,20 @@ impl Torrent {
     pub(super) fn recovered(&mut self, cx: &mut Cx) {
         // That the disk works again for something else does not arrange the files that it failed
         // to.
-        self.errands.arrange |= self.swarm.no_writes;
+        self.operations.arrange_if(self.swarm.no_writes);
         // Nor does it read what a check could not: that is tried again in its time.
-        let unread = matches!(&self.stage, Stage::Checking(checker) if checker.waits());
-        if self.failing && !unread {
-            self.failing = false;
+        let unread = self.lifecycle.checker().is_some_and(Checker::waits);
+        if !unread && self.lifecycle.handle_disk_recovery() {
             self.timers.stop(RETRY);
-            self.retry_pause = cx.conf.storage.retry_pause;
+            self.disk_troubles.retry_pause = cx.conf.storage.retry_pause;
             self.swarm.requesting = true;
             self.swarm.refill = true;
             self.swarm.retry(cx);
-            cx.alerts.push(Alert::StorageRecovered { torrent: self.id });
+            cx.alerts.push(Alert::StorageRecovered { torrent: self.identity.id() });
         }
     }
 }
 
-const FIRST_SAVE: std::time::Duration = std::time::Duration::from_millis(500);
-const TELL_UNREAD: std::time::Duration = std::time::Duration::from_secs(60);
-const LONGEST_RETRY: std::time::Duration = std::time::Duration::from_secs(60);
+const FIRST_SAVE: Duration = Duration::from_millis(500);
+const TELL_UNREAD: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);

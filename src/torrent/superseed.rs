@@ -19,7 +19,7 @@ use crate::{
         rng::Rng,
         time::Instant,
     },
-    torrent::{Parting, SHOW, Torrent, cx::Cx, picker::Picker},
+    torrent::{SHOW, Torrent, cx::Cx, picker::Picker},
 };
 
 /// Pieces that are compared for each choice. Which ones is left to chance; in a torrent of fewer
@@ -199,17 +199,18 @@ impl Torrent {
         if on {
             self.begin_super_seeding(cx);
         } else if self.swarm.super_seed.take().is_some() {
-            let Self { sessions, swarm, partings, .. } = self;
-            for (_, session) in sessions.iter_mut() {
+            let Self { peers, swarm, .. } = self;
+            let mut partings = Vec::new();
+            for (_, session) in peers.iter_mut() {
                 if !session.show_all(swarm, cx) {
-                    partings.push(Parting {
-                        link: session.link,
-                        reason: "it has too much to be told".into(),
-                    });
+                    partings.push(session.link);
                 } else if swarm.is_upload_only() && !session.is_upload_only() {
                     session.tell_upload_only(true, cx);
                 }
                 session.schedule(cx);
+            }
+            for link in partings {
+                peers.part(link, "it has too much to be told");
             }
         }
         self.settle(cx);
@@ -218,8 +219,8 @@ impl Torrent {
     /// Begins to pretend, if that is wanted and there is something to pretend.
     pub(super) fn begin_super_seeding(&mut self, cx: &mut Cx) {
         if self.super_seed
-            && self.finished
-            && !self.is_asleep()
+            && self.lifecycle.is_finished()
+            && !self.is_dormant()
             && self.swarm.is_complete()
             && self.swarm.super_seed.is_none()
         {
@@ -234,9 +235,9 @@ impl Torrent {
         if !std::mem::take(&mut ledger.due) {
             return;
         }
-        let alone = self.sessions.iter().filter(|(_, s)| !s.is_upload_only()).count() == 1;
+        let alone = self.peers.iter().filter(|(_, s)| !s.is_upload_only()).count() == 1;
         for (_, session) in
-            self.sessions.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only())
+            self.peers.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only())
         {
             let Some(before) = session.shown() else { continue };
             if ledger.is_due(cx.now, session.link, &session.has, alone, &self.swarm.picker)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     base::{arena::Key, time::Instant},
-    torrent::{Parting, TURNOVER, Torrent, cx::Cx, peer_session::PeerSession},
+    torrent::{TURNOVER, Torrent, cx::Cx, peer_session::PeerSession},
 };
 
 /// Part of the peers, in per cent, that make room at a time.
@@ -82,9 +82,9 @@ impl Torrent {
     fn crowd(&self, cx: &Cx) -> usize {
         let over =
             |count: usize, limit: usize| (count + 1).saturating_sub(part_of(limit, CROWDED).max(1));
-        over(self.sessions.len(), cx.conf.peers.max_per_torrent)
+        over(self.peers.len(), cx.conf.peers.max_per_torrent)
             .max(over(cx.links, cx.conf.peers.max_connections))
-            .min(self.sessions.len())
+            .min(self.peers.len())
     }
 
     /// A peer came: from now on there may be too many.
@@ -103,8 +103,7 @@ impl Torrent {
         if crowd == 0 || !self.is_active() {
             return;
         }
-        let rows: Vec<Row> =
-            self.sessions.iter().map(|(key, s)| Row::new(key, s, cx.now)).collect();
+        let rows: Vec<Row> = self.peers.iter().map(|(key, s)| Row::new(key, s, cx.now)).collect();
         let gone = inactive(&rows, cx.now, cx.conf.peers.inactivity_timeout);
         for &key in gone.iter().take(crowd) {
             self.let_go(key, "neither wants anything of the other");
@@ -113,7 +112,8 @@ impl Torrent {
         {
             self.turned_over = Some(cx.now);
             let some = part_of(rows.len(), TURNOVER_PART).max(1);
-            let newcomers = self.candidates.count_due(cx.now, some).saturating_sub(gone.len());
+            let newcomers =
+                self.peers.candidates().count_due(cx.now, some).saturating_sub(gone.len());
             let rest = useless(&rows).into_iter().filter(|key| !gone.contains(key));
             let chosen: Vec<Key> =
                 rest.filter(|&key| !self.has_rare(key)).take(newcomers).collect();
@@ -134,15 +134,16 @@ impl Torrent {
     }
 
     fn let_go(&mut self, key: Key, reason: &str) {
-        if let Some(session) = self.sessions.get_mut(key) {
+        if let Some(session) = self.peers.get_mut(key) {
             session.let_go = true;
-            self.partings.push(Parting { link: session.link, reason: reason.into() });
+            let link = session.link;
+            self.peers.part(link, reason);
         }
     }
 
     /// Whether it is the only one with something that we want.
     fn has_rare(&self, key: Key) -> bool {
-        let Some(session) = self.sessions.get(key).filter(|s| s.interested) else { return false };
+        let Some(session) = self.peers.get(key).filter(|s| s.interested) else { return false };
         let geometry = self.swarm.geometry;
         let rare =
             |piece| !self.swarm.have.has(piece) && self.swarm.picker.availability(piece) <= 1;

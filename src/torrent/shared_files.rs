@@ -8,14 +8,14 @@ use crate::base::{arena::Key, job::Borrowed};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Shares {
+pub(crate) struct SharedFiles {
     /// By file: the torrent that it belongs to, and what that is called.
     borrowed: BTreeMap<usize, (Key, String)>,
     /// By file: the torrents that read it.
     lent: BTreeMap<usize, BTreeSet<Key>>,
 }
 
-impl Shares {
+impl SharedFiles {
     pub(crate) fn borrow(&mut self, file: usize, owner: Key, name: &str) {
         self.borrowed.insert(file, (owner, name.to_owned()));
     }

@@ -8,7 +8,7 @@ use crate::{
         tracker_events::{Completion, OwedEvent, TrackerEvents},
     },
     torrent::{
-        SAVE, Stage, Torrent,
+        SAVE, Torrent,
         announcer::{Leave, TrackerNo},
         cx::{Cx, Farewell},
     },
@@ -27,26 +27,26 @@ pub(super) struct Events {
 
 impl Torrent {
     /// What is to be kept for the next run.
-    pub(super) fn tracker_events(&self) -> TrackerEvents {
-        self.events.kept.clone()
+    pub(in crate::torrent) fn tracker_events(&self) -> TrackerEvents {
+        self.trackers.events.kept.clone()
     }
 
     /// An earlier run left `events`: those that were never acknowledged are told now. Called again
     /// when the state file is read; the first that has something counts.
-    pub(super) fn restore_events(&mut self, mut events: TrackerEvents, cx: &mut Cx) {
-        if self.events.restored || events == TrackerEvents::default() {
+    pub(in crate::torrent) fn restore_events(&mut self, mut events: TrackerEvents, cx: &mut Cx) {
+        if self.trackers.events.restored || events == TrackerEvents::default() {
             return;
         }
-        self.events.restored = true;
+        self.trackers.events.restored = true;
         if events.completion == Completion::Due {
             // It is told to every tracker that hears of this run.
             events.owed.retain(|event| !event.completed);
         }
         events.bound();
-        self.announcer.restore_completion(events.completion);
+        self.trackers.announcer.restore_completion(events.completion);
         for event in &events.owed {
             let announce = self.owed_announce(event, cx);
-            let (torrent, url) = (self.key(), event.url.clone());
+            let (torrent, url) = (self.identity.key(), event.url.clone());
             cx.farewells.push(Farewell {
                 torrent,
                 no: None,
@@ -55,9 +55,9 @@ impl Torrent {
                 old: true,
                 events: vec![announce],
             });
-            self.events.leaving = true;
+            self.trackers.events.leaving = true;
         }
-        self.events.kept = events;
+        self.trackers.events.kept = events;
     }
 
     fn owed_announce(&self, event: &OwedEvent, cx: &Cx) -> Announce {
@@ -74,7 +74,7 @@ impl Torrent {
     }
 
     /// A tracker is to hear that the torrent stops, after what went before.
-    pub(super) fn take_leave(
+    pub(in crate::torrent) fn take_leave(
         &mut self,
         mut farewell: Farewell,
         completed: bool,
@@ -85,19 +85,19 @@ impl Torrent {
             farewell.events.push(self.announce(AnnounceEvent::Completed, id.clone(), cx));
         }
         farewell.events.push(self.announce(AnnounceEvent::Stopped, id, cx));
-        self.events.leaving = true;
+        self.trackers.events.leaving = true;
         cx.farewells.push(farewell);
     }
 
     /// All trackers that know of it, or may, are to hear that it stops.
-    pub(super) fn take_leave_of_all(&mut self, cx: &mut Cx) {
-        let torrent = self.key();
+    pub(in crate::torrent) fn take_leave_of_all(&mut self, cx: &mut Cx) {
+        let torrent = self.identity.key();
         cx.silenced.push(torrent);
-        for Leave { tracker, known, completed } in self.announcer.stop() {
+        for Leave { tracker, known, completed } in self.trackers.announcer.stop() {
             if let Some(url) =
-                self.announcer.url(tracker, &self.metainfo.trackers).map(str::to_owned)
+                self.trackers.announcer.url(tracker, &self.metainfo.trackers).map(str::to_owned)
             {
-                let id = self.announcer.tracker_id(tracker).map(<[u8]>::to_vec);
+                let id = self.trackers.announcer.tracker_id(tracker).map(<[u8]>::to_vec);
                 let (no, old, events) = (Some(tracker), false, Vec::new());
                 self.take_leave(
                     Farewell { torrent, no, url, known, old, events },
@@ -110,11 +110,11 @@ impl Torrent {
     }
 
     /// It runs again: what this run has not been acknowledged is told in its course.
-    pub(super) fn forget_own_events(&mut self, cx: &mut Cx) {
+    pub(in crate::torrent) fn forget_own_events(&mut self, cx: &mut Cx) {
         let own = cx.peer_id;
-        let before = self.events.kept.owed.len();
-        self.events.kept.owed.retain(|event| event.peer_id != own);
-        if before != self.events.kept.owed.len() {
+        let before = self.trackers.events.kept.owed.len();
+        self.trackers.events.kept.owed.retain(|event| event.peer_id != own);
+        if before != self.trackers.events.kept.owed.len() {
             self.events_changed(cx);
         }
     }
@@ -127,7 +127,7 @@ impl Torrent {
             AnnounceEvent::None | AnnounceEvent::Started => return,
         };
         let Announce { peer_id, key, uploaded, downloaded, left, .. } = *announce;
-        self.events.kept.owe(OwedEvent {
+        self.trackers.events.kept.owe(OwedEvent {
             url: url.to_owned(),
             completed,
             peer_id,
@@ -151,11 +151,12 @@ impl Torrent {
     ) {
         let completed = announce.event == AnnounceEvent::Completed;
         if completed && heard {
-            self.announcer.acknowledge_completed(no);
+            self.trackers.announcer.acknowledge_completed(no);
         }
         if announce.event != AnnounceEvent::Started {
             let same = |peer: PeerId| peer == announce.peer_id;
-            self.events
+            self.trackers
+                .events
                 .kept
                 .owed
                 .retain(|e| !(e.url == url && e.completed == completed && same(e.peer_id)));
@@ -166,22 +167,22 @@ impl Torrent {
 
     /// None of its farewells is on its way any more.
     pub(crate) fn handle_farewells_over(&mut self, cx: &mut Cx) {
-        self.events.leaving = false;
+        self.trackers.events.leaving = false;
         self.forget(cx);
         self.settle(cx);
     }
 
     /// Whether what trackers say in the end is still to be kept: what it is known by then is
     /// recorded before it is gone.
-    pub(super) fn awaits_farewells(&self) -> bool {
-        self.events.leaving && !self.is_forgotten()
+    pub(in crate::torrent) fn awaits_farewells(&self) -> bool {
+        self.trackers.events.leaving && !self.lifecycle.is_removed()
     }
 
     /// Notes how far `completed` is, so that it is kept.
-    pub(super) fn note_completion(&mut self, cx: &mut Cx) {
-        let completion = self.announcer.completion();
-        if self.events.kept.completion != completion {
-            self.events.kept.completion = completion;
+    pub(in crate::torrent) fn note_completion(&mut self, cx: &mut Cx) {
+        let completion = self.trackers.announcer.completion();
+        if self.trackers.events.kept.completion != completion {
+            self.trackers.events.kept.completion = completion;
             self.events_changed(cx);
         }
     }
@@ -189,15 +190,15 @@ impl Torrent {
     fn events_changed(&mut self, cx: &mut Cx) {
         self.settings_changed(cx);
         if self.keeps_own_state() {
-            self.unsaved = true;
-            if matches!(self.stage, Stage::Open) && self.timers.get(SAVE).is_none() {
+            self.saves.note_news();
+            if self.lifecycle.is_open() && self.timers.get(SAVE).is_none() {
                 self.timers.set(SAVE, cx.now);
             }
         }
     }
 
     /// Whether its state is in a file of its own, and not in the session's folder.
-    pub(super) fn keeps_own_state(&self) -> bool {
-        !self.keep.on && self.place.state_file.is_some()
+    pub(in crate::torrent) fn keeps_own_state(&self) -> bool {
+        !self.persistence.is_on() && self.location.state_file().is_some()
     }
 }

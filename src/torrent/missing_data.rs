@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Next, RETRY, Stage, Torrent, cx::Cx};
+use super::{RETRY, Torrent, cx::Cx};
 use crate::{
     alert::Alert,
     base::{
@@ -26,7 +26,7 @@ const SEEN_FOR: Duration = Duration::from_secs(50);
 
 /// What is known of the presence of a torrent's files.
 #[derive(Debug, Default)]
-pub(super) struct Absence {
+pub(super) struct MissingData {
     /// A worker looks.
     looking: bool,
     /// When a file was last seen.
@@ -41,7 +41,7 @@ pub(super) struct Absence {
     pause: Duration,
 }
 
-impl Absence {
+impl MissingData {
     /// A check did not find a piece.
     pub(super) fn note_missed(&mut self) {
         self.missed = true;
@@ -51,22 +51,24 @@ impl Absence {
 impl Torrent {
     /// The user wants it to go on whether or not anything is there.
     pub(super) fn waive_absence(&mut self) {
-        self.absence.waived = true;
+        self.missing_data.waived = true;
     }
 
     /// Whether a check that is over says something: not while it is unknown whether all files have
     /// gone meanwhile.
     pub(super) fn is_check_sure(&mut self, cx: &mut Cx) -> bool {
-        if self.absence.missed {
+        if self.missing_data.missed {
             self.look(cx);
         }
-        !self.absence.looking
+        !self.missing_data.looking
     }
 
     /// Whether it may be announced: if it has anything, a file must have been seen lately. Else a
     /// worker looks.
     pub(super) fn may_announce(&mut self, cx: &mut Cx) -> bool {
-        if self.absence.seen.is_some_and(|at| at + SEEN_FOR > cx.now) || !self.has_any_on_disk() {
+        if self.missing_data.seen.is_some_and(|at| at + SEEN_FOR > cx.now)
+            || !self.has_any_on_disk()
+        {
             return true;
         }
         self.look(cx);
@@ -85,27 +87,22 @@ impl Torrent {
 
     /// Whether it cannot be announced before a worker has answered.
     pub(super) fn is_looking(&self) -> bool {
-        self.absence.looking
-    }
-
-    /// Whether its data is gone, as far as is known.
-    pub(super) fn is_gone(&self) -> bool {
-        matches!(self.stage, Stage::Gone) || self.next == Some(Next::Vanish)
+        self.missing_data.looking
     }
 
     /// Has a worker look whether any file is there.
     pub(super) fn look(&mut self, cx: &mut Cx) {
-        if std::mem::replace(&mut self.absence.looking, true) {
+        if std::mem::replace(&mut self.missing_data.looking, true) {
             return;
         }
         self.swarm.jobs_out += 1;
-        let spec = Box::new(self.spec_at(self.place.clone(), &cx.conf));
-        cx.job(Job::Look { torrent: self.key(), spec });
+        let spec = Box::new(self.spec_at(self.location.place().clone(), &cx.conf));
+        cx.job(Job::Look { torrent: self.identity.key(), spec });
     }
 
     /// Something of it could not be read or written: if that was not there, perhaps nothing is.
     pub(super) fn suspect_absence(&mut self, error: &StoreError, cx: &mut Cx) {
-        let works = matches!(self.stage, Stage::Checking(_) | Stage::Open) && self.next.is_none();
+        let works = self.lifecycle.is_savable() && !self.lifecycle.is_pending();
         if error.is_missing() && works {
             self.look(cx);
         }
@@ -114,9 +111,9 @@ impl Torrent {
     /// A read for a peer failed. What is not there may be gone with all the rest; else it was
     /// changed, or taken at its word.
     pub(super) fn suspect_read(&mut self, error: &StoreError, cx: &mut Cx) {
-        if self.next.is_some() {
+        if self.lifecycle.is_pending() {
         } else if error.is_missing() {
-            self.absence.suspect.get_or_insert_with(|| error.clone());
+            self.missing_data.suspect.get_or_insert_with(|| error.clone());
             self.look(cx);
         } else {
             self.doubt(error, cx);
@@ -124,7 +121,7 @@ impl Torrent {
     }
 
     fn doubt(&mut self, error: &StoreError, cx: &mut Cx) {
-        if self.trust == Trust::Files {
+        if self.lifecycle.trust() == Trust::Files {
             self.distrust(error, cx);
         } else if error.is_changed() || error.is_missing() {
             self.files_changed(error, cx);
@@ -133,22 +130,25 @@ impl Torrent {
 
     /// A worker has looked.
     pub(super) fn handle_looked(&mut self, absent: bool, cx: &mut Cx) {
-        let Absence { looking, missed, seen, .. } = &mut self.absence;
+        let MissingData { looking, missed, seen, .. } = &mut self.missing_data;
         (*looking, *missed, *seen) = (false, false, (!absent).then_some(cx.now));
-        let suspect = self.absence.suspect.take();
-        if self.next.is_some() {
+        let suspect = self.missing_data.suspect.take();
+        if self.lifecycle.is_pending() {
             return;
         }
-        match self.stage {
-            Stage::Gone if absent => self.look_later(cx),
-            Stage::Gone => {
-                log::info!("the data of {} is back", self.metainfo.name);
-                cx.alerts.push(Alert::StorageRecovered { torrent: self.id });
-                self.await_opening(self.trust);
+        let (missing, dormant) = (self.lifecycle.is_missing(), self.lifecycle.is_dormant());
+        let checking = self.lifecycle.is_checking();
+        match absent {
+            true if missing => self.look_later(cx),
+            true if dormant => self.vanished(cx),
+            true if checking || (self.lifecycle.is_open() && self.has_any_on_disk()) => {
+                self.vanish()
             }
-            Stage::Asleep if absent => self.vanished(cx),
-            Stage::Checking(_) if absent => self.vanish(),
-            Stage::Open if absent && self.has_any_on_disk() => self.vanish(),
+            _ if missing => {
+                log::info!("the data of {} is back", self.metainfo.name);
+                cx.alerts.push(Alert::StorageRecovered { torrent: self.identity.id() });
+                self.lifecycle.handle_data_back();
+            }
             _ => {
                 if let Some(error) = suspect {
                     self.doubt(&error, cx);
@@ -160,8 +160,8 @@ impl Torrent {
     /// It lets its peers go; when no worker has a job of it any more, it has
     /// [vanished](Self::vanished).
     fn vanish(&mut self) {
-        self.part_all("the torrent's data is gone");
-        self.next = Some(Next::Vanish);
+        self.peers.part_all("the torrent's data is gone");
+        self.lifecycle.ask_vanish();
     }
 
     /// Its storage was opened: none of the `lost` pieces that the saved state knows is there, nor
@@ -169,15 +169,15 @@ impl Torrent {
     pub(super) fn is_absence(&mut self, lost: u32, cx: &mut Cx) -> bool {
         // What is to be opened anew was waived for that, and not for an answer that was on its way
         // when the user spoke.
-        let waived = self.absence.waived;
-        self.absence.waived &= self.next.is_some();
-        self.absence.missed = false;
+        let waived = self.missing_data.waived;
+        self.missing_data.waived &= self.lifecycle.is_pending();
+        self.missing_data.missed = false;
         if lost == 0 {
-            self.absence.seen = Some(cx.now);
+            self.missing_data.seen = Some(cx.now);
             return false;
         }
         // What the user gave up is not to be missed at the next start.
-        self.unsaved |= waived;
+        self.saves.note_news_if(waived);
         if !waived {
             self.vanished(cx);
         }
@@ -187,24 +187,22 @@ impl Torrent {
     /// None of its files is there, and nothing is open any more.
     pub(super) fn vanished(&mut self, cx: &mut Cx) {
         let (counters, jobs_out) = (self.swarm.counters, self.swarm.jobs_out);
-        self.swarm = Self::empty_swarm(self.key(), &self.metainfo, &self.wishes, cx);
+        self.swarm = Self::empty_swarm(self.identity.key(), &self.metainfo, &self.priorities, cx);
         (self.swarm.counters, self.swarm.jobs_out) = (counters, jobs_out);
         self.swarm.recount();
-        (self.stage, self.failing, self.finished, self.waking.quiet) =
-            (Stage::Gone, false, false, false);
-        self.held = self.queued;
-        self.absence.pause = cx.conf.storage.retry_pause;
-        let dir = self.place.dir.clone();
+        self.lifecycle.lose_data();
+        self.missing_data.pause = cx.conf.storage.retry_pause;
+        let dir = self.location.dir().to_owned();
         log::warn!("the data of {} is gone from {}", self.metainfo.name, dir.display());
-        cx.alerts.push(Alert::DataGone { torrent: self.id, dir });
+        cx.alerts.push(Alert::DataGone { torrent: self.identity.id(), dir });
         self.look_later(cx);
     }
 
     fn look_later(&mut self, cx: &mut Cx) {
-        if !self.paused {
-            self.timers.set(RETRY, cx.now + self.absence.pause);
-            self.absence.pause = self
-                .absence
+        if !self.lifecycle.is_paused() {
+            self.timers.set(RETRY, cx.now + self.missing_data.pause);
+            self.missing_data.pause = self
+                .missing_data
                 .pause
                 .saturating_mul(2)
                 .min(LONGEST_PAUSE.max(cx.conf.storage.retry_pause));

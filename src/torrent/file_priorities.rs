@@ -9,12 +9,12 @@ use crate::base::{
 
 /// See the module. Nothing is kept of files that are wanted as most are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wishes {
+pub(crate) struct FilePriorities {
     /// By file; those beyond its end are [`Priority::Normal`].
     priorities: Vec<Priority>,
 }
 
-impl Wishes {
+impl FilePriorities {
     /// What is said of files beyond `files` does not count.
     pub(crate) fn new(mut priorities: Vec<Priority>, files: usize) -> Self {
         priorities.truncate(files);
@@ -109,7 +109,7 @@ mod tests {
             (10, Regular),
         ]);
         let levels = |wishes: &[Priority]| {
-            Wishes::new(wishes.to_vec(), files.len()).levels(&files, geometry)
+            FilePriorities::new(wishes.to_vec(), files.len()).levels(&files, geometry)
         };
         assert_eq!(levels(&[]), []);
         assert_eq!(levels(&[Normal; 9]), []);
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_what_is_as_usual() {
-        let wishes = Wishes::new(vec![Normal, Skip, Normal, Normal, Low], 4);
+        let wishes = FilePriorities::new(vec![Normal, Skip, Normal, Normal, Low], 4);
         assert_eq!(wishes.priorities, [Normal, Skip]);
         assert_eq!(wishes.all(3), [Normal, Skip, Normal]);
         assert_eq!(wishes.skipped(), [false, true]);
-        assert_eq!(Wishes::new(vec![High, Low], 2).skipped(), [false; 0]);
+        assert_eq!(FilePriorities::new(vec![High, Low], 2).skipped(), [false; 0]);
     }
 }

@@ -1,19 +1,44 @@
 //! A torrent's dealings with its trackers: when its announcer runs, what it says, and what becomes
 //! of the answers.
 
+mod events;
+
 use std::{net::IpAddr, time::Duration};
+
+use events::Events;
 
 use crate::{
     alert::{Alert, AlertMask, TrackerStats},
     base::time::Instant,
     torrent::{
         Torrent,
-        announcer::{Counts, Failure, Gone, Retry, TrackerNo, Turn},
+        announcer::{Announcer, Counts, Failure, Gone, Retry, TrackerNo, Turn},
         candidates::Source,
         cx::{Cx, Farewell},
     },
     wire::tracker::{Announce, AnnounceEvent, AnnounceReply, ScrapeReply, UrlError},
 };
+
+/// The announcer of a torrent, and what its trackers have still to hear when it stops.
+#[derive(Debug)]
+pub(crate) struct Trackers {
+    announcer: Announcer,
+    events: Events,
+}
+
+impl Trackers {
+    pub(super) fn new(announcer: Announcer) -> Self {
+        Self { announcer, events: Events::default() }
+    }
+
+    pub(crate) fn announcer(&self) -> &Announcer {
+        &self.announcer
+    }
+
+    pub(crate) fn announcer_mut(&mut self) -> &mut Announcer {
+        &mut self.announcer
+    }
+}
 
 impl Torrent {
     /// Trackers are told of us as long as the torrent speaks with peers.
@@ -21,16 +46,21 @@ impl Torrent {
         // One that sleeps is opened as soon as a peer comes.
         let active = self.is_active() || self.is_ready_to_wake();
         let complete = self.swarm.is_complete();
-        match (active, self.announcer.is_active()) {
+        match (active, self.trackers.announcer.is_active()) {
             (true, false) => {
                 self.forget_own_events(cx);
-                self.announcer.start(cx.now, complete, &cx.conf);
+                self.trackers.announcer.start(cx.now, complete, &cx.conf);
             }
             (false, true) => self.take_leave_of_all(cx),
             (true, true) => {
                 let useful =
                     || self.totals(cx.now).downloaded.saturating_sub(self.swarm.counters.wasted);
-                self.announcer.set_complete(cx.now, complete, complete && useful() > 0, &cx.conf);
+                self.trackers.announcer.set_complete(
+                    cx.now,
+                    complete,
+                    complete && useful() > 0,
+                    &cx.conf,
+                );
             }
             (false, false) => return,
         }
@@ -39,15 +69,15 @@ impl Torrent {
 
     /// When the torrent must be woken for its trackers. If it is time already it gets in line.
     pub(super) fn next_announce(&mut self, cx: &mut Cx) -> Option<Instant> {
-        let due = self.announcer.due()?;
+        let due = self.trackers.announcer.due()?;
         if due > cx.now {
             return Some(due);
         }
         if self.is_looking() {
             return None;
         }
-        if !std::mem::replace(&mut self.announcer.queued, true) {
-            cx.announces.push_back(self.key());
+        if !std::mem::replace(&mut self.trackers.announcer.queued, true) {
+            cx.announces.push_back(self.identity.key());
         }
         None
     }
@@ -55,13 +85,13 @@ impl Torrent {
     /// It is the torrent's turn: what is to be told to which tracker. It is not in line any more.
     #[must_use]
     pub(crate) fn poll_announce(&mut self, cx: &mut Cx) -> Option<(Turn, String, Announce)> {
-        self.announcer.queued = false;
+        self.trackers.announcer.queued = false;
         if !self.may_announce(cx) {
             return None;
         }
-        let turn = self.announcer.poll(cx.now, &cx.conf)?;
-        let url = self.announcer.url(turn.tracker, &self.metainfo.trackers)?.to_owned();
-        let tracker_id = self.announcer.tracker_id(turn.tracker).map(<[u8]>::to_vec);
+        let turn = self.trackers.announcer.poll(cx.now, &cx.conf)?;
+        let url = self.trackers.announcer.url(turn.tracker, &self.metainfo.trackers)?.to_owned();
+        let tracker_id = self.trackers.announcer.tracker_id(turn.tracker).map(<[u8]>::to_vec);
         Some((turn, url, self.announce(turn.event, tracker_id, cx)))
     }
 
@@ -72,13 +102,13 @@ impl Torrent {
         cx: &Cx,
     ) -> Announce {
         let counters = &self.swarm.counters;
-        let known = self.sessions.len() + self.candidates.len();
-        let enough = self.sessions.len() >= cx.conf.peers.max_per_torrent
+        let known = self.peers.len() + self.peers.candidates().len();
+        let enough = self.peers.len() >= cx.conf.peers.max_per_torrent
             || known >= cx.conf.peers.max_candidates / 2;
         let wanted =
             if enough || event == AnnounceEvent::Stopped { 0 } else { cx.conf.trackers.num_want };
         Announce {
-            info_hash: self.metainfo.info_hash(),
+            info_hash: self.identity.info_hash(),
             peer_id: cx.peer_id,
             // Each family's call has its own.
             port: 0,
@@ -86,7 +116,7 @@ impl Torrent {
             downloaded: counters.down.total().saturating_sub(counters.wasted),
             left: self.swarm.geometry.total_len().saturating_sub(counters.have_bytes),
             event,
-            key: self.announcer.key,
+            key: self.trackers.announcer.key,
             numwant: Some(wanted),
             tracker_id,
             ip: None,
@@ -103,27 +133,28 @@ impl Torrent {
         reply: AnnounceReply,
         cx: &mut Cx,
     ) -> bool {
-        if !self.announcer.is_active() {
+        if !self.trackers.announcer.is_active() {
             return false;
         }
         if let Some(ours) = reply.external_ip {
             cx.external.vote(ip, ours);
         }
         let Cx { tracker_rng, conf, now, .. } = cx;
-        let Some(switched) = self.announcer.handle_reply(no, &reply, *now, tracker_rng, conf)
+        let Some(switched) =
+            self.trackers.announcer.handle_reply(no, &reply, *now, tracker_rng, conf)
         else {
             // It is not a tracker of this torrent any more.
             return false;
         };
         if switched {
-            self.candidates.forget_all(|_| true);
+            self.peers.candidates_mut().forget_all(|_| true);
         }
         for &addr in &reply.peers {
-            self.candidates.add(cx.now, addr, Source::Tracker(no), &cx.conf);
+            self.peers.candidates_mut().add(cx.now, addr, Source::Tracker(no), &cx.conf);
         }
         log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.metainfo.name);
         if cx.alerts.wants(AlertMask::TRACKERS) {
-            let (torrent, tracker) = (self.id, shown.to_owned());
+            let (torrent, tracker) = (self.identity.id(), shown.to_owned());
             cx.alerts.push(Alert::TrackerReplied {
                 torrent,
                 tracker: tracker.clone(),
@@ -146,11 +177,13 @@ impl Torrent {
         cx: &mut Cx,
     ) {
         let Cx { tracker_rng, conf, now, .. } = cx;
-        if let Some(failed) = self.announcer.handle_failure(no, failure, *now, tracker_rng, conf) {
+        if let Some(failed) =
+            self.trackers.announcer.handle_failure(no, failure, *now, tracker_rng, conf)
+        {
             log::info!("{shown} cannot be told of {}: {}", self.metainfo.name, failed.error);
             if cx.alerts.wants(AlertMask::TRACKERS) {
                 cx.alerts.push(Alert::TrackerFailed {
-                    torrent: self.id,
+                    torrent: self.identity.id(),
                     tracker: shown.to_owned(),
                     error: failed.error,
                     retry_in: failed.retry_in,
@@ -190,8 +223,8 @@ impl Torrent {
             leeches: Some(incomplete),
             downloaded: Some(downloaded),
         };
-        self.announcer.handle_counts(no, counts);
-        let (torrent, tracker) = (self.id, shown.to_owned());
+        self.trackers.announcer.handle_counts(no, counts);
+        let (torrent, tracker) = (self.identity.id(), shown.to_owned());
         cx.alerts.push(Alert::Scraped {
             torrent,
             tracker,
@@ -203,7 +236,7 @@ impl Torrent {
 
     /// A tracker did not answer a scrape.
     pub(crate) fn handle_not_scraped(&mut self, shown: &str, error: &str, cx: &mut Cx) {
-        let (torrent, tracker) = (self.id, shown.to_owned());
+        let (torrent, tracker) = (self.identity.id(), shown.to_owned());
         cx.alerts.push(Alert::TrackerFailed {
             torrent,
             tracker,
@@ -214,22 +247,22 @@ impl Torrent {
 
     /// What is said to this tracker must wait.
     pub(crate) fn put_off_announce(&mut self, no: TrackerNo, time: Duration, cx: &mut Cx) {
-        self.announcer.put_off(no, cx.now + time, &cx.conf);
+        self.trackers.announcer.put_off(no, cx.now + time, &cx.conf);
         self.schedule(cx);
     }
 
     // The user's wishes.
 
     pub(crate) fn tracker_stats(&self, now: Instant) -> Vec<TrackerStats> {
-        self.announcer.stats(now, &self.metainfo.trackers)
+        self.trackers.announcer.stats(now, &self.metainfo.trackers)
     }
 
     pub(crate) fn set_trackers(&mut self, tiers: Vec<Vec<String>>, cx: &mut Cx) {
         self.settings_changed(cx);
         let Cx { tracker_rng, conf, .. } = cx;
-        let torrent = self.key();
+        let torrent = self.identity.key();
         for Gone { url, tracker_id, completed } in
-            self.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf)
+            self.trackers.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf)
         {
             let farewell =
                 Farewell { torrent, no: None, url, known: true, old: false, events: Vec::new() };
@@ -239,7 +272,7 @@ impl Torrent {
     }
 
     pub(crate) fn announce_now(&mut self, cx: &mut Cx) {
-        self.announcer.hurry(cx.now, &cx.conf);
+        self.trackers.announcer.hurry(cx.now, &cx.conf);
         self.schedule(cx);
     }
 }

@@ -4,12 +4,12 @@
 
 use crate::{
     base::{bitfield::Bitfield, geometry::PieceIndex, partial::PartialPiece},
-    torrent::{Stage, Torrent, cx::Cx},
+    torrent::{Torrent, cx::Cx},
 };
 
-/// Unfinished pieces between runs.
+/// PartialPieces pieces between runs.
 #[derive(Debug, Default)]
-pub(super) struct Unfinished {
+pub(super) struct PartialPieces {
     /// What the saved state told of, until the check of what is there is over.
     found: Vec<PartialPiece>,
     /// The torrent stops, and what is in memory was not written yet.
@@ -21,73 +21,69 @@ pub(super) struct Unfinished {
 impl Torrent {
     /// The saved state told of these.
     pub(super) fn handle_found(&mut self, found: Vec<PartialPiece>) {
-        self.unfinished.found = found;
+        self.partial_pieces.found = found;
     }
 
     /// A piece was checked and is not good: if all of it was there, some block is wrong and it is
     /// to be fetched anew.
     pub(super) fn handle_found_bad(&mut self, bad: PieceIndex) {
-        self.unfinished.found.retain(|partial| partial.piece != bad || !partial.blocks.is_full());
+        self.partial_pieces
+            .found
+            .retain(|partial| partial.piece != bad || !partial.blocks.is_full());
     }
 
     /// It is known what is there: unfinished pieces are gone on with.
     pub(super) fn take_up(&mut self, cx: &mut Cx) {
-        for partial in std::mem::take(&mut self.unfinished.found) {
+        for partial in std::mem::take(&mut self.partial_pieces.found) {
             self.swarm.restore(&partial, cx);
         }
     }
 
     /// It stops for now, or for good: what is in memory is to be written when its peers are gone.
     pub(super) fn flush_later(&mut self) {
-        self.unfinished.flush = true;
+        self.partial_pieces.flush = true;
     }
 
     /// It goes on: what is in memory may stay there.
     pub(super) fn forgo_flush(&mut self) {
-        self.unfinished.flush = false;
+        self.partial_pieces.flush = false;
     }
 
     /// Whether what is in memory will be written before the torrent stops.
     pub(super) fn is_to_flush(&self) -> bool {
-        self.unfinished.flush && self.swarm.is_busy()
+        self.partial_pieces.flush && self.swarm.is_busy()
     }
 
     /// Writes what is in memory, once, if that is due and nothing keeps it from it. Returns whether
     /// a worker is at it.
     pub(super) fn flush(&mut self, cx: &mut Cx) -> bool {
-        let may =
-            matches!(self.stage, Stage::Open) && !self.errands.is_out() && !self.errands.arrange;
-        may && self.sessions.len() == 0
-            && std::mem::take(&mut self.unfinished.flush)
+        let may = self.lifecycle.is_open() && self.operations.lets_write();
+        may && self.peers.is_empty()
+            && std::mem::take(&mut self.partial_pieces.flush)
             && self.swarm.flush(cx)
     }
 
     /// A save begins. That of a check that is not over is nothing to tell the user of.
     pub(super) fn note_save(&mut self) {
-        self.unfinished.interim = matches!(self.stage, Stage::Checking(_));
+        self.partial_pieces.interim = self.lifecycle.is_checking();
     }
 
     /// Whether the save that was answered told how far a check is.
     pub(super) fn was_interim(&self) -> bool {
-        self.unfinished.interim
+        self.partial_pieces.interim
     }
 
     /// What a saved state is to tell of unfinished pieces.
     pub(super) fn partial_pieces(&self) -> Vec<PartialPiece> {
-        match self.stage {
-            Stage::Open => self.swarm.partial_pieces(),
-            _ => {
-                let open = |partial: &&PartialPiece| !self.swarm.have.has(partial.piece);
-                self.unfinished.found.iter().filter(open).cloned().collect()
-            }
+        if self.lifecycle.is_open() {
+            return self.swarm.partial_pieces();
         }
+        let lacks = |partial: &&PartialPiece| !self.swarm.have.has(partial.piece);
+        self.partial_pieces.found.iter().filter(lacks).cloned().collect()
     }
 
     /// What a saved state is to tell of a check that goes on.
     pub(super) fn unchecked(&self) -> Option<Bitfield> {
-        match &self.stage {
-            Stage::Checking(checker) => Some(checker.left().clone()),
-            _ => None,
-        }
+        self.lifecycle.checker().map(|checker| checker.left().clone())
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::{
     alert::{Alert, Phase, StopAt, StopReason},
     base::{time::Instant, totals::Totals},
-    torrent::{STOP, Stage, Torrent, cx::Cx},
+    torrent::{STOP, Torrent, cx::Cx},
 };
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct Activity {
     /// When it is enough; `None`: as the settings have it.
     stop: Option<StopAt>,
     /// Earlier runs.
@@ -30,7 +30,7 @@ pub(super) struct Service {
     enough: u64,
 }
 
-impl Service {
+impl Activity {
     pub(super) fn new(stop: Option<StopAt>, earlier: Totals) -> Self {
         Self {
             stop,
@@ -80,7 +80,7 @@ fn bytes_for(percent: u32, size: u64) -> u64 {
 
 impl Torrent {
     pub(crate) fn totals(&self, now: Instant) -> Totals {
-        let (s, counters) = (&self.service, &self.swarm.counters);
+        let (s, counters) = (&self.activity, &self.swarm.counters);
         let running =
             |since: Option<Instant>| since.map_or(Duration::ZERO, |since| now.since(since));
         s.earlier.plus(Totals {
@@ -103,12 +103,10 @@ impl Torrent {
 
     /// Called at the end of every input: it may have begun or ceased to be at work.
     pub(super) fn keep_time(&mut self, cx: &mut Cx) {
-        if matches!(self.stage, Stage::Open) {
-            self.was_whole = self.swarm.is_finished();
-        }
+        self.lifecycle.note_whole(self.swarm.is_finished());
         let active = self.is_active() || self.is_ready_to_wake();
         let seeding = active && self.phase() == Phase::Seeding;
-        let s = &mut self.service;
+        let s = &mut self.activity;
         if active != s.active_since.is_some() {
             s.active += ended(&mut s.active_since, cx.now);
             s.active_since = active.then_some(cx.now);
@@ -121,12 +119,12 @@ impl Torrent {
     }
 
     pub(crate) fn stop_at(&self) -> Option<StopAt> {
-        self.service.stop
+        self.activity.stop
     }
 
     pub(crate) fn set_stop(&mut self, stop: Option<StopAt>, cx: &mut Cx) {
-        self.service.stop = stop;
-        self.service.waive = false;
+        self.activity.stop = stop;
+        self.activity.waive = false;
         self.settings_changed(cx);
         self.check_stop(cx);
         self.settle(cx);
@@ -136,39 +134,39 @@ impl Torrent {
     /// once.
     pub(super) fn waive_stop(&mut self) {
         // Whether it is whole may have to be seen first.
-        self.service.waive = !matches!(self.stage, Stage::Open) || self.swarm.is_finished();
+        self.activity.waive = !self.lifecycle.is_open() || self.swarm.is_finished();
     }
 
     /// It is known what is there.
     pub(super) fn waive_stop_if_whole(&mut self) {
-        self.service.waive &= self.swarm.is_finished();
+        self.activity.waive &= self.swarm.is_finished();
     }
 
     /// Pauses if it has served enough; else sees to it that this is noticed.
     pub(crate) fn check_stop(&mut self, cx: &mut Cx) {
         self.timers.stop(STOP);
-        self.service.enough = u64::MAX;
-        if self.service.seeding_since.is_none() {
+        self.activity.enough = u64::MAX;
+        if self.activity.seeding_since.is_none() {
             return;
         }
         let (size, totals) = (self.swarm.geometry.total_len(), self.totals(cx.now));
-        let mut at = self.service.stop.unwrap_or(cx.conf.queue.stop);
+        let mut at = self.activity.stop.unwrap_or(cx.conf.queue.stop);
         let sent_enough =
             at.ratio_percent.is_some_and(|percent| totals.uploaded >= bytes_for(percent, size));
         let there_enough = at.seeding.is_some_and(|time| totals.seeding >= time);
-        if std::mem::take(&mut self.service.waive) && (sent_enough || there_enough) {
+        if std::mem::take(&mut self.activity.waive) && (sent_enough || there_enough) {
             at.ratio_percent = at.ratio_percent.filter(|_| !sent_enough);
             at.seeding = at.seeding.filter(|_| !there_enough);
-            self.service.stop = Some(at);
+            self.activity.stop = Some(at);
             self.settings_changed(cx);
         } else if sent_enough || there_enough {
             let why = if sent_enough { StopReason::Ratio } else { StopReason::SeedingTime };
-            cx.alerts.push(Alert::StopReached { torrent: self.id, why });
+            cx.alerts.push(Alert::StopReached { torrent: self.identity.id(), why });
             return self.pause(cx);
         }
         if let Some(percent) = at.ratio_percent {
-            self.service.enough =
-                bytes_for(percent, size).saturating_sub(self.service.earlier.uploaded);
+            self.activity.enough =
+                bytes_for(percent, size).saturating_sub(self.activity.earlier.uploaded);
         }
         if let Some(time) = at.seeding {
             self.timers.set(STOP, cx.now + time.saturating_sub(totals.seeding));

@@ -7,12 +7,12 @@ use crate::{alert::PeerGoneKind, torrent::peer_session::Fault};
 
 /// See the module. A mere text is a reason of our own to let a peer go.
 #[derive(Clone, Debug)]
-pub(crate) struct Gone {
+pub(crate) struct Disconnect {
     pub(crate) kind: PeerGoneKind,
     pub(crate) text: String,
 }
 
-impl Gone {
+impl Disconnect {
     pub(crate) fn new(kind: PeerGoneKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }
@@ -23,13 +23,13 @@ impl Gone {
     }
 }
 
-impl From<&str> for Gone {
+impl From<&str> for Disconnect {
     fn from(text: &str) -> Self {
         Self::new(PeerGoneKind::LetGo, text)
     }
 }
 
-impl From<Fault> for Gone {
+impl From<Fault> for Disconnect {
     fn from(fault: Fault) -> Self {
         let kind = match fault {
             Fault::Silent(_) | Fault::Useless(_) => PeerGoneKind::TimedOut,
@@ -41,7 +41,7 @@ impl From<Fault> for Gone {
     }
 }
 
-impl fmt::Display for Gone {
+impl fmt::Display for Disconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Next, Stage, Torrent, cx::Cx};
+use super::{Torrent, cx::Cx};
 use crate::{
     alert::Alert,
     base::{job::StoreError, time::Instant},
@@ -15,7 +15,7 @@ const CHECK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is known of that.
 #[derive(Debug, Default)]
-pub(super) struct Outside {
+pub(super) struct ExternalChanges {
     /// Files that were longer than they should be when the storage was opened.
     too_long: Vec<usize>,
     /// When files were last found changed.
@@ -25,30 +25,30 @@ pub(super) struct Outside {
 impl Torrent {
     /// The storage was opened: these files are longer than the torrent says.
     pub(super) fn note_too_long(&mut self, files: Vec<usize>) {
-        self.outside.too_long = files;
+        self.external_changes.too_long = files;
     }
 
     /// It is known what is there. Where more is to be fetched the store cuts them once they are
     /// complete; a seed only tells.
     pub(super) fn tell_too_long(&mut self, cx: &mut Cx) {
-        let files = std::mem::take(&mut self.outside.too_long);
+        let files = std::mem::take(&mut self.external_changes.too_long);
         if self.swarm.is_finished() && !files.is_empty() {
             log::warn!("{} files of {} are longer than it says", files.len(), self.metainfo.name);
-            cx.alerts.push(Alert::FilesTooLong { torrent: self.id, files });
+            cx.alerts.push(Alert::FilesTooLong { torrent: self.identity.id(), files });
         }
     }
 
     /// A file is not as it was when it was looked at last: the torrent is opened anew, which checks
     /// what is not as it was saved. Its peers come back to what is there then.
     pub(super) fn files_changed(&mut self, error: &StoreError, cx: &mut Cx) {
-        let lately = self.outside.changed.is_some_and(|at| at + CHECK_AGAIN > cx.now);
-        if lately || self.next.is_some() || !matches!(self.stage, Stage::Open) {
+        let lately = self.external_changes.changed.is_some_and(|at| at + CHECK_AGAIN > cx.now);
+        if lately || self.lifecycle.is_pending() || !self.lifecycle.is_open() {
             return;
         }
-        self.outside.changed = Some(cx.now);
+        self.external_changes.changed = Some(cx.now);
         log::warn!("{error}: {} is checked", self.metainfo.name);
-        cx.alerts.push(Alert::Distrusted { torrent: self.id, error: error.clone() });
-        self.part_all("the torrent's files have changed");
-        self.next = Some(Next::Reopen { trust: self.trust });
+        cx.alerts.push(Alert::Distrusted { torrent: self.identity.id(), error: error.clone() });
+        self.peers.part_all("the torrent's files have changed");
+        self.lifecycle.ask_reopen(self.lifecycle.trust());
     }
 }

@@ -4,17 +4,17 @@
 //!
 //! Without a session folder all of it does nothing. It knows records, not where they go.
 
-use std::{collections::BTreeSet, io::ErrorKind, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    alert::Alert,
+    alert::{Alert, StopAt},
     base::{
         arena::Key,
         bucket::Limits,
         job::{RecordKind, SessionRecord, StoreError},
         time::Instant,
     },
-    torrent::{Next, Stage, StopAt, Torrent, TorrentParams, cx::Cx},
+    torrent::{Torrent, TorrentParams, cx::Cx},
     wire::{
         metainfo::Metainfo,
         session::{MAX_BODY, SessionSettings, TorrentSettings, join_torrent},
@@ -57,9 +57,9 @@ impl Recorder {
 
 /// What of a torrent is to be recorded.
 #[derive(Debug, Default)]
-pub(crate) struct Keep {
+pub(crate) struct Persistence {
     /// It is kept in the session folder.
-    pub(super) on: bool,
+    on: bool,
     /// Its metainfo file, until that is on disk.
     raw: Option<Arc<[u8]>>,
     due: Option<RecordKind>,
@@ -79,11 +79,23 @@ enum Data {
     Gone,
 }
 
+impl Persistence {
+    /// Whether the torrent is kept in the session folder.
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// The torrent is in the session folder, and all of it is recorded.
+    pub(super) fn turn_on(&mut self) {
+        self.on = true;
+    }
+}
+
 impl Torrent {
     /// It is new, and kept in the session folder from now on.
     pub(crate) fn keep(&mut self, cx: &mut Cx) {
         // Its own copy lets go of the bytes when they are on disk, even if other copies keep them.
-        self.keep.raw = match Arc::get_mut(&mut self.metainfo) {
+        self.persistence.raw = match Arc::get_mut(&mut self.metainfo) {
             Some(own) => own.raw.take(),
             None => {
                 let raw = self.metainfo.raw.clone();
@@ -91,7 +103,7 @@ impl Torrent {
                 raw
             }
         };
-        self.keep.on = true;
+        self.persistence.on = true;
         self.record(RecordKind::Torrent, cx);
     }
 
@@ -101,25 +113,25 @@ impl Torrent {
     }
 
     pub(super) fn record(&mut self, kind: RecordKind, cx: &mut Cx) {
-        if self.keep.on {
-            self.keep.due = self.keep.due.max(Some(kind));
-            cx.recorder.due.insert(self.key());
+        if self.persistence.on {
+            self.persistence.due = self.persistence.due.max(Some(kind));
+            cx.recorder.due.insert(self.identity.key());
         }
     }
 
     /// Whether all that was to be recorded of it is, or never will be.
     pub(super) fn is_recorded(&self) -> bool {
-        self.keep.due.is_none() && self.keep.out.is_none()
+        self.persistence.due.is_none() && self.persistence.out.is_none()
     }
 
     /// Whether something of it will never be recorded.
     pub(super) fn is_unrecorded(&self) -> bool {
-        self.keep.lost
+        self.persistence.lost
     }
 
     /// How long it was at work is kept with its settings, at the end of a run.
     pub(super) fn keep_totals(&mut self, cx: &mut Cx) {
-        if self.totals(cx.now) != self.service.at_start() {
+        if self.totals(cx.now) != self.activity.at_start() {
             self.settings_changed(cx);
         }
     }
@@ -132,52 +144,52 @@ impl Torrent {
         queue_order: Option<u64>,
         limits: Limits,
     ) -> Option<SessionRecord> {
-        if self.keep.out.is_some() {
+        if self.persistence.out.is_some() {
             return None;
         }
-        let due = self.keep.due.take()?;
+        let due = self.persistence.due.take()?;
         // Before it is there, nothing can be said of it alone.
-        let kind = if due == RecordKind::Settings && self.keep.raw.is_some() {
+        let kind = if due == RecordKind::Settings && self.persistence.raw.is_some() {
             RecordKind::Torrent
         } else {
             due
         };
         let settings = || settings(self.params(now, queue_order, limits));
         let body = match kind {
-            RecordKind::Torrent => join_torrent(&settings(), self.keep.raw.as_deref()?),
+            RecordKind::Torrent => join_torrent(&settings(), self.persistence.raw.as_deref()?),
             RecordKind::Settings => settings().encode(),
             _ => Vec::new(),
         };
-        self.keep.out = Some(kind);
-        Some(SessionRecord { kind, info_hash: self.metainfo.identity.key(), body })
+        self.persistence.out = Some(kind);
+        Some(SessionRecord { kind, info_hash: self.identity.hashes().key(), body })
     }
 
     /// A record was written, or not.
     pub(crate) fn handle_recorded(&mut self, result: &Result<(), StoreError>, cx: &mut Cx) {
-        let Some(kind) = self.keep.out.take() else { return };
+        let Some(kind) = self.persistence.out.take() else { return };
         match (result, kind) {
-            (Ok(()), RecordKind::Removed) => self.keep.lost = false,
+            (Ok(()), RecordKind::Removed) => self.persistence.lost = false,
             (Ok(()), kind) => {
-                self.keep.lost = false;
+                self.persistence.lost = false;
                 if kind == RecordKind::Torrent {
-                    self.keep.raw = None;
+                    self.persistence.raw = None;
                 }
-                cx.alerts.push(Alert::Recorded { torrent: self.id });
+                cx.alerts.push(Alert::Recorded { torrent: self.identity.id() });
             }
             // What is not recorded is as it was before.
             (Err(_), _) if cx.recorder.last_chance => {
-                (self.keep.due, self.keep.lost) = (None, true)
+                (self.persistence.due, self.persistence.lost) = (None, true)
             }
             (Err(error), kind) => {
-                self.keep.due = self.keep.due.max(Some(kind));
+                self.persistence.due = self.persistence.due.max(Some(kind));
                 // The space that the record lacks may be that of the data.
                 if kind == RecordKind::Removed && is_full(error) && self.is_to_be_deleted() {
                     self.begin_to_delete(cx);
                 }
             }
         }
-        if self.keep.due.is_some() {
-            cx.recorder.due.insert(self.key());
+        if self.persistence.due.is_some() {
+            cx.recorder.due.insert(self.identity.key());
         }
         self.forget(cx);
         self.settle(cx);
@@ -185,7 +197,7 @@ impl Torrent {
 
     /// A record of it is too large.
     pub(crate) fn handle_unrecordable(&mut self, cx: &mut Cx) {
-        (self.keep.out, self.keep.lost) = (None, true);
+        (self.persistence.out, self.persistence.lost) = (None, true);
         self.forget(cx);
         self.settle(cx);
     }
@@ -195,44 +207,44 @@ impl Torrent {
     /// between leaves files of no torrent, and not a torrent that fetches all of them again.
     pub(super) fn ended(&mut self, cx: &mut Cx) {
         self.refuse_requests(cx);
-        self.stage = Stage::Forgetting;
-        if matches!(self.next, Some(Next::Close { told: true, .. })) {
+        self.lifecycle.begin_to_forget();
+        if self.lifecycle.is_removed() {
             self.record(RecordKind::Removed, cx);
         }
         self.forget(cx);
     }
 
     pub(super) fn forget(&mut self, cx: &mut Cx) {
-        let told = !(self.keep.on && self.awaits_farewells());
-        let pending = !told || !self.is_recorded() || self.keep.data == Data::Going;
-        if !matches!(self.stage, Stage::Forgetting) || pending {
+        let told = !(self.persistence.on && self.awaits_farewells());
+        let pending = !told || !self.is_recorded() || self.persistence.data == Data::Going;
+        if !self.lifecycle.is_forgetting() || pending {
             return;
         }
         // One whose removal could not be recorded will be there at the next start, and its data
         // with it.
-        if self.is_to_be_deleted() && !self.keep.lost {
+        if self.is_to_be_deleted() && !self.persistence.lost {
             return self.begin_to_delete(cx);
         }
-        self.stage = Stage::Closed;
-        if matches!(self.next, Some(Next::Close { told: true, .. })) && !self.keep.lost {
-            cx.alerts.push(Alert::Removed { torrent: self.id });
+        self.lifecycle.finish_closing();
+        if self.lifecycle.is_removed() && !self.persistence.lost {
+            cx.alerts.push(Alert::Removed { torrent: self.identity.id() });
         }
     }
 
     fn is_to_be_deleted(&self) -> bool {
-        self.keep.data == Data::Stays && matches!(self.next, Some(Next::Close { delete: true, .. }))
+        self.persistence.data == Data::Stays && self.lifecycle.is_removed_with_data()
     }
 
     /// Has a worker delete its data.
     pub(super) fn begin_to_delete(&mut self, cx: &mut Cx) {
-        self.keep.data = Data::Going;
+        self.persistence.data = Data::Going;
         self.delete(cx);
     }
 
     /// Its data is gone, as far as it can go.
     pub(super) fn deleted(&mut self, cx: &mut Cx) {
-        self.keep.data = Data::Gone;
-        if matches!(self.stage, Stage::Forgetting) { self.forget(cx) } else { self.ended(cx) }
+        self.persistence.data = Data::Gone;
+        if self.lifecycle.is_forgetting() { self.forget(cx) } else { self.ended(cx) }
     }
 
     /// What it would have to be added with to be as it is. `limits` are its own.
@@ -244,25 +256,22 @@ impl Torrent {
     ) -> TorrentParams {
         TorrentParams {
             metainfo: self.metainfo.clone(),
-            dir: self.place.dir.clone(),
-            state_file: self.place.state_file.clone(),
-            peers: self.candidates.addrs().take(MAX_PEERS).collect(),
-            trackers: self.announcer.set_by_user(),
+            dir: self.location.dir().to_owned(),
+            state_file: self.location.state_file().map(Path::to_owned),
+            peers: self.peers.candidates().addrs().take(MAX_PEERS).collect(),
+            trackers: self.trackers.announcer().set_by_user(),
             sequential: self.sequential,
-            trust: match self.next {
-                Some(Next::Reopen { trust }) => trust,
-                _ => self.trust,
-            },
-            paused: self.paused,
+            trust: self.lifecycle.trust_to_keep(),
+            paused: self.lifecycle.is_paused(),
             super_seed: self.super_seed,
-            priorities: self.wishes.priorities().to_vec(),
-            renames: self.place.renames.clone(),
-            queued: self.queued,
+            priorities: self.priorities.priorities().to_vec(),
+            renames: self.location.renames().to_vec(),
+            queued: self.lifecycle.is_queued(),
             queue_order,
-            stop: self.service.stop(),
+            stop: self.activity.stop(),
             totals: self.totals(now),
             tracker_events: self.tracker_events(),
-            labels: self.labels.clone(),
+            labels: self.identity.labels().to_vec(),
             limits,
         }
     }
