@@ -53,7 +53,7 @@ pub enum Alert {
         path: PathBuf,
     },
     /// Checking goes on: every
-    /// [`AlertAlertConf::progress_interval`](crate::conf::AlertAlertConf::progress_interval) and every 64
+    /// [`AlertConf::progress_interval`](crate::conf::AlertConf::progress_interval) and every 64
     /// pieces, paused or not. Coalesced: only the newest is kept.
     Checking {
         /// The torrent.
@@ -71,7 +71,7 @@ pub enum Alert {
         have: u32,
     },
     /// How the torrent gets on: every
-    /// [`AlertAlertConf::progress_interval`](crate::conf::AlertAlertConf::progress_interval) while it is
+    /// [`AlertConf::progress_interval`](crate::conf::AlertConf::progress_interval) while it is
     /// open and has peers. When the last has gone, or the torrent was paused, it comes until
     /// one has told that nothing moves any more, and then not again before there are peers.
     /// (What is there but unchecked is told of by [`Checking`](Self::Checking) and
@@ -84,7 +84,7 @@ pub enum Alert {
         stats: TorrentStats,
     },
     /// The torrent has had no peer to download from for
-    /// [`AlertAlertConf::no_peers_after`](crate::conf::AlertAlertConf::no_peers_after). It goes on trying.
+    /// [`AlertConf::no_peers_after`](crate::conf::AlertConf::no_peers_after). It goes on trying.
     /// Once until there is such a peer again; [`TorrentStats::no_peers`] tells as long as it
     /// lasts. Never dropped.
     NoPeers {

@@ -105,7 +105,7 @@ pub fn spawn_reactor(reactor: Reactor) -> io::Result<(EngineHandle, Alerts)> {
 /// A way to an engine on its own thread. Clones lead to the same engine.
 ///
 /// When the last one is dropped the engine ends in good order: connections are closed, trackers
-/// told and states saved. The drop waits for that, [`SessionSessionConf::close_timeout`] at most, since a
+/// told and states saved. The drop waits for that, [`SessionConf::close_timeout`] at most, since a
 /// program may be at its end; it logs an error if that was not enough. To wait otherwise, or to
 /// know how it went, call [`close`](Self::close) first. To wait elsewhere, call
 /// [`shutdown`](Self::shutdown), and drop the handle once [`Alerts::recv`] has told the end.
@@ -160,7 +160,7 @@ impl EngineHandle {
         self.call_reactor(|reactor| reactor.stats())
     }
 
-    /// The addresses listened on, in the order of [`NetworkNetworkConf::listen`], with the ports that the
+    /// The addresses listened on, in the order of [`NetworkConf::listen`], with the ports that the
     /// system chose.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.owner.local_addrs

@@ -62,7 +62,7 @@ pub struct TorrentStats {
     /// nothing is missing.
     pub eta: Option<Duration>,
     /// That there is no peer to download from, once it has lasted for
-    /// [`AlertAlertConf::no_peers_after`](crate::conf::AlertAlertConf::no_peers_after) and as long as it
+    /// [`AlertConf::no_peers_after`](crate::conf::AlertConf::no_peers_after) and as long as it
     /// does.
     pub no_peers: Option<NoPeers>,
 }

@@ -15,7 +15,7 @@ pub enum LabelError {
     /// There is no such torrent.
     #[error(transparent)]
     NoSuchTorrent(#[from] NoSuchTorrent),
-    /// There are too many; see [`SessionSessionConf::max_labels`](crate::conf::SessionSessionConf::max_labels).
+    /// There are too many; see [`SessionConf::max_labels`](crate::conf::SessionConf::max_labels).
     #[error("{count} labels, {limit} are allowed")]
     TooMany {
         /// How many different ones.
@@ -24,7 +24,7 @@ pub enum LabelError {
         limit: usize,
     },
     /// One is too long; see
-    /// [`SessionSessionConf::max_label_len`](crate::conf::SessionSessionConf::max_label_len).
+    /// [`SessionConf::max_label_len`](crate::conf::SessionConf::max_label_len).
     #[error("a label of {len} bytes, {limit} are allowed")]
     TooLong {
         /// Its bytes.

@@ -426,7 +426,7 @@ impl Engine {
     }
 
     /// Bytes of piece data in memory or promised to be: never more than
-    /// `RequestRequestRequestRequestConf::max_piece_memory`.
+    /// `RequestRequestRequestConf::max_piece_memory`.
     pub fn piece_memory(&self) -> usize {
         self.cx.memory.used()
     }

@@ -200,7 +200,7 @@ impl Verbs<'_> {
     }
 
     /// Suggests a piece to the connected peers that are interested and lack it (BEP 6), whatever
-    /// [`UploadUploadConf::suggest`](crate::conf::UploadUploadConf::suggest) says: each is told once, and of
+    /// [`UploadConf::suggest`](crate::conf::UploadConf::suggest) says: each is told once, and of
     /// eight pieces at most that it has not fetched. Nothing happens if the torrent does not
     /// have it.
     ///
@@ -216,7 +216,7 @@ impl Verbs<'_> {
 
     /// How many peers a torrent serves at a time: `None` as many as seem right, `Some(0)` none. At
     /// once, but a peer that was let in less than
-    /// [`UploadUploadConf::choke_interval`](crate::conf::UploadUploadConf::choke_interval) ago is the last to
+    /// [`UploadConf::choke_interval`](crate::conf::UploadConf::choke_interval) ago is the last to
     /// go.
     ///
     /// # Errors
@@ -325,7 +325,7 @@ impl Verbs<'_> {
     }
 
     /// Ends everything in good order: links are closed, trackers told (for
-    /// [`TrackerTrackerConf::stopped_timeout`](crate::conf::TrackerTrackerConf::stopped_timeout) at most), states
+    /// [`TrackerConf::stopped_timeout`](crate::conf::TrackerConf::stopped_timeout) at most), states
     /// saved, files closed. [`is_drained`](Engine::is_drained) tells when that is done; until
     /// then the driver goes on as ever. Called again it does nothing.
     pub fn shutdown(&mut self) {

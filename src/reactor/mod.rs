@@ -101,8 +101,8 @@ pub enum ReactorError {
         max = FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN
     )]
     TooManyListeners(usize),
-    /// What [`TrackerTrackerConf::tls_roots`] has is no certificates to believe.
-    #[error("TrackerTrackerConf::tls_roots: {0}")]
+    /// What [`TrackerConf::tls_roots`] has is no certificates to believe.
+    #[error("TrackerConf::tls_roots: {0}")]
     TlsRoots(String),
     /// The session folder cannot be used; see [`SessionConf::dir`].
     #[error(transparent)]
@@ -276,7 +276,7 @@ impl Reactor {
         self.engine.verbs()
     }
 
-    /// The addresses listened on, in the order of [`NetworkNetworkConf::listen`], with the ports that the
+    /// The addresses listened on, in the order of [`NetworkConf::listen`], with the ports that the
     /// system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.addrs().collect()

@@ -32,8 +32,8 @@ impl<K> Default for Bans<K> {
 }
 
 impl<K: Ord + Copy> Bans<K> {
-    /// Bans `key` for [`PeerPeerConf::ban_time`]; for twice as long as the last time, up to
-    /// [`PeerPeerConf::max_ban_time`], if that has ended no longer ago than the latter. One that is
+    /// Bans `key` for [`PeerConf::ban_time`]; for twice as long as the last time, up to
+    /// [`PeerConf::max_ban_time`], if that has ended no longer ago than the latter. One that is
     /// banned already stays so for as long as it was to be.
     pub(crate) fn ban(&mut self, now: Instant, key: K, conf: &Conf) {
         if self.is_banned(now, key) {

@@ -43,14 +43,14 @@ pub struct TorrentParams {
     /// below the download folder.
     pub renames: Vec<(usize, PathBuf)>,
     /// Whether the queue decides when it runs; see
-    /// [`QueueQueueConf::max_active_downloads`](crate::conf::QueueQueueConf::max_active_downloads). `paused`
+    /// [`QueueConf::max_active_downloads`](crate::conf::QueueConf::max_active_downloads). `paused`
     /// holds in any case.
     pub queued: bool,
     /// Where in the queue it begins: behind all downloads whose
     /// [`Engine::queue_order`](crate::Engine::queue_order) is not greater than this. `None`:
     /// at the end.
     pub queue_order: Option<u64>,
-    /// When it has served enough; `None`: as [`QueueQueueConf::stop`](crate::conf::QueueQueueConf::stop) has
+    /// When it has served enough; `None`: as [`QueueConf::stop`](crate::conf::QueueConf::stop) has
     /// it.
     pub stop: Option<StopAt>,
     /// What it did in earlier runs. Of these and of what the state file says, the more counts.

@@ -178,7 +178,7 @@ impl Swarm {
 
     /// `piece` is in memory or in the system's cache now: it was just read from a slow disk for a
     /// peer, or written. Peers that lack it are told so, if
-    /// [`UploadUploadConf::suggest`](crate::conf::UploadUploadConf::suggest) is on.
+    /// [`UploadConf::suggest`](crate::conf::UploadConf::suggest) is on.
     pub(crate) fn note_at_hand(&mut self, piece: PieceIndex, cx: &Cx) {
         if cx.conf.uploads.suggest && self.notes.back() != Some(&Note::AtHand(piece)) {
             self.notes.push_back(Note::AtHand(piece));

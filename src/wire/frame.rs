@@ -16,7 +16,7 @@ const LEN: usize = 4;
 const KEEP: usize = 4 * 1024;
 /// Memory that it keeps within an input, where the next frame is likely to need it again.
 const KEEP_BUSY: usize = 32 * 1024;
-/// The longest frame unless told otherwise, as `PeerPeerConf::max_frame`.
+/// The longest frame unless told otherwise, as `PeerConf::max_frame`.
 const MAX_FRAME: u32 = 512 * 1024;
 
 /// A frame that cannot be right. The stream is lost: nothing tells where the next frame would

@@ -45,8 +45,8 @@ fn mistakes() -> Vec<Mistake> {
     files.iter().map(read).collect()
 }
 
-/// What the mistake is, then one or more of `--- right` and `--- wrong`. `MADE` in the wrong text is
-/// true in a run that makes the mistake.
+/// What the mistake is, then one or more of `--- right` and `--- wrong`. `MADE` in the wrong text
+/// is true in a run that makes the mistake.
 fn parse(name: &str, text: &str) -> Mistake {
     let mut edits = Vec::new();
     for part in text.split("--- right\n").skip(1) {
