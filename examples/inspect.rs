@@ -21,7 +21,7 @@ use common::{
     args::{self, Args},
     complain, print, printable, read_metainfo,
 };
-use cratetorrent::{FileKind, wire::metainfo::Metainfo};
+use cratetorrent::wire::metainfo::{FileKind, Metainfo};
 use serde_json::json;
 
 const HELP: &str = "\
@@ -130,7 +130,7 @@ fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
 fn object(m: &Metainfo) -> serde_json::Value {
     let changed = m.changed_names().into_iter().map(|changed| (changed.file, changed.stored));
     let changed: HashMap<usize, PathBuf> = changed.collect();
-    let file = |(at, file): (usize, &cratetorrent::FileEntry)| {
+    let file = |(at, file): (usize, &cratetorrent::wire::metainfo::FileEntry)| {
         let path = if m.single_file { vec![m.name.clone()] } else { file.path.clone() };
         let kind = match file.kind {
             FileKind::Regular => "file",

@@ -105,10 +105,11 @@ pub fn spawn_reactor(reactor: Reactor) -> io::Result<(EngineHandle, Alerts)> {
 /// A way to an engine on its own thread. Clones lead to the same engine.
 ///
 /// When the last one is dropped the engine ends in good order: connections are closed, trackers
-/// told and states saved. The drop waits for that, [`SessionConf::close_timeout`] at most, since a
-/// program may be at its end; it logs an error if that was not enough. To wait otherwise, or to
-/// know how it went, call [`close`](Self::close) first. To wait elsewhere, call
-/// [`shutdown`](Self::shutdown), and drop the handle once [`Alerts::recv`] has told the end.
+/// told and states saved. The drop waits for that,
+/// [`SessionConf::close_timeout`](crate::conf::SessionConf::close_timeout) at most, since a program
+/// may be at its end; it logs an error if that was not enough. To wait otherwise, or to know how it
+/// went, call [`close`](Self::close) first. To wait elsewhere, call [`shutdown`](Self::shutdown),
+/// and drop the handle once [`Alerts::recv`] has told the end.
 #[derive(Clone)]
 pub struct EngineHandle {
     owner: Arc<Owner>,
@@ -160,7 +161,8 @@ impl EngineHandle {
         self.call_reactor(|reactor| reactor.stats())
     }
 
-    /// The addresses listened on, in the order of [`NetworkConf::listen`], with the ports that the
+    /// The addresses listened on, in the order of
+    /// [`NetworkConf::listen`](crate::conf::NetworkConf::listen), with the ports that the
     /// system chose.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.owner.local_addrs

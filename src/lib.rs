@@ -52,6 +52,7 @@
 //! | [`conf`] | every limit and choice, with its default |
 //! | [`alert`] | what the engine tells |
 //! | [`engine`] | the engine without I/O, and the verbs |
+//! | [`driver`] | effects, jobs and answers, for programs that drive an engine themselves |
 //! | [`reactor`] | the loop on real sockets |
 //! | [`handle`] | the engine on its own thread |
 //! | [`wire`] | torrent files and messages: bytes to values and back |
@@ -65,6 +66,7 @@ pub mod alert;
 mod base;
 pub mod conf;
 pub mod create;
+pub mod driver;
 pub mod engine;
 pub mod handle;
 mod proto;
@@ -75,40 +77,24 @@ pub mod store;
 mod torrent;
 pub mod wire;
 
-pub use alert::{
-    Alert, AlertMask, NoPeers, NoPeersReason, PeerGoneKind, Phase, StopAt, StopReason,
-    TorrentStats, TrackerStats, TrackerStatus,
-};
+pub use alert::{Alert, AlertMask, Phase, StopAt, TorrentStats, TrackerStats};
 pub use base::{
-    arena::Key,
-    bitfield::{Bitfield, BitfieldError},
+    bitfield::Bitfield,
     bucket::{Limits, Rate},
-    buf::Buf,
-    digest::{Digest, Sha1State},
-    files::{FileEntry, FileKind, Priority},
-    geometry::{BLOCK_LEN, Block, Geometry, GeometryError, PieceIndex},
-    ids::{Identity, InfoHash, InfoHashV2, PeerId, TorrentId, Version, WireHash},
+    files::Priority,
+    ids::{Identity, InfoHash, InfoHashV2, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
-    job::{
-        Allocation, Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP,
-        RecordKind, Run, RunData, RunDone, SaveState, SessionRecord, StoreError, StoreOp,
-        StoreSpec, Trust, Verdict, batch_len,
-    },
-    partial::{BlockSet, PartialPiece},
-    paths::RenameError,
+    job::{Allocation, StoreError, Trust},
     time::Instant,
     totals::Totals,
-    tracker_events::{Completion, OwedEvent, TrackerEvents},
 };
-pub use conf::{Conf, ConfError, SeedChoking};
-pub use create::{CreateError, CreateParams, CreateProgress, Created, create, piece_len_for};
+pub use conf::{Conf, ConfError};
+pub use create::{CreateParams, create};
 pub use engine::{
-    ActiveLimits, AddError, Changes, CloseCause, Effect, Engine, FileError, FileStats, LabelError,
-    MoveMode, NoSuchTorrent, PeerStats, QueueError, Refused, SessionStats, TorrentParams,
-    TrackerEffect, TrackersError, Verbs,
+    ActiveLimits, AddError, Engine, FileStats, MoveMode, NoSuchTorrent, PeerStats, SessionStats,
+    TorrentParams, Verbs,
 };
-pub use handle::{Alerts, CallError, CloseError, EngineHandle, NoAlert, spawn};
+pub use handle::{Alerts, CallError, EngineHandle, spawn};
 #[doc(hidden)]
 pub use proto::tracker::probe as tracker_probe;
-pub use reactor::{Reactor, ReactorError, ReactorStats};
-pub use store::SessionError;
+pub use reactor::{Reactor, ReactorError};

@@ -12,7 +12,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Conf, IpFilter, IpRange, Refused, TorrentParams,
+    Alert, Conf, IpFilter, IpRange, TorrentParams,
+    engine::Refused,
     wire::{
         extension::ExtensionHandshake,
         message::Message,

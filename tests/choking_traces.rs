@@ -8,7 +8,7 @@ mod trace;
 
 use std::time::Duration;
 
-use cratetorrent::{Conf, Limits, Rate, SeedChoking, wire::message::Message};
+use cratetorrent::{Conf, Limits, Rate, conf::SeedChoking, wire::message::Message};
 use trace::{Trace, block};
 
 const S: Duration = Duration::from_secs(1);

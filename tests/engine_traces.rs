@@ -18,8 +18,8 @@ mod trace;
 use std::time::Duration;
 
 use cratetorrent::{
-    Alert, BLOCK_LEN, Bitfield, Conf,
-    wire::{extension::ExtensionHandshake, message::Message},
+    Alert, Bitfield, Conf,
+    wire::{extension::ExtensionHandshake, message::Message, metainfo::BLOCK_LEN},
 };
 use trace::{Trace, block, request};
 

@@ -34,6 +34,8 @@ fn may_see(layer: &str) -> Option<&'static [&'static str]> {
             "base", "wire", "proto", "torrent", "engine", "store", "reactor", "conf", "alert",
             "error",
         ],
+        // Names only, for those who drive an engine.
+        "driver" => &["base", "engine"],
         "sim" => &["base", "wire", "proto", "torrent", "engine", "store", "conf", "alert", "error"],
         _ => return None,
     })

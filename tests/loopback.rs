@@ -16,8 +16,10 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, CallError, Conf, Limits, NoAlert, Phase, Rate, Reactor, ReactorError,
-    TorrentId, TorrentParams, spawn,
+    Alert, AlertMask, CallError, Conf, Limits, Phase, Rate, Reactor, ReactorError, TorrentId,
+    TorrentParams,
+    handle::NoAlert,
+    spawn,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};

@@ -17,7 +17,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, Allocation, Conf, Reactor, ReactorStats, TorrentParams,
+    Alert, Allocation, Conf, Reactor, TorrentParams,
+    reactor::ReactorStats,
     store::{Disk, FileStat, RealDisk},
     wire::metainfo::Metainfo,
 };

@@ -18,10 +18,11 @@ mod wants_nothing;
 use std::{collections::BTreeSet, time::Duration};
 
 use cratetorrent::{
-    Alert, BLOCK_LEN, Bitfield, Conf,
+    Alert, Bitfield, Conf,
     wire::{
         extension::{ExtensionHandshake, UPLOAD_ONLY_ID},
         message::Message,
+        metainfo::BLOCK_LEN,
     },
 };
 use trace::{PIECES, PeerNo, Trace, block};

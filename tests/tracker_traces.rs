@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use cratetorrent::{Alert, Conf, Key, TrackerEffect, TrackerStatus};
+use cratetorrent::{
+    Alert, Conf,
+    alert::TrackerStatus,
+    driver::{Key, TrackerEffect},
+};
 use trace::Trace;
 
 const V4: [u8; 4] = [9, 0, 0, 1];

@@ -15,8 +15,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, TorrentId, TorrentParams, TrackerStatus,
-    TrackersError, spawn, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, TorrentId, TorrentParams, alert::TrackerStatus,
+    engine::TrackersError, spawn, wire::metainfo::Metainfo,
 };
 use support::{
     clock,

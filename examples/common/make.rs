@@ -8,7 +8,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use cratetorrent::{CreateError, CreateParams, Created, create};
+use cratetorrent::{
+    CreateParams,
+    create::{CreateError, Created, create},
+};
 use indicatif::HumanBytes;
 
 use super::{

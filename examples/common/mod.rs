@@ -22,7 +22,8 @@ use std::{
 
 use args::Args;
 use cratetorrent::{
-    Alert, Alerts, EngineHandle, NoAlert,
+    Alert, Alerts, EngineHandle,
+    handle::NoAlert,
     wire::{
         blocklist::{Blocklist, BlocklistLimits},
         metainfo::Metainfo,

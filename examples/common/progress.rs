@@ -7,7 +7,7 @@ use std::{
 };
 
 use console::Term;
-use cratetorrent::{CreateProgress, TorrentStats};
+use cratetorrent::{TorrentStats, create::CreateProgress};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, Priority, TorrentId,
-    TorrentStats, Trust, engine::TorrentParams, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, Phase, Priority, TorrentId, TorrentStats, Trust,
+    engine::TorrentParams, handle::NoAlert, wire::metainfo::Metainfo,
 };
 
 use serde_json::json;

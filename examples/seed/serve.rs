@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, NoAlert, Phase, TorrentId, TorrentParams,
-    TorrentStats, Trust, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, Phase, TorrentId, TorrentParams, TorrentStats,
+    Trust, handle::NoAlert, wire::metainfo::Metainfo,
 };
 use indicatif::HumanBytes;
 use serde_json::json;

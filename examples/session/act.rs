@@ -8,8 +8,8 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, QueueError, StopAt,
-    TorrentId, TorrentParams, Verbs,
+    ActiveLimits, EngineHandle, Limits, MoveMode, NoSuchTorrent, Priority, StopAt, TorrentId,
+    TorrentParams, Verbs, engine::QueueError,
 };
 
 use crate::{

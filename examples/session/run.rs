@@ -10,7 +10,7 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, StopReason, TorrentStats,
+    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, TorrentStats, alert::StopReason,
 };
 
 use crate::{

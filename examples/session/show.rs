@@ -2,7 +2,7 @@
 
 use cratetorrent::{
     FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats,
-    TrackerStats, TrackerStatus,
+    TrackerStats, alert::TrackerStatus,
 };
 use indicatif::{HumanBytes, HumanDuration};
 

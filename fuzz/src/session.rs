@@ -4,9 +4,11 @@
 use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Bitfield, CloseCause, Conf, Done, Effect, Engine, FoundNames, InfoHash, Instant, Job, Key,
-    Limits, MoveMode, Opened, PeerId, Priority, Rate, RunData, RunDone, StoreError, StoreOp,
-    TorrentId, TorrentParams, Verdict,
+    Bitfield, Conf, Engine, InfoHash, Instant, Limits, MoveMode, PeerId, Priority, Rate,
+    StoreError, TorrentId, TorrentParams,
+    driver::{
+        CloseCause, Done, Effect, FoundNames, Job, Key, Opened, RunData, RunDone, StoreOp, Verdict,
+    },
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,

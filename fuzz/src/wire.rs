@@ -2,7 +2,8 @@
 //! however they are cut.
 
 use cratetorrent::{
-    FileKind, Identity, InfoHash, IpFilter, RecordKind, WireHash,
+    Identity, InfoHash, IpFilter,
+    driver::{RecordKind, WireHash},
     wire::{
         bencode::{Document, Encoder, Kind, Limits, Value},
         blocklist::{Blocklist, BlocklistLimits, MAX_BAD_LINES_TOLD},
@@ -10,7 +11,7 @@ use cratetorrent::{
         frame::{Decoder, FrameError},
         handshake::{HANDSHAKE_HEAD_LEN, HANDSHAKE_LEN, Handshake, HandshakeHead},
         message::Message,
-        metainfo::{Metainfo, MetainfoLimits},
+        metainfo::{FileKind, Metainfo, MetainfoLimits},
         resume::ResumeFile,
         session::{self, Entry, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
     },

@@ -107,7 +107,7 @@ impl Verbs<'_> {
     /// ```
     /// use std::collections::BTreeMap;
     ///
-    /// use cratetorrent::{Changes, Conf, Engine, Instant, TorrentId, TorrentStats, Verbs};
+    /// use etorrent::{Conf, Engine, Instant, TorrentId, TorrentStats, Verbs, engine::Changes};
     ///
     /// /// What a window shows.
     /// #[derive(Default)]

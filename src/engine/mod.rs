@@ -47,14 +47,12 @@ pub use self::{
     trackers::TrackersError,
     verbs::{PeerStats, Verbs},
 };
-pub use crate::torrent::TorrentParams;
 use crate::{
     alert::Alert,
     base::{
         arena::{Arena, Key},
         ids::{PeerId, TorrentId},
         job::{Done, READ_GAP},
-        paths::RenameError,
         rng::Rng,
         time::Instant,
         timers::Deadlines,
@@ -62,6 +60,7 @@ use crate::{
     conf::{Conf, ConfError},
     torrent::{Torrent, cx::Cx, outbox::Sleeper},
 };
+pub use crate::{base::paths::RenameError, torrent::TorrentParams};
 use access::Access;
 use calls::Calls;
 use changes::Ledger;
@@ -267,7 +266,7 @@ impl Engine {
         self.cx.now = self.cx.now.max(now);
     }
 
-    /// A worker answered a [`Job`](crate::Job).
+    /// A worker answered a [`Job`](crate::driver::Job).
     pub fn handle_done(&mut self, now: Instant, done: Done) {
         self.handle_tick(now);
         let torrent = match &done {
@@ -426,7 +425,7 @@ impl Engine {
     }
 
     /// Bytes of piece data in memory or promised to be: never more than
-    /// `RequestRequestRequestConf::max_piece_memory`.
+    /// `RequestConf::max_piece_memory`.
     pub fn piece_memory(&self) -> usize {
         self.cx.memory.used()
     }

@@ -126,7 +126,8 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.set_stop(stop, cx))
     }
 
-    /// When torrents that have no wish of their own have served enough; see [`QueueConf::stop`].
+    /// When torrents that have no wish of their own have served enough; see
+    /// [`QueueConf::stop`](crate::conf::QueueConf::stop).
     pub fn set_default_stop(&mut self, stop: StopAt) {
         self.engine.cx.conf.queue.stop = stop;
         self.engine.session_changed(Said::Stop);

@@ -101,10 +101,11 @@ pub enum ReactorError {
         max = FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN
     )]
     TooManyListeners(usize),
-    /// What [`TrackerConf::tls_roots`] has is no certificates to believe.
+    /// What [`TrackerConf::tls_roots`](crate::conf::TrackerConf::tls_roots) has is no certificates
+    /// to believe.
     #[error("TrackerConf::tls_roots: {0}")]
     TlsRoots(String),
-    /// The session folder cannot be used; see [`SessionConf::dir`].
+    /// The session folder cannot be used; see [`SessionConf::dir`](crate::conf::SessionConf::dir).
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The system has no randomness to give.
@@ -276,7 +277,8 @@ impl Reactor {
         self.engine.verbs()
     }
 
-    /// The addresses listened on, in the order of [`NetworkConf::listen`], with the ports that the
+    /// The addresses listened on, in the order of
+    /// [`NetworkConf::listen`](crate::conf::NetworkConf::listen), with the ports that the
     /// system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.addrs().collect()

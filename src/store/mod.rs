@@ -1,5 +1,5 @@
-//! Files, hashing and the workers: runs [`Job`](crate::Job)s on a disk and answers with
-//! [`Done`](crate::Done)s.
+//! Files, hashing and the workers: runs [`Job`](crate::driver::Job)s on a disk and answers with
+//! [`Done`](crate::driver::Done)s.
 //!
 //! A [`Pool`] runs them on threads over the [`RealDisk`]; a simulator hands them to a [`Runner`]
 //! over a [`Disk`] of its own. Knows files, pieces and digests; not peers, choices or time.

@@ -32,9 +32,10 @@ impl<K> Default for Bans<K> {
 }
 
 impl<K: Ord + Copy> Bans<K> {
-    /// Bans `key` for [`PeerConf::ban_time`]; for twice as long as the last time, up to
-    /// [`PeerConf::max_ban_time`], if that has ended no longer ago than the latter. One that is
-    /// banned already stays so for as long as it was to be.
+    /// Bans `key` for [`PeerConf::ban_time`](crate::conf::PeerConf::ban_time); for twice as long as
+    /// the last time, up to [`PeerConf::max_ban_time`](crate::conf::PeerConf::max_ban_time), if
+    /// that has ended no longer ago than the latter. One that is banned already stays so for as
+    /// long as it was to be.
     pub(crate) fn ban(&mut self, now: Instant, key: K, conf: &Conf) {
         if self.is_banned(now, key) {
             return;

@@ -66,7 +66,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield,
 /// a block, or an extension message. What it has begun to send is held in memory, so less is better
-/// than [`PeerPeerPeerConf::max_frame`](crate::conf::PeerPeerPeerConf::max_frame).
+/// than [`PeerConf::max_frame`](crate::conf::PeerConf::max_frame).
 fn longest_frame(pieces: u32) -> u32 {
     let bitfield = u32::try_from(wire_len(pieces)).unwrap_or(u32::MAX).saturating_add(1);
     bitfield.max(MAX_EXTENSION_FRAME)

@@ -15,13 +15,15 @@ use thiserror::Error;
 
 use crate::base::{
     digest::Digest,
-    files::FileEntry,
-    geometry::{Geometry, GeometryError},
     ids::{Identity, InfoHash},
 };
 
 use super::bencode::{BencodeError, Limits};
 
+pub use crate::base::{
+    files::{FileEntry, FileKind},
+    geometry::{BLOCK_LEN, Geometry, GeometryError, PieceIndex},
+};
 pub use builder::MetainfoBuilder;
 pub use names::ChangedName;
 

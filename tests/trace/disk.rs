@@ -2,8 +2,12 @@
 //! hashes nothing.
 
 use cratetorrent::{
-    BLOCK_LEN, Bitfield, Block, Digest, Done, Job, Opened, PieceIndex, READ_GAP, Run, RunData,
-    RunDone, Sha1State, StoreError, StoreOp, Verdict,
+    Bitfield, StoreError,
+    driver::{
+        Block, Digest, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, Sha1State, StoreOp,
+        Verdict,
+    },
+    wire::metainfo::{BLOCK_LEN, PieceIndex},
 };
 
 use super::{PIECE_LEN, PIECES, Trace};

@@ -11,11 +11,12 @@ mod talk;
 use std::{collections::BTreeMap, io::IoSlice, sync::Arc, time::Duration};
 
 use cratetorrent::{
-    Alert, AlertMask, BLOCK_LEN, Bitfield, Conf, Digest, Effect, Engine, Geometry, Instant, Job,
-    Key, TorrentId, TorrentParams, TorrentStats, TrackerEffect, Verbs,
+    Alert, AlertMask, Bitfield, Conf, Engine, Instant, TorrentId, TorrentParams, TorrentStats,
+    Verbs,
+    driver::{Digest, Effect, Job, Key, TrackerEffect},
     wire::{
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
-        metainfo::{Metainfo, MetainfoBuilder},
+        metainfo::{BLOCK_LEN, Geometry, Metainfo, MetainfoBuilder},
     },
 };
 

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use cratetorrent::{CloseCause, Key, PeerStats, wire::handshake::Reserved};
+use cratetorrent::{
+    PeerStats,
+    driver::{CloseCause, Key},
+    wire::handshake::Reserved,
+};
 
 use super::{Trace, greeting};
 

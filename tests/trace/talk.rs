@@ -3,13 +3,11 @@
 
 use std::io::IoSlice;
 
-use cratetorrent::{
-    BLOCK_LEN,
-    wire::{
-        frame::Decoder,
-        handshake::{HANDSHAKE_LEN, Handshake},
-        message::Message,
-    },
+use cratetorrent::wire::{
+    frame::Decoder,
+    handshake::{HANDSHAKE_LEN, Handshake},
+    message::Message,
+    metainfo::BLOCK_LEN,
 };
 
 use super::{Peer, PeerNo, Trace, truth};
