@@ -4,6 +4,7 @@
 //! repeats them; alerts come back through a bounded queue. Knows nothing of what the engine does.
 
 mod alerts;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod thread;

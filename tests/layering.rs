@@ -2,8 +2,14 @@
 //! where `unsafe` may stand, and that each file says what it is for. It reads the sources as text.
 #![allow(clippy::unwrap_used)]
 
+#[path = "layering/circles.rs"]
+mod circles;
+#[path = "layering/modules.rs"]
+mod modules;
 #[path = "layering/planted.rs"]
 mod planted;
+#[path = "layering/sizes.rs"]
+mod sizes;
 
 use std::{
     fs,

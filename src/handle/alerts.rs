@@ -1,8 +1,6 @@
-//! The receiving end of an engine's alerts, and the queue between the threads. Knows nothing of
-//! what alerts say.
+//! The receiving end of an engine's alerts. Knows nothing of what alerts say.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
@@ -10,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::thread::Shared;
+use super::{queue::AlertQueue, thread::Shared};
 use crate::alert::Alert;
 
 /// The receiving end of an engine's alerts.
@@ -102,23 +100,5 @@ impl Drop for Alerts {
         queue.waiting.clear();
         drop(queue);
         self.shared.wake();
-    }
-}
-
-/// What waits between the threads.
-#[derive(Default)]
-pub(super) struct AlertQueue {
-    pub(super) waiting: VecDeque<Alert>,
-    /// The engine has more and wants to be woken when there is room.
-    pub(super) full: bool,
-    /// The receiver is gone.
-    pub(super) unwanted: bool,
-    /// The engine is gone.
-    pub(super) closed: bool,
-}
-
-impl AlertQueue {
-    fn is_pending(&self) -> bool {
-        self.waiting.is_empty() && !self.closed
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::alerts::AlertQueue;
+use super::queue::AlertQueue;
 use crate::reactor::{Reactor, Waker};
 
 /// Alerts between the threads; the rest wait in the engine, whose own queue is bounded and says

@@ -4,6 +4,7 @@
 //! It keeps what was synced apart from what was only written, so that a power cut can be told from
 //! a kill. Time comes from the world.
 
+mod call_fault;
 mod calls;
 mod faults;
 mod ops;
@@ -23,7 +24,7 @@ use crate::{
     base::{job::Allocation, rng::Rng, time::Instant},
     store::{Disk, FileStat},
 };
-pub use calls::{CallFault, DiskCall};
+pub use call_fault::{CallFault, DiskCall};
 pub(super) use state::Graves;
 use state::{Content, EPOCH_NS, File, State, pages};
 

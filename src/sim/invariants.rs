@@ -14,6 +14,7 @@ use super::{
     book::Said,
     node::{Held, Host, Places},
     tap::{Tap, Word},
+    violation::{Verdict, Violation, broken},
 };
 use crate::{
     alert::Phase,
@@ -27,72 +28,10 @@ use crate::{
     wire::message::Message,
 };
 
-/// The names, as they are in the message of a panic, and what each promises of every engine.
-pub const INVARIANTS: &[(&str, &str)] = &[
-    ("had-is-true", "each piece that it says it has is on its disk, byte for byte"),
-    (
-        "loses-nothing",
-        "a verified byte that was on its disk is still on it, as safe as it was, \
-         unless its user removed it",
-    ),
-    ("served-is-true", "each block that it sends is the torrent's, unless its disk has spoilt it"),
-    ("served-is-had", "it sends blocks of verified pieces only, and tells of no others"),
-    (
-        "served-is-asked",
-        "it sends blocks that were asked for, once for each time, and to whom it lets ask",
-    ),
-    ("asks-with-leave", "it asks for blocks that there are, of whom has them and lets it"),
-    (
-        "says-it-once",
-        "it is not choking, unchoking, interested or in possession of a piece twice in a row",
-    ),
-    (
-        "speaks-the-protocol",
-        "whatever it sends can be read, and is of the extensions that were agreed upon",
-    ),
-    (
-        "tells-all",
-        "once everything is sent, each peer knows what it has and whether it is interested, \
-         as far as that is shown",
-    ),
-    ("inside-the-folder", "it touches no file outside its torrents' folders and state files"),
-    (
-        "consistent",
-        "its counts are what they count, and each piece is in one place: \
-         had, wanted or in progress",
-    ),
-    (
-        "within-limits",
-        "links, dials, peers, candidates, alerts, piece and upload memory keep their limits",
-    ),
-    ("timers-ahead", "once it has dealt with what is due, nothing is due"),
-    ("does-not-spin", "it does not ask to be woken all the time"),
-    ("not-stuck", "a download goes on as long as somebody who has what it lacks lets it ask"),
-    (
-        "bytes-agree",
-        "what it counts as sent and received is what passed; \
-         a connection that ends in good order has lost nothing",
-    ),
-];
-
 /// How often an engine may be woken in a second of its time.
 const MAX_WAKES: u32 = 50_000;
 /// How long a download may stand still although it could go on.
 pub(super) const MAX_STANDSTILL: Duration = Duration::from_secs(300);
-
-/// A promise that was broken.
-#[derive(Debug)]
-pub(super) struct Violation {
-    pub(super) name: &'static str,
-    pub(super) what: String,
-}
-
-pub(super) type Verdict = Result<(), Violation>;
-
-pub(super) fn broken<T>(name: &'static str, what: impl Into<String>) -> Result<T, Violation> {
-    debug_assert!(INVARIANTS.iter().any(|(known, _)| *known == name));
-    Err(Violation { name, what: what.into() })
-}
 
 fn must(holds: bool, name: &'static str, what: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { broken(name, what()) }
@@ -340,7 +279,7 @@ impl Ears {
                 };
                 let what = || format!("it asks for {block:?}");
                 must(self.heard.has(block.piece), "asks-with-leave", || {
-                    format!("{} of whom does not have it", what())
+                    format!("{} of a peer that does not have it", what())
                 })?;
                 let leave = !self.heard.choking
                     || self.heard.allowed.contains(&piece)
@@ -408,10 +347,10 @@ impl Ears {
             format!("it sends {block:?} and the bytes are wrong")
         })?;
         must(self.answer(block), "served-is-asked", || {
-            format!("it sends {block:?}, which nobody has asked for")
+            format!("it sends {block:?}, which was not asked for")
         })?;
         let allowed = !self.said.choking || self.said.allowed.contains(&piece);
-        must(allowed, "served-is-asked", || format!("it sends {block:?} to whom it chokes"))
+        must(allowed, "served-is-asked", || format!("it sends {block:?} to a peer that it chokes"))
     }
 
     /// A request is answered; false if there was none.

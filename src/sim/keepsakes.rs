@@ -6,8 +6,8 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     disk::{Graves, MemDisk},
-    invariants::{Verdict, broken},
     sample::Sample,
+    violation::{Verdict, broken},
 };
 use crate::{
     base::{bitfield::Bitfield, files::FileKind, geometry::PieceIndex, ids::InfoHash},

@@ -65,10 +65,10 @@ mod scenario;
 mod script;
 mod tap;
 mod tracker;
+mod violation;
 mod world;
 
 pub use disk::{CallFault, DiskCall, MemDisk, Troubles};
-pub use invariants::INVARIANTS;
 pub use nat::Nat;
 pub use net::Line;
 pub use node::{DiskPace, NodeId};
@@ -77,6 +77,7 @@ pub use sample::{Sample, SampleFile};
 pub use scenario::{Cast, Kill, Outcome, Scenario, When, Who};
 pub use script::{ConnId, Script, Talk};
 pub use tracker::{Told, TrackerId, TrackerManners};
+pub use violation::INVARIANTS;
 pub use world::{Air, World};
 
 #[cfg(test)]

@@ -27,13 +27,14 @@ pub use self::udp::Air;
 use super::{
     book::{Book, Deed, job_name},
     disk::MemDisk,
-    invariants::{Ears, Violation},
+    invariants::Ears,
     nat::{Nat, NatBox},
     net::{Line, Pipe},
     node::{Body, DiskPace, Host, Node, NodeId, Places},
     sample::Sample,
     script::{Action, ConnId, Script, ScriptNode, Talk},
     tracker::SimTracker,
+    violation::Violation,
 };
 use crate::{
     alert::{Alert, Phase, TorrentStats},

@@ -9,14 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{MemDisk, PAGE, State, state::File};
-
-/// A place that is away, with what is there.
-#[derive(Debug)]
-pub(super) struct Away {
-    pub(super) place: std::path::PathBuf,
-    pub(super) files: BTreeMap<std::path::PathBuf, File>,
-}
+use super::{File, MemDisk, PAGE, State, state::Away};
 
 impl MemDisk {
     /// The drive at `place` is unmounted, in good order: nothing on it is lost. Its mount point

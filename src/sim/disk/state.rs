@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DiskCall, PAGE, Troubles, places::Away};
+use super::{DiskCall, PAGE, Troubles};
 use crate::base::rng::Rng;
 
 /// What the wall clock said when the world began, in nanoseconds since 1970.
@@ -37,6 +37,13 @@ pub(super) struct State {
     pub(super) away: Vec<Away>,
     /// Hard links that were made.
     pub(super) links: u64,
+}
+
+/// A place that is away, with what is there.
+#[derive(Debug)]
+pub(super) struct Away {
+    pub(super) place: PathBuf,
+    pub(super) files: BTreeMap<PathBuf, File>,
 }
 
 impl State {

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Failure, Item,
+    act::Act,
     cast::{self, has, millis, span},
     run::Run,
 };
@@ -16,36 +17,14 @@ use crate::{
     base::{
         bucket::{Limits, Rate},
         ids::TorrentId,
-        time::Instant,
     },
     engine::{ActiveLimits, MoveMode, TorrentParams, Verbs},
-    sim::{CallFault, NodeId, TrackerId, TrackerManners, Troubles},
+    sim::{CallFault, NodeId, TrackerManners, Troubles},
     store::SessionFolder,
 };
 
 /// How long a node may take to shut down, whatever its disk does.
 const LONGEST_END: Duration = Duration::from_secs(900);
-
-/// What is done to a node: what its event says, or what follows from an earlier one.
-#[derive(Clone, Copy)]
-pub(super) enum Act<'a> {
-    Join(&'a Item),
-    Event(&'a Item),
-    Restart,
-    /// A node that has been shutting down since then may be done.
-    Leave(Instant, &'a Item),
-    Mend,
-    /// The world is whole again.
-    Whole,
-    /// This way is open again.
-    Open(NodeId),
-    /// Its drive is mounted again.
-    Back,
-    /// It works again.
-    Tracker(TrackerId),
-    /// Since when it is wanted.
-    AddAll(Instant),
-}
 
 impl<'a> Run<'a> {
     fn is_up(&self, node: NodeId) -> bool {

@@ -14,16 +14,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod act;
 mod acts;
 mod cast;
+mod failure;
 mod mend;
 mod plan;
 mod random;
 mod run;
 mod shrink;
 
+pub use failure::Failure;
 pub use plan::{Item, Kind, Plan, PlanError};
-pub use run::{Failure, Outcome, run, run_aloud};
+pub use run::{Outcome, run, run_aloud};
 pub use shrink::shrink;
 
 #[cfg(test)]

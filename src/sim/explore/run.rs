@@ -12,11 +12,9 @@ use std::{
     time::Duration,
 };
 
-use thiserror::Error;
-
 use super::{
-    Item, Kind, Plan,
-    acts::Act,
+    Failure, Item, Kind, Plan,
+    act::Act,
     cast::{self, has, millis},
 };
 use crate::{
@@ -45,29 +43,6 @@ pub struct Outcome {
     pub events: u64,
     /// When everybody had everything and had shut down.
     pub end: Instant,
-}
-
-/// What was wrong.
-#[derive(Clone, Debug, Error)]
-#[error("{what}{details}")]
-pub struct Failure {
-    /// In one line.
-    pub what: String,
-    /// More, beginning with a line's end, or nothing.
-    pub details: String,
-}
-
-impl Failure {
-    pub(super) fn new(what: impl fmt::Display) -> Self {
-        Self { what: what.to_string(), details: String::new() }
-    }
-
-    /// Whether it is of the same kind: numbers do not matter.
-    pub fn is_like(&self, other: &Self) -> bool {
-        let kind =
-            |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect::<String>();
-        kind(&self.what) == kind(&other.what)
-    }
 }
 
 /// Carries a plan out. The same plan does the same each time.
@@ -173,8 +148,8 @@ impl<'a> Run<'a> {
                 .insert((at, run.acts.len()), (item.get("node").unwrap_or(0), Act::Event(item)));
         }
         plan.of(Kind::Peer).into_iter().for_each(|item| run.make_peer(item));
-        let nobody = Item::new(Kind::Node, 0);
-        run.begin(plan.of(Kind::Node).into_iter().find(|item| item.id == 0).unwrap_or(&nobody));
+        let default = Item::new(Kind::Node, 0);
+        run.begin(plan.of(Kind::Node).into_iter().find(|item| item.id == 0).unwrap_or(&default));
         run.next_act = run.acts.len();
         Ok(run)
     }

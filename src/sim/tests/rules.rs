@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::{
     base::ids::PeerId,
     sim::{
-        invariants::{Ears, INVARIANTS, Verdict},
+        invariants::Ears,
         node::{Body, Host},
         tests::*,
+        violation::{INVARIANTS, Verdict},
     },
     store::Disk,
     wire::{

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     base::{bucket::Limits, ids::InfoHash},
-    sim::invariants::{MAX_STANDSTILL, broken},
+    sim::{invariants::MAX_STANDSTILL, violation::broken},
 };
 
 /// How often it is looked at who gets on.
@@ -170,7 +170,7 @@ impl World {
     /// Tells what is wrong and what went before, and ends.
     pub(super) fn violated(&mut self, node: usize, violation: &Violation) -> ! {
         self.quiet = true;
-        let name = self.nodes.get(node).map_or("nobody", |n| n.name.as_str());
+        let name = self.nodes.get(node).map_or("no node", |n| n.name.as_str());
         let Violation { name: invariant, what } = violation;
         let trace = self.trace();
         panic!(
