@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets' corpus: small valid inputs, and some that broke other clients."""
+"""Writes the seeds of the fuzz targets' corpus.
+
+They are small valid inputs, and some that broke other clients.
+"""
 
 import gzip
 import hashlib
@@ -89,7 +92,11 @@ def extensions():
     }
     seed("extension", "full", ben(full))
     seed("extension", "empty", b"d1:mdee")
-    seed("extension", "out-of-range", ben({"m": {"a": 256, "b": -1, "c": 0}, "p": 65536, "reqq": -1, "yourip": b"x" * 16}))
+    seed(
+        "extension",
+        "out-of-range",
+        ben({"m": {"a": 256, "b": -1, "c": 0}, "p": 65536, "reqq": -1, "yourip": b"x" * 16}),
+    )
 
 
 def metainfos():
@@ -103,7 +110,14 @@ def metainfos():
         {"length": 0, "path": ["..", "empty"]},
         {"length": 1, "path": ["_____padding_file_0_"]},
     ]
-    multi = {"files": files, "name": "n", "name.utf-8": "ñ", "piece length": 16384, "pieces": digest * 2, "private": 1}
+    multi = {
+        "files": files,
+        "name": "n",
+        "name.utf-8": "ñ",
+        "piece length": 16384,
+        "pieces": digest * 2,
+        "private": 1,
+    }
     root = {
         "announce-list": [["http://a/", "udp://b"], ["http://c/"]],
         "comment": "c",
@@ -113,12 +127,21 @@ def metainfos():
         "url-list": ["http://w/"],
     }
     seed("metainfo", "multi", ben(root))
-    v2 = {"file tree": {"n": {"": {"length": 5}}}, "meta version": 2, "name": "n", "piece length": 16384}
+    v2 = {
+        "file tree": {"n": {"": {"length": 5}}},
+        "meta version": 2,
+        "name": "n",
+        "piece length": 16384,
+    }
     seed("metainfo", "v2", ben({"info": v2}))
     seed("metainfo", "hybrid", ben({"info": v2 | single}))
     seed("metainfo", "negative", ben({"info": single | {"length": -5}}))
     big = [{"length": 2**63 - 1, "path": ["a"]}] * 3
-    seed("metainfo", "overflow", ben({"info": {"files": big, "name": "n", "piece length": 1, "pieces": digest}}))
+    seed(
+        "metainfo",
+        "overflow",
+        ben({"info": {"files": big, "name": "n", "piece length": 1, "pieces": digest}}),
+    )
 
 
 def resumes():
@@ -132,7 +155,8 @@ def resumes():
         "uploaded": 0,
         "version": 1,
     }
-    # The first three bytes are the target's: pieces less one, files, and the info-hash's byte. It adds the checksum.
+    # The first three bytes are the target's: pieces less one, files, and the info-hash's byte. It
+    # adds the checksum.
     seed("resume", "valid", b"\x08\x02\x07" + ben(state))
     seed("resume", "version", b"\x08\x02\x07" + ben(state | {"version": 2}))
     seed("resume", "spare", b"\x08\x02\x07" + ben(state | {"have": b"\xff\xff"}))
@@ -140,11 +164,17 @@ def resumes():
 
 def blocklists():
     lines = {
-        "dat": b"001.009.096.105 - 001.009.096.110 , 000 , one\r\n2.0.0.0 - 2.0.0.9 , 200 , allowed\r\n",
-        "p2p": b"# comment\na: b-c:1.2.3.4-1.2.3.5\nsix:2001:db8::1-2001:db8::2\nlatin \xe9:9.0.0.0-9.0.0.1\n",
-        "cidr": b"\xef\xbb\xbf1.2.3.0/24 ; one\n2001:db8::/32\n::/0\n0.0.0.0/0\n255.255.255.255/32\n",
-        "plain": b"1.2.3.4\n::ffff:1.2.3.4 // mapped\n1.2.3.4-1.2.3.5\n::ffff:1.2.3.4 - ::1:0:0:0\n",
-        "bad-lines": b"1.2.3.4\n1.2.3\n1.2.3.5-1.2.3.4\n1.2.3.4/33\n1.2.3.4-::1\n1.2.3.4 - 1.2.3.5 , x\n" + b"y" * 300,
+        "dat": b"001.009.096.105 - 001.009.096.110 , 000 , one\r\n"
+        b"2.0.0.0 - 2.0.0.9 , 200 , allowed\r\n",
+        "p2p": b"# comment\na: b-c:1.2.3.4-1.2.3.5\nsix:2001:db8::1-2001:db8::2\n"
+        b"latin \xe9:9.0.0.0-9.0.0.1\n",
+        "cidr": b"\xef\xbb\xbf1.2.3.0/24 ; one\n2001:db8::/32\n::/0\n0.0.0.0/0\n"
+        b"255.255.255.255/32\n",
+        "plain": b"1.2.3.4\n::ffff:1.2.3.4 // mapped\n1.2.3.4-1.2.3.5\n"
+        b"::ffff:1.2.3.4 - ::1:0:0:0\n",
+        "bad-lines": b"1.2.3.4\n1.2.3\n1.2.3.5-1.2.3.4\n1.2.3.4/33\n1.2.3.4-::1\n"
+        b"1.2.3.4 - 1.2.3.5 , x\n"
+        + b"y" * 300,
         "html": b"<html>\n",
         "gzip": b"\x1f\x8b\x08\0",
     }
@@ -154,7 +184,11 @@ def blocklists():
     entry = struct.pack(">II", 0x01000000, 0x01000009)
     seed("blocklist", "p2b-v1", magic + b"\x01caf\xe9\0" + entry + b"\0" + entry)
     seed("blocklist", "p2b-v2", magic + b"\x02\0" + entry + b"inverted\0" + entry[4:] + entry[:4])
-    seed("blocklist", "p2b-v3", magic + b"\x03" + struct.pack(">I", 1) + b"a\0" + struct.pack(">II", 1, 0) + entry)
+    seed(
+        "blocklist",
+        "p2b-v3",
+        magic + b"\x03" + struct.pack(">I", 1) + b"a\0" + struct.pack(">II", 1, 0) + entry,
+    )
     seed("blocklist", "p2b-claim", magic + b"\x03\xff\xff\xff\xffa\0")
     seed("blocklist", "p2b-v4", magic + b"\x04")
 
@@ -179,28 +213,43 @@ def trackers():
     for name, data in refused.items():
         seed("tracker_url", name, data)
 
-    reply = ben({
-        "complete": 5,
-        "external ip": b"\xcb\0\x71\x09",
-        "incomplete": 6,
-        "interval": 1800,
-        "peers": b"\xc0\0\x02\x09\x1a\xe1" * 30,
-        "peers6": b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50",
-        "tracker id": "x",
-        "warning message": "w",
-    })
-    dicts = ben({"interval": 5, "peers": [{"ip": "192.0.2.9", "port": 80}, {"ip": "t.example", "port": 80}]})
+    reply = ben(
+        {
+            "complete": 5,
+            "external ip": b"\xcb\0\x71\x09",
+            "incomplete": 6,
+            "interval": 1800,
+            "peers": b"\xc0\0\x02\x09\x1a\xe1" * 30,
+            "peers6": b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50",
+            "tracker id": "x",
+            "warning message": "w",
+        }
+    )
+    dicts = ben(
+        {"interval": 5, "peers": [{"ip": "192.0.2.9", "port": 80}, {"ip": "t.example", "port": 80}]}
+    )
     refusal = ben({"failure reason": "no", "retry in": "never"})
     scrape = ben({"files": {"a" * 20: {"complete": 5, "downloaded": 50, "incomplete": 10}}})
     ok = b"HTTP/1.1 200 OK\r\n"
     length = b"Content-Length: %d\r\n\r\n%s"
-    chunks = b"".join(b"%x;e=1\r\n%s\r\n" % (len(part), part) for part in (reply[:9], reply[9:])) + b"0\r\nT: x\r\n\r\n"
+    chunks = (
+        b"".join(b"%x;e=1\r\n%s\r\n" % (len(part), part) for part in (reply[:9], reply[9:]))
+        + b"0\r\nT: x\r\n\r\n"
+    )
     streams = {
         "length": (0, ok + length % (len(reply), reply)),
         "end": (0, b"HTTP/1.0 200 OK\n\n" + dicts),
         "chunked": (0, ok + b"Transfer-Encoding: chunked\r\n\r\n" + chunks),
-        "gzip": (8, ok + b"Content-Encoding: gzip\r\n" + length % (len(packed := gzip.compress(reply, mtime=0)), packed)),
-        "bomb": (0, ok + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 100_000, mtime=0)),
+        "gzip": (
+            8,
+            ok
+            + b"Content-Encoding: gzip\r\n"
+            + length % (len(packed := gzip.compress(reply, mtime=0)), packed),
+        ),
+        "bomb": (
+            0,
+            ok + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 100_000, mtime=0),
+        ),
         "early": (0, b"HTTP/1.1 103 Hints\r\n\r\n" + ok + length % (len(refusal), refusal)),
         "status": (0, b"HTTP/1.1 404 Not Found\r\n" + length % (2, b"no")),
         "scrape": (1, ok + length % (len(scrape), scrape)),
@@ -209,7 +258,11 @@ def trackers():
     }
     for name, (flags, data) in streams.items():
         seed("tracker_http", name, bytes([flags]) + data)
-    for name, location in {"relative": b"x", "name": b"http://inner.example/announce", "near": b"http://127.0.0.1/announce"}.items():
+    for name, location in {
+        "relative": b"x",
+        "name": b"http://inner.example/announce",
+        "near": b"http://127.0.0.1/announce",
+    }.items():
         moved = b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n"
         moved += b"X: " + b"y" * (-(len(moved) + 7) % 16) + b"\r\n\r\n"
         data = moved + ok + length % (len(reply), reply)
@@ -222,8 +275,16 @@ def trackers():
     announce = struct.pack(">IIIII", 1, 0, 1800, 2, 3)
     error = struct.pack(">II", 3, 0) + b"Connection ID mismatch"
     seed("tracker_udp", "v4", b"\0" + datagrams(connect, announce + b"\xc0\0\x02\x09\x1a\xe1" * 3))
-    seed("tracker_udp", "v6", b"\x02" + datagrams(connect, announce + b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50"))
-    seed("tracker_udp", "scrape", b"\x01" + datagrams(connect, struct.pack(">IIIIIIII", 2, 0, 1, 2, 3, 4, 5, 6)))
+    seed(
+        "tracker_udp",
+        "v6",
+        b"\x02" + datagrams(connect, announce + b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50"),
+    )
+    seed(
+        "tracker_udp",
+        "scrape",
+        b"\x01" + datagrams(connect, struct.pack(">IIIIIIII", 2, 0, 1, 2, 3, 4, 5, 6)),
+    )
     seed("tracker_udp", "error", b"\0" + datagrams(connect, error))
     seed("tracker_udp", "short", b"\0" + datagrams(connect, announce[:19]))
     seed("tracker_udp", "forged", b"\0" + bytes([len(connect)]) + connect + datagrams(announce))
@@ -235,13 +296,32 @@ def krpc():
     node6 = other + b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\1\x1a\xe1"
 
     def query(name, args, **more):
-        return ben({"a": dict(sorted({"id": me, **args}.items())), "q": name, **more, "t": "aa", "v": b"CT\0\2", "y": "q"})
+        return ben(
+            {
+                "a": dict(sorted({"id": me, **args}.items())),
+                "q": name,
+                **more,
+                "t": "aa",
+                "v": b"CT\0\2",
+                "y": "q",
+            }
+        )
 
     def response(args):
-        return ben({"ip": node[20:], "r": dict(sorted({"id": me, **args}.items())), "t": "aa", "y": "r"})
+        return ben(
+            {"ip": node[20:], "r": dict(sorted({"id": me, **args}.items())), "t": "aa", "y": "r"}
+        )
 
     announce = {"implied_port": 1, "info_hash": other, "port": 6881, "seed": 1, "token": "aoeusnth"}
-    mutable = {"cas": 1, "k": b"k" * 32, "salt": "foobar", "seq": 4, "sig": b"s" * 64, "token": "t", "v": "Hello World!"}
+    mutable = {
+        "cas": 1,
+        "k": b"k" * 32,
+        "salt": "foobar",
+        "seq": 4,
+        "sig": b"s" * 64,
+        "token": "t",
+        "v": "Hello World!",
+    }
     packets = {
         "ping": query("ping", {}),
         "read-only": query("ping", {}, ro=1),
@@ -301,11 +381,34 @@ def sessions():
         "version": 1,
     }
     state = stretch(8 + 2, ben(state))
-    seed("session_state", "whole", torrent + settings + state + stretch(4, ben({"limits": {"up": 7}})))
+    seed(
+        "session_state",
+        "whole",
+        torrent + settings + state + stretch(4, ben({"limits": {"up": 7}})),
+    )
     seed("session_state", "removed", torrent + state + stretch(8 + 3, b"") + torrent)
-    seed("session_state", "damaged", torrent + stretch(7, b"\xc7R\x0e\x9d" * 9) + settings + stretch(7, b"\xc7R\x0e\x9d\1"))
-    seed("session_state", "claim", stretch(7, b"\xc7R\x0e\x9d\1\0\0\0\3\xff\xff\xff" + b"x" * 99) + torrent)
+    seed(
+        "session_state",
+        "damaged",
+        torrent + stretch(7, b"\xc7R\x0e\x9d" * 9) + settings + stretch(7, b"\xc7R\x0e\x9d\1"),
+    )
+    seed(
+        "session_state",
+        "claim",
+        stretch(7, b"\xc7R\x0e\x9d\1\0\0\0\3\xff\xff\xff" + b"x" * 99) + torrent,
+    )
 
 
-for write in (bencode, messages, handshakes, extensions, metainfos, resumes, blocklists, trackers, krpc, sessions):
+for write in (
+    bencode,
+    messages,
+    handshakes,
+    extensions,
+    metainfos,
+    resumes,
+    blocklists,
+    trackers,
+    krpc,
+    sessions,
+):
     write()

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""libtorrent's part of scripts/session_bench: `make FOLDER` writes its resume data, `run FOLDER SECONDS` restores and measures."""
+"""libtorrent's part of scripts/session_bench.
+
+`make FOLDER` writes its resume data, `run FOLDER SECONDS` restores and measures.
+"""
 
 import pathlib
 import pickle
@@ -14,7 +17,8 @@ SETTINGS = {
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
-    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.storage_notification,
+    "alert_mask": lt.alert.category_t.status_notification
+    | lt.alert.category_t.storage_notification,
     "alert_queue_size": 1_000_000,
     "active_limit": -1,
     "active_seeds": -1,
@@ -72,7 +76,11 @@ def run(folder, seconds):
     before = time.process_time()
     time.sleep(seconds)
     busy = time.process_time() - before
-    rss = [line for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    rss = [
+        line
+        for line in pathlib.Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmRSS:")
+    ]
     print("rss_kib", rss[0].split()[1])
     print(f"idle_percent {busy * 100 / seconds:.3f}")
     sys.stdout.flush()

@@ -32,7 +32,7 @@ fn a_free_slot_is_given_at_once_and_a_freed_one_too() {
     t.hear(c, Message::Interested);
     assert_eq!((t.said(b), t.said(c)), (vec![], vec![]), "all slots are taken");
     t.hear(a, Message::NotInterested);
-    assert_eq!(t.said(a), ["choke"], "it wanted no more, and somebody waits");
+    assert_eq!(t.said(a), ["choke"], "it wanted no more, and another peer waits");
     assert_eq!(t.said(b), ["unchoke"], "it waited longest");
     t.lose(b);
     assert_eq!(t.said(c), ["unchoke"]);

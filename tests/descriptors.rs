@@ -84,5 +84,5 @@ fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() 
             return;
         }
     }
-    panic!("nobody is accepted any more");
+    panic!("no connection is accepted any more");
 }

@@ -159,7 +159,7 @@ mod tests {
             assert!(heap.heap.len() <= 1);
         }
         assert_eq!(pushed, 101);
-        assert!(!wakeup.fire(at(5)), "nobody waits for that");
+        assert!(!wakeup.fire(at(5)), "no timer waits for that");
     }
 
     #[test]

@@ -211,10 +211,10 @@ fn what_the_torrent_says_is_what_was_asked_for() {
 #[test]
 fn what_cannot_be_a_torrent_is_named() {
     let (_dir, root) = folder(&[("f", 20_000), ("void/nothing/empty", 0), ("bare", 0)]);
-    fs::create_dir(root.join("nobody")).unwrap();
+    fs::create_dir(root.join("empty")).unwrap();
     let at = |name: &str| CreateParams::new(root.join(name));
     let ok = CreateParams::new(&root);
-    assert_refused(&at("nobody"), "DIR/nobody holds no data");
+    assert_refused(&at("empty"), "DIR/empty holds no data");
     assert_refused(&at("void"), "DIR/void holds no data");
     assert_refused(&at("bare"), "DIR/bare holds no data");
     assert_refused(
@@ -415,7 +415,7 @@ fn it_tells_how_far_it_is_and_stops_when_told() {
             if calls > at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert!(matches!(result, Err(CreateError::Stopped)));
-        assert_eq!(calls, at + 1, "nobody is told anything after that");
+        assert_eq!(calls, at + 1, "no progress is told after that");
     }
 }
 

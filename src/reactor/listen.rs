@@ -45,7 +45,7 @@ pub(super) enum Accepted {
     /// One connection was refused for want of descriptors.
     Shed,
     /// No connection waits, or the listeners rest for a while.
-    Nobody,
+    None,
 }
 
 impl Listeners {
@@ -96,7 +96,7 @@ impl Listeners {
     /// Takes one waiting connection; the listeners take turns.
     pub(super) fn accept(&mut self, now: Instant) -> Accepted {
         if self.retry_at.is_some_and(|at| now < at) {
-            return Accepted::Nobody;
+            return Accepted::None;
         }
         self.retry_at = None;
         let count = self.listeners.len();
@@ -123,11 +123,11 @@ impl Listeners {
                         listener.addr
                     );
                     self.retry_at = Some(now + BACK_OFF);
-                    return Accepted::Nobody;
+                    return Accepted::None;
                 }
             }
         }
-        Accepted::Nobody
+        Accepted::None
     }
 }
 
@@ -213,12 +213,12 @@ mod tests {
         ];
         for client in &clients {
             let Accepted::Stream(_, from) = listeners.accept(Instant::ZERO) else {
-                panic!("nobody")
+                panic!("no connection")
             };
             assert_eq!(from, client.local_addr().unwrap());
         }
         assert!(listeners.is_ready());
-        assert!(matches!(listeners.accept(Instant::ZERO), Accepted::Nobody));
+        assert!(matches!(listeners.accept(Instant::ZERO), Accepted::None));
         assert!(!listeners.is_ready() && listeners.retry_at().is_none());
     }
 
@@ -242,7 +242,7 @@ mod tests {
         let now = Instant::from_micros(1_000_000);
         listeners.retry_at = Some(now + BACK_OFF);
         assert!(!listeners.is_ready());
-        assert!(matches!(listeners.accept(now), Accepted::Nobody));
+        assert!(matches!(listeners.accept(now), Accepted::None));
         assert!(matches!(listeners.accept(now + BACK_OFF), Accepted::Stream(..)));
         assert_eq!(listeners.retry_at(), None);
     }

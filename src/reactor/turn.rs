@@ -77,7 +77,7 @@ impl Reactor {
             match self.listeners.accept(now) {
                 Accepted::Stream(stream, addr) => self.greet(now, stream, addr),
                 Accepted::Shed => {}
-                Accepted::Nobody => break,
+                Accepted::None => break,
             }
         }
     }

@@ -232,7 +232,7 @@ fn unasked_blocks_are_counted_not_taken_and_not_suffered_for_long() {
     }
     assert!(!t.is_closed(peer));
     t.deliver(peer, 1, 0);
-    assert!(t.is_closed(peer) && t.reason().contains("nobody asked for"), "{}", t.reason());
+    assert!(t.is_closed(peer) && t.reason().contains("were not asked for"), "{}", t.reason());
 }
 
 #[test]

@@ -1,4 +1,5 @@
-// npm's bittorrent-tracker, for HTTP and UDP, until it is killed; tells every event: node npm_tracker.mjs MODULES HOST PORT
+// npm's bittorrent-tracker, for HTTP and UDP, until it is killed; tells every event:
+// node npm_tracker.mjs MODULES HOST PORT
 const [modules, host, port] = process.argv.slice(2)
 const { default: Server } = await import(`${modules}/bittorrent-tracker/server.js`)
 

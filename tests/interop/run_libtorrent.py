@@ -1,4 +1,7 @@
-"""Serves TORRENT from DIR on HOST:PORT, or fetches it to there, until it is killed: run_libtorrent.py TORRENT DIR HOST:PORT [seed]"""
+"""Serves TORRENT from DIR on HOST:PORT, or fetches it to there, until it is killed.
+
+run_libtorrent.py TORRENT DIR HOST:PORT [seed]
+"""
 
 import sys
 import threading

@@ -1,4 +1,7 @@
-"""A tracker (BEP 3, 23): names each peer that announced to all others, and the PEERs from the start: tracker.py HOST PORT [HOST:PORT]..."""
+"""A tracker (BEP 3, 23): names each peer that announced to all others, and the PEERs from the start.
+
+tracker.py HOST PORT [HOST:PORT]...
+"""
 
 import http.server
 import ipaddress

@@ -72,7 +72,8 @@ impl Struct {
 
     /// Settings, statistics and the simulator are lists by nature.
     fn may_be_a_list(&self) -> bool {
-        self.name.starts_with("sim::") || self.name == "conf::Conf" || self.name.ends_with("Stats")
+        let lists = ["sim::", "conf::"];
+        lists.iter().any(|list| self.name.starts_with(list)) || self.name.ends_with("Stats")
     }
 
     /// Whether more than its file can reach a field, and it is not plain data, whose fields are all

@@ -183,7 +183,7 @@ fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
         peer
     };
     let mut thieves: Vec<PeerNo> = (0..8).map(|n| come(&mut t, thief, n)).collect();
-    assert_eq!(unchoked(&t, thief), 4, "nobody else is there");
+    assert_eq!(unchoked(&t, thief), 4, "no other peer is there");
     let others: Vec<_> = (0..7u8)
         .map(|n| {
             (std::net::Ipv4Addr::new(21, 0, 0, n), come(&mut t, [21, 0, 0, n].into(), u16::from(n)))

@@ -167,7 +167,7 @@ impl Trace {
         let reason = |a: &'_ Alert| matches!(a, Alert::PeerGone { .. });
         match self.alerts.iter().rev().find(|a| reason(a)) {
             Some(Alert::PeerGone { reason, .. }) => reason,
-            _ => "nobody has gone",
+            _ => "no connection has ended",
         }
     }
 

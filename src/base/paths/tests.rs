@@ -273,7 +273,7 @@ fn the_folder_of_states_cannot_be_named() {
         assert_eq!(
             one_by(rules, ".cratetorrent"),
             ".cratetorrent",
-            "below the torrent's own folder it harms nobody"
+            "below the torrent's own folder it does no harm"
         );
     }
     assert_eq!(single_by(NameRules::V0_2, " .CrateTorrent. "), "_.CrateTorrent");

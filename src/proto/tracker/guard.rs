@@ -22,7 +22,7 @@ pub(super) enum Reach {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
     #[error("it is no address of one machine")]
-    Nobody,
+    NoHost,
     #[error("a tracker on this machine or link is asked at /announce only")]
     Path,
     #[error("a redirect may not lead to a nearer network")]
@@ -37,7 +37,7 @@ pub(super) fn check(
     plain_path: bool,
     from: Option<Reach>,
 ) -> Result<(), Refusal> {
-    let reach = reach(ip).ok_or(Refusal::Nobody)?;
+    let reach = reach(ip).ok_or(Refusal::NoHost)?;
     if !mitigate {
         return Ok(());
     }

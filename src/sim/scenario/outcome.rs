@@ -97,7 +97,7 @@ impl Outcome {
             |w| engines.iter().all(|&n| w.engine(n).is_drained()),
             Duration::from_secs(300),
         );
-        assert!(drained, "somebody does not shut down");
+        assert!(drained, "a node does not shut down");
         for &node in &engines {
             let engine = self.world.engine(node);
             assert_eq!(

@@ -659,7 +659,7 @@ fn whatever_the_user_does_the_limits_hold_and_everything_is_told() {
             let waiting_download = waits && engine.session_stats().waiting_checks == 0;
             assert!(
                 !waiting_download || downloads == 2,
-                "round {round}: a slot is free and somebody waits: {:?}",
+                "round {round}: a slot is free and a torrent waits: {:?}",
                 phases(&world, leech)
             );
         }

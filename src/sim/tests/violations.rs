@@ -227,12 +227,12 @@ cases! { said:
         Leech, fast(), says(&[Message::Piece { piece: 0, begin: 0, data: BLOCK }]), "";
     a_flood_of_blocks_that_nobody_asked_for =>
         Leech, fast(), often(1001, &[Message::Piece { piece: 0, begin: 0, data: BLOCK }]),
-        "nobody asked for";
+        "were not asked for";
     one_reject_of_nothing =>
         Leech, fast(), says(&[Message::Reject { piece: 0, begin: 0, len: 16384 }]), "";
     a_flood_of_rejects_of_nothing =>
         Leech, fast(), often(1001, &[Message::Reject { piece: 0, begin: 0, len: 16384 }]),
-        "nobody asked for";
+        "were not asked for";
     a_reject_of_a_piece_that_there_is_not =>
         Leech, fast(), says(&[Message::Reject { piece: 99, begin: 0, len: 1 }]), "spoke of";
     a_request_that_makes_no_sense =>

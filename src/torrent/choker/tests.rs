@@ -132,7 +132,7 @@ fn whoever_gives_most_is_served_and_one_by_lot() {
     assert_eq!(
         grants(&rows, &rules(Mode::TitForTat, 4), 100),
         "3 4 7 0?",
-        "a slot is for whoever wants it"
+        "a slot is for a peer that wants it"
     );
 }
 
@@ -167,7 +167,7 @@ fn between_rounds_a_free_slot_is_filled_and_nobody_loses_one() {
     let filling = rules(Mode::TitForTat, 3).filling();
     assert_eq!(grants(&rows, &filling, 100), "5 0? 1?");
     rows[2] = Row { unchoked: true, wants: false, ..rows[2] };
-    assert_eq!(grants(&rows, &filling, 100), "5 0? 1?", "what nobody wants is free");
+    assert_eq!(grants(&rows, &filling, 100), "5 0? 1?", "what no peer wants is free");
 }
 
 #[test]
@@ -456,10 +456,10 @@ fn any_rows_give_grants_that_keep_the_rules() {
         let has = |row: &Row| grants.iter().any(|g| g.key == row.key);
         let wanting = rows.iter().filter(|row| row.wants).count();
         let served = rows.iter().filter(|row| row.wants && has(row)).count();
-        assert_eq!(served, wanting.min(rules.slots), "no slot is idle while somebody waits");
+        assert_eq!(served, wanting.min(rules.slots), "no slot is idle while a peer waits");
         assert!(
             rows.iter().all(|row| row.wants || row.unchoked || !has(row)),
-            "nobody gets what it does not want"
+            "no peer gets what it does not want"
         );
         let fresh =
             rows.iter().filter(|r| r.wants && r.unchoked && at(200).since(r.since) < rules.hold);

@@ -44,7 +44,7 @@ pub(crate) enum Fault {
     ChokedRequests,
     #[error("it asked {MAX_GREEDY} times too often for pieces that it may have while choked")]
     Greedy,
-    #[error("it sent or turned down more than {MAX_UNASKED} blocks that nobody asked for")]
+    #[error("it sent or turned down more than {MAX_UNASKED} blocks that were not asked for")]
     Unasked,
     #[error("it turned down more than {MAX_REJECTS} requests in a row")]
     Rejects,

@@ -76,7 +76,7 @@ fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
     // What was never asked for is another matter.
     let unasked = [reject(blocks[0]); 400];
     let fault = (0..3).find_map(|_| hear(&mut session, &mut swarm, &unasked).err()).unwrap();
-    assert!(fault.contains("nobody asked for"), "{fault}");
+    assert!(fault.contains("were not asked for"), "{fault}");
 }
 
 #[test]

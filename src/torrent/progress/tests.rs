@@ -117,7 +117,7 @@ fn a_run_that_has_memory_is_filled_when_there_is_none_for_the_one_before() {
     rig.receive(blocks[4]).unwrap();
     blocks.iter().for_each(|&b| rig.p.release(b, &mut rig.memory));
     assert_eq!(rig.memory.used(), 4 * BLOCK_LEN as usize, "the second run's");
-    assert!(rig.memory.reserve(4 * BLOCK_LEN as usize), "somebody else takes the rest");
+    assert!(rig.memory.reserve(4 * BLOCK_LEN as usize), "another torrent takes the rest");
     assert_eq!(rig.ask_all(), &blocks[5..8]);
     rig.memory.release(4 * BLOCK_LEN as usize);
     assert_eq!(rig.ask_all(), &blocks[..4]);

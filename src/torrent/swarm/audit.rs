@@ -70,7 +70,7 @@ impl Swarm {
         }
         if self.blames.len() > conf.requests.max_blames {
             return Err(format!(
-                "{} pieces wait for somebody to blame, {} may",
+                "{} pieces wait for a peer to blame, {} may",
                 self.blames.len(),
                 conf.requests.max_blames
             ));

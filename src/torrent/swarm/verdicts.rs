@@ -48,7 +48,7 @@ impl Swarm {
                         self.blames.remember(piece, senders, digests, cx.conf.requests.max_blames)
                     }
                     Err(error) => {
-                        log::warn!("nobody can be blamed for piece {}: {error}", piece.get())
+                        log::warn!("no peer can be blamed for piece {}: {error}", piece.get())
                     }
                 }
                 self.picker.put_back(piece);

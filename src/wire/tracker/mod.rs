@@ -183,12 +183,12 @@ impl Peers {
             return false;
         }
         let ip = ip.to_canonical();
-        let nobody = match ip {
+        let no_host = match ip {
             IpAddr::V4(ip) => ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast(),
             IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
         };
         let peer = SocketAddr::new(ip, port);
-        if port != 0 && !nobody && self.seen.insert(peer) {
+        if port != 0 && !no_host && self.seen.insert(peer) {
             self.list.push(peer);
         }
         true

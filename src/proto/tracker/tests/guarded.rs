@@ -79,10 +79,10 @@ fn ssrf_nobody_and_everybody_are_never_asked() {
         "[::ffff:0.0.0.0]",
     ] {
         for url in [format!("http://{host}/announce"), format!("udp://{host}:1/announce")] {
-            assert_eq!(refusal(&url, &[]), Refusal::Nobody, "{url}");
+            assert_eq!(refusal(&url, &[]), Refusal::NoHost, "{url}");
             let conf = Conf::default().with(|conf| conf.trackers.ssrf_mitigation = false);
             let mut rig = Rig::with(&url, Question::Announce(announce()), None, &conf);
-            assert_eq!(rig.error(), CallError::Refused(Refusal::Nobody), "{url}");
+            assert_eq!(rig.error(), CallError::Refused(Refusal::NoHost), "{url}");
         }
     }
 }
