@@ -57,6 +57,7 @@
 //! | [`handle`] | the engine on its own thread |
 //! | [`wire`] | torrent files and messages: bytes to values and back |
 //! | [`mod@create`] | making torrents |
+//! | [`guide`] | how all of it works, chapter by chapter |
 //! | [`store`] | files, hashing, workers; [`store::Disk`] is the seam for your own storage |
 //!
 //! Every public item says where its behaviour comes from: a BEP and its section, a paper, or a
@@ -68,6 +69,7 @@ pub mod conf;
 pub mod create;
 pub mod driver;
 pub mod engine;
+pub mod guide;
 pub mod handle;
 mod proto;
 pub mod reactor;

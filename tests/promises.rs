@@ -1,5 +1,5 @@
-//! DESIGN.md says which test holds which promise. Here the tables are held against the tree: a
-//! test, a fuzz target, a module or a file that they name is there.
+//! The chapters in `src/guide/` say which test holds which promise. Here their lists are held
+//! against the tree: a test, a fuzz target, a module or a file that they name is there.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -8,13 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Tables of DESIGN.md whose last column names what tests it, by heading and by least number of
-/// rows.
-const TABLES: [(&str, usize); 3] = [
-    ("Limits and hostile input", 55),
-    ("What the simulated tests promise", 15),
-    ("What use found", 38),
-];
+/// Chapters with a list whose entries end with the names of what tests them, and the least number
+/// of entries.
+const LISTS: [(&str, usize); 3] =
+    [("hostile_input.md", 55), ("simulator.md", 15), ("what_use_found.md", 38)];
 
 /// What there is to be named.
 struct Tree {
@@ -90,14 +87,27 @@ fn tests_in(text: &str) -> Vec<String> {
     tests
 }
 
-/// The rows of the table below a heading.
-fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
-    let section = text
-        .split("\n## ")
-        .flat_map(|part| part.split("\n### "))
-        .find(|part| part.starts_with(heading));
-    let lines = section.unwrap_or_default().lines().filter(|line| line.starts_with('|'));
-    lines.skip(2).map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+/// The entries of a list, `- **what**: what holds. Tests: names.`, as what and names. Lines that
+/// are indented go on with an entry.
+fn entries(text: &str) -> Vec<(String, String)> {
+    let mut entries: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in text.lines() {
+        if line.starts_with("- **") {
+            entries.push(line.into());
+            open = true;
+        } else if open && line.starts_with("  ") {
+            entries.last_mut().unwrap().push_str(&line[1..]);
+        } else {
+            open = false;
+        }
+    }
+    let split = |entry: String| {
+        let what = entry.trim_start_matches("- **").split("**").next().unwrap().to_owned();
+        let tests = entry.rsplit_once("Tests: ").map_or(String::new(), |(_, tests)| tests.into());
+        (what, tests)
+    };
+    entries.into_iter().map(split).collect()
 }
 
 /// What stands between backquotes.
@@ -105,38 +115,32 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-/// Everything that is wrong with the tables.
-fn faults(text: &str, tree: &Tree) -> Vec<String> {
+/// Everything that is wrong with the list of a chapter.
+fn faults(chapter: &str, text: &str, least: usize, tree: &Tree) -> Vec<String> {
+    let entries = entries(text);
     let mut faults = Vec::new();
-    for (heading, least) in TABLES {
-        let rows = rows(text, heading);
-        if rows.len() < least {
-            faults.push(format!("{heading}: {} rows", rows.len()));
+    if entries.len() < least {
+        faults.push(format!("{chapter}: {} entries", entries.len()));
+    }
+    for (what, tests) in entries {
+        if quoted(&tests).count() == 0 {
+            faults.push(format!("{what}: no test"));
         }
-        for row in rows {
-            let (what, tests) = (row[0], row[row.len() - 1]);
-            if row.len() != 3 {
-                faults.push(format!("{what}: {} columns", row.len()));
-            }
-            if quoted(tests).count() == 0 {
-                faults.push(format!("{what}: no test"));
-            }
-            faults.extend(
-                quoted(tests)
-                    .filter(|name| !tree.has(name))
-                    .map(|name| format!("{what}: there is no {name}")),
-            );
-        }
+        let absent = quoted(&tests).filter(|name| !tree.has(name));
+        faults.extend(absent.map(|name| format!("{what}: there is no {name}")));
     }
     faults
 }
 
 #[test]
-fn what_design_says_is_tested_is_tested() {
+fn chapters_name_tests_that_are_there() {
     let tree = Tree::read();
-    let text = fs::read_to_string(tree.root.join("DESIGN.md")).unwrap();
-    let faults = faults(&text, &tree);
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    let mut all = Vec::new();
+    for (chapter, least) in LISTS {
+        let text = fs::read_to_string(tree.root.join("src/guide").join(chapter)).unwrap();
+        all.extend(faults(chapter, &text, least, &tree));
+    }
+    assert!(all.is_empty(), "\n{}", all.join("\n"));
 }
 
 #[test]
@@ -155,20 +159,20 @@ fn this_test_can_fail() {
     // A function that is no test, a module without any, a file that is gone.
     for absent in [
         "tests_in",
-        "nobody_has_written_this",
-        "and_nobody_ever_*",
+        "absent_test",
+        "also_absent_*",
         "wire::nothing",
         "tests/nothing.rs",
         "no_fuzz_target",
     ] {
         assert!(!tree.has(absent), "{absent}");
     }
-    let faults = faults(
-        "\n## Limits and hostile input\n\n| a | b | c |\n|---|---|---|\n\
-         | an attack | a limit | `gone`, none |\n",
-        &tree,
+    let list = "Prose.\n- **an attack**: a limit\n  of two lines.\n  Tests: `gone`,\n  \
+                `this_test_can_fail`.\n\n- **a b**: none.\n";
+    assert_eq!(
+        faults("x.md", list, 3, &tree),
+        ["x.md: 2 entries", "an attack: there is no gone", "a b: no test"]
     );
-    assert_eq!(faults[..2], ["Limits and hostile input: 1 rows", "an attack: there is no gone"]);
     assert_eq!(
         tests_in(
             "    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    \

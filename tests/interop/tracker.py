@@ -1,4 +1,4 @@
-"""A tracker (BEP 3, 23): names each peer that announced to all others, and the PEERs from the start.
+"""A tracker (BEP 3, 23): names all peers that announced, and the PEERs from the start.
 
 tracker.py HOST PORT [HOST:PORT]...
 """

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{root, sources, words};
+use super::{below, root, sources, words};
 
 /// One mistake: its name, and the texts to replace.
 struct Mistake {
@@ -45,8 +45,8 @@ fn mistakes() -> Vec<Mistake> {
     files.iter().map(read).collect()
 }
 
-/// What the mistake is, then one or more of `--- right` and `--- wrong`. `MADE` in the wrong text
-/// is true in a run that makes the mistake.
+/// What the mistake is, then one or more of `--- right` and `--- wrong`. `MADE` in the wrong text is
+/// true in a run that makes the mistake.
 fn parse(name: &str, text: &str) -> Mistake {
     let mut edits = Vec::new();
     for part in text.split("--- right\n").skip(1) {
@@ -141,7 +141,7 @@ fn planted_tree_is_written() {
     let tree = PathBuf::from(std::env::var("PLANTED_TREE").unwrap());
     let mut files = BTreeMap::new();
     for part in ["src", "examples"] {
-        for path in sources(&root().join(part)) {
+        for path in below(&root().join(part)) {
             files.insert(path.clone(), fs::read_to_string(path).unwrap());
         }
     }
@@ -153,7 +153,7 @@ fn planted_tree_is_written() {
     files.get_mut(&root().join("src/lib.rs")).unwrap().push_str("\nmod planted;\n");
     files.insert(root().join("src/planted.rs"), SWITCH.into());
 
-    let mut stale = sources(&tree.join("src"));
+    let mut stale = below(&tree.join("src"));
     for (path, text) in files {
         let to = tree.join(path.strip_prefix(root()).unwrap());
         stale.retain(|old| *old != to);

@@ -21,7 +21,7 @@ const TOO_LARGE: &[(&str, usize, usize)] = &[
     ("reactor::Reactor", 23, 2),
     ("reactor::sockets::Socket", 7, 5),
     ("store::pool::Waiting", 15, 5),
-    ("torrent::Torrent", 50, 14),
+    ("torrent::Torrent", 25, 3),
     ("torrent::announcer::Announcer", 12, 5),
     ("torrent::announcer::tracker::Tracker", 16, 6),
     ("torrent::choker::Row", 14, 6),

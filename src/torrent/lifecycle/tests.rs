@@ -1,3 +1,5 @@
+//! The lifecycle by itself: what each event makes of each phase.
+
 use super::*;
 use crate::base::bitfield::Bitfield;
 

@@ -50,15 +50,6 @@ impl NodeInfo {
     }
 }
 
-/// Whether an address belongs to a local network: this machine, RFC 1918, link-local, or unique
-/// local IPv6. Such nodes may have any id (BEP 42), and are not taken from others' words outside.
-pub fn is_local(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
-    }
-}
-
 /// Reads six or eighteen bytes; nothing else is an address.
 pub(super) fn endpoint(bytes: &[u8]) -> Option<SocketAddr> {
     if let Ok([a, b, c, d, hi, lo]) = <[u8; 6]>::try_from(bytes) {

@@ -30,9 +30,9 @@ use thiserror::Error;
 
 use super::bencode::BencodeError;
 pub use bloom::{BLOOM_LEN, BloomFilter};
-pub use compact::{Family, NodeInfo, is_local};
+pub use compact::{Family, NodeInfo};
 pub use item::{Item, ItemError, MAX_SALT, MAX_VALUE, Mutable, SigningKey, immutable_target};
-pub use node_id::NodeId;
+pub use node_id::{NodeId, is_local};
 
 /// The longest packet that is sent, bytes of UDP payload (BEP 32).
 pub const MAX_SENT: usize = 1024;

@@ -2,8 +2,6 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::is_local;
-
 /// A point in the 160-bit space of nodes, torrents and stored values.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub [u8; 20]);
@@ -108,5 +106,14 @@ impl fmt::Debug for NodeId {
 impl From<crate::base::ids::InfoHash> for NodeId {
     fn from(hash: crate::base::ids::InfoHash) -> Self {
         Self(hash.0)
+    }
+}
+
+/// Whether an address belongs to a local network: this machine, RFC 1918, link-local, or unique
+/// local IPv6. Such nodes may have any id (BEP 42), and are not taken from others' words outside.
+pub fn is_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
     }
 }
