@@ -61,7 +61,7 @@ fn gone(t: &Trace) -> Vec<SocketAddr> {
 // The filter.
 
 #[test]
-fn whom_the_filter_blocks_is_not_accepted() {
+fn filtered_address_is_not_accepted() {
     let mut t = leech(Conf::default());
     t.tell(|engine, _| engine.set_ip_filter(block("20.0.0.0/8")));
     assert!(t.accept_at(at([20, 1, 2, 3], 5)).is_none());
@@ -78,7 +78,7 @@ fn whom_the_filter_blocks_is_not_accepted() {
 }
 
 #[test]
-fn whom_the_filter_blocks_is_neither_remembered_nor_dialled() {
+fn filtered_address_is_neither_kept_nor_dialled() {
     let mut t = leech(Conf::default().with(|conf| conf.peers.max_dials = 1));
     let add = |t: &mut Trace, addr| t.tell(|engine, id| engine.add_peer(id, addr).unwrap());
     // One is being dialled, the others wait for their turn.
@@ -101,7 +101,7 @@ fn whom_the_filter_blocks_is_neither_remembered_nor_dialled() {
 }
 
 #[test]
-fn links_to_whom_the_filter_comes_to_block_end_in_every_state() {
+fn new_filter_ends_connections_in_every_state() {
     let mut t = leech(Conf::default());
     let (silent, live, other) = (
         t.accept_at(at([20, 0, 0, 1], 1)).unwrap(),
@@ -161,7 +161,7 @@ fn a_ban_ends_and_the_second_is_twice_as_long() {
 }
 
 #[test]
-fn a_dialled_peer_that_was_banned_is_a_candidate_again_afterwards() {
+fn banned_dialled_peer_is_a_candidate_after_the_ban() {
     let mut t = leech(Conf::default().with(|conf| conf.peers.ban_time = HOUR));
     let peer = t.dial();
     t.raw(peer, &trace::hello(*b"-XX0000-peer........"));
@@ -197,7 +197,7 @@ fn the_user_bans_an_address_for_a_time_and_takes_it_back() {
 }
 
 #[test]
-fn the_user_forgives_whoever_sent_bad_data() {
+fn user_may_lift_a_ban_for_bad_data() {
     let mut t = leech(Conf::default());
     let addr = at([20, 0, 0, 1], 1);
     let peer = greeted(&mut t, addr);
@@ -229,7 +229,7 @@ fn one_host_cannot_take_all_connections() {
 }
 
 #[test]
-fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
+fn candidate_of_a_full_host_is_dialled_later() {
     let mut t = leech(Conf::default().with(|conf| {
         conf.peers.max_per_host = 1;
         conf.alerts.progress_interval = HOUR;
@@ -245,7 +245,7 @@ fn who_was_not_dialled_because_its_host_had_its_share_is_dialled_later() {
 }
 
 #[test]
-fn who_is_not_dialled_for_hours_because_its_host_has_its_share_is_not_forgotten() {
+fn candidate_of_a_full_host_is_kept_for_hours() {
     let mut t = leech(Conf::default().with(|conf| {
         conf.peers.max_per_host = 1;
         conf.peers.idle_timeout = 9 * HOUR;
@@ -308,7 +308,7 @@ fn the_defaults_leave_fifty_at_once_from_one_address_alone() {
 const OURS: [u8; 4] = [123, 213, 32, 10];
 
 #[test]
-fn those_that_are_due_are_dialled_by_canonical_priority() {
+fn due_candidates_are_dialled_by_canonical_priority() {
     let mut t = leech(Conf::default().with(|conf| conf.peers.max_dials = 1));
     t.tell(|engine, _| engine.set_external_addr(OURS.into()));
     // The two of the BEP's examples, the lesser one first; the one that is being dialled holds them
@@ -358,7 +358,7 @@ fn three_hosts_must_agree_on_our_address() {
 }
 
 #[test]
-fn a_full_torrent_makes_room_for_whom_it_prefers_and_only_among_the_useless() {
+fn full_torrent_makes_room_for_a_preferred_peer_among_useless() {
     // By the BEP's examples the second is worth less than the first.
     let (greater, lesser) = (at([98, 76, 54, 32], 1), at([123, 213, 32, 234], 1));
     let full = |first: SocketAddr, ours: bool, busy: bool| {
@@ -387,7 +387,7 @@ fn a_full_torrent_makes_room_for_whom_it_prefers_and_only_among_the_useless() {
 // Torrents among themselves.
 
 #[test]
-fn a_torrent_with_many_candidates_does_not_keep_another_from_its_one() {
+fn torrent_with_many_candidates_leaves_dials_to_others() {
     let mut t = leech(Conf::default().with(|conf| conf.peers.max_dials = 2));
     for n in 1..=100 {
         t.tell(|engine, id| engine.add_peer(id, at([20, 0, 0, n], 1)).unwrap());
@@ -407,7 +407,7 @@ fn a_torrent_with_many_candidates_does_not_keep_another_from_its_one() {
 // The same peer twice.
 
 #[test]
-fn a_peer_that_connects_again_and_again_has_one_connection_a_torrent() {
+fn reconnecting_peer_has_one_connection_a_torrent() {
     let mut t = leech(Conf::default());
     let here = |port| at([20, 0, 0, 1], port);
     let again = |t: &mut Trace, port| {

@@ -40,7 +40,7 @@ fn a_free_slot_is_given_at_once_and_a_freed_one_too() {
 }
 
 #[test]
-fn interest_that_comes_and_goes_costs_nothing_while_slots_are_free() {
+fn flapping_interest_changes_nothing_while_slots_are_free() {
     let mut t = seed(2);
     let peer = t.peer();
     for n in 0..50 {
@@ -53,7 +53,7 @@ fn interest_that_comes_and_goes_costs_nothing_while_slots_are_free() {
 }
 
 #[test]
-fn whoever_has_everything_takes_no_slot() {
+fn peer_that_has_everything_gets_no_slot() {
     let mut t = seed(1);
     let (a, b) = (t.peer(), t.peer());
     t.hear(a, Message::Interested);
@@ -87,7 +87,7 @@ fn a_choke_comes_after_a_full_turn_and_answers_every_request() {
 }
 
 #[test]
-fn turn_of_a_peer_that_asks_for_nothing_more_ends_after_thirty_seconds() {
+fn turn_of_a_peer_without_requests_ends_after_thirty_seconds() {
     let mut t = seed(1);
     let (a, b) = (t.peer(), t.peer());
     t.hear(a, Message::Interested);
@@ -129,7 +129,7 @@ fn slots_and_policy_can_be_changed_while_running() {
 }
 
 #[test]
-fn under_an_upload_limit_fewer_are_served_at_a_time() {
+fn upload_limit_lowers_the_number_of_slots() {
     let mut t = Trace::seed(Conf::default());
     let peers: Vec<_> = (0..20).map(|_| t.peer()).collect();
     peers.iter().for_each(|&peer| t.hear(peer, Message::Interested));
@@ -148,7 +148,7 @@ fn under_an_upload_limit_fewer_are_served_at_a_time() {
 }
 
 #[test]
-fn nothing_ticks_while_nobody_waits_for_a_slot() {
+fn choke_timer_is_idle_while_no_peer_waits_for_a_slot() {
     let mut t = seed(2);
     let peers: Vec<_> = (0..3).map(|_| t.peer()).collect();
     t.hear(peers[0], Message::Interested);

@@ -61,7 +61,7 @@ fn assert_fails(out: &Output, code: i32, sentence: &str) {
 }
 
 #[test]
-fn a_folder_becomes_the_torrent_that_somebody_else_would_make_of_it() {
+fn folder_becomes_the_torrent_that_libtorrent_would_make() {
     let (dir, torrent) = folder();
     let out = run(dir.path(), &["größe", "--piece-length", "64K"]);
     let lines = format!(
@@ -104,7 +104,7 @@ fn pads_and_single_files_are_those_of_others_too() {
 }
 
 #[test]
-fn everything_it_is_told_is_in_it() {
+fn created_torrent_has_all_options() {
     let (dir, _) = folder();
     let args = "größe --out t --name other --private --comment hello --source here --no-date \
                 --threads 2 --pads --skip-special \
@@ -135,7 +135,7 @@ fn everything_it_is_told_is_in_it() {
 }
 
 #[test]
-fn what_is_there_is_replaced_only_by_force() {
+fn existing_torrent_file_is_replaced_only_with_force() {
     let (dir, torrent) = folder();
     let path = dir.path().join("größe.torrent");
     fs::write(&path, b"mine").unwrap();
@@ -235,7 +235,7 @@ fn nonsense_is_told_in_a_sentence() {
 }
 
 #[test]
-fn what_cannot_be_done_is_told_in_a_sentence() {
+fn create_failure_is_told_in_a_sentence() {
     let (dir, _) = folder();
     fs::create_dir(dir.path().join("none")).unwrap();
     fs::create_dir(dir.path().join("links")).unwrap();

@@ -19,7 +19,7 @@ use cratetorrent::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
-fn running_out_of_descriptors_refuses_connections_without_spinning_and_passes() {
+fn descriptor_shortage_refuses_connections_without_spinning() {
     let conf = Conf::default().with(|conf| {
         conf.network.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
         conf.peers.reconnect_min = Duration::from_millis(1);

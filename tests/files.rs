@@ -177,7 +177,7 @@ fn remove_with_data_leaves_foreign_files_and_folders() {
 }
 
 #[test]
-fn remove_with_data_takes_nothing_behind_a_symbolic_link_to_a_folder() {
+fn remove_with_data_follows_no_link_to_a_folder() {
     let mut bench = Bench::new();
     let (down, real) = (bench.down(), bench.home.path().join("real"));
     fs::rename(down.join("set/b"), &real).unwrap();
@@ -189,7 +189,7 @@ fn remove_with_data_takes_nothing_behind_a_symbolic_link_to_a_folder() {
 }
 
 #[test]
-fn remove_with_data_takes_no_symbolic_link_and_not_what_it_leads_to() {
+fn remove_with_data_deletes_no_link_and_no_target() {
     let mut bench = Bench::new();
     let (down, real) = (bench.down(), bench.home.path().join("real"));
     fs::rename(down.join("set/a"), &real).unwrap();
@@ -213,7 +213,7 @@ fn remove_with_data_takes_no_folder_that_is_where_a_file_was() {
 }
 
 #[test]
-fn remove_with_data_follows_renames_and_keeps_what_has_the_old_name() {
+fn remove_with_data_follows_renames_and_keeps_the_old_name() {
     let mut bench = Bench::with(
         |down| {
             fs::create_dir(down.join("x")).unwrap();
@@ -228,7 +228,7 @@ fn remove_with_data_follows_renames_and_keeps_what_has_the_old_name() {
 }
 
 #[test]
-fn remove_with_data_deletes_a_state_file_that_is_elsewhere_and_nothing_beside_it() {
+fn remove_with_data_deletes_a_remote_state_file_only() {
     let mut bench = Bench::with(
         |down| {
             fs::create_dir(down.with_file_name("states")).unwrap();
@@ -313,7 +313,7 @@ fn a_move_does_not_write_through_a_symbolic_link() {
 }
 
 #[test]
-fn what_is_fetched_of_a_skipped_file_goes_into_the_part_file_and_from_there_into_the_file() {
+fn parts_of_a_skipped_file_move_from_part_file_to_file() {
     let mut seed = Bench::serving();
     let at = std::net::SocketAddr::from(([127, 0, 0, 1], seed.engine.local_addrs()[0].port()));
     // Only `b/e` is wanted: it shares its piece with the end of `b/c/d`.

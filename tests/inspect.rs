@@ -108,7 +108,7 @@ fn a_single_file_is_told() {
 }
 
 #[test]
-fn what_is_no_torrent_gets_one_line() {
+fn input_that_is_no_torrent_gets_one_line() {
     let cases: &[(&str, &[u8], &str)] = &[
         ("empty", b"", "metainfo is not valid bencoding: it ends within a value, after 0 bytes"),
         ("bad\x1bname", b"d4:infodee", "metainfo has no `pieces`"),
@@ -207,7 +207,7 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn a_reader_who_leaves_is_no_failure() {
+fn closed_output_pipe_is_no_failure() {
     let mut b = MetainfoBuilder::new("many", 16_384);
     (0..20_000).for_each(|i| _ = b.file([format!("file {i}")], 1));
     let (_dir, path) = file("t.torrent", &b.build(&[[1; 20]; 2]).unwrap());

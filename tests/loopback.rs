@@ -277,7 +277,7 @@ fn dropped_handle_leaves_a_state_that_the_next_run_believes() {
 }
 
 #[test]
-fn an_idle_loop_waits_though_nobody_fetches_its_alerts() {
+fn idle_loop_waits_with_unfetched_alerts() {
     let fixture = Fixture::new();
     let mut reactor = Reactor::new(dialling()).unwrap();
     reactor.verbs().add_torrent(fixture.seed_params()).unwrap();
@@ -302,7 +302,7 @@ fn an_idle_loop_waits_though_nobody_fetches_its_alerts() {
 }
 
 #[test]
-fn strangers_who_say_nothing_or_nonsense_are_survived() {
+fn silent_and_malformed_connections_do_no_harm() {
     use std::io::{Read, Write};
     let fixture = Fixture::new();
     let mut seed = Reactor::new(listening()).unwrap();

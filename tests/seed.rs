@@ -114,7 +114,7 @@ fn a_torrent_is_served_from_its_folder_once_it_is_checked() {
 }
 
 #[test]
-fn what_is_not_whole_is_not_served_nor_touched() {
+fn incomplete_data_is_neither_served_nor_touched() {
     let (dir, torrent) = served();
     torrent.write_metainfo(dir.path());
     let file = dir.path().join("größe/z");

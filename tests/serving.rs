@@ -222,7 +222,7 @@ fn assert_some_is_smooth(mut attempt: impl FnMut() -> ReactorStats) {
 }
 
 #[test]
-fn while_a_slow_disk_serves_reads_no_turn_is_long_and_hot_data_does_not_wait() {
+fn slow_disk_reads_delay_neither_turns_nor_cached_data() {
     let fixture = Fixture::new(2);
     assert_some_is_smooth(|| {
         let peers = vec![fixture.peer(0..2, 8), fixture.peer(2..4, 1), fixture.peer(2..4, 32)];
@@ -255,7 +255,7 @@ fn a_file_that_left_the_page_cache_is_read_by_a_worker() {
 
 /// What the loop has to say to one peer must not wait until all others have what they asked for.
 #[test]
-fn small_messages_go_out_while_others_take_all_that_a_turn_may_send() {
+fn small_messages_go_out_beside_fast_uploads() {
     const GLUTTONS: usize = 50;
     let fixture = Fixture::new(16);
     let conf =

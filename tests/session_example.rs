@@ -216,7 +216,7 @@ fn two_sessions_exchange_files_as_scripts_say() {
 }
 
 #[test]
-fn a_signal_is_the_end_and_waits_do_not_hold_it_up() {
+fn signal_ends_the_session_despite_waits() {
     let dir = tempfile::tempdir().unwrap();
     let torrent = small("lonely", 4);
     let file = torrent.write_metainfo(dir.path());
@@ -300,7 +300,7 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
 }
 
 #[test]
-fn a_session_goes_on_where_it_was_and_its_folder_is_taken_while_it_runs() {
+fn session_resumes_and_locks_its_folder() {
     let dir = tempfile::tempdir().unwrap();
     let torrent = small("kept", 9);
     torrent.write_files(dir.path());

@@ -80,7 +80,7 @@ impl Script for Mute {
 }
 
 #[test]
-fn a_script_may_be_anything_at_all() {
+fn random_script_panics_nothing() {
     let sample = sample();
     let mut world = World::new(1);
     let mute = world.scripted(Mute::default());

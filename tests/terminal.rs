@@ -87,7 +87,7 @@ fn typed_line_survives_news_and_history_comes_back() {
 }
 
 #[test]
-fn hangup_is_a_farewell() {
+fn hangup_ends_in_good_order() {
     // These tests may run below `nohup`, which ignores the signal for all that they start. One that
     // is caught is reset there.
     let _hangup = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).unwrap();
@@ -106,7 +106,7 @@ fn hangup_is_a_farewell() {
 }
 
 #[test]
-fn signal_twice_in_a_moment_is_one_wish() {
+fn signal_twice_in_a_moment_ends_once() {
     let (mut bench, _, seeder) = slow();
     let mut process = bench.start(&mut bench.command(&[seeder.addr()]));
     clock::wait_for("it downloads", LIMIT, || {
@@ -133,7 +133,7 @@ fn name_that_does_not_resolve_is_a_failure_and_no_misuse() {
 }
 
 #[test]
-fn selected_files_alone_are_fetched_and_state_goes_with_the_whole() {
+fn selected_files_are_fetched_and_state_removed_when_whole() {
     let recipe =
         Recipe::folder("set", 16 * 1024).file("a", 50_000).file("b", 50_000).file("c", 50_000);
     let torrent = Arc::new(recipe.make(9));

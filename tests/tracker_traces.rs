@@ -119,7 +119,7 @@ fn one_look_up_and_one_call_for_each_family() {
 }
 
 #[test]
-fn what_is_out_of_reach_in_one_family_works_in_the_other_and_nobody_is_bothered() {
+fn family_that_cannot_be_reached_leaves_the_other_working() {
     let mut t = asking(Conf::default());
     resolved(&mut t, Ok(addrs()));
     let asked = datagrams(&mut t);
@@ -164,7 +164,7 @@ fn a_family_that_nothing_may_leave_in_is_not_asked() {
 }
 
 #[test]
-fn a_name_that_is_not_found_and_one_that_nobody_answers_for_are_told_once() {
+fn unknown_and_unanswered_names_are_told_once() {
     let mut t = asking(Conf::default());
     resolved(&mut t, Err("no such name".into()));
     assert_eq!(failures(&t).len(), 1);
@@ -178,7 +178,7 @@ fn a_name_that_is_not_found_and_one_that_nobody_answers_for_are_told_once() {
 }
 
 #[test]
-fn answers_of_others_and_to_nobody_are_ignored() {
+fn stray_datagrams_are_ignored() {
     let mut t = asking(Conf::default());
     resolved(&mut t, Ok(addrs()));
     let asked = datagrams(&mut t);
@@ -196,7 +196,7 @@ fn answers_of_others_and_to_nobody_are_ignored() {
 }
 
 #[test]
-fn a_shutdown_waits_for_farewells_and_no_longer_than_it_may() {
+fn shutdown_waits_for_stopped_until_its_timeout() {
     let conf = Conf::default().with(|conf| conf.trackers.stopped_timeout = Duration::from_secs(2));
     let mut t = asking(conf);
     resolved(&mut t, Ok(vec![V4.into()]));
@@ -218,7 +218,7 @@ fn a_shutdown_waits_for_farewells_and_no_longer_than_it_may() {
 }
 
 #[test]
-fn what_a_stream_says_after_it_was_given_up_for_another_means_nothing() {
+fn late_events_of_an_abandoned_stream_are_ignored() {
     let mut t = Trace::seed(Conf::default());
     t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "http://9.0.0.1/announce")).unwrap();
     let connect = |t: &mut Trace| {
@@ -264,7 +264,7 @@ fn refuse(t: &mut Trace) -> usize {
 }
 
 #[test]
-fn a_tracker_that_cannot_be_reached_is_tried_once_a_second_whoever_wants_it() {
+fn unreachable_tracker_is_tried_once_a_second_for_all_torrents() {
     let mut t = Trace::seed(Conf::default());
     for nth in 0..50 {
         t.tell(|engine, torrent| {
@@ -312,7 +312,7 @@ fn connects(t: &mut Trace) -> Vec<(Key, SocketAddr)> {
 }
 
 #[test]
-fn a_tracker_that_was_taken_out_is_not_heard_and_hears_that_we_stop() {
+fn removed_tracker_is_ignored_and_told_stopped() {
     let mut t = Trace::leech(Conf::default());
     t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.1/a".into()]]))
         .unwrap();
@@ -338,7 +338,7 @@ fn a_tracker_that_was_taken_out_is_not_heard_and_hears_that_we_stop() {
 }
 
 #[test]
-fn numbers_can_be_had_over_ipv6_alone_and_of_what_rests() {
+fn scrape_over_ipv6_alone_survives_a_pause() {
     let mut t = asking(Conf::default());
     resolved(&mut t, Ok(vec![V6.parse().unwrap()]));
     t.errands();
@@ -354,7 +354,7 @@ fn numbers_can_be_had_over_ipv6_alone_and_of_what_rests() {
 }
 
 #[test]
-fn what_runs_is_not_told_to_stop_when_the_queue_takes_it_over() {
+fn running_torrent_taken_by_the_queue_sends_no_stopped() {
     let mut t = Trace::seed(Conf::default());
     t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "http://9.0.0.1/announce")).unwrap();
     let (call, _) = connects(&mut t)[0];

@@ -192,7 +192,7 @@ fn a_swarm_meets_over_ipv6() {
 }
 
 #[test]
-fn a_tracker_with_a_name_is_told_in_each_family_that_the_name_has() {
+fn tracker_name_is_announced_to_in_each_of_its_families() {
     let addrs: Vec<IpAddr> =
         ("localhost", 0).to_socket_addrs().unwrap().map(|addr| addr.ip()).collect();
     for udp in [false, true] {
@@ -367,7 +367,7 @@ fn a_tracker_that_hangs_holds_up_the_end_no_longer_than_it_may() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn everything_leaves_from_the_address_that_is_set() {
+fn tracker_calls_leave_from_the_bound_address() {
     let tracker = Tracker::new();
     let (http, udp) = (tracker.http(SocketAddr::new(V4, 0)), tracker.udp(SocketAddr::new(V4, 0)));
     let ours = IpAddr::from([127, 0, 0, 2]);
@@ -446,7 +446,7 @@ mod tls {
     }
 
     #[test]
-    fn a_swarm_meets_through_an_https_tracker_that_can_prove_its_name_or_address() {
+    fn swarm_meets_through_a_verified_https_tracker() {
         let authority = Authority::new(&["localhost", "127.0.0.1"]);
         let tracker = Tracker::new();
         let addr = tracker.https(SocketAddr::new(V4, 0), authority.server.clone());
@@ -470,7 +470,7 @@ mod tls {
     }
 
     #[test]
-    fn a_certificate_of_an_unknown_authority_or_for_another_name_is_refused() {
+    fn certificate_of_unknown_authority_or_other_name_is_refused() {
         let (known, unknown) =
             (Authority::new(&["elsewhere.test"]), Authority::new(&["localhost", "127.0.0.1"]));
         for (authority, why) in [(&known, "not valid for"), (&unknown, "unknown")] {
@@ -487,7 +487,7 @@ mod tls {
     }
 
     #[test]
-    fn what_is_no_certificate_is_told_at_the_start() {
+    fn invalid_certificate_is_told_at_the_start() {
         let conf = conf().with(|conf| conf.trackers.tls_roots = vec![b"no certificate".to_vec()]);
         assert!(matches!(spawn(conf), Err(ReactorError::TlsRoots(_))));
     }

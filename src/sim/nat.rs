@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_lets_in_whom_it_should_and_for_as_long_as_it_should() {
+    fn each_nat_rule_admits_the_right_remotes_for_the_right_time() {
         let addr = |host: u8, port| SocketAddr::from(([1, 1, 1, host], port));
         let at = |secs: u64| Instant::from_micros(secs * 1_000_000);
         // Known address, known host with another port, stranger; then the first again when the hole
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symmetric_router_shows_everybody_another_port() {
+    fn symmetric_router_shows_each_remote_another_port() {
         let addr = |host: u8| SocketAddr::from(([1, 1, 1, host], 1));
         let mut nat = NatBox::new(Nat::Symmetric, [9, 9, 9, 9].into(), Duration::from_secs(60));
         let (a, b) = (nat.source(0, 7, addr(1)), nat.source(0, 7, addr(2)));

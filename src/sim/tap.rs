@@ -137,7 +137,7 @@ mod tests {
     };
 
     #[test]
-    fn it_reads_the_same_however_it_is_cut() {
+    fn tap_reads_the_same_however_bytes_are_cut() {
         let greeting = Handshake {
             reserved: Reserved::default(),
             info_hash: InfoHash([1; 20]),

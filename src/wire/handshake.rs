@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn it_becomes_known_in_two_steps() {
+    fn info_hash_is_known_before_the_peer_id() {
         let bytes = [&sample().encode()[..], b"more"].concat();
         for len in 0..=bytes.len() {
             let prefix = &bytes[..len];

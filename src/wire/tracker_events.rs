@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn tracker_events_round_trip_and_unreadable_ones_are_passed_over() {
+    fn tracker_events_round_trip_and_unreadable_ones_are_skipped() {
         let event = |url: &str, completed| OwedEvent {
             url: url.into(),
             completed,

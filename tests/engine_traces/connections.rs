@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn there_is_room_for_so_many_greetings_and_links() {
+fn handshakes_and_connections_are_bounded() {
     let mut t = Trace::leech(Conf::default().with(|conf| {
         conf.peers.max_handshakes = 3;
         conf.peers.max_connections = 5;
@@ -37,7 +37,7 @@ fn a_torrent_takes_so_many_peers_from_either_side() {
 }
 
 #[test]
-fn so_many_dials_at_a_time_and_the_next_as_soon_as_one_is_answered() {
+fn dials_are_bounded_and_the_next_starts_at_an_answer() {
     let mut t = Trace::leech(Conf::default().with(|conf| conf.peers.max_dials = 3));
     let first = t.dial_many(10);
     assert_eq!(first.len(), 3);
@@ -48,7 +48,7 @@ fn so_many_dials_at_a_time_and_the_next_as_soon_as_one_is_answered() {
 }
 
 #[test]
-fn a_peer_that_is_connected_is_not_taken_a_second_time_the_other_way_round() {
+fn connected_peer_is_refused_in_the_other_direction() {
     // Our id begins with -CT, its id with -XX: the connection that we dial is the one to keep, and
     // both know it.
     let its = |nth: u8| {
@@ -105,7 +105,7 @@ fn a_peer_that_has_dialled_us_is_not_dialled_until_it_goes() {
 }
 
 #[test]
-fn a_peer_that_refuses_to_be_dialled_since_it_has_dialled_us_is_not_dialled_again() {
+fn peer_that_dialled_us_and_refuses_ours_is_not_dialled_again() {
     // It dials while it is dialled, and many clients then close the second connection without a
     // greeting.
     let mut t = leech();
@@ -130,7 +130,7 @@ fn a_peer_that_refuses_to_be_dialled_since_it_has_dialled_us_is_not_dialled_agai
 }
 
 #[test]
-fn a_peer_known_by_its_id_to_have_dialled_us_is_not_dialled_again() {
+fn peer_known_by_id_is_not_dialled_while_connected() {
     let mut t = leech();
     let old = t.accept();
     t.raw(old, &trace::hello(*b"-AA0000-peer........"));

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn a_greeting_may_be_cut_anywhere() {
+fn handshake_may_be_cut_anywhere() {
     let mut wire = trace::hello(*b"-XX0000-peer........").to_vec();
     // All but the last piece: a peer that has everything is not served, whatever it says.
     for message in [Message::Bitfield(&[0xff, 0xff, 0]), Message::Interested, Message::Unchoke] {
@@ -27,7 +27,7 @@ fn a_greeting_may_be_cut_anywhere() {
 }
 
 #[test]
-fn byte_by_byte_is_the_same() {
+fn input_byte_by_byte_gives_the_same_output() {
     let mut t = leech();
     let peer = t.accept();
     let mut wire = trace::hello(*b"-XX0000-peer........").to_vec();
@@ -38,7 +38,7 @@ fn byte_by_byte_is_the_same() {
 }
 
 #[test]
-fn what_is_not_a_greeting_ends_at_its_first_wrong_byte() {
+fn invalid_handshake_ends_at_its_first_wrong_byte() {
     for bytes in [&b"G"[..], b"\x13BitTorrent protocox", b"\x12"] {
         let mut t = leech();
         let peer = t.accept();
@@ -89,7 +89,7 @@ fn another_torrent_and_ourselves_are_turned_away() {
 }
 
 #[test]
-fn reserved_bits_that_nobody_knows_mean_nothing() {
+fn unknown_reserved_bits_are_ignored() {
     // A peer that claims every extension there is, version 2 included.
     let mut t = leech();
     let peer = t.accept();
@@ -101,7 +101,7 @@ fn reserved_bits_that_nobody_knows_mean_nothing() {
 }
 
 #[test]
-fn telling_again_adds_what_is_new_and_is_bounded() {
+fn repeated_bitfield_adds_new_pieces_and_is_bounded() {
     let some = {
         let mut bits = vec![0; Bitfield::all(trace::PIECES).to_wire().len()];
         bits[0] = 0x80;
@@ -131,7 +131,7 @@ fn telling_again_adds_what_is_new_and_is_bounded() {
 }
 
 #[test]
-fn five_bytes_that_cost_a_walk_through_all_pieces_may_come_a_few_times() {
+fn repeated_have_all_is_bounded() {
     let mut t = leech();
     let peer = t.peer();
     (0..9).for_each(|_| t.hear(peer, Message::HaveAll));
@@ -141,7 +141,7 @@ fn five_bytes_that_cost_a_walk_through_all_pieces_may_come_a_few_times() {
 }
 
 #[test]
-fn bad_bitfields_and_pieces_that_are_not_there_end_the_connection() {
+fn bad_bitfield_or_piece_index_ends_the_connection() {
     let bits = Bitfield::all(trace::PIECES).to_wire();
     let long = [&bits[..], &[0]].concat();
     let spare = {
@@ -217,7 +217,7 @@ fn unknown_and_idle_talk_is_ignored() {
 }
 
 #[test]
-fn frames_that_are_too_long_end_it_before_they_come() {
+fn too_long_frame_ends_the_connection_at_its_length() {
     let mut t = leech();
     let peer = t.peer();
     // Nothing is longer than the longest extension message, in a torrent whose bitfield is not.
@@ -237,7 +237,7 @@ fn frames_that_are_too_long_end_it_before_they_come() {
 }
 
 #[test]
-fn a_broken_extension_handshake_ends_it_and_a_strange_one_does_not() {
+fn broken_extension_handshake_ends_connection_odd_one_does_not() {
     for (payload, fine) in [
         (&b"d1:md11:ut_metadatai3e6:ut_pexi1ee4:reqqi250e1:v5:thinge"[..], true),
         (b"de", true),

@@ -53,7 +53,7 @@ fn a_plain_choke_drops_the_orders_and_a_late_block_still_counts() {
 }
 
 #[test]
-fn with_the_fast_extension_orders_stand_until_they_are_rejected() {
+fn fast_peer_keeps_requests_until_it_rejects_them() {
     let mut t = leech();
     let peer = t.peer();
     t.hear(peer, Message::Have(3));
@@ -69,7 +69,7 @@ fn with_the_fast_extension_orders_stand_until_they_are_rejected() {
 }
 
 #[test]
-fn what_one_rejects_and_leaves_is_asked_of_another() {
+fn blocks_of_a_rejecting_peer_go_to_another() {
     let mut t = leech();
     let (a, b) = (t.peer(), t.peer());
     t.hear(a, Message::Have(4));
@@ -86,7 +86,7 @@ fn what_one_rejects_and_leaves_is_asked_of_another() {
 }
 
 #[test]
-fn a_rejected_block_goes_to_somebody_else_if_there_is_anybody() {
+fn rejected_block_goes_to_another_peer_if_there_is_one() {
     let mut t = leech();
     let (a, b) = (t.peer(), t.peer());
     for peer in [a, b] {
@@ -118,7 +118,7 @@ fn a_peer_that_rejects_everything_is_let_go_in_the_end() {
 }
 
 #[test]
-fn a_peer_that_chokes_often_is_not_let_go_for_what_a_choke_turns_down() {
+fn requests_ended_by_chokes_do_not_end_the_connection() {
     let mut t = leech();
     let peer = t.peer();
     t.hear(peer, Message::HaveAll);
@@ -219,7 +219,7 @@ fn duplicates_are_counted_and_change_nothing() {
 }
 
 #[test]
-fn unasked_blocks_are_counted_not_taken_and_not_suffered_for_long() {
+fn unrequested_blocks_are_counted_and_end_the_connection() {
     let mut t = leech();
     let peer = t.peer();
     t.hear(peer, Message::Have(1));
@@ -236,7 +236,7 @@ fn unasked_blocks_are_counted_not_taken_and_not_suffered_for_long() {
 }
 
 #[test]
-fn a_piece_on_parole_goes_on_when_its_only_peer_leaves_or_chokes() {
+fn piece_on_parole_continues_after_its_peer_leaves_or_chokes() {
     for leaves in [true, false] {
         let mut t = leech();
         let (bad, good) = (t.plain_peer(), t.peer());
@@ -275,7 +275,7 @@ fn a_piece_on_parole_goes_on_when_its_only_peer_leaves_or_chokes() {
 }
 
 #[test]
-fn whoever_sent_all_of_a_bad_piece_is_banned_at_once() {
+fn sole_sender_of_a_bad_piece_is_banned_at_once() {
     let mut t = leech();
     let peer = t.peer();
     t.hear(peer, Message::Have(3));

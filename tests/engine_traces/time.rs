@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn silence_ends_exactly_when_it_should() {
+fn silent_peer_times_out_exactly_when_due() {
     let conf = Conf::default().with(|conf| conf.peers.keep_alive = 1000 * S);
     let mut t = Trace::seed(conf);
     let peer = t.peer();
@@ -16,7 +16,7 @@ fn silence_ends_exactly_when_it_should() {
 }
 
 #[test]
-fn we_say_that_we_are_there_exactly_when_we_should() {
+fn keepalive_is_sent_exactly_when_due() {
     let mut t = seed();
     let peer = t.peer();
     t.said(peer);
@@ -30,7 +30,7 @@ fn we_say_that_we_are_there_exactly_when_we_should() {
 }
 
 #[test]
-fn greetings_take_ten_seconds_at_most() {
+fn handshake_times_out_after_ten_seconds() {
     for sent in [0, 1, 47, 48, 67] {
         let mut t = leech();
         let peer = t.accept();
@@ -80,7 +80,7 @@ fn a_silent_peer_is_snubbed_its_orders_move_and_it_is_let_go() {
 }
 
 #[test]
-fn other_talk_does_not_pass_for_delivery() {
+fn other_messages_do_not_count_as_delivery() {
     // It keeps talking, in pieces of frames even, but sends no block.
     let mut t = leech();
     let peer = t.peer();
@@ -98,7 +98,7 @@ fn other_talk_does_not_pass_for_delivery() {
 }
 
 #[test]
-fn a_block_that_dribbles_is_slow_and_not_silent_but_not_for_ever() {
+fn dribbling_block_counts_as_slow_and_later_as_silent() {
     let mut t = leech();
     let peer = t.peer();
     t.hear(peer, Message::HaveAll);

@@ -16,7 +16,7 @@ use crate::{
 const KIB: u64 = 1024;
 
 #[test]
-fn a_long_line_is_filled() {
+fn line_with_a_long_round_trip_is_filled() {
     let torrent = torrent(16, 40);
     let seeder = Seeder::good(&torrent);
     let far = Proxy::start(
@@ -54,7 +54,7 @@ fn cut_connections_are_made_again_and_little_is_fetched_twice() {
 }
 
 #[test]
-fn a_thin_line_is_no_reason_to_give_up() {
+fn slow_line_completes() {
     let torrent = torrent(1, 42);
     let seeder = Seeder::good(&torrent);
     let thin = Proxy::start(
@@ -80,7 +80,7 @@ fn a_line_that_goes_dead_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_line_that_corrupts_does_no_harm() {
+fn corrupting_line_does_no_harm() {
     // Bits are wrong in lengths, in headers and in data: bad frames, nonsense, failed pieces, bans.
     // Whatever it is, the data is right.
     let torrent = torrent(8, 44);
@@ -95,7 +95,7 @@ fn a_line_that_corrupts_does_no_harm() {
 }
 
 #[test]
-fn all_of_it_at_once() {
+fn torrent_survives_all_line_faults_at_once() {
     let torrent = torrent(8, 45);
     let seeders: Vec<_> = (0..4).map(|_| Seeder::slow(&torrent, 4 * MIB as u64)).collect();
     let (delay, rate) = (Duration::from_millis(60), Some(MIB as u64));

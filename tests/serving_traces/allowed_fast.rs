@@ -14,7 +14,7 @@ fn choked() -> (Trace, PeerNo, Vec<u32>) {
 }
 
 #[test]
-fn a_starting_peer_is_served_its_allowed_pieces_while_it_is_choked_and_no_others() {
+fn choked_starting_peer_is_served_its_allowed_pieces_only() {
     let (mut t, peer, allowed) = choked();
     for piece in 0..PIECES {
         t.hear(peer, block(piece, 0).request());
@@ -29,7 +29,7 @@ fn a_starting_peer_is_served_its_allowed_pieces_while_it_is_choked_and_no_others
 }
 
 #[test]
-fn who_needs_no_allowed_pieces_is_offered_none() {
+fn peer_with_many_pieces_gets_no_allowed_pieces() {
     let offered = |t: &mut Trace, peer: PeerNo| pieces(&t.said(peer), "allowed fast");
     // It has five pieces.
     let mut t = seed();
@@ -63,7 +63,7 @@ fn who_needs_no_allowed_pieces_is_offered_none() {
 }
 
 #[test]
-fn only_what_we_have_is_offered_and_the_rest_when_it_comes() {
+fn allowed_pieces_are_offered_as_we_get_them() {
     let (.., set) = choked();
     let mut t = Trace::with(Conf::default(), [set[1]]);
     // Both are of the same network as the one above.
@@ -83,7 +83,7 @@ fn only_what_we_have_is_offered_and_the_rest_when_it_comes() {
 }
 
 #[test]
-fn allowed_pieces_can_be_had_three_times_and_whoever_wants_more_is_let_go() {
+fn allowed_piece_is_served_three_times_then_ends_connection() {
     let (mut t, peer, allowed) = choked();
     for _ in 0..3 {
         hear_all(&mut t, peer, [block(allowed[0], 0).request(), block(allowed[0], 1).request()]);
@@ -112,7 +112,7 @@ fn an_unchoked_peer_has_its_allowed_pieces_as_often_as_it_likes() {
 }
 
 #[test]
-fn whoever_goes_on_asking_while_it_is_choked_is_let_go() {
+fn requests_while_choked_end_the_connection() {
     for fast in [true, false] {
         let mut t = Trace::seed(Conf::default().with(|conf| conf.uploads.allowed_fast = 0));
         let peer = if fast { t.peer() } else { t.plain_peer() };

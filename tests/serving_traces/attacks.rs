@@ -28,7 +28,7 @@ fn a_million_cancels_of_nothing_cost_nothing() {
 }
 
 #[test]
-fn asking_and_cancelling_is_answered_once_each_and_has_no_more_read_than_asking() {
+fn cancelled_requests_are_answered_once_and_read_no_more() {
     let mut t = seed();
     t.hold_disk(true);
     let peer = t.peer();
@@ -50,7 +50,7 @@ fn asking_and_cancelling_is_answered_once_each_and_has_no_more_read_than_asking(
 }
 
 #[test]
-fn a_peer_that_does_not_know_whether_it_is_interested_is_not_answered_each_time() {
+fn flapping_interest_is_not_answered_each_time() {
     let mut t = seed();
     let peer = t.peer();
     t.hear(peer, Message::HaveNone);
@@ -69,7 +69,7 @@ fn a_peer_that_does_not_know_whether_it_is_interested_is_not_answered_each_time(
 }
 
 #[test]
-fn flapping_between_wanting_and_not_wanting_data_is_not_answered_each_time() {
+fn flapping_upload_only_is_not_answered_each_time() {
     let mut t = Trace::with(Conf::default(), 0..16);
     let peer = t.peer();
     hear_all(&mut t, peer, [Message::HaveNone, Message::Interested]);
@@ -120,7 +120,7 @@ fn a_bitfield_of_an_upload_only_peer_is_checked_like_any_other() {
 // What cannot be read.
 
 #[test]
-fn whoever_cannot_be_told_no_is_let_go_when_nothing_can_be_read_for_it() {
+fn peer_without_reject_is_let_go_when_its_reads_fail() {
     let mut t = seed();
     let (plain, fast) = (t.plain_peer(), t.peer());
     for peer in [plain, fast] {
@@ -136,7 +136,7 @@ fn whoever_cannot_be_told_no_is_let_go_when_nothing_can_be_read_for_it() {
 }
 
 #[test]
-fn a_failing_disk_is_told_of_once_a_minute_and_whoever_asks_on_and_on_is_let_go() {
+fn failing_disk_is_told_once_a_minute_and_ends_greedy_peers() {
     let mut t = seed();
     let peer = t.peer();
     t.hear(peer, Message::Interested);
@@ -169,7 +169,7 @@ fn unchoked(t: &Trace, from: std::net::Ipv4Addr) -> usize {
 }
 
 #[test]
-fn one_host_with_many_connections_has_one_slot_of_a_seed_while_others_wait() {
+fn host_with_many_connections_has_one_slot_while_others_wait() {
     let mut t = Trace::seed(Conf::default().with(|conf| conf.uploads.slots = Some(4)));
     let thief = std::net::Ipv4Addr::new(20, 0, 0, 1);
     let come = |t: &mut Trace, ip: std::net::Ipv4Addr, n: u16| {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_piece_is_suggested_once_to_those_who_are_interested_and_lack_it() {
+fn piece_is_suggested_once_to_interested_peers_that_lack_it() {
     let mut t = seed();
     let peers: Vec<PeerNo> = (0..4).map(|_| t.peer()).collect();
     let plain = t.plain_peer();
@@ -47,7 +47,7 @@ fn suggestions_wait_until_some_were_fetched() {
 }
 
 #[test]
-fn what_was_just_completed_is_suggested_if_that_is_wanted() {
+fn completed_piece_is_suggested_if_configured() {
     for suggest in [true, false] {
         let mut t = Trace::with(
             Conf::default().with(|conf| {

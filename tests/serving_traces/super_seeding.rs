@@ -19,7 +19,7 @@ fn shown(t: &mut Trace) -> (PeerNo, u32) {
 }
 
 #[test]
-fn a_super_seed_shows_each_peer_another_piece_and_serves_nothing_else() {
+fn super_seed_shows_each_peer_one_piece_and_serves_only_it() {
     let mut t = super_seed();
     let peers: Vec<_> = (0..4).map(|_| shown(&mut t)).collect();
     let different: BTreeSet<u32> = peers.iter().map(|&(_, piece)| piece).collect();
@@ -42,7 +42,7 @@ fn a_super_seed_shows_each_peer_another_piece_and_serves_nothing_else() {
 }
 
 #[test]
-fn whoever_has_what_it_was_shown_already_is_shown_another_piece() {
+fn peer_that_has_its_shown_piece_is_shown_another() {
     let mut t = super_seed();
     shown(&mut t);
     let plain = t.plain_peer();
@@ -87,7 +87,7 @@ fn the_next_piece_is_shown_when_the_last_was_passed_on() {
 }
 
 #[test]
-fn a_lone_peer_is_shown_the_next_piece_as_soon_as_it_has_asked_for_the_last() {
+fn lone_peer_is_shown_the_next_piece_once_it_requested_the_last() {
     let mut t = super_seed();
     let (peer, mut piece) = shown(&mut t);
     let mut seen = BTreeSet::from([piece]);
@@ -114,7 +114,7 @@ fn a_lone_peer_is_shown_the_next_piece_as_soon_as_it_has_asked_for_the_last() {
 }
 
 #[test]
-fn peers_that_cannot_reach_each_other_are_shown_more_after_a_while() {
+fn unconnected_peers_are_shown_more_pieces_after_a_while() {
     let mut t = super_seed();
     let ((a, piece), (b, _)) = (shown(&mut t), shown(&mut t));
     t.pass(119 * S);

@@ -16,7 +16,7 @@ fn a_seed_says_that_it_wants_nothing_and_a_leech_does_not() {
 }
 
 #[test]
-fn whoever_wants_nothing_is_not_interested_until_it_takes_that_back() {
+fn upload_only_peer_counts_as_not_interested() {
     let say = |t: &mut Trace, peer, flag: &'static [u8]| {
         t.hear(peer, Message::Extended { id: UPLOAD_ONLY_ID, payload: flag })
     };
@@ -47,7 +47,7 @@ fn whoever_wants_nothing_is_not_interested_until_it_takes_that_back() {
 }
 
 #[test]
-fn a_leech_keeps_those_who_only_upload_and_a_seed_parts_from_them() {
+fn upload_only_peer_is_kept_by_a_leech_and_dropped_by_a_seed() {
     let mut t = Trace::with(Conf::default(), 0..16);
     let keeps = t.peer();
     greet(&mut t, keeps, |h| h.upload_only = Some(true));
@@ -72,7 +72,7 @@ fn a_leech_keeps_those_who_only_upload_and_a_seed_parts_from_them() {
 }
 
 #[test]
-fn on_completion_those_who_stay_are_told_as_they_wish() {
+fn upload_only_is_told_to_remaining_peers_on_completion() {
     let mut t = Trace::with(Conf::default(), 0..14);
     let (from, by_message, by_handshake, plain) = (t.peer(), t.peer(), t.peer(), t.plain_peer());
     greet(&mut t, by_message, |h| h.set(b"upload_only", 77).unwrap());
@@ -91,7 +91,7 @@ fn on_completion_those_who_stay_are_told_as_they_wish() {
 }
 
 #[test]
-fn what_we_have_is_told_in_the_shortest_way() {
+fn own_pieces_are_told_by_the_shortest_message() {
     let told = |pieces: std::ops::Range<u32>| {
         let mut t = Trace::with(Conf::default(), pieces);
         t.peer();
@@ -106,7 +106,7 @@ fn what_we_have_is_told_in_the_shortest_way() {
 }
 
 #[test]
-fn however_a_peer_tells_that_it_has_everything_it_is_a_seed() {
+fn peer_is_a_seed_however_it_tells_its_pieces() {
     let all = has(0..PIECES);
     let ways: [&[Message<'_>]; 4] = [
         &[Message::HaveAll],

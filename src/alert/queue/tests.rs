@@ -22,7 +22,7 @@ fn overflow_is_told_and_terminal_events_survive() {
 }
 
 #[test]
-fn failure_and_recovery_are_told_in_the_order_in_which_they_came() {
+fn failure_and_recovery_alerts_keep_their_order() {
     let mut alerts = Alerts::new(AlertMask::ALL, 10);
     let error = || {
         StoreError::new(

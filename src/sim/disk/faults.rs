@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rots_is_changed_and_not_dated() {
+    fn rotten_bytes_change_without_a_new_time() {
         let (disk, path) = disk();
         disk.sync(path).unwrap();
         let before = disk.stat(path).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_touched_is_told_once() {
+    fn touched_paths_are_told_once() {
         let (disk, path) = disk();
         let _ = disk.write_at(Path::new("/d/g"), 0, &[1]);
         assert_eq!(disk.take_touched(), [path.to_owned(), PathBuf::from("/d/g")]);

@@ -227,7 +227,7 @@ impl Run<'_> {
     }
 
     /// Whether anybody but node 0 does not want some file.
-    pub(super) fn somebody_skips(&self) -> bool {
+    pub(super) fn any_node_skips(&self) -> bool {
         self.nodes.values().any(|&node| {
             let engine = self.world.engine(node);
             engine

@@ -334,7 +334,7 @@ impl<'a> Run<'a> {
             }
         }
         self.end_troubles()?;
-        if self.somebody_skips() {
+        if self.any_node_skips() {
             self.everybody(World::is_satisfied, "what it wants")?;
             self.want_everything();
         }
@@ -345,7 +345,7 @@ impl<'a> Run<'a> {
             self.everybody(World::is_complete, "everything, of twins too")?;
         }
         self.all_is_true()?;
-        self.nobody_good_is_banned()?;
+        self.no_good_node_is_banned()?;
         let nodes: Vec<_> = self.nodes.values().copied().collect();
         nodes.iter().for_each(|&node| self.world.tell(node, |engine| engine.shutdown()));
         if !self.world.run_until(
@@ -429,7 +429,7 @@ impl<'a> Run<'a> {
 
     /// Whose disk has lied blames others for it, and is blamed together with everybody behind its
     /// router.
-    fn nobody_good_is_banned(&self) -> Result<(), Failure> {
+    fn no_good_node_is_banned(&self) -> Result<(), Failure> {
         let ip = |node: NodeId| self.world.addr(node).ip();
         let suspects: BTreeSet<IpAddr> = self.spoilt.iter().map(|&node| ip(node)).collect();
         for (id, &node) in self.nodes.iter().filter(|(_, node)| !self.spoilt.contains(node)) {

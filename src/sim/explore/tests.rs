@@ -29,7 +29,7 @@ fn plans_survive_being_written_down() {
 }
 
 #[test]
-fn whatever_a_plan_says_it_can_be_tried() {
+fn any_plan_can_be_run() {
     for text in [
         "seed 1",
         "seed 1; torrent 0",

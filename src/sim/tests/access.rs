@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[test]
-fn whom_the_filter_blocks_gets_nothing_of_us_and_the_swarm_goes_on() {
+fn filtered_peer_gets_nothing_and_the_swarm_goes_on() {
     let mut outcome = Scenario::swarm(1).leeches(2).begin();
     let (seed, leeches) = (outcome.cast.seeds[0], outcome.cast.leeches.clone());
     let blocked = outcome.world.addr(leeches[0]).ip();
@@ -23,7 +23,7 @@ fn whom_the_filter_blocks_gets_nothing_of_us_and_the_swarm_goes_on() {
 }
 
 #[test]
-fn during_a_pause_nobody_is_let_in_and_nobody_is_dialled() {
+fn paused_torrent_accepts_and_dials_no_peer() {
     let mut outcome =
         Scenario::swarm(1).leeches(2).on(Line { bandwidth: 50_000, ..Line::default() }).begin();
     let (seed, leeches) = (outcome.cast.seeds[0], outcome.cast.leeches.clone());

@@ -66,7 +66,7 @@ cases! { slow:
 }
 
 #[test]
-fn now_and_then_a_second_more_is_no_reason_to_let_anybody_go() {
+fn occasional_second_of_latency_drops_no_peer() {
     let mut outcome = Scenario::swarm(5).leeches(4).begin();
     for node in outcome.cast.engines().collect::<Vec<_>>() {
         outcome.world.set_disk_spikes(node, 8, secs(1));
@@ -107,14 +107,14 @@ cases! { healed:
     writes_that_fail_for_a_minute_are_made_again => |t| t.fail_writes = true;
     a_disk_that_is_full_for_a_minute_is_filled_later => |t| t.capacity = Some(100_000);
     a_disk_that_is_read_only_for_a_minute_is_written_later => |t| t.read_only = true;
-    reads_that_fail_for_a_minute_matter_to_nobody_who_asks_others => |t| t.fail_reads = true;
+    reads_that_fail_for_a_minute_delay_no_leech_with_other_seeds => |t| t.fail_reads = true;
     everything_that_fails_for_a_minute_is_got_over => |t| {
         (t.fail_writes, t.fail_reads, t.fail_saves, t.fail_syncs) = (true, true, true, true);
     };
 }
 
 #[test]
-fn what_cannot_be_read_is_fetched_of_somebody_else() {
+fn leech_fetches_unreadable_piece_from_another_peer() {
     let bad =
         Troubles { bad_stretches: vec![("usual".into(), 100_000, 300_000)], ..Troubles::default() };
     let mut outcome = Scenario::swarm(8).seeds(2).leeches(2).begin();
@@ -125,7 +125,7 @@ fn what_cannot_be_read_is_fetched_of_somebody_else() {
 }
 
 #[test]
-fn a_seed_that_finds_a_bad_stretch_when_it_looks_serves_the_rest() {
+fn seed_with_unreadable_range_serves_the_rest() {
     let bad =
         Troubles { bad_stretches: vec![("usual".into(), 100_000, 200_000)], ..Troubles::default() };
     let outcome =
@@ -137,7 +137,7 @@ fn a_seed_that_finds_a_bad_stretch_when_it_looks_serves_the_rest() {
 }
 
 #[test]
-fn what_rots_on_a_seed_is_found_by_whoever_gets_it() {
+fn rotten_piece_of_a_seed_is_found_by_its_receiver() {
     let mut outcome = Scenario::swarm(10)
         .seeds(2)
         .leeches(2)
@@ -162,7 +162,7 @@ fn what_rots_on_a_seed_is_found_by_whoever_gets_it() {
 }
 
 #[test]
-fn what_rots_is_found_by_a_check_and_fetched_again() {
+fn rotten_data_is_found_by_a_check_and_fetched_again() {
     let mut outcome = Scenario::swarm(11).run().completes();
     let leech = outcome.cast.leeches[0];
     let dir = outcome.world.params(leech, &outcome.sample, &[]).dir.join("usual");
@@ -213,7 +213,7 @@ fn writes_that_go_elsewhere_are_found_by_a_check_and_made_again() {
 }
 
 #[test]
-fn after_a_power_cut_on_a_disk_that_lied_a_check_puts_everything_right() {
+fn check_repairs_what_a_lying_disk_lost_in_a_power_cut() {
     for seed in 0..10 {
         let outcome = Scenario::swarm(seed).on(Line { bandwidth: 200_000, ..Line::default() });
         let outcome = outcome.with_disk(Troubles { lying_syncs: true, ..Troubles::default() });
@@ -233,7 +233,7 @@ fn after_a_power_cut_on_a_disk_that_lied_a_check_puts_everything_right() {
 }
 
 #[test]
-fn a_file_that_vanishes_is_noticed_and_everything_is_there_in_the_end() {
+fn vanished_file_is_noticed_and_fetched_again() {
     for when in [400, 900, 1500, 2200] {
         let outcome = Scenario::swarm(13).on(Line { bandwidth: 200_000, ..Line::default() });
         let outcome = outcome.doing(When::At(millis(when)), |world, cast| {
@@ -268,7 +268,7 @@ fn a_clock_that_goes_back_makes_no_state_lie() {
 }
 
 #[test]
-fn a_disk_that_fails_while_it_is_closed_does_not_keep_anybody() {
+fn disk_that_fails_at_the_end_holds_up_no_shutdown() {
     let mut outcome =
         Scenario::swarm(14).leeches(2).on(Line { bandwidth: 300_000, ..Line::default() }).begin();
     outcome.world.run_for(secs(1));

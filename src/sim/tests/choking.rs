@@ -70,7 +70,7 @@ fn rank_correlation(a: &[u64], b: &[u64]) -> f64 {
 }
 
 #[test]
-fn whoever_gives_more_gets_more_and_a_free_rider_gets_what_is_given_away() {
+fn giving_peer_gets_more_and_free_rider_only_optimistic_share() {
     const SECS: u64 = 240;
     let sample = file(12 << 20, 64 * 1024);
     let mut world = World::new(1);
@@ -293,7 +293,7 @@ fn a_full_torrent_lets_the_useless_make_room_for_newcomers() {
 }
 
 #[test]
-fn whoever_is_idle_for_ten_minutes_makes_room_when_connections_are_scarce() {
+fn idle_peer_makes_room_after_ten_minutes_when_full() {
     let sample = file(1 << 20, 64 * 1024);
     let mut world = World::new(1);
     let seed = world.node(loud().with(|conf| conf.peers.max_per_torrent = 10));
@@ -326,7 +326,7 @@ fn whoever_is_idle_for_ten_minutes_makes_room_when_connections_are_scarce() {
 }
 
 #[test]
-fn all_who_wait_are_tried_about_as_often() {
+fn waiting_peers_are_tried_equally_often() {
     // Twenty that give nothing want of one that is not whole what goes round among them: two slots.
     let sample = file(12 << 20, 64 * 1024);
     let mut world = World::new(1);

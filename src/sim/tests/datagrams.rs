@@ -44,19 +44,19 @@ fn in_clear_air_everything_arrives_in_order_once() {
 }
 
 #[test]
-fn some_are_lost() {
+fn flaky_air_loses_some_datagrams() {
     let some = thousand(Air { lost: 200, ..Air::default() });
     assert!((740..860).contains(&some.len()), "{}", some.len());
 }
 
 #[test]
-fn some_come_twice() {
+fn flaky_air_doubles_some_datagrams() {
     let twice = thousand(Air { doubled: 100, ..Air::default() });
     assert!((1060..1140).contains(&twice.len()), "{}", twice.len());
 }
 
 #[test]
-fn some_come_late_behind_others() {
+fn flaky_air_reorders_some_datagrams() {
     let mut late = thousand(Air { late: 300, ..Air::default() });
     assert!(!late.is_sorted() && late.len() == 1000);
     late.sort_unstable();
@@ -64,7 +64,7 @@ fn some_come_late_behind_others() {
 }
 
 #[test]
-fn some_are_changed() {
+fn flaky_air_changes_some_datagrams() {
     let all = thousand(Air { spoilt: 100, ..Air::default() });
     let wrong = all.iter().enumerate().filter(|&(n, &got)| got != n as u32).count();
     assert!((60..140).contains(&wrong), "{wrong}");
@@ -77,7 +77,7 @@ fn rough_air_is_all_of_that_and_the_same_each_time() {
 }
 
 #[test]
-fn what_is_too_long_is_not_taken() {
+fn too_long_datagram_is_refused() {
     let mut world = World::new(1);
     let (a, b) = (world.scripted(post(false)), world.scripted(post(false)));
     let to = world.addr(b);
@@ -87,7 +87,7 @@ fn what_is_too_long_is_not_taken() {
 }
 
 #[test]
-fn what_is_sent_across_a_partition_or_to_nobody_is_gone() {
+fn datagram_across_a_partition_or_to_no_node_is_lost() {
     let mut world = World::new(1);
     let (a, b) = (world.scripted(post(false)), world.scripted(post(false)));
     let to = world.addr(b);

@@ -33,7 +33,7 @@ fn pair(world: &mut World, sample: &Arc<Sample>, conf: Conf) -> (NodeId, NodeId)
 }
 
 #[test]
-fn a_full_disk_stops_the_asking_keeps_what_is_there_and_goes_on_when_there_is_room() {
+fn full_disk_stops_requests_until_there_is_space() {
     let sample = file(2_000_000, 64 * 1024);
     for (seed, run_len, quota) in [(1, 1 << 20, false), (2, 32 * 1024, false), (3, 1 << 20, true)] {
         let mut world = World::new(seed);
@@ -97,7 +97,7 @@ fn a_bad_piece_is_no_sign_that_the_disk_works_again() {
 }
 
 #[test]
-fn a_folder_that_is_none_waits_for_the_user_who_still_gets_the_check_that_was_asked_for() {
+fn recheck_waits_until_a_broken_folder_is_mended() {
     let sample = file(500_000, 32 * 1024);
     let mut world = World::new(1);
     let (seeder, leech) = (world.node(loud()), world.node(loud()));
@@ -140,7 +140,7 @@ fn resuming_tries_a_failed_disk_at_once() {
 }
 
 #[test]
-fn with_full_allocation_a_full_disk_shows_before_anything_is_written() {
+fn full_allocation_shows_full_disk_before_the_first_write() {
     let sample = file(1_000_000, 64 * 1024);
     let mut world = World::new(1);
     let (_, leech) =
@@ -200,7 +200,7 @@ fn short_reads_and_writes_and_slow_workers_change_nothing() {
 }
 
 #[test]
-fn what_reads_wrong_when_checked_is_fetched_again() {
+fn piece_that_fails_a_check_is_fetched_again() {
     let sample = file(500_000, 32 * 1024);
     let mut world = World::new(1);
     let (seeder, leech) = (world.node(loud()), world.node(loud()));
@@ -231,7 +231,7 @@ fn a_seed_whose_disk_cannot_be_read_does_not_spin() {
 }
 
 #[test]
-fn a_disk_that_cannot_be_read_for_a_while_is_no_reason_to_forget_what_is_on_it() {
+fn unreadable_disk_for_a_while_keeps_its_data_counted() {
     let sample = file(500_000, 32 * 1024);
     for seed in 0..5 {
         let mut world = World::new(seed);
@@ -259,7 +259,7 @@ fn a_disk_that_cannot_be_read_for_a_while_is_no_reason_to_forget_what_is_on_it()
 }
 
 #[test]
-fn what_cannot_be_read_for_long_is_fetched_again() {
+fn long_unreadable_piece_is_fetched_again() {
     let sample = file(500_000, 32 * 1024);
     let mut world = World::new(1);
     let (seeder, leech) = (world.node(loud()), world.node(loud()));
@@ -319,7 +319,7 @@ fn files_that_were_trusted_are_checked_when_one_turns_out_short() {
 }
 
 #[test]
-fn a_read_that_fails_once_costs_a_trusting_seed_a_check_and_no_more() {
+fn single_failed_read_costs_a_trusting_seed_one_check() {
     let (mut world, seeder, leech) = trusting(|disk| disk.set(|t| t.fail_reads = true));
     assert!(world.run_until(|w| distrusted(w, seeder) > 0, secs(60)));
     world.disk(seeder).set(|t| t.fail_reads = false);
@@ -335,7 +335,7 @@ fn a_read_that_fails_once_costs_a_trusting_seed_a_check_and_no_more() {
 }
 
 #[test]
-fn states_that_cannot_be_saved_are_told_and_the_download_goes_on() {
+fn failed_state_save_is_told_and_download_continues() {
     let sample = file(500_000, 32 * 1024);
     let mut world = World::new(1);
     let (_, leech) = pair(&mut world, &sample, loud());
@@ -452,7 +452,7 @@ fn kill_with_large_pieces_keeps_recorded_blocks() {
 }
 
 #[test]
-fn checking_again_finds_what_somebody_else_has_spoiled() {
+fn recheck_finds_data_that_another_program_spoilt() {
     let sample = file(500_000, 32 * 1024);
     let mut world = World::new(1);
     let (seeder, leech) = (world.node(loud()), world.node(loud()));
@@ -493,7 +493,7 @@ fn checking_again_in_the_midst_of_it_loses_nothing_whole() {
 }
 
 #[test]
-fn a_pause_lets_everybody_go_and_a_resume_goes_on() {
+fn pause_ends_all_connections_and_resume_continues() {
     let sample = file(1_000_000, 64 * 1024);
     let mut world = World::new(1);
     let (remote, leech) = pair(&mut world, &sample, loud());
@@ -541,7 +541,7 @@ fn a_removed_torrent_is_gone_and_its_data_is_not() {
 }
 
 #[test]
-fn a_shutdown_at_any_moment_drains_and_leaves_a_state_to_be_trusted() {
+fn shutdown_at_any_moment_leaves_a_trusted_state() {
     let sample = file(600_000, 32 * 1024);
     for seed in 0..30 {
         let mut world = World::new(seed);

@@ -348,7 +348,7 @@ fn deletion_on_a_read_only_disk_counts_the_files_there_are() {
 
 /// A download in a session folder, moved or adopted while a call of each kind fails.
 #[test]
-fn engine_loses_nothing_when_a_call_fails_in_a_move_or_an_adoption() {
+fn failed_call_in_a_move_or_adoption_loses_no_data() {
     let sample = Sample::folder("t", &[("a", 30_000), ("b", 50_000)], 16 * 1024, 3).unwrap();
     for (seed, call) in DiskCall::ALL.into_iter().enumerate() {
         for (error, mode) in [
@@ -481,7 +481,7 @@ fn sync_that_fails_in_a_move_is_not_believed_at_the_new_place() {
 }
 
 #[test]
-fn move_from_a_place_that_is_away_is_refused_and_forgets_nothing() {
+fn move_from_an_unmounted_place_is_refused() {
     let rig = Rig::new(&[true]);
     let have = Bitfield::all(rig.sample.geometry().piece_count());
     rig.disk.take_away(Path::new("/home"), false);

@@ -57,7 +57,7 @@ fn finishes(world: &World, node: NodeId) -> usize {
 }
 
 #[test]
-fn what_is_skipped_is_not_fetched_and_the_rest_finishes() {
+fn skipped_files_are_not_fetched_and_the_rest_finishes() {
     let sample = five();
     let mut world = World::new(1);
     let (seeder, leech, id) = pair(&mut world, &sample, &[Skip, Normal, Skip, Skip]);
@@ -89,7 +89,7 @@ fn what_is_skipped_is_not_fetched_and_the_rest_finishes() {
 }
 
 #[test]
-fn what_is_wanted_more_comes_first() {
+fn higher_priority_files_come_first() {
     let sample = five();
     let mut world = World::new(2);
     let seed = world.scripted(Remote::seed(
@@ -121,7 +121,7 @@ fn what_is_wanted_more_comes_first() {
 }
 
 #[test]
-fn orders_for_what_is_skipped_are_called_off_and_nothing_is_held_of_it() {
+fn skipping_cancels_requests_and_frees_memory() {
     let sample = five();
     let mut world = World::new(3);
     let seed = world.scripted(Remote::seed(
@@ -156,7 +156,7 @@ fn orders_for_what_is_skipped_are_called_off_and_nothing_is_held_of_it() {
 }
 
 #[test]
-fn whatever_is_wanted_when_it_ends_well_and_the_bytes_are_true() {
+fn random_priority_changes_end_with_true_bytes() {
     let sample = five();
     for seed in 0..40 {
         let mut world = World::new(seed);
@@ -267,7 +267,7 @@ fn partial(seed: u64) -> (World, NodeId, NodeId, TorrentId) {
 }
 
 #[test]
-fn skipped_files_are_not_made_and_what_others_need_of_them_is_kept_served_and_remembered() {
+fn skipped_file_is_not_made_and_its_parts_are_served() {
     let (mut world, seeder, leech, _) = partial(1);
     let names = on_disk(&world, leech);
     assert_eq!(names.len(), 3, "{names:?}");
@@ -307,7 +307,7 @@ fn skipped_files_are_not_made_and_what_others_need_of_them_is_kept_served_and_re
 }
 
 #[test]
-fn a_part_file_that_has_gone_or_was_changed_takes_its_pieces_along_and_no_others() {
+fn lost_or_changed_part_file_loses_only_its_pieces() {
     for change in [false, true] {
         let (mut world, _, leech, _) = partial(2);
         world.kill(leech);
@@ -397,7 +397,7 @@ fn a_kill_while_wishes_change_loses_nothing_that_was_there() {
 }
 
 #[test]
-fn parts_that_cannot_be_made_into_files_stay_are_served_and_tried_again() {
+fn parts_that_cannot_become_files_are_served_and_retried() {
     let (mut world, _, leech, _) = partial(4);
     world.disk(leech).set(|t| t.read_only = true);
     wish(&mut world, leech, &[]);
@@ -410,7 +410,7 @@ fn parts_that_cannot_be_made_into_files_stay_are_served_and_tried_again() {
 }
 
 #[test]
-fn a_skipped_file_that_is_there_already_is_checked_served_and_completed_where_others_need_it() {
+fn skipped_file_on_disk_is_checked_and_served() {
     let sample = five();
     let mut world = World::new(13);
     let (seeder, leech) = (world.node(loud()), world.node(loud()));
@@ -486,7 +486,7 @@ fn a_torrent_moves_while_it_is_fetched_and_served() {
 }
 
 #[test]
-fn nothing_is_replaced_by_a_move_and_it_stays_where_it_was() {
+fn move_onto_existing_files_is_refused_and_rolled_back() {
     let (mut world, _, leech, id) = partial(5);
     let before = on_disk(&world, leech);
     world.disk(leech).put(Path::new("/elsewhere/five/d/d"), b"mine");
@@ -507,7 +507,7 @@ fn nothing_is_replaced_by_a_move_and_it_stays_where_it_was() {
 }
 
 #[test]
-fn a_kill_in_the_midst_of_a_move_finds_the_torrent_in_one_place_or_the_other() {
+fn kill_during_a_move_leaves_the_torrent_in_one_place() {
     let mut places = [0, 0];
     for seed in 0..80 {
         let (mut world, _, leech, id) = partial(seed);
@@ -542,7 +542,7 @@ fn a_kill_in_the_midst_of_a_move_finds_the_torrent_in_one_place_or_the_other() {
 }
 
 #[test]
-fn what_is_in_another_folder_is_adopted_and_checked() {
+fn files_in_another_folder_are_adopted_and_checked() {
     let sample = five();
     let (mut world, _, leech, id) = partial(6);
     let disk = world.disk(leech);
@@ -610,7 +610,7 @@ fn a_file_is_renamed_before_it_is_there_and_after() {
 }
 
 #[test]
-fn remove_with_data_takes_what_is_the_torrents_own_and_nothing_else() {
+fn remove_with_data_deletes_only_the_torrents_files() {
     for (seed, pause) in [(8, 0), (9, 15), (10, 40), (11, 2000)] {
         let sample = five();
         let mut world = World::new(seed);
@@ -640,7 +640,7 @@ fn remove_with_data_waits_for_a_move_and_follows_it() {
 }
 
 #[test]
-fn what_was_had_elsewhere_is_not_claimed_where_it_is_adopted() {
+fn adoption_claims_no_pieces_of_the_old_folder() {
     let sample = file(400_000, 16 * 1024);
     for step in 1..20 {
         let mut world = World::new(step);

@@ -57,7 +57,7 @@ fn restart(world: &mut World, node: NodeId) {
 }
 
 #[test]
-fn sleeping_seed_without_its_drive_announces_nothing_until_it_is_back() {
+fn sleeping_seed_without_its_drive_does_not_announce() {
     for with_folder in [false, true] {
         let sample = file(500_000, 32 * 1024);
         let mut world = World::new(1);
@@ -132,7 +132,7 @@ fn seed_whose_drive_goes_stops_at_the_first_read() {
 }
 
 #[test]
-fn download_whose_drive_goes_makes_nothing_below_the_mount_point() {
+fn download_without_its_drive_makes_no_file_at_the_mount_point() {
     let files = [("a", 300_000), ("b", 5), ("c", 0), ("d", 700_000), ("e", 900_000)];
     for (seed, after) in [(1, 600), (2, 1500), (3, 3000), (4, 5000), (5, 7000)] {
         let sample = Sample::folder("many", &files, 32 * 1024, 5).unwrap();

@@ -98,7 +98,7 @@ fn a_leech_killed_again_and_again_gets_there() {
 }
 
 #[test]
-fn everybody_killed_at_once_goes_on_where_it_was() {
+fn all_nodes_killed_at_once_resume_where_they_were() {
     for (seed, event) in [(1, 100), (2, 200), (3, 400), (4, 600)] {
         let mut scenario = scene(&files(), seed);
         for who in [Who::Seed(0), Who::Leech(0), Who::Leech(1)] {

@@ -269,7 +269,7 @@ fn a_limit_may_be_changed_at_any_time() {
 }
 
 #[test]
-fn a_slow_download_snubs_nobody_and_fetches_nothing_twice() {
+fn slow_download_snubs_no_peer_and_fetches_nothing_twice() {
     let sample = file(400 * KIB, 64 * 1024);
     for (seed, seeds) in [(1, 1), (2, 5), (3, 20)] {
         let mut world = World::new(seed);
@@ -299,7 +299,7 @@ fn a_slow_download_snubs_nobody_and_fetches_nothing_twice() {
 }
 
 #[test]
-fn a_peer_that_is_silent_is_snubbed_and_replaced_under_a_limit_too() {
+fn silent_peer_is_snubbed_under_a_limit_too() {
     let sample = file(400 * KIB, 64 * 1024);
     let mut world = World::new(1);
     let leech = world.node(loud().with(|conf| conf.network.limits = down(64 * KIB)));
@@ -311,7 +311,7 @@ fn a_peer_that_is_silent_is_snubbed_and_replaced_under_a_limit_too() {
 }
 
 #[test]
-fn at_a_byte_a_second_peers_still_greet_each_other_and_stay() {
+fn limit_of_a_byte_a_second_keeps_connections() {
     let sample = file(400 * KIB, 64 * 1024);
     let mut world = World::new(1);
     let slow = loud().with(|conf| conf.network.limits = Limits { down: rate(1), up: rate(1) });
@@ -330,7 +330,7 @@ fn at_a_byte_a_second_peers_still_greet_each_other_and_stay() {
 }
 
 #[test]
-fn what_was_sent_before_the_end_is_read_to_the_end() {
+fn bytes_sent_before_a_close_are_read_to_the_end() {
     // The seed is taken down while the limit keeps what it sent waiting.
     let sample = file(100 * KIB, 64 * 1024);
     let mut world = World::new(1);
@@ -345,7 +345,7 @@ fn what_was_sent_before_the_end_is_read_to_the_end() {
 }
 
 #[test]
-fn a_peer_may_have_limits_of_its_own_whether_it_is_connected_or_not() {
+fn peer_limit_holds_whether_or_not_it_is_connected() {
     let sample = file(MIB, 64 * 1024);
     let mut world = World::new(1);
     let leech = world.node(loud());
@@ -403,7 +403,7 @@ fn an_engine_with_limits_and_nothing_to_do_sleeps() {
 }
 
 #[test]
-fn under_an_upload_limit_fewer_are_served_at_a_time() {
+fn upload_limit_lowers_the_number_of_slots() {
     let sample = file(2 * MIB, 64 * 1024);
     let mut world = World::new(1);
     let seed = world.node(loud().with(|conf| conf.network.limits = up(20 * KIB)));

@@ -143,7 +143,7 @@ impl Tease {
 }
 
 #[test]
-fn pieces_that_were_begun_and_left_do_not_keep_the_memory_for_ever() {
+fn abandoned_pieces_give_their_memory_back() {
     // Peers begin pieces that no other peer has, and go. The one that stays has the others.
     let sample = file(16 * 128 * KIB, 128 * 1024);
     let conf = loud().with(|conf| {

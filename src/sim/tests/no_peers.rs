@@ -121,7 +121,7 @@ fn seeds_and_paused_torrents_miss_no_peer() {
 }
 
 #[test]
-fn full_disk_under_a_hundred_torrents_leaves_few_alerts_to_an_owner_that_does_not_fetch() {
+fn full_disk_of_a_hundred_torrents_queues_few_alerts() {
     const TORRENTS: u64 = 100;
     let mut world = World::new(4);
     let alerts = AlertMask::STATUS | AlertMask::BANS;

@@ -26,7 +26,7 @@ fn lost(outcome: &Outcome) -> usize {
 }
 
 #[test]
-fn a_few_seconds_apart_cost_those_seconds_and_no_connection() {
+fn partition_of_seconds_costs_no_connection() {
     let outcome = apart(secs(2));
     assert_eq!(lost(&outcome), 0);
     outcome.in_less_than(secs(12)).wasting_at_most(0);
@@ -47,7 +47,7 @@ fn five_minutes_apart_are_noticed_and_got_over() {
 }
 
 #[test]
-fn an_hour_apart_is_got_over_as_long_as_the_peer_is_not_forgotten() {
+fn partition_of_an_hour_ends_if_the_peer_is_remembered() {
     let conf = loud().with(|conf| conf.peers.max_dial_failures = 1000);
     let scenario = Scenario::swarm(1).on(slow()).with(conf).within(secs(7200));
     let scenario = scenario.doing(When::At(secs(1)), |world, cast| world.partition(&[&cast.seeds]));
@@ -55,7 +55,7 @@ fn an_hour_apart_is_got_over_as_long_as_the_peer_is_not_forgotten() {
 }
 
 #[test]
-fn each_part_that_has_a_seed_completes_by_itself() {
+fn partition_with_a_seed_completes_by_itself() {
     Scenario::swarm(3)
         .seeds(2)
         .leeches(6)
@@ -70,7 +70,7 @@ fn each_part_that_has_a_seed_completes_by_itself() {
 }
 
 #[test]
-fn what_a_part_without_a_seed_has_among_it_is_all_it_gets() {
+fn partition_without_a_seed_shares_only_its_own_pieces() {
     let mut outcome = Scenario::swarm(4)
         .leeches(4)
         .on(slow())
@@ -125,8 +125,8 @@ fn one_way(to_leech: bool) {
 }
 
 cases! { one_way:
-    a_peer_that_is_not_heard_holds_nobody_up => true;
-    a_peer_that_does_not_hear_holds_nobody_up => false;
+    peer_that_is_not_heard_holds_up_no_download => true;
+    peer_that_does_not_hear_holds_up_no_download => false;
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_leech_that_vanishes_gives_its_slot_back() {
 }
 
 #[test]
-fn whoever_was_reset_unheard_is_told_when_it_speaks_again() {
+fn peer_with_an_unseen_reset_is_told_when_it_sends() {
     // The seed is killed while no leech hears it, and started again: it does not know its old
     // connection.
     let outcome = Scenario::swarm(10)
@@ -191,7 +191,7 @@ fn flaky(leeches: usize, every: Duration) {
 cases! { flaky:
     a_connection_that_breaks_every_few_seconds_is_made_again => 1, secs(3);
     connections_that_break_every_second_slow_a_swarm_and_no_more => 4, secs(1);
-    connections_that_hardly_last_for_a_greeting_are_enough_in_the_end => 2, millis(400);
+    connections_that_barely_outlast_a_handshake_complete_at_last => 2, millis(400);
 }
 
 /// Clocks of these jump by `by`, every second, `times` times.
@@ -211,8 +211,8 @@ cases! { jumps:
     a_clock_that_jumps_an_hour_costs_a_leech_no_data => false, true, secs(3600), 1;
     a_clock_that_jumps_a_day_costs_a_seed_no_peer_for_long => true, false, secs(86_400), 1;
     clocks_that_jump_a_month_are_got_over_by_everybody => true, true, secs(2_592_000), 1;
-    clocks_that_jump_ten_seconds_each_second_are_no_reason_to_stop => true, true, secs(10), 8;
-    a_clock_that_jumps_two_minutes_each_second_is_got_over_when_it_ends =>
+    clocks_that_jump_seconds_each_second_stop_nothing => true, true, secs(10), 8;
+    clock_that_jumps_minutes_each_second_delays_until_it_ends =>
         false, true, secs(120), 5;
 }
 

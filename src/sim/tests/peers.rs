@@ -43,14 +43,14 @@ fn poison(n: u32) -> Manners {
 }
 
 #[test]
-fn whoever_spoils_small_pieces_is_banned_and_nobody_else() {
+fn corrupter_of_small_pieces_alone_is_banned() {
     let sample = file(500_000, 32 * 1024);
     let harmed = (0..50).filter(|&seed| poisoned(seed, &sample, &loud(), poison(3)).2).count();
     assert_eq!(harmed, 50);
 }
 
 #[test]
-fn whoever_spoils_shared_pieces_is_banned_and_nobody_else() {
+fn corrupter_of_shared_pieces_alone_is_banned() {
     // Two pieces of 16 blocks, few at a time: both peers work on both.
     let sample = file(512 * KIB, 256 * 1024);
     let conf = loud().with(|conf| {
@@ -68,7 +68,7 @@ fn whoever_spoils_shared_pieces_is_banned_and_nobody_else() {
 }
 
 #[test]
-fn whoever_spoils_pieces_of_several_runs_is_banned_and_nobody_else() {
+fn corrupter_of_pieces_of_several_runs_alone_is_banned() {
     let sample = file(512 * KIB + 5000, 256 * 1024);
     let conf = loud().with(|conf| {
         conf.requests.initial_pipeline = 2;
@@ -135,7 +135,7 @@ fn a_piece_that_failed_is_for_those_first_who_had_no_part_in_it() {
 }
 
 #[test]
-fn two_that_spoil_each_others_pieces_are_told_apart_by_trying_each_alone() {
+fn two_corrupting_peers_are_told_apart_by_trying_each_alone() {
     for seed in 0..10 {
         let (world, leech, bad) = two_that_spoil_together(seed, false);
         assert_eq!(banned(&world, leech), [world.addr(bad)], "seed {seed}");
@@ -192,7 +192,7 @@ fn beside(seed: u64, sample: &Arc<Sample>, manners: Manners) -> (World, NodeId, 
 }
 
 #[test]
-fn peers_that_do_not_speak_the_protocol_hold_nobody_up() {
+fn peers_that_break_the_protocol_hold_up_no_download() {
     let sample = file(300_000, 32 * 1024);
     for (hello, reason) in [
         (Hello::Silent, "did not greet within 10s"),
@@ -210,7 +210,7 @@ fn peers_that_do_not_speak_the_protocol_hold_nobody_up() {
 }
 
 #[test]
-fn peers_that_promise_and_do_not_deliver_hold_nobody_up() {
+fn peers_that_do_not_deliver_hold_up_no_download() {
     let sample = file(500_000, 64 * 1024);
     let manners: [(&str, Manners); 5] = [
         ("nothing", Manners { answer: Box::new(|_| Answer::Nothing), ..Manners::default() }),
@@ -337,7 +337,7 @@ impl Script for Closer {
 }
 
 #[test]
-fn a_peer_that_is_of_no_use_is_dialled_less_and_less_and_then_forgotten() {
+fn useless_peer_is_dialled_ever_less_and_then_forgotten() {
     let sample = file(300_000, 32 * 1024);
     let mut world = World::new(1);
     let closer = world.scripted(Closer::default());
@@ -355,7 +355,7 @@ fn a_peer_that_is_of_no_use_is_dialled_less_and_less_and_then_forgotten() {
 }
 
 #[test]
-fn there_are_never_more_connections_than_allowed() {
+fn connections_stay_within_the_limit() {
     // The world checks links, dials, peers and candidates after every event.
     let sample = file(600_000, 32 * 1024);
     let conf = loud().with(|conf| {
@@ -407,7 +407,7 @@ fn strangers_that_only_listen_are_not_fed_for_ever() {
 }
 
 #[test]
-fn near_the_end_others_help_and_what_is_pointless_is_cancelled() {
+fn endgame_doubles_requests_and_cancels_the_rest() {
     let sample = file(40 * 16 * KIB, 64 * 1024);
     let mut world = World::new(1);
     let slow = world.scripted(Remote::seed(
@@ -448,7 +448,7 @@ fn near_the_end_others_help_and_what_is_pointless_is_cancelled() {
 }
 
 #[test]
-fn peers_come_and_go_and_everybody_gets_it_all() {
+fn all_leeches_complete_while_peers_come_and_go() {
     let sample = file(1_000_000, 32 * 1024);
     for seed in 0..3 {
         let mut world = World::new(seed);

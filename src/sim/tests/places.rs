@@ -85,7 +85,7 @@ impl Home {
 }
 
 #[test]
-fn second_torrent_with_a_path_of_another_is_refused_with_both_names() {
+fn second_torrent_with_a_taken_path_is_refused_by_name() {
     let mut home = Home::new(1);
     let first = home.add(0);
     // Not done: it is not known yet what will be in the file.

@@ -60,16 +60,16 @@ cases! { ends_well:
     file_that_is_whole_in_the_part_file_alone_is_not_shared =>
         "seed 730808; torrent 0; file 0 len; file 0; torrent 1 twin=0; node 1 skips; \
          at 4705 slots=0";
-    bad_data_for_a_file_of_another_torrent_is_no_fault_of_the_disk =>
+    bad_data_for_a_file_of_another_torrent_is_no_disk_fault =>
         "seed 1; torrent 0; file 0; file 0; torrent 1 twin=0; node 0 seeding=0; node 3 run=0; \
          peer 18 torrent bad=0; at 4988 node=3 rename=0";
     owner_that_repairs_a_shared_file_lets_the_other_go_on =>
         "seed 4; torrent 0; file 0 len=29000; torrent 1 twin=0; node 2 latency=20 run=0; \
          at 53622 node=2 rot";
-    block_half_sent_to_a_choked_peer_counts_while_it_is_read_again =>
+    half_sent_block_of_a_choked_peer_counts_while_it_is_reread =>
         "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 sndbuf=0 unsent=0 uploads=0 slots; \
          node 1; node 3; at 23228";
-    move_to_its_own_folder_while_the_drive_is_away_changes_nothing =>
+    move_to_its_own_folder_without_the_drive_changes_nothing =>
         "seed 9657; torrent 1; file 1 len; file 1; node 2 session=0 skips=2; \
          at 27011 node=2 away=3000; at 28963 node=2 move=0";
     failed_first_sync_is_known_after_a_kill =>
@@ -126,7 +126,7 @@ cases! { ends_well:
          at 793 node failsaves; at 3315 node=3 kill=239; at 4028 node hang=2877; \
          at 6005 apart=16973828 time=6428; at 7414 node kill=92; at 8287 node=3 vanish=387; \
          at 37931";
-    last_block_goes_to_the_oldest_connection_and_not_to_peers_that_come_back =>
+    last_block_goes_to_the_oldest_connection =>
         "seed 3; torrent 0 piece=40000; file 0 len=88900; file 0 len=265900; node 0 \
          latency=110 segment=1024 disk=64; node 1 latency=96 segment=128 run=0 memory=7 \
          copies=0 down=0; peer 16 dribble=270 reqq=6; peer 17 share=6 which=0 reqq=0 \
@@ -134,7 +134,7 @@ cases! { ends_well:
          unchoke=50; peer 20 flap=0 unchoke=370 segment=512; peer 21 dials=2 share=10 reqq=0 \
          unchoke=130 alive=2490; peer 22 share=5 which=900 dribble=335 latency=178; peer 23 \
          dials=2 share=6 which=300 dribble=133 block=66 alive=2410 bandwidth=100000; at 2381";
-    misdirected_bytes_at_the_place_of_a_part_file_were_never_safe =>
+    misdirected_bytes_in_place_of_a_part_file_were_never_safe =>
         "seed 4; torrent 0 piece=40000; file 0 len=81920; file 0 len=250892; tracker 0; \
          node 0 bandwidth=200000 session=0 unsent=0 requests=4; \
          node 1 bandwidth=1600000 segment=8190 alone=0 hot; \
@@ -161,10 +161,10 @@ cases! { end_well_with_any_seed:
     failed_sync_of_a_session_is_not_believed_after_a_later_one =>
         "node 1 session save=500 down=20000; at 100 node failsyncs; at 5000 node heal; \
          at 20000 node kill=100 power";
-    pages_that_a_failed_sync_dropped_are_written_again_after_a_kill =>
+    pages_dropped_by_a_failed_sync_are_rewritten_after_a_kill =>
         "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node kill=100; \
          at 4050 node heal; at 20000 node kill=100 power";
-    pages_that_a_failed_sync_dropped_are_written_again_by_a_recheck =>
+    pages_dropped_by_a_failed_sync_are_rewritten_by_a_recheck =>
         "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node heal; \
          at 12000 node recheck; at 20000 node kill=100 power";
 }

@@ -124,7 +124,7 @@ fn a_pause_a_removal_and_a_move_let_the_next_one_go_at_once() {
 }
 
 #[test]
-fn a_disk_that_fails_lets_the_next_one_go_and_one_that_works_again_gets_its_place_back() {
+fn torrent_with_failing_disk_yields_its_queue_place() {
     let samples = samples(3);
     let mut world = World::new(3);
     let conf = loud().with(|conf| conf.queue.max_active_downloads = 1);
@@ -190,7 +190,7 @@ fn a_recheck_gives_the_place_away_and_back() {
 }
 
 #[test]
-fn it_stops_at_a_ratio_and_goes_on_when_told_to() {
+fn ratio_limit_stops_the_torrent_until_told_to_resume() {
     let sample = file(300_000, 32 * 1024);
     let mut world = World::new(5);
     let stop = StopAt { ratio_percent: Some(150), seeding: None };
@@ -225,7 +225,7 @@ fn it_stops_at_a_ratio_and_goes_on_when_told_to() {
 }
 
 #[test]
-fn it_stops_after_a_time_over_all_runs() {
+fn seeding_time_limit_counts_over_all_runs() {
     let sample = file(100_000, 32 * 1024);
     let mut world = World::new(6);
     let seed = world.node(loud());
@@ -268,7 +268,7 @@ fn it_stops_after_a_time_over_all_runs() {
 }
 
 #[test]
-fn a_torrent_that_was_stopped_and_is_restored_at_rest_goes_on_when_told_to() {
+fn stopped_torrent_restored_at_rest_resumes_when_told() {
     let sample = file(100_000, 32 * 1024);
     let mut world = World::new(7);
     let seed = world.node(loud());
@@ -286,7 +286,7 @@ fn a_torrent_that_was_stopped_and_is_restored_at_rest_goes_on_when_told_to() {
 }
 
 #[test]
-fn what_is_wanted_decides_whether_it_is_a_download_or_a_seed() {
+fn wanted_files_decide_between_download_and_seed() {
     use crate::base::files::Priority::{Normal, Skip};
     let two = Sample::folder("two", &[("a", 200_000), ("b", 200_000)], 32 * 1024, 5).unwrap();
     let mut world = World::new(15);
@@ -393,7 +393,7 @@ fn changes_tell_all_there_is_and_nothing_of_the_idle() {
 }
 
 #[test]
-fn whoever_asks_after_too_many_removals_gets_everything_anew() {
+fn changes_after_too_many_removals_list_all_torrents() {
     let samples = samples(3);
     let mut world = World::new(9);
     let node = world.node(loud());
@@ -506,7 +506,7 @@ fn labels_are_bounded_and_found() {
 }
 
 #[test]
-fn pieces_come_in_order_from_the_moment_it_is_wished_and_what_nobody_has_is_not_waited_for() {
+fn sequential_order_starts_at_once_and_skips_missing_pieces() {
     let sample = file(128 * 16 * KIB, 16 * 1024);
     let mut world = World::new(12);
     // The peer lacks every fourth piece.
@@ -589,7 +589,7 @@ fn many_torrents_at_rest_ask_for_nothing() {
 }
 
 #[test]
-fn whatever_the_user_does_the_limits_hold_and_everything_is_told() {
+fn random_verbs_keep_active_limits_and_report_all_changes() {
     let samples = samples(10);
     for round in 0..12 {
         let mut world = World::new(100 + round);

@@ -18,10 +18,10 @@ fn behind(rule: Nat, seed_dials_leech: bool, reachable: bool) {
 }
 
 cases! { behind:
-    nobody_dials_a_seed_behind_a_full_cone_that_never_sent_anything => Nat::FullCone, false, false;
-    nobody_dials_a_seed_behind_a_restricted_cone => Nat::Restricted, false, false;
-    nobody_dials_a_seed_behind_a_port_restricted_cone => Nat::PortRestricted, false, false;
-    nobody_dials_a_seed_behind_a_symmetric_router => Nat::Symmetric, false, false;
+    silent_seed_behind_a_full_cone_gets_no_connection => Nat::FullCone, false, false;
+    seed_behind_a_restricted_cone_gets_no_connection => Nat::Restricted, false, false;
+    seed_behind_a_port_restricted_cone_gets_no_connection => Nat::PortRestricted, false, false;
+    seed_behind_a_symmetric_router_gets_no_connection => Nat::Symmetric, false, false;
     a_seed_behind_a_full_cone_may_dial_itself => Nat::FullCone, true, true;
     a_seed_behind_a_restricted_cone_may_dial_itself => Nat::Restricted, true, true;
     a_seed_behind_a_symmetric_router_may_dial_itself => Nat::Symmetric, true, true;
@@ -51,7 +51,7 @@ fn leeches_behind(rule: Nat) {
 
 cases! { leeches_behind:
     leeches_without_routers_meet => Nat::Open;
-    leeches_behind_full_cones_meet_once_they_have_dialled_anybody => Nat::FullCone;
+    leeches_behind_full_cones_meet_once_they_have_dialled => Nat::FullCone;
     leeches_behind_restricted_cones_do_not_meet_unless_both_dial => Nat::Restricted;
     leeches_behind_symmetric_routers_never_meet => Nat::Symmetric;
 }
@@ -69,7 +69,7 @@ fn two_behind_restricted_cones_meet_when_both_dial() {
 }
 
 #[test]
-fn those_in_one_house_meet_by_their_own_addresses() {
+fn peers_behind_one_router_meet_by_local_addresses() {
     let mut outcome = Scenario::swarm(3)
         .leeches(2)
         .behind_one(Nat::Symmetric)
@@ -90,7 +90,7 @@ fn those_in_one_house_meet_by_their_own_addresses() {
 }
 
 #[test]
-fn a_house_full_of_leeches_is_one_host_to_a_seed_and_keeps_to_the_share_of_one() {
+fn leeches_behind_one_router_share_one_hosts_slots() {
     let conf = loud().with(|conf| conf.peers.max_per_host = 3);
     let outcome = Scenario::swarm(4)
         .leeches(8)
@@ -106,7 +106,7 @@ fn a_house_full_of_leeches_is_one_host_to_a_seed_and_keeps_to_the_share_of_one()
 }
 
 #[test]
-fn a_router_that_has_forgotten_lets_nobody_in_any_more() {
+fn router_without_a_mapping_admits_no_connection() {
     for (ttl, met) in [(3600, true), (30, false)] {
         let mut outcome = Scenario::swarm(5).leeches(1).seeds_behind(Nat::FullCone).begin();
         let (seed, leech) = (outcome.cast.seeds[0], outcome.cast.leeches[0]);

@@ -112,7 +112,7 @@ fn a_block_of_a_piece_that_is_not_had_is_noticed() {
 }
 
 #[test]
-fn a_block_that_nobody_asked_for_is_noticed_and_one_that_comes_twice() {
+fn unrequested_and_repeated_blocks_break_an_invariant() {
     let mut rig = Rig::new(true);
     let data = rig.block(1);
     let piece = Message::Piece { piece: 1, begin: 0, data: &data };

@@ -77,7 +77,7 @@ fn a_session_is_there_again_at_once_and_says_so_once() {
 }
 
 #[test]
-fn a_peer_that_comes_for_a_sleeping_torrent_wakes_it_and_is_served() {
+fn incoming_peer_wakes_a_sleeping_torrent_and_is_served() {
     let sample = file(2_000_000, 64 * 1024);
     for orderly in [true, false] {
         let mut world = World::new(2);
@@ -102,7 +102,7 @@ fn a_peer_that_comes_for_a_sleeping_torrent_wakes_it_and_is_served() {
 }
 
 #[test]
-fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_told() {
+fn file_changed_during_sleep_is_checked_before_it_is_offered() {
     let sample = file(1_000_000, 64 * 1024);
     let mut world = World::new(3);
     let seed = world.node(kept());
@@ -146,7 +146,7 @@ fn a_file_that_has_changed_while_it_slept_is_checked_before_anything_of_it_is_to
 }
 
 #[test]
-fn downloads_go_on_where_they_were_however_often_the_session_is_killed() {
+fn downloads_resume_however_often_the_session_is_killed() {
     let samples: Vec<_> =
         (0..3).map(|n| Sample::file(&format!("d{n}"), 1_500_000, 64 * 1024, n).unwrap()).collect();
     for seed in 0..6 {
@@ -211,7 +211,7 @@ fn on_disk(world: &World, node: NodeId) -> usize {
 }
 
 #[test]
-fn a_torrent_that_was_removed_with_its_data_never_comes_back_without_it() {
+fn torrent_removed_with_data_never_returns_without_it() {
     let sample = file(200_000, 32 * 1024);
     for seed in 0..10 {
         let mut world = World::new(seed);
@@ -234,7 +234,7 @@ fn a_torrent_that_was_removed_with_its_data_never_comes_back_without_it() {
 }
 
 #[test]
-fn data_goes_with_a_torrent_that_is_already_being_forgotten_and_a_move_is_answered() {
+fn remove_with_data_after_remove_deletes_and_answers_the_move() {
     let sample = file(200_000, 32 * 1024);
     let mut world = World::new(5);
     let node = world.node(kept());
@@ -271,7 +271,7 @@ fn data_goes_with_a_torrent_that_is_already_being_forgotten_and_a_move_is_answer
 }
 
 #[test]
-fn a_full_disk_has_its_data_deleted_although_that_cannot_be_recorded() {
+fn full_disk_deletes_data_though_removal_cannot_be_recorded() {
     let sample = file(200_000, 32 * 1024);
     let mut world = World::new(6);
     let node = world.node(kept());
@@ -383,7 +383,7 @@ fn of_the_session_only_what_was_set_is_recorded() {
 }
 
 #[test]
-fn what_is_too_large_to_be_kept_is_refused() {
+fn torrent_too_large_for_a_record_is_refused() {
     let sample = file(200_000, 32 * 1024);
     let mut world = World::new(10);
     let node = world.node(kept());
@@ -400,7 +400,7 @@ fn what_is_too_large_to_be_kept_is_refused() {
 }
 
 #[test]
-fn a_sleeping_torrent_that_the_queue_takes_over_says_no_farewell() {
+fn sleeping_torrent_taken_over_by_queue_sends_no_stopped() {
     let sample = file(200_000, 32 * 1024);
     let mut world = World::new(7);
     let tracker = world.tracker();
@@ -424,7 +424,7 @@ fn a_sleeping_torrent_that_the_queue_takes_over_says_no_farewell() {
 }
 
 #[test]
-fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be_reached() {
+fn failed_dial_keeps_peers_that_wait_for_the_opening() {
     // So many that some wait for their turn to be opened, on disks that take their time.
     let samples: Vec<_> =
         (0..6).map(|n| Sample::file(&format!("d{n}"), 400_000, 32 * 1024, n).unwrap()).collect();
@@ -469,7 +469,7 @@ fn peers_that_wait_for_a_torrent_to_open_are_not_sent_away_by_one_that_cannot_be
 }
 
 #[test]
-fn what_was_saved_of_other_files_is_not_claimed_of_those_that_are_the_torrents_now() {
+fn adopted_files_do_not_inherit_the_saved_state() {
     let sample = file(500_000, 32 * 1024);
     for paused in [false, true] {
         let mut world = World::new(6);

@@ -40,7 +40,7 @@ fn comes_to_rest(world: &mut World, leech: NodeId) -> TorrentStats {
 }
 
 #[test]
-fn when_the_last_peer_has_gone_progress_is_told_until_nothing_moves() {
+fn progress_alerts_end_soon_after_the_last_peer() {
     let (mut outcome, leech) = downloading();
     outcome.world.kill(outcome.cast.seeds[0]);
     assert_eq!(comes_to_rest(&mut outcome.world, leech).phase, Phase::Downloading);
@@ -129,7 +129,7 @@ fn times_count_while_it_runs_and_not_while_it_rests() {
 }
 
 #[test]
-fn what_happens_is_told_in_its_order_and_once() {
+fn alerts_come_once_and_in_order() {
     let mut outcome = Scenario::swarm(1).leeches(2).run();
     let leech = outcome.cast.leeches[1];
     outcome.world.run_for(secs(5));

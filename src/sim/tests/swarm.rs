@@ -155,7 +155,7 @@ fn leechers_help_each_other() {
 }
 
 #[test]
-fn two_that_know_each_other_dial_each_other_and_stay_connected() {
+fn mutual_dials_leave_one_connection() {
     // At the same moment, over a long line: each finds itself dialled by the node it dials.
     let sample = file(400_000, 32 * 1024);
     for seed in 0..20 {
@@ -187,7 +187,7 @@ fn two_that_know_each_other_dial_each_other_and_stay_connected() {
 }
 
 #[test]
-fn whoever_has_most_of_it_fetches_only_the_rest() {
+fn leech_with_most_pieces_fetches_only_the_rest() {
     let sample = file(400_000, 32 * 1024);
     let mut world = World::new(3);
     let (seed, leech) = (world.node(loud()), world.node(loud()));

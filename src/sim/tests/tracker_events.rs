@@ -126,7 +126,7 @@ fn unacknowledged_events_are_told_at_the_next_start() {
 }
 
 #[test]
-fn completed_is_owed_to_each_tracker_that_did_not_acknowledge_it() {
+fn completed_is_owed_to_each_unacknowledging_tracker() {
     let sample = file(300_000, 32 * 1024);
     let mut world = World::new(4);
     let trackers = [world.tracker(), world.tracker()];

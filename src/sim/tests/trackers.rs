@@ -95,7 +95,7 @@ fn a_silent_first_tier_falls_to_the_second_and_is_tried_again() {
 }
 
 #[test]
-fn a_tracker_that_hangs_holds_up_the_end_for_its_time_and_no_longer() {
+fn hung_tracker_holds_up_the_end_for_stopped_timeout_only() {
     let mut world = World::new(3);
     let sample = file(100_000, 32 * 1024);
     let tracker = world.tracker();
@@ -163,7 +163,7 @@ fn the_interval_holds_and_the_user_can_shorten_it_to_the_least() {
 }
 
 #[test]
-fn ten_thousand_torrents_are_told_one_after_the_other_and_take_their_leave_in_time() {
+fn ten_thousand_torrents_announce_in_turn_and_stop_in_time() {
     const TORRENTS: usize = 10_000;
     let mut world = World::new(6);
     let good = world.tracker();

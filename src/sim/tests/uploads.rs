@@ -102,7 +102,7 @@ fn peers_that_ask_and_do_not_read_hold_no_slot_beyond_a_trial() {
 }
 
 #[test]
-fn gluttons_that_do_not_read_take_no_more_than_their_part_and_hold_nobody_up() {
+fn requesting_peers_that_do_not_read_keep_to_their_memory_share() {
     let sample = file(1 << 20, 128 * 1024);
     let mut world = World::new(5);
     let limit = 256 * 1024;

@@ -223,9 +223,9 @@ cases! { said:
         Leech, fast(), often(40, &[Message::Bitfield(FULL)]), "more than 28 times";
     a_bitfield_after_a_have =>
         Leech, fast(), says(&[Message::Have(3), Message::Bitfield(FULL)]), "";
-    one_block_that_nobody_asked_for =>
+    one_unrequested_block =>
         Leech, fast(), says(&[Message::Piece { piece: 0, begin: 0, data: BLOCK }]), "";
-    a_flood_of_blocks_that_nobody_asked_for =>
+    flood_of_unrequested_blocks =>
         Leech, fast(), often(1001, &[Message::Piece { piece: 0, begin: 0, data: BLOCK }]),
         "were not asked for";
     one_reject_of_nothing =>
@@ -243,7 +243,7 @@ cases! { said:
         Seed, fast(), says(&[Message::Request { piece: 0, begin: 32_000, len: 16384 }]), "";
     a_request_that_wraps_around =>
         Seed, fast(), says(&[Message::Request { piece: 0, begin: u32::MAX, len: u32::MAX }]), "";
-    a_request_for_what_is_not_there => Leech, fast(), says(&[ASK]), "";
+    request_for_a_missing_piece => Leech, fast(), says(&[ASK]), "";
     three_hundred_requests_that_make_no_sense =>
         Seed, fast(), often(300, &[Message::Request { piece: 99, begin: 0, len: 1 }]), "";
     more_requests_that_make_no_sense =>
@@ -252,7 +252,7 @@ cases! { said:
     requests_while_it_is_choked => Seed, plain(), often(2000, &[ASK]), "";
     more_requests_while_it_is_choked => Seed, plain(), often(2001, &[ASK]), "while it was choked";
     // What means nothing, as often as it likes.
-    kinds_of_messages_that_nobody_knows =>
+    unknown_kinds_of_messages =>
         Seed, fast(), often(100, &[Message::Unknown { id: 99, payload: b"?" }]), "";
     ports => Seed, fast(), often(1000, &[Message::Port(6881)]), "";
     keep_alives => Seed, fast(), often(5000, &[Message::KeepAlive]), "";
@@ -263,10 +263,10 @@ cases! { said:
         Leech, fast(), says(&[Message::HaveAll, Message::Interested, Message::Have(3)]), "";
     cancels_of_nothing =>
         Seed, fast(), often(1000, &[Message::Cancel { piece: 0, begin: 0, len: 16384 }]), "";
-    cancels_of_what_there_is_not =>
+    cancels_of_missing_pieces =>
         Seed, fast(), often(1000, &[Message::Cancel { piece: 99, begin: 0, len: 0 }]), "";
-    allowances_of_what_there_is_not => Leech, fast(), often(1000, &[Message::AllowedFast(99)]), "";
-    suggestions_of_what_there_is_not => Leech, fast(), often(1000, &[Message::Suggest(99)]), "";
+    allowed_fast_of_missing_pieces => Leech, fast(), often(1000, &[Message::AllowedFast(99)]), "";
+    suggestions_of_missing_pieces => Leech, fast(), often(1000, &[Message::Suggest(99)]), "";
     allowances_and_suggestions_without_end =>
         Leech, fast(), often(200, &[
             Message::AllowedFast(1),
@@ -281,7 +281,7 @@ cases! { said:
         "extension handshake";
     an_empty_extension_handshake =>
         Seed, extended(), says(&[Message::Extended { id: 0, payload: b"de" }]), "";
-    a_message_of_an_extension_that_nobody_has =>
+    message_of_an_unknown_extension =>
         Seed, extended(), often(100, &[Message::Extended { id: 77, payload: b"??" }]), "";
     a_word_of_wanting_no_data_that_is_too_long =>
         Seed, extended(), often(10, &[Message::Extended { id: 3, payload: &[1, 2, 3] }]), "";
@@ -339,7 +339,7 @@ cases! { greets_with:
 }
 
 #[test]
-fn whoever_is_silent_after_the_greeting_is_let_go_after_its_time_and_told_that_we_live_before() {
+fn silent_peer_gets_keepalive_then_timeout() {
     let (mut world, node, raw) = play(Seed, plain(), vec![]);
     world.run_for(secs(300));
     let raw = world.script::<Raw>(raw);
@@ -361,7 +361,7 @@ fn a_keep_alive_now_and_then_keeps_it() {
 }
 
 #[test]
-fn whoever_has_our_own_id_is_not_let_in() {
+fn peer_with_our_own_id_is_refused() {
     let sample = sample();
     let mut world = World::new(1);
     let node = world.node(loud());
@@ -393,7 +393,7 @@ fn rejected_requests_are_answered_one_by_one() {
 }
 
 #[test]
-fn each_request_is_served_once_and_a_cancelled_one_is_answered_all_the_same() {
+fn request_is_served_once_and_cancelled_one_is_answered() {
     let ask = |piece| Message::Request { piece, begin: 0, len: 16384 };
     let cancel = Message::Cancel { piece: 5, begin: 0, len: 16384 };
     let lines = vec![
@@ -409,7 +409,7 @@ fn each_request_is_served_once_and_a_cancelled_one_is_answered_all_the_same() {
 }
 
 #[test]
-fn more_requests_than_are_kept_are_turned_down_and_no_more_than_that() {
+fn requests_beyond_the_queue_are_rejected() {
     let lines = vec![(secs(1), says(&[Message::Interested])), (secs(3), often(2000, &[ASK]))];
     let (mut world, node, raw) = play(Seed, fast(), lines);
     world.set_disk_pace(
@@ -427,7 +427,7 @@ fn more_requests_than_are_kept_are_turned_down_and_no_more_than_that() {
 }
 
 #[test]
-fn a_choked_peer_gets_what_it_is_allowed_three_times_and_no_more() {
+fn choked_peer_gets_allowed_pieces_three_times_at_most() {
     let (mut world, node, raw) =
         play(Seed, fast(), vec![(millis(500), says(&[Message::HaveNone]))]);
     world.tell(node, |engine| engine.set_upload_slots(engine.torrents()[0], Some(0))).unwrap();
@@ -457,7 +457,7 @@ fn a_choked_peer_gets_what_it_is_allowed_three_times_and_no_more() {
 }
 
 #[test]
-fn a_leech_asks_nothing_of_whom_it_is_choked_by_and_everything_of_whom_it_is_not() {
+fn leech_requests_only_from_peers_that_unchoke_it() {
     let lines = vec![(secs(1), says(&[Message::HaveAll])), (secs(20), says(&[Message::Unchoke]))];
     let (mut world, _, raw) = play(Leech, fast(), lines);
     world.run_for(secs(15));

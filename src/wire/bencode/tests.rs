@@ -49,7 +49,7 @@ fn of_equal_keys_the_first_counts() {
 }
 
 #[test]
-fn what_is_malformed_is_told_apart() {
+fn malformed_input_is_told_apart() {
     let cases: &[(&[u8], E)] = &[
         (b"", E::Truncated { len: 0 }),
         (b"i", E::Truncated { len: 1 }),
@@ -125,7 +125,7 @@ fn limits_hold() {
 }
 
 #[test]
-fn kinds_are_not_confused() {
+fn bencode_kinds_are_not_confused() {
     for (bytes, kind) in
         [(&b"i1e"[..], Kind::Int), (b"1:i", Kind::Bytes), (b"le", Kind::List), (b"de", Kind::Dict)]
     {
@@ -212,7 +212,7 @@ fn tree() -> impl Strategy<Value = Tree> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_read_back(tree in tree()) {
+    fn encoded_values_are_read_back(tree in tree()) {
         let mut e = Encoder::new();
         tree.encode(&mut e);
         let bytes = e.finish();

@@ -112,7 +112,7 @@ fn bad_lines_are_counted_and_the_first_are_told() {
 }
 
 #[test]
-fn what_is_no_list_is_refused_as_a_whole() {
+fn input_that_is_no_blocklist_is_refused() {
     let e = Blocklist::parse(b"<html>\n<body>\n").unwrap_err();
     assert_eq!(
         e.to_string(),

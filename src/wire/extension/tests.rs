@@ -17,7 +17,7 @@ fn the_example_of_bep_10() {
 }
 
 #[test]
-fn a_full_one_goes_there_and_back() {
+fn full_handshake_survives_encoding() {
     let mut h = ExtensionHandshake {
         reqq: Some(512),
         version: Some("ct 0.2".into()),
@@ -40,7 +40,7 @@ fn a_full_one_goes_there_and_back() {
 }
 
 #[test]
-fn nonsense_counts_as_absent() {
+fn malformed_values_count_as_absent() {
     let absent: &[&[u8]] = &[
         b"de",
         b"d1:mlee",
@@ -105,7 +105,7 @@ fn limits_hold() {
 
 proptest! {
     #[test]
-    fn what_is_read_is_written_and_read_again(
+    fn handshake_survives_encoding(
         payload in prop::collection::vec(any::<u8>(), 0..100),
         reqq: Option<u32>,
         metadata_size in prop::option::of(0..u64::MAX / 2),

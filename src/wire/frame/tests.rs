@@ -146,7 +146,7 @@ fn the_limit_can_follow_the_torrent() {
 
 proptest! {
     #[test]
-    fn the_whole_is_what_any_chunking_is(
+    fn frames_are_the_same_however_input_is_chunked(
         bodies in prop::collection::vec(
             (0u8..25, prop::collection::vec(any::<u8>(), 0..30), any::<bool>()),
             0..12,
@@ -170,7 +170,7 @@ proptest! {
 }
 
 #[test]
-fn memory_for_a_frame_is_as_much_as_came_twice_over_and_never_more_than_it_is_long() {
+fn frame_memory_is_bounded_by_received_bytes_and_length() {
     let mut stream = Vec::new();
     for len in [10, 70_000, 16_384, 5, 40_000] {
         Message::Unknown { id: 200, payload: &vec![7; len] }.encode_into(&mut stream);

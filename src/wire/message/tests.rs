@@ -106,7 +106,7 @@ fn encoding_appends() {
 
 proptest! {
     #[test]
-    fn what_decodes_encodes_to_the_same(
+    fn decoded_message_encodes_to_the_same_bytes(
         frame in prop::collection::vec(any::<u8>(), 0..40),
         id in 0u8..22,
     ) {

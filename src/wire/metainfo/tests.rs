@@ -130,7 +130,7 @@ fn trackers_and_web_seeds() {
 }
 
 #[test]
-fn what_is_optional_may_be_nonsense() {
+fn malformed_optional_keys_are_ignored() {
     let keys = "d7:comment2:hi10:created by2:ct13:creation datei-5e";
     let m = Metainfo::from_bytes(
         &[keys.as_bytes(), &single(5, 16_384, 1, "7:privatei1e")[1..]].concat(),
@@ -175,7 +175,7 @@ fn names_prefer_valid_utf8() {
 }
 
 #[test]
-fn what_is_missing_or_mistyped_is_named() {
+fn missing_or_mistyped_key_is_named() {
     let p = "a".repeat(20);
     let cases = [
         (&b""[..], "metainfo is not valid bencoding: it ends within a value, after 0 bytes"),
@@ -316,7 +316,7 @@ fn sizes_are_human() {
 }
 
 #[test]
-fn what_is_built_is_read_back() {
+fn built_metainfo_is_read_back() {
     let mut b = MetainfoBuilder::new("größe", 16_384);
     b.file(["a", "b"], 10).pad(16_374).file(["c"], 0).file(["d"], 16_385);
     b.tracker_tier(["http://a/", "http://b/"]).tracker_tier(["udp://c/"]).web_seed("http://w/");

@@ -48,7 +48,7 @@ fn error(bytes: &[u8]) -> ResumeError {
 }
 
 #[test]
-fn it_goes_there_and_back() {
+fn state_survives_encoding() {
     assert_eq!(ResumeFile::decode(&sample().encode(), 9, 3, &IDENTITY), Ok(sample()));
 }
 
@@ -92,7 +92,7 @@ fn a_torn_or_damaged_file_is_known_as_one() {
 }
 
 #[test]
-fn state_of_a_hybrid_is_known_by_either_hash_and_contradicted_by_either() {
+fn hybrid_state_matches_by_either_hash_and_fails_by_either() {
     let (v1, v2) = (HASH, InfoHashV2([9; 32]));
     let hybrid = Identity::hybrid(v1, v2);
     for saved in [IDENTITY, Identity::of_v2(v2), hybrid] {
@@ -202,7 +202,7 @@ fn limits_hold() {
 
 proptest! {
     #[test]
-    fn any_state_goes_there_and_back(
+    fn any_state_survives_encoding(
         bits in prop::collection::vec(any::<u8>(), 1..40),
         dirty: bool,
         downloaded in 0..u64::MAX / 2,

@@ -113,7 +113,7 @@ fn a_length_that_is_claimed_costs_nothing() {
 }
 
 #[test]
-fn what_a_payload_holds_is_no_record() {
+fn record_bytes_inside_a_payload_are_no_record() {
     // An attacker makes a torrent whose metainfo looks like the removal of another, for whatever
     // salt he thinks of.
     let mut trap = Vec::new();
@@ -181,7 +181,7 @@ fn state(metainfo: &Metainfo, uploaded: u64) -> Vec<u8> {
 }
 
 #[test]
-fn the_last_word_counts() {
+fn last_record_of_a_torrent_counts() {
     let (torrents, settings): (Vec<_>, _) = ((0..3).map(torrent).collect(), |dir: &str| {
         TorrentSettings { dir: dir.into(), ..TorrentSettings::default() }
     });
@@ -269,7 +269,7 @@ fn all_settings() -> TorrentSettings {
 }
 
 #[test]
-fn settings_go_there_and_back() {
+fn settings_survive_encoding() {
     let plain = TorrentSettings { dir: "x".into(), ..TorrentSettings::default() };
     let none =
         TorrentSettings { trackers: Some(vec![]), stop: Some((None, None)), ..plain.clone() };
@@ -311,7 +311,7 @@ fn nonsense_in_settings_is_named() {
 }
 
 #[test]
-fn what_was_written_is_read_however_much_it_is() {
+fn written_log_of_any_length_is_read_back() {
     let many: Vec<String> = (0..20_000).map(|n| format!("http://t/{n}")).collect();
     let settings =
         TorrentSettings { labels: many.clone(), trackers: Some(vec![many]), ..all_settings() };

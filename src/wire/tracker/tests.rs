@@ -79,7 +79,7 @@ fn the_target_of_an_announce() {
 }
 
 #[test]
-fn a_full_reply() {
+fn full_reply_is_read() {
     let mut e = Encoder::new();
     e.dict().key(b"complete").int(10).key(b"downloaded").int(1 << 40);
     e.key(b"external ip")
@@ -133,7 +133,7 @@ fn peers_as_dictionaries_by_address_only() {
 }
 
 #[test]
-fn odd_replies() {
+fn odd_replies_are_read_or_refused() {
     let no_failure = |body: &[u8]| announce_reply(body, 10);
     assert_eq!(
         no_failure(b"d5:peers0:e").map(|r| (r.interval, r.peers)),

@@ -44,7 +44,7 @@ fn the_parts_of_an_address() {
 }
 
 #[test]
-fn what_is_no_tracker_is_refused() {
+fn invalid_tracker_address_is_refused() {
     let long_label = format!("http://{}.t/", "a".repeat(64));
     let long_name = format!("http://{}t/", "abcdefg.".repeat(32));
     let long = format!("http://t/{}", "a".repeat(MAX_URL));
@@ -148,7 +148,7 @@ fn announce_and_scrape() {
 }
 
 #[test]
-fn where_redirects_lead() {
+fn redirect_locations_are_resolved() {
     let base = url("http://me:pw@t/a/b/announce?q=1");
     for (location, to) in [
         ("http://u/x", "http://u/x"),
