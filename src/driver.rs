@@ -23,5 +23,5 @@ pub use crate::{
         partial::{BlockSet, PartialPiece},
         tracker_events::{Completion, OwedEvent, TrackerEvents},
     },
-    engine::{CloseCause, Effect, TrackerEffect},
+    engine::{CloseCause, DatagramOwner, Effect, StreamId},
 };

@@ -5,6 +5,7 @@
 mod trace;
 
 use std::{
+    io::{ErrorKind, IoSlice},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use std::{
 use cratetorrent::{
     Alert, Conf,
     alert::TrackerStatus,
-    driver::{Key, TrackerEffect},
+    driver::{CloseCause, DatagramOwner, Effect, StreamId},
 };
 use trace::Trace;
 
@@ -29,7 +30,8 @@ fn asking(conf: Conf) -> Trace {
     t.errands();
     t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "udp://tracker.test:80/announce"))
         .unwrap();
-    assert_eq!(t.errands(), [TrackerEffect::Resolve { host: "tracker.test".into() }]);
+    let errands = t.errands();
+    assert!(matches!(&errands[..], [Effect::Resolve { host }] if host == "tracker.test"));
     t
 }
 
@@ -39,9 +41,9 @@ fn resolved(t: &mut Trace, result: Result<Vec<IpAddr>, String>) {
 }
 
 /// Datagrams that are to be sent: by which call, where to, and what.
-fn datagrams(t: &mut Trace) -> Vec<(Key, SocketAddr, Vec<u8>)> {
+fn datagrams(t: &mut Trace) -> Vec<(DatagramOwner, SocketAddr, Vec<u8>)> {
     let datagram = |effect| match effect {
-        TrackerEffect::Datagram { call, to, data } => Some((call, to, data)),
+        Effect::Datagram { owner, to, data } => Some((owner, to, data)),
         _ => None,
     };
     t.errands().into_iter().filter_map(datagram).collect()
@@ -63,12 +65,31 @@ fn answer(t: &mut Trace, from: SocketAddr, packet: &[u8]) {
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nd8:intervali1800e5:peers0:e";
 
 /// The stream of a call is there, and its request is sent.
-fn send(t: &mut Trace, call: Key) {
+fn send(t: &mut Trace, call: StreamId) {
     let now = t.now;
-    t.drive(|engine| engine.handle_tracker_connected(now, call));
-    let len = t.tell(|engine, _| engine.tracker_transmit(call).len());
+    t.drive(|engine| engine.handle_connected(now, call));
+    let len = said(t, call).len();
     assert!(len > 20);
-    t.drive(|engine| engine.handle_tracker_sent(now, call, len));
+    t.drive(|engine| engine.handle_sent(now, call, len));
+}
+
+/// What is to be sent on the stream of a call.
+fn said(t: &mut Trace, call: StreamId) -> String {
+    let mut slices = [IoSlice::new(&[]); 4];
+    let used = t.engine.poll_transmit(call, &mut slices);
+    slices[..used].iter().map(|slice| String::from_utf8_lossy(slice)).collect()
+}
+
+/// This comes on the stream of a call.
+fn hear(t: &mut Trace, call: StreamId, data: &[u8]) {
+    let now = t.now;
+    t.drive(|engine| engine.handle_data(now, call, &mut data.to_vec()));
+}
+
+/// The stream of a call is over.
+fn end(t: &mut Trace, call: StreamId, cause: CloseCause) {
+    let now = t.now;
+    t.drive(|engine| engine.handle_closed(now, call, cause));
 }
 
 fn failures(t: &Trace) -> Vec<&str> {
@@ -125,7 +146,7 @@ fn family_that_cannot_be_reached_leaves_the_other_working() {
     let asked = datagrams(&mut t);
     let now = t.now;
     let v6 = asked[1].0;
-    t.drive(|engine| engine.handle_tracker_ended(now, v6, Err("network unreachable".into())));
+    t.drive(|engine| engine.handle_unsent(now, v6, ErrorKind::NetworkUnreachable));
     assert_eq!(status(&mut t), TrackerStatus::Announcing);
     answer(&mut t, asked[0].1, &asked[0].2);
     let announce = datagrams(&mut t).remove(0);
@@ -223,7 +244,7 @@ fn late_events_of_an_abandoned_stream_are_ignored() {
     t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "http://9.0.0.1/announce")).unwrap();
     let connect = |t: &mut Trace| {
         let connect = |effect| match effect {
-            TrackerEffect::Connect { call, addr, tls: None } => Some((call, addr)),
+            Effect::Connect { stream, addr, tls: None } => Some((stream, addr)),
             _ => None,
         };
         let connects: Vec<_> = t.errands().into_iter().filter_map(connect).collect();
@@ -231,20 +252,19 @@ fn late_events_of_an_abandoned_stream_are_ignored() {
         connects[0]
     };
     let (first, _) = connect(&mut t);
-    let now = t.now;
     send(&mut t, first);
     let redirect =
         b"HTTP/1.1 302 Found\r\nLocation: http://9.0.0.2/announce?a=b\r\nContent-Length: 0\r\n\r\n";
-    t.drive(|engine| engine.handle_tracker_data(now, first, redirect));
+    hear(&mut t, first, redirect);
     // The driver reads on before it hears of that.
-    t.drive(|engine| engine.handle_tracker_ended(now, first, Ok(())));
+    end(&mut t, first, CloseCause::Eof);
     let (second, addr) = connect(&mut t);
     assert_eq!(addr, SocketAddr::from(([9, 0, 0, 2], 80)));
     assert_ne!(first, second);
-    t.drive(|engine| engine.handle_tracker_ended(now, first, Err("reset".into())));
-    t.drive(|engine| engine.handle_tracker_data(now, first, b"HTTP/1.1 500 No\r\n\r\n"));
+    end(&mut t, first, CloseCause::Io(ErrorKind::ConnectionReset));
+    hear(&mut t, first, b"HTTP/1.1 500 No\r\n\r\n");
     send(&mut t, second);
-    t.drive(|engine| engine.handle_tracker_data(now, second, REPLY));
+    hear(&mut t, second, REPLY);
     assert_eq!(
         (status(&mut t), failures(&t).len()),
         (TrackerStatus::Working, 0),
@@ -257,8 +277,7 @@ fn late_events_of_an_abandoned_stream_are_ignored() {
 fn refuse(t: &mut Trace) -> usize {
     let calls = connects(t);
     for &(call, _) in &calls {
-        let now = t.now;
-        t.drive(|engine| engine.handle_tracker_ended(now, call, Err("refused".into())));
+        end(t, call, CloseCause::Io(ErrorKind::ConnectionRefused));
     }
     calls.len()
 }
@@ -286,12 +305,12 @@ fn unreachable_tracker_is_tried_once_a_second_for_all_torrents() {
     let call = (0..40_000).find_map(|_| {
         t.pass(Duration::from_millis(100));
         t.errands().into_iter().find_map(|effect| {
-            if let TrackerEffect::Connect { call, .. } = effect { Some(call) } else { None }
+            if let Effect::Connect { stream, .. } = effect { Some(stream) } else { None }
         })
     });
-    let (call, now) = (call.unwrap(), t.now);
+    let call = call.unwrap();
     send(&mut t, call);
-    t.drive(|engine| engine.handle_tracker_data(now, call, REPLY));
+    hear(&mut t, call, REPLY);
     let working = |s: &cratetorrent::TrackerStats| s.status == TrackerStatus::Working;
     assert_eq!(
         t.tell(|engine, torrent| engine.trackers(torrent).iter().filter(|s| working(s)).count()),
@@ -300,13 +319,9 @@ fn unreachable_tracker_is_tried_once_a_second_for_all_torrents() {
 }
 
 /// The connections that are to be made.
-fn connects(t: &mut Trace) -> Vec<(Key, SocketAddr)> {
+fn connects(t: &mut Trace) -> Vec<(StreamId, SocketAddr)> {
     let connect = |effect| {
-        if let TrackerEffect::Connect { call, addr, .. } = effect {
-            Some((call, addr))
-        } else {
-            None
-        }
+        if let Effect::Connect { stream, addr, .. } = effect { Some((stream, addr)) } else { None }
     };
     t.errands().into_iter().filter_map(connect).collect()
 }
@@ -320,10 +335,9 @@ fn removed_tracker_is_ignored_and_told_stopped() {
     send(&mut t, old);
     t.tell(|engine, torrent| engine.set_trackers(torrent, vec![vec!["http://9.0.0.2/b".into()]]))
         .unwrap();
-    let now = t.now;
     let peers = b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n\
         d8:intervali1800e5:peers6:\x08\x08\x08\x08\x1a\xe1e";
-    t.drive(|engine| engine.handle_tracker_data(now, old, peers));
+    hear(&mut t, old, peers);
     assert_eq!(t.stats().candidates, 0, "a peer of a tracker that is none of the torrent's");
     let calls = connects(&mut t);
     assert_eq!(
@@ -331,9 +345,9 @@ fn removed_tracker_is_ignored_and_told_stopped() {
         ["9.0.0.1", "9.0.0.2"]
     );
     let (farewell, _) = calls[0];
-    t.drive(|engine| engine.handle_tracker_connected(now, farewell));
-    let asked =
-        t.tell(|engine, _| String::from_utf8_lossy(engine.tracker_transmit(farewell)).into_owned());
+    let now = t.now;
+    t.drive(|engine| engine.handle_connected(now, farewell));
+    let asked = said(&mut t, farewell);
     assert!(asked.contains("event=stopped"), "{asked}");
 }
 
@@ -359,8 +373,7 @@ fn running_torrent_taken_by_the_queue_sends_no_stopped() {
     t.tell(|engine, torrent| engine.add_tracker(torrent, 0, "http://9.0.0.1/announce")).unwrap();
     let (call, _) = connects(&mut t)[0];
     send(&mut t, call);
-    let now = t.now;
-    t.drive(|engine| engine.handle_tracker_data(now, call, REPLY));
+    hear(&mut t, call, REPLY);
     t.tell(|engine, torrent| engine.set_queued(torrent, false)).unwrap();
     t.tell(|engine, torrent| engine.set_queued(torrent, true)).unwrap();
     assert!(connects(&mut t).is_empty());

@@ -7,7 +7,8 @@ use cratetorrent::{
     Bitfield, Conf, Engine, InfoHash, Instant, Limits, MoveMode, PeerId, Priority, Rate,
     StoreError, TorrentId, TorrentParams,
     driver::{
-        CloseCause, Done, Effect, FoundNames, Job, Key, Opened, RunData, RunDone, StoreOp, Verdict,
+        CloseCause, Done, Effect, FoundNames, Job, Opened, RunData, RunDone, StoreOp, StreamId,
+        Verdict,
     },
     wire::{
         handshake::{Handshake, Reserved},
@@ -42,7 +43,7 @@ struct Host {
     now: Instant,
     torrent: TorrentId,
     info_hash: InfoHash,
-    links: Vec<Key>,
+    links: Vec<StreamId>,
     jobs: VecDeque<Job>,
     limit: usize,
 }
@@ -139,14 +140,14 @@ impl Host {
         self.carry_out();
     }
 
-    fn feed(&mut self, link: Option<Key>, bytes: &[u8]) {
+    fn feed(&mut self, link: Option<StreamId>, bytes: &[u8]) {
         if let Some(link) = link {
-            self.engine.handle_data(self.now, link, bytes);
+            self.engine.handle_data(self.now, link, &mut bytes.to_vec());
         }
     }
 
     /// A well-formed message, so that the deeper states are reached.
-    fn say(&mut self, link: Option<Key>, which: u8, script: &mut Script<'_>) {
+    fn say(&mut self, link: Option<StreamId>, which: u8, script: &mut Script<'_>) {
         let piece = u32::from(script.byte().unwrap_or(0)) % 6;
         let begin = u32::from(script.byte().unwrap_or(0) % 4) * 16_384;
         let start = u64::from(piece) * u64::from(PIECE_LEN) + u64::from(begin);
@@ -179,7 +180,7 @@ impl Host {
     }
 
     /// Limits of one kind or another, perhaps none, and a look at what may be read.
-    fn limit(&mut self, link: Option<Key>, arg: u8) {
+    fn limit(&mut self, link: Option<StreamId>, arg: u8) {
         let rate = |n: u8| Rate::new([0, 1, 1_000, 1_000_000][usize::from(n & 3)]);
         let limits = Limits { down: rate(arg), up: rate(arg >> 2) };
         match arg >> 4 & 3 {
@@ -200,7 +201,7 @@ impl Host {
     }
 
     /// Whatever was asked for on this link comes.
-    fn deliver(&mut self, link: Option<Key>) {
+    fn deliver(&mut self, link: Option<StreamId>) {
         let Some(link) = link else { return };
         let sent = self.drain(Some(link), usize::MAX);
         let mut rest = &sent[..];
@@ -212,12 +213,12 @@ impl Host {
                 let data = vec![0; len as usize];
                 let mut bytes = Vec::new();
                 Message::Piece { piece, begin, data: &data }.encode_into(&mut bytes);
-                self.engine.handle_data(self.now, link, &bytes);
+                self.engine.handle_data(self.now, link, &mut bytes);
             }
         }
     }
 
-    fn greet(&mut self, link: Option<Key>, arg: u8) {
+    fn greet(&mut self, link: Option<StreamId>, arg: u8) {
         let reserved = if arg & 1 == 0 {
             Reserved::default().with_fast().with_extensions()
         } else {
@@ -359,7 +360,7 @@ impl Host {
         self.engine.handle_done(self.now, done);
     }
 
-    fn drain(&mut self, link: Option<Key>, at_most: usize) -> Vec<u8> {
+    fn drain(&mut self, link: Option<StreamId>, at_most: usize) -> Vec<u8> {
         let Some(link) = link else { return Vec::new() };
         let mut slices = [IoSlice::new(&[]); 4];
         let mut all = Vec::new();
@@ -384,9 +385,10 @@ impl Host {
     fn carry_out(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
-                Effect::Dial { link, .. } => self.links.push(link),
-                Effect::Close { link } => self.links.retain(|&l| l != link),
-                Effect::Flush { .. } | Effect::Resume { .. } | Effect::Tracker(_) => {}
+                Effect::Connect { stream, .. } => self.links.push(stream),
+                Effect::Close { stream } => self.links.retain(|&l| l != stream),
+                Effect::Flush { .. } | Effect::Resume { .. } => {}
+                Effect::Datagram { .. } | Effect::Resolve { .. } => {}
                 Effect::Job(job) => self.jobs.push_back(job),
             }
         }

@@ -129,7 +129,7 @@ impl Verbs<'_> {
     /// Building a filter takes its time: do so elsewhere and bring it here.
     pub fn set_ip_filter(&mut self, filter: IpFilter) {
         let filter = Arc::new(filter);
-        self.engine.cx.filter = filter.clone();
+        self.engine.cx.leases.set_filter(filter.clone());
         for (_, torrent) in self.engine.torrents.iter_mut() {
             torrent.peers.candidates_mut().set_filter(filter.clone());
         }
@@ -168,7 +168,7 @@ impl Verbs<'_> {
     /// tell us (BEP 10 `yourip`) are asked only as long as this has not been set
     /// for the family, and believed if three hosts agree.
     pub fn set_external_addr(&mut self, ip: IpAddr) {
-        self.engine.cx.external.set(ip);
+        self.engine.cx.leases.external_mut().set(ip);
         self.engine.spread_external_addr();
     }
 }
@@ -179,11 +179,11 @@ impl Engine {
         let (conf, host, refused) = (&self.cx.conf, self.access.host(ip), &mut self.access.refused);
         let reason = if self.shutting_down {
             return false;
-        } else if self.cx.filter.blocks(ip) {
+        } else if self.cx.leases.filter().blocks(ip) {
             &mut refused.filtered
         } else if self.access.bans.is_banned(self.cx.now, ip.to_canonical()) {
             &mut refused.banned
-        } else if self.links.len() >= conf.peers.max_connections
+        } else if self.connections.len() >= conf.peers.max_connections
             || self.greetings >= conf.peers.max_handshakes
         {
             &mut refused.full
@@ -221,13 +221,13 @@ impl Engine {
 
     /// The filter that is set.
     pub fn ip_filter(&self) -> &IpFilter {
-        &self.cx.filter
+        self.cx.leases.filter()
     }
 
     /// Our IPv4 and our IPv6 address as others see them, as far as they are known: set by the user,
     /// or agreed on by peers.
     pub fn external_addrs(&self) -> (Option<std::net::Ipv4Addr>, Option<std::net::Ipv6Addr>) {
-        let ours = self.cx.external.ours(Default::default());
+        let ours = self.cx.leases.external().ours(Default::default());
         (ours.v4, ours.v6)
     }
 
@@ -237,8 +237,8 @@ impl Engine {
     }
 
     pub(super) fn spread_external_addr(&mut self) {
-        if self.cx.external.poll_changed() {
-            let ours = self.cx.external.ours(self.cx.ports);
+        if self.cx.leases.external_mut().poll_changed() {
+            let ours = self.cx.leases.external().ours(self.cx.leases.ports());
             for (_, torrent) in self.torrents.iter_mut() {
                 torrent.peers.candidates_mut().set_ours(ours);
             }
@@ -246,8 +246,8 @@ impl Engine {
     }
 
     fn close_where(&mut self, reason: &str, meant: impl Fn(IpAddr) -> bool) {
-        for key in self.links.keys() {
-            if self.links.get(key).is_some_and(|link| meant(link.who.addr.ip())) {
+        for key in self.connections.keys() {
+            if self.connections.get(key).is_some_and(|link| meant(link.who.addr.ip())) {
                 self.close(key, reason);
             }
         }

@@ -4,7 +4,7 @@
 
 use crate::{
     base::{arena::Key, geometry::PieceIndex, ids::TorrentId},
-    engine::{Engine, link::Link},
+    engine::{Engine, StreamId, connection::Connection},
     torrent::peer_session::PeerSession,
 };
 
@@ -30,8 +30,8 @@ impl Engine {
     /// The first thing that is wrong, in words. Between two inputs, when all effects were fetched.
     pub(crate) fn audit(&self) -> Result<(), String> {
         let conf = &self.cx.conf;
-        let links = || self.links.iter().map(|(_, link)| link);
-        let dialing = links().filter(|link| link.is_dialing()).count();
+        let links = || self.connections.iter().map(|(_, link)| link);
+        let dialing = links().filter(|link| link.is_connecting()).count();
         let greetings = links().filter(|link| link.is_greeting() && link.who.incoming).count();
         let fetchers = self
             .torrents
@@ -41,18 +41,18 @@ impl Engine {
             .count();
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
         for (what, found, counted, limit) in [
-            ("links are being dialled", dialing, self.dials, conf.peers.max_dials),
+            ("links are being dialled", dialing, self.dialing.count, conf.peers.max_dials),
             (
                 "accepted links have not greeted",
                 greetings,
                 self.greetings,
                 conf.peers.max_handshakes,
             ),
-            ("peers may be asked", fetchers, self.cx.fetchers, conf.peers.max_connections),
+            ("peers may be asked", fetchers, self.cx.leases.fetchers(), conf.peers.max_connections),
             (
                 "bytes of pieces are in memory",
                 memory,
-                self.cx.memory.used(),
+                self.cx.leases.pieces().used(),
                 conf.requests.max_piece_memory,
             ),
         ] {
@@ -74,13 +74,13 @@ impl Engine {
             links().map(|link| (link.who.addr.ip(), link.is_greeting() && link.who.incoming)),
         )?;
         self.audit_lines()?;
-        self.cx.memory.audit()?;
-        self.cx.uploads.audit()?;
+        self.cx.leases.pieces().audit()?;
+        self.cx.leases.uploads().audit()?;
         let backed: usize = self.torrents.iter().map(|(_, t)| t.backed_memory()).sum();
-        if backed != self.cx.memory.backed() {
+        if backed != self.cx.leases.pieces().backed() {
             return Err(format!(
                 "pieces have {backed} bytes of buffers and {} are counted",
-                self.cx.memory.backed()
+                self.cx.leases.pieces().backed()
             ));
         }
         for (key, torrent) in self.torrents.iter() {
@@ -103,7 +103,7 @@ impl Engine {
                 ));
             }
         }
-        if !self.effects.is_empty(&self.cx.outbox) || !self.cx.outbox.is_fetched() {
+        if !self.io.is_empty(&self.cx.outbox) || !self.cx.outbox.is_fetched() {
             return Err("effects were left over".into());
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Engine {
 
     /// A link that counts as waiting waits: for tokens, or for its turn at the disk.
     fn audit_lines(&self) -> Result<(), String> {
-        for (key, link) in self.links.iter() {
+        for (key, link) in self.connections.iter() {
             let Some(session) = self.session_on(key) else { continue };
             if session.is_held_with_others() && !self.throttle.down.is_queued(key) {
                 return Err(format!(
@@ -119,7 +119,7 @@ impl Engine {
                     link.who.addr
                 ));
             }
-            let times = self.cx.uploads_due.iter().filter(|&&due| due == key).count();
+            let times = self.cx.outbox.times_in_line(key);
             if times != usize::from(session.is_in_line()) {
                 return Err(format!(
                     "{} is in line {times} times: {}",
@@ -134,7 +134,7 @@ impl Engine {
     /// Bytes of buffers that lie idle.
     #[cfg(test)]
     pub(crate) fn idle_memory(&self) -> usize {
-        self.cx.memory.idle() + self.cx.uploads.idle()
+        self.cx.leases.pieces().idle() + self.cx.leases.uploads().idle()
     }
 
     /// Alerts that wait.
@@ -145,7 +145,7 @@ impl Engine {
     /// The session on a link.
     fn session_on(&self, link: Key) -> Option<&PeerSession> {
         let (session, torrent) =
-            self.links.get(link).and_then(|l: &Link| l.session().zip(l.torrent))?;
+            self.connections.get(link).and_then(|l: &Connection| l.session().zip(l.torrent))?;
         self.torrents.get(torrent)?.peers.get(session)
     }
 
@@ -155,12 +155,13 @@ impl Engine {
     }
 
     /// Whether it still knows a link.
-    pub(crate) fn has_link(&self, link: Key) -> bool {
-        self.links.get(link).is_some()
+    pub(crate) fn has_link(&self, stream: StreamId) -> bool {
+        matches!(stream, StreamId::Peer(link) if self.connections.get(link).is_some())
     }
 
     /// How a link that has been greeted stands.
-    pub(crate) fn link_view(&self, link: Key) -> Option<LinkView> {
+    pub(crate) fn link_view(&self, stream: StreamId) -> Option<LinkView> {
+        let StreamId::Peer(link) = stream else { return None };
         self.session_on(link).map(|s| LinkView {
             unsent: s.tx.len(),
             hiding: s.is_hiding(),

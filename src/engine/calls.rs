@@ -10,7 +10,8 @@ mod leaving;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    io::{self, IoSlice},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -21,9 +22,9 @@ use crate::{
         timers::Wakeup,
     },
     engine::{
-        Effect, Engine, TrackerEffect,
-        effect::Owner,
-        names::{Lookup, Names},
+        CloseCause, DatagramOwner, Effect, Engine, StreamId,
+        io::Owner,
+        names::{Asker, Lookup, Resolved},
     },
     proto::tracker::{Ask, Call, Connection, Family},
     torrent::announcer::TrackerNo,
@@ -43,7 +44,6 @@ const MAX_CONNECTIONS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Calls {
     running: Arena<Running>,
-    names: Names,
     connections: BTreeMap<Place, Connection>,
     /// Trackers that cannot be reached or let us wait in vain: how often in a row, over all
     /// torrents, and when that was last.
@@ -85,7 +85,6 @@ impl Calls {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             running: Arena::new(),
-            names: Names::default(),
             connections: BTreeMap::new(),
             silent: BTreeMap::new(),
             scrapes: BTreeSet::new(),
@@ -108,49 +107,37 @@ impl Calls {
 }
 
 impl Engine {
-    // Inputs.
+    // What the driver tells.
 
-    /// A name was looked up for [`TrackerEffect::Resolve`], or why that failed.
-    pub fn handle_resolved(
-        &mut self,
-        now: Instant,
-        host: &str,
-        result: Result<Vec<IpAddr>, String>,
-    ) {
-        self.handle_tick(now);
-        for call in self.calls.names.handle_resolved(self.cx.now, host, &result) {
-            self.with_call(call, |call, now| call.handle_resolved(now, result.clone()));
-        }
+    pub(super) fn call_resolved(&mut self, call: Key, result: Resolved) {
+        self.with_call(call, |call, now| call.handle_resolved(now, result));
     }
 
-    /// A call's stream is connected, with TLS if that was asked for.
-    pub fn handle_tracker_connected(&mut self, now: Instant, call: Key) {
-        self.handle_tick(now);
+    pub(super) fn call_connected(&mut self, call: Key) {
         self.with_call(call, Call::handle_connected);
     }
 
-    /// Bytes came on a call's stream.
-    pub fn handle_tracker_data(&mut self, now: Instant, call: Key, data: &[u8]) {
-        self.handle_tick(now);
+    pub(super) fn call_data(&mut self, call: Key, data: &[u8]) {
         self.with_call(call, |call, now| call.handle_data(now, data));
     }
 
-    /// So many bytes that [`tracker_transmit`](Self::tracker_transmit) showed are on their way.
-    pub fn handle_tracker_sent(&mut self, now: Instant, call: Key, bytes: usize) {
-        self.handle_tick(now);
+    pub(super) fn call_sent(&mut self, call: Key, bytes: usize) {
         self.with_call(call, |call, now| call.handle_sent(now, bytes));
     }
 
-    /// A call's stream is over (`Ok`: closed by the other side in good order), or could not be
-    /// made, or a datagram could not be sent.
-    pub fn handle_tracker_ended(&mut self, now: Instant, call: Key, why: Result<(), String>) {
-        self.handle_tick(now);
+    pub(super) fn call_closed(&mut self, call: Key, cause: CloseCause) {
+        let why = if cause == CloseCause::Eof { Ok(()) } else { Err(cause.to_string()) };
         self.with_call(call, |call, now| call.handle_stream_ended(now, why));
     }
 
-    /// A datagram came from `from`. Whatever is no answer to a question of ours is ignored.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        self.handle_tick(now);
+    /// A datagram of a call cannot be sent.
+    pub(super) fn call_unsent(&mut self, call: Key, why: io::ErrorKind) {
+        self.with_call(call, |call, now| call.handle_stream_ended(now, Err(why.to_string())));
+    }
+
+    /// Something that looks like a tracker's answer came from `from`. It is one if a question that
+    /// was sent there has its transaction.
+    pub(super) fn tracker_datagram(&mut self, from: SocketAddr, data: &[u8]) {
         let mut taken = None;
         for (key, running) in self.calls.running.iter_mut() {
             if running.call.handle_datagram(self.cx.now, from, data) {
@@ -163,12 +150,17 @@ impl Engine {
         }
     }
 
-    // Output.
-
-    /// What is to be sent next on a call's stream; empty when there is nothing.
-    #[must_use]
-    pub fn tracker_transmit(&self, call: Key) -> &[u8] {
-        self.calls.running.get(call).map_or(&[], |running| running.call.poll_transmit())
+    /// What is to be sent next on a call's stream.
+    pub(super) fn call_transmit<'a>(&'a self, call: Key, out: &mut [IoSlice<'a>]) -> usize {
+        let running = self.calls.running.get(call);
+        let bytes = running.map_or(&[][..], |running| running.call.poll_transmit());
+        match out.first_mut().filter(|_| !bytes.is_empty()) {
+            Some(slot) => {
+                *slot = IoSlice::new(bytes);
+                1
+            }
+            None => 0,
+        }
     }
 
     // Time.
@@ -196,7 +188,7 @@ impl Engine {
 
     fn wake_calls(&mut self, at: Instant) {
         if self.calls.wakeup.want(at) {
-            self.deadlines.push(at, Owner::Calls);
+            self.io.wake(at, Owner::Calls);
         }
     }
 
@@ -208,39 +200,43 @@ impl Engine {
         while let Some(running) = self.calls.running.get_mut(key) {
             let Some(ask) = running.call.poll_ask() else { break };
             let effect = match ask {
-                Ask::Resolve { host } => match self.calls.names.look_up(now, key, &host) {
-                    Lookup::Known(known) => {
-                        running.call.handle_resolved(now, known);
-                        continue;
+                Ask::Resolve { host } => {
+                    match self.io.names.look_up(now, Asker::Tracker(key), &host) {
+                        Lookup::Known(known) => {
+                            running.call.handle_resolved(now, known);
+                            continue;
+                        }
+                        Lookup::Shared => continue,
+                        Lookup::Ask => Effect::Resolve { host },
                     }
-                    Lookup::Shared => continue,
-                    Lookup::Ask => TrackerEffect::Resolve { host },
-                },
+                }
                 Ask::Connect { addr, tls } => {
                     key = self.drop_stream(key);
                     if let Some(running) = self.calls.running.get_mut(key) {
                         running.stream = true;
                     }
-                    TrackerEffect::Connect { call: key, addr, tls }
+                    Effect::Connect { stream: StreamId::Tracker(key), addr, tls }
                 }
-                Ask::Flush => TrackerEffect::Flush { call: key },
+                Ask::Flush => Effect::Flush { stream: StreamId::Tracker(key) },
                 Ask::Close => {
                     key = self.drop_stream(key);
                     continue;
                 }
-                Ask::Datagram { to, data } => TrackerEffect::Datagram { call: key, to, data },
+                Ask::Datagram { to, data } => {
+                    Effect::Datagram { owner: DatagramOwner::Tracker(key), to, data }
+                }
                 Ask::Done(result) => {
                     self.finish_call(key, result);
                     continue;
                 }
             };
-            self.effect(Effect::Tracker(effect));
+            self.effect(effect);
         }
         let Some(running) = self.calls.running.get_mut(key) else { return };
         if let Some(at) = running.call.poll_timeout()
             && running.wakeup.want(at)
         {
-            self.deadlines.push(at, Owner::Call(key));
+            self.io.wake(at, Owner::Call(key));
         }
     }
 
@@ -250,7 +246,7 @@ impl Engine {
         if !self.calls.running.get(key).is_some_and(|running| running.stream) {
             return key;
         }
-        self.effect(Effect::Tracker(TrackerEffect::Close { call: key }));
+        self.effect(Effect::Close { stream: StreamId::Tracker(key) });
         match self.calls.running.remove(key) {
             Some(running) => self.calls.running.insert(Running {
                 stream: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     base::{arena::Key, time::Instant, timers::Wakeup},
-    engine::{Engine, effect::Owner, link::State},
+    engine::{Engine, connection::State, io::Owner},
 };
 
 /// A connection that takes longer to be made and greeted makes room: twice what a connection by
@@ -29,12 +29,12 @@ impl Engine {
     pub(super) fn watch_crowd(&mut self) {
         let at = self.cx.now + LOOK;
         if (self.is_full_for_dials() || self.wanting.has_crowded()) && self.crowd.wakeup.want(at) {
-            self.deadlines.push(at, Owner::Crowd);
+            self.io.wake(at, Owner::Crowd);
         }
     }
 
     fn is_full_for_dials(&self) -> bool {
-        self.links.len() >= self.cx.conf.peers.max_connections && self.wanting.dials() > 0
+        self.connections.len() >= self.cx.conf.peers.max_connections && self.wanting.dials() > 0
     }
 
     pub(super) fn handle_crowd_timeout(&mut self, at: Instant) {
@@ -45,7 +45,7 @@ impl Engine {
         let makes_room = |torrent: Option<Key>| {
             full || torrent.is_some_and(|torrent| self.wanting.is_crowded(torrent))
         };
-        let links = self.links.iter().filter(|(_, link)| makes_room(link.torrent));
+        let links = self.connections.iter().filter(|(_, link)| makes_room(link.torrent));
         let mut silent: Vec<(Instant, Key)> = links
             .filter_map(|(key, link)| {
                 Some((self.silent_since(&link.state, link.torrent, link.began)?, key))
@@ -64,7 +64,7 @@ impl Engine {
     /// Since when a link is silent, if that is for too long.
     fn silent_since(&self, state: &State, torrent: Option<Key>, began: Instant) -> Option<Instant> {
         let (since, time) = match *state {
-            State::Dialing | State::Greeting(_) => (began, GREETING),
+            State::Connecting | State::Preambles(_) => (began, GREETING),
             State::Mirror | State::Waiting { .. } => return None,
             State::Live(session) => {
                 (self.torrents.get(torrent?)?.peers.get(session)?.mute_since()?, SILENCE)

@@ -11,26 +11,29 @@ mod buffers;
 mod calls;
 mod changes;
 mod checks;
+mod connection;
 mod crowd;
+mod datagrams;
 mod effect;
 mod files;
 mod hash_index;
 mod hearing;
+mod io;
 mod labels;
 mod limits;
-mod link;
 mod names;
 mod places;
 mod queue;
 mod queueing;
 mod session;
 mod session_stats;
+mod streams;
 mod throttle;
 mod trackers;
 mod verbs;
 mod wanting;
 
-use std::{io::IoSlice, net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -38,7 +41,7 @@ use self::hash_index::HashIndex;
 pub use self::{
     access::Refused,
     changes::Changes,
-    effect::{Effect, TrackerEffect},
+    effect::{DatagramOwner, Effect, StreamId},
     files::{FileError, FileStats, MoveMode},
     labels::LabelError,
     queue::ActiveLimits,
@@ -55,7 +58,6 @@ use crate::{
         job::{Done, READ_GAP},
         rng::Rng,
         time::Instant,
-        timers::Deadlines,
     },
     conf::{Conf, ConfError},
     torrent::{Torrent, cx::Cx, outbox::Sleeper},
@@ -64,15 +66,15 @@ pub use crate::{base::paths::RenameError, torrent::TorrentParams};
 use access::Access;
 use calls::Calls;
 use changes::Ledger;
-use checks::Checks;
+use connection::Connection;
 use crowd::Crowd;
-use effect::{Effects, Owner};
-use link::Link;
+use io::{Io, Owner};
 use places::Places;
 use queue::Queue;
+use queueing::Queueing;
 use session_stats::Tally;
 use throttle::Throttle;
-use wanting::Wanting;
+use wanting::{Dialing, Wanting};
 
 /// No such torrent in this engine (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -129,8 +131,9 @@ pub enum AddError {
     Labels(#[from] LabelError),
 }
 
-/// Why the driver says that a link is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+/// Why the driver says that a stream is over.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum CloseCause {
     /// The other side closed it.
     #[error("it closed the connection")]
@@ -138,9 +141,15 @@ pub enum CloseCause {
     /// We had no descriptor or no memory for it, which says nothing about the peer.
     #[error("there are no descriptors left")]
     Exhausted,
+    /// None of [`NetworkConf::bind_addrs`](crate::conf::NetworkConf::bind_addrs) is of its family.
+    #[error("no address of this family to bind to")]
+    NoAddress,
     /// The system refused or broke it.
     #[error("{0}")]
     Io(std::io::ErrorKind),
+    /// TLS could not be had, or broke: in words.
+    #[error("{0}")]
+    Tls(String),
 }
 
 /// The whole engine without I/O: the first of the three doors.
@@ -164,26 +173,17 @@ pub struct Engine {
     torrents: Arena<Torrent>,
     /// For looking up only: its order never matters.
     by_hash: HashIndex,
-    links: Arena<Link>,
-    /// Links being dialled.
-    dials: usize,
+    connections: Arena<Connection>,
+    dialing: Dialing,
     /// Accepted links that have not said what they want.
     greetings: usize,
-    /// A torrent may want to dial that could not before.
-    dial: bool,
-    /// The torrent that dialled last.
-    dialled_last: Key,
     shutting_down: bool,
     /// Who may connect.
     access: Access,
     throttle: Throttle,
     calls: Calls,
     queue: Queue,
-    checks: Checks,
-    /// The wake-up for the queue that counts in the heap.
-    queue_pushed: Option<Instant>,
-    /// The queues' wishes are being carried out.
-    arranging: bool,
+    queueing: Queueing,
     ledger: Ledger,
     places: Places,
     tally: Tally,
@@ -192,8 +192,7 @@ pub struct Engine {
     crowd: Crowd,
     /// When idle buffers are looked after, if there are any.
     buffers_due: Option<Instant>,
-    effects: Effects,
-    deadlines: Deadlines<Owner>,
+    io: Io,
     cx: Cx,
 }
 
@@ -214,31 +213,26 @@ impl Engine {
         let throttle = Throttle::new(now, conf.network.limits);
         let queue = Queue::new(ActiveLimits::of(&conf));
         let mut cx = Cx::new(conf, rng, PeerId(peer_id), now);
-        cx.up_limited = throttle.up.is_on();
+        cx.leases.set_up_limited(throttle.up.is_on());
         Ok(Self {
             torrents: Arena::new(),
             by_hash: HashIndex::default(),
-            links: Arena::new(),
-            dials: 0,
+            connections: Arena::new(),
+            dialing: Dialing::default(),
             greetings: 0,
-            dial: false,
-            dialled_last: Key { index: u32::MAX, generation: 0 },
             shutting_down: false,
             access: Access::default(),
             throttle,
             calls: Calls::new(now),
             queue,
-            checks: Checks::default(),
-            queue_pushed: None,
-            arranging: false,
+            queueing: Queueing::default(),
             ledger: Ledger::default(),
             places: Places::default(),
             tally: Tally::default(),
             wanting: Wanting::default(),
             crowd: Crowd::default(),
             buffers_due: None,
-            effects: Effects::default(),
-            deadlines: Deadlines::new(),
+            io: Io::new(),
             cx,
         })
     }
@@ -290,13 +284,13 @@ impl Engine {
         let key = *torrent;
         let Some(torrent) = self.torrents.get_mut(key) else {
             if let Done::Read { buf, .. } = done {
-                self.cx.uploads.give(buf);
+                self.cx.leases.uploads_mut().give(buf);
             }
             return;
         };
         match done {
             Done::Read { link, blocks, buf, result, cold, .. } => {
-                let session = self.links.get(link).and_then(Link::session);
+                let session = self.connections.get(link).and_then(Connection::session);
                 let cold =
                     blocks.last().filter(|_| cold && result.is_ok()).map(|block| block.piece);
                 torrent.handle_read(session, cold, buf, result, &mut self.cx);
@@ -314,12 +308,12 @@ impl Engine {
         loop {
             // Of those that are due at the same time, torrents' and connections' come first.
             let torrents = self.cx.outbox.next_deadline();
-            if torrents.is_some_and(|at| self.deadlines.next().is_none_or(|own| at <= own)) {
+            if torrents.is_some_and(|at| self.io.next_deadline().is_none_or(|own| at <= own)) {
                 let Some((at, sleeper)) = self.cx.outbox.poll_due(self.cx.now) else { break };
                 self.wake(sleeper, at);
                 continue;
             }
-            let Some((at, owner)) = self.deadlines.pop_due(self.cx.now) else { break };
+            let Some((at, owner)) = self.io.poll_due(self.cx.now) else { break };
             match owner {
                 Owner::Limits => self.handle_limits_timeout(at),
                 Owner::Call(call) => self.handle_call_timeout(call, at),
@@ -334,9 +328,9 @@ impl Engine {
 
     fn wake(&mut self, sleeper: Sleeper, at: Instant) {
         match sleeper {
-            Sleeper::Peer(link) => self.handle_link_timeout(link, at),
+            Sleeper::Peer(link) => self.handle_connection_timeout(link, at),
             Sleeper::Torrent(key) => {
-                self.cx.links = self.links.len();
+                self.cx.leases.set_connections(self.connections.len());
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_timeout(at, &mut self.cx);
                     self.settle(key);
@@ -350,11 +344,11 @@ impl Engine {
     /// The next thing that must happen, if there is one.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        if let Some(effect) = self.effects.poll(&mut self.cx.outbox) {
+        if let Some(effect) = self.io.poll(&mut self.cx.outbox) {
             return Some(effect);
         }
         if let Some(link) = self.cx.outbox.poll_flush() {
-            return Some(Effect::Flush { link });
+            return Some(Effect::Flush { stream: StreamId::Peer(link) });
         }
         self.pump_uploads();
         self.pump_session();
@@ -362,18 +356,19 @@ impl Engine {
         self.pump_calls();
         // What trackers said may have to be recorded.
         self.pump_session();
-        self.effects.poll(&mut self.cx.outbox)
+        self.io.poll(&mut self.cx.outbox)
     }
 
     /// Has blocks read for the link that is next, as long as there is memory for it. One batch at a
     /// time: its buffer is hot if it has just come back from the link before.
     fn pump_uploads(&mut self) {
-        while self.effects.is_empty(&self.cx.outbox)
-            && self.cx.uploads.room() > self.cx.conf.uploads.max_request as usize + READ_GAP
-            && let Some(key) = self.cx.uploads_due.pop_front()
+        while self.io.is_empty(&self.cx.outbox)
+            && self.cx.leases.uploads().room()
+                > self.cx.conf.uploads.max_request as usize + READ_GAP
+            && let Some(key) = self.cx.outbox.poll_reader()
         {
             let Some((session, torrent)) =
-                self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+                self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
             else {
                 continue;
             };
@@ -383,27 +378,11 @@ impl Engine {
         }
     }
 
-    /// Fills `out` with what is to be sent next on `link`, as far as limits allow; returns how many
-    /// slices it used, 0 when there is nothing, or nothing yet: [`Effect::Flush`] tells when
-    /// there is more. Tell what was sent with [`handle_sent`](Self::handle_sent) before asking
-    /// for another link.
-    #[must_use]
-    pub fn poll_transmit<'a>(&'a mut self, link: Key, out: &mut [IoSlice<'a>]) -> usize {
-        let quota = self.send_quota(link);
-        let Some(link) = self.links.get(link) else { return 0 };
-        let session =
-            link.session().zip(link.torrent).and_then(|(s, t)| self.torrents.get(t)?.peers.get(s));
-        match session {
-            Some(session) => session.tx.poll_transmit(out, quota),
-            None => link.hello.poll_transmit(out, usize::MAX),
-        }
-    }
-
     /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let torrents = self.cx.outbox.next_deadline();
-        [torrents, self.deadlines.next()].into_iter().flatten().min()
+        [torrents, self.io.next_deadline()].into_iter().flatten().min()
     }
 
     /// The next thing to tell the user.
@@ -427,16 +406,16 @@ impl Engine {
     /// Bytes of piece data in memory or promised to be: never more than
     /// `RequestConf::max_piece_memory`.
     pub fn piece_memory(&self) -> usize {
-        self.cx.memory.used()
+        self.cx.leases.pieces().used()
     }
 
     /// Bytes of blocks being read or waiting to be sent: never more than `UploadConf::max_memory`.
     pub fn upload_memory(&self) -> usize {
-        self.cx.uploads.used()
+        self.cx.leases.uploads().used()
     }
 
     fn effect(&mut self, effect: Effect) {
-        self.effects.push(effect, &mut self.cx.outbox);
+        self.io.push(effect, &mut self.cx.outbox);
     }
 
     // The end of every input.
@@ -467,8 +446,10 @@ impl Engine {
         }
         self.review(key);
         self.note_wishes(key);
-        if self.dial || self.torrents.get(key).is_some_and(|t| t.seen.wants.0 || t.seen.wants.2) {
-            self.dial = false;
+        if self.dialing.again
+            || self.torrents.get(key).is_some_and(|t| t.seen.wants.0 || t.seen.wants.2)
+        {
+            self.dialing.again = false;
             self.dial_candidates();
         }
     }
@@ -476,7 +457,7 @@ impl Engine {
     /// A peer looked for memory and found none: what no peer works on in other torrents is given up
     /// for it.
     fn relieve(&mut self) {
-        if self.cx.memory_short {
+        if self.cx.leases.is_short() {
             for key in self.wanting.busy() {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.give_up_idle(&mut self.cx);
@@ -487,7 +468,7 @@ impl Engine {
 
     /// Memory came back: sessions that went without may ask again.
     fn share_memory(&mut self) {
-        if std::mem::take(&mut self.cx.memory_short) {
+        if self.cx.leases.take_shortage() {
             // Not all torrents: there may be thousands that rest, and this follows each answer of a
             // worker.
             for key in self.wanting.busy() {
@@ -497,17 +478,5 @@ impl Engine {
                 }
             }
         }
-    }
-
-    fn dial(&mut self, torrent: Key, addr: SocketAddr) {
-        let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
-        let link = self.links.insert(Link::dialing(torrent, addr, self.cx.now));
-        self.dials += 1;
-        self.access.handle_dialled(addr.ip());
-        if let Some(torrent) = self.torrents.get_mut(torrent) {
-            torrent.peers.note_dial();
-        }
-        self.cx.outbox.wake(deadline, Sleeper::Peer(link));
-        self.effect(Effect::Dial { link, addr });
     }
 }

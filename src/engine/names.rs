@@ -1,11 +1,14 @@
-//! Names that are being looked up and that were: calls that want the same one share a look-up, and
-//! for a while its answer.
+//! Names that are being looked up and that were: all who want the same one share a look-up, and for
+//! a while its answer.
 //!
 //! It looks nothing up itself; its owner does.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use crate::base::{arena::Key, time::Instant};
+use crate::{
+    base::{arena::Key, time::Instant},
+    engine::Engine,
+};
 
 /// The system's resolver does not tell for how long an answer is good.
 const KEPT: Duration = Duration::from_secs(60);
@@ -17,11 +20,18 @@ const MAX_OUT: usize = 256;
 /// What a look-up brought.
 pub(super) type Resolved = Result<Vec<IpAddr>, String>;
 
+/// Which part of the engine wants to know a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A question to a tracker.
+    Tracker(Key),
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     kept: BTreeMap<String, (Instant, Resolved)>,
-    waiting: BTreeMap<String, Vec<Key>>,
+    waiting: BTreeMap<String, Vec<Asker>>,
 }
 
 /// What is to be done for a name.
@@ -36,31 +46,31 @@ pub(super) enum Lookup {
 }
 
 impl Names {
-    /// A call wants to know a name.
-    pub(super) fn look_up(&mut self, now: Instant, call: Key, host: &str) -> Lookup {
+    /// `asker` wants to know a name.
+    pub(super) fn look_up(&mut self, now: Instant, asker: Asker, host: &str) -> Lookup {
         match self.kept.get(host) {
             Some((until, known)) if *until > now => return Lookup::Known(known.clone()),
             _ => _ = self.kept.remove(host),
         }
-        if let Some(calls) = self.waiting.get_mut(host) {
-            calls.push(call);
+        if let Some(askers) = self.waiting.get_mut(host) {
+            askers.push(asker);
             return Lookup::Shared;
         }
         if self.waiting.len() >= MAX_OUT {
             return Lookup::Known(Err("too many names are being looked up".into()));
         }
-        self.waiting.insert(host.to_owned(), vec![call]);
+        self.waiting.insert(host.to_owned(), vec![asker]);
         Lookup::Ask
     }
 
-    /// An answer came. Returns the calls that wait for it.
+    /// An answer came. Returns those who wait for it.
     pub(super) fn handle_resolved(
         &mut self,
         now: Instant,
         host: &str,
         result: &Resolved,
-    ) -> Vec<Key> {
-        let Some(calls) = self.waiting.remove(host) else { return Vec::new() };
+    ) -> Vec<Asker> {
+        let Some(askers) = self.waiting.remove(host) else { return Vec::new() };
         if self.kept.len() >= MAX_KEPT {
             self.kept.retain(|_, (until, _)| *until > now);
         }
@@ -72,12 +82,29 @@ impl Names {
         }
         let until = now + if result.is_ok() { KEPT } else { FAILURE_KEPT };
         self.kept.insert(host.to_owned(), (until, result.clone()));
-        calls
+        askers
     }
 
-    /// A call does not wait any more.
-    pub(super) fn forget(&mut self, call: Key) {
-        self.waiting.values_mut().for_each(|calls| calls.retain(|&waiting| waiting != call));
+    /// `asker` does not wait any more.
+    pub(super) fn forget(&mut self, asker: Asker) {
+        self.waiting.values_mut().for_each(|askers| askers.retain(|&waiting| waiting != asker));
+    }
+}
+
+impl Engine {
+    /// A name was looked up for [`Effect::Resolve`](crate::Effect::Resolve), or why that failed.
+    pub fn handle_resolved(
+        &mut self,
+        now: Instant,
+        host: &str,
+        result: Result<Vec<IpAddr>, String>,
+    ) {
+        self.handle_tick(now);
+        for asker in self.io.names.handle_resolved(self.cx.now, host, &result) {
+            match asker {
+                Asker::Tracker(call) => self.call_resolved(call, result.clone()),
+            }
+        }
     }
 }
 
@@ -85,8 +112,8 @@ impl Names {
 mod tests {
     use super::*;
 
-    fn call(n: u32) -> Key {
-        Key { index: n, generation: n }
+    fn call(n: u32) -> Asker {
+        Asker::Tracker(Key { index: n, generation: n })
     }
 
     #[test]

@@ -9,12 +9,24 @@ use crate::{
     alert::StopAt,
     base::{arena::Key, ids::TorrentId, time::Instant},
     conf::Conf,
-    engine::{Engine, NoSuchTorrent, Verbs, effect::Owner, queue::ActiveLimits, session::Said},
+    engine::{
+        Engine, NoSuchTorrent, Verbs, checks::Checks, io::Owner, queue::ActiveLimits, session::Said,
+    },
     torrent::{
         HELD, Torrent,
         claim::{Lane, Seen},
     },
 };
+
+/// What carrying out the queues' decisions needs to remember.
+#[derive(Debug, Default)]
+pub(super) struct Queueing {
+    pub(super) checks: Checks,
+    /// Earliest queue deadline already pushed to the heap.
+    pushed: Option<Instant>,
+    /// The queues' wishes are being carried out.
+    arranging: bool,
+}
 
 /// Why a torrent cannot be moved in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -73,7 +85,7 @@ impl Verbs<'_> {
         if !self.engine.queue.move_to(self.engine.cx.now, id.0, position) {
             return Err(QueueError::NoPosition(id));
         }
-        self.engine.checks.handle_claim(id.0, claim.check, self.engine.queue.ord(id.0));
+        self.engine.queueing.checks.handle_claim(id.0, claim.check, self.engine.queue.ord(id.0));
         self.engine.torrent_changed(id.0);
         self.engine.arrange();
         Ok(())
@@ -153,7 +165,7 @@ impl Engine {
         if torrent.seen.claim != Some(claim) {
             torrent.seen.claim = Some(claim);
             self.queue.handle_claim(self.cx.now, key, claim);
-            self.checks.handle_claim(key, claim.check, self.queue.ord(key));
+            self.queueing.checks.handle_claim(key, claim.check, self.queue.ord(key));
             self.arrange();
         }
         if resting_dials {
@@ -165,7 +177,7 @@ impl Engine {
     pub(super) fn forget(&mut self, key: Key, seen: &Seen) {
         self.tally.handle_gone(seen, self.cx.now);
         self.queue.remove(self.cx.now, key);
-        self.checks.remove(key);
+        self.queueing.checks.remove(key);
         self.ledger.forget(key, seen.change);
         self.arrange();
     }
@@ -173,7 +185,7 @@ impl Engine {
     /// Carries out what the queues want.
     fn arrange(&mut self) {
         // What is carried out is news again; the outermost call goes on until there is none.
-        if self.shutting_down || std::mem::replace(&mut self.arranging, true) {
+        if self.shutting_down || std::mem::replace(&mut self.queueing.arranging, true) {
             return;
         }
         loop {
@@ -184,7 +196,7 @@ impl Engine {
                     self.close_links_of(key, HELD);
                 }
                 self.settle(key);
-            } else if let Some(key) = self.checks.poll(self.queue.limits().checks) {
+            } else if let Some(key) = self.queueing.checks.poll(self.queue.limits().checks) {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.open(&mut self.cx);
                 }
@@ -193,23 +205,23 @@ impl Engine {
                 break;
             }
         }
-        self.arranging = false;
+        self.queueing.arranging = false;
         if self.queue.take_renumbered() && self.cx.recorder.on {
             for key in self.queue.order().collect::<Vec<_>>() {
                 self.torrent_changed(key);
             }
         }
         if let Some(at) = self.queue.look_at()
-            && self.queue_pushed.is_none_or(|pushed| at < pushed)
+            && self.queueing.pushed.is_none_or(|pushed| at < pushed)
         {
-            self.queue_pushed = Some(at);
-            self.deadlines.push(at, Owner::Queue);
+            self.queueing.pushed = Some(at);
+            self.io.wake(at, Owner::Queue);
         }
     }
 
     pub(super) fn handle_queue_timeout(&mut self, at: Instant) {
-        if self.queue_pushed == Some(at) {
-            self.queue_pushed = None;
+        if self.queueing.pushed == Some(at) {
+            self.queueing.pushed = None;
         }
         if self.queue.look_at().is_some_and(|look| look <= self.cx.now) {
             let Self { queue, torrents, cx, .. } = self;

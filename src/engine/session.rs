@@ -14,7 +14,7 @@ use crate::{
         job::{Job, RecordKind, SessionRecord, StoreError, StoreOp},
         time::Instant,
     },
-    engine::{ActiveLimits, Effect, Engine, NoSuchTorrent, Verbs, effect::Owner},
+    engine::{ActiveLimits, Effect, Engine, NoSuchTorrent, Verbs, io::Owner},
     torrent::{Torrent, TorrentParams, persistence},
     wire::session::{MAX_BODY, Restored, SessionSettings},
 };
@@ -212,7 +212,7 @@ impl Engine {
             recorder.retry_at = Some(at);
             recorder.pause =
                 pause.saturating_mul(2).min(LONGEST_PAUSE.max(self.cx.conf.storage.retry_pause));
-            self.deadlines.push(at, Owner::Recorder);
+            self.io.wake(at, Owner::Recorder);
         }
         self.cx.alerts.push(Alert::SessionFailed { error: error.clone(), retry_in });
     }

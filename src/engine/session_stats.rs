@@ -148,21 +148,21 @@ impl Engine {
     /// How the session stands.
     pub fn session_stats(&self) -> SessionStats {
         let (now, tally) = (self.cx.now, &self.tally);
-        let (downloaded, uploaded) = (self.cx.down.total(), self.cx.up.total());
+        let (downloaded, uploaded) = (self.cx.leases.down().total(), self.cx.leases.up().total());
         SessionStats {
             by_phase: tally.by_phase,
             torrents: self.torrents.len(),
             queued_downloads: self.queue.order().len(),
-            waiting_checks: self.checks.waiting(),
+            waiting_checks: self.queueing.checks.waiting(),
             downloaded,
             uploaded,
             wasted: tally.wasted,
             failed_pieces: tally.failed_pieces,
             totals: tally.totals(now).plus(Totals { downloaded, uploaded, ..Totals::default() }),
-            download_rate: self.cx.down.shown(now),
-            upload_rate: self.cx.up.shown(now),
-            links: self.links.len(),
-            dials: self.dials,
+            download_rate: self.cx.leases.down().shown(now),
+            upload_rate: self.cx.leases.up().shown(now),
+            links: self.connections.len(),
+            dials: self.dialing.count,
             peers: tally.peers,
             piece_memory: self.piece_memory(),
             upload_memory: self.upload_memory(),

@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use crate::{
     base::{arena::Key, bucket::Limits, time::Instant},
     engine::{
-        Effect, Engine,
-        effect::Owner,
+        Effect, Engine, StreamId,
+        connection::Connection,
         hearing::Hearing,
+        io::Owner,
         limits::{For, Quota, Way},
-        link::Link,
     },
     wire::handshake::HANDSHAKE_LEN,
 };
@@ -98,13 +98,11 @@ impl Throttle {
 }
 
 impl Engine {
-    /// How many bytes the driver may read from `link` now; `usize::MAX` without a limit. To be
-    /// asked before each read, which is then to be told with
-    /// [`handle_data`](Self::handle_data). At zero the socket is to be left unread, so that TCP
-    /// holds the peer back, until [`Effect::Resume`].
-    #[must_use]
-    pub fn read_quota(&mut self, now: Instant, link: Key) -> usize {
-        if self.wanting.has_waiting() && self.links.get(link).is_some_and(Link::is_waiting) {
+    /// How many bytes the driver may read from `link` now; `usize::MAX` without a limit.
+    pub(super) fn connection_quota(&mut self, now: Instant, link: Key) -> usize {
+        if self.wanting.has_waiting()
+            && self.connections.get(link).is_some_and(Connection::is_waiting)
+        {
             return 0;
         }
         if self.throttle.down.is_on() { self.limited_quota(now, link) } else { usize::MAX }
@@ -112,7 +110,7 @@ impl Engine {
 
     fn limited_quota(&mut self, now: Instant, key: Key) -> usize {
         self.handle_tick(now);
-        let Some(link) = self.links.get(key) else { return usize::MAX };
+        let Some(link) = self.connections.get(key) else { return usize::MAX };
         let Some((session, torrent)) = link.session().zip(link.torrent) else {
             return HANDSHAKE_LEN;
         };
@@ -148,7 +146,7 @@ impl Engine {
         if !self.throttle.up.is_on() {
             return usize::MAX;
         }
-        let Some(link) = self.links.get(key) else { return 0 };
+        let Some(link) = self.connections.get(key) else { return 0 };
         let Some((session, torrent)) = link.session().zip(link.torrent) else { return usize::MAX };
         let session = self.torrents.get(torrent).and_then(|t| t.peers.get(session));
         let (all, urgent) = session.map_or((0, 0), |s| (s.tx.len(), s.tx.urgent()));
@@ -191,14 +189,14 @@ impl Engine {
         self.throttle.down.tick(self.cx.now, &mut woken);
         for key in woken.drain(..) {
             let Some((session, torrent)) =
-                self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+                self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
             else {
                 continue;
             };
             if let Some(torrent) = self.torrents.get_mut(torrent) {
                 torrent.handle_resumed(session, &mut self.cx);
             }
-            self.effect(Effect::Resume { link: key });
+            self.effect(Effect::Resume { stream: StreamId::Peer(key) });
         }
         self.throttle.up.tick(self.cx.now, &mut woken);
         woken.drain(..).for_each(|link| self.cx.outbox.flush(link));
@@ -208,13 +206,13 @@ impl Engine {
 
     /// Sees to it that the engine wakes up for those who wait.
     fn plan_limits(&mut self) {
-        self.cx.up_limited = self.throttle.up.is_on();
+        self.cx.leases.set_up_limited(self.throttle.up.is_on());
         let next = [self.throttle.down.next(), self.throttle.up.next()].into_iter().flatten().min();
         if let Some(at) = next
             && self.throttle.pushed.is_none_or(|pushed| at < pushed)
         {
             self.throttle.pushed = Some(at);
-            self.deadlines.push(at, Owner::Limits);
+            self.io.wake(at, Owner::Limits);
         }
     }
 
@@ -260,7 +258,7 @@ impl Engine {
     pub(super) fn limit_peer(&mut self, torrent: Key, addr: SocketAddr, limits: Limits) {
         self.throttle.peers.insert((torrent, addr), limits);
         let links = self
-            .links
+            .connections
             .iter()
             .filter(|(_, link)| link.torrent == Some(torrent) && link.who.addr == addr);
         for link in links
@@ -275,7 +273,7 @@ impl Engine {
 
     pub(super) fn limit_other_peers(&mut self, limits: Limits) {
         self.cx.conf.peers.limits = limits;
-        for (key, link) in self.links.iter().filter(|(_, link)| link.session().is_some()) {
+        for (key, link) in self.connections.iter().filter(|(_, link)| link.session().is_some()) {
             let own = link
                 .torrent
                 .is_some_and(|torrent| self.throttle.peers.contains_key(&(torrent, link.who.addr)));

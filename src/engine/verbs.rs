@@ -341,7 +341,7 @@ impl Verbs<'_> {
             }
             self.engine.settle(key);
         }
-        for key in self.engine.links.keys() {
+        for key in self.engine.connections.keys() {
             self.engine.close(key, Disconnect::stopped("the engine is shutting down"));
         }
         self.engine.shut_down_calls();
@@ -366,13 +366,13 @@ impl Engine {
     /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers
     /// to know.
     pub fn set_listen_port(&mut self, port: Option<u16>) {
-        self.cx.ports = ListenPorts::both(port);
+        self.cx.leases.set_ports(ListenPorts::both(port));
     }
 
     /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`)
     /// hear of that family's first port.
     pub fn set_listen_addrs(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
-        self.cx.ports = ListenPorts::of_listeners(addrs.into_iter());
+        self.cx.leases.set_ports(ListenPorts::of_listeners(addrs.into_iter()));
     }
 
     /// The torrents, in no order that means anything.
@@ -424,20 +424,20 @@ impl Engine {
 
     /// Connections in all, handshaking ones included.
     pub fn links(&self) -> usize {
-        self.links.len()
+        self.connections.len()
     }
 
     /// Whether [`shutdown`](Verbs::shutdown) was called and is over.
     pub fn is_drained(&self) -> bool {
         let told =
-            self.calls.is_idle() && self.cx.farewells.is_empty() && self.cx.recorder.is_idle();
-        self.shutting_down && self.torrents.len() == 0 && self.links.len() == 0 && told
+            self.calls.is_idle() && !self.cx.told.has_farewells() && self.cx.recorder.is_idle();
+        self.shutting_down && self.torrents.len() == 0 && self.connections.len() == 0 && told
     }
 
     /// Ends what a torrent's own partings do not reach: links that have not become sessions.
     pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
-        for key in self.links.keys() {
-            if self.links.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
+        for key in self.connections.keys() {
+            if self.connections.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
                 self.close(key, Disconnect::stopped(reason));
             }
         }

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     base::arena::Key,
-    engine::{Effect, Engine, link::State},
+    engine::{Effect, Engine, StreamId, connection::State},
     wire::handshake::Handshake,
 };
 
@@ -26,6 +26,23 @@ pub(super) struct Wanting {
     busy: BTreeSet<Key>,
     /// Links that have greeted and wait, by torrent.
     peers: BTreeMap<Key, Vec<Key>>,
+}
+
+/// Which connections are being made, and for which torrent the next will be.
+#[derive(Debug)]
+pub(super) struct Dialing {
+    /// Connections being made.
+    pub(super) count: usize,
+    /// A torrent may want to dial that could not before.
+    pub(super) again: bool,
+    /// The torrent that dialled last.
+    last: Key,
+}
+
+impl Default for Dialing {
+    fn default() -> Self {
+        Self { count: 0, again: false, last: Key { index: u32::MAX, generation: 0 } }
+    }
 }
 
 impl Wanting {
@@ -99,7 +116,7 @@ impl Engine {
     /// Dials go out as far as the limits allow, one a torrent and round. The round goes on where
     /// the last one ended, or a torrent with many candidates would keep the others from theirs.
     pub(super) fn dial_candidates(&mut self) {
-        let (mut after, mut fruitless) = (self.dialled_last, 0);
+        let (mut after, mut fruitless) = (self.dialing.last, 0);
         while !self.shutting_down
             && self.has_room_to_dial()
             && fruitless <= self.wanting.dials.len()
@@ -112,7 +129,7 @@ impl Engine {
             let Some(&key) = next else { break };
             after = key;
             if self.dial_next(key) {
-                self.dialled_last = key;
+                self.dialing.last = key;
             } else {
                 fruitless += 1;
             }
@@ -122,8 +139,8 @@ impl Engine {
     }
 
     fn has_room_to_dial(&self) -> bool {
-        self.dials < self.cx.conf.peers.max_dials
-            && self.links.len() < self.cx.conf.peers.max_connections
+        self.dialing.count < self.cx.conf.peers.max_dials
+            && self.connections.len() < self.cx.conf.peers.max_connections
     }
 
     /// Dials the next candidate of a torrent; false if none is due.
@@ -151,7 +168,7 @@ impl Engine {
     /// A peer wants a torrent that sleeps: that wakes, and the peer waits, unread, for as long as a
     /// greeting may take.
     pub(super) fn let_wait(&mut self, key: Key, torrent: Key, handshake: Handshake) {
-        let Some(link) = self.links.get_mut(key) else { return };
+        let Some(link) = self.connections.get_mut(key) else { return };
         link.torrent = Some(torrent);
         link.state = State::Waiting { handshake, early: Vec::new() };
         self.wanting.peers.entry(torrent).or_default().push(key);
@@ -170,15 +187,15 @@ impl Engine {
             return;
         }
         for key in self.wanting.peers.remove(&torrent).unwrap_or_default() {
-            let Some(link) = self.links.get_mut(key) else { continue };
+            let Some(link) = self.connections.get_mut(key) else { continue };
             let State::Waiting { handshake, early } = &mut link.state else { continue };
             let (handshake, early) = (*handshake, std::mem::take(early));
             self.greeted(key, handshake);
-            if self.links.get(key).and_then(|link| link.session()).is_some() {
+            if self.connections.get(key).and_then(|link| link.session()).is_some() {
                 if !early.is_empty() {
                     self.session_data(key, &early);
                 }
-                self.effect(Effect::Resume { link: key });
+                self.effect(Effect::Resume { stream: StreamId::Peer(key) });
             }
         }
     }

@@ -13,9 +13,11 @@
 //! here knows a socket, a file, a clock or the picker.
 
 pub(crate) mod allowed_fast;
-pub(crate) mod greeting;
+pub(crate) mod cipher;
+pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod pipeline;
+pub(crate) mod preambles;
 pub(crate) mod tracker;
 pub(crate) mod tx;
 pub(crate) mod uploads;

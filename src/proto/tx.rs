@@ -6,13 +6,17 @@
 //!
 //! Everything leaves in the order in which it came, but for what is [urgent](Tx::push_urgent): that
 //! overtakes blocks, between two of them, and no small message.
+//!
+//! On an enciphered connection bytes are [sealed](Sealed) when they are first offered: enciphered,
+//! once, and taken out of the queue. From then on they count as gone for everything that is given
+//! up, overtaken or taken back here, since a cipher cannot go back.
 
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 
 use crate::{
     base::{
@@ -20,6 +24,7 @@ use crate::{
         geometry::{BLOCK_LEN, Block},
         job::{READ_GAP, batch_len},
     },
+    proto::cipher::Cipher,
     wire::message::{Message, PIECE_HEADER_LEN, piece_header},
 };
 
@@ -34,10 +39,26 @@ const _: () = assert!(READ_GAP == PIECE_HEADER_LEN);
 #[derive(Debug, Default)]
 pub(crate) struct Tx {
     chunks: VecDeque<Chunk>,
-    /// Bytes of the first chunk that are gone already.
+    /// Bytes of the first chunk that are gone already, or sealed.
     sent: usize,
-    /// Bytes not gone yet.
+    /// Bytes not gone yet, sealed ones included.
     len: usize,
+    /// Of an enciphered connection.
+    sealed: Option<Box<Sealed>>,
+}
+
+/// What is enciphered ahead of the socket: little, since it is a copy that cannot be given up.
+const SEALED_AHEAD: usize = 64 * 1024;
+
+/// Bytes that are enciphered and not gone.
+#[derive(Debug)]
+struct Sealed {
+    cipher: Box<dyn Cipher>,
+    bytes: BytesMut,
+    /// Buffers that are done with, and bytes of blocks that were sealed, since
+    /// [`Tx::handle_sent`] last told.
+    freed: Vec<Buf>,
+    payload: u64,
 }
 
 #[derive(Debug)]
@@ -244,7 +265,9 @@ impl Tx {
             Chunk::Small(bytes) => Some(bytes.len()),
             _ => None,
         });
-        small.sum::<usize>().saturating_sub(self.sent)
+        // What is sealed was offered already, within the limits of its time.
+        let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.bytes.len());
+        sealed + small.sum::<usize>().saturating_sub(self.sent)
     }
 
     /// The rest of a block that must come before anything else can be sent, if there is one.
@@ -282,8 +305,48 @@ impl Tx {
         }
     }
 
+    /// From here on everything is enciphered, what waits included.
+    pub(crate) fn seal_with(&mut self, cipher: Box<dyn Cipher>) {
+        let (bytes, freed) = (BytesMut::new(), Vec::new());
+        self.sealed = Some(Box::new(Sealed { cipher, bytes, freed, payload: 0 }));
+    }
+
+    /// Enciphers what comes next until so many bytes are ready, or there is nothing in memory.
+    fn seal(&mut self, sealed: &mut Sealed, limit: usize) {
+        let limit = limit.min(SEALED_AHEAD);
+        while sealed.bytes.len() < limit
+            && let Some(first) = self.chunks.front()
+        {
+            let rest = first.bytes().get(self.sent..).unwrap_or_default();
+            let part = rest.get(..limit - sealed.bytes.len()).unwrap_or(rest);
+            if part.is_empty() {
+                break;
+            }
+            let (at, len) = (sealed.bytes.len(), part.len());
+            sealed.bytes.extend_from_slice(part);
+            sealed.cipher.apply(sealed.bytes.get_mut(at..).unwrap_or_default());
+            let freed = &mut sealed.freed;
+            sealed.payload += self.advance(len, |buf| freed.push(buf));
+        }
+    }
+
     /// Fills `out` with what comes next, at most `limit` bytes; returns how many slices it used.
-    pub(crate) fn poll_transmit<'a>(&'a self, out: &mut [IoSlice<'a>], mut limit: usize) -> usize {
+    pub(crate) fn poll_transmit<'a>(
+        &'a mut self,
+        out: &mut [IoSlice<'a>],
+        mut limit: usize,
+    ) -> usize {
+        if let Some(mut sealed) = self.sealed.take() {
+            self.seal(&mut sealed, limit);
+            let bytes = &self.sealed.insert(sealed).bytes[..];
+            return match (bytes.get(..limit).unwrap_or(bytes), out.first_mut()) {
+                (bytes, Some(slot)) if !bytes.is_empty() => {
+                    *slot = IoSlice::new(bytes);
+                    1
+                }
+                _ => 0,
+            };
+        }
         let mut used = 0;
         let mut skip = self.sent;
         for (slot, chunk) in out.iter_mut().zip(&self.chunks) {
@@ -302,9 +365,19 @@ impl Tx {
 
     /// `bytes` are gone. Buffers that are done with go to `give`. Returns how many of the bytes
     /// were of blocks.
-    pub(crate) fn handle_sent(&mut self, bytes: usize, mut give: impl FnMut(Buf)) -> u64 {
-        let mut left = bytes.min(self.len);
-        self.len -= left;
+    pub(crate) fn handle_sent(&mut self, bytes: usize, give: impl FnMut(Buf)) -> u64 {
+        let bytes = bytes.min(self.len);
+        self.len -= bytes;
+        if let Some(sealed) = &mut self.sealed {
+            sealed.bytes.advance(bytes.min(sealed.bytes.len()));
+            sealed.freed.drain(..).for_each(give);
+            return std::mem::take(&mut sealed.payload);
+        }
+        self.advance(bytes, give)
+    }
+
+    /// The next `left` bytes of the queue are done with.
+    fn advance(&mut self, mut left: usize, mut give: impl FnMut(Buf)) -> u64 {
         let mut payload = 0;
         while let Some(first) = self.chunks.front() {
             let now = left.min(first.bytes().len().saturating_sub(self.sent));
@@ -393,6 +466,9 @@ impl Tx {
             if let Chunk::Batch(batch) = chunk {
                 give(batch.buf);
             }
+        }
+        if let Some(sealed) = self.sealed.take() {
+            sealed.freed.into_iter().for_each(give);
         }
         (self.sent, self.len) = (0, 0);
     }

@@ -1,4 +1,5 @@
-//! The sockets for datagrams, one a family, made when they are first needed. No protocol.
+//! The sockets for datagrams, one a family, on the ports that are listened on. No protocol: all of
+//! them share these sockets, and the engine tells whose a datagram is.
 
 use std::{io, net::SocketAddr};
 
@@ -6,30 +7,72 @@ use mio::{Interest, Registry, Token, net::UdpSocket};
 
 use super::outgoing::Outgoing;
 
+/// Failures of one socket that are passed over before it is left for another turn. They are of
+/// earlier datagrams that were refused on their way, and must not hide what is behind them.
+const MAX_FAILURES: usize = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Datagrams {
-    sockets: [Option<UdpSocket>; 2],
-    /// There may be something to read.
-    readable: [bool; 2],
+    /// IPv4, IPv6.
+    families: [Family; 2],
+    /// The family that is read first: the other one than was read last.
+    next: usize,
     first_token: usize,
 }
 
+#[derive(Debug, Default)]
+struct Family {
+    socket: Option<UdpSocket>,
+    /// Where streams are listened for.
+    home: Option<SocketAddr>,
+    /// There may be something to read.
+    readable: bool,
+}
+
 impl Datagrams {
-    /// None yet; their tokens will be `first_token` and the next.
-    pub(super) fn new(first_token: usize) -> Self {
-        Self { sockets: [None, None], readable: [false; 2], first_token }
+    /// Opens the sockets of the families that are listened on; their tokens are `first_token` and
+    /// the next. The others are opened when something is to be sent from them, and so is one that
+    /// cannot be had now.
+    pub(super) fn open(
+        registry: &Registry,
+        outgoing: &Outgoing,
+        listeners: impl Iterator<Item = SocketAddr>,
+        first_token: usize,
+    ) -> Self {
+        let mut datagrams = Self { families: Default::default(), next: 0, first_token };
+        for addr in listeners {
+            if let Some(family) = datagrams.families.get_mut(usize::from(addr.is_ipv6())) {
+                // The outside cannot be reached from a loopback address, so one is the last choice.
+                if family.home.is_none_or(|home| home.ip().is_loopback()) {
+                    family.home = family.home.filter(|_| addr.ip().is_loopback()).or(Some(addr));
+                }
+            }
+        }
+        for nth in 0..2 {
+            let listens = datagrams.families.get(nth).is_some_and(|family| family.home.is_some());
+            if listens && let Err(e) = datagrams.socket(registry, outgoing, nth) {
+                log::warn!("no socket for datagrams yet: {e}");
+            }
+        }
+        datagrams
+    }
+
+    /// Where the open sockets are.
+    pub(super) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        let sockets = self.families.iter().filter_map(|family| family.socket.as_ref());
+        sockets.filter_map(|socket| socket.local_addr().ok())
     }
 
     pub(super) fn handle_event(&mut self, nth: usize) {
-        if let Some(readable) = self.readable.get_mut(nth) {
-            *readable = true;
+        if let Some(family) = self.families.get_mut(nth) {
+            family.readable = true;
         }
     }
 
     /// Whether something may wait to be read.
     pub(super) fn is_ready(&self) -> bool {
-        self.readable.contains(&true)
+        self.families.iter().any(|family| family.readable)
     }
 
     /// Sends one. If the system has no room it is lost, as datagrams may be.
@@ -43,20 +86,7 @@ impl Datagrams {
         to: SocketAddr,
         data: &[u8],
     ) -> io::Result<()> {
-        let nth = usize::from(to.is_ipv6());
-        let Some(place) = self.sockets.get_mut(nth) else { return Ok(()) };
-        let socket = match place {
-            Some(socket) => socket,
-            None => {
-                let mut socket = outgoing.datagrams(to.is_ipv4())?;
-                registry.register(
-                    &mut socket,
-                    Token(self.first_token + nth),
-                    Interest::READABLE,
-                )?;
-                place.insert(socket)
-            }
-        };
+        let socket = self.socket(registry, outgoing, usize::from(to.is_ipv6()))?;
         // The first refusal may be of an earlier datagram, to another address.
         let sent = socket.send_to(data, to).or_else(|_| socket.send_to(data, to));
         match sent {
@@ -65,27 +95,146 @@ impl Datagrams {
         }
     }
 
-    /// The next one that has come.
+    /// The socket of a family, opened if it was not.
+    fn socket(
+        &mut self,
+        registry: &Registry,
+        outgoing: &Outgoing,
+        nth: usize,
+    ) -> io::Result<&UdpSocket> {
+        let Some(family) = self.families.get_mut(nth) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        match &mut family.socket {
+            Some(socket) => Ok(socket),
+            place => {
+                let mut socket = outgoing.datagrams(nth == 0, family.home)?;
+                let token = Token(self.first_token + nth);
+                registry.register(&mut socket, token, Interest::READABLE)?;
+                // Something may have come between binding and registering.
+                family.readable = true;
+                Ok(place.insert(socket))
+            }
+        }
+    }
+
+    /// The next one that has come; the families take turns.
     pub(super) fn receive<'a>(&mut self, buf: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
-        for nth in 0..2 {
-            let (Some(Some(socket)), Some(readable)) =
-                (self.sockets.get(nth), self.readable.get_mut(nth))
-            else {
+        for nth in [self.next, 1 - self.next.min(1)] {
+            let Some(family) = self.families.get_mut(nth) else { continue };
+            let Some(socket) = &family.socket else {
+                family.readable = false;
                 continue;
             };
-            // What an earlier one was refused with comes up here; it must not hide what is behind
-            // it, nor go on for ever.
-            for _ in 0..8 {
-                if !*readable {
+            for _ in 0..MAX_FAILURES {
+                if !family.readable {
                     break;
                 }
                 match socket.recv_from(buf) {
-                    Ok((len, from)) => return Some((from, buf.get(..len).unwrap_or_default())),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => *readable = false,
+                    Ok((len, from)) => {
+                        self.next = 1 - nth.min(1);
+                        return Some((from, buf.get(..len).unwrap_or_default()));
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => family.readable = false,
                     Err(e) => log::debug!("a datagram failed: {e}"),
                 }
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket as Other};
+
+    use mio::Poll;
+
+    use super::*;
+    use crate::conf::Conf;
+
+    fn open(listeners: &[SocketAddr]) -> (Poll, Datagrams) {
+        let poll = Poll::new().unwrap();
+        let outgoing = Outgoing::new(&Conf::default());
+        let listeners = listeners.iter().copied();
+        let datagrams = Datagrams::open(poll.registry(), &outgoing, listeners, 1);
+        (poll, datagrams)
+    }
+
+    /// A port of this machine that nothing has.
+    fn free_port() -> SocketAddr {
+        Other::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    }
+
+    #[test]
+    fn socket_has_the_port_that_is_listened_on() {
+        let home = free_port();
+        let (poll, mut datagrams) = open(&[home]);
+        let own: Vec<_> = datagrams.addrs().collect();
+        assert_eq!((own.len(), own[0].port()), (1, home.port()));
+        let other = Other::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let outgoing = Outgoing::new(&Conf::default());
+        let to = other.local_addr().unwrap();
+        datagrams.send(poll.registry(), &outgoing, to, b"hello").unwrap();
+        let mut buf = [0; 9];
+        let (len, from) = other.recv_from(&mut buf).unwrap();
+        assert_eq!((&buf[..len], from.port()), (&b"hello"[..], home.port()));
+    }
+
+    #[test]
+    fn taken_port_gives_way_to_another() {
+        let other = Other::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let home = other.local_addr().unwrap();
+        let (_poll, datagrams) = open(&[home]);
+        let own: Vec<_> = datagrams.addrs().collect();
+        assert!(own.len() == 1 && own[0].port() != home.port(), "{own:?}");
+    }
+
+    #[test]
+    fn without_listeners_no_socket_is_open_until_something_is_sent() {
+        let (poll, mut datagrams) = open(&[]);
+        assert_eq!(datagrams.addrs().count(), 0);
+        let other = Other::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let outgoing = Outgoing::new(&Conf::default());
+        datagrams.send(poll.registry(), &outgoing, other.local_addr().unwrap(), b"hello").unwrap();
+        assert_eq!(datagrams.addrs().count(), 1);
+    }
+
+    #[test]
+    fn address_of_the_outside_is_preferred_to_loopback() {
+        let (first, second) = (free_port(), free_port());
+        let world = SocketAddr::from((Ipv4Addr::UNSPECIFIED, second.port()));
+        for listeners in [[first, world], [world, first]] {
+            let (_poll, datagrams) = open(&listeners);
+            assert_eq!(
+                datagrams.addrs().map(|addr| addr.port()).collect::<Vec<_>>(),
+                [second.port()]
+            );
+        }
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let Ok(v6) = Other::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+        let v4 = Other::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let homes = [free_port(), v6.local_addr().unwrap()];
+        // The IPv6 socket of the test keeps that port, so ours gets another.
+        let (_poll, mut datagrams) = open(&homes);
+        for addr in datagrams.addrs().collect::<Vec<_>>() {
+            for n in 0..3 {
+                if addr.is_ipv4() {
+                    v4.send_to(&[n], (Ipv4Addr::LOCALHOST, addr.port())).unwrap();
+                } else {
+                    v6.send_to(&[n], (Ipv6Addr::LOCALHOST, addr.port())).unwrap();
+                }
+            }
+        }
+        let mut buf = [0; 9];
+        let mut got = Vec::new();
+        while let Some((from, data)) = datagrams.receive(&mut buf) {
+            got.push((from.is_ipv6(), data[0]));
+        }
+        assert_eq!(got, [(false, 0), (true, 0), (false, 1), (true, 1), (false, 2), (true, 2)]);
+        assert!(!datagrams.is_ready());
     }
 }

@@ -1,7 +1,7 @@
 //! The loop around one [`Engine`]: sockets, readiness, the clock, the worker pool and the Waker.
 //!
 //! It makes no protocol decision. A turn carries events in and effects out: readiness → reads → the
-//! workers' answers → due timers → effects → one vectored write a link. Every step is bounded; what
+//! workers' answers → due timers → effects → one vectored write a stream. Every step is bounded; what
 //! is left over is remembered and makes the next wait zero. Nothing here blocks but the wait
 //! itself.
 //!
@@ -35,7 +35,6 @@ mod quiet;
 mod read_budget;
 mod resolver;
 mod run_queue;
-mod sockets;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -56,13 +55,13 @@ use self::{
     outgoing::Outgoing,
     resolver::Resolver,
     run_queue::RunQueue,
-    sockets::{FIRST_LINK_TOKEN, Sockets},
-    streams::Streams,
+    streams::{FIRST_STREAM_TOKEN, Streams},
     tls::TlsConf,
+    turn::Output,
 };
 use crate::{
     alert::Alert,
-    base::{arena::Key, job::Done},
+    base::job::Done,
     conf::{Conf, ConfError},
     engine::{Effect, Engine, Verbs},
     store::{Disk, Pool, RealDisk, Runner, SessionError, SessionFolder},
@@ -98,7 +97,7 @@ pub enum ReactorError {
     /// More addresses than there are tokens for.
     #[error(
         "{0} addresses to listen on exceed {max}",
-        max = FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN
+        max = FIRST_STREAM_TOKEN - FIRST_LISTENER_TOKEN
     )]
     TooManyListeners(usize),
     /// What [`TrackerConf::tls_roots`](crate::conf::TrackerConf::tls_roots) has is no certificates
@@ -158,23 +157,16 @@ pub struct Reactor {
     waker: Waker,
     listeners: Listeners,
     outgoing: Outgoing,
-    sockets: Sockets,
-    // For trackers.
-    resolver: Resolver,
     streams: Streams,
     tls: TlsConf,
     datagrams: Datagrams,
+    resolver: Resolver,
     /// Slots with readiness that is not used up.
     ready: RunQueue,
-    /// Links with bytes to send.
-    dirty: Vec<Key>,
-    /// The other half of `dirty`, so that neither is allocated anew.
-    flushing: Vec<Key>,
+    output: Output,
     /// Where every read goes first; hot in cache, as nothing else is.
     scratch: Box<[u8]>,
     answers: Vec<Done>,
-    /// Bytes of blocks that may still be read and sent this turn.
-    upload_budget: usize,
     /// The next effect, taken early to know that there is one.
     effect: Option<Effect>,
     /// The owner had a turn to notice that alerts wait. An owner who does not care for them may
@@ -202,7 +194,7 @@ impl Reactor {
     /// As [`new`](Self::new).
     pub fn with(conf: Conf, seed: u64, disk: Arc<dyn Disk>) -> Result<Self, ReactorError> {
         conf.validate()?;
-        if conf.network.listen.len() > FIRST_LINK_TOKEN - FIRST_LISTENER_TOKEN {
+        if conf.network.listen.len() > FIRST_STREAM_TOKEN - FIRST_LISTENER_TOKEN {
             return Err(ReactorError::TooManyListeners(conf.network.listen.len()));
         }
         let session = match &conf.session.dir {
@@ -238,6 +230,8 @@ impl Reactor {
         let resolver = Resolver::new(waker.clone());
         let clock = Clock::new();
         let scratch = vec![0; conf.network.read_len].into_boxed_slice();
+        let datagrams =
+            Datagrams::open(poll.registry(), &outgoing, listeners.addrs(), FIRST_DATAGRAM_TOKEN);
         let mut engine = Engine::new(conf, seed, clock.now())?;
         engine.set_listen_addrs(listeners.addrs());
         if let Some(restored) = restored {
@@ -252,17 +246,14 @@ impl Reactor {
             waker,
             listeners,
             outgoing,
-            sockets: Sockets::default(),
-            resolver,
             streams: Streams::default(),
             tls,
-            datagrams: Datagrams::new(FIRST_DATAGRAM_TOKEN),
+            datagrams,
+            resolver,
             ready: RunQueue::default(),
-            dirty: Vec::new(),
-            flushing: Vec::new(),
+            output: Output::default(),
             scratch,
             answers: Vec::new(),
-            upload_budget: 0,
             effect: None,
             alerts_told: false,
             more_events: false,
@@ -282,6 +273,12 @@ impl Reactor {
     /// system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.addrs().collect()
+    }
+
+    /// Where datagrams leave from and come to, a socket a family: on the port of the family's first
+    /// listener if it could be had, and not yet open, maybe, in a family that is not listened on.
+    pub fn datagram_addrs(&self) -> Vec<SocketAddr> {
+        self.datagrams.addrs().collect()
     }
 
     /// What it has done so far.
@@ -354,21 +351,21 @@ impl Reactor {
         self.note_events(start);
         self.accept(start);
         self.serve_ready();
-        self.serve_trackers();
+        self.receive_datagrams();
         self.fetch_answers();
         let now = self.clock.now();
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
-        self.upload_budget = UPLOADS_A_TURN;
-        if !self.dirty.is_empty() {
+        self.output.budget = UPLOADS_A_TURN;
+        if !self.output.dirty.is_empty() {
             // What the last turn left goes first: reading blocks for others may take all of this
             // turn's budget again.
             self.flush(now);
         }
         for _ in 0..ROUNDS_A_TURN {
             self.carry_out_effects(now);
-            if self.dirty.is_empty() || self.upload_budget == 0 {
+            if self.output.dirty.is_empty() || self.output.budget == 0 {
                 break;
             }
             self.flush(now);
@@ -382,9 +379,12 @@ impl Reactor {
 
     /// Whether the next turn has something to do that no event will tell.
     fn has_work(&mut self) -> bool {
-        let left_over = self.more_events || !self.ready.is_empty() || !self.dirty.is_empty();
-        let for_trackers = self.streams.is_ready() || self.datagrams.is_ready();
-        if left_over || for_trackers || self.listeners.is_ready() || self.waker.is_called() {
+        let left_over = self.more_events || !self.ready.is_empty() || !self.output.dirty.is_empty();
+        if left_over
+            || self.datagrams.is_ready()
+            || self.listeners.is_ready()
+            || self.waker.is_called()
+        {
             return true;
         }
         if self.effect.is_none() {

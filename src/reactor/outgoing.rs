@@ -27,6 +27,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether there is an address to reach `addr` from. Nothing else can be used if not.
+    pub(super) fn has_addr_for(&self, addr: SocketAddr) -> bool {
+        self.addr(addr.is_ipv4()).is_ok()
+    }
+
     /// Starts connecting to `addr` without waiting.
     pub(super) fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
         if self.addrs.is_empty() && self.interface.is_none() {
@@ -41,22 +46,36 @@ impl Outgoing {
         }
     }
 
-    /// A socket for datagrams of one family.
-    pub(super) fn datagrams(&self, v4: bool) -> io::Result<UdpSocket> {
-        let domain = if v4 { Domain::IPV4 } else { Domain::IPV6 };
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        if !v4 {
+    /// A socket for datagrams of one family, at `home`, where streams are listened for, if there is
+    /// such a place. If its port is taken, at another one.
+    pub(super) fn datagrams(&self, v4: bool, home: Option<SocketAddr>) -> io::Result<UdpSocket> {
+        let port = home.map_or(0, |home| home.port());
+        let addr = match (self.addr(v4)?, home) {
+            // What leaves comes from where the user wants it, whatever is listened on.
+            (Some(ip), _) => SocketAddr::new(ip, port),
+            // From a loopback address nothing reaches the outside, where trackers are.
+            (None, Some(home)) if !home.ip().is_loopback() => home,
+            (None, _) if v4 => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
+            (None, _) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+        };
+        match self.bind_datagrams(addr) {
+            Err(e) if port != 0 && e.kind() == io::ErrorKind::AddrInUse => {
+                log::warn!("datagrams cannot have {addr}, which is taken, and get another port");
+                self.bind_datagrams(SocketAddr::new(addr.ip(), 0))
+            }
+            other => other,
+        }
+    }
+
+    fn bind_datagrams(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        if addr.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        self.hold(&socket, v4)?;
-        if self.addrs.is_empty() {
-            let any = if v4 {
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-            } else {
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-            };
-            socket.bind(&SocketAddr::new(any, 0).into())?;
+        if let Some(interface) = &self.interface {
+            bind_device(&socket, interface)?;
         }
+        socket.bind(&addr.into())?;
         socket.set_nonblocking(true)?;
         Ok(UdpSocket::from_std(socket.into()))
     }
@@ -66,11 +85,19 @@ impl Outgoing {
         if let Some(interface) = &self.interface {
             bind_device(socket, interface)?;
         }
+        match self.addr(v4)? {
+            Some(ip) => socket.bind(&SocketAddr::new(ip, 0).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The address that is set for a family; `None` if none is set for any.
+    fn addr(&self, v4: bool) -> io::Result<Option<IpAddr>> {
         if self.addrs.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         match self.addrs.iter().find(|ip| ip.is_ipv4() == v4) {
-            Some(&ip) => socket.bind(&SocketAddr::new(ip, 0).into()),
+            Some(&ip) => Ok(Some(ip)),
             None => Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
                 "no address of this family to bind to",
@@ -125,7 +152,11 @@ mod tests {
         let (listener, addr) = listener();
         let _stream = outgoing(&["127.0.0.2"], None).connect(addr).unwrap();
         assert_eq!(listener.accept().unwrap().1.ip(), IpAddr::from([127, 0, 0, 2]));
-        let datagrams = outgoing(&["::1", "127.0.0.3"], None).datagrams(true).unwrap();
+        let datagrams = outgoing(&["::1", "127.0.0.3"], None).datagrams(true, None).unwrap();
+        assert_eq!(datagrams.local_addr().unwrap().ip(), IpAddr::from([127, 0, 0, 3]));
+        // Whatever is listened on.
+        let home = Some(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let datagrams = outgoing(&["127.0.0.3"], None).datagrams(true, home).unwrap();
         assert_eq!(datagrams.local_addr().unwrap().ip(), IpAddr::from([127, 0, 0, 3]));
     }
 
@@ -138,7 +169,7 @@ mod tests {
             kind(outgoing(&["192.0.2.1"], None).connect(addr)),
             io::ErrorKind::AddrNotAvailable
         );
-        assert!(outgoing(&["127.0.0.1"], None).datagrams(false).is_err());
+        assert!(outgoing(&["127.0.0.1"], None).datagrams(false, None).is_err());
     }
 
     #[test]
@@ -146,7 +177,7 @@ mod tests {
     fn an_interface_that_is_not_there_fails_and_one_that_is_there_serves() {
         let (listener, addr) = listener();
         assert!(outgoing(&[], Some("nosuchif0")).connect(addr).is_err());
-        assert!(outgoing(&[], Some("nosuchif0")).datagrams(true).is_err());
+        assert!(outgoing(&[], Some("nosuchif0")).datagrams(true, None).is_err());
         match outgoing(&[], Some("lo")).connect(addr) {
             Ok(_stream) => _ = listener.accept().unwrap(),
             // Some systems let only root do this.

@@ -2,7 +2,10 @@
 //! that signal deadly, and a vectored write to a stream that the other side has closed would raise
 //! it. The socket itself is out of reach of its owner, so no write can go another way.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::Shutdown,
+};
 
 use mio::{Interest, Registry, Token, net::TcpStream};
 
@@ -20,8 +23,32 @@ impl QuietStream {
         registry.register(&mut self.0, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.deregister(&mut self.0)
+    /// Closes it. What was written is still delivered by the system.
+    pub(super) fn close(mut self, registry: &Registry) {
+        // Neither can fail in a way that matters: the socket is dropped either way.
+        let _ = registry.deregister(&mut self.0);
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    /// One vectored write.
+    pub(super) fn write_slices(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match self.write_once(slices) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_once(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+        Ok(sendmsg(&self.0, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_once(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
     }
 
     /// Whether an attempt to connect has come to an end.
@@ -63,7 +90,6 @@ impl Write for QuietStream {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::{
-        io::IoSlice,
         net::TcpListener,
         sync::{
             Arc,

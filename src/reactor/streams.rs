@@ -1,277 +1,251 @@
-//! The streams of calls to trackers, by call key: making, reading, writing, ending, TLS. No HTTP.
-//! They are few and carry little, so nothing here is made for speed.
+//! All streams of the engine, whoever owns them: making, reading, writing, ending, TLS. No protocol
+//! above that.
+//!
+//! A stream lies where its name says, so nothing is looked up on the way from an event to the
+//! engine and back.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read},
     net::SocketAddr,
 };
 
-use mio::{Registry, Token, event::Event};
+use mio::{Registry, Token, net::TcpStream};
 
-use super::{
-    outgoing::Outgoing,
-    quiet::QuietStream,
-    run_queue::RunQueue,
-    tls::{Tls, TlsConf},
-};
-use crate::{
-    base::{arena::Key, time::Instant},
-    engine::Engine,
-};
+use super::{outgoing::Outgoing, quiet::QuietStream, tls::Tls};
+use crate::engine::{CloseCause, StreamId};
 
-/// Tokens from here on are streams'; no link's slot comes so far.
-pub(super) const FIRST_STREAM_TOKEN: usize = usize::MAX / 2;
+/// Tokens below this belong to the waker, datagrams and the listeners; a stream's token is its slot
+/// plus this.
+pub(super) const FIRST_STREAM_TOKEN: usize = 1024;
 
-/// Streams served a turn, and reads of one of them.
-const STREAMS_A_TURN: usize = 64;
-const READS: usize = 4;
-/// Bytes a read.
-const READ_LEN: usize = 16 * 1024;
+/// Whether a read or write that moves less than it could is as good as one that would block. It is
+/// with epoll and kqueue, which tell of whatever comes after it; mio on Windows tells nothing more
+/// until a call has said that it would block.
+pub(super) const SHORT_IS_BLOCKED: bool = cfg!(unix);
 
-#[derive(Debug)]
-struct Stream {
-    call: Key,
-    socket: QuietStream,
-    tls: Option<Tls>,
-    connecting: bool,
-    /// The engine knows that it is up.
-    up: bool,
-    readable: bool,
-    writable: bool,
+/// How far a stream is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The system has no answer yet.
+    Connecting,
+    /// TLS is being agreed on.
+    Securing,
+    /// Bytes of the engine flow.
+    Up,
 }
 
-/// See the module.
+/// A stream's socket and what readiness it has told.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    socket: QuietStream,
+    tls: Option<Box<Tls>>,
+    pub(super) stage: Stage,
+    /// There may be something to read.
+    pub(super) readable: bool,
+    /// The other side is done or broken: read to the end, a short read proves nothing.
+    pub(super) read_closed: bool,
+    /// The last write did not fill the system's buffer.
+    pub(super) writable: bool,
+    /// Waits for the flush at the end of the turn.
+    pub(super) dirty: bool,
+    /// Why it can be written to no more. It ends when what the other side had said is read: that
+    /// may be why.
+    pub(super) failed: Option<io::ErrorKind>,
+}
+
+/// How an attempt to connect stands.
+#[derive(Debug)]
+pub(super) enum Connecting {
+    Made,
+    Waiting,
+    Failed(io::Error),
+}
+
+/// What came of taking in a part of an enciphered stream.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// What was in it.
+    pub(super) plain: Vec<u8>,
+    /// TLS is agreed on, with this part.
+    pub(super) is_up: bool,
+    /// The stream ends behind it.
+    pub(super) ended: Option<CloseCause>,
+}
+
+impl Stream {
+    /// Starts connecting to `addr` without waiting.
+    pub(super) fn connect(
+        id: StreamId,
+        outgoing: &Outgoing,
+        addr: SocketAddr,
+        tls: Option<Tls>,
+    ) -> io::Result<Self> {
+        Ok(Self::new(id, outgoing.connect(addr)?, tls, Stage::Connecting))
+    }
+
+    pub(super) fn accepted(id: StreamId, socket: TcpStream) -> Self {
+        Self::new(id, socket, None, Stage::Up)
+    }
+
+    fn new(id: StreamId, socket: TcpStream, tls: Option<Tls>, stage: Stage) -> Self {
+        // Requests are small and answers urgent: with Nagle's algorithm a lone request takes 40 ms.
+        if let Err(e) = socket.set_nodelay(true) {
+            log::debug!("cannot set TCP_NODELAY: {e}");
+        }
+        Self {
+            id,
+            socket: QuietStream::new(socket),
+            tls: tls.map(Box::new),
+            stage,
+            readable: false,
+            read_closed: false,
+            writable: stage == Stage::Up,
+            dirty: false,
+            failed: None,
+        }
+    }
+
+    pub(super) fn is_connecting(&self) -> bool {
+        self.stage == Stage::Connecting
+    }
+
+    /// Finds out what a writable event on a connecting socket means. If the connection is made, TLS
+    /// begins, or the stream is up.
+    pub(super) fn finish_connecting(&mut self) -> Connecting {
+        match self.socket.is_connected() {
+            Ok(true) => {
+                self.stage = if self.tls.is_some() { Stage::Securing } else { Stage::Up };
+                self.writable = true;
+                Connecting::Made
+            }
+            Ok(false) => Connecting::Waiting,
+            Err(e) => Connecting::Failed(e),
+        }
+    }
+
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.read(buf) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    pub(super) fn is_enciphered(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What the end of its bytes means.
+    pub(super) fn end(&self) -> CloseCause {
+        // Whoever sits on the way can end a stream; TLS says it when the other side has.
+        if self.tls.is_some() {
+            CloseCause::Tls("the connection broke off".into())
+        } else {
+            CloseCause::Eof
+        }
+    }
+
+    /// Deciphers what was read.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Received {
+        let mut received = Received { plain: Vec::new(), is_up: false, ended: None };
+        let Some(tls) = &mut self.tls else { return received };
+        let result = tls.receive(bytes, |part| received.plain.extend_from_slice(part));
+        if self.stage == Stage::Securing && tls.is_up() {
+            self.stage = Stage::Up;
+            received.is_up = true;
+        }
+        if tls.is_ended() {
+            received.ended = Some(CloseCause::Eof);
+        }
+        if let Err(e) = result {
+            // Says why, if that can be said at once.
+            let _ = tls.write_to(&mut self.socket);
+            received.ended = Some(CloseCause::Tls(e));
+        }
+        received
+    }
+
+    /// Sends as much as the system takes.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.write_slices(slices),
+            Some(tls) => {
+                let mut taken = 0;
+                for slice in slices {
+                    let wrapped = tls.send(slice);
+                    taken += wrapped;
+                    if wrapped < slice.len() {
+                        break;
+                    }
+                }
+                Ok(taken)
+            }
+        }
+    }
+
+    /// Sends what TLS has wrapped up. False if the system takes no more for now.
+    pub(super) fn write_enciphered(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        while tls.wants_write() {
+            match tls.write_to(&mut self.socket) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Streams by slot. A name whose generation is not the tenant's finds nothing.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     slots: Vec<Option<Stream>>,
-    ready: RunQueue,
 }
 
-/// Why a stream is over: `Ok` in good order.
-type Ended = Result<(), String>;
-
 impl Streams {
-    /// Whether some were not served to the end.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// Starts connecting.
-    pub(super) fn connect(
-        &mut self,
-        registry: &Registry,
-        outgoing: &Outgoing,
-        call: Key,
-        addr: SocketAddr,
-        tls: Option<Tls>,
-    ) -> io::Result<()> {
-        self.close(registry, call);
-        let mut socket = QuietStream::new(outgoing.connect(addr)?);
-        let slot = call.index as usize;
-        socket.register(registry, Token(FIRST_STREAM_TOKEN + slot))?;
+    /// Registers `stream` for everything, edge-triggered, and keeps it under its name.
+    pub(super) fn insert(&mut self, registry: &Registry, mut stream: Stream) -> io::Result<()> {
+        let slot = slot(stream.id);
+        stream.socket.register(registry, Token(slot + FIRST_STREAM_TOKEN))?;
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
         if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(Stream {
-                call,
-                socket,
-                tls,
-                connecting: true,
-                up: false,
-                readable: false,
-                writable: false,
-            });
+            *place = Some(stream);
         }
         Ok(())
     }
 
-    pub(super) fn close(&mut self, registry: &Registry, call: Key) {
-        let slot = call.index as usize;
-        let Some(place) = self.slots.get_mut(slot) else { return };
-        if let Some(mut stream) = place.take_if(|stream| stream.call == call) {
-            let _ = stream.socket.deregister(registry);
-        }
+    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.at_slot(slot(id)).filter(|stream| stream.id == id)
     }
 
-    pub(super) fn handle_event(&mut self, slot: usize, event: &Event) {
-        if let Some(stream) = self.slots.get_mut(slot).and_then(Option::as_mut) {
-            stream.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-            stream.writable |= event.is_writable() || event.is_error();
-            self.ready.push(slot);
-        }
+    /// The stream in this slot now.
+    pub(super) fn at_slot(&mut self, slot: usize) -> Option<&mut Stream> {
+        self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// Serves those that are ready.
-    pub(super) fn serve(
-        &mut self,
-        registry: &Registry,
-        now: Instant,
-        engine: &mut Engine,
-        scratch: &mut [u8],
-    ) {
-        for _ in 0..self.ready.len().min(STREAMS_A_TURN) {
-            let Some(slot) = self.ready.pop() else { break };
-            let Some(stream) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
-            let call = stream.call;
-            match stream.serve(now, engine, scratch) {
-                Ok(true) => self.ready.push(slot),
-                Ok(false) => {}
-                Err(ended) => {
-                    self.close(registry, call);
-                    engine.handle_tracker_ended(now, call, ended);
-                }
-            }
+    /// Takes the stream out and closes it. What was written is still delivered by the system.
+    pub(super) fn close(&mut self, registry: &Registry, id: StreamId) -> bool {
+        if self.get_mut(id).is_none() {
+            return false;
         }
-    }
-
-    /// There is something to send.
-    pub(super) fn flush(
-        &mut self,
-        registry: &Registry,
-        now: Instant,
-        engine: &mut Engine,
-        call: Key,
-    ) {
-        let stream = self.slots.get_mut(call.index as usize).and_then(Option::as_mut);
-        let Some(stream) = stream.filter(|stream| stream.call == call && stream.up) else { return };
-        if let Err(e) = stream.write(now, engine) {
-            self.close(registry, call);
-            engine.handle_tracker_ended(now, call, Err(in_words(&e)));
+        if let Some(stream) = self.slots.get_mut(slot(id)).and_then(Option::take) {
+            stream.socket.close(registry);
         }
+        true
     }
 }
 
-impl Stream {
-    /// Does what can be done; whether there may be more to read. An error is the end.
-    fn serve(
-        &mut self,
-        now: Instant,
-        engine: &mut Engine,
-        scratch: &mut [u8],
-    ) -> Result<bool, Ended> {
-        if self.connecting && !self.finish_connecting().map_err(|e| Err(in_words(&e)))? {
-            return Ok(false);
-        }
-        self.tell_up(now, engine);
-        // What a server says before it hangs up is worth reading, so failing to write is told
-        // afterwards.
-        let written = self.write(now, engine);
-        let more = self.read(now, engine, scratch)?;
-        self.tell_up(now, engine);
-        written.and_then(|()| self.write(now, engine)).map_err(|e| Err(in_words(&e)))?;
-        Ok(more)
+/// Where a stream lies. Owners number theirs from 0, so the slots of all owners alternate.
+pub(super) fn slot(id: StreamId) -> usize {
+    const OWNERS: usize = 2;
+    match id {
+        StreamId::Peer(key) => key.index as usize * OWNERS,
+        StreamId::Tracker(key) => key.index as usize * OWNERS + 1,
     }
-
-    fn finish_connecting(&mut self) -> io::Result<bool> {
-        let connected = self.socket.is_connected()?;
-        if connected {
-            self.connecting = false;
-            self.writable = true;
-        }
-        Ok(connected)
-    }
-
-    fn tell_up(&mut self, now: Instant, engine: &mut Engine) {
-        if !self.up && self.tls.as_ref().is_none_or(Tls::is_up) {
-            self.up = true;
-            engine.handle_tracker_connected(now, self.call);
-        }
-    }
-
-    fn read(
-        &mut self,
-        now: Instant,
-        engine: &mut Engine,
-        scratch: &mut [u8],
-    ) -> Result<bool, Ended> {
-        let len = scratch.len().min(READ_LEN);
-        let buf = scratch.get_mut(..len).unwrap_or_default();
-        for _ in 0..READS {
-            if !self.readable {
-                return Ok(false);
-            }
-            match self.socket.read(buf) {
-                Ok(0) if self.tls.is_some() => return Err(Err("the connection broke off".into())),
-                Ok(0) => return Err(Ok(())),
-                Ok(len) => self.take(now, engine, buf.get(..len).unwrap_or_default())?,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Err(in_words(&e))),
-            }
-        }
-        Ok(self.readable)
-    }
-
-    fn take(&mut self, now: Instant, engine: &mut Engine, bytes: &[u8]) -> Result<(), Ended> {
-        let Some(tls) = &mut self.tls else {
-            engine.handle_tracker_data(now, self.call, bytes);
-            return Ok(());
-        };
-        // What comes right behind the handshake comes after it.
-        let (mut plain, up) = (Vec::new(), self.up);
-        let received = tls.receive(bytes, |bytes| plain.extend_from_slice(bytes));
-        let (is_up, ended) = (tls.is_up(), tls.is_ended());
-        if !up && is_up {
-            self.tell_up(now, engine);
-        }
-        if !plain.is_empty() {
-            engine.handle_tracker_data(now, self.call, &plain);
-        }
-        if let Err(e) = received {
-            // Says why, if that can be said at once.
-            if let Some(tls) = &mut self.tls {
-                let _ = tls.write_to(&mut self.socket);
-            }
-            return Err(Err(e));
-        }
-        if ended { Err(Ok(())) } else { Ok(()) }
-    }
-
-    /// Sends as much as the system takes.
-    fn write(&mut self, now: Instant, engine: &mut Engine) -> io::Result<()> {
-        while self.writable && !self.connecting {
-            if let Some(tls) = &mut self.tls {
-                if self.up {
-                    let plain = engine.tracker_transmit(self.call);
-                    let taken = if plain.is_empty() { 0 } else { tls.send(plain) };
-                    if taken > 0 {
-                        engine.handle_tracker_sent(now, self.call, taken);
-                    }
-                }
-                if !tls.wants_write() {
-                    return Ok(());
-                }
-                match tls.write_to(&mut self.socket) {
-                    Ok(_) => {}
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                    Err(e) => return Err(e),
-                }
-                continue;
-            }
-            let bytes = engine.tracker_transmit(self.call);
-            if !self.up || bytes.is_empty() {
-                return Ok(());
-            }
-            match self.socket.write(bytes) {
-                Ok(len) => engine.handle_tracker_sent(now, self.call, len),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn in_words(e: &io::Error) -> String {
-    match e.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        io::ErrorKind::ConnectionReset => "the connection was reset".into(),
-        _ => e.to_string(),
-    }
-}
-
-/// Makes a call's TLS, if it wants any.
-pub(super) fn tls_for(conf: &mut TlsConf, name: Option<&str>) -> Result<Option<Tls>, String> {
-    name.map(|name| Tls::new(conf, name)).transpose()
 }

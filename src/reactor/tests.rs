@@ -14,13 +14,13 @@ use super::{
     earlier,
     outgoing::Outgoing,
     run_queue::RunQueue,
-    sockets::{Connecting, FIRST_LINK_TOKEN, Socket, Sockets},
+    streams::{Connecting, FIRST_STREAM_TOKEN, Stream, Streams, slot},
     turn,
     wake::Waker,
 };
-use crate::{base::arena::Key, conf::Conf};
+use crate::{base::arena::Key, conf::Conf, engine::StreamId};
 
-const KEY: Key = Key { index: 3, generation: 7 };
+const ID: StreamId = StreamId::Peer(Key { index: 3, generation: 7 });
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -29,30 +29,29 @@ fn listener() -> (TcpListener, SocketAddr) {
 }
 
 /// Dials `addr` and waits until that has an outcome.
-fn dial(addr: SocketAddr) -> (Poll, Sockets, Connecting) {
+fn dial(addr: SocketAddr) -> (Poll, Streams, Connecting) {
     let mut poll = Poll::new().unwrap();
-    let mut sockets = Sockets::default();
-    sockets
-        .insert(poll.registry(), Socket::dial(KEY, &Outgoing::new(&Conf::default()), addr).unwrap())
-        .unwrap();
+    let mut streams = Streams::default();
+    let stream = Stream::connect(ID, &Outgoing::new(&Conf::default()), addr, None).unwrap();
+    streams.insert(poll.registry(), stream).unwrap();
     let mut events = Events::with_capacity(8);
     for _ in 0..100 {
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
-        assert!(events.iter().all(|event| event.token() == Token(FIRST_LINK_TOKEN + 3)));
-        match sockets.get_mut(KEY).unwrap().connecting() {
+        assert!(events.iter().all(|event| event.token() == Token(FIRST_STREAM_TOKEN + slot(ID))));
+        match streams.get_mut(ID).unwrap().finish_connecting() {
             Connecting::Waiting => {}
-            outcome => return (poll, sockets, outcome),
+            outcome => return (poll, streams, outcome),
         }
     }
     panic!("no outcome");
 }
 
 /// Dials a listener, which accepts.
-fn pair() -> (Poll, Sockets, TcpStream) {
+fn pair() -> (Poll, Streams, TcpStream) {
     let (listener, addr) = listener();
-    let (poll, sockets, outcome) = dial(addr);
+    let (poll, streams, outcome) = dial(addr);
     assert!(matches!(outcome, Connecting::Made));
-    (poll, sockets, listener.accept().unwrap().0)
+    (poll, streams, listener.accept().unwrap().0)
 }
 
 #[test]
@@ -67,11 +66,11 @@ fn a_refused_connection_says_so() {
 
 #[test]
 fn a_made_connection_carries_bytes_both_ways() {
-    let (mut poll, mut sockets, mut other) = pair();
-    let socket = sockets.get_mut(KEY).unwrap();
-    assert_eq!(socket.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    let (mut poll, mut streams, mut other) = pair();
+    let stream = streams.get_mut(ID).unwrap();
+    assert_eq!(stream.read(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     assert_eq!(
-        socket.write(&[IoSlice::new(b"so"), IoSlice::new(b""), IoSlice::new(b"ngs")]).unwrap(),
+        stream.write(&[IoSlice::new(b"so"), IoSlice::new(b""), IoSlice::new(b"ngs")]).unwrap(),
         5
     );
     let mut heard = [0; 5];
@@ -81,31 +80,38 @@ fn a_made_connection_carries_bytes_both_ways() {
     drop(other);
     let mut events = Events::with_capacity(8);
     poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
-    assert_eq!(socket.read(&mut heard).unwrap(), 5);
+    assert_eq!(stream.read(&mut heard).unwrap(), 5);
     assert_eq!(&heard, b"bravo");
 }
 
 #[test]
-fn a_stale_key_finds_no_socket_and_closing_ends_the_stream() {
-    let (poll, mut sockets, mut other) = pair();
-    let stale = Key { generation: 6, ..KEY };
-    assert!(sockets.get_mut(stale).is_none());
-    assert!(!sockets.close(poll.registry(), stale));
-    sockets.get_mut(KEY).unwrap().write(&[IoSlice::new(b"last words")]).unwrap();
-    assert!(sockets.close(poll.registry(), KEY));
-    assert!(!sockets.close(poll.registry(), KEY));
-    assert!(sockets.at_slot(3).is_none() && sockets.at_slot(99).is_none());
+fn stale_name_finds_no_stream_and_closing_ends_the_stream() {
+    let (poll, mut streams, mut other) = pair();
+    let stale = StreamId::Peer(Key { index: 3, generation: 6 });
+    assert!(streams.get_mut(stale).is_none());
+    assert!(!streams.close(poll.registry(), stale));
+    streams.get_mut(ID).unwrap().write(&[IoSlice::new(b"last words")]).unwrap();
+    assert!(streams.close(poll.registry(), ID));
+    assert!(!streams.close(poll.registry(), ID));
+    assert!(streams.at_slot(slot(ID)).is_none() && streams.at_slot(99).is_none());
     let mut heard = String::new();
     other.read_to_string(&mut heard).unwrap();
     assert_eq!(heard, "last words");
 }
 
 #[test]
+fn streams_of_different_owners_have_different_slots() {
+    let key = |index| Key { index, generation: 1 };
+    let slots = [0, 1, 2].map(|n| [StreamId::Peer(key(n)), StreamId::Tracker(key(n))].map(slot));
+    assert_eq!(slots, [[0, 1], [2, 3], [4, 5]]);
+}
+
+#[test]
 fn a_write_to_a_broken_connection_is_an_error_not_a_signal() {
-    let (_poll, mut sockets, other) = pair();
+    let (_poll, mut streams, other) = pair();
     drop(other);
-    let socket = sockets.get_mut(KEY).unwrap();
-    let failed = (0..1000).find_map(|_| socket.write(&[IoSlice::new(b"hello?")]).err()).unwrap();
+    let stream = streams.get_mut(ID).unwrap();
+    let failed = (0..1000).find_map(|_| stream.write(&[IoSlice::new(b"hello?")]).err()).unwrap();
     assert!(matches!(failed.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset));
 }
 
@@ -176,7 +182,7 @@ fn whoever_was_not_reached_goes_before_whoever_has_more() {
 
 /// A read that drains its socket counts as any other.
 #[test]
-fn turn_reads_two_mebibytes_at_most_however_many_sockets() {
+fn turn_reads_two_mebibytes_at_most_however_many_streams() {
     let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
     let conf = Conf::default().with(|conf| {
         conf.network.listen = listen;

@@ -15,8 +15,9 @@ use super::{
     FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
     listen::{Accepted, is_out_of_descriptors},
     read_budget::ReadBudget,
-    sockets::{Connecting, FIRST_LINK_TOKEN, SHORT_IS_BLOCKED, Socket, slot},
-    streams::{FIRST_STREAM_TOKEN, tls_for},
+    run_queue::RunQueue,
+    streams::{Connecting, FIRST_STREAM_TOKEN, Received, SHORT_IS_BLOCKED, Stage, Stream, slot},
+    tls::Tls,
 };
 use crate::{
     base::{
@@ -26,19 +27,30 @@ use crate::{
         job::{Done, Job},
         time::Instant,
     },
-    engine::{CloseCause, Effect, Engine, TrackerEffect},
+    engine::{CloseCause, Effect, Engine, StreamId},
 };
 
 /// Connections accepted or shed a turn.
 const ACCEPTS_A_TURN: usize = 64;
 /// Effects carried out before the writes of a round.
 const EFFECTS_A_ROUND: usize = 4096;
-/// Writes to one link a round.
+/// Writes to one stream a round.
 const WRITES_A_ROUND: usize = 4;
 /// Datagrams taken a turn.
 const DATAGRAMS_A_TURN: usize = 64;
 /// Slices a write: 32 blocks with their headers.
 const SLICES_A_WRITE: usize = 64;
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    /// Streams with bytes to send.
+    pub(super) dirty: Vec<StreamId>,
+    /// The other half of `dirty`, so that neither is allocated anew.
+    flushing: Vec<StreamId>,
+    /// Bytes of blocks that may still be read and sent this turn.
+    pub(super) budget: usize,
+}
 
 impl Reactor {
     /// Events are remembered first and served afterwards, in the order of the run queue.
@@ -46,21 +58,19 @@ impl Reactor {
         for event in &self.events {
             let Token(token) = event.token();
             if let Some(slot) = token.checked_sub(FIRST_STREAM_TOKEN) {
-                self.streams.handle_event(slot, event);
-            } else if let Some(slot) = token.checked_sub(FIRST_LINK_TOKEN) {
                 // A socket that was closed tells nothing more, so the socket that is here now is
                 // meant.
-                let Some(socket) = self.sockets.at_slot(slot) else { continue };
-                socket.read_closed |= event.is_read_closed() || event.is_error();
-                socket.readable |= event.is_readable() || socket.read_closed;
+                let Some(stream) = self.streams.at_slot(slot) else { continue };
+                stream.read_closed |= event.is_read_closed() || event.is_error();
+                stream.readable |= event.is_readable() || stream.read_closed;
                 if event.is_writable() || event.is_error() {
-                    if !socket.writable && !socket.connecting {
-                        mark_dirty(&mut self.dirty, socket);
-                        self.engine.handle_writable(now, socket.key, true);
+                    if !stream.writable && !stream.is_connecting() {
+                        mark_dirty(&mut self.output.dirty, stream);
+                        self.engine.handle_writable(now, stream.id, true);
                     }
-                    socket.writable = true;
+                    stream.writable = true;
                 }
-                if socket.readable || socket.connecting {
+                if stream.readable || stream.is_connecting() {
                     self.ready.push(slot);
                 }
             } else if token >= FIRST_LISTENER_TOKEN {
@@ -83,13 +93,31 @@ impl Reactor {
     }
 
     fn greet(&mut self, now: Instant, stream: TcpStream, addr: SocketAddr) {
-        let Some(link) = self.engine.handle_accepted(now, addr) else { return };
-        self.keep(now, link, Socket::accepted(link, stream));
+        let Some(id) = self.engine.handle_accepted(now, addr) else { return };
+        self.keep(now, Stream::accepted(id, stream));
     }
 
-    fn keep(&mut self, now: Instant, link: Key, socket: Socket) {
-        if let Err(e) = self.sockets.insert(self.poll.registry(), socket) {
-            self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
+    fn keep(&mut self, now: Instant, stream: Stream) {
+        let id = stream.id;
+        if let Err(e) = self.streams.insert(self.poll.registry(), stream) {
+            self.engine.handle_closed(now, id, CloseCause::Io(e.kind()));
+        }
+    }
+
+    fn connect(&mut self, now: Instant, id: StreamId, addr: SocketAddr, tls: Option<&str>) {
+        if !self.outgoing.has_addr_for(addr) {
+            return self.engine.handle_closed(now, id, CloseCause::NoAddress);
+        }
+        let tls = match tls.map(|name| Tls::new(&mut self.tls, name)).transpose() {
+            Ok(tls) => tls,
+            Err(e) => return self.engine.handle_closed(now, id, CloseCause::Tls(e)),
+        };
+        match Stream::connect(id, &self.outgoing, addr, tls) {
+            Ok(stream) => self.keep(now, stream),
+            Err(e) if is_out_of_descriptors(&e) => {
+                self.engine.handle_closed(now, id, CloseCause::Exhausted)
+            }
+            Err(e) => self.engine.handle_closed(now, id, CloseCause::Io(e.kind())),
         }
     }
 
@@ -102,67 +130,73 @@ impl Reactor {
                 break;
             }
             let Some(slot) = self.ready.pop() else { break };
-            let Some(socket) = self.sockets.at_slot(slot) else { continue };
+            let Some(stream) = self.streams.at_slot(slot) else { continue };
             now = self.clock.now();
-            let key = socket.key;
-            let ended = if socket.connecting { self.finish_connecting(now, key) } else { None };
-            let ended = ended.or_else(|| self.read(now, key, &mut budget));
+            let id = stream.id;
+            let ended = if stream.is_connecting() { self.finish_connecting(now, id) } else { None };
+            let ended = ended.or_else(|| self.read(now, id, &mut budget));
             if let Some(cause) = ended {
-                self.sockets.close(self.poll.registry(), key);
-                self.engine.handle_closed(now, key, cause);
+                self.streams.close(self.poll.registry(), id);
+                self.engine.handle_closed(now, id, cause);
             }
         }
     }
 
-    fn finish_connecting(&mut self, now: Instant, key: Key) -> Option<CloseCause> {
-        let socket = self.sockets.get_mut(key)?;
-        match socket.connecting() {
-            Connecting::Made => {
-                socket.connecting = false;
-                socket.writable = true;
-                self.engine.handle_connected(now, key);
-                None
-            }
-            Connecting::Waiting => None,
-            Connecting::Failed(e) => Some(CloseCause::Io(e.kind())),
+    fn finish_connecting(&mut self, now: Instant, id: StreamId) -> Option<CloseCause> {
+        let stream = self.streams.get_mut(id)?;
+        match stream.finish_connecting() {
+            Connecting::Made if stream.stage == Stage::Up => self.engine.handle_connected(now, id),
+            // TLS begins with a word of ours.
+            Connecting::Made => mark_dirty(&mut self.output.dirty, stream),
+            Connecting::Waiting => {}
+            Connecting::Failed(e) => return Some(CloseCause::Io(e.kind())),
         }
+        None
     }
 
-    /// A few reads into the scratch. Returns why the link is over, if it is.
-    fn read(&mut self, now: Instant, key: Key, budget: &mut ReadBudget) -> Option<CloseCause> {
-        let socket =
-            self.sockets.get_mut(key).filter(|socket| socket.readable && !socket.connecting)?;
+    /// A few reads into the scratch. Returns why the stream is over, if it is.
+    fn read(&mut self, now: Instant, id: StreamId, budget: &mut ReadBudget) -> Option<CloseCause> {
+        let stream =
+            self.streams.get_mut(id).filter(|stream| stream.readable && !stream.is_connecting())?;
         for _ in 0..self.engine.conf().network.reads_a_turn {
-            let room = self.engine.read_quota(now, key).min(self.scratch.len());
+            let room = self.engine.read_quota(now, id).min(self.scratch.len());
             if room == 0 {
                 // A limit: it stays readable, and the engine tells when to go on.
-                return None;
+                return stream.failed.map(CloseCause::Io);
             }
-            match socket.read(self.scratch.get_mut(..room).unwrap_or_default()) {
-                Ok(0) => return Some(CloseCause::Eof),
+            match stream.read(self.scratch.get_mut(..room).unwrap_or_default()) {
+                Ok(0) => return Some(stream.end()),
                 Ok(len) => {
                     self.stats.reads += 1;
                     self.stats.bytes_read += len as u64;
                     budget.spend(len);
-                    self.engine.handle_data(now, key, self.scratch.get(..len).unwrap_or_default());
+                    let data = self.scratch.get_mut(..len).unwrap_or_default();
+                    if !stream.is_enciphered() {
+                        self.engine.handle_data(now, id, data);
+                    } else if let Some(cause) = decipher(&mut self.engine, stream, now, data) {
+                        return Some(cause);
+                    } else {
+                        // TLS may have something of its own to say.
+                        mark_dirty(&mut self.output.dirty, stream);
+                    }
                     // A stream that fills less than was offered is drained (epoll(7)), unless its
                     // end is waiting behind.
-                    if len < room && !socket.read_closed && SHORT_IS_BLOCKED {
-                        socket.readable = false;
-                        return None;
+                    if len < room && !stream.read_closed && SHORT_IS_BLOCKED {
+                        stream.readable = false;
+                        return stream.failed.map(CloseCause::Io);
                     }
                     if budget.is_spent() {
                         break;
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    socket.readable = false;
-                    return None;
+                    stream.readable = false;
+                    return stream.failed.map(CloseCause::Io);
                 }
                 Err(e) => return Some(CloseCause::Io(e.kind())),
             }
         }
-        self.ready.push(slot(key));
+        self.ready.push(slot(id));
         None
     }
 
@@ -183,58 +217,21 @@ impl Reactor {
         }
     }
 
-    /// What came from trackers.
-    pub(super) fn serve_trackers(&mut self) {
-        if self.streams.is_ready() {
-            self.streams.serve(
-                self.poll.registry(),
-                self.clock.now(),
-                &mut self.engine,
-                &mut self.scratch,
-            );
+    /// What came on the sockets for datagrams.
+    pub(super) fn receive_datagrams(&mut self) {
+        if !self.datagrams.is_ready() {
+            return;
         }
-        if self.datagrams.is_ready() {
-            let now = self.clock.now();
-            for _ in 0..DATAGRAMS_A_TURN {
-                let Some((from, data)) = self.datagrams.receive(&mut self.scratch) else { break };
-                self.engine.handle_datagram(now, from, data);
-            }
-        }
-    }
-
-    fn serve_call(&mut self, now: Instant, effect: TrackerEffect) {
-        let registry = self.poll.registry();
-        match effect {
-            TrackerEffect::Resolve { host } => {
-                if let Err(e) = self.resolver.resolve(host.clone()) {
-                    self.engine.handle_resolved(now, &host, Err(e));
-                }
-            }
-            TrackerEffect::Connect { call, addr, tls } => {
-                let connected = tls_for(&mut self.tls, tls.as_deref()).and_then(|tls| {
-                    self.streams
-                        .connect(registry, &self.outgoing, call, addr, tls)
-                        .map_err(|e| e.to_string())
-                });
-                if let Err(e) = connected {
-                    self.engine.handle_tracker_ended(now, call, Err(e));
-                }
-            }
-            TrackerEffect::Flush { call } => {
-                self.streams.flush(registry, now, &mut self.engine, call)
-            }
-            TrackerEffect::Close { call } => self.streams.close(registry, call),
-            TrackerEffect::Datagram { call, to, data } => {
-                if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
-                    self.engine.handle_tracker_ended(now, call, Err(e.to_string()));
-                }
-            }
+        let now = self.clock.now();
+        for _ in 0..DATAGRAMS_A_TURN {
+            let Some((from, data)) = self.datagrams.receive(&mut self.scratch) else { break };
+            self.engine.handle_datagram(now, from, data);
         }
     }
 
     pub(super) fn carry_out_effects(&mut self, now: Instant) {
         for _ in 0..EFFECTS_A_ROUND {
-            if self.upload_budget == 0 {
+            if self.output.budget == 0 {
                 break;
             }
             match self.effect.take().or_else(|| self.engine.poll_effect()) {
@@ -242,27 +239,32 @@ impl Reactor {
                     self.read_blocks(now, torrent, link, blocks, buf)
                 }
                 Some(Effect::Job(job)) => self.pool.submit(job),
-                Some(Effect::Flush { link }) => {
-                    if let Some(socket) = self.sockets.get_mut(link) {
-                        mark_dirty(&mut self.dirty, socket);
+                Some(Effect::Flush { stream }) => {
+                    if let Some(stream) = self.streams.get_mut(stream) {
+                        mark_dirty(&mut self.output.dirty, stream);
                     }
                 }
-                Some(Effect::Resume { link }) => {
-                    if self.sockets.get_mut(link).is_some_and(|socket| socket.readable) {
-                        self.ready.push(slot(link));
+                Some(Effect::Resume { stream: id }) => {
+                    if self.streams.get_mut(id).is_some_and(|stream| stream.readable) {
+                        self.ready.push(slot(id));
                     }
                 }
-                Some(Effect::Tracker(effect)) => self.serve_call(now, effect),
-                Some(Effect::Dial { link, addr }) => match Socket::dial(link, &self.outgoing, addr)
-                {
-                    Ok(socket) => self.keep(now, link, socket),
-                    Err(e) if is_out_of_descriptors(&e) => {
-                        self.engine.handle_closed(now, link, CloseCause::Exhausted)
+                Some(Effect::Connect { stream, addr, tls }) => {
+                    self.connect(now, stream, addr, tls.as_deref())
+                }
+                Some(Effect::Close { stream }) => {
+                    self.streams.close(self.poll.registry(), stream);
+                }
+                Some(Effect::Datagram { owner, to, data }) => {
+                    let registry = self.poll.registry();
+                    if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
+                        self.engine.handle_unsent(now, owner, e.kind());
                     }
-                    Err(e) => self.engine.handle_closed(now, link, CloseCause::Io(e.kind())),
-                },
-                Some(Effect::Close { link }) => {
-                    self.sockets.close(self.poll.registry(), link);
+                }
+                Some(Effect::Resolve { host }) => {
+                    if let Err(e) = self.resolver.resolve(host.clone()) {
+                        self.engine.handle_resolved(now, &host, Err(e));
+                    }
                 }
                 None => break,
             }
@@ -284,66 +286,51 @@ impl Reactor {
             return self.pool.submit(Job::Read { torrent, link, blocks, buf });
         };
         self.stats.hot_reads += 1;
-        self.upload_budget = self.upload_budget.saturating_sub(buf.0.len());
+        self.output.budget = self.output.budget.saturating_sub(buf.0.len());
         self.engine
             .handle_done(now, Done::Read { torrent, link, blocks, buf, result, cold: false });
-        if let Some(socket) =
-            self.sockets.get_mut(link).filter(|socket| socket.writable && !socket.connecting)
+        if let Some(stream) = self
+            .streams
+            .get_mut(StreamId::Peer(link))
+            .filter(|stream| stream.writable && stream.stage == Stage::Up)
         {
-            match write(&mut self.engine, socket, now, &mut self.stats) {
-                Ok(Written::All) => {}
-                Ok(Written::Blocked) => {
-                    socket.writable = false;
-                    self.engine.handle_writable(now, socket.key, false);
-                }
-                Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
-                Err(e) => self.fail(now, link, &e),
-            }
+            let (written, dirty) =
+                (write(&mut self.engine, stream, now, &mut self.stats), &mut self.output.dirty);
+            note_written(&mut self.engine, stream, now, written, dirty, &mut self.ready);
         }
     }
 
-    fn fail(&mut self, now: Instant, link: Key, e: &io::Error) {
-        self.sockets.close(self.poll.registry(), link);
-        self.engine.handle_closed(now, link, CloseCause::Io(e.kind()));
-    }
-
-    /// One vectored write, or a few, for each link that has something to send. In the next
-    /// turn the links that were not reached go before the links that have more.
+    /// One vectored write, or a few, for each stream that has something to send. In the next
+    /// turn the streams that were not reached go before those that have more.
     pub(super) fn flush(&mut self, now: Instant) {
-        std::mem::swap(&mut self.dirty, &mut self.flushing);
+        std::mem::swap(&mut self.output.dirty, &mut self.output.flushing);
         let mut reached = 0;
-        for at in 0..self.flushing.len() {
-            let Some(&key) = self.flushing.get(at) else { break };
-            let Some(socket) = self.sockets.get_mut(key) else { continue };
-            socket.dirty = false;
+        for at in 0..self.output.flushing.len() {
+            let Some(&id) = self.output.flushing.get(at) else { break };
+            let Some(stream) = self.streams.get_mut(id) else { continue };
+            stream.dirty = false;
             // Otherwise the event that makes it writable marks it again.
-            if !socket.writable || socket.connecting {
+            if !stream.writable || stream.is_connecting() {
                 continue;
             }
-            if self.upload_budget == 0 {
-                mark_dirty(&mut self.dirty, socket);
+            if self.output.budget == 0 {
+                mark_dirty(&mut self.output.dirty, stream);
                 continue;
             }
             let before = self.stats.bytes_written;
-            match write(&mut self.engine, socket, now, &mut self.stats) {
-                Ok(Written::All) => {}
-                Ok(Written::Blocked) => {
-                    socket.writable = false;
-                    self.engine.handle_writable(now, socket.key, false);
-                }
-                Ok(Written::Some) => mark_dirty(&mut self.dirty, socket),
-                Err(e) => self.fail(now, key, &e),
-            }
-            self.upload_budget =
-                self.upload_budget.saturating_sub((self.stats.bytes_written - before) as usize);
-            reached = self.dirty.len();
+            let written = write(&mut self.engine, stream, now, &mut self.stats);
+            let dirty = &mut self.output.dirty;
+            note_written(&mut self.engine, stream, now, written, dirty, &mut self.ready);
+            self.output.budget =
+                self.output.budget.saturating_sub((self.stats.bytes_written - before) as usize);
+            reached = self.output.dirty.len();
         }
-        unreached_first(&mut self.dirty, reached);
-        self.flushing.clear();
+        unreached_first(&mut self.output.dirty, reached);
+        self.output.flushing.clear();
     }
 }
 
-/// How far a link's output got.
+/// How far a stream's output got.
 enum Written {
     All,
     Blocked,
@@ -352,31 +339,84 @@ enum Written {
 
 fn write(
     engine: &mut Engine,
-    socket: &mut Socket,
+    stream: &mut Stream,
     now: Instant,
     stats: &mut ReactorStats,
 ) -> io::Result<Written> {
+    let enciphered = stream.is_enciphered();
     for _ in 0..WRITES_A_ROUND {
+        if enciphered {
+            if !stream.write_enciphered()? {
+                return Ok(Written::Blocked);
+            }
+            if stream.stage != Stage::Up {
+                return Ok(Written::All);
+            }
+        }
         let mut slices = [IoSlice::new(&[]); SLICES_A_WRITE];
-        let count = engine.poll_transmit(socket.key, &mut slices);
+        let count = engine.poll_transmit(stream.id, &mut slices);
         let slices = slices.get(..count).unwrap_or_default();
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         if offered == 0 {
             return Ok(Written::All);
         }
-        let taken = match socket.write(slices) {
+        let taken = match stream.write(slices) {
             Ok(taken) => taken,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
             Err(e) => return Err(e),
         };
         stats.writes += 1;
         stats.bytes_written += taken as u64;
-        engine.handle_sent(now, socket.key, taken);
-        if taken < offered && SHORT_IS_BLOCKED {
+        engine.handle_sent(now, stream.id, taken);
+        // What TLS takes has not met the system yet.
+        if taken < offered && SHORT_IS_BLOCKED && !enciphered {
             return Ok(Written::Blocked);
         }
     }
     Ok(Written::Some)
+}
+
+/// What follows from a write.
+fn note_written(
+    engine: &mut Engine,
+    stream: &mut Stream,
+    now: Instant,
+    written: io::Result<Written>,
+    dirty: &mut Vec<StreamId>,
+    ready: &mut RunQueue,
+) {
+    match written {
+        Ok(Written::All) => {}
+        Ok(Written::Blocked) => {
+            stream.writable = false;
+            engine.handle_writable(now, stream.id, false);
+        }
+        Ok(Written::Some) => mark_dirty(dirty, stream),
+        Err(e) => {
+            // What the other side said before it hung up is worth reading.
+            stream.failed = Some(e.kind());
+            (stream.writable, stream.readable) = (false, true);
+            ready.push(slot(stream.id));
+        }
+    }
+}
+
+/// Takes in a part of an enciphered stream; why the stream is over, if it is.
+fn decipher(
+    engine: &mut Engine,
+    stream: &mut Stream,
+    now: Instant,
+    data: &[u8],
+) -> Option<CloseCause> {
+    let Received { mut plain, is_up, ended } = stream.receive(data);
+    // What comes right behind the handshake comes after it.
+    if is_up {
+        engine.handle_connected(now, stream.id);
+    }
+    if !plain.is_empty() {
+        engine.handle_data(now, stream.id, &mut plain);
+    }
+    ended
 }
 
 /// The first `reached` have had their turn and have more to send; the others have waited.
@@ -384,9 +424,9 @@ pub(super) fn unreached_first<T>(dirty: &mut [T], reached: usize) {
     dirty.rotate_left(reached.min(dirty.len()));
 }
 
-fn mark_dirty(dirty: &mut Vec<Key>, socket: &mut Socket) {
-    if !socket.dirty {
-        socket.dirty = true;
-        dirty.push(socket.key);
+fn mark_dirty(dirty: &mut Vec<StreamId>, stream: &mut Stream) {
+    if !stream.dirty {
+        stream.dirty = true;
+        dirty.push(stream.id);
     }
 }

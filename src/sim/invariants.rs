@@ -19,12 +19,12 @@ use super::{
 use crate::{
     alert::Phase,
     base::{
-        arena::Key,
         bitfield::Bitfield,
         geometry::{Block, PieceIndex},
         ids::InfoHash,
         time::Instant,
     },
+    engine::StreamId,
     wire::message::Message,
 };
 
@@ -365,7 +365,7 @@ impl Ears {
 
     /// Everything that was to be said on this link has been: whether that is all that there is to
     /// say.
-    pub(super) fn rule_on_silence(&self, host: &Host, link: Key) -> Verdict {
+    pub(super) fn rule_on_silence(&self, host: &Host, link: StreamId) -> Verdict {
         let Some(view) = host.engine.link_view(link).filter(|view| view.unsent == 0) else {
             return Ok(());
         };

@@ -14,7 +14,6 @@ use super::{disk::MemDisk, keepsakes::Keepsakes, net::Line, sample::Sample, scri
 use crate::{
     alert::{Alert, Phase},
     base::{
-        arena::Key,
         bitfield::Bitfield,
         files::{FileEntry, FileKind},
         geometry::PieceIndex,
@@ -24,7 +23,7 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    engine::{Engine, TorrentParams},
+    engine::{Engine, StreamId, TorrentParams},
     store::{Runner, SessionFolder, Slots},
 };
 
@@ -163,7 +162,7 @@ pub(super) struct Host {
     pub(super) runner: Runner,
     pub(super) disk: Arc<MemDisk>,
     /// Connection and side of each link.
-    pub(super) links: BTreeMap<Key, (u64, usize)>,
+    pub(super) streams: BTreeMap<StreamId, (u64, usize)>,
     pub(super) alerts: Vec<(Instant, Alert)>,
     pub(super) held: Vec<Held>,
     pub(super) peak_memory: usize,
@@ -218,7 +217,7 @@ impl Host {
             engine,
             runner,
             disk,
-            links: BTreeMap::new(),
+            streams: BTreeMap::new(),
             alerts: Vec::new(),
             held: Vec::new(),
             peak_memory: 0,

@@ -4,9 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
-use super::node::NodeId;
+use super::{net::Line, node::NodeId};
 use crate::{
     base::{ids::InfoHash, time::Instant},
     wire::tracker::AnnounceEvent,
@@ -61,6 +62,11 @@ pub(super) struct SimTracker {
 /// Where the `nth` tracker of a world is.
 pub(super) fn addr(nth: usize) -> SocketAddr {
     SocketAddr::from(([10, 250, (nth / 256) as u8, (nth % 256) as u8], 80))
+}
+
+/// How trackers are connected: 25 ms away from everything, with room for all that comes.
+pub(super) fn line() -> Line {
+    Line { latency: Duration::from_millis(25), jitter: Duration::ZERO, ..Line::lan() }
 }
 
 /// The name of the `nth` tracker of a world.

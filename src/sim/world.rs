@@ -24,6 +24,7 @@ use std::{
 };
 
 pub use self::udp::Air;
+use self::udp::Party;
 use super::{
     book::{Book, Deed, job_name},
     disk::MemDisk,
@@ -39,7 +40,6 @@ use super::{
 use crate::{
     alert::{Alert, Phase, TorrentStats},
     base::{
-        arena::Key,
         bitfield::Bitfield,
         ids::TorrentId,
         job::{Done, Job},
@@ -47,7 +47,7 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    engine::{AddError, CloseCause, Effect, Engine, TorrentParams, Verbs},
+    engine::{AddError, CloseCause, Effect, Engine, StreamId, TorrentParams, Verbs},
 };
 
 /// See the [module](crate::sim).
@@ -116,7 +116,7 @@ enum Late {
 struct End {
     node: usize,
     /// The engine's name for it.
-    key: Option<Key>,
+    key: Option<StreamId>,
     open: bool,
 }
 
@@ -185,7 +185,7 @@ enum Event {
     /// A datagram, from and to where. Addresses are large, and the queue moves its events around:
     /// hence the boxes.
     Letter {
-        sender: usize,
+        sender: Party,
         ends: Box<[SocketAddr; 2]>,
         bytes: Vec<u8>,
     },
@@ -195,25 +195,11 @@ enum Event {
         life: u32,
         host: String,
     },
-    /// A datagram reaches a tracker.
-    Packet {
-        node: usize,
-        life: u32,
-        tracker: usize,
-        data: Vec<u8>,
-    },
-    /// Its answer reaches the node.
-    Datagram {
-        node: usize,
-        life: u32,
-        from: Box<SocketAddr>,
-        data: Vec<u8>,
-    },
     /// No tracker is there to be connected with.
     NoTracker {
         node: usize,
         life: u32,
-        call: Key,
+        stream: StreamId,
     },
 }
 
@@ -237,13 +223,11 @@ impl Event {
             Self::GiveUp { conn, side, .. } => (16, *conn, *side as u64, &[]),
             Self::Again { conn, side } => (17, *conn, *side as u64, &[]),
             Self::Letter { sender, ends, bytes } => {
-                (18, *sender as u64, u64::from(ends[1].port()), bytes)
+                (18, sender.number(), u64::from(ends[1].port()), bytes)
             }
             Self::Resolved { node, life, host } => {
                 (11, *node as u64, u64::from(*life), host.as_bytes())
             }
-            Self::Packet { node, tracker, data, .. } => (12, *node as u64, *tracker as u64, data),
-            Self::Datagram { node, life, data, .. } => (13, *node as u64, u64::from(*life), data),
             Self::NoTracker { node, life, .. } => (14, *node as u64, u64::from(*life), &[]),
         }
     }

@@ -20,6 +20,7 @@ pub(crate) mod file_operations;
 mod file_priorities;
 mod files;
 pub(crate) mod identity;
+pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod location;
 mod missing_data;
@@ -45,6 +46,7 @@ mod stats;
 mod storage;
 mod superseed;
 mod swarm;
+pub(crate) mod told;
 mod trackers;
 mod turnover;
 pub(crate) mod upload_memory;
@@ -167,17 +169,15 @@ impl Torrent {
         let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let priorities = FilePriorities::new(priorities, metainfo.files.len());
         let swarm = Self::empty_swarm(key, &metainfo, &priorities, cx);
-        let mut candidates = Candidates::new(cx.filter.clone(), cx.external.ours(cx.ports));
+        let mut candidates = Candidates::new(
+            cx.leases.filter().clone(),
+            cx.leases.external().ours(cx.leases.ports()),
+        );
         for addr in peers {
             candidates.add(cx.now, addr, Source::User, &cx.conf);
         }
-        let announcer = Announcer::new(
-            trackers,
-            &metainfo.trackers,
-            metainfo.private,
-            &mut cx.tracker_rng,
-            &cx.conf,
-        );
+        let announcer =
+            Announcer::new(trackers, &metainfo.trackers, metainfo.private, cx.told.rng(), &cx.conf);
         let state_file = state_file.filter(|_| !cx.recorder.on);
         Self {
             identity: TorrentIdentity::new(key, metainfo.identity, labels),

@@ -21,12 +21,19 @@ pub(crate) struct Outbox {
     jobs: VecDeque<Job>,
     /// Connections that have something to send and of which the driver has not been told.
     to_flush: BTreeSet<Key>,
+    /// Connections that have blocks to be read for, in the order in which they are served.
+    readers: VecDeque<Key>,
     deadlines: Deadlines<Sleeper>,
 }
 
 impl Outbox {
     pub(crate) fn new() -> Self {
-        Self { jobs: VecDeque::new(), to_flush: BTreeSet::new(), deadlines: Deadlines::new() }
+        Self {
+            jobs: VecDeque::new(),
+            to_flush: BTreeSet::new(),
+            readers: VecDeque::new(),
+            deadlines: Deadlines::new(),
+        }
     }
 
     /// Has a worker do `job`.
@@ -37,6 +44,22 @@ impl Outbox {
     /// There are bytes to send on this connection.
     pub(crate) fn flush(&mut self, connection: Key) {
         self.to_flush.insert(connection);
+    }
+
+    /// There are blocks to be read for this connection, which sees to it that it is in line once.
+    pub(crate) fn line_up_to_read(&mut self, connection: Key) {
+        self.readers.push_back(connection);
+    }
+
+    /// The connection whose turn it is to have blocks read.
+    #[must_use]
+    pub(crate) fn poll_reader(&mut self) -> Option<Key> {
+        self.readers.pop_front()
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn times_in_line(&self, connection: Key) -> usize {
+        self.readers.iter().filter(|&&reader| reader == connection).count()
     }
 
     /// Wakes `sleeper` at `at`. Earlier wake-ups of it stay, and are to be ignored by it.

@@ -163,7 +163,7 @@ impl Torrent {
                     self.peers.part(link, fault);
                 }
             }
-            None => cx.uploads.give(buf),
+            None => cx.leases.uploads_mut().give(buf),
         }
         if let Some(piece) = cold {
             self.swarm.note_at_hand(piece, cx);

@@ -391,7 +391,7 @@ impl PeerSession {
                 if let Some(ours) =
                     hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true))
                 {
-                    cx.external.vote(self.who.addr.ip(), ours);
+                    cx.leases.external_mut().vote(self.who.addr.ip(), ours);
                 }
                 self.client = hello.version.or(self.client.take());
                 if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none())
@@ -464,7 +464,9 @@ impl PeerSession {
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.drop_orders(swarm, cx);
         self.forget_favour(swarm);
-        cx.fetchers = cx.fetchers.saturating_sub(usize::from(self.fetching));
+        if self.fetching {
+            cx.leases.count_fetcher(false);
+        }
         if self.held_with_others {
             swarm.unhold(cx.now);
         }
@@ -474,12 +476,12 @@ impl PeerSession {
         if let Some(ledger) = &mut swarm.super_seed {
             ledger.forget(self.link);
         }
-        self.tx.clear(|buf| cx.uploads.give(buf));
+        self.tx.clear(|buf| cx.leases.uploads_mut().give(buf));
     }
 
     /// Under a limit blocks may wait long; what is said does not wait behind them.
     fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {
-        if cx.up_limited {
+        if cx.leases.is_up_limited() {
             self.tx.push_urgent(message);
         } else {
             self.tx.push(message);

@@ -100,7 +100,7 @@ impl Peers {
         self.sessions.get(peer)
     }
 
-    pub(super) fn get_mut(&mut self, peer: Key) -> Option<&mut PeerSession> {
+    pub(crate) fn get_mut(&mut self, peer: Key) -> Option<&mut PeerSession> {
         self.sessions.get_mut(peer)
     }
 

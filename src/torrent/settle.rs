@@ -54,7 +54,7 @@ impl Torrent {
     /// come first, since they give it back soonest. Among equals the oldest connection comes first:
     /// peers that never deliver and come back again and again must not take the turn of others.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
-        let short = !cx.memory.has_room(cx.conf.requests.max_piece_memory / 2);
+        let short = !cx.leases.pieces().has_room(cx.conf.requests.max_piece_memory / 2);
         let rate = |s: &PeerSession| if short { s.pipeline.rate(cx.now) } else { 0 };
         let mut order: Vec<_> = self
             .peers

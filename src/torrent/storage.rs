@@ -108,7 +108,7 @@ impl Torrent {
                 }
                 self.deleted(cx);
             }
-            Done::Read { buf, .. } => cx.uploads.give(buf),
+            Done::Read { buf, .. } => cx.leases.uploads_mut().give(buf),
             // That is the engine's to tell.
             Done::Recorded { .. } => {}
         }

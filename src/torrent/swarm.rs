@@ -211,7 +211,7 @@ impl Swarm {
     ) -> bool {
         let len = data.len() as u64;
         self.counters.down.add(cx.now, len);
-        cx.down.add(cx.now, len);
+        cx.leases.note_down(cx.now, len);
         if arrival == Arrival::Unasked {
             self.counters.unasked_blocks += 1;
             self.counters.wasted += len;
@@ -220,7 +220,7 @@ impl Swarm {
         let fresh = self.picker.is_wanted(block.piece) && !self.paroles.contains(block.piece);
         if arrival == Arrival::Late
             && fresh
-            && cx.memory.has_room(cx.conf.requests.run_len as usize)
+            && cx.leases.pieces().has_room(cx.conf.requests.run_len as usize)
         {
             // The piece was given up along with its last order; here it is all the same.
             self.begin(block.piece, None, cx);
@@ -237,7 +237,7 @@ impl Swarm {
         }
         let before = progress.free();
         let receipt =
-            progress.receive(block, data, from, arrival == Arrival::Asked, &mut cx.memory);
+            progress.receive(block, data, from, arrival == Arrival::Asked, cx.leases.pieces_mut());
         self.free -= (before - progress.free()) as usize;
         match receipt {
             Some(Receipt::New { others, run_whole }) => {
@@ -265,7 +265,7 @@ impl Swarm {
     /// Forgets everything in progress. No worker may have a part of it.
     pub(crate) fn abandon(&mut self, cx: &mut Cx) {
         for (_, progress) in std::mem::take(&mut self.active) {
-            progress.dissolve(&mut cx.memory);
+            progress.dissolve(cx.leases.pieces_mut());
         }
         self.free = 0;
         self.digesting.clear();
@@ -279,7 +279,7 @@ impl Swarm {
         let progress = self.active.remove(&piece)?;
         self.free -= progress.free() as usize;
         let who = (progress.contributors().to_vec(), progress.block_senders());
-        progress.dissolve(&mut cx.memory);
+        progress.dissolve(cx.leases.pieces_mut());
         Some(who)
     }
 }

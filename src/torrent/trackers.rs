@@ -14,7 +14,8 @@ use crate::{
         Torrent,
         announcer::{Announcer, Counts, Failure, Gone, Retry, TrackerNo, Turn},
         candidates::Source,
-        cx::{Cx, Farewell},
+        cx::Cx,
+        told::Farewell,
     },
     wire::tracker::{Announce, AnnounceEvent, AnnounceReply, ScrapeReply, UrlError},
 };
@@ -77,7 +78,7 @@ impl Torrent {
             return None;
         }
         if !std::mem::replace(&mut self.trackers.announcer.queued, true) {
-            cx.announces.push_back(self.identity.key());
+            cx.told.line_up(self.identity.key());
         }
         None
     }
@@ -137,11 +138,11 @@ impl Torrent {
             return false;
         }
         if let Some(ours) = reply.external_ip {
-            cx.external.vote(ip, ours);
+            cx.leases.external_mut().vote(ip, ours);
         }
-        let Cx { tracker_rng, conf, now, .. } = cx;
+        let Cx { told, conf, now, .. } = cx;
         let Some(switched) =
-            self.trackers.announcer.handle_reply(no, &reply, *now, tracker_rng, conf)
+            self.trackers.announcer.handle_reply(no, &reply, *now, told.rng(), conf)
         else {
             // It is not a tracker of this torrent any more.
             return false;
@@ -176,9 +177,9 @@ impl Torrent {
         failure: &Failure,
         cx: &mut Cx,
     ) {
-        let Cx { tracker_rng, conf, now, .. } = cx;
+        let Cx { told, conf, now, .. } = cx;
         if let Some(failed) =
-            self.trackers.announcer.handle_failure(no, failure, *now, tracker_rng, conf)
+            self.trackers.announcer.handle_failure(no, failure, *now, told.rng(), conf)
         {
             log::info!("{shown} cannot be told of {}: {}", self.metainfo.name, failed.error);
             if cx.alerts.wants(AlertMask::TRACKERS) {
@@ -259,10 +260,10 @@ impl Torrent {
 
     pub(crate) fn set_trackers(&mut self, tiers: Vec<Vec<String>>, cx: &mut Cx) {
         self.settings_changed(cx);
-        let Cx { tracker_rng, conf, .. } = cx;
+        let Cx { told, conf, .. } = cx;
         let torrent = self.identity.key();
         for Gone { url, tracker_id, completed } in
-            self.trackers.announcer.set(tiers, &self.metainfo.trackers, tracker_rng, conf)
+            self.trackers.announcer.set(tiers, &self.metainfo.trackers, told.rng(), conf)
         {
             let farewell =
                 Farewell { torrent, no: None, url, known: true, old: false, events: Vec::new() };

@@ -83,7 +83,7 @@ impl Torrent {
         let over =
             |count: usize, limit: usize| (count + 1).saturating_sub(part_of(limit, CROWDED).max(1));
         over(self.peers.len(), cx.conf.peers.max_per_torrent)
-            .max(over(cx.links, cx.conf.peers.max_connections))
+            .max(over(cx.leases.connections(), cx.conf.peers.max_connections))
             .min(self.peers.len())
     }
 

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, io::IoSlice, sync::Arc, time::Duration};
 use cratetorrent::{
     Alert, AlertMask, Bitfield, Conf, Engine, Instant, TorrentId, TorrentParams, TorrentStats,
     Verbs,
-    driver::{Digest, Effect, Job, Key, TrackerEffect},
+    driver::{Digest, Effect, Job, StreamId},
     wire::{
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
         metainfo::{BLOCK_LEN, Geometry, Metainfo, MetainfoBuilder},
@@ -40,9 +40,9 @@ pub(crate) struct Trace {
     bad_disk: bool,
     peers: Vec<Peer>,
     alerts: Vec<Alert>,
-    dials: Vec<Key>,
+    dials: Vec<StreamId>,
     /// What is to be done for trackers, since it was last asked for.
-    errands: Vec<TrackerEffect>,
+    errands: Vec<Effect>,
 }
 
 fn metainfo() -> Arc<Metainfo> {
@@ -154,7 +154,7 @@ impl Trace {
     }
 
     /// What is to be done for trackers, since this was asked last.
-    pub(crate) fn errands(&mut self) -> Vec<TrackerEffect> {
+    pub(crate) fn errands(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.errands)
     }
 
@@ -176,14 +176,18 @@ impl Trace {
         loop {
             while let Some(effect) = self.engine.poll_effect() {
                 match effect {
-                    Effect::Dial { link, .. } => self.dials.push(link),
-                    Effect::Close { link } => self
+                    Effect::Connect { stream: stream @ StreamId::Peer(_), .. } => {
+                        self.dials.push(stream)
+                    }
+                    Effect::Close { stream: closed } => self
                         .peers
                         .iter_mut()
-                        .filter(|p| p.key == link)
+                        .filter(|p| p.stream == closed)
                         .for_each(|p| p.closed = true),
                     Effect::Flush { .. } | Effect::Resume { .. } => {}
-                    Effect::Tracker(effect) => self.errands.push(effect),
+                    Effect::Connect { .. } | Effect::Datagram { .. } | Effect::Resolve { .. } => {
+                        self.errands.push(effect)
+                    }
                     Effect::Job(job) => self.jobs.push(job),
                 }
             }
@@ -209,12 +213,13 @@ impl Trace {
         let peer = &mut self.peers[nth];
         loop {
             let mut slices = [IoSlice::new(&[]); 8];
-            let used = if peer.deaf { 0 } else { self.engine.poll_transmit(peer.key, &mut slices) };
+            let used =
+                if peer.deaf { 0 } else { self.engine.poll_transmit(peer.stream, &mut slices) };
             let bytes: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
             if bytes.is_empty() {
                 break;
             }
-            self.engine.handle_sent(self.now, peer.key, bytes.len());
+            self.engine.handle_sent(self.now, peer.stream, bytes.len());
             peer.said.extend(bytes);
             moved = true;
         }

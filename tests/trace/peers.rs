@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 
 use cratetorrent::{
     PeerStats,
-    driver::{CloseCause, Key},
+    driver::{CloseCause, StreamId},
     wire::handshake::Reserved,
 };
 
 use super::{Trace, greeting};
 
 pub(super) struct Peer {
-    pub(super) key: Key,
+    pub(super) stream: StreamId,
     pub(super) said: Vec<u8>,
     pub(super) greeted: bool,
     pub(super) plain: bool,
@@ -30,33 +30,33 @@ impl Trace {
     /// A peer connects.
     pub(crate) fn try_accept(&mut self) -> Option<PeerNo> {
         let addr = SocketAddr::from(([10, 0, 0, self.peers.len() as u8 + 1], 5000));
-        let key = self.engine.handle_accepted(self.now, addr)?;
+        let stream = self.engine.handle_accepted(self.now, addr)?;
         self.settle();
-        Some(self.add(key))
+        Some(self.add(stream))
     }
 
     /// A peer connects from where `peer` is, or was.
     pub(crate) fn accept_from(&mut self, peer: PeerNo) -> PeerNo {
         let addr = SocketAddr::from(([10, 0, 0, peer.0 as u8 + 1], 5001));
-        let key = self.engine.handle_accepted(self.now, addr).unwrap();
+        let stream = self.engine.handle_accepted(self.now, addr).unwrap();
         self.settle();
-        self.add(key)
+        self.add(stream)
     }
 
     /// A peer connects from there.
     pub(crate) fn accept_at(&mut self, addr: impl Into<SocketAddr>) -> Option<PeerNo> {
-        let key = self.engine.handle_accepted(self.now, addr.into())?;
+        let stream = self.engine.handle_accepted(self.now, addr.into())?;
         self.settle();
-        Some(self.add(key))
+        Some(self.add(stream))
     }
 
     pub(crate) fn accept(&mut self) -> PeerNo {
         self.try_accept().unwrap()
     }
 
-    fn add(&mut self, key: Key) -> PeerNo {
+    fn add(&mut self, stream: StreamId) -> PeerNo {
         self.peers.push(Peer {
-            key,
+            stream,
             said: Vec::new(),
             greeted: false,
             plain: false,
@@ -143,23 +143,23 @@ impl Trace {
 
     /// Those that it dialled since it was last asked.
     pub(crate) fn new_dials(&mut self) -> Vec<PeerNo> {
-        std::mem::take(&mut self.dials).into_iter().map(|key| self.add(key)).collect()
+        std::mem::take(&mut self.dials).into_iter().map(|stream| self.add(stream)).collect()
     }
 
     pub(crate) fn connected(&mut self, peer: PeerNo) {
-        self.engine.handle_connected(self.now, self.peers[peer.0].key);
+        self.engine.handle_connected(self.now, self.peers[peer.0].stream);
         self.settle();
     }
 
     pub(crate) fn refused(&mut self, peer: PeerNo) {
         let cause = CloseCause::Io(std::io::ErrorKind::ConnectionRefused);
-        self.engine.handle_closed(self.now, self.peers[peer.0].key, cause);
+        self.engine.handle_closed(self.now, self.peers[peer.0].stream, cause);
         self.settle();
     }
 
     /// A connection breaks.
     pub(crate) fn lose(&mut self, peer: PeerNo) {
-        self.engine.handle_closed(self.now, self.peers[peer.0].key, CloseCause::Eof);
+        self.engine.handle_closed(self.now, self.peers[peer.0].stream, CloseCause::Eof);
         self.settle();
     }
 

@@ -40,7 +40,8 @@ pub(crate) fn request(piece: u32, nth: u32) -> String {
 
 impl Trace {
     pub(crate) fn raw(&mut self, peer: PeerNo, bytes: &[u8]) {
-        self.engine.handle_data(self.now, self.peers[peer.0].key, bytes);
+        let stream = self.peers[peer.0].stream;
+        self.engine.handle_data(self.now, stream, &mut bytes.to_vec());
         self.settle();
     }
 
@@ -102,7 +103,7 @@ impl Trace {
     /// Bytes that wait to be sent to a peer, as far as they can be seen.
     pub(crate) fn waiting(&mut self, peer: PeerNo) -> usize {
         let mut slices = [IoSlice::new(&[]); 4096];
-        let used = self.engine.poll_transmit(self.peers[peer.0].key, &mut slices);
+        let used = self.engine.poll_transmit(self.peers[peer.0].stream, &mut slices);
         slices[..used].iter().map(|s| s.len()).sum()
     }
 

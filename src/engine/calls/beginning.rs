@@ -84,8 +84,7 @@ impl Engine {
         {
             self.begin_scrape(torrent, tracker);
         }
-        let waiting =
-            |engine: &Self| !engine.cx.announces.is_empty() || engine.calls.leaving.has_old();
+        let waiting = |engine: &Self| engine.cx.told.is_due() || engine.calls.leaving.has_old();
         while waiting(self) && self.calls.running.len() < self.cx.conf.trackers.max_announces {
             if let Some(at) = self.calls.held_until(self.cx.now, &self.cx.conf) {
                 return self.wake_calls(at);
@@ -94,7 +93,7 @@ impl Engine {
                 self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
                 self.begin_old_event();
             }
-            if let Some(torrent) = self.cx.announces.pop_front() {
+            if let Some(torrent) = self.cx.told.poll_due() {
                 self.begin_announce(torrent);
             }
         }
@@ -217,10 +216,9 @@ impl Engine {
         };
         let mut question = question.clone();
         if let Question::Announce(announce) = &mut question {
-            announce.port = self.cx.ports.of(is_v4).unwrap_or(NO_PORT);
+            announce.port = self.cx.leases.ports().of(is_v4).unwrap_or(NO_PORT);
         }
-        let mut call =
-            Call::new(url.clone(), question, family, now, conf, &mut self.cx.tracker_rng);
+        let mut call = Call::new(url.clone(), question, family, now, conf, self.cx.told.rng());
         if let Some(end) = end {
             call.set_deadline(end);
         }

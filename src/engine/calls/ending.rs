@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     base::{arena::Key, time::Instant},
-    engine::{Effect, Engine, TrackerEffect},
+    engine::{Effect, Engine, StreamId, names::Asker},
     proto::tracker::{Answer, CONNECTION_TIME, CallError, Connection, Family},
     torrent::announcer::{Failure, Retry},
     wire::tracker::{RetryIn, TrackerUrl},
@@ -43,9 +43,9 @@ impl Engine {
     /// Forgets a call, and has its stream closed if it has one.
     pub(super) fn end_call(&mut self, key: Key) -> Option<Running> {
         let running = self.calls.running.remove(key)?;
-        self.calls.names.forget(key);
+        self.io.names.forget(Asker::Tracker(key));
         if running.stream {
-            self.effect(Effect::Tracker(TrackerEffect::Close { call: key }));
+            self.effect(Effect::Close { stream: StreamId::Tracker(key) });
         }
         Some(running)
     }
@@ -135,7 +135,7 @@ impl Engine {
         self.take_over_farewells();
         self.hang_up(|what| !matches!(what, What::Leave(..)));
         self.calls.scrapes.clear();
-        self.cx.announces.clear();
+        self.cx.told.forget_due();
         let end =
             *self.calls.end.get_or_insert(self.cx.now + self.cx.conf.trackers.stopped_timeout);
         self.wake_calls(end);

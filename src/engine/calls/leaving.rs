@@ -10,7 +10,7 @@ use crate::{
     base::{arena::Key, ids::InfoHash, time::Instant},
     engine::Engine,
     proto::tracker::{CallError, Family, Question},
-    torrent::{announcer::TrackerNo, cx::Farewell},
+    torrent::{announcer::TrackerNo, told::Farewell},
     wire::tracker::{Announce, AnnounceEvent, ReplyError, TrackerUrl},
 };
 
@@ -113,12 +113,11 @@ impl Engine {
     /// the first of its chain; other announces of theirs end, since their answers do not matter
     /// any more.
     pub(in crate::engine) fn take_over_farewells(&mut self) {
-        for farewell in std::mem::take(&mut self.cx.farewells) {
+        for farewell in self.cx.told.take_farewells() {
             self.take_over(farewell);
         }
-        if !self.cx.silenced.is_empty() {
-            let silenced: BTreeSet<Key> =
-                std::mem::take(&mut self.cx.silenced).into_iter().collect();
+        let silenced: BTreeSet<Key> = self.cx.told.take_silenced().into_iter().collect();
+        if !silenced.is_empty() {
             self.hang_up(
                 |what| matches!(what, What::Announce(torrent, _) if silenced.contains(torrent)),
             );

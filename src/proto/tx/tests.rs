@@ -201,3 +201,80 @@ fn blocks_that_nobody_wants_are_taken_out() {
         assert_eq!(kept.len(), (wanted as u32).count_ones() as usize);
     }
 }
+
+/// Inverts every byte, so that what is enciphered twice is plain again.
+#[derive(Debug)]
+struct Invert;
+
+impl Cipher for Invert {
+    fn apply(&mut self, bytes: &mut [u8]) {
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
+#[test]
+fn enciphered_bytes_are_enciphered_once_however_they_are_cut() {
+    for at_once in [1, 2, 3, 7, 1000] {
+        let mut tx = queue();
+        tx.seal_with(Box::new(Invert));
+        let (mut got, mut payload) = (Vec::new(), 0);
+        while tx.len() > 0 {
+            // Offered, and not taken.
+            let mut slices = [IoSlice::new(&[]); 2];
+            assert_eq!(tx.poll_transmit(&mut slices, at_once + 3), 1);
+            got.extend(next(&mut tx, at_once, &mut payload));
+        }
+        Invert.apply(&mut got);
+        assert_eq!((got, payload), (bytes(), 7));
+        assert!(next(&mut tx, 1, &mut payload).is_empty());
+    }
+}
+
+#[test]
+fn sealed_bytes_are_neither_given_up_nor_overtaken() {
+    let g = geometry();
+    let (first, second) = (g.range(0, 5, 3).unwrap(), g.range(0, 50, 4).unwrap());
+    for sealed in 1..=35 {
+        let mut tx = Tx::default();
+        tx.push_batch([first, second].into(), batch(&[first, second]));
+        tx.seal_with(Box::new(Invert));
+        let mut slices = [IoSlice::new(&[]); 2];
+        assert_eq!(tx.poll_transmit(&mut slices, sealed), 1);
+        let shown: Vec<u8> = slices[0].to_vec();
+        tx.push_urgent(&Message::Choke);
+        let mut given_up = tx.rewind(drop);
+        given_up.extend(tx.withdraw(drop));
+        assert!(given_up.len() <= 2);
+        let (mut got, mut payload) = (Vec::new(), 0);
+        while tx.len() > 0 {
+            if let Some(owed) = tx.owed() {
+                let mut buf = Buf::default();
+                prepare(&[owed], &mut buf);
+                fill(&[owed], &mut buf);
+                assert!(tx.fill_owed(buf).is_none());
+            }
+            got.extend(next(&mut tx, 1000, &mut payload));
+        }
+        assert_eq!(got[..sealed.min(33)], shown[..], "what was shown is what is sent");
+        Invert.apply(&mut got);
+        // Whole messages in their order, those that were given up left out.
+        let first_on = [&[0, 0, 0, 12, 7, 0, 0, 0, 0, 0, 0, 0, 5, 5, 6, 7][..], &[0, 0, 0, 1, 0]];
+        let second_on = [0, 0, 0, 13, 7, 0, 0, 0, 0, 0, 0, 0, 50, 50, 51, 52, 53];
+        let want = match sealed {
+            ..=16 => first_on.concat(),
+            _ => [first_on[0], &second_on, first_on[1]].concat(),
+        };
+        assert_eq!(got, want, "{sealed} sealed");
+    }
+}
+
+#[test]
+fn little_is_enciphered_ahead_of_the_socket() {
+    let mut tx = Tx::default();
+    tx.seal_with(Box::new(Invert));
+    (0..100_000).for_each(|n| tx.push(&Message::Have(n)));
+    let mut slices = [IoSlice::new(&[]); 2];
+    assert_eq!(tx.poll_transmit(&mut slices, usize::MAX), 1);
+    assert_eq!(slices[0].len(), SEALED_AHEAD);
+    assert_eq!(tx.len(), 900_000);
+}

@@ -1,6 +1,7 @@
-//! Datagrams between scripts: what the air does to them, and routers.
+//! Datagrams of scripts, engines and trackers: what the air does to them, and routers.
 
 use super::*;
+use crate::{alert::TrackerStatus, engine::TorrentParams};
 
 /// Keeps what it gets, and answers if told to.
 #[derive(Debug, Default)]
@@ -140,4 +141,82 @@ cases! { routed:
     a_restricted_cone_lets_answers_in_for_a_while => Nat::Restricted, false;
     a_port_restricted_cone_lets_answers_in_for_a_while => Nat::PortRestricted, false;
     a_symmetric_router_lets_answers_in_for_a_while => Nat::Symmetric, false;
+}
+
+/// A seed whose tracker is all it has; the tracker.
+fn told(world: &mut World, sample: &Arc<Sample>) -> (NodeId, TrackerId) {
+    let (tracker, node) = (world.tracker(), world.node(loud()));
+    let trackers = Some(vec![vec![world.tracker_url(tracker)]]);
+    let params = TorrentParams { trackers, ..world.params(node, sample, &[]) };
+    world.put_pieces(node, sample, &Bitfield::all(sample.geometry().piece_count()));
+    world.add_torrent(node, sample, params);
+    (node, tracker)
+}
+
+#[test]
+fn tracker_is_told_through_bad_air_in_the_end() {
+    let mut world = World::new(7);
+    world.set_air(Air { lost: 300, ..Air::rough() });
+    let sample = file(100_000, 32 * 1024);
+    let (node, tracker) = told(&mut world, &sample);
+    let working = |w: &World| {
+        w.engine(node).trackers(w.torrent(node)).iter().any(|t| t.status == TrackerStatus::Working)
+    };
+    assert!(world.run_until(working, secs(600)));
+    assert!(!world.told_to(tracker).is_empty());
+}
+
+#[test]
+fn tracker_hears_as_late_as_the_line_is_long() {
+    let told_at = |line: Line| {
+        let mut world = World::new(7);
+        let sample = file(100_000, 32 * 1024);
+        let (node, tracker) = told(&mut world, &sample);
+        world.set_line(node, line);
+        assert!(world.run_until(|w| !w.told_to(tracker).is_empty(), secs(60)));
+        world.told_to(tracker)[0].at
+    };
+    // To it, back, and to it again: a connection comes before an announce (BEP 15).
+    let (near, far) = (told_at(Line::lan()), told_at(Line::satellite()));
+    let later = far.since(near);
+    assert!((millis(890)..millis(930)).contains(&later), "{later:?}");
+}
+
+/// Whether the answers of a tracker get in by a router.
+fn routed_tracker(rule: Nat) {
+    let mut world = World::new(7);
+    let sample = file(100_000, 32 * 1024);
+    let (node, tracker) = told(&mut world, &sample);
+    world.set_nat(node, rule);
+    assert!(world.run_until(|w| !w.told_to(tracker).is_empty(), secs(60)));
+}
+
+cases! { routed_tracker:
+    tracker_answers_through_a_full_cone => Nat::FullCone;
+    tracker_answers_through_a_restricted_cone => Nat::Restricted;
+    tracker_answers_through_a_port_restricted_cone => Nat::PortRestricted;
+    tracker_answers_through_a_symmetric_router => Nat::Symmetric;
+}
+
+#[test]
+fn line_that_is_full_takes_no_more_datagrams() {
+    let mut world = World::new(1);
+    let (a, b) = (world.scripted(post(false)), world.scripted(post(false)));
+    world.set_line(a, Line { bandwidth: 1000, ..Line::default() });
+    let to = world.addr(b);
+    (0..100).for_each(|_| assert!(world.send_datagram(a, to, &[0; 100])));
+    world.run_for(secs(60));
+    assert_eq!(world.script::<Post>(b).got.len(), 20, "two seconds of its line");
+}
+
+#[test]
+fn foreign_datagrams_mean_nothing_to_an_engine() {
+    let mut world = World::new(1);
+    let (node, other) = (world.node(loud()), world.scripted(post(false)));
+    let to = world.addr(node);
+    for bytes in [&b"d1:q4:ping1:y1:qe"[..], &[0x41; 20], &[0, 0, 0, 1, 1, 2, 3, 4], b"", b"?"] {
+        assert!(world.send_datagram(other, to, bytes));
+    }
+    world.run_for(secs(10));
+    assert!(world.script::<Post>(other).got.is_empty());
 }

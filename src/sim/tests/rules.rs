@@ -297,7 +297,7 @@ fn a_have_that_is_never_told_is_noticed() {
     let leech = outcome.cast.leeches[0];
     assert!(outcome.world.run_until(|w| w.stats(leech).have > 3, secs(20)));
     let host = host(&mut outcome.world, leech);
-    let (&link, _) = host.links.iter().next().unwrap();
+    let (&link, _) = host.streams.iter().next().unwrap();
     let mut deaf = Ears::new(false);
     deaf.rule_on_silence(host, link).unwrap();
     deaf.hear(host, &greeting(&outcome.sample, Reserved::default()), drop);

@@ -12,7 +12,7 @@ impl World {
         self.nodes[a].line.delay_to(&self.nodes[b].line, &mut self.rng)
     }
 
-    pub(super) fn dial(&mut self, from: usize, key: Option<Key>, addr: SocketAddr) -> u64 {
+    pub(super) fn dial(&mut self, from: usize, key: Option<StreamId>, addr: SocketAddr) -> u64 {
         let conn = self.next_conn;
         self.next_conn += 1;
         let to = self.directory.get(&addr).copied();
@@ -64,7 +64,7 @@ impl World {
         let key = match &mut self.nodes[to].body {
             Body::Engine(host) => {
                 let key = host.engine.handle_accepted(clock, addr);
-                key.inspect(|&key| _ = host.links.insert(key, (id, 1)))
+                key.inspect(|&key| _ = host.streams.insert(key, (id, 1)))
             }
             _ => None,
         };
@@ -111,12 +111,12 @@ impl World {
     }
 
     /// Moves what an engine has to send into its socket, as far as that takes it.
-    pub(super) fn flush(&mut self, node: usize, key: Key) {
+    pub(super) fn flush(&mut self, node: usize, key: StreamId) {
         let (at, now) = (self.now, self.clock(node));
         let Self { nodes, conns, sent, book, .. } = self;
         let n = &mut nodes[node];
         let Body::Engine(host) = &mut n.body else { return };
-        let Some(&(id, side)) = host.links.get(&key) else { return };
+        let Some(&(id, side)) = host.streams.get(&key) else { return };
         let Some(conn) = conns.get_mut(&id) else { return };
         let to = conn.ends[1 - side].node;
         let (pipe, ears) = (&mut conn.pipes[side], &mut conn.ears[side]);
@@ -225,7 +225,7 @@ impl World {
         }
         match &mut self.nodes[node].body {
             Body::Engine(host) => {
-                if let Some(key) = key.filter(|key| host.links.contains_key(key)) {
+                if let Some(key) = key.filter(|key| host.streams.contains_key(key)) {
                     conn.pipes[side].unread.extend_from_slice(bytes);
                     self.read_on(node, key);
                     self.service(node);
@@ -242,11 +242,11 @@ impl World {
 
     /// An engine reads what has arrived for one of its links, as far as its limits allow; the rest
     /// stays and fills the window.
-    pub(super) fn read_on(&mut self, node: usize, key: Key) {
+    pub(super) fn read_on(&mut self, node: usize, key: StreamId) {
         let (at, now) = (self.now, self.clock(node));
         let Self { nodes, conns, read, book, .. } = self;
         let Body::Engine(host) = &mut nodes[node].body else { return };
-        let Some(&(id, side)) = host.links.get(&key) else { return };
+        let Some(&(id, side)) = host.streams.get(&key) else { return };
         let Some(conn) = conns.get_mut(&id) else { return };
         let from = conn.ends[1 - side].node;
         let (pipe, ears) = (&mut conn.pipes[1 - side], &mut conn.ears[side]);
@@ -261,7 +261,7 @@ impl World {
                 break;
             }
             let rest = pipe.unread.split_off(quota);
-            let bytes = std::mem::replace(&mut pipe.unread, rest);
+            let mut bytes = std::mem::replace(&mut pipe.unread, rest);
             pipe.got += bytes.len() as u64;
             if let Some(ears) = ears {
                 let scripted = ears.with_script;
@@ -271,7 +271,7 @@ impl World {
                     }
                 });
             }
-            host.engine.handle_data(now, key, &bytes);
+            host.engine.handle_data(now, key, &mut bytes);
             *read.entry((node, from)).or_default() += quota as u64;
         }
         let over = pipe.over && pipe.unread.is_empty();

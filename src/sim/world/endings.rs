@@ -95,12 +95,12 @@ impl World {
     }
 
     /// A node learns that a connection is over.
-    fn tell_ended(&mut self, id: u64, node: usize, key: Option<Key>, cause: CloseCause) {
+    fn tell_ended(&mut self, id: u64, node: usize, key: Option<StreamId>, cause: CloseCause) {
         let clock = self.clock(node);
         match &mut self.nodes[node].body {
             Body::Engine(host) => {
                 if let Some(key) = key {
-                    host.links.remove(&key);
+                    host.streams.remove(&key);
                     host.engine.handle_closed(clock, key, cause);
                     self.service(node);
                 }

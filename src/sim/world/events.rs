@@ -1,6 +1,8 @@
 //! How one event leads to the next: from the queue to a node, and from a node's wishes to the
 //! queue.
 
+use std::io::ErrorKind;
+
 use super::*;
 
 impl World {
@@ -29,13 +31,13 @@ impl World {
             Event::Connect { conn, addr } => self.connect(conn, addr),
             Event::Connected { conn } => self.connected(conn),
             Event::Refused { conn } => {
-                self.ended(conn, 1, CloseCause::Io(std::io::ErrorKind::ConnectionRefused))
+                self.ended(conn, 1, CloseCause::Io(ErrorKind::ConnectionRefused))
             }
             Event::Depart { conn, side, bytes } => self.departed(conn, side, bytes),
             Event::Arrive { conn, side, bytes } => self.arrived(conn, side, bytes),
             Event::End { conn, side, reset } => {
                 let cause = if reset {
-                    CloseCause::Io(std::io::ErrorKind::ConnectionReset)
+                    CloseCause::Io(ErrorKind::ConnectionReset)
                 } else {
                     CloseCause::Eof
                 };
@@ -67,17 +69,13 @@ impl World {
                 self.service(node);
             }
             Event::Run { .. } | Event::Done { .. } => {}
-            Event::Packet { node, life, tracker, data } => self.packet(node, life, tracker, &data),
             Event::Resolved { node, life, host } if self.nodes[node].life == life => {
                 self.resolved(node, &host)
             }
-            Event::Datagram { node, life, from, data } if self.nodes[node].life == life => {
-                self.datagram(node, *from, &data)
+            Event::NoTracker { node, life, stream } if self.nodes[node].life == life => {
+                self.no_tracker(node, stream)
             }
-            Event::NoTracker { node, life, call } if self.nodes[node].life == life => {
-                self.no_tracker(node, call)
-            }
-            Event::Resolved { .. } | Event::Datagram { .. } | Event::NoTracker { .. } => {}
+            Event::Resolved { .. } | Event::NoTracker { .. } => {}
             Event::Act(act) => act(self),
             Event::Again { conn, side } => self.again(conn, side),
             Event::Break { conn } => self.broken(conn),
@@ -118,9 +116,12 @@ impl World {
         let now = self.now;
         while let Some(effect) = self.host_mut(node).engine.poll_effect() {
             match effect {
-                Effect::Dial { link, addr } => {
-                    let conn = self.dial(node, Some(link), addr);
-                    self.host_mut(node).links.insert(link, (conn, 0));
+                Effect::Connect { stream: stream @ StreamId::Tracker(_), addr, .. } => {
+                    self.dial_tracker(node, stream, addr)
+                }
+                Effect::Connect { stream, addr, .. } => {
+                    let conn = self.dial(node, Some(stream), addr);
+                    self.host_mut(node).streams.insert(stream, (conn, 0));
                     let dials = self.dials_of(node);
                     let host = self.host_mut(node);
                     let limit = host.conf.peers.max_dials;
@@ -129,14 +130,20 @@ impl World {
                         self.violated(node, &Violation { name: "within-limits", what });
                     }
                 }
-                Effect::Close { link } => {
-                    if let Some((conn, side)) = self.host_mut(node).links.remove(&link) {
+                Effect::Close { stream } => {
+                    if let Some((conn, side)) = self.host_mut(node).streams.remove(&stream) {
                         self.hang_up(conn, side, node, false);
                     }
                 }
-                Effect::Flush { link } => self.flush(node, link),
-                Effect::Resume { link } => self.read_on(node, link),
-                Effect::Tracker(effect) => self.serve_call(node, effect),
+                Effect::Flush { stream } => self.flush(node, stream),
+                Effect::Resume { stream } => self.read_on(node, stream),
+                Effect::Datagram { owner, to, data } => {
+                    if !self.datagram_from(node, to, &data) {
+                        let (clock, why) = (self.clock(node), ErrorKind::InvalidInput);
+                        self.host_mut(node).engine.handle_unsent(clock, owner, why);
+                    }
+                }
+                Effect::Resolve { host } => self.look_up(node, host),
                 Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {
                     let mut answers = Vec::new();
                     let clock = self.clock(node);
@@ -149,7 +156,7 @@ impl World {
                         }
                         host.engine.handle_done(clock, done);
                     }
-                    self.flush(node, link);
+                    self.flush(node, StreamId::Peer(link));
                 }
                 Effect::Job(job) => {
                     if let Job::Relocate { spec, .. } = &job {
@@ -176,7 +183,7 @@ impl World {
     /// Dials of a node's engine that no node has answered.
     fn dials_of(&self, node: usize) -> usize {
         let dialling = |conn| self.conns.get(conn).is_some_and(|c| !c.made && c.ends[0].open);
-        self.host(node).links.values().filter(|(conn, side)| *side == 0 && dialling(conn)).count()
+        self.host(node).streams.values().filter(|(conn, side)| *side == 0 && dialling(conn)).count()
     }
 
     /// Whether what a peer wants next is in the node's page cache.

@@ -1,13 +1,10 @@
-//! Trackers, and how nodes reach them. What they say takes the same time always: only that it takes
-//! time matters.
+//! Trackers, and how nodes find them. What is said in datagrams goes the way of all datagrams; a
+//! look-up and a refused stream take the same time always, since only that they take time matters.
 
 use std::io::ErrorKind;
 
 use super::*;
-use crate::{
-    engine::TrackerEffect,
-    sim::tracker::{self, SimTracker, Told, TrackerId, TrackerManners},
-};
+use crate::sim::tracker::{self, SimTracker, Told, TrackerId, TrackerManners};
 
 const LATENCY: Duration = Duration::from_millis(30);
 
@@ -38,26 +35,16 @@ impl World {
         &self.trackers[tracker.0].told
     }
 
-    pub(super) fn serve_call(&mut self, node: usize, effect: TrackerEffect) {
+    pub(super) fn look_up(&mut self, node: usize, host: String) {
         let life = self.nodes[node].life;
-        let at = self.now + LATENCY;
-        match effect {
-            TrackerEffect::Resolve { host } => {
-                self.schedule(at, Event::Resolved { node, life, host })
-            }
-            TrackerEffect::Datagram { to, data, .. } => {
-                let tracker = (0..self.trackers.len()).find(|&nth| tracker::addr(nth) == to);
-                if let Some(tracker) = tracker.filter(|_| !self.nodes[node].cut) {
-                    self.schedule(at, Event::Packet { node, life, tracker, data });
-                }
-            }
-            // Streams hang if there is a tracker and are refused if there is none.
-            TrackerEffect::Connect { call, addr, .. } => {
-                if !(0..self.trackers.len()).any(|nth| tracker::addr(nth).ip() == addr.ip()) {
-                    self.schedule(at, Event::NoTracker { node, life, call });
-                }
-            }
-            TrackerEffect::Flush { .. } | TrackerEffect::Close { .. } => {}
+        self.schedule(self.now + LATENCY, Event::Resolved { node, life, host });
+    }
+
+    /// Streams hang if there is a tracker and are refused if there is none.
+    pub(super) fn dial_tracker(&mut self, node: usize, stream: StreamId, addr: SocketAddr) {
+        let life = self.nodes[node].life;
+        if !(0..self.trackers.len()).any(|nth| tracker::addr(nth).ip() == addr.ip()) {
+            self.schedule(self.now + LATENCY, Event::NoTracker { node, life, stream });
         }
     }
 
@@ -70,31 +57,19 @@ impl World {
         self.service(node);
     }
 
-    pub(super) fn packet(&mut self, node: usize, life: u32, tracker: usize, data: &[u8]) {
+    /// A datagram that `node` has sent, and that seems to come from `from`, reaches a tracker.
+    pub(super) fn tracker_gets(&mut self, nth: usize, node: usize, from: SocketAddr, data: &[u8]) {
+        // It tells others where a node can be dialled, whatever the port that is announced.
         let (now, addr) = (self.now, self.addr(NodeId(node)));
-        if let Some(data) = self.trackers[tracker].handle_packet(now, NodeId(node), addr, data) {
-            self.schedule(
-                now + LATENCY,
-                Event::Datagram { node, life, from: Box::new(tracker::addr(tracker)), data },
-            );
+        if let Some(answer) = self.trackers[nth].handle_packet(now, NodeId(node), addr, data) {
+            self.fly(Party::Tracker(nth), now, [tracker::addr(nth), from], &answer);
         }
     }
 
-    pub(super) fn datagram(&mut self, node: usize, from: SocketAddr, data: &[u8]) {
+    pub(super) fn no_tracker(&mut self, node: usize, stream: StreamId) {
         let clock = self.clock(node);
-        if !self.nodes[node].cut {
-            self.host_mut(node).engine.handle_datagram(clock, from, data);
-            self.service(node);
-        }
-    }
-
-    pub(super) fn no_tracker(&mut self, node: usize, call: Key) {
-        let clock = self.clock(node);
-        self.host_mut(node).engine.handle_tracker_ended(
-            clock,
-            call,
-            Err(ErrorKind::ConnectionRefused.to_string()),
-        );
+        let refused = CloseCause::Io(ErrorKind::ConnectionRefused);
+        self.host_mut(node).engine.handle_closed(clock, stream, refused);
         self.service(node);
     }
 }

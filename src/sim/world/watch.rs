@@ -89,7 +89,7 @@ impl World {
     fn inspect(&self, node: usize) -> Result<(), Violation> {
         let host = self.host(node);
         host.inspect()?;
-        for (&link, &(id, side)) in &host.links {
+        for (&link, &(id, side)) in &host.streams {
             if let Some(ears) = self.conns.get(&id).and_then(|conn| conn.ears[side].as_ref()) {
                 ears.rule_on_silence(host, link)?;
             }
@@ -125,7 +125,7 @@ impl World {
         let fit = |n: &Node| n.up && !n.cut && n.line.bandwidth >= SLOW_LINE && n.disk_free <= now;
         let mut open_to: BTreeSet<InfoHash> = BTreeSet::new();
         if fit(n) && unlimited(host) && host.disk.is_well() {
-            for &(id, side) in host.links.values() {
+            for &(id, side) in host.streams.values() {
                 let Some(conn) =
                     self.conns.get(&id).filter(|c| c.made && !c.cut && c.orphan.is_none())
                 else {

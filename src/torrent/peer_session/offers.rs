@@ -295,7 +295,7 @@ impl PeerSession {
     ) -> ExtensionHandshake {
         let mut hello = ExtensionHandshake::default();
         hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
-        hello.port = cx.ports.towards(self.who.addr.ip());
+        hello.port = cx.leases.ports().towards(self.who.addr.ip());
         hello.your_ip = Some(self.who.addr.ip().to_canonical());
         hello.reqq = u32::try_from(cx.conf.uploads.max_requests).ok();
         hello.upload_only = upload_only;

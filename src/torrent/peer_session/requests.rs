@@ -82,7 +82,7 @@ impl PeerSession {
     pub(crate) fn count_fetching(&mut self, swarm: &Swarm, cx: &mut Cx) {
         let fetching = self.has_something_for_us(swarm);
         if fetching != std::mem::replace(&mut self.fetching, fetching) {
-            cx.fetchers = if fetching { cx.fetchers + 1 } else { cx.fetchers.saturating_sub(1) };
+            cx.leases.count_fetcher(fetching);
         }
     }
 
@@ -109,7 +109,7 @@ impl PeerSession {
             );
         }
         self.set_snub_timer(cx);
-        if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.memory_short) {
+        if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.leases.is_short()) {
             self.timers.set(STARVED, cx.now + LOOK_AGAIN);
         }
     }

@@ -137,7 +137,7 @@ fn choking_peer_counts_as_fetcher_only_while_it_allows_what_we_lack() {
     let mut sessions = peers(40, &swarm, &mut cx);
     let hello = [Message::HaveAll, Message::AllowedFast(3), Message::AllowedFast(4)];
     sessions.iter_mut().for_each(|s| hear(s, &hello, &mut swarm, &mut cx));
-    assert_eq!(cx.fetchers, 40);
+    assert_eq!(cx.leases.fetchers(), 40);
     assert!(cx.fair_share() < alone / 4);
     for n in [3, 4] {
         let piece = swarm.geometry.piece(n).unwrap();
@@ -145,16 +145,16 @@ fn choking_peer_counts_as_fetcher_only_while_it_allows_what_we_lack() {
         swarm.add_checked(piece);
         sessions.iter_mut().for_each(|s| s.handle_our_have(piece, true, &swarm, &mut cx));
     }
-    assert_eq!((cx.fetchers, cx.fair_share()), (0, alone));
+    assert_eq!((cx.leases.fetchers(), cx.fair_share()), (0, alone));
     // It may allow them again, and one that lets us ask for all counts again.
     hear(&mut sessions[0], &[Message::AllowedFast(3)], &mut swarm, &mut cx);
-    assert_eq!(cx.fetchers, 0);
+    assert_eq!(cx.leases.fetchers(), 0);
     hear(&mut sessions[0], &[Message::Unchoke], &mut swarm, &mut cx);
-    assert_eq!(cx.fetchers, 1);
+    assert_eq!(cx.leases.fetchers(), 1);
     // While the disk fails nothing can be asked for.
     swarm.requesting = false;
     sessions[0].refill(&mut swarm, &mut cx);
-    assert_eq!(cx.fetchers, 0);
+    assert_eq!(cx.leases.fetchers(), 0);
 }
 
 /// The blocks asked for, by piece, of what it was told to send.

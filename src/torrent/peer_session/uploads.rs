@@ -38,10 +38,10 @@ impl PeerSession {
             return;
         }
         self.choking = choking;
-        if choking && cx.up_limited {
+        if choking && cx.leases.is_up_limited() {
             // The choke overtakes the blocks that have not begun, so they are turned down with what
             // was not read.
-            let withdrawn = self.tx.withdraw(|buf| cx.uploads.give(buf));
+            let withdrawn = self.tx.withdraw(|buf| cx.leases.uploads_mut().give(buf));
             self.uploads.push_back(&withdrawn);
         }
         self.say(if choking { &Message::Choke } else { &Message::Unchoke }, cx);
@@ -59,7 +59,7 @@ impl PeerSession {
             && (owed || (self.uploads.is_due() && self.tx.len() < LOW_WATER))
         {
             self.in_line = true;
-            cx.uploads_due.push_back(self.link);
+            cx.outbox.line_up_to_read(self.link);
         }
     }
 
@@ -85,10 +85,12 @@ impl PeerSession {
                 self.uploads.read_owed(owed);
                 vec![owed]
             }
-            None => self.uploads.poll_batch(cx.conf.uploads.max_unsent.min(cx.uploads.room())),
+            None => {
+                self.uploads.poll_batch(cx.conf.uploads.max_unsent.min(cx.leases.uploads().room()))
+            }
         };
         if !blocks.is_empty() {
-            let mut buf = cx.uploads.take(batch_len(&blocks));
+            let mut buf = cx.leases.uploads_mut().take(batch_len(&blocks));
             tx::prepare(&blocks, &mut buf);
             swarm.jobs_out += 1;
             cx.job(Job::Read { torrent: swarm.torrent, link: self.link, blocks, buf });
@@ -106,27 +108,27 @@ impl PeerSession {
         match (blocks, result) {
             (None, Ok(())) => {
                 if let Some(buf) = self.tx.fill_owed(buf) {
-                    cx.uploads.give(buf);
+                    cx.leases.uploads_mut().give(buf);
                 }
                 self.touch(cx);
             }
             // The beginning of the block is gone already, so it cannot be turned down any more.
             (None, Err(error)) => {
-                cx.uploads.give(buf);
+                cx.leases.uploads_mut().give(buf);
                 return Err(Fault::Owed(error));
             }
             (Some(blocks), Ok(())) => {
                 self.unread = 0;
                 let wanted = tx::keep_wanted(&blocks, &mut buf);
                 if wanted.is_empty() {
-                    cx.uploads.give(buf);
+                    cx.leases.uploads_mut().give(buf);
                 } else {
                     self.tx.push_batch(wanted, buf);
                     self.touch(cx);
                 }
             }
             (Some(blocks), Err(error)) => {
-                cx.uploads.give(buf);
+                cx.leases.uploads_mut().give(buf);
                 let wanted: Vec<Block> = blocks
                     .into_iter()
                     .filter(|(_, wanted)| *wanted)
@@ -147,11 +149,11 @@ impl PeerSession {
 
     /// So many bytes are on their way.
     pub(crate) fn handle_sent(&mut self, bytes: usize, swarm: &mut Swarm, cx: &mut Cx) {
-        let payload = self.tx.handle_sent(bytes, |buf| cx.uploads.give(buf));
+        let payload = self.tx.handle_sent(bytes, |buf| cx.leases.uploads_mut().give(buf));
         if payload > 0 {
             self.uploaded += payload;
             swarm.counters.up.add(cx.now, payload);
-            cx.up.add(cx.now, payload);
+            cx.leases.note_up(cx.now, payload);
             self.taken.add(cx.now, payload);
             self.standing.note_taken(cx.now);
         }
@@ -183,10 +185,10 @@ impl PeerSession {
     /// Where memory is tight, blocks that the socket does not take now are given up, to be read
     /// again when it does.
     fn spare_memory(&mut self, cx: &mut Cx) {
-        if !self.blocked || !cx.uploads.is_tight() || !self.tx.holds_blocks() {
+        if !self.blocked || !cx.leases.uploads().is_tight() || !self.tx.holds_blocks() {
             return;
         }
-        let not_begun = self.tx.rewind(|buf| cx.uploads.give(buf));
+        let not_begun = self.tx.rewind(|buf| cx.leases.uploads_mut().give(buf));
         if self.choking {
             not_begun.into_iter().for_each(|block| self.reject(block, cx));
         } else {

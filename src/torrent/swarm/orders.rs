@@ -78,7 +78,7 @@ impl Swarm {
         let block = self.ask_own(asker, cx);
         let block = block.or_else(|| self.ask_orphan(asker, cx));
         let block = block.or_else(|| self.ask_new(asker, cx));
-        if block.is_none() && cx.memory_short && asker.pipeline.len() >= PATIENT_DEPTH {
+        if block.is_none() && cx.leases.is_short() && asker.pipeline.len() >= PATIENT_DEPTH {
             // Memory comes back as soon as something is written. Mixing in with the pieces of
             // others meanwhile would leave gaps.
             return None;
@@ -180,8 +180,8 @@ impl Swarm {
             (None, None) => self.picker.pick(asker.has, may_try)?,
         };
         let first_run = self.geometry.piece_len(piece).min(cx.conf.requests.run_len) as usize;
-        if !cx.memory.has_room(first_run) && !self.evict(first_run, cx) {
-            cx.memory_short = true;
+        if !cx.leases.pieces().has_room(first_run) && !self.evict(first_run, cx) {
+            cx.leases.note_shortage();
             return None;
         }
         self.begin(piece, Some(asker.link), cx);
@@ -199,9 +199,9 @@ impl Swarm {
     /// The same of all pieces that nothing is on order of, and that no worker has: none can be
     /// written. Whether there were any.
     pub(crate) fn give_up(&mut self, cx: &mut Cx) -> bool {
-        let before = cx.memory.used();
+        let before = cx.leases.pieces().used();
         self.shed(usize::MAX, cx, |progress| !progress.is_ordered() && !progress.is_out());
-        cx.memory.used() < before
+        cx.leases.pieces().used() < before
     }
 
     fn shed(&mut self, room: usize, cx: &mut Cx, may_go: impl Fn(&Progress) -> bool) -> bool {
@@ -210,13 +210,13 @@ impl Swarm {
         for piece in held {
             let Some(progress) = self.active.get_mut(&piece) else { continue };
             let before = progress.free();
-            self.counters.wasted += progress.shed(&mut cx.memory);
+            self.counters.wasted += progress.shed(cx.leases.pieces_mut());
             self.free += (progress.free() - before) as usize;
             if progress.is_untouched() {
                 self.drop_piece(piece, cx);
                 self.picker.put_back(piece);
             }
-            if cx.memory.has_room(room) {
+            if cx.leases.pieces().has_room(room) {
                 return true;
             }
         }
@@ -243,8 +243,8 @@ impl Swarm {
         let quick = asker.pipeline.is_quick();
         // While memory is short a newcomer has no other way to show what it can do than with a
         // copy.
-        let short =
-            cx.memory_short && (quick || (asker.pipeline.is_new() && asker.pipeline.is_empty()));
+        let short = cx.leases.is_short()
+            && (quick || (asker.pipeline.is_new() && asker.pipeline.is_empty()));
         if !(self.is_endgame() || short) || asker.pipeline.len() >= ENDGAME_DEPTH {
             return None;
         }
@@ -294,7 +294,7 @@ impl Swarm {
             if progress.free() > 0 && !skipped && asker.may_ask(piece) && fits(progress, asker.link)
             {
                 let before = progress.free();
-                if let Some(block) = progress.ask_free(asker.due(cx), &mut cx.memory) {
+                if let Some(block) = progress.ask_free(asker.due(cx), cx.leases.pieces_mut()) {
                     self.free -= (before - progress.free()) as usize;
                     progress.owner.get_or_insert(asker.link);
                     if !asker.own.contains(&piece) {
@@ -302,7 +302,7 @@ impl Swarm {
                     }
                     return Some(block);
                 }
-                cx.memory_short = true;
+                cx.leases.note_shortage();
             }
         }
         None
@@ -310,10 +310,10 @@ impl Swarm {
 
     fn ask_free(&mut self, piece: PieceIndex, asker: &Asker<'_>, cx: &mut Cx) -> Option<Block> {
         let progress = self.active.get_mut(&piece)?;
-        let block = progress.ask_free(asker.due(cx), &mut cx.memory);
+        let block = progress.ask_free(asker.due(cx), cx.leases.pieces_mut());
         match block {
             Some(_) => self.free -= 1,
-            None => cx.memory_short = true,
+            None => cx.leases.note_shortage(),
         }
         block
     }
@@ -322,7 +322,7 @@ impl Swarm {
     pub(crate) fn release(&mut self, block: Block, cx: &mut Cx) {
         let Some(progress) = self.active.get_mut(&block.piece) else { return };
         let before = progress.free();
-        progress.release(block, &mut cx.memory);
+        progress.release(block, cx.leases.pieces_mut());
         self.free += (progress.free() - before) as usize;
         self.refill = true;
         if progress.is_untouched() {

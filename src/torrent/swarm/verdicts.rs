@@ -20,7 +20,7 @@ impl Swarm {
         let Some(progress) = self.active.get_mut(&piece) else { return Ok(()) };
         let single = done.begin == 0;
         let before = progress.free();
-        let verdict = progress.handle_run(done, &mut cx.memory);
+        let verdict = progress.handle_run(done, cx.leases.pieces_mut());
         self.free += (progress.free() - before) as usize;
         if !matches!(verdict, Ok(Some(_))) {
             self.forgo(piece, cx);

@@ -10,7 +10,8 @@ use crate::{
     torrent::{
         SAVE, Torrent,
         announcer::{Leave, TrackerNo},
-        cx::{Cx, Farewell},
+        cx::Cx,
+        told::Farewell,
     },
     wire::tracker::{Announce, AnnounceEvent},
 };
@@ -47,7 +48,7 @@ impl Torrent {
         for event in &events.owed {
             let announce = self.owed_announce(event, cx);
             let (torrent, url) = (self.identity.key(), event.url.clone());
-            cx.farewells.push(Farewell {
+            cx.told.say_farewell(Farewell {
                 torrent,
                 no: None,
                 url,
@@ -86,13 +87,13 @@ impl Torrent {
         }
         farewell.events.push(self.announce(AnnounceEvent::Stopped, id, cx));
         self.trackers.events.leaving = true;
-        cx.farewells.push(farewell);
+        cx.told.say_farewell(farewell);
     }
 
     /// All trackers that know of it, or may, are to hear that it stops.
     pub(in crate::torrent) fn take_leave_of_all(&mut self, cx: &mut Cx) {
         let torrent = self.identity.key();
-        cx.silenced.push(torrent);
+        cx.told.silence(torrent);
         for Leave { tracker, known, completed } in self.trackers.announcer.stop() {
             if let Some(url) =
                 self.trackers.announcer.url(tracker, &self.metainfo.trackers).map(str::to_owned)

@@ -1,29 +1,29 @@
-//! The first 68 bytes either way (BEP 3): who speaks, and about which torrent. It knows no torrent
-//! and no socket.
+//! The handshake (BEP 3), the first 68 bytes either way between peers: who speaks, and about which
+//! torrent. It knows no torrent and no socket.
 
 use crate::{
     base::ids::{InfoHash, PeerId},
-    wire::handshake::{HANDSHAKE_LEN, Handshake, HandshakeError, Reserved},
+    wire::handshake::{self, HANDSHAKE_LEN, Handshake, Reserved},
 };
 
-/// A link whose peer has not introduced itself yet.
+/// The handshake of a peer, as far as it has come.
 #[derive(Debug)]
-pub(crate) struct Greeting {
+pub(crate) struct HandshakeExchange {
     /// What we expect to hear, if we dialled.
     expected: Option<InfoHash>,
     heard: Vec<u8>,
 }
 
-/// Why a greeting came to nothing.
+/// Why a handshake came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum GreetingError {
+pub(crate) enum HandshakeError {
     #[error("it does not speak BitTorrent: {0}")]
-    Handshake(#[from] HandshakeError),
+    Malformed(#[from] handshake::HandshakeError),
     #[error("it answered for another torrent, {0}")]
     WrongTorrent(InfoHash),
 }
 
-impl Greeting {
+impl HandshakeExchange {
     /// We dialled, to talk about `info_hash`.
     pub(crate) fn outgoing(info_hash: InfoHash) -> Self {
         Self { expected: Some(info_hash), heard: Vec::new() }
@@ -39,14 +39,14 @@ impl Greeting {
     pub(crate) fn handle_data(
         &mut self,
         data: &[u8],
-    ) -> Result<Option<(Handshake, usize)>, GreetingError> {
+    ) -> Result<Option<(Handshake, usize)>, HandshakeError> {
         let before = self.heard.len();
         let take = data.len().min(HANDSHAKE_LEN.saturating_sub(before));
         self.heard.extend_from_slice(data.get(..take).unwrap_or_default());
         let Some((handshake, _)) = Handshake::parse(&self.heard)? else { return Ok(None) };
         match self.expected {
             Some(want) if want != handshake.info_hash => {
-                Err(GreetingError::WrongTorrent(handshake.info_hash))
+                Err(HandshakeError::WrongTorrent(handshake.info_hash))
             }
             _ => Ok(Some((handshake, take))),
         }
@@ -67,11 +67,11 @@ mod tests {
     const ID: PeerId = PeerId([8; 20]);
 
     #[test]
-    fn a_split_greeting_is_whole_and_leaves_the_rest() {
+    fn split_handshake_is_whole_and_leaves_the_rest() {
         let mut wire = ours(HASH, ID).to_vec();
         wire.extend([0, 0, 0, 1, 1]);
         for cut in 0..=wire.len() {
-            let mut g = Greeting::incoming();
+            let mut g = HandshakeExchange::incoming();
             let first = g.handle_data(&wire[..cut]).unwrap();
             let (hello, used) = match first {
                 Some(done) => done,
@@ -85,13 +85,13 @@ mod tests {
     #[test]
     fn nonsense_and_the_wrong_torrent_are_refused() {
         assert!(matches!(
-            Greeting::incoming().handle_data(b"GET / HTTP/1.1\r\n"),
-            Err(GreetingError::Handshake(_))
+            HandshakeExchange::incoming().handle_data(b"GET / HTTP/1.1\r\n"),
+            Err(HandshakeError::Malformed(_))
         ));
         let other = ours(InfoHash([1; 20]), ID);
         assert_eq!(
-            Greeting::outgoing(HASH).handle_data(&other),
-            Err(GreetingError::WrongTorrent(InfoHash([1; 20])))
+            HandshakeExchange::outgoing(HASH).handle_data(&other),
+            Err(HandshakeError::WrongTorrent(InfoHash([1; 20])))
         );
     }
 }

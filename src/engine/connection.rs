@@ -1,15 +1,13 @@
-//! Links: from a dialled or accepted socket to a greeted session, and the end of it.
+//! Connections with peers: from a transport that is dialled or accepted, by its preambles and the
+//! handshake, to a peer session, and the end of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io::IoSlice, net::SocketAddr, time::Duration};
 
 use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
-    engine::{CloseCause, Effect, Engine},
-    proto::{
-        greeting::{self, Greeting},
-        tx::Tx,
-    },
+    engine::{CloseCause, Effect, Engine, StreamId},
+    proto::{cipher::Cipher, handshake, preambles::Preambles, tx::Tx},
     torrent::{
         disconnect::Disconnect, outbox::Sleeper, peer_session::Terms, progress::Contributor,
     },
@@ -25,24 +23,37 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// A connection to be, or one that is.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Connection {
     pub(super) who: Contributor,
     /// The torrent it belongs to; unknown until an accepted one says so.
     pub(super) torrent: Option<Key>,
+    transport: Transport,
     pub(super) state: State,
-    /// Our own greeting, until the session takes over.
+    /// What we say before the session takes over, which gets it then.
     pub(super) hello: Tx,
+    /// Deciphers what comes after the handshake, if preambles have agreed on that.
+    cipher: Option<Box<dyn Cipher>>,
     pub(super) began: Instant,
+}
+
+/// What carries a connection's bytes. Another transport is another variant; nothing above it knows.
+#[derive(Clone, Copy, Debug)]
+enum Transport {
+    /// A stream of the driver's, which has the name of the connection's key.
+    Stream,
 }
 
 #[derive(Debug)]
 pub(super) enum State {
-    Dialing,
-    Greeting(Greeting),
+    /// The transport is not there yet.
+    Connecting,
+    /// Until the peer's handshake is whole.
+    Preambles(Preambles),
     /// We have dialled ourselves, and this is the end that was dialled: the other learns from our
     /// answer that we have reached ourselves.
     Mirror,
-    /// It has greeted and waits for a torrent that is waking, with what came behind its greeting.
+    /// The peer's handshake has come, and it waits for a torrent that is waking, with what came
+    /// behind.
     Waiting {
         handshake: Handshake,
         early: Vec<u8>,
@@ -50,20 +61,30 @@ pub(super) enum State {
     Live(Key),
 }
 
-impl Link {
-    pub(super) fn dialing(torrent: Key, addr: SocketAddr, began: Instant) -> Self {
+impl Connection {
+    pub(super) fn outgoing(torrent: Key, addr: SocketAddr, began: Instant) -> Self {
         let who = Contributor { addr, incoming: false };
-        Self { who, torrent: Some(torrent), state: State::Dialing, hello: Tx::default(), began }
+        Self::new(who, Some(torrent), State::Connecting, began)
+    }
+
+    fn incoming(addr: SocketAddr, began: Instant) -> Self {
+        let who = Contributor { addr, incoming: true };
+        Self::new(who, None, State::Preambles(Preambles::incoming(Vec::new())), began)
+    }
+
+    fn new(who: Contributor, torrent: Option<Key>, state: State, began: Instant) -> Self {
+        let (transport, hello) = (Transport::Stream, Tx::default());
+        Self { who, torrent, transport, state, hello, cipher: None, began }
     }
 
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn is_dialing(&self) -> bool {
-        matches!(self.state, State::Dialing)
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.state, State::Connecting)
     }
 
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_greeting(&self) -> bool {
-        matches!(self.state, State::Greeting(_) | State::Waiting { .. })
+        matches!(self.state, State::Preambles(_) | State::Waiting { .. })
     }
 
     /// Whether it has greeted and waits for its torrent.
@@ -82,61 +103,79 @@ impl Link {
 impl Engine {
     /// A peer connected to us. `None`: there is no room or it is not welcome, see
     /// [`refused`](Self::refused), and the driver closes the socket at once.
-    pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<Key> {
+    pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<StreamId> {
         self.handle_tick(now);
         if !self.admits(addr.ip()) {
             return None;
         }
-        let who = Contributor { addr, incoming: true };
         let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
-        let (state, began) = (State::Greeting(Greeting::incoming()), self.cx.now);
-        let link =
-            self.links.insert(Link { who, torrent: None, state, hello: Tx::default(), began });
+        let link = self.connections.insert(Connection::incoming(addr, self.cx.now));
         self.greetings += 1;
         self.access.handle_accepted(addr.ip());
         self.cx.outbox.wake(deadline, Sleeper::Peer(link));
-        Some(link)
+        Some(StreamId::Peer(link))
+    }
+
+    /// Connects to a peer.
+    pub(super) fn dial(&mut self, torrent: Key, addr: SocketAddr) {
+        let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
+        let link = self.connections.insert(Connection::outgoing(torrent, addr, self.cx.now));
+        self.dialing.count += 1;
+        self.access.handle_dialled(addr.ip());
+        if let Some(torrent) = self.torrents.get_mut(torrent) {
+            torrent.peers.note_dial();
+        }
+        self.cx.outbox.wake(deadline, Sleeper::Peer(link));
+        self.open_transport(link);
     }
 
     /// A link that was to be dialled is connected.
-    pub fn handle_connected(&mut self, now: Instant, key: Key) {
-        self.handle_tick(now);
-        let Some(link) = self.links.get_mut(key) else { return };
+    pub(super) fn connection_connected(&mut self, key: Key) {
+        let Some(link) = self.connections.get_mut(key) else { return };
         let Some(torrent) = link.torrent.and_then(|t| self.torrents.get(t)) else { return };
-        if matches!(link.state, State::Dialing) {
-            self.dials = self.dials.saturating_sub(1);
+        if matches!(link.state, State::Connecting) {
+            self.dialing.count = self.dialing.count.saturating_sub(1);
             let info_hash = torrent.identity.info_hash();
-            link.state = State::Greeting(Greeting::outgoing(info_hash));
-            link.hello.push_bytes(&greeting::ours(info_hash, self.cx.peer_id));
+            link.state = State::Preambles(Preambles::outgoing(info_hash, Vec::new()));
+            link.hello.push_bytes(&handshake::ours(info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
         }
         // It no longer counts as being dialled, so another may be.
         self.dial_candidates();
     }
 
-    /// Bytes came on a link.
-    pub fn handle_data(&mut self, now: Instant, key: Key, data: &[u8]) {
-        self.handle_tick(now);
-        let Some(link) = self.links.get_mut(key) else { return };
-        match &mut link.state {
-            State::Dialing | State::Mirror => {}
-            State::Greeting(greeting) => match greeting.handle_data(data) {
-                Ok(None) => {}
-                Ok(Some((handshake, used))) => {
-                    self.greeted(key, handshake);
-                    // What came behind the greeting belongs to the session, if it has become one or
-                    // will.
-                    let behind = data.get(used..).unwrap_or_default();
-                    match self.links.get_mut(key).map(|link| &mut link.state) {
-                        Some(State::Live(_)) => self.session_data(key, behind),
-                        Some(State::Waiting { early, .. }) => early.extend_from_slice(behind),
-                        _ => {}
+    /// Bytes came on a connection.
+    pub(super) fn connection_data(&mut self, key: Key, data: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(cipher) = &mut connection.cipher {
+            cipher.apply(data);
+        }
+        match &mut connection.state {
+            State::Connecting | State::Mirror => {}
+            State::Preambles(preambles) => {
+                let said = connection.hello.len();
+                match preambles.handle_data(data, &mut connection.hello) {
+                    Ok(whole) => {
+                        if connection.hello.len() > said {
+                            self.cx.outbox.flush(key);
+                        }
+                        let Some((handshake, used)) = whole else { return };
+                        connection.cipher = preambles.take_cipher();
+                        self.greeted(key, handshake);
+                        // What came behind the handshake belongs to the session, if it has become
+                        // one or will.
+                        let behind = data.get(used..).unwrap_or_default();
+                        match self.connections.get_mut(key).map(|link| &mut link.state) {
+                            Some(State::Live(_)) => self.session_data(key, behind),
+                            Some(State::Waiting { early, .. }) => early.extend_from_slice(behind),
+                            _ => {}
+                        }
+                    }
+                    Err(error) => {
+                        self.close(key, Disconnect::new(PeerGoneKind::Violation, error.to_string()))
                     }
                 }
-                Err(error) => {
-                    self.close(key, Disconnect::new(PeerGoneKind::Violation, error.to_string()))
-                }
-            },
+            }
             // It should not have been read: `read_quota` is zero.
             State::Waiting { early, .. }
                 if early.len() + data.len() <= self.cx.conf.network.read_len =>
@@ -151,10 +190,25 @@ impl Engine {
         }
     }
 
-    /// So many bytes that [`poll_transmit`](Self::poll_transmit) showed are on their way.
-    pub fn handle_sent(&mut self, now: Instant, key: Key, bytes: usize) {
-        self.handle_tick(now);
-        let Some(link) = self.links.get_mut(key) else { return };
+    /// Fills `out` with what is to be sent next on a link.
+    pub(super) fn connection_transmit<'a>(
+        &'a mut self,
+        key: Key,
+        out: &mut [IoSlice<'a>],
+    ) -> usize {
+        let quota = self.send_quota(key);
+        let Some(connection) = self.connections.get_mut(key) else { return 0 };
+        let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
+            return connection.hello.poll_transmit(out, usize::MAX);
+        };
+        let torrent = self.torrents.get_mut(torrent);
+        let session = torrent.and_then(|torrent| torrent.peers.get_mut(session));
+        session.map_or(0, |session| session.tx.poll_transmit(out, quota))
+    }
+
+    /// So many of them are on their way.
+    pub(super) fn connection_sent(&mut self, key: Key, bytes: usize) {
+        let Some(link) = self.connections.get_mut(key) else { return };
         match link.session().zip(link.torrent) {
             Some((session, torrent)) => {
                 self.throttle.spend_up(self.cx.now, key, torrent, bytes);
@@ -170,12 +224,10 @@ impl Engine {
         }
     }
 
-    /// A link's socket takes no more bytes for now, or takes them again. Nothing is read from disk
-    /// for one that does not, and where memory is short what was read for it is given up until
-    /// it does.
-    pub fn handle_writable(&mut self, now: Instant, key: Key, writable: bool) {
-        self.handle_tick(now);
-        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+    /// A link's socket takes no more bytes for now, or takes them again.
+    pub(super) fn connection_writable(&mut self, key: Key, writable: bool) {
+        let Some((session, torrent)) =
+            self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
         else {
             return;
         };
@@ -185,14 +237,16 @@ impl Engine {
     }
 
     /// A link is over, or could not be made.
-    pub fn handle_closed(&mut self, now: Instant, key: Key, cause: CloseCause) {
-        self.handle_tick(now);
-        if let Some(link) = self.links.get(key) {
-            let (kind, what) = match (&link.state, cause) {
-                (State::Dialing, CloseCause::Io(kind)) => {
+    pub(super) fn connection_closed(&mut self, key: Key, cause: CloseCause) {
+        if let Some(link) = self.connections.get(key) {
+            let (kind, what) = match (&link.state, &cause) {
+                (State::Connecting, CloseCause::Io(kind)) => {
                     (PeerGoneKind::Unreachable, format!("it cannot be reached: {kind}"))
                 }
-                (State::Greeting(_), CloseCause::Eof) => {
+                (State::Connecting, CloseCause::NoAddress) => {
+                    (PeerGoneKind::Unreachable, format!("it cannot be reached: {cause}"))
+                }
+                (State::Preambles(_), CloseCause::Eof) => {
                     (PeerGoneKind::Closed, "it closed the connection without a greeting".to_owned())
                 }
                 (_, CloseCause::Eof) => (PeerGoneKind::Closed, cause.to_string()),
@@ -213,18 +267,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn handle_link_timeout(&mut self, key: Key, at: Instant) {
-        let Some(link) = self.links.get(key) else { return };
+    pub(super) fn handle_connection_timeout(&mut self, key: Key, at: Instant) {
+        let Some(link) = self.connections.get(key) else { return };
         let timeout = self.cx.conf.peers.handshake_timeout;
         match (&link.state, link.torrent) {
-            (State::Dialing, _) => self.close(
+            (State::Connecting, _) => self.close(
                 key,
                 Disconnect::new(
                     PeerGoneKind::Unreachable,
                     format!("it did not answer within {timeout:?}"),
                 ),
             ),
-            (State::Greeting(_) | State::Mirror, _) => self.close(
+            (State::Preambles(_) | State::Mirror, _) => self.close(
                 key,
                 Disconnect::new(
                     PeerGoneKind::TimedOut,
@@ -248,7 +302,8 @@ impl Engine {
     }
 
     pub(super) fn session_data(&mut self, key: Key, data: &[u8]) {
-        let Some((session, torrent)) = self.links.get(key).and_then(|l| l.session().zip(l.torrent))
+        let Some((session, torrent)) =
+            self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
         else {
             return;
         };
@@ -265,7 +320,7 @@ impl Engine {
 
     /// The peer has introduced itself: its link becomes a session, or ends.
     pub(super) fn greeted(&mut self, key: Key, handshake: Handshake) {
-        let Some(link) = self.links.get(key) else { return };
+        let Some(link) = self.connections.get(key) else { return };
         let (who, torrent) =
             (link.who, link.torrent.or_else(|| self.by_hash.named(handshake.info_hash)));
         let (mut twin_stays, mut replaced) = (None, None);
@@ -313,11 +368,11 @@ impl Engine {
         if let Some(reason) = refusal {
             return self.close(key, reason);
         }
-        self.cx.links = self.links.len();
+        self.cx.leases.set_connections(self.connections.len());
         if let Some(torrent) = torrent.filter(|_| wakes) {
             return self.let_wait(key, torrent, handshake);
         }
-        let (Some(torrent), Some(link)) = (torrent, self.links.get_mut(key)) else { return };
+        let (Some(torrent), Some(link)) = (torrent, self.connections.get_mut(key)) else { return };
         link.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };
         if !who.incoming {
@@ -325,7 +380,7 @@ impl Engine {
         } else {
             self.greetings = self.greetings.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
-            link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
+            link.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
         }
         let terms = Terms {
@@ -348,14 +403,14 @@ impl Engine {
     fn meet_ourselves(&mut self, key: Key, who: Contributor, handshake: Handshake) {
         if !who.incoming {
             self.access.note_ourselves(who.addr);
-            let torrent = self.links.get(key).and_then(|link| link.torrent);
+            let torrent = self.connections.get(key).and_then(|link| link.torrent);
             self.close(key, "it is ourselves");
             if let Some(torrent) = torrent.and_then(|t| self.torrents.get_mut(t)) {
                 torrent.peers.candidates_mut().forget(who.addr);
             }
-        } else if let Some(link) = self.links.get_mut(key) {
+        } else if let Some(link) = self.connections.get_mut(key) {
             link.state = State::Mirror;
-            link.hello.push_bytes(&greeting::ours(handshake.info_hash, self.cx.peer_id));
+            link.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
             self.greetings = self.greetings.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
@@ -373,15 +428,32 @@ impl Engine {
 
     /// Ends a link from our side.
     pub(super) fn close(&mut self, key: Key, reason: impl Into<Disconnect>) {
-        if self.links.get(key).is_some() {
-            self.effect(Effect::Close { link: key });
+        if self.connections.get(key).is_some() {
+            self.close_transport(key);
             self.end(key, reason.into());
+        }
+    }
+
+    fn open_transport(&mut self, key: Key) {
+        let Some(&Connection { transport, who, .. }) = self.connections.get(key) else { return };
+        match transport {
+            Transport::Stream => {
+                let stream = StreamId::Peer(key);
+                self.effect(Effect::Connect { stream, addr: who.addr, tls: None });
+            }
+        }
+    }
+
+    fn close_transport(&mut self, key: Key) {
+        match self.connections.get(key).map(|connection| connection.transport) {
+            Some(Transport::Stream) => self.effect(Effect::Close { stream: StreamId::Peer(key) }),
+            None => {}
         }
     }
 
     /// Forgets a link and tells its torrent.
     fn end(&mut self, key: Key, reason: Disconnect) {
-        let Some(mut link) = self.links.remove(key) else { return };
+        let Some(mut link) = self.connections.remove(key) else { return };
         self.cx.outbox.forget_flush(key);
         self.throttle.forget(key);
         link.hello.clear(drop);
@@ -389,16 +461,16 @@ impl Engine {
             self.wanting.forget_link(torrent, key);
         }
         let greeting =
-            link.who.incoming && matches!(link.state, State::Greeting(_) | State::Waiting { .. });
+            link.who.incoming && matches!(link.state, State::Preambles(_) | State::Waiting { .. });
         self.access.handle_gone(link.who.addr.ip(), greeting);
-        debug_assert!(self.links.len() > 0 || self.access.is_idle());
+        debug_assert!(self.connections.len() > 0 || self.access.is_idle());
         match link.state {
-            State::Dialing => self.dials = self.dials.saturating_sub(1),
+            State::Connecting => self.dialing.count = self.dialing.count.saturating_sub(1),
             State::Live(_) => self.tally.peers = self.tally.peers.saturating_sub(1),
             _ if greeting => self.greetings = self.greetings.saturating_sub(1),
             _ => {}
         }
-        self.dial = true;
+        self.dialing.again = true;
         if let Some(torrent) = link.torrent {
             if let Some(t) = self.torrents.get_mut(torrent) {
                 if !link.who.incoming && link.session().is_none() {

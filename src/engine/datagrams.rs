@@ -1,0 +1,100 @@
+//! Datagrams of all protocols come in by one door, since they share the sockets on our ports: the
+//! first bytes tell whose each is. It knows how datagrams begin, and no more of any protocol.
+//!
+//! A protocol moves in with: a name in [`DatagramOwner`] for what it sends
+//! ([`Effect::Datagram`](crate::Effect::Datagram)), an arm in [`Engine::handle_datagram`] for what
+//! comes and one in [`Engine::handle_unsent`], an [`Owner`](super::io::Owner) of its deadlines, an
+//! [`Asker`](super::names::Asker) if it looks names up, and a call in `Engine::poll_effect` that
+//! takes over what it wants.
+
+use std::{io, net::SocketAddr};
+
+use crate::{
+    base::time::Instant,
+    engine::{DatagramOwner, Engine},
+};
+
+/// Whose a datagram is, as far as its first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// A bencoded dictionary: DHT (BEP 5).
+    Krpc,
+    /// A header of version 1: uTP (BEP 29).
+    Utp,
+    /// An action and a transaction: an answer of a tracker (BEP 15).
+    Tracker,
+    Unknown,
+}
+
+/// Bytes of a uTP header without extensions (BEP 29).
+const UTP_HEADER_LEN: usize = 20;
+/// The highest type of a uTP packet, ST_SYN.
+const UTP_LAST_TYPE: u8 = 4;
+
+impl Protocol {
+    /// No two can be confused: a tracker's answer begins with 0, a uTP header with a byte whose
+    /// lower half is 1, and a dictionary with `d`, which is 0x64.
+    fn of(data: &[u8]) -> Self {
+        match data {
+            [b'd', .., b'e'] => Self::Krpc,
+            [0, 0, 0, _, _, _, _, _, ..] => Self::Tracker,
+            [first, ..]
+                if first & 0x0F == 1
+                    && first >> 4 <= UTP_LAST_TYPE
+                    && data.len() >= UTP_HEADER_LEN =>
+            {
+                Self::Utp
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Engine {
+    /// A datagram came from `from`. What belongs to no protocol that is spoken here, and what no
+    /// question of ours has asked for, is ignored.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+        self.handle_tick(now);
+        match Protocol::of(data) {
+            Protocol::Tracker => self.tracker_datagram(from, data),
+            // Neither is spoken yet.
+            Protocol::Krpc | Protocol::Utp => {}
+            Protocol::Unknown => {}
+        }
+    }
+
+    /// A datagram could not be sent: there is no socket of its family, or the system refuses it.
+    pub fn handle_unsent(&mut self, now: Instant, owner: DatagramOwner, why: io::ErrorKind) {
+        self.handle_tick(now);
+        match owner {
+            DatagramOwner::Tracker(call) => self.call_unsent(call, why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_are_told_apart_by_their_first_bytes() {
+        let utp = |first: u8| [&[first][..], &[0; 19]].concat();
+        for (data, protocol) in [
+            (b"d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:ping1:t2:aa1:y1:qe".to_vec(), Protocol::Krpc),
+            (b"de".to_vec(), Protocol::Krpc),
+            (b"d1:a".to_vec(), Protocol::Unknown),
+            (b"d".to_vec(), Protocol::Unknown),
+            (utp(0x01), Protocol::Utp),
+            (utp(0x41), Protocol::Utp),
+            (utp(0x51), Protocol::Unknown),
+            (utp(0x02), Protocol::Unknown),
+            (utp(0x41)[..19].to_vec(), Protocol::Unknown),
+            (vec![0, 0, 0, 0, 1, 2, 3, 4], Protocol::Tracker),
+            ([&[0, 0, 0, 3][..], &[7; 90]].concat(), Protocol::Tracker),
+            (vec![0, 0, 0, 1, 1, 2, 3], Protocol::Unknown),
+            (Vec::new(), Protocol::Unknown),
+        ] {
+            assert_eq!(Protocol::of(&data), protocol, "{data:?}");
+        }
+    }
+}

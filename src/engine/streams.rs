@@ -1,0 +1,92 @@
+//! What the driver tells of streams, and what it asks: each input and output finds the owner of its
+//! stream here.
+//!
+//! A new owner of streams is a variant of [`StreamId`] and an arm in each of these.
+
+use std::io::IoSlice;
+
+use crate::{
+    base::time::Instant,
+    engine::{CloseCause, Engine, StreamId},
+};
+
+impl Engine {
+    // Inputs.
+
+    /// A stream that was to be made is connected, with TLS if that was asked for: bytes may be
+    /// sent.
+    pub fn handle_connected(&mut self, now: Instant, stream: StreamId) {
+        self.handle_tick(now);
+        match stream {
+            StreamId::Peer(key) => self.connection_connected(key),
+            StreamId::Tracker(call) => self.call_connected(call),
+        }
+    }
+
+    /// Bytes came on a stream. What becomes of them in `data` afterwards is undefined: a cipher
+    /// works in place.
+    pub fn handle_data(&mut self, now: Instant, stream: StreamId, data: &mut [u8]) {
+        self.handle_tick(now);
+        match stream {
+            StreamId::Peer(key) => self.connection_data(key, data),
+            StreamId::Tracker(call) => self.call_data(call, data),
+        }
+    }
+
+    /// So many bytes that [`poll_transmit`](Self::poll_transmit) showed are on their way.
+    pub fn handle_sent(&mut self, now: Instant, stream: StreamId, bytes: usize) {
+        self.handle_tick(now);
+        match stream {
+            StreamId::Peer(key) => self.connection_sent(key, bytes),
+            StreamId::Tracker(call) => self.call_sent(call, bytes),
+        }
+    }
+
+    /// A stream's socket takes no more bytes for now, or takes them again. Nothing is read from
+    /// disk for one that does not, and where memory is short what was read for it is given up
+    /// until it does.
+    pub fn handle_writable(&mut self, now: Instant, stream: StreamId, writable: bool) {
+        self.handle_tick(now);
+        match stream {
+            StreamId::Peer(key) => self.connection_writable(key, writable),
+            // A question waits in its call whatever the socket says.
+            StreamId::Tracker(_) => {}
+        }
+    }
+
+    /// A stream is over, or could not be made.
+    pub fn handle_closed(&mut self, now: Instant, stream: StreamId, cause: CloseCause) {
+        self.handle_tick(now);
+        match stream {
+            StreamId::Peer(key) => self.connection_closed(key, cause),
+            StreamId::Tracker(call) => self.call_closed(call, cause),
+        }
+    }
+
+    // Outputs.
+
+    /// How many bytes the driver may read from `stream` now; `usize::MAX` without a limit. To be
+    /// asked before each read, which is then to be told with
+    /// [`handle_data`](Self::handle_data). At zero the socket is to be left unread, so that TCP
+    /// holds the other side back, until [`Effect::Resume`](crate::Effect::Resume).
+    #[must_use]
+    pub fn read_quota(&mut self, now: Instant, stream: StreamId) -> usize {
+        match stream {
+            StreamId::Peer(key) => self.connection_quota(now, key),
+            // A call ends before it takes in more than its reply may have.
+            StreamId::Tracker(_) => usize::MAX,
+        }
+    }
+
+    /// Fills `out` with what is to be sent next on `stream`, as far as limits allow; returns how
+    /// many slices it used, 0 when there is nothing, or nothing yet:
+    /// [`Effect::Flush`](crate::Effect::Flush) tells when there is more. Tell what was sent with
+    /// [`handle_sent`](Self::handle_sent) before asking for another stream.
+    #[must_use]
+    pub fn poll_transmit<'a>(&'a mut self, stream: StreamId, out: &mut [IoSlice<'a>]) -> usize {
+        match stream {
+            StreamId::Peer(key) => self.connection_transmit(key, out),
+            StreamId::Tracker(call) => self.call_transmit(call, out),
+        }
+    }
+}
