@@ -98,5 +98,5 @@ pub use engine::{
 };
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
 #[doc(hidden)]
-pub use proto::tracker::probe as tracker_probe;
+pub use proto::{http::probe as http_probe, tracker::probe as tracker_probe};
 pub use reactor::{Reactor, ReactorError};

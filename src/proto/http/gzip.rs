@@ -24,8 +24,13 @@ const HEADER_CRC: u8 = 2;
 pub(super) struct Gunzip {
     part: Part,
     inflate: Box<InflateState>,
-    out: Vec<u8>,
-    limit: usize,
+    /// What was unpacked last.
+    step: Box<[u8; STEP]>,
+    /// That filled the step, so that more may be had without more input.
+    more: bool,
+    /// Bytes unpacked so far.
+    len: u64,
+    limit: u64,
     crc: u32,
 }
 
@@ -38,72 +43,109 @@ enum Part {
 
 impl Gunzip {
     /// Unpacks at most `limit` bytes.
-    pub(super) fn new(limit: usize) -> Self {
-        let inflate = InflateState::new_boxed(DataFormat::Raw);
-        Self { part: Part::Header(Vec::new()), inflate, out: Vec::new(), limit, crc: !0 }
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            part: Part::Header(Vec::new()),
+            inflate: InflateState::new_boxed(DataFormat::Raw),
+            step: Box::new([0; STEP]),
+            more: false,
+            len: 0,
+            limit,
+            crc: !0,
+        }
     }
 
-    pub(super) fn handle_data(&mut self, mut data: &[u8]) -> Result<(), HttpError> {
-        if let Part::Header(header) = &mut self.part {
-            let before = header.len();
-            header
-                .extend_from_slice(data.get(..MAX_HEADER - before.min(MAX_HEADER)).unwrap_or(data));
-            match header_len(header)? {
-                Some(len) => {
-                    data = data.get(len.saturating_sub(before)..).unwrap_or_default();
-                    self.part = Part::Deflate;
-                }
-                None if header.len() >= MAX_HEADER => {
-                    return Err(HttpError::Gzip("its header is too long"));
-                }
-                None => return Ok(()),
-            }
-        }
-        if matches!(self.part, Part::Deflate) {
-            data = self.unpack(data)?;
-        }
-        if let Part::Trailer(trailer) = &mut self.part {
-            let missing = 8 - trailer.len().min(8);
-            trailer.extend_from_slice(data.get(..missing).unwrap_or(data));
-            if let Some((crc, len)) = trailer.split_first_chunk::<4>()
-                && let Ok(len) = <[u8; 4]>::try_from(len)
-            {
-                if u32::from_le_bytes(*crc) != !self.crc
-                    || u32::from_le_bytes(len) != self.out.len() as u32
-                {
-                    return Err(HttpError::Gzip("its checksum is wrong"));
-                }
-                self.part = Part::Done;
-            }
-        }
-        Ok(())
+    /// Whether something is left that needs no more input.
+    pub(super) fn has_more(&self) -> bool {
+        self.more
     }
 
-    /// All that was unpacked, if the stream was whole.
-    pub(super) fn finish(self) -> Result<Vec<u8>, HttpError> {
-        if matches!(self.part, Part::Done) { Ok(self.out) } else { Err(HttpError::Truncated) }
+    /// Whether the stream is at its end, and was as it should be.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.part, Part::Done)
     }
 
-    /// Returns what follows the end of the packed data.
-    fn unpack<'a>(&mut self, mut data: &'a [u8]) -> Result<&'a [u8], HttpError> {
-        let mut step = [0; STEP];
+    /// The first `len` bytes of what was unpacked last.
+    pub(super) fn unpacked(&self, len: usize) -> &[u8] {
+        self.step.get(..len).unwrap_or_default()
+    }
+
+    /// Unpacks a part of `data`, which is cut down to what is left of it. Returns how many bytes
+    /// came of it; 0 if all of `data` is used and more must come.
+    pub(super) fn unpack(&mut self, data: &mut &[u8]) -> Result<usize, HttpError> {
         loop {
-            let result = inflate(&mut self.inflate, data, &mut step, MZFlush::None);
-            data = data.get(result.bytes_consumed..).unwrap_or_default();
-            let unpacked = step.get(..result.bytes_written).unwrap_or_default();
-            if unpacked.len() > self.limit - self.out.len().min(self.limit) {
+            match &mut self.part {
+                Part::Header(header) => {
+                    let before = header.len();
+                    let room = MAX_HEADER - before.min(MAX_HEADER);
+                    header.extend_from_slice(data.get(..room).unwrap_or(data));
+                    match header_len(header)? {
+                        Some(len) => {
+                            *data = data.get(len.saturating_sub(before)..).unwrap_or_default();
+                            self.part = Part::Deflate;
+                        }
+                        None if header.len() >= MAX_HEADER => {
+                            return Err(HttpError::Gzip("its header is too long"));
+                        }
+                        None => {
+                            *data = &[];
+                            return Ok(0);
+                        }
+                    }
+                }
+                Part::Deflate => {
+                    let (len, ends) = self.inflate(data)?;
+                    if ends {
+                        self.part = Part::Trailer(Vec::new());
+                    }
+                    if len > 0 || !ends {
+                        return Ok(len);
+                    }
+                }
+                Part::Trailer(trailer) => {
+                    let missing = 8 - trailer.len().min(8);
+                    let (part, rest) = data.split_at_checked(missing).unwrap_or((*data, &[]));
+                    trailer.extend_from_slice(part);
+                    *data = rest;
+                    let Some((crc, len)) = trailer.split_first_chunk::<4>() else { return Ok(0) };
+                    let Ok(len) = <[u8; 4]>::try_from(len) else { return Ok(0) };
+                    if u32::from_le_bytes(*crc) != !self.crc
+                        || u32::from_le_bytes(len) != self.len as u32
+                    {
+                        return Err(HttpError::Gzip("its checksum is wrong"));
+                    }
+                    self.part = Part::Done;
+                }
+                Part::Done => {
+                    *data = &[];
+                    return Ok(0);
+                }
+            }
+        }
+    }
+
+    /// One step. Returns how many bytes it brought, which is 0 only if all of `data` is used or the
+    /// packed data has ended, and whether it has.
+    fn inflate(&mut self, data: &mut &[u8]) -> Result<(usize, bool), HttpError> {
+        loop {
+            let result = inflate(&mut self.inflate, data, self.step.as_mut_slice(), MZFlush::None);
+            *data = data.get(result.bytes_consumed..).unwrap_or_default();
+            let unpacked = self.step.get(..result.bytes_written).unwrap_or_default();
+            self.len = self.len.saturating_add(unpacked.len() as u64);
+            if self.len > self.limit {
                 return Err(HttpError::BodyTooLong(self.limit));
             }
-            self.out.extend_from_slice(unpacked);
             self.crc = crc32(self.crc, unpacked);
+            let (len, ends) = (unpacked.len(), result.status == Ok(MZStatus::StreamEnd));
+            self.more = len == STEP && !ends;
             match result.status {
-                Ok(MZStatus::StreamEnd) => {
-                    self.part = Part::Trailer(Vec::new());
-                    return Ok(data);
-                }
-                Ok(_) if result.bytes_consumed != 0 || result.bytes_written != 0 => {}
+                _ if len > 0 || ends => return Ok((len, ends)),
+                Ok(_) if result.bytes_consumed > 0 => {}
                 // It wants more.
-                Ok(_) | Err(MZError::Buf) => return Ok(&[]),
+                Ok(_) | Err(MZError::Buf) => {
+                    *data = &[];
+                    return Ok((0, false));
+                }
                 Err(_) => return Err(HttpError::Gzip("its data is corrupt")),
             }
         }
@@ -112,10 +154,7 @@ impl Gunzip {
 
 impl fmt::Debug for Gunzip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gunzip")
-            .field("unpacked", &self.out.len())
-            .field("limit", &self.limit)
-            .finish()
+        f.debug_struct("Gunzip").field("unpacked", &self.len).field("limit", &self.limit).finish()
     }
 }
 
@@ -185,7 +224,7 @@ mod tests {
         let mut long = Gunzip::new(10);
         let name = [&b"\x1f\x8b\x08\x08\0\0\0\0\0\x03"[..], &[b'n'; 2000]].concat();
         assert_eq!(
-            name.chunks(7).try_for_each(|part| long.handle_data(part)),
+            name.chunks(7).try_for_each(|mut part| long.unpack(&mut part).map(drop)),
             Err(HttpError::Gzip("its header is too long"))
         );
     }

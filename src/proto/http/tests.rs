@@ -7,8 +7,19 @@ use super::*;
 
 const LIMIT: usize = 10_000;
 
+fn request() -> Request<'static> {
+    Request {
+        authority: "t",
+        target: "/",
+        credentials: None,
+        user_agent: "",
+        range: None,
+        keep_alive: false,
+    }
+}
+
 fn get() -> Get {
-    Get::new(&Request { authority: "t", target: "/", credentials: None, user_agent: "" }, LIMIT)
+    Get::new(&request(), LIMIT)
 }
 
 /// What comes of a stream that arrives in these parts and is then closed.
@@ -62,6 +73,7 @@ fn the_request() {
         target: "/a?b",
         credentials: Some(b"me:pw"),
         user_agent: "x/1",
+        ..request()
     };
     let mut get = Get::new(&request, LIMIT);
     let want =
@@ -187,7 +199,7 @@ fn malformed_responses_are_refused() {
 fn nothing_grows_beyond_its_limit() {
     let full = vec![b'x'; LIMIT];
     let over = vec![b'x'; LIMIT + 1];
-    let too_long = Err(HttpError::BodyTooLong(LIMIT));
+    let too_long = Err(HttpError::BodyTooLong(LIMIT as u64));
     check(&with("", &full), body(&full));
     check(&with("", &over), too_long.clone());
     check(&with(&format!("Content-Length: {LIMIT}\r\n"), &full), body(&full));
@@ -251,19 +263,115 @@ fn gzip_is_unpacked() {
 fn a_gzip_bomb_does_not_go_off() {
     let bomb = gzip(&vec![0; 8 << 20]);
     assert!(bomb.len() < LIMIT);
-    check(&with("Content-Encoding: gzip\r\n", &bomb), Err(HttpError::BodyTooLong(LIMIT)));
+    check(&with("Content-Encoding: gzip\r\n", &bomb), Err(HttpError::BodyTooLong(LIMIT as u64)));
     let mut get = get();
     assert_eq!(
         get.handle_data(&with("Content-Encoding: gzip\r\n", &bomb)),
-        Err(HttpError::BodyTooLong(LIMIT))
+        Err(HttpError::BodyTooLong(LIMIT as u64))
     );
-    let Body::Gzip(gunzip) = &get.body else { panic!() };
-    assert!(format!("{gunzip:?}").contains("limit: 10000"));
+    assert!(format!("{get:?}").contains("limit: 10000"));
     check(&with("Content-Encoding: gzip\r\n", &gzip(&[7; LIMIT])), body(&[7; LIMIT]));
     check(
         &with("Content-Encoding: gzip\r\n", &gzip(&[7; LIMIT + 1])),
-        Err(HttpError::BodyTooLong(LIMIT)),
+        Err(HttpError::BodyTooLong(LIMIT as u64)),
     );
+}
+
+/// What is wrong with the response to a request for bytes 5 to 9, or its body and whether the
+/// stream may carry another.
+fn part_of(stream: &[u8]) -> Result<(Vec<u8>, bool), HttpError> {
+    let range = Some(Range { first: 5, last: 9 });
+    let mut exchange = Exchange::new(&Request { range, keep_alive: true, ..request() }, 10);
+    exchange.handle_sent(usize::MAX);
+    let (mut input, mut body) = (stream, Vec::new());
+    loop {
+        match exchange.handle_data(&mut input)? {
+            Some(Part::Head(_)) => {}
+            Some(Part::Body(part)) => body.extend_from_slice(part),
+            Some(Part::End) => return Ok((body, exchange.is_reusable())),
+            None => return Err(HttpError::Truncated),
+        }
+    }
+}
+
+#[test]
+fn ranges_are_asked_for_and_held_against_the_answer() {
+    let range = Some(Range { first: 5, last: 9 });
+    let exchange = Exchange::new(&Request { range, keep_alive: true, ..request() }, 10);
+    let want = b"GET / HTTP/1.1\r\nHost: t\r\nRange: bytes=5-9\r\nAccept-Encoding: identity\r\n\
+                 Connection: keep-alive\r\n\r\n";
+    assert_eq!(exchange.poll_transmit(), want);
+    let with = |range: &str| {
+        let head = format!("HTTP/1.1 206 Part\r\nContent-Length: 5\r\n{range}\r\n");
+        part_of(&[head.as_bytes(), b"hello"].concat())
+    };
+    let good = Ok((b"hello".to_vec(), true));
+    assert_eq!(with("Content-Range: bytes 5-9/100\r\n"), good);
+    assert_eq!(with("Content-Range: bytes 5-9/*\r\n"), good);
+    for other in ["bytes 5-8/100", "bytes 4-9/100", "bytes 0-4/100"] {
+        let wrong = Err(HttpError::Head("another range than was asked for"));
+        assert_eq!(with(&format!("Content-Range: {other}\r\n")), wrong, "{other}");
+    }
+    assert_eq!(with(""), Err(HttpError::Head("another range than was asked for")));
+    for broken in ["bytes 9-5/100", "bytes 5-9/9", "bytes 5-9", "items 5-9/100", "bytes */100"] {
+        let wrong = Err(HttpError::Head("a malformed content range"));
+        assert_eq!(with(&format!("Content-Range: {broken}\r\n")), wrong, "{broken}");
+    }
+    // A server that knows no ranges sends everything: that is for the caller to say.
+    assert_eq!(part_of(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), good);
+}
+
+#[test]
+fn stream_stays_only_where_the_end_of_the_response_is_certain() {
+    let reusable = |head: &str, body: &str| {
+        let stream = format!("{head}\r\n{body}");
+        part_of(stream.as_bytes()).map(|(_, reusable)| reusable)
+    };
+    let length = "Content-Length: 2\r\n";
+    assert_eq!(reusable(&format!("HTTP/1.1 200 OK\r\n{length}"), "ok"), Ok(true));
+    assert_eq!(reusable(&format!("HTTP/1.0 200 OK\r\n{length}"), "ok"), Ok(false));
+    let kept = format!("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n{length}");
+    assert_eq!(reusable(&kept, "ok"), Ok(true));
+    let closed = format!("HTTP/1.1 200 OK\r\nConnection: x, close\r\n{length}");
+    assert_eq!(reusable(&closed, "ok"), Ok(false));
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
+    assert_eq!(reusable(chunked, "2\r\nok\r\n0\r\n\r\n"), Ok(true));
+    let both = format!("{chunked}{length}");
+    assert_eq!(reusable(&both, "2\r\nok\r\n0\r\n\r\n"), Ok(false));
+    assert_eq!(reusable("HTTP/1.1 304 Same\r\n", ""), Ok(true));
+    assert_eq!(reusable("HTTP/1.1 302 Moved\r\nLocation: /x\r\n", ""), Ok(false));
+}
+
+#[test]
+fn next_response_of_a_stream_is_left_in_the_input() {
+    let stream = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 404 No\r\n\
+                   Content-Length: 3\r\n\r\nbad";
+    let (mut input, mut got) = (&stream[..], Vec::new());
+    for _ in 0..2 {
+        let mut exchange = Exchange::new(&request(), 10);
+        while let Some(part) = exchange.handle_data(&mut input).unwrap() {
+            match part {
+                Part::Head(head) => got.push(head.status.to_string()),
+                Part::Body(part) => got.push(String::from_utf8(part.to_vec()).unwrap()),
+                Part::End => break,
+            }
+        }
+    }
+    assert_eq!((got.join(" "), input), ("200 ok 404 bad".into(), &b""[..]));
+}
+
+#[test]
+fn body_is_handed_on_as_it_comes_and_not_kept() {
+    let mut exchange = Exchange::new(&request(), u64::MAX);
+    let head = &mut &b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"[..];
+    assert!(matches!(exchange.handle_data(head), Ok(Some(Part::Head(_)))));
+    let part = vec![7; 100_000];
+    for _ in 0..10_000 {
+        let mut input = &part[..];
+        assert_eq!(exchange.handle_data(&mut input), Ok(Some(Part::Body(&part[..]))));
+        assert!(input.is_empty());
+    }
+    assert_eq!(exchange.handle_data(&mut &b""[..]), Ok(Some(Part::End)));
 }
 
 proptest! {

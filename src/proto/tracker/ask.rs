@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
-use super::{super::http::HttpError, guard::Refusal};
+use super::super::http::{HttpError, guard::Refusal};
 use crate::{
     base::{ids::InfoHash, time::Instant},
     wire::tracker::{Announce, AnnounceReply, ReplyError, RetryIn, Scheme, ScrapeReply, UrlError},

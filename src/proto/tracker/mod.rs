@@ -4,7 +4,6 @@
 //! It knows neither the torrent's other trackers nor when to ask again.
 
 mod ask;
-mod guard;
 mod places;
 #[doc(hidden)]
 pub mod probe;
@@ -17,14 +16,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::http::{Get, Request, Response};
+use super::http::{Get, Request, Response, guard::Reach};
 use crate::{
     base::{rng::Rng, time::Instant},
     conf::Conf,
     wire::tracker::{Announce, MAX_SCRAPE, ReplyError, TrackerUrl, http},
 };
 pub(crate) use ask::{Answer, Ask, CallError, Connection, Family, Question};
-use guard::Reach;
 pub(crate) use udp::CONNECTION_TIME;
 use udp::{Exchange, News};
 
@@ -189,6 +187,8 @@ impl Call {
             target: &target,
             credentials: self.url.credentials(),
             user_agent: &self.bounds.user_agent,
+            range: None,
+            keep_alive: false,
         };
         self.state = State::Talking(addr, Box::new(Get::new(&request, self.bounds.reply)));
         self.asks.push_back(Ask::Flush);

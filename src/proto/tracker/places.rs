@@ -4,11 +4,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Ask, Call, CallError, Family, MAX_ADDRESSES, Question, State, guard,
+    Ask, Call, CallError, Family, MAX_ADDRESSES, Question, State,
     udp::{self, Exchange},
 };
 use crate::{
     base::time::Instant,
+    proto::http::guard,
     wire::tracker::{Scheme, TrackerUrl, UrlError, url::Host},
 };
 
@@ -109,7 +110,7 @@ impl Call {
             str::from_utf8(location).map_err(|_| CallError::Redirect(UrlError::NotAscii))?;
         let url = self.url.join(location).map_err(CallError::Redirect)?;
         let (from, to) = (self.url.scheme(), url.scheme());
-        if to == Scheme::Udp || (from == Scheme::Https && to == Scheme::Http) {
+        if !guard::may_follow(from, to) {
             return Err(CallError::Scheme { from, to });
         }
         self.from = [self.from, guard::reach(addr.ip())].into_iter().flatten().min();

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{super::http::HttpError, guard::Refusal, udp::CONNECTION_TIME, *};
+use super::{
+    super::http::{HttpError, guard::Refusal},
+    udp::CONNECTION_TIME,
+    *,
+};
 use crate::{
     base::ids::{InfoHash, PeerId},
     wire::tracker::{

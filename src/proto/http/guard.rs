@@ -1,14 +1,20 @@
-//! Which addresses a tracker's name or a redirect may lead to, so that the author of a torrent
-//! cannot make us ask services of this machine and its network (server-side request forgery). It
-//! resolves nothing.
+//! Where a request may go, so that the author of a torrent cannot make us ask services of this
+//! machine and its network (server-side request forgery): which addresses a name or a redirect may
+//! lead to, and from which scheme to which. It resolves nothing and follows nothing.
+//!
+//! Credentials stay at their origin: an address that a redirect leads to has those that it says
+//! itself, or the ones before if it is of the same origin
+//! ([`TrackerUrl::join`](crate::wire::tracker::TrackerUrl::join)).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
+use crate::wire::tracker::Scheme;
+
 /// How far away an address is. A redirect never leads nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     Internet,
     /// This network and those like it.
     Network,
@@ -31,7 +37,7 @@ pub(crate) enum Refusal {
 
 /// Whether `ip` may be asked. `plain_path`: the request cannot be taken for another than an
 /// announce or a scrape. `from` is the farthest that redirects came from.
-pub(super) fn check(
+pub(crate) fn check(
     ip: IpAddr,
     mitigate: bool,
     plain_path: bool,
@@ -47,8 +53,17 @@ pub(super) fn check(
     if reach >= Reach::Link && !plain_path { Err(Refusal::Path) } else { Ok(()) }
 }
 
+/// Whether a redirect may lead from one scheme to another: never to a weaker one, and to none but
+/// HTTP's.
+pub(crate) fn may_follow(from: Scheme, to: Scheme) -> bool {
+    match (from, to) {
+        (_, Scheme::Udp) | (Scheme::Https, Scheme::Http) => false,
+        (_, Scheme::Http | Scheme::Https) => true,
+    }
+}
+
 /// `None` if it is the address of no machine or of many.
-pub(super) fn reach(ip: IpAddr) -> Option<Reach> {
+pub(crate) fn reach(ip: IpAddr) -> Option<Reach> {
     match ip.to_canonical() {
         IpAddr::V4(ip) => reach4(ip),
         IpAddr::V6(ip) => reach6(ip),
