@@ -69,7 +69,7 @@ impl Progress {
 
     /// A torrent is being made for so long.
     pub fn hashing(&mut self, so_far: CreateProgress, since: Duration) {
-        let CreateProgress { done, total } = so_far;
+        let CreateProgress { done, total, .. } = so_far;
         if total == 0 {
             return;
         }

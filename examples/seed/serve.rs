@@ -130,8 +130,8 @@ impl Seed {
             .map_err(Problem::of)?
             .map_err(Problem::of)?;
         let progress = Progress::new(metainfo.geometry.total_len(), show);
-        let last =
-            TorrentStats { total_bytes: metainfo.geometry.total_len(), ..TorrentStats::default() };
+        let mut last = TorrentStats::default();
+        last.total_bytes = metainfo.geometry.total_len();
         Ok(Self {
             engine,
             torrent,

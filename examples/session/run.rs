@@ -9,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cratetorrent::{
-    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, TorrentStats, alert::StopReason,
-};
+use cratetorrent::{ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, TorrentStats};
 
 use crate::{
     act::Session,
@@ -235,10 +233,6 @@ impl Shell {
             }
             Alert::Finished { torrent, .. } => format!("finished {}", number(torrent)),
             Alert::StopReached { torrent, why } => {
-                let why = match why {
-                    StopReason::Ratio => "ratio",
-                    StopReason::SeedingTime => "time",
-                };
                 format!("stopped {} {why}", number(torrent))
             }
             Alert::StorageFailed { torrent, error, .. } => {

@@ -2,35 +2,15 @@
 
 use cratetorrent::{
     FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats,
-    TrackerStats, alert::TrackerStatus,
+    TrackerStats,
 };
 use indicatif::{HumanBytes, HumanDuration};
 
 use crate::book::Entry;
 
-pub fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Opening => "opening",
-        Phase::Checking => "checking",
-        Phase::Downloading => "downloading",
-        Phase::Seeding => "seeding",
-        Phase::Paused => "paused",
-        Phase::Queued => "queued",
-        Phase::Stalled => "stalled",
-        Phase::Closing => "closing",
-        Phase::Missing => "data gone",
-    }
-}
-
 /// A tracker's line: tier, state, seeds, leeches, address, what was wrong.
 pub fn tracker(tracker: &TrackerStats) -> String {
-    let state = match tracker.status {
-        TrackerStatus::Idle => "idle",
-        TrackerStatus::Announcing => "announcing",
-        TrackerStatus::Working => "working",
-        TrackerStatus::Failing => "failing",
-        TrackerStatus::Disabled => "disabled",
-    };
+    let state = tracker.status;
     let count = |count: Option<u32>| count.map_or("-".into(), |count| count.to_string());
     let word = tracker
         .error
@@ -52,7 +32,7 @@ pub fn row(entry: &Entry, stats: &TorrentStats, human: bool) -> [String; 10] {
     let (done, size) = (stats.wanted_have_bytes, stats.wanted_bytes);
     [
         entry.number.to_string(),
-        phase(stats.phase).into(),
+        stats.phase.to_string(),
         if human { percent(done, size) } else { done.to_string() },
         bytes(size, human),
         rate(stats.download_rate, human),
@@ -94,7 +74,7 @@ pub fn details(
         format!("name: {}", entry.name()),
         format!("info-hash: {}", entry.metainfo.info_hash()),
         format!("dir: {}", entry.dir.display()),
-        format!("state: {}", phase(stats.phase)),
+        format!("state: {}", stats.phase),
         format!(
             "done: {} of {} bytes that are wanted, {} of {} pieces",
             stats.wanted_have_bytes, stats.wanted_bytes, stats.have, stats.pieces
@@ -197,8 +177,7 @@ pub fn session(stats: &SessionStats) -> Vec<String> {
         Phase::Closing,
     ];
     let there = all.into_iter().filter(|&one| stats.in_phase(one) > 0);
-    let phases: Vec<String> =
-        there.map(|one| format!("{} {}", stats.in_phase(one), phase(one))).collect();
+    let phases: Vec<String> = there.map(|one| format!("{} {}", stats.in_phase(one), one)).collect();
     vec![
         format!(
             "torrents: {}{}{}",

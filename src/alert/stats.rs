@@ -1,13 +1,14 @@
 //! How torrents and trackers stand, in figures: what alerts carry and getters return. It says
 //! nothing of when that is told.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::NoPeers;
 use crate::base::totals::Totals;
 
 /// How a torrent stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TorrentStats {
     /// What it is doing.
     pub phase: Phase,
@@ -86,6 +87,7 @@ pub struct StopAt {
 
 /// Which part of a [`StopAt`] was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopReason {
     /// It has sent enough.
     Ratio,
@@ -95,6 +97,7 @@ pub enum StopReason {
 
 /// How one of a torrent's trackers stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TrackerStats {
     /// Its address, with everything in it; that may be a secret between the user and the tracker.
     pub url: String,
@@ -120,6 +123,7 @@ pub struct TrackerStats {
 
 /// What a tracker is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TrackerStatus {
     /// It was not asked yet: others come first, or the torrent rests.
     #[default]
@@ -136,6 +140,7 @@ pub enum TrackerStatus {
 
 /// What a torrent is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Phase {
     /// Waiting for the storage.
     #[default]
@@ -157,4 +162,44 @@ pub enum Phase {
     /// Its data is gone: it had verified pieces, and none of its files is where they were
     /// ([`Alert::DataGone`](crate::Alert::DataGone)). It goes on when they are back.
     Missing,
+}
+
+impl fmt::Display for Phase {
+    /// A word or two, in lower case: `downloading`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Opening => "opening",
+            Self::Checking => "checking",
+            Self::Downloading => "downloading",
+            Self::Seeding => "seeding",
+            Self::Paused => "paused",
+            Self::Queued => "queued",
+            Self::Stalled => "stalled",
+            Self::Closing => "closing",
+            Self::Missing => "data gone",
+        })
+    }
+}
+
+impl fmt::Display for StopReason {
+    /// A word, in lower case: `ratio`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ratio => "ratio",
+            Self::SeedingTime => "time",
+        })
+    }
+}
+
+impl fmt::Display for TrackerStatus {
+    /// A word, in lower case: `working`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Idle => "idle",
+            Self::Announcing => "announcing",
+            Self::Working => "working",
+            Self::Failing => "failing",
+            Self::Disabled => "disabled",
+        })
+    }
 }

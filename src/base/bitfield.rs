@@ -14,6 +14,7 @@ pub struct Bitfield {
 
 /// A bitfield from outside that does not fit its torrent (BEP 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BitfieldError {
     /// Wrong number of bytes.
     #[error("a bitfield of {got} bytes where {want} are needed")]

@@ -45,6 +45,7 @@ impl Block {
 
 /// Why numbers from outside do not name a place in the torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum GeometryError {
     /// A torrent must have at least one byte.
     #[error("the torrent holds no data")]

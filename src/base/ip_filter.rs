@@ -21,6 +21,7 @@ enum Inner {
 
 /// Why two addresses, or an address and a prefix, are no range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum IpRangeError {
     /// The last address comes before the first.
     #[error("range from {0} down to {1}")]

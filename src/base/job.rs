@@ -30,6 +30,7 @@ pub fn batch_len(blocks: &[Block]) -> usize {
 
 /// How files get their space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Allocation {
     /// Files grow as pieces arrive, with holes.
     #[default]
@@ -538,6 +539,7 @@ pub struct Leftovers {
 
 /// What the store was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StoreOp {
     /// Looking at the download folder or a file in it.
     Open,

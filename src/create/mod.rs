@@ -115,6 +115,7 @@ impl CreateParams {
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CreateProgress {
     /// Bytes hashed.
     pub done: u64,
@@ -124,6 +125,7 @@ pub struct CreateProgress {
 
 /// A new torrent.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Created {
     /// The metainfo file.
     pub bytes: Vec<u8>,

@@ -20,6 +20,7 @@ use crate::{
 
 /// Connections that were refused as they came, by the first reason that applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refused {
     /// The filter blocks its address.
     pub filtered: u64,

@@ -22,6 +22,7 @@ const REMOVED: usize = 4096;
 
 /// What has changed; see [`Verbs::changes`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Changes {
     /// To be handed in the next time.
     pub cursor: u64,

@@ -16,6 +16,7 @@ use crate::{
 
 /// How one file of a torrent stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileStats {
     /// Where it is or will be; `None` for one that is never on disk (padding, symbolic links).
     pub path: Option<PathBuf>,

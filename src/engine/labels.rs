@@ -11,6 +11,7 @@ use crate::{
 
 /// Why a torrent cannot have these labels.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum LabelError {
     /// There is no such torrent.
     #[error(transparent)]

@@ -83,6 +83,7 @@ pub struct NoSuchTorrent(pub TorrentId);
 
 /// Why a torrent cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum AddError {
     /// The engine has it already.
     #[error("the torrent is there already, as {0}")]

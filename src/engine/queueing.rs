@@ -30,6 +30,7 @@ pub(super) struct Queueing {
 
 /// Why a torrent cannot be moved in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum QueueError {
     /// There is none.
     #[error(transparent)]

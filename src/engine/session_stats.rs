@@ -15,6 +15,7 @@ const PHASES: usize = 16;
 
 /// How a session stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionStats {
     /// Torrents in each phase, in the order of [`Phase`]; [`in_phase`](Self::in_phase) looks one
     /// up.

@@ -11,6 +11,7 @@ use crate::{
 
 /// Why a torrent's trackers cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum TrackersError {
     /// There is no such torrent.
     #[error(transparent)]

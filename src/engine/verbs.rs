@@ -22,6 +22,7 @@ use crate::{
 
 /// How one peer stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerStats {
     /// Where it is.
     pub addr: SocketAddr,

@@ -82,6 +82,7 @@ const UPLOADS_A_TURN: usize = 1 << 20;
 
 /// Why a reactor cannot be made or cannot go on.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ReactorError {
     /// A setting that cannot work.
     #[error(transparent)]
@@ -120,6 +121,7 @@ pub enum ReactorError {
 
 /// What a reactor has done so far. Reading it costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReactorStats {
     /// Calls of [`Reactor::poll`].
     pub turns: u64,

@@ -37,6 +37,7 @@ const GATHERED: usize = 256 << 10;
 
 /// Why a session folder cannot be used. Nothing in it was changed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// Another session, of this process or another, has it.
     #[error("session folder {} is in use{}", dir.display(), by(*pid))]

@@ -35,6 +35,7 @@ impl Default for Limits {
 
 /// Why bytes are not bencoding that we accept. Positions are bytes from the start of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BencodeError {
     /// The input ends inside a value.
     #[error("it ends within a value, after {len} bytes")]

@@ -78,6 +78,7 @@ pub struct BadLine {
 
 /// Why a list was not taken at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BlocklistError {
     /// It is too long.
     #[error("blocklist of {len} bytes exceeds {limit}")]

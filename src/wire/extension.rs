@@ -59,6 +59,7 @@ pub struct ExtensionHandshake {
 
 /// Why a payload is no extension handshake that we accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ExtensionError {
     /// It is too long.
     #[error("extension handshake of {0} bytes exceeds {MAX_EXTENSION_HANDSHAKE}")]

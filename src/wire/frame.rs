@@ -22,6 +22,7 @@ const MAX_FRAME: u32 = 512 * 1024;
 /// A frame that cannot be right. The stream is lost: nothing tells where the next frame would
 /// begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum FrameError {
     /// The frame claims to be too long.
     #[error("frame of {len} bytes exceeds the limit of {max}")]

@@ -107,6 +107,7 @@ impl Default for MetainfoLimits {
 
 /// Why bytes are no torrent that we can handle.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum MetainfoError {
     /// The file is too long.
     #[error("a metainfo of more than {}", human(*.limit as u64))]
@@ -190,6 +191,7 @@ pub enum MetainfoError {
 
 /// A place in a metainfo file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Field {
     /// The file as a whole.
     Root,

@@ -71,6 +71,7 @@ pub struct ResumeStat {
 
 /// Why a state file cannot be believed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ResumeError {
     /// It is longer than that of any such torrent.
     #[error("state of {len} bytes exceeds {limit}, the most for this torrent")]

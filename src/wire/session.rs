@@ -47,6 +47,7 @@ const WINDOW: usize = 1 << 20;
 
 /// Why a file is no log that can be read. It is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum LogError {
     /// It does not begin as one.
     #[error("it is not the log of a session")]

@@ -32,6 +32,7 @@ pub(super) enum Line {
 
 /// Why a line could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum LineError {
     /// It is too long.
     #[error("{len} bytes exceed {limit}")]

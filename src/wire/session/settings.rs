@@ -76,6 +76,7 @@ pub struct SessionSettings {
 
 /// Why settings cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SettingsError {
     /// They are not bencoded.
     #[error("settings are not valid bencoding: {0}")]

@@ -127,6 +127,7 @@ pub enum RetryIn {
 
 /// Why there is no answer in what a tracker sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ReplyError {
     /// The tracker refuses.
     #[error("the tracker refuses: {reason:?}")]

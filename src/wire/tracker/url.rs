@@ -48,6 +48,7 @@ pub struct TrackerUrl {
 /// Why text is no address of a tracker that we accept. It does not repeat the text, which may hold
 /// a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum UrlError {
     /// It is too long.
     #[error("an address of {0} bytes exceeds {MAX_URL}")]
