@@ -352,6 +352,22 @@ def krpc():
         seed("krpc", name, data)
 
 
+def dht_nodes():
+    def step(what, n=0, body=b""):
+        return bytes([what, n, len(body)]) + body
+
+    ids = bytes(range(20))
+    met = b"".join(step(5, n) + step(3, 1, b"x") + step(1, n, bytes([n] * 20)) for n in range(1, 40))
+    ping = ben({"a": {"id": ids}, "q": "ping", "t": "aa", "y": "q"})
+    get = ben({"a": {"id": ids, "info_hash": ids}, "q": "get_peers", "t": "aa", "y": "q"})
+    seed("dht_node", "asked", step(0, 3, ping) + step(0, 200, get) + step(3, 255, b"x" * 255))
+    answered = b"".join(step(1, 7, bytes([n] * 20) + ids) for n in range(30))
+    seed("dht_node", "lookup", met + step(6, 0, ids) + answered + step(3, 255, b"x" * 255) * 9)
+    seed("dht_node", "announce", met + step(7, 100, ids) + answered + step(3, 255, b"x" * 255) * 9)
+    seed("dht_node", "values", met + step(8, 0, ids) + step(9, 5) + step(11, 1) + step(11, 3) + answered)
+    seed("dht_node", "bootstrap", step(10, 5) + step(1, 8, ids) + step(11, 0) + step(4, 255, b"x" * 255) * 99)
+
+
 def sessions():
     def stretch(how, body):
         return struct.pack(">BH", how, len(body)) + body
@@ -409,6 +425,7 @@ for write in (
     blocklists,
     trackers,
     krpc,
+    dht_nodes,
     sessions,
 ):
     write()

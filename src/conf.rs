@@ -4,6 +4,7 @@
 
 mod alerts;
 mod descriptors;
+mod dht;
 mod network;
 mod peers;
 mod queue;
@@ -18,6 +19,7 @@ mod validate;
 
 pub use self::{
     alerts::AlertConf,
+    dht::{Bootstrap, DhtConf},
     network::NetworkConf,
     peers::PeerConf,
     queue::QueueConf,

@@ -8,6 +8,7 @@
 //! - [`connections`]: which addresses are dialled and which connections are accepted.
 //! - [`storage`]: saved state and restarts, names of files, priorities, moves, making torrents.
 //! - [`trackers`]: which tracker is told what, and how.
+//! - [`dht`]: the DHT node: table, look-ups, announces, storage, bootstrap.
 //! - [`sessions`]: the queue, and the folder that holds all torrents of a user.
 //! - [`embedding`]: the three doors, the end of an engine, alerts.
 //! - [`simulator`]: the virtual world that tests run in, and what they promise.
@@ -37,6 +38,9 @@ pub mod storage {}
 
 #[doc = include_str!("guide/trackers.md")]
 pub mod trackers {}
+
+#[doc = include_str!("guide/dht.md")]
+pub mod dht {}
 
 #[doc = include_str!("guide/sessions.md")]
 pub mod sessions {}

@@ -55,6 +55,7 @@
 //! | [`driver`] | effects, jobs and answers, for programs that drive an engine themselves |
 //! | [`reactor`] | the loop on real sockets |
 //! | [`handle`] | the engine on its own thread |
+//! | [`dht`] | a node of the DHT without I/O |
 //! | [`wire`] | torrent files and messages: bytes to values and back |
 //! | [`mod@create`] | making torrents |
 //! | [`guide`] | how all of it works, chapter by chapter |
@@ -97,6 +98,7 @@ pub use engine::{
     TorrentParams, Verbs,
 };
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
+pub use proto::dht;
 #[doc(hidden)]
 pub use proto::{http::probe as http_probe, tracker::probe as tracker_probe};
 pub use reactor::{Reactor, ReactorError};

@@ -120,4 +120,5 @@ fn trackers() {
 fn krpc() {
     let refused = ["no-type", "unsorted", "claim", "port", "deep"];
     check("krpc", dht::krpc, |b| Krpc::decode(b).is_ok(), &refused);
+    check("dht_node", dht::dht_node, |_| true, &[]);
 }

@@ -14,6 +14,7 @@
 
 pub(crate) mod allowed_fast;
 pub(crate) mod cipher;
+pub mod dht;
 pub(crate) mod handshake;
 pub(crate) mod http;
 pub(crate) mod pipeline;

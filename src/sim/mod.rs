@@ -52,6 +52,7 @@
 //! would do, nothing else.
 
 mod book;
+pub mod dht;
 mod disk;
 pub mod explore;
 mod invariants;

@@ -1,0 +1,277 @@
+//! The torrents that are announced again and again, spread over time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    event::{SearchId, SearchOutcome},
+    table::K,
+};
+use crate::{
+    base::{rng::Rng, time::Instant},
+    conf::DhtConf,
+    wire::krpc::{Family, NodeId, NodeInfo},
+};
+
+/// The first pause after an announce that no node stored.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What is told of us as a peer of a torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// Where we accept peers.
+    pub port: u16,
+    /// The source port of our packets counts instead: behind a router that maps ports as it
+    /// likes, if peers are accepted there over UDP.
+    pub implied_port: bool,
+    /// We have everything (BEP 33).
+    pub seed: bool,
+}
+
+/// One torrent.
+#[derive(Debug)]
+struct Tracked {
+    announce: Option<Announce>,
+    next: Instant,
+    search: Option<SearchId>,
+    failures: u32,
+    /// It was never announced.
+    fresh: bool,
+    /// The nodes closest to it, for the next time.
+    closest: Vec<NodeInfo>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Announces {
+    torrents: BTreeMap<NodeId, Tracked>,
+    due: BTreeSet<(Instant, NodeId)>,
+    /// When the next may begin that is not the first of its torrent.
+    not_before: Instant,
+}
+
+/// An announce to begin.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) hash: NodeId,
+    pub(super) announce: Option<Announce>,
+    pub(super) fresh: bool,
+}
+
+impl Announces {
+    pub(super) fn len(&self) -> usize {
+        self.torrents.len()
+    }
+
+    /// Begins to announce a torrent, or changes what is told. False if there are too many.
+    pub(super) fn track(
+        &mut self,
+        now: Instant,
+        hash: NodeId,
+        announce: Option<Announce>,
+        conf: &DhtConf,
+    ) -> bool {
+        let full = self.torrents.len() >= conf.max_tracked;
+        match self.torrents.get_mut(&hash) {
+            Some(tracked) if tracked.announce == announce => {}
+            Some(tracked) => {
+                tracked.announce = announce;
+                self.set_next(hash, now);
+            }
+            None if full => return false,
+            None => {
+                let tracked = Tracked {
+                    announce,
+                    next: now,
+                    search: None,
+                    failures: 0,
+                    fresh: true,
+                    closest: Vec::new(),
+                };
+                self.torrents.insert(hash, tracked);
+                self.due.insert((now, hash));
+            }
+        }
+        true
+    }
+
+    /// Stops to announce a torrent; nodes forget it by themselves.
+    pub(super) fn untrack(&mut self, hash: &NodeId) {
+        if let Some(tracked) = self.torrents.remove(hash) {
+            self.due.remove(&(tracked.next, *hash));
+        }
+    }
+
+    /// The next announce to begin.
+    pub(super) fn pop_due(&mut self, now: Instant, conf: &DhtConf) -> Option<Due> {
+        let &(at, hash) = self.due.first().filter(|(at, _)| *at <= now)?;
+        let tracked = self.torrents.get(&hash)?;
+        let fresh = tracked.fresh;
+        if !fresh {
+            if self.not_before > now {
+                // Those that are new do not wait for it.
+                let later = self.not_before;
+                self.set_next(hash, later);
+                return self.pop_due(now, conf);
+            }
+            self.not_before = now + conf.announce_spacing;
+        }
+        self.due.remove(&(at, hash));
+        let tracked = self.torrents.get_mut(&hash)?;
+        tracked.fresh = false;
+        // In case that its end is never told.
+        tracked.next = now + conf.announce_interval;
+        let announce = tracked.announce;
+        self.due.insert((tracked.next, hash));
+        Some(Due { hash, announce, fresh })
+    }
+
+    /// When the next announce begins.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// The search of an announce.
+    pub(super) fn note_search(&mut self, hash: &NodeId, search: SearchId) {
+        if let Some(tracked) = self.torrents.get_mut(hash) {
+            tracked.search = Some(search);
+        }
+    }
+
+    /// An announce has ended; one that no node stored is tried again soon.
+    pub(super) fn note_end(
+        &mut self,
+        now: Instant,
+        hash: NodeId,
+        search: SearchId,
+        outcome: &SearchOutcome,
+        conf: &DhtConf,
+        rng: &mut Rng,
+    ) {
+        let Some(tracked) = self.torrents.get_mut(&hash) else { return };
+        if tracked.search != Some(search) {
+            return;
+        }
+        tracked.search = None;
+        let fine = outcome.stored > 0 || tracked.announce.is_none() && outcome.answers > 0;
+        let pause = if fine {
+            tracked.failures = 0;
+            // Apart from each other, whenever they began.
+            let tenth = u64::try_from(conf.announce_interval.as_micros() / 10).unwrap_or(0);
+            conf.announce_interval - Duration::from_micros(rng.below(tenth))
+        } else {
+            tracked.failures += 1;
+            (RETRY * (1 << tracked.failures.min(8) >> 1)).min(conf.announce_interval)
+        };
+        self.set_next(hash, now + pause);
+    }
+
+    /// The nodes that were closest to a torrent last time.
+    pub(super) fn closest(&self, hash: &NodeId) -> &[NodeInfo] {
+        self.torrents.get(hash).map_or(&[], |tracked| &tracked.closest)
+    }
+
+    /// Remembers them.
+    pub(super) fn note_closest(&mut self, hash: &NodeId, family: Family, nodes: &[NodeInfo]) {
+        if let Some(tracked) = self.torrents.get_mut(hash).filter(|_| !nodes.is_empty()) {
+            tracked.closest.retain(|node| Family::of(node.addr.ip()) != family);
+            tracked.closest.extend(nodes.iter().take(K));
+        }
+    }
+
+    /// Announces that failed are made now; all of them if our address has changed.
+    pub(super) fn hurry(&mut self, now: Instant, all: bool) {
+        let hashes: Vec<_> = self
+            .torrents
+            .iter()
+            .filter(|(_, tracked)| tracked.search.is_none() && (all || tracked.failures > 0))
+            .map(|(hash, _)| *hash)
+            .collect();
+        hashes.into_iter().for_each(|hash| self.set_next(hash, now));
+    }
+
+    fn set_next(&mut self, hash: NodeId, next: Instant) {
+        if let Some(tracked) = self.torrents.get_mut(&hash) {
+            self.due.remove(&(tracked.next, hash));
+            tracked.next = next;
+            self.due.insert((next, hash));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    fn hash(n: u16) -> NodeId {
+        let mut id = [0; 20];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        NodeId(id)
+    }
+
+    const ANNOUNCE: Option<Announce> = Some(Announce { port: 1, implied_port: false, seed: false });
+
+    #[test]
+    fn first_announces_are_made_at_once_and_others_spread() {
+        let (mut announces, conf) = (Announces::default(), DhtConf::default());
+        let mut rng = Rng::new(1);
+        (0..1000).for_each(|n| assert!(announces.track(at(0), hash(n), ANNOUNCE, &conf)));
+        let stored = SearchOutcome { stored: 8, ..SearchOutcome::default() };
+        for n in 0..1000 {
+            let due = announces.pop_due(at(0), &conf).unwrap();
+            assert!(due.fresh);
+            announces.note_search(&due.hash, SearchId(n));
+            announces.note_end(at(1000), due.hash, SearchId(n), &stored, &conf, &mut rng);
+        }
+        assert!(announces.pop_due(at(0), &conf).is_none());
+        assert!(announces.next_due().unwrap() >= at(809_000), "{:?}", announces.next_due());
+        let (mut count, mut most) = (0, 0);
+        for second in 800..1200 {
+            let tenths = (0..10).filter(|n| {
+                announces.pop_due(at(second * 1000 + n * 100), &conf).is_some_and(|due| !due.fresh)
+            });
+            let now = tenths.count();
+            (count, most) = (count + now, most.max(now));
+        }
+        assert_eq!(count, 1000);
+        assert!(most <= 10, "{most}");
+    }
+
+    #[test]
+    fn failed_announce_is_tried_again_sooner() {
+        let (mut announces, conf) = (Announces::default(), DhtConf::default());
+        let mut rng = Rng::new(1);
+        announces.track(at(0), hash(1), ANNOUNCE, &conf);
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for n in 0..9 {
+            assert!(announces.pop_due(now, &conf).is_some());
+            announces.note_search(&hash(1), SearchId(n));
+            let none = SearchOutcome::default();
+            announces.note_end(now, hash(1), SearchId(n), &none, &conf, &mut rng);
+            let next = announces.next_due().unwrap();
+            pauses.push(next.since(now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 900, 900]);
+        announces.hurry(now, false);
+        assert_eq!(announces.next_due(), Some(now));
+        announces.untrack(&hash(1));
+        assert_eq!((announces.next_due(), announces.len()), (None, 0));
+    }
+
+    #[test]
+    fn tracked_torrents_are_bounded() {
+        let conf = DhtConf { max_tracked: 10, ..DhtConf::default() };
+        let mut announces = Announces::default();
+        let taken = (0..100).filter(|&n| announces.track(at(0), hash(n), ANNOUNCE, &conf));
+        assert_eq!(taken.count(), 10);
+        assert!(announces.track(at(0), hash(3), None, &conf), "one that is known may change");
+    }
+}

@@ -1,0 +1,148 @@
+//! How to get into the network: names to resolve, nodes saved earlier, and when to try again.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use crate::{
+    base::time::Instant,
+    conf::{Bootstrap as Name, DhtConf},
+    wire::krpc::NodeInfo,
+};
+
+/// Addresses of a name that are asked.
+const MAX_ADDRESSES: usize = 8;
+/// Routers that are known by address.
+const MAX_ROUTERS: usize = 64;
+/// Names; further ones are not taken.
+const MAX_NAMES: usize = 64;
+/// Saved nodes that are asked at once.
+const ROUND: usize = 16;
+/// For so long the pause stays short.
+const EAGER: Duration = Duration::from_secs(600);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Bootstrap {
+    names: Vec<Name>,
+    routers: BTreeSet<SocketAddr>,
+    /// Nodes saved earlier, the best first; those asked go to the end.
+    cold: Vec<NodeInfo>,
+    pause: Duration,
+    /// When the table became low.
+    since: Option<Instant>,
+}
+
+impl Bootstrap {
+    pub(super) fn new(conf: &DhtConf, cold: Vec<NodeInfo>) -> Self {
+        Self {
+            names: conf.bootstrap.iter().take(MAX_NAMES).cloned().collect(),
+            routers: BTreeSet::new(),
+            cold,
+            pause: conf.bootstrap_retry_min,
+            since: None,
+        }
+    }
+
+    /// Adds a name; true if it is new.
+    pub(super) fn add(&mut self, name: Name) -> bool {
+        let new = !self.names.contains(&name) && self.names.len() < MAX_NAMES;
+        if new {
+            self.names.push(name);
+        }
+        new
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.names.iter()
+    }
+
+    /// The saved nodes.
+    pub(super) fn cold(&self) -> &[NodeInfo] {
+        &self.cold
+    }
+
+    /// Saved nodes to ask now.
+    pub(super) fn round(&mut self) -> Vec<NodeInfo> {
+        let count = ROUND.min(self.cold.len());
+        self.cold.rotate_left(count);
+        self.cold.iter().rev().take(count).rev().copied().collect()
+    }
+
+    /// The pause until the next try.
+    pub(super) fn next_pause(&mut self, now: Instant, conf: &DhtConf) -> Duration {
+        let since = *self.since.get_or_insert(now);
+        let eager = now.since(since) < EAGER;
+        let most = conf.bootstrap_retry_max * if eager { 1 } else { 12 };
+        let pause = self.pause.min(most);
+        self.pause = self.pause.saturating_mul(2).min(most);
+        pause
+    }
+
+    /// There are nodes again, or another network.
+    pub(super) fn reset(&mut self, conf: &DhtConf) {
+        (self.pause, self.since) = (conf.bootstrap_retry_min, None);
+    }
+
+    /// A name's addresses: those to ask. Those of routers are remembered as such.
+    pub(super) fn resolved(
+        &mut self,
+        host: &str,
+        port: u16,
+        addrs: &[SocketAddr],
+    ) -> Vec<SocketAddr> {
+        let mut same = self.names.iter().filter(|name| name.host == host && name.port == port);
+        let Some(router) = same.next().map(|name| name.router) else { return Vec::new() };
+        let addrs: Vec<_> = addrs.iter().take(MAX_ADDRESSES).copied().collect();
+        for &addr in addrs.iter().filter(|_| router) {
+            if self.routers.len() < MAX_ROUTERS {
+                self.routers.insert(addr);
+            }
+        }
+        addrs
+    }
+
+    /// Whether an address is that of a router: it belongs in no table.
+    pub(super) fn is_router(&self, addr: SocketAddr) -> bool {
+        self.routers.contains(&addr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_grow_long_only_after_ten_minutes() {
+        let conf = DhtConf::default();
+        let mut bootstrap = Bootstrap::new(&conf, Vec::new());
+        let mut now = Instant::ZERO;
+        let mut pauses = Vec::new();
+        for _ in 0..200 {
+            let pause = bootstrap.next_pause(now, &conf);
+            pauses.push(pause.as_secs());
+            now = now + pause;
+        }
+        assert_eq!(pauses[..5], [1, 2, 4, 5, 5]);
+        assert_eq!(pauses[199], 60);
+        bootstrap.reset(&conf);
+        assert_eq!(bootstrap.next_pause(now, &conf).as_secs(), 1);
+    }
+
+    #[test]
+    fn routers_are_known_by_their_addresses_and_bounded() {
+        let name = |host: &str, router| Name { host: host.into(), port: 1, router };
+        let names = vec![name("router", true), name("node", false)];
+        let conf = DhtConf { bootstrap: names, ..DhtConf::default() };
+        let mut bootstrap = Bootstrap::new(&conf, Vec::new());
+        let addr = |n: u16| SocketAddr::from(([11, 0, (n / 256) as u8, n as u8], 1));
+        assert_eq!(bootstrap.resolved("other", 1, &[addr(1)]), []);
+        assert_eq!(bootstrap.resolved("node", 1, &[addr(1)]), [addr(1)]);
+        let many: Vec<_> = (10..30).map(addr).collect();
+        assert_eq!(bootstrap.resolved("router", 1, &many).len(), MAX_ADDRESSES);
+        assert!(bootstrap.is_router(addr(10)) && !bootstrap.is_router(addr(1)));
+        for n in 0..1000 {
+            bootstrap.resolved("router", 1, &[addr(n)]);
+        }
+        assert_eq!(bootstrap.routers.len(), MAX_ROUTERS);
+        assert!((0..1000).filter(|n| bootstrap.add(name(&n.to_string(), false))).count() < 64);
+    }
+}

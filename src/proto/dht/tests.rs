@@ -1,0 +1,490 @@
+//! What the node promises, packet by packet. Networks of nodes are tested in `sim::dht`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::*;
+use crate::{
+    base::time::Instant,
+    conf::{Bootstrap, DhtConf},
+    wire::krpc::{
+        Body, ErrorCode, Family, Item, ItemFields, MAX_SENT, Message, Method, Mutable, NodeId,
+        NodeInfo, Query, Response, SigningKey, Want,
+    },
+};
+
+const THEM: &str = "11.0.1.1:6881";
+
+fn at(ms: u64) -> Instant {
+    Instant::from_micros(ms * 1000)
+}
+
+fn addr(n: u32) -> SocketAddr {
+    SocketAddr::new(std::net::Ipv4Addr::from(0x0b00_0001 + n * 256).into(), 6881)
+}
+
+fn id(n: u8) -> NodeId {
+    NodeId([n; 20])
+}
+
+/// A node and what it sent.
+struct Rig {
+    node: Node,
+    now: Instant,
+    sent: Vec<(SocketAddr, Message)>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(DhtConf::default())
+    }
+
+    fn with(conf: DhtConf) -> Self {
+        let node = Node::new(conf, &Family::ALL, &[7; 32], None, at(0));
+        Self { node, now: at(0), sent: Vec::new() }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            if let Output::Send { to, data } = output {
+                assert!(data.len() <= MAX_SENT, "{} bytes", data.len());
+                self.sent.push((to, Message::decode(&data).unwrap()));
+            }
+        }
+    }
+
+    fn receive(&mut self, from: SocketAddr, message: &Message) {
+        self.node.handle_datagram(self.now, from, &message.encode());
+        self.drain();
+    }
+
+    /// Asks the node something, and returns its answer.
+    fn ask(&mut self, from: SocketAddr, method: Method) -> Option<Body> {
+        let query = Query::new(id(0x99), method);
+        self.ask_with(from, query)
+    }
+
+    fn ask_with(&mut self, from: SocketAddr, query: Query) -> Option<Body> {
+        self.sent.clear();
+        self.receive(from, &Message::query(b"aa", query));
+        let own = |(_, message): &&(SocketAddr, Message)| !matches!(message.body, Body::Query(_));
+        let (to, message) = self.sent.iter().find(own)?.clone();
+        assert_eq!((to, &message.transaction[..], message.ip), (from, &b"aa"[..], Some(from)));
+        Some(message.body)
+    }
+
+    #[track_caller]
+    fn response(&mut self, from: SocketAddr, method: Method) -> Response {
+        match self.ask(from, method) {
+            Some(Body::Response(response)) => *response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn error(&mut self, from: SocketAddr, method: Method) -> i64 {
+        match self.ask(from, method) {
+            Some(Body::Error { code, .. }) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets time pass; nothing answers.
+    fn run_until(&mut self, end: Instant) {
+        while let Some(at) = self.node.poll_timeout().filter(|&at| at <= end) {
+            self.now = at.max(self.now);
+            self.node.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass while other nodes answer every query by `answer`.
+    fn run_with(&mut self, end: Instant, answer: &mut dyn FnMut(SocketAddr, &Query) -> Response) {
+        loop {
+            for (to, message) in std::mem::take(&mut self.sent) {
+                if let Body::Query(query) = &message.body {
+                    let response = Message::response(&message.transaction, answer(to, query));
+                    self.receive(to, &response);
+                }
+            }
+            match self.node.poll_timeout().filter(|&at| at <= end) {
+                Some(at) => {
+                    self.now = at.max(self.now);
+                    self.node.handle_timeout(self.now);
+                    self.drain();
+                }
+                None if self.sent.is_empty() => break,
+                None => {}
+            }
+        }
+        self.now = end;
+    }
+
+    fn events(&mut self) -> Vec<DhtEvent> {
+        std::iter::from_fn(|| self.node.poll_event()).collect()
+    }
+
+    /// Fills the table with `count` nodes that answer.
+    fn meet(&mut self, count: u32) {
+        (0..count).for_each(|n| self.node.add_node(self.now, addr(n)));
+        let end = self.now + Duration::from_secs(20);
+        self.run_with(end, &mut |to, _| pong(to));
+    }
+}
+
+/// The id that a node has by its address.
+fn id_of(addr: SocketAddr) -> NodeId {
+    let mut random = [0x55; 20];
+    if let SocketAddr::V4(addr) = addr {
+        random[4..8].copy_from_slice(&addr.ip().octets());
+    }
+    NodeId::from_ip(addr.ip(), random)
+}
+
+fn pong(to: SocketAddr) -> Response {
+    Response { id: id_of(to), ..Response::default() }
+}
+
+#[test]
+fn query_alone_brings_no_node_into_the_table() {
+    let mut rig = Rig::new();
+    let them = THEM.parse().unwrap();
+    assert_eq!(rig.response(them, Method::Ping).id, rig.node.id(Family::V4).unwrap());
+    assert_eq!(rig.node.stats(rig.now).nodes_v4, 0);
+    // It is asked in turn, and enters when it answers.
+    rig.run_with(at(100), &mut |to, _| pong(to));
+    let known: Vec<_> = rig.node.table(Family::V4).map(|contact| contact.info.addr).collect();
+    assert_eq!(known, [them]);
+    // One that says that it answers nothing is not asked.
+    let query = Query { read_only: true, ..Query::new(id(3), Method::Ping) };
+    rig.ask_with(addr(77), query);
+    rig.run_until(at(2000));
+    let asked = |(to, message): &(SocketAddr, Message)| {
+        *to == addr(77) && matches!(message.body, Body::Query(_))
+    };
+    assert!(!rig.sent.iter().any(asked));
+}
+
+#[test]
+fn answer_from_another_source_or_transaction_is_ignored() {
+    let mut rig = Rig::new();
+    rig.node.add_node(at(0), addr(1));
+    rig.run_until(at(10));
+    let (_, query) = rig.sent.iter().find(|(to, _)| *to == addr(1)).unwrap().clone();
+    let answer = |transaction: &[u8]| Message::response(transaction, pong(addr(1)));
+    rig.receive(addr(2), &answer(&query.transaction));
+    rig.receive(addr(1), &answer(b"zzzz"));
+    assert_eq!((rig.node.stats(rig.now).nodes_v4, rig.node.stats(rig.now).ignored), (0, 2));
+    rig.receive(addr(1), &answer(&query.transaction));
+    rig.receive(addr(1), &answer(&query.transaction));
+    assert_eq!((rig.node.stats(rig.now).nodes_v4, rig.node.stats(rig.now).ignored), (1, 3));
+}
+
+#[test]
+fn announce_needs_a_token_and_is_told_to_others() {
+    let mut rig = Rig::new();
+    let (them, hash) = (addr(1), id(5));
+    let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
+    let response = rig.response(them, get.clone());
+    assert!(response.values.is_empty() && response.nodes.is_some() && response.nodes6.is_none());
+    let token = response.token.unwrap();
+    let announce = |port, implied_port, seed, token: &[u8]| {
+        let token = token.to_vec();
+        Method::AnnouncePeer { info_hash: hash, port, implied_port, seed, token }
+    };
+    assert_eq!(rig.error(them, announce(5, false, false, b"forged")), 203);
+    assert_eq!(rig.error(addr(2), announce(5, false, false, &token)), 203);
+    rig.response(them, announce(5, false, true, &token));
+    let mut peer = them;
+    peer.set_port(5);
+    assert_eq!(rig.response(addr(2), get.clone()).values, [peer]);
+    rig.response(them, announce(5, true, true, &token));
+    assert_eq!(rig.response(addr(2), get).values, [them]);
+    let noseed = Method::GetPeers { info_hash: hash, noseed: true, scrape: true };
+    let response = rig.response(addr(2), noseed);
+    assert!(response.values.is_empty());
+    assert!(response.scrape.unwrap().seeds.may_contain(them.ip()));
+    // The other family has nothing of it.
+    let v6 = "[2600::1]:1".parse().unwrap();
+    let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
+    assert!(rig.response(v6, get).values.is_empty());
+}
+
+#[test]
+fn response_fits_its_packet_however_many_peers_there_are() {
+    let mut rig = Rig::with(DhtConf { answer_burst: 1 << 30, ..DhtConf::default() });
+    rig.meet(60);
+    let hash = id(5);
+    for n in 100..500 {
+        let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
+        let token = rig.response(addr(n), get).token.unwrap();
+        let (port, seed) = (1, n % 2 == 0);
+        let announce =
+            Method::AnnouncePeer { info_hash: hash, port, implied_port: false, seed, token };
+        rig.response(addr(n), announce);
+    }
+    for (scrape, want) in [(false, None), (true, None), (true, Some(Want { v4: true, v6: true }))] {
+        let method = Method::GetPeers { info_hash: hash, noseed: false, scrape };
+        let query = Query { want, ..Query::new(id(1), method) };
+        // The length is checked where packets are drained.
+        let Some(Body::Response(response)) = rig.ask_with(addr(9000), query) else { panic!() };
+        assert_eq!(response.scrape.is_some(), scrape);
+        assert!(response.values.len() >= if scrape { 10 } else { 70 });
+        assert_eq!(response.nodes.map(|nodes| nodes.len()), Some(8));
+    }
+}
+
+#[test]
+fn stored_values_keep_to_the_rules() {
+    let mut rig = Rig::new();
+    let key = SigningKey::from_seed(&[1; 32]).unwrap();
+    let item = |seq, value: &[u8]| {
+        Item::Mutable(Box::new(Mutable::sign(&key, b"s", seq, value.to_vec()).unwrap()))
+    };
+    let target = item(1, b"i1e").target();
+    let token = rig.response(addr(1), Method::Get { target, seq: None }).token.unwrap();
+    let put = |item, cas| Method::Put { item, cas, token: token.clone() };
+    rig.response(addr(1), put(item(2, b"i1e"), None));
+    assert_eq!(rig.error(addr(1), put(item(1, b"i1e"), None)), ErrorCode::OldSequence as i64);
+    assert_eq!(rig.error(addr(1), put(item(3, b"i1e"), Some(1))), ErrorCode::CasMismatch as i64);
+    assert_eq!(rig.error(addr(2), put(item(3, b"i1e"), None)), ErrorCode::Protocol as i64);
+    let Item::Mutable(mut forged) = item(3, b"i1e") else { panic!() };
+    forged.signature[0] ^= 1;
+    let forged = Item::Mutable(forged);
+    assert_eq!(rig.error(addr(1), put(forged, None)), ErrorCode::Signature as i64);
+    let fields = rig.response(addr(2), Method::Get { target, seq: None }).item;
+    assert_eq!((fields.seq, fields.value), (Some(2), Some(b"i1e".to_vec())));
+    let known = rig.response(addr(2), Method::Get { target, seq: Some(2) }).item;
+    assert_eq!(known, ItemFields { seq: Some(2), ..ItemFields::default() });
+}
+
+#[test]
+fn unknown_method_with_a_target_is_answered_with_nodes() {
+    let mut rig = Rig::new();
+    rig.meet(20);
+    let response = rig.response(addr(99), Method::Unknown { target: Some(id(1)) });
+    assert_eq!(response.nodes.map(|nodes| nodes.len()), Some(8));
+    assert_eq!(rig.error(addr(99), Method::Unknown { target: None }), 204);
+    let response = rig.response(addr(99), Method::SampleInfohashes { target: id(1) });
+    assert_eq!(response.samples.map(|samples| (samples.num, samples.hashes)), Some((0, vec![])));
+}
+
+#[test]
+fn read_only_node_answers_nothing_and_says_so() {
+    let mut rig = Rig::with(DhtConf { read_only: true, ..DhtConf::default() });
+    assert_eq!(rig.ask(addr(1), Method::Ping), None);
+    rig.node.add_node(rig.now, addr(2));
+    rig.run_until(at(10));
+    assert!(rig.sent.iter().all(|(_, message)| match &message.body {
+        Body::Query(query) => query.read_only,
+        _ => false,
+    }));
+    assert_eq!(rig.node.stats(rig.now).unanswered, 1);
+}
+
+#[test]
+fn answers_keep_to_their_quota_and_nothing_malformed_is_answered() {
+    let mut rig = Rig::new();
+    let get = Method::GetPeers { info_hash: id(1), noseed: false, scrape: false };
+    let packet = Message::query(b"aa", Query::new(id(1), get)).encode();
+    let mut bytes = 0;
+    for n in 0..100_000u32 {
+        rig.node.handle_datagram(at(n.into()), addr(n % 60_000), &packet);
+        rig.drain();
+        let answers = rig.sent.drain(..).filter(|(_, m)| !matches!(m.body, Body::Query(_)));
+        bytes += answers.map(|(_, message)| message.encode().len()).sum::<usize>();
+    }
+    // 100 s at 8 KiB/s, and the burst.
+    assert!((700_000..860_000).contains(&bytes), "{bytes}");
+    for junk in [&b"d1:y1:qe"[..], b"d1:t1:a1:y1:xe", b"d1:rd2:id3:abce1:t2:aa1:y1:re", b"\0\0"] {
+        rig.node.handle_datagram(at(200_000), addr(1), junk);
+    }
+    rig.drain();
+    assert!(rig.sent.iter().all(|(_, message)| matches!(message.body, Body::Query(_))));
+    // Probes are as bounded as answers.
+    assert!(rig.node.probes.len() <= rig.node.conf.max_probes);
+}
+
+#[test]
+fn flooding_host_is_not_answered() {
+    let mut rig = Rig::new();
+    let answers = (0..100).filter(|_| rig.ask(addr(1), Method::Ping).is_some()).count();
+    assert_eq!(answers, 50);
+    assert!(rig.ask(addr(2), Method::Ping).is_some());
+    assert_eq!(rig.node.stats(rig.now).blocked_hosts, 1);
+}
+
+#[test]
+fn ten_silent_queries_in_a_row_mean_that_we_are_offline() {
+    let mut rig = Rig::new();
+    rig.meet(60);
+    let before = rig.node.stats(rig.now).nodes_v4;
+    assert!(before >= 50, "{before}");
+    rig.events();
+    rig.run_until(rig.now + Duration::from_secs(3600));
+    let after = rig.node.stats(rig.now);
+    assert!(after.offline && after.nodes_v4 >= before - 4, "{after:?}");
+    assert!(rig.events().contains(&DhtEvent::Offline { family: Family::V4 }));
+    // One answer, and we are back.
+    let end = rig.now + Duration::from_secs(3);
+    rig.sent.clear();
+    rig.run_with(end, &mut |to, _| pong(to));
+    assert!(!rig.node.stats(rig.now).offline);
+    assert!(rig.events().contains(&DhtEvent::Online { family: Family::V4 }));
+}
+
+#[test]
+fn bootstrap_names_are_resolved_again_until_nodes_answer() {
+    let bootstrap = vec![Bootstrap { host: "router".into(), port: 1, router: true }];
+    let conf = DhtConf { bootstrap, low_table: 3, ..DhtConf::default() };
+    let mut node = Node::new(conf, &[Family::V4], &[7; 32], None, at(0));
+    let mut resolves = Vec::new();
+    let mut now = at(0);
+    while now < at(20_000) {
+        now = node.poll_timeout().unwrap().max(now);
+        node.handle_timeout(now);
+        while let Some(output) = node.poll_output() {
+            assert_eq!(output, Output::Resolve { host: "router".into(), port: 1 });
+            resolves.push(now.as_micros() / 1_000_000);
+        }
+    }
+    assert_eq!(resolves, [0, 1, 3, 7, 12, 17, 22]);
+    // The router is asked, tells nodes, and enters no table.
+    let mut rig = Rig { node, now, sent: Vec::new() };
+    rig.node.handle_resolved(now, "router", 1, &[addr(50)]);
+    rig.drain();
+    let told: Vec<_> = (1..9).map(|n| NodeInfo { id: id_of(addr(n)), addr: addr(n) }).collect();
+    rig.run_with(now + Duration::from_secs(10), &mut |to, _| Response {
+        nodes: Some(told.clone()),
+        ..pong(to)
+    });
+    let known: Vec<_> = rig.node.table(Family::V4).map(|contact| contact.info.addr).collect();
+    assert!(known.len() == 8 && !known.contains(&addr(50)), "{known:?}");
+}
+
+#[test]
+fn id_follows_the_address_that_nodes_agree_on() {
+    let mut rig = Rig::new();
+    let outside: SocketAddr = "12.34.56.78:6881".parse().unwrap();
+    let before = rig.node.id(Family::V4).unwrap();
+    assert!(!before.fits(outside.ip()));
+    (0..8).for_each(|n| rig.node.add_node(rig.now, addr(n)));
+    for _ in 0..100 {
+        for (to, query) in std::mem::take(&mut rig.sent) {
+            let mut message = Message::response(&query.transaction, pong(to));
+            message.ip = Some(outside);
+            rig.receive(to, &message);
+        }
+        rig.run_until(rig.now + Duration::from_millis(100));
+    }
+    assert!(rig.node.id(Family::V4).unwrap().fits(outside.ip()));
+    assert_eq!(rig.node.id(Family::V6), Some(before));
+    assert_eq!(rig.node.stats(rig.now).nodes_v4, 8, "the nodes are kept");
+    assert!(rig.events().contains(&DhtEvent::ExternalAddress { addr: outside }));
+}
+
+#[test]
+fn peers_are_told_at_the_first_response_and_only_once() {
+    let mut rig = Rig::new();
+    rig.meet(30);
+    rig.events();
+    let hash = id(5);
+    let search = rig.node.find_peers(rig.now, hash, None);
+    rig.drain();
+    let peer: SocketAddr = "12.0.0.1:5".parse().unwrap();
+    let end = rig.now + Duration::from_secs(30);
+    rig.run_with(end, &mut |to, _| Response { values: vec![peer], ..pong(to) });
+    let events = rig.events();
+    let peers = events.iter().filter(|event| matches!(event, DhtEvent::Peers { .. }));
+    assert_eq!(peers.count(), 1);
+    let outcome = events.iter().find_map(|event| match event {
+        DhtEvent::Finished { search: of, outcome, .. } if *of == search => Some(*outcome),
+        _ => None,
+    });
+    let outcome = outcome.unwrap();
+    assert!(outcome.answers >= 8 && outcome.peers == 1 && outcome.stored == 0, "{outcome:?}");
+}
+
+#[test]
+fn value_that_does_not_prove_itself_is_not_told() {
+    let mut rig = Rig::new();
+    rig.meet(30);
+    rig.events();
+    let key = SigningKey::from_seed(&[1; 32]).unwrap();
+    let item = |seq| Mutable::sign(&key, b"", seq, b"i7e".to_vec()).unwrap();
+    let target = Mutable::target(&key.public(), b"");
+    rig.node.get(rig.now, target, b"");
+    rig.drain();
+    let mut n = 0;
+    let end = rig.now + Duration::from_secs(30);
+    rig.run_with(end, &mut |to, _| {
+        n += 1;
+        let mut honest = item(n % 3 + 1);
+        if n % 2 == 0 {
+            // A later one that is forged.
+            honest.seq = 100;
+        }
+        let Mutable { value, key, seq, signature, .. } = honest;
+        let fields = ItemFields {
+            value: Some(value),
+            key: Some(key),
+            seq: Some(seq),
+            signature: Some(signature),
+        };
+        Response { item: fields, ..pong(to) }
+    });
+    let seqs: Vec<_> = rig
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            DhtEvent::Value { item, .. } => item.seq(),
+            _ => None,
+        })
+        .collect();
+    assert!(!seqs.is_empty() && seqs.is_sorted() && seqs.iter().all(|&seq| seq <= 3), "{seqs:?}");
+}
+
+#[test]
+fn state_brings_a_node_back_without_bootstrap() {
+    let mut rig = Rig::new();
+    rig.meet(40);
+    let state = DhtState::decode(&rig.node.state().encode()).unwrap();
+    assert!(state.nodes.len() >= 30, "{}", state.nodes.len());
+    let node = Node::new(DhtConf::default(), &Family::ALL, &[8; 32], Some(state.clone()), at(0));
+    assert_eq!(node.id(Family::V4), state.id_v4);
+    // What it knew is not lost if it never gets online.
+    assert_eq!(node.state().nodes.len(), state.nodes.len());
+    let mut rig = Rig { node, now: at(0), sent: Vec::new() };
+    rig.run_with(at(1000), &mut |to, _| pong(to));
+    assert!(rig.node.stats(rig.now).nodes_v4 >= 10);
+}
+
+#[test]
+fn searches_beyond_the_limit_end_at_once_and_nothing_grows() {
+    let conf = DhtConf { max_waiting: 50, max_lookups: 4, max_events: 200, ..DhtConf::default() };
+    let mut rig = Rig::with(conf);
+    rig.meet(30);
+    for n in 0..1000u32 {
+        let mut hash = [0; 20];
+        hash[..4].copy_from_slice(&n.to_be_bytes());
+        rig.node.find_peers(rig.now, NodeId(hash), None);
+    }
+    let stats = rig.node.stats(rig.now);
+    assert!(stats.lookups <= 4 && stats.waiting <= 51, "{stats:?}");
+    assert!(rig.node.events.len() <= 200);
+    rig.run_until(rig.now + Duration::from_secs(3600));
+    let stats = rig.node.stats(rig.now);
+    assert!(stats.waiting == 0 && rig.node.searches.len() <= 2, "{stats:?}");
+}
+
+#[test]
+fn late_timer_means_that_the_machine_has_slept() {
+    let mut rig = Rig::new();
+    rig.meet(60);
+    rig.sent.clear();
+    rig.now = rig.now + Duration::from_secs(3600);
+    rig.node.handle_timeout(rig.now);
+    rig.drain();
+    let asked: Vec<_> = rig.sent.iter().map(|(to, _)| *to).collect();
+    assert!(asked.len() >= 8, "{asked:?}");
+}
