@@ -268,6 +268,24 @@ def trackers():
         data = moved + ok + length % (len(reply), reply)
         seed("tracker_http", f"redirect-{name}", bytes([2, len(moved) // 16]) + data)
 
+    status = b"HTTP/1.1 %s\r\n"
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+    packed_body = b"Content-Encoding: gzip\r\n\r\n"
+    part = status % b"206 Part" + b"Content-Range: bytes %s\r\nContent-Length: %d\r\n\r\n"
+    for name, (flags, data) in {
+        "length": (0, ok + length % (5, b"hello") + status % b"404 No" + b"\r\n"),
+        "range": (1, part % (b"5-9/100", 5) + b"hello"),
+        "range-other": (1, part % (b"0-9/*", 10) + b"hellohello"),
+        "range-whole": (1, ok + b"Connection: keep-alive, x\r\n" + length % (5, b"hello")),
+        "chunked": (0, ok + chunked + b"3\r\nhel\r\n2;x\r\nlo\r\n0\r\nT: x\r\n\r\nmore"),
+        "end": (0, b"HTTP/1.0 200 OK\r\n\r\nhello"),
+        "gzip": (0, ok + packed_body + gzip.compress(reply * 9, mtime=0)),
+        "bomb": (0, ok + packed_body + gzip.compress(bytes(5000), mtime=0)),
+        "redirect": (0, status % b"302 Moved" + b"Location: http://x/\r\n\r\n"),
+        "continue": (0, status % b"100 Continue" + b"\r\n" + status % b"204 None" + b"\r\n"),
+    }.items():
+        seed("http_exchange", name, bytes([flags]) + data)
+
     def datagrams(*replies):
         return b"".join(bytes([0x80 | len(r)]) + r for r in replies)
 

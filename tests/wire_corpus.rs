@@ -113,6 +113,7 @@ fn trackers() {
         &["idna", "number", "no-port", "split", "two-users"],
     );
     check("tracker_http", tracker::tracker_http, |_| true, &[]);
+    check("http_exchange", tracker::http_exchange, |_| true, &[]);
     check("tracker_udp", tracker::tracker_udp, |_| true, &[]);
 }
 

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use cratetorrent::{
+    http_probe::exchange,
     tracker_probe::{Outcome, http, udp},
     wire::tracker::{TrackerUrl, url::MAX_URL},
 };
@@ -97,6 +98,26 @@ pub fn tracker_http(data: &[u8]) {
         // Of several faults another may be found first.
         let same = cut == whole || matches!((&cut, &whole), (Outcome::Error(_), Outcome::Error(_)));
         assert!(same, "{cut:?} in parts of {size}, {whole:?} whole");
+    }
+}
+
+/// A response's body is the same however the stream is cut, and within its bounds. The first byte
+/// says whether a range is asked for.
+pub fn http_exchange(data: &[u8]) {
+    const MAX_BODY: u64 = 1000;
+    let Some((&flags, stream)) = data.split_first() else { return };
+    let range = (flags & 1 == 1).then_some((5, 9));
+    let whole = exchange(&[stream], range, MAX_BODY);
+    for size in [1, 2, 7] {
+        let parts: Vec<&[u8]> = stream.chunks(size).collect();
+        let cut = exchange(&parts, range, MAX_BODY);
+        // Of several faults another may be found first.
+        let same = cut == whole || (cut.is_err() && whole.is_err());
+        assert!(same, "{cut:?} in parts of {size}, {whole:?} whole");
+    }
+    if let Ok(outcome) = whole {
+        assert!(outcome.body.len() as u64 <= MAX_BODY && outcome.rest <= stream.len());
+        assert!(outcome.status >= 200 && (outcome.status != 206 || range.is_some()));
     }
 }
 

@@ -185,7 +185,7 @@ impl Engine {
         } else if self.access.bans.is_banned(self.cx.now, ip.to_canonical()) {
             &mut refused.banned
         } else if self.connections.len() >= conf.peers.max_connections
-            || self.greetings >= conf.peers.max_handshakes
+            || self.handshakes >= conf.peers.max_handshakes
         {
             &mut refused.full
         } else if host.links >= conf.peers.max_per_host

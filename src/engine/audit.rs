@@ -45,7 +45,7 @@ impl Engine {
             (
                 "accepted links have not greeted",
                 greetings,
-                self.greetings,
+                self.handshakes,
                 conf.peers.max_handshakes,
             ),
             ("peers may be asked", fetchers, self.cx.leases.fetchers(), conf.peers.max_connections),

@@ -16,9 +16,9 @@ use crate::{
 
 const TWIN: &str = "we are connected already, the other way round";
 const AGAIN: &str = "we are connected already";
-/// A peer that connects once more takes the place of its earlier link if nothing has come on that
-/// for so long: a router on the way has forgotten it. Otherwise the earlier one stays, so that
-/// those who come twice do not cut each other off for ever.
+/// A peer that connects once more takes the place of its earlier connection if nothing has come on
+/// that for so long: a router on the way has forgotten it. Otherwise the earlier one stays, so that
+/// two that come twice do not cut each other off for ever.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// A connection to be, or one that is.
@@ -109,35 +109,35 @@ impl Engine {
             return None;
         }
         let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
-        let link = self.connections.insert(Connection::incoming(addr, self.cx.now));
-        self.greetings += 1;
+        let connection = self.connections.insert(Connection::incoming(addr, self.cx.now));
+        self.handshakes += 1;
         self.access.handle_accepted(addr.ip());
-        self.cx.outbox.wake(deadline, Sleeper::Peer(link));
-        Some(StreamId::Peer(link))
+        self.cx.outbox.wake(deadline, Sleeper::Peer(connection));
+        Some(StreamId::Peer(connection))
     }
 
     /// Connects to a peer.
     pub(super) fn dial(&mut self, torrent: Key, addr: SocketAddr) {
         let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
-        let link = self.connections.insert(Connection::outgoing(torrent, addr, self.cx.now));
+        let connection = self.connections.insert(Connection::outgoing(torrent, addr, self.cx.now));
         self.dialing.count += 1;
         self.access.handle_dialled(addr.ip());
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.peers.note_dial();
         }
-        self.cx.outbox.wake(deadline, Sleeper::Peer(link));
-        self.open_transport(link);
+        self.cx.outbox.wake(deadline, Sleeper::Peer(connection));
+        self.open_transport(connection);
     }
 
-    /// A link that was to be dialled is connected.
+    /// The transport of a connection that we dialled is there.
     pub(super) fn connection_connected(&mut self, key: Key) {
-        let Some(link) = self.connections.get_mut(key) else { return };
-        let Some(torrent) = link.torrent.and_then(|t| self.torrents.get(t)) else { return };
-        if matches!(link.state, State::Connecting) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get(t)) else { return };
+        if matches!(connection.state, State::Connecting) {
             self.dialing.count = self.dialing.count.saturating_sub(1);
             let info_hash = torrent.identity.info_hash();
-            link.state = State::Preambles(Preambles::outgoing(info_hash, Vec::new()));
-            link.hello.push_bytes(&handshake::ours(info_hash, self.cx.peer_id));
+            connection.state = State::Preambles(Preambles::outgoing(info_hash, Vec::new()));
+            connection.hello.push_bytes(&handshake::ours(info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
         }
         // It no longer counts as being dialled, so another may be.
@@ -161,11 +161,12 @@ impl Engine {
                         }
                         let Some((handshake, used)) = whole else { return };
                         connection.cipher = preambles.take_cipher();
-                        self.greeted(key, handshake);
+                        self.handshake_done(key, handshake);
                         // What came behind the handshake belongs to the session, if it has become
                         // one or will.
                         let behind = data.get(used..).unwrap_or_default();
-                        match self.connections.get_mut(key).map(|link| &mut link.state) {
+                        match self.connections.get_mut(key).map(|connection| &mut connection.state)
+                        {
                             Some(State::Live(_)) => self.session_data(key, behind),
                             Some(State::Waiting { early, .. }) => early.extend_from_slice(behind),
                             _ => {}
@@ -190,7 +191,7 @@ impl Engine {
         }
     }
 
-    /// Fills `out` with what is to be sent next on a link.
+    /// Fills `out` with what is to be sent next on a connection.
     pub(super) fn connection_transmit<'a>(
         &'a mut self,
         key: Key,
@@ -208,8 +209,8 @@ impl Engine {
 
     /// So many of them are on their way.
     pub(super) fn connection_sent(&mut self, key: Key, bytes: usize) {
-        let Some(link) = self.connections.get_mut(key) else { return };
-        match link.session().zip(link.torrent) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.session().zip(connection.torrent) {
             Some((session, torrent)) => {
                 self.throttle.spend_up(self.cx.now, key, torrent, bytes);
                 let key = torrent;
@@ -219,12 +220,12 @@ impl Engine {
                 }
             }
             None => {
-                link.hello.handle_sent(bytes, drop);
+                connection.hello.handle_sent(bytes, drop);
             }
         }
     }
 
-    /// A link's socket takes no more bytes for now, or takes them again.
+    /// A connection's socket takes no more bytes for now, or takes them again.
     pub(super) fn connection_writable(&mut self, key: Key, writable: bool) {
         let Some((session, torrent)) =
             self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
@@ -236,10 +237,10 @@ impl Engine {
         }
     }
 
-    /// A link is over, or could not be made.
+    /// A connection is over, or could not be made.
     pub(super) fn connection_closed(&mut self, key: Key, cause: CloseCause) {
-        if let Some(link) = self.connections.get(key) {
-            let (kind, what) = match (&link.state, &cause) {
+        if let Some(connection) = self.connections.get(key) {
+            let (kind, what) = match (&connection.state, &cause) {
                 (State::Connecting, CloseCause::Io(kind)) => {
                     (PeerGoneKind::Unreachable, format!("it cannot be reached: {kind}"))
                 }
@@ -253,12 +254,12 @@ impl Engine {
                 (_, cause) => (PeerGoneKind::Broken, cause.to_string()),
             };
             if cause == CloseCause::Exhausted
-                && let Some(torrent) = link.torrent.and_then(|t| self.torrents.get_mut(t))
-                && !link.who.incoming
+                && let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get_mut(t))
+                && !connection.who.incoming
             {
                 torrent.peers.candidates_mut().postpone(
                     self.cx.now,
-                    link.who.addr,
+                    connection.who.addr,
                     &mut self.cx.rng,
                     &self.cx.conf,
                 );
@@ -268,9 +269,9 @@ impl Engine {
     }
 
     pub(super) fn handle_connection_timeout(&mut self, key: Key, at: Instant) {
-        let Some(link) = self.connections.get(key) else { return };
+        let Some(connection) = self.connections.get(key) else { return };
         let timeout = self.cx.conf.peers.handshake_timeout;
-        match (&link.state, link.torrent) {
+        match (&connection.state, connection.torrent) {
             (State::Connecting, _) => self.close(
                 key,
                 Disconnect::new(
@@ -318,11 +319,13 @@ impl Engine {
         self.settle(torrent);
     }
 
-    /// The peer has introduced itself: its link becomes a session, or ends.
-    pub(super) fn greeted(&mut self, key: Key, handshake: Handshake) {
-        let Some(link) = self.connections.get(key) else { return };
-        let (who, torrent) =
-            (link.who, link.torrent.or_else(|| self.by_hash.named(handshake.info_hash)));
+    /// The peer has introduced itself: its connection becomes a session, or ends.
+    pub(super) fn handshake_done(&mut self, key: Key, handshake: Handshake) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let (who, torrent) = (
+            connection.who,
+            connection.torrent.or_else(|| self.by_hash.named(handshake.info_hash)),
+        );
         let (mut twin_stays, mut replaced) = (None, None);
         let mut wakes = false;
         let refusal = match torrent.and_then(|t| self.torrents.get(t)) {
@@ -352,8 +355,8 @@ impl Engine {
                 Some(_) => Some(AGAIN),
                 None if t.peers.len() < self.cx.conf.peers.max_per_torrent => None,
                 None => match t.peers.least_worthy(who.addr) {
-                    // A peer that we dialled when there was room is not worth ending another link
-                    // for.
+                    // A peer that we dialled when there was room is not worth ending another
+                    // connection for.
                     Some(least) if who.incoming => {
                         replaced = Some(least);
                         None
@@ -372,15 +375,17 @@ impl Engine {
         if let Some(torrent) = torrent.filter(|_| wakes) {
             return self.let_wait(key, torrent, handshake);
         }
-        let (Some(torrent), Some(link)) = (torrent, self.connections.get_mut(key)) else { return };
-        link.torrent = Some(torrent);
+        let (Some(torrent), Some(connection)) = (torrent, self.connections.get_mut(key)) else {
+            return;
+        };
+        connection.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };
         if !who.incoming {
             t.peers.note_dial_over();
         } else {
-            self.greetings = self.greetings.saturating_sub(1);
+            self.handshakes = self.handshakes.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
-            link.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
+            connection.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
         }
         let terms = Terms {
@@ -388,9 +393,9 @@ impl Engine {
             fast: handshake.reserved.fast(),
             extended: handshake.reserved.extensions(),
         };
-        let tx = std::mem::take(&mut link.hello);
+        let tx = std::mem::take(&mut connection.hello);
         let greeting = tx.len();
-        link.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
+        connection.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
         self.tally.peers += 1;
         self.limit_link(key, torrent, who.addr, greeting);
         // Only now, or its place would be dialled for.
@@ -403,22 +408,22 @@ impl Engine {
     fn meet_ourselves(&mut self, key: Key, who: Contributor, handshake: Handshake) {
         if !who.incoming {
             self.access.note_ourselves(who.addr);
-            let torrent = self.connections.get(key).and_then(|link| link.torrent);
+            let torrent = self.connections.get(key).and_then(|connection| connection.torrent);
             self.close(key, "it is ourselves");
             if let Some(torrent) = torrent.and_then(|t| self.torrents.get_mut(t)) {
                 torrent.peers.candidates_mut().forget(who.addr);
             }
-        } else if let Some(link) = self.connections.get_mut(key) {
-            link.state = State::Mirror;
-            link.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
+        } else if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = State::Mirror;
+            connection.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
             self.cx.outbox.flush(key);
-            self.greetings = self.greetings.saturating_sub(1);
+            self.handshakes = self.handshakes.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
         }
     }
 
-    /// Whether a new link to a peer that is connected the other way round takes the place of that
-    /// one. Two that dial each other at the same moment must keep the same connection: the one
+    /// Whether a new connection to a peer that is connected the other way round takes the place of
+    /// that one. Two that dial each other at the same moment must keep the same connection: the one
     /// that the lower id dialled, as long as no block has passed.
     fn outlives(&self, who: Contributor, id: PeerId, twin_is_used: bool) -> bool {
         let (dialler, other) =
@@ -426,7 +431,7 @@ impl Engine {
         !twin_is_used && dialler < other
     }
 
-    /// Ends a link from our side.
+    /// Ends a connection from our side.
     pub(super) fn close(&mut self, key: Key, reason: impl Into<Disconnect>) {
         if self.connections.get(key).is_some() {
             self.close_transport(key);
@@ -451,32 +456,32 @@ impl Engine {
         }
     }
 
-    /// Forgets a link and tells its torrent.
+    /// Forgets a connection and tells its torrent.
     fn end(&mut self, key: Key, reason: Disconnect) {
-        let Some(mut link) = self.connections.remove(key) else { return };
+        let Some(mut connection) = self.connections.remove(key) else { return };
         self.cx.outbox.forget_flush(key);
         self.throttle.forget(key);
-        link.hello.clear(drop);
-        if let (State::Waiting { .. }, Some(torrent)) = (&link.state, link.torrent) {
+        connection.hello.clear(drop);
+        if let (State::Waiting { .. }, Some(torrent)) = (&connection.state, connection.torrent) {
             self.wanting.forget_link(torrent, key);
         }
-        let greeting =
-            link.who.incoming && matches!(link.state, State::Preambles(_) | State::Waiting { .. });
-        self.access.handle_gone(link.who.addr.ip(), greeting);
+        let greeting = connection.who.incoming
+            && matches!(connection.state, State::Preambles(_) | State::Waiting { .. });
+        self.access.handle_gone(connection.who.addr.ip(), greeting);
         debug_assert!(self.connections.len() > 0 || self.access.is_idle());
-        match link.state {
+        match connection.state {
             State::Connecting => self.dialing.count = self.dialing.count.saturating_sub(1),
             State::Live(_) => self.tally.peers = self.tally.peers.saturating_sub(1),
-            _ if greeting => self.greetings = self.greetings.saturating_sub(1),
+            _ if greeting => self.handshakes = self.handshakes.saturating_sub(1),
             _ => {}
         }
         self.dialing.again = true;
-        if let Some(torrent) = link.torrent {
+        if let Some(torrent) = connection.torrent {
             if let Some(t) = self.torrents.get_mut(torrent) {
-                if !link.who.incoming && link.session().is_none() {
+                if !connection.who.incoming && connection.session().is_none() {
                     t.peers.note_dial_over();
                 }
-                t.handle_gone(link.who, link.session(), reason, &mut self.cx);
+                t.handle_gone(connection.who, connection.session(), reason, &mut self.cx);
             }
             self.settle(torrent);
         } else {

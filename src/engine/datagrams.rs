@@ -2,10 +2,10 @@
 //! first bytes tell whose each is. It knows how datagrams begin, and no more of any protocol.
 //!
 //! A protocol moves in with: a name in [`DatagramOwner`] for what it sends
-//! ([`Effect::Datagram`](crate::Effect::Datagram)), an arm in [`Engine::handle_datagram`] for what
-//! comes and one in [`Engine::handle_unsent`], an [`Owner`](super::io::Owner) of its deadlines, an
-//! [`Asker`](super::names::Asker) if it looks names up, and a call in `Engine::poll_effect` that
-//! takes over what it wants.
+//! ([`Effect::Datagram`](crate::driver::Effect::Datagram)), an arm in [`Engine::handle_datagram`]
+//! for what comes and one in [`Engine::handle_unsent`], an [`Owner`](super::io::Owner) of its
+//! deadlines, an [`Asker`](super::names::Asker) if it looks names up, and a call in
+//! `Engine::poll_effect` that takes over what it wants.
 
 use std::{io, net::SocketAddr};
 

@@ -176,8 +176,8 @@ pub struct Engine {
     by_hash: HashIndex,
     connections: Arena<Connection>,
     dialing: Dialing,
-    /// Accepted links that have not said what they want.
-    greetings: usize,
+    /// Accepted connections whose handshake has not come.
+    handshakes: usize,
     shutting_down: bool,
     /// Who may connect.
     access: Access,
@@ -220,7 +220,7 @@ impl Engine {
             by_hash: HashIndex::default(),
             connections: Arena::new(),
             dialing: Dialing::default(),
-            greetings: 0,
+            handshakes: 0,
             shutting_down: false,
             access: Access::default(),
             throttle,

@@ -92,7 +92,8 @@ impl Names {
 }
 
 impl Engine {
-    /// A name was looked up for [`Effect::Resolve`](crate::Effect::Resolve), or why that failed.
+    /// A name was looked up for [`Effect::Resolve`](crate::driver::Effect::Resolve), or why that
+    /// failed.
     pub fn handle_resolved(
         &mut self,
         now: Instant,

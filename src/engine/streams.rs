@@ -68,7 +68,7 @@ impl Engine {
     /// How many bytes the driver may read from `stream` now; `usize::MAX` without a limit. To be
     /// asked before each read, which is then to be told with
     /// [`handle_data`](Self::handle_data). At zero the socket is to be left unread, so that TCP
-    /// holds the other side back, until [`Effect::Resume`](crate::Effect::Resume).
+    /// holds the other side back, until [`Effect::Resume`](crate::driver::Effect::Resume).
     #[must_use]
     pub fn read_quota(&mut self, now: Instant, stream: StreamId) -> usize {
         match stream {
@@ -80,8 +80,8 @@ impl Engine {
 
     /// Fills `out` with what is to be sent next on `stream`, as far as limits allow; returns how
     /// many slices it used, 0 when there is nothing, or nothing yet:
-    /// [`Effect::Flush`](crate::Effect::Flush) tells when there is more. Tell what was sent with
-    /// [`handle_sent`](Self::handle_sent) before asking for another stream.
+    /// [`Effect::Flush`](crate::driver::Effect::Flush) tells when there is more. Tell what was sent
+    /// with [`handle_sent`](Self::handle_sent) before asking for another stream.
     #[must_use]
     pub fn poll_transmit<'a>(&'a mut self, stream: StreamId, out: &mut [IoSlice<'a>]) -> usize {
         match stream {

@@ -190,7 +190,7 @@ impl Engine {
             let Some(link) = self.connections.get_mut(key) else { continue };
             let State::Waiting { handshake, early } = &mut link.state else { continue };
             let (handshake, early) = (*handshake, std::mem::take(early));
-            self.greeted(key, handshake);
+            self.handshake_done(key, handshake);
             if self.connections.get(key).and_then(|link| link.session()).is_some() {
                 if !early.is_empty() {
                     self.session_data(key, &early);

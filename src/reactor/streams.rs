@@ -41,17 +41,23 @@ pub(super) struct Stream {
     socket: QuietStream,
     tls: Option<Box<Tls>>,
     pub(super) stage: Stage,
-    /// There may be something to read.
-    pub(super) readable: bool,
-    /// The other side is done or broken: read to the end, a short read proves nothing.
-    pub(super) read_closed: bool,
-    /// The last write did not fill the system's buffer.
-    pub(super) writable: bool,
+    pub(super) ready: Readiness,
     /// Waits for the flush at the end of the turn.
     pub(super) dirty: bool,
     /// Why it can be written to no more. It ends when what the other side had said is read: that
     /// may be why.
     pub(super) failed: Option<io::ErrorKind>,
+}
+
+/// What the system has told of a socket and is not used up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Readiness {
+    /// There may be something to read.
+    pub(super) read: bool,
+    /// The other side is done or broken: read to the end, a short read proves nothing.
+    pub(super) end: bool,
+    /// The last write did not fill the system's buffer.
+    pub(super) write: bool,
 }
 
 /// How an attempt to connect stands.
@@ -98,9 +104,7 @@ impl Stream {
             socket: QuietStream::new(socket),
             tls: tls.map(Box::new),
             stage,
-            readable: false,
-            read_closed: false,
-            writable: stage == Stage::Up,
+            ready: Readiness { read: false, end: false, write: stage == Stage::Up },
             dirty: false,
             failed: None,
         }
@@ -116,7 +120,7 @@ impl Stream {
         match self.socket.is_connected() {
             Ok(true) => {
                 self.stage = if self.tls.is_some() { Stage::Securing } else { Stage::Up };
-                self.writable = true;
+                self.ready.write = true;
                 Connecting::Made
             }
             Ok(false) => Connecting::Waiting,

@@ -61,16 +61,16 @@ impl Reactor {
                 // A socket that was closed tells nothing more, so the socket that is here now is
                 // meant.
                 let Some(stream) = self.streams.at_slot(slot) else { continue };
-                stream.read_closed |= event.is_read_closed() || event.is_error();
-                stream.readable |= event.is_readable() || stream.read_closed;
+                stream.ready.end |= event.is_read_closed() || event.is_error();
+                stream.ready.read |= event.is_readable() || stream.ready.end;
                 if event.is_writable() || event.is_error() {
-                    if !stream.writable && !stream.is_connecting() {
+                    if !stream.ready.write && !stream.is_connecting() {
                         mark_dirty(&mut self.output.dirty, stream);
                         self.engine.handle_writable(now, stream.id, true);
                     }
-                    stream.writable = true;
+                    stream.ready.write = true;
                 }
-                if stream.readable || stream.is_connecting() {
+                if stream.ready.read || stream.is_connecting() {
                     self.ready.push(slot);
                 }
             } else if token >= FIRST_LISTENER_TOKEN {
@@ -156,8 +156,10 @@ impl Reactor {
 
     /// A few reads into the scratch. Returns why the stream is over, if it is.
     fn read(&mut self, now: Instant, id: StreamId, budget: &mut ReadBudget) -> Option<CloseCause> {
-        let stream =
-            self.streams.get_mut(id).filter(|stream| stream.readable && !stream.is_connecting())?;
+        let stream = self
+            .streams
+            .get_mut(id)
+            .filter(|stream| stream.ready.read && !stream.is_connecting())?;
         for _ in 0..self.engine.conf().network.reads_a_turn {
             let room = self.engine.read_quota(now, id).min(self.scratch.len());
             if room == 0 {
@@ -181,8 +183,8 @@ impl Reactor {
                     }
                     // A stream that fills less than was offered is drained (epoll(7)), unless its
                     // end is waiting behind.
-                    if len < room && !stream.read_closed && SHORT_IS_BLOCKED {
-                        stream.readable = false;
+                    if len < room && !stream.ready.end && SHORT_IS_BLOCKED {
+                        stream.ready.read = false;
                         return stream.failed.map(CloseCause::Io);
                     }
                     if budget.is_spent() {
@@ -190,7 +192,7 @@ impl Reactor {
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    stream.readable = false;
+                    stream.ready.read = false;
                     return stream.failed.map(CloseCause::Io);
                 }
                 Err(e) => return Some(CloseCause::Io(e.kind())),
@@ -245,7 +247,7 @@ impl Reactor {
                     }
                 }
                 Some(Effect::Resume { stream: id }) => {
-                    if self.streams.get_mut(id).is_some_and(|stream| stream.readable) {
+                    if self.streams.get_mut(id).is_some_and(|stream| stream.ready.read) {
                         self.ready.push(slot(id));
                     }
                 }
@@ -292,7 +294,7 @@ impl Reactor {
         if let Some(stream) = self
             .streams
             .get_mut(StreamId::Peer(link))
-            .filter(|stream| stream.writable && stream.stage == Stage::Up)
+            .filter(|stream| stream.ready.write && stream.stage == Stage::Up)
         {
             let (written, dirty) =
                 (write(&mut self.engine, stream, now, &mut self.stats), &mut self.output.dirty);
@@ -310,7 +312,7 @@ impl Reactor {
             let Some(stream) = self.streams.get_mut(id) else { continue };
             stream.dirty = false;
             // Otherwise the event that makes it writable marks it again.
-            if !stream.writable || stream.is_connecting() {
+            if !stream.ready.write || stream.is_connecting() {
                 continue;
             }
             if self.output.budget == 0 {
@@ -388,14 +390,14 @@ fn note_written(
     match written {
         Ok(Written::All) => {}
         Ok(Written::Blocked) => {
-            stream.writable = false;
+            stream.ready.write = false;
             engine.handle_writable(now, stream.id, false);
         }
         Ok(Written::Some) => mark_dirty(dirty, stream),
         Err(e) => {
             // What the other side said before it hung up is worth reading.
             stream.failed = Some(e.kind());
-            (stream.writable, stream.readable) = (false, true);
+            (stream.ready.write, stream.ready.read) = (false, true);
             ready.push(slot(stream.id));
         }
     }

@@ -1,5 +1,5 @@
-//! Whole exchanges for the fuzz targets, which see nothing of the crate but what is public. Not part
-//! of the API.
+//! Whole exchanges for the fuzz targets, which see nothing of the crate but what is public. Not
+//! part of the API.
 
 use super::{Exchange, Part, Range, Request};
 
