@@ -72,7 +72,7 @@ fn run(mut args: Args) -> Result<ExitCode, Problem> {
                 "total_bytes": geometry.total_len(),
                 "pieces": geometry.piece_count(),
                 "piece_bytes": geometry.nominal_piece_len(),
-                "magnet": metainfo.magnet(),
+                "magnet": metainfo.magnet().to_string(),
             })
             .to_string(),
         ),

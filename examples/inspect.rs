@@ -1,6 +1,7 @@
-//! Tells what torrent files hold: `inspect TORRENT…`.
+//! Tells what torrent files and magnet links hold: `inspect TORRENT…`.
 //!
-//! What it teaches: reading a metainfo file without an engine, and what is foreign in it.
+//! What it teaches: reading a metainfo file or a magnet link without an engine, and what is foreign
+//! in it.
 
 // In a program, `pub` says: for the other files.
 #![allow(unreachable_pub)]
@@ -19,15 +20,20 @@ use std::{
 use common::{
     Problem,
     args::{self, Args},
-    complain, print, printable, read_metainfo,
+    complain, print, printable, read_magnet, read_metainfo,
 };
-use cratetorrent::wire::metainfo::{FileKind, Metainfo};
+use cratetorrent::wire::{
+    magnet::Magnet,
+    metainfo::{FileKind, Metainfo},
+};
 use serde_json::json;
 
 const HELP: &str = "\
-Tells what torrent files hold.
+Tells what torrent files and magnet links hold.
 
 Usage: inspect TORRENT… [options]
+
+A TORRENT is a torrent file or a magnet link.
 
   --json                print one JSON object a torrent
   --magnet              print the magnet link only
@@ -62,15 +68,19 @@ fn parse(mut args: Args) -> Result<Options, Problem> {
 fn run(options: Options) -> Result<ExitCode, Problem> {
     let mut worst = 0;
     for (nth, path) in options.paths.iter().enumerate() {
-        match read_metainfo(path) {
-            Ok(metainfo) if options.json => print(&object(&metainfo).to_string()),
-            Ok(metainfo) if options.magnet => print(&metainfo.magnet()),
-            Ok(metainfo) => {
+        let read = match read_magnet(path) {
+            Some(magnet) => magnet.map(Torrent::Magnet),
+            None => read_metainfo(path).map(|metainfo| Torrent::File(Box::new(metainfo))),
+        };
+        match read {
+            Ok(torrent) if options.json => print(&torrent.object().to_string()),
+            Ok(torrent) if options.magnet => print(&torrent.magnet().to_string()),
+            Ok(torrent) => {
                 if nth > 0 {
                     print("");
                 }
                 let mut words = String::new();
-                tell(&metainfo, &mut words).map_err(Problem::of)?;
+                torrent.tell(&mut words).map_err(Problem::of)?;
                 print(words.trim_end_matches('\n'));
             }
             Err(problem) => {
@@ -80,6 +90,82 @@ fn run(options: Options) -> Result<ExitCode, Problem> {
         }
     }
     Ok(ExitCode::from(worst))
+}
+
+/// What was named.
+enum Torrent {
+    File(Box<Metainfo>),
+    Magnet(Magnet),
+}
+
+impl Torrent {
+    fn magnet(&self) -> Magnet {
+        match self {
+            Self::File(metainfo) => metainfo.magnet(),
+            Self::Magnet(magnet) => magnet.clone(),
+        }
+    }
+
+    fn tell(&self, out: &mut impl Write) -> fmt::Result {
+        match self {
+            Self::File(metainfo) => tell(metainfo, out),
+            Self::Magnet(magnet) => tell_magnet(magnet, out),
+        }
+    }
+
+    fn object(&self) -> serde_json::Value {
+        match self {
+            Self::File(metainfo) => object(metainfo),
+            Self::Magnet(magnet) => magnet_object(magnet),
+        }
+    }
+}
+
+fn tell_magnet(m: &Magnet, out: &mut impl Write) -> fmt::Result {
+    if let Some(name) = &m.name {
+        writeln!(out, "name        {}", printable(name))?;
+    }
+    if let Some(hash) = m.identity.v1() {
+        writeln!(out, "info-hash   {hash}")?;
+    }
+    if let Some(hash) = m.identity.v2() {
+        writeln!(out, "version 2   {hash}")?;
+    }
+    if let Some(len) = m.len {
+        writeln!(out, "size        {}", size(len))?;
+    }
+    for url in &m.trackers {
+        writeln!(out, "tracker     {}", printable(url))?;
+    }
+    for url in &m.web_seeds {
+        writeln!(out, "web seed    {}", printable(url))?;
+    }
+    for peer in &m.peers {
+        writeln!(out, "peer        {peer}")?;
+    }
+    for (host, port) in &m.nodes {
+        writeln!(out, "dht node    {host}:{port}")?;
+    }
+    if let Some(files) = &m.select {
+        writeln!(out, "files       {files}")?;
+    }
+    writeln!(out, "magnet      {m}")
+}
+
+fn magnet_object(m: &Magnet) -> serde_json::Value {
+    let nodes = m.nodes.iter().map(|(host, port)| format!("{host}:{port}"));
+    json!({
+        "name": m.name,
+        "info_hash": m.identity.v1().map(|hash| hash.to_string()),
+        "info_hash_v2": m.identity.v2().map(|hash| hash.to_string()),
+        "total_bytes": m.len,
+        "trackers": m.trackers,
+        "web_seeds": m.web_seeds,
+        "peers": m.peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "dht_nodes": nodes.collect::<Vec<_>>(),
+        "selected": m.select.as_ref().map(ToString::to_string),
+        "magnet": m.to_string(),
+    })
 }
 
 fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
@@ -153,7 +239,7 @@ fn object(m: &Metainfo) -> serde_json::Value {
         "comment": m.comment,
         "trackers": m.trackers,
         "web_seeds": m.web_seeds,
-        "magnet": m.magnet(),
+        "magnet": m.magnet().to_string(),
         "single_file": m.single_file,
         "files": m.files.iter().enumerate().map(file).collect::<Vec<_>>(),
     })

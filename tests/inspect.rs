@@ -141,18 +141,44 @@ fn wrong_usage_is_told() {
         assert_eq!((out.status.code(), text(&out.stdout)), (Some(2), String::new()));
         assert_eq!(text(&out.stderr).lines().count(), 1);
     }
-    for link in ["magnet:?xt=urn:btih:00", "https://example.org/a.torrent"] {
+    for (link, why) in [
+        ("magnet:?xt=urn:btih:00", "neither 40 hexadecimal nor 32 base32 digits"),
+        ("https://example.org/a.torrent", "cannot be used yet"),
+    ] {
         let out = inspect(&[Path::new(link)]);
         assert_eq!(out.status.code(), Some(2));
-        assert!(text(&out.stderr).contains("cannot be used yet"), "{}", text(&out.stderr));
+        assert!(text(&out.stderr).contains(why), "{}", text(&out.stderr));
     }
     for (option, begins) in
-        [("--help", "Tells what torrent files hold."), ("--version", "inspect ")]
+        [("--help", "Tells what torrent files and magnet"), ("--version", "inspect ")]
     {
         let out = inspect(&[Path::new(option)]);
         assert_eq!((out.status.code(), text(&out.stderr)), (Some(0), String::new()));
         assert!(text(&out.stdout).starts_with(begins));
     }
+}
+
+#[test]
+fn magnet_link_is_told_and_printed_in_one_form() {
+    let hash = "c9e15763f722f23e98a29decdfae341b98d53056";
+    let link = format!(
+        "magnet:?tr.1=udp://t:80&dn=a+%1Bname&xt=urn:btih:{}&x.pe=192.0.2.7:1&x.pe=h:1&so=3,0-1",
+        hash.to_uppercase()
+    );
+    let out = inspect(&[Path::new(&link)]);
+    let said = format!("\
+name        a \\u{{1b}}name
+info-hash   {hash}
+tracker     udp://t:80
+peer        192.0.2.7:1
+files       0-1,3
+magnet      magnet:?xt=urn:btih:{hash}&dn=a%20%1Bname&tr=udp%3A%2F%2Ft%3A80&x.pe=192.0.2.7:1&so=0-1,3
+");
+    assert_eq!((out.status.code(), text(&out.stdout)), (Some(0), said));
+    assert!(text(&out.stderr).contains("1 parts of the magnet link are ignored"));
+    let out = inspect(&[Path::new(&link), Path::new("--json")]);
+    let object: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&object["info_hash"], &object["peers"][0]), (&hash.into(), &"192.0.2.7:1".into()));
 }
 
 #[test]

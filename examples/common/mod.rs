@@ -26,6 +26,7 @@ use cratetorrent::{
     handle::NoAlert,
     wire::{
         blocklist::{Blocklist, BlocklistLimits},
+        magnet::Magnet,
         metainfo::Metainfo,
     },
 };
@@ -132,6 +133,21 @@ pub fn read_metainfo(path: &Path) -> Result<Metainfo, Problem> {
     Ok(metainfo)
 }
 
+/// Reads a magnet link, if `path` is one and no file. What cannot be used of it is told.
+pub fn read_magnet(path: &Path) -> Option<Result<Magnet, Problem>> {
+    if link(path) != Some(MAGNET) {
+        return None;
+    }
+    let magnet = path.to_str().unwrap_or_default().parse::<Magnet>();
+    if let Ok(Magnet { ignored: ignored @ 1.., .. }) = magnet {
+        complain(&format!(
+            "{ignored} parts of the magnet link are ignored: peers by name, broken addresses, \
+             or too many"
+        ));
+    }
+    Some(magnet.map_err(|e| Problem::usage(format!("{}: {e}", shown(path)))))
+}
+
 /// Reads a list of addresses and has the engine keep away from them.
 pub fn block(engine: &EngineHandle, path: &Path) -> Result<(), Problem> {
     let cannot =
@@ -149,6 +165,8 @@ pub fn block(engine: &EngineHandle, path: &Path) -> Result<(), Problem> {
     engine.call(move |engine| engine.set_ip_filter(list.filter)).map_err(Problem::of)
 }
 
+const MAGNET: &str = "a magnet link";
+
 /// What kind of link a path is, if it is one and no file.
 fn link(path: &Path) -> Option<&'static str> {
     let text = path.to_str().filter(|_| !path.exists())?;
@@ -156,7 +174,7 @@ fn link(path: &Path) -> Option<&'static str> {
         text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
     };
     if begins("magnet:") {
-        return Some("a magnet link");
+        return Some(MAGNET);
     }
     ["http://", "https://", "ftp://", "file://"].into_iter().any(begins).then_some("a URL")
 }

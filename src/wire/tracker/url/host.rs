@@ -30,6 +30,15 @@ impl fmt::Display for Host {
 }
 
 impl Host {
+    /// Reads `host:port` or `[v6]:port`. The port is never 0.
+    ///
+    /// # Errors
+    /// If it is not of that form, or the host is neither an address nor a name.
+    pub fn parse_with_port(place: &str) -> Result<(Self, u16), UrlError> {
+        let (host, port) = split_port(place)?;
+        Ok((Self::parse(host)?, parse_port(port.unwrap_or_default())?))
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
         if let Some(ip) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return ip.parse().map(|ip| Self::Ip(IpAddr::V6(ip))).map_err(|_| UrlError::Host);
