@@ -70,7 +70,7 @@ fn run(options: Options) -> Result<ExitCode, Problem> {
     for (nth, path) in options.paths.iter().enumerate() {
         let read = match read_magnet(path) {
             Some(magnet) => magnet.map(Torrent::Magnet),
-            None => read_metainfo(path).map(|metainfo| Torrent::File(Box::new(metainfo))),
+            None => read_metainfo(path).map(Torrent::File),
         };
         match read {
             Ok(torrent) if options.json => print(&torrent.object().to_string()),
@@ -94,7 +94,7 @@ fn run(options: Options) -> Result<ExitCode, Problem> {
 
 /// What was named.
 enum Torrent {
-    File(Box<Metainfo>),
+    File(Metainfo),
     Magnet(Magnet),
 }
 

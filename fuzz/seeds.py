@@ -144,6 +144,98 @@ def metainfos():
     )
 
 
+def magnets():
+    v1, v2 = "c9e15763f722f23e98a29decdfae341b98d53056", "1220" + "ab" * 32
+    head = f"magnet:?xt=urn:btih:{v1}"
+    links = {
+        "hex": head,
+        "base32": "magnet:?xt=urn:btih:ZHQVOY7XELZD5GFCTXWN7LRUDOMNKMCW",
+        "hybrid": f"{head}&xt=urn:btmh:{v2}",
+        "full": f"{head}&dn=a+%C3%A9&xl=5&tr.1=udp%3A%2F%2Ft%3A1&ws=http://w/&x.pe=192.0.2.7:1&x.pe=[2001:db8::1]:2&dht=r.example:1&so=0,2-4",
+        "range-bomb": f"{head}&so=0-4294967295",
+        "escapes": f" MAGNET:?XT=URN%3abtih%3A{v1}&dn=%&dn=%zz%f&tr=%ff&&=&so=,\n",
+        "names": f"{head}&x.pe=localhost:1&x.pe=0.0.0.0:1&dht=127.1:1",
+        "conflict": f"{head}&xt.2=urn:btih:{'0' * 40}",
+        "no-hash": "magnet:?xt=urn:sha1:YNCKHTQCWBTRNJIV4WNAE52SJUQCZO5C",
+        "short": "magnet:?xt=urn:btih:00",
+        "multihash": "magnet:?xt=urn:btmh:1114" + "a" * 64,
+        "selection": f"{head}&so=5-4",
+    }
+    for name, link in links.items():
+        seed("magnet", name, link.encode())
+
+
+def exchanges():
+    request = {"msg_type": 0, "piece": 0}
+    data = ben({"msg_type": 1, "piece": 1, "total_size": 16384 + 9}) + b"datadata!"
+    metadata = {
+        "request": ben(request),
+        "data": data,
+        "reject": ben(request | {"msg_type": 2}),
+        "later-version": ben({"msg_type": 3, "new": [1, 2]}),
+        "short-data": data[:-1],
+        "no-type": ben({"piece": 0}),
+        "huge-claim": ben({"msg_type": 1, "piece": 0, "total_size": 2**32 - 1}) + b"data",
+    }
+    for name, message in metadata.items():
+        seed("ut_metadata", name, message)
+
+    v4, v6 = b"\xc0\0\x02\x09\x1a\xe1", b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50"
+    full = {"added": v4 * 2, "added.f": b"\x12\0", "added6": v6, "added6.f": b"\x01", "dropped": v4, "dropped6": v6}
+    pex = {
+        "full": ben(full),
+        "empty": b"d5:added0:e",
+        "flags": ben({"added": v4, "added.f": b"\x01\x02\x03"}),
+        "nobody": ben({"added": b"\0" * 12 + b"\xe0\0\0\1\0\1", "dropped": b"x" * 5}),
+        "mapped": ben({"added6": b"\0" * 10 + b"\xff\xff" + v4}),
+        "list": b"le",
+    }
+    for name, message in pex.items():
+        seed("ut_pex", name, message)
+
+    punches = {
+        "rendezvous": b"\0\0" + v4 + b"\0" * 4,
+        "connect": b"\1\1" + v6 + b"\0" * 4,
+        "error": b"\2\0" + v4 + b"\0\0\0\2",
+        "no-code": b"\1\0" + v4,
+        "short": b"\2\0" + v4,
+        "family": b"\0\2" + v4,
+    }
+    for name, message in punches.items():
+        seed("ut_holepunch", name, message)
+
+    head = b"BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\n"
+    infohash = b"Infohash: " + b"ab" * 20 + b"\r\n"
+    packets = {
+        "one": head + b"Port: 6881\r\n" + infohash + b"cookie: 1a2b\r\n\r\n\r\n",
+        "many": head + b"port: 1\n" + infohash.lower() + b"INFOHASH:" + b"CD" * 20 + b"\nX: y\n\n",
+        "no-port": head + infohash + b"\r\n\r\n",
+        "no-hash": head + b"Port: 6881\r\n\r\n\r\n" + infohash,
+        "ssdp": b"M-SEARCH * HTTP/1.1\r\n\r\n",
+    }
+    for name, packet in packets.items():
+        seed("lsd", name, packet)
+
+
+def fetches():
+    def ops(*steps):
+        return b"".join(bytes(step) for step in steps)
+
+    offer, gone, truth, lie, reject, wait = range(6)
+    true, other = 6, 4
+    honest = [(truth, 0, 0, 1)] * 3
+    runs = {
+        "honest": ops((offer, 0, true, 3), *honest),
+        "other-size": ops((offer, 1, other, 3), (offer, 0, true, 3), *[(lie, 1, 0, 3)] * 4, *honest),
+        "liar": ops((offer, 1, true, 2), (offer, 0, true, 3), *[(lie, 1, 0, 3), (truth, 0, 0, 3)] * 6, *honest),
+        "rejects": ops((offer, 0, true, 3), (reject, 0, 0, 0), (wait, 0, 255, 3), *honest),
+        "silent": ops((offer, 2, true, 3), (wait, 0, 100, 0), (offer, 0, true, 3), *honest, (gone, 2, 0, 0)),
+        "unasked": ops((6, 0, 0, 5), (offer, 0, 1, 0), (6, 0, 0, 5)),
+    }
+    for name, run in runs.items():
+        seed("metadata_fetch", name, run)
+
+
 def resumes():
     stat = struct.pack(">Qq", 5, 1700000000000000000)
     state = {
@@ -439,6 +531,9 @@ for write in (
     handshakes,
     extensions,
     metainfos,
+    magnets,
+    exchanges,
+    fetches,
     resumes,
     blocklists,
     trackers,

@@ -4,6 +4,9 @@
 #[path = "../fuzz/src/dht.rs"]
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 mod dht;
+#[path = "../fuzz/src/exchange.rs"]
+#[allow(unreachable_pub)] // the fuzz crate calls it
+mod exchange;
 #[path = "../fuzz/src/tracker.rs"]
 #[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
 mod tracker;
@@ -15,7 +18,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use cratetorrent::wire::{
     bencode::Document, blocklist::Blocklist, extension::ExtensionHandshake, handshake::Handshake,
-    krpc::Message as Krpc, message::Message, metainfo::Metainfo, tracker::TrackerUrl,
+    krpc::Message as Krpc, lsd::LsdAnnounce, magnet::Magnet, message::Message, metainfo::Metainfo,
+    tracker::TrackerUrl, ut_holepunch::HolepunchMessage, ut_metadata::MetadataMessage,
+    ut_pex::PexMessage,
 };
 
 /// The inputs of a target whose names begin with `kind`, by the rest of the name.
@@ -80,6 +85,32 @@ fn metainfos() {
         |b| Metainfo::from_bytes(b).is_ok(),
         &["v2", "negative", "overflow"],
     );
+}
+
+#[test]
+fn magnets() {
+    check(
+        "magnet",
+        wire::magnet,
+        |b| std::str::from_utf8(b).unwrap().parse::<Magnet>().is_ok(),
+        &["conflict", "no-hash", "short", "multihash", "selection"],
+    );
+}
+
+#[test]
+fn exchanges() {
+    check(
+        "ut_metadata",
+        wire::ut_metadata,
+        |b| MetadataMessage::decode(b).is_ok(),
+        &["short-data", "no-type", "huge-claim"],
+    );
+    check("ut_pex", wire::ut_pex, |b| PexMessage::decode(b).is_ok(), &["list"]);
+    let holepunch = |b: &[u8]| HolepunchMessage::decode(b).is_ok();
+    check("ut_holepunch", wire::ut_holepunch, holepunch, &["short", "family"]);
+    let lsd = |b: &[u8]| LsdAnnounce::decode(b).is_ok();
+    check("lsd", wire::lsd, lsd, &["no-port", "no-hash", "ssdp"]);
+    check("metadata_fetch", exchange::metadata_fetch, |_| true, &[]);
 }
 
 #[test]

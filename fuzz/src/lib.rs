@@ -3,6 +3,7 @@
 //! found once.
 
 pub mod dht;
+pub mod exchange;
 pub mod session;
 pub mod tracker;
 pub mod wire;

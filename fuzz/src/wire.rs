@@ -10,10 +10,15 @@ use cratetorrent::{
         extension::ExtensionHandshake,
         frame::{Decoder, FrameError},
         handshake::{HANDSHAKE_HEAD_LEN, HANDSHAKE_LEN, Handshake, HandshakeHead},
+        lsd::{LSD_GROUP_V4, LSD_GROUP_V6, LsdAnnounce, MAX_LSD_HASHES},
+        magnet::{MAX_MAGNET_ADDRESSES, Magnet, MagnetError},
         message::Message,
         metainfo::{FileKind, Metainfo, MetainfoLimits},
         resume::ResumeFile,
         session::{self, Entry, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
+        ut_holepunch::HolepunchMessage,
+        ut_metadata::{METADATA_BLOCK, MetadataMessage, metadata_block_len},
+        ut_pex::{MAX_PEX_CONTACTS, PexMessage},
     },
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -152,6 +157,65 @@ pub fn metainfo(data: &[u8]) {
         digest(&SHA1_FOR_LEGACY_USE_ONLY, raw.unwrap_or_default()).as_ref(),
         m.info_hash().0
     );
+}
+
+/// A message that is read is written and read again as the same, and a block fits its claim.
+pub fn ut_metadata(data: &[u8]) {
+    let Ok(message) = MetadataMessage::decode(data) else { return };
+    assert_eq!(MetadataMessage::decode(&message.encode()), Ok(message));
+    if let MetadataMessage::Data { block, total, data } = message {
+        assert_eq!(metadata_block_len(total, block), u32::try_from(data.len()).ok());
+        assert!(!data.is_empty() && data.len() <= METADATA_BLOCK as usize);
+    }
+}
+
+/// A message that is read is within bounds, and is written and read again as the same.
+pub fn ut_pex(data: &[u8]) {
+    let Ok(message) = PexMessage::decode(data) else { return };
+    assert!(message.added.len() <= MAX_PEX_CONTACTS && message.dropped.len() <= MAX_PEX_CONTACTS);
+    let dialled = message.added.iter().map(|(addr, _)| addr).chain(&message.dropped);
+    assert!(dialled.into_iter().all(|addr| addr.port() != 0 && !addr.ip().is_unspecified()));
+    // IPv6 comes after IPv4 in what is written, as in what was read, so the order stays.
+    let again = PexMessage::decode(&message.encode());
+    let sorted = |mut m: PexMessage| {
+        m.added.sort_unstable();
+        m.dropped.sort_unstable();
+        m
+    };
+    assert_eq!(again.map(sorted), Ok(sorted(message)));
+}
+
+/// A message that is read is written and read again as the same.
+pub fn ut_holepunch(data: &[u8]) {
+    let Ok(message) = HolepunchMessage::decode(data) else { return };
+    assert_eq!(HolepunchMessage::decode(&message.encode()), Ok(message));
+}
+
+/// A packet that is read is within bounds, and is written and read again as the same.
+pub fn lsd(data: &[u8]) {
+    let Ok(announce) = LsdAnnounce::decode(data) else { return };
+    assert!(announce.port != 0 && (1..=MAX_LSD_HASHES).contains(&announce.info_hashes.len()));
+    for group in [LSD_GROUP_V4, LSD_GROUP_V6] {
+        let packet = announce.encode(group);
+        assert!(packet.len() <= 1400);
+        assert_eq!(LsdAnnounce::decode(&packet).as_ref(), Ok(&announce));
+    }
+}
+
+/// A link that is accepted is within bounds, and what is printed of it reads back as the same.
+pub fn magnet(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(magnet) = text.parse::<Magnet>() else { return };
+    let lists = [magnet.trackers.len(), magnet.web_seeds.len(), magnet.peers.len()];
+    assert!(lists.iter().all(|&len| len <= MAX_MAGNET_ADDRESSES));
+    let link = magnet.to_string();
+    assert!(link.is_ascii() && !link.contains(|c: char| c.is_whitespace() || c.is_control()));
+    // What is printed is longer than what was read if much of it must be escaped.
+    match link.parse() {
+        Ok(again) => assert_eq!(Magnet { ignored: 0, ..magnet }, again),
+        Err(MagnetError::TooLong(_)) => assert!(3 * text.len() > link.len() / 2),
+        Err(error) => panic!("{link}: {error}"),
+    }
 }
 
 /// A state that is accepted is written the same way again. The checksum is no obstacle: it is put

@@ -81,7 +81,10 @@ impl LsdAnnounce {
             match name.trim().to_ascii_lowercase().as_str() {
                 "port" => port = value.parse::<u16>().ok(),
                 "infohash" => announce.add(value),
-                "cookie" => announce.cookie = Some(value.to_owned()).filter(is_cookie),
+                "cookie" => {
+                    announce.cookie =
+                        Some(value).filter(|cookie| is_cookie(cookie)).map(str::to_owned)
+                }
                 _ => {}
             }
         }
@@ -121,7 +124,7 @@ impl LsdAnnounce {
     }
 }
 
-fn is_cookie(text: &String) -> bool {
+fn is_cookie(text: &str) -> bool {
     (1..=MAX_LSD_COOKIE).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 

@@ -1,0 +1,4 @@
+#![no_main]
+//! See `cratetorrent_fuzz::wire::ut_metadata`.
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cratetorrent_fuzz::wire::ut_metadata(data));
