@@ -95,7 +95,7 @@ pub use conf::{Conf, ConfError};
 pub use create::{CreateParams, create};
 pub use engine::{
     ActiveLimits, AddError, Engine, FileStats, MoveMode, NoSuchTorrent, PeerStats, SessionStats,
-    TorrentParams, Verbs,
+    Source, TorrentParams, Verbs,
 };
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
 pub use proto::dht;

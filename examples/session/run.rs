@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cratetorrent::{ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, TorrentStats};
+use cratetorrent::{
+    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, Source, TorrentStats,
+};
 
 use crate::{
     act::Session,
@@ -77,7 +79,9 @@ fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
     });
     let mut book = Book::default();
     for (id, params) in known.map_err(Problem::of)? {
-        book.enter(id, params.metainfo, params.dir);
+        if let Source::Metainfo(metainfo) = params.source {
+            book.enter(id, metainfo, params.dir);
+        }
     }
     Ok((Session { engine, book, downloads, human }, alerts))
 }

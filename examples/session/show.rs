@@ -171,6 +171,7 @@ pub fn session(stats: &SessionStats) -> Vec<String> {
         Phase::Queued,
         Phase::Paused,
         Phase::Checking,
+        Phase::Metadata,
         Phase::Opening,
         Phase::Stalled,
         Phase::Missing,

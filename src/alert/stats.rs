@@ -162,6 +162,8 @@ pub enum Phase {
     /// Its data is gone: it had verified pieces, and none of its files is where they were
     /// ([`Alert::DataGone`](crate::Alert::DataGone)). It goes on when they are back.
     Missing,
+    /// Waiting for the metainfo of a torrent that was added by a magnet link.
+    Metadata,
 }
 
 impl fmt::Display for Phase {
@@ -177,6 +179,7 @@ impl fmt::Display for Phase {
             Self::Stalled => "stalled",
             Self::Closing => "closing",
             Self::Missing => "data gone",
+            Self::Metadata => "waiting for metadata",
         })
     }
 }

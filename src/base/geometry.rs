@@ -95,6 +95,9 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// That of a torrent whose metainfo is not known: no pieces.
+    pub(crate) const NONE: Self = Self { total: 0, piece_len: 1, count: 0 };
+
     /// The shape of `total` bytes cut into pieces of `piece_len`; the last may be short.
     ///
     /// # Errors

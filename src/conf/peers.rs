@@ -52,6 +52,9 @@ pub struct PeerConf {
     /// The longest frame a peer may send, bytes after the length. A bitfield of 2^21 pieces is 256
     /// KiB. Default 512 KiB.
     pub max_frame: u32,
+    /// What may be kept, in bytes, of what a peer says of its pieces before the metainfo of a torrent
+    /// is known (a magnet link). A peer that says more is let go. Default 512 KiB.
+    pub max_before_content: usize,
     /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 %
     /// or one, if it knows others to try. Default 5 min.
     pub turnover_interval: Duration,
@@ -79,6 +82,7 @@ impl Default for PeerConf {
             max_ban_time: Duration::from_secs(24 * 3600),
             limits: Limits::default(),
             max_frame: 512 * 1024,
+            max_before_content: 512 * 1024,
             turnover_interval: Duration::from_secs(300),
             inactivity_timeout: Duration::from_secs(600),
         }
@@ -106,6 +110,7 @@ impl PeerConf {
             self.max_frame,
             "room for a block and its header, 16393",
         )?;
+        at_least_one(self.max_before_content, "peers.max_before_content")?;
         lasting(self.reconnect_min, "peers.reconnect_min")?;
         lasting(self.keep_alive, "peers.keep_alive")?;
         lasting(self.idle_timeout, "peers.idle_timeout")?;

@@ -203,8 +203,8 @@ impl Engine {
             return connection.hello.poll_transmit(out, usize::MAX);
         };
         let torrent = self.torrents.get_mut(torrent);
-        let session = torrent.and_then(|torrent| torrent.peers.get_mut(session));
-        session.map_or(0, |session| session.tx.poll_transmit(out, quota))
+        let tx = torrent.and_then(|torrent| torrent.peers.tx_mut(session));
+        tx.map_or(0, |tx| tx.poll_transmit(out, quota))
     }
 
     /// So many of them are on their way.

@@ -67,7 +67,7 @@ impl Engine {
             State::Connecting | State::Preambles(_) => (began, GREETING),
             State::Mirror | State::Waiting { .. } => return None,
             State::Live(session) => {
-                (self.torrents.get(torrent?)?.peers.get(session)?.mute_since()?, SILENCE)
+                (self.torrents.get(torrent?)?.peers.mute_since(session)?, SILENCE)
             }
         };
         (self.cx.now.since(since) >= time).then_some(since)

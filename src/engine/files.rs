@@ -75,7 +75,8 @@ pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf
         // All names are laid out when the storage is opened, by a worker.
         return Ok(renames);
     }
-    let metainfo = &params.metainfo;
+    // Files have no numbers before they are known.
+    let Some(metainfo) = params.source.metainfo() else { return Ok(Vec::new()) };
     // Names that differ in case alone are the disk's to judge, when the storage is opened.
     match paths::renamed_paths(metainfo.names(), Case::Kept, &renames) {
         Err(PathError::Rename(file, error)) => Err(refused(file)(error)),
@@ -143,10 +144,9 @@ impl Verbs<'_> {
         path: impl AsRef<Path>,
     ) -> Result<(), FileError> {
         let torrent = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        let metainfo = torrent.metainfo.clone();
-        if file >= metainfo.files.len() {
-            return Err(FileError::NoSuchFile { file, files: metainfo.files.len() });
-        }
+        let files = torrent.content.files().len();
+        let metainfo = torrent.content.metainfo().filter(|_| file < files).cloned();
+        let metainfo = metainfo.ok_or(FileError::NoSuchFile { file, files })?;
         let path = paths::safe_rename(path.as_ref())?;
         let mut renames = torrent.location.renames().to_vec();
         renames.retain(|(other, _)| *other != file);
@@ -233,7 +233,7 @@ impl Engine {
             have: torrent.have_of(file),
             priority: torrent.priority(file),
         };
-        torrent.metainfo.files.iter().enumerate().map(stats).collect()
+        torrent.content.files().iter().enumerate().map(stats).collect()
     }
 
     /// The files of a torrent that have another path than the metainfo's: index, and path below the

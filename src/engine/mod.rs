@@ -12,6 +12,7 @@ mod calls;
 mod changes;
 mod checks;
 mod connection;
+mod content;
 mod crowd;
 mod datagrams;
 mod effect;
@@ -41,6 +42,7 @@ use self::hash_index::HashIndex;
 pub use self::{
     access::Refused,
     changes::Changes,
+    content::MetainfoRefused,
     effect::{DatagramOwner, Effect, StreamId},
     files::{FileError, FileStats, MoveMode},
     labels::LabelError,
@@ -62,7 +64,10 @@ use crate::{
     conf::{Conf, ConfError},
     torrent::{Torrent, cx::Cx, outbox::Sleeper},
 };
-pub use crate::{base::paths::RenameError, torrent::TorrentParams};
+pub use crate::{
+    base::paths::RenameError,
+    torrent::{Source, TorrentParams},
+};
 use access::Access;
 use calls::Calls;
 use changes::Ledger;

@@ -117,7 +117,7 @@ impl Engine {
     fn site(&self, key: Key) -> Option<Site<'_>> {
         let torrent = self.torrents.get(key)?;
         Some(Site {
-            metainfo: &torrent.metainfo,
+            metainfo: torrent.content.metainfo()?,
             dir: torrent.location.dir(),
             aliases: torrent.location.aliases(),
             renames: torrent.location.renames(),
@@ -129,7 +129,7 @@ impl Engine {
         let torrent = self.torrents.get(key)?;
         let (dir, renames) = torrent.leaving()?;
         Some(Site {
-            metainfo: &torrent.metainfo,
+            metainfo: torrent.content.metainfo()?,
             dir,
             aliases: torrent.location.aliases(),
             renames,
@@ -163,12 +163,11 @@ impl Engine {
 
     /// Whether the other torrent has the whole file, and this one wants as much of it.
     fn is_same(&self, metainfo: &Metainfo, overlap: &Overlap) -> bool {
-        let len = |metainfo: &Metainfo, file: usize| metainfo.files.get(file).map(|f| f.len);
         let Some(other) = self.torrents.get(overlap.other) else { return false };
-        let theirs = len(&other.metainfo, overlap.theirs);
+        let theirs = other.content.files().get(overlap.theirs).map(|f| f.len);
         !overlap.is_left
             && theirs.is_some()
-            && theirs == len(metainfo, overlap.mine)
+            && theirs == metainfo.files.get(overlap.mine).map(|f| f.len)
             && other.has_in_place(overlap.theirs)
     }
 
@@ -189,7 +188,7 @@ impl Engine {
                 owner: self
                     .torrents
                     .get(other)
-                    .map(|t| t.metainfo.name.clone())
+                    .map(|t| t.content.name().to_owned())
                     .unwrap_or_default(),
             }),
         }
@@ -208,7 +207,7 @@ impl Engine {
         let (files, first, path) = (overlaps.len(), first.other, first.path.clone());
         for Overlap { other, mine, theirs, .. } in overlaps {
             let Some(owner) = self.torrents.get_mut(other) else { continue };
-            let name = owner.metainfo.name.clone();
+            let name = owner.content.name().to_owned();
             if owner.location.shared().borrows(theirs) {
                 continue;
             }
@@ -265,6 +264,7 @@ impl Engine {
     /// Why a torrent cannot go where it is asked to, if another writes there.
     pub(super) fn refuse_place(&self, key: Key, request: &Request) -> Option<StoreError> {
         let torrent = self.torrents.get(key)?;
+        let metainfo = torrent.content.metainfo()?;
         let (dir, mut renames) = (torrent.location.dir(), torrent.location.renames().to_vec());
         let (dir, may_share) = match request {
             Request::Move(dir) => (dir.as_path(), false),
@@ -279,23 +279,19 @@ impl Engine {
         let own = torrent.location.shared().others();
         let overlaps = self.overlaps(
             Some(key),
-            Site {
-                metainfo: &torrent.metainfo,
-                dir,
-                aliases: torrent.location.aliases(),
-                renames: &renames,
-            },
+            Site { metainfo, dir, aliases: torrent.location.aliases(), renames: &renames },
         );
         let is_taken = |overlap: &Overlap| {
             let stays = dir == torrent.location.dir() && own.contains(&overlap.other);
-            let is_shared = may_share && self.is_same(&torrent.metainfo, overlap);
+            let is_shared = may_share && self.is_same(metainfo, overlap);
             !stays && !is_shared
         };
         let Overlap { other, path, .. } = overlaps.into_iter().find(is_taken)?;
-        let owner = self.torrents.get(other).map(|t| t.metainfo.name.clone()).unwrap_or_default();
+        let owner =
+            self.torrents.get(other).map(|t| t.content.name().to_owned()).unwrap_or_default();
         let what = format!(
             "it belongs to the torrent {owner:?}, and {:?} would write to it",
-            torrent.metainfo.name
+            metainfo.name
         );
         Some(StoreError::new(
             StoreOp::Move,

@@ -75,12 +75,15 @@ impl Engine {
         self.by_hash.reserve(torrents.len());
         let mut count = 0;
         for torrent in torrents {
-            let identity = torrent.metainfo.identity;
+            let Some(source) = persistence::source(torrent.metainfo, &torrent.settings) else {
+                continue;
+            };
+            let identity = source.identity();
             if self.by_hash.get(&identity).is_some() {
                 continue;
             }
             count += 1;
-            let params = persistence::params(torrent.metainfo, torrent.settings);
+            let params = persistence::params(source, torrent.settings);
             let limits = params.limits;
             let Self { torrents, cx, .. } = self;
             let key = torrents.insert_with(|key| Torrent::restored(key, params, torrent.state, cx));
@@ -91,6 +94,8 @@ impl Engine {
             self.note_wishes(key);
         }
         self.cx.alerts.push(Alert::Restored { torrents: count, damaged, torn, set_aside });
+        // Those whose metainfo is not known want peers at once.
+        self.dial_candidates();
     }
 
     /// What the torrent would have to be added with to be as it is, as far as the user has a say in

@@ -135,7 +135,8 @@ impl Engine {
     /// Whether what comes from a peer next can be no block that we have asked for, and is not
     /// waited for by turns.
     pub(super) fn expects_no_blocks(&self, session: Key, torrent: Key) -> bool {
-        let session = self.torrents.get(torrent).and_then(|t| t.peers.get(session));
+        let peers = self.torrents.get(torrent).map(|t| &t.peers);
+        let session = peers.and_then(|peers| peers.get(session));
         session.is_some_and(|s| s.pipeline.is_empty() && !s.pipeline.is_held())
     }
 
@@ -148,8 +149,8 @@ impl Engine {
         }
         let Some(link) = self.connections.get(key) else { return 0 };
         let Some((session, torrent)) = link.session().zip(link.torrent) else { return usize::MAX };
-        let session = self.torrents.get(torrent).and_then(|t| t.peers.get(session));
-        let (all, urgent) = session.map_or((0, 0), |s| (s.tx.len(), s.tx.urgent()));
+        let tx = self.torrents.get(torrent).and_then(|t| t.peers.tx(session));
+        let (all, urgent) = tx.map_or((0, 0), |tx| (tx.len(), tx.urgent()));
         if all == urgent {
             return urgent;
         }

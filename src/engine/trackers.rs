@@ -68,7 +68,7 @@ impl Verbs<'_> {
         if count > limit {
             return Err(TrackersError::TooMany { count, limit });
         }
-        let mut tiers = torrent.trackers.announcer().tiers(&torrent.metainfo.trackers).to_vec();
+        let mut tiers = torrent.trackers.announcer().tiers(torrent.content.trackers()).to_vec();
         if tiers.iter().flatten().any(|known| known == url) {
             return Ok(());
         }

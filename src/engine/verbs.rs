@@ -15,8 +15,8 @@ use crate::{
     conf::SeedChoking,
     engine::{AddError, Engine, NoSuchTorrent, files, labels, session::Said},
     torrent::{
-        Torrent, TorrentParams, candidates::Source, disconnect::Disconnect, lifecycle::End,
-        persistence,
+        Torrent, TorrentParams, candidates, disconnect::Disconnect, lifecycle::End,
+        peer_session::PeerBeforeContent, persistence,
     },
 };
 
@@ -85,6 +85,29 @@ impl Deref for Verbs<'_> {
     }
 }
 
+/// How a peer stands before there is content.
+fn early_stats(early: &PeerBeforeContent) -> PeerStats {
+    PeerStats {
+        addr: early.who().addr,
+        incoming: early.who().incoming,
+        id: early.terms().peer_id,
+        client: None,
+        have: 0,
+        interested: false,
+        unchoked: !early.is_peer_choking(),
+        peer_interested: early.is_peer_interested(),
+        peer_unchoked: false,
+        upload_only: false,
+        optimistic: false,
+        snubbed: false,
+        pipeline: 0,
+        downloaded: 0,
+        uploaded: 0,
+        download_rate: 0,
+        upload_rate: 0,
+    }
+}
+
 impl Verbs<'_> {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the
     /// engine lives. In a session with a folder
@@ -100,22 +123,18 @@ impl Verbs<'_> {
         if self.engine.shutting_down {
             return Err(AddError::ShuttingDown);
         }
-        let identity = params.metainfo.identity;
+        let identity = params.source.identity();
         if let Some(key) = self.engine.by_hash.get(&identity) {
             return Err(AddError::Duplicate(TorrentId(key)));
         }
         let labels = labels::tidy(std::mem::take(&mut params.labels), &self.engine.cx.conf)?;
         params.labels = labels;
         params.renames = files::safe_renames(&params)?;
-        self.engine.check_place(&params.metainfo, &params.dir, &params.renames)?;
-        if self.engine.cx.recorder.on && params.metainfo.raw.is_none() {
-            return Err(AddError::Unkept);
+        if let Some(metainfo) = params.source.metainfo() {
+            self.engine.check_place(metainfo, &params.dir, &params.renames)?;
         }
         if self.engine.cx.recorder.on {
-            let (bytes, limit) = (persistence::record_len(&params), persistence::MAX_NEW);
-            if bytes > limit {
-                return Err(AddError::TooLarge { bytes, limit });
-            }
+            self.engine.check_record(&params)?;
         }
         let limits = params.limits;
         let Engine { torrents, cx, .. } = &mut *self.engine;
@@ -209,7 +228,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn suggest_piece(&mut self, id: TorrentId, piece: u32) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| {
-            if let Ok(piece) = torrent.metainfo.geometry.piece(piece) {
+            if let Ok(piece) = torrent.geometry().piece(piece) {
                 torrent.suggest(piece, cx);
             }
         })
@@ -249,7 +268,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| {
-            torrent.peers.candidates_mut().add(cx.now, addr, Source::User, &cx.conf);
+            torrent.peers.candidates_mut().add(cx.now, addr, candidates::Source::User, &cx.conf);
         })
     }
 
@@ -420,7 +439,17 @@ impl Engine {
             download_rate: s.pipeline.shown_rate(self.cx.now),
             upload_rate: s.taken.rate(self.cx.now),
         };
-        torrent.peers.iter().map(|(_, s)| peer(s)).collect()
+        let early = torrent.peers.all_early().map(|(_, early)| early_stats(early));
+        torrent.peers.iter().map(|(_, s)| peer(s)).chain(early).collect()
+    }
+
+    /// Whether a torrent can be kept in the session's folder.
+    pub(super) fn check_record(&self, params: &TorrentParams) -> Result<(), AddError> {
+        if params.source.metainfo().is_some_and(|metainfo| metainfo.raw.is_none()) {
+            return Err(AddError::Unkept);
+        }
+        let (bytes, limit) = (persistence::record_len(params), persistence::MAX_NEW);
+        if bytes > limit { Err(AddError::TooLarge { bytes, limit }) } else { Ok(()) }
     }
 
     /// Connections in all, handshaking ones included.

@@ -92,6 +92,11 @@ impl Announcer {
         announcer
     }
 
+    /// Whether peers of different trackers must not mix (BEP 27).
+    pub(crate) fn set_private(&mut self, private: bool) {
+        self.private = private;
+    }
+
     /// What a tracker wants to be sent back to it.
     pub(crate) fn tracker_id(&self, no: TrackerNo) -> Option<&[u8]> {
         self.get(no)?.words.as_ref()?.tracker_id.as_deref()

@@ -24,7 +24,7 @@ impl Torrent {
 
     /// Whether something is to be done to its files as a whole, or is being done.
     pub(crate) fn is_rearranging(&self) -> bool {
-        self.operations.is_pending()
+        self.storage.operations.is_pending()
     }
 
     /// What is wrong with it, if anything. What it has is not settled before it is open.
@@ -38,7 +38,10 @@ impl Torrent {
         if !self.lifecycle.is_open() || self.lifecycle.is_pending() {
             return Ok(());
         }
-        if self.swarm.no_writes && !self.lifecycle.is_failing() && !self.operations.is_arranging() {
+        if self.swarm.no_writes
+            && !self.lifecycle.is_failing()
+            && !self.storage.operations.is_arranging()
+        {
             return Err(
                 "it writes nothing until its files are arranged, and nothing arranges them".into(),
             );

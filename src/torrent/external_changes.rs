@@ -25,15 +25,15 @@ pub(super) struct ExternalChanges {
 impl Torrent {
     /// The storage was opened: these files are longer than the torrent says.
     pub(super) fn note_too_long(&mut self, files: Vec<usize>) {
-        self.external_changes.too_long = files;
+        self.storage.external_changes.too_long = files;
     }
 
     /// It is known what is there. Where more is to be fetched the store cuts them once they are
     /// complete; a seed only tells.
     pub(super) fn tell_too_long(&mut self, cx: &mut Cx) {
-        let files = std::mem::take(&mut self.external_changes.too_long);
+        let files = std::mem::take(&mut self.storage.external_changes.too_long);
         if self.swarm.is_finished() && !files.is_empty() {
-            log::warn!("{} files of {} are longer than it says", files.len(), self.metainfo.name);
+            log::warn!("{} files of {} are longer than it says", files.len(), self.content.name());
             cx.alerts.push(Alert::FilesTooLong { torrent: self.identity.id(), files });
         }
     }
@@ -41,12 +41,13 @@ impl Torrent {
     /// A file is not as it was when it was looked at last: the torrent is opened anew, which checks
     /// what is not as it was saved. Its peers come back to what is there then.
     pub(super) fn files_changed(&mut self, error: &StoreError, cx: &mut Cx) {
-        let lately = self.external_changes.changed.is_some_and(|at| at + CHECK_AGAIN > cx.now);
+        let lately =
+            self.storage.external_changes.changed.is_some_and(|at| at + CHECK_AGAIN > cx.now);
         if lately || self.lifecycle.is_pending() || !self.lifecycle.is_open() {
             return;
         }
-        self.external_changes.changed = Some(cx.now);
-        log::warn!("{error}: {} is checked", self.metainfo.name);
+        self.storage.external_changes.changed = Some(cx.now);
+        log::warn!("{error}: {} is checked", self.content.name());
         cx.alerts.push(Alert::Distrusted { torrent: self.identity.id(), error: error.clone() });
         self.peers.part_all("the torrent's files have changed");
         self.lifecycle.ask_reopen(self.lifecycle.trust());

@@ -121,6 +121,9 @@ impl Torrent {
         if self.lifecycle.is_over() {
             return self.refuse_closing(request, cx);
         }
+        if !self.content.is_known() {
+            return self.change_empty_place(request, cx);
+        }
         let is_missing = self.lifecycle.has_lost_data();
         let is_closed = self.lifecycle.is_unopened() || is_missing;
         if is_missing && !matches!(request, Request::Adopt(_)) {
@@ -134,18 +137,29 @@ impl Torrent {
         self.line_up();
         match request {
             Request::Adopt(dir) if is_closed => self.adopt(dir, cx),
-            request => self.operations.requests.push_back(request),
+            request => self.storage.operations.requests.push_back(request),
         }
         self.settle(cx);
+    }
+
+    /// There is nothing on disk yet of a torrent whose metainfo is not known: it goes elsewhere at
+    /// once.
+    fn change_empty_place(&mut self, request: Request, cx: &mut Cx) {
+        if let Request::Move(dir) | Request::Adopt(dir) = request {
+            self.location.change(self.location.place().in_dir(dir.clone()));
+            self.settings_changed(cx);
+            cx.alerts.push(Alert::StorageMoved { torrent: self.identity.id(), dir });
+            self.settle(cx);
+        }
     }
 
     /// Does what is due as soon as nothing else is done, and lets the others go on when nothing is
     /// due.
     pub(super) fn run_operations(&mut self, cx: &mut Cx) {
-        if self.operations.unmade && !self.lifecycle.rests() {
-            self.operations.arrange = true;
+        if self.storage.operations.unmade && !self.lifecycle.rests() {
+            self.storage.operations.arrange = true;
         }
-        let busy = self.operations.is_out() || self.operations.is_due();
+        let busy = self.storage.operations.is_out() || self.storage.operations.is_due();
         if !busy {
             if std::mem::take(&mut self.swarm.quiet) {
                 self.end_silence(cx);
@@ -155,31 +169,36 @@ impl Torrent {
         self.swarm.quiet = true;
         let idle = self.swarm.jobs_out == 0 && self.lifecycle.is_savable();
         // What is to be closed or opened anew is tidied up, and nothing else.
-        if !idle || (self.lifecycle.is_pending() && !self.operations.tidy) {
+        if !idle || (self.lifecycle.is_pending() && !self.storage.operations.tidy) {
             return;
         }
         // The old files go when it is on disk where the new ones are, and stay if that cannot be.
-        if self.operations.tidy && !self.is_recorded() {
+        if self.storage.operations.tidy && !self.is_recorded() {
             return;
         }
-        if self.operations.tidy && self.is_unrecorded() {
-            (self.operations.tidy, self.operations.leaving) = (false, None);
+        if self.storage.operations.tidy && self.is_unrecorded() {
+            (self.storage.operations.tidy, self.storage.operations.leaving) = (false, None);
             return self.run_operations(cx);
         }
         let torrent = self.identity.key();
-        let (errand, job) = if std::mem::take(&mut self.operations.tidy) {
+        let (errand, job) = if std::mem::take(&mut self.storage.operations.tidy) {
             (Operation::Tidy, Job::Tidy { torrent })
-        } else if std::mem::take(&mut self.operations.arrange) {
-            self.operations.arranged = self.priorities.skipped();
+        } else if std::mem::take(&mut self.storage.operations.arrange) {
+            self.storage.operations.arranged = self.content.priorities().skipped();
             let make = !self.lifecycle.rests();
-            self.operations.unmade = !make;
+            self.storage.operations.unmade = !make;
             let borrowed = self.location.shared().borrowed();
             (
                 Operation::Arrange,
-                Job::Arrange { torrent, skipped: self.operations.arranged.clone(), make, borrowed },
+                Job::Arrange {
+                    torrent,
+                    skipped: self.storage.operations.arranged.clone(),
+                    make,
+                    borrowed,
+                },
             )
         } else {
-            let Some(request) = self.operations.requests.pop_front() else { return };
+            let Some(request) = self.storage.operations.requests.pop_front() else { return };
             let place = match request.clone() {
                 Request::Adopt(dir) => {
                     self.adopt(dir, cx);
@@ -189,12 +208,13 @@ impl Torrent {
                 Request::Rename(file, path) => self.location.place().with_rename(file, path),
             };
             // What it borrows where it is, it does not borrow there.
-            let spec = StoreSpec { borrowed: Vec::new(), ..self.spec_at(place.clone(), &cx.conf) };
+            let Some(spec) = self.spec_at(place.clone(), &cx.conf) else { return };
+            let spec = StoreSpec { borrowed: Vec::new(), ..spec };
             let spec = Box::new(spec);
             let state = self.lifecycle.is_open().then(|| Box::new(self.state_to_save(cx.now)));
             (Operation::Relocate(request, place), Job::Relocate { torrent, spec, state })
         };
-        self.operations.out = Some(errand);
+        self.storage.operations.out = Some(errand);
         self.swarm.jobs_out += 1;
         cx.job(job);
     }
@@ -215,7 +235,7 @@ impl Torrent {
 
     /// The torrent is to be elsewhere: not before all is forgotten that is claimed of where it was.
     fn adopt(&mut self, dir: PathBuf, cx: &mut Cx) {
-        self.operations.adopting = Some(dir);
+        self.storage.operations.adopting = Some(dir);
         // It is the user who says where it is.
         self.waive_absence();
         self.distrust_all(cx);
@@ -223,14 +243,14 @@ impl Torrent {
 
     /// Nothing is open, and nothing is claimed: it is elsewhere now, if it is to be.
     pub(super) fn settle_elsewhere(&mut self, cx: &mut Cx) {
-        let Some(dir) = self.operations.adopting.take() else { return };
+        let Some(dir) = self.storage.operations.adopting.take() else { return };
         self.location.change(self.location.place().in_dir(dir.clone()));
         self.settings_changed(cx);
         cx.alerts.push(Alert::StorageMoved { torrent: self.identity.id(), dir });
     }
 
     pub(super) fn handle_arranged(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
-        self.operations.out = None;
+        self.storage.operations.out = None;
         self.swarm.no_writes = result.is_err();
         match result {
             Ok(()) => {
@@ -242,10 +262,12 @@ impl Torrent {
     }
 
     pub(super) fn handle_relocated(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
-        let Some(Operation::Relocate(request, place)) = self.operations.out.take() else { return };
+        let Some(Operation::Relocate(request, place)) = self.storage.operations.out.take() else {
+            return;
+        };
         let Err(error) = result else {
-            self.operations.leaving = Some(self.location.change(place));
-            self.operations.tidy = true;
+            self.storage.operations.leaving = Some(self.location.change(place));
+            self.storage.operations.tidy = true;
             self.settings_changed(cx);
             // The state that was saved there is that of before.
             self.saves.note_news_if(self.lifecycle.is_open());
@@ -263,7 +285,7 @@ impl Torrent {
     }
 
     pub(super) fn handle_tidied(&mut self, left: Option<Leftovers>, cx: &mut Cx) {
-        (self.operations.out, self.operations.leaving) = (None, None);
+        (self.storage.operations.out, self.storage.operations.leaving) = (None, None);
         self.tell_leftovers(left, cx);
     }
 
@@ -277,7 +299,7 @@ impl Torrent {
     /// Where files of it may still be that are to be deleted after a move: the folder, and what is
     /// called otherwise there.
     pub(crate) fn leaving(&self) -> Option<(&Path, &[(usize, PathBuf)])> {
-        self.operations.leaving.as_ref().map(|place| (&*place.dir, &*place.renames))
+        self.storage.operations.leaving.as_ref().map(|place| (&*place.dir, &*place.renames))
     }
 
     pub(crate) fn refuse(&self, request: Request, error: StoreError, cx: &mut Cx) {
@@ -300,18 +322,20 @@ impl Torrent {
     /// It has other files in common with other torrents: the store is to know.
     pub(crate) fn shares_changed(&mut self, cx: &mut Cx) {
         if self.lifecycle.is_in_store() {
-            self.operations.arrange = true;
+            self.storage.operations.arrange = true;
             self.settle(cx);
         }
     }
 
     /// The torrent ends: nothing more is done.
     pub(super) fn refuse_requests(&mut self, cx: &mut Cx) {
-        let adopting = self.operations.adopting.take().map(Request::Adopt);
-        for request in adopting.into_iter().chain(std::mem::take(&mut self.operations.requests)) {
+        let adopting = self.storage.operations.adopting.take().map(Request::Adopt);
+        for request in
+            adopting.into_iter().chain(std::mem::take(&mut self.storage.operations.requests))
+        {
             self.refuse_closing(request, cx);
         }
-        self.operations.arrange = false;
+        self.storage.operations.arrange = false;
     }
 
     fn refuse_closing(&self, request: Request, cx: &mut Cx) {

@@ -8,34 +8,32 @@ use crate::{
         geometry::PieceIndex,
         paths::{Case, renamed_paths},
     },
-    torrent::{Torrent, cx::Cx, file_priorities::FilePriorities},
+    torrent::{Torrent, cx::Cx},
 };
 
 impl Torrent {
     pub(crate) fn priorities(&self) -> Vec<Priority> {
-        self.priorities.all(self.metainfo.files.len())
+        self.content.priorities().all(self.content.files().len())
     }
 
     pub(crate) fn priority(&self, file: usize) -> Priority {
-        self.priorities.of(file)
+        self.content.priorities().of(file)
     }
 
     /// See [`Verbs::set_file_priorities`](crate::Verbs::set_file_priorities).
     pub(crate) fn set_priorities(&mut self, priorities: Vec<Priority>, cx: &mut Cx) {
-        let wishes = FilePriorities::new(priorities, self.metainfo.files.len());
-        if wishes == self.priorities {
+        if !self.content.set_priorities(priorities) {
             return;
         }
-        self.priorities = wishes;
         self.settings_changed(cx);
-        let levels = self.priorities.levels(&self.metainfo.files, self.swarm.geometry);
+        let levels = self.content.levels();
         self.swarm.set_levels(|piece| levels.get(piece.at()).copied().unwrap_or_default());
         for (_, session) in self.peers.iter_mut() {
             session.handle_new_wishes(&mut self.swarm, cx);
             session.schedule(cx);
         }
         self.swarm.forgo_skipped(cx);
-        self.operations.handle_skipped(&self.priorities.skipped());
+        self.storage.operations.handle_skipped(&self.content.priorities().skipped());
         if self.lifecycle.is_finished() && !self.swarm.is_finished() {
             self.go_back_to_work(cx);
         }
@@ -56,7 +54,8 @@ impl Torrent {
     /// Where each file is or will be; `None` for one that is never on disk.
     pub(crate) fn paths(&self) -> Vec<Option<PathBuf>> {
         // The storage could not be opened with names that cannot be made safe.
-        let (metainfo, renames) = (self.metainfo.names(), self.location.renames());
+        let Some(metainfo) = self.content.metainfo() else { return Vec::new() };
+        let (metainfo, renames) = (metainfo.names(), self.location.renames());
         let aliased =
             renamed_paths(metainfo, Case::Kept, self.location.aliases().iter().chain(renames));
         let paths =
@@ -76,17 +75,17 @@ impl Torrent {
     /// Whether all of a file is verified, lies under its own name and stays there. A file that is
     /// skipped may be whole in the part file alone.
     pub(crate) fn has_in_place(&self, file: usize) -> bool {
-        let is_parked =
-            self.operations.may_be_parked(file) || self.priorities.of(file) == Priority::Skip;
-        let is_going = self.lifecycle.is_over() || self.operations.is_moving();
+        let is_parked = self.storage.operations.may_be_parked(file)
+            || self.content.priorities().of(file) == Priority::Skip;
+        let is_going = self.lifecycle.is_over() || self.storage.operations.is_moving();
         !is_parked
             && !is_going
-            && self.metainfo.files.get(file).is_some_and(|entry| self.have_of(file) == entry.len)
+            && self.content.files().get(file).is_some_and(|entry| self.have_of(file) == entry.len)
     }
 
     /// Bytes of a file that lie in verified pieces.
     pub(crate) fn have_of(&self, file: usize) -> u64 {
-        let Some(file) = self.metainfo.files.get(file).filter(|f| f.len > 0) else { return 0 };
+        let Some(file) = self.content.files().get(file).filter(|f| f.len > 0) else { return 0 };
         let (geometry, end) = (self.swarm.geometry, file.offset.saturating_add(file.len));
         let nominal = u64::from(geometry.nominal_piece_len().max(1));
         let pieces = file.offset / nominal..end.div_ceil(nominal);

@@ -49,6 +49,8 @@ enum Course {
     /// The torrent came from the session folder and nothing contradicts its saved state: there is
     /// nothing to tell.
     Restored,
+    /// The metainfo came from peers, which stay connected meanwhile: every step is told.
+    Fetched,
 }
 
 /// How the disk of an open storage does.
@@ -64,6 +66,8 @@ enum Disk {
 /// How far the storage is.
 #[derive(Debug)]
 enum Stage {
+    /// The metainfo is not known, so there is nothing to open.
+    Metadata,
     /// The torrent waits for its turn to be opened.
     Waiting { course: Course },
     /// The torrent is known from the session folder, and nothing of it was looked at.
@@ -125,14 +129,21 @@ pub(super) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A torrent that was added: it waits to be opened. `queue_order` counts if it is `queued`.
-    pub(super) fn new(trust: Trust, paused: bool, queued: bool, queue_order: Option<u64>) -> Self {
+    /// A torrent that was added: it waits to be opened, or for its metainfo, if that is not
+    /// `known`. `queue_order` counts if it is `queued`.
+    pub(super) fn new(
+        known: bool,
+        trust: Trust,
+        paused: bool,
+        queued: bool,
+        queue_order: Option<u64>,
+    ) -> Self {
         let queueing = if queued {
             Queueing::Inside { held: true, order: queue_order }
         } else {
             Queueing::Outside
         };
-        let stage = Stage::Waiting { course: Course::New };
+        let stage = if known { Stage::Waiting { course: Course::New } } else { Stage::Metadata };
         Self {
             state: State::Alive { stage, next: None },
             paused,
@@ -144,8 +155,11 @@ impl Lifecycle {
 
     /// The same for one of the session folder. `confirmed`: its saved state says what it has.
     /// `finished`: all that is wanted, as far as is known. One that is finished or rests is
-    /// dormant; the others are opened in turn.
+    /// dormant; the others are opened in turn. One whose metainfo is not known goes on waiting.
     pub(super) fn restore(&mut self, confirmed: bool, finished: bool) {
+        if self.awaits_metadata() {
+            return;
+        }
         let course = if confirmed { Course::Restored } else { Course::New };
         self.lane = if finished { Lane::Seed } else { Lane::Download };
         let stage = if finished || self.paused {
@@ -272,6 +286,29 @@ impl Lifecycle {
 
     // Stages.
 
+    /// Whether the metainfo is not known.
+    pub(super) fn awaits_metadata(&self) -> bool {
+        matches!(self.stage(), Some(Stage::Metadata))
+    }
+
+    /// The metainfo has come: the torrent is opened in turn, and its peers stay.
+    pub(super) fn handle_metadata(&mut self) {
+        if self.awaits_metadata() {
+            self.enter(Stage::Waiting { course: Course::Fetched });
+        }
+    }
+
+    /// How an opening was begun, as long as it is not over and has not failed.
+    fn course(&self) -> Option<Course> {
+        match self.stage()? {
+            Stage::Waiting { course }
+            | Stage::Dormant { course }
+            | Stage::Opening { course, failed: false }
+            | Stage::Checking { course, disk: Disk::Works, .. } => Some(*course),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_dormant(&self) -> bool {
         matches!(self.stage(), Some(Stage::Dormant { .. }))
     }
@@ -330,10 +367,11 @@ impl Lifecycle {
     pub(super) fn check(&mut self, checker: Checker, as_saved: bool) -> bool {
         let course = match self.stage() {
             Some(Stage::Opening { course: Course::Restored, .. }) if as_saved => Course::Restored,
+            Some(Stage::Opening { course: Course::Fetched, .. }) => Course::Fetched,
             _ => Course::New,
         };
         self.enter(Stage::Checking { course, checker, disk: Disk::Works });
-        course == Course::New
+        course != Course::Restored
     }
 
     pub(super) fn checker(&self) -> Option<&Checker> {
@@ -602,31 +640,32 @@ impl Lifecycle {
 
     // What is told of it.
 
+    /// Whether there is, or is about to be, something to say to peers.
+    fn has_use_of_peers(&self) -> bool {
+        self.is_open() || self.awaits_metadata() || self.course() == Some(Course::Fetched)
+    }
+
     /// Whether it speaks with peers now.
     pub(super) fn is_active(&self) -> bool {
-        self.is_open() && !self.rests() && !self.is_pending()
+        self.has_use_of_peers() && !self.rests() && !self.is_pending()
+    }
+
+    /// Whether blocks may come and go.
+    pub(super) fn is_exchanging(&self) -> bool {
+        self.is_open() && self.is_active()
     }
 
     /// Whether a peer that wants a torrent of the session folder may wait: it was dormant, and will
     /// be open soon if its files are as they were.
     pub(super) fn is_waking(&self) -> bool {
-        let soon = !matches!(self.stage(), None | Some(Stage::Open { .. } | Stage::Missing));
-        soon && !self.rests() && !self.is_failing() && !self.is_pending()
+        let soon = self.course().is_some_and(|course| course != Course::Fetched);
+        soon && !self.rests() && !self.is_pending()
     }
 
     /// True while a restored torrent is dormant or reopening and its saved state has not been
     /// contradicted: its trackers and the queue need not hear that it is being opened.
     fn is_on_its_way(&self) -> bool {
-        let course = match self.stage() {
-            Some(
-                Stage::Waiting { course }
-                | Stage::Dormant { course }
-                | Stage::Opening { course, .. }
-                | Stage::Checking { course, .. },
-            ) => *course,
-            _ => Course::New,
-        };
-        course == Course::Restored && !self.is_failing() && !self.is_pending()
+        self.course() == Some(Course::Restored) && !self.is_pending()
     }
 
     /// The same of one that may run.
@@ -664,6 +703,7 @@ impl Lifecycle {
             Stage::Checking { .. } => Phase::Checking,
             _ if self.paused => Phase::Paused,
             _ if self.is_held() => Phase::Queued,
+            Stage::Metadata => Phase::Metadata,
             Stage::Waiting { .. } => Phase::Opening,
             Stage::Open { .. } | Stage::Dormant { .. } if finished => Phase::Seeding,
             // What it lacks shows when it is open.
@@ -690,7 +730,7 @@ impl Lifecycle {
             check,
             queued: self.is_queued() && self.end().is_none(),
             lane: self.lane,
-            could_run: (self.is_open() || self.is_on_its_way())
+            could_run: (self.has_use_of_peers() || self.is_on_its_way())
                 && !self.paused
                 && !self.is_failing()
                 && !self.is_pending(),

@@ -51,22 +51,22 @@ impl MissingData {
 impl Torrent {
     /// The user wants it to go on whether or not anything is there.
     pub(super) fn waive_absence(&mut self) {
-        self.missing_data.waived = true;
+        self.storage.missing_data.waived = true;
     }
 
     /// Whether a check that is over says something: not while it is unknown whether all files have
     /// gone meanwhile.
     pub(super) fn is_check_sure(&mut self, cx: &mut Cx) -> bool {
-        if self.missing_data.missed {
+        if self.storage.missing_data.missed {
             self.look(cx);
         }
-        !self.missing_data.looking
+        !self.storage.missing_data.looking
     }
 
     /// Whether it may be announced: if it has anything, a file must have been seen lately. Else a
     /// worker looks.
     pub(super) fn may_announce(&mut self, cx: &mut Cx) -> bool {
-        if self.missing_data.seen.is_some_and(|at| at + SEEN_FOR > cx.now)
+        if self.storage.missing_data.seen.is_some_and(|at| at + SEEN_FOR > cx.now)
             || !self.has_any_on_disk()
         {
             return true;
@@ -79,7 +79,7 @@ impl Torrent {
     /// cannot be missed.
     fn has_any_on_disk(&self) -> bool {
         let (have, geometry) = (&self.swarm.have, self.swarm.geometry);
-        let files = self.metainfo.files.iter().filter(|file| file.kind == FileKind::Regular);
+        let files = self.content.files().iter().filter(|file| file.kind == FileKind::Regular);
         let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
         !have.is_clear()
             && ranges.flat_map(|range| geometry.pieces_of(range)).any(|piece| have.has(piece))
@@ -87,16 +87,17 @@ impl Torrent {
 
     /// Whether it cannot be announced before a worker has answered.
     pub(super) fn is_looking(&self) -> bool {
-        self.missing_data.looking
+        self.storage.missing_data.looking
     }
 
     /// Has a worker look whether any file is there.
     pub(super) fn look(&mut self, cx: &mut Cx) {
-        if std::mem::replace(&mut self.missing_data.looking, true) {
+        let Some(spec) = self.spec_at(self.location.place().clone(), &cx.conf) else { return };
+        if std::mem::replace(&mut self.storage.missing_data.looking, true) {
             return;
         }
         self.swarm.jobs_out += 1;
-        let spec = Box::new(self.spec_at(self.location.place().clone(), &cx.conf));
+        let spec = Box::new(spec);
         cx.job(Job::Look { torrent: self.identity.key(), spec });
     }
 
@@ -113,7 +114,7 @@ impl Torrent {
     pub(super) fn suspect_read(&mut self, error: &StoreError, cx: &mut Cx) {
         if self.lifecycle.is_pending() {
         } else if error.is_missing() {
-            self.missing_data.suspect.get_or_insert_with(|| error.clone());
+            self.storage.missing_data.suspect.get_or_insert_with(|| error.clone());
             self.look(cx);
         } else {
             self.doubt(error, cx);
@@ -130,9 +131,9 @@ impl Torrent {
 
     /// A worker has looked.
     pub(super) fn handle_looked(&mut self, absent: bool, cx: &mut Cx) {
-        let MissingData { looking, missed, seen, .. } = &mut self.missing_data;
+        let MissingData { looking, missed, seen, .. } = &mut self.storage.missing_data;
         (*looking, *missed, *seen) = (false, false, (!absent).then_some(cx.now));
-        let suspect = self.missing_data.suspect.take();
+        let suspect = self.storage.missing_data.suspect.take();
         if self.lifecycle.is_pending() {
             return;
         }
@@ -145,7 +146,7 @@ impl Torrent {
                 self.vanish()
             }
             _ if missing => {
-                log::info!("the data of {} is back", self.metainfo.name);
+                log::info!("the data of {} is back", self.content.name());
                 cx.alerts.push(Alert::StorageRecovered { torrent: self.identity.id() });
                 self.lifecycle.handle_data_back();
             }
@@ -169,11 +170,11 @@ impl Torrent {
     pub(super) fn is_absence(&mut self, lost: u32, cx: &mut Cx) -> bool {
         // What is to be opened anew was waived for that, and not for an answer that was on its way
         // when the user spoke.
-        let waived = self.missing_data.waived;
-        self.missing_data.waived &= self.lifecycle.is_pending();
-        self.missing_data.missed = false;
+        let waived = self.storage.missing_data.waived;
+        self.storage.missing_data.waived &= self.lifecycle.is_pending();
+        self.storage.missing_data.missed = false;
         if lost == 0 {
-            self.missing_data.seen = Some(cx.now);
+            self.storage.missing_data.seen = Some(cx.now);
             return false;
         }
         // What the user gave up is not to be missed at the next start.
@@ -187,21 +188,22 @@ impl Torrent {
     /// None of its files is there, and nothing is open any more.
     pub(super) fn vanished(&mut self, cx: &mut Cx) {
         let (counters, jobs_out) = (self.swarm.counters, self.swarm.jobs_out);
-        self.swarm = Self::empty_swarm(self.identity.key(), &self.metainfo, &self.priorities, cx);
+        self.swarm = self.empty_swarm(cx);
         (self.swarm.counters, self.swarm.jobs_out) = (counters, jobs_out);
         self.swarm.recount();
         self.lifecycle.lose_data();
-        self.missing_data.pause = cx.conf.storage.retry_pause;
+        self.storage.missing_data.pause = cx.conf.storage.retry_pause;
         let dir = self.location.dir().to_owned();
-        log::warn!("the data of {} is gone from {}", self.metainfo.name, dir.display());
+        log::warn!("the data of {} is gone from {}", self.content.name(), dir.display());
         cx.alerts.push(Alert::DataGone { torrent: self.identity.id(), dir });
         self.look_later(cx);
     }
 
     fn look_later(&mut self, cx: &mut Cx) {
         if !self.lifecycle.is_paused() {
-            self.timers.set(RETRY, cx.now + self.missing_data.pause);
-            self.missing_data.pause = self
+            self.timers.set(RETRY, cx.now + self.storage.missing_data.pause);
+            self.storage.missing_data.pause = self
+                .storage
                 .missing_data
                 .pause
                 .saturating_mul(2)

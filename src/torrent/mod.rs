@@ -11,6 +11,7 @@ pub(crate) mod candidates;
 mod checker;
 mod choker;
 pub(crate) mod claim;
+pub(crate) mod content;
 pub(crate) mod cx;
 pub(crate) mod disconnect;
 mod dormant;
@@ -23,6 +24,7 @@ pub(crate) mod identity;
 pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod location;
+mod metadata;
 mod missing_data;
 mod names;
 mod no_peers;
@@ -52,12 +54,12 @@ mod turnover;
 pub(crate) mod upload_memory;
 mod verbs;
 
-use std::sync::Arc;
-
 use crate::{
     alert::Phase,
     base::{
         arena::Key,
+        geometry::Geometry,
+        ids::InfoHash,
         job::StoreSpec,
         time::Instant,
         timers::{TimerTable, Wakeup},
@@ -66,32 +68,27 @@ use crate::{
     torrent::{
         activity::Activity,
         announcer::Announcer,
-        candidates::{Candidates, Source},
+        candidates::Candidates,
         claim::Seen,
+        content::Content,
         cx::Cx,
-        external_changes::ExternalChanges,
-        file_operations::FileOperations,
-        file_priorities::FilePriorities,
         identity::TorrentIdentity,
         lifecycle::Lifecycle,
         location::{Location, Place},
-        missing_data::MissingData,
         no_peers::Drought,
         outbox::Sleeper,
-        partial_pieces::PartialPieces,
         peers::Peers,
         persistence::Persistence,
         picker::Picker,
         saves::Saves,
         slots::Slots,
-        storage::DiskTroubles,
+        storage::Storage,
         swarm::Swarm,
         trackers::Trackers,
     },
-    wire::metainfo::Metainfo,
 };
 
-pub use params::TorrentParams;
+pub use params::{Source, TorrentParams};
 pub(crate) use verbs::HELD;
 
 const SAVE: usize = 0;
@@ -115,16 +112,11 @@ pub(crate) struct Torrent {
     /// Whether there is a peer to download from.
     drought: Drought,
     pub(crate) trackers: Trackers,
-    pub(crate) metainfo: Arc<Metainfo>,
+    pub(crate) content: Content,
+    /// The ledger of its pieces; of none before the metainfo is known.
     swarm: Swarm,
-    /// How much its files are wanted.
-    priorities: FilePriorities,
     pub(crate) location: Location,
-    operations: FileOperations,
-    partial_pieces: PartialPieces,
-    missing_data: MissingData,
-    external_changes: ExternalChanges,
-    disk_troubles: DiskTroubles,
+    storage: Storage,
     saves: Saves,
     /// How it is kept in the session folder.
     persistence: Persistence,
@@ -154,7 +146,7 @@ impl Torrent {
     /// All of it, with nothing opened.
     fn make(key: Key, params: TorrentParams, cx: &mut Cx) -> Self {
         let TorrentParams {
-            metainfo,
+            source,
             dir,
             state_file,
             peers,
@@ -167,35 +159,36 @@ impl Torrent {
             ..
         } = params;
         let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
-        let priorities = FilePriorities::new(priorities, metainfo.files.len());
-        let swarm = Self::empty_swarm(key, &metainfo, &priorities, cx);
-        let mut candidates = Candidates::new(
+        let hashes = source.identity();
+        let content = Content::new(source, priorities);
+        let swarm = make_swarm(key, hashes.info_hash(), &content, cx);
+        let mut known = Candidates::new(
             cx.leases.filter().clone(),
             cx.leases.external().ours(cx.leases.ports()),
         );
         for addr in peers {
-            candidates.add(cx.now, addr, Source::User, &cx.conf);
+            known.add(cx.now, addr, candidates::Source::User, &cx.conf);
         }
-        let announcer =
-            Announcer::new(trackers, &metainfo.trackers, metainfo.private, cx.told.rng(), &cx.conf);
+        let announcer = Announcer::new(
+            trackers,
+            content.trackers(),
+            content.metainfo().is_some_and(|metainfo| metainfo.private),
+            cx.told.rng(),
+            &cx.conf,
+        );
         let state_file = state_file.filter(|_| !cx.recorder.on);
         Self {
-            identity: TorrentIdentity::new(key, metainfo.identity, labels),
-            lifecycle: Lifecycle::new(trust, paused, queued, queue_order),
-            peers: Peers::new(candidates),
+            identity: TorrentIdentity::new(key, hashes, labels),
+            lifecycle: Lifecycle::new(content.is_known(), trust, paused, queued, queue_order),
+            peers: Peers::new(known),
             slots: Slots::new(&cx.conf),
             turned_over: None,
             drought: Drought::default(),
             trackers: Trackers::new(announcer),
-            metainfo,
+            content,
             swarm,
-            priorities,
             location: Location::new(Place { dir, state_file, renames }),
-            operations: FileOperations::default(),
-            partial_pieces: PartialPieces::default(),
-            missing_data: MissingData::default(),
-            external_changes: ExternalChanges::default(),
-            disk_troubles: DiskTroubles::new(&cx.conf),
+            storage: Storage::new(&cx.conf),
             saves: Saves::default(),
             persistence: Persistence::default(),
             activity: Activity::new(stop, totals),
@@ -210,35 +203,45 @@ impl Torrent {
 
     /// A ledger with nothing in it. It can pick pieces when it is known what is there; until then
     /// nothing is wanted.
-    fn empty_swarm(key: Key, metainfo: &Metainfo, priorities: &FilePriorities, cx: &Cx) -> Swarm {
-        let geometry = metainfo.geometry;
-        let picker = Picker::none(geometry, priorities.levels(&metainfo.files, geometry));
-        Swarm::new(key, metainfo.info_hash(), geometry, metainfo.pieces.clone(), cx.now, picker)
+    fn empty_swarm(&self, cx: &Cx) -> Swarm {
+        make_swarm(self.identity.key(), self.identity.info_hash(), &self.content, cx)
     }
 
-    fn spec_at(&self, place: Place, conf: &Conf) -> StoreSpec {
+    /// How the store is to know it at `place`; `None` before there is content.
+    fn spec_at(&self, place: Place, conf: &Conf) -> Option<StoreSpec> {
+        let metainfo = self.content.metainfo()?;
         let Place { dir, state_file, renames } = place;
-        StoreSpec {
+        Some(StoreSpec {
             identity: *self.identity.hashes(),
             dir,
-            name: self.metainfo.name.clone(),
-            single_file: self.metainfo.single_file,
-            files: self.metainfo.files.clone(),
-            geometry: self.metainfo.geometry,
+            name: metainfo.name.clone(),
+            single_file: metainfo.single_file,
+            files: metainfo.files.clone(),
+            geometry: metainfo.geometry,
             allocation: conf.storage.allocation,
             state_file,
             in_session: self.persistence.is_on(),
             trust: self.lifecycle.trust(),
-            skipped: self.priorities.skipped(),
+            skipped: self.content.priorities().skipped(),
             renames,
             aliases: self.location.aliases().to_vec(),
             borrowed: self.location.shared().borrowed(),
             kept: self.location.shared().kept(),
-        }
+        })
+    }
+
+    /// The shape of its content.
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.swarm.geometry
+    }
+
+    /// Whether it has all that is wanted, as far as that is known.
+    fn is_finished(&self) -> bool {
+        self.content.is_known() && self.swarm.is_finished()
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.lifecycle.phase(self.swarm.is_finished())
+        self.lifecycle.phase(self.is_finished())
     }
 
     /// Whether it speaks with peers now.
@@ -319,4 +322,11 @@ impl Torrent {
             cx.outbox.wake(at, Sleeper::Torrent(self.identity.key()));
         }
     }
+}
+
+fn make_swarm(key: Key, info_hash: InfoHash, content: &Content, cx: &Cx) -> Swarm {
+    let geometry = content.geometry();
+    let hashes = content.metainfo().map(|metainfo| metainfo.pieces.clone()).unwrap_or_default();
+    let picker = Picker::none(geometry, content.levels());
+    Swarm::new(key, info_hash, geometry, hashes, cx.now, picker)
 }

@@ -41,7 +41,7 @@ impl Drought {
 impl Torrent {
     /// Called at the end of every input.
     pub(super) fn tend_drought(&mut self, cx: &Cx) {
-        if !self.is_active() || self.swarm.is_finished() {
+        if !self.is_active() || self.is_finished() {
             self.drought = Drought::default();
             return;
         }
@@ -57,6 +57,8 @@ impl Torrent {
             self.drought.source.filter(|&key| self.peers.get(key).is_some_and(|s| s.interested));
         let source =
             known.or_else(|| self.peers.iter().find(|(_, s)| s.interested).map(|(key, _)| key));
+        // Any peer may have the metainfo.
+        let source = source.or_else(|| self.peers.all_early().next().map(|(key, _)| key));
         let failed_dials = self.drought.failed_dials;
         match (source, self.drought.since) {
             (Some(_), _) => self.drought = Drought { source, ..Drought::default() },
@@ -82,7 +84,7 @@ impl Torrent {
         if self.no_peers_due(cx).is_some_and(|at| at <= cx.now) {
             self.drought.told = true;
             if let Some(no_peers) = self.no_peers(cx.now) {
-                log::warn!("{}: {no_peers}", self.metainfo.name);
+                log::warn!("{}: {no_peers}", self.content.name());
                 cx.alerts.push(Alert::NoPeers { torrent: self.identity.id(), no_peers });
             }
         }

@@ -7,16 +7,67 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use crate::{
     alert::StopAt,
     base::{
-        bucket::Limits, files::Priority, job::Trust, totals::Totals, tracker_events::TrackerEvents,
+        bucket::Limits, files::Priority, ids::Identity, job::Trust, totals::Totals,
+        tracker_events::TrackerEvents,
     },
-    wire::metainfo::Metainfo,
+    wire::{magnet::Magnet, metainfo::Metainfo},
 };
+
+/// What a torrent is known by when it is added.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Source {
+    /// Its metainfo.
+    Metainfo(Arc<Metainfo>),
+    /// A magnet link. The torrent is announced and connected, and waits for its metainfo
+    /// ([`Phase::Metadata`](crate::Phase::Metadata),
+    /// [`Verbs::set_metainfo`](crate::Verbs::set_metainfo)).
+    Magnet(Box<Magnet>),
+}
+
+impl Source {
+    /// The metainfo, if it is known.
+    pub fn metainfo(&self) -> Option<&Arc<Metainfo>> {
+        match self {
+            Self::Metainfo(metainfo) => Some(metainfo),
+            Self::Magnet(_) => None,
+        }
+    }
+
+    /// The info-hashes.
+    pub fn identity(&self) -> Identity {
+        match self {
+            Self::Metainfo(metainfo) => metainfo.identity,
+            Self::Magnet(magnet) => magnet.identity,
+        }
+    }
+
+    /// What the torrent calls itself, a foreign word; empty if that is not known.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Metainfo(metainfo) => &metainfo.name,
+            Self::Magnet(magnet) => magnet.name.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Arc<Metainfo>> for Source {
+    fn from(metainfo: Arc<Metainfo>) -> Self {
+        Self::Metainfo(metainfo)
+    }
+}
+
+impl From<Magnet> for Source {
+    fn from(magnet: Magnet) -> Self {
+        Self::Magnet(Box::new(magnet))
+    }
+}
 
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
 pub struct TorrentParams {
     /// The torrent.
-    pub metainfo: Arc<Metainfo>,
+    pub source: Source,
     /// The download folder. It is made when the first piece is written.
     pub dir: PathBuf,
     /// Where the torrent's state is kept between runs; `None` keeps none. Not used in a session
@@ -67,11 +118,21 @@ pub struct TorrentParams {
 impl TorrentParams {
     /// `metainfo` into `dir`, with its state in `dir/.cratetorrent/`, rarest first, no peers yet.
     pub fn new(metainfo: Arc<Metainfo>, dir: impl Into<PathBuf>) -> Self {
-        let dir = dir.into();
-        let state_file =
-            Some(dir.join(".cratetorrent").join(format!("{}.resume", metainfo.info_hash())));
+        Self::with_source(metainfo.into(), dir.into())
+    }
+
+    /// The same for the torrent of a magnet link, with the link's peers and trackers.
+    pub fn from_magnet(magnet: Magnet, dir: impl Into<PathBuf>) -> Self {
+        let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect::<Vec<_>>();
+        let (peers, trackers) = (magnet.peers.clone(), Some(tiers).filter(|t| !t.is_empty()));
+        Self { peers, trackers, ..Self::with_source(magnet.into(), dir.into()) }
+    }
+
+    fn with_source(source: Source, dir: PathBuf) -> Self {
+        let name = format!("{}.resume", source.identity().info_hash());
+        let state_file = Some(dir.join(".cratetorrent").join(name));
         Self {
-            metainfo,
+            source,
             dir,
             state_file,
             peers: Vec::new(),

@@ -21,56 +21,57 @@ pub(super) struct PartialPieces {
 impl Torrent {
     /// The saved state told of these.
     pub(super) fn handle_found(&mut self, found: Vec<PartialPiece>) {
-        self.partial_pieces.found = found;
+        self.storage.partial_pieces.found = found;
     }
 
     /// A piece was checked and is not good: if all of it was there, some block is wrong and it is
     /// to be fetched anew.
     pub(super) fn handle_found_bad(&mut self, bad: PieceIndex) {
-        self.partial_pieces
+        self.storage
+            .partial_pieces
             .found
             .retain(|partial| partial.piece != bad || !partial.blocks.is_full());
     }
 
     /// It is known what is there: unfinished pieces are gone on with.
     pub(super) fn take_up(&mut self, cx: &mut Cx) {
-        for partial in std::mem::take(&mut self.partial_pieces.found) {
+        for partial in std::mem::take(&mut self.storage.partial_pieces.found) {
             self.swarm.restore(&partial, cx);
         }
     }
 
     /// It stops for now, or for good: what is in memory is to be written when its peers are gone.
     pub(super) fn flush_later(&mut self) {
-        self.partial_pieces.flush = true;
+        self.storage.partial_pieces.flush = true;
     }
 
     /// It goes on: what is in memory may stay there.
     pub(super) fn forgo_flush(&mut self) {
-        self.partial_pieces.flush = false;
+        self.storage.partial_pieces.flush = false;
     }
 
     /// Whether what is in memory will be written before the torrent stops.
     pub(super) fn is_to_flush(&self) -> bool {
-        self.partial_pieces.flush && self.swarm.is_busy()
+        self.storage.partial_pieces.flush && self.swarm.is_busy()
     }
 
     /// Writes what is in memory, once, if that is due and nothing keeps it from it. Returns whether
     /// a worker is at it.
     pub(super) fn flush(&mut self, cx: &mut Cx) -> bool {
-        let may = self.lifecycle.is_open() && self.operations.lets_write();
+        let may = self.lifecycle.is_open() && self.storage.operations.lets_write();
         may && self.peers.is_empty()
-            && std::mem::take(&mut self.partial_pieces.flush)
+            && std::mem::take(&mut self.storage.partial_pieces.flush)
             && self.swarm.flush(cx)
     }
 
     /// A save begins. That of a check that is not over is nothing to tell the user of.
     pub(super) fn note_save(&mut self) {
-        self.partial_pieces.interim = self.lifecycle.is_checking();
+        self.storage.partial_pieces.interim = self.lifecycle.is_checking();
     }
 
     /// Whether the save that was answered told how far a check is.
     pub(super) fn was_interim(&self) -> bool {
-        self.partial_pieces.interim
+        self.storage.partial_pieces.interim
     }
 
     /// What a saved state is to tell of unfinished pieces.
@@ -79,7 +80,7 @@ impl Torrent {
             return self.swarm.partial_pieces();
         }
         let lacks = |partial: &&PartialPiece| !self.swarm.have.has(partial.piece);
-        self.partial_pieces.found.iter().filter(lacks).cloned().collect()
+        self.storage.partial_pieces.found.iter().filter(lacks).cloned().collect()
     }
 
     /// What a saved state is to tell of a check that goes on.

@@ -11,7 +11,7 @@ use crate::{
         STOP, Torrent,
         cx::Cx,
         disconnect::Disconnect,
-        peer_session::{Fault, PeerSession, Terms},
+        peer_session::{Fault, PeerBeforeContent, PeerSession, Terms},
         progress::Contributor,
     },
 };
@@ -46,10 +46,16 @@ impl Torrent {
         if !who.incoming {
             self.peers.candidates_mut().note_connected(who.addr);
         }
-        let mut session = PeerSession::new(link, who, terms, tx, &self.swarm, cx);
-        session.schedule(cx);
-        self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
-        let key = self.peers.insert(session);
+        let key = if self.lifecycle.is_open() {
+            let mut session = PeerSession::new(link, who, terms, tx, &self.swarm, cx);
+            session.schedule(cx);
+            self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
+            self.peers.insert(session)
+        } else {
+            let mut early = PeerBeforeContent::new(link, who, terms, tx, cx);
+            early.schedule(cx);
+            self.peers.insert_early(early)
+        };
         self.watch_crowd(cx);
         self.schedule(cx);
         key
@@ -61,6 +67,11 @@ impl Torrent {
         data: &[u8],
         cx: &mut Cx,
     ) -> Result<(), Fault> {
+        if let Some(early) = self.peers.early_mut(session) {
+            let result = early.handle_data(data, cx);
+            early.schedule(cx);
+            return result;
+        }
         let Some(s) = self.peers.get_mut(session) else { return Ok(()) };
         self.swarm.max_favoured = self.slots.favours();
         let result = s.handle_data(data, &mut self.swarm, cx);
@@ -78,6 +89,9 @@ impl Torrent {
     }
 
     pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
+        if let Some(early) = self.peers.early_mut(session) {
+            early.handle_sent(bytes);
+        }
         if let Some(s) = self.peers.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
             if self.activity.is_reached_by(self.swarm.counters.up.total()) {
@@ -128,6 +142,9 @@ impl Torrent {
         at: Instant,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
+        if let Some(early) = self.peers.early_mut(session) {
+            return early.handle_timeout(at, cx);
+        }
         let Some(s) = self.peers.get_mut(session) else { return Ok(()) };
         if !s.wakeup.fire(at) {
             return Ok(());
@@ -182,7 +199,7 @@ impl Torrent {
         reason: Disconnect,
         cx: &mut Cx,
     ) {
-        let session = session.and_then(|s| self.peers.remove(s));
+        let (connected, session) = session.map_or((false, None), |s| self.peers.remove(s));
         // Who is let go because the torrent rests has not failed.
         let useful =
             !self.is_active() || session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
@@ -195,7 +212,7 @@ impl Torrent {
                 reason: reason.text,
             });
         }
-        if session.is_none() && !who.incoming && !useful {
+        if !connected && !who.incoming && !useful {
             self.drought.handle_failed_dial();
         }
         let let_go = session.as_ref().is_some_and(|s| s.let_go);

@@ -5,6 +5,7 @@
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod availability;
+mod before_content;
 mod fault;
 mod offers;
 mod requests;
@@ -14,7 +15,7 @@ mod uploads;
 
 use std::{net::SocketAddr, time::Duration};
 
-pub(crate) use self::fault::Fault;
+pub(crate) use self::{before_content::PeerBeforeContent, fault::Fault};
 use crate::{
     base::{
         arena::Key,
@@ -29,7 +30,7 @@ use crate::{
     torrent::{
         cx::Cx,
         outbox::Sleeper,
-        peer_session::offers::Offers,
+        peer_session::offers::{Offers, our_handshake},
         progress::Contributor,
         slots::Standing,
         swarm::{Note, Swarm},
@@ -163,6 +164,36 @@ impl PeerSession {
         swarm: &Swarm,
         cx: &mut Cx,
     ) -> Self {
+        let mut session = Self::silent(link, who, terms, tx, swarm, cx);
+        session.introduce(swarm, cx);
+        session
+    }
+
+    /// A peer that was connected before there was content, and knows us as a peer that has nothing.
+    fn after_content(
+        link: Key,
+        who: Contributor,
+        terms: Terms,
+        tx: Tx,
+        swarm: &Swarm,
+        cx: &mut Cx,
+    ) -> Self {
+        let mut session = Self::silent(link, who, terms, tx, swarm, cx);
+        // Only the first message may be a bitfield (BEP 3).
+        for piece in swarm.have.ones() {
+            session.say(&Message::Have(piece), cx);
+        }
+        session
+    }
+
+    fn silent(
+        link: Key,
+        who: Contributor,
+        terms: Terms,
+        tx: Tx,
+        swarm: &Swarm,
+        cx: &mut Cx,
+    ) -> Self {
         let mut session = Self {
             link,
             who,
@@ -216,7 +247,6 @@ impl PeerSession {
         };
         session.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         session.timers.set(KEEP_ALIVE, cx.now + cx.conf.peers.keep_alive);
-        session.introduce(swarm, cx);
         session
     }
 
@@ -242,7 +272,7 @@ impl PeerSession {
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
             let payload =
-                self.extension_handshake(swarm.is_upload_only().then_some(true), cx).encode();
+                our_handshake(&self.who, swarm.is_upload_only().then_some(true), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {

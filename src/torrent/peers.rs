@@ -1,5 +1,5 @@
-//! The peers of a torrent: the candidates, the connections being made, the peers that are connected,
-//! and the connections that are to end. A peer is found by its key, and a late answer for one that
+//! The peers of a torrent: the candidates, the connections being made, the peers that are connected
+//! (before there is content, and after), and the connections that are to end. A peer is found by its key, and a late answer for one that
 //! has gone finds nothing.
 //!
 //! It knows connections by key only. What a peer's session or the ledger does, it does not know.
@@ -14,9 +14,14 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
+    proto::tx::Tx,
     torrent::{
-        candidates::Candidates, disconnect::Disconnect, peer_session::PeerSession,
+        candidates::Candidates,
+        cx::Cx,
+        disconnect::Disconnect,
+        peer_session::{PeerBeforeContent, PeerSession},
         progress::Contributor,
+        swarm::Swarm,
     },
 };
 
@@ -39,10 +44,78 @@ pub(crate) struct Twin {
     pub(crate) across: bool,
 }
 
+/// A connected peer.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all peers are sessions")]
+enum Peer {
+    /// The torrent is open.
+    Session(PeerSession),
+    /// It is not, since its metainfo is not known or has just come.
+    Early(Box<PeerBeforeContent>),
+}
+
+impl Peer {
+    fn session(&self) -> Option<&PeerSession> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Early(_) => None,
+        }
+    }
+
+    fn session_mut(&mut self) -> Option<&mut PeerSession> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Early(_) => None,
+        }
+    }
+
+    fn early(&self) -> Option<&PeerBeforeContent> {
+        match self {
+            Self::Early(early) => Some(early),
+            Self::Session(_) => None,
+        }
+    }
+
+    fn early_mut(&mut self) -> Option<&mut PeerBeforeContent> {
+        match self {
+            Self::Early(early) => Some(early),
+            Self::Session(_) => None,
+        }
+    }
+
+    fn link(&self) -> Key {
+        match self {
+            Self::Session(session) => session.link,
+            Self::Early(early) => early.link(),
+        }
+    }
+
+    fn who(&self) -> Contributor {
+        match self {
+            Self::Session(session) => session.who,
+            Self::Early(early) => early.who(),
+        }
+    }
+
+    fn id(&self) -> PeerId {
+        match self {
+            Self::Session(session) => session.terms.peer_id,
+            Self::Early(early) => early.terms().peer_id,
+        }
+    }
+
+    fn heard(&self) -> Instant {
+        match self {
+            Self::Session(session) => session.heard,
+            Self::Early(early) => early.heard(),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    sessions: Arena<PeerSession>,
+    connected: Arena<Peer>,
     candidates: Candidates,
     /// Connections that are being made or have not been greeted.
     dials: usize,
@@ -52,7 +125,7 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub(super) fn new(candidates: Candidates) -> Self {
-        Self { sessions: Arena::new(), candidates, dials: 0, partings: Vec::new() }
+        Self { connected: Arena::new(), candidates, dials: 0, partings: Vec::new() }
     }
 
     // Candidates and dials.
@@ -89,47 +162,103 @@ impl Peers {
 
     /// How many are connected.
     pub(crate) fn len(&self) -> usize {
-        self.sessions.len()
+        self.connected.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// The session of a peer; `None` before there is content, too.
     pub(crate) fn get(&self, peer: Key) -> Option<&PeerSession> {
-        self.sessions.get(peer)
+        self.connected.get(peer)?.session()
     }
 
-    pub(crate) fn get_mut(&mut self, peer: Key) -> Option<&mut PeerSession> {
-        self.sessions.get_mut(peer)
+    pub(super) fn get_mut(&mut self, peer: Key) -> Option<&mut PeerSession> {
+        self.connected.get_mut(peer)?.session_mut()
     }
 
+    /// The sessions.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &PeerSession)> {
-        self.sessions.iter()
+        self.connected.iter().filter_map(|(key, peer)| Some((key, peer.session()?)))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut PeerSession)> {
-        self.sessions.iter_mut()
+        self.connected.iter_mut().filter_map(|(key, peer)| Some((key, peer.session_mut()?)))
     }
 
     pub(super) fn insert(&mut self, session: PeerSession) -> Key {
-        self.sessions.insert(session)
+        self.connected.insert(Peer::Session(session))
     }
 
-    pub(super) fn remove(&mut self, peer: Key) -> Option<PeerSession> {
-        self.sessions.remove(peer)
+    /// What is to be sent to a peer.
+    pub(crate) fn tx(&self, peer: Key) -> Option<&Tx> {
+        Some(match self.connected.get(peer)? {
+            Peer::Session(session) => &session.tx,
+            Peer::Early(early) => early.tx(),
+        })
+    }
+
+    pub(crate) fn tx_mut(&mut self, peer: Key) -> Option<&mut Tx> {
+        Some(match self.connected.get_mut(peer)? {
+            Peer::Session(session) => &mut session.tx,
+            Peer::Early(early) => early.tx_mut(),
+        })
+    }
+
+    /// Since when a peer is connected, if nothing has come after its handshake.
+    pub(crate) fn mute_since(&self, peer: Key) -> Option<Instant> {
+        match self.connected.get(peer)? {
+            Peer::Session(session) => session.mute_since(),
+            Peer::Early(early) => early.mute_since(),
+        }
+    }
+
+    /// A peer has gone. Returns whether it was connected, and its session.
+    pub(super) fn remove(&mut self, peer: Key) -> (bool, Option<PeerSession>) {
+        match self.connected.remove(peer) {
+            Some(Peer::Session(session)) => (true, Some(session)),
+            other => (other.is_some(), None),
+        }
+    }
+
+    // Peers before there is content.
+
+    pub(super) fn insert_early(&mut self, early: PeerBeforeContent) -> Key {
+        self.connected.insert(Peer::Early(Box::new(early)))
+    }
+
+    pub(super) fn early_mut(&mut self, peer: Key) -> Option<&mut PeerBeforeContent> {
+        self.connected.get_mut(peer)?.early_mut()
+    }
+
+    /// All of them.
+    pub(crate) fn all_early(&self) -> impl Iterator<Item = (Key, &PeerBeforeContent)> {
+        self.connected.iter().filter_map(|(key, peer)| Some((key, peer.early()?)))
+    }
+
+    /// There is content: this peer has a session from now on, unless what it has said is wrong: then
+    /// its connection is to end.
+    pub(super) fn begin_session(&mut self, peer: Key, swarm: &mut Swarm, cx: &mut Cx) {
+        let Some(slot) = self.connected.get_mut(peer) else { return };
+        let Some(early) = slot.early_mut() else { return };
+        let link = early.link();
+        match early.begin(swarm, cx) {
+            Ok(session) => *slot = Peer::Session(session),
+            Err(fault) => self.part(link, fault),
+        }
     }
 
     /// The peer of this connection.
-    pub(super) fn of_link(&mut self, link: Key) -> Option<&mut PeerSession> {
-        self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == link)
+    fn of_link(&mut self, link: Key) -> Option<&mut PeerSession> {
+        self.iter_mut().map(|(_, s)| s).find(|s| s.link == link)
     }
 
     /// The peer of this connection can be dialled at `addr`, by its own word: it is not as long as
     /// the connection lasts.
     pub(super) fn hold(&mut self, link: Key, addr: SocketAddr) {
-        let session = self.sessions.iter_mut().map(|(_, s)| s).find(|s| s.link == link);
-        if let Some(session) = session {
+        let mut sessions = self.connected.iter_mut().filter_map(|(_, peer)| peer.session_mut());
+        if let Some(session) = sessions.find(|s| s.link == link) {
             session.holds = self.candidates.hold(addr);
         }
     }
@@ -139,10 +268,14 @@ impl Peers {
     /// using its id.
     pub(crate) fn twin(&self, who: Contributor, id: PeerId) -> Option<Twin> {
         let host = host_of(who.addr.ip());
-        let twin = |s: &PeerSession| s.terms.peer_id == id && host_of(s.who.addr.ip()) == host;
-        let (_, s) = self.sessions.iter().find(|(_, s)| twin(s))?;
-        let (link, used, heard) = (s.link, s.useful > 0 || s.uploaded > 0, s.heard);
-        Some(Twin { link, used, heard, across: s.who.incoming != who.incoming })
+        let twin = |peer: &Peer| peer.id() == id && host_of(peer.who().addr.ip()) == host;
+        let (_, peer) = self.connected.iter().find(|(_, peer)| twin(peer))?;
+        Some(Twin {
+            link: peer.link(),
+            used: peer.session().is_some_and(|s| s.useful > 0 || s.uploaded > 0),
+            heard: peer.heard(),
+            across: peer.who().incoming != who.incoming,
+        })
     }
 
     /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one
@@ -156,7 +289,7 @@ impl Peers {
     /// The peer that dialled us and can be dialled at `addr` holds that candidate from now on, if
     /// there is such a peer.
     pub(super) fn inherit(&mut self, addr: SocketAddr) -> bool {
-        let mut sessions = self.sessions.iter_mut().map(|(_, s)| s);
+        let mut sessions = self.iter_mut().map(|(_, s)| s);
         let twin = sessions.find(|s| s.who.incoming && s.reach == Some(addr));
         twin.map(|twin| twin.holds = true).is_some()
     }
@@ -168,8 +301,7 @@ impl Peers {
         let idle = |s: &&PeerSession| s.useful == 0 && s.uploaded == 0 && !s.may_exchange();
         let worth =
             |s: &PeerSession| self.candidates.worth(s.who.addr).map(|worth| (worth, s.link));
-        let (least, link) =
-            self.sessions.iter().map(|(_, s)| s).filter(idle).filter_map(worth).min()?;
+        let (least, link) = self.iter().map(|(_, s)| s).filter(idle).filter_map(worth).min()?;
         (least < self.candidates.worth(than)?).then_some(link)
     }
 
@@ -182,22 +314,27 @@ impl Peers {
 
     /// All connections are to end.
     pub(super) fn part_all(&mut self, reason: &str) {
-        self.part_where(|_| Some(Disconnect::stopped(reason)));
+        let parting = |(_, peer): (Key, &Peer)| Parting {
+            link: peer.link(),
+            reason: Disconnect::stopped(reason),
+        };
+        self.partings.extend(self.connected.iter().map(parting));
     }
 
     /// The connections end for which there is a reason.
     pub(super) fn part_where(&mut self, reason: impl Fn(&PeerSession) -> Option<Disconnect>) {
-        let parting =
-            |(_, s): (Key, &PeerSession)| Some(Parting { link: s.link, reason: reason(s)? });
-        self.partings.extend(self.sessions.iter().filter_map(parting));
+        let sessions = self.connected.iter().filter_map(|(_, peer)| peer.session());
+        let parting = |s: &PeerSession| Some(Parting { link: s.link, reason: reason(s)? });
+        self.partings.extend(sessions.filter_map(parting));
     }
 
     /// The connections with banned peers end, and those with `who`.
     pub(super) fn part_banned(&mut self, now: Instant, who: Contributor, reason: &Disconnect) {
-        let Self { sessions, candidates, partings, .. } = self;
-        let banned =
-            sessions.iter().filter(|(_, s)| s.who == who || candidates.is_banned(now, s.who));
-        partings.extend(banned.map(|(_, s)| Parting { link: s.link, reason: reason.clone() }));
+        let Self { connected, candidates, partings, .. } = self;
+        let is_banned = |peer: &Peer| peer.who() == who || candidates.is_banned(now, peer.who());
+        let banned = connected.iter().filter(|(_, peer)| is_banned(peer));
+        let parting = |peer: &Peer| Parting { link: peer.link(), reason: reason.clone() };
+        partings.extend(banned.map(|(_, peer)| parting(peer)));
     }
 
     /// Takes the connections that are to end.

@@ -14,8 +14,9 @@ use crate::{
         job::{RecordKind, SessionRecord, StoreError},
         time::Instant,
     },
-    torrent::{Torrent, TorrentParams, cx::Cx},
+    torrent::{Source, Torrent, TorrentParams, cx::Cx},
     wire::{
+        magnet::Magnet,
         metainfo::Metainfo,
         session::{MAX_BODY, SessionSettings, TorrentSettings, join_torrent},
     },
@@ -95,14 +96,7 @@ impl Torrent {
     /// It is new, and kept in the session folder from now on.
     pub(crate) fn keep(&mut self, cx: &mut Cx) {
         // Its own copy lets go of the bytes when they are on disk, even if other copies keep them.
-        self.persistence.raw = match Arc::get_mut(&mut self.metainfo) {
-            Some(own) => own.raw.take(),
-            None => {
-                let raw = self.metainfo.raw.clone();
-                self.metainfo = Arc::new(Metainfo { raw: None, ..Metainfo::clone(&self.metainfo) });
-                raw
-            }
-        };
+        self.persistence.raw = self.content.take_raw();
         self.persistence.on = true;
         self.record(RecordKind::Torrent, cx);
     }
@@ -171,7 +165,9 @@ impl Torrent {
             (Ok(()), RecordKind::Removed) => self.persistence.lost = false,
             (Ok(()), kind) => {
                 self.persistence.lost = false;
-                if kind == RecordKind::Torrent {
+                // A metainfo that has come since is still to be recorded.
+                let is_old = self.persistence.due == Some(RecordKind::Torrent);
+                if kind == RecordKind::Torrent && !is_old {
                     self.persistence.raw = None;
                 }
                 cx.alerts.push(Alert::Recorded { torrent: self.identity.id() });
@@ -255,7 +251,7 @@ impl Torrent {
         limits: Limits,
     ) -> TorrentParams {
         TorrentParams {
-            metainfo: self.metainfo.clone(),
+            source: self.content.source().clone(),
             dir: self.location.dir().to_owned(),
             state_file: self.location.state_file().map(Path::to_owned),
             peers: self.peers.candidates().addrs().take(MAX_PEERS).collect(),
@@ -264,7 +260,7 @@ impl Torrent {
             trust: self.lifecycle.trust_to_keep(),
             paused: self.lifecycle.is_paused(),
             super_seed: self.super_seed,
-            priorities: self.priorities.priorities().to_vec(),
+            priorities: self.content.priorities().priorities().to_vec(),
             renames: self.location.renames().to_vec(),
             queued: self.lifecycle.is_queued(),
             queue_order,
@@ -282,7 +278,12 @@ fn is_full(error: &StoreError) -> bool {
 }
 
 fn settings(params: TorrentParams) -> TorrentSettings {
+    let magnet = match &params.source {
+        Source::Magnet(magnet) => Some(magnet.to_string()),
+        Source::Metainfo(_) => None,
+    };
     TorrentSettings {
+        magnet,
         dir: params.dir,
         peers: params.peers,
         trackers: params.trackers,
@@ -306,13 +307,23 @@ fn settings(params: TorrentParams) -> TorrentSettings {
 pub(crate) fn record_len(params: &TorrentParams) -> usize {
     let peers = params.peers.iter().copied().take(MAX_PEERS).collect();
     let settings = settings(TorrentParams { peers, ..params.clone() }).encode();
-    params.metainfo.raw.as_ref().map_or(0, |raw| raw.len()).saturating_add(settings.len() + 4)
+    let raw = params.source.metainfo().and_then(|metainfo| metainfo.raw.as_ref());
+    raw.map_or(0, |raw| raw.len()).saturating_add(settings.len() + 4)
+}
+
+/// What a torrent of a session folder is known by.
+pub(crate) fn source(
+    metainfo: Option<Arc<Metainfo>>,
+    settings: &TorrentSettings,
+) -> Option<Source> {
+    let magnet = || settings.magnet.as_deref()?.parse::<Magnet>().ok();
+    metainfo.map(Source::from).or_else(|| Some(magnet()?.into()))
 }
 
 /// The parameters that a torrent of a session folder is added with.
-pub(crate) fn params(metainfo: Arc<Metainfo>, settings: TorrentSettings) -> TorrentParams {
+pub(crate) fn params(source: Source, settings: TorrentSettings) -> TorrentParams {
     TorrentParams {
-        metainfo,
+        source,
         dir: settings.dir,
         state_file: None,
         peers: settings.peers,

@@ -14,24 +14,47 @@ use crate::{
         RETRY, SAVE, Torrent,
         checker::Checker,
         cx::Cx,
+        external_changes::ExternalChanges,
+        file_operations::FileOperations,
         lifecycle::{End, Next},
+        missing_data::MissingData,
+        partial_pieces::PartialPieces,
         picker::Picker,
     },
 };
 
+/// What is done to a torrent's files and what befalls them, each a type with private fields.
+#[derive(Debug)]
+pub(super) struct Storage {
+    pub(super) operations: FileOperations,
+    pub(super) partial_pieces: PartialPieces,
+    pub(super) missing_data: MissingData,
+    pub(super) external_changes: ExternalChanges,
+    disk_troubles: DiskTroubles,
+}
+
+impl Storage {
+    pub(super) fn new(conf: &Conf) -> Self {
+        Self {
+            operations: FileOperations::default(),
+            partial_pieces: PartialPieces::default(),
+            missing_data: MissingData::default(),
+            external_changes: ExternalChanges::default(),
+            disk_troubles: DiskTroubles {
+                retry_pause: conf.storage.retry_pause,
+                told_unread: None,
+            },
+        }
+    }
+}
+
 /// A disk that fails: how often it is tried again, and how often that is told.
 #[derive(Debug)]
-pub(super) struct DiskTroubles {
+struct DiskTroubles {
     /// Until the next attempt.
     retry_pause: Duration,
     /// When it was last told that nothing can be read for peers.
     told_unread: Option<Instant>,
-}
-
-impl DiskTroubles {
-    pub(super) fn new(conf: &Conf) -> Self {
-        Self { retry_pause: conf.storage.retry_pause, told_unread: None }
-    }
 }
 
 impl Torrent {
@@ -40,9 +63,10 @@ impl Torrent {
         if !self.lifecycle.open() {
             return;
         }
+        self.storage.operations.handle_open(self.content.priorities().skipped());
+        let Some(spec) = self.spec_at(self.location.place().clone(), &cx.conf) else { return };
         self.swarm.jobs_out += 1;
-        self.operations.handle_open(self.priorities.skipped());
-        let spec = Box::new(self.spec_at(self.location.place().clone(), &cx.conf));
+        let spec = Box::new(spec);
         cx.job(Job::Open { torrent: self.identity.key(), spec });
     }
 
@@ -116,8 +140,13 @@ impl Torrent {
     }
 
     pub(super) fn delete(&mut self, cx: &mut Cx) {
+        let Some(spec) = self.spec_at(self.location.place().clone(), &cx.conf) else {
+            // Before there is content, there is nothing to delete.
+            cx.alerts.push(Alert::DataDeleted { torrent: self.identity.id() });
+            return self.deleted(cx);
+        };
         self.swarm.jobs_out += 1;
-        let spec = Box::new(self.spec_at(self.location.place().clone(), &cx.conf));
+        let spec = Box::new(spec);
         cx.job(Job::Delete { torrent: self.identity.key(), spec });
     }
 
@@ -148,10 +177,10 @@ impl Torrent {
             }) => {
                 self.handle_found(partial);
                 self.note_too_long(too_long);
-                self.operations.arrange_if(arrange);
+                self.storage.operations.arrange_if(arrange);
                 self.location.names_mut().handle_found(self.identity.id(), names, cx);
                 if let Some(why) = &distrust {
-                    log::warn!("the saved state of {} is not believed: {why}", self.metainfo.name);
+                    log::warn!("the saved state of {} is not believed: {why}", self.content.name());
                 }
                 let to_check = check.count();
                 let as_saved = check.is_clear() && have == self.swarm.have;
@@ -177,7 +206,7 @@ impl Torrent {
                 if good {
                     self.swarm.add_checked(piece);
                 } else {
-                    self.missing_data.note_missed();
+                    self.storage.missing_data.note_missed();
                 }
                 if checker.done() % 64 == 0 {
                     cx.alerts.push(Alert::Checking {
@@ -234,7 +263,7 @@ impl Torrent {
         if let Some(next) = self.lifecycle.next()
             && self.swarm.jobs_out == 0
             && self.peers.is_empty()
-            && !self.operations.is_tidying()
+            && !self.storage.operations.is_tidying()
         {
             self.turn_over(next, cx);
         }
@@ -242,7 +271,7 @@ impl Torrent {
 
     /// What is there is known: the torrent begins to speak with peers.
     fn start(&mut self, cx: &mut Cx) {
-        let levels = self.priorities.levels(&self.metainfo.files, self.swarm.geometry);
+        let levels = self.content.levels();
         self.swarm.picker = Picker::new(
             self.swarm.geometry,
             &self.swarm.have,
@@ -257,6 +286,7 @@ impl Torrent {
         }
         let is_news = self.lifecycle.finish_check();
         self.take_up(cx);
+        self.begin_sessions(cx);
         self.waive_stop_if_whole();
         if is_news {
             cx.alerts.push(Alert::Checked {
@@ -281,8 +311,7 @@ impl Torrent {
             Next::Reopen { trust } => {
                 self.swarm.abandon(cx);
                 let counters = self.swarm.counters;
-                self.swarm =
-                    Self::empty_swarm(self.identity.key(), &self.metainfo, &self.priorities, cx);
+                self.swarm = self.empty_swarm(cx);
                 self.swarm.counters = counters;
                 self.settle_elsewhere(cx);
                 self.lifecycle.reopen(trust);
@@ -366,7 +395,7 @@ impl Torrent {
         if !self.saves.is_due() || self.saves.is_out() || !self.lifecycle.is_savable() {
             return;
         }
-        if self.operations.is_out() || (self.swarm.quiet && !self.lifecycle.is_pending()) {
+        if self.storage.operations.is_out() || (self.swarm.quiet && !self.lifecycle.is_pending()) {
             return;
         }
         let still_writing = self.is_still_writing();
@@ -399,7 +428,7 @@ impl Torrent {
     fn is_still_writing(&self) -> bool {
         self.swarm.runs_out > 0
             || self.is_to_flush()
-            || (self.is_active() && !self.swarm.is_finished())
+            || (self.lifecycle.is_exchanging() && !self.swarm.is_finished())
     }
 
     fn handle_saved(&mut self, result: Result<(), StoreError>, cx: &mut Cx) {
@@ -463,9 +492,9 @@ impl Torrent {
 
     /// Nothing could be read for a peer. A failing disk fails often, so this is told once a minute.
     pub(super) fn note_unread(&mut self, error: &StoreError, cx: &mut Cx) {
-        if self.disk_troubles.told_unread.is_none_or(|told| told + TELL_UNREAD <= cx.now) {
-            self.disk_troubles.told_unread = Some(cx.now);
-            log::warn!("{error}: {} cannot be served", self.metainfo.name);
+        if self.storage.disk_troubles.told_unread.is_none_or(|told| told + TELL_UNREAD <= cx.now) {
+            self.storage.disk_troubles.told_unread = Some(cx.now);
+            log::warn!("{error}: {} cannot be served", self.content.name());
             cx.alerts.push(Alert::ReadFailed { torrent: self.identity.id(), error: error.clone() });
         }
     }
@@ -473,7 +502,7 @@ impl Torrent {
     /// A read failed. Files that were taken at their word are looked at after all.
     pub(super) fn distrust(&mut self, error: &StoreError, cx: &mut Cx) {
         if self.lifecycle.trust() == Trust::Files && !self.lifecycle.is_pending() {
-            log::warn!("{error}: {} is checked", self.metainfo.name);
+            log::warn!("{error}: {} is checked", self.content.name());
             cx.alerts.push(Alert::Distrusted { torrent: self.identity.id(), error: error.clone() });
             self.distrust_all(cx);
         }
@@ -522,7 +551,7 @@ impl Torrent {
             && !self.lifecycle.is_paused()
             && self.timers.get(RETRY).is_none()
         {
-            self.timers.set(RETRY, cx.now + self.disk_troubles.retry_pause);
+            self.timers.set(RETRY, cx.now + self.storage.disk_troubles.retry_pause);
         }
     }
 
@@ -530,7 +559,7 @@ impl Torrent {
         if self.lifecycle.is_missing() && !self.lifecycle.is_paused() {
             return self.look(cx);
         }
-        self.operations.arrange_if(self.swarm.no_writes);
+        self.storage.operations.arrange_if(self.swarm.no_writes);
         let failing = self.lifecycle.is_failing();
         if failing && let Some(checker) = self.lifecycle.checker_mut() {
             // It is still failing until that is over.
@@ -561,8 +590,8 @@ impl Torrent {
     }
 
     fn set_retry(&mut self, cx: &Cx) -> Duration {
-        let pause = self.disk_troubles.retry_pause;
-        self.disk_troubles.retry_pause =
+        let pause = self.storage.disk_troubles.retry_pause;
+        self.storage.disk_troubles.retry_pause =
             pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.storage.retry_pause));
         self.timers.set(RETRY, cx.now + pause);
         pause
@@ -571,12 +600,12 @@ impl Torrent {
     pub(super) fn recovered(&mut self, cx: &mut Cx) {
         // That the disk works again for something else does not arrange the files that it failed
         // to.
-        self.operations.arrange_if(self.swarm.no_writes);
+        self.storage.operations.arrange_if(self.swarm.no_writes);
         // Nor does it read what a check could not: that is tried again in its time.
         let unread = self.lifecycle.checker().is_some_and(Checker::waits);
         if !unread && self.lifecycle.handle_disk_recovery() {
             self.timers.stop(RETRY);
-            self.disk_troubles.retry_pause = cx.conf.storage.retry_pause;
+            self.storage.disk_troubles.retry_pause = cx.conf.storage.retry_pause;
             self.swarm.requesting = true;
             self.swarm.refill = true;
             self.swarm.retry(cx);

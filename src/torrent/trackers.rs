@@ -20,6 +20,10 @@ use crate::{
     wire::tracker::{Announce, AnnounceEvent, AnnounceReply, ScrapeReply, UrlError},
 };
 
+/// What is said to be left, in bytes, before that is known: a tracker names no seeds to a peer that
+/// lacks nothing.
+const LEFT_BEFORE_CONTENT: u64 = 16 * 1024;
+
 /// The announcer of a torrent, and what its trackers have still to hear when it stops.
 #[derive(Debug)]
 pub(crate) struct Trackers {
@@ -46,7 +50,7 @@ impl Torrent {
     pub(super) fn tend_trackers(&mut self, cx: &mut Cx) {
         // One that sleeps is opened as soon as a peer comes.
         let active = self.is_active() || self.is_ready_to_wake();
-        let complete = self.swarm.is_complete();
+        let complete = self.content.is_known() && self.swarm.is_complete();
         match (active, self.trackers.announcer.is_active()) {
             (true, false) => {
                 self.forget_own_events(cx);
@@ -91,7 +95,7 @@ impl Torrent {
             return None;
         }
         let turn = self.trackers.announcer.poll(cx.now, &cx.conf)?;
-        let url = self.trackers.announcer.url(turn.tracker, &self.metainfo.trackers)?.to_owned();
+        let url = self.trackers.announcer.url(turn.tracker, self.content.trackers())?.to_owned();
         let tracker_id = self.trackers.announcer.tracker_id(turn.tracker).map(<[u8]>::to_vec);
         Some((turn, url, self.announce(turn.event, tracker_id, cx)))
     }
@@ -115,7 +119,11 @@ impl Torrent {
             port: 0,
             uploaded: counters.up.total(),
             downloaded: counters.down.total().saturating_sub(counters.wasted),
-            left: self.swarm.geometry.total_len().saturating_sub(counters.have_bytes),
+            left: if self.content.is_known() {
+                self.swarm.geometry.total_len().saturating_sub(counters.have_bytes)
+            } else {
+                LEFT_BEFORE_CONTENT
+            },
             event,
             key: self.trackers.announcer.key,
             numwant: Some(wanted),
@@ -153,7 +161,7 @@ impl Torrent {
         for &addr in &reply.peers {
             self.peers.candidates_mut().add(cx.now, addr, Source::Tracker(no), &cx.conf);
         }
-        log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.metainfo.name);
+        log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.content.name());
         if cx.alerts.wants(AlertMask::TRACKERS) {
             let (torrent, tracker) = (self.identity.id(), shown.to_owned());
             cx.alerts.push(Alert::TrackerReplied {
@@ -181,7 +189,7 @@ impl Torrent {
         if let Some(failed) =
             self.trackers.announcer.handle_failure(no, failure, *now, told.rng(), conf)
         {
-            log::info!("{shown} cannot be told of {}: {}", self.metainfo.name, failed.error);
+            log::info!("{shown} cannot be told of {}: {}", self.content.name(), failed.error);
             if cx.alerts.wants(AlertMask::TRACKERS) {
                 cx.alerts.push(Alert::TrackerFailed {
                     torrent: self.identity.id(),
@@ -255,7 +263,7 @@ impl Torrent {
     // The user's wishes.
 
     pub(crate) fn tracker_stats(&self, now: Instant) -> Vec<TrackerStats> {
-        self.trackers.announcer.stats(now, &self.metainfo.trackers)
+        self.trackers.announcer.stats(now, self.content.trackers())
     }
 
     pub(crate) fn set_trackers(&mut self, tiers: Vec<Vec<String>>, cx: &mut Cx) {
@@ -263,7 +271,7 @@ impl Torrent {
         let Cx { told, conf, .. } = cx;
         let torrent = self.identity.key();
         for Gone { url, tracker_id, completed } in
-            self.trackers.announcer.set(tiers, &self.metainfo.trackers, told.rng(), conf)
+            self.trackers.announcer.set(tiers, self.content.trackers(), told.rng(), conf)
         {
             let farewell =
                 Farewell { torrent, no: None, url, known: true, old: false, events: Vec::new() };

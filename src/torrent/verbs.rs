@@ -70,7 +70,7 @@ impl Torrent {
     }
 
     pub(crate) fn recheck(&mut self, cx: &mut Cx) {
-        if self.lifecycle.end().is_none() {
+        if self.lifecycle.end().is_none() && self.content.is_known() {
             self.waive_absence();
             self.distrust_all(cx);
             self.settle(cx);

@@ -86,6 +86,12 @@ impl Decoder {
         self.carry.capacity()
     }
 
+    /// The beginning of the frame that is being put together, its length included; empty if the
+    /// last frame has come whole.
+    pub(crate) fn begun(&self) -> &[u8] {
+        if self.lent { &[] } else { &self.carry }
+    }
+
     /// The id of the frame that is being put together, once it is known, and how many bytes of it
     /// have come, its length included.
     pub fn partial(&self) -> Option<(u8, usize)> {

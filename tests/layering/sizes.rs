@@ -18,7 +18,6 @@ const LARGE: usize = 8;
 /// and bools. An entry that is no longer needed is a fault.
 const TOO_LARGE: &[(&str, usize, usize)] = &[
     ("store::pool::Waiting", 15, 5),
-    ("torrent::Torrent", 25, 3),
     ("torrent::announcer::Announcer", 12, 5),
     ("torrent::announcer::tracker::Tracker", 16, 6),
     ("torrent::choker::Row", 14, 6),

@@ -174,7 +174,7 @@ impl Engine {
 
     fn begin_scrape(&mut self, key: Key, tracker: TrackerNo) {
         let Some(torrent) = self.torrents.get_mut(key) else { return };
-        let Some(url) = torrent.trackers.announcer().url(tracker, &torrent.metainfo.trackers)
+        let Some(url) = torrent.trackers.announcer().url(tracker, torrent.content.trackers())
         else {
             return;
         };

@@ -172,8 +172,7 @@ impl Call {
     }
 
     /// The stream is up, and TLS if it was wanted.
-    pub(crate) fn handle_connected(&mut self, now: Instant) {
-        let _ = now;
+    pub(crate) fn handle_connected(&mut self, _now: Instant) {
         let (State::Connecting(addr), true) = (&self.state, self.dialled) else { return };
         let addr = *addr;
         let target = match &self.question {
@@ -213,8 +212,7 @@ impl Call {
     }
 
     /// The first `bytes` of what [`Self::poll_transmit`] returned are gone.
-    pub(crate) fn handle_sent(&mut self, now: Instant, bytes: usize) {
-        let _ = now;
+    pub(crate) fn handle_sent(&mut self, _now: Instant, bytes: usize) {
         if let State::Talking(_, get) = &mut self.state {
             self.told |= bytes > 0;
             get.handle_sent(bytes);

@@ -23,6 +23,7 @@ mod gone;
 mod kills;
 mod limits;
 mod lines;
+mod magnet;
 mod memory;
 mod names;
 mod no_peers;

@@ -47,7 +47,7 @@ fn remove(n: usize) -> SessionRecord {
 
 fn told(restored: &Restored) -> Vec<String> {
     let line = |t: &crate::wire::session::RestoredTorrent| {
-        format!("{} in {}", t.metainfo.name, t.settings.dir.display())
+        format!("{} in {}", t.metainfo.as_ref().unwrap().name, t.settings.dir.display())
     };
     restored.torrents.iter().map(line).collect()
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::bitfield::Bitfield;
 
 fn added() -> Lifecycle {
-    Lifecycle::new(Trust::State, false, false, None)
+    Lifecycle::new(true, Trust::State, false, false, None)
 }
 
 fn checker() -> Checker {
@@ -61,7 +61,7 @@ fn restored_seed_is_dormant_until_needed_and_tells_nothing_if_as_saved() {
 
 #[test]
 fn paused_torrent_waits_dormant_and_one_that_lacks_something_is_opened() {
-    let mut l = Lifecycle::new(Trust::State, true, false, None);
+    let mut l = Lifecycle::new(true, Trust::State, true, false, None);
     l.restore(true, false);
     assert!(l.is_dormant() && !l.is_oversleeping(false) && !l.is_finished());
     assert_eq!(l.phase(false), Phase::Paused);
@@ -73,7 +73,7 @@ fn paused_torrent_waits_dormant_and_one_that_lacks_something_is_opened() {
 
 #[test]
 fn queue_lets_run_and_pause_puts_torrent_in_line_again() {
-    let mut l = Lifecycle::new(Trust::State, false, true, Some(7));
+    let mut l = Lifecycle::new(true, Trust::State, false, true, Some(7));
     assert!(l.rests() && l.claim().held);
     assert_eq!(l.claim().order, Some(7));
     assert_eq!(l.phase(false), Phase::Queued);
@@ -140,7 +140,7 @@ fn missing_data_is_looked_for_until_it_is_back() {
 
 #[test]
 fn recheck_reopens_without_trust_and_saved_state_ends_that() {
-    let mut l = opened(Lifecycle::new(Trust::Files, false, false, None));
+    let mut l = opened(Lifecycle::new(true, Trust::Files, false, false, None));
     assert!(l.distrust() && !l.distrust());
     assert_eq!(l.phase(true), Phase::Opening);
     assert!(!l.is_active() && !l.trust_saved_state());
@@ -178,4 +178,27 @@ fn end_goes_one_way_and_the_furthest_wish_counts() {
     let mut l = opened(added());
     l.begin_to_close();
     assert!(l.is_active());
+}
+
+#[test]
+fn torrent_without_metainfo_speaks_with_peers_and_keeps_them_while_it_opens() {
+    let mut l = Lifecycle::new(false, Trust::State, false, true, None);
+    assert_eq!((l.phase(false), l.claim().check), (Phase::Queued, Check::No));
+    assert!(l.claim().could_run && !l.open() && !l.is_active());
+    l.set_held(false);
+    assert_eq!(l.phase(false), Phase::Metadata);
+    l.restore(false, false);
+    assert!(l.is_active() && !l.is_exchanging() && l.awaits_metadata());
+    l.handle_metadata();
+    assert!(l.is_active() && !l.is_waking() && l.claim().could_run);
+    assert_eq!(l.claim().check, Check::Due(Turn::Queued));
+    assert!(l.open() && l.is_active());
+    assert!(l.check(checker(), true) && l.is_active() && !l.is_exchanging());
+    assert!(l.finish_check() && l.is_exchanging());
+    // One that cannot be opened has no use of peers.
+    let mut l = Lifecycle::new(false, Trust::State, false, false, None);
+    l.handle_metadata();
+    l.open();
+    l.handle_open_failed();
+    assert!(!l.is_active());
 }

@@ -54,6 +54,10 @@ pub(crate) enum Fault {
     Owed(StoreError),
     #[error("what it asks for cannot be read: {0}")]
     Unread(StoreError),
+    #[error("it said more than {0} bytes of its pieces before they are known")]
+    TooMuchBeforeContent(usize),
+    #[error("it asked for or sent blocks {0} times before they are known")]
+    Pointless(u32),
     #[error("it was silent for {0:?}")]
     Silent(Duration),
     #[error("it sent nothing useful for {0:?}")]

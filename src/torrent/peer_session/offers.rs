@@ -17,7 +17,7 @@ use crate::{
         geometry::{Block, PieceIndex},
     },
     proto::allowed_fast::allowed_fast,
-    torrent::{cx::Cx, swarm::Swarm},
+    torrent::{cx::Cx, progress::Contributor, swarm::Swarm},
     wire::{
         extension::{ExtensionHandshake, UPLOAD_ONLY, UPLOAD_ONLY_ID},
         message::Message,
@@ -100,6 +100,23 @@ impl Offers {
 }
 
 // What it asks for.
+
+/// Our own extension handshake, for a peer at `who`.
+pub(super) fn our_handshake(
+    who: &Contributor,
+    upload_only: Option<bool>,
+    cx: &Cx,
+) -> ExtensionHandshake {
+    let mut hello = ExtensionHandshake::default();
+    hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
+    hello.port = cx.leases.ports().towards(who.addr.ip());
+    hello.your_ip = Some(who.addr.ip().to_canonical());
+    hello.reqq = u32::try_from(cx.conf.uploads.max_requests).ok();
+    hello.upload_only = upload_only;
+    // There is room for one name.
+    let _ = hello.set(UPLOAD_ONLY, UPLOAD_ONLY_ID);
+    hello
+}
 
 impl PeerSession {
     pub(super) fn handle_request(
@@ -287,30 +304,13 @@ impl PeerSession {
         }
     }
 
-    /// Our own extension handshake.
-    pub(super) fn extension_handshake(
-        &self,
-        upload_only: Option<bool>,
-        cx: &Cx,
-    ) -> ExtensionHandshake {
-        let mut hello = ExtensionHandshake::default();
-        hello.version = Some(concat!("cratetorrent ", env!("CARGO_PKG_VERSION")).to_owned());
-        hello.port = cx.leases.ports().towards(self.who.addr.ip());
-        hello.your_ip = Some(self.who.addr.ip().to_canonical());
-        hello.reqq = u32::try_from(cx.conf.uploads.max_requests).ok();
-        hello.upload_only = upload_only;
-        // There is room for one name.
-        let _ = hello.set(UPLOAD_ONLY, UPLOAD_ONLY_ID);
-        hello
-    }
-
     /// Tells it that we want no data, or do so again: by the message it asked for, or by another
     /// extension handshake.
     pub(crate) fn tell_upload_only(&mut self, upload_only: bool, cx: &mut Cx) {
         if let Some(id) = self.offers.upload_only_id {
             self.say(&Message::Extended { id, payload: &[u8::from(upload_only)] }, cx);
         } else if self.terms.extended {
-            let payload = self.extension_handshake(Some(upload_only), cx).encode();
+            let payload = our_handshake(&self.who, Some(upload_only), cx).encode();
             self.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
     }

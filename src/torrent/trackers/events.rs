@@ -96,7 +96,7 @@ impl Torrent {
         cx.told.silence(torrent);
         for Leave { tracker, known, completed } in self.trackers.announcer.stop() {
             if let Some(url) =
-                self.trackers.announcer.url(tracker, &self.metainfo.trackers).map(str::to_owned)
+                self.trackers.announcer.url(tracker, self.content.trackers()).map(str::to_owned)
             {
                 let id = self.trackers.announcer.tracker_id(tracker).map(<[u8]>::to_vec);
                 let (no, old, events) = (Some(tracker), false, Vec::new());

@@ -133,8 +133,9 @@ pub struct RestoredState {
 /// A torrent of a log.
 #[derive(Clone, Debug)]
 pub struct RestoredTorrent {
-    /// What it is, without the bytes it was read from.
-    pub metainfo: Arc<Metainfo>,
+    /// What it is, without the bytes it was read from; `None` before that is known, of one that was
+    /// added by a magnet link ([`TorrentSettings::magnet`]).
+    pub metainfo: Option<Arc<Metainfo>>,
     /// What the user has said of it.
     pub settings: TorrentSettings,
     /// How far it was, if that was ever saved.
@@ -172,7 +173,8 @@ pub struct Replay {
 /// A torrent of which not all is read.
 #[derive(Debug, Default)]
 struct Loading {
-    torrent: Option<(u64, Arc<Metainfo>)>,
+    /// Where the record is that added it, and its metainfo if that is known.
+    torrent: Option<(u64, Option<Arc<Metainfo>>)>,
     settings: Option<TorrentSettings>,
     state: Option<RestoredState>,
     /// A state that came before its torrent.
@@ -236,19 +238,27 @@ impl Loading {
         match kind {
             RecordKind::Torrent => {
                 let Some((settings, metainfo)) = split_torrent(record.body) else { return false };
-                let (Ok(settings), Ok(metainfo)) =
-                    (TorrentSettings::decode(settings), Metainfo::without_raw(metainfo, &LIMITS))
-                else {
-                    return false;
-                };
+                let Ok(settings) = TorrentSettings::decode(settings) else { return false };
+                if metainfo.is_empty() {
+                    // One that was added by a magnet link.
+                    let understood = settings.magnet.is_some();
+                    (self.torrent, self.settings) = (Some((record.at, None)), Some(settings));
+                    return understood;
+                }
+                let Ok(metainfo) = Metainfo::without_raw(metainfo, &LIMITS) else { return false };
                 if metainfo.identity.key() != record.info_hash {
                     return false;
                 }
                 if let Some(early) = self.early.take() {
                     self.state = state(&early, &metainfo);
                 }
+                // One whose metainfo has come keeps its place.
+                let at = match self.torrent {
+                    Some((at, None)) => at,
+                    _ => record.at,
+                };
                 (self.torrent, self.settings) =
-                    (Some((record.at, Arc::new(metainfo))), Some(settings));
+                    (Some((at, Some(Arc::new(metainfo)))), Some(settings));
                 true
             }
             RecordKind::Settings => {
@@ -258,11 +268,11 @@ impl Loading {
                 understood
             }
             _ => match &self.torrent {
-                None => {
+                None | Some((_, None)) => {
                     self.early = Some(record.body.to_vec());
                     true
                 }
-                Some((_, metainfo)) => {
+                Some((_, Some(metainfo))) => {
                     let state = state(record.body, metainfo);
                     let understood = state.is_some();
                     self.state = state.or(self.state.take());

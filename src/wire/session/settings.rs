@@ -26,6 +26,8 @@ use super::super::{
 /// [`TorrentParams`](crate::TorrentParams).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TorrentSettings {
+    /// The magnet link of a torrent whose metainfo is not known.
+    pub magnet: Option<String>,
     /// The download folder.
     pub dir: PathBuf,
     /// Peers to begin with.
@@ -101,6 +103,9 @@ impl TorrentSettings {
             e.end();
         }
         push_limits(&mut e, b"limits", self.limits);
+        if let Some(magnet) = &self.magnet {
+            e.key(b"magnet").bytes(magnet.as_bytes());
+        }
         if let Some(order) = self.queue_order {
             // An integer of bencoding has 63 bits.
             e.key(b"order").bytes(&order.to_be_bytes());
@@ -164,6 +169,7 @@ impl TorrentSettings {
             out.labels.push(text(label, "labels")?);
         }
         out.limits = limits(root.get(b"limits"), "limits")?;
+        out.magnet = root.get(b"magnet").map(|link| text(link, "magnet")).transpose()?;
         if let Some(order) = root.get(b"order") {
             let bytes = order
                 .as_bytes()

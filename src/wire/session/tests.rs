@@ -211,7 +211,7 @@ fn last_record_of_a_torrent_counts() {
         .iter()
         .map(|t| {
             (
-                t.metainfo.name.as_str(),
+                t.metainfo.as_ref().unwrap().name.as_str(),
                 t.settings.dir.to_str().unwrap(),
                 t.state.as_ref().map(|s| s.uploaded),
             )
@@ -219,7 +219,7 @@ fn last_record_of_a_torrent_counts() {
         .collect();
     assert_eq!(told, [("torrent 1", "a", Some(5)), ("torrent 0", "b", Some(6))]);
     assert_eq!(restored.damaged, 1, "one record makes no sense");
-    assert!(restored.torrents.iter().all(|t| t.metainfo.raw.is_none()));
+    assert!(restored.torrents.iter().all(|t| t.metainfo.as_ref().unwrap().raw.is_none()));
     let live: usize =
         index.entries.values().flat_map(Entry::places).map(|place| place.size()).sum();
     assert_eq!(index.live, live as u64);
@@ -228,11 +228,45 @@ fn last_record_of_a_torrent_counts() {
     let mut replay = Replay::default();
     scan(&mut log.as_slice(), &SALT, |record| replay.note(&record)).unwrap();
     let again = replay.finish().1.torrents.pop().unwrap();
-    assert_eq!((again.metainfo.name.as_str(), again.state), ("torrent 2", None));
+    assert_eq!((again.metainfo.unwrap().name.as_str(), again.state), ("torrent 2", None));
+}
+
+#[test]
+fn magnet_torrent_is_read_without_metainfo_and_keeps_its_place_when_that_comes() {
+    let (bytes, metainfo) = torrent(0);
+    let (other, first) = torrent(1);
+    let link = format!("magnet:?xt=urn:btih:{}", metainfo.info_hash());
+    let settings = TorrentSettings { dir: "a".into(), ..TorrentSettings::default() };
+    let by_link = TorrentSettings { magnet: Some(link), ..settings.clone() };
+    let mut log = header(SALT).to_vec();
+    let key = metainfo.identity.key();
+    push_record(&mut log, &SALT, RecordKind::Torrent, &key, &join_torrent(&by_link, &[]));
+    let body = join_torrent(&settings, &other);
+    push_record(&mut log, &SALT, RecordKind::Torrent, &first.identity.key(), &body);
+    let read = |log: &[u8]| {
+        let mut replay = Replay::default();
+        scan(&mut &*log, &SALT, |record| replay.note(&record)).unwrap();
+        replay.finish().1
+    };
+    let before = read(&log);
+    assert_eq!((before.torrents.len(), before.damaged), (2, 0));
+    assert!(before.torrents[0].metainfo.is_none());
+    assert_eq!(before.torrents[0].settings, by_link);
+    push_record(&mut log, &SALT, RecordKind::Torrent, &key, &join_torrent(&settings, &bytes));
+    let after = read(&log);
+    let names: Vec<_> =
+        after.torrents.iter().map(|t| t.metainfo.as_ref().unwrap().name.as_str()).collect();
+    assert_eq!(names, ["torrent 0", "torrent 1"]);
+    assert_eq!(after.torrents[0].settings, settings);
+    // Without a link there is nothing to know it by.
+    let mut log = header(SALT).to_vec();
+    push_record(&mut log, &SALT, RecordKind::Torrent, &key, &join_torrent(&settings, &[]));
+    assert_eq!(read(&log).damaged, 1);
 }
 
 fn all_settings() -> TorrentSettings {
     TorrentSettings {
+        magnet: Some("magnet:?xt=urn:btih:aa".into()),
         dir: "/somewhere/ä".into(),
         peers: vec!["192.0.2.1:6881".parse().unwrap(), "[2001:db8::1]:80".parse().unwrap()],
         trackers: Some(vec![vec!["http://a".into(), "udp://b".into()], vec![]]),
@@ -340,7 +374,10 @@ fn written_log_of_any_length_is_read_back() {
     let restored = replay.finish().1;
     assert_eq!((restored.torrents.len(), restored.damaged), (1, 0));
     assert_eq!(
-        (restored.torrents[0].settings.clone(), restored.torrents[0].metainfo.trackers.len()),
+        (
+            restored.torrents[0].settings.clone(),
+            restored.torrents[0].metainfo.as_ref().unwrap().trackers.len()
+        ),
         (settings, 20_000)
     );
 }

@@ -1,0 +1,92 @@
+//! The metainfo of a torrent that was added by a magnet link, once it is known.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::{
+    base::ids::{Identity, TorrentId},
+    engine::{AddError, Engine, NoSuchTorrent, Verbs},
+    wire::metainfo::Metainfo,
+};
+
+/// Why a torrent does not take a metainfo.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MetainfoRefused {
+    /// There is no such torrent.
+    #[error(transparent)]
+    NoSuchTorrent(#[from] NoSuchTorrent),
+    /// The torrent has its metainfo already.
+    #[error("the torrent {0} has its metainfo already")]
+    Known(TorrentId),
+    /// The metainfo is another torrent's.
+    #[error("the metainfo has another info-hash than the torrent {0}")]
+    OtherTorrent(TorrentId),
+    /// The torrent could not have been added with it.
+    #[error(transparent)]
+    Add(#[from] AddError),
+}
+
+impl Verbs<'_> {
+    /// Gives a torrent that was added by a magnet link
+    /// ([`Source::Magnet`](crate::Source::Magnet)) its metainfo. The torrent is opened, as one that
+    /// was added with it, and keeps its peers. Its trackers join those of the link; those of a
+    /// private torrent replace them (BEP 27).
+    ///
+    /// # Errors
+    /// If there is no such torrent, it has its metainfo already, the metainfo is another torrent's,
+    /// the torrent would write to a file of another, or it cannot be kept in the session's folder.
+    /// Then it goes on waiting.
+    pub fn set_metainfo(
+        &mut self,
+        id: TorrentId,
+        metainfo: Arc<Metainfo>,
+    ) -> Result<(), MetainfoRefused> {
+        let Engine { torrents, cx, queue, .. } = &*self.engine;
+        let torrent = torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
+        if torrent.content.is_known() {
+            return Err(MetainfoRefused::Known(id));
+        }
+        if !is_same(torrent.identity.hashes(), &metainfo.identity) {
+            return Err(MetainfoRefused::OtherTorrent(id));
+        }
+        self.engine.check_place(&metainfo, torrent.location.dir(), &[])?;
+        if cx.recorder.on {
+            let order = queue.download_ord(id.0);
+            let limits = self.engine.limits_of(id.0);
+            let mut params = torrent.params(cx.now, order, limits);
+            params.source = metainfo.clone().into();
+            self.engine.check_record(&params)?;
+        }
+        self.engine.with(id, |torrent, cx| torrent.set_metainfo(metainfo, cx))?;
+        self.engine.take_place(id.0);
+        self.engine.settle(id.0);
+        Ok(())
+    }
+}
+
+/// Whether both have a hash in common and no different ones.
+fn is_same(a: &Identity, b: &Identity) -> bool {
+    let v1 = a.v1().zip(b.v1()).map(|(a, b)| a == b);
+    let v2 = a.v2().zip(b.v2()).map(|(a, b)| a == b);
+    v1.or(v2) == Some(true) && v1 != Some(false) && v2 != Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{InfoHash, InfoHashV2};
+
+    #[test]
+    fn metainfo_fits_if_a_hash_agrees_and_none_differs() {
+        let (one, two) = (InfoHash([1; 20]), InfoHash([2; 20]));
+        let hybrid = Identity::hybrid(one, InfoHashV2([3; 32]));
+        assert!(is_same(&Identity::of_v1(one), &Identity::of_v1(one)));
+        assert!(is_same(&hybrid, &Identity::of_v1(one)));
+        assert!(is_same(&hybrid, &Identity::of_v2(InfoHashV2([3; 32]))));
+        assert!(!is_same(&Identity::of_v1(one), &Identity::of_v1(two)));
+        assert!(!is_same(&hybrid, &Identity::hybrid(one, InfoHashV2([4; 32]))));
+        assert!(!is_same(&Identity::of_v1(one), &Identity::of_v2(InfoHashV2([3; 32]))));
+    }
+}

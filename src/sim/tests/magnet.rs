@@ -1,0 +1,106 @@
+//! Torrents that are added by a magnet link and get their metainfo later, from their user.
+
+use super::*;
+use crate::{
+    engine::{MetainfoRefused, TorrentParams},
+    wire::magnet::Magnet,
+};
+
+fn link(sample: &Sample) -> Magnet {
+    Magnet { name: Some("a link".into()), ..Magnet::new(sample.metainfo.identity) }
+}
+
+fn by_link(world: &World, node: NodeId, sample: &Arc<Sample>, peers: &[NodeId]) -> TorrentParams {
+    TorrentParams { source: link(sample).into(), ..world.params(node, sample, peers) }
+}
+
+fn count(world: &World, node: NodeId, is: impl Fn(&Alert) -> bool) -> usize {
+    world.alerts(node).iter().filter(|(_, alert)| is(alert)).count()
+}
+
+#[test]
+fn magnet_torrent_waits_connected_and_downloads_when_metainfo_comes() {
+    let (sample, other) = (file(2_000_000, 64 * 1024), file(100_000, 32 * 1024));
+    let mut world = World::new(1);
+    let (seed, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seed, &sample);
+    let params = by_link(&world, leech, &sample, &[seed]);
+    let id = world.add_torrent(leech, &sample, params);
+    assert!(world.run_until(|w| w.stats(leech).peers == 1, secs(30)));
+    world.run_for(secs(300));
+    let stats = world.stats(leech);
+    assert_eq!((stats.phase, stats.peers, stats.pieces), (Phase::Metadata, 1, 0));
+    let refused = world.tell(leech, |e| e.set_metainfo(id, other.metainfo.clone()));
+    assert_eq!(refused, Err(MetainfoRefused::OtherTorrent(id)));
+    world.tell(leech, |e| e.set_metainfo(id, sample.metainfo.clone())).unwrap();
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    // On the connection that was there.
+    assert_eq!(count(&world, leech, |a| matches!(a, Alert::PeerConnected { .. })), 1);
+    let again = world.tell(leech, |e| e.set_metainfo(id, sample.metainfo.clone()));
+    assert_eq!(again, Err(MetainfoRefused::Known(id)));
+}
+
+#[test]
+fn magnet_torrent_rests_lets_its_peers_go_and_comes_back() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(2);
+    let (seed, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seed, &sample);
+    let params = by_link(&world, leech, &sample, &[seed]);
+    let id = world.add_torrent(leech, &sample, params);
+    assert!(world.run_until(|w| w.stats(leech).peers == 1, secs(30)));
+    world.tell(leech, |e| e.pause(id).unwrap());
+    assert_eq!((world.stats(leech).phase, world.stats(leech).peers), (Phase::Paused, 0));
+    // The metainfo may come meanwhile.
+    world.tell(leech, |e| e.set_metainfo(id, sample.metainfo.clone())).unwrap();
+    world.run_for(secs(10));
+    assert_eq!((world.stats(leech).phase, world.stats(leech).peers), (Phase::Paused, 0));
+    world.tell(leech, |e| e.resume(id).unwrap());
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+}
+
+#[test]
+fn magnet_torrent_of_a_session_is_there_again_before_and_after_its_metainfo() {
+    let sample = file(500_000, 32 * 1024);
+    let kept = loud().with(|conf| conf.session.dir = Some("/session".into()));
+    let mut world = World::new(3);
+    let (seed, leech) = (world.node(loud()), world.node(kept));
+    world.seed_with(seed, &sample);
+    let params = by_link(&world, leech, &sample, &[seed]);
+    world.add_torrent(leech, &sample, params);
+    let recorded = |w: &World| count(w, leech, |a| matches!(a, Alert::Recorded { .. }));
+    assert!(world.run_until(|w| recorded(w) == 1, secs(30)));
+    world.kill(leech);
+    world.restart(leech);
+    let id = world.engine(leech).find(sample.metainfo.info_hash()).unwrap();
+    assert_eq!(world.stats(leech).phase, Phase::Metadata);
+    assert!(world.run_until(|w| w.stats(leech).peers == 1, secs(60)));
+    let before = recorded(&world);
+    world.tell(leech, |e| e.set_metainfo(id, sample.metainfo.clone())).unwrap();
+    assert!(world.run_until(|w| recorded(w) > before, secs(30)));
+    world.kill(leech);
+    world.restart(leech);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+}
+
+#[test]
+fn magnet_torrent_is_removed_and_has_no_data_to_delete() {
+    let sample = file(500_000, 32 * 1024);
+    for with_data in [false, true] {
+        let mut world = World::new(4);
+        let node = world.node(loud());
+        let params = by_link(&world, node, &sample, &[]);
+        let id = world.add_torrent(node, &sample, params);
+        world.run_for(secs(1));
+        world
+            .tell(node, |e| if with_data { e.remove_with_data(id) } else { e.remove(id) })
+            .unwrap();
+        let removed = |w: &World| w.told(node, |a| matches!(a, Alert::Removed { .. })).is_some();
+        assert!(world.run_until(removed, secs(10)));
+        assert_eq!(world.engine(node).stats(id), None);
+        assert_eq!(
+            count(&world, node, |a| matches!(a, Alert::DataDeleted { .. })),
+            usize::from(with_data)
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! What a torrent consists of: its metainfo, once that is known, and how much each file is wanted.
+//! Before, there is the magnet link that it was added with.
+//!
+//! It knows neither what of the content is there nor where.
+
+use std::{mem, sync::Arc};
+
+use crate::{
+    base::{
+        files::{FileEntry, Priority},
+        geometry::Geometry,
+    },
+    torrent::{file_priorities::FilePriorities, params::Source},
+    wire::metainfo::Metainfo,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Content {
+    source: Source,
+    priorities: FilePriorities,
+}
+
+impl Content {
+    pub(super) fn new(source: Source, priorities: Vec<Priority>) -> Self {
+        let files = source.metainfo().map_or(usize::MAX, |metainfo| metainfo.files.len());
+        Self { source, priorities: FilePriorities::new(priorities, files) }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn metainfo(&self) -> Option<&Arc<Metainfo>> {
+        self.source.metainfo()
+    }
+
+    /// Whether the metainfo is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.metainfo().is_some()
+    }
+
+    /// The metainfo has come. Files that the link names are wanted, and no others, unless the user
+    /// has said otherwise.
+    pub(super) fn set_metainfo(&mut self, metainfo: Arc<Metainfo>) {
+        let files = metainfo.files.len();
+        let mut priorities = self.priorities.priorities().to_vec();
+        if let Source::Magnet(magnet) = &self.source
+            && let Some(select) = magnet.select.as_ref().filter(|_| priorities.is_empty())
+        {
+            let priority = |file| {
+                if select.contains(file) { Priority::Normal } else { Priority::Skip }
+            };
+            priorities = (0..files).map(priority).collect();
+        }
+        *self = Self::new(Source::Metainfo(metainfo), priorities);
+    }
+
+    /// Takes the bytes that the metainfo was read from: this torrent has its metainfo without them
+    /// from now on. `None` if it never had them, and no bytes of one whose metainfo is not known.
+    pub(super) fn take_raw(&mut self) -> Option<Arc<[u8]>> {
+        let Source::Metainfo(metainfo) = &mut self.source else { return Some(Arc::default()) };
+        match Arc::get_mut(metainfo) {
+            Some(own) => mem::take(&mut own.raw),
+            None => {
+                let raw = metainfo.raw.clone();
+                *metainfo = Arc::new(Metainfo { raw: None, ..Metainfo::clone(metainfo) });
+                raw
+            }
+        }
+    }
+
+    /// The name that the metainfo gives it, or else the link; a foreign word.
+    pub(crate) fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// The files, none before they are known.
+    pub(crate) fn files(&self) -> &[FileEntry] {
+        self.metainfo().map_or(&[], |metainfo| &metainfo.files)
+    }
+
+    /// The trackers of the metainfo, by tier.
+    pub(crate) fn trackers(&self) -> &[Vec<String>] {
+        self.metainfo().map_or(&[], |metainfo| &metainfo.trackers)
+    }
+
+    pub(super) fn geometry(&self) -> Geometry {
+        self.metainfo().map_or(Geometry::NONE, |metainfo| metainfo.geometry)
+    }
+
+    pub(super) fn priorities(&self) -> &FilePriorities {
+        &self.priorities
+    }
+
+    /// The user wants the files so. Returns whether that is new.
+    pub(super) fn set_priorities(&mut self, priorities: Vec<Priority>) -> bool {
+        let files = self.metainfo().map_or(usize::MAX, |metainfo| metainfo.files.len());
+        let priorities = FilePriorities::new(priorities, files);
+        mem::replace(&mut self.priorities, priorities.clone()) != priorities
+    }
+
+    /// How much each piece is wanted, as [`FilePriorities::levels`] has it.
+    pub(super) fn levels(&self) -> Vec<Priority> {
+        self.priorities.levels(self.files(), self.geometry())
+    }
+}

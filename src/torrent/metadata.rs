@@ -1,0 +1,61 @@
+//! A torrent gets its metainfo, which it was added without (a magnet link). It does not know where
+//! the metainfo comes from.
+
+use std::sync::Arc;
+
+use crate::{
+    torrent::{Torrent, cx::Cx},
+    wire::metainfo::Metainfo,
+};
+
+impl Torrent {
+    /// The metainfo is known now, and is this torrent's: the torrent is opened in its turn. Its
+    /// peers stay, and wait until it is open.
+    pub(crate) fn set_metainfo(&mut self, metainfo: Arc<Metainfo>, cx: &mut Cx) {
+        if self.content.is_known() {
+            return;
+        }
+        self.content.set_metainfo(metainfo.clone());
+        let counters = self.swarm.counters;
+        self.swarm = self.empty_swarm(cx);
+        (self.swarm.counters.down, self.swarm.counters.up) = (counters.down, counters.up);
+        self.lifecycle.handle_metadata();
+        self.join_trackers(&metainfo, cx);
+        if cx.recorder.on {
+            self.keep(cx);
+        }
+        self.settle(cx);
+    }
+
+    /// The trackers of the metainfo join those that the link or the user has named. Those of a
+    /// private torrent replace them: no other tracker may hear of it (BEP 27).
+    fn join_trackers(&mut self, metainfo: &Metainfo, cx: &mut Cx) {
+        self.trackers.announcer_mut().set_private(metainfo.private);
+        let mut tiers = if metainfo.private {
+            Vec::new()
+        } else {
+            self.trackers.announcer().set_by_user().unwrap_or_default()
+        };
+        let known: Vec<String> = tiers.iter().flatten().cloned().collect();
+        for tier in &metainfo.trackers {
+            let new: Vec<String> =
+                tier.iter().filter(|url| !known.contains(url)).cloned().collect();
+            tiers.extend(Some(new).filter(|tier| !tier.is_empty()));
+        }
+        if !tiers.is_empty() || metainfo.private {
+            self.set_trackers(tiers, cx);
+        }
+    }
+
+    /// The torrent is open: peers that were connected before have sessions from now on.
+    pub(super) fn begin_sessions(&mut self, cx: &mut Cx) {
+        let early: Vec<_> = self.peers.all_early().map(|(key, _)| key).collect();
+        for key in early {
+            self.peers.begin_session(key, &mut self.swarm, cx);
+            if let Some(session) = self.peers.get_mut(key) {
+                self.slots.consider(session, cx);
+                session.schedule(cx);
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! A connected peer of a torrent whose content is not known yet (a magnet link). What the peer says
+//! of its pieces is kept as it came, within a bound, and said again to its [`PeerSession`] when the
+//! torrent is open. Until then no block is asked of it and none is sent to it.
+//!
+//! It sees itself and the world; no ledger, since there is none, and no sibling.
+
+use std::mem;
+
+use crate::{
+    base::{
+        arena::Key,
+        time::Instant,
+        timers::{TimerTable, Wakeup},
+    },
+    proto::tx::Tx,
+    torrent::{
+        cx::Cx,
+        outbox::Sleeper,
+        peer_session::{Fault, PeerSession, Terms, offers::our_handshake},
+        progress::Contributor,
+        swarm::Swarm,
+    },
+    wire::{extension::ExtensionHandshake, frame::Decoder, message::Message},
+};
+
+const IDLE: usize = 0;
+const KEEP_ALIVE: usize = 1;
+
+/// Requests that are turned down, and blocks that were not asked for, after which a peer is let go.
+const MAX_POINTLESS: u32 = 1000;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PeerBeforeContent {
+    link: Key,
+    who: Contributor,
+    terms: Terms,
+    decoder: Decoder,
+    tx: Tx,
+    /// Messages to be said again, as they came.
+    said: Vec<u8>,
+    peer_interested: bool,
+    peer_choking: bool,
+    pointless: u32,
+    timers: TimerTable<2>,
+    wakeup: Wakeup,
+    began: Instant,
+    heard: Instant,
+    /// Something came after its handshake.
+    spoke: bool,
+}
+
+impl PeerBeforeContent {
+    /// A peer whose handshake is over; says that we have nothing. `tx` is what the handshake left
+    /// to be sent.
+    pub(crate) fn new(link: Key, who: Contributor, terms: Terms, tx: Tx, cx: &mut Cx) -> Self {
+        let mut peer = Self {
+            link,
+            who,
+            terms,
+            decoder: Decoder::new(cx.conf.peers.max_frame),
+            tx,
+            said: Vec::new(),
+            peer_interested: false,
+            peer_choking: true,
+            pointless: 0,
+            timers: TimerTable::new(),
+            wakeup: Wakeup::default(),
+            began: cx.now,
+            heard: cx.now,
+            spoke: false,
+        };
+        peer.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
+        if terms.extended {
+            let payload = our_handshake(&who, None, cx).encode();
+            peer.say(&Message::Extended { id: 0, payload: &payload }, cx);
+        }
+        if terms.fast {
+            // BEP 6 wants one of three messages first, and this one is true.
+            peer.say(&Message::HaveNone, cx);
+        }
+        peer.touch(cx);
+        peer
+    }
+
+    pub(crate) fn link(&self) -> Key {
+        self.link
+    }
+
+    pub(crate) fn who(&self) -> Contributor {
+        self.who
+    }
+
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(crate) fn tx(&self) -> &Tx {
+        &self.tx
+    }
+
+    pub(crate) fn tx_mut(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+
+    /// When something came last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Since when it is connected, if nothing has come after its handshake.
+    pub(crate) fn mute_since(&self) -> Option<Instant> {
+        (!self.spoke).then_some(self.began)
+    }
+
+    pub(crate) fn is_peer_interested(&self) -> bool {
+        self.peer_interested
+    }
+
+    pub(crate) fn is_peer_choking(&self) -> bool {
+        self.peer_choking
+    }
+
+    /// Bytes came.
+    pub(crate) fn handle_data(&mut self, mut input: &[u8], cx: &mut Cx) -> Result<(), Fault> {
+        self.heard = cx.now;
+        self.spoke |= !input.is_empty();
+        self.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
+        let mut decoder = mem::take(&mut self.decoder);
+        let result = loop {
+            match decoder.next(&mut input) {
+                Ok(Some(frame)) => {
+                    if let Err(fault) = self.handle_frame(frame, cx) {
+                        break Err(fault);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        self.decoder = decoder;
+        result
+    }
+
+    fn handle_frame(&mut self, frame: &[u8], cx: &mut Cx) -> Result<(), Fault> {
+        match Message::decode(frame)? {
+            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
+            Message::Cancel { .. } => {}
+            Message::Choke => self.peer_choking = true,
+            Message::Unchoke => self.peer_choking = false,
+            Message::Interested => self.peer_interested = true,
+            Message::NotInterested => self.peer_interested = false,
+            Message::Have(_) | Message::Bitfield(_) => self.keep(frame, cx)?,
+            Message::HaveAll
+            | Message::HaveNone
+            | Message::AllowedFast(_)
+            | Message::Suggest(_) => {
+                if !self.terms.fast {
+                    return Err(Fault::NotFast);
+                }
+                self.keep(frame, cx)?;
+            }
+            Message::Request { piece, begin, len } => {
+                self.count_pointless()?;
+                if self.terms.fast {
+                    self.say(&Message::Reject { piece, begin, len }, cx);
+                }
+            }
+            // Nothing was asked for.
+            Message::Piece { .. } | Message::Reject { .. } => self.count_pointless()?,
+            Message::Extended { id: 0, payload } => {
+                ExtensionHandshake::decode(payload)?;
+                self.keep(frame, cx)?;
+            }
+            Message::Extended { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn count_pointless(&mut self) -> Result<(), Fault> {
+        self.pointless += 1;
+        if self.pointless > MAX_POINTLESS { Err(Fault::Pointless(MAX_POINTLESS)) } else { Ok(()) }
+    }
+
+    /// This is said again when there is content.
+    fn keep(&mut self, frame: &[u8], cx: &Cx) -> Result<(), Fault> {
+        let len = u32::try_from(frame.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let limit = cx.conf.peers.max_before_content;
+        if self.said.len().saturating_add(len.len() + frame.len()) > limit {
+            return Err(Fault::TooMuchBeforeContent(limit));
+        }
+        self.said.extend_from_slice(&len);
+        self.said.extend_from_slice(frame);
+        Ok(())
+    }
+
+    /// So many bytes are on their way.
+    pub(crate) fn handle_sent(&mut self, bytes: usize) {
+        self.tx.handle_sent(bytes, drop);
+    }
+
+    /// The wake-up for `at` has come.
+    pub(crate) fn handle_timeout(&mut self, at: Instant, cx: &mut Cx) -> Result<(), Fault> {
+        if !self.wakeup.fire(at) {
+            return Ok(());
+        }
+        if self.timers.fire(IDLE, cx.now) {
+            return Err(Fault::Silent(cx.conf.peers.idle_timeout));
+        }
+        if self.timers.fire(KEEP_ALIVE, cx.now) {
+            self.say(&Message::KeepAlive, cx);
+        }
+        self.schedule(cx);
+        Ok(())
+    }
+
+    /// The torrent is open: the peer's session, which hears all that the peer has said. Nothing is
+    /// left of this one.
+    pub(crate) fn begin(&mut self, swarm: &mut Swarm, cx: &mut Cx) -> Result<PeerSession, Fault> {
+        let tx = mem::take(&mut self.tx);
+        let mut session =
+            PeerSession::after_content(self.link, self.who, self.terms, tx, swarm, cx);
+        let mut said = mem::take(&mut self.said);
+        if self.peer_interested {
+            Message::Interested.encode_into(&mut said);
+        }
+        if !self.peer_choking {
+            Message::Unchoke.encode_into(&mut said);
+        }
+        // The beginning of a message of which the rest is still to come.
+        said.extend_from_slice(self.decoder.begun());
+        session.handle_data(&said, swarm, cx)?;
+        session.schedule(cx);
+        Ok(session)
+    }
+
+    fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {
+        self.tx.push(message);
+        self.touch(cx);
+    }
+
+    /// Something is to be sent.
+    fn touch(&mut self, cx: &mut Cx) {
+        self.timers.set(KEEP_ALIVE, cx.now + cx.conf.peers.keep_alive);
+        cx.outbox.flush(self.link);
+    }
+
+    /// Sees to it that the engine wakes up for the next deadline.
+    pub(crate) fn schedule(&mut self, cx: &mut Cx) {
+        if let Some(at) = self.timers.next()
+            && self.wakeup.want(at)
+        {
+            cx.outbox.wake(at, Sleeper::Peer(self.link));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{
+            bitfield::Bitfield,
+            geometry::Geometry,
+            ids::{InfoHash, PeerId},
+            rng::Rng,
+        },
+        conf::Conf,
+        torrent::picker::Picker,
+    };
+
+    const PIECES: u32 = 20;
+
+    fn cx(conf: Conf) -> Cx {
+        Cx::new(conf, Rng::new(1), PeerId([1; 20]), Instant::ZERO)
+    }
+
+    fn peer(fast: bool, cx: &mut Cx) -> PeerBeforeContent {
+        let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
+        let terms = Terms { peer_id: PeerId([2; 20]), fast, extended: false };
+        PeerBeforeContent::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), cx)
+    }
+
+    fn bytes(messages: &[Message<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode_into(&mut bytes));
+        bytes
+    }
+
+    fn ledger(cx: &mut Cx) -> Swarm {
+        let geometry = Geometry::new(u64::from(PIECES) * 32_768, 32_768).unwrap();
+        let picker = Picker::new(geometry, &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
+        let key = Key { index: 0, generation: 1 };
+        let hashes = vec![[0; 20]; PIECES as usize].into();
+        Swarm::new(key, InfoHash([7; 20]), geometry, hashes, cx.now, picker)
+    }
+
+    #[test]
+    fn what_was_said_counts_as_if_said_later_split_message_included() {
+        let mut cx = cx(Conf::default());
+        let mut early = peer(true, &mut cx);
+        let said = bytes(&[
+            Message::HaveNone,
+            Message::Have(3),
+            Message::AllowedFast(4),
+            Message::Interested,
+            Message::Unchoke,
+            Message::Have(5),
+            Message::Have(6),
+        ]);
+        let (first, rest) = said.split_at(said.len() - 5);
+        early.handle_data(first, &mut cx).unwrap();
+        let mut swarm = ledger(&mut cx);
+        let mut session = early.begin(&mut swarm, &mut cx).unwrap();
+        session.handle_data(rest, &mut swarm, &mut cx).unwrap();
+        assert_eq!(session.has.ones().collect::<Vec<_>>(), [3, 5, 6]);
+        assert!(session.interested && session.peer_interested && !session.peer_choking);
+    }
+
+    #[test]
+    fn piece_beyond_the_end_is_a_fault_when_content_comes() {
+        let mut cx = cx(Conf::default());
+        let mut early = peer(true, &mut cx);
+        early.handle_data(&bytes(&[Message::Have(PIECES)]), &mut cx).unwrap();
+        let mut swarm = ledger(&mut cx);
+        assert!(matches!(early.begin(&mut swarm, &mut cx), Err(Fault::Geometry(_))));
+    }
+
+    #[test]
+    fn peer_that_says_more_than_is_kept_is_let_go() {
+        let mut cx = cx(Conf::default().with(|conf| conf.peers.max_before_content = 27));
+        let mut early = peer(false, &mut cx);
+        let have = bytes(&[Message::Have(1)]);
+        (0..3).for_each(|_| early.handle_data(&have, &mut cx).unwrap());
+        // What needs not be kept does not count.
+        early.handle_data(&bytes(&[Message::Interested, Message::KeepAlive]), &mut cx).unwrap();
+        let fault = early.handle_data(&have, &mut cx);
+        assert!(matches!(fault, Err(Fault::TooMuchBeforeContent(27))));
+    }
+
+    #[test]
+    fn requests_are_turned_down_a_thousand_times_and_no_more() {
+        let mut cx = cx(Conf::default());
+        let mut early = peer(true, &mut cx);
+        let before = early.tx().len();
+        let request = bytes(&[Message::Request { piece: 0, begin: 0, len: 16_384 }]);
+        early.handle_data(&request, &mut cx).unwrap();
+        assert_eq!(early.tx().len() - before, 17);
+        (1..MAX_POINTLESS).for_each(|_| early.handle_data(&request, &mut cx).unwrap());
+        assert!(matches!(early.handle_data(&request, &mut cx), Err(Fault::Pointless(_))));
+    }
+
+    #[test]
+    fn idle_peer_gets_keepalive_then_timeout() {
+        let mut cx = cx(Conf::default());
+        let mut early = peer(false, &mut cx);
+        early.schedule(&mut cx);
+        let before = early.tx().len();
+        cx.now = Instant::ZERO + cx.conf.peers.keep_alive;
+        early.handle_timeout(cx.now, &mut cx).unwrap();
+        assert_eq!(early.tx().len() - before, 4);
+        cx.now = Instant::ZERO + cx.conf.peers.idle_timeout;
+        assert!(matches!(early.handle_timeout(cx.now, &mut cx), Err(Fault::Silent(_))));
+    }
+}
