@@ -5,6 +5,7 @@ mod no_peers;
 mod peer_gone;
 mod queue;
 mod stats;
+mod tracker_error;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -21,6 +22,7 @@ pub(crate) use queue::Alerts;
 #[cfg(test)]
 pub(crate) use queue::KEPT_A_TORRENT;
 pub use stats::{Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
+pub use tracker_error::{TrackerError, TrackerErrorKind};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -284,8 +286,8 @@ pub enum Alert {
         torrent: TorrentId,
         /// The tracker, without what in its address may be secret.
         tracker: String,
-        /// Why. It may quote the tracker.
-        error: String,
+        /// Why.
+        error: TrackerError,
         /// When it is tried again; `None`: not until the user changes the trackers.
         retry_in: Option<Duration>,
     },

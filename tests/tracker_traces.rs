@@ -98,7 +98,7 @@ fn failures(t: &Trace) -> Vec<&str> {
         .iter()
         .filter(|alert| failure(alert))
         .map(|alert| match alert {
-            Alert::TrackerFailed { error, .. } => error.as_str(),
+            Alert::TrackerFailed { error, .. } => error.text.as_str(),
             _ => "",
         })
         .collect()

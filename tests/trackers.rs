@@ -15,8 +15,11 @@ use std::{
 };
 
 use cratetorrent::{
-    Alert, AlertMask, Alerts, Conf, EngineHandle, TorrentId, TorrentParams, alert::TrackerStatus,
-    engine::TrackersError, spawn, wire::metainfo::Metainfo,
+    Alert, AlertMask, Alerts, Conf, EngineHandle, TorrentId, TorrentParams,
+    alert::{TrackerError, TrackerErrorKind, TrackerStatus},
+    engine::TrackersError,
+    spawn,
+    wire::metainfo::Metainfo,
 };
 use support::{
     clock,
@@ -74,7 +77,7 @@ impl Client {
         self.wait_for("end", |alert| matches!(alert, Alert::Finished { .. }).then_some(()));
     }
 
-    fn wait_for_failure(&self) -> (String, String) {
+    fn wait_for_failure(&self) -> (String, TrackerError) {
         self.wait_for("failure", |alert| match alert {
             Alert::TrackerFailed { tracker, error, .. } => Some((tracker.clone(), error.clone())),
             _ => None,
@@ -244,7 +247,8 @@ fn a_dead_first_tier_falls_to_the_second_at_once() {
     ];
     let seed = Client::start(&torrent(), conf(), tiers, true);
     let failures: Vec<_> = (0..3).map(|_| seed.wait_for_failure()).collect();
-    assert!(failures[0].1.contains("refused"), "{failures:?}");
+    assert!(failures[0].1.text.contains("refused"), "{failures:?}");
+    assert_eq!(failures[0].1.kind, TrackerErrorKind::Unreachable);
     let port = seed.port();
     tracker.wait_for(|said| events(said, port) == ["started"]);
     seed.wait_for("reply", |alert| matches!(alert, Alert::TrackerReplied { .. }).then_some(()));
@@ -269,7 +273,11 @@ fn refusals_warnings_and_numbers_are_told() {
         true,
     );
     let (shown, error) = seed.wait_for_failure();
-    assert!(error.contains("not on the list") && !shown.contains("secret"), "{shown}: {error}");
+    assert_eq!(error.kind, TrackerErrorKind::Refused);
+    assert!(
+        error.text.contains("not on the list") && !shown.contains("secret"),
+        "{shown}: {error}"
+    );
     tracker.behave(|manners| (manners.failure, manners.warning) = (None, Some("look out".into())));
     let torrent = seed.torrent;
     // The pause after a failure holds for the user too, but it is short.
@@ -286,7 +294,7 @@ fn refusals_warnings_and_numbers_are_told() {
     });
     assert_eq!(numbers, (1, 0, 0));
     let stats = seed.engine.call(move |engine| engine.trackers(torrent)).unwrap();
-    assert_eq!((stats[0].seeds, stats[0].error.as_deref()), (Some(1), None));
+    assert_eq!((stats[0].seeds, stats[0].error.as_ref()), (Some(1), None));
     assert_eq!(stats[0].warning.as_deref(), Some("look out"));
     assert!(stats[0].url.contains("secret"), "the user knows it");
     seed.end();
@@ -389,7 +397,7 @@ fn tracker_calls_leave_from_the_bound_address() {
     ];
     let seed = Client::start(&torrent, from_there(), vec![urls.to_vec()], true);
     let (shown, error) = seed.wait_for_failure();
-    assert!(shown.contains("[::1]") && error.contains("no address"), "{shown}: {error}");
+    assert!(shown.contains("[::1]") && error.text.contains("no address"), "{shown}: {error}");
     let said = tracker.wait_for(|said| said.len() == 2);
     assert!(said.iter().all(|said| said.from.unwrap().ip() == ours), "{said:#?}");
     // So do connections to peers.
@@ -480,7 +488,9 @@ mod tls {
             let seed =
                 Client::start(&torrent(), conf, one(format!("https://{addr}/announce")), true);
             let (_, error) = seed.wait_for_failure();
-            assert!(error.contains("certificate") && error.to_lowercase().contains(why), "{error}");
+            assert_eq!(error.kind, TrackerErrorKind::Unreachable);
+            let text = error.text.to_lowercase();
+            assert!(text.contains("certificate") && text.contains(why), "{error}");
             seed.end();
             assert_eq!(tracker.said().len(), 0);
         }

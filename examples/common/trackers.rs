@@ -19,7 +19,7 @@ impl Trackers {
         // Foreign words: they may not write all over the terminal.
         match alert {
             Alert::TrackerFailed { tracker, error, .. } => {
-                let error = printable(error);
+                let error = printable(&error.text);
                 if self.failures.get(tracker) != Some(&error) {
                     progress.say(&format!("tracker {}: {error}", printable(tracker)));
                     self.failures.insert(tracker.clone(), error);

@@ -15,6 +15,7 @@ pub fn tracker(tracker: &TrackerStats) -> String {
     let word = tracker
         .error
         .as_ref()
+        .map(|error| &error.text)
         .or(tracker.warning.as_ref())
         .map_or("-".into(), |word| word.escape_debug().to_string());
     let (seeds, leeches, url) =

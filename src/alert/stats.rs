@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::NoPeers;
+use super::{NoPeers, TrackerError};
 use crate::base::totals::Totals;
 
 /// How a torrent stands.
@@ -109,8 +109,8 @@ pub struct TrackerStats {
     pub next_announce: Option<Duration>,
     /// Failures in a row.
     pub failures: u32,
-    /// Why it failed, as long as it has not answered since. It may quote the tracker.
-    pub error: Option<String>,
+    /// Why it failed, as long as it has not answered since.
+    pub error: Option<TrackerError>,
     /// What it had to say with its last answer: foreign words.
     pub warning: Option<String>,
     /// Peers that have everything, by its word.

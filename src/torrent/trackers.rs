@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 use events::Events;
 
 use crate::{
-    alert::{Alert, AlertMask, TrackerStats},
+    alert::{Alert, AlertMask, TrackerError, TrackerErrorKind, TrackerStats},
     base::time::Instant,
     torrent::{
         Torrent,
@@ -214,7 +214,11 @@ impl Torrent {
         let scheme =
             url.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| scheme.len() < 16);
         let shown = scheme.map_or_else(|| "…".to_owned(), |scheme| format!("{scheme}://…"));
-        let failure = Failure { error: error.to_string(), minor: false, retry: Retry::Never };
+        let failure = Failure {
+            error: TrackerError::new(TrackerErrorKind::BadAddress, error.to_string()),
+            minor: false,
+            retry: Retry::Never,
+        };
         self.handle_tracker_failure(no, &shown, &failure, cx);
     }
 
@@ -244,14 +248,9 @@ impl Torrent {
     }
 
     /// A tracker did not answer a scrape.
-    pub(crate) fn handle_not_scraped(&mut self, shown: &str, error: &str, cx: &mut Cx) {
+    pub(crate) fn handle_not_scraped(&mut self, shown: &str, error: TrackerError, cx: &mut Cx) {
         let (torrent, tracker) = (self.identity.id(), shown.to_owned());
-        cx.alerts.push(Alert::TrackerFailed {
-            torrent,
-            tracker,
-            error: error.to_owned(),
-            retry_in: None,
-        });
+        cx.alerts.push(Alert::TrackerFailed { torrent, tracker, error, retry_in: None });
     }
 
     /// What is said to this tracker must wait.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Calls, Running, What};
 use crate::{
+    alert::{TrackerError, TrackerErrorKind},
     base::{arena::Key, time::Instant, timers::Wakeup},
     conf::Conf,
     engine::Engine,
@@ -144,8 +145,10 @@ impl Engine {
         match TrackerUrl::parse(&url) {
             Ok(parsed) if self.calls.is_given_up(&parsed, self.cx.now) => {
                 self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
-                let error = "the tracker could not be reached just now, nor did it answer others"
-                    .to_owned();
+                let error = TrackerError::new(
+                    TrackerErrorKind::TimedOut,
+                    "the tracker could not be reached just now, nor did it answer others",
+                );
                 let failure = Failure { error, minor: false, retry: Retry::Later };
                 torrent.handle_tracker_failure(
                     turn.tracker,
@@ -184,7 +187,10 @@ impl Engine {
                 self.begin(&parsed, &question, &What::Scrape(key, tracker));
             }
             // As with announces, it is not shown: it may hold a secret.
-            Err(error) => torrent.handle_not_scraped("…", &error.to_string(), &mut self.cx),
+            Err(error) => {
+                let error = TrackerError::new(TrackerErrorKind::BadAddress, error.to_string());
+                torrent.handle_not_scraped("…", error, &mut self.cx);
+            }
         }
     }
 

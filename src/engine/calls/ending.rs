@@ -7,11 +7,12 @@ use super::{
     Calls, MAX_CONNECTIONS, MAX_SILENT, Place, Running, SILENT_TIME, What, leaving::Outcome,
 };
 use crate::{
+    alert::{TrackerError, TrackerErrorKind},
     base::{arena::Key, time::Instant},
     engine::{Effect, Engine, StreamId, names::Asker},
     proto::tracker::{Answer, CONNECTION_TIME, CallError, Connection, Family},
     torrent::announcer::{Failure, Retry},
-    wire::tracker::{RetryIn, TrackerUrl},
+    wire::tracker::{ReplyError, RetryIn, TrackerUrl},
 };
 
 impl Calls {
@@ -71,7 +72,9 @@ impl Engine {
         }
         let shown = url.to_string();
         // Trackers echo what they know their users by.
-        let told = |error: &CallError| call.redacted(&url, &error.to_string());
+        let told = |error: &CallError| {
+            TrackerError::new(kind(error), call.redacted(&url, &error.to_string()))
+        };
         match what {
             What::Announce(torrent, no) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
@@ -106,12 +109,15 @@ impl Engine {
                         Some(reply) => t.handle_scraped(no, &shown, reply, &mut self.cx),
                         None => t.handle_not_scraped(
                             &shown,
-                            "the tracker does not know the torrent",
+                            TrackerError::new(
+                                TrackerErrorKind::UnknownTorrent,
+                                "the tracker does not know the torrent",
+                            ),
                             &mut self.cx,
                         ),
                     },
                     Ok((Answer::Announce(_), _)) => {}
-                    Err(error) => t.handle_not_scraped(&shown, &told(&error), &mut self.cx),
+                    Err(error) => t.handle_not_scraped(&shown, told(&error), &mut self.cx),
                 }
             }
             What::Leave(id) => {
@@ -151,5 +157,22 @@ fn is_of_the_family(error: &CallError, family: Option<Family>) -> bool {
         CallError::NoAddress => family.is_some(),
         CallError::Connect(_) | CallError::Timeout => family == Some(Family::V6),
         _ => false,
+    }
+}
+
+fn kind(error: &CallError) -> TrackerErrorKind {
+    match error {
+        CallError::Timeout => TrackerErrorKind::TimedOut,
+        CallError::NoScrape => TrackerErrorKind::BadAddress,
+        CallError::Resolve(_) | CallError::NoAddress => TrackerErrorKind::NameNotFound,
+        CallError::Refused(_) => TrackerErrorKind::Forbidden,
+        CallError::Connect(_) => TrackerErrorKind::Unreachable,
+        CallError::Stream(_) => TrackerErrorKind::Broken,
+        CallError::Http(_) | CallError::Status(_) => TrackerErrorKind::Http,
+        CallError::Redirects(_) | CallError::Redirect(_) | CallError::Scheme { .. } => {
+            TrackerErrorKind::Redirect
+        }
+        CallError::Reply(ReplyError::Failure { .. }) => TrackerErrorKind::Refused,
+        CallError::Reply(_) => TrackerErrorKind::BadReply,
     }
 }

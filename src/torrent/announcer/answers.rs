@@ -5,6 +5,7 @@ use std::{ops::Range, time::Duration};
 
 use super::{Announcer, Counts, TrackerNo};
 use crate::{
+    alert::TrackerError,
     base::{rng::Rng, time::Instant, tracker_events::Completion},
     conf::Conf,
     wire::tracker::{AnnounceEvent, AnnounceReply},
@@ -38,7 +39,7 @@ pub(crate) enum Retry {
 /// Why a call brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    pub(crate) error: String,
+    pub(crate) error: TrackerError,
     /// There is only no way to the tracker in this family.
     pub(crate) minor: bool,
     pub(crate) retry: Retry,
@@ -47,7 +48,7 @@ pub(crate) struct Failure {
 /// A tracker could not be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
-    pub(crate) error: String,
+    pub(crate) error: TrackerError,
     /// When it is tried again, if it is.
     pub(crate) retry_in: Option<Duration>,
 }
@@ -135,7 +136,8 @@ impl Announcer {
         };
         t.next = now + pause;
         t.not_before = now + if let Retry::In(_) = retry { pause } else { AFTER_FAILURE };
-        let error = t.words.as_ref().and_then(|words| words.error.clone()).unwrap_or_default();
+        let error =
+            t.words.as_ref().and_then(|words| words.error.clone()).unwrap_or_else(|| error.clone());
         let failed = Failed { error, retry_in: (!t.never).then_some(pause) };
         self.refresh(conf);
         Some(failed)
@@ -165,10 +167,11 @@ fn back_off(failures: u8, rng: &mut Rng) -> Duration {
     longest / 2 + Duration::from_micros(rng.below((longest / 2).as_micros() as u64 + 1))
 }
 
-fn shortened(mut words: String) -> String {
+fn shortened(mut error: TrackerError) -> TrackerError {
+    let words = &mut error.text;
     if let Some((end, _)) = words.char_indices().find(|(at, c)| at + c.len_utf8() > MAX_ERROR) {
         words.truncate(end);
     }
     words.shrink_to_fit();
-    words
+    error
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{answers::Failed, *};
-use crate::{alert::TrackerStatus, wire::tracker::AnnounceReply};
+use crate::{
+    alert::{TrackerError, TrackerErrorKind, TrackerStatus},
+    wire::tracker::AnnounceReply,
+};
 
 /// A torrent's trackers on a clock of their own.
 struct Trial {
@@ -60,7 +63,7 @@ impl Trial {
     }
 
     fn fail(&mut self, no: TrackerNo, retry: Retry) -> Option<Failed> {
-        let failure = Failure { error: "no".into(), minor: false, retry };
+        let failure = Failure { error: error("no"), minor: false, retry };
         self.announcer.handle_failure(no, &failure, self.now, &mut self.rng, &self.conf)
     }
 
@@ -89,6 +92,10 @@ impl Trial {
         }
         log
     }
+}
+
+fn error(text: &str) -> TrackerError {
+    TrackerError::new(TrackerErrorKind::Unreachable, text)
 }
 
 #[test]
@@ -297,7 +304,7 @@ fn intervals_are_bounded_and_a_little_longer_than_asked() {
 #[test]
 fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
-    let no_v6 = Failure { error: "no v6".into(), minor: true, retry: Retry::Later };
+    let no_v6 = Failure { error: error("no v6"), minor: true, retry: Retry::Later };
     let (no, _) = t.turn().unwrap();
     t.announcer.set_calls(no, 2);
     assert_eq!(t.announcer.handle_failure(no, &no_v6, t.now, &mut t.rng, &t.conf), None);
@@ -328,7 +335,7 @@ fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
     t.announcer.set_calls(no, 2);
     assert_eq!(t.fail(no, Retry::Later), None);
     let failed = t.announcer.handle_failure(no, &no_v6, t.now, &mut t.rng, &t.conf);
-    assert_eq!(failed.unwrap().error, "no");
+    assert_eq!(failed.unwrap().error, error("no"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! others it does not know; it is small, since there may be many of it.
 
 use crate::{
-    alert::TrackerStatus,
+    alert::{TrackerError, TrackerStatus},
     base::time::Instant,
     wire::tracker::{AnnounceEvent, AnnounceReply},
 };
@@ -58,7 +58,7 @@ pub(super) struct Tracker {
 /// What most trackers never say.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    pub(super) error: Option<String>,
+    pub(super) error: Option<TrackerError>,
     pub(super) warning: Option<String>,
     pub(super) tracker_id: Option<Vec<u8>>,
 }
