@@ -66,7 +66,7 @@ use crate::{
 };
 pub use crate::{
     base::paths::RenameError,
-    torrent::{Source, TorrentParams},
+    torrent::{Source, TorrentParams, candidates::PeerSource},
 };
 use access::Access;
 use calls::Calls;

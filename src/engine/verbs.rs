@@ -15,8 +15,12 @@ use crate::{
     conf::SeedChoking,
     engine::{AddError, Engine, NoSuchTorrent, files, labels, session::Said},
     torrent::{
-        Torrent, TorrentParams, candidates, disconnect::Disconnect, lifecycle::End,
-        peer_session::PeerBeforeContent, persistence,
+        Torrent, TorrentParams,
+        candidates::{PeerSource, Source},
+        disconnect::Disconnect,
+        lifecycle::End,
+        peer_session::PeerBeforeContent,
+        persistence,
     },
 };
 
@@ -268,7 +272,24 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn add_peer(&mut self, id: TorrentId, addr: SocketAddr) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| {
-            torrent.peers.candidates_mut().add(cx.now, addr, candidates::Source::User, &cx.conf);
+            torrent.peers.candidates_mut().add(cx.now, addr, Source::User, &cx.conf);
+        })
+    }
+
+    /// Tells a torrent of a peer that was found in another way than by the user: each way has its part
+    /// of what there is room for, and a private torrent takes peers only from the user and from
+    /// trackers (BEP 27).
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn add_peer_from(
+        &mut self,
+        id: TorrentId,
+        addr: SocketAddr,
+        source: PeerSource,
+    ) -> Result<(), NoSuchTorrent> {
+        self.engine.with(id, |torrent, cx| {
+            torrent.peers.candidates_mut().add(cx.now, addr, source.into(), &cx.conf);
         })
     }
 

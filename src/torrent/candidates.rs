@@ -1,5 +1,9 @@
-//! Peers we know of: which to dial next, which to leave alone, which not to speak to for a while.
+//! Peers we know of: which to dial next, which to leave alone, which not to speak to for a while, and
+//! where they come from: the rule for private torrents (BEP 27) is here and nowhere else.
 
+mod source;
+#[cfg(test)]
+mod tests;
 mod worth;
 
 use std::{
@@ -15,7 +19,9 @@ use crate::{
     conf::Conf,
     torrent::{bans::Bans, priority::Ours, progress::Contributor},
 };
-pub(crate) use worth::Source;
+pub use source::PeerSource;
+pub(crate) use source::Source;
+use source::Sources;
 use worth::{Room, Worth};
 
 #[derive(Debug, Default)]
@@ -31,10 +37,26 @@ pub(crate) struct Candidates {
     room: Room,
     /// Few torrents ever ban a peer.
     bans: Option<Box<Banned>>,
-    /// The addresses that the user wants nothing to do with.
-    filter: Arc<IpFilter>,
+    admission: Admission,
     /// Our own address, which tells what theirs are worth.
     ours: Ours,
+}
+
+/// Who may be taken at all.
+#[derive(Debug, Default)]
+struct Admission {
+    /// The addresses that the user wants nothing to do with.
+    filter: Arc<IpFilter>,
+    /// Only trackers and the user may name peers (BEP 27).
+    private: bool,
+}
+
+impl Admission {
+    fn admits(&self, addr: SocketAddr, source: Source) -> bool {
+        let nowhere = addr.port() == 0 || addr.ip().is_unspecified();
+        let forbidden = self.private && !source.is_allowed_in_private();
+        !nowhere && !forbidden && !self.filter.blocks(addr.ip())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +71,11 @@ type Rank = (bool, Reverse<u32>, Instant, SocketAddr);
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
+    /// Which source it counts for: the first that named it, or the one that a private torrent may
+    /// use.
     source: Source,
+    /// All that named it.
+    sources: Sources,
     /// It was connected once.
     proven: bool,
     failures: u32,
@@ -59,7 +85,8 @@ struct Candidate {
 
 impl Candidates {
     pub(crate) fn new(filter: Arc<IpFilter>, ours: Ours) -> Self {
-        Self { filter, ours, ..Self::default() }
+        let admission = Admission { filter, private: false };
+        Self { admission, ours, ..Self::default() }
     }
 
     /// Peers known and not connected.
@@ -76,8 +103,9 @@ impl Candidates {
         self.bans.as_ref().map_or(0, |bans| bans.addrs.count(now) + bans.ips.count(now))
     }
 
-    /// Hears of a peer. If there are as many as may be, one that is worth less makes room. False if
-    /// none is, or the peer is banned or blocked by the filter.
+    /// Hears of a peer. If there are as many as may be, one that is worth less makes room; if a
+    /// source has named more than its share, the oldest of its own. False if none does, the peer is
+    /// banned or blocked by the filter, or the torrent is private and the source not allowed.
     pub(crate) fn add(
         &mut self,
         now: Instant,
@@ -86,20 +114,65 @@ impl Candidates {
         conf: &Conf,
     ) -> bool {
         let banned = self.is_banned(now, Contributor { addr, incoming: false });
-        if banned || self.filter.blocks(addr.ip()) || addr.port() == 0 || addr.ip().is_unspecified()
-        {
+        if banned || !self.admission.admits(addr, source) {
             return false;
         }
         if self.known.contains_key(&addr) {
+            self.note_source(addr, source);
             return true;
         }
-        if self.known.len() >= conf.peers.max_candidates {
+        let most = conf.peers.max_candidates;
+        let share = source.share(most);
+        let least = if share.is_some_and(|share| self.room.fresh_of(source) >= share) {
+            self.room.oldest_of(source)
+        } else if self.known.len() >= most {
             let Some(least) = self.room.least(source) else { return false };
+            Some(least)
+        } else {
+            None
+        };
+        if let Some(least) = least {
             self.forget(least);
         }
-        self.known.insert(addr, Candidate { source, proven: false, failures: 0, idle_until: None });
+        let mut sources = Sources::default();
+        sources.add(source);
+        let new = Candidate { source, sources, proven: false, failures: 0, idle_until: None };
+        self.known.insert(addr, new);
         self.idle(addr, now);
         true
+    }
+
+    /// A known peer was named again.
+    fn note_source(&mut self, addr: SocketAddr, source: Source) {
+        let Some(candidate) = self.known.get_mut(&addr) else { return };
+        candidate.sources.add(source);
+        // What a tracker names is not for a peer to crowd out by naming it, too.
+        if source.is_allowed_in_private() && !candidate.source.is_allowed_in_private() {
+            let before = candidate.worth();
+            candidate.source = source;
+            if let Some((before, after)) = before.zip(candidate.worth()) {
+                self.room.remove(addr, before);
+                self.room.insert(addr, after);
+            }
+        }
+    }
+
+    /// Whether a private torrent must not be connected to `addr`, which it has dialled.
+    pub(crate) fn is_forbidden(&self, addr: SocketAddr) -> bool {
+        self.admission.private && !self.known.contains_key(&addr)
+    }
+
+    /// The torrent is private (BEP 27): peers that only others than trackers and the user have named
+    /// are forgotten and not taken any more. Those of them that are connected or being dialled
+    /// are returned: their connections must end.
+    #[must_use]
+    pub(crate) fn set_private(&mut self) -> Vec<SocketAddr> {
+        self.admission.private = true;
+        let forbidden = self.known.iter().filter(|(_, c)| !c.sources.is_allowed_in_private());
+        let forbidden: Vec<(SocketAddr, bool)> =
+            forbidden.map(|(&addr, c)| (addr, c.idle_until.is_none())).collect();
+        forbidden.iter().for_each(|&(addr, _)| self.forget(addr));
+        forbidden.into_iter().filter(|&(_, busy)| busy).map(|(addr, _)| addr).collect()
     }
 
     /// The next peer to dial, if one is due. It counts as busy until [`release`](Self::release).
@@ -144,7 +217,7 @@ impl Candidates {
     /// Peers that this filter blocks are forgotten and not taken again.
     pub(crate) fn set_filter(&mut self, filter: Arc<IpFilter>) {
         self.forget_all(|ip| filter.blocks(ip));
-        self.filter = filter;
+        self.admission.filter = filter;
     }
 
     /// Forgets peers by their address, connected ones too.
@@ -324,238 +397,4 @@ fn back_off(failures: u32, rng: &mut Rng, conf: &Conf) -> Duration {
 /// Up to a quarter more, so that many peers lost at once do not all come back at once.
 fn with_jitter(pause: Duration, rng: &mut Rng) -> Duration {
     pause + pause.mul_f64(rng.below(256) as f64 / 1024.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(n: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], n))
-    }
-
-    #[test]
-    fn failures_back_off_and_end() {
-        let (conf, mut rng) = (Conf::default(), Rng::new(1));
-        let mut c = Candidates::default();
-        let mut now = Instant::ZERO;
-        assert!(
-            c.add(now, addr(1), Source::User, &conf) && c.add(now, addr(1), Source::User, &conf)
-        );
-        assert_eq!(c.len(), 1);
-        let mut pauses = Vec::new();
-        while let Some(a) = c.poll_dial(now) {
-            assert_eq!(c.poll_dial(now), None);
-            c.release(now, a, false, &mut rng, &conf);
-            let Some(due) = c.next_due() else { break };
-            assert_eq!(c.poll_dial(due - Duration::from_micros(1)), None);
-            pauses.push(due.since(now).as_secs());
-            now = due;
-        }
-        assert_eq!(pauses.len() as u32, conf.peers.max_dial_failures - 1);
-        assert!(pauses.windows(2).all(|w| w[0] < w[1]) && pauses[0] == 1, "{pauses:?}");
-        assert_eq!(c.len(), 0);
-    }
-
-    #[test]
-    fn peers_that_failed_are_tried_in_turn_whatever_their_worth() {
-        let (conf, mut rng) = (Conf::default(), Rng::new(1));
-        let mut c = Candidates::default();
-        (1..=3).for_each(|n| assert!(c.add(Instant::ZERO, addr(n), Source::User, &conf)));
-        let mut tried = Vec::new();
-        // Each time all of them are due, and one can be dialled.
-        for round in 0..9 {
-            let now = Instant::from_micros(3_600_000_000 * round);
-            let a = c.poll_dial(now).unwrap();
-            tried.push(a.port());
-            c.release(now, a, false, &mut rng, &conf);
-        }
-        assert!(tried.chunks(3).all(|turn| BTreeSet::from_iter(turn).len() == 3), "{tried:?}");
-    }
-
-    #[test]
-    fn a_useful_peer_comes_back_soon() {
-        let (conf, mut rng) = (Conf::default(), Rng::new(1));
-        let mut c = Candidates::default();
-        c.add(Instant::ZERO, addr(1), Source::User, &conf);
-        for useful in [false, false, true] {
-            let now = c.next_due().unwrap();
-            let a = c.poll_dial(now).unwrap();
-            c.release(now, a, useful, &mut rng, &conf);
-            c.release(now, a, useful, &mut rng, &conf);
-            if useful {
-                assert!(c.next_due().unwrap().since(now) < Duration::from_millis(1300));
-            }
-        }
-    }
-
-    #[test]
-    fn whoever_makes_room_comes_back_after_the_others_and_has_not_failed() {
-        let (conf, mut rng) = (Conf::default(), Rng::new(1));
-        let mut c = Candidates::default();
-        let mut now = Instant::ZERO;
-        c.add(now, addr(1), Source::User, &conf);
-        for _ in 0..2 * conf.peers.max_dial_failures {
-            assert_eq!((c.count_due(now, 5), c.count_due(now, 0)), (1, 0));
-            let a = c.poll_dial(now).unwrap();
-            c.rest(now, a, &mut rng, &conf);
-            c.rest(now, a, &mut rng, &conf);
-            assert_eq!(c.count_due(now, 5), 0);
-            let pause = c.next_due().unwrap().since(now);
-            assert!(
-                pause >= conf.peers.turnover_interval
-                    && pause <= conf.peers.turnover_interval * 5 / 4,
-                "{pause:?}"
-            );
-            now = c.next_due().unwrap();
-        }
-    }
-
-    #[test]
-    fn who_has_everything_is_dialled_again_only_when_we_lack_something() {
-        let conf = Conf::default();
-        let mut c = Candidates::default();
-        c.add(Instant::ZERO, addr(1), Source::User, &conf);
-        c.shelve(addr(1));
-        assert_eq!(c.len(), 1, "it is not connected");
-        assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(1)));
-        c.shelve(addr(1));
-        assert!(c.add(Instant::ZERO, addr(1), Source::User, &conf));
-        assert_eq!((c.next_due(), c.len()), (None, 0));
-        let later = Instant::from_micros(5);
-        c.unshelve(later);
-        assert_eq!(c.poll_dial(later), Some(addr(1)));
-    }
-
-    #[test]
-    fn bans_hold_and_the_list_is_bounded() {
-        let conf = Conf::default().with(|conf| conf.peers.max_candidates = 2);
-        let mut c = Candidates::default();
-        for n in 1..=3 {
-            assert_eq!(c.add(Instant::ZERO, addr(n), Source::User, &conf), n < 3);
-        }
-        assert!(!c.add(Instant::ZERO, addr(0), Source::User, &conf));
-        let now = Instant::ZERO;
-        c.ban(now, Contributor { addr: addr(1), incoming: false }, &conf);
-        assert!(!c.add(now, addr(1), Source::User, &conf));
-        assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: true }));
-        c.ban(now, Contributor { addr: addr(9), incoming: true }, &conf);
-        assert!(c.is_banned(now, Contributor { addr: addr(2), incoming: true }));
-        assert!(!c.is_banned(now, Contributor { addr: addr(2), incoming: false }));
-        assert_eq!((c.len(), c.banned(now)), (1, 2));
-        let later = now + conf.peers.ban_time;
-        assert!(
-            !c.is_banned(later, Contributor { addr: addr(2), incoming: true })
-                && c.add(later, addr(1), Source::User, &conf)
-        );
-        assert_eq!((c.len(), c.banned(later)), (2, 0));
-        assert!(c.unban(addr(1).ip()) && !c.unban(addr(1).ip()));
-    }
-
-    #[test]
-    fn a_table_full_of_dead_addresses_takes_new_ones_and_keeps_connected_ones() {
-        let (conf, mut rng) =
-            (Conf::default().with(|conf| conf.peers.max_candidates = 100), Rng::new(1));
-        let mut c = Candidates::default();
-        let mut now = Instant::ZERO;
-        for n in 1..=100 {
-            assert!(c.add(now, addr(n), Source::User, &conf));
-        }
-        assert!(!c.add(now, addr(500), Source::User, &conf), "none of them has failed yet");
-        // Each is tried once; three can be connected.
-        for _ in 0..100 {
-            let a = c.poll_dial(now).unwrap();
-            if a.port() <= 3 {
-                c.note_connected(a);
-            }
-            c.release(now, a, false, &mut rng, &conf);
-        }
-        now = now + Duration::from_secs(1);
-        for n in 501..=1000 {
-            assert_eq!(c.add(now, addr(n), Source::User, &conf), n <= 597, "{n}");
-        }
-        assert_eq!(c.addrs().count(), 100);
-        assert!((1..=3).all(|n| c.addrs().any(|a| a == addr(n))));
-        // Another source gets its part.
-        let other = Source::Tracker(crate::torrent::announcer::TrackerNo::from(1));
-        let taken = (2001..=2100).filter(|&n| c.add(now, addr(n), other, &conf)).count();
-        assert_eq!(taken, 48);
-        // What is dialled now comes from both, and all of it is in order.
-        while let Some(a) = c.poll_dial(now + Duration::from_secs(60)) {
-            c.forget(a);
-        }
-        assert_eq!((c.len(), c.addrs().count()), (0, 0));
-        assert_eq!(c.room.least(Source::User), None);
-    }
-
-    /// Dials everybody who is due; returns the last byte of each address.
-    fn order(c: &mut Candidates, now: Instant) -> Vec<u8> {
-        let last =
-            |addr: SocketAddr| if let IpAddr::V4(ip) = addr.ip() { ip.octets()[3] } else { 0 };
-        std::iter::from_fn(|| c.poll_dial(now)).map(last).collect()
-    }
-
-    #[test]
-    fn who_is_due_is_dialled_by_worth_and_who_failed_comes_last() {
-        let (conf, mut rng) = (Conf::default(), Rng::new(1));
-        let ours = Ours {
-            v4: Some([123, 213, 32, 10].into()),
-            v6: None,
-            ports: crate::base::ports::ListenPorts::both(Some(1)),
-        };
-        let far = |n: u8| SocketAddr::from(([98, 76, n, n], 1));
-        let mut by_worth: Vec<u8> = (1..=20).collect();
-        let times = |n: u8| Instant::from_micros(u64::from(n % 5));
-        by_worth.sort_by_key(|&n| (Reverse(ours.priority(far(n).ip(), 1)), times(n)));
-        assert!(!by_worth.is_sorted());
-        let mut c = Candidates::default();
-        (1..=20).for_each(|n| _ = c.add(times(n), far(n), Source::User, &conf));
-        // As long as our address is unknown, it is who waits longest.
-        let mut by_time: Vec<u8> = (1..=20).collect();
-        by_time.sort_by_key(|&n| times(n));
-        let mut unknown = Candidates::default();
-        (1..=20).for_each(|n| _ = unknown.add(times(n), far(n), Source::User, &conf));
-        assert_eq!(order(&mut unknown, Instant::from_micros(9)), by_time);
-        // It becomes known while all are due.
-        let first = c.poll_dial(Instant::from_micros(9)).unwrap();
-        c.set_ours(ours);
-        c.release(Instant::from_micros(9), first, false, &mut rng, &conf);
-        by_worth.retain(|&n| far(n) != first);
-        let due = c.waiting.first().unwrap().0;
-        let mut dialled = order(&mut c, due);
-        assert_eq!(
-            dialled.pop().map(far),
-            Some(first),
-            "it failed, and comes last whatever it is worth"
-        );
-        assert_eq!(dialled, by_worth);
-    }
-
-    #[test]
-    fn whom_the_filter_blocks_is_forgotten_and_not_taken_again() {
-        let conf = Conf::default();
-        let block = |ip: &str| {
-            Arc::new(
-                [crate::base::ip_filter::IpRange::from(ip.parse::<IpAddr>().unwrap())]
-                    .into_iter()
-                    .collect(),
-            )
-        };
-        let other = SocketAddr::from(([127, 0, 0, 2], 1));
-        let mut c = Candidates::new(block("127.0.0.2"), Ours::default());
-        assert!(!c.add(Instant::ZERO, other, Source::User, &conf));
-        assert!((1..=3).all(|n| c.add(Instant::ZERO, addr(n), Source::User, &conf)));
-        // One is being dialled, one waits, one is shelved.
-        assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(1)));
-        assert_eq!(c.poll_dial(Instant::ZERO), Some(addr(2)));
-        c.shelve(addr(2));
-        c.set_filter(block("127.0.0.1"));
-        assert!(c.known.is_empty() && c.len() == 0 && c.shelved.is_empty());
-        c.release(Instant::ZERO, addr(1), true, &mut Rng::new(1), &conf);
-        assert!(
-            c.len() == 0
-                && !c.add(Instant::ZERO, addr(1), Source::User, &conf)
-                && c.add(Instant::ZERO, other, Source::User, &conf)
-        );
-    }
 }

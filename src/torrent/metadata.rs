@@ -19,6 +19,9 @@ impl Torrent {
         let counters = self.swarm.counters;
         self.swarm = self.empty_swarm(cx);
         (self.swarm.counters.down, self.swarm.counters.up) = (counters.down, counters.up);
+        if metainfo.private {
+            self.peers.set_private();
+        }
         self.lifecycle.handle_metadata();
         self.join_trackers(&metainfo, cx);
         if cx.recorder.on {

@@ -169,18 +169,18 @@ impl Torrent {
         for addr in peers {
             known.add(cx.now, addr, candidates::Source::User, &cx.conf);
         }
-        let announcer = Announcer::new(
-            trackers,
-            content.trackers(),
-            content.metainfo().is_some_and(|metainfo| metainfo.private),
-            cx.told.rng(),
-            &cx.conf,
-        );
+        let mut connected = Peers::new(known);
+        let private = content.metainfo().is_some_and(|metainfo| metainfo.private);
+        if private {
+            connected.set_private();
+        }
+        let announcer =
+            Announcer::new(trackers, content.trackers(), private, cx.told.rng(), &cx.conf);
         let state_file = state_file.filter(|_| !cx.recorder.on);
         Self {
             identity: TorrentIdentity::new(key, hashes, labels),
             lifecycle: Lifecycle::new(content.is_known(), trust, paused, queued, queue_order),
-            peers: Peers::new(known),
+            peers: connected,
             slots: Slots::new(&cx.conf),
             turned_over: None,
             drought: Drought::default(),

@@ -12,6 +12,7 @@ use crate::{
         cx::Cx,
         disconnect::Disconnect,
         peer_session::{Fault, PeerBeforeContent, PeerSession, Terms},
+        peers::PRIVATE,
         progress::Contributor,
     },
 };
@@ -56,6 +57,10 @@ impl Torrent {
             early.schedule(cx);
             self.peers.insert_early(early)
         };
+        if !who.incoming && self.peers.candidates().is_forbidden(who.addr) {
+            // It was dialled before the torrent turned out to be private.
+            self.peers.part(link, PRIVATE);
+        }
         self.watch_crowd(cx);
         self.schedule(cx);
         key

@@ -123,6 +123,9 @@ pub(crate) struct Peers {
     partings: Vec<Parting>,
 }
 
+/// Why a connection of a private torrent ends.
+pub(super) const PRIVATE: &str = "the torrent is private, and no tracker has named it";
+
 impl Peers {
     pub(super) fn new(candidates: Candidates) -> Self {
         Self { connected: Arena::new(), candidates, dials: 0, partings: Vec::new() }
@@ -319,6 +322,16 @@ impl Peers {
             reason: Disconnect::stopped(reason),
         };
         self.partings.extend(self.connected.iter().map(parting));
+    }
+
+    /// The torrent is private (BEP 27): what it knows from others than trackers and the user is
+    /// forgotten, and connections to such peers end.
+    pub(super) fn set_private(&mut self) {
+        let forbidden = self.candidates.set_private();
+        let dialled = |who: Contributor| !who.incoming && forbidden.contains(&who.addr);
+        let peers = self.connected.iter().map(|(_, peer)| peer);
+        let parting = |peer: &Peer| Parting { link: peer.link(), reason: PRIVATE.into() };
+        self.partings.extend(peers.filter(|peer| dialled(peer.who())).map(parting));
     }
 
     /// The connections end for which there is a reason.

@@ -13,7 +13,11 @@ use std::{
 
 use thiserror::Error;
 
-use super::{metainfo::Metainfo, tracker::url::Host};
+use super::{
+    bencode::{Document, Encoder, Limits},
+    metainfo::{Metainfo, MetainfoError, MetainfoLimits},
+    tracker::url::Host,
+};
 use crate::base::ids::Identity;
 
 pub use selection::{FileSelection, SelectionError};
@@ -170,6 +174,40 @@ fn escape(text: &str, into: &mut impl Write) -> fmt::Result {
 }
 
 impl Metainfo {
+    /// The torrent of an info dictionary that came from peers (BEP 9), with the trackers and web
+    /// seeds of its magnet link, each tracker a tier of its own. It has the bytes of a metainfo file.
+    ///
+    /// Its hashes are those of `info`; whether the link has the same is for the caller to see.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes), and if `info` is not one dictionary.
+    pub fn from_info(
+        info: &[u8],
+        magnet: &Magnet,
+        limits: &MetainfoLimits,
+    ) -> Result<Self, MetainfoError> {
+        let MetainfoLimits { bytes, depth, tokens, .. } = *limits;
+        // What follows the dictionary would be read as keys beside it.
+        Document::parse_with(info, &Limits { bytes, depth, tokens })?;
+        let mut e = Encoder::new();
+        e.dict();
+        if !magnet.trackers.is_empty() {
+            e.key(b"announce-list").list();
+            for tracker in &magnet.trackers {
+                e.list().bytes(tracker.as_bytes()).end();
+            }
+            e.end();
+        }
+        e.key(b"info").raw(info);
+        if !magnet.web_seeds.is_empty() {
+            e.key(b"url-list").list();
+            magnet.web_seeds.iter().for_each(|url| _ = e.bytes(url.as_bytes()));
+            e.end();
+        }
+        e.end();
+        Self::from_bytes_with(&e.finish(), limits)
+    }
+
     /// The magnet link of this torrent: its info-hashes, its name, its size (bytes), its trackers
     /// (tier by tier) and web seeds, the first 20 of each.
     ///

@@ -69,6 +69,8 @@ pub struct Metainfo {
     /// pass it on as it is. A torrent in a session folder lets go of them as soon as they are
     /// on disk.
     pub raw: Option<Arc<[u8]>>,
+    /// Where the info dictionary is in `raw`, in bytes.
+    pub info_span: std::ops::Range<usize>,
 }
 
 /// What a metainfo file may ask for.
@@ -254,6 +256,11 @@ impl Metainfo {
     pub fn from_bytes_with(bytes: &[u8], limits: &MetainfoLimits) -> Result<Self, MetainfoError> {
         let (metainfo, end) = parse::metainfo(bytes, limits)?;
         Ok(Self { raw: bytes.get(..end).map(Into::into), ..metainfo })
+    }
+
+    /// The info dictionary as it was read, byte for byte, if [`raw`](Self::raw) is kept.
+    pub fn info(&self) -> Option<&[u8]> {
+        self.raw.as_deref()?.get(self.info_span.clone())
     }
 
     /// As [`from_bytes_with`](Self::from_bytes_with), without keeping the bytes.

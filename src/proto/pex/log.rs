@@ -26,7 +26,8 @@ const MAX_LOG: usize = 1000;
 pub struct PexLog {
     /// Peers that are connected, and by how many connections.
     live: BTreeMap<SocketAddr, (PexFlags, u32)>,
-    log: VecDeque<(SocketAddr, Option<PexFlags>)>,
+    /// Who came (true) and who went.
+    log: VecDeque<(SocketAddr, bool)>,
     /// The place of the first entry of `log` among all that ever were.
     begin: u64,
     /// Where the log ended in the last two rounds: what is older everybody has read.
@@ -41,20 +42,20 @@ pub struct PexTold {
     last: Option<(u64, Instant)>,
 }
 
-/// What has become of a peer: whether it was told of before, and its flags if it is connected now.
+/// What has become of a peer: whether it was told of before, and whether it is connected now.
 #[derive(Clone, Copy)]
 struct Change {
     known: bool,
-    flags: Option<PexFlags>,
+    connected: bool,
 }
 
 impl Change {
     fn is_added(self) -> bool {
-        !self.known && self.flags.is_some()
+        !self.known && self.connected
     }
 
     fn is_dropped(self) -> bool {
-        self.known && self.flags.is_none()
+        self.known && !self.connected
     }
 }
 
@@ -71,9 +72,16 @@ impl PexLog {
         let (_, connections) = self.live.entry(addr).or_insert((flags, 0));
         *connections += 1;
         if *connections == 1 {
-            self.push(addr, Some(flags));
+            self.push(addr, true);
         }
         self.next_round.get_or_insert(now + ROUND);
+    }
+
+    /// What is told of the peer at `addr` from now on.
+    pub fn set_flags(&mut self, addr: SocketAddr, flags: PexFlags) {
+        if let Some((known, _)) = self.live.get_mut(&addr) {
+            *known = flags;
+        }
     }
 
     /// A connection to the peer at `addr` has ended.
@@ -82,7 +90,7 @@ impl PexLog {
             *connections -= 1;
             if *connections == 0 {
                 self.live.remove(&addr);
-                self.push(addr, None);
+                self.push(addr, false);
             }
         }
     }
@@ -145,12 +153,12 @@ impl PexLog {
         let skip = usize::try_from(end - self.begin).unwrap_or(usize::MAX);
         let mut net: BTreeMap<SocketAddr, Change> = BTreeMap::new();
         let (mut added, mut dropped) = (0, 0);
-        for &(addr, flags) in self.log.iter().skip(skip) {
+        for &(addr, connected) in self.log.iter().skip(skip) {
             if Some(addr) != own {
                 let before = net.get(&addr).copied();
                 // The first entry tells what the peer knew.
-                let known = before.map_or(flags.is_none(), |before| before.known);
-                let after = Change { known, flags };
+                let known = before.map_or(!connected, |before| before.known);
+                let after = Change { known, connected };
                 let more = |counts: fn(Change) -> bool, so_far: usize| {
                     so_far + usize::from(counts(after)) - usize::from(before.is_some_and(counts))
                 };
@@ -165,17 +173,18 @@ impl PexLog {
         }
         let mut message = PexMessage::default();
         for (addr, change) in net {
-            match change.flags {
-                Some(flags) if change.is_added() => message.added.push((addr, flags)),
-                None if change.is_dropped() => message.dropped.push(addr),
-                _ => {}
+            if change.is_added() {
+                let flags = self.live.get(&addr).map_or(PexFlags::default(), |&(flags, _)| flags);
+                message.added.push((addr, flags));
+            } else if change.is_dropped() {
+                message.dropped.push(addr);
             }
         }
         (end, message)
     }
 
-    fn push(&mut self, addr: SocketAddr, flags: Option<PexFlags>) {
-        self.log.push_back((addr, flags));
+    fn push(&mut self, addr: SocketAddr, connected: bool) {
+        self.log.push_back((addr, connected));
         if self.log.len() > MAX_LOG {
             self.log.pop_front();
             self.begin += 1;

@@ -49,11 +49,13 @@ fn later_messages_tell_what_changed_once_a_minute() {
     assert_eq!(added(log.message(at(0), &mut told, None)), [1, 2, 3]);
     log.handle_gone(addr(2));
     log.handle_connected(at(5), addr(4), NONE);
+    log.set_flags(addr(4), PexFlags::SEED);
     assert_eq!(log.message(at(59), &mut told, None), None, "a minute has not passed");
     assert_eq!(log.next_deadline(), Some(at(60)));
     assert!(!log.poll_round(at(59)) && log.poll_round(at(60)) && !log.poll_round(at(60)));
-    let message = log.message(at(60), &mut told, None);
-    assert_eq!((added(message.clone()), dropped(message)), (vec![4], vec![2]));
+    let message = log.message(at(60), &mut told, None).unwrap();
+    assert_eq!(message.added, [(addr(4), PexFlags::SEED)], "what is known of it by then");
+    assert_eq!(message.dropped, [addr(2)]);
     assert!(log.poll_round(at(120)));
     assert_eq!(log.message(at(120), &mut told, None), None, "nothing has changed");
     log.handle_gone(addr(1));

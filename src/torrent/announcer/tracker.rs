@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A tracker of one torrent, by a number that it keeps while others come and go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TrackerNo(pub(super) u32);
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Which candidate makes room for a new one when there are as many as may be. Those that failed go
-//! first, the most often failed before the others; of those never tried, the source that has named
-//! the most gives way. One that was connected before never does. Only idle candidates stand here;
+//! first, the most often failed before the others; of those never tried, the kind of source that has
+//! named the most gives way, and of its sources (trackers, peers) the one that has. One that was
+//! connected before never does. Only idle candidates stand here;
 //! when one is dialled is not decided here.
 
 use std::{
@@ -8,16 +9,8 @@ use std::{
     net::SocketAddr,
 };
 
-use crate::{base::time::Instant, torrent::announcer::TrackerNo};
-
-/// Where a candidate came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Source {
-    /// The user, or an earlier run.
-    #[default]
-    User,
-    Tracker(TrackerNo),
-}
+use super::source::{PeerSource, Source};
+use crate::base::time::Instant;
 
 /// What a candidate is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +64,41 @@ impl Room {
         if let Some(&(.., addr)) = self.failed.last() {
             return Some(addr);
         }
-        let own = self.fresh.get(&source).map_or(0, BTreeSet::len);
-        let (_, most) = self.fresh.iter().max_by_key(|(_, fresh)| fresh.len())?;
-        // Otherwise two sources would take the last place from each other on and on.
-        if most.len() > own + 1 { most.last().map(|&(_, addr)| addr) } else { None }
+        let kinds = self.kinds();
+        let own = kinds.get(&source.kind()).copied().unwrap_or(0);
+        let (&kind, &most) = kinds.iter().max_by_key(|&(_, &fresh)| fresh)?;
+        // Otherwise two kinds, or two sources of one, would take the last place from each other on
+        // and on.
+        let kind = if most > own + 1 { kind } else { source.kind() };
+        let limit = if kind == source.kind() { self.fresh_of(source) + 1 } else { 0 };
+        let fullest = self.fresh.iter().filter(|(from, _)| from.kind() == kind);
+        let (_, fullest) = fullest.max_by_key(|(_, fresh)| fresh.len())?;
+        if fullest.len() > limit { fullest.last().map(|&(_, addr)| addr) } else { None }
+    }
+
+    /// Candidates of this source that were never tried.
+    pub(super) fn fresh_of(&self, source: Source) -> usize {
+        self.fresh.get(&source).map_or(0, BTreeSet::len)
+    }
+
+    /// The one of these that is known for the longest time.
+    pub(super) fn oldest_of(&self, source: Source) -> Option<SocketAddr> {
+        self.fresh.get(&source)?.first().map(|&(_, addr)| addr)
+    }
+
+    fn kinds(&self) -> BTreeMap<PeerSource, usize> {
+        let mut kinds = BTreeMap::new();
+        for (source, fresh) in &self.fresh {
+            *kinds.entry(source.kind()).or_default() += fresh.len();
+        }
+        kinds
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::torrent::announcer::TrackerNo;
 
     fn addr(n: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], n))
@@ -113,5 +131,28 @@ mod tests {
         room.remove(addr(8), worth(b, 1, false, 8));
         (2..=5).for_each(|n| room.remove(addr(n), worth(a, 0, false, n.into())));
         assert_eq!((room.least(a), room.least(b)), (Some(addr(7)), None));
+    }
+
+    #[test]
+    fn kinds_of_sources_share_the_room_however_many_sources_one_has() {
+        let mut room = Room::default();
+        let fresh = |source, n: u16| Worth {
+            source,
+            failures: 0,
+            proven: false,
+            since: Instant::from_micros(n.into()),
+        };
+        let tracker = Source::Tracker(TrackerNo::from(1));
+        let pex = |n: u16| Source::Pex([192, 0, 2, (n % 100) as u8].into());
+        // A hundred peers name one each, a tracker as many as all of them.
+        (0..100).for_each(|n| room.insert(addr(n), fresh(pex(n), n)));
+        (100..200).for_each(|n| room.insert(addr(n), fresh(tracker, n)));
+        assert_eq!((room.least(tracker), room.least(pex(1))), (None, None));
+        assert!(room.least(Source::Dht).is_some());
+        // One of the peers names ten more: they are the ones that give way.
+        (200..210).for_each(|n| room.insert(addr(n), fresh(pex(7), n)));
+        assert_eq!((room.least(tracker), room.least(pex(1))), (Some(addr(209)), Some(addr(209))));
+        assert_eq!(room.least(pex(7)), None);
+        assert_eq!((room.fresh_of(pex(7)), room.oldest_of(pex(7))), (11, Some(addr(7))));
     }
 }

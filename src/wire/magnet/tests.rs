@@ -155,6 +155,28 @@ fn chosen_files_are_ranges_and_a_range_bomb_costs_nothing() {
     }
 }
 
+#[test]
+fn info_dictionary_of_peers_and_a_link_make_a_torrent() {
+    let mut builder = MetainfoBuilder::new("n", 16_384);
+    builder.single_file(5).tracker_tier(["http://t/".to_owned()]).private(true);
+    let file = Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap();
+    let info = file.info().unwrap();
+    let link = with("tr=http://a/&tr=udp://b:1&ws=http://w/&dn=other");
+    let limits = MetainfoLimits::default();
+    let made = Metainfo::from_info(info, &link, &limits).unwrap();
+    assert_eq!((made.identity, &made.name, made.private), (file.identity, &file.name, true));
+    assert_eq!(made.trackers, [["http://a/"], ["udp://b:1"]]);
+    assert_eq!((&made.web_seeds[..], made.info()), (&["http://w/".to_owned()][..], Some(info)));
+    // Its bytes are a metainfo file of the same torrent.
+    let again = Metainfo::from_bytes(made.raw.as_deref().unwrap()).unwrap();
+    assert_eq!((again.identity, again.info()), (file.identity, Some(info)));
+    let bare = Metainfo::from_info(info, &Magnet::new(file.identity), &limits).unwrap();
+    assert!(bare.trackers.is_empty() && bare.web_seeds.is_empty());
+    for wrong in [&b""[..], b"le", &info[1..], &[info, b"3:foo3:bar"].concat()] {
+        assert!(Metainfo::from_info(wrong, &link, &limits).is_err());
+    }
+}
+
 fn magnet() -> impl Strategy<Value = Magnet> {
     let words = || prop::collection::btree_set("[^\\s]{1,12}", 0..5);
     let peers = prop::collection::btree_set(

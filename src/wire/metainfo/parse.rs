@@ -56,8 +56,15 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<(Metainf
         source: text(info, b"source.utf-8", b"source"),
         trailing: if is_padding { 0 } else { after.len() },
         raw: None,
+        info_span: span(bytes, info.raw()),
     };
     Ok((metainfo, end))
+}
+
+/// Where `part`, which is a part of `bytes`, is.
+fn span(bytes: &[u8], part: &[u8]) -> std::ops::Range<usize> {
+    let begin = (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
+    begin..begin + part.len()
 }
 
 fn info_hash(info: &[u8]) -> InfoHash {
