@@ -123,7 +123,7 @@ fn new_filter_ends_connections_in_every_state() {
     t.tell(|engine, _| engine.set_ip_filter(block("20.0.0.0/8")));
     assert!([silent, live, dials[0], dials[1]].iter().all(|&peer| t.is_closed(peer)));
     assert!(!t.is_closed(other));
-    assert_eq!((t.engine.links(), t.stats().candidates), (1, 0));
+    assert_eq!((t.engine.connections(), t.stats().candidates), (1, 0));
     assert_eq!(t.reason(), "the filter blocks its address");
     t.pass(HOUR);
     assert!(t.new_dials().is_empty(), "they are not dialled again");

@@ -43,7 +43,7 @@ fn descriptor_shortage_refuses_connections_without_spinning() {
         reactor.poll(Some(Duration::ZERO)).unwrap();
     }
     assert_ne!(reactor.next_timeout(), Some(Duration::ZERO), "it spins");
-    assert_eq!(reactor.verbs().links(), 0);
+    assert_eq!(reactor.verbs().connections(), 0);
     for client in &mut clients {
         // Closed, or reset; in any case not left waiting.
         let read = client.read(&mut [0; 1]);
@@ -74,13 +74,13 @@ fn descriptor_shortage_refuses_connections_without_spinning() {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();
     }
     reactor.verbs().remove(torrent).unwrap();
-    while reactor.verbs().links() > 0 {
+    while reactor.verbs().connections() > 0 {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();
     }
     let _client = TcpStream::connect(addr).unwrap();
     for _ in 0..100 {
         reactor.poll(Some(Duration::from_secs(1))).unwrap();
-        if reactor.verbs().links() == 1 {
+        if reactor.verbs().connections() == 1 {
             return;
         }
     }

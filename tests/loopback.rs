@@ -345,7 +345,7 @@ fn settings_and_addresses_that_cannot_work_are_named() {
         Reactor::new(Conf::default().with(|conf| conf.network.listen = vec![addr])).unwrap_err();
     assert!(e.to_string().starts_with(&format!("cannot listen on {addr}: ")), "{e}");
     let e = spawn(Conf::default().with(|conf| conf.peers.max_connections = 0)).unwrap_err();
-    assert_eq!(e.to_string(), "PeerConf::max_connections is 0: at least 1");
+    assert_eq!(e.to_string(), "Conf::peers.max_connections is 0: at least 1");
 }
 
 #[test]

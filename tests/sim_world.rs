@@ -88,7 +88,7 @@ fn random_script_panics_nothing() {
     world.download(leech, &sample, &[mute]);
     world.run_for(5 * S);
     assert_eq!(world.script::<Mute>(mute).heard.len(), 68, "a greeting and nothing more");
-    assert_eq!(world.engine(leech).links(), 1);
+    assert_eq!(world.engine(leech).connections(), 1);
     world.run_for(5 * S + Duration::from_millis(10));
-    assert_eq!(world.engine(leech).links(), 0);
+    assert_eq!(world.engine(leech).connections(), 0);
 }

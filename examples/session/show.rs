@@ -198,7 +198,7 @@ pub fn session(stats: &SessionStats) -> Vec<String> {
         ),
         format!(
             "connections: {} with {} peers, {} being dialled",
-            stats.links, stats.peers, stats.dials
+            stats.connections, stats.peers, stats.dials
         ),
     ]
 }

@@ -405,7 +405,7 @@ impl Host {
             "{} bytes",
             self.engine.upload_memory()
         );
-        assert!(self.engine.links() <= MAX_LINKS);
+        assert!(self.engine.connections() <= MAX_LINKS);
         if let Some(stats) = self.engine.stats(self.torrent) {
             assert!(stats.have <= stats.pieces && stats.have_bytes <= stats.total_bytes);
             assert!(stats.have_bytes + stats.partial_bytes <= stats.total_bytes);

@@ -36,7 +36,7 @@ pub struct Refused {
 #[derive(Debug, Default)]
 pub(super) struct Access {
     bans: Bans<IpAddr>,
-    /// Hosts with connections, so there are no more of them than there are links.
+    /// Hosts with connections, so there are no more of them than of those.
     hosts: BTreeMap<IpAddr, Host>,
     refused: Refused,
     /// Where we have reached ourselves, newest last. Trackers name us to ourselves again and
@@ -50,9 +50,9 @@ const MAX_OURSELVES: usize = 16;
 /// What one host has.
 #[derive(Clone, Copy, Debug, Default)]
 struct Host {
-    links: usize,
+    connections: usize,
     /// Those of them that came and have not greeted.
-    greetings: usize,
+    handshakes: usize,
 }
 
 impl Access {
@@ -68,28 +68,28 @@ impl Access {
 
     pub(super) fn handle_accepted(&mut self, ip: IpAddr) {
         let host = self.hosts.entry(host_of(ip)).or_default();
-        host.links += 1;
-        host.greetings += 1;
+        host.connections += 1;
+        host.handshakes += 1;
     }
 
     pub(super) fn handle_dialled(&mut self, ip: IpAddr) {
-        self.hosts.entry(host_of(ip)).or_default().links += 1;
+        self.hosts.entry(host_of(ip)).or_default().connections += 1;
     }
 
     /// One that was accepted has greeted.
     pub(super) fn handle_greeted(&mut self, ip: IpAddr) {
         if let Some(host) = self.hosts.get_mut(&host_of(ip)) {
-            host.greetings = host.greetings.saturating_sub(1);
+            host.handshakes = host.handshakes.saturating_sub(1);
         }
     }
 
-    /// A link is over; `greeting`: one that was accepted and has not greeted.
+    /// A connection is over; `greeting`: one that was accepted and has not greeted.
     pub(super) fn handle_gone(&mut self, ip: IpAddr, greeting: bool) {
         let ip = host_of(ip);
         let Some(host) = self.hosts.get_mut(&ip) else { return };
-        host.links = host.links.saturating_sub(1);
-        host.greetings = host.greetings.saturating_sub(usize::from(greeting));
-        if host.links == 0 {
+        host.connections = host.connections.saturating_sub(1);
+        host.handshakes = host.handshakes.saturating_sub(usize::from(greeting));
+        if host.connections == 0 {
             self.hosts.remove(&ip);
         }
     }
@@ -102,17 +102,23 @@ impl Access {
     /// What is wrong with the counts, if these are the links: where to, and whether it came and has
     /// not greeted.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn audit(&self, links: impl Iterator<Item = (IpAddr, bool)>) -> Result<(), String> {
+    pub(super) fn audit(
+        &self,
+        connections: impl Iterator<Item = (IpAddr, bool)>,
+    ) -> Result<(), String> {
         let mut hosts: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
-        for (ip, greeting) in links {
+        for (ip, greeting) in connections {
             let host = hosts.entry(host_of(ip)).or_default();
             *host = (host.0 + 1, host.1 + usize::from(greeting));
         }
-        let counted: BTreeMap<_, _> =
-            self.hosts.iter().map(|(&ip, host)| (ip, (host.links, host.greetings))).collect();
+        let counted: BTreeMap<_, _> = self
+            .hosts
+            .iter()
+            .map(|(&ip, host)| (ip, (host.connections, host.handshakes)))
+            .collect();
         if hosts != counted {
             return Err(format!(
-                "hosts have links and greetings {hosts:?}, counted are {counted:?}"
+                "hosts have connections and handshakes {hosts:?}, counted are {counted:?}"
             ));
         }
         Ok(())
@@ -188,8 +194,8 @@ impl Engine {
             || self.handshakes >= conf.peers.max_handshakes
         {
             &mut refused.full
-        } else if host.links >= conf.peers.max_per_host
-            || host.greetings >= conf.peers.max_handshakes.div_ceil(2)
+        } else if host.connections >= conf.peers.max_per_host
+            || host.handshakes >= conf.peers.max_handshakes.div_ceil(2)
         {
             &mut refused.crowded
         } else {
@@ -212,7 +218,7 @@ impl Engine {
             torrent.peers.candidates_mut().forget(addr);
             return false;
         }
-        if self.access.host(addr.ip()).links >= cx.conf.peers.max_per_host {
+        if self.access.host(addr.ip()).connections >= cx.conf.peers.max_per_host {
             torrent.peers.candidates_mut().postpone(cx.now, addr, &mut cx.rng, &cx.conf);
             torrent.schedule(cx);
             return false;
@@ -248,7 +254,7 @@ impl Engine {
 
     fn close_where(&mut self, reason: &str, meant: impl Fn(IpAddr) -> bool) {
         for key in self.connections.keys() {
-            if self.connections.get(key).is_some_and(|link| meant(link.who.addr.ip())) {
+            if self.connections.get(key).is_some_and(|connection| meant(connection.who.addr.ip())) {
                 self.close(key, reason);
             }
         }

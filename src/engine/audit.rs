@@ -1,5 +1,5 @@
-//! The engine, counted anew: what its counters, queues and shortcuts say must be what its links and
-//! torrents say. For tests and the simulator, which call it every so often; it looks at everything
+//! The engine, counted anew: what its counters, queues and shortcuts say must be what its
+//! connections and torrents say. For tests and the simulator, which call it every so often; it looks at everything
 //! and is slow.
 
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
     torrent::peer_session::PeerSession,
 };
 
-/// How a link stands, as the engine sees it.
+/// How a connection stands, as the engine sees it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LinkView {
+pub(crate) struct ConnectionView {
     /// Bytes that wait to be sent.
     pub(crate) unsent: usize,
     /// The peer is not shown all that we have (BEP 16).
@@ -30,9 +30,11 @@ impl Engine {
     /// The first thing that is wrong, in words. Between two inputs, when all effects were fetched.
     pub(crate) fn audit(&self) -> Result<(), String> {
         let conf = &self.cx.conf;
-        let links = || self.connections.iter().map(|(_, link)| link);
-        let dialing = links().filter(|link| link.is_connecting()).count();
-        let greetings = links().filter(|link| link.is_greeting() && link.who.incoming).count();
+        let connections = || self.connections.iter().map(|(_, connection)| connection);
+        let dialing = connections().filter(|connection| connection.is_connecting()).count();
+        let handshakes = connections()
+            .filter(|connection| connection.is_in_handshake() && connection.who.incoming)
+            .count();
         let fetchers = self
             .torrents
             .iter()
@@ -41,10 +43,10 @@ impl Engine {
             .count();
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
         for (what, found, counted, limit) in [
-            ("links are being dialled", dialing, self.dialing.count, conf.peers.max_dials),
+            ("connections are being dialled", dialing, self.dialing.count, conf.peers.max_dials),
             (
-                "accepted links have not greeted",
-                greetings,
+                "accepted connections have not greeted",
+                handshakes,
                 self.handshakes,
                 conf.peers.max_handshakes,
             ),
@@ -63,16 +65,16 @@ impl Engine {
                 return Err(format!("{found} {what}, {limit} are allowed"));
             }
         }
-        let greeted = links().filter(|link| link.session().is_some()).count();
+        let greeted = connections().filter(|connection| connection.session().is_some()).count();
         if greeted != self.tally.peers {
             return Err(format!(
                 "{greeted} peers are greeted and {} are counted",
                 self.tally.peers
             ));
         }
-        self.access.audit(
-            links().map(|link| (link.who.addr.ip(), link.is_greeting() && link.who.incoming)),
-        )?;
+        self.access.audit(connections().map(|connection| {
+            (connection.who.addr.ip(), connection.is_in_handshake() && connection.who.incoming)
+        }))?;
         self.audit_lines()?;
         self.cx.leases.pieces().audit()?;
         self.cx.leases.uploads().audit()?;
@@ -85,20 +87,20 @@ impl Engine {
         }
         for (key, torrent) in self.torrents.iter() {
             torrent.audit(conf)?;
-            let dials = links()
+            let dials = connections()
                 .filter(|l| l.torrent == Some(key) && !l.who.incoming && l.session().is_none())
                 .count();
             if dials != torrent.peers.dials() {
                 return Err(format!(
-                    "a torrent has {dials} links to be and counts {}",
+                    "a torrent has {dials} connections to be and counts {}",
                     torrent.peers.dials()
                 ));
             }
             let sessions =
-                links().filter(|l| l.torrent == Some(key) && l.session().is_some()).count();
+                connections().filter(|l| l.torrent == Some(key) && l.session().is_some()).count();
             if sessions != torrent.peers.len() {
                 return Err(format!(
-                    "a torrent has {sessions} greeted links and {} sessions",
+                    "a torrent has {sessions} greeted connections and {} sessions",
                     torrent.peers.len()
                 ));
             }
@@ -109,21 +111,21 @@ impl Engine {
         Ok(())
     }
 
-    /// A link that counts as waiting waits: for tokens, or for its turn at the disk.
+    /// A connection that counts as waiting waits: for tokens, or for its turn at the disk.
     fn audit_lines(&self) -> Result<(), String> {
-        for (key, link) in self.connections.iter() {
+        for (key, connection) in self.connections.iter() {
             let Some(session) = self.session_on(key) else { continue };
             if session.is_held_with_others() && !self.throttle.down.is_queued(key) {
                 return Err(format!(
                     "{} is held back by a limit and waits for nothing",
-                    link.who.addr
+                    connection.who.addr
                 ));
             }
             let times = self.cx.outbox.times_in_line(key);
             if times != usize::from(session.is_in_line()) {
                 return Err(format!(
                     "{} is in line {times} times: {}",
-                    link.who.addr,
+                    connection.who.addr,
                     session.is_in_line()
                 ));
             }
@@ -142,10 +144,12 @@ impl Engine {
         self.cx.alerts.len()
     }
 
-    /// The session on a link.
-    fn session_on(&self, link: Key) -> Option<&PeerSession> {
-        let (session, torrent) =
-            self.connections.get(link).and_then(|l: &Connection| l.session().zip(l.torrent))?;
+    /// The session on a connection.
+    fn session_on(&self, connection: Key) -> Option<&PeerSession> {
+        let (session, torrent) = self
+            .connections
+            .get(connection)
+            .and_then(|l: &Connection| l.session().zip(l.torrent))?;
         self.torrents.get(torrent)?.peers.get(session)
     }
 
@@ -154,15 +158,15 @@ impl Engine {
         self.torrents.get(id.0).is_some_and(|t| t.wants(piece))
     }
 
-    /// Whether it still knows a link.
-    pub(crate) fn has_link(&self, stream: StreamId) -> bool {
-        matches!(stream, StreamId::Peer(link) if self.connections.get(link).is_some())
+    /// Whether it still knows a connection.
+    pub(crate) fn has_connection(&self, stream: StreamId) -> bool {
+        matches!(stream, StreamId::Peer(connection) if self.connections.get(connection).is_some())
     }
 
-    /// How a link that has been greeted stands.
-    pub(crate) fn link_view(&self, stream: StreamId) -> Option<LinkView> {
-        let StreamId::Peer(link) = stream else { return None };
-        self.session_on(link).map(|s| LinkView {
+    /// How a connection that has been greeted stands.
+    pub(crate) fn connection_view(&self, stream: StreamId) -> Option<ConnectionView> {
+        let StreamId::Peer(connection) = stream else { return None };
+        self.session_on(connection).map(|s| ConnectionView {
             unsent: s.tx.len(),
             hiding: s.is_hiding(),
             choking: s.choking,

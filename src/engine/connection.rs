@@ -83,7 +83,7 @@ impl Connection {
     }
 
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn is_greeting(&self) -> bool {
+    pub(super) fn is_in_handshake(&self) -> bool {
         matches!(self.state, State::Preambles(_) | State::Waiting { .. })
     }
 
@@ -397,7 +397,7 @@ impl Engine {
         let greeting = tx.len();
         connection.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
         self.tally.peers += 1;
-        self.limit_link(key, torrent, who.addr, greeting);
+        self.limit_connection(key, torrent, who.addr, greeting);
         // Only now, or its place would be dialled for.
         if let Some(least) = replaced {
             self.close(least, "the torrent has enough peers, and another is worth more");

@@ -45,10 +45,14 @@ impl Engine {
         let makes_room = |torrent: Option<Key>| {
             full || torrent.is_some_and(|torrent| self.wanting.is_crowded(torrent))
         };
-        let links = self.connections.iter().filter(|(_, link)| makes_room(link.torrent));
-        let mut silent: Vec<(Instant, Key)> = links
-            .filter_map(|(key, link)| {
-                Some((self.silent_since(&link.state, link.torrent, link.began)?, key))
+        let connections =
+            self.connections.iter().filter(|(_, connection)| makes_room(connection.torrent));
+        let mut silent: Vec<(Instant, Key)> = connections
+            .filter_map(|(key, connection)| {
+                Some((
+                    self.silent_since(&connection.state, connection.torrent, connection.began)?,
+                    key,
+                ))
             })
             .collect();
         silent.sort_unstable();
@@ -61,7 +65,7 @@ impl Engine {
         self.watch_crowd();
     }
 
-    /// Since when a link is silent, if that is for too long.
+    /// Since when a connection is silent, if that is for too long.
     fn silent_since(&self, state: &State, torrent: Option<Key>, began: Instant) -> Option<Instant> {
         let (since, time) = match *state {
             State::Connecting | State::Preambles(_) => (began, GREETING),

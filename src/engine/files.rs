@@ -200,7 +200,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn remove_with_data(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| torrent.close(End::RemoveWithData, cx))?;
-        self.engine.close_links_of(id.0, "the torrent is removed");
+        self.engine.close_connections_of(id.0, "the torrent is removed");
         Ok(())
     }
 }

@@ -19,10 +19,10 @@ const SENT_FOR_ONE: u64 = 64;
 /// Bytes that are saved up at most.
 const MOST: u64 = 64 * 1024;
 
-/// See the module. Links are known from their first question on.
+/// See the module. Connections are known from their first question on.
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
-    links: BTreeMap<Key, Allowance>,
+    connections: BTreeMap<Key, Allowance>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,35 +45,37 @@ impl Allowance {
 }
 
 impl Hearing {
-    fn of(&mut self, now: Instant, link: Key) -> &mut Allowance {
-        let allowance =
-            self.links.entry(link).or_insert(Allowance { level: FIRST * BYTE, at: now });
+    fn of(&mut self, now: Instant, connection: Key) -> &mut Allowance {
+        let allowance = self
+            .connections
+            .entry(connection)
+            .or_insert(Allowance { level: FIRST * BYTE, at: now });
         allowance.refill(now);
         allowance
     }
 
-    /// Bytes that may be read of `link` now, whatever the limits say.
-    pub(super) fn quota(&mut self, now: Instant, link: Key) -> usize {
-        usize::try_from(self.of(now, link).level / BYTE).unwrap_or(usize::MAX)
+    /// Bytes that may be read of `connection` now, whatever the limits say.
+    pub(super) fn quota(&mut self, now: Instant, connection: Key) -> usize {
+        usize::try_from(self.of(now, connection).level / BYTE).unwrap_or(usize::MAX)
     }
 
     /// So many were read.
-    pub(super) fn spend(&mut self, now: Instant, link: Key, bytes: usize) {
-        let allowance = self.of(now, link);
+    pub(super) fn spend(&mut self, now: Instant, connection: Key, bytes: usize) {
+        let allowance = self.of(now, connection);
         allowance.level = allowance.level.saturating_sub((bytes as u64).saturating_mul(BYTE));
     }
 
     /// So many bytes were sent to it.
-    pub(super) fn handle_sent(&mut self, now: Instant, link: Key, bytes: usize) {
-        let allowance = self.of(now, link);
+    pub(super) fn handle_sent(&mut self, now: Instant, connection: Key, bytes: usize) {
+        let allowance = self.of(now, connection);
         let more = (bytes as u64).saturating_mul(BYTE / SENT_FOR_ONE);
         allowance.level =
             allowance.level.saturating_add(more).min(MOST * BYTE).max(allowance.level);
     }
 
-    /// A link is over.
-    pub(super) fn forget(&mut self, link: Key) {
-        self.links.remove(&link);
+    /// A connection is over.
+    pub(super) fn forget(&mut self, connection: Key) {
+        self.connections.remove(&connection);
     }
 }
 
@@ -101,7 +103,7 @@ mod tests {
         assert_eq!(hearing.quota(now, key(2)), FIRST as usize, "another has its own");
         hearing.forget(key(1));
         hearing.forget(key(2));
-        assert!(hearing.links.is_empty());
+        assert!(hearing.connections.is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! All torrents and all links, and which torrent speaks on which link. Inputs `handle_*`, outputs
+//! All torrents and all connections, and which torrent speaks on which. Inputs `handle_*`, outputs
 //! `poll_*`; see the contract in `proto`.
 //!
 //! It never sees a socket, a file or a clock: a driver (the reactor, the simulator, or a host of
@@ -334,7 +334,7 @@ impl Engine {
 
     fn wake(&mut self, sleeper: Sleeper, at: Instant) {
         match sleeper {
-            Sleeper::Peer(link) => self.handle_connection_timeout(link, at),
+            Sleeper::Peer(connection) => self.handle_connection_timeout(connection, at),
             Sleeper::Torrent(key) => {
                 self.cx.leases.set_connections(self.connections.len());
                 if let Some(torrent) = self.torrents.get_mut(key) {
@@ -353,8 +353,8 @@ impl Engine {
         if let Some(effect) = self.io.poll(&mut self.cx.outbox) {
             return Some(effect);
         }
-        if let Some(link) = self.cx.outbox.poll_flush() {
-            return Some(Effect::Flush { stream: StreamId::Peer(link) });
+        if let Some(connection) = self.cx.outbox.poll_flush() {
+            return Some(Effect::Flush { stream: StreamId::Peer(connection) });
         }
         self.pump_uploads();
         self.pump_session();
@@ -365,8 +365,8 @@ impl Engine {
         self.io.poll(&mut self.cx.outbox)
     }
 
-    /// Has blocks read for the link that is next, as long as there is memory for it. One batch at a
-    /// time: its buffer is hot if it has just come back from the link before.
+    /// Has blocks read for the connection that is next, as long as there is memory for it. One batch
+    /// at a time: its buffer is hot if it has just come back from the connection before.
     fn pump_uploads(&mut self) {
         while self.io.is_empty(&self.cx.outbox)
             && self.cx.leases.uploads().room()
@@ -426,7 +426,7 @@ impl Engine {
 
     // The end of every input.
 
-    /// Carries out what a torrent wants of the links, and lets it dial.
+    /// Carries out what a torrent wants of the connections, and lets it dial.
     fn settle(&mut self, key: Key) {
         self.change_place(key);
         self.spread_external_addr();

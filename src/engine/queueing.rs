@@ -170,7 +170,7 @@ impl Engine {
             self.arrange();
         }
         if resting_dials {
-            self.close_links_of(key, "the torrent is not active");
+            self.close_connections_of(key, "the torrent is not active");
         }
     }
 
@@ -194,7 +194,7 @@ impl Engine {
                 let Some(torrent) = self.torrents.get_mut(key) else { continue };
                 torrent.set_held(held, &mut self.cx);
                 if held {
-                    self.close_links_of(key, HELD);
+                    self.close_connections_of(key, HELD);
                 }
                 self.settle(key);
             } else if let Some(key) = self.queueing.checks.poll(self.queue.limits().checks) {

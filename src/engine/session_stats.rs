@@ -43,7 +43,7 @@ pub struct SessionStats {
     /// Bytes per second of blocks leaving, over the last ten seconds.
     pub upload_rate: u64,
     /// Connections, those being made or greeted included.
-    pub links: usize,
+    pub connections: usize,
     /// Of those, the ones being dialled.
     pub dials: usize,
     /// Greeted peers over all torrents.
@@ -162,7 +162,7 @@ impl Engine {
             totals: tally.totals(now).plus(Totals { downloaded, uploaded, ..Totals::default() }),
             download_rate: self.cx.leases.down().shown(now),
             upload_rate: self.cx.leases.up().shown(now),
-            links: self.connections.len(),
+            connections: self.connections.len(),
             dials: self.dialing.count,
             peers: tally.peers,
             piece_memory: self.piece_memory(),

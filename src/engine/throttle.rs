@@ -50,35 +50,36 @@ impl Throttle {
         }
     }
 
-    /// A link is over.
-    pub(super) fn forget(&mut self, link: Key) {
-        self.down.forget(link);
-        self.up.forget(link);
-        self.hearing.forget(link);
+    /// A connection is over.
+    pub(super) fn forget(&mut self, connection: Key) {
+        self.down.forget(connection);
+        self.up.forget(connection);
+        self.hearing.forget(connection);
     }
 
-    /// Bytes went out on a link.
-    pub(super) fn spend_up(&mut self, now: Instant, link: Key, torrent: Key, bytes: usize) {
+    /// Bytes went out on a connection.
+    pub(super) fn spend_up(&mut self, now: Instant, connection: Key, torrent: Key, bytes: usize) {
         if self.up.is_on() {
-            self.up.spend(now, link, torrent, bytes);
+            self.up.spend(now, connection, torrent, bytes);
         }
         if self.down.is_on() {
-            self.hearing.handle_sent(now, link, bytes);
+            self.hearing.handle_sent(now, connection, bytes);
         }
     }
 
-    /// Bytes came on a link; `unasked`: no block was on order, so they are requests and the like.
+    /// Bytes came on a connection; `unasked`: no block was on order, so they are requests and the
+    /// like.
     pub(super) fn spend_down(
         &mut self,
         now: Instant,
-        link: Key,
+        connection: Key,
         torrent: Key,
         bytes: usize,
         unasked: bool,
     ) {
-        self.down.spend(now, link, torrent, bytes);
+        self.down.spend(now, connection, torrent, bytes);
         if unasked {
-            self.hearing.spend(now, link, bytes);
+            self.hearing.spend(now, connection, bytes);
         }
     }
 
@@ -91,27 +92,27 @@ impl Throttle {
         self.peers.retain(|(of, _), _| *of != torrent);
     }
 
-    fn set_own(&mut self, now: Instant, link: Key, limits: Limits) {
-        self.down.set_own(now, link, limits.down);
-        self.up.set_own(now, link, limits.up);
+    fn set_own(&mut self, now: Instant, connection: Key, limits: Limits) {
+        self.down.set_own(now, connection, limits.down);
+        self.up.set_own(now, connection, limits.up);
     }
 }
 
 impl Engine {
-    /// How many bytes the driver may read from `link` now; `usize::MAX` without a limit.
-    pub(super) fn connection_quota(&mut self, now: Instant, link: Key) -> usize {
+    /// How many bytes the driver may read from `connection` now; `usize::MAX` without a limit.
+    pub(super) fn connection_quota(&mut self, now: Instant, connection: Key) -> usize {
         if self.wanting.has_waiting()
-            && self.connections.get(link).is_some_and(Connection::is_waiting)
+            && self.connections.get(connection).is_some_and(Connection::is_waiting)
         {
             return 0;
         }
-        if self.throttle.down.is_on() { self.limited_quota(now, link) } else { usize::MAX }
+        if self.throttle.down.is_on() { self.limited_quota(now, connection) } else { usize::MAX }
     }
 
     fn limited_quota(&mut self, now: Instant, key: Key) -> usize {
         self.handle_tick(now);
-        let Some(link) = self.connections.get(key) else { return usize::MAX };
-        let Some((session, torrent)) = link.session().zip(link.torrent) else {
+        let Some(connection) = self.connections.get(key) else { return usize::MAX };
+        let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
             return HANDSHAKE_LEN;
         };
         if self.expects_no_blocks(session, torrent) {
@@ -140,15 +141,17 @@ impl Engine {
         session.is_some_and(|s| s.pipeline.is_empty() && !s.pipeline.is_held())
     }
 
-    /// How many bytes of those that wait on a link with a session may be offered to be sent: small
-    /// messages always, blocks as far as the limits allow. The rest of a block that has begun comes
+    /// How many bytes of those that wait on a connection with a session may be offered to be sent:
+    /// small messages always, blocks as far as the limits allow. The rest of a block that has begun comes
     /// before anything else, as the protocol has it.
     pub(super) fn send_quota(&mut self, key: Key) -> usize {
         if !self.throttle.up.is_on() {
             return usize::MAX;
         }
-        let Some(link) = self.connections.get(key) else { return 0 };
-        let Some((session, torrent)) = link.session().zip(link.torrent) else { return usize::MAX };
+        let Some(connection) = self.connections.get(key) else { return 0 };
+        let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
+            return usize::MAX;
+        };
         let tx = self.torrents.get(torrent).and_then(|t| t.peers.tx(session));
         let (all, urgent) = tx.map_or((0, 0), |tx| (tx.len(), tx.urgent()));
         if all == urgent {
@@ -163,10 +166,10 @@ impl Engine {
         }
     }
 
-    /// A link has become a session's; `greeting` bytes of our handshake are still to be sent.
-    pub(super) fn limit_link(
+    /// A connection has become a session's; `greeting` bytes of our handshake are still to be sent.
+    pub(super) fn limit_connection(
         &mut self,
-        link: Key,
+        connection: Key,
         torrent: Key,
         addr: SocketAddr,
         greeting: usize,
@@ -174,11 +177,11 @@ impl Engine {
         let own =
             self.throttle.peers.get(&(torrent, addr)).copied().unwrap_or(self.cx.conf.peers.limits);
         if own != Limits::default() {
-            self.throttle.set_own(self.cx.now, link, own);
+            self.throttle.set_own(self.cx.now, connection, own);
             self.plan_limits();
         }
         if self.throttle.up.is_on() {
-            self.throttle.up.pass(link, greeting);
+            self.throttle.up.pass(connection, greeting);
         }
     }
 
@@ -200,7 +203,7 @@ impl Engine {
             self.effect(Effect::Resume { stream: StreamId::Peer(key) });
         }
         self.throttle.up.tick(self.cx.now, &mut woken);
-        woken.drain(..).for_each(|link| self.cx.outbox.flush(link));
+        woken.drain(..).for_each(|connection| self.cx.outbox.flush(connection));
         self.throttle.woken = woken;
         self.plan_limits();
     }
@@ -258,26 +261,27 @@ impl Engine {
 
     pub(super) fn limit_peer(&mut self, torrent: Key, addr: SocketAddr, limits: Limits) {
         self.throttle.peers.insert((torrent, addr), limits);
-        let links = self
-            .connections
-            .iter()
-            .filter(|(_, link)| link.torrent == Some(torrent) && link.who.addr == addr);
-        for link in links
-            .filter(|(_, link)| link.session().is_some())
+        let connections = self.connections.iter().filter(|(_, connection)| {
+            connection.torrent == Some(torrent) && connection.who.addr == addr
+        });
+        for connection in connections
+            .filter(|(_, connection)| connection.session().is_some())
             .map(|(key, _)| key)
             .collect::<Vec<_>>()
         {
-            self.throttle.set_own(self.cx.now, link, limits);
+            self.throttle.set_own(self.cx.now, connection, limits);
         }
         self.plan_limits();
     }
 
     pub(super) fn limit_other_peers(&mut self, limits: Limits) {
         self.cx.conf.peers.limits = limits;
-        for (key, link) in self.connections.iter().filter(|(_, link)| link.session().is_some()) {
-            let own = link
-                .torrent
-                .is_some_and(|torrent| self.throttle.peers.contains_key(&(torrent, link.who.addr)));
+        for (key, connection) in
+            self.connections.iter().filter(|(_, connection)| connection.session().is_some())
+        {
+            let own = connection.torrent.is_some_and(|torrent| {
+                self.throttle.peers.contains_key(&(torrent, connection.who.addr))
+            });
             if !own {
                 self.throttle.set_own(self.cx.now, key, limits);
             }

@@ -157,7 +157,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn remove(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, |torrent, cx| torrent.close(End::Remove, cx))?;
-        self.engine.close_links_of(id.0, "the torrent is removed");
+        self.engine.close_connections_of(id.0, "the torrent is removed");
         Ok(())
     }
 
@@ -167,7 +167,7 @@ impl Verbs<'_> {
     /// If there is no such torrent.
     pub fn pause(&mut self, id: TorrentId) -> Result<(), NoSuchTorrent> {
         self.engine.with(id, Torrent::pause)?;
-        self.engine.close_links_of(id.0, "the torrent is paused");
+        self.engine.close_connections_of(id.0, "the torrent is paused");
         Ok(())
     }
 
@@ -294,7 +294,7 @@ impl Verbs<'_> {
     }
 
     /// Limits how fast bytes come and go, over all torrents and peers, from now on. A limit holds
-    /// within 2 % over any ten seconds; links that wait share what there is evenly. All bytes
+    /// within 2 % over any ten seconds; connections that wait share what there is evenly. All bytes
     /// of the peer protocol count but handshakes.
     ///
     /// [`Limits::default`] lifts them.
@@ -365,7 +365,7 @@ impl Verbs<'_> {
         self.engine.cx.alerts.push(Alert::Marked { mark });
     }
 
-    /// Ends everything in good order: links are closed, trackers told (for
+    /// Ends everything in good order: connections are closed, trackers told (for
     /// [`TrackerConf::stopped_timeout`](crate::conf::TrackerConf::stopped_timeout) at most), states
     /// saved, files closed. [`is_drained`](Engine::is_drained) tells when that is done; until
     /// then the driver goes on as ever. Called again it does nothing.
@@ -474,7 +474,7 @@ impl Engine {
     }
 
     /// Connections in all, handshaking ones included.
-    pub fn links(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
@@ -485,8 +485,8 @@ impl Engine {
         self.shutting_down && self.torrents.len() == 0 && self.connections.len() == 0 && told
     }
 
-    /// Ends what a torrent's own partings do not reach: links that have not become sessions.
-    pub(super) fn close_links_of(&mut self, torrent: Key, reason: &str) {
+    /// Ends what a torrent's own partings do not reach: connections that have not become sessions.
+    pub(super) fn close_connections_of(&mut self, torrent: Key, reason: &str) {
         for key in self.connections.keys() {
             if self.connections.get(key).is_some_and(|l| l.torrent == Some(torrent)) {
                 self.close(key, Disconnect::stopped(reason));

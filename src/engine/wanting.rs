@@ -24,7 +24,7 @@ pub(super) struct Wanting {
     crowded: BTreeSet<Key>,
     /// Torrents that have peers or begun pieces.
     busy: BTreeSet<Key>,
-    /// Links that have greeted and wait, by torrent.
+    /// Connections that have greeted and wait, by torrent.
     peers: BTreeMap<Key, Vec<Key>>,
 }
 
@@ -74,15 +74,15 @@ impl Wanting {
         self.crowded.contains(&torrent)
     }
 
-    /// Whether any link waits.
+    /// Whether any connection waits.
     pub(super) fn has_waiting(&self) -> bool {
         !self.peers.is_empty()
     }
 
-    pub(super) fn forget_link(&mut self, torrent: Key, link: Key) {
-        if let Some(links) = self.peers.get_mut(&torrent) {
-            links.retain(|&waiting| waiting != link);
-            if links.is_empty() {
+    pub(super) fn forget_link(&mut self, torrent: Key, connection: Key) {
+        if let Some(connections) = self.peers.get_mut(&torrent) {
+            connections.retain(|&waiting| waiting != connection);
+            if connections.is_empty() {
                 self.peers.remove(&torrent);
             }
         }
@@ -168,9 +168,9 @@ impl Engine {
     /// A peer wants a torrent that sleeps: that wakes, and the peer waits, unread, for as long as a
     /// greeting may take.
     pub(super) fn let_wait(&mut self, key: Key, torrent: Key, handshake: Handshake) {
-        let Some(link) = self.connections.get_mut(key) else { return };
-        link.torrent = Some(torrent);
-        link.state = State::Waiting { handshake, early: Vec::new() };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.torrent = Some(torrent);
+        connection.state = State::Waiting { handshake, early: Vec::new() };
         self.wanting.peers.entry(torrent).or_default().push(key);
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.wake(&mut self.cx);
@@ -187,11 +187,11 @@ impl Engine {
             return;
         }
         for key in self.wanting.peers.remove(&torrent).unwrap_or_default() {
-            let Some(link) = self.connections.get_mut(key) else { continue };
-            let State::Waiting { handshake, early } = &mut link.state else { continue };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let State::Waiting { handshake, early } = &mut connection.state else { continue };
             let (handshake, early) = (*handshake, std::mem::take(early));
             self.handshake_done(key, handshake);
-            if self.connections.get(key).and_then(|link| link.session()).is_some() {
+            if self.connections.get(key).and_then(|connection| connection.session()).is_some() {
                 if !early.is_empty() {
                     self.session_data(key, &early);
                 }

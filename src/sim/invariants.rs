@@ -366,7 +366,7 @@ impl Ears {
     /// Everything that was to be said on this link has been: whether that is all that there is to
     /// say.
     pub(super) fn rule_on_silence(&self, host: &Host, link: StreamId) -> Verdict {
-        let Some(view) = host.engine.link_view(link).filter(|view| view.unsent == 0) else {
+        let Some(view) = host.engine.connection_view(link).filter(|view| view.unsent == 0) else {
             return Ok(());
         };
         let Some(held) = self.hash.and_then(|hash| host.held(hash)) else { return Ok(()) };
@@ -424,7 +424,7 @@ impl Host {
             format!("{uploads} bytes of blocks on their way out, {limit} are allowed")
         })?;
         self.peak_upload_memory = self.peak_upload_memory.max(uploads);
-        let links = self.engine.links();
+        let links = self.engine.connections();
         must(links <= self.conf.peers.max_connections, "within-limits", || {
             format!("{links} links")
         })?;

@@ -82,7 +82,7 @@ impl Engine {
                     Ok((Answer::Announce(mut reply), ip)) => {
                         reply.warning = reply.warning.map(|text| call.redacted(&url, &text));
                         if t.handle_tracker_reply(no, &shown, ip, reply, &mut self.cx) {
-                            self.close_links_of(
+                            self.close_connections_of(
                                 torrent,
                                 "the torrent is private and has changed its tracker",
                             );

@@ -42,7 +42,11 @@ fn paused_torrent_accepts_and_dials_no_peer() {
         assert_eq!((world.stats(seed).peers, world.stats(late).peers), (0, 0));
     }
     assert_eq!(
-        (world.stats(seed).uploaded, world.engine(late).links(), world.stats(late).candidates),
+        (
+            world.stats(seed).uploaded,
+            world.engine(late).connections(),
+            world.stats(late).candidates
+        ),
         (sent, 0, 3)
     );
     assert!(world.told(leeches[0], |a| matches!(a, Alert::PeerGone { .. })).is_some());

@@ -503,7 +503,7 @@ fn pause_ends_all_connections_and_resume_continues() {
     let paused = world.now();
     world.run_for(secs(100));
     assert!(world.is_in(leech, Phase::Paused));
-    assert_eq!((world.stats(leech).peers, world.engine(leech).links()), (0, 0));
+    assert_eq!((world.stats(leech).peers, world.engine(leech).connections()), (0, 0));
     assert!(
         world.script::<Remote>(remote).log().iter().all(|(at, _, _)| *at < paused + millis(12))
     );
@@ -527,7 +527,7 @@ fn a_removed_torrent_is_gone_and_its_data_is_not() {
         )
     );
     assert!(world.engine(leech).torrents().is_empty());
-    assert_eq!((world.engine(leech).links(), world.engine(leech).piece_memory()), (0, 0));
+    assert_eq!((world.engine(leech).connections(), world.engine(leech).piece_memory()), (0, 0));
     // Added again, it trusts its state.
     let params = world.params(leech, &sample, &[]);
     world.add_torrent(leech, &sample, params);

@@ -276,7 +276,7 @@ fn counts_that_disagree_with_the_wire_are_noticed() {
 fn limits_that_are_exceeded_are_noticed() {
     let mut outcome = Scenario::swarm(1).leeches(3).begin();
     let seed = outcome.cast.seeds[0];
-    assert!(outcome.world.run_until(|w| w.engine(seed).links() >= 2, secs(5)));
+    assert!(outcome.world.run_until(|w| w.engine(seed).connections() >= 2, secs(5)));
     let host = host(&mut outcome.world, seed);
     host.conf.peers.max_connections = 1;
     assert_eq!(host.glance().unwrap_err().name, "within-limits");

@@ -89,7 +89,7 @@ fn peers_that_ask_and_do_not_read_hold_no_slot_beyond_a_trial() {
         world.set_line(glutton, Line { window: 4_000, ..Line::default() });
     }
     world.run_for(secs(5));
-    assert_eq!(world.engine(seed).links(), 100);
+    assert_eq!(world.engine(seed).connections(), 100);
     let honest = world.node(loud());
     let id = world.download(honest, &sample, &[seed]);
     assert!(world.run_until(|w| w.is_complete(honest), secs(45)), "{:?}", world.stats(honest));
@@ -118,7 +118,7 @@ fn requesting_peers_that_do_not_read_keep_to_their_memory_share() {
         world.set_line(glutton, Line { window: 4_000, ..Line::default() });
     }
     world.run_for(secs(5));
-    assert_eq!(world.engine(seed).links(), 40);
+    assert_eq!(world.engine(seed).connections(), 40);
     let honest = world.node(loud());
     world.download(honest, &sample, &[seed]);
     assert!(world.run_until(|w| w.is_complete(honest), secs(30)), "{:?}", world.stats(honest));

@@ -303,7 +303,7 @@ fn greets_with(hello: Vec<u8>, lines: Vec<(Duration, Vec<u8>)>, lasts: Option<Du
             && lasted.is_some() == lasts.is_some(),
         "{lasted:?}"
     );
-    assert_eq!(world.engine(node).links(), usize::from(lasts.is_none()));
+    assert_eq!(world.engine(node).connections(), usize::from(lasts.is_none()));
 }
 
 fn byte_by_byte(pause: Duration) -> Vec<(Duration, Vec<u8>)> {
@@ -378,7 +378,7 @@ fn peer_with_our_own_id_is_refused() {
         "{:?}",
         raw.heard
     );
-    assert_eq!((world.engine(node).links(), world.stats(node).peers), (0, 0));
+    assert_eq!((world.engine(node).connections(), world.stats(node).peers), (0, 0));
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl World {
         if let Some(ears) = ears {
             verdict =
                 ears.say(host, &put, |said| book.write(at, Deed::Said { from: node, to, said }));
-            if host.engine.link_view(key).is_some_and(|view| view.unsent == 0) {
+            if host.engine.connection_view(key).is_some_and(|view| view.unsent == 0) {
                 ears.drained();
             }
         }
@@ -251,7 +251,7 @@ impl World {
         let from = conn.ends[1 - side].node;
         let (pipe, ears) = (&mut conn.pipes[1 - side], &mut conn.ears[side]);
         // Bytes behind those that made the engine end the link are not read.
-        while !pipe.unread.is_empty() && host.engine.has_link(key) {
+        while !pipe.unread.is_empty() && host.engine.has_connection(key) {
             let quota = host
                 .engine
                 .read_quota(now, key)
