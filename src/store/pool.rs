@@ -68,25 +68,30 @@ struct Waiting {
     /// To be appended to the session folder's log, all that wait at once, by one worker at a time.
     records: VecDeque<Job>,
     recording: bool,
-    /// Runs to be hashed.
-    runs: VecDeque<Job>,
+    runs: Runs,
     /// Nothing waits for these in particular.
     checks: VecDeque<Job>,
 
-    /// Among `runs` is one that nothing else will follow soon.
-    hurry: bool,
     slow_running: usize,
     /// States that a worker saves at once: those that go to the same log are synced together.
     saves_a_batch: usize,
     /// Workers with nothing to do.
     idle: usize,
-    /// A worker has fewer runs than lanes and waits for more.
-    gathering: bool,
     /// Batches since the last check.
     since_check: u32,
-    /// Where both wait, reads and runs take turns.
-    runs_first: bool,
     stop: bool,
+}
+
+/// Runs to be hashed.
+#[derive(Debug, Default)]
+struct Runs {
+    queue: VecDeque<Job>,
+    /// Among them is one that nothing else will follow soon.
+    hurry: bool,
+    /// A worker has fewer of them than lanes and waits for more.
+    gathering: bool,
+    /// Where both wait, reads and runs take turns.
+    first: bool,
 }
 
 #[derive(Debug, Default)]
@@ -159,7 +164,8 @@ impl Pool {
         waiting.push(job);
         // The worker that waits for runs must also hear of other work if it is the only one free
         // for it.
-        if waiting.gathering && (waiting.runs.len() >= BATCH || waiting.hurry || waiting.idle == 0)
+        if waiting.runs.gathering
+            && (waiting.runs.queue.len() >= BATCH || waiting.runs.hurry || waiting.idle == 0)
         {
             self.shared.more_runs.notify_one();
         }
@@ -238,14 +244,14 @@ impl Shared {
             if let Some(batch) = waiting.take(self.max_slow, patient) {
                 return Some(batch);
             }
-            if patient && !waiting.runs.is_empty() && !waiting.gathering {
-                waiting.gathering = true;
+            if patient && !waiting.runs.queue.is_empty() && !waiting.runs.gathering {
+                waiting.runs.gathering = true;
                 let (back, timeout) = self
                     .more_runs
                     .wait_timeout(waiting, self.lane_wait)
                     .unwrap_or_else(PoisonError::into_inner);
                 waiting = back;
-                waiting.gathering = false;
+                waiting.runs.gathering = false;
                 patient = !timeout.timed_out();
             } else {
                 waiting.idle += 1;
@@ -320,10 +326,10 @@ enum Kind {
 
 impl Waiting {
     fn push(&mut self, job: Job) {
-        self.hurry |= matches!(&job, Job::Run { run, .. } if run.hurry);
+        self.runs.hurry |= matches!(&job, Job::Run { run, .. } if run.hurry);
         let queue = match &job {
             Job::Read { .. } => &mut self.reads,
-            Job::Run { run, .. } if run.chain.is_some() => &mut self.runs,
+            Job::Run { run, .. } if run.chain.is_some() => &mut self.runs.queue,
             Job::Open { .. }
             | Job::Look { .. }
             | Job::Run { .. }
@@ -367,19 +373,24 @@ impl Waiting {
                 .count();
             return Some(Batch { jobs: some_of(&mut self.slow, saves.max(1)), kind: Kind::Slow });
         }
-        let runs = !self.runs.is_empty();
-        self.hurry &= runs;
-        if runs && !self.reads.is_empty() && std::mem::take(&mut self.runs_first) {
-            return fast(some_of(&mut self.runs, BATCH));
+        let runs = !self.runs.queue.is_empty();
+        self.runs.hurry &= runs;
+        if runs && !self.reads.is_empty() && std::mem::take(&mut self.runs.first) {
+            return fast(some_of(&mut self.runs.queue, BATCH));
         }
         if !self.reads.is_empty() {
-            self.runs_first = runs;
+            self.runs.first = runs;
             // Shared among the workers that could help.
             let count = self.reads.len().div_ceil(self.idle + 1).min(8);
             return fast(some_of(&mut self.reads, count));
         }
-        if runs && (self.runs.len() >= BATCH || !patient || self.hurry || !self.checks.is_empty()) {
-            return fast(some_of(&mut self.runs, BATCH));
+        if runs
+            && (self.runs.queue.len() >= BATCH
+                || !patient
+                || self.runs.hurry
+                || !self.checks.is_empty())
+        {
+            return fast(some_of(&mut self.runs.queue, BATCH));
         }
         if !self.checks.is_empty() {
             self.since_check = 0;

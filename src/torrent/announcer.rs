@@ -18,7 +18,7 @@ use crate::{
 
 pub(crate) use answers::{Failure, Retry};
 pub(crate) use list::Gone;
-use tracker::Tracker;
+use tracker::{Calls, Tracker};
 pub(crate) use tracker::{Counts, TrackerNo};
 
 /// What is to be said to which tracker.
@@ -49,10 +49,8 @@ pub(crate) struct Announcer {
     /// Tells the tracker that it is us, wherever we are.
     pub(crate) key: u32,
     active: bool,
-    /// Something was missing while it was active.
-    lacked: bool,
-    /// And then nothing was: trackers hear that in this run.
-    completed: bool,
+    /// What was seen of the data in this run.
+    data: Data,
     /// Over all runs.
     completion: Completion,
     /// Peers of different trackers must not mix (BEP 27).
@@ -63,6 +61,17 @@ pub(crate) struct Announcer {
     due: Option<Instant>,
     /// The torrent stands in the engine's queue.
     pub(crate) queued: bool,
+}
+
+/// What was seen of a torrent's data while it was active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    /// Nothing was missing, as far as is known.
+    Unseen,
+    /// Something was missing.
+    Lacked,
+    /// Something was missing, and then nothing was.
+    Completed,
 }
 
 impl Announcer {
@@ -80,8 +89,7 @@ impl Announcer {
             next_no: 0,
             key: rng.next_u64() as u32,
             active: false,
-            lacked: false,
-            completed: false,
+            data: Data::Unseen,
             completion: Completion::None,
             private,
             last: None,
@@ -123,7 +131,10 @@ impl Announcer {
             url: self.address_of(t, theirs).to_owned(),
             tier: usize::from(t.tier),
             status: t.status(),
-            next_announce: (self.active && t.out == 0 && !t.never && (t.working || t.failures > 0))
+            next_announce: (self.active
+                && t.calls.out == 0
+                && !t.never
+                && (t.working || t.failures > 0))
                 .then(|| t.next.since(now)),
             failures: u32::from(t.failures),
             error: t.words.as_ref().and_then(|words| words.error.clone()),
@@ -140,7 +151,7 @@ impl Announcer {
     /// The torrent begins to speak with peers.
     pub(crate) fn start(&mut self, now: Instant, complete: bool, conf: &Conf) {
         self.active = true;
-        self.lacked |= !complete;
+        self.note_lack(!complete);
         for t in &mut self.trackers {
             // What it was told before the rest is forgotten, but not when it wants to be left
             // alone.
@@ -148,8 +159,21 @@ impl Announcer {
                 t.next = now;
             }
         }
-        self.completed |= complete && self.completion == Completion::Due;
+        if complete && self.completion == Completion::Due {
+            self.data = Data::Completed;
+        }
         self.refresh(conf);
+    }
+
+    /// Trackers hear that the torrent was completed in this run.
+    fn is_completed(&self) -> bool {
+        self.data == Data::Completed
+    }
+
+    fn note_lack(&mut self, lacks: bool) {
+        if lacks && self.data == Data::Unseen {
+            self.data = Data::Lacked;
+        }
     }
 
     /// The torrent rests. Returns the trackers that must hear of it: those that know that we are
@@ -157,10 +181,10 @@ impl Announcer {
     pub(crate) fn stop(&mut self) -> Vec<Leave> {
         self.active = false;
         self.due = None;
-        let completed = self.completed;
+        let completed = self.is_completed();
         let mut leaves = Vec::new();
         for t in &mut self.trackers {
-            let out = std::mem::take(&mut t.out) > 0;
+            let out = std::mem::take(&mut t.calls.out) > 0;
             let known = std::mem::take(&mut t.started);
             if known || out {
                 leaves.push(Leave {
@@ -206,14 +230,14 @@ impl Announcer {
         conf: &Conf,
     ) {
         let is_new = match self.completion {
-            Completion::None => self.lacked && downloaded,
+            Completion::None => self.data == Data::Lacked && downloaded,
             Completion::Due => true,
             Completion::Told => false,
         };
         if !complete {
-            self.lacked |= self.active;
-        } else if is_new && !self.completed {
-            (self.completed, self.completion) = (true, Completion::Due);
+            self.note_lack(self.active);
+        } else if is_new && !self.is_completed() {
+            (self.data, self.completion) = (Data::Completed, Completion::Due);
             for t in self.trackers.iter_mut().filter(|t| t.started) {
                 t.next = now;
             }
@@ -245,11 +269,10 @@ impl Announcer {
             return None;
         }
         let at = self.lanes(conf).into_iter().find_map(|lane| self.pick(lane, now))?;
-        let completed = self.completed;
+        let completed = self.is_completed();
         let t = self.trackers.get_mut(at)?;
-        (t.out, t.heard, t.erred) = (1, false, false);
-        t.saying = t.event(completed);
-        let turn = Turn { tracker: t.no, event: t.saying };
+        t.calls = Calls { out: 1, heard: false, erred: false, event: t.event(completed) };
+        let turn = Turn { tracker: t.no, event: t.calls.event };
         self.refresh(conf);
         Some(turn)
     }
@@ -257,14 +280,14 @@ impl Announcer {
     /// What was said is out in so many calls at once.
     pub(crate) fn set_calls(&mut self, no: TrackerNo, calls: u8) {
         if let Some(t) = self.get_mut(no) {
-            t.out = calls.max(1);
+            t.calls.out = calls.max(1);
         }
     }
 
     /// It cannot be said yet. Nor is anybody else told instead: that is for those that fail.
     pub(crate) fn put_off(&mut self, no: TrackerNo, until: Instant, conf: &Conf) {
         if let Some(t) = self.get_mut(no) {
-            t.out = 0;
+            t.calls.out = 0;
         }
         for t in &mut self.trackers {
             t.next = t.next.max(until);

@@ -248,12 +248,12 @@ fn a_worker_that_waits_for_runs_hears_of_other_work() {
         return;
     }
     pool.submit(run(0, true));
-    while !lock(&pool.shared.waiting).gathering {
+    while !lock(&pool.shared.waiting).runs.gathering {
         thread::yield_now();
     }
     pool.submit(read(0));
     assert!(matches!(drain(&pool, &wakes, 1)[0], Done::Read { .. }));
-    while !lock(&pool.shared.waiting).gathering {
+    while !lock(&pool.shared.waiting).runs.gathering {
         thread::yield_now();
     }
     pool.submit(run(1, true));

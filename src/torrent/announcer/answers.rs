@@ -65,14 +65,14 @@ impl Announcer {
         rng: &mut Rng,
         conf: &Conf,
     ) -> Option<bool> {
-        let (active, completed) = (self.active, self.completed);
-        let t = self.get_mut(no).filter(|t| active && t.out > 0)?;
-        t.out -= 1;
+        let (active, completed) = (self.active, self.is_completed());
+        let t = self.get_mut(no).filter(|t| active && t.calls.out > 0)?;
+        t.calls.out -= 1;
         // Whatever another family said.
         t.never = false;
-        let second = std::mem::replace(&mut t.heard, true);
+        let second = std::mem::replace(&mut t.calls.heard, true);
         t.started = true;
-        let completed_is_told = t.saying == AnnounceEvent::Completed;
+        let completed_is_told = t.calls.event == AnnounceEvent::Completed;
         t.told_completed |= completed_is_told;
         (t.working, t.failures) = (true, 0);
         t.counts = t.counts.or_newer(Counts::of(reply), second);
@@ -114,18 +114,18 @@ impl Announcer {
     ) -> Option<Failed> {
         let Failure { error, minor, retry } = failure;
         let active = self.active;
-        let t = self.get_mut(no).filter(|t| active && t.out > 0)?;
-        t.out -= 1;
-        if t.heard {
+        let t = self.get_mut(no).filter(|t| active && t.calls.out > 0)?;
+        t.calls.out -= 1;
+        if t.calls.heard {
             self.refresh(conf);
             return None;
         }
-        if !minor || (t.out == 0 && !t.erred) {
+        if !minor || (t.calls.out == 0 && !t.calls.erred) {
             t.words.get_or_insert_default().error = Some(shortened(error.clone()));
         }
-        t.erred |= !minor;
+        t.calls.erred |= !minor;
         t.never |= *retry == Retry::Never;
-        if t.out > 0 {
+        if t.calls.out > 0 {
             return None;
         }
         t.working = false;

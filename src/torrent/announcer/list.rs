@@ -66,11 +66,11 @@ impl Announcer {
         let before = std::mem::take(&mut self.trackers).into_iter().map(named).collect();
         let gone = self.list(theirs, before, rng, conf);
         self.refresh(conf);
-        let completed = self.completed;
+        let completed = self.is_completed();
         let knows = |(url, t): (String, Tracker)| {
             let tracker_id = t.words.and_then(|words| words.tracker_id);
             let completed = completed && !t.told_completed;
-            (t.started || t.out > 0).then_some(Gone { url, tracker_id, completed })
+            (t.started || t.calls.out > 0).then_some(Gone { url, tracker_id, completed })
         };
         gone.into_iter().filter_map(knows).collect()
     }

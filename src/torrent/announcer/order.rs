@@ -37,7 +37,7 @@ impl Announcer {
             (true, false) => {
                 // Of the first tier that is good for something, all.
                 let hopeful =
-                    |t: &&Tracker| !t.never && (t.working || t.out > 0 || t.failures == 0);
+                    |t: &&Tracker| !t.never && (t.working || t.calls.out > 0 || t.failures == 0);
                 match self.trackers.iter().find(hopeful).map(|t| t.tier) {
                     Some(tier) => all
                         .filter(|&at| self.trackers.get(at).is_some_and(|t| t.tier == tier))
@@ -58,7 +58,7 @@ impl Announcer {
         // A tracker that knows of us must hear what happened; otherwise the list is tried from its
         // beginning.
         let news = trackers().find(|(_, t)| {
-            t.may(now) && t.started && t.event(self.completed) != AnnounceEvent::None
+            t.may(now) && t.started && t.event(self.is_completed()) != AnnounceEvent::None
         });
         news.or_else(|| trackers().find(|(_, t)| t.may(now))).map(|(at, _)| at)
     }
@@ -68,11 +68,11 @@ impl Announcer {
     pub(super) fn lane_due(&self, lane: Range<usize>) -> Option<Instant> {
         let trackers =
             || self.trackers.get(lane.clone()).unwrap_or_default().iter().filter(|t| !t.never);
-        if trackers().any(|t| t.out > 0) {
+        if trackers().any(|t| t.calls.out > 0) {
             return None;
         }
         let news =
-            trackers().filter(|t| t.started && t.event(self.completed) != AnnounceEvent::None);
+            trackers().filter(|t| t.started && t.event(self.is_completed()) != AnnounceEvent::None);
         let working = trackers().find(|t| t.working).map(|t| t.next);
         let ordinary = working.or_else(|| trackers().map(|t| t.next).min());
         news.map(|t| t.next).chain(ordinary).min()

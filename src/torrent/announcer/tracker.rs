@@ -34,13 +34,7 @@ pub(super) struct Tracker {
     pub(super) nth: u16,
     /// Failures in a row.
     pub(super) failures: u8,
-    /// Calls that are out, one a family, and whether one of them has brought an answer.
-    pub(super) out: u8,
-    pub(super) heard: bool,
-    /// One of them has failed in a way worth telling.
-    pub(super) erred: bool,
-    /// What those calls say.
-    pub(super) saying: AnnounceEvent,
+    pub(super) calls: Calls,
     /// It has answered, and has not failed since.
     pub(super) working: bool,
     /// It knows that we are there, as far as we know.
@@ -53,6 +47,19 @@ pub(super) struct Tracker {
     pub(super) not_before: Instant,
     pub(super) counts: Counts,
     pub(super) words: Option<Box<Words>>,
+}
+
+/// The calls that were made last to a tracker.
+#[derive(Debug)]
+pub(super) struct Calls {
+    /// How many are out: one a family.
+    pub(super) out: u8,
+    /// One of them has brought an answer.
+    pub(super) heard: bool,
+    /// One of them has failed in a way worth telling.
+    pub(super) erred: bool,
+    /// What they say.
+    pub(super) event: AnnounceEvent,
 }
 
 /// What most trackers never say.
@@ -76,10 +83,7 @@ impl Tracker {
             tier,
             nth,
             failures: 0,
-            out: 0,
-            heard: false,
-            erred: false,
-            saying: AnnounceEvent::None,
+            calls: Calls { out: 0, heard: false, erred: false, event: AnnounceEvent::None },
             working: false,
             started: false,
             told_completed: false,
@@ -101,12 +105,12 @@ impl Tracker {
     }
 
     pub(super) fn may(&self, now: Instant) -> bool {
-        !self.never && self.out == 0 && self.next <= now
+        !self.never && self.calls.out == 0 && self.next <= now
     }
 
     pub(super) fn status(&self) -> TrackerStatus {
         match () {
-            () if self.out > 0 => TrackerStatus::Announcing,
+            () if self.calls.out > 0 => TrackerStatus::Announcing,
             () if self.never => TrackerStatus::Disabled,
             () if self.working => TrackerStatus::Working,
             () if self.failures > 0 => TrackerStatus::Failing,
