@@ -151,7 +151,8 @@ def magnets():
         "hex": head,
         "base32": "magnet:?xt=urn:btih:ZHQVOY7XELZD5GFCTXWN7LRUDOMNKMCW",
         "hybrid": f"{head}&xt=urn:btmh:{v2}",
-        "full": f"{head}&dn=a+%C3%A9&xl=5&tr.1=udp%3A%2F%2Ft%3A1&ws=http://w/&x.pe=192.0.2.7:1&x.pe=[2001:db8::1]:2&dht=r.example:1&so=0,2-4",
+        "full": f"{head}&dn=a+%C3%A9&xl=5&tr.1=udp%3A%2F%2Ft%3A1&ws=http://w/&x.pe=192.0.2.7:1"
+        "&x.pe=[2001:db8::1]:2&dht=r.example:1&so=0,2-4",
         "range-bomb": f"{head}&so=0-4294967295",
         "escapes": f" MAGNET:?XT=URN%3abtih%3A{v1}&dn=%&dn=%zz%f&tr=%ff&&=&so=,\n",
         "names": f"{head}&x.pe=localhost:1&x.pe=0.0.0.0:1&dht=127.1:1",
@@ -181,12 +182,19 @@ def exchanges():
         seed("ut_metadata", name, message)
 
     v4, v6 = b"\xc0\0\x02\x09\x1a\xe1", b"\x20\x01\x0d\xb8" + b"\0" * 11 + b"\x05\0\x50"
-    full = {"added": v4 * 2, "added.f": b"\x12\0", "added6": v6, "added6.f": b"\x01", "dropped": v4, "dropped6": v6}
+    full = {
+        "added": v4 * 2,
+        "added.f": b"\x12\0",
+        "added6": v6,
+        "added6.f": b"\x01",
+        "dropped": v4,
+        "dropped6": v6,
+    }
     pex = {
         "full": ben(full),
         "empty": b"d5:added0:e",
         "flags": ben({"added": v4, "added.f": b"\x01\x02\x03"}),
-        "nobody": ben({"added": b"\0" * 12 + b"\xe0\0\0\1\0\1", "dropped": b"x" * 5}),
+        "unusable": ben({"added": b"\0" * 12 + b"\xe0\0\0\1\0\1", "dropped": b"x" * 5}),
         "mapped": ben({"added6": b"\0" * 10 + b"\xff\xff" + v4}),
         "list": b"le",
     }
@@ -226,10 +234,19 @@ def fetches():
     honest = [(truth, 0, 0, 1)] * 3
     runs = {
         "honest": ops((offer, 0, true, 3), *honest),
-        "other-size": ops((offer, 1, other, 3), (offer, 0, true, 3), *[(lie, 1, 0, 3)] * 4, *honest),
-        "liar": ops((offer, 1, true, 2), (offer, 0, true, 3), *[(lie, 1, 0, 3), (truth, 0, 0, 3)] * 6, *honest),
+        "other-size": ops(
+            (offer, 1, other, 3), (offer, 0, true, 3), *[(lie, 1, 0, 3)] * 4, *honest
+        ),
+        "liar": ops(
+            (offer, 1, true, 2),
+            (offer, 0, true, 3),
+            *[(lie, 1, 0, 3), (truth, 0, 0, 3)] * 6,
+            *honest,
+        ),
         "rejects": ops((offer, 0, true, 3), (reject, 0, 0, 0), (wait, 0, 255, 3), *honest),
-        "silent": ops((offer, 2, true, 3), (wait, 0, 100, 0), (offer, 0, true, 3), *honest, (gone, 2, 0, 0)),
+        "silent": ops(
+            (offer, 2, true, 3), (wait, 0, 100, 0), (offer, 0, true, 3), *honest, (gone, 2, 0, 0)
+        ),
         "unasked": ops((6, 0, 0, 5), (offer, 0, 1, 0), (6, 0, 0, 5)),
     }
     for name, run in runs.items():
@@ -265,8 +282,7 @@ def blocklists():
         "plain": b"1.2.3.4\n::ffff:1.2.3.4 // mapped\n1.2.3.4-1.2.3.5\n"
         b"::ffff:1.2.3.4 - ::1:0:0:0\n",
         "bad-lines": b"1.2.3.4\n1.2.3\n1.2.3.5-1.2.3.4\n1.2.3.4/33\n1.2.3.4-::1\n"
-        b"1.2.3.4 - 1.2.3.5 , x\n"
-        + b"y" * 300,
+        b"1.2.3.4 - 1.2.3.5 , x\n" + b"y" * 300,
         "html": b"<html>\n",
         "gzip": b"\x1f\x8b\x08\0",
     }
@@ -467,15 +483,25 @@ def dht_nodes():
         return bytes([what, n, len(body)]) + body
 
     ids = bytes(range(20))
-    met = b"".join(step(5, n) + step(3, 1, b"x") + step(1, n, bytes([n] * 20)) for n in range(1, 40))
+    met = b"".join(
+        step(5, n) + step(3, 1, b"x") + step(1, n, bytes([n] * 20)) for n in range(1, 40)
+    )
     ping = ben({"a": {"id": ids}, "q": "ping", "t": "aa", "y": "q"})
     get = ben({"a": {"id": ids, "info_hash": ids}, "q": "get_peers", "t": "aa", "y": "q"})
     seed("dht_node", "asked", step(0, 3, ping) + step(0, 200, get) + step(3, 255, b"x" * 255))
     answered = b"".join(step(1, 7, bytes([n] * 20) + ids) for n in range(30))
     seed("dht_node", "lookup", met + step(6, 0, ids) + answered + step(3, 255, b"x" * 255) * 9)
     seed("dht_node", "announce", met + step(7, 100, ids) + answered + step(3, 255, b"x" * 255) * 9)
-    seed("dht_node", "values", met + step(8, 0, ids) + step(9, 5) + step(11, 1) + step(11, 3) + answered)
-    seed("dht_node", "bootstrap", step(10, 5) + step(1, 8, ids) + step(11, 0) + step(4, 255, b"x" * 255) * 99)
+    seed(
+        "dht_node",
+        "values",
+        met + step(8, 0, ids) + step(9, 5) + step(11, 1) + step(11, 3) + answered,
+    )
+    seed(
+        "dht_node",
+        "bootstrap",
+        step(10, 5) + step(1, 8, ids) + step(11, 0) + step(4, 255, b"x" * 255) * 99,
+    )
 
 
 def sessions():

@@ -152,7 +152,7 @@ fn unhex<const N: usize>(text: &str) -> [u8; N] {
 }
 
 #[test]
-fn half_of_libtorrent_and_half_of_ours_find_what_each_other_announces_and_stores() {
+fn network_of_libtorrent_and_ours_finds_peers_and_values() {
     let mut theirs = match Theirs::start() {
         Ok(theirs) => theirs,
         Err(why) => return skip("a DHT with libtorrent", &why),

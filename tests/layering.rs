@@ -10,6 +10,8 @@ mod modules;
 mod planted;
 #[path = "layering/sizes.rs"]
 mod sizes;
+#[path = "layering/words.rs"]
+mod words;
 
 use std::{
     fs,

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_rate_odd_moments_add_up_to_exactly_what_it_should() {
+    fn tokens_of_odd_moments_add_up_to_exactly_the_rate() {
         for rate in [1, 3, 7, 1_000, 10 << 10, 64 << 10, 1_000_003, 1 << 30, Rate::MAX] {
             let mut bucket = bucket(rate);
             // No two moments are half of the depth apart, or tokens would be lost, as they should
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_a_tenth_of_a_second_and_no_more() {
+    fn bucket_holds_a_tenth_of_a_second() {
         let mut bucket = bucket(64 << 10);
         assert_eq!(bucket.level(at(0)), 0);
         assert_eq!(bucket.level(at(50_000)), 3276);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_when_it_will_be_ready_and_not_a_microsecond_late() {
+    fn bucket_tells_exactly_when_it_is_ready() {
         for rate in [1, 3, 10 << 10, 1_000_003, 1 << 30, Rate::MAX] {
             let mut bucket = bucket(rate);
             bucket.spend(at(0), 5);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_overdrawn_is_waited_for() {
+    fn overdrawn_bucket_makes_the_next_wait() {
         let mut bucket = bucket(1000);
         bucket.spend(at(0), 2500);
         assert_eq!(bucket.level(at(2_500_000)), 0);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rate_counts_from_now_on_and_keeps_what_was_saved_within_its_depth() {
+    fn new_rate_keeps_saved_tokens_within_its_depth() {
         let mut bucket = bucket(1);
         assert_eq!(bucket.level(at(1_500_000)), 1);
         bucket.set_rate(at(1_500_000), Rate::new(1 << 20).unwrap());

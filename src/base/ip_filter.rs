@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_of_a_range_are_in_it_and_their_neighbours_are_not() {
+    fn range_includes_both_ends_and_not_their_neighbours() {
         let f = filter(&[
             ("1.2.3.4", "1.2.3.9"),
             ("::5", "::9"),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_overlaps_or_touches_is_merged() {
+    fn overlapping_and_touching_ranges_are_merged() {
         let f = filter(&[
             ("2.0.0.0", "2.0.0.9"),
             ("1.0.0.0", "1.0.0.5"),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_named() {
+    fn invalid_range_is_named() {
         let e = IpRange::new(ip("1.0.0.2"), ip("1.0.0.1")).unwrap_err();
         assert_eq!(e.to_string(), "range from 1.0.0.2 down to 1.0.0.1");
         assert!(matches!(IpRange::new(ip("1.0.0.2"), ip("::1")), Err(IpRangeError::Families(..))));

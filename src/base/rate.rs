@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_meter_soon_tells_the_rate_remembers_it_and_takes_a_burst_for_none() {
+    fn long_meter_tells_rate_soon_and_smooths_a_burst() {
         let at = |s: u64| Instant::from_micros(s * 1_000_000);
         let mut m = LongMeter::new(at(0));
         assert_eq!(m.rate(at(50)), 0);

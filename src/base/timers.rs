@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_with_a_near_and_a_far_deadline_pushes_once_for_each_time_the_near_one_is_set() {
+    fn near_deadline_is_pushed_once_each_time_it_is_set() {
         let at = |ms: u64| Instant::from_micros(ms * 1000);
         let (mut heap, mut wakeup) = (Deadlines::new(), Wakeup::default());
         let mut pushed = 0;

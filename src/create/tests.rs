@@ -177,7 +177,7 @@ fn files_come_in_the_bytewise_order_of_their_paths() {
 }
 
 #[test]
-fn what_the_torrent_says_is_what_was_asked_for() {
+fn torrent_has_what_was_asked_for() {
     let (_dir, root) = folder(&[("f", 20_000)]);
     let params = CreateParams {
         name: Some("named".into()),
@@ -209,7 +209,7 @@ fn what_the_torrent_says_is_what_was_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_a_torrent_is_named() {
+fn impossible_torrent_is_named() {
     let (_dir, root) = folder(&[("f", 20_000), ("void/nothing/empty", 0), ("bare", 0)]);
     fs::create_dir(root.join("empty")).unwrap();
     let at = |name: &str| CreateParams::new(root.join(name));
@@ -264,7 +264,7 @@ fn too_much_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn what_is_neither_file_nor_folder_is_refused_or_left_out_and_never_followed() {
+fn special_files_and_links_are_refused_or_left_out() {
     let (dir, root) = folder(&[("d/f", 20_000)]);
     fs::write(dir.path().join("outside"), b"secret").unwrap();
     for (what, make) in [
@@ -346,7 +346,7 @@ fn own_state_folder_is_left_out_at_any_depth() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_before_anything_is_hashed() {
+fn unreadable_file_is_named_before_hashing_begins() {
     // A regular file that even root cannot read at its beginning.
     let path = Path::new("/proc/self/mem");
     if path.exists() {
@@ -391,7 +391,7 @@ fn a_file_that_changes_meanwhile_is_named() {
 }
 
 #[test]
-fn it_tells_how_far_it_is_and_stops_when_told() {
+fn creation_tells_progress_and_stops_when_told() {
     let (_dir, root) = folder(&[("a", 10 << 20), ("b", 5 << 20)]);
     let params = CreateParams { threads: 2, piece_len: Some(8 << 20), ..CreateParams::new(&root) };
     let total = 15 << 20;

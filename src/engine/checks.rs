@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_at_a_time_and_those_who_are_to_run_first() {
+    fn checks_run_a_few_at_a_time_running_torrents_first() {
         let key = |n| Key { index: n, generation: n };
         let mut checks = Checks::default();
         for (n, turn) in [

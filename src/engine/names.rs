@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn one_look_up_serves_all_who_want_it_and_those_who_come_soon_after() {
+    fn one_lookup_serves_all_calls_and_those_soon_after() {
         let mut names = Names::default();
         let (now, here) = (Instant::ZERO, || Ok(vec![IpAddr::from([9, 0, 0, 1])]));
         assert_eq!(names.look_up(now, call(1), "a"), Lookup::Ask);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_names_there_are_few_are_kept_or_asked_for() {
+    fn names_kept_and_looked_up_are_bounded() {
         let mut names = Names::default();
         for n in 0..3 * MAX_KEPT as u64 {
             let (now, name) = (Instant::from_micros(n), n.to_string());

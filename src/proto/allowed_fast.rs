@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn every_size_ends() {
+    fn allowed_fast_set_ends_for_every_torrent_size() {
         assert_eq!(set("10.0.0.1", 3, 5), [0, 1, 2]);
         assert_eq!(set("10.0.0.1", 1313, 0), [0; 0]);
         for pieces in 1..120 {

@@ -132,7 +132,7 @@ impl<I: Copy + Ord> Lsd<I> {
 
     /// A packet has come from this address: which of our torrents its peer takes part in, and where
     /// it can be dialled. Nothing of our own packets, of one from beyond the local network, which
-    /// nobody can have sent to a group of it, or of a neighbour that sends too many.
+    /// cannot have been sent to a group of it, or of a neighbour that sends too many.
     pub fn handle_packet(
         &mut self,
         now: Instant,

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_come_in_order_and_what_follows_is_deciphered_however_it_is_cut() {
+    fn steps_come_in_order_and_later_bytes_are_deciphered() {
         let mut wire = handshake::ours(HASH, PeerId([8; 20])).to_vec();
         wire.extend(b"behind");
         Count::default().apply(&mut wire);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_after_a_step_is_enciphered_and_what_was_said_before_is_not() {
+    fn bytes_after_a_step_are_enciphered_and_earlier_ones_not() {
         let steps: Vec<Box<dyn Preamble>> =
             vec![Box::new(Greeting { enciphers: true, ..Greeting::default() })];
         let (mut preambles, mut tx) = (Preambles::outgoing(HASH, steps), Tx::default());

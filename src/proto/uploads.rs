@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_comes_first_again() {
+    fn unsent_block_comes_first_again() {
         let b = block;
         let mut u = Uploads::default();
         assert!((0..3).all(|n| u.push(b(n), 9)));

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_taken_until_nobody_waits() {
+    fn connections_are_accepted_until_none_waits() {
         let (_poll, mut listeners, addr) = bound();
         let clients = [
             std::net::TcpStream::connect(addr).unwrap(),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn without_descriptors_a_connection_is_refused_and_the_spare_comes_back() {
+    fn connection_without_descriptor_is_refused_and_spare_reopens() {
         let (_poll, mut listeners, addr) = bound();
         let mut client = std::net::TcpStream::connect(addr).unwrap();
         assert!(shed(&mut listeners.spare, &listeners.listeners[0].inner));

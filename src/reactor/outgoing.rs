@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_leaves_comes_from_the_address_that_is_set() {
+    fn outgoing_connection_has_the_bound_address() {
         let (listener, addr) = listener();
         let _stream = outgoing(&["127.0.0.2"], None).connect(addr).unwrap();
         assert_eq!(listener.accept().unwrap().1.ip(), IpAddr::from([127, 0, 0, 2]));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_without_an_address_and_an_address_that_is_not_ours_fail() {
+    fn bind_fails_without_address_in_family_or_with_foreign_one() {
         let (_listener, addr) = listener();
         let kind = |e: io::Result<_>| e.map(|_: TcpStream| ()).unwrap_err().kind();
         assert_eq!(kind(outgoing(&["::1"], None).connect(addr)), io::ErrorKind::AddrNotAvailable);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn an_interface_that_is_not_there_fails_and_one_that_is_there_serves() {
+    fn missing_interface_fails_and_present_one_serves() {
         let (listener, addr) = listener();
         assert!(outgoing(&[], Some("nosuchif0")).connect(addr).is_err());
         assert!(outgoing(&[], Some("nosuchif0")).datagrams(true, None).is_err());

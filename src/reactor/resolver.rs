@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_hangs_holds_up_neither_the_next_nor_the_end() {
+    fn hung_lookup_holds_up_neither_the_next_nor_the_end() {
         // Hangs for ever: nothing is ever sent.
         fn hang(host: &str) -> Result<Vec<IpAddr>, String> {
             if host == "hang" {

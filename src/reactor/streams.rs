@@ -1,4 +1,4 @@
-//! All streams of the engine, whoever owns them: making, reading, writing, ending, TLS. No protocol
+//! All streams of the engine, of any owner: making, reading, writing, ending, TLS. No protocol
 //! above that.
 //!
 //! A stream lies where its name says, so nothing is looked up on the way from an event to the
@@ -143,7 +143,7 @@ impl Stream {
 
     /// What the end of its bytes means.
     pub(super) fn end(&self) -> CloseCause {
-        // Whoever sits on the way can end a stream; TLS says it when the other side has.
+        // A router on the way can end a stream; TLS says it when the other side has.
         if self.tls.is_some() {
             CloseCause::Tls("the connection broke off".into())
         } else {

@@ -171,7 +171,7 @@ fn no_bound_is_later_than_any() {
 }
 
 #[test]
-fn whoever_was_not_reached_goes_before_whoever_has_more() {
+fn unreached_socket_goes_before_one_with_more_to_read() {
     let after = |reached| {
         let mut dirty = ["a", "b", "c", "d"];
         turn::unreached_first(&mut dirty, reached);

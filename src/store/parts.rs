@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_has_a_place_and_nothing_else() {
+    fn only_shared_pieces_have_a_place_in_the_part_file() {
         // Pieces of 10: a 0..25, b 25..28, c 28..60, d 60..70, e 70..95.
         let files = [(0, 25), (25, 3), (28, 32), (60, 10), (70, 25)];
         let slots = Slots::new(files.into_iter(), Geometry::new(95, 10).unwrap());
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_may_be_shared() {
+    fn file_may_share_its_first_and_last_piece() {
         let slots = Slots::new(
             [(0, 3), (3, 0), (3, 24), (27, 3)].into_iter(),
             Geometry::new(30, 10).unwrap(),

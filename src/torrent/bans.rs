@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn to_be_banned_twice_at_once_is_one_ban() {
+    fn two_bans_at_once_count_as_one() {
         let mut bans = Bans::default();
         bans.ban(Instant::ZERO, 7, &conf());
         bans.ban(Instant::ZERO + HOUR / 2, 7, &conf());

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_piece_once_and_never_too_many_at_a_time() {
+    fn each_piece_is_checked_once_and_few_at_a_time() {
         let g = Geometry::new(10, 1).unwrap();
         let mut pieces = Bitfield::all(10);
         pieces.unset(g.piece(4).unwrap());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_tried_again_a_few_times() {
+    fn unreadable_piece_is_retried_a_few_times_in_a_check() {
         let g = Geometry::new(3, 1).unwrap();
         let mut c = Checker::new(Bitfield::all(3));
         while let Some(piece) = c.poll_piece(g, 4) {

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_address_takes_over_when_more_say_so_than_still_say_the_old() {
+    fn new_external_address_wins_with_more_votes_than_the_old() {
         let mut e = External::default();
         (1..=4).for_each(|n| e.vote([9, 0, 0, n].into(), ip("5.5.5.5")));
         (11..=14).for_each(|n| e.vote([9, 0, 0, n].into(), ip("6.6.6.6")));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_nobody_could_reach_us_at_are_no_votes() {
+    fn unreachable_addresses_are_no_votes() {
         for addr in [
             "127.0.0.1",
             "10.0.0.1",
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_knows_better() {
+    fn address_set_by_the_user_wins_over_votes() {
         let mut e = External::default();
         e.set(ip("10.0.0.7"));
         assert!(e.poll_changed());

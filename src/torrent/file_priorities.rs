@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_what_is_as_usual() {
+    fn default_priorities_are_not_stored() {
         let wishes = FilePriorities::new(vec![Normal, Skip, Normal, Normal, Low], 4);
         assert_eq!(wishes.priorities, [Normal, Skip]);
         assert_eq!(wishes.all(3), [Normal, Skip, Normal]);

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_had_a_part_come_after_the_others_and_later_each_time() {
+    fn contributors_of_a_bad_piece_wait_longer_each_time() {
         let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
         let mut p = Paroles::default();
         assert!(p.is_empty() && p.may_try(piece, who(1), at(0)) && p.next_due().is_none());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_give_up_may_be_shared() {
+    fn piece_that_several_gave_up_may_be_shared() {
         let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
         let mut p = Paroles::default();
         p.give_up(piece, who(1), at(0));

@@ -109,7 +109,7 @@ impl Picker {
     pub(crate) fn is_exhausted(&self) -> bool {
         self.orders
             .iter()
-            .all(|order| order.pieces.is_empty() || (self.seeds == 0 && order.nobody_has_any()))
+            .all(|order| order.pieces.is_empty() || (self.seeds == 0 && order.is_unavailable()))
     }
 
     pub(crate) fn set_sequential(&mut self, sequential: bool) {

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_useful_go_first_and_those_at_work_and_the_new_never() {
+    fn least_useful_peers_go_first_and_busy_or_new_ones_never() {
         let rows = [
             Row { busy: true, ..row(0) },
             Row { age: Duration::from_secs(59), ..row(1) },
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_idle_for_longest_goes_first() {
+    fn longest_idle_peer_goes_first() {
         let at = |s: u64| Instant::from_micros(s * 1_000_000);
         let since = |index, s| Row { idle_since: Some(at(s)), ..row(index) };
         let rows = [since(0, 50), row(1), since(2, 10), since(3, 101), since(4, 100)];

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_out_counts_and_comes_back() {
+    fn upload_memory_in_use_is_counted_and_returned() {
         let mut memory = UploadMemory::new(100_000);
         let a = memory.take(16_397);
         assert_eq!(

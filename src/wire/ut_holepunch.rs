@@ -210,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_written_and_read_again(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+        fn handshake_survives_encoding(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
             if let Ok(message) = HolepunchMessage::decode(&bytes) {
                 prop_assert_eq!(HolepunchMessage::decode(&message.encode()), Ok(message));
             }

@@ -15,21 +15,23 @@ COUNT = int(sys.argv[1])
 
 
 def session(n):
-    return lt.session({
-        "alert_mask": lt.alert.category_t.all_categories,
-        "allow_multiple_connections_per_ip": True,
-        "dht_block_ratelimit": 1_000_000,
-        "dht_bootstrap_nodes": "",
-        "dht_ignore_dark_internet": False,
-        "dht_restrict_routing_ips": False,
-        "dht_restrict_search_ips": False,
-        "dht_upload_rate_limit": 1_000_000,
-        "enable_dht": True,
-        "enable_lsd": False,
-        "enable_natpmp": False,
-        "enable_upnp": False,
-        "listen_interfaces": f"127.0.2.{n + 1}:0,[::1]:0",
-    })
+    return lt.session(
+        {
+            "alert_mask": lt.alert.category_t.all_categories,
+            "allow_multiple_connections_per_ip": True,
+            "dht_block_ratelimit": 1_000_000,
+            "dht_bootstrap_nodes": "",
+            "dht_ignore_dark_internet": False,
+            "dht_restrict_routing_ips": False,
+            "dht_restrict_search_ips": False,
+            "dht_upload_rate_limit": 1_000_000,
+            "enable_dht": True,
+            "enable_lsd": False,
+            "enable_natpmp": False,
+            "enable_upnp": False,
+            "listen_interfaces": f"127.0.2.{n + 1}:0,[::1]:0",
+        }
+    )
 
 
 def say(*words):
@@ -64,7 +66,9 @@ for line in sys.stdin:
         for ses in sessions:
             ses.add_dht_node((words[0], int(words[1])))
     elif what == "announce":
-        sessions[int(words[0])].dht_announce(lt.sha1_hash(binascii.unhexlify(words[1])), int(words[2]), 0)
+        sessions[int(words[0])].dht_announce(
+            lt.sha1_hash(binascii.unhexlify(words[1])), int(words[2]), 0
+        )
     elif what == "find":
         for ses in sessions:
             ses.dht_get_peers(lt.sha1_hash(binascii.unhexlify(words[0])))

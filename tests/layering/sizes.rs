@@ -17,9 +17,6 @@ const LARGE: usize = 8;
 /// Structs that are larger than they may be, with what they may have until they are split: fields
 /// and bools. An entry that is no longer needed is a fault.
 const TOO_LARGE: &[(&str, usize, usize)] = &[
-    ("store::pool::Waiting", 15, 5),
-    ("torrent::announcer::Announcer", 12, 5),
-    ("torrent::announcer::tracker::Tracker", 16, 6),
     ("torrent::choker::Row", 14, 6),
     ("torrent::peer_session::PeerSession", 47, 14),
     ("torrent::swarm::Swarm", 24, 4),

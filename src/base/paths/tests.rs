@@ -198,7 +198,7 @@ fn ends_of_names_that_windows_drops_go_there() {
 }
 
 #[test]
-fn long_names_are_cut_between_characters_and_keep_their_extension() {
+fn long_name_is_cut_between_characters_and_keeps_extension() {
     let long = one(&format!("{}.mkv", "x".repeat(5000)));
     assert_eq!((long.len(), &long[long.len() - 5..]), (255, "x.mkv"));
     let wide = one(&format!("{}.mkv", "語".repeat(200)));
@@ -296,7 +296,7 @@ proptest! {
     })]
 
     #[test]
-    fn whatever_the_names_the_paths_are_inside_and_different(
+    fn random_names_give_different_paths_inside_the_folder(
         name in names(),
         files in prop::collection::vec(prop::collection::vec(names(), 0..6), 1..20),
     ) {

@@ -157,7 +157,7 @@ fn close_to(what: f64, should: f64, part: f64) -> bool {
 }
 
 #[test]
-fn any_rate_holds_within_two_percent_over_any_ten_seconds_and_is_shared_evenly() {
+fn any_rate_holds_within_two_percent_and_is_shared_evenly() {
     for limit in [KIB, 10 * KIB, 64 * KIB, MIB, 100 * MIB, KIB * MIB, 1 << 40] {
         for links in [1, 5, 50] {
             let mut rig = Rig::new(limit).links(1, 0..links);
@@ -190,7 +190,7 @@ fn a_line_that_is_slower_than_the_limit_is_not_held_back() {
 }
 
 #[test]
-fn what_the_slow_cannot_use_the_fast_may() {
+fn quota_of_slow_connections_goes_to_fast_ones() {
     let mut rig = Rig::new(MIB).links(1, 0..10);
     for n in 0..9 {
         rig.links.get_mut(&key(n)).unwrap().line = 10;
@@ -248,7 +248,7 @@ fn all_three_limits_at_once_hold() {
 }
 
 #[test]
-fn those_who_are_woken_and_cannot_move_take_nothing_and_cause_no_burst() {
+fn woken_connection_that_cannot_move_takes_no_tokens() {
     let mut rig = Rig::new(MIB).links(1, 0..50);
     for n in 0..49 {
         // They stand in the queue, as a socket that takes nothing does when its turn comes.
@@ -268,7 +268,7 @@ fn those_who_are_woken_and_cannot_move_take_nothing_and_cause_no_burst() {
 }
 
 #[test]
-fn ten_thousand_that_wait_do_not_mean_ten_thousand_tiny_pieces() {
+fn ten_thousand_waiting_connections_get_useful_shares() {
     let mut rig = Rig::new(10 * KIB).links(1, 0..10_000);
     let (min, max) = rig.run(Duration::from_secs(12)).windows();
     assert!(min >= 10.0 * 1024.0 * 0.98 && max <= 10.0 * 1024.0 * 1.02, "{min} {max}");
@@ -286,7 +286,7 @@ fn ten_thousand_that_wait_do_not_mean_ten_thousand_tiny_pieces() {
 }
 
 #[test]
-fn nobody_who_waits_no_wake_ups() {
+fn empty_queue_needs_no_wake_ups() {
     let mut rig = Rig::new(10 * KIB).links(1, 0..3);
     rig.links.values_mut().for_each(|link| link.demand = 5_000);
     assert_eq!(rig.way.next(), None);
@@ -332,7 +332,7 @@ fn a_limit_that_is_raised_or_lifted_wakes_at_once() {
 }
 
 #[test]
-fn a_limit_that_is_lifted_wakes_all_who_waited_for_it_whatever_others_still_wait_for() {
+fn lifted_limit_wakes_all_that_waited_for_it() {
     let mut rig = Rig::new(10 * KIB).links(1, 0..5).links(2, 5..105);
     rig.way.set_torrent(rig.now, key(1), rate(5 * KIB));
     rig.run(Duration::from_secs(2));
@@ -362,7 +362,7 @@ fn handshakes_pass_and_do_not_count() {
 }
 
 #[test]
-fn whatever_the_user_and_the_links_do_nobody_is_forgotten_and_nothing_is_overspent() {
+fn random_limits_forget_no_connection_and_overspend_nothing() {
     for seed in 0..30 {
         let mut rng = Rng::new(seed);
         let mut rig = Rig::new(0);

@@ -166,7 +166,7 @@ impl Bed {
 }
 
 #[test]
-fn the_first_run_and_whoever_is_next_follows() {
+fn first_by_position_run_and_the_next_follows() {
     let mut bed = Bed::new(2, 1, 10);
     (0..5).for_each(|n| bed.add(n));
     assert_eq!(bed.running(), [0, 1]);
@@ -212,7 +212,7 @@ fn a_position_decides_at_once() {
 }
 
 #[test]
-fn there_is_always_room_between_two_neighbours() {
+fn queue_order_always_has_room_between_two_neighbours() {
     let mut bed = Bed::new(1, 1, 10);
     (0..4).for_each(|n| bed.add(n));
     for _ in 0..200 {
@@ -229,7 +229,7 @@ fn there_is_always_room_between_two_neighbours() {
 }
 
 #[test]
-fn the_slow_do_not_count_after_a_minute() {
+fn slow_torrent_does_not_count_after_a_minute() {
     let mut bed = Bed::new(2, 2, 3);
     (0..5).for_each(|n| bed.add(n));
     bed.change(1, |f| f.rate = 2047);
@@ -288,7 +288,7 @@ fn downloads_come_before_seeds_when_there_is_room_for_few() {
 }
 
 #[test]
-fn the_order_of_another_run_is_kept_whoever_is_added_first() {
+fn order_of_another_run_is_kept_however_torrents_are_added() {
     let mut bed = Bed::new(1, 1, 10);
     (0..6).for_each(|n| bed.add(n));
     for (n, to) in [(5, 0), (2, 4), (0, 1), (4, 0)] {
@@ -326,7 +326,7 @@ fn the_order_of_another_run_is_kept_whoever_is_added_first() {
 }
 
 #[test]
-fn ten_thousand_are_no_more_than_many() {
+fn queue_of_ten_thousand_decides_like_a_small_one() {
     let mut bed = Bed::new(3, 5, 500);
     (0..10_000).for_each(|n| bed.add(n));
     (0..9_000).for_each(|n| bed.change(n, |f| f.whole = true));
@@ -373,7 +373,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_who_runs_is_who_should(ops in proptest::collection::vec(op(), 1..120)) {
+    fn random_events_leave_the_right_torrents_running(ops in proptest::collection::vec(op(), 1..120)) {
         let mut bed = Bed::new(2, 2, 5);
         for op in ops {
             match op {

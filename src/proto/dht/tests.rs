@@ -283,7 +283,7 @@ fn read_only_node_answers_nothing_and_says_so() {
 }
 
 #[test]
-fn answers_keep_to_their_quota_and_nothing_malformed_is_answered() {
+fn answers_keep_to_their_quota_and_malformed_packets_get_none() {
     let mut rig = Rig::new();
     let get = Method::GetPeers { info_hash: id(1), noseed: false, scrape: false };
     let packet = Message::query(b"aa", Query::new(id(1), get)).encode();

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_far_addresses_are() {
+    fn addresses_are_sorted_by_reach() {
         for (ip, want) in [
             ("0.0.0.0", None),
             ("0.0.0.1", None),

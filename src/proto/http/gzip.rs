@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn headers() {
+    fn gzip_headers_of_every_kind_are_skipped() {
         let full = b"\x1f\x8b\x08\x1e\0\0\0\0\0\x03\x02\0xyname\0comment\0\x12\x34";
         for len in 0..full.len() {
             assert_eq!(header_len(&full[..len]), Ok(None), "{len}");

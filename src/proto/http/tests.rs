@@ -140,7 +140,7 @@ fn redirects_need_no_body() {
 }
 
 #[test]
-fn what_ends_early_is_no_response() {
+fn truncated_response_is_refused() {
     for stream in [
         b"".to_vec(),
         b"HTTP/1.1 200 OK\r\n".to_vec(),

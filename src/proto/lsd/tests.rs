@@ -41,7 +41,7 @@ fn packets(lsd: &mut Lsd<u8>, from: u64, until: u64) -> Vec<(u64, u8, Vec<u8>)> 
 }
 
 #[test]
-fn torrent_is_announced_at_once_and_every_five_minutes_on_each_interface() {
+fn torrent_is_announced_at_once_then_every_five_minutes() {
     let sent = packets(&mut lsd(&[1, 2], 1), 0, 700);
     let expected: Vec<_> =
         [0, 300, 600].into_iter().flat_map(|s| [(s, 1, vec![0]), (s, 2, vec![0])]).collect();
@@ -103,7 +103,7 @@ fn neighbour_is_heard_and_its_port_is_the_one_it_names() {
 }
 
 #[test]
-fn neighbour_that_floods_is_not_heard_and_neighbours_are_bounded() {
+fn flooding_neighbour_is_not_heard_and_neighbours_are_bounded() {
     let mut lsd = lsd(&[1], 1);
     let announce = LsdAnnounce { port: 7, info_hashes: vec![hash(0)], cookie: None };
     let mut heard = |s: u64, from: [u8; 4]| {

@@ -1,5 +1,5 @@
 //! What is taken of the peers that one peer tells of: in bounds, and of each host once, so that it
-//! cannot make us dial whom it likes.
+//! cannot make us dial what it likes.
 
 use std::{
     collections::{BTreeSet, VecDeque},

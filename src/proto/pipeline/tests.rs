@@ -115,7 +115,7 @@ fn silence_snubs_and_an_answer_revives() {
 }
 
 #[test]
-fn while_we_do_not_read_nobody_is_late() {
+fn unread_peer_is_not_late() {
     let mut rig = Rig::new();
     rig.fill(at(100));
     rig.pipeline.hold(at(3_000));
@@ -129,7 +129,7 @@ fn while_we_do_not_read_nobody_is_late() {
 }
 
 #[test]
-fn a_peer_that_never_answers_is_snubbed_after_the_first_time_out() {
+fn peer_that_never_answers_is_snubbed_after_first_timeout() {
     let mut rig = Rig::new();
     rig.fill(at(100));
     assert_eq!(rig.pipeline.deadline(&rig.conf), Some(at(100) + FIRST_TIMEOUT));
@@ -174,7 +174,7 @@ fn rejects_cancels_and_caps() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn abandoned_requests_remembered_are_bounded() {
     let mut rig = Rig::new();
     for n in 0..5_000 {
         let block = rig.block(n);

@@ -189,7 +189,7 @@ fn memory_given_up_at_any_byte_loses_none() {
 }
 
 #[test]
-fn blocks_that_nobody_wants_are_taken_out() {
+fn cancelled_blocks_leave_the_send_queue() {
     let g = geometry();
     let blocks = [0, 10, 20].map(|begin| g.range(0, begin, 10).unwrap());
     for wanted in 0..8 {

@@ -124,7 +124,7 @@ fn node_that_starts_offline_is_back_within_ten_seconds() {
 }
 
 #[test]
-fn node_that_moves_is_found_at_its_new_address_within_ten_seconds() {
+fn node_that_moves_is_found_at_its_new_address_in_ten_seconds() {
     let (mut net, owner, hash) = warm(60, 14);
     let asker = net.add_node();
     net.run_for(secs(30));

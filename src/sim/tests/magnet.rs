@@ -19,7 +19,7 @@ fn count(world: &World, node: NodeId, is: impl Fn(&Alert) -> bool) -> usize {
 }
 
 #[test]
-fn magnet_torrent_waits_connected_and_downloads_when_metainfo_comes() {
+fn magnet_torrent_waits_connected_until_its_metainfo_comes() {
     let (sample, other) = (file(2_000_000, 64 * 1024), file(100_000, 32 * 1024));
     let mut world = World::new(1);
     let (seed, leech) = (world.node(loud()), world.node(loud()));
@@ -60,7 +60,7 @@ fn magnet_torrent_rests_lets_its_peers_go_and_comes_back() {
 }
 
 #[test]
-fn magnet_torrent_of_a_session_is_there_again_before_and_after_its_metainfo() {
+fn magnet_torrent_is_restored_before_and_after_its_metainfo() {
     let sample = file(500_000, 32 * 1024);
     let kept = loud().with(|conf| conf.session.dir = Some("/session".into()));
     let mut world = World::new(3);

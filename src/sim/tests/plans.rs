@@ -23,7 +23,7 @@ cases! { ends_well:
     stopped_session_torrent_with_all_skipped_wakes_when_wanted =>
         "seed 534081; torrent 0; file 0; node 2 session=0 seeding=0 skips; \
          at 29748 node=2 restart=0";
-    twins_that_adopt_a_folder_are_checked_though_the_owner_writes_its_file_again =>
+    twins_that_adopt_a_folder_are_checked_despite_later_writes =>
         "seed 4; torrent 0; file 0; torrent 1 twin=0; node 0 spikes; at 1620 adopt";
     seed_that_adopts_an_empty_folder_late_is_restored =>
         "seed 3; torrent 0; file 0; file 0 len=78000; node 0 spikes=3; node 2 skips; at 1228 adopt";

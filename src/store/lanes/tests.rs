@@ -35,7 +35,7 @@ fn hex(digest: Digest) -> String {
 }
 
 #[test]
-fn the_vectors_of_fips_180() {
+fn digests_match_the_vectors_of_fips_180() {
     assert_eq!(hex(sha1(b"")), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
     assert_eq!(hex(sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
     let two_blocks = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
@@ -44,7 +44,7 @@ fn the_vectors_of_fips_180() {
 }
 
 #[test]
-fn every_length_around_the_padding() {
+fn digests_are_right_at_every_length_around_the_padding() {
     let bytes = noise(300, 1);
     for len in 0..=bytes.len() {
         assert_eq!(sha1(&bytes[..len]), by_ring(&bytes[..len]), "{len} bytes");

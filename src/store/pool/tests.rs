@@ -83,7 +83,7 @@ fn waiting(jobs: impl IntoIterator<Item = Job>) -> Waiting {
 }
 
 #[test]
-fn what_others_wait_for_goes_first() {
+fn urgent_jobs_go_first() {
     let mut w = waiting([
         check(0),
         check(1),
@@ -103,7 +103,7 @@ fn what_others_wait_for_goes_first() {
 }
 
 #[test]
-fn only_states_are_gathered_and_whoever_waits_for_anything_else_is_told_at_once() {
+fn only_state_saves_are_batched_and_other_jobs_answer_at_once() {
     let tidy = || Job::Tidy { torrent: KEY };
     let mut w = waiting([tidy(), save(), tidy(), tidy(), save(), save(), save(), tidy()]);
     w.saves_a_batch = GROUP;
@@ -115,7 +115,7 @@ fn only_states_are_gathered_and_whoever_waits_for_anything_else_is_told_at_once(
 }
 
 #[test]
-fn a_run_that_nothing_follows_does_not_wait() {
+fn run_that_nothing_follows_is_hashed_at_once() {
     let mut last = run(1, true);
     if let Job::Run { run, .. } = &mut last {
         run.hurry = true;
@@ -153,7 +153,7 @@ fn saving_never_takes_the_last_worker_of_several() {
 }
 
 #[test]
-fn nobody_starves() {
+fn no_job_starves() {
     // Reads without end leave every other turn to runs, and a turn in a while to checks.
     let mut w = waiting([check(0)]);
     let mut seen = Vec::new();
@@ -168,7 +168,7 @@ fn nobody_starves() {
 }
 
 #[test]
-fn many_reads_are_shared_among_the_idle() {
+fn reads_are_shared_among_idle_workers() {
     let mut w = waiting((0..6).map(read));
     w.idle = 2;
     assert_eq!(take(&mut w, 1, true), "read 2");

@@ -47,7 +47,7 @@ fn the_least_recently_used_file_is_closed_beyond_the_limit() {
 }
 
 #[test]
-fn what_is_not_there_is_not_made_by_reading_or_writing() {
+fn missing_file_is_not_made_by_reading_or_writing() {
     let dir = tempfile::tempdir().unwrap();
     let disk = RealDisk::new(2);
     let path = dir.path().join("x/y");
@@ -103,7 +103,7 @@ fn small_files_are_replaced_whole() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn holes_are_seen() {
+fn holes_of_a_file_are_seen() {
     let dir = tempfile::tempdir().unwrap();
     let disk = RealDisk::new(2);
     let path = dir.path().join("a");
@@ -118,7 +118,7 @@ fn holes_are_seen() {
 
 #[cfg(unix)]
 #[test]
-fn without_handles_the_files_unused_for_longest_are_closed_and_fewer_are_held_from_then_on() {
+fn descriptor_shortage_closes_longest_unused_files() {
     use rustix::io::Errno;
     let dir = tempfile::tempdir().unwrap();
     let disk = RealDisk::new(100);

@@ -71,7 +71,7 @@ fn two_sessions_do_not_share_a_folder() {
 }
 
 #[test]
-fn what_was_appended_is_there_the_next_time() {
+fn appended_records_are_read_at_the_next_open() {
     let dir = TempDir::new().unwrap();
     let (folder, restored) = open(&dir.path().join("deep/er")).unwrap();
     assert!(restored.torrents.is_empty() && restored.session.is_none());
@@ -136,7 +136,7 @@ fn a_crash_at_any_moment_of_an_append_leaves_what_was_before() {
 }
 
 #[test]
-fn damage_in_the_midst_costs_one_torrent_and_is_told() {
+fn damage_inside_the_log_costs_one_torrent_and_is_told() {
     let dir = TempDir::new().unwrap();
     let (folder, _) = open(dir.path()).unwrap();
     folder.append(&(0..5).map(add).collect::<Vec<_>>()).unwrap();
@@ -211,7 +211,7 @@ fn size_of(records: &[SessionRecord]) -> usize {
 }
 
 #[test]
-fn nothing_of_an_append_that_failed_comes_back_behind_the_next_one() {
+fn failed_append_leaves_nothing_behind_the_next_one() {
     // The first fails when its last record is half written, or when all of it is to be synced; the
     // next is shorter.
     for by_sync in [true, false] {
@@ -252,7 +252,7 @@ fn nothing_of_an_append_that_failed_comes_back_behind_the_next_one() {
 }
 
 #[test]
-fn a_log_that_took_its_place_although_that_failed_is_read_as_what_it_is() {
+fn log_in_place_after_a_failed_replacement_is_read() {
     let disk = Arc::new(BadDisk::default());
     let (folder, _) = on(&disk);
     folder.append(&[add(1), add(2)]).unwrap();
@@ -336,7 +336,7 @@ fn state_that_is_owed_comes_before_what_is_appended_next() {
 }
 
 #[test]
-fn state_that_is_owed_takes_no_room_from_what_fits_and_does_not_outlive_its_torrent() {
+fn owed_state_takes_no_space_and_ends_with_its_torrent() {
     let disk = Arc::new(BadDisk::default());
     let (folder, _) = on(&disk);
     folder.append(&[add(1), add(2)]).unwrap();

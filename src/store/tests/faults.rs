@@ -255,7 +255,7 @@ fn good(t: &Fixture, runner: &Runner) -> Vec<u32> {
 }
 
 #[test]
-fn one_byte_at_a_time_is_enough() {
+fn disk_that_takes_one_byte_at_a_time_completes() {
     let (disk, runner) = bad();
     let t = torrent();
     disk.set().at_once = 1;
@@ -386,7 +386,7 @@ fn files_are_made_once_and_synced_only_when_written() {
 }
 
 #[test]
-fn what_a_failed_sync_may_have_lost_is_never_vouched_for() {
+fn data_of_a_failed_sync_is_never_vouched_for() {
     let (disk, runner) = bad();
     let t = torrent();
     runner.open(&t).unwrap();
@@ -402,7 +402,7 @@ fn what_a_failed_sync_may_have_lost_is_never_vouched_for() {
 }
 
 #[test]
-fn a_copy_is_as_long_as_the_file_was_and_its_name_is_safe_before_the_old_one_goes() {
+fn copy_has_full_length_and_safe_name_before_source_goes() {
     let (disk, runner) = bad();
     let mut t = torrent();
     t.data[1500..2200].fill(0);
@@ -439,7 +439,7 @@ fn a_copy_is_as_long_as_the_file_was_and_its_name_is_safe_before_the_old_one_goe
 }
 
 #[test]
-fn failed_sync_is_recorded_for_a_process_that_knows_nothing_of_it() {
+fn failed_sync_is_recorded_for_the_next_process() {
     let (disk, runner) = bad();
     let t = torrent();
     runner.open(&t).unwrap();

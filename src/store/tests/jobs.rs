@@ -11,7 +11,7 @@ fn three_files(dir: &Path) -> Fixture {
 }
 
 #[test]
-fn a_download_from_nothing_to_all_there() {
+fn download_from_nothing_completes() {
     let dir = tempfile::tempdir().unwrap();
     let t = three_files(dir.path());
     let runner = real();
@@ -257,7 +257,7 @@ fn pads_read_as_zeroes_wherever_they_lie() {
 }
 
 #[test]
-fn full_allocation_gives_each_file_its_length_when_it_is_first_written() {
+fn full_allocation_sets_file_length_at_the_first_write() {
     let dir = tempfile::tempdir().unwrap();
     let mut t = three_files(dir.path());
     t.spec.allocation = Allocation::Full;
@@ -336,7 +336,7 @@ fn nothing_is_written_through_a_symbolic_link() {
 
 #[cfg(unix)]
 #[test]
-fn the_download_folder_may_be_a_link_and_linked_files_are_served() {
+fn download_folder_may_be_a_link_and_linked_files_are_served() {
     use std::os::unix::fs::symlink;
     let (real_dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = other.path().join("link");
@@ -355,7 +355,7 @@ fn the_download_folder_may_be_a_link_and_linked_files_are_served() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_in_the_place_of_a_file_blocks_nobody() {
+fn pipe_in_place_of_a_file_blocks_no_worker() {
     let dir = tempfile::tempdir().unwrap();
     let t = three_files(dir.path());
     fs::create_dir(dir.path().join("torrent")).unwrap();
@@ -399,7 +399,7 @@ fn a_file_that_vanished_is_not_made_anew_behind_the_users_back() {
 }
 
 #[test]
-fn a_million_pieces_and_no_file_open_at_once() {
+fn torrent_of_a_million_pieces_opens() {
     let dir = tempfile::tempdir().unwrap();
     let mut t = Fixture::new(dir.path(), 1, &[("a", 1)]);
     let entry = FileEntry { len: 1 << 40, ..t.spec.files[0].clone() };

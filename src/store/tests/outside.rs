@@ -124,7 +124,7 @@ fn empty_file_that_is_there_is_not_opened_for_writing() {
 }
 
 #[test]
-fn empty_file_that_cannot_be_made_does_not_keep_the_state_from_being_saved() {
+fn failure_to_make_an_empty_file_does_not_stop_state_saves() {
     let dir = tempfile::tempdir().unwrap();
     let t = Fixture::new(dir.path(), 1000, &[("a", 1500), ("empty", 0), ("b", 700)]);
     t.lay_out();
@@ -167,7 +167,7 @@ fn changed_file_is_not_read_before_it_was_looked_at_again() {
 }
 
 #[test]
-fn check_takes_a_changed_file_as_it_is_and_a_read_for_a_peer_refuses_it() {
+fn changed_file_is_read_by_a_check_and_refused_for_a_peer() {
     let (disk, runner) = bad();
     let t = torrent();
     runner.open(&t).unwrap();

@@ -99,7 +99,7 @@ fn a_file_that_came_from_elsewhere_is_checked() {
 }
 
 #[test]
-fn without_a_state_everything_that_may_be_there_is_checked() {
+fn missing_state_checks_all_files_that_are_there() {
     let (t, disk) = saved(&[0, 1, 2, 3, 4], false);
     disk.set().files.remove(Path::new("/d/.cratetorrent/state"));
     assert_eq!(start(&t, &disk), (vec![], vec![0, 1, 2, 3, 4], None));
@@ -165,7 +165,7 @@ fn a_kill_loses_nothing_that_was_written() {
 }
 
 #[test]
-fn after_a_kill_a_later_change_is_somebody_elses() {
+fn late_change_after_a_kill_is_another_programs() {
     for (later, believed) in
         [(5 * SECOND, true), (60 * SECOND, true), (61 * SECOND, false), (3600 * SECOND, false)]
     {
@@ -226,7 +226,7 @@ fn opening_again_keeps_what_has_to_be_synced() {
 }
 
 #[test]
-fn real_files_killed_by_copying_the_folder() {
+fn real_files_resume_in_a_copied_folder() {
     let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let t = Fixture::new(dir.path(), 64 * 1024, &[("a", 700_000), ("b", 300_000)]);
     let runner = real();
@@ -259,7 +259,7 @@ fn real_files_killed_by_copying_the_folder() {
 }
 
 #[test]
-fn trusted_files_are_believed_if_their_length_is_right_and_nothing_speaks_against_them() {
+fn trusted_file_is_believed_by_its_length() {
     let trusting = |disk: &Arc<BadDisk>| {
         let mut t = torrent();
         t.spec.trust = Trust::Files;
@@ -297,7 +297,7 @@ fn trusted_files_are_believed_if_their_length_is_right_and_nothing_speaks_agains
 }
 
 #[test]
-fn what_was_only_trusted_is_not_saved() {
+fn trusted_pieces_are_not_saved_as_verified() {
     let (mut t, disk) = saved(&[0, 1, 2, 3, 4], false);
     let state = Path::new("/d/.cratetorrent/state");
     disk.set().files.remove(state);
@@ -344,7 +344,7 @@ fn partial(t: &Fixture, disk: &Arc<BadDisk>) -> Vec<(u32, u8)> {
 }
 
 #[test]
-fn blocks_of_unfinished_pieces_are_believed_where_their_files_are_untouched() {
+fn blocks_of_unfinished_pieces_are_believed_in_untouched_files() {
     let block = crate::base::geometry::BLOCK_LEN as usize;
     for dirty in [false, true] {
         let (t, disk) = saved_in_part(dirty);

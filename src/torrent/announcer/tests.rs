@@ -99,7 +99,7 @@ fn error(text: &str) -> TrackerError {
 }
 
 #[test]
-fn a_dead_first_tier_falls_to_the_second_at_once_and_is_tried_again_each_time() {
+fn dead_first_tier_yields_at_once_and_is_retried_each_time() {
     let mut t = Trial::new(&[&["dead1"], &["dead2"], &["good"], &["unused"]], Conf::default());
     let log = t.log(1900, 900);
     assert_eq!(log[..3], ["0 dead1 started", "0 dead2 started", "0 good started"]);
@@ -118,7 +118,7 @@ fn a_dead_first_tier_falls_to_the_second_at_once_and_is_tried_again_each_time() 
 }
 
 #[test]
-fn whoever_answers_is_first_in_its_tier_from_then_on() {
+fn tracker_that_answers_becomes_first_of_its_tier() {
     let mut t = Trial::new(&[&["dead1", "dead2", "dead3", "good"]], Conf::default());
     let first = t.log(10, 1800);
     assert_eq!(first.last().unwrap(), "0 good started");
@@ -184,7 +184,7 @@ fn events_come_in_order_and_once() {
 }
 
 #[test]
-fn whoever_was_whole_from_the_beginning_never_completes() {
+fn torrent_that_was_whole_at_the_start_never_completes() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
     t.announcer = Announcer::new(None, &t.theirs, false, &mut t.rng, &t.conf);
     t.announcer.start(t.now, true, &t.conf);
@@ -200,7 +200,7 @@ fn whoever_was_whole_from_the_beginning_never_completes() {
 }
 
 #[test]
-fn completed_needs_a_download_and_is_told_once_in_a_torrents_life() {
+fn completed_needs_a_download_and_is_announced_once() {
     // What a recheck found, or was copied by hand, is no download.
     let mut t = Trial::new(&[&["a"]], Conf::default());
     let (no, _) = t.turn().unwrap();
@@ -230,7 +230,7 @@ fn completed_needs_a_download_and_is_told_once_in_a_torrents_life() {
 }
 
 #[test]
-fn only_those_that_know_of_us_hear_that_we_stop() {
+fn stopped_goes_only_to_trackers_that_know_us() {
     let mut t = Trial::new(&[&["dead"], &["good"], &["unused"]], Conf::default());
     t.log(1, 1800);
     let told: Vec<String> =
@@ -253,7 +253,7 @@ fn failures_back_off_to_an_hour() {
 }
 
 #[test]
-fn a_tracker_that_says_when_is_left_alone_until_then_even_by_the_user() {
+fn tracker_interval_holds_even_against_the_user() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
     let (no, _) = t.turn().unwrap();
     assert_eq!(t.fail(no, Retry::In(secs(7200))).unwrap().retry_in, Some(secs(7200)));
@@ -267,7 +267,7 @@ fn a_tracker_that_says_when_is_left_alone_until_then_even_by_the_user() {
 }
 
 #[test]
-fn the_user_may_hurry_it_as_far_as_the_tracker_lets_him() {
+fn user_may_announce_early_down_to_the_minimum_interval() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
     let (no, _) = t.turn().unwrap();
     t.answer(no, &AnnounceReply { min_interval: Some(secs(300)), ..reply(1800) });
@@ -302,7 +302,7 @@ fn intervals_are_bounded_and_a_little_longer_than_asked() {
 }
 
 #[test]
-fn of_two_families_one_is_enough_and_the_longer_interval_counts() {
+fn answer_in_one_family_is_enough_and_longer_interval_counts() {
     let mut t = Trial::new(&[&["a"]], Conf::default());
     let no_v6 = Failure { error: error("no v6"), minor: true, retry: Retry::Later };
     let (no, _) = t.turn().unwrap();
@@ -374,7 +374,7 @@ fn all_tiers_and_all_trackers_if_the_user_wants_it() {
 }
 
 #[test]
-fn a_private_torrent_uses_one_tracker_at_a_time_and_says_when_it_changes() {
+fn private_torrent_uses_one_tracker_at_a_time() {
     let conf = Conf::default().with(|conf| {
         conf.trackers.announce_to_all = true;
         conf.trackers.announce_to_all_tiers = true;
@@ -392,7 +392,7 @@ fn a_private_torrent_uses_one_tracker_at_a_time_and_says_when_it_changes() {
 }
 
 #[test]
-fn a_new_list_keeps_what_is_known_and_names_those_that_must_hear_of_it() {
+fn new_tracker_list_keeps_state_and_names_removed_trackers() {
     let mut t = Trial::new(&[&["a"], &["b"]], Conf::default());
     let (a, _) = t.turn().unwrap();
     t.answer(a, &AnnounceReply { tracker_id: Some(b"id".to_vec()), ..reply(1800) });
@@ -409,7 +409,7 @@ fn a_new_list_keeps_what_is_known_and_names_those_that_must_hear_of_it() {
 }
 
 #[test]
-fn it_is_small() {
+fn announcer_is_small() {
     let of_one = std::mem::size_of::<Announcer>() + std::mem::size_of::<Tracker>();
     assert!(of_one <= 200, "{of_one} bytes");
 }

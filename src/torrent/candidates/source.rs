@@ -63,7 +63,7 @@ impl Source {
     }
 
     /// How many never tried candidates this source may have of `max` in all, if that is bounded: one
-    /// peer must not decide whom we dial (BEP 11).
+    /// peer must not decide which peers we dial (BEP 11).
     pub(super) fn share(self, max: usize) -> Option<usize> {
         match self {
             Self::Pex(_) => Some((max / 10).max(1)),

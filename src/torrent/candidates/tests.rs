@@ -60,7 +60,7 @@ fn a_useful_peer_comes_back_soon() {
 }
 
 #[test]
-fn whoever_makes_room_comes_back_after_the_others_and_has_not_failed() {
+fn peer_that_made_room_is_dialled_last_without_a_failure() {
     let (conf, mut rng) = (Conf::default(), Rng::new(1));
     let mut c = Candidates::default();
     let mut now = Instant::ZERO;
@@ -81,7 +81,7 @@ fn whoever_makes_room_comes_back_after_the_others_and_has_not_failed() {
 }
 
 #[test]
-fn who_has_everything_is_dialled_again_only_when_we_lack_something() {
+fn seed_is_dialled_again_only_when_we_lack_pieces() {
     let conf = Conf::default();
     let mut c = Candidates::default();
     c.add(Instant::ZERO, addr(1), Source::User, &conf);
@@ -122,7 +122,7 @@ fn bans_hold_and_the_list_is_bounded() {
 }
 
 #[test]
-fn a_table_full_of_dead_addresses_takes_new_ones_and_keeps_connected_ones() {
+fn table_of_dead_addresses_takes_new_and_keeps_connected_ones() {
     let (conf, mut rng) =
         (Conf::default().with(|conf| conf.peers.max_candidates = 100), Rng::new(1));
     let mut c = Candidates::default();
@@ -164,7 +164,7 @@ fn order(c: &mut Candidates, now: Instant) -> Vec<u8> {
 }
 
 #[test]
-fn who_is_due_is_dialled_by_worth_and_who_failed_comes_last() {
+fn due_candidates_are_dialled_by_worth_and_failed_ones_last() {
     let (conf, mut rng) = (Conf::default(), Rng::new(1));
     let ours = Ours {
         v4: Some([123, 213, 32, 10].into()),
@@ -200,7 +200,7 @@ fn who_is_due_is_dialled_by_worth_and_who_failed_comes_last() {
 }
 
 #[test]
-fn whom_the_filter_blocks_is_forgotten_and_not_taken_again() {
+fn filtered_candidate_is_forgotten_and_not_added_again() {
     let conf = Conf::default();
     let block = |ip: &str| {
         Arc::new(
@@ -252,7 +252,7 @@ fn private_torrent_takes_peers_from_trackers_and_the_user_alone() {
 }
 
 #[test]
-fn one_peer_that_names_many_replaces_its_own_and_dials_are_not_its_alone() {
+fn peer_that_names_many_replaces_its_own_and_shares_dials() {
     let conf = Conf::default().with(|conf| conf.peers.max_candidates = 100);
     let mut c = Candidates::default();
     let at = |n: u16| Instant::from_micros(n.into());

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_candidates_make_room_first_then_the_largest_source_and_proven_ones_never() {
+    fn failed_then_largest_source_make_room_and_proven_never() {
         let worth = |source, failures, proven, at| Worth {
             source,
             failures,

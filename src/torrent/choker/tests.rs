@@ -110,14 +110,14 @@ fn slots_grow_with_the_root_of_the_limit() {
 }
 
 #[test]
-fn whoever_wants_is_served_as_long_as_there_are_slots() {
+fn interested_peer_is_unchoked_while_slots_are_free() {
     let rows: Vec<Row> = (0..4).map(|n| Row { snubbed: n == 1, ..row(n) }).collect();
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 0), "0 1 2 3");
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 0), 0), "");
 }
 
 #[test]
-fn whoever_gives_most_is_served_and_one_by_lot() {
+fn best_giver_is_unchoked_and_one_peer_by_lot() {
     let gives = [50, 90, 0, 70, 60, 100, 10, 80];
     let mut rows: Vec<Row> = (0..8).map(|n| Row { from: gives[n as usize], ..row(n) }).collect();
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 4), 100), "1 5 7 0?");
@@ -150,7 +150,7 @@ fn small_differences_do_not_swap_and_large_ones_do() {
 }
 
 #[test]
-fn nobody_is_choked_before_it_had_its_time() {
+fn peer_keeps_its_slot_for_the_minimum_time() {
     let mut rows: Vec<Row> = (0..5).map(|n| Row { from: 100 * u64::from(n), ..row(n) }).collect();
     rows[0] = Row { unchoked: true, since: at(95), ..rows[0] };
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 100), "3 4 0?");
@@ -161,7 +161,7 @@ fn nobody_is_choked_before_it_had_its_time() {
 }
 
 #[test]
-fn between_rounds_a_free_slot_is_filled_and_nobody_loses_one() {
+fn free_slot_is_filled_between_rounds_without_a_choke() {
     let mut rows: Vec<Row> =
         (0..6).map(|n| Row { from: 100 * u64::from(n), unchoked: n < 2, ..row(n) }).collect();
     let filling = rules(Mode::TitForTat, 3).filling();
@@ -171,7 +171,7 @@ fn between_rounds_a_free_slot_is_filled_and_nobody_loses_one() {
 }
 
 #[test]
-fn an_unwanted_slot_is_kept_while_nobody_waits() {
+fn unused_slot_is_kept_while_no_peer_waits() {
     let mut rows: Vec<Row> = (0..4).map(row).collect();
     rows[1] = Row { wants: false, unchoked: true, ..rows[1] };
     rows[2] = Row { wants: false, ..rows[2] };
@@ -238,7 +238,7 @@ fastest: [26, 24, 30, 28, 26, 38, 36, 31, 1, 1, 1, 1]
 }
 
 #[test]
-fn turns_go_round_while_seeding() {
+fn seed_serves_peers_in_turns() {
     // Ten want what four can have; odd ones take ten times as much, and the last asks for nothing.
     let mut rounds = Rounds::new(10, rules(Mode::Seed(SeedChoking::RoundRobin), 4));
     let mut now = 0;
@@ -281,7 +281,7 @@ fn stalled_peer_has_a_slot_only_if_it_is_left() {
 }
 
 #[test]
-fn the_edges_of_a_download_come_first_against_leeches() {
+fn anti_leech_serves_peers_near_begin_and_end_first() {
     let progress = [0, 120, 300, 450, 550, 700, 880, 1000, 30];
     let rows: Vec<Row> = (0..9).map(|n| Row { progress: progress[n as usize], ..row(n) }).collect();
     assert_eq!(grants(&rows, &rules(Mode::Seed(SeedChoking::AntiLeech), 4), 100), "0 7 8 4?");
@@ -305,7 +305,7 @@ fn crowded(
 }
 
 #[test]
-fn one_host_gets_no_more_of_a_seed_than_another_however_often_it_connects() {
+fn host_with_many_connections_gets_one_hosts_share() {
     for policy in [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech] {
         let takes = |row: &mut Row, _: &mut Rng| {
             if row.unchoked {
@@ -327,7 +327,7 @@ fn one_host_gets_no_more_of_a_seed_than_another_however_often_it_connects() {
 }
 
 #[test]
-fn those_behind_one_address_are_served_in_turns_too() {
+fn peers_of_one_address_are_served_in_turns() {
     let mut rounds = Rounds::new(12, rules(Mode::Seed(SeedChoking::RoundRobin), 3));
     rounds.rows.iter_mut().take(6).for_each(|row| row.host = host(0));
     rounds.run(10 * 3600, |row, _| row.sent += if row.unchoked { 2_000_000 } else { 0 });
@@ -337,7 +337,7 @@ fn those_behind_one_address_are_served_in_turns_too() {
 }
 
 #[test]
-fn a_slot_that_nobody_of_another_host_wants_is_not_left_empty() {
+fn slot_wanted_by_one_host_only_is_not_left_empty() {
     let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech]
         .map(Mode::Seed);
     for mode in modes.into_iter().chain([Mode::TitForTat]) {
@@ -353,7 +353,7 @@ fn a_slot_that_nobody_of_another_host_wants_is_not_left_empty() {
 }
 
 #[test]
-fn whoever_gives_may_have_more_than_one_slot_but_not_all_while_others_wait() {
+fn giving_host_may_have_several_slots_but_not_all() {
     let mut rows: Vec<Row> = (0..12u32)
         .map(|n| Row { host: host(n.saturating_sub(7)), from: 100, unchoked: n < 5, ..row(n) })
         .collect();
@@ -364,7 +364,7 @@ fn whoever_gives_may_have_more_than_one_slot_but_not_all_while_others_wait() {
 }
 
 #[test]
-fn where_nobody_of_another_host_waits_it_is_as_if_all_had_hosts_of_their_own() {
+fn host_limit_does_not_apply_without_other_waiting_hosts() {
     let modes = [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech]
         .map(Mode::Seed);
     let mut rng = Rng::new(5);

@@ -42,7 +42,7 @@ fn added_torrent_opens_checks_downloads_and_seeds() {
 }
 
 #[test]
-fn restored_seed_is_dormant_until_needed_and_tells_nothing_if_as_saved() {
+fn restored_seed_is_dormant_until_needed_and_tells_nothing() {
     for as_saved in [true, false] {
         let mut l = added();
         l.restore(true, true);
@@ -60,7 +60,7 @@ fn restored_seed_is_dormant_until_needed_and_tells_nothing_if_as_saved() {
 }
 
 #[test]
-fn paused_torrent_waits_dormant_and_one_that_lacks_something_is_opened() {
+fn paused_torrent_is_dormant_and_incomplete_one_is_opened() {
     let mut l = Lifecycle::new(true, Trust::State, true, false, None);
     l.restore(true, false);
     assert!(l.is_dormant() && !l.is_oversleeping(false) && !l.is_finished());
@@ -106,7 +106,7 @@ fn storage_that_cannot_be_opened_stalls_until_retried() {
 }
 
 #[test]
-fn failing_disk_stalls_and_what_was_given_up_counts_for_that_failure_only() {
+fn failing_disk_stalls_and_given_up_runs_count_for_it_only() {
     let mut l = opened(added());
     l.note_given_up();
     assert!(!l.handle_disk_recovery() && !l.take_given_up());
@@ -181,7 +181,7 @@ fn end_goes_one_way_and_the_furthest_wish_counts() {
 }
 
 #[test]
-fn torrent_without_metainfo_speaks_with_peers_and_keeps_them_while_it_opens() {
+fn torrent_without_metainfo_keeps_its_peers_while_it_opens() {
     let mut l = Lifecycle::new(false, Trust::State, false, true, None);
     assert_eq!((l.phase(false), l.claim().check), (Phase::Queued, Check::No));
     assert!(l.claim().could_run && !l.open() && !l.is_active());

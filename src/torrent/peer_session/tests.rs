@@ -35,7 +35,7 @@ fn leech(cx: &mut Cx) -> Swarm {
 /// BEP 6: a peer answers each request, by a reject if it was cancelled. In a long download that
 /// comes to thousands.
 #[test]
-fn a_peer_that_rejects_what_we_have_cancelled_does_nothing_wrong() {
+fn reject_of_a_cancelled_request_is_no_fault() {
     let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
     let mut swarm = leech(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
@@ -130,7 +130,7 @@ fn hear(session: &mut PeerSession, messages: &[Message<'_>], swarm: &mut Swarm, 
 
 /// Peers that choke us and once allowed pieces that we have by now share in no memory.
 #[test]
-fn choking_peer_counts_as_fetcher_only_while_it_allows_what_we_lack() {
+fn choking_peer_counts_as_fetched_from_only_for_lacked_pieces() {
     let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
     let mut swarm = leech(&mut cx);
     let alone = cx.fair_share();
@@ -163,7 +163,7 @@ fn asked(session: &PeerSession) -> Vec<u32> {
 }
 
 #[test]
-fn sequential_download_begins_at_piece_zero_whatever_is_allowed_or_suggested() {
+fn sequential_download_begins_at_piece_zero_despite_hints() {
     let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
     let mut swarm = leech(&mut cx);
     swarm.picker.set_sequential(true);

@@ -19,7 +19,7 @@ pub(super) struct Order {
 
 impl Order {
     /// Whether no connected peer, seeds aside, has a piece of it.
-    pub(super) fn nobody_has_any(&self) -> bool {
+    pub(super) fn is_unavailable(&self) -> bool {
         self.starts.get(1).copied().unwrap_or_default() as usize == self.pieces.len()
     }
 

@@ -41,7 +41,7 @@ fn the_rarest_that_the_peer_has_comes_first() {
 }
 
 #[test]
-fn the_start_is_random_and_reproducible() {
+fn first_pieces_are_random_and_reproducible() {
     let g = geometry(1000);
     let first = |seed| {
         Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed))
@@ -52,7 +52,7 @@ fn the_start_is_random_and_reproducible() {
 }
 
 #[test]
-fn sequential_goes_in_order_and_returns_for_what_was_put_back() {
+fn sequential_picker_returns_to_pieces_put_back() {
     let g = geometry(6);
     let mut p = Picker::new(g, &field(g, &[1]), Vec::new(), true, &mut Rng::new(1));
     assert!(p.is_exhausted());
@@ -70,7 +70,7 @@ fn sequential_goes_in_order_and_returns_for_what_was_put_back() {
 }
 
 #[test]
-fn what_is_wanted_more_comes_first_and_what_is_skipped_not_at_all() {
+fn higher_priority_is_picked_first_and_skipped_never() {
     use Priority::{High, Low, Normal, Skip};
     for sequential in [false, true] {
         let g = geometry(8);

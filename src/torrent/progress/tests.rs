@@ -111,7 +111,7 @@ fn a_run_behind_a_gap_is_written_early_and_read_back() {
 }
 
 #[test]
-fn a_run_that_has_memory_is_filled_when_there_is_none_for_the_one_before() {
+fn run_with_memory_is_filled_before_one_without() {
     let mut rig = rig(12, 8);
     let blocks = rig.ask_all();
     rig.receive(blocks[4]).unwrap();
@@ -124,7 +124,7 @@ fn a_run_that_has_memory_is_filled_when_there_is_none_for_the_one_before() {
 }
 
 #[test]
-fn what_nobody_works_on_is_idle_after_a_while() {
+fn piece_without_requests_counts_as_idle_after_a_while() {
     let at = Instant::from_micros;
     let mut rig = rig(4, 100);
     let block = rig.p.ask_free(at(1000), &mut rig.memory).unwrap();
@@ -190,7 +190,7 @@ fn duplicates_and_copies_are_counted() {
 }
 
 #[test]
-fn help_is_wanted_for_what_is_overdue_or_slow_but_not_for_what_is_about_to_come() {
+fn overdue_and_slow_blocks_get_help_and_imminent_ones_none() {
     let at = |ms: u64| Instant::from_micros(ms * 1000);
     let mut rig = rig(4, 100);
     rig.p.ask_free(at(1000), &mut rig.memory).unwrap();
@@ -312,7 +312,7 @@ fn shed_piece_keeps_what_is_on_disk() {
 }
 
 #[test]
-fn run_that_cannot_be_read_again_is_fetched_again_after_three_tries() {
+fn unreadable_run_is_fetched_again_after_three_tries() {
     let mut rig = restored(4, &[0, 1, 2, 3]);
     for _ in 0..3 {
         assert!(rig.ask_all().is_empty());

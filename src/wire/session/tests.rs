@@ -232,7 +232,7 @@ fn last_record_of_a_torrent_counts() {
 }
 
 #[test]
-fn magnet_torrent_is_read_without_metainfo_and_keeps_its_place_when_that_comes() {
+fn magnet_record_keeps_its_place_when_the_metainfo_comes() {
     let (bytes, metainfo) = torrent(0);
     let (other, first) = torrent(1);
     let link = format!("magnet:?xt=urn:btih:{}", metainfo.info_hash());

@@ -68,7 +68,7 @@ fn ssrf_udp_needs_no_path() {
 }
 
 #[test]
-fn ssrf_nobody_and_everybody_are_never_asked() {
+fn ssrf_unspecified_and_multicast_addresses_are_never_asked() {
     for host in [
         "0.0.0.0",
         "0.1.2.3",

@@ -26,7 +26,7 @@ fn a_dead_address_makes_room_for_the_next() {
 }
 
 #[test]
-fn one_that_accepts_and_is_silent_is_dead_too() {
+fn silent_tracker_counts_as_dead() {
     let mut rig = Rig::new("http://t/announce");
     rig.resolve(&["192.0.2.1", "192.0.2.2"]);
     rig.connect("192.0.2.1:80");
@@ -37,7 +37,7 @@ fn one_that_accepts_and_is_silent_is_dead_too() {
 }
 
 #[test]
-fn one_that_shows_life_has_all_the_time() {
+fn slow_tracker_that_answers_has_the_whole_timeout() {
     let mut rig = Rig::new("http://t/announce");
     rig.resolve(&["192.0.2.1", "192.0.2.2"]);
     rig.connect("192.0.2.1:80");

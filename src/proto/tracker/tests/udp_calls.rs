@@ -131,7 +131,7 @@ fn datagrams_of_others_change_nothing() {
 }
 
 #[test]
-fn what_is_not_answered_is_repeated_ever_less_often() {
+fn unanswered_datagram_is_repeated_ever_less_often() {
     let conf = Conf::default().with(|conf| conf.trackers.timeout = secs(500));
     let mut rig = Rig::with("udp://192.0.2.1:6969", Question::Announce(announce()), None, &conf);
     let first = rig.ask();
@@ -164,7 +164,7 @@ fn what_is_not_answered_is_repeated_ever_less_often() {
 }
 
 #[test]
-fn by_default_once_more_and_no_longer() {
+fn udp_call_is_repeated_once_by_default() {
     let mut rig = rig("udp://192.0.2.1:6969");
     request(&mut rig);
     rig.pass(secs(15));
