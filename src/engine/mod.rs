@@ -5,6 +5,7 @@
 //! its own kind) carries out its effects and tells it what happened.
 
 mod access;
+mod addition;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod buffers;
@@ -26,6 +27,7 @@ mod names;
 mod places;
 mod queue;
 mod queueing;
+mod rate_limits;
 mod session;
 mod session_stats;
 mod streams;

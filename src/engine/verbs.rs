@@ -8,19 +8,17 @@ use crate::{
     base::{
         arena::Key,
         bitfield::Bitfield,
-        bucket::Limits,
         ids::{InfoHash, PeerId, TorrentId},
         ports::ListenPorts,
     },
     conf::SeedChoking,
-    engine::{AddError, Engine, NoSuchTorrent, files, labels, session::Said},
+    engine::{Engine, NoSuchTorrent},
     torrent::{
-        Torrent, TorrentParams,
+        Torrent,
         candidates::{PeerSource, Source},
         disconnect::Disconnect,
         lifecycle::End,
         peer_session::PeerBeforeContent,
-        persistence,
     },
 };
 
@@ -113,43 +111,6 @@ fn early_stats(early: &PeerBeforeContent) -> PeerStats {
 }
 
 impl Verbs<'_> {
-    /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the
-    /// engine lives. In a session with a folder
-    /// ([`SessionConf::dir`](crate::conf::SessionConf::dir)) it will be there at the next start
-    /// once [`Alert::Recorded`] has told so.
-    ///
-    /// # Errors
-    /// If the torrent is there already, it would write to a file of another
-    /// ([`AddError::PathTaken`]), its labels are too many or too long, a file cannot have the
-    /// name it is given, it cannot be kept in the session's folder or is too large for it, or the
-    /// engine is shutting down.
-    pub fn add_torrent(&mut self, mut params: TorrentParams) -> Result<TorrentId, AddError> {
-        if self.engine.shutting_down {
-            return Err(AddError::ShuttingDown);
-        }
-        let identity = params.source.identity();
-        if let Some(key) = self.engine.by_hash.get(&identity) {
-            return Err(AddError::Duplicate(TorrentId(key)));
-        }
-        let labels = labels::tidy(std::mem::take(&mut params.labels), &self.engine.cx.conf)?;
-        params.labels = labels;
-        params.renames = files::safe_renames(&params)?;
-        if let Some(metainfo) = params.source.metainfo() {
-            self.engine.check_place(metainfo, &params.dir, &params.renames)?;
-        }
-        if self.engine.cx.recorder.on {
-            self.engine.check_record(&params)?;
-        }
-        let limits = params.limits;
-        let Engine { torrents, cx, .. } = &mut *self.engine;
-        let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
-        self.engine.by_hash.insert(&identity, key);
-        self.engine.begin_with_limits(key, limits);
-        self.engine.take_place(key);
-        self.engine.settle(key);
-        Ok(TorrentId(key))
-    }
-
     /// Lets a torrent's peers go, saves its state, closes its files and forgets it, in the
     /// session's folder too. Its data stays. [`Alert::Removed`] tells when that is done.
     ///
@@ -293,56 +254,6 @@ impl Verbs<'_> {
         })
     }
 
-    /// Limits how fast bytes come and go, over all torrents and peers, from now on. A limit holds
-    /// within 2 % over any ten seconds; connections that wait share what there is evenly. All bytes
-    /// of the peer protocol count but handshakes.
-    ///
-    /// [`Limits::default`] lifts them.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.engine.limit_engine(limits);
-        self.engine.session_changed(Said::Limits);
-    }
-
-    /// Limits how fast a torrent's bytes come and go, within the limits of the engine, from now on
-    /// until it is removed.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn set_torrent_limits(
-        &mut self,
-        id: TorrentId,
-        limits: Limits,
-    ) -> Result<(), NoSuchTorrent> {
-        self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        self.engine.limit_torrent(id.0, limits);
-        self.engine.torrent_changed(id.0);
-        Ok(())
-    }
-
-    /// Limits how fast bytes of a torrent come from and go to the peer at `addr` (as [`PeerStats`]
-    /// has it), within the other limits, from now on until the torrent is removed, whether it
-    /// is connected or will be.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn set_peer_limits(
-        &mut self,
-        id: TorrentId,
-        addr: SocketAddr,
-        limits: Limits,
-    ) -> Result<(), NoSuchTorrent> {
-        self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        self.engine.limit_peer(id.0, addr, limits);
-        Ok(())
-    }
-
-    /// The same for every peer, now and in future, but those for which
-    /// [`set_peer_limits`](Self::set_peer_limits) was called.
-    pub fn set_default_peer_limits(&mut self, limits: Limits) {
-        self.engine.limit_other_peers(limits);
-        self.engine.session_changed(Said::PeerLimits);
-    }
-
     /// Puts a mark into the line of alerts: [`Alert::Marked`] with this number comes behind
     /// everything that is told by now and before all that is told later. What the engine says
     /// when asked is ahead of the alerts that wait; a program that goes by both can so tell when
@@ -390,20 +301,6 @@ impl Verbs<'_> {
 }
 
 impl Engine {
-    /// The limits over all torrents and peers.
-    pub fn limits(&self) -> Limits {
-        self.cx.conf.network.limits
-    }
-
-    /// A torrent's own limits.
-    ///
-    /// # Errors
-    /// If there is no such torrent.
-    pub fn torrent_limits(&self, id: TorrentId) -> Result<Limits, NoSuchTorrent> {
-        self.torrents.get(id.0).ok_or(NoSuchTorrent(id))?;
-        Ok(self.limits_of(id.0))
-    }
-
     /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers
     /// to know.
     pub fn set_listen_port(&mut self, port: Option<u16>) {
@@ -462,15 +359,6 @@ impl Engine {
         };
         let early = torrent.peers.all_early().map(|(_, early)| early_stats(early));
         torrent.peers.iter().map(|(_, s)| peer(s)).chain(early).collect()
-    }
-
-    /// Whether a torrent can be kept in the session's folder.
-    pub(super) fn check_record(&self, params: &TorrentParams) -> Result<(), AddError> {
-        if params.source.metainfo().is_some_and(|metainfo| metainfo.raw.is_none()) {
-            return Err(AddError::Unkept);
-        }
-        let (bytes, limit) = (persistence::record_len(params), persistence::MAX_NEW);
-        if bytes > limit { Err(AddError::TooLarge { bytes, limit }) } else { Ok(()) }
     }
 
     /// Connections in all, handshaking ones included.

@@ -18,6 +18,7 @@ mod real;
 mod relocate;
 mod resume;
 mod runner;
+mod saved;
 mod session;
 mod state;
 mod torrent;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{disk::Disk, state::Saved};
+use super::{disk::Disk, saved::Saved};
 use crate::base::{
     job::{StoreError, StoreOp, StoreSpec},
     paths::{Case, Foreign, NameRules, PathError, renamed_paths, safe_paths},

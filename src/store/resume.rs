@@ -2,8 +2,8 @@
 
 use super::{
     disk::{Disk, FileStat},
+    saved::Saved,
     session::SessionFolder,
-    state::Saved,
 };
 use crate::{
     base::{

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{disk::FileStat, layout::Layout};
+use super::{disk::FileStat, layout::Layout, saved::Saved};
 use crate::base::{
     bitfield::Bitfield,
     files::FileKind,
@@ -13,25 +13,6 @@ use crate::base::{
     job::{StoreSpec, Trust},
     partial::PartialPiece,
 };
-
-/// A state as it was saved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Saved {
-    pub(super) have: Bitfield,
-    /// Whether we may have written after it was saved.
-    pub(super) dirty: bool,
-    /// Pieces of which some blocks are there.
-    pub(super) partial: Vec<PartialPiece>,
-    /// Pieces that a check had not come to.
-    pub(super) unchecked: Bitfield,
-    /// Length and time of change of each file; `None` where it was not there or is not vouched
-    /// for.
-    pub(super) files: Vec<Option<(u64, i64)>>,
-    /// The same of the part file.
-    pub(super) parts: Option<(u64, i64)>,
-    /// When the state file itself was written, in nanoseconds since 1970.
-    pub(super) saved_at_ns: i64,
-}
 
 /// The file that stands in for those that are skipped and not there.
 pub(super) struct Parts<'a> {

@@ -5,7 +5,7 @@ use crate::{
     alert::Alerts,
     base::{ids::PeerId, job::Job, rng::Rng, time::Instant},
     conf::Conf,
-    torrent::{leases::Leases, outbox::Outbox, persistence::Recorder, told::Told},
+    torrent::{leases::Leases, outbox::Outbox, recorder::Recorder, told::Told},
 };
 
 /// Of one shard, shared by all torrents of an engine. All but the leases is its own.

@@ -40,6 +40,7 @@ mod picker;
 mod piece_memory;
 mod priority;
 pub(crate) mod progress;
+pub(crate) mod recorder;
 mod saves;
 mod settle;
 pub(crate) mod shared_files;

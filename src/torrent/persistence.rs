@@ -4,12 +4,11 @@
 //!
 //! Without a session folder all of it does nothing. It knows records, not where they go.
 
-use std::{collections::BTreeSet, io::ErrorKind, path::Path, sync::Arc, time::Duration};
+use std::{io::ErrorKind, path::Path, sync::Arc};
 
 use crate::{
     alert::{Alert, StopAt},
     base::{
-        arena::Key,
         bucket::Limits,
         job::{RecordKind, SessionRecord, StoreError},
         time::Instant,
@@ -18,7 +17,7 @@ use crate::{
     wire::{
         magnet::Magnet,
         metainfo::Metainfo,
-        session::{MAX_BODY, SessionSettings, TorrentSettings, join_torrent},
+        session::{MAX_BODY, TorrentSettings, join_torrent},
     },
 };
 
@@ -27,34 +26,6 @@ const MAX_PEERS: usize = 100;
 /// The most bytes of a torrent that is added: some are left for what becomes of it before it is
 /// recorded.
 pub(crate) const MAX_NEW: usize = MAX_BODY - 4096;
-
-/// Who has something to record, over all torrents.
-#[derive(Debug, Default)]
-pub(crate) struct Recorder {
-    /// There is a session folder.
-    pub(crate) on: bool,
-    /// Torrents with something to record.
-    pub(crate) due: BTreeSet<Key>,
-    /// The session's own settings are to be recorded; they are being recorded.
-    pub(crate) session_due: bool,
-    /// What the user has said of the session as a whole.
-    pub(crate) session: SessionSettings,
-    pub(crate) session_out: bool,
-    /// Records that workers have not answered.
-    pub(crate) out: usize,
-    /// The folder cannot be written: when it is tried again, and the pause after that.
-    pub(crate) retry_at: Option<Instant>,
-    pub(crate) pause: Duration,
-    /// Nothing is tried again: the engine is shutting down.
-    pub(crate) last_chance: bool,
-}
-
-impl Recorder {
-    /// Whether everything is recorded.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.out == 0 && self.due.is_empty() && !self.session_due
-    }
-}
 
 /// What of a torrent is to be recorded.
 #[derive(Debug, Default)]
