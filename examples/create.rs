@@ -61,7 +61,7 @@ fn run(mut args: Args) -> Result<ExitCode, Problem> {
     // The standard output has the torrent.
     let Some(out) = out else { return Ok(ExitCode::SUCCESS) };
     let metainfo = created.metainfo;
-    let (info_hash, geometry) = (metainfo.info_hash(), metainfo.geometry);
+    let (info_hash, geometry) = (metainfo.info_hash(), &metainfo.geometry);
     match show {
         Show::Nothing => print(&info_hash.to_string()),
         Show::Json => print(

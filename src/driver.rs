@@ -13,8 +13,8 @@ pub use crate::{
         arena::Key,
         bitfield::BitfieldError,
         buf::Buf,
-        digest::{Digest, Sha1State},
         geometry::Block,
+        hash::{Digest, Hasher, PieceHash, Sha1State},
         ids::{Version, WireHash},
         job::{
             Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP, RecordKind, Run,

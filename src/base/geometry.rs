@@ -3,6 +3,11 @@
 //! Only [`Geometry`] mints a [`PieceIndex`] or a [`Block`], so code that holds one needs no
 //! further check.
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
 use thiserror::Error;
 
 /// The block size that the field has settled on (BEP 3: larger requests are dropped by current
@@ -53,6 +58,9 @@ pub enum GeometryError {
     /// A piece must have at least one byte.
     #[error("piece length 0")]
     PieceLength,
+    /// Pieces of version 2 must be a power of two, and at least a block (BEP 52).
+    #[error("piece length {0} is no power of two of at least {BLOCK_LEN}")]
+    PieceLengthV2(u32),
     /// More pieces than a 32-bit index can name.
     #[error("{0} pieces exceed the 32-bit index of the protocol")]
     TooManyPieces(u64),
@@ -86,17 +94,33 @@ pub enum GeometryError {
     },
 }
 
-/// The shape of a torrent: total bytes, bytes a piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The shape of a torrent: total bytes, bytes a piece, and of version 2 where files end.
+///
+/// In version 1 pieces are cut from all files as if they were one, and only the last is short. In
+/// version 2 ([`of_files`](Self::of_files)) each file begins with a piece, so its last may be
+/// short. The bytes that are missing there count when offsets are told, as if a pad file followed,
+/// so that piece `n` begins at `n` times the piece length in both.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
     total: u64,
     piece_len: u32,
     count: u32,
+    /// Of version 2: the last piece of each file that has bytes, ascending.
+    ends: Option<Arc<[FileEnd]>>,
+}
+
+/// Where a file of version 2 ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileEnd {
+    /// Its last piece.
+    piece: u32,
+    /// The bytes of that, at least 1.
+    len: u32,
 }
 
 impl Geometry {
     /// That of a torrent whose metainfo is not known: no pieces.
-    pub(crate) const NONE: Self = Self { total: 0, piece_len: 1, count: 0 };
+    pub(crate) const NONE: Self = Self { total: 0, piece_len: 1, count: 0, ends: None };
 
     /// The shape of `total` bytes cut into pieces of `piece_len`; the last may be short.
     ///
@@ -111,10 +135,38 @@ impl Geometry {
         }
         let count = total.div_ceil(u64::from(piece_len));
         let count = u32::try_from(count).map_err(|_| GeometryError::TooManyPieces(count))?;
-        Ok(Self { total, piece_len, count })
+        Ok(Self { total, piece_len, count, ends: None })
     }
 
-    /// All bytes, pad files included.
+    /// The shape of version 2 (BEP 52) of files of these lengths, in the order of the file tree,
+    /// none of whose pieces crosses the end of a file. Files without bytes have no piece.
+    ///
+    /// # Errors
+    /// If there are no bytes, the piece length is no power of two of at least 16 KiB, or there
+    /// would be more than 2^32 - 1 pieces.
+    pub fn of_files(
+        piece_len: u32,
+        lens: impl IntoIterator<Item = u64>,
+    ) -> Result<Self, GeometryError> {
+        if !piece_len.is_power_of_two() || piece_len < BLOCK_LEN {
+            return Err(GeometryError::PieceLengthV2(piece_len));
+        }
+        let nominal = u64::from(piece_len);
+        let (mut ends, mut total, mut count) = (Vec::new(), 0, 0_u64);
+        for len in lens.into_iter().filter(|&len| len > 0) {
+            let start = count * nominal;
+            count = count.saturating_add(len.div_ceil(nominal));
+            let last = u32::try_from(count).map_err(|_| GeometryError::TooManyPieces(count))? - 1;
+            total = start + len;
+            ends.push(FileEnd { piece: last, len: (total - u64::from(last) * nominal) as u32 });
+        }
+        if ends.is_empty() {
+            return Err(GeometryError::Empty);
+        }
+        Ok(Self { total, piece_len, count: count as u32, ends: Some(ends.into()) })
+    }
+
+    /// All bytes up to the end of the last file, those of pads included.
     pub fn total_len(&self) -> u64 {
         self.total
     }
@@ -147,17 +199,48 @@ impl Geometry {
     }
 
     /// The pieces that have a byte in a range of the torrent.
-    pub(crate) fn pieces_of(self, range: std::ops::Range<u64>) -> impl Iterator<Item = PieceIndex> {
+    pub(crate) fn pieces_of(
+        &self,
+        range: std::ops::Range<u64>,
+    ) -> impl Iterator<Item = PieceIndex> + use<'_> {
         let nominal = u64::from(self.piece_len.max(1));
         let end = if range.is_empty() { 0 } else { range.end.div_ceil(nominal) };
-        (range.start / nominal..end)
-            .map_while(move |index| self.piece(u32::try_from(index).ok()?).ok())
+        let pieces = (range.start / nominal..end)
+            .map_while(move |index| self.piece(u32::try_from(index).ok()?).ok());
+        // A range may lie behind the end of a file of version 2, where its last piece has no byte.
+        pieces.filter(move |&piece| {
+            self.ends.is_none()
+                || self.offset(piece) + u64::from(self.piece_len(piece)) > range.start
+        })
     }
 
-    /// The length of `piece` in bytes: nominal, but for the last.
+    /// The length of `piece` in bytes: nominal, but for the last of the torrent, or of each file in
+    /// version 2.
     pub fn piece_len(&self, piece: PieceIndex) -> u32 {
+        if let Some(end) = self.end(piece) {
+            return end.len;
+        }
         let left = self.total.saturating_sub(self.offset(piece));
         u64::from(self.piece_len).min(left) as u32
+    }
+
+    /// The end of a file of version 2 whose last piece this is.
+    fn end(&self, piece: PieceIndex) -> Option<FileEnd> {
+        let ends = self.ends.as_deref()?;
+        let at = ends.binary_search_by_key(&piece.0, |end| end.piece).ok()?;
+        ends.get(at).copied()
+    }
+
+    /// How many leaves the merkle tree has whose root is the hash of `piece` in version 2 (BEP 52):
+    /// as many as a piece has blocks, but for the only piece of a file, whose tree is no wider than
+    /// it must be. A power of two.
+    pub fn leaves(&self, piece: PieceIndex) -> u32 {
+        let before = piece.0.checked_sub(1).map(PieceIndex);
+        let is_first = before.is_none_or(|before| self.end(before).is_some());
+        let is_only = is_first && (self.end(piece).is_some() || self.count == 1);
+        let blocks =
+            if is_only { self.block_count(piece) } else { self.piece_len.div_ceil(BLOCK_LEN) };
+        blocks.checked_next_power_of_two().unwrap_or(1 << 31)
     }
 
     /// The first byte of `piece` in the torrent.
@@ -209,65 +292,5 @@ impl Block {
     /// Which block of its piece this is, on the grid.
     pub(crate) const fn nth(self) -> u32 {
         self.begin / BLOCK_LEN
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_piece_and_block_are_short() {
-        let g = Geometry::new(20_000 * 2 + 5, 20_000).unwrap();
-        assert_eq!(g.piece_count(), 3);
-        let last = g.piece(2).unwrap();
-        assert_eq!((g.piece_len(last), g.block_count(last), g.offset(last)), (5, 1, 40_000));
-        let first = g.piece(0).unwrap();
-        assert_eq!(g.nth_block(first, 1).unwrap().len, 20_000 - BLOCK_LEN);
-        assert_eq!(g.nth_block(first, 2), None);
-        assert_eq!(g.nth_block(first, u32::MAX), None);
-        assert!(g.piece(3).is_err());
-    }
-
-    #[test]
-    fn foreign_ranges_are_checked() {
-        let g = Geometry::new(100_000, 50_000).unwrap();
-        assert!(g.range(0, 49_999, 1).is_ok());
-        assert!(g.range(0, 49_999, 2).is_err());
-        assert!(g.range(0, 0, 0).is_err());
-        assert!(g.range(0, u32::MAX, u32::MAX).is_err());
-        assert!(g.range(2, 0, 1).is_err());
-        assert!(g.block(1, BLOCK_LEN, BLOCK_LEN).is_ok());
-        assert!(g.block(1, 3 * BLOCK_LEN, 50_000 - 3 * BLOCK_LEN).is_ok());
-        assert!(g.block(1, 1, BLOCK_LEN).is_err());
-        assert!(g.block(1, 0, 5).is_err());
-    }
-
-    #[test]
-    fn impossible_shapes_are_refused() {
-        assert_eq!(Geometry::new(0, 1), Err(GeometryError::Empty));
-        assert_eq!(Geometry::new(1, 0), Err(GeometryError::PieceLength));
-        assert!(matches!(Geometry::new(u64::MAX, 1), Err(GeometryError::TooManyPieces(_))));
-    }
-
-    #[test]
-    fn blocks_tile_every_piece() {
-        for (total, len) in [
-            (1, 1),
-            (1, 1 << 20),
-            (16_384, 16_384),
-            (16_385, 16_384),
-            (3_000_001, 20_000),
-            (5 << 20, 1 << 20),
-        ] {
-            let g = Geometry::new(total, len).unwrap();
-            let sum: u64 = g
-                .pieces()
-                .flat_map(|p| {
-                    (0..g.block_count(p)).map(move |n| u64::from(g.nth_block(p, n).unwrap().len))
-                })
-                .sum();
-            assert_eq!(sum, total);
-        }
     }
 }

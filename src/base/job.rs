@@ -3,17 +3,20 @@
 //! A job names everything it needs, so whichever worker is free can run it. It carries the
 //! torrent's generational key, so an answer that comes too late finds nothing.
 
+pub(crate) mod storage;
+
 use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
+use self::storage::Storage;
 use super::{
     arena::Key,
     bitfield::Bitfield,
     buf::Buf,
-    digest::{Digest, Sha1State},
     files::FileEntry,
     geometry::{Block, Geometry, PieceIndex},
+    hash::{Digest, Hasher, PieceHash},
     ids::{Identity, WireHash},
     partial::PartialPiece,
     paths::STATE_FOLDER,
@@ -108,6 +111,8 @@ pub struct StoreSpec {
     /// Files that another torrent of the session has, too, where they are now, by number,
     /// ascending: neither deleted nor taken away.
     pub kept: Vec<usize>,
+    /// Where its bytes are, if not in files below `dir`.
+    pub storage: Option<Arc<dyn Storage>>,
 }
 
 impl StoreSpec {
@@ -149,6 +154,25 @@ pub struct Opened {
     pub lost: u32,
 }
 
+impl Opened {
+    /// Nothing of a torrent with so many pieces is there, and nothing is known of it.
+    pub fn empty(piece_count: u32) -> Self {
+        Self {
+            have: Bitfield::none(piece_count),
+            check: Bitfield::none(piece_count),
+            partial: Vec::new(),
+            downloaded: 0,
+            uploaded: 0,
+            distrust: None,
+            arrange: false,
+            tracker_events: TrackerEvents::default(),
+            names: FoundNames::default(),
+            too_long: Vec::new(),
+            lost: 0,
+        }
+    }
+}
+
 /// Files that are called otherwise on the disk than in the metainfo, and that the user has not
 /// renamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -185,12 +209,12 @@ pub struct SaveState {
 }
 
 /// The part that hashing plays in a [`Job::Run`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// The state after the runs before this one.
-    pub state: Sha1State,
-    /// The piece's digest, if this is its last run: then the answer is a verdict.
-    pub expected: Option<Digest>,
+    pub state: Hasher,
+    /// What the piece should be, if this is its last run: then the answer is a verdict.
+    pub expected: Option<PieceHash>,
 }
 
 /// Where a run's bytes are.
@@ -261,7 +285,7 @@ pub enum Job {
         /// The piece.
         piece: PieceIndex,
         /// What it should be.
-        expected: Digest,
+        expected: PieceHash,
     },
     /// Digest each block of a piece on disk, to find who sent the bad one.
     Digests {
@@ -375,12 +399,12 @@ impl std::fmt::Debug for SessionRecord {
 }
 
 /// What a run of hashing came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Not hashed: the run was out of order.
     Unhashed,
     /// Not the last run: the state after it.
-    Going(Sha1State),
+    Going(Hasher),
     /// The piece is what it should be, and is written.
     Good,
     /// The piece is not what it should be.

@@ -16,8 +16,8 @@ use std::{
 use super::{CreateError, CreateProgress};
 use crate::{
     base::{
-        digest::Digest,
         geometry::Geometry,
+        hash::Digest,
         job::{StoreError, StoreOp},
     },
     store::Pieces,

@@ -246,7 +246,7 @@ pub fn create(
     plan.check_paths(&params.path, &files)?;
 
     let on_disk = files.iter().map(|f| (f.found.as_ref().map(|found| found.path.clone()), f.len));
-    let pieces = Pieces::new(disk.clone(), &params.path, on_disk, plan.geometry);
+    let pieces = Pieces::new(disk.clone(), &params.path, on_disk, plan.geometry.clone());
     let digests = hash::all(&pieces, plan.geometry, params.threads, progress);
     pieces.close();
     let digests = digests?;

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::{
-    digest::Digest,
     files::{FileEntry, FileKind},
+    hash::Digest,
     rng::Rng,
 };
 

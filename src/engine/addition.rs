@@ -28,7 +28,11 @@ impl Verbs<'_> {
         let labels = labels::tidy(std::mem::take(&mut params.labels), &self.engine.cx.conf)?;
         params.labels = labels;
         params.renames = files::safe_renames(&params)?;
-        if let Some(metainfo) = params.source.metainfo() {
+        if params.storage.is_some() {
+            if self.engine.cx.recorder.on {
+                return Err(AddError::OwnStorage);
+            }
+        } else if let Some(metainfo) = params.source.metainfo() {
             self.engine.check_place(metainfo, &params.dir, &params.renames)?;
         }
         if self.engine.cx.recorder.on {

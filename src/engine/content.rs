@@ -51,7 +51,9 @@ impl Verbs<'_> {
         if !is_same(torrent.identity.hashes(), &metainfo.identity) {
             return Err(MetainfoRefused::OtherTorrent(id));
         }
-        self.engine.check_place(&metainfo, torrent.location.dir(), &[])?;
+        if !torrent.location.has_own_storage() {
+            self.engine.check_place(&metainfo, torrent.location.dir(), &[])?;
+        }
         if cx.recorder.on {
             let order = queue.download_ord(id.0);
             let limits = self.engine.limits_of(id.0);

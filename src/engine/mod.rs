@@ -99,6 +99,10 @@ pub enum AddError {
     /// metainfo ([`Metainfo::raw`](crate::wire::metainfo::Metainfo::raw)).
     #[error("the torrent cannot be kept: the bytes of its metainfo are not known")]
     Unkept,
+    /// The session has a folder, and what is stored elsewhere than in files
+    /// ([`TorrentParams::storage`]) cannot be found again from there.
+    #[error("the torrent cannot be kept: it is not stored in files")]
+    OwnStorage,
     /// The session has a folder, and the torrent is too large to be kept there.
     #[error(
         "the torrent cannot be kept: its metainfo and settings have {bytes} bytes, where {limit} \

@@ -115,7 +115,8 @@ struct Overlap {
 
 impl Engine {
     fn site(&self, key: Key) -> Option<Site<'_>> {
-        let torrent = self.torrents.get(key)?;
+        let torrent =
+            self.torrents.get(key).filter(|torrent| !torrent.location.has_own_storage())?;
         Some(Site {
             metainfo: torrent.content.metainfo()?,
             dir: torrent.location.dir(),
@@ -263,7 +264,8 @@ impl Engine {
 
     /// Why a torrent cannot go where it is asked to, if another writes there.
     pub(super) fn refuse_place(&self, key: Key, request: &Request) -> Option<StoreError> {
-        let torrent = self.torrents.get(key)?;
+        let torrent =
+            self.torrents.get(key).filter(|torrent| !torrent.location.has_own_storage())?;
         let metainfo = torrent.content.metainfo()?;
         let (dir, mut renames) = (torrent.location.dir(), torrent.location.renames().to_vec());
         let (dir, may_share) = match request {

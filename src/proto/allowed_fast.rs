@@ -23,7 +23,7 @@ const MAX_ROUNDS: usize = 1000;
 pub(crate) fn allowed_fast(
     ip: IpAddr,
     info_hash: InfoHash,
-    geometry: Geometry,
+    geometry: &Geometry,
     k: usize,
 ) -> Vec<PieceIndex> {
     if k >= geometry.piece_count() as usize {
@@ -60,7 +60,7 @@ mod tests {
 
     fn set(ip: &str, pieces: u32, k: usize) -> Vec<u32> {
         let geometry = Geometry::new(u64::from(pieces), 1).unwrap();
-        allowed_fast(ip.parse().unwrap(), InfoHash([0xaa; 20]), geometry, k)
+        allowed_fast(ip.parse().unwrap(), InfoHash([0xaa; 20]), &geometry, k)
             .into_iter()
             .map(PieceIndex::get)
             .collect()

@@ -127,7 +127,7 @@ impl Keepsake {
         let is_regular = |kind: FileKind| kind == FileKind::Regular;
         let lens =
             metainfo.files.iter().map(|f| (f.offset, if is_regular(f.kind) { f.len } else { 0 }));
-        let slots = Slots::new(lens, geometry);
+        let slots = Slots::new(lens, &geometry);
         let stretch = |(index, file): (usize, &crate::base::files::FileEntry)| {
             let (from, to) = (start.max(file.offset), end.min(file.offset + file.len));
             let bytes = self.sample.data.get(from as usize..to as usize)?;

@@ -24,7 +24,7 @@ use crate::{
     },
     conf::Conf,
     engine::{Engine, StreamId, TorrentParams},
-    store::{Runner, SessionFolder, Slots},
+    store::{ReadPart, Reading, Runner, SessionFolder, Slots},
 };
 
 /// A node of a world.
@@ -316,10 +316,16 @@ impl Held {
         TorrentParams { dir, state_file, priorities, renames, ..params }
     }
 
-    /// Whether a piece on disk is what it should be.
+    /// Whether a piece that is stored is what it should be.
     pub(super) fn is_true(&self, disk: &MemDisk, places: &Places, piece: PieceIndex) -> bool {
         let geometry = self.sample.geometry();
         let start = geometry.offset(piece);
+        if let Some(storage) = &self.params.storage {
+            let truth = self.sample.piece(piece);
+            let mut buf = vec![0; truth.len()];
+            let mut parts = [ReadPart { offset: start, buf: &mut buf }];
+            return storage.read(&mut parts, Reading::Found).is_ok() && buf == truth;
+        }
         let end = start + u64::from(geometry.piece_len(piece));
         self.sample.metainfo.files.iter().zip(&places.files).enumerate().all(
             |(file, (entry, path))| {
@@ -362,7 +368,10 @@ impl Places {
         Self {
             files: engine.files(held.id).into_iter().map(|file| file.path).collect(),
             parts: dir.join(".cratetorrent").join(format!("{}.parts", metainfo.info_hash())),
-            slots: Slots::new(metainfo.files.iter().map(|f| (f.offset, len(f))), metainfo.geometry),
+            slots: Slots::new(
+                metainfo.files.iter().map(|f| (f.offset, len(f))),
+                &metainfo.geometry,
+            ),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Sample {
 
     /// Its shape.
     pub fn geometry(&self) -> Geometry {
-        self.metainfo.geometry
+        self.metainfo.geometry.clone()
     }
 
     /// The true bytes of a piece.

@@ -24,7 +24,6 @@ use super::{
     layout::{Layout, LayoutFile, Segment},
 };
 use crate::base::job::{Allocation, Borrowed, StoreError, StoreOp};
-pub(super) use data::Reading;
 use outside::Settling;
 use parking::PartFile;
 pub(super) use parking::export_file;

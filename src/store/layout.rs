@@ -224,6 +224,7 @@ mod tests {
             aliases: Vec::new(),
             borrowed: Vec::new(),
             kept: Vec::new(),
+            storage: None,
         }
     }
 

@@ -6,10 +6,12 @@
 
 mod copy;
 mod disk;
+mod file_storage;
 mod files;
 mod hashing;
 mod lanes;
 mod layout;
+mod memory;
 mod names;
 mod parts;
 mod pieces;
@@ -23,8 +25,14 @@ mod session;
 mod state;
 mod torrent;
 
+pub use crate::base::{
+    files::{Span, spans},
+    job::storage::{ReadPart, Reading, Saving, Storage},
+    merkle,
+};
 pub use disk::{Disk, FileStat, Locked};
 pub use lanes::{Stream, finish, lanes, sha1, update};
+pub use memory::{MemoryError, MemoryStorage};
 pub use pool::{Pool, Wake};
 pub use real::RealDisk;
 pub use runner::Runner;

@@ -27,7 +27,7 @@ pub(crate) struct Slots(Vec<Slot>);
 
 impl Slots {
     /// `files` by offset and length, in order; those of no bytes, or never on disk, have length 0.
-    pub(crate) fn new(files: impl Iterator<Item = (u64, u64)>, geometry: Geometry) -> Self {
+    pub(crate) fn new(files: impl Iterator<Item = (u64, u64)>, geometry: &Geometry) -> Self {
         let nominal = u64::from(geometry.nominal_piece_len().max(1));
         let mut next = 0;
         let slot = |(offset, len): (u64, u64)| {
@@ -79,7 +79,7 @@ mod tests {
     fn only_shared_pieces_have_a_place_in_the_part_file() {
         // Pieces of 10: a 0..25, b 25..28, c 28..60, d 60..70, e 70..95.
         let files = [(0, 25), (25, 3), (28, 32), (60, 10), (70, 25)];
-        let slots = Slots::new(files.into_iter(), Geometry::new(95, 10).unwrap());
+        let slots = Slots::new(files.into_iter(), &Geometry::new(95, 10).unwrap());
         let stretches = |file| slots.stretches(file).collect::<Vec<_>>();
         assert_eq!(stretches(0), [(20..25, 0)]);
         assert_eq!(stretches(1), [(0..3, 5)]);
@@ -101,7 +101,7 @@ mod tests {
     fn file_may_share_its_first_and_last_piece() {
         let slots = Slots::new(
             [(0, 3), (3, 0), (3, 24), (27, 3)].into_iter(),
-            Geometry::new(30, 10).unwrap(),
+            &Geometry::new(30, 10).unwrap(),
         );
         assert_eq!(slots.stretches(2).collect::<Vec<_>>(), [(0..7, 3), (17..24, 10)]);
         assert_eq!((slots.place(2, 20, 4), slots.len()), (Some(13), 20));

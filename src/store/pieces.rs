@@ -10,17 +10,18 @@ use std::{
 
 use super::{
     disk::Disk,
-    files::{Reading, TorrentFiles},
+    files::TorrentFiles,
     hashing::{self, Input, Output, Scratch, Source},
     layout::Layout,
 };
 use crate::base::{
-    digest::{Digest, Sha1State},
     geometry::Geometry,
+    hash::{Digest, Hasher},
+    job::storage::Reading,
     job::{Allocation, StoreError},
 };
 
-/// Bytes of each piece that are hashed before anybody is told: a multiple of 64.
+/// Bytes of each piece that are hashed before the caller is told: a multiple of 64.
 const STRETCH: u64 = 1 << 20;
 
 /// Files as the pieces of a torrent.
@@ -34,7 +35,7 @@ pub(crate) struct Pieces {
 /// A piece on its way through the lanes.
 #[derive(Debug)]
 struct Open {
-    state: Sha1State,
+    hasher: Hasher,
     at: u64,
     end: u64,
     digest: Option<Digest>,
@@ -72,7 +73,7 @@ impl Pieces {
             let piece = self.geometry.piece(index).ok()?;
             let at = self.geometry.offset(piece);
             Some(Open {
-                state: Sha1State::INITIAL,
+                hasher: Hasher::SHA1,
                 at,
                 end: at + u64::from(self.geometry.piece_len(piece)),
                 digest: None,
@@ -87,7 +88,7 @@ impl Pieces {
             let len = |p: &Open| (p.end - p.at).min(STRETCH);
             let input = |p: &Open| {
                 let source = Source::Disk(&self.files, p.at, len(p), Reading::Unchanged);
-                Input { state: p.state, source, ends: p.end - p.at <= STRETCH }
+                Input { hasher: p.hasher.clone(), source, ends: p.end - p.at <= STRETCH }
             };
             let outputs =
                 hashing::hash_all(waiting.iter().map(|p| input(p)).collect(), &self.scratch);
@@ -97,8 +98,8 @@ impl Pieces {
                 bytes += hashed;
                 piece.at += hashed;
                 match output? {
-                    Output::State(state) => piece.state = state,
-                    Output::Digest(digest) => piece.digest = Some(digest),
+                    Output::State(hasher) => piece.hasher = hasher,
+                    Output::Hash(hash) => piece.digest = hash.sha1(),
                 }
             }
             if !go_on(bytes) {

@@ -1,48 +1,42 @@
-//! Runs jobs: the one place where the workers' words become disk operations and hashing. The pool's
-//! threads and the simulator run the same code over different disks.
+//! Runs jobs: the one place where the workers' words become calls of a storage and hashing. The
+//! pool's threads and the simulator run the same code over different disks.
 //!
 //! Knows torrents by key only, and keeps nothing of a job once it is answered.
 
 use std::{
     collections::HashMap,
     io::{self, ErrorKind},
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::{
     disk::Disk,
-    files::{self, Reading, TorrentFiles},
+    file_storage::{FileStorage, FileSystem},
+    files,
     hashing::{self, Input, Output, Scratch, Source},
-    layout::Layout,
-    names::Names,
-    relocate::{self, Below, Carry},
-    resume::{self, Loaded},
     session::SessionFolder,
-    state,
     torrent::{Torrent, lock},
 };
 use crate::base::{
     arena::Key,
     buf::Buf,
-    digest::{Digest, Sha1State},
     geometry::{Block, PieceIndex},
+    hash::{Digest, PieceHash},
+    job::storage::{Reading, Saving, Storage},
     job::{
-        Chain, Done, Job, Leftovers, Opened, RecordKind, Run, RunData, RunDone, SaveState,
-        SessionRecord, StoreError, StoreOp, StoreSpec, Trust, Verdict,
+        Chain, Done, Job, Opened, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord,
+        StoreError, StoreOp, StoreSpec, Verdict,
     },
-    paths::Case,
 };
 use crate::wire::session::MAX_BODY;
 
 /// Runs jobs on a disk. Shared by all workers; each call blocks until its jobs are done.
 #[derive(Debug)]
 pub struct Runner {
-    disk: Arc<dyn Disk>,
     torrents: Mutex<HashMap<Key, Arc<Torrent>>>,
     scratch: Scratch,
-    /// Where the session is kept, if it is.
-    folder: Option<Arc<SessionFolder>>,
+    /// Where torrents are that have no storage of their own.
+    files: Arc<FileSystem>,
 }
 
 /// Records that wait to be appended together, each with the answer to the job that it is part of.
@@ -71,23 +65,28 @@ struct HashJob {
 #[derive(Debug)]
 enum HashWork {
     Run(Run, Chain),
-    Check(PieceIndex, Digest),
+    Check(PieceIndex, PieceHash),
 }
 
 impl Runner {
     /// A runner with no torrent open.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, torrents: Mutex::default(), scratch: Scratch::default(), folder: None }
+        Self::over(FileSystem::new(disk, None))
     }
 
     /// The same, for a session that is kept in `folder`.
     pub fn with_folder(disk: Arc<dyn Disk>, folder: Arc<SessionFolder>) -> Self {
-        Self { folder: Some(folder), ..Self::new(disk) }
+        Self::over(FileSystem::new(disk, Some(folder)))
+    }
+
+    fn over(files: FileSystem) -> Self {
+        let (torrents, scratch) = (Mutex::default(), Scratch::default());
+        Self { torrents, scratch, files: Arc::new(files) }
     }
 
     /// Whether the session is kept in a folder.
     pub(super) fn has_folder(&self) -> bool {
-        self.folder.is_some()
+        self.files.folder.is_some()
     }
 
     /// Runs `batch` and appends an answer a job to `done`, not always in the same order. Jobs that
@@ -105,10 +104,10 @@ impl Runner {
             }
             match job {
                 Job::Open { torrent, spec } => {
-                    done.push(Done::Opened { torrent, result: self.open(torrent, *spec) });
+                    done.push(Done::Opened { torrent, result: self.open(torrent, &spec) });
                 }
-                Job::Run { torrent: key, run } => match self.find(key, StoreOp::Write) {
-                    Ok(torrent) => match run.chain {
+                Job::Run { torrent: key, mut run } => match self.find(key, StoreOp::Write) {
+                    Ok(torrent) => match run.chain.take() {
                         Some(chain) => {
                             hashing.push(HashJob { key, torrent, work: HashWork::Run(run, chain) })
                         }
@@ -138,82 +137,41 @@ impl Runner {
                         self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
                     done.push(Done::Digests { torrent, piece, result });
                 }
-                Job::Save { torrent, state, synced } => match self.find(torrent, StoreOp::Save) {
-                    Ok(open) => {
-                        let _unsettled = open.files.settle();
-                        self.doubt_with_lenders(&open);
-                        let saved = |result| Done::Saved {
-                            torrent,
-                            result,
-                            unfinished: open.take_unfinished(),
-                        };
-                        match open.sync(&state, synced) {
-                            Ok(Some(synced)) => {
-                                done.push(Done::Syncing {
-                                    torrent,
-                                    state,
-                                    synced,
-                                    files: open.files.count(),
-                                });
-                            }
-                            // What could not be synced is not claimed, and that is recorded: one
-                            // that is killed now must not take it for
-                            // safe when a later sync succeeds.
-                            all => {
-                                let failed = all.err();
-                                match open.save(*state, failed.is_none()) {
-                                    Ok(Some(record)) => {
-                                        records.records.push(record);
-                                        records.answers.push(Answer::Saved(
-                                            torrent,
-                                            open.take_unfinished(),
-                                            failed,
-                                        ));
-                                    }
-                                    Ok(None) => done.push(saved(failed.map_or(Ok(()), Err))),
-                                    Err(e) => done.push(saved(Err(failed.unwrap_or(e)))),
-                                }
-                            }
-                        }
-                    }
-                    Err(e) => done.push(Done::Saved { torrent, result: Err(e), unfinished: None }),
-                },
+                Job::Save { torrent, state, synced } => {
+                    done.extend(self.save(torrent, state, synced, &mut records));
+                }
                 Job::Record { torrent, record } => {
                     records.answers.push(Answer::Recorded(torrent, record.kind));
                     records.records.push(record);
                 }
                 Job::Arrange { torrent, skipped, make, borrowed } => {
-                    let result = self.find(torrent, StoreOp::Move).and_then(|t| {
-                        t.files.borrow(&borrowed);
-                        t.files.arrange(&skipped, make)
-                    });
+                    let open = self.find(torrent, StoreOp::Move);
+                    let result = open.and_then(|t| t.storage.arrange(&skipped, &borrowed, make));
                     done.push(Done::Arranged { torrent, result });
                 }
                 Job::Relocate { torrent, spec, state } => {
                     done.push(Done::Relocated {
                         torrent,
-                        result: self.relocate(torrent, *spec, state),
+                        result: self.relocate(torrent, &spec, state),
                     });
                 }
                 Job::Tidy { torrent } => {
-                    let old = self
-                        .find(torrent, StoreOp::Delete)
-                        .map(|t| std::mem::take(&mut *lock(&t.old)));
-                    done.push(Done::Tidied {
-                        torrent,
-                        left: relocate::clear_sources(&*self.disk, &old.unwrap_or_default()),
-                    });
+                    let open = self.find(torrent, StoreOp::Delete);
+                    let left = open.ok().and_then(|open| open.storage.tidy());
+                    done.push(Done::Tidied { torrent, left });
                 }
                 Job::Look { torrent, spec } => {
-                    done.push(Done::Looked { torrent, absent: self.is_absent(torrent, &spec) });
+                    let absent = self.storage(torrent, &spec).is_absent(&spec);
+                    done.push(Done::Looked { torrent, absent });
                 }
                 Job::Close { torrent } => {
                     self.close(torrent);
                     done.push(Done::Closed { torrent });
                 }
                 Job::Delete { torrent, spec } => {
+                    let storage = self.storage(torrent, &spec);
                     self.close(torrent);
-                    done.push(Done::Deleted { torrent, left: self.delete(&spec) });
+                    done.push(Done::Deleted { torrent, left: storage.delete(&spec) });
                 }
             }
         }
@@ -236,7 +194,7 @@ impl Runner {
         if records.is_empty() {
             return;
         }
-        let result = match &self.folder {
+        let result = match &self.files.folder {
             Some(folder) => folder.append(&records),
             None => Err(StoreError::new(
                 StoreOp::Save,
@@ -244,7 +202,7 @@ impl Runner {
                 io::Error::new(ErrorKind::NotFound, "there is no session folder"),
             )),
         };
-        if let (Some(folder), Err(_)) = (&self.folder, &result) {
+        if let (Some(folder), Err(_)) = (&self.files.folder, &result) {
             // A state that knows of a failed sync must be what a process finds that comes after
             // this one.
             let is_in_doubt = |answer: &Answer| matches!(answer, Answer::Saved(.., Some(_)));
@@ -291,216 +249,67 @@ impl Runner {
         })
     }
 
-    fn files(&self, spec: &StoreSpec, names: Names) -> Result<TorrentFiles, StoreError> {
-        let unfit = |e| {
-            StoreError::new(StoreOp::Open, &spec.dir, io::Error::new(ErrorKind::InvalidInput, e))
-        };
-        let layout = Layout::new(spec, names).map_err(unfit)?;
-        let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
-        files.borrow(&spec.borrowed);
-        Ok(files.with_parts(spec.parts_file(), spec.geometry, &spec.skipped))
+    /// The storage of a torrent, whether or not it is open.
+    fn storage(&self, key: Key, spec: &StoreSpec) -> Arc<dyn Storage> {
+        let open = self.table().get(&key).map(|torrent| torrent.storage.clone());
+        let own = || spec.storage.clone();
+        open.or_else(own).unwrap_or_else(|| Arc::new(FileStorage::new(self.files.clone(), key)))
     }
 
-    /// A file of another torrent is no safer than that one knows.
-    fn doubt_with_lenders(&self, torrent: &Torrent) {
-        for lender in torrent.files.lenders() {
-            let lender = self.table().get(&lender).cloned();
-            lender.iter().for_each(|lender| torrent.files.doubt_with(&lender.files));
+    fn open(&self, key: Key, spec: &StoreSpec) -> Result<Opened, StoreError> {
+        let storage = self.storage(key, spec);
+        let opened = storage.open(spec)?;
+        self.table().insert(key, Arc::new(Torrent::new(spec, storage)));
+        Ok(opened)
+    }
+
+    fn relocate(
+        &self,
+        key: Key,
+        spec: &StoreSpec,
+        state: Option<Box<SaveState>>,
+    ) -> Result<(), StoreError> {
+        let storage = self.find(key, StoreOp::Move)?.storage.clone();
+        storage.relocate(spec, state)?;
+        self.table().insert(key, Arc::new(Torrent::new(spec, storage)));
+        Ok(())
+    }
+
+    fn save(
+        &self,
+        key: Key,
+        state: Box<SaveState>,
+        synced: usize,
+        records: &mut Records,
+    ) -> Option<Done> {
+        let saving = match self.find(key, StoreOp::Save) {
+            Ok(open) => open.storage.save(state, synced),
+            Err(e) => Saving::Over { record: None, result: Err(e), unfinished: None },
+        };
+        match saving {
+            Saving::Syncing { state, next, files } => {
+                Some(Done::Syncing { torrent: key, state, synced: next, files })
+            }
+            Saving::Over { record: Some(record), result, unfinished } => {
+                records.records.push(record);
+                records.answers.push(Answer::Saved(key, unfinished, result.err()));
+                None
+            }
+            Saving::Over { record: None, result, unfinished } => {
+                Some(Done::Saved { torrent: key, result, unfinished })
+            }
         }
     }
 
     fn close(&self, key: Key) {
         let closed = self.table().remove(&key);
-        closed.iter().for_each(|t| t.files.close());
-    }
-
-    /// Makes the new place whole, and the torrent's from then on.
-    fn relocate(
-        &self,
-        key: Key,
-        spec: StoreSpec,
-        state: Option<Box<SaveState>>,
-    ) -> Result<(), StoreError> {
-        let old = self.find(key, StoreOp::Move)?;
-        // Below a mount point without its drive there is nothing to move, and to look would make us
-        // forget what was there.
-        old.files.refuse_if_gone(StoreOp::Move)?;
-        let names = old.files.layout().names();
-        let is_here = spec.dir == old.files.layout().dir();
-        let names = if is_here { names.clone() } else { names.carry(&*self.disk, &spec)? };
-        let files = self.files(&spec, names)?;
-        let (from, to) = (old.files.layout().dir(), files.layout().dir());
-        let carry = |a: &PathBuf, b: &PathBuf, known, is_state| {
-            let (from, to) = Below::new(from, a).zip(Below::new(to, b)).filter(|_| a != b)?;
-            Some(Carry { from, to, known, is_state })
-        };
-        let paths = old.files.paths().into_iter().zip(files.paths()).zip(old.files.seen());
-        let mut pairs: Vec<_> =
-            paths.filter_map(|((a, b), seen)| carry(&a, &b, seen, false)).collect();
-        pairs.extend(
-            old.saved_at
-                .as_ref()
-                .zip(spec.state_file.as_ref())
-                .and_then(|(a, b)| carry(a, b, false, true)),
-        );
-
-        // A copy is safe when it is made; if it is taken back, what stays must be no less so.
-        let in_doubt =
-            old.files.sync(0, usize::MAX).inspect_err(|error| log::error!("{error}")).is_err();
-        let made = relocate::carry(&*self.disk, &pairs, in_doubt)?;
-        let kept = old.files.paths_of(&spec.kept);
-        let torrent = Torrent::new(spec, files);
-        torrent.files.inherit(&old.files);
-        let saved = torrent
-            .files
-            .look()
-            .and_then(|_| state.map_or(Ok(None), |state| torrent.sync_and_save(*state)));
-        let saved = saved.and_then(|record| match (record, &self.folder) {
-            (Some(record), Some(folder)) => folder.append(&[record]),
-            _ => Ok(()),
-        });
-        if let Err(error) = saved {
-            // What was written or failed to be synced under other names of the same files is no
-            // safer under these.
-            old.files.inherit(&torrent.files);
-            torrent.files.close();
-            relocate::take_back(&*self.disk, &made, in_doubt);
-            // A state that was not there before has no other to be taken back to, and nothing was
-            // at its place.
-            let is_new = |pair: &&Carry| {
-                pair.is_state && !made.iter().any(|file| file.is_at(&pair.to.full()))
-            };
-            let state: Vec<_> = pairs.iter().filter(is_new).map(|pair| pair.to.clone()).collect();
-            relocate::clear_away(&*self.disk, &state);
-            return Err(error);
-        }
-        old.files.close();
-        let mut left = std::mem::take(&mut *lock(&old.old));
-        left.iter_mut().for_each(|file| file.follow(&made));
-        left.extend(made.into_iter().filter(|file| !kept.iter().any(|path| file.is_from(path))));
-        *lock(&torrent.old) = left;
-        self.table().insert(key, Arc::new(torrent));
-        Ok(())
-    }
-
-    /// Whether none of a torrent's files is there, under whatever names it may have them.
-    fn is_absent(&self, key: Key, spec: &StoreSpec) -> bool {
-        let open = self.table().get(&key).cloned();
-        if open.is_some_and(|torrent| torrent.files.is_any_there()) {
-            return false;
-        }
-        let is_any_there =
-            |names| self.files(spec, names).map_or(true, |files| files.is_any_there());
-        let aliases = Names { case: Case::Kept, aliases: spec.aliases.clone() };
-        let loaded = |aliases: &Names| {
-            let loaded = resume::load(&*self.disk, self.folder.as_deref(), spec).ok().flatten();
-            let names = Names::find(&*self.disk, spec, loaded.as_ref().map(|loaded| &loaded.saved));
-            names.map_or(true, |names| names != *aliases && is_any_there(names))
-        };
-        !(is_any_there(aliases.clone()) || loaded(&aliases))
-    }
-
-    fn delete(&self, spec: &StoreSpec) -> Option<Leftovers> {
-        // What is not known to be the torrent's is not deleted.
-        let names = match spec.aliases.as_slice() {
-            [] => Names::find(&*self.disk, spec, None),
-            aliases => Ok(Names { case: Case::Kept, aliases: aliases.to_vec() }),
-        };
-        let files = match names.and_then(|names| self.files(spec, names)) {
-            Ok(files) => files,
-            Err(error) => return Some(Leftovers { files: spec.files.len(), error }),
-        };
-        let (parts, temporary) =
-            (spec.parts_file(), |path: &PathBuf| path.with_added_extension("tmp"));
-        let kept = files.paths_of(&spec.kept);
-        // The state first: a kill that leaves it without its data would make a torrent whose data
-        // has vanished of one that was removed.
-        let mut paths: Vec<_> =
-            spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]).collect();
-        paths.extend(files.paths().into_iter().filter(|path| !kept.contains(path)));
-        paths.push(files::export_file(&parts));
-        let paths: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
-        relocate::clear_away(&*self.disk, &paths)
-    }
-
-    fn open(&self, key: Key, spec: StoreSpec) -> Result<Opened, StoreError> {
-        let loaded = resume::load(&*self.disk, self.folder.as_deref(), &spec);
-        let known =
-            loaded.as_ref().ok().and_then(|loaded| loaded.as_ref()).map(|loaded| &loaded.saved);
-        let files = self.files(&spec, Names::find(&*self.disk, &spec, known)?)?;
-        if let Some(earlier) = self.table().get(&key) {
-            files.inherit(&earlier.files);
-        }
-        let doubtful = files.reconsider();
-        let now = files.look()?;
-
-        let (saved, mut distrust) = match &loaded {
-            Ok(None) => (None, None),
-            Ok(Some(Loaded { saved, .. })) => {
-                (Some(saved).filter(|_| spec.trust != Trust::Nothing), None)
-            }
-            Err(why) => (None, Some(why.clone())),
-        };
-        let parts =
-            state::Parts { now: now.last().copied().flatten(), holds: &|index| files.held(index) };
-        let lost = loaded.as_ref().ok().and_then(Option::as_ref);
-        let lost = lost
-            .filter(|_| !files.is_any_of(&now))
-            .map_or(0, |loaded| state::lost(&loaded.saved, &spec));
-        let mut decision = state::decide(
-            files.layout(),
-            &spec.geometry,
-            saved,
-            &now,
-            &parts,
-            spec.trust,
-            |range| files.has_hole(range),
-        );
-        distrust = distrust.or(decision.distrust);
-        let geometry = spec.geometry;
-        for piece in doubtful.into_iter().flat_map(|range| geometry.pieces_of(range)) {
-            if decision.have.unset(piece) {
-                decision.check.set(piece);
-            }
-        }
-        let loaded = loaded.ok().flatten();
-        for piece in geometry.pieces().filter(|&piece| decision.check.has(piece)) {
-            let start = geometry.offset(piece);
-            files.note_found(start..start + u64::from(geometry.piece_len(piece)));
-        }
-        if let Some(Loaded { saved, .. }) = &loaded {
-            for (index, then) in saved.files.iter().chain([&saved.parts]).enumerate() {
-                if state::is_unsafe(saved, *then, now.get(index).copied().flatten(), spec.trust) {
-                    files.note_unsafe(index);
-                }
-            }
-        }
-        let (downloaded, uploaded, tracker_events) =
-            loaded.map(|l| (l.downloaded, l.uploaded, l.tracker_events)).unwrap_or_default();
-        let arrange = files.needs_arranging();
-        let names = files.layout().found_names(&spec);
-        let too_long = files.too_long();
-        self.table().insert(key, Arc::new(Torrent::new(spec, files)));
-        let state::Decision { have, check, partial, .. } = decision;
-        Ok(Opened {
-            have,
-            check,
-            partial,
-            downloaded,
-            uploaded,
-            distrust,
-            arrange,
-            tracker_events,
-            names,
-            too_long,
-            lost,
-        })
+        closed.iter().for_each(|torrent| torrent.storage.close());
     }
 
     /// A run that came before its predecessors, or needs no hashing.
     fn write_only(&self, torrent: &Torrent, run: Run) -> RunDone {
         let result = torrent.place(&run).and_then(|place| match &run.data {
-            RunData::Memory(buf) => torrent.files.write(place.start, &buf.0, false),
+            RunData::Memory(buf) => torrent.storage.write(place.start, &buf.0, false),
             RunData::Stretches(buf, stretches) => {
                 torrent.write_stretches(place.start, &buf.0, stretches)
             }
@@ -514,7 +323,7 @@ impl Runner {
     fn digests(&self, torrent: &Torrent, piece: PieceIndex) -> Result<Vec<Digest>, StoreError> {
         let place = torrent.piece(piece)?;
         hashing::block_digests(
-            Source::Disk(&torrent.files, place.start, place.end - place.start, Reading::Unchanged),
+            Source::Disk(torrent, place.start, place.end - place.start, Reading::Unchanged),
             &self.scratch,
         )
     }
@@ -528,7 +337,7 @@ impl Runner {
     fn hash(&self, jobs: Vec<HashJob>, done: &mut Vec<Done>) {
         let mut asked: Vec<_> = jobs.iter().map(HashJob::ask).collect();
         let inputs = asked.iter_mut().filter_map(|ask| match ask {
-            Ok(Ask::Hash(input)) => Some(*input),
+            Ok(Ask::Hash(input)) => input.take(),
             _ => None,
         });
         let mut outputs = hashing::hash_all(inputs.collect(), &self.scratch).into_iter();
@@ -545,7 +354,7 @@ impl Runner {
                 HashWork::Check(piece, expected) => {
                     let result = checked(output, expected);
                     if let (Ok(true), Ok(place)) = (&result, store.piece(piece)) {
-                        store.files.make_safe(place);
+                        store.storage.found_good(place);
                     }
                     Done::Checked { torrent, piece, result }
                 }
@@ -562,19 +371,17 @@ impl Runner {
         &self,
         torrent: &Torrent,
         piece: PieceIndex,
-        expected: Digest,
+        expected: PieceHash,
     ) -> Result<(), StoreError> {
         let place = torrent.piece(piece)?;
-        if !torrent.files.is_any_borrowed(place.clone()) {
-            return Ok(());
-        }
+        let Some(differs) = torrent.storage.may_differ(place.clone()) else { return Ok(()) };
         let source =
-            Source::Disk(&torrent.files, place.start, place.end - place.start, Reading::Unchanged);
-        let input = Input { state: Sha1State::INITIAL, source, ends: true };
+            Source::Disk(torrent, place.start, place.end - place.start, Reading::Unchanged);
+        let input = Input { hasher: torrent.hasher(piece, &expected), source, ends: true };
         let output = hashing::hash_all(vec![input], &self.scratch).pop().transpose();
         match checked(output, expected)? {
             true => Ok(()),
-            false => Err(torrent.files.differs(place)),
+            false => Err(differs),
         }
     }
 
@@ -588,9 +395,7 @@ impl Runner {
     ) -> RunDone {
         let result = output.and_then(|output| {
             let verdict = match (output, chain.expected) {
-                (Some(Output::Digest(digest)), Some(expected)) if digest == expected => {
-                    Verdict::Good
-                }
+                (Some(Output::Hash(hash)), Some(expected)) if hash == expected => Verdict::Good,
                 (Some(Output::State(state)), None) => Verdict::Going(state),
                 _ => Verdict::Bad,
             };
@@ -599,7 +404,7 @@ impl Runner {
             if let RunData::Memory(buf) = &run.data
                 && (verdict != Verdict::Bad || run.begin > 0)
             {
-                torrent.files.write(
+                torrent.storage.write(
                     torrent.place(&run)?.start,
                     &buf.0,
                     verdict == Verdict::Good,
@@ -624,10 +429,10 @@ impl Runner {
 
 fn checked(
     output: Result<Option<Output>, StoreError>,
-    expected: Digest,
+    expected: PieceHash,
 ) -> Result<bool, StoreError> {
     match output {
-        Ok(output) => Ok(output == Some(Output::Digest(expected))),
+        Ok(output) => Ok(output == Some(Output::Hash(expected))),
         Err(e) if files::is_missing(&e) => Ok(false),
         Err(e) => Err(e),
     }
@@ -641,10 +446,10 @@ fn answer(run: Run, result: Result<Verdict, StoreError>, digests: Option<Vec<Dig
     RunDone { piece: run.piece, begin: run.begin, buf, result, digests }
 }
 
-/// What a job wants hashed.
+/// What a job wants hashed, until it is taken.
 #[derive(Debug)]
 enum Ask<'a> {
-    Hash(Input<'a>),
+    Hash(Option<Input<'a>>),
     /// Nothing: it cannot be good.
     Nothing,
 }
@@ -660,29 +465,29 @@ impl HashJob {
                 if matches!(run.data, RunData::Stretches(..)) {
                     return Err(torrent.misplaced("stretches of a run, which cannot be hashed"));
                 }
-                if chain.state.len != u64::from(run.begin) || (!ends && len % 64 != 0) {
+                let hasher = &chain.state;
+                if hasher.byte_len() != u64::from(run.begin) || (!ends && len % hasher.grain() != 0)
+                {
                     return Err(
                         torrent.misplaced("a run whose hash does not continue where it begins")
                     );
                 }
-                Ok(Ask::Hash(Input {
-                    state: chain.state,
-                    source: torrent.source(run, &place),
-                    ends,
-                }))
+                let source = torrent.source(run, &place);
+                Ok(Ask::Hash(Some(Input { hasher: hasher.clone(), source, ends })))
             }
             HashWork::Check(piece, expected) => {
                 let place = torrent.piece(*piece)?;
-                if torrent.is_surely_zeroes(&place) && *expected != torrent.zero_digest() {
+                // Of trees the hash of zeroes is not kept: holes are hashed.
+                if let PieceHash::Sha1(digest) = expected
+                    && torrent.is_surely_zeroes(&place)
+                    && *digest != torrent.zero_digest()
+                {
                     return Ok(Ask::Nothing);
                 }
-                let source = Source::Disk(
-                    &torrent.files,
-                    place.start,
-                    place.end - place.start,
-                    Reading::Found,
-                );
-                Ok(Ask::Hash(Input { state: Sha1State::INITIAL, source, ends: true }))
+                let len = place.end - place.start;
+                let source = Source::Disk(torrent, place.start, len, Reading::Found);
+                let hasher = torrent.hasher(*piece, expected);
+                Ok(Ask::Hash(Some(Input { hasher, source, ends: true })))
             }
         }
     }

@@ -7,9 +7,9 @@ use crate::base::{
     arena::Key,
     bitfield::Bitfield,
     buf::Buf,
-    digest::{Digest, Sha1State},
     files::{FileEntry, FileKind},
     geometry::{Geometry, PieceIndex},
+    hash::{Hasher, PieceHash},
     ids::{Identity, InfoHash},
     job::{
         Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState,
@@ -24,6 +24,7 @@ mod jobs;
 mod names;
 mod outside;
 mod resuming;
+mod storages;
 mod syncing;
 
 pub(super) const KEY: Key = Key { index: 0, generation: 1 };
@@ -73,6 +74,7 @@ impl Fixture {
             aliases: Vec::new(),
             borrowed: Vec::new(),
             kept: Vec::new(),
+            storage: None,
         };
         Self { spec, data }
     }
@@ -82,18 +84,18 @@ impl Fixture {
     }
 
     pub(super) fn bytes(&self, index: u32) -> &[u8] {
-        let g = self.spec.geometry;
+        let g = &self.spec.geometry;
         let piece = self.piece(index);
         &self.data[g.offset(piece) as usize..][..g.piece_len(piece) as usize]
     }
 
-    pub(super) fn digest(&self, index: u32) -> Digest {
-        sha1(self.bytes(index))
+    pub(super) fn digest(&self, index: u32) -> PieceHash {
+        PieceHash::Sha1(sha1(self.bytes(index)))
     }
 
     /// A whole piece as one run.
     pub(super) fn run(&self, index: u32) -> Run {
-        let chain = Chain { state: Sha1State::INITIAL, expected: Some(self.digest(index)) };
+        let chain = Chain { state: Hasher::SHA1, expected: Some(self.digest(index)) };
         let data = RunData::Memory(Buf(self.bytes(index).to_vec()));
         Run {
             piece: self.piece(index),
@@ -145,7 +147,7 @@ pub(super) trait Jobs {
         }
     }
 
-    fn check(&self, piece: PieceIndex, expected: Digest) -> Result<bool, StoreError> {
+    fn check(&self, piece: PieceIndex, expected: PieceHash) -> Result<bool, StoreError> {
         match self.one(Job::Check { torrent: KEY, piece, expected }) {
             Done::Checked { torrent: KEY, piece: same, result } if same == piece => result,
             other => panic!("{other:?}"),

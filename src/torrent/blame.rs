@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    base::{digest::Digest, geometry::PieceIndex},
+    base::{geometry::PieceIndex, hash::Digest},
     torrent::progress::Contributor,
 };
 

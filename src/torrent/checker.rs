@@ -78,7 +78,7 @@ impl Checker {
 
     /// The next piece to hash, while fewer than `limit` are out.
     #[must_use]
-    pub(crate) fn poll_piece(&mut self, geometry: Geometry, limit: usize) -> Option<PieceIndex> {
+    pub(crate) fn poll_piece(&mut self, geometry: &Geometry, limit: usize) -> Option<PieceIndex> {
         if self.out >= limit {
             return None;
         }
@@ -125,7 +125,7 @@ mod tests {
         let mut c = Checker::new(pieces);
         let mut seen = Vec::new();
         while !c.is_over() {
-            let batch: Vec<PieceIndex> = std::iter::from_fn(|| c.poll_piece(g, 4)).collect();
+            let batch: Vec<PieceIndex> = std::iter::from_fn(|| c.poll_piece(&g, 4)).collect();
             assert!(!batch.is_empty() && batch.len() <= 4);
             assert!(batch.iter().all(|&piece| c.left().has(piece)));
             batch.iter().for_each(|&piece| c.handle_checked(piece));
@@ -144,7 +144,7 @@ mod tests {
     fn unreadable_piece_is_retried_a_few_times_in_a_check() {
         let g = Geometry::new(3, 1).unwrap();
         let mut c = Checker::new(Bitfield::all(3));
-        while let Some(piece) = c.poll_piece(g, 4) {
+        while let Some(piece) = c.poll_piece(&g, 4) {
             assert!(c.poll_failure().is_none());
             if piece.get() == 1 { c.handle_unread(piece, error()) } else { c.handle_checked(piece) }
         }
@@ -152,8 +152,8 @@ mod tests {
             assert!(c.poll_failure().is_some() && !c.is_over());
             c.retry();
             c.retry();
-            let piece = c.poll_piece(g, 4).unwrap();
-            assert_eq!((piece.get(), c.poll_piece(g, 4)), (1, None));
+            let piece = c.poll_piece(&g, 4).unwrap();
+            assert_eq!((piece.get(), c.poll_piece(&g, 4)), (1, None));
             c.handle_unread(piece, error());
         }
         assert!(c.is_over() && c.poll_failure().is_none());
@@ -163,7 +163,7 @@ mod tests {
         let mut c = Checker::new(Bitfield::all(1));
         for _ in 0..=MAX_RETRIES {
             assert!(!c.is_over());
-            let piece = c.poll_piece(g, 4).unwrap();
+            let piece = c.poll_piece(&g, 4).unwrap();
             c.handle_unread(piece, error());
             c.retry();
         }

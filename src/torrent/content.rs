@@ -86,7 +86,7 @@ impl Content {
     }
 
     pub(super) fn geometry(&self) -> Geometry {
-        self.metainfo().map_or(Geometry::NONE, |metainfo| metainfo.geometry)
+        self.metainfo().map_or(Geometry::NONE, |metainfo| metainfo.geometry.clone())
     }
 
     pub(super) fn priorities(&self) -> &FilePriorities {
@@ -102,6 +102,6 @@ impl Content {
 
     /// How much each piece is wanted, as [`FilePriorities::levels`] has it.
     pub(super) fn levels(&self) -> Vec<Priority> {
-        self.priorities.levels(self.files(), self.geometry())
+        self.priorities.levels(self.files(), &self.geometry())
     }
 }

@@ -47,7 +47,7 @@ impl FilePriorities {
     /// How much each piece is wanted: as much as the most wanted file that has bytes in it. A piece
     /// of nothing but padding is wanted as the file before it. Nothing if all are
     /// [`Priority::Normal`].
-    pub(crate) fn levels(&self, files: &[FileEntry], geometry: Geometry) -> Vec<Priority> {
+    pub(crate) fn levels(&self, files: &[FileEntry], geometry: &Geometry) -> Vec<Priority> {
         if self.priorities.is_empty() {
             return Vec::new();
         }
@@ -78,7 +78,7 @@ impl FilePriorities {
     }
 }
 
-fn levels_len(geometry: Geometry) -> usize {
+fn levels_len(geometry: &Geometry) -> usize {
     geometry.piece_count() as usize
 }
 
@@ -109,7 +109,7 @@ mod tests {
             (10, Regular),
         ]);
         let levels = |wishes: &[Priority]| {
-            FilePriorities::new(wishes.to_vec(), files.len()).levels(&files, geometry)
+            FilePriorities::new(wishes.to_vec(), files.len()).levels(&files, &geometry)
         };
         assert_eq!(levels(&[]), []);
         assert_eq!(levels(&[Normal; 9]), []);

@@ -1,9 +1,16 @@
-//! Where a torrent's files are: the folder, the names that differ from the metainfo's, and the files
-//! that it has in common with other torrents. It reads and moves nothing.
+//! Where a torrent's bytes are: a storage of its own, or else the folder, the names that differ from
+//! the metainfo's, and the files that it has in common with other torrents. It reads and moves
+//! nothing.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use crate::torrent::{names::Names, shared_files::SharedFiles};
+use crate::{
+    base::job::storage::Storage,
+    torrent::{names::Names, shared_files::SharedFiles},
+};
 
 /// A folder, and what is called otherwise below it.
 #[derive(Clone, Debug)]
@@ -12,6 +19,8 @@ pub(super) struct Place {
     pub(super) state_file: Option<PathBuf>,
     /// By file, ascending.
     pub(super) renames: Vec<(usize, PathBuf)>,
+    /// What its bytes are in, if not in files.
+    pub(super) storage: Option<Arc<dyn Storage>>,
 }
 
 impl Place {
@@ -21,7 +30,7 @@ impl Place {
             Ok(below) => dir.join(below),
             Err(_) => path.clone(),
         });
-        Self { dir, state_file, renames: self.renames.clone() }
+        Self { dir, state_file, ..self.clone() }
     }
 
     pub(super) fn with_rename(&self, file: usize, path: PathBuf) -> Self {
@@ -57,6 +66,15 @@ impl Location {
     /// The file that the state is kept in between runs.
     pub(crate) fn state_file(&self) -> Option<&Path> {
         self.place.state_file.as_deref()
+    }
+
+    /// Whether its bytes are in something else than files, so that it has no paths.
+    pub(crate) fn has_own_storage(&self) -> bool {
+        self.place.storage.is_some()
+    }
+
+    pub(super) fn own_storage(&self) -> Option<Arc<dyn Storage>> {
+        self.place.storage.clone()
     }
 
     /// Files that the user has renamed; by file, ascending.

@@ -78,7 +78,7 @@ impl Torrent {
     /// Whether a verified piece has a byte in a file: what is nothing but padding is nowhere, and
     /// cannot be missed.
     fn has_any_on_disk(&self) -> bool {
-        let (have, geometry) = (&self.swarm.have, self.swarm.geometry);
+        let (have, geometry) = (&self.swarm.have, &self.swarm.geometry);
         let files = self.content.files().iter().filter(|file| file.kind == FileKind::Regular);
         let ranges = files.map(|file| file.offset..file.offset.saturating_add(file.len));
         !have.is_clear()

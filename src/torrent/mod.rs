@@ -150,6 +150,7 @@ impl Torrent {
             source,
             dir,
             state_file,
+            storage,
             peers,
             sequential,
             trust,
@@ -177,7 +178,7 @@ impl Torrent {
         }
         let announcer =
             Announcer::new(trackers, content.trackers(), private, cx.told.rng(), &cx.conf);
-        let state_file = state_file.filter(|_| !cx.recorder.on);
+        let state_file = state_file.filter(|_| !cx.recorder.on && storage.is_none());
         Self {
             identity: TorrentIdentity::new(key, hashes, labels),
             lifecycle: Lifecycle::new(content.is_known(), trust, paused, queued, queue_order),
@@ -188,7 +189,7 @@ impl Torrent {
             trackers: Trackers::new(announcer),
             content,
             swarm,
-            location: Location::new(Place { dir, state_file, renames }),
+            location: Location::new(Place { dir, state_file, renames, storage }),
             storage: Storage::new(&cx.conf),
             saves: Saves::default(),
             persistence: Persistence::default(),
@@ -211,14 +212,14 @@ impl Torrent {
     /// How the store is to know it at `place`; `None` before there is content.
     fn spec_at(&self, place: Place, conf: &Conf) -> Option<StoreSpec> {
         let metainfo = self.content.metainfo()?;
-        let Place { dir, state_file, renames } = place;
+        let Place { dir, state_file, renames, storage } = place;
         Some(StoreSpec {
             identity: *self.identity.hashes(),
             dir,
             name: metainfo.name.clone(),
             single_file: metainfo.single_file,
             files: metainfo.files.clone(),
-            geometry: metainfo.geometry,
+            geometry: metainfo.geometry.clone(),
             allocation: conf.storage.allocation,
             state_file,
             in_session: self.persistence.is_on(),
@@ -228,12 +229,13 @@ impl Torrent {
             aliases: self.location.aliases().to_vec(),
             borrowed: self.location.shared().borrowed(),
             kept: self.location.shared().kept(),
+            storage,
         })
     }
 
     /// The shape of its content.
-    pub(crate) fn geometry(&self) -> Geometry {
-        self.swarm.geometry
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.swarm.geometry
     }
 
     /// Whether it has all that is wanted, as far as that is known.
@@ -328,6 +330,6 @@ impl Torrent {
 fn make_swarm(key: Key, info_hash: InfoHash, content: &Content, cx: &Cx) -> Swarm {
     let geometry = content.geometry();
     let hashes = content.metainfo().map(|metainfo| metainfo.pieces.clone()).unwrap_or_default();
-    let picker = Picker::none(geometry, content.levels());
+    let picker = Picker::none(geometry.clone(), content.levels());
     Swarm::new(key, info_hash, geometry, hashes, cx.now, picker)
 }

@@ -7,7 +7,11 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use crate::{
     alert::StopAt,
     base::{
-        bucket::Limits, files::Priority, ids::Identity, job::Trust, totals::Totals,
+        bucket::Limits,
+        files::Priority,
+        ids::Identity,
+        job::{Trust, storage::Storage},
+        totals::Totals,
         tracker_events::TrackerEvents,
     },
     wire::{magnet::Magnet, metainfo::Metainfo},
@@ -74,6 +78,9 @@ pub struct TorrentParams {
     /// that has a folder ([`SessionConf::dir`](crate::conf::SessionConf::dir)): the state is kept
     /// there.
     pub state_file: Option<PathBuf>,
+    /// Where its bytes are kept; `None`: in files below `dir`. A storage of one's own keeps its own
+    /// state, so there is no `state_file` then, and a session with a folder refuses it.
+    pub storage: Option<Arc<dyn Storage>>,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,
     /// Tracker addresses by tier instead of the metainfo's; `None`: the metainfo's.
@@ -135,6 +142,7 @@ impl TorrentParams {
             source,
             dir,
             state_file,
+            storage: None,
             peers: Vec::new(),
             sequential: false,
             trust: Trust::State,

@@ -17,8 +17,8 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     base::{
         arena::Key,
-        digest::Sha1State,
         geometry::{BLOCK_LEN, Block, Geometry, PieceIndex},
+        hash::Hasher,
         time::Instant,
     },
     torrent::piece_memory::Memory,
@@ -66,7 +66,7 @@ pub(crate) struct Progress {
     /// No free block lies before this one.
     cursor: u32,
     runs: Vec<RunSlot>,
-    chain: Sha1State,
+    chain: Hasher,
     /// The first run that is not hashed.
     next_hash: usize,
     hashing: bool,
@@ -122,7 +122,7 @@ impl Progress {
             free: count,
             cursor: 0,
             runs,
-            chain: Sha1State::INITIAL,
+            chain: Hasher::SHA1,
             next_hash: 0,
             hashing: false,
             contributors: Vec::new(),

@@ -236,7 +236,7 @@ impl Torrent {
         if let Some(checker) = self.lifecycle.checker_mut() {
             while going_on
                 && let Some(piece) =
-                    checker.poll_piece(self.swarm.geometry, cx.conf.storage.max_checks)
+                    checker.poll_piece(&self.swarm.geometry, cx.conf.storage.max_checks)
             {
                 let Some(expected) = self.swarm.expected(piece) else { continue };
                 self.swarm.jobs_out += 1;
@@ -273,7 +273,7 @@ impl Torrent {
     fn start(&mut self, cx: &mut Cx) {
         let levels = self.content.levels();
         self.swarm.picker = Picker::new(
-            self.swarm.geometry,
+            self.swarm.geometry.clone(),
             &self.swarm.have,
             levels,
             self.sequential,

@@ -57,7 +57,7 @@ struct Shown {
 }
 
 impl SuperSeed {
-    fn new(geometry: Geometry, rng: &mut Rng) -> Self {
+    fn new(geometry: &Geometry, rng: &mut Rng) -> Self {
         let mut order: Vec<_> = geometry.pieces().collect();
         rng.shuffle(&mut order);
         let shown = vec![0; order.len()];
@@ -98,7 +98,7 @@ impl SuperSeed {
         now: Instant,
         link: Key,
         block: Block,
-        geometry: Geometry,
+        geometry: &Geometry,
     ) {
         if let Some(last) = self.last.get_mut(&link).filter(|last| last.piece == block.piece) {
             last.asked = last.asked.saturating_add(block.len);
@@ -225,7 +225,7 @@ impl Torrent {
             && self.swarm.super_seed.is_none()
         {
             self.swarm.super_seed =
-                Some(Box::new(SuperSeed::new(self.swarm.geometry, &mut cx.rng)));
+                Some(Box::new(SuperSeed::new(&self.swarm.geometry, &mut cx.rng)));
         }
     }
 

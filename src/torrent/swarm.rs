@@ -21,8 +21,8 @@ use crate::{
     base::{
         arena::Key,
         bitfield::Bitfield,
-        digest::Digest,
         geometry::{Block, Geometry, PieceIndex},
+        hash::{Digest, PieceHash},
         ids::InfoHash,
         rate::RateMeter,
         time::Instant,
@@ -149,9 +149,9 @@ impl Swarm {
         let mut swarm = Self {
             torrent,
             info_hash,
+            have: Bitfield::none(geometry.piece_count()),
             geometry,
             hashes,
-            have: Bitfield::none(geometry.piece_count()),
             picker,
             active: BTreeMap::new(),
             free: 0,
@@ -185,8 +185,8 @@ impl Swarm {
         }
     }
 
-    pub(crate) fn expected(&self, piece: PieceIndex) -> Option<Digest> {
-        self.hashes.get(piece.at()).copied()
+    pub(crate) fn expected(&self, piece: PieceIndex) -> Option<PieceHash> {
+        self.hashes.get(piece.at()).copied().map(PieceHash::Sha1)
     }
 
     /// Bytes received of pieces that are not whole.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::base::{
-    digest::Digest,
+    hash::Digest,
     ids::{Identity, InfoHash},
 };
 

@@ -29,7 +29,6 @@ const OPEN: &[&str] = &[
     "proto::tracker::Call",
     "reactor::Reactor",
     "store::files::TorrentFiles",
-    "store::torrent::Torrent",
     "torrent::Torrent",
     "torrent::announcer::Announcer",
     "torrent::peer_session::PeerSession",

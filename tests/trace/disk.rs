@@ -4,8 +4,7 @@
 use cratetorrent::{
     Bitfield, StoreError,
     driver::{
-        Block, Digest, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, Sha1State, StoreOp,
-        Verdict,
+        Block, Digest, Done, Hasher, Job, Opened, READ_GAP, Run, RunData, RunDone, StoreOp, Verdict,
     },
     wire::metainfo::{BLOCK_LEN, PieceIndex},
 };
@@ -93,7 +92,7 @@ impl Trace {
     /// Pieces here have one run, and their bytes are compared instead of hashed.
     fn judge(&mut self, run: Run) -> RunDone {
         let RunData::Memory(buf) = run.data else { panic!("a run of a small piece is in memory") };
-        assert_eq!(run.chain.map(|chain| chain.state), Some(Sha1State::INITIAL));
+        assert_eq!(run.chain.map(|chain| chain.state), Some(Hasher::SHA1));
         let piece = run.piece.get();
         let good = buf.0 == truth(piece, 0, PIECE_LEN);
         let digests = (!good || run.digests).then(|| digests(&buf.0));

@@ -96,7 +96,7 @@ impl Trace {
         let conf = conf.with(|conf| conf.alerts.mask = AlertMask::ALL);
         let mut engine = Engine::new(conf, 7, Instant::ZERO).unwrap();
         let metainfo = metainfo();
-        let geometry = metainfo.geometry;
+        let geometry = metainfo.geometry.clone();
         let mut params = TorrentParams::new(metainfo, "/nowhere");
         wish(&mut params);
         let torrent = engine.verbs().add_torrent(params).unwrap();

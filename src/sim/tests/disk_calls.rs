@@ -12,9 +12,9 @@ use crate::{
     base::{
         arena::Key,
         buf::Buf,
-        digest::Sha1State,
         files::Priority::{Normal, Skip},
         geometry::PieceIndex,
+        hash::{Hasher, PieceHash},
         job::{Allocation, Chain, Done, Job, Opened, Run, RunData, SaveState, StoreSpec, Trust},
     },
     engine::{MoveMode, TorrentParams},
@@ -49,7 +49,7 @@ impl Rig {
             name: metainfo.name.clone(),
             single_file: false,
             files: metainfo.files.clone(),
-            geometry: metainfo.geometry,
+            geometry: metainfo.geometry.clone(),
             allocation: Allocation::Sparse,
             state_file: Some("/home/.cratetorrent/state".into()),
             in_session: false,
@@ -59,6 +59,7 @@ impl Rig {
             aliases: Vec::new(),
             borrowed: Vec::new(),
             kept: Vec::new(),
+            storage: None,
         };
         let mut rig = Self {
             disk,
@@ -111,8 +112,8 @@ impl Rig {
 
     fn write(&self, piece: PieceIndex) {
         let bytes = self.sample.piece(piece).to_vec();
-        let chain =
-            Some(Chain { state: Sha1State::INITIAL, expected: Some(crate::store::sha1(&bytes)) });
+        let sha1 = crate::store::sha1(&bytes);
+        let chain = Some(Chain { state: Hasher::SHA1, expected: Some(PieceHash::Sha1(sha1)) });
         let data = RunData::Memory(Buf(bytes));
         let run = Run { piece, begin: 0, data, chain, digests: false, hurry: false };
         let Done::Run { run, .. } = self.run(Job::Run { torrent: KEY, run }) else { panic!() };
@@ -182,7 +183,7 @@ impl Rig {
         };
         let Opened { have: mut found, check, .. } = self.open(&spec).unwrap();
         for piece in self.sample.geometry().pieces().filter(|&piece| check.has(piece)) {
-            let expected = crate::store::sha1(self.sample.piece(piece));
+            let expected = PieceHash::Sha1(crate::store::sha1(self.sample.piece(piece)));
             let done = self.run(Job::Check { torrent: KEY, piece, expected });
             if matches!(done, Done::Checked { result: Ok(true), .. }) {
                 found.set(piece);

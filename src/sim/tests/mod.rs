@@ -40,6 +40,7 @@ mod rules;
 mod session;
 mod status;
 mod stops;
+mod storages;
 mod storms;
 mod superseed;
 mod swarm;

@@ -9,25 +9,15 @@ use std::{
 
 use super::super::layout::{LayoutFile, Segment};
 use super::{BORROWED, HELD, READY, SKIPPED, TorrentFiles, UNSYNCED};
-use crate::base::job::{Allocation, StoreError, StoreOp};
+use crate::base::{
+    job::storage::Reading,
+    job::{Allocation, StoreError, StoreOp},
+};
 
 /// Buffers that one system call may fill. Linux takes 1024.
 const MAX_BUFS: usize = 256;
 /// Bytes that are read at once to be written again.
 const AGAIN: usize = 1 << 20;
-
-/// What a read may do, and what it makes of a file that another program has changed since it was
-/// looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// Gives up where the disk would have to be waited for, and refuses a changed file.
-    AtHand,
-    /// Waits for the disk, and refuses a changed file.
-    Unchanged,
-    /// Waits for the disk, and takes what is there: for a check, which finds out what that is. The
-    /// file still counts as changed, so a later read for a peer has it checked again.
-    Found,
-}
 
 /// Consecutive bytes of one file, and where they go.
 #[derive(Debug, Default)]

@@ -83,7 +83,7 @@ impl TorrentFiles {
     ///
     /// # Errors
     /// The first of them; the others are cut all the same.
-    pub(crate) fn trim(&self, have: &Bitfield, geometry: Geometry) -> Result<(), StoreError> {
+    pub(crate) fn trim(&self, have: &Bitfield, geometry: &Geometry) -> Result<(), StoreError> {
         if !(0..self.parts_index()).any(|index| self.marks(index) & READY != 0) {
             return Ok(());
         }

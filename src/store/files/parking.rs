@@ -34,7 +34,7 @@ impl PartFile {
     fn slots(&self, layout: &Layout) -> &Slots {
         let len = |f: &LayoutFile| if f.on_disk { f.len } else { 0 };
         self.slots.get_or_init(|| {
-            Slots::new(layout.files().iter().map(|f| (f.offset, len(f))), self.geometry)
+            Slots::new(layout.files().iter().map(|f| (f.offset, len(f))), &self.geometry)
         })
     }
 }

@@ -7,7 +7,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::base::digest::{Digest, Sha1State};
+use crate::base::hash::{Digest, Sha1State};
 
 /// How many streams [`update`] can take through one core at the price of little more than one. 1
 /// where more do not pay.

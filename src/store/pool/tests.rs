@@ -14,8 +14,8 @@ use crate::{
         arena::Key,
         bitfield::Bitfield,
         buf::Buf,
-        digest::Sha1State,
         geometry::Geometry,
+        hash::{Hasher, PieceHash},
         job::{Allocation, Chain, Run, RunData, SaveState},
     },
     store::{FileStat, RealDisk},
@@ -32,12 +32,13 @@ fn check(nth: u32) -> Job {
     Job::Check {
         torrent: KEY,
         piece: Geometry::new(1 << 20, 1 << 14).unwrap().piece(nth).unwrap(),
-        expected: [0; 20],
+        expected: PieceHash::Sha1([0; 20]),
     }
 }
 
 fn run(nth: u32, hashed: bool) -> Job {
-    let chain = hashed.then_some(Chain { state: Sha1State::INITIAL, expected: Some([0; 20]) });
+    let expected = Some(PieceHash::Sha1([0; 20]));
+    let chain = hashed.then_some(Chain { state: Hasher::SHA1, expected });
     let piece = Geometry::new(1 << 20, 1 << 14).unwrap().piece(nth).unwrap();
     Job::Run {
         torrent: KEY,

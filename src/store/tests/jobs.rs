@@ -1,6 +1,7 @@
 //! What each job does on real files.
 
 use super::*;
+use crate::base::hash::Sha1State;
 
 fn three_files(dir: &Path) -> Fixture {
     Fixture::new(
@@ -27,7 +28,7 @@ fn download_from_nothing_completes() {
     }
     for index in t.all() {
         assert!(runner.check(t.piece(index), t.digest(index)).unwrap());
-        assert!(!runner.check(t.piece(index), [0; 20]).unwrap());
+        assert!(!runner.check(t.piece(index), PieceHash::Sha1([0; 20])).unwrap());
         assert_eq!(runner.read(&t, index, 3, 40).unwrap(), t.bytes(index)[3..43]);
     }
     runner.save(t.have(&t.all()), false).unwrap();
@@ -70,16 +71,19 @@ fn a_large_piece_arrives_in_runs_in_any_order() {
         Verdict::Going(state) => state,
         other => panic!("{other:?}"),
     };
-    let state = going(runner.write(run(0, true, chain(Sha1State::INITIAL, false))));
-    assert_eq!(state.len, u64::from(RUN));
+    let state = going(runner.write(run(0, true, chain(Hasher::SHA1, false))));
+    assert_eq!(state.byte_len(), u64::from(RUN));
     let done = runner.write(run(1, false, chain(state, false)));
     assert_eq!(done.buf, None);
     let state = going(done);
-    assert_eq!(runner.write(run(2, true, chain(state, true))).result.unwrap(), Verdict::Good);
+    assert_eq!(
+        runner.write(run(2, true, chain(state.clone(), true))).result.unwrap(),
+        Verdict::Good
+    );
     assert!(runner.check(t.piece(0), t.digest(0)).unwrap());
 
     // A wrong end is told, with digests of the last run's blocks alone.
-    let bad = Some(Chain { state, expected: Some([0; 20]) });
+    let bad = Some(Chain { state, expected: Some(PieceHash::Sha1([0; 20])) });
     let done = runner.write(run(2, true, bad));
     assert_eq!(done.result.unwrap(), Verdict::Bad);
     assert_eq!(done.digests.unwrap(), part(2).chunks(16 * 1024).map(sha1).collect::<Vec<_>>());
@@ -158,7 +162,7 @@ fn jobs_for_an_unknown_torrent_are_answered_with_an_error() {
     gone(done.result.unwrap_err());
     assert!(done.buf.is_some());
     gone(runner.write(Run { chain: None, ..t.run(0) }).result.unwrap_err());
-    gone(runner.check(t.piece(0), [0; 20]).unwrap_err());
+    gone(runner.check(t.piece(0), PieceHash::Sha1([0; 20])).unwrap_err());
     gone(runner.read(&t, 0, 0, 10).unwrap_err());
     gone(runner.save(t.have(&[]), false).unwrap_err());
     let Done::Digests { result, .. } = runner.one(Job::Digests { torrent: KEY, piece: t.piece(0) })
@@ -189,17 +193,16 @@ fn runs_and_blocks_that_leave_their_piece_are_refused() {
     // The hash of what came before must end where the run begins, and a run that is not the last at
     // a border.
     refused(Run {
-        chain: Some(Chain { state: Sha1State { len: 64, ..Sha1State::INITIAL }, expected: None }),
+        chain: Some(Chain {
+            state: Hasher::Sha1(Sha1State { len: 64, ..Sha1State::INITIAL }),
+            expected: None,
+        }),
         ..t.run(0)
     });
     let data = RunData::Memory(Buf(vec![0; 100]));
-    refused(Run {
-        data,
-        chain: Some(Chain { state: Sha1State::INITIAL, expected: None }),
-        ..t.run(0)
-    });
+    refused(Run { data, chain: Some(Chain { state: Hasher::SHA1, expected: None }), ..t.run(0) });
     assert!(runner.read(&larger, 0, 0, 100_000).is_err());
-    assert!(runner.check(larger.piece(10), [0; 20]).is_err());
+    assert!(runner.check(larger.piece(10), PieceHash::Sha1([0; 20])).is_err());
     assert!(!dir.path().join("torrent").exists());
 }
 

@@ -81,7 +81,7 @@ impl PeerSession {
     /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes
     /// changed at once.
     pub(crate) fn count_wanted(&mut self, swarm: &Swarm, cx: &mut Cx) {
-        let geometry = swarm.geometry;
+        let geometry = &swarm.geometry;
         self.wanted =
             self.has.ones().filter(|&p| geometry.piece(p).is_ok_and(|p| swarm.wants(p))).count()
                 as u32;

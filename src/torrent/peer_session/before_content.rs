@@ -289,7 +289,8 @@ mod tests {
 
     fn ledger(cx: &mut Cx) -> Swarm {
         let geometry = Geometry::new(u64::from(PIECES) * 32_768, 32_768).unwrap();
-        let picker = Picker::new(geometry, &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
+        let picker =
+            Picker::new(geometry.clone(), &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
         let key = Key { index: 0, generation: 1 };
         let hashes = vec![[0; 20]; PIECES as usize].into();
         Swarm::new(key, InfoHash([7; 20]), geometry, hashes, cx.now, picker)

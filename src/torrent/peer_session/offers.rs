@@ -147,7 +147,7 @@ impl PeerSession {
         {
             self.reject(block, cx);
         } else if let Some(ledger) = &mut swarm.super_seed {
-            ledger.handle_request(cx.now, self.link, block, swarm.geometry);
+            ledger.handle_request(cx.now, self.link, block, &swarm.geometry);
         }
         self.count_favour(swarm);
         Ok(())
@@ -226,7 +226,7 @@ impl PeerSession {
         {
             return;
         }
-        let set = allowed_fast(self.who.addr.ip(), swarm.info_hash, swarm.geometry, k);
+        let set = allowed_fast(self.who.addr.ip(), swarm.info_hash, &swarm.geometry, k);
         let left = |piece| FAST_COPIES * u64::from(swarm.geometry.piece_len(piece));
         self.offers.offers =
             set.into_iter().map(|piece| Offer { piece, made: false, left: left(piece) }).collect();

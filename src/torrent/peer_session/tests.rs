@@ -18,7 +18,8 @@ const PIECES: u32 = 1000;
 /// The ledger of a torrent that has nothing.
 fn leech(cx: &mut Cx) -> Swarm {
     let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
-    let picker = Picker::new(geometry, &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
+    let picker =
+        Picker::new(geometry.clone(), &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
     let key = Key { index: 0, generation: 1 };
     let mut swarm = Swarm::new(
         key,

@@ -6,7 +6,7 @@ fn geometry(n: u64) -> Geometry {
     Geometry::new(n, 1).unwrap()
 }
 
-fn field(g: Geometry, pieces: &[u32]) -> Bitfield {
+fn field(g: &Geometry, pieces: &[u32]) -> Bitfield {
     let mut f = Bitfield::none(g.piece_count());
     pieces.iter().for_each(|&p| {
         f.set(g.piece(p).unwrap());
@@ -17,10 +17,10 @@ fn field(g: Geometry, pieces: &[u32]) -> Bitfield {
 #[test]
 fn the_rarest_that_the_peer_has_comes_first() {
     let g = geometry(5);
-    let mut p = Picker::new(g, &Bitfield::none(5), Vec::new(), false, &mut Rng::new(1));
-    p.add_peer(&field(g, &[0, 1, 2, 3]));
-    p.add_peer(&field(g, &[0, 1, 2]));
-    p.add_peer(&field(g, &[0, 2]));
+    let mut p = Picker::new(g.clone(), &Bitfield::none(5), Vec::new(), false, &mut Rng::new(1));
+    p.add_peer(&field(&g, &[0, 1, 2, 3]));
+    p.add_peer(&field(&g, &[0, 1, 2]));
+    p.add_peer(&field(&g, &[0, 2]));
     p.add_peer(&Bitfield::all(5));
     p.check();
     let all = Bitfield::all(5);
@@ -36,15 +36,15 @@ fn the_rarest_that_the_peer_has_comes_first() {
     p.put_back(g.piece(0).unwrap());
     p.check();
     assert_eq!(p.pick(&all, |_, _| true), g.piece(3).ok());
-    assert_eq!(p.pick(&field(g, &[0, 1]), |_, _| true), g.piece(0).ok());
-    assert_eq!(p.pick(&field(g, &[1]), |_, _| true), None);
+    assert_eq!(p.pick(&field(&g, &[0, 1]), |_, _| true), g.piece(0).ok());
+    assert_eq!(p.pick(&field(&g, &[1]), |_, _| true), None);
 }
 
 #[test]
 fn first_pieces_are_random_and_reproducible() {
     let g = geometry(1000);
     let first = |seed| {
-        Picker::new(g, &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed))
+        Picker::new(g.clone(), &Bitfield::none(1000), Vec::new(), false, &mut Rng::new(seed))
             .pick(&Bitfield::all(1000), |_, _| true)
     };
     assert_eq!(first(1), first(1));
@@ -54,9 +54,9 @@ fn first_pieces_are_random_and_reproducible() {
 #[test]
 fn sequential_picker_returns_to_pieces_put_back() {
     let g = geometry(6);
-    let mut p = Picker::new(g, &field(g, &[1]), Vec::new(), true, &mut Rng::new(1));
+    let mut p = Picker::new(g.clone(), &field(&g, &[1]), Vec::new(), true, &mut Rng::new(1));
     assert!(p.is_exhausted());
-    p.add_peer(&field(g, &[5]));
+    p.add_peer(&field(&g, &[5]));
     assert!(!p.is_exhausted());
     let all = Bitfield::all(6);
     for want in [0, 2, 3] {
@@ -66,7 +66,7 @@ fn sequential_picker_returns_to_pieces_put_back() {
     }
     p.put_back(g.piece(2).unwrap());
     assert_eq!(p.pick(&all, |_, _| true), g.piece(2).ok());
-    assert_eq!(p.pick(&field(g, &[4, 5]), |_, _| true), g.piece(4).ok());
+    assert_eq!(p.pick(&field(&g, &[4, 5]), |_, _| true), g.piece(4).ok());
 }
 
 #[test]
@@ -75,10 +75,10 @@ fn higher_priority_is_picked_first_and_skipped_never() {
     for sequential in [false, true] {
         let g = geometry(8);
         let levels = vec![Low, Normal, High, Skip, High, Normal, Low, Skip];
-        let mut p = Picker::new(g, &field(g, &[5]), levels, sequential, &mut Rng::new(1));
+        let mut p = Picker::new(g.clone(), &field(&g, &[5]), levels, sequential, &mut Rng::new(1));
         p.add_peer(&Bitfield::all(8));
         // Rarity counts among equals only.
-        p.add_peer(&field(g, &[0, 2, 3]));
+        p.add_peer(&field(&g, &[0, 2, 3]));
         assert!(
             p.len() == 5
                 && p.is_wanted_most(g.piece(2).unwrap())
@@ -102,7 +102,7 @@ fn higher_priority_is_picked_first_and_skipped_never() {
         p.set_level(g.piece(0).unwrap(), High);
         p.check();
         assert_eq!(p.pick(&Bitfield::all(8), |_, _| true), g.piece(0).ok());
-        assert_eq!(p.pick(&field(g, &[1, 3]), |_, _| true), g.piece(3).ok());
+        assert_eq!(p.pick(&field(&g, &[1, 3]), |_, _| true), g.piece(3).ok());
     }
 }
 
@@ -110,7 +110,7 @@ fn higher_priority_is_picked_first_and_skipped_never() {
 fn random_changes_keep_the_buckets_right() {
     let g = geometry(40);
     let mut rng = Rng::new(3);
-    let mut p = Picker::new(g, &Bitfield::none(40), Vec::new(), false, &mut rng);
+    let mut p = Picker::new(g.clone(), &Bitfield::none(40), Vec::new(), false, &mut rng);
     let mut peers: Vec<Bitfield> = Vec::new();
     for _ in 0..3000 {
         let piece = g.piece(rng.below(40) as u32).unwrap();

@@ -5,8 +5,8 @@
 use super::{BlockState, Memory, Progress};
 use crate::base::{
     buf::Buf,
-    digest::Digest,
     geometry::BLOCK_LEN,
+    hash::{Hasher, PieceHash},
     job::{Chain, Run, RunData, RunDone, StoreError, Verdict},
 };
 
@@ -101,11 +101,19 @@ impl Progress {
 
     /// The jobs that can be begun now; with `hurry` if no others are about to follow.
     #[must_use]
-    pub(crate) fn poll_jobs(&mut self, expected: Digest, digests: bool, hurry: bool) -> Vec<Run> {
+    pub(crate) fn poll_jobs(
+        &mut self,
+        expected: PieceHash,
+        digests: bool,
+        hurry: bool,
+    ) -> Vec<Run> {
         let mut jobs = Vec::new();
         let last = self.runs.len() - 1;
         let begin = |r: usize| r as u32 * self.run_len;
         let piece = self.piece;
+        if self.next_hash == 0 {
+            self.chain = Hasher::new(&expected, self.geometry.leaves(piece));
+        }
         if !self.hashing
             && let Some(run) = self.runs.get_mut(self.next_hash)
         {
@@ -119,7 +127,7 @@ impl Progress {
             run.state = state;
             if let Some(data) = data {
                 let chain = Chain {
-                    state: self.chain,
+                    state: self.chain.clone(),
                     expected: (self.next_hash == last).then_some(expected),
                 };
                 jobs.push(Run {

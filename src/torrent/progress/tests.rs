@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::base::{
-    digest::Digest,
+    hash::{PieceHash, Sha1State},
     job::{Chain, Run, RunData, RunDone, StoreError, StoreOp, Verdict},
 };
 
@@ -11,7 +11,7 @@ const WHO: Contributor = Contributor {
     addr: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1),
     incoming: false,
 };
-const GOOD: Digest = [9; 20];
+const GOOD: PieceHash = PieceHash::Sha1([9; 20]);
 
 struct Rig {
     memory: Memory,
@@ -70,20 +70,20 @@ fn runs_are_hashed_in_order_and_memory_comes_back() {
     assert_eq!(jobs.len(), 1, "the second run waits for the first");
     let job = jobs.remove(0);
     assert_eq!(
-        (job.begin, job.chain),
-        (0, Some(Chain { state: Sha1State::INITIAL, expected: None }))
+        (job.begin, job.chain.clone()),
+        (0, Some(Chain { state: Hasher::SHA1, expected: None }))
     );
-    let state = Sha1State { len: 65_536, ..Sha1State::INITIAL };
-    assert_eq!(rig.answer(job, Ok(Verdict::Going(state))).unwrap(), None);
+    let state = Hasher::Sha1(Sha1State { len: 65_536, ..Sha1State::INITIAL });
+    assert_eq!(rig.answer(job, Ok(Verdict::Going(state.clone()))).unwrap(), None);
     let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
-    assert_eq!((job.begin, job.chain.unwrap().state), (4 * BLOCK_LEN, state));
+    assert_eq!((job.begin, job.chain.clone().unwrap().state), (4 * BLOCK_LEN, state.clone()));
     rig.answer(job, Ok(Verdict::Going(state))).unwrap();
     assert!(rig.p.poll_jobs(GOOD, false, false).is_empty());
     for &b in &blocks[8..] {
         rig.receive(b).unwrap();
     }
     let job = rig.p.poll_jobs(GOOD, true, false).remove(0);
-    assert_eq!((job.chain.unwrap().expected, job.digests), (Some(GOOD), true));
+    assert_eq!((job.chain.clone().unwrap().expected, job.digests), (Some(GOOD), true));
     assert_eq!(rig.answer(job, Ok(Verdict::Good)).unwrap(), Some(true));
     assert_eq!(rig.memory.used(), 0);
 }
@@ -96,12 +96,12 @@ fn a_run_behind_a_gap_is_written_early_and_read_back() {
         rig.receive(b).unwrap();
     }
     let early = rig.p.poll_jobs(GOOD, false, false).remove(0);
-    assert_eq!((early.begin, early.chain), (4 * BLOCK_LEN, None));
+    assert_eq!((early.begin, early.chain.clone()), (4 * BLOCK_LEN, None));
     for &b in &blocks[..4] {
         rig.receive(b).unwrap();
     }
     let first = rig.p.poll_jobs(GOOD, false, false).remove(0);
-    rig.answer(first, Ok(Verdict::Going(Sha1State::INITIAL))).unwrap();
+    rig.answer(first, Ok(Verdict::Going(Hasher::SHA1))).unwrap();
     assert!(rig.p.poll_jobs(GOOD, false, false).is_empty(), "its write is still out");
     rig.answer(early, Ok(Verdict::Unhashed)).unwrap();
     let again = rig.p.poll_jobs(GOOD, false, false).remove(0);
@@ -224,7 +224,7 @@ fn restored(blocks: u64, on_disk: &[u32]) -> Rig {
     let mut set = crate::base::partial::BlockSet::none(blocks as u32);
     on_disk.iter().for_each(|&nth| set.set(nth));
     let saved = crate::base::partial::PartialPiece { piece: rig.p.piece, blocks: set };
-    rig.p = Progress::restored(&saved, rig.p.geometry, 4 * BLOCK_LEN);
+    rig.p = Progress::restored(&saved, rig.p.geometry.clone(), 4 * BLOCK_LEN);
     rig.p.audit().unwrap();
     rig
 }
@@ -286,7 +286,7 @@ fn restored_piece_asks_for_the_rest_and_is_hashed_from_disk() {
     rig.answer(run, Ok(Verdict::Unhashed)).unwrap();
     let first = rig.p.poll_jobs(GOOD, false, false).remove(0);
     assert_eq!((first.begin, &first.data), (0, &RunData::Disk(4 * BLOCK_LEN)));
-    rig.answer(first, Ok(Verdict::Going(Sha1State::INITIAL))).unwrap();
+    rig.answer(first, Ok(Verdict::Going(Hasher::SHA1))).unwrap();
     let second = rig.p.poll_jobs(GOOD, false, false).remove(0);
     assert_eq!((second.begin, &second.data), (4 * BLOCK_LEN, &RunData::Disk(4 * BLOCK_LEN)));
     assert_eq!(rig.answer(second, Ok(Verdict::Good)).unwrap(), Some(true));

@@ -224,7 +224,7 @@ impl Swarm {
     }
 
     pub(super) fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
-        let mut progress = Progress::new(piece, self.geometry, cx.conf.requests.run_len);
+        let mut progress = Progress::new(piece, self.geometry.clone(), cx.conf.requests.run_len);
         progress.owner = owner;
         progress.parole = self.paroles.contains(piece);
         self.free += progress.free() as usize;

@@ -28,7 +28,7 @@ impl Swarm {
         if !self.picker.is_wanted(piece) {
             return;
         }
-        let progress = Progress::restored(partial, self.geometry, cx.conf.requests.run_len);
+        let progress = Progress::restored(partial, self.geometry.clone(), cx.conf.requests.run_len);
         let whole = !progress.is_awaited();
         self.free += progress.free() as usize;
         self.active.insert(piece, progress);

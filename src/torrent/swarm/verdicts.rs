@@ -5,8 +5,8 @@
 use super::{Digesting, Note, Swarm};
 use crate::{
     base::{
-        digest::Digest,
         geometry::PieceIndex,
+        hash::Digest,
         job::{Job, Run, RunDone, StoreError},
     },
     torrent::{cx::Cx, progress::Progress},

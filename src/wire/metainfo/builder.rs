@@ -2,7 +2,7 @@
 //! argument.
 
 use crate::{
-    base::{digest::Digest, geometry::Geometry},
+    base::{geometry::Geometry, hash::Digest},
     wire::bencode::Encoder,
 };
 

@@ -6,9 +6,9 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use crate::{
     base::{
-        digest::Digest,
         files::{FileEntry, FileKind},
         geometry::Geometry,
+        hash::Digest,
         ids::{Identity, InfoHash},
     },
     wire::bencode::{Document, Kind, Limits, Value},

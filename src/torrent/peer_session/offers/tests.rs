@@ -26,7 +26,7 @@ fn world() -> Cx {
 fn seed(cx: &mut Cx) -> Swarm {
     let geometry = Geometry::new(40 * 2 * u64::from(BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
     let all = Bitfield::all(geometry.piece_count());
-    let picker = Picker::new(geometry, &all, Vec::new(), false, &mut cx.rng);
+    let picker = Picker::new(geometry.clone(), &all, Vec::new(), false, &mut cx.rng);
     let key = Key { index: 0, generation: 1 };
     let mut swarm =
         Swarm::new(key, InfoHash([7; 20]), geometry, Arc::from(vec![[0; 20]; 40]), cx.now, picker);
