@@ -313,6 +313,29 @@ pub enum Alert {
         /// How often it was downloaded.
         downloaded: u32,
     },
+    /// How the metainfo of a torrent that was added by a magnet link is coming
+    /// ([`Phase::Metadata`]). Coalesced: only the newest is kept.
+    FetchingMetadata {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Connected peers that offer it.
+        peers: usize,
+        /// Those of them that have rejected a request or not answered, and are left alone for some
+        /// seconds.
+        resting: usize,
+        /// Bytes that have come.
+        have: u32,
+        /// Its bytes, as peers claim; 0 before any has come.
+        total: u32,
+    },
+    /// The metainfo of a torrent has come from peers and is the one of its magnet link, but the
+    /// torrent cannot be had: the torrent waits, and does nothing. Never dropped.
+    MetadataRefused {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why, in words.
+        error: String,
+    },
     /// The torrent's data is being made safe on disk, before its state is: so many of its files
     /// are. Told of torrents with hundreds of files that are new; [`Saved`](Self::Saved) comes
     /// when it is done. Coalesced: only the newest is kept.

@@ -23,7 +23,7 @@ machine.
 
 Usage: download [TORRENT] [options]
 
-  TORRENT               the .torrent file
+  TORRENT               the .torrent file, or a magnet link, whose peers (x.pe) are asked what it is
   --dir DIR             where the download goes (default: the current folder)
   --select LIST         only these files, as 0,2-5: counted from 0, as inspect numbers them
   --name INDEX=PATH     store a file under another path below DIR; may be given more than once

@@ -13,7 +13,7 @@ use std::{
 
 use cratetorrent::{
     Alert, AlertMask, Alerts, Conf, EngineHandle, Phase, Priority, TorrentId, TorrentStats, Trust,
-    engine::TorrentParams, handle::NoAlert, wire::metainfo::Metainfo,
+    Verbs, engine::TorrentParams, handle::NoAlert, wire::metainfo::Metainfo,
 };
 
 use serde_json::json;
@@ -24,7 +24,7 @@ use crate::{
     common::{
         block, check_writable, complain, limits, listen, names,
         progress::{Progress, pace},
-        read_metainfo, shut_down,
+        read_magnet, read_metainfo, shut_down,
         signals::Interrupt,
         trackers::Trackers,
     },
@@ -34,32 +34,53 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 
 pub fn run(options: Options) -> Result<ExitCode, Problem> {
-    let metainfo = Arc::new(read_metainfo(&options.torrent)?);
-    let priorities = priorities(&metainfo, options.select.as_deref())?;
-    let (engine, alerts) = start(&options)?;
-    let stop = engine.clone();
-    let interrupt = Interrupt::catch(move || stop.shutdown())?;
-
-    let mut params = TorrentParams::new(metainfo.clone(), &options.dir);
-    params.peers = options.peers.clone();
-    let trackers = [metainfo.trackers.as_slice(), &options.trackers].concat();
+    let mut params = match read_magnet(&options.torrent) {
+        Some(magnet) => TorrentParams::from_magnet(magnet?, &options.dir),
+        None => TorrentParams::new(Arc::new(read_metainfo(&options.torrent)?), &options.dir),
+    };
+    let known = params.source.metainfo().cloned();
+    if let Some(metainfo) = &known {
+        params.priorities = priorities(metainfo, options.select.as_deref())?;
+        params.trackers = Some(metainfo.trackers.clone());
+    }
+    let mut trackers = params.trackers.take().unwrap_or_default();
+    trackers.extend_from_slice(&options.trackers);
     let is_tracked = trackers.iter().any(|tier| !tier.is_empty());
     params.trackers = Some(trackers);
+    params.peers.extend_from_slice(&options.peers);
+    let has_peers = !params.peers.is_empty();
     params.sequential = options.sequential;
-    params.priorities = priorities;
     params.stop = Some(options.stop);
     params.renames = options.names.clone();
     let state = params.state_file.clone();
     params.trust = if options.recheck { Trust::Nothing } else { Trust::State };
-    let added = engine
-        .call(move |engine| engine.add_torrent(params))
-        .map_err(|e| Problem::new(e.to_string()))?;
-    let torrent = added.map_err(|e| Problem::new(e.to_string()))?;
+
+    let (engine, alerts) = start(&options)?;
+    let stop = engine.clone();
+    let interrupt = Interrupt::catch(move || stop.shutdown())?;
+    let added = engine.call(move |engine| engine.add_torrent(params)).map_err(Problem::of)?;
+    let torrent = added.map_err(Problem::of)?;
+    let (metainfo, news) = match known {
+        Some(metainfo) => (metainfo, Vec::new()),
+        None if !is_tracked && !has_peers && !options.place.has_port() => {
+            return Err(Problem::new(NO_PEERS));
+        }
+        None => {
+            let Some(come) = await_metainfo(&engine, &alerts, torrent, &interrupt)? else {
+                return Ok(ExitCode::from(interrupt.exit_code().unwrap_or(1)));
+            };
+            choose(&engine, torrent, &come.0, options.select.as_deref())?;
+            come
+        }
+    };
 
     let progress = Progress::new(metainfo.geometry.total_len(), options.show);
     let mut fetch = Fetch::new(options, &metainfo, engine, torrent, progress);
-    fetch.is_tracked = is_tracked;
-    let outcome = fetch.follow(&alerts, &interrupt);
+    fetch.has_source = is_tracked || has_peers;
+    let outcome = news
+        .into_iter()
+        .try_for_each(|alert| fetch.handle(alert))
+        .and_then(|()| fetch.follow(&alerts, &interrupt));
     let saved = fetch.end(&alerts, outcome.is_ok());
     match outcome? {
         Outcome::Complete if !saved => Ok(ExitCode::FAILURE),
@@ -76,6 +97,63 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
             Ok(ExitCode::from(code))
         }
     }
+}
+
+const NO_PEERS: &str = "no peer to download from: the torrent has no trackers, so name some with \
+                        --tracker or peers with --peer, or let them come with --port";
+
+/// A metainfo that has come, and alerts that came meanwhile and are for the download.
+type Come = (Arc<Metainfo>, Vec<Alert>);
+
+/// Waits until peers have given the metainfo of a magnet link; `None` if a signal has come.
+fn await_metainfo(
+    engine: &EngineHandle,
+    alerts: &Alerts,
+    torrent: TorrentId,
+    interrupt: &Interrupt,
+) -> Result<Option<Come>, Problem> {
+    complain("asking peers what the torrent is");
+    let mut news = Vec::new();
+    loop {
+        let alert = alerts.recv_timeout(TICK);
+        if interrupt.exit_code().is_some() {
+            return Ok(None);
+        }
+        match alert {
+            Ok(Alert::FetchingMetadata { peers, resting, have, total, .. }) => {
+                log::info!("{have} of {total} bytes; {peers} peers offer it, {resting} rest");
+            }
+            Ok(Alert::MetadataRefused { error, .. }) => return Err(Problem::new(error)),
+            Ok(Alert::PeerBanned { addr, .. }) => {
+                complain(&format!("peer {addr} sent bad data and is banned"));
+            }
+            Ok(Alert::PeerGone { addr, reason, .. }) => log::info!("peer {addr}: {reason}"),
+            Ok(alert) => news.push(alert),
+            Err(NoAlert::Yet) => {}
+            Err(NoAlert::Ended) => {
+                return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
+            }
+        }
+        let metainfo = engine.call(move |engine| engine.metainfo(torrent)).map_err(Problem::of)?;
+        if let Some(metainfo) = metainfo {
+            return Ok(Some((metainfo, news)));
+        }
+    }
+}
+
+/// What `--select` says counts more than what the link does.
+fn choose(
+    engine: &EngineHandle,
+    torrent: TorrentId,
+    metainfo: &Metainfo,
+    select: Option<&[RangeInclusive<usize>]>,
+) -> Result<(), Problem> {
+    if select.is_none() {
+        return Ok(());
+    }
+    let priorities = priorities(metainfo, select)?;
+    let set = move |engine: &mut Verbs<'_>| engine.set_file_priorities(torrent, priorities);
+    engine.call(set).map_err(Problem::of)?.map_err(Problem::of)
 }
 
 enum Outcome {
@@ -162,7 +240,8 @@ struct Fetch {
     last_peer: Instant,
     /// What each peer was last gone for.
     reasons: BTreeMap<SocketAddr, String>,
-    is_tracked: bool,
+    /// There are trackers, or peers that the user has named.
+    has_source: bool,
     trackers: Trackers,
 }
 
@@ -191,7 +270,7 @@ impl Fetch {
             began: false,
             last_peer: now,
             reasons: BTreeMap::new(),
-            is_tracked: false,
+            has_source: false,
             trackers: Trackers::default(),
         }
     }
@@ -283,14 +362,8 @@ impl Fetch {
         self.began = true;
         if have == self.pieces {
             self.finished(0);
-        } else if !self.is_tracked
-            && self.options.peers.is_empty()
-            && !self.options.place.has_port()
-        {
-            return Err(Problem::new(
-                "no peer to download from: the torrent has no trackers, so name some with \
-                 --tracker or peers with --peer, or let them come with --port",
-            ));
+        } else if !self.has_source && !self.options.place.has_port() {
+            return Err(Problem::new(NO_PEERS));
         } else if !self.complete {
             // Seeding from a read-only folder is fine; filling one is not, which should not wait
             // for the first piece.

@@ -87,6 +87,8 @@ impl Alert {
             Self::Checking { .. } | Self::Saving { .. } | Self::Progress { .. } => {
                 AlertMask::PROGRESS
             }
+            Self::FetchingMetadata { .. } => AlertMask::PROGRESS,
+            Self::MetadataRefused { .. } => AlertMask::NONE,
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,

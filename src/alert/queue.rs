@@ -16,7 +16,7 @@ use crate::base::ids::TorrentId;
 /// Alerts of a torrent that are kept although the queue is full: those kinds of which only the
 /// newest counts.
 #[cfg(test)]
-pub(crate) const KEPT_A_TORRENT: usize = 8;
+pub(crate) const KEPT_A_TORRENT: usize = 9;
 
 /// What a newer alert replaces an older one for: a kind and its torrent. Anything of which only the
 /// newest counts.
@@ -24,6 +24,7 @@ pub(crate) const KEPT_A_TORRENT: usize = 8;
 enum Subject {
     Checking(TorrentId),
     Saving(TorrentId),
+    Metadata(TorrentId),
     Progress(TorrentId),
     Finished(TorrentId),
     StorageFailed(TorrentId),
@@ -42,6 +43,7 @@ impl Alert {
         match *self {
             Self::Checking { torrent, .. } => Some(Subject::Checking(torrent)),
             Self::Saving { torrent, .. } => Some(Subject::Saving(torrent)),
+            Self::FetchingMetadata { torrent, .. } => Some(Subject::Metadata(torrent)),
             Self::Progress { torrent, .. } => Some(Subject::Progress(torrent)),
             Self::Finished { torrent, .. } => Some(Subject::Finished(torrent)),
             Self::StorageFailed { torrent, .. } => Some(Subject::StorageFailed(torrent)),

@@ -55,6 +55,9 @@ pub struct PeerConf {
     /// What may be kept, in bytes, of what a peer says of its pieces before the metainfo of a torrent
     /// is known (a magnet link). A peer that says more is let go. Default 512 KiB.
     pub max_before_content: usize,
+    /// The largest info dictionary that is fetched from peers for a magnet link, bytes. What is held
+    /// of true and false ones together is twice as much at most. Default 30 MiB.
+    pub max_metadata: u32,
     /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 %
     /// or one, if it knows others to try. Default 5 min.
     pub turnover_interval: Duration,
@@ -83,6 +86,7 @@ impl Default for PeerConf {
             limits: Limits::default(),
             max_frame: 512 * 1024,
             max_before_content: 512 * 1024,
+            max_metadata: 30 << 20,
             turnover_interval: Duration::from_secs(300),
             inactivity_timeout: Duration::from_secs(600),
         }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::{
-    base::ids::{Identity, TorrentId},
+    alert::Alert,
+    base::{
+        arena::Key,
+        ids::{Identity, TorrentId},
+    },
     engine::{AddError, Engine, NoSuchTorrent, Verbs},
-    wire::metainfo::Metainfo,
+    wire::metainfo::{Metainfo, MetainfoLimits},
 };
 
 /// Why a torrent does not take a metainfo.
@@ -26,6 +30,32 @@ pub enum MetainfoRefused {
     /// The torrent could not have been added with it.
     #[error(transparent)]
     Add(#[from] AddError),
+}
+
+impl Engine {
+    /// The metainfo of a torrent; `None` if there is no such torrent, or its metainfo is not known
+    /// yet. Of a torrent in a session folder it is without its [`raw`](Metainfo::raw) bytes.
+    pub fn metainfo(&self, id: TorrentId) -> Option<Arc<Metainfo>> {
+        self.torrents.get(id.0)?.content.metainfo().cloned()
+    }
+
+    /// The info dictionary of a torrent may have come from its peers: then it is the torrent's
+    /// metainfo, with the trackers and web seeds of its magnet link.
+    pub(super) fn take_metadata(&mut self, key: Key) {
+        let Some(torrent) = self.torrents.get_mut(key) else { return };
+        let Some(info) = torrent.take_info() else { return };
+        let (id, magnet) = (TorrentId(key), torrent.content.magnet());
+        let Some(magnet) = magnet else { return };
+        let made = Metainfo::from_info(&info, magnet, &MetainfoLimits::default());
+        let error = match made {
+            Ok(metainfo) => match self.verbs().set_metainfo(id, Arc::new(metainfo)) {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        self.cx.alerts.push(Alert::MetadataRefused { torrent: id, error });
+    }
 }
 
 impl Verbs<'_> {

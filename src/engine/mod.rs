@@ -434,6 +434,7 @@ impl Engine {
 
     /// Carries out what a torrent wants of the connections, and lets it dial.
     fn settle(&mut self, key: Key) {
+        self.take_metadata(key);
         self.change_place(key);
         self.spread_external_addr();
         self.watch_buffers();

@@ -10,8 +10,8 @@ use crate::{
         files::{FileEntry, Priority},
         geometry::Geometry,
     },
-    torrent::{file_priorities::FilePriorities, params::Source},
-    wire::metainfo::Metainfo,
+    torrent::{cx::Cx, file_priorities::FilePriorities, metadata_fetch::Fetching, params::Source},
+    wire::{magnet::Magnet, metainfo::Metainfo},
 };
 
 /// See the module.
@@ -19,12 +19,36 @@ use crate::{
 pub(crate) struct Content {
     source: Source,
     priorities: FilePriorities,
+    /// The metainfo is not known and comes from peers.
+    fetching: Option<Box<Fetching>>,
 }
 
 impl Content {
     pub(super) fn new(source: Source, priorities: Vec<Priority>) -> Self {
         let files = source.metainfo().map_or(usize::MAX, |metainfo| metainfo.files.len());
-        Self { source, priorities: FilePriorities::new(priorities, files) }
+        Self { source, priorities: FilePriorities::new(priorities, files), fetching: None }
+    }
+
+    /// If the metainfo is not known, it is fetched from peers: by its SHA-1, so not that of a torrent
+    /// of version 2 alone.
+    pub(super) fn begin_fetching(&mut self, cx: &Cx) {
+        if let Source::Magnet(magnet) = &self.source
+            && let Some(hash) = magnet.identity.v1()
+        {
+            self.fetching = Some(Box::new(Fetching::new(hash, cx)));
+        }
+    }
+
+    pub(super) fn fetching_mut(&mut self) -> Option<&mut Fetching> {
+        self.fetching.as_deref_mut()
+    }
+
+    /// The magnet link that it was added with, as long as nothing more is known.
+    pub(crate) fn magnet(&self) -> Option<&Magnet> {
+        match &self.source {
+            Source::Magnet(magnet) => Some(magnet),
+            Source::Metainfo(_) => None,
+        }
     }
 
     pub(super) fn source(&self) -> &Source {

@@ -25,6 +25,7 @@ pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod location;
 mod metadata;
+mod metadata_fetch;
 mod missing_data;
 mod names;
 mod no_peers;
@@ -100,6 +101,7 @@ const CHOKE: usize = 4;
 const TURNOVER: usize = 5;
 const STOP: usize = 6;
 const PAROLE: usize = 7;
+const METADATA: usize = 8;
 
 /// See the module. What it is made of are types with private fields, each in a file of its own.
 #[derive(Debug)]
@@ -129,7 +131,7 @@ pub(crate) struct Torrent {
     super_seed: bool,
     /// What was told last of its progress was that something moves, or might.
     stirred: bool,
-    timers: TimerTable<8>,
+    timers: TimerTable<9>,
     wakeup: Wakeup,
 }
 
@@ -162,7 +164,8 @@ impl Torrent {
         } = params;
         let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let hashes = source.identity();
-        let content = Content::new(source, priorities);
+        let mut content = Content::new(source, priorities);
+        content.begin_fetching(cx);
         let swarm = make_swarm(key, hashes.info_hash(), &content, cx);
         let mut known = Candidates::new(
             cx.leases.filter().clone(),
@@ -303,6 +306,9 @@ impl Torrent {
             self.check_stop(cx);
         }
         self.tell_no_peers(cx);
+        if self.timers.fire(METADATA, cx.now) {
+            self.fetch_metadata(cx);
+        }
         if self.timers.fire(PAROLE, cx.now) {
             self.swarm.paroles.look_again(cx.now);
             self.swarm.refill = true;

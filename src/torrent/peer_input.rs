@@ -73,9 +73,10 @@ impl Torrent {
         cx: &mut Cx,
     ) -> Result<(), Fault> {
         if let Some(early) = self.peers.early_mut(session) {
-            let result = early.handle_data(data, cx);
+            early.handle_data(data, cx)?;
+            let said = early.take_on_metadata();
             early.schedule(cx);
-            return result;
+            return self.handle_on_metadata(session, said, cx);
         }
         let Some(s) = self.peers.get_mut(session) else { return Ok(()) };
         self.swarm.max_favoured = self.slots.favours();
@@ -204,6 +205,9 @@ impl Torrent {
         reason: Disconnect,
         cx: &mut Cx,
     ) {
+        if let Some(peer) = session {
+            self.leave_metadata(peer, who, cx);
+        }
         let (connected, session) = session.map_or((false, None), |s| self.peers.remove(s));
         // Who is let go because the torrent rests has not failed.
         let useful =

@@ -15,7 +15,10 @@ mod uploads;
 
 use std::{net::SocketAddr, time::Duration};
 
-pub(crate) use self::{before_content::PeerBeforeContent, fault::Fault};
+pub(crate) use self::{
+    before_content::{OnMetadata, PeerBeforeContent},
+    fault::Fault,
+};
 use crate::{
     base::{
         arena::Key,

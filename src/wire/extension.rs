@@ -20,6 +20,8 @@ pub const EXTENSION_HANDSHAKE_ID: u8 = 0;
 pub const UPLOAD_ONLY: &[u8] = b"upload_only";
 /// The id under which we want messages of [`UPLOAD_ONLY`].
 pub const UPLOAD_ONLY_ID: u8 = 3;
+/// The id under which we want messages of `ut_metadata` (BEP 9).
+pub const UT_METADATA_ID: u8 = 2;
 /// The longest handshake that is read, in bytes.
 pub const MAX_EXTENSION_HANDSHAKE: usize = 64 * 1024;
 /// The most names of extensions that are kept.

@@ -25,6 +25,7 @@ mod limits;
 mod lines;
 mod magnet;
 mod memory;
+mod metadata;
 mod names;
 mod no_peers;
 mod one_way;

@@ -2,6 +2,9 @@
 //! of its pieces is kept as it came, within a bound, and said again to its [`PeerSession`] when the
 //! torrent is open. Until then no block is asked of it and none is sent to it.
 //!
+//! What the peer says of the info dictionary (BEP 9) is left for the torrent, which fetches it from
+//! all its peers together.
+//!
 //! It sees itself and the world; no ledger, since there is none, and no sibling.
 
 use std::mem;
@@ -20,7 +23,12 @@ use crate::{
         progress::Contributor,
         swarm::Swarm,
     },
-    wire::{extension::ExtensionHandshake, frame::Decoder, message::Message},
+    wire::{
+        extension::{ExtensionHandshake, UT_METADATA_ID},
+        frame::Decoder,
+        message::Message,
+        ut_metadata::{MetadataMessage, UT_METADATA},
+    },
 };
 
 const IDLE: usize = 0;
@@ -28,6 +36,23 @@ const KEEP_ALIVE: usize = 1;
 
 /// Requests that are turned down, and blocks that were not asked for, after which a peer is let go.
 const MAX_POINTLESS: u32 = 1000;
+
+/// What a peer says of the info dictionary.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OnMetadata {
+    /// It has the dictionary, of so many bytes; of none if it does not give it.
+    Offer(u64),
+    /// A block of it.
+    Block {
+        /// Its index.
+        block: u32,
+        /// Bytes of the whole dictionary, as the peer claims.
+        total: u32,
+        data: Vec<u8>,
+    },
+    /// It does not give this block.
+    Reject(u32),
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +64,10 @@ pub(crate) struct PeerBeforeContent {
     tx: Tx,
     /// Messages to be said again, as they came.
     said: Vec<u8>,
+    /// What the torrent has not taken yet.
+    on_metadata: Vec<OnMetadata>,
+    /// Under which id the peer wants requests for metadata; 0: under none.
+    metadata_id: u8,
     peer_interested: bool,
     peer_choking: bool,
     pointless: u32,
@@ -61,6 +90,8 @@ impl PeerBeforeContent {
             decoder: Decoder::new(cx.conf.peers.max_frame),
             tx,
             said: Vec::new(),
+            on_metadata: Vec::new(),
+            metadata_id: 0,
             peer_interested: false,
             peer_choking: true,
             pointless: 0,
@@ -72,7 +103,10 @@ impl PeerBeforeContent {
         };
         peer.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         if terms.extended {
-            let payload = our_handshake(&who, None, cx).encode();
+            let mut hello = our_handshake(&who, None, cx);
+            // There is room for more names than we have.
+            let _ = hello.set(UT_METADATA, UT_METADATA_ID);
+            let payload = hello.encode();
             peer.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if terms.fast {
@@ -169,12 +203,57 @@ impl PeerBeforeContent {
             // Nothing was asked for.
             Message::Piece { .. } | Message::Reject { .. } => self.count_pointless()?,
             Message::Extended { id: 0, payload } => {
-                ExtensionHandshake::decode(payload)?;
+                let hello = ExtensionHandshake::decode(payload)?;
+                self.handle_offer(&hello);
                 self.keep(frame, cx)?;
+            }
+            Message::Extended { id: UT_METADATA_ID, payload } => {
+                self.handle_metadata(MetadataMessage::decode(payload)?, cx);
             }
             Message::Extended { .. } => {}
         }
         Ok(())
+    }
+
+    /// A handshake, the first or a later one: what it does not mention has not changed.
+    fn handle_offer(&mut self, hello: &ExtensionHandshake) {
+        let Some((_, id)) = hello.extensions().find(|&(name, _)| name == UT_METADATA) else {
+            return;
+        };
+        self.metadata_id = id;
+        match hello.metadata_size.filter(|_| id != 0) {
+            Some(size) => self.on_metadata.push(OnMetadata::Offer(size)),
+            None if id == 0 => self.on_metadata.push(OnMetadata::Offer(0)),
+            None => {}
+        }
+    }
+
+    fn handle_metadata(&mut self, message: MetadataMessage<'_>, cx: &mut Cx) {
+        match message {
+            // BEP 9: who has not all of it gives nothing.
+            MetadataMessage::Request { block } if self.metadata_id != 0 => {
+                let payload = MetadataMessage::Reject { block }.encode();
+                self.say(&Message::Extended { id: self.metadata_id, payload: &payload }, cx);
+            }
+            MetadataMessage::Data { block, total, data } => {
+                let data = data.to_vec();
+                self.on_metadata.push(OnMetadata::Block { block, total, data });
+            }
+            MetadataMessage::Reject { block } => self.on_metadata.push(OnMetadata::Reject(block)),
+            MetadataMessage::Request { .. } | MetadataMessage::Unknown { .. } => {}
+        }
+    }
+
+    /// What the peer has said of the info dictionary since this was called last.
+    #[must_use]
+    pub(crate) fn take_on_metadata(&mut self) -> Vec<OnMetadata> {
+        mem::take(&mut self.on_metadata)
+    }
+
+    /// Asks for a block of the info dictionary, which the peer has offered.
+    pub(crate) fn request_metadata(&mut self, block: u32, cx: &mut Cx) {
+        let payload = MetadataMessage::Request { block }.encode();
+        self.say(&Message::Extended { id: self.metadata_id, payload: &payload }, cx);
     }
 
     fn count_pointless(&mut self) -> Result<(), Fault> {

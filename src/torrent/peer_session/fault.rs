@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use crate::{
     base::{bitfield::BitfieldError, geometry::GeometryError, job::StoreError},
+    proto::metadata::MetadataFault,
     torrent::peer_session::offers::{MAX_CHOKED_REQUESTS, MAX_GREEDY},
-    wire::{extension::ExtensionError, frame::FrameError, message::MessageError},
+    wire::{
+        extension::ExtensionError, frame::FrameError, message::MessageError,
+        ut_metadata::MetadataMessageError,
+    },
 };
 
 /// Requests that make no sense, after which a peer is let go.
@@ -34,6 +38,10 @@ pub(crate) enum Fault {
     Geometry(#[from] GeometryError),
     #[error("its extension handshake is wrong: {0}")]
     Extension(#[from] ExtensionError),
+    #[error("it sent a bad metadata message: {0}")]
+    MetadataMessage(#[from] MetadataMessageError),
+    #[error("it broke the rules of the metadata exchange: {0}")]
+    Metadata(#[from] MetadataFault),
     #[error("it told more than {0} times all that it has")]
     Retold(u32),
     #[error("it uses the fast extension without having agreed to it")]

@@ -1,0 +1,178 @@
+//! Metadata of magnet links from peers, honest ones and others.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    base::ids::{InfoHash, PeerId},
+    engine::TorrentParams,
+    sim::tap::{Tap, Word},
+    wire::{
+        extension::ExtensionHandshake,
+        handshake::{Handshake, Reserved},
+        magnet::Magnet,
+        message::Message,
+        ut_metadata::{METADATA_BLOCK, MetadataMessage, UT_METADATA},
+    },
+};
+
+/// The id under which the scripted peers want messages.
+const ID: u8 = 7;
+
+/// How a scripted peer deals with requests for metadata.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Manner {
+    Honest,
+    /// False bytes.
+    Lies,
+    /// False bytes of another size.
+    OtherSize,
+    Rejects,
+    Silent,
+    /// Blocks that are not asked for.
+    Floods,
+}
+
+/// A peer that has metadata and nothing else.
+#[derive(Debug)]
+struct Giver {
+    hash: InfoHash,
+    info: Vec<u8>,
+    manner: Manner,
+    conns: BTreeMap<ConnId, (Tap, u8)>,
+}
+
+impl Giver {
+    fn new(sample: &Sample, manner: Manner) -> Self {
+        let mut info = sample.metainfo.info().unwrap().to_vec();
+        match manner {
+            Manner::Lies => info.iter_mut().for_each(|byte| *byte ^= 0x55),
+            Manner::OtherSize => info.push(b'e'),
+            _ => {}
+        }
+        let hash = sample.metainfo.info_hash();
+        Self { hash, info, manner, conns: BTreeMap::new() }
+    }
+
+    fn block(&self, block: u32) -> MetadataMessage<'_> {
+        let begin = (block * METADATA_BLOCK) as usize;
+        let end = self.info.len().min(begin + METADATA_BLOCK as usize);
+        let total = self.info.len() as u32;
+        MetadataMessage::Data { block, total, data: &self.info[begin..end] }
+    }
+}
+
+fn say(talk: &mut Talk<'_>, conn: ConnId, id: u8, payload: &[u8]) {
+    let mut bytes = Vec::new();
+    Message::Extended { id, payload }.encode_into(&mut bytes);
+    talk.send(conn, bytes);
+}
+
+impl Script for Giver {
+    fn connected(&mut self, talk: &mut Talk<'_>, conn: ConnId, _: bool) {
+        self.conns.insert(conn, (Tap::default(), 0));
+        let reserved = Reserved::default().with_extensions();
+        let peer_id = PeerId([self.manner as u8 + b'0'; 20]);
+        talk.send(conn, Handshake { reserved, info_hash: self.hash, peer_id }.encode());
+        let mut hello = ExtensionHandshake::default();
+        hello.set(UT_METADATA, ID).unwrap();
+        hello.metadata_size = Some(self.info.len() as u64);
+        say(talk, conn, 0, &hello.encode());
+        if self.manner == Manner::Floods {
+            let payload = self.block(0).encode();
+            say(talk, conn, crate::wire::extension::UT_METADATA_ID, &payload);
+        }
+    }
+
+    fn data(&mut self, talk: &mut Talk<'_>, conn: ConnId, bytes: &[u8]) {
+        let Some((tap, theirs)) = self.conns.get_mut(&conn) else { return };
+        let mut asked = Vec::new();
+        tap.take(bytes, |word| {
+            if let Word::Message(Message::Extended { id, payload }) = word {
+                if id == 0 {
+                    let hello = ExtensionHandshake::decode(payload).unwrap();
+                    *theirs = hello.id_of(UT_METADATA).unwrap_or(0);
+                } else if id == ID
+                    && let Ok(MetadataMessage::Request { block }) = MetadataMessage::decode(payload)
+                {
+                    asked.push(block);
+                }
+            }
+        });
+        let theirs = *theirs;
+        for block in asked {
+            let answer = match self.manner {
+                Manner::Silent => continue,
+                Manner::Rejects => MetadataMessage::Reject { block },
+                _ => self.block(block),
+            };
+            say(talk, conn, theirs, &answer.encode());
+        }
+    }
+}
+
+fn by_link(world: &World, node: NodeId, sample: &Arc<Sample>, peers: &[NodeId]) -> TorrentParams {
+    let link = Magnet::new(sample.metainfo.identity);
+    TorrentParams { source: link.into(), ..world.params(node, sample, peers) }
+}
+
+/// A sample whose info dictionary has several blocks.
+fn wide() -> Arc<Sample> {
+    file(60_000_000, 16 * 1024)
+}
+
+#[test]
+fn magnet_torrent_gets_metadata_from_peers_with_liars_among_them() {
+    let sample = wide();
+    assert!(sample.metainfo.info().unwrap().len() > 4 * METADATA_BLOCK as usize);
+    let mut world = World::new(1);
+    let manners =
+        [Manner::Lies, Manner::OtherSize, Manner::Rejects, Manner::Silent, Manner::Honest];
+    let givers: Vec<NodeId> =
+        manners.iter().map(|&manner| world.scripted(Giver::new(&sample, manner))).collect();
+    let leech = world.node(loud());
+    let params = by_link(&world, leech, &sample, &givers);
+    world.add_torrent(leech, &sample, params);
+    let known = |w: &World| w.stats(leech).phase != Phase::Metadata;
+    assert!(world.run_until(known, secs(60)), "{:?}", world.stats(leech));
+    assert_eq!(world.stats(leech).pieces, sample.metainfo.geometry.piece_count());
+    let banned = banned(&world, leech);
+    assert!(banned.contains(&world.addr(givers[0])), "{banned:?}");
+    for honest in &givers[2..] {
+        assert!(!banned.contains(&world.addr(*honest)), "{banned:?}");
+    }
+    let told = world.told(leech, |a| matches!(a, Alert::FetchingMetadata { peers: 1.., .. }));
+    assert!(told.is_some());
+}
+
+#[test]
+fn metadata_from_a_peer_is_kept_in_the_session_folder_at_once() {
+    let sample = file(500_000, 32 * 1024);
+    let kept = loud().with(|conf| conf.session.dir = Some("/session".into()));
+    let mut world = World::new(2);
+    let giver = world.scripted(Giver::new(&sample, Manner::Honest));
+    let leech = world.node(kept);
+    let params = by_link(&world, leech, &sample, &[giver]);
+    world.add_torrent(leech, &sample, params);
+    let known = |w: &World| w.stats(leech).phase != Phase::Metadata;
+    assert!(world.run_until(known, secs(30)));
+    world.run_for(secs(5));
+    world.kill(leech);
+    world.restart(leech);
+    // No peer is asked again: it is known from the first moment.
+    assert_ne!(world.stats(leech).phase, Phase::Metadata);
+    assert_eq!(world.stats(leech).pieces, sample.metainfo.geometry.piece_count());
+}
+
+#[test]
+fn block_that_was_not_asked_for_ends_the_connection() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(3);
+    let giver = world.scripted(Giver::new(&sample, Manner::Floods));
+    let leech = world.node(loud());
+    let params = by_link(&world, leech, &sample, &[giver]);
+    world.add_torrent(leech, &sample, params);
+    world.run_for(secs(10));
+    let (_, reason) = partings(&world, leech).remove(0);
+    assert!(reason.contains("metadata block 0 was not asked for"), "{reason}");
+}
