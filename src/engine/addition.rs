@@ -10,7 +10,7 @@ impl Verbs<'_> {
     /// Adds a torrent and has a worker look at what is there. Its id is good for as long as the
     /// engine lives. In a session with a folder
     /// ([`SessionConf::dir`](crate::conf::SessionConf::dir)) it will be there at the next start
-    /// once [`Alert::Recorded`] has told so.
+    /// once [`Alert::Recorded`](crate::Alert::Recorded) has told so.
     ///
     /// # Errors
     /// If the torrent is there already, it would write to a file of another
