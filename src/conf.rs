@@ -59,6 +59,8 @@ pub struct Conf {
     pub queue: QueueConf,
     /// Announces and their replies.
     pub trackers: TrackerConf,
+    /// The DHT node.
+    pub dht: DhtConf,
     /// Workers, files, checks, saving.
     pub storage: StorageConf,
     /// The session folder, and how a session ends.
@@ -86,6 +88,7 @@ impl Conf {
         self.uploads.validate()?;
         self.queue.validate()?;
         self.trackers.validate()?;
+        self.dht.validate()?;
         self.storage.validate()?;
         self.alerts.validate()
     }

@@ -2,19 +2,25 @@
 //! the address that everything is bound to.
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    thread,
+    time::Duration,
 };
 
-use cratetorrent::{Alerts, Conf, EngineHandle, ReactorError, spawn};
+use cratetorrent::{Alerts, Conf, EngineHandle, ReactorError, conf::Bootstrap, spawn};
 
 use super::{
     Problem,
-    args::{Args, value},
+    args::{Args, path, value, values},
 };
 
 /// The ports to try when none is asked for.
 const PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
+
+/// How often the nodes of the DHT that are known are saved.
+const SAVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Where to listen, and what to send from.
 #[derive(Clone, Debug, Default)]
@@ -22,10 +28,67 @@ pub struct Place {
     port: Option<u16>,
     deaf: bool,
     bind: Option<String>,
+    dht: Dht,
+}
+
+/// The DHT node: on if a place to begin at is given.
+#[derive(Clone, Debug, Default)]
+struct Dht {
+    off: bool,
+    bootstrap: Vec<Bootstrap>,
+    state: Option<PathBuf>,
+}
+
+impl Dht {
+    fn parse(args: &mut Args) -> Result<Self, Problem> {
+        let mut bootstrap = Vec::new();
+        for text in values(args, "--bootstrap")? {
+            let place = text.rsplit_once(':').and_then(|(host, port)| {
+                let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                Some(Bootstrap { host, port: port.parse().ok()?, router: false })
+            });
+            let place = place.filter(|place| !place.host.is_empty() && place.port != 0);
+            let wrong = || Problem::usage(format!("--bootstrap: {text:?} is not HOST:PORT"));
+            bootstrap.push(place.ok_or_else(wrong)?);
+        }
+        let state = path(args, "--dht-state")?;
+        Ok(Self { off: args.contains("--no-dht"), bootstrap, state })
+    }
+
+    fn set(&self, conf: &mut Conf) -> Result<(), Problem> {
+        conf.dht.enabled = !self.off && (self.state.is_some() || !self.bootstrap.is_empty());
+        conf.dht.bootstrap.clone_from(&self.bootstrap);
+        if let Some(path) = self.state.as_ref().filter(|_| conf.dht.enabled) {
+            match fs::read(path) {
+                Ok(state) => conf.dht.state = state,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Problem::new(format!("{}: {e}", path.display()))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the state now and then, as long as the engine lives.
+    fn keep(&self, engine: &EngineHandle) {
+        let Some(path) = self.state.clone().filter(|_| !self.off) else { return };
+        let engine = engine.clone();
+        thread::spawn(move || {
+            let fresh = path.with_extension("new");
+            loop {
+                thread::sleep(SAVE_INTERVAL);
+                let Ok(state) = engine.call(|engine| engine.dht_state()) else { return };
+                // Whole or not at all.
+                let saved = fs::write(&fresh, state.unwrap_or_default());
+                if let Err(e) = saved.and_then(|()| fs::rename(&fresh, &path)) {
+                    log::warn!("{}: {e}", path.display());
+                }
+            }
+        });
+    }
 }
 
 impl Place {
-    /// Takes `--port`, `--no-listen` and `--bind`.
+    /// Takes `--port`, `--no-listen`, `--bind`, and what concerns the DHT.
     pub fn parse(args: &mut Args) -> Result<Self, Problem> {
         let (port, deaf) = (value(args, "--port")?, args.contains("--no-listen"));
         if deaf && port.is_some() {
@@ -35,7 +98,7 @@ impl Place {
         if bind.as_ref().is_some_and(String::is_empty) {
             return Err(Problem::usage("--bind: an empty address"));
         }
-        Ok(Self { port, deaf, bind })
+        Ok(Self { port, deaf, bind, dht: Dht::parse(args)? })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -46,6 +109,13 @@ impl Place {
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else
     /// on any.
     pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
+        self.dht.set(&mut conf)?;
+        let (engine, alerts) = self.start_with(conf)?;
+        self.dht.keep(&engine);
+        Ok((engine, alerts))
+    }
+
+    fn start_with(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
         match self.bind.as_deref().map(str::parse::<IpAddr>) {
             Some(Ok(addr)) => conf.network.bind_addrs = vec![addr],
             Some(Err(_)) => conf.network.bind_interface.clone_from(&self.bind),

@@ -16,6 +16,12 @@ use super::validate::{ConfError, check, lasting};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DhtConf {
+    /// Whether the engine has a DHT node, which announces its public torrents and looks for their
+    /// peers. Default off.
+    pub enabled: bool,
+    /// What [`Engine::dht_state`](crate::Engine::dht_state) gave in an earlier run: the node begins
+    /// with the nodes that it knew. At most 64 KiB; what is no state is passed over. Default: none.
+    pub state: Vec<u8>,
     /// Where to begin when no node is known. Default: nowhere.
     pub bootstrap: Vec<Bootstrap>,
     /// Whether queries of others stay unanswered, and they are told so (BEP 43): behind a router
@@ -130,6 +136,8 @@ pub struct Bootstrap {
 impl Default for DhtConf {
     fn default() -> Self {
         Self {
+            enabled: false,
+            state: Vec::new(),
             bootstrap: Vec::new(),
             read_only: false,
             version: *b"CT\x00\x02",
@@ -182,6 +190,12 @@ impl DhtConf {
     /// The first setting that cannot.
     pub fn validate(&self) -> Result<(), ConfError> {
         let least = |n: usize, least: usize, field, needs| check(n >= least, field, n, needs);
+        check(
+            self.state.len() <= 64 << 10,
+            "dht.state",
+            format_args!("{} bytes", self.state.len()),
+            "at most 65536 bytes",
+        )?;
         for bootstrap in &self.bootstrap {
             check(
                 bootstrap.port != 0 && (1..=255).contains(&bootstrap.host.len()),

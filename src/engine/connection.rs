@@ -137,7 +137,11 @@ impl Engine {
             self.dialing.count = self.dialing.count.saturating_sub(1);
             let info_hash = torrent.identity.info_hash();
             connection.state = State::Preambles(Preambles::outgoing(info_hash, Vec::new()));
-            connection.hello.push_bytes(&handshake::ours(info_hash, self.cx.peer_id));
+            connection.hello.push_bytes(&handshake::ours(
+                info_hash,
+                self.cx.peer_id,
+                self.cx.conf.dht.enabled,
+            ));
             self.cx.outbox.flush(key);
         }
         // It no longer counts as being dialled, so another may be.
@@ -385,13 +389,18 @@ impl Engine {
         } else {
             self.handshakes = self.handshakes.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
-            connection.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
+            connection.hello.push_bytes(&handshake::ours(
+                handshake.info_hash,
+                self.cx.peer_id,
+                self.cx.conf.dht.enabled,
+            ));
             self.cx.outbox.flush(key);
         }
         let terms = Terms {
             peer_id: handshake.peer_id,
             fast: handshake.reserved.fast(),
             extended: handshake.reserved.extensions(),
+            dht: handshake.reserved.dht(),
         };
         let tx = std::mem::take(&mut connection.hello);
         let greeting = tx.len();
@@ -415,7 +424,11 @@ impl Engine {
             }
         } else if let Some(connection) = self.connections.get_mut(key) {
             connection.state = State::Mirror;
-            connection.hello.push_bytes(&handshake::ours(handshake.info_hash, self.cx.peer_id));
+            connection.hello.push_bytes(&handshake::ours(
+                handshake.info_hash,
+                self.cx.peer_id,
+                self.cx.conf.dht.enabled,
+            ));
             self.cx.outbox.flush(key);
             self.handshakes = self.handshakes.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());

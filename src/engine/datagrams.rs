@@ -57,8 +57,9 @@ impl Engine {
         self.handle_tick(now);
         match Protocol::of(data) {
             Protocol::Tracker => self.tracker_datagram(from, data),
-            // Neither is spoken yet.
-            Protocol::Krpc | Protocol::Utp => {}
+            Protocol::Krpc => self.dht_datagram(from, data),
+            // It is not spoken yet.
+            Protocol::Utp => {}
             Protocol::Unknown => {}
         }
     }
@@ -68,6 +69,8 @@ impl Engine {
         self.handle_tick(now);
         match owner {
             DatagramOwner::Tracker(call) => self.call_unsent(call, why),
+            // It is as good as lost.
+            DatagramOwner::Dht => {}
         }
     }
 }

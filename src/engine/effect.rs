@@ -24,6 +24,8 @@ pub enum StreamId {
 pub enum DatagramOwner {
     /// A question to a tracker over UDP (BEP 15).
     Tracker(Key),
+    /// The DHT node (BEP 5).
+    Dht,
 }
 
 /// What the driver must do. Not `non_exhaustive`: a driver that passes over an effect breaks the

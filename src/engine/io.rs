@@ -30,6 +30,8 @@ pub(super) enum Owner {
     Buffers,
     /// The session folder, which could not be written.
     Recorder,
+    /// The DHT node.
+    Dht,
 }
 
 /// See the module.

@@ -16,6 +16,7 @@ mod connection;
 mod content;
 mod crowd;
 mod datagrams;
+mod dht;
 mod effect;
 mod files;
 mod hash_index;
@@ -75,6 +76,7 @@ use calls::Calls;
 use changes::Ledger;
 use connection::Connection;
 use crowd::Crowd;
+use dht::Dht;
 use io::{Io, Owner};
 use places::Places;
 use queue::Queue;
@@ -202,6 +204,7 @@ pub struct Engine {
     /// Which torrents want something, and who waits for one.
     wanting: Wanting,
     crowd: Crowd,
+    dht: Dht,
     /// When idle buffers are looked after, if there are any.
     buffers_due: Option<Instant>,
     io: Io,
@@ -224,9 +227,10 @@ impl Engine {
         }
         let throttle = Throttle::new(now, conf.network.limits);
         let queue = Queue::new(ActiveLimits::of(&conf));
+        let dht = Dht::new(&conf, &mut rng, now);
         let mut cx = Cx::new(conf, rng, PeerId(peer_id), now);
         cx.leases.set_up_limited(throttle.up.is_on());
-        Ok(Self {
+        let mut engine = Self {
             torrents: Arena::new(),
             by_hash: HashIndex::default(),
             connections: Arena::new(),
@@ -243,10 +247,13 @@ impl Engine {
             tally: Tally::default(),
             wanting: Wanting::default(),
             crowd: Crowd::default(),
+            dht,
             buffers_due: None,
             io: Io::new(),
             cx,
-        })
+        };
+        engine.start_dht();
+        Ok(engine)
     }
 
     /// The engine as its user sees it. The driver tells the time first
@@ -334,6 +341,7 @@ impl Engine {
                 Owner::Crowd => self.handle_crowd_timeout(at),
                 Owner::Buffers => self.handle_buffers_timeout(at),
                 Owner::Recorder => self.handle_recorder_timeout(at),
+                Owner::Dht => self.handle_dht_timeout(at),
             }
         }
     }
@@ -459,6 +467,7 @@ impl Engine {
         }
         self.review(key);
         self.note_wishes(key);
+        self.note_dht(key);
         if self.dialing.again
             || self.torrents.get(key).is_some_and(|t| t.seen.wants.0 || t.seen.wants.2)
         {

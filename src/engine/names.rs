@@ -25,6 +25,8 @@ pub(super) type Resolved = Result<Vec<IpAddr>, String>;
 pub(super) enum Asker {
     /// A question to a tracker.
     Tracker(Key),
+    /// The DHT node, for all names that it wants.
+    Dht,
 }
 
 /// See the module.
@@ -104,6 +106,7 @@ impl Engine {
         for asker in self.io.names.handle_resolved(self.cx.now, host, &result) {
             match asker {
                 Asker::Tracker(call) => self.call_resolved(call, result.clone()),
+                Asker::Dht => self.dht_resolved(host, &result),
             }
         }
     }

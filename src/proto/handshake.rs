@@ -53,9 +53,10 @@ impl HandshakeExchange {
     }
 }
 
-/// What we say of ourselves.
-pub(crate) fn ours(info_hash: InfoHash, peer_id: PeerId) -> [u8; HANDSHAKE_LEN] {
+/// What we say of ourselves; whether we have a DHT node, too (BEP 5).
+pub(crate) fn ours(info_hash: InfoHash, peer_id: PeerId, dht: bool) -> [u8; HANDSHAKE_LEN] {
     let reserved = Reserved::default().with_fast().with_extensions();
+    let reserved = if dht { reserved.with_dht() } else { reserved };
     Handshake { reserved, info_hash, peer_id }.encode()
 }
 
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn split_handshake_is_whole_and_leaves_the_rest() {
-        let mut wire = ours(HASH, ID).to_vec();
+        let mut wire = ours(HASH, ID, false).to_vec();
         wire.extend([0, 0, 0, 1, 1]);
         for cut in 0..=wire.len() {
             let mut g = HandshakeExchange::incoming();
@@ -88,7 +89,7 @@ mod tests {
             HandshakeExchange::incoming().handle_data(b"GET / HTTP/1.1\r\n"),
             Err(HandshakeError::Malformed(_))
         ));
-        let other = ours(InfoHash([1; 20]), ID);
+        let other = ours(InfoHash([1; 20]), ID, false);
         assert_eq!(
             HandshakeExchange::outgoing(HASH).handle_data(&other),
             Err(HandshakeError::WrongTorrent(InfoHash([1; 20])))

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn steps_come_in_order_and_later_bytes_are_deciphered() {
-        let mut wire = handshake::ours(HASH, PeerId([8; 20])).to_vec();
+        let mut wire = handshake::ours(HASH, PeerId([8; 20]), false).to_vec();
         wire.extend(b"behind");
         Count::default().apply(&mut wire);
         let wire = [&b"okayokay"[..], &wire].concat();
@@ -193,7 +193,7 @@ mod tests {
         assert!(preambles.handle_data(&mut [], &mut tx).unwrap().is_none());
         assert_eq!(sent(&mut tx), b"hello");
         assert!(preambles.handle_data(&mut b"okay".to_vec(), &mut tx).unwrap().is_none());
-        let ours = handshake::ours(HASH, PeerId([8; 20]));
+        let ours = handshake::ours(HASH, PeerId([8; 20]), false);
         tx.push_bytes(&ours);
         let mut said = sent(&mut tx);
         assert_ne!(said, ours);

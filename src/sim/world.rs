@@ -446,6 +446,14 @@ impl World {
         result
     }
 
+    /// Tells a node's engine that it is reached where it is, for peers, trackers and the DHT to
+    /// know.
+    pub fn set_reachable(&mut self, node: NodeId) {
+        let addr = self.addr(node);
+        self.host_mut(node.0).engine.set_listen_addrs([addr]);
+        self.service(node.0);
+    }
+
     // Time.
 
     /// Lets one thing happen; false if there is nothing to come.

@@ -13,6 +13,7 @@ mod choker;
 pub(crate) mod claim;
 pub(crate) mod content;
 pub(crate) mod cx;
+mod dht;
 pub(crate) mod disconnect;
 mod dormant;
 pub(crate) mod external;

@@ -3,7 +3,10 @@
 //!
 //! Knows connections and torrents by key only, and no effect: a torrent may not import the engine.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+};
 
 use crate::base::{arena::Key, job::Job, time::Instant, timers::Deadlines};
 
@@ -24,7 +27,12 @@ pub(crate) struct Outbox {
     /// Connections that have blocks to be read for, in the order in which they are served.
     readers: VecDeque<Key>,
     deadlines: Deadlines<Sleeper>,
+    /// Nodes of the DHT that peers have told (BEP 5), a few at most.
+    dht_nodes: Vec<SocketAddr>,
 }
+
+/// Nodes of the DHT that wait to be taken.
+const MAX_DHT_NODES: usize = 64;
 
 impl Outbox {
     pub(crate) fn new() -> Self {
@@ -33,7 +41,20 @@ impl Outbox {
             to_flush: BTreeSet::new(),
             readers: VecDeque::new(),
             deadlines: Deadlines::new(),
+            dht_nodes: Vec::new(),
         }
+    }
+
+    /// A peer has a DHT node there.
+    pub(crate) fn note_dht_node(&mut self, addr: SocketAddr) {
+        if self.dht_nodes.len() < MAX_DHT_NODES {
+            self.dht_nodes.push(addr);
+        }
+    }
+
+    /// The DHT nodes that peers have told since the last time.
+    pub(crate) fn take_dht_nodes(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.dht_nodes)
     }
 
     /// Has a worker do `job`.

@@ -82,6 +82,8 @@ pub(crate) struct Terms {
     pub(crate) peer_id: PeerId,
     pub(crate) fast: bool,
     pub(crate) extended: bool,
+    /// It has a DHT node (BEP 5).
+    pub(crate) dht: bool,
 }
 
 /// See the module.
@@ -273,6 +275,16 @@ impl PeerSession {
     }
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
+        self.say_pieces(swarm, cx);
+        // Behind what there is, which must come first (BEP 3).
+        let port = cx.leases.ports().towards(self.who.addr.ip());
+        if let Some(port) = port.filter(|_| self.terms.dht && cx.conf.dht.enabled) {
+            self.say(&Message::Port(port), cx);
+        }
+    }
+
+    /// What we have, in the words that the peer knows.
+    fn say_pieces(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
             let payload =
                 our_handshake(&self.who, swarm.is_upload_only().then_some(true), cx).encode();
@@ -358,7 +370,10 @@ impl PeerSession {
             Message::Piece { piece, begin, data } => {
                 self.handle_piece(piece, begin, data, swarm, cx)?
             }
-            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
+            Message::KeepAlive | Message::Unknown { .. } => {}
+            Message::Port(port) => {
+                cx.outbox.note_dht_node(SocketAddr::new(self.who.addr.ip(), port));
+            }
             Message::Choke => self.handle_choke(swarm, cx),
             Message::Unchoke => self.peer_choking = false,
             Message::Interested => self.handle_interest(true, swarm, cx),

@@ -16,6 +16,7 @@ mod chaos;
 mod choking;
 mod crowd;
 mod datagrams;
+mod dht;
 mod disk;
 mod disk_calls;
 mod files;

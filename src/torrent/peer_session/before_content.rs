@@ -356,7 +356,7 @@ mod tests {
 
     fn peer(fast: bool, cx: &mut Cx) -> PeerBeforeContent {
         let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
-        let terms = Terms { peer_id: PeerId([2; 20]), fast, extended: false };
+        let terms = Terms { peer_id: PeerId([2; 20]), fast, extended: false, dht: false };
         PeerBeforeContent::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), cx)
     }
 

@@ -40,7 +40,7 @@ fn reject_of_a_cancelled_request_is_no_fault() {
     let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
     let mut swarm = leech(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
-    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false };
     let mut session = PeerSession::new(
         Key { index: 1, generation: 2 },
         who,
@@ -85,7 +85,7 @@ fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
     let mut cx = Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO);
     let mut swarm = leech(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
-    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false };
     let mut session = PeerSession::new(
         Key { index: 1, generation: 2 },
         who,
@@ -108,7 +108,7 @@ fn a_flood_of_hints_is_remembered_as_sixteen_of_each() {
 }
 
 fn peers(count: u8, swarm: &Swarm, cx: &mut Cx) -> Vec<PeerSession> {
-    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false };
     let new = |n: u8| {
         let who = Contributor { addr: ([10, 0, 0, n], 5000).into(), incoming: true };
         PeerSession::new(

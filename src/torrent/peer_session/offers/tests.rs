@@ -60,7 +60,7 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
     let mut cx = world();
     let mut swarm = seed(&mut cx);
     let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
-    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false };
     let mut session = PeerSession::new(
         Key { index: 1, generation: 2 },
         who,
@@ -109,7 +109,7 @@ fn a_choke_turns_down_everything_but_the_allowed_pieces() {
 fn few_choked_peers_are_served_at_a_time() {
     let mut cx = world();
     let mut swarm = seed(&mut cx);
-    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false };
+    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false };
     let hear =
         |session: &mut PeerSession, swarm: &mut Swarm, cx: &mut Cx, messages: &[Message<'_>]| {
             let mut bytes = Vec::new();

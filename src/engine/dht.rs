@@ -1,0 +1,266 @@
+//! The engine's DHT node: its datagrams, names and deadlines, and the torrents that it announces.
+//!
+//! What the node does is `proto::dht`'s. Without
+//! [`DhtConf::enabled`](crate::conf::DhtConf::enabled) there is none, and nothing here happens.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use crate::{
+    base::{arena::Key, ids::TorrentId, rng::Rng, time::Instant, timers::Wakeup},
+    conf::Conf,
+    engine::{
+        DatagramOwner, Effect, Engine, Verbs,
+        io::Owner,
+        names::{Asker, Lookup, Resolved},
+    },
+    proto::dht::{Announce, DhtEvent, DhtState, DhtStats, Node, Output, SearchId},
+    wire::krpc::{Family, Item, NodeId},
+};
+
+/// Events of searches that a verb has begun and that were not fetched; then the oldest are dropped.
+const MAX_EVENTS: usize = 1024;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Dht {
+    node: Option<Box<Node>>,
+    wakeup: Wakeup,
+    /// What the node was told of each torrent.
+    told: BTreeMap<Key, (Vec<NodeId>, Option<Announce>)>,
+    /// Whose a hash is.
+    torrents: BTreeMap<NodeId, Key>,
+    /// Names that are being resolved, with the ports that belong to them.
+    resolving: BTreeSet<(String, u16)>,
+    /// What searches of verbs brought.
+    events: std::collections::VecDeque<DhtEvent>,
+}
+
+impl Dht {
+    pub(super) fn new(conf: &Conf, rng: &mut Rng, now: Instant) -> Self {
+        if !conf.dht.enabled {
+            return Self::default();
+        }
+        let mut seed = [0; 32];
+        rng.fill(&mut seed);
+        let mut families: Vec<_> =
+            conf.network.listen.iter().map(|addr| Family::of(addr.ip())).collect();
+        families.sort_unstable();
+        families.dedup();
+        if families.is_empty() {
+            families.push(Family::V4);
+        }
+        let state = DhtState::decode(&conf.dht.state);
+        let node = Node::new(conf.dht.clone(), &families, &seed, state, now);
+        Self { node: Some(Box::new(node)), ..Self::default() }
+    }
+}
+
+impl Engine {
+    /// The node begins.
+    pub(super) fn start_dht(&mut self) {
+        self.drive_dht();
+    }
+
+    /// A datagram of the DHT came.
+    pub(super) fn dht_datagram(&mut self, from: SocketAddr, data: &[u8]) {
+        let now = self.cx.now;
+        let blocked = self.cx.leases.filter().blocks(from.ip());
+        if let Some(node) = self.dht.node.as_mut().filter(|_| !blocked) {
+            node.handle_datagram(now, from, data);
+            self.drive_dht();
+        }
+    }
+
+    pub(super) fn handle_dht_timeout(&mut self, at: Instant) {
+        if !self.dht.wakeup.fire(at) {
+            return;
+        }
+        if let Some(node) = &mut self.dht.node {
+            node.handle_timeout(self.cx.now);
+        }
+        self.drive_dht();
+    }
+
+    /// A name that the node wants was resolved, or not.
+    pub(super) fn dht_resolved(&mut self, host: &str, result: &Resolved) {
+        let wanted: Vec<_> =
+            self.dht.resolving.iter().filter(|(name, _)| name == host).cloned().collect();
+        for (name, port) in wanted {
+            self.dht_addresses(&name, port, result);
+            self.dht.resolving.remove(&(name, port));
+        }
+        self.drive_dht();
+    }
+
+    fn dht_addresses(&mut self, host: &str, port: u16, result: &Resolved) {
+        let ips = result.as_deref().unwrap_or_default();
+        let addrs: Vec<_> = ips.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
+        let now = self.cx.now;
+        if let Some(node) = &mut self.dht.node {
+            node.handle_resolved(now, host, port, &addrs);
+        }
+    }
+
+    /// Does what the node wants done, and hears what it has to tell.
+    fn drive_dht(&mut self) {
+        while let Some(output) = self.dht.node.as_mut().and_then(|node| node.poll_output()) {
+            match output {
+                Output::Send { to, data } => {
+                    self.effect(Effect::Datagram { owner: DatagramOwner::Dht, to, data });
+                }
+                Output::Resolve { host, port } => self.resolve_for_dht(host, port),
+            }
+        }
+        let mut found: BTreeMap<Key, Vec<SocketAddr>> = BTreeMap::new();
+        while let Some(event) = self.dht.node.as_mut().and_then(|node| node.poll_event()) {
+            if let DhtEvent::Peers { info_hash, peers, .. } = &event
+                && let Some(&torrent) = self.dht.torrents.get(info_hash)
+            {
+                found.entry(torrent).or_default().extend(peers);
+            }
+            if self.dht.events.len() >= MAX_EVENTS {
+                self.dht.events.pop_front();
+            }
+            self.dht.events.push_back(event);
+        }
+        if let Some(at) = self.dht.node.as_ref().and_then(|node| node.poll_timeout())
+            && self.dht.wakeup.want(at)
+        {
+            self.io.wake(at, Owner::Dht);
+        }
+        for (key, peers) in found {
+            if let Some(torrent) = self.torrents.get_mut(key) {
+                torrent.handle_dht_peers(&peers, &mut self.cx);
+                self.settle(key);
+            }
+        }
+    }
+
+    fn resolve_for_dht(&mut self, host: String, port: u16) {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return self.dht_addresses(&host, port, &Ok(vec![ip]));
+        }
+        match self.io.names.look_up(self.cx.now, Asker::Dht, &host) {
+            Lookup::Known(known) => self.dht_addresses(&host, port, &known),
+            Lookup::Shared => _ = self.dht.resolving.insert((host, port)),
+            Lookup::Ask => {
+                self.dht.resolving.insert((host.clone(), port));
+                self.effect(Effect::Resolve { host });
+            }
+        }
+    }
+
+    /// A torrent may have begun or ceased to be one that the DHT hears of.
+    pub(super) fn note_dht(&mut self, key: Key) {
+        let told = self.cx.outbox.take_dht_nodes();
+        let now = self.cx.now;
+        let Some(node) = &mut self.dht.node else { return };
+        if !told.is_empty() {
+            told.into_iter().for_each(|addr| node.add_node(now, addr));
+            self.drive_dht();
+        }
+        let torrent = self.torrents.get(key).filter(|_| !self.shutting_down);
+        let seed = torrent.and_then(|torrent| torrent.dht_seed());
+        let ports = self.cx.leases.ports();
+        let port = ports.of(true).or(ports.of(false));
+        let announce =
+            seed.and_then(|seed| port.map(|port| Announce { port, implied_port: false, seed }));
+        let known = self.dht.told.get(&key);
+        if seed.is_some() == known.is_some() && known.is_none_or(|(_, before)| *before == announce)
+        {
+            return;
+        }
+        let hashes: Vec<_> = match torrent.filter(|_| seed.is_some()) {
+            Some(torrent) => torrent
+                .identity
+                .hashes()
+                .wire_hashes()
+                .map(|hash| NodeId::from(hash.hash))
+                .collect(),
+            None => Vec::new(),
+        };
+        let before = self.dht.told.remove(&key).map(|(hashes, _)| hashes).unwrap_or_default();
+        let Some(node) = &mut self.dht.node else { return };
+        for hash in before.iter().filter(|hash| !hashes.contains(hash)) {
+            node.stop_announcing(hash);
+            self.dht.torrents.remove(hash);
+        }
+        for &hash in &hashes {
+            node.announce(now, hash, announce);
+            self.dht.torrents.insert(hash, key);
+        }
+        if !hashes.is_empty() {
+            self.dht.told.insert(key, (hashes, announce));
+        }
+        self.drive_dht();
+    }
+
+    /// What the DHT node has and did; `None` if there is none.
+    pub fn dht_stats(&self) -> Option<DhtStats> {
+        self.dht.node.as_ref().map(|node| node.stats(self.cx.now))
+    }
+
+    /// The state of the DHT node, to be given to the next run as
+    /// [`DhtConf::state`](crate::conf::DhtConf::state); `None` if there is no node.
+    pub fn dht_state(&self) -> Option<Vec<u8>> {
+        self.dht.node.as_ref().map(|node| node.state().encode())
+    }
+
+    /// The node itself, for its getters: table, ids; `None` if there is none.
+    pub fn dht(&self) -> Option<&Node> {
+        self.dht.node.as_deref()
+    }
+}
+
+impl Verbs<'_> {
+    /// Tells the DHT node of another that may be there. It is asked before it is believed.
+    pub fn dht_add_node(&mut self, addr: SocketAddr) {
+        self.with_dht(|node, now| node.add_node(now, addr));
+    }
+
+    /// Looks for peers of a torrent in the DHT once, whether the engine has it or not. What is
+    /// found comes by [`dht_poll_event`](Self::dht_poll_event). `None` if there is no node.
+    pub fn dht_find_peers(&mut self, info_hash: NodeId) -> Option<SearchId> {
+        self.with_dht(|node, now| node.find_peers(now, info_hash, None))
+    }
+
+    /// Looks for a value in the DHT (BEP 44); see [`Node::get`].
+    pub fn dht_get(&mut self, target: NodeId, salt: &[u8]) -> Option<SearchId> {
+        self.with_dht(|node, now| node.get(now, target, salt))
+    }
+
+    /// Stores a value in the DHT (BEP 44); see [`Node::put`].
+    pub fn dht_put(&mut self, item: Item, cas: Option<i64>) -> Option<SearchId> {
+        self.with_dht(|node, now| node.put(now, item, cas))
+    }
+
+    /// Asks nodes which info-hashes they store (BEP 51); see [`Node::sample`].
+    pub fn dht_sample(&mut self, target: NodeId) -> Option<SearchId> {
+        self.with_dht(|node, now| node.sample(now, target))
+    }
+
+    /// An interface or address of this machine has changed: the DHT node looks around again.
+    pub fn dht_network_changed(&mut self) {
+        self.with_dht(|node, now| node.handle_network_change(now));
+    }
+
+    /// The next thing that the DHT node told, if it is there. The last thousand are kept.
+    pub fn dht_poll_event(&mut self) -> Option<DhtEvent> {
+        self.engine.dht.events.pop_front()
+    }
+
+    /// Whether a torrent is told to the DHT now.
+    pub fn is_on_dht(&self, id: TorrentId) -> bool {
+        self.engine.dht.told.contains_key(&id.0)
+    }
+
+    fn with_dht<T>(&mut self, verb: impl FnOnce(&mut Node, Instant) -> T) -> Option<T> {
+        let now = self.engine.cx.now;
+        let out = self.engine.dht.node.as_mut().map(|node| verb(node, now));
+        self.engine.drive_dht();
+        out
+    }
+}

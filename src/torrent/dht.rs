@@ -1,0 +1,27 @@
+//! A torrent and the DHT: whether it is told to it, and what becomes of peers found there.
+
+use std::net::SocketAddr;
+
+use crate::torrent::{Torrent, candidates::Source, cx::Cx};
+
+impl Torrent {
+    /// Whether it is told to the DHT as a seed; `None` if it is not told: a private torrent's peers
+    /// come from its trackers alone (BEP 27), and one that does not run has no use for peers.
+    pub(crate) fn dht_seed(&self) -> Option<bool> {
+        let runs = self.is_active() || self.is_ready_to_wake();
+        let private = self.content.metainfo().is_some_and(|metainfo| metainfo.private);
+        (runs && !private).then(|| self.content.is_known() && self.swarm.is_complete())
+    }
+
+    /// The DHT named peers.
+    pub(crate) fn handle_dht_peers(&mut self, peers: &[SocketAddr], cx: &mut Cx) {
+        if self.dht_seed().is_none() {
+            return;
+        }
+        for &addr in peers {
+            self.peers.candidates_mut().add(cx.now, addr, Source::Dht, &cx.conf);
+        }
+        log::debug!("the DHT named {} peers of {}", peers.len(), self.identity.info_hash());
+        self.settle(cx);
+    }
+}
