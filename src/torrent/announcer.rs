@@ -284,7 +284,7 @@ impl Announcer {
         }
     }
 
-    /// It cannot be said yet. Nor is anybody else told instead: that is for those that fail.
+    /// It cannot be said yet. Nor is another tracker told instead: that is for those that fail.
     pub(crate) fn put_off(&mut self, no: TrackerNo, until: Instant, conf: &Conf) {
         if let Some(t) = self.get_mut(no) {
             t.calls.out = 0;

@@ -33,7 +33,7 @@ impl Torrent {
             return Err(format!("{} links were to be closed and are not", self.peers.partings()));
         }
         if self.lifecycle.is_oversleeping(self.swarm.is_finished()) {
-            return Err("it sleeps, may work, and lacks something that is wanted".into());
+            return Err("it is dormant, may run, and lacks something that is wanted".into());
         }
         if !self.lifecycle.is_open() || self.lifecycle.is_pending() {
             return Ok(());

@@ -181,7 +181,7 @@ impl Torrent {
             return self.run_operations(cx);
         }
         let torrent = self.identity.key();
-        let (errand, job) = if std::mem::take(&mut self.storage.operations.tidy) {
+        let (operation, job) = if std::mem::take(&mut self.storage.operations.tidy) {
             (Operation::Tidy, Job::Tidy { torrent })
         } else if std::mem::take(&mut self.storage.operations.arrange) {
             self.storage.operations.arranged = self.content.priorities().skipped();
@@ -214,7 +214,7 @@ impl Torrent {
             let state = self.lifecycle.is_open().then(|| Box::new(self.state_to_save(cx.now)));
             (Operation::Relocate(request, place), Job::Relocate { torrent, spec, state })
         };
-        self.storage.operations.out = Some(errand);
+        self.storage.operations.out = Some(operation);
         self.swarm.jobs_out += 1;
         cx.job(job);
     }

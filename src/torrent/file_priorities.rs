@@ -59,9 +59,9 @@ impl FilePriorities {
         };
         let filled = || files.iter().enumerate().filter(|(_, file)| file.len > 0);
         for (at, file) in filled().filter(|(_, file)| file.kind == FileKind::Regular) {
-            let wish = Some(self.of(at));
+            let priority = Some(self.of(at));
             for level in levels.get_mut(pieces(file)).unwrap_or_default() {
-                *level = wish.max(*level);
+                *level = priority.max(*level);
             }
         }
         let mut before = Priority::Normal;
@@ -108,8 +108,8 @@ mod tests {
             (25, Pad),
             (10, Regular),
         ]);
-        let levels = |wishes: &[Priority]| {
-            FilePriorities::new(wishes.to_vec(), files.len()).levels(&files, &geometry)
+        let levels = |priorities: &[Priority]| {
+            FilePriorities::new(priorities.to_vec(), files.len()).levels(&files, &geometry)
         };
         assert_eq!(levels(&[]), []);
         assert_eq!(levels(&[Normal; 9]), []);
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn default_priorities_are_not_stored() {
-        let wishes = FilePriorities::new(vec![Normal, Skip, Normal, Normal, Low], 4);
-        assert_eq!(wishes.priorities, [Normal, Skip]);
-        assert_eq!(wishes.all(3), [Normal, Skip, Normal]);
-        assert_eq!(wishes.skipped(), [false, true]);
+        let file_priorities = FilePriorities::new(vec![Normal, Skip, Normal, Normal, Low], 4);
+        assert_eq!(file_priorities.priorities, [Normal, Skip]);
+        assert_eq!(file_priorities.all(3), [Normal, Skip, Normal]);
+        assert_eq!(file_priorities.skipped(), [false, true]);
         assert_eq!(FilePriorities::new(vec![High, Low], 2).skipped(), [false; 0]);
     }
 }

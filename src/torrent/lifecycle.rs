@@ -574,13 +574,13 @@ impl Lifecycle {
 
     // The end.
 
-    /// It is to end. Of several wishes the one that goes furthest counts.
-    pub(super) fn close(&mut self, wish: End) {
+    /// It is to end. Of several ends the one that goes furthest counts.
+    pub(super) fn close(&mut self, to: End) {
         match &mut self.state {
             State::Alive { next: Some(Next::Close(end)), .. } | State::Over { end, .. } => {
-                *end = wish.max(*end);
+                *end = to.max(*end);
             }
-            State::Alive { next, .. } => *next = Some(Next::Close(wish)),
+            State::Alive { next, .. } => *next = Some(Next::Close(to)),
         }
     }
 

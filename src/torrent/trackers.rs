@@ -48,7 +48,7 @@ impl Trackers {
 impl Torrent {
     /// Trackers are told of us as long as the torrent speaks with peers.
     pub(super) fn tend_trackers(&mut self, cx: &mut Cx) {
-        // One that sleeps is opened as soon as a peer comes.
+        // A dormant one is opened as soon as a peer comes.
         let active = self.is_active() || self.is_ready_to_wake();
         let complete = self.content.is_known() && self.swarm.is_complete();
         match (active, self.trackers.announcer.is_active()) {
@@ -259,7 +259,7 @@ impl Torrent {
         self.schedule(cx);
     }
 
-    // The user's wishes.
+    // What the user asks for.
 
     pub(crate) fn tracker_stats(&self, now: Instant) -> Vec<TrackerStats> {
         self.trackers.announcer.stats(now, self.content.trackers())
