@@ -14,7 +14,7 @@ use crate::{
     alert::TorrentStats,
     base::{arena::Key, ids::TorrentId},
     engine::{Engine, Verbs},
-    torrent::claim::Seen,
+    torrent::queue_request::Seen,
 };
 
 /// Removed torrents that are remembered for those who ask late.

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     base::arena::Key,
-    torrent::claim::{Check, Turn},
+    torrent::queue_request::{Check, OpeningTurn},
 };
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    due: BTreeSet<(Turn, u64, Key)>,
+    due: BTreeSet<(OpeningTurn, u64, Key)>,
     /// Under what each is in `due`.
-    places: BTreeMap<Key, (Turn, u64)>,
+    places: BTreeMap<Key, (OpeningTurn, u64)>,
     going: BTreeSet<Key>,
     next: u64,
 }
@@ -27,7 +27,7 @@ impl Checks {
     }
 
     /// How a torrent stands; `ord`: in the order of the queue, if that decides.
-    pub(super) fn handle_claim(&mut self, key: Key, check: Check, ord: Option<u64>) {
+    pub(super) fn handle_check(&mut self, key: Key, check: Check, ord: Option<u64>) {
         if let Some((turn, ord)) = self.places.remove(&key) {
             self.due.remove(&(turn, ord, key));
         }
@@ -37,7 +37,7 @@ impl Checks {
             Check::Due(turn) => {
                 self.going.remove(&key);
                 self.next += 1;
-                let ord = ord.filter(|_| turn == Turn::Queued).unwrap_or(self.next);
+                let ord = ord.filter(|_| turn == OpeningTurn::Queued).unwrap_or(self.next);
                 self.due.insert((turn, ord, key));
                 self.places.insert(key, (turn, ord));
             }
@@ -46,7 +46,7 @@ impl Checks {
 
     /// The torrent is gone.
     pub(super) fn remove(&mut self, key: Key) {
-        self.handle_claim(key, Check::No, None);
+        self.handle_check(key, Check::No, None);
     }
 
     /// The next torrent to open, if fewer than `limit` are at it.
@@ -71,22 +71,22 @@ mod tests {
         let key = |n| Key { index: n, generation: n };
         let mut checks = Checks::default();
         for (n, turn) in [
-            (0, Turn::Paused),
-            (1, Turn::Queued),
-            (2, Turn::Now),
-            (3, Turn::Queued),
-            (4, Turn::Now),
+            (0, OpeningTurn::Paused),
+            (1, OpeningTurn::Queued),
+            (2, OpeningTurn::Now),
+            (3, OpeningTurn::Queued),
+            (4, OpeningTurn::Now),
         ] {
-            checks.handle_claim(key(n), Check::Due(turn), Some(100 - u64::from(n)));
+            checks.handle_check(key(n), Check::Due(turn), Some(100 - u64::from(n)));
         }
         let next = |checks: &mut Checks| checks.poll(2).map(|key| key.index);
         assert_eq!(
             (next(&mut checks), next(&mut checks), next(&mut checks)),
             (Some(2), Some(4), None)
         );
-        checks.handle_claim(key(4), Check::Going, None);
+        checks.handle_check(key(4), Check::Going, None);
         assert_eq!(next(&mut checks), None);
-        checks.handle_claim(key(4), Check::No, None);
+        checks.handle_check(key(4), Check::No, None);
         assert_eq!(next(&mut checks), Some(3), "the first in the queue");
         checks.remove(key(2));
         // It was not the one it waited for.

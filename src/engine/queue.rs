@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     base::{arena::Key, time::Instant},
-    torrent::claim::{Claim, Lane},
+    torrent::queue_request::{Lane, QueueRequest},
 };
 
 /// How often the queue looks whether a torrent is slow or has had its turn, while others wait.
@@ -177,36 +177,36 @@ impl Queue {
     }
 
     /// What a torrent could do is another thing than before.
-    pub(super) fn handle_claim(&mut self, now: Instant, key: Key, claim: Claim) {
-        if !claim.queued {
+    pub(super) fn handle_request(&mut self, now: Instant, key: Key, request: QueueRequest) {
+        if !request.queued {
             return self.remove(now, key);
         }
         match self.entries.get(&key).map(|entry| entry.lane) {
             None => {
                 let entry = Entry {
-                    lane: claim.lane,
+                    lane: request.lane,
                     ord: 0,
                     place: Place::Idle,
                     since: now,
                     slow_since: None,
                 };
                 self.entries.insert(key, entry);
-                match claim.order {
-                    Some(order) if claim.lane == Lane::Download => self.insert_by(order, key),
-                    _ => self.join(key, claim.lane),
+                match request.order {
+                    Some(order) if request.lane == Lane::Download => self.insert_by(order, key),
+                    _ => self.join(key, request.lane),
                 }
             }
-            Some(lane) if lane != claim.lane => {
+            Some(lane) if lane != request.lane => {
                 self.put(key, Place::Idle);
                 self.leave(key);
-                self.join(key, claim.lane);
+                self.join(key, request.lane);
             }
             Some(_) => {}
         }
         let place = self.entries.get(&key).map_or(Place::Idle, |entry| entry.place);
-        let wanted = match (claim.could_run, place) {
+        let wanted = match (request.could_run, place) {
             (false, _) => Place::Idle,
-            (true, Place::Idle) if claim.held => Place::Waiting,
+            (true, Place::Idle) if request.held => Place::Waiting,
             (true, Place::Idle) => Place::Running,
             (true, place) => place,
         };

@@ -14,7 +14,7 @@ use crate::{
     },
     torrent::{
         HELD, Torrent,
-        claim::{Lane, Seen},
+        queue_request::{Lane, Seen},
     },
 };
 
@@ -82,11 +82,11 @@ impl Verbs<'_> {
     /// # Errors
     /// If there is no such torrent, or it has no position.
     pub fn set_queue_position(&mut self, id: TorrentId, position: usize) -> Result<(), QueueError> {
-        let claim = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?.claim();
+        let request = self.engine.torrents.get(id.0).ok_or(NoSuchTorrent(id))?.queue_request();
         if !self.engine.queue.move_to(self.engine.cx.now, id.0, position) {
             return Err(QueueError::NoPosition(id));
         }
-        self.engine.queueing.checks.handle_claim(id.0, claim.check, self.engine.queue.ord(id.0));
+        self.engine.queueing.checks.handle_check(id.0, request.check, self.engine.queue.ord(id.0));
         self.engine.torrent_changed(id.0);
         self.engine.arrange();
         Ok(())
@@ -162,11 +162,11 @@ impl Engine {
         self.ledger.touch(key, &mut torrent.seen);
         self.tally.handle_torrent(torrent, self.cx.now);
         let resting_dials = torrent.peers.dials() > 0 && !torrent.is_active();
-        let claim = torrent.claim();
-        if torrent.seen.claim != Some(claim) {
-            torrent.seen.claim = Some(claim);
-            self.queue.handle_claim(self.cx.now, key, claim);
-            self.queueing.checks.handle_claim(key, claim.check, self.queue.ord(key));
+        let request = torrent.queue_request();
+        if torrent.seen.queue_request != Some(request) {
+            torrent.seen.queue_request = Some(request);
+            self.queue.handle_request(self.cx.now, key, request);
+            self.queueing.checks.handle_check(key, request.check, self.queue.ord(key));
             self.arrange();
         }
         if resting_dials {

@@ -7,7 +7,7 @@ use crate::{
     alert::Phase,
     base::{time::Instant, totals::Totals},
     engine::{Engine, Verbs},
-    torrent::{Torrent, claim::Seen},
+    torrent::{Torrent, queue_request::Seen},
 };
 
 /// Phases there are, and room for more.

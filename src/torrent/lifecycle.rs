@@ -1,6 +1,6 @@
 //! The lifecycle of a torrent: how far its storage is, what follows when no worker has a job of it
 //! any more, and whether its user and the queue let it run. Every change is a method with a name,
-//! and what is told of the state ([`Lifecycle::phase`], [`Lifecycle::claim`]) is derived here.
+//! and what is told of the state ([`Lifecycle::phase`], [`Lifecycle::queue_request`]) is derived here.
 //!
 //! It sees no storage, no peer and no clock: the torrent calls it and carries the consequences out.
 
@@ -12,7 +12,7 @@ use crate::{
     base::job::Trust,
     torrent::{
         checker::Checker,
-        claim::{Check, Claim, Lane, Turn},
+        queue_request::{Check, Lane, OpeningTurn, QueueRequest},
     },
 };
 
@@ -713,20 +713,20 @@ impl Lifecycle {
     }
 
     /// What it asks of the engine's queues.
-    pub(super) fn claim(&self) -> Claim {
+    pub(super) fn queue_request(&self) -> QueueRequest {
         let order = match self.queueing {
             Queueing::Inside { order, .. } => order,
             Queueing::Outside => None,
         };
         let check = match self.stage() {
             _ if self.is_pending() => Check::No,
-            Some(Stage::Waiting { .. }) if self.paused => Check::Due(Turn::Paused),
-            Some(Stage::Waiting { .. }) if self.is_queued() => Check::Due(Turn::Queued),
-            Some(Stage::Waiting { .. }) => Check::Due(Turn::Now),
+            Some(Stage::Waiting { .. }) if self.paused => Check::Due(OpeningTurn::Paused),
+            Some(Stage::Waiting { .. }) if self.is_queued() => Check::Due(OpeningTurn::Queued),
+            Some(Stage::Waiting { .. }) => Check::Due(OpeningTurn::Now),
             Some(Stage::Opening { failed: false, .. } | Stage::Checking { .. }) => Check::Going,
             _ => Check::No,
         };
-        Claim {
+        QueueRequest {
             check,
             queued: self.is_queued() && self.end().is_none(),
             lane: self.lane,

@@ -10,7 +10,6 @@ mod blame;
 pub(crate) mod candidates;
 mod checker;
 mod choker;
-pub(crate) mod claim;
 pub(crate) mod content;
 pub(crate) mod cx;
 mod dht;
@@ -42,6 +41,7 @@ mod picker;
 mod piece_memory;
 mod priority;
 pub(crate) mod progress;
+pub(crate) mod queue_request;
 pub(crate) mod recorder;
 mod saves;
 mod settle;
@@ -72,7 +72,6 @@ use crate::{
         activity::Activity,
         announcer::Announcer,
         candidates::Candidates,
-        claim::Seen,
         content::Content,
         cx::Cx,
         identity::TorrentIdentity,
@@ -83,6 +82,7 @@ use crate::{
         peers::Peers,
         persistence::Persistence,
         picker::Picker,
+        queue_request::Seen,
         saves::Saves,
         slots::Slots,
         storage::Storage,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::torrent::claim::Check;
+use crate::torrent::queue_request::Check;
 
 fn key(n: u32) -> Key {
     Key { index: n, generation: n }
@@ -65,10 +65,10 @@ impl Bed {
         let f = self.torrents[&key];
         let lane = if f.whole { Lane::Seed } else { Lane::Download };
         let could_run = !f.paused && !f.failing;
-        self.queue.handle_claim(
+        self.queue.handle_request(
             self.now,
             key,
-            Claim {
+            QueueRequest {
                 check: Check::No,
                 queued: f.queued,
                 lane,

@@ -23,9 +23,9 @@ fn opened(mut lifecycle: Lifecycle) -> Lifecycle {
 fn added_torrent_opens_checks_downloads_and_seeds() {
     let mut l = added();
     assert_eq!(l.phase(false), Phase::Opening);
-    assert_eq!(l.claim().check, Check::Due(Turn::Now));
+    assert_eq!(l.queue_request().check, Check::Due(OpeningTurn::Now));
     assert!(l.open() && !l.open());
-    assert_eq!(l.claim().check, Check::Going);
+    assert_eq!(l.queue_request().check, Check::Going);
     assert!(l.check(checker(), true), "every step of a new torrent is told");
     assert_eq!(l.phase(false), Phase::Checking);
     assert!(!l.is_active() && l.is_savable());
@@ -35,10 +35,10 @@ fn added_torrent_opens_checks_downloads_and_seeds() {
     assert!(l.finish() && !l.finish());
     l.note_whole(true);
     assert_eq!(l.phase(true), Phase::Seeding);
-    assert_eq!(l.claim().lane, Lane::Seed);
+    assert_eq!(l.queue_request().lane, Lane::Seed);
     l.unfinish();
     assert!(!l.is_finished());
-    assert_eq!(l.claim().lane, Lane::Download);
+    assert_eq!(l.queue_request().lane, Lane::Download);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn restored_seed_is_dormant_until_needed_and_tells_nothing() {
         assert!(l.is_dormant() && l.is_finished() && l.is_ready_to_wake());
         assert_eq!(l.phase(true), Phase::Seeding);
         assert!(l.is_oversleeping(false) && !l.is_oversleeping(true));
-        assert!(l.claim().could_run && l.claim().lane == Lane::Seed);
+        assert!(l.queue_request().could_run && l.queue_request().lane == Lane::Seed);
         assert!(l.wake() && !l.wake());
         assert!(l.is_waking() && l.open());
         assert_eq!(l.check(checker(), as_saved), !as_saved);
@@ -68,28 +68,28 @@ fn paused_torrent_is_dormant_and_incomplete_one_is_opened() {
     let mut l = added();
     l.restore(true, false);
     assert!(!l.is_dormant() && l.is_ready_to_wake());
-    assert_eq!(l.claim().check, Check::Due(Turn::Now));
+    assert_eq!(l.queue_request().check, Check::Due(OpeningTurn::Now));
 }
 
 #[test]
 fn queue_lets_run_and_pause_puts_torrent_in_line_again() {
     let mut l = Lifecycle::new(true, Trust::State, false, true, Some(7));
-    assert!(l.rests() && l.claim().held);
-    assert_eq!(l.claim().order, Some(7));
+    assert!(l.rests() && l.queue_request().held);
+    assert_eq!(l.queue_request().order, Some(7));
     assert_eq!(l.phase(false), Phase::Queued);
     assert!(l.set_held(false) && !l.set_held(false));
     let mut l = opened(l);
     assert!(l.is_active());
     assert!(l.pause() && !l.pause());
-    assert!(l.claim().held && !l.claim().could_run);
+    assert!(l.queue_request().held && !l.queue_request().could_run);
     assert!(l.unpause() && !l.unpause());
     assert_eq!(l.phase(false), Phase::Queued);
     l.set_held(false);
     // What runs goes on when the queue begins or ceases to decide.
-    assert!(l.set_queued(false) && !l.claim().queued && l.is_active());
+    assert!(l.set_queued(false) && !l.queue_request().queued && l.is_active());
     assert!(!l.set_held(true) && l.is_active());
     assert!(l.set_queued(true) && l.is_active());
-    assert_eq!(l.claim().order, None);
+    assert_eq!(l.queue_request().order, None);
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn storage_that_cannot_be_opened_stalls_until_retried() {
     l.handle_open_failed();
     assert!(l.is_failing() && l.is_unopened());
     assert_eq!(l.phase(false), Phase::Stalled);
-    assert_eq!(l.claim().check, Check::No);
+    assert_eq!(l.queue_request().check, Check::No);
     assert!(l.retry_open() && !l.is_failing());
-    assert_eq!(l.claim().check, Check::Due(Turn::Now));
+    assert_eq!(l.queue_request().check, Check::Due(OpeningTurn::Now));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn failing_disk_stalls_and_given_up_runs_count_for_it_only() {
     l.note_given_up();
     l.handle_disk_failure();
     assert_eq!(l.phase(false), Phase::Stalled);
-    assert!(l.is_active() && !l.claim().could_run);
+    assert!(l.is_active() && !l.queue_request().could_run);
     assert!(l.take_given_up() && !l.take_given_up());
     l.note_given_up();
     assert!(l.handle_disk_recovery());
@@ -135,7 +135,7 @@ fn missing_data_is_looked_for_until_it_is_back() {
     assert_eq!(l.phase(true), Phase::Missing);
     l.handle_data_back();
     assert!(!l.has_lost_data());
-    assert_eq!(l.claim().check, Check::Due(Turn::Now));
+    assert_eq!(l.queue_request().check, Check::Due(OpeningTurn::Now));
 }
 
 #[test]
@@ -183,15 +183,15 @@ fn end_goes_one_way_and_the_furthest_wish_counts() {
 #[test]
 fn torrent_without_metainfo_keeps_its_peers_while_it_opens() {
     let mut l = Lifecycle::new(false, Trust::State, false, true, None);
-    assert_eq!((l.phase(false), l.claim().check), (Phase::Queued, Check::No));
-    assert!(l.claim().could_run && !l.open() && !l.is_active());
+    assert_eq!((l.phase(false), l.queue_request().check), (Phase::Queued, Check::No));
+    assert!(l.queue_request().could_run && !l.open() && !l.is_active());
     l.set_held(false);
     assert_eq!(l.phase(false), Phase::Metadata);
     l.restore(false, false);
     assert!(l.is_active() && !l.is_exchanging() && l.awaits_metadata());
     l.handle_metadata();
-    assert!(l.is_active() && !l.is_waking() && l.claim().could_run);
-    assert_eq!(l.claim().check, Check::Due(Turn::Queued));
+    assert!(l.is_active() && !l.is_waking() && l.queue_request().could_run);
+    assert_eq!(l.queue_request().check, Check::Due(OpeningTurn::Queued));
     assert!(l.open() && l.is_active());
     assert!(l.check(checker(), true) && l.is_active() && !l.is_exchanging());
     assert!(l.finish_check() && l.is_exchanging());

@@ -16,7 +16,7 @@ pub(crate) enum Lane {
 
 /// Who is opened first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Turn {
+pub(crate) enum OpeningTurn {
     /// It is to run at once.
     Now,
     /// When the queue lets it.
@@ -31,14 +31,14 @@ pub(crate) enum Check {
     /// It is not, and need not be.
     No,
     /// It waits for that.
-    Due(Turn),
+    Due(OpeningTurn),
     /// It is.
     Going,
 }
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct QueueRequest {
     pub(crate) check: Check,
     /// The queue decides when it runs.
     pub(crate) queued: bool,
@@ -57,8 +57,8 @@ impl Torrent {
         (self.phase(), &self.swarm.counters, &mut self.seen)
     }
 
-    pub(crate) fn claim(&self) -> Claim {
-        self.lifecycle.claim()
+    pub(crate) fn queue_request(&self) -> QueueRequest {
+        self.lifecycle.queue_request()
     }
 }
 
@@ -66,7 +66,7 @@ impl Torrent {
 /// there is no news.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    pub(crate) claim: Option<Claim>,
+    pub(crate) queue_request: Option<QueueRequest>,
     pub(crate) phase: Option<Phase>,
     /// It is in the list of those that a user may have to be told of.
     pub(crate) touched: bool,
