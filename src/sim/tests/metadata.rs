@@ -122,7 +122,7 @@ fn wide() -> Arc<Sample> {
 }
 
 #[test]
-fn magnet_torrent_gets_metadata_from_peers_with_liars_among_them() {
+fn magnet_torrent_gets_metadata_despite_lying_peers() {
     let sample = wide();
     assert!(sample.metainfo.info().unwrap().len() > 4 * METADATA_BLOCK as usize);
     let mut world = World::new(1);
