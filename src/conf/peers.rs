@@ -53,7 +53,8 @@ pub struct PeerConf {
     /// KiB. Default 512 KiB.
     pub max_frame: u32,
     /// What may be kept, in bytes, of what a peer says of its pieces before the metainfo of a torrent
-    /// is known (a magnet link). A peer that says more is let go. Default 512 KiB.
+    /// is known (a magnet link). A peer that says more is let go. Default 128 KiB, the bitfield of a
+    /// million pieces; 200 connections of a torrent then keep 25 MiB at most.
     pub max_before_content: usize,
     /// The largest info dictionary that is fetched from peers for a magnet link, bytes. What is held
     /// of true and false ones together is twice as much at most. Default 30 MiB.
@@ -85,7 +86,7 @@ impl Default for PeerConf {
             max_ban_time: Duration::from_secs(24 * 3600),
             limits: Limits::default(),
             max_frame: 512 * 1024,
-            max_before_content: 512 * 1024,
+            max_before_content: 128 * 1024,
             max_metadata: 30 << 20,
             turnover_interval: Duration::from_secs(300),
             inactivity_timeout: Duration::from_secs(600),
