@@ -167,10 +167,10 @@ impl Engine {
     pub(crate) fn connection_view(&self, stream: StreamId) -> Option<ConnectionView> {
         let StreamId::Peer(connection) = stream else { return None };
         self.session_on(connection).map(|s| ConnectionView {
-            unsent: s.tx.len(),
+            unsent: s.tx().len(),
             hiding: s.is_hiding(),
-            choking: s.choking,
-            interested: s.interested,
+            choking: s.is_choking(),
+            interested: s.is_interested(),
         })
     }
 }

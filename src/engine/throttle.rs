@@ -138,7 +138,7 @@ impl Engine {
     pub(super) fn expects_no_blocks(&self, session: Key, torrent: Key) -> bool {
         let peers = self.torrents.get(torrent).map(|t| &t.peers);
         let session = peers.and_then(|peers| peers.get(session));
-        session.is_some_and(|s| s.pipeline.is_empty() && !s.pipeline.is_held())
+        session.is_some_and(|s| s.pipeline().is_empty() && !s.pipeline().is_held())
     }
 
     /// How many bytes of those that wait on a connection with a session may be offered to be sent:

@@ -339,23 +339,23 @@ impl Engine {
     pub fn peers(&self, id: TorrentId) -> Vec<PeerStats> {
         let Some(torrent) = self.torrents.get(id.0) else { return Vec::new() };
         let peer = |s: &crate::torrent::peer_session::PeerSession| PeerStats {
-            addr: s.who.addr,
-            incoming: s.who.incoming,
-            id: s.terms.peer_id,
-            client: s.client.clone(),
-            have: s.has.count(),
-            interested: s.interested,
-            unchoked: !s.peer_choking,
-            peer_interested: s.peer_interested,
-            peer_unchoked: !s.choking,
+            addr: s.who().addr,
+            incoming: s.who().incoming,
+            id: s.peer_id(),
+            client: s.client().map(str::to_owned),
+            have: s.has().count(),
+            interested: s.is_interested(),
+            unchoked: !s.is_peer_choking(),
+            peer_interested: s.is_peer_interested(),
+            peer_unchoked: !s.is_choking(),
             upload_only: s.is_upload_only(),
             optimistic: s.standing.optimistic,
             snubbed: s.is_snubbed(),
-            pipeline: s.pipeline.len(),
-            downloaded: s.pipeline.total(),
-            uploaded: s.uploaded,
-            download_rate: s.pipeline.shown_rate(self.cx.now),
-            upload_rate: s.taken.rate(self.cx.now),
+            pipeline: s.pipeline().len(),
+            downloaded: s.pipeline().total(),
+            uploaded: s.bytes_sent(),
+            download_rate: s.pipeline().shown_rate(self.cx.now),
+            upload_rate: s.sent_rate(self.cx.now),
         };
         let early = torrent.peers.all_early().map(|(_, early)| early_stats(early));
         torrent.peers.iter().map(|(_, s)| peer(s)).chain(early).collect()

@@ -24,4 +24,4 @@ pub(crate) mod pipeline;
 pub(crate) mod preambles;
 pub(crate) mod tracker;
 pub(crate) mod tx;
-pub(crate) mod uploads;
+pub(crate) mod upload_queue;

@@ -31,6 +31,9 @@ use crate::{
 /// Small messages gathered in one buffer. What is sent of one is given back only with the rest of
 /// it.
 const GATHERED: usize = 16 * 1024;
+/// The largest buffer of small messages that is kept when they are gone: requests for many blocks
+/// fit, and an idle peer holds little.
+const KEPT: usize = 1024;
 
 /// The gap that is left before each block has room for just what goes before it on the wire.
 const _: () = assert!(READ_GAP == PIECE_HEADER_LEN);
@@ -45,6 +48,8 @@ pub(crate) struct Tx {
     len: usize,
     /// Of an enciphered connection.
     sealed: Option<Box<Sealed>>,
+    /// The buffer of small messages that are gone, for those that come next.
+    spare: BytesMut,
 }
 
 /// What is enciphered ahead of the socket: little, since it is a copy that cannot be given up.
@@ -215,7 +220,7 @@ impl Tx {
         {
             Some(before) => before,
             None => {
-                self.chunks.insert(at, Chunk::Small(BytesMut::new()));
+                self.chunks.insert(at, Chunk::Small(std::mem::take(&mut self.spare)));
                 at
             }
         };
@@ -296,7 +301,7 @@ impl Tx {
 
     fn small(&mut self, write: impl FnOnce(&mut BytesMut)) {
         if !matches!(self.chunks.back(), Some(Chunk::Small(bytes)) if bytes.len() < GATHERED) {
-            self.chunks.push_back(Chunk::Small(BytesMut::new()));
+            self.chunks.push_back(Chunk::Small(std::mem::take(&mut self.spare)));
         }
         if let Some(Chunk::Small(out)) = self.chunks.back_mut() {
             let before = out.len();
@@ -393,8 +398,13 @@ impl Tx {
                 break;
             }
             self.sent = 0;
-            if let Some(Chunk::Batch(batch)) = self.chunks.pop_front() {
-                give(batch.buf);
+            match self.chunks.pop_front() {
+                Some(Chunk::Batch(batch)) => give(batch.buf),
+                Some(Chunk::Small(mut bytes)) if bytes.capacity() <= KEPT => {
+                    bytes.clear();
+                    self.spare = bytes;
+                }
+                _ => {}
             }
         }
         if self.chunks.is_empty() && self.chunks.capacity() > 4 {

@@ -50,10 +50,10 @@ impl Torrent {
         sessions.iter().try_for_each(|s| s.audit(&self.swarm, conf))?;
         self.audit_slots()?;
         let favoured = sessions.iter().filter(|s| s.is_favoured()).count();
-        if favoured != self.swarm.favoured {
+        if favoured != self.swarm.favours.served {
             return Err(format!(
                 "{favoured} choked peers are served and {} are counted",
-                self.swarm.favoured
+                self.swarm.favours.served
             ));
         }
         self.swarm.audit(&sessions, conf)

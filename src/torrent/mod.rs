@@ -46,6 +46,7 @@ pub(crate) mod recorder;
 mod saves;
 mod settle;
 pub(crate) mod shared_files;
+mod slot_queue;
 pub(crate) mod slots;
 mod stats;
 mod storage;

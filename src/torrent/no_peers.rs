@@ -53,10 +53,12 @@ impl Torrent {
 
     /// Whether a peer is connected that has something we lack; a spell begins or ends with that.
     fn look_for_source(&mut self, now: Instant) {
-        let known =
-            self.drought.source.filter(|&key| self.peers.get(key).is_some_and(|s| s.interested));
-        let source =
-            known.or_else(|| self.peers.iter().find(|(_, s)| s.interested).map(|(key, _)| key));
+        let known = self
+            .drought
+            .source
+            .filter(|&key| self.peers.get(key).is_some_and(|s| s.is_interested()));
+        let source = known
+            .or_else(|| self.peers.iter().find(|(_, s)| s.is_interested()).map(|(key, _)| key));
         // Any peer may have the metainfo.
         let source = source.or_else(|| self.peers.all_early().next().map(|(key, _)| key));
         let failed_dials = self.drought.failed_dials;

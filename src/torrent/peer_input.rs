@@ -47,15 +47,18 @@ impl Torrent {
         if !who.incoming {
             self.peers.candidates_mut().note_connected(who.addr);
         }
+        let Self { peers, swarm, .. } = self;
         let key = if self.lifecycle.is_open() {
-            let mut session = PeerSession::new(link, who, terms, tx, &self.swarm, cx);
-            session.schedule(cx);
-            self.swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
-            self.peers.insert(session)
+            swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
+            peers.insert_with(|key| {
+                let mut session = PeerSession::new(key, link, who, terms, tx, swarm, cx);
+                session.schedule(cx);
+                session
+            })
         } else {
             let mut early = PeerBeforeContent::new(link, who, terms, tx, cx);
             early.schedule(cx);
-            self.peers.insert_early(early)
+            peers.insert_early(early)
         };
         if !who.incoming && self.peers.candidates().is_forbidden(who.addr) {
             // It was dialled before the torrent turned out to be private.
@@ -79,14 +82,14 @@ impl Torrent {
             return self.handle_on_metadata(session, said, cx);
         }
         let Some(s) = self.peers.get_mut(session) else { return Ok(()) };
-        self.swarm.max_favoured = self.slots.favours();
+        self.swarm.favours.limit = self.slots.favours();
         let result = s.handle_data(data, &mut self.swarm, cx);
         if result.is_ok() {
             self.slots.consider(s, cx);
             s.count_favour(&mut self.swarm);
             s.schedule(cx);
             if self.lifecycle.is_finished() && s.is_upload_only() {
-                let (link, reason) = (s.link, sated(s));
+                let (link, reason) = (s.link(), sated(s));
                 self.peers.part(link, reason);
             }
         }
@@ -100,6 +103,7 @@ impl Torrent {
         }
         if let Some(s) = self.peers.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
+            self.slots.recall(s);
             if self.activity.is_reached_by(self.swarm.counters.up.total()) {
                 self.timers.set(STOP, cx.now);
                 self.schedule(cx);
@@ -126,6 +130,7 @@ impl Torrent {
     pub(crate) fn handle_writable(&mut self, session: Key, writable: bool, cx: &mut Cx) {
         if let Some(s) = self.peers.get_mut(session) {
             s.handle_writable(writable, cx);
+            self.slots.recall(s);
             s.count_favour(&mut self.swarm);
         }
     }
@@ -152,7 +157,7 @@ impl Torrent {
             return early.handle_timeout(at, cx);
         }
         let Some(s) = self.peers.get_mut(session) else { return Ok(()) };
-        if !s.wakeup.fire(at) {
+        if !s.wakes(at) {
             return Ok(());
         }
         let result = s.handle_timeout(&mut self.swarm, cx);
@@ -180,7 +185,7 @@ impl Torrent {
         }
         match session.and_then(|s| self.peers.get_mut(s)) {
             Some(s) => {
-                let (link, result) = (s.link, s.handle_read(buf, result, cx));
+                let (link, result) = (s.link(), s.handle_read(buf, result, cx));
                 s.count_favour(&mut self.swarm);
                 if let Err(fault) = result {
                     self.peers.part(link, fault);
@@ -210,8 +215,7 @@ impl Torrent {
         }
         let (connected, session) = session.map_or((false, None), |s| self.peers.remove(s));
         // Who is let go because the torrent rests has not failed.
-        let useful =
-            !self.is_active() || session.as_ref().is_some_and(|s| s.useful > 0 || s.uploaded > 0);
+        let useful = !self.is_active() || session.as_ref().is_some_and(|s| s.moved() > 0);
         log::debug!("{} is gone: {reason}", who.addr);
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerGone {
@@ -224,10 +228,10 @@ impl Torrent {
         if !connected && !who.incoming && !useful {
             self.drought.handle_failed_dial();
         }
-        let let_go = session.as_ref().is_some_and(|s| s.let_go);
+        let let_go = session.as_ref().is_some_and(PeerSession::is_let_go);
         let sated = self.lifecycle.is_finished()
             && session.as_ref().is_some_and(PeerSession::is_upload_only);
-        let held = session.as_ref().filter(|s| s.holds).and_then(|s| s.reach);
+        let held = session.as_ref().filter(|s| s.holds()).and_then(|s| s.reach());
         if let Some(session) = session {
             self.leave_slots(&session, cx.now);
             session.leave(&mut self.swarm, cx);

@@ -1,20 +1,39 @@
-//! One greeted peer: what it has and wants, what we ask of it and it of us. Bytes in, bytes out.
+//! One connected peer after the handshake (BEP 3), bytes in and bytes out: what it has
+//! ([`availability`]), what we ask of it ([`requests`]), what it asks of us ([`uploads`]), what it
+//! speaks beyond BEP 3 ([`extensions`]).
 //!
-//! It sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
+//! Each of these is a type with a state of its own, in a file of its own. Here messages and
+//! deadlines are given to them, and what one of them finds out is passed on to the others. A peer
+//! session sees itself, the torrent's ledger and the world; never a sibling, a socket or a clock.
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod availability;
 mod before_content;
+mod choke_state;
+mod extensions;
+mod facts;
+mod fast_offers;
 mod fault;
-mod offers;
+mod messages;
+mod outgoing;
 mod requests;
 #[cfg(test)]
-mod tests;
+mod testing;
 mod uploads;
+mod view;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
+use self::{
+    availability::Availability,
+    choke_state::ChokeState,
+    extensions::{Extensions, our_handshake},
+    outgoing::Outgoing,
+    requests::Requests,
+    uploads::Uploads,
+    view::View,
+};
 pub(crate) use self::{
     before_content::{OnMetadata, PeerBeforeContent},
     fault::Fault,
@@ -23,51 +42,20 @@ use crate::{
     base::{
         arena::Key,
         bitfield::{Bitfield, wire_len},
-        geometry::PieceIndex,
+        buf::Buf,
+        geometry::{Block, PieceIndex},
         ids::PeerId,
-        rate::LongMeter,
+        job::StoreError,
         time::Instant,
-        timers::{TimerTable, Wakeup},
+        timers::Wakeup,
     },
-    proto::{pipeline::Pipeline, tx::Tx, uploads::Uploads},
-    torrent::{
-        cx::Cx,
-        outbox::Sleeper,
-        peer_session::offers::{Offers, our_handshake},
-        progress::Contributor,
-        slots::Standing,
-        swarm::{Note, Swarm},
-    },
-    wire::{
-        extension::{ExtensionHandshake, UPLOAD_ONLY_ID},
-        frame::Decoder,
-        message::{Message, PIECE_HEADER_LEN},
-    },
+    proto::tx::Tx,
+    torrent::{cx::Cx, outbox::Sleeper, progress::Contributor, slots::Standing, swarm::Swarm},
+    wire::{frame::Decoder, message::Message},
 };
-
-/// Allowed-fast and suggested pieces remembered of a peer.
-const MAX_HINTS: usize = 16;
-/// Bitfields after the first, beyond one a piece, after which a peer is let go.
-const RETOLD_AT_START: u32 = 8;
-/// Bytes that may wait for a peer which asks without reading.
-const MAX_CONTROL_BACKLOG: usize = 1 << 20;
-
-/// Bytes still to be sent below which the next blocks are read.
-const LOW_WATER: usize = 16 * 1024;
 
 /// The longest extension message, and more than a block with its header.
 const MAX_EXTENSION_FRAME: u32 = 64 * 1024 + 2;
-/// The id of a piece message (BEP 3).
-const PIECE: u8 = 7;
-
-const IDLE: usize = 0;
-const KEEP_ALIVE: usize = 1;
-const SNUB: usize = 2;
-const STARVED: usize = 3;
-
-/// How soon a peer with nothing to do looks again whether it can help others.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
 /// The longest frame that a peer of a torrent with so many pieces has a reason to send: a bitfield,
 /// a block, or an extension message. What it has begun to send is held in memory, so less is better
 /// than [`PeerConf::max_frame`](crate::conf::PeerConf::max_frame).
@@ -76,92 +64,62 @@ fn longest_frame(pieces: u32) -> u32 {
     bitfield.max(MAX_EXTENSION_FRAME)
 }
 
-/// What was agreed in the greeting.
+/// What was agreed in the handshake.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) peer_id: PeerId,
+    /// Both speak the fast extension (BEP 6).
     pub(crate) fast: bool,
+    /// The peer speaks the extension protocol (BEP 10).
     pub(crate) extended: bool,
     /// It has a DHT node (BEP 5).
     pub(crate) dht: bool,
 }
 
+/// The parts of a peer session that change while others are looked at.
+struct Parts<'a> {
+    requests: &'a mut Requests,
+    uploads: &'a mut Uploads,
+    outgoing: &'a mut Outgoing,
+    peer: View<'a>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PeerSession {
-    pub(crate) link: Key,
-    pub(crate) who: Contributor,
-    pub(crate) terms: Terms,
+    who: Contributor,
+    terms: Terms,
     decoder: Decoder,
-    pub(crate) tx: Tx,
-    pub(crate) pipeline: Pipeline,
+    outgoing: Outgoing,
+    choke: ChokeState,
+    availability: Availability,
+    requests: Requests,
     uploads: Uploads,
-    /// Waits for its turn to have blocks read.
-    in_line: bool,
-    /// Its socket takes no more for now.
-    blocked: bool,
-    offers: Offers,
-    pub(crate) has: Bitfield,
-    /// It has told what it has.
-    told: bool,
-    /// How often it told that again.
-    retold: u32,
-    /// How often of those by HaveAll or HaveNone.
-    cheap_retold: u32,
-    /// Pieces that it has and we want.
-    wanted: u32,
-    pub(crate) interested: bool,
-    pub(crate) choking: bool,
-    pub(crate) peer_interested: bool,
-    pub(crate) peer_choking: bool,
-    /// Counted among those that fetch: it has something for us, and we may ask for it.
-    fetching: bool,
-    own: Vec<PieceIndex>,
-    allowed: Vec<PieceIndex>,
-    suggested: Vec<PieceIndex>,
-    timers: TimerTable<4>,
-    pub(crate) wakeup: Wakeup,
-    snubbed_since: Option<Instant>,
-    /// It is held back by a limit that it shares with others.
-    held_with_others: bool,
-    invalid_requests: u32,
-    unasked: u32,
-    rejects: u32,
-    /// What was on order when it choked last, as far as there was no answer: that is to be turned
-    /// down (BEP 6), and counts as one.
-    choked_orders: usize,
-    choke_counted: bool,
-    unread: u32,
-    /// Bytes of blocks that were of use.
-    pub(crate) useful: u64,
-    pub(crate) uploaded: u64,
-    /// How fast useful blocks come from it, and bytes go to it.
-    pub(crate) given: LongMeter,
-    pub(crate) taken: LongMeter,
+    extensions: Extensions,
+    /// How it stands with the choker, which keeps this.
     pub(crate) standing: Standing,
-    /// When it was greeted, and when something came from it last.
-    pub(crate) began: Instant,
-    pub(crate) heard: Instant,
+    /// When the peer has been silent for too long.
+    silent: Instant,
+    wakeup: Wakeup,
+    /// When the handshake was over, and when something came last.
+    began: Instant,
+    heard: Instant,
     /// Something came after its handshake.
     spoke: bool,
-    /// Since when neither wants anything of the other.
-    pub(crate) idle_since: Option<Instant>,
     /// It makes room for others and is not to blame.
-    pub(crate) let_go: bool,
-    pub(crate) client: Option<String>,
-    /// It has said what our address is.
-    voted: bool,
+    let_go: bool,
     /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and
     /// it was the same.
-    pub(crate) reach: Option<SocketAddr>,
-    /// That candidate counts as busy as long as this session lasts.
-    pub(crate) holds: bool,
+    reach: Option<SocketAddr>,
+    /// The candidate at `reach` counts as busy as long as this session lasts.
+    holds: bool,
 }
 
 impl PeerSession {
-    /// A peer that has just been greeted; says what we have.
-    /// `tx` is what the greeting left to be sent.
+    /// A peer whose handshake is over, which the torrent knows by `key` from now on; says what we
+    /// have. `tx` is what the handshake left to be sent.
     pub(crate) fn new(
+        key: Key,
         link: Key,
         who: Contributor,
         terms: Terms,
@@ -169,13 +127,14 @@ impl PeerSession {
         swarm: &Swarm,
         cx: &mut Cx,
     ) -> Self {
-        let mut session = Self::silent(link, who, terms, tx, swarm, cx);
+        let mut session = Self::silent(key, link, who, terms, tx, swarm, cx);
         session.introduce(swarm, cx);
         session
     }
 
     /// A peer that was connected before there was content, and knows us as a peer that has nothing.
     fn after_content(
+        key: Key,
         link: Key,
         who: Contributor,
         terms: Terms,
@@ -183,15 +142,17 @@ impl PeerSession {
         swarm: &Swarm,
         cx: &mut Cx,
     ) -> Self {
-        let mut session = Self::silent(link, who, terms, tx, swarm, cx);
+        let mut session = Self::silent(key, link, who, terms, tx, swarm, cx);
         // Only the first message may be a bitfield (BEP 3).
         for piece in swarm.have.ones() {
-            session.say(&Message::Have(piece), cx);
+            session.outgoing.say(&Message::Have(piece), cx);
         }
         session
     }
 
+    /// A peer to which nothing is said yet.
     fn silent(
+        key: Key,
         link: Key,
         who: Contributor,
         terms: Terms,
@@ -199,79 +160,27 @@ impl PeerSession {
         swarm: &Swarm,
         cx: &mut Cx,
     ) -> Self {
-        let mut session = Self {
-            link,
+        let pieces = swarm.geometry.piece_count();
+        Self {
             who,
             terms,
-            decoder: Decoder::new(
-                longest_frame(swarm.geometry.piece_count()).min(cx.conf.peers.max_frame),
-            ),
-            tx,
-            pipeline: Pipeline::new(cx.now, &cx.conf),
-            uploads: Uploads::default(),
-            in_line: false,
-            blocked: false,
-            offers: Offers::default(),
-            has: Bitfield::none(swarm.geometry.piece_count()),
-            told: false,
-            retold: 0,
-            cheap_retold: 0,
-            wanted: 0,
-            interested: false,
-            choking: true,
-            peer_interested: false,
-            peer_choking: true,
-            fetching: false,
-            own: Vec::new(),
-            allowed: Vec::new(),
-            suggested: Vec::new(),
-            timers: TimerTable::new(),
+            decoder: Decoder::new(longest_frame(pieces).min(cx.conf.peers.max_frame)),
+            outgoing: Outgoing::new(link, tx, cx),
+            choke: ChokeState::new(cx.now),
+            availability: Availability::new(pieces),
+            requests: Requests::new(cx),
+            uploads: Uploads::new(cx.now),
+            extensions: Extensions::default(),
+            standing: Standing::new(cx.now, who.addr.ip(), key),
+            silent: cx.now + cx.conf.peers.idle_timeout,
             wakeup: Wakeup::default(),
-            snubbed_since: None,
-            held_with_others: false,
-            invalid_requests: 0,
-            unasked: 0,
-            rejects: 0,
-            choked_orders: 0,
-            choke_counted: false,
-            unread: 0,
-            useful: 0,
-            uploaded: 0,
-            given: LongMeter::new(cx.now),
-            taken: LongMeter::new(cx.now),
-            standing: Standing::new(cx.now, who.addr.ip()),
             began: cx.now,
             heard: cx.now,
             spoke: false,
-            idle_since: Some(cx.now),
             let_go: false,
-            client: None,
-            voted: false,
             reach: None,
             holds: false,
-        };
-        session.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
-        session.timers.set(KEEP_ALIVE, cx.now + cx.conf.peers.keep_alive);
-        session
-    }
-
-    /// Whether it has everything.
-    pub(crate) fn is_seed(&self) -> bool {
-        self.has.is_full()
-    }
-
-    pub(crate) fn is_snubbed(&self) -> bool {
-        self.pipeline.is_snubbed()
-    }
-
-    /// Whether one side wants something of the other and may ask for it.
-    pub(crate) fn may_exchange(&self) -> bool {
-        (self.interested && !self.peer_choking) || (self.peer_interested && !self.choking)
-    }
-
-    /// Whether it has not delivered what it was asked for last: it was silent, or turned it down.
-    pub(crate) fn is_reluctant(&self) -> bool {
-        self.pipeline.is_snubbed() || self.rejects > 0
+        }
     }
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
@@ -279,21 +188,21 @@ impl PeerSession {
         // Behind what there is, which must come first (BEP 3).
         let port = cx.leases.ports().towards(self.who.addr.ip());
         if let Some(port) = port.filter(|_| self.terms.dht && cx.conf.dht.enabled) {
-            self.say(&Message::Port(port), cx);
+            self.outgoing.say(&Message::Port(port), cx);
         }
     }
 
     /// What we have, in the words that the peer knows.
     fn say_pieces(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
-            let payload =
-                our_handshake(&self.who, swarm.is_upload_only().then_some(true), cx).encode();
-            self.say(&Message::Extended { id: 0, payload: &payload }, cx);
+            let upload_only = swarm.is_upload_only().then_some(true);
+            let payload = our_handshake(&self.who, upload_only, cx).encode();
+            self.outgoing.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {
-            self.hide_all(swarm.geometry.piece_count());
+            self.availability.hide_all();
             if self.terms.fast {
-                self.say(&Message::HaveNone, cx);
+                self.outgoing.say(&Message::HaveNone, cx);
             }
             return;
         }
@@ -307,248 +216,308 @@ impl PeerSession {
                 Message::Bitfield(&bits)
             }
         };
-        self.say(&what, cx);
+        self.outgoing.say(&what, cx);
     }
 
-    /// Since when it is connected, if nothing has come after its handshake.
-    pub(crate) fn mute_since(&self) -> Option<Instant> {
-        (!self.spoke).then_some(self.began)
+    /// What it is made of, each on its own.
+    fn parts(&mut self) -> Parts<'_> {
+        let peer = View::new(
+            self.standing.key(),
+            self.outgoing.link(),
+            self.who,
+            &self.terms,
+            &self.availability,
+            &self.choke,
+            &self.extensions,
+        );
+        let Self { requests, uploads, outgoing, .. } = self;
+        Parts { requests, uploads, outgoing, peer }
     }
 
-    /// Bytes came.
-    pub(crate) fn handle_data(
+    // What it has and we want.
+
+    /// The pieces that it has, as far as it has said so.
+    pub(crate) fn has(&self) -> &Bitfield {
+        self.availability.pieces()
+    }
+
+    /// Whether it has everything.
+    pub(crate) fn is_seed(&self) -> bool {
+        self.availability.is_seed()
+    }
+
+    /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes
+    /// changed at once.
+    pub(crate) fn count_wanted(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.availability.count_wanted(swarm);
+        self.show_interest(cx);
+        self.count_fetching(swarm, cx);
+    }
+
+    /// We have `piece` now, which was `wanted` or came although it is not any more.
+    pub(crate) fn handle_our_have(
         &mut self,
-        mut input: &[u8],
+        piece: PieceIndex,
+        wanted: bool,
         swarm: &mut Swarm,
         cx: &mut Cx,
-    ) -> Result<(), Fault> {
-        self.heard = cx.now;
-        self.spoke |= !input.is_empty();
-        self.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
-        let mut decoder = std::mem::take(&mut self.decoder);
-        let result = loop {
-            match decoder.next(&mut input) {
-                Ok(Some(frame)) => {
-                    if let Err(fault) = Message::decode(frame)
-                        .map_err(Fault::from)
-                        .and_then(|m| self.handle_message(m, swarm, cx))
-                    {
-                        break Err(fault);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error.into()),
+    ) {
+        self.requests.forget_allowed(piece);
+        if self.availability.has(piece) {
+            if wanted {
+                self.availability.unwant_one();
             }
-        };
-        if decoder.partial().is_some_and(|(id, len)| id == PIECE && len > PIECE_HEADER_LEN) {
-            self.pipeline.handle_partial(cx.now);
-        }
-        self.decoder = decoder;
-        result?;
-        if self.is_reluctant() {
-            // Others first: what it turned down would come back to it at once.
-            swarm.refill = true;
-            self.count_fetching(swarm, cx);
+            self.show_interest(cx);
         } else {
+            self.outgoing.say(&Message::Have(piece.get()), cx);
+            let Parts { uploads, outgoing, peer, .. } = self.parts();
+            uploads.offer(piece, &peer, outgoing, cx);
+        }
+        self.count_fetching(swarm, cx);
+    }
+
+    fn show_interest(&mut self, cx: &mut Cx) {
+        let interested = self.availability.is_interesting();
+        if self.choke.set_interested(interested) {
+            self.note_interest(cx.now);
+            let message = if interested { Message::Interested } else { Message::NotInterested };
+            self.outgoing.say(&message, cx);
+        }
+    }
+
+    // What we ask for.
+
+    /// Whether we are interested in what it has, and have told it so.
+    pub(crate) fn is_interested(&self) -> bool {
+        self.choke.is_interested()
+    }
+
+    /// Whether it chokes us.
+    pub(crate) fn is_peer_choking(&self) -> bool {
+        self.choke.is_peer_choking()
+    }
+
+    pub(crate) fn is_snubbed(&self) -> bool {
+        self.requests.pipeline().is_snubbed()
+    }
+
+    /// Whether it has not delivered what it was asked for last: it was silent, or turned it down.
+    pub(crate) fn is_reluctant(&self) -> bool {
+        self.requests.is_reluctant()
+    }
+
+    /// Counts it among those that fetch, as long as there is something to fetch from it.
+    fn count_fetching(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        let Parts { requests, peer, .. } = self.parts();
+        requests.count_fetching(&peer, swarm, cx);
+    }
+
+    /// Asks for as much as the pipeline takes.
+    pub(crate) fn refill(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        let Parts { requests, outgoing, peer, .. } = self.parts();
+        requests.refill(&peer, outgoing, swarm, cx);
+    }
+
+    /// What is wanted has changed: orders for what is skipped now are called off.
+    pub(crate) fn handle_new_wishes(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.requests.cancel_skipped(&mut self.outgoing, swarm, cx);
+        self.count_wanted(swarm, cx);
+    }
+
+    /// Another peer delivered this block.
+    pub(crate) fn cancel(&mut self, block: Block, swarm: &mut Swarm, cx: &mut Cx) {
+        if self.requests.cancel(block, &mut self.outgoing, cx) {
             self.refill(swarm, cx);
         }
-        self.count_favour(swarm);
-        self.want_upload(cx);
-        if self.tx.len() > MAX_CONTROL_BACKLOG.saturating_add(cx.conf.uploads.max_unsent) {
-            return Err(Fault::Backlog(self.tx.len()));
-        }
-        Ok(())
     }
 
-    fn handle_message(
+    /// We do not read from it for now, because of our own limits: its own, or some that it shares
+    /// with others.
+    pub(crate) fn handle_held(&mut self, with_others: bool, swarm: &mut Swarm, cx: &mut Cx) {
+        self.requests.handle_held(with_others, swarm, cx);
+    }
+
+    /// We read on.
+    pub(crate) fn handle_resumed(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.requests.handle_resumed(swarm, cx);
+        self.silent = cx.now + cx.conf.peers.idle_timeout;
+    }
+
+    // What it asks for.
+
+    /// Whether we choke it.
+    pub(crate) fn is_choking(&self) -> bool {
+        self.choke.is_choking()
+    }
+
+    /// Whether it wants something of us: by its own word, unless it wants no data at all.
+    pub(crate) fn is_peer_interested(&self) -> bool {
+        self.choke.says_interested() && !self.extensions.says_upload_only()
+    }
+
+    /// Whether it wants no data: it has everything, or says so (BEP 21).
+    pub(crate) fn is_upload_only(&self) -> bool {
+        self.extensions.says_upload_only() || self.is_seed()
+    }
+
+    /// Lets it ask, or forbids it.
+    pub(crate) fn set_choking(&mut self, choking: bool, cx: &mut Cx) {
+        if self.choke.set_choking(choking) {
+            let Parts { uploads, outgoing, peer, .. } = self.parts();
+            uploads.handle_choking(choking, &peer, outgoing, cx);
+        }
+    }
+
+    /// Counts it among those that are choked and served all the same, as long as it is.
+    pub(crate) fn count_favour(&mut self, swarm: &mut Swarm) {
+        let Parts { uploads, outgoing, peer, .. } = self.parts();
+        uploads.count_favour(&peer, outgoing, swarm);
+    }
+
+    /// We have `piece` at hand: if the peer can use it, it is told so (BEP 6).
+    pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        let Parts { uploads, outgoing, peer, .. } = self.parts();
+        uploads.suggest(piece, &peer, outgoing, cx);
+    }
+
+    /// It is its turn, but the disk is busy with other things.
+    pub(crate) fn leave_line(&mut self) {
+        self.uploads.leave_line();
+    }
+
+    /// The disk is there for it again.
+    pub(crate) fn serve_on(&mut self, cx: &mut Cx) {
+        self.uploads.get_in_line(&self.outgoing, cx);
+    }
+
+    /// It is its turn in the line: the next batch of blocks is read.
+    pub(crate) fn pump_uploads(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.uploads.read_batch(&self.outgoing, swarm, cx);
+    }
+
+    /// A batch of blocks was read for it.
+    pub(crate) fn handle_read(
         &mut self,
-        message: Message<'_>,
-        swarm: &mut Swarm,
+        buf: Buf,
+        result: Result<(), StoreError>,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        match message {
-            Message::Piece { piece, begin, data } => {
-                self.handle_piece(piece, begin, data, swarm, cx)?
-            }
-            Message::KeepAlive | Message::Unknown { .. } => {}
-            Message::Port(port) => {
-                cx.outbox.note_dht_node(SocketAddr::new(self.who.addr.ip(), port));
-            }
-            Message::Choke => self.handle_choke(swarm, cx),
-            Message::Unchoke => self.peer_choking = false,
-            Message::Interested => self.handle_interest(true, swarm, cx),
-            Message::NotInterested => self.handle_interest(false, swarm, cx),
-            Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
-            Message::Bitfield(bits) => self.handle_bitfield(
-                Bitfield::from_wire(bits, swarm.geometry.piece_count())?,
-                swarm,
-                cx,
-            )?,
-            Message::HaveAll => {
-                self.fast()?;
-                self.retell_cheaply()?;
-                self.handle_bitfield(Bitfield::all(swarm.geometry.piece_count()), swarm, cx)?;
-            }
-            Message::HaveNone => {
-                self.fast()?;
-                self.retell_cheaply()?;
-                self.handle_bitfield(Bitfield::none(swarm.geometry.piece_count()), swarm, cx)?;
-            }
-            Message::Request { piece, begin, len } => {
-                self.handle_request(piece, begin, len, swarm, cx)?
-            }
-            Message::Cancel { piece, begin, len } => {
-                if let Ok(block) = swarm.geometry.range(piece, begin, len)
-                    && self.uploads.cancel(block)
-                {
-                    // BEP 6: every request is answered, a cancelled one too.
-                    self.reject(block, cx);
-                }
-            }
-            Message::Reject { piece, begin, len } => {
-                self.fast()?;
-                self.handle_reject(swarm.geometry.range(piece, begin, len)?, swarm, cx)?;
-            }
-            Message::AllowedFast(piece) => {
-                self.fast()?;
-                if let Ok(piece) = swarm.geometry.piece(piece)
-                    && self.allowed.len() < MAX_HINTS
-                    && !swarm.have.has(piece)
-                    && !self.allowed.contains(&piece)
-                {
-                    self.allowed.push(piece);
-                }
-            }
-            Message::Suggest(piece) => {
-                self.fast()?;
-                if let Ok(piece) = swarm.geometry.piece(piece) {
-                    if self.suggested.len() >= MAX_HINTS {
-                        self.suggested.remove(0);
-                    }
-                    self.suggested.push(piece);
-                }
-            }
-            Message::Extended { id: 0, payload } => {
-                let hello = ExtensionHandshake::decode(payload)?;
-                self.handle_wishes(&hello, swarm);
-                if let Some(reqq) = hello.reqq {
-                    self.pipeline.set_cap(reqq, &cx.conf);
-                }
-                // As long as this connection lasts our address is the same, so a peer that says
-                // another lies.
-                if let Some(ours) =
-                    hello.your_ip.filter(|_| !std::mem::replace(&mut self.voted, true))
-                {
-                    cx.leases.external_mut().vote(self.who.addr.ip(), ours);
-                }
-                self.client = hello.version.or(self.client.take());
-                if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none())
-                {
-                    let addr = SocketAddr::new(self.who.addr.ip(), port);
-                    self.reach = Some(addr);
-                    swarm.notes.push_back(Note::Reach(self.link, addr));
-                }
-            }
-            Message::Extended { id: UPLOAD_ONLY_ID, payload } => {
-                if let [flag] = payload {
-                    self.handle_upload_only(*flag != 0, swarm);
-                }
-            }
-            Message::Extended { .. } => {}
-        }
-        Ok(())
+        let Parts { uploads, outgoing, peer, .. } = self.parts();
+        uploads.handle_read(buf, result, &peer, outgoing, cx)
     }
 
-    fn fast(&self) -> Result<(), Fault> {
-        if self.terms.fast { Ok(()) } else { Err(Fault::NotFast) }
+    /// What waits to be sent, to be sent.
+    pub(crate) fn tx_mut(&mut self) -> &mut Tx {
+        self.outgoing.tx_mut()
+    }
+
+    /// What waits to be sent.
+    pub(crate) fn tx(&self) -> &Tx {
+        self.outgoing.tx()
+    }
+
+    /// So many bytes are on their way.
+    pub(crate) fn handle_sent(&mut self, bytes: usize, swarm: &mut Swarm, cx: &mut Cx) {
+        let payload = self.uploads.handle_sent(bytes, &mut self.outgoing, cx);
+        if payload > 0 {
+            swarm.counters.up.add(cx.now, payload);
+            cx.leases.note_up(cx.now, payload);
+            self.standing.note_taken(cx.now);
+        }
+        self.count_favour(swarm);
+        self.uploads.get_in_line(&self.outgoing, cx);
+    }
+
+    /// Whether it has taken nothing for `patience` though it could.
+    pub(crate) fn is_stalled(&self, now: Instant, patience: std::time::Duration) -> bool {
+        let (choking, standing) = (self.is_choking(), &self.standing);
+        self.uploads.is_stalled(choking, standing, &self.outgoing, now, patience)
+    }
+
+    /// The socket takes bytes, or takes no more for now.
+    pub(crate) fn handle_writable(&mut self, writable: bool, cx: &mut Cx) {
+        let Parts { uploads, outgoing, peer, .. } = self.parts();
+        uploads.handle_writable(writable, &peer, outgoing, cx);
+    }
+
+    // What a super-seed shows.
+
+    /// The pieces that we pretend to have, if we do.
+    pub(crate) fn shown(&self) -> Option<&Bitfield> {
+        self.availability.shown()
+    }
+
+    /// Whether a peer that we pretend to has introduced itself, as far as it must.
+    pub(crate) fn is_known(&self) -> bool {
+        self.availability.is_told() || !self.terms.fast
+    }
+
+    /// Pretends to have got `piece`.
+    pub(crate) fn show(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        if self.availability.show(piece) {
+            self.outgoing.say(&Message::Have(piece.get()), cx);
+        }
+    }
+
+    /// Pretends no more. False if it would take too many Haves to say so.
+    #[must_use]
+    pub(crate) fn show_all(&mut self, swarm: &Swarm, cx: &mut Cx) -> bool {
+        let Some(pieces) = self.availability.show_all(swarm) else { return false };
+        for piece in pieces {
+            self.outgoing.say(&Message::Have(piece.get()), cx);
+        }
+        true
     }
 
     // Time.
 
     /// The next time at which something must happen.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+    fn next_deadline(&self) -> Instant {
+        let soonest = self.silent.min(self.outgoing.deadline());
+        self.requests.deadline().map_or(soonest, |at| at.min(soonest))
     }
 
+    /// Sees to it that the engine wakes up for the next deadline.
+    pub(crate) fn schedule(&mut self, cx: &mut Cx) {
+        let at = self.next_deadline();
+        if self.wakeup.want(at) {
+            cx.outbox.wake(at, Sleeper::Peer(self.link()));
+        }
+    }
+
+    /// Whether the wake-up for `at` is one that counts.
+    pub(crate) fn wakes(&mut self, at: Instant) -> bool {
+        self.wakeup.fire(at)
+    }
+
+    /// What is due is done.
     pub(crate) fn handle_timeout(&mut self, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
-        if self.timers.fire(IDLE, cx.now) {
-            if self.pipeline.is_held() {
+        if self.silent <= cx.now {
+            if self.requests.pipeline().is_held() {
                 // It is us who do not listen.
-                self.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
+                self.silent = cx.now + cx.conf.peers.idle_timeout;
                 return Ok(());
             }
             return Err(Fault::Silent(cx.conf.peers.idle_timeout));
         }
-        if self.timers.fire(KEEP_ALIVE, cx.now) {
-            self.say(&Message::KeepAlive, cx);
-        }
-        if self.timers.fire(SNUB, cx.now) {
-            if let Some(blocks) = self.pipeline.handle_timeout(cx.now, &cx.conf) {
-                log::debug!(
-                    "{} is snubbing us; {} orders are given to others",
-                    self.who.addr,
-                    blocks.len()
-                );
-                self.snubbed_since.get_or_insert(cx.now);
-                blocks.into_iter().for_each(|block| swarm.release(block, cx));
-                swarm.disown(self.link, self.who, &mut self.own, cx.now);
-                swarm.refill = true;
-            }
-            if self
-                .snubbed_since
-                .is_some_and(|since| since + cx.conf.requests.snub_patience <= cx.now)
-            {
-                return Err(Fault::Useless(cx.conf.requests.snub_patience));
-            }
-            self.set_snub_timer(cx);
-        }
-        if self.timers.fire(STARVED, cx.now) {
+        self.outgoing.handle_timeout(cx);
+        let Parts { requests, peer, .. } = self.parts();
+        if requests.handle_timeout(&peer, swarm, cx)? {
             self.refill(swarm, cx);
         }
         Ok(())
     }
 
-    /// Says goodbye to the ledger.
+    /// The connection is over: takes leave of the ledger.
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.drop_orders(swarm, cx);
-        self.forget_favour(swarm);
-        if self.fetching {
-            cx.leases.count_fetcher(false);
-        }
-        if self.held_with_others {
-            swarm.unhold(cx.now);
-        }
-        if self.told {
-            swarm.picker.remove_peer(&self.has);
+        let Parts { requests, peer, .. } = self.parts();
+        requests.leave(&peer, swarm, cx);
+        if self.availability.is_told() {
+            swarm.picker.remove_peer(self.availability.pieces());
         }
         if let Some(ledger) = &mut swarm.super_seed {
-            ledger.forget(self.link);
+            ledger.forget(self.outgoing.link());
         }
-        self.tx.clear(|buf| cx.leases.uploads_mut().give(buf));
-    }
-
-    /// Under a limit blocks may wait long; what is said does not wait behind them.
-    fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {
-        if cx.leases.is_up_limited() {
-            self.tx.push_urgent(message);
-        } else {
-            self.tx.push(message);
-        }
-        self.touch(cx);
-    }
-
-    /// Something is to be sent.
-    fn touch(&mut self, cx: &mut Cx) {
-        self.timers.set(KEEP_ALIVE, cx.now + cx.conf.peers.keep_alive);
-        cx.outbox.flush(self.link);
-    }
-
-    /// Sees to it that the engine wakes up for the next deadline.
-    pub(crate) fn schedule(&mut self, cx: &mut Cx) {
-        if let Some(at) = self.next_deadline()
-            && self.wakeup.want(at)
-        {
-            cx.outbox.wake(at, Sleeper::Peer(self.link));
-        }
+        self.uploads.leave(&mut self.outgoing, swarm, cx);
     }
 }

@@ -85,28 +85,28 @@ impl Peer {
 
     fn link(&self) -> Key {
         match self {
-            Self::Session(session) => session.link,
+            Self::Session(session) => session.link(),
             Self::Early(early) => early.link(),
         }
     }
 
     fn who(&self) -> Contributor {
         match self {
-            Self::Session(session) => session.who,
+            Self::Session(session) => session.who(),
             Self::Early(early) => early.who(),
         }
     }
 
     fn id(&self) -> PeerId {
         match self {
-            Self::Session(session) => session.terms.peer_id,
+            Self::Session(session) => session.peer_id(),
             Self::Early(early) => early.terms().peer_id,
         }
     }
 
     fn heard(&self) -> Instant {
         match self {
-            Self::Session(session) => session.heard,
+            Self::Session(session) => session.heard(),
             Self::Early(early) => early.heard(),
         }
     }
@@ -190,21 +190,22 @@ impl Peers {
         self.connected.iter_mut().filter_map(|(key, peer)| Some((key, peer.session_mut()?)))
     }
 
-    pub(super) fn insert(&mut self, session: PeerSession) -> Key {
-        self.connected.insert(Peer::Session(session))
+    /// Inserts the session that `make` makes of its key.
+    pub(super) fn insert_with(&mut self, make: impl FnOnce(Key) -> PeerSession) -> Key {
+        self.connected.insert_with(|key| Peer::Session(make(key)))
     }
 
     /// What is to be sent to a peer.
     pub(crate) fn tx(&self, peer: Key) -> Option<&Tx> {
         Some(match self.connected.get(peer)? {
-            Peer::Session(session) => &session.tx,
+            Peer::Session(session) => session.tx(),
             Peer::Early(early) => early.tx(),
         })
     }
 
     pub(crate) fn tx_mut(&mut self, peer: Key) -> Option<&mut Tx> {
         Some(match self.connected.get_mut(peer)? {
-            Peer::Session(session) => &mut session.tx,
+            Peer::Session(session) => session.tx_mut(),
             Peer::Early(early) => early.tx_mut(),
         })
     }
@@ -246,7 +247,7 @@ impl Peers {
         let Some(slot) = self.connected.get_mut(peer) else { return };
         let Some(early) = slot.early_mut() else { return };
         let link = early.link();
-        match early.begin(swarm, cx) {
+        match early.begin(peer, swarm, cx) {
             Ok(session) => *slot = Peer::Session(session),
             Err(fault) => self.part(link, fault),
         }
@@ -254,15 +255,15 @@ impl Peers {
 
     /// The peer of this connection.
     fn of_link(&mut self, link: Key) -> Option<&mut PeerSession> {
-        self.iter_mut().map(|(_, s)| s).find(|s| s.link == link)
+        self.iter_mut().map(|(_, s)| s).find(|s| s.link() == link)
     }
 
     /// The peer of this connection can be dialled at `addr`, by its own word: it is not as long as
     /// the connection lasts.
     pub(super) fn hold(&mut self, link: Key, addr: SocketAddr) {
         let mut sessions = self.connected.iter_mut().filter_map(|(_, peer)| peer.session_mut());
-        if let Some(session) = sessions.find(|s| s.link == link) {
-            session.holds = self.candidates.hold(addr);
+        if let Some(session) = sessions.find(|s| s.link() == link) {
+            session.set_holds(self.candidates.hold(addr));
         }
     }
 
@@ -275,7 +276,7 @@ impl Peers {
         let (_, peer) = self.connected.iter().find(|(_, peer)| twin(peer))?;
         Some(Twin {
             link: peer.link(),
-            used: peer.session().is_some_and(|s| s.useful > 0 || s.uploaded > 0),
+            used: peer.session().is_some_and(|s| s.moved() > 0),
             heard: peer.heard(),
             across: peer.who().incoming != who.incoming,
         })
@@ -284,8 +285,8 @@ impl Peers {
     /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one
     /// stays, and the peer is not dialled again as long as it does.
     pub(crate) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {
-        if let Some(session) = self.of_link(twin).filter(|s| s.who.incoming && !s.holds) {
-            session.reach = Some(dialled.addr);
+        if let Some(session) = self.of_link(twin).filter(|s| s.who().incoming && !s.holds()) {
+            session.set_reach(dialled.addr);
         }
     }
 
@@ -293,17 +294,17 @@ impl Peers {
     /// there is such a peer.
     pub(super) fn inherit(&mut self, addr: SocketAddr) -> bool {
         let mut sessions = self.iter_mut().map(|(_, s)| s);
-        let twin = sessions.find(|s| s.who.incoming && s.reach == Some(addr));
-        twin.map(|twin| twin.holds = true).is_some()
+        let twin = sessions.find(|s| s.who().incoming && s.reach() == Some(addr));
+        twin.map(|twin| twin.set_holds(true)).is_some()
     }
 
     /// The link that makes room for a new peer when there are enough: of those that no block has
     /// passed on and none can pass on now the one that is worth least (BEP 40), if the new one
     /// is worth more. `None` if we do not know what they are worth.
     pub(crate) fn least_worthy(&self, than: SocketAddr) -> Option<Key> {
-        let idle = |s: &&PeerSession| s.useful == 0 && s.uploaded == 0 && !s.may_exchange();
+        let idle = |s: &&PeerSession| s.moved() == 0 && !s.may_exchange();
         let worth =
-            |s: &PeerSession| self.candidates.worth(s.who.addr).map(|worth| (worth, s.link));
+            |s: &PeerSession| self.candidates.worth(s.who().addr).map(|worth| (worth, s.link()));
         let (least, link) = self.iter().map(|(_, s)| s).filter(idle).filter_map(worth).min()?;
         (least < self.candidates.worth(than)?).then_some(link)
     }
@@ -337,7 +338,7 @@ impl Peers {
     /// The connections end for which there is a reason.
     pub(super) fn part_where(&mut self, reason: impl Fn(&PeerSession) -> Option<Disconnect>) {
         let sessions = self.connected.iter().filter_map(|(_, peer)| peer.session());
-        let parting = |s: &PeerSession| Some(Parting { link: s.link, reason: reason(s)? });
+        let parting = |s: &PeerSession| Some(Parting { link: s.link(), reason: reason(s)? });
         self.partings.extend(sessions.filter_map(parting));
     }
 

@@ -193,6 +193,16 @@ impl Picker {
         }
     }
 
+    /// A peer that has `has`, which does not include `piece` any more, had it before.
+    pub(crate) fn remove_piece(&mut self, piece: PieceIndex, has: &Bitfield) {
+        if has.count() + 1 == has.len() {
+            self.seeds = self.seeds.saturating_sub(1);
+            has.ones().for_each(|piece| self.more(piece));
+        } else {
+            self.less(piece.get());
+        }
+    }
+
     /// `piece` is begun, or had: it is picked no more.
     pub(crate) fn take(&mut self, piece: PieceIndex) {
         let Some((order, place, bucket)) = self.find(piece.get()) else { return };

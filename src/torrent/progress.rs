@@ -8,6 +8,7 @@
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod runs;
+mod spare;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,8 @@ use crate::{
     },
     torrent::piece_memory::Memory,
 };
-use runs::{RunSlot, RunState};
+use runs::{RunSlot, RunState, Spare};
+pub(crate) use spare::Spares;
 
 /// How long after its last order was due a piece counts as left alone.
 const IDLE: Duration = Duration::from_secs(2);
@@ -98,34 +100,36 @@ pub(crate) enum Receipt {
 }
 
 impl Progress {
-    pub(crate) fn new(piece: PieceIndex, geometry: Geometry, run_len: u32) -> Self {
+    /// A piece of which nothing is asked or has come, in the lists that another has left.
+    pub(crate) fn new(piece: PieceIndex, geometry: Geometry, run_len: u32, spare: Spare) -> Self {
         let count = geometry.block_count(piece);
         let len = geometry.piece_len(piece);
-        let runs = (0..len.div_ceil(run_len))
-            .map(|r| {
-                let len = run_len.min(len - r * run_len);
-                RunSlot {
-                    state: RunState::Empty,
-                    missing: len.div_ceil(BLOCK_LEN),
-                    engaged: 0,
-                    stored: 0,
-                    len,
-                }
-            })
-            .collect();
+        let Spare { mut blocks, mut by, mut runs, contributors } = spare;
+        blocks.resize(count as usize, BlockState::Free);
+        by.resize(count as usize, 0);
+        runs.extend((0..len.div_ceil(run_len)).map(|r| {
+            let len = run_len.min(len - r * run_len);
+            RunSlot {
+                state: RunState::Empty,
+                missing: len.div_ceil(BLOCK_LEN),
+                engaged: 0,
+                stored: 0,
+                len,
+            }
+        }));
         Self {
             piece,
             geometry,
             run_len,
-            blocks: vec![BlockState::Free; count as usize],
-            by: vec![0; count as usize],
+            blocks,
+            by,
             free: count,
             cursor: 0,
             runs,
             chain: Hasher::SHA1,
             next_hash: 0,
             hashing: false,
-            contributors: Vec::new(),
+            contributors,
             due: Instant::ZERO,
             owner: None,
             parole: false,
@@ -207,19 +211,17 @@ impl Progress {
         limit: u8,
         mut wanted: impl FnMut(Block) -> bool,
     ) -> Option<Block> {
-        let awaited = |&run: &usize| {
-            self.runs[run].engaged > self.runs[run].blocks() - self.runs[run].missing
-        };
-        let runs: Vec<usize> = (0..self.runs.len()).rev().filter(awaited).collect();
+        let awaited = |run: &RunSlot| run.engaged > run.blocks() - run.missing;
         for copies in 1..limit {
-            for nth in runs.iter().flat_map(|&run| self.blocks_of(run).rev()) {
-                if self.blocks[nth] == BlockState::Asked(copies)
-                    && let Some(block) = self.geometry.nth_block(self.piece, nth as u32)
-                    && wanted(block)
-                {
-                    self.blocks[nth] = BlockState::Asked(copies + 1);
-                    return Some(block);
-                }
+            let runs = (0..self.runs.len()).rev().filter(|&run| awaited(&self.runs[run]));
+            let mut blocks = runs.flat_map(|run| self.blocks_of(run).rev());
+            let block = |nth: usize| self.geometry.nth_block(self.piece, nth as u32);
+            let found = blocks.find(|&nth| {
+                self.blocks[nth] == BlockState::Asked(copies) && block(nth).is_some_and(&mut wanted)
+            });
+            if let Some(nth) = found {
+                self.blocks[nth] = BlockState::Asked(copies + 1);
+                return self.geometry.nth_block(self.piece, nth as u32);
             }
         }
         None

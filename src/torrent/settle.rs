@@ -49,17 +49,17 @@ impl Torrent {
         self.schedule(cx);
     }
 
-    /// The sessions in the order in which they are served. One that does not deliver comes last, or
+    /// The sessions whose pipeline has room, in the order in which they are served. One that does not deliver comes last, or
     /// it would take at once what it was just relieved of; where memory is short the fastest
     /// come first, since they give it back soonest. Among equals the oldest connection comes first:
     /// peers that never deliver and come back again and again must not take the turn of others.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.leases.pieces().has_room(cx.conf.requests.max_piece_memory / 2);
-        let rate = |s: &PeerSession| if short { s.pipeline.rate(cx.now) } else { 0 };
-        let mut order: Vec<_> = self
-            .peers
-            .iter()
-            .map(|(key, s)| ((s.is_reluctant(), Reverse(rate(s)), s.began), key))
+        let rate = |s: &PeerSession| if short { s.pipeline().rate(cx.now) } else { 0 };
+        let unfilled = self.swarm.unfilled.iter();
+        let mut order: Vec<_> = unfilled
+            .filter_map(|&key| Some((key, self.peers.get(key)?)))
+            .map(|(key, s)| ((s.is_reluctant(), Reverse(rate(s)), s.began()), key))
             .collect();
         order.sort_by_key(|&(merit, _)| merit);
         order.into_iter().map(|(_, key)| key).collect()
@@ -70,7 +70,7 @@ impl Torrent {
             Note::Have(piece) => {
                 let wanted = self.swarm.picker.level(piece) != Priority::Skip;
                 for (_, session) in self.peers.iter_mut() {
-                    session.handle_our_have(piece, wanted, &self.swarm, cx);
+                    session.handle_our_have(piece, wanted, &mut self.swarm, cx);
                 }
                 self.changed(cx);
                 if cx.alerts.wants(AlertMask::PIECES) {
@@ -89,7 +89,7 @@ impl Torrent {
                 });
             }
             Note::Cancel(block, except) => {
-                for (_, session) in self.peers.iter_mut().filter(|(_, s)| s.link != except) {
+                for (_, session) in self.peers.iter_mut().filter(|(_, s)| s.link() != except) {
                     session.cancel(block, &mut self.swarm, cx);
                     session.schedule(cx);
                 }

@@ -1,8 +1,12 @@
 //! A torrent's upload slots: who has one, who waits, and when that is thought over. What is decided
 //! is the [`choker`](super::choker)'s.
 //!
-//! An idle torrent has no timer: rounds come only while a peer waits for a slot.
+//! A round looks at all peers. Between two rounds a seed that serves in turns fills what becomes
+//! free from a [queue](SlotQueue), at a cost that does not grow with the number of peers. An
+//! idle torrent has no timer: rounds come only while a peer waits for a slot.
 
+#[cfg(any(test, feature = "sim"))]
+use std::collections::BTreeMap;
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use crate::{
@@ -13,6 +17,7 @@ use crate::{
         choker::{self, Mode, Row, Rules},
         cx::Cx,
         peer_session::PeerSession,
+        slot_queue::SlotQueue,
     },
 };
 
@@ -30,8 +35,8 @@ pub(crate) struct Standing {
     /// When it took bytes of blocks last.
     took: Instant,
     host: IpAddr,
-    /// When a session of its host lost a slot last.
-    host_served: Instant,
+    /// Its key in the torrent.
+    key: Key,
 }
 
 impl Standing {
@@ -45,14 +50,19 @@ impl Standing {
         now.since(if turn { self.took.max(self.since) } else { self.took })
     }
 
+    /// Its key in the torrent.
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
     /// Whether it is counted among those that want a slot.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn wants(&self) -> bool {
         self.wants
     }
 
-    pub(crate) fn new(now: Instant, ip: IpAddr) -> Self {
-        let (host, host_served) = (host_of(ip), Instant::ZERO);
+    /// Of a peer that its torrent knows by `key`.
+    pub(crate) fn new(now: Instant, ip: IpAddr, key: Key) -> Self {
         Self {
             wants: false,
             optimistic: false,
@@ -60,8 +70,8 @@ impl Standing {
             newcomer: true,
             sent_before: 0,
             took: now,
-            host,
-            host_served,
+            host: host_of(ip),
+            key,
         }
     }
 }
@@ -78,8 +88,14 @@ pub(crate) struct Slots {
     unchoked: usize,
     wanting: usize,
     served: usize,
+    /// Those that want to be unchoked and are not, by turn.
+    queue: SlotQueue,
+    /// Those that are unchoked and do not want to be.
+    idle: BTreeSet<Key>,
     /// A peer waits and a slot may be had.
     vacant: bool,
+    /// By what slots were given last.
+    mode: Option<Mode>,
 }
 
 impl Slots {
@@ -92,7 +108,10 @@ impl Slots {
             unchoked: 0,
             wanting: 0,
             served: 0,
+            queue: SlotQueue::default(),
+            idle: BTreeSet::new(),
             vacant: false,
+            mode: None,
         }
     }
 
@@ -111,22 +130,59 @@ impl Slots {
         self.wanting.saturating_sub(self.served)
     }
 
-    fn leave(&mut self, session: &PeerSession) {
-        let unchoked = !session.choking;
+    fn leave(&mut self, session: &PeerSession, now: Instant) {
+        let unchoked = !session.is_choking();
+        self.forget(session);
+        if unchoked {
+            self.queue.note_served(session.standing.host, now);
+        }
         self.wanting = self.wanting.saturating_sub(usize::from(session.standing.wants));
         self.unchoked = self.unchoked.saturating_sub(usize::from(unchoked));
         self.served = self.served.saturating_sub(usize::from(unchoked && session.standing.wants));
         self.vacant |= unchoked;
     }
 
+    /// Takes a session out of where it waits or is served.
+    fn forget(&mut self, s: &PeerSession) {
+        let Standing { host, since, key, wants, .. } = s.standing;
+        match (s.is_choking(), wants) {
+            (true, true) => self.queue.leave(host, since, key),
+            (false, true) => self.queue.end_service(host),
+            (false, false) => _ = self.idle.remove(&key),
+            (true, false) => {}
+        }
+    }
+
+    /// Puts a session where it waits or is served now.
+    fn remember(&mut self, s: &PeerSession) {
+        let Standing { host, since, key, wants, .. } = s.standing;
+        match (s.is_choking(), wants) {
+            (true, true) => self.queue.wait(host, since, key),
+            (false, true) => self.queue.serve(host),
+            (false, false) => _ = self.idle.insert(key),
+            (true, false) => {}
+        }
+    }
+
+    /// A session may take bytes again.
+    pub(super) fn recall(&mut self, s: &PeerSession) {
+        self.queue.recall(s.standing.since, s.standing.key);
+    }
+
     /// A session's interest, or what it has, may have changed.
     pub(super) fn consider(&mut self, s: &mut PeerSession, cx: &mut Cx) {
-        s.note_involvement(cx.now);
-        let wants = s.peer_interested && !s.is_upload_only();
-        if wants == std::mem::replace(&mut s.standing.wants, wants) {
+        s.note_interest(cx.now);
+        let wants = s.is_peer_interested() && !s.is_upload_only();
+        if wants == s.standing.wants {
             return;
         }
-        let served = usize::from(!s.choking);
+        self.forget(s);
+        s.standing.wants = wants;
+        if wants && s.is_choking() {
+            s.standing.since = cx.now;
+        }
+        self.remember(s);
+        let served = usize::from(!s.is_choking());
         if !wants {
             self.wanting = self.wanting.saturating_sub(1);
             self.served = self.served.saturating_sub(served);
@@ -135,8 +191,7 @@ impl Slots {
         }
         self.wanting += 1;
         self.served += served;
-        if s.choking {
-            s.standing.since = cx.now;
+        if s.is_choking() {
             if self.unchoked < self.total() {
                 self.set(s, true, false, cx);
             } else {
@@ -148,14 +203,21 @@ impl Slots {
     /// Gives a session a slot, or takes it away.
     fn set(&mut self, s: &mut PeerSession, unchoked: bool, optimistic: bool, cx: &mut Cx) {
         s.standing.optimistic = unchoked && optimistic;
-        if unchoked != s.choking {
+        if unchoked != s.is_choking() {
             return;
         }
+        self.forget(s);
+        self.change(s, unchoked, cx);
+        self.remember(s);
+    }
+
+    /// The same for a session that the queue has let go already.
+    fn change(&mut self, s: &mut PeerSession, unchoked: bool, cx: &mut Cx) {
         s.standing.since = cx.now;
         let wants = usize::from(s.standing.wants);
         if unchoked {
             s.standing.newcomer = false;
-            s.standing.sent_before = s.uploaded;
+            s.standing.sent_before = s.bytes_sent();
             self.unchoked += 1;
             self.served += wants;
         } else {
@@ -172,15 +234,33 @@ impl Torrent {
     pub(super) fn audit_slots(&self) -> Result<(), String> {
         let count = |is: fn(&PeerSession) -> bool| self.peers.iter().filter(|(_, s)| is(s)).count();
         let found = [
-            count(|s| !s.choking),
+            count(|s| !s.is_choking()),
             count(|s| s.standing.wants),
-            count(|s| !s.choking && s.standing.wants),
+            count(|s| !s.is_choking() && s.standing.wants),
         ];
         let counted = [self.slots.unchoked, self.slots.wanting, self.slots.served];
         if found != counted {
             return Err(format!(
                 "{found:?} peers are unchoked, want a slot, and both, and {counted:?} are counted"
             ));
+        }
+        let standings = || self.peers.iter().map(|(_, s)| (s.is_choking(), &s.standing));
+        let waiting: BTreeSet<_> = standings()
+            .filter(|(choking, s)| *choking && s.wants)
+            .map(|(_, s)| (s.host, s.since, s.key))
+            .collect();
+        let mut slots: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        standings()
+            .filter(|(choking, s)| !choking && s.wants)
+            .for_each(|(_, s)| *slots.entry(s.host).or_default() += 1);
+        let idle: BTreeSet<Key> =
+            standings().filter(|(choking, s)| !choking && !s.wants).map(|(_, s)| s.key).collect();
+        let Slots { queue, idle: counted, .. } = &self.slots;
+        if queue.waiting() != waiting || queue.slots() != slots || *counted != idle {
+            return Err(format!("peers that wait for a slot: {:?}", self.slots.queue));
+        }
+        if let Some((key, _)) = self.peers.iter().find(|(key, s)| *key != s.standing.key) {
+            return Err(format!("a session does not know that its key is {key:?}"));
         }
         Ok(())
     }
@@ -192,7 +272,12 @@ impl Torrent {
     pub(super) fn tend_slots(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.slots.vacant) && self.slots.waiting() > 0 && self.is_active() {
             let rules = self.rules(cx).filling();
-            self.grant_slots(&rules, cx);
+            let in_turns = Mode::Seed(SeedChoking::RoundRobin);
+            if rules.mode == in_turns && self.slots.mode == Some(in_turns) {
+                self.fill_slots(cx);
+            } else {
+                self.grant_slots(&rules, cx);
+            }
         }
         if self.slots.waiting() == 0 || self.slots.total() == 0 {
             self.timers.stop(CHOKE);
@@ -238,40 +323,57 @@ impl Torrent {
 
     /// A session is over: if it had a slot, its host has had its turn.
     pub(super) fn leave_slots(&mut self, session: &PeerSession, now: Instant) {
-        self.slots.leave(session);
-        if !session.choking {
-            self.note_served(|host| host == session.standing.host, now);
+        self.slots.leave(session, now);
+    }
+
+    /// Gives slots that became free to the peers whose turn is next, without a look at the others:
+    /// no peer that wants its slot loses it. A slot whose peer does not want it any more counts as
+    /// free.
+    fn fill_slots(&mut self, cx: &mut Cx) {
+        let Self { slots, peers, swarm, .. } = self;
+        let (now, patience) = (cx.now, cx.conf.uploads.optimistic_interval);
+        let total = slots.total();
+        let room = total.saturating_sub(slots.served);
+        let chosen = slots
+            .queue
+            .choose(room, |key| peers.get(key).is_some_and(|s| s.is_stalled(now, patience)));
+        let lose = (slots.unchoked + chosen.len()).saturating_sub(total);
+        let idle: Vec<Key> = slots.idle.iter().rev().take(lose).copied().collect();
+        for key in idle {
+            let Some(session) = peers.get_mut(key) else { continue };
+            slots.queue.note_served(session.standing.host, now);
+            slots.set(session, false, false, cx);
+            session.count_favour(swarm);
+        }
+        for key in chosen {
+            let Some(session) = peers.get_mut(key) else { continue };
+            session.standing.optimistic = false;
+            slots.change(session, true, cx);
+            session.count_favour(swarm);
         }
     }
 
-    fn note_served(&mut self, host: impl Fn(IpAddr) -> bool, now: Instant) {
-        let of_host = self
-            .peers
-            .iter_mut()
-            .map(|(_, s)| &mut s.standing)
-            .filter(|standing| host(standing.host));
-        of_host.for_each(|standing| standing.host_served = now);
-    }
-
     fn grant_slots(&mut self, rules: &Rules, cx: &mut Cx) {
+        self.slots.mode = Some(rules.mode);
+        self.slots.queue.recall_all();
         let total = self.swarm.geometry.total_len().max(1);
         let row = |(key, s): (Key, &PeerSession)| Row {
             key,
             host: s.standing.host,
-            host_served: s.standing.host_served,
+            host_served: self.slots.queue.served(s.standing.host),
             wants: s.standing.wants,
-            unchoked: !s.choking,
+            unchoked: !s.is_choking(),
             optimistic: s.standing.optimistic,
             since: s.standing.since,
             newcomer: s.standing.newcomer,
             snubbed: s.is_snubbed(),
             stalled: s.is_stalled(cx.now, cx.conf.uploads.optimistic_interval),
-            from: s.given.rate(cx.now),
-            to: s.taken.rate(cx.now),
-            sent: s.uploaded.saturating_sub(s.standing.sent_before),
+            from: s.useful_rate(cx.now),
+            to: s.sent_rate(cx.now),
+            sent: s.bytes_sent().saturating_sub(s.standing.sent_before),
             progress: progress(s, total),
         };
-        let asks = |(_, s): &(Key, &PeerSession)| s.standing.wants || !s.choking;
+        let asks = |(_, s): &(Key, &PeerSession)| s.standing.wants || !s.is_choking();
         let rows: Vec<Row> = self.peers.iter().filter(asks).map(row).collect();
         let mut grants = choker::decide(&rows, rules, cx.now, &mut cx.rng);
         grants.sort_unstable();
@@ -280,7 +382,7 @@ impl Torrent {
         };
         let losing = |row: &&Row| row.unchoked && grant_of(row.key).is_none();
         let served: BTreeSet<IpAddr> = rows.iter().filter(losing).map(|row| row.host).collect();
-        self.note_served(|host| served.contains(&host), cx.now);
+        served.into_iter().for_each(|host| self.slots.queue.note_served(host, cx.now));
         for row in rows {
             let Some(session) = self.peers.get_mut(row.key) else { continue };
             let grant = grant_of(row.key);
@@ -298,7 +400,7 @@ impl Torrent {
 /// How much of the torrent a peer has, per mille. It may say less than it has; what we sent it we
 /// know.
 fn progress(s: &PeerSession, total: u64) -> u32 {
-    let says = u64::from(s.has.count()) * 1000 / u64::from(s.has.len().max(1));
-    let known = s.uploaded.saturating_mul(1000) / total;
+    let says = u64::from(s.has().count()) * 1000 / u64::from(s.has().len().max(1));
+    let known = s.bytes_sent().saturating_mul(1000) / total;
     says.max(known).min(1000) as u32
 }

@@ -240,7 +240,7 @@ impl Torrent {
             {
                 let Some(expected) = self.swarm.expected(piece) else { continue };
                 self.swarm.jobs_out += 1;
-                cx.job(Job::Check { torrent: self.swarm.torrent, piece, expected });
+                cx.job(Job::Check { torrent: self.swarm.torrent(), piece, expected });
             }
             if checker.is_over() && self.is_check_sure(cx) {
                 self.recovered(cx);

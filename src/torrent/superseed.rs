@@ -203,7 +203,7 @@ impl Torrent {
             let mut partings = Vec::new();
             for (_, session) in peers.iter_mut() {
                 if !session.show_all(swarm, cx) {
-                    partings.push(session.link);
+                    partings.push(session.link());
                 } else if swarm.is_upload_only() && !session.is_upload_only() {
                     session.tell_upload_only(true, cx);
                 }
@@ -240,9 +240,9 @@ impl Torrent {
             self.peers.iter_mut().filter(|(_, s)| s.is_known() && !s.is_upload_only())
         {
             let Some(before) = session.shown() else { continue };
-            if ledger.is_due(cx.now, session.link, &session.has, alone, &self.swarm.picker)
+            if ledger.is_due(cx.now, session.link(), session.has(), alone, &self.swarm.picker)
                 && let Some(piece) =
-                    ledger.choose(session.link, &session.has, before, &self.swarm.picker)
+                    ledger.choose(session.link(), session.has(), before, &self.swarm.picker)
             {
                 session.show(piece, cx);
                 session.schedule(cx);

@@ -4,6 +4,7 @@
 //! A session sees the ledger and never another session. What its siblings must learn is left here
 //! as a [`Note`], which the torrent delivers when the session is done.
 
+mod active;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod orders;
@@ -12,7 +13,7 @@ mod verdicts;
 mod wanted;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
 };
@@ -38,6 +39,7 @@ use crate::{
     },
 };
 
+use active::Active;
 pub(crate) use orders::Asker;
 
 /// What the siblings of a session must learn.
@@ -82,24 +84,54 @@ enum Digesting {
     Good,
 }
 
+/// Pieces that failed, until it is known which peers are to blame.
+#[derive(Debug, Default)]
+struct Failures {
+    blames: Blames,
+    digesting: BTreeMap<PieceIndex, Digesting>,
+}
+
+/// What the ledger is about.
+#[derive(Debug)]
+struct Subject {
+    torrent: Key,
+    info_hash: InfoHash,
+    hashes: Arc<[Digest]>,
+}
+
+/// Limits that hold sessions back which share them.
+#[derive(Debug, Default)]
+struct Holdback {
+    /// Sessions that are held back.
+    sessions: usize,
+    /// When the last one was let go on.
+    ended: Option<Instant>,
+}
+
+/// Peers that are choked and served all the same (BEP 6 allowed fast).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Favours {
+    pub(crate) served: usize,
+    /// How many there may be.
+    pub(crate) limit: usize,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Swarm {
-    pub(crate) torrent: Key,
-    pub(crate) info_hash: InfoHash,
+    subject: Subject,
     pub(crate) geometry: Geometry,
-    hashes: Arc<[Digest]>,
     pub(crate) have: Bitfield,
     pub(crate) picker: Picker,
-    active: BTreeMap<PieceIndex, Progress>,
-    /// Free blocks of all active pieces.
-    free: usize,
+    active: Active,
     pub(crate) paroles: Paroles,
-    blames: Blames,
-    digesting: BTreeMap<PieceIndex, Digesting>,
+    failures: Failures,
     pub(crate) notes: VecDeque<Note>,
     /// A session may find something to ask for now that did not before.
     pub(crate) refill: bool,
+    /// The sessions that may be asked for more than is on order with them, by their keys in the
+    /// torrent.
+    pub(crate) unfilled: BTreeSet<Key>,
     /// Whether new orders may go out: not while the disk fails.
     pub(crate) requesting: bool,
     /// Something is done to all files: no job may begin.
@@ -107,14 +139,8 @@ pub(crate) struct Swarm {
     /// The store could not be told which files are skipped: nothing may be written until it was.
     pub(crate) no_writes: bool,
     pub(crate) counters: Counters,
-    /// Sessions that a limit holds back, which they share with others; and when the last one was
-    /// let go on.
-    held: usize,
-    unheld: Option<Instant>,
-    /// Peers that are choked and served all the same (BEP 6 allowed fast), and how many there may
-    /// be.
-    pub(crate) favoured: usize,
-    pub(crate) max_favoured: usize,
+    holdback: Holdback,
+    pub(crate) favours: Favours,
     /// Jobs that workers have not answered.
     pub(crate) jobs_out: usize,
     /// Of those, the ones that write.
@@ -147,27 +173,22 @@ impl Swarm {
             missing: 0,
         };
         let mut swarm = Self {
-            torrent,
-            info_hash,
+            subject: Subject { torrent, info_hash, hashes },
             have: Bitfield::none(geometry.piece_count()),
             geometry,
-            hashes,
             picker,
-            active: BTreeMap::new(),
-            free: 0,
+            active: Active::default(),
             paroles: Paroles::default(),
-            blames: Blames::default(),
-            digesting: BTreeMap::new(),
+            failures: Failures::default(),
             notes: VecDeque::new(),
             refill: false,
+            unfilled: BTreeSet::new(),
             requesting: false,
             quiet: false,
             no_writes: false,
             counters,
-            held: 0,
-            unheld: None,
-            favoured: 0,
-            max_favoured: 1,
+            holdback: Holdback::default(),
+            favours: Favours { served: 0, limit: 1 },
             jobs_out: 0,
             runs_out: 0,
             super_seed: None,
@@ -185,13 +206,22 @@ impl Swarm {
         }
     }
 
+    /// The key of the torrent.
+    pub(crate) fn torrent(&self) -> Key {
+        self.subject.torrent
+    }
+
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        self.subject.info_hash
+    }
+
     pub(crate) fn expected(&self, piece: PieceIndex) -> Option<PieceHash> {
-        self.hashes.get(piece.at()).copied().map(PieceHash::Sha1)
+        self.subject.hashes.get(piece.at()).copied().map(PieceHash::Sha1)
     }
 
     /// Bytes received of pieces that are not whole.
     pub(crate) fn partial_bytes(&self) -> u64 {
-        self.active.values().map(Progress::received_len).sum()
+        self.active.iter().map(|(_, progress)| progress.received_len()).sum()
     }
 
     /// Whether pieces are in progress.
@@ -225,7 +255,7 @@ impl Swarm {
             // The piece was given up along with its last order; here it is all the same.
             self.begin(block.piece, None, cx);
         }
-        let Some(progress) = self.active.get_mut(&block.piece) else {
+        let Some(progress) = self.active.get(block.piece) else {
             self.counters.duplicate_blocks += u64::from(self.have.has(block.piece));
             self.counters.wasted += len;
             return false;
@@ -235,10 +265,10 @@ impl Swarm {
             self.counters.wasted += len;
             return false;
         }
-        let before = progress.free();
-        let receipt =
-            progress.receive(block, data, from, arrival == Arrival::Asked, cx.leases.pieces_mut());
-        self.free -= (before - progress.free()) as usize;
+        let ordered = arrival == Arrival::Asked;
+        let receive =
+            |p: &mut Progress| p.receive(block, data, from, ordered, cx.leases.pieces_mut());
+        let receipt = self.active.change(block.piece, receive).flatten();
         match receipt {
             Some(Receipt::New { others, run_whole }) => {
                 self.counters.late_blocks += u64::from(arrival == Arrival::Late);
@@ -264,22 +294,7 @@ impl Swarm {
 
     /// Forgets everything in progress. No worker may have a part of it.
     pub(crate) fn abandon(&mut self, cx: &mut Cx) {
-        for (_, progress) in std::mem::take(&mut self.active) {
-            progress.dissolve(cx.leases.pieces_mut());
-        }
-        self.free = 0;
-        self.digesting.clear();
-    }
-
-    fn drop_piece(
-        &mut self,
-        piece: PieceIndex,
-        cx: &mut Cx,
-    ) -> Option<(Vec<Contributor>, Vec<Option<Contributor>>)> {
-        let progress = self.active.remove(&piece)?;
-        self.free -= progress.free() as usize;
-        let who = (progress.contributors().to_vec(), progress.block_senders());
-        progress.dissolve(cx.leases.pieces_mut());
-        Some(who)
+        self.active.clear(cx.leases.pieces_mut());
+        self.failures.digesting.clear();
     }
 }

@@ -36,15 +36,15 @@ struct Row {
 
 impl Row {
     fn new(key: Key, s: &PeerSession, now: Instant) -> Self {
-        let takes = s.peer_interested && !s.choking && !s.is_stalled(now, PROBATION);
+        let takes = s.is_peer_interested() && !s.is_choking() && !s.is_stalled(now, PROBATION);
         Self {
             key,
-            busy: s.given.rate(now) > 0 || (takes && !s.is_upload_only()),
-            wanted: s.interested,
-            wants: s.peer_interested,
-            age: now.since(s.began),
-            moved: s.useful.saturating_add(s.uploaded),
-            idle_since: s.idle_since,
+            busy: s.useful_rate(now) > 0 || (takes && !s.is_upload_only()),
+            wanted: s.is_interested(),
+            wants: s.is_peer_interested(),
+            age: now.since(s.began()),
+            moved: s.moved(),
+            idle_since: s.idle_since(),
         }
     }
 
@@ -135,19 +135,19 @@ impl Torrent {
 
     fn let_go(&mut self, key: Key, reason: &str) {
         if let Some(session) = self.peers.get_mut(key) {
-            session.let_go = true;
-            let link = session.link;
+            session.let_go();
+            let link = session.link();
             self.peers.part(link, reason);
         }
     }
 
     /// Whether it is the only one with something that we want.
     fn has_rare(&self, key: Key) -> bool {
-        let Some(session) = self.peers.get(key).filter(|s| s.interested) else { return false };
+        let Some(session) = self.peers.get(key).filter(|s| s.is_interested()) else { return false };
         let geometry = &self.swarm.geometry;
         let rare =
             |piece| !self.swarm.have.has(piece) && self.swarm.picker.availability(piece) <= 1;
-        session.has.ones().filter_map(|piece| geometry.piece(piece).ok()).any(rare)
+        session.has().ones().filter_map(|piece| geometry.piece(piece).ok()).any(rare)
     }
 }
 

@@ -22,6 +22,11 @@ pub const UPLOAD_ONLY: &[u8] = b"upload_only";
 pub const UPLOAD_ONLY_ID: u8 = 3;
 /// The id under which we want messages of `ut_metadata` (BEP 9).
 pub const UT_METADATA_ID: u8 = 2;
+/// The name of the extension by which a peer takes a Have back (BEP 54). Its payload is the piece, as
+/// that of a Have.
+pub const LT_DONTHAVE: &[u8] = b"lt_donthave";
+/// The id under which we want messages of [`LT_DONTHAVE`].
+pub const LT_DONTHAVE_ID: u8 = 7;
 /// The longest handshake that is read, in bytes.
 pub const MAX_EXTENSION_HANDSHAKE: usize = 64 * 1024;
 /// The most names of extensions that are kept.
@@ -135,13 +140,6 @@ impl ExtensionHandshake {
         }
         e.end();
         e.finish()
-    }
-
-    /// The id under which the sender wants messages of the extension called `name`: never 0, which
-    /// takes an extension back.
-    pub fn id_of(&self, name: &[u8]) -> Option<u8> {
-        let at = self.find(name).ok()?;
-        self.extensions.get(at).map(|&(_, id)| id).filter(|&id| id != 0)
     }
 
     /// All extensions, sorted by name, with their ids. Id 0 takes an extension back.

@@ -75,12 +75,6 @@ impl Decoder {
         Self { carry: Vec::new(), lent: false, max_frame }
     }
 
-    /// Changes the longest frame allowed, for frames whose length is yet to come. The caller knows
-    /// a torrent's bitfield only after the handshake.
-    pub fn set_max_frame(&mut self, max_frame: u32) {
-        self.max_frame = max_frame;
-    }
-
     /// Bytes of memory held for a frame that has not come whole.
     pub fn held(&self) -> usize {
         self.carry.capacity()

@@ -91,7 +91,10 @@ impl Script for Giver {
             if let Word::Message(Message::Extended { id, payload }) = word {
                 if id == 0 {
                     let hello = ExtensionHandshake::decode(payload).unwrap();
-                    *theirs = hello.id_of(UT_METADATA).unwrap_or(0);
+                    *theirs = hello
+                        .extensions()
+                        .find(|&(name, _)| name == UT_METADATA)
+                        .map_or(0, |(_, id)| id);
                 } else if id == ID
                     && let Ok(MetadataMessage::Request { block }) = MetadataMessage::decode(payload)
                 {

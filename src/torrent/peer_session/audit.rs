@@ -1,27 +1,31 @@
 //! A session, counted anew. For tests and the simulator.
 
-use super::{MAX_CONTROL_BACKLOG, MAX_HINTS, PeerSession};
-use crate::{base::bitfield::Bitfield, conf::Conf, torrent::swarm::Swarm};
+use super::{PeerSession, messages::MAX_CONTROL_BACKLOG, view::View};
+use crate::{
+    base::{bitfield::Bitfield, geometry::PieceIndex},
+    conf::Conf,
+    torrent::swarm::Swarm,
+};
 
 impl PeerSession {
     /// What the peer has, if it has said so.
     pub(crate) fn told(&self) -> Option<&Bitfield> {
-        self.told.then_some(&self.has)
+        self.availability.is_told().then_some(self.availability.pieces())
     }
 
-    /// Whether it counts as one that may ask for blocks.
+    /// Whether it counts as one that may be asked for blocks.
     pub(crate) fn is_fetching(&self) -> bool {
-        self.fetching
+        self.requests.is_fetching()
     }
 
     /// Whether a limit that it shares with others holds it back.
     pub(crate) fn is_held_with_others(&self) -> bool {
-        self.held_with_others
+        self.requests.is_held_with_others()
     }
 
     /// Whether it waits for its turn to have blocks read.
     pub(crate) fn is_in_line(&self) -> bool {
-        self.in_line
+        self.uploads.is_in_line()
     }
 
     /// Whether it does not show all that we have.
@@ -31,33 +35,48 @@ impl PeerSession {
 
     /// Whether it counts as one that is choked and served all the same.
     pub(crate) fn is_favoured(&self) -> bool {
-        self.offers.favoured
+        self.uploads.is_favoured()
+    }
+
+    fn view(&self) -> View<'_> {
+        View::new(
+            self.standing.key(),
+            self.link(),
+            self.who,
+            &self.terms,
+            &self.availability,
+            &self.choke,
+            &self.extensions,
+        )
     }
 
     /// What is wrong with it, if anything.
     pub(crate) fn audit(&self, swarm: &Swarm, conf: &Conf) -> Result<(), String> {
         let who = self.who.addr;
-        let wanted = swarm.geometry.pieces().filter(|&p| self.has.has(p) && swarm.wants(p)).count();
-        if wanted != self.wanted as usize {
+        let has = |&p: &PieceIndex| self.availability.has(p) && swarm.wants(p);
+        let wanted = swarm.geometry.pieces().filter(has).count();
+        let counted = self.availability.wanted();
+        if wanted != counted as usize {
             return Err(format!(
-                "{who} has {wanted} pieces that are wanted and {} are counted",
-                self.wanted
+                "{who} has {wanted} pieces that are wanted and {counted} are counted"
             ));
         }
-        if self.interested != (wanted > 0) {
+        if self.is_interested() != (wanted > 0) {
             return Err(format!(
                 "{who} has {wanted} pieces that are wanted, interested: {}",
-                self.interested
+                self.is_interested()
             ));
         }
+        let pipeline = self.requests.pipeline();
+        let (allowed, suggested, max_hints) = self.requests.hints();
         for (what, len, limit) in [
-            ("orders", self.pipeline.len(), conf.requests.max_pipeline),
-            ("requests", self.uploads.len(), conf.uploads.max_requests),
-            ("allowed pieces", self.allowed.len(), MAX_HINTS),
-            ("suggestions", self.suggested.len(), MAX_HINTS),
+            ("orders", pipeline.len(), conf.requests.max_pipeline),
+            ("requests", self.uploads.waiting(), conf.uploads.max_requests),
+            ("allowed pieces", allowed, max_hints),
+            ("suggestions", suggested, max_hints),
             (
                 "bytes to be sent",
-                self.tx.len(),
+                self.tx().len(),
                 MAX_CONTROL_BACKLOG.saturating_add(conf.uploads.max_unsent).saturating_add(1 << 20),
             ),
         ] {
@@ -67,36 +86,42 @@ impl PeerSession {
         }
         // A count that follows a flag goes wrong where the flag outlives its reason: each flag is
         // held against what it stands for.
+        let peer = self.view();
         for (what, flag, fact) in [
             (
                 "counts as fetching, with something to fetch",
-                self.fetching,
-                self.has_something_for_us(swarm),
+                self.is_fetching(),
+                self.requests.has_something_for_us(&peer, swarm),
             ),
-            ("counts as choked and served", self.offers.favoured, self.is_served_choked()),
+            (
+                "counts as choked and served",
+                self.is_favoured(),
+                self.uploads.is_served_choked(&peer, &self.outgoing),
+            ),
             (
                 "counts as wanting a slot",
                 self.standing.wants(),
-                self.peer_interested && !self.is_upload_only(),
+                self.is_peer_interested() && !self.is_upload_only(),
             ),
             (
                 "counts as idle",
-                self.idle_since.is_some(),
-                !self.interested && !self.peer_interested,
+                self.idle_since().is_some(),
+                !self.is_interested() && !self.is_peer_interested(),
             ),
         ] {
             if flag != fact {
                 return Err(format!("{who} {what}: {flag}, and in truth {fact}"));
             }
         }
-        if self.held_with_others && !self.pipeline.is_held() {
+        let unfilled = swarm.unfilled.contains(&self.standing.key());
+        if unfilled != self.requests.is_unfilled() {
+            return Err(format!("{who} can be asked for more: {}", !unfilled));
+        }
+        if self.is_held_with_others() && !pipeline.is_held() {
             return Err(format!("{who} is held with others and not held"));
         }
-        if self.peer_choking && !self.terms.fast && !self.pipeline.is_empty() {
-            return Err(format!(
-                "{who} chokes and {} blocks are on order with it",
-                self.pipeline.len()
-            ));
+        if self.is_peer_choking() && !self.terms.fast && !pipeline.is_empty() {
+            return Err(format!("{who} chokes and {} blocks are on order with it", pipeline.len()));
         }
         Ok(())
     }

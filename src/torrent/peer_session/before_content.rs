@@ -19,7 +19,7 @@ use crate::{
     torrent::{
         cx::Cx,
         outbox::Sleeper,
-        peer_session::{Fault, PeerSession, Terms, offers::our_handshake},
+        peer_session::{Fault, PeerSession, Terms, extensions::our_handshake},
         progress::Contributor,
         swarm::Swarm,
     },
@@ -293,12 +293,17 @@ impl PeerBeforeContent {
         Ok(())
     }
 
-    /// The torrent is open: the peer's session, which hears all that the peer has said. Nothing is
-    /// left of this one.
-    pub(crate) fn begin(&mut self, swarm: &mut Swarm, cx: &mut Cx) -> Result<PeerSession, Fault> {
+    /// The torrent is open: the peer's session, which hears all that the peer has said. The torrent
+    /// knows it by `key`, as this one, of which nothing is left.
+    pub(crate) fn begin(
+        &mut self,
+        key: Key,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<PeerSession, Fault> {
         let tx = mem::take(&mut self.tx);
         let mut session =
-            PeerSession::after_content(self.link, self.who, self.terms, tx, swarm, cx);
+            PeerSession::after_content(key, self.link, self.who, self.terms, tx, swarm, cx);
         let mut said = mem::take(&mut self.said);
         if self.peer_interested {
             Message::Interested.encode_into(&mut said);
@@ -308,7 +313,10 @@ impl PeerBeforeContent {
         }
         // The beginning of a message of which the rest is still to come.
         said.extend_from_slice(self.decoder.begun());
-        session.handle_data(&said, swarm, cx)?;
+        if let Err(fault) = session.handle_data(&said, swarm, cx) {
+            session.leave(swarm, cx);
+            return Err(fault);
+        }
         session.schedule(cx);
         Ok(session)
     }
@@ -349,6 +357,7 @@ mod tests {
     };
 
     const PIECES: u32 = 20;
+    const KEY: Key = Key { index: 1, generation: 2 };
 
     fn cx(conf: Conf) -> Cx {
         Cx::new(conf, Rng::new(1), PeerId([1; 20]), Instant::ZERO)
@@ -391,10 +400,12 @@ mod tests {
         let (first, rest) = said.split_at(said.len() - 5);
         early.handle_data(first, &mut cx).unwrap();
         let mut swarm = ledger(&mut cx);
-        let mut session = early.begin(&mut swarm, &mut cx).unwrap();
+        let mut session = early.begin(KEY, &mut swarm, &mut cx).unwrap();
         session.handle_data(rest, &mut swarm, &mut cx).unwrap();
-        assert_eq!(session.has.ones().collect::<Vec<_>>(), [3, 5, 6]);
-        assert!(session.interested && session.peer_interested && !session.peer_choking);
+        assert_eq!(session.has().ones().collect::<Vec<_>>(), [3, 5, 6]);
+        assert!(
+            session.is_interested() && session.is_peer_interested() && !session.is_peer_choking()
+        );
     }
 
     #[test]
@@ -403,7 +414,7 @@ mod tests {
         let mut early = peer(true, &mut cx);
         early.handle_data(&bytes(&[Message::Have(PIECES)]), &mut cx).unwrap();
         let mut swarm = ledger(&mut cx);
-        assert!(matches!(early.begin(&mut swarm, &mut cx), Err(Fault::Geometry(_))));
+        assert!(matches!(early.begin(KEY, &mut swarm, &mut cx), Err(Fault::Geometry(_))));
     }
 
     #[test]

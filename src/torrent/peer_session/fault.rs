@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{
     base::{bitfield::BitfieldError, geometry::GeometryError, job::StoreError},
     proto::metadata::MetadataFault,
-    torrent::peer_session::offers::{MAX_CHOKED_REQUESTS, MAX_GREEDY},
+    torrent::peer_session::fast_offers::{MAX_CHOKED_REQUESTS, MAX_GREEDY},
     wire::{
         extension::ExtensionError, frame::FrameError, message::MessageError,
         ut_metadata::MetadataMessageError,
@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     Metadata(#[from] MetadataFault),
     #[error("it told more than {0} times all that it has")]
     Retold(u32),
+    #[error("it lost pieces more than {0} times")]
+    Lost(u32),
     #[error("it uses the fast extension without having agreed to it")]
     NotFast,
     #[error("it made more than {MAX_INVALID_REQUESTS} requests that make no sense")]

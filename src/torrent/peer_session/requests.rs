@@ -1,40 +1,181 @@
 //! What we ask of a peer, what becomes of that, and how long we wait for it.
 //!
-//! How much may be on order is the pipeline's to say, and which block comes next the ledger's.
+//! How much may be on order is the [pipeline](Pipeline)'s to say, and which block comes next the
+//! ledger's. It does not know what the peer asks of us.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use super::{
-    LOOK_AGAIN, PeerSession,
+    View,
     fault::{Fault, MAX_REJECTS, MAX_UNASKED},
+    outgoing::Outgoing,
 };
 use crate::{
-    base::geometry::{Block, PieceIndex},
-    proto::pipeline::Arrival,
+    base::{
+        geometry::{Block, PieceIndex},
+        rate::LongMeter,
+        time::Instant,
+        timers::TimerTable,
+    },
+    proto::pipeline::{Arrival, Pipeline},
     torrent::{
         cx::Cx,
-        peer_session::{IDLE, SNUB, STARVED},
         swarm::{Asker, Swarm},
     },
     wire::message::Message,
 };
 
-impl PeerSession {
-    pub(super) fn handle_choke(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.peer_choking = true;
-        (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
-        if self.terms.fast {
-            // Each order is still answered, but what it began is for others to go on with.
-            swarm.disown(self.link, self.who, &mut self.own, cx.now);
-        } else {
-            // Without BEP 6 a choke means that nothing on order will come; what was on its way
-            // already may.
-            self.drop_orders(swarm, cx);
+/// Allowed-fast and suggested pieces remembered of a peer.
+const MAX_HINTS: usize = 16;
+/// How soon a peer with nothing to do looks again whether it can help others.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+const SNUB: usize = 0;
+const STARVED: usize = 1;
+
+/// The requests to one peer.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pipeline: Pipeline,
+    /// The pieces that this peer works on.
+    own: Vec<PieceIndex>,
+    /// Pieces that we may ask for while the peer chokes us (BEP 6 allowed fast).
+    allowed: Vec<PieceIndex>,
+    /// Pieces that the peer has at hand (BEP 6 suggest).
+    suggested: Vec<PieceIndex>,
+    /// Counted among those that fetch: it has something for us, and we may ask for it.
+    fetching: bool,
+    /// Among those in the ledger whose pipeline has room.
+    unfilled: bool,
+    /// It is held back by a limit that it shares with others.
+    held_with_others: bool,
+    snubbed_since: Option<Instant>,
+    /// Blocks that came or were turned down without having been asked for.
+    unasked: u32,
+    /// Requests turned down since the last block.
+    rejects: u32,
+    /// What was on order when it choked last, as far as there was no answer: that is to be turned
+    /// down (BEP 6), and counts as one.
+    choked_orders: usize,
+    choke_counted: bool,
+    /// Bytes of blocks that were of use, and how fast those come.
+    useful: u64,
+    useful_rate: LongMeter,
+    timers: TimerTable<2>,
+}
+
+impl Requests {
+    pub(super) fn new(cx: &Cx) -> Self {
+        Self {
+            pipeline: Pipeline::new(cx.now, &cx.conf),
+            own: Vec::new(),
+            allowed: Vec::new(),
+            suggested: Vec::new(),
+            fetching: false,
+            unfilled: false,
+            held_with_others: false,
+            snubbed_since: None,
+            unasked: 0,
+            rejects: 0,
+            choked_orders: 0,
+            choke_counted: false,
+            useful: 0,
+            useful_rate: LongMeter::new(cx.now),
+            timers: TimerTable::new(),
         }
     }
 
-    /// It will not send a block.
+    /// What is on order, and how fast it comes.
+    pub(super) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Bytes of blocks that were of use.
+    pub(super) fn useful(&self) -> u64 {
+        self.useful
+    }
+
+    /// The same per second, over some twenty seconds.
+    pub(super) fn useful_rate(&self, now: Instant) -> u64 {
+        self.useful_rate.rate(now)
+    }
+
+    /// Whether the peer has not delivered what it was asked for last: it was silent, or turned it
+    /// down.
+    pub(super) fn is_reluctant(&self) -> bool {
+        self.pipeline.is_snubbed() || self.rejects > 0
+    }
+
+    /// Whether the peer counts as one that may be asked for blocks.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetching
+    }
+
+    /// Whether it counts as one whose pipeline has room.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_unfilled(&self) -> bool {
+        self.unfilled
+    }
+
+    /// Whether a limit that it shares with others holds it back.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_held_with_others(&self) -> bool {
+        self.held_with_others
+    }
+
+    /// How many pieces the peer allows and suggests, and how many of each there may be.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn hints(&self) -> (usize, usize, usize) {
+        (self.allowed.len(), self.suggested.len(), MAX_HINTS)
+    }
+
+    // What the peer says.
+
+    /// The peer says that it queues at most `requests` (BEP 10 `reqq`).
+    pub(super) fn set_cap(&mut self, requests: u32, cx: &Cx) {
+        self.pipeline.set_cap(requests, &cx.conf);
+    }
+
+    /// We may ask for `piece` while we are choked.
+    pub(super) fn handle_allowed(&mut self, piece: PieceIndex, swarm: &Swarm) {
+        if self.allowed.len() < MAX_HINTS
+            && !swarm.have.has(piece)
+            && !self.allowed.contains(&piece)
+        {
+            self.allowed.push(piece);
+        }
+    }
+
+    /// The peer has `piece` at hand.
+    pub(super) fn handle_suggested(&mut self, piece: PieceIndex) {
+        if self.suggested.len() >= MAX_HINTS {
+            self.suggested.remove(0);
+        }
+        self.suggested.push(piece);
+    }
+
+    /// The peer chokes us.
+    pub(super) fn handle_choke(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+        (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
+        if peer.fast {
+            // Each order is still answered, but what it began is for others to go on with.
+            swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+        } else {
+            // Without BEP 6 a choke means that nothing on order will come; what was on its way
+            // already may.
+            self.drop_orders(peer, swarm, cx);
+        }
+    }
+
+    /// The peer will not send a block.
     pub(super) fn handle_reject(
         &mut self,
         block: Block,
+        peer: &View<'_>,
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
@@ -45,103 +186,51 @@ impl PeerSession {
                 self.rejects += 1;
             }
             swarm.release(block, cx);
-            swarm.disown(self.link, self.who, &mut self.own, cx.now);
+            swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
             // A peer that turns down what it allowed has changed its mind.
-            self.allowed.retain(|&p| p != block.piece);
+            self.forget_allowed(block.piece);
             if self.rejects > MAX_REJECTS {
                 return Err(Fault::Rejects);
             }
         } else if !self.pipeline.handle_late_reject(block) {
             // A cancelled request is answered like any other, so those are no offence.
-            self.unasked += 1;
-            if self.unasked > MAX_UNASKED {
-                return Err(Fault::Unasked);
-            }
+            self.count_unasked()?;
         }
         Ok(())
     }
 
-    /// Gives up on everything on order and lets others have it.
-    pub(super) fn drop_orders(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        for block in self.pipeline.give_up(&cx.conf) {
-            swarm.release(block, cx);
-        }
-        swarm.disown(self.link, self.who, &mut self.own, cx.now);
+    fn count_unasked(&mut self) -> Result<(), Fault> {
+        self.unasked += 1;
+        if self.unasked > MAX_UNASKED { Err(Fault::Unasked) } else { Ok(()) }
     }
 
-    /// Whether it has something that we want and may ask for now, or as soon as there is memory:
-    /// what the piece memory is shared out by. An allowed piece that we have by now, or that waits
-    /// for those before it, is nothing to ask for.
-    pub(super) fn has_something_for_us(&self, swarm: &Swarm) -> bool {
-        let allows = |&p: &PieceIndex| self.has.has(p) && swarm.wants(p);
-        let allowed = || !swarm.picker.is_sequential() && self.allowed.iter().any(allows);
-        self.interested && swarm.requesting && (!self.peer_choking || allowed())
+    /// `piece` is not to be asked for while choked any more: we have it, or it is not allowed.
+    pub(super) fn forget_allowed(&mut self, piece: PieceIndex) {
+        self.allowed.retain(|&allowed| allowed != piece);
     }
 
-    /// Counts it among those that fetch, as long as there is something to fetch from it.
-    pub(crate) fn count_fetching(&mut self, swarm: &Swarm, cx: &mut Cx) {
-        let fetching = self.has_something_for_us(swarm);
-        if fetching != std::mem::replace(&mut self.fetching, fetching) {
-            cx.leases.count_fetcher(fetching);
-        }
-    }
-
-    /// Asks for as much as the pipeline takes.
-    pub(crate) fn refill(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.count_fetching(swarm, cx);
-        let may_ask = self.interested && (!self.peer_choking || !self.allowed.is_empty());
-        let share = cx.fair_share();
-        while may_ask && self.pipeline.room(share) > 0 {
-            let mut asker = Asker {
-                link: self.link,
-                who: self.who,
-                has: &self.has,
-                own: &mut self.own,
-                pipeline: &self.pipeline,
-                only: self.peer_choking.then_some(&*self.allowed),
-                suggested: &mut self.suggested,
-            };
-            let Some(block) = swarm.next_block(&mut asker, cx) else { break };
-            self.pipeline.ask(cx.now, block);
-            self.say(
-                &Message::Request { piece: block.piece.get(), begin: block.begin, len: block.len },
-                cx,
-            );
-        }
-        self.set_snub_timer(cx);
-        if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.leases.is_short()) {
-            self.timers.set(STARVED, cx.now + LOOK_AGAIN);
+    /// The peer has lost `piece`: what is on order of it is for others. It may still turn that down.
+    pub(super) fn handle_lost(
+        &mut self,
+        piece: PieceIndex,
+        peer: &View<'_>,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) {
+        self.forget_allowed(piece);
+        self.suggested.retain(|&suggested| suggested != piece);
+        let lost = self.pipeline.cancel_all(|block| block.piece == piece, &cx.conf);
+        if !lost.is_empty() || self.own.contains(&piece) {
+            lost.into_iter().for_each(|block| swarm.release(block, cx));
+            swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
         }
     }
 
-    /// What is wanted has changed: orders for what is skipped now are called off.
-    pub(crate) fn handle_new_wishes(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        for block in self.pipeline.cancel_all(|block| swarm.is_skipped(block.piece), &cx.conf) {
-            swarm.release(block, cx);
-            self.say(
-                &Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len },
-                cx,
-            );
-        }
-        self.count_wanted(swarm, cx);
-    }
-
-    /// Another peer delivered this block.
-    pub(crate) fn cancel(&mut self, block: Block, swarm: &mut Swarm, cx: &mut Cx) {
-        if self.pipeline.cancel(block, &cx.conf) {
-            self.say(
-                &Message::Cancel { piece: block.piece.get(), begin: block.begin, len: block.len },
-                cx,
-            );
-            self.refill(swarm, cx);
-        }
-    }
-
+    /// A block came, whole.
     pub(super) fn handle_piece(
         &mut self,
-        piece: u32,
-        begin: u32,
-        data: &[u8],
+        (piece, begin, data): (u32, u32, &[u8]),
+        peer: &View<'_>,
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
@@ -149,18 +238,14 @@ impl PeerSession {
         let block = swarm.geometry.block(piece, begin, len)?;
         let arrival = self.pipeline.handle_block(cx.now, block, &cx.conf);
         if arrival == Arrival::Unasked {
-            self.unasked += 1;
-            if self.unasked > MAX_UNASKED {
-                return Err(Fault::Unasked);
-            }
-        }
-        if arrival != Arrival::Unasked {
+            self.count_unasked()?;
+        } else {
             self.rejects = 0;
             self.choked_orders = self.choked_orders.saturating_sub(1);
         }
-        if swarm.receive(block, data, self.link, self.who, arrival, cx) {
+        if swarm.receive(block, data, peer.link, peer.who, arrival, cx) {
             self.useful += data.len() as u64;
-            self.given.add(cx.now, data.len() as u64);
+            self.useful_rate.add(cx.now, data.len() as u64);
         }
         if !self.pipeline.is_snubbed() {
             self.snubbed_since = None;
@@ -168,9 +253,125 @@ impl PeerSession {
         Ok(())
     }
 
-    /// We do not read from it for now, because of our own limits: its own, or some that it shares
-    /// with others.
-    pub(crate) fn handle_held(&mut self, with_others: bool, swarm: &mut Swarm, cx: &mut Cx) {
+    /// Part of a block has come.
+    pub(super) fn handle_partial(&mut self, now: Instant) {
+        self.pipeline.handle_partial(now);
+    }
+
+    // What we ask for.
+
+    /// Gives up on everything on order and lets others have it.
+    fn drop_orders(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+        for block in self.pipeline.give_up(&cx.conf) {
+            swarm.release(block, cx);
+        }
+        swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+    }
+
+    /// Whether the peer has something that we want and may ask for now, or as soon as there is
+    /// memory: what the piece memory is shared out by. An allowed piece that we have by now, or
+    /// that waits for those before it, is nothing to ask for.
+    pub(super) fn has_something_for_us(&self, peer: &View<'_>, swarm: &Swarm) -> bool {
+        let allows = |&p: &PieceIndex| peer.availability.has(p) && swarm.wants(p);
+        let allowed = || !swarm.picker.is_sequential() && self.allowed.iter().any(allows);
+        let choke = peer.choke;
+        choke.is_interested() && swarm.requesting && (!choke.is_peer_choking() || allowed())
+    }
+
+    /// Counts the peer among those that fetch, as long as there is something to fetch from it, and
+    /// among those whose pipeline has room.
+    pub(super) fn count_fetching(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+        let fetching = self.has_something_for_us(peer, swarm);
+        if fetching != std::mem::replace(&mut self.fetching, fetching) {
+            cx.leases.count_fetcher(fetching);
+        }
+        self.note_room(peer, swarm, cx);
+    }
+
+    /// Remembers in the ledger whether the pipeline has room: what becomes free is offered only to
+    /// peers that could be asked for it.
+    fn note_room(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &Cx) {
+        let unfilled = self.may_ask(peer) && self.pipeline.room(cx.fair_share()) > 0;
+        if unfilled != std::mem::replace(&mut self.unfilled, unfilled) {
+            if unfilled {
+                swarm.unfilled.insert(peer.key);
+            } else {
+                swarm.unfilled.remove(&peer.key);
+            }
+        }
+    }
+
+    /// The peer does not deliver, so others are asked first: it waits for the refill of all.
+    pub(super) fn wait_for_others(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+        swarm.refill = true;
+        self.count_fetching(peer, swarm, cx);
+        self.set_snub_timer(cx);
+    }
+
+    fn may_ask(&self, peer: &View<'_>) -> bool {
+        peer.choke.is_interested() && (!peer.choke.is_peer_choking() || !self.allowed.is_empty())
+    }
+
+    /// Asks for as much as the pipeline takes.
+    pub(super) fn refill(
+        &mut self,
+        peer: &View<'_>,
+        outgoing: &mut Outgoing,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) {
+        self.count_fetching(peer, swarm, cx);
+        let may_ask = self.may_ask(peer);
+        let share = cx.fair_share();
+        while may_ask && self.pipeline.room(share) > 0 {
+            let mut asker = Asker {
+                link: peer.link,
+                who: peer.who,
+                has: peer.availability.pieces(),
+                own: &mut self.own,
+                pipeline: &self.pipeline,
+                only: peer.choke.is_peer_choking().then_some(&*self.allowed),
+                suggested: &mut self.suggested,
+            };
+            let Some(block) = swarm.next_block(&mut asker, cx) else { break };
+            self.pipeline.ask(cx.now, block);
+            let (piece, begin, len) = (block.piece.get(), block.begin, block.len);
+            outgoing.say(&Message::Request { piece, begin, len }, cx);
+        }
+        self.note_room(peer, swarm, cx);
+        self.set_snub_timer(cx);
+        if may_ask && self.pipeline.is_empty() && (swarm.is_endgame() || cx.leases.is_short()) {
+            self.timers.set(STARVED, cx.now + LOOK_AGAIN);
+        }
+    }
+
+    /// What is wanted has changed: orders for what is skipped now are called off.
+    pub(super) fn cancel_skipped(
+        &mut self,
+        outgoing: &mut Outgoing,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) {
+        for block in self.pipeline.cancel_all(|block| swarm.is_skipped(block.piece), &cx.conf) {
+            swarm.release(block, cx);
+            say_cancel(block, outgoing, cx);
+        }
+    }
+
+    /// Another peer delivered this block. True if it was on order here, too.
+    pub(super) fn cancel(&mut self, block: Block, outgoing: &mut Outgoing, cx: &mut Cx) -> bool {
+        let was = self.pipeline.cancel(block, &cx.conf);
+        if was {
+            say_cancel(block, outgoing, cx);
+        }
+        was
+    }
+
+    // Time.
+
+    /// We do not read from the peer for now, because of our own limits: its own, or some that it
+    /// shares with others.
+    pub(super) fn handle_held(&mut self, with_others: bool, swarm: &mut Swarm, cx: &mut Cx) {
         self.pipeline.hold(cx.now);
         if with_others && !std::mem::replace(&mut self.held_with_others, true) {
             swarm.hold();
@@ -179,17 +380,16 @@ impl PeerSession {
     }
 
     /// We read on.
-    pub(crate) fn handle_resumed(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+    pub(super) fn handle_resumed(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let held = self.pipeline.go_on(cx.now);
         self.snubbed_since = self.snubbed_since.map(|since| (since + held).min(cx.now));
         if std::mem::take(&mut self.held_with_others) {
             swarm.unhold(cx.now);
         }
-        self.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         self.set_snub_timer(cx);
     }
 
-    pub(super) fn set_snub_timer(&mut self, cx: &Cx) {
+    fn set_snub_timer(&mut self, cx: &Cx) {
         // A peer that has been snubbing for long is let go even when nothing is on order.
         let patience = self
             .snubbed_since
@@ -200,4 +400,62 @@ impl PeerSession {
             None => self.timers.stop(SNUB),
         }
     }
+
+    /// The next time at which something must happen.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// A request is out for too long, or it is time to look whether there is something to ask for:
+    /// then true is returned, and a [refill](Self::refill) follows.
+    ///
+    /// # Errors
+    /// If the peer has sent nothing of use for longer than
+    /// [`RequestConf::snub_patience`](crate::conf::RequestConf::snub_patience).
+    pub(super) fn handle_timeout(
+        &mut self,
+        peer: &View<'_>,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<bool, Fault> {
+        if self.timers.fire(SNUB, cx.now) {
+            if let Some(blocks) = self.pipeline.handle_timeout(cx.now, &cx.conf) {
+                log::debug!(
+                    "{} is snubbing us; {} orders are given to others",
+                    peer.who.addr,
+                    blocks.len()
+                );
+                self.snubbed_since.get_or_insert(cx.now);
+                blocks.into_iter().for_each(|block| swarm.release(block, cx));
+                swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+                swarm.refill = true;
+                self.note_room(peer, swarm, cx);
+            }
+            if self
+                .snubbed_since
+                .is_some_and(|since| since + cx.conf.requests.snub_patience <= cx.now)
+            {
+                return Err(Fault::Useless(cx.conf.requests.snub_patience));
+            }
+            self.set_snub_timer(cx);
+        }
+        Ok(self.timers.fire(STARVED, cx.now))
+    }
+
+    /// The connection is over.
+    pub(super) fn leave(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+        self.drop_orders(peer, swarm, cx);
+        if self.fetching {
+            cx.leases.count_fetcher(false);
+        }
+        if self.held_with_others {
+            swarm.unhold(cx.now);
+        }
+        swarm.unfilled.remove(&peer.key);
+    }
+}
+
+fn say_cancel(block: Block, outgoing: &mut Outgoing, cx: &mut Cx) {
+    let (piece, begin, len) = (block.piece.get(), block.begin, block.len);
+    outgoing.say(&Message::Cancel { piece, begin, len }, cx);
 }

@@ -2,7 +2,7 @@
 //! run has a buffer from its first block until it is written. It does not know who is asked for
 //! blocks, nor who sent them.
 
-use super::{BlockState, Memory, Progress};
+use super::{BlockState, Contributor, Memory, Progress};
 use crate::base::{
     buf::Buf,
     geometry::BLOCK_LEN,
@@ -46,6 +46,15 @@ impl RunSlot {
     pub(super) fn blocks(&self) -> u32 {
         self.len.div_ceil(BLOCK_LEN)
     }
+}
+
+/// The lists of one piece, all empty.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    pub(super) blocks: Vec<BlockState>,
+    pub(super) by: Vec<u8>,
+    pub(super) runs: Vec<RunSlot>,
+    pub(super) contributors: Vec<Contributor>,
 }
 
 impl Progress {
@@ -99,15 +108,15 @@ impl Progress {
         })
     }
 
-    /// The jobs that can be begun now; with `hurry` if no others are about to follow.
-    #[must_use]
+    /// Appends the jobs that can be begun now to `jobs`; with `hurry` if no others are about to
+    /// follow.
     pub(crate) fn poll_jobs(
         &mut self,
         expected: PieceHash,
         digests: bool,
         hurry: bool,
-    ) -> Vec<Run> {
-        let mut jobs = Vec::new();
+        jobs: &mut Vec<Run>,
+    ) {
         let last = self.runs.len() - 1;
         let begin = |r: usize| r as u32 * self.run_len;
         let piece = self.piece;
@@ -168,7 +177,6 @@ impl Progress {
             }
         }
         jobs.extend(split.into_iter().filter_map(|r| self.write_stretches(r, hurry)));
-        jobs
     }
 
     /// A worker's answer. `Ok(Some(good))` is the verdict on the whole piece.
@@ -223,9 +231,11 @@ impl Progress {
         }
     }
 
-    /// Gives all memory back. No worker may have a part of it.
-    pub(crate) fn dissolve(self, memory: &mut Memory) {
-        for run in self.runs {
+    /// Gives all memory back, and leaves its lists to another piece. No worker may have a part of
+    /// it.
+    pub(crate) fn dissolve(self, memory: &mut Memory) -> Spare {
+        let Self { mut blocks, mut by, mut runs, mut contributors, .. } = self;
+        for run in runs.drain(..) {
             match run.state {
                 RunState::Promised => memory.release(run.len as usize),
                 RunState::Out | RunState::Flushing => memory.lose(run.len as usize),
@@ -235,5 +245,9 @@ impl Progress {
                 RunState::Empty | RunState::Written | RunState::Rehashing | RunState::Done => {}
             }
         }
+        blocks.clear();
+        by.clear();
+        contributors.clear();
+        Spare { blocks, by, runs, contributors }
     }
 }

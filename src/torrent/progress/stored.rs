@@ -2,7 +2,7 @@
 //! state, and taken up again at the next start. None of them is verified: the piece is hashed from
 //! disk when it is whole. It does not know who sent them.
 
-use super::{BlockState, Progress, RunState};
+use super::{BlockState, Progress, RunState, Spare};
 use crate::{
     base::{
         geometry::{BLOCK_LEN, Geometry},
@@ -18,7 +18,7 @@ const MAX_UNREAD: u8 = 3;
 impl Progress {
     /// A piece of which an earlier run of the process left these blocks on disk.
     pub(crate) fn restored(saved: &PartialPiece, geometry: Geometry, run_len: u32) -> Self {
-        let mut progress = Self::new(saved.piece, geometry, run_len);
+        let mut progress = Self::new(saved.piece, geometry, run_len, Spare::default());
         progress.restored = true;
         // No peer of this run has sent any of it.
         progress.by.fill(u8::MAX);

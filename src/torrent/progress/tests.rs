@@ -21,11 +21,17 @@ struct Rig {
 /// A piece of `blocks` whole blocks, in runs of four.
 fn rig(blocks: u64, memory: usize) -> Rig {
     let g = Geometry::new(blocks * u64::from(BLOCK_LEN), blocks as u32 * BLOCK_LEN).unwrap();
-    let p = Progress::new(g.piece(0).unwrap(), g, 4 * BLOCK_LEN);
+    let p = Progress::new(g.piece(0).unwrap(), g, 4 * BLOCK_LEN, Spare::default());
     Rig { memory: Memory::new(memory * BLOCK_LEN as usize), p }
 }
 
 impl Rig {
+    fn jobs(&mut self, expected: PieceHash, digests: bool, hurry: bool) -> Vec<Run> {
+        let mut jobs = Vec::new();
+        self.p.poll_jobs(expected, digests, hurry, &mut jobs);
+        jobs
+    }
+
     fn ask_all(&mut self) -> Vec<Block> {
         std::iter::from_fn(|| self.p.ask_free(Instant::ZERO, &mut self.memory)).collect()
     }
@@ -66,7 +72,7 @@ fn runs_are_hashed_in_order_and_memory_comes_back() {
     for &b in &blocks[..8] {
         rig.receive(b).unwrap();
     }
-    let mut jobs = rig.p.poll_jobs(GOOD, false, false);
+    let mut jobs = rig.jobs(GOOD, false, false);
     assert_eq!(jobs.len(), 1, "the second run waits for the first");
     let job = jobs.remove(0);
     assert_eq!(
@@ -75,14 +81,14 @@ fn runs_are_hashed_in_order_and_memory_comes_back() {
     );
     let state = Hasher::Sha1(Sha1State { len: 65_536, ..Sha1State::INITIAL });
     assert_eq!(rig.answer(job, Ok(Verdict::Going(state.clone()))).unwrap(), None);
-    let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let job = rig.jobs(GOOD, false, false).remove(0);
     assert_eq!((job.begin, job.chain.clone().unwrap().state), (4 * BLOCK_LEN, state.clone()));
     rig.answer(job, Ok(Verdict::Going(state))).unwrap();
-    assert!(rig.p.poll_jobs(GOOD, false, false).is_empty());
+    assert!(rig.jobs(GOOD, false, false).is_empty());
     for &b in &blocks[8..] {
         rig.receive(b).unwrap();
     }
-    let job = rig.p.poll_jobs(GOOD, true, false).remove(0);
+    let job = rig.jobs(GOOD, true, false).remove(0);
     assert_eq!((job.chain.clone().unwrap().expected, job.digests), (Some(GOOD), true));
     assert_eq!(rig.answer(job, Ok(Verdict::Good)).unwrap(), Some(true));
     assert_eq!(rig.memory.used(), 0);
@@ -95,16 +101,16 @@ fn a_run_behind_a_gap_is_written_early_and_read_back() {
     for &b in &blocks[4..] {
         rig.receive(b).unwrap();
     }
-    let early = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let early = rig.jobs(GOOD, false, false).remove(0);
     assert_eq!((early.begin, early.chain.clone()), (4 * BLOCK_LEN, None));
     for &b in &blocks[..4] {
         rig.receive(b).unwrap();
     }
-    let first = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let first = rig.jobs(GOOD, false, false).remove(0);
     rig.answer(first, Ok(Verdict::Going(Hasher::SHA1))).unwrap();
-    assert!(rig.p.poll_jobs(GOOD, false, false).is_empty(), "its write is still out");
+    assert!(rig.jobs(GOOD, false, false).is_empty(), "its write is still out");
     rig.answer(early, Ok(Verdict::Unhashed)).unwrap();
-    let again = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let again = rig.jobs(GOOD, false, false).remove(0);
     assert_eq!(again.data, RunData::Disk(4 * BLOCK_LEN));
     assert_eq!(rig.answer(again, Ok(Verdict::Bad)).unwrap(), Some(false));
     assert_eq!(rig.memory.used(), 0);
@@ -141,9 +147,9 @@ fn a_failed_write_keeps_the_data_for_another_try() {
     for b in rig.ask_all() {
         rig.receive(b).unwrap();
     }
-    let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let job = rig.jobs(GOOD, false, false).remove(0);
     assert!(rig.answer(job, Err(full())).is_err());
-    let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let job = rig.jobs(GOOD, false, false).remove(0);
     assert_eq!(rig.answer(job, Ok(Verdict::Good)).unwrap(), Some(true));
     assert_eq!(rig.memory.used(), 0);
 }
@@ -211,7 +217,7 @@ fn a_late_block_is_taken_if_there_is_memory() {
     let far = rig.p.geometry.nth_block(rig.p.piece, 6).unwrap();
     assert_eq!(rig.receive(far), None);
     let Rig { mut memory, p } = rig;
-    p.dissolve(&mut memory);
+    let _ = p.dissolve(&mut memory);
     assert_eq!(memory.used(), 0);
 }
 
@@ -279,15 +285,15 @@ fn restored_piece_asks_for_the_rest_and_is_hashed_from_disk() {
         rig.receive(block).unwrap();
         rig.p.audit().unwrap();
     }
-    let mut jobs = rig.p.poll_jobs(GOOD, false, false);
+    let mut jobs = rig.jobs(GOOD, false, false);
     let run = jobs.remove(0);
     assert!(matches!(&run.data, RunData::Stretches(_, s) if s.len() == 2), "{run:?}");
     assert!(jobs.is_empty());
     rig.answer(run, Ok(Verdict::Unhashed)).unwrap();
-    let first = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let first = rig.jobs(GOOD, false, false).remove(0);
     assert_eq!((first.begin, &first.data), (0, &RunData::Disk(4 * BLOCK_LEN)));
     rig.answer(first, Ok(Verdict::Going(Hasher::SHA1))).unwrap();
-    let second = rig.p.poll_jobs(GOOD, false, false).remove(0);
+    let second = rig.jobs(GOOD, false, false).remove(0);
     assert_eq!((second.begin, &second.data), (4 * BLOCK_LEN, &RunData::Disk(4 * BLOCK_LEN)));
     assert_eq!(rig.answer(second, Ok(Verdict::Good)).unwrap(), Some(true));
     assert_eq!(rig.memory.used(), 0);
@@ -316,7 +322,7 @@ fn unreadable_run_is_fetched_again_after_three_tries() {
     let mut rig = restored(4, &[0, 1, 2, 3]);
     for _ in 0..3 {
         assert!(rig.ask_all().is_empty());
-        let job = rig.p.poll_jobs(GOOD, false, false).remove(0);
+        let job = rig.jobs(GOOD, false, false).remove(0);
         assert!(rig.answer(job, Err(full())).is_err());
         rig.p.audit().unwrap();
     }

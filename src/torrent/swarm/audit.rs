@@ -10,32 +10,32 @@ use crate::{
         geometry::{Block, PieceIndex},
     },
     conf::Conf,
-    torrent::{peer_session::PeerSession, progress::Progress},
+    torrent::peer_session::PeerSession,
 };
 
 impl Swarm {
     /// Bytes of piece memory that its pieces in progress hold or were promised.
     pub(crate) fn piece_memory(&self) -> usize {
-        self.active.values().map(Progress::memory).sum()
+        self.active.iter().map(|(_, p)| p.memory()).sum()
     }
 
     /// Of those, the bytes that have a buffer.
     pub(crate) fn backed_memory(&self) -> usize {
-        self.active.values().map(Progress::backed).sum()
+        self.active.iter().map(|(_, p)| p.backed()).sum()
     }
 
     /// What is wrong with a torrent that is open, if anything.
     pub(crate) fn audit(&self, sessions: &[&PeerSession], conf: &Conf) -> Result<(), String> {
         self.picker.audit()?;
         self.audit_places()?;
-        let free: usize = self.active.values().map(|p| p.free() as usize).sum();
-        if free != self.free {
+        let free: usize = self.active.iter().map(|(_, p)| p.free() as usize).sum();
+        if free != self.active.free() {
             return Err(format!(
                 "{free} blocks of pieces in progress are free and {} are counted",
-                self.free
+                self.active.free()
             ));
         }
-        self.active.values().try_for_each(Progress::audit)?;
+        self.active.iter().try_for_each(|(_, p)| p.audit())?;
         let bytes = |of: &dyn Fn(PieceIndex) -> bool| -> u64 {
             self.geometry
                 .pieces()
@@ -59,19 +59,19 @@ impl Swarm {
             }
         }
         let held = sessions.iter().filter(|s| s.is_held_with_others()).count();
-        if held != self.held {
+        if held != self.holdback.sessions {
             return Err(format!(
                 "{held} sessions are held back together and {} are counted",
-                self.held
+                self.holdback.sessions
             ));
         }
         if !self.notes.is_empty() {
             return Err(format!("{} notes were not delivered", self.notes.len()));
         }
-        if self.blames.len() > conf.requests.max_blames {
+        if self.failures.blames.len() > conf.requests.max_blames {
             return Err(format!(
                 "{} pieces wait for a peer to blame, {} may",
-                self.blames.len(),
+                self.failures.blames.len(),
                 conf.requests.max_blames
             ));
         }
@@ -83,13 +83,16 @@ impl Swarm {
     /// two of these, and never none.
     fn audit_places(&self) -> Result<(), String> {
         for piece in self.geometry.pieces() {
-            let busy = self.active.contains_key(&piece) || self.digesting.contains_key(&piece);
+            let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
             let places = [
                 ("skipped", self.is_skipped(piece) && !self.have.has(piece) && !busy),
                 ("had", self.have.has(piece)),
                 ("wanted", self.picker.is_wanted(piece)),
-                ("in progress", self.active.contains_key(&piece)),
-                ("looked at", matches!(self.digesting.get(&piece), Some(Digesting::Bad(_)))),
+                ("in progress", self.active.contains(piece)),
+                (
+                    "looked at",
+                    matches!(self.failures.digesting.get(&piece), Some(Digesting::Bad(_))),
+                ),
             ];
             let found: Vec<&str> =
                 places.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
@@ -109,9 +112,9 @@ impl Swarm {
         let mut orders: BTreeMap<Block, u8> = BTreeMap::new();
         sessions
             .iter()
-            .flat_map(|s| s.pipeline.asked())
+            .flat_map(|s| s.pipeline().asked())
             .for_each(|block| *orders.entry(block).or_default() += 1);
-        for (block, times) in self.active.values().flat_map(Progress::asked) {
+        for (block, times) in self.active.iter().flat_map(|(_, p)| p.asked()) {
             let with = orders.get(&block).copied().unwrap_or_default();
             if with != times {
                 return Err(format!("{block:?} is on order {times} times, with {with} peers"));

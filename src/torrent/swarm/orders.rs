@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Swarm;
+use super::{Holdback, Swarm};
 use crate::{
     base::{
         arena::Key,
@@ -67,7 +67,7 @@ impl Swarm {
         };
         self.picker.is_exhausted()
             && !self.active.is_empty()
-            && (self.free == 0 || !self.active.iter().any(waits))
+            && (self.active.free() == 0 || !self.active.iter().any(waits))
     }
 
     /// Orders the best block for this session, if there is any.
@@ -94,7 +94,7 @@ impl Swarm {
             // On parole it is its owner's alone.
             let foreign =
                 |p: &Progress| p.parole && p.owner.is_some_and(|owner| owner != asker.link);
-            if self.active.get(&piece).is_none_or(|p| p.free() == 0 || foreign(p))
+            if self.active.get(piece).is_none_or(|p| p.free() == 0 || foreign(p))
                 || self.is_skipped(piece)
             {
                 asker.own.swap_remove(at);
@@ -112,7 +112,7 @@ impl Swarm {
 
     /// A piece that a peer began and left.
     fn ask_orphan(&mut self, asker: &mut Asker<'_>, cx: &mut Cx) -> Option<Block> {
-        if self.free == 0 {
+        if self.active.free() == 0 {
             return None;
         }
         if !self.paroles.is_empty() {
@@ -129,7 +129,7 @@ impl Swarm {
     fn take_over(&mut self, asker: &Asker<'_>, cx: &mut Cx) {
         let Self { active, paroles, picker, .. } = self;
         let mut spoilt = Vec::new();
-        for (&piece, progress) in active {
+        for (&piece, progress) in active.iter_mut() {
             let left = progress.parole && progress.owner.is_none() && progress.free() > 0;
             if !left
                 || !asker.may_ask(piece)
@@ -147,8 +147,8 @@ impl Swarm {
             }
         }
         for piece in spoilt {
-            self.counters.wasted += self.active.get(&piece).map_or(0, Progress::received_len);
-            self.drop_piece(piece, cx);
+            self.counters.wasted += self.active.get(piece).map_or(0, Progress::received_len);
+            self.active.remove(piece, cx.leases.pieces_mut());
             self.picker.put_back(piece);
         }
     }
@@ -208,12 +208,13 @@ impl Swarm {
         let held = self.active.iter().filter(|(_, p)| p.holds_memory() && may_go(p));
         let held: Vec<PieceIndex> = held.map(|(&piece, _)| piece).collect();
         for piece in held {
-            let Some(progress) = self.active.get_mut(&piece) else { continue };
-            let before = progress.free();
-            self.counters.wasted += progress.shed(cx.leases.pieces_mut());
-            self.free += (progress.free() - before) as usize;
-            if progress.is_untouched() {
-                self.drop_piece(piece, cx);
+            let shed = |progress: &mut Progress| {
+                (progress.shed(cx.leases.pieces_mut()), progress.is_untouched())
+            };
+            let Some((wasted, untouched)) = self.active.change(piece, shed) else { continue };
+            self.counters.wasted += wasted;
+            if untouched {
+                self.active.remove(piece, cx.leases.pieces_mut());
                 self.picker.put_back(piece);
             }
             if cx.leases.pieces().has_room(room) {
@@ -224,10 +225,9 @@ impl Swarm {
     }
 
     pub(super) fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
-        let mut progress = Progress::new(piece, self.geometry.clone(), cx.conf.requests.run_len);
+        let mut progress = self.active.make(piece, self.geometry.clone(), cx.conf.requests.run_len);
         progress.owner = owner;
         progress.parole = self.paroles.contains(piece);
-        self.free += progress.free() as usize;
         self.active.insert(piece, progress);
         self.picker.take(piece);
     }
@@ -250,7 +250,8 @@ impl Swarm {
         }
         // Under a limit of our own it is not the others who are slow, and a copy would cost what it
         // is to save.
-        if self.held > 0 || self.unheld.is_some_and(|at| cx.now.since(at) < HELD_MEMORY) {
+        let Holdback { sessions, ended } = self.holdback;
+        if sessions > 0 || ended.is_some_and(|at| cx.now.since(at) < HELD_MEMORY) {
             return None;
         }
         // The last copies are for those who are known to deliver, however many others came before
@@ -264,20 +265,21 @@ impl Swarm {
         let skip = cx.rng.below(self.active.len() as u64) as usize;
         let Self { active, picker, .. } = self;
         let expected = asker.pipeline.expected();
-        let (before, after): (Vec<_>, Vec<_>) =
-            active.iter_mut().enumerate().partition(|(n, _)| *n < skip);
-        after
-            .into_iter()
-            .chain(before)
-            .map(|(_, entry)| entry)
-            .filter(|(piece, _)| picker.level(**piece) != Priority::Skip)
-            .filter(|(piece, progress)| {
-                asker.may_ask(**piece) && (!progress.parole || progress.owner == Some(asker.link))
-            })
-            .filter(|(_, progress)| progress.needs_help(cx.now, expected))
-            .find_map(|(_, progress)| {
-                progress.ask_again(limit, |block| !asker.pipeline.is_asked(block))
-            })
+        [(skip, active.len()), (0, skip)].into_iter().find_map(|(from, to)| {
+            active
+                .iter_mut()
+                .take(to)
+                .skip(from)
+                .filter(|(piece, _)| picker.level(**piece) != Priority::Skip)
+                .filter(|(piece, progress)| {
+                    let foreign = progress.parole && progress.owner != Some(asker.link);
+                    asker.may_ask(**piece) && !foreign
+                })
+                .filter(|(_, progress)| progress.needs_help(cx.now, expected))
+                .find_map(|(_, progress)| {
+                    progress.ask_again(limit, |block| !asker.pipeline.is_asked(block))
+                })
+        })
     }
 
     fn find(
@@ -286,60 +288,66 @@ impl Swarm {
         cx: &mut Cx,
         fits: impl Fn(&Progress, Key) -> bool,
     ) -> Option<Block> {
-        if self.free == 0 {
+        if self.active.free() == 0 {
             return None;
         }
-        for (&piece, progress) in &mut self.active {
-            let skipped = self.picker.level(piece) == Priority::Skip;
-            if progress.free() > 0 && !skipped && asker.may_ask(piece) && fits(progress, asker.link)
-            {
-                let before = progress.free();
-                if let Some(block) = progress.ask_free(asker.due(cx), cx.leases.pieces_mut()) {
-                    self.free -= (before - progress.free()) as usize;
-                    progress.owner.get_or_insert(asker.link);
-                    if !asker.own.contains(&piece) {
-                        asker.own.push(piece);
-                    }
-                    return Some(block);
-                }
-                cx.leases.note_shortage();
+        let Self { active, picker, .. } = self;
+        let (mut short, due) = (false, asker.due(cx));
+        let found = active.find(|piece, progress| {
+            let skipped = picker.level(piece) == Priority::Skip;
+            let may = progress.free() > 0 && !skipped && asker.may_ask(piece);
+            if !may || !fits(progress, asker.link) {
+                return None;
             }
+            let block = progress.ask_free(due, cx.leases.pieces_mut());
+            match block {
+                Some(_) => _ = progress.owner.get_or_insert(asker.link),
+                None => short = true,
+            }
+            block
+        });
+        if short {
+            cx.leases.note_shortage();
         }
-        None
+        let (piece, block) = found?;
+        if !asker.own.contains(&piece) {
+            asker.own.push(piece);
+        }
+        Some(block)
     }
 
     fn ask_free(&mut self, piece: PieceIndex, asker: &Asker<'_>, cx: &mut Cx) -> Option<Block> {
-        let progress = self.active.get_mut(&piece)?;
-        let block = progress.ask_free(asker.due(cx), cx.leases.pieces_mut());
-        match block {
-            Some(_) => self.free -= 1,
-            None => cx.leases.note_shortage(),
+        let due = asker.due(cx);
+        let block = self.active.change(piece, |p| p.ask_free(due, cx.leases.pieces_mut()))?;
+        if block.is_none() {
+            cx.leases.note_shortage();
         }
         block
     }
 
     /// An order is off: the peer left, choked, or was too slow.
     pub(crate) fn release(&mut self, block: Block, cx: &mut Cx) {
-        let Some(progress) = self.active.get_mut(&block.piece) else { return };
-        let before = progress.free();
-        progress.release(block, cx.leases.pieces_mut());
-        self.free += (progress.free() - before) as usize;
+        let release = |progress: &mut Progress| {
+            progress.release(block, cx.leases.pieces_mut());
+            progress.is_untouched()
+        };
+        let Some(untouched) = self.active.change(block.piece, release) else { return };
         self.refill = true;
-        if progress.is_untouched() {
-            self.drop_piece(block.piece, cx);
+        if untouched {
+            self.active.remove(block.piece, cx.leases.pieces_mut());
             self.picker.put_back(block.piece);
         }
     }
 
     /// A limit holds a session back, which it shares with others.
     pub(crate) fn hold(&mut self) {
-        self.held += 1;
+        self.holdback.sessions += 1;
     }
 
     /// It may go on, or is gone.
     pub(crate) fn unhold(&mut self, now: Instant) {
-        self.held = self.held.saturating_sub(1);
-        self.unheld = Some(now);
+        self.holdback.sessions = self.holdback.sessions.saturating_sub(1);
+        self.holdback.ended = Some(now);
     }
 
     /// This session works on nothing any more.

@@ -14,7 +14,7 @@ impl Swarm {
     /// The blocks on disk of pieces in progress, as far as a saved state takes them.
     pub(crate) fn partial_pieces(&self) -> Vec<PartialPiece> {
         let mut len = 0;
-        let on_disk = self.active.values().filter_map(Progress::on_disk);
+        let on_disk = self.active.iter().filter_map(|(_, progress)| progress.on_disk());
         let within = |partial: &PartialPiece| {
             len += 8 + partial.blocks.as_wire().len();
             len <= MAX_LEN
@@ -30,7 +30,6 @@ impl Swarm {
         }
         let progress = Progress::restored(partial, self.geometry.clone(), cx.conf.requests.run_len);
         let whole = !progress.is_awaited();
-        self.free += progress.free() as usize;
         self.active.insert(piece, progress);
         self.picker.take(piece);
         if whole {
@@ -44,12 +43,12 @@ impl Swarm {
         if self.no_writes {
             return false;
         }
-        let runs: Vec<_> = self.active.values_mut().flat_map(Progress::poll_flush).collect();
+        let runs: Vec<_> = self.active.iter_mut().flat_map(|(_, p)| p.poll_flush()).collect();
         let any = !runs.is_empty();
         for run in runs {
             self.runs_out += 1;
             self.jobs_out += 1;
-            cx.job(Job::Run { torrent: self.torrent, run });
+            cx.job(Job::Run { torrent: self.torrent(), run });
         }
         any
     }

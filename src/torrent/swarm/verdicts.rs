@@ -7,7 +7,7 @@ use crate::{
     base::{
         geometry::PieceIndex,
         hash::Digest,
-        job::{Job, Run, RunDone, StoreError},
+        job::{Job, RunDone, StoreError},
     },
     torrent::{cx::Cx, progress::Progress},
 };
@@ -16,15 +16,18 @@ impl Swarm {
     /// A worker answered. An error is the torrent's to deal with; the data is kept.
     pub(crate) fn handle_run(&mut self, mut done: RunDone, cx: &mut Cx) -> Result<(), StoreError> {
         let (piece, digests) = (done.piece, done.digests.take());
-        self.refill = true;
-        let Some(progress) = self.active.get_mut(&piece) else { return Ok(()) };
         let single = done.begin == 0;
-        let before = progress.free();
-        let verdict = progress.handle_run(done, cx.leases.pieces_mut());
-        self.free += (progress.free() - before) as usize;
+        let handle = |progress: &mut Progress| progress.handle_run(done, cx.leases.pieces_mut());
+        let Some(verdict) = self.active.change(piece, handle) else {
+            self.refill = true;
+            return Ok(());
+        };
         if !matches!(verdict, Ok(Some(_))) {
             self.forgo(piece, cx);
         }
+        // What a good run sets free is memory, and sessions that went short of it are told of that by
+        // the engine. Near the end the copies of its blocks make room for others.
+        self.refill |= !matches!(verdict, Ok(None | Some(true))) || self.is_endgame();
         match verdict? {
             None => self.submit(piece, cx),
             Some(true) => self.good(piece, digests.filter(|_| single), cx),
@@ -40,13 +43,16 @@ impl Swarm {
         result: Result<Vec<Digest>, StoreError>,
         cx: &mut Cx,
     ) {
-        match (self.digesting.remove(&piece), result) {
+        match (self.failures.digesting.remove(&piece), result) {
             (Some(Digesting::Good), Ok(digests)) => self.convict(piece, &digests),
             (Some(Digesting::Bad(senders)), result) => {
                 match result {
-                    Ok(digests) => {
-                        self.blames.remember(piece, senders, digests, cx.conf.requests.max_blames)
-                    }
+                    Ok(digests) => self.failures.blames.remember(
+                        piece,
+                        senders,
+                        digests,
+                        cx.conf.requests.max_blames,
+                    ),
                     Err(error) => {
                         log::warn!("no peer can be blamed for piece {}: {error}", piece.get())
                     }
@@ -60,7 +66,7 @@ impl Swarm {
 
     /// Tries again what a failed disk left undone.
     pub(crate) fn retry(&mut self, cx: &mut Cx) {
-        for piece in self.active.keys().copied().collect::<Vec<_>>() {
+        for piece in self.active.pieces() {
             self.submit(piece, cx);
         }
     }
@@ -70,26 +76,25 @@ impl Swarm {
             return;
         }
         let Some(expected) = self.expected(piece) else { return };
-        let digests = self.blames.is_waiting(piece);
-        let hurry = self.picker.len() == 0 && !self.active.values().any(Progress::is_awaited);
-        let runs: Vec<Run> = self
-            .active
-            .get_mut(&piece)
-            .map(|p| p.poll_jobs(expected, digests, hurry))
-            .unwrap_or_default();
-        for run in runs {
+        let digests = self.failures.blames.is_waiting(piece);
+        let hurry = self.picker.len() == 0 && !self.active.iter().any(|(_, p)| p.is_awaited());
+        let torrent = self.torrent();
+        for run in self.active.poll_jobs(piece, expected, digests, hurry) {
             self.runs_out += 1;
             self.jobs_out += 1;
-            cx.job(Job::Run { torrent: self.torrent, run });
+            cx.job(Job::Run { torrent, run });
         }
     }
 
     fn good(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
-        self.drop_piece(piece, cx);
+        self.active.remove(piece, cx.leases.pieces_mut());
         self.add_checked(piece);
+        if self.is_finished() {
+            self.active.rest();
+        }
         self.notes.push_back(Note::Have(piece));
         self.note_at_hand(piece, cx);
-        if self.blames.is_waiting(piece) {
+        if self.failures.blames.is_waiting(piece) {
             match digests {
                 Some(digests) => self.convict(piece, &digests),
                 None => self.digest(piece, Digesting::Good, cx),
@@ -98,8 +103,10 @@ impl Swarm {
     }
 
     fn bad(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
-        let restored = self.active.get(&piece).is_some_and(Progress::is_restored);
-        let Some((contributors, senders)) = self.drop_piece(piece, cx) else { return };
+        let Some(progress) = self.active.get(piece) else { return };
+        let restored = progress.is_restored();
+        let (contributors, senders) = (progress.contributors().to_vec(), progress.block_senders());
+        self.active.remove(piece, cx.leases.pieces_mut());
         self.counters.failed_pieces += 1;
         self.counters.wasted += u64::from(self.geometry.piece_len(piece));
         self.notes.push_back(Note::Failed(piece, contributors.len()));
@@ -114,7 +121,7 @@ impl Swarm {
             self.notes.push_back(Note::Ban(*guilty));
             self.picker.put_back(piece);
         } else if let Some(digests) = digests {
-            self.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
+            self.failures.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
             self.picker.put_back(piece);
         } else {
             // Its blocks are on disk; they must be looked at before they are overwritten.
@@ -123,13 +130,13 @@ impl Swarm {
     }
 
     fn digest(&mut self, piece: PieceIndex, what: Digesting, cx: &mut Cx) {
-        self.digesting.insert(piece, what);
+        self.failures.digesting.insert(piece, what);
         self.jobs_out += 1;
-        cx.job(Job::Digests { torrent: self.torrent, piece });
+        cx.job(Job::Digests { torrent: self.torrent(), piece });
     }
 
     fn convict(&mut self, piece: PieceIndex, good: &[Digest]) {
-        for guilty in self.blames.settle(piece, good) {
+        for guilty in self.failures.blames.settle(piece, good) {
             self.notes.push_back(Note::Ban(guilty));
         }
     }

@@ -79,7 +79,7 @@ impl Swarm {
                 continue;
             }
             self.picker.set_level(piece, new);
-            let busy = self.active.contains_key(&piece) || self.digesting.contains_key(&piece);
+            let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
             if old == Priority::Skip && !busy && !self.have.has(piece) {
                 self.picker.put_back(piece);
             }
@@ -91,7 +91,7 @@ impl Swarm {
     /// Gives up what has come of pieces that are skipped, unless a worker has a part of them: then
     /// when that is answered.
     pub(crate) fn forgo_skipped(&mut self, cx: &mut Cx) {
-        for piece in self.active.keys().copied().collect::<Vec<_>>() {
+        for piece in self.active.pieces() {
             self.forgo(piece, cx);
         }
     }
@@ -99,10 +99,10 @@ impl Swarm {
     /// The same for one piece.
     pub(super) fn forgo(&mut self, piece: PieceIndex, cx: &mut Cx) {
         if self.picker.level(piece) == Priority::Skip
-            && let Some(progress) = self.active.get(&piece).filter(|p| !p.is_out())
+            && let Some(progress) = self.active.get(piece).filter(|p| !p.is_out())
         {
             self.counters.wasted += progress.received_len();
-            self.drop_piece(piece, cx);
+            self.active.remove(piece, cx.leases.pieces_mut());
             self.refill = true;
         }
     }

@@ -136,14 +136,6 @@ fn a_busy_carry_is_used_again() {
     assert!(decoder.held() < 4096);
 }
 
-#[test]
-fn the_limit_can_follow_the_torrent() {
-    let mut decoder = Decoder::default();
-    assert_eq!(decoder.next(&mut &[0, 0, 0][..]), Ok(None));
-    decoder.set_max_frame(20);
-    assert_eq!(decoder.next(&mut &[21][..]), Err(FrameError::TooLong { len: 21, max: 20 }));
-}
-
 proptest! {
     #[test]
     fn frames_are_the_same_however_input_is_chunked(

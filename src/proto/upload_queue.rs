@@ -15,7 +15,7 @@ const SLOT: usize = READ_GAP + BLOCK_LEN as usize;
 
 /// Requests waiting, and blocks that a worker reads for us.
 #[derive(Debug)]
-pub(crate) struct Uploads {
+pub(crate) struct UploadQueue {
     waiting: VecDeque<Block>,
     /// The batch that is being read, in its order, and whether each block is still wanted.
     reading: Vec<(Block, bool)>,
@@ -27,7 +27,7 @@ pub(crate) struct Uploads {
     fresh: bool,
 }
 
-impl Default for Uploads {
+impl Default for UploadQueue {
     fn default() -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -39,7 +39,7 @@ impl Default for Uploads {
     }
 }
 
-impl Uploads {
+impl UploadQueue {
     /// Requests that are not being read.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn len(&self) -> usize {
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn batches_cancels_and_limits() {
         let b = block;
-        let mut u = Uploads::default();
+        let mut u = UploadQueue::default();
         assert!(u.push(b(0), 3) && u.push(b(1), 3) && u.push(b(2), 3) && !u.push(b(3), 3));
         assert!(u.cancel(b(1)) && !u.cancel(b(1)));
         assert_eq!(u.poll_batch(40_000), [b(0), b(2)]);
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn batches_are_as_large_as_the_peer_takes_at_once() {
         let limit = 256 * 1024;
-        let mut u = Uploads::default();
-        let next = |u: &mut Uploads, left: usize| {
+        let mut u = UploadQueue::default();
+        let next = |u: &mut UploadQueue, left: usize| {
             (0..64).for_each(|n| assert!(u.push(block(n), 1000)));
             let blocks = u.poll_batch(limit).len();
             let _ = u.handle_read();
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn unsent_block_comes_first_again() {
         let b = block;
-        let mut u = Uploads::default();
+        let mut u = UploadQueue::default();
         assert!((0..3).all(|n| u.push(b(n), 9)));
         assert_eq!(u.poll_batch(40_000), [b(0), b(1)]);
         let _ = u.handle_read();

@@ -1,0 +1,101 @@
+//! `lt_donthave` (BEP 54): a peer takes a Have back, since it has lost the piece. What counts with
+//! it follows: the piece's availability, our interest, and what is on order.
+//!
+//! We never send it: where we lose a piece ourselves the torrent is opened anew, and no connection
+//! outlives that.
+
+use super::Extension;
+use crate::{
+    torrent::{
+        cx::Cx,
+        peer_session::{Fault, PeerSession},
+        swarm::Swarm,
+    },
+    wire::extension::{LT_DONTHAVE, LT_DONTHAVE_ID},
+};
+
+pub(super) const EXTENSION: Extension = Extension { name: LT_DONTHAVE, id: LT_DONTHAVE_ID, handle };
+
+/// The payload is the piece, as that of a Have; another length is ignored.
+fn handle(
+    session: &mut PeerSession,
+    payload: &[u8],
+    swarm: &mut Swarm,
+    cx: &mut Cx,
+) -> Result<(), Fault> {
+    match payload.try_into() {
+        Ok(piece) => {
+            let piece = swarm.geometry.piece(u32::from_be_bytes(piece))?;
+            session.handle_lost(piece, swarm, cx)
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::geometry::PieceIndex,
+        torrent::peer_session::testing::{PIECES, hear, leech, peers, world},
+        wire::message::Message,
+    };
+
+    fn lose(session: &mut PeerSession, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
+        let payload = &piece.get().to_be_bytes();
+        hear(session, &[Message::Extended { id: LT_DONTHAVE_ID, payload }], swarm, cx);
+    }
+
+    #[test]
+    fn lost_piece_leaves_availability_orders_and_picks() {
+        let mut cx = world();
+        let mut swarm = leech(&mut cx);
+        let mut sessions = peers(1, &swarm, &mut cx);
+        let session = &mut sessions[0];
+        hear(session, &[Message::HaveAll, Message::Unchoke], &mut swarm, &mut cx);
+        let block = session.pipeline().asked().next().unwrap();
+        let other = session.pipeline().asked().find(|b| b.piece != block.piece).unwrap().piece;
+        lose(session, block.piece, &mut swarm, &mut cx);
+        assert_eq!(swarm.picker.availability(block.piece), 0);
+        assert_eq!(swarm.picker.availability(other), 1);
+        assert!(session.pipeline().asked().all(|asked| asked.piece != block.piece));
+        assert!(!session.is_seed() && session.is_interested());
+        // By BEP 6 it turns down what was on order, which is no offence, and is asked for the rest.
+        let (piece, begin, len) = (block.piece.get(), block.begin, block.len);
+        let reject = [Message::Reject { piece, begin, len }];
+        hear(session, &reject, &mut swarm, &mut cx);
+        assert!(!session.is_reluctant() && !session.pipeline().is_empty());
+        session.audit(&swarm, &cx.conf).unwrap();
+        swarm.audit(&[&*session], &cx.conf).unwrap();
+        // It may come back.
+        hear(session, &[Message::Have(piece)], &mut swarm, &mut cx);
+        assert!(session.is_seed() && swarm.picker.availability(block.piece) == 1);
+        swarm.audit(&[&*session], &cx.conf).unwrap();
+    }
+
+    #[test]
+    fn interest_ends_when_the_last_wanted_piece_is_lost() {
+        let mut cx = world();
+        let mut swarm = leech(&mut cx);
+        let mut sessions = peers(1, &swarm, &mut cx);
+        let session = &mut sessions[0];
+        hear(session, &[Message::Have(3), Message::Have(4)], &mut swarm, &mut cx);
+        for n in [3, 3, 4] {
+            assert!(session.is_interested());
+            let piece = swarm.geometry.piece(n).unwrap();
+            lose(session, piece, &mut swarm, &mut cx);
+            session.audit(&swarm, &cx.conf).unwrap();
+        }
+        assert!(!session.is_interested() && swarm.picker.is_exhausted());
+    }
+
+    #[test]
+    fn lost_piece_beyond_the_end_is_a_violation() {
+        let mut cx = world();
+        let mut swarm = leech(&mut cx);
+        let mut sessions = peers(1, &swarm, &mut cx);
+        let mut say = |payload: &[u8]| handle(&mut sessions[0], payload, &mut swarm, &mut cx);
+        assert!(say(&[0, 0, 0]).is_ok() && say(&[0, 0, 0, 0, 0]).is_ok());
+        assert!(matches!(say(&PIECES.to_be_bytes()), Err(Fault::Geometry(_))));
+    }
+}

@@ -1,0 +1,169 @@
+//! The pieces in progress, with the number of their blocks that no peer was asked for, which every
+//! peer that wants something to ask for looks at first. It does not know why a piece changes.
+
+use std::collections::{BTreeMap, btree_map};
+
+use crate::{
+    base::{
+        geometry::{Block, Geometry, PieceIndex},
+        hash::PieceHash,
+        job::Run,
+    },
+    torrent::{
+        piece_memory::Memory,
+        progress::{Progress, Spares},
+    },
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Active {
+    pieces: BTreeMap<PieceIndex, Progress>,
+    /// Free blocks of all of them.
+    free: usize,
+    /// Lists that pieces have left for others.
+    spares: Spares,
+    /// Jobs on their way out; empty between two calls.
+    runs: Vec<Run>,
+}
+
+impl Active {
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Blocks of all pieces that no peer was asked for.
+    pub(super) fn free(&self) -> usize {
+        self.free
+    }
+
+    pub(super) fn contains(&self, piece: PieceIndex) -> bool {
+        self.pieces.contains_key(&piece)
+    }
+
+    pub(super) fn get(&self, piece: PieceIndex) -> Option<&Progress> {
+        self.pieces.get(&piece)
+    }
+
+    /// The pieces in progress, ascending.
+    pub(super) fn pieces(&self) -> Vec<PieceIndex> {
+        self.pieces.keys().copied().collect()
+    }
+
+    pub(super) fn iter(&self) -> btree_map::Iter<'_, PieceIndex, Progress> {
+        self.pieces.iter()
+    }
+
+    /// For changes that take no block from those that are free and add none.
+    pub(super) fn iter_mut(&mut self) -> btree_map::IterMut<'_, PieceIndex, Progress> {
+        self.pieces.iter_mut()
+    }
+
+    /// Changes a piece, if it is in progress, and counts its free blocks anew.
+    pub(super) fn change<R>(
+        &mut self,
+        piece: PieceIndex,
+        change: impl FnOnce(&mut Progress) -> R,
+    ) -> Option<R> {
+        let progress = self.pieces.get_mut(&piece)?;
+        let before = progress.free() as usize;
+        let result = change(progress);
+        self.free = (self.free + progress.free() as usize).saturating_sub(before);
+        Some(result)
+    }
+
+    /// The first block that `ask` gets out of a piece, ascending; and of which piece it is.
+    pub(super) fn find(
+        &mut self,
+        mut ask: impl FnMut(PieceIndex, &mut Progress) -> Option<Block>,
+    ) -> Option<(PieceIndex, Block)> {
+        for (&piece, progress) in &mut self.pieces {
+            let before = progress.free() as usize;
+            if let Some(block) = ask(piece, progress) {
+                self.free = (self.free + progress.free() as usize).saturating_sub(before);
+                return Some((piece, block));
+            }
+        }
+        None
+    }
+
+    /// A piece of which nothing is asked or has come.
+    pub(super) fn make(&mut self, piece: PieceIndex, geometry: Geometry, run_len: u32) -> Progress {
+        Progress::new(piece, geometry, run_len, self.spares.take())
+    }
+
+    /// A piece is in progress from now on.
+    pub(super) fn insert(&mut self, piece: PieceIndex, progress: Progress) {
+        self.free += progress.free() as usize;
+        self.pieces.insert(piece, progress);
+    }
+
+    /// A piece is in progress no longer. No worker may have a part of it.
+    pub(super) fn remove(&mut self, piece: PieceIndex, memory: &mut Memory) {
+        if let Some(progress) = self.pieces.remove(&piece) {
+            self.free = self.free.saturating_sub(progress.free() as usize);
+            self.spares.give(progress.dissolve(memory));
+        }
+    }
+
+    /// Forgets all pieces.
+    pub(super) fn clear(&mut self, memory: &mut Memory) {
+        for (_, progress) in std::mem::take(&mut self.pieces) {
+            self.spares.give(progress.dissolve(memory));
+        }
+        self.free = 0;
+        self.rest();
+    }
+
+    /// No piece will be begun for now.
+    pub(super) fn rest(&mut self) {
+        self.spares.clear();
+    }
+
+    /// The jobs of a piece that can be begun now; see [`Progress::poll_jobs`].
+    pub(super) fn poll_jobs(
+        &mut self,
+        piece: PieceIndex,
+        expected: PieceHash,
+        digests: bool,
+        hurry: bool,
+    ) -> std::vec::Drain<'_, Run> {
+        if let Some(progress) = self.pieces.get_mut(&piece) {
+            progress.poll_jobs(expected, digests, hurry, &mut self.runs);
+        }
+        self.runs.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{geometry::BLOCK_LEN, time::Instant};
+
+    #[test]
+    fn free_blocks_are_counted_over_all_pieces_as_they_change() {
+        let geometry = Geometry::new(u64::from(8 * BLOCK_LEN), 4 * BLOCK_LEN).unwrap();
+        let [first, second] = [0, 1].map(|n| geometry.piece(n).unwrap());
+        let (mut active, mut memory) = (Active::default(), Memory::new(1 << 20));
+        for piece in [first, second] {
+            let progress = active.make(piece, geometry.clone(), 4 * BLOCK_LEN);
+            active.insert(piece, progress);
+        }
+        assert_eq!((active.len(), active.free()), (2, 8));
+        let ask = |p: &mut Progress, memory: &mut Memory| p.ask_free(Instant::ZERO, memory);
+        let block = active.change(second, |p| ask(p, &mut memory)).flatten().unwrap();
+        assert_eq!((block.piece, active.free()), (second, 7));
+        let found = active.find(|piece, p| (piece == second).then(|| ask(p, &mut memory))?);
+        assert_eq!((found.map(|(piece, _)| piece), active.free()), (Some(second), 6));
+        active.change(second, |p| p.release(block, &mut memory)).unwrap();
+        assert_eq!(active.free(), 7);
+        active.remove(second, &mut memory);
+        assert_eq!((active.free(), active.contains(second)), (4, false));
+        active.clear(&mut memory);
+        assert_eq!((active.free(), active.is_empty(), memory.used()), (0, true, 0));
+    }
+}
