@@ -1,5 +1,6 @@
 //! The chapters in `src/guide/` say which test holds which promise. Here their lists are held
-//! against the tree: a test, a fuzz target, a module or a file that they name is there.
+//! against the tree: a test, a fuzz target, a module or a file that they name is there. So are the
+//! paths in DESIGN.md, CONTRIBUTING.md and all chapters.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -132,6 +133,26 @@ fn faults(chapter: &str, text: &str, least: usize, tree: &Tree) -> Vec<String> {
     faults
 }
 
+/// Paths of files and folders that a text names, between backquotes or in a drawing. Those below
+/// `src/` may leave that out.
+fn paths(text: &str) -> BTreeSet<&str> {
+    let (mut paths, mut drawing) = (BTreeSet::new(), false);
+    let is_path = |word: &&str| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        let code = word.ends_with(".rs") || word.ends_with(".md") || word.ends_with(".py");
+        plain && word.len() > 1 && (code && word.contains('/') || word.ends_with('/'))
+    };
+    for line in text.lines() {
+        drawing ^= line.starts_with("```text") || (drawing && line.starts_with("```"));
+        if drawing {
+            paths.extend(line.split_whitespace().filter(is_path));
+        } else {
+            paths.extend(quoted(line).filter(is_path));
+        }
+    }
+    paths
+}
+
 #[test]
 fn chapters_name_tests_that_are_there() {
     let tree = Tree::read();
@@ -141,6 +162,24 @@ fn chapters_name_tests_that_are_there() {
         all.extend(faults(chapter, &text, least, &tree));
     }
     assert!(all.is_empty(), "\n{}", all.join("\n"));
+}
+
+#[test]
+fn documents_name_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let chapters = fs::read_dir(root.join("src/guide")).unwrap().map(|e| e.unwrap().path());
+    let documents = ["DESIGN.md", "CONTRIBUTING.md"].map(|name| root.join(name));
+    let mut absent = Vec::new();
+    for document in documents.into_iter().chain(chapters) {
+        let text = fs::read_to_string(&document).unwrap();
+        let is_absent =
+            |path: &&str| !root.join(path).exists() && !root.join("src").join(path).exists();
+        let name = document.file_name().unwrap().to_str().unwrap();
+        absent.extend(
+            paths(&text).into_iter().filter(is_absent).map(|path| format!("{name}: {path}")),
+        );
+    }
+    assert!(absent.is_empty(), "not there:\n{}", absent.join("\n"));
 }
 
 #[test]
@@ -173,6 +212,8 @@ fn this_test_can_fail() {
         faults("x.md", list, 3, &tree),
         ["x.md: 2 entries", "an attack: there is no gone", "a b: no test"]
     );
+    let text = "`a/b.rs` c/d.rs `e.rs` `f/`\n```text\n g/h.rs, i/j.rs k/\n```\n l/m.rs";
+    assert_eq!(paths(text).into_iter().collect::<Vec<_>>(), ["a/b.rs", "f/", "i/j.rs", "k/"]);
     assert_eq!(
         tests_in(
             "    #[test]\n    fn a() {\n}\nfn b() {}\ncases! { x:\n    // y\n    \
