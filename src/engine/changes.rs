@@ -108,7 +108,9 @@ impl Verbs<'_> {
     /// ```
     /// use std::collections::BTreeMap;
     ///
-    /// use etorrent::{Conf, Engine, Instant, TorrentId, TorrentStats, Verbs, engine::Changes};
+    /// use cratetorrent::{
+    ///     Conf, Engine, Instant, TorrentId, TorrentStats, Verbs, engine::Changes,
+    /// };
     ///
     /// /// What a window shows.
     /// #[derive(Default)]
