@@ -21,6 +21,41 @@ fn in_memory(
 }
 
 #[test]
+fn download_into_memory_is_served_paused_and_resumed() {
+    let files = [("a", 500_000), ("empty", 0), ("d/b", 700_001)];
+    let sample = Sample::folder("t", &files, 64 * 1024, 7).unwrap();
+    let mut world = World::new(1);
+    let (seed, leech, late) = (world.node(loud()), world.node(loud()), world.node(loud()));
+    world.seed_with(seed, &sample);
+    let (params, memory) = in_memory(&world, leech, &sample, &[seed], 2_000_000);
+    let id = world.add_torrent(leech, &sample, params);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+    let bytes: Vec<u8> =
+        sample.geometry().pieces().flat_map(|piece| sample.piece(piece).to_vec()).collect();
+    assert_eq!(memory.file(0).unwrap(), bytes[..500_000]);
+    assert_eq!(memory.file(2).unwrap(), bytes[500_000..]);
+    assert_eq!((memory.used(), memory.file(1)), (1_200_001, Some(Vec::new())));
+
+    // What is paused and looked at again is there as it was.
+    world.tell(leech, |e| e.pause(id).unwrap());
+    world.run_for(secs(10));
+    world.tell(leech, |e| e.resume(id).unwrap());
+    world.run_for(secs(10));
+    let have = sample.geometry().piece_count();
+    assert_eq!(world.stats(leech).have, have);
+    world.tell(leech, |e| e.recheck(id).unwrap());
+    assert!(world.run_until(|w| w.is_complete(leech), secs(60)), "{:?}", world.stats(leech));
+    assert_eq!(world.bytes_read(leech, seed) / 1_200_001, 1, "nothing was fetched twice");
+
+    world.download(late, &sample, &[leech]);
+    assert!(world.run_until(|w| w.is_complete(late), secs(60)), "{:?}", world.stats(late));
+    assert_eq!(world.disk(leech).paths().len(), 0);
+    world.tell(leech, |e| e.remove_with_data(id).unwrap());
+    world.run_for(secs(10));
+    assert_eq!(memory.used(), 0);
+}
+
+#[test]
 fn torrent_beyond_the_limit_of_its_memory_is_told_so() {
     let sample = file(1_000_000, 64 * 1024);
     let mut world = World::new(1);
