@@ -307,7 +307,7 @@ impl PeerSession {
     }
 
     /// Counts it among those that fetch, as long as there is something to fetch from it.
-    fn count_fetching(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+    pub(crate) fn count_fetching(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let Parts { requests, peer, .. } = self.parts();
         requests.count_fetching(&peer, swarm, cx);
     }

@@ -23,6 +23,9 @@ cases! { ends_well:
     stopped_session_torrent_with_all_skipped_wakes_when_wanted =>
         "seed 534081; torrent 0; file 0; node 2 session=0 seeding=0 skips; \
          at 29748 node=2 restart=0";
+    peer_of_a_failing_disk_does_not_count_as_fetching =>
+        "seed 1; torrent 0; file 0 len=201000; node 0 latency=190; node 2 segment=0 initial=0; \
+         node 3 latency=160; at 2410 node=3 failwrites=0; at 3941";
     twins_that_adopt_a_folder_are_checked_despite_later_writes =>
         "seed 4; torrent 0; file 0; torrent 1 twin=0; node 0 spikes; at 1620 adopt";
     seed_that_adopts_an_empty_folder_late_is_restored =>
