@@ -1,7 +1,11 @@
 //! The lifecycle by itself: what each event makes of each phase.
 
 use super::*;
-use crate::base::bitfield::Bitfield;
+use crate::{
+    alert::Phase,
+    base::bitfield::Bitfield,
+    torrent::queue_request::{Check, OpeningTurn},
+};
 
 fn added() -> Lifecycle {
     Lifecycle::new(true, Trust::State, false, false, None)
@@ -106,20 +110,17 @@ fn storage_that_cannot_be_opened_stalls_until_retried() {
 }
 
 #[test]
-fn failing_disk_stalls_and_given_up_runs_count_for_it_only() {
+fn failing_disk_stalls_until_it_works_again() {
     let mut l = opened(added());
-    l.note_given_up();
-    assert!(!l.handle_disk_recovery() && !l.take_given_up());
+    assert!(!l.handle_disk_recovery());
     l.handle_disk_failure();
     l.note_given_up();
-    l.handle_disk_failure();
     assert_eq!(l.phase(false), Phase::Stalled);
     assert!(l.is_active() && !l.queue_request().could_run);
     assert!(l.take_given_up() && !l.take_given_up());
-    l.note_given_up();
-    assert!(l.handle_disk_recovery());
+    assert!(l.handle_disk_recovery() && !l.is_failing());
+    assert_eq!(l.phase(false), Phase::Downloading);
     l.handle_disk_failure();
-    assert!(!l.take_given_up());
     l.pause();
     assert_eq!(l.phase(false), Phase::Paused);
 }
