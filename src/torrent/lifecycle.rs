@@ -1,5 +1,5 @@
-//! The lifecycle of a torrent: how far its storage is ([`Stage`]), whether its user and the queue
-//! let it run ([`Permission`]), what follows when no worker has a job of it any more, and its end.
+//! The lifecycle of a torrent: whether it lives or ends, and what comes next ([`State`]), how far
+//! its storage is ([`Stage`]), and whether its user and the queue let it run ([`Permission`]).
 //! Every change is a method with a name; what is told of the state is derived in `facts`.
 //!
 //! It sees no storage, no peer and no clock: the torrent calls it and carries the consequences out.
@@ -8,55 +8,22 @@ mod disk;
 mod facts;
 mod permission;
 mod stage;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use self::{disk::Disk, permission::Permission, stage::Stage};
+pub(crate) use self::state::End;
+pub(super) use self::state::Next;
+use self::{
+    disk::Disk,
+    permission::Permission,
+    stage::Stage,
+    state::{Ending, State},
+};
 use crate::{
     base::job::Trust,
     torrent::{checker::Checker, queue_request::Lane},
 };
-
-/// How a torrent ends. The later ones include the earlier ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum End {
-    /// The engine shuts down; the torrent is there at the next start.
-    Shutdown,
-    /// The torrent is removed; its data stays.
-    Remove,
-    /// The torrent is removed with its data.
-    RemoveWithData,
-}
-
-/// What happens when no worker has a job of the torrent any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// The storage is opened anew.
-    Reopen {
-        /// What of the files may go unchecked then.
-        trust: Trust,
-    },
-    /// The torrent's data is missing.
-    Vanish,
-    /// The torrent ends.
-    Close(End),
-}
-
-/// How far the end is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// A worker closes the storage, or deletes the data.
-    Closing,
-    /// The storage is closed, and the removal is being recorded.
-    Forgetting,
-    Closed,
-}
-
-#[derive(Debug)]
-enum State {
-    Alive { stage: Stage, next: Option<Next> },
-    Over { end: End, step: Ending },
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -80,7 +47,7 @@ impl Lifecycle {
         queue_order: Option<u64>,
     ) -> Self {
         Self {
-            state: State::Alive { stage: Stage::added(known), next: None },
+            state: State::alive(Stage::added(known)),
             permission: Permission::new(paused, queued, queue_order),
             trust,
             lane: Lane::Download,
@@ -95,31 +62,12 @@ impl Lifecycle {
             return;
         }
         self.lane = if finished { Lane::Seed } else { Lane::Download };
-        let stage = Stage::restored(confirmed, finished || self.is_paused());
-        self.state = State::Alive { stage, next: None };
+        self.state = State::alive(Stage::restored(confirmed, finished || self.is_paused()));
     }
 
     /// How far the storage is; `None` once the end has begun.
     fn stage(&self) -> Option<&Stage> {
-        match &self.state {
-            State::Alive { stage, .. } => Some(stage),
-            State::Over { .. } => None,
-        }
-    }
-
-    fn stage_mut(&mut self) -> Option<&mut Stage> {
-        match &mut self.state {
-            State::Alive { stage, .. } => Some(stage),
-            State::Over { .. } => None,
-        }
-    }
-
-    /// The same, unless something is pending that new jobs must wait for.
-    fn free_stage_mut(&mut self) -> Option<&mut Stage> {
-        match &mut self.state {
-            State::Alive { stage, next: None } => Some(stage),
-            _ => None,
-        }
+        self.state.stage()
     }
 
     // Whether it may run.
@@ -214,7 +162,7 @@ impl Lifecycle {
 
     /// The metainfo has come: the torrent is opened in turn, and its peers stay.
     pub(super) fn handle_metadata(&mut self) {
-        if let Some(stage) = self.stage_mut() {
+        if let Some(stage) = self.state.stage_mut() {
             stage.handle_metadata();
         }
     }
@@ -226,17 +174,17 @@ impl Lifecycle {
     /// A dormant torrent is to be opened in turn. The queue has it where it had it. Returns whether
     /// it was dormant.
     pub(super) fn wake(&mut self) -> bool {
-        self.free_stage_mut().is_some_and(Stage::wake)
+        self.state.free_stage_mut().is_some_and(Stage::wake)
     }
 
     /// A torrent that waits for it is opened now. Returns whether it waited.
     pub(super) fn open(&mut self) -> bool {
-        self.free_stage_mut().is_some_and(Stage::open)
+        self.state.free_stage_mut().is_some_and(Stage::open)
     }
 
     /// The storage could not be opened.
     pub(super) fn handle_open_failed(&mut self) {
-        if let Some(stage) = self.stage_mut() {
+        if let Some(stage) = self.state.stage_mut() {
             stage.handle_open_failed();
         }
     }
@@ -244,7 +192,7 @@ impl Lifecycle {
     /// The user wants another attempt at a storage that could not be opened. Returns whether there
     /// is one.
     pub(super) fn retry_open(&mut self) -> bool {
-        let retries = self.stage_mut().is_some_and(Stage::retry_open);
+        let retries = self.state.stage_mut().is_some_and(Stage::retry_open);
         if retries {
             self.permission.line_up_again();
         }
@@ -254,7 +202,7 @@ impl Lifecycle {
     /// The storage is open, and is checked. `as_saved`: all is as the saved state says. Returns
     /// whether the user is to hear of it.
     pub(super) fn check(&mut self, checker: Checker, as_saved: bool) -> bool {
-        self.stage_mut().is_none_or(|stage| stage.check(checker, as_saved))
+        self.state.stage_mut().is_none_or(|stage| stage.check(checker, as_saved))
     }
 
     pub(super) fn checker(&self) -> Option<&Checker> {
@@ -262,12 +210,12 @@ impl Lifecycle {
     }
 
     pub(super) fn checker_mut(&mut self) -> Option<&mut Checker> {
-        self.stage_mut()?.checker_mut()
+        self.state.stage_mut()?.checker_mut()
     }
 
     /// The check is over. Returns whether the user is to hear of it.
     pub(super) fn finish_check(&mut self) -> bool {
-        self.stage_mut().is_none_or(Stage::finish_check)
+        self.state.stage_mut().is_none_or(Stage::finish_check)
     }
 
     pub(super) fn is_checking(&self) -> bool {
@@ -296,10 +244,7 @@ impl Lifecycle {
 
     /// None of its files is there, and nothing is open any more.
     pub(super) fn lose_data(&mut self) {
-        if let State::Alive { stage, next } = &mut self.state {
-            *stage = Stage::missing();
-            next.take_if(|next| *next == Next::Vanish);
-        }
+        self.state.lose_data();
         self.permission.line_up_again();
     }
 
@@ -315,7 +260,7 @@ impl Lifecycle {
 
     /// The missing files are back: it is opened in turn.
     pub(super) fn handle_data_back(&mut self) {
-        if self.stage_mut().is_some_and(Stage::handle_data_back) {
+        if self.state.stage_mut().is_some_and(Stage::handle_data_back) {
             self.permission.line_up_again();
         }
     }
@@ -328,7 +273,7 @@ impl Lifecycle {
     }
 
     fn disk_mut(&mut self) -> Option<&mut Disk> {
-        self.stage_mut()?.disk_mut()
+        self.state.stage_mut()?.disk_mut()
     }
 
     /// The disk of an open storage failed.
@@ -365,12 +310,12 @@ impl Lifecycle {
 
     /// An open torrent has all that is wanted. Returns whether that is new.
     pub(super) fn finish(&mut self) -> bool {
-        self.stage_mut().is_some_and(|stage| stage.set_finished(true))
+        self.state.stage_mut().is_some_and(|stage| stage.set_finished(true))
     }
 
     /// More is wanted than what it has.
     pub(super) fn unfinish(&mut self) {
-        if let Some(stage) = self.stage_mut() {
+        if let Some(stage) = self.state.stage_mut() {
             stage.set_finished(false);
         }
         self.lane = Lane::Download;
@@ -387,10 +332,7 @@ impl Lifecycle {
 
     /// What happens when no worker has a job of it any more. Nothing more once the end has begun.
     pub(super) fn next(&self) -> Option<Next> {
-        match self.state {
-            State::Alive { next, .. } => next,
-            State::Over { .. } => None,
-        }
+        self.state.next()
     }
 
     /// Whether something is to happen that new jobs must wait for, the end included.
@@ -400,26 +342,17 @@ impl Lifecycle {
 
     /// It is opened anew, unless it ends.
     pub(super) fn ask_reopen(&mut self, trust: Trust) {
-        self.ask(Next::Reopen { trust });
+        self.state.ask(Next::Reopen { trust });
     }
 
     /// Its data is missing: that counts when no worker has a job of it any more.
     pub(super) fn ask_vanish(&mut self) {
-        self.ask(Next::Vanish);
-    }
-
-    fn ask(&mut self, what: Next) {
-        if let State::Alive {
-            next: next @ (None | Some(Next::Reopen { .. } | Next::Vanish)), ..
-        } = &mut self.state
-        {
-            *next = Some(what);
-        }
+        self.state.ask(Next::Vanish);
     }
 
     /// No worker has a job of it any more: it waits to be opened anew.
     pub(super) fn reopen(&mut self, trust: Trust) {
-        self.state = State::Alive { stage: Stage::reopening(), next: None };
+        self.state = State::alive(Stage::reopening());
         self.trust = trust;
         self.permission.line_up_again();
     }
@@ -428,22 +361,12 @@ impl Lifecycle {
 
     /// It is to end. Of several ends the one that goes furthest counts.
     pub(super) fn close(&mut self, to: End) {
-        match &mut self.state {
-            State::Alive { next: Some(Next::Close(end)), .. } | State::Over { end, .. } => {
-                *end = to.max(*end);
-            }
-            State::Alive { next, .. } => *next = Some(Next::Close(to)),
-        }
+        self.state.close(to);
     }
 
     /// How it ends, if it is to.
     pub(super) fn end(&self) -> Option<End> {
-        match self.state {
-            State::Alive { next: Some(Next::Close(end)), .. } | State::Over { end, .. } => {
-                Some(end)
-            }
-            State::Alive { .. } => None,
-        }
+        self.state.end()
     }
 
     /// Whether it is being removed, so that nothing of it is kept.
@@ -456,37 +379,31 @@ impl Lifecycle {
         self.end() == Some(End::RemoveWithData)
     }
 
-    fn go_over(&mut self, step: Ending) {
-        if let Some(end) = self.end() {
-            self.state = State::Over { end, step };
-        }
-    }
-
     /// A worker closes it.
     pub(super) fn begin_to_close(&mut self) {
-        self.go_over(Ending::Closing);
+        self.state.go_over(Ending::Closing);
     }
 
     /// It is closed, and its removal is being recorded.
     pub(super) fn begin_to_forget(&mut self) {
-        self.go_over(Ending::Forgetting);
+        self.state.go_over(Ending::Forgetting);
     }
 
     pub(super) fn is_forgetting(&self) -> bool {
-        matches!(self.state, State::Over { step: Ending::Forgetting, .. })
+        self.state.ending() == Some(Ending::Forgetting)
     }
 
     /// Nothing of it is left to do.
     pub(super) fn finish_closing(&mut self) {
-        self.go_over(Ending::Closed);
+        self.state.go_over(Ending::Closed);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        matches!(self.state, State::Over { step: Ending::Closed, .. })
+        self.state.ending() == Some(Ending::Closed)
     }
 
     /// Whether its end has begun: it is being closed, or is.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over { .. })
+        self.state.ending().is_some()
     }
 }
