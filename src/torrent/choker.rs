@@ -55,6 +55,27 @@ pub(crate) fn optimistic_slots(slots: usize) -> usize {
     (slots / OPTIMISTIC_PART).max(1).min(slots)
 }
 
+/// Whether a peer is unchoked, and how it came by that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// It is choked.
+    None,
+    /// It has a slot by the rule of the [`Mode`].
+    Regular,
+    /// It was unchoked without having earned it.
+    Optimistic,
+}
+
+impl Slot {
+    pub(crate) fn new(unchoked: bool, optimistic: bool) -> Self {
+        match (unchoked, optimistic) {
+            (false, _) => Self::None,
+            (true, false) => Self::Regular,
+            (true, true) => Self::Optimistic,
+        }
+    }
+}
+
 /// How one peer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -66,9 +87,7 @@ pub(crate) struct Row {
     /// It wants something we have, and lacks something: a peer that has everything never takes a
     /// slot.
     pub(crate) wants: bool,
-    pub(crate) unchoked: bool,
-    /// It was unchoked without having earned it.
-    pub(crate) optimistic: bool,
+    pub(crate) slot: Slot,
     /// Since when it is unchoked, or since when it waits to be.
     pub(crate) since: Instant,
     /// It was never unchoked.
@@ -85,6 +104,12 @@ pub(crate) struct Row {
     pub(crate) sent: u64,
     /// How much of the torrent it has, by its word or by what we sent it, per mille.
     pub(crate) progress: u32,
+}
+
+impl Row {
+    pub(crate) fn is_unchoked(&self) -> bool {
+        self.slot != Slot::None
+    }
 }
 
 /// By what peers are chosen.
@@ -141,7 +166,7 @@ pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -
     // comes back when it reads on.
     // What is given pays for a slot, used or not.
     let pays = |row: &Row| rules.mode == Mode::TitForTat && row.from > 0 && !row.snubbed;
-    let is_fresh = |row: &Row| row.unchoked && now.since(row.since) < rules.hold;
+    let is_fresh = |row: &Row| row.is_unchoked() && now.since(row.since) < rules.hold;
     let useless = |row: &Row| row.stalled && !is_fresh(row) && !pays(row);
     let (mut stalled, wanting): (Vec<&Row>, Vec<&Row>) =
         rows.iter().filter(|row| row.wants).partition(|row| useless(row));
@@ -151,14 +176,14 @@ pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -
         contend(&wanting, rules, now, rng)
     };
     // One that is left is theirs as well as anybody's.
-    stalled.sort_by_key(|row| (!row.unchoked, row.since, row.key));
+    stalled.sort_by_key(|row| (!row.is_unchoked(), row.since, row.key));
     let room = rules.slots.saturating_sub(grants.len());
     grants.extend(
         stalled.into_iter().take(room).map(|row| Grant { key: row.key, optimistic: false }),
     );
     // A slot that no peer wants stays with the peer that had it: interest comes and goes, and a
     // choke each time would only cost messages.
-    let idle = rows.iter().filter(|row| !row.wants && row.unchoked);
+    let idle = rows.iter().filter(|row| !row.wants && row.is_unchoked());
     let room = rules.slots.saturating_sub(grants.len());
     grants.extend(idle.take(room).map(|row| Grant { key: row.key, optimistic: false }));
     grants
@@ -167,7 +192,7 @@ pub(crate) fn decide(rows: &[Row], rules: &Rules, now: Instant, rng: &mut Rng) -
 /// More want a slot than there are.
 fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<Grant> {
     let held = |row: &Row| now.since(row.since);
-    let is_fresh = |row: &Row| row.unchoked && held(row) < rules.hold;
+    let is_fresh = |row: &Row| row.is_unchoked() && held(row) < rules.hold;
     let mut table = Table::new(wanting, rules.slots);
     let (regular, order) = claims(wanting, rules, now, is_fresh);
     let mut claim = vec![false; wanting.len()];
@@ -188,9 +213,9 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
     order.iter().take(regular).for_each(|&at| table.grant(at, false));
     // Then the peers that are being tried, unless others of their host have a slot and some of
     // another host have none.
-    let mut tried: Vec<_> = rows().filter(|(at, row)| row.unchoked && !earned(*at)).collect();
-    tried.sort_by_key(|(_, row)| (!row.optimistic, Reverse(row.since), row.key));
-    let others_wait = wanting.iter().any(|row| !row.unchoked && table.hosts.of(row) == 0);
+    let mut tried: Vec<_> = rows().filter(|(at, row)| row.is_unchoked() && !earned(*at)).collect();
+    tried.sort_by_key(|(_, row)| (row.slot != Slot::Optimistic, Reverse(row.since), row.key));
+    let others_wait = wanting.iter().any(|row| !row.is_unchoked() && table.hosts.of(row) == 0);
     for &(at, row) in tried.iter().filter(|(_, row)| held(row) < rules.trial) {
         if !others_wait || table.hosts.of(row) == 0 {
             table.grant(at, true);
@@ -200,7 +225,7 @@ fn contend(wanting: &[&Row], rules: &Rules, now: Instant, rng: &mut Rng) -> Vec<
     // have been tried go on.
     if table.room() > 0 {
         let mut lots: Vec<_> = rows()
-            .filter(|(_, row)| !row.unchoked)
+            .filter(|(_, row)| !row.is_unchoked())
             .map(|(at, row)| (at, row, lot(row, rng)))
             .collect();
         lots.sort_by_key(|(_, row, _)| (row.since, row.key));
@@ -342,8 +367,10 @@ fn claims(
         ),
         Mode::Seed(SeedChoking::FastestUpload) => {
             // The first moments only fill buffers: a peer on trial is judged at its end.
-            let judged = |row: &Row| {
-                row.unchoked && (!row.optimistic || now.since(row.since) >= rules.trial)
+            let judged = |row: &Row| match row.slot {
+                Slot::None => false,
+                Slot::Regular => true,
+                Slot::Optimistic => now.since(row.since) >= rules.trial,
             };
             (earned, up_to(1, by_rate(wanting, |row| if judged(row) { row.to } else { 0 })))
         }
@@ -358,7 +385,7 @@ fn claims(
 /// Those with a rate, fastest first.
 fn by_rate(wanting: &[&Row], rate: impl Fn(&Row) -> u64) -> Vec<usize> {
     let score = |row: &Row| {
-        let (times, per) = if row.unchoked && !row.optimistic { INCUMBENT_BONUS } else { (1, 1) };
+        let (times, per) = if row.slot == Slot::Regular { INCUMBENT_BONUS } else { (1, 1) };
         rate(row).saturating_mul(times) / per
     };
     let rows = wanting.iter().enumerate().filter(|(_, row)| rate(row) > 0);
@@ -378,7 +405,7 @@ struct Turns<'a> {
 impl<'a> Turns<'a> {
     fn new(wanting: &[&Row], rules: &'a Rules, now: Instant) -> Self {
         let mut served = Hosts::default();
-        wanting.iter().filter(|row| row.unchoked).for_each(|row| _ = served.count(row));
+        wanting.iter().filter(|row| row.is_unchoked()).for_each(|row| _ = served.count(row));
         Self { rules, now, served }
     }
 
@@ -393,7 +420,7 @@ impl<'a> Turns<'a> {
         let over = held >= rules.turn && had_enough;
         let waits_since =
             if self.served.of(row) > 0 { now } else { row.since.max(row.host_served) };
-        match (row.unchoked, over) {
+        match (row.is_unchoked(), over) {
             (true, false) => (0, row.since),
             (false, _) => (1, waits_since),
             (true, true) => (2, row.since),

@@ -196,7 +196,7 @@ mod tests {
     use crate::{
         base::rng::Rng,
         conf::{Conf, SeedChoking},
-        torrent::choker::{Mode, Row, Rules, decide},
+        torrent::choker::{Mode, Row, Rules, Slot, decide},
     };
 
     fn at(ms: u64) -> Instant {
@@ -217,8 +217,7 @@ mod tests {
             host,
             host_served: served.get(&host).copied().unwrap_or(Instant::ZERO),
             wants: true,
-            unchoked,
-            optimistic: false,
+            slot: Slot::new(unchoked, false),
             since: at(rng.below(40)),
             newcomer: false,
             snubbed: false,
@@ -239,18 +238,18 @@ mod tests {
             let count = 1 + rng.below(30) as u32;
             let rows: Vec<Row> =
                 (0..count).map(|n| row(n, world % 2 == 0, &mut rng, &served)).collect();
-            let unchoked = rows.iter().filter(|row| row.unchoked).count();
+            let unchoked = rows.iter().filter(|row| row.is_unchoked()).count();
             let slots = unchoked + rng.below(8) as usize;
             let mode = Mode::Seed(SeedChoking::RoundRobin);
             let rules = Rules::new(mode, slots, &Conf::default()).filling();
             let mut expected: Vec<Key> = decide(&rows, &rules, at(60), &mut rng)
                 .into_iter()
                 .map(|grant| grant.key)
-                .filter(|key| rows.iter().any(|row| row.key == *key && !row.unchoked))
+                .filter(|key| rows.iter().any(|row| row.key == *key && !row.is_unchoked()))
                 .collect();
             let mut queue = SlotQueue::default();
             for row in &rows {
-                if row.unchoked {
+                if row.is_unchoked() {
                     queue.serve(row.host);
                 } else {
                     queue.wait(row.host, row.since, row.key);

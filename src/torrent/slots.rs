@@ -14,7 +14,7 @@ use crate::{
     conf::{Conf, SeedChoking},
     torrent::{
         CHOKE, Torrent,
-        choker::{self, Mode, Row, Rules},
+        choker::{self, Mode, Row, Rules, Slot},
         cx::Cx,
         peer_session::PeerSession,
         slot_queue::SlotQueue,
@@ -362,8 +362,7 @@ impl Torrent {
             host: s.standing.host,
             host_served: self.slots.queue.served(s.standing.host),
             wants: s.standing.wants,
-            unchoked: !s.is_choking(),
-            optimistic: s.standing.optimistic,
+            slot: Slot::new(!s.is_choking(), s.standing.optimistic),
             since: s.standing.since,
             newcomer: s.standing.newcomer,
             snubbed: s.is_snubbed(),
@@ -380,7 +379,7 @@ impl Torrent {
         let grant_of = |key| {
             grants.binary_search_by_key(&key, |grant| grant.key).ok().and_then(|at| grants.get(at))
         };
-        let losing = |row: &&Row| row.unchoked && grant_of(row.key).is_none();
+        let losing = |row: &&Row| row.is_unchoked() && grant_of(row.key).is_none();
         let served: BTreeSet<IpAddr> = rows.iter().filter(losing).map(|row| row.host).collect();
         served.into_iter().for_each(|host| self.slots.queue.note_served(host, cx.now));
         for row in rows {

@@ -19,8 +19,7 @@ fn row(index: u32) -> Row {
         host: host(index),
         host_served: at(0),
         wants: true,
-        unchoked: false,
-        optimistic: false,
+        slot: Slot::None,
         since: at(0),
         newcomer: false,
         snubbed: false,
@@ -68,29 +67,25 @@ impl Rounds {
         for _ in 0..secs / 10 {
             let grants = decide(&self.rows, &self.rules, at(self.now), &mut self.rng);
             assert!(grants.len() <= self.rules.slots);
-            let losing = |row: &&Row| row.unchoked && !grants.iter().any(|g| g.key == row.key);
+            let losing = |row: &&Row| row.is_unchoked() && !grants.iter().any(|g| g.key == row.key);
             let served: Vec<IpAddr> = self.rows.iter().filter(losing).map(|row| row.host).collect();
             for (n, row) in self.rows.iter_mut().enumerate() {
                 if served.contains(&row.host) {
                     row.host_served = at(self.now);
                 }
                 let grant = grants.iter().find(|g| g.key == row.key);
-                row.optimistic = grant.is_some_and(|g| g.optimistic);
-                if grant.is_some() != row.unchoked {
+                let slot = Slot::new(grant.is_some(), grant.is_some_and(|g| g.optimistic));
+                let was_unchoked = row.is_unchoked();
+                row.slot = slot;
+                if was_unchoked != row.is_unchoked() {
                     assert!(
-                        !row.unchoked || at(self.now).since(row.since) >= self.rules.hold,
+                        !was_unchoked || at(self.now).since(row.since) >= self.rules.hold,
                         "choked too soon"
                     );
-                    *row = Row {
-                        unchoked: !row.unchoked,
-                        since: at(self.now),
-                        sent: 0,
-                        newcomer: false,
-                        ..*row
-                    };
+                    *row = Row { since: at(self.now), sent: 0, newcomer: false, ..*row };
                     self.changes[n] += 1;
                 }
-                self.served[n] += if row.unchoked { 10 } else { 0 };
+                self.served[n] += if row.is_unchoked() { 10 } else { 0 };
                 world(row, &mut self.rng);
             }
             self.now += 10;
@@ -128,7 +123,7 @@ fn best_giver_is_unchoked_and_one_peer_by_lot() {
         "a snubbing peer has earned nothing"
     );
     rows[1].wants = false;
-    rows[1].unchoked = true;
+    rows[1].slot = Slot::Regular;
     assert_eq!(
         grants(&rows, &rules(Mode::TitForTat, 4), 100),
         "3 4 7 0?",
@@ -140,7 +135,7 @@ fn best_giver_is_unchoked_and_one_peer_by_lot() {
 fn small_differences_do_not_swap_and_large_ones_do() {
     let rows = |challenger| {
         let mut rows: Vec<Row> =
-            (0..4).map(|n| Row { from: 100, unchoked: n < 2, ..row(n) }).collect();
+            (0..4).map(|n| Row { from: 100, slot: Slot::new(n < 2, false), ..row(n) }).collect();
         rows[3].from = challenger;
         rows
     };
@@ -152,7 +147,7 @@ fn small_differences_do_not_swap_and_large_ones_do() {
 #[test]
 fn peer_keeps_its_slot_for_the_minimum_time() {
     let mut rows: Vec<Row> = (0..5).map(|n| Row { from: 100 * u64::from(n), ..row(n) }).collect();
-    rows[0] = Row { unchoked: true, since: at(95), ..rows[0] };
+    rows[0] = Row { slot: Slot::Regular, since: at(95), ..rows[0] };
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 100), "3 4 0?");
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 104), "3 4 0?");
     // From then on it is on trial like others, and has had that after half a minute.
@@ -162,20 +157,21 @@ fn peer_keeps_its_slot_for_the_minimum_time() {
 
 #[test]
 fn free_slot_is_filled_between_rounds_without_a_choke() {
-    let mut rows: Vec<Row> =
-        (0..6).map(|n| Row { from: 100 * u64::from(n), unchoked: n < 2, ..row(n) }).collect();
+    let mut rows: Vec<Row> = (0..6)
+        .map(|n| Row { from: 100 * u64::from(n), slot: Slot::new(n < 2, false), ..row(n) })
+        .collect();
     let filling = rules(Mode::TitForTat, 3).filling();
     assert_eq!(grants(&rows, &filling, 100), "5 0? 1?");
-    rows[2] = Row { unchoked: true, wants: false, ..rows[2] };
+    rows[2] = Row { slot: Slot::Regular, wants: false, ..rows[2] };
     assert_eq!(grants(&rows, &filling, 100), "5 0? 1?", "what no peer wants is free");
 }
 
 #[test]
 fn unused_slot_is_kept_while_no_peer_waits() {
     let mut rows: Vec<Row> = (0..4).map(row).collect();
-    rows[1] = Row { wants: false, unchoked: true, ..rows[1] };
+    rows[1] = Row { wants: false, slot: Slot::Regular, ..rows[1] };
     rows[2] = Row { wants: false, ..rows[2] };
-    rows[3].unchoked = true;
+    rows[3].slot = Slot::Regular;
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 3), 0), "0 1 3");
     assert_eq!(grants(&rows, &rules(Mode::TitForTat, 2), 0), "0 3");
 }
@@ -223,7 +219,7 @@ fn an_hour_of_noise_makes_few_changes() {
         rounds.run(3600, |row, rng| {
             let steady = 10_000 + 1_500 * u64::from(row.key.index);
             let now = steady * (90 + rng.below(21)) / 100;
-            (row.from, row.to) = (now, if row.unchoked { now } else { 0 });
+            (row.from, row.to) = (now, if row.is_unchoked() { now } else { 0 });
         });
         writeln!(table, "{name}: {:?}", rounds.changes).unwrap();
     }
@@ -245,9 +241,9 @@ fn seed_serves_peers_in_turns() {
     rounds.run(3600, |row, _| {
         now += if row.key.index == 0 { 10 } else { 0 };
         row.stalled = row.key.index == 9
-            && row.unchoked
+            && row.is_unchoked()
             && at(now).since(row.since) >= Duration::from_secs(30);
-        if row.unchoked && row.key.index != 9 {
+        if row.is_unchoked() && row.key.index != 9 {
             row.sent += if row.key.index % 2 == 0 { 200_000 } else { 2_000_000 };
         }
     });
@@ -261,7 +257,7 @@ fn seed_serves_peers_in_turns() {
 #[test]
 fn stalled_peer_has_a_slot_only_if_it_is_left() {
     let mut rows: Vec<Row> =
-        (0..4).map(|n| Row { unchoked: n < 2, stalled: n < 2, ..row(n) }).collect();
+        (0..4).map(|n| Row { slot: Slot::new(n < 2, false), stalled: n < 2, ..row(n) }).collect();
     for mode in [
         Mode::TitForTat,
         Mode::Seed(SeedChoking::RoundRobin),
@@ -308,7 +304,7 @@ fn crowded(
 fn host_with_many_connections_gets_one_hosts_share() {
     for policy in [SeedChoking::RoundRobin, SeedChoking::FastestUpload, SeedChoking::AntiLeech] {
         let takes = |row: &mut Row, _: &mut Rng| {
-            if row.unchoked {
+            if row.is_unchoked() {
                 (row.sent, row.to) = (row.sent + 2_000_000, 200_000);
             } else {
                 row.to = 0;
@@ -330,7 +326,7 @@ fn host_with_many_connections_gets_one_hosts_share() {
 fn peers_of_one_address_are_served_in_turns() {
     let mut rounds = Rounds::new(12, rules(Mode::Seed(SeedChoking::RoundRobin), 3));
     rounds.rows.iter_mut().take(6).for_each(|row| row.host = host(0));
-    rounds.run(10 * 3600, |row, _| row.sent += if row.unchoked { 2_000_000 } else { 0 });
+    rounds.run(10 * 3600, |row, _| row.sent += if row.is_unchoked() { 2_000_000 } else { 0 });
     let (one, others) = rounds.served.split_at(6);
     let (least, most) = (one.iter().min().unwrap(), one.iter().max().unwrap());
     assert!(most - least <= 120 && others.iter().all(|s| s > most), "{one:?} {others:?}");
@@ -355,7 +351,12 @@ fn slot_wanted_by_one_host_only_is_not_left_empty() {
 #[test]
 fn giving_host_may_have_several_slots_but_not_all() {
     let mut rows: Vec<Row> = (0..12u32)
-        .map(|n| Row { host: host(n.saturating_sub(7)), from: 100, unchoked: n < 5, ..row(n) })
+        .map(|n| Row {
+            host: host(n.saturating_sub(7)),
+            from: 100,
+            slot: Slot::new(n < 5, false),
+            ..row(n)
+        })
         .collect();
     rows.iter_mut().skip(8).for_each(|row| row.from = 0);
     let granted = decide(&rows, &rules(Mode::TitForTat, 5), at(100), &mut Rng::new(1));
@@ -378,8 +379,7 @@ fn host_limit_does_not_apply_without_other_waiting_hosts() {
                     from,
                     to,
                     since,
-                    unchoked,
-                    optimistic,
+                    slot: Slot::new(unchoked, optimistic),
                     progress: rng.below(1000) as u32,
                     ..row(n)
                 }
@@ -437,8 +437,7 @@ fn any_rows_give_grants_that_keep_the_rules() {
                 let row = Row { host, host_served, ..row(n) };
                 Row {
                     wants,
-                    unchoked,
-                    optimistic,
+                    slot: Slot::new(unchoked, optimistic),
                     since,
                     newcomer,
                     snubbed,
@@ -458,11 +457,12 @@ fn any_rows_give_grants_that_keep_the_rules() {
         let served = rows.iter().filter(|row| row.wants && has(row)).count();
         assert_eq!(served, wanting.min(rules.slots), "no slot is idle while a peer waits");
         assert!(
-            rows.iter().all(|row| row.wants || row.unchoked || !has(row)),
+            rows.iter().all(|row| row.wants || row.is_unchoked() || !has(row)),
             "no peer gets what it does not want"
         );
-        let fresh =
-            rows.iter().filter(|r| r.wants && r.unchoked && at(200).since(r.since) < rules.hold);
+        let fresh = rows
+            .iter()
+            .filter(|r| r.wants && r.is_unchoked() && at(200).since(r.since) < rules.hold);
         assert!(fresh.clone().count() > rules.slots || fresh.clone().all(has), "choked too soon");
     }
 }
