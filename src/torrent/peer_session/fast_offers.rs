@@ -3,16 +3,11 @@
 //!
 //! It does not know messages, who is unchoked, or what we have.
 
-use super::fault::Fault;
+use super::fault::{Fault, MAX_CHOKED_REQUESTS, MAX_GREEDY};
 use crate::base::geometry::{Block, Geometry, PieceIndex};
 
 /// How often a peer may ask for all of an allowed piece while it is choked.
 const FAST_COPIES: u64 = 3;
-/// Requests for allowed pieces beyond that, after which a peer is let go.
-pub(super) const MAX_GREEDY: u32 = 50;
-/// Other requests in one choke, after which a peer is let go. What was on its way when the choke
-/// came is less.
-pub(super) const MAX_CHOKED_REQUESTS: u32 = 2000;
 /// Pieces suggested to a peer that it has not fetched yet.
 const MAX_SUGGESTED: usize = 8;
 

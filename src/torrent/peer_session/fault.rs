@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::{
     base::{bitfield::BitfieldError, geometry::GeometryError, job::StoreError},
     proto::metadata::MetadataFault,
-    torrent::peer_session::fast_offers::{MAX_CHOKED_REQUESTS, MAX_GREEDY},
     wire::{
         extension::ExtensionError, frame::FrameError, message::MessageError,
         ut_metadata::MetadataMessageError,
@@ -18,6 +17,12 @@ use crate::{
 pub(super) const MAX_INVALID_REQUESTS: u32 = 300;
 /// Blocks that were not asked for, after which a peer is let go.
 pub(super) const MAX_UNASKED: u32 = 1000;
+/// Requests for allowed pieces beyond what it may have of them while choked (BEP 6), after which a
+/// peer is let go.
+pub(super) const MAX_GREEDY: u32 = 50;
+/// Other requests in one choke, after which a peer is let go. What was on its way when the choke
+/// came is less.
+pub(super) const MAX_CHOKED_REQUESTS: u32 = 2000;
 /// Orders turned down in a row, after which a peer is let go. What a choke turns down counts as
 /// one: BEP 6 wants it so.
 pub(super) const MAX_REJECTS: u32 = 1000;

@@ -14,7 +14,7 @@ use crate::{
     conf::Conf,
     proto::tx::Tx,
     torrent::{
-        peer_session::{PeerSession, Terms, fast_offers::MAX_CHOKED_REQUESTS},
+        peer_session::{PeerSession, Terms, fault::MAX_CHOKED_REQUESTS},
         picker::Picker,
         progress::Contributor,
     },
