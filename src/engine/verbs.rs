@@ -349,7 +349,7 @@ impl Engine {
             peer_interested: s.is_peer_interested(),
             peer_unchoked: !s.is_choking(),
             upload_only: s.is_upload_only(),
-            optimistic: s.standing.optimistic,
+            optimistic: s.standing().is_optimistic(),
             snubbed: s.is_snubbed(),
             pipeline: s.pipeline().len(),
             downloaded: s.pipeline().total(),

@@ -48,6 +48,7 @@ mod settle;
 pub(crate) mod shared_files;
 mod slot_queue;
 pub(crate) mod slots;
+mod standing;
 mod stats;
 mod storage;
 mod superseed;

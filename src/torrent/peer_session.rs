@@ -50,7 +50,7 @@ use crate::{
         timers::Wakeup,
     },
     proto::tx::Tx,
-    torrent::{cx::Cx, outbox::Sleeper, progress::Contributor, slots::Standing, swarm::Swarm},
+    torrent::{cx::Cx, outbox::Sleeper, progress::Contributor, standing::Standing, swarm::Swarm},
     wire::{frame::Decoder, message::Message},
 };
 
@@ -97,7 +97,7 @@ pub(crate) struct PeerSession {
     uploads: Uploads,
     extensions: Extensions,
     /// How it stands with the choker, which keeps this.
-    pub(crate) standing: Standing,
+    standing: Standing,
     /// When the peer has been silent for too long.
     silent: Instant,
     wakeup: Wakeup,

@@ -7,10 +7,10 @@
 
 #[cfg(any(test, feature = "sim"))]
 use std::collections::BTreeMap;
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
-    base::{arena::Key, bucket::Rate, ip_filter::host_of, time::Instant},
+    base::{arena::Key, bucket::Rate, time::Instant},
     conf::{Conf, SeedChoking},
     torrent::{
         CHOKE, Torrent,
@@ -20,61 +20,6 @@ use crate::{
         slot_queue::SlotQueue,
     },
 };
-
-/// How a session stands with the choker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Standing {
-    /// It is counted among those that want a slot.
-    wants: bool,
-    pub(crate) optimistic: bool,
-    /// Since when it is unchoked, or since when it waits.
-    since: Instant,
-    newcomer: bool,
-    /// Bytes sent to it before it was unchoked.
-    sent_before: u64,
-    /// When it took bytes of blocks last.
-    took: Instant,
-    host: IpAddr,
-    /// Its key in the torrent.
-    key: Key,
-}
-
-impl Standing {
-    /// It took bytes of blocks.
-    pub(crate) fn note_taken(&mut self, now: Instant) {
-        self.took = now;
-    }
-
-    /// For how long it has taken nothing; `turn`: of its turn only.
-    pub(crate) fn took_nothing_for(&self, now: Instant, turn: bool) -> Duration {
-        now.since(if turn { self.took.max(self.since) } else { self.took })
-    }
-
-    /// Its key in the torrent.
-    pub(crate) fn key(&self) -> Key {
-        self.key
-    }
-
-    /// Whether it is counted among those that want a slot.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn wants(&self) -> bool {
-        self.wants
-    }
-
-    /// Of a peer that its torrent knows by `key`.
-    pub(crate) fn new(now: Instant, ip: IpAddr, key: Key) -> Self {
-        Self {
-            wants: false,
-            optimistic: false,
-            since: now,
-            newcomer: true,
-            sent_before: 0,
-            took: now,
-            host: host_of(ip),
-            key,
-        }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -134,52 +79,57 @@ impl Slots {
         let unchoked = !session.is_choking();
         self.forget(session);
         if unchoked {
-            self.queue.note_served(session.standing.host, now);
+            self.queue.note_served(session.standing().host(), now);
         }
-        self.wanting = self.wanting.saturating_sub(usize::from(session.standing.wants));
+        self.wanting = self.wanting.saturating_sub(usize::from(session.standing().wants()));
         self.unchoked = self.unchoked.saturating_sub(usize::from(unchoked));
-        self.served = self.served.saturating_sub(usize::from(unchoked && session.standing.wants));
+        self.served =
+            self.served.saturating_sub(usize::from(unchoked && session.standing().wants()));
         self.vacant |= unchoked;
     }
 
     /// Takes a session out of where it waits or is served.
     fn forget(&mut self, s: &PeerSession) {
-        let Standing { host, since, key, wants, .. } = s.standing;
-        match (s.is_choking(), wants) {
-            (true, true) => self.queue.leave(host, since, key),
-            (false, true) => self.queue.end_service(host),
-            (false, false) => _ = self.idle.remove(&key),
+        let standing = s.standing();
+        match (s.is_choking(), standing.wants()) {
+            (true, true) => {
+                self.queue.leave(standing.host(), standing.since(), standing.key());
+            }
+            (false, true) => self.queue.end_service(standing.host()),
+            (false, false) => _ = self.idle.remove(&standing.key()),
             (true, false) => {}
         }
     }
 
     /// Puts a session where it waits or is served now.
     fn remember(&mut self, s: &PeerSession) {
-        let Standing { host, since, key, wants, .. } = s.standing;
-        match (s.is_choking(), wants) {
-            (true, true) => self.queue.wait(host, since, key),
-            (false, true) => self.queue.serve(host),
-            (false, false) => _ = self.idle.insert(key),
+        let standing = s.standing();
+        match (s.is_choking(), standing.wants()) {
+            (true, true) => {
+                self.queue.wait(standing.host(), standing.since(), standing.key());
+            }
+            (false, true) => self.queue.serve(standing.host()),
+            (false, false) => _ = self.idle.insert(standing.key()),
             (true, false) => {}
         }
     }
 
     /// A session may take bytes again.
     pub(super) fn recall(&mut self, s: &PeerSession) {
-        self.queue.recall(s.standing.since, s.standing.key);
+        self.queue.recall(s.standing().since(), s.standing().key());
     }
 
     /// A session's interest, or what it has, may have changed.
     pub(super) fn consider(&mut self, s: &mut PeerSession, cx: &mut Cx) {
         s.note_interest(cx.now);
         let wants = s.is_peer_interested() && !s.is_upload_only();
-        if wants == s.standing.wants {
+        if wants == s.standing().wants() {
             return;
         }
         self.forget(s);
-        s.standing.wants = wants;
+        s.standing_mut().set_wants(wants);
         if wants && s.is_choking() {
-            s.standing.since = cx.now;
+            s.standing_mut().begin_to_wait(cx.now);
         }
         self.remember(s);
         let served = usize::from(!s.is_choking());
@@ -202,7 +152,7 @@ impl Slots {
 
     /// Gives a session a slot, or takes it away.
     fn set(&mut self, s: &mut PeerSession, unchoked: bool, optimistic: bool, cx: &mut Cx) {
-        s.standing.optimistic = unchoked && optimistic;
+        s.standing_mut().set_optimistic(unchoked && optimistic);
         if unchoked != s.is_choking() {
             return;
         }
@@ -213,14 +163,14 @@ impl Slots {
 
     /// The same for a session that the queue has let go already.
     fn change(&mut self, s: &mut PeerSession, unchoked: bool, cx: &mut Cx) {
-        s.standing.since = cx.now;
-        let wants = usize::from(s.standing.wants);
+        let wants = usize::from(s.standing().wants());
         if unchoked {
-            s.standing.newcomer = false;
-            s.standing.sent_before = s.bytes_sent();
+            let sent = s.bytes_sent();
+            s.standing_mut().handle_unchoke(cx.now, sent);
             self.unchoked += 1;
             self.served += wants;
         } else {
+            s.standing_mut().begin_to_wait(cx.now);
             self.unchoked = self.unchoked.saturating_sub(1);
             self.served = self.served.saturating_sub(wants);
         }
@@ -235,8 +185,8 @@ impl Torrent {
         let count = |is: fn(&PeerSession) -> bool| self.peers.iter().filter(|(_, s)| is(s)).count();
         let found = [
             count(|s| !s.is_choking()),
-            count(|s| s.standing.wants),
-            count(|s| !s.is_choking() && s.standing.wants),
+            count(|s| s.standing().wants()),
+            count(|s| !s.is_choking() && s.standing().wants()),
         ];
         let counted = [self.slots.unchoked, self.slots.wanting, self.slots.served];
         if found != counted {
@@ -244,22 +194,24 @@ impl Torrent {
                 "{found:?} peers are unchoked, want a slot, and both, and {counted:?} are counted"
             ));
         }
-        let standings = || self.peers.iter().map(|(_, s)| (s.is_choking(), &s.standing));
+        let standings = || self.peers.iter().map(|(_, s)| (s.is_choking(), s.standing()));
         let waiting: BTreeSet<_> = standings()
-            .filter(|(choking, s)| *choking && s.wants)
-            .map(|(_, s)| (s.host, s.since, s.key))
+            .filter(|(choking, s)| *choking && s.wants())
+            .map(|(_, s)| (s.host(), s.since(), s.key()))
             .collect();
         let mut slots: BTreeMap<IpAddr, usize> = BTreeMap::new();
         standings()
-            .filter(|(choking, s)| !choking && s.wants)
-            .for_each(|(_, s)| *slots.entry(s.host).or_default() += 1);
-        let idle: BTreeSet<Key> =
-            standings().filter(|(choking, s)| !choking && !s.wants).map(|(_, s)| s.key).collect();
+            .filter(|(choking, s)| !choking && s.wants())
+            .for_each(|(_, s)| *slots.entry(s.host()).or_default() += 1);
+        let idle: BTreeSet<Key> = standings()
+            .filter(|(choking, s)| !choking && !s.wants())
+            .map(|(_, s)| s.key())
+            .collect();
         let Slots { queue, idle: counted, .. } = &self.slots;
         if queue.waiting() != waiting || queue.slots() != slots || *counted != idle {
             return Err(format!("peers that wait for a slot: {:?}", self.slots.queue));
         }
-        if let Some((key, _)) = self.peers.iter().find(|(key, s)| *key != s.standing.key) {
+        if let Some((key, _)) = self.peers.iter().find(|(key, s)| *key != s.standing().key()) {
             return Err(format!("a session does not know that its key is {key:?}"));
         }
         Ok(())
@@ -341,13 +293,13 @@ impl Torrent {
         let idle: Vec<Key> = slots.idle.iter().rev().take(lose).copied().collect();
         for key in idle {
             let Some(session) = peers.get_mut(key) else { continue };
-            slots.queue.note_served(session.standing.host, now);
+            slots.queue.note_served(session.standing().host(), now);
             slots.set(session, false, false, cx);
             session.count_favour(swarm);
         }
         for key in chosen {
             let Some(session) = peers.get_mut(key) else { continue };
-            session.standing.optimistic = false;
+            session.standing_mut().set_optimistic(false);
             slots.change(session, true, cx);
             session.count_favour(swarm);
         }
@@ -359,20 +311,20 @@ impl Torrent {
         let total = self.swarm.geometry.total_len().max(1);
         let row = |(key, s): (Key, &PeerSession)| Row {
             key,
-            host: s.standing.host,
-            host_served: self.slots.queue.served(s.standing.host),
-            wants: s.standing.wants,
-            slot: Slot::new(!s.is_choking(), s.standing.optimistic),
-            since: s.standing.since,
-            newcomer: s.standing.newcomer,
+            host: s.standing().host(),
+            host_served: self.slots.queue.served(s.standing().host()),
+            wants: s.standing().wants(),
+            slot: Slot::new(!s.is_choking(), s.standing().is_optimistic()),
+            since: s.standing().since(),
+            newcomer: s.standing().is_newcomer(),
             snubbed: s.is_snubbed(),
             stalled: s.is_stalled(cx.now, cx.conf.uploads.optimistic_interval),
             from: s.useful_rate(cx.now),
             to: s.sent_rate(cx.now),
-            sent: s.bytes_sent().saturating_sub(s.standing.sent_before),
+            sent: s.standing().sent_of(s.bytes_sent()),
             progress: progress(s, total),
         };
-        let asks = |(_, s): &(Key, &PeerSession)| s.standing.wants || !s.is_choking();
+        let asks = |(_, s): &(Key, &PeerSession)| s.standing().wants() || !s.is_choking();
         let rows: Vec<Row> = self.peers.iter().filter(asks).map(row).collect();
         let mut grants = choker::decide(&rows, rules, cx.now, &mut cx.rng);
         grants.sort_unstable();

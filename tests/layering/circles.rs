@@ -7,7 +7,7 @@ use super::modules::{Modules, items, modules};
 
 /// Folders with circles, and how many of their modules are part of one, until these are taken
 /// apart. An entry that is no longer needed is a fault.
-const CIRCLES: &[(&str, usize)] = &[("torrent", 2)];
+const CIRCLES: &[(&str, usize)] = &[];
 
 type Path = Vec<String>;
 

@@ -6,7 +6,7 @@ use super::PeerSession;
 use crate::{
     base::{arena::Key, ids::PeerId, time::Instant},
     proto::pipeline::Pipeline,
-    torrent::progress::Contributor,
+    torrent::{progress::Contributor, standing::Standing},
 };
 
 impl PeerSession {
@@ -85,6 +85,15 @@ impl PeerSession {
     /// Since when neither side wants anything of the other.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.choke.idle_since()
+    }
+
+    /// How it stands with the choker, which keeps this.
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    pub(crate) fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.standing
     }
 
     /// It makes room for others and is not to blame.

@@ -24,7 +24,7 @@ use crate::{
         time::Instant,
     },
     proto::{allowed_fast::allowed_fast, tx, upload_queue::UploadQueue},
-    torrent::{cx::Cx, slots::Standing, swarm::Swarm},
+    torrent::{cx::Cx, standing::Standing, swarm::Swarm},
     wire::message::Message,
 };
 
