@@ -9,7 +9,10 @@ use crate::{
     engine::{CloseCause, Effect, Engine, StreamId},
     proto::{cipher::Cipher, handshake, preambles::Preambles, tx::Tx},
     torrent::{
-        disconnect::Disconnect, outbox::Sleeper, peer_session::Terms, progress::Contributor,
+        disconnect::Disconnect,
+        outbox::Sleeper,
+        peer_session::{Greeted, Terms},
+        progress::Contributor,
     },
     wire::handshake::Handshake,
 };
@@ -404,7 +407,8 @@ impl Engine {
         };
         let tx = std::mem::take(&mut connection.hello);
         let greeting = tx.len();
-        connection.state = State::Live(t.handle_greeted(key, who, terms, tx, &mut self.cx));
+        let greeted = Greeted { link: key, who, terms, tx };
+        connection.state = State::Live(t.handle_greeted(greeted, &mut self.cx));
         self.tally.peers += 1;
         self.limit_connection(key, torrent, who.addr, greeting);
         // Only now, or its place would be dialled for.

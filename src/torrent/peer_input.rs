@@ -6,12 +6,11 @@ use crate::{
     alert::{Alert, AlertMask},
     base::{arena::Key, buf::Buf, geometry::PieceIndex, job::StoreError, time::Instant},
     conf::Conf,
-    proto::tx::Tx,
     torrent::{
         STOP, Torrent,
         cx::Cx,
         disconnect::Disconnect,
-        peer_session::{Fault, PeerBeforeContent, PeerSession, Terms},
+        peer_session::{Fault, Greeted, PeerBeforeContent, PeerSession},
         peers::PRIVATE,
         progress::Contributor,
     },
@@ -29,14 +28,8 @@ impl Torrent {
     }
 
     /// A peer was greeted. Returns its session's key.
-    pub(crate) fn handle_greeted(
-        &mut self,
-        link: Key,
-        who: Contributor,
-        terms: Terms,
-        tx: Tx,
-        cx: &mut Cx,
-    ) -> Key {
+    pub(crate) fn handle_greeted(&mut self, greeted: Greeted, cx: &mut Cx) -> Key {
+        let Greeted { link, who, ref terms, .. } = greeted;
         if cx.alerts.wants(AlertMask::PEERS) {
             cx.alerts.push(Alert::PeerConnected {
                 torrent: self.identity.id(),
@@ -51,12 +44,12 @@ impl Torrent {
         let key = if self.lifecycle.is_open() {
             swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
             peers.insert_with(|key| {
-                let mut session = PeerSession::new(key, link, who, terms, tx, swarm, cx);
+                let mut session = PeerSession::new(key, greeted, swarm, cx);
                 session.schedule(cx);
                 session
             })
         } else {
-            let mut early = PeerBeforeContent::new(link, who, terms, tx, cx);
+            let mut early = PeerBeforeContent::new(greeted, cx);
             early.schedule(cx);
             peers.insert_early(early)
         };

@@ -76,6 +76,17 @@ pub(crate) struct Terms {
     pub(crate) dht: bool,
 }
 
+/// A connection whose handshake is over: what a peer of a torrent begins with.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    /// The connection.
+    pub(crate) link: Key,
+    pub(crate) who: Contributor,
+    pub(crate) terms: Terms,
+    /// What the handshake left to be sent.
+    pub(crate) tx: Tx,
+}
+
 /// The parts of a peer session that change while others are looked at.
 struct Parts<'a> {
     requests: &'a mut Requests,
@@ -117,32 +128,16 @@ pub(crate) struct PeerSession {
 
 impl PeerSession {
     /// A peer whose handshake is over, which the torrent knows by `key` from now on; says what we
-    /// have. `tx` is what the handshake left to be sent.
-    pub(crate) fn new(
-        key: Key,
-        link: Key,
-        who: Contributor,
-        terms: Terms,
-        tx: Tx,
-        swarm: &Swarm,
-        cx: &mut Cx,
-    ) -> Self {
-        let mut session = Self::silent(key, link, who, terms, tx, swarm, cx);
+    /// have.
+    pub(crate) fn new(key: Key, greeted: Greeted, swarm: &Swarm, cx: &mut Cx) -> Self {
+        let mut session = Self::silent(key, greeted, swarm, cx);
         session.introduce(swarm, cx);
         session
     }
 
     /// A peer that was connected before there was content, and knows us as a peer that has nothing.
-    fn after_content(
-        key: Key,
-        link: Key,
-        who: Contributor,
-        terms: Terms,
-        tx: Tx,
-        swarm: &Swarm,
-        cx: &mut Cx,
-    ) -> Self {
-        let mut session = Self::silent(key, link, who, terms, tx, swarm, cx);
+    fn after_content(key: Key, greeted: Greeted, swarm: &Swarm, cx: &mut Cx) -> Self {
+        let mut session = Self::silent(key, greeted, swarm, cx);
         // Only the first message may be a bitfield (BEP 3).
         for piece in swarm.have.ones() {
             session.outgoing.say(&Message::Have(piece), cx);
@@ -151,15 +146,8 @@ impl PeerSession {
     }
 
     /// A peer to which nothing is said yet.
-    fn silent(
-        key: Key,
-        link: Key,
-        who: Contributor,
-        terms: Terms,
-        tx: Tx,
-        swarm: &Swarm,
-        cx: &mut Cx,
-    ) -> Self {
+    fn silent(key: Key, greeted: Greeted, swarm: &Swarm, cx: &mut Cx) -> Self {
+        let Greeted { link, who, terms, tx } = greeted;
         let pieces = swarm.geometry.piece_count();
         Self {
             who,

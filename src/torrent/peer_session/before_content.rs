@@ -19,7 +19,7 @@ use crate::{
     torrent::{
         cx::Cx,
         outbox::Sleeper,
-        peer_session::{Fault, PeerSession, Terms, extensions::our_handshake},
+        peer_session::{Fault, Greeted, PeerSession, Terms, extensions::our_handshake},
         progress::Contributor,
         swarm::Swarm,
     },
@@ -80,9 +80,9 @@ pub(crate) struct PeerBeforeContent {
 }
 
 impl PeerBeforeContent {
-    /// A peer whose handshake is over; says that we have nothing. `tx` is what the handshake left
-    /// to be sent.
-    pub(crate) fn new(link: Key, who: Contributor, terms: Terms, tx: Tx, cx: &mut Cx) -> Self {
+    /// A peer whose handshake is over; says that we have nothing.
+    pub(crate) fn new(greeted: Greeted, cx: &mut Cx) -> Self {
+        let Greeted { link, who, terms, tx } = greeted;
         let mut peer = Self {
             link,
             who,
@@ -302,8 +302,8 @@ impl PeerBeforeContent {
         cx: &mut Cx,
     ) -> Result<PeerSession, Fault> {
         let tx = mem::take(&mut self.tx);
-        let mut session =
-            PeerSession::after_content(key, self.link, self.who, self.terms, tx, swarm, cx);
+        let greeted = Greeted { link: self.link, who: self.who, terms: self.terms, tx };
+        let mut session = PeerSession::after_content(key, greeted, swarm, cx);
         let mut said = mem::take(&mut self.said);
         if self.peer_interested {
             Message::Interested.encode_into(&mut said);
@@ -346,47 +346,21 @@ impl PeerBeforeContent {
 mod tests {
     use super::*;
     use crate::{
-        base::{
-            bitfield::Bitfield,
-            geometry::Geometry,
-            ids::{InfoHash, PeerId},
-            rng::Rng,
-        },
         conf::Conf,
-        torrent::picker::Picker,
+        torrent::peer_session::testing::{PIECES, bytes, greeted, leech, world_with},
     };
 
-    const PIECES: u32 = 20;
     const KEY: Key = Key { index: 1, generation: 2 };
 
-    fn cx(conf: Conf) -> Cx {
-        Cx::new(conf, Rng::new(1), PeerId([1; 20]), Instant::ZERO)
-    }
-
     fn peer(fast: bool, cx: &mut Cx) -> PeerBeforeContent {
-        let who = Contributor { addr: ([10, 0, 0, 1], 5000).into(), incoming: true };
-        let terms = Terms { peer_id: PeerId([2; 20]), fast, extended: false, dht: false };
-        PeerBeforeContent::new(Key { index: 1, generation: 2 }, who, terms, Tx::default(), cx)
-    }
-
-    fn bytes(messages: &[Message<'_>]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        messages.iter().for_each(|message| message.encode_into(&mut bytes));
-        bytes
-    }
-
-    fn ledger(cx: &mut Cx) -> Swarm {
-        let geometry = Geometry::new(u64::from(PIECES) * 32_768, 32_768).unwrap();
-        let picker =
-            Picker::new(geometry.clone(), &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
-        let key = Key { index: 0, generation: 1 };
-        let hashes = vec![[0; 20]; PIECES as usize].into();
-        Swarm::new(key, InfoHash([7; 20]), geometry, hashes, cx.now, picker)
+        let mut greeted = greeted([10, 0, 0, 1]);
+        greeted.terms.fast = fast;
+        PeerBeforeContent::new(greeted, cx)
     }
 
     #[test]
     fn what_was_said_counts_as_if_said_later_split_message_included() {
-        let mut cx = cx(Conf::default());
+        let mut cx = world_with(Conf::default());
         let mut early = peer(true, &mut cx);
         let said = bytes(&[
             Message::HaveNone,
@@ -399,7 +373,7 @@ mod tests {
         ]);
         let (first, rest) = said.split_at(said.len() - 5);
         early.handle_data(first, &mut cx).unwrap();
-        let mut swarm = ledger(&mut cx);
+        let mut swarm = leech(&mut cx);
         let mut session = early.begin(KEY, &mut swarm, &mut cx).unwrap();
         session.handle_data(rest, &mut swarm, &mut cx).unwrap();
         assert_eq!(session.has().ones().collect::<Vec<_>>(), [3, 5, 6]);
@@ -410,16 +384,16 @@ mod tests {
 
     #[test]
     fn piece_beyond_the_end_is_a_fault_when_content_comes() {
-        let mut cx = cx(Conf::default());
+        let mut cx = world_with(Conf::default());
         let mut early = peer(true, &mut cx);
         early.handle_data(&bytes(&[Message::Have(PIECES)]), &mut cx).unwrap();
-        let mut swarm = ledger(&mut cx);
+        let mut swarm = leech(&mut cx);
         assert!(matches!(early.begin(KEY, &mut swarm, &mut cx), Err(Fault::Geometry(_))));
     }
 
     #[test]
     fn peer_that_says_more_than_is_kept_is_let_go() {
-        let mut cx = cx(Conf::default().with(|conf| conf.peers.max_before_content = 27));
+        let mut cx = world_with(Conf::default().with(|conf| conf.peers.max_before_content = 27));
         let mut early = peer(false, &mut cx);
         let have = bytes(&[Message::Have(1)]);
         (0..3).for_each(|_| early.handle_data(&have, &mut cx).unwrap());
@@ -431,7 +405,7 @@ mod tests {
 
     #[test]
     fn requests_are_turned_down_a_thousand_times_and_no_more() {
-        let mut cx = cx(Conf::default());
+        let mut cx = world_with(Conf::default());
         let mut early = peer(true, &mut cx);
         let before = early.tx().len();
         let request = bytes(&[Message::Request { piece: 0, begin: 0, len: 16_384 }]);
@@ -443,7 +417,7 @@ mod tests {
 
     #[test]
     fn idle_peer_gets_keepalive_then_timeout() {
-        let mut cx = cx(Conf::default());
+        let mut cx = world_with(Conf::default());
         let mut early = peer(false, &mut cx);
         early.schedule(&mut cx);
         let before = early.tx().len();

@@ -1,8 +1,8 @@
-//! Peers of a torrent that has nothing, for tests of what a peer session is made of.
+//! Ledgers and peers, for tests of what a peer session is made of.
 
 use std::sync::Arc;
 
-use super::{PeerSession, Terms};
+use super::{Greeted, PeerSession, Terms};
 use crate::{
     base::{
         arena::Key,
@@ -18,34 +18,67 @@ use crate::{
     wire::message::Message,
 };
 
+pub(super) const INFO_HASH: InfoHash = InfoHash([7; 20]);
 /// Pieces of the torrent, of two blocks each.
 pub(super) const PIECES: u32 = 1000;
 
 pub(super) fn world() -> Cx {
-    Cx::new(Conf::default(), Rng::new(1), PeerId([1; 20]), Instant::ZERO)
+    world_with(Conf::default())
+}
+
+pub(super) fn world_with(conf: Conf) -> Cx {
+    Cx::new(conf, Rng::new(1), PeerId([1; 20]), Instant::ZERO)
 }
 
 /// The ledger of a torrent that has nothing.
 pub(super) fn leech(cx: &mut Cx) -> Swarm {
-    let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
-    let picker =
-        Picker::new(geometry.clone(), &Bitfield::none(PIECES), Vec::new(), false, &mut cx.rng);
-    let key = Key { index: 0, generation: 1 };
-    let hashes = Arc::from(vec![[0; 20]; PIECES as usize]);
-    let mut swarm = Swarm::new(key, InfoHash([7; 20]), geometry, hashes, cx.now, picker);
+    let mut swarm = ledger(&Bitfield::none(PIECES), cx);
     swarm.requesting = true;
     swarm
 }
 
-/// So many peers that speak the fast extension, each of a host of its own.
+/// The ledger of a torrent that has everything.
+pub(super) fn seed(cx: &mut Cx) -> Swarm {
+    let all = Bitfield::all(PIECES);
+    let mut swarm = ledger(&all, cx);
+    swarm.set_have(all);
+    swarm
+}
+
+fn ledger(have: &Bitfield, cx: &mut Cx) -> Swarm {
+    let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
+    let picker = Picker::new(geometry.clone(), have, Vec::new(), false, &mut cx.rng);
+    let key = Key { index: 0, generation: 1 };
+    let hashes = Arc::from(vec![[0; 20]; PIECES as usize]);
+    Swarm::new(key, INFO_HASH, geometry, hashes, cx.now, picker)
+}
+
+/// A peer of this host that dialled us and speaks the fast extension.
+pub(super) fn greeted(host: [u8; 4]) -> Greeted {
+    Greeted {
+        link: Key { index: u32::from_be_bytes(host), generation: 1 },
+        who: Contributor { addr: (host, 5000).into(), incoming: true },
+        terms: Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false },
+        tx: Tx::default(),
+    }
+}
+
+/// Its session.
+pub(super) fn peer(host: [u8; 4], swarm: &Swarm, cx: &mut Cx) -> PeerSession {
+    let greeted = greeted(host);
+    PeerSession::new(greeted.link, greeted, swarm, cx)
+}
+
+/// So many of them, each of a host of its own.
 pub(super) fn peers(count: u8, swarm: &Swarm, cx: &mut Cx) -> Vec<PeerSession> {
-    let terms = Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false };
-    let new = |n: u8| {
-        let who = Contributor { addr: ([10, 0, 0, n], 5000).into(), incoming: true };
-        let link = Key { index: u32::from(n), generation: 1 };
-        PeerSession::new(link, link, who, terms, Tx::default(), swarm, cx)
-    };
-    (1..=count).map(new).collect()
+    (1..=count).map(|n| peer([10, 0, 0, n], swarm, cx)).collect()
+}
+
+/// The messages as they go over the wire.
+pub(super) fn bytes(messages: &[Message<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    messages.iter().for_each(|message| message.encode_into(&mut bytes));
+    bytes
 }
 
 /// The peer says all that at once.
@@ -55,7 +88,5 @@ pub(super) fn hear(
     swarm: &mut Swarm,
     cx: &mut Cx,
 ) {
-    let mut bytes = Vec::new();
-    messages.iter().for_each(|message| message.encode_into(&mut bytes));
-    session.handle_data(&bytes, swarm, cx).unwrap();
+    session.handle_data(&bytes(messages), swarm, cx).unwrap();
 }
