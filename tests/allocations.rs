@@ -15,7 +15,7 @@ use std::{
 };
 
 use cratetorrent::{
-    AlertMask, Bitfield, Conf, Engine, Instant, PeerId, TorrentParams,
+    AlertMask, Conf, Engine, Instant, PeerId, TorrentParams,
     driver::{Digest, Done, Effect, Job, Opened, RunData, RunDone, StreamId, Verdict},
     wire::{
         frame::Decoder,
@@ -150,7 +150,7 @@ impl Rig {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Job(Job::Open { torrent, .. }) => {
-                        let done = Done::Opened { torrent, result: Ok(opened()) };
+                        let done = Done::Opened { torrent, result: Ok(Opened::empty(PIECES)) };
                         self.engine.handle_done(self.now, done);
                     }
                     Effect::Job(Job::Run { torrent, run }) => {
@@ -220,22 +220,6 @@ impl Rig {
             }
             assert!(any, "nothing is asked for");
         }
-    }
-}
-
-fn opened() -> Opened {
-    Opened {
-        have: Bitfield::none(PIECES),
-        check: Bitfield::none(PIECES),
-        partial: Vec::new(),
-        downloaded: 0,
-        uploaded: 0,
-        distrust: None,
-        arrange: false,
-        tracker_events: Default::default(),
-        names: Default::default(),
-        lost: 0,
-        too_long: Vec::new(),
     }
 }
 

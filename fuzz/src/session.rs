@@ -6,10 +6,7 @@ use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, ti
 use cratetorrent::{
     Bitfield, Conf, Engine, InfoHash, Instant, Limits, MoveMode, PeerId, Priority, Rate,
     StoreError, TorrentId, TorrentParams,
-    driver::{
-        CloseCause, Done, Effect, FoundNames, Job, Opened, RunData, RunDone, StoreOp, StreamId,
-        Verdict,
-    },
+    driver::{CloseCause, Done, Effect, Job, Opened, RunData, RunDone, StoreOp, StreamId, Verdict},
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,
@@ -285,17 +282,11 @@ impl Host {
                 let count = spec.geometry.piece_count();
                 let check = if how & 8 == 0 { Bitfield::none(count) } else { Bitfield::all(count) };
                 let opened = Opened {
-                    have: Bitfield::none(count),
                     check,
-                    partial: Vec::new(),
-                    downloaded: 0,
-                    uploaded: 0,
-                    distrust: None,
                     arrange: how & 2 != 0,
-                    tracker_events: Default::default(),
-                    names: FoundNames::default(),
                     lost: u32::from(how & 16 != 0) * count,
                     too_long: if how & 32 != 0 { vec![0] } else { Vec::new() },
+                    ..Opened::empty(count)
                 };
                 Done::Opened { torrent, result: if fails { Err(error()) } else { Ok(opened) } }
             }

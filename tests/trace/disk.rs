@@ -39,19 +39,7 @@ impl Trace {
                 self.disk
                     .keys()
                     .for_each(|&piece| _ = have.set(self.geometry.piece(piece).unwrap()));
-                let opened = Opened {
-                    have,
-                    check: Bitfield::none(PIECES),
-                    partial: Vec::new(),
-                    downloaded: 0,
-                    uploaded: 0,
-                    distrust: None,
-                    arrange: false,
-                    tracker_events: Default::default(),
-                    names: Default::default(),
-                    lost: 0,
-                    too_long: Vec::new(),
-                };
+                let opened = Opened { have, ..Opened::empty(PIECES) };
                 Done::Opened { torrent, result: Ok(opened) }
             }
             Job::Run { torrent, run } => Done::Run { torrent, run: self.judge(run) },
