@@ -15,6 +15,7 @@ use crate::base::{
     job::StoreError,
 };
 
+pub use crate::base::distrust::Distrust;
 pub use mask::AlertMask;
 pub use no_peers::{NoPeers, NoPeersReason};
 pub use peer_gone::PeerGoneKind;
@@ -37,7 +38,7 @@ pub enum Alert {
         /// Pieces that must be hashed first.
         to_check: u32,
         /// Why a saved state was not believed.
-        distrust: Option<String>,
+        distrust: Option<Distrust>,
     },
     /// Files of the torrent are called otherwise on the disk than in its metainfo: the platform
     /// does not take their names, they could mislead, the disk does not tell them apart, or an

@@ -13,6 +13,7 @@ pub use crate::{
         arena::Key,
         bitfield::BitfieldError,
         buf::Buf,
+        distrust::Distrust,
         geometry::Block,
         hash::{Digest, Hasher, PieceHash, Sha1State},
         ids::{Version, WireHash},

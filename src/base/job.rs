@@ -14,6 +14,7 @@ use super::{
     arena::Key,
     bitfield::Bitfield,
     buf::Buf,
+    distrust::Distrust,
     files::FileEntry,
     geometry::{Block, Geometry, PieceIndex},
     hash::{Digest, Hasher, PieceHash},
@@ -140,7 +141,7 @@ pub struct Opened {
     /// See `downloaded`.
     pub uploaded: u64,
     /// Why a saved state was not believed, if there was one, in words for a log.
-    pub distrust: Option<String>,
+    pub distrust: Option<Distrust>,
     /// Files that are wanted have bytes in the part file: a [`Job::Arrange`] is due.
     pub arrange: bool,
     /// What its trackers have still to hear, as saved.

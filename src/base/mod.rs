@@ -7,6 +7,7 @@ pub(crate) mod arena;
 pub(crate) mod bitfield;
 pub(crate) mod bucket;
 pub(crate) mod buf;
+pub(crate) mod distrust;
 pub(crate) mod files;
 pub(crate) mod geometry;
 pub(crate) mod hash;

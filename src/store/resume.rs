@@ -8,9 +8,10 @@ use super::{
 use crate::{
     base::{
         bitfield::Bitfield,
+        distrust::Distrust,
         geometry::Geometry,
         ids::Identity,
-        job::{SaveState, StoreSpec},
+        job::{SaveState, StoreError, StoreOp, StoreSpec},
         partial::{BlockSet, PartialPiece},
         tracker_events::TrackerEvents,
     },
@@ -26,22 +27,23 @@ pub(super) struct Loaded {
     pub(super) tracker_events: TrackerEvents,
 }
 
-/// Reads the state, if there is one; says in words why it is of no use.
+/// Reads the state, if there is one; or says why it is of no use.
 pub(super) fn load(
     disk: &dyn Disk,
     folder: Option<&SessionFolder>,
     spec: &StoreSpec,
-) -> Result<Option<Loaded>, String> {
+) -> Result<Option<Loaded>, Distrust> {
     let (pieces, files) = (spec.geometry.piece_count(), spec.files.len());
+    let unread = |e: StoreError| Distrust::Unreadable(e.to_string());
     let (path, bytes, saved_at_ns) = match (folder.filter(|_| spec.in_session), &spec.state_file) {
         (Some(folder), _) => {
-            let Some(bytes) = folder.state(&spec.identity.key()).map_err(|e| e.to_string())? else {
+            let Some(bytes) = folder.state(&spec.identity.key()).map_err(unread)? else {
                 return Ok(None);
             };
             (folder.path(), bytes, None)
         }
         (None, Some(path)) => {
-            let unread = |e| format!("cannot read {}: {e}", path.display());
+            let unread = |e| unread(StoreError::new(StoreOp::Read, path, e));
             let limit = ResumeFile::max_len(pieces, files) as u64;
             let Some(bytes) = disk.load(path, limit).map_err(unread)? else { return Ok(None) };
             let stat = disk.stat(path).map_err(unread)?;
@@ -50,7 +52,7 @@ pub(super) fn load(
         (None, None) => return Ok(None),
     };
     let file = ResumeFile::decode(&bytes, pieces, files, &spec.identity)
-        .map_err(|e| format!("the state in {} is of no use: {e}", path.display()))?;
+        .map_err(|e| Distrust::Useless { path: path.to_owned(), why: e.to_string() })?;
     // A record has no time of its own, but it was written after what it speaks of.
     let newest = || file.files.iter().flatten().map(|stat| stat.mtime_ns).max().unwrap_or(i64::MIN);
     Ok(Some(Loaded {

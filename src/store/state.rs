@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::{disk::FileStat, layout::Layout, saved::Saved};
 use crate::base::{
     bitfield::Bitfield,
+    distrust::Distrust,
     files::FileKind,
     geometry::{Geometry, PieceIndex},
     job::{StoreSpec, Trust},
@@ -34,7 +35,7 @@ pub(super) struct Decision {
     /// their piece is whole and hashed.
     pub(super) partial: Vec<PartialPiece>,
     /// Why not all that was saved is believed.
-    pub(super) distrust: Option<String>,
+    pub(super) distrust: Option<Distrust>,
 }
 
 /// After a kill, a file may have been changed by us for as long as this after its state was saved.
@@ -72,9 +73,7 @@ pub(super) fn decide(
     };
     let filled = || layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0);
     let found = |index: usize| now.get(index).copied().flatten();
-    let vanished = |saved: &Saved| {
-        format!("none of the files is there, of {} pieces saved", saved.have.count())
-    };
+    let vanished = |saved: &Saved| Distrust::NoFiles { pieces: saved.have.count() };
     if parts.now.is_none() && filled().all(|(index, _)| found(index).is_none()) {
         decision.distrust = saved.filter(|s| !s.have.is_clear()).map(vanished);
         return decision;
@@ -130,10 +129,8 @@ pub(super) fn decide(
             }
         }
     }
-    decision.distrust = first_stranger.map(|path| match strangers {
-        1 => format!("{} is not as it was saved", path.display()),
-        n => format!("{n} files are not as they were saved, {} the first", path.display()),
-    });
+    decision.distrust =
+        first_stranger.map(|path| Distrust::FilesChanged { files: strangers, first: path.clone() });
 
     let place = |piece: PieceIndex| {
         let start = geometry.offset(piece);

@@ -5,6 +5,7 @@ use super::{
     faults::{BadDisk, torrent},
     *,
 };
+use crate::base::distrust::Distrust;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -27,7 +28,7 @@ fn write(t: &Fixture, runner: &Runner, pieces: &[u32]) {
 }
 
 /// Pieces believed and to be checked after a start on `disk`.
-fn start(t: &Fixture, disk: &Arc<BadDisk>) -> (Vec<u32>, Vec<u32>, Option<String>) {
+fn start(t: &Fixture, disk: &Arc<BadDisk>) -> (Vec<u32>, Vec<u32>, Option<Distrust>) {
     let opened = Runner::new(disk.clone()).open(t).unwrap();
     (opened.have.ones().collect(), opened.check.ones().collect(), opened.distrust)
 }
@@ -57,7 +58,9 @@ fn a_changed_file_is_checked_whatever_the_state_says_of_it() {
     change(&disk, "b", |bytes| bytes[0] ^= 1);
     let (have, check, distrust) = start(&t, &disk);
     assert_eq!((have, check), (vec![0, 3, 4], vec![1, 2]));
-    assert_eq!(distrust.unwrap(), "/d/torrent/b is not as it was saved");
+    let distrust = distrust.unwrap();
+    assert_eq!(distrust, Distrust::FilesChanged { files: 1, first: "/d/torrent/b".into() });
+    assert_eq!(distrust.to_string(), "/d/torrent/b is not as it was saved");
 
     // The same with the time put back, but not the length.
     let (t, disk) = saved(&[0, 1, 2, 3, 4], false);
@@ -78,12 +81,15 @@ fn short_and_missing_files_are_neither_believed_nor_checked() {
     disk.set().files.remove(Path::new("/d/torrent/a"));
     let (have, check, distrust) = start(&t, &disk);
     assert_eq!((have, check), (vec![], vec![2]));
-    assert_eq!(distrust.unwrap(), "2 files are not as they were saved, /d/torrent/a the first");
+    let distrust = distrust.unwrap();
+    assert_eq!(distrust, Distrust::FilesChanged { files: 2, first: "/d/torrent/a".into() });
+    let text = "2 files are not as they were saved, /d/torrent/a the first";
+    assert_eq!(distrust.to_string(), text);
 
     disk.set().files.retain(|path, _| path.starts_with("/d/.cratetorrent"));
     let (have, check, distrust) = start(&t, &disk);
     assert_eq!((have, check), (vec![], vec![]));
-    assert_eq!(distrust.unwrap(), "none of the files is there, of 5 pieces saved");
+    assert_eq!(distrust, Some(Distrust::NoFiles { pieces: 5 }));
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn a_state_that_is_torn_foreign_or_huge_is_not_believed() {
         disk.set().files.get_mut(path).unwrap().0 = whole[..len].to_vec();
         let (have, check, distrust) = start(&t, &disk);
         assert_eq!((have, check), (vec![], vec![0, 1, 2, 3, 4]), "{len} bytes");
-        assert!(distrust.unwrap().contains("/d/.cratetorrent/state"));
+        assert!(matches!(distrust, Some(Distrust::Useless { path: of, .. }) if of == path));
     }
     disk.set().files.get_mut(path).unwrap().0 = vec![0; 10 << 20];
     assert_eq!(start(&t, &disk).1.len(), 5);
