@@ -117,6 +117,35 @@ pub struct StoreSpec {
 }
 
 impl StoreSpec {
+    /// A torrent of these files in the folder `name` below `dir`, as it is when nothing was said of
+    /// it: all files are wanted under their own names, and no state is kept.
+    pub fn new(
+        identity: Identity,
+        geometry: Geometry,
+        files: Arc<[FileEntry]>,
+        dir: impl Into<PathBuf>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self {
+            identity,
+            dir: dir.into(),
+            name: name.into(),
+            single_file: false,
+            files,
+            geometry,
+            allocation: Allocation::default(),
+            state_file: None,
+            in_session: false,
+            trust: Trust::default(),
+            skipped: Vec::new(),
+            renames: Vec::new(),
+            aliases: Vec::new(),
+            borrowed: Vec::new(),
+            kept: Vec::new(),
+            storage: None,
+        }
+    }
+
     /// Where the bytes are of files that are not made: in the folder of the states, below the
     /// download folder.
     pub fn parts_file(&self) -> PathBuf {

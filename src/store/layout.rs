@@ -189,43 +189,11 @@ fn filled(files: &[LayoutFile]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::base::{
-        files::FileEntry,
-        geometry::Geometry,
-        ids::{Identity, InfoHash},
-        job::{Allocation, Trust},
-    };
+    use crate::{base::files::FileEntry, store::testing};
 
     fn spec(files: &[(&str, u64, FileKind)]) -> StoreSpec {
-        let mut offset = 0;
-        let files: Arc<[FileEntry]> = files
-            .iter()
-            .map(|&(name, len, kind)| {
-                offset += len;
-                FileEntry { path: vec![name.into()], len, offset: offset - len, kind }
-            })
-            .collect();
-        StoreSpec {
-            identity: Identity::of_v1(InfoHash([1; 20])),
-            dir: "/downloads".into(),
-            name: "t".into(),
-            single_file: false,
-            files,
-            geometry: Geometry::new(offset, 16).unwrap(),
-            allocation: Allocation::Sparse,
-            in_session: false,
-            state_file: None,
-            trust: Trust::State,
-            skipped: Vec::new(),
-            renames: Vec::new(),
-            aliases: Vec::new(),
-            borrowed: Vec::new(),
-            kept: Vec::new(),
-            storage: None,
-        }
+        testing::spec("/downloads", 16, files.iter().copied())
     }
 
     #[test]
@@ -251,7 +219,7 @@ mod tests {
         assert_eq!(at(35..99), [(4, 19, 1)]);
         assert_eq!(at(36..99), []);
         assert_eq!(at(5..5), []);
-        assert_eq!(layout.files()[1].path, Path::new("/downloads/t/a"));
+        assert_eq!(layout.files()[1].path, Path::new("/downloads/torrent/a"));
         assert_eq!(layout.files()[3].path, Path::new(""));
     }
 

@@ -43,4 +43,6 @@ pub(crate) use parts::Slots;
 pub(crate) use pieces::Pieces;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -39,43 +39,19 @@ pub(super) struct Fixture {
 impl Fixture {
     /// Files by name and length; a name that begins with `pad` is one.
     pub(super) fn new(dir: &Path, piece_len: u32, files: &[(&str, u64)]) -> Self {
-        let mut offset = 0;
-        let files: Arc<[FileEntry]> = files
-            .iter()
-            .map(|&(path, len)| {
-                let kind = if path.starts_with("pad") { FileKind::Pad } else { FileKind::Regular };
-                offset += len;
-                FileEntry {
-                    path: path.split('/').map(Into::into).collect(),
-                    len,
-                    offset: offset - len,
-                    kind,
-                }
-            })
-            .collect();
-        let mut data = vec![0; offset as usize];
-        Rng::new(offset).fill(&mut data);
-        for pad in files.iter().filter(|f| f.kind == FileKind::Pad) {
+        let kind = |path: &str| {
+            if path.starts_with("pad") { FileKind::Pad } else { FileKind::Regular }
+        };
+        let files = files.iter().map(|&(path, len)| (path, len, kind(path)));
+        let spec = StoreSpec {
+            state_file: Some(dir.join(".cratetorrent/state")),
+            ..testing::spec(dir, piece_len, files)
+        };
+        let mut data = vec![0; spec.geometry.total_len() as usize];
+        Rng::new(data.len() as u64).fill(&mut data);
+        for pad in spec.files.iter().filter(|f| f.kind == FileKind::Pad) {
             data[pad.offset as usize..][..pad.len as usize].fill(0);
         }
-        let spec = StoreSpec {
-            identity: Identity::of_v1(InfoHash([7; 20])),
-            dir: dir.to_owned(),
-            name: "torrent".into(),
-            single_file: false,
-            files,
-            geometry: Geometry::new(offset, piece_len).unwrap(),
-            allocation: Allocation::Sparse,
-            in_session: false,
-            state_file: Some(dir.join(".cratetorrent/state")),
-            trust: Trust::State,
-            skipped: Vec::new(),
-            renames: Vec::new(),
-            aliases: Vec::new(),
-            borrowed: Vec::new(),
-            kept: Vec::new(),
-            storage: None,
-        };
         Self { spec, data }
     }
 

@@ -220,12 +220,7 @@ impl Torrent {
         let metainfo = self.content.metainfo()?;
         let Place { dir, state_file, renames, storage } = place;
         Some(StoreSpec {
-            identity: *self.identity.hashes(),
-            dir,
-            name: metainfo.name.clone(),
             single_file: metainfo.single_file,
-            files: metainfo.files.clone(),
-            geometry: metainfo.geometry.clone(),
             allocation: conf.storage.allocation,
             state_file,
             in_session: self.persistence.is_on(),
@@ -236,6 +231,13 @@ impl Torrent {
             borrowed: self.location.shared().borrowed(),
             kept: self.location.shared().kept(),
             storage,
+            ..StoreSpec::new(
+                *self.identity.hashes(),
+                metainfo.geometry.clone(),
+                metainfo.files.clone(),
+                dir,
+                metainfo.name.clone(),
+            )
         })
     }
 

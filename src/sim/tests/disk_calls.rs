@@ -15,7 +15,7 @@ use crate::{
         files::Priority::{Normal, Skip},
         geometry::PieceIndex,
         hash::{Hasher, PieceHash},
-        job::{Allocation, Chain, Done, Job, Opened, Run, RunData, SaveState, StoreSpec, Trust},
+        job::{Chain, Done, Job, Opened, Run, RunData, SaveState, StoreSpec, Trust},
     },
     engine::{MoveMode, TorrentParams},
     sim::keepsakes::Keepsakes,
@@ -44,22 +44,15 @@ impl Rig {
         let runner = Runner::new(disk.clone());
         let metainfo = &sample.metainfo;
         let spec = StoreSpec {
-            identity: metainfo.identity,
-            dir: "/home".into(),
-            name: metainfo.name.clone(),
-            single_file: false,
-            files: metainfo.files.clone(),
-            geometry: metainfo.geometry.clone(),
-            allocation: Allocation::Sparse,
             state_file: Some("/home/.cratetorrent/state".into()),
-            in_session: false,
-            trust: Trust::State,
             skipped: skipped.to_vec(),
-            renames: Vec::new(),
-            aliases: Vec::new(),
-            borrowed: Vec::new(),
-            kept: Vec::new(),
-            storage: None,
+            ..StoreSpec::new(
+                metainfo.identity,
+                metainfo.geometry.clone(),
+                metainfo.files.clone(),
+                "/home",
+                metainfo.name.clone(),
+            )
         };
         let mut rig = Self {
             disk,

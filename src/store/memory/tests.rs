@@ -1,44 +1,22 @@
 //! Bytes there and back, the limit, and what is believed when a torrent is opened again.
 
 use super::*;
-use crate::base::{
-    bitfield::Bitfield,
-    ids::InfoHash,
-    job::Allocation,
-    partial::{BlockSet, PartialPiece},
-    tracker_events::TrackerEvents,
+use crate::{
+    base::{
+        bitfield::Bitfield,
+        ids::InfoHash,
+        partial::{BlockSet, PartialPiece},
+        tracker_events::TrackerEvents,
+    },
+    store::testing,
 };
 
 const PIECE: u32 = 32 << 10;
 
 /// Files of these lengths, one after the other; a pad where a length is negative.
 fn spec(lens: &[i64]) -> StoreSpec {
-    let mut files = Vec::new();
-    let mut offset = 0;
-    for len in lens {
-        let kind = if *len < 0 { FileKind::Pad } else { FileKind::Regular };
-        let path = vec![files.len().to_string()];
-        files.push(FileEntry { path, len: len.unsigned_abs(), offset, kind });
-        offset += len.unsigned_abs();
-    }
-    StoreSpec {
-        identity: Identity::of_v1(InfoHash([7; 20])),
-        dir: "unused".into(),
-        name: "torrent".into(),
-        single_file: false,
-        files: files.into(),
-        geometry: Geometry::new(offset, PIECE).unwrap(),
-        allocation: Allocation::Sparse,
-        state_file: None,
-        in_session: false,
-        trust: Trust::State,
-        skipped: Vec::new(),
-        renames: Vec::new(),
-        aliases: Vec::new(),
-        borrowed: Vec::new(),
-        kept: Vec::new(),
-        storage: None,
-    }
+    let kind = |len: i64| if len < 0 { FileKind::Pad } else { FileKind::Regular };
+    testing::spec("unused", PIECE, lens.iter().map(|&len| ("file", len.unsigned_abs(), kind(len))))
 }
 
 fn state(have: Bitfield) -> Box<SaveState> {
