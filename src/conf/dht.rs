@@ -56,9 +56,12 @@ pub struct DhtConf {
     pub lookup_width: usize,
     /// The same once it has found peers, and of look-ups that are not urgent. Default 4.
     pub lookup_width_found: usize,
-    /// The age of a query at which another may be sent beside it, and it is sent once more.
-    /// Default 1 s.
+    /// The age of a query at which another may be sent beside it, and it is sent once more, if
+    /// nothing is known of round trips; the longest such age if something is. Default 1 s.
     pub slow_after: Duration,
+    /// The shortest such age, however near a node is: it is twice the node's last round trip, or
+    /// what most round trips take. Default 250 ms.
+    pub slow_after_min: Duration,
     /// The age of a query at which its answer counts no more. Default 6 s.
     pub query_timeout: Duration,
     /// The longest time of one look-up. Default 30 s.
@@ -152,6 +155,7 @@ impl Default for DhtConf {
             lookup_width: 16,
             lookup_width_found: 4,
             slow_after: Duration::from_secs(1),
+            slow_after_min: Duration::from_millis(250),
             query_timeout: Duration::from_secs(6),
             lookup_timeout: Duration::from_secs(30),
             max_lookups: 64,
@@ -217,6 +221,13 @@ impl DhtConf {
             format_args!("{:?}", self.bootstrap_retry_max),
             "at least dht.bootstrap_retry_min",
         )?;
+        lasting(self.slow_after_min, "dht.slow_after_min")?;
+        check(
+            self.slow_after_min <= self.slow_after,
+            "dht.slow_after_min",
+            format_args!("{:?}", self.slow_after_min),
+            "at most dht.slow_after",
+        )?;
         check(
             self.query_timeout > self.slow_after,
             "dht.query_timeout",
@@ -281,6 +292,7 @@ mod tests {
         assert_eq!(refused(|c| c.lookup_width = 0), "dht.lookup_width");
         assert_eq!(refused(|c| c.max_samples = 21), "dht.max_samples");
         assert_eq!(refused(|c| c.query_timeout = c.slow_after), "dht.query_timeout");
+        assert_eq!(refused(|c| c.slow_after_min = 2 * c.slow_after), "dht.slow_after_min");
         assert_eq!(refused(|c| c.answer_rate = 0), "dht.answer_rate");
         let nowhere = |c: &mut DhtConf| {
             c.bootstrap = vec![Bootstrap { host: "h".into(), port: 0, router: false }];

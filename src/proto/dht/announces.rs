@@ -44,8 +44,9 @@ struct Tracked {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Announces {
+    rng: Rng,
     torrents: BTreeMap<NodeId, Tracked>,
     due: BTreeSet<(Instant, NodeId)>,
     /// When the next may begin that is not the first of its torrent.
@@ -61,6 +62,11 @@ pub(super) struct Due {
 }
 
 impl Announces {
+    pub(super) fn new(rng: Rng) -> Self {
+        let (torrents, due) = (BTreeMap::new(), BTreeSet::new());
+        Self { rng, torrents, due, not_before: Instant::ZERO }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.torrents.len()
     }
@@ -148,7 +154,6 @@ impl Announces {
         search: SearchId,
         outcome: &SearchOutcome,
         conf: &DhtConf,
-        rng: &mut Rng,
     ) {
         let Some(tracked) = self.torrents.get_mut(&hash) else { return };
         if tracked.search != Some(search) {
@@ -160,7 +165,7 @@ impl Announces {
             tracked.failures = 0;
             // Apart from each other, whenever they began.
             let tenth = u64::try_from(conf.announce_interval.as_micros() / 10).unwrap_or(0);
-            conf.announce_interval - Duration::from_micros(rng.below(tenth))
+            conf.announce_interval - Duration::from_micros(self.rng.below(tenth))
         } else {
             tracked.failures += 1;
             (RETRY * (1 << tracked.failures.min(8) >> 1)).min(conf.announce_interval)
@@ -215,19 +220,22 @@ mod tests {
         NodeId(id)
     }
 
+    fn announces() -> Announces {
+        Announces::new(Rng::new(1))
+    }
+
     const ANNOUNCE: Option<Announce> = Some(Announce { port: 1, implied_port: false, seed: false });
 
     #[test]
     fn first_announces_are_made_at_once_and_others_spread() {
-        let (mut announces, conf) = (Announces::default(), DhtConf::default());
-        let mut rng = Rng::new(1);
+        let (mut announces, conf) = (announces(), DhtConf::default());
         (0..1000).for_each(|n| assert!(announces.track(at(0), hash(n), ANNOUNCE, &conf)));
         let stored = SearchOutcome { stored: 8, ..SearchOutcome::default() };
         for n in 0..1000 {
             let due = announces.pop_due(at(0), &conf).unwrap();
             assert!(due.fresh);
             announces.note_search(&due.hash, SearchId(n));
-            announces.note_end(at(1000), due.hash, SearchId(n), &stored, &conf, &mut rng);
+            announces.note_end(at(1000), due.hash, SearchId(n), &stored, &conf);
         }
         assert!(announces.pop_due(at(0), &conf).is_none());
         assert!(announces.next_due().unwrap() >= at(809_000), "{:?}", announces.next_due());
@@ -245,8 +253,7 @@ mod tests {
 
     #[test]
     fn failed_announce_is_tried_again_sooner() {
-        let (mut announces, conf) = (Announces::default(), DhtConf::default());
-        let mut rng = Rng::new(1);
+        let (mut announces, conf) = (announces(), DhtConf::default());
         announces.track(at(0), hash(1), ANNOUNCE, &conf);
         let mut now = at(0);
         let mut pauses = Vec::new();
@@ -254,7 +261,7 @@ mod tests {
             assert!(announces.pop_due(now, &conf).is_some());
             announces.note_search(&hash(1), SearchId(n));
             let none = SearchOutcome::default();
-            announces.note_end(now, hash(1), SearchId(n), &none, &conf, &mut rng);
+            announces.note_end(now, hash(1), SearchId(n), &none, &conf);
             let next = announces.next_due().unwrap();
             pauses.push(next.since(now).as_secs());
             now = next;
@@ -269,7 +276,7 @@ mod tests {
     #[test]
     fn tracked_torrents_are_bounded() {
         let conf = DhtConf { max_tracked: 10, ..DhtConf::default() };
-        let mut announces = Announces::default();
+        let mut announces = announces();
         let taken = (0..100).filter(|&n| announces.track(at(0), hash(n), ANNOUNCE, &conf));
         assert_eq!(taken.count(), 10);
         assert!(announces.track(at(0), hash(3), None, &conf), "one that is known may change");

@@ -1,9 +1,9 @@
 //! One look-up in one family: from the nodes that we know to those closest to a target.
 //!
 //! The best candidates are kept busy rather than a number of queries: queries under way count
-//! only while nothing nearer waits, and one that has been silent for a second makes room for
-//! another (libtorrent's aggressive search). Until peers have appeared the look-up is wide,
-//! afterwards narrow (pymdht). It sends nothing itself.
+//! only while nothing nearer waits, and one that takes longer than its node usually does makes room
+//! for another (libtorrent's aggressive search, with time-outs of each node's own). Until peers
+//! have appeared the look-up is wide, afterwards narrow (pymdht). It sends nothing itself.
 
 use std::{
     collections::BTreeSet,
@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     event::SearchId,
+    found_peers::FoundPeers,
     subnet::{Subnet, subnet},
     table::K,
 };
@@ -20,9 +21,6 @@ use crate::{
     conf::DhtConf,
     wire::krpc::{BloomFilter, Family, NodeId, NodeInfo, is_local},
 };
-
-/// Peers of one host that are taken by a look-up: more would be a host that floods ports.
-const PORTS_A_HOST: usize = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ pub(super) struct Lookup {
     /// Sorted by distance to the target.
     candidates: Vec<Candidate>,
     subnets: BTreeSet<Subnet>,
-    peers: BTreeSet<SocketAddr>,
+    peers: FoundPeers,
     tally: Tally,
 }
 
@@ -113,7 +111,7 @@ impl Lookup {
             started: now,
             candidates: Vec::new(),
             subnets: BTreeSet::new(),
-            peers: BTreeSet::new(),
+            peers: FoundPeers::default(),
             tally: Tally::default(),
         }
     }
@@ -190,7 +188,7 @@ impl Lookup {
         if now.since(self.started) >= conf.lookup_timeout {
             return Next::Done;
         }
-        let narrow = self.narrow || !self.peers.is_empty();
+        let narrow = self.narrow || self.peers.len() > 0;
         let width = if narrow { conf.lookup_width_found } else { conf.lookup_width };
         let spent = self.tally.queries as usize >= conf.max_queries;
         let (mut under_way, mut answered, mut verified) = (0, 0, 0);
@@ -293,21 +291,7 @@ impl Lookup {
         from: IpAddr,
         conf: &DhtConf,
     ) -> Vec<SocketAddr> {
-        let mut new = Vec::new();
-        for &peer in values {
-            if self.peers.len() >= conf.max_peers {
-                break;
-            }
-            let ip = peer.ip();
-            let range = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
-            let foreign = is_local(ip) && !is_local(from);
-            // On a local network, one host may well be many peers.
-            let crowded = !is_local(ip) && self.peers.range(range).count() >= PORTS_A_HOST;
-            if !foreign && !crowded && self.peers.insert(peer) {
-                new.push(peer);
-            }
-        }
-        new
+        self.peers.add(values, from, conf.max_peers)
     }
 
     pub(super) fn peers_found(&self) -> usize {
@@ -424,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_queries_and_peers_are_bounded() {
+    fn candidates_and_queries_are_bounded() {
         let (mut lookup, mut conf) = lookup(0);
         let own = NodeId([0xff; 20]);
         for n in 0..100_000u32 {
@@ -443,11 +427,6 @@ mod tests {
             lookup.handle_failure(info);
         }
         assert_eq!(queries, 20);
-        for n in 0..100_000u32 {
-            let peer = SocketAddr::new(std::net::Ipv4Addr::from(0x0c00_0000 + n).into(), 5);
-            lookup.new_peers(&[peer], "11.0.0.1".parse().unwrap(), &conf);
-        }
-        assert_eq!(lookup.peers_found(), conf.max_peers);
     }
 
     #[test]
@@ -466,9 +445,5 @@ mod tests {
         let neighbour = |n| NodeInfo { addr: SocketAddr::from(([11, 0, 0, n], 1)), ..node(n) };
         lookup.add_nodes(&[neighbour(1), neighbour(2)], outside, &own, &conf);
         assert_eq!(lookup.candidates.len(), 2);
-        let flood: Vec<_> = (1..100).map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
-        let from = "11.0.0.1".parse().unwrap();
-        assert_eq!(lookup.new_peers(&flood, from, &conf).len(), PORTS_A_HOST);
-        assert!(lookup.new_peers(&["10.0.0.1:5".parse().unwrap()], from, &conf).is_empty());
     }
 }

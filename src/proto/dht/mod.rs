@@ -30,10 +30,16 @@ mod bootstrap;
 mod calls;
 mod event;
 mod external;
+mod found_peers;
 mod guard;
 mod lookup;
 mod node;
+mod outbox;
+mod round_trip;
+mod search;
+mod searches;
 mod secret;
+mod server;
 mod side;
 mod state;
 mod storage;
@@ -41,6 +47,7 @@ mod subnet;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 pub use announces::Announce;
 pub use event::{DhtEvent, DhtStats, Output, SearchId, SearchOutcome, Step};

@@ -4,36 +4,52 @@ use std::{net::IpAddr, time::Duration};
 
 use ring::hmac;
 
-use crate::{base::time::Instant, wire::krpc::NodeId};
+use crate::{
+    base::{rng::Rng, time::Instant},
+    wire::krpc::NodeId,
+};
 
 /// How long a token is given out; it is accepted for as long again (BEP 5).
 const TOKEN_TIME: Duration = Duration::from_secs(300);
 /// Bytes of a token.
 const TOKEN_LEN: usize = 8;
 
-/// The key, and how many transaction ids it has made.
+/// The key.
 #[derive(Debug)]
 pub(super) struct Secret {
+    key: hmac::Key,
+}
+
+/// The key, and how many transaction ids it has made.
+#[derive(Debug)]
+pub(super) struct Transactions {
     key: hmac::Key,
     count: u64,
 }
 
-impl Secret {
-    pub(super) fn new(seed: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, seed), count: 0 }
-    }
-
+impl Transactions {
     /// The next transaction id.
-    pub(super) fn transaction(&mut self) -> u32 {
+    pub(super) fn next_id(&mut self) -> u32 {
         self.count += 1;
         let tag = hmac::sign(&self.key, &[b"t", &self.count.to_be_bytes()[..]].concat());
         tag.as_ref().first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
     }
+}
 
-    /// A seed for the generator that needs no secrecy of its own.
-    pub(super) fn seed(&self) -> u64 {
+impl Secret {
+    pub(super) fn new(seed: &[u8; 32]) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, seed) }
+    }
+
+    /// Transaction ids made with this key.
+    pub(super) fn transactions(&self) -> Transactions {
+        Transactions { key: self.key.clone(), count: 0 }
+    }
+
+    /// A generator for what needs no secrecy of its own.
+    pub(super) fn rng(&self) -> Rng {
         let tag = hmac::sign(&self.key, b"r");
-        tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        Rng::new(tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
     }
 
     /// What allows `ip` to store something under `target`.
@@ -89,9 +105,9 @@ mod tests {
 
     #[test]
     fn transaction_ids_differ() {
-        let mut secret = Secret::new(&[1; 32]);
+        let mut transactions = Secret::new(&[1; 32]).transactions();
         let ids: std::collections::BTreeSet<u32> =
-            (0..1000).map(|_| secret.transaction()).collect();
+            (0..1000).map(|_| transactions.next_id()).collect();
         assert!(ids.len() > 990);
     }
 }

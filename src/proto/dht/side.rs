@@ -1,33 +1,55 @@
-//! What the node has of one family: id, table, and whether anything answers.
+//! What the node has of each family: id, table, and whether anything answers.
 
-use super::{external::External, table::Table};
-use crate::{
-    base::time::Instant,
-    wire::krpc::{Family, NodeId},
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
-/// See the module.
+use super::{
+    external::{External, Voted},
+    round_trip::RoundTrips,
+    table::Table,
+};
+use crate::{
+    base::time::Instant,
+    conf::DhtConf,
+    wire::krpc::{Family, NodeId, NodeInfo, Want},
+};
+
+/// The families that the node takes part in.
+#[derive(Debug)]
+pub(super) struct Sides {
+    v4: Option<Side>,
+    v6: Option<Side>,
+}
+
+/// The least time between two rounds of asking around about our address.
+const DOUBT_PAUSE: Duration = Duration::from_secs(20);
+
+/// One family.
 #[derive(Debug)]
 pub(super) struct Side {
-    pub(super) family: Family,
-    pub(super) table: Table,
-    pub(super) external: External,
+    family: Family,
+    table: Table,
+    external: External,
+    round_trips: RoundTrips,
     /// Queries in a row that stayed unanswered.
-    pub(super) silent: u32,
+    silent: u32,
     /// A node has answered, and not been followed by silence.
-    pub(super) online: bool,
+    online: bool,
     /// A look-up of our own id is under way.
-    pub(super) finding_self: bool,
+    finding_self: bool,
     /// When votes of doubt last made us ask around.
-    pub(super) doubted: Option<Instant>,
+    doubted: Option<Instant>,
 }
 
 impl Side {
-    pub(super) fn new(family: Family, id: NodeId) -> Self {
+    fn new(family: Family, id: NodeId) -> Self {
         Self {
             family,
             table: Table::new(id),
             external: External::default(),
+            round_trips: RoundTrips::default(),
             silent: 0,
             online: false,
             finding_self: false,
@@ -35,7 +57,163 @@ impl Side {
         }
     }
 
+    pub(super) fn family(&self) -> Family {
+        self.family
+    }
+
     pub(super) fn id(&self) -> NodeId {
         self.table.own()
+    }
+
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether nodes answer.
+    pub(super) fn is_online(&self) -> bool {
+        self.online
+    }
+
+    // Queries and answers.
+
+    /// How long a node may take to answer before it counts as slow: twice its last round trip, or
+    /// as long as most nodes take.
+    pub(super) fn patience(&self, addr: SocketAddr, conf: &DhtConf) -> Duration {
+        let known = self.table.rtt(addr).map(|rtt| 2 * rtt);
+        let guess = known.or(self.round_trips.most()).unwrap_or(conf.slow_after);
+        guess.clamp(conf.slow_after_min, conf.slow_after)
+    }
+
+    /// A query went out to a node.
+    pub(super) fn note_asked(&mut self, now: Instant, addr: SocketAddr) {
+        self.table.note_asked(now, addr);
+    }
+
+    /// A node answered, and told how long that takes if it is known.
+    pub(super) fn note_answer(&mut self, now: Instant, info: NodeInfo, rtt: Option<Duration>) {
+        rtt.into_iter().for_each(|rtt| self.round_trips.add(rtt));
+        // Of a new node that was asked twice, it is known that it takes no longer than most.
+        let known = || self.table.rtt(info.addr).or(self.round_trips.most());
+        let rtt = rtt.or_else(known).unwrap_or_default();
+        self.table.node_answered(now, info, rtt);
+    }
+
+    /// A node asked us something. True if it is not of the table, and the table has room for it.
+    pub(super) fn note_query(&mut self, now: Instant, info: NodeInfo) -> bool {
+        info.id != self.id() && !self.table.note_query(now, info) && self.table.would_take(info)
+    }
+
+    /// A node, or one that is in no table, answered. True if it is the first, or the first after
+    /// silence.
+    pub(super) fn note_online(&mut self) -> bool {
+        self.silent = 0;
+        !std::mem::replace(&mut self.online, true)
+    }
+
+    /// A query is lost: its node fails, unless so many were lost in a row that we must be offline.
+    /// True if that is new.
+    pub(super) fn note_lost(&mut self, to: SocketAddr, conf: &DhtConf) -> bool {
+        self.silent = self.silent.saturating_add(1);
+        if self.silent < conf.offline_after {
+            self.table.node_failed(to, conf.max_failures);
+            return false;
+        }
+        std::mem::replace(&mut self.online, false)
+    }
+
+    // Our id and address.
+
+    /// A look-up of our own id begins, or goes on: true then.
+    pub(super) fn begin_finding_self(&mut self) -> bool {
+        std::mem::replace(&mut self.finding_self, true)
+    }
+
+    /// A look-up of `target` has ended.
+    pub(super) fn note_lookup_end(&mut self, target: &NodeId) {
+        self.finding_self &= self.id() != *target;
+    }
+
+    pub(super) fn is_finding_self(&self) -> bool {
+        self.finding_self
+    }
+
+    /// A node says that we are at `addr` (BEP 42).
+    pub(super) fn vote(&mut self, now: Instant, from: SocketAddr, addr: SocketAddr) -> Voted {
+        let voted = self.external.vote(from, addr);
+        if voted != Voted::Doubt {
+            return voted;
+        }
+        let long_ago = self.doubted.is_none_or(|at| now.since(at) >= DOUBT_PAUSE);
+        if self.external.agreed().is_none() || !long_ago {
+            return Voted::Nothing;
+        }
+        self.doubted = Some(now);
+        Voted::Doubt
+    }
+
+    /// The address that nodes agree on.
+    pub(super) fn external(&self) -> Option<IpAddr> {
+        self.external.agreed()
+    }
+
+    /// Takes an id that fits our address, made with `random`, unless ours does (BEP 42). True if
+    /// it is another.
+    pub(super) fn fit_to(&mut self, ip: IpAddr, random: [u8; 20]) -> bool {
+        let other = !self.id().fits(ip);
+        if other {
+            self.table.move_to(NodeId::from_ip(ip, random));
+        }
+        other
+    }
+}
+
+impl Sides {
+    /// Those of `families`, each with its id.
+    pub(super) fn new(families: &[Family], id: impl Fn(Family) -> NodeId) -> Self {
+        let side = |family| families.contains(&family).then(|| Side::new(family, id(family)));
+        Self { v4: side(Family::V4), v6: side(Family::V6) }
+    }
+
+    pub(super) fn get(&self, family: Family) -> Option<&Side> {
+        match family {
+            Family::V4 => self.v4.as_ref(),
+            Family::V6 => self.v6.as_ref(),
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, family: Family) -> Option<&mut Side> {
+        match family {
+            Family::V4 => self.v4.as_mut(),
+            Family::V6 => self.v6.as_mut(),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Side> {
+        self.v4.iter().chain(&self.v6)
+    }
+
+    pub(super) fn families(&self) -> Vec<Family> {
+        self.iter().map(|side| side.family).collect()
+    }
+
+    /// Our id in a family's DHT, if we take part in it.
+    pub(super) fn id(&self, family: Family) -> Option<NodeId> {
+        self.get(family).map(Side::id)
+    }
+
+    /// Whether a table has fewer than `low` nodes.
+    pub(super) fn is_low(&self, low: usize) -> bool {
+        self.iter().any(|side| side.table.len() < low)
+    }
+
+    /// What a query in `family` asks for: nodes of the other family too, while its table is low
+    /// (BEP 32).
+    pub(super) fn want(&self, family: Family, low: usize) -> Option<Want> {
+        let other = match family {
+            Family::V4 => Family::V6,
+            Family::V6 => Family::V4,
+        };
+        let is_low = self.get(other)?.table.len() < low;
+        is_low.then_some(Want { v4: true, v6: true })
     }
 }

@@ -164,6 +164,12 @@ impl Table {
         true
     }
 
+    /// The last round trip of the node at this address, if it is of the table.
+    pub(super) fn rtt(&self, addr: SocketAddr) -> Option<Duration> {
+        let &id = self.subnets.get(&subnet(addr))?;
+        self.find(id).filter(|contact| contact.info.addr == addr).map(|contact| contact.rtt)
+    }
+
     /// A node left a query unanswered. It is expelled after `max_failures`, or a little earlier if
     /// another waits for its place.
     pub(super) fn node_failed(&mut self, addr: SocketAddr, max_failures: u8) {

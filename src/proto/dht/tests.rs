@@ -1,5 +1,7 @@
 //! What the node promises, packet by packet. Networks of nodes are tested in `sim::dht`.
 
+mod serving;
+
 use std::{net::SocketAddr, time::Duration};
 
 use super::*;
@@ -181,140 +183,6 @@ fn answer_from_another_source_or_transaction_is_ignored() {
 }
 
 #[test]
-fn announce_needs_a_token_and_is_told_to_others() {
-    let mut rig = Rig::new();
-    let (them, hash) = (addr(1), id(5));
-    let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
-    let response = rig.response(them, get.clone());
-    assert!(response.values.is_empty() && response.nodes.is_some() && response.nodes6.is_none());
-    let token = response.token.unwrap();
-    let announce = |port, implied_port, seed, token: &[u8]| {
-        let token = token.to_vec();
-        Method::AnnouncePeer { info_hash: hash, port, implied_port, seed, token }
-    };
-    assert_eq!(rig.error(them, announce(5, false, false, b"forged")), 203);
-    assert_eq!(rig.error(addr(2), announce(5, false, false, &token)), 203);
-    rig.response(them, announce(5, false, true, &token));
-    let mut peer = them;
-    peer.set_port(5);
-    assert_eq!(rig.response(addr(2), get.clone()).values, [peer]);
-    rig.response(them, announce(5, true, true, &token));
-    assert_eq!(rig.response(addr(2), get).values, [them]);
-    let noseed = Method::GetPeers { info_hash: hash, noseed: true, scrape: true };
-    let response = rig.response(addr(2), noseed);
-    assert!(response.values.is_empty());
-    assert!(response.scrape.unwrap().seeds.may_contain(them.ip()));
-    // The other family has nothing of it.
-    let v6 = "[2600::1]:1".parse().unwrap();
-    let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
-    assert!(rig.response(v6, get).values.is_empty());
-}
-
-#[test]
-fn response_fits_its_packet_however_many_peers_there_are() {
-    let mut rig = Rig::with(DhtConf { answer_burst: 1 << 30, ..DhtConf::default() });
-    rig.meet(60);
-    let hash = id(5);
-    for n in 100..500 {
-        let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
-        let token = rig.response(addr(n), get).token.unwrap();
-        let (port, seed) = (1, n % 2 == 0);
-        let announce =
-            Method::AnnouncePeer { info_hash: hash, port, implied_port: false, seed, token };
-        rig.response(addr(n), announce);
-    }
-    for (scrape, want) in [(false, None), (true, None), (true, Some(Want { v4: true, v6: true }))] {
-        let method = Method::GetPeers { info_hash: hash, noseed: false, scrape };
-        let query = Query { want, ..Query::new(id(1), method) };
-        // The length is checked where packets are drained.
-        let Some(Body::Response(response)) = rig.ask_with(addr(9000), query) else { panic!() };
-        assert_eq!(response.scrape.is_some(), scrape);
-        assert!(response.values.len() >= if scrape { 10 } else { 70 });
-        assert_eq!(response.nodes.map(|nodes| nodes.len()), Some(8));
-    }
-}
-
-#[test]
-fn stored_values_keep_to_the_rules() {
-    let mut rig = Rig::new();
-    let key = SigningKey::from_seed(&[1; 32]).unwrap();
-    let item = |seq, value: &[u8]| {
-        Item::Mutable(Box::new(Mutable::sign(&key, b"s", seq, value.to_vec()).unwrap()))
-    };
-    let target = item(1, b"i1e").target();
-    let token = rig.response(addr(1), Method::Get { target, seq: None }).token.unwrap();
-    let put = |item, cas| Method::Put { item, cas, token: token.clone() };
-    rig.response(addr(1), put(item(2, b"i1e"), None));
-    assert_eq!(rig.error(addr(1), put(item(1, b"i1e"), None)), ErrorCode::OldSequence as i64);
-    assert_eq!(rig.error(addr(1), put(item(3, b"i1e"), Some(1))), ErrorCode::CasMismatch as i64);
-    assert_eq!(rig.error(addr(2), put(item(3, b"i1e"), None)), ErrorCode::Protocol as i64);
-    let Item::Mutable(mut forged) = item(3, b"i1e") else { panic!() };
-    forged.signature[0] ^= 1;
-    let forged = Item::Mutable(forged);
-    assert_eq!(rig.error(addr(1), put(forged, None)), ErrorCode::Signature as i64);
-    let fields = rig.response(addr(2), Method::Get { target, seq: None }).item;
-    assert_eq!((fields.seq, fields.value), (Some(2), Some(b"i1e".to_vec())));
-    let known = rig.response(addr(2), Method::Get { target, seq: Some(2) }).item;
-    assert_eq!(known, ItemFields { seq: Some(2), ..ItemFields::default() });
-}
-
-#[test]
-fn unknown_method_with_a_target_is_answered_with_nodes() {
-    let mut rig = Rig::new();
-    rig.meet(20);
-    let response = rig.response(addr(99), Method::Unknown { target: Some(id(1)) });
-    assert_eq!(response.nodes.map(|nodes| nodes.len()), Some(8));
-    assert_eq!(rig.error(addr(99), Method::Unknown { target: None }), 204);
-    let response = rig.response(addr(99), Method::SampleInfohashes { target: id(1) });
-    assert_eq!(response.samples.map(|samples| (samples.num, samples.hashes)), Some((0, vec![])));
-}
-
-#[test]
-fn read_only_node_answers_nothing_and_says_so() {
-    let mut rig = Rig::with(DhtConf { read_only: true, ..DhtConf::default() });
-    assert_eq!(rig.ask(addr(1), Method::Ping), None);
-    rig.node.add_node(rig.now, addr(2));
-    rig.run_until(at(10));
-    assert!(rig.sent.iter().all(|(_, message)| match &message.body {
-        Body::Query(query) => query.read_only,
-        _ => false,
-    }));
-    assert_eq!(rig.node.stats(rig.now).unanswered, 1);
-}
-
-#[test]
-fn answers_keep_to_their_quota_and_malformed_packets_get_none() {
-    let mut rig = Rig::new();
-    let get = Method::GetPeers { info_hash: id(1), noseed: false, scrape: false };
-    let packet = Message::query(b"aa", Query::new(id(1), get)).encode();
-    let mut bytes = 0;
-    for n in 0..100_000u32 {
-        rig.node.handle_datagram(at(n.into()), addr(n % 60_000), &packet);
-        rig.drain();
-        let answers = rig.sent.drain(..).filter(|(_, m)| !matches!(m.body, Body::Query(_)));
-        bytes += answers.map(|(_, message)| message.encode().len()).sum::<usize>();
-    }
-    // 100 s at 8 KiB/s, and the burst.
-    assert!((700_000..860_000).contains(&bytes), "{bytes}");
-    for junk in [&b"d1:y1:qe"[..], b"d1:t1:a1:y1:xe", b"d1:rd2:id3:abce1:t2:aa1:y1:re", b"\0\0"] {
-        rig.node.handle_datagram(at(200_000), addr(1), junk);
-    }
-    rig.drain();
-    assert!(rig.sent.iter().all(|(_, message)| matches!(message.body, Body::Query(_))));
-    // Probes are as bounded as answers.
-    assert!(rig.node.probes.len() <= rig.node.conf.max_probes);
-}
-
-#[test]
-fn flooding_host_is_not_answered() {
-    let mut rig = Rig::new();
-    let answers = (0..100).filter(|_| rig.ask(addr(1), Method::Ping).is_some()).count();
-    assert_eq!(answers, 50);
-    assert!(rig.ask(addr(2), Method::Ping).is_some());
-    assert_eq!(rig.node.stats(rig.now).blocked_hosts, 1);
-}
-
-#[test]
 fn ten_silent_queries_in_a_row_mean_that_we_are_offline() {
     let mut rig = Rig::new();
     rig.meet(60);
@@ -471,10 +339,10 @@ fn searches_beyond_the_limit_end_at_once_and_nothing_grows() {
     }
     let stats = rig.node.stats(rig.now);
     assert!(stats.lookups <= 4 && stats.waiting <= 51, "{stats:?}");
-    assert!(rig.node.events.len() <= 200);
+    assert!(rig.node.held().1 <= 200);
     rig.run_until(rig.now + Duration::from_secs(3600));
     let stats = rig.node.stats(rig.now);
-    assert!(stats.waiting == 0 && rig.node.searches.len() <= 2, "{stats:?}");
+    assert!(stats.waiting == 0 && rig.node.held().2 <= 2, "{stats:?}");
 }
 
 #[test]

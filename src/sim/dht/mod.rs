@@ -13,13 +13,14 @@
 //! assert!(net.stats(3).nodes_v4 >= 5);
 //! ```
 
+mod conf;
+mod queue;
 mod scenario;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::BTreeMap,
     fmt,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
@@ -27,10 +28,12 @@ use std::{
 
 use crate::{
     base::{rng::Rng, time::Instant},
-    conf::{Bootstrap, DhtConf},
+    conf::Bootstrap,
     proto::dht::{DhtEvent, DhtState, DhtStats, Node, Output},
     wire::krpc::{Family, NodeId},
 };
+pub use conf::NetConf;
+use queue::{Event, Queue};
 pub use scenario::{Figures, Lookups, measure};
 
 /// The name that leads to nodes of the network.
@@ -41,75 +44,6 @@ const RESOLVE_TIME: Duration = Duration::from_millis(30);
 const HOLE_TIME: Duration = Duration::from_secs(60);
 /// Nodes that the name leads to: the first, which stay and are public.
 const STAYING: usize = 3;
-
-/// What the network is like.
-#[derive(Clone, Debug)]
-pub struct NetConf {
-    /// Nodes at a time.
-    pub nodes: usize,
-    /// Decides everything that is left to chance.
-    pub seed: u64,
-    /// Of so many nodes in a hundred, routers let in only what they have asked.
-    pub behind_nat: u64,
-    /// Of a thousand datagrams so many are lost.
-    pub lost: u64,
-    /// The shortest and the longest round trip, ms. Each pair of nodes has its own.
-    pub rtt: (u64, u64),
-    /// In this time half of the nodes are replaced by others; `None`: all stay.
-    pub half_life: Option<Duration>,
-    /// The settings of the nodes.
-    pub dht: DhtConf,
-}
-
-impl Default for NetConf {
-    /// Fifty nodes that all can be reached, with round trips of 20 to 300 ms and no loss.
-    fn default() -> Self {
-        Self {
-            nodes: 50,
-            seed: 1,
-            behind_nat: 0,
-            lost: 0,
-            rtt: (20, 300),
-            half_life: None,
-            dht: DhtConf::default(),
-        }
-    }
-}
-
-/// What happens at a time.
-enum Event {
-    Datagram { sender: usize, from: SocketAddr, to: SocketAddr, data: Vec<u8> },
-    Wake { slot: usize, life: u32, at: Instant },
-    Resolved { slot: usize, life: u32, port: u16 },
-    Replace { slot: usize, life: u32 },
-}
-
-/// An entry of the queue; the number keeps the order of those of the same time.
-struct Entry {
-    at: Instant,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
 
 /// What answers a datagram in place of a node: source and bytes in, destinations and bytes out.
 pub type Script = Box<dyn FnMut(Instant, SocketAddr, &[u8]) -> Vec<(SocketAddr, Vec<u8>)>>;
@@ -141,8 +75,7 @@ pub struct Net {
     rng: Rng,
     slots: Vec<Slot>,
     places: BTreeMap<SocketAddr, usize>,
-    queue: BinaryHeap<Reverse<Entry>>,
-    count: u64,
+    queue: Queue,
     next_addr: u32,
     datagrams: u64,
 }
@@ -161,8 +94,7 @@ impl Net {
             rng: Rng::new(conf.seed),
             slots: Vec::new(),
             places: BTreeMap::new(),
-            queue: BinaryHeap::new(),
-            count: 0,
+            queue: Queue::default(),
             next_addr: 0,
             datagrams: 0,
             conf,
@@ -322,10 +254,9 @@ impl Net {
 
     /// Lets time pass until `end`, or until something is the case; true then.
     pub fn run_until(&mut self, end: Instant, mut is: impl FnMut(&mut Self) -> bool) -> bool {
-        while self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= end) {
-            let Some(Reverse(entry)) = self.queue.pop() else { break };
-            self.now = entry.at.max(self.now);
-            self.happen(entry.event);
+        while let Some((at, event)) = self.queue.pop_due(end) {
+            self.now = at.max(self.now);
+            self.happen(event);
             if is(self) {
                 return true;
             }
@@ -490,8 +421,7 @@ impl Net {
     }
 
     fn push(&mut self, after: Duration, event: Event) {
-        self.count += 1;
-        self.queue.push(Reverse(Entry { at: self.now + after, number: self.count, event }));
+        self.queue.push(self.now + after, event);
     }
 
     /// A number in `0..n`, from the network's own chance.

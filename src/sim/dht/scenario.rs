@@ -33,6 +33,8 @@ pub struct Figures {
     pub whole: Vec<Duration>,
     /// Look-ups by the hop of the node that told the first peer.
     pub hops: BTreeMap<u32, usize>,
+    /// The steps of the look-up whose first peer came last, up to that, and when they happened.
+    pub slowest: Vec<(Duration, Step)>,
     /// Queries of all look-ups.
     pub queries: u64,
     /// Nodes of a table, on average.
@@ -99,6 +101,7 @@ pub fn measure(plan: &Lookups) -> Figures {
             }
         };
         net.take_events(slot);
+        let begin = net.now();
         let search = net.with(slot, |node, now| {
             node.set_trace(true);
             node.find_peers(now, hash, None)
@@ -111,10 +114,10 @@ pub fn measure(plan: &Lookups) -> Figures {
                 DhtEvent::Finished { search: ended, .. } => *ended == search,
                 _ => false,
             });
-            seen.extend(events);
+            seen.extend(events.into_iter().map(|(at, event)| (at.since(begin), event)));
             done
         });
-        figures.note(search, seen.into_iter().map(|(_, event)| event));
+        figures.note(search, &seen);
         net.run_for(plan.every);
     }
     figures.first.sort_unstable();
@@ -127,20 +130,21 @@ pub fn measure(plan: &Lookups) -> Figures {
 }
 
 impl Figures {
-    fn note(&mut self, search: SearchId, events: impl Iterator<Item = DhtEvent>) {
+    fn note(&mut self, search: SearchId, events: &[(Duration, DhtEvent)]) {
         self.found.1 += 1;
-        let (mut first, mut hop) = (None, 0);
-        for event in events {
+        let (mut first, mut hop, mut steps) = (None, 0, Vec::new());
+        for (at, event) in events {
             match event {
-                DhtEvent::Step { search: of, step: Step::Answered { hop: at, peers, .. } }
-                    if of == search && peers > 0 && first.is_none() =>
-                {
-                    hop = at;
+                DhtEvent::Step { search: of, step } if *of == search && first.is_none() => {
+                    steps.push((*at, step.clone()));
+                    if let Step::Answered { hop: of_node, .. } = step {
+                        hop = *of_node;
+                    }
                 }
-                DhtEvent::Peers { search: of, after, .. } if of == search && first.is_none() => {
-                    first = Some(after);
+                DhtEvent::Peers { search: of, after, .. } if *of == search && first.is_none() => {
+                    first = Some(*after);
                 }
-                DhtEvent::Finished { search: of, outcome, .. } if of == search => {
+                DhtEvent::Finished { search: of, outcome, .. } if *of == search => {
                     self.queries += u64::from(outcome.queries);
                     self.whole.push(outcome.time);
                 }
@@ -149,6 +153,9 @@ impl Figures {
         }
         if let Some(first) = first {
             self.found.0 += 1;
+            if self.first.iter().all(|&other| other < first) {
+                self.slowest = steps;
+            }
             self.first.push(first);
             *self.hops.entry(hop).or_default() += 1;
         }

@@ -1,6 +1,7 @@
 //! What a network of nodes promises.
 
 use super::*;
+use crate::conf::DhtConf;
 
 fn secs(s: u64) -> Duration {
     Duration::from_secs(s)

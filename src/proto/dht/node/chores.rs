@@ -1,0 +1,110 @@
+//! What is done now and then, and what changes with where we are.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{
+        calls::Purpose,
+        event::DhtEvent,
+        search::Goal,
+        side::Side,
+        upkeep::{Chore, Refresh},
+    },
+    Node,
+};
+use crate::{
+    base::time::Instant,
+    wire::krpc::{Family, Method},
+};
+
+impl Node {
+    pub(super) fn do_chore(&mut self, now: Instant, chore: Chore) {
+        match chore {
+            Chore::Bootstrap => {
+                let low = self.sides.is_low(self.conf.low_table);
+                let (names, nodes) = self.upkeep.bootstrap(now, low, &self.conf);
+                names.into_iter().for_each(|name| self.outbox.resolve(name));
+                nodes.into_iter().for_each(|node| self.feel(now, node.addr));
+            }
+            Chore::Ping => {
+                let pings = self.upkeep.pings(now, &self.sides, &self.conf);
+                for (addr, method) in pings {
+                    self.ask(now, addr, method, Purpose::Ping);
+                }
+            }
+            Chore::Probe => {
+                if let Some(addr) = self.upkeep.pop_probe(now, &self.conf) {
+                    self.ask(now, addr, Method::Ping, Purpose::Ping);
+                }
+            }
+            Chore::Refresh => {
+                for refresh in self.upkeep.refreshes(now, &self.sides) {
+                    match refresh {
+                        Refresh::Bucket(family, target) => self.find_nodes(now, family, target),
+                        Refresh::Own(family) => {
+                            if self.sides.get(family).is_some_and(|side| !side.is_finding_self()) {
+                                self.find_self(now, family, &[]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Announces that are due begin.
+    pub(super) fn begin_announces(&mut self, now: Instant) {
+        while let Some(due) = self.announces.pop_due(now, &self.conf) {
+            let goal = Goal::Peers { announce: due.announce, scrape: false };
+            let search = self.search(now, due.hash, goal, !due.fresh);
+            self.announces.note_search(&due.hash, search);
+        }
+    }
+
+    /// Notes a node that may be new, to be asked in its turn.
+    pub(super) fn probe(&mut self, now: Instant, addr: SocketAddr) {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        if self.sides.get(Family::of(addr.ip())).is_some() {
+            self.upkeep.probe(now, addr, &self.conf);
+        }
+    }
+
+    /// A query is lost: its node fails, unless nothing answers at all.
+    pub(super) fn handle_lost(&mut self, now: Instant, to: SocketAddr) {
+        let family = Family::of(to.ip());
+        let Some(side) = self.sides.get_mut(family) else { return };
+        if side.note_lost(to, &self.conf) {
+            self.outbox.tell(DhtEvent::Offline { family });
+            self.upkeep.note_offline(now);
+        }
+    }
+
+    /// A family's first node answered, or the first after silence.
+    pub(super) fn note_online(&mut self, now: Instant, family: Family) {
+        if !self.sides.get_mut(family).is_some_and(Side::note_online) {
+            return;
+        }
+        self.outbox.tell(DhtEvent::Online { family });
+        self.announces.hurry(now, false);
+        self.upkeep.restart_refresh(now);
+        self.pump_waiting(now);
+    }
+
+    /// Enough nodes agree on our address: the id follows it (BEP 42).
+    pub(super) fn note_external(
+        &mut self,
+        now: Instant,
+        family: Family,
+        addr: SocketAddr,
+        moved: bool,
+    ) {
+        let random = self.upkeep.random_id().0;
+        if self.sides.get_mut(family).is_some_and(|side| side.fit_to(addr.ip(), random)) {
+            self.upkeep.restart_refresh(now);
+        }
+        self.outbox.tell(DhtEvent::ExternalAddress { addr });
+        if moved {
+            self.announces.hurry(now, true);
+        }
+    }
+}
