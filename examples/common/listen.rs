@@ -55,8 +55,12 @@ impl Dht {
         Ok(Self { off: args.contains("--no-dht"), bootstrap, state })
     }
 
+    fn is_on(&self) -> bool {
+        !self.off && (self.state.is_some() || !self.bootstrap.is_empty())
+    }
+
     fn set(&self, conf: &mut Conf) -> Result<(), Problem> {
-        conf.dht.enabled = !self.off && (self.state.is_some() || !self.bootstrap.is_empty());
+        conf.dht.enabled = self.is_on();
         conf.dht.bootstrap.clone_from(&self.bootstrap);
         if let Some(path) = self.state.as_ref().filter(|_| conf.dht.enabled) {
             match fs::read(path) {
@@ -104,6 +108,11 @@ impl Place {
     /// Whether the user has named the port, which others may know then.
     pub fn has_port(&self) -> bool {
         self.port.is_some()
+    }
+
+    /// Whether peers can be found without trackers.
+    pub fn has_dht(&self) -> bool {
+        self.dht.is_on()
     }
 
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else

@@ -48,7 +48,10 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let is_tracked = trackers.iter().any(|tier| !tier.is_empty());
     params.trackers = Some(trackers);
     params.peers.extend_from_slice(&options.peers);
-    let has_peers = !params.peers.is_empty();
+    // The DHT knows peers of any torrent that may be known there (BEP 27).
+    let is_private = known.as_ref().is_some_and(|metainfo| metainfo.private);
+    let has_source =
+        is_tracked || !params.peers.is_empty() || (options.place.has_dht() && !is_private);
     params.sequential = options.sequential;
     params.stop = Some(options.stop);
     params.renames = options.names.clone();
@@ -62,7 +65,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let torrent = added.map_err(Problem::of)?;
     let (metainfo, news) = match known {
         Some(metainfo) => (metainfo, Vec::new()),
-        None if !is_tracked && !has_peers && !options.place.has_port() => {
+        None if !has_source && !options.place.has_port() => {
             return Err(Problem::new(NO_PEERS));
         }
         None => {
@@ -76,7 +79,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 
     let progress = Progress::new(metainfo.geometry.total_len(), options.show);
     let mut fetch = Fetch::new(options, &metainfo, engine, torrent, progress);
-    fetch.has_source = is_tracked || has_peers;
+    fetch.has_source = has_source;
     let outcome = news
         .into_iter()
         .try_for_each(|alert| fetch.handle(alert))
@@ -100,7 +103,8 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 }
 
 const NO_PEERS: &str = "no peer to download from: the torrent has no trackers, so name some with \
-                        --tracker or peers with --peer, or let them come with --port";
+                        --tracker or peers with --peer, let them come with --port, or join the \
+                        DHT with --bootstrap (a private torrent is not found there)";
 
 /// A metainfo that has come, and alerts that came meanwhile and are for the download.
 type Come = (Arc<Metainfo>, Vec<Alert>);
@@ -240,7 +244,7 @@ struct Fetch {
     last_peer: Instant,
     /// What each peer was last gone for.
     reasons: BTreeMap<SocketAddr, String>,
-    /// There are trackers, or peers that the user has named.
+    /// There are trackers, peers that the user has named, or a DHT.
     has_source: bool,
     trackers: Trackers,
 }
