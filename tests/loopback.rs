@@ -99,7 +99,7 @@ fn dialling() -> Conf {
 fn turn_until(seed: &mut Reactor, leech: &mut Reactor, mut done: impl FnMut(&Alert) -> bool) {
     let mut outer = Outer::new([seed, leech]);
     for _ in 0..TURNS {
-        outer.wait([seed, leech]);
+        outer.wait([&*seed, &*leech]);
         seed.poll(Some(Duration::ZERO)).unwrap();
         while seed.next_alert().is_some() {}
         leech.poll(Some(Duration::ZERO)).unwrap();
@@ -129,7 +129,7 @@ impl Outer {
         Self { poll, events: Events::with_capacity(2) }
     }
 
-    fn wait(&mut self, reactors: [&mut Reactor; 2]) {
+    fn wait(&mut self, reactors: [&Reactor; 2]) {
         let wait = reactors.into_iter().filter_map(Reactor::next_timeout).chain([WAIT]).min();
         self.poll.poll(&mut self.events, wait).unwrap();
     }
@@ -298,6 +298,11 @@ fn idle_loop_waits_with_unfetched_alerts() {
         reactor.poll(Some(Duration::ZERO)).unwrap();
     }
     assert_ne!(reactor.next_timeout(), Some(Duration::ZERO));
+    // Getters make no work, and verbs do.
+    let ids = reactor.verbs().torrents();
+    assert_ne!(reactor.next_timeout(), Some(Duration::ZERO));
+    reactor.verbs().recheck(ids[0]).unwrap();
+    assert_eq!(reactor.next_timeout(), Some(Duration::ZERO));
     assert!(reactor.next_alert().is_some());
 }
 
@@ -368,7 +373,7 @@ fn a_limit_on_real_sockets_holds_and_can_be_lifted() {
     let mut lifted = None;
     let mut outer = Outer::new([&seed, &leech]);
     let took = loop {
-        outer.wait([&mut seed, &mut leech]);
+        outer.wait([&seed, &leech]);
         seed.poll(Some(Duration::ZERO)).unwrap();
         while seed.next_alert().is_some() {}
         leech.poll(Some(Duration::ZERO)).unwrap();

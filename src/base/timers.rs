@@ -79,6 +79,11 @@ impl Wakeup {
         news
     }
 
+    /// Whether the owner is woken at `at` or earlier without a new entry.
+    pub(crate) fn covers(&self, at: Instant) -> bool {
+        self.soonest <= at
+    }
+
     /// An entry for `at` came up; false if it is an old one that its owner does not wait for.
     #[must_use]
     pub(crate) fn fire(&mut self, at: Instant) -> bool {

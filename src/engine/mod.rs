@@ -383,8 +383,7 @@ impl Engine {
     /// at a time: its buffer is hot if it has just come back from the connection before.
     fn pump_uploads(&mut self) {
         while self.io.is_empty(&self.cx.outbox)
-            && self.cx.leases.uploads().room()
-                > self.cx.conf.uploads.max_request as usize + READ_GAP
+            && self.has_room_to_read()
             && let Some(key) = self.cx.outbox.poll_reader()
         {
             let Some((session, torrent)) =
@@ -396,6 +395,23 @@ impl Engine {
                 torrent.pump_uploads(session, &mut self.cx);
             }
         }
+    }
+
+    /// Whether there is memory for a batch of blocks.
+    fn has_room_to_read(&self) -> bool {
+        let batch = self.cx.conf.uploads.max_request as usize + READ_GAP;
+        self.cx.leases.uploads().room() > batch
+    }
+
+    /// Whether [`poll_effect`](Self::poll_effect) may have something. Of what trackers are to be
+    /// told it says so rather once too often.
+    pub(crate) fn may_have_effects(&self) -> bool {
+        let outbox = &self.cx.outbox;
+        !self.io.is_empty(outbox)
+            || outbox.has_flushes()
+            || (outbox.has_readers() && self.has_room_to_read())
+            || self.has_records_due()
+            || self.has_calls_due()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest.

@@ -132,6 +132,14 @@ impl Engine {
         }
     }
 
+    /// Whether records are due that may be made now.
+    pub(super) fn has_records_due(&self) -> bool {
+        let recorder = &self.cx.recorder;
+        recorder.retry_at.is_none()
+            && ((recorder.session_due && !recorder.session_out)
+                || (recorder.out < AT_A_TIME && !recorder.due.is_empty()))
+    }
+
     /// Makes the records that are due.
     pub(super) fn pump_session(&mut self) {
         if self.cx.recorder.retry_at.is_some() {

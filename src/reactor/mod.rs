@@ -30,6 +30,7 @@
 mod clock;
 mod datagrams;
 mod listen;
+mod next_turn;
 mod outgoing;
 mod quiet;
 mod read_budget;
@@ -52,6 +53,7 @@ use self::{
     clock::Clock,
     datagrams::Datagrams,
     listen::Listeners,
+    next_turn::NextTurn,
     outgoing::Outgoing,
     resolver::Resolver,
     run_queue::RunQueue,
@@ -63,7 +65,7 @@ use crate::{
     alert::Alert,
     base::job::Done,
     conf::{Conf, ConfError},
-    engine::{Effect, Engine, Verbs},
+    engine::{Engine, Verbs},
     store::{Disk, Pool, RealDisk, Runner, SessionError, SessionFolder},
 };
 
@@ -169,13 +171,7 @@ pub struct Reactor {
     /// Where every read goes first; hot in cache, as nothing else is.
     scratch: Box<[u8]>,
     answers: Vec<Done>,
-    /// The next effect, taken early to know that there is one.
-    effect: Option<Effect>,
-    /// The owner had a turn to notice that alerts wait. An owner who does not care for them may
-    /// wait in peace.
-    alerts_told: bool,
-    /// The last turn fetched as many events as it could: there may be more.
-    more_events: bool,
+    next: NextTurn,
     stats: ReactorStats,
 }
 
@@ -256,9 +252,8 @@ impl Reactor {
             output: Output::default(),
             scratch,
             answers: Vec::new(),
-            effect: None,
-            alerts_told: false,
-            more_events: false,
+            // What was restored may want something.
+            next: NextTurn { lent: true, ..NextTurn::default() },
             stats: ReactorStats::default(),
         })
     }
@@ -266,6 +261,7 @@ impl Reactor {
     /// The engine's verbs and getters. What verbs ask of the network and the disk is done in the
     /// next [`poll`](Self::poll); [`next_timeout`](Self::next_timeout) is zero until then.
     pub fn verbs(&mut self) -> Verbs<'_> {
+        self.next.lent = true;
         self.engine.handle_tick(self.clock.now());
         self.engine.verbs()
     }
@@ -307,13 +303,13 @@ impl Reactor {
 
     /// Whether an engine that was told to shut down has nothing left to do.
     pub fn is_drained(&self) -> bool {
-        self.engine.is_drained() && self.effect.is_none()
+        self.engine.is_drained() && self.next.effect.is_none()
     }
 
     /// How long the owner may wait before it must call [`poll`](Self::poll) although the descriptor
     /// stays silent. Zero while work is left over or a new alert waits to be fetched; `None` if
     /// only an event can bring work.
-    pub fn next_timeout(&mut self) -> Option<Duration> {
+    pub fn next_timeout(&self) -> Option<Duration> {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
@@ -324,7 +320,7 @@ impl Reactor {
     /// The oldest alert that was not fetched yet.
     #[must_use]
     pub fn next_alert(&mut self) -> Option<Alert> {
-        self.alerts_told = false;
+        self.next.alerts_told = false;
         self.engine.poll_alert()
     }
 
@@ -341,14 +337,17 @@ impl Reactor {
     /// If the system cannot wait for events. The failures of peers and disks are the engine's, told
     /// as alerts.
     pub fn poll(&mut self, timeout: Option<Duration>) -> Result<(), ReactorError> {
+        if self.next.lent {
+            self.look_ahead();
+        }
         let wait = earlier(timeout, self.next_timeout());
-        self.alerts_told = self.engine.has_alerts();
+        self.next.alerts_told = self.engine.has_alerts();
         match self.poll.poll(&mut self.events, wait) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             Err(e) => return Err(ReactorError::Wait(e)),
         }
-        self.more_events = self.events.iter().count() == EVENTS_A_TURN;
+        self.next.more_events = self.events.iter().count() == EVENTS_A_TURN;
         let start = self.clock.now();
         self.note_events(start);
         self.accept(start);
@@ -372,6 +371,7 @@ impl Reactor {
             }
             self.flush(now);
         }
+        self.look_ahead();
         self.stats.turns += 1;
         let took = self.clock.now().since(start).as_micros();
         self.stats.longest_turn_us =
@@ -380,19 +380,29 @@ impl Reactor {
     }
 
     /// Whether the next turn has something to do that no event will tell.
-    fn has_work(&mut self) -> bool {
-        let left_over = self.more_events || !self.ready.is_empty() || !self.output.dirty.is_empty();
-        if left_over
+    fn has_work(&self) -> bool {
+        self.is_left_over()
+            || self.next.effect.is_some()
+            || (self.next.lent && self.engine.may_have_effects())
+            || (self.engine.has_alerts() && !self.next.alerts_told)
+    }
+
+    /// Whether the next turn has something to do on its sockets or for its waker.
+    fn is_left_over(&self) -> bool {
+        self.next.more_events
+            || !self.ready.is_empty()
+            || !self.output.dirty.is_empty()
             || self.datagrams.is_ready()
             || self.listeners.is_ready()
             || self.waker.is_called()
-        {
-            return true;
+    }
+
+    /// Finds out whether there is an effect, unless the next wait is zero anyway.
+    fn look_ahead(&mut self) {
+        if self.next.effect.is_none() && !self.is_left_over() {
+            self.next.effect = self.engine.poll_effect();
+            self.next.lent = false;
         }
-        if self.effect.is_none() {
-            self.effect = self.engine.poll_effect();
-        }
-        self.effect.is_some() || (self.engine.has_alerts() && !self.alerts_told)
     }
 }
 

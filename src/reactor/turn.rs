@@ -236,7 +236,7 @@ impl Reactor {
             if self.output.budget == 0 {
                 break;
             }
-            match self.effect.take().or_else(|| self.engine.poll_effect()) {
+            match self.next.effect.take().or_else(|| self.engine.poll_effect()) {
                 Some(Effect::Job(Job::Read { torrent, link, blocks, buf })) => {
                     self.read_blocks(now, torrent, link, blocks, buf)
                 }

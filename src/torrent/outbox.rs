@@ -113,6 +113,16 @@ impl Outbox {
         self.deadlines.next()
     }
 
+    /// Whether connections have something to send of which the driver has not been told.
+    pub(crate) fn has_flushes(&self) -> bool {
+        !self.to_flush.is_empty()
+    }
+
+    /// Whether connections have blocks to be read for.
+    pub(crate) fn has_readers(&self) -> bool {
+        !self.readers.is_empty()
+    }
+
     /// Whether no job waits to be fetched.
     pub(crate) fn has_no_jobs(&self) -> bool {
         self.jobs.is_empty()

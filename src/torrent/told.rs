@@ -86,4 +86,9 @@ impl Told {
     pub(crate) fn has_farewells(&self) -> bool {
         !self.farewells.is_empty()
     }
+
+    /// Whether torrents stopped whose questions do not matter any more.
+    pub(crate) fn has_silenced(&self) -> bool {
+        !self.silenced.is_empty()
+    }
 }

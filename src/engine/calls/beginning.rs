@@ -100,6 +100,22 @@ impl Engine {
         }
     }
 
+    /// Whether [`pump_calls`](Self::pump_calls) may have something to do: it is known only then
+    /// whether a call is to be made.
+    pub(in crate::engine) fn has_calls_due(&self) -> bool {
+        let (calls, told, conf) = (&self.calls, &self.cx.told, &self.cx.conf);
+        let is_held = || {
+            let until = calls.held_until(self.cx.now, conf);
+            until.is_some_and(|at| calls.wakeup.covers(at))
+        };
+        told.has_farewells()
+            || told.has_silenced()
+            || calls.leaving.has_ready()
+            || (calls.running.len() < conf.trackers.max_announces
+                && (!calls.scrapes.is_empty()
+                    || ((told.is_due() || calls.leaving.has_old()) && !is_held())))
+    }
+
     /// A torrent has other trackers: those that went are not heard any more.
     pub(in crate::engine) fn forget_calls(&mut self, key: Key) {
         let Some(torrent) = self.torrents.get(key) else { return };

@@ -77,6 +77,11 @@ impl Leaving {
         !self.old.is_empty()
     }
 
+    /// Whether events wait that may be told at once.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     fn chain(&mut self, id: &ChainId) -> &mut Chain {
         self.chains.entry(id.clone()).or_default()
     }
