@@ -34,6 +34,7 @@ mod session_stats;
 mod streams;
 mod throttle;
 mod trackers;
+mod user_data;
 mod verbs;
 mod wanting;
 

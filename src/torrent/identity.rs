@@ -1,5 +1,5 @@
-//! What a torrent is known by: its key in the engine, its info-hashes, the labels of its user. It
-//! knows nothing of what the torrent does.
+//! What a torrent is known by: its key in the engine, its info-hashes, the labels and the number of
+//! its user. It knows nothing of what the torrent does.
 
 use crate::base::{
     arena::Key,
@@ -12,11 +12,12 @@ pub(crate) struct TorrentIdentity {
     id: TorrentId,
     hashes: Identity,
     labels: Vec<String>,
+    user_data: u64,
 }
 
 impl TorrentIdentity {
-    pub(super) fn new(key: Key, hashes: Identity, labels: Vec<String>) -> Self {
-        Self { id: TorrentId(key), hashes, labels }
+    pub(super) fn new(key: Key, hashes: Identity, labels: Vec<String>, user_data: u64) -> Self {
+        Self { id: TorrentId(key), hashes, labels, user_data }
     }
 
     pub(super) fn id(&self) -> TorrentId {
@@ -43,5 +44,14 @@ impl TorrentIdentity {
 
     pub(super) fn set_labels(&mut self, labels: Vec<String>) {
         self.labels = labels;
+    }
+
+    /// What the user has tied to it.
+    pub(crate) fn user_data(&self) -> u64 {
+        self.user_data
+    }
+
+    pub(crate) fn set_user_data(&mut self, data: u64) {
+        self.user_data = data;
     }
 }

@@ -163,9 +163,17 @@ impl Torrent {
             super_seed,
             priorities,
             renames,
-            ..
+            trackers,
+            queued,
+            queue_order,
+            stop,
+            totals,
+            labels,
+            user_data,
+            // The engine's, and told already.
+            limits: _,
+            tracker_events: _,
         } = params;
-        let TorrentParams { trackers, queued, queue_order, stop, totals, labels, .. } = params;
         let hashes = source.identity();
         let mut content = Content::new(source, priorities);
         content.begin_fetching(cx);
@@ -186,7 +194,7 @@ impl Torrent {
             Announcer::new(trackers, content.trackers(), private, cx.told.rng(), &cx.conf);
         let state_file = state_file.filter(|_| !cx.recorder.on && storage.is_none());
         Self {
-            identity: TorrentIdentity::new(key, hashes, labels),
+            identity: TorrentIdentity::new(key, hashes, labels, user_data),
             lifecycle: Lifecycle::new(content.is_known(), trust, paused, queued, queue_order),
             peers: connected,
             slots: Slots::new(&cx.conf),

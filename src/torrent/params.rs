@@ -1,5 +1,5 @@
-//! What a user gives to have a torrent downloaded or served. Its fields are what the session folder
-//! remembers of it ([`TorrentSettings`](crate::wire::session::TorrentSettings)). It knows nothing
+//! What a user gives to have a torrent downloaded or served. Most of its fields are what the session
+//! folder remembers of it ([`TorrentSettings`](crate::wire::session::TorrentSettings)). It knows nothing
 //! of how the torrent then fares.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -118,6 +118,9 @@ pub struct TorrentParams {
     pub tracker_events: TrackerEvents,
     /// Words that the user files it under.
     pub labels: Vec<String>,
+    /// A number of the user's own, read back by
+    /// [`Engine::user_data`](crate::Engine::user_data). It is not kept in the session's folder.
+    pub user_data: u64,
     /// How fast its bytes may come and go.
     pub limits: Limits,
 }
@@ -157,6 +160,7 @@ impl TorrentParams {
             totals: Totals::default(),
             tracker_events: TrackerEvents::default(),
             labels: Vec::new(),
+            user_data: 0,
             limits: Limits::default(),
         }
     }

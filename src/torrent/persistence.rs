@@ -240,6 +240,7 @@ impl Torrent {
             totals: self.totals(now),
             tracker_events: self.tracker_events(),
             labels: self.identity.labels().to_vec(),
+            user_data: self.identity.user_data(),
             limits,
         }
     }
@@ -313,6 +314,7 @@ pub(crate) fn params(source: Source, settings: TorrentSettings) -> TorrentParams
         tracker_events: settings.tracker_events,
         stop: settings.stop.map(|(ratio_percent, seeding)| StopAt { ratio_percent, seeding }),
         labels: settings.labels,
+        user_data: 0,
         limits: settings.limits,
     }
 }
