@@ -7,24 +7,28 @@ fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
+/// Longer than any node is good without a sign of life.
+const LONG: Duration = Duration::from_secs(16 * 60);
+
+/// Large networks are measured by hand, with the example `dht_sim`.
 fn measured(net: NetConf) -> Figures {
-    let (warm_up, pause, every) = (secs(120), secs(20), Duration::from_millis(500));
-    measure(&Lookups { net, warm_up, torrents: 20, pause, lookups: 100, every })
+    let (warm_up, pause, every) = (secs(60), secs(10), Duration::from_millis(100));
+    measure(&Lookups { net, warm_up, torrents: 10, pause, lookups: 40, every })
 }
 
 #[test]
 fn fifty_nodes_find_every_torrent() {
     let figures = measured(NetConf::default());
-    assert_eq!(figures.found, (100, 100), "{figures}");
+    assert_eq!(figures.found, (40, 40), "{figures}");
     assert!(figures.first_peer(50) <= Some(Duration::from_millis(200)), "{figures}");
     assert!(figures.first_peer(99) <= Some(secs(1)), "{figures}");
 }
 
 #[test]
 fn network_of_loss_and_routers_finds_every_torrent() {
-    let conf = NetConf { nodes: 150, behind_nat: 60, lost: 200, seed: 3, ..NetConf::default() };
+    let conf = NetConf { nodes: 60, behind_nat: 60, lost: 200, seed: 3, ..NetConf::default() };
     let figures = measured(NetConf { half_life: Some(secs(3600)), ..conf });
-    assert_eq!(figures.found, (100, 100), "{figures}");
+    assert_eq!(figures.found, (40, 40), "{figures}");
     assert!(figures.first_peer(50) <= Some(Duration::from_millis(200)), "{figures}");
     assert!(figures.first_peer(99) <= Some(secs(1)), "{figures}");
 }
@@ -84,14 +88,14 @@ fn is_back(net: &mut Net, slot: usize, hash: NodeId) -> bool {
 }
 
 #[test]
-fn laptop_that_sleeps_an_hour_is_back_within_ten_seconds() {
-    let (mut net, owner, hash) = warm(60, 11);
+fn laptop_that_has_slept_is_back_within_ten_seconds() {
+    let (mut net, owner, hash) = warm(30, 11);
     let laptop = net.add_node();
     net.run_for(secs(30));
     let before = net.stats(laptop).nodes_v4;
-    assert!(before > 20, "{before}");
+    assert!(before > 10, "{before}");
     net.set_asleep(laptop, true);
-    net.run_for(secs(3600));
+    net.run_for(LONG);
     net.set_asleep(laptop, false);
     assert!(net.stats(laptop).nodes_v4 >= before / 2);
     assert!(is_back(&mut net, laptop, hash));
@@ -99,13 +103,13 @@ fn laptop_that_sleeps_an_hour_is_back_within_ten_seconds() {
 }
 
 #[test]
-fn node_without_network_for_an_hour_keeps_its_table_and_is_back() {
-    let (mut net, _, hash) = warm(60, 12);
+fn node_without_network_keeps_its_table_and_is_back() {
+    let (mut net, _, hash) = warm(30, 12);
     let laptop = net.add_node();
     net.run_for(secs(30));
     let before = net.stats(laptop).nodes_v4;
     net.set_up(laptop, false);
-    net.run_for(secs(3600));
+    net.run_for(LONG);
     let stats = net.stats(laptop);
     assert!(stats.offline && stats.nodes_v4 + 8 >= before, "{before} {stats:?}");
     net.set_up(laptop, true);
@@ -114,11 +118,11 @@ fn node_without_network_for_an_hour_keeps_its_table_and_is_back() {
 
 #[test]
 fn node_that_starts_offline_is_back_within_ten_seconds() {
-    let (mut net, _, hash) = warm(60, 13);
+    let (mut net, _, hash) = warm(30, 13);
     let laptop = net.add_node();
     net.set_up(laptop, false);
     // It was down before its first packet came back.
-    net.run_for(secs(300));
+    net.run_for(secs(60));
     assert_eq!(net.stats(laptop).nodes_v4, 0);
     net.set_up(laptop, true);
     assert!(is_back(&mut net, laptop, hash));
@@ -126,7 +130,7 @@ fn node_that_starts_offline_is_back_within_ten_seconds() {
 
 #[test]
 fn node_that_moves_is_found_at_its_new_address_in_ten_seconds() {
-    let (mut net, owner, hash) = warm(60, 14);
+    let (mut net, owner, hash) = warm(30, 14);
     let asker = net.add_node();
     net.run_for(secs(30));
     let old = net.addr(owner).unwrap();
@@ -137,7 +141,7 @@ fn node_that_moves_is_found_at_its_new_address_in_ten_seconds() {
     net.run_for(secs(5));
     let new = net.addr(owner).unwrap();
     assert!(find(&mut net, asker, hash).contains(&new));
-    let (mut net, owner, hash) = warm(60, 15);
+    let (mut net, owner, hash) = warm(30, 15);
     let asker = net.add_node();
     net.move_node(owner);
     net.run_for(secs(60));
