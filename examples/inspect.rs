@@ -25,6 +25,7 @@ use common::{
 use cratetorrent::wire::{
     magnet::Magnet,
     metainfo::{FileKind, Metainfo},
+    tracker::url::Host,
 };
 use serde_json::json;
 
@@ -143,17 +144,22 @@ fn tell_magnet(m: &Magnet, out: &mut impl Write) -> fmt::Result {
     for peer in &m.peers {
         writeln!(out, "peer        {peer}")?;
     }
-    for (host, port) in &m.nodes {
-        writeln!(out, "dht node    {host}:{port}")?;
-    }
+    tell_nodes(&m.nodes, out)?;
     if let Some(files) = &m.select {
         writeln!(out, "files       {files}")?;
     }
     writeln!(out, "magnet      {m}")
 }
 
+fn tell_nodes(nodes: &[(Host, u16)], out: &mut impl Write) -> fmt::Result {
+    nodes.iter().try_for_each(|(host, port)| writeln!(out, "dht node    {host}:{port}"))
+}
+
+fn nodes(nodes: &[(Host, u16)]) -> Vec<String> {
+    nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect()
+}
+
 fn magnet_object(m: &Magnet) -> serde_json::Value {
-    let nodes = m.nodes.iter().map(|(host, port)| format!("{host}:{port}"));
     json!({
         "name": m.name,
         "info_hash": m.identity.v1().map(|hash| hash.to_string()),
@@ -162,7 +168,7 @@ fn magnet_object(m: &Magnet) -> serde_json::Value {
         "trackers": m.trackers,
         "web_seeds": m.web_seeds,
         "peers": m.peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "dht_nodes": nodes.collect::<Vec<_>>(),
+        "dht_nodes": nodes(&m.nodes),
         "selected": m.select.as_ref().map(ToString::to_string),
         "magnet": m.to_string(),
     })
@@ -195,6 +201,7 @@ fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
     for url in &m.web_seeds {
         writeln!(out, "web seed    {}", printable(url))?;
     }
+    tell_nodes(&m.nodes, out)?;
     writeln!(out, "magnet      {}", m.magnet())?;
     writeln!(out, "files       {}", m.files.len())?;
     let mut changed = m.changed_names().into_iter().peekable();
@@ -239,6 +246,7 @@ fn object(m: &Metainfo) -> serde_json::Value {
         "comment": m.comment,
         "trackers": m.trackers,
         "web_seeds": m.web_seeds,
+        "dht_nodes": nodes(&m.nodes),
         "magnet": m.magnet().to_string(),
         "single_file": m.single_file,
         "files": m.files.iter().enumerate().map(file).collect::<Vec<_>>(),

@@ -52,7 +52,8 @@ fn a_torrent_is_told() {
     b.file(["dir", "fi\nle"], 10).pad(16_374).file(["a/b"], 16_385).file(["empty"], 0);
     b.tracker_tier(["http://one/announce", "http://two/announce"])
         .tracker_tier(["udp://three"])
-        .web_seed("http://seed/");
+        .web_seed("http://seed/")
+        .node("router.test", 6881);
     b.private(true)
         .source("a site")
         .comment("it's \"fine\"")
@@ -74,9 +75,10 @@ tracker     tier 1 http://one/announce
 tracker     tier 1 http://two/announce
 tracker     tier 2 udp://three
 web seed    http://seed/
+dht node    router.test:6881
 magnet      magnet:?xt=urn:btih:HASH&dn=a%20%1B%5B31mred%E2%80%AE%20folder&xl=32769\
 &tr=http%3A%2F%2Fone%2Fannounce\
-&tr=http%3A%2F%2Ftwo%2Fannounce&tr=udp%3A%2F%2Fthree&ws=http%3A%2F%2Fseed%2F
+&tr=http%3A%2F%2Ftwo%2Fannounce&tr=udp%3A%2F%2Fthree&ws=http%3A%2F%2Fseed%2F&dht=router.test:6881
 files       4
     0              10  dir/fi\\nle
                        is stored as a _[31mred_ folder/dir/fi_le

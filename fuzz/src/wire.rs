@@ -13,7 +13,7 @@ use cratetorrent::{
         lsd::{LSD_GROUP_V4, LSD_GROUP_V6, LsdAnnounce, MAX_LSD_HASHES},
         magnet::{MAX_MAGNET_ADDRESSES, Magnet, MagnetError},
         message::Message,
-        metainfo::{FileKind, Metainfo, MetainfoLimits},
+        metainfo::{FileKind, MAX_NODES, Metainfo, MetainfoLimits},
         resume::ResumeFile,
         session::{self, Entry, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
         ut_holepunch::HolepunchMessage,
@@ -138,6 +138,7 @@ pub fn metainfo(data: &[u8]) {
     assert_eq!(m.pieces.len(), m.geometry.piece_count() as usize);
     assert!(m.pieces.len() <= 100 && (1..=50).contains(&m.files.len()));
     assert!(m.trackers.iter().map(Vec::len).sum::<usize>() <= 20 && m.web_seeds.len() <= 20);
+    assert!(m.nodes.len() <= MAX_NODES);
     assert!(
         m.trackers.iter().all(|tier| !tier.is_empty() && tier.iter().all(|url| !url.is_empty()))
     );
@@ -314,6 +315,7 @@ pub fn session_state(data: &[u8]) {
             RecordKind::State,
             RecordKind::Removed,
             RecordKind::Session,
+            RecordKind::Dht,
         ];
         let hash = if how & 8 == 0 { WireHash::v1(InfoHash([how / 64; 20])) } else { last };
         match kinds.get(usize::from(how % 8)) {

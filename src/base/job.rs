@@ -409,6 +409,8 @@ pub enum RecordKind {
     Removed,
     /// What the user has said of the session as a whole.
     Session,
+    /// The ids of the DHT node, and the nodes that it knew.
+    Dht,
 }
 
 /// A record to be.

@@ -20,7 +20,8 @@ pub struct DhtConf {
     /// peers. Default off.
     pub enabled: bool,
     /// What [`Engine::dht_state`](crate::Engine::dht_state) gave in an earlier run: the node begins
-    /// with the nodes that it knew. At most 64 KiB; what is no state is passed over. Default: none.
+    /// with the nodes that it knew. At most 64 KiB; what is no state is passed over. Not needed with
+    /// a session folder, which keeps it. Default: none.
     pub state: Vec<u8>,
     /// Where to begin when no node is known. Default: nowhere.
     pub bootstrap: Vec<Bootstrap>,

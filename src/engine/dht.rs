@@ -9,10 +9,18 @@ use std::{
 };
 
 use crate::{
-    base::{arena::Key, ids::TorrentId, rng::Rng, time::Instant, timers::Wakeup},
-    conf::Conf,
+    base::{
+        arena::Key,
+        ids::{InfoHash, TorrentId, WireHash},
+        job::{RecordKind, SessionRecord},
+        rng::Rng,
+        time::Instant,
+        timers::Wakeup,
+    },
+    conf::{Bootstrap, Conf},
     engine::{
         DatagramOwner, Effect, Engine, Verbs,
+        dht_record::Recorded,
         io::Owner,
         names::{Asker, Lookup, Resolved},
     },
@@ -20,6 +28,8 @@ use crate::{
     wire::krpc::{Family, Item, NodeId},
 };
 
+/// Nodes that one torrent names and that are asked.
+const TORRENT_NODES: usize = 16;
 /// Events of searches that a verb has begun and that were not fetched; then the oldest are dropped.
 const MAX_EVENTS: usize = 1024;
 
@@ -34,6 +44,8 @@ pub(super) struct Dht {
     torrents: BTreeMap<NodeId, Key>,
     /// Names that are being resolved, with the ports that belong to them.
     resolving: BTreeSet<(String, u16)>,
+    /// What of it is in the session folder.
+    recorded: Recorded,
     /// What searches of verbs brought.
     events: std::collections::VecDeque<DhtEvent>,
 }
@@ -81,6 +93,9 @@ impl Engine {
         if let Some(node) = &mut self.dht.node {
             node.handle_timeout(self.cx.now);
         }
+        if self.dht.recorded.is_due(self.cx.now) {
+            self.record_dht();
+        }
         self.drive_dht();
     }
 
@@ -102,6 +117,40 @@ impl Engine {
         if let Some(node) = &mut self.dht.node {
             node.handle_resolved(now, host, port, &addrs);
         }
+    }
+
+    // The session folder.
+
+    /// Goes on with the state of a session folder, and keeps it there from now on. False if what
+    /// was there is no state: then the node begins with nothing.
+    pub(super) fn restore_dht(&mut self, state: Option<Vec<u8>>) -> bool {
+        let now = self.cx.now;
+        let Some(node) = &mut self.dht.node else { return true };
+        self.dht.recorded.begin(now);
+        let Some(bytes) = state else { return true };
+        let Some(state) = DhtState::decode(&bytes) else {
+            log::warn!("the session's DHT state is damaged; its table begins empty");
+            return false;
+        };
+        node.restore(now, state);
+        self.dht.recorded.note(bytes);
+        self.drive_dht();
+        true
+    }
+
+    /// Has the state recorded in the session folder, if there is one and anything is new.
+    pub(super) fn record_dht(&mut self) {
+        let state = self.dht_state().filter(|_| self.cx.recorder.on);
+        let later = self.cx.recorder.retry_at.is_some();
+        if let Some(body) = self.dht.recorded.next(self.cx.now, state, later) {
+            let info_hash = WireHash::v1(InfoHash([0; 20]));
+            self.push_record(None, SessionRecord { kind: RecordKind::Dht, info_hash, body });
+        }
+    }
+
+    /// It is recorded, or not.
+    pub(super) fn dht_recorded(&mut self, safe: bool) {
+        self.dht.recorded.handle_recorded(safe);
     }
 
     /// Does what the node wants done, and hears what it has to tell.
@@ -182,8 +231,16 @@ impl Engine {
                 .collect(),
             None => Vec::new(),
         };
-        let before = self.dht.told.remove(&key).map(|(hashes, _)| hashes).unwrap_or_default();
+        let known = self.dht.told.remove(&key);
+        let nodes = torrent.filter(|_| known.is_none() && seed.is_some());
+        let mut nodes: Vec<_> =
+            nodes.map(|torrent| torrent.dht_nodes().to_vec()).unwrap_or_default();
+        nodes.truncate(TORRENT_NODES);
+        let before = known.map(|(hashes, _)| hashes).unwrap_or_default();
         let Some(node) = &mut self.dht.node else { return };
+        for (host, port) in nodes {
+            node.add_bootstrap(now, Bootstrap { host: host.bare(), port, router: false });
+        }
         for hash in before.iter().filter(|hash| !hashes.contains(hash)) {
             node.stop_announcing(hash);
             self.dht.torrents.remove(hash);

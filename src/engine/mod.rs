@@ -17,6 +17,7 @@ mod content;
 mod crowd;
 mod datagrams;
 mod dht;
+mod dht_record;
 mod effect;
 mod files;
 mod hash_index;
@@ -297,8 +298,8 @@ impl Engine {
             | Done::Deleted { torrent, .. }
             | Done::Looked { torrent, .. }
             | Done::Closed { torrent } => torrent,
-            Done::Recorded { torrent, result, .. } => {
-                return self.handle_recorded(*torrent, result.clone());
+            Done::Recorded { torrent, kind, result } => {
+                return self.handle_recorded(*torrent, *kind, result.clone());
             }
         };
         let key = *torrent;

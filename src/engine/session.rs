@@ -43,6 +43,7 @@ impl Verbs<'_> {
                 torrent.save_now(&mut self.engine.cx);
             }
         }
+        self.engine.record_dht();
     }
 }
 
@@ -53,7 +54,7 @@ impl Engine {
     /// others are opened by and by. The driver's workers must have the folder
     /// ([`Runner::with_folder`](crate::store::Runner::with_folder)).
     pub fn restore(&mut self, restored: Restored) {
-        let Restored { torrents, session, damaged, torn, set_aside } = restored;
+        let Restored { torrents, session, dht, damaged, torn, set_aside } = restored;
         self.cx.recorder.on = true;
         self.cx.recorder.pause = self.cx.conf.storage.retry_pause;
         if let Some(SessionSettings { limits, peer_limits, active, stop }) = session {
@@ -71,6 +72,7 @@ impl Engine {
             }
             self.cx.recorder.session_due = false;
         }
+        let damaged = damaged + u32::from(!self.restore_dht(dht));
         self.torrents.reserve(torrents.len());
         self.by_hash.reserve(torrents.len());
         let mut count = 0;
@@ -186,13 +188,18 @@ impl Engine {
         self.settle(key);
     }
 
-    fn push_record(&mut self, torrent: Option<Key>, record: SessionRecord) {
+    pub(super) fn push_record(&mut self, torrent: Option<Key>, record: SessionRecord) {
         self.cx.recorder.out += 1;
         self.effect(Effect::Job(Job::Record { torrent, record }));
     }
 
     /// A worker has recorded something, or failed to.
-    pub(super) fn handle_recorded(&mut self, torrent: Option<Key>, result: Result<(), StoreError>) {
+    pub(super) fn handle_recorded(
+        &mut self,
+        torrent: Option<Key>,
+        kind: RecordKind,
+        result: Result<(), StoreError>,
+    ) {
         let recorder = &mut self.cx.recorder;
         recorder.out = recorder.out.saturating_sub(1);
         match &result {
@@ -200,6 +207,7 @@ impl Engine {
             Err(error) => self.recording_failed(error),
         }
         match torrent {
+            None if kind == RecordKind::Dht => self.dht_recorded(result.is_ok()),
             None => {
                 self.cx.recorder.session_out = false;
                 self.cx.recorder.session_due |= result.is_err() && !self.cx.recorder.last_chance;
@@ -240,5 +248,6 @@ impl Engine {
     pub(super) fn record_for_the_last_time(&mut self) {
         self.cx.recorder.last_chance = true;
         self.cx.recorder.retry_at = None;
+        self.record_dht();
     }
 }

@@ -299,6 +299,7 @@ impl SessionFolder {
             .index
             .session
             .into_iter()
+            .chain(log.index.dht)
             .chain(log.index.unknown.iter().copied())
             .chain(places)
             .collect();

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::torrent::{Torrent, candidates::Source, cx::Cx};
+use crate::{
+    torrent::{Source, Torrent, candidates, cx::Cx},
+    wire::tracker::url::Host,
+};
 
 impl Torrent {
     /// Whether it is told to the DHT as a seed; `None` if it is not told: a private torrent's peers
@@ -13,13 +16,21 @@ impl Torrent {
         (runs && !private).then(|| self.content.is_known() && self.swarm.is_complete())
     }
 
+    /// Nodes of the DHT that its metainfo or link names.
+    pub(crate) fn dht_nodes(&self) -> &[(Host, u16)] {
+        match self.content.source() {
+            Source::Metainfo(metainfo) => &metainfo.nodes,
+            Source::Magnet(magnet) => &magnet.nodes,
+        }
+    }
+
     /// The DHT named peers.
     pub(crate) fn handle_dht_peers(&mut self, peers: &[SocketAddr], cx: &mut Cx) {
         if self.dht_seed().is_none() {
             return;
         }
         for &addr in peers {
-            self.peers.candidates_mut().add(cx.now, addr, Source::Dht, &cx.conf);
+            self.peers.candidates_mut().add(cx.now, addr, candidates::Source::Dht, &cx.conf);
         }
         log::debug!("the DHT named {} peers of {}", peers.len(), self.identity.info_hash());
         self.settle(cx);

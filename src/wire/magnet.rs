@@ -174,8 +174,9 @@ fn escape(text: &str, into: &mut impl Write) -> fmt::Result {
 }
 
 impl Metainfo {
-    /// The torrent of an info dictionary that came from peers (BEP 9), with the trackers and web
-    /// seeds of its magnet link, each tracker a tier of its own. It has the bytes of a metainfo file.
+    /// The torrent of an info dictionary that came from peers (BEP 9), with the trackers, web
+    /// seeds and DHT nodes of its magnet link, each tracker a tier of its own. It has the bytes of a
+    /// metainfo file.
     ///
     /// Its hashes are those of `info`; whether the link has the same is for the caller to see.
     ///
@@ -199,6 +200,13 @@ impl Metainfo {
             e.end();
         }
         e.key(b"info").raw(info);
+        if !magnet.nodes.is_empty() {
+            e.key(b"nodes").list();
+            for (host, port) in &magnet.nodes {
+                e.list().bytes(host.bare().as_bytes()).uint(u64::from(*port)).end();
+            }
+            e.end();
+        }
         if !magnet.web_seeds.is_empty() {
             e.key(b"url-list").list();
             magnet.web_seeds.iter().for_each(|url| _ = e.bytes(url.as_bytes()));
@@ -209,7 +217,7 @@ impl Metainfo {
     }
 
     /// The magnet link of this torrent: its info-hashes, its name, its size (bytes), its trackers
-    /// (tier by tier) and web seeds, the first 20 of each.
+    /// (tier by tier), web seeds and DHT nodes, the first 20 of each.
     ///
     /// ```
     /// use cratetorrent::wire::metainfo::Metainfo;
@@ -231,6 +239,7 @@ impl Metainfo {
             len: Some(self.geometry.total_len()),
             trackers: printed(&mut self.trackers.iter().flatten()),
             web_seeds: printed(&mut self.web_seeds.iter()),
+            nodes: self.nodes.iter().take(MAX_PRINTED).cloned().collect(),
             ..Magnet::new(self.identity)
         }
     }

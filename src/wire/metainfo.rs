@@ -18,7 +18,10 @@ use crate::base::{
     ids::{Identity, InfoHash},
 };
 
-use super::bencode::{BencodeError, Limits};
+use super::{
+    bencode::{BencodeError, Limits},
+    tracker::url::Host,
+};
 
 pub use crate::base::{
     files::{FileEntry, FileKind},
@@ -26,6 +29,9 @@ pub use crate::base::{
 };
 pub use builder::MetainfoBuilder;
 pub use names::ChangedName;
+
+/// Nodes of the DHT that are kept of a metainfo file.
+pub const MAX_NODES: usize = 64;
 
 /// A torrent, as its metainfo file describes it.
 #[derive(Clone, Debug)]
@@ -51,6 +57,9 @@ pub struct Metainfo {
     pub trackers: Vec<Vec<String>>,
     /// Addresses of web seeds (BEP 19), as foreign as those of trackers.
     pub web_seeds: Vec<String>,
+    /// Nodes of the DHT to begin with (BEP 5), by name or address and port: the first
+    /// [`MAX_NODES`] that can be used, each once.
+    pub nodes: Vec<(Host, u16)>,
     /// Peers may come from the trackers only (BEP 27).
     pub private: bool,
     /// A remark of its creator.

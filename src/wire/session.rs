@@ -141,6 +141,7 @@ fn code(kind: RecordKind, version: Version) -> u8 {
         RecordKind::State => 3,
         RecordKind::Removed => 4,
         RecordKind::Session => 5,
+        RecordKind::Dht => 6,
     };
     match version {
         Version::V1 => code,
@@ -211,6 +212,7 @@ impl<'a> Record<'a> {
             RecordKind::State,
             RecordKind::Removed,
             RecordKind::Session,
+            RecordKind::Dht,
         ]
         .into_iter()
         .find(|&known| code(known, version) == kind);

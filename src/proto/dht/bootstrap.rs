@@ -1,6 +1,10 @@
 //! How to get into the network: names to resolve, nodes saved earlier, and when to try again.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use crate::{
     base::time::Instant,
@@ -12,8 +16,10 @@ use crate::{
 const MAX_ADDRESSES: usize = 8;
 /// Routers that are known by address.
 const MAX_ROUTERS: usize = 64;
-/// Names; further ones are not taken.
+/// Names of the settings; further ones are not taken.
 const MAX_NAMES: usize = 64;
+/// Names that came later, from torrents and links: the last are kept.
+const MAX_ADDED: usize = 32;
 /// Saved nodes that are asked at once.
 const ROUND: usize = 16;
 /// For so long the pause stays short.
@@ -23,6 +29,7 @@ const EAGER: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Bootstrap {
     names: Vec<Name>,
+    added: VecDeque<Name>,
     routers: BTreeSet<SocketAddr>,
     /// Nodes saved earlier, the best first; those asked go to the end.
     cold: Vec<NodeInfo>,
@@ -32,11 +39,12 @@ pub(super) struct Bootstrap {
 }
 
 impl Bootstrap {
-    pub(super) fn new(conf: &DhtConf, cold: Vec<NodeInfo>) -> Self {
+    pub(super) fn new(conf: &DhtConf) -> Self {
         Self {
             names: conf.bootstrap.iter().take(MAX_NAMES).cloned().collect(),
+            added: VecDeque::new(),
             routers: BTreeSet::new(),
-            cold,
+            cold: Vec::new(),
             pause: conf.bootstrap_retry_min,
             since: None,
         }
@@ -44,15 +52,23 @@ impl Bootstrap {
 
     /// Adds a name; true if it is new.
     pub(super) fn add(&mut self, name: Name) -> bool {
-        let new = !self.names.contains(&name) && self.names.len() < MAX_NAMES;
-        if new {
-            self.names.push(name);
+        if self.names().any(|known| *known == name) {
+            return false;
         }
-        new
+        if self.added.len() >= MAX_ADDED {
+            self.added.pop_front();
+        }
+        self.added.push_back(name);
+        true
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
-        self.names.iter()
+        self.names.iter().chain(&self.added)
+    }
+
+    /// More saved nodes.
+    pub(super) fn add_cold(&mut self, nodes: Vec<NodeInfo>) {
+        self.cold.extend(nodes);
     }
 
     /// The saved nodes.
@@ -89,8 +105,8 @@ impl Bootstrap {
         port: u16,
         addrs: &[SocketAddr],
     ) -> Vec<SocketAddr> {
-        let mut same = self.names.iter().filter(|name| name.host == host && name.port == port);
-        let Some(router) = same.next().map(|name| name.router) else { return Vec::new() };
+        let router = self.names().find(|name| name.host == host && name.port == port);
+        let Some(router) = router.map(|name| name.router) else { return Vec::new() };
         let addrs: Vec<_> = addrs.iter().take(MAX_ADDRESSES).copied().collect();
         for &addr in addrs.iter().filter(|_| router) {
             if self.routers.len() < MAX_ROUTERS {
@@ -113,7 +129,7 @@ mod tests {
     #[test]
     fn pauses_double_and_grow_long_only_after_ten_minutes() {
         let conf = DhtConf::default();
-        let mut bootstrap = Bootstrap::new(&conf, Vec::new());
+        let mut bootstrap = Bootstrap::new(&conf);
         let mut now = Instant::ZERO;
         let mut pauses = Vec::new();
         for _ in 0..200 {
@@ -132,7 +148,7 @@ mod tests {
         let name = |host: &str, router| Name { host: host.into(), port: 1, router };
         let names = vec![name("router", true), name("node", false)];
         let conf = DhtConf { bootstrap: names, ..DhtConf::default() };
-        let mut bootstrap = Bootstrap::new(&conf, Vec::new());
+        let mut bootstrap = Bootstrap::new(&conf);
         let addr = |n: u16| SocketAddr::from(([11, 0, (n / 256) as u8, n as u8], 1));
         assert_eq!(bootstrap.resolved("other", 1, &[addr(1)]), []);
         assert_eq!(bootstrap.resolved("node", 1, &[addr(1)]), [addr(1)]);
@@ -143,6 +159,8 @@ mod tests {
             bootstrap.resolved("router", 1, &[addr(n)]);
         }
         assert_eq!(bootstrap.routers.len(), MAX_ROUTERS);
-        assert!((0..1000).filter(|n| bootstrap.add(name(&n.to_string(), false))).count() < 64);
+        (0..1000).for_each(|n| assert!(bootstrap.add(name(&n.to_string(), false))));
+        assert!(!bootstrap.add(name("999", false)) && !bootstrap.add(name("node", false)));
+        assert_eq!(bootstrap.names().count(), 2 + MAX_ADDED);
     }
 }

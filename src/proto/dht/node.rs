@@ -58,27 +58,32 @@ impl Node {
     ) -> Self {
         let secret = Secret::new(seed);
         let mut rng = secret.rng();
-        let state = state.unwrap_or_default();
         let mut random = [0; 20];
         rng.fill(&mut random);
-        let sides = Sides::new(families, |family| {
-            let saved = match family {
-                Family::V4 => state.id_v4,
-                Family::V6 => state.id_v6,
-            };
-            saved.unwrap_or(NodeId(random))
-        });
-        let cold = state.nodes.into_iter().take(4 * conf.max_saved_nodes).collect();
-        Self {
-            sides,
+        let mut node = Self {
+            sides: Sides::new(families, NodeId(random)),
             calls: Calls::new(secret.transactions()),
             searches: Searches::new(),
             announces: Announces::new(rng.fork(1)),
             server: Server::new(now, secret, rng.fork(2), &conf),
-            upkeep: Upkeep::new(now, cold, rng.fork(3), &conf),
+            upkeep: Upkeep::new(now, rng.fork(3), &conf),
             outbox: Outbox::new(conf.max_events),
             conf,
+        };
+        state.into_iter().for_each(|state| node.restore(now, state));
+        node
+    }
+
+    /// Goes on with a state that was saved, before anything else is done: with its ids, and the
+    /// nodes in it as places to begin at.
+    pub fn restore(&mut self, now: Instant, state: DhtState) {
+        for (family, id) in [(Family::V4, state.id_v4), (Family::V6, state.id_v6)] {
+            let side = self.sides.get_mut(family);
+            side.zip(id).into_iter().for_each(|(side, id)| side.take_id(id));
         }
+        let mut nodes = state.nodes;
+        nodes.truncate(4 * self.conf.max_saved_nodes);
+        self.upkeep.add_cold(now, nodes);
     }
 
     // Getters.
@@ -167,10 +172,10 @@ impl Node {
         self.probe(now, addr);
     }
 
-    /// Another place to begin at.
+    /// Another place to begin at, as a torrent names it (BEP 5): it is asked now, and whenever the
+    /// table is low. The last 32 are kept.
     pub fn add_bootstrap(&mut self, now: Instant, name: Name) {
-        let low = self.sides.is_low(self.conf.low_table);
-        if self.upkeep.add_name(now, &name, low, &self.conf) {
+        if self.upkeep.add_name(now, &name, &self.conf) {
             self.outbox.resolve(name);
         }
     }

@@ -123,6 +123,13 @@ impl Side {
 
     // Our id and address.
 
+    /// Takes an id of an earlier run, unless nodes know us by another.
+    pub(super) fn take_id(&mut self, id: NodeId) {
+        if self.table.len() == 0 {
+            self.table.move_to(id);
+        }
+    }
+
     /// A look-up of our own id begins, or goes on: true then.
     pub(super) fn begin_finding_self(&mut self) -> bool {
         std::mem::replace(&mut self.finding_self, true)
@@ -168,9 +175,9 @@ impl Side {
 }
 
 impl Sides {
-    /// Those of `families`, each with its id.
-    pub(super) fn new(families: &[Family], id: impl Fn(Family) -> NodeId) -> Self {
-        let side = |family| families.contains(&family).then(|| Side::new(family, id(family)));
+    /// Those of `families`, all with this id.
+    pub(super) fn new(families: &[Family], id: NodeId) -> Self {
+        let side = |family| families.contains(&family).then(|| Side::new(family, id));
         Self { v4: side(Family::V4), v6: side(Family::V6) }
     }
 

@@ -63,15 +63,14 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// `cold` are nodes that were saved.
-    pub(super) fn new(now: Instant, cold: Vec<NodeInfo>, rng: Rng, conf: &DhtConf) -> Self {
+    pub(super) fn new(now: Instant, rng: Rng, conf: &DhtConf) -> Self {
         let mut timers = TimerTable::new();
         timers.set(Chore::Ping as usize, now + conf.ping_interval);
         timers.set(Chore::Bootstrap as usize, now);
         Self {
             timers,
             rng,
-            bootstrap: Bootstrap::new(conf, cold),
+            bootstrap: Bootstrap::new(conf),
             probes: VecDeque::new(),
             refreshes: 0,
             pings: 0,
@@ -111,19 +110,13 @@ impl Upkeep {
 
     // The way in.
 
-    /// Another place to begin at. True if it is to be resolved now.
-    pub(super) fn add_name(
-        &mut self,
-        now: Instant,
-        name: &Name,
-        low: bool,
-        conf: &DhtConf,
-    ) -> bool {
-        let wanted = self.bootstrap.add(name.clone()) && low;
-        if wanted {
+    /// Another place to begin at. True if it is new, and to be resolved now.
+    pub(super) fn add_name(&mut self, now: Instant, name: &Name, conf: &DhtConf) -> bool {
+        let new = self.bootstrap.add(name.clone());
+        if new {
             self.arm(Chore::Bootstrap, now + conf.bootstrap_retry_min);
         }
-        wanted
+        new
     }
 
     /// A name's addresses: those to ask.
@@ -139,6 +132,12 @@ impl Upkeep {
     /// Whether an address is that of a router: it belongs in no table.
     pub(super) fn is_router(&self, addr: SocketAddr) -> bool {
         self.bootstrap.is_router(addr)
+    }
+
+    /// Nodes that were saved: they are asked if the table is low.
+    pub(super) fn add_cold(&mut self, now: Instant, nodes: Vec<NodeInfo>) {
+        self.bootstrap.add_cold(nodes);
+        self.arm(Chore::Bootstrap, now);
     }
 
     /// Nodes that were saved.

@@ -35,6 +35,11 @@ impl World {
         &self.trackers[tracker.0].told
     }
 
+    /// A name that leads to a node's address.
+    pub fn host_name(&self, node: NodeId) -> String {
+        format!("node{}.sim", node.0)
+    }
+
     pub(super) fn look_up(&mut self, node: usize, host: String) {
         let life = self.nodes[node].life;
         self.schedule(self.now + LATENCY, Event::Resolved { node, life, host });
@@ -51,8 +56,11 @@ impl World {
     pub(super) fn resolved(&mut self, node: usize, host: &str) {
         let clock = self.clock(node);
         let known = (0..self.trackers.len()).find(|&nth| tracker::name(nth) == host);
-        let result =
-            known.map(|nth| vec![tracker::addr(nth).ip()]).ok_or_else(|| "no such name".to_owned());
+        let of_tracker = known.map(|nth| tracker::addr(nth).ip());
+        let nodes = || (0..self.nodes.len()).map(NodeId);
+        let of_node = || nodes().find(|&node| self.host_name(node) == host);
+        let ip = of_tracker.or_else(|| of_node().map(|node| self.addr(node).ip()));
+        let result = ip.map(|ip| vec![ip]).ok_or_else(|| "no such name".to_owned());
         self.host_mut(node).engine.handle_resolved(clock, host, result);
         self.service(node);
     }

@@ -161,12 +161,13 @@ fn info_dictionary_of_peers_and_a_link_make_a_torrent() {
     builder.single_file(5).tracker_tier(["http://t/".to_owned()]).private(true);
     let file = Metainfo::from_bytes(&builder.build(&[[1; 20]]).unwrap()).unwrap();
     let info = file.info().unwrap();
-    let link = with("tr=http://a/&tr=udp://b:1&ws=http://w/&dn=other");
+    let link = with("tr=http://a/&tr=udp://b:1&ws=http://w/&dn=other&dht=h:1&dht=[2001:db8::1]:2");
     let limits = MetainfoLimits::default();
     let made = Metainfo::from_info(info, &link, &limits).unwrap();
     assert_eq!((made.identity, &made.name, made.private), (file.identity, &file.name, true));
     assert_eq!(made.trackers, [["http://a/"], ["udp://b:1"]]);
     assert_eq!((&made.web_seeds[..], made.info()), (&["http://w/".to_owned()][..], Some(info)));
+    assert_eq!(made.nodes, link.nodes);
     // Its bytes are a metainfo file of the same torrent.
     let again = Metainfo::from_bytes(made.raw.as_deref().unwrap()).unwrap();
     assert_eq!((again.identity, again.info()), (file.identity, Some(info)));

@@ -32,6 +32,7 @@ pub struct MetainfoBuilder {
     content: Content,
     tiers: Vec<Vec<String>>,
     web_seeds: Vec<String>,
+    nodes: Vec<(String, u16)>,
     private: bool,
     source: Option<String>,
     comment: Option<String>,
@@ -72,6 +73,7 @@ impl MetainfoBuilder {
             content: Content::Multiple(Vec::new()),
             tiers: Vec::new(),
             web_seeds: Vec::new(),
+            nodes: Vec::new(),
             private: false,
             source: None,
             comment: None,
@@ -112,6 +114,12 @@ impl MetainfoBuilder {
     /// Adds a web seed (BEP 19).
     pub fn web_seed(&mut self, url: impl Into<String>) -> &mut Self {
         self.web_seeds.push(url.into());
+        self
+    }
+
+    /// Adds a node of the DHT, by name or address and port (BEP 5).
+    pub fn node(&mut self, host: impl Into<String>, port: u16) -> &mut Self {
+        self.nodes.push((host.into(), port));
         self
     }
 
@@ -206,6 +214,13 @@ impl MetainfoBuilder {
         }
         e.key(b"info");
         self.encode_info(&mut e, pieces);
+        if !self.nodes.is_empty() {
+            e.key(b"nodes").list();
+            for (host, port) in &self.nodes {
+                e.list().bytes(host.as_bytes()).uint(u64::from(*port)).end();
+            }
+            e.end();
+        }
         if !self.web_seeds.is_empty() {
             strings(e.key(b"url-list"), &self.web_seeds);
         }

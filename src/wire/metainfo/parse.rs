@@ -14,7 +14,7 @@ use crate::{
     wire::bencode::{Document, Kind, Limits, Value},
 };
 
-use super::{Field, Metainfo, MetainfoError as Error, MetainfoLimits};
+use super::{Field, Host, MAX_NODES, Metainfo, MetainfoError as Error, MetainfoLimits};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -49,6 +49,7 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<(Metainf
         pieces,
         trackers: trackers(root, limits)?,
         web_seeds: web_seeds(root, limits)?,
+        nodes: nodes(root),
         private: info.get(b"private").and_then(|v| v.as_int()).is_some_and(|private| private != 0),
         comment: text(root, b"comment.utf-8", b"comment"),
         created_by: text(root, b"created by.utf-8", b"created by"),
@@ -236,6 +237,28 @@ fn web_seeds(root: Value<'_>, limits: &MetainfoLimits) -> Result<Vec<String>> {
     let seeds = root.get(b"url-list").map(addresses).unwrap_or_default();
     check_count("web seeds", seeds.len(), limits.addresses)?;
     Ok(seeds)
+}
+
+/// Nodes of the DHT, each a list of host and port. It takes more than one that makes no sense to
+/// refuse a torrent.
+fn nodes(root: Value<'_>) -> Vec<(Host, u16)> {
+    let mut nodes = Vec::new();
+    for node in root.get(b"nodes").and_then(|v| v.as_list()).into_iter().flatten() {
+        let node = node_of(node).filter(|node| !nodes.contains(node));
+        nodes.extend(node);
+        if nodes.len() >= MAX_NODES {
+            break;
+        }
+    }
+    nodes.shrink_to_fit();
+    nodes
+}
+
+fn node_of(node: Value<'_>) -> Option<(Host, u16)> {
+    let mut parts = node.as_list()?;
+    let host = Host::parse_bare(parts.next()?.as_str()?.trim()).ok()?;
+    let port = u16::try_from(parts.next()?.as_int()?).ok().filter(|&port| port != 0)?;
+    Some((host, port))
 }
 
 /// The addresses in a string or a list of strings, trimmed. Others cannot be used, and it takes

@@ -54,6 +54,26 @@ fn a_single_file() {
 }
 
 #[test]
+fn nodes_are_names_and_addresses_and_bounded() {
+    let with = |nodes: &str| {
+        let mut bytes = single(5, 16_384, 1, "");
+        bytes.truncate(bytes.len() - 1);
+        bytes.extend_from_slice(format!("5:nodes{nodes}e").as_bytes());
+        let nodes = Metainfo::from_bytes(&bytes).unwrap().nodes;
+        nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>()
+    };
+    let all = "ll9:127.0.0.1i6881eel11:2001:db8::1i1eel12:Router.test.i80ee\
+        l12:Router.test.i80eee";
+    assert_eq!(with(all), ["127.0.0.1:6881", "[2001:db8::1]:1", "router.test:80"]);
+    // What makes no sense is passed over.
+    let strange = "li1ele1:al1:ael1:ai0eel1:ai65536eel1:ai-1eel2:-ai1eel5:127.1i1eel1:bi2e1:cee";
+    assert_eq!(with(strange), ["b:2"]);
+    assert_eq!((with("1:a"), with("de")), (vec![], vec![]));
+    let many: String = (1..=1000).map(|port| format!("l1:ai{port}ee")).collect();
+    assert_eq!(with(&format!("l{many}e")).len(), MAX_NODES);
+}
+
+#[test]
 fn several_files() {
     let m = Metainfo::from_bytes(&multi(
         "d6:lengthi3e4:pathl1:a1:bee\

@@ -75,6 +75,8 @@ pub struct Index {
     pub entries: HashMap<WireHash, Entry>,
     /// The session's own settings.
     pub session: Option<Place>,
+    /// The state of the DHT node.
+    pub dht: Option<Place>,
     /// Records of a kind that this version does not know: kept as they are.
     pub unknown: Vec<Place>,
     /// Bytes of all records that count.
@@ -91,6 +93,7 @@ impl Index {
             RecordKind::Session => {
                 Entry { torrent: self.session.replace(place), ..Entry::default() }
             }
+            RecordKind::Dht => Entry { torrent: self.dht.replace(place), ..Entry::default() },
             RecordKind::Removed => {
                 // It counts only as long as what it speaks of is there: a log that is written anew
                 // has neither.
@@ -149,6 +152,8 @@ pub struct Restored {
     pub torrents: Vec<RestoredTorrent>,
     /// The session's own settings, if they were ever set.
     pub session: Option<SessionSettings>,
+    /// The state of the DHT node, as it was recorded last; not looked into.
+    pub dht: Option<Vec<u8>>,
     /// Damaged stretches of the log, and records that make no sense. What they said is lost;
     /// everything else is there.
     pub damaged: u32,
@@ -167,6 +172,7 @@ pub struct Replay {
     torrents: Vec<Loading>,
     by_hash: HashMap<WireHash, usize>,
     session: Option<SessionSettings>,
+    dht: Option<Vec<u8>>,
     damaged: u32,
 }
 
@@ -194,6 +200,10 @@ impl Replay {
                 }
                 Err(_) => false,
             },
+            RecordKind::Dht => {
+                self.dht = Some(record.body.to_vec());
+                true
+            }
             RecordKind::Removed => {
                 if let Some(gone) =
                     self.by_hash.remove(&record.info_hash).and_then(|at| self.torrents.get_mut(at))
@@ -224,6 +234,7 @@ impl Replay {
             Restored {
                 torrents,
                 session: self.session,
+                dht: self.dht,
                 damaged: self.damaged,
                 torn: 0,
                 set_aside: None,

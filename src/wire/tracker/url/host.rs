@@ -39,6 +39,19 @@ impl Host {
         Ok((Self::parse(host)?, parse_port(port.unwrap_or_default())?))
     }
 
+    /// As it is without a port behind it.
+    pub(crate) fn bare(&self) -> String {
+        match self {
+            Self::Ip(ip) => ip.to_string(),
+            Self::Name(name) => name.clone(),
+        }
+    }
+
+    /// Reads a host that stands alone: an IPv6 address may do without brackets.
+    pub(crate) fn parse_bare(text: &str) -> Result<Self, UrlError> {
+        text.parse().map(Self::Ip).or_else(|_| Self::parse(text))
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, UrlError> {
         if let Some(ip) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return ip.parse().map(|ip| Self::Ip(IpAddr::V6(ip))).map_err(|_| UrlError::Host);
