@@ -20,6 +20,7 @@ pub use crate::{
         job::{
             Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP, RecordKind, Run,
             RunData, RunDone, SaveState, SessionRecord, StoreOp, StoreSpec, Verdict, batch_len,
+            task::Task,
         },
         partial::{BlockSet, PartialPiece},
         tracker_events::{Completion, OwedEvent, TrackerEvents},

@@ -343,6 +343,10 @@ impl Host {
             Job::Look { torrent, .. } => Done::Looked { torrent, absent: how & 1 == 0 },
             Job::Tidy { torrent } => Done::Tidied { torrent, left: None },
             Job::Close { torrent } => Done::Closed { torrent },
+            Job::Compute { torrent, mut task } => {
+                task.run();
+                Done::Computed { torrent, task }
+            }
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
             Job::Record { torrent, record } => {
                 Done::Recorded { torrent, kind: record.kind, result: Ok(()) }

@@ -4,12 +4,13 @@
 //! torrent's generational key, so an answer that comes too late finds nothing.
 
 pub(crate) mod storage;
+pub(crate) mod task;
 
 use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use self::storage::Storage;
+use self::{storage::Storage, task::Task};
 use super::{
     arena::Key,
     bitfield::Bitfield,
@@ -387,6 +388,13 @@ pub enum Job {
         /// Where it is.
         spec: Box<StoreSpec>,
     },
+    /// Do work that is about no storage: run the task, and hand it back.
+    Compute {
+        /// The torrent.
+        torrent: Key,
+        /// The work.
+        task: Box<dyn Task>,
+    },
     /// Append a record to the session folder's log. Many that wait are synced together.
     Record {
         /// The torrent that it is about; `None` if about the session.
@@ -572,6 +580,13 @@ pub enum Done {
         torrent: Key,
         /// What could not be deleted.
         left: Option<Leftovers>,
+    },
+    /// To [`Job::Compute`].
+    Computed {
+        /// The torrent.
+        torrent: Key,
+        /// The task, which has run.
+        task: Box<dyn Task>,
     },
     /// To [`Job::Record`].
     Recorded {

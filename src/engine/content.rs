@@ -1,6 +1,6 @@
 //! The metainfo of a torrent that was added by a magnet link, once it is known.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use thiserror::Error;
 
@@ -9,9 +9,11 @@ use crate::{
     base::{
         arena::Key,
         ids::{Identity, TorrentId},
+        job::task::Task,
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs},
-    wire::metainfo::{Metainfo, MetainfoLimits},
+    torrent::info_parser::InfoParser,
+    wire::metainfo::Metainfo,
 };
 
 /// Why a torrent does not take a metainfo.
@@ -39,15 +41,18 @@ impl Engine {
         self.torrents.get(id.0)?.content.metainfo().cloned()
     }
 
-    /// The info dictionary of a torrent may have come from its peers: then it is the torrent's
-    /// metainfo, with the trackers and web seeds of its magnet link.
-    pub(super) fn take_metadata(&mut self, key: Key) {
-        let Some(torrent) = self.torrents.get_mut(key) else { return };
-        let Some(info) = torrent.take_info() else { return };
-        let (id, magnet) = (TorrentId(key), torrent.content.magnet());
-        let Some(magnet) = magnet else { return };
-        let made = Metainfo::from_info(&info, magnet, &MetainfoLimits::default());
-        let error = match made {
+    /// A worker has parsed the info dictionary of a torrent, which came from its peers: that is the
+    /// torrent's metainfo, with the trackers and web seeds of its magnet link, unless the user has
+    /// given it one meanwhile.
+    pub(super) fn handle_computed(&mut self, key: Key, task: Box<dyn Task>) {
+        let task: Box<dyn Any> = task;
+        let parsed = task.downcast::<InfoParser>().ok().and_then(|parser| parser.into_parsed());
+        let (Some(parsed), Some(torrent)) = (parsed, self.torrents.get(key)) else { return };
+        if torrent.content.is_known() {
+            return;
+        }
+        let id = TorrentId(key);
+        let error = match parsed {
             Ok(metainfo) => match self.verbs().set_metainfo(id, Arc::new(metainfo)) {
                 Ok(()) => return,
                 Err(error) => error.to_string(),

@@ -297,6 +297,7 @@ impl Engine {
             | Done::Tidied { torrent, .. }
             | Done::Deleted { torrent, .. }
             | Done::Looked { torrent, .. }
+            | Done::Computed { torrent, .. }
             | Done::Closed { torrent } => torrent,
             Done::Recorded { torrent, kind, result } => {
                 return self.handle_recorded(*torrent, *kind, result.clone());
@@ -316,6 +317,7 @@ impl Engine {
                     blocks.last().filter(|_| cold && result.is_ok()).map(|block| block.piece);
                 torrent.handle_read(session, cold, buf, result, &mut self.cx);
             }
+            Done::Computed { task, .. } => return self.handle_computed(key, task),
             done => torrent.handle_done(done, &mut self.cx),
         }
         self.settle(key);
@@ -460,7 +462,6 @@ impl Engine {
 
     /// Carries out what a torrent wants of the connections, and lets it dial.
     fn settle(&mut self, key: Key) {
-        self.take_metadata(key);
         self.change_place(key);
         self.spread_external_addr();
         self.watch_buffers();

@@ -138,6 +138,7 @@ pub(super) fn job_name(job: &Job) -> (&'static str, Option<u32>) {
         Job::Look { .. } => ("look at", None),
         Job::Save { .. } => ("save", None),
         Job::Close { .. } => ("close", None),
+        Job::Compute { .. } => ("compute", None),
         _ => ("work", None),
     }
 }

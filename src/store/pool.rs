@@ -63,7 +63,7 @@ struct Waiting {
     reads: VecDeque<Job>,
     /// Quick and needed by what comes next: opening, closing, writes without hashing.
     quick: VecDeque<Job>,
-    /// May take long: saving and syncing.
+    /// May take long: saving and syncing, parsing.
     slow: VecDeque<Job>,
     /// To be appended to the session folder's log, all that wait at once, by one worker at a time.
     records: VecDeque<Job>,
@@ -339,6 +339,7 @@ impl Waiting {
             | Job::Arrange { .. }
             | Job::Relocate { .. }
             | Job::Tidy { .. }
+            | Job::Compute { .. }
             | Job::Delete { .. } => &mut self.slow,
             Job::Record { .. } => &mut self.records,
             Job::Check { .. } => &mut self.checks,

@@ -164,6 +164,10 @@ impl Runner {
                     let absent = self.storage(torrent, &spec).is_absent(&spec);
                     done.push(Done::Looked { torrent, absent });
                 }
+                Job::Compute { torrent, mut task } => {
+                    task.run();
+                    done.push(Done::Computed { torrent, task });
+                }
                 Job::Close { torrent } => {
                     self.close(torrent);
                     done.push(Done::Closed { torrent });

@@ -1,5 +1,6 @@
 //! Fetching the info dictionary of a torrent that was added by a magnet link (BEP 9). What its peers
-//! say of it goes to the machine that puts it together, what the machine asks for goes to the peers.
+//! say of it goes to the machine that puts it together, what the machine asks for goes to the peers,
+//! and the whole goes to a worker that parses it.
 //!
 //! It does not know what is in a dictionary; what comes of it is the engine's business.
 
@@ -7,11 +8,12 @@ use std::net::SocketAddr;
 
 use crate::{
     alert::{Alert, AlertMask},
-    base::{arena::Key, ids::InfoHash},
+    base::{arena::Key, ids::InfoHash, job::Job},
     proto::metadata::{MetadataEvent, MetadataFetch, MetadataLimits, MetadataProgress},
     torrent::{
         METADATA, Torrent,
         cx::Cx,
+        info_parser::InfoParser,
         peer_session::{Fault, OnMetadata},
         progress::Contributor,
         swarm::Note,
@@ -30,8 +32,6 @@ struct Giver {
 #[derive(Debug)]
 pub(crate) struct Fetching {
     fetch: MetadataFetch<Giver>,
-    /// The dictionary, from when it has come until the engine takes it.
-    complete: Option<Vec<u8>>,
     /// What was told last.
     told: MetadataProgress,
 }
@@ -43,7 +43,7 @@ impl Fetching {
         let limits =
             MetadataLimits { size, memory: 2 * size as usize, ..MetadataLimits::default() };
         let fetch = MetadataFetch::new(hash, limits);
-        Self { fetch, complete: None, told: MetadataProgress::default() }
+        Self { fetch, told: MetadataProgress::default() }
     }
 }
 
@@ -94,11 +94,12 @@ impl Torrent {
 
     /// Draws the consequences of what has come or has not, and asks for what is missing.
     pub(super) fn fetch_metadata(&mut self, cx: &mut Cx) {
-        let Some(Fetching { fetch, complete, .. }) = self.content.fetching_mut() else { return };
+        let Some(Fetching { fetch, .. }) = self.content.fetching_mut() else { return };
+        let mut complete = None;
         fetch.handle_time_out(cx.now);
         while let Some(event) = fetch.poll_event() {
             match event {
-                MetadataEvent::Complete(info) => *complete = Some(info),
+                MetadataEvent::Complete(info) => complete = Some(info),
                 MetadataEvent::Liar(Giver { addr, incoming, .. }) => {
                     self.swarm.notes.push_back(Note::Ban(Contributor { addr, incoming }));
                 }
@@ -114,6 +115,12 @@ impl Torrent {
             Some(at) => self.timers.set(METADATA, at.max(cx.now)),
             None => self.timers.stop(METADATA),
         }
+        if let (Some(info), Some(magnet)) = (complete, self.content.magnet()) {
+            // The answer is the engine's, which gives the torrent its content. Nothing waits for
+            // it: a torrent that ends meanwhile does not miss it.
+            let task = Box::new(InfoParser::new(info, magnet.clone()));
+            cx.job(Job::Compute { torrent: self.identity.key(), task });
+        }
         self.tell_of_metadata(cx);
         self.settle(cx);
     }
@@ -127,11 +134,5 @@ impl Torrent {
             let MetadataProgress { peers, resting, have, total } = progress;
             cx.alerts.push(Alert::FetchingMetadata { torrent: id, peers, resting, have, total });
         }
-    }
-
-    /// The info dictionary, once it has come; it has the torrent's SHA-1.
-    #[must_use]
-    pub(crate) fn take_info(&mut self) -> Option<Vec<u8>> {
-        self.content.fetching_mut()?.complete.take()
     }
 }

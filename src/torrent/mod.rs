@@ -21,6 +21,7 @@ pub(crate) mod file_operations;
 mod file_priorities;
 mod files;
 pub(crate) mod identity;
+pub(crate) mod info_parser;
 pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod location;

@@ -134,7 +134,7 @@ impl Torrent {
             }
             Done::Read { buf, .. } => cx.leases.uploads_mut().give(buf),
             // That is the engine's to tell.
-            Done::Recorded { .. } => {}
+            Done::Computed { .. } | Done::Recorded { .. } => {}
         }
         self.settle(cx);
     }

@@ -179,3 +179,23 @@ fn block_that_was_not_asked_for_ends_the_connection() {
     let (_, reason) = partings(&world, leech).remove(0);
     assert!(reason.contains("metadata block 0 was not asked for"), "{reason}");
 }
+
+#[test]
+fn metainfo_of_the_user_wins_over_one_that_is_being_parsed() {
+    let sample = wide();
+    let mut world = World::new(4);
+    let giver = world.scripted(Giver::new(&sample, Manner::Honest));
+    let leech = world.node(loud());
+    world.set_disk_pace(leech, DiskPace { min: secs(5), max: secs(5), ..DiskPace::default() });
+    let params = by_link(&world, leech, &sample, &[giver]);
+    let id = world.add_torrent(leech, &sample, params);
+    let begun = |a: &Alert| matches!(a, Alert::FetchingMetadata { have: 1.., .. });
+    assert!(world.run_until(|w| w.told(leech, begun).is_some(), secs(30)));
+    world.run_for(secs(3));
+    assert_eq!(world.stats(leech).phase, Phase::Metadata, "the loop has not parsed it itself");
+    world.tell(leech, |e| e.set_metainfo(id, sample.metainfo.clone())).unwrap();
+    world.run_for(secs(60));
+    assert_eq!(world.stats(leech).phase, Phase::Downloading);
+    let refused = |a: &Alert| matches!(a, Alert::MetadataRefused { .. });
+    assert!(world.told(leech, refused).is_none());
+}
