@@ -8,6 +8,8 @@ mod circles;
 mod modules;
 #[path = "layering/planted.rs"]
 mod planted;
+#[path = "layering/quiet.rs"]
+mod quiet;
 #[path = "layering/sizes.rs"]
 mod sizes;
 #[path = "layering/words.rs"]

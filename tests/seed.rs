@@ -15,7 +15,7 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 use support::{
     clock,
-    download::{Bench, example},
+    download::{Bench, example, ours},
     process::Process,
     torrent::{Recipe, Torrent},
 };
@@ -36,11 +36,7 @@ fn served() -> (TempDir, Torrent) {
 }
 
 fn start(dir: &Path, args: &[&str]) -> Process {
-    Process::spawn(
-        "seed",
-        Command::new(example("seed")).current_dir(dir).args(["--port", "0"]).args(args),
-        dir,
-    )
+    Process::spawn("seed", ours("seed").current_dir(dir).args(["--port", "0"]).args(args), dir)
 }
 
 /// The addresses it says it listens on, on the loopback.
@@ -188,7 +184,7 @@ fn as_many_connections_as_the_system_grants_are_taken() {
             "ulimit -Sn 100 && exec \"$@\"",
             "-",
         ]);
-        command.arg(example(name)).args(["test.torrent", "--port", "0"]);
+        command.env("NO_DHT", "1").arg(example(name)).args(["test.torrent", "--port", "0"]);
         let process = Process::spawn(name, &mut command, dir.path());
         let told = format!("room for {room} connections");
         clock::wait_for(&told, LIMIT, || process.output().contains(&told).then_some(()));

@@ -9,14 +9,14 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
     clock,
-    download::example,
+    download::ours,
     system::{Tmpfs, is_root, skip},
     torrent::{Recipe, Torrent},
 };
@@ -36,7 +36,7 @@ struct Session {
 impl Session {
     fn start(dir: &Path, args: &[&str]) -> Self {
         let (out, err) = (dir.join("out"), dir.join("err"));
-        let mut child = Command::new(example("session"))
+        let mut child = ours("session")
             .current_dir(dir)
             .args(["s", "--port", "0"])
             .args(args)
@@ -290,8 +290,7 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
         (&["a", "b"], "one folder, not 2"),
         (&["a", "--what"], "there is no option --what; --help lists them"),
     ] {
-        let output =
-            Command::new(example("session")).args(args).stdin(Stdio::null()).output().unwrap();
+        let output = ours("session").args(args).stdin(Stdio::null()).output().unwrap();
         assert_eq!(
             (output.status.code(), output.stderr),
             (Some(2), format!("session: {sentence}\n").into_bytes())
@@ -313,11 +312,8 @@ fn session_resumes_and_locks_its_folder() {
     first.say("limit 100K 50K");
     first.line("limits ");
 
-    let other = Command::new(example("session"))
-        .current_dir(dir.path())
-        .args(["s", "--port", "0"])
-        .output()
-        .unwrap();
+    let other =
+        ours("session").current_dir(dir.path()).args(["s", "--port", "0"]).output().unwrap();
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
         !other.status.success()

@@ -9,7 +9,7 @@ use std::{fs, process::Command, sync::Arc, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
     clock,
-    download::{Bench, example},
+    download::{Bench, ours},
     seeder::Seeder,
     terminal::Terminal,
     torrent::{Recipe, Torrent},
@@ -58,7 +58,7 @@ fn typed_line_survives_news_and_history_comes_back() {
     let torrent = Arc::new(Recipe::single("file", 100_000, 16 * 1024).make(5));
     let dir = tempfile::tempdir().unwrap();
     fs::rename(torrent.write_metainfo(dir.path()), dir.path().join("t.torrent")).unwrap();
-    let mut command = Command::new(example("session"));
+    let mut command = ours("session");
     let mut terminal =
         Terminal::start(command.current_dir(dir.path()).args(["s", "--port", "0"]), "xterm", 80);
     let at = terminal.wait_for(0, "> ", LIMIT);

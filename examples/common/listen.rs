@@ -13,7 +13,7 @@ use cratetorrent::{Alerts, Conf, EngineHandle, ReactorError, conf::Bootstrap, sp
 
 use super::{
     Problem,
-    args::{Args, path, value, values},
+    args::{Args, path, value, values, variable},
 };
 
 /// The ports to try when none is asked for.
@@ -31,7 +31,17 @@ pub struct Place {
     dht: Dht,
 }
 
-/// The DHT node: on if a place to begin at is given.
+/// Public nodes that lead into the DHT. They serve thousands, and are asked for nodes alone.
+const ROUTERS: [(&str, u16); 3] = [
+    ("dht.libtorrent.org", 25401),
+    ("dht.transmissionbt.com", 6881),
+    ("router.bt.ouinet.work", 6881),
+];
+
+/// Set to anything, it does what `--no-dht` does, for tests and scripts: nothing leaves the machine.
+const OFF: &str = "NO_DHT";
+
+/// The DHT node: on unless it is switched off.
 #[derive(Clone, Debug, Default)]
 struct Dht {
     off: bool,
@@ -52,16 +62,24 @@ impl Dht {
             bootstrap.push(place.ok_or_else(wrong)?);
         }
         let state = path(args, "--dht-state")?;
-        Ok(Self { off: args.contains("--no-dht"), bootstrap, state })
-    }
-
-    fn is_on(&self) -> bool {
-        !self.off && (self.state.is_some() || !self.bootstrap.is_empty())
+        let off = args.contains("--no-dht") || variable(OFF).is_some();
+        Ok(Self { off, bootstrap, state })
     }
 
     fn set(&self, conf: &mut Conf) -> Result<(), Problem> {
-        conf.dht.enabled = self.is_on();
+        conf.dht.enabled = !self.off;
         conf.dht.bootstrap.clone_from(&self.bootstrap);
+        if self.bootstrap.is_empty() {
+            let router = |(host, port): &(&str, u16)| Bootstrap {
+                host: (*host).to_owned(),
+                port: *port,
+                router: true,
+            };
+            conf.dht.bootstrap = ROUTERS.iter().map(router).collect();
+        }
+        if self.state.is_some() && conf.session.dir.is_some() {
+            return Err(Problem::usage("--dht-state: a session keeps its nodes in its folder"));
+        }
         if let Some(path) = self.state.as_ref().filter(|_| conf.dht.enabled) {
             match fs::read(path) {
                 Ok(state) => conf.dht.state = state,
@@ -110,9 +128,14 @@ impl Place {
         self.port.is_some()
     }
 
+    /// Has no DHT node: what is private has no use for one (BEP 27).
+    pub fn switch_off_dht(&mut self) {
+        self.dht.off = true;
+    }
+
     /// Whether peers can be found without trackers.
     pub fn has_dht(&self) -> bool {
-        self.dht.is_on()
+        !self.dht.off
     }
 
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else

@@ -34,9 +34,10 @@ Usage: download [TORRENT] [options]
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --no-listen           accept no peers
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
-  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: no DHT)
+  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
+                        ones)
   --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there
-  --no-dht              have no DHT node, whatever else is said
+  --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --seed                go on serving when complete, until Ctrl-C
   --seed-ratio R        serve until R times the torrent's size was sent, as 1.5

@@ -33,13 +33,16 @@ use crate::{
 /// How often to look at the clock when no alert comes.
 const TICK: Duration = Duration::from_secs(1);
 
-pub fn run(options: Options) -> Result<ExitCode, Problem> {
+pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     let mut params = match read_magnet(&options.torrent) {
         Some(magnet) => TorrentParams::from_magnet(magnet?, &options.dir),
         None => TorrentParams::new(Arc::new(read_metainfo(&options.torrent)?), &options.dir),
     };
     let known = params.source.metainfo().cloned();
     if let Some(metainfo) = &known {
+        if metainfo.private {
+            options.place.switch_off_dht();
+        }
         params.priorities = priorities(metainfo, options.select.as_deref())?;
         params.trackers = Some(metainfo.trackers.clone());
     }
@@ -48,10 +51,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let is_tracked = trackers.iter().any(|tier| !tier.is_empty());
     params.trackers = Some(trackers);
     params.peers.extend_from_slice(&options.peers);
-    // The DHT knows peers of any torrent that may be known there (BEP 27).
-    let is_private = known.as_ref().is_some_and(|metainfo| metainfo.private);
-    let has_source =
-        is_tracked || !params.peers.is_empty() || (options.place.has_dht() && !is_private);
+    let has_source = is_tracked || !params.peers.is_empty() || options.place.has_dht();
     params.sequential = options.sequential;
     params.stop = Some(options.stop);
     params.renames = options.names.clone();
@@ -103,8 +103,8 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
 }
 
 const NO_PEERS: &str = "no peer to download from: the torrent has no trackers, so name some with \
-                        --tracker or peers with --peer, let them come with --port, or join the \
-                        DHT with --bootstrap (a private torrent is not found there)";
+                        --tracker or peers with --peer, let them come with --port, or do \
+                        without --no-dht (a private torrent is not found in the DHT)";
 
 /// A metainfo that has come, and alerts that came meanwhile and are for the download.
 type Come = (Arc<Metainfo>, Vec<Alert>);

@@ -27,9 +27,10 @@ Usage: seed TORRENT [options]
   PATH                  anything else: a file or folder to make a torrent of
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
-  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: no DHT)
+  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
+                        ones)
   --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there
-  --no-dht              have no DHT node, whatever else is said
+  --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --peer ADDR[,ADDR…]   peers to connect to, as host:port or [v6]:port; may be given more than once
   --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them \

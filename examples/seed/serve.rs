@@ -25,9 +25,12 @@ use crate::{
 const TICK: Duration = Duration::from_millis(200);
 
 pub fn run(options: Options) -> Result<ExitCode, Problem> {
-    let Options { what, peers, place, blocklist, limits, show } = options;
+    let Options { what, peers, mut place, blocklist, limits, show } = options;
     let interrupt = Interrupt::catch(|| {})?;
     let source = Source::find(what, show, &interrupt)?;
+    if source.metainfo.private {
+        place.switch_off_dht();
+    }
 
     let alerts = AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS | AlertMask::TRACKERS;
     let mut conf = Conf::default().with(|conf| {

@@ -23,9 +23,9 @@ Usage: session DIR [options]
   --downloads DIR       where data goes unless `add` says otherwise (default: DIR/downloads)
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
-  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: no DHT)
-  --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there
-  --no-dht              have no DHT node, whatever else is said
+  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
+                        ones)
+  --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, \
                         2M or 1G; 0: no limit

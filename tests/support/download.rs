@@ -29,6 +29,18 @@ pub fn example(name: &str) -> PathBuf {
     path
 }
 
+/// One of our programs that keeps off the DHT.
+pub fn ours(name: &str) -> Command {
+    quiet(Command::new(example(name)))
+}
+
+/// Has one of our programs that `command` begins keep off the DHT: nothing of a test leaves the
+/// machine.
+pub fn quiet(mut command: Command) -> Command {
+    command.env("NO_DHT", "1");
+    command
+}
+
 /// A download folder with a torrent file beside it.
 #[derive(Debug)]
 pub struct Bench {
@@ -53,7 +65,7 @@ impl Bench {
 
     /// The command that downloads from `peers`.
     pub fn command(&self, peers: &[SocketAddr]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = quiet(Command::new(program()));
         self.arguments(&mut command, peers);
         command
     }
@@ -66,7 +78,7 @@ impl Bench {
             .arg(&self.dir)
             .env_remove("SEED")
             .env_remove("METAINFO_PATH");
-        command.env_remove("DOWNLOAD_DIR").env("RUST_LOG", "debug");
+        command.env_remove("DOWNLOAD_DIR").env("RUST_LOG", "debug").env("NO_DHT", "1");
         for peer in peers {
             command.arg("--peer").arg(peer.to_string());
         }
