@@ -1,5 +1,5 @@
-//! How the engine works, chapter by chapter: for those who change it, and for those who want to know
-//! what it does with their data. DESIGN.md is the tour that comes before.
+//! How the engine works, chapter by chapter: for those who change it, and for those who want to
+//! know what it does with their data. DESIGN.md is the tour that comes before.
 //!
 //! - [`structure`]: what every state machine keeps to, and which owns which.
 //! - [`downloading`]: how blocks are requested, received, verified and written; bad data.

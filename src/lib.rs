@@ -59,7 +59,7 @@
 //! | [`wire`] | torrent files and messages: bytes to values and back |
 //! | [`mod@create`] | making torrents |
 //! | [`guide`] | how all of it works, chapter by chapter |
-//! | [`store`] | where bytes are, hashing, workers; [`store::Storage`] is the seam for your own storage |
+//! | [`store`] | where bytes are, hashing, workers; [`store::Storage`] is the seam for your own |
 //!
 //! Every public item says where its behaviour comes from: a BEP and its section, a paper, or a
 //! measurement in RESEARCH.md.

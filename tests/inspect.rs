@@ -164,18 +164,20 @@ fn wrong_usage_is_told() {
 fn magnet_link_is_told_and_printed_in_one_form() {
     let hash = "c9e15763f722f23e98a29decdfae341b98d53056";
     let link = format!(
-        "magnet:?tr.1=udp://t:80&dn=a+%1Bname&xt=urn:btih:{}&x.pe=192.0.2.7:1&x.pe=h:1&so=3,0-1",
+        "magnet:?tr.1=udp://t:80&dn=+%1Bx&xt=urn:btih:{}&x.pe=192.0.2.7:1&x.pe=h:1&so=3,0-1",
         hash.to_uppercase()
     );
     let out = inspect(&[Path::new(&link)]);
-    let said = format!("\
-name        a \\u{{1b}}name
+    let said = format!(
+        "\
+name         \\u{{1b}}x
 info-hash   {hash}
 tracker     udp://t:80
 peer        192.0.2.7:1
 files       0-1,3
-magnet      magnet:?xt=urn:btih:{hash}&dn=a%20%1Bname&tr=udp%3A%2F%2Ft%3A80&x.pe=192.0.2.7:1&so=0-1,3
-");
+magnet      magnet:?xt=urn:btih:{hash}&dn=%20%1Bx&tr=udp%3A%2F%2Ft%3A80&x.pe=192.0.2.7:1&so=0-1,3
+"
+    );
     assert_eq!((out.status.code(), text(&out.stdout)), (Some(0), said));
     assert!(text(&out.stderr).contains("1 parts of the magnet link are ignored"));
     let out = inspect(&[Path::new(&link), Path::new("--json")]);

@@ -52,12 +52,12 @@ pub struct PeerConf {
     /// The longest frame a peer may send, bytes after the length. A bitfield of 2^21 pieces is 256
     /// KiB. Default 512 KiB.
     pub max_frame: u32,
-    /// What may be kept, in bytes, of what a peer says of its pieces before the metainfo of a torrent
-    /// is known (a magnet link). A peer that says more is let go. Default 128 KiB, the bitfield of a
-    /// million pieces; 200 connections of a torrent then keep 25 MiB at most.
+    /// What may be kept, in bytes, of what a peer says of its pieces before the metainfo of a
+    /// torrent is known (a magnet link). A peer that says more is let go. Default 128 KiB, the
+    /// bitfield of a million pieces; 200 connections of a torrent then keep 25 MiB at most.
     pub max_before_content: usize,
-    /// The largest info dictionary that is fetched from peers for a magnet link, bytes. What is held
-    /// of true and false ones together is twice as much at most. Default 30 MiB.
+    /// The largest info dictionary that is fetched from peers for a magnet link, bytes. What is
+    /// held of true and false ones together is twice as much at most. Default 30 MiB.
     pub max_metadata: u32,
     /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 %
     /// or one, if it knows others to try. Default 5 min.

@@ -1,6 +1,6 @@
 //! The engine, counted anew: what its counters, queues and shortcuts say must be what its
-//! connections and torrents say. For tests and the simulator, which call it every so often; it looks at everything
-//! and is slow.
+//! connections and torrents say. For tests and the simulator, which call it every so often; it
+//! looks at everything and is slow.
 
 use crate::{
     base::{arena::Key, geometry::PieceIndex, ids::TorrentId},

@@ -383,8 +383,8 @@ impl Engine {
         self.io.poll(&mut self.cx.outbox)
     }
 
-    /// Has blocks read for the connection that is next, as long as there is memory for it. One batch
-    /// at a time: its buffer is hot if it has just come back from the connection before.
+    /// Has blocks read for the connection that is next, as long as there is memory for it. One
+    /// batch at a time: its buffer is hot if it has just come back from the connection before.
     fn pump_uploads(&mut self) {
         while self.io.is_empty(&self.cx.outbox)
             && self.has_room_to_read()

@@ -36,8 +36,8 @@ impl Verbs<'_> {
     }
 
     /// Limits how fast bytes of a torrent come from and go to the peer at `addr` (as
-    /// [`PeerStats`](crate::PeerStats) has it), within the other limits, from now on until the torrent
-    /// is removed, whether it is connected or will be.
+    /// [`PeerStats`](crate::PeerStats) has it), within the other limits, from now on until the
+    /// torrent is removed, whether it is connected or will be.
     ///
     /// # Errors
     /// If there is no such torrent.

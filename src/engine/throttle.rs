@@ -142,8 +142,8 @@ impl Engine {
     }
 
     /// How many bytes of those that wait on a connection with a session may be offered to be sent:
-    /// small messages always, blocks as far as the limits allow. The rest of a block that has begun comes
-    /// before anything else, as the protocol has it.
+    /// small messages always, blocks as far as the limits allow. The rest of a block that has begun
+    /// comes before anything else, as the protocol has it.
     pub(super) fn send_quota(&mut self, key: Key) -> usize {
         if !self.throttle.up.is_on() {
             return usize::MAX;

@@ -237,9 +237,9 @@ impl Verbs<'_> {
         })
     }
 
-    /// Tells a torrent of a peer that was found in another way than by the user: each way has its part
-    /// of what there is room for, and a private torrent takes peers only from the user and from
-    /// trackers (BEP 27).
+    /// Tells a torrent of a peer that was found in another way than by the user: each way has its
+    /// part of what there is room for, and a private torrent takes peers only from the user and
+    /// from trackers (BEP 27).
     ///
     /// # Errors
     /// If there is no such torrent.

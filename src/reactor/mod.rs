@@ -1,8 +1,8 @@
 //! The loop around one [`Engine`]: sockets, readiness, the clock, the worker pool and the Waker.
 //!
 //! It makes no protocol decision. A turn carries events in and effects out: readiness → reads → the
-//! workers' answers → due timers → effects → one vectored write a stream. Every step is bounded; what
-//! is left over is remembered and makes the next wait zero. Nothing here blocks but the wait
+//! workers' answers → due timers → effects → one vectored write a stream. Every step is bounded;
+//! what is left over is remembered and makes the next wait zero. Nothing here blocks but the wait
 //! itself.
 //!
 //! [`Reactor`] is the inline door, for programs with a loop of their own: wait for its descriptor

@@ -1,5 +1,5 @@
-//! Peers we know of: which to dial next, which to leave alone, which not to speak to for a while, and
-//! where they come from: the rule for private torrents (BEP 27) is here and nowhere else.
+//! Peers we know of: which to dial next, which to leave alone, which not to speak to for a while,
+//! and where they come from: the rule for private torrents (BEP 27) is here and nowhere else.
 
 mod source;
 #[cfg(test)]
@@ -162,9 +162,9 @@ impl Candidates {
         self.admission.private && !self.known.contains_key(&addr)
     }
 
-    /// The torrent is private (BEP 27): peers that only others than trackers and the user have named
-    /// are forgotten and not taken any more. Those of them that are connected or being dialled
-    /// are returned: their connections must end.
+    /// The torrent is private (BEP 27): peers that only others than trackers and the user have
+    /// named are forgotten and not taken any more. Those of them that are connected or being
+    /// dialled are returned: their connections must end.
     #[must_use]
     pub(crate) fn set_private(&mut self) -> Vec<SocketAddr> {
         self.admission.private = true;

@@ -38,7 +38,8 @@ pub(crate) struct Leases {
     external: External,
     /// Ports we listen on, as told to peers and trackers.
     ports: ListenPorts,
-    /// The addresses that the user wants nothing to do with; each torrent's candidates have it too.
+    /// The addresses that the user wants nothing to do with; each torrent's candidates have it
+    /// too.
     filter: Arc<IpFilter>,
 }
 

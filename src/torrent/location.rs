@@ -1,5 +1,5 @@
-//! Where a torrent's bytes are: a storage of its own, or else the folder, the names that differ from
-//! the metainfo's, and the files that it has in common with other torrents. It reads and moves
+//! Where a torrent's bytes are: a storage of its own, or else the folder, the names that differ
+//! from the metainfo's, and the files that it has in common with other torrents. It reads and moves
 //! nothing.
 
 use std::{

@@ -78,8 +78,8 @@ pub struct TorrentParams {
     /// that has a folder ([`SessionConf::dir`](crate::conf::SessionConf::dir)): the state is kept
     /// there.
     pub state_file: Option<PathBuf>,
-    /// Where its bytes are kept; `None`: in files below `dir`. A storage of one's own keeps its own
-    /// state, so there is no `state_file` then, and a session with a folder refuses it.
+    /// Where its bytes are kept; `None`: in files below `dir`. A storage of one's own keeps its
+    /// own state, so there is no `state_file` then, and a session with a folder refuses it.
     pub storage: Option<Arc<dyn Storage>>,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,

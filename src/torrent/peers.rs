@@ -1,6 +1,6 @@
 //! The peers of a torrent: the candidates, the connections being made, the peers that are connected
-//! (before there is content, and after), and the connections that are to end. A peer is found by its key, and a late answer for one that
-//! has gone finds nothing.
+//! (before there is content, and after), and the connections that are to end. A peer is found by
+//! its key, and a late answer for one that has gone finds nothing.
 //!
 //! It knows connections by key only. What a peer's session or the ledger does, it does not know.
 
@@ -241,8 +241,8 @@ impl Peers {
         self.connected.iter().filter_map(|(key, peer)| Some((key, peer.early()?)))
     }
 
-    /// There is content: this peer has a session from now on, unless what it has said is wrong: then
-    /// its connection is to end.
+    /// There is content: this peer has a session from now on, unless what it has said is wrong:
+    /// then its connection is to end.
     pub(super) fn begin_session(&mut self, peer: Key, swarm: &mut Swarm, cx: &mut Cx) {
         let Some(slot) = self.connected.get_mut(peer) else { return };
         let Some(early) = slot.early_mut() else { return };

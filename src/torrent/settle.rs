@@ -20,8 +20,8 @@ impl Torrent {
             self.deliver(note, cx);
         }
         if std::mem::take(&mut self.swarm.refill) && self.is_active() {
-            // What made this necessary may concern those, too, that have no room: that nothing may be
-            // asked for any more, or in another order.
+            // What made this necessary may concern those, too, that have no room: that nothing may
+            // be asked for any more, or in another order.
             for (_, session) in self.peers.iter_mut() {
                 session.count_fetching(&mut self.swarm, cx);
             }
@@ -54,11 +54,11 @@ impl Torrent {
         self.schedule(cx);
     }
 
-    /// The sessions whose pipeline has room, in the order in which they are served. One that does not
-    /// deliver comes last, or it would take at once what it was just relieved of; where memory is
-    /// short the fastest come first, since they give it back soonest. Among equals the oldest
-    /// connection comes first: peers that never deliver and come back again and again must not take
-    /// the turn of others.
+    /// The sessions whose pipeline has room, in the order in which they are served. One that does
+    /// not deliver comes last, or it would take at once what it was just relieved of; where
+    /// memory is short the fastest come first, since they give it back soonest. Among equals
+    /// the oldest connection comes first: peers that never deliver and come back again and
+    /// again must not take the turn of others.
     fn by_merit(&self, cx: &Cx) -> Vec<Key> {
         let short = !cx.leases.pieces().has_room(cx.conf.requests.max_piece_memory / 2);
         let rate = |s: &PeerSession| if short { s.pipeline().rate(cx.now) } else { 0 };

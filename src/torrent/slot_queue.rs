@@ -4,9 +4,9 @@
 //! The order is that of [`SeedChoking::RoundRobin`](crate::SeedChoking::RoundRobin), as
 //! [`choker::decide`](crate::torrent::choker::decide) has it when no peer loses a slot: the host
 //! with fewest slots first, then the peer that has waited longest, counted from the moment at which
-//! a peer of its host had a slot last. Hosts that have as many slots, and had their turn, are equals;
-//! which of them is next is left to the keys of their peers. It does not know peer sessions, and not
-//! how many slots there are.
+//! a peer of its host had a slot last. Hosts that have as many slots, and had their turn, are
+//! equals; which of them is next is left to the keys of their peers. It does not know peer
+//! sessions, and not how many slots there are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -22,8 +22,8 @@ pub const UPLOAD_ONLY: &[u8] = b"upload_only";
 pub const UPLOAD_ONLY_ID: u8 = 3;
 /// The id under which we want messages of `ut_metadata` (BEP 9).
 pub const UT_METADATA_ID: u8 = 2;
-/// The name of the extension by which a peer takes a Have back (BEP 54). Its payload is the piece, as
-/// that of a Have.
+/// The name of the extension by which a peer takes a Have back (BEP 54). Its payload is the piece,
+/// as that of a Have.
 pub const LT_DONTHAVE: &[u8] = b"lt_donthave";
 /// The id under which we want messages of [`LT_DONTHAVE`].
 pub const LT_DONTHAVE_ID: u8 = 7;

@@ -1,5 +1,5 @@
-//! The messages of `ut_metadata` (BEP 9), by which peers pass on the info dictionary in blocks of 16
-//! KiB. What a peer says of its size is its claim: this checks that a block fits the claim, and
+//! The messages of `ut_metadata` (BEP 9), by which peers pass on the info dictionary in blocks of
+//! 16 KiB. What a peer says of its size is its claim: this checks that a block fits the claim, and
 //! knows neither the dictionary nor its hash.
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ fn mistakes() -> Vec<Mistake> {
     files.iter().map(read).collect()
 }
 
-/// What the mistake is, then one or more of `--- right` and `--- wrong`. `MADE` in the wrong text is
-/// true in a run that makes the mistake.
+/// What the mistake is, then one or more of `--- right` and `--- wrong`. `MADE` in the wrong text
+/// is true in a run that makes the mistake.
 fn parse(name: &str, text: &str) -> Mistake {
     let mut edits = Vec::new();
     for part in text.split("--- right\n").skip(1) {
@@ -127,18 +127,20 @@ fn with_all_mistakes() -> BTreeMap<PathBuf, String> {
     files
 }
 
+/// Also the first half of `scripts/planted/run`, which has the copy of the tree written to the
+/// folder that it names in `PLANTED_TREE`.
 #[test]
 fn planted_mistakes_apply_to_the_sources() {
     assert!(mistakes().len() >= 15);
-    with_all_mistakes();
+    let wrong = with_all_mistakes();
+    if let Some(tree) = std::env::var_os("PLANTED_TREE") {
+        write(Path::new(&tree), wrong);
+    }
 }
 
-/// Not a check, but the first half of `scripts/planted/run`: writes the copy with all mistakes to
-/// the folder that `PLANTED_TREE` names. Files that are as they should be keep their time.
-#[test]
-#[ignore = "writes the tree that scripts/planted/run builds"]
-fn planted_tree_is_written() {
-    let tree = PathBuf::from(std::env::var("PLANTED_TREE").unwrap());
+/// Writes the tree with the files that are `wrong` in it. Files that are as they should be keep
+/// their time, so that not all is built again.
+fn write(tree: &Path, wrong: BTreeMap<PathBuf, String>) {
     let mut files = BTreeMap::new();
     for part in ["src", "examples"] {
         for path in below(&root().join(part)) {
@@ -149,7 +151,7 @@ fn planted_tree_is_written() {
         let path = root().join(name);
         files.insert(path.clone(), fs::read_to_string(path).unwrap());
     }
-    files.extend(with_all_mistakes());
+    files.extend(wrong);
     files.get_mut(&root().join("src/lib.rs")).unwrap().push_str("\nmod planted;\n");
     files.insert(root().join("src/planted.rs"), SWITCH.into());
 

@@ -57,7 +57,9 @@ fn faults(name: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         let columns = line.chars().count();
-        if columns > MAX_COLUMNS && !name.ends_with(".rs") && !name.ends_with(".toml") {
+        // The words of a string may be a message that has to stay whole.
+        let may_be_wide = name.ends_with(".toml") || (name.ends_with(".rs") && line.contains('"'));
+        if columns > MAX_COLUMNS && !may_be_wide {
             faults.push(format!("{name}:{number}: {columns} columns"));
         }
         let words = line.split(|c: char| !c.is_alphanumeric());
@@ -92,13 +94,14 @@ fn wide_lines_and_pronouns_are_found() {
     let pronoun = PRONOUNS[3].0.to_owned() + PRONOUNS[3].1;
     assert_eq!(faults("a.md", &"ä".repeat(100)), [""; 0]);
     assert_eq!(faults("a.md", &"ä".repeat(101)), ["a.md:1: 101 columns"]);
-    assert_eq!(faults("a.rs", &"ä".repeat(101)), [""; 0]);
+    assert_eq!(faults("a.rs", &"ä".repeat(101)), ["a.rs:1: 101 columns"]);
+    assert_eq!(faults("a.rs", &format!("\"{}\"", "ä".repeat(101))), [""; 0]);
     for text in [pronoun.clone(), format!("a_{pronoun}_b"), format!("({})", pronoun.to_uppercase())]
     {
         assert_eq!(faults("a.rs", &text).len(), 1, "{text}");
     }
     assert_eq!(faults("a.rs", &format!("{pronoun}s")), [""; 0]);
-    let test = |len| format!("#[test]\n#[ignore]\nfn {}() {{", "a".repeat(len));
+    let test = |len| format!("#[test]\n#[should_panic]\nfn {}() {{", "a".repeat(len));
     let case = |len| format!("cases! {{ run:\n    {} => 1;\n}}", "a".repeat(len));
     assert_eq!(faults("a.rs", &(test(60) + "\n" + &case(60))), [""; 0]);
     assert_eq!(faults("a.rs", &test(61)).len(), 1);

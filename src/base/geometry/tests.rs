@@ -132,7 +132,8 @@ proptest! {
         let mut next = 0;
         for &len in &lens {
             let file = next..next + len;
-            prop_assert_eq!(g.pieces_of(file.clone()).count() as u64, len.div_ceil(piece_len.into()));
+            let count = g.pieces_of(file.clone()).count() as u64;
+            prop_assert_eq!(count, len.div_ceil(piece_len.into()));
             let count = len.div_ceil(piece_len.into());
             let mut left = len;
             for nth in 0..count {

@@ -373,7 +373,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_events_leave_the_right_torrents_running(ops in proptest::collection::vec(op(), 1..120)) {
+    fn random_events_leave_the_right_torrents_running(
+        ops in proptest::collection::vec(op(), 1..120)
+    ) {
         let mut bed = Bed::new(2, 2, 5);
         for op in ops {
             match op {

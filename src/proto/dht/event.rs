@@ -18,7 +18,8 @@ pub enum Output {
         /// The packet.
         data: Vec<u8>,
     },
-    /// Look a name up, and tell the addresses by [`Node::handle_resolved`](super::Node::handle_resolved).
+    /// Look a name up, and tell the addresses by
+    /// [`Node::handle_resolved`](super::Node::handle_resolved).
     Resolve {
         /// The name.
         host: String,

@@ -346,8 +346,8 @@ impl<P: Copy + Ord> MetadataFetch<P> {
             .filter(|&block| copies(block) < most)
     }
 
-    /// Begins an assembly. If there are enough, in place of one that no peer goes on with, or one that
-    /// has had its time while others wait: of these the one that lacks most.
+    /// Begins an assembly. If there are enough, in place of one that no peer goes on with, or one
+    /// that has had its time while others wait: of these the one that lacks most.
     fn begin(&mut self, name: Name<P>, now: Instant) -> Option<()> {
         if self.assemblies.len() >= self.limits.assemblies {
             let (.., least) = self
@@ -372,8 +372,8 @@ impl<P: Copy + Ord> MetadataFetch<P> {
         self.peers.iter().any(|(&key, peer)| self.name(key, peer.total) == name && at_work(peer))
     }
 
-    /// Keeps within the memory: another assembly goes, else this one. Those that no peer works on go
-    /// first, then those that lack most.
+    /// Keeps within the memory: another assembly goes, else this one. Those that no peer works on
+    /// go first, then those that lack most.
     fn make_room(&mut self, keep: Name<P>, now: Instant) {
         while self.held() > self.limits.memory {
             let least = self

@@ -27,8 +27,8 @@ pub struct MetadataLimits {
     pub assemblies: usize,
     /// Requests to one peer that are not answered yet. At least 1.
     pub in_flight: usize,
-    /// Peers that one block of a small dictionary (16 blocks) is asked of at once, when every block
-    /// is asked for. At least 1.
+    /// Peers that one block of a small dictionary (16 blocks) is asked of at once, when every
+    /// block is asked for. At least 1.
     pub copies: usize,
     /// How long a request may take. Then others are asked, and the peer rests.
     pub time_out: Duration,

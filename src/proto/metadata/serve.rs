@@ -1,5 +1,5 @@
-//! Which of a peer's requests for the info dictionary are answered (BEP 9 suggests to reject after a
-//! number of blocks that depends on their count). One for each connection.
+//! Which of a peer's requests for the info dictionary are answered (BEP 9 suggests to reject after
+//! a number of blocks that depends on their count). One for each connection.
 
 use crate::{
     base::time::Instant,

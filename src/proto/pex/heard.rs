@@ -30,9 +30,9 @@ pub struct PexHeard {
 pub struct PexFlood;
 
 impl PexHeard {
-    /// A message has come from a peer at `from`: the first `limit` of its peers that may be dialled.
-    /// An address that is not of the internet is taken only from a peer that is no farther away;
-    /// and of the internet one port an IP address.
+    /// A message has come from a peer at `from`: the first `limit` of its peers that may be
+    /// dialled. An address that is not of the internet is taken only from a peer that is no
+    /// farther away; and of the internet one port an IP address.
     ///
     /// # Errors
     /// If it is the seventh within a minute.

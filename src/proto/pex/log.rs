@@ -117,9 +117,9 @@ impl PexLog {
         due
     }
 
-    /// The message for a peer that others dial at `own`: of the peers there are, if it is the first one,
-    /// which may be sent at any time; else of what has changed, if a minute has passed. `None` if
-    /// there is nothing to tell.
+    /// The message for a peer that others dial at `own`: of the peers there are, if it is the first
+    /// one, which may be sent at any time; else of what has changed, if a minute has passed.
+    /// `None` if there is nothing to tell.
     #[must_use]
     pub fn message(
         &self,

@@ -1,5 +1,5 @@
-//! Peer exchange (BEP 11): [`PexLog`] says what connected peers are told of each other, [`PexHeard`]
-//! what is taken of what one of them tells. It knows addresses and no connections.
+//! Peer exchange (BEP 11): [`PexLog`] says what connected peers are told of each other,
+//! [`PexHeard`] what is taken of what one of them tells. It knows addresses and no connections.
 
 mod heard;
 mod log;

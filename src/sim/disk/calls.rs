@@ -1,5 +1,5 @@
-//! Calls to the disk in memory: each is counted, and fails if it is to. It knows calls and errors, not
-//! what they are made for.
+//! Calls to the disk in memory: each is counted, and fails if it is to. It knows calls and errors,
+//! not what they are made for.
 
 use std::{
     io::{self, ErrorKind},

@@ -46,7 +46,8 @@ cases! { stop_costs_little:
     clean_stop_keeps_blocks_of_unfinished_pieces => loud();
     clean_stop_of_a_session_keeps_blocks_of_unfinished_pieces =>
         loud().with(|conf| conf.session.dir = Some("/session".into()));
-    clean_stop_keeps_blocks_of_pieces_of_one_run => loud().with(|conf| conf.requests.run_len = 1 << 20);
+    clean_stop_keeps_blocks_of_pieces_of_one_run =>
+        loud().with(|conf| conf.requests.run_len = 1 << 20);
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub(crate) enum Source {
 pub(super) struct Sources(u8);
 
 impl PeerSource {
-    /// Whether peers of a private torrent may come from here: BEP 27 allows trackers alone, and what
-    /// users do themselves is theirs to answer for.
+    /// Whether peers of a private torrent may come from here: BEP 27 allows trackers alone, and
+    /// what users do themselves is theirs to answer for.
     fn is_allowed_in_private(self) -> bool {
         matches!(self, Self::User | Self::Tracker)
     }
@@ -62,8 +62,8 @@ impl Source {
         self.kind().is_allowed_in_private()
     }
 
-    /// How many never tried candidates this source may have of `max` in all, if that is bounded: one
-    /// peer must not decide which peers we dial (BEP 11).
+    /// How many never tried candidates this source may have of `max` in all, if that is bounded:
+    /// one peer must not decide which peers we dial (BEP 11).
     pub(super) fn share(self, max: usize) -> Option<usize> {
         match self {
             Self::Pex(_) => Some((max / 10).max(1)),

@@ -1,7 +1,7 @@
 //! Which candidate makes room for a new one when there are as many as may be. Those that failed go
-//! first, the most often failed before the others; of those never tried, the kind of source that has
-//! named the most gives way, and of its sources (trackers, peers) the one that has. One that was
-//! connected before never does. Only idle candidates stand here;
+//! first, the most often failed before the others; of those never tried, the kind of source that
+//! has named the most gives way, and of its sources (trackers, peers) the one that has. One that
+//! was connected before never does. Only idle candidates stand here;
 //! when one is dialled is not decided here.
 
 use std::{

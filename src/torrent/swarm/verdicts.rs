@@ -25,8 +25,8 @@ impl Swarm {
         if !matches!(verdict, Ok(Some(_))) {
             self.forgo(piece, cx);
         }
-        // What a good run sets free is memory, and sessions that went short of it are told of that by
-        // the engine. Near the end the copies of its blocks make room for others.
+        // What a good run sets free is memory, and sessions that went short of it are told of that
+        // by the engine. Near the end the copies of its blocks make room for others.
         self.refill |= !matches!(verdict, Ok(None | Some(true))) || self.is_endgame();
         match verdict? {
             None => self.submit(piece, cx),

@@ -235,7 +235,9 @@ proptest! {
     }
 
     #[test]
-    fn chosen_files_are_those_of_the_list(list in prop::collection::vec((0_u32..40, 0_u32..5), 0..12)) {
+    fn chosen_files_are_those_of_the_list(
+        list in prop::collection::vec((0_u32..40, 0_u32..5), 0..12)
+    ) {
         let mut files = FileSelection::default();
         for &(first, more) in &list {
             files.add(&format!("{first}-{}", first + more)).unwrap();

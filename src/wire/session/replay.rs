@@ -136,8 +136,8 @@ pub struct RestoredState {
 /// A torrent of a log.
 #[derive(Clone, Debug)]
 pub struct RestoredTorrent {
-    /// What it is, without the bytes it was read from; `None` before that is known, of one that was
-    /// added by a magnet link ([`TorrentSettings::magnet`]).
+    /// What it is, without the bytes it was read from; `None` before that is known, of one that
+    /// was added by a magnet link ([`TorrentSettings::magnet`]).
     pub metainfo: Option<Arc<Metainfo>>,
     /// What the user has said of it.
     pub settings: TorrentSettings,

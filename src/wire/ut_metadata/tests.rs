@@ -60,7 +60,8 @@ proptest! {
     fn message_reads_back_as_the_same(block in 0_u32..2000, total in 1_u32..40_000_000) {
         let block = block % metadata_blocks(total);
         let data = vec![7; metadata_block_len(total, block).unwrap() as usize];
-        for message in [M::Request { block }, M::Reject { block }, M::Data { block, total, data: &data }] {
+        let block_of_it = M::Data { block, total, data: &data };
+        for message in [M::Request { block }, M::Reject { block }, block_of_it] {
             let bytes = message.encode();
             prop_assert_eq!(M::decode(&bytes), Ok(message));
         }
@@ -68,7 +69,8 @@ proptest! {
 
     #[test]
     fn blocks_add_up_to_the_whole(total in 0_u32..1_000_000) {
-        let lens = (0..metadata_blocks(total)).map(|block| metadata_block_len(total, block).unwrap());
+        let len = |block| metadata_block_len(total, block).unwrap();
+        let lens = (0..metadata_blocks(total)).map(len);
         prop_assert_eq!(lens.sum::<u32>(), total);
         prop_assert_eq!(metadata_block_len(total, metadata_blocks(total)), None);
     }
