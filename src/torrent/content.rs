@@ -10,7 +10,10 @@ use crate::{
         files::{FileEntry, Priority},
         geometry::Geometry,
     },
-    torrent::{cx::Cx, file_priorities::FilePriorities, metadata_fetch::Fetching, params::Source},
+    torrent::{
+        cx::Cx, file_priorities::FilePriorities, metadata_fetch::Fetching, params::Source,
+        swarm::InfoBytes,
+    },
     wire::{magnet::Magnet, metainfo::Metainfo},
 };
 
@@ -29,8 +32,8 @@ impl Content {
         Self { source, priorities: FilePriorities::new(priorities, files), fetching: None }
     }
 
-    /// If the metainfo is not known, it is fetched from peers: by its SHA-1, so not that of a torrent
-    /// of version 2 alone.
+    /// If the metainfo is not known, it is fetched from peers: by its SHA-1, so not that of a
+    /// torrent of version 2 alone.
     pub(super) fn begin_fetching(&mut self, cx: &Cx) {
         if let Source::Magnet(magnet) = &self.source
             && let Some(hash) = magnet.identity.v1()
@@ -92,6 +95,14 @@ impl Content {
                 raw
             }
         }
+    }
+
+    /// The info dictionary for peers that ask for it (BEP 9), if its bytes are in memory. Not that
+    /// of a private torrent, whose peers have it from where they have its trackers (BEP 27).
+    pub(super) fn info(&self) -> Option<InfoBytes> {
+        let metainfo = self.metainfo().filter(|metainfo| !metainfo.private)?;
+        let file = metainfo.raw.clone()?;
+        Some(InfoBytes { file, span: metainfo.info_span.clone() })
     }
 
     /// The name that the metainfo gives it, or else the link; a foreign word.

@@ -351,5 +351,10 @@ fn make_swarm(key: Key, info_hash: InfoHash, content: &Content, cx: &Cx) -> Swar
     let geometry = content.geometry();
     let hashes = content.metainfo().map(|metainfo| metainfo.pieces.clone()).unwrap_or_default();
     let picker = Picker::none(geometry.clone(), content.levels());
-    Swarm::new(key, info_hash, geometry, hashes, cx.now, picker)
+    let mut swarm = Swarm::new(key, info_hash, geometry, hashes, cx.now, picker);
+    // A session folder lets go of the bytes; the ledger is not to hold them.
+    if !cx.recorder.on {
+        swarm.set_info(content.info());
+    }
+    swarm
 }

@@ -184,7 +184,8 @@ impl PeerSession {
     fn say_pieces(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
             let upload_only = swarm.is_upload_only().then_some(true);
-            let payload = our_handshake(&self.who, upload_only, cx).encode();
+            let size = self.extensions.offer(swarm);
+            let payload = our_handshake(&self.who, upload_only, size, cx).encode();
             self.outgoing.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {

@@ -15,6 +15,7 @@ mod wanted;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
+    ops::Range,
     sync::Arc,
 };
 
@@ -97,6 +98,15 @@ struct Subject {
     torrent: Key,
     info_hash: InfoHash,
     hashes: Arc<[Digest]>,
+    /// What peers may have of the metainfo (BEP 9).
+    info: Option<InfoBytes>,
+}
+
+/// An info dictionary, as part of the file that it was read from.
+#[derive(Clone, Debug)]
+pub(crate) struct InfoBytes {
+    pub(crate) file: Arc<[u8]>,
+    pub(crate) span: Range<usize>,
 }
 
 /// Limits that hold sessions back which share them.
@@ -150,6 +160,17 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
+    /// Peers may have this info dictionary, or none.
+    pub(crate) fn set_info(&mut self, info: Option<InfoBytes>) {
+        self.subject.info = info;
+    }
+
+    /// The info dictionary, if peers may have it.
+    pub(crate) fn info(&self) -> Option<&[u8]> {
+        let InfoBytes { file, span } = self.subject.info.as_ref()?;
+        file.get(span.clone())
+    }
+
     pub(crate) fn new(
         torrent: Key,
         info_hash: InfoHash,
@@ -173,7 +194,7 @@ impl Swarm {
             missing: 0,
         };
         let mut swarm = Self {
-            subject: Subject { torrent, info_hash, hashes },
+            subject: Subject { torrent, info_hash, hashes, info: None },
             have: Bitfield::none(geometry.piece_count()),
             geometry,
             picker,

@@ -3,8 +3,15 @@
 use super::*;
 use crate::{
     engine::{MetainfoRefused, TorrentParams},
-    wire::magnet::Magnet,
+    wire::{magnet::Magnet, metainfo::Metainfo},
 };
+
+/// A sample whose nodes have no bytes of the metainfo to give to others.
+fn untold(len: u64, piece_len: u32) -> Arc<Sample> {
+    let sample = file(len, piece_len);
+    let metainfo = Arc::new(Metainfo { raw: None, ..Metainfo::clone(&sample.metainfo) });
+    Arc::new(Sample { metainfo, data: sample.data.clone() })
+}
 
 fn link(sample: &Sample) -> Magnet {
     Magnet { name: Some("a link".into()), ..Magnet::new(sample.metainfo.identity) }
@@ -20,7 +27,7 @@ fn count(world: &World, node: NodeId, is: impl Fn(&Alert) -> bool) -> usize {
 
 #[test]
 fn magnet_torrent_waits_connected_until_its_metainfo_comes() {
-    let (sample, other) = (file(2_000_000, 64 * 1024), file(100_000, 32 * 1024));
+    let (sample, other) = (untold(2_000_000, 64 * 1024), file(100_000, 32 * 1024));
     let mut world = World::new(1);
     let (seed, leech) = (world.node(loud()), world.node(loud()));
     world.seed_with(seed, &sample);
@@ -42,7 +49,7 @@ fn magnet_torrent_waits_connected_until_its_metainfo_comes() {
 
 #[test]
 fn magnet_torrent_rests_lets_its_peers_go_and_comes_back() {
-    let sample = file(500_000, 32 * 1024);
+    let sample = untold(500_000, 32 * 1024);
     let mut world = World::new(2);
     let (seed, leech) = (world.node(loud()), world.node(loud()));
     world.seed_with(seed, &sample);
@@ -61,7 +68,7 @@ fn magnet_torrent_rests_lets_its_peers_go_and_comes_back() {
 
 #[test]
 fn magnet_torrent_is_restored_before_and_after_its_metainfo() {
-    let sample = file(500_000, 32 * 1024);
+    let sample = untold(500_000, 32 * 1024);
     let kept = loud().with(|conf| conf.session.dir = Some("/session".into()));
     let mut world = World::new(3);
     let (seed, leech) = (world.node(loud()), world.node(kept));
@@ -85,7 +92,7 @@ fn magnet_torrent_is_restored_before_and_after_its_metainfo() {
 
 #[test]
 fn magnet_torrent_is_removed_and_has_no_data_to_delete() {
-    let sample = file(500_000, 32 * 1024);
+    let sample = untold(500_000, 32 * 1024);
     for with_data in [false, true] {
         let mut world = World::new(4);
         let node = world.node(loud());

@@ -12,6 +12,7 @@ use crate::{
         handshake::{Handshake, Reserved},
         magnet::Magnet,
         message::Message,
+        metainfo::Metainfo,
         ut_metadata::{METADATA_BLOCK, MetadataMessage, UT_METADATA},
     },
 };
@@ -198,4 +199,34 @@ fn metainfo_of_the_user_wins_over_one_that_is_being_parsed() {
     assert_eq!(world.stats(leech).phase, Phase::Downloading);
     let refused = |a: &Alert| matches!(a, Alert::MetadataRefused { .. });
     assert!(world.told(leech, refused).is_none());
+}
+
+#[test]
+fn node_gives_metadata_except_of_a_private_torrent() {
+    let whole = wide();
+    for private in [false, true] {
+        let metainfo = Arc::new(Metainfo { private, ..Metainfo::clone(&whole.metainfo) });
+        let sample = Arc::new(Sample { metainfo, data: whole.data.clone() });
+        let mut world = World::new(4);
+        let (seed, leech) = (world.node(loud()), world.node(loud()));
+        world.seed_with(seed, &sample);
+        let params = by_link(&world, leech, &sample, &[seed]);
+        world.add_torrent(leech, &sample, params);
+        let known = |w: &World| w.stats(leech).phase != Phase::Metadata;
+        assert_eq!(world.run_until(known, secs(30)), !private, "{:?}", world.stats(leech));
+    }
+}
+
+#[test]
+fn leech_that_got_metadata_from_a_peer_gives_it_to_the_next() {
+    let sample = file(500_000, 32 * 1024);
+    let mut world = World::new(5);
+    let giver = world.scripted(Giver::new(&sample, Manner::Honest));
+    let (first, second) = (world.node(loud()), world.node(loud()));
+    let params = by_link(&world, first, &sample, &[giver]);
+    world.add_torrent(first, &sample, params);
+    assert!(world.run_until(|w| w.stats(first).phase != Phase::Metadata, secs(30)));
+    let params = by_link(&world, second, &sample, &[first]);
+    world.add_torrent(second, &sample, params);
+    assert!(world.run_until(|w| w.stats(second).phase != Phase::Metadata, secs(30)));
 }

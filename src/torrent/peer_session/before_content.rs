@@ -103,7 +103,7 @@ impl PeerBeforeContent {
         };
         peer.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         if terms.extended {
-            let mut hello = our_handshake(&who, None, cx);
+            let mut hello = our_handshake(&who, None, None, cx);
             // There is room for more names than we have.
             let _ = hello.set(UT_METADATA, UT_METADATA_ID);
             let payload = hello.encode();

@@ -6,12 +6,14 @@
 //! its own where it is more than a number.
 
 mod donthave;
+mod metadata;
 mod upload_only;
 
 use std::net::IpAddr;
 
 use super::{Fault, PeerSession};
 use crate::{
+    proto::metadata::MetadataServe,
     torrent::{cx::Cx, progress::Contributor, swarm::Swarm},
     wire::extension::ExtensionHandshake,
 };
@@ -27,7 +29,7 @@ pub(super) struct Extension {
 }
 
 /// All extensions that we know.
-const TABLE: [Extension; 2] = [upload_only::EXTENSION, donthave::EXTENSION];
+const TABLE: [Extension; 3] = [upload_only::EXTENSION, donthave::EXTENSION, metadata::EXTENSION];
 
 /// What one peer told in its extension handshakes.
 #[derive(Debug, Default)]
@@ -40,6 +42,10 @@ pub(super) struct Extensions {
     client: Option<String>,
     /// The peer has said what our address is.
     told_our_address: bool,
+    /// The bytes of the info dictionary that we offer to the peer (BEP 9).
+    offered: Option<u64>,
+    /// Which of its requests for that are answered.
+    serve: MetadataServe,
 }
 
 impl Extensions {
@@ -79,6 +85,7 @@ impl Extensions {
 pub(super) fn our_handshake(
     who: &Contributor,
     upload_only: Option<bool>,
+    metadata_size: Option<u64>,
     cx: &Cx,
 ) -> ExtensionHandshake {
     let ip = who.addr.ip();
@@ -88,14 +95,19 @@ pub(super) fn our_handshake(
     hello.your_ip = Some(ip.to_canonical());
     hello.reqq = u32::try_from(cx.conf.uploads.max_requests).ok();
     hello.upload_only = upload_only;
+    hello.metadata_size = metadata_size;
     hello.name_ours();
     hello
 }
 
 impl ExtensionHandshake {
-    /// Names all extensions of the table, with the ids under which we want them.
+    /// Names all extensions of the table, with the ids under which we want them. Metadata is asked
+    /// of us only where we have some.
     fn name_ours(&mut self) {
-        for extension in &TABLE {
+        let has_metadata = self.metadata_size.is_some();
+        for extension in
+            TABLE.iter().filter(|known| has_metadata || known.id != metadata::EXTENSION.id)
+        {
             // There is room for more names than the table has.
             let _ = self.set(extension.name, extension.id);
         }

@@ -15,8 +15,8 @@ use crate::{
 pub(super) struct Outgoing {
     link: Key,
     tx: Tx,
-    /// When a keep-alive is due: [`PeerConf::keep_alive`](crate::conf::PeerConf::keep_alive) after the last
-    /// message.
+    /// When a keep-alive is due: [`PeerConf::keep_alive`](crate::conf::PeerConf::keep_alive) after
+    /// the last message.
     keep_alive: Instant,
 }
 

@@ -209,7 +209,8 @@ impl Requests {
         self.allowed.retain(|&allowed| allowed != piece);
     }
 
-    /// The peer has lost `piece`: what is on order of it is for others. It may still turn that down.
+    /// The peer has lost `piece`: what is on order of it is for others. It may still turn that
+    /// down.
     pub(super) fn handle_lost(
         &mut self,
         piece: PieceIndex,

@@ -1,6 +1,6 @@
 //! Ledgers and peers, for tests of what a peer session is made of.
 
-use std::sync::Arc;
+use std::{io::IoSlice, sync::Arc};
 
 use super::{Greeted, PeerSession, Terms};
 use crate::{
@@ -89,4 +89,17 @@ pub(super) fn hear(
     cx: &mut Cx,
 ) {
     session.handle_data(&bytes(messages), swarm, cx).unwrap();
+}
+
+/// The bytes that the session has to send, which count as sent from now on.
+pub(super) fn sent(session: &mut PeerSession) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while session.tx().len() > 0 {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let used = session.tx_mut().poll_transmit(&mut slices, usize::MAX);
+        let next: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
+        session.outgoing.tx_mut().handle_sent(next.len(), drop);
+        bytes.extend(next);
+    }
+    bytes
 }

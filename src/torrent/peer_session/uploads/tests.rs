@@ -1,28 +1,19 @@
 //! What uploads promise where it takes a choke at the right moment.
 
-use std::io::IoSlice;
-
 use super::*;
 use crate::{
     base::geometry::BLOCK_LEN,
     torrent::peer_session::{
         PeerSession,
         fault::MAX_CHOKED_REQUESTS,
-        testing::{INFO_HASH, hear, peer, seed, world},
+        testing::{INFO_HASH, hear, peer, seed, sent, world},
     },
     wire::frame::Decoder,
 };
 
 /// What the session has said since.
 fn said(session: &mut PeerSession) -> Vec<String> {
-    let mut bytes = Vec::new();
-    while session.tx().len() > 0 {
-        let mut slices = [IoSlice::new(&[]); 8];
-        let used = session.tx_mut().poll_transmit(&mut slices, usize::MAX);
-        let next: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
-        session.outgoing.tx_mut().handle_sent(next.len(), drop);
-        bytes.extend(next);
-    }
+    let bytes = sent(session);
     let (mut decoder, mut input, mut lines) = (Decoder::new(1 << 20), &bytes[..], Vec::new());
     while let Some(frame) = decoder.next(&mut input).unwrap() {
         lines.push(format!("{:?}", Message::decode(frame).unwrap()));
