@@ -28,6 +28,7 @@ pub struct Place {
     port: Option<u16>,
     deaf: bool,
     bind: Option<String>,
+    no_pex: bool,
     dht: Dht,
 }
 
@@ -110,7 +111,7 @@ impl Dht {
 }
 
 impl Place {
-    /// Takes `--port`, `--no-listen`, `--bind`, and what concerns the DHT.
+    /// Takes `--port`, `--no-listen`, `--bind`, and what concerns the ways to find peers.
     pub fn parse(args: &mut Args) -> Result<Self, Problem> {
         let (port, deaf) = (value(args, "--port")?, args.contains("--no-listen"));
         if deaf && port.is_some() {
@@ -120,7 +121,8 @@ impl Place {
         if bind.as_ref().is_some_and(String::is_empty) {
             return Err(Problem::usage("--bind: an empty address"));
         }
-        Ok(Self { port, deaf, bind, dht: Dht::parse(args)? })
+        let no_pex = args.contains("--no-pex");
+        Ok(Self { port, deaf, bind, no_pex, dht: Dht::parse(args)? })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -141,6 +143,7 @@ impl Place {
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else
     /// on any.
     pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
+        conf.peers.exchange = !self.no_pex;
         self.dht.set(&mut conf)?;
         let (engine, alerts) = self.start_with(conf)?;
         self.dht.keep(&engine);

@@ -26,6 +26,7 @@ Usage: session DIR [options]
   --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
                         ones)
   --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
+  --no-pex              do not tell peers of each other, and do not hear of peers from them
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, \
                         2M or 1G; 0: no limit

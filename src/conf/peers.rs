@@ -59,6 +59,13 @@ pub struct PeerConf {
     /// The largest info dictionary that is fetched from peers for a magnet link, bytes. What is
     /// held of true and false ones together is twice as much at most. Default 30 MiB.
     pub max_metadata: u32,
+    /// Whether connected peers are told of each other, and what they tell of others is heard (BEP
+    /// 11). Peers of a private torrent never are. Default true.
+    pub exchange: bool,
+    /// The peers that are taken of one message in which a peer names others. Default 100, what BEP
+    /// 11 allows in a first message. One peer may have a tenth of
+    /// [`max_candidates`](Self::max_candidates) known in all.
+    pub max_named: usize,
     /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 %
     /// or one, if it knows others to try. Default 5 min.
     pub turnover_interval: Duration,
@@ -88,6 +95,8 @@ impl Default for PeerConf {
             max_frame: 512 * 1024,
             max_before_content: 128 * 1024,
             max_metadata: 30 << 20,
+            exchange: true,
+            max_named: 100,
             turnover_interval: Duration::from_secs(300),
             inactivity_timeout: Duration::from_secs(600),
         }

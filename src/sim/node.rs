@@ -117,6 +117,9 @@ pub(super) struct Node {
     pub(super) disk_free: Instant,
 }
 
+/// Where all nodes listen.
+const PORT: u16 = 6881;
+
 #[derive(Debug)]
 pub(super) enum Body {
     Engine(Box<Host>),
@@ -125,7 +128,7 @@ pub(super) enum Body {
 
 impl Node {
     pub(super) fn new(body: Body, nth: usize) -> Self {
-        let addr = SocketAddr::from(([10, (nth / 200) as u8, (nth % 200) as u8, 1], 6881));
+        let addr = SocketAddr::from(([10, (nth / 200) as u8, (nth % 200) as u8, 1], PORT));
         Self {
             body,
             name: format!("node {nth}"),
@@ -137,7 +140,7 @@ impl Node {
             cut: false,
             part: 0,
             nat: None,
-            outer_port: 6881,
+            outer_port: PORT,
             flaky: None,
             spikes: None,
             skew: Duration::ZERO,
@@ -202,6 +205,7 @@ impl Host {
             Err(error) => panic!("these settings cannot work: {error}"),
         };
         let mut engine = engine;
+        engine.set_listen_port(Some(PORT));
         let runner = match &conf.session.dir {
             None => Runner::new(disk.clone()),
             Some(dir) => match SessionFolder::open(disk.clone(), dir, [seed as u8; 16]) {

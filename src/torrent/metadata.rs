@@ -60,5 +60,6 @@ impl Torrent {
                 session.schedule(cx);
             }
         }
+        self.expect_peer_exchange(cx);
     }
 }

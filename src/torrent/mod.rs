@@ -34,6 +34,7 @@ pub(crate) mod outbox;
 mod params;
 mod parole;
 mod partial_pieces;
+mod peer_exchange;
 mod peer_input;
 pub(crate) mod peer_session;
 mod peers;
@@ -106,6 +107,7 @@ const TURNOVER: usize = 5;
 const STOP: usize = 6;
 const PAROLE: usize = 7;
 const METADATA: usize = 8;
+const PEX: usize = 9;
 
 /// See the module. What it is made of are types with private fields, each in a file of its own.
 #[derive(Debug)]
@@ -135,7 +137,7 @@ pub(crate) struct Torrent {
     super_seed: bool,
     /// What was told last of its progress was that something moves, or might.
     stirred: bool,
-    timers: TimerTable<9>,
+    timers: TimerTable<10>,
     wakeup: Wakeup,
 }
 
@@ -323,6 +325,9 @@ impl Torrent {
         if self.timers.fire(METADATA, cx.now) {
             self.fetch_metadata(cx);
         }
+        if self.timers.fire(PEX, cx.now) {
+            self.tell_of_peers(cx);
+        }
         if self.timers.fire(PAROLE, cx.now) {
             self.swarm.paroles.look_again(cx.now);
             self.swarm.refill = true;
@@ -352,6 +357,8 @@ fn make_swarm(key: Key, info_hash: InfoHash, content: &Content, cx: &Cx) -> Swar
     let hashes = content.metainfo().map(|metainfo| metainfo.pieces.clone()).unwrap_or_default();
     let picker = Picker::none(geometry.clone(), content.levels());
     let mut swarm = Swarm::new(key, info_hash, geometry, hashes, cx.now, picker);
+    let is_private = content.metainfo().is_some_and(|metainfo| metainfo.private);
+    swarm.set_exchanges_peers(cx.conf.peers.exchange && !is_private);
     // A session folder lets go of the bytes; the ledger is not to hold them.
     if !cx.recorder.on {
         swarm.set_info(content.info());

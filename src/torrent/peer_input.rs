@@ -53,6 +53,7 @@ impl Torrent {
             early.schedule(cx);
             peers.insert_early(early)
         };
+        self.expect_peer_exchange(cx);
         if !who.incoming && self.peers.candidates().is_forbidden(who.addr) {
             // It was dialled before the torrent turned out to be private.
             self.peers.part(link, PRIVATE);
@@ -70,8 +71,9 @@ impl Torrent {
     ) -> Result<(), Fault> {
         if let Some(early) = self.peers.early_mut(session) {
             early.handle_data(data, cx)?;
-            let said = early.take_on_metadata();
+            let (said, (from, named)) = (early.take_on_metadata(), early.take_named());
             early.schedule(cx);
+            self.handle_named(from, &named, cx);
             return self.handle_on_metadata(session, said, cx);
         }
         let Some(s) = self.peers.get_mut(session) else { return Ok(()) };

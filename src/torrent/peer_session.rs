@@ -158,7 +158,7 @@ impl PeerSession {
             availability: Availability::new(pieces),
             requests: Requests::new(cx),
             uploads: Uploads::new(cx.now),
-            extensions: Extensions::default(),
+            extensions: Extensions::new(swarm),
             standing: Standing::new(cx.now, who.addr.ip(), key),
             silent: cx.now + cx.conf.peers.idle_timeout,
             wakeup: Wakeup::default(),
@@ -184,8 +184,8 @@ impl PeerSession {
     fn say_pieces(&mut self, swarm: &Swarm, cx: &mut Cx) {
         if self.terms.extended {
             let upload_only = swarm.is_upload_only().then_some(true);
-            let size = self.extensions.offer(swarm);
-            let payload = our_handshake(&self.who, upload_only, size, cx).encode();
+            let offered = self.extensions.offered();
+            let payload = our_handshake(&self.who, upload_only, offered, cx).encode();
             self.outgoing.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {

@@ -14,7 +14,7 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    proto::tx::Tx,
+    proto::{pex::PexLog, tx::Tx},
     torrent::{
         candidates::Candidates,
         cx::Cx,
@@ -117,6 +117,8 @@ impl Peer {
 pub(crate) struct Peers {
     connected: Arena<Peer>,
     candidates: Candidates,
+    /// What they are told of each other.
+    log: PexLog,
     /// Connections that are being made or have not been greeted.
     dials: usize,
     /// Connections that are to end; the engine takes them.
@@ -128,7 +130,13 @@ pub(super) const PRIVATE: &str = "the torrent is private, and no tracker has nam
 
 impl Peers {
     pub(super) fn new(candidates: Candidates) -> Self {
-        Self { connected: Arena::new(), candidates, dials: 0, partings: Vec::new() }
+        Self {
+            connected: Arena::new(),
+            candidates,
+            log: PexLog::default(),
+            dials: 0,
+            partings: Vec::new(),
+        }
     }
 
     // Candidates and dials.
@@ -221,8 +229,46 @@ impl Peers {
     /// A peer has gone. Returns whether it was connected, and its session.
     pub(super) fn remove(&mut self, peer: Key) -> (bool, Option<PeerSession>) {
         match self.connected.remove(peer) {
-            Some(Peer::Session(session)) => (true, Some(session)),
+            Some(Peer::Session(mut session)) => {
+                session.leave_log(&mut self.log);
+                (true, Some(session))
+            }
             other => (other.is_some(), None),
+        }
+    }
+
+    // What they are told of each other (BEP 11).
+
+    /// A peer is told of the others, if it may be at this time.
+    pub(super) fn tell_of_others(&mut self, peer: Key, swarm: &Swarm, cx: &mut Cx) {
+        self.list(swarm, cx.now);
+        let Self { connected, log, .. } = self;
+        if let Some(session) = connected.get_mut(peer).and_then(Peer::session_mut) {
+            session.tell_of_peers(log, cx);
+        }
+    }
+
+    /// All are told of what has changed among the others. Returns when they are the next time.
+    pub(super) fn tell_all_of_others(&mut self, swarm: &Swarm, cx: &mut Cx) -> Option<Instant> {
+        self.list(swarm, cx.now);
+        let Self { connected, log, .. } = self;
+        let is_round = log.poll_round(cx.now);
+        for (_, peer) in connected.iter_mut() {
+            if let Some(session) = peer.session_mut()
+                && (is_round || session.awaits_peers())
+            {
+                session.tell_of_peers(log, cx);
+                session.schedule(cx);
+            }
+        }
+        log.next_deadline()
+    }
+
+    /// The log has all that can be dialled.
+    fn list(&mut self, swarm: &Swarm, now: Instant) {
+        let Self { connected, log, .. } = self;
+        for session in connected.iter_mut().filter_map(|(_, peer)| peer.session_mut()) {
+            session.list_in(log, swarm, now);
         }
     }
 

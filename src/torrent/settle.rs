@@ -111,7 +111,12 @@ impl Torrent {
                 let reason = Disconnect::new(PeerGoneKind::BadData, "it sent bad data");
                 self.peers.part_banned(cx.now, who, &reason);
             }
-            Note::Reach(link, addr) => self.peers.hold(link, addr),
+            Note::Reach(link, addr) => {
+                self.peers.hold(link, addr);
+                self.expect_peer_exchange(cx);
+            }
+            Note::AwaitsPeers(peer) => self.tell_of_peers_at_first(peer, cx),
+            Note::Named(from, peers) => self.handle_named(from, &peers, cx),
         }
     }
 

@@ -14,7 +14,7 @@ mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::Range,
     sync::Arc,
 };
@@ -44,7 +44,7 @@ use active::Active;
 pub(crate) use orders::Asker;
 
 /// What the siblings of a session must learn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     /// We have this piece now.
     Have(PieceIndex),
@@ -58,6 +58,10 @@ pub(crate) enum Note {
     AtHand(PieceIndex),
     /// The peer of this link, which dialled us, says that it can be dialled there.
     Reach(Key, SocketAddr),
+    /// This peer wants to be told of others (BEP 11).
+    AwaitsPeers(Key),
+    /// The peer at this address has named others.
+    Named(IpAddr, Vec<SocketAddr>),
 }
 
 /// What the torrent counts.
@@ -100,6 +104,8 @@ struct Subject {
     hashes: Arc<[Digest]>,
     /// What peers may have of the metainfo (BEP 9).
     info: Option<InfoBytes>,
+    /// Peers may be told of each other (BEP 11).
+    exchanges_peers: bool,
 }
 
 /// An info dictionary, as part of the file that it was read from.
@@ -171,6 +177,16 @@ impl Swarm {
         file.get(span.clone())
     }
 
+    /// Peers may be told of each other (BEP 11), or not.
+    pub(crate) fn set_exchanges_peers(&mut self, exchanges: bool) {
+        self.subject.exchanges_peers = exchanges;
+    }
+
+    /// Whether peers may be told of each other.
+    pub(crate) fn exchanges_peers(&self) -> bool {
+        self.subject.exchanges_peers
+    }
+
     pub(crate) fn new(
         torrent: Key,
         info_hash: InfoHash,
@@ -194,7 +210,7 @@ impl Swarm {
             missing: 0,
         };
         let mut swarm = Self {
-            subject: Subject { torrent, info_hash, hashes, info: None },
+            subject: Subject { torrent, info_hash, hashes, info: None, exchanges_peers: false },
             have: Bitfield::none(geometry.piece_count()),
             geometry,
             picker,

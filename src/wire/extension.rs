@@ -20,6 +20,8 @@ pub const EXTENSION_HANDSHAKE_ID: u8 = 0;
 pub const UPLOAD_ONLY: &[u8] = b"upload_only";
 /// The id under which we want messages of [`UPLOAD_ONLY`].
 pub const UPLOAD_ONLY_ID: u8 = 3;
+/// The id under which we want messages of `ut_pex` (BEP 11).
+pub const UT_PEX_ID: u8 = 1;
 /// The id under which we want messages of `ut_metadata` (BEP 9).
 pub const UT_METADATA_ID: u8 = 2;
 /// The name of the extension by which a peer takes a Have back (BEP 54). Its payload is the piece,

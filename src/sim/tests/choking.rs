@@ -155,7 +155,10 @@ struct Served {
 fn seeding(policy: SeedChoking) -> Vec<Served> {
     let sample = file(16 << 20, 64 * 1024);
     let mut world = World::new(1);
-    let seed = world.node(few_slots(3).with(|conf| conf.uploads.seed_choking = policy));
+    let seed = world.node(few_slots(3).with(|conf| {
+        conf.uploads.seed_choking = policy;
+        conf.peers.exchange = false;
+    }));
     world.set_line(seed, Line { window: 4096, ..slow(30_000) });
     world.seed_with(seed, &sample);
     let mut nodes = Vec::new();

@@ -59,7 +59,7 @@ impl Rig {
             .collect();
         let mut world = World::new(7);
         // All are to be served at once, however slowly.
-        let conf = loud().with(|conf| conf.uploads.slots = Some(10));
+        let conf = shy().with(|conf| conf.uploads.slots = Some(10));
         let conf = match scope {
             Scope::Engine => conf.with(|conf| conf.network.limits = limits),
             Scope::Torrent => conf,

@@ -68,11 +68,11 @@ fn magnet_torrent_rests_lets_its_peers_go_and_comes_back() {
 
 #[test]
 fn magnet_torrent_is_restored_before_and_after_its_metainfo() {
-    let sample = untold(500_000, 32 * 1024);
+    let (sample, silent) = (file(500_000, 32 * 1024), untold(500_000, 32 * 1024));
     let kept = loud().with(|conf| conf.session.dir = Some("/session".into()));
     let mut world = World::new(3);
     let (seed, leech) = (world.node(loud()), world.node(kept));
-    world.seed_with(seed, &sample);
+    world.seed_with(seed, &silent);
     let params = by_link(&world, leech, &sample, &[seed]);
     world.add_torrent(leech, &sample, params);
     let recorded = |w: &World| count(w, leech, |a| matches!(a, Alert::Recorded { .. }));

@@ -32,6 +32,7 @@ mod no_peers;
 mod one_way;
 mod outside;
 mod partitions;
+mod peer_exchange;
 mod peers;
 mod places;
 mod plans;
@@ -73,6 +74,11 @@ fn millis(n: u64) -> Duration {
 /// Settings that tell everything.
 fn loud() -> Conf {
     super::scenario::loud(Conf::default())
+}
+
+/// The same of a node whose peers learn of no others from it.
+fn shy() -> Conf {
+    loud().with(|conf| conf.peers.exchange = false)
 }
 
 fn file(len: u64, piece_len: u32) -> Arc<Sample> {

@@ -15,7 +15,7 @@ use crate::{
 fn thin(leeches: usize, max_upload_memory: usize) -> (World, NodeId) {
     let sample = file(1 << 20, 128 * 1024);
     let mut world = World::new(3);
-    let seed = world.node(loud().with(|conf| {
+    let seed = world.node(shy().with(|conf| {
         conf.uploads.max_unsent = 32 * 1024;
         conf.uploads.max_request = 16 * 1024;
         conf.uploads.max_memory = max_upload_memory;

@@ -7,7 +7,10 @@
 //!
 //! It sees itself and the world; no ledger, since there is none, and no sibling.
 
-use std::mem;
+use std::{
+    mem,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{
     base::{
@@ -15,19 +18,23 @@ use crate::{
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
-    proto::tx::Tx,
+    proto::{pex::PexHeard, tx::Tx},
     torrent::{
         cx::Cx,
         outbox::Sleeper,
-        peer_session::{Fault, Greeted, PeerSession, Terms, extensions::our_handshake},
+        peer_session::{
+            Fault, Greeted, PeerSession, Terms,
+            extensions::{Offered, our_handshake},
+        },
         progress::Contributor,
         swarm::Swarm,
     },
     wire::{
-        extension::{ExtensionHandshake, UT_METADATA_ID},
+        extension::{ExtensionHandshake, UT_METADATA_ID, UT_PEX_ID},
         frame::Decoder,
         message::Message,
         ut_metadata::{MetadataMessage, UT_METADATA},
+        ut_pex::PexMessage,
     },
 };
 
@@ -66,6 +73,9 @@ pub(crate) struct PeerBeforeContent {
     said: Vec<u8>,
     /// What the torrent has not taken yet.
     on_metadata: Vec<OnMetadata>,
+    /// What it tells of other peers, and of those what the torrent has not taken yet.
+    heard_of: PexHeard,
+    named: Vec<SocketAddr>,
     /// Under which id the peer wants requests for metadata; 0: under none.
     metadata_id: u8,
     peer_interested: bool,
@@ -91,6 +101,8 @@ impl PeerBeforeContent {
             tx,
             said: Vec::new(),
             on_metadata: Vec::new(),
+            heard_of: PexHeard::default(),
+            named: Vec::new(),
             metadata_id: 0,
             peer_interested: false,
             peer_choking: true,
@@ -103,10 +115,9 @@ impl PeerBeforeContent {
         };
         peer.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         if terms.extended {
-            let mut hello = our_handshake(&who, None, None, cx);
-            // There is room for more names than we have.
-            let _ = hello.set(UT_METADATA, UT_METADATA_ID);
-            let payload = hello.encode();
+            let peers = cx.conf.peers.exchange;
+            let offered = Offered { metadata: true, metadata_size: None, peers };
+            let payload = our_handshake(&who, None, offered, cx).encode();
             peer.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if terms.fast {
@@ -178,7 +189,10 @@ impl PeerBeforeContent {
 
     fn handle_frame(&mut self, frame: &[u8], cx: &mut Cx) -> Result<(), Fault> {
         match Message::decode(frame)? {
-            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => {}
+            Message::KeepAlive | Message::Unknown { .. } => {}
+            Message::Port(port) => {
+                cx.outbox.note_dht_node(SocketAddr::new(self.who.addr.ip(), port));
+            }
             Message::Cancel { .. } => {}
             Message::Choke => self.peer_choking = true,
             Message::Unchoke => self.peer_choking = false,
@@ -209,6 +223,13 @@ impl PeerBeforeContent {
             }
             Message::Extended { id: UT_METADATA_ID, payload } => {
                 self.handle_metadata(MetadataMessage::decode(payload)?, cx);
+            }
+            Message::Extended { id: UT_PEX_ID, payload } if cx.conf.peers.exchange => {
+                // One that cannot be read names no peers, and counts all the same.
+                let message = PexMessage::decode(payload).unwrap_or_default();
+                let (from, most) = (self.who.addr.ip().to_canonical(), cx.conf.peers.max_named);
+                let peers = self.heard_of.handle_message(cx.now, from, &message, most)?;
+                self.named.extend(peers.into_iter().map(|(addr, _)| addr));
             }
             Message::Extended { .. } => {}
         }
@@ -248,6 +269,12 @@ impl PeerBeforeContent {
     #[must_use]
     pub(crate) fn take_on_metadata(&mut self) -> Vec<OnMetadata> {
         mem::take(&mut self.on_metadata)
+    }
+
+    /// The peers that it has named since this was called last, and who names them.
+    #[must_use]
+    pub(crate) fn take_named(&mut self) -> (IpAddr, Vec<SocketAddr>) {
+        (self.who.addr.ip().to_canonical(), mem::take(&mut self.named))
     }
 
     /// Asks for a block of the info dictionary, which the peer has offered.

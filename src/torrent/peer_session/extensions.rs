@@ -7,10 +7,12 @@
 
 mod donthave;
 mod metadata;
+mod peer_exchange;
 mod upload_only;
 
 use std::net::IpAddr;
 
+use self::peer_exchange::PeerExchange;
 use super::{Fault, PeerSession};
 use crate::{
     proto::metadata::MetadataServe,
@@ -29,7 +31,33 @@ pub(super) struct Extension {
 }
 
 /// All extensions that we know.
-const TABLE: [Extension; 3] = [upload_only::EXTENSION, donthave::EXTENSION, metadata::EXTENSION];
+const TABLE: [Extension; 4] =
+    [upload_only::EXTENSION, donthave::EXTENSION, metadata::EXTENSION, peer_exchange::EXTENSION];
+
+/// What our handshakes with one peer offer beyond what each torrent's do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offered {
+    /// Requests for metadata are answered, or we have some ourselves (BEP 9).
+    pub(super) metadata: bool,
+    /// The bytes of the info dictionary that we give.
+    pub(super) metadata_size: Option<u64>,
+    /// Peers are told of each other (BEP 11).
+    pub(super) peers: bool,
+}
+
+impl Offered {
+    /// What a torrent with content offers.
+    fn of(swarm: &Swarm) -> Self {
+        let size = swarm.info().and_then(|info| u64::try_from(info.len()).ok());
+        Self { metadata: size.is_some(), metadata_size: size, peers: swarm.exchanges_peers() }
+    }
+
+    /// Whether the handshake names this extension.
+    fn names(self, extension: &Extension) -> bool {
+        (self.metadata || extension.id != metadata::EXTENSION.id)
+            && (self.peers || extension.id != peer_exchange::EXTENSION.id)
+    }
+}
 
 /// What one peer told in its extension handshakes.
 #[derive(Debug, Default)]
@@ -42,13 +70,23 @@ pub(super) struct Extensions {
     client: Option<String>,
     /// The peer has said what our address is.
     told_our_address: bool,
-    /// The bytes of the info dictionary that we offer to the peer (BEP 9).
-    offered: Option<u64>,
-    /// Which of its requests for that are answered.
+    offered: Offered,
+    /// Which of its requests for metadata are answered.
     serve: MetadataServe,
+    peer_exchange: PeerExchange,
 }
 
 impl Extensions {
+    /// For a peer of a torrent with content.
+    pub(super) fn new(swarm: &Swarm) -> Self {
+        Self { offered: Offered::of(swarm), ..Self::default() }
+    }
+
+    /// What our handshakes offer to the peer.
+    pub(super) fn offered(&self) -> Offered {
+        self.offered
+    }
+
     /// The id under which the peer wants messages of `extension`.
     fn remote(&self, extension: &Extension) -> Option<u8> {
         let at = TABLE.iter().position(|known| known.id == extension.id)?;
@@ -85,7 +123,7 @@ impl Extensions {
 pub(super) fn our_handshake(
     who: &Contributor,
     upload_only: Option<bool>,
-    metadata_size: Option<u64>,
+    offered: Offered,
     cx: &Cx,
 ) -> ExtensionHandshake {
     let ip = who.addr.ip();
@@ -95,23 +133,12 @@ pub(super) fn our_handshake(
     hello.your_ip = Some(ip.to_canonical());
     hello.reqq = u32::try_from(cx.conf.uploads.max_requests).ok();
     hello.upload_only = upload_only;
-    hello.metadata_size = metadata_size;
-    hello.name_ours();
-    hello
-}
-
-impl ExtensionHandshake {
-    /// Names all extensions of the table, with the ids under which we want them. Metadata is asked
-    /// of us only where we have some.
-    fn name_ours(&mut self) {
-        let has_metadata = self.metadata_size.is_some();
-        for extension in
-            TABLE.iter().filter(|known| has_metadata || known.id != metadata::EXTENSION.id)
-        {
-            // There is room for more names than the table has.
-            let _ = self.set(extension.name, extension.id);
-        }
+    hello.metadata_size = offered.metadata_size;
+    for extension in TABLE.iter().filter(|extension| offered.names(extension)) {
+        // There is room for more names than the table has.
+        let _ = hello.set(extension.name, extension.id);
     }
+    hello
 }
 
 impl PeerSession {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     base::{bitfield::BitfieldError, geometry::GeometryError, job::StoreError},
-    proto::metadata::MetadataFault,
+    proto::{metadata::MetadataFault, pex::PexFlood},
     wire::{
         extension::ExtensionError, frame::FrameError, message::MessageError,
         ut_metadata::MetadataMessageError,
@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     MetadataMessage(#[from] MetadataMessageError),
     #[error("it broke the rules of the metadata exchange: {0}")]
     Metadata(#[from] MetadataFault),
+    #[error("it sent {0}")]
+    PeerExchange(#[from] PexFlood),
     #[error("it told more than {0} times all that it has")]
     Retold(u32),
     #[error("it lost pieces more than {0} times")]

@@ -155,6 +155,9 @@ impl PeerSession {
         cx: &mut Cx,
     ) {
         self.extensions.handle_handshake(hello);
+        if self.extensions.awaits_peers() && swarm.exchanges_peers() {
+            swarm.notes.push_back(Note::AwaitsPeers(self.standing.key()));
+        }
         if let Some(upload_only) = hello.upload_only {
             self.handle_upload_only(upload_only, swarm);
         }

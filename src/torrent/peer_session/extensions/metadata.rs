@@ -3,7 +3,7 @@
 //!
 //! Asking for them is the affair of peers before there is content.
 
-use super::{Extension, Extensions};
+use super::Extension;
 use crate::{
     torrent::{
         cx::Cx,
@@ -46,14 +46,6 @@ fn handle(
     let payload = given.unwrap_or(MetadataMessage::Reject { block }).encode();
     session.outgoing.say(&Message::Extended { id, payload: &payload }, cx);
     Ok(())
-}
-
-impl Extensions {
-    /// Offers the info dictionary to the peer, if there is one for peers: its bytes.
-    pub(in crate::torrent::peer_session) fn offer(&mut self, swarm: &Swarm) -> Option<u64> {
-        self.offered = swarm.info().and_then(|info| u64::try_from(info.len()).ok());
-        self.offered
-    }
 }
 
 #[cfg(test)]

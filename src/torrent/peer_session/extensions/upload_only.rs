@@ -54,8 +54,8 @@ impl PeerSession {
             let payload = &[u8::from(upload_only)];
             self.outgoing.say(&Message::Extended { id, payload }, cx);
         } else if self.terms.extended {
-            let payload =
-                our_handshake(&self.who, Some(upload_only), self.extensions.offered, cx).encode();
+            let offered = self.extensions.offered();
+            let payload = our_handshake(&self.who, Some(upload_only), offered, cx).encode();
             self.outgoing.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
     }
