@@ -9,8 +9,8 @@ use crate::base::{
     job::StoreSpec,
 };
 
-/// A torrent called `torrent` below `dir`, with these files one after the other: path, length, kind.
-/// It keeps no state.
+/// A torrent called `torrent` below `dir`, with these files one after the other: path, length,
+/// kind. It keeps no state.
 pub(super) fn spec<'a>(
     dir: impl AsRef<Path>,
     piece_len: u32,

@@ -1,6 +1,6 @@
-//! What a user gives to have a torrent downloaded or served. Most of its fields are what the session
-//! folder remembers of it ([`TorrentSettings`](crate::wire::session::TorrentSettings)). It knows nothing
-//! of how the torrent then fares.
+//! What a user gives to have a torrent downloaded or served. Most of its fields are what the
+//! session folder remembers of it ([`TorrentSettings`](crate::wire::session::TorrentSettings)). It
+//! knows nothing of how the torrent then fares.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
