@@ -19,9 +19,9 @@ pub struct DhtConf {
     /// Whether the engine has a DHT node, which announces its public torrents and looks for their
     /// peers. Default off.
     pub enabled: bool,
-    /// What [`Engine::dht_state`](crate::Engine::dht_state) gave in an earlier run: the node begins
-    /// with the nodes that it knew. At most 64 KiB; what is no state is passed over. Not needed with
-    /// a session folder, which keeps it. Default: none.
+    /// What [`Engine::dht_state`](crate::Engine::dht_state) gave in an earlier run: the node
+    /// begins with the nodes that it knew. At most 64 KiB; what is no state is passed over.
+    /// Not needed with a session folder, which keeps it. Default: none.
     pub state: Vec<u8>,
     /// Where to begin when no node is known. Default: nowhere.
     pub bootstrap: Vec<Bootstrap>,

@@ -10,10 +10,10 @@ pub struct SessionConf {
     /// [`TorrentParams`](crate::TorrentParams) says of them and how far they are; and of the
     /// session as a whole what a verb has set: limits, limits of peers by default, active limits,
     /// and when torrents have served enough by default; and the DHT node's ids and nodes. Where no
-    /// verb has set anything these settings count. Not kept are a torrent's upload slots and seed choking, limits of
-    /// single peers, bans, and which addresses may connect. What was there is restored at the
-    /// start. One session at a time may use it. Default `None`: nothing is kept but the
-    /// torrents' own state files. It is for [`Reactor`](crate::Reactor) and
+    /// verb has set anything these settings count. Not kept are a torrent's upload slots and seed
+    /// choking, limits of single peers, bans, and which addresses may connect. What was there
+    /// is restored at the start. One session at a time may use it. Default `None`: nothing is
+    /// kept but the torrents' own state files. It is for [`Reactor`](crate::Reactor) and
     /// [`spawn`](crate::spawn()); another driver does what they do by
     /// [`Engine::restore`](crate::Engine::restore).
     pub dir: Option<PathBuf>,

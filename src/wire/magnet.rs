@@ -48,8 +48,8 @@ const MAX_PRINTED: usize = 20;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Magnet {
-    /// `xt`, the hashes of the info dictionary: `urn:btih:` with 40 hexadecimal or 32 base32 digits
-    /// for version 1, `urn:btmh:1220…` for version 2 (BEP 52).
+    /// `xt`, the hashes of the info dictionary: `urn:btih:` with 40 hexadecimal or 32 base32
+    /// digits for version 1, `urn:btmh:1220…` for version 2 (BEP 52).
     pub identity: Identity,
     /// `dn`, the name to show until the torrent's own is known. Foreign text of at most
     /// [`MAX_MAGNET_NAME`] bytes, not safe to open or to print; never empty.
@@ -175,8 +175,8 @@ fn escape(text: &str, into: &mut impl Write) -> fmt::Result {
 
 impl Metainfo {
     /// The torrent of an info dictionary that came from peers (BEP 9), with the trackers, web
-    /// seeds and DHT nodes of its magnet link, each tracker a tier of its own. It has the bytes of a
-    /// metainfo file.
+    /// seeds and DHT nodes of its magnet link, each tracker a tier of its own. It has the bytes of
+    /// a metainfo file.
     ///
     /// Its hashes are those of `info`; whether the link has the same is for the caller to see.
     ///
