@@ -1,6 +1,6 @@
-//! Fetching the info dictionary of a torrent that was added by a magnet link (BEP 9). What its peers
-//! say of it goes to the machine that puts it together, what the machine asks for goes to the peers,
-//! and the whole goes to a worker that parses it.
+//! Fetching the info dictionary of a torrent that was added by a magnet link (BEP 9). What its
+//! peers say of it goes to the machine that puts it together, what the machine asks for goes to the
+//! peers, and the whole goes to a worker that parses it.
 //!
 //! It does not know what is in a dictionary; what comes of it is the engine's business.
 
