@@ -39,7 +39,8 @@ const ROUTERS: [(&str, u16); 3] = [
     ("router.bt.ouinet.work", 6881),
 ];
 
-/// Set to anything, it does what `--no-dht` does, for tests and scripts: nothing leaves the machine.
+/// Set to anything, it does what `--no-dht` does, for tests and scripts: nothing leaves the
+/// machine.
 const OFF: &str = "NO_DHT";
 
 /// The DHT node: on unless it is switched off.
