@@ -40,6 +40,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let figures = measure(&plan);
     println!("{figures}");
     if trace {
+        for miss in &figures.missed {
+            println!("missed: {miss:?}");
+        }
         println!("steps to the first peer that came last:");
         for (at, step) in &figures.slowest {
             println!("{}", line(*at, step));

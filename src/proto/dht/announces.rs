@@ -15,8 +15,11 @@ use crate::{
     wire::krpc::{Family, NodeId, NodeInfo},
 };
 
-/// The first pause after an announce that no node stored.
+/// The first pause after an announce that too few nodes stored.
 const RETRY: Duration = Duration::from_secs(10);
+/// Nodes that are enough. An announce that fewer stored was made with a table that was too small to
+/// lead to the closest nodes, and others who look for the torrent would not find it.
+const ENOUGH: u32 = K as u32 / 2;
 
 /// What is told of us as a peer of a torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +149,7 @@ impl Announces {
         }
     }
 
-    /// An announce has ended; one that no node stored is tried again soon.
+    /// An announce has ended; one that too few nodes stored is tried again soon.
     pub(super) fn note_end(
         &mut self,
         now: Instant,
@@ -160,7 +163,8 @@ impl Announces {
             return;
         }
         tracked.search = None;
-        let fine = outcome.stored > 0 || tracked.announce.is_none() && outcome.answers > 0;
+        let done = if tracked.announce.is_some() { outcome.stored } else { outcome.answers };
+        let fine = done >= ENOUGH;
         let pause = if fine {
             tracked.failures = 0;
             // Apart from each other, whenever they began.
@@ -260,8 +264,8 @@ mod tests {
         for n in 0..9 {
             assert!(announces.pop_due(now, &conf).is_some());
             announces.note_search(&hash(1), SearchId(n));
-            let none = SearchOutcome::default();
-            announces.note_end(now, hash(1), SearchId(n), &none, &conf);
+            let few = SearchOutcome { stored: n as u32 % 4, ..SearchOutcome::default() };
+            announces.note_end(now, hash(1), SearchId(n), &few, &conf);
             let next = announces.next_due().unwrap();
             pauses.push(next.since(now).as_secs());
             now = next;

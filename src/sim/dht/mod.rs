@@ -34,7 +34,7 @@ use crate::{
 };
 pub use conf::NetConf;
 use queue::{Event, Queue};
-pub use scenario::{Figures, Lookups, measure};
+pub use scenario::{Figures, Lookups, Miss, measure};
 
 /// The name that leads to nodes of the network.
 const NAME: &str = "bootstrap.sim";

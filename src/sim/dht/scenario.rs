@@ -1,9 +1,13 @@
 //! What a network is measured by: are announced torrents found, and how soon?
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use super::{Net, NetConf};
-use crate::proto::dht::{Announce, DhtEvent, SearchId, Step};
+use crate::proto::dht::{Announce, DhtEvent, SearchId, SearchOutcome, Step};
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct Lookups {
 pub struct Figures {
     /// Look-ups that found a peer, and all.
     pub found: (usize, usize),
+    /// Look-ups that found none.
+    pub missed: Vec<Miss>,
     /// Time to the first peer, sorted.
     pub first: Vec<Duration>,
     /// Time to the end of the look-up, sorted.
@@ -41,6 +47,19 @@ pub struct Figures {
     pub table: usize,
     /// Datagrams a node and second, over the whole time.
     pub rate: f64,
+}
+
+/// A look-up that found no peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Miss {
+    /// The torrent.
+    pub torrent: usize,
+    /// The node that looked for it.
+    pub slot: usize,
+    /// The nodes that it knew.
+    pub table: usize,
+    /// How the look-up went; zeros if it did not end.
+    pub outcome: SearchOutcome,
 }
 
 impl Figures {
@@ -58,7 +77,9 @@ fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |times: &[Duration], p| percentile(times, p).unwrap_or_default().as_millis();
+        let missed: BTreeSet<_> = self.missed.iter().map(|miss| miss.torrent).collect();
         writeln!(f, "found              {} of {}", self.found.0, self.found.1)?;
+        writeln!(f, "torrents missed    {}", missed.len())?;
         for (name, times) in [("first peer, ms", &self.first), ("look-up ends, ms", &self.whole)] {
             let [p50, p90, p99, max] = [50, 90, 99, 100].map(|p| ms(times, p));
             writeln!(f, "{name:<18} p50 {p50}  p90 {p90}  p99 {p99}  max {max}")?;
@@ -90,9 +111,8 @@ pub fn measure(plan: &Lookups) -> Figures {
     net.run_for(plan.pause);
     let mut figures = Figures::default();
     for _ in 0..plan.lookups {
-        let Some(&(owner, hash)) = torrents.get(net.below(torrents.len() as u64) as usize) else {
-            break;
-        };
+        let torrent = net.below(torrents.len() as u64) as usize;
+        let Some(&(owner, hash)) = torrents.get(torrent) else { break };
         let slot = loop {
             let slot = net.below(nodes) as usize;
             // One that has been here for a while: its table is warm.
@@ -117,7 +137,10 @@ pub fn measure(plan: &Lookups) -> Figures {
             seen.extend(events.into_iter().map(|(at, event)| (at.since(begin), event)));
             done
         });
-        figures.note(search, &seen);
+        let (found, outcome) = figures.note(search, &seen);
+        if !found {
+            figures.missed.push(Miss { torrent, slot, table: net.stats(slot).nodes_v4, outcome });
+        }
         net.run_for(plan.every);
     }
     figures.first.sort_unstable();
@@ -130,9 +153,11 @@ pub fn measure(plan: &Lookups) -> Figures {
 }
 
 impl Figures {
-    fn note(&mut self, search: SearchId, events: &[(Duration, DhtEvent)]) {
+    /// Notes a look-up: whether it found a peer, and how it went.
+    fn note(&mut self, search: SearchId, events: &[(Duration, DhtEvent)]) -> (bool, SearchOutcome) {
         self.found.1 += 1;
         let (mut first, mut hop, mut steps) = (None, 0, Vec::new());
+        let mut ended = SearchOutcome::default();
         for (at, event) in events {
             match event {
                 DhtEvent::Step { search: of, step } if *of == search && first.is_none() => {
@@ -145,6 +170,7 @@ impl Figures {
                     first = Some(*after);
                 }
                 DhtEvent::Finished { search: of, outcome, .. } if *of == search => {
+                    ended = *outcome;
                     self.queries += u64::from(outcome.queries);
                     self.whole.push(outcome.time);
                 }
@@ -159,5 +185,6 @@ impl Figures {
             self.first.push(first);
             *self.hops.entry(hop).or_default() += 1;
         }
+        (first.is_some(), ended)
     }
 }
