@@ -3,6 +3,7 @@
 //! may be ten thousand of it: addresses stay in the metainfo.
 
 mod answers;
+mod completeness;
 mod list;
 mod order;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub(crate) use answers::{Failure, Retry};
+use completeness::Completeness;
 pub(crate) use list::Gone;
 use tracker::{Calls, Tracker};
 pub(crate) use tracker::{Counts, TrackerNo};
@@ -46,32 +48,14 @@ pub(crate) struct Announcer {
     /// By tier, and within a tier in the order in which they are tried.
     trackers: Vec<Tracker>,
     next_no: u32,
-    /// Tells the tracker that it is us, wherever we are.
-    pub(crate) key: u32,
     active: bool,
-    /// What was seen of the data in this run.
-    data: Data,
-    /// Over all runs.
-    completion: Completion,
+    completeness: Completeness,
     /// Peers of different trackers must not mix (BEP 27).
     private: bool,
     /// Who brought the last peers.
     last: Option<TrackerNo>,
     /// When [`poll`](Self::poll) has something; kept, since it is asked all the time.
     due: Option<Instant>,
-    /// The torrent stands in the engine's queue.
-    pub(crate) queued: bool,
-}
-
-/// What was seen of a torrent's data while it was active.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Data {
-    /// Nothing was missing, as far as is known.
-    Unseen,
-    /// Something was missing.
-    Lacked,
-    /// Something was missing, and then nothing was.
-    Completed,
 }
 
 impl Announcer {
@@ -87,14 +71,11 @@ impl Announcer {
             own,
             trackers: Vec::new(),
             next_no: 0,
-            key: rng.next_u64() as u32,
             active: false,
-            data: Data::Unseen,
-            completion: Completion::None,
+            completeness: Completeness::new(),
             private,
             last: None,
             due: None,
-            queued: false,
         };
         announcer.list(theirs, Vec::new(), rng, conf);
         announcer
@@ -151,7 +132,7 @@ impl Announcer {
     /// The torrent begins to speak with peers.
     pub(crate) fn start(&mut self, now: Instant, complete: bool, conf: &Conf) {
         self.active = true;
-        self.note_lack(!complete);
+        self.completeness.begin(complete);
         for t in &mut self.trackers {
             // What it was told before the rest is forgotten, but not when it wants to be left
             // alone.
@@ -159,21 +140,7 @@ impl Announcer {
                 t.next = now;
             }
         }
-        if complete && self.completion == Completion::Due {
-            self.data = Data::Completed;
-        }
         self.refresh(conf);
-    }
-
-    /// Trackers hear that the torrent was completed in this run.
-    fn is_completed(&self) -> bool {
-        self.data == Data::Completed
-    }
-
-    fn note_lack(&mut self, lacks: bool) {
-        if lacks && self.data == Data::Unseen {
-            self.data = Data::Lacked;
-        }
     }
 
     /// The torrent rests. Returns the trackers that must hear of it: those that know that we are
@@ -181,7 +148,7 @@ impl Announcer {
     pub(crate) fn stop(&mut self) -> Vec<Leave> {
         self.active = false;
         self.due = None;
-        let completed = self.is_completed();
+        let completed = self.completeness.is_reached();
         let mut leaves = Vec::new();
         for t in &mut self.trackers {
             let out = std::mem::take(&mut t.calls.out) > 0;
@@ -199,17 +166,17 @@ impl Announcer {
 
     /// How far `completed` was when an earlier run ended.
     pub(crate) fn restore_completion(&mut self, completion: Completion) {
-        self.completion = completion;
+        self.completeness.restore(completion);
     }
 
     /// How far `completed` is, over all runs.
     pub(crate) fn completion(&self) -> Completion {
-        self.completion
+        self.completeness.over_all_runs()
     }
 
     /// A tracker has heard of the completion, maybe one that is not in the list.
     pub(crate) fn acknowledge_completed(&mut self, no: Option<TrackerNo>) {
-        self.completion = Completion::Told;
+        self.completeness.handle_told();
         if let Some(t) = no.and_then(|no| self.get_mut(no)) {
             t.told_completed = true;
         }
@@ -220,8 +187,7 @@ impl Announcer {
     }
 
     /// Whether everything is there, and whether something of it was `downloaded` in any run. The
-    /// trackers that know of us hear of the completion once in the torrent's life, and not if
-    /// everything was there from the beginning or came by another way (BEP 3).
+    /// trackers that know of us hear of the completion, if that is due.
     pub(crate) fn set_complete(
         &mut self,
         now: Instant,
@@ -229,15 +195,11 @@ impl Announcer {
         downloaded: bool,
         conf: &Conf,
     ) {
-        let is_new = match self.completion {
-            Completion::None => self.data == Data::Lacked && downloaded,
-            Completion::Due => true,
-            Completion::Told => false,
-        };
         if !complete {
-            self.note_lack(self.active);
-        } else if is_new && !self.is_completed() {
-            (self.data, self.completion) = (Data::Completed, Completion::Due);
+            if self.active {
+                self.completeness.note_lack();
+            }
+        } else if self.completeness.reach(downloaded) {
             for t in self.trackers.iter_mut().filter(|t| t.started) {
                 t.next = now;
             }
@@ -269,7 +231,7 @@ impl Announcer {
             return None;
         }
         let at = self.lanes(conf).into_iter().find_map(|lane| self.pick(lane, now))?;
-        let completed = self.is_completed();
+        let completed = self.completeness.is_reached();
         let t = self.trackers.get_mut(at)?;
         t.calls = Calls { out: 1, heard: false, erred: false, event: t.event(completed) };
         let turn = Turn { tracker: t.no, event: t.calls.event };

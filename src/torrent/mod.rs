@@ -193,6 +193,7 @@ impl Torrent {
         if private {
             connected.set_private();
         }
+        let key_of_announces = cx.told.rng().next_u64() as u32;
         let announcer =
             Announcer::new(trackers, content.trackers(), private, cx.told.rng(), &cx.conf);
         let state_file = state_file.filter(|_| !cx.recorder.on && storage.is_none());
@@ -203,7 +204,7 @@ impl Torrent {
             slots: Slots::new(&cx.conf),
             turned_over: None,
             drought: Drought::default(),
-            trackers: Trackers::new(announcer),
+            trackers: Trackers::new(announcer, key_of_announces),
             content,
             swarm,
             location: Location::new(Place { dir, state_file, renames, storage }),

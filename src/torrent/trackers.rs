@@ -29,11 +29,16 @@ const LEFT_BEFORE_CONTENT: u64 = 16 * 1024;
 pub(crate) struct Trackers {
     announcer: Announcer,
     events: Events,
+    /// Tells a tracker that it is us, wherever we are.
+    key: u32,
+    /// The torrent stands in the engine's queue.
+    queued: bool,
 }
 
 impl Trackers {
-    pub(super) fn new(announcer: Announcer) -> Self {
-        Self { announcer, events: Events::default() }
+    /// `key` is drawn by lot.
+    pub(super) fn new(announcer: Announcer, key: u32) -> Self {
+        Self { announcer, events: Events::default(), key, queued: false }
     }
 
     pub(crate) fn announcer(&self) -> &Announcer {
@@ -81,7 +86,7 @@ impl Torrent {
         if self.is_looking() {
             return None;
         }
-        if !std::mem::replace(&mut self.trackers.announcer.queued, true) {
+        if !std::mem::replace(&mut self.trackers.queued, true) {
             cx.told.line_up(self.identity.key());
         }
         None
@@ -90,7 +95,7 @@ impl Torrent {
     /// It is the torrent's turn: what is to be told to which tracker. It is not in line any more.
     #[must_use]
     pub(crate) fn poll_announce(&mut self, cx: &mut Cx) -> Option<(Turn, String, Announce)> {
-        self.trackers.announcer.queued = false;
+        self.trackers.queued = false;
         if !self.may_announce(cx) {
             return None;
         }
@@ -125,7 +130,7 @@ impl Torrent {
                 LEFT_BEFORE_CONTENT
             },
             event,
-            key: self.trackers.announcer.key,
+            key: self.trackers.key,
             numwant: Some(wanted),
             tracker_id,
             ip: None,

@@ -6,7 +6,7 @@ use std::{ops::Range, time::Duration};
 use super::{Announcer, Counts, TrackerNo};
 use crate::{
     alert::TrackerError,
-    base::{rng::Rng, time::Instant, tracker_events::Completion},
+    base::{rng::Rng, time::Instant},
     conf::Conf,
     wire::tracker::{AnnounceEvent, AnnounceReply},
 };
@@ -65,7 +65,7 @@ impl Announcer {
         rng: &mut Rng,
         conf: &Conf,
     ) -> Option<bool> {
-        let (active, completed) = (self.active, self.is_completed());
+        let (active, completed) = (self.active, self.completeness.is_reached());
         let t = self.get_mut(no).filter(|t| active && t.calls.out > 0)?;
         t.calls.out -= 1;
         // Whatever another family said.
@@ -93,7 +93,7 @@ impl Announcer {
             t.next = now;
         }
         if completed_is_told {
-            self.completion = Completion::Told;
+            self.completeness.handle_told();
         }
         self.put_first(no);
         let switched = self.private && self.last.is_some_and(|last| last != no);

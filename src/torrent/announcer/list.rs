@@ -66,7 +66,7 @@ impl Announcer {
         let before = std::mem::take(&mut self.trackers).into_iter().map(named).collect();
         let gone = self.list(theirs, before, rng, conf);
         self.refresh(conf);
-        let completed = self.is_completed();
+        let completed = self.completeness.is_reached();
         let knows = |(url, t): (String, Tracker)| {
             let tracker_id = t.words.and_then(|words| words.tracker_id);
             let completed = completed && !t.told_completed;

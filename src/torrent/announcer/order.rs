@@ -58,7 +58,9 @@ impl Announcer {
         // A tracker that knows of us must hear what happened; otherwise the list is tried from its
         // beginning.
         let news = trackers().find(|(_, t)| {
-            t.may(now) && t.started && t.event(self.is_completed()) != AnnounceEvent::None
+            t.may(now)
+                && t.started
+                && t.event(self.completeness.is_reached()) != AnnounceEvent::None
         });
         news.or_else(|| trackers().find(|(_, t)| t.may(now))).map(|(at, _)| at)
     }
@@ -71,8 +73,9 @@ impl Announcer {
         if trackers().any(|t| t.calls.out > 0) {
             return None;
         }
-        let news =
-            trackers().filter(|t| t.started && t.event(self.is_completed()) != AnnounceEvent::None);
+        let news = trackers().filter(|t| {
+            t.started && t.event(self.completeness.is_reached()) != AnnounceEvent::None
+        });
         let working = trackers().find(|t| t.working).map(|t| t.next);
         let ordinary = working.or_else(|| trackers().map(|t| t.next).min());
         news.map(|t| t.next).chain(ordinary).min()

@@ -34,6 +34,8 @@ impl Trial {
         let theirs: Vec<Vec<String>> =
             tiers.iter().map(|t| t.iter().map(|&url| url.into()).collect()).collect();
         let mut rng = Rng::new(1);
+        // As a torrent does, for the key of its announces.
+        rng.next_u64();
         let announcer = Announcer::new(None, &theirs, private, &mut rng, &conf);
         let mut trial = Self { announcer, theirs, conf, rng, now: Instant::from_micros(1_000_000) };
         trial.announcer.start(trial.now, false, &trial.conf);
