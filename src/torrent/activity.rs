@@ -97,8 +97,8 @@ impl Torrent {
         if rate == 0 || self.phase() != Phase::Downloading {
             return None;
         }
-        let there = swarm.counters.wanted_have_bytes.saturating_add(swarm.partial_bytes());
-        Some(Duration::from_secs(swarm.counters.wanted_bytes.saturating_sub(there).div_ceil(rate)))
+        let there = swarm.amounts.wanted_have_bytes.saturating_add(swarm.partial_bytes());
+        Some(Duration::from_secs(swarm.amounts.wanted_bytes.saturating_sub(there).div_ceil(rate)))
     }
 
     /// Called at the end of every input: it may have begun or ceased to be at work.

@@ -9,15 +9,16 @@ use crate::{
 
 impl Torrent {
     pub(crate) fn stats(&self, now: Instant) -> TorrentStats {
-        let (swarm, counters) = (&self.swarm, &self.swarm.counters);
+        let swarm = &self.swarm;
+        let (counters, amounts) = (&swarm.counters, &swarm.amounts);
         TorrentStats {
             phase: self.phase(),
             pieces: swarm.geometry.piece_count(),
             have: swarm.have.count(),
             total_bytes: swarm.geometry.total_len(),
-            have_bytes: counters.have_bytes,
-            wanted_bytes: counters.wanted_bytes,
-            wanted_have_bytes: counters.wanted_have_bytes,
+            have_bytes: amounts.have_bytes,
+            wanted_bytes: amounts.wanted_bytes,
+            wanted_have_bytes: amounts.wanted_have_bytes,
             partial_bytes: swarm.partial_bytes(),
             downloaded: counters.down.total(),
             uploaded: counters.up.total(),

@@ -310,9 +310,9 @@ impl Torrent {
         match next {
             Next::Reopen { trust } => {
                 self.swarm.abandon(cx);
-                let counters = self.swarm.counters;
+                let (counters, amounts) = (self.swarm.counters, self.swarm.amounts);
                 self.swarm = self.empty_swarm(cx);
-                self.swarm.counters = counters;
+                (self.swarm.counters, self.swarm.amounts) = (counters, amounts);
                 self.settle_elsewhere(cx);
                 self.lifecycle.reopen(trust);
             }

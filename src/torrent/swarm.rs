@@ -42,6 +42,7 @@ use crate::{
 
 use active::Active;
 pub(crate) use orders::Asker;
+pub(crate) use wanted::Amounts;
 
 /// What the siblings of a session must learn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(crate) enum Note {
     Named(IpAddr, Vec<SocketAddr>),
 }
 
-/// What the torrent counts.
+/// What has come and gone, over all ledgers of the torrent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counters {
     pub(crate) down: RateMeter,
@@ -74,12 +75,6 @@ pub(crate) struct Counters {
     pub(crate) late_blocks: u64,
     pub(crate) unasked_blocks: u64,
     pub(crate) failed_pieces: u64,
-    pub(crate) have_bytes: u64,
-    /// Bytes of pieces that are not skipped; of those, the ones that are had; and how many such
-    /// pieces are not.
-    pub(crate) wanted_bytes: u64,
-    pub(crate) wanted_have_bytes: u64,
-    missing: u32,
 }
 
 /// Whose digests a worker is making.
@@ -155,6 +150,7 @@ pub(crate) struct Swarm {
     /// The store could not be told which files are skipped: nothing may be written until it was.
     pub(crate) no_writes: bool,
     pub(crate) counters: Counters,
+    pub(crate) amounts: Amounts,
     holdback: Holdback,
     pub(crate) favours: Favours,
     /// Jobs that workers have not answered.
@@ -204,10 +200,6 @@ impl Swarm {
             late_blocks: 0,
             unasked_blocks: 0,
             failed_pieces: 0,
-            have_bytes: 0,
-            wanted_bytes: 0,
-            wanted_have_bytes: 0,
-            missing: 0,
         };
         let mut swarm = Self {
             subject: Subject { torrent, info_hash, hashes, info: None, exchanges_peers: false },
@@ -224,6 +216,7 @@ impl Swarm {
             quiet: false,
             no_writes: false,
             counters,
+            amounts: Amounts::default(),
             holdback: Holdback::default(),
             favours: Favours { served: 0, limit: 1 },
             jobs_out: 0,

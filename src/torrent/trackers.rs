@@ -125,7 +125,7 @@ impl Torrent {
             uploaded: counters.up.total(),
             downloaded: counters.down.total().saturating_sub(counters.wasted),
             left: if self.content.is_known() {
-                self.swarm.geometry.total_len().saturating_sub(counters.have_bytes)
+                self.swarm.geometry.total_len().saturating_sub(self.swarm.amounts.have_bytes)
             } else {
                 LEFT_BEFORE_CONTENT
             },

@@ -28,7 +28,6 @@ const OPEN: &[&str] = &[
     "torrent::Torrent",
     "torrent::peer_session::PeerSession",
     "torrent::progress::Progress",
-    "torrent::swarm::Counters",
     "torrent::swarm::Swarm",
 ];
 

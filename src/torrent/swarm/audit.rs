@@ -45,14 +45,14 @@ impl Swarm {
         };
         let missing = self.geometry.pieces().filter(|&p| self.wants(p)).count() as u64;
         for (what, found, counted) in [
-            ("bytes are had", bytes(&|p| self.have.has(p)), self.counters.have_bytes),
-            ("bytes are wanted", bytes(&|p| !self.is_skipped(p)), self.counters.wanted_bytes),
+            ("bytes are had", bytes(&|p| self.have.has(p)), self.amounts.have_bytes),
+            ("bytes are wanted", bytes(&|p| !self.is_skipped(p)), self.amounts.wanted_bytes),
             (
                 "wanted bytes are had",
                 bytes(&|p| !self.is_skipped(p) && self.have.has(p)),
-                self.counters.wanted_have_bytes,
+                self.amounts.wanted_have_bytes,
             ),
-            ("wanted pieces are missing", missing, u64::from(self.counters.missing)),
+            ("wanted pieces are missing", missing, u64::from(self.amounts.missing)),
         ] {
             if found != counted {
                 return Err(format!("{found} {what} and {counted} are counted"));

@@ -7,6 +7,19 @@ use crate::{
     torrent::cx::Cx,
 };
 
+/// How much there is and how much is wanted, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Amounts {
+    /// Of pieces that are had.
+    pub(crate) have_bytes: u64,
+    /// Of pieces that are not skipped.
+    pub(crate) wanted_bytes: u64,
+    /// Of those, the ones that are had.
+    pub(crate) wanted_have_bytes: u64,
+    /// How many pieces are not skipped and not had.
+    pub(crate) missing: u32,
+}
+
 impl Swarm {
     /// Begins anew with these pieces. Nothing may be in progress.
     pub(crate) fn set_have(&mut self, have: Bitfield) {
@@ -16,21 +29,16 @@ impl Swarm {
 
     /// Counts anew what is had and wanted.
     pub(crate) fn recount(&mut self) {
-        let Self { counters, geometry, have, picker, .. } = self;
-        (
-            counters.have_bytes,
-            counters.wanted_bytes,
-            counters.wanted_have_bytes,
-            counters.missing,
-        ) = (0, 0, 0, 0);
-        for piece in geometry.pieces() {
-            let (len, has) = (u64::from(geometry.piece_len(piece)), have.has(piece));
-            let wanted = picker.level(piece) != Priority::Skip;
-            counters.have_bytes += if has { len } else { 0 };
-            counters.wanted_bytes += if wanted { len } else { 0 };
-            counters.wanted_have_bytes += if wanted && has { len } else { 0 };
-            counters.missing += u32::from(wanted && !has);
+        let mut amounts = Amounts::default();
+        for piece in self.geometry.pieces() {
+            let (len, has) = (u64::from(self.geometry.piece_len(piece)), self.have.has(piece));
+            let wanted = !self.is_skipped(piece);
+            amounts.have_bytes += if has { len } else { 0 };
+            amounts.wanted_bytes += if wanted { len } else { 0 };
+            amounts.wanted_have_bytes += if wanted && has { len } else { 0 };
+            amounts.missing += u32::from(wanted && !has);
         }
+        self.amounts = amounts;
     }
 
     /// A piece was found on disk and is good.
@@ -38,10 +46,10 @@ impl Swarm {
         self.paroles.settle(piece);
         if self.have.set(piece) {
             let len = u64::from(self.geometry.piece_len(piece));
-            self.counters.have_bytes += len;
+            self.amounts.have_bytes += len;
             if self.picker.level(piece) != Priority::Skip {
-                self.counters.wanted_have_bytes += len;
-                self.counters.missing = self.counters.missing.saturating_sub(1);
+                self.amounts.wanted_have_bytes += len;
+                self.amounts.missing = self.amounts.missing.saturating_sub(1);
             }
         }
     }
@@ -53,7 +61,7 @@ impl Swarm {
 
     /// Whether we have every piece that is wanted.
     pub(crate) fn is_finished(&self) -> bool {
-        self.counters.missing == 0
+        self.amounts.missing == 0
     }
 
     pub(crate) fn is_complete(&self) -> bool {
