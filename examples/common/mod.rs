@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each of them uses a part of it
 
 pub mod args;
+pub mod follow;
 pub mod limits;
 pub mod listen;
 pub mod make;

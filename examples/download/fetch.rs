@@ -22,7 +22,9 @@ use crate::{
     Problem,
     args::Options,
     common::{
-        block, check_writable, complain, limits, listen, names,
+        block, check_writable, complain,
+        follow::{self, News},
+        limits, listen,
         progress::{Progress, pace},
         read_magnet, read_metainfo, shut_down,
         signals::Interrupt,
@@ -282,22 +284,15 @@ impl Fetch {
     /// Follows the alerts until there is an outcome.
     fn follow(&mut self, alerts: &Alerts, interrupt: &Interrupt) -> Result<Outcome, Problem> {
         loop {
-            let news = alerts.recv_timeout(TICK);
+            let news = follow::next(alerts, &self.engine, self.torrent, TICK);
             // What comes after the signal is the engine's own farewell.
             if let Some(code) = interrupt.exit_code() {
                 return Ok(if self.complete { Outcome::Complete } else { Outcome::Stopped(code) });
             }
-            match news {
-                Ok(alert) => self.handle(alert)?,
-                Err(NoAlert::Yet) => {
-                    let torrent = self.torrent;
-                    if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
-                        self.handle_stats(&stats);
-                    }
-                }
-                Err(NoAlert::Ended) => {
-                    return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
-                }
+            match news? {
+                News::Alert(alert) => self.handle(alert)?,
+                News::Stats(stats) => self.handle_stats(&stats),
+                News::Nothing => {}
             }
             if self.complete && (self.served || !self.options.seed) {
                 return Ok(Outcome::Complete);
@@ -308,10 +303,6 @@ impl Fetch {
 
     fn handle(&mut self, alert: Alert) -> Result<(), Problem> {
         match alert {
-            Alert::Opened { distrust: Some(reason), .. } => {
-                self.progress.say(&format!("not relying on the saved state: {reason}"));
-            }
-            Alert::Checking { done, total, .. } => self.progress.checking(done, total),
             Alert::Checked { have, .. } => self.begin(have)?,
             Alert::Progress { stats, .. } => self.handle_stats(&stats),
             Alert::Finished { stats, .. } => {
@@ -348,13 +339,7 @@ impl Fetch {
                 log::info!("peer {addr} is connected: {id}");
             }
             Alert::PeerGone { addr, reason, .. } => self.peer_gone(addr, reason),
-            Alert::PeerBanned { addr, .. } => {
-                self.progress.say(&format!("peer {addr} sent bad data and is banned"))
-            }
-            alert => match names::told(&alert) {
-                Some(line) => self.progress.say(&line),
-                None => self.trackers.tell(&alert, &self.progress),
-            },
+            alert => follow::tell(&alert, &mut self.progress, &mut self.trackers),
         }
         Ok(())
     }

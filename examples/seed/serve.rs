@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 
 use cratetorrent::{
     Alert, AlertMask, Alerts, Conf, EngineHandle, Phase, TorrentId, TorrentParams, TorrentStats,
-    Trust, handle::NoAlert, wire::metainfo::Metainfo,
+    Trust, wire::metainfo::Metainfo,
 };
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -12,8 +12,10 @@ use serde_json::json;
 use crate::{
     args::{Options, What},
     common::{
-        self, Problem, block, complain, make,
-        names::{self, Renames},
+        self, Problem, block, complain,
+        follow::{self, News},
+        make,
+        names::Renames,
         progress::{Progress, Show},
         read_metainfo, shut_down,
         signals::Interrupt,
@@ -151,31 +153,20 @@ impl Seed {
     /// Follows the alerts until the user wants an end.
     fn follow(&mut self, alerts: &Alerts, interrupt: &Interrupt) -> Result<ExitCode, Problem> {
         loop {
-            let news = alerts.recv_timeout(TICK);
+            let news = follow::next(alerts, &self.engine, self.torrent, TICK);
             if let Some(code) = interrupt.exit_code() {
                 return Ok(self.stopped(code));
             }
-            match news {
-                Ok(alert) => self.handle(alert)?,
-                Err(NoAlert::Yet) => {
-                    let torrent = self.torrent;
-                    if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
-                        self.handle_stats(stats);
-                    }
-                }
-                Err(NoAlert::Ended) => {
-                    return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
-                }
+            match news? {
+                News::Alert(alert) => self.handle(alert)?,
+                News::Stats(stats) => self.handle_stats(stats),
+                News::Nothing => {}
             }
         }
     }
 
     fn handle(&mut self, alert: Alert) -> Result<(), Problem> {
         match alert {
-            Alert::Opened { distrust: Some(reason), .. } => {
-                self.progress.say(&format!("not relying on the saved state: {reason}"));
-            }
-            Alert::Checking { done, total, .. } => self.progress.checking(done, total),
             Alert::Checked { have, .. } => self.begin(have)?,
             Alert::Progress { stats, .. } => self.handle_stats(stats),
             Alert::Distrusted { error, .. } => {
@@ -203,13 +194,7 @@ impl Seed {
                 }
             }
             Alert::FilesTooLong { files, .. } => self.tell_too_long(&files),
-            Alert::PeerBanned { addr, .. } => {
-                self.progress.say(&format!("peer {addr} sent bad data and is banned"))
-            }
-            alert => match names::told(&alert) {
-                Some(line) => self.progress.say(&line),
-                None => self.trackers.tell(&alert, &self.progress),
-            },
+            alert => follow::tell(&alert, &mut self.progress, &mut self.trackers),
         }
         Ok(())
     }
