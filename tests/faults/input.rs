@@ -24,6 +24,21 @@ fn no_peer_answers() {
 }
 
 #[test]
+fn magnet_link_without_peers_names_the_ways_to_find_some() {
+    let mut bench = Bench::new(&torrent(1, 43));
+    bench.torrent = format!("magnet:?xt=urn:btih:{}", "0a".repeat(20)).into();
+    let ended = bench.run(&[], LIMIT);
+    ended.assert_failure(&["no peer", "--tracker", "--peer", "--port", "--no-dht"]);
+    // The DHT is one of them, whether or not a node answers: here none does, nor is another asked.
+    let node = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = bench.command(&[]);
+    let process = bench.start(command.args(["--bootstrap", &node]).env_remove("NO_DHT"));
+    clock::wait_for("peers are looked for", LIMIT, || {
+        process.output().contains("asking peers what the torrent is").then_some(())
+    });
+}
+
+#[test]
 fn peer_that_comes_later_is_found() {
     let torrent = torrent(1, 41);
     let first = Seeder::good(&torrent);
