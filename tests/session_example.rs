@@ -236,6 +236,50 @@ fn signal_ends_the_session_despite_waits() {
 }
 
 #[test]
+fn json_session_answers_in_objects_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = small("one", 1);
+    torrent.write_files(dir.path());
+    fs::rename(torrent.write_metainfo(dir.path()), dir.path().join("x.torrent")).unwrap();
+    let mut session = Session::start(dir.path(), &["--downloads", ".", "--json"]);
+    session.say("add x.torrent");
+    session.say("wait all --for 40");
+    [
+        "list",
+        "show 1",
+        "peers 1",
+        "limit 500K 0",
+        "queue 1 off",
+        "stats",
+        "sequential 1 on",
+        "help",
+    ]
+    .iter()
+    .for_each(|line| session.say(line));
+    session.say("quit");
+    session.assert_ends(0);
+    let object = |line: String| -> serde_json::Value { serde_json::from_str(&line).expect(&line) };
+    let objects: Vec<_> = Session::lines(&session.out).into_iter().map(object).collect();
+    let find = |event: &str| objects.iter().find(|object| object["event"] == event).expect(event);
+    assert!(find("ready")["addresses"][0].is_string());
+    assert_eq!((&find("added")["torrent"], &find("added")["name"]), (&1.into(), &"one".into()));
+    assert_eq!(find("checked")["pieces"], 10);
+    find("waited");
+    let listed = find("torrent");
+    assert_eq!((&listed["state"], &listed["bytes"]), (&"seeding".into(), &300_000.into()));
+    assert_eq!(find("details")["files"][0]["total_bytes"], 300_000);
+    assert_eq!(find("limits")["limits"]["down_bytes_per_s"], 500 << 10);
+    assert!(find("limits")["limits"]["up_bytes_per_s"].is_null());
+    assert!(find("queued")["position"].is_null());
+    assert_eq!(find("session")["states"]["seeding"], 1);
+    assert_eq!(
+        (&find("sequential")["on"], &find("sequential")["torrent"]),
+        (&true.into(), &1.into())
+    );
+    assert!(find("help")["text"].as_str().unwrap().contains("quit"));
+}
+
+#[test]
 fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
     let dir: TempDir = tempfile::tempdir().unwrap();
     let mut session = Session::start(dir.path(), &[]);

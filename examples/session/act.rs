@@ -16,7 +16,8 @@ use crate::{
     book::{Book, Entry},
     command::{self, Command, Level, Place, Which},
     common::{Problem, complain, print, read_metainfo, shown},
-    show,
+    objects, show,
+    style::{Fact, Style},
 };
 
 /// The session as its user sees it.
@@ -25,8 +26,8 @@ pub struct Session {
     pub book: Book,
     /// Where data goes unless a command says otherwise.
     pub downloads: PathBuf,
-    /// Whether a person reads what is printed.
-    pub human: bool,
+    /// How what is printed looks.
+    pub style: Style,
 }
 
 impl Session {
@@ -39,9 +40,11 @@ impl Session {
             Command::List(label) => self.list(label),
             Command::Show(torrent) => self.show(&torrent),
             Command::Peers(torrent) => self.peers(&torrent),
-            Command::Peer(torrent, addrs) => self.one(&torrent, "told", move |engine, id| {
-                addrs.iter().try_for_each(|&addr| engine.add_peer(id, addr))
-            }),
+            Command::Peer(torrent, addrs) => {
+                self.one(&torrent, Fact::new("told"), move |engine, id| {
+                    addrs.iter().try_for_each(|&addr| engine.add_peer(id, addr))
+                })
+            }
             Command::Trackers(torrent) => self.trackers(&torrent),
             Command::Pause(which) => self.each(&which, "paused", |engine, id| engine.pause(id)),
             Command::Resume(which) => self.each(&which, "resumed", |engine, id| engine.resume(id)),
@@ -59,7 +62,9 @@ impl Session {
             }
             Command::Limit(Some(torrent), limits) => {
                 let said = format!("limited to {}", show::limits(limits));
-                self.one(&torrent, &said, move |engine, id| engine.set_torrent_limits(id, limits))
+                self.one(&torrent, Fact::new("limited").said(&said), move |engine, id| {
+                    engine.set_torrent_limits(id, limits)
+                })
             }
             Command::Queue(torrent, place) => self.queue(&torrent, place),
             Command::Active(downloads, seeds) => {
@@ -67,33 +72,48 @@ impl Session {
                     let limits = engine.active_limits();
                     engine.set_active_limits(ActiveLimits { downloads, seeds, ..limits });
                 })?;
-                print(&format!("active {downloads} downloads, {seeds} seeds"));
+                self.say(
+                    Fact::new("active")
+                        .text(format!("{downloads} downloads, {seeds} seeds"))
+                        .with("downloads", downloads)
+                        .with("seeds", seeds),
+                );
                 Ok(())
             }
             Command::Stop { torrent, percent, seeding } => {
                 let stop = Some(StopAt { ratio_percent: percent, seeding });
-                self.one(&torrent, "stop set", move |engine, id| engine.set_stop(id, stop))
+                self.one(&torrent, Fact::new("stop").said("stop set"), move |engine, id| {
+                    engine.set_stop(id, stop)
+                })
             }
             Command::Sequential(torrent, on) => {
                 let said = if on { "in order" } else { "rarest first" };
-                self.one(&torrent, said, move |engine, id| engine.set_sequential(id, on))
+                let fact = Fact::new("sequential").said(said).with("on", on);
+                self.one(&torrent, fact, move |engine, id| engine.set_sequential(id, on))
             }
             Command::Priority { torrent, file, level } => self.priority(&torrent, file, level),
             Command::Move(torrent, dir) => self.move_to(&torrent, &dir),
             // An alert tells what came of it.
             Command::Rename { torrent, file, path } => {
-                self.one(&torrent, "renaming", move |engine, id| engine.rename_file(id, file, path))
+                self.one(&torrent, Fact::new("renaming"), move |engine, id| {
+                    engine.rename_file(id, file, path)
+                })
             }
             Command::Label(torrent, labels) => {
-                self.one(&torrent, "labelled", move |engine, id| engine.set_labels(id, labels))
+                self.one(&torrent, Fact::new("labelled"), move |engine, id| {
+                    engine.set_labels(id, labels)
+                })
             }
             Command::Stats => {
                 let stats = self.call(|engine| engine.session_stats())?;
-                show::session(&stats).iter().for_each(|line| print(line));
+                let object = || objects::session(&stats, &show::phases(&stats));
+                self.style.tell(show::session(&stats), object);
                 Ok(())
             }
             Command::Help => {
-                command::help().lines().for_each(print);
+                let help = command::help();
+                let object = || serde_json::json!({"event": "help", "text": help});
+                self.style.tell(help.lines().map(str::to_owned), object);
                 Ok(())
             }
             Command::Wait { .. } | Command::Quit => Ok(()),
@@ -107,29 +127,33 @@ impl Session {
         self.engine.call(f).map_err(Problem::of)
     }
 
+    fn say(&self, fact: Fact) {
+        print(&fact.line(self.style));
+    }
+
     /// Has something done with one torrent, and says so.
     fn one<E: Display + Send + 'static>(
         &self,
         torrent: &str,
-        said: &str,
+        fact: Fact,
         act: impl FnOnce(&mut Verbs<'_>, TorrentId) -> Result<(), E> + Send + 'static,
     ) -> Result<(), Problem> {
         let entry = self.book.find(torrent)?;
         let id = entry.id;
         self.call(move |engine| act(engine, id))?.map_err(Problem::of)?;
-        print(&format!("{said} {}", entry.number));
+        self.say(fact.of(entry.number));
         Ok(())
     }
 
     /// Has something done with several torrents, and says so of each.
-    fn each<F>(&self, which: &Which, said: &str, act: F) -> Result<(), Problem>
+    fn each<F>(&self, which: &Which, event: &'static str, act: F) -> Result<(), Problem>
     where
         F: Fn(&mut Verbs<'_>, TorrentId) -> Result<(), NoSuchTorrent> + Copy + Send + 'static,
     {
         for entry in self.book.find_all(which)? {
             // One that is about to go is no reason not to go on with the others.
             match self.call(move |engine| act(engine, entry.id))? {
-                Ok(()) => print(&format!("{said} {}", entry.number)),
+                Ok(()) => self.say(Fact::new(event).of(entry.number)),
                 Err(e) => return Err(Problem::of(e)),
             }
         }
@@ -177,7 +201,13 @@ impl Session {
         let id = self.call(move |engine| engine.add_torrent(params))?;
         let id = id.map_err(|e| Problem::new(format!("{}: {e}", shown(path))))?;
         let entry = self.book.enter(id, metainfo, dir.to_owned());
-        print(&format!("added {} {} {}", entry.number, entry.metainfo.info_hash(), entry.name()));
+        let hash = entry.metainfo.info_hash().to_string();
+        let fact = Fact::new("added")
+            .of(entry.number)
+            .text(format!("{hash} {}", entry.name()))
+            .with("info_hash", hash)
+            .with("name", entry.metainfo.name.clone());
+        self.say(fact);
         Ok(())
     }
 
@@ -198,9 +228,14 @@ impl Session {
             let ids = ids.into_iter().filter(shown);
             ids.filter_map(|id| Some((id, engine.stats(id)?))).collect::<Vec<_>>()
         })?;
-        let row = |(id, stats)| Some(show::row(self.book.by_id(id)?, &stats, self.human));
-        let rows: Vec<_> = stats.into_iter().filter_map(row).collect();
-        show::table(show::HEAD, &rows, self.human).iter().for_each(|line| print(line));
+        let entry = |(id, stats)| Some((self.book.by_id(id)?, stats));
+        let torrents: Vec<_> = stats.into_iter().filter_map(entry).collect();
+        let object = |(entry, stats): &(&Entry, _)| objects::torrent(entry, stats);
+        let words = |human| {
+            let row = |(entry, stats): &(&Entry, _)| show::row(entry, stats, human);
+            show::table(show::HEAD, &torrents.iter().map(row).collect::<Vec<_>>(), human)
+        };
+        self.style.tell_all(words, torrents.iter().map(object).collect());
         Ok(())
     }
 
@@ -217,23 +252,26 @@ impl Session {
         let lines = show::details(entry, &stats, limits, stop, &labels)
             .into_iter()
             .chain(show::files(&files));
-        lines.collect::<Vec<_>>().iter().for_each(|line| print(line));
+        self.style.tell(lines, || objects::details(entry, &stats, limits, stop, &labels, &files));
         Ok(())
     }
 
     fn peers(&self, torrent: &str) -> Result<(), Problem> {
         let id = self.book.find(torrent)?.id;
         let peers = self.call(move |engine| engine.peers(id))?;
-        let rows: Vec<_> = peers.iter().map(|peer| show::peer(peer, self.human)).collect();
-        show::table(show::PEER_HEAD, &rows, self.human).iter().for_each(|line| print(line));
+        let words = |human| {
+            let rows: Vec<_> = peers.iter().map(|peer| show::peer(peer, human)).collect();
+            show::table(show::PEER_HEAD, &rows, human)
+        };
+        self.style.tell_all(words, peers.iter().map(objects::peer).collect());
         Ok(())
     }
 
     fn trackers(&self, torrent: &str) -> Result<(), Problem> {
         let id = self.book.find(torrent)?.id;
-        for tracker in self.call(move |engine| engine.trackers(id))? {
-            print(&show::tracker(&tracker));
-        }
+        let trackers = self.call(move |engine| engine.trackers(id))?;
+        let words = |_| trackers.iter().map(show::tracker).collect();
+        self.style.tell_all(words, trackers.iter().map(objects::tracker).collect());
         Ok(())
     }
 
@@ -245,7 +283,8 @@ impl Session {
                 self.call(move |engine| engine.torrent_limits(id))?.map_err(Problem::of)?
             }
         };
-        print(&format!("limits {}", show::limits(limits)));
+        let fact = Fact::new("limits").text(show::limits(limits));
+        self.say(fact.with("limits", objects::limits(limits)));
         Ok(())
     }
 
@@ -267,8 +306,10 @@ impl Session {
             .map(|()| engine.queue_position(id))
         })?;
         match moved {
-            Ok(Some(position)) => print(&format!("queued {number} {position}")),
-            Ok(None) => print(&format!("queued {number} -")),
+            Ok(position) => {
+                let text = position.map_or("-".to_owned(), |position| position.to_string());
+                self.say(Fact::new("queued").of(number).text(text).with("position", position));
+            }
             Err(QueueError::NoPosition(_)) => {
                 return Err(Problem::new(format!("{number} has no place in the queue")));
             }
@@ -286,13 +327,15 @@ impl Session {
             Level::Normal => Priority::Normal,
             Level::High => Priority::High,
         };
-        self.one(torrent, "chosen", move |engine, id| engine.set_file_priority(id, file, level))
+        self.one(torrent, Fact::new("chosen"), move |engine, id| {
+            engine.set_file_priority(id, file, level)
+        })
     }
 
     /// An alert tells what came of it.
     fn move_to(&self, torrent: &str, dir: &Path) -> Result<(), Problem> {
         let dir = std::path::absolute(dir).map_err(Problem::of)?;
-        self.one(torrent, "moving", move |engine, id| {
+        self.one(torrent, Fact::new("moving"), move |engine, id| {
             engine.move_storage(id, dir, MoveMode::FailIfExists)
         })
     }

@@ -33,6 +33,7 @@ Usage: session DIR [options]
   --limit-up RATE       the same for sending
   --active N            downloads at a time (default: 3)
   --seeds N             seeds at a time (default: 5)
+  --json                print JSON objects, one a line
   --help, --version
 
 Commands, one a line; words with blanks in them are put in \"quotes\":
@@ -40,7 +41,9 @@ Commands, one a line; words with blanks in them are put in \"quotes\":
 const END: &str = "
 N is the number that `list` shows, or the first four or more digits of an info-hash.
 To a pipe, `list` and `peers` write fields with tabs between them: bytes, bytes per \
-second, and - for nothing.
+second, and - for nothing. With --json every line is an object: its `event` says what it is, and \
+its
+`torrent` is N.
 What happens meanwhile is told in lines that begin with: checked, finished, stopped,
 moved, deleted, removed, banned, failed.
 Exit status: 0 ended in good order; 1 failed, or a command from a file or pipe did; 2 \
@@ -58,6 +61,7 @@ pub struct Options {
     pub limits: Limits,
     pub active: Option<usize>,
     pub seeds: Option<usize>,
+    pub json: bool,
 }
 
 pub fn parse(mut args: Args) -> Result<Options, Problem> {
@@ -66,6 +70,7 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
     let blocklist = path(&mut args, "--blocklist")?;
     let limits =
         Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
+    let json = args.contains("--json");
     let (active, seeds) = (value(&mut args, "--active")?, value(&mut args, "--seeds")?);
     let dir = match free(args)?.as_slice() {
         [dir] if !dir.is_empty() => PathBuf::from(dir),
@@ -75,5 +80,5 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
         many => return Err(Problem::usage(format!("one folder, not {}", many.len()))),
     };
     let downloads = downloads.unwrap_or_else(|| dir.join("downloads"));
-    Ok(Options { dir, downloads, place, blocklist, limits, active, seeds })
+    Ok(Options { dir, downloads, place, blocklist, limits, active, seeds, json })
 }

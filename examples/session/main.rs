@@ -16,8 +16,10 @@ mod command;
 #[path = "../common/mod.rs"]
 mod common;
 mod input;
+mod objects;
 mod run;
 mod show;
+mod style;
 
 use std::process::ExitCode;
 

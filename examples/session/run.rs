@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    path::Path,
     process::ExitCode,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
@@ -18,8 +19,9 @@ use crate::{
     args::Options,
     book::Book,
     command::{self, Command, Which},
-    common::{self, Problem, Saving, complain, listen, print, printable, signals::Interrupt},
+    common::{self, Problem, Saving, complain, print, printable, signals::Interrupt},
     input::Input,
+    style::{Fact, Style},
 };
 
 /// How long the engine may take to save its states and end.
@@ -38,19 +40,25 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let (events, inbox) = mpsc::channel();
     let signals = events.clone();
     let _interrupt = Interrupt::catch(move || _ = signals.send(Event::Interrupted))?;
-    let human = io::stdout().is_terminal();
+    let style = match (options.json, io::stdout().is_terminal()) {
+        (true, _) => Style::Json,
+        (false, true) => Style::Human,
+        (false, false) => Style::Tabs,
+    };
     let folder = options.dir.clone();
-    let (session, alerts) = open(options, human)?;
+    let (session, alerts) = open(options, style)?;
     forward_alerts(alerts, events.clone())?;
-    let prompts = human && io::stdin().is_terminal();
-    print(&format!("ready on {}", listen::places(&session.engine)));
+    let prompts = io::stdout().is_terminal() && io::stdin().is_terminal();
+    let addrs: Vec<String> = session.engine.local_addrs().iter().map(ToString::to_string).collect();
+    let ready = Fact::new("ready").said("ready on").text(addrs.join(" and "));
+    print(&ready.with("addresses", addrs).line(style));
     let input = Input::start(events, &folder)?;
-    Shell { session, inbox, input, prompts, failed: false, marks: 0, told: String::new() }.run()
+    Shell { session, inbox, input, prompts, failed: false, marks: 0, told: None }.run()
 }
 
 /// Starts the engine, and knows the torrents that it has already.
-fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
-    let Options { dir, downloads, place, blocklist, limits, active, seeds } = options;
+fn open(options: Options, style: Style) -> Result<(Session, Alerts), Problem> {
+    let Options { dir, downloads, place, blocklist, limits, active, seeds, json: _ } = options;
     std::fs::create_dir_all(&dir)
         .map_err(|e| Problem::new(format!("cannot make {}: {e}", dir.display())))?;
     let absolute = |path| std::path::absolute(path).map_err(Problem::of);
@@ -83,7 +91,7 @@ fn open(options: Options, human: bool) -> Result<(Session, Alerts), Problem> {
             book.enter(id, metainfo, params.dir);
         }
     }
-    Ok((Session { engine, book, downloads, human }, alerts))
+    Ok((Session { engine, book, downloads, style }, alerts))
 }
 
 fn forward_alerts(alerts: Alerts, events: Sender<Event>) -> Result<(), Problem> {
@@ -116,8 +124,9 @@ struct Shell {
     failed: bool,
     /// Marks set among the alerts.
     marks: u64,
-    /// The last failure of the disk told, so that it is not told again and again.
-    told: String,
+    /// The last failure of the disk told, and of which torrent, so that it is not told again and
+    /// again.
+    told: Option<(u32, String)>,
 }
 
 impl Shell {
@@ -162,7 +171,7 @@ impl Shell {
                     if let Alert::Marked { mark } = *alert
                         && wait.take_if(|wait| wait.mark == Some(mark)).is_some()
                     {
-                        print("waited");
+                        print(&Fact::new("waited").line(self.session.style));
                         self.next_line();
                     }
                     self.tell(*alert);
@@ -230,79 +239,92 @@ impl Shell {
 
     /// Says what happens meanwhile, in lines that a script can wait for.
     fn tell(&mut self, alert: Alert) {
+        let style = self.session.style;
+        let Some(line) = self.fact(alert).map(|fact| fact.line(style)) else { return };
+        self.input.news(&line);
+    }
+
+    fn fact(&mut self, alert: Alert) -> Option<Fact> {
         let number = |id| self.session.book.by_id(id).map_or(0, |entry| entry.number);
-        let line = match alert {
+        let failed = |number, text: String| Some(Fact::new("failed").of(number).text(text));
+        match alert {
             Alert::Checked { torrent, have } => {
-                format!("checked {} {have} pieces", number(torrent))
+                let fact = Fact::new("checked").of(number(torrent));
+                Some(fact.text(format!("{have} pieces")).with("pieces", have))
             }
-            Alert::Finished { torrent, .. } => format!("finished {}", number(torrent)),
+            Alert::Finished { torrent, .. } => Some(Fact::new("finished").of(number(torrent))),
             Alert::StopReached { torrent, why } => {
-                format!("stopped {} {why}", number(torrent))
+                Some(Fact::new("stopped").of(number(torrent)).text(why.to_string()))
             }
             Alert::StorageFailed { torrent, error, .. } => {
-                let line = format!("failed {} {error}", number(torrent));
-                if self.told == line {
-                    return;
+                let (number, error) = (number(torrent), error.to_string());
+                let told = (number, error.clone());
+                if self.told.as_ref() == Some(&told) {
+                    return None;
                 }
-                self.told.clone_from(&line);
-                line
+                self.told = Some(told);
+                failed(number, error)
             }
             Alert::DataGone { torrent, dir } => {
-                format!("gone {} its data is gone from {}", number(torrent), dir.display())
+                let fact = Fact::new("gone").of(number(torrent));
+                Some(fact.text(format!("its data is gone from {}", dir.display())))
             }
-            Alert::StorageRecovered { torrent } => format!("recovered {}", number(torrent)),
+            Alert::StorageRecovered { torrent } => Some(Fact::new("recovered").of(number(torrent))),
             Alert::StorageMoved { torrent, dir } => {
-                let line = format!("moved {} {}", number(torrent), dir.display());
+                let fact = Fact::new("moved").of(number(torrent)).text(dir.display().to_string());
                 self.session.book.move_to(torrent, dir);
-                line
+                Some(fact)
             }
             Alert::FileRenamed { torrent, file, path } => {
-                format!("renamed {} {file} {}", number(torrent), printable(&path.to_string_lossy()))
-            }
-            Alert::FileRenameFailed { torrent, error, .. } => {
-                format!("failed {} {error}", number(torrent))
+                Some(stored("renamed", number(torrent), [file], &path))
             }
             Alert::NamesChanged { torrent, files, first, path } => {
-                format!(
-                    "named {} {files} {first} {}",
-                    number(torrent),
-                    printable(&path.to_string_lossy())
-                )
+                Some(stored("named", number(torrent), [files, first], &path))
+            }
+            Alert::FileRenameFailed { torrent, error, .. } => {
+                failed(number(torrent), error.to_string())
             }
             Alert::StorageMoveFailed { torrent, error } => {
-                format!("failed {} {error}", number(torrent))
+                failed(number(torrent), error.to_string())
             }
-            Alert::DataDeleted { torrent } => format!("deleted {}", number(torrent)),
+            Alert::DataDeleted { torrent } => Some(Fact::new("deleted").of(number(torrent))),
             Alert::DeleteFailed { torrent, files, error } => {
-                format!("failed {} {files} files are still there: {error}", number(torrent))
+                failed(number(torrent), format!("{files} files are still there: {error}"))
             }
             Alert::Restored { set_aside: Some(kept), .. } => {
                 let kept = kept.display();
-                format!(
-                    "failed 0 the log of the session's folder cannot be read and is kept \
-                     as {kept}; no torrents are known"
-                )
+                let what = format!(
+                    "the log of the session's folder cannot be read and is kept as {kept}; no \
+                     torrents are known"
+                );
+                failed(0, what)
             }
             Alert::Restored { torrents, damaged, .. } if damaged > 0 => {
-                format!(
-                    "failed 0 {damaged} records of the session's folder are damaged; \
-                     {torrents} torrents are there"
-                )
+                let what = format!(
+                    "{damaged} records of the session's folder are damaged; {torrents} torrents \
+                     are there"
+                );
+                failed(0, what)
             }
-            Alert::Restored { torrents: 0, .. } => return,
-            Alert::Restored { torrents, .. } => format!("restored {torrents}"),
-            Alert::SessionFailed { error, .. } => format!("failed 0 {error}"),
+            Alert::Restored { torrents: 0, .. } => None,
+            Alert::Restored { torrents, .. } => {
+                let fact = Fact::new("restored").text(torrents.to_string());
+                Some(fact.with("torrents", torrents))
+            }
+            Alert::SessionFailed { error, .. } => failed(0, error.to_string()),
             Alert::Distrusted { torrent, error } => {
-                format!("failed {} {error}; everything is checked", number(torrent))
+                failed(number(torrent), format!("{error}; everything is checked"))
             }
-            Alert::PeerBanned { torrent, addr } => format!("banned {} {addr}", number(torrent)),
-            Alert::Removed { torrent } => match self.session.book.strike(torrent) {
-                Some(entry) => format!("removed {}", entry.number),
-                None => return,
-            },
-            _ => return,
-        };
-        self.input.news(&line);
+            Alert::PeerBanned { torrent, addr } => {
+                let fact = Fact::new("banned").of(number(torrent)).text(addr.to_string());
+                Some(fact.with("address", addr.to_string()))
+            }
+            Alert::Removed { torrent } => {
+                let entry = self.session.book.strike(torrent)?;
+                Some(Fact::new("removed").of(entry.number))
+            }
+            _ => None,
+        }
     }
 
     /// Lets the engine save its states.
@@ -339,4 +361,20 @@ impl Shell {
         let _ = self.session.engine.join();
         Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// Files have another path on disk: how many and the first of them, or the one.
+fn stored<const N: usize>(
+    event: &'static str,
+    torrent: u32,
+    files: [usize; N],
+    path: &Path,
+) -> Fact {
+    let numbers: Vec<String> = files.iter().map(ToString::to_string).collect();
+    let path = path.to_string_lossy();
+    Fact::new(event)
+        .of(torrent)
+        .text(format!("{} {}", numbers.join(" "), printable(&path)))
+        .with("file", files.last().copied())
+        .with("path", path)
 }

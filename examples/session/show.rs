@@ -164,22 +164,28 @@ pub fn peer(peer: &PeerStats, human: bool) -> [String; 7] {
     ]
 }
 
+const PHASES: [Phase; 10] = [
+    Phase::Downloading,
+    Phase::Seeding,
+    Phase::Queued,
+    Phase::Paused,
+    Phase::Checking,
+    Phase::Metadata,
+    Phase::Opening,
+    Phase::Stalled,
+    Phase::Missing,
+    Phase::Closing,
+];
+
+/// The phases that torrents are in.
+pub fn phases(stats: &SessionStats) -> Vec<Phase> {
+    PHASES.into_iter().filter(|&phase| stats.in_phase(phase) > 0).collect()
+}
+
 /// The session as a whole.
 pub fn session(stats: &SessionStats) -> Vec<String> {
-    let all = [
-        Phase::Downloading,
-        Phase::Seeding,
-        Phase::Queued,
-        Phase::Paused,
-        Phase::Checking,
-        Phase::Metadata,
-        Phase::Opening,
-        Phase::Stalled,
-        Phase::Missing,
-        Phase::Closing,
-    ];
-    let there = all.into_iter().filter(|&one| stats.in_phase(one) > 0);
-    let phases: Vec<String> = there.map(|one| format!("{} {}", stats.in_phase(one), one)).collect();
+    let phase = |&phase: &Phase| format!("{} {phase}", stats.in_phase(phase));
+    let phases: Vec<String> = phases(stats).iter().map(phase).collect();
     vec![
         format!(
             "torrents: {}{}{}",
