@@ -14,6 +14,7 @@ pub(crate) mod content;
 pub(crate) mod cx;
 mod dht;
 pub(crate) mod disconnect;
+mod disk_troubles;
 mod dormant;
 pub(crate) mod external;
 mod external_changes;

@@ -1,4 +1,5 @@
-//! A torrent's dealings with its storage: opening, checking, saving, failing, closing.
+//! A torrent's dealings with its storage: opening, checking, saving, closing. What a disk that
+//! fails makes of them is in [`disk_troubles`](super::disk_troubles).
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use crate::{
     alert::Alert,
     base::{
         geometry::PieceIndex,
-        job::{Done, Job, Opened, SaveState, StoreError, Trust, Verdict},
+        job::{Done, Job, Opened, SaveState, StoreError, Verdict},
         time::Instant,
     },
     conf::Conf,
@@ -14,6 +15,7 @@ use crate::{
         RETRY, SAVE, Torrent,
         checker::Checker,
         cx::Cx,
+        disk_troubles::DiskTroubles,
         external_changes::ExternalChanges,
         file_operations::FileOperations,
         lifecycle::{End, Next},
@@ -30,7 +32,7 @@ pub(super) struct Storage {
     pub(super) partial_pieces: PartialPieces,
     pub(super) missing_data: MissingData,
     pub(super) external_changes: ExternalChanges,
-    disk_troubles: DiskTroubles,
+    pub(super) disk_troubles: DiskTroubles,
 }
 
 impl Storage {
@@ -40,21 +42,9 @@ impl Storage {
             partial_pieces: PartialPieces::default(),
             missing_data: MissingData::default(),
             external_changes: ExternalChanges::default(),
-            disk_troubles: DiskTroubles {
-                retry_pause: conf.storage.retry_pause,
-                told_unread: None,
-            },
+            disk_troubles: DiskTroubles::new(conf),
         }
     }
-}
-
-/// A disk that fails: how often it is tried again, and how often that is told.
-#[derive(Debug)]
-struct DiskTroubles {
-    /// Until the next attempt.
-    retry_pause: Duration,
-    /// When it was last told that nothing can be read for peers.
-    told_unread: Option<Instant>,
 }
 
 impl Torrent {
@@ -112,11 +102,7 @@ impl Torrent {
             Done::Saved { result, unfinished, .. } => {
                 if let Some(error) = unfinished {
                     let retry_in = Some(cx.conf.storage.save_interval);
-                    cx.alerts.push(Alert::StorageFailed {
-                        torrent: self.identity.id(),
-                        error,
-                        retry_in,
-                    });
+                    self.tell_failure(error, retry_in, cx);
                 }
                 self.handle_saved(result, cx);
             }
@@ -155,11 +141,7 @@ impl Torrent {
             Err(error) => {
                 // Only the user can help: the folder is not one, or may not be looked at.
                 self.lifecycle.handle_open_failed();
-                cx.alerts.push(Alert::StorageFailed {
-                    torrent: self.identity.id(),
-                    error,
-                    retry_in: None,
-                });
+                self.tell_failure(error, None, cx);
             }
             Ok(Opened { lost, .. }) if self.is_absence(lost, cx) => {}
             Ok(Opened {
@@ -447,11 +429,7 @@ impl Torrent {
             Err(error) if self.lifecycle.end().is_some() => {
                 // It is closing: what is not remembered will be checked at the next start.
                 log::error!("{error}");
-                cx.alerts.push(Alert::StorageFailed {
-                    torrent: self.identity.id(),
-                    error,
-                    retry_in: None,
-                });
+                self.tell_failure(error, None, cx);
                 self.saves.give_up();
             }
             // It is tried again when the pause ends, or the torrent.
@@ -467,11 +445,7 @@ impl Torrent {
                 // that fails.
                 if !self.was_interim() {
                     let retry_in = Some(cx.conf.storage.save_interval);
-                    cx.alerts.push(Alert::StorageFailed {
-                        torrent: self.identity.id(),
-                        error,
-                        retry_in,
-                    });
+                    self.tell_failure(error, retry_in, cx);
                 }
                 self.saves.note_news();
                 self.timers.set(SAVE, cx.now + cx.conf.storage.save_interval);
@@ -489,131 +463,6 @@ impl Torrent {
             );
         }
     }
-
-    /// Nothing could be read for a peer. A failing disk fails often, so this is told once a minute.
-    pub(super) fn note_unread(&mut self, error: &StoreError, cx: &mut Cx) {
-        if self.storage.disk_troubles.told_unread.is_none_or(|told| told + TELL_UNREAD <= cx.now) {
-            self.storage.disk_troubles.told_unread = Some(cx.now);
-            log::warn!("{error}: {} cannot be served", self.content.name());
-            cx.alerts.push(Alert::ReadFailed { torrent: self.identity.id(), error: error.clone() });
-        }
-    }
-
-    /// A read failed. Files that were taken at their word are looked at after all.
-    pub(super) fn distrust(&mut self, error: &StoreError, cx: &mut Cx) {
-        if self.lifecycle.trust() == Trust::Files && !self.lifecycle.is_pending() {
-            log::warn!("{error}: {} is checked", self.content.name());
-            cx.alerts.push(Alert::Distrusted { torrent: self.identity.id(), error: error.clone() });
-            self.distrust_all(cx);
-        }
-    }
-
-    /// The disk failed: no new orders until it works again.
-    pub(super) fn failed(&mut self, error: StoreError, cx: &mut Cx) {
-        self.swarm.requesting = false;
-        // What cannot be asked for now leaves its memory to other torrents.
-        self.swarm.refill = true;
-        self.suspect_absence(&error, cx);
-        if self.lifecycle.is_failing() && self.timers.get(RETRY).is_some() {
-            return;
-        }
-        if self.lifecycle.is_paused() {
-            // Nothing is tried during a pause.
-            self.tell_failure_in_pause(error, cx);
-            self.lifecycle.handle_disk_failure();
-            return;
-        }
-        log::error!("{error}");
-        self.lifecycle.handle_disk_failure();
-        let retry_in = self.set_retry(cx);
-        cx.alerts.push(Alert::StorageFailed {
-            torrent: self.identity.id(),
-            error,
-            retry_in: Some(retry_in),
-        });
-    }
-
-    /// The disk failed during a pause: that is told once, and nothing is tried until it is over.
-    fn tell_failure_in_pause(&mut self, error: StoreError, cx: &mut Cx) {
-        log::error!("{error}");
-        if !self.lifecycle.is_failing() {
-            cx.alerts.push(Alert::StorageFailed {
-                torrent: self.identity.id(),
-                error,
-                retry_in: None,
-            });
-        }
-    }
-
-    /// Sees to it that a failing disk is tried again, if nothing else does.
-    fn try_again_later(&mut self, cx: &mut Cx) {
-        if self.lifecycle.is_failing()
-            && !self.lifecycle.is_paused()
-            && self.timers.get(RETRY).is_none()
-        {
-            self.timers.set(RETRY, cx.now + self.storage.disk_troubles.retry_pause);
-        }
-    }
-
-    pub(super) fn retry(&mut self, cx: &mut Cx) {
-        if self.lifecycle.is_missing() && !self.lifecycle.is_paused() {
-            return self.look(cx);
-        }
-        self.storage.operations.arrange_if(self.swarm.no_writes);
-        let failing = self.lifecycle.is_failing();
-        if failing && let Some(checker) = self.lifecycle.checker_mut() {
-            // It is still failing until that is over.
-            checker.retry();
-            return;
-        }
-        if self.swarm.no_writes || !failing || !self.lifecycle.is_open() {
-            return;
-        }
-        self.swarm.retry(cx);
-        if self.swarm.runs_out > 0 {
-            return;
-        }
-        // Nothing was left to try: the next piece will show.
-        if self.lifecycle.take_given_up() {
-            self.probe(cx);
-        } else {
-            self.recovered(cx);
-        }
-    }
-
-    /// What was to be written was given up for other torrents. What is fetched instead shows
-    /// whether the disk works again; since it may be given up, too, it is fetched later each
-    /// time.
-    fn probe(&mut self, cx: &mut Cx) {
-        (self.swarm.requesting, self.swarm.refill) = (true, true);
-        self.set_retry(cx);
-    }
-
-    fn set_retry(&mut self, cx: &Cx) -> Duration {
-        let pause = self.storage.disk_troubles.retry_pause;
-        self.storage.disk_troubles.retry_pause =
-            pause.saturating_mul(2).min(LONGEST_RETRY.max(cx.conf.storage.retry_pause));
-        self.timers.set(RETRY, cx.now + pause);
-        pause
-    }
-
-    pub(super) fn recovered(&mut self, cx: &mut Cx) {
-        // That the disk works again for something else does not arrange the files that it failed
-        // to.
-        self.storage.operations.arrange_if(self.swarm.no_writes);
-        // Nor does it read what a check could not: that is tried again in its time.
-        let unread = self.lifecycle.checker().is_some_and(Checker::waits);
-        if !unread && self.lifecycle.handle_disk_recovery() {
-            self.timers.stop(RETRY);
-            self.storage.disk_troubles.retry_pause = cx.conf.storage.retry_pause;
-            self.swarm.requesting = true;
-            self.swarm.refill = true;
-            self.swarm.retry(cx);
-            cx.alerts.push(Alert::StorageRecovered { torrent: self.identity.id() });
-        }
-    }
 }
 
 const FIRST_SAVE: Duration = Duration::from_millis(500);
-const TELL_UNREAD: Duration = Duration::from_secs(60);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
