@@ -10,29 +10,31 @@
 mod audit;
 mod availability;
 mod before_content;
+mod candidacy;
 mod choke_state;
 mod extensions;
 mod facts;
 mod fast_offers;
 mod fault;
+mod liveness;
 mod messages;
 mod outgoing;
+mod peer;
 mod requests;
 #[cfg(test)]
 mod testing;
 mod uploads;
-mod view;
-
-use std::net::SocketAddr;
 
 use self::{
     availability::Availability,
+    candidacy::Candidacy,
     choke_state::ChokeState,
     extensions::{Extensions, our_handshake},
+    liveness::Liveness,
     outgoing::Outgoing,
+    peer::Peer,
     requests::Requests,
     uploads::Uploads,
-    view::View,
 };
 pub(crate) use self::{
     before_content::{OnMetadata, PeerBeforeContent},
@@ -47,7 +49,6 @@ use crate::{
         ids::PeerId,
         job::StoreError,
         time::Instant,
-        timers::Wakeup,
     },
     proto::tx::Tx,
     torrent::{cx::Cx, outbox::Sleeper, progress::Contributor, standing::Standing, swarm::Swarm},
@@ -92,38 +93,21 @@ struct Parts<'a> {
     requests: &'a mut Requests,
     uploads: &'a mut Uploads,
     outgoing: &'a mut Outgoing,
-    peer: View<'a>,
+    peer: &'a Peer,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PeerSession {
-    who: Contributor,
-    terms: Terms,
+    peer: Peer,
     decoder: Decoder,
     outgoing: Outgoing,
-    choke: ChokeState,
-    availability: Availability,
     requests: Requests,
     uploads: Uploads,
-    extensions: Extensions,
     /// How it stands with the choker, which keeps this.
     standing: Standing,
-    /// When the peer has been silent for too long.
-    silent: Instant,
-    wakeup: Wakeup,
-    /// When the handshake was over, and when something came last.
-    began: Instant,
-    heard: Instant,
-    /// Something came after its handshake.
-    spoke: bool,
-    /// It makes room for others and is not to blame.
-    let_go: bool,
-    /// Where the peer can be dialled, if it has dialled us: by its own word, or since we did and
-    /// it was the same.
-    reach: Option<SocketAddr>,
-    /// The candidate at `reach` counts as busy as long as this session lasts.
-    holds: bool,
+    liveness: Liveness,
+    candidacy: Candidacy,
 }
 
 impl PeerSession {
@@ -150,53 +134,51 @@ impl PeerSession {
         let Greeted { link, who, terms, tx } = greeted;
         let pieces = swarm.geometry.piece_count();
         Self {
-            who,
-            terms,
+            peer: Peer {
+                key,
+                link,
+                who,
+                terms,
+                availability: Availability::new(pieces),
+                choke: ChokeState::new(cx.now),
+                extensions: Extensions::new(swarm),
+            },
             decoder: Decoder::new(longest_frame(pieces).min(cx.conf.peers.max_frame)),
             outgoing: Outgoing::new(link, tx, cx),
-            choke: ChokeState::new(cx.now),
-            availability: Availability::new(pieces),
             requests: Requests::new(cx),
             uploads: Uploads::new(cx.now),
-            extensions: Extensions::new(swarm),
             standing: Standing::new(cx.now, who.addr.ip(), key),
-            silent: cx.now + cx.conf.peers.idle_timeout,
-            wakeup: Wakeup::default(),
-            began: cx.now,
-            heard: cx.now,
-            spoke: false,
-            let_go: false,
-            reach: None,
-            holds: false,
+            liveness: Liveness::new(cx.now, cx.conf.peers.idle_timeout),
+            candidacy: Candidacy::default(),
         }
     }
 
     fn introduce(&mut self, swarm: &Swarm, cx: &mut Cx) {
         self.say_pieces(swarm, cx);
         // Behind what there is, which must come first (BEP 3).
-        let port = cx.leases.ports().towards(self.who.addr.ip());
-        if let Some(port) = port.filter(|_| self.terms.dht && cx.conf.dht.enabled) {
+        let port = cx.leases.ports().towards(self.peer.who.addr.ip());
+        if let Some(port) = port.filter(|_| self.peer.terms.dht && cx.conf.dht.enabled) {
             self.outgoing.say(&Message::Port(port), cx);
         }
     }
 
     /// What we have, in the words that the peer knows.
     fn say_pieces(&mut self, swarm: &Swarm, cx: &mut Cx) {
-        if self.terms.extended {
+        if self.peer.terms.extended {
             let upload_only = swarm.is_upload_only().then_some(true);
-            let offered = self.extensions.offered();
-            let payload = our_handshake(&self.who, upload_only, offered, cx).encode();
+            let offered = self.peer.extensions.offered();
+            let payload = our_handshake(&self.peer.who, upload_only, offered, cx).encode();
             self.outgoing.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
         if swarm.super_seed.is_some() {
-            self.availability.hide_all();
-            if self.terms.fast {
+            self.peer.availability.hide_all();
+            if self.peer.terms.fast {
                 self.outgoing.say(&Message::HaveNone, cx);
             }
             return;
         }
         let bits;
-        let what = match (self.terms.fast, swarm.have.is_clear(), swarm.have.is_full()) {
+        let what = match (self.peer.terms.fast, swarm.have.is_clear(), swarm.have.is_full()) {
             (true, true, _) => Message::HaveNone,
             (true, _, true) => Message::HaveAll,
             (false, true, _) => return,
@@ -210,16 +192,7 @@ impl PeerSession {
 
     /// What it is made of, each on its own.
     fn parts(&mut self) -> Parts<'_> {
-        let peer = View::new(
-            self.standing.key(),
-            self.outgoing.link(),
-            self.who,
-            &self.terms,
-            &self.availability,
-            &self.choke,
-            &self.extensions,
-        );
-        let Self { requests, uploads, outgoing, .. } = self;
+        let Self { peer, requests, uploads, outgoing, .. } = self;
         Parts { requests, uploads, outgoing, peer }
     }
 
@@ -227,18 +200,18 @@ impl PeerSession {
 
     /// The pieces that it has, as far as it has said so.
     pub(crate) fn has(&self) -> &Bitfield {
-        self.availability.pieces()
+        self.peer.availability.pieces()
     }
 
     /// Whether it has everything.
     pub(crate) fn is_seed(&self) -> bool {
-        self.availability.is_seed()
+        self.peer.availability.is_seed()
     }
 
     /// Recounts what it has that we want: after its bitfield, or when our own pieces or wishes
     /// changed at once.
     pub(crate) fn count_wanted(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        self.availability.count_wanted(swarm);
+        self.peer.availability.count_wanted(swarm);
         self.show_interest(cx);
         self.count_fetching(swarm, cx);
     }
@@ -252,22 +225,22 @@ impl PeerSession {
         cx: &mut Cx,
     ) {
         self.requests.forget_allowed(piece);
-        if self.availability.has(piece) {
+        if self.peer.availability.has(piece) {
             if wanted {
-                self.availability.unwant_one();
+                self.peer.availability.unwant_one();
             }
             self.show_interest(cx);
         } else {
             self.outgoing.say(&Message::Have(piece.get()), cx);
             let Parts { uploads, outgoing, peer, .. } = self.parts();
-            uploads.offer(piece, &peer, outgoing, cx);
+            uploads.offer(piece, peer, outgoing, cx);
         }
         self.count_fetching(swarm, cx);
     }
 
     fn show_interest(&mut self, cx: &mut Cx) {
-        let interested = self.availability.is_interesting();
-        if self.choke.set_interested(interested) {
+        let interested = self.peer.availability.is_interesting();
+        if self.peer.choke.set_interested(interested) {
             self.note_interest(cx.now);
             let message = if interested { Message::Interested } else { Message::NotInterested };
             self.outgoing.say(&message, cx);
@@ -278,12 +251,12 @@ impl PeerSession {
 
     /// Whether we are interested in what it has, and have told it so.
     pub(crate) fn is_interested(&self) -> bool {
-        self.choke.is_interested()
+        self.peer.choke.is_interested()
     }
 
     /// Whether it chokes us.
     pub(crate) fn is_peer_choking(&self) -> bool {
-        self.choke.is_peer_choking()
+        self.peer.choke.is_peer_choking()
     }
 
     pub(crate) fn is_snubbed(&self) -> bool {
@@ -298,13 +271,13 @@ impl PeerSession {
     /// Counts it among those that fetch, as long as there is something to fetch from it.
     pub(crate) fn count_fetching(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let Parts { requests, peer, .. } = self.parts();
-        requests.count_fetching(&peer, swarm, cx);
+        requests.count_fetching(peer, swarm, cx);
     }
 
     /// Asks for as much as the pipeline takes.
     pub(crate) fn refill(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let Parts { requests, outgoing, peer, .. } = self.parts();
-        requests.refill(&peer, outgoing, swarm, cx);
+        requests.refill(peer, outgoing, swarm, cx);
     }
 
     /// What is wanted has changed: orders for what is skipped now are called off.
@@ -329,44 +302,44 @@ impl PeerSession {
     /// We read on.
     pub(crate) fn handle_resumed(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         self.requests.handle_resumed(swarm, cx);
-        self.silent = cx.now + cx.conf.peers.idle_timeout;
+        self.liveness.be_patient(cx.now, cx.conf.peers.idle_timeout);
     }
 
     // What it asks for.
 
     /// Whether we choke it.
     pub(crate) fn is_choking(&self) -> bool {
-        self.choke.is_choking()
+        self.peer.choke.is_choking()
     }
 
     /// Whether it wants something of us: by its own word, unless it wants no data at all.
     pub(crate) fn is_peer_interested(&self) -> bool {
-        self.choke.says_interested() && !self.extensions.says_upload_only()
+        self.peer.is_interested()
     }
 
     /// Whether it wants no data: it has everything, or says so (BEP 21).
     pub(crate) fn is_upload_only(&self) -> bool {
-        self.extensions.says_upload_only() || self.is_seed()
+        self.peer.is_upload_only()
     }
 
     /// Lets it ask, or forbids it.
     pub(crate) fn set_choking(&mut self, choking: bool, cx: &mut Cx) {
-        if self.choke.set_choking(choking) {
+        if self.peer.choke.set_choking(choking) {
             let Parts { uploads, outgoing, peer, .. } = self.parts();
-            uploads.handle_choking(choking, &peer, outgoing, cx);
+            uploads.handle_choking(choking, peer, outgoing, cx);
         }
     }
 
     /// Counts it among those that are choked and served all the same, as long as it is.
     pub(crate) fn count_favour(&mut self, swarm: &mut Swarm) {
         let Parts { uploads, outgoing, peer, .. } = self.parts();
-        uploads.count_favour(&peer, outgoing, swarm);
+        uploads.count_favour(peer, outgoing, swarm);
     }
 
     /// We have `piece` at hand: if the peer can use it, it is told so (BEP 6).
     pub(crate) fn suggest(&mut self, piece: PieceIndex, cx: &mut Cx) {
         let Parts { uploads, outgoing, peer, .. } = self.parts();
-        uploads.suggest(piece, &peer, outgoing, cx);
+        uploads.suggest(piece, peer, outgoing, cx);
     }
 
     /// It is its turn, but the disk is busy with other things.
@@ -392,7 +365,7 @@ impl PeerSession {
         cx: &mut Cx,
     ) -> Result<(), Fault> {
         let Parts { uploads, outgoing, peer, .. } = self.parts();
-        uploads.handle_read(buf, result, &peer, outgoing, cx)
+        uploads.handle_read(buf, result, peer, outgoing, cx)
     }
 
     /// What waits to be sent, to be sent.
@@ -426,24 +399,24 @@ impl PeerSession {
     /// The socket takes bytes, or takes no more for now.
     pub(crate) fn handle_writable(&mut self, writable: bool, cx: &mut Cx) {
         let Parts { uploads, outgoing, peer, .. } = self.parts();
-        uploads.handle_writable(writable, &peer, outgoing, cx);
+        uploads.handle_writable(writable, peer, outgoing, cx);
     }
 
     // What a super-seed shows.
 
     /// The pieces that we pretend to have, if we do.
     pub(crate) fn shown(&self) -> Option<&Bitfield> {
-        self.availability.shown()
+        self.peer.availability.shown()
     }
 
     /// Whether a peer that we pretend to has introduced itself, as far as it must.
     pub(crate) fn is_known(&self) -> bool {
-        self.availability.is_told() || !self.terms.fast
+        self.peer.availability.is_told() || !self.peer.terms.fast
     }
 
     /// Pretends to have got `piece`.
     pub(crate) fn show(&mut self, piece: PieceIndex, cx: &mut Cx) {
-        if self.availability.show(piece) {
+        if self.peer.availability.show(piece) {
             self.outgoing.say(&Message::Have(piece.get()), cx);
         }
     }
@@ -451,7 +424,7 @@ impl PeerSession {
     /// Pretends no more. False if it would take too many Haves to say so.
     #[must_use]
     pub(crate) fn show_all(&mut self, swarm: &Swarm, cx: &mut Cx) -> bool {
-        let Some(pieces) = self.availability.show_all(swarm) else { return false };
+        let Some(pieces) = self.peer.availability.show_all(swarm) else { return false };
         for piece in pieces {
             self.outgoing.say(&Message::Have(piece.get()), cx);
         }
@@ -462,36 +435,36 @@ impl PeerSession {
 
     /// The next time at which something must happen.
     fn next_deadline(&self) -> Instant {
-        let soonest = self.silent.min(self.outgoing.deadline());
+        let soonest = self.liveness.deadline().min(self.outgoing.deadline());
         self.requests.deadline().map_or(soonest, |at| at.min(soonest))
     }
 
     /// Sees to it that the engine wakes up for the next deadline.
     pub(crate) fn schedule(&mut self, cx: &mut Cx) {
         let at = self.next_deadline();
-        if self.wakeup.want(at) {
+        if self.liveness.wants_wakeup(at) {
             cx.outbox.wake(at, Sleeper::Peer(self.link()));
         }
     }
 
     /// Whether the wake-up for `at` is one that counts.
     pub(crate) fn wakes(&mut self, at: Instant) -> bool {
-        self.wakeup.fire(at)
+        self.liveness.wakes(at)
     }
 
     /// What is due is done.
     pub(crate) fn handle_timeout(&mut self, swarm: &mut Swarm, cx: &mut Cx) -> Result<(), Fault> {
-        if self.silent <= cx.now {
+        if self.liveness.deadline() <= cx.now {
             if self.requests.pipeline().is_held() {
                 // It is us who do not listen.
-                self.silent = cx.now + cx.conf.peers.idle_timeout;
+                self.liveness.be_patient(cx.now, cx.conf.peers.idle_timeout);
                 return Ok(());
             }
             return Err(Fault::Silent(cx.conf.peers.idle_timeout));
         }
         self.outgoing.handle_timeout(cx);
         let Parts { requests, peer, .. } = self.parts();
-        if requests.handle_timeout(&peer, swarm, cx)? {
+        if requests.handle_timeout(peer, swarm, cx)? {
             self.refill(swarm, cx);
         }
         Ok(())
@@ -500,9 +473,9 @@ impl PeerSession {
     /// The connection is over: takes leave of the ledger.
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let Parts { requests, peer, .. } = self.parts();
-        requests.leave(&peer, swarm, cx);
-        if self.availability.is_told() {
-            swarm.picker.remove_peer(self.availability.pieces());
+        requests.leave(peer, swarm, cx);
+        if self.peer.availability.is_told() {
+            swarm.picker.remove_peer(self.peer.availability.pieces());
         }
         if let Some(ledger) = &mut swarm.super_seed {
             ledger.forget(self.outgoing.link());

@@ -26,7 +26,6 @@ const OPEN: &[&str] = &[
     "reactor::Reactor",
     "store::files::TorrentFiles",
     "torrent::Torrent",
-    "torrent::peer_session::PeerSession",
     "torrent::progress::Progress",
     "torrent::swarm::Swarm",
 ];

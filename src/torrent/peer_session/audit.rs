@@ -1,6 +1,6 @@
 //! A session, counted anew. For tests and the simulator.
 
-use super::{PeerSession, messages::MAX_CONTROL_BACKLOG, view::View};
+use super::{PeerSession, messages::MAX_CONTROL_BACKLOG};
 use crate::{
     base::{bitfield::Bitfield, geometry::PieceIndex},
     conf::Conf,
@@ -10,7 +10,7 @@ use crate::{
 impl PeerSession {
     /// What the peer has, if it has said so.
     pub(crate) fn told(&self) -> Option<&Bitfield> {
-        self.availability.is_told().then_some(self.availability.pieces())
+        self.peer.availability.is_told().then_some(self.peer.availability.pieces())
     }
 
     /// Whether it counts as one that may be asked for blocks.
@@ -38,24 +38,12 @@ impl PeerSession {
         self.uploads.is_favoured()
     }
 
-    fn view(&self) -> View<'_> {
-        View::new(
-            self.standing.key(),
-            self.link(),
-            self.who,
-            &self.terms,
-            &self.availability,
-            &self.choke,
-            &self.extensions,
-        )
-    }
-
     /// What is wrong with it, if anything.
     pub(crate) fn audit(&self, swarm: &Swarm, conf: &Conf) -> Result<(), String> {
-        let who = self.who.addr;
-        let has = |&p: &PieceIndex| self.availability.has(p) && swarm.wants(p);
+        let who = self.peer.who.addr;
+        let has = |&p: &PieceIndex| self.peer.availability.has(p) && swarm.wants(p);
         let wanted = swarm.geometry.pieces().filter(has).count();
-        let counted = self.availability.wanted();
+        let counted = self.peer.availability.wanted();
         if wanted != counted as usize {
             return Err(format!(
                 "{who} has {wanted} pieces that are wanted and {counted} are counted"
@@ -86,17 +74,17 @@ impl PeerSession {
         }
         // A count that follows a flag goes wrong where the flag outlives its reason: each flag is
         // held against what it stands for.
-        let peer = self.view();
+        let peer = &self.peer;
         for (what, flag, fact) in [
             (
                 "counts as fetching, with something to fetch",
                 self.is_fetching(),
-                self.requests.has_something_for_us(&peer, swarm),
+                self.requests.has_something_for_us(peer, swarm),
             ),
             (
                 "counts as choked and served",
                 self.is_favoured(),
-                self.uploads.is_served_choked(&peer, &self.outgoing),
+                self.uploads.is_served_choked(peer, &self.outgoing),
             ),
             (
                 "counts as wanting a slot",
@@ -120,7 +108,7 @@ impl PeerSession {
         if self.is_held_with_others() && !pipeline.is_held() {
             return Err(format!("{who} is held with others and not held"));
         }
-        if self.is_peer_choking() && !self.terms.fast && !pipeline.is_empty() {
+        if self.is_peer_choking() && !self.peer.terms.fast && !pipeline.is_empty() {
             return Err(format!("{who} chokes and {} blocks are on order with it", pipeline.len()));
         }
         Ok(())

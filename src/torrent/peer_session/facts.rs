@@ -17,32 +17,32 @@ impl PeerSession {
 
     /// The address, and which end has dialled.
     pub(crate) fn who(&self) -> Contributor {
-        self.who
+        self.peer.who
     }
 
     /// Its id, by its own word.
     pub(crate) fn peer_id(&self) -> PeerId {
-        self.terms.peer_id
+        self.peer.terms.peer_id
     }
 
     /// Its program and version, by its own word (BEP 10 `v`).
     pub(crate) fn client(&self) -> Option<&str> {
-        self.extensions.client()
+        self.peer.extensions.client()
     }
 
     /// When the handshake was over.
     pub(crate) fn began(&self) -> Instant {
-        self.began
+        self.liveness.began()
     }
 
     /// When something came last.
     pub(crate) fn heard(&self) -> Instant {
-        self.heard
+        self.liveness.heard()
     }
 
     /// Since when it is connected, if nothing has come after its handshake.
     pub(crate) fn mute_since(&self) -> Option<Instant> {
-        (!self.spoke).then_some(self.began)
+        self.liveness.mute_since()
     }
 
     /// What is on order with it, and how fast it delivers.
@@ -79,12 +79,12 @@ impl PeerSession {
     /// Either side's interest may have changed.
     pub(crate) fn note_interest(&mut self, now: Instant) {
         let peer_interested = self.is_peer_interested();
-        self.choke.note_interest(peer_interested, now);
+        self.peer.choke.note_interest(peer_interested, now);
     }
 
     /// Since when neither side wants anything of the other.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        self.choke.idle_since()
+        self.peer.choke.idle_since()
     }
 
     /// How it stands with the choker, which keeps this.
@@ -98,29 +98,29 @@ impl PeerSession {
 
     /// It makes room for others and is not to blame.
     pub(crate) fn let_go(&mut self) {
-        self.let_go = true;
+        self.candidacy.let_go = true;
     }
 
     /// Whether it makes room for others.
     pub(crate) fn is_let_go(&self) -> bool {
-        self.let_go
+        self.candidacy.let_go
     }
 
     /// Where the peer can be dialled, if it has dialled us and that is known.
     pub(crate) fn reach(&self) -> Option<SocketAddr> {
-        self.reach
+        self.candidacy.reach
     }
 
     pub(crate) fn set_reach(&mut self, addr: SocketAddr) {
-        self.reach = Some(addr);
+        self.candidacy.reach = Some(addr);
     }
 
     /// Whether the candidate that it can be dialled at counts as busy for its sake.
     pub(crate) fn holds(&self) -> bool {
-        self.holds
+        self.candidacy.holds
     }
 
     pub(crate) fn set_holds(&mut self, holds: bool) {
-        self.holds = holds;
+        self.candidacy.holds = holds;
     }
 }

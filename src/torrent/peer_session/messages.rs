@@ -29,9 +29,7 @@ impl PeerSession {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        self.heard = cx.now;
-        self.spoke |= !input.is_empty();
-        self.silent = cx.now + cx.conf.peers.idle_timeout;
+        self.liveness.handle_data(cx.now, input.len(), cx.conf.peers.idle_timeout);
         let mut decoder = std::mem::take(&mut self.decoder);
         let result = loop {
             match decoder.next(&mut input) {
@@ -55,7 +53,7 @@ impl PeerSession {
         if self.is_reluctant() {
             // Others first: what it turned down would come back to it at once.
             let Parts { requests, peer, .. } = self.parts();
-            requests.wait_for_others(&peer, swarm, cx);
+            requests.wait_for_others(peer, swarm, cx);
         } else {
             self.refill(swarm, cx);
         }
@@ -77,18 +75,18 @@ impl PeerSession {
         match message {
             Message::Piece { piece, begin, data } => {
                 let Parts { requests, peer, .. } = self.parts();
-                requests.handle_piece((piece, begin, data), &peer, swarm, cx)?;
+                requests.handle_piece((piece, begin, data), peer, swarm, cx)?;
             }
             Message::KeepAlive | Message::Unknown { .. } => {}
             Message::Port(port) => {
-                cx.outbox.note_dht_node(SocketAddr::new(self.who.addr.ip(), port));
+                cx.outbox.note_dht_node(SocketAddr::new(self.peer.who.addr.ip(), port));
             }
             Message::Choke => {
-                self.choke.set_peer_choking(true);
+                self.peer.choke.set_peer_choking(true);
                 let Parts { requests, peer, .. } = self.parts();
-                requests.handle_choke(&peer, swarm, cx);
+                requests.handle_choke(peer, swarm, cx);
             }
-            Message::Unchoke => self.choke.set_peer_choking(false),
+            Message::Unchoke => self.peer.choke.set_peer_choking(false),
             Message::Interested => self.handle_interest(true, swarm, cx),
             Message::NotInterested => self.handle_interest(false, swarm, cx),
             Message::Have(piece) => self.handle_have(swarm.geometry.piece(piece)?, swarm, cx),
@@ -99,29 +97,29 @@ impl PeerSession {
             )?,
             Message::HaveAll => {
                 self.fast()?;
-                self.availability.retell_cheaply()?;
+                self.peer.availability.retell_cheaply()?;
                 self.handle_bitfield(Bitfield::all(swarm.geometry.piece_count()), swarm, cx)?;
             }
             Message::HaveNone => {
                 self.fast()?;
-                self.availability.retell_cheaply()?;
+                self.peer.availability.retell_cheaply()?;
                 self.handle_bitfield(Bitfield::none(swarm.geometry.piece_count()), swarm, cx)?;
             }
             Message::Request { piece, begin, len } => {
                 let Parts { uploads, outgoing, peer, .. } = self.parts();
-                uploads.handle_request((piece, begin, len), &peer, outgoing, swarm, cx)?;
+                uploads.handle_request((piece, begin, len), peer, outgoing, swarm, cx)?;
             }
             Message::Cancel { piece, begin, len } => {
                 if let Ok(block) = swarm.geometry.range(piece, begin, len) {
                     let Parts { uploads, outgoing, peer, .. } = self.parts();
-                    uploads.handle_cancel(block, &peer, outgoing, cx);
+                    uploads.handle_cancel(block, peer, outgoing, cx);
                 }
             }
             Message::Reject { piece, begin, len } => {
                 self.fast()?;
                 let block = swarm.geometry.range(piece, begin, len)?;
                 let Parts { requests, peer, .. } = self.parts();
-                requests.handle_reject(block, &peer, swarm, cx)?;
+                requests.handle_reject(block, peer, swarm, cx)?;
             }
             Message::AllowedFast(piece) => {
                 self.fast()?;
@@ -145,7 +143,7 @@ impl PeerSession {
     }
 
     fn fast(&self) -> Result<(), Fault> {
-        if self.terms.fast { Ok(()) } else { Err(Fault::NotFast) }
+        if self.peer.terms.fast { Ok(()) } else { Err(Fault::NotFast) }
     }
 
     fn handle_extension_handshake(
@@ -154,8 +152,8 @@ impl PeerSession {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) {
-        self.extensions.handle_handshake(hello);
-        if self.extensions.awaits_peers() && swarm.exchanges_peers() {
+        self.peer.extensions.handle_handshake(hello);
+        if self.peer.extensions.awaits_peers() && swarm.exchanges_peers() {
             swarm.notes.push_back(Note::AwaitsPeers(self.standing.key()));
         }
         if let Some(upload_only) = hello.upload_only {
@@ -164,19 +162,21 @@ impl PeerSession {
         if let Some(reqq) = hello.reqq {
             self.requests.set_cap(reqq, cx);
         }
-        if let Some(ours) = self.extensions.our_address(hello) {
-            cx.leases.external_mut().vote(self.who.addr.ip(), ours);
+        if let Some(ours) = self.peer.extensions.our_address(hello) {
+            cx.leases.external_mut().vote(self.peer.who.addr.ip(), ours);
         }
-        if let Some(port) = hello.port.filter(|_| self.who.incoming && self.reach.is_none()) {
-            let addr = SocketAddr::new(self.who.addr.ip(), port);
-            self.reach = Some(addr);
+        if let Some(port) =
+            hello.port.filter(|_| self.peer.who.incoming && self.candidacy.reach.is_none())
+        {
+            let addr = SocketAddr::new(self.peer.who.addr.ip(), port);
+            self.candidacy.reach = Some(addr);
             swarm.notes.push_back(Note::Reach(self.outgoing.link(), addr));
         }
     }
 
     /// It says whether it is interested.
     fn handle_interest(&mut self, interested: bool, swarm: &mut Swarm, cx: &Cx) {
-        self.choke.set_says_interested(interested);
+        self.peer.choke.set_says_interested(interested);
         if !interested && let Some(ledger) = &mut swarm.super_seed {
             ledger.handle_not_interested(cx.now, self.outgoing.link());
         }
@@ -188,20 +188,20 @@ impl PeerSession {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        if let Some(pieces) = self.availability.handle_bitfield(has, &swarm.geometry)? {
+        if let Some(pieces) = self.peer.availability.handle_bitfield(has, &swarm.geometry)? {
             for piece in pieces {
                 self.handle_have(piece, swarm, cx);
             }
             return Ok(());
         }
-        let has = self.availability.pieces();
+        let has = self.peer.availability.pieces();
         swarm.picker.add_peer(has);
         if let Some(ledger) = &mut swarm.super_seed {
             ledger.handle_bitfield(self.outgoing.link(), has);
         }
         self.count_wanted(swarm, cx);
         let Parts { uploads, outgoing, peer, .. } = self.parts();
-        uploads.offer_pieces(&peer, outgoing, swarm, cx);
+        uploads.offer_pieces(peer, outgoing, swarm, cx);
         Ok(())
     }
 
@@ -212,35 +212,35 @@ impl PeerSession {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        if !self.availability.handle_lost(piece)? {
+        if !self.peer.availability.handle_lost(piece)? {
             return Ok(());
         }
-        swarm.picker.remove_piece(piece, self.availability.pieces());
+        swarm.picker.remove_piece(piece, self.peer.availability.pieces());
         let Parts { requests, peer, .. } = self.parts();
-        requests.handle_lost(piece, &peer, swarm, cx);
+        requests.handle_lost(piece, peer, swarm, cx);
         if swarm.wants(piece) {
-            self.availability.unwant_one();
+            self.peer.availability.unwant_one();
             self.show_interest(cx);
         }
         Ok(())
     }
 
     fn handle_have(&mut self, piece: PieceIndex, swarm: &mut Swarm, cx: &mut Cx) {
-        let (first, news) = self.availability.handle_have(piece);
+        let (first, news) = self.peer.availability.handle_have(piece);
         if news {
-            swarm.picker.add_piece(piece, self.availability.pieces());
+            swarm.picker.add_piece(piece, self.peer.availability.pieces());
             self.uploads.forget_suggestion(piece);
             if let Some(ledger) = &mut swarm.super_seed {
                 ledger.handle_have(cx.now, self.outgoing.link(), piece);
             }
             if swarm.wants(piece) {
-                self.availability.want_one();
+                self.peer.availability.want_one();
                 self.show_interest(cx);
             }
         }
         if first {
             let Parts { uploads, outgoing, peer, .. } = self.parts();
-            uploads.offer_pieces(&peer, outgoing, swarm, cx);
+            uploads.offer_pieces(peer, outgoing, swarm, cx);
         }
     }
 }

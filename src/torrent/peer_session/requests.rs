@@ -9,9 +9,9 @@ mod tests;
 use std::time::Duration;
 
 use super::{
-    View,
     fault::{Fault, MAX_REJECTS, MAX_UNASKED},
     outgoing::Outgoing,
+    peer::Peer,
 };
 use crate::{
     base::{
@@ -159,9 +159,9 @@ impl Requests {
     }
 
     /// The peer chokes us.
-    pub(super) fn handle_choke(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+    pub(super) fn handle_choke(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &mut Cx) {
         (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
-        if peer.fast {
+        if peer.terms.fast {
             // Each order is still answered, but what it began is for others to go on with.
             swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
         } else {
@@ -175,7 +175,7 @@ impl Requests {
     pub(super) fn handle_reject(
         &mut self,
         block: Block,
-        peer: &View<'_>,
+        peer: &Peer,
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
@@ -214,7 +214,7 @@ impl Requests {
     pub(super) fn handle_lost(
         &mut self,
         piece: PieceIndex,
-        peer: &View<'_>,
+        peer: &Peer,
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) {
@@ -231,7 +231,7 @@ impl Requests {
     pub(super) fn handle_piece(
         &mut self,
         (piece, begin, data): (u32, u32, &[u8]),
-        peer: &View<'_>,
+        peer: &Peer,
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
@@ -262,7 +262,7 @@ impl Requests {
     // What we ask for.
 
     /// Gives up on everything on order and lets others have it.
-    fn drop_orders(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+    fn drop_orders(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &mut Cx) {
         for block in self.pipeline.give_up(&cx.conf) {
             swarm.release(block, cx);
         }
@@ -272,7 +272,7 @@ impl Requests {
     /// Whether the peer has something that we want and may ask for now, or as soon as there is
     /// memory: what the piece memory is shared out by. An allowed piece that we have by now, or
     /// that waits for those before it, is nothing to ask for.
-    pub(super) fn has_something_for_us(&self, peer: &View<'_>, swarm: &Swarm) -> bool {
+    pub(super) fn has_something_for_us(&self, peer: &Peer, swarm: &Swarm) -> bool {
         let allows = |&p: &PieceIndex| peer.availability.has(p) && swarm.wants(p);
         let allowed = || !swarm.picker.is_sequential() && self.allowed.iter().any(allows);
         let choke = peer.choke;
@@ -281,7 +281,7 @@ impl Requests {
 
     /// Counts the peer among those that fetch, as long as there is something to fetch from it, and
     /// among those whose pipeline has room.
-    pub(super) fn count_fetching(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+    pub(super) fn count_fetching(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &mut Cx) {
         let fetching = self.has_something_for_us(peer, swarm);
         if fetching != std::mem::replace(&mut self.fetching, fetching) {
             cx.leases.count_fetcher(fetching);
@@ -291,7 +291,7 @@ impl Requests {
 
     /// Remembers in the ledger whether the pipeline has room: what becomes free is offered only to
     /// peers that could be asked for it.
-    fn note_room(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &Cx) {
+    fn note_room(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &Cx) {
         let unfilled = self.may_ask(peer) && self.pipeline.room(cx.fair_share()) > 0;
         if unfilled != std::mem::replace(&mut self.unfilled, unfilled) {
             if unfilled {
@@ -303,20 +303,20 @@ impl Requests {
     }
 
     /// The peer does not deliver, so others are asked first: it waits for the refill of all.
-    pub(super) fn wait_for_others(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+    pub(super) fn wait_for_others(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &mut Cx) {
         swarm.refill = true;
         self.count_fetching(peer, swarm, cx);
         self.set_snub_timer(cx);
     }
 
-    fn may_ask(&self, peer: &View<'_>) -> bool {
+    fn may_ask(&self, peer: &Peer) -> bool {
         peer.choke.is_interested() && (!peer.choke.is_peer_choking() || !self.allowed.is_empty())
     }
 
     /// Asks for as much as the pipeline takes.
     pub(super) fn refill(
         &mut self,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         swarm: &mut Swarm,
         cx: &mut Cx,
@@ -415,7 +415,7 @@ impl Requests {
     /// [`RequestConf::snub_patience`](crate::conf::RequestConf::snub_patience).
     pub(super) fn handle_timeout(
         &mut self,
-        peer: &View<'_>,
+        peer: &Peer,
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<bool, Fault> {
@@ -444,7 +444,7 @@ impl Requests {
     }
 
     /// The connection is over.
-    pub(super) fn leave(&mut self, peer: &View<'_>, swarm: &mut Swarm, cx: &mut Cx) {
+    pub(super) fn leave(&mut self, peer: &Peer, swarm: &mut Swarm, cx: &mut Cx) {
         self.drop_orders(peer, swarm, cx);
         if self.fetching {
             cx.leases.count_fetcher(false);

@@ -10,10 +10,10 @@ mod tests;
 use std::time::Duration;
 
 use super::{
-    View,
     fast_offers::FastOffers,
     fault::{Fault, MAX_INVALID_REQUESTS, MAX_UNREAD},
     outgoing::Outgoing,
+    peer::Peer,
 };
 use crate::{
     base::{
@@ -101,7 +101,7 @@ impl Uploads {
     pub(super) fn handle_request(
         &mut self,
         (piece, begin, len): (u32, u32, u32),
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         swarm: &mut Swarm,
         cx: &mut Cx,
@@ -116,7 +116,7 @@ impl Uploads {
             if self.invalid > MAX_INVALID_REQUESTS {
                 return Err(Fault::InvalidRequests);
             }
-            if peer.fast {
+            if peer.terms.fast {
                 outgoing.say(&Message::Reject { piece, begin, len }, cx);
             }
             return Ok(());
@@ -137,7 +137,7 @@ impl Uploads {
     fn may_ask(
         &mut self,
         block: Block,
-        peer: &View<'_>,
+        peer: &Peer,
         swarm: &Swarm,
         cx: &Cx,
     ) -> Result<bool, Fault> {
@@ -155,7 +155,7 @@ impl Uploads {
     pub(super) fn handle_cancel(
         &mut self,
         block: Block,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         cx: &mut Cx,
     ) {
@@ -167,14 +167,14 @@ impl Uploads {
 
     /// Whether it is choked and has blocks on their way all the same, one of which only the place
     /// is kept among them: that is read again.
-    pub(super) fn is_served_choked(&self, peer: &View<'_>, outgoing: &Outgoing) -> bool {
+    pub(super) fn is_served_choked(&self, peer: &Peer, outgoing: &Outgoing) -> bool {
         let served =
             || self.queue.is_due() || self.queue.is_reading() || outgoing.tx().has_blocks();
         peer.choke.is_choking() && served()
     }
 
     /// Counts it among those that are choked and served all the same, as long as it is.
-    pub(super) fn count_favour(&mut self, peer: &View<'_>, outgoing: &Outgoing, swarm: &mut Swarm) {
+    pub(super) fn count_favour(&mut self, peer: &Peer, outgoing: &Outgoing, swarm: &mut Swarm) {
         let favoured = self.is_served_choked(peer, outgoing);
         self.set_favoured(favoured, swarm);
     }
@@ -191,7 +191,7 @@ impl Uploads {
     pub(super) fn handle_choking(
         &mut self,
         choking: bool,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         cx: &mut Cx,
     ) {
@@ -209,7 +209,7 @@ impl Uploads {
 
     /// It was choked: what it has asked for is turned down, but for what it may have while choked
     /// (BEP 6).
-    fn reject_waiting(&mut self, peer: &View<'_>, outgoing: &mut Outgoing, cx: &mut Cx) {
+    fn reject_waiting(&mut self, peer: &Peer, outgoing: &mut Outgoing, cx: &mut Cx) {
         for block in self.queue.clear() {
             let kept =
                 self.offers.keeps(block) && self.queue.push(block, cx.conf.uploads.max_requests);
@@ -226,13 +226,13 @@ impl Uploads {
     /// a starting peer has fewer than `k`).
     pub(super) fn offer_pieces(
         &mut self,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         swarm: &Swarm,
         cx: &mut Cx,
     ) {
         let k = cx.conf.uploads.allowed_fast;
-        if !peer.fast
+        if !peer.terms.fast
             || peer.is_upload_only()
             || peer.availability.shown().is_some()
             || peer.availability.count() >= k
@@ -250,7 +250,7 @@ impl Uploads {
     pub(super) fn offer(
         &mut self,
         piece: PieceIndex,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         cx: &mut Cx,
     ) {
@@ -265,11 +265,11 @@ impl Uploads {
     pub(super) fn suggest(
         &mut self,
         piece: PieceIndex,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         cx: &mut Cx,
     ) {
-        let wants = peer.fast
+        let wants = peer.terms.fast
             && peer.is_interested()
             && peer.availability.shown().is_none()
             && !peer.availability.has(piece);
@@ -332,7 +332,7 @@ impl Uploads {
         &mut self,
         mut buf: Buf,
         result: Result<(), StoreError>,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
@@ -368,7 +368,7 @@ impl Uploads {
                     .collect();
                 self.unread += 1;
                 // Without BEP 6 there is no way to say no, and it would wait for good.
-                if !wanted.is_empty() && (!peer.fast || self.unread > MAX_UNREAD) {
+                if !wanted.is_empty() && (!peer.terms.fast || self.unread > MAX_UNREAD) {
                     return Err(Fault::Unread(error));
                 }
                 wanted.into_iter().for_each(|block| reject(block, peer, outgoing, cx));
@@ -419,7 +419,7 @@ impl Uploads {
     pub(super) fn handle_writable(
         &mut self,
         writable: bool,
-        peer: &View<'_>,
+        peer: &Peer,
         outgoing: &mut Outgoing,
         cx: &mut Cx,
     ) {
@@ -430,7 +430,7 @@ impl Uploads {
 
     /// Where memory is tight, blocks that the socket does not take now are given up, to be read
     /// again when it does.
-    fn spare_memory(&mut self, peer: &View<'_>, outgoing: &mut Outgoing, cx: &mut Cx) {
+    fn spare_memory(&mut self, peer: &Peer, outgoing: &mut Outgoing, cx: &mut Cx) {
         if !self.blocked || !cx.leases.uploads().is_tight() || !outgoing.tx().holds_blocks() {
             return;
         }
@@ -450,8 +450,8 @@ impl Uploads {
 }
 
 /// Turns a request down, if there is a way to say so (BEP 6).
-fn reject(block: Block, peer: &View<'_>, outgoing: &mut Outgoing, cx: &mut Cx) {
-    if peer.fast {
+fn reject(block: Block, peer: &Peer, outgoing: &mut Outgoing, cx: &mut Cx) {
+    if peer.terms.fast {
         let (piece, begin, len) = (block.piece.get(), block.begin, block.len);
         outgoing.say(&Message::Reject { piece, begin, len }, cx);
     }

@@ -30,8 +30,8 @@ fn handle(
     let Ok(MetadataMessage::Request { block }) = MetadataMessage::decode(payload) else {
         return Ok(());
     };
-    let Some(id) = session.extensions.remote(&EXTENSION) else { return Ok(()) };
-    let (unsent, serve) = (session.outgoing.tx().len(), &mut session.extensions.serve);
+    let Some(id) = session.peer.extensions.remote(&EXTENSION) else { return Ok(()) };
+    let (unsent, serve) = (session.outgoing.tx().len(), &mut session.peer.extensions.serve);
     let given = swarm.info().and_then(|info| {
         let total = u32::try_from(info.len()).ok()?;
         let begin = usize::try_from(u64::from(block) * u64::from(METADATA_BLOCK)).ok()?;

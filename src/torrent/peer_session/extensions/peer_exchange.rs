@@ -42,8 +42,8 @@ fn handle(
         return Ok(());
     }
     let message = PexMessage::decode(payload).unwrap_or_default();
-    let (from, most) = (session.who.addr.ip().to_canonical(), cx.conf.peers.max_named);
-    let heard = &mut session.extensions.peer_exchange.heard;
+    let (from, most) = (session.peer.who.addr.ip().to_canonical(), cx.conf.peers.max_named);
+    let heard = &mut session.peer.extensions.peer_exchange.heard;
     let peers = heard.handle_message(cx.now, from, &message, most)?;
     if !peers.is_empty() {
         let peers = peers.into_iter().map(|(addr, _)| addr).collect();
@@ -62,20 +62,22 @@ impl Extensions {
 impl PeerSession {
     /// Whether it wants to be told of others, and has been told nothing yet.
     pub(crate) fn awaits_peers(&self) -> bool {
-        self.extensions.awaits_peers()
+        self.peer.extensions.awaits_peers()
     }
 
     /// Others are told of it from now on, if it is known where it can be dialled; and of what is
     /// known of it by now.
     pub(crate) fn list_in(&mut self, log: &mut PexLog, swarm: &Swarm, now: Instant) {
-        let reach = if self.who.incoming { self.reach } else { Some(self.who.addr) };
+        let reach =
+            if self.peer.who.incoming { self.candidacy.reach } else { Some(self.peer.who.addr) };
         let Some(addr) = reach.filter(|_| swarm.exchanges_peers()) else { return };
-        let reachable = if self.who.incoming { PexFlags::default() } else { PexFlags::REACHABLE };
+        let reachable =
+            if self.peer.who.incoming { PexFlags::default() } else { PexFlags::REACHABLE };
         let seed = if self.is_upload_only() { PexFlags::SEED } else { PexFlags::default() };
-        match self.extensions.peer_exchange.listed {
+        match self.peer.extensions.peer_exchange.listed {
             Some(listed) => log.set_flags(listed, reachable | seed),
             None => {
-                self.extensions.peer_exchange.listed = Some(addr);
+                self.peer.extensions.peer_exchange.listed = Some(addr);
                 log.handle_connected(now, addr, reachable | seed);
             }
         }
@@ -83,7 +85,7 @@ impl PeerSession {
 
     /// Others are told that it is gone.
     pub(crate) fn leave_log(&mut self, log: &mut PexLog) {
-        if let Some(addr) = self.extensions.peer_exchange.listed.take() {
+        if let Some(addr) = self.peer.extensions.peer_exchange.listed.take() {
             log.handle_gone(addr);
         }
     }
@@ -91,8 +93,8 @@ impl PeerSession {
     /// Tells it of the others in the log, if it wants to know and there is something to tell at
     /// this time.
     pub(crate) fn tell_of_peers(&mut self, log: &PexLog, cx: &mut Cx) {
-        let Some(id) = self.extensions.remote(&EXTENSION) else { return };
-        let PeerExchange { told, listed, .. } = &mut self.extensions.peer_exchange;
+        let Some(id) = self.peer.extensions.remote(&EXTENSION) else { return };
+        let PeerExchange { told, listed, .. } = &mut self.peer.extensions.peer_exchange;
         if let Some(message) = log.message(cx.now, told, *listed) {
             let payload = message.encode();
             self.outgoing.say(&Message::Extended { id, payload: &payload }, cx);

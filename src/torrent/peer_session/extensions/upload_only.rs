@@ -43,19 +43,19 @@ impl PeerSession {
         upload_only: bool,
         swarm: &mut Swarm,
     ) {
-        self.extensions.upload_only = upload_only;
+        self.peer.extensions.upload_only = upload_only;
         swarm.super_seed.iter_mut().for_each(|ledger| ledger.look_again());
     }
 
     /// Tells the peer that we want no data, or do so again: by the message it asked for, or by
     /// another extension handshake.
     pub(crate) fn tell_upload_only(&mut self, upload_only: bool, cx: &mut Cx) {
-        if let Some(id) = self.extensions.remote(&EXTENSION) {
+        if let Some(id) = self.peer.extensions.remote(&EXTENSION) {
             let payload = &[u8::from(upload_only)];
             self.outgoing.say(&Message::Extended { id, payload }, cx);
-        } else if self.terms.extended {
-            let offered = self.extensions.offered();
-            let payload = our_handshake(&self.who, Some(upload_only), offered, cx).encode();
+        } else if self.peer.terms.extended {
+            let offered = self.peer.extensions.offered();
+            let payload = our_handshake(&self.peer.who, Some(upload_only), offered, cx).encode();
             self.outgoing.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }
     }
