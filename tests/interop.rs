@@ -1,13 +1,18 @@
 //! Clients that we did not write: as seeds and as leeches of the `download` example, one by one,
-//! and all of them in one swarm. A single file, and a folder with names of many scripts, empty
-//! files and file borders inside pieces. `scripts/install_clients` installs them; one that is
+//! and all of them in one swarm; by `.torrent` files, by magnet links and through peers. A single
+//! file, and a folder with names of many scripts, empty files and file borders inside pieces.
+//! `scripts/install_clients` installs them; one that is
 //! missing is skipped loudly, and an error when `CI=true`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "interop/clients.rs"]
 mod clients;
+#[path = "interop/magnets.rs"]
+mod magnets;
 #[path = "interop/member.rs"]
 mod member;
+#[path = "interop/peer_exchange.rs"]
+mod peer_exchange;
 mod support;
 #[path = "interop/swarm.rs"]
 mod swarm;
@@ -104,17 +109,25 @@ impl Places {
     }
 }
 
+/// Where to test with `client`; `None` if that cannot be done here, which is said.
+fn places(test: &str, client: Client) -> Option<Places> {
+    if let Err(why) = client.find() {
+        skip(test, &why);
+        return None;
+    }
+    match Places::new(client) {
+        Ok(places) => Some(places),
+        Err(why) if !is_root() => {
+            skip(test, &why);
+            None
+        }
+        Err(why) => panic!("{why}"),
+    }
+}
+
 /// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
 fn both_ways(client: Client) {
-    let test = format!("interop with {client:?}");
-    if let Err(why) = client.find() {
-        return skip(&test, &why);
-    }
-    let places = match Places::new(client) {
-        Ok(places) => places,
-        Err(why) if !is_root() => return skip(&test, &why),
-        Err(why) => panic!("{why}"),
-    };
+    let Some(places) = places(&format!("interop with {client:?}"), client) else { return };
     for torrent in [single_file(), folder()] {
         download_one(client, &torrent, &places);
         upload_one(client, &torrent, &places);

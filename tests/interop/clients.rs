@@ -1,6 +1,6 @@
 //! How each client is told to seed or fetch one torrent on one port and to leave the rest of the
-//! world alone: no DHT, no local discovery, no peer exchange, no port mapping, settings of its own
-//! in a folder of the test's.
+//! world alone: no DHT, no local discovery, no peer exchange unless the test is about that, no port
+//! mapping, settings of its own in a folder of the test's.
 
 use std::{
     fs,
@@ -29,9 +29,14 @@ pub(crate) enum Client {
 pub(crate) enum Role {
     /// Serve files that are there.
     Seed,
-    /// Fetch them from the peers that the torrent's tracker names.
+    /// Fetch them from the peers that the torrent's tracker or the magnet link names.
     Leech,
+    /// The same at [`SLOW`] bytes per second, for libtorrent alone.
+    Slow,
 }
+
+/// What a slow leech may receive, in bytes per second.
+pub(crate) const SLOW: u32 = 20 * 1024;
 
 use Client::{Aria2, Libtorrent, Qbittorrent, Rqbit, Rtorrent, Transmission};
 
@@ -91,54 +96,71 @@ impl Client {
         place: &Place,
         port: u16,
     ) -> Process {
-        let home = bench.path().join("home");
+        self.start_as(&Told { role, bench, folder, place, port, exchange: false })
+    }
+
+    /// Starts it as it is told.
+    pub(crate) fn start_as(self, told: &Told<'_>) -> Process {
+        let home = told.home();
         fs::create_dir(&home).unwrap();
-        let mut command = place.command(self.program());
-        let told = Told { role, torrent: &bench.torrent, folder, home: &home, place, port };
+        let mut command = told.place.command(self.program());
         match self {
-            Libtorrent => libtorrent(&mut command, &told),
-            Transmission => transmission(&mut command, &told),
-            Aria2 => aria2(&mut command, &told),
-            Qbittorrent => qbittorrent(&mut command, &told),
-            Rtorrent => rtorrent(&mut command, &told),
-            Rqbit => rqbit(&mut command, &told),
+            Libtorrent => libtorrent(&mut command, told),
+            Transmission => transmission(&mut command, told),
+            Aria2 => aria2(&mut command, told),
+            Qbittorrent => qbittorrent(&mut command, told),
+            Rtorrent => rtorrent(&mut command, told),
+            Rqbit => rqbit(&mut command, told),
         }
         command
             .env("HOME", &home)
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CACHE_HOME");
-        Process::spawn(&format!("{self:?}"), &mut command, bench.path())
+        Process::spawn(&format!("{self:?}"), &mut command, told.bench.path())
     }
 }
 
 /// What a client is told.
-struct Told<'a> {
-    role: Role,
-    /// The `.torrent` file.
-    torrent: &'a Path,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) role: Role,
+    /// Has the `.torrent` file or the magnet link, and room for the client's own things.
+    pub(crate) bench: &'a Bench,
     /// Where the torrent's files are or are to be.
-    folder: &'a Path,
-    /// An empty folder for its own things.
-    home: &'a Path,
-    place: &'a Place,
-    port: u16,
+    pub(crate) folder: &'a Path,
+    pub(crate) place: &'a Place,
+    pub(crate) port: u16,
+    /// Whether it hears of peers from peers (BEP 11). libtorrent always does.
+    pub(crate) exchange: bool,
+}
+
+impl Told<'_> {
+    /// A folder for its own things.
+    fn home(&self) -> PathBuf {
+        self.bench.path().join("home")
+    }
 }
 
 fn libtorrent(command: &mut Command, told: &Told<'_>) {
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/run_libtorrent.py"));
-    command.arg(told.torrent).arg(told.folder).arg(told.place.at(told.port).to_string());
-    command.args((told.role == Role::Seed).then_some("seed"));
+    command.arg(&told.bench.torrent).arg(told.folder).arg(told.place.at(told.port).to_string());
+    match told.role {
+        Role::Seed => command.arg("seed"),
+        Role::Leech => command,
+        Role::Slow => command.arg(SLOW.to_string()),
+    };
 }
 
 fn transmission(command: &mut Command, told: &Told<'_>) {
-    let Told { torrent, folder, home, port, .. } = told;
+    let Told { bench, folder, port, exchange, .. } = told;
+    let home = told.home();
     let watched = home.join("watched");
     fs::create_dir(&watched).unwrap();
-    fs::copy(torrent, watched.join("test.torrent")).unwrap();
+    fs::copy(&bench.torrent, watched.join("test.torrent")).unwrap();
     let settings = format!(
         r#"{{
-            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false,
+            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": {exchange},
             "port-forwarding-enabled": false, "utp-enabled": false,
             "peer-port": {port}, "peer-port-random-on-start": false, "encryption": 0,
             "rpc-enabled": false, "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
@@ -148,37 +170,36 @@ fn transmission(command: &mut Command, told: &Told<'_>) {
         }}"#
     );
     fs::write(home.join("settings.json"), settings).unwrap();
-    command.args(["--foreground", "--log-info", "--config-dir"]).arg(home);
+    command.args(["--foreground", "--log-info", "--config-dir"]).arg(&home);
 }
 
 fn aria2(command: &mut Command, told: &Told<'_>) {
-    let Told { role, torrent, folder, home, place, port } = told;
+    let Told { role, bench, folder, place, port, exchange } = told;
+    let home = told.home();
     // Its UDP trackers need its DHT, which knows no node and stays alone: no other client here has
     // any.
     command.arg("--enable-dht=true").arg(format!("--dht-listen-port={port}"));
     command.arg(format!("--dht-file-path={}", home.join("dht.dat").display()));
-    command.args([
-        "--no-conf",
-        "--enable-dht6=false",
-        "--bt-enable-lpd=false",
-        "--enable-peer-exchange=false",
-    ]);
+    command.args(["--no-conf", "--enable-dht6=false", "--bt-enable-lpd=false"]);
+    command.arg(format!("--enable-peer-exchange={exchange}"));
     command
         .args(["--seed-ratio=0", "--file-allocation=none"])
         .arg(format!("--interface={}", place.host()));
     command.args((*role == Role::Seed).then_some("--bt-seed-unverified=true"));
-    command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder).arg(torrent);
+    command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder);
+    command.arg(&bench.torrent);
 }
 
 fn qbittorrent(command: &mut Command, told: &Told<'_>) {
-    let Told { role, torrent, folder, home, place, port } = told;
+    let Told { role, bench, folder, place, port, exchange } = told;
+    let home = told.home();
     let (interface, host) = (place.interface(), place.host());
     let settings = format!(
         "[LegalNotice]\nAccepted=true\n\
         [Preferences]\nWebUI\\Enabled=false\nGeneral\\Locale=en\n\
         [BitTorrent]\nSession\\Port={port}\nSession\\Interface={interface}\n\
         Session\\InterfaceName={interface}\nSession\\InterfaceAddress={host}\n\
-        Session\\DHTEnabled=false\nSession\\LSDEnabled=false\nSession\\PeXEnabled=false\n\
+        Session\\DHTEnabled=false\nSession\\LSDEnabled=false\nSession\\PeXEnabled={exchange}\n\
         Session\\BTProtocol=TCP\n\
         Session\\GlobalMaxRatio=-1\nSession\\QueueingSystemEnabled=false\n\
         Session\\DisableAutoTMMByDefault=true\n\
@@ -190,13 +211,16 @@ fn qbittorrent(command: &mut Command, told: &Told<'_>) {
     command
         .arg(format!("--profile={}", home.display()))
         .arg(format!("--save-path={}", folder.display()));
+    // Without a screen it insists on its web server, and ends when the port is another's.
+    command.arg(format!("--webui-port={}", free_port()));
     command.args((*role == Role::Seed).then_some("--skip-hash-check"));
-    command.args(["--add-paused=false", "--skip-dialog=true"]).arg(torrent);
+    command.args(["--add-paused=false", "--skip-dialog=true"]).arg(&bench.torrent);
 }
 
 /// It finds out by itself whether the files are there.
 fn rtorrent(command: &mut Command, told: &Told<'_>) {
-    let Told { torrent, folder, home, place, port, .. } = told;
+    let Told { bench, folder, place, port, .. } = told;
+    let home = told.home();
     let log = home.join("log");
     let settings = format!(
         "system.daemon.set = true\n\
@@ -213,18 +237,18 @@ fn rtorrent(command: &mut Command, told: &Told<'_>) {
     );
     let file = home.join("rtorrent.rc");
     fs::write(&file, settings).unwrap();
-    command.arg("-n").arg("-o").arg(format!("import={}", file.display())).arg(torrent);
+    command.arg("-n").arg("-o").arg(format!("import={}", file.display())).arg(&bench.torrent);
 }
 
 fn rqbit(command: &mut Command, told: &Told<'_>) {
-    let Told { role, torrent, folder, place, port, .. } = told;
+    let Told { role, bench, folder, place, port, .. } = told;
     command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward"]);
     command.args(["--listen-ip", &place.host().to_string(), "--listen-port", &port.to_string()]);
     command.args((*role == Role::Seed).then_some("--disable-trackers"));
     command
         .args(["download", "--disable-http-api", "--overwrite", "--output-folder"])
         .arg(folder)
-        .arg(torrent);
+        .arg(&bench.torrent);
 }
 
 /// A port that no program listens on.
@@ -252,12 +276,28 @@ pub(crate) fn tracker(bench: &Bench, peers: &[SocketAddr], place: &Place) -> (Pr
 /// Whether a peer takes a greeting for `torrent` at `addr`, which `place` can reach, and then says
 /// that it has all of it.
 pub(crate) fn serves(bench: &Bench, torrent: &Torrent, addr: SocketAddr, place: &Place) -> bool {
+    answers(bench, torrent, addr, place, |rest| has_all(torrent, rest))
+}
+
+/// Whether a peer takes a greeting for `torrent` there.
+pub(crate) fn greets(bench: &Bench, torrent: &Torrent, addr: SocketAddr, place: &Place) -> bool {
+    answers(bench, torrent, addr, place, |_| true)
+}
+
+/// Whether a peer takes a greeting for `torrent` there, and what follows its own is `enough`.
+fn answers(
+    bench: &Bench,
+    torrent: &Torrent,
+    addr: SocketAddr,
+    place: &Place,
+    enough: impl Fn(&[u8]) -> bool,
+) -> bool {
     let mut greeting: [u8; 68] =
         *b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0IIIIIIIIIIIIIIIIIIII-PROBE--IS-IT-READY-";
     greeting[28..48].copy_from_slice(&torrent.info_hash);
     let enough = |answer: &[u8]| {
         answer.get(28..48) == Some(&torrent.info_hash[..])
-            && has_all(torrent, answer.get(68..).unwrap_or_default())
+            && enough(answer.get(68..).unwrap_or_default())
     };
     if place.is_loopback() {
         return probe(&greeting, addr, enough).unwrap_or(false);

@@ -1,16 +1,19 @@
-"""Serves TORRENT from DIR on HOST:PORT, or fetches it to there, until it is killed.
+"""Serves WHAT from DIR on HOST:PORT, or fetches it to there, until it is killed.
 
-run_libtorrent.py TORRENT DIR HOST:PORT [seed]
+run_libtorrent.py WHAT DIR HOST:PORT [seed | RATE]
+
+WHAT is a .torrent file or a magnet link; RATE is how many bytes per second may come. Prints the
+extension handshakes (BEP 10) of peers.
 """
 
 import sys
-import threading
 
 import libtorrent
 
-torrent, folder, address = sys.argv[1:4]
+what, folder, address = sys.argv[1:4]
 session = libtorrent.session(
     {
+        "alert_mask": libtorrent.alert.category_t.peer_log_notification,
         "listen_interfaces": address,
         "enable_dht": False,
         "enable_lsd": False,
@@ -19,10 +22,20 @@ session = libtorrent.session(
         "allow_multiple_connections_per_ip": True,
     }
 )
-params = libtorrent.add_torrent_params()
-params.ti = libtorrent.torrent_info(torrent)
+if what.startswith("magnet:"):
+    params = libtorrent.parse_magnet_uri(what)
+else:
+    params = libtorrent.add_torrent_params()
+    params.ti = libtorrent.torrent_info(what)
 params.save_path = folder
-if "seed" in sys.argv[4:]:
+if sys.argv[4:] == ["seed"]:
     params.flags |= libtorrent.torrent_flags.seed_mode
+elif sys.argv[4:]:
+    params.download_limit = int(sys.argv[4])
 session.add_torrent(params)
-threading.Event().wait()
+while True:
+    session.wait_for_alert(1000)
+    for alert in session.pop_alerts():
+        words = alert.message()
+        if "<== EXTENDED_HANDSHAKE" in words:
+            print(words, flush=True)

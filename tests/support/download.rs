@@ -48,7 +48,7 @@ pub struct Bench {
     pub root: TempDir,
     /// The download folder.
     pub dir: PathBuf,
-    /// The `.torrent` file.
+    /// The `.torrent` file, or a magnet link.
     pub torrent: PathBuf,
     runs: u32,
 }
