@@ -347,6 +347,11 @@ impl Host {
                 task.run();
                 Done::Computed { torrent, task }
             }
+            Job::Info { torrent, span, .. } => {
+                // Its length may be another than was asked for.
+                let info = vec![how; span.len() + usize::from(how & 1)];
+                Done::Info { torrent, result: if fails { Err(error()) } else { Ok(info) } }
+            }
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
             Job::Record { torrent, record } => {
                 Done::Recorded { torrent, kind: record.kind, result: Ok(()) }

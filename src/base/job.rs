@@ -395,6 +395,15 @@ pub enum Job {
         /// The work.
         task: Box<dyn Task>,
     },
+    /// Read a part of a torrent's metainfo file back from the session folder.
+    Info {
+        /// The torrent.
+        torrent: Key,
+        /// Under which its record is.
+        info_hash: WireHash,
+        /// The bytes of the file: its info dictionary.
+        span: Range<usize>,
+    },
     /// Append a record to the session folder's log. Many that wait are synced together.
     Record {
         /// The torrent that it is about; `None` if about the session.
@@ -587,6 +596,13 @@ pub enum Done {
         torrent: Key,
         /// The task, which has run.
         task: Box<dyn Task>,
+    },
+    /// To [`Job::Info`].
+    Info {
+        /// The torrent.
+        torrent: Key,
+        /// The bytes.
+        result: Result<Vec<u8>, StoreError>,
     },
     /// To [`Job::Record`].
     Recorded {

@@ -27,6 +27,9 @@ pub struct UploadConf {
     /// what a peer does not take at once is given up and read again when it does. Default 16
     /// MiB.
     pub max_memory: usize,
+    /// Bytes of info dictionaries that are read back from a session folder for peers which ask for
+    /// them (BEP 9), over all torrents. A peer that asks for more is turned down. Default 32 MiB.
+    pub max_metadata_memory: usize,
     /// Peers that a torrent serves at a time, if more want it; `None`: 64, or fewer under an
     /// upload limit. Default `None`. They are shared out among hosts first (an IPv4 address or
     /// an IPv6 /64): one has no second slot while a peer of another waits, unless it pays
@@ -56,6 +59,7 @@ impl Default for UploadConf {
             suggest: false,
             max_unsent: 256 * 1024,
             max_memory: 16 << 20,
+            max_metadata_memory: 32 << 20,
             slots: None,
             seed_choking: SeedChoking::RoundRobin,
             choke_interval: Duration::from_secs(10),

@@ -298,6 +298,7 @@ impl Engine {
             | Done::Deleted { torrent, .. }
             | Done::Looked { torrent, .. }
             | Done::Computed { torrent, .. }
+            | Done::Info { torrent, .. }
             | Done::Closed { torrent } => torrent,
             Done::Recorded { torrent, kind, result } => {
                 return self.handle_recorded(*torrent, *kind, result.clone());

@@ -334,6 +334,7 @@ impl Waiting {
             | Job::Look { .. }
             | Job::Run { .. }
             | Job::Digests { .. }
+            | Job::Info { .. }
             | Job::Close { .. } => &mut self.quick,
             Job::Save { .. }
             | Job::Arrange { .. }

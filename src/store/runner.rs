@@ -68,6 +68,10 @@ enum HashWork {
     Check(PieceIndex, PieceHash),
 }
 
+fn no_folder(op: StoreOp) -> StoreError {
+    StoreError::new(op, "", io::Error::new(ErrorKind::NotFound, "there is no session folder"))
+}
+
 impl Runner {
     /// A runner with no torrent open.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
@@ -168,6 +172,13 @@ impl Runner {
                     task.run();
                     done.push(Done::Computed { torrent, task });
                 }
+                Job::Info { torrent, info_hash, span } => {
+                    let result = match &self.files.folder {
+                        Some(folder) => folder.info(&info_hash, span),
+                        None => Err(no_folder(StoreOp::Read)),
+                    };
+                    done.push(Done::Info { torrent, result });
+                }
                 Job::Close { torrent } => {
                     self.close(torrent);
                     done.push(Done::Closed { torrent });
@@ -200,11 +211,7 @@ impl Runner {
         }
         let result = match &self.files.folder {
             Some(folder) => folder.append(&records),
-            None => Err(StoreError::new(
-                StoreOp::Save,
-                "",
-                io::Error::new(ErrorKind::NotFound, "there is no session folder"),
-            )),
+            None => Err(no_folder(StoreOp::Save)),
         };
         if let (Some(folder), Err(_)) = (&self.files.folder, &result) {
             // A state that knows of a failed sync must be what a process finds that comes after

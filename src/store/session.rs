@@ -10,6 +10,7 @@ mod tests;
 
 use std::{
     io::{self, ErrorKind},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -24,7 +25,7 @@ use crate::{
     },
     wire::session::{
         self, HEADER_LEN, Index, LogError, MAX_BODY, Place, Record, Replay, Restored, Salt,
-        Scanned, Source,
+        Scanned, Source, split_torrent,
     },
 };
 
@@ -267,10 +268,32 @@ impl SessionFolder {
     pub(super) fn state(&self, info_hash: &WireHash) -> Result<Option<Vec<u8>>, StoreError> {
         let mut log = self.log();
         self.find_out(&mut log).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
-        let Some(place) = log.index.entries.get(info_hash).and_then(|entry| entry.state) else {
-            return Ok(None);
-        };
-        let bytes = self.read(place).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
+        let place = log.index.entries.get(info_hash).and_then(|entry| entry.state);
+        self.body(place).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))
+    }
+
+    /// A part of the metainfo file of a torrent.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not there.
+    pub(super) fn info(
+        &self,
+        info_hash: &WireHash,
+        span: Range<usize>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let failed = |e| StoreError::new(StoreOp::Read, &self.path, e);
+        let mut log = self.log();
+        self.find_out(&mut log).map_err(failed)?;
+        let place = log.index.entries.get(info_hash).and_then(|entry| entry.torrent);
+        let body = self.body(place).map_err(failed)?.unwrap_or_default();
+        let info = split_torrent(&body).and_then(|(_, metainfo)| metainfo.get(span));
+        info.map(<[u8]>::to_vec).ok_or_else(|| failed(ErrorKind::NotFound.into()))
+    }
+
+    /// What the record at this place says, if it is one.
+    fn body(&self, place: Option<Place>) -> io::Result<Option<Vec<u8>>> {
+        let Some(place) = place else { return Ok(None) };
+        let bytes = self.read(place)?;
         Ok(Record::parse(place.at(), &bytes, &self.salt).map(|record| record.body.to_vec()))
     }
 

@@ -11,8 +11,8 @@ use crate::{
         geometry::Geometry,
     },
     torrent::{
-        cx::Cx, file_priorities::FilePriorities, metadata_fetch::Fetching, params::Source,
-        swarm::InfoBytes,
+        cx::Cx, file_priorities::FilePriorities, info::Info, metadata_fetch::Fetching,
+        params::Source,
     },
     wire::{magnet::Magnet, metainfo::Metainfo},
 };
@@ -97,12 +97,16 @@ impl Content {
         }
     }
 
-    /// The info dictionary for peers that ask for it (BEP 9), if its bytes are in memory. Not that
-    /// of a private torrent, whose peers have it from where they have its trackers (BEP 27).
-    pub(super) fn info(&self) -> Option<InfoBytes> {
+    /// The info dictionary for peers that ask for it (BEP 9), if its bytes are in memory or in a
+    /// session folder. Not that of a private torrent, whose peers have it from where they have its
+    /// trackers (BEP 27).
+    pub(super) fn info(&self, in_session: bool) -> Option<Info> {
         let metainfo = self.metainfo().filter(|metainfo| !metainfo.private)?;
-        let file = metainfo.raw.clone()?;
-        Some(InfoBytes { file, span: metainfo.info_span.clone() })
+        let span = metainfo.info_span.clone();
+        if in_session {
+            return Some(Info::stored(span));
+        }
+        metainfo.raw.clone().map(|file| Info::Here(file, span))
     }
 
     /// The name that the metainfo gives it, or else the link; a foreign word.

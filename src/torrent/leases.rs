@@ -12,7 +12,9 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    torrent::{external::External, piece_memory::Memory, upload_memory::UploadMemory},
+    torrent::{
+        external::External, info::InfoMemory, piece_memory::Memory, upload_memory::UploadMemory,
+    },
 };
 
 /// Blocks that a peer may have on order however many others there are.
@@ -23,6 +25,7 @@ const MIN_SHARE: usize = 4;
 pub(crate) struct Leases {
     pieces: Memory,
     uploads: UploadMemory,
+    infos: InfoMemory,
     /// A torrent could not get memory since it was last given back.
     short: bool,
     /// Sessions that may ask for blocks, over all torrents.
@@ -49,6 +52,7 @@ impl Leases {
         Self {
             pieces: Memory::new(conf.requests.max_piece_memory),
             uploads: UploadMemory::new(conf.uploads.max_memory),
+            infos: InfoMemory::new(conf.uploads.max_metadata_memory),
             short: false,
             fetchers: 0,
             connections: 0,
@@ -77,6 +81,11 @@ impl Leases {
 
     pub(crate) fn uploads_mut(&mut self) -> &mut UploadMemory {
         &mut self.uploads
+    }
+
+    /// Memory of info dictionaries that are read back for peers.
+    pub(crate) fn infos(&self) -> &InfoMemory {
+        &self.infos
     }
 
     /// A torrent could not get memory for a piece.

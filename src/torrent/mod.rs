@@ -22,12 +22,14 @@ pub(crate) mod file_operations;
 mod file_priorities;
 mod files;
 pub(crate) mod identity;
+pub(crate) mod info;
 pub(crate) mod info_parser;
 pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod location;
 mod metadata;
 mod metadata_fetch;
+mod metadata_serve;
 mod missing_data;
 mod names;
 mod no_peers;
@@ -326,6 +328,7 @@ impl Torrent {
         self.tell_no_peers(cx);
         if self.timers.fire(METADATA, cx.now) {
             self.fetch_metadata(cx);
+            self.let_go_of_info(cx);
         }
         if self.timers.fire(PEX, cx.now) {
             self.tell_of_peers(cx);
@@ -362,8 +365,6 @@ fn make_swarm(key: Key, info_hash: InfoHash, content: &Content, cx: &Cx) -> Swar
     let is_private = content.metainfo().is_some_and(|metainfo| metainfo.private);
     swarm.set_exchanges_peers(cx.conf.peers.exchange && !is_private);
     // A session folder lets go of the bytes; the ledger is not to hold them.
-    if !cx.recorder.on {
-        swarm.set_info(content.info());
-    }
+    swarm.set_info(content.info(cx.recorder.on));
     swarm
 }

@@ -115,6 +115,7 @@ impl Torrent {
                 self.peers.hold(link, addr);
                 self.expect_peer_exchange(cx);
             }
+            Note::ReadInfo => self.read_info(cx),
             Note::AwaitsPeers(peer) => self.tell_of_peers_at_first(peer, cx),
             Note::Named(from, peers) => self.handle_named(from, &peers, cx),
         }

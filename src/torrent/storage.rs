@@ -119,6 +119,7 @@ impl Torrent {
                 self.deleted(cx);
             }
             Done::Read { buf, .. } => cx.leases.uploads_mut().give(buf),
+            Done::Info { result, .. } => self.handle_info(result, cx),
             // That is the engine's to tell.
             Done::Computed { .. } | Done::Recorded { .. } => {}
         }

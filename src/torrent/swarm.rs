@@ -15,7 +15,6 @@ mod wanted;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
-    ops::Range,
     sync::Arc,
 };
 
@@ -33,6 +32,7 @@ use crate::{
     torrent::{
         blame::Blames,
         cx::Cx,
+        info::Info,
         parole::Paroles,
         picker::Picker,
         progress::{Contributor, Progress, Receipt},
@@ -59,6 +59,8 @@ pub(crate) enum Note {
     AtHand(PieceIndex),
     /// The peer of this link, which dialled us, says that it can be dialled there.
     Reach(Key, SocketAddr),
+    /// A peer waits for the info dictionary, which is in the session folder.
+    ReadInfo,
     /// This peer wants to be told of others (BEP 11).
     AwaitsPeers(Key),
     /// The peer at this address has named others.
@@ -98,16 +100,9 @@ struct Subject {
     info_hash: InfoHash,
     hashes: Arc<[Digest]>,
     /// What peers may have of the metainfo (BEP 9).
-    info: Option<InfoBytes>,
+    info: Option<Info>,
     /// Peers may be told of each other (BEP 11).
     exchanges_peers: bool,
-}
-
-/// An info dictionary, as part of the file that it was read from.
-#[derive(Clone, Debug)]
-pub(crate) struct InfoBytes {
-    pub(crate) file: Arc<[u8]>,
-    pub(crate) span: Range<usize>,
 }
 
 /// Limits that hold sessions back which share them.
@@ -163,14 +158,18 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     /// Peers may have this info dictionary, or none.
-    pub(crate) fn set_info(&mut self, info: Option<InfoBytes>) {
+    pub(crate) fn set_info(&mut self, info: Option<Info>) {
         self.subject.info = info;
     }
 
     /// The info dictionary, if peers may have it.
-    pub(crate) fn info(&self) -> Option<&[u8]> {
-        let InfoBytes { file, span } = self.subject.info.as_ref()?;
-        file.get(span.clone())
+    pub(crate) fn info(&self) -> Option<&Info> {
+        self.subject.info.as_ref()
+    }
+
+    /// The same, to be read or let go of.
+    pub(crate) fn info_mut(&mut self) -> Option<&mut Info> {
+        self.subject.info.as_mut()
     }
 
     /// Peers may be told of each other (BEP 11), or not.

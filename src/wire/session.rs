@@ -20,8 +20,8 @@ use crate::base::{
     job::RecordKind,
 };
 
-pub(crate) use replay::join_torrent;
 pub use replay::{Entry, Index, Place, Replay, Restored, RestoredState, RestoredTorrent};
+pub(crate) use replay::{join_torrent, split_torrent};
 pub use settings::{SessionSettings, SettingsError, TorrentSettings};
 
 /// The format that is written and read.

@@ -74,6 +74,10 @@ impl Trace {
                 task.run();
                 Done::Computed { torrent, task }
             }
+            Job::Info { torrent, .. } => {
+                let none = std::io::ErrorKind::NotFound.into();
+                Done::Info { torrent, result: Err(StoreError::new(StoreOp::Read, "trace", none)) }
+            }
             Job::Delete { torrent, .. } => Done::Deleted { torrent, left: None },
             Job::Record { torrent, record } => {
                 Done::Recorded { torrent, kind: record.kind, result: Ok(()) }

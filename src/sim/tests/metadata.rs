@@ -218,6 +218,42 @@ fn node_gives_metadata_except_of_a_private_torrent() {
 }
 
 #[test]
+fn session_gives_metadata_that_it_reads_back_from_its_folder() {
+    let sample = wide();
+    let kept = loud().with(|conf| conf.session.dir = Some("/session".into()));
+    let mut world = World::new(6);
+    let seed = world.node(kept);
+    world.seed_with(seed, &sample);
+    world.run_for(secs(5));
+    for _ in 0..2 {
+        let leech = world.node(loud());
+        let params = by_link(&world, leech, &sample, &[seed]);
+        world.add_torrent(leech, &sample, params);
+        let known = |w: &World| w.stats(leech).phase != Phase::Metadata;
+        assert!(world.run_until(known, secs(30)), "{:?}", world.stats(leech));
+        world.kill(seed);
+        world.restart(seed);
+    }
+}
+
+#[test]
+fn session_without_memory_for_metadata_turns_peers_down() {
+    let sample = wide();
+    let kept = loud().with(|conf| {
+        conf.session.dir = Some("/session".into());
+        conf.uploads.max_metadata_memory = sample.metainfo.info().unwrap().len() - 1;
+    });
+    let mut world = World::new(7);
+    let (seed, leech) = (world.node(kept), world.node(loud()));
+    world.seed_with(seed, &sample);
+    let params = by_link(&world, leech, &sample, &[seed]);
+    world.add_torrent(leech, &sample, params);
+    world.run_for(secs(60));
+    assert_eq!(world.stats(leech).phase, Phase::Metadata);
+    assert_eq!(world.stats(leech).peers, 1, "it is no reason to part");
+}
+
+#[test]
 fn leech_that_got_metadata_from_a_peer_gives_it_to_the_next() {
     let sample = file(500_000, 32 * 1024);
     let mut world = World::new(5);

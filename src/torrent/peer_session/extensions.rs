@@ -71,8 +71,10 @@ pub(super) struct Extensions {
     /// The peer has said what our address is.
     told_our_address: bool,
     offered: Offered,
-    /// Which of its requests for metadata are answered.
+    /// Which of its requests for metadata are answered, and which blocks are still to be given,
+    /// since they are being read.
     serve: MetadataServe,
+    owed: Vec<u32>,
     peer_exchange: PeerExchange,
 }
 

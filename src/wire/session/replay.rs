@@ -313,7 +313,7 @@ pub(crate) fn join_torrent(settings: &TorrentSettings, metainfo: &[u8]) -> Vec<u
     [&len.to_be_bytes()[..], &settings, metainfo].concat()
 }
 
-fn split_torrent(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_torrent(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = body.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*len) as usize)
 }

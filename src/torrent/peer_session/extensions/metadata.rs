@@ -7,8 +7,9 @@ use super::Extension;
 use crate::{
     torrent::{
         cx::Cx,
+        info::Want,
         peer_session::{Fault, PeerSession},
-        swarm::Swarm,
+        swarm::{Note, Swarm},
     },
     wire::{
         extension::UT_METADATA_ID,
@@ -27,25 +28,63 @@ fn handle(
     swarm: &mut Swarm,
     cx: &mut Cx,
 ) -> Result<(), Fault> {
-    let Ok(MetadataMessage::Request { block }) = MetadataMessage::decode(payload) else {
-        return Ok(());
-    };
-    let Some(id) = session.peer.extensions.remote(&EXTENSION) else { return Ok(()) };
-    let (unsent, serve) = (session.outgoing.tx().len(), &mut session.peer.extensions.serve);
-    let given = swarm.info().and_then(|info| {
+    if let Ok(MetadataMessage::Request { block }) = MetadataMessage::decode(payload) {
+        let (unsent, serve) = (session.outgoing.tx().len(), &mut session.peer.extensions.serve);
+        let total = swarm.info().and_then(|info| u32::try_from(info.len()).ok());
+        let may = total.is_some_and(|total| serve.handle_request(cx.now, block, total, unsent));
+        session.give_metadata(block, may, swarm, cx);
+    }
+    Ok(())
+}
+
+impl PeerSession {
+    /// Answers with a block of the info dictionary, unless that has to be read at first; or turns
+    /// the peer down.
+    fn give_metadata(&mut self, block: u32, may: bool, swarm: &mut Swarm, cx: &mut Cx) {
+        let Some(id) = self.peer.extensions.remote(&EXTENSION) else { return };
+        let info = swarm.info_mut().filter(|_| may);
+        let payload = match info {
+            None => MetadataMessage::Reject { block }.encode(),
+            Some(info) => {
+                let want = info.want(cx.leases.infos());
+                match (answer(info.bytes(cx.now), block), want) {
+                    (Some(answer), _) => answer,
+                    (None, Want::Refused) => MetadataMessage::Reject { block }.encode(),
+                    (None, want) => {
+                        self.peer.extensions.owed.push(block);
+                        if want == Want::Read {
+                            swarm.notes.push_back(Note::ReadInfo);
+                        }
+                        return;
+                    }
+                }
+            }
+        };
+        self.outgoing.say(&Message::Extended { id, payload: &payload }, cx);
+    }
+
+    /// The dictionary has been read, or could not be: the peer gets the blocks that it waits for,
+    /// or is turned down.
+    pub(crate) fn give_owed_metadata(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        for block in std::mem::take(&mut self.peer.extensions.owed) {
+            let is_here = swarm.info_mut().is_some_and(|info| info.bytes(cx.now).is_some());
+            self.give_metadata(block, is_here, swarm, cx);
+        }
+    }
+}
+
+/// The message with this block of the dictionary; a reject if it has no such block, and nothing if
+/// its bytes are not there.
+fn answer(info: Option<&[u8]>, block: u32) -> Option<Vec<u8>> {
+    let info = info?;
+    let block_at = |info: &[u8]| {
         let total = u32::try_from(info.len()).ok()?;
         let begin = usize::try_from(u64::from(block) * u64::from(METADATA_BLOCK)).ok()?;
         let rest = info.get(begin..).filter(|rest| !rest.is_empty())?;
         let data = rest.get(..METADATA_BLOCK as usize).unwrap_or(rest);
-        serve.handle_request(cx.now, block, total, unsent).then_some(MetadataMessage::Data {
-            block,
-            total,
-            data,
-        })
-    });
-    let payload = given.unwrap_or(MetadataMessage::Reject { block }).encode();
-    session.outgoing.say(&Message::Extended { id, payload: &payload }, cx);
-    Ok(())
+        Some(MetadataMessage::Data { block, total, data }.encode())
+    };
+    Some(block_at(info).unwrap_or_else(|| MetadataMessage::Reject { block }.encode()))
 }
 
 #[cfg(test)]
@@ -55,8 +94,8 @@ mod tests {
     use super::*;
     use crate::{
         torrent::{
+            info::Info,
             peer_session::testing::{hear, leech, peers, sent, world},
-            swarm::InfoBytes,
         },
         wire::extension::ExtensionHandshake,
     };
@@ -72,7 +111,7 @@ mod tests {
         let mut swarm = leech(&mut cx);
         // The dictionary begins behind 3 bytes of its file.
         let file: Arc<[u8]> = (0..40_000_u32).map(|n| n as u8).collect();
-        swarm.set_info(Some(InfoBytes { file: file.clone(), span: 3..40_000 }));
+        swarm.set_info(Some(Info::Here(file.clone(), 3..40_000)));
         let mut sessions = peers(1, &swarm, &mut cx);
         let session = &mut sessions[0];
         sent(session);
