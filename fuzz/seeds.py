@@ -538,6 +538,7 @@ def sessions():
         "whole",
         torrent + settings + state + stretch(4, ben({"limits": {"up": 7}})),
     )
+    seed("session_state", "dht", stretch(5, b"nodes") + torrent + stretch(5, b"other nodes"))
     seed("session_state", "removed", torrent + state + stretch(8 + 3, b"") + torrent)
     seed(
         "session_state",

@@ -15,7 +15,7 @@ use cratetorrent::{
         message::Message,
         metainfo::{FileKind, MAX_NODES, Metainfo, MetainfoLimits},
         resume::ResumeFile,
-        session::{self, Entry, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
+        session::{self, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
         ut_holepunch::HolepunchMessage,
         ut_metadata::{METADATA_BLOCK, MetadataMessage, metadata_block_len},
         ut_pex::{MAX_PEX_CONTACTS, PexMessage},
@@ -353,14 +353,8 @@ pub fn session_state(data: &[u8]) {
     assert!(HEADER_LEN as u64 <= scanned.end && scanned.end + scanned.torn == log.len() as u64);
     let (index, restored) = replay.finish();
     assert!(restored.torrents.len() <= count);
-    let places = index
-        .entries
-        .values()
-        .flat_map(Entry::places)
-        .chain(index.session)
-        .chain(index.unknown.iter().copied());
     let mut live = 0;
-    for place in places {
+    for place in index.places() {
         let (from, to) = (place.at() as usize, place.at() as usize + place.size());
         assert!(
             to as u64 <= scanned.end

@@ -312,20 +312,7 @@ impl SessionFolder {
     /// Copies the records that count, in the order of their torrents, and lets the copy take the
     /// log's place.
     fn write_anew(&self, log: &mut Log) -> io::Result<()> {
-        let mut torrents: Vec<(WireHash, session::Entry)> =
-            log.index.entries.iter().map(|(k, v)| (*k, *v)).collect();
-        torrents.sort_by_key(|(hash, entry)| {
-            (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash)
-        });
-        let places = torrents.iter().flat_map(|(_, entry)| entry.places());
-        let places: Vec<Place> = log
-            .index
-            .session
-            .into_iter()
-            .chain(log.index.dht)
-            .chain(log.index.unknown.iter().copied())
-            .chain(places)
-            .collect();
+        let places = log.index.places();
         let mut index = Index::default();
         let mut end = HEADER_LEN as u64;
         let mut whole = false;

@@ -84,6 +84,18 @@ pub struct Index {
 }
 
 impl Index {
+    /// Every record that counts, in the order of a log that is written anew: first what is said of
+    /// the session, then the torrents in the order in which they were added.
+    pub fn places(&self) -> Vec<Place> {
+        let mut torrents: Vec<(&WireHash, &Entry)> = self.entries.iter().collect();
+        torrents.sort_unstable_by_key(|&(hash, entry)| {
+            (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash)
+        });
+        let of_the_session = self.session.into_iter().chain(self.dht);
+        let of_torrents = torrents.into_iter().flat_map(|(_, entry)| entry.places());
+        of_the_session.chain(self.unknown.iter().copied()).chain(of_torrents).collect()
+    }
+
     /// Another record follows.
     pub fn note(&mut self, at: u64, len: usize, kind: Option<RecordKind>, info_hash: WireHash) {
         let place = Place::new(at, len);

@@ -145,6 +145,34 @@ fn records_of_v2_and_v1_hashes_of_the_same_bytes_are_apart() {
 }
 
 #[test]
+fn index_places_are_all_records_that_count_session_first() {
+    let mut log = header(SALT).to_vec();
+    let zero = WireHash::v1(InfoHash([0; 20]));
+    let hash = WireHash::v1(InfoHash([1; 20]));
+    push_record(&mut log, &SALT, RecordKind::Torrent, &hash, b"torrent");
+    push_record(&mut log, &SALT, RecordKind::Dht, &zero, b"old nodes");
+    let live_from = log.len() as u64;
+    push_raw(&mut log, &SALT, 77, &[&[1; 20], b"of a later version"]);
+    push_record(&mut log, &SALT, RecordKind::Session, &zero, b"limits");
+    push_record(&mut log, &SALT, RecordKind::Dht, &zero, b"nodes");
+    let mut index = Index::default();
+    let mut kinds = Vec::new();
+    scan(&mut log.as_slice(), &SALT, |r| {
+        index.note(r.at, r.size(), r.kind, r.info_hash);
+        kinds.push((r.at, r.kind));
+    })
+    .unwrap();
+    let places = index.places();
+    let told = places
+        .iter()
+        .map(|place| kinds.iter().find(|(at, _)| *at == place.at()).and_then(|(_, kind)| *kind));
+    use RecordKind::{Dht, Session, Torrent};
+    assert_eq!(told.collect::<Vec<_>>(), [Some(Session), Some(Dht), None, Some(Torrent)]);
+    assert!(places[..3].iter().all(|place| place.at() >= live_from), "the old state is gone");
+    assert_eq!(index.live, places.iter().map(|place| place.size() as u64).sum::<u64>());
+}
+
+#[test]
 fn kinds_of_a_later_version_are_passed_over_and_kept() {
     let mut log = header(SALT).to_vec();
     push_raw(&mut log, &SALT, 77, &[&[1; 20], b"who knows"]);
@@ -220,8 +248,7 @@ fn last_record_of_a_torrent_counts() {
     assert_eq!(told, [("torrent 1", "a", Some(5)), ("torrent 0", "b", Some(6))]);
     assert_eq!(restored.damaged, 1, "one record makes no sense");
     assert!(restored.torrents.iter().all(|t| t.metainfo.as_ref().unwrap().raw.is_none()));
-    let live: usize =
-        index.entries.values().flat_map(Entry::places).map(|place| place.size()).sum();
+    let live: usize = index.places().iter().map(|place| place.size()).sum();
     assert_eq!(index.live, live as u64);
     // Added again, it is a new one, with its old state gone.
     push_record(&mut log, &SALT, RecordKind::Torrent, &torrents[2].1.identity.key(), &add(2, "d"));
