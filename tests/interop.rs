@@ -26,6 +26,7 @@ use support::{
     clock,
     download::{self, Bench},
     network::{Place, Switch},
+    ports,
     system::{is_root, skip},
     torrent::{Recipe, Torrent},
 };
@@ -136,7 +137,7 @@ fn both_ways(client: Client) {
 
 fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     let mut bench = Bench::new(torrent);
-    let port = clients::free_port();
+    let port = ports::free_port();
     let peer = places.theirs.at(port);
     let source = bench.path().join("source");
     std::fs::create_dir(&source).unwrap();
@@ -166,7 +167,7 @@ fn download_one(client: Client, torrent: &Torrent, places: &Places) {
 
 fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     let mut bench = Bench::new(torrent);
-    let ours = places.ours.at(clients::free_port());
+    let ours = places.ours.at(ports::free_port());
     torrent.write_files(&bench.dir);
     let (_tracker, url) = clients::tracker(&bench, &[ours], &places.tracker);
     std::fs::write(&bench.torrent, create(torrent, &bench.dir, Some(&url))).unwrap();
@@ -181,8 +182,7 @@ fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     let started = clock::now();
     let target = bench.path().join("target");
     std::fs::create_dir(&target).unwrap();
-    let mut leech =
-        client.start(Role::Leech, &bench, &target, &places.theirs, clients::free_port());
+    let mut leech = client.start(Role::Leech, &bench, &target, &places.theirs, ports::free_port());
     clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
         assert!(
             leech.ended().is_none(),

@@ -22,7 +22,7 @@ use cratetorrent::{
     wire::metainfo::Metainfo,
 };
 use support::{
-    clock,
+    clock, ports,
     torrent::{Recipe, Torrent},
     tracker::{Said, Tracker},
 };
@@ -238,8 +238,7 @@ fn a_tracker_that_is_reached_in_one_family_only_is_as_good() {
 fn a_dead_first_tier_falls_to_the_second_at_once() {
     let tracker = Tracker::new();
     let addr = tracker.udp(SocketAddr::new(V4, 0));
-    // No program listens there any more.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = SocketAddr::new(V4, ports::free_port());
     let tiers = vec![
         vec![format!("http://{closed}/announce")],
         vec!["ws://127.0.0.1/announce".to_owned(), "nonsense".to_owned()],

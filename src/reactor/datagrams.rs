@@ -161,14 +161,16 @@ mod tests {
         (poll, datagrams)
     }
 
-    /// A port of this machine that nothing has.
-    fn free_port() -> SocketAddr {
-        Other::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    /// The `nth` port that nothing has, at an address of this process alone and below the ports
+    /// that systems give to sockets without a wish. No two tests have the same `nth`.
+    fn free_port(nth: u16) -> SocketAddr {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        SocketAddr::from((Ipv4Addr::new(127, high, low, 77), 20_000 + nth))
     }
 
     #[test]
     fn socket_has_the_port_that_is_listened_on() {
-        let home = free_port();
+        let home = free_port(0);
         let (poll, mut datagrams) = open(&[home]);
         let own: Vec<_> = datagrams.addrs().collect();
         assert_eq!((own.len(), own[0].port()), (1, home.port()));
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn address_of_the_outside_is_preferred_to_loopback() {
-        let (first, second) = (free_port(), free_port());
+        let (first, second) = (free_port(1), free_port(2));
         let world = SocketAddr::from((Ipv4Addr::UNSPECIFIED, second.port()));
         for listeners in [[first, world], [world, first]] {
             let (_poll, datagrams) = open(&listeners);
@@ -217,7 +219,7 @@ mod tests {
     fn families_take_turns() {
         let Ok(v6) = Other::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
         let v4 = Other::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let homes = [free_port(), v6.local_addr().unwrap()];
+        let homes = [free_port(3), v6.local_addr().unwrap()];
         // The IPv6 socket of the test keeps that port, so ours gets another.
         let (_poll, mut datagrams) = open(&homes);
         for addr in datagrams.addrs().collect::<Vec<_>>() {

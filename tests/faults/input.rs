@@ -1,12 +1,17 @@
 //! Nothing to download from, or nothing to download.
 
-use std::{fs, net::TcpListener, sync::Arc};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use crate::{
     LIMIT,
     support::{
         clock,
         download::{Bench, Ended},
+        ports,
         seeder::Seeder,
         torrent::Recipe,
     },
@@ -16,7 +21,7 @@ use crate::{
 #[test]
 fn no_peer_answers() {
     let torrent = torrent(1, 40);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()));
     let mut bench = Bench::new(&torrent);
     let mut process = bench.start(bench.command(&[closed]).args(["--timeout", "3"]));
     let ended = Ended { status: process.wait(LIMIT), output: process.output() };
@@ -30,7 +35,7 @@ fn magnet_link_without_peers_names_the_ways_to_find_some() {
     let ended = bench.run(&[], LIMIT);
     ended.assert_failure(&["no peer", "--tracker", "--peer", "--port", "--no-dht"]);
     // The DHT is one of them, whether or not a node answers: here none does, nor is another asked.
-    let node = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let node = format!("127.0.0.1:{}", ports::free_port());
     let mut command = bench.command(&[]);
     let process = bench.start(command.args(["--bootstrap", &node]).env_remove("NO_DHT"));
     clock::wait_for("peers are looked for", LIMIT, || {

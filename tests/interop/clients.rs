@@ -5,13 +5,15 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use crate::support::{clock, download::Bench, network::Place, process::Process, torrent::Torrent};
+use crate::support::{
+    clock, download::Bench, network::Place, ports, process::Process, torrent::Torrent,
+};
 
 /// A client that we did not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +214,7 @@ fn qbittorrent(command: &mut Command, told: &Told<'_>) {
         .arg(format!("--profile={}", home.display()))
         .arg(format!("--save-path={}", folder.display()));
     // Without a screen it insists on its web server, and ends when the port is another's.
-    command.arg(format!("--webui-port={}", free_port()));
+    command.arg(format!("--webui-port={}", ports::free_port()));
     command.args((*role == Role::Seed).then_some("--skip-hash-check"));
     command.args(["--add-paused=false", "--skip-dialog=true"]).arg(&bench.torrent);
 }
@@ -251,15 +253,10 @@ fn rqbit(command: &mut Command, told: &Told<'_>) {
         .arg(&bench.torrent);
 }
 
-/// A port that no program listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A tracker at `place` that names `peers` from the start, and each other peer that announces;
 /// what is returned beside it is its URL.
 pub(crate) fn tracker(bench: &Bench, peers: &[SocketAddr], place: &Place) -> (Process, String) {
-    let port = free_port();
+    let port = ports::free_port();
     let mut command = place.command("python3");
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/tracker.py"));
     command

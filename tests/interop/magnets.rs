@@ -12,6 +12,7 @@ use crate::{
         bencode, clock,
         download::{self, Bench},
         network::Place,
+        ports,
         process::Process,
         torrent::{Recipe, Torrent, noise},
     },
@@ -77,7 +78,7 @@ fn ours_from(client: Client) {
     let Some(places) = places(&format!("a magnet link to {client:?}"), client) else { return };
     let torrent = recipe().make(400);
     let (seed, mut leech) = (Bench::new(&torrent), Bench::new(&torrent));
-    let peer = places.theirs.at(clients::free_port());
+    let peer = places.theirs.at(ports::free_port());
     torrent.write_files(&seed.dir);
     let mut process = client.start(Role::Seed, &seed, &seed.dir, &places.theirs, peer.port());
     // From elsewhere: Transmission hangs up on a second connection from one address.
@@ -100,14 +101,14 @@ fn theirs_from_ours(client: Client) {
     let Some(places) = places(&format!("a magnet link for {client:?}"), client) else { return };
     let torrent = recipe().make(401);
     let (seed, mut leech) = (Bench::new(&torrent), Bench::new(&torrent));
-    let ours = places.ours.at(clients::free_port());
+    let ours = places.ours.at(ports::free_port());
     let _seed = serve(&torrent, &seed, ours, &places.ours);
 
     let started = clock::now();
     let (link, _tracker) = link_for(client, &torrent, ours, &leech, &places.tracker);
     leech.torrent = link;
     let mut process =
-        client.start(Role::Leech, &leech, &leech.dir, &places.theirs, clients::free_port());
+        client.start(Role::Leech, &leech, &leech.dir, &places.theirs, ports::free_port());
     clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
         assert!(process.ended().is_none(), "{client:?} ended; it said:\n{}", process.tail());
         torrent.compare(&leech.dir).ok()
@@ -148,11 +149,10 @@ fn said_to_libtorrent(torrent: &Torrent) -> Option<String> {
     let client = Client::Libtorrent;
     let places = places("what ours tells libtorrent of a torrent", client)?;
     let (seed, mut leech) = (Bench::new(torrent), Bench::new(torrent));
-    let ours = places.ours.at(clients::free_port());
+    let ours = places.ours.at(ports::free_port());
     let _seed = serve(torrent, &seed, ours, &places.ours);
     leech.torrent = link(torrent, &[ours]).into();
-    let process =
-        client.start(Role::Leech, &leech, &leech.dir, &places.theirs, clients::free_port());
+    let process = client.start(Role::Leech, &leech, &leech.dir, &places.theirs, ports::free_port());
     let said =
         || process.output().lines().find(|line| line.contains("cratetorrent")).map(Into::into);
     Some(clock::wait_for("ours has told of its extensions", LIMIT, said))

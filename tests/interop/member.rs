@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
-    clients::{self, Client, Role},
+    clients::{Client, Role},
     support::{
         download::{self, Bench},
         network::Place,
+        ports,
         process::Process,
         torrent::Torrent,
     },
@@ -28,7 +29,7 @@ impl Member {
     pub(crate) fn new(name: String, torrent: &Torrent, place: Place) -> Self {
         let bench = Bench::new(torrent);
         let folder = bench.dir.clone();
-        Self { process: None, name, bench, folder, place, port: clients::free_port(), done: false }
+        Self { process: None, name, bench, folder, place, port: ports::free_port(), done: false }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -11,6 +11,7 @@ use crate::{
         clock,
         download::{self, Bench},
         network::{Place, Switch},
+        ports,
         process::Process,
         system::{is_root, skip},
         torrent::{Recipe, Torrent},
@@ -41,8 +42,8 @@ fn acquaintances(seed: Who, slow: Who, newcomer: Who, places: &[Place]) {
     let torrent = sample();
     let benches = [(); 3].map(|()| Bench::new(&torrent));
     let [seed_bench, mut slow_bench, mut new_bench] = benches;
-    let seed_addr = at_seed.at(clients::free_port());
-    let slow_addr = at_slow.at(clients::free_port());
+    let seed_addr = at_seed.at(ports::free_port());
+    let slow_addr = at_slow.at(ports::free_port());
 
     let _seed = match seed {
         Theirs(client) => {
@@ -69,7 +70,7 @@ fn acquaintances(seed: Who, slow: Who, newcomer: Who, places: &[Place]) {
     });
 
     let started = clock::now();
-    let new_addr = at_newcomer.at(clients::free_port());
+    let new_addr = at_newcomer.at(ports::free_port());
     let mut _tracker = None;
     let mut process = match newcomer {
         Theirs(client) => {

@@ -14,12 +14,13 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    clients::{self, Client, Role},
+    clients::{Client, Role},
     member::Member,
     support::{
         clock,
         download::Bench,
         network::{Place, Switch},
+        ports,
         process::Process,
         system::{is_root, skip},
         torrent::{Recipe, Torrent},
@@ -89,7 +90,7 @@ struct Tracker {
 impl Tracker {
     /// At `place`, on the address `host` that it has there. `bench` is for its files.
     fn start(kind: Kind, place: &Place, host: IpAddr, torrent: &Torrent, bench: &Bench) -> Self {
-        let addr = SocketAddr::new(host, clients::free_port());
+        let addr = SocketAddr::new(host, ports::free_port());
         let mut command = match kind {
             Kind::Opentracker => {
                 // Debian's tracks only what its list names, and becomes another user, who must be
@@ -336,7 +337,7 @@ fn ipv6_over_http() {
         .arg(&bench.dir);
     let mut leech = Process::spawn(
         "libtorrent",
-        command.arg(format!("[::1]:{}", clients::free_port())),
+        command.arg(format!("[::1]:{}", ports::free_port())),
         bench.path(),
     );
     clock::wait_for("libtorrent has all of it", LIMIT, || {
@@ -371,7 +372,7 @@ fn a_dead_first_tier_falls_to_the_second() {
     let (bench, here) = (Bench::new(&torrent), Place::loopback());
     let tracker = Tracker::start(Kind::Npm, &here, here.host().into(), &torrent, &bench);
     let tiers =
-        [format!("http://127.0.0.1:{}/announce", clients::free_port()), tracker.url(Scheme::Udp)];
+        [format!("http://127.0.0.1:{}/announce", ports::free_port()), tracker.url(Scheme::Udp)];
     let _seed = ours_at_home(&torrent, &tiers, true);
     tracker.wait_for_seed(&here, &torrent);
     let mut leech = ours_at_home(&torrent, &tiers, false);

@@ -7,6 +7,7 @@ pub mod bencode;
 pub mod clock;
 pub mod download;
 pub mod network;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod seeder;
