@@ -171,8 +171,8 @@ def run(ours, our_seed, rounds):
         ports = {"cratetorrent": free_port(), "libtorrent": free_port()}
         seeds = [
             subprocess.Popen(
-                [our_seed, torrent, "--dir", folder, "--no-check", "--no-dht", "--quiet"]
-                + ["--port", str(ports["cratetorrent"])]
+                [our_seed, torrent, "--dir", folder, "--no-check", "--no-dht", "--no-lsd"]
+                + ["--quiet", "--port", str(ports["cratetorrent"])]
             ),
             subprocess.Popen([*this, "seed", torrent, folder, str(ports["libtorrent"])]),
         ]

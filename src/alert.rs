@@ -380,6 +380,13 @@ pub enum Alert {
         /// torrent is too large to be recorded.
         retry_in: Option<Duration>,
     },
+    /// Peers of the local network cannot be looked for on every interface (BEP 14): the group
+    /// cannot be joined, or nothing be sent to it. All else goes on, and it is tried again. Told
+    /// once of each kind of failure.
+    LocalDiscoveryFailed {
+        /// What the system says.
+        error: std::io::ErrorKind,
+    },
     /// The torrent was removed and its files are closed. Not told of one whose removal could not be
     /// recorded before the engine had shut down: it is there at the next start. Terminal: never
     /// dropped.

@@ -5,6 +5,7 @@
 mod alerts;
 mod descriptors;
 mod dht;
+mod lsd;
 mod network;
 mod peers;
 mod queue;
@@ -20,6 +21,7 @@ mod validate;
 pub use self::{
     alerts::AlertConf,
     dht::{Bootstrap, DhtConf},
+    lsd::LsdConf,
     network::NetworkConf,
     peers::PeerConf,
     queue::QueueConf,
@@ -61,6 +63,8 @@ pub struct Conf {
     pub trackers: TrackerConf,
     /// The DHT node.
     pub dht: DhtConf,
+    /// Peers of the local network.
+    pub lsd: LsdConf,
     /// Workers, files, checks, saving.
     pub storage: StorageConf,
     /// The session folder, and how a session ends.
@@ -89,6 +93,7 @@ impl Conf {
         self.queue.validate()?;
         self.trackers.validate()?;
         self.dht.validate()?;
+        self.lsd.validate()?;
         self.storage.validate()?;
         self.alerts.validate()
     }

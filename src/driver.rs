@@ -25,5 +25,5 @@ pub use crate::{
         partial::{BlockSet, PartialPiece},
         tracker_events::{Completion, OwedEvent, TrackerEvents},
     },
-    engine::{CloseCause, DatagramOwner, Effect, StreamId},
+    engine::{CloseCause, DatagramOwner, Effect, Interface, StreamId},
 };

@@ -43,7 +43,7 @@ fn sent(dir: &Path, seconds: u32, program: &str, args: &[&str], is_quiet: bool) 
     let mut command = Command::new("unshare");
     command.args(["-rnm", "sh", "-c", SCRIPT, "sh"]).arg(seconds.to_string());
     command.arg(example(program)).args(args).current_dir(dir).env("RUST_LOG", "info");
-    for variable in ["NO_DHT", "SEED", "METAINFO_PATH", "DOWNLOAD_DIR"] {
+    for variable in ["NO_DHT", "NO_LSD", "SEED", "METAINFO_PATH", "DOWNLOAD_DIR"] {
         command.env_remove(variable);
     }
     let command = if is_quiet { quiet(command) } else { command };
@@ -78,8 +78,9 @@ fn quiet_programs_send_nothing_out_of_the_machine() {
     assert!(loud > 0, "{loud}");
     assert!(sent(path, 3, "seed", &["data", "--port", "0"], false) > Some(0));
     fs::remove_file(path.join("data.torrent")).unwrap();
-    let off = ["t.torrent", "--port", "0", "--no-dht"];
-    assert_eq!(sent(path, 3, "download", &off, false), Some(0), "--no-dht");
+    let off = ["t.torrent", "--port", "0", "--no-dht", "--no-lsd"];
+    assert_eq!(sent(path, 3, "download", &off, false), Some(0), "{off:?}");
+    assert!(sent(path, 3, "download", &off[..4], false) > Some(0), "it announces locally");
     let private = ["private.torrent", "--port", "0"];
     assert_eq!(sent(path, 3, "download", &private, false), Some(0), "a private torrent");
 

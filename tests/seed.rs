@@ -184,7 +184,8 @@ fn as_many_connections_as_the_system_grants_are_taken() {
             "ulimit -Sn 100 && exec \"$@\"",
             "-",
         ]);
-        command.env("NO_DHT", "1").arg(example(name)).args(["test.torrent", "--port", "0"]);
+        command.envs([("NO_DHT", "1"), ("NO_LSD", "1")]).arg(example(name));
+        command.args(["test.torrent", "--port", "0"]);
         let process = Process::spawn(name, &mut command, dir.path());
         let told = format!("room for {room} connections");
         clock::wait_for(&told, LIMIT, || process.output().contains(&told).then_some(()));

@@ -29,6 +29,7 @@ pub struct Place {
     deaf: bool,
     bind: Option<String>,
     no_pex: bool,
+    no_lsd: bool,
     dht: Dht,
 }
 
@@ -39,9 +40,10 @@ const ROUTERS: [(&str, u16); 3] = [
     ("router.bt.ouinet.work", 6881),
 ];
 
-/// Set to anything, it does what `--no-dht` does, for tests and scripts: nothing leaves the
-/// machine.
+/// Set to anything, they do what `--no-dht` and `--no-lsd` do, for tests and scripts: nothing
+/// leaves the machine.
 const OFF: &str = "NO_DHT";
+const LSD_OFF: &str = "NO_LSD";
 
 /// The DHT node: on unless it is switched off.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +125,8 @@ impl Place {
             return Err(Problem::usage("--bind: an empty address"));
         }
         let no_pex = args.contains("--no-pex");
-        Ok(Self { port, deaf, bind, no_pex, dht: Dht::parse(args)? })
+        let no_lsd = args.contains("--no-lsd") || variable(LSD_OFF).is_some();
+        Ok(Self { port, deaf, bind, no_pex, no_lsd, dht: Dht::parse(args)? })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -131,20 +134,23 @@ impl Place {
         self.port.is_some()
     }
 
-    /// Has no DHT node: what is private has no use for one (BEP 27).
-    pub fn switch_off_dht(&mut self) {
+    /// Has no DHT node and keeps quiet in the local network: what is private has no use for either
+    /// (BEP 27).
+    pub fn switch_off_discovery(&mut self) {
         self.dht.off = true;
+        self.no_lsd = true;
     }
 
     /// Whether peers can be found without trackers.
-    pub fn has_dht(&self) -> bool {
-        !self.dht.off
+    pub fn has_discovery(&self) -> bool {
+        !self.dht.off || !self.no_lsd
     }
 
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else
     /// on any.
     pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
         conf.peers.exchange = !self.no_pex;
+        conf.lsd.enabled = !self.no_lsd;
         self.dht.set(&mut conf)?;
         let (engine, alerts) = self.start_with(conf)?;
         self.dht.keep(&engine);

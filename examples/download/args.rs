@@ -38,6 +38,8 @@ Usage: download [TORRENT] [options]
                         ones)
   --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there
   --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
+  --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
+                        environment
   --no-pex              do not tell peers of each other, and do not hear of peers from them
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --seed                go on serving when complete, until Ctrl-C

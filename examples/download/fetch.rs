@@ -43,7 +43,7 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     let known = params.source.metainfo().cloned();
     if let Some(metainfo) = &known {
         if metainfo.private {
-            options.place.switch_off_dht();
+            options.place.switch_off_discovery();
         }
         params.priorities = priorities(metainfo, options.select.as_deref())?;
         params.trackers = Some(metainfo.trackers.clone());
@@ -53,7 +53,7 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     let is_tracked = trackers.iter().any(|tier| !tier.is_empty());
     params.trackers = Some(trackers);
     params.peers.extend_from_slice(&options.peers);
-    let has_source = is_tracked || !params.peers.is_empty() || options.place.has_dht();
+    let has_source = is_tracked || !params.peers.is_empty() || options.place.has_discovery();
     params.sequential = options.sequential;
     params.stop = Some(options.stop);
     params.renames = options.names.clone();
@@ -106,7 +106,7 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
 
 const NO_PEERS: &str = "no peer to download from: the torrent has no trackers, so name some with \
                         --tracker or peers with --peer, let them come with --port, or do \
-                        without --no-dht (a private torrent is not found in the DHT)";
+                        without --no-dht or --no-lsd (which find no private torrent)";
 
 /// A metainfo that has come, and alerts that came meanwhile and are for the download.
 type Come = (Arc<Metainfo>, Vec<Alert>);

@@ -31,7 +31,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
     let interrupt = Interrupt::catch(|| {})?;
     let source = Source::find(what, show, &interrupt)?;
     if source.metainfo.private {
-        place.switch_off_dht();
+        place.switch_off_discovery();
     }
 
     let alerts = AlertMask::STATUS | AlertMask::PROGRESS | AlertMask::BANS | AlertMask::TRACKERS;

@@ -26,6 +26,8 @@ Usage: session DIR [options]
   --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
                         ones)
   --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
+  --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
+                        environment
   --no-pex              do not tell peers of each other, and do not hear of peers from them
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, \

@@ -20,7 +20,7 @@ pub struct AlertMask(u32);
 impl AlertMask {
     /// None but the ones that are never dropped.
     pub const NONE: Self = Self(0);
-    /// Opened, checked, finished, storage, removed, saved.
+    /// Opened, checked, finished, storage, removed, saved, local discovery.
     pub const STATUS: Self = Self(1);
     /// Checking and download progress.
     pub const PROGRESS: Self = Self(2);
@@ -97,6 +97,7 @@ impl Alert {
             Self::StopReached { .. } | Self::ReadFailed { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } => AlertMask::STATUS,
             Self::Recorded { .. } | Self::NamesChanged { .. } => AlertMask::STATUS,
+            Self::LocalDiscoveryFailed { .. } => AlertMask::STATUS,
             Self::NoPeers { .. } | Self::StorageRecovered { .. } => AlertMask::NONE,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => {

@@ -71,6 +71,7 @@ impl Engine {
             DatagramOwner::Tracker(call) => self.call_unsent(call, why),
             // It is as good as lost.
             DatagramOwner::Dht => {}
+            DatagramOwner::Lsd => self.multicast_failed(why),
         }
     }
 }

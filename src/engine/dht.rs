@@ -80,20 +80,20 @@ impl Engine {
     pub(super) fn dht_datagram(&mut self, from: SocketAddr, data: &[u8]) {
         let now = self.cx.now;
         let blocked = self.cx.leases.filter().blocks(from.ip());
-        if let Some(node) = self.dht.node.as_mut().filter(|_| !blocked) {
+        if let Some(node) = self.discovery.dht.node.as_mut().filter(|_| !blocked) {
             node.handle_datagram(now, from, data);
             self.drive_dht();
         }
     }
 
     pub(super) fn handle_dht_timeout(&mut self, at: Instant) {
-        if !self.dht.wakeup.fire(at) {
+        if !self.discovery.dht.wakeup.fire(at) {
             return;
         }
-        if let Some(node) = &mut self.dht.node {
+        if let Some(node) = &mut self.discovery.dht.node {
             node.handle_timeout(self.cx.now);
         }
-        if self.dht.recorded.is_due(self.cx.now) {
+        if self.discovery.dht.recorded.is_due(self.cx.now) {
             self.record_dht();
         }
         self.drive_dht();
@@ -102,10 +102,10 @@ impl Engine {
     /// A name that the node wants was resolved, or not.
     pub(super) fn dht_resolved(&mut self, host: &str, result: &Resolved) {
         let wanted: Vec<_> =
-            self.dht.resolving.iter().filter(|(name, _)| name == host).cloned().collect();
+            self.discovery.dht.resolving.iter().filter(|(name, _)| name == host).cloned().collect();
         for (name, port) in wanted {
             self.dht_addresses(&name, port, result);
-            self.dht.resolving.remove(&(name, port));
+            self.discovery.dht.resolving.remove(&(name, port));
         }
         self.drive_dht();
     }
@@ -114,7 +114,7 @@ impl Engine {
         let ips = result.as_deref().unwrap_or_default();
         let addrs: Vec<_> = ips.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
         let now = self.cx.now;
-        if let Some(node) = &mut self.dht.node {
+        if let Some(node) = &mut self.discovery.dht.node {
             node.handle_resolved(now, host, port, &addrs);
         }
     }
@@ -125,15 +125,15 @@ impl Engine {
     /// was there is no state: then the node begins with nothing.
     pub(super) fn restore_dht(&mut self, state: Option<Vec<u8>>) -> bool {
         let now = self.cx.now;
-        let Some(node) = &mut self.dht.node else { return true };
-        self.dht.recorded.begin(now);
+        let Some(node) = &mut self.discovery.dht.node else { return true };
+        self.discovery.dht.recorded.begin(now);
         let Some(bytes) = state else { return true };
         let Some(state) = DhtState::decode(&bytes) else {
             log::warn!("the session's DHT state is damaged; its table begins empty");
             return false;
         };
         node.restore(now, state);
-        self.dht.recorded.note(bytes);
+        self.discovery.dht.recorded.note(bytes);
         self.drive_dht();
         true
     }
@@ -142,7 +142,7 @@ impl Engine {
     pub(super) fn record_dht(&mut self) {
         let state = self.dht_state().filter(|_| self.cx.recorder.on);
         let later = self.cx.recorder.retry_at.is_some();
-        if let Some(body) = self.dht.recorded.next(self.cx.now, state, later) {
+        if let Some(body) = self.discovery.dht.recorded.next(self.cx.now, state, later) {
             let info_hash = WireHash::v1(InfoHash([0; 20]));
             self.push_record(None, SessionRecord { kind: RecordKind::Dht, info_hash, body });
         }
@@ -150,12 +150,14 @@ impl Engine {
 
     /// It is recorded, or not.
     pub(super) fn dht_recorded(&mut self, safe: bool) {
-        self.dht.recorded.handle_recorded(safe);
+        self.discovery.dht.recorded.handle_recorded(safe);
     }
 
     /// Does what the node wants done, and hears what it has to tell.
     fn drive_dht(&mut self) {
-        while let Some(output) = self.dht.node.as_mut().and_then(|node| node.poll_output()) {
+        while let Some(output) =
+            self.discovery.dht.node.as_mut().and_then(|node| node.poll_output())
+        {
             match output {
                 Output::Send { to, data } => {
                     self.effect(Effect::Datagram { owner: DatagramOwner::Dht, to, data });
@@ -164,19 +166,20 @@ impl Engine {
             }
         }
         let mut found: BTreeMap<Key, Vec<SocketAddr>> = BTreeMap::new();
-        while let Some(event) = self.dht.node.as_mut().and_then(|node| node.poll_event()) {
+        while let Some(event) = self.discovery.dht.node.as_mut().and_then(|node| node.poll_event())
+        {
             if let DhtEvent::Peers { info_hash, peers, .. } = &event
-                && let Some(&torrent) = self.dht.torrents.get(info_hash)
+                && let Some(&torrent) = self.discovery.dht.torrents.get(info_hash)
             {
                 found.entry(torrent).or_default().extend(peers);
             }
-            if self.dht.events.len() >= MAX_EVENTS {
-                self.dht.events.pop_front();
+            if self.discovery.dht.events.len() >= MAX_EVENTS {
+                self.discovery.dht.events.pop_front();
             }
-            self.dht.events.push_back(event);
+            self.discovery.dht.events.push_back(event);
         }
-        if let Some(at) = self.dht.node.as_ref().and_then(|node| node.poll_timeout())
-            && self.dht.wakeup.want(at)
+        if let Some(at) = self.discovery.dht.node.as_ref().and_then(|node| node.poll_timeout())
+            && self.discovery.dht.wakeup.want(at)
         {
             self.io.wake(at, Owner::Dht);
         }
@@ -194,9 +197,9 @@ impl Engine {
         }
         match self.io.names.look_up(self.cx.now, Asker::Dht, &host) {
             Lookup::Known(known) => self.dht_addresses(&host, port, &known),
-            Lookup::Shared => _ = self.dht.resolving.insert((host, port)),
+            Lookup::Shared => _ = self.discovery.dht.resolving.insert((host, port)),
             Lookup::Ask => {
-                self.dht.resolving.insert((host.clone(), port));
+                self.discovery.dht.resolving.insert((host.clone(), port));
                 self.effect(Effect::Resolve { host });
             }
         }
@@ -206,7 +209,7 @@ impl Engine {
     pub(super) fn note_dht(&mut self, key: Key) {
         let told = self.cx.outbox.take_dht_nodes();
         let now = self.cx.now;
-        let Some(node) = &mut self.dht.node else { return };
+        let Some(node) = &mut self.discovery.dht.node else { return };
         if !told.is_empty() {
             told.into_iter().for_each(|addr| node.add_node(now, addr));
             self.drive_dht();
@@ -217,7 +220,7 @@ impl Engine {
         let port = ports.of(true).or(ports.of(false));
         let announce =
             seed.and_then(|seed| port.map(|port| Announce { port, implied_port: false, seed }));
-        let known = self.dht.told.get(&key);
+        let known = self.discovery.dht.told.get(&key);
         if seed.is_some() == known.is_some() && known.is_none_or(|(_, before)| *before == announce)
         {
             return;
@@ -231,44 +234,44 @@ impl Engine {
                 .collect(),
             None => Vec::new(),
         };
-        let known = self.dht.told.remove(&key);
+        let known = self.discovery.dht.told.remove(&key);
         let nodes = torrent.filter(|_| known.is_none() && seed.is_some());
         let mut nodes: Vec<_> =
             nodes.map(|torrent| torrent.dht_nodes().to_vec()).unwrap_or_default();
         nodes.truncate(TORRENT_NODES);
         let before = known.map(|(hashes, _)| hashes).unwrap_or_default();
-        let Some(node) = &mut self.dht.node else { return };
+        let Some(node) = &mut self.discovery.dht.node else { return };
         for (host, port) in nodes {
             node.add_bootstrap(now, Bootstrap { host: host.bare(), port, router: false });
         }
         for hash in before.iter().filter(|hash| !hashes.contains(hash)) {
             node.stop_announcing(hash);
-            self.dht.torrents.remove(hash);
+            self.discovery.dht.torrents.remove(hash);
         }
         for &hash in &hashes {
             node.announce(now, hash, announce);
-            self.dht.torrents.insert(hash, key);
+            self.discovery.dht.torrents.insert(hash, key);
         }
         if !hashes.is_empty() {
-            self.dht.told.insert(key, (hashes, announce));
+            self.discovery.dht.told.insert(key, (hashes, announce));
         }
         self.drive_dht();
     }
 
     /// What the DHT node has and did; `None` if there is none.
     pub fn dht_stats(&self) -> Option<DhtStats> {
-        self.dht.node.as_ref().map(|node| node.stats(self.cx.now))
+        self.discovery.dht.node.as_ref().map(|node| node.stats(self.cx.now))
     }
 
     /// The state of the DHT node, to be given to the next run as
     /// [`DhtConf::state`](crate::conf::DhtConf::state); `None` if there is no node.
     pub fn dht_state(&self) -> Option<Vec<u8>> {
-        self.dht.node.as_ref().map(|node| node.state().encode())
+        self.discovery.dht.node.as_ref().map(|node| node.state().encode())
     }
 
     /// The node itself, for its getters: table, ids; `None` if there is none.
     pub fn dht(&self) -> Option<&Node> {
-        self.dht.node.as_deref()
+        self.discovery.dht.node.as_deref()
     }
 }
 
@@ -306,17 +309,17 @@ impl Verbs<'_> {
 
     /// The next thing that the DHT node told, if it is there. The last thousand are kept.
     pub fn dht_poll_event(&mut self) -> Option<DhtEvent> {
-        self.engine.dht.events.pop_front()
+        self.engine.discovery.dht.events.pop_front()
     }
 
     /// Whether a torrent is told to the DHT now.
     pub fn is_on_dht(&self, id: TorrentId) -> bool {
-        self.engine.dht.told.contains_key(&id.0)
+        self.engine.discovery.dht.told.contains_key(&id.0)
     }
 
     fn with_dht<T>(&mut self, verb: impl FnOnce(&mut Node, Instant) -> T) -> Option<T> {
         let now = self.engine.cx.now;
-        let out = self.engine.dht.node.as_mut().map(|node| verb(node, now));
+        let out = self.engine.discovery.dht.node.as_mut().map(|node| verb(node, now));
         self.engine.drive_dht();
         out
     }

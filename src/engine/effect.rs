@@ -26,6 +26,25 @@ pub enum DatagramOwner {
     Tracker(Key),
     /// The DHT node (BEP 5).
     Dht,
+    /// Local service discovery (BEP 14): whatever concerns multicast.
+    Lsd,
+}
+
+/// One family of a network interface, as the driver knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct Interface {
+    /// The system's number of it; 0 for the one that the system chooses.
+    pub index: u32,
+    /// Whether IPv6 is meant, not IPv4.
+    pub v6: bool,
+}
+
+impl Interface {
+    /// A family of the interface of this number.
+    pub fn new(index: u32, v6: bool) -> Self {
+        Self { index, v6 }
+    }
 }
 
 /// What the driver must do. Not `non_exhaustive`: a driver that passes over an effect breaks the
@@ -67,6 +86,16 @@ pub enum Effect {
         owner: DatagramOwner,
         /// Where to.
         to: SocketAddr,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// Send a datagram to the group of local service discovery
+    /// ([`LSD_GROUP_V4`](crate::wire::lsd::LSD_GROUP_V4) or
+    /// [`LSD_GROUP_V6`](crate::wire::lsd::LSD_GROUP_V6)) by one interface, from a socket that is
+    /// the group's alone. As with [`Datagram`](Self::Datagram), `handle_unsent` tells of a failure.
+    Multicast {
+        /// One of those that [`handle_interfaces`](crate::Engine::handle_interfaces) told.
+        interface: Interface,
         /// What.
         data: Vec<u8>,
     },

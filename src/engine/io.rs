@@ -32,6 +32,8 @@ pub(super) enum Owner {
     Recorder,
     /// The DHT node.
     Dht,
+    /// Local service discovery.
+    Lsd,
 }
 
 /// See the module.

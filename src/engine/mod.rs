@@ -18,6 +18,7 @@ mod crowd;
 mod datagrams;
 mod dht;
 mod dht_record;
+mod discovery;
 mod effect;
 mod files;
 mod hash_index;
@@ -25,6 +26,7 @@ mod hearing;
 mod io;
 mod labels;
 mod limits;
+mod lsd;
 mod names;
 mod places;
 mod queue;
@@ -48,7 +50,7 @@ pub use self::{
     access::Refused,
     changes::Changes,
     content::MetainfoRefused,
-    effect::{DatagramOwner, Effect, StreamId},
+    effect::{DatagramOwner, Effect, Interface, StreamId},
     files::{FileError, FileStats, MoveMode},
     labels::LabelError,
     queue::ActiveLimits,
@@ -78,7 +80,7 @@ use calls::Calls;
 use changes::Ledger;
 use connection::Connection;
 use crowd::Crowd;
-use dht::Dht;
+use discovery::Discovery;
 use io::{Io, Owner};
 use places::Places;
 use queue::Queue;
@@ -206,7 +208,7 @@ pub struct Engine {
     /// Which torrents want something, and who waits for one.
     wanting: Wanting,
     crowd: Crowd,
-    dht: Dht,
+    discovery: Discovery,
     /// When idle buffers are looked after, if there are any.
     buffers_due: Option<Instant>,
     io: Io,
@@ -229,7 +231,7 @@ impl Engine {
         }
         let throttle = Throttle::new(now, conf.network.limits);
         let queue = Queue::new(ActiveLimits::of(&conf));
-        let dht = Dht::new(&conf, &mut rng, now);
+        let discovery = Discovery::new(&conf, &mut rng, now);
         let mut cx = Cx::new(conf, rng, PeerId(peer_id), now);
         cx.leases.set_up_limited(throttle.up.is_on());
         let mut engine = Self {
@@ -249,7 +251,7 @@ impl Engine {
             tally: Tally::default(),
             wanting: Wanting::default(),
             crowd: Crowd::default(),
-            dht,
+            discovery,
             buffers_due: None,
             io: Io::new(),
             cx,
@@ -347,6 +349,7 @@ impl Engine {
                 Owner::Buffers => self.handle_buffers_timeout(at),
                 Owner::Recorder => self.handle_recorder_timeout(at),
                 Owner::Dht => self.handle_dht_timeout(at),
+                Owner::Lsd => self.handle_lsd_timeout(at),
             }
         }
     }
@@ -488,6 +491,7 @@ impl Engine {
         self.review(key);
         self.note_wishes(key);
         self.note_dht(key);
+        self.note_lsd(key);
         if self.dialing.again
             || self.torrents.get(key).is_some_and(|t| t.seen.wants.0 || t.seen.wants.2)
         {

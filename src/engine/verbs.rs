@@ -305,12 +305,14 @@ impl Engine {
     /// to know.
     pub fn set_listen_port(&mut self, port: Option<u16>) {
         self.cx.leases.set_ports(ListenPorts::both(port));
+        self.refresh_interfaces();
     }
 
     /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`)
     /// hear of that family's first port.
     pub fn set_listen_addrs(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
         self.cx.leases.set_ports(ListenPorts::of_listeners(addrs.into_iter()));
+        self.refresh_interfaces();
     }
 
     /// The torrents, in no order that means anything.

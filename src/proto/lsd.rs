@@ -14,28 +14,21 @@ use std::{
 
 use crate::{
     base::{ids::InfoHash, time::Instant},
+    conf::LsdConf,
     proto::http::guard::{Reach, reach},
     wire::lsd::{LsdAnnounce, MAX_LSD_HASHES},
 };
 
-/// How often a torrent is announced on an interface (BEP 14).
-const INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// The shortest time between two packets on an interface (BEP 14).
-const PAUSE: Duration = Duration::from_secs(60);
-/// Packets that a neighbour may send at once, as it does when it starts with many torrents.
-const BURST: u64 = 100;
-/// Neighbours that are remembered to have sent packets; the one that was heard longest ago goes.
-const MAX_NEIGHBOURS: usize = 256;
-/// Interfaces that are announced on.
-const MAX_INTERFACES: usize = 64;
-
 /// See the module. `I` names an interface and a family on it.
 #[derive(Clone, Debug)]
 pub struct Lsd<I> {
+    conf: LsdConf,
     /// By which we know our own packets.
     cookie: String,
     torrents: BTreeSet<InfoHash>,
     interfaces: BTreeMap<I, Interface>,
+    /// Prefixes of the networks that we are part of, with their lengths in bits.
+    networks: Vec<(IpAddr, u8)>,
     /// When each neighbour would be silent if its packets came one a second.
     neighbours: BTreeMap<IpAddr, Instant>,
 }
@@ -57,11 +50,13 @@ struct Interface {
 
 impl<I: Copy + Ord> Lsd<I> {
     /// `cookie` is a word that others hardly have: a random number in hexadecimal digits.
-    pub fn new(cookie: String) -> Self {
+    pub fn new(cookie: String, conf: LsdConf) -> Self {
         Self {
+            conf,
             cookie,
             torrents: BTreeSet::new(),
             interfaces: BTreeMap::new(),
+            networks: Vec::new(),
             neighbours: BTreeMap::new(),
         }
     }
@@ -72,7 +67,7 @@ impl<I: Copy + Ord> Lsd<I> {
         let mut before = std::mem::take(&mut self.interfaces);
         for (name, port) in interfaces.into_iter().filter(|&(_, port)| port != 0) {
             let known = before.remove(&name);
-            if self.interfaces.len() < MAX_INTERFACES {
+            if self.interfaces.len() < self.conf.max_interfaces {
                 let new = || Interface {
                     port,
                     fresh: self.torrents.iter().copied().collect(),
@@ -85,6 +80,12 @@ impl<I: Copy + Ord> Lsd<I> {
                 self.interfaces.insert(name, interface);
             }
         }
+    }
+
+    /// What is sent from an address of these networks comes from a neighbour, whether or not the
+    /// internet could reach that address: IPv6 prefers such addresses for the group (RFC 6724).
+    pub fn set_networks(&mut self, networks: Vec<(IpAddr, u8)>) {
+        self.networks = networks;
     }
 
     /// Announce this torrent, which must not be private.
@@ -107,7 +108,7 @@ impl<I: Copy + Ord> Lsd<I> {
             return None;
         }
         let due = |i: &Interface| match i.fresh.is_empty() && i.over {
-            true => i.next.max(i.turn + INTERVAL),
+            true => i.next.max(i.turn + self.conf.interval),
             false => i.next,
         };
         self.interfaces.values().map(due).min()
@@ -120,9 +121,9 @@ impl<I: Copy + Ord> Lsd<I> {
             if interface.next > now || self.torrents.is_empty() {
                 continue;
             }
-            let info_hashes = interface.take(now, &self.torrents);
+            let info_hashes = interface.take(now, &self.torrents, self.conf.interval);
             if !info_hashes.is_empty() {
-                interface.next = now + PAUSE;
+                interface.next = now + self.conf.pause;
                 let cookie = Some(self.cookie.clone());
                 return Some((name, LsdAnnounce { port: interface.port, info_hashes, cookie }));
             }
@@ -140,7 +141,8 @@ impl<I: Copy + Ord> Lsd<I> {
         announce: &LsdAnnounce,
     ) -> Option<(SocketAddr, Vec<InfoHash>)> {
         let ip = from.ip().to_canonical();
-        let local = reach(ip).is_some_and(|reach| reach > Reach::Internet);
+        let local = reach(ip).is_some_and(|reach| reach > Reach::Internet)
+            || self.networks.iter().any(|&(net, bits)| is_within(ip, net, bits));
         if !local || announce.cookie.as_ref() == Some(&self.cookie) || !self.may_speak(now, ip) {
             return None;
         }
@@ -152,15 +154,15 @@ impl<I: Copy + Ord> Lsd<I> {
         (!ours.is_empty()).then_some((peer, ours))
     }
 
-    /// A neighbour may send a packet a second, and [`BURST`] at once.
+    /// A neighbour may send a packet a second, and [`LsdConf::burst`] at once.
     fn may_speak(&mut self, now: Instant, ip: IpAddr) -> bool {
-        if !self.neighbours.contains_key(&ip) && self.neighbours.len() >= MAX_NEIGHBOURS {
+        if !self.neighbours.contains_key(&ip) && self.neighbours.len() >= self.conf.max_neighbours {
             let oldest = self.neighbours.iter().map(|(&ip, &at)| (at, ip)).min();
             oldest.map(|(_, ip)| self.neighbours.remove(&ip));
         }
         let silent = self.neighbours.entry(ip).or_insert(now);
         *silent = (*silent).max(now);
-        let may = silent.since(now) < Duration::from_secs(BURST);
+        let may = silent.since(now) < Duration::from_secs(self.conf.burst.into());
         if may {
             *silent = *silent + Duration::from_secs(1);
         }
@@ -170,11 +172,16 @@ impl<I: Copy + Ord> Lsd<I> {
 
 impl Interface {
     /// The torrents of the next packet.
-    fn take(&mut self, now: Instant, torrents: &BTreeSet<InfoHash>) -> Vec<InfoHash> {
+    fn take(
+        &mut self,
+        now: Instant,
+        torrents: &BTreeSet<InfoHash>,
+        interval: Duration,
+    ) -> Vec<InfoHash> {
         let fresh = self.fresh.len().min(MAX_LSD_HASHES);
         let mut hashes: Vec<InfoHash> = self.fresh.drain(..fresh).collect();
         self.go_on(torrents, &mut hashes);
-        if hashes.is_empty() && self.turn + INTERVAL <= now {
+        if hashes.is_empty() && self.turn + interval <= now {
             (self.turn, self.done, self.over) = (now, None, false);
             self.go_on(torrents, &mut hashes);
         }
@@ -197,4 +204,15 @@ impl Interface {
             }
         }
     }
+}
+
+/// Whether an address lies in the network of this prefix of so many bits.
+fn is_within(ip: IpAddr, net: IpAddr, bits: u8) -> bool {
+    let [ip, net] = match (ip, net) {
+        (IpAddr::V4(ip), IpAddr::V4(net)) => [ip, net].map(|ip| u128::from(ip.to_bits()) << 96),
+        (IpAddr::V6(ip), IpAddr::V6(net)) => [ip, net].map(|ip| ip.to_bits()),
+        _ => return false,
+    };
+    // A prefix of no bits is the whole internet.
+    bits > 0 && (ip ^ net).leading_zeros() >= u32::from(bits)
 }

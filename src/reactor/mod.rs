@@ -29,7 +29,9 @@
 
 mod clock;
 mod datagrams;
+mod interfaces;
 mod listen;
+mod multicast;
 mod next_turn;
 mod outgoing;
 mod quiet;
@@ -53,6 +55,7 @@ use self::{
     clock::Clock,
     datagrams::Datagrams,
     listen::Listeners,
+    multicast::{MAX_MEMBERS, Multicast},
     next_turn::NextTurn,
     outgoing::Outgoing,
     resolver::Resolver,
@@ -71,7 +74,8 @@ use crate::{
 
 const WAKER_TOKEN: usize = 0;
 const FIRST_DATAGRAM_TOKEN: usize = 1;
-const FIRST_LISTENER_TOKEN: usize = 3;
+const FIRST_MULTICAST_TOKEN: usize = 3;
+const FIRST_LISTENER_TOKEN: usize = FIRST_MULTICAST_TOKEN + MAX_MEMBERS;
 
 /// Events fetched a turn.
 const EVENTS_A_TURN: usize = 256;
@@ -164,6 +168,7 @@ pub struct Reactor {
     streams: Streams,
     tls: TlsConf,
     datagrams: Datagrams,
+    multicast: Multicast,
     resolver: Resolver,
     /// Slots with readiness that is not used up.
     ready: RunQueue,
@@ -247,6 +252,7 @@ impl Reactor {
             streams: Streams::default(),
             tls,
             datagrams,
+            multicast: Multicast::new(),
             resolver,
             ready: RunQueue::default(),
             output: Output::default(),
@@ -313,7 +319,8 @@ impl Reactor {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let deadline = earlier(self.engine.poll_timeout(), self.listeners.retry_at());
+        let own = earlier(self.listeners.retry_at(), self.multicast.look_at);
+        let deadline = earlier(self.engine.poll_timeout(), own);
         deadline.map(|at| at.since(self.clock.now()))
     }
 
@@ -353,11 +360,13 @@ impl Reactor {
         self.accept(start);
         self.serve_ready();
         self.receive_datagrams();
+        self.receive_multicast();
         self.fetch_answers();
         let now = self.clock.now();
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
+        self.look_at_interfaces(now);
         self.output.budget = UPLOADS_A_TURN;
         if !self.output.dirty.is_empty() {
             // What the last turn left goes first: reading blocks for others may take all of this
@@ -383,6 +392,7 @@ impl Reactor {
     fn has_work(&self) -> bool {
         self.is_left_over()
             || self.next.effect.is_some()
+            || self.engine.wants_multicast() != self.multicast.look_at.is_some()
             || (self.next.lent && self.engine.may_have_effects())
             || (self.engine.has_alerts() && !self.next.alerts_told)
     }
@@ -393,6 +403,7 @@ impl Reactor {
             || !self.ready.is_empty()
             || !self.output.dirty.is_empty()
             || self.datagrams.is_ready()
+            || self.multicast.is_ready()
             || self.listeners.is_ready()
             || self.waker.is_called()
     }

@@ -12,7 +12,7 @@ use std::{
 use mio::{Token, net::TcpStream};
 
 use super::{
-    FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, Reactor, ReactorStats,
+    FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, Reactor, ReactorStats,
     listen::{Accepted, is_out_of_descriptors},
     read_budget::ReadBudget,
     run_queue::RunQueue,
@@ -27,7 +27,7 @@ use crate::{
         job::{Done, Job},
         time::Instant,
     },
-    engine::{CloseCause, Effect, Engine, StreamId},
+    engine::{CloseCause, DatagramOwner, Effect, Engine, Interface, StreamId},
 };
 
 /// Connections accepted or shed a turn.
@@ -75,6 +75,8 @@ impl Reactor {
                 }
             } else if token >= FIRST_LISTENER_TOKEN {
                 self.listeners.handle_event(token - FIRST_LISTENER_TOKEN);
+            } else if token >= FIRST_MULTICAST_TOKEN {
+                self.multicast.handle_event(token - FIRST_MULTICAST_TOKEN);
             } else if token >= FIRST_DATAGRAM_TOKEN {
                 self.datagrams.handle_event(token - FIRST_DATAGRAM_TOKEN);
             }
@@ -231,6 +233,41 @@ impl Reactor {
         }
     }
 
+    /// What came to the group of local discovery.
+    pub(super) fn receive_multicast(&mut self) {
+        if !self.multicast.is_ready() {
+            return;
+        }
+        let now = self.clock.now();
+        for _ in 0..DATAGRAMS_A_TURN {
+            let Some((from, data)) = self.multicast.receive(&mut self.scratch) else { break };
+            self.engine.handle_multicast(now, from, data);
+        }
+    }
+
+    /// Is a member of that group where and as long as the engine wants it.
+    pub(super) fn look_at_interfaces(&mut self, now: Instant) {
+        if !self.engine.wants_multicast() {
+            if self.multicast.look_at.is_some() {
+                self.multicast.close();
+                self.engine.handle_interfaces(now, Vec::new(), Vec::new());
+            }
+            return;
+        }
+        if self.multicast.look_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let (registry, conf) = (self.poll.registry(), self.engine.conf());
+        self.multicast.look_at = Some(now + conf.lsd.look_interval);
+        let look = self.multicast.look(registry, conf, FIRST_MULTICAST_TOKEN, Interface::group);
+        for why in look.failures {
+            self.engine.handle_unsent(now, DatagramOwner::Lsd, why);
+        }
+        if let Some(news) = look.news {
+            self.engine.handle_interfaces(now, news.all, news.networks);
+        }
+    }
+
     pub(super) fn carry_out_effects(&mut self, now: Instant) {
         for _ in 0..EFFECTS_A_ROUND {
             if self.output.budget == 0 {
@@ -261,6 +298,11 @@ impl Reactor {
                     let registry = self.poll.registry();
                     if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
                         self.engine.handle_unsent(now, owner, e.kind());
+                    }
+                }
+                Some(Effect::Multicast { interface, data }) => {
+                    if let Err(e) = self.multicast.send(interface, interface.group(), &data) {
+                        self.engine.handle_unsent(now, DatagramOwner::Lsd, e.kind());
                     }
                 }
                 Some(Effect::Resolve { host }) => {

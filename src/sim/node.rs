@@ -102,6 +102,8 @@ pub(super) struct Node {
     /// Its router, by number, and its port there.
     pub(super) nat: Option<usize>,
     pub(super) outer_port: u16,
+    /// Its local network, by number.
+    pub(super) lan: Option<u32>,
     /// How long its connections last, on average.
     pub(super) flaky: Option<Duration>,
     /// One job in so many takes so much longer.
@@ -141,6 +143,7 @@ impl Node {
             part: 0,
             nat: None,
             outer_port: PORT,
+            lan: None,
             flaky: None,
             spikes: None,
             skew: Duration::ZERO,

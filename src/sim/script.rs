@@ -36,6 +36,11 @@ pub trait Script: Debug + Send + Any {
         let _ = (talk, from, bytes);
     }
 
+    /// A datagram came to the group of its local network.
+    fn multicast(&mut self, talk: &mut Talk<'_>, from: SocketAddr, bytes: &[u8]) {
+        let _ = (talk, from, bytes);
+    }
+
     /// A time that it asked for has come.
     fn tick(&mut self, talk: &mut Talk<'_>) {
         let _ = talk;
@@ -86,6 +91,11 @@ impl Talk<'_> {
         self.actions.push(Action::Datagram(to, bytes.into()));
     }
 
+    /// Sends a datagram to the group of its local network, if it is in one.
+    pub fn send_multicast(&mut self, bytes: impl Into<Vec<u8>>) {
+        self.actions.push(Action::Multicast(bytes.into()));
+    }
+
     /// Dials an address.
     pub fn dial(&mut self, addr: SocketAddr) {
         self.actions.push(Action::Dial(addr));
@@ -100,6 +110,7 @@ pub(super) enum Action {
     Read(ConnId, bool),
     Dial(SocketAddr),
     Datagram(SocketAddr, Vec<u8>),
+    Multicast(Vec<u8>),
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 mod conns;
 mod endings;
 mod events;
+mod lan;
 mod misfortune;
 mod tracking;
 mod udp;
@@ -189,6 +190,12 @@ enum Event {
         ends: Box<[SocketAddr; 2]>,
         bytes: Vec<u8>,
     },
+    /// A datagram from one node to the local network of another.
+    Multicast {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+    },
     /// A name was looked up.
     Resolved {
         node: usize,
@@ -225,6 +232,7 @@ impl Event {
             Self::Letter { sender, ends, bytes } => {
                 (18, sender.number(), u64::from(ends[1].port()), bytes)
             }
+            Self::Multicast { from, to, bytes } => (19, *from as u64, *to as u64, bytes),
             Self::Resolved { node, life, host } => {
                 (11, *node as u64, u64::from(*life), host.as_bytes())
             }

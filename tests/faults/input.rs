@@ -33,7 +33,7 @@ fn magnet_link_without_peers_names_the_ways_to_find_some() {
     let mut bench = Bench::new(&torrent(1, 43));
     bench.torrent = format!("magnet:?xt=urn:btih:{}", "0a".repeat(20)).into();
     let ended = bench.run(&[], LIMIT);
-    ended.assert_failure(&["no peer", "--tracker", "--peer", "--port", "--no-dht"]);
+    ended.assert_failure(&["no peer", "--tracker", "--peer", "--port", "--no-dht", "--no-lsd"]);
     // The DHT is one of them, whether or not a node answers: here none does, nor is another asked.
     let node = format!("127.0.0.1:{}", ports::free_port());
     let mut command = bench.command(&[]);

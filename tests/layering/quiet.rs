@@ -1,17 +1,18 @@
-//! Programs of ours that tests and scripts run keep off the DHT. Whether nothing of them leaves the
-//! machine then is what `tests/outside.rs` finds out.
+//! Programs of ours that tests and scripts run keep off the DHT and the local network. Whether
+//! nothing of them leaves the machine then is what `tests/outside.rs` finds out.
 
 use std::fs;
 
 use super::{below, root, sources};
 
-/// Lines of a test by which a program may join the DHT. `create` has no network.
+/// Lines of a test by which a program may look for peers on its own. `create` has no network.
 fn loud_in_test(text: &str) -> Vec<&str> {
     let by_bench = text.contains(".arguments(&mut command");
     let is_loud = |line: &&str| {
         let example = line.contains("example(") && !line.contains(r#"example("create")"#);
         let program = line.contains("download::program()") || line.contains(".arg(program())");
-        let keeps_off = line.contains("quiet(") || line.contains("NO_DHT");
+        let variables = ["NO_DHT", "NO_LSD"].iter().all(|name| line.contains(name));
+        let keeps_off = line.contains("quiet(") || variables;
         (example || program && !by_bench) && !keeps_off
     };
     text.lines().filter(is_loud).collect()
@@ -24,16 +25,17 @@ fn loud_in_script(text: &str) -> Vec<String> {
             let program = format!("release/examples/{name}");
             [" ", "\" "].iter().any(|end| line.contains(&format!("{program}{end}")))
         });
-        runs && !line.contains("--no-dht")
+        runs && !["--no-dht", "--no-lsd"].iter().all(|option| line.contains(option))
     };
-    if text.contains("\nexport NO_DHT=1\n") {
+    let exports = |name| text.contains(&format!("\nexport {name}=1\n"));
+    if exports("NO_DHT") && exports("NO_LSD") {
         return Vec::new();
     }
     text.replace("\\\n", " ").lines().filter(is_loud).map(str::to_owned).collect()
 }
 
 #[test]
-fn tests_and_scripts_keep_programs_off_the_dht() {
+fn tests_and_scripts_keep_programs_from_discovery() {
     let mut loud = Vec::new();
     for path in sources(&root().join("tests")) {
         let file = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
@@ -62,6 +64,8 @@ fn loud_programs_are_found() {
     assert_eq!(loud_in_test(&bench), [""; 0]);
     let script = "target/release/examples/download x \\\n  --quiet";
     assert_eq!(loud_in_script(script).len(), 1);
-    assert_eq!(loud_in_script(&format!("{script} --no-dht")).len(), 0);
-    assert_eq!(loud_in_script(&format!("#!/bin/sh\nexport NO_DHT=1\n{script}")).len(), 0);
+    assert_eq!(loud_in_script(&format!("{script} --no-dht")).len(), 1);
+    assert_eq!(loud_in_script(&format!("{script} --no-dht --no-lsd")).len(), 0);
+    let exports = "#!/bin/sh\nexport NO_DHT=1\nexport NO_LSD=1\n";
+    assert_eq!(loud_in_script(&format!("{exports}{script}")).len(), 0);
 }

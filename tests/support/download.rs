@@ -29,15 +29,15 @@ pub fn example(name: &str) -> PathBuf {
     path
 }
 
-/// One of our programs that keeps off the DHT.
+/// One of our programs that keeps off the DHT and the local network.
 pub fn ours(name: &str) -> Command {
     quiet(Command::new(example(name)))
 }
 
-/// Has one of our programs that `command` begins keep off the DHT: nothing of a test leaves the
-/// machine.
+/// Has one of our programs that `command` begins keep off the DHT and the local network: nothing of
+/// a test leaves the machine.
 pub fn quiet(mut command: Command) -> Command {
-    command.env("NO_DHT", "1");
+    command.envs([("NO_DHT", "1"), ("NO_LSD", "1")]);
     command
 }
 
@@ -78,7 +78,8 @@ impl Bench {
             .arg(&self.dir)
             .env_remove("SEED")
             .env_remove("METAINFO_PATH");
-        command.env_remove("DOWNLOAD_DIR").env("RUST_LOG", "debug").env("NO_DHT", "1");
+        command.env_remove("DOWNLOAD_DIR").env("RUST_LOG", "debug");
+        command.envs([("NO_DHT", "1"), ("NO_LSD", "1")]);
         for peer in peers {
             command.arg("--peer").arg(peer.to_string());
         }

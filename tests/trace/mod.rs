@@ -185,9 +185,10 @@ impl Trace {
                         .filter(|p| p.stream == closed)
                         .for_each(|p| p.closed = true),
                     Effect::Flush { .. } | Effect::Resume { .. } => {}
-                    Effect::Connect { .. } | Effect::Datagram { .. } | Effect::Resolve { .. } => {
-                        self.errands.push(effect)
-                    }
+                    Effect::Connect { .. }
+                    | Effect::Datagram { .. }
+                    | Effect::Multicast { .. }
+                    | Effect::Resolve { .. } => self.errands.push(effect),
                     Effect::Job(job) => self.jobs.push(job),
                 }
             }

@@ -13,7 +13,7 @@ fn hash(n: u8) -> InfoHash {
 }
 
 fn lsd(interfaces: &[u8], torrents: u8) -> Lsd<u8> {
-    let mut lsd = Lsd::new("c0ffee".into());
+    let mut lsd = Lsd::new("c0ffee".into(), LsdConf::default());
     lsd.set_interfaces(at(0), interfaces.iter().map(|&i| (i, 1000 + u16::from(i))));
     (0..torrents).for_each(|n| lsd.add(hash(n)));
     lsd
@@ -98,6 +98,17 @@ fn neighbour_is_heard_and_its_port_is_the_one_it_names() {
     assert_eq!(heard(&mut lsd, "192.0.2.1:6771", &announce), None, "it is not local");
     let own = LsdAnnounce { cookie: Some("c0ffee".into()), ..announce.clone() };
     assert_eq!(heard(&mut lsd, "192.168.1.5:6771", &own), None);
+    // Our own network is near, whatever its addresses.
+    let networks = [("192.0.2.0", 25), ("2001:db8::", 64), ("::", 0)];
+    lsd.set_networks(networks.map(|(net, bits)| (net.parse().unwrap(), bits)).to_vec());
+    for (from, near) in [
+        ("192.0.2.1:6771", true),
+        ("192.0.2.128:6771", false),
+        ("[2001:db8::7:1]:6771", true),
+        ("[2001:db8:0:1::1]:6771", false),
+    ] {
+        assert_eq!(heard(&mut lsd, from, &announce).is_some(), near, "{from}");
+    }
     let unknown = LsdAnnounce { info_hashes: vec![hash(99)], ..announce };
     assert_eq!(heard(&mut lsd, "192.168.1.5:6771", &unknown), None);
 }
@@ -114,5 +125,5 @@ fn flooding_neighbour_is_not_heard_and_neighbours_are_bounded() {
     assert_eq!((0..500).filter(|_| heard(30, [10, 0, 0, 1])).count(), 30);
     (0..=255).for_each(|n| assert!(heard(40, [10, 0, 1, n])));
     assert!((0..=255).all(|n| heard(41, [10, 0, 2, n])));
-    assert_eq!(lsd.neighbours.len(), MAX_NEIGHBOURS);
+    assert_eq!(lsd.neighbours.len(), 256);
 }

@@ -24,6 +24,7 @@ mod gone;
 mod kills;
 mod limits;
 mod lines;
+mod local;
 mod magnet;
 mod memory;
 mod metadata;

@@ -346,6 +346,7 @@ impl World {
                 }
             }
             Action::Datagram(to, bytes) => _ = self.datagram_from(node, to, &bytes),
+            Action::Multicast(bytes) => self.multicast(node, &bytes),
             Action::Dial(addr) => {
                 self.dial(node, None, addr);
             }

@@ -83,6 +83,7 @@ impl World {
             Event::Letter { sender, ends, bytes } => {
                 self.datagram_arrives(sender, ends[0], ends[1], &bytes)
             }
+            Event::Multicast { from, to, bytes } => self.multicast_arrives(from, to, &bytes),
         }
     }
 
@@ -143,6 +144,7 @@ impl World {
                         self.host_mut(node).engine.handle_unsent(clock, owner, why);
                     }
                 }
+                Effect::Multicast { data, .. } => self.multicast(node, &data),
                 Effect::Resolve { host } => self.look_up(node, host),
                 Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {
                     let mut answers = Vec::new();

@@ -37,6 +37,9 @@ impl World {
         (n.body, n.up) = (Body::Engine(Box::new(host)), true);
         self.book.write(now, Deed::At { node: node.0, what: "is started again" });
         self.answer_strangers(node.0);
+        if self.nodes[node.0].lan.is_some() {
+            self.tell_interfaces(node.0);
+        }
         if self.host(node.0).conf.session.dir.is_some() {
             for (sample, params) in torrents {
                 let host = self.host_mut(node.0);

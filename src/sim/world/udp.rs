@@ -155,7 +155,7 @@ impl World {
         self.nats.iter().find(|nat| nat.ip() == addr.ip())?.owner(addr.port())
     }
 
-    fn happens(&mut self, thousandths: u64) -> bool {
+    pub(super) fn happens(&mut self, thousandths: u64) -> bool {
         thousandths > 0 && self.rng.below(1000) < thousandths
     }
 

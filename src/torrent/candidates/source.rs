@@ -63,11 +63,12 @@ impl Source {
     }
 
     /// How many never tried candidates this source may have of `max` in all, if that is bounded:
-    /// one peer must not decide which peers we dial (BEP 11).
+    /// one peer must not decide which peers we dial (BEP 11), nor may a neighbour that speaks in
+    /// the names of many others (BEP 14).
     pub(super) fn share(self, max: usize) -> Option<usize> {
         match self {
-            Self::Pex(_) => Some((max / 10).max(1)),
-            Self::User | Self::Tracker(_) | Self::Dht | Self::Lsd => None,
+            Self::Pex(_) | Self::Lsd => Some((max / 10).max(1)),
+            Self::User | Self::Tracker(_) | Self::Dht => None,
         }
     }
 }

@@ -1,0 +1,22 @@
+//! The ways in which the engine itself finds peers. Trackers belong to torrents, and what peers
+//! name of others to the peers.
+
+use crate::{
+    base::{rng::Rng, time::Instant},
+    conf::Conf,
+    engine::{dht::Dht, lsd::Lsd},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    pub(super) dht: Dht,
+    pub(super) lsd: Lsd,
+}
+
+impl Discovery {
+    pub(super) fn new(conf: &Conf, rng: &mut Rng, now: Instant) -> Self {
+        let dht = Dht::new(conf, rng, now);
+        Self { dht, lsd: Lsd::new(conf, rng) }
+    }
+}
