@@ -1,5 +1,5 @@
 //! How each client is told to seed or fetch one torrent on one port and to leave the rest of the
-//! world alone: no DHT, no local discovery, no peer exchange unless the test is about that, no port
+//! world alone: no DHT, no local discovery or peer exchange unless the test is about that, no port
 //! mapping, settings of its own in a folder of the test's.
 
 use std::{
@@ -98,7 +98,7 @@ impl Client {
         place: &Place,
         port: u16,
     ) -> Process {
-        self.start_as(&Told { role, bench, folder, place, port, exchange: false })
+        self.start_as(&Told { role, bench, folder, place, port, exchange: false, local: false })
     }
 
     /// Starts it as it is told.
@@ -135,6 +135,8 @@ pub(crate) struct Told<'a> {
     pub(crate) port: u16,
     /// Whether it hears of peers from peers (BEP 11). libtorrent always does.
     pub(crate) exchange: bool,
+    /// Whether libtorrent looks for peers in the local network (BEP 14). The others never do.
+    pub(crate) local: bool,
 }
 
 impl Told<'_> {
@@ -152,6 +154,9 @@ fn libtorrent(command: &mut Command, told: &Told<'_>) {
         Role::Leech => command,
         Role::Slow => command.arg(SLOW.to_string()),
     };
+    if told.local {
+        command.arg("local");
+    }
 }
 
 fn transmission(command: &mut Command, told: &Told<'_>) {
@@ -176,7 +181,7 @@ fn transmission(command: &mut Command, told: &Told<'_>) {
 }
 
 fn aria2(command: &mut Command, told: &Told<'_>) {
-    let Told { role, bench, folder, place, port, exchange } = told;
+    let Told { role, bench, folder, place, port, exchange, .. } = told;
     let home = told.home();
     // Its UDP trackers need its DHT, which knows no node and stays alone: no other client here has
     // any.
@@ -193,7 +198,7 @@ fn aria2(command: &mut Command, told: &Told<'_>) {
 }
 
 fn qbittorrent(command: &mut Command, told: &Told<'_>) {
-    let Told { role, bench, folder, place, port, exchange } = told;
+    let Told { role, bench, folder, place, port, exchange, .. } = told;
     let home = told.home();
     let (interface, host) = (place.interface(), place.host());
     let settings = format!(

@@ -88,6 +88,7 @@ fn acquaintances(seed: Who, slow: Who, newcomer: Who, places: &[Place]) {
                 place: at_newcomer,
                 port: new_addr.port(),
                 exchange: true,
+                local: false,
             })
         }
         _ => {

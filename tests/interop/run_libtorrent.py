@@ -1,9 +1,9 @@
 """Serves WHAT from DIR on HOST:PORT, or fetches it to there, until it is killed.
 
-run_libtorrent.py WHAT DIR HOST:PORT [seed | RATE]
+run_libtorrent.py WHAT DIR HOST:PORT [seed | RATE] [local]
 
-WHAT is a .torrent file or a magnet link; RATE is how many bytes per second may come. Prints the
-extension handshakes (BEP 10) of peers.
+WHAT is a .torrent file or a magnet link; RATE is how many bytes per second may come; "local" has it
+look for peers in the local network (BEP 14). Prints the extension handshakes (BEP 10) of peers.
 """
 
 import sys
@@ -11,12 +11,13 @@ import sys
 import libtorrent
 
 what, folder, address = sys.argv[1:4]
+role = [word for word in sys.argv[4:] if word != "local"]
 session = libtorrent.session(
     {
         "alert_mask": libtorrent.alert.category_t.peer_log_notification,
         "listen_interfaces": address,
         "enable_dht": False,
-        "enable_lsd": False,
+        "enable_lsd": "local" in sys.argv[4:],
         "enable_upnp": False,
         "enable_natpmp": False,
         "allow_multiple_connections_per_ip": True,
@@ -28,10 +29,10 @@ else:
     params = libtorrent.add_torrent_params()
     params.ti = libtorrent.torrent_info(what)
 params.save_path = folder
-if sys.argv[4:] == ["seed"]:
+if role == ["seed"]:
     params.flags |= libtorrent.torrent_flags.seed_mode
-elif sys.argv[4:]:
-    params.download_limit = int(sys.argv[4])
+elif role:
+    params.download_limit = int(role[0])
 session.add_torrent(params)
 while True:
     session.wait_for_alert(1000)
