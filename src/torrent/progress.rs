@@ -173,9 +173,9 @@ impl Progress {
     }
 
     /// Whether a peer that delivers within `expected` would be of help: what is on order is
-    /// overdue, or takes much longer.
-    pub(crate) fn needs_help(&self, now: Instant, expected: Duration) -> bool {
-        self.due <= now || self.due.since(now) > expected * 2
+    /// overdue, or takes much longer, and in either case by more than `patience`.
+    pub(crate) fn needs_help(&self, now: Instant, expected: Duration, patience: Duration) -> bool {
+        self.due + patience <= now || self.due.since(now) > expected * 2 + patience
     }
 
     /// Orders the next free block, if there is one and memory for its run. It should be here at

@@ -201,10 +201,14 @@ fn overdue_and_slow_blocks_get_help_and_imminent_ones_none() {
     let mut rig = rig(4, 100);
     rig.p.ask_free(at(1000), &mut rig.memory).unwrap();
     rig.p.ask_free(at(500), &mut rig.memory).unwrap();
-    let mine = Duration::from_millis(100);
-    assert!(rig.p.needs_help(at(0), mine) && rig.p.needs_help(at(799), mine));
-    assert!(!rig.p.needs_help(at(800), mine) && !rig.p.needs_help(at(999), mine));
-    assert!(rig.p.needs_help(at(1000), mine));
+    let helps = |ms, patience| {
+        let (mine, patience) = (Duration::from_millis(100), Duration::from_millis(patience));
+        rig.p.needs_help(at(ms), mine, patience)
+    };
+    assert!(helps(0, 0) && helps(799, 0));
+    assert!(!helps(800, 0) && !helps(999, 0));
+    assert!(helps(1000, 0));
+    assert!(helps(549, 250) && !helps(550, 250) && !helps(1249, 250) && helps(1250, 250));
 }
 
 #[test]

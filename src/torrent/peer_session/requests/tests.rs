@@ -3,13 +3,14 @@
 use super::*;
 use crate::{
     base::{
+        geometry::BLOCK_LEN,
         job::{Job, RunData, RunDone, Verdict},
         time::Instant,
     },
     conf::Conf,
     torrent::peer_session::{
         PeerSession,
-        testing::{PIECES, hear, leech, peers, world},
+        testing::{PIECES, hear, leech, peers, world, world_with},
     },
 };
 
@@ -163,4 +164,27 @@ fn good_piece_makes_no_peer_with_full_pipeline_look_for_more() {
     hear(&mut sessions[10], &[Message::Reject { piece, begin, len }], &mut swarm, &mut cx);
     assert!(swarm.refill);
     assert_eq!(swarm.unfilled.iter().copied().collect::<Vec<_>>(), [sessions[10].link()]);
+}
+
+/// With hundreds of quick peers all memory is on order at any time; copies of what is a little late
+/// were two fifths of what they sent.
+#[test]
+fn short_memory_makes_no_copies_of_what_is_a_little_late() {
+    let mut cx = world_with(Conf::default().with(|conf| {
+        conf.requests.max_piece_memory = 2 * 2 * BLOCK_LEN as usize;
+    }));
+    let mut swarm = leech(&mut cx);
+    let mut sessions = peers(2, &swarm, &mut cx);
+    let began = cx.now;
+    for session in &mut sessions {
+        hear(session, &[Message::HaveAll, Message::Unchoke], &mut swarm, &mut cx);
+    }
+    assert_eq!((asked(&sessions[0]).len(), asked(&sessions[1]).len()), (4, 0));
+    assert!(cx.leases.is_short());
+    // The first answer of an unknown peer is expected within a second.
+    for (ms, copies) in [(900, false), (1_000, false), (1_249, false), (1_250, true)] {
+        cx.now = began + Duration::from_millis(ms);
+        sessions[1].refill(&mut swarm, &mut cx);
+        assert_eq!(!asked(&sessions[1]).is_empty(), copies, "after {ms} ms");
+    }
 }
