@@ -66,6 +66,10 @@ pub struct PeerConf {
     /// 11 allows in a first message. One peer may have a tenth of
     /// [`max_candidates`](Self::max_candidates) known in all.
     pub max_named: usize,
+    /// Messages of hole punching (BEP 55) that count in a minute: of one peer, to one peer for
+    /// others, and those that a torrent sends and dials for on its own. Default 10; 0 lets none
+    /// count.
+    pub max_rendezvous: usize,
     /// How often a torrent whose connections are full (above 90 %) lets the least useful go, 4 %
     /// or one, if it knows others to try. Default 5 min.
     pub turnover_interval: Duration,
@@ -97,6 +101,7 @@ impl Default for PeerConf {
             max_metadata: 30 << 20,
             exchange: true,
             max_named: 100,
+            max_rendezvous: 10,
             turnover_interval: Duration::from_secs(300),
             inactivity_timeout: Duration::from_secs(600),
         }

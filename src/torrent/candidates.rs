@@ -291,6 +291,24 @@ impl Candidates {
         self.idle(addr, now + pause);
     }
 
+    /// The peer that named the one at `addr`, if it counts for such a source.
+    pub(crate) fn named_by(&self, addr: SocketAddr) -> Option<IpAddr> {
+        match self.known.get(&addr)?.source {
+            Source::Pex(from) => Some(from),
+            _ => None,
+        }
+    }
+
+    /// The peer at `addr` is dialled as soon as may be, if it is idle.
+    pub(crate) fn hasten(&mut self, now: Instant, addr: SocketAddr) {
+        if let Some(&candidate) = self.known.get(&addr)
+            && candidate.idle_until.is_some()
+        {
+            self.take_out(addr, candidate);
+            self.idle(addr, now);
+        }
+    }
+
     /// `addr` could not be dialled for reasons of our own: later, and later each time, but it is
     /// not forgotten for that.
     pub(crate) fn postpone(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {

@@ -21,6 +21,7 @@ mod external_changes;
 pub(crate) mod file_operations;
 mod file_priorities;
 mod files;
+mod holepunch;
 pub(crate) mod identity;
 pub(crate) mod info;
 pub(crate) mod info_parser;

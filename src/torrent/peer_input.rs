@@ -220,7 +220,8 @@ impl Torrent {
                 reason: reason.text,
             });
         }
-        if !connected && !who.incoming && !useful {
+        let unreached = !connected && !who.incoming && !useful;
+        if unreached {
             self.drought.handle_failed_dial();
         }
         let let_go = session.as_ref().is_some_and(PeerSession::is_let_go);
@@ -243,6 +244,9 @@ impl Torrent {
                 let candidates = self.peers.candidates_mut();
                 candidates.release(cx.now, addr, useful, &mut cx.rng, &cx.conf);
             }
+        }
+        if unreached {
+            self.ask_for_rendezvous(who.addr, cx);
         }
         self.settle(cx);
     }

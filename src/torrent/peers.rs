@@ -14,7 +14,7 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    proto::{pex::PexLog, tx::Tx},
+    proto::{holepunch::Punches, pex::PexLog, tx::Tx},
     torrent::{
         candidates::Candidates,
         cx::Cx,
@@ -119,6 +119,8 @@ pub(crate) struct Peers {
     candidates: Candidates,
     /// What they are told of each other.
     log: PexLog,
+    /// What relays were asked for (BEP 55).
+    punches: Punches,
     /// Connections that are being made or have not been greeted.
     dials: usize,
     /// Connections that are to end; the engine takes them.
@@ -134,6 +136,7 @@ impl Peers {
             connected: Arena::new(),
             candidates,
             log: PexLog::default(),
+            punches: Punches::default(),
             dials: 0,
             partings: Vec::new(),
         }
@@ -167,6 +170,11 @@ impl Peers {
     /// Whether the torrent may have another connection.
     pub(crate) fn has_room(&self, conf: &Conf) -> bool {
         self.len() + self.dials < conf.peers.max_per_torrent
+    }
+
+    /// What relays were asked for.
+    pub(super) fn punches_mut(&mut self) -> &mut Punches {
+        &mut self.punches
     }
 
     // Connected peers.

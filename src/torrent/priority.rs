@@ -2,7 +2,7 @@
 //! that those which are short of slots keep the same ones, and no peer can fill them all by being
 //! quick. It knows addresses, no peers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::base::ports::ListenPorts;
 
@@ -31,6 +31,15 @@ impl Ours {
                 self.v6.map_or(UNKNOWN, |v6| rank(v6.octets(), theirs.octets(), ports, 6))
             }
         }
+    }
+
+    /// Whether this is where others dial us.
+    pub(crate) fn is_at(&self, addr: SocketAddr) -> bool {
+        let own = match addr.ip().to_canonical() {
+            IpAddr::V4(ip) => self.v4 == Some(ip),
+            IpAddr::V6(ip) => self.v6 == Some(ip),
+        };
+        own && self.ports.towards(addr.ip()) == Some(addr.port())
     }
 
     /// Whether anything is known that tells peers like `ip` apart.

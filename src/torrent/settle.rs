@@ -118,6 +118,8 @@ impl Torrent {
             Note::ReadInfo => self.read_info(cx),
             Note::AwaitsPeers(peer) => self.tell_of_peers_at_first(peer, cx),
             Note::Named(from, peers) => self.handle_named(from, &peers, cx),
+            Note::Rendezvous(from, target) => self.handle_rendezvous(from, target, cx),
+            Note::Punch(relay, addr) => self.handle_punch(relay, addr, cx),
         }
     }
 

@@ -65,6 +65,10 @@ pub(crate) enum Note {
     AwaitsPeers(Key),
     /// The peer at this address has named others.
     Named(IpAddr, Vec<SocketAddr>),
+    /// This peer wants to be connected with the one at this address (BEP 55).
+    Rendezvous(Key, SocketAddr),
+    /// The peer at the one address says that the other is to be dialled at once (BEP 55).
+    Punch(IpAddr, SocketAddr),
 }
 
 /// What has come and gone, over all ledgers of the torrent.

@@ -24,6 +24,8 @@ pub const UPLOAD_ONLY_ID: u8 = 3;
 pub const UT_PEX_ID: u8 = 1;
 /// The id under which we want messages of `ut_metadata` (BEP 9).
 pub const UT_METADATA_ID: u8 = 2;
+/// The id under which we want messages of `ut_holepunch` (BEP 55).
+pub const UT_HOLEPUNCH_ID: u8 = 4;
 /// The name of the extension by which a peer takes a Have back (BEP 54). Its payload is the piece,
 /// as that of a Have.
 pub const LT_DONTHAVE: &[u8] = b"lt_donthave";

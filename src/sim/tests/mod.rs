@@ -21,6 +21,7 @@ mod disk;
 mod disk_calls;
 mod files;
 mod gone;
+mod holepunch;
 mod kills;
 mod limits;
 mod lines;

@@ -235,6 +235,14 @@ impl World {
         }
     }
 
+    /// The router of a node shows the port to others that the node listens on, as most do where it
+    /// is free; so what the node says of its port is true.
+    pub fn keep_port(&mut self, node: NodeId) {
+        self.directory.remove(&self.addr(node));
+        self.nodes[node.0].outer_port = self.nodes[node.0].addr.port();
+        self.directory.insert(self.addr(node), node.0);
+    }
+
     /// From now on the router of a node lets senders in by this rule.
     pub fn set_nat_rule(&mut self, node: NodeId, rule: Nat) {
         if let Some(nat) = self.nodes[node.0].nat.and_then(|nat| self.nats.get_mut(nat)) {

@@ -116,7 +116,7 @@ impl PeerBeforeContent {
         peer.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         if terms.extended {
             let peers = cx.conf.peers.exchange;
-            let offered = Offered { metadata: true, metadata_size: None, peers };
+            let offered = Offered { metadata: true, metadata_size: None, peers, punches: false };
             let payload = our_handshake(&who, None, offered, cx).encode();
             peer.say(&Message::Extended { id: 0, payload: &payload }, cx);
         }

@@ -6,16 +6,16 @@
 //! its own where it is more than a number.
 
 mod donthave;
+mod holepunch;
 mod metadata;
 mod peer_exchange;
 mod upload_only;
 
 use std::net::IpAddr;
 
-use self::peer_exchange::PeerExchange;
+use self::{holepunch::Holepunch, metadata::MetadataGiven, peer_exchange::PeerExchange};
 use super::{Fault, PeerSession};
 use crate::{
-    proto::metadata::MetadataServe,
     torrent::{cx::Cx, progress::Contributor, swarm::Swarm},
     wire::extension::ExtensionHandshake,
 };
@@ -31,8 +31,13 @@ pub(super) struct Extension {
 }
 
 /// All extensions that we know.
-const TABLE: [Extension; 4] =
-    [upload_only::EXTENSION, donthave::EXTENSION, metadata::EXTENSION, peer_exchange::EXTENSION];
+const TABLE: [Extension; 5] = [
+    upload_only::EXTENSION,
+    donthave::EXTENSION,
+    metadata::EXTENSION,
+    peer_exchange::EXTENSION,
+    holepunch::EXTENSION,
+];
 
 /// What our handshakes with one peer offer beyond what each torrent's do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,19 +48,23 @@ pub(super) struct Offered {
     pub(super) metadata_size: Option<u64>,
     /// Peers are told of each other (BEP 11).
     pub(super) peers: bool,
+    /// They are helped to connect (BEP 55).
+    pub(super) punches: bool,
 }
 
 impl Offered {
     /// What a torrent with content offers.
     fn of(swarm: &Swarm) -> Self {
         let size = swarm.info().and_then(|info| u64::try_from(info.len()).ok());
-        Self { metadata: size.is_some(), metadata_size: size, peers: swarm.exchanges_peers() }
+        let peers = swarm.exchanges_peers();
+        Self { metadata: size.is_some(), metadata_size: size, peers, punches: peers }
     }
 
     /// Whether the handshake names this extension.
     fn names(self, extension: &Extension) -> bool {
         (self.metadata || extension.id != metadata::EXTENSION.id)
             && (self.peers || extension.id != peer_exchange::EXTENSION.id)
+            && (self.punches || extension.id != holepunch::EXTENSION.id)
     }
 }
 
@@ -71,11 +80,9 @@ pub(super) struct Extensions {
     /// The peer has said what our address is.
     told_our_address: bool,
     offered: Offered,
-    /// Which of its requests for metadata are answered, and which blocks are still to be given,
-    /// since they are being read.
-    serve: MetadataServe,
-    owed: Vec<u32>,
+    metadata: MetadataGiven,
     peer_exchange: PeerExchange,
+    holepunch: Holepunch,
 }
 
 impl Extensions {

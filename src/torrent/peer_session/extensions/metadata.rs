@@ -5,6 +5,7 @@
 
 use super::Extension;
 use crate::{
+    proto::metadata::MetadataServe,
     torrent::{
         cx::Cx,
         info::Want,
@@ -18,6 +19,15 @@ use crate::{
     },
 };
 
+/// What one peer is given.
+#[derive(Debug, Default)]
+pub(super) struct MetadataGiven {
+    /// Which of its requests are answered.
+    serve: MetadataServe,
+    /// Blocks that are still to be given, since they are being read.
+    owed: Vec<u32>,
+}
+
 pub(super) const EXTENSION: Extension = Extension { name: UT_METADATA, id: UT_METADATA_ID, handle };
 
 /// A request is answered with the block or a reject. Other messages answer what was asked before
@@ -29,7 +39,8 @@ fn handle(
     cx: &mut Cx,
 ) -> Result<(), Fault> {
     if let Ok(MetadataMessage::Request { block }) = MetadataMessage::decode(payload) {
-        let (unsent, serve) = (session.outgoing.tx().len(), &mut session.peer.extensions.serve);
+        let (unsent, serve) =
+            (session.outgoing.tx().len(), &mut session.peer.extensions.metadata.serve);
         let total = swarm.info().and_then(|info| u32::try_from(info.len()).ok());
         let may = total.is_some_and(|total| serve.handle_request(cx.now, block, total, unsent));
         session.give_metadata(block, may, swarm, cx);
@@ -51,7 +62,7 @@ impl PeerSession {
                     (Some(answer), _) => answer,
                     (None, Want::Refused) => MetadataMessage::Reject { block }.encode(),
                     (None, want) => {
-                        self.peer.extensions.owed.push(block);
+                        self.peer.extensions.metadata.owed.push(block);
                         if want == Want::Read {
                             swarm.notes.push_back(Note::ReadInfo);
                         }
@@ -66,7 +77,7 @@ impl PeerSession {
     /// The dictionary has been read, or could not be: the peer gets the blocks that it waits for,
     /// or is turned down.
     pub(crate) fn give_owed_metadata(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
-        for block in std::mem::take(&mut self.peer.extensions.owed) {
+        for block in std::mem::take(&mut self.peer.extensions.metadata.owed) {
             let is_here = swarm.info_mut().is_some_and(|info| info.bytes(cx.now).is_some());
             self.give_metadata(block, is_here, swarm, cx);
         }

@@ -74,11 +74,13 @@ impl PeerSession {
         let reachable =
             if self.peer.who.incoming { PexFlags::default() } else { PexFlags::REACHABLE };
         let seed = if self.is_upload_only() { PexFlags::SEED } else { PexFlags::default() };
+        let punches = if self.punches() { PexFlags::HOLEPUNCH } else { PexFlags::default() };
+        let flags = reachable | seed | punches;
         match self.peer.extensions.peer_exchange.listed {
-            Some(listed) => log.set_flags(listed, reachable | seed),
+            Some(listed) => log.set_flags(listed, flags),
             None => {
                 self.peer.extensions.peer_exchange.listed = Some(addr);
-                log.handle_connected(now, addr, reachable | seed);
+                log.handle_connected(now, addr, flags);
             }
         }
     }
