@@ -106,8 +106,8 @@ pub struct DhtConf {
     /// How long such a sample stays the same, at most 6 h. Default 6 h.
     pub sample_interval: Duration,
 
-    /// Packets of one host within [`flood_window`](Self::flood_window) after which it is ignored.
-    /// Default 50.
+    /// Packets of one host within [`flood_window`](Self::flood_window) after which it is ignored;
+    /// answers to our own queries do not count. Default 50.
     pub flood_packets: u32,
     /// See [`flood_packets`](Self::flood_packets). Default 10 s.
     pub flood_window: Duration,

@@ -168,7 +168,8 @@ impl Engine {
         let mut found: BTreeMap<Key, Vec<SocketAddr>> = BTreeMap::new();
         while let Some(event) = self.discovery.dht.node.as_mut().and_then(|node| node.poll_event())
         {
-            if let DhtEvent::Peers { info_hash, peers, .. } = &event
+            if let DhtEvent::Peers { info_hash, peers, .. } | DhtEvent::Stored { info_hash, peers } =
+                &event
                 && let Some(&torrent) = self.discovery.dht.torrents.get(info_hash)
             {
                 found.entry(torrent).or_default().extend(peers);

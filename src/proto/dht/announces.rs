@@ -74,6 +74,11 @@ impl Announces {
         self.torrents.len()
     }
 
+    /// Whether a torrent is announced, or looked for again and again.
+    pub(super) fn contains(&self, hash: &NodeId) -> bool {
+        self.torrents.contains_key(hash)
+    }
+
     /// Begins to announce a torrent, or changes what is told. False if there are too many.
     pub(super) fn track(
         &mut self,

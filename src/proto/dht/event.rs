@@ -45,6 +45,15 @@ pub enum DhtEvent {
         /// Time since the search began.
         after: Duration,
     },
+    /// Peers of a torrent that this node stores itself: told when it begins to look for them, and
+    /// when one is stored of a torrent that it [announces](super::Node::announce). The node is not
+    /// among the nodes that it asks, and in a small DHT no other may know them.
+    Stored {
+        /// The torrent.
+        info_hash: NodeId,
+        /// The peers.
+        peers: Vec<SocketAddr>,
+    },
     /// A value was found: verified, and of a higher sequence number than the one told before.
     Value {
         /// The search.

@@ -56,6 +56,14 @@ impl Guard {
         !talker.blocked
     }
 
+    /// A packet that was counted was the answer to a query of ours, and is no part of a flood.
+    pub(super) fn forgive(&mut self, from: SocketAddr) {
+        let host = subnet(from);
+        if let Some(talker) = self.talkers.iter_mut().find(|talker| talker.host == host) {
+            talker.packets = talker.packets.saturating_sub(1);
+        }
+    }
+
     /// Takes a free slot, or that of the host that has been silent longest; one that is blocked
     /// only if all are.
     fn watch(&mut self, talker: Talker, conf: &DhtConf) {

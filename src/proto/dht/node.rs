@@ -25,7 +25,7 @@ use super::{
 use crate::{
     base::time::Instant,
     conf::{Bootstrap as Name, DhtConf},
-    wire::krpc::{Body, Family, Item, KrpcError, Message, NodeId, NodeInfo, Query},
+    wire::krpc::{Body, Family, Item, KrpcError, Message, Method, NodeId, NodeInfo, Query},
 };
 
 /// Nodes that are asked at once when the network may be another.
@@ -356,7 +356,21 @@ impl Node {
         let (sides, conf) = (&self.sides, &self.conf);
         let asked = Asked { now, from, transaction, query, sides, conf };
         if let Some(answer) = self.server.answer(asked) {
+            let done = matches!(answer.body, Body::Response(_));
             self.answer(now, from, answer);
+            if done {
+                self.note_announced(from, &query.method);
+            }
+        }
+    }
+
+    /// A peer that was stored here may be one of a torrent that we look for ourselves.
+    fn note_announced(&mut self, from: SocketAddr, method: &Method) {
+        if let Method::AnnouncePeer { info_hash, port, implied_port, .. } = method
+            && self.announces.contains(info_hash)
+        {
+            let port = if *implied_port { from.port() } else { *port };
+            self.tell_stored(*info_hash, vec![SocketAddr::new(from.ip(), port)]);
         }
     }
 

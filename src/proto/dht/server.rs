@@ -96,6 +96,11 @@ impl Server {
         heard
     }
 
+    /// A packet was the answer to a query of ours: its host may send as many as we ask for.
+    pub(super) fn note_expected(&mut self, from: SocketAddr) {
+        self.guard.forgive(from);
+    }
+
     /// A packet was of no use.
     pub(super) fn note_ignored(&mut self) {
         self.received.2 += 1;
@@ -192,6 +197,21 @@ impl Server {
         let value = if family == Family::V4 { V4_VALUE } else { V6_VALUE };
         response.values = self.storage.peers(hash, family, noseed, room / value, &mut self.rng);
         response
+    }
+
+    /// Peers of a torrent that are stored here, for ourselves.
+    pub(super) fn own_peers(
+        &mut self,
+        hash: &NodeId,
+        noseed: bool,
+        conf: &DhtConf,
+    ) -> Vec<SocketAddr> {
+        let most = conf.max_peers;
+        let (storage, rng) = (&self.storage, &mut self.rng);
+        let of = |family| storage.peers(hash, family, noseed, most, rng);
+        let mut peers: Vec<_> = Family::ALL.into_iter().flat_map(of).collect();
+        peers.truncate(most);
+        peers
     }
 
     /// The stored value, or only its number if the asking node has it already.

@@ -63,10 +63,22 @@ impl Node {
         narrow: bool,
     ) -> SearchId {
         let families = self.sides.families();
+        if let Goal::Peers { announce, scrape: false } = &goal {
+            let noseed = announce.is_some_and(|announce| announce.seed);
+            let peers = self.server.own_peers(&target, noseed, &self.conf);
+            self.tell_stored(target, peers);
+        }
         let id = self.searches.add(now, target, goal, (&families, narrow), &self.conf);
         self.pump_waiting(now);
         self.end_if_done(now, id);
         id
+    }
+
+    /// Tells the owner of peers that are stored here.
+    pub(super) fn tell_stored(&mut self, info_hash: NodeId, peers: Vec<SocketAddr>) {
+        if !peers.is_empty() {
+            self.outbox.tell(DhtEvent::Stored { info_hash, peers });
+        }
     }
 
     /// Looks for nodes near our own id, beginning with those that are given, too.

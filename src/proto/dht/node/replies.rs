@@ -22,6 +22,7 @@ impl Node {
     ) {
         let family = Family::of(from.ip());
         let Some(call) = self.calls.answered(transaction, from) else { return };
+        self.server.note_expected(from);
         let info = NodeInfo { id: response.id, addr: from };
         let rtt = now.since(call.sent);
         if let Some(side) = self.sides.get_mut(family).filter(|side| side.id() != info.id) {
@@ -61,6 +62,7 @@ impl Node {
     /// A node refuses. It lives, but it is of no use for what it was asked.
     pub(super) fn handle_error(&mut self, now: Instant, from: SocketAddr, transaction: &[u8]) {
         let Some(call) = self.calls.answered(transaction, from) else { return };
+        self.server.note_expected(from);
         self.note_online(now, Family::of(from.ip()));
         self.handle_late(now, call.purpose);
     }

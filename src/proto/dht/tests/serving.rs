@@ -135,3 +135,70 @@ fn flooding_host_is_not_answered() {
     assert!(rig.ask(addr(2), Method::Ping).is_some());
     assert_eq!(rig.node.stats(rig.now).blocked_hosts, 1);
 }
+
+#[test]
+fn peer_of_an_announced_torrent_that_is_stored_here_is_told_to_the_owner() {
+    let mut rig = Rig::new();
+    let stored = |rig: &mut Rig, n: u32, hash: NodeId| {
+        let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
+        let token = rig.response(addr(n), get).token.unwrap();
+        let (port, implied_port, seed) = (5, false, n == 2);
+        rig.response(
+            addr(n),
+            Method::AnnouncePeer { info_hash: hash, port, implied_port, seed, token },
+        );
+        std::iter::from_fn(|| rig.node.poll_event())
+            .filter_map(|event| match event {
+                DhtEvent::Stored { info_hash, peers } => {
+                    assert_eq!(info_hash, hash);
+                    Some(peers)
+                }
+                _ => None,
+            })
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    let peer = |n| SocketAddr::new(addr(n).ip(), 5);
+    // Of a torrent that is not looked for, nothing is told until it is.
+    assert!(stored(&mut rig, 1, id(1)).is_empty() && stored(&mut rig, 2, id(1)).is_empty());
+    rig.node.announce(rig.now, id(1), None);
+    rig.run_until(at(1));
+    let told = std::iter::from_fn(|| rig.node.poll_event()).find_map(|event| match event {
+        DhtEvent::Stored { peers, .. } => Some(peers),
+        _ => None,
+    });
+    assert_eq!(told.map(|peers| peers.len()), Some(2));
+    // From then on each is told as it comes.
+    assert_eq!(stored(&mut rig, 3, id(1)), [peer(3)]);
+    // A seed has no use for seeds.
+    let announce = Announce { port: 1, implied_port: false, seed: true };
+    stored(&mut rig, 2, id(4));
+    rig.node.find_peers(rig.now, id(4), Some(announce));
+    let told = std::iter::from_fn(|| rig.node.poll_event());
+    assert_eq!(told.filter(|event| matches!(event, DhtEvent::Stored { .. })).count(), 0);
+}
+
+#[test]
+fn answers_that_were_asked_for_are_no_flood() {
+    let mut rig = Rig::new();
+    let them: SocketAddr = THEM.parse().unwrap();
+    let answers = |rig: &mut Rig, count: usize| {
+        for _ in 0..count {
+            rig.node.find_peers(rig.now, id(5), None);
+            rig.drain();
+            for (to, message) in std::mem::take(&mut rig.sent) {
+                if let (Body::Query(_), true) = (&message.body, to == them) {
+                    let response = Response { id: id(0x11), ..Response::default() };
+                    let response = Message::response(&message.transaction, response);
+                    rig.receive(to, &response);
+                }
+            }
+        }
+    };
+    rig.node.add_node(rig.now, them);
+    rig.run_until(at(500));
+    answers(&mut rig, 200);
+    let stats = rig.node.stats(rig.now);
+    assert!(stats.answers > 100, "{stats:?}");
+    assert_eq!(stats.blocked_hosts, 0);
+}
