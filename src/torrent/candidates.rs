@@ -1,6 +1,7 @@
 //! Peers we know of: which to dial next, which to leave alone, which not to speak to for a while,
 //! and where they come from: the rule for private torrents (BEP 27) is here and nowhere else.
 
+mod ready;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::{
     conf::Conf,
     torrent::{bans::Bans, priority::Ours, progress::Contributor},
 };
+use ready::{Rank, Ready};
 pub use source::PeerSource;
 pub(crate) use source::Source;
 use source::Sources;
@@ -27,8 +29,8 @@ use worth::{Room, Worth};
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
-    /// Idle ones that may be dialled, best first.
-    ready: BTreeSet<Rank>,
+    /// Idle ones that may be dialled.
+    ready: Ready,
     /// Idle ones that may not be dialled yet, by when they may.
     waiting: BTreeSet<(Instant, SocketAddr)>,
     /// Those that have everything, as we do.
@@ -64,10 +66,6 @@ struct Banned {
     addrs: Bans<SocketAddr>,
     ips: Bans<IpAddr>,
 }
-
-/// Who failed last time comes after all others, and among those who has waited longest comes first;
-/// else what a connection is worth counts (BEP 40), then who has waited longest.
-type Rank = (bool, Reverse<u32>, Instant, SocketAddr);
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -149,7 +147,11 @@ impl Candidates {
         // What a tracker names is not for a peer to crowd out by naming it, too.
         if source.is_allowed_in_private() && !candidate.source.is_allowed_in_private() {
             let before = candidate.worth();
+            let was_hearsay = candidate.is_hearsay();
             candidate.source = source;
+            if was_hearsay {
+                self.ready.vouch(addr);
+            }
             if let Some((before, after)) = before.zip(candidate.worth()) {
                 self.room.remove(addr, before);
                 self.room.insert(addr, after);
@@ -180,10 +182,10 @@ impl Candidates {
         while let Some(&(at, addr)) = self.waiting.first().filter(|&&(at, _)| at <= now) {
             self.waiting.remove(&(at, addr));
             if let Some(&candidate) = self.known.get(&addr) {
-                self.ready.insert(self.rank(addr, candidate, at));
+                self.ready.insert(candidate.is_hearsay(), self.rank(addr, candidate, at));
             }
         }
-        let (.., addr) = self.ready.pop_first()?;
+        let addr = self.ready.pop()?;
         if let Some(candidate) = self.known.get_mut(&addr) {
             if let Some(worth) = candidate.worth() {
                 self.room.remove(addr, worth);
@@ -195,7 +197,7 @@ impl Candidates {
 
     /// When the next peer may be dialled; some time in the past if one may already.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let ready = self.ready.first().map(|&(_, _, at, _)| at);
+        let ready = self.ready.since();
         ready.or_else(|| self.waiting.first().map(|&(at, _)| at))
     }
 
@@ -207,9 +209,9 @@ impl Candidates {
     /// Our own address is known now, or is another one.
     pub(crate) fn set_ours(&mut self, ours: Ours) {
         self.ours = ours;
-        for (.., at, addr) in std::mem::take(&mut self.ready) {
+        for (.., at, addr) in self.ready.take_all() {
             if let Some(&candidate) = self.known.get(&addr) {
-                self.ready.insert(self.rank(addr, candidate, at));
+                self.ready.insert(candidate.is_hearsay(), self.rank(addr, candidate, at));
             }
         }
     }
@@ -333,7 +335,7 @@ impl Candidates {
     /// Peers that could be dialled now; counts to `limit`.
     pub(crate) fn count_due(&self, now: Instant, limit: usize) -> usize {
         let waiting = self.waiting.iter().take_while(|(at, _)| *at <= now);
-        self.ready.iter().map(|_| ()).chain(waiting.map(|_| ())).take(limit).count()
+        self.ready.len().min(limit) + waiting.take(limit.saturating_sub(self.ready.len())).count()
     }
 
     /// There is nothing to be had from `addr` or to be given to it, as long as we have everything:
@@ -361,7 +363,7 @@ impl Candidates {
     fn take_out(&mut self, addr: SocketAddr, candidate: Candidate) {
         if let Some(at) = candidate.idle_until {
             self.waiting.remove(&(at, addr));
-            self.ready.remove(&self.rank(addr, candidate, at));
+            self.ready.remove(candidate.is_hearsay(), &self.rank(addr, candidate, at));
             if let Some(worth) = candidate.worth() {
                 self.room.remove(addr, worth);
             }
@@ -396,6 +398,11 @@ impl Candidates {
 }
 
 impl Candidate {
+    /// Peers have named it, and it was never connected.
+    fn is_hearsay(&self) -> bool {
+        matches!(self.source, Source::Pex(_)) && !self.proven
+    }
+
     /// What it is worth while it is idle.
     fn worth(&self) -> Option<Worth> {
         let Self { source, proven, failures, .. } = *self;

@@ -240,9 +240,9 @@ fn private_torrent_takes_peers_from_trackers_and_the_user_alone() {
     // One is known to a peer and a tracker, one is dialled.
     assert!(c.add(Instant::ZERO, addr(9), Source::Dht, &conf));
     assert!(c.add(Instant::ZERO, addr(9), tracker, &conf));
-    let dialled: Vec<SocketAddr> =
+    let dialled: BTreeSet<SocketAddr> =
         std::iter::from_fn(|| c.poll_dial(Instant::ZERO)).take(4).collect();
-    assert_eq!(dialled, (1..=4).map(addr).collect::<Vec<_>>());
+    assert_eq!(dialled, (1..=4).map(addr).collect());
     assert_eq!(c.set_private(), [addr(3), addr(4)]);
     assert_eq!(c.addrs().collect::<Vec<_>>(), [addr(1), addr(2), addr(9)]);
     for (n, source) in (11..).zip(all) {
@@ -267,4 +267,24 @@ fn peer_that_names_many_replaces_its_own_and_shares_dials() {
     (201..=260).for_each(|n| assert!(c.add(at(n), addr(n), pex, &conf)));
     assert!(c.addrs().any(|known| known == addr(50)));
     assert!(!c.addrs().any(|known| known == addr(49)));
+}
+
+#[test]
+fn peers_named_by_peers_take_turns_with_one_that_failed() {
+    let (conf, mut rng) = (Conf::default(), Rng::new(1));
+    let mut c = Candidates::default();
+    let liar = Source::Pex([192, 0, 2, 1].into());
+    c.add(Instant::ZERO, addr(1), Source::User, &conf);
+    let first = c.poll_dial(Instant::ZERO).unwrap();
+    (100..400).for_each(|n| assert!(c.add(Instant::ZERO, addr(n), liar, &conf)));
+    c.release(Instant::ZERO, first, false, &mut rng, &conf);
+    // All of them are due now.
+    let now = Instant::from_micros(10_000_000);
+    let order: Vec<_> = (0..3).filter_map(|_| c.poll_dial(now)).collect();
+    assert!(order[..2].contains(&addr(1)), "{order:?}");
+    // One that the user names, too, is hearsay no more.
+    assert!(c.add(now, addr(399), Source::User, &conf));
+    let order: Vec<_> = (0..2).filter_map(|_| c.poll_dial(now)).collect();
+    assert!(order.contains(&addr(399)), "{order:?}");
+    assert_eq!(std::iter::from_fn(|| c.poll_dial(now)).count(), 301 - 5);
 }
