@@ -11,7 +11,7 @@ use crate::{
         ids::{Identity, TorrentId},
         job::task::Task,
     },
-    engine::{AddError, Engine, NoSuchTorrent, Verbs},
+    engine::{AddError, Engine, NoSuchTorrent, Verbs, files::fitting_renames},
     torrent::info_parser::InfoParser,
     wire::metainfo::Metainfo,
 };
@@ -86,17 +86,19 @@ impl Verbs<'_> {
         if !is_same(torrent.identity.hashes(), &metainfo.identity) {
             return Err(MetainfoRefused::OtherTorrent(id));
         }
+        let renames = fitting_renames(&metainfo, torrent.location.renames());
         if !torrent.location.has_own_storage() {
-            self.engine.check_place(&metainfo, torrent.location.dir(), &[])?;
+            self.engine.check_place(&metainfo, torrent.location.dir(), &renames)?;
         }
         if cx.recorder.on {
             let order = queue.download_ord(id.0);
             let limits = self.engine.limits_of(id.0);
             let mut params = torrent.params(cx.now, order, limits);
             params.source = metainfo.clone().into();
+            params.renames.clone_from(&renames);
             self.engine.check_record(&params)?;
         }
-        self.engine.with(id, |torrent, cx| torrent.set_metainfo(metainfo, cx))?;
+        self.engine.with(id, |torrent, cx| torrent.set_metainfo(metainfo, renames, cx))?;
         self.engine.take_place(id.0);
         self.engine.settle(id.0);
         Ok(())

@@ -12,6 +12,7 @@ use crate::{
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs},
     torrent::{TorrentParams, file_operations::Request, lifecycle::End},
+    wire::metainfo::Metainfo,
 };
 
 /// How one file of a torrent stands.
@@ -75,13 +76,28 @@ pub(super) fn safe_renames(params: &TorrentParams) -> Result<Vec<(usize, PathBuf
         // All names are laid out when the storage is opened, by a worker.
         return Ok(renames);
     }
-    // Files have no numbers before they are known.
-    let Some(metainfo) = params.source.metainfo() else { return Ok(Vec::new()) };
+    // The files of a magnet link are not known yet: what fits them shows later.
+    let Some(metainfo) = params.source.metainfo() else { return Ok(renames) };
     // Names that differ in case alone are the disk's to judge, when the storage is opened.
     match paths::renamed_paths(metainfo.names(), Case::Kept, &renames) {
         Err(PathError::Rename(file, error)) => Err(refused(file)(error)),
         // Names that cannot be made safe show when the storage is opened.
         _ => Ok(renames),
+    }
+}
+
+/// What of the names that a magnet link was added with fits its files, now that they are known: all
+/// or nothing, since one name may make room for another.
+pub(super) fn fitting_renames(
+    metainfo: &Metainfo,
+    renames: &[(usize, PathBuf)],
+) -> Vec<(usize, PathBuf)> {
+    match paths::renamed_paths(metainfo.names(), Case::Kept, renames) {
+        Err(PathError::Rename(file, error)) => {
+            log::warn!("file {file} cannot have the name it was given, and none is used: {error}");
+            Vec::new()
+        }
+        _ => renames.to_vec(),
     }
 }
 

@@ -95,6 +95,11 @@ impl Location {
         &mut self.names
     }
 
+    /// Its files are known now, and are called so, by file, ascending.
+    pub(super) fn set_renames(&mut self, renames: Vec<(usize, PathBuf)>) {
+        self.place.renames = renames;
+    }
+
     /// The torrent is elsewhere now. Returns where it was.
     pub(super) fn change(&mut self, to: Place) -> Place {
         self.has_moved = true;

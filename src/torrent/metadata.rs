@@ -1,7 +1,7 @@
 //! A torrent gets its metainfo, which it was added without (a magnet link). It does not know where
 //! the metainfo comes from.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     torrent::{Torrent, cx::Cx},
@@ -10,11 +10,18 @@ use crate::{
 
 impl Torrent {
     /// The metainfo is known now, and is this torrent's: the torrent is opened in its turn. Its
-    /// peers stay, and wait until it is open.
-    pub(crate) fn set_metainfo(&mut self, metainfo: Arc<Metainfo>, cx: &mut Cx) {
+    /// peers stay, and wait until it is open. `renames`: those of the names that it was added with
+    /// that fit its files.
+    pub(crate) fn set_metainfo(
+        &mut self,
+        metainfo: Arc<Metainfo>,
+        renames: Vec<(usize, PathBuf)>,
+        cx: &mut Cx,
+    ) {
         if self.content.is_known() {
             return;
         }
+        self.location.set_renames(renames);
         self.content.set_metainfo(metainfo.clone());
         let counters = self.swarm.counters;
         self.swarm = self.empty_swarm(cx);

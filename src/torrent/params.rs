@@ -98,7 +98,8 @@ pub struct TorrentParams {
     /// [`Priority::Normal`].
     pub priorities: Vec<Priority>,
     /// Files that have another name on disk than in the metainfo: the file's index, and its path
-    /// below the download folder. Nothing is taken with a magnet link, whose files are not known.
+    /// below the download folder. With a magnet link they wait until its files are known; if one
+    /// of them does not fit these, none is used.
     pub renames: Vec<(usize, PathBuf)>,
     /// Whether the queue decides when it runs; see
     /// [`QueueConf::max_active_downloads`](crate::conf::QueueConf::max_active_downloads). `paused`

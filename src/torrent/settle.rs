@@ -16,26 +16,15 @@ use crate::{
 impl Torrent {
     /// Delivers what sessions left in the ledger, and draws the consequences.
     pub(crate) fn settle(&mut self, cx: &mut Cx) {
-        while let Some(note) = self.swarm.notes.pop_front() {
-            self.deliver(note, cx);
-        }
-        if std::mem::take(&mut self.swarm.refill) && self.is_active() {
-            // What made this necessary may concern those, too, that have no room: that nothing may
-            // be asked for any more, or in another order.
-            for (_, session) in self.peers.iter_mut() {
-                session.count_fetching(&mut self.swarm, cx);
-            }
-            for key in self.by_merit(cx) {
-                if let Some(session) = self.peers.get_mut(key) {
-                    session.refill(&mut self.swarm, cx);
-                    session.schedule(cx);
-                }
-            }
-        }
+        self.deliver_all(cx);
         self.wake_if_wanting();
         self.finish(true, cx);
         self.show_pieces(cx);
         self.go_on(cx);
+        if !self.swarm.notes.is_empty() {
+            // The torrent has just begun, and its peers had said something before (a magnet link).
+            self.deliver_all(cx);
+        }
         self.tend_slots(cx);
         self.tend_trackers(cx);
         self.keep_time(cx);
@@ -52,6 +41,25 @@ impl Torrent {
             self.timers.set(PROGRESS, cx.now + cx.conf.alerts.progress_interval);
         }
         self.schedule(cx);
+    }
+
+    fn deliver_all(&mut self, cx: &mut Cx) {
+        while let Some(note) = self.swarm.notes.pop_front() {
+            self.deliver(note, cx);
+        }
+        if std::mem::take(&mut self.swarm.refill) && self.is_active() {
+            // What made this necessary may concern those, too, that have no room: that nothing may
+            // be asked for any more, or in another order.
+            for (_, session) in self.peers.iter_mut() {
+                session.count_fetching(&mut self.swarm, cx);
+            }
+            for key in self.by_merit(cx) {
+                if let Some(session) = self.peers.get_mut(key) {
+                    session.refill(&mut self.swarm, cx);
+                    session.schedule(cx);
+                }
+            }
+        }
     }
 
     /// The sessions whose pipeline has room, in the order in which they are served. One that does
