@@ -147,6 +147,8 @@ pub struct ReactorStats {
     pub wakes: u64,
     /// Longest turn without its wait, in microseconds.
     pub longest_turn_us: u64,
+    /// The last turn without its wait, in microseconds.
+    pub last_turn_us: u64,
 }
 
 /// An [`Engine`] with sockets, disk and clock, driven by calls of [`poll`](Self::poll).
@@ -309,7 +311,7 @@ impl Reactor {
 
     /// Whether an engine that was told to shut down has nothing left to do.
     pub fn is_drained(&self) -> bool {
-        self.engine.is_drained() && self.next.effect.is_none()
+        self.engine.is_drained() && self.next.effect.is_none() && self.output.datagrams.is_empty()
     }
 
     /// How long the owner may wait before it must call [`poll`](Self::poll) although the descriptor
@@ -380,11 +382,12 @@ impl Reactor {
             }
             self.flush(now);
         }
+        self.send_datagrams(self.clock.now());
         self.look_ahead();
         self.stats.turns += 1;
         let took = self.clock.now().since(start).as_micros();
-        self.stats.longest_turn_us =
-            self.stats.longest_turn_us.max(u64::try_from(took).unwrap_or(u64::MAX));
+        self.stats.last_turn_us = u64::try_from(took).unwrap_or(u64::MAX);
+        self.stats.longest_turn_us = self.stats.longest_turn_us.max(self.stats.last_turn_us);
         Ok(())
     }
 
@@ -402,6 +405,7 @@ impl Reactor {
         self.next.more_events
             || !self.ready.is_empty()
             || !self.output.dirty.is_empty()
+            || !self.output.datagrams.is_empty()
             || self.datagrams.is_ready()
             || self.multicast.is_ready()
             || self.listeners.is_ready()

@@ -5,8 +5,10 @@
 //! Knows no order between the steps; that is `Reactor::poll`'s.
 
 use std::{
+    collections::VecDeque,
     io::{self, IoSlice},
     net::SocketAddr,
+    time::Duration,
 };
 
 use mio::{Token, net::TcpStream};
@@ -36,8 +38,10 @@ const ACCEPTS_A_TURN: usize = 64;
 const EFFECTS_A_ROUND: usize = 4096;
 /// Writes to one stream a round.
 const WRITES_A_ROUND: usize = 4;
-/// Datagrams taken a turn.
+/// Datagrams taken a turn, and sent.
 const DATAGRAMS_A_TURN: usize = 64;
+/// How long a turn may take datagrams, and send them.
+const DATAGRAM_TIME: Duration = Duration::from_micros(300);
 /// Slices a write: 32 blocks with their headers.
 const SLICES_A_WRITE: usize = 64;
 
@@ -50,6 +54,8 @@ pub(super) struct Output {
     flushing: Vec<StreamId>,
     /// Bytes of blocks that may still be read and sent this turn.
     pub(super) budget: usize,
+    /// Datagrams to send. The engine bounds their number: it has so many queries under way.
+    pub(super) datagrams: VecDeque<(DatagramOwner, SocketAddr, Vec<u8>)>,
 }
 
 impl Reactor {
@@ -227,9 +233,29 @@ impl Reactor {
             return;
         }
         let now = self.clock.now();
+        let end = now + DATAGRAM_TIME;
         for _ in 0..DATAGRAMS_A_TURN {
             let Some((from, data)) = self.datagrams.receive(&mut self.scratch) else { break };
+            let now = self.clock.now();
             self.engine.handle_datagram(now, from, data);
+            if now >= end {
+                break;
+            }
+        }
+    }
+
+    /// Sends datagrams that wait, as many as a turn may.
+    pub(super) fn send_datagrams(&mut self, now: Instant) {
+        let end = now + DATAGRAM_TIME;
+        for _ in 0..DATAGRAMS_A_TURN {
+            let Some((owner, to, data)) = self.output.datagrams.pop_front() else { break };
+            let registry = self.poll.registry();
+            if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
+                self.engine.handle_unsent(now, owner, e.kind());
+            }
+            if self.clock.now() >= end {
+                break;
+            }
         }
     }
 
@@ -295,10 +321,7 @@ impl Reactor {
                     self.streams.close(self.poll.registry(), stream);
                 }
                 Some(Effect::Datagram { owner, to, data }) => {
-                    let registry = self.poll.registry();
-                    if let Err(e) = self.datagrams.send(registry, &self.outgoing, to, &data) {
-                        self.engine.handle_unsent(now, owner, e.kind());
-                    }
+                    self.output.datagrams.push_back((owner, to, data));
                 }
                 Some(Effect::Multicast { interface, data }) => {
                     if let Err(e) = self.multicast.send(interface, interface.group(), &data) {
