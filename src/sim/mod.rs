@@ -73,7 +73,7 @@ pub use disk::{CallFault, DiskCall, MemDisk, Troubles};
 pub use nat::Nat;
 pub use net::Line;
 pub use node::{DiskPace, NodeId};
-pub use remote::{Answer, Asked, Heard, Hello, Manners, Remote};
+pub use remote::{Answer, Asked, Gossip, Heard, Hello, Manners, MetadataManner, Remote};
 pub use sample::{Sample, SampleFile};
 pub use scenario::{Cast, Kill, Outcome, Scenario, When, Who};
 pub use script::{ConnId, Script, Talk};

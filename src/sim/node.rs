@@ -96,6 +96,8 @@ pub(super) struct Node {
     pub(super) line: Line,
     pub(super) pace: DiskPace,
     pub(super) listening: bool,
+    /// Its user tells each of its engines where it is reached.
+    pub(super) tells_place: bool,
     pub(super) cut: bool,
     /// Which part of a partition it is in.
     pub(super) part: u32,
@@ -139,6 +141,7 @@ impl Node {
             line: Line::default(),
             pace: DiskPace::default(),
             listening: true,
+            tells_place: false,
             cut: false,
             part: 0,
             nat: None,

@@ -1,6 +1,8 @@
 //! A scripted peer that speaks BitTorrent with manners of a test's choice, good or bad, and
 //! remembers what it heard.
 
+mod extensions;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
@@ -9,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use self::extensions::Ids;
+pub use self::extensions::{Gossip, MetadataManner};
 use super::{
     sample::Sample,
     script::{ConnId, Script, Talk},
@@ -25,6 +29,7 @@ use crate::{
         frame::Decoder,
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
         message::Message,
+        ut_metadata::MetadataMessage,
     },
 };
 
@@ -115,6 +120,10 @@ pub struct Manners {
     pub dials: Vec<SocketAddr>,
     /// How often it says that it is still there.
     pub keep_alive: Option<Duration>,
+    /// Whether it offers the info dictionary (BEP 9), and what it makes of requests for it.
+    pub metadata: Option<MetadataManner>,
+    /// Whether it names other peers (BEP 11), and how.
+    pub gossip: Option<Gossip>,
 }
 
 impl Default for Manners {
@@ -130,6 +139,8 @@ impl Default for Manners {
             answer: Box::new(|_| Answer::Good),
             dials: Vec::new(),
             keep_alive: None,
+            metadata: None,
+            gossip: None,
         }
     }
 }
@@ -164,6 +175,7 @@ struct Chat {
     /// When it has sent all blocks it was asked for so far.
     free: Instant,
     choking: bool,
+    ids: Ids,
 }
 
 #[derive(Debug)]
@@ -172,6 +184,8 @@ enum Out {
     Block(Block, Answer),
     Rest(VecDeque<u8>, Duration),
     KeepAlive(Duration),
+    /// The nth message that names other peers.
+    Gossip(u32),
 }
 
 impl Remote {
@@ -236,12 +250,21 @@ impl Remote {
         talk.send(conn, bytes);
     }
 
+    fn say_extended(talk: &mut Talk<'_>, conn: ConnId, id: u8, payload: &[u8]) {
+        Self::say(talk, conn, &Message::Extended { id, payload });
+    }
+
+    fn hello(&self) -> Option<Vec<u8>> {
+        let Manners { reqq, metadata, gossip, .. } = &self.manners;
+        extensions::hello(&self.sample, *reqq, *metadata, gossip.as_ref())
+    }
+
     fn greet(&self, talk: &mut Talk<'_>, conn: ConnId) {
         let mut reserved = Reserved::default();
         if self.manners.fast {
             reserved = reserved.with_fast();
         }
-        if self.manners.reqq.is_some() {
+        if self.hello().is_some() {
             reserved = reserved.with_extensions();
         }
         let info_hash = match self.manners.hello {
@@ -259,10 +282,8 @@ impl Remote {
 
     /// What it says once both have greeted.
     fn introduce(&mut self, talk: &mut Talk<'_>, conn: ConnId) {
-        if let Some(reqq) = self.manners.reqq {
-            let mut hello = ExtensionHandshake::default();
-            hello.reqq = Some(reqq);
-            Self::say(talk, conn, &Message::Extended { id: 0, payload: &hello.encode() });
+        if let Some(hello) = self.hello() {
+            Self::say_extended(talk, conn, 0, &hello);
         }
         match &self.manners.has {
             Some(has) if has.is_full() && self.manners.fast => {
@@ -295,6 +316,9 @@ impl Remote {
             _ => Heard::Other,
         };
         self.note(talk, conn, heard);
+        if let Message::Extended { id, payload } = message {
+            self.handle_extended(talk, conn, id, payload);
+        }
         match heard {
             Heard::Request(block) => self.handle_request(talk, conn, block),
             Heard::Cancel(block) => {
@@ -310,6 +334,44 @@ impl Remote {
             }
             _ => {}
         }
+    }
+
+    fn handle_extended(&mut self, talk: &mut Talk<'_>, conn: ConnId, id: u8, payload: &[u8]) {
+        let Some(chat) = self.chats.get_mut(&conn) else { return };
+        let metadata = self.manners.metadata;
+        if id == 0
+            && let Ok(hello) = ExtensionHandshake::decode(payload)
+        {
+            let before = std::mem::replace(&mut chat.ids, Ids::of(&hello));
+            let ids = chat.ids;
+            if before.pex == 0 && ids.pex > 0 && self.manners.gossip.is_some() {
+                self.later(talk, Duration::ZERO, conn, Out::Gossip(0));
+            }
+            if before.metadata == 0
+                && ids.metadata > 0
+                && metadata == Some(MetadataManner::Floods)
+                && let Some(block) = MetadataManner::Floods.answer(&self.sample, 0)
+            {
+                Self::say_extended(talk, conn, ids.metadata, &block);
+            }
+        } else if id == extensions::METADATA_ID
+            && let (Some(manner), to) = (metadata, chat.ids.metadata)
+            && let Ok(MetadataMessage::Request { block }) = MetadataMessage::decode(payload)
+            && let Some(answer) = manner.answer(&self.sample, block)
+        {
+            Self::say_extended(talk, conn, to, &answer);
+        }
+    }
+
+    fn tell_of_others(&mut self, talk: &mut Talk<'_>, conn: ConnId, nth: u32) {
+        let Some(to) = self.chats.get(&conn).map(|chat| chat.ids.pex) else { return };
+        let Some(gossip) = self.manners.gossip.as_ref().filter(|gossip| nth < gossip.messages)
+        else {
+            return;
+        };
+        Self::say_extended(talk, conn, to, &gossip.message(nth));
+        let pause = gossip.pause;
+        self.later(talk, pause, conn, Out::Gossip(nth + 1));
     }
 
     fn handle_request(&mut self, talk: &mut Talk<'_>, conn: ConnId, block: Block) {
@@ -378,6 +440,7 @@ impl Script for Remote {
             decoder: Decoder::default(),
             free: talk.now(),
             choking: true,
+            ids: Ids::default(),
         };
         self.chats.insert(conn, chat);
         self.greet(talk, conn);
@@ -447,6 +510,7 @@ impl Script for Remote {
                     Self::say(talk, conn, &Message::KeepAlive);
                     self.later(talk, every, conn, Out::KeepAlive(every));
                 }
+                Out::Gossip(nth) => self.tell_of_others(talk, conn, nth),
             }
         }
     }

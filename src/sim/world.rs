@@ -454,9 +454,10 @@ impl World {
         result
     }
 
-    /// Tells a node's engine that it is reached where it is, for peers, trackers and the DHT to
-    /// know.
+    /// Tells a node's engine, and those after a restart, that it is reached where it is, for peers,
+    /// trackers and the DHT to know.
     pub fn set_reachable(&mut self, node: NodeId) {
+        self.nodes[node.0].tells_place = true;
         let addr = self.addr(node);
         self.host_mut(node.0).engine.set_listen_addrs([addr]);
         self.service(node.0);

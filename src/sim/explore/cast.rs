@@ -1,7 +1,7 @@
 //! What the items of a plan stand for: lines, disks, settings, torrents, and the manners of
 //! scripted peers.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{Failure, Item, Kind, Plan};
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
         bucket::{Limits, Rate},
         files::Priority,
     },
-    conf::{Conf, SeedChoking},
-    sim::{Answer, Asked, DiskPace, Hello, Line, Manners, Nat, Sample},
+    conf::{Bootstrap, Conf, SeedChoking},
+    sim::{Answer, Asked, DiskPace, Gossip, Hello, Line, Manners, MetadataManner, Nat, Sample},
 };
 
 /// Where nodes keep their sessions, if they do.
@@ -130,6 +130,55 @@ pub(super) fn conf(item: &Item) -> Conf {
     })
 }
 
+/// The settings of a node of the DHT that begins at `first`.
+pub(super) fn with_dht(conf: Conf, first: Option<SocketAddr>) -> Conf {
+    conf.with(|conf| {
+        conf.dht.enabled = true;
+        let at = |addr: SocketAddr| Bootstrap {
+            host: addr.ip().to_string(),
+            port: addr.port(),
+            router: false,
+        };
+        conf.dht.bootstrap = first.map(at).into_iter().collect();
+    })
+}
+
+fn metadata(manner: u64) -> MetadataManner {
+    [
+        MetadataManner::Honest,
+        MetadataManner::FalseBytes,
+        MetadataManner::OtherSize,
+        MetadataManner::OtherTotal,
+        MetadataManner::HugeSize,
+        MetadataManner::Rejects,
+        MetadataManner::Silent,
+        MetadataManner::Floods,
+    ][manner as usize % 8]
+}
+
+/// What a peer says of other peers, if it does.
+pub(super) fn gossip(item: &Item, nodes: &[SocketAddr]) -> Option<Gossip> {
+    let count = item.get("names")?.min(2000);
+    let kind = item.get("named").unwrap_or(0) % 5;
+    let node = |n: u64| nodes.get(n as usize % nodes.len().max(1)).copied();
+    let named = (0..count).filter_map(|n| {
+        let dead = |host: u64| [11, (item.id % 256) as u8, (host >> 8) as u8, host as u8];
+        let port = 1 + (n % 60_000) as u16;
+        match kind {
+            0 => Some(SocketAddr::from((dead(n), 6881))),
+            1 => Some(SocketAddr::from((dead(0), port))),
+            2 => node(n).map(|addr| SocketAddr::new(addr.ip(), port)),
+            _ => node(n),
+        }
+    });
+    Some(Gossip {
+        named: named.collect(),
+        messages: item.get("messages").unwrap_or(1).min(1000) as u32,
+        pause: span(item.get("pause").unwrap_or(0)),
+        garbage: kind == 4,
+    })
+}
+
 /// Every `n`th of all blocks, by a number that looks random.
 fn every(n: u64) -> impl FnMut(Asked) -> bool {
     move |asked: Asked| {
@@ -166,6 +215,7 @@ pub(super) fn manners(item: &Item, sample: &Sample) -> Manners {
         block_time: millis(item.get("block").unwrap_or(0)),
         answer: Box::new(move |asked| if hit(asked) { answer } else { otherwise }),
         keep_alive: item.get("alive").map(|ms| millis(ms.max(10))),
+        metadata: item.get("metadata").map(metadata),
         ..Manners::default()
     }
 }

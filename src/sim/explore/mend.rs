@@ -132,6 +132,7 @@ impl Run<'_> {
     fn find_what_is_spoilt(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
         let first = nodes[0];
         let spoilt: Vec<_> = self.spoilt.iter().copied().collect();
+        self.await_metadata(&spoilt)?;
         spoilt.iter().for_each(|&node| self.all(node, |engine, id| engine.recheck(id)));
         self.await_checks(nodes)?;
         if !spoilt.contains(&first) && !self.world.is_complete(first) {
@@ -155,6 +156,20 @@ impl Run<'_> {
                 return Err(self.failure("a check that lets something pass that is not true"));
             }
             self.world.disk(node).absolve();
+        }
+        Ok(())
+    }
+
+    /// What has no metadata cannot be checked; it is to come as long as the disks may lie.
+    fn await_metadata(&mut self, nodes: &[NodeId]) -> Result<(), Failure> {
+        let limit = self.world.now() + LONGEST_CHECK;
+        while let Some(&node) = nodes.iter().find(|&&node| !self.world.knows_metainfo(node)) {
+            if self.world.now() > limit {
+                return Err(self.failure(format!("node {} does not get its metadata", node.0)));
+            }
+            self.make_peace();
+            self.meet_again();
+            self.world.run_for(Duration::from_secs(1));
         }
         Ok(())
     }

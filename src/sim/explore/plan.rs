@@ -125,6 +125,11 @@ const NODE: &[&str] = &[
     "seeding",
     // Files that its user does not want, one bit each.
     "skips",
+    // Its user has magnet links instead of the torrents; not where there are twins.
+    "magnet",
+    // It has a DHT node, as node 0 has then, knows no node but that one for a start, and finds all
+    // peers by it.
+    "dht",
 ];
 
 const PEER: &[&str] = &[
@@ -148,6 +153,15 @@ const PEER: &[&str] = &[
     "flap",
     "block",
     "alive",
+    // It offers the info dictionary: 0 the true one; 1 false bytes; 2 another size, and 3 another
+    // in each block; 4: 4 GiB; it 5 rejects requests, 6 says nothing, 7 sends a block unasked.
+    "metadata",
+    // It names so many peers: 0 at dead addresses, 1 all at one of them, 2 the nodes at wrong
+    // ports, 3 the nodes; 4: in messages that cannot be read; in so many messages, so long apart.
+    "names",
+    "named",
+    "messages",
+    "pause",
     "latency",
     "jitter",
     "bandwidth",

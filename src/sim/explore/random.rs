@@ -47,7 +47,48 @@ impl Plan {
             at += up_to(rng, 1500, 30_000, 8);
             items.push(event(rng, at, nodes, trackers));
         }
-        Self { seed, items }
+        let mut plan = Self { seed, items };
+        discovery(&mut plan, torrents, nodes);
+        plan
+    }
+}
+
+/// Magnet links, peers that lie about metadata and about others, and nodes that find each other by
+/// the DHT. They came last and have chance of their own, so that all else of a seed's plan is as it
+/// was before.
+fn discovery(plan: &mut Plan, torrents: u64, nodes: u64) {
+    let mut rng = Rng::new(plan.seed ^ 0x6d61_676e_6574_7321);
+    let rng = &mut rng;
+    let has_twins = plan.of(Kind::Torrent).iter().any(|torrent| torrent.get("twin").is_some());
+    let (magnets, liars, dht) = (rng.below(3) == 0, rng.below(4) == 0, rng.below(6) == 0);
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Node && item.id > 0) {
+        if magnets && !has_twins {
+            sometimes(rng, 2, item, "magnet", |_| 1);
+        }
+        if dht && rng.below(8) > 0 {
+            item.set("dht", 1);
+        }
+    }
+    let peers = plan.of(Kind::Peer).len() as u64;
+    if liars {
+        plan.items.push(peer(rng, FIRST_PEER + peers, torrents, nodes));
+    }
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Peer) {
+        if magnets {
+            sometimes(rng, 2, item, "metadata", |rng| rng.below(8));
+        }
+        if liars && rng.below(2) == 0 {
+            item.set("names", [rng.below(20), rng.below(2000)][rng.below(2) as usize]);
+            item.set("named", rng.below(5));
+            item.set("messages", 1 + up_to(rng, 4, 100, 4));
+            item.set("pause", [0, rng.below(1000), rng.below(70_000)][rng.below(3) as usize]);
+        }
+    }
+    if dht && rng.below(2) == 0 {
+        let mut event = Item::new(Kind::At, up_to(rng, 5000, 60_000, 4));
+        event.set("apart", rng.below(1 << nodes));
+        event.set("time", up_to(rng, 20_000, 600_000, 3));
+        plan.items.push(event);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
@@ -22,6 +22,7 @@ use crate::{
     base::{files::Priority, ids::InfoHash, time::Instant},
     engine::{AddError, TorrentParams},
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
+    wire::magnet::Magnet,
 };
 
 /// How long the nodes have to get everything once the troubles are over. A node that was cut off
@@ -85,8 +86,12 @@ pub(super) struct Run<'a> {
     pub(super) trackers: BTreeMap<u64, TrackerId>,
     /// What torrents are told of them.
     tiers: Vec<Vec<String>>,
-    /// Nodes that know trackers only.
+    /// Nodes that know trackers or the DHT only.
     alone: BTreeSet<NodeId>,
+    /// Nodes whose users have magnet links.
+    by_link: BTreeSet<NodeId>,
+    /// Nodes that know the others by the DHT.
+    pub(super) in_dht: BTreeSet<NodeId>,
     /// Nodes that have come.
     pub(super) joined: BTreeSet<NodeId>,
     /// Nodes that are shutting down, to be started again.
@@ -128,6 +133,8 @@ impl<'a> Run<'a> {
             trackers: BTreeMap::new(),
             tiers: Vec::new(),
             alone: BTreeSet::new(),
+            by_link: BTreeSet::new(),
+            in_dht: BTreeSet::new(),
             joined: BTreeSet::new(),
             leaving: BTreeSet::new(),
             careless: BTreeSet::new(),
@@ -177,14 +184,22 @@ impl<'a> Run<'a> {
 
     fn make_nodes(&mut self, plan: &'a Plan, trackers: bool) {
         let mut items = plan.of(Kind::Node);
+        let uses_dht = |item: &Item| item.get("dht").is_some();
+        let any_dht = items.iter().any(|item| uses_dht(item));
+        let conf_of = |item: &Item, first: Option<SocketAddr>| {
+            let conf = cast::conf(item);
+            let has_dht = uses_dht(item) || (any_dht && item.id == 0);
+            if has_dht { cast::with_dht(conf, first) } else { conf }
+        };
         if items.first().is_none_or(|first| first.id > 0) {
-            let node = self.world.node(cast::conf(&Item::new(Kind::Node, 0)));
+            let node = self.world.node(conf_of(&Item::new(Kind::Node, 0), None));
             self.nodes.insert(0, node);
         }
         items.dedup_by_key(|item| item.id);
         let mut houses: BTreeMap<u64, (u64, Vec<NodeId>)> = BTreeMap::new();
         for item in items {
-            let node = self.world.node(cast::conf(item));
+            let first = self.nodes.get(&0).map(|&first| self.world.addr(first));
+            let node = self.world.node(conf_of(item, first));
             self.world.set_line(node, cast::line(item));
             self.world.set_disk_pace(node, cast::pace(item));
             self.world.set_flaky(node, item.get("flaky").and_then(cast::flaky));
@@ -203,8 +218,14 @@ impl<'a> Run<'a> {
                 }
                 (None, _) => {}
             }
-            if trackers && item.get("alone").is_some() {
+            if (trackers && item.get("alone").is_some()) || (uses_dht(item) && item.id > 0) {
                 self.alone.insert(node);
+            }
+            if uses_dht(item) && item.id > 0 {
+                self.in_dht.insert(node);
+            }
+            if item.get("magnet").is_some() && item.id > 0 && self.twins.is_empty() {
+                self.by_link.insert(node);
             }
             if item.id > 0 {
                 let at = Instant::ZERO + millis(item.get("joins").unwrap_or(0));
@@ -214,6 +235,10 @@ impl<'a> Run<'a> {
         houses
             .into_values()
             .for_each(|(rule, nodes)| self.world.share_nat(&nodes, cast::nat(rule)));
+        if any_dht {
+            // What they announce is where their routers let others in, if they do.
+            self.nodes.values().for_each(|&node| self.world.set_reachable(node));
+        }
     }
 
     fn make_peer(&mut self, item: &Item) {
@@ -226,7 +251,9 @@ impl<'a> Run<'a> {
             .map(|(_, &node)| self.world.addr(node))
             .collect();
         let sample = &self.samples[torrent];
-        let manners = Manners { dials, ..cast::manners(item, sample) };
+        let nodes: Vec<_> = self.nodes.values().map(|&node| self.world.addr(node)).collect();
+        let gossip = cast::gossip(item, &nodes);
+        let manners = Manners { dials, gossip, ..cast::manners(item, sample) };
         let peer = self.world.scripted(Remote::new(sample, item.id as u8, manners));
         self.world.set_line(peer, cast::line(item));
         self.peers.insert(item.id, peer);
@@ -274,10 +301,15 @@ impl<'a> Run<'a> {
     /// What anybody adds a torrent with who does not know it.
     pub(super) fn new_params(&self, node: NodeId, sample: &Sample) -> TorrentParams {
         let trackers = (!self.tiers.is_empty()).then(|| self.tiers.clone());
-        TorrentParams {
+        let params = TorrentParams {
             trackers,
             ..TorrentParams::new(sample.metainfo.clone(), self.dir_of(node, sample))
+        };
+        if self.by_link.contains(&node) {
+            let source = Magnet::new(sample.metainfo.identity).into();
+            return TorrentParams { source, ..params };
         }
+        params
     }
 
     /// Where a node has a torrent at first. Node 0 has twins in two folders, since it must have
@@ -334,6 +366,10 @@ impl<'a> Run<'a> {
             }
         }
         self.end_troubles()?;
+        if !self.by_link.is_empty() {
+            // Which files it skips is not known before.
+            self.everybody(World::knows_metainfo, "its metadata")?;
+        }
         if self.any_node_skips() {
             self.everybody(World::is_satisfied, "what it wants")?;
             self.want_everything();

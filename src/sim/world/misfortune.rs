@@ -40,6 +40,9 @@ impl World {
         if self.nodes[node.0].lan.is_some() {
             self.tell_interfaces(node.0);
         }
+        if self.nodes[node.0].tells_place {
+            self.set_reachable(node);
+        }
         if self.host(node.0).conf.session.dir.is_some() {
             for (sample, params) in torrents {
                 let host = self.host_mut(node.0);

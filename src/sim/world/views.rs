@@ -58,11 +58,20 @@ impl World {
         }
     }
 
+    /// Whether a node has the metainfo of all of its torrents.
+    pub fn knows_metainfo(&self, node: NodeId) -> bool {
+        let engine = &self.host(node.0).engine;
+        let known = |id| engine.metainfo(id).is_some();
+        self.is_up(node) && engine.torrents().into_iter().all(known)
+    }
+
     /// Whether a node has all of its torrents that is wanted.
     pub fn is_satisfied(&self, node: NodeId) -> bool {
         let is_open = |phase| matches!(phase, Phase::Seeding | Phase::Paused | Phase::Queued);
         let all = |stats: TorrentStats| {
-            is_open(stats.phase) && stats.wanted_have_bytes == stats.wanted_bytes
+            // What is wanted of a magnet link is not known before its metadata.
+            let known = stats.pieces > 0;
+            is_open(stats.phase) && known && stats.wanted_have_bytes == stats.wanted_bytes
         };
         self.is_up(node) && self.stats_of(node).into_iter().all(all)
     }
