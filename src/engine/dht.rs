@@ -168,8 +168,12 @@ impl Engine {
         let mut found: BTreeMap<Key, Vec<SocketAddr>> = BTreeMap::new();
         while let Some(event) = self.discovery.dht.node.as_mut().and_then(|node| node.poll_event())
         {
-            if let DhtEvent::Peers { info_hash, peers, .. } | DhtEvent::Stored { info_hash, peers } =
-                &event
+            let named = match &event {
+                DhtEvent::Peers { info_hash, peers, .. }
+                | DhtEvent::Stored { info_hash, peers } => Some((info_hash, peers)),
+                _ => None,
+            };
+            if let Some((info_hash, peers)) = named
                 && let Some(&torrent) = self.discovery.dht.torrents.get(info_hash)
             {
                 found.entry(torrent).or_default().extend(peers);

@@ -145,20 +145,20 @@ cases! { ends_well:
          node 4 alone=0 session=0 disk=12 up=20000 joins=1062 initial=2 dials=2 save=100; \
          node 5 latency=60 alone=0 disk=32 joins=5200 initial=0 sequential=0; \
          node 6 jitter=24 alone=0 copies=0 save=0; at 1507 node=6 up=0; at 3563 node=5 misdirect";
-    what_peers_said_before_the_metadata_is_delivered_when_it_begins =>
+    what_a_peer_said_before_the_metadata_is_delivered =>
         "seed 3; torrent 0; file 0; torrent 1; file 1; node 2 magnet=0; node 3 segment=0";
-    what_more_peers_said_before_the_metadata_is_delivered_when_it_begins =>
+    what_peers_said_before_the_metadata_is_delivered =>
         "seed 3; torrent 1; file 1; node 0 segment=0; node 1; node 3 magnet=0";
     two_nodes_alone_in_their_dht_find_each_other =>
         "seed 4; torrent 1; file 1; node 1 dht=0";
     two_nodes_of_a_dht_find_each_other_after_a_partition =>
         "seed 4; torrent 1; file 1; node 1 dht joins=2000; at 1000 apart=1 time=300000";
-    magnet_link_whose_files_are_all_skipped_is_fetched_when_they_are_wanted =>
+    magnet_link_with_all_skipped_is_fetched_when_wanted =>
         "seed 637; torrent 1; file 1; node 1 skips magnet=0; node 2 latency=40";
-    queued_magnet_link_whose_files_are_skipped_is_fetched_when_they_are_wanted =>
+    queued_magnet_link_with_all_skipped_is_fetched_when_wanted =>
         "seed 640; torrent 0; file 0; node 4 queued=0 total=0 skips magnet=0; \
          node 6 queued=0 downloads=0; at 67705";
-    node_that_pings_its_only_other_node_does_not_flood_it_after_a_restart =>
+    restarted_node_does_not_flood_the_only_other_one =>
         "seed 3; torrent 0; file 0 len=36000; torrent 1; file 1 len=116000; \
          node 0 bandwidth=200000; node 1 magnet=0 dht=0; at 7560 node kill=0";
     restarted_peer_of_a_dht_of_two_is_found_again =>
@@ -167,7 +167,7 @@ cases! { ends_well:
          at 24499 node away=20";
     nodes_behind_routers_announce_where_they_are_reached =>
         "seed 2911; torrent 0; file 0; node 0 nat=0; node 1 nat=0 dht=0";
-    hundreds_of_dead_addresses_do_not_hold_up_a_peer_that_failed_once =>
+    dead_addresses_do_not_hold_up_a_peer_that_failed_once =>
         "seed 1; torrent 0; file 0; node 1 dials=0 magnet=0; peer 17 names=250 messages=4";
     magnet_link_keeps_the_names_that_its_files_were_given_before =>
         "seed 5142; torrent 0; file 0; torrent 1; file 1 pad=0; file 1; node 2 magnet=0; \

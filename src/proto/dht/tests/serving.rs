@@ -137,7 +137,7 @@ fn flooding_host_is_not_answered() {
 }
 
 #[test]
-fn peer_of_an_announced_torrent_that_is_stored_here_is_told_to_the_owner() {
+fn stored_peer_of_an_announced_torrent_is_told_to_the_owner() {
     let mut rig = Rig::new();
     let stored = |rig: &mut Rig, n: u32, hash: NodeId| {
         let get = Method::GetPeers { info_hash: hash, noseed: false, scrape: false };
