@@ -120,13 +120,34 @@ impl PeerSession {
     }
 
     /// A peer that was connected before there was content, and knows us as a peer that has nothing.
-    fn after_content(key: Key, greeted: Greeted, swarm: &Swarm, cx: &mut Cx) -> Self {
+    /// It hears what the peer `said`, and may have been told that we are `interested`, which is
+    /// taken back in the end unless it holds.
+    fn after_content(
+        key: Key,
+        greeted: Greeted,
+        said: &[u8],
+        interested: bool,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) -> Result<Self, Fault> {
         let mut session = Self::silent(key, greeted, swarm, cx);
         // Only the first message may be a bitfield (BEP 3).
         for piece in swarm.have.ones() {
             session.outgoing.say(&Message::Have(piece), cx);
         }
-        session
+        if interested {
+            session.peer.choke.keep_interest();
+            session.note_interest(cx.now);
+        }
+        if let Err(fault) = session.handle_data(said, swarm, cx) {
+            session.leave(swarm, cx);
+            return Err(fault);
+        }
+        session.peer.choke.weigh_interest();
+        session.show_interest(cx);
+        session.count_fetching(swarm, cx);
+        session.schedule(cx);
+        Ok(session)
     }
 
     /// A peer to which nothing is said yet.

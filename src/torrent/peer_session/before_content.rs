@@ -1,6 +1,7 @@
 //! A connected peer of a torrent whose content is not known yet (a magnet link). What the peer says
 //! of its pieces is kept as it came, within a bound, and said again to its [`PeerSession`] when the
-//! torrent is open. Until then no block is asked of it and none is sent to it.
+//! torrent is open. Until then no block is asked of it and none is sent to it. It is told that we
+//! are interested as soon as it has anything, since it may give slots in rounds of many seconds.
 //!
 //! What the peer says of the info dictionary (BEP 9) is left for the torrent, which fetches it from
 //! all its peers together.
@@ -78,6 +79,8 @@ pub(crate) struct PeerBeforeContent {
     named: Vec<SocketAddr>,
     /// Under which id the peer wants requests for metadata; 0: under none.
     metadata_id: u8,
+    /// We have said that we are interested.
+    interested: bool,
     peer_interested: bool,
     peer_choking: bool,
     pointless: u32,
@@ -104,6 +107,7 @@ impl PeerBeforeContent {
             heard_of: PexHeard::default(),
             named: Vec::new(),
             metadata_id: 0,
+            interested: false,
             peer_interested: false,
             peer_choking: true,
             pointless: 0,
@@ -188,7 +192,8 @@ impl PeerBeforeContent {
     }
 
     fn handle_frame(&mut self, frame: &[u8], cx: &mut Cx) -> Result<(), Fault> {
-        match Message::decode(frame)? {
+        let message = Message::decode(frame)?;
+        match message {
             Message::KeepAlive | Message::Unknown { .. } => {}
             Message::Port(port) => {
                 cx.outbox.note_dht_node(SocketAddr::new(self.who.addr.ip(), port));
@@ -198,7 +203,16 @@ impl PeerBeforeContent {
             Message::Unchoke => self.peer_choking = false,
             Message::Interested => self.peer_interested = true,
             Message::NotInterested => self.peer_interested = false,
-            Message::Have(_) | Message::Bitfield(_) => self.keep(frame, cx)?,
+            Message::Have(_) => {
+                self.keep(frame, cx)?;
+                self.show_interest(cx);
+            }
+            Message::Bitfield(bits) => {
+                self.keep(frame, cx)?;
+                if bits.iter().any(|&byte| byte != 0) {
+                    self.show_interest(cx);
+                }
+            }
             Message::HaveAll
             | Message::HaveNone
             | Message::AllowedFast(_)
@@ -206,7 +220,11 @@ impl PeerBeforeContent {
                 if !self.terms.fast {
                     return Err(Fault::NotFast);
                 }
+                let is_seed = matches!(message, Message::HaveAll);
                 self.keep(frame, cx)?;
+                if is_seed {
+                    self.show_interest(cx);
+                }
             }
             Message::Request { piece, begin, len } => {
                 self.count_pointless()?;
@@ -288,6 +306,13 @@ impl PeerBeforeContent {
         if self.pointless > MAX_POINTLESS { Err(Fault::Pointless(MAX_POINTLESS)) } else { Ok(()) }
     }
 
+    /// It has something, and of a torrent of which we have nothing that counts as wanted.
+    fn show_interest(&mut self, cx: &mut Cx) {
+        if !mem::replace(&mut self.interested, true) {
+            self.say(&Message::Interested, cx);
+        }
+    }
+
     /// This is said again when there is content.
     fn keep(&mut self, frame: &[u8], cx: &Cx) -> Result<(), Fault> {
         let len = u32::try_from(frame.len()).unwrap_or(u32::MAX).to_be_bytes();
@@ -330,7 +355,6 @@ impl PeerBeforeContent {
     ) -> Result<PeerSession, Fault> {
         let tx = mem::take(&mut self.tx);
         let greeted = Greeted { link: self.link, who: self.who, terms: self.terms, tx };
-        let mut session = PeerSession::after_content(key, greeted, swarm, cx);
         let mut said = mem::take(&mut self.said);
         if self.peer_interested {
             Message::Interested.encode_into(&mut said);
@@ -340,12 +364,7 @@ impl PeerBeforeContent {
         }
         // The beginning of a message of which the rest is still to come.
         said.extend_from_slice(self.decoder.begun());
-        if let Err(fault) = session.handle_data(&said, swarm, cx) {
-            session.leave(swarm, cx);
-            return Err(fault);
-        }
-        session.schedule(cx);
-        Ok(session)
+        PeerSession::after_content(key, greeted, &said, self.interested, swarm, cx)
     }
 
     fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {
@@ -371,10 +390,12 @@ impl PeerBeforeContent {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+
     use super::*;
     use crate::{
         conf::Conf,
-        torrent::peer_session::testing::{PIECES, bytes, greeted, leech, world_with},
+        torrent::peer_session::testing::{self, PIECES, bytes, greeted, leech, seed, world_with},
     };
 
     const KEY: Key = Key { index: 1, generation: 2 };
@@ -407,6 +428,54 @@ mod tests {
         assert!(
             session.is_interested() && session.is_peer_interested() && !session.is_peer_choking()
         );
+    }
+
+    /// What `early` has to send, which counts as sent.
+    fn sent(early: &mut PeerBeforeContent) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let used = early.tx.poll_transmit(&mut slices, usize::MAX);
+        let sent: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
+        early.handle_sent(sent.len());
+        sent
+    }
+
+    #[test]
+    fn interest_is_told_once_when_the_peer_has_anything() {
+        let interested = bytes(&[Message::Interested]);
+        let some = [Message::HaveAll, Message::Have(3), Message::Bitfield(&[0, 0, 4])];
+        for first in some {
+            let mut cx = world_with(Conf::default());
+            let mut early = peer(true, &mut cx);
+            sent(&mut early);
+            early.handle_data(&bytes(&[first]), &mut cx).unwrap();
+            assert_eq!(sent(&mut early), interested, "{first:?}");
+            early.handle_data(&bytes(&[Message::Have(4)]), &mut cx).unwrap();
+            assert_eq!(sent(&mut early), []);
+        }
+        let mut cx = world_with(Conf::default());
+        let mut early = peer(true, &mut cx);
+        sent(&mut early);
+        let none = [Message::HaveNone, Message::Bitfield(&[0; 125]), Message::AllowedFast(1)];
+        early.handle_data(&bytes(&none), &mut cx).unwrap();
+        assert_eq!(sent(&mut early), []);
+    }
+
+    #[test]
+    fn interest_is_taken_back_where_nothing_is_wanted() {
+        let mut cx = world_with(Conf::default());
+        for (mut swarm, wanted) in [(leech(&mut cx), true), (seed(&mut cx), false)] {
+            let mut early = peer(true, &mut cx);
+            early.handle_data(&bytes(&[Message::HaveNone, Message::Have(3)]), &mut cx).unwrap();
+            sent(&mut early);
+            let mut session = early.begin(KEY, &mut swarm, &mut cx).unwrap();
+            let told = testing::sent(&mut session);
+            if wanted {
+                assert_eq!(told, []);
+            } else {
+                assert!(told.ends_with(&bytes(&[Message::NotInterested])));
+            }
+            session.audit(&swarm, &cx.conf).unwrap();
+        }
     }
 
     #[test]

@@ -5,11 +5,20 @@
 
 use crate::base::time::Instant;
 
+/// Whether we want pieces of a peer, as it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interest {
+    No,
+    Yes,
+    /// Yes, and for now that stays so, whatever is known of its pieces.
+    Kept,
+}
+
 /// A connection begins choked and not interested at both ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChokeState {
     /// We want pieces of the peer.
-    interested: bool,
+    interest: Interest,
     /// The peer may not ask us.
     choking: bool,
     /// The peer says that it wants pieces of us.
@@ -23,7 +32,7 @@ pub(super) struct ChokeState {
 impl ChokeState {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            interested: false,
+            interest: Interest::No,
             choking: true,
             says_interested: false,
             peer_choking: true,
@@ -33,7 +42,7 @@ impl ChokeState {
 
     /// Whether we have told the peer that we are interested.
     pub(super) fn is_interested(&self) -> bool {
-        self.interested
+        self.interest != Interest::No
     }
 
     /// Whether we choke the peer.
@@ -57,9 +66,27 @@ impl ChokeState {
         self.idle_since
     }
 
+    /// The peer was told of our interest before it was known what there is to want: that holds
+    /// until [`weigh_interest`](Self::weigh_interest).
+    pub(super) fn keep_interest(&mut self) {
+        self.interest = Interest::Kept;
+    }
+
+    /// What is known of its pieces decides from now on.
+    pub(super) fn weigh_interest(&mut self) {
+        if self.interest == Interest::Kept {
+            self.interest = Interest::Yes;
+        }
+    }
+
     /// True if that is news.
     pub(super) fn set_interested(&mut self, interested: bool) -> bool {
-        std::mem::replace(&mut self.interested, interested) != interested
+        let to = match (self.interest, interested) {
+            (Interest::Kept, _) => Interest::Kept,
+            (_, true) => Interest::Yes,
+            (_, false) => Interest::No,
+        };
+        std::mem::replace(&mut self.interest, to) != to
     }
 
     /// True if that is news.
@@ -77,7 +104,7 @@ impl ChokeState {
 
     /// Either side's interest may have changed; `peer_interested` is what counts of the peer's.
     pub(super) fn note_interest(&mut self, peer_interested: bool, now: Instant) {
-        if self.interested || peer_interested {
+        if self.is_interested() || peer_interested {
             self.idle_since = None;
         } else {
             self.idle_since.get_or_insert(now);
