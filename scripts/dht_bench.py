@@ -137,7 +137,10 @@ def cold(ours, rounds):
             for client, (command, options) in clients.items():
                 # A link that no other client has announced.
                 words = [*command, next(links), str(folder / "cold"), *options]
-                times[client].append([float(word) for word in output(words, 2 * LIMIT).split()])
+                done = subprocess.run(words, capture_output=True, text=True, timeout=2 * LIMIT)
+                # One that finds nothing counts as long as it was given.
+                said = done.stdout.split() or [LIMIT * 1e3] * 2
+                times[client].append([float(word) for word in said])
                 shutil.rmtree(folder / "cold", ignore_errors=True)
         print(f"cold DHT of {NODES} nodes{'':<28} {'metadata, ms':<26} first piece, ms")
         for client, taken in times.items():
