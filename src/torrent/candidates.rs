@@ -23,7 +23,7 @@ use crate::{
 use ready::{Rank, Ready};
 pub use source::PeerSource;
 pub(crate) use source::Source;
-use source::Sources;
+use source::{Sources, Standing};
 use worth::{Room, Worth};
 
 #[derive(Debug, Default)]
@@ -93,6 +93,7 @@ impl Candidates {
     }
 
     /// The peers that are known, in the order of their addresses.
+    #[cfg(test)]
     pub(crate) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.known.keys().copied()
     }
@@ -144,8 +145,8 @@ impl Candidates {
     fn note_source(&mut self, addr: SocketAddr, source: Source) {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.sources.add(source);
-        // What a tracker names is not for a peer to crowd out by naming it, too.
-        if source.is_allowed_in_private() && !candidate.source.is_allowed_in_private() {
+        // What a tracker or the user names is not for a peer to crowd out by naming it, too.
+        if source.standing() < candidate.source.standing() {
             let before = candidate.worth();
             let was_hearsay = candidate.is_hearsay();
             candidate.source = source;
@@ -175,6 +176,23 @@ impl Candidates {
             forbidden.map(|(&addr, c)| (addr, c.idle_until.is_none())).collect();
         forbidden.iter().for_each(|&(addr, _)| self.forget(addr));
         forbidden.into_iter().filter(|&(_, busy)| busy).map(|(addr, _)| addr).collect()
+    }
+
+    /// The peers to begin with at the next start, at most so many, the best first: those that were
+    /// connected, or that the user or a tracker has named. What any host may have named is not
+    /// among them, since they will count as the user's.
+    pub(crate) fn worth_keeping(&self, most: usize) -> Vec<SocketAddr> {
+        let mut kept: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, c)| c.proven || c.source.standing() < Standing::Hearsay)
+            .map(|(&addr, c)| {
+                let is_of_tracker = !c.proven && c.source.standing() == Standing::Tracker;
+                (is_of_tracker, c.failures, addr)
+            })
+            .collect();
+        kept.sort_unstable();
+        kept.into_iter().take(most).map(|(.., addr)| addr).collect()
     }
 
     /// The next peer to dial, if one is due. It counts as busy until [`release`](Self::release).

@@ -226,7 +226,7 @@ impl Torrent {
             dir: self.location.dir().to_owned(),
             state_file: self.location.state_file().map(Path::to_owned),
             storage: self.location.own_storage(),
-            peers: self.peers.candidates().addrs().take(MAX_PEERS).collect(),
+            peers: self.peers.candidates().worth_keeping(MAX_PEERS),
             trackers: self.trackers.announcer().set_by_user(),
             sequential: self.sequential,
             trust: self.lifecycle.trust_to_keep(),

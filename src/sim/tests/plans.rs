@@ -169,6 +169,9 @@ cases! { ends_well:
         "seed 2911; torrent 0; file 0; node 0 nat=0; node 1 nat=0 dht=0";
     dead_addresses_do_not_hold_up_a_peer_that_failed_once =>
         "seed 1; torrent 0; file 0; node 1 dials=0 magnet=0; peer 17 names=250 messages=4";
+    addresses_that_a_peer_named_are_not_kept_over_a_restart =>
+        "seed 2732586; torrent 0; file 0; node 0 queued=0 seeds=0; node 1 session=0; \
+         peer 18 names=250 named=2 messages=10; at 5048 node restart=0";
     magnet_link_keeps_the_names_that_its_files_were_given_before =>
         "seed 5142; torrent 0; file 0; torrent 1; file 1 pad=0; file 1; node 2 magnet=0; \
          at 28251 node=2 rename; at 30123 node=2 vanish=0; at 71508";

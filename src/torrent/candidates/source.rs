@@ -35,6 +35,17 @@ pub(crate) enum Source {
     Lsd,
 }
 
+/// Whose word a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It is given once, and nothing brings it back.
+    User,
+    /// It is given again with the next announce.
+    Tracker,
+    /// Any host can give it.
+    Hearsay,
+}
+
 /// The ways in which one peer became known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources(u8);
@@ -55,6 +66,15 @@ impl Source {
             Self::Pex(_) => PeerSource::Pex,
             Self::Dht => PeerSource::Dht,
             Self::Lsd => PeerSource::Lsd,
+        }
+    }
+
+    /// Whose word it is, the one that counts most first.
+    pub(super) fn standing(self) -> Standing {
+        match self {
+            Self::User => Standing::User,
+            Self::Tracker(_) => Standing::Tracker,
+            Self::Pex(_) | Self::Dht | Self::Lsd => Standing::Hearsay,
         }
     }
 

@@ -288,3 +288,21 @@ fn peers_named_by_peers_take_turns_with_one_that_failed() {
     assert!(order.contains(&addr(399)), "{order:?}");
     assert_eq!(std::iter::from_fn(|| c.poll_dial(now)).count(), 301 - 5);
 }
+
+#[test]
+fn peers_worth_keeping_are_those_connected_or_vouched_for() {
+    let (conf, mut rng) = (Conf::default(), Rng::new(1));
+    let mut c = Candidates::default();
+    let (tracker, liar) = (PeerSource::Tracker.into(), Source::Pex([192, 0, 2, 1].into()));
+    c.add(Instant::ZERO, addr(900), Source::User, &conf);
+    let failed = c.poll_dial(Instant::ZERO).unwrap();
+    c.release(Instant::ZERO, failed, false, &mut rng, &conf);
+    c.add(Instant::ZERO, addr(800), liar, &conf);
+    let connected = c.poll_dial(Instant::ZERO).unwrap();
+    c.note_connected(connected);
+    (1..=50).for_each(|n| assert!(c.add(Instant::ZERO, addr(n), liar, &conf)));
+    (101..=103).for_each(|n| assert!(c.add(Instant::ZERO, addr(n), tracker, &conf)));
+    let kept = [800, 900, 101, 102, 103].map(addr);
+    assert_eq!(c.worth_keeping(100), kept);
+    assert_eq!(c.worth_keeping(2), kept[..2]);
+}

@@ -1,15 +1,16 @@
 //! Which candidate makes room for a new one when there are as many as may be. Those that failed go
-//! first, the most often failed before the others; of those never tried, the kind of source that
-//! has named the most gives way, and of its sources (trackers, peers) the one that has. One that
-//! was connected before never does. Only idle candidates stand here;
-//! when one is dialled is not decided here.
+//! first, what any host may have named before what a tracker has, the most often failed before the
+//! others; one that the user has named goes for another of the user's alone. Of those never tried,
+//! the kind of source that has named the most gives way, and of its sources (trackers, peers) the
+//! one that has. One that was connected before never does. Only idle candidates stand here; when
+//! one is dialled is not decided here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
 
-use super::source::{PeerSource, Source};
+use super::source::{PeerSource, Source, Standing};
 use crate::base::time::Instant;
 
 /// What a candidate is worth.
@@ -27,8 +28,8 @@ pub(super) struct Worth {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Failed ones by how often.
-    failed: BTreeSet<(u32, Instant, SocketAddr)>,
+    /// Failed ones by whose word they are and how often they failed.
+    failed: BTreeSet<(Standing, u32, Instant, SocketAddr)>,
     /// Those never tried by source, the newest last.
     fresh: BTreeMap<Source, BTreeSet<(Instant, SocketAddr)>>,
 }
@@ -40,7 +41,9 @@ impl Room {
             Worth { failures: 0, source, since, .. } => {
                 _ = self.fresh.entry(source).or_default().insert((since, addr))
             }
-            Worth { failures, since, .. } => _ = self.failed.insert((failures, since, addr)),
+            Worth { failures, source, since, .. } => {
+                _ = self.failed.insert((source.standing(), failures, since, addr));
+            }
         }
     }
 
@@ -55,13 +58,17 @@ impl Room {
                     }
                 }
             }
-            Worth { failures, since, .. } => _ = self.failed.remove(&(failures, since, addr)),
+            Worth { failures, source, since, .. } => {
+                _ = self.failed.remove(&(source.standing(), failures, since, addr));
+            }
         }
     }
 
     /// The one that makes room for a new one of `source`, if any is worth less.
     pub(super) fn least(&self, source: Source) -> Option<SocketAddr> {
-        if let Some(&(.., addr)) = self.failed.last() {
+        if let Some(&(standing, .., addr)) = self.failed.last()
+            && (standing > Standing::User || source == Source::User)
+        {
             return Some(addr);
         }
         let kinds = self.kinds();
@@ -131,6 +138,28 @@ mod tests {
         room.remove(addr(8), worth(b, 1, false, 8));
         (2..=5).for_each(|n| room.remove(addr(n), worth(a, 0, false, n.into())));
         assert_eq!((room.least(a), room.least(b)), (Some(addr(7)), None));
+    }
+
+    #[test]
+    fn failed_peer_of_the_user_makes_room_for_no_other_source() {
+        let failed = |source, failures| Worth {
+            source,
+            failures,
+            proven: false,
+            since: Instant::from_micros(1),
+        };
+        let tracker = Source::Tracker(TrackerNo::from(1));
+        let mut room = Room::default();
+        room.insert(addr(1), failed(Source::User, 9));
+        for source in [tracker, Source::Pex([192, 0, 2, 1].into()), Source::Dht, Source::Lsd] {
+            assert_eq!(room.least(source), None, "{source:?}");
+        }
+        assert_eq!(room.least(Source::User), Some(addr(1)));
+        // What any host may have named goes before what a tracker has.
+        room.insert(addr(2), failed(tracker, 5));
+        assert_eq!(room.least(Source::Dht), Some(addr(2)));
+        room.insert(addr(3), failed(Source::Dht, 1));
+        assert_eq!(room.least(tracker), Some(addr(3)));
     }
 
     #[test]
