@@ -8,6 +8,9 @@
 
 #![allow(clippy::disallowed_methods)]
 
+#[path = "common/measure.rs"]
+mod measure;
+
 use std::{
     error::Error,
     fs,
@@ -21,6 +24,8 @@ use cratetorrent::{
     Alert, Conf, Reactor, TorrentParams,
     wire::metainfo::{Metainfo, MetainfoBuilder},
 };
+
+use measure::{cpu_ns, kib, poll_for};
 
 const PIECES: u64 = 16;
 const PIECE_LEN: u32 = 16 * 1024;
@@ -130,33 +135,7 @@ fn run(folder: &Path, seconds: u64) -> Result<(), Box<dyn Error>> {
     let before = cpu_ns()?;
     poll_for(&mut reactor, Duration::from_secs(seconds))?;
     let busy = cpu_ns()? - before;
-    println!("rss_kib {}", rss_kib()?);
+    println!("rss_kib {}", kib("VmRSS")?);
     println!("idle_percent {:.3}", busy as f64 / 1e7 / seconds as f64);
     Ok(())
-}
-
-fn poll_for(reactor: &mut Reactor, time: Duration) -> Result<(), Box<dyn Error>> {
-    let end = Instant::now() + time;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
-    {
-        reactor.poll(Some(left))?;
-        while reactor.next_alert().is_some() {}
-    }
-    Ok(())
-}
-
-fn rss_kib() -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
-
-/// Processor time of all threads.
-fn cpu_ns() -> Result<u64, Box<dyn Error>> {
-    let mut sum = 0;
-    for task in fs::read_dir("/proc/self/task")? {
-        let stat = fs::read_to_string(task?.path().join("schedstat"))?;
-        sum += stat.split_whitespace().next().ok_or("no schedstat")?.parse::<u64>()?;
-    }
-    Ok(sum)
 }

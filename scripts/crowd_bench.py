@@ -30,24 +30,18 @@ DESCRIPTORS = 8192
 
 def libtorrent_download(torrent, folder, addrs):
     import libtorrent as lt
+    import libtorrent_client
 
-    session = lt.session(
-        {
-            "listen_interfaces": "127.0.0.1:0",
-            "enable_dht": False,
-            "enable_lsd": False,
-            "enable_upnp": False,
-            "enable_natpmp": False,
-            "alert_mask": 0,
-            "connections_limit": 1000,
-            "connection_speed": 500,
-            "hashing_threads": 2,
-            "aio_threads": 2,
-            "max_queued_disk_bytes": 64 << 20,
-            "in_enc_policy": 2,
-            "out_enc_policy": 2,
-            "enable_outgoing_utp": False,
-        }
+    session = libtorrent_client.session(
+        at_once=True,
+        alert_mask=0,
+        connections_limit=1000,
+        connection_speed=500,
+        hashing_threads=2,
+        aio_threads=2,
+        max_queued_disk_bytes=64 << 20,
+        in_enc_policy=2,
+        out_enc_policy=2,
     )
     params = lt.add_torrent_params()
     params.ti, params.save_path = lt.torrent_info(torrent), folder

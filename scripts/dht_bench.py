@@ -4,9 +4,7 @@
 `run OURS ROUNDS SECONDS` measures; OURS is our magnet_bench.
 `fetch LINK FOLDER ADDR [at-once]` and `many FOLDER SECONDS ADDR [at-once]` do with libtorrent what
 magnet_bench does with ours.
-
-By itself libtorrent starts a torrent when its queue is looked at, and dials over uTP, then over TCP
-what did not answer in 3 s; told "at-once" it does neither.
+"at-once" is told in libtorrent_client.py.
 """
 
 import contextlib
@@ -19,6 +17,7 @@ import tempfile
 import time
 
 import libtorrent as lt
+import libtorrent_client
 
 LIMIT = 60
 NODES, LINKS, SEEDED = 100, 1000, 200
@@ -26,52 +25,20 @@ WARM = 5
 
 
 def session(bootstrap, at_once):
-    kinds = lt.alert.category_t
-    return lt.session(
-        {
-            "alert_mask": kinds.status_notification | kinds.piece_progress_notification,
-            "alert_queue_size": 100_000,
-            "allow_multiple_connections_per_ip": True,
-            "dht_block_ratelimit": 1_000_000,
-            "dht_bootstrap_nodes": bootstrap,
-            "dht_ignore_dark_internet": False,
-            "dht_restrict_routing_ips": False,
-            "dht_restrict_search_ips": False,
-            "enable_dht": True,
-            "enable_lsd": False,
-            "enable_natpmp": False,
-            "enable_outgoing_utp": not at_once,
-            "enable_upnp": False,
-            "listen_interfaces": "127.0.0.1:0",
-        }
+    return libtorrent_client.session(
+        at_once=bool(at_once),
+        alert_queue_size=100_000,
+        dht_block_ratelimit=1_000_000,
+        dht_bootstrap_nodes=bootstrap,
+        dht_ignore_dark_internet=False,
+        dht_restrict_routing_ips=False,
+        dht_restrict_search_ips=False,
+        enable_dht=True,
     )
 
 
-def add(fetching, link, folder, at_once):
-    params = lt.parse_magnet_uri(link)
-    params.save_path = str(folder)
-    if at_once:
-        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    fetching.async_add_torrent(params)
-
-
 def fetch(link, folder, bootstrap, at_once=None):
-    fetching = session(bootstrap, at_once)
-    # It has begun its work.
-    fetching.get_torrents()
-    began = time.perf_counter()
-    add(fetching, link, folder, at_once)
-    metadata = None
-    while time.perf_counter() < began + LIMIT:
-        fetching.wait_for_alert(1000)
-        for alert in fetching.pop_alerts():
-            took = (time.perf_counter() - began) * 1e3
-            if isinstance(alert, lt.metadata_received_alert):
-                metadata = took
-            elif isinstance(alert, lt.piece_finished_alert):
-                print(f"{metadata:.2f} {took:.2f}", flush=True)
-                return
-    sys.exit(f"nothing within {LIMIT} s; metadata: {metadata}")
+    libtorrent_client.time_link(session(bootstrap, at_once), link, folder, at_once, LIMIT)
 
 
 def many(folder, seconds, bootstrap, at_once=None):
@@ -80,7 +47,7 @@ def many(folder, seconds, bootstrap, at_once=None):
     time.sleep(WARM)
     began = time.perf_counter()
     for link in (folder / "links").read_text().splitlines():
-        add(fetching, link, folder / "many", at_once)
+        libtorrent_client.add_link(fetching, link, folder / "many", at_once)
     known = []
     while time.perf_counter() < began + seconds:
         fetching.wait_for_alert(100)

@@ -4,9 +4,7 @@
 `run OURS SEED ROUNDS` measures; OURS is our magnet_bench, SEED our seed.
 `seed TORRENT FOLDER PORT` serves with libtorrent until it is killed.
 `fetch LINK FOLDER [at-once]` does with libtorrent what magnet_bench does with ours.
-
-By itself libtorrent starts a torrent when its queue is looked at, and dials over uTP, then over TCP
-what did not answer in 3 s; told "at-once" it does neither.
+"at-once" is told in libtorrent_client.py.
 """
 
 import pathlib
@@ -19,34 +17,16 @@ import threading
 import time
 
 import libtorrent as lt
+import libtorrent_client
 
 SIZE = 256 << 20
 PIECE = 256 << 10
 LIMIT = 30
-SETTINGS = {
-    "enable_dht": False,
-    "enable_lsd": False,
-    "enable_upnp": False,
-    "enable_natpmp": False,
-    "allow_multiple_connections_per_ip": True,
-}
 PEX_ID = 1
 
 
-def session(port, **settings):
-    kinds = lt.alert.category_t
-    return lt.session(
-        {
-            **SETTINGS,
-            **settings,
-            "listen_interfaces": f"127.0.0.1:{port}",
-            "alert_mask": kinds.status_notification | kinds.piece_progress_notification,
-        }
-    )
-
-
 def seed(torrent, folder, port):
-    serving = session(port)
+    serving = libtorrent_client.session(port)
     params = lt.load_torrent_file(torrent)
     params.save_path = folder
     params.flags |= lt.torrent_flags.seed_mode
@@ -55,26 +35,8 @@ def seed(torrent, folder, port):
 
 
 def fetch(link, folder, at_once=None):
-    fetching = session(0, enable_outgoing_utp=not at_once)
-    # It has begun its work.
-    fetching.get_torrents()
-    params = lt.parse_magnet_uri(link)
-    params.save_path = folder
-    if at_once:
-        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    began = time.perf_counter()
-    fetching.add_torrent(params)
-    metadata = None
-    while time.perf_counter() < began + LIMIT:
-        fetching.wait_for_alert(1000)
-        for alert in fetching.pop_alerts():
-            took = (time.perf_counter() - began) * 1e3
-            if isinstance(alert, lt.metadata_received_alert):
-                metadata = took
-            elif isinstance(alert, lt.piece_finished_alert):
-                print(f"{metadata:.2f} {took:.2f}", flush=True)
-                return
-    sys.exit(f"nothing within {LIMIT} s; metadata: {metadata}")
+    fetching = libtorrent_client.session(at_once=bool(at_once))
+    libtorrent_client.time_link(fetching, link, folder, at_once, LIMIT)
 
 
 class Acquaintance:

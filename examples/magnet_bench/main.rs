@@ -16,7 +16,8 @@
 
 mod cloud;
 mod many;
-mod system;
+#[path = "../common/measure.rs"]
+mod measure;
 
 use std::{
     error::Error,

@@ -10,7 +10,10 @@ use std::{
 
 use cratetorrent::{Alert, AlertMask, Conf, Reactor, TorrentParams};
 
-use crate::{cloud::LINKS, system};
+use crate::{
+    cloud::LINKS,
+    measure::{cpu_ns, kib, poll_for},
+};
 
 /// How long an engine has to get to know the DHT before anything is measured.
 const WARM: Duration = Duration::from_secs(5);
@@ -23,7 +26,7 @@ pub(crate) fn run(folder: &Path, limit: Duration, conf: Conf) -> Result<(), Box<
         conf.alerts.max = 100_000;
     }))?;
     poll_for(&mut reactor, WARM)?;
-    let before = system::kib("VmRSS")?;
+    let before = kib("VmRSS")?;
 
     let began = Instant::now();
     let mut count = 0;
@@ -59,7 +62,7 @@ pub(crate) fn run(folder: &Path, limit: Duration, conf: Conf) -> Result<(), Box<
         turn(0.99),
         turn(1.0)
     );
-    println!("rss_kib {} peak_kib {} before_kib {before}", system::kib("VmRSS")?, peak()?);
+    println!("rss_kib {} peak_kib {} before_kib {before}", kib("VmRSS")?, kib("VmHWM")?);
     Ok(())
 }
 
@@ -67,28 +70,14 @@ pub(crate) fn idle(time: Duration, conf: Conf) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(conf)?;
     // As long as the table fills.
     poll_for(&mut reactor, Duration::from_secs(60))?;
-    let (began, before) = (reactor.verbs().dht_stats(), system::cpu_ns()?);
+    let (began, before) = (reactor.verbs().dht_stats(), cpu_ns()?);
     poll_for(&mut reactor, time)?;
-    let busy = system::cpu_ns()? - before;
+    let busy = cpu_ns()? - before;
     let (began, end) = (began.unwrap_or_default(), reactor.verbs().dht_stats());
     let end = end.unwrap_or_default();
     println!("nodes {} sent {}", end.nodes_v4, end.sent - began.sent);
     println!("queries {}", end.queries - began.queries);
     println!("idle_percent {:.4}", busy as f64 / 1e7 / time.as_secs_f64());
-    println!("rss_kib {}", system::kib("VmRSS")?);
-    Ok(())
-}
-
-fn peak() -> Result<u64, Box<dyn Error>> {
-    system::kib("VmHWM")
-}
-
-fn poll_for(reactor: &mut Reactor, time: Duration) -> Result<(), Box<dyn Error>> {
-    let end = Instant::now() + time;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
-    {
-        reactor.poll(Some(left))?;
-        while reactor.next_alert().is_some() {}
-    }
+    println!("rss_kib {}", kib("VmRSS")?);
     Ok(())
 }

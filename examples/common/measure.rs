@@ -1,6 +1,13 @@
-//! What the system knows of this process.
+//! What measuring programs ask the system about themselves (Linux), and the time for which they let
+//! an engine be.
 
-use std::{error::Error, fs};
+use std::{
+    error::Error,
+    fs,
+    time::{Duration, Instant},
+};
+
+use cratetorrent::Reactor;
 
 /// A size in `/proc/self/status`, in KiB.
 pub(crate) fn kib(name: &str) -> Result<u64, Box<dyn Error>> {
@@ -17,4 +24,15 @@ pub(crate) fn cpu_ns() -> Result<u64, Box<dyn Error>> {
         sum += stat.split_whitespace().next().ok_or("no schedstat")?.parse::<u64>()?;
     }
     Ok(sum)
+}
+
+/// Lets an engine do what it has to do, for so long.
+pub(crate) fn poll_for(reactor: &mut Reactor, time: Duration) -> Result<(), Box<dyn Error>> {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    {
+        reactor.poll(Some(left))?;
+        while reactor.next_alert().is_some() {}
+    }
+    Ok(())
 }
