@@ -9,6 +9,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
 
 use cratetorrent::wire::metainfo::MetainfoBuilder;
@@ -38,54 +39,93 @@ timeout -s INT -k 5 $seconds "$@" > said 2>&1 || true
 echo sent $(($(sent) - before))
 "#;
 
-/// The packets that a program sent out. `None` where namespaces cannot be had.
-fn sent(dir: &Path, seconds: u32, program: &str, args: &[&str], is_quiet: bool) -> Option<u64> {
-    let mut command = Command::new("unshare");
-    command.args(["-rnm", "sh", "-c", SCRIPT, "sh"]).arg(seconds.to_string());
-    command.arg(example(program)).args(args).current_dir(dir).env("RUST_LOG", "info");
-    for variable in ["NO_DHT", "NO_LSD", "SEED", "METAINFO_PATH", "DOWNLOAD_DIR"] {
-        command.env_remove(variable);
+/// A program in a folder of its own.
+struct Case {
+    program: &'static str,
+    args: &'static [&'static str],
+    /// With the environment of tests and scripts.
+    quiet: bool,
+    /// Whether packets go out.
+    sends: bool,
+    seconds: u32,
+}
+
+impl Case {
+    const fn new(program: &'static str, args: &'static [&'static str]) -> Self {
+        Self { program, args, quiet: false, sends: false, seconds: 3 }
     }
-    let command = if is_quiet { quiet(command) } else { command };
-    let output = { command }.stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let count = text.trim().strip_prefix("sent ")?.parse().unwrap();
-    if count > 0 && is_quiet {
-        eprintln!("{program} said: {}", fs::read_to_string(dir.join("said")).unwrap());
+
+    const fn sends(self) -> Self {
+        Self { sends: true, ..self }
     }
-    Some(count)
+
+    const fn quiet(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
+    /// What the programs work with.
+    fn furnish(dir: &Path) {
+        let names = ["dht.libtorrent.org", "dht.transmissionbt.com", "router.bt.ouinet.work"];
+        let hosts: String = names.iter().map(|name| format!("{NOWHERE} {name}\n")).collect();
+        fs::write(dir.join("hosts"), format!("127.0.0.1 localhost\n{hosts}")).unwrap();
+        let mut torrent = MetainfoBuilder::new("t", 16_384);
+        let bytes = torrent.single_file(5).build(&[[1; 20]]).unwrap();
+        fs::write(dir.join("t.torrent"), bytes).unwrap();
+        let bytes = torrent.private(true).build(&[[1; 20]]).unwrap();
+        fs::write(dir.join("private.torrent"), bytes).unwrap();
+        fs::write(dir.join("data"), [1; 100_000]).unwrap();
+    }
+
+    /// The packets that went out. `None` where namespaces cannot be had.
+    fn sent(&self) -> Option<u64> {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        Self::furnish(dir);
+        let mut command = Command::new("unshare");
+        command.args(["-rnm", "sh", "-c", SCRIPT, "sh"]).arg(self.seconds.to_string());
+        command.arg(example(self.program)).args(self.args);
+        command.current_dir(dir).env("RUST_LOG", "info");
+        for variable in ["NO_DHT", "NO_LSD", "SEED", "METAINFO_PATH", "DOWNLOAD_DIR"] {
+            command.env_remove(variable);
+        }
+        let command = if self.quiet { quiet(command) } else { command };
+        let output = { command }.stdin(Stdio::null()).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let count = text.trim().strip_prefix("sent ")?.parse().unwrap();
+        if (count > 0) != self.sends {
+            eprintln!("{} said: {}", self.program, fs::read_to_string(dir.join("said")).unwrap());
+        }
+        Some(count)
+    }
 }
 
 #[test]
 fn quiet_programs_send_nothing_out_of_the_machine() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let names = ["dht.libtorrent.org", "dht.transmissionbt.com", "router.bt.ouinet.work"];
-    let hosts: String = names.iter().map(|name| format!("{NOWHERE} {name}\n")).collect();
-    fs::write(path.join("hosts"), format!("127.0.0.1 localhost\n{hosts}")).unwrap();
-    let mut torrent = MetainfoBuilder::new("t", 16_384);
-    let bytes = torrent.single_file(5).build(&[[1; 20]]).unwrap();
-    fs::write(path.join("t.torrent"), bytes).unwrap();
-    let bytes = torrent.private(true).build(&[[1; 20]]).unwrap();
-    fs::write(path.join("private.torrent"), bytes).unwrap();
-    fs::write(path.join("data"), [1; 100_000]).unwrap();
-
-    let fetch = ["t.torrent", "--port", "0"];
-    let Some(loud) = sent(path, 3, "download", &fetch, false) else {
+    let fetch = &["t.torrent", "--port", "0"];
+    let serve = &["data", "--port", "0"];
+    let cases = [
+        // The cable does count: without being told otherwise, a program joins the DHT.
+        Case::new("download", fetch).sends(),
+        Case::new("seed", serve).sends(),
+        Case::new("download", &["t.torrent", "--port", "0", "--no-dht", "--no-lsd"]),
+        // It announces locally.
+        Case::new("download", &["t.torrent", "--port", "0", "--no-dht"]).sends(),
+        Case::new("download", &["private.torrent", "--port", "0"]),
+        // The demo.
+        Case { seconds: 30, ..Case::new("download", &[]) },
+        Case::new("download", fetch).quiet(),
+        Case::new("seed", serve).quiet(),
+        Case::new("session", &["s", "--port", "0"]).quiet(),
+    ];
+    let counts: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = cases.iter().map(|case| scope.spawn(|| case.sent())).collect();
+        running.into_iter().map(|case| case.join().unwrap()).collect()
+    });
+    if counts.iter().all(Option::is_none) {
         return eprintln!("not run: there are no network namespaces here");
-    };
-    // The cable does count: without being told otherwise, a program joins the DHT.
-    assert!(loud > 0, "{loud}");
-    assert!(sent(path, 3, "seed", &["data", "--port", "0"], false) > Some(0));
-    fs::remove_file(path.join("data.torrent")).unwrap();
-    let off = ["t.torrent", "--port", "0", "--no-dht", "--no-lsd"];
-    assert_eq!(sent(path, 3, "download", &off, false), Some(0), "{off:?}");
-    assert!(sent(path, 3, "download", &off[..4], false) > Some(0), "it announces locally");
-    let private = ["private.torrent", "--port", "0"];
-    assert_eq!(sent(path, 3, "download", &private, false), Some(0), "a private torrent");
-
-    assert_eq!(sent(path, 30, "download", &[], false), Some(0), "the demo");
-    assert_eq!(sent(path, 3, "download", &fetch, true), Some(0));
-    assert_eq!(sent(path, 3, "seed", &["data", "--port", "0"], true), Some(0));
-    assert_eq!(sent(path, 3, "session", &["s", "--port", "0"], true), Some(0));
+    }
+    for (Case { program, args, quiet, sends, .. }, count) in cases.iter().zip(counts) {
+        let count = count.unwrap();
+        assert_eq!(count > 0, *sends, "{program} {args:?}, quiet {quiet}: {count} packets");
+    }
 }
