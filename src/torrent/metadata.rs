@@ -68,5 +68,6 @@ impl Torrent {
             }
         }
         self.expect_peer_exchange(cx);
+        self.deliver_all(cx);
     }
 }

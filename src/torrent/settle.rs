@@ -21,10 +21,6 @@ impl Torrent {
         self.finish(true, cx);
         self.show_pieces(cx);
         self.go_on(cx);
-        if !self.swarm.notes.is_empty() {
-            // The torrent has just begun, and its peers had said something before (a magnet link).
-            self.deliver_all(cx);
-        }
         self.tend_slots(cx);
         self.tend_trackers(cx);
         self.keep_time(cx);
@@ -43,7 +39,8 @@ impl Torrent {
         self.schedule(cx);
     }
 
-    fn deliver_all(&mut self, cx: &mut Cx) {
+    /// Delivers what sessions left in the ledger, and asks for more where that made room.
+    pub(super) fn deliver_all(&mut self, cx: &mut Cx) {
         while let Some(note) = self.swarm.notes.pop_front() {
             self.deliver(note, cx);
         }
