@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use crate::base::{
     geometry::PieceIndex,
     ids::{PeerId, TorrentId},
-    job::StoreError,
+    storage::StoreError,
 };
 
 pub use crate::base::distrust::Distrust;

@@ -17,12 +17,12 @@ pub use crate::{
         geometry::Block,
         hash::{Digest, Hasher, PieceHash, Sha1State},
         ids::{Version, WireHash},
-        job::{
-            Borrowed, Chain, Done, FoundNames, Job, Leftovers, Opened, READ_GAP, RecordKind, Run,
-            RunData, RunDone, SaveState, SessionRecord, StoreOp, StoreSpec, Verdict, batch_len,
-            task::Task,
-        },
+        job::{Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict, batch_len, task::Task},
         partial::{BlockSet, PartialPiece},
+        storage::{
+            Borrowed, FoundNames, Leftovers, Opened, RecordKind, SaveState, SessionRecord, StoreOp,
+            StoreSpec,
+        },
         tracker_events::{Completion, OwedEvent, TrackerEvents},
     },
     engine::{CloseCause, DatagramOwner, Effect, Interface, StreamId},

@@ -87,7 +87,7 @@ pub use base::{
     files::Priority,
     ids::{Identity, InfoHash, InfoHashV2, PeerId, TorrentId},
     ip_filter::{IpFilter, IpRange, IpRangeError},
-    job::{Allocation, StoreError, Trust},
+    storage::{Allocation, StoreError, Trust},
     time::Instant,
     totals::Totals,
 };

@@ -217,7 +217,10 @@ fn this_test_can_fail() {
         ["create sees engine"]
     );
     assert_eq!(check("conf.rs", "fn f() -> crate::engine::Engine {}"), ["conf sees engine"]);
-    assert_eq!(check("conf.rs", "use crate::{alert::AlertMask, base::job::Allocation};"), [""; 0]);
+    assert_eq!(
+        check("conf.rs", "use crate::{alert::AlertMask, base::storage::Allocation};"),
+        [""; 0]
+    );
     assert_eq!(
         check("torrent/a.rs", "use crate::{conf::Conf, alert::Alert, error::Error};"),
         [""; 0]

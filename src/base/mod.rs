@@ -20,6 +20,7 @@ pub(crate) mod paths;
 pub(crate) mod ports;
 pub(crate) mod rate;
 pub(crate) mod rng;
+pub(crate) mod storage;
 pub(crate) mod time;
 pub(crate) mod timers;
 pub(crate) mod totals;

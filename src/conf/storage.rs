@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::validate::{ConfError, at_least_one, check, lasting};
-use crate::base::job::Allocation;
+use crate::base::storage::Allocation;
 
 /// How data gets to the disk and is checked there.
 #[derive(Clone, Debug)]

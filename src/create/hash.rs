@@ -18,7 +18,7 @@ use crate::{
     base::{
         geometry::Geometry,
         hash::Digest,
-        job::{StoreError, StoreOp},
+        storage::{StoreError, StoreOp},
     },
     store::Pieces,
 };

@@ -12,8 +12,8 @@ use crate::{
     base::{
         arena::Key,
         ids::{InfoHash, TorrentId, WireHash},
-        job::{RecordKind, SessionRecord},
         rng::Rng,
+        storage::{RecordKind, SessionRecord},
         time::Instant,
         timers::Wakeup,
     },

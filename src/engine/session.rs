@@ -11,7 +11,8 @@ use crate::{
     base::{
         arena::Key,
         ids::{InfoHash, TorrentId, WireHash},
-        job::{Job, RecordKind, SessionRecord, StoreError, StoreOp},
+        job::Job,
+        storage::{RecordKind, SessionRecord, StoreError, StoreOp},
         time::Instant,
     },
     engine::{ActiveLimits, Effect, Engine, NoSuchTorrent, Verbs, io::Owner},

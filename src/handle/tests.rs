@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    base::{ids::TorrentId, job::Allocation},
+    base::{ids::TorrentId, storage::Allocation},
     engine::TorrentParams,
     store::{Disk, FileStat, RealDisk},
     wire::metainfo::{Metainfo, MetainfoBuilder},

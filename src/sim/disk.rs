@@ -21,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    base::{job::Allocation, rng::Rng, time::Instant},
+    base::{rng::Rng, storage::Allocation, time::Instant},
     store::{Disk, FileStat},
 };
 pub use call_fault::{CallFault, DiskCall};

@@ -4,7 +4,7 @@
 use std::{io::ErrorKind, ops::Range, path::Path};
 
 use super::disk::Disk;
-use crate::base::job::{StoreError, StoreOp};
+use crate::base::storage::{StoreError, StoreOp};
 
 /// Bytes copied at once.
 const COPY_LEN: usize = 1 << 20;

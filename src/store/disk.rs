@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use crate::base::job::Allocation;
+use crate::base::storage::Allocation;
 
 /// What is known of a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

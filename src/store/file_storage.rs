@@ -25,8 +25,8 @@ use super::{
 };
 use crate::base::{
     arena::Key,
-    job::storage::{ReadPart, Reading, Saving, Storage},
-    job::{Borrowed, Leftovers, Opened, SaveState, StoreError, StoreOp, StoreSpec, Trust},
+    storage::{Borrowed, Leftovers, Opened, SaveState, StoreError, StoreOp, StoreSpec, Trust},
+    storage::{ReadPart, Reading, Saving, Storage},
 };
 use saving::PlacedFiles;
 

@@ -23,7 +23,7 @@ use super::{
     disk::{Disk, FileStat},
     layout::{Layout, LayoutFile, Segment},
 };
-use crate::base::job::{Allocation, Borrowed, StoreError, StoreOp};
+use crate::base::storage::{Allocation, Borrowed, StoreError, StoreOp};
 use outside::Settling;
 use parking::PartFile;
 pub(super) use parking::export_file;

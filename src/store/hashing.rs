@@ -17,9 +17,9 @@ use super::{
 use crate::base::{
     geometry::BLOCK_LEN,
     hash::{Digest, Hasher, PieceHash, Sha1State},
-    job::StoreError,
-    job::storage::Reading,
     merkle::MerkleState,
+    storage::Reading,
+    storage::StoreError,
 };
 
 /// How much of each stream is hashed before the next is looked after: a multiple of 64 and of a

@@ -12,8 +12,8 @@ use thiserror::Error;
 use super::names::{self, Names};
 use crate::base::{
     files::FileKind,
-    job::{FoundNames, StoreSpec},
     paths::{self, PathError},
+    storage::{FoundNames, StoreSpec},
 };
 
 /// A list of files that does not make a torrent.

@@ -16,8 +16,8 @@ use crate::base::{
     files::{FileEntry, FileKind, spans},
     geometry::{Geometry, PieceIndex},
     ids::Identity,
-    job::storage::{ReadPart, Reading, Saving, Storage},
-    job::{Leftovers, Opened, SaveState, StoreError, StoreOp, StoreSpec, Trust},
+    storage::{Leftovers, Opened, SaveState, StoreError, StoreOp, StoreSpec, Trust},
+    storage::{ReadPart, Reading, Saving, Storage},
 };
 
 /// Bytes that are allocated at once.

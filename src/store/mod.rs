@@ -27,8 +27,8 @@ mod torrent;
 
 pub use crate::base::{
     files::{Span, spans},
-    job::storage::{ReadPart, Reading, Saving, Storage},
     merkle,
+    storage::{ReadPart, Reading, Saving, Storage},
 };
 pub use disk::{Disk, FileStat, Locked};
 pub use lanes::{Stream, finish, lanes, sha1, update};

@@ -10,8 +10,8 @@ use std::{
 
 use super::{disk::Disk, saved::Saved};
 use crate::base::{
-    job::{StoreError, StoreOp, StoreSpec},
     paths::{Case, Foreign, NameRules, PathError, renamed_paths, safe_paths},
+    storage::{StoreError, StoreOp, StoreSpec},
 };
 
 /// The names of a torrent's files on a disk, where they are not those that the platform's rules

@@ -17,8 +17,8 @@ use super::{
 use crate::base::{
     geometry::Geometry,
     hash::{Digest, Hasher},
-    job::storage::Reading,
-    job::{Allocation, StoreError},
+    storage::Reading,
+    storage::{Allocation, StoreError},
 };
 
 /// Bytes of each piece that are hashed before the caller is told: a multiple of 64.

@@ -18,7 +18,8 @@ use crate::base::{
     arena::Key,
     buf::Buf,
     geometry::Block,
-    job::{Done, Job, StoreError},
+    job::{Done, Job},
+    storage::StoreError,
 };
 
 /// Pieces or runs that a worker hashes side by side.

@@ -33,7 +33,7 @@ use self::unix as sys;
 #[cfg(windows)]
 use self::windows as sys;
 use super::disk::{Disk, FileStat, Locked};
-use crate::base::job::Allocation;
+use crate::base::storage::Allocation;
 
 /// Files that are synced at a time. On ext4, 3,000 files of 4 KiB took 18 s one by one, 2.6 s by
 /// four, 0.8 s by 16.

@@ -14,7 +14,7 @@ use super::{
     copy::copy,
     disk::{Disk, FileStat},
 };
-use crate::base::job::{Allocation, Leftovers, StoreError, StoreOp};
+use crate::base::storage::{Allocation, Leftovers, StoreError, StoreOp};
 
 /// A file by the folder that may be a link, and the path below it that may not.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,11 +22,9 @@ use crate::base::{
     buf::Buf,
     geometry::{Block, PieceIndex},
     hash::{Digest, PieceHash},
-    job::storage::{Reading, Saving, Storage},
-    job::{
-        Chain, Done, Job, Opened, RecordKind, Run, RunData, RunDone, SaveState, SessionRecord,
-        StoreError, StoreOp, StoreSpec, Verdict,
-    },
+    job::{Chain, Done, Job, Run, RunData, RunDone, Verdict},
+    storage::{Opened, RecordKind, SaveState, SessionRecord, StoreError, StoreOp, StoreSpec},
+    storage::{Reading, Saving, Storage},
 };
 use crate::wire::session::MAX_BODY;
 

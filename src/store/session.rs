@@ -21,7 +21,7 @@ use super::disk::{Disk, Locked};
 use crate::{
     base::{
         ids::WireHash,
-        job::{RecordKind, SessionRecord, StoreError, StoreOp},
+        storage::{RecordKind, SessionRecord, StoreError, StoreOp},
     },
     wire::session::{
         self, HEADER_LEN, Index, LogError, MAX_BODY, Place, Record, Replay, Restored, Salt,

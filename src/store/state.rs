@@ -11,8 +11,8 @@ use crate::base::{
     distrust::Distrust,
     files::FileKind,
     geometry::{Geometry, PieceIndex},
-    job::{StoreSpec, Trust},
     partial::PartialPiece,
+    storage::{StoreSpec, Trust},
 };
 
 /// The file that stands in for those that are skipped and not there.

@@ -6,7 +6,7 @@ use crate::base::{
     files::{FileEntry, FileKind},
     geometry::Geometry,
     ids::{Identity, InfoHash},
-    job::StoreSpec,
+    storage::StoreSpec,
 };
 
 /// A torrent called `torrent` below `dir`, with these files one after the other: path, length,

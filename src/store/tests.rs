@@ -11,12 +11,10 @@ use crate::base::{
     geometry::{Geometry, PieceIndex},
     hash::{Hasher, PieceHash},
     ids::{Identity, InfoHash},
-    job::{
-        Allocation, Chain, Done, Job, Opened, READ_GAP, Run, RunData, RunDone, SaveState,
-        StoreError, StoreOp, StoreSpec, Trust, Verdict,
-    },
+    job::{Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict},
     partial::{BlockSet, PartialPiece},
     rng::Rng,
+    storage::{Allocation, Opened, SaveState, StoreError, StoreOp, StoreSpec, Trust},
 };
 
 pub(super) mod faults;

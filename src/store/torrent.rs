@@ -13,8 +13,9 @@ use crate::base::{
     buf::Buf,
     geometry::{Block, Geometry, PieceIndex},
     hash::{Digest, Hasher, PieceHash},
-    job::storage::{ReadPart, Reading, Storage},
-    job::{READ_GAP, Run, RunData, StoreError, StoreOp, StoreSpec, batch_len},
+    job::{READ_GAP, Run, RunData, batch_len},
+    storage::{ReadPart, Reading, Storage},
+    storage::{StoreError, StoreOp, StoreSpec},
 };
 
 /// How much of a piece is fetched beyond what a peer has asked for, when it must come from the

@@ -4,7 +4,7 @@
 use crate::base::{
     bitfield::Bitfield,
     geometry::{Geometry, PieceIndex},
-    job::StoreError,
+    storage::StoreError,
 };
 
 /// How often a disk of which nothing can be read is tried again before what is on it is fetched
@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn error() -> StoreError {
-        StoreError::new(crate::base::job::StoreOp::Read, "f", std::io::Error::other("broken"))
+        StoreError::new(crate::base::storage::StoreOp::Read, "f", std::io::Error::other("broken"))
     }
 
     #[test]

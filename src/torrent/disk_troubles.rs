@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{
     alert::Alert,
     base::{
-        job::{StoreError, Trust},
+        storage::{StoreError, Trust},
         time::Instant,
     },
     conf::Conf,

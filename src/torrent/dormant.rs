@@ -2,7 +2,7 @@
 //! needed, and until then nothing of what their saved state says is told to any peer.
 
 use crate::{
-    base::{arena::Key, job::Trust},
+    base::{arena::Key, storage::Trust},
     torrent::{Torrent, TorrentParams, cx::Cx, names::Names},
     wire::session::RestoredState,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Torrent, cx::Cx};
 use crate::{
     alert::Alert,
-    base::{job::StoreError, time::Instant},
+    base::{storage::StoreError, time::Instant},
 };
 
 /// A file that is changed on and on is checked so often at most. Meanwhile nothing of it is served.

@@ -10,7 +10,10 @@ use std::{
 use super::{SAVE, Torrent};
 use crate::{
     alert::Alert,
-    base::job::{Job, Leftovers, StoreError, StoreOp, StoreSpec},
+    base::{
+        job::Job,
+        storage::{Leftovers, StoreError, StoreOp, StoreSpec},
+    },
     torrent::{cx::Cx, location::Place},
 };
 

@@ -21,7 +21,7 @@ use self::{
     state::{Ending, State},
 };
 use crate::{
-    base::job::Trust,
+    base::storage::Trust,
     torrent::{checker::Checker, queue_request::Lane},
 };
 

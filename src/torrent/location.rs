@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    base::job::storage::Storage,
+    base::storage::Storage,
     torrent::{names::Names, shared_files::SharedFiles},
 };
 

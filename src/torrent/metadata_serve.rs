@@ -2,7 +2,7 @@
 //! (BEP 9): it is read back, they are answered, and it is let go of again.
 
 use crate::{
-    base::job::{Job, StoreError},
+    base::{job::Job, storage::StoreError},
     torrent::{METADATA, Torrent, cx::Cx},
 };
 

@@ -12,7 +12,8 @@ use crate::{
     alert::Alert,
     base::{
         files::FileKind,
-        job::{Job, StoreError, Trust},
+        job::Job,
+        storage::{StoreError, Trust},
         time::Instant,
     },
 };

@@ -71,7 +71,7 @@ use crate::{
         arena::Key,
         geometry::Geometry,
         ids::InfoHash,
-        job::StoreSpec,
+        storage::StoreSpec,
         time::Instant,
         timers::{TimerTable, Wakeup},
     },

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::{
     alert::Alert,
-    base::{ids::TorrentId, job::FoundNames},
+    base::{ids::TorrentId, storage::FoundNames},
     torrent::cx::Cx,
 };
 

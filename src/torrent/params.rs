@@ -10,7 +10,7 @@ use crate::{
         bucket::Limits,
         files::Priority,
         ids::Identity,
-        job::{Trust, storage::Storage},
+        storage::{Storage, Trust},
         totals::Totals,
         tracker_events::TrackerEvents,
     },

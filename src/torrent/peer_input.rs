@@ -4,7 +4,7 @@
 
 use crate::{
     alert::{Alert, AlertMask},
-    base::{arena::Key, buf::Buf, geometry::PieceIndex, job::StoreError, time::Instant},
+    base::{arena::Key, buf::Buf, geometry::PieceIndex, storage::StoreError, time::Instant},
     conf::Conf,
     torrent::{
         STOP, Torrent,

@@ -47,7 +47,7 @@ use crate::{
         buf::Buf,
         geometry::{Block, PieceIndex},
         ids::PeerId,
-        job::StoreError,
+        storage::StoreError,
         time::Instant,
     },
     proto::tx::Tx,

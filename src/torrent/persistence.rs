@@ -10,7 +10,7 @@ use crate::{
     alert::{Alert, StopAt},
     base::{
         bucket::Limits,
-        job::{RecordKind, SessionRecord, StoreError},
+        storage::{RecordKind, SessionRecord, StoreError},
         time::Instant,
     },
     torrent::{Source, Torrent, TorrentParams, cx::Cx},

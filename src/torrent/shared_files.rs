@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{arena::Key, job::Borrowed};
+use crate::base::{arena::Key, storage::Borrowed};
 
 /// See the module.
 #[derive(Debug, Default)]

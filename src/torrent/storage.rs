@@ -7,7 +7,8 @@ use crate::{
     alert::Alert,
     base::{
         geometry::PieceIndex,
-        job::{Done, Job, Opened, SaveState, StoreError, Verdict},
+        job::{Done, Job, Verdict},
+        storage::{Opened, SaveState, StoreError},
         time::Instant,
     },
     conf::Conf,

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::base::{
     ids::{InfoHash, Version, WireHash},
-    job::RecordKind,
+    storage::RecordKind,
 };
 
 pub use replay::{Entry, Index, Place, Replay, Restored, RestoredState, RestoredTorrent};

@@ -1,7 +1,7 @@
 //! The queue of alerts when it is full, and when newer ones make older ones pointless.
 
 use super::*;
-use crate::base::{arena::Key, ids::TorrentId, job::StoreError};
+use crate::base::{arena::Key, ids::TorrentId, storage::StoreError};
 
 fn id(n: u32) -> TorrentId {
     TorrentId(Key { index: n, generation: n })
@@ -26,7 +26,7 @@ fn failure_and_recovery_alerts_keep_their_order() {
     let mut alerts = Alerts::new(AlertMask::ALL, 10);
     let error = || {
         StoreError::new(
-            crate::base::job::StoreOp::Write,
+            crate::base::storage::StoreOp::Write,
             "f",
             std::io::ErrorKind::StorageFull.into(),
         )
@@ -72,7 +72,7 @@ fn waiting_alerts_are_bounded_by_the_limit_and_a_few_a_torrent() {
     let mut alerts = Alerts::new(AlertMask::ALL, limit);
     let error = || {
         StoreError::new(
-            crate::base::job::StoreOp::Write,
+            crate::base::storage::StoreOp::Write,
             "f",
             std::io::ErrorKind::StorageFull.into(),
         )

@@ -61,7 +61,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::{
-        base::job::Allocation,
+        base::storage::Allocation,
         sim::{CallFault, Troubles},
         store::Disk,
     };

@@ -137,7 +137,7 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::{
-        base::{job::Allocation, time::Instant},
+        base::{storage::Allocation, time::Instant},
         store::Disk,
     };
 

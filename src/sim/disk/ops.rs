@@ -10,7 +10,7 @@ use super::{
     PAGE,
     state::{Content, EPOCH_NS, File, State, pages},
 };
-use crate::{base::job::Allocation, store::FileStat};
+use crate::{base::storage::Allocation, store::FileStat};
 
 impl State {
     pub(super) fn read_at(

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::*;
 use crate::{
-    base::job::{Allocation, StoreOp, Trust},
+    base::storage::{Allocation, StoreOp, Trust},
     engine::TorrentParams,
 };
 

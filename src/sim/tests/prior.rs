@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    base::job::{Allocation, Trust},
+    base::storage::{Allocation, Trust},
     engine::TorrentParams,
 };
 

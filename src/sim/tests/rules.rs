@@ -254,7 +254,7 @@ fn lost_verified_byte_is_noticed() {
     for synced in [true, false] {
         let mut copied = rig();
         let disk = copied.host.disk.clone();
-        disk.create(to, 0, crate::base::job::Allocation::Sparse).unwrap();
+        disk.create(to, 0, crate::base::storage::Allocation::Sparse).unwrap();
         disk.write_at(to, 0, &disk.content(path).unwrap()).unwrap();
         if synced {
             disk.sync(to).unwrap();

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     base::{
         bucket::{Limits, Rate},
-        job::Trust,
+        storage::Trust,
     },
     engine::{AddError, MoveMode, TorrentParams},
 };

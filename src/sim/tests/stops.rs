@@ -2,7 +2,7 @@
 //! orderly stop, and what was recorded of them survives a kill.
 
 use super::*;
-use crate::base::job::Trust;
+use crate::base::storage::Trust;
 
 /// Ends a node in good order, or kills it, and starts it again.
 fn start_again(world: &mut World, node: NodeId, orderly: bool) -> Instant {

@@ -2,7 +2,7 @@
 //! restart.
 
 use super::*;
-use crate::{base::job::Trust, engine::TorrentParams, wire::tracker::AnnounceEvent};
+use crate::{base::storage::Trust, engine::TorrentParams, wire::tracker::AnnounceEvent};
 use AnnounceEvent::{Completed, Started, Stopped};
 
 fn kept() -> Conf {

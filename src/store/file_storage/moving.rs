@@ -11,8 +11,8 @@ use super::super::{
 };
 use super::{FileStorage, saving::PlacedFiles};
 use crate::base::{
-    job::{Leftovers, SaveState, StoreError, StoreOp, StoreSpec},
     paths::Case,
+    storage::{Leftovers, SaveState, StoreError, StoreOp, StoreSpec},
 };
 
 impl FileStorage {

@@ -6,7 +6,7 @@ use super::super::{files::TorrentFiles, relocate::Carried, resume, torrent::lock
 use crate::base::{
     geometry::Geometry,
     ids::Identity,
-    job::{RecordKind, SaveState, SessionRecord, StoreError, StoreOp, StoreSpec, Trust},
+    storage::{RecordKind, SaveState, SessionRecord, StoreError, StoreOp, StoreSpec, Trust},
 };
 
 /// Files that are synced before a job tells how far it is.

@@ -12,7 +12,7 @@ use super::super::layout::LayoutFile;
 use super::{BORROWED, DOUBTFUL, REWRITE, TorrentFiles};
 use crate::base::{
     arena::Key,
-    job::{Borrowed, StoreError, StoreOp},
+    storage::{Borrowed, StoreError, StoreOp},
 };
 
 /// Bytes compared at once.

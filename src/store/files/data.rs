@@ -10,8 +10,8 @@ use std::{
 use super::super::layout::{LayoutFile, Segment};
 use super::{BORROWED, HELD, READY, SKIPPED, TorrentFiles, UNSYNCED};
 use crate::base::{
-    job::storage::Reading,
-    job::{Allocation, StoreError, StoreOp},
+    storage::Reading,
+    storage::{Allocation, StoreError, StoreOp},
 };
 
 /// Buffers that one system call may fill. Linux takes 1024.

@@ -9,7 +9,7 @@ use super::{BORROWED, PARKED, READY, SKIPPED, TorrentFiles, UNSYNCED};
 use crate::base::{
     bitfield::Bitfield,
     geometry::Geometry,
-    job::{Changed, StoreError, StoreOp},
+    storage::{Changed, StoreError, StoreOp},
 };
 
 /// Counts those who are about to take note of how files look after our own writes: meanwhile a

@@ -19,7 +19,7 @@ use super::super::{
 use super::{FOUND, HELD, PARKED, READY, SKIPPED, TorrentFiles, UNSYNCED};
 use crate::base::{
     geometry::Geometry,
-    job::{Allocation, StoreError, StoreOp},
+    storage::{Allocation, StoreError, StoreOp},
 };
 
 /// The file that stands in for those that are skipped and not there.

@@ -8,7 +8,7 @@ use std::{
 
 use super::super::{disk::FileStat, layout::LayoutFile};
 use super::{READY, TorrentFiles};
-use crate::base::job::{StoreError, StoreOp};
+use crate::base::storage::{StoreError, StoreOp};
 
 impl TorrentFiles {
     /// Whether any file with bytes in it, or the part file, is there. What cannot be looked at

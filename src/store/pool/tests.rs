@@ -16,7 +16,8 @@ use crate::{
         buf::Buf,
         geometry::Geometry,
         hash::{Hasher, PieceHash},
-        job::{Allocation, Chain, Run, RunData, SaveState},
+        job::{Chain, Run, RunData},
+        storage::{Allocation, SaveState},
     },
     store::{FileStat, RealDisk},
 };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{faults::BadDisk, *};
-use crate::base::job::FoundNames;
+use crate::base::storage::FoundNames;
 
 /// A disk that ignores case.
 #[derive(Debug)]

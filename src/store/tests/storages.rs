@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    base::{job::storage::Storage, merkle::MerkleState},
+    base::{merkle::MerkleState, storage::Storage},
     store::MemoryStorage,
 };
 

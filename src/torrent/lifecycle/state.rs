@@ -3,7 +3,7 @@
 //! torrent may run.
 
 use super::stage::Stage;
-use crate::base::job::Trust;
+use crate::base::storage::Trust;
 
 /// How a torrent ends. The later ones include the earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

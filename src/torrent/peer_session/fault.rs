@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::{
-    base::{bitfield::BitfieldError, geometry::GeometryError, job::StoreError},
+    base::{bitfield::BitfieldError, geometry::GeometryError, storage::StoreError},
     proto::{metadata::MetadataFault, pex::PexFlood},
     wire::{
         extension::ExtensionError, frame::FrameError, message::MessageError,

@@ -19,8 +19,9 @@ use crate::{
     base::{
         buf::Buf,
         geometry::{Block, PieceIndex},
-        job::{Job, StoreError, batch_len},
+        job::{Job, batch_len},
         rate::LongMeter,
+        storage::StoreError,
         time::Instant,
     },
     proto::{allowed_fast::allowed_fast, tx, upload_queue::UploadQueue},

@@ -7,7 +7,8 @@ use crate::base::{
     buf::Buf,
     geometry::BLOCK_LEN,
     hash::{Hasher, PieceHash},
-    job::{Chain, Run, RunData, RunDone, StoreError, Verdict},
+    job::{Chain, Run, RunData, RunDone, Verdict},
+    storage::StoreError,
 };
 
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 use super::*;
 use crate::base::{
     hash::{PieceHash, Sha1State},
-    job::{Chain, Run, RunData, RunDone, StoreError, StoreOp, Verdict},
+    job::{Chain, Run, RunData, RunDone, Verdict},
+    storage::{StoreError, StoreOp},
 };
 
 const WHO: Contributor = Contributor {

@@ -7,7 +7,8 @@ use crate::{
     base::{
         geometry::PieceIndex,
         hash::Digest,
-        job::{Job, RunDone, StoreError},
+        job::{Job, RunDone},
+        storage::StoreError,
     },
     torrent::{cx::Cx, progress::Progress},
 };

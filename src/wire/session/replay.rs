@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, num::NonZeroU32, path::PathBuf, sync::Arc};
 
-use crate::base::{bitfield::Bitfield, ids::WireHash, job::RecordKind};
+use crate::base::{bitfield::Bitfield, ids::WireHash, storage::RecordKind};
 
 use super::{
     super::{

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::base::{
     bucket::{Limits, Rate},
     files::Priority,
-    job::Trust,
+    storage::Trust,
     totals::Totals,
     tracker_events::TrackerEvents,
 };

@@ -9,7 +9,7 @@ use crate::{
         bucket::{Limits, Rate},
         files::Priority,
         ids::PeerId,
-        job::Trust,
+        storage::Trust,
         totals::Totals,
         tracker_events::{Completion, OwedEvent, TrackerEvents},
     },

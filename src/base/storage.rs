@@ -4,9 +4,18 @@
 //! Below it files are known by number; paths are an affair of the file system's implementation.
 //! Knows bytes and states; not jobs, hashes, peers or choices.
 
+mod error;
+mod spec;
+mod state;
+
 use std::{fmt, ops::Range};
 
-use super::{Borrowed, Leftovers, Opened, SaveState, SessionRecord, StoreError, StoreSpec};
+pub(crate) use self::error::Changed;
+pub use self::{
+    error::{StoreError, StoreOp},
+    spec::{Allocation, Borrowed, FoundNames, Leftovers, Opened, StoreSpec, Trust},
+    state::{RecordKind, SaveState, SessionRecord},
+};
 
 /// What a read may do, and what it makes of bytes that another program has changed since they were
 /// looked at.
