@@ -47,7 +47,8 @@ def many(folder, seconds, bootstrap, at_once=None):
     time.sleep(WARM)
     began = time.perf_counter()
     for link in (folder / "links").read_text().splitlines():
-        libtorrent_client.add_link(fetching, link, folder / "many", at_once)
+        params = libtorrent_client.link_params(link, folder / "many", at_once)
+        fetching.async_add_torrent(params)
     known = []
     while time.perf_counter() < began + seconds:
         fetching.wait_for_alert(100)

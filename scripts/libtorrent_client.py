@@ -32,12 +32,12 @@ def session(port=0, at_once=False, **settings):
     )
 
 
-def add_link(fetching, link, folder, at_once):
+def link_params(link, folder, at_once):
     params = lt.parse_magnet_uri(link)
     params.save_path = str(folder)
     if at_once:
         params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    fetching.async_add_torrent(params)
+    return params
 
 
 def time_link(fetching, link, folder, at_once, limit):
@@ -45,7 +45,7 @@ def time_link(fetching, link, folder, at_once, limit):
     # It has begun its work.
     fetching.get_torrents()
     began = time.perf_counter()
-    add_link(fetching, link, folder, at_once)
+    fetching.add_torrent(link_params(link, folder, at_once))
     metadata = None
     while time.perf_counter() < began + limit:
         fetching.wait_for_alert(1000)
