@@ -21,6 +21,11 @@ const RETRY: Duration = Duration::from_secs(10);
 /// lead to the closest nodes, and others who look for the torrent would not find it.
 const ENOUGH: u32 = K as u32 / 2;
 
+/// Announces that begin at once, and how long the next wait then: each begins a look-up, which asks
+/// up to sixteen nodes, and all of it happens in one turn.
+const BURST: u32 = 8;
+const BREATH: Duration = Duration::from_millis(1);
+
 /// What is told of us as a peer of a torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announce {
@@ -54,6 +59,10 @@ pub(super) struct Announces {
     due: BTreeSet<(Instant, NodeId)>,
     /// When the next may begin that is not the first of its torrent.
     not_before: Instant,
+    /// How many have begun at which time.
+    burst: (Instant, u32),
+    /// When any may begin.
+    rests_until: Instant,
 }
 
 /// An announce to begin.
@@ -67,7 +76,8 @@ pub(super) struct Due {
 impl Announces {
     pub(super) fn new(rng: Rng) -> Self {
         let (torrents, due) = (BTreeMap::new(), BTreeSet::new());
-        Self { rng, torrents, due, not_before: Instant::ZERO }
+        let (not_before, rests_until) = (Instant::ZERO, Instant::ZERO);
+        Self { rng, torrents, due, not_before, burst: (Instant::ZERO, 0), rests_until }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -120,31 +130,41 @@ impl Announces {
 
     /// The next announce to begin.
     pub(super) fn pop_due(&mut self, now: Instant, conf: &DhtConf) -> Option<Due> {
-        let &(at, hash) = self.due.first().filter(|(at, _)| *at <= now)?;
-        let tracked = self.torrents.get(&hash)?;
-        let fresh = tracked.fresh;
+        if now < self.rests_until {
+            return None;
+        }
+        let hash = self.next_hash(now)?;
+        let tracked = self.torrents.get_mut(&hash)?;
+        let (announce, fresh) = (tracked.announce, tracked.fresh);
         if !fresh {
-            if self.not_before > now {
-                // Those that are new do not wait for it.
-                let later = self.not_before;
-                self.set_next(hash, later);
-                return self.pop_due(now, conf);
-            }
             self.not_before = now + conf.announce_spacing;
         }
-        self.due.remove(&(at, hash));
-        let tracked = self.torrents.get_mut(&hash)?;
         tracked.fresh = false;
         // In case that its end is never told.
-        tracked.next = now + conf.announce_interval;
-        let announce = tracked.announce;
-        self.due.insert((tracked.next, hash));
+        self.set_next(hash, now + conf.announce_interval);
+        let (at, begun) = self.burst;
+        let begun = if at == now { begun + 1 } else { 1 };
+        self.burst = (now, begun);
+        if begun >= BURST {
+            self.rests_until = now + BREATH;
+        }
         Some(Due { hash, announce, fresh })
+    }
+
+    /// The torrent that is due. Those that are not new wait for their time, and hold up no other.
+    fn next_hash(&mut self, now: Instant) -> Option<NodeId> {
+        loop {
+            let &(_, hash) = self.due.first().filter(|(at, _)| *at <= now)?;
+            if self.torrents.get(&hash)?.fresh || self.not_before <= now {
+                return Some(hash);
+            }
+            self.set_next(hash, self.not_before);
+        }
     }
 
     /// When the next announce begins.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.first().map(|&(at, _)| at.max(self.rests_until))
     }
 
     /// The search of an announce.
@@ -241,12 +261,15 @@ mod tests {
         (0..1000).for_each(|n| assert!(announces.track(at(0), hash(n), ANNOUNCE, &conf)));
         let stored = SearchOutcome { stored: 8, ..SearchOutcome::default() };
         for n in 0..1000 {
-            let due = announces.pop_due(at(0), &conf).unwrap();
-            assert!(due.fresh);
+            // Eight a millisecond.
+            let now = at(n / 8);
+            assert_eq!(announces.next_due(), Some(now));
+            let due = announces.pop_due(now, &conf).unwrap();
+            assert!(due.fresh && (n % 8 < 7 || announces.pop_due(now, &conf).is_none()));
             announces.note_search(&due.hash, SearchId(n));
             announces.note_end(at(1000), due.hash, SearchId(n), &stored, &conf);
         }
-        assert!(announces.pop_due(at(0), &conf).is_none());
+        assert!(announces.pop_due(at(125), &conf).is_none());
         assert!(announces.next_due().unwrap() >= at(809_000), "{:?}", announces.next_due());
         let (mut count, mut most) = (0, 0);
         for second in 800..1200 {
@@ -258,6 +281,23 @@ mod tests {
         }
         assert_eq!(count, 1000);
         assert!(most <= 10, "{most}");
+    }
+
+    #[test]
+    fn all_announces_made_due_at_once_are_spread_too() {
+        let (mut announces, conf) = (announces(), DhtConf::default());
+        let conf = DhtConf { max_tracked: 60_000, ..conf };
+        for n in 0..60_000_u64 {
+            assert!(announces.track(at(n), hash(n as u16), ANNOUNCE, &conf));
+            assert!(announces.pop_due(at(n), &conf).is_some());
+        }
+        // No end of a search was told: none waits for one.
+        announces.torrents.values_mut().for_each(|tracked| tracked.search = None);
+        let now = at(60_000);
+        announces.hurry(now, true);
+        assert!(announces.pop_due(now, &conf).is_some_and(|due| !due.fresh));
+        assert!(announces.pop_due(now, &conf).is_none());
+        assert_eq!(announces.next_due(), Some(now + conf.announce_spacing));
     }
 
     #[test]
