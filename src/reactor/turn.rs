@@ -41,7 +41,7 @@ const WRITES_A_ROUND: usize = 4;
 /// Datagrams taken a turn, and sent.
 const DATAGRAMS_A_TURN: usize = 64;
 /// How long a turn may take datagrams, and send them.
-const DATAGRAM_TIME: Duration = Duration::from_micros(300);
+const DATAGRAM_TIME: Duration = Duration::from_micros(150);
 /// Slices a write: 32 blocks with their headers.
 const SLICES_A_WRITE: usize = 64;
 
