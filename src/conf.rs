@@ -5,6 +5,7 @@
 mod alerts;
 mod descriptors;
 mod dht;
+mod encryption;
 mod lsd;
 mod network;
 mod peers;
@@ -21,6 +22,7 @@ mod validate;
 pub use self::{
     alerts::AlertConf,
     dht::{Bootstrap, DhtConf},
+    encryption::{CryptoMethod, Encryption, EncryptionConf},
     lsd::LsdConf,
     network::NetworkConf,
     peers::PeerConf,
@@ -53,6 +55,8 @@ pub struct Conf {
     pub network: NetworkConf,
     /// Connections with peers.
     pub peers: PeerConf,
+    /// Which connections with peers are encrypted.
+    pub encryption: EncryptionConf,
     /// What is requested of peers, and the memory for pieces in progress.
     pub requests: RequestConf,
     /// Who is served, and the memory for what is sent.
@@ -88,6 +92,7 @@ impl Conf {
     pub fn validate(&self) -> Result<(), ConfError> {
         self.network.validate()?;
         self.peers.validate()?;
+        self.encryption.validate()?;
         self.requests.validate()?;
         self.uploads.validate()?;
         self.queue.validate()?;

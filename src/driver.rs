@@ -17,7 +17,10 @@ pub use crate::{
         geometry::Block,
         hash::{Digest, Hasher, PieceHash, Sha1State},
         ids::{Version, WireHash},
-        job::{Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict, batch_len, task::Task},
+        job::{
+            Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict, batch_len,
+            key_exchange::KeyExchange, task::Task,
+        },
         partial::{BlockSet, PartialPiece},
         storage::{
             Borrowed, FoundNames, Leftovers, Opened, RecordKind, SaveState, SessionRecord, StoreOp,

@@ -6,6 +6,7 @@
 //! - [`serving`]: which peers are unchoked, and how their requests are read and sent.
 //! - [`rates`]: how rate limits are kept.
 //! - [`connections`]: which addresses are dialled and which connections are accepted.
+//! - [`encryption`]: which connections are encrypted, and how.
 //! - [`storage`]: saved state and restarts, names of files, priorities, moves, making torrents.
 //! - [`trackers`]: which tracker is told what, and how.
 //! - [`dht`]: the DHT node: table, look-ups, announces, storage, bootstrap.
@@ -32,6 +33,9 @@ pub mod rates {}
 
 #[doc = include_str!("guide/connections.md")]
 pub mod connections {}
+
+#[doc = include_str!("guide/encryption.md")]
+pub mod encryption {}
 
 #[doc = include_str!("guide/storage.md")]
 pub mod storage {}

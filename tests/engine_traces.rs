@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use cratetorrent::{
     Alert, Bitfield, Conf,
+    conf::Encryption,
     wire::{extension::ExtensionHandshake, message::Message, metainfo::BLOCK_LEN},
 };
 use trace::{Trace, block, request};

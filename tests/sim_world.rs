@@ -90,5 +90,7 @@ fn random_script_panics_nothing() {
     assert_eq!(world.script::<Mute>(mute).heard.len(), 68, "a greeting and nothing more");
     assert_eq!(world.engine(leech).connections(), 1);
     world.run_for(5 * S + Duration::from_millis(10));
+    assert_eq!(world.engine(leech).connections(), 1, "it is dialled again, encrypted");
+    world.run_for(10 * S + Duration::from_millis(10));
     assert_eq!(world.engine(leech).connections(), 0);
 }

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use cratetorrent::{Alerts, Conf, EngineHandle, ReactorError, conf::Bootstrap, spawn};
+use cratetorrent::{
+    Alerts, Conf, EngineHandle, ReactorError,
+    conf::{Bootstrap, CryptoMethod, Encryption},
+    spawn,
+};
 
 use super::{
     Problem,
@@ -30,7 +34,26 @@ pub struct Place {
     bind: Option<String>,
     no_pex: bool,
     no_lsd: bool,
+    encryption: Option<Policy>,
     dht: Dht,
+}
+
+/// Which connections with peers are encrypted, as `--encryption` has it.
+#[derive(Clone, Copy, Debug)]
+struct Policy(Encryption);
+
+impl std::str::FromStr for Policy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(match text {
+            "off" => Encryption::Off,
+            "allow" => Encryption::Allowed,
+            "prefer" => Encryption::Preferred,
+            "require" => Encryption::Required,
+            _ => return Err("encryption is off, allow, prefer or require"),
+        }))
+    }
 }
 
 /// Public nodes that lead into the DHT. They serve thousands, and are asked for nodes alone.
@@ -126,7 +149,8 @@ impl Place {
         }
         let no_pex = args.contains("--no-pex");
         let no_lsd = args.contains("--no-lsd") || variable(LSD_OFF).is_some();
-        Ok(Self { port, deaf, bind, no_pex, no_lsd, dht: Dht::parse(args)? })
+        let encryption = value(args, "--encryption")?;
+        Ok(Self { port, deaf, bind, no_pex, no_lsd, encryption, dht: Dht::parse(args)? })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -151,6 +175,14 @@ impl Place {
     pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
         conf.peers.exchange = !self.no_pex;
         conf.lsd.enabled = !self.no_lsd;
+        if let Some(Policy(policy)) = self.encryption {
+            conf.encryption.policy = policy;
+            if policy == Encryption::Required {
+                // Who wants no readable connection wants no readable data either.
+                conf.encryption.method = CryptoMethod::Rc4;
+                conf.encryption.only_method = true;
+            }
+        }
         self.dht.set(&mut conf)?;
         let (engine, alerts) = self.start_with(conf)?;
         self.dht.keep(&engine);

@@ -34,6 +34,9 @@ Usage: download [TORRENT] [options]
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --no-listen           accept no peers
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
+  --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
+                        tried
+                        first with all peers; require: RC4, and no other peers
   --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
                         ones)
   --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there

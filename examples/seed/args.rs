@@ -27,6 +27,9 @@ Usage: seed TORRENT [options]
   PATH                  anything else: a file or folder to make a torrent of
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
+  --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
+                        tried
+                        first with all peers; require: RC4, and no other peers
   --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
                         ones)
   --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there

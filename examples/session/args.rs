@@ -23,6 +23,9 @@ Usage: session DIR [options]
   --downloads DIR       where data goes unless `add` says otherwise (default: DIR/downloads)
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
+  --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
+                        tried
+                        first with all peers; require: RC4, and no other peers
   --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
                         ones)
   --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything

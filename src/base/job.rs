@@ -4,11 +4,12 @@
 //! torrent's generational key, so an answer that comes too late finds nothing. What a torrent's
 //! storage is asked and answers is told by [`storage`](super::storage).
 
+pub(crate) mod key_exchange;
 pub(crate) mod task;
 
 use std::ops::Range;
 
-use self::task::Task;
+use self::{key_exchange::KeyExchange, task::Task};
 use super::{
     arena::Key,
     buf::Buf,
@@ -184,6 +185,13 @@ pub enum Job {
         /// The work.
         task: Box<dyn Task>,
     },
+    /// Do the arithmetic of an encrypted handshake.
+    KeyExchange {
+        /// The connection it is for.
+        link: Key,
+        /// What is known, and what is to be computed.
+        exchange: Box<KeyExchange>,
+    },
     /// Read a part of a torrent's metainfo file back from the session folder.
     Info {
         /// The torrent.
@@ -351,6 +359,13 @@ pub enum Done {
         torrent: Key,
         /// The task, which has run.
         task: Box<dyn Task>,
+    },
+    /// To [`Job::KeyExchange`].
+    KeyExchange {
+        /// The connection it is for.
+        link: Key,
+        /// The result. A number is missing if it cannot be had: encryption is not compiled in.
+        exchange: Box<KeyExchange>,
     },
     /// To [`Job::Info`].
     Info {

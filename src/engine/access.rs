@@ -38,6 +38,8 @@ pub(super) struct Access {
     bans: Bans<IpAddr>,
     /// Hosts with connections, so there are no more of them than of those.
     hosts: BTreeMap<IpAddr, Host>,
+    /// Accepted connections whose handshake has not come, of all hosts.
+    handshakes: usize,
     refused: Refused,
     /// Where we have reached ourselves, newest last. Trackers name us to ourselves again and
     /// again.
@@ -70,6 +72,7 @@ impl Access {
         let host = self.hosts.entry(host_of(ip)).or_default();
         host.connections += 1;
         host.handshakes += 1;
+        self.handshakes += 1;
     }
 
     pub(super) fn handle_dialled(&mut self, ip: IpAddr) {
@@ -81,17 +84,25 @@ impl Access {
         if let Some(host) = self.hosts.get_mut(&host_of(ip)) {
             host.handshakes = host.handshakes.saturating_sub(1);
         }
+        self.handshakes = self.handshakes.saturating_sub(1);
     }
 
     /// A connection is over; `greeting`: one that was accepted and has not greeted.
     pub(super) fn handle_gone(&mut self, ip: IpAddr, greeting: bool) {
         let ip = host_of(ip);
         let Some(host) = self.hosts.get_mut(&ip) else { return };
+        self.handshakes = self.handshakes.saturating_sub(usize::from(greeting));
         host.connections = host.connections.saturating_sub(1);
         host.handshakes = host.handshakes.saturating_sub(usize::from(greeting));
         if host.connections == 0 {
             self.hosts.remove(&ip);
         }
+    }
+
+    /// Accepted connections whose handshake has not come.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn handshakes(&self) -> usize {
+        self.handshakes
     }
 
     /// Whether no host has anything.
@@ -191,7 +202,7 @@ impl Engine {
         } else if self.access.bans.is_banned(self.cx.now, ip.to_canonical()) {
             &mut refused.banned
         } else if self.connections.len() >= conf.peers.max_connections
-            || self.handshakes >= conf.peers.max_handshakes
+            || self.access.handshakes >= conf.peers.max_handshakes
         {
             &mut refused.full
         } else if host.connections >= conf.peers.max_per_host

@@ -47,7 +47,7 @@ impl Engine {
             (
                 "accepted connections have not greeted",
                 handshakes,
-                self.handshakes,
+                self.access.handshakes(),
                 conf.peers.max_handshakes,
             ),
             ("peers may be asked", fetchers, self.cx.leases.fetchers(), conf.peers.max_connections),
@@ -161,6 +161,12 @@ impl Engine {
     /// Whether it still knows a connection.
     pub(crate) fn has_connection(&self, stream: StreamId) -> bool {
         matches!(stream, StreamId::Peer(connection) if self.connections.get(connection).is_some())
+    }
+
+    /// Whether a connection is encrypted or becomes so: what is sent on it cannot be read.
+    pub(crate) fn is_encrypted(&self, stream: StreamId) -> bool {
+        let StreamId::Peer(connection) = stream else { return false };
+        self.connections.get(connection).is_some_and(Connection::is_encrypted)
     }
 
     /// How a connection that has been greeted stands.

@@ -6,9 +6,10 @@ use std::{io::IoSlice, net::SocketAddr, time::Duration};
 use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
-    engine::{CloseCause, Effect, Engine, StreamId},
-    proto::{cipher::Cipher, handshake, preambles::Preambles, tx::Tx},
+    engine::{CloseCause, Effect, Engine, StreamId, crypto::Crypto},
+    proto::{handshake, preamble::PreambleError, preambles::Preambles, tx::Tx},
     torrent::{
+        candidates::Opening,
         disconnect::Disconnect,
         outbox::Sleeper,
         peer_session::{Greeted, Terms},
@@ -34,8 +35,7 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// What we say before the session takes over, which gets it then.
     pub(super) hello: Tx,
-    /// Deciphers what comes after the handshake, if preambles have agreed on that.
-    cipher: Option<Box<dyn Cipher>>,
+    pub(super) crypto: Crypto,
     pub(super) began: Instant,
 }
 
@@ -65,19 +65,17 @@ pub(super) enum State {
 }
 
 impl Connection {
-    pub(super) fn outgoing(torrent: Key, addr: SocketAddr, began: Instant) -> Self {
-        let who = Contributor { addr, incoming: false };
-        Self::new(who, Some(torrent), State::Connecting, began)
-    }
-
-    fn incoming(addr: SocketAddr, began: Instant) -> Self {
-        let who = Contributor { addr, incoming: true };
-        Self::new(who, None, State::Preambles(Preambles::incoming(Vec::new())), began)
-    }
-
-    fn new(who: Contributor, torrent: Option<Key>, state: State, began: Instant) -> Self {
+    fn outgoing(torrent: Key, addr: SocketAddr, crypto: Crypto, began: Instant) -> Self {
+        let (who, torrent) = (Contributor { addr, incoming: false }, Some(torrent));
         let (transport, hello) = (Transport::Stream, Tx::default());
-        Self { who, torrent, transport, state, hello, cipher: None, began }
+        Self { who, torrent, transport, state: State::Connecting, hello, crypto, began }
+    }
+
+    fn incoming(addr: SocketAddr, preambles: Preambles, began: Instant) -> Self {
+        let who = Contributor { addr, incoming: true };
+        let (transport, hello) = (Transport::Stream, Tx::default());
+        let (state, crypto) = (State::Preambles(preambles), Crypto::new(Opening::Plain, false));
+        Self { who, torrent: None, transport, state, hello, crypto, began }
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -85,14 +83,33 @@ impl Connection {
         matches!(self.state, State::Connecting)
     }
 
+    /// Whether what we send on it is enciphered, or will be.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_encrypted(&self) -> bool {
+        match &self.state {
+            State::Preambles(preambles) => preambles.is_encrypted(),
+            _ => self.crypto.method.is_some(),
+        }
+    }
+
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_in_handshake(&self) -> bool {
         matches!(self.state, State::Preambles(_) | State::Waiting { .. })
     }
 
+    /// Whether it is connected, and nothing has come that shows that the peer speaks as we did.
+    fn is_unheard(&self) -> bool {
+        matches!(&self.state, State::Preambles(preambles) if preambles.is_fruitless())
+    }
+
     /// Whether it has greeted and waits for its torrent.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting { .. })
+    }
+
+    /// Whether it was accepted, and its handshake has not come or has not been answered.
+    fn is_greeting(&self) -> bool {
+        self.who.incoming && matches!(self.state, State::Preambles(_) | State::Waiting { .. })
     }
 
     pub(super) fn session(&self) -> Option<Key> {
@@ -112,17 +129,27 @@ impl Engine {
             return None;
         }
         let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
-        let connection = self.connections.insert(Connection::incoming(addr, self.cx.now));
-        self.handshakes += 1;
+        let preambles = self.incoming_preambles();
+        let connection = Connection::incoming(addr, preambles, self.cx.now);
+        let connection = self.connections.insert(connection);
         self.access.handle_accepted(addr.ip());
         self.cx.outbox.wake(deadline, Sleeper::Peer(connection));
         Some(StreamId::Peer(connection))
     }
 
-    /// Connects to a peer.
+    /// Connects to a peer, as it is spoken to.
     pub(super) fn dial(&mut self, torrent: Key, addr: SocketAddr) {
+        let policy = self.cx.conf.encryption.policy;
+        if let Some(t) = self.torrents.get(torrent) {
+            let opening = t.peers.candidates().opening(addr, policy);
+            self.dial_as(torrent, addr, Crypto::new(opening, false));
+        }
+    }
+
+    pub(super) fn dial_as(&mut self, torrent: Key, addr: SocketAddr, crypto: Crypto) {
         let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
-        let connection = self.connections.insert(Connection::outgoing(torrent, addr, self.cx.now));
+        let connection = Connection::outgoing(torrent, addr, crypto, self.cx.now);
+        let connection = self.connections.insert(connection);
         self.dialing.count += 1;
         self.access.handle_dialled(addr.ip());
         if let Some(torrent) = self.torrents.get_mut(torrent) {
@@ -139,13 +166,7 @@ impl Engine {
         if matches!(connection.state, State::Connecting) {
             self.dialing.count = self.dialing.count.saturating_sub(1);
             let info_hash = torrent.identity.info_hash();
-            connection.state = State::Preambles(Preambles::outgoing(info_hash, Vec::new()));
-            connection.hello.push_bytes(&handshake::ours(
-                info_hash,
-                self.cx.peer_id,
-                self.cx.conf.dht.enabled,
-            ));
-            self.cx.outbox.flush(key);
+            self.begin_preambles(key, info_hash);
         }
         // It no longer counts as being dialled, so another may be.
         self.dial_candidates();
@@ -154,34 +175,21 @@ impl Engine {
     /// Bytes came on a connection.
     pub(super) fn connection_data(&mut self, key: Key, data: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Some(cipher) = &mut connection.cipher {
+        if let Some(cipher) = &mut connection.crypto.incoming {
             cipher.apply(data);
         }
         match &mut connection.state {
             State::Connecting | State::Mirror => {}
-            State::Preambles(preambles) => {
-                let said = connection.hello.len();
-                match preambles.handle_data(data, &mut connection.hello) {
-                    Ok(whole) => {
-                        if connection.hello.len() > said {
-                            self.cx.outbox.flush(key);
-                        }
-                        let Some((handshake, used)) = whole else { return };
-                        connection.cipher = preambles.take_cipher();
-                        self.handshake_done(key, handshake);
-                        // What came behind the handshake belongs to the session, if it has become
-                        // one or will.
-                        let behind = data.get(used..).unwrap_or_default();
-                        match self.connections.get_mut(key).map(|connection| &mut connection.state)
-                        {
-                            Some(State::Live(_)) => self.session_data(key, behind),
-                            Some(State::Waiting { early, .. }) => early.extend_from_slice(behind),
-                            _ => {}
-                        }
-                    }
-                    Err(error) => {
-                        self.close(key, Disconnect::new(PeerGoneKind::Violation, error.to_string()))
-                    }
+            State::Preambles(_) => {
+                let Some((handshake, used)) = self.feed_preambles(key, data) else { return };
+                self.handshake_done(key, handshake);
+                // What came behind the handshake belongs to the session, if it has become one or
+                // will.
+                let behind = data.get(used..).unwrap_or_default();
+                match self.connections.get_mut(key).map(|connection| &mut connection.state) {
+                    Some(State::Live(_)) => self.session_data(key, behind),
+                    Some(State::Waiting { early, .. }) => early.extend_from_slice(behind),
+                    _ => {}
                 }
             }
             // It should not have been read: `read_quota` is zero.
@@ -195,6 +203,31 @@ impl Engine {
                 Disconnect::new(PeerGoneKind::Violation, "it sends too much before it is greeted"),
             ),
             State::Live(_) => self.session_data(key, data),
+        }
+    }
+
+    /// What a peer said before its handshake, or that, is wrong.
+    pub(super) fn fail_preambles(&mut self, key: Key, error: PreambleError) {
+        let reason = Disconnect::new(PeerGoneKind::Violation, error.to_string());
+        if error.is_of_language() {
+            self.close_unheard(key, reason);
+        } else {
+            self.close(key, reason);
+        }
+    }
+
+    /// Ends a connection whose peer may not speak as we did.
+    fn close_unheard(&mut self, key: Key, reason: Disconnect) {
+        if self.connections.get(key).is_some() {
+            self.close_transport(key);
+            self.end_unheard(key, reason);
+        }
+    }
+
+    /// The same, of one that is closed.
+    fn end_unheard(&mut self, key: Key, reason: Disconnect) {
+        if !self.dial_other_way(key) {
+            self.end(key, reason);
         }
     }
 
@@ -271,7 +304,12 @@ impl Engine {
                     &self.cx.conf,
                 );
             }
-            self.end(key, Disconnect::new(kind, what));
+            let is_unheard = connection.is_unheard() && cause != CloseCause::Exhausted;
+            if is_unheard {
+                self.end_unheard(key, Disconnect::new(kind, what));
+            } else {
+                self.end(key, Disconnect::new(kind, what));
+            }
         }
     }
 
@@ -286,13 +324,16 @@ impl Engine {
                     format!("it did not answer within {timeout:?}"),
                 ),
             ),
-            (State::Preambles(_) | State::Mirror, _) => self.close(
-                key,
-                Disconnect::new(
-                    PeerGoneKind::TimedOut,
-                    format!("it did not greet within {timeout:?}"),
-                ),
-            ),
+            (State::Preambles(_) | State::Mirror, _) => {
+                let is_unheard = connection.is_unheard();
+                let text = format!("it did not greet within {timeout:?}");
+                let reason = Disconnect::new(PeerGoneKind::TimedOut, text);
+                if is_unheard {
+                    self.close_unheard(key, reason);
+                } else {
+                    self.close(key, reason);
+                }
+            }
             (State::Waiting { .. }, _) => self.close(
                 key,
                 Disconnect::stopped(&format!("the torrent was not open within {timeout:?}")),
@@ -389,8 +430,8 @@ impl Engine {
         let Some(t) = self.torrents.get_mut(torrent) else { return };
         if !who.incoming {
             t.peers.note_dial_over();
+            t.peers.candidates_mut().note_opened(who.addr, connection.crypto.opening);
         } else {
-            self.handshakes = self.handshakes.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
             connection.hello.push_bytes(&handshake::ours(
                 handshake.info_hash,
@@ -404,7 +445,11 @@ impl Engine {
             fast: handshake.reserved.fast(),
             extended: handshake.reserved.extensions(),
             dht: handshake.reserved.dht(),
+            encryption: connection.crypto.method,
         };
+        if let Some(method) = terms.encryption {
+            log::debug!("{} encrypts: {method:?}", who.addr);
+        }
         let tx = std::mem::take(&mut connection.hello);
         let greeting = tx.len();
         let greeted = Greeted { link: key, who, terms, tx };
@@ -434,7 +479,6 @@ impl Engine {
                 self.cx.conf.dht.enabled,
             ));
             self.cx.outbox.flush(key);
-            self.handshakes = self.handshakes.saturating_sub(1);
             self.access.handle_greeted(who.addr.ip());
         }
     }
@@ -473,30 +517,38 @@ impl Engine {
         }
     }
 
-    /// Forgets a connection and tells its torrent.
-    fn end(&mut self, key: Key, reason: Disconnect) {
-        let Some(mut connection) = self.connections.remove(key) else { return };
+    /// Forgets a connection, and what waits for it.
+    pub(super) fn forget_connection(&mut self, key: Key) -> Option<Connection> {
+        let mut connection = self.connections.remove(key)?;
         self.cx.outbox.forget_flush(key);
         self.throttle.forget(key);
+        self.exchanges.forget(key);
         connection.hello.clear(drop);
-        if let (State::Waiting { .. }, Some(torrent)) = (&connection.state, connection.torrent) {
-            self.wanting.forget_link(torrent, key);
-        }
-        let greeting = connection.who.incoming
-            && matches!(connection.state, State::Preambles(_) | State::Waiting { .. });
+        let greeting = connection.is_greeting();
         self.access.handle_gone(connection.who.addr.ip(), greeting);
         debug_assert!(self.connections.len() > 0 || self.access.is_idle());
         match connection.state {
             State::Connecting => self.dialing.count = self.dialing.count.saturating_sub(1),
             State::Live(_) => self.tally.peers = self.tally.peers.saturating_sub(1),
-            _ if greeting => self.handshakes = self.handshakes.saturating_sub(1),
             _ => {}
+        }
+        Some(connection)
+    }
+
+    /// Forgets a connection and tells its torrent.
+    fn end(&mut self, key: Key, reason: Disconnect) {
+        let Some(connection) = self.forget_connection(key) else { return };
+        if let (State::Waiting { .. }, Some(torrent)) = (&connection.state, connection.torrent) {
+            self.wanting.forget_link(torrent, key);
         }
         self.dialing.again = true;
         if let Some(torrent) = connection.torrent {
             if let Some(t) = self.torrents.get_mut(torrent) {
                 if !connection.who.incoming && connection.session().is_none() {
                     t.peers.note_dial_over();
+                    if connection.crypto.is_second {
+                        t.peers.candidates_mut().note_both_failed(connection.who.addr);
+                    }
                 }
                 t.handle_gone(connection.who, connection.session(), reason, &mut self.cx);
             }

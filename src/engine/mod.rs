@@ -15,11 +15,13 @@ mod checks;
 mod connection;
 mod content;
 mod crowd;
+mod crypto;
 mod datagrams;
 mod dht;
 mod dht_record;
 mod discovery;
 mod effect;
+mod encryption;
 mod files;
 mod hash_index;
 mod hearing;
@@ -81,6 +83,7 @@ use changes::Ledger;
 use connection::Connection;
 use crowd::Crowd;
 use discovery::Discovery;
+use encryption::KeyExchanges;
 use io::{Io, Owner};
 use places::Places;
 use queue::Queue;
@@ -193,8 +196,6 @@ pub struct Engine {
     by_hash: HashIndex,
     connections: Arena<Connection>,
     dialing: Dialing,
-    /// Accepted connections whose handshake has not come.
-    handshakes: usize,
     shutting_down: bool,
     /// Who may connect.
     access: Access,
@@ -209,6 +210,7 @@ pub struct Engine {
     wanting: Wanting,
     crowd: Crowd,
     discovery: Discovery,
+    exchanges: KeyExchanges,
     /// When idle buffers are looked after, if there are any.
     buffers_due: Option<Instant>,
     io: Io,
@@ -232,6 +234,7 @@ impl Engine {
         let throttle = Throttle::new(now, conf.network.limits);
         let queue = Queue::new(ActiveLimits::of(&conf));
         let discovery = Discovery::new(&conf, &mut rng, now);
+        let exchanges = KeyExchanges::new(rng.fork(0x6d73_6520));
         let mut cx = Cx::new(conf, rng, PeerId(peer_id), now);
         cx.leases.set_up_limited(throttle.up.is_on());
         let mut engine = Self {
@@ -239,7 +242,6 @@ impl Engine {
             by_hash: HashIndex::default(),
             connections: Arena::new(),
             dialing: Dialing::default(),
-            handshakes: 0,
             shutting_down: false,
             access: Access::default(),
             throttle,
@@ -252,6 +254,7 @@ impl Engine {
             wanting: Wanting::default(),
             crowd: Crowd::default(),
             discovery,
+            exchanges,
             buffers_due: None,
             io: Io::new(),
             cx,
@@ -302,6 +305,7 @@ impl Engine {
             | Done::Computed { torrent, .. }
             | Done::Info { torrent, .. }
             | Done::Closed { torrent } => torrent,
+            Done::KeyExchange { link, exchange } => return self.handle_exchange(*link, exchange),
             Done::Recorded { torrent, kind, result } => {
                 return self.handle_recorded(*torrent, *kind, result.clone());
             }

@@ -11,7 +11,7 @@ use crate::{
         ids::{InfoHash, PeerId, TorrentId},
         ports::ListenPorts,
     },
-    conf::SeedChoking,
+    conf::{CryptoMethod, SeedChoking},
     engine::{Engine, NoSuchTorrent},
     torrent::{
         Torrent,
@@ -34,6 +34,8 @@ pub struct PeerStats {
     pub id: PeerId,
     /// The program it says it is (BEP 10).
     pub client: Option<String>,
+    /// How its connection is encrypted, if it began encrypted (MSE).
+    pub encryption: Option<CryptoMethod>,
     /// Pieces it has.
     pub have: u32,
     /// We want something it has.
@@ -94,6 +96,7 @@ fn early_stats(early: &PeerBeforeContent) -> PeerStats {
         incoming: early.who().incoming,
         id: early.terms().peer_id,
         client: None,
+        encryption: early.terms().encryption,
         have: 0,
         interested: false,
         unchoked: !early.is_peer_choking(),
@@ -345,6 +348,7 @@ impl Engine {
             incoming: s.who().incoming,
             id: s.peer_id(),
             client: s.client().map(str::to_owned),
+            encryption: s.encryption(),
             have: s.has().count(),
             interested: s.is_interested(),
             unchoked: !s.is_peer_choking(),

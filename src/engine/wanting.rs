@@ -138,7 +138,7 @@ impl Engine {
         self.watch_crowd();
     }
 
-    fn has_room_to_dial(&self) -> bool {
+    pub(super) fn has_room_to_dial(&self) -> bool {
         self.dialing.count < self.cx.conf.peers.max_dials
             && self.connections.len() < self.cx.conf.peers.max_connections
     }

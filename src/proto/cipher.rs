@@ -8,9 +8,9 @@ pub(crate) trait Cipher: Debug + Send {
     fn apply(&mut self, bytes: &mut [u8]);
 }
 
-/// One for each direction.
+/// One for each direction that is enciphered.
 #[derive(Debug)]
 pub(crate) struct Ciphers {
-    pub(crate) incoming: Box<dyn Cipher>,
-    pub(crate) outgoing: Box<dyn Cipher>,
+    pub(crate) incoming: Option<Box<dyn Cipher>>,
+    pub(crate) outgoing: Option<Box<dyn Cipher>>,
 }

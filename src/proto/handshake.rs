@@ -19,7 +19,7 @@ pub(crate) struct HandshakeExchange {
 pub(crate) enum HandshakeError {
     #[error("it does not speak BitTorrent: {0}")]
     Malformed(#[from] handshake::HandshakeError),
-    #[error("it answered for another torrent, {0}")]
+    #[error("it speaks for another torrent, {0}")]
     WrongTorrent(InfoHash),
 }
 
@@ -32,6 +32,16 @@ impl HandshakeExchange {
     /// A peer dialled us; we hear first which torrent it is about.
     pub(crate) fn incoming() -> Self {
         Self { expected: None, heard: Vec::new() }
+    }
+
+    /// The peer has said, otherwise, which torrent it is about.
+    pub(crate) fn expect(&mut self, info_hash: InfoHash) {
+        self.expected = Some(info_hash);
+    }
+
+    /// Whether nothing has come of it.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.heard.is_empty()
     }
 
     /// Takes in what arrived; returns the peer's handshake once it is whole, and how many of `data`

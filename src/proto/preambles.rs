@@ -4,48 +4,26 @@
 //! A proxy's greeting or an encrypted handshake is such a step. What comes after one sees only
 //! bytes: what a step has agreed on is applied to them before.
 
-use std::{collections::VecDeque, fmt::Debug};
+use std::collections::VecDeque;
 
 use super::{
     cipher::{Cipher, Ciphers},
-    handshake::{HandshakeError, HandshakeExchange},
-    tx::Tx,
+    handshake::HandshakeExchange,
+    preamble::{Agreed, Passed, Preamble, PreambleCx, PreambleError},
 };
-use crate::{base::ids::InfoHash, wire::handshake::Handshake};
-
-/// A step before the handshake. It says what it has to say by pushing it to the send queue, its
-/// first word when it is first fed, with no bytes, as the connection is made.
-pub(crate) trait Preamble: Debug + Send {
-    /// Takes in what came; once the step is over, how many of the bytes belonged to it, and how
-    /// the rest is to be read.
-    fn handle_data(
-        &mut self,
-        data: &mut [u8],
-        tx: &mut Tx,
-    ) -> Result<Option<Passed>, PreambleError>;
-}
-
-/// The end of a step.
-#[derive(Debug)]
-pub(crate) struct Passed {
-    /// Bytes that belonged to it.
-    pub(crate) used: usize,
-    /// Everything after it is enciphered with these.
-    pub(crate) ciphers: Option<Ciphers>,
-}
-
-/// Why a connection never came to a peer session.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PreambleError {
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-}
+use crate::{
+    base::{ids::InfoHash, job::key_exchange::KeyExchange},
+    conf::CryptoMethod,
+    wire::handshake::Handshake,
+};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Preambles {
     before: VecDeque<Box<dyn Preamble>>,
     handshake: HandshakeExchange,
+    /// What was agreed on, if the connection is encrypted.
+    method: Option<CryptoMethod>,
     incoming: Option<Box<dyn Cipher>>,
 }
 
@@ -61,7 +39,7 @@ impl Preambles {
     }
 
     fn new(handshake: HandshakeExchange, before: Vec<Box<dyn Preamble>>) -> Self {
-        Self { before: before.into(), handshake, incoming: None }
+        Self { before: before.into(), handshake, method: None, incoming: None }
     }
 
     /// Takes in what arrived, and deciphers it where it lies. The peer's handshake once it is
@@ -69,27 +47,71 @@ impl Preambles {
     pub(crate) fn handle_data(
         &mut self,
         data: &mut [u8],
-        tx: &mut Tx,
+        cx: &mut PreambleCx<'_>,
     ) -> Result<Option<(Handshake, usize)>, PreambleError> {
         if let Some(cipher) = &mut self.incoming {
             cipher.apply(data);
         }
         let mut at = 0;
         while let Some(step) = self.before.front_mut() {
-            let Some(Passed { used, ciphers }) =
-                step.handle_data(data.get_mut(at..).unwrap_or_default(), tx)?
+            let Some(Passed { used, early, agreed }) =
+                step.handle_data(data.get_mut(at..).unwrap_or_default(), cx)?
             else {
                 return Ok(None);
             };
             at += used;
             self.before.pop_front();
-            if let Some(Ciphers { incoming, outgoing }) = ciphers {
-                self.incoming.insert(incoming).apply(data.get_mut(at..).unwrap_or_default());
-                tx.seal_with(outgoing);
+            // Less than a handshake has.
+            let _ = self.handshake.handle_data(&early)?;
+            if let Some(Agreed { torrent, method, ciphers: Ciphers { incoming, outgoing } }) =
+                agreed
+            {
+                self.handshake.expect(torrent);
+                self.method = Some(method);
+                if let Some(incoming) = incoming {
+                    self.incoming.insert(incoming).apply(data.get_mut(at..).unwrap_or_default());
+                }
+                if let Some(outgoing) = outgoing {
+                    cx.tx.seal_with(outgoing);
+                }
             }
         }
         let handshake = self.handshake.handle_data(data.get(at..).unwrap_or_default())?;
         Ok(handshake.map(|(handshake, used)| (handshake, at + used)))
+    }
+
+    /// What is to be computed, elsewhere since it takes long.
+    #[must_use]
+    pub(crate) fn poll_exchange(&mut self) -> Option<Box<KeyExchange>> {
+        self.before.front_mut()?.poll_exchange()
+    }
+
+    /// It was computed.
+    pub(crate) fn handle_exchange(
+        &mut self,
+        exchange: &KeyExchange,
+        cx: &mut PreambleCx<'_>,
+    ) -> Result<(), PreambleError> {
+        match self.before.front_mut() {
+            Some(step) => step.handle_exchange(exchange, cx),
+            None => Ok(()),
+        }
+    }
+
+    /// How the connection is encrypted, if it is.
+    pub(crate) fn method(&self) -> Option<CryptoMethod> {
+        self.method
+    }
+
+    /// Whether we have begun to encrypt: in plain nothing is said before the handshake.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.method.is_some() || !self.before.is_empty()
+    }
+
+    /// Whether the peer has said nothing yet that it would say only if it speaks as we do.
+    pub(crate) fn is_fruitless(&self) -> bool {
+        self.method.is_none() && self.handshake.is_unheard()
     }
 
     /// What everything after the handshake is to be deciphered with.
@@ -103,7 +125,11 @@ mod tests {
     use std::io::IoSlice;
 
     use super::*;
-    use crate::{base::ids::PeerId, proto::handshake, wire::handshake::HANDSHAKE_LEN};
+    use crate::{
+        base::ids::PeerId,
+        proto::{handshake, preamble::TorrentMarks, tx::Tx},
+        wire::handshake::HANDSHAKE_LEN,
+    };
 
     const HASH: InfoHash = InfoHash([7; 20]);
 
@@ -132,20 +158,38 @@ mod tests {
         fn handle_data(
             &mut self,
             data: &mut [u8],
-            tx: &mut Tx,
+            cx: &mut PreambleCx<'_>,
         ) -> Result<Option<Passed>, PreambleError> {
             if !std::mem::replace(&mut self.said, true) {
-                tx.push_bytes(b"hello");
+                cx.tx.push_bytes(b"hello");
             }
             let used = data.len().min(4 - self.heard);
             self.heard += used;
-            let ciphers = || Ciphers {
-                incoming: Box::new(Count::default()),
-                outgoing: Box::new(Count::default()),
+            let agreed = || Agreed {
+                torrent: HASH,
+                method: CryptoMethod::Rc4,
+                ciphers: Ciphers {
+                    incoming: Some(Box::new(Count::default())),
+                    outgoing: Some(Box::new(Count::default())),
+                },
             };
-            let passed = || Passed { used, ciphers: self.enciphers.then(ciphers) };
+            let agreed = || self.enciphers.then(agreed);
+            let passed = || Passed { used, early: Vec::new(), agreed: agreed() };
             Ok((self.heard == 4).then(passed))
         }
+    }
+
+    /// No torrent is known by any mark.
+    struct Nothing;
+
+    impl TorrentMarks for Nothing {
+        fn by_mark(&self, _: &[u8; 20]) -> Option<InfoHash> {
+            None
+        }
+    }
+
+    fn feed(preambles: &mut Preambles, data: &mut [u8], tx: &mut Tx) -> Option<(Handshake, usize)> {
+        preambles.handle_data(data, &mut PreambleCx { tx, torrents: &Nothing }).unwrap()
     }
 
     fn sent(tx: &mut Tx) -> Vec<u8> {
@@ -169,14 +213,14 @@ mod tests {
             ];
             let (mut preambles, mut tx) = (Preambles::incoming(steps), Tx::default());
             let (mut first, mut second) = (wire[..cut].to_vec(), wire[cut..].to_vec());
-            let (handshake, behind) = match preambles.handle_data(&mut first, &mut tx).unwrap() {
+            let (handshake, behind) = match feed(&mut preambles, &mut first, &mut tx) {
                 Some((handshake, used)) => {
                     let mut cipher = preambles.take_cipher().unwrap();
                     cipher.apply(&mut second);
                     (handshake, [&first[used..], &second].concat())
                 }
                 None => {
-                    let whole = preambles.handle_data(&mut second, &mut tx).unwrap();
+                    let whole = feed(&mut preambles, &mut second, &mut tx);
                     let (handshake, used) = whole.unwrap();
                     (handshake, second[used..].to_vec())
                 }
@@ -190,9 +234,9 @@ mod tests {
         let steps: Vec<Box<dyn Preamble>> =
             vec![Box::new(Greeting { enciphers: true, ..Greeting::default() })];
         let (mut preambles, mut tx) = (Preambles::outgoing(HASH, steps), Tx::default());
-        assert!(preambles.handle_data(&mut [], &mut tx).unwrap().is_none());
+        assert!(feed(&mut preambles, &mut [], &mut tx).is_none());
         assert_eq!(sent(&mut tx), b"hello");
-        assert!(preambles.handle_data(&mut b"okay".to_vec(), &mut tx).unwrap().is_none());
+        assert!(feed(&mut preambles, &mut b"okay".to_vec(), &mut tx).is_none());
         let ours = handshake::ours(HASH, PeerId([8; 20]), false);
         tx.push_bytes(&ours);
         let mut said = sent(&mut tx);

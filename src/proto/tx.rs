@@ -310,10 +310,15 @@ impl Tx {
         }
     }
 
-    /// From here on everything is enciphered, what waits included.
+    /// What waits leaves as it is; what comes after it is enciphered. Only small messages may wait.
     pub(crate) fn seal_with(&mut self, cipher: Box<dyn Cipher>) {
-        let (bytes, freed) = (BytesMut::new(), Vec::new());
-        self.sealed = Some(Box::new(Sealed { cipher, bytes, freed, payload: 0 }));
+        let mut bytes = BytesMut::new();
+        let mut sent = std::mem::take(&mut self.sent);
+        for chunk in self.chunks.drain(..) {
+            bytes.extend_from_slice(chunk.bytes().get(sent..).unwrap_or_default());
+            sent = 0;
+        }
+        self.sealed = Some(Box::new(Sealed { cipher, bytes, freed: Vec::new(), payload: 0 }));
     }
 
     /// Enciphers what comes next until so many bytes are ready, or there is nothing in memory.

@@ -139,6 +139,7 @@ pub(super) fn job_name(job: &Job) -> (&'static str, Option<u32>) {
         Job::Save { .. } => ("save", None),
         Job::Close { .. } => ("close", None),
         Job::Compute { .. } => ("compute", None),
+        Job::KeyExchange { .. } => ("exchange keys", None),
         Job::Info { .. } => ("read metadata", None),
         _ => ("work", None),
     }

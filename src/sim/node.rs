@@ -100,6 +100,8 @@ pub(super) struct Node {
     /// Its user tells each of its engines where it is reached.
     pub(super) tells_place: bool,
     pub(super) cut: bool,
+    /// A box on its line resets connections that begin with a handshake in plain.
+    pub(super) censored: bool,
     /// Which part of a partition it is in.
     pub(super) part: u32,
     /// Its router, by number, and its port there.
@@ -144,6 +146,7 @@ impl Node {
             listening: true,
             tells_place: false,
             cut: false,
+            censored: false,
             part: 0,
             nat: None,
             outer_port: PORT,
@@ -196,6 +199,8 @@ pub(super) struct Held {
     pub(super) params: TorrentParams,
     /// Pieces that the engine says it has and that were compared with the truth.
     pub(super) seen: Bitfield,
+    /// The eavesdropper has not heard all: a connection was encrypted.
+    pub(super) unheard: bool,
     /// Bytes of blocks that passed on the wire, as an eavesdropper counts them.
     pub(super) wire_up: u64,
     pub(super) wire_down: u64,
@@ -251,6 +256,7 @@ impl Host {
             seen,
             wire_up: 0,
             wire_down: 0,
+            unheard: false,
             met_script: false,
             got_on: None,
         });

@@ -27,7 +27,7 @@ use crate::{
     wire::{
         extension::ExtensionHandshake,
         frame::Decoder,
-        handshake::{HANDSHAKE_LEN, Handshake, Reserved},
+        handshake::{HANDSHAKE_LEN, Handshake, PROTOCOL, Reserved},
         message::Message,
         ut_metadata::MetadataMessage,
     },
@@ -453,6 +453,11 @@ impl Script for Remote {
             let take = (HANDSHAKE_LEN - chat.heard.len()).min(bytes.len());
             let (hello, rest) = bytes.split_at(take);
             chat.heard.extend_from_slice(hello);
+            if !PROTOCOL.iter().zip(&chat.heard).all(|(want, byte)| want == byte) {
+                // It does not know encryption.
+                talk.close(conn);
+                return self.closed(talk, conn);
+            }
             if chat.heard.len() < HANDSHAKE_LEN {
                 return;
             }

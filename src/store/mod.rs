@@ -9,6 +9,7 @@ mod disk;
 mod file_storage;
 mod files;
 mod hashing;
+mod key_exchange;
 mod lanes;
 mod layout;
 mod memory;

@@ -336,6 +336,7 @@ impl Waiting {
             | Job::Run { .. }
             | Job::Digests { .. }
             | Job::Info { .. }
+            | Job::KeyExchange { .. }
             | Job::Close { .. } => &mut self.quick,
             Job::Save { .. }
             | Job::Arrange { .. }

@@ -14,6 +14,7 @@ use super::{
     file_storage::{FileStorage, FileSystem},
     files,
     hashing::{self, Input, Output, Scratch, Source},
+    key_exchange,
     session::SessionFolder,
     torrent::{Torrent, lock},
 };
@@ -169,6 +170,10 @@ impl Runner {
                 Job::Compute { torrent, mut task } => {
                     task.run();
                     done.push(Done::Computed { torrent, task });
+                }
+                Job::KeyExchange { link, mut exchange } => {
+                    key_exchange::run(&mut exchange);
+                    done.push(Done::KeyExchange { link, exchange });
                 }
                 Job::Info { torrent, info_hash, span } => {
                     let result = match &self.files.folder {

@@ -1,6 +1,7 @@
 //! Peers we know of: which to dial next, which to leave alone, which not to speak to for a while,
 //! and where they come from: the rule for private torrents (BEP 27) is here and nowhere else.
 
+mod opening;
 mod ready;
 mod source;
 #[cfg(test)]
@@ -17,9 +18,11 @@ use std::{
 
 use crate::{
     base::{ip_filter::IpFilter, rng::Rng, time::Instant},
-    conf::Conf,
+    conf::{Conf, Encryption},
     torrent::{bans::Bans, priority::Ours, progress::Contributor},
 };
+pub(crate) use opening::Opening;
+use opening::Openings;
 use ready::{Rank, Ready};
 pub use source::PeerSource;
 pub(crate) use source::Source;
@@ -77,6 +80,7 @@ struct Candidate {
     /// It was connected once.
     proven: bool,
     failures: u32,
+    openings: Openings,
     /// When it may be dialled; `None` while it is connected or being dialled.
     idle_until: Option<Instant>,
 }
@@ -135,7 +139,14 @@ impl Candidates {
         }
         let mut sources = Sources::default();
         sources.add(source);
-        let new = Candidate { source, sources, proven: false, failures: 0, idle_until: None };
+        let new = Candidate {
+            source,
+            sources,
+            proven: false,
+            failures: 0,
+            openings: Openings::default(),
+            idle_until: None,
+        };
         self.known.insert(addr, new);
         self.idle(addr, now);
         true
@@ -275,6 +286,42 @@ impl Candidates {
             self.known.get_mut(&addr).filter(|candidate| candidate.idle_until.is_none())
         {
             candidate.proven = true;
+        }
+    }
+
+    // How its connections begin.
+
+    /// How to begin a connection with `addr`.
+    pub(crate) fn opening(&self, addr: SocketAddr, policy: Encryption) -> Opening {
+        let candidate = self.known.get(&addr);
+        let (openings, failures) = candidate
+            .map_or_else(Default::default, |candidate| (candidate.openings, candidate.failures));
+        openings.next(policy, failures)
+    }
+
+    /// Whether `addr` may be dialled the other way at once if a connection was not greeted.
+    pub(crate) fn has_other_opening(&self, addr: SocketAddr, policy: Encryption) -> bool {
+        self.known.get(&addr).is_some_and(|candidate| candidate.openings.has_other(policy))
+    }
+
+    /// A connection with `addr` that began so was greeted.
+    pub(crate) fn note_opened(&mut self, addr: SocketAddr, opening: Opening) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.openings.handle_opened(opening);
+        }
+    }
+
+    /// Another peer says that `addr` prefers encryption (BEP 11).
+    pub(crate) fn note_encrypts(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.openings.handle_told();
+        }
+    }
+
+    /// `addr` was dialled both ways, and neither was greeted.
+    pub(crate) fn note_both_failed(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.openings.handle_both_failed();
         }
     }
 

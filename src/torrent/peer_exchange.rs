@@ -12,6 +12,7 @@ use std::{
 use crate::{
     base::arena::Key,
     torrent::{PEX, Torrent, candidates::Source, cx::Cx},
+    wire::ut_pex::PexFlags,
 };
 
 /// How long peers that come are gathered before those are told that know nothing yet.
@@ -19,13 +20,22 @@ const GATHER: Duration = Duration::from_secs(1);
 
 impl Torrent {
     /// A peer at `from` has named others.
-    pub(super) fn handle_named(&mut self, from: IpAddr, peers: &[SocketAddr], cx: &mut Cx) {
+    pub(super) fn handle_named(
+        &mut self,
+        from: IpAddr,
+        peers: &[(SocketAddr, PexFlags)],
+        cx: &mut Cx,
+    ) {
         if !self.swarm.exchanges_peers() || peers.is_empty() {
             return;
         }
         log::debug!("{from} names {} peers", peers.len());
-        for &addr in peers {
-            self.peers.candidates_mut().add(cx.now, addr, Source::Pex(from), &cx.conf);
+        let candidates = self.peers.candidates_mut();
+        for &(addr, flags) in peers {
+            candidates.add(cx.now, addr, Source::Pex(from), &cx.conf);
+            if flags.contains(PexFlags::ENCRYPTION) {
+                candidates.note_encrypts(addr);
+            }
         }
     }
 

@@ -50,6 +50,7 @@ use crate::{
         storage::StoreError,
         time::Instant,
     },
+    conf::CryptoMethod,
     proto::tx::Tx,
     torrent::{cx::Cx, outbox::Sleeper, progress::Contributor, standing::Standing, swarm::Swarm},
     wire::{frame::Decoder, message::Message},
@@ -75,6 +76,8 @@ pub(crate) struct Terms {
     pub(crate) extended: bool,
     /// It has a DHT node (BEP 5).
     pub(crate) dht: bool,
+    /// How the connection is encrypted, if it is.
+    pub(crate) encryption: Option<CryptoMethod>,
 }
 
 /// A connection whose handshake is over: what a peer of a torrent begins with.

@@ -336,6 +336,17 @@ impl Peers {
         })
     }
 
+    /// Whether a peer that dialled us may be the one at `addr`: as far as is known, it is at home
+    /// there.
+    pub(crate) fn may_have_come(&self, addr: SocketAddr) -> bool {
+        let host = host_of(addr.ip());
+        let reach = |peer: &Peer| peer.session().and_then(PeerSession::reach);
+        self.connected.iter().map(|(_, peer)| peer).any(|peer| {
+            let from_there = peer.who().incoming && host_of(peer.who().addr.ip()) == host;
+            from_there && reach(peer).is_none_or(|reach| reach == addr)
+        })
+    }
+
     /// A link that we dialled is not wanted, since its peer has dialled us on `twin`: that one
     /// stays, and the peer is not dialled again as long as it does.
     pub(crate) fn keep_twin(&mut self, twin: Key, dialled: Contributor) {

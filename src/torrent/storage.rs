@@ -122,7 +122,7 @@ impl Torrent {
             Done::Read { buf, .. } => cx.leases.uploads_mut().give(buf),
             Done::Info { result, .. } => self.handle_info(result, cx),
             // That is the engine's to tell.
-            Done::Computed { .. } | Done::Recorded { .. } => {}
+            Done::Computed { .. } | Done::KeyExchange { .. } | Done::Recorded { .. } => {}
         }
         self.settle(cx);
     }

@@ -38,6 +38,7 @@ use crate::{
         progress::{Contributor, Progress, Receipt},
         superseed::SuperSeed,
     },
+    wire::ut_pex::PexFlags,
 };
 
 use active::Active;
@@ -64,7 +65,7 @@ pub(crate) enum Note {
     /// This peer wants to be told of others (BEP 11).
     AwaitsPeers(Key),
     /// The peer at this address has named others.
-    Named(IpAddr, Vec<SocketAddr>),
+    Named(IpAddr, Vec<(SocketAddr, PexFlags)>),
     /// This peer wants to be connected with the one at this address (BEP 55).
     Rendezvous(Key, SocketAddr),
     /// The peer at the one address says that the other is to be dialled at once (BEP 55).

@@ -10,6 +10,7 @@ use events::Events;
 use crate::{
     alert::{Alert, AlertMask, TrackerError, TrackerErrorKind, TrackerStats},
     base::time::Instant,
+    conf::Encryption,
     torrent::{
         Torrent,
         announcer::{Announcer, Counts, Failure, Gone, Retry, TrackerNo, Turn},
@@ -17,7 +18,7 @@ use crate::{
         cx::Cx,
         told::Farewell,
     },
-    wire::tracker::{Announce, AnnounceEvent, AnnounceReply, ScrapeReply, UrlError},
+    wire::tracker::{Announce, AnnounceEvent, AnnounceReply, CryptoSupport, ScrapeReply, UrlError},
 };
 
 /// What is said to be left, in bytes, before that is known: a tracker names no seeds to a peer that
@@ -134,6 +135,11 @@ impl Torrent {
             numwant: Some(wanted),
             tracker_id,
             ip: None,
+            crypto: match cx.conf.encryption.policy {
+                Encryption::Off => CryptoSupport::None,
+                Encryption::Required => CryptoSupport::Required,
+                _ => CryptoSupport::Supported,
+            },
         }
     }
 

@@ -19,7 +19,7 @@ pub const HANDSHAKE_LEN: usize = 68;
 pub const HANDSHAKE_HEAD_LEN: usize = 48;
 
 /// The length of the protocol's name and the name.
-const PROTOCOL: &[u8] = b"\x13BitTorrent protocol";
+pub const PROTOCOL: &[u8] = b"\x13BitTorrent protocol";
 
 /// The eight bytes in which a peer says what else it speaks. Unknown bits are kept and mean
 /// nothing.

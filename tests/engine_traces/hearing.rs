@@ -40,11 +40,15 @@ fn input_byte_by_byte_gives_the_same_output() {
 #[test]
 fn invalid_handshake_ends_at_its_first_wrong_byte() {
     for bytes in [&b"G"[..], b"\x13BitTorrent protocox", b"\x12"] {
-        let mut t = leech();
-        let peer = t.accept();
-        t.raw(peer, bytes);
-        assert!(t.is_closed(peer));
-        assert!(t.said(peer).is_empty(), "nothing is said to a stranger");
+        // With encryption it may be the beginning of a key.
+        for (policy, closed) in [(Encryption::Off, true), (Encryption::Allowed, false)] {
+            let conf = Conf::default().with(|conf| conf.encryption.policy = policy);
+            let mut t = Trace::leech(conf);
+            let peer = t.accept();
+            t.raw(peer, bytes);
+            assert_eq!(t.is_closed(peer), closed);
+            assert!(t.said(peer).is_empty(), "nothing is said to a stranger");
+        }
     }
 }
 

@@ -98,7 +98,7 @@ impl Client {
         place: &Place,
         port: u16,
     ) -> Process {
-        self.start_as(&Told { role, bench, folder, place, port, exchange: false, local: false })
+        self.start_as(&Told::new(role, bench, folder, place, port))
     }
 
     /// Starts it as it is told.
@@ -137,9 +137,22 @@ pub(crate) struct Told<'a> {
     pub(crate) exchange: bool,
     /// Whether libtorrent looks for peers in the local network (BEP 14). The others never do.
     pub(crate) local: bool,
+    /// Whether it takes no connections but encrypted ones.
+    pub(crate) encrypted: bool,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    /// What a client is told that does nothing beyond its role.
+    pub(crate) fn new(
+        role: Role,
+        bench: &'a Bench,
+        folder: &'a Path,
+        place: &'a Place,
+        port: u16,
+    ) -> Self {
+        Self { role, bench, folder, place, port, exchange: false, local: false, encrypted: false }
+    }
+
     /// A folder for its own things.
     fn home(&self) -> PathBuf {
         self.bench.path().join("home")
@@ -154,14 +167,14 @@ fn libtorrent(command: &mut Command, told: &Told<'_>) {
         Role::Leech => command,
         Role::Slow => command.arg(SLOW.to_string()),
     };
-    if told.local {
-        command.arg("local");
-    }
+    command.args(told.local.then_some("local"));
+    command.args(told.encrypted.then_some("encrypted"));
 }
 
 fn transmission(command: &mut Command, told: &Told<'_>) {
     let Told { bench, folder, port, exchange, .. } = told;
     let home = told.home();
+    let encryption = if told.encrypted { 2 } else { 0 };
     let watched = home.join("watched");
     fs::create_dir(&watched).unwrap();
     fs::copy(&bench.torrent, watched.join("test.torrent")).unwrap();
@@ -169,7 +182,7 @@ fn transmission(command: &mut Command, told: &Told<'_>) {
         r#"{{
             "dht-enabled": false, "lpd-enabled": false, "pex-enabled": {exchange},
             "port-forwarding-enabled": false, "utp-enabled": false,
-            "peer-port": {port}, "peer-port-random-on-start": false, "encryption": 0,
+            "peer-port": {port}, "peer-port-random-on-start": false, "encryption": {encryption},
             "rpc-enabled": false, "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
             "watch-dir-enabled": true, "watch-dir": {watched:?}, "download-dir": {folder:?},
             "incomplete-dir-enabled": false,
@@ -193,6 +206,9 @@ fn aria2(command: &mut Command, told: &Told<'_>) {
         .args(["--seed-ratio=0", "--file-allocation=none"])
         .arg(format!("--interface={}", place.host()));
     command.args((*role == Role::Seed).then_some("--bt-seed-unverified=true"));
+    if told.encrypted {
+        command.args(["--bt-require-crypto=true", "--bt-min-crypto-level=arc4"]);
+    }
     command.arg(format!("--listen-port={port}")).arg("--dir").arg(folder);
     command.arg(&bench.torrent);
 }
@@ -201,13 +217,14 @@ fn qbittorrent(command: &mut Command, told: &Told<'_>) {
     let Told { role, bench, folder, place, port, exchange, .. } = told;
     let home = told.home();
     let (interface, host) = (place.interface(), place.host());
+    let encryption = if told.encrypted { 1 } else { 0 };
     let settings = format!(
         "[LegalNotice]\nAccepted=true\n\
         [Preferences]\nWebUI\\Enabled=false\nGeneral\\Locale=en\n\
         [BitTorrent]\nSession\\Port={port}\nSession\\Interface={interface}\n\
         Session\\InterfaceName={interface}\nSession\\InterfaceAddress={host}\n\
         Session\\DHTEnabled=false\nSession\\LSDEnabled=false\nSession\\PeXEnabled={exchange}\n\
-        Session\\BTProtocol=TCP\n\
+        Session\\BTProtocol=TCP\nSession\\Encryption={encryption}\n\
         Session\\GlobalMaxRatio=-1\nSession\\QueueingSystemEnabled=false\n\
         Session\\DisableAutoTMMByDefault=true\n\
         [Network]\nPortForwardingEnabled=false\n"
@@ -229,6 +246,10 @@ fn rtorrent(command: &mut Command, told: &Told<'_>) {
     let Told { bench, folder, place, port, .. } = told;
     let home = told.home();
     let log = home.join("log");
+    let encryption = match told.encrypted {
+        true => "protocol.encryption.set = allow_incoming, require, require_RC4\n",
+        false => "",
+    };
     let settings = format!(
         "system.daemon.set = true\n\
         directory.default.set = {folder:?}\n\
@@ -239,7 +260,8 @@ fn rtorrent(command: &mut Command, told: &Told<'_>) {
         protocol.pex.set = no\n\
         trackers.use_udp.set = no\n\
         log.open_file = \"log\", {log:?}\n\
-        log.add_output = \"info\", \"log\"\n",
+        log.add_output = \"info\", \"log\"\n\
+        {encryption}",
         place.host()
     );
     let file = home.join("rtorrent.rc");

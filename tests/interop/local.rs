@@ -50,16 +50,8 @@ fn ours(torrent: &Torrent, bench: &mut Bench, place: &Place, addr: SocketAddr) -
 
 fn theirs(role: Role, bench: &Bench, place: &Place, addr: SocketAddr) -> Process {
     let port = addr.port();
-    let folder = &bench.dir;
-    Client::Libtorrent.start_as(&Told {
-        role,
-        bench,
-        folder,
-        place,
-        port,
-        exchange: false,
-        local: true,
-    })
+    let told = Told::new(role, bench, &bench.dir, place, port);
+    Client::Libtorrent.start_as(&Told { local: true, ..told })
 }
 
 fn wait_until_whole(torrent: &Torrent, bench: &Bench, leech: &mut Process) {

@@ -81,15 +81,9 @@ fn acquaintances(seed: Who, slow: Who, newcomer: Who, places: &[Place]) {
                 fs::write(&new_bench.torrent, torrent.metainfo_with_tracker(&url)).unwrap();
                 _tracker = Some(tracker);
             }
-            client.start_as(&Told {
-                role: Role::Leech,
-                bench: &new_bench,
-                folder: &new_bench.dir,
-                place: at_newcomer,
-                port: new_addr.port(),
-                exchange: true,
-                local: false,
-            })
+            let (role, folder, port) = (Role::Leech, &new_bench.dir, new_addr.port());
+            let told = Told::new(role, &new_bench, folder, at_newcomer, port);
+            client.start_as(&Told { exchange: true, ..told })
         }
         _ => {
             if newcomer == OursByLink {

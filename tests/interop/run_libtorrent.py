@@ -1,9 +1,10 @@
 """Serves WHAT from DIR on HOST:PORT, or fetches it to there, until it is killed.
 
-run_libtorrent.py WHAT DIR HOST:PORT [seed | RATE] [local]
+run_libtorrent.py WHAT DIR HOST:PORT [seed | RATE] [local] [encrypted]
 
 WHAT is a .torrent file or a magnet link; RATE is how many bytes per second may come; "local" has it
-look for peers in the local network (BEP 14). Prints the extension handshakes (BEP 10) of peers.
+look for peers in the local network (BEP 14), "encrypted" take no connections but those with RC4.
+Prints the extension handshakes (BEP 10) of peers.
 """
 
 import sys
@@ -11,7 +12,8 @@ import sys
 import libtorrent
 
 what, folder, address = sys.argv[1:4]
-role = [word for word in sys.argv[4:] if word != "local"]
+extras = {"local", "encrypted"}
+role = [word for word in sys.argv[4:] if word not in extras]
 session = libtorrent.session(
     {
         "alert_mask": libtorrent.alert.category_t.peer_log_notification,
@@ -23,6 +25,15 @@ session = libtorrent.session(
         "allow_multiple_connections_per_ip": True,
     }
 )
+if "encrypted" in sys.argv[4:]:
+    forced = libtorrent.enc_policy.forced
+    session.apply_settings(
+        {
+            "in_enc_policy": forced,
+            "out_enc_policy": forced,
+            "allowed_enc_level": libtorrent.enc_level.rc4,
+        }
+    )
 if what.startswith("magnet:"):
     params = libtorrent.parse_magnet_uri(what)
 else:

@@ -74,6 +74,8 @@ impl Trace {
                 task.run();
                 Done::Computed { torrent, task }
             }
+            // Peers of a trace do not encrypt.
+            Job::KeyExchange { link, exchange } => Done::KeyExchange { link, exchange },
             Job::Info { torrent, .. } => {
                 let none = std::io::ErrorKind::NotFound.into();
                 Done::Info { torrent, result: Err(StoreError::new(StoreOp::Read, "trace", none)) }

@@ -14,7 +14,7 @@ use crate::{
         time::Instant,
     },
     conf::Conf,
-    wire::tracker::{Announce, AnnounceEvent, TrackerUrl},
+    wire::tracker::{Announce, AnnounceEvent, CryptoSupport, TrackerUrl},
 };
 
 /// What a call with tight limits came to.
@@ -56,6 +56,7 @@ fn call(url: TrackerUrl, scrape: bool) -> Call {
             key: 7,
             numwant: None,
             tracker_id: None,
+            crypto: CryptoSupport::None,
             ip: None,
         })
     };

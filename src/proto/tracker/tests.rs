@@ -10,7 +10,8 @@ use super::{
 use crate::{
     base::ids::{InfoHash, PeerId},
     wire::tracker::{
-        Announce, AnnounceEvent, AnnounceReply, RetryIn, Scheme, ScrapeReply, UrlError,
+        Announce, AnnounceEvent, AnnounceReply, CryptoSupport, RetryIn, Scheme, ScrapeReply,
+        UrlError,
         udp::{Reply, Request as Datagram},
     },
 };
@@ -35,6 +36,7 @@ fn announce() -> Announce {
         key: 7,
         numwant: Some(50),
         tracker_id: None,
+        crypto: CryptoSupport::None,
         ip: None,
     }
 }

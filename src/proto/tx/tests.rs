@@ -34,15 +34,19 @@ fn next(tx: &mut Tx, at_once: usize, payload: &mut u64) -> Vec<u8> {
 }
 
 fn queue() -> Tx {
+    let mut tx = Tx::default();
+    fill_queue(&mut tx);
+    tx
+}
+
+fn fill_queue(tx: &mut Tx) {
     let g = geometry();
     let blocks = [g.range(0, 5, 3).unwrap(), g.range(0, 50, 4).unwrap()];
-    let mut tx = Tx::default();
     tx.push(&Message::Choke);
     tx.push(&Message::Have(7));
     tx.push_batch(blocks.into(), batch(&blocks));
     tx.push(&Message::Unchoke);
     assert_eq!(tx.len(), 5 + 9 + 13 + 3 + 13 + 4 + 5);
-    tx
 }
 
 fn bytes() -> Vec<u8> {
@@ -215,8 +219,9 @@ impl Cipher for Invert {
 #[test]
 fn enciphered_bytes_are_enciphered_once_however_they_are_cut() {
     for at_once in [1, 2, 3, 7, 1000] {
-        let mut tx = queue();
+        let mut tx = Tx::default();
         tx.seal_with(Box::new(Invert));
+        fill_queue(&mut tx);
         let (mut got, mut payload) = (Vec::new(), 0);
         while tx.len() > 0 {
             // Offered, and not taken.
@@ -236,8 +241,8 @@ fn sealed_bytes_are_neither_given_up_nor_overtaken() {
     let (first, second) = (g.range(0, 5, 3).unwrap(), g.range(0, 50, 4).unwrap());
     for sealed in 1..=35 {
         let mut tx = Tx::default();
-        tx.push_batch([first, second].into(), batch(&[first, second]));
         tx.seal_with(Box::new(Invert));
+        tx.push_batch([first, second].into(), batch(&[first, second]));
         let mut slices = [IoSlice::new(&[]); 2];
         assert_eq!(tx.poll_transmit(&mut slices, sealed), 1);
         let shown: Vec<u8> = slices[0].to_vec();

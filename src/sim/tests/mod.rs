@@ -19,6 +19,7 @@ mod datagrams;
 mod dht;
 mod disk;
 mod disk_calls;
+mod encryption;
 mod files;
 mod gone;
 mod holepunch;

@@ -1,6 +1,7 @@
 //! Peers that are bad, slow, silent, fickle or gone.
 
 use super::*;
+use crate::conf::Encryption;
 
 /// A bad peer beside a good one; the good one must never be blamed, and the bad one always is if it
 /// did harm.
@@ -184,7 +185,8 @@ fn beside(seed: u64, sample: &Arc<Sample>, manners: Manners) -> (World, NodeId, 
         0,
         Manners { block_time: millis(5), ..Manners::default() },
     ));
-    let leech = world.node(loud());
+    // Of a dial that fails both ways the second reason is told.
+    let leech = world.node(loud().with(|conf| conf.encryption.policy = Encryption::Off));
     world.download(leech, sample, &[other, good]);
     assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "{:?}", world.stats(leech));
     let took = world.now().since(Instant::ZERO);
@@ -341,7 +343,8 @@ fn useless_peer_is_dialled_ever_less_and_then_forgotten() {
     let sample = file(300_000, 32 * 1024);
     let mut world = World::new(1);
     let closer = world.scripted(Closer::default());
-    let leech = world.node(loud());
+    // It is not tried encrypted, too.
+    let leech = world.node(loud().with(|conf| conf.encryption.policy = Encryption::Off));
     world.download(leech, &sample, &[closer]);
     world.run_for(secs(1000));
     let times = &world.script::<Closer>(closer).times;

@@ -1,6 +1,7 @@
 //! Connections from dial to the last byte, and the nodes that are scripted.
 
 use super::*;
+use crate::wire::handshake::PROTOCOL;
 
 impl World {
     pub(super) fn conns_of(&self, node: usize) -> Vec<u64> {
@@ -145,6 +146,10 @@ impl World {
             host.engine.handle_sent(now, key, room - left);
             *sent.entry((node, to)).or_default() += (room - left) as u64;
         }
+        if !put.is_empty() && host.engine.is_encrypted(key) {
+            *ears = None;
+            host.held.iter_mut().for_each(|held| held.unheard = true);
+        }
         if let Some(ears) = ears {
             verdict =
                 ears.say(host, &put, |said| book.write(at, Deed::Said { from: node, to, said }));
@@ -175,6 +180,9 @@ impl World {
         let now = self.now;
         let Some(conn) = self.conns.get(&id) else { return };
         let (from, to) = (conn.ends[side].node, conn.ends[1 - side].node);
+        if bytes.starts_with(PROTOCOL) && [from, to].iter().any(|&n| self.nodes[n].censored) {
+            return self.schedule(now, Event::Break { conn: id });
+        }
         let delay = self.delay(from, to);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let pipe = &mut conn.pipes[side];

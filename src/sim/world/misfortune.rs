@@ -218,6 +218,12 @@ impl World {
         self.nodes[node.0].flaky = every;
     }
 
+    /// Whether a box on a node's line reads what passes, and resets connections that begin with the
+    /// handshake (BEP 3) in plain.
+    pub fn set_censored(&mut self, node: NodeId, censored: bool) {
+        self.nodes[node.0].censored = censored;
+    }
+
     /// Puts a node behind a router of its own.
     pub fn set_nat(&mut self, node: NodeId, rule: Nat) {
         self.share_nat(&[node], rule);

@@ -153,8 +153,12 @@ impl World {
             let stats = host.engine.stats(held.id);
             let waits = stats.is_some_and(|s| s.phase == Phase::Downloading)
                 && open_to.contains(&held.sample.metainfo.info_hash());
-            match held.got_on.filter(|&(down, _)| waits && down == held.wire_down) {
-                None => held.got_on = Some((held.wire_down, now)),
+            let down = match host.engine.stats(held.id) {
+                Some(stats) if held.unheard => stats.downloaded,
+                _ => held.wire_down,
+            };
+            match held.got_on.filter(|&(before, _)| waits && before == down) {
+                None => held.got_on = Some((down, now)),
                 Some((_, since)) if now.since(since) >= MAX_STANDSTILL => {
                     return broken(
                         "not-stuck",

@@ -35,7 +35,7 @@ use crate::{
         frame::Decoder,
         message::Message,
         ut_metadata::{MetadataMessage, UT_METADATA},
-        ut_pex::PexMessage,
+        ut_pex::{PexFlags, PexMessage},
     },
 };
 
@@ -76,7 +76,7 @@ pub(crate) struct PeerBeforeContent {
     on_metadata: Vec<OnMetadata>,
     /// What it tells of other peers, and of those what the torrent has not taken yet.
     heard_of: PexHeard,
-    named: Vec<SocketAddr>,
+    named: Vec<(SocketAddr, PexFlags)>,
     /// Under which id the peer wants requests for metadata; 0: under none.
     metadata_id: u8,
     /// We have said that we are interested.
@@ -247,7 +247,7 @@ impl PeerBeforeContent {
                 let message = PexMessage::decode(payload).unwrap_or_default();
                 let (from, most) = (self.who.addr.ip().to_canonical(), cx.conf.peers.max_named);
                 let peers = self.heard_of.handle_message(cx.now, from, &message, most)?;
-                self.named.extend(peers.into_iter().map(|(addr, _)| addr));
+                self.named.extend(peers);
             }
             Message::Extended { .. } => {}
         }
@@ -291,7 +291,7 @@ impl PeerBeforeContent {
 
     /// The peers that it has named since this was called last, and who names them.
     #[must_use]
-    pub(crate) fn take_named(&mut self) -> (IpAddr, Vec<SocketAddr>) {
+    pub(crate) fn take_named(&mut self) -> (IpAddr, Vec<(SocketAddr, PexFlags)>) {
         (self.who.addr.ip().to_canonical(), mem::take(&mut self.named))
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::PeerSession;
 use crate::{
     base::{arena::Key, ids::PeerId, time::Instant},
+    conf::CryptoMethod,
     proto::pipeline::Pipeline,
     torrent::{progress::Contributor, standing::Standing},
 };
@@ -28,6 +29,11 @@ impl PeerSession {
     /// Its program and version, by its own word (BEP 10 `v`).
     pub(crate) fn client(&self) -> Option<&str> {
         self.peer.extensions.client()
+    }
+
+    /// How the connection is encrypted, if it is.
+    pub(crate) fn encryption(&self) -> Option<CryptoMethod> {
+        self.peer.terms.encryption
     }
 
     /// When the handshake was over.

@@ -58,7 +58,13 @@ pub(super) fn greeted(host: [u8; 4]) -> Greeted {
     Greeted {
         link: Key { index: u32::from_be_bytes(host), generation: 1 },
         who: Contributor { addr: (host, 5000).into(), incoming: true },
-        terms: Terms { peer_id: PeerId([2; 20]), fast: true, extended: false, dht: false },
+        terms: Terms {
+            peer_id: PeerId([2; 20]),
+            fast: true,
+            extended: false,
+            dht: false,
+            encryption: None,
+        },
         tx: Tx::default(),
     }
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Announce, AnnounceEvent, AnnounceReply, MAX_SCRAPE, MAX_TRACKER_ID, Peers, ReplyError, RetryIn,
-    ScrapeReply, TrackerUrl, text, url::escaped,
+    Announce, AnnounceEvent, AnnounceReply, CryptoSupport, MAX_SCRAPE, MAX_TRACKER_ID, Peers,
+    ReplyError, RetryIn, ScrapeReply, TrackerUrl, text, url::escaped,
 };
 use crate::{
     base::ids::InfoHash,
@@ -54,6 +54,11 @@ pub fn announce_target(url: &TrackerUrl, announce: &Announce) -> String {
     }
     if let Some(ip) = announce.ip {
         target.bytes("ip", ip.to_string().as_bytes());
+    }
+    match announce.crypto {
+        CryptoSupport::None => {}
+        CryptoSupport::Supported => target.plain("supportcrypto", "1"),
+        CryptoSupport::Required => target.plain("requirecrypto", "1"),
     }
     if let Some(id) = &announce.tracker_id {
         target.bytes("trackerid", id);

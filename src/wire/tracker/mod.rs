@@ -57,6 +57,20 @@ pub struct Announce {
     /// Our address, if the tracker cannot see it. Most trackers ignore it, and over UDP only IPv4
     /// can be said (BEP 15).
     pub ip: Option<IpAddr>,
+    /// Whether peers may encrypt their connections with us. HTTP only.
+    pub crypto: CryptoSupport,
+}
+
+/// What a tracker is told of encrypted connections (MSE), so that it names peers that fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CryptoSupport {
+    /// Nothing: we do not encrypt.
+    #[default]
+    None,
+    /// We can (`supportcrypto=1`).
+    Supported,
+    /// We take no other connections (`requirecrypto=1`).
+    Required,
 }
 
 impl Announce {

@@ -25,6 +25,7 @@ fn announce() -> Announce {
         key: 0xAB,
         numwant: None,
         tracker_id: None,
+        crypto: CryptoSupport::None,
         ip: None,
     }
 }
@@ -69,6 +70,13 @@ fn the_target_of_an_announce() {
     assert!(target.contains("&left=9223372036854775807&"));
     let farewell = Announce { event: AnnounceEvent::Stopped, numwant: Some(50), ..announce() };
     assert!(announce_target(&url("http://t/a"), &farewell).ends_with("&event=stopped&numwant=0"));
+    for (crypto, tail) in [
+        (CryptoSupport::Supported, "&supportcrypto=1"),
+        (CryptoSupport::Required, "&requirecrypto=1"),
+    ] {
+        let target = announce_target(&url("http://t/a"), &Announce { crypto, ..announce() });
+        assert!(target.ends_with(tail), "{target}");
+    }
     let two = [InfoHash([b'a'; 20]), InfoHash([0; 20])];
     let want = format!("/scrape?k&info_hash={}&info_hash={}", "a".repeat(20), "%00".repeat(20));
     assert_eq!(scrape_target(&url("http://t/scrape?k"), &two), want);

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Announce, AnnounceEvent, AnnounceReply, MAX_SCRAPE, Peers, ReplyError, ScrapeReply, TrackerUrl,
-    text,
+    Announce, AnnounceEvent, AnnounceReply, CryptoSupport, MAX_SCRAPE, Peers, ReplyError,
+    ScrapeReply, TrackerUrl, text,
 };
 use crate::base::ids::{InfoHash, PeerId};
 
@@ -181,6 +181,7 @@ fn decode_announce(input: &mut Reader<'_>) -> Result<Announce, ReplyError> {
         key,
         numwant,
         tracker_id: None,
+        crypto: CryptoSupport::None,
         ip,
     })
 }

@@ -46,7 +46,6 @@ fn handle(
     let heard = &mut session.peer.extensions.peer_exchange.heard;
     let peers = heard.handle_message(cx.now, from, &message, most)?;
     if !peers.is_empty() {
-        let peers = peers.into_iter().map(|(addr, _)| addr).collect();
         swarm.notes.push_back(Note::Named(from, peers));
     }
     Ok(())
@@ -75,7 +74,11 @@ impl PeerSession {
             if self.peer.who.incoming { PexFlags::default() } else { PexFlags::REACHABLE };
         let seed = if self.is_upload_only() { PexFlags::SEED } else { PexFlags::default() };
         let punches = if self.punches() { PexFlags::HOLEPUNCH } else { PexFlags::default() };
-        let flags = reachable | seed | punches;
+        let encrypts = match self.peer.terms.encryption {
+            Some(_) => PexFlags::ENCRYPTION,
+            None => PexFlags::default(),
+        };
+        let flags = reachable | seed | punches | encrypts;
         match self.peer.extensions.peer_exchange.listed {
             Some(listed) => log.set_flags(listed, flags),
             None => {

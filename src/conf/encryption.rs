@@ -1,0 +1,134 @@
+//! Which connections with peers are encrypted, and what the key exchanges for that may cost.
+
+use super::validate::{ConfError, at_least_one, check};
+
+/// Which connections with peers are encrypted (message stream encryption, MSE/PE). Both ends must
+/// know the torrent; it hides what is spoken from the line between them, and proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Encryption {
+    /// None. Peers that encrypt are not understood.
+    Off,
+    /// Those that the peer begins encrypted, and those that we begin with peers that are known to
+    /// encrypt: by their last connection or by the word of others (BEP 11). Any other peer is
+    /// dialled in plain first.
+    Allowed,
+    /// As `Allowed`, but peers that nothing is known of are dialled encrypted first.
+    Preferred,
+    /// All: nothing else is dialled or accepted.
+    Required,
+}
+
+impl Encryption {
+    /// Whether any connection may be encrypted.
+    pub fn may_encrypt(self) -> bool {
+        self != Self::Off
+    }
+
+    /// Whether any connection may be in plain.
+    pub fn may_be_plain(self) -> bool {
+        self != Self::Required
+    }
+}
+
+/// What the payload of a connection that began encrypted is enciphered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum CryptoMethod {
+    /// Nothing: only the beginning is unreadable.
+    Plaintext,
+    /// RC4, to the end of the connection.
+    Rc4,
+}
+
+/// How encrypted connections come about.
+///
+/// ```
+/// use cratetorrent::conf::{CryptoMethod, Encryption, EncryptionConf};
+///
+/// let mut conf = EncryptionConf::default();
+/// # if cfg!(feature = "mse") {
+/// conf.policy = Encryption::Required;
+/// # }
+/// conf.method = CryptoMethod::Rc4;
+/// conf.only_method = true;
+/// assert!(conf.validate().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EncryptionConf {
+    /// Which connections are encrypted. Default [`Encryption::Allowed`], what most peers can speak
+    /// with; without the feature `mse` nothing but [`Encryption::Off`].
+    pub policy: Encryption,
+    /// What is chosen of the methods that a peer offers. Default [`CryptoMethod::Plaintext`]: it
+    /// passes what looks at the beginning of connections, and costs nothing afterwards.
+    pub method: CryptoMethod,
+    /// Whether [`method`](Self::method) is the only one that is offered and accepted. Default
+    /// false. With RC4, every byte of an encrypted connection is unreadable.
+    pub only_method: bool,
+    /// Key exchanges that workers have at a time, over all connections. Others wait their turn.
+    /// Default 16: some 3 ms of one core.
+    pub max_exchanges: usize,
+    /// The same for one host (an IPv4 address or an IPv6 /64), so that none has all. Default 2.
+    pub max_exchanges_per_host: usize,
+}
+
+impl Default for EncryptionConf {
+    fn default() -> Self {
+        let policy = if cfg!(feature = "mse") { Encryption::Allowed } else { Encryption::Off };
+        Self {
+            policy,
+            method: CryptoMethod::Plaintext,
+            only_method: false,
+            max_exchanges: 16,
+            max_exchanges_per_host: 2,
+        }
+    }
+}
+
+impl EncryptionConf {
+    /// Checks that the settings can work together.
+    ///
+    /// # Errors
+    /// The first setting that cannot.
+    pub fn validate(&self) -> Result<(), ConfError> {
+        check(
+            cfg!(feature = "mse") || self.policy == Encryption::Off,
+            "encryption.policy",
+            format_args!("{:?}", self.policy),
+            "the feature `mse` of the crate",
+        )?;
+        at_least_one(self.max_exchanges, "encryption.max_exchanges")?;
+        at_least_one(self.max_exchanges_per_host, "encryption.max_exchanges_per_host")
+    }
+
+    /// Whether a connection may be enciphered with `method`.
+    pub fn allows(&self, method: CryptoMethod) -> bool {
+        !self.only_method || method == self.method
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encryption_conf_defaults_are_valid_and_nonsense_is_named() {
+        assert_eq!(EncryptionConf::default().validate(), Ok(()));
+        let refused = |change: fn(&mut EncryptionConf)| {
+            let mut conf = EncryptionConf::default();
+            change(&mut conf);
+            conf.validate().unwrap_err().field
+        };
+        assert_eq!(refused(|c| c.max_exchanges = 0), "encryption.max_exchanges");
+        assert_eq!(refused(|c| c.max_exchanges_per_host = 0), "encryption.max_exchanges_per_host");
+    }
+
+    #[test]
+    fn only_method_excludes_the_other() {
+        let mut conf = EncryptionConf::default();
+        assert!(conf.allows(CryptoMethod::Plaintext) && conf.allows(CryptoMethod::Rc4));
+        (conf.method, conf.only_method) = (CryptoMethod::Rc4, true);
+        assert!(!conf.allows(CryptoMethod::Plaintext) && conf.allows(CryptoMethod::Rc4));
+    }
+}

@@ -1,0 +1,225 @@
+//! Encrypted handshakes (MSE) as far as they are the engine's: which connections begin with one,
+//! the key exchanges that workers compute for them, and the second dial to a peer that did not
+//! answer the first.
+//!
+//! Each exchange costs a worker a tenth of a millisecond or two, and any host may ask for one by
+//! connecting. So there are some at a time, fewer of one host, and the others wait their turn,
+//! which are no more than the connections that have not greeted.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
+
+use super::{
+    connection::{Connection, State},
+    crypto::Crypto,
+};
+use crate::{
+    base::{
+        arena::Key,
+        ids::InfoHash,
+        ip_filter::host_of,
+        job::{Job, key_exchange::KeyExchange},
+        rng::Rng,
+    },
+    conf::EncryptionConf,
+    engine::Engine,
+    proto::{
+        handshake,
+        mse::{Draw, Initiator, Methods, Responder},
+        preamble::{Preamble, PreambleCx},
+        preambles::Preambles,
+    },
+    torrent::candidates::Opening,
+    wire::handshake::Handshake,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct KeyExchanges {
+    /// For secrets: nothing that it gives is ever sent.
+    rng: Rng,
+    /// Those that wait, with the host that they are for.
+    waiting: VecDeque<(Key, IpAddr, Box<KeyExchange>)>,
+    /// Those that workers have.
+    running: BTreeMap<Key, IpAddr>,
+}
+
+impl KeyExchanges {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self { rng, waiting: VecDeque::new(), running: BTreeMap::new() }
+    }
+
+    /// The next one that a worker may have.
+    fn poll(&mut self, conf: &EncryptionConf) -> Option<(Key, Box<KeyExchange>)> {
+        if self.running.len() >= conf.max_exchanges {
+            return None;
+        }
+        let running = |host: &IpAddr| self.running.values().filter(|other| *other == host).count();
+        let may_run = |(_, host, _): &(Key, IpAddr, _)| running(host) < conf.max_exchanges_per_host;
+        let at = self.waiting.iter().position(may_run)?;
+        let (link, host, exchange) = self.waiting.remove(at)?;
+        self.running.insert(link, host);
+        Some((link, exchange))
+    }
+
+    /// A connection is over. What a worker has of it still counts.
+    pub(super) fn forget(&mut self, link: Key) {
+        self.waiting.retain(|(waiting, ..)| *waiting != link);
+    }
+}
+
+fn methods(conf: &EncryptionConf) -> Methods {
+    Methods { preferred: conf.method, only: conf.only_method }
+}
+
+impl Engine {
+    /// What comes before the handshake on a connection that has come.
+    pub(super) fn incoming_preambles(&mut self) -> Preambles {
+        let conf = &self.cx.conf.encryption;
+        let mut before: Vec<Box<dyn Preamble>> = Vec::new();
+        if conf.policy.may_encrypt() {
+            let draw = Draw::new(&mut self.exchanges.rng);
+            let takes_plain = conf.policy.may_be_plain();
+            before.push(Box::new(Responder::begin(methods(conf), takes_plain, draw)));
+        }
+        Preambles::incoming(before)
+    }
+
+    /// A connection that we dialled for `info_hash` is made: it begins.
+    pub(super) fn begin_preambles(&mut self, key: Key, info_hash: InfoHash) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let ours = handshake::ours(info_hash, self.cx.peer_id, self.cx.conf.dht.enabled);
+        match connection.crypto.opening {
+            Opening::Plain => {
+                connection.state = State::Preambles(Preambles::outgoing(info_hash, Vec::new()));
+                connection.hello.push_bytes(&ours);
+                self.cx.outbox.flush(key);
+            }
+            Opening::Encrypted => {
+                let draw = Draw::new(&mut self.exchanges.rng);
+                let methods = methods(&self.cx.conf.encryption);
+                let first = Box::new(Initiator::begin(info_hash, methods, ours.to_vec(), draw));
+                connection.state = State::Preambles(Preambles::outgoing(info_hash, vec![first]));
+                self.feed_preambles(key, &mut []);
+            }
+        }
+    }
+
+    /// Bytes came before the handshake is over, or with it. Returns the handshake if it is whole,
+    /// and how many of `data` came no later than it.
+    pub(super) fn feed_preambles(
+        &mut self,
+        key: Key,
+        data: &mut [u8],
+    ) -> Option<(Handshake, usize)> {
+        let connection = self.connections.get_mut(key)?;
+        let Connection { state: State::Preambles(preambles), hello, crypto, .. } = connection
+        else {
+            return None;
+        };
+        let said = hello.len();
+        let mut cx = PreambleCx { tx: hello, torrents: &self.by_hash };
+        let result = preambles.handle_data(data, &mut cx);
+        if hello.len() > said {
+            self.cx.outbox.flush(key);
+        }
+        if let Ok(Some(_)) = result {
+            (crypto.method, crypto.incoming) = (preambles.method(), preambles.take_cipher());
+        }
+        let exchange = preambles.poll_exchange();
+        let host = host_of(connection.who.addr.ip());
+        if let Some(exchange) = exchange {
+            self.exchanges.waiting.push_back((key, host, exchange));
+            self.pump_exchanges();
+        }
+        result.unwrap_or_else(|error| {
+            self.fail_preambles(key, error);
+            None
+        })
+    }
+
+    /// A worker has computed what a handshake needs.
+    pub(super) fn handle_exchange(&mut self, key: Key, exchange: &KeyExchange) {
+        self.exchanges.running.remove(&key);
+        self.pump_exchanges();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Connection { state: State::Preambles(preambles), hello, .. } = connection else {
+            return;
+        };
+        let said = hello.len();
+        let mut cx = PreambleCx { tx: hello, torrents: &self.by_hash };
+        let result = preambles.handle_exchange(exchange, &mut cx);
+        if hello.len() > said {
+            self.cx.outbox.flush(key);
+        }
+        if let Err(error) = result {
+            self.fail_preambles(key, error);
+        }
+    }
+
+    fn pump_exchanges(&mut self) {
+        while let Some((link, exchange)) = self.exchanges.poll(&self.cx.conf.encryption) {
+            self.cx.job(Job::KeyExchange { link, exchange });
+        }
+    }
+
+    /// A connection was not greeted, and it may be that the peer does not speak as we did: it is
+    /// dialled the other way, at once, and no further. False if that is not to be; then nothing has
+    /// changed.
+    pub(super) fn dial_other_way(&mut self, key: Key) -> bool {
+        let policy = self.cx.conf.encryption.policy;
+        let Some(connection) = self.connections.get(key) else { return false };
+        let (who, opening) = (connection.who, connection.crypto.opening);
+        let Some(torrent) = connection.torrent.filter(|_| !who.incoming) else { return false };
+        if connection.crypto.is_second || !self.has_room_to_dial() || self.shutting_down {
+            return false;
+        }
+        let Some(t) = self.torrents.get_mut(torrent) else { return false };
+        // One that is connected the other way round has no use for a second connection.
+        let has_come = t.peers.may_have_come(who.addr);
+        if !t.is_active() || has_come || !t.peers.candidates().has_other_opening(who.addr, policy) {
+            return false;
+        }
+        log::debug!("{} was not greeted, and is dialled the other way", who.addr);
+        t.peers.note_dial_over();
+        self.forget_connection(key);
+        self.dial_as(torrent, who.addr, Crypto::new(opening.other(), true));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::arena::Arena;
+
+    #[test]
+    fn exchanges_are_bounded_in_all_and_for_each_host() {
+        let mut links = Arena::new();
+        let mut exchanges = KeyExchanges::new(Rng::new(1));
+        let exchange = KeyExchange { secret: [0; 20], ours: None, theirs: None, shared: None };
+        // Host 1 floods before the others come.
+        let hosts = [1, 1, 1, 1, 2, 3, 4, 5].map(|n| IpAddr::from([10, 0, 0, n]));
+        let links = hosts.map(|host| {
+            let link = links.insert(());
+            exchanges.waiting.push_back((link, host, Box::new(exchange.clone())));
+            link
+        });
+        let mut conf = EncryptionConf::default();
+        (conf.max_exchanges, conf.max_exchanges_per_host) = (4, 2);
+        let take = |exchanges: &mut KeyExchanges| -> Vec<Key> {
+            std::iter::from_fn(|| exchanges.poll(&conf).map(|(link, _)| link)).collect()
+        };
+        assert_eq!(take(&mut exchanges), [links[0], links[1], links[4], links[5]]);
+        // One that ends while it waits is not computed; one that a worker has counts on.
+        exchanges.forget(links[2]);
+        exchanges.forget(links[0]);
+        assert_eq!(take(&mut exchanges), []);
+        exchanges.running.remove(&links[1]);
+        assert_eq!(take(&mut exchanges), [links[3]]);
+        exchanges.running.remove(&links[4]);
+        assert_eq!(take(&mut exchanges), [links[6]]);
+    }
+}
