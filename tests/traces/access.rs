@@ -1,10 +1,6 @@
 //! Who may connect and who is dialled: the filter, bans, hosts' shares and canonical priority,
 //! through the door without I/O.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod trace;
-
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -20,7 +16,8 @@ use cratetorrent::{
         metainfo::{Metainfo, MetainfoBuilder},
     },
 };
-use trace::{PeerNo, Trace};
+
+use crate::trace::{PeerNo, Trace};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

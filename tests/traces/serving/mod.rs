@@ -1,18 +1,10 @@
 //! What we give, as logs of single sessions: what a choked peer may have, what is suggested, who
 //! wants nothing, what a super-seed shows, and what those get who ask for more than their part.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-#[path = "serving_traces/allowed_fast.rs"]
 mod allowed_fast;
-#[path = "serving_traces/attacks.rs"]
 mod attacks;
-#[path = "serving_traces/suggesting.rs"]
 mod suggesting;
-#[path = "serving_traces/super_seeding.rs"]
 mod super_seeding;
-mod trace;
-#[path = "serving_traces/wants_nothing.rs"]
 mod wants_nothing;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -25,7 +17,8 @@ use cratetorrent::{
         metainfo::BLOCK_LEN,
     },
 };
-use trace::{PIECES, PeerNo, Trace, block};
+
+use crate::trace::{PIECES, PeerNo, Trace, block};
 
 const S: Duration = Duration::from_secs(1);
 

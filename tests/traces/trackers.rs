@@ -1,9 +1,5 @@
 //! What an engine asks its driver to do for trackers, through the door without I/O.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod trace;
-
 use std::{
     io::{ErrorKind, IoSlice},
     net::{IpAddr, SocketAddr},
@@ -15,7 +11,8 @@ use cratetorrent::{
     alert::TrackerStatus,
     driver::{CloseCause, DatagramOwner, Effect, StreamId},
 };
-use trace::Trace;
+
+use crate::trace::Trace;
 
 const V4: [u8; 4] = [9, 0, 0, 1];
 const V6: &str = "2600::1";

@@ -1,15 +1,10 @@
 //! Slots as a log: who is told what and when, through the door without I/O.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-// What is shared with other traces is not all used here.
-#![allow(dead_code)]
-
-mod trace;
-
 use std::time::Duration;
 
 use cratetorrent::{Conf, Limits, Rate, conf::SeedChoking, wire::message::Message};
-use trace::{Trace, block};
+
+use crate::trace::{Trace, block};
 
 const S: Duration = Duration::from_secs(1);
 const NOTHING: [&str; 0] = [];
