@@ -159,6 +159,11 @@ impl Pipeline {
         self.cap = (requests.max(1) as usize).min(conf.requests.max_pipeline);
     }
 
+    /// How many requests the peer queues, as far as that is of use.
+    pub(crate) fn cap(&self) -> usize {
+        self.cap
+    }
+
     /// `block` is being asked for.
     pub(crate) fn ask(&mut self, now: Instant, block: Block) {
         if self.asked.is_empty() {

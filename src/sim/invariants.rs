@@ -20,12 +20,12 @@ use crate::{
     alert::Phase,
     base::{
         bitfield::Bitfield,
-        geometry::{Block, PieceIndex},
+        geometry::{Block, Geometry, PieceIndex},
         ids::InfoHash,
         time::Instant,
     },
     engine::StreamId,
-    wire::message::Message,
+    wire::{extension::LT_DONTHAVE_ID, message::Message},
 };
 
 /// How often an engine may be woken in a second of its time.
@@ -46,6 +46,10 @@ struct Part {
     choking: bool,
     interested: bool,
     has: Option<Bitfield>,
+    /// Pieces that it has taken back (BEP 54), to which what is on its way may still refer.
+    lost: Vec<PieceIndex>,
+    /// Pieces that the other side has taken back: that this one has them may be said once more.
+    again: BTreeSet<PieceIndex>,
     allowed: BTreeSet<u32>,
 }
 
@@ -59,6 +63,8 @@ impl Part {
             choking: true,
             interested: false,
             has: None,
+            lost: Vec::new(),
+            again: BTreeSet::new(),
             allowed: BTreeSet::new(),
         }
     }
@@ -68,8 +74,22 @@ impl Part {
     }
 
     fn add(&mut self, piece: PieceIndex, count: u32) -> bool {
+        self.lost.retain(|&lost| lost != piece);
         self.has.get_or_insert_with(|| Bitfield::none(count)).set(piece)
     }
+
+    /// Nothing refers any more to what was taken back.
+    fn forget_lost(&mut self) {
+        for piece in std::mem::take(&mut self.lost) {
+            self.has.iter_mut().for_each(|has| _ = has.unset(piece));
+        }
+    }
+}
+
+/// The piece that is taken back by an extended message under this id and with this payload.
+fn taken_back(geometry: &Geometry, id: u8, payload: &[u8]) -> Option<PieceIndex> {
+    let piece = u32::from_be_bytes(payload.try_into().ok()?);
+    geometry.piece(piece).ok().filter(|_| id == LT_DONTHAVE_ID)
 }
 
 /// An engine's end of a connection: what it has said and heard there.
@@ -133,6 +153,7 @@ impl Ears {
     /// What was to be sent is sent.
     pub(super) fn drained(&mut self) {
         self.choked_for_sure = self.heard.choking;
+        self.heard.forget_lost();
     }
 
     fn learn(&mut self, host: &mut Host, word: Word<'_>) {
@@ -163,6 +184,14 @@ impl Ears {
                 }
             }
             Message::AllowedFast(piece) => _ = part.allowed.insert(piece),
+            Message::Extended { id, payload } => {
+                if let Some(piece) = taken_back(&geometry, id, payload).filter(|&p| part.has(p)) {
+                    part.lost.push(piece);
+                    // It is to hear again that this one has it: it may not have been told.
+                    self.said.has.iter_mut().for_each(|has| _ = has.unset(piece));
+                    self.said.again.insert(piece);
+                }
+            }
             Message::Request { piece, begin, len } => {
                 if let Ok(block) = geometry.range(piece, begin, len) {
                     *self.owed.entry(block).or_default() += 1;
@@ -203,7 +232,7 @@ impl Ears {
         };
         let (fast, extended) =
             (self.said.fast && self.heard.fast, self.said.extended && self.heard.extended);
-        let geometry = held.sample.geometry();
+        let (geometry, with_script) = (held.sample.geometry(), self.with_script);
         let had = |piece: PieceIndex| host.engine.have(held.id).is_some_and(|have| have.has(piece));
         let twice =
             |what: &str| Violation { name: "says-it-once", what: format!("it says {what} twice") };
@@ -244,7 +273,8 @@ impl Ears {
                 must(had(piece), "served-is-had", || {
                     format!("it tells of piece {} and does not have it", piece.get())
                 })?;
-                if !self.said.add(piece, geometry.piece_count()) {
+                let news = self.said.add(piece, geometry.piece_count());
+                if !news && !self.said.again.remove(&piece) {
                     return Err(twice(&format!("that it has piece {}", piece.get())));
                 }
             }
@@ -312,10 +342,17 @@ impl Ears {
                     format!("it suggests piece {piece} and does not have it")
                 })?;
             }
-            Message::Extended { .. } => {
+            Message::Extended { id, payload } => {
                 must(extended, "speaks-the-protocol", || {
                     "it speaks the extension protocol and has not agreed to it".into()
                 })?;
+                if let Some(piece) = taken_back(&geometry, id, payload).filter(|_| !with_script) {
+                    must(!had(piece), "tells-all", || {
+                        format!("it takes piece {} back and has it", piece.get())
+                    })?;
+                    self.said.lost.push(piece);
+                    self.said.forget_lost();
+                }
             }
             Message::KeepAlive | Message::Port(_) => {}
             Message::Unknown { id, .. } => {
@@ -341,6 +378,11 @@ impl Ears {
             );
         };
         let had = host.engine.have(held.id).is_some_and(|have| have.has(block.piece));
+        // A block that had begun when the files turned out to be changed is sent to its end.
+        let stats = host.engine.stats(held.id);
+        let opens = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled);
+        let opens = stats.is_some_and(|stats| opens(stats.phase));
+        let had = had || (opens && self.said.has(block.piece));
         must(had, "served-is-had", || format!("it sends {block:?} and does not have the piece"))?;
         let same = held.sample.block(block) == data;
         must(same || host.disk.is_spoilt(), "served-is-true", || {

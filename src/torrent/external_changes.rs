@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Torrent, cx::Cx};
+use super::{Torrent, cx::Cx, disconnect::Disconnect};
 use crate::{
     alert::Alert,
     base::{storage::StoreError, time::Instant},
@@ -39,7 +39,7 @@ impl Torrent {
     }
 
     /// A file is not as it was when it was looked at last: the torrent is opened anew, which checks
-    /// what is not as it was saved. Its peers come back to what is there then.
+    /// what is not as it was saved. Its peers are told of what is there then.
     pub(super) fn files_changed(&mut self, error: &StoreError, cx: &mut Cx) {
         let lately =
             self.storage.external_changes.changed.is_some_and(|at| at + CHECK_AGAIN > cx.now);
@@ -49,7 +49,30 @@ impl Torrent {
         self.storage.external_changes.changed = Some(cx.now);
         log::warn!("{error}: {} is checked", self.content.name());
         cx.alerts.push(Alert::Distrusted { torrent: self.identity.id(), error: error.clone() });
-        self.peers.part_all("the torrent's files have changed");
+        self.suspend_peers("the torrent's files have changed", cx);
         self.lifecycle.ask_reopen(self.lifecycle.trust());
+    }
+
+    /// The torrent is opened anew. Peers that can be told what it has lost (BEP 54) wait for that;
+    /// the others have to come back.
+    fn suspend_peers(&mut self, reason: &str, cx: &mut Cx) {
+        // What they are still to be told of is theirs to hear, and no news then.
+        self.deliver_all(cx);
+        let sessions: Vec<_> = self.peers.iter().map(|(key, _)| key).collect();
+        for key in sessions {
+            let Some(session) = self.peers.get(key) else { continue };
+            if !session.may_be_suspended(&self.swarm, cx) {
+                self.peers.part(session.link(), Disconnect::stopped(reason));
+                continue;
+            }
+            self.slots.leave(session, cx.now);
+            let reach = session.reach().filter(|_| session.holds());
+            self.peers.suspend(key, &mut self.swarm, cx);
+            if let Some(addr) = reach.filter(|&addr| !self.peers.inherit(addr)) {
+                // Its next session says again that it can be dialled there.
+                let candidates = self.peers.candidates_mut();
+                candidates.release(cx.now, addr, true, &mut cx.rng, &cx.conf);
+            }
+        }
     }
 }

@@ -188,6 +188,7 @@ impl Torrent {
 
     /// None of its files is there, and nothing is open any more.
     pub(super) fn vanished(&mut self, cx: &mut Cx) {
+        self.peers.part_all("the torrent's data is gone");
         let (counters, jobs_out) = (self.swarm.counters, self.swarm.jobs_out);
         self.swarm = self.empty_swarm(cx);
         (self.swarm.counters, self.swarm.jobs_out) = (counters, jobs_out);

@@ -70,7 +70,9 @@ impl Torrent {
         cx: &mut Cx,
     ) -> Result<(), Fault> {
         if let Some(early) = self.peers.early_mut(session) {
-            early.handle_data(data, cx)?;
+            let result = early.handle_data(data, cx);
+            self.swarm.waste(early.take_wasted(), cx);
+            result?;
             let (said, (from, named)) = (early.take_on_metadata(), early.take_named());
             early.schedule(cx);
             self.handle_named(from, &named, cx);
@@ -94,7 +96,8 @@ impl Torrent {
 
     pub(crate) fn handle_sent(&mut self, session: Key, bytes: usize, cx: &mut Cx) {
         if let Some(early) = self.peers.early_mut(session) {
-            early.handle_sent(bytes);
+            let payload = early.handle_sent(bytes, cx);
+            self.swarm.note_sent(payload, cx);
         }
         if let Some(s) = self.peers.get_mut(session) {
             s.handle_sent(bytes, &mut self.swarm, cx);
@@ -207,6 +210,7 @@ impl Torrent {
     ) {
         if let Some(peer) = session {
             self.leave_metadata(peer, who, cx);
+            self.peers.early_mut(peer).into_iter().for_each(|early| early.leave(cx));
         }
         let (connected, session) = session.map_or((false, None), |s| self.peers.remove(s));
         // Who is let go because the torrent rests has not failed.

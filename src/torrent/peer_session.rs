@@ -21,8 +21,10 @@ mod messages;
 mod outgoing;
 mod peer;
 mod requests;
+mod suspension;
 #[cfg(test)]
 mod testing;
+mod told;
 mod uploads;
 
 use self::{
@@ -34,6 +36,7 @@ use self::{
     outgoing::Outgoing,
     peer::Peer,
     requests::Requests,
+    told::Heard,
     uploads::Uploads,
 };
 pub(crate) use self::{
@@ -122,29 +125,33 @@ impl PeerSession {
         session
     }
 
-    /// A peer that was connected before there was content, and knows us as a peer that has nothing.
-    /// It hears what the peer `said`, and may have been told that we are `interested`, which is
-    /// taken back in the end unless it holds.
+    /// A peer that was connected before there was content, and knows us as a peer that has nothing,
+    /// or as it was told before the torrent was opened anew. It hears what the peer said, and may
+    /// have told that we are interested, which is taken back in the end unless it holds.
     fn after_content(
         key: Key,
         greeted: Greeted,
-        said: &[u8],
-        interested: bool,
+        heard: &Heard,
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<Self, Fault> {
         let mut session = Self::silent(key, greeted, swarm, cx);
-        // Only the first message may be a bitfield (BEP 3).
-        for piece in swarm.have.ones() {
-            session.outgoing.say(&Message::Have(piece), cx);
+        if heard.told.is_none() {
+            // Only the first message may be a bitfield (BEP 3).
+            for piece in swarm.have.ones() {
+                session.outgoing.say(&Message::Have(piece), cx);
+            }
         }
-        if interested {
+        if heard.interested {
             session.peer.choke.keep_interest();
             session.note_interest(cx.now);
         }
-        if let Err(fault) = session.handle_data(said, swarm, cx) {
+        if let Err(fault) = session.handle_data(&heard.said, swarm, cx) {
             session.leave(swarm, cx);
             return Err(fault);
+        }
+        if let Some(told) = &heard.told {
+            session.correct(told, swarm, cx);
         }
         session.peer.choke.weigh_interest();
         session.show_interest(cx);
@@ -406,8 +413,7 @@ impl PeerSession {
     pub(crate) fn handle_sent(&mut self, bytes: usize, swarm: &mut Swarm, cx: &mut Cx) {
         let payload = self.uploads.handle_sent(bytes, &mut self.outgoing, cx);
         if payload > 0 {
-            swarm.counters.up.add(cx.now, payload);
-            cx.leases.note_up(cx.now, payload);
+            swarm.note_sent(payload, cx);
             self.standing.note_taken(cx.now);
         }
         self.count_favour(swarm);
@@ -496,6 +502,12 @@ impl PeerSession {
 
     /// The connection is over: takes leave of the ledger.
     pub(crate) fn leave(mut self, swarm: &mut Swarm, cx: &mut Cx) {
+        self.take_leave(swarm, cx);
+        self.uploads.leave(&mut self.outgoing, swarm, cx);
+    }
+
+    /// Nothing of it counts in the ledger any more, but for what it asks of us.
+    fn take_leave(&mut self, swarm: &mut Swarm, cx: &mut Cx) {
         let Parts { requests, peer, .. } = self.parts();
         requests.leave(peer, swarm, cx);
         if self.peer.availability.is_told() {
@@ -504,6 +516,5 @@ impl PeerSession {
         if let Some(ledger) = &mut swarm.super_seed {
             ledger.forget(self.outgoing.link());
         }
-        self.uploads.leave(&mut self.outgoing, swarm, cx);
     }
 }

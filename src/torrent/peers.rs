@@ -307,6 +307,16 @@ impl Peers {
         }
     }
 
+    /// The torrent is opened anew: this peer's session is over, and the peer waits for another.
+    pub(super) fn suspend(&mut self, peer: Key, swarm: &mut Swarm, cx: &mut Cx) {
+        let Some(slot) = self.connected.get_mut(peer) else { return };
+        let Some(session) = slot.session_mut() else { return };
+        session.leave_log(&mut self.log);
+        let mut early = session.suspend(swarm, cx);
+        early.schedule(cx);
+        *slot = Peer::Early(Box::new(early));
+    }
+
     /// The peer of this connection.
     fn of_link(&mut self, link: Key) -> Option<&mut PeerSession> {
         self.iter_mut().map(|(_, s)| s).find(|s| s.link() == link)
@@ -379,6 +389,11 @@ impl Peers {
     /// This connection is to end.
     pub(super) fn part(&mut self, link: Key, reason: impl Into<Disconnect>) {
         self.partings.push(Parting { link, reason: reason.into() });
+    }
+
+    /// Whether any has a session.
+    pub(super) fn has_sessions(&self) -> bool {
+        self.iter().next().is_some()
     }
 
     /// All connections are to end.

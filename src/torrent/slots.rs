@@ -75,7 +75,8 @@ impl Slots {
         self.wanting.saturating_sub(self.served)
     }
 
-    fn leave(&mut self, session: &PeerSession, now: Instant) {
+    /// A session is over.
+    pub(super) fn leave(&mut self, session: &PeerSession, now: Instant) {
         let unchoked = !session.is_choking();
         self.forget(session);
         if unchoked {

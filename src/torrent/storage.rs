@@ -246,7 +246,7 @@ impl Torrent {
         self.run_operations(cx);
         if let Some(next) = self.lifecycle.next()
             && self.swarm.jobs_out == 0
-            && self.peers.is_empty()
+            && self.is_left_by_peers(next)
             && !self.storage.operations.is_tidying()
         {
             self.turn_over(next, cx);
@@ -283,6 +283,15 @@ impl Torrent {
         }
         self.tell_too_long(cx);
         self.finish(is_news, cx);
+    }
+
+    /// Whether no peer stands in the way of what comes next: what has no session may wait for the
+    /// torrent to be opened anew.
+    fn is_left_by_peers(&self, next: Next) -> bool {
+        match next {
+            Next::Reopen { .. } => !self.peers.has_sessions(),
+            Next::Vanish | Next::Close(_) => self.peers.is_empty(),
+        }
     }
 
     /// No worker and no peer is busy with the torrent: it is closed, or opened anew.

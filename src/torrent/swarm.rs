@@ -263,6 +263,23 @@ impl Swarm {
         !self.active.is_empty()
     }
 
+    /// So many bytes of blocks were sent.
+    pub(crate) fn note_sent(&mut self, payload: u64, cx: &mut Cx) {
+        if payload > 0 {
+            self.counters.up.add(cx.now, payload);
+            cx.leases.note_up(cx.now, payload);
+        }
+    }
+
+    /// So many bytes of blocks came from a peer without a session, of which nothing was wanted.
+    pub(crate) fn waste(&mut self, len: u64, cx: &mut Cx) {
+        if len > 0 {
+            self.counters.down.add(cx.now, len);
+            cx.leases.note_down(cx.now, len);
+            self.counters.wasted += len;
+        }
+    }
+
     /// A block came. Returns whether it was of use.
     pub(crate) fn receive(
         &mut self,

@@ -4,12 +4,13 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
-    LIMIT,
+    LIMIT, MIB,
     support::{
-        clock,
+        bencode, clock,
         download::{Bench, Ended},
         ports,
         seeder::Seeder,
@@ -26,6 +27,35 @@ fn no_peer_answers() {
     let mut process = bench.start(bench.command(&[closed]).args(["--timeout", "3"]));
     let ended = Ended { status: process.wait(LIMIT), output: process.output() };
     ended.assert_failure(&["no peer", &closed.to_string(), "refused"]);
+}
+
+/// A check asks no peer, so however long it takes, the time without one has not begun. Here it
+/// takes longer than that time since the program stands still in the midst of it.
+#[test]
+fn check_longer_than_the_timeout_is_not_given_up() {
+    const PIECES: usize = 1024;
+    let mut bench = Bench::new(&torrent(1, 43));
+    let info = bencode::dict(&[
+        ("length", bencode::int((PIECES * MIB) as u64)),
+        ("name", bencode::string("large")),
+        ("piece length", bencode::int(MIB as u64)),
+        ("pieces", bencode::string([7; 20 * PIECES])),
+    ]);
+    fs::write(&bench.torrent, bencode::dict(&[("info", info)])).unwrap();
+    // Nothing but a hole.
+    fs::File::create(bench.dir.join("large")).unwrap().set_len((PIECES * MIB) as u64).unwrap();
+    let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()));
+    let mut command = bench.command(&[closed]);
+    let mut process = bench.start(command.args(["--timeout", "1", "--json"]));
+    clock::wait_for("the check goes on", LIMIT, || {
+        process.output().contains("\"checking\"").then_some(())
+    });
+    process.pause();
+    clock::until(clock::now() + Duration::from_millis(1200));
+    process.unpause();
+    let ended = Ended { status: process.wait(LIMIT), output: process.output() };
+    ended.assert_failure(&["no peer was connected for 1 s"]);
+    assert!(ended.output.contains("0 of 1024 pieces are there"), "{}", ended.output);
 }
 
 #[test]

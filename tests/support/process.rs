@@ -69,6 +69,16 @@ impl Process {
         self.child.id()
     }
 
+    /// SIGSTOP: it stands still.
+    pub fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn unpause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         let pid = Pid::from_child(&self.child);

@@ -17,7 +17,7 @@ use cratetorrent::{
     },
 };
 
-use crate::trace::{PeerNo, Trace};
+use crate::trace::{self, PeerNo, Trace};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -60,6 +60,10 @@ fn file_cut_off_while_it_is_served_is_not_advertised() {
     assert!((44..60).contains(&stats.have) && fetched.have == stats.have, "{stats:?} {fetched:?}");
     assert_eq!(stats.have, world.stats(leech).have);
     assert_eq!((world.stats(leech).failed_pieces, fetched.failed_pieces), (0, 0));
+    // It did so on the connection that there was (BEP 54).
+    let connected = |(_, a): &&(_, Alert)| matches!(a, Alert::PeerConnected { .. });
+    // To the seed and to the late leech.
+    assert_eq!(world.alerts(leech).iter().filter(connected).count(), 2);
 }
 
 #[test]

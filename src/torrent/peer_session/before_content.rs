@@ -3,6 +3,8 @@
 //! torrent is open. Until then no block is asked of it and none is sent to it. It is told that we
 //! are interested as soon as it has anything, since it may give slots in rounds of many seconds.
 //!
+//! So waits a peer, too, whose torrent is opened anew, if it can be told what was lost (BEP 54).
+//!
 //! What the peer says of the info dictionary (BEP 9) is left for the torrent, which fetches it from
 //! all its peers together.
 //!
@@ -26,12 +28,16 @@ use crate::{
         peer_session::{
             Fault, Greeted, PeerSession, Terms,
             extensions::{Offered, our_handshake},
+            peer::Peer,
+            told::{Heard, Told},
         },
         progress::Contributor,
         swarm::Swarm,
     },
     wire::{
-        extension::{ExtensionHandshake, UT_METADATA_ID, UT_PEX_ID},
+        extension::{
+            ExtensionHandshake, LT_DONTHAVE_ID, UPLOAD_ONLY_ID, UT_METADATA_ID, UT_PEX_ID,
+        },
         frame::Decoder,
         message::Message,
         ut_metadata::{MetadataMessage, UT_METADATA},
@@ -62,6 +68,14 @@ pub(crate) enum OnMetadata {
     Reject(u32),
 }
 
+/// Requests and blocks that came although there is no content.
+#[derive(Debug, Default)]
+struct Pointless {
+    count: u32,
+    /// Bytes of the blocks, as far as the torrent has not counted them.
+    bytes: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PeerBeforeContent {
@@ -72,6 +86,8 @@ pub(crate) struct PeerBeforeContent {
     tx: Tx,
     /// Messages to be said again, as they came.
     said: Vec<u8>,
+    /// What it was told before the torrent was opened anew; `None`: that we have nothing.
+    told: Option<Box<Told>>,
     /// What the torrent has not taken yet.
     on_metadata: Vec<OnMetadata>,
     /// What it tells of other peers, and of those what the torrent has not taken yet.
@@ -83,7 +99,7 @@ pub(crate) struct PeerBeforeContent {
     interested: bool,
     peer_interested: bool,
     peer_choking: bool,
-    pointless: u32,
+    pointless: Pointless,
     timers: TimerTable<2>,
     wakeup: Wakeup,
     began: Instant,
@@ -95,29 +111,8 @@ pub(crate) struct PeerBeforeContent {
 impl PeerBeforeContent {
     /// A peer whose handshake is over; says that we have nothing.
     pub(crate) fn new(greeted: Greeted, cx: &mut Cx) -> Self {
-        let Greeted { link, who, terms, tx } = greeted;
-        let mut peer = Self {
-            link,
-            who,
-            terms,
-            decoder: Decoder::new(cx.conf.peers.max_frame),
-            tx,
-            said: Vec::new(),
-            on_metadata: Vec::new(),
-            heard_of: PexHeard::default(),
-            named: Vec::new(),
-            metadata_id: 0,
-            interested: false,
-            peer_interested: false,
-            peer_choking: true,
-            pointless: 0,
-            timers: TimerTable::new(),
-            wakeup: Wakeup::default(),
-            began: cx.now,
-            heard: cx.now,
-            spoke: false,
-        };
-        peer.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
+        let mut peer = Self::silent(greeted, cx);
+        let Self { who, terms, .. } = peer;
         if terms.extended {
             let peers = cx.conf.peers.exchange;
             let offered = Offered { metadata: true, metadata_size: None, peers, punches: false };
@@ -129,6 +124,60 @@ impl PeerBeforeContent {
             peer.say(&Message::HaveNone, cx);
         }
         peer.touch(cx);
+        peer
+    }
+
+    /// A peer whose torrent is opened anew. What counts of all that it has `said` are these
+    /// messages; of the next, the decoder has the beginning.
+    pub(super) fn suspended(
+        peer: &Peer,
+        tx: Tx,
+        told: Told,
+        (said, decoder): (Vec<u8>, Decoder),
+        cx: &mut Cx,
+    ) -> Self {
+        let (link, who, terms) = (peer.link, peer.who, peer.terms);
+        let mut early = Self {
+            said,
+            told: Some(Box::new(told)),
+            decoder,
+            metadata_id: peer.extensions.metadata_id(),
+            interested: peer.choke.is_interested(),
+            peer_interested: peer.choke.says_interested(),
+            peer_choking: peer.choke.is_peer_choking(),
+            spoke: true,
+            ..Self::silent(Greeted { link, who, terms, tx }, cx)
+        };
+        early.touch(cx);
+        early
+    }
+
+    /// A peer to which nothing is said yet.
+    fn silent(greeted: Greeted, cx: &Cx) -> Self {
+        let Greeted { link, who, terms, tx } = greeted;
+        let mut peer = Self {
+            link,
+            who,
+            terms,
+            decoder: Decoder::new(cx.conf.peers.max_frame),
+            tx,
+            said: Vec::new(),
+            told: None,
+            on_metadata: Vec::new(),
+            heard_of: PexHeard::default(),
+            named: Vec::new(),
+            metadata_id: 0,
+            interested: false,
+            peer_interested: false,
+            peer_choking: true,
+            pointless: Pointless::default(),
+            timers: TimerTable::new(),
+            wakeup: Wakeup::default(),
+            began: cx.now,
+            heard: cx.now,
+            spoke: false,
+        };
+        peer.timers.set(IDLE, cx.now + cx.conf.peers.idle_timeout);
         peer
     }
 
@@ -232,8 +281,12 @@ impl PeerBeforeContent {
                     self.say(&Message::Reject { piece, begin, len }, cx);
                 }
             }
-            // Nothing was asked for.
-            Message::Piece { .. } | Message::Reject { .. } => self.count_pointless()?,
+            // Nothing was asked for, or it was called off.
+            Message::Piece { data, .. } => {
+                self.pointless.bytes += data.len() as u64;
+                self.count_pointless()?;
+            }
+            Message::Reject { .. } => self.count_pointless()?,
             Message::Extended { id: 0, payload } => {
                 let hello = ExtensionHandshake::decode(payload)?;
                 self.handle_offer(&hello);
@@ -248,6 +301,9 @@ impl PeerBeforeContent {
                 let (from, most) = (self.who.addr.ip().to_canonical(), cx.conf.peers.max_named);
                 let peers = self.heard_of.handle_message(cx.now, from, &message, most)?;
                 self.named.extend(peers);
+            }
+            Message::Extended { id: LT_DONTHAVE_ID | UPLOAD_ONLY_ID, .. } => {
+                self.keep(frame, cx)?;
             }
             Message::Extended { .. } => {}
         }
@@ -302,13 +358,15 @@ impl PeerBeforeContent {
     }
 
     fn count_pointless(&mut self) -> Result<(), Fault> {
-        self.pointless += 1;
-        if self.pointless > MAX_POINTLESS { Err(Fault::Pointless(MAX_POINTLESS)) } else { Ok(()) }
+        self.pointless.count += 1;
+        let orders = self.told.as_ref().map_or(0, |told| told.orders);
+        let most = MAX_POINTLESS.saturating_add(orders);
+        if self.pointless.count > most { Err(Fault::Pointless(most)) } else { Ok(()) }
     }
 
     /// It has something, and of a torrent of which we have nothing that counts as wanted.
     fn show_interest(&mut self, cx: &mut Cx) {
-        if !mem::replace(&mut self.interested, true) {
+        if self.told.is_none() && !mem::replace(&mut self.interested, true) {
             self.say(&Message::Interested, cx);
         }
     }
@@ -325,9 +383,22 @@ impl PeerBeforeContent {
         Ok(())
     }
 
-    /// So many bytes are on their way.
-    pub(crate) fn handle_sent(&mut self, bytes: usize) {
-        self.tx.handle_sent(bytes, drop);
+    /// Bytes of blocks that have come since this was called last; all were for nothing.
+    #[must_use]
+    pub(crate) fn take_wasted(&mut self) -> u64 {
+        mem::take(&mut self.pointless.bytes)
+    }
+
+    /// So many bytes are on their way. Returns how many of them are of a block that had begun
+    /// before the torrent was opened anew.
+    #[must_use]
+    pub(crate) fn handle_sent(&mut self, bytes: usize, cx: &mut Cx) -> u64 {
+        self.tx.handle_sent(bytes, |buf| cx.leases.uploads_mut().give(buf))
+    }
+
+    /// The connection is over.
+    pub(crate) fn leave(&mut self, cx: &mut Cx) {
+        self.tx.clear(|buf| cx.leases.uploads_mut().give(buf));
     }
 
     /// The wake-up for `at` has come.
@@ -364,7 +435,8 @@ impl PeerBeforeContent {
         }
         // The beginning of a message of which the rest is still to come.
         said.extend_from_slice(self.decoder.begun());
-        PeerSession::after_content(key, greeted, &said, self.interested, swarm, cx)
+        let heard = Heard { said, told: self.told.take(), interested: self.interested };
+        PeerSession::after_content(key, greeted, &heard, swarm, cx)
     }
 
     fn say(&mut self, message: &Message<'_>, cx: &mut Cx) {
@@ -431,12 +503,25 @@ mod tests {
     }
 
     /// What `early` has to send, which counts as sent.
-    fn sent(early: &mut PeerBeforeContent) -> Vec<u8> {
+    fn sent(early: &mut PeerBeforeContent, cx: &mut Cx) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 8];
         let used = early.tx.poll_transmit(&mut slices, usize::MAX);
         let sent: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
-        early.handle_sent(sent.len());
+        assert_eq!(early.handle_sent(sent.len(), cx), 0);
         sent
+    }
+
+    #[test]
+    fn piece_taken_back_before_content_is_lacking_then() {
+        let mut cx = world_with(Conf::default());
+        let mut early = peer(true, &mut cx);
+        let payload = &3u32.to_be_bytes();
+        let said = [Message::HaveAll, Message::Extended { id: LT_DONTHAVE_ID, payload }];
+        early.handle_data(&bytes(&said), &mut cx).unwrap();
+        let mut swarm = leech(&mut cx);
+        let session = early.begin(KEY, &mut swarm, &mut cx).unwrap();
+        assert!(!session.is_seed() && session.is_interested());
+        session.audit(&swarm, &cx.conf).unwrap();
     }
 
     #[test]
@@ -446,18 +531,18 @@ mod tests {
         for first in some {
             let mut cx = world_with(Conf::default());
             let mut early = peer(true, &mut cx);
-            sent(&mut early);
+            sent(&mut early, &mut cx);
             early.handle_data(&bytes(&[first]), &mut cx).unwrap();
-            assert_eq!(sent(&mut early), interested, "{first:?}");
+            assert_eq!(sent(&mut early, &mut cx), interested, "{first:?}");
             early.handle_data(&bytes(&[Message::Have(4)]), &mut cx).unwrap();
-            assert_eq!(sent(&mut early), []);
+            assert_eq!(sent(&mut early, &mut cx), []);
         }
         let mut cx = world_with(Conf::default());
         let mut early = peer(true, &mut cx);
-        sent(&mut early);
+        sent(&mut early, &mut cx);
         let none = [Message::HaveNone, Message::Bitfield(&[0; 125]), Message::AllowedFast(1)];
         early.handle_data(&bytes(&none), &mut cx).unwrap();
-        assert_eq!(sent(&mut early), []);
+        assert_eq!(sent(&mut early, &mut cx), []);
     }
 
     #[test]
@@ -466,7 +551,7 @@ mod tests {
         for (mut swarm, wanted) in [(leech(&mut cx), true), (seed(&mut cx), false)] {
             let mut early = peer(true, &mut cx);
             early.handle_data(&bytes(&[Message::HaveNone, Message::Have(3)]), &mut cx).unwrap();
-            sent(&mut early);
+            sent(&mut early, &mut cx);
             let mut session = early.begin(KEY, &mut swarm, &mut cx).unwrap();
             let told = testing::sent(&mut session);
             if wanted {

@@ -121,6 +121,19 @@ impl Extensions {
         }
     }
 
+    /// A handshake that would say what the peer has said in all of its, as far as it still counts
+    /// and is kept here.
+    pub(super) fn as_told(&self) -> ExtensionHandshake {
+        let mut hello = ExtensionHandshake::default();
+        for (known, &id) in TABLE.iter().zip(&self.remote).filter(|&(_, &id)| id != 0) {
+            // There is room for more names than the table has.
+            let _ = hello.set(known.name, id);
+        }
+        hello.version.clone_from(&self.client);
+        hello.upload_only = Some(self.upload_only);
+        hello
+    }
+
     /// What the peer says our address is, if it says so for the first time. As long as the
     /// connection lasts the address is the same, so a peer that says another lies.
     pub(super) fn our_address(&mut self, hello: &ExtensionHandshake) -> Option<IpAddr> {

@@ -216,6 +216,10 @@ impl PeerSession {
             return Ok(());
         }
         swarm.picker.remove_piece(piece, self.peer.availability.pieces());
+        // When we got it ourselves the peer had it, so it may not know that we have.
+        if swarm.have.has(piece) && self.peer.availability.shows(piece) {
+            self.outgoing.say(&Message::Have(piece.get()), cx);
+        }
         let Parts { requests, peer, .. } = self.parts();
         requests.handle_lost(piece, peer, swarm, cx);
         if swarm.wants(piece) {

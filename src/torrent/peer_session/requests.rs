@@ -140,6 +140,11 @@ impl Requests {
         self.pipeline.set_cap(requests, &cx.conf);
     }
 
+    /// The pieces that we may ask for while we are choked.
+    pub(super) fn allowed(&self) -> &[PieceIndex] {
+        &self.allowed
+    }
+
     /// We may ask for `piece` while we are choked.
     pub(super) fn handle_allowed(&mut self, piece: PieceIndex, swarm: &Swarm) {
         if self.allowed.len() < MAX_HINTS

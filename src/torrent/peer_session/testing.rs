@@ -39,9 +39,13 @@ pub(super) fn leech(cx: &mut Cx) -> Swarm {
 
 /// The ledger of a torrent that has everything.
 pub(super) fn seed(cx: &mut Cx) -> Swarm {
-    let all = Bitfield::all(PIECES);
-    let mut swarm = ledger(&all, cx);
-    swarm.set_have(all);
+    owner(Bitfield::all(PIECES), cx)
+}
+
+/// The ledger of a torrent that has these pieces.
+pub(super) fn owner(have: Bitfield, cx: &mut Cx) -> Swarm {
+    let mut swarm = ledger(&have, cx);
+    swarm.set_have(have);
     swarm
 }
 

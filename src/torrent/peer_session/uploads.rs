@@ -443,6 +443,26 @@ impl Uploads {
         }
     }
 
+    /// The torrent is opened anew: of all that was asked for, nothing is sent but the rest of a
+    /// block that has begun.
+    pub(super) fn suspend(
+        &mut self,
+        peer: &Peer,
+        outgoing: &mut Outgoing,
+        swarm: &mut Swarm,
+        cx: &mut Cx,
+    ) {
+        self.set_favoured(false, swarm);
+        let withdrawn = outgoing.tx_mut().withdraw(|buf| cx.leases.uploads_mut().give(buf));
+        self.queue.push_back(&withdrawn);
+        if !peer.choke.is_choking() {
+            outgoing.say(&Message::Choke, cx);
+        }
+        for block in self.queue.clear() {
+            reject(block, peer, outgoing, cx);
+        }
+    }
+
     /// The connection is over.
     pub(super) fn leave(&mut self, outgoing: &mut Outgoing, swarm: &mut Swarm, cx: &mut Cx) {
         self.set_favoured(false, swarm);

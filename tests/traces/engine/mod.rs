@@ -15,7 +15,7 @@ use cratetorrent::{
     wire::{extension::ExtensionHandshake, message::Message, metainfo::BLOCK_LEN},
 };
 
-use crate::trace::{Trace, block, request};
+use crate::trace::{self, Trace, block, request};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);

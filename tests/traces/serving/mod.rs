@@ -18,7 +18,7 @@ use cratetorrent::{
     },
 };
 
-use crate::trace::{PIECES, PeerNo, Trace, block};
+use crate::trace::{self, PIECES, PeerNo, Trace, block};
 
 const S: Duration = Duration::from_secs(1);
 

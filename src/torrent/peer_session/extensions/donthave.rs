@@ -1,17 +1,18 @@
 //! `lt_donthave` (BEP 54): a peer takes a Have back, since it has lost the piece. What counts with
-//! it follows: the piece's availability, our interest, and what is on order.
-//!
-//! We never send it: where we lose a piece ourselves the torrent is opened anew, and no connection
-//! outlives that.
+//! it follows: the piece's availability, our interest, and what is on order. We take our own back
+//! where another program has changed or removed files.
 
-use super::Extension;
+use super::{Extension, Extensions};
 use crate::{
     torrent::{
         cx::Cx,
         peer_session::{Fault, PeerSession},
         swarm::Swarm,
     },
-    wire::extension::{LT_DONTHAVE, LT_DONTHAVE_ID},
+    wire::{
+        extension::{LT_DONTHAVE, LT_DONTHAVE_ID},
+        message::Message,
+    },
 };
 
 pub(super) const EXTENSION: Extension = Extension { name: LT_DONTHAVE, id: LT_DONTHAVE_ID, handle };
@@ -32,12 +33,29 @@ fn handle(
     }
 }
 
+impl Extensions {
+    /// Whether the peer can be told that we have lost a piece.
+    pub(in crate::torrent::peer_session) fn takes_haves_back(&self) -> bool {
+        self.remote(&EXTENSION).is_some()
+    }
+}
+
+impl PeerSession {
+    /// Tells the peer that we have no such piece any more, if it can be told.
+    pub(in crate::torrent::peer_session) fn take_back(&mut self, piece: u32, cx: &mut Cx) {
+        if let Some(id) = self.peer.extensions.remote(&EXTENSION) {
+            let payload = &piece.to_be_bytes();
+            self.outgoing.say(&Message::Extended { id, payload }, cx);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         base::geometry::PieceIndex,
-        torrent::peer_session::testing::{PIECES, hear, leech, peers, world},
+        torrent::peer_session::testing::{PIECES, bytes, hear, leech, peers, seed, sent, world},
         wire::message::Message,
     };
 
@@ -87,6 +105,22 @@ mod tests {
             session.audit(&swarm, &cx.conf).unwrap();
         }
         assert!(!session.is_interested() && swarm.picker.is_exhausted());
+    }
+
+    #[test]
+    fn peer_hears_of_our_piece_when_it_loses_its_own() {
+        let mut cx = world();
+        let mut swarm = seed(&mut cx);
+        let mut sessions = peers(1, &swarm, &mut cx);
+        let session = &mut sessions[0];
+        hear(session, &[Message::Have(3)], &mut swarm, &mut cx);
+        sent(session);
+        let piece = swarm.geometry.piece(3).unwrap();
+        lose(session, piece, &mut swarm, &mut cx);
+        assert_eq!(sent(session), bytes(&[Message::Have(3)]));
+        // One that it never had says nothing new.
+        lose(session, piece, &mut swarm, &mut cx);
+        assert_eq!(sent(session), []);
     }
 
     #[test]

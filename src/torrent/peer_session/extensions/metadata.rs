@@ -3,7 +3,7 @@
 //!
 //! Asking for them is the affair of peers before there is content.
 
-use super::Extension;
+use super::{Extension, Extensions};
 use crate::{
     proto::metadata::MetadataServe,
     torrent::{
@@ -46,6 +46,13 @@ fn handle(
         session.give_metadata(block, may, swarm, cx);
     }
     Ok(())
+}
+
+impl Extensions {
+    /// Under which id the peer wants messages of this extension; 0: under none.
+    pub(in crate::torrent::peer_session) fn metadata_id(&self) -> u8 {
+        self.remote(&EXTENSION).unwrap_or(0)
+    }
 }
 
 impl PeerSession {
