@@ -552,7 +552,24 @@ def sessions():
     )
 
 
+def encrypted_handshakes():
+    """Setups, and what becomes of what is said: see fuzz/src/mse.rs."""
+    whole = bytes([4, 0, 0, 255])
+    for name, data in {
+        "plaintext": bytes([0, 14, 0, 0, 0, 0, 0, 0]),
+        "rc4": bytes([0b11, 14, 170, 170, 170, 170, 0, 0]),
+        "nothing-in-common": bytes([0b1101, 0, 1, 2, 3, 4, 0, 0]),
+        "byte-by-byte": bytes([2, 1, 1, 1, 1, 1, 0, 0]) + bytes([4, 0, 0, 1]) * 8,
+        "key-changed": bytes([0] * 8) + bytes([0, 1, 9, 50]),
+        "hash-changed": bytes([0] * 8) + whole * 2 + bytes([0, 1, 9, 50]),
+        "padding-without-end": bytes([0] * 8) + whole * 2 + bytes([3, 0, 7, 255]) * 4,
+        "cut": bytes([0, 9, 20, 20, 20, 20, 0, 0]) + whole * 2 + bytes([2, 20, 0, 9]),
+    }.items():
+        seed("mse", name, data)
+
+
 for write in (
+    encrypted_handshakes,
     bencode,
     messages,
     handshakes,

@@ -100,7 +100,9 @@ pub use engine::{
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
 pub use proto::dht;
 #[doc(hidden)]
-pub use proto::{http::probe as http_probe, tracker::probe as tracker_probe};
+pub use proto::{
+    http::probe as http_probe, mse::probe as mse_probe, tracker::probe as tracker_probe,
+};
 #[doc(hidden)]
 pub use proto::{lsd, metadata, pex};
 pub use reactor::{Reactor, ReactorError};

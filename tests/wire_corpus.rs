@@ -7,6 +7,9 @@ mod dht;
 #[path = "../fuzz/src/exchange.rs"]
 #[allow(unreachable_pub)] // the fuzz crate calls it
 mod exchange;
+#[path = "../fuzz/src/mse.rs"]
+#[allow(unreachable_pub)] // the fuzz crate calls it
+mod mse;
 #[path = "../fuzz/src/tracker.rs"]
 #[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
 mod tracker;
@@ -153,4 +156,9 @@ fn krpc() {
     let refused = ["no-type", "unsorted", "claim", "port", "deep"];
     check("krpc", dht::krpc, |b| Krpc::decode(b).is_ok(), &refused);
     check("dht_node", dht::dht_node, |_| true, &[]);
+}
+
+#[test]
+fn mse() {
+    check("mse", mse::mse, |_| true, &[]);
 }

@@ -4,6 +4,7 @@
 
 pub mod dht;
 pub mod exchange;
+pub mod mse;
 pub mod session;
 pub mod tracker;
 pub mod wire;

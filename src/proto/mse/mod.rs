@@ -18,6 +18,7 @@
 mod heard;
 mod initiator;
 mod keys;
+pub mod probe;
 mod rc4;
 mod responder;
 #[cfg(test)]
@@ -142,6 +143,11 @@ pub(crate) struct Mse<R> {
 impl<R: Role> Mse<R> {
     fn of(role: R) -> Self {
         Self { role, heard: Heard::default() }
+    }
+
+    /// Bytes that are kept of what came.
+    fn kept(&self) -> usize {
+        self.heard.all().len()
     }
 
     fn advance(&mut self, cx: &mut PreambleCx<'_>) -> Result<Step, MseError> {

@@ -6,99 +6,24 @@
 
 use std::io::IoSlice;
 
-use super::{initiator::Initiator, keys::Key, responder::Responder, *};
+use super::{
+    initiator::Initiator,
+    keys::Key,
+    probe::{End, HASH, One, compute},
+    responder::Responder,
+    *,
+};
 use crate::{
     base::job::key_exchange::{KEY_LEN, PRIME},
-    proto::{preamble::TorrentMarks, tx::Tx},
+    proto::tx::Tx,
     wire::handshake::PROTOCOL,
 };
 
-const HASH: InfoHash = InfoHash([7; 20]);
 const BOTH: Methods = Methods { preferred: CryptoMethod::Plaintext, only: false };
 const RC4: Methods = Methods { preferred: CryptoMethod::Rc4, only: true };
 
-struct One;
-
-impl TorrentMarks for One {
-    fn by_mark(&self, mark: &[u8; 20]) -> Option<InfoHash> {
-        (*mark == torrent_mark(HASH)).then_some(HASH)
-    }
-}
-
 fn draw(n: u8, pad: u16, zeros: u16) -> Draw {
     Draw { seed: [n; 32], pad, zeros }
-}
-
-/// A number with nothing but zeros before the secret; both ends XOR them.
-fn compute(exchange: &mut KeyExchange) {
-    let mut ours = [0; KEY_LEN];
-    ours[76..].copy_from_slice(&exchange.secret);
-    exchange.ours = Some(ours);
-    exchange.shared = exchange.theirs.map(|theirs| std::array::from_fn(|n| ours[n] ^ theirs[n]));
-}
-
-/// One end, with what follows its handshake.
-struct End<R> {
-    machine: Mse<R>,
-    tx: Tx,
-    agreed: Option<(CryptoMethod, InfoHash)>,
-    incoming: Option<Box<dyn Cipher>>,
-    /// What came after it.
-    payload: Vec<u8>,
-    compute: fn(&mut KeyExchange),
-}
-
-impl<R: Role> End<R> {
-    fn new(machine: Mse<R>) -> Self {
-        let tx = Tx::default();
-        Self { machine, tx, agreed: None, incoming: None, payload: Vec::new(), compute }
-    }
-
-    fn feed(&mut self, data: &[u8]) -> Result<(), PreambleError> {
-        let mut data = data.to_vec();
-        if self.agreed.is_some() {
-            self.incoming.iter_mut().for_each(|cipher| cipher.apply(&mut data));
-            self.payload.extend(data);
-            return Ok(());
-        }
-        let mut cx = PreambleCx { tx: &mut self.tx, torrents: &One };
-        match self.machine.handle_data(&mut data, &mut cx)? {
-            Some(Passed { used, early, agreed: Some(agreed) }) => {
-                assert!(early.is_empty());
-                let Agreed { torrent, method, ciphers: Ciphers { incoming, outgoing } } = agreed;
-                (self.agreed, self.incoming) = (Some((method, torrent)), incoming);
-                if let Some(outgoing) = outgoing {
-                    self.tx.seal_with(outgoing);
-                }
-                let behind = data.split_off(used);
-                self.feed(&behind)
-            }
-            Some(Passed { agreed: None, .. }) => panic!("it is encrypted"),
-            None => self.exchange(),
-        }
-    }
-
-    fn exchange(&mut self) -> Result<(), PreambleError> {
-        while let Some(mut exchange) = self.machine.poll_exchange() {
-            (self.compute)(&mut exchange);
-            let mut cx = PreambleCx { tx: &mut self.tx, torrents: &One };
-            self.machine.handle_exchange(&exchange, &mut cx)?;
-        }
-        Ok(())
-    }
-
-    /// All that is to be sent.
-    fn take(&mut self) -> Vec<u8> {
-        let mut sent = Vec::new();
-        while self.tx.len() > 0 {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let used = self.tx.poll_transmit(&mut slices, usize::MAX);
-            let now: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
-            self.tx.handle_sent(now.len(), drop);
-            sent.extend(now);
-        }
-        sent
-    }
 }
 
 /// Bytes go both ways, at most `at_once` at a time, until there are none.
