@@ -11,7 +11,7 @@ use crate::{
         bucket::{Limits, Rate},
         files::Priority,
     },
-    conf::{Bootstrap, Conf, SeedChoking},
+    conf::{Bootstrap, Conf, CryptoMethod, Encryption, SeedChoking},
     sim::{Answer, Asked, DiskPace, Gossip, Hello, Line, Manners, MetadataManner, Nat, Sample},
 };
 
@@ -127,6 +127,16 @@ pub(super) fn conf(item: &Item) -> Conf {
         conf.queue.max_active_seeds = size("seeds", usual.queue.max_active_seeds, 0, 1000);
         conf.queue.max_active = size("total", usual.queue.max_active, 0, 1000);
         conf.queue.stop = stop(item);
+        conf.encryption.policy = match item.get("crypto") {
+            Some(1) => Encryption::Preferred,
+            Some(2 | 3) => Encryption::Required,
+            Some(4) => Encryption::Off,
+            _ => usual.encryption.policy,
+        };
+        if let Some(3 | 5) = item.get("crypto") {
+            conf.encryption.method = CryptoMethod::Rc4;
+        }
+        conf.encryption.only_method = item.get("crypto") == Some(3);
     })
 }
 

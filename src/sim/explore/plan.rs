@@ -127,6 +127,10 @@ const NODE: &[&str] = &[
     "skips",
     // Its user has magnet links instead of the torrents; not where there are twins.
     "magnet",
+    // Which of its connections are encrypted: 1 preferably all, 2 all, 3 all to the end, 4 none, 5
+    // those that others begin, to the end. A box on its line resets those that are not.
+    "crypto",
+    "censored",
     // It has a DHT node, as node 0 has then, knows no node but that one for a start, and finds all
     // peers by it.
     "dht",

@@ -49,6 +49,7 @@ impl Plan {
         }
         let mut plan = Self { seed, items };
         discovery(&mut plan, torrents, nodes);
+        encryption(&mut plan);
         plan
     }
 }
@@ -89,6 +90,27 @@ fn discovery(plan: &mut Plan, torrents: u64, nodes: u64) {
         event.set("apart", rng.below(1 << nodes));
         event.set("time", up_to(rng, 20_000, 600_000, 3));
         plan.items.push(event);
+    }
+}
+
+/// Nodes that encrypt, and boxes that let nothing else through. With chance of its own, as what
+/// came before.
+fn encryption(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0x6d73_6520_7065_2121);
+    let rng = &mut rng;
+    if rng.below(4) > 0 {
+        return;
+    }
+    // Those that take only encrypted connections and those that take none never meet.
+    let (policies, censored) =
+        [(&[1, 2, 3, 5][..], true), (&[1, 4, 5], false)][rng.below(2) as usize];
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Node) {
+        sometimes(rng, 2, item, "crypto", |rng| {
+            policies[rng.below(policies.len() as u64) as usize]
+        });
+        if censored {
+            sometimes(rng, 3, item, "censored", |_| 1);
+        }
     }
 }
 

@@ -203,6 +203,7 @@ impl<'a> Run<'a> {
             self.world.set_line(node, cast::line(item));
             self.world.set_disk_pace(node, cast::pace(item));
             self.world.set_flaky(node, item.get("flaky").and_then(cast::flaky));
+            self.world.set_censored(node, item.get("censored").is_some());
             self.world.set_disk_spikes(
                 node,
                 item.get("spikes").unwrap_or(0),
