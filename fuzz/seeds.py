@@ -394,6 +394,23 @@ def trackers():
     }.items():
         seed("http_exchange", name, bytes([flags]) + data)
 
+    def ranged(first, last, body):
+        part = b"HTTP/1.1 206 Part\r\nContent-Range: bytes %d-%d/100\r\n" % (first, last)
+        return part + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    for name, data in {
+        "range": ranged(5, 9, b"hello"),
+        "more": ranged(5, 9, b"hello") + b"more",
+        "other": ranged(0, 4, b"hello"),
+        "short": ranged(5, 9, b"hello")[:-2],
+        "chunked": b"HTTP/1.1 206 Part\r\nContent-Range: bytes 5-9/*\r\n" + chunked
+        + b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+        "busy": status % b"503 Busy" + b"Retry-After: 9\r\nContent-Length: 0\r\n\r\n",
+        "redirect": status % b"302 Found" + b"Location: ../b c\r\n\r\n" + ranged(5, 9, b"hello"),
+        "address": b"http://me:pw@host/a b/\xc3\xa9?x=1",
+    }.items():
+        seed("web_seed", name, bytes([5, 5]) + data)
+
     def datagrams(*replies):
         return b"".join(bytes([0x80 | len(r)]) + r for r in replies)
 

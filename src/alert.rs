@@ -6,6 +6,7 @@ mod peer_gone;
 mod queue;
 mod stats;
 mod tracker_error;
+mod web_seed;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -24,6 +25,7 @@ pub(crate) use queue::Alerts;
 pub(crate) use queue::KEPT_A_TORRENT;
 pub use stats::{Phase, StopAt, StopReason, TorrentStats, TrackerStats, TrackerStatus};
 pub use tracker_error::{TrackerError, TrackerErrorKind};
+pub use web_seed::{WebSeedError, WebSeedErrorKind, WebSeedStats, WebSeedStatus};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -313,6 +315,18 @@ pub enum Alert {
         leeches: u32,
         /// How often it was downloaded.
         downloaded: u32,
+    },
+    /// A web seed (BEP 19) could not give a file, or sent bad data. The torrent goes on with other
+    /// files of it, with others, and with peers.
+    WebSeedFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The web seed, without what in its address may be secret.
+        web_seed: String,
+        /// Why.
+        error: WebSeedError,
+        /// When it is asked again, if it is left alone until then.
+        retry_in: Option<Duration>,
     },
     /// How the metainfo of a torrent that was added by a magnet link is coming
     /// ([`Phase::Metadata`]). Coalesced: only the newest is kept.

@@ -18,6 +18,7 @@ mod tests;
 mod trackers;
 mod uploads;
 mod validate;
+mod web_seeds;
 
 pub use self::{
     alerts::AlertConf,
@@ -33,6 +34,7 @@ pub use self::{
     trackers::TrackerConf,
     uploads::{SeedChoking, UploadConf},
     validate::ConfError,
+    web_seeds::WebSeedConf,
 };
 
 /// How an engine behaves and what it may use. Everything that a peer or a file controls has its
@@ -65,6 +67,8 @@ pub struct Conf {
     pub queue: QueueConf,
     /// Announces and their replies.
     pub trackers: TrackerConf,
+    /// Servers that have the files.
+    pub web_seeds: WebSeedConf,
     /// The DHT node.
     pub dht: DhtConf,
     /// Peers of the local network.
@@ -97,6 +101,7 @@ impl Conf {
         self.uploads.validate()?;
         self.queue.validate()?;
         self.trackers.validate()?;
+        self.web_seeds.validate()?;
         self.dht.validate()?;
         self.lsd.validate()?;
         self.storage.validate()?;

@@ -9,6 +9,7 @@
 //! - [`encryption`]: which connections are encrypted, and how.
 //! - [`storage`]: saved state and restarts, names of files, priorities, moves, making torrents.
 //! - [`trackers`]: which tracker is told what, and how.
+//! - [`web_seeds`]: what is asked of web servers, and what becomes of those that fail.
 //! - [`dht`]: the DHT node: table, look-ups, announces, storage, bootstrap.
 //! - [`sessions`]: the queue, and the folder that holds all torrents of a user.
 //! - [`embedding`]: the three doors, the end of an engine, alerts.
@@ -42,6 +43,9 @@ pub mod storage {}
 
 #[doc = include_str!("guide/trackers.md")]
 pub mod trackers {}
+
+#[doc = include_str!("guide/web_seeds.md")]
+pub mod web_seeds {}
 
 #[doc = include_str!("guide/dht.md")]
 pub mod dht {}

@@ -94,14 +94,15 @@ pub use base::{
 pub use conf::{Conf, ConfError};
 pub use create::{CreateParams, create};
 pub use engine::{
-    ActiveLimits, AddError, Engine, FileStats, MoveMode, NoSuchTorrent, PeerStats, SessionStats,
-    Source, TorrentParams, Verbs,
+    ActiveLimits, AddError, EarlierRuns, Engine, FileStats, MoveMode, NoSuchTorrent, PeerStats,
+    SessionStats, Source, TorrentParams, Verbs,
 };
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
 pub use proto::dht;
 #[doc(hidden)]
 pub use proto::{
     http::probe as http_probe, mse::probe as mse_probe, tracker::probe as tracker_probe,
+    web_seed::probe as web_seed_probe,
 };
 #[doc(hidden)]
 pub use proto::{lsd, metadata, pex};

@@ -13,6 +13,9 @@ mod mse;
 #[path = "../fuzz/src/tracker.rs"]
 #[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
 mod tracker;
+#[path = "../fuzz/src/web_seed.rs"]
+#[allow(unreachable_pub)] // the fuzz crate calls it
+mod web_seed;
 #[path = "../fuzz/src/wire.rs"]
 #[allow(unreachable_pub, dead_code)] // the fuzz crate calls the rest
 mod wire;
@@ -149,6 +152,11 @@ fn trackers() {
     check("tracker_http", tracker::tracker_http, |_| true, &[]);
     check("http_exchange", tracker::http_exchange, |_| true, &[]);
     check("tracker_udp", tracker::tracker_udp, |_| true, &[]);
+}
+
+#[test]
+fn web_seeds() {
+    check("web_seed", web_seed::fetch, |_| true, &[]);
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub struct Place {
     deaf: bool,
     bind: Option<String>,
     no_pex: bool,
+    no_web_seeds: bool,
     no_lsd: bool,
     encryption: Option<Policy>,
     dht: Dht,
@@ -148,9 +149,11 @@ impl Place {
             return Err(Problem::usage("--bind: an empty address"));
         }
         let no_pex = args.contains("--no-pex");
+        let no_web_seeds = args.contains("--no-web-seeds");
         let no_lsd = args.contains("--no-lsd") || variable(LSD_OFF).is_some();
         let encryption = value(args, "--encryption")?;
-        Ok(Self { port, deaf, bind, no_pex, no_lsd, encryption, dht: Dht::parse(args)? })
+        let dht = Dht::parse(args)?;
+        Ok(Self { port, deaf, bind, no_pex, no_web_seeds, no_lsd, encryption, dht })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -165,6 +168,11 @@ impl Place {
         self.no_lsd = true;
     }
 
+    /// Whether web seeds are asked.
+    pub fn has_web_seeds(&self) -> bool {
+        !self.no_web_seeds
+    }
+
     /// Whether peers can be found without trackers.
     pub fn has_discovery(&self) -> bool {
         !self.dht.off || !self.no_lsd
@@ -174,6 +182,7 @@ impl Place {
     /// on any.
     pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
         conf.peers.exchange = !self.no_pex;
+        conf.web_seeds.enabled = !self.no_web_seeds;
         conf.lsd.enabled = !self.no_lsd;
         if let Some(Policy(policy)) = self.encryption {
             conf.encryption.policy = policy;

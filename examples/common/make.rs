@@ -77,10 +77,8 @@ impl Make {
         note(piece_len.is_some(), "--piece-length");
         params.piece_len = piece_len.map(|size| piece_length(&size)).transpose()?;
         params.trackers = trackers(args)?;
-        for one in args::values(args, "--web-seed")? {
-            note(true, "--web-seed");
-            params.web_seeds.push(url("--web-seed", &one)?);
-        }
+        params.web_seeds = web_seeds(args)?;
+        note(!params.web_seeds.is_empty(), "--web-seed");
         params.comment = args::value(args, "--comment")?;
         note(params.comment.is_some(), "--comment");
         params.source = args::value(args, "--source")?;
@@ -255,6 +253,11 @@ fn piece_length(text: &str) -> Result<u32, Problem> {
 pub fn trackers(args: &mut Args) -> Result<Vec<Vec<String>>, Problem> {
     let tier = |tier: String| tier.split(',').map(|one| url("--tracker", one)).collect();
     args::values(args, "--tracker")?.into_iter().map(tier).collect()
+}
+
+/// The addresses of web seeds.
+pub fn web_seeds(args: &mut Args) -> Result<Vec<String>, Problem> {
+    args::values(args, "--web-seed")?.iter().map(|one| url("--web-seed", one)).collect()
 }
 
 fn url(option: &str, text: &str) -> Result<String, Problem> {

@@ -1,4 +1,4 @@
-//! What trackers say, for the user: failures when they are news, warnings, nothing else.
+//! What trackers say and web seeds fail with, for the user: when it is news, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,17 @@ impl Trackers {
                 if self.failures.get(tracker) != Some(&error) {
                     progress.say(&format!("tracker {}: {error}", printable(tracker)));
                     self.failures.insert(tracker.clone(), error);
+                }
+            }
+            Alert::WebSeedFailed { web_seed, error, .. } => {
+                let (shown, text) = (printable(web_seed), printable(&error.text));
+                let text = match error.file {
+                    Some(file) => format!("web seed {shown}, file {file}: {text}"),
+                    None => format!("web seed {shown}: {text}"),
+                };
+                if self.warnings.get(web_seed) != Some(&text) {
+                    progress.say(&text);
+                    self.warnings.insert(web_seed.clone(), text);
                 }
             }
             Alert::TrackerWarning { tracker, message, .. } => {

@@ -9,7 +9,7 @@ use crate::{
     common::{
         args::{Args, Time, free, path, peers, rate, resolve_all, value, values, variable},
         listen::Place,
-        make::trackers,
+        make::{trackers, web_seeds},
         names::{self, Renames},
         progress::Show,
     },
@@ -31,6 +31,9 @@ Usage: download [TORRENT] [options]
   --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them \
                         in one
                         tier; may be given more than once
+  --web-seed URL        a web server that has the files, beside those in the torrent; may be given \
+                        more than
+                        once
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --no-listen           accept no peers
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
@@ -44,6 +47,7 @@ Usage: download [TORRENT] [options]
   --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
                         environment
   --no-pex              do not tell peers of each other, and do not hear of peers from them
+  --no-web-seeds        do not fetch anything from web servers
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --seed                go on serving when complete, until Ctrl-C
   --seed-ratio R        serve until R times the torrent's size was sent, as 1.5
@@ -78,6 +82,7 @@ pub struct Options {
     pub dir: PathBuf,
     pub peers: Vec<SocketAddr>,
     pub trackers: Vec<Vec<String>>,
+    pub web_seeds: Vec<String>,
     pub place: Place,
     /// Indices of the files to download; `None`: all.
     pub select: Option<Vec<RangeInclusive<usize>>>,
@@ -103,6 +108,7 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
         resolve_all("SEED", &list.to_string_lossy(), &mut peers)?;
     }
     let trackers = trackers(&mut args)?;
+    let web_seeds = web_seeds(&mut args)?;
     let dir = path(&mut args, "--dir")?;
     let place = Place::parse(&mut args)?;
     let select = value::<Select>(&mut args, "--select")?.map(|select| select.0);
@@ -134,6 +140,7 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
             .unwrap_or_else(|| ".".into()),
         peers,
         trackers,
+        web_seeds,
         place,
         select,
         names,

@@ -53,7 +53,13 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     let is_tracked = trackers.iter().any(|tier| !tier.is_empty());
     params.trackers = Some(trackers);
     params.peers.extend_from_slice(&options.peers);
-    let has_source = is_tracked || !params.peers.is_empty() || options.place.has_discovery();
+    params.web_seeds.extend_from_slice(&options.web_seeds);
+    let is_on_the_web = options.place.has_web_seeds()
+        && known
+            .as_ref()
+            .is_some_and(|metainfo| !metainfo.web_seeds.is_empty() || !params.web_seeds.is_empty());
+    let has_source =
+        is_tracked || is_on_the_web || !params.peers.is_empty() || options.place.has_discovery();
     params.sequential = options.sequential;
     params.stop = Some(options.stop);
     params.renames = options.names.clone();
@@ -105,8 +111,9 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
 }
 
 const NO_PEERS: &str = "no peer to download from: the torrent has no trackers, so name some with \
-                        --tracker or peers with --peer, let them come with --port, or do \
-                        without --no-dht or --no-lsd (which find no private torrent)";
+                        --tracker, peers with --peer or servers with --web-seed, let peers come \
+                        with --port, or do without --no-dht or --no-lsd (which find no private \
+                        torrent)";
 
 /// A metainfo that has come, and alerts that came meanwhile and are for the download.
 type Come = (Arc<Metainfo>, Vec<Alert>);
@@ -246,7 +253,7 @@ struct Fetch {
     last_peer: Instant,
     /// What each peer was last gone for.
     reasons: BTreeMap<SocketAddr, String>,
-    /// There are trackers, peers that the user has named, or a DHT.
+    /// There are trackers, web seeds, peers that the user has named, or a DHT.
     has_source: bool,
     trackers: Trackers,
 }
@@ -366,7 +373,7 @@ impl Fetch {
     }
 
     fn handle_stats(&mut self, stats: &TorrentStats) {
-        if stats.peers > 0 || stats.phase != Phase::Downloading {
+        if stats.peers + stats.web_seeds > 0 || stats.phase != Phase::Downloading {
             self.last_peer = Instant::now();
         }
         match stats.phase {

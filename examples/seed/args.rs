@@ -37,6 +37,7 @@ Usage: seed TORRENT [options]
   --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
                         environment
   --no-pex              do not tell peers of each other, and do not hear of peers from them
+  --no-web-seeds        do not fetch anything from web servers
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --peer ADDR[,ADDR…]   peers to connect to, as host:port or [v6]:port; may be given more than once
   --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them \

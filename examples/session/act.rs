@@ -46,6 +46,12 @@ impl Session {
                 })
             }
             Command::Trackers(torrent) => self.trackers(&torrent),
+            Command::WebSeeds(torrent) => self.web_seeds(&torrent),
+            Command::WebSeed(torrent, url) => {
+                self.one(&torrent, Fact::new("told"), move |engine, id| {
+                    engine.add_web_seed(id, &url)
+                })
+            }
             Command::Pause(which) => self.each(&which, "paused", |engine, id| engine.pause(id)),
             Command::Resume(which) => self.each(&which, "resumed", |engine, id| engine.resume(id)),
             Command::Anew(which) => {
@@ -272,6 +278,14 @@ impl Session {
         let trackers = self.call(move |engine| engine.trackers(id))?;
         let words = |_| trackers.iter().map(show::tracker).collect();
         self.style.tell_all(words, trackers.iter().map(objects::tracker).collect());
+        Ok(())
+    }
+
+    fn web_seeds(&self, torrent: &str) -> Result<(), Problem> {
+        let id = self.book.find(torrent)?.id;
+        let seeds = self.call(move |engine| engine.web_seeds(id))?;
+        let words = |_| seeds.iter().map(show::web_seed).collect();
+        self.style.tell_all(words, seeds.iter().map(objects::web_seed).collect());
         Ok(())
     }
 

@@ -32,6 +32,7 @@ Usage: session DIR [options]
   --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
                         environment
   --no-pex              do not tell peers of each other, and do not hear of peers from them
+  --no-web-seeds        do not fetch anything from web servers
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --limit-down RATE     receive at most RATE bytes per second over all torrents, as 500K, \
                         2M or 1G; 0: no limit

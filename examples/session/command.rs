@@ -20,6 +20,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("peers N", "its connected peers"),
     ("peer N HOST:PORT…", "tell it of peers"),
     ("trackers N", "where it announces itself"),
+    ("web-seeds N", "the web servers that have its files"),
+    ("web-seed N URL", "tell it of one"),
     ("pause N…|all", "let its peers go"),
     ("resume N…|all", "go on"),
     ("remove N… [--data]", "forget it; --data: delete what it has written"),
@@ -81,6 +83,8 @@ pub enum Command {
     Peers(String),
     Peer(String, Vec<SocketAddr>),
     Trackers(String),
+    WebSeeds(String),
+    WebSeed(String, String),
     Pause(Which),
     Resume(Which),
     Remove { which: Which, data: bool },
@@ -154,6 +158,8 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
             Command::Peer((*torrent).into(), peers)
         }
         ("trackers", [torrent]) => Command::Trackers((*torrent).into()),
+        ("web-seeds", [torrent]) => Command::WebSeeds((*torrent).into()),
+        ("web-seed", [torrent, url]) => Command::WebSeed((*torrent).into(), (*url).into()),
         ("pause", [_, ..]) => Command::Pause(which(&words)),
         ("resume", [_, ..]) => Command::Resume(which(&words)),
         ("recheck", [_, ..]) => Command::Recheck(which(&words)),

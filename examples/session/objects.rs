@@ -3,7 +3,7 @@
 
 use cratetorrent::{
     FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats,
-    TrackerStats,
+    TrackerStats, alert::WebSeedStats,
 };
 use serde_json::{Value, json};
 
@@ -108,6 +108,21 @@ pub fn tracker(tracker: &TrackerStats) -> Value {
         "url": tracker.url,
         "error": tracker.error.as_ref().map(|error| error.text.clone()),
         "warning": tracker.warning,
+    })
+}
+
+/// A web seed.
+pub fn web_seed(seed: &WebSeedStats) -> Value {
+    json!({
+        "event": "web_seed",
+        "state": seed.status.to_string(),
+        "added": seed.added,
+        "downloaded_bytes": seed.downloaded,
+        "download_rate": seed.download_rate,
+        "connections": seed.connections,
+        "missing_files": seed.missing_files,
+        "url": seed.url,
+        "error": seed.error.as_ref().map(|error| error.text.clone()),
     })
 }
 

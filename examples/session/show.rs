@@ -2,7 +2,7 @@
 
 use cratetorrent::{
     FileStats, Limits, PeerStats, Phase, Priority, Rate, SessionStats, StopAt, TorrentStats,
-    TrackerStats,
+    TrackerStats, alert::WebSeedStats,
 };
 use indicatif::{HumanBytes, HumanDuration};
 
@@ -21,6 +21,14 @@ pub fn tracker(tracker: &TrackerStats) -> String {
     let (seeds, leeches, url) =
         (count(tracker.seeds), count(tracker.leeches), tracker.url.escape_debug());
     format!("{}\t{state}\t{seeds}\t{leeches}\t{url}\t{word}", tracker.tier)
+}
+
+/// A web seed's line: state, bytes, bytes/s, files that it lacks, address, what was wrong.
+pub fn web_seed(seed: &WebSeedStats) -> String {
+    let word = seed.error.as_ref().map_or("-".into(), |e| e.text.escape_debug().to_string());
+    let (state, bytes, rate, lacks) =
+        (seed.status, seed.downloaded, seed.download_rate, seed.missing_files);
+    format!("{state}\t{bytes}\t{rate}\t{lacks}\t{}\t{word}", seed.url.escape_debug())
 }
 
 /// The names of the fields of a torrent's line.

@@ -7,4 +7,5 @@ pub mod exchange;
 pub mod mse;
 pub mod session;
 pub mod tracker;
+pub mod web_seed;
 pub mod wire;

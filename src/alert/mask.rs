@@ -32,8 +32,10 @@ impl AlertMask {
     pub const BANS: Self = Self(16);
     /// What trackers answer, and that they do not.
     pub const TRACKERS: Self = Self(32);
+    /// Web seeds that fail.
+    pub const WEB_SEEDS: Self = Self(64);
     /// Everything.
-    pub const ALL: Self = Self(63);
+    pub const ALL: Self = Self(127);
 
     /// Whether all of `other` is in it.
     pub const fn contains(self, other: Self) -> bool {
@@ -41,13 +43,14 @@ impl AlertMask {
     }
 }
 
-const NAMES: [(AlertMask, &str); 6] = [
+const NAMES: [(AlertMask, &str); 7] = [
     (AlertMask::STATUS, "STATUS"),
     (AlertMask::PROGRESS, "PROGRESS"),
     (AlertMask::PIECES, "PIECES"),
     (AlertMask::PEERS, "PEERS"),
     (AlertMask::BANS, "BANS"),
     (AlertMask::TRACKERS, "TRACKERS"),
+    (AlertMask::WEB_SEEDS, "WEB_SEEDS"),
 ];
 
 impl fmt::Display for AlertMask {
@@ -70,7 +73,7 @@ impl fmt::Debug for AlertMask {
 /// Everything but what a download may tell a thousand times: pieces and peers.
 impl Default for AlertMask {
     fn default() -> Self {
-        Self::STATUS | Self::PROGRESS | Self::BANS | Self::TRACKERS
+        Self::STATUS | Self::PROGRESS | Self::BANS | Self::TRACKERS | Self::WEB_SEEDS
     }
 }
 
@@ -94,6 +97,7 @@ impl Alert {
             Self::PeerBanned { .. } => AlertMask::BANS,
             Self::TrackerReplied { .. } | Self::TrackerFailed { .. } => AlertMask::TRACKERS,
             Self::TrackerWarning { .. } | Self::Scraped { .. } => AlertMask::TRACKERS,
+            Self::WebSeedFailed { .. } => AlertMask::WEB_SEEDS,
             Self::StopReached { .. } | Self::ReadFailed { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } => AlertMask::STATUS,
             Self::Recorded { .. } | Self::NamesChanged { .. } => AlertMask::STATUS,

@@ -46,6 +46,8 @@ pub struct TorrentStats {
     pub upload_rate: u64,
     /// Connected, greeted peers.
     pub peers: usize,
+    /// Web seeds that are sending (BEP 19). They do not count as peers.
+    pub web_seeds: usize,
     /// Connected peers that have everything.
     pub seeds: usize,
     /// Peers known and not connected.

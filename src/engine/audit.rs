@@ -41,6 +41,12 @@ impl Engine {
             .flat_map(|(_, t)| t.peers.iter())
             .filter(|(_, s)| s.is_fetching())
             .count();
+        let (mut web, mut fetching) = (0, 0);
+        for (_, torrent) in self.torrents.iter() {
+            let seeds = torrent.web_seeds.as_deref();
+            let (all, busy, _) = seeds.map_or((0, 0, 0), |seeds| seeds.connections());
+            (web, fetching) = (web + all, fetching + busy);
+        }
         let memory: usize = self.torrents.iter().map(|(_, t)| t.piece_memory()).sum();
         for (what, found, counted, limit) in [
             ("connections are being dialled", dialing, self.dialing.count, conf.peers.max_dials),
@@ -50,7 +56,18 @@ impl Engine {
                 self.access.handshakes(),
                 conf.peers.max_handshakes,
             ),
-            ("peers may be asked", fetchers, self.cx.leases.fetchers(), conf.peers.max_connections),
+            (
+                "peers and web seeds may be asked",
+                fetchers + fetching,
+                self.cx.leases.fetchers(),
+                conf.peers.max_connections + conf.web_seeds.max_connections,
+            ),
+            (
+                "connections with web seeds",
+                web,
+                self.cx.leases.web_connections(),
+                conf.web_seeds.max_connections,
+            ),
             (
                 "bytes of pieces are in memory",
                 memory,
@@ -115,7 +132,7 @@ impl Engine {
     fn audit_lines(&self) -> Result<(), String> {
         for (key, connection) in self.connections.iter() {
             let Some(session) = self.session_on(key) else { continue };
-            if session.is_held_with_others() && !self.throttle.down.is_queued(key) {
+            if session.is_held_with_others() && !self.throttle.down.is_queued(StreamId::Peer(key)) {
                 return Err(format!(
                     "{} is held back by a limit and waits for nothing",
                     connection.who.addr
@@ -160,7 +177,17 @@ impl Engine {
 
     /// Whether it still knows a connection.
     pub(crate) fn has_connection(&self, stream: StreamId) -> bool {
-        matches!(stream, StreamId::Peer(connection) if self.connections.get(connection).is_some())
+        match stream {
+            StreamId::Peer(connection) => self.connections.get(connection).is_some(),
+            StreamId::WebSeed(key) => self.io.web_streams.get(key).is_some(),
+            StreamId::Tracker(_) => false,
+        }
+    }
+
+    /// Which torrent a stream to a web seed belongs to.
+    pub(crate) fn web_seed_of(&self, stream: StreamId) -> Option<TorrentId> {
+        let StreamId::WebSeed(key) = stream else { return None };
+        self.io.web_streams.get(key).map(|stream| TorrentId(stream.torrent()))
     }
 
     /// Whether a connection is encrypted or becomes so: what is sent on it cannot be read.

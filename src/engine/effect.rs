@@ -16,6 +16,8 @@ pub enum StreamId {
     Peer(Key),
     /// A question to a tracker over HTTP. One that is redirected gets another key.
     Tracker(Key),
+    /// A connection with a web seed (BEP 19).
+    WebSeed(Key),
 }
 
 /// Which part of the engine sends a datagram, and hears of it if that is known to fail.

@@ -7,8 +7,12 @@
 use std::collections::VecDeque;
 
 use crate::{
-    base::{arena::Key, time::Instant, timers::Deadlines},
-    engine::{Effect, names::Names},
+    base::{
+        arena::{Arena, Key},
+        time::Instant,
+        timers::Deadlines,
+    },
+    engine::{Effect, names::Names, web_seeds::WebStream},
     torrent::outbox::Outbox,
 };
 
@@ -42,11 +46,18 @@ pub(super) struct Io {
     effects: VecDeque<Effect>,
     deadlines: Deadlines<Owner>,
     pub(super) names: Names,
+    /// Streams to web seeds.
+    pub(super) web_streams: Arena<WebStream>,
 }
 
 impl Io {
     pub(super) fn new() -> Self {
-        Self { effects: VecDeque::new(), deadlines: Deadlines::new(), names: Names::default() }
+        Self {
+            effects: VecDeque::new(),
+            deadlines: Deadlines::new(),
+            names: Names::default(),
+            web_streams: Arena::new(),
+        }
     }
 
     /// Appends an effect, behind what torrents wanted before.

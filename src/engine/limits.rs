@@ -5,7 +5,7 @@
 //! ([`Way::ask`]), moves at most that much, and tells how much it was ([`Way::spend`]). Who finds
 //! nothing waits, and is woken in turn with a share of what has come together since; a share is a
 //! right and not a deposit, so one that is not used is simply there for the next. It knows links
-//! and torrents by key only.
+//! by name and torrents by key only.
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +15,13 @@ use std::{
     time::Duration,
 };
 
-use crate::base::{
-    arena::Key,
-    bucket::{Bucket, Rate},
-    time::Instant,
+use crate::{
+    base::{
+        arena::Key,
+        bucket::{Bucket, Rate},
+        time::Instant,
+    },
+    engine::StreamId,
 };
 
 /// Links that wait are looked after so often at most; so many links at a time at most.
@@ -45,21 +48,21 @@ pub(super) enum For {
 
 /// One direction. See the module.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct Way<L = StreamId> {
     engine: Option<Bucket>,
     /// Of the engine's bucket, the part that was promised to woken links in this round.
     promised: u64,
     /// The torrents that have a limit, and those that have not, as one, under `None`.
-    groups: BTreeMap<Option<Key>, Group>,
+    groups: BTreeMap<Option<Key>, Group<L>>,
     /// The links that have a limit of their own.
-    own: BTreeMap<Key, Bucket>,
-    seats: BTreeMap<Key, Seat>,
+    own: BTreeMap<L, Bucket>,
+    seats: BTreeMap<L, Seat>,
     /// Links that wait in groups.
     waiting: usize,
     /// The next ticket. None is given twice.
     tickets: u64,
     /// Links that wait for their own bucket, by when it is ready.
-    thirsty: BTreeSet<(Instant, Key)>,
+    thirsty: BTreeSet<(Instant, L)>,
     /// Which group comes first in the next round.
     first: Option<Key>,
     round: u64,
@@ -72,12 +75,18 @@ pub(super) struct Way {
 }
 
 /// Links that draw on the same buckets.
-#[derive(Debug, Default)]
-struct Group {
+#[derive(Debug)]
+struct Group<L> {
     bucket: Option<Bucket>,
     promised: u64,
     /// By ticket.
-    queue: BTreeMap<u64, Key>,
+    queue: BTreeMap<u64, L>,
+}
+
+impl<L> Default for Group<L> {
+    fn default() -> Self {
+        Self { bucket: None, promised: 0, queue: BTreeMap::new() }
+    }
 }
 
 /// What is known of a link that has met a limit.
@@ -103,7 +112,7 @@ enum Place {
     Thirsty(Instant),
 }
 
-impl Way {
+impl<L: Ord + Copy> Way<L> {
     pub(super) fn new(now: Instant, rate: Option<Rate>) -> Self {
         let mut way = Self {
             engine: None,
@@ -154,7 +163,7 @@ impl Way {
         self.changed(now);
     }
 
-    pub(super) fn set_own(&mut self, now: Instant, link: Key, rate: Option<Rate>) {
+    pub(super) fn set_own(&mut self, now: Instant, link: L, rate: Option<Rate>) {
         match (self.own.get_mut(&link), rate) {
             (Some(bucket), Some(rate)) => bucket.set_rate(now, rate),
             (None, Some(rate)) => _ = self.own.insert(link, Bucket::new(now, rate)),
@@ -172,12 +181,12 @@ impl Way {
     }
 
     /// These next bytes of `link` pass unlimited.
-    pub(super) fn pass(&mut self, link: Key, bytes: usize) {
+    pub(super) fn pass(&mut self, link: L, bytes: usize) {
         self.seats.entry(link).or_default().free = bytes;
     }
 
     /// A link is over.
-    pub(super) fn forget(&mut self, link: Key) {
+    pub(super) fn forget(&mut self, link: L) {
         self.own.remove(&link);
         if let Some(seat) = self.seats.remove(&link) {
             self.leave(link, seat.place);
@@ -202,7 +211,7 @@ impl Way {
 
     /// What `link`, of `torrent`, may move now. Zero is never granted: it waits then.
     #[must_use]
-    pub(super) fn ask(&mut self, now: Instant, link: Key, torrent: Key) -> Quota {
+    pub(super) fn ask(&mut self, now: Instant, link: L, torrent: Key) -> Quota {
         self.lapse(now);
         let seat = self.seats.entry(link).or_default();
         match seat.place {
@@ -256,7 +265,7 @@ impl Way {
     }
 
     /// `link`, of `torrent`, has moved so many bytes.
-    pub(super) fn spend(&mut self, now: Instant, link: Key, torrent: Key, bytes: usize) {
+    pub(super) fn spend(&mut self, now: Instant, link: L, torrent: Key, bytes: usize) {
         self.lapse(now);
         let mut bytes = bytes as u64;
         let mut kept = 0;
@@ -284,7 +293,7 @@ impl Way {
 
     /// Shares out what has come together: fills `woken` with those who may ask again. Too early it
     /// does nothing.
-    pub(super) fn tick(&mut self, now: Instant, woken: &mut Vec<Key>) {
+    pub(super) fn tick(&mut self, now: Instant, woken: &mut Vec<L>) {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
@@ -313,14 +322,14 @@ impl Way {
     }
 
     /// One round, torrents with a limit first: what they cannot use is there for the others.
-    fn share_out(&mut self, now: Instant, woken: &mut Vec<Key>) {
+    fn share_out(&mut self, now: Instant, woken: &mut Vec<L>) {
         let mut budget = WOKEN_A_TICK;
         let mut heads = self.waiting;
         let (mut left, floor) = self
             .engine
             .as_mut()
             .map_or((u64::MAX, u64::MAX), |bucket| (bucket.level(now), bucket.floor()));
-        let limited = |&(torrent, group): &(&Option<Key>, &Group)| {
+        let limited = |&(torrent, group): &(&Option<Key>, &Group<L>)| {
             torrent.is_some() && !group.queue.is_empty()
         };
         let mut order: Vec<_> =
@@ -367,11 +376,11 @@ impl Way {
 
     /// Whether `link` waits for what it shares with others.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn is_queued(&self, link: Key) -> bool {
+    pub(super) fn is_queued(&self, link: L) -> bool {
         self.seats.get(&link).is_some_and(|seat| matches!(seat.place, Place::Queue(..)))
     }
 
-    fn enqueue(&mut self, link: Key, torrent: Option<Key>) {
+    fn enqueue(&mut self, link: L, torrent: Option<Key>) {
         let seat = self.seats.entry(link).or_default();
         let ticket = seat.ticket.take().unwrap_or(self.tickets);
         self.tickets = self.tickets.max(ticket + 1);
@@ -380,7 +389,7 @@ impl Way {
         self.waiting += 1;
     }
 
-    fn leave(&mut self, link: Key, place: Place) {
+    fn leave(&mut self, link: L, place: Place) {
         match place {
             Place::None => {}
             Place::Thirsty(at) => _ = self.thirsty.remove(&(at, link)),

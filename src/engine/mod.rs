@@ -42,6 +42,7 @@ mod trackers;
 mod user_data;
 mod verbs;
 mod wanting;
+mod web_seeds;
 
 use std::path::PathBuf;
 
@@ -60,6 +61,7 @@ pub use self::{
     session_stats::SessionStats,
     trackers::TrackersError,
     verbs::{PeerStats, Verbs},
+    web_seeds::WebSeedsError,
 };
 use crate::{
     alert::Alert,
@@ -75,7 +77,7 @@ use crate::{
 };
 pub use crate::{
     base::paths::RenameError,
-    torrent::{Source, TorrentParams, candidates::PeerSource},
+    torrent::{EarlierRuns, Source, TorrentParams, candidates::PeerSource},
 };
 use access::Access;
 use calls::Calls;
@@ -470,6 +472,7 @@ impl Engine {
 
     /// Carries out what a torrent wants of the connections, and lets it dial.
     fn settle(&mut self, key: Key) {
+        self.serve_web_seeds(key);
         self.change_place(key);
         self.spread_external_addr();
         self.watch_buffers();

@@ -27,6 +27,8 @@ pub(super) enum Asker {
     Tracker(Key),
     /// The DHT node, for all names that it wants.
     Dht,
+    /// A torrent, for one of its connections with web seeds.
+    WebSeed(Key, Key),
 }
 
 /// See the module.
@@ -107,6 +109,9 @@ impl Engine {
             match asker {
                 Asker::Tracker(call) => self.call_resolved(call, result.clone()),
                 Asker::Dht => self.dht_resolved(host, &result),
+                Asker::WebSeed(torrent, fetch) => {
+                    self.web_seed_resolved(torrent, fetch, result.clone());
+                }
             }
         }
     }

@@ -20,6 +20,7 @@ impl Engine {
         match stream {
             StreamId::Peer(key) => self.connection_connected(key),
             StreamId::Tracker(call) => self.call_connected(call),
+            StreamId::WebSeed(key) => self.web_seed_connected(key),
         }
     }
 
@@ -30,6 +31,7 @@ impl Engine {
         match stream {
             StreamId::Peer(key) => self.connection_data(key, data),
             StreamId::Tracker(call) => self.call_data(call, data),
+            StreamId::WebSeed(key) => self.web_seed_data(key, data),
         }
     }
 
@@ -39,6 +41,7 @@ impl Engine {
         match stream {
             StreamId::Peer(key) => self.connection_sent(key, bytes),
             StreamId::Tracker(call) => self.call_sent(call, bytes),
+            StreamId::WebSeed(key) => self.web_seed_sent(key, bytes),
         }
     }
 
@@ -49,8 +52,8 @@ impl Engine {
         self.handle_tick(now);
         match stream {
             StreamId::Peer(key) => self.connection_writable(key, writable),
-            // A question waits in its call whatever the socket says.
-            StreamId::Tracker(_) => {}
+            // A question waits in its call, and so does a request, whatever the socket says.
+            StreamId::Tracker(_) | StreamId::WebSeed(_) => {}
         }
     }
 
@@ -60,6 +63,7 @@ impl Engine {
         match stream {
             StreamId::Peer(key) => self.connection_closed(key, cause),
             StreamId::Tracker(call) => self.call_closed(call, cause),
+            StreamId::WebSeed(key) => self.web_seed_closed(key, cause),
         }
     }
 
@@ -75,6 +79,7 @@ impl Engine {
             StreamId::Peer(key) => self.connection_quota(now, key),
             // A call ends before it takes in more than its reply may have.
             StreamId::Tracker(_) => usize::MAX,
+            StreamId::WebSeed(key) => self.web_seed_quota(now, key),
         }
     }
 
@@ -87,6 +92,7 @@ impl Engine {
         match stream {
             StreamId::Peer(key) => self.connection_transmit(key, out),
             StreamId::Tracker(call) => self.call_transmit(call, out),
+            StreamId::WebSeed(key) => self.web_seed_transmit(key, out),
         }
     }
 }

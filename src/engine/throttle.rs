@@ -33,7 +33,7 @@ pub(super) struct Throttle {
     /// The wake-up that counts in the engine's heap.
     pushed: Option<Instant>,
     /// Kept so that it is not allocated anew.
-    woken: Vec<Key>,
+    woken: Vec<StreamId>,
 }
 
 impl Throttle {
@@ -52,15 +52,15 @@ impl Throttle {
 
     /// A connection is over.
     pub(super) fn forget(&mut self, connection: Key) {
-        self.down.forget(connection);
-        self.up.forget(connection);
+        self.down.forget(StreamId::Peer(connection));
+        self.up.forget(StreamId::Peer(connection));
         self.hearing.forget(connection);
     }
 
     /// Bytes went out on a connection.
     pub(super) fn spend_up(&mut self, now: Instant, connection: Key, torrent: Key, bytes: usize) {
         if self.up.is_on() {
-            self.up.spend(now, connection, torrent, bytes);
+            self.up.spend(now, StreamId::Peer(connection), torrent, bytes);
         }
         if self.down.is_on() {
             self.hearing.handle_sent(now, connection, bytes);
@@ -77,7 +77,7 @@ impl Throttle {
         bytes: usize,
         unasked: bool,
     ) {
-        self.down.spend(now, connection, torrent, bytes);
+        self.down.spend(now, StreamId::Peer(connection), torrent, bytes);
         if unasked {
             self.hearing.spend(now, connection, bytes);
         }
@@ -93,8 +93,8 @@ impl Throttle {
     }
 
     fn set_own(&mut self, now: Instant, connection: Key, limits: Limits) {
-        self.down.set_own(now, connection, limits.down);
-        self.up.set_own(now, connection, limits.up);
+        self.down.set_own(now, StreamId::Peer(connection), limits.down);
+        self.up.set_own(now, StreamId::Peer(connection), limits.up);
     }
 }
 
@@ -121,7 +121,7 @@ impl Engine {
                 return heard;
             }
         }
-        match self.throttle.down.ask(self.cx.now, key, torrent) {
+        match self.throttle.down.ask(self.cx.now, StreamId::Peer(key), torrent) {
             Quota::Bytes(bytes) => bytes,
             Quota::Wait(what) => {
                 if let Some(torrent) = self.torrents.get_mut(torrent) {
@@ -157,7 +157,7 @@ impl Engine {
         if all == urgent {
             return urgent;
         }
-        match self.throttle.up.ask(self.cx.now, key, torrent) {
+        match self.throttle.up.ask(self.cx.now, StreamId::Peer(key), torrent) {
             Quota::Bytes(bytes) => bytes.max(urgent),
             Quota::Wait(_) => {
                 self.plan_limits();
@@ -181,7 +181,7 @@ impl Engine {
             self.plan_limits();
         }
         if self.throttle.up.is_on() {
-            self.throttle.up.pass(connection, greeting);
+            self.throttle.up.pass(StreamId::Peer(connection), greeting);
         }
     }
 
@@ -191,25 +191,40 @@ impl Engine {
         }
         let mut woken = std::mem::take(&mut self.throttle.woken);
         self.throttle.down.tick(self.cx.now, &mut woken);
-        for key in woken.drain(..) {
-            let Some((session, torrent)) =
-                self.connections.get(key).and_then(|l| l.session().zip(l.torrent))
-            else {
-                continue;
+        for stream in woken.drain(..) {
+            let goes_on = match stream {
+                StreamId::Peer(connection) => self.connection_resumed(connection),
+                StreamId::WebSeed(key) => self.web_seed_resumed(key),
+                StreamId::Tracker(_) => false,
             };
-            if let Some(torrent) = self.torrents.get_mut(torrent) {
-                torrent.handle_resumed(session, &mut self.cx);
+            if goes_on {
+                self.effect(Effect::Resume { stream });
             }
-            self.effect(Effect::Resume { stream: StreamId::Peer(key) });
         }
         self.throttle.up.tick(self.cx.now, &mut woken);
-        woken.drain(..).for_each(|connection| self.cx.outbox.flush(connection));
+        for stream in woken.drain(..) {
+            if let StreamId::Peer(connection) = stream {
+                self.cx.outbox.flush(connection);
+            }
+        }
         self.throttle.woken = woken;
         self.plan_limits();
     }
 
+    /// A connection that waited for a limit is read on. False if it has no session.
+    fn connection_resumed(&mut self, key: Key) -> bool {
+        let connection = self.connections.get(key);
+        let Some((session, torrent)) = connection.and_then(|l| l.session().zip(l.torrent)) else {
+            return false;
+        };
+        if let Some(torrent) = self.torrents.get_mut(torrent) {
+            torrent.handle_resumed(session, &mut self.cx);
+        }
+        true
+    }
+
     /// Sees to it that the engine wakes up for those who wait.
-    fn plan_limits(&mut self) {
+    pub(super) fn plan_limits(&mut self) {
         self.cx.leases.set_up_limited(self.throttle.up.is_on());
         let next = [self.throttle.down.next(), self.throttle.up.next()].into_iter().flatten().min();
         if let Some(at) = next

@@ -29,3 +29,4 @@ pub(crate) mod preambles;
 pub(crate) mod tracker;
 pub(crate) mod tx;
 pub(crate) mod upload_queue;
+pub(crate) mod web_seed;

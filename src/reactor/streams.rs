@@ -247,9 +247,10 @@ impl Streams {
 
 /// Where a stream lies. Owners number theirs from 0, so the slots of all owners alternate.
 pub(super) fn slot(id: StreamId) -> usize {
-    const OWNERS: usize = 2;
+    const OWNERS: usize = 3;
     match id {
         StreamId::Peer(key) => key.index as usize * OWNERS,
         StreamId::Tracker(key) => key.index as usize * OWNERS + 1,
+        StreamId::WebSeed(key) => key.index as usize * OWNERS + 2,
     }
 }

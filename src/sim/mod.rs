@@ -67,6 +67,7 @@ mod script;
 mod tap;
 mod tracker;
 mod violation;
+mod web_server;
 mod world;
 
 pub use disk::{CallFault, DiskCall, MemDisk, Troubles};
@@ -79,6 +80,7 @@ pub use scenario::{Cast, Kill, Outcome, Scenario, When, Who};
 pub use script::{ConnId, Script, Talk};
 pub use tracker::{Told, TrackerId, TrackerManners};
 pub use violation::INVARIANTS;
+pub use web_server::{WebManners, WebRequest, WebServer};
 pub use world::{Air, World};
 
 #[cfg(test)]

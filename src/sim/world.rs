@@ -14,6 +14,7 @@ mod tracking;
 mod udp;
 mod views;
 mod watch;
+mod web;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -56,6 +56,6 @@ impl Torrent {
                 self.swarm.favours.served
             ));
         }
-        self.swarm.audit(&sessions, conf)
+        self.swarm.audit(&sessions, self.web_seeds.as_deref(), conf)
     }
 }

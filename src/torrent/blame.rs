@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use crate::{
     base::{geometry::PieceIndex, hash::Digest},
-    torrent::progress::Contributor,
+    torrent::progress::Supplier,
 };
 
 /// A spoiled attempt at a piece.
 #[derive(Debug)]
 struct Attempt {
-    senders: Vec<Option<Contributor>>,
+    senders: Vec<Option<Supplier>>,
     digests: Vec<Digest>,
 }
 
@@ -37,7 +37,7 @@ impl Blames {
     pub(crate) fn remember(
         &mut self,
         piece: PieceIndex,
-        senders: Vec<Option<Contributor>>,
+        senders: Vec<Option<Supplier>>,
         digests: Vec<Digest>,
         limit: usize,
     ) {
@@ -47,9 +47,9 @@ impl Blames {
     }
 
     /// The piece is good now: each peer that sent a different block is guilty.
-    pub(crate) fn settle(&mut self, piece: PieceIndex, good: &[Digest]) -> Vec<Contributor> {
+    pub(crate) fn settle(&mut self, piece: PieceIndex, good: &[Digest]) -> Vec<Supplier> {
         let Some(attempt) = self.attempts.remove(&piece) else { return Vec::new() };
-        let mut guilty: Vec<Contributor> = Vec::new();
+        let mut guilty: Vec<Supplier> = Vec::new();
         for ((sender, bad), good) in attempt.senders.iter().zip(&attempt.digests).zip(good) {
             if bad != good
                 && let Some(sender) = sender
@@ -71,7 +71,7 @@ mod tests {
     fn only_the_sender_of_a_different_block_is_guilty() {
         let g = Geometry::new(100, 10).unwrap();
         let piece = |n| g.piece(n).unwrap();
-        let who = |n: u16| Some(Contributor { addr: ([127, 0, 0, 1], n).into(), incoming: false });
+        let who = |n: u32| Some(Supplier::WebSeed(n));
         let mut b = Blames::default();
         b.remember(
             piece(0),

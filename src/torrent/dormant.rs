@@ -16,7 +16,7 @@ impl Torrent {
         state: Option<RestoredState>,
         cx: &mut Cx,
     ) -> Self {
-        let events = std::mem::take(&mut params.tracker_events);
+        let events = std::mem::take(&mut params.earlier.tracker_events);
         let mut torrent = Self::make(key, params, cx);
         torrent.restore_events(events, cx);
         torrent.persistence.turn_on();

@@ -32,6 +32,7 @@ impl Torrent {
             session.handle_new_wishes(&mut self.swarm, cx);
             session.schedule(cx);
         }
+        self.cancel_skipped_in_web_seeds(cx);
         self.swarm.forgo_skipped(cx);
         self.storage.operations.handle_skipped(&self.content.priorities().skipped());
         if self.lifecycle.is_finished() && !self.swarm.is_finished() {

@@ -32,6 +32,8 @@ pub(crate) struct Leases {
     fetchers: usize,
     /// Connections in all, as far as was told.
     connections: usize,
+    /// Connections with web seeds, over all torrents.
+    web_connections: usize,
     /// Some of what we send is limited.
     up_limited: bool,
     /// Bytes of blocks that came and went, over all torrents.
@@ -56,6 +58,7 @@ impl Leases {
             short: false,
             fetchers: 0,
             connections: 0,
+            web_connections: 0,
             up_limited: false,
             down: RateMeter::new(now),
             up: RateMeter::new(now),
@@ -128,6 +131,24 @@ impl Leases {
 
     pub(crate) fn set_connections(&mut self, connections: usize) {
         self.connections = connections;
+    }
+
+    /// A connection with a web seed is to be made; false if there are `limit` already.
+    pub(crate) fn lease_web_connection(&mut self, limit: usize) -> bool {
+        let has_room = self.web_connections < limit;
+        self.web_connections += usize::from(has_room);
+        has_room
+    }
+
+    /// A connection with a web seed is over.
+    pub(crate) fn end_web_connection(&mut self) {
+        self.web_connections = self.web_connections.saturating_sub(1);
+    }
+
+    /// Connections with web seeds.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn web_connections(&self) -> usize {
+        self.web_connections
     }
 
     /// Whether some of what we send is limited.

@@ -31,6 +31,7 @@ impl Torrent {
         }
         self.lifecycle.handle_metadata();
         self.join_trackers(&metainfo, cx);
+        self.join_web_seeds(&metainfo, cx);
         if cx.recorder.on {
             self.keep(cx);
         }

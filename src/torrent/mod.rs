@@ -64,6 +64,7 @@ mod trackers;
 mod turnover;
 pub(crate) mod upload_memory;
 mod verbs;
+pub(crate) mod web_seeds;
 
 use crate::{
     alert::Phase,
@@ -96,10 +97,11 @@ use crate::{
         storage::Storage,
         swarm::Swarm,
         trackers::Trackers,
+        web_seeds::WebSeeds,
     },
 };
 
-pub use params::{Source, TorrentParams};
+pub use params::{EarlierRuns, Source, TorrentParams};
 pub(crate) use verbs::HELD;
 
 const SAVE: usize = 0;
@@ -120,11 +122,11 @@ pub(crate) struct Torrent {
     lifecycle: Lifecycle,
     pub(crate) peers: Peers,
     slots: Slots,
-    /// When peers last made room for others.
-    turned_over: Option<Instant>,
     /// Whether there is a peer to download from.
     drought: Drought,
     pub(crate) trackers: Trackers,
+    /// Servers that have its files; most torrents have none.
+    pub(crate) web_seeds: Option<Box<WebSeeds>>,
     pub(crate) content: Content,
     /// The ledger of its pieces; of none before the metainfo is known.
     swarm: Swarm,
@@ -147,7 +149,7 @@ pub(crate) struct Torrent {
 
 impl Torrent {
     pub(crate) fn new(key: Key, mut params: TorrentParams, cx: &mut Cx) -> Self {
-        let events = std::mem::take(&mut params.tracker_events);
+        let events = std::mem::take(&mut params.earlier.tracker_events);
         let mut torrent = Self::make(key, params, cx);
         torrent.restore_events(events, cx);
         if cx.recorder.on {
@@ -171,15 +173,15 @@ impl Torrent {
             priorities,
             renames,
             trackers,
+            web_seeds,
             queued,
             queue_order,
             stop,
-            totals,
+            earlier,
             labels,
             user_data,
             // The engine's, and told already.
             limits: _,
-            tracker_events: _,
         } = params;
         let hashes = source.identity();
         let mut content = Content::new(source, priorities);
@@ -197,6 +199,8 @@ impl Torrent {
         if private {
             connected.set_private();
         }
+        let web_seeds =
+            WebSeeds::of(content.metainfo().map(AsRef::as_ref), web_seeds, cx.now, &cx.conf);
         let key_of_announces = cx.told.rng().next_u64() as u32;
         let announcer =
             Announcer::new(trackers, content.trackers(), private, cx.told.rng(), &cx.conf);
@@ -206,16 +210,16 @@ impl Torrent {
             lifecycle: Lifecycle::new(content.is_known(), trust, paused, queued, queue_order),
             peers: connected,
             slots: Slots::new(&cx.conf),
-            turned_over: None,
             drought: Drought::default(),
             trackers: Trackers::new(announcer, key_of_announces),
+            web_seeds,
             content,
             swarm,
             location: Location::new(Place { dir, state_file, renames, storage }),
             storage: Storage::new(&cx.conf),
             saves: Saves::default(),
             persistence: Persistence::default(),
-            activity: Activity::new(stop, totals),
+            activity: Activity::new(stop, earlier.totals),
             seen: Seen::default(),
             sequential,
             super_seed,
@@ -280,9 +284,9 @@ impl Torrent {
         self.lifecycle.is_closed()
     }
 
-    /// Whether it has peers, or pieces in progress.
+    /// Whether it has peers, web seeds that are asked, or pieces in progress.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.peers.is_empty() || self.swarm.is_busy()
+        !self.peers.is_empty() || self.swarm.is_busy() || self.has_busy_web_seeds()
     }
 
     /// Other torrents are short of memory.
@@ -297,6 +301,7 @@ impl Torrent {
     /// There is memory again that others used.
     pub(crate) fn handle_room(&mut self, cx: &mut Cx) {
         self.swarm.refill = true;
+        self.wake_web_seeds();
         self.settle(cx);
     }
 
@@ -350,7 +355,9 @@ impl Torrent {
         };
         let announce = self.next_announce(cx);
         let no_peers = self.no_peers_due(cx);
-        if let Some(at) = [self.timers.next(), dial, announce, no_peers].into_iter().flatten().min()
+        let web_seeds = self.next_web_seed_deadline(cx.now);
+        let all = [self.timers.next(), dial, announce, no_peers, web_seeds];
+        if let Some(at) = all.into_iter().flatten().min()
             && self.wakeup.want(at)
         {
             cx.outbox.wake(at, Sleeper::Torrent(self.identity.key()));

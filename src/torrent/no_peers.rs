@@ -51,7 +51,8 @@ impl Torrent {
         self.look_for_source(cx.now);
     }
 
-    /// Whether a peer is connected that has something we lack; a spell begins or ends with that.
+    /// Whether a peer is connected that has something we lack, or a web seed gives it; a spell
+    /// begins or ends with that.
     fn look_for_source(&mut self, now: Instant) {
         let known = self
             .drought
@@ -61,6 +62,10 @@ impl Torrent {
             .or_else(|| self.peers.iter().find(|(_, s)| s.is_interested()).map(|(key, _)| key));
         // Any peer may have the metainfo.
         let source = source.or_else(|| self.peers.all_early().next().map(|(key, _)| key));
+        if self.has_web_seed() {
+            self.drought = Drought::default();
+            return;
+        }
         let failed_dials = self.drought.failed_dials;
         match (source, self.drought.since) {
             (Some(_), _) => self.drought = Drought { source, ..Drought::default() },

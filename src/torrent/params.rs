@@ -67,6 +67,15 @@ impl From<Magnet> for Source {
     }
 }
 
+/// What a torrent did in earlier runs of the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EarlierRuns {
+    /// Bytes and times. Of these and of what the state file says, the more counts.
+    pub totals: Totals,
+    /// What its trackers have still to hear. Where it is empty, what the state file says counts.
+    pub tracker_events: TrackerEvents,
+}
+
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
 pub struct TorrentParams {
@@ -85,6 +94,8 @@ pub struct TorrentParams {
     pub peers: Vec<SocketAddr>,
     /// Tracker addresses by tier instead of the metainfo's; `None`: the metainfo's.
     pub trackers: Option<Vec<Vec<String>>>,
+    /// Addresses of web seeds (BEP 19) beside those that the metainfo names.
+    pub web_seeds: Vec<String>,
     /// Fetch pieces in order instead of rarest first.
     pub sequential: bool,
     /// What of the data that is there may go unchecked.
@@ -112,11 +123,8 @@ pub struct TorrentParams {
     /// When it has served enough; `None`: as [`QueueConf::stop`](crate::conf::QueueConf::stop) has
     /// it.
     pub stop: Option<StopAt>,
-    /// What it did in earlier runs. Of these and of what the state file says, the more counts.
-    pub totals: Totals,
-    /// What its trackers have still to hear of earlier runs. Where it is empty, what the state
-    /// file says counts.
-    pub tracker_events: TrackerEvents,
+    /// What there was of it before.
+    pub earlier: EarlierRuns,
     /// Words that the user files it under.
     pub labels: Vec<String>,
     /// A number of the user's own, read back by
@@ -132,11 +140,12 @@ impl TorrentParams {
         Self::with_source(metainfo.into(), dir.into())
     }
 
-    /// The same for the torrent of a magnet link, with the link's peers and trackers.
+    /// The same for the torrent of a magnet link, with the link's peers, trackers and web seeds.
     pub fn from_magnet(magnet: Magnet, dir: impl Into<PathBuf>) -> Self {
         let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect::<Vec<_>>();
         let (peers, trackers) = (magnet.peers.clone(), Some(tiers).filter(|t| !t.is_empty()));
-        Self { peers, trackers, ..Self::with_source(magnet.into(), dir.into()) }
+        let web_seeds = magnet.web_seeds.clone();
+        Self { peers, trackers, web_seeds, ..Self::with_source(magnet.into(), dir.into()) }
     }
 
     fn with_source(source: Source, dir: PathBuf) -> Self {
@@ -153,13 +162,13 @@ impl TorrentParams {
             paused: false,
             super_seed: false,
             trackers: None,
+            web_seeds: Vec::new(),
             priorities: Vec::new(),
             renames: Vec::new(),
             queued: false,
             queue_order: None,
             stop: None,
-            totals: Totals::default(),
-            tracker_events: TrackerEvents::default(),
+            earlier: EarlierRuns::default(),
             labels: Vec::new(),
             user_data: 0,
             limits: Limits::default(),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     base::{geometry::PieceIndex, time::Instant},
-    torrent::progress::Contributor,
+    torrent::progress::Supplier,
 };
 
 /// How long those who had a part in a failure leave the piece to others; twice as long after each
@@ -26,11 +26,11 @@ struct Trial {
     failures: u32,
     /// Left unfinished since it failed last.
     given_up: u32,
-    shy: Vec<(Contributor, Instant)>,
+    shy: Vec<(Supplier, Instant)>,
 }
 
 impl Trial {
-    fn shun(&mut self, who: Contributor, until: Instant) {
+    fn shun(&mut self, who: Supplier, until: Instant) {
         self.shy.retain(|(other, _)| *other != who);
         if self.shy.len() >= MAX_SHY {
             self.shy.remove(0);
@@ -61,7 +61,7 @@ impl Paroles {
     }
 
     /// It failed, and each of `contributors` may be guilty.
-    pub(crate) fn fail(&mut self, piece: PieceIndex, contributors: &[Contributor], now: Instant) {
+    pub(crate) fn fail(&mut self, piece: PieceIndex, contributors: &[Supplier], now: Instant) {
         let trial = self.trials.entry(piece).or_default();
         trial.failures = trial.failures.saturating_add(1);
         trial.given_up = 0;
@@ -71,7 +71,7 @@ impl Paroles {
     }
 
     /// `who` had begun it alone and does not end it.
-    pub(crate) fn give_up(&mut self, piece: PieceIndex, who: Contributor, now: Instant) {
+    pub(crate) fn give_up(&mut self, piece: PieceIndex, who: Supplier, now: Instant) {
         let Some(trial) = self.trials.get_mut(&piece) else { return };
         trial.given_up = trial.given_up.saturating_add(1);
         let until = now + PAUSE;
@@ -85,7 +85,7 @@ impl Paroles {
     }
 
     /// Whether it is not for others to try it first.
-    pub(crate) fn may_try(&self, piece: PieceIndex, who: Contributor, now: Instant) -> bool {
+    pub(crate) fn may_try(&self, piece: PieceIndex, who: Supplier, now: Instant) -> bool {
         self.trials
             .get(&piece)
             .is_none_or(|trial| !trial.shy.iter().any(|&(shy, until)| shy == who && now < until))
@@ -119,8 +119,8 @@ mod tests {
     use super::*;
     use crate::base::geometry::Geometry;
 
-    fn who(port: u16) -> Contributor {
-        Contributor { addr: ([127, 0, 0, 1], port).into(), incoming: false }
+    fn who(n: u32) -> Supplier {
+        Supplier::WebSeed(n)
     }
 
     fn at(secs: u64) -> Instant {
@@ -156,7 +156,7 @@ mod tests {
         p.fail(piece, &[who(1)], at(0));
         (0..TRIES).for_each(|n| {
             assert!(!p.may_share(piece));
-            p.give_up(piece, who(n as u16 + 2), at(1));
+            p.give_up(piece, who(n + 2), at(1));
         });
         assert!(p.may_share(piece) && !p.may_try(piece, who(2), at(10)));
         p.fail(piece, &[who(1)], at(2));

@@ -125,6 +125,8 @@ pub(crate) struct Peers {
     dials: usize,
     /// Connections that are to end; the engine takes them.
     partings: Vec<Parting>,
+    /// When peers last made room for others.
+    turned_over: Option<Instant>,
 }
 
 /// Why a connection of a private torrent ends.
@@ -139,7 +141,18 @@ impl Peers {
             punches: Punches::default(),
             dials: 0,
             partings: Vec::new(),
+            turned_over: None,
         }
+    }
+
+    /// When peers last made room for others.
+    pub(super) fn turned_over(&self) -> Option<Instant> {
+        self.turned_over
+    }
+
+    /// Peers make room for others now.
+    pub(super) fn note_turnover(&mut self, now: Instant) {
+        self.turned_over = Some(now);
     }
 
     // Candidates and dials.

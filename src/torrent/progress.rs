@@ -7,6 +7,7 @@
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod rows;
 mod runs;
 mod spare;
 mod stored;
@@ -49,6 +50,23 @@ impl BlockState {
 
 /// Who sent a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Supplier {
+    Peer(Contributor),
+    /// A web seed (BEP 19), by its number in the torrent.
+    WebSeed(u32),
+}
+
+/// What a block is on order with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OrderKey {
+    /// The connection of a peer.
+    Peer(Key),
+    /// A connection with a web seed, by its key in the torrent.
+    WebSeed(Key),
+}
+
+/// A peer, as blame and bans know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contributor {
     pub(crate) addr: SocketAddr,
     /// It dialled us, so its port means nothing.
@@ -72,11 +90,11 @@ pub(crate) struct Progress {
     /// The first run that is not hashed.
     next_hash: usize,
     hashing: bool,
-    contributors: Vec<Contributor>,
+    contributors: Vec<Supplier>,
     /// When the last of what is on order should be here.
     due: Instant,
-    /// The link that began it and should finish it.
-    pub(crate) owner: Option<Key>,
+    /// What it was begun with and should be finished with.
+    pub(crate) owner: Option<OrderKey>,
     /// It failed before: only its owner may fetch it, so that there is one to blame.
     pub(crate) parole: bool,
     /// Some of it came in an earlier run of the process, and no one knows from which peer.
@@ -148,12 +166,12 @@ impl Progress {
         self.free as usize == self.blocks.len()
     }
 
-    pub(crate) fn contributors(&self) -> &[Contributor] {
+    pub(crate) fn contributors(&self) -> &[Supplier] {
         &self.contributors
     }
 
     /// Who sent each block.
-    pub(crate) fn block_senders(&self) -> Vec<Option<Contributor>> {
+    pub(crate) fn block_senders(&self) -> Vec<Option<Supplier>> {
         self.by.iter().map(|&by| self.contributors.get(by as usize).copied()).collect()
     }
 
@@ -185,8 +203,13 @@ impl Progress {
         let nth = self.cursor + ahead.iter().position(|&b| b == BlockState::Free)? as u32;
         self.cursor = nth;
         let nth = if self.promise(nth, memory) { nth } else { self.next_with_memory(nth)? };
+        self.order(nth, due)
+    }
+
+    /// A free block whose run has memory is on order from now on.
+    fn order(&mut self, nth: u32, due: Instant) -> Option<Block> {
         self.run_of(nth)?.engaged += 1;
-        self.blocks[nth as usize] = BlockState::Asked(1);
+        *self.blocks.get_mut(nth as usize)? = BlockState::Asked(1);
         self.free -= 1;
         self.due = self.due.max(due);
         self.geometry.nth_block(self.piece, nth)
@@ -256,7 +279,7 @@ impl Progress {
         &mut self,
         block: Block,
         data: &[u8],
-        from: Contributor,
+        from: Supplier,
         ordered: bool,
         memory: &mut Memory,
     ) -> Option<Receipt> {
@@ -299,7 +322,7 @@ impl Progress {
         Some(Receipt::New { others, run_whole })
     }
 
-    fn contributor(&mut self, from: Contributor) -> u8 {
+    fn contributor(&mut self, from: Supplier) -> u8 {
         let at = self.contributors.iter().position(|c| *c == from).unwrap_or_else(|| {
             // The 256th and later are not remembered: they cannot be blamed, and no other peer is
             // in their place.

@@ -9,7 +9,7 @@ use crate::{
     base::{arena::Key, files::Priority, geometry::PieceIndex},
     torrent::{
         PAROLE, PROGRESS, SAVE, Torrent, cx::Cx, disconnect::Disconnect, peer_input::sated,
-        peer_session::PeerSession, swarm::Note,
+        peer_session::PeerSession, progress::OrderKey, swarm::Note,
     },
 };
 
@@ -20,6 +20,7 @@ impl Torrent {
         self.wake_if_wanting();
         self.finish(true, cx);
         self.show_pieces(cx);
+        self.tend_web_seeds(cx);
         self.go_on(cx);
         self.tend_slots(cx);
         self.tend_trackers(cx);
@@ -100,10 +101,12 @@ impl Torrent {
                 });
             }
             Note::Cancel(block, except) => {
-                for (_, session) in self.peers.iter_mut().filter(|(_, s)| s.link() != except) {
+                let others = |s: &PeerSession| OrderKey::Peer(s.link()) != except;
+                for (_, session) in self.peers.iter_mut().filter(|(_, s)| others(s)) {
                     session.cancel(block, &mut self.swarm, cx);
                     session.schedule(cx);
                 }
+                self.cancel_in_web_seeds(block, except, cx);
             }
             Note::AtHand(piece) => self.suggest(piece, cx),
             Note::Ban(who) => {
@@ -116,6 +119,7 @@ impl Torrent {
                 let reason = Disconnect::new(PeerGoneKind::BadData, "it sent bad data");
                 self.peers.part_banned(cx.now, who, &reason);
             }
+            Note::BadWebSeed(seed, piece) => self.accuse_web_seed(seed, piece, cx),
             Note::Reach(link, addr) => {
                 self.peers.hold(link, addr);
                 self.expect_peer_exchange(cx);

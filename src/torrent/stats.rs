@@ -30,6 +30,7 @@ impl Torrent {
             download_rate: counters.down.shown(now),
             upload_rate: counters.up.shown(now),
             peers: self.peers.len(),
+            web_seeds: self.web_seeds_downloading(),
             seeds: self.peers.iter().filter(|(_, s)| s.is_seed()).count(),
             candidates: self.peers.candidates().len(),
             banned: self.peers.candidates().banned(now),
@@ -55,14 +56,16 @@ impl Torrent {
             cx.alerts.push(Alert::Checking { torrent: self.identity.id(), done, total });
         } else if self.wants_progress(cx) {
             let stats = self.stats(cx.now);
-            self.stirred = stats.peers > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
+            let sources = stats.peers + stats.web_seeds;
+            self.stirred = sources > 0 || stats.download_rate > 0 || stats.upload_rate > 0;
             cx.alerts.push(Alert::Progress { torrent: self.identity.id(), stats });
         }
     }
 
     pub(super) fn wants_progress(&self, cx: &Cx) -> bool {
         // Without peers nothing moves, which is told once; and so it is when it comes to rest.
-        let moves = || self.stirred || (!self.lifecycle.rests() && !self.peers.is_empty());
+        let has_sources = || !self.peers.is_empty() || self.web_seeds_downloading() > 0;
+        let moves = || self.stirred || (!self.lifecycle.rests() && has_sources());
         let busy = self.lifecycle.is_checking() || (self.lifecycle.is_open() && moves());
         busy && cx.alerts.wants(AlertMask::PROGRESS)
     }

@@ -8,6 +8,7 @@ mod active;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod orders;
+mod rows;
 mod stored;
 mod verdicts;
 mod wanted;
@@ -35,7 +36,7 @@ use crate::{
         info::Info,
         parole::Paroles,
         picker::Picker,
-        progress::{Contributor, Progress, Receipt},
+        progress::{Contributor, OrderKey, Progress, Receipt, Supplier},
         superseed::SuperSeed,
     },
     wire::ut_pex::PexFlags,
@@ -43,6 +44,7 @@ use crate::{
 
 use active::Active;
 pub(crate) use orders::Asker;
+pub(crate) use rows::{RowAsker, blocks_in};
 pub(crate) use wanted::Amounts;
 
 /// What the siblings of a session must learn.
@@ -53,9 +55,11 @@ pub(crate) enum Note {
     /// This piece was bad; so many had sent parts of it.
     Failed(PieceIndex, usize),
     /// This block has come: any other peer that was asked for it is told to forget it.
-    Cancel(Block, Key),
+    Cancel(Block, OrderKey),
     /// This peer sent bad data.
     Ban(Contributor),
+    /// The web seed of this number sent bad data of this piece.
+    BadWebSeed(u32, PieceIndex),
     /// This piece is at hand: peers that lack it may be told.
     AtHand(PieceIndex),
     /// The peer of this link, which dialled us, says that it can be dialled there.
@@ -87,7 +91,7 @@ pub(crate) struct Counters {
 /// Whose digests a worker is making.
 #[derive(Debug)]
 enum Digesting {
-    Bad(Vec<Option<Contributor>>),
+    Bad(Vec<Option<Supplier>>),
     Good,
 }
 
@@ -285,14 +289,32 @@ impl Swarm {
         &mut self,
         block: Block,
         data: &[u8],
-        link: Key,
-        from: Contributor,
+        link: OrderKey,
+        from: Supplier,
+        arrival: Arrival,
+        cx: &mut Cx,
+    ) -> bool {
+        self.count_down(data.len() as u64, cx);
+        self.place(block, data, link, from, arrival, cx)
+    }
+
+    /// Bytes of blocks came.
+    pub(crate) fn count_down(&mut self, bytes: u64, cx: &mut Cx) {
+        self.counters.down.add(cx.now, bytes);
+        cx.leases.note_down(cx.now, bytes);
+    }
+
+    /// A block is there whose bytes are counted. Returns whether it was of use.
+    pub(crate) fn place(
+        &mut self,
+        block: Block,
+        data: &[u8],
+        link: OrderKey,
+        from: Supplier,
         arrival: Arrival,
         cx: &mut Cx,
     ) -> bool {
         let len = data.len() as u64;
-        self.counters.down.add(cx.now, len);
-        cx.leases.note_down(cx.now, len);
         if arrival == Arrival::Unasked {
             self.counters.unasked_blocks += 1;
             self.counters.wasted += len;

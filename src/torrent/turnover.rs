@@ -108,9 +108,12 @@ impl Torrent {
         for &key in gone.iter().take(crowd) {
             self.let_go(key, "neither wants anything of the other");
         }
-        if self.turned_over.is_none_or(|last| cx.now.since(last) >= cx.conf.peers.turnover_interval)
+        if self
+            .peers
+            .turned_over()
+            .is_none_or(|last| cx.now.since(last) >= cx.conf.peers.turnover_interval)
         {
-            self.turned_over = Some(cx.now);
+            self.peers.note_turnover(cx.now);
             let some = part_of(rows.len(), TURNOVER_PART).max(1);
             let newcomers =
                 self.peers.candidates().count_due(cx.now, some).saturating_sub(gone.len());
@@ -127,7 +130,7 @@ impl Torrent {
             .map(|since| since + cx.conf.peers.inactivity_timeout);
         let next = idle
             .filter(|&at| at > cx.now)
-            .chain(self.turned_over.map(|last| last + cx.conf.peers.turnover_interval))
+            .chain(self.peers.turned_over().map(|last| last + cx.conf.peers.turnover_interval))
             .min();
         let soonest = cx.now + NOT_SOONER.min(cx.conf.peers.turnover_interval);
         self.timers.set(TURNOVER, next.map_or(soonest, |next| next.max(soonest)));

@@ -17,3 +17,4 @@ mod tracker_events;
 pub mod ut_holepunch;
 pub mod ut_metadata;
 pub mod ut_pex;
+pub mod web_seed;

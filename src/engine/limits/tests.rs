@@ -28,7 +28,7 @@ struct Link {
 }
 
 struct Rig {
-    way: Way,
+    way: Way<Key>,
     now: Instant,
     links: BTreeMap<Key, Link>,
     /// What all moved, step by step.
@@ -142,7 +142,7 @@ impl Rig {
     }
 }
 
-impl Way {
+impl Way<Key> {
     fn is_sound(&self) {
         let queued: usize = self.groups.values().map(|group| group.queue.len()).sum();
         assert_eq!(queued, self.waiting);
@@ -348,7 +348,7 @@ fn lifted_limit_wakes_all_that_waited_for_it() {
 #[test]
 fn handshakes_pass_and_do_not_count() {
     let now = Instant::ZERO;
-    let mut way = Way::new(now, rate(1));
+    let mut way = Way::<Key>::new(now, rate(1));
     way.pass(key(1), 68);
     assert_eq!(way.ask(now, key(1), key(9)), Quota::Bytes(68));
     way.spend(now, key(1), key(9), 60);

@@ -20,6 +20,8 @@ pub(crate) struct Exchange {
     /// Bytes that lines may still have: those of the head, then those between chunks.
     lines_left: usize,
     gunzip: Option<Box<Gunzip>>,
+    /// The head is whole, and no body follows that is accepted.
+    is_refused: bool,
     /// Bytes that the body may still have as it comes, and both ways at most.
     body_left: u64,
     max_body: u64,
@@ -73,6 +75,7 @@ impl Exchange {
             line: Vec::new(),
             lines_left: MAX_HEAD,
             gunzip: None,
+            is_refused: false,
             body_left: max_body,
             max_body,
         }
@@ -81,6 +84,17 @@ impl Exchange {
     /// The status, once its line came.
     pub(crate) fn status(&self) -> Option<u16> {
         (self.head.status >= 200).then_some(self.head.status)
+    }
+
+    /// What the head says, once it is whole.
+    pub(crate) fn head(&self) -> Option<&Head> {
+        let is_whole = !matches!(self.state, State::Status | State::Headers) || self.is_refused;
+        is_whole.then_some(&self.head)
+    }
+
+    /// Whether nothing of a response has come.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.state == State::Status && self.line.is_empty()
     }
 
     /// Whether the response is whole and the stream may carry another request.
@@ -247,6 +261,12 @@ impl Exchange {
 
     /// The head is whole: what comes next (RFC 9112 §6.3)?
     fn handle_head(&mut self) -> Result<State, HttpError> {
+        let next = self.next_of_head();
+        self.is_refused = next.is_err();
+        next
+    }
+
+    fn next_of_head(&mut self) -> Result<State, HttpError> {
         match self.head.status {
             101 => return Err(HttpError::Head("another protocol")),
             100..200 => return Ok(State::Status),
@@ -263,6 +283,10 @@ impl Exchange {
                 return Ok(State::Whole(Next::Nothing));
             }
             _ => self.head.location = None,
+        }
+        // A part of something packed is of no use, and was not asked for.
+        if self.head.gzip && self.range.is_some() {
+            return Err(HttpError::Coding);
         }
         if self.head.gzip {
             self.gunzip = Some(Box::new(Gunzip::new(self.max_body)));

@@ -31,6 +31,8 @@ pub(crate) enum Refusal {
     NoHost,
     #[error("a tracker on this machine or link is asked at /announce only")]
     Path,
+    #[error("a web seed of this machine or its network has no query")]
+    Query,
     #[error("a redirect may not lead to a nearer network")]
     Nearer,
 }
@@ -51,6 +53,19 @@ pub(crate) fn check(
         return Err(Refusal::Nearer);
     }
     if reach >= Reach::Link && !plain_path { Err(Refusal::Path) } else { Ok(()) }
+}
+
+/// The same of a file of a web seed. Anything may be a file there, so a request is kept from being
+/// more than a look at it: what is near is asked without a query.
+pub(crate) fn check_file(
+    ip: IpAddr,
+    mitigate: bool,
+    has_query: bool,
+    from: Option<Reach>,
+) -> Result<(), Refusal> {
+    check(ip, mitigate, true, from)?;
+    let is_near = reach(ip).is_some_and(|reach| reach > Reach::Internet);
+    if mitigate && is_near && has_query { Err(Refusal::Query) } else { Ok(()) }
 }
 
 /// Whether a redirect may lead from one scheme to another: never to a weaker one, and to none but

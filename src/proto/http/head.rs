@@ -1,5 +1,7 @@
 //! The head of a response: its status line and those of its headers that matter. It reads no body.
 
+use std::time::Duration;
+
 use super::{HttpError, Range};
 
 /// The longest head, with informational responses (1xx) before it, in bytes. Servers themselves
@@ -16,6 +18,8 @@ pub(crate) struct Head {
     pub(crate) length: Option<u64>,
     /// The part of the whole that the body is (status 206).
     pub(crate) range: Option<Range>,
+    /// When to ask again (RFC 9110 §10.2.3). A date counts for nothing: there is no clock here.
+    pub(crate) retry_after: Option<Duration>,
     pub(super) chunked: bool,
     pub(super) gzip: bool,
     /// The server keeps the stream for another request.
@@ -73,6 +77,8 @@ impl Head {
             self.gzip = true;
         } else if is("location") && self.location.is_none() {
             self.location = Some(value.to_vec());
+        } else if is("retry-after") {
+            self.retry_after = self.retry_after.or(number(value).map(Duration::from_secs));
         } else if is("connection") {
             let says = |word: &[u8]| {
                 value.split(|&b| b == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(word))

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 pub(crate) use exchange::{Exchange, Part};
 pub(crate) use get::{Get, Response};
-pub(crate) use head::MAX_HEAD;
+pub(crate) use head::{Head, MAX_HEAD};
 
 /// What to fetch.
 #[derive(Clone, Debug)]

@@ -54,6 +54,7 @@ mod tracker_events;
 mod trackers;
 mod uploads;
 mod violations;
+mod web_seeds;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -7,7 +7,7 @@ use crate::{
     alert::{StopAt, StopReason, TorrentStats},
     base::{ids::TorrentId, totals::Totals},
     engine::{Changes, QueueError},
-    torrent::TorrentParams,
+    torrent::{EarlierRuns, TorrentParams},
 };
 
 /// Small torrents, all different.
@@ -236,8 +236,9 @@ fn seeding_time_limit_counts_over_all_runs() {
     world.run_for(secs(1));
     let totals =
         Totals { seeding: secs(3600), active: secs(5000), uploaded: 7, ..Totals::default() };
+    let earlier = EarlierRuns { totals, ..EarlierRuns::default() };
     let stop = Some(StopAt { ratio_percent: Some(100), seeding: Some(secs(3600 + 100)) });
-    let params = TorrentParams { totals, stop, ..world.params(seed, &sample, &[]) };
+    let params = TorrentParams { earlier, stop, ..world.params(seed, &sample, &[]) };
     let id = world.add_torrent(seed, &sample, params);
     world.run_for(secs(60));
     world.tell(seed, |e| e.pause(id)).unwrap();
@@ -275,8 +276,9 @@ fn stopped_torrent_restored_at_rest_resumes_when_told() {
     let params = world.params(seed, &sample, &[]);
     sample.files_in(&params.dir).for_each(|(path, _, bytes)| world.disk(seed).put(&path, bytes));
     let totals = Totals { uploaded: 1_000_000, ..Totals::default() };
+    let earlier = EarlierRuns { totals, ..EarlierRuns::default() };
     let stop = Some(StopAt { ratio_percent: Some(200), seeding: None });
-    let params = TorrentParams { totals, stop, paused: true, ..params };
+    let params = TorrentParams { earlier, stop, paused: true, ..params };
     let id = world.add_torrent(seed, &sample, params);
     // Before it is known whether it is whole.
     world.tell(seed, |e| e.resume(id)).unwrap();

@@ -24,7 +24,9 @@ impl World {
             nat.note(from, addr, self.now);
         }
         let with_script = to.is_none_or(|to| matches!(self.nodes[to].body, Body::Script(_)));
-        let ears = [key.map(|_| Box::new(Ears::new(with_script))), None];
+        // What is said with a web server is no talk of peers.
+        let is_peer = matches!(key, Some(StreamId::Peer(_)));
+        let ears = [is_peer.then(|| Box::new(Ears::new(with_script))), None];
         let (pipes, held) = ([Pipe::new(), Pipe::new()], [VecDeque::new(), VecDeque::new()]);
         self.conns.insert(
             conn,
@@ -279,6 +281,7 @@ impl World {
                     }
                 });
             }
+            Self::count_web_bytes(host, key, bytes.len());
             host.engine.handle_data(now, key, &mut bytes);
             *read.entry((node, from)).or_default() += quota as u64;
         }

@@ -185,7 +185,9 @@ impl World {
     /// Dials of a node's engine that no node has answered.
     fn dials_of(&self, node: usize) -> usize {
         let dialling = |conn| self.conns.get(conn).is_some_and(|c| !c.made && c.ends[0].open);
-        self.host(node).streams.values().filter(|(conn, side)| *side == 0 && dialling(conn)).count()
+        let streams = self.host(node).streams.iter();
+        let peers = streams.filter(|(stream, _)| matches!(stream, StreamId::Peer(_)));
+        peers.filter(|(_, (conn, side))| *side == 0 && dialling(conn)).count()
     }
 
     /// Whether what a peer wants next is in the node's page cache.

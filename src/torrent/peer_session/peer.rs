@@ -2,7 +2,10 @@
 //! know this and do not change it.
 
 use super::{Terms, availability::Availability, choke_state::ChokeState, extensions::Extensions};
-use crate::{base::arena::Key, torrent::progress::Contributor};
+use crate::{
+    base::arena::Key,
+    torrent::progress::{Contributor, OrderKey, Supplier},
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -19,6 +22,16 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// What a block is on order with.
+    pub(super) fn order_key(&self) -> OrderKey {
+        OrderKey::Peer(self.link)
+    }
+
+    /// Who sends a block.
+    pub(super) fn supplier(&self) -> Supplier {
+        Supplier::Peer(self.who)
+    }
+
     /// Whether it wants no data: it has everything, or says so (BEP 21).
     pub(super) fn is_upload_only(&self) -> bool {
         self.extensions.says_upload_only() || self.availability.is_seed()

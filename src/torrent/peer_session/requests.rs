@@ -168,7 +168,7 @@ impl Requests {
         (self.choked_orders, self.choke_counted) = (self.pipeline.len(), false);
         if peer.terms.fast {
             // Each order is still answered, but what it began is for others to go on with.
-            swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+            swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
         } else {
             // Without BEP 6 a choke means that nothing on order will come; what was on its way
             // already may.
@@ -191,7 +191,7 @@ impl Requests {
                 self.rejects += 1;
             }
             swarm.release(block, cx);
-            swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+            swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
             // A peer that turns down what it allowed has changed its mind.
             self.forget_allowed(block.piece);
             if self.rejects > MAX_REJECTS {
@@ -228,7 +228,7 @@ impl Requests {
         let lost = self.pipeline.cancel_all(|block| block.piece == piece, &cx.conf);
         if !lost.is_empty() || self.own.contains(&piece) {
             lost.into_iter().for_each(|block| swarm.release(block, cx));
-            swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+            swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
         }
     }
 
@@ -249,7 +249,7 @@ impl Requests {
             self.rejects = 0;
             self.choked_orders = self.choked_orders.saturating_sub(1);
         }
-        if swarm.receive(block, data, peer.link, peer.who, arrival, cx) {
+        if swarm.receive(block, data, peer.order_key(), peer.supplier(), arrival, cx) {
             self.useful += data.len() as u64;
             self.useful_rate.add(cx.now, data.len() as u64);
         }
@@ -271,7 +271,7 @@ impl Requests {
         for block in self.pipeline.give_up(&cx.conf) {
             swarm.release(block, cx);
         }
-        swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+        swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
     }
 
     /// Whether the peer has something that we want and may ask for now, or as soon as there is
@@ -331,8 +331,8 @@ impl Requests {
         let share = cx.fair_share();
         while may_ask && self.pipeline.room(share) > 0 {
             let mut asker = Asker {
-                link: peer.link,
-                who: peer.who,
+                link: peer.order_key(),
+                who: peer.supplier(),
                 has: peer.availability.pieces(),
                 own: &mut self.own,
                 pipeline: &self.pipeline,
@@ -433,7 +433,7 @@ impl Requests {
                 );
                 self.snubbed_since.get_or_insert(cx.now);
                 blocks.into_iter().for_each(|block| swarm.release(block, cx));
-                swarm.disown(peer.link, peer.who, &mut self.own, cx.now);
+                swarm.disown(peer.order_key(), peer.supplier(), &mut self.own, cx.now);
                 swarm.refill = true;
                 self.note_room(peer, swarm, cx);
             }

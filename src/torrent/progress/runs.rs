@@ -2,7 +2,7 @@
 //! run has a buffer from its first block until it is written. It does not know who is asked for
 //! blocks, nor who sent them.
 
-use super::{BlockState, Contributor, Memory, Progress};
+use super::{BlockState, Memory, Progress, Supplier};
 use crate::base::{
     buf::Buf,
     geometry::BLOCK_LEN,
@@ -55,7 +55,7 @@ pub(crate) struct Spare {
     pub(super) blocks: Vec<BlockState>,
     pub(super) by: Vec<u8>,
     pub(super) runs: Vec<RunSlot>,
-    pub(super) contributors: Vec<Contributor>,
+    pub(super) contributors: Vec<Supplier>,
 }
 
 impl Progress {

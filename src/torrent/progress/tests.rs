@@ -8,10 +8,10 @@ use crate::base::{
     storage::{StoreError, StoreOp},
 };
 
-const WHO: Contributor = Contributor {
+const WHO: Supplier = Supplier::Peer(Contributor {
     addr: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1),
     incoming: false,
-};
+});
 const GOOD: PieceHash = PieceHash::Sha1([9; 20]);
 
 struct Rig {
@@ -138,7 +138,7 @@ fn piece_without_requests_counts_as_idle_after_a_while() {
     assert!(!rig.p.is_idle(at(1000) + IDLE), "it is on order");
     rig.p.release(block, &mut rig.memory);
     assert!(rig.p.is_idle(at(1000) + IDLE) && !rig.p.is_idle(at(999) + IDLE));
-    rig.p.owner = Some(Key { index: 1, generation: 1 });
+    rig.p.owner = Some(OrderKey::Peer(Key { index: 1, generation: 1 }));
     assert!(!rig.p.is_idle(at(1000) + IDLE));
 }
 

@@ -10,7 +10,7 @@ use crate::{
         geometry::{Block, PieceIndex},
     },
     conf::Conf,
-    torrent::peer_session::PeerSession,
+    torrent::{peer_session::PeerSession, web_seeds::WebSeeds},
 };
 
 impl Swarm {
@@ -25,7 +25,12 @@ impl Swarm {
     }
 
     /// What is wrong with a torrent that is open, if anything.
-    pub(crate) fn audit(&self, sessions: &[&PeerSession], conf: &Conf) -> Result<(), String> {
+    pub(crate) fn audit(
+        &self,
+        sessions: &[&PeerSession],
+        web_seeds: Option<&WebSeeds>,
+        conf: &Conf,
+    ) -> Result<(), String> {
         self.picker.audit()?;
         self.audit_places()?;
         let free: usize = self.active.iter().map(|(_, p)| p.free() as usize).sum();
@@ -58,7 +63,8 @@ impl Swarm {
                 return Err(format!("{found} {what} and {counted} are counted"));
             }
         }
-        let held = sessions.iter().filter(|s| s.is_held_with_others()).count();
+        let of_web_seeds = web_seeds.map_or(0, |seeds| seeds.connections().2);
+        let held = sessions.iter().filter(|s| s.is_held_with_others()).count() + of_web_seeds;
         if held != self.holdback.sessions {
             return Err(format!(
                 "{held} sessions are held back together and {} are counted",
@@ -75,8 +81,8 @@ impl Swarm {
                 conf.requests.max_blames
             ));
         }
-        self.audit_orders(sessions)?;
-        self.audit_availability(sessions)
+        self.audit_orders(sessions, web_seeds)?;
+        self.audit_availability(sessions, web_seeds)
     }
 
     /// A piece is had, or skipped, or wanted, or in progress, or looked at because it failed: never
@@ -108,11 +114,16 @@ impl Swarm {
     }
 
     /// What is on order is on order with as many peers as are counted.
-    fn audit_orders(&self, sessions: &[&PeerSession]) -> Result<(), String> {
+    fn audit_orders(
+        &self,
+        sessions: &[&PeerSession],
+        web_seeds: Option<&WebSeeds>,
+    ) -> Result<(), String> {
         let mut orders: BTreeMap<Block, u8> = BTreeMap::new();
         sessions
             .iter()
             .flat_map(|s| s.pipeline().asked())
+            .chain(web_seeds.into_iter().flat_map(WebSeeds::ordered))
             .for_each(|block| *orders.entry(block).or_default() += 1);
         for (block, times) in self.active.iter().flat_map(|(_, p)| p.asked()) {
             let with = orders.get(&block).copied().unwrap_or_default();
@@ -123,8 +134,14 @@ impl Swarm {
         Ok(())
     }
 
-    fn audit_availability(&self, sessions: &[&PeerSession]) -> Result<(), String> {
-        let told: Vec<&Bitfield> = sessions.iter().filter_map(|s| s.told()).collect();
+    fn audit_availability(
+        &self,
+        sessions: &[&PeerSession],
+        web_seeds: Option<&WebSeeds>,
+    ) -> Result<(), String> {
+        let told = sessions.iter().filter_map(|s| s.told());
+        let told: Vec<&Bitfield> =
+            told.chain(web_seeds.into_iter().flat_map(WebSeeds::counted)).collect();
         for piece in self.geometry.pieces() {
             let having = told.iter().filter(|has| has.has(piece)).count();
             let counted = self.picker.availability(piece);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::{Holdback, Swarm};
 use crate::{
     base::{
-        arena::Key,
         bitfield::Bitfield,
         files::Priority,
         geometry::{Block, PieceIndex},
@@ -18,7 +17,7 @@ use crate::{
     torrent::{
         cx::Cx,
         picker::Picker,
-        progress::{Contributor, Progress},
+        progress::{OrderKey, Progress, Supplier},
     },
 };
 
@@ -40,8 +39,8 @@ const PATIENT_DEPTH: usize = 4;
 /// A session that wants something to ask for.
 #[derive(Debug)]
 pub(crate) struct Asker<'a> {
-    pub(crate) link: Key,
-    pub(crate) who: Contributor,
+    pub(crate) link: OrderKey,
+    pub(crate) who: Supplier,
     pub(crate) has: &'a Bitfield,
     /// Pieces it works on.
     pub(crate) own: &'a mut Vec<PieceIndex>,
@@ -121,7 +120,7 @@ impl Swarm {
             return None;
         }
         if !self.paroles.is_empty() {
-            self.take_over(asker, cx);
+            self.take_over(asker.link, asker.who, |piece| asker.may_ask(piece), cx);
         }
         self.find(asker, cx, |progress, link| match progress.owner {
             Some(owner) => progress.parole && owner == link,
@@ -131,22 +130,28 @@ impl Swarm {
 
     /// Looks for pieces on parole that were left, makes them this one's alone, and begins them anew
     /// if others had a part in them.
-    fn take_over(&mut self, asker: &Asker<'_>, cx: &mut Cx) {
+    pub(super) fn take_over(
+        &mut self,
+        link: OrderKey,
+        who: Supplier,
+        may_ask: impl Fn(PieceIndex) -> bool,
+        cx: &mut Cx,
+    ) {
         let Self { active, paroles, picker, .. } = self;
         let mut spoilt = Vec::new();
         for (&piece, progress) in active.iter_mut() {
             let left = progress.parole && progress.owner.is_none() && progress.free() > 0;
             if !left
-                || !asker.may_ask(piece)
+                || !may_ask(piece)
                 || picker.level(piece) == Priority::Skip
-                || !(paroles.may_try(piece, asker.who, cx.now) || picker.availability(piece) <= 1)
+                || !(paroles.may_try(piece, who, cx.now) || picker.availability(piece) <= 1)
             {
                 continue;
             }
-            let alone = progress.contributors().iter().all(|who| *who == asker.who)
-                && !progress.is_ordered();
+            let alone =
+                progress.contributors().iter().all(|other| *other == who) && !progress.is_ordered();
             if alone || paroles.may_share(piece) {
-                progress.owner = Some(asker.link);
+                progress.owner = Some(link);
             } else if !progress.is_ordered() && !progress.is_out() {
                 spoilt.push(piece);
             }
@@ -229,7 +234,7 @@ impl Swarm {
         false
     }
 
-    pub(super) fn begin(&mut self, piece: PieceIndex, owner: Option<Key>, cx: &Cx) {
+    pub(super) fn begin(&mut self, piece: PieceIndex, owner: Option<OrderKey>, cx: &Cx) {
         let mut progress = self.active.make(piece, self.geometry.clone(), cx.conf.requests.run_len);
         progress.owner = owner;
         progress.parole = self.paroles.contains(piece);
@@ -256,8 +261,7 @@ impl Swarm {
         }
         // Under a limit of our own it is not the others who are slow, and a copy would cost what it
         // is to save.
-        let Holdback { sessions, ended } = self.holdback;
-        if sessions > 0 || ended.is_some_and(|at| cx.now.since(at) < HELD_MEMORY) {
+        if self.is_held_back(cx) {
             return None;
         }
         // The last copies are for those who are known to deliver, however many others came before
@@ -293,7 +297,7 @@ impl Swarm {
         &mut self,
         asker: &mut Asker<'_>,
         cx: &mut Cx,
-        fits: impl Fn(&Progress, Key) -> bool,
+        fits: impl Fn(&Progress, OrderKey) -> bool,
     ) -> Option<Block> {
         if self.active.free() == 0 {
             return None;
@@ -346,6 +350,12 @@ impl Swarm {
         }
     }
 
+    /// Whether a limit of our own holds sessions back, or did so a moment ago.
+    pub(super) fn is_held_back(&self, cx: &Cx) -> bool {
+        let Holdback { sessions, ended } = self.holdback;
+        sessions > 0 || ended.is_some_and(|at| cx.now.since(at) < HELD_MEMORY)
+    }
+
     /// A limit holds a session back, which it shares with others.
     pub(crate) fn hold(&mut self) {
         self.holdback.sessions += 1;
@@ -360,8 +370,8 @@ impl Swarm {
     /// This session works on nothing any more.
     pub(crate) fn disown(
         &mut self,
-        link: Key,
-        who: Contributor,
+        link: OrderKey,
+        who: Supplier,
         own: &mut Vec<PieceIndex>,
         now: Instant,
     ) {

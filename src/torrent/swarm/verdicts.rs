@@ -10,7 +10,10 @@ use crate::{
         job::{Job, RunDone},
         storage::StoreError,
     },
-    torrent::{cx::Cx, progress::Progress},
+    torrent::{
+        cx::Cx,
+        progress::{Progress, Supplier},
+    },
 };
 
 impl Swarm {
@@ -119,7 +122,7 @@ impl Swarm {
         if let [guilty] = contributors.as_slice()
             && !restored
         {
-            self.notes.push_back(Note::Ban(*guilty));
+            self.accuse(*guilty, piece);
             self.picker.put_back(piece);
         } else if let Some(digests) = digests {
             self.failures.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
@@ -138,7 +141,15 @@ impl Swarm {
 
     fn convict(&mut self, piece: PieceIndex, good: &[Digest]) {
         for guilty in self.failures.blames.settle(piece, good) {
-            self.notes.push_back(Note::Ban(guilty));
+            self.accuse(guilty, piece);
         }
+    }
+
+    /// `guilty` has sent bad data of `piece`.
+    fn accuse(&mut self, guilty: Supplier, piece: PieceIndex) {
+        self.notes.push_back(match guilty {
+            Supplier::Peer(peer) => Note::Ban(peer),
+            Supplier::WebSeed(seed) => Note::BadWebSeed(seed, piece),
+        });
     }
 }

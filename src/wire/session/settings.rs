@@ -34,6 +34,8 @@ pub struct TorrentSettings {
     pub peers: Vec<SocketAddr>,
     /// Trackers by tier instead of the metainfo's.
     pub trackers: Option<Vec<Vec<String>>>,
+    /// Web seeds beside the metainfo's.
+    pub web_seeds: Vec<String>,
     /// In order instead of rarest first.
     pub sequential: bool,
     /// What may go unchecked.
@@ -153,6 +155,11 @@ impl TorrentSettings {
             e.end();
         }
         push_flag(&mut e, b"trust", self.trust == Trust::Files);
+        if !self.web_seeds.is_empty() {
+            e.key(b"web seeds").list();
+            self.web_seeds.iter().for_each(|url| _ = e.bytes(url.as_bytes()));
+            e.end();
+        }
         e.end();
         e.finish()
     }
@@ -221,6 +228,9 @@ impl TorrentSettings {
                 tiers.push(urls);
             }
             out.trackers = Some(tiers);
+        }
+        for url in list(root.get(b"web seeds"), "web seeds")? {
+            out.web_seeds.push(text(url, "web seeds")?);
         }
         // What was saved of it before a check was asked for does not count any more, until the
         // check is over and that is saved.

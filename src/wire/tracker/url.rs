@@ -75,6 +75,9 @@ pub enum UrlError {
     /// The port is not 1 to 65535.
     #[error("the port is not 1 to 65535")]
     Port,
+    /// A web seed is asked over HTTP.
+    #[error("a web seed's address begins with http:// or https://")]
+    NotHttp,
     /// UDP has no port of its own.
     #[error("an address with udp:// needs a port")]
     NoPort,
@@ -171,6 +174,11 @@ impl TrackerUrl {
             Some(query) => format!("{}?{query}", self.path),
             None => self.path.clone(),
         }
+    }
+
+    /// Another place of the same origin.
+    pub(in crate::wire) fn with_target(&self, path: String, query: Option<String>) -> Self {
+        Self { path, query, ..self.clone() }
     }
 
     /// Host and, unless it is the scheme's own, port, as a `Host` header has them (RFC 9110 §7.2).
@@ -304,7 +312,7 @@ impl fmt::Debug for TrackerUrl {
 
 /// One byte as it may stand anywhere in an address: itself if it is unreserved (RFC 3986 §2.3),
 /// `%XX` otherwise.
-pub(super) fn escaped(byte: u8) -> String {
+pub(in crate::wire) fn escaped(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
         char::from(byte).to_string()
     } else {

@@ -84,11 +84,11 @@ mod tests {
         hear(session, &reject, &mut swarm, &mut cx);
         assert!(!session.is_reluctant() && !session.pipeline().is_empty());
         session.audit(&swarm, &cx.conf).unwrap();
-        swarm.audit(&[&*session], &cx.conf).unwrap();
+        swarm.audit(&[&*session], None, &cx.conf).unwrap();
         // It may come back.
         hear(session, &[Message::Have(piece)], &mut swarm, &mut cx);
         assert!(session.is_seed() && swarm.picker.availability(block.piece) == 1);
-        swarm.audit(&[&*session], &cx.conf).unwrap();
+        swarm.audit(&[&*session], None, &cx.conf).unwrap();
     }
 
     #[test]
