@@ -133,7 +133,7 @@ mod tests {
         sent(&mut session);
         assert!(session.may_be_suspended(&swarm, &cx));
         let mut early = session.suspend(&mut swarm, &mut cx);
-        swarm.audit(&[], &cx.conf).unwrap();
+        swarm.audit(&[], None, &cx.conf).unwrap();
         // What comes meanwhile counts.
         early.handle_data(&bytes(&[Message::Have(4)]), &mut cx).unwrap();
         let mut swarm = owner(has((0..PIECES).filter(|n| ![7, 8].contains(n))), &mut cx);
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(session.has(), &has((4..5).chain(10..30)));
         assert!(session.is_peer_interested() && session.is_choking() && session.is_peer_choking());
         assert_eq!(session.requests.pipeline().cap(), 77);
-        swarm.audit(&[&session], &cx.conf).unwrap();
+        swarm.audit(&[&session], None, &cx.conf).unwrap();
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
         assert!(!orders.is_empty());
         sent(&mut session);
         let mut early = session.suspend(&mut swarm, &mut cx);
-        swarm.audit(&[], &cx.conf).unwrap();
+        swarm.audit(&[], None, &cx.conf).unwrap();
         assert_eq!(early.tx().len(), 17 * orders.len());
         let rejects: Vec<_> = orders
             .iter()
