@@ -1,8 +1,9 @@
 //! Clients that we did not write: as seeds and as leeches of the `download` example, one by one,
 //! and all of them in one swarm; by `.torrent` files, by magnet links, through peers and in the
-//! local network; in plain and encrypted. A single file, and a folder with names of many scripts,
-//! empty files and file borders inside pieces. `scripts/install_clients` installs them; one that is
-//! missing is skipped loudly, and an error when `CI=true`.
+//! local network; in plain and encrypted; and web servers as web seeds. A single file, and a folder
+//! with names of many scripts, empty files and file borders inside pieces.
+//! `scripts/install_clients` installs them; one that is missing is skipped loudly, and an error
+//! when `CI=true`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "interop/clients.rs"]
@@ -22,6 +23,8 @@ mod support;
 mod swarm;
 #[path = "interop/trackers.rs"]
 mod trackers;
+#[path = "interop/web_servers.rs"]
+mod web_servers;
 
 use std::{path::Path, process::Command, time::Duration};
 
