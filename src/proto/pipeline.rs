@@ -102,7 +102,6 @@ impl Pipeline {
     }
 
     /// The blocks on order.
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn asked(&self) -> impl Iterator<Item = Block> + '_ {
         self.asked.iter().map(|asked| asked.block)
     }
