@@ -5,16 +5,22 @@ use std::time::Duration;
 
 use super::time::Instant;
 
-/// A byte counter with a rate: an exponential average over about one second, sampled every tenth of
-/// one.
+/// A byte counter with two rates: one for decisions, over about a second, and one to be shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateMeter {
+    average: Average,
+    shown: Window,
+}
+
+/// A byte counter with a rate: an exponential average over `memory`, sampled every tenth of a
+/// second.
+#[derive(Clone, Copy, Debug)]
+struct Average {
     total: u64,
     in_sample: u64,
     sample_start: Instant,
     bytes_per_s: f64,
     memory: Duration,
-    shown: Window,
 }
 
 /// Bytes of the last ten seconds, in buckets of one: peers that send in bursts of some seconds make
@@ -77,24 +83,11 @@ const MEMORY: Duration = Duration::from_secs(1);
 
 impl RateMeter {
     pub(crate) fn new(now: Instant) -> Self {
-        Self::with_memory(now, MEMORY)
-    }
-
-    fn with_memory(now: Instant, memory: Duration) -> Self {
-        Self {
-            total: 0,
-            in_sample: 0,
-            sample_start: now,
-            bytes_per_s: 0.0,
-            memory,
-            shown: Window::new(now),
-        }
+        Self { average: Average::new(now, MEMORY), shown: Window::new(now) }
     }
 
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
-        self.roll(now);
-        self.total = self.total.saturating_add(bytes);
-        self.in_sample = self.in_sample.saturating_add(bytes);
+        self.average.add(now, bytes);
         self.shown.add(now, bytes);
     }
 
@@ -106,19 +99,35 @@ impl RateMeter {
 
     /// Bytes since the beginning.
     pub(crate) fn total(&self) -> u64 {
-        self.total
+        self.average.total
     }
 
     /// Bytes per second at `now`; silence since the last byte counts.
     pub(crate) fn rate(&self, now: Instant) -> u64 {
-        let mut copy = *self;
-        copy.roll(now);
-        copy.bytes_per_s as u64
+        self.average.rate(now)
     }
 
     /// Whether the rate is something other than zero, or will be although no more bytes come.
     pub(crate) fn is_flowing(&self, now: Instant) -> bool {
-        self.in_sample > 0 || self.rate(now) > 0 || self.shown(now) > 0
+        self.average.in_sample > 0 || self.rate(now) > 0 || self.shown(now) > 0
+    }
+}
+
+impl Average {
+    fn new(now: Instant, memory: Duration) -> Self {
+        Self { total: 0, in_sample: 0, sample_start: now, bytes_per_s: 0.0, memory }
+    }
+
+    fn add(&mut self, now: Instant, bytes: u64) {
+        self.roll(now);
+        self.total = self.total.saturating_add(bytes);
+        self.in_sample = self.in_sample.saturating_add(bytes);
+    }
+
+    fn rate(&self, now: Instant) -> u64 {
+        let mut copy = *self;
+        copy.roll(now);
+        copy.bytes_per_s as u64
     }
 
     fn roll(&mut self, now: Instant) {
@@ -144,7 +153,7 @@ impl RateMeter {
 /// the time since: it need not send for a minute before it counts as fast as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LongMeter {
-    meter: RateMeter,
+    average: Average,
     /// When bytes began to flow after a silence.
     began: Instant,
     last: Instant,
@@ -156,22 +165,22 @@ const LEAST_TIME: Duration = Duration::from_secs(5);
 
 impl LongMeter {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { meter: RateMeter::with_memory(now, LONG_MEMORY), began: now, last: now }
+        Self { average: Average::new(now, LONG_MEMORY), began: now, last: now }
     }
 
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
-        if self.meter.total == 0 || now.since(self.last) > LONG_MEMORY {
+        if self.average.total == 0 || now.since(self.last) > LONG_MEMORY {
             self.began = now;
         }
         self.last = now;
-        self.meter.add(now, bytes);
+        self.average.add(now, bytes);
     }
 
     /// Bytes per second at `now`.
     pub(crate) fn rate(&self, now: Instant) -> u64 {
         let age = now.since(self.began).max(LEAST_TIME).as_secs_f64();
         let seen = 1.0 - (-age / LONG_MEMORY.as_secs_f64()).exp();
-        (self.meter.rate(now) as f64 / seen) as u64
+        (self.average.rate(now) as f64 / seen) as u64
     }
 }
 
