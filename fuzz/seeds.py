@@ -585,6 +585,46 @@ def encrypted_handshakes():
         seed("mse", name, data)
 
 
+def utp():
+    def packet(first, extension, rest=b"", seq=7, ack=6):
+        head = struct.pack(">BBHIIIHH", first, extension, 500, 99, 88, 1 << 20, seq, ack)
+        return head + rest
+
+    packets = {
+        "data": packet(0x01, 0, b"hello"),
+        "fin": packet(0x11, 3, b"\0\4\0\0\0\7"),
+        "state": packet(0x21, 1, b"\0\4\5\0\0\x80"),
+        "reset": packet(0x31, 0),
+        "syn": packet(0x41, 2, b"\0\x08" + b"\0" * 8),
+        "chain": packet(0x21, 9, b"\1\1x\3\4\1\2\3\4\0\4\0\0\1\2"),
+        "short": packet(0x01, 0)[:19],
+        "type": packet(0x51, 0),
+        "version": packet(0x02, 0),
+        "odd-sack": packet(0x21, 1, b"\0\3\1\2\3"),
+        "extension": packet(0x21, 1, b"\0\xff\1\2\3"),
+    }
+    for name, data in packets.items():
+        seed("utp", name, data)
+
+    def step(what, n=0, body=b""):
+        return bytes([what, n, len(body)]) + body
+
+    drained = step(9, 2) + step(9, 3)
+    both = step(0, 1) + step(0, 0) + drained
+    made = step(7, 0) + both * 3
+    written = step(8, 40, b"x" * 200)
+    wait = step(6, 10, b"x" * 100)
+    seed("utp_stream", "stream", made + (written + both * 20) * 5)
+    seed("utp_stream", "lossy", made + (written + step(2, 7) + both * 9 + wait) * 9)
+    seed("utp_stream", "mixed", made + (written + step(3, 5) + step(1, 9) * 5 + both) * 9 + wait)
+    seed("utp_stream", "closed", made + written + both * 9 + step(9, 0, b"x") + both * 9 + wait * 9)
+    forged = packet(0x21, 0, seq=1, ack=9)
+    spoilt = step(5, 0, forged) * 5 + step(4, 0, forged)
+    seed("utp_stream", "forged", made + written + spoilt + both)
+    flood = b"".join(step(5, 6 * n, packet(0x41, 0, seq=n)) for n in range(40))
+    seed("utp_stream", "flood", flood + both + wait * 5)
+
+
 for write in (
     encrypted_handshakes,
     bencode,
@@ -601,5 +641,6 @@ for write in (
     krpc,
     dht_nodes,
     sessions,
+    utp,
 ):
     write()

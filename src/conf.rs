@@ -25,7 +25,7 @@ pub use self::{
     dht::{Bootstrap, DhtConf},
     encryption::{CryptoMethod, Encryption, EncryptionConf},
     lsd::LsdConf,
-    network::NetworkConf,
+    network::{NetworkConf, Transports},
     peers::PeerConf,
     queue::QueueConf,
     requests::RequestConf,

@@ -50,6 +50,9 @@ pub mod web_seeds {}
 #[doc = include_str!("guide/dht.md")]
 pub mod dht {}
 
+#[doc = include_str!("guide/utp.md")]
+pub mod utp {}
+
 #[doc = include_str!("guide/sessions.md")]
 pub mod sessions {}
 

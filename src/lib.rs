@@ -56,6 +56,7 @@
 //! | [`reactor`] | the loop on real sockets |
 //! | [`handle`] | the engine on its own thread |
 //! | [`dht`] | a node of the DHT without I/O |
+//! | [`utp`] | streams over datagrams (BEP 29) without I/O |
 //! | [`wire`] | torrent files and messages: bytes to values and back |
 //! | [`mod@create`] | making torrents |
 //! | [`guide`] | how all of it works, chapter by chapter |
@@ -99,6 +100,7 @@ pub use engine::{
 };
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
 pub use proto::dht;
+pub use proto::utp;
 #[doc(hidden)]
 pub use proto::{
     http::probe as http_probe, mse::probe as mse_probe, tracker::probe as tracker_probe,

@@ -28,7 +28,7 @@ mod web_servers;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use clients::{Client, Role};
+use clients::{Client, Role, Told};
 use support::{
     clock,
     download::{self, Bench},
@@ -135,14 +135,19 @@ fn places(test: &str, client: Client) -> Option<Places> {
 
 /// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
 fn both_ways(client: Client) {
+    both_ways_by(client, false);
+}
+
+/// The same, by uTP if `utp`.
+fn both_ways_by(client: Client, utp: bool) {
     let Some(places) = places(&format!("interop with {client:?}"), client) else { return };
     for torrent in [single_file(), folder()] {
-        download_one(client, &torrent, &places);
-        upload_one(client, &torrent, &places);
+        download_one(client, &torrent, &places, utp);
+        upload_one(client, &torrent, &places, utp);
     }
 }
 
-fn download_one(client: Client, torrent: &Torrent, places: &Places) {
+fn download_one(client: Client, torrent: &Torrent, places: &Places, utp: bool) {
     let mut bench = Bench::new(torrent);
     let port = ports::free_port();
     let peer = places.theirs.at(port);
@@ -152,7 +157,8 @@ fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     let tracker = client.needs_tracker().then(|| clients::tracker(&bench, &[], &places.tracker));
     let url = tracker.as_ref().map(|(_, url)| url.as_str());
     std::fs::write(&bench.torrent, create(torrent, &source, url)).unwrap();
-    let mut seed = client.start(Role::Seed, &bench, &source, &places.theirs, port);
+    let mut seed = client
+        .start_as(&Told { utp, ..Told::new(Role::Seed, &bench, &source, &places.theirs, port) });
     clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
         assert!(
             seed.ended().is_none(),
@@ -165,6 +171,7 @@ fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     let started = clock::now();
     let mut command = places.ours.command(download::program());
     bench.arguments(&mut command, &[peer]);
+    command.args(if utp { &["--transport", "utp"][..] } else { &[] });
     let mut process = bench.start(&mut command);
     let status = process.wait(LIMIT);
     assert!(status.success(), "download from {client:?}: {status}");
@@ -172,7 +179,7 @@ fn download_one(client: Client, torrent: &Torrent, places: &Places) {
     println!("{} MiB from {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
 }
 
-fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
+fn upload_one(client: Client, torrent: &Torrent, places: &Places, utp: bool) {
     let mut bench = Bench::new(torrent);
     let ours = places.ours.at(ports::free_port());
     torrent.write_files(&bench.dir);
@@ -180,6 +187,7 @@ fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     std::fs::write(&bench.torrent, create(torrent, &bench.dir, Some(&url))).unwrap();
     let mut command = places.ours.command(download::program());
     bench.arguments(&mut command, &[]);
+    command.args(if utp { &["--transport", "both"][..] } else { &[] });
     let mut seed = bench.start(command.args(["--seed", "--port", &ours.port().to_string()]));
     clock::wait_for("ours seeds", LIMIT, || {
         assert!(seed.ended().is_none(), "ours ended before it seeded; it said:\n{}", seed.tail());
@@ -189,7 +197,9 @@ fn upload_one(client: Client, torrent: &Torrent, places: &Places) {
     let started = clock::now();
     let target = bench.path().join("target");
     std::fs::create_dir(&target).unwrap();
-    let mut leech = client.start(Role::Leech, &bench, &target, &places.theirs, ports::free_port());
+    let port = ports::free_port();
+    let mut leech = client
+        .start_as(&Told { utp, ..Told::new(Role::Leech, &bench, &target, &places.theirs, port) });
     clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
         assert!(
             leech.ended().is_none(),
@@ -207,8 +217,18 @@ fn libtorrent() {
 }
 
 #[test]
+fn libtorrent_by_utp_alone() {
+    both_ways_by(Client::Libtorrent, true);
+}
+
+#[test]
 fn transmission() {
     both_ways(Client::Transmission);
+}
+
+#[test]
+fn transmission_by_utp() {
+    both_ways_by(Client::Transmission, true);
 }
 
 #[test]

@@ -13,6 +13,9 @@ mod mse;
 #[path = "../fuzz/src/tracker.rs"]
 #[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
 mod tracker;
+#[path = "../fuzz/src/utp.rs"]
+#[allow(unreachable_pub)] // the fuzz crate calls it
+mod utp;
 #[path = "../fuzz/src/web_seed.rs"]
 #[allow(unreachable_pub)] // the fuzz crate calls it
 mod web_seed;
@@ -26,7 +29,7 @@ use cratetorrent::wire::{
     bencode::Document, blocklist::Blocklist, extension::ExtensionHandshake, handshake::Handshake,
     krpc::Message as Krpc, lsd::LsdAnnounce, magnet::Magnet, message::Message, metainfo::Metainfo,
     tracker::TrackerUrl, ut_holepunch::HolepunchMessage, ut_metadata::MetadataMessage,
-    ut_pex::PexMessage,
+    ut_pex::PexMessage, utp::Packet,
 };
 
 /// The inputs of a target whose names begin with `kind`, by the rest of the name.
@@ -169,4 +172,11 @@ fn krpc() {
 #[test]
 fn mse() {
     check("mse", mse::mse, |_| true, &[]);
+}
+
+#[test]
+fn utp_packets_and_streams() {
+    let refused = ["short", "type", "version", "odd-sack", "extension"];
+    check("utp", utp::utp, |b| Packet::decode(b).is_ok(), &refused);
+    check("utp_stream", utp::utp_stream, |_| true, &[]);
 }

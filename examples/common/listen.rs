@@ -11,7 +11,7 @@ use std::{
 
 use cratetorrent::{
     Alerts, Conf, EngineHandle, ReactorError,
-    conf::{Bootstrap, CryptoMethod, Encryption},
+    conf::{Bootstrap, CryptoMethod, Encryption, Transports},
     spawn,
 };
 
@@ -36,6 +36,7 @@ pub struct Place {
     no_web_seeds: bool,
     no_lsd: bool,
     encryption: Option<Policy>,
+    transports: Transports,
     dht: Dht,
 }
 
@@ -152,8 +153,18 @@ impl Place {
         let no_web_seeds = args.contains("--no-web-seeds");
         let no_lsd = args.contains("--no-lsd") || variable(LSD_OFF).is_some();
         let encryption = value(args, "--encryption")?;
+        let transports = match value::<String>(args, "--transport")?.as_deref() {
+            None | Some("tcp") => Transports::Tcp,
+            Some("utp") => Transports::Utp,
+            Some("both") => Transports::Both,
+            Some(other) => {
+                let wrong = format!("--transport: {other:?} is not tcp, utp or both");
+                return Err(Problem::usage(wrong));
+            }
+        };
         let dht = Dht::parse(args)?;
-        Ok(Self { port, deaf, bind, no_pex, no_web_seeds, no_lsd, encryption, dht })
+        let place = Self { port, deaf, bind, no_pex, no_web_seeds, no_lsd, ..Self::default() };
+        Ok(Self { encryption, transports, dht, ..place })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -192,6 +203,7 @@ impl Place {
                 conf.encryption.only_method = true;
             }
         }
+        conf.network.transports = self.transports;
         self.dht.set(&mut conf)?;
         let (engine, alerts) = self.start_with(conf)?;
         self.dht.keep(&engine);

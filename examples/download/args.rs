@@ -36,6 +36,7 @@ Usage: download [TORRENT] [options]
                         once
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --no-listen           accept no peers
+  --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
                         tried

@@ -26,6 +26,7 @@ Usage: seed TORRENT [options]
   --recheck             hash the data even if a saved state says that it is whole
   PATH                  anything else: a file or folder to make a torrent of
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
+  --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
                         tried

@@ -22,6 +22,7 @@ Usage: session DIR [options]
   DIR                   the session's folder; it is made if it is not there
   --downloads DIR       where data goes unless `add` says otherwise (default: DIR/downloads)
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
+  --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
                         tried

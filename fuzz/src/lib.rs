@@ -7,5 +7,6 @@ pub mod exchange;
 pub mod mse;
 pub mod session;
 pub mod tracker;
+pub mod utp;
 pub mod web_seed;
 pub mod wire;

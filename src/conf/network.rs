@@ -5,6 +5,32 @@ use std::net::{IpAddr, SocketAddr};
 use super::validate::{BLOCK, ConfError, at_least_one, check};
 use crate::base::bucket::Limits;
 
+/// What connections with peers are made by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transports {
+    /// TCP alone.
+    #[default]
+    Tcp,
+    /// uTP (BEP 29) alone.
+    Utp,
+    /// Peers may dial us by either. We dial by TCP, and by uTP if that fails or does not answer in
+    /// a third of [`PeerConf::handshake_timeout`](super::PeerConf::handshake_timeout), or if a
+    /// relay has both ends dial (BEP 55).
+    Both,
+}
+
+impl Transports {
+    /// Whether TCP is among them.
+    pub fn tcp(self) -> bool {
+        self != Self::Utp
+    }
+
+    /// Whether uTP is among them.
+    pub fn utp(self) -> bool {
+        self != Self::Tcp
+    }
+}
+
 /// How the engine uses the network as a whole.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -24,6 +50,14 @@ pub struct NetworkConf {
     /// How fast bytes may come and go, over all torrents and peers; see
     /// [`Verbs::set_limits`](crate::Verbs::set_limits). Default: no limits.
     pub limits: Limits,
+    /// What connections with peers are made by. Default: TCP alone.
+    pub transports: Transports,
+    /// Bytes that may be on their way on one uTP connection, each way, at least 64 KiB. Default 4
+    /// MiB: 13 MiB/s with a round trip of 300 ms.
+    pub utp_window: usize,
+    /// Bytes that all uTP connections together keep of what came behind a gap or was not read, at
+    /// least [`utp_window`](Self::utp_window). Each may keep 16 KiB in any case. Default 32 MiB.
+    pub utp_memory: usize,
     /// Bytes read from one socket at once, and the size of the scratch they are read into. Default
     /// 256 KiB.
     pub read_len: usize,
@@ -39,6 +73,9 @@ impl Default for NetworkConf {
             bind_interface: None,
             client: "-CT0200-".into(),
             limits: Limits::default(),
+            transports: Transports::default(),
+            utp_window: 4 << 20,
+            utp_memory: 32 << 20,
             read_len: 256 * 1024,
             reads_a_turn: 4,
         }
@@ -56,6 +93,13 @@ impl NetworkConf {
             "network.client",
             format_args!("{:?}", self.client),
             "at most 20 printable ASCII characters",
+        )?;
+        check(self.utp_window >= 1 << 16, "network.utp_window", self.utp_window, "65536 or more")?;
+        check(
+            self.utp_memory >= self.utp_window,
+            "network.utp_memory",
+            self.utp_memory,
+            "network.utp_window or more",
         )?;
         check(self.read_len >= BLOCK, "network.read_len", self.read_len, "at least 16384")?;
         at_least_one(self.reads_a_turn, "network.reads_a_turn")

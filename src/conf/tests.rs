@@ -23,6 +23,8 @@ fn nonsense_is_named() {
             Conf::default().with(|conf| conf.alerts.progress_interval = Duration::ZERO),
         ),
         ("peers.keep_alive", Conf::default().with(|conf| conf.peers.keep_alive = Duration::ZERO)),
+        ("network.utp_window", Conf::default().with(|conf| conf.network.utp_window = 65_535)),
+        ("network.utp_memory", Conf::default().with(|conf| conf.network.utp_memory = 1 << 20)),
         ("peers.max_per_torrent", Conf::default().with(|conf| conf.peers.max_per_torrent = 65_536)),
         ("peers.max_per_torrent", Conf::default().with(|conf| conf.peers.max_per_torrent = 0)),
         ("uploads.max_unsent", Conf::default().with(|conf| conf.uploads.max_unsent = 0)),

@@ -13,18 +13,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 impl Engine {
     /// At the end of every input: as long as buffers are idle, a timer runs.
     pub(super) fn watch_buffers(&mut self) {
-        if self.buffers_due.is_none()
+        if self.io.buffers_due.is_none()
             && self.cx.leases.pieces().idle() + self.cx.leases.uploads().idle() > 0
         {
             let at = self.cx.now + LOOK_EVERY;
-            self.buffers_due = Some(at);
+            self.io.buffers_due = Some(at);
             self.io.wake(at, Owner::Buffers);
         }
     }
 
     pub(super) fn handle_buffers_timeout(&mut self, at: Instant) {
-        if self.buffers_due == Some(at) {
-            self.buffers_due = None;
+        if self.io.buffers_due == Some(at) {
+            self.io.buffers_due = None;
             self.cx.leases.pieces_mut().age();
             self.cx.leases.uploads_mut().age();
             self.watch_buffers();

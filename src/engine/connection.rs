@@ -6,6 +6,7 @@ use std::{io::IoSlice, net::SocketAddr, time::Duration};
 use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
+    conf::Transports,
     engine::{CloseCause, Effect, Engine, StreamId, crypto::Crypto},
     proto::{handshake, preamble::PreambleError, preambles::Preambles, tx::Tx},
     torrent::{
@@ -24,6 +25,8 @@ const AGAIN: &str = "we are connected already";
 /// that for so long: a router on the way has forgotten it. Otherwise the earlier one stays, so that
 /// two that come twice do not cut each other off for ever.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// A peer that does not answer TCP is dialled by uTP after this part of the time for a handshake.
+const UTP_AFTER: u32 = 3;
 
 /// A connection to be, or one that is.
 #[derive(Debug)]
@@ -41,9 +44,11 @@ pub(super) struct Connection {
 
 /// What carries a connection's bytes. Another transport is another variant; nothing above it knows.
 #[derive(Clone, Copy, Debug)]
-enum Transport {
+pub(super) enum Transport {
     /// A stream of the driver's, which has the name of the connection's key.
     Stream,
+    /// This socket of uTP.
+    Utp(Key),
 }
 
 #[derive(Debug)]
@@ -71,9 +76,13 @@ impl Connection {
         Self { who, torrent, transport, state: State::Connecting, hello, crypto, began }
     }
 
-    fn incoming(addr: SocketAddr, preambles: Preambles, began: Instant) -> Self {
-        let who = Contributor { addr, incoming: true };
-        let (transport, hello) = (Transport::Stream, Tx::default());
+    fn incoming(
+        addr: SocketAddr,
+        transport: Transport,
+        preambles: Preambles,
+        began: Instant,
+    ) -> Self {
+        let (who, hello) = (Contributor { addr, incoming: true }, Tx::default());
         let (state, crypto) = (State::Preambles(preambles), Crypto::new(Opening::Plain, false));
         Self { who, torrent: None, transport, state, hello, crypto, began }
     }
@@ -112,6 +121,14 @@ impl Connection {
         self.who.incoming && matches!(self.state, State::Preambles(_) | State::Waiting { .. })
     }
 
+    /// The socket of uTP that carries it, if one does.
+    pub(super) fn utp_socket(&self) -> Option<Key> {
+        match self.transport {
+            Transport::Utp(socket) => Some(socket),
+            Transport::Stream => None,
+        }
+    }
+
     pub(super) fn session(&self) -> Option<Key> {
         match self.state {
             State::Live(session) => Some(session),
@@ -125,16 +142,24 @@ impl Engine {
     /// [`refused`](Self::refused), and the driver closes the socket at once.
     pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<StreamId> {
         self.handle_tick(now);
+        if !self.cx.conf.network.transports.tcp() {
+            return None;
+        }
+        self.accept(addr, Transport::Stream).map(StreamId::Peer)
+    }
+
+    /// A peer connected to us by `transport`. `None`: it is not taken.
+    pub(super) fn accept(&mut self, addr: SocketAddr, transport: Transport) -> Option<Key> {
         if !self.admits(addr.ip()) {
             return None;
         }
         let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
         let preambles = self.incoming_preambles();
-        let connection = Connection::incoming(addr, preambles, self.cx.now);
+        let connection = Connection::incoming(addr, transport, preambles, self.cx.now);
         let connection = self.connections.insert(connection);
         self.access.handle_accepted(addr.ip());
         self.cx.outbox.wake(deadline, Sleeper::Peer(connection));
-        Some(StreamId::Peer(connection))
+        Some(connection)
     }
 
     /// Connects to a peer, as it is spoken to.
@@ -147,7 +172,6 @@ impl Engine {
     }
 
     pub(super) fn dial_as(&mut self, torrent: Key, addr: SocketAddr, crypto: Crypto) {
-        let deadline = self.cx.now + self.cx.conf.peers.handshake_timeout;
         let connection = Connection::outgoing(torrent, addr, crypto, self.cx.now);
         let connection = self.connections.insert(connection);
         self.dialing.count += 1;
@@ -155,7 +179,6 @@ impl Engine {
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.peers.note_dial();
         }
-        self.cx.outbox.wake(deadline, Sleeper::Peer(connection));
         self.open_transport(connection);
     }
 
@@ -279,6 +302,10 @@ impl Engine {
 
     /// A connection is over, or could not be made.
     pub(super) fn connection_closed(&mut self, key: Key, cause: CloseCause) {
+        let is_unreachable = matches!(cause, CloseCause::Io(_) | CloseCause::NoAddress);
+        if is_unreachable && self.fall_back_to_utp(key) {
+            return;
+        }
         if let Some(connection) = self.connections.get(key) {
             let (kind, what) = match (&connection.state, &cause) {
                 (State::Connecting, CloseCause::Io(kind)) => {
@@ -316,6 +343,15 @@ impl Engine {
     pub(super) fn handle_connection_timeout(&mut self, key: Key, at: Instant) {
         let Some(connection) = self.connections.get(key) else { return };
         let timeout = self.cx.conf.peers.handshake_timeout;
+        if connection.session().is_none() && self.cx.now < connection.began + timeout {
+            // The other transport may answer.
+            let patience = connection.began + timeout / UTP_AFTER;
+            if self.cx.now >= patience && self.may_fall_back(key) {
+                self.close_transport(key);
+                self.fall_back_to_utp(key);
+            }
+            return;
+        }
         match (&connection.state, connection.torrent) {
             (State::Connecting, _) => self.close(
                 key,
@@ -446,6 +482,7 @@ impl Engine {
             extended: handshake.reserved.extensions(),
             dht: handshake.reserved.dht(),
             encryption: connection.crypto.method,
+            utp: connection.utp_socket().is_some(),
         };
         if let Some(method) = terms.encryption {
             log::debug!("{} encrypts: {method:?}", who.addr);
@@ -501,18 +538,71 @@ impl Engine {
     }
 
     fn open_transport(&mut self, key: Key) {
-        let Some(&Connection { transport, who, .. }) = self.connections.get(key) else { return };
-        match transport {
-            Transport::Stream => {
-                let stream = StreamId::Peer(key);
-                self.effect(Effect::Connect { stream, addr: who.addr, tls: None });
-            }
+        let Some(&Connection { torrent, who, began, .. }) = self.connections.get(key) else {
+            return;
+        };
+        let timeout = self.cx.conf.peers.handshake_timeout;
+        self.cx.outbox.wake(began + timeout, Sleeper::Peer(key));
+        let transports = self.cx.conf.network.transports;
+        let torrent = torrent.and_then(|torrent| self.torrents.get(torrent));
+        let prefers_utp = torrent.is_some_and(|t| t.peers.candidates().prefers_utp(who.addr));
+        if transports == Transports::Utp || (transports.utp() && prefers_utp) {
+            return self.dial_utp(key, who.addr);
         }
+        if transports.utp() {
+            self.cx.outbox.wake(began + timeout / UTP_AFTER, Sleeper::Peer(key));
+        }
+        let stream = StreamId::Peer(key);
+        self.effect(Effect::Connect { stream, addr: who.addr, tls: None });
+    }
+
+    /// Dials by uTP. Without a socket for it the dial times out.
+    fn dial_utp(&mut self, key: Key, addr: SocketAddr) {
+        if let Some(socket) = self.utp.dial(self.cx.now, addr, key)
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.transport = Transport::Utp(socket);
+        }
+    }
+
+    /// Whether a peer that TCP has not reached is to be dialled by uTP.
+    fn may_fall_back(&self, key: Key) -> bool {
+        self.cx.conf.network.transports == Transports::Both
+            && self.connections.get(key).is_some_and(|connection| {
+                matches!(
+                    (&connection.state, connection.transport),
+                    (State::Connecting, Transport::Stream)
+                )
+            })
+    }
+
+    /// Dials a peer that TCP has not reached by uTP; false if it is not to be.
+    fn fall_back_to_utp(&mut self, key: Key) -> bool {
+        if !self.may_fall_back(key) {
+            return false;
+        }
+        let (now, timeout) = (self.cx.now, self.cx.conf.peers.handshake_timeout);
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        connection.began = now;
+        let addr = connection.who.addr;
+        self.cx.outbox.wake(now + timeout, Sleeper::Peer(key));
+        self.dial_utp(key, addr);
+        self.connections.get(key).is_some_and(|connection| connection.utp_socket().is_some())
     }
 
     fn close_transport(&mut self, key: Key) {
         match self.connections.get(key).map(|connection| connection.transport) {
             Some(Transport::Stream) => self.effect(Effect::Close { stream: StreamId::Peer(key) }),
+            Some(Transport::Utp(socket)) => self.utp.close(self.cx.now, socket),
+            None => {}
+        }
+    }
+
+    /// There may be bytes to read again on a connection whose quota was zero.
+    pub(super) fn resume(&mut self, key: Key) {
+        match self.connections.get(key).map(|connection| connection.transport) {
+            Some(Transport::Stream) => self.effect(Effect::Resume { stream: StreamId::Peer(key) }),
+            Some(Transport::Utp(socket)) => self.read_utp(key, socket),
             None => {}
         }
     }

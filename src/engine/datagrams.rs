@@ -58,8 +58,7 @@ impl Engine {
         match Protocol::of(data) {
             Protocol::Tracker => self.tracker_datagram(from, data),
             Protocol::Krpc => self.dht_datagram(from, data),
-            // It is not spoken yet.
-            Protocol::Utp => {}
+            Protocol::Utp => self.utp_datagram(from, data),
             Protocol::Unknown => {}
         }
     }

@@ -91,6 +91,19 @@ pub enum Effect {
         /// What.
         data: Vec<u8>,
     },
+    /// Send datagrams from the socket of `to`'s family: one for each `segment` bytes of `data`, the
+    /// last of which may be shorter. That is what systems take at once (on Linux `UDP_SEGMENT`).
+    /// Any of them may be lost.
+    Segments {
+        /// Where to.
+        to: SocketAddr,
+        /// All of them, one behind the other.
+        data: Vec<u8>,
+        /// Bytes of each; never 0.
+        segment: usize,
+        /// It is a single one that must not be fragmented on its way, if that can be had.
+        unfragmented: bool,
+    },
     /// Send a datagram to the group of local service discovery
     /// ([`LSD_GROUP_V4`](crate::wire::lsd::LSD_GROUP_V4) or
     /// [`LSD_GROUP_V6`](crate::wire::lsd::LSD_GROUP_V6)) by one interface, from a socket that is

@@ -38,6 +38,8 @@ pub(super) enum Owner {
     Dht,
     /// Local service discovery.
     Lsd,
+    /// Connections by uTP.
+    Utp,
 }
 
 /// See the module.
@@ -48,6 +50,8 @@ pub(super) struct Io {
     pub(super) names: Names,
     /// Streams to web seeds.
     pub(super) web_streams: Arena<WebStream>,
+    /// When idle buffers are looked after, if there are any.
+    pub(super) buffers_due: Option<Instant>,
 }
 
 impl Io {
@@ -57,6 +61,7 @@ impl Io {
             deadlines: Deadlines::new(),
             names: Names::default(),
             web_streams: Arena::new(),
+            buffers_due: None,
         }
     }
 

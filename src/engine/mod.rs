@@ -40,6 +40,7 @@ mod streams;
 mod throttle;
 mod trackers;
 mod user_data;
+mod utp;
 mod verbs;
 mod wanting;
 mod web_seeds;
@@ -92,6 +93,7 @@ use queue::Queue;
 use queueing::Queueing;
 use session_stats::Tally;
 use throttle::Throttle;
+use utp::Utp;
 use wanting::{Dialing, Wanting};
 
 /// No such torrent in this engine (any more).
@@ -213,8 +215,7 @@ pub struct Engine {
     crowd: Crowd,
     discovery: Discovery,
     exchanges: KeyExchanges,
-    /// When idle buffers are looked after, if there are any.
-    buffers_due: Option<Instant>,
+    utp: Utp,
     io: Io,
     cx: Cx,
 }
@@ -237,6 +238,7 @@ impl Engine {
         let queue = Queue::new(ActiveLimits::of(&conf));
         let discovery = Discovery::new(&conf, &mut rng, now);
         let exchanges = KeyExchanges::new(rng.fork(0x6d73_6520));
+        let utp = Utp::new(&conf, &rng);
         let mut cx = Cx::new(conf, rng, PeerId(peer_id), now);
         cx.leases.set_up_limited(throttle.up.is_on());
         let mut engine = Self {
@@ -257,7 +259,7 @@ impl Engine {
             crowd: Crowd::default(),
             discovery,
             exchanges,
-            buffers_due: None,
+            utp,
             io: Io::new(),
             cx,
         };
@@ -356,6 +358,7 @@ impl Engine {
                 Owner::Recorder => self.handle_recorder_timeout(at),
                 Owner::Dht => self.handle_dht_timeout(at),
                 Owner::Lsd => self.handle_lsd_timeout(at),
+                Owner::Utp => self.handle_utp_timeout(at),
             }
         }
     }
@@ -378,11 +381,17 @@ impl Engine {
     /// The next thing that must happen, if there is one.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.hear_utp();
         if let Some(effect) = self.io.poll(&mut self.cx.outbox) {
             return Some(effect);
         }
-        if let Some(connection) = self.cx.outbox.poll_flush() {
-            return Some(Effect::Flush { stream: StreamId::Peer(connection) });
+        while let Some(connection) = self.cx.outbox.poll_flush() {
+            if !self.flush_utp(connection) {
+                return Some(Effect::Flush { stream: StreamId::Peer(connection) });
+            }
+        }
+        if let Some(effect) = self.poll_utp() {
+            return Some(effect);
         }
         self.pump_uploads();
         self.pump_session();
@@ -423,6 +432,7 @@ impl Engine {
         let outbox = &self.cx.outbox;
         !self.io.is_empty(outbox)
             || outbox.has_flushes()
+            || self.utp.has_output()
             || (outbox.has_readers() && self.has_room_to_read())
             || self.has_records_due()
             || self.has_calls_due()

@@ -197,8 +197,10 @@ impl Engine {
                 StreamId::WebSeed(key) => self.web_seed_resumed(key),
                 StreamId::Tracker(_) => false,
             };
-            if goes_on {
-                self.effect(Effect::Resume { stream });
+            match stream {
+                StreamId::Peer(connection) if goes_on => self.resume(connection),
+                stream if goes_on => self.effect(Effect::Resume { stream }),
+                _ => {}
             }
         }
         self.throttle.up.tick(self.cx.now, &mut woken);

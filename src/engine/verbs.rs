@@ -30,6 +30,8 @@ pub struct PeerStats {
     pub addr: SocketAddr,
     /// Whether it dialled us.
     pub incoming: bool,
+    /// Whether it is connected by uTP (BEP 29), not by TCP.
+    pub utp: bool,
     /// What it calls itself on the wire.
     pub id: PeerId,
     /// The program it says it is (BEP 10).
@@ -94,6 +96,7 @@ fn early_stats(early: &PeerBeforeContent) -> PeerStats {
     PeerStats {
         addr: early.who().addr,
         incoming: early.who().incoming,
+        utp: early.terms().utp,
         id: early.terms().peer_id,
         client: None,
         encryption: early.terms().encryption,
@@ -346,6 +349,7 @@ impl Engine {
         let peer = |s: &crate::torrent::peer_session::PeerSession| PeerStats {
             addr: s.who().addr,
             incoming: s.who().incoming,
+            utp: s.is_utp(),
             id: s.peer_id(),
             client: s.client().map(str::to_owned),
             encryption: s.encryption(),

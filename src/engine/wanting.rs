@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     base::arena::Key,
-    engine::{Effect, Engine, StreamId, connection::State},
+    engine::{Engine, connection::State},
     wire::handshake::Handshake,
 };
 
@@ -195,7 +195,7 @@ impl Engine {
                 if !early.is_empty() {
                     self.session_data(key, &early);
                 }
-                self.effect(Effect::Resume { stream: StreamId::Peer(key) });
+                self.resume(key);
             }
         }
     }

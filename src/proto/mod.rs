@@ -29,4 +29,5 @@ pub(crate) mod preambles;
 pub(crate) mod tracker;
 pub(crate) mod tx;
 pub(crate) mod upload_queue;
+pub mod utp;
 pub(crate) mod web_seed;

@@ -3,9 +3,12 @@
 
 use std::{io, net::SocketAddr};
 
-use mio::{Interest, Registry, Token, net::UdpSocket};
+use mio::{Registry, Token};
 
-use super::outgoing::Outgoing;
+use super::{
+    outgoing::Outgoing,
+    udp::{Arrived, Udp},
+};
 
 /// Failures of one socket that are passed over before it is left for another turn. They are of
 /// earlier datagrams that were refused on their way, and must not hide what is behind them.
@@ -23,11 +26,13 @@ pub(super) struct Datagrams {
 
 #[derive(Debug, Default)]
 struct Family {
-    socket: Option<UdpSocket>,
+    socket: Option<Udp>,
     /// Where streams are listened for.
     home: Option<SocketAddr>,
     /// There may be something to read.
     readable: bool,
+    /// The system takes no more segments until it says so.
+    full: bool,
 }
 
 impl Datagrams {
@@ -64,10 +69,33 @@ impl Datagrams {
         sockets.filter_map(|socket| socket.local_addr().ok())
     }
 
-    pub(super) fn handle_event(&mut self, nth: usize) {
+    pub(super) fn handle_event(
+        &mut self,
+        registry: &Registry,
+        nth: usize,
+        readable: bool,
+        writable: bool,
+    ) {
         if let Some(family) = self.families.get_mut(nth) {
-            family.readable = true;
+            family.readable |= readable;
+            if writable && std::mem::take(&mut family.full) {
+                self.watch_room(registry, nth, false);
+            }
         }
+    }
+
+    fn watch_room(&mut self, registry: &Registry, nth: usize, watch: bool) {
+        let socket = self.families.get_mut(nth).and_then(|family| family.socket.as_mut());
+        let token = Token(self.first_token + nth);
+        let watched = socket.map(|socket| socket.watch_room(registry, token, watch));
+        if let Some(Err(e)) = watched {
+            log::debug!("a socket for datagrams is not watched: {e}");
+        }
+    }
+
+    /// Whether the system takes no more segments to `to` until it says so.
+    pub(super) fn is_full(&self, to: SocketAddr) -> bool {
+        self.families.get(usize::from(to.is_ipv6())).is_some_and(|family| family.full)
     }
 
     /// Whether something may wait to be read.
@@ -91,26 +119,54 @@ impl Datagrams {
         let sent = socket.send_to(data, to).or_else(|_| socket.send_to(data, to));
         match sent {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            other => other.map(drop),
+            other => other,
+        }
+    }
+
+    /// Sends the first datagrams of `data`, each of `segment` bytes, as many as the system takes by
+    /// one call. Returns how many bytes are done with: what cannot be sent is as good as lost. 0:
+    /// there is no room now.
+    pub(super) fn send_segments(
+        &mut self,
+        registry: &Registry,
+        outgoing: &Outgoing,
+        to: SocketAddr,
+        data: &[u8],
+        segment: usize,
+        unfragmented: bool,
+    ) -> usize {
+        let nth = usize::from(to.is_ipv6());
+        let Ok(socket) = self.socket(registry, outgoing, nth) else { return data.len() };
+        let send = || match unfragmented {
+            true => socket.send_unfragmented(data, to).map(|()| data.len()),
+            false => socket.send_segments(data, segment, to),
+        };
+        // The first refusal may be of an earlier datagram, to another address.
+        match send()
+            .or_else(|e| if e.kind() == io::ErrorKind::WouldBlock { Err(e) } else { send() })
+        {
+            Ok(sent) => sent,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(family) = self.families.get_mut(nth) {
+                    family.full = true;
+                }
+                self.watch_room(registry, nth, true);
+                0
+            }
+            Err(_) => data.len(),
         }
     }
 
     /// The socket of a family, opened if it was not.
-    fn socket(
-        &mut self,
-        registry: &Registry,
-        outgoing: &Outgoing,
-        nth: usize,
-    ) -> io::Result<&UdpSocket> {
+    fn socket(&mut self, registry: &Registry, outgoing: &Outgoing, nth: usize) -> io::Result<&Udp> {
         let Some(family) = self.families.get_mut(nth) else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         match &mut family.socket {
             Some(socket) => Ok(socket),
             place => {
-                let mut socket = outgoing.datagrams(nth == 0, family.home)?;
-                let token = Token(self.first_token + nth);
-                registry.register(&mut socket, token, Interest::READABLE)?;
+                let socket = outgoing.datagrams(nth == 0, family.home)?;
+                let socket = Udp::new(socket, registry, Token(self.first_token + nth))?;
                 // Something may have come between binding and registering.
                 family.readable = true;
                 Ok(place.insert(socket))
@@ -118,8 +174,8 @@ impl Datagrams {
         }
     }
 
-    /// The next one that has come; the families take turns.
-    pub(super) fn receive<'a>(&mut self, buf: &'a mut [u8]) -> Option<(SocketAddr, &'a [u8])> {
+    /// The next that have come, from one address; the families take turns. They are in `buf` then.
+    pub(super) fn receive(&mut self, buf: &mut [u8]) -> Option<Arrived> {
         for nth in [self.next, 1 - self.next.min(1)] {
             let Some(family) = self.families.get_mut(nth) else { continue };
             let Some(socket) = &family.socket else {
@@ -130,10 +186,10 @@ impl Datagrams {
                 if !family.readable {
                     break;
                 }
-                match socket.recv_from(buf) {
-                    Ok((len, from)) => {
+                match socket.receive(buf) {
+                    Ok(arrived) => {
                         self.next = 1 - nth.min(1);
-                        return Some((from, buf.get(..len).unwrap_or_default()));
+                        return Some(arrived);
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => family.readable = false,
                     Err(e) => log::debug!("a datagram failed: {e}"),
@@ -233,8 +289,8 @@ mod tests {
         }
         let mut buf = [0; 9];
         let mut got = Vec::new();
-        while let Some((from, data)) = datagrams.receive(&mut buf) {
-            got.push((from.is_ipv6(), data[0]));
+        while let Some(arrived) = datagrams.receive(&mut buf) {
+            got.extend(buf[..arrived.len].iter().map(|&byte| (arrived.from.is_ipv6(), byte)));
         }
         assert_eq!(got, [(false, 0), (true, 0), (false, 1), (true, 1), (false, 2), (true, 2)]);
         assert!(!datagrams.is_ready());

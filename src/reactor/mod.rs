@@ -43,6 +43,7 @@ mod streams;
 mod tests;
 mod tls;
 mod turn;
+mod udp;
 mod wake;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -311,7 +312,8 @@ impl Reactor {
 
     /// Whether an engine that was told to shut down has nothing left to do.
     pub fn is_drained(&self) -> bool {
-        self.engine.is_drained() && self.next.effect.is_none() && self.output.datagrams.is_empty()
+        let sent = self.output.datagrams.is_empty() && self.output.segments.is_empty();
+        self.engine.is_drained() && self.next.effect.is_none() && sent
     }
 
     /// How long the owner may wait before it must call [`poll`](Self::poll) although the descriptor
@@ -383,6 +385,7 @@ impl Reactor {
             self.flush(now);
         }
         self.send_datagrams(self.clock.now());
+        self.send_segments(self.clock.now());
         self.look_ahead();
         self.stats.turns += 1;
         let took = self.clock.now().since(start).as_micros();
@@ -406,6 +409,7 @@ impl Reactor {
             || !self.ready.is_empty()
             || !self.output.dirty.is_empty()
             || !self.output.datagrams.is_empty()
+            || self.has_segments()
             || self.datagrams.is_ready()
             || self.multicast.is_ready()
             || self.listeners.is_ready()

@@ -12,6 +12,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::conf::Conf;
 
+/// Bytes of the buffers of a socket for datagrams, each way, as asked of the system.
+const BUFFER: usize = 4 << 20;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
@@ -74,6 +77,12 @@ impl Outgoing {
         }
         if let Some(interface) = &self.interface {
             bind_device(&socket, interface)?;
+        }
+        // As much as the system gives: all peers by uTP share this one.
+        for set in [Socket::set_recv_buffer_size, Socket::set_send_buffer_size] {
+            if let Err(e) = set(&socket, BUFFER) {
+                log::debug!("a buffer for datagrams of {BUFFER} bytes: {e}");
+            }
         }
         socket.bind(&addr.into())?;
         socket.set_nonblocking(true)?;

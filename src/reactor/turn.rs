@@ -42,6 +42,8 @@ const WRITES_A_ROUND: usize = 4;
 const DATAGRAMS_A_TURN: usize = 64;
 /// How long a turn may take datagrams, and send them.
 const DATAGRAM_TIME: Duration = Duration::from_micros(150);
+/// How long a turn may send bursts of uTP.
+const SEGMENT_TIME: Duration = Duration::from_millis(1);
 /// Slices a write: 32 blocks with their headers.
 const SLICES_A_WRITE: usize = 64;
 
@@ -56,6 +58,19 @@ pub(super) struct Output {
     pub(super) budget: usize,
     /// Datagrams to send. The engine bounds their number: it has so many queries under way.
     pub(super) datagrams: VecDeque<(DatagramOwner, SocketAddr, Vec<u8>)>,
+    /// Bursts of uTP to send. The windows of its connections bound them.
+    pub(super) segments: VecDeque<Segments>,
+}
+
+/// Datagrams of one length to one address.
+#[derive(Debug)]
+pub(super) struct Segments {
+    to: SocketAddr,
+    data: Vec<u8>,
+    segment: usize,
+    unfragmented: bool,
+    /// Bytes of `data` that are sent.
+    sent: usize,
 }
 
 impl Reactor {
@@ -84,7 +99,10 @@ impl Reactor {
             } else if token >= FIRST_MULTICAST_TOKEN {
                 self.multicast.handle_event(token - FIRST_MULTICAST_TOKEN);
             } else if token >= FIRST_DATAGRAM_TOKEN {
-                self.datagrams.handle_event(token - FIRST_DATAGRAM_TOKEN);
+                let (readable, writable) = (event.is_readable(), event.is_writable());
+                let socket = token - FIRST_DATAGRAM_TOKEN;
+                let (registry, readable) = (self.poll.registry(), readable || event.is_error());
+                self.datagrams.handle_event(registry, socket, readable, writable);
             }
             // The waker's event only ends the wait: its flag says whether a thread left something.
         }
@@ -235,9 +253,12 @@ impl Reactor {
         let now = self.clock.now();
         let end = now + DATAGRAM_TIME;
         for _ in 0..DATAGRAMS_A_TURN {
-            let Some((from, data)) = self.datagrams.receive(&mut self.scratch) else { break };
+            let Some(arrived) = self.datagrams.receive(&mut self.scratch) else { break };
             let now = self.clock.now();
-            self.engine.handle_datagram(now, from, data);
+            let data = self.scratch.get(..arrived.len).unwrap_or_default();
+            for datagram in data.chunks(arrived.segment) {
+                self.engine.handle_datagram(now, arrived.from, datagram);
+            }
             if now >= end {
                 break;
             }
@@ -257,6 +278,31 @@ impl Reactor {
                 break;
             }
         }
+    }
+
+    /// Sends bursts of uTP that wait, for as long as a turn may.
+    pub(super) fn send_segments(&mut self, now: Instant) {
+        let end = now + SEGMENT_TIME;
+        while let Some(burst) = self.output.segments.front_mut() {
+            let rest = burst.data.get(burst.sent..).unwrap_or_default();
+            if rest.is_empty() {
+                self.output.segments.pop_front();
+                continue;
+            }
+            let (registry, outgoing) = (self.poll.registry(), &self.outgoing);
+            let (to, segment, unfragmented) = (burst.to, burst.segment, burst.unfragmented);
+            let sent =
+                self.datagrams.send_segments(registry, outgoing, to, rest, segment, unfragmented);
+            burst.sent += sent;
+            if sent == 0 || self.clock.now() >= end {
+                break;
+            }
+        }
+    }
+
+    /// Whether bursts wait that the system takes.
+    pub(super) fn has_segments(&self) -> bool {
+        self.output.segments.front().is_some_and(|burst| !self.datagrams.is_full(burst.to))
     }
 
     /// What came to the group of local discovery.
@@ -322,6 +368,10 @@ impl Reactor {
                 }
                 Some(Effect::Datagram { owner, to, data }) => {
                     self.output.datagrams.push_back((owner, to, data));
+                }
+                Some(Effect::Segments { to, data, segment, unfragmented }) => {
+                    let burst = Segments { to, data, segment, unfragmented, sent: 0 };
+                    self.output.segments.push_back(burst);
                 }
                 Some(Effect::Multicast { interface, data }) => {
                     if let Err(e) = self.multicast.send(interface, interface.group(), &data) {

@@ -66,6 +66,7 @@ mod scenario;
 mod script;
 mod tap;
 mod tracker;
+pub mod utp;
 mod violation;
 mod web_server;
 mod world;

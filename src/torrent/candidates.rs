@@ -79,6 +79,8 @@ struct Candidate {
     sources: Sources,
     /// It was connected once.
     proven: bool,
+    /// It is to be dialled by uTP first.
+    prefers_utp: bool,
     failures: u32,
     openings: Openings,
     /// When it may be dialled; `None` while it is connected or being dialled.
@@ -143,6 +145,7 @@ impl Candidates {
             source,
             sources,
             proven: false,
+            prefers_utp: false,
             failures: 0,
             openings: Openings::default(),
             idle_until: None,
@@ -364,6 +367,18 @@ impl Candidates {
             Source::Pex(from) => Some(from),
             _ => None,
         }
+    }
+
+    /// The peer at `addr` is dialled by uTP first from now on, if that is spoken.
+    pub(crate) fn prefer_utp(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.prefers_utp = true;
+        }
+    }
+
+    /// Whether the peer at `addr` is to be dialled by uTP first.
+    pub(crate) fn prefers_utp(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|candidate| candidate.prefers_utp)
     }
 
     /// The peer at `addr` is dialled as soon as may be, if it is idle.

@@ -89,6 +89,8 @@ impl Torrent {
         log::debug!("{relay} connects us with {addr}");
         let candidates = self.peers.candidates_mut();
         if candidates.add(cx.now, addr, Source::Pex(relay), &cx.conf) {
+            // Datagrams leave from the port that the other side knows, streams do not.
+            candidates.prefer_utp(addr);
             candidates.hasten(cx.now, addr);
         }
     }

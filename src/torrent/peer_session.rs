@@ -81,6 +81,8 @@ pub(crate) struct Terms {
     pub(crate) dht: bool,
     /// How the connection is encrypted, if it is.
     pub(crate) encryption: Option<CryptoMethod>,
+    /// It is connected by uTP (BEP 29).
+    pub(crate) utp: bool,
 }
 
 /// A connection whose handshake is over: what a peer of a torrent begins with.

@@ -17,4 +17,5 @@ mod tracker_events;
 pub mod ut_holepunch;
 pub mod ut_metadata;
 pub mod ut_pex;
+pub mod utp;
 pub mod web_seed;

@@ -139,6 +139,8 @@ pub(crate) struct Told<'a> {
     pub(crate) local: bool,
     /// Whether it takes no connections but encrypted ones.
     pub(crate) encrypted: bool,
+    /// Whether libtorrent dials by uTP alone, and transmission by uTP, too.
+    pub(crate) utp: bool,
 }
 
 impl<'a> Told<'a> {
@@ -150,7 +152,8 @@ impl<'a> Told<'a> {
         place: &'a Place,
         port: u16,
     ) -> Self {
-        Self { role, bench, folder, place, port, exchange: false, local: false, encrypted: false }
+        let (exchange, local, encrypted, utp) = (false, false, false, false);
+        Self { role, bench, folder, place, port, exchange, local, encrypted, utp }
     }
 
     /// A folder for its own things.
@@ -169,10 +172,11 @@ fn libtorrent(command: &mut Command, told: &Told<'_>) {
     };
     command.args(told.local.then_some("local"));
     command.args(told.encrypted.then_some("encrypted"));
+    command.args(told.utp.then_some("utp"));
 }
 
 fn transmission(command: &mut Command, told: &Told<'_>) {
-    let Told { bench, folder, port, exchange, .. } = told;
+    let Told { bench, folder, port, exchange, utp, .. } = told;
     let home = told.home();
     let encryption = if told.encrypted { 2 } else { 0 };
     let watched = home.join("watched");
@@ -181,7 +185,7 @@ fn transmission(command: &mut Command, told: &Told<'_>) {
     let settings = format!(
         r#"{{
             "dht-enabled": false, "lpd-enabled": false, "pex-enabled": {exchange},
-            "port-forwarding-enabled": false, "utp-enabled": false,
+            "port-forwarding-enabled": false, "utp-enabled": {utp},
             "peer-port": {port}, "peer-port-random-on-start": false, "encryption": {encryption},
             "rpc-enabled": false, "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
             "watch-dir-enabled": true, "watch-dir": {watched:?}, "download-dir": {folder:?},

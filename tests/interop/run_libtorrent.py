@@ -1,10 +1,10 @@
 """Serves WHAT from DIR on HOST:PORT, or fetches it to there, until it is killed.
 
-run_libtorrent.py WHAT DIR HOST:PORT [seed | RATE] [local] [encrypted]
+run_libtorrent.py WHAT DIR HOST:PORT [seed | RATE] [local] [encrypted] [utp]
 
 WHAT is a .torrent file or a magnet link; RATE is how many bytes per second may come; "local" has it
-look for peers in the local network (BEP 14), "encrypted" take no connections but those with RC4.
-Prints the extension handshakes (BEP 10) of peers.
+look for peers in the local network (BEP 14), "encrypted" take no connections but those with RC4,
+"utp" dial by uTP alone. Prints the extension handshakes (BEP 10) of peers.
 """
 
 import sys
@@ -12,7 +12,7 @@ import sys
 import libtorrent
 
 what, folder, address = sys.argv[1:4]
-extras = {"local", "encrypted"}
+extras = {"local", "encrypted", "utp"}
 role = [word for word in sys.argv[4:] if word not in extras]
 session = libtorrent.session(
     {
@@ -20,6 +20,7 @@ session = libtorrent.session(
         "listen_interfaces": address,
         "enable_dht": False,
         "enable_lsd": "local" in sys.argv[4:],
+        "enable_outgoing_tcp": "utp" not in sys.argv[4:],
         "enable_upnp": False,
         "enable_natpmp": False,
         "allow_multiple_connections_per_ip": True,

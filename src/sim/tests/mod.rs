@@ -53,6 +53,7 @@ mod swarm;
 mod tracker_events;
 mod trackers;
 mod uploads;
+mod utp;
 mod violations;
 mod web_seeds;
 

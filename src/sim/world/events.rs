@@ -144,6 +144,9 @@ impl World {
                         self.host_mut(node).engine.handle_unsent(clock, owner, why);
                     }
                 }
+                Effect::Segments { to, data, segment, unfragmented } => {
+                    self.segments_from(node, to, data.chunks(segment.max(1)), unfragmented);
+                }
                 Effect::Multicast { data, .. } => self.multicast(node, &data),
                 Effect::Resolve { host } => self.look_up(node, host),
                 Effect::Job(job @ Job::Read { link, .. }) if self.is_hot(node) => {

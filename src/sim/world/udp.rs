@@ -96,6 +96,25 @@ impl World {
         true
     }
 
+    /// `node` sends datagrams of uTP. One that is too long is lost if it must not be fragmented,
+    /// and is fragmented else.
+    pub(super) fn segments_from<'a>(
+        &mut self,
+        node: usize,
+        to: SocketAddr,
+        segments: impl Iterator<Item = &'a [u8]>,
+        unfragmented: bool,
+    ) {
+        let mtu = self.air.mtu;
+        for segment in segments {
+            if !unfragmented {
+                self.air.mtu = mtu.max(segment.len());
+            }
+            self.datagram_from(node, to, segment);
+            self.air.mtu = mtu;
+        }
+    }
+
     /// A datagram has left, and gets to the other side, or does not.
     pub(super) fn fly(
         &mut self,

@@ -26,6 +26,11 @@ impl PeerSession {
         self.peer.terms.peer_id
     }
 
+    /// Whether it is connected by uTP (BEP 29).
+    pub(crate) fn is_utp(&self) -> bool {
+        self.peer.terms.utp
+    }
+
     /// Its program and version, by its own word (BEP 10 `v`).
     pub(crate) fn client(&self) -> Option<&str> {
         self.peer.extensions.client()

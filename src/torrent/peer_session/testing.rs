@@ -68,6 +68,7 @@ pub(super) fn greeted(host: [u8; 4]) -> Greeted {
             extended: false,
             dht: false,
             encryption: None,
+            utp: false,
         },
         tx: Tx::default(),
     }

@@ -187,6 +187,7 @@ impl Trace {
                     Effect::Flush { .. } | Effect::Resume { .. } => {}
                     Effect::Connect { .. }
                     | Effect::Datagram { .. }
+                    | Effect::Segments { .. }
                     | Effect::Multicast { .. }
                     | Effect::Resolve { .. } => self.errands.push(effect),
                     Effect::Job(job) => self.jobs.push(job),

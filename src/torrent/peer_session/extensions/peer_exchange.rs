@@ -78,7 +78,8 @@ impl PeerSession {
             Some(_) => PexFlags::ENCRYPTION,
             None => PexFlags::default(),
         };
-        let flags = reachable | seed | punches | encrypts;
+        let utp = if self.peer.terms.utp { PexFlags::UTP } else { PexFlags::default() };
+        let flags = reachable | seed | punches | encrypts | utp;
         match self.peer.extensions.peer_exchange.listed {
             Some(listed) => log.set_flags(listed, flags),
             None => {

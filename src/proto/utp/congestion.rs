@@ -1,0 +1,296 @@
+//! How much may be on its way: LEDBAT (RFC 6817, BEP 29), so that a connection fills what others
+//! leave and lets them go first.
+//!
+//! Four things are ours. The start doubles as TCP's does, but leaves when the whole of a round has
+//! waited 10 ms in a queue, and goes on with what the path was measured to carry. Above the target
+//! the window shrinks in proportion, not by a fixed step (as in LEDBAT++), so a queue drains in a
+//! few round trips and connections that share a path come to equal windows. A queue that overflows
+//! below the target lowers the target. And what a loss took is regained fast as long as no queue
+//! says that others need it.
+
+use std::time::Duration;
+
+use super::{base_delay::BaseDelay, round_trip::RoundTrip};
+use crate::base::time::Instant;
+
+/// The queue that is aimed at, in microseconds (BEP 29).
+const TARGET: f64 = 100_000.0;
+/// The lowest target on a path whose queue is short.
+const MIN_TARGET: f64 = 5_000.0;
+/// Bytes that the window grows by in a round trip at most (libtorrent, libutp).
+const GAIN: f64 = 3000.0;
+/// The part of it that is always added, so that connections come to equal windows.
+const PRESSURE: f64 = 0.1;
+/// The quick start leaves when the shortest wait of a round is longer than this, in microseconds.
+const START_RISE: u32 = 10_000;
+/// A queue shorter than this leaves the path to be filled, in microseconds.
+const NO_QUEUE: u32 = 3_000;
+/// The window at the beginning, in packets (RFC 6928).
+const FIRST_PACKETS: f64 = 10.0;
+/// Samples of a round after which its shortest wait counts.
+const ROUND_SAMPLES: u32 = 8;
+/// The longest that a packet is believed to wait, in microseconds, besides the round trip.
+const MAX_WAIT: u32 = 2_000_000;
+/// Losses within this time, or a round trip if that is longer, are one.
+const REDUCE_AGAIN: Duration = Duration::from_millis(100);
+/// After so long without a loss a lowered target rises again.
+const TARGET_RISES: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Congestion {
+    /// Bytes that may be on their way.
+    window: f64,
+    /// Below this the window doubles each round trip.
+    threshold: f64,
+    most: f64,
+    target: Target,
+    queue: Queue,
+    round: Round,
+    /// When the window was reduced last.
+    reduced: Option<Instant>,
+}
+
+/// The queue that is aimed at.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    micros: f64,
+    /// When it was changed last.
+    changed: Instant,
+}
+
+/// What is known of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    base: BaseDelay,
+    /// The last waits, of which the shortest counts: a single one is noise.
+    recent: [u32; 3],
+    at: usize,
+}
+
+/// A round trip's worth of packets.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// It is over when this number is acknowledged.
+    end: u64,
+    began: Instant,
+    bytes: usize,
+    shortest: u32,
+    longest: u32,
+    samples: u32,
+    /// The longest wait of the round before.
+    peak: u32,
+    /// Whether the window was in use.
+    limited: bool,
+    /// Bytes a second that arrive when it is; falls slowly.
+    rate: f64,
+    /// The path is not full, and what a loss took is regained.
+    regains: bool,
+}
+
+/// What an acknowledgement says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Bytes that have arrived.
+    pub(super) bytes: usize,
+    /// Bytes that were on their way before.
+    pub(super) flight: usize,
+    /// The first packet that is not acknowledged, and the next that will be sent.
+    pub(super) first: u64,
+    pub(super) next: u64,
+}
+
+impl Congestion {
+    /// `packet`: bytes of a packet; the window never has more than `most` bytes.
+    pub(super) fn new(now: Instant, packet: usize, most: usize, next: u64) -> Self {
+        let most = most.max(packet) as f64;
+        Self {
+            window: (FIRST_PACKETS * packet as f64).min(most),
+            threshold: f64::MAX,
+            most,
+            target: Target { micros: TARGET, changed: now },
+            queue: Queue::default(),
+            round: Round::new(now, next),
+            reduced: None,
+        }
+    }
+
+    /// Bytes that may be on their way.
+    pub(super) fn window(&self) -> usize {
+        self.window as usize
+    }
+
+    /// How long packets wait on their way, in microseconds, as far as is known.
+    pub(super) fn queue_delay(&self) -> u32 {
+        self.queue.recent.iter().copied().min().unwrap_or(0)
+    }
+
+    /// The clock of the other side has gained so many microseconds on ours.
+    pub(super) fn handle_drift(&mut self, micros: u32) {
+        self.queue.base.shift(micros);
+    }
+
+    /// The other side has told a one-way delay.
+    pub(super) fn handle_delay(&mut self, now: Instant, delay: u32, rtt: &RoundTrip) {
+        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        let longest = micros(rtt.timeout()).saturating_add(MAX_WAIT).min(i32::MAX as u32);
+        let Some(wait) = self.queue.base.handle_sample(now, delay, longest) else { return };
+        if let Some(slot) = self.queue.recent.get_mut(self.queue.at % 3) {
+            *slot = wait;
+        }
+        self.queue.at = (self.queue.at + 1) % 3;
+        let round = &mut self.round;
+        // Later in a round of the start our own burst is what is waited for.
+        if round.samples < ROUND_SAMPLES || self.window >= self.threshold {
+            round.shortest = round.shortest.min(wait);
+        }
+        round.longest = round.longest.max(wait);
+        round.samples += 1;
+    }
+
+    /// Something has arrived.
+    pub(super) fn handle_progress(
+        &mut self,
+        now: Instant,
+        progress: Progress,
+        packet: usize,
+        rtt: &RoundTrip,
+    ) {
+        let (bytes, packet) = (progress.bytes as f64, packet as f64);
+        let limited = progress.flight as f64 + 2.0 * packet > self.window;
+        self.round.bytes += progress.bytes;
+        self.round.limited |= limited;
+        if self.window < self.threshold {
+            if limited {
+                self.window += bytes.min(self.window);
+            }
+            if self.round.samples >= ROUND_SAMPLES && self.round.shortest > START_RISE {
+                self.leave_start(now, rtt);
+            }
+        } else {
+            self.steer(bytes, limited);
+        }
+        if progress.first >= self.round.end {
+            self.end_round(now, rtt);
+            self.round.begin(now, progress.next);
+        }
+        self.window = self.window.clamp(packet, self.most);
+    }
+
+    /// LEDBAT proper.
+    fn steer(&mut self, bytes: f64, limited: bool) {
+        let target = self.target.micros;
+        let off = 1.0 - f64::from(self.queue_delay()) / target;
+        let share = bytes / self.window.max(1.0);
+        if off < 0.0 {
+            self.window -= bytes * (-off).min(0.5);
+        }
+        if limited {
+            self.window += GAIN * off.max(PRESSURE) * share;
+            if self.round.regains {
+                self.window += bytes / 4.0;
+            }
+        }
+    }
+
+    /// A round trip is over.
+    fn end_round(&mut self, now: Instant, rtt: &RoundTrip) {
+        let took = now.since(self.round.began).as_secs_f64();
+        if self.round.limited && took > 0.0 {
+            self.round.rate = (self.round.bytes as f64 / took).max(self.round.rate * 0.98);
+        }
+        if self.window < self.threshold
+            && self.round.samples > 0
+            && self.round.shortest > START_RISE
+        {
+            self.leave_start(now, rtt);
+        }
+        let carried = self.carried(rtt);
+        self.round.regains =
+            self.round.limited && self.round.shortest < NO_QUEUE && self.window < carried;
+        if now >= self.target.changed + TARGET_RISES {
+            self.target = Target { micros: (self.target.micros * 1.1).min(TARGET), changed: now };
+        }
+    }
+
+    /// What the path was measured to carry without a queue, in bytes.
+    fn carried(&self, rtt: &RoundTrip) -> f64 {
+        self.round.rate * rtt.min().as_secs_f64()
+    }
+
+    /// The path is full.
+    fn leave_start(&mut self, now: Instant, rtt: &RoundTrip) {
+        let took = now.since(self.round.began).as_secs_f64();
+        let enough = rtt.min().as_secs_f64() / 2.0;
+        if took > enough && took > 0.0 {
+            self.round.rate = (self.round.bytes as f64 / took).max(self.round.rate * 0.98);
+        }
+        // With some queue, lest the path runs dry.
+        let wanted = self.round.rate * (rtt.min().as_secs_f64() + 0.02);
+        if wanted > 0.0 {
+            self.window = self.window.min(wanted);
+        }
+        self.threshold = 0.0;
+    }
+
+    /// Packets were lost. True if the window is smaller for that: it is once in a round trip.
+    pub(super) fn handle_loss(&mut self, now: Instant, rtt: &RoundTrip, packet: usize) -> bool {
+        let pause = rtt.smoothed().unwrap_or_default().max(REDUCE_AGAIN);
+        if self.reduced.is_some_and(|at| now < at + pause) {
+            return false;
+        }
+        self.reduced = Some(now);
+        self.lower_target(now);
+        self.window = (self.window / 2.0).max(packet as f64);
+        self.threshold = 0.0;
+        true
+    }
+
+    /// A queue that overflows before it is as long as the target.
+    fn lower_target(&mut self, now: Instant) {
+        let peak = f64::from(self.round.longest.max(self.round.peak));
+        if peak > f64::from(START_RISE) && peak * 0.75 < self.target.micros {
+            self.target = Target { micros: (peak * 0.6).max(MIN_TARGET), changed: now };
+        } else {
+            self.target.changed = now;
+        }
+    }
+
+    /// Nothing was acknowledged in time: it begins again with one packet.
+    pub(super) fn handle_timeout(&mut self, now: Instant, packet: usize) {
+        let packet = packet as f64;
+        self.threshold = (self.window / 2.0).max(2.0 * packet).min(self.most);
+        self.window = packet;
+        self.reduced = Some(now);
+    }
+
+    /// Nothing was sent for a time-out: the path may be another now.
+    pub(super) fn handle_idle(&mut self, packet: usize) {
+        let first = (FIRST_PACKETS * packet as f64).min(self.most);
+        if self.window > first {
+            self.window = (self.window * 2.0 / 3.0).max(first);
+        }
+    }
+}
+
+impl Round {
+    fn new(now: Instant, end: u64) -> Self {
+        Self {
+            end,
+            began: now,
+            bytes: 0,
+            shortest: u32::MAX,
+            longest: 0,
+            samples: 0,
+            peak: 0,
+            limited: false,
+            rate: 0.0,
+            regains: false,
+        }
+    }
+
+    fn begin(&mut self, now: Instant, end: u64) {
+        let Self { longest, rate, regains, .. } = *self;
+        *self = Self { peak: longest, rate, regains, ..Self::new(now, end) };
+    }
+}

@@ -1,0 +1,87 @@
+//! The round trip of a connection and the time after which a packet counts as lost (RFC 6298, with
+//! the floor of BEP 29).
+
+use std::time::Duration;
+
+/// The time-out before there is a sample (BEP 29).
+const INITIAL: Duration = Duration::from_secs(1);
+/// The shortest time-out (BEP 29).
+const MIN: Duration = Duration::from_millis(500);
+/// The longest, however often it was doubled.
+const MAX: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RoundTrip {
+    /// `None` before the first sample.
+    smoothed: Option<Duration>,
+    variation: Duration,
+    min: Duration,
+    /// How often the time-out was doubled since something was acknowledged.
+    doubled: u32,
+}
+
+impl RoundTrip {
+    /// A packet that was sent once came back acknowledged after `sample` (Karn's rule: of one that
+    /// was sent twice it is not known which).
+    pub(super) fn handle_sample(&mut self, sample: Duration) {
+        match self.smoothed {
+            None => {
+                (self.smoothed, self.variation, self.min) = (Some(sample), sample / 2, sample);
+            }
+            Some(smoothed) => {
+                self.variation = (self.variation * 3 + smoothed.abs_diff(sample)) / 4;
+                self.smoothed = Some((smoothed * 7 + sample) / 8);
+                self.min = self.min.min(sample);
+            }
+        }
+    }
+
+    /// Something was acknowledged.
+    pub(super) fn handle_progress(&mut self) {
+        self.doubled = 0;
+    }
+
+    /// Nothing was, in time.
+    pub(super) fn handle_timeout(&mut self) {
+        self.doubled = self.doubled.saturating_add(1);
+    }
+
+    /// The smoothed round trip, if there was a sample.
+    pub(super) fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    /// The shortest round trip; zero before there was a sample.
+    pub(super) fn min(&self) -> Duration {
+        self.min
+    }
+
+    /// After so long without an acknowledgement what is on its way counts as lost.
+    pub(super) fn timeout(&self) -> Duration {
+        let base =
+            self.smoothed.map_or(INITIAL, |smoothed| (smoothed + self.variation * 4).max(MIN));
+        base.saturating_mul(1u32.checked_shl(self.doubled).unwrap_or(u32::MAX)).min(MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeout_follows_samples_has_a_floor_and_doubles() {
+        let ms = Duration::from_millis;
+        let mut rtt = RoundTrip::default();
+        assert_eq!(rtt.timeout(), ms(1000));
+        rtt.handle_timeout();
+        assert_eq!(rtt.timeout(), ms(2000));
+        rtt.handle_progress();
+        rtt.handle_sample(ms(10));
+        assert_eq!((rtt.timeout(), rtt.smoothed(), rtt.min()), (ms(500), Some(ms(10)), ms(10)));
+        (0..100).for_each(|_| rtt.handle_sample(ms(400)));
+        assert!(rtt.timeout() > ms(395) && rtt.min() == ms(10));
+        (0..100).for_each(|_| rtt.handle_timeout());
+        assert_eq!(rtt.timeout(), MAX);
+    }
+}

@@ -1,0 +1,143 @@
+//! Swarms whose connections uTP carries (BEP 29), alone and beside TCP: what is dialled by which,
+//! what a bad path does, and that limits hold.
+
+use super::*;
+use crate::{
+    base::bucket::{Limits, Rate},
+    conf::Transports,
+};
+
+/// A node that speaks these transports.
+fn node(world: &mut World, transports: Transports) -> NodeId {
+    let node = world.node(loud().with(|conf| conf.network.transports = transports));
+    world.set_reachable(node);
+    node
+}
+
+/// A seed, and a peer that downloads of it.
+fn pair(seed: u64, transports: [Transports; 2], len: u64) -> (World, [NodeId; 2]) {
+    let mut world = World::new(seed);
+    let sample = file(len, 64 * 1024);
+    let nodes = transports.map(|transports| node(&mut world, transports));
+    world.seed_with(nodes[0], &sample);
+    world.run_for(secs(1));
+    world.download(nodes[1], &sample, &nodes[..1]);
+    (world, nodes)
+}
+
+/// Whether a node has had peers, by uTP and by TCP.
+fn carriers(world: &mut World, node: NodeId) -> [bool; 2] {
+    world.tell(node, |verbs| {
+        let all = verbs.torrents();
+        let peers: Vec<_> = all.into_iter().flat_map(|id| verbs.peers(id)).collect();
+        [peers.iter().any(|peer| peer.utp), peers.iter().any(|peer| !peer.utp)]
+    })
+}
+
+#[test]
+fn torrent_is_exchanged_by_utp_alone() {
+    let (mut world, [seed, leech]) = pair(1, [Transports::Utp; 2], 30_000_000);
+    world.run_for(secs(1));
+    assert_eq!([seed, leech].map(|node| carriers(&mut world, node)), [[true, false]; 2]);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(90)));
+}
+
+#[test]
+fn peer_that_speaks_both_is_reached_by_tcp() {
+    let (mut world, [_, leech]) = pair(1, [Transports::Both; 2], 300_000_000);
+    world.run_for(secs(5));
+    assert_eq!(carriers(&mut world, leech), [false, true]);
+}
+
+#[test]
+fn peer_that_tcp_does_not_reach_is_dialled_by_utp() {
+    let (mut world, [seed, leech]) = pair(1, [Transports::Utp, Transports::Both], 30_000_000);
+    world.set_listening(seed, false);
+    world.run_for(secs(1));
+    assert_eq!(carriers(&mut world, leech), [true, false]);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(90)));
+}
+
+#[test]
+fn without_datagrams_tcp_alone_serves() {
+    for (transports, serves) in [(Transports::Both, true), (Transports::Utp, false)] {
+        let (mut world, [_, leech]) = pair(1, [transports; 2], 3_000_000);
+        world.set_air(Air { lost: 1000, ..Air::default() });
+        assert_eq!(world.run_until(|w| w.is_complete(leech), secs(60)), serves);
+    }
+}
+
+#[test]
+fn bad_path_delays_a_torrent_and_spoils_nothing() {
+    for seed in 0..4 {
+        let (mut world, [_, leech]) = pair(seed, [Transports::Utp; 2], 2_000_000);
+        world.set_air(Air { spoilt: 0, ..Air::rough() });
+        assert!(world.run_until(|w| w.is_complete(leech), secs(300)), "{seed}");
+    }
+}
+
+#[test]
+fn swarm_by_utp_is_complete() {
+    let sample = file(2_000_000, 64 * 1024);
+    let mut world = World::new(5);
+    let nodes: Vec<_> = (0..6).map(|_| node(&mut world, Transports::Utp)).collect();
+    world.seed_with(nodes[0], &sample);
+    nodes[1..].iter().for_each(|&leech| _ = world.download(leech, &sample, &nodes));
+    assert!(world.run_until(|w| nodes.iter().all(|&n| w.is_complete(n)), secs(120)));
+}
+
+#[test]
+fn limits_hold_for_connections_by_utp() {
+    for up in [false, true] {
+        let (mut world, nodes) = pair(3, [Transports::Utp; 2], 30_000_000);
+        let rate = Rate::new(500_000);
+        let (node, limits) = if up {
+            (nodes[0], Limits { up: rate, down: None })
+        } else {
+            (nodes[1], Limits { up: None, down: rate })
+        };
+        world.tell(node, |verbs| verbs.set_limits(limits));
+        world.run_for(secs(10));
+        let before = world.stats(nodes[1]).downloaded;
+        world.run_for(secs(20));
+        let got = (world.stats(nodes[1]).downloaded - before) / 20;
+        assert!((400_000..=520_000).contains(&got), "{got} bytes a second, up {up}");
+    }
+}
+
+#[test]
+fn peer_that_vanishes_is_let_go_and_dialled_again() {
+    let (mut world, [seed, leech]) = pair(3, [Transports::Utp; 2], 20_000_000);
+    world.run_for(secs(2));
+    world.vanish(seed);
+    assert!(world.run_until(|w| !partings(w, leech).is_empty(), secs(100)));
+}
+
+#[test]
+fn two_behind_routers_meet_by_utp_through_a_relay() {
+    let sample = file(40_000_000, 256 * 1024);
+    let conf = loud().with(|conf| {
+        conf.network.transports = Transports::Utp;
+        (conf.peers.reconnect_min, conf.peers.reconnect_max) = (secs(900), secs(900));
+        conf.peers.handshake_timeout = secs(1);
+    });
+    let mut world = World::new(3);
+    let relay = conf.clone().with(|conf| conf.network.limits.up = Rate::new(200_000));
+    let relay = world.node(relay);
+    world.set_reachable(relay);
+    world.seed_with(relay, &sample);
+    let nodes = [world.node(conf.clone()), world.node(conf)];
+    for node in nodes {
+        world.set_nat(node, Nat::PortRestricted);
+        world.set_nat_ttl(node, secs(1));
+        world.keep_port(node);
+        world.set_reachable(node);
+    }
+    world.download(nodes[0], &sample, &[relay]);
+    world.run_for(secs(70));
+    world.download(nodes[1], &sample, &[relay]);
+    let ip = world.addr(nodes[1]).ip();
+    let met = |a: &Alert| matches!(a, Alert::PeerConnected { addr, .. } if addr.ip() == ip);
+    let meets = |w: &World| w.alerts(nodes[0]).iter().any(|(_, alert)| met(alert));
+    assert!(world.run_until(meets, secs(12)));
+}
