@@ -12,7 +12,10 @@ use crate::{
         files::Priority,
     },
     conf::{Bootstrap, Conf, CryptoMethod, Encryption, SeedChoking},
-    sim::{Answer, Asked, DiskPace, Gossip, Hello, Line, Manners, MetadataManner, Nat, Sample},
+    sim::{
+        Answer, Asked, DiskPace, Gossip, Hello, Line, Manners, MetadataManner, Nat, Sample,
+        WebManners,
+    },
 };
 
 /// Where nodes keep their sessions, if they do.
@@ -188,6 +191,35 @@ pub(super) fn gossip(item: &Item, nodes: &[SocketAddr]) -> Option<Gossip> {
         garbage: kind == 4,
     })
 }
+
+/// How a web server behaves.
+pub(super) fn web(item: &Item) -> WebManners {
+    let much = item.get("much").unwrap_or(0);
+    let file = (much % 8) as usize;
+    match item.get("manner").unwrap_or(0) % WEB_MANNERS {
+        1 => WebManners::Closes,
+        2 => WebManners::Chunked,
+        3 => WebManners::NoRanges,
+        4 => WebManners::OtherRange,
+        5 => WebManners::Lies(file),
+        6 => WebManners::LiesAlways,
+        7 => WebManners::Lacks(file),
+        8 => WebManners::CutOff,
+        9 => WebManners::Busy((much % 8) as u32, much % 100),
+        10 => WebManners::Status(400 + (much % 200) as u16),
+        11 => WebManners::RedirectsInCircles,
+        12 => WebManners::EndsEarly(much),
+        13 => WebManners::Endless,
+        14 => WebManners::Packs,
+        15 => WebManners::Silent,
+        16 => WebManners::Trickles(1 + much % 5000),
+        17 => WebManners::Garbage,
+        _ => WebManners::Good,
+    }
+}
+
+/// How many kinds of manners there are.
+pub(super) const WEB_MANNERS: u64 = 18;
 
 /// Every `n`th of all blocks, by a number that looks random.
 fn every(n: u64) -> impl FnMut(Asked) -> bool {

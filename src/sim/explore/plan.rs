@@ -40,17 +40,20 @@ pub enum Kind {
     Peer,
     /// A tracker; everybody tells all of them, each a tier of its own.
     Tracker,
+    /// A web server that has all files, good or bad; nodes know all of them, but for node 0.
+    Web,
     /// Something that befalls a node or everybody, or that a user does.
     At,
 }
 
 /// Each kind with its word and the values it may have.
-const KINDS: [(Kind, &str, &[&str]); 6] = [
+const KINDS: [(Kind, &str, &[&str]); 7] = [
     (Kind::Torrent, "torrent", TORRENT),
     (Kind::File, "file", &["len", "pad"]),
     (Kind::Node, "node", NODE),
     (Kind::Peer, "peer", PEER),
     (Kind::Tracker, "tracker", TRACKER),
+    (Kind::Web, "web", WEB),
     (Kind::At, "at", AT),
 ];
 
@@ -178,6 +181,18 @@ const TRACKER: &[&str] = &[
     // How often it wants to be told, in seconds.
     "interval", // It is reached over a stream and says nothing; its name is unknown.
     "hangs", "unknown",
+];
+
+const WEB: &[&str] = &[
+    // What is wrong with it, by number, as `cast::web` has it: 0 nothing; and how much of that.
+    "manner",
+    "much",
+    "latency",
+    "jitter",
+    "bandwidth",
+    "segment",
+    "sndbuf",
+    "window",
 ];
 
 const AT: &[&str] = &[

@@ -1,6 +1,6 @@
 //! Plans by chance: small torrents, good, bad, slow and fickle peers, tight limits, and misfortune.
 
-use super::{Item, Kind, Plan};
+use super::{Item, Kind, Plan, cast::WEB_MANNERS};
 use crate::base::rng::Rng;
 
 /// Peers' names begin here, so that nodes and peers share the bits of a mask.
@@ -49,6 +49,7 @@ impl Plan {
         }
         let mut plan = Self { seed, items };
         discovery(&mut plan, torrents, nodes);
+        web_servers(&mut plan);
         encryption(&mut plan);
         plan
     }
@@ -111,6 +112,23 @@ fn encryption(plan: &mut Plan) {
         if censored {
             sometimes(rng, 3, item, "censored", |_| 1);
         }
+    }
+}
+
+/// Web servers, mostly bad ones. They came later and have chance of their own, too.
+fn web_servers(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0x7765_6273_6565_6473);
+    let rng = &mut rng;
+    if rng.below(4) > 0 {
+        return;
+    }
+    for id in 0..1 + rng.below(2) {
+        let mut server = Item::new(Kind::Web, id);
+        let item = &mut server;
+        item.set("manner", rng.below(WEB_MANNERS));
+        item.set("much", up_to(rng, 1000, 300_000, 2));
+        line(rng, item);
+        plan.items.push(server);
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct Run<'a> {
     pub(super) trackers: BTreeMap<u64, TrackerId>,
     /// What torrents are told of them.
     tiers: Vec<Vec<String>>,
+    /// Where web servers are.
+    web_seeds: Vec<String>,
     /// Nodes that know trackers or the DHT only.
     alone: BTreeSet<NodeId>,
     /// Nodes whose users have magnet links.
@@ -132,6 +134,7 @@ impl<'a> Run<'a> {
             peers: BTreeMap::new(),
             trackers: BTreeMap::new(),
             tiers: Vec::new(),
+            web_seeds: Vec::new(),
             alone: BTreeSet::new(),
             by_link: BTreeSet::new(),
             in_dht: BTreeSet::new(),
@@ -155,6 +158,7 @@ impl<'a> Run<'a> {
                 .insert((at, run.acts.len()), (item.get("node").unwrap_or(0), Act::Event(item)));
         }
         plan.of(Kind::Peer).into_iter().for_each(|item| run.make_peer(item));
+        plan.of(Kind::Web).into_iter().for_each(|item| run.make_web_server(item));
         let default = Item::new(Kind::Node, 0);
         run.begin(plan.of(Kind::Node).into_iter().find(|item| item.id == 0).unwrap_or(&default));
         run.next_act = run.acts.len();
@@ -260,6 +264,12 @@ impl<'a> Run<'a> {
         self.peers.insert(item.id, peer);
     }
 
+    fn make_web_server(&mut self, item: &Item) {
+        let server = self.world.web_server(&self.samples, cast::web(item));
+        self.world.set_line(server, cast::line(item));
+        self.web_seeds.push(self.world.web_url(server));
+    }
+
     /// Node 0 has everything.
     fn begin(&mut self, item: &Item) {
         let node = self.nodes[&0];
@@ -304,6 +314,7 @@ impl<'a> Run<'a> {
         let trackers = (!self.tiers.is_empty()).then(|| self.tiers.clone());
         let params = TorrentParams {
             trackers,
+            web_seeds: self.web_seeds.clone(),
             ..TorrentParams::new(sample.metainfo.clone(), self.dir_of(node, sample))
         };
         if self.by_link.contains(&node) {
