@@ -600,7 +600,7 @@ def utp():
         "short": packet(0x01, 0)[:19],
         "type": packet(0x51, 0),
         "version": packet(0x02, 0),
-        "odd-sack": packet(0x21, 1, b"\0\3\1\2\3"),
+        "odd-sack": packet(0x21, 1, b"\0\3\1\2\3x"),
         "extension": packet(0x21, 1, b"\0\xff\1\2\3"),
     }
     for name, data in packets.items():

@@ -82,7 +82,8 @@ pub struct Packet<'a> {
     /// The fixed part.
     pub header: Header,
     /// What has come behind a gap: bit 0 of the first byte is the sequence number `ack + 2`, and
-    /// so on upwards, the lowest bit of each byte first. `ack + 1` is missing. May be empty.
+    /// so on upwards, the lowest bit of each byte first. `ack + 1` is missing. May be empty. BEP 29
+    /// has it a multiple of four bytes long; libtorrent sends any length.
     pub sack: &'a [u8],
     /// Why the sender closes the connection, if it says so.
     pub close_reason: Option<u16>,
@@ -99,9 +100,6 @@ pub enum PacketError {
     /// Another version, or no uTP at all.
     #[error("first byte {0:#04x} is no uTP packet of version 1")]
     Kind(u8),
-    /// A selective ACK must have a multiple of four bytes, at least four.
-    #[error("a selective ACK of {0} bytes is no multiple of four")]
-    Sack(usize),
 }
 
 impl<'a> Packet<'a> {
@@ -150,9 +148,6 @@ impl<'a> Packet<'a> {
             let ([next, len], behind) = rest.split_first_chunk::<2>().ok_or(short)?;
             let (body, behind) = behind.split_at_checked(usize::from(*len)).ok_or(short)?;
             match (extension, body) {
-                (SACK, body) if body.is_empty() || body.len() % 4 != 0 => {
-                    return Err(PacketError::Sack(body.len()));
-                }
                 (SACK, body) => sack = body,
                 (CLOSE_REASON, &[_, _, high, low]) => {
                     close_reason = Some(u16::from_be_bytes([high, low]));
@@ -164,8 +159,7 @@ impl<'a> Packet<'a> {
         Ok(Self { header, sack, close_reason, payload: rest })
     }
 
-    /// Appends the packet to `out`. A selective ACK beyond [`MAX_SACK`] bytes, or of a length that
-    /// is no multiple of four, is cut.
+    /// Appends the packet to `out`. A selective ACK beyond [`MAX_SACK`] bytes is cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode_header(&self.header, self.sack, self.close_reason, out);
         out.extend_from_slice(self.payload);
@@ -182,7 +176,7 @@ impl<'a> Packet<'a> {
 
 /// Appends a header with its extensions; what is appended behind it is the payload.
 pub fn encode_header(header: &Header, sack: &[u8], close_reason: Option<u16>, out: &mut Vec<u8>) {
-    let sack = sack.get(..sack.len().min(MAX_SACK) / 4 * 4).unwrap_or_default();
+    let sack = sack.get(..sack.len().min(MAX_SACK)).unwrap_or_default();
     let after_sack = if close_reason.is_some() { CLOSE_REASON } else { 0 };
     out.push(header.kind.byte() << 4 | VERSION);
     out.push(if sack.is_empty() { after_sack } else { SACK });
@@ -268,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn packet_fails_when_short_of_another_version_or_with_odd_sack() {
+    fn packet_fails_when_short_or_of_another_version() {
         let whole = packet(&[0, 4, 1, 0, 0, 0], 1, b"");
         for len in 0..whole.len() {
             assert_eq!(Packet::decode(&whole[..len]), Err(PacketError::Short(len)));
@@ -278,11 +272,17 @@ mod tests {
             bytes[0] = first;
             assert_eq!(Packet::decode(&bytes), Err(PacketError::Kind(first)));
         }
-        for len in [0u8, 3, 5, 6] {
+    }
+
+    #[test]
+    fn selective_ack_of_libtorrent_has_any_length() {
+        for len in [0u8, 1, 3, 5, 255] {
             let mut extension = vec![0, len];
-            extension.resize(2 + usize::from(len), 0);
-            let bytes = packet(&extension, 1, b"");
-            assert_eq!(Packet::decode(&bytes), Err(PacketError::Sack(usize::from(len))));
+            extension.resize(2 + usize::from(len), 1);
+            let bytes = packet(&extension, 1, b"x");
+            let packet = Packet::decode(&bytes).unwrap();
+            assert_eq!(packet.sacked().count(), usize::from(len));
+            assert_eq!(packet.payload, b"x");
         }
     }
 
