@@ -5,14 +5,15 @@ use super::Conf;
 
 /// More connections than one engine has a use for.
 const MOST_LINKS: usize = 20_000;
-/// Descriptors for the standard streams, listeners, wakers, trackers, the log and whatever
-/// libraries hold; a quarter of them all if there are few.
+/// Descriptors for the standard streams, listeners, wakers, trackers, web seeds, the log and
+/// whatever libraries hold; a quarter of them all if there are few.
 const RESERVE: usize = 64;
 
 impl Conf {
     /// Settings for a process that may have so many `descriptors` open:
     /// [`StorageConf::max_open_files`](super::StorageConf::max_open_files) stays unless it takes
-    /// more than a third, and connections get what is left, 20,000 at most.
+    /// more than a third, and connections get what is left, 20,000 at most. Web seeds get 32, or
+    /// an eighth of all if there are few.
     ///
     /// ```
     /// let mut conf = cratetorrent::Conf::default();
@@ -24,6 +25,8 @@ impl Conf {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let free = descriptors - RESERVE.min(descriptors / 4);
         self.storage.max_open_files = self.storage.max_open_files.min(free / 3).max(1);
+        let of_web_seeds = (descriptors - free) / 2;
+        self.web_seeds.max_connections = self.web_seeds.max_connections.min(of_web_seeds).max(1);
         let links = free.saturating_sub(self.storage.max_open_files).clamp(1, MOST_LINKS);
         self.peers.max_connections = links;
         self.peers.max_per_torrent = links;

@@ -188,9 +188,10 @@ impl Torrent {
         busy.len()
     }
 
-    /// Whether a web seed has given something and has not failed since.
+    /// Whether something is on order with a web seed, and one has given something and has not
+    /// failed since.
     pub(super) fn has_web_seed(&self) -> bool {
-        let seeds = self.web_seeds.as_ref();
+        let seeds = self.web_seeds.as_ref().filter(|seeds| seeds.busy() > 0);
         seeds.is_some_and(|seeds| seeds.seeds.iter().any(|seed| seed.counted().is_some()))
     }
 

@@ -498,3 +498,11 @@ fn added_web_seed_is_kept_in_the_session() {
     assert_eq!(seeds.iter().map(|seed| seed.url.as_str()).collect::<Vec<_>>(), [url]);
     assert!(world.run_until(|w| w.engine(node).have(id).is_some_and(Bitfield::is_full), secs(90)));
 }
+
+#[test]
+fn download_whose_web_seed_lacks_the_rest_is_not_silent() {
+    let (mut world, _, node) = alone(WebManners::Lacks(3), &folder());
+    let told = |world: &World| world.stats(node).no_peers.is_some();
+    assert!(world.run_until(told, secs(300)));
+    assert!(world.stats(node).have > 15);
+}

@@ -101,8 +101,12 @@ impl WebSeeds {
         }
         if is_idle {
             // Others have it all on order; near the end some of that may have to be copied.
+            let is_near_the_end = work.swarm.is_endgame();
+            let longest =
+                if is_near_the_end { super::LOOK_AGAIN * 2 } else { super::LONGEST_PAUSE };
+            self.pause = self.pause.min(longest);
             self.look_at = Some(now + self.pause);
-            self.pause = (self.pause * 2).min(super::LONGEST_PAUSE);
+            self.pause = (self.pause * 2).min(longest);
         }
     }
 
