@@ -173,13 +173,18 @@ impl Engine {
         let Some(connection) = self.connections.get(key) else { return false };
         let (who, opening) = (connection.who, connection.crypto.opening);
         let Some(torrent) = connection.torrent.filter(|_| !who.incoming) else { return false };
-        if connection.crypto.is_second || !self.has_room_to_dial() || self.shutting_down {
+        if connection.crypto.is_second || self.shutting_down {
             return false;
         }
+        let has_room = self.has_room_to_dial();
         let Some(t) = self.torrents.get_mut(torrent) else { return false };
         // One that is connected the other way round has no use for a second connection.
         let has_come = t.peers.may_have_come(who.addr);
         if !t.is_active() || has_come || !t.peers.candidates().has_other_opening(who.addr, policy) {
+            return false;
+        }
+        if !has_room {
+            t.peers.candidates_mut().note_put_off(who.addr, opening.other());
             return false;
         }
         log::debug!("{} was not greeted, and is dialled the other way", who.addr);

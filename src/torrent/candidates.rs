@@ -307,6 +307,13 @@ impl Candidates {
         self.known.get(&addr).is_some_and(|candidate| candidate.openings.has_other(policy))
     }
 
+    /// A connection with it was not greeted, and there is no room to dial it the other way at once.
+    pub(crate) fn note_put_off(&mut self, addr: SocketAddr, other: Opening) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.openings.handle_put_off(other);
+        }
+    }
+
     /// A connection with `addr` that began so was greeted.
     pub(crate) fn note_opened(&mut self, addr: SocketAddr, opening: Opening) {
         if let Some(candidate) = self.known.get_mut(&addr) {

@@ -184,6 +184,9 @@ cases! { ends_well:
          peer 16 metadata names=2000 named=0 messages=5; peer 17 metadata=2 names=9 named=3; \
          peer 18 metadata=3 names=99 named=2; peer 19 metadata=4 names=999 named=1; \
          peer 20 metadata=5 names=5 named=4; peer 21 metadata=6; peer 22 metadata=7";
+    peer_demanding_encryption_is_reached_with_little_room =>
+        "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 crypto=2; node 1; node 2 skips; \
+         peer 18 names=400";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the

@@ -27,6 +27,8 @@ pub(super) struct Openings {
     known: Option<Opening>,
     /// Since it was connected last, both were tried at once, in vain.
     neither: bool,
+    /// The other has failed, and there was no room to try this one at once.
+    owed: Option<Opening>,
 }
 
 impl Openings {
@@ -39,7 +41,11 @@ impl Openings {
             Encryption::Allowed => self.known.unwrap_or(Opening::Plain),
             Encryption::Preferred => self.known.unwrap_or(Opening::Encrypted),
         };
-        if self.neither && failures % 2 == 1 { first.other() } else { first }
+        match self.owed {
+            Some(owed) => owed,
+            None if self.neither && failures % 2 == 1 => first.other(),
+            None => first,
+        }
     }
 
     /// Whether the other way may be tried at once if one has failed.
@@ -49,7 +55,7 @@ impl Openings {
 
     /// A connection that began so was greeted.
     pub(super) fn handle_opened(&mut self, opening: Opening) {
-        *self = Self { known: Some(opening), neither: false };
+        *self = Self { known: Some(opening), neither: false, owed: None };
     }
 
     /// Another peer says that it prefers encryption.
@@ -57,9 +63,15 @@ impl Openings {
         self.known.get_or_insert(Opening::Encrypted);
     }
 
+    /// One has failed, and the other, which may be what the peer demands, must wait for the next
+    /// dial.
+    pub(super) fn handle_put_off(&mut self, other: Opening) {
+        self.owed = Some(other);
+    }
+
     /// Both have failed.
     pub(super) fn handle_both_failed(&mut self) {
-        self.neither = true;
+        (self.neither, self.owed) = (true, None);
     }
 }
 
@@ -85,6 +97,23 @@ mod tests {
         assert_eq!(nexts(openings), [Plain, Plain, Plain, Encrypted]);
         openings.handle_opened(Encrypted);
         assert_eq!(nexts(openings), [Plain, Encrypted, Encrypted, Encrypted]);
+    }
+
+    #[test]
+    fn opening_that_was_put_off_comes_first_next_time() {
+        let mut openings = Openings::default();
+        let next = |openings: Openings| openings.next(Encryption::Allowed, 1);
+        for other in [Opening::Encrypted, Opening::Plain, Opening::Encrypted] {
+            openings.handle_put_off(other);
+            assert_eq!(next(openings), other);
+        }
+        // What the policy forbids is not owed.
+        assert_eq!(openings.next(Encryption::Off, 1), Opening::Plain);
+        openings.handle_opened(Opening::Plain);
+        assert_eq!(next(openings), Opening::Plain);
+        openings.handle_put_off(Opening::Encrypted);
+        openings.handle_both_failed();
+        assert_eq!(openings.next(Encryption::Allowed, 2), Opening::Plain);
     }
 
     #[test]
