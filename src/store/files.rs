@@ -50,6 +50,9 @@ const BORROWED: u16 = 128;
 /// We wrote to it and nothing says that it is synced: what is found good is written again, since a
 /// sync that failed may have made the system forget that it is to be written ("fsyncgate").
 const REWRITE: u16 = 256;
+/// Another program, or the torrent that it belongs to, was seen to change it: whatever a saved
+/// state says of our own writes, what is there is looked at when it is opened anew.
+const STRANGE: u16 = 512;
 
 /// The files of one torrent.
 #[derive(Debug)]
@@ -297,7 +300,8 @@ impl TorrentFiles {
             for (index, mark) in earlier.marks.iter().enumerate() {
                 self.mark(
                     index,
-                    mark.load(Ordering::Acquire) & (UNSYNCED | DOUBTFUL | FOUND | REWRITE),
+                    mark.load(Ordering::Acquire)
+                        & (UNSYNCED | DOUBTFUL | FOUND | REWRITE | STRANGE),
                 );
             }
         }
@@ -306,8 +310,14 @@ impl TorrentFiles {
     /// The files are opened anew. Returns where bytes lie that no saved state may be believed of,
     /// in bytes of the torrent.
     pub(crate) fn reconsider(&self) -> Vec<Range<u64>> {
-        let doubtful = self.doubtful(false).collect();
+        let is_strange = |index: usize| self.marks(index) & STRANGE != 0;
+        let files = self.layout.files().iter().enumerate();
+        let strange = files
+            .filter(|&(index, file)| file.on_disk && is_strange(index))
+            .map(|(_, file)| file.offset..file.offset + file.len);
+        let doubtful = self.doubtful(false).chain(strange).collect();
         for index in 0..=self.parts_index() {
+            self.unmark(index, STRANGE);
             if self.unmark(index, DOUBTFUL) & DOUBTFUL != 0 {
                 self.mark(index, REWRITE);
             }

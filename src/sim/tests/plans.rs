@@ -184,6 +184,10 @@ cases! { ends_well:
          peer 16 metadata names=2000 named=0 messages=5; peer 17 metadata=2 names=9 named=3; \
          peer 18 metadata=3 names=99 named=2; peer 19 metadata=4 names=999 named=1; \
          peer 20 metadata=5 names=5 named=4; peer 21 metadata=6; peer 22 metadata=7";
+    reader_of_a_file_that_its_owner_writes_anew_checks_it =>
+        "seed 4; torrent 0 piece=65500; file 0 len=68000; torrent 1 piece=20000 twin=0; \
+         node 1 disk=40 joins=1000 run=0 memory=6; peer 18 bad=0 block=40; at 803 node misdirect; \
+         at 32524 node again=0; web 0";
     peer_demanding_encryption_is_reached_with_little_room =>
         "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 crypto=2; node 1; node 2 skips; \
          peer 18 names=400";

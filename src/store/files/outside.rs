@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::layout::LayoutFile;
-use super::{BORROWED, PARKED, READY, SKIPPED, TorrentFiles, UNSYNCED};
+use super::{BORROWED, PARKED, READY, SKIPPED, STRANGE, TorrentFiles, UNSYNCED};
 use crate::base::{
     bitfield::Bitfield,
     geometry::Geometry,
@@ -63,6 +63,7 @@ impl TorrentFiles {
         if found == before || known() != Some(before) {
             return Ok(());
         }
+        self.mark(index, STRANGE);
         // What is open may be a file that has lost its name to another.
         self.disk.close(&file.path);
         Err(StoreError::new(StoreOp::Read, &file.path, Changed::error()))

@@ -166,6 +166,29 @@ fn changed_file_is_not_read_before_it_was_looked_at_again() {
     assert!(read(&runner, 3).is_ok());
 }
 
+/// A torrent that downloads saves that it may write more, so that later dates count as its own.
+#[test]
+fn changed_file_of_a_download_is_checked_when_it_is_opened_anew() {
+    let (disk, runner) = bad();
+    let t = torrent();
+    runner.open(&t).unwrap();
+    write(&t, &runner, &[0, 1, 3]);
+    disk.set().now += 5;
+    runner.save(t.have(&[0, 1, 3]), true).unwrap();
+    let believed = |runner: &Runner| {
+        let opened = runner.open(&t).unwrap();
+        let has = |pieces: &crate::base::bitfield::Bitfield, n: u32| pieces.ones().any(|p| p == n);
+        [0, 1, 3].map(|n| (has(&opened.have, n), has(&opened.check, n)))
+    };
+    assert_eq!(believed(&runner), [(true, false); 3]);
+    let file = Path::new("/d/torrent/a").to_owned();
+    disk.set().now += 1;
+    disk.set().files.get_mut(&file).unwrap().1 += 1;
+    disk.set().files.get_mut(&file).unwrap().0[10] ^= 1;
+    assert!(runner.read(&t, 0, 0, 100).unwrap_err().is_changed());
+    assert_eq!(believed(&runner), [(false, true), (false, true), (true, false)]);
+}
+
 #[test]
 fn changed_file_is_read_by_a_check_and_refused_for_a_peer() {
     let (disk, runner) = bad();
