@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// Bytes and times over all runs.
 ///
-/// The engine counts on from what [`TorrentParams::totals`](crate::TorrentParams::totals) says; how
-/// far it is, [`TorrentStats::totals`](crate::TorrentStats::totals) tells.
+/// The engine counts on from what [`TorrentParams::earlier`](crate::TorrentParams::earlier) says;
+/// how far it is, [`TorrentStats::totals`](crate::TorrentStats::totals) tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Bytes of blocks received, wasted ones included.

@@ -1,6 +1,6 @@
 //! One socket for datagrams. Many of one length to one address leave by one call, and many that
-//! came from one address are read by one, where the system can (Linux: `UDP_SEGMENT`, `UDP_GRO`);
-//! elsewhere each is a call.
+//! came from one address are read by one, where the system can (Linux: `UDP_SEGMENT`, `UDP_GRO`)
+//! and the feature `gso` is on; elsewhere each is a call.
 //!
 //! It knows no protocol.
 
@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token, net::UdpSocket};
 #[derive(Debug)]
 pub(super) struct Udp {
     socket: UdpSocket,
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
     offload: Option<quinn_udp::UdpSocketState>,
 }
 
@@ -35,7 +35,7 @@ impl Udp {
     ) -> io::Result<Self> {
         registry.register(&mut socket, token, Interest::READABLE)?;
         Ok(Self {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
             offload: offload(&socket),
             socket,
         })
@@ -70,7 +70,7 @@ impl Udp {
         segment: usize,
         to: SocketAddr,
     ) -> io::Result<usize> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
         if let Some(offload) = &self.offload {
             let most = segment.saturating_mul(offload.max_gso_segments());
             let contents = data.get(..most.min(data.len())).unwrap_or_default();
@@ -103,7 +103,7 @@ impl Udp {
 
     /// Reads what has come from one address.
     pub(super) fn receive(&self, buf: &mut [u8]) -> io::Result<Arrived> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
         if let Some(offload) = &self.offload {
             let mut meta = [quinn_udp::RecvMeta::default()];
             let mut bufs = [io::IoSliceMut::new(buf)];
@@ -117,7 +117,7 @@ impl Udp {
 }
 
 /// What makes it fast. Datagrams may be fragmented on their way, as before.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
 fn offload(socket: &UdpSocket) -> Option<quinn_udp::UdpSocketState> {
     use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
     let state = quinn_udp::UdpSocketState::new(socket.into())
