@@ -188,6 +188,9 @@ cases! { ends_well:
         "seed 4; torrent 0 piece=65500; file 0 len=68000; torrent 1 piece=20000 twin=0; \
          node 1 disk=40 joins=1000 run=0 memory=6; peer 18 bad=0 block=40; at 803 node misdirect; \
          at 32524 node again=0; web 0";
+    piece_that_a_web_seed_has_no_memory_for_is_left_to_peers =>
+        "seed 2; torrent 0 piece=40000; file 0; file 0 len=200000 pad=0; \
+         node 1 run=0 memory=0 sequential=0 skips; peer 19 share=7 which bad=7 names=50; web 0";
     peer_demanding_encryption_is_reached_with_little_room =>
         "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 crypto=2; node 1; node 2 skips; \
          peer 18 names=400";

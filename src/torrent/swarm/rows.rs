@@ -78,6 +78,14 @@ impl Swarm {
         self.disown(key, who, &mut Vec::new(), now);
     }
 
+    /// There was no row for this connection: pieces that it has taken over all the same, and has no
+    /// memory to go on with, are for others. It may be dropped, and would own them for ever.
+    pub(crate) fn leave_rows(&mut self, key: OrderKey) {
+        for (_, progress) in self.active.iter_mut().filter(|(_, p)| p.owner == Some(key)) {
+            progress.owner = None;
+        }
+    }
+
     /// Free blocks of a piece that was begun and that `fits`.
     fn ask_begun_row(
         &mut self,

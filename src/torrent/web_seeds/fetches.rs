@@ -168,7 +168,10 @@ impl WebSeeds {
             orders.any(|order| order.has(block))
         };
         let row = swarm.next_row(&asker, is_ordered, cx);
-        let Some(last) = row.last() else { return false };
+        let Some(last) = row.last() else {
+            swarm.leave_rows(OrderKey::WebSeed(key));
+            return false;
+        };
         seed.set_next(metainfo.geometry.piece(last.piece.get() + 1).ok());
         cx.leases.count_fetcher(true);
         let order = Order::new(row, &metainfo.geometry, &metainfo.files);
