@@ -65,6 +65,9 @@ impl Torrent {
             self.peers.begin_session(key, &mut self.swarm, cx);
             if let Some(session) = self.peers.get_mut(key) {
                 self.slots.consider(session, cx);
+                // The rest of a block may be on its way to it, which one that has a slot now is
+                // not served as a favour.
+                session.count_favour(&mut self.swarm);
                 session.schedule(cx);
             }
         }

@@ -191,6 +191,13 @@ cases! { ends_well:
     piece_that_a_web_seed_has_no_memory_for_is_left_to_peers =>
         "seed 2; torrent 0 piece=40000; file 0; file 0 len=200000 pad=0; \
          node 1 run=0 memory=0 sequential=0 skips; peer 19 share=7 which bad=7 names=50; web 0";
+    slot_given_as_a_waiting_session_begins_is_no_favour =>
+        "seed 1; torrent 0 piece=65000; file 0 len=9300; file 0 len=253200; \
+         file 0 len=81880; node 0 jitter sndbuf=1000 session=0 disk=5 peer-up=80000; node 1; \
+         node 2 latency=33 jitter=0 disk=46 knows=0 peer-down=80000; \
+         peer 16 reqq=100 unchoke=49 jitter=10 bandwidth=400000 segment=0 names=400; \
+         at 349 node=2 failwrites=0; at 4029 node=2 kill=100; at 4595 node vanish=45000; \
+         at 5004 longer=0; peer 17 flap=123 reqq=100 block=34 alive=665 jitter segment=250";
     peer_demanding_encryption_is_reached_with_little_room =>
         "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 crypto=2; node 1; node 2 skips; \
          peer 18 names=400";
