@@ -98,6 +98,8 @@ pub(super) struct Ears {
     hash: Option<InfoHash>,
     said: Part,
     heard: Part,
+    /// What it had when the message began that it has not sent whole.
+    had: Option<Bitfield>,
     /// Requests that it has heard and not answered.
     owed: BTreeMap<Block, u32>,
     /// The peer chokes, and everything that was to be sent when it began to has been.
@@ -109,7 +111,15 @@ pub(super) struct Ears {
 impl Ears {
     pub(super) fn new(with_script: bool) -> Self {
         let (said, heard) = (Part::new(), Part::new());
-        Self { hash: None, said, heard, owed: BTreeMap::new(), choked_for_sure: false, with_script }
+        Self {
+            hash: None,
+            said,
+            heard,
+            had: None,
+            owed: BTreeMap::new(),
+            choked_for_sure: false,
+            with_script,
+        }
     }
 
     /// Bytes of blocks that it has sent and read.
@@ -127,7 +137,11 @@ impl Ears {
         let mut verdict = Ok(());
         let mut tap = std::mem::take(&mut self.said.tap);
         let before = tap.payload();
+        let mut goes_on = tap.is_amid();
         tap.take(bytes, |word| {
+            if !std::mem::take(&mut goes_on) {
+                self.had = None;
+            }
             note(Said::of(&word));
             if verdict.is_ok() {
                 verdict = self.rule_on(host, word);
@@ -135,6 +149,10 @@ impl Ears {
         });
         if let Some(held) = self.hash.and_then(|hash| host.held_mut(hash)) {
             held.wire_up += tap.payload() - before;
+        }
+        if !goes_on {
+            let held = self.hash.and_then(|hash| host.held(hash)).filter(|_| tap.is_amid());
+            self.had = held.and_then(|held| host.engine.have(held.id)).cloned();
         }
         self.said.tap = tap;
         verdict
@@ -232,7 +250,7 @@ impl Ears {
         };
         let (fast, extended) =
             (self.said.fast && self.heard.fast, self.said.extended && self.heard.extended);
-        let (geometry, with_script) = (held.sample.geometry(), self.with_script);
+        let geometry = held.sample.geometry();
         let had = |piece: PieceIndex| host.engine.have(held.id).is_some_and(|have| have.has(piece));
         let twice =
             |what: &str| Violation { name: "says-it-once", what: format!("it says {what} twice") };
@@ -346,10 +364,7 @@ impl Ears {
                 must(extended, "speaks-the-protocol", || {
                     "it speaks the extension protocol and has not agreed to it".into()
                 })?;
-                if let Some(piece) = taken_back(&geometry, id, payload).filter(|_| !with_script) {
-                    must(!had(piece), "tells-all", || {
-                        format!("it takes piece {} back and has it", piece.get())
-                    })?;
+                if let Some(piece) = taken_back(&geometry, id, payload) {
                     self.said.lost.push(piece);
                     self.said.forget_lost();
                 }
@@ -378,11 +393,8 @@ impl Ears {
             );
         };
         let had = host.engine.have(held.id).is_some_and(|have| have.has(block.piece));
-        // A block that had begun when the files turned out to be changed is sent to its end.
-        let stats = host.engine.stats(held.id);
-        let opens = |phase| matches!(phase, Phase::Opening | Phase::Checking | Phase::Stalled);
-        let opens = stats.is_some_and(|stats| opens(stats.phase));
-        let had = had || (opens && self.said.has(block.piece));
+        // One that began when it had the piece is sent to its end.
+        let had = had || self.had.as_ref().is_some_and(|had| had.has(block.piece));
         must(had, "served-is-had", || format!("it sends {block:?} and does not have the piece"))?;
         let same = held.sample.block(block) == data;
         must(same || host.disk.is_spoilt(), "served-is-true", || {
@@ -427,6 +439,13 @@ impl Ears {
             format!(
                 "it has piece {} and never said so to a peer that lacks it",
                 unsaid.map_or(0, PieceIndex::get)
+            )
+        })?;
+        let stale = held.sample.geometry().pieces().find(|&p| self.said.has(p) && !have.has(p));
+        must(stale.is_none(), "tells-all", || {
+            format!(
+                "it said that it has piece {} and has not taken that back",
+                stale.map_or(0, PieceIndex::get)
             )
         })?;
         must(view.interested == self.said.interested, "tells-all", || {

@@ -41,6 +41,11 @@ impl Tap {
         self.payload
     }
 
+    /// Whether what came last has not come whole.
+    pub(super) fn is_amid(&self) -> bool {
+        !self.carry.is_empty()
+    }
+
     /// Whether it cannot be read any more.
     #[cfg(test)]
     pub(super) fn is_lost(&self) -> bool {

@@ -105,11 +105,16 @@ impl World {
         self.book.write(self.now, Deed::At { node, what });
     }
 
-    /// `node` forgets a connection, and the other side is not told.
+    /// `node` forgets a connection, and the other side is not told, unless that is `node`, too.
     pub(super) fn orphan(&mut self, id: u64, node: usize) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
+        while self.orphan_end(id, node) {}
+    }
+
+    /// Of its ends the first that is open. False if there is none.
+    fn orphan_end(&mut self, id: u64, node: usize) -> bool {
+        let Some(conn) = self.conns.get_mut(&id) else { return false };
         let Some(side) = conn.ends.iter().position(|end| end.node == node && end.open) else {
-            return;
+            return false;
         };
         conn.ends[side].open = false;
         conn.orphan = Some(side);
@@ -120,6 +125,7 @@ impl World {
         if !conn.ends[1 - side].open {
             self.conns.remove(&id);
         }
+        true
     }
 
     /// A peer that still sends to a connection that a node has forgotten is told so, when it sends
