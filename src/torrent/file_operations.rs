@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{SAVE, Torrent};
+use super::Torrent;
 use crate::{
     alert::Alert,
     base::{
@@ -150,7 +150,7 @@ impl Torrent {
     fn change_empty_place(&mut self, request: Request, cx: &mut Cx) {
         if let Request::Move(dir) | Request::Adopt(dir) = request {
             self.location.change(self.location.place().in_dir(dir.clone()));
-            self.settings_changed(cx);
+            self.place_changed(cx);
             cx.alerts.push(Alert::StorageMoved { torrent: self.identity.id(), dir });
             self.settle(cx);
         }
@@ -228,9 +228,7 @@ impl Torrent {
         for (_, session) in self.peers.iter_mut() {
             session.serve_on(cx);
         }
-        if self.saves.is_due() && self.timers.get(SAVE).is_none() {
-            self.timers.set(SAVE, cx.now);
-        }
+        self.save_if_due(cx);
         if self.lifecycle.is_checking() {
             self.go_on(cx);
         }
@@ -248,7 +246,7 @@ impl Torrent {
     pub(super) fn settle_elsewhere(&mut self, cx: &mut Cx) {
         let Some(dir) = self.storage.operations.adopting.take() else { return };
         self.location.change(self.location.place().in_dir(dir.clone()));
-        self.settings_changed(cx);
+        self.place_changed(cx);
         cx.alerts.push(Alert::StorageMoved { torrent: self.identity.id(), dir });
     }
 
@@ -271,7 +269,7 @@ impl Torrent {
         let Err(error) = result else {
             self.storage.operations.leaving = Some(self.location.change(place));
             self.storage.operations.tidy = true;
-            self.settings_changed(cx);
+            self.place_changed(cx);
             // The state that was saved there is that of before.
             self.saves.note_news_if(self.lifecycle.is_open());
             cx.alerts.push(match request {

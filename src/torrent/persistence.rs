@@ -38,7 +38,20 @@ pub(crate) struct Persistence {
     out: Option<RecordKind>,
     /// The last record could not be written, and will not be: on disk it is as it was before.
     lost: bool,
+    place: Place,
     data: Data,
+}
+
+/// Whether the folder's record says where the torrent is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Recorded,
+    /// A record that says it is with a worker.
+    Out,
+    New,
+    /// It could not be recorded, and is not tried again before something else changes.
+    Lost,
 }
 
 /// What becomes of the data of a torrent that is removed with it.
@@ -75,6 +88,26 @@ impl Torrent {
     /// Something that [`TorrentParams`] speaks of has changed: it is recorded when this turn ends.
     pub(crate) fn settings_changed(&mut self, cx: &mut Cx) {
         self.record(RecordKind::Settings, cx);
+    }
+
+    /// The torrent is elsewhere now.
+    pub(super) fn place_changed(&mut self, cx: &mut Cx) {
+        if self.persistence.on {
+            self.persistence.place = Place::New;
+        }
+        self.settings_changed(cx);
+    }
+
+    /// Whether a state may be saved as far as the record of its place is concerned: after a kill a
+    /// state counts for the place that is recorded, so that one of a new place comes after its
+    /// record.
+    pub(super) fn is_place_recorded(&self) -> bool {
+        self.persistence.place == Place::Recorded
+    }
+
+    /// Whether a state will not be saved, since its place could not be recorded.
+    pub(super) fn has_lost_place(&self) -> bool {
+        self.persistence.place == Place::Lost
     }
 
     pub(super) fn record(&mut self, kind: RecordKind, cx: &mut Cx) {
@@ -126,12 +159,25 @@ impl Torrent {
             _ => Vec::new(),
         };
         self.persistence.out = Some(kind);
+        if self.persistence.place != Place::Recorded && kind != RecordKind::Removed {
+            self.persistence.place = Place::Out;
+        }
         Some(SessionRecord { kind, info_hash: self.identity.hashes().key(), body })
     }
 
     /// A record was written, or not.
     pub(crate) fn handle_recorded(&mut self, result: &Result<(), StoreError>, cx: &mut Cx) {
         let Some(kind) = self.persistence.out.take() else { return };
+        if self.persistence.place == Place::Out {
+            self.persistence.place = match result {
+                Ok(()) => Place::Recorded,
+                Err(_) if cx.recorder.last_chance => Place::Lost,
+                Err(_) => Place::New,
+            };
+            if self.is_place_recorded() {
+                self.save_if_due(cx);
+            }
+        }
         match (result, kind) {
             (Ok(()), RecordKind::Removed) => self.persistence.lost = false,
             (Ok(()), kind) => {
@@ -165,6 +211,9 @@ impl Torrent {
     /// A record of it is too large.
     pub(crate) fn handle_unrecordable(&mut self, cx: &mut Cx) {
         (self.persistence.out, self.persistence.lost) = (None, true);
+        if self.persistence.place == Place::Out {
+            self.persistence.place = Place::Lost;
+        }
         self.forget(cx);
         self.settle(cx);
     }

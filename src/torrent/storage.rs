@@ -350,7 +350,16 @@ impl Torrent {
     }
 
     fn wants_last_save(&self) -> bool {
-        self.lifecycle.is_savable() && (self.saves.is_due() || self.saves.is_dirty())
+        self.lifecycle.is_savable()
+            && (self.saves.is_due() || self.saves.is_dirty())
+            && !self.has_lost_place()
+    }
+
+    /// What was held back is saved at once.
+    pub(super) fn save_if_due(&mut self, cx: &Cx) {
+        if self.saves.is_due() && self.timers.get(SAVE).is_none() {
+            self.timers.set(SAVE, cx.now);
+        }
     }
 
     /// There is something new to remember.
@@ -389,6 +398,9 @@ impl Torrent {
             return;
         }
         if self.storage.operations.is_out() || (self.swarm.quiet && !self.lifecycle.is_pending()) {
+            return;
+        }
+        if !self.is_place_recorded() {
             return;
         }
         let still_writing = self.is_still_writing();

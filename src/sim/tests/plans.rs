@@ -201,6 +201,13 @@ cases! { ends_well:
     peer_demanding_encryption_is_reached_with_little_room =>
         "seed 4; torrent 0; file 0; torrent 1; file 1; node 0 crypto=2; node 1; node 2 skips; \
          peer 18 names=400";
+    state_of_a_new_place_is_not_recorded_before_the_place =>
+        "seed 4; torrent 0 piece=65000; file 0 len=71000; file 0 len=81900; file 0 len=10000; \
+         torrent 1 piece=20000; file 1 len=131000; file 1; node 0 segment=32000 sndbuf=0; \
+         node 1 latency=146 session=0 disk=21 dials=4 copies=0 save=800; \
+         node 2 bandwidth=100000 session=0 disk=40 hot run=0 initial=4 down=40000; \
+         node 3 latency=27 unsent=0 knows=5114156315632057963; at 22955 node adopt; \
+         at 25068 node full=0; at 26590 node adopt=0; at 62337 node kill=0";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the
