@@ -585,6 +585,30 @@ def encrypted_handshakes():
         seed("mse", name, data)
 
 
+def proxies():
+    """A setup, three cuts, and what the proxy says: see fuzz/src/proxy.rs."""
+    reply = b"\5\0\0\1\1\2\3\4\0\x09"
+    for name, setup, heard in (
+        ("socks", 0, b"\5\0" + reply + b"behind"),
+        ("socks-password", 1, b"\5\2\1\0" + reply),
+        ("socks-name", 1, b"\5\0\5\0\0\3\5proxy\4\x38"),
+        ("socks-v6", 0, b"\5\0\5\0\0\4" + bytes(16) + b"\4\x38"),
+        ("socks-refused", 0, b"\5\0\5\5\0\1" + bytes(6)),
+        ("socks-no-method", 0, b"\5\xff"),
+        ("relay", 4, b"\5\0" + reply),
+        ("relay-refused", 4, b"\5\0\5\7\0\1" + bytes(6)),
+        ("datagram", 0, b"\0\0\0\1\1\2\3\4\0\x09data"),
+        ("datagram-name", 0, b"\0\0\0\3\4name\0\x09data"),
+        ("fragment", 0, b"\0\0\1\1\1\2\3\4\0\x09data"),
+        ("connect", 2, b"HTTP/1.1 200 Connection established\r\nA: b\r\n\r\nbehind"),
+        ("connect-continue", 3, b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.0 200\r\n\r\n"),
+        ("connect-refused", 2, b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nno!"),
+        ("connect-password", 3, b"HTTP/1.1 407 No\r\n\r\n"),
+        ("connect-endless", 2, b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1500),
+    ):
+        seed("proxy", name, bytes([setup, 1, 7, 11]) + heard)
+
+
 def utp():
     def packet(first, extension, rest=b"", seq=7, ack=6):
         head = struct.pack(">BBHIIIHH", first, extension, 500, 99, 88, 1 << 20, seq, ack)
@@ -642,5 +666,6 @@ for write in (
     dht_nodes,
     sessions,
     utp,
+    proxies,
 ):
     write()

@@ -3,6 +3,7 @@
 mod mask;
 mod no_peers;
 mod peer_gone;
+mod proxy;
 mod queue;
 mod stats;
 mod tracker_error;
@@ -20,6 +21,7 @@ pub use crate::base::distrust::Distrust;
 pub use mask::AlertMask;
 pub use no_peers::{NoPeers, NoPeersReason};
 pub use peer_gone::PeerGoneKind;
+pub use proxy::{ProxyError, ProxyErrorKind};
 pub(crate) use queue::Alerts;
 #[cfg(test)]
 pub(crate) use queue::KEPT_A_TORRENT;
@@ -400,6 +402,21 @@ pub enum Alert {
     LocalDiscoveryFailed {
         /// What the system says.
         error: std::io::ErrorKind,
+    },
+    /// The proxy does not work ([`Conf::proxy`](crate::Conf::proxy)): what goes through it waits,
+    /// and goes no other way. It is tried again and again. Told once until it works.
+    ProxyFailed {
+        /// Why.
+        error: ProxyError,
+        /// Only datagrams are concerned: uTP, the DHT, trackers over UDP.
+        datagrams: bool,
+        /// When it is tried again first.
+        retry_in: Duration,
+    },
+    /// The proxy works again.
+    ProxyRecovered {
+        /// For datagrams.
+        datagrams: bool,
     },
     /// The torrent was removed and its files are closed. Not told of one whose removal could not be
     /// recorded before the engine had shut down: it is there at the next start. Terminal: never

@@ -9,6 +9,7 @@ mod encryption;
 mod lsd;
 mod network;
 mod peers;
+mod proxy;
 mod queue;
 mod requests;
 mod session;
@@ -20,6 +21,7 @@ mod uploads;
 mod validate;
 mod web_seeds;
 
+use self::validate::check;
 pub use self::{
     alerts::AlertConf,
     dht::{Bootstrap, DhtConf},
@@ -27,6 +29,7 @@ pub use self::{
     lsd::LsdConf,
     network::{NetworkConf, Transports},
     peers::PeerConf,
+    proxy::{ProxyConf, ProxyKind, ProxyServer, ProxyUrlError, Traffic},
     queue::QueueConf,
     requests::RequestConf,
     session::SessionConf,
@@ -55,6 +58,8 @@ pub use self::{
 pub struct Conf {
     /// Addresses, interface, rates of the engine as a whole.
     pub network: NetworkConf,
+    /// The proxy, and what goes through it.
+    pub proxy: ProxyConf,
     /// Connections with peers.
     pub peers: PeerConf,
     /// Which connections with peers are encrypted.
@@ -89,12 +94,19 @@ impl Conf {
         self
     }
 
+    /// Whether [`NetworkConf::listen`] counts: it does not when peers are reached through a proxy,
+    /// since no peer is to learn of our address.
+    pub fn listens(&self) -> bool {
+        !self.proxy.carries(Traffic::Peers)
+    }
+
     /// Checks that the settings can work together.
     ///
     /// # Errors
     /// The first setting that cannot.
     pub fn validate(&self) -> Result<(), ConfError> {
         self.network.validate()?;
+        self.proxy.validate()?;
         self.peers.validate()?;
         self.encryption.validate()?;
         self.requests.validate()?;
@@ -105,6 +117,12 @@ impl Conf {
         self.dht.validate()?;
         self.lsd.validate()?;
         self.storage.validate()?;
-        self.alerts.validate()
+        self.alerts.validate()?;
+        check(
+            self.network.transports.tcp() || self.proxy.may_send_datagrams(Traffic::Peers),
+            "network.transports",
+            format_args!("{:?}", self.network.transports),
+            "Tcp or Both where the proxy carries no datagrams",
+        )
     }
 }

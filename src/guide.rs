@@ -7,6 +7,7 @@
 //! - [`rates`]: how rate limits are kept.
 //! - [`connections`]: which addresses are dialled and which connections are accepted.
 //! - [`encryption`]: which connections are encrypted, and how.
+//! - [`proxies`]: what goes through a proxy, how, and what never passes it by.
 //! - [`storage`]: saved state and restarts, names of files, priorities, moves, making torrents.
 //! - [`trackers`]: which tracker is told what, and how.
 //! - [`web_seeds`]: what is asked of web servers, and what becomes of those that fail.
@@ -37,6 +38,9 @@ pub mod connections {}
 
 #[doc = include_str!("guide/encryption.md")]
 pub mod encryption {}
+
+#[doc = include_str!("guide/proxies.md")]
+pub mod proxies {}
 
 #[doc = include_str!("guide/storage.md")]
 pub mod storage {}

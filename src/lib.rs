@@ -103,8 +103,8 @@ pub use proto::dht;
 pub use proto::utp;
 #[doc(hidden)]
 pub use proto::{
-    http::probe as http_probe, mse::probe as mse_probe, tracker::probe as tracker_probe,
-    web_seed::probe as web_seed_probe,
+    http::probe as http_probe, mse::probe as mse_probe, proxy::probe as proxy_probe,
+    tracker::probe as tracker_probe, web_seed::probe as web_seed_probe,
 };
 #[doc(hidden)]
 pub use proto::{lsd, metadata, pex};

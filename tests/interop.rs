@@ -1,7 +1,7 @@
 //! Clients that we did not write: as seeds and as leeches of the `download` example, one by one,
 //! and all of them in one swarm; by `.torrent` files, by magnet links, through peers and in the
-//! local network; in plain and encrypted; and web servers as web seeds. A single file, and a folder
-//! with names of many scripts, empty files and file borders inside pieces.
+//! local network; in plain and encrypted; through proxies; and web servers as web seeds. A single
+//! file, and a folder with names of many scripts, empty files and file borders inside pieces.
 //! `scripts/install_clients` installs them; one that is missing is skipped loudly, and an error
 //! when `CI=true`.
 #![allow(clippy::unwrap_used)]
@@ -18,6 +18,8 @@ mod magnets;
 mod member;
 #[path = "interop/peer_exchange.rs"]
 mod peer_exchange;
+#[path = "interop/proxies.rs"]
+mod proxies;
 mod support;
 #[path = "interop/swarm.rs"]
 mod swarm;

@@ -10,6 +10,9 @@ mod exchange;
 #[path = "../fuzz/src/mse.rs"]
 #[allow(unreachable_pub)] // the fuzz crate calls it
 mod mse;
+#[path = "../fuzz/src/proxy.rs"]
+#[allow(unreachable_pub, clippy::unwrap_used)] // the fuzz crate calls it
+mod proxy;
 #[path = "../fuzz/src/tracker.rs"]
 #[allow(unreachable_pub, dead_code, clippy::expect_used)] // the fuzz crate calls the rest
 mod tracker;
@@ -172,6 +175,11 @@ fn krpc() {
 #[test]
 fn mse() {
     check("mse", mse::mse, |_| true, &[]);
+}
+
+#[test]
+fn proxies() {
+    check("proxy", proxy::proxy, |_| true, &[]);
 }
 
 #[test]

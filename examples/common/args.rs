@@ -6,6 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -151,6 +152,14 @@ pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// Set when names are not to be looked up by this machine.
+static LOOK_UP_NOTHING: AtomicBool = AtomicBool::new(false);
+
+/// From now on peers have to be named by their addresses.
+pub fn look_up_nothing() {
+    LOOK_UP_NOTHING.store(true, Ordering::Relaxed);
+}
+
 /// The addresses of all `host:port` of a list. A name that does not resolve is a failure and not a
 /// mistake of the user's: in a container it may be there at the next start.
 pub fn resolve_all(from: &str, list: &str, peers: &mut Vec<SocketAddr>) -> Result<(), Problem> {
@@ -173,6 +182,9 @@ pub fn resolve_all(from: &str, list: &str, peers: &mut Vec<SocketAddr>) -> Resul
             Err(_) => {
                 return Err(usage("has no port from 1 to 65535; a peer is host:port or [v6]:port"));
             }
+        }
+        if LOOK_UP_NOTHING.load(Ordering::Relaxed) && name.parse::<SocketAddr>().is_err() {
+            return Err(usage("is a name, and none is looked up here when a proxy is used"));
         }
         // This waits for DNS, which is why it happens before there is an engine.
         let cannot = |e| Problem::new(format!("{from}: cannot find the address of {name:?}: {e}"));

@@ -11,13 +11,13 @@ use std::{
 
 use cratetorrent::{
     Alerts, Conf, EngineHandle, ReactorError,
-    conf::{Bootstrap, CryptoMethod, Encryption, Transports},
+    conf::{Bootstrap, CryptoMethod, Encryption, ProxyServer, Transports},
     spawn,
 };
 
 use super::{
     Problem,
-    args::{Args, path, value, values, variable},
+    args::{Args, look_up_nothing, path, value, values, variable},
 };
 
 /// The ports to try when none is asked for.
@@ -32,6 +32,7 @@ pub struct Place {
     port: Option<u16>,
     deaf: bool,
     bind: Option<String>,
+    proxy: Option<ProxyServer>,
     no_pex: bool,
     no_web_seeds: bool,
     no_lsd: bool,
@@ -149,6 +150,14 @@ impl Place {
         if bind.as_ref().is_some_and(String::is_empty) {
             return Err(Problem::usage("--bind: an empty address"));
         }
+        let proxy: Option<ProxyServer> = value(args, "--proxy")?;
+        if proxy.is_some() {
+            if port.is_some() {
+                let why = "--port: no peer is accepted when a proxy is used";
+                return Err(Problem::usage(why));
+            }
+            look_up_nothing();
+        }
         let no_pex = args.contains("--no-pex");
         let no_web_seeds = args.contains("--no-web-seeds");
         let no_lsd = args.contains("--no-lsd") || variable(LSD_OFF).is_some();
@@ -164,7 +173,7 @@ impl Place {
         };
         let dht = Dht::parse(args)?;
         let place = Self { port, deaf, bind, no_pex, no_web_seeds, no_lsd, ..Self::default() };
-        Ok(Self { encryption, transports, dht, ..place })
+        Ok(Self { encryption, transports, proxy, dht, ..place })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -204,6 +213,7 @@ impl Place {
             }
         }
         conf.network.transports = self.transports;
+        conf.proxy.server.clone_from(&self.proxy);
         self.dht.set(&mut conf)?;
         let (engine, alerts) = self.start_with(conf)?;
         self.dht.keep(&engine);
@@ -216,7 +226,7 @@ impl Place {
             Some(Err(_)) => conf.network.bind_interface.clone_from(&self.bind),
             None => {}
         }
-        if self.deaf {
+        if self.deaf || !conf.listens() {
             return spawn(conf).map_err(Problem::of);
         }
         if let Some(port) = self.port {
@@ -259,5 +269,5 @@ fn start_on(conf: &Conf, port: u16) -> Result<(EngineHandle, Alerts), ReactorErr
 /// "0.0.0.0:6881 and [::]:6881"
 pub fn places(engine: &EngineHandle) -> String {
     let addrs: Vec<String> = engine.local_addrs().iter().map(SocketAddr::to_string).collect();
-    addrs.join(" and ")
+    if addrs.is_empty() { "no port".to_owned() } else { addrs.join(" and ") }
 }

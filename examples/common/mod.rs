@@ -104,6 +104,11 @@ pub fn start_log() {
     }
 }
 
+/// What is said of a proxy that works again.
+pub fn proxy_recovered(datagrams: bool) -> &'static str {
+    if datagrams { "the proxy carries datagrams again" } else { "the proxy works again" }
+}
+
 /// A line to stderr.
 pub fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "{}: {line}", env!("CARGO_CRATE_NAME"));

@@ -37,6 +37,8 @@ Usage: download [TORRENT] [options]
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --no-listen           accept no peers
   --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
+  --proxy URL           reach everything through a proxy, by names where there are names:
+                        socks5://USER:PASSWORD@HOST:PORT or http://…; no peer is accepted
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
                         tried
@@ -104,6 +106,7 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
     if env::args_os().len() <= 1 && torrent.is_none() {
         return Ok(Command::Demo);
     }
+    let place = Place::parse(&mut args)?;
     let mut peers = peers(&mut args)?;
     if let Some(list) = variable("SEED") {
         resolve_all("SEED", &list.to_string_lossy(), &mut peers)?;
@@ -111,7 +114,6 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
     let trackers = trackers(&mut args)?;
     let web_seeds = web_seeds(&mut args)?;
     let dir = path(&mut args, "--dir")?;
-    let place = Place::parse(&mut args)?;
     let select = value::<Select>(&mut args, "--select")?.map(|select| select.0);
     let names = names::parse(values(&mut args, "--name")?)?;
     let blocklist = path(&mut args, "--blocklist")?;

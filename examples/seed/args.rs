@@ -27,6 +27,8 @@ Usage: seed TORRENT [options]
   PATH                  anything else: a file or folder to make a torrent of
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
+  --proxy URL           reach everything through a proxy, by names where there are names:
+                        socks5://USER:PASSWORD@HOST:PORT or http://…; no peer is accepted
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
                         tried
@@ -96,8 +98,8 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
         (false, false) => Trust::State,
     };
     let names = names::parse(values(&mut args, "--name")?)?;
-    let peers = peers(&mut args)?;
     let place = Place::parse(&mut args)?;
+    let peers = peers(&mut args)?;
     let blocklist = path(&mut args, "--blocklist")?;
     let limits = Limits { up: rate(&mut args, "--limit-up")?, down: None };
     let show = Show::parse(&mut args)?;

@@ -23,6 +23,8 @@ Usage: session DIR [options]
   --downloads DIR       where data goes unless `add` says otherwise (default: DIR/downloads)
   --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
   --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
+  --proxy URL           reach everything through a proxy, by names where there are names:
+                        socks5://USER:PASSWORD@HOST:PORT or http://…; no peer is accepted
   --bind ADDR|NAME      send everything from this address of ours, or by this network interface
   --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
                         tried

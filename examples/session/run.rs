@@ -312,6 +312,10 @@ impl Shell {
                 Some(fact.with("torrents", torrents))
             }
             Alert::SessionFailed { error, .. } => failed(0, error.to_string()),
+            Alert::ProxyFailed { error, .. } => failed(0, error.to_string()),
+            Alert::ProxyRecovered { datagrams } => {
+                Some(Fact::new("recovered").text(common::proxy_recovered(datagrams)))
+            }
             Alert::Distrusted { torrent, error } => {
                 failed(number(torrent), format!("{error}; everything is checked"))
             }

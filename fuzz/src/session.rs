@@ -396,7 +396,7 @@ impl Host {
                 Effect::Connect { stream, .. } => self.links.push(stream),
                 Effect::Close { stream } => self.links.retain(|&l| l != stream),
                 Effect::Flush { .. } | Effect::Resume { .. } => {}
-                Effect::Segments { .. } => {}
+                Effect::Segments { .. } | Effect::Secure { .. } => {}
                 Effect::Datagram { .. } | Effect::Multicast { .. } | Effect::Resolve { .. } => {}
                 Effect::Job(job) => self.jobs.push_back(job),
             }

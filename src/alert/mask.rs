@@ -20,7 +20,8 @@ pub struct AlertMask(u32);
 impl AlertMask {
     /// None but the ones that are never dropped.
     pub const NONE: Self = Self(0);
-    /// Opened, checked, finished, storage, removed, saved, local discovery.
+    /// Opened, checked, finished, storage, removed, saved, local discovery,
+    /// proxy.
     pub const STATUS: Self = Self(1);
     /// Checking and download progress.
     pub const PROGRESS: Self = Self(2);
@@ -101,7 +102,9 @@ impl Alert {
             Self::StopReached { .. } | Self::ReadFailed { .. } => AlertMask::STATUS,
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } => AlertMask::STATUS,
             Self::Recorded { .. } | Self::NamesChanged { .. } => AlertMask::STATUS,
-            Self::LocalDiscoveryFailed { .. } => AlertMask::STATUS,
+            Self::LocalDiscoveryFailed { .. }
+            | Self::ProxyFailed { .. }
+            | Self::ProxyRecovered { .. } => AlertMask::STATUS,
             Self::NoPeers { .. } | Self::StorageRecovered { .. } => AlertMask::NONE,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => {

@@ -36,6 +36,8 @@ pub enum NoPeersReason {
     Unreachable,
     /// Peers are connected, and none of them has a piece that is needed.
     NothingNeeded,
+    /// The proxy does not work that peers are reached through.
+    ProxyFailed,
 }
 
 impl fmt::Display for NoPeersReason {
@@ -45,6 +47,7 @@ impl fmt::Display for NoPeersReason {
             Self::TrackersFailing => "no peer is known and no tracker answers",
             Self::Unreachable => "no known peer can be reached",
             Self::NothingNeeded => "no connected peer has a piece that is needed",
+            Self::ProxyFailed => "the proxy does not work",
         })
     }
 }

@@ -6,6 +6,8 @@
 pub enum PeerGoneKind {
     /// It could not be made: refused, unreachable, or no answer.
     Unreachable,
+    /// The proxy has failed that it was to be reached through, or was.
+    Proxy,
     /// The peer closed it.
     Closed,
     /// The system broke it: reset, timed out, no descriptors left.

@@ -26,6 +26,8 @@ pub enum TrackerErrorKind {
     Forbidden,
     /// Its name was not found, or has no address of a family that we can use.
     NameNotFound,
+    /// The proxy that it is asked through has failed, or cannot carry what it is asked by.
+    Proxy,
     /// No connection with it could be made, or none that its certificate lets us trust.
     Unreachable,
     /// The connection broke.

@@ -79,6 +79,8 @@ pub enum WebSeedErrorKind {
     Forbidden,
     /// Its name was not found, or has no address that can be used.
     NameNotFound,
+    /// The proxy that it is asked through has failed.
+    Proxy,
     /// No connection with it could be made, or none that its certificate lets us trust.
     Unreachable,
     /// The connection broke, or was closed too early.

@@ -21,6 +21,7 @@ pub(crate) mod ports;
 pub(crate) mod rate;
 pub(crate) mod rng;
 pub(crate) mod storage;
+pub(crate) mod target;
 pub(crate) mod time;
 pub(crate) mod timers;
 pub(crate) mod totals;

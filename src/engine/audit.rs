@@ -4,6 +4,7 @@
 
 use crate::{
     base::{arena::Key, geometry::PieceIndex, ids::TorrentId},
+    conf::Traffic,
     engine::{Engine, StreamId, connection::Connection},
     torrent::peer_session::PeerSession,
 };
@@ -180,7 +181,8 @@ impl Engine {
         match stream {
             StreamId::Peer(connection) => self.connections.get(connection).is_some(),
             StreamId::WebSeed(key) => self.io.web_streams.get(key).is_some(),
-            StreamId::Tracker(_) => false,
+            StreamId::Tracker(key) => self.has_call(key),
+            StreamId::Relay(key) => self.ways.proxy.has_relay(key),
         }
     }
 
@@ -190,10 +192,12 @@ impl Engine {
         self.io.web_streams.get(key).map(|stream| TorrentId(stream.torrent()))
     }
 
-    /// Whether a connection is encrypted or becomes so: what is sent on it cannot be read.
+    /// Whether a connection is encrypted or becomes so, or leads to a proxy: what is sent on it
+    /// cannot be read.
     pub(crate) fn is_encrypted(&self, stream: StreamId) -> bool {
         let StreamId::Peer(connection) = stream else { return false };
-        self.connections.get(connection).is_some_and(Connection::is_encrypted)
+        self.cx.conf.proxy.carries(Traffic::Peers)
+            || self.connections.get(connection).is_some_and(Connection::is_encrypted)
     }
 
     /// How a connection that has been greeted stands.

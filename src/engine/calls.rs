@@ -11,18 +11,20 @@ mod leaving;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IoSlice},
-    net::SocketAddr,
     time::Duration,
 };
 
 use crate::{
     base::{
         arena::{Arena, Key},
+        target::Target,
         time::Instant,
         timers::Wakeup,
     },
+    conf::Traffic,
     engine::{
         CloseCause, DatagramOwner, Effect, Engine, StreamId,
+        dial::Dial,
         io::Owner,
         names::{Asker, Lookup, Resolved},
     },
@@ -107,6 +109,12 @@ impl Calls {
 }
 
 impl Engine {
+    /// Whether a call is on its way.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn has_call(&self, key: Key) -> bool {
+        self.calls.running.get(key).is_some()
+    }
+
     // What the driver tells.
 
     pub(super) fn call_resolved(&mut self, call: Key, result: Resolved) {
@@ -126,8 +134,17 @@ impl Engine {
     }
 
     pub(super) fn call_closed(&mut self, call: Key, cause: CloseCause) {
-        let why = if cause == CloseCause::Eof { Ok(()) } else { Err(cause.to_string()) };
+        let why = match cause {
+            CloseCause::Eof => Ok(()),
+            CloseCause::Proxy(why) => return self.call_proxy_failed(call, why),
+            cause => Err(cause.to_string()),
+        };
         self.with_call(call, |call, now| call.handle_stream_ended(now, why));
+    }
+
+    /// The proxy has failed that a call goes through.
+    pub(super) fn call_proxy_failed(&mut self, call: Key, why: String) {
+        self.with_call(call, |call, _| call.handle_proxy_failed(why));
     }
 
     /// A datagram of a call cannot be sent.
@@ -137,7 +154,7 @@ impl Engine {
 
     /// Something that looks like a tracker's answer came from `from`. It is one if a question that
     /// was sent there has its transaction.
-    pub(super) fn tracker_datagram(&mut self, from: SocketAddr, data: &[u8]) {
+    pub(super) fn tracker_datagram(&mut self, from: &Target, data: &[u8]) {
         let mut taken = None;
         for (key, running) in self.calls.running.iter_mut() {
             if running.call.handle_datagram(self.cx.now, from, data) {
@@ -210,12 +227,14 @@ impl Engine {
                         Lookup::Ask => Effect::Resolve { host },
                     }
                 }
-                Ask::Connect { addr, tls } => {
+                Ask::Connect { to, tls, forwarded } => {
                     key = self.drop_stream(key);
                     if let Some(running) = self.calls.running.get_mut(key) {
                         running.stream = true;
                     }
-                    Effect::Connect { stream: StreamId::Tracker(key), addr, tls }
+                    let dial = Dial { to, tls, forwarded, traffic: Traffic::Trackers };
+                    self.open_stream(StreamId::Tracker(key), dial);
+                    continue;
                 }
                 Ask::Flush => Effect::Flush { stream: StreamId::Tracker(key) },
                 Ask::Close => {
@@ -223,7 +242,9 @@ impl Engine {
                     continue;
                 }
                 Ask::Datagram { to, data } => {
-                    Effect::Datagram { owner: DatagramOwner::Tracker(key), to, data }
+                    let owner = DatagramOwner::Tracker(key);
+                    self.send_datagram(owner, Traffic::Trackers, to, data);
+                    continue;
                 }
                 Ask::Done(result) => {
                     self.finish_call(key, result);
@@ -246,7 +267,7 @@ impl Engine {
         if !self.calls.running.get(key).is_some_and(|running| running.stream) {
             return key;
         }
-        self.effect(Effect::Close { stream: StreamId::Tracker(key) });
+        self.close_stream(StreamId::Tracker(key));
         match self.calls.running.remove(key) {
             Some(running) => self.calls.running.insert(Running {
                 stream: false,

@@ -6,8 +6,8 @@ use std::{io::IoSlice, net::SocketAddr, time::Duration};
 use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
-    conf::Transports,
-    engine::{CloseCause, Effect, Engine, StreamId, crypto::Crypto},
+    conf::{Traffic, Transports},
+    engine::{CloseCause, Effect, Engine, StreamId, crypto::Crypto, dial::Dial, proxy},
     proto::{handshake, preamble::PreambleError, preambles::Preambles, tx::Tx},
     torrent::{
         candidates::Opening,
@@ -142,7 +142,7 @@ impl Engine {
     /// [`refused`](Self::refused), and the driver closes the socket at once.
     pub fn handle_accepted(&mut self, now: Instant, addr: SocketAddr) -> Option<StreamId> {
         self.handle_tick(now);
-        if !self.cx.conf.network.transports.tcp() {
+        if !self.cx.conf.network.transports.tcp() || self.cx.conf.proxy.carries(Traffic::Peers) {
             return None;
         }
         self.accept(addr, Transport::Stream).map(StreamId::Peer)
@@ -318,8 +318,18 @@ impl Engine {
                     (PeerGoneKind::Closed, "it closed the connection without a greeting".to_owned())
                 }
                 (_, CloseCause::Eof) => (PeerGoneKind::Closed, cause.to_string()),
+                (_, CloseCause::Proxy(why)) => (PeerGoneKind::Proxy, why.clone()),
                 (_, cause) => (PeerGoneKind::Broken, cause.to_string()),
             };
+            if let (CloseCause::Proxy(_), false, Some(t)) =
+                (&cause, connection.who.incoming, connection.torrent)
+            {
+                let (now, addr) = (self.cx.now, connection.who.addr);
+                let until = now + self.ways.proxy.pause(&self.cx.conf.proxy);
+                if let Some(t) = self.torrents.get_mut(t) {
+                    t.peers.candidates_mut().put_back(addr, until);
+                }
+            }
             if cause == CloseCause::Exhausted
                 && let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get_mut(t))
                 && !connection.who.incoming
@@ -331,7 +341,8 @@ impl Engine {
                     &self.cx.conf,
                 );
             }
-            let is_unheard = connection.is_unheard() && cause != CloseCause::Exhausted;
+            let is_ours = matches!(cause, CloseCause::Exhausted | CloseCause::Proxy(_));
+            let is_unheard = connection.is_unheard() && !is_ours;
             if is_unheard {
                 self.end_unheard(key, Disconnect::new(kind, what));
             } else {
@@ -353,6 +364,10 @@ impl Engine {
             return;
         }
         match (&connection.state, connection.torrent) {
+            (State::Connecting, _) if self.ways.proxy.is_at_fault(StreamId::Peer(key)) => {
+                self.close_transport(key);
+                self.connection_closed(key, CloseCause::Proxy(proxy::SILENT.into()));
+            }
             (State::Connecting, _) => self.close(
                 key,
                 Disconnect::new(
@@ -543,7 +558,7 @@ impl Engine {
         };
         let timeout = self.cx.conf.peers.handshake_timeout;
         self.cx.outbox.wake(began + timeout, Sleeper::Peer(key));
-        let transports = self.cx.conf.network.transports;
+        let transports = self.dialled_transports();
         let torrent = torrent.and_then(|torrent| self.torrents.get(torrent));
         let prefers_utp = torrent.is_some_and(|t| t.peers.candidates().prefers_utp(who.addr));
         if transports == Transports::Utp || (transports.utp() && prefers_utp) {
@@ -552,13 +567,14 @@ impl Engine {
         if transports.utp() {
             self.cx.outbox.wake(began + timeout / UTP_AFTER, Sleeper::Peer(key));
         }
-        let stream = StreamId::Peer(key);
-        self.effect(Effect::Connect { stream, addr: who.addr, tls: None });
+        let dial =
+            Dial { to: who.addr.into(), tls: None, forwarded: false, traffic: Traffic::Peers };
+        self.open_stream(StreamId::Peer(key), dial);
     }
 
     /// Dials by uTP. Without a socket for it the dial times out.
     fn dial_utp(&mut self, key: Key, addr: SocketAddr) {
-        if let Some(socket) = self.utp.dial(self.cx.now, addr, key)
+        if let Some(socket) = self.ways.utp.dial(self.cx.now, addr, key)
             && let Some(connection) = self.connections.get_mut(key)
         {
             connection.transport = Transport::Utp(socket);
@@ -567,7 +583,7 @@ impl Engine {
 
     /// Whether a peer that TCP has not reached is to be dialled by uTP.
     fn may_fall_back(&self, key: Key) -> bool {
-        self.cx.conf.network.transports == Transports::Both
+        self.dialled_transports() == Transports::Both
             && self.connections.get(key).is_some_and(|connection| {
                 matches!(
                     (&connection.state, connection.transport),
@@ -592,8 +608,8 @@ impl Engine {
 
     fn close_transport(&mut self, key: Key) {
         match self.connections.get(key).map(|connection| connection.transport) {
-            Some(Transport::Stream) => self.effect(Effect::Close { stream: StreamId::Peer(key) }),
-            Some(Transport::Utp(socket)) => self.utp.close(self.cx.now, socket),
+            Some(Transport::Stream) => self.close_stream(StreamId::Peer(key)),
+            Some(Transport::Utp(socket)) => self.ways.utp.close(self.cx.now, socket),
             None => {}
         }
     }

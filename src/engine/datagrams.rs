@@ -10,8 +10,10 @@
 use std::{io, net::SocketAddr};
 
 use crate::{
-    base::time::Instant,
+    base::{target::Target, time::Instant},
+    conf::Traffic,
     engine::{DatagramOwner, Engine},
+    wire::socks,
 };
 
 /// Whose a datagram is, as far as its first bytes tell.
@@ -55,11 +57,34 @@ impl Engine {
     /// question of ours has asked for, is ignored.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
         self.handle_tick(now);
-        match Protocol::of(data) {
-            Protocol::Tracker => self.tracker_datagram(from, data),
-            Protocol::Krpc => self.dht_datagram(from, data),
-            Protocol::Utp => self.utp_datagram(from, data),
-            Protocol::Unknown => {}
+        if self.ways.proxy.is_relay(from) {
+            if let Ok((from, data)) = socks::decode_datagram(data) {
+                self.ways.proxy.note_received();
+                self.datagram_from(&from, data, true);
+            }
+        } else {
+            self.datagram_from(&from.into(), data, false);
+        }
+    }
+
+    /// A datagram came, by the proxy's relay or straight. What came by another way than what is
+    /// sent is not heard.
+    fn datagram_from(&mut self, from: &Target, data: &[u8], relayed: bool) {
+        let protocol = Protocol::of(data);
+        let traffic = match protocol {
+            Protocol::Tracker => Traffic::Trackers,
+            Protocol::Krpc => Traffic::Dht,
+            Protocol::Utp => Traffic::Peers,
+            Protocol::Unknown => return,
+        };
+        if self.cx.conf.proxy.carries(traffic) != relayed {
+            return;
+        }
+        match (protocol, from) {
+            (Protocol::Tracker, _) => self.tracker_datagram(from, data),
+            (Protocol::Krpc, &Target::Addr(from)) => self.dht_datagram(from, data),
+            (Protocol::Utp, &Target::Addr(from)) => self.utp_datagram(from, data),
+            _ => {}
         }
     }
 
@@ -69,7 +94,7 @@ impl Engine {
         match owner {
             DatagramOwner::Tracker(call) => self.call_unsent(call, why),
             // It is as good as lost.
-            DatagramOwner::Dht => {}
+            DatagramOwner::Dht | DatagramOwner::None => {}
             DatagramOwner::Lsd => self.multicast_failed(why),
         }
     }

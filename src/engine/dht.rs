@@ -17,7 +17,7 @@ use crate::{
         time::Instant,
         timers::Wakeup,
     },
-    conf::{Bootstrap, Conf},
+    conf::{Bootstrap, Conf, Traffic},
     engine::{
         DatagramOwner, Effect, Engine, Verbs,
         dht_record::Recorded,
@@ -52,7 +52,7 @@ pub(super) struct Dht {
 
 impl Dht {
     pub(super) fn new(conf: &Conf, rng: &mut Rng, now: Instant) -> Self {
-        if !conf.dht.enabled {
+        if !conf.dht.enabled || !conf.proxy.may_send_datagrams(Traffic::Dht) {
             return Self::default();
         }
         let mut seed = [0; 32];
@@ -80,8 +80,12 @@ impl Engine {
     pub(super) fn dht_datagram(&mut self, from: SocketAddr, data: &[u8]) {
         let now = self.cx.now;
         let blocked = self.cx.leases.filter().blocks(from.ip());
+        let found = self.ways.proxy.remote_names.found(now, data);
         if let Some(node) = self.discovery.dht.node.as_mut().filter(|_| !blocked) {
-            node.handle_datagram(now, from, data);
+            match found {
+                Some((host, port)) => node.handle_resolved(now, &host, port, &[from]),
+                None => node.handle_datagram(now, from, data),
+            }
             self.drive_dht();
         }
     }
@@ -160,7 +164,7 @@ impl Engine {
         {
             match output {
                 Output::Send { to, data } => {
-                    self.effect(Effect::Datagram { owner: DatagramOwner::Dht, to, data });
+                    self.send_datagram(DatagramOwner::Dht, Traffic::Dht, to.into(), data);
                 }
                 Output::Resolve { host, port } => self.resolve_for_dht(host, port),
             }
@@ -199,6 +203,9 @@ impl Engine {
     fn resolve_for_dht(&mut self, host: String, port: u16) {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return self.dht_addresses(&host, port, &Ok(vec![ip]));
+        }
+        if self.cx.conf.proxy.carries(Traffic::Dht) {
+            return self.find_remotely(host, port);
         }
         match self.io.names.look_up(self.cx.now, Asker::Dht, &host) {
             Lookup::Known(known) => self.dht_addresses(&host, port, &known),

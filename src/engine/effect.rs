@@ -18,6 +18,8 @@ pub enum StreamId {
     Tracker(Key),
     /// A connection with a web seed (BEP 19).
     WebSeed(Key),
+    /// The control connection of a relay for datagrams (RFC 1928 §7).
+    Relay(Key),
 }
 
 /// Which part of the engine sends a datagram, and hears of it if that is known to fail.
@@ -30,6 +32,8 @@ pub enum DatagramOwner {
     Dht,
     /// Local service discovery (BEP 14): whatever concerns multicast.
     Lsd,
+    /// What is not told that it cannot be sent.
+    None,
 }
 
 /// One family of a network interface, as the driver knows it.
@@ -62,6 +66,15 @@ pub enum Effect {
         addr: SocketAddr,
         /// With TLS, to a server that can prove to have this name or address.
         tls: Option<String>,
+    },
+    /// Begin with TLS on a stream that is connected without, to a server that can prove to have
+    /// this name or address. Answer with `handle_connected` when bytes may be sent, or with
+    /// `handle_closed`.
+    Secure {
+        /// The stream.
+        stream: StreamId,
+        /// The name or address.
+        name: String,
     },
     /// Close a stream, if it is there. The engine has forgotten it already; a late `handle_closed`
     /// is harmless.

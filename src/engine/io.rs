@@ -40,6 +40,8 @@ pub(super) enum Owner {
     Lsd,
     /// Connections by uTP.
     Utp,
+    /// The proxy.
+    Proxy,
 }
 
 /// See the module.

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     alert::Alert,
     base::{arena::Key, ids::InfoHash, rng::Rng, time::Instant, timers::Wakeup},
-    conf::Conf,
+    conf::{Conf, Traffic},
     engine::{Effect, Engine, Interface, io::Owner},
     proto::lsd,
     wire::lsd::{LSD_GROUP_V4, LSD_GROUP_V6, LsdAnnounce},
@@ -41,7 +41,7 @@ pub(super) struct Lsd {
 
 impl Lsd {
     pub(super) fn new(conf: &Conf, rng: &mut Rng) -> Self {
-        if !conf.lsd.enabled {
+        if !conf.lsd.enabled || conf.proxy.carries(Traffic::Peers) {
             return Self::default();
         }
         let cookie = format!("{:016x}", rng.next_u64());

@@ -19,6 +19,7 @@ mod crypto;
 mod datagrams;
 mod dht;
 mod dht_record;
+mod dial;
 mod discovery;
 mod effect;
 mod encryption;
@@ -31,6 +32,7 @@ mod limits;
 mod lsd;
 mod names;
 mod places;
+mod proxy;
 mod queue;
 mod queueing;
 mod rate_limits;
@@ -43,6 +45,7 @@ mod user_data;
 mod utp;
 mod verbs;
 mod wanting;
+mod ways;
 mod web_seeds;
 
 use std::path::PathBuf;
@@ -57,6 +60,7 @@ pub use self::{
     effect::{DatagramOwner, Effect, Interface, StreamId},
     files::{FileError, FileStats, MoveMode},
     labels::LabelError,
+    proxy::{ProxyStats, RelayStatus},
     queue::ActiveLimits,
     queueing::QueueError,
     session_stats::SessionStats,
@@ -95,6 +99,7 @@ use session_stats::Tally;
 use throttle::Throttle;
 use utp::Utp;
 use wanting::{Dialing, Wanting};
+use ways::Ways;
 
 /// No such torrent in this engine (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -175,6 +180,9 @@ pub enum CloseCause {
     /// TLS could not be had, or broke: in words.
     #[error("{0}")]
     Tls(String),
+    /// The proxy has failed, which says nothing of what is behind it: in words.
+    #[error("{0}")]
+    Proxy(String),
 }
 
 /// The whole engine without I/O: the first of the three doors.
@@ -215,7 +223,7 @@ pub struct Engine {
     crowd: Crowd,
     discovery: Discovery,
     exchanges: KeyExchanges,
-    utp: Utp,
+    ways: Ways,
     io: Io,
     cx: Cx,
 }
@@ -259,10 +267,11 @@ impl Engine {
             crowd: Crowd::default(),
             discovery,
             exchanges,
-            utp,
+            ways: Ways::new(utp),
             io: Io::new(),
             cx,
         };
+        engine.start_relay();
         engine.start_dht();
         Ok(engine)
     }
@@ -359,6 +368,7 @@ impl Engine {
                 Owner::Dht => self.handle_dht_timeout(at),
                 Owner::Lsd => self.handle_lsd_timeout(at),
                 Owner::Utp => self.handle_utp_timeout(at),
+                Owner::Proxy => self.handle_proxy_timeout(at),
             }
         }
     }
@@ -381,6 +391,7 @@ impl Engine {
     /// The next thing that must happen, if there is one.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.hear_proxy();
         self.hear_utp();
         if let Some(effect) = self.io.poll(&mut self.cx.outbox) {
             return Some(effect);
@@ -432,7 +443,8 @@ impl Engine {
         let outbox = &self.cx.outbox;
         !self.io.is_empty(outbox)
             || outbox.has_flushes()
-            || self.utp.has_output()
+            || self.ways.utp.has_output()
+            || self.ways.proxy.has_news()
             || (outbox.has_readers() && self.has_room_to_read())
             || self.has_records_due()
             || self.has_calls_due()
@@ -449,11 +461,12 @@ impl Engine {
     #[must_use]
     pub fn poll_alert(&mut self) -> Option<Alert> {
         let mut alert = self.cx.alerts.pop();
-        if let Some(Alert::Progress { torrent, stats } | Alert::Finished { torrent, stats }) =
-            &mut alert
-        {
-            // A torrent does not know where it stands among others.
-            stats.queue_position = self.queue.position(torrent.0);
+        match &mut alert {
+            Some(Alert::Progress { torrent, stats } | Alert::Finished { torrent, stats }) => {
+                self.complete(*torrent, stats);
+            }
+            Some(Alert::NoPeers { no_peers, .. }) => self.ways.proxy.explain(no_peers),
+            _ => {}
         }
         alert
     }

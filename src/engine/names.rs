@@ -29,6 +29,8 @@ pub(super) enum Asker {
     Dht,
     /// A torrent, for one of its connections with web seeds.
     WebSeed(Key, Key),
+    /// All that goes through the proxy.
+    Proxy,
 }
 
 /// See the module.
@@ -109,6 +111,7 @@ impl Engine {
             match asker {
                 Asker::Tracker(call) => self.call_resolved(call, result.clone()),
                 Asker::Dht => self.dht_resolved(host, &result),
+                Asker::Proxy => self.proxy_resolved(),
                 Asker::WebSeed(torrent, fetch) => {
                     self.web_seed_resolved(torrent, fetch, result.clone());
                 }

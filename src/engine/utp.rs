@@ -71,7 +71,7 @@ impl Utp {
 impl Engine {
     /// Counts of uTP since the start.
     pub fn utp_stats(&self) -> UtpStats {
-        self.utp.sockets.stats()
+        self.ways.utp.sockets.stats()
     }
 
     /// A datagram of uTP came.
@@ -82,19 +82,19 @@ impl Engine {
         let listens = self.cx.leases.ports().towards(from.ip()).is_some();
         let accepts = listens && !self.shutting_down;
         // What it brings is heard when all that wait were read.
-        self.utp.sockets.handle_datagram(self.cx.now, from, data, accepts);
+        self.ways.utp.sockets.handle_datagram(self.cx.now, from, data, accepts);
     }
 
     pub(super) fn handle_utp_timeout(&mut self, at: Instant) {
-        if self.utp.wakeup.fire(at) {
-            self.utp.sockets.handle_timeout(self.cx.now);
+        if self.ways.utp.wakeup.fire(at) {
+            self.ways.utp.sockets.handle_timeout(self.cx.now);
         }
         self.plan_utp();
     }
 
     /// Hears what happened to sockets.
     pub(super) fn hear_utp(&mut self) {
-        while let Some(event) = self.utp.sockets.poll_event() {
+        while let Some(event) = self.ways.utp.sockets.poll_event() {
             match event {
                 UtpEvent::Accepted { socket, from } => self.accept_utp(socket, from),
                 UtpEvent::Connected { socket } => {
@@ -114,7 +114,7 @@ impl Engine {
                     }
                 }
                 UtpEvent::Closed { socket, cause, .. } => {
-                    if let Some(key) = self.utp.connections.remove(&socket) {
+                    if let Some(key) = self.ways.utp.connections.remove(&socket) {
                         self.connection_closed(key, close_cause(cause));
                     }
                 }
@@ -123,13 +123,13 @@ impl Engine {
     }
 
     fn carried_by(&self, socket: Key) -> Option<Key> {
-        self.utp.connections.get(&socket).copied()
+        self.ways.utp.connections.get(&socket).copied()
     }
 
     fn accept_utp(&mut self, socket: Key, from: SocketAddr) {
         match self.accept(from, Transport::Utp(socket)) {
-            Some(key) => _ = self.utp.connections.insert(socket, key),
-            None => self.utp.sockets.refuse(self.cx.now, socket),
+            Some(key) => _ = self.ways.utp.connections.insert(socket, key),
+            None => self.ways.utp.sockets.refuse(self.cx.now, socket),
         }
     }
 
@@ -137,7 +137,7 @@ impl Engine {
     pub(super) fn read_utp(&mut self, key: Key, socket: Key) {
         while self.connections.get(key).is_some() {
             let quota = self.connection_quota(self.cx.now, key);
-            let mut bytes = self.utp.sockets.take(self.cx.now, socket, quota);
+            let mut bytes = self.ways.utp.sockets.take(self.cx.now, socket, quota);
             if bytes.is_empty() {
                 break;
             }
@@ -153,7 +153,8 @@ impl Engine {
         loop {
             let quota = self.send_quota(key);
             let now = self.cx.now;
-            let Self { connections, torrents, utp, .. } = self;
+            let Self { connections, torrents, ways, .. } = self;
+            let utp = &mut ways.utp;
             let Some(connection) = connections.get_mut(key) else { break };
             let (tx, quota) = match connection.session().zip(connection.torrent) {
                 None => (Some(&mut connection.hello), usize::MAX),
@@ -189,24 +190,24 @@ impl Engine {
     /// once: what came of them is acknowledged.
     #[must_use]
     pub(super) fn poll_utp(&mut self) -> Option<Effect> {
-        if !self.utp.sockets.has_output() {
+        if !self.ways.utp.sockets.has_output() {
             self.plan_utp();
             return None;
         }
-        self.utp.sockets.handle_drained();
-        let mut data = std::mem::take(&mut self.utp.spare);
-        let burst = self.utp.sockets.poll_transmit(self.cx.now, &mut data);
+        self.ways.utp.sockets.handle_drained();
+        let mut data = std::mem::take(&mut self.ways.utp.spare);
+        let burst = self.ways.utp.sockets.poll_transmit(self.cx.now, &mut data);
         self.plan_utp();
         let Some(UtpTransmit { to, segment, is_probe }) = burst else {
-            self.utp.spare = data;
+            self.ways.utp.spare = data;
             return None;
         };
-        Some(Effect::Segments { to, data, segment, unfragmented: is_probe })
+        self.send_segments(to, data, segment, is_probe)
     }
 
     fn plan_utp(&mut self) {
-        if let Some(at) = self.utp.sockets.poll_timeout()
-            && self.utp.wakeup.want(at)
+        if let Some(at) = self.ways.utp.sockets.poll_timeout()
+            && self.ways.utp.wakeup.want(at)
         {
             self.io.wake(at, Owner::Utp);
         }

@@ -310,6 +310,7 @@ impl Engine {
     /// Tells the engine which port it can be reached on over IPv4 and IPv6, for peers and trackers
     /// to know.
     pub fn set_listen_port(&mut self, port: Option<u16>) {
+        let port = port.filter(|_| self.cx.conf.listens());
         self.cx.leases.set_ports(ListenPorts::both(port));
         self.refresh_interfaces();
     }
@@ -317,7 +318,8 @@ impl Engine {
     /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`)
     /// hear of that family's first port.
     pub fn set_listen_addrs(&mut self, addrs: impl IntoIterator<Item = SocketAddr>) {
-        self.cx.leases.set_ports(ListenPorts::of_listeners(addrs.into_iter()));
+        let addrs = addrs.into_iter().filter(|_| self.cx.conf.listens());
+        self.cx.leases.set_ports(ListenPorts::of_listeners(addrs));
         self.refresh_interfaces();
     }
 
@@ -333,8 +335,15 @@ impl Engine {
 
     /// How a torrent stands, if there is one.
     pub fn stats(&self, id: TorrentId) -> Option<TorrentStats> {
-        let stats = self.torrents.get(id.0)?.stats(self.cx.now);
-        Some(TorrentStats { queue_position: self.queue.position(id.0), ..stats })
+        let mut stats = self.torrents.get(id.0)?.stats(self.cx.now);
+        self.complete(id, &mut stats);
+        Some(stats)
+    }
+
+    /// What a torrent does not know of how it stands: its place among others, and the proxy.
+    pub(super) fn complete(&self, id: TorrentId, stats: &mut TorrentStats) {
+        stats.queue_position = self.queue.position(id.0);
+        stats.no_peers.iter_mut().for_each(|no_peers| self.ways.proxy.explain(no_peers));
     }
 
     /// The verified pieces of a torrent. Of one that sleeps ([`restore`](Self::restore)), those

@@ -139,7 +139,8 @@ impl Engine {
     }
 
     pub(super) fn has_room_to_dial(&self) -> bool {
-        self.dialing.count < self.cx.conf.peers.max_dials
+        self.ways.proxy.may_dial(self.cx.now, &self.cx.conf.proxy)
+            && self.dialing.count < self.cx.conf.peers.max_dials
             && self.connections.len() < self.cx.conf.peers.max_connections
     }
 

@@ -9,8 +9,10 @@ use thiserror::Error;
 use crate::{
     alert::WebSeedStats,
     base::{arena::Key, ids::TorrentId, time::Instant},
+    conf::Traffic,
     engine::{
         CloseCause, Effect, Engine, NoSuchTorrent, StreamId, Verbs,
+        dial::Dial,
         limits::{For, Quota},
         names::{Asker, Lookup, Resolved},
     },
@@ -115,7 +117,14 @@ impl Engine {
     pub(super) fn web_seed_closed(&mut self, key: Key, cause: CloseCause) {
         let Some(WebStream { torrent, fetch }) = self.io.web_streams.remove(key) else { return };
         self.throttle.down.forget(StreamId::WebSeed(key));
-        let why = if cause == CloseCause::Eof { Ok(()) } else { Err(cause.to_string()) };
+        let why = match cause {
+            CloseCause::Eof => Ok(()),
+            CloseCause::Proxy(why) => {
+                return self
+                    .with_web_seed(torrent, |t, cx| t.handle_web_proxy_failed(fetch, why, cx));
+            }
+            cause => Err(cause.to_string()),
+        };
         self.with_web_seed(torrent, |t, cx| t.handle_web_closed(fetch, why, cx));
     }
 
@@ -208,12 +217,13 @@ impl Engine {
                     }
                 }
             }
-            Ask::Connect { fetch, addr, tls } => {
+            Ask::Connect { fetch, to, tls, forwarded } => {
                 let stream = self.io.web_streams.insert(WebStream { torrent: key, fetch });
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.set_web_stream(fetch, stream);
                 }
-                self.effect(Effect::Connect { stream: StreamId::WebSeed(stream), addr, tls });
+                let dial = Dial { to, tls, forwarded, traffic: Traffic::WebSeeds };
+                self.open_stream(StreamId::WebSeed(stream), dial);
             }
             Ask::Flush { stream } => {
                 self.effect(Effect::Flush { stream: StreamId::WebSeed(stream) });
@@ -221,7 +231,7 @@ impl Engine {
             Ask::Close { stream } => {
                 self.io.web_streams.remove(stream);
                 self.throttle.down.forget(StreamId::WebSeed(stream));
-                self.effect(Effect::Close { stream: StreamId::WebSeed(stream) });
+                self.close_stream(StreamId::WebSeed(stream));
             }
             Ask::Forget { fetch } => self.io.names.forget(Asker::WebSeed(key, fetch)),
         }

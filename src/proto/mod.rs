@@ -26,6 +26,7 @@ pub mod pex;
 pub(crate) mod pipeline;
 pub(crate) mod preamble;
 pub(crate) mod preambles;
+pub(crate) mod proxy;
 pub(crate) mod tracker;
 pub(crate) mod tx;
 pub(crate) mod upload_queue;

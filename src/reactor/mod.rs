@@ -214,7 +214,7 @@ impl Reactor {
         let waker = Waker::new(poll.registry(), Token(WAKER_TOKEN)).map_err(ReactorError::Setup)?;
         let listeners = Listeners::bind(
             poll.registry(),
-            &conf.network.listen,
+            if conf.listens() { &conf.network.listen } else { &[] },
             conf.network.bind_interface.as_deref(),
             FIRST_LISTENER_TOKEN,
         )

@@ -7,6 +7,7 @@
 use std::{
     io::{self, IoSlice, Read},
     net::SocketAddr,
+    time::Duration,
 };
 
 use mio::{Registry, Token, net::TcpStream};
@@ -22,6 +23,9 @@ pub(super) const FIRST_STREAM_TOKEN: usize = 1024;
 /// with epoll and kqueue, which tell of whatever comes after it; mio on Windows tells nothing more
 /// until a call has said that it would block.
 pub(super) const SHORT_IS_BLOCKED: bool = cfg!(unix);
+
+/// How often that is.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How far a stream is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +103,12 @@ impl Stream {
         if let Err(e) = socket.set_nodelay(true) {
             log::debug!("cannot set TCP_NODELAY: {e}");
         }
+        // Nothing is said on it for hours, and nothing tells that it is gone.
+        if let StreamId::Relay(_) = id
+            && let Err(e) = keep_alive(&socket)
+        {
+            log::debug!("the stream of the relay is not kept alive: {e}");
+        }
         Self {
             id,
             socket: QuietStream::new(socket),
@@ -135,6 +145,11 @@ impl Stream {
                 other => return other,
             }
         }
+    }
+
+    /// Begins with TLS on a stream that is up.
+    pub(super) fn secure(&mut self, tls: Tls) {
+        (self.tls, self.stage) = (Some(Box::new(tls)), Stage::Securing);
     }
 
     pub(super) fn is_enciphered(&self) -> bool {
@@ -245,12 +260,21 @@ impl Streams {
     }
 }
 
+/// Has the system ask now and then whether the other side is there.
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    let keep = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE);
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", windows))]
+    let keep = keep.with_interval(KEEP_ALIVE);
+    socket2::SockRef::from(socket).set_tcp_keepalive(&keep)
+}
+
 /// Where a stream lies. Owners number theirs from 0, so the slots of all owners alternate.
 pub(super) fn slot(id: StreamId) -> usize {
-    const OWNERS: usize = 3;
+    const OWNERS: usize = 4;
     match id {
         StreamId::Peer(key) => key.index as usize * OWNERS,
         StreamId::Tracker(key) => key.index as usize * OWNERS + 1,
         StreamId::WebSeed(key) => key.index as usize * OWNERS + 2,
+        StreamId::Relay(key) => key.index as usize * OWNERS + 3,
     }
 }

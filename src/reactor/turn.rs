@@ -147,6 +147,21 @@ impl Reactor {
         }
     }
 
+    /// Begins with TLS on a stream that is up.
+    fn secure(&mut self, now: Instant, id: StreamId, name: &str) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        match Tls::new(&mut self.tls, name) {
+            Ok(tls) => {
+                stream.secure(tls);
+                mark_dirty(&mut self.output.dirty, stream);
+            }
+            Err(e) => {
+                self.streams.close(self.poll.registry(), id);
+                self.engine.handle_closed(now, id, CloseCause::Tls(e));
+            }
+        }
+    }
+
     /// Serves those who were ready when the turn began; who has more to give gets the next turn.
     pub(super) fn serve_ready(&mut self) {
         let mut now = self.clock.now();
@@ -363,6 +378,7 @@ impl Reactor {
                 Some(Effect::Connect { stream, addr, tls }) => {
                     self.connect(now, stream, addr, tls.as_deref())
                 }
+                Some(Effect::Secure { stream, name }) => self.secure(now, stream, &name),
                 Some(Effect::Close { stream }) => {
                     self.streams.close(self.poll.registry(), stream);
                 }

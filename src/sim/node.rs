@@ -125,7 +125,12 @@ pub(super) struct Node {
 }
 
 /// Where all nodes listen.
-const PORT: u16 = 6881;
+pub(super) const PORT: u16 = 6881;
+
+/// Where the `nth` node of a world is.
+pub(super) fn addr(nth: usize) -> SocketAddr {
+    SocketAddr::from(([10, (nth / 200) as u8, (nth % 200) as u8, 1], PORT))
+}
 
 #[derive(Debug)]
 pub(super) enum Body {
@@ -135,7 +140,7 @@ pub(super) enum Body {
 
 impl Node {
     pub(super) fn new(body: Body, nth: usize) -> Self {
-        let addr = SocketAddr::from(([10, (nth / 200) as u8, (nth % 200) as u8, 1], PORT));
+        let addr = addr(nth);
         Self {
             body,
             name: format!("node {nth}"),

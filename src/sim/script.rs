@@ -21,6 +21,11 @@ pub trait Script: Debug + Send + Any {
         let _ = (talk, conn, incoming);
     }
 
+    /// A connection that it wants to dial has this name.
+    fn dialling(&mut self, conn: ConnId, addr: SocketAddr) {
+        let _ = (conn, addr);
+    }
+
     /// Bytes came.
     fn data(&mut self, talk: &mut Talk<'_>, conn: ConnId, bytes: &[u8]) {
         let _ = (talk, conn, bytes);
@@ -91,6 +96,11 @@ impl Talk<'_> {
         self.actions.push(Action::Datagram(to, bytes.into()));
     }
 
+    /// Sends a datagram, in fragments if it is too long.
+    pub fn send_fragmented(&mut self, to: SocketAddr, bytes: impl Into<Vec<u8>>) {
+        self.actions.push(Action::Fragments(to, bytes.into()));
+    }
+
     /// Sends a datagram to the group of its local network, if it is in one.
     pub fn send_multicast(&mut self, bytes: impl Into<Vec<u8>>) {
         self.actions.push(Action::Multicast(bytes.into()));
@@ -110,6 +120,7 @@ pub(super) enum Action {
     Read(ConnId, bool),
     Dial(SocketAddr),
     Datagram(SocketAddr, Vec<u8>),
+    Fragments(SocketAddr, Vec<u8>),
     Multicast(Vec<u8>),
 }
 

@@ -39,6 +39,10 @@ pub const INVARIANTS: &[(&str, &str)] = &[
         "within-limits",
         "links, dials, peers, candidates, alerts, piece and upload memory keep their limits",
     ),
+    (
+        "nothing-passes-proxy",
+        "what is to go through its proxy goes there, and no name but the proxy's is looked up",
+    ),
     ("timers-ahead", "once it has dealt with what is due, nothing is due"),
     ("does-not-spin", "it does not ask to be woken all the time"),
     ("not-stuck", "a download goes on as long as a peer that has what it lacks lets it ask"),

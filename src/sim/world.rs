@@ -10,6 +10,7 @@ mod endings;
 mod events;
 mod lan;
 mod misfortune;
+mod proxies;
 mod tracking;
 mod udp;
 mod views;

@@ -411,6 +411,13 @@ impl Candidates {
         }
     }
 
+    /// `addr` could not be dialled for want of a proxy, which says nothing of it.
+    pub(crate) fn put_back(&mut self, addr: SocketAddr, until: Instant) {
+        if self.known.get(&addr).is_some_and(|candidate| candidate.idle_until.is_none()) {
+            self.idle(addr, until);
+        }
+    }
+
     /// The connection to `addr` made room for others: it is dialled again when they have had their
     /// time.
     pub(crate) fn rest(&mut self, now: Instant, addr: SocketAddr, rng: &mut Rng, conf: &Conf) {

@@ -143,20 +143,21 @@ impl Torrent {
         }
     }
 
-    /// A tracker answered from `ip`. True if all peers that are there must go (BEP 27).
+    /// A tracker answered from `ip`, if that is known. True if all peers that are there must go
+    /// (BEP 27).
     #[must_use]
     pub(crate) fn handle_tracker_reply(
         &mut self,
         no: TrackerNo,
         shown: &str,
-        ip: IpAddr,
+        ip: Option<IpAddr>,
         reply: AnnounceReply,
         cx: &mut Cx,
     ) -> bool {
         if !self.trackers.announcer.is_active() {
             return false;
         }
-        if let Some(ours) = reply.external_ip {
+        if let (Some(ours), Some(ip)) = (reply.external_ip, ip) {
             cx.leases.external_mut().vote(ip, ours);
         }
         let Cx { told, conf, now, .. } = cx;

@@ -8,17 +8,14 @@ mod fetches;
 mod order;
 mod seed;
 
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use crate::{
     alert::WebSeedStats,
     base::{
         arena::{Arena, Key},
         geometry::{Block, PieceIndex},
+        target::Target,
         time::Instant,
     },
     conf::Conf,
@@ -42,7 +39,7 @@ pub(crate) enum Ask {
     /// Look a name up.
     Resolve { fetch: Key, host: String },
     /// Connect a stream, and tell its key by [`Torrent::set_web_stream`].
-    Connect { fetch: Key, addr: SocketAddr, tls: Option<String> },
+    Connect { fetch: Key, to: Target, tls: Option<String>, forwarded: bool },
     /// There are bytes to send.
     Flush { stream: Key },
     /// Close a stream.
@@ -268,6 +265,12 @@ impl Torrent {
     /// A stream is over.
     pub(crate) fn handle_web_closed(&mut self, fetch: Key, why: Result<(), String>, cx: &mut Cx) {
         self.with_web_seeds(cx, |seeds, work| seeds.handle_closed(fetch, why, work));
+        self.settle(cx);
+    }
+
+    /// The proxy of a stream has failed, which is over.
+    pub(crate) fn handle_web_proxy_failed(&mut self, fetch: Key, why: String, cx: &mut Cx) {
+        self.with_web_seeds(cx, |seeds, work| seeds.handle_proxy_failed(fetch, why, work));
         self.settle(cx);
     }
 

@@ -12,6 +12,7 @@ pub mod message;
 pub mod metainfo;
 pub mod resume;
 pub mod session;
+pub mod socks;
 pub mod tracker;
 mod tracker_events;
 pub mod ut_holepunch;

@@ -3,7 +3,9 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -62,6 +64,19 @@ impl Place {
                 "burst", "64k", "latency", "50ms",
             ],
         )
+    }
+
+    /// The names that programs here can look up, as a file of `hosts` has them, for as long as the
+    /// switch is there.
+    pub fn set_hosts(&self, hosts: &str) {
+        let folder = self.settings().unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("hosts"), hosts).unwrap();
+    }
+
+    /// What `ip netns exec` shows programs in place of what `/etc` has.
+    fn settings(&self) -> Option<PathBuf> {
+        self.namespace.as_ref().map(|namespace| Path::new("/etc/netns").join(namespace))
     }
 
     /// Bytes that have gone out, whatever they were.
@@ -133,8 +148,13 @@ impl Switch {
 
 impl Drop for Switch {
     fn drop(&mut self) {
-        for name in self.places.iter().flat_map(|place| &place.namespace) {
-            let _ = run("ip", &["netns", "del", name]);
+        for place in &self.places {
+            if let Some(name) = &place.namespace {
+                let _ = run("ip", &["netns", "del", name]);
+            }
+            if let Some(folder) = place.settings() {
+                let _ = fs::remove_dir_all(folder);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Calls, Running, What};
 use crate::{
     alert::{TrackerError, TrackerErrorKind},
     base::{arena::Key, time::Instant, timers::Wakeup},
-    conf::Conf,
+    conf::{Conf, Traffic},
     engine::Engine,
     proto::tracker::{CONNECTION_TIME, Call, Family, Question},
     torrent::announcer::{Failure, Retry, TrackerNo},
@@ -65,6 +65,8 @@ pub(super) fn families(url: &TrackerUrl, conf: &Conf) -> Vec<Option<Family>> {
             || conf.network.bind_addrs.iter().any(|ip| ip.is_ipv4() == v4)
     };
     match url.host() {
+        // The proxy looks the name up.
+        _ if conf.proxy.carries(Traffic::Trackers) => vec![None],
         Host::Ip(_) => vec![None],
         Host::Name(_) => [(Family::V4, true), (Family::V6, false)]
             .into_iter()
@@ -245,10 +247,9 @@ impl Engine {
             call.set_deadline(end);
         }
         let place = (url.host().clone(), url.port(), family);
-        if let Some(&known) =
-            self.calls.connections.get(&place).filter(|known| known.since + CONNECTION_TIME > now)
-        {
-            call.set_connection(known);
+        let known = self.calls.connections.get(&place);
+        if let Some(known) = known.filter(|known| known.since + CONNECTION_TIME > now) {
+            call.set_connection(known.clone());
         }
         let running = Running {
             call,

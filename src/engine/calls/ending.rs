@@ -9,7 +9,7 @@ use super::{
 use crate::{
     alert::{TrackerError, TrackerErrorKind},
     base::{arena::Key, time::Instant},
-    engine::{Effect, Engine, StreamId, names::Asker},
+    engine::{Engine, StreamId, names::Asker},
     proto::tracker::{Answer, CONNECTION_TIME, CallError, Connection, Family},
     torrent::announcer::{Failure, Retry},
     wire::tracker::{ReplyError, RetryIn, TrackerUrl},
@@ -46,12 +46,17 @@ impl Engine {
         let running = self.calls.running.remove(key)?;
         self.io.names.forget(Asker::Tracker(key));
         if running.stream {
-            self.effect(Effect::Close { stream: StreamId::Tracker(key) });
+            self.close_stream(StreamId::Tracker(key));
         }
+        self.ways.proxy.forget_call(key);
         Some(running)
     }
 
-    pub(super) fn finish_call(&mut self, key: Key, result: Result<(Answer, IpAddr), CallError>) {
+    pub(super) fn finish_call(
+        &mut self,
+        key: Key,
+        result: Result<(Answer, Option<IpAddr>), CallError>,
+    ) {
         let Some(Running { call, url, family, what, .. }) = self.end_call(key) else { return };
         if let Some(connection) = call.connection() {
             self.calls.remember((url.host().clone(), url.port(), family), connection, self.cx.now);
@@ -61,6 +66,8 @@ impl Engine {
             match &result {
                 // Where IPv6 is not to be had that says nothing of the tracker.
                 Err(error) if is_of_the_family(error, family) => {}
+                // Nor does that the proxy has failed.
+                Err(CallError::Proxy(_)) => {}
                 result => {
                     let silent = matches!(
                         result,
@@ -167,6 +174,7 @@ fn kind(error: &CallError) -> TrackerErrorKind {
         CallError::Resolve(_) | CallError::NoAddress => TrackerErrorKind::NameNotFound,
         CallError::Refused(_) => TrackerErrorKind::Forbidden,
         CallError::Connect(_) => TrackerErrorKind::Unreachable,
+        CallError::Proxy(_) => TrackerErrorKind::Proxy,
         CallError::Stream(_) => TrackerErrorKind::Broken,
         CallError::Http(_) | CallError::Status(_) => TrackerErrorKind::Http,
         CallError::Redirects(_) | CallError::Redirect(_) | CallError::Scheme { .. } => {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
-use crate::wire::tracker::Scheme;
+use crate::{base::target::Target, wire::tracker::Scheme};
 
 /// How far away an address is. A redirect never leads nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +77,56 @@ pub(crate) fn may_follow(from: Scheme, to: Scheme) -> bool {
     }
 }
 
+/// Whether a name may be asked that a proxy looks up: as [`check`]. What it will be is not known,
+/// but what stands for this machine or its network by the name alone.
+pub(crate) fn check_name(
+    name: &str,
+    mitigate: bool,
+    plain_path: bool,
+    from: Option<Reach>,
+) -> Result<(), Refusal> {
+    let reach = reach_of_name(name);
+    if mitigate && from.is_some_and(|from| reach > from) {
+        return Err(Refusal::Nearer);
+    }
+    if mitigate && reach >= Reach::Link && !plain_path { Err(Refusal::Path) } else { Ok(()) }
+}
+
+/// The same of a file of a web seed.
+pub(crate) fn check_file_at_name(
+    name: &str,
+    mitigate: bool,
+    has_query: bool,
+    from: Option<Reach>,
+) -> Result<(), Refusal> {
+    check_name(name, mitigate, true, from)?;
+    let is_near = reach_of_name(name) > Reach::Internet;
+    if mitigate && is_near && has_query { Err(Refusal::Query) } else { Ok(()) }
+}
+
+/// How far away something is, as far as that is known.
+pub(crate) fn reach_of(target: &Target) -> Option<Reach> {
+    match target {
+        Target::Addr(addr) => reach(addr.ip()),
+        Target::Name { host, .. } => Some(reach_of_name(host)),
+    }
+}
+
+/// Names that are reserved for what is near (RFC 6761, 6762, 8375).
+fn reach_of_name(name: &str) -> Reach {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_below = |top: &str| {
+        name.strip_suffix(top).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    if is_below("localhost") {
+        Reach::Machine
+    } else if is_below("local") || is_below("home.arpa") || is_below("internal") {
+        Reach::Network
+    } else {
+        Reach::Internet
+    }
+}
+
 /// `None` if it is the address of no machine or of many.
 pub(crate) fn reach(ip: IpAddr) -> Option<Reach> {
     match ip.to_canonical() {
@@ -127,6 +177,27 @@ fn reach6(ip: Ipv6Addr) -> Option<Reach> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_stand_for_what_is_near_are_known() {
+        for (name, want) in [
+            ("localhost", Reach::Machine),
+            ("A.LocalHost.", Reach::Machine),
+            ("printer.local", Reach::Network),
+            ("metadata.google.internal", Reach::Network),
+            ("nas.home.arpa", Reach::Network),
+            ("notlocalhost", Reach::Internet),
+            ("localhost.test", Reach::Internet),
+        ] {
+            assert_eq!(reach_of_name(name), want, "{name}");
+        }
+        let far = Some(Reach::Internet);
+        assert_eq!(check_name("localhost", true, true, far), Err(Refusal::Nearer));
+        assert_eq!(check_name("localhost", true, false, None), Err(Refusal::Path));
+        assert_eq!(check_name("localhost", false, false, far), Ok(()));
+        assert_eq!(check_file_at_name("a.local", true, true, None), Err(Refusal::Query));
+        assert_eq!(check_file_at_name("a.test", true, true, far), Ok(()));
+    }
 
     #[test]
     fn addresses_are_sorted_by_reach() {

@@ -18,9 +18,16 @@ mod tests;
 
 use thiserror::Error;
 
+use crate::conf::ProxyServer;
+
 pub(crate) use exchange::{Exchange, Part};
 pub(crate) use get::{Get, Response};
 pub(crate) use head::{Head, MAX_HEAD};
+
+/// The status of a proxy that wants a proof of who we are, or another (RFC 9110 §15.5.8).
+pub(crate) const PROXY_REFUSES: u16 = 407;
+/// The same in words.
+pub(crate) const NOT_LET_IN: &str = "the proxy wants a user and password, or others";
 
 /// What to fetch.
 #[derive(Clone, Debug)]
@@ -37,6 +44,8 @@ pub(crate) struct Request<'a> {
     pub(crate) range: Option<Range>,
     /// The stream is to stay for another request.
     pub(crate) keep_alive: bool,
+    /// The proxy that the request is for, to ask the server that it names.
+    pub(crate) forwarder: Option<&'a ProxyServer>,
 }
 
 /// A range of bytes, both ends included; `first` is at most `last`.
@@ -49,7 +58,16 @@ pub(crate) struct Range {
 impl Request<'_> {
     /// The bytes of it.
     fn encode(&self) -> Vec<u8> {
-        let mut out = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.target, self.authority);
+        let Self { authority, target, .. } = self;
+        let mut out = match self.forwarder {
+            None => format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\n"),
+            // All of the address (RFC 9112 §3.2.2).
+            Some(proxy) => {
+                let proof = proxy_authorization(proxy);
+                let url = format!("http://{authority}{target}");
+                format!("GET {url} HTTP/1.1\r\nHost: {authority}\r\n{proof}")
+            }
+        };
         if !self.user_agent.is_empty() {
             out += &format!("User-Agent: {}\r\n", self.user_agent);
         }
@@ -85,6 +103,15 @@ pub(crate) enum HttpError {
     Coding,
     #[error("the HTTP response has a broken gzip body: {0}")]
     Gzip(&'static str),
+}
+
+/// The header that tells a proxy who we are (RFC 9110 §11.7.2), with its end of line; nothing if
+/// the proxy is not to be told.
+pub(crate) fn proxy_authorization(server: &ProxyServer) -> String {
+    server.credentials().map_or_else(String::new, |(user, password)| {
+        let both = [user, b":", password].concat();
+        format!("Proxy-Authorization: Basic {}\r\n", base64(&both))
+    })
 }
 
 /// RFC 4648 §4.

@@ -28,6 +28,7 @@ pub fn exchange(
 ) -> Result<Outcome, String> {
     let range = range.map(|(first, last)| Range { first, last });
     let request = Request {
+        forwarder: None,
         authority: "host",
         target: "/",
         credentials: None,

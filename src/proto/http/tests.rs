@@ -15,6 +15,7 @@ fn request() -> Request<'static> {
         user_agent: "",
         range: None,
         keep_alive: false,
+        forwarder: None,
     }
 }
 
@@ -64,6 +65,17 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 
 fn with(head: &str, body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 200 OK\r\n{head}\r\n").as_bytes(), body].concat()
+}
+
+#[test]
+fn request_to_a_proxy_names_all_of_the_address() {
+    let proxy: ProxyServer = "http://me:pw@p:1".parse().unwrap();
+    let request =
+        Request { authority: "t:81", target: "/a?b", forwarder: Some(&proxy), ..request() };
+    let get = Get::new(&request, LIMIT);
+    let want = b"GET http://t:81/a?b HTTP/1.1\r\nHost: t:81\r\n\
+                 Proxy-Authorization: Basic bWU6cHc=\r\n";
+    assert!(get.poll_transmit().starts_with(want));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The words between a call and its owner: what is asked, what the world has to do for it, and what
 //! comes of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use thiserror::Error;
 
 use super::super::http::{HttpError, guard::Refusal};
 use crate::{
-    base::{ids::InfoHash, time::Instant},
+    base::{ids::InfoHash, target::Target, time::Instant},
     wire::tracker::{Announce, AnnounceReply, ReplyError, RetryIn, Scheme, ScrapeReply, UrlError},
 };
 
@@ -34,9 +34,9 @@ pub(crate) enum Answer {
 }
 
 /// A connection id that a UDP tracker gave us (BEP 15). It may be used for a minute after it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
-    pub(crate) addr: SocketAddr,
+    pub(crate) to: Target,
     pub(crate) id: u64,
     /// When it came.
     pub(crate) since: Instant,
@@ -50,18 +50,20 @@ pub(crate) enum Ask {
     /// Connect a stream, in place of any earlier one of this call, of which nothing more must be
     /// told.
     Connect {
-        addr: SocketAddr,
+        to: Target,
         /// With TLS, to a server of this name or address.
         tls: Option<String>,
+        /// The proxy is asked itself, and asks the server.
+        forwarded: bool,
     },
     /// [`Call::poll_transmit`] has bytes for the stream.
     Flush,
     /// The stream is not needed any more.
     Close,
     /// Send a datagram. If that is known to fail, tell [`Call::handle_stream_ended`].
-    Datagram { to: SocketAddr, data: Vec<u8> },
-    /// The end: the answer with the address of who gave it. Nothing follows.
-    Done(Result<(Answer, IpAddr), CallError>),
+    Datagram { to: Target, data: Vec<u8> },
+    /// The end: the answer with the address of who gave it, if that is known. Nothing follows.
+    Done(Result<(Answer, Option<IpAddr>), CallError>),
 }
 
 /// Why there is no answer.
@@ -77,6 +79,9 @@ pub(crate) enum CallError {
     NoAddress,
     #[error("the tracker's address is not asked: {0}")]
     Refused(#[from] Refusal),
+    /// It says nothing of the tracker.
+    #[error("{0}")]
+    Proxy(String),
     #[error("no connection with the tracker: {0}")]
     Connect(String),
     #[error("the connection with the tracker broke: {0}")]

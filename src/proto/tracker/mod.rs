@@ -11,15 +11,12 @@ pub mod probe;
 mod tests;
 mod udp;
 
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::VecDeque, net::IpAddr};
 
-use super::http::{Get, Request, Response, guard::Reach};
+use super::http::{Get, NOT_LET_IN, PROXY_REFUSES, Request, Response, guard::Reach};
 use crate::{
-    base::{rng::Rng, time::Instant},
-    conf::Conf,
+    base::{rng::Rng, target::Target, time::Instant},
+    conf::{Conf, ProxyServer, Traffic},
     wire::tracker::{Announce, MAX_SCRAPE, ReplyError, TrackerUrl, http},
 };
 pub(crate) use ask::{Answer, Ask, CallError, Connection, Family, Question};
@@ -45,7 +42,7 @@ pub(crate) struct Call {
     state: State,
     asks: VecDeque<Ask>,
     /// Those not tried yet.
-    addrs: VecDeque<SocketAddr>,
+    addrs: VecDeque<Target>,
     /// What the last one failed with.
     failure: Option<CallError>,
     redirects: u32,
@@ -68,6 +65,8 @@ struct Bounds {
     peers: usize,
     mitigate: bool,
     user_agent: String,
+    /// The one that the tracker is asked through: it looks names up.
+    proxy: Option<ProxyServer>,
 }
 
 #[derive(Debug)]
@@ -75,8 +74,8 @@ enum State {
     /// It begins when it is first polled, so that everything can be told before.
     New(Instant),
     Resolving,
-    Connecting(SocketAddr),
-    Talking(SocketAddr, Box<Get>),
+    Connecting(Target),
+    Talking(Target, Box<Get>),
     Datagrams(Exchange),
     Done,
 }
@@ -109,6 +108,7 @@ impl Call {
                 peers: conf.trackers.max_peers,
                 mitigate: conf.trackers.ssrf_mitigation,
                 user_agent: conf.trackers.user_agent.clone(),
+                proxy: conf.proxy.server_for(Traffic::Trackers).cloned(),
             },
             rng: Rng::new(rng.next_u64()),
             deadline: now + conf.trackers.timeout,
@@ -158,7 +158,7 @@ impl Call {
     /// The connection id that this call got, or found good, for the next one; `None` if one that
     /// was known is good no more. To be asked once it is done.
     pub(crate) fn connection(&self) -> Option<Connection> {
-        self.learned
+        self.learned.clone()
     }
 
     /// The resolver answered.
@@ -173,8 +173,8 @@ impl Call {
 
     /// The stream is up, and TLS if it was wanted.
     pub(crate) fn handle_connected(&mut self, _now: Instant) {
-        let (State::Connecting(addr), true) = (&self.state, self.dialled) else { return };
-        let addr = *addr;
+        let (State::Connecting(to), true) = (&self.state, self.dialled) else { return };
+        let to = to.clone();
         let target = match &self.question {
             // A redirect says itself all that is to be asked for.
             _ if self.redirects > 0 => self.url.target(),
@@ -188,22 +188,25 @@ impl Call {
             user_agent: &self.bounds.user_agent,
             range: None,
             keep_alive: false,
+            forwarder: self.bounds.proxy.as_ref().filter(|_| self.is_forwarded()),
         };
-        self.state = State::Talking(addr, Box::new(Get::new(&request, self.bounds.reply)));
+        self.state = State::Talking(to, Box::new(Get::new(&request, self.bounds.reply)));
         self.asks.push_back(Ask::Flush);
     }
 
     /// Bytes came on the stream.
     pub(crate) fn handle_data(&mut self, now: Instant, data: &[u8]) {
-        let State::Talking(addr, get) = &mut self.state else { return };
+        let State::Talking(to, get) = &mut self.state else { return };
         if data.is_empty() {
             return;
         }
         self.share_ends = None;
-        let addr = *addr;
         match get.handle_data(data) {
             Ok(None) => {}
-            Ok(Some(response)) => self.handle_response(now, addr, response),
+            Ok(Some(response)) => {
+                let to = to.clone();
+                self.handle_response(now, to, response)
+            }
             Err(e) => {
                 let e = failure(get.status(), CallError::Http(e));
                 self.finish(Err(e));
@@ -228,13 +231,13 @@ impl Call {
                 let why = why.err().unwrap_or_else(|| "it was closed at once".into());
                 self.try_next(now, CallError::Connect(why));
             }
-            State::Talking(addr, get) => {
-                let addr = *addr;
+            State::Talking(to, get) => {
+                let to = to.clone();
                 let ended = why
                     .map_err(CallError::Stream)
                     .and_then(|()| get.handle_end().map_err(CallError::Http));
                 match ended {
-                    Ok(response) => self.handle_response(now, addr, response),
+                    Ok(response) => self.handle_response(now, to, response),
                     Err(e) => {
                         let e = failure(get.status(), e);
                         self.try_next(now, e);
@@ -245,11 +248,18 @@ impl Call {
         }
     }
 
+    /// The proxy that the tracker is asked through has failed.
+    pub(crate) fn handle_proxy_failed(&mut self, why: String) {
+        if !matches!(self.state, State::Done) {
+            self.finish(Err(CallError::Proxy(why)));
+        }
+    }
+
     /// A datagram came; true if it was for this call. What is not, as its sender or transaction
     /// shows, changes nothing.
-    pub(crate) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &[u8]) -> bool {
+    pub(crate) fn handle_datagram(&mut self, now: Instant, from: &Target, data: &[u8]) -> bool {
         let State::Datagrams(exchange) = &mut self.state else { return false };
-        let to = exchange.to();
+        let to = exchange.to().clone();
         let asked = udp::Asked { question: &self.question, url: &self.url };
         let news =
             exchange.handle_datagram(now, from, data, self.bounds.peers, &mut self.rng, &asked);
@@ -262,7 +272,7 @@ impl Call {
                 self.asks.push_back(Ask::Datagram { to, data });
             }
             News::Answer(answer) => {
-                self.finish(answer.map(|answer| (answer, to.ip())).map_err(CallError::Reply))
+                self.finish(answer.map(|answer| (answer, from.ip())).map_err(CallError::Reply))
             }
         }
         true
@@ -283,7 +293,7 @@ impl Call {
             let asked = udp::Asked { question: &self.question, url: &self.url };
             if let Some(data) = exchange.handle_timeout(now, &mut self.rng, &asked) {
                 self.told |= exchange.is_asking();
-                self.asks.push_back(Ask::Datagram { to: exchange.to(), data });
+                self.asks.push_back(Ask::Datagram { to: exchange.to().clone(), data });
             }
         }
     }
@@ -319,9 +329,12 @@ impl Call {
         ask
     }
 
-    fn handle_response(&mut self, now: Instant, addr: SocketAddr, response: Response) {
+    fn handle_response(&mut self, now: Instant, from: Target, response: Response) {
+        if response.status == PROXY_REFUSES && self.is_forwarded() {
+            return self.finish(Err(CallError::Proxy(NOT_LET_IN.into())));
+        }
         if let Some(location) = response.location {
-            return match self.follow(addr, &location) {
+            return match self.follow(&from, &location) {
                 Ok(url) => {
                     self.url = url;
                     self.asks.push_back(Ask::Close);
@@ -339,7 +352,7 @@ impl Call {
             }
         };
         let answer = match (response.status, answer) {
-            (200..300, Ok(answer)) => Ok((answer, addr.ip())),
+            (200..300, Ok(answer)) => Ok((answer, from.ip())),
             // Some trackers say why with any status.
             (200..300, Err(e)) | (_, Err(e @ ReplyError::Failure { .. })) => {
                 Err(CallError::Reply(e))
@@ -349,7 +362,7 @@ impl Call {
         self.finish(answer);
     }
 
-    fn finish(&mut self, result: Result<(Answer, IpAddr), CallError>) {
+    fn finish(&mut self, result: Result<(Answer, Option<IpAddr>), CallError>) {
         if matches!(self.state, State::Connecting(_) | State::Talking(..)) {
             self.asks.push_back(Ask::Close);
         }

@@ -11,6 +11,7 @@ use crate::{
     base::{
         ids::{InfoHash, PeerId},
         rng::Rng,
+        target::Target,
         time::Instant,
     },
     conf::Conf,
@@ -63,7 +64,7 @@ fn call(url: TrackerUrl, scrape: bool) -> Call {
     Call::new(url, question, None, Instant::ZERO, &conf, &mut Rng::new(1))
 }
 
-fn outcome(result: Result<(Answer, IpAddr), CallError>) -> Outcome {
+fn outcome(result: Result<(Answer, Option<IpAddr>), CallError>) -> Outcome {
     match result {
         Ok((Answer::Announce(reply), _)) if reply.peers.len() > MAX_PEERS => Outcome::Fault,
         Ok(answer) => Outcome::Answer(format!("{answer:?}")),
@@ -86,7 +87,8 @@ pub fn http(
     for _ in 0..200 {
         match call.poll_ask() {
             Some(Ask::Resolve { .. }) => call.handle_resolved(now, Ok(ips.to_vec())),
-            Some(Ask::Connect { addr, .. }) => {
+            Some(Ask::Connect { to, .. }) => {
+                let Target::Addr(addr) = to else { return (Outcome::Fault, connections) };
                 connections.push(addr);
                 call.handle_connected(now);
             }
@@ -126,7 +128,7 @@ pub fn udp(url: TrackerUrl, scrape: bool, ip: IpAddr, replies: &[(bool, &[u8])])
                 {
                     id.copy_from_slice(ours);
                 }
-                let _ = call.handle_datagram(now, to, &reply);
+                let _ = call.handle_datagram(now, &to, &reply);
             }
             Some(Ask::Done(result)) => return outcome(result),
             Some(_) => return Outcome::Fault,

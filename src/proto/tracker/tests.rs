@@ -41,6 +41,10 @@ fn announce() -> Announce {
     }
 }
 
+fn target(addr: &str) -> Target {
+    Target::Addr(addr.parse().unwrap())
+}
+
 /// A call and the time.
 struct Rig {
     call: Call,
@@ -69,7 +73,7 @@ impl Rig {
     }
 
     #[track_caller]
-    fn done(&mut self) -> Result<(Answer, IpAddr), CallError> {
+    fn done(&mut self) -> Result<(Answer, Option<IpAddr>), CallError> {
         loop {
             match self.ask() {
                 Ask::Done(result) => {
@@ -98,7 +102,7 @@ impl Rig {
     #[track_caller]
     fn connect(&mut self, addr: &str) -> String {
         match self.ask() {
-            Ask::Connect { addr: to, .. } => assert_eq!(to, addr.parse().unwrap()),
+            Ask::Connect { to, .. } => assert_eq!(to, target(addr)),
             other => panic!("{other:?}"),
         }
         self.call.handle_connected(self.now);
@@ -154,8 +158,8 @@ fn reply() -> AnnounceReply {
     }
 }
 
-fn answer(ip: &str) -> Result<(Answer, IpAddr), CallError> {
-    Ok((Answer::Announce(reply()), ip.parse().unwrap()))
+fn answer(ip: &str) -> Result<(Answer, Option<IpAddr>), CallError> {
+    Ok((Answer::Announce(reply()), Some(ip.parse().unwrap())))
 }
 
 fn secs(n: u64) -> Duration {

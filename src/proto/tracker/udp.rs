@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{Answer, Connection, Question};
 use crate::{
-    base::{rng::Rng, time::Instant},
+    base::{rng::Rng, target::Target, time::Instant},
     wire::tracker::{
         ReplyError, TrackerUrl,
         udp::{Reply, Request, url_data},
@@ -31,7 +31,9 @@ const MAX_RENEWALS: u8 = 2;
 
 #[derive(Debug)]
 pub(super) struct Exchange {
-    to: SocketAddr,
+    to: Target,
+    /// Where what was sent to a name is answered from.
+    seen: Option<SocketAddr>,
     transaction: u32,
     /// What the question is asked with; without it, the connection is asked for.
     connection: Option<Connection>,
@@ -63,14 +65,14 @@ pub(super) enum News {
 impl Exchange {
     /// Begins, and returns what to send.
     pub(super) fn new(
-        to: SocketAddr,
+        to: Target,
         known: Option<Connection>,
         now: Instant,
         patience: Duration,
         rng: &mut Rng,
         asked: &Asked<'_>,
     ) -> (Self, Vec<u8>) {
-        let connection = known.filter(|known| known.addr == to && usable(known, now));
+        let connection = known.filter(|known| known.to == to && usable(known, now));
         let stale = connection.is_some();
         let first_pause = if patience < FIRST_PAUSE {
             LEAST_PAUSE.max(patience / PART_OF_LITTLE)
@@ -80,6 +82,7 @@ impl Exchange {
         let (pause, repeat_at) = (first_pause, now);
         let mut new = Self {
             to,
+            seen: None,
             transaction: 0,
             connection,
             stale,
@@ -92,8 +95,21 @@ impl Exchange {
         (new, datagram)
     }
 
-    pub(super) fn to(&self) -> SocketAddr {
-        self.to
+    pub(super) fn to(&self) -> &Target {
+        &self.to
+    }
+
+    /// Whether a datagram may be the tracker's.
+    fn is_from_it(&self, from: &Target) -> bool {
+        match (&self.to, from) {
+            (Target::Addr(to), Target::Addr(from)) => {
+                from.ip().to_canonical() == to.ip() && from.port() == to.port()
+            }
+            (Target::Name { port, .. }, Target::Addr(from)) => {
+                from.port() == *port && self.seen.is_none_or(|seen| seen == *from)
+            }
+            (to, from) => to == from,
+        }
     }
 
     pub(super) fn repeat_at(&self) -> Instant {
@@ -102,7 +118,7 @@ impl Exchange {
 
     /// The connection, if the tracker gave or honoured it.
     pub(super) fn connection(&self) -> Option<Connection> {
-        self.connection.filter(|_| !self.stale)
+        self.connection.clone().filter(|_| !self.stale)
     }
 
     /// Whether what was sent last is the question itself.
@@ -118,16 +134,17 @@ impl Exchange {
     }
 
     fn request(&self, asked: &Asked<'_>) -> Vec<u8> {
-        let request = match (self.connection, asked.question) {
+        let request = match (&self.connection, asked.question) {
             (None, _) => Request::Connect,
             (Some(Connection { id, .. }), Question::Announce(announce)) => {
                 let mut announce = Box::new(announce.clone());
                 // Over IPv6 the field must be empty.
-                announce.ip = announce.ip.filter(|ip| ip.is_ipv4() && self.to.is_ipv4());
-                Request::Announce { connection: id, announce, url_data: url_data(asked.url) }
+                let over_v6 = self.to.ip().is_some_and(|ip| ip.is_ipv6());
+                announce.ip = announce.ip.filter(|ip| ip.is_ipv4() && !over_v6);
+                Request::Announce { connection: *id, announce, url_data: url_data(asked.url) }
             }
             (Some(Connection { id, .. }), Question::Scrape(hashes)) => {
-                Request::Scrape { connection: id, info_hashes: hashes.clone() }
+                Request::Scrape { connection: *id, info_hashes: hashes.clone() }
             }
         };
         request.encode(self.transaction)
@@ -145,7 +162,8 @@ impl Exchange {
         }
         self.pause = self.pause.saturating_mul(2);
         self.repeat_at = now + self.pause;
-        if self.connection.is_some_and(|connection| self.stale || !usable(&connection, now)) {
+        let is_known = |known: &Connection| !self.stale && usable(known, now);
+        if self.connection.as_ref().is_some_and(|connection| !is_known(connection)) {
             (self.connection, self.stale) = (None, false);
             return Some(self.begin(now, rng, asked));
         }
@@ -155,7 +173,7 @@ impl Exchange {
     pub(super) fn handle_datagram(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: &Target,
         data: &[u8],
         max_peers: usize,
         rng: &mut Rng,
@@ -165,11 +183,11 @@ impl Exchange {
             .split_first_chunk::<4>()
             .and_then(|(action, rest)| Some((action, rest.first_chunk::<4>()?)));
         let Some((&action, &transaction)) = head else { return News::Foreign };
-        let from_them = from.ip().to_canonical() == self.to.ip() && from.port() == self.to.port();
-        if !from_them || u32::from_be_bytes(transaction) != self.transaction {
+        if !self.is_from_it(from) || u32::from_be_bytes(transaction) != self.transaction {
             return News::Foreign;
         }
-        let reply = match Reply::decode(data, self.to.is_ipv6(), max_peers) {
+        let over_v6 = from.ip().is_some_and(|ip| ip.to_canonical().is_ipv6());
+        let reply = match Reply::decode(data, over_v6, max_peers) {
             Ok((_, reply)) => reply,
             // Of another protocol.
             Err(ReplyError::Action(_)) => return News::Foreign,
@@ -178,7 +196,10 @@ impl Exchange {
             }
             Err(_) => return News::Foreign,
         };
-        match (reply, self.connection, asked.question) {
+        if let (Target::Name { .. }, Target::Addr(from)) = (&self.to, from) {
+            self.seen = Some(*from);
+        }
+        match (reply, &self.connection, asked.question) {
             (Reply::Error(_), Some(_), _) if self.stale => {
                 (self.connection, self.stale) = (None, false)
             }
@@ -193,7 +214,8 @@ impl Exchange {
                 return News::Answer(Err(ReplyError::Failure { reason, retry_in: None }));
             }
             (Reply::Connect { connection }, None, _) => {
-                self.connection = Some(Connection { addr: self.to, id: connection, since: now });
+                let to = self.to.clone();
+                self.connection = Some(Connection { to, id: connection, since: now });
             }
             (Reply::Announce(reply), Some(_), Question::Announce(_)) => {
                 self.stale = false;
@@ -213,7 +235,7 @@ impl Exchange {
 
     /// The action of the reply that we wait for.
     fn expected(&self, question: &Question) -> u32 {
-        match (self.connection, question) {
+        match (&self.connection, question) {
             (None, _) => 0,
             (Some(_), Question::Announce(_)) => 1,
             (Some(_), Question::Scrape(_)) => 2,

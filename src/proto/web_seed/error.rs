@@ -22,6 +22,9 @@ pub(crate) enum FetchError {
     NoAddress,
     #[error("the web seed's address is not asked: {0}")]
     Refused(Refusal),
+    /// It says nothing of the web seed.
+    #[error("{0}")]
+    Proxy(String),
     #[error("no connection with the web seed: {0}")]
     Connect(String),
     #[error("the connection with the web seed broke: {0}")]

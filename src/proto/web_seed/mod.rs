@@ -11,10 +11,14 @@ pub mod probe;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
-use super::http::{Exchange, Head, Part, Range, Request, guard::Reach};
-use crate::{base::time::Instant, conf::Conf, wire::web_seed::FileUrl};
+use super::http::{Exchange, Head, NOT_LET_IN, PROXY_REFUSES, Part, Range, Request, guard::Reach};
+use crate::{
+    base::{target::Target, time::Instant},
+    conf::{Conf, ProxyKind, ProxyServer, Traffic},
+    wire::{tracker::Scheme, web_seed::FileUrl},
+};
 
 pub(crate) use error::FetchError;
 
@@ -47,9 +51,11 @@ pub(crate) enum Ask {
     Resolve { host: String },
     /// Connect a stream, in place of any earlier one, of which nothing more must be told.
     Connect {
-        addr: SocketAddr,
+        to: Target,
         /// With TLS, to a server of this name or address.
         tls: Option<String>,
+        /// The proxy is asked itself, and asks the server.
+        forwarded: bool,
     },
     /// [`WebConnection::poll_transmit`] has bytes for the stream.
     Flush,
@@ -67,7 +73,7 @@ pub(crate) struct WebConnection {
     state: State,
     asks: VecDeque<Ask>,
     /// Those not tried yet.
-    addrs: VecDeque<SocketAddr>,
+    addrs: VecDeque<Target>,
     request: Option<Running>,
     /// Where redirects have led that a request followed.
     learned: Option<FilePlace>,
@@ -85,6 +91,8 @@ struct Bounds {
     redirects: u32,
     mitigate: bool,
     user_agent: String,
+    /// The one that the server is asked through: it looks names up.
+    proxy: Option<ProxyServer>,
 }
 
 /// The request that is being answered.
@@ -107,12 +115,12 @@ enum State {
     /// `told`: the owner knows of the stream that was asked for last; what it tells before that is
     /// of an earlier one.
     Connecting {
-        addr: SocketAddr,
+        to: Target,
         told: bool,
     },
     /// Connected with a server, with this request or none.
     Up {
-        addr: SocketAddr,
+        at: Target,
         origin: FileUrl,
         exchange: Option<Box<Exchange>>,
         used: bool,
@@ -128,6 +136,7 @@ impl WebConnection {
                 redirects: conf.web_seeds.max_redirects,
                 mitigate: conf.trackers.ssrf_mitigation,
                 user_agent: conf.trackers.user_agent.clone(),
+                proxy: conf.proxy.server_for(Traffic::WebSeeds).cloned(),
             },
             state: State::Closed,
             asks: VecDeque::new(),
@@ -177,12 +186,13 @@ impl WebConnection {
 
     /// The stream is up, and TLS if it was wanted.
     pub(crate) fn handle_connected(&mut self, now: Instant) {
-        let (&State::Connecting { addr, told: true }, Some(running)) = (&self.state, &self.request)
+        let (State::Connecting { to, told: true }, Some(running)) = (&self.state, &self.request)
         else {
             return;
         };
+        let at = to.clone();
         let origin = running.what.place.url.clone();
-        self.state = State::Up { addr, origin, exchange: None, used: false };
+        self.state = State::Up { at, origin, exchange: None, used: false };
         self.addrs.clear();
         self.say(now);
     }
@@ -196,6 +206,7 @@ impl WebConnection {
         mut take: impl FnMut(&[u8]),
     ) -> Option<End> {
         let mut input = data;
+        let forwards = self.forwards();
         loop {
             let State::Up { exchange, .. } = &mut self.state else { return None };
             let (Some(exchange), Some(running)) = (exchange, &mut self.request) else {
@@ -230,6 +241,9 @@ impl WebConnection {
                             }
                             Err(e) => return Some(self.end(Err(e))),
                         }
+                    }
+                    if head.status == PROXY_REFUSES && forwards {
+                        return Some(self.end(Err(FetchError::Proxy(NOT_LET_IN.into()))));
                     }
                     if let Err(e) = check_head(&head, &running.what) {
                         return Some(self.end(Err(e)));
@@ -306,6 +320,14 @@ impl WebConnection {
         }
     }
 
+    /// The proxy that the server is asked through has failed. Returns how the request ended, if it
+    /// did.
+    pub(crate) fn handle_proxy_failed(&mut self, why: String) -> Option<End> {
+        let is_over = self.request.is_none();
+        let end = self.end(Err(FetchError::Proxy(why)));
+        (!is_over).then_some(end)
+    }
+
     /// Time went by. Returns how the request ended, if it did.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<End> {
         if self.poll_timeout().is_none_or(|at| at > now) {
@@ -351,8 +373,16 @@ impl WebConnection {
         ask
     }
 
+    /// Whether the proxy is not asked for a way to the server, but to ask the server.
+    fn forwards(&self) -> bool {
+        let kind = self.bounds.proxy.as_ref().map(ProxyServer::kind);
+        let scheme = self.request.as_ref().map(|running| running.what.place.url.url().scheme());
+        kind == Some(ProxyKind::Http) && scheme == Some(Scheme::Http)
+    }
+
     /// Sends the request.
     fn say(&mut self, now: Instant) {
+        let forwards = self.forwards();
         let (State::Up { exchange, .. }, Some(running)) = (&mut self.state, &self.request) else {
             return;
         };
@@ -366,6 +396,7 @@ impl WebConnection {
             user_agent: &self.bounds.user_agent,
             range: Some(Range { first: *first, last }),
             keep_alive: true,
+            forwarder: self.bounds.proxy.as_ref().filter(|_| forwards),
         };
         *exchange = Some(Box::new(Exchange::new(&request, *len)));
         self.deadline = Some(now + self.bounds.timeout);

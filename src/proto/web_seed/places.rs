@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Ask, End, FetchError, FilePlace, Instant, State, WebConnection};
 use crate::{
+    base::target::Target,
     proto::http::guard,
     wire::{
         tracker::{Scheme, url::Host},
@@ -20,9 +21,9 @@ impl WebConnection {
     pub(super) fn begin(&mut self, now: Instant) -> Option<End> {
         let place = &self.request.as_ref()?.what.place;
         let url = place.url.url();
-        if let State::Up { addr, origin, exchange: None, .. } = &self.state
+        if let State::Up { at, origin, exchange: None, .. } = &self.state
             && origin.url().same_origin(url)
-            && self.check(addr.ip(), place).is_ok()
+            && self.check(at, place).is_ok()
         {
             self.say(now);
             return None;
@@ -32,6 +33,10 @@ impl WebConnection {
         self.deadline = Some(now + self.bounds.timeout);
         match host {
             Host::Ip(ip) => self.try_all(now, vec![ip]),
+            Host::Name(host) if self.bounds.proxy.is_some() => {
+                let port = self.request.as_ref()?.what.place.url.url().port();
+                self.try_targets(now, [Target::Name { host, port }])
+            }
             Host::Name(host) => {
                 self.state = State::Resolving;
                 self.asks.push_back(Ask::Resolve { host });
@@ -57,13 +62,22 @@ impl WebConnection {
 
     /// Begins with the first of `ips` that may be asked.
     fn try_all(&mut self, now: Instant, ips: Vec<IpAddr>) -> Option<End> {
+        let port = self.request.as_ref()?.what.place.url.url().port();
+        let target = |ip: IpAddr| SocketAddr::new(ip.to_canonical(), port).into();
+        self.try_targets(now, ips.into_iter().map(target))
+    }
+
+    fn try_targets(
+        &mut self,
+        now: Instant,
+        targets: impl IntoIterator<Item = Target>,
+    ) -> Option<End> {
         let place = self.request.as_ref()?.what.place.clone();
         let mut failure = FetchError::NoAddress;
         self.addrs.clear();
-        for ip in ips {
-            let addr = SocketAddr::new(ip.to_canonical(), place.url.url().port());
-            match self.check(addr.ip(), &place) {
-                Ok(()) if !self.addrs.contains(&addr) => self.addrs.push_back(addr),
+        for target in targets {
+            match self.check(&target, &place) {
+                Ok(()) if !self.addrs.contains(&target) => self.addrs.push_back(target),
                 Ok(()) => {}
                 Err(e) => failure = e,
             }
@@ -74,33 +88,39 @@ impl WebConnection {
         self.try_next(now, failure)
     }
 
-    fn check(&self, ip: IpAddr, place: &FilePlace) -> Result<(), FetchError> {
-        let has_query = place.url.url().query().is_some();
-        guard::check_file(ip, self.bounds.mitigate, has_query, place.from)
-            .map_err(FetchError::Refused)
+    fn check(&self, target: &Target, place: &FilePlace) -> Result<(), FetchError> {
+        let (has_query, mitigate) = (place.url.url().query().is_some(), self.bounds.mitigate);
+        let checked = match target {
+            Target::Addr(addr) => guard::check_file(addr.ip(), mitigate, has_query, place.from),
+            Target::Name { host, .. } => {
+                guard::check_file_at_name(host, mitigate, has_query, place.from)
+            }
+        };
+        checked.map_err(FetchError::Refused)
     }
 
     /// The address tried last has failed with `failure`; the next one gets its share of the time.
     pub(super) fn try_next(&mut self, now: Instant, failure: FetchError) -> Option<End> {
-        let Some(addr) = self.addrs.pop_front() else {
+        let Some(to) = self.addrs.pop_front() else {
             self.state = State::Closed;
             return Some(self.end(Err(failure)));
         };
         let shares = u32::try_from(self.addrs.len() + 1).unwrap_or(u32::MAX);
         self.deadline = Some(now + self.bounds.timeout / shares);
-        self.state = State::Connecting { addr, told: false };
+        self.state = State::Connecting { to: to.clone(), told: false };
         let url = self.request.as_ref()?.what.place.url.url();
         let tls = (url.scheme() == Scheme::Https).then(|| match url.host() {
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.clone(),
         });
-        self.asks.push_back(Ask::Connect { addr, tls });
+        let forwarded = self.forwards();
+        self.asks.push_back(Ask::Connect { to, tls, forwarded });
         None
     }
 
     /// Where a redirect leads, if it may.
     pub(super) fn follow(&mut self, location: &[u8]) -> Result<FilePlace, FetchError> {
-        let (State::Up { addr, .. }, Some(running)) = (&self.state, &mut self.request) else {
+        let (State::Up { at, .. }, Some(running)) = (&self.state, &mut self.request) else {
             return Err(FetchError::NoAddress);
         };
         running.redirects = running.redirects.saturating_add(1);
@@ -116,7 +136,7 @@ impl WebConnection {
         if !guard::may_follow(scheme, next) {
             return Err(FetchError::Scheme { from: scheme, to: next });
         }
-        let from = [*from, guard::reach(addr.ip())].into_iter().flatten().min();
+        let from = [*from, guard::reach_of(at)].into_iter().flatten().min();
         Ok(FilePlace { url: to, from })
     }
 }

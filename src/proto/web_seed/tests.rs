@@ -31,6 +31,10 @@ fn request(at: &str, first: u64, len: u64) -> FileRequest {
     FileRequest { place: url(at).into(), first, len, file_len: 100 }
 }
 
+fn target(addr: &str) -> Target {
+    Target::Addr(addr.parse().unwrap())
+}
+
 struct Rig {
     connection: WebConnection,
     now: Instant,
@@ -85,8 +89,8 @@ fn part_of_a_file_is_fetched_and_the_connection_kept() {
     let mut rig = Rig::new("http://me:pw@h:81/d/x", 5, 5);
     assert_eq!(rig.asks(), [Ask::Resolve { host: "h".into() }]);
     assert_eq!(rig.resolved(&["192.0.2.1"]), None);
-    let addr = "192.0.2.1:81".parse().unwrap();
-    assert_eq!(rig.asks(), [Ask::Connect { addr, tls: None }]);
+    let to = target("192.0.2.1:81");
+    assert_eq!(rig.asks(), [Ask::Connect { to, tls: None, forwarded: false }]);
     rig.connection.handle_connected(rig.now);
     assert_eq!(rig.asks(), [Ask::Flush]);
     let agent = Conf::default().trackers.user_agent;
@@ -112,9 +116,9 @@ fn another_origin_gets_another_connection() {
     rig.sent();
     assert_eq!(rig.data(PART), Some(Ok(())));
     assert_eq!(rig.connection.fetch(rig.now, request("https://192.0.2.1/x", 5, 5)), None);
-    let addr = "192.0.2.1:443".parse().unwrap();
+    let to = target("192.0.2.1:443");
     let tls = Some("192.0.2.1".to_owned());
-    assert_eq!(rig.asks(), [Ask::Close, Ask::Connect { addr, tls }]);
+    assert_eq!(rig.asks(), [Ask::Close, Ask::Connect { to, tls, forwarded: false }]);
 }
 
 #[test]
@@ -271,8 +275,8 @@ fn addresses_are_tried_in_turn_within_the_time() {
     rig.asks();
     assert_eq!(rig.connection.poll_timeout(), Some(at(10)));
     assert_eq!(rig.connection.handle_timeout(at(10)), None);
-    let addr = "192.0.2.2:80".parse().unwrap();
-    assert_eq!(rig.asks(), [Ask::Close, Ask::Connect { addr, tls: None }]);
+    let to = target("192.0.2.2:80");
+    assert_eq!(rig.asks(), [Ask::Close, Ask::Connect { to, tls: None, forwarded: false }]);
     let refused = Err("connection refused".to_owned());
     let end = rig.connection.handle_closed(at(11), refused);
     assert_eq!(end, Some(Err(FetchError::Connect("connection refused".into()))));

@@ -40,6 +40,7 @@ mod peers;
 mod places;
 mod plans;
 mod prior;
+mod proxies;
 mod queue;
 mod routers;
 mod rules;

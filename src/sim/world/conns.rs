@@ -357,9 +357,13 @@ impl World {
                 }
             }
             Action::Datagram(to, bytes) => _ = self.datagram_from(node, to, &bytes),
+            Action::Fragments(to, bytes) => {
+                self.segments_from(node, to, std::iter::once(&bytes[..]), false);
+            }
             Action::Multicast(bytes) => self.multicast(node, &bytes),
             Action::Dial(addr) => {
-                self.dial(node, None, addr);
+                let conn = self.dial(node, None, addr);
+                self.act(node, |script, _| script.dialling(ConnId(conn), addr));
             }
         }
     }

@@ -116,8 +116,11 @@ impl World {
     pub(super) fn service(&mut self, node: usize) {
         let now = self.now;
         while let Some(effect) = self.host_mut(node).engine.poll_effect() {
+            self.watch_for_leaks(node, &effect);
             match effect {
-                Effect::Connect { stream: stream @ StreamId::Tracker(_), addr, .. } => {
+                Effect::Connect { stream: stream @ StreamId::Tracker(_), addr, .. }
+                    if !self.directory.contains_key(&addr) =>
+                {
                     self.dial_tracker(node, stream, addr)
                 }
                 Effect::Connect { stream, addr, .. } => {
@@ -130,6 +133,11 @@ impl World {
                         let what = format!("{dials} dials at a time, {limit} are allowed");
                         self.violated(node, &Violation { name: "within-limits", what });
                     }
+                }
+                // There is none here: what is said is not read by others.
+                Effect::Secure { stream, .. } => {
+                    let clock = self.clock(node);
+                    self.host_mut(node).engine.handle_connected(clock, stream);
                 }
                 Effect::Close { stream } => {
                     if let Some((conn, side)) = self.host_mut(node).streams.remove(&stream) {

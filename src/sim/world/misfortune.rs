@@ -219,6 +219,14 @@ impl World {
         }
     }
 
+    /// All connections of a node break, for both ends.
+    pub fn break_all(&mut self, node: NodeId) {
+        let is_its = |conn: &Conn| conn.ends.iter().any(|end| end.node == node.0);
+        let all: Vec<u64> =
+            self.conns.iter().filter(|(_, conn)| is_its(conn)).map(|(&id, _)| id).collect();
+        all.into_iter().for_each(|id| self.broken(id));
+    }
+
     /// A node's connections break, each after twice this time at the latest: both ends are told.
     pub fn set_flaky(&mut self, node: NodeId, every: Option<Duration>) {
         self.nodes[node.0].flaky = every;

@@ -250,6 +250,14 @@ impl WebSeeds {
         self.settle_fetch(key, end, work);
     }
 
+    /// The stream is over: its proxy has failed.
+    pub(super) fn handle_proxy_failed(&mut self, key: Key, why: String, work: &mut Work<'_>) {
+        let Some(fetch) = self.fetches.get_mut(key) else { return };
+        fetch.stream = None;
+        let end = fetch.connection.handle_proxy_failed(why);
+        self.settle_fetch(key, end, work);
+    }
+
     /// It is time for some of them.
     pub(super) fn handle_timeouts(&mut self, work: &mut Work<'_>) {
         let now = work.cx.now;
@@ -450,10 +458,10 @@ impl WebSeeds {
                 web_seed::Ask::Resolve { host } => {
                     self.asks.push_back(Ask::Resolve { fetch: key, host });
                 }
-                web_seed::Ask::Connect { addr, tls } => {
+                web_seed::Ask::Connect { to, tls, forwarded } => {
                     let old = fetch.stream.take();
                     self.asks.extend(old.map(|stream| Ask::Close { stream }));
-                    self.asks.push_back(Ask::Connect { fetch: key, addr, tls });
+                    self.asks.push_back(Ask::Connect { fetch: key, to, tls, forwarded });
                 }
                 web_seed::Ask::Flush => {
                     self.asks.extend(fetch.stream.map(|stream| Ask::Flush { stream }));

@@ -310,6 +310,7 @@ fn kind(error: &FetchError) -> WebSeedErrorKind {
         FetchError::Resolve(_) | FetchError::NoAddress => WebSeedErrorKind::NameNotFound,
         FetchError::Refused(_) => WebSeedErrorKind::Forbidden,
         FetchError::Connect(_) => WebSeedErrorKind::Unreachable,
+        FetchError::Proxy(_) => WebSeedErrorKind::Proxy,
         FetchError::Stream(_) | FetchError::Short(_) => WebSeedErrorKind::Broken,
         FetchError::Http(HttpError::Truncated) => WebSeedErrorKind::Broken,
         error if error.is_of_file() => WebSeedErrorKind::NoFile,

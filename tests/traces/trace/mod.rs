@@ -189,7 +189,8 @@ impl Trace {
                     | Effect::Datagram { .. }
                     | Effect::Segments { .. }
                     | Effect::Multicast { .. }
-                    | Effect::Resolve { .. } => self.errands.push(effect),
+                    | Effect::Resolve { .. }
+                    | Effect::Secure { .. } => self.errands.push(effect),
                     Effect::Job(job) => self.jobs.push(job),
                 }
             }

@@ -60,12 +60,20 @@ fn tls_is_for_the_name_of_the_address() {
     rig.resolve(&["192.0.2.1"]);
     assert_eq!(
         rig.ask(),
-        Ask::Connect { addr: "192.0.2.1:443".parse().unwrap(), tls: Some("t.example".into()) }
+        Ask::Connect {
+            to: target("192.0.2.1:443"),
+            tls: Some("t.example".into()),
+            forwarded: false
+        }
     );
     let mut rig = Rig::new("https://[2001:db8::1]:1/announce");
     assert_eq!(
         rig.ask(),
-        Ask::Connect { addr: "[2001:db8::1]:1".parse().unwrap(), tls: Some("2001:db8::1".into()) }
+        Ask::Connect {
+            to: target("[2001:db8::1]:1"),
+            tls: Some("2001:db8::1".into()),
+            forwarded: false
+        }
     );
     rig.call.handle_connected(rig.now);
     assert_eq!(rig.ask(), Ask::Flush);
@@ -90,7 +98,7 @@ fn a_scrape_over_http() {
         let counts = ScrapeReply { complete: 5, downloaded: 50, incomplete: 10 };
         assert_eq!(
             rig.done(),
-            Ok((Answer::Scrape(vec![Some(counts), None]), "192.0.2.1".parse().unwrap()))
+            Ok((Answer::Scrape(vec![Some(counts), None]), Some("192.0.2.1".parse().unwrap())))
         );
     }
     let mut rig = Rig::with("http://192.0.2.1/a", Question::Scrape(hashes), None, &Conf::default());
@@ -244,4 +252,43 @@ fn credentials_stay_at_their_origin() {
     rig.connect("192.0.2.1:80");
     rig.follow("https://192.0.2.1/");
     assert!(!rig.connect("192.0.2.1:443").contains("Authorization"));
+}
+
+fn through(proxy: &str) -> Conf {
+    Conf::default().with(|conf| conf.proxy.server = Some(proxy.parse().unwrap()))
+}
+
+#[test]
+fn proxy_looks_names_up_and_gets_plain_requests_by_http() {
+    let name = |port| Target::Name { host: "t.example".into(), port };
+    for (url, proxy, tls, forwarded) in [
+        ("http://t.example:80/announce", "socks5://p:1", None, false),
+        ("http://t.example:80/announce", "http://me:pw@p:1", None, true),
+        ("https://t.example:80/announce", "http://me:pw@p:1", Some("t.example"), false),
+    ] {
+        let question = Question::Announce(announce());
+        let mut rig = Rig::with(url, question, None, &through(proxy));
+        let tls = tls.map(str::to_owned);
+        assert_eq!(rig.ask(), Ask::Connect { to: name(80), tls, forwarded });
+        rig.call.handle_connected(rig.now);
+        let said = String::from_utf8_lossy(rig.call.poll_transmit()).into_owned();
+        assert_eq!(said.starts_with("GET http://t.example"), forwarded, "{said}");
+        assert_eq!(said.contains("Proxy-Authorization"), forwarded, "{said}");
+    }
+}
+
+#[test]
+fn failure_of_a_proxy_is_told_apart_from_its_trackers() {
+    let question = || Question::Announce(announce());
+    let proxy = through("http://p:1");
+    let mut rig = Rig::with("http://t.example/announce", question(), None, &proxy);
+    assert!(matches!(rig.ask(), Ask::Connect { .. }));
+    rig.call.handle_connected(rig.now);
+    assert_eq!(rig.ask(), Ask::Flush);
+    rig.call.handle_data(rig.now, b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n");
+    assert!(matches!(rig.error(), CallError::Proxy(_)));
+    let mut rig = Rig::with("udp://t.example:1", question(), None, &proxy);
+    assert!(matches!(rig.error(), CallError::Proxy(_)));
+    let mut rig = Rig::with("http://localhost/x", question(), None, &proxy);
+    assert!(matches!(rig.error(), CallError::Refused(_)), "it may be the proxy's own host");
 }

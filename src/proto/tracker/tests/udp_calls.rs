@@ -10,7 +10,7 @@ fn rig(url: &str) -> Rig {
 
 /// What is asked next, and its transaction.
 #[track_caller]
-fn request(rig: &mut Rig) -> (SocketAddr, u32, Datagram) {
+fn request(rig: &mut Rig) -> (Target, u32, Datagram) {
     match rig.ask() {
         Ask::Datagram { to, data } => {
             let (transaction, request) = Datagram::decode(&data).unwrap();
@@ -26,8 +26,8 @@ fn connect(rig: &mut Rig, connection: u64) {
     assert_eq!(request, Datagram::Connect);
     assert!(rig.call.handle_datagram(
         rig.now,
-        to,
-        &Reply::Connect { connection }.encode(transaction, to.is_ipv6())
+        &to,
+        &Reply::Connect { connection }.encode(transaction, to.ip().is_some_and(|ip| ip.is_ipv6()))
     ));
 }
 
@@ -42,8 +42,8 @@ fn answer_announce(rig: &mut Rig, want: u64) -> (Announce, Vec<u8>) {
     let said = AnnounceReply { seeders: Some(1), leechers: Some(2), ..reply() };
     assert!(rig.call.handle_datagram(
         rig.now,
-        to,
-        &Reply::Announce(said).encode(transaction, to.is_ipv6())
+        &to,
+        &Reply::Announce(said).encode(transaction, to.ip().is_some_and(|ip| ip.is_ipv6()))
     ));
     (*announce, url_data)
 }
@@ -51,7 +51,7 @@ fn answer_announce(rig: &mut Rig, want: u64) -> (Announce, Vec<u8>) {
 #[track_caller]
 fn answered(rig: &mut Rig) {
     let said = AnnounceReply { seeders: Some(1), leechers: Some(2), ..reply() };
-    assert_eq!(rig.done(), Ok((Answer::Announce(said), "192.0.2.1".parse().unwrap())));
+    assert_eq!(rig.done(), Ok((Answer::Announce(said), Some("192.0.2.1".parse().unwrap()))));
 }
 
 #[test]
@@ -63,10 +63,7 @@ fn an_announce_over_udp() {
     assert_eq!((said, &url_data[..]), (announce(), &b"/announce?k=1"[..]));
     answered(&mut rig);
     let since = rig.now;
-    assert_eq!(
-        rig.call.connection(),
-        Some(Connection { addr: TRACKER.parse().unwrap(), id: 0xABCD, since })
-    );
+    assert_eq!(rig.call.connection(), Some(Connection { to: target(TRACKER), id: 0xABCD, since }));
 }
 
 #[test]
@@ -93,10 +90,10 @@ fn the_tracker_of_another_family() {
     };
     assert!(rig.call.handle_datagram(
         rig.now,
-        to,
+        &to,
         &Reply::Announce(said.clone()).encode(transaction, true)
     ));
-    assert_eq!(rig.done(), Ok((Answer::Announce(said), "2001:db8::1".parse().unwrap())));
+    assert_eq!(rig.done(), Ok((Answer::Announce(said), Some("2001:db8::1".parse().unwrap()))));
 }
 
 #[test]
@@ -105,7 +102,7 @@ fn datagrams_of_others_change_nothing() {
     let (to, transaction, _) = request(&mut rig);
     let good = Reply::Connect { connection: 1 }.encode(transaction, false);
     let forged = |rig: &mut Rig, from: &str, data: &[u8]| {
-        assert!(!rig.call.handle_datagram(rig.now, from.parse().unwrap(), data))
+        assert!(!rig.call.handle_datagram(rig.now, &target(from), data))
     };
     forged(&mut rig, "192.0.2.2:6969", &good);
     forged(&mut rig, "192.0.2.1:6968", &good);
@@ -118,14 +115,14 @@ fn datagrams_of_others_change_nothing() {
     forged(&mut rig, TRACKER, &[&[0, 0, 0, 9], &good[4..]].concat());
     rig.idle();
     // A socket for both families tells it so.
-    assert!(rig.call.handle_datagram(rig.now, "[::ffff:192.0.2.1]:6969".parse().unwrap(), &good));
+    assert!(rig.call.handle_datagram(rig.now, &target("[::ffff:192.0.2.1]:6969"), &good));
     // The same once more is an answer to nothing.
-    assert!(!rig.call.handle_datagram(rig.now, to, &good));
+    assert!(!rig.call.handle_datagram(rig.now, &to, &good));
     let (_, second, _) = request(&mut rig);
     assert_ne!(second, transaction);
     assert!(!rig.call.handle_datagram(
         rig.now,
-        to,
+        &to,
         &Reply::Connect { connection: 2 }.encode(second, false)
     ));
 }
@@ -147,7 +144,7 @@ fn unanswered_datagram_is_repeated_ever_less_often() {
     let (transaction, _) = Datagram::decode(&data).unwrap();
     assert!(rig.call.handle_datagram(
         rig.now,
-        to,
+        &to,
         &Reply::Connect { connection: 3 }.encode(transaction, false)
     ));
     let (_, _, second) = request(&mut rig);
@@ -178,9 +175,9 @@ fn udp_call_is_repeated_once_by_default() {
 fn a_dead_address_makes_room_for_the_next_over_udp() {
     let mut rig = rig("udp://t:6969");
     rig.resolve(&["192.0.2.2", "192.0.2.3", "192.0.2.1"]);
-    assert_eq!(request(&mut rig).0, "192.0.2.2:6969".parse().unwrap());
+    assert_eq!(request(&mut rig).0, target("192.0.2.2:6969"));
     rig.pass(secs(10));
-    assert_eq!(request(&mut rig).0, "192.0.2.3:6969".parse().unwrap());
+    assert_eq!(request(&mut rig).0, target("192.0.2.3:6969"));
     // It could not even be sent.
     rig.call.handle_stream_ended(rig.now, Err("unreachable".into()));
     connect(&mut rig, 1);
@@ -192,8 +189,8 @@ fn a_dead_address_makes_room_for_the_next_over_udp() {
 #[test]
 fn a_known_connection_saves_a_round_trip() {
     let mut rig = rig("udp://t:6969");
-    let known = Connection { addr: TRACKER.parse().unwrap(), id: 9, since: rig.now };
-    rig.call.set_connection(known);
+    let known = Connection { to: target(TRACKER), id: 9, since: rig.now };
+    rig.call.set_connection(known.clone());
     // Of several addresses that one comes first.
     rig.resolve(&["192.0.2.7", "192.0.2.1"]);
     answer_announce(&mut rig, 9);
@@ -217,32 +214,28 @@ fn a_known_connection_counts_for_a_minute() {
             &Conf::default(),
             &mut Rng::new(1),
         );
-        rig.call.set_connection(Connection { addr: TRACKER.parse().unwrap(), id: 9, since });
+        rig.call.set_connection(Connection { to: target(TRACKER), id: 9, since });
         assert_eq!(matches!(request(&mut rig).2, Datagram::Announce { connection: 9, .. }), good);
     }
     let mut other = rig("udp://192.0.2.1:6969");
-    other.call.set_connection(Connection {
-        addr: "192.0.2.1:6968".parse().unwrap(),
-        id: 9,
-        since: other.now,
-    });
+    other.call.set_connection(Connection { to: target("192.0.2.1:6968"), id: 9, since: other.now });
     assert_eq!(request(&mut other).2, Datagram::Connect);
 }
 
 #[test]
 fn a_connection_that_the_tracker_forgot_is_renewed() {
-    let known = |rig: &Rig| Connection { addr: TRACKER.parse().unwrap(), id: 9, since: rig.now };
+    let known = |rig: &Rig| Connection { to: target(TRACKER), id: 9, since: rig.now };
     // It says so …
     let mut said = rig("udp://192.0.2.1:6969");
     said.call.set_connection(known(&said));
     let (to, transaction, _) = request(&mut said);
     let error = Reply::Error("Connection ID mismatch".into());
-    assert!(said.call.handle_datagram(said.now, to, &error.encode(transaction, false)));
+    assert!(said.call.handle_datagram(said.now, &to, &error.encode(transaction, false)));
     // … of a new one too, since it may restart at any time, but not for ever …
     for id in 10..=12 {
         connect(&mut said, id);
         let (_, transaction, _) = request(&mut said);
-        assert!(said.call.handle_datagram(said.now, to, &error.encode(transaction, false)));
+        assert!(said.call.handle_datagram(said.now, &to, &error.encode(transaction, false)));
     }
     let reason = "Connection ID mismatch".into();
     assert_eq!(said.error(), CallError::Reply(ReplyError::Failure { reason, retry_in: None }));
@@ -252,7 +245,7 @@ fn a_connection_that_the_tracker_forgot_is_renewed() {
     let (_, transaction, _) = request(&mut refused);
     assert!(refused.call.handle_datagram(
         refused.now,
-        to,
+        &to,
         &Reply::Error("no such torrent".into()).encode(transaction, false)
     ));
     assert!(matches!(refused.error(), CallError::Reply(ReplyError::Failure { .. })));
@@ -278,7 +271,7 @@ fn refusals_and_broken_replies_over_udp() {
     let (to, transaction, _) = request(&mut refused);
     assert!(refused.call.handle_datagram(
         refused.now,
-        to,
+        &to,
         &Reply::Error("go away".into()).encode(transaction, false)
     ));
     assert_eq!(refused.error().to_string(), "the tracker refuses: \"go away\"");
@@ -286,7 +279,7 @@ fn refusals_and_broken_replies_over_udp() {
     connect(&mut broken, 1);
     let (_, transaction, _) = request(&mut broken);
     let short = &Reply::Announce(reply()).encode(transaction, false)[..19];
-    assert!(broken.call.handle_datagram(broken.now, to, short));
+    assert!(broken.call.handle_datagram(broken.now, &to, short));
     assert_eq!(
         broken.error(),
         CallError::Reply(ReplyError::Length { what: "reply to an announce", len: 19 })
@@ -314,9 +307,29 @@ fn a_scrape_over_udp() {
         assert_eq!(request, Datagram::Scrape { connection: 1, info_hashes: hashes.clone() });
         assert!(rig.call.handle_datagram(
             rig.now,
-            to,
+            &to,
             &Reply::Scrape(replies).encode(transaction, false)
         ));
-        assert_eq!(rig.done(), Ok((Answer::Scrape(want), "192.0.2.1".parse().unwrap())));
+        assert_eq!(rig.done(), Ok((Answer::Scrape(want), Some("192.0.2.1".parse().unwrap()))));
     }
+}
+
+#[test]
+fn tracker_at_a_name_is_pinned_to_where_it_answers_first() {
+    let conf = Conf::default().with(|conf| {
+        conf.proxy.server = Some("socks5://p:1".parse().unwrap());
+    });
+    let question = Question::Announce(announce());
+    let mut rig = Rig::with("udp://t.example:6969", question, None, &conf);
+    let (to, transaction, _) = request(&mut rig);
+    assert_eq!(to, Target::Name { host: "t.example".into(), port: 6969 });
+    let answer = Reply::Connect { connection: 5 }.encode(transaction, false);
+    assert!(!rig.call.handle_datagram(rig.now, &target("192.0.2.1:6968"), &answer));
+    assert!(rig.call.handle_datagram(rig.now, &target(TRACKER), &answer));
+    let (_, transaction, _) = request(&mut rig);
+    let reply = AnnounceReply { interval: secs(1800), ..AnnounceReply::default() };
+    let answer = Reply::Announce(reply).encode(transaction, false);
+    assert!(!rig.call.handle_datagram(rig.now, &target("192.0.2.9:6969"), &answer));
+    assert!(rig.call.handle_datagram(rig.now, &target(TRACKER), &answer));
+    assert_eq!(rig.done().unwrap().1, Some("192.0.2.1".parse().unwrap()));
 }
