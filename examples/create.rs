@@ -61,15 +61,18 @@ fn run(mut args: Args) -> Result<ExitCode, Problem> {
     // The standard output has the torrent.
     let Some(out) = out else { return Ok(ExitCode::SUCCESS) };
     let metainfo = created.metainfo;
-    let (info_hash, geometry) = (metainfo.info_hash(), &metainfo.geometry);
+    let (v1, v2) = (metainfo.identity.v1(), metainfo.identity.v2());
+    let (v1, v2) = (v1.map(|hash| hash.to_string()), v2.map(|hash| hash.to_string()));
+    let (info_hash, geometry) = (v1.clone().or(v2.clone()).unwrap_or_default(), &metainfo.geometry);
     match show {
-        Show::Nothing => print(&info_hash.to_string()),
+        Show::Nothing => print(&info_hash),
         Show::Json => print(
             &json!({
-                "info_hash": info_hash.to_string(),
+                "info_hash": v1,
+                "info_hash_v2": v2,
                 "torrent": out.to_string_lossy(),
                 "name": metainfo.name,
-                "total_bytes": geometry.total_len(),
+                "total_bytes": geometry.held_len(),
                 "pieces": geometry.piece_count(),
                 "piece_bytes": geometry.nominal_piece_len(),
                 "magnet": metainfo.magnet().to_string(),
@@ -82,7 +85,12 @@ fn run(mut args: Args) -> Result<ExitCode, Problem> {
                 geometry.piece_count(),
                 geometry.nominal_piece_len() / 1024
             ));
-            print(&format!("info-hash {info_hash}"));
+            if let Some(v1) = v1 {
+                print(&format!("info-hash {v1}"));
+            }
+            if let Some(v2) = v2 {
+                print(&format!("version 2 {v2}"));
+            }
             print(&format!("torrent   {}", out.display()));
             print(&format!("magnet    {}", metainfo.magnet()));
         }

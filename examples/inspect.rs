@@ -177,8 +177,13 @@ fn magnet_object(m: &Magnet) -> serde_json::Value {
 fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
     let g = &m.geometry;
     writeln!(out, "name        {}", printable(&m.name))?;
-    writeln!(out, "info-hash   {}", m.info_hash())?;
-    writeln!(out, "size        {}", size(g.total_len()))?;
+    if let Some(hash) = m.identity.v1() {
+        writeln!(out, "info-hash   {hash}")?;
+    }
+    if let Some(hash) = m.identity.v2() {
+        writeln!(out, "version 2   {hash}")?;
+    }
+    writeln!(out, "size        {}", size(g.held_len()))?;
     writeln!(out, "pieces      {} of {}", g.piece_count(), size(u64::from(g.nominal_piece_len())))?;
     writeln!(out, "private     {}", if m.private { "yes" } else { "no" })?;
     if let Some(source) = &m.source {
@@ -216,8 +221,45 @@ fn tell(m: &Metainfo, out: &mut impl Write) -> fmt::Result {
                 printable(&changed.stored.to_string_lossy())
             )?;
         }
+        if let Some((root, layer)) = root_of(m, at) {
+            writeln!(out, "{:>21}  root {root}{}", "", layer.words())?;
+        }
     }
     Ok(())
+}
+
+/// The piece layer of a file of version 2 (BEP 52).
+enum Layer {
+    /// The file is one piece, whose hash is the root.
+    None,
+    /// So many hashes are there.
+    There(usize),
+    /// Peers must be asked for it.
+    Missing,
+}
+
+impl Layer {
+    fn words(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::There(hashes) => format!(", layer of {hashes} pieces"),
+            Self::Missing => ", without its layer".to_owned(),
+        }
+    }
+}
+
+/// The root of the tree of a file of version 2, in hexadecimal digits.
+fn root_of(m: &Metainfo, file: usize) -> Option<(String, Layer)> {
+    let trees = m.trees.as_ref()?;
+    let at = trees.files().binary_search_by_key(&file, |tree| tree.file as usize).ok()?;
+    let tree = trees.files().get(at)?;
+    let root = tree.root.iter().map(|byte| format!("{byte:02x}")).collect();
+    let layer = match trees.layer(tree) {
+        _ if !tree.has_layer() => Layer::None,
+        Some(layer) => Layer::There(layer.len()),
+        None => Layer::Missing,
+    };
+    Some((root, layer))
 }
 
 fn object(m: &Metainfo) -> serde_json::Value {
@@ -231,12 +273,26 @@ fn object(m: &Metainfo) -> serde_json::Value {
             FileKind::Symlink => "link",
         };
         let stored = changed.get(&at).map(|path| path.to_string_lossy());
-        json!({"index": at, "bytes": file.len, "path": path, "kind": kind, "stored": stored})
+        let (root, layer) = root_of(m, at).unzip();
+        let layer = match layer {
+            Some(Layer::There(hashes)) => Some(hashes),
+            _ => None,
+        };
+        json!({
+            "index": at,
+            "bytes": file.len,
+            "path": path,
+            "kind": kind,
+            "stored": stored,
+            "root": root,
+            "layer_hashes": layer,
+        })
     };
     json!({
         "name": m.name,
-        "info_hash": m.info_hash().to_string(),
-        "total_bytes": m.geometry.total_len(),
+        "info_hash": m.identity.v1().map(|hash| hash.to_string()),
+        "info_hash_v2": m.identity.v2().map(|hash| hash.to_string()),
+        "total_bytes": m.geometry.held_len(),
         "pieces": m.geometry.piece_count(),
         "piece_bytes": m.geometry.nominal_piece_len(),
         "private": m.private,

@@ -128,13 +128,35 @@ def metainfos():
     }
     seed("metainfo", "multi", ben(root))
     v2 = {
-        "file tree": {"n": {"": {"length": 5}}},
+        "file tree": {"n": {"": {"length": 5, "pieces root": b"r" * 32}}},
         "meta version": 2,
         "name": "n",
         "piece length": 16384,
     }
     seed("metainfo", "v2", ben({"info": v2}))
     seed("metainfo", "hybrid", ben({"info": v2 | single}))
+    rootless = {"n": {"": {"length": 5}}}
+    seed("metainfo", "v2-rootless", ben({"info": v2 | {"file tree": rootless}}))
+    layer = [bytes([n]) * 32 for n in (1, 2)]
+    root = hashlib.sha256(b"".join(layer)).digest()
+    tree = {
+        "a": {"b": {"": {"length": 20000, "pieces root": root}}},
+        "c": {"": {"length": 0}},
+        "d": {"": {"length": 7, "pieces root": b"q" * 32}},
+    }
+    layers = {root: b"".join(layer)}
+    seed("metainfo", "layers", ben({"info": v2 | {"file tree": tree}, "piece layers": layers}))
+    pads = [
+        {"length": 20000, "path": ["a", "b"]},
+        {"attr": "p", "length": 12768, "path": [".pad", "12768"]},
+        {"length": 0, "path": ["c"]},
+        {"length": 7, "path": ["d"]},
+        {"attr": "p", "length": 16377, "path": [".pad", "16377"]},
+    ]
+    both = {"file tree": tree, "files": pads, "pieces": digest * 3}
+    seed("metainfo", "padded", ben({"info": v2 | both, "piece layers": layers}))
+    wrong = {root: layer[1] + layer[0]}
+    seed("metainfo", "layer-wrong", ben({"info": v2 | {"file tree": tree}, "piece layers": wrong}))
     seed("metainfo", "negative", ben({"info": single | {"length": -5}}))
     big = [{"length": 2**63 - 1, "path": ["a"]}] * 3
     seed(
@@ -251,6 +273,22 @@ def fetches():
     }
     for name, run in runs.items():
         seed("metadata_fetch", name, run)
+
+
+def hashes():
+    def step(op, peer=0, a=0, b=0, c=0, d=0, e=0, f=0):
+        return bytes([op, peer, a, b, c, d, e, f])
+
+    # Layer 1 (pieces) in chunks of 8, each asked and answered rightly, and then wrongly.
+    want = b"".join(step(0, 0, 1, 8 * n, 3 + 10 * (n and 1)) for n in range(5))
+    asks = step(1, 0) + step(1, 1) + step(3) * 4
+    seed("hashes", "right", want + asks + step(5) * 4 + step(3) * 4 + step(5) * 4)
+    wrong = b"".join(step(5, 0, 0, 0, 9, 7, how, 3) for how in (1, 2, 3))
+    seed("hashes", "wrong", want + asks + wrong + asks + step(5) * 9)
+    late = step(4, 0, 0, 0, 0, 0, 30) + asks + step(2, 0) + asks
+    seed("hashes", "late", want + asks + late + step(5) * 9)
+    leaves = b"".join(step(0, 0, 0, 2 * n, 1) for n in range(40))
+    seed("hashes", "leaves", leaves + (asks + step(5) * 4) * 10)
 
 
 def resumes():
@@ -659,6 +697,7 @@ for write in (
     magnets,
     exchanges,
     fetches,
+    hashes,
     resumes,
     blocklists,
     trackers,

@@ -353,6 +353,23 @@ pub enum Alert {
         /// Why, in words.
         error: String,
     },
+    /// Two torrents that were added by magnet links turned out to be the same hybrid (BEP 52), the
+    /// one by its v1 hash and the other by its v2 hash. They are one from now on: the twin is
+    /// removed, and its trackers and peers are this torrent's. Never dropped.
+    Merged {
+        /// The torrent that stays.
+        torrent: TorrentId,
+        /// The torrent that goes.
+        twin: TorrentId,
+    },
+    /// The two versions of a hybrid torrent (BEP 52) have hashes of different data: this piece fits
+    /// the one and not the other. No peer can have such a torrent, so it is paused. Never dropped.
+    HashesContradict {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
     /// The torrent's data is being made safe on disk, before its state is: so many of its files
     /// are. Told of torrents with hundreds of files that are new; [`Saved`](Self::Saved) comes
     /// when it is done. Coalesced: only the newest is kept.

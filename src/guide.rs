@@ -10,6 +10,7 @@
 //! - [`proxies`]: what goes through a proxy, how, and what never passes it by.
 //! - [`storage`]: saved state and restarts, names of files, priorities, moves, making torrents.
 //! - [`trackers`]: which tracker is told what, and how.
+//! - [`versions`]: version 2, hybrids, merkle trees.
 //! - [`web_seeds`]: what is asked of web servers, and what becomes of those that fail.
 //! - [`dht`]: the DHT node: table, look-ups, announces, storage, bootstrap.
 //! - [`sessions`]: the queue, and the folder that holds all torrents of a user.
@@ -47,6 +48,9 @@ pub mod storage {}
 
 #[doc = include_str!("guide/trackers.md")]
 pub mod trackers {}
+
+#[doc = include_str!("guide/versions.md")]
+pub mod versions {}
 
 #[doc = include_str!("guide/web_seeds.md")]
 pub mod web_seeds {}

@@ -102,10 +102,10 @@ pub use handle::{Alerts, CallError, EngineHandle, spawn};
 pub use proto::dht;
 pub use proto::utp;
 #[doc(hidden)]
+pub use proto::{hashes, lsd, metadata, pex};
+#[doc(hidden)]
 pub use proto::{
     http::probe as http_probe, mse::probe as mse_probe, proxy::probe as proxy_probe,
     tracker::probe as tracker_probe, web_seed::probe as web_seed_probe,
 };
-#[doc(hidden)]
-pub use proto::{lsd, metadata, pex};
 pub use reactor::{Reactor, ReactorError};

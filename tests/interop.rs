@@ -25,6 +25,8 @@ mod support;
 mod swarm;
 #[path = "interop/trackers.rs"]
 mod trackers;
+#[path = "interop/versions.rs"]
+mod versions;
 #[path = "interop/web_servers.rs"]
 mod web_servers;
 

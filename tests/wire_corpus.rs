@@ -95,7 +95,7 @@ fn metainfos() {
         "metainfo",
         wire::metainfo,
         |b| Metainfo::from_bytes(b).is_ok(),
-        &["v2", "negative", "overflow"],
+        &["v2-rootless", "layer-wrong", "negative", "overflow"],
     );
 }
 
@@ -123,6 +123,7 @@ fn exchanges() {
     let lsd = |b: &[u8]| LsdAnnounce::decode(b).is_ok();
     check("lsd", wire::lsd, lsd, &["no-port", "no-hash", "ssdp"]);
     check("metadata_fetch", exchange::metadata_fetch, |_| true, &[]);
+    check("hashes", exchange::hashes, |_| true, &[]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::{
 use cratetorrent::{
     CreateParams,
     create::{CreateError, Created, create},
+    wire::metainfo::Format,
 };
 use indicatif::HumanBytes;
 
@@ -34,7 +35,8 @@ pub const HELP: &str = "  -o, --out FILE        where the torrent goes (default:
   --private             peers come from the trackers only
   --comment TEXT
   --source TEXT         tells otherwise equal torrents apart
-  --pads                each file begins with a piece
+  --format FORMAT       v1 (default), v2, or hybrid: both in one torrent (BEP 52)
+  --pads                each file begins with a piece, as in v2 and hybrid ones
   --skip-special        leave out symbolic links, pipes, sockets and devices, which are \
                         refused otherwise
   --no-date             do not say when and with what it was made
@@ -79,6 +81,17 @@ impl Make {
         params.trackers = trackers(args)?;
         params.web_seeds = web_seeds(args)?;
         note(!params.web_seeds.is_empty(), "--web-seed");
+        let format: Option<String> = args::value(args, "--format")?;
+        note(format.is_some(), "--format");
+        params.format = match format.as_deref() {
+            None | Some("v1") => Format::V1,
+            Some("v2") => Format::V2,
+            Some("hybrid") => Format::Hybrid,
+            Some(other) => {
+                let what = format!("--format is v1, v2 or hybrid, not {other:?}");
+                return Err(Problem::usage(what));
+            }
+        };
         params.comment = args::value(args, "--comment")?;
         note(params.comment.is_some(), "--comment");
         params.source = args::value(args, "--source")?;
@@ -136,7 +149,7 @@ impl Make {
         if show == Show::Words {
             progress.say(&format!(
                 "hashed    {}",
-                pace(created.metainfo.geometry.total_len(), start.elapsed())
+                pace(created.metainfo.geometry.held_len(), start.elapsed())
             ));
         }
         Ok((created, Some(out)))

@@ -320,6 +320,13 @@ impl Fetch {
                 self.served = true;
                 self.progress.say("served as much as was asked for");
             }
+            Alert::HashesContradict { piece, .. } => {
+                let what = format!(
+                    "version 1 and version 2 of the torrent contradict each other in piece {}",
+                    piece.get()
+                );
+                return Err(Problem::new(what));
+            }
             Alert::StorageFailed { error, retry_in: None, .. } => {
                 return Err(Problem::new(error.to_string()));
             }

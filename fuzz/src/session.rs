@@ -330,6 +330,11 @@ impl Host {
                 piece,
                 result: if fails { Err(error()) } else { Ok(vec![[how; 20]; 3]) },
             },
+            Job::Leaves { torrent, piece } => Done::Leaves {
+                torrent,
+                piece,
+                result: if fails { Err(error()) } else { Ok(vec![[how; 32]; 3]) },
+            },
             Job::Save { torrent, .. } => {
                 let result = if fails { Err(error()) } else { Ok(()) };
                 Done::Saved { torrent, result, unfinished: (how & 16 != 0).then(error) }

@@ -21,7 +21,7 @@ use cratetorrent::{
         ut_pex::{MAX_PEX_CONTACTS, PexMessage},
     },
 };
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 /// A stream gives the same frames and the same error however it is cut, and memory follows what
 /// came, not what was claimed. The first byte says how many of the next ones are lengths of chunks;
@@ -135,8 +135,18 @@ pub fn metainfo(data: &[u8]) {
     };
     let _ = Metainfo::from_bytes(data);
     let Ok(m) = Metainfo::from_bytes_with(data, &limits) else { return };
-    assert_eq!(m.pieces.len(), m.geometry.piece_count() as usize);
-    assert!(m.pieces.len() <= 100 && (1..=50).contains(&m.files.len()));
+    let pieces = m.geometry.piece_count() as usize;
+    let (v1, v2) = (m.identity.v1(), m.identity.v2());
+    assert_eq!(m.pieces.len(), if v1.is_some() { pieces } else { 0 });
+    // Between the files of version 2 there are pads that no limit counts.
+    assert!(pieces <= 100 && (1..=100).contains(&m.files.len()));
+    assert_eq!(m.trees.is_some(), v2.is_some());
+    if let Some(trees) = &m.trees {
+        let of_trees: u32 = trees.files().iter().map(|tree| tree.pieces).sum();
+        assert_eq!(of_trees as usize, pieces);
+        assert_eq!(trees.files().iter().map(|tree| tree.len).sum::<u64>(), m.geometry.held_len());
+        assert!(trees.layers().all(|(root, layer)| trees.clone().set_layer(root, layer).is_ok()));
+    }
     assert!(m.trackers.iter().map(Vec::len).sum::<usize>() <= 20 && m.web_seeds.len() <= 20);
     assert!(m.nodes.len() <= MAX_NODES);
     assert!(
@@ -154,10 +164,9 @@ pub fn metainfo(data: &[u8]) {
     // The name on the network is that of some dictionary within the file.
     let info = Document::parse_prefix(data, &Limits::default()).ok();
     let raw = info.as_ref().and_then(|(document, _)| document.root().get(b"info")).map(|v| v.raw());
-    assert_eq!(
-        digest(&SHA1_FOR_LEGACY_USE_ONLY, raw.unwrap_or_default()).as_ref(),
-        m.info_hash().0
-    );
+    let raw = raw.unwrap_or_default();
+    assert!(v1.is_none_or(|v1| digest(&SHA1_FOR_LEGACY_USE_ONLY, raw).as_ref() == v1.0));
+    assert!(v2.is_none_or(|v2| digest(&SHA256, raw).as_ref() == v2.0));
 }
 
 /// A message that is read is written and read again as the same, and a block fits its claim.

@@ -92,7 +92,7 @@ impl Alert {
                 AlertMask::PROGRESS
             }
             Self::FetchingMetadata { .. } => AlertMask::PROGRESS,
-            Self::MetadataRefused { .. } => AlertMask::NONE,
+            Self::MetadataRefused { .. } | Self::HashesContradict { .. } => AlertMask::NONE,
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,
@@ -105,6 +105,7 @@ impl Alert {
             Self::LocalDiscoveryFailed { .. }
             | Self::ProxyFailed { .. }
             | Self::ProxyRecovered { .. } => AlertMask::STATUS,
+            Self::Merged { .. } => AlertMask::NONE,
             Self::NoPeers { .. } | Self::StorageRecovered { .. } => AlertMask::NONE,
             Self::Restored { .. } | Self::SessionFailed { .. } => AlertMask::NONE,
             Self::Finished { .. } | Self::StorageFailed { .. } | Self::Distrusted { .. } => {

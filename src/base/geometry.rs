@@ -103,10 +103,15 @@ pub enum GeometryError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
     total: u64,
+    /// Of those, the bytes that pieces have.
+    held: u64,
     piece_len: u32,
     count: u32,
     /// Of version 2: the last piece of each file that has bytes, ascending.
     ends: Option<Arc<[FileEnd]>>,
+    /// Of a hybrid: the zeros that version 1 has after the last file. After the others they fill
+    /// the piece.
+    tail_pad: Option<u32>,
 }
 
 /// Where a file of version 2 ends.
@@ -120,7 +125,8 @@ struct FileEnd {
 
 impl Geometry {
     /// That of a torrent whose metainfo is not known: no pieces.
-    pub(crate) const NONE: Self = Self { total: 0, piece_len: 1, count: 0, ends: None };
+    pub(crate) const NONE: Self =
+        Self { total: 0, held: 0, piece_len: 1, count: 0, ends: None, tail_pad: None };
 
     /// The shape of `total` bytes cut into pieces of `piece_len`; the last may be short.
     ///
@@ -135,7 +141,7 @@ impl Geometry {
         }
         let count = total.div_ceil(u64::from(piece_len));
         let count = u32::try_from(count).map_err(|_| GeometryError::TooManyPieces(count))?;
-        Ok(Self { total, piece_len, count, ends: None })
+        Ok(Self { total, held: total, piece_len, count, ends: None, tail_pad: None })
     }
 
     /// The shape of version 2 (BEP 52) of files of these lengths, in the order of the file tree,
@@ -152,23 +158,53 @@ impl Geometry {
             return Err(GeometryError::PieceLengthV2(piece_len));
         }
         let nominal = u64::from(piece_len);
-        let (mut ends, mut total, mut count) = (Vec::new(), 0, 0_u64);
+        let (mut ends, mut total, mut held, mut count) = (Vec::new(), 0, 0, 0_u64);
         for len in lens.into_iter().filter(|&len| len > 0) {
             let start = count * nominal;
             count = count.saturating_add(len.div_ceil(nominal));
             let last = u32::try_from(count).map_err(|_| GeometryError::TooManyPieces(count))? - 1;
             total = start + len;
+            held += len;
             ends.push(FileEnd { piece: last, len: (total - u64::from(last) * nominal) as u32 });
         }
         if ends.is_empty() {
             return Err(GeometryError::Empty);
         }
-        Ok(Self { total, piece_len, count: count as u32, ends: Some(ends.into()) })
+        let (count, ends) = (count as u32, Some(ends.into()));
+        Ok(Self { total, held, piece_len, count, ends, tail_pad: None })
+    }
+
+    /// The same of a hybrid, which version 1 describes as well (BEP 52, "Upgrade Path"): with pads
+    /// of zeros (BEP 47) from the end of each file to the end of its piece, and of `tail` bytes
+    /// after the last.
+    pub fn with_pads(self, tail: u32) -> Self {
+        Self { tail_pad: Some(tail), ..self }
+    }
+
+    /// The same of version 2 alone.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn without_pads(&self) -> Self {
+        Self { tail_pad: None, ..self.clone() }
+    }
+
+    /// The zeros after the bytes of `piece` that version 1 has there, in a hybrid: its SHA-1 is
+    /// over them, and its peers may ask for them. 0 in all other torrents.
+    pub fn pad_len(&self, piece: PieceIndex) -> u32 {
+        match self.tail_pad {
+            Some(tail) if piece.0 + 1 == self.count => tail,
+            Some(_) => self.piece_len.saturating_sub(self.piece_len(piece)),
+            None => 0,
+        }
     }
 
     /// All bytes up to the end of the last file, those of pads included.
     pub fn total_len(&self) -> u64 {
         self.total
+    }
+
+    /// The bytes of all pieces: in version 2 without those of pads.
+    pub fn held_len(&self) -> u64 {
+        self.held
     }
 
     /// Nominal bytes a piece.
@@ -260,6 +296,20 @@ impl Geometry {
     pub fn range(&self, piece: u32, begin: u32, len: u32) -> Result<Block, GeometryError> {
         let index = self.piece(piece)?;
         let piece_len = self.piece_len(index);
+        match begin.checked_add(len) {
+            Some(end) if len > 0 && end <= piece_len => Ok(Block { piece: index, begin, len }),
+            _ => Err(GeometryError::OutsidePiece { piece, begin, len, piece_len }),
+        }
+    }
+
+    /// The same of what peers of version 1 may ask for, which is more in a hybrid: a range may
+    /// have bytes of the [pad](Self::pad_len) after the piece.
+    ///
+    /// # Errors
+    /// As [`range`](Self::range).
+    pub fn range_with_pad(&self, piece: u32, begin: u32, len: u32) -> Result<Block, GeometryError> {
+        let index = self.piece(piece)?;
+        let piece_len = self.piece_len(index).saturating_add(self.pad_len(index));
         match begin.checked_add(len) {
             Some(end) if len > 0 && end <= piece_len => Ok(Block { piece: index, begin, len }),
             _ => Err(GeometryError::OutsidePiece { piece, begin, len, piece_len }),

@@ -16,6 +16,7 @@ use super::{
     geometry::{Block, PieceIndex},
     hash::{Digest, Hasher, PieceHash},
     ids::WireHash,
+    merkle::Node,
     storage::{
         Borrowed, Leftovers, Opened, RecordKind, SaveState, SessionRecord, StoreError, StoreSpec,
     },
@@ -110,6 +111,13 @@ pub enum Job {
     },
     /// Digest each block of a piece on disk, to find who sent the bad one.
     Digests {
+        /// The torrent.
+        torrent: Key,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// Hash each block of a piece on disk as a leaf of its tree (BEP 52), for a peer.
+    Leaves {
         /// The torrent.
         torrent: Key,
         /// The piece.
@@ -221,6 +229,9 @@ pub enum Verdict {
     Good,
     /// The piece is not what it should be.
     Bad,
+    /// The piece is what one version of a hybrid says, and not what the other says. It is not
+    /// written as a good one.
+    Contradiction,
 }
 
 /// The answer to a [`Job::Run`].
@@ -290,6 +301,15 @@ pub enum Done {
         piece: PieceIndex,
         /// A digest a block.
         result: Result<Vec<Digest>, StoreError>,
+    },
+    /// To [`Job::Leaves`].
+    Leaves {
+        /// The torrent.
+        torrent: Key,
+        /// The piece.
+        piece: PieceIndex,
+        /// A leaf a block.
+        result: Result<Vec<Node>, StoreError>,
     },
     /// To [`Job::Save`] as long as files are left to be synced.
     Syncing {

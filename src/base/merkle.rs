@@ -99,6 +99,12 @@ impl MerkleState {
         }
     }
 
+    /// The leaves of the next blocks, which were hashed elsewhere, and how many bytes they are of.
+    pub fn update_leaves(&mut self, leaves: &[Node], bytes: u64) {
+        leaves.iter().for_each(|leaf| self.push(*leaf));
+        self.len += bytes;
+    }
+
     fn push(&mut self, leaf: Node) {
         let mut node = leaf;
         for _ in 0..self.leaves.trailing_ones() {

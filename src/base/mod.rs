@@ -26,3 +26,4 @@ pub(crate) mod time;
 pub(crate) mod timers;
 pub(crate) mod totals;
 pub(crate) mod tracker_events;
+pub(crate) mod trees;

@@ -1,7 +1,7 @@
 //! All pieces through all threads: each takes the next few pieces, hashes them side by side, and
 //! reports as it goes.
 //!
-//! Memory is a few buffers a thread and the digests themselves.
+//! Memory is a few buffers a thread and the hashes themselves.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use super::{CreateError, CreateProgress};
 use crate::{
     base::{
         geometry::Geometry,
-        hash::Digest,
+        hash::PieceHash,
         storage::{StoreError, StoreOp},
     },
     store::Pieces,
@@ -35,16 +35,16 @@ struct Work<'a> {
     stop: AtomicBool,
 }
 
-/// Digests from a piece on.
-type Batch = (u32, Vec<Digest>);
+/// Hashes from a piece on.
+type Batch = (u32, Vec<PieceHash>);
 
-/// The digests of all pieces in order. `progress` is called on this thread.
+/// The hashes of all pieces in order. `progress` is called on this thread.
 pub(super) fn all(
     pieces: &Pieces,
     geometry: Geometry,
     threads: usize,
     mut progress: impl FnMut(CreateProgress) -> ControlFlow<()>,
-) -> Result<Vec<Digest>, CreateError> {
+) -> Result<Vec<PieceHash>, CreateError> {
     let count = geometry.piece_count();
     let work = Work { pieces, count, next: AtomicU32::new(0), stop: AtomicBool::new(false) };
     let cores = || thread::available_parallelism().map_or(1, Into::into);
@@ -64,7 +64,7 @@ pub(super) fn all(
         let (mut done, mut stopped) = (0, false);
         for bytes in told {
             done += bytes;
-            if !stopped && progress(CreateProgress { done, total: geometry.total_len() }).is_break()
+            if !stopped && progress(CreateProgress { done, total: geometry.held_len() }).is_break()
             {
                 stopped = true;
                 work.stop.store(true, Ordering::Relaxed);
@@ -78,7 +78,7 @@ pub(super) fn all(
     if stopped {
         return Err(CreateError::Stopped);
     }
-    let mut digests = vec![[0; 20]; count as usize];
+    let mut hashes = vec![PieceHash::Sha1([0; 20]); count as usize];
     let (mut got, mut no_thread) = (0, None);
     for result in results {
         let batches = match result {
@@ -89,7 +89,7 @@ pub(super) fn all(
             }
         };
         for (first, batch) in batches {
-            for (to, from) in digests.iter_mut().skip(first as usize).zip(batch) {
+            for (to, from) in hashes.iter_mut().skip(first as usize).zip(batch) {
                 *to = from;
                 got += 1;
             }
@@ -98,7 +98,7 @@ pub(super) fn all(
     match no_thread {
         // The others have done its part, if there were any.
         Some(e) if got < count => Err(CreateError::Thread(e)),
-        _ => Ok(digests),
+        _ => Ok(hashes),
     }
 }
 
@@ -113,8 +113,8 @@ impl Work<'_> {
             });
             let Ok(first) = claimed else { break };
             let go_on = |bytes| tell.send(bytes).is_ok() && !self.stop.load(Ordering::Relaxed);
-            match self.pieces.digests(first..first.saturating_add(size).min(self.count), go_on) {
-                Ok(Some(digests)) => batches.push((first, digests)),
+            match self.pieces.hashes(first..first.saturating_add(size).min(self.count), go_on) {
+                Ok(Some(hashes)) => batches.push((first, hashes)),
                 Ok(None) => break,
                 Err(e) => {
                     self.stop.store(true, Ordering::Relaxed);

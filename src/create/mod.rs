@@ -1,5 +1,5 @@
-//! Making torrents: from a file or a folder to a metainfo file of version 1 (BEP 3, 12, 19, 27,
-//! 47).
+//! Making torrents: from a file or a folder to a metainfo file of version 1, version 2 or both (BEP
+//! 3, 12, 19, 27, 47, 52).
 //!
 //! Runs on the caller's thread and a few of its own, and is no part of an engine. Reads no clock:
 //! what the torrent says of the time of its making is the caller's.
@@ -39,8 +39,8 @@ use crate::{
         geometry::{BLOCK_LEN, Geometry},
         paths::{Case, NameRules, safe_paths},
     },
-    store::{Disk, Pieces, RealDisk},
-    wire::metainfo::{Metainfo, MetainfoBuilder, MetainfoError, MetainfoLimits},
+    store::{Disk, PieceKind, Pieces, RealDisk},
+    wire::metainfo::{Format, Metainfo, MetainfoBuilder, MetainfoError, MetainfoLimits},
 };
 use walk::Found;
 
@@ -66,8 +66,11 @@ pub struct CreateParams {
     /// Bytes a piece: a power of two from 16 KiB to 512 MiB. `None` to choose by
     /// [`piece_len_for`].
     pub piece_len: Option<u32>,
+    /// Of which versions it is to be (BEP 52).
+    pub format: Format,
     /// Whether each file begins with a piece, after a pad file of zeroes if need be (BEP 47). Pads
-    /// are counted in the torrent's size.
+    /// are counted in the torrent's size. In version 2 it is always so, and hybrids have the pads
+    /// that this takes, and one after the last file.
     pub pads: bool,
     /// Whether to leave out symbolic links, pipes, sockets and devices below `path`. Otherwise the
     /// first of them is an error, since a torrent in which something is missing should be
@@ -99,6 +102,7 @@ impl CreateParams {
             path: path.into(),
             name: None,
             piece_len: None,
+            format: Format::V1,
             pads: false,
             skip_special: false,
             trackers: Vec::new(),
@@ -224,8 +228,9 @@ pub fn piece_len_for(total: u64) -> u32 {
 
 /// Makes a torrent. `progress` is called on this thread now and then, and ends it by breaking.
 ///
-/// Files come in the bytewise order of their paths with `/` between components, so the same content
-/// makes the same torrent everywhere. Empty files are kept, empty folders are not: a torrent cannot
+/// Files come in the bytewise order of their paths with `/` between components, or in version 2
+/// component by component, as the file tree has them: so the same content makes the same torrent
+/// everywhere. Empty files are kept, empty folders are not: a torrent cannot
 /// hold them. Every file is opened before the first is hashed, so that one that cannot be read
 /// shows early; and looked at again at the end.
 ///
@@ -238,24 +243,34 @@ pub fn create(
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(OPEN_FILES));
     let name = name(params)?;
     let limit = MetainfoLimits::default().files;
-    let found = walk::find(&params.path, params.skip_special, limit, &*disk, || {
+    let mut found = walk::find(&params.path, params.skip_special, limit, &*disk, || {
         progress(CreateProgress { done: 0, total: 0 })
     })?;
+    if params.format.has_v2() {
+        found.sort_by(|a, b| a.parts.cmp(&b.parts));
+    }
     let files = lay_out(found, params)?;
     let plan = Plan::new(params, name, &files)?;
     plan.check_paths(&params.path, &files)?;
 
     let on_disk = files.iter().map(|f| (f.found.as_ref().map(|found| found.path.clone()), f.len));
-    let pieces = Pieces::new(disk.clone(), &params.path, on_disk, plan.geometry.clone());
-    let digests = hash::all(&pieces, plan.geometry, params.threads, progress);
+    let kind = match params.format {
+        Format::V1 => PieceKind::V1,
+        Format::V2 => PieceKind::V2,
+        Format::Hybrid => PieceKind::Hybrid,
+    };
+    let pieces = Pieces::new(disk.clone(), &params.path, on_disk, plan.geometry.clone(), kind);
+    let hashes = hash::all(&pieces, plan.geometry, params.threads, progress);
     pieces.close();
-    let digests = digests?;
+    let hashes = hashes?;
     for found in files.iter().filter_map(|f| f.found.as_ref()) {
         if disk.stat(&found.path).ok().flatten() != Some(found.stat) {
             return Err(CreateError::Changed(found.path.clone()));
         }
     }
-    let bytes = plan.builder.build(&digests)?;
+    let digests: Vec<_> = hashes.iter().filter_map(|hash| hash.sha1()).collect();
+    let roots: Vec<_> = hashes.iter().filter_map(|hash| hash.root()).collect();
+    let bytes = plan.builder.build_with(&digests, &roots)?;
     let metainfo = Metainfo::from_bytes(&bytes)?;
     Ok(Created { bytes, metainfo })
 }
@@ -306,7 +321,7 @@ fn lay_out(found: Vec<Found>, params: &CreateParams) -> Result<Vec<Entry>, Creat
         let len = found.stat.len;
         files.push(Entry { len, found: Some(found) });
         let pad = len.next_multiple_of(piece_len) - len;
-        if params.pads && pad > 0 && index < last {
+        if (params.pads || params.format.has_v2()) && pad > 0 && index < last {
             files.push(Entry { len: pad, found: None });
         }
     }
@@ -332,7 +347,7 @@ fn piece_len(params: &CreateParams, total: u64) -> Result<u32, CreateError> {
 struct Plan {
     builder: MetainfoBuilder,
     geometry: Geometry,
-    /// The torrent with digests of zeroes.
+    /// The torrent with hashes of nothing.
     draft: Metainfo,
 }
 
@@ -351,6 +366,7 @@ impl Plan {
             return Err(CreateError::TooManyPieces { pieces, piece_len, limit });
         }
         let mut builder = MetainfoBuilder::new(name, piece_len);
+        builder.format(params.format);
         for file in files {
             match &file.found {
                 Some(found) if found.parts.is_empty() => builder.single_file(file.len),
@@ -360,8 +376,9 @@ impl Plan {
         }
         say(&mut builder, params)?;
         let geometry = builder.geometry()?;
-        let draft =
-            Metainfo::from_bytes(&builder.build(&vec![[0; 20]; geometry.piece_count() as usize])?)?;
+        let count = geometry.piece_count() as usize;
+        let roots = if params.format.has_v2() { vec![[1; 32]; count] } else { Vec::new() };
+        let draft = Metainfo::from_bytes(&builder.build_with(&vec![[0; 20]; count], &roots)?)?;
         Ok(Self { builder, geometry, draft })
     }
 

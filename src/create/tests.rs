@@ -458,3 +458,73 @@ proptest! {
         }
     }
 }
+
+/// The root of a file, as the text of BEP 52 has it: leaves of zeroes up to a power of two.
+fn plain_root(bytes: &[u8]) -> [u8; 32] {
+    let sha256 = |bytes: &[u8]| -> [u8; 32] {
+        digest(&ring::digest::SHA256, bytes).as_ref().try_into().unwrap()
+    };
+    let mut layer: Vec<[u8; 32]> = bytes.chunks(16 * KIB).map(sha256).collect();
+    layer.resize(layer.len().next_power_of_two(), [0; 32]);
+    while layer.len() > 1 {
+        layer = layer.chunks(2).map(|pair| sha256(pair.as_flattened())).collect();
+    }
+    layer[0]
+}
+
+#[test]
+fn v2_torrents_have_the_hashes_of_a_plain_implementation() {
+    let files = [
+        ("a/b", 16 * KIB),
+        ("a.b", 100_000),
+        ("empty", 0),
+        ("one", 1),
+        ("piece", 64 * KIB),
+        ("piece and byte", 64 * KIB + 1),
+        ("same", 100_000),
+        ("z", 300_001),
+    ];
+    let (_dir, root) = folder(&files);
+    for (piece_len, threads) in [(16, 1), (64, 2), (1024, 3)] {
+        let make = |format| {
+            let piece_len = Some(piece_len * KIB as u32);
+            let params = CreateParams { piece_len, format, threads, ..CreateParams::new(&root) };
+            quietly(&params).unwrap().metainfo
+        };
+        let [v2, hybrid] = [Format::V2, Format::Hybrid].map(make);
+        assert_eq!((v2.identity.v1(), v2.trees.is_some()), (None, true));
+        assert_eq!((&v2.trees, &v2.files), (&hybrid.trees, &hybrid.files));
+        let names: Vec<_> = paths(&v2).into_iter().filter(|p| !p.starts_with(".pad")).collect();
+        // The folder `a` comes before `a.b`, although `/` comes after `.`.
+        assert_eq!(names[..2], ["a/b", "a.b"]);
+        let trees = v2.trees.unwrap();
+        assert!(trees.is_complete());
+        for tree in trees.files() {
+            let entry = &v2.files[tree.file as usize];
+            let path = entry.path.iter().fold(root.clone(), |path, part| path.join(part));
+            assert_eq!(tree.root, plain_root(&fs::read(path).unwrap()), "{:?}", entry.path);
+        }
+        // The SHA-1s are over all pads, that after the last file among them.
+        let mut padded = hybrid.clone();
+        let g = &hybrid.geometry;
+        let last = g.pad_len(g.piece(g.piece_count() - 1).unwrap());
+        assert_eq!((g.total_len() + u64::from(last)) % u64::from(g.nominal_piece_len()), 0);
+        let (path, kind) = (Vec::new(), FileKind::Pad);
+        let pad = FileEntry { path, len: last.into(), offset: g.total_len(), kind };
+        padded.files = hybrid.files.iter().cloned().chain([pad]).collect();
+        assert_eq!(hybrid.pieces[..], plainly(&root, &padded)[..]);
+    }
+}
+
+#[test]
+fn single_file_of_version_2_has_no_pad() {
+    let (_dir, root) = folder(&[("one file", 70_000)]);
+    for format in [Format::V2, Format::Hybrid] {
+        let params = CreateParams { format, ..CreateParams::new(root.join("one file")) };
+        let metainfo = quietly(&params).unwrap().metainfo;
+        assert!(metainfo.single_file && metainfo.name == "one file");
+        assert!(metainfo.geometry.pieces().all(|p| metainfo.geometry.pad_len(p) == 0));
+        let bytes = fs::read(root.join("one file")).unwrap();
+        assert_eq!(metainfo.trees.unwrap().files()[0].root, plain_root(&bytes));
+    }
+}

@@ -188,8 +188,9 @@ impl Engine {
         let Some(torrent) = connection.torrent.and_then(|t| self.torrents.get(t)) else { return };
         if matches!(connection.state, State::Connecting) {
             self.dialing.count = self.dialing.count.saturating_sub(1);
-            let info_hash = torrent.identity.info_hash();
-            self.begin_preambles(key, info_hash);
+            let by_v2 = torrent.peers.candidates().is_dialled_by_v2(connection.who.addr);
+            let (info_hash, upgrade) = torrent.identity.dial_hash(by_v2);
+            self.begin_preambles(key, info_hash, upgrade);
         }
         // It no longer counts as being dialled, so another may be.
         self.dial_candidates();
@@ -479,15 +480,17 @@ impl Engine {
         };
         connection.torrent = Some(torrent);
         let Some(t) = self.torrents.get_mut(torrent) else { return };
+        let said = t.identity.answer_to(&handshake, who.incoming);
         if !who.incoming {
             t.peers.note_dial_over();
             t.peers.candidates_mut().note_opened(who.addr, connection.crypto.opening);
         } else {
             self.access.handle_greeted(who.addr.ip());
             connection.hello.push_bytes(&handshake::ours(
-                handshake.info_hash,
+                said.hash,
                 self.cx.peer_id,
                 self.cx.conf.dht.enabled,
+                false,
             ));
             self.cx.outbox.flush(key);
         }
@@ -498,6 +501,7 @@ impl Engine {
             dht: handshake.reserved.dht(),
             encryption: connection.crypto.method,
             utp: connection.utp_socket().is_some(),
+            version: said.version,
         };
         if let Some(method) = terms.encryption {
             log::debug!("{} encrypts: {method:?}", who.addr);
@@ -529,6 +533,7 @@ impl Engine {
                 handshake.info_hash,
                 self.cx.peer_id,
                 self.cx.conf.dht.enabled,
+                false,
             ));
             self.cx.outbox.flush(key);
             self.access.handle_greeted(who.addr.ip());

@@ -1,6 +1,6 @@
 //! The metainfo of a torrent that was added by a magnet link, once it is known.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, collections::BTreeSet, sync::Arc};
 
 use thiserror::Error;
 
@@ -12,7 +12,7 @@ use crate::{
         job::task::Task,
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs, files::fitting_renames},
-    torrent::info_parser::InfoParser,
+    torrent::{hash_answer::HashAnswer, info_parser::InfoParser},
     wire::metainfo::Metainfo,
 };
 
@@ -46,6 +46,15 @@ impl Engine {
     /// given it one meanwhile.
     pub(super) fn handle_computed(&mut self, key: Key, task: Box<dyn Task>) {
         let task: Box<dyn Any> = task;
+        let task = match task.downcast::<HashAnswer>() {
+            Ok(answer) => {
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.handle_answer(*answer, &mut self.cx);
+                }
+                return self.settle(key);
+            }
+            Err(task) => task,
+        };
         let parsed = task.downcast::<InfoParser>().ok().and_then(|parser| parser.into_parsed());
         let (Some(parsed), Some(torrent)) = (parsed, self.torrents.get(key)) else { return };
         if torrent.content.is_known() {
@@ -98,10 +107,37 @@ impl Verbs<'_> {
             params.renames.clone_from(&renames);
             self.engine.check_record(&params)?;
         }
+        self.engine.merge_twins(id.0, &metainfo.identity);
         self.engine.with(id, |torrent, cx| torrent.set_metainfo(metainfo, renames, cx))?;
         self.engine.take_place(id.0);
         self.engine.settle(id.0);
         Ok(())
+    }
+}
+
+impl Engine {
+    /// A torrent turns out to be a hybrid (BEP 52): it is known by both hashes from now on. If
+    /// there is a torrent of the other hash, which still waits for the same metainfo, the two
+    /// become one.
+    fn merge_twins(&mut self, key: Key, identity: &Identity) {
+        let others: BTreeSet<Key> =
+            identity.wire_hashes().filter_map(|hash| self.by_hash.by_wire_hash(hash)).collect();
+        for other in others.into_iter().filter(|&other| other != key) {
+            let Some(twin) = self.torrents.get(other) else { continue };
+            let trackers = twin.trackers.announcer().set_by_user().unwrap_or_default();
+            let peers = twin.peers.candidates().worth_keeping(usize::MAX);
+            log::info!("{} and {} are one torrent", TorrentId(key), TorrentId(other));
+            let _ = self.verbs().remove(TorrentId(other));
+            if let Some(torrent) = self.torrents.get_mut(key) {
+                torrent.join_twin(trackers, &peers, &mut self.cx);
+            }
+            let (torrent, twin) = (TorrentId(key), TorrentId(other));
+            self.cx.alerts.push(Alert::Merged { torrent, twin });
+        }
+        if let Some(torrent) = self.torrents.get(key) {
+            self.by_hash.remove(torrent.identity.hashes(), key);
+            self.by_hash.insert(identity, key);
+        }
     }
 }
 

@@ -169,7 +169,7 @@ impl Engine {
                 Output::Resolve { host, port } => self.resolve_for_dht(host, port),
             }
         }
-        let mut found: BTreeMap<Key, Vec<SocketAddr>> = BTreeMap::new();
+        let mut found: BTreeMap<(Key, bool), Vec<SocketAddr>> = BTreeMap::new();
         while let Some(event) = self.discovery.dht.node.as_mut().and_then(|node| node.poll_event())
         {
             let named = match &event {
@@ -180,7 +180,10 @@ impl Engine {
             if let Some((info_hash, peers)) = named
                 && let Some(&torrent) = self.discovery.dht.torrents.get(info_hash)
             {
-                found.entry(torrent).or_default().extend(peers);
+                let hashes = self.torrents.get(torrent).map(|torrent| *torrent.identity.hashes());
+                let v2 = hashes.and_then(|hashes| hashes.v2()).map(|hash| hash.truncated());
+                let by_v2 = v2.map(NodeId::from) == Some(*info_hash);
+                found.entry((torrent, by_v2)).or_default().extend(peers);
             }
             if self.discovery.dht.events.len() >= MAX_EVENTS {
                 self.discovery.dht.events.pop_front();
@@ -192,9 +195,9 @@ impl Engine {
         {
             self.io.wake(at, Owner::Dht);
         }
-        for (key, peers) in found {
+        for ((key, by_v2), peers) in found {
             if let Some(torrent) = self.torrents.get_mut(key) {
-                torrent.handle_dht_peers(&peers, &mut self.cx);
+                torrent.handle_dht_peers(&peers, by_v2, &mut self.cx);
                 self.settle(key);
             }
         }
@@ -233,8 +236,11 @@ impl Engine {
         let announce =
             seed.and_then(|seed| port.map(|port| Announce { port, implied_port: false, seed }));
         let known = self.discovery.dht.told.get(&key);
-        if seed.is_some() == known.is_some() && known.is_none_or(|(_, before)| *before == announce)
-        {
+        // A torrent of a magnet link may turn out to have another hash, too.
+        let count = torrent.map_or(0, |torrent| torrent.identity.hashes().wire_hashes().count());
+        let same =
+            |(hashes, before): &(Vec<NodeId>, _)| *before == announce && hashes.len() == count;
+        if seed.is_some() == known.is_some() && known.is_none_or(same) {
             return;
         }
         let hashes: Vec<_> = match torrent.filter(|_| seed.is_some()) {

@@ -87,13 +87,21 @@ impl Engine {
         Preambles::incoming(before)
     }
 
-    /// A connection that we dialled for `info_hash` is made: it begins.
-    pub(super) fn begin_preambles(&mut self, key: Key, info_hash: InfoHash) {
+    /// A connection that we dialled for `info_hash` is made: it begins. The peer may answer with
+    /// the hash `upgrade` instead.
+    pub(super) fn begin_preambles(
+        &mut self,
+        key: Key,
+        info_hash: InfoHash,
+        upgrade: Option<InfoHash>,
+    ) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let ours = handshake::ours(info_hash, self.cx.peer_id, self.cx.conf.dht.enabled);
+        let (id, dht) = (self.cx.peer_id, self.cx.conf.dht.enabled);
+        let ours = handshake::ours(info_hash, id, dht, upgrade.is_some());
         match connection.crypto.opening {
             Opening::Plain => {
-                connection.state = State::Preambles(Preambles::outgoing(info_hash, Vec::new()));
+                connection.state =
+                    State::Preambles(Preambles::outgoing(info_hash, upgrade, Vec::new()));
                 connection.hello.push_bytes(&ours);
                 self.cx.outbox.flush(key);
             }
@@ -101,7 +109,8 @@ impl Engine {
                 let draw = Draw::new(&mut self.exchanges.rng);
                 let methods = methods(&self.cx.conf.encryption);
                 let first = Box::new(Initiator::begin(info_hash, methods, ours.to_vec(), draw));
-                connection.state = State::Preambles(Preambles::outgoing(info_hash, vec![first]));
+                connection.state =
+                    State::Preambles(Preambles::outgoing(info_hash, upgrade, vec![first]));
                 self.feed_preambles(key, &mut []);
             }
         }

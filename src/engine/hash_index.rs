@@ -33,8 +33,12 @@ impl HashIndex {
         }
     }
 
-    pub(super) fn remove(&mut self, identity: &Identity) {
+    /// The torrent goes. A hash that is another's by now stays.
+    pub(super) fn remove(&mut self, identity: &Identity, torrent: Key) {
         for hash in identity.wire_hashes() {
+            if self.torrents.get(&hash) != Some(&torrent) {
+                continue;
+            }
             self.torrents.remove(&hash);
             // The same bytes may be a hash of the other version, of another torrent.
             if self.named(hash.hash).is_none() {
@@ -46,6 +50,11 @@ impl HashIndex {
     /// The torrent that has one of these hashes.
     pub(super) fn get(&self, identity: &Identity) -> Option<Key> {
         identity.wire_hashes().find_map(|hash| self.torrents.get(&hash)).copied()
+    }
+
+    /// The torrent that has this hash.
+    pub(super) fn by_wire_hash(&self, hash: WireHash) -> Option<Key> {
+        self.torrents.get(&hash).copied()
     }
 
     /// The torrent that a message means which does not say of which version its hash is: v1 if
@@ -85,7 +94,9 @@ mod tests {
             (index.named(InfoHash([1; 20])), index.named(InfoHash([2; 20]))),
             (Some(a), Some(a))
         );
-        index.remove(&hybrid);
+        index.remove(&hybrid, b);
+        assert_eq!(index.get(&hybrid), Some(a), "it is another's");
+        index.remove(&hybrid, a);
         assert!(halves.iter().all(|half| index.get(half).is_none()));
         assert_eq!(index.get(&other), Some(b));
     }
@@ -116,9 +127,9 @@ mod tests {
         assert_eq!(found(&index, 1), Some(InfoHash([1; 20])));
         assert_eq!(found(&index, 2), Some(InfoHash([2; 20])));
         assert_eq!(found(&index, 3), None);
-        index.remove(&hybrid);
+        index.remove(&hybrid, a);
         assert_eq!((found(&index, 1), found(&index, 2)), (None, Some(InfoHash([2; 20]))));
-        index.remove(&other);
+        index.remove(&other, b);
         assert_eq!(found(&index, 2), None);
     }
 }

@@ -308,6 +308,7 @@ impl Engine {
             | Done::Read { torrent, .. }
             | Done::Checked { torrent, .. }
             | Done::Digests { torrent, .. }
+            | Done::Leaves { torrent, .. }
             | Done::Syncing { torrent, .. }
             | Done::Saved { torrent, .. }
             | Done::Arranged { torrent, .. }
@@ -503,7 +504,7 @@ impl Engine {
             let partings = torrent.peers.take_partings();
             if partings.is_empty() {
                 if torrent.is_closed() {
-                    self.by_hash.remove(torrent.identity.hashes());
+                    self.by_hash.remove(torrent.identity.hashes(), key);
                     let torrent = self.torrents.remove(key);
                     self.throttle.forget_torrent(self.cx.now, key);
                     if let Some(torrent) = torrent {

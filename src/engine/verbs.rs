@@ -8,7 +8,7 @@ use crate::{
     base::{
         arena::Key,
         bitfield::Bitfield,
-        ids::{InfoHash, PeerId, TorrentId},
+        ids::{InfoHash, PeerId, TorrentId, Version},
         ports::ListenPorts,
     },
     conf::{CryptoMethod, SeedChoking},
@@ -32,6 +32,8 @@ pub struct PeerStats {
     pub incoming: bool,
     /// Whether it is connected by uTP (BEP 29), not by TCP.
     pub utp: bool,
+    /// Whether the connection is about the v2 hash of the torrent (BEP 52).
+    pub v2: bool,
     /// What it calls itself on the wire.
     pub id: PeerId,
     /// The program it says it is (BEP 10).
@@ -97,6 +99,7 @@ fn early_stats(early: &PeerBeforeContent) -> PeerStats {
         addr: early.who().addr,
         incoming: early.who().incoming,
         utp: early.terms().utp,
+        v2: early.terms().version == Version::V2,
         id: early.terms().peer_id,
         client: None,
         encryption: early.terms().encryption,
@@ -359,6 +362,7 @@ impl Engine {
             addr: s.who().addr,
             incoming: s.who().incoming,
             utp: s.is_utp(),
+            v2: s.speaks_of_trees(),
             id: s.peer_id(),
             client: s.client().map(str::to_owned),
             encryption: s.encryption(),

@@ -11,6 +11,8 @@ use crate::{
 pub(crate) struct HandshakeExchange {
     /// What we expect to hear, if we dialled.
     expected: Option<InfoHash>,
+    /// What we may hear in its place: the other hash of a hybrid torrent.
+    upgrade: Option<InfoHash>,
     heard: Vec<u8>,
 }
 
@@ -24,14 +26,15 @@ pub(crate) enum HandshakeError {
 }
 
 impl HandshakeExchange {
-    /// We dialled, to talk about `info_hash`.
-    pub(crate) fn outgoing(info_hash: InfoHash) -> Self {
-        Self { expected: Some(info_hash), heard: Vec::new() }
+    /// We dialled, to talk about `info_hash`. If that is the v1 hash of a hybrid torrent, the peer
+    /// may answer with its v2 hash, `upgrade` (BEP 52, "Upgrade Path").
+    pub(crate) fn outgoing(info_hash: InfoHash, upgrade: Option<InfoHash>) -> Self {
+        Self { expected: Some(info_hash), upgrade, heard: Vec::new() }
     }
 
     /// A peer dialled us; we hear first which torrent it is about.
     pub(crate) fn incoming() -> Self {
-        Self { expected: None, heard: Vec::new() }
+        Self { expected: None, upgrade: None, heard: Vec::new() }
     }
 
     /// The peer has said, otherwise, which torrent it is about.
@@ -55,7 +58,9 @@ impl HandshakeExchange {
         self.heard.extend_from_slice(data.get(..take).unwrap_or_default());
         let Some((handshake, _)) = Handshake::parse(&self.heard)? else { return Ok(None) };
         match self.expected {
-            Some(want) if want != handshake.info_hash => {
+            Some(want)
+                if want != handshake.info_hash && self.upgrade != Some(handshake.info_hash) =>
+            {
                 Err(HandshakeError::WrongTorrent(handshake.info_hash))
             }
             _ => Ok(Some((handshake, take))),
@@ -63,10 +68,17 @@ impl HandshakeExchange {
     }
 }
 
-/// What we say of ourselves; whether we have a DHT node, too (BEP 5).
-pub(crate) fn ours(info_hash: InfoHash, peer_id: PeerId, dht: bool) -> [u8; HANDSHAKE_LEN] {
+/// What we say of ourselves; whether we have a DHT node, too (BEP 5), and whether the answer to a
+/// v1 hash may be the v2 hash of the torrent (BEP 52).
+pub(crate) fn ours(
+    info_hash: InfoHash,
+    peer_id: PeerId,
+    dht: bool,
+    v2: bool,
+) -> [u8; HANDSHAKE_LEN] {
     let reserved = Reserved::default().with_fast().with_extensions();
     let reserved = if dht { reserved.with_dht() } else { reserved };
+    let reserved = if v2 { reserved.with_v2() } else { reserved };
     Handshake { reserved, info_hash, peer_id }.encode()
 }
 
@@ -79,7 +91,7 @@ mod tests {
 
     #[test]
     fn split_handshake_is_whole_and_leaves_the_rest() {
-        let mut wire = ours(HASH, ID, false).to_vec();
+        let mut wire = ours(HASH, ID, false, false).to_vec();
         wire.extend([0, 0, 0, 1, 1]);
         for cut in 0..=wire.len() {
             let mut g = HandshakeExchange::incoming();
@@ -99,10 +111,21 @@ mod tests {
             HandshakeExchange::incoming().handle_data(b"GET / HTTP/1.1\r\n"),
             Err(HandshakeError::Malformed(_))
         ));
-        let other = ours(InfoHash([1; 20]), ID, false);
+        let other = ours(InfoHash([1; 20]), ID, false, true);
         assert_eq!(
-            HandshakeExchange::outgoing(HASH).handle_data(&other),
+            HandshakeExchange::outgoing(HASH, Some(InfoHash([2; 20]))).handle_data(&other),
             Err(HandshakeError::WrongTorrent(InfoHash([1; 20])))
         );
+    }
+
+    #[test]
+    fn peer_may_answer_with_the_other_hash_of_a_hybrid() {
+        let other = InfoHash([1; 20]);
+        let answer = ours(other, ID, false, false);
+        let mut exchange = HandshakeExchange::outgoing(HASH, Some(other));
+        let (handshake, _) = exchange.handle_data(&answer).unwrap().unwrap();
+        assert_eq!(handshake.info_hash, other);
+        let mut exchange = HandshakeExchange::outgoing(HASH, None);
+        assert!(exchange.handle_data(&answer).is_err());
     }
 }

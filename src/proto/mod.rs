@@ -16,6 +16,7 @@ pub(crate) mod allowed_fast;
 pub(crate) mod cipher;
 pub mod dht;
 pub(crate) mod handshake;
+pub mod hashes;
 pub(crate) mod holepunch;
 pub(crate) mod http;
 pub mod lsd;

@@ -28,9 +28,14 @@ pub(crate) struct Preambles {
 }
 
 impl Preambles {
-    /// We connected, to talk about `info_hash`; `before` comes before the handshake.
-    pub(crate) fn outgoing(info_hash: InfoHash, before: Vec<Box<dyn Preamble>>) -> Self {
-        Self::new(HandshakeExchange::outgoing(info_hash), before)
+    /// We connected, to talk about `info_hash`, or about the same torrent by its hash `upgrade`;
+    /// `before` comes before the handshake.
+    pub(crate) fn outgoing(
+        info_hash: InfoHash,
+        upgrade: Option<InfoHash>,
+        before: Vec<Box<dyn Preamble>>,
+    ) -> Self {
+        Self::new(HandshakeExchange::outgoing(info_hash, upgrade), before)
     }
 
     /// A peer connected to us.
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn steps_come_in_order_and_later_bytes_are_deciphered() {
-        let mut wire = handshake::ours(HASH, PeerId([8; 20]), false).to_vec();
+        let mut wire = handshake::ours(HASH, PeerId([8; 20]), false, false).to_vec();
         wire.extend(b"behind");
         Count::default().apply(&mut wire);
         let wire = [&b"okayokay"[..], &wire].concat();
@@ -233,11 +238,11 @@ mod tests {
     fn bytes_after_a_step_are_enciphered_and_earlier_ones_not() {
         let steps: Vec<Box<dyn Preamble>> =
             vec![Box::new(Greeting { enciphers: true, ..Greeting::default() })];
-        let (mut preambles, mut tx) = (Preambles::outgoing(HASH, steps), Tx::default());
+        let (mut preambles, mut tx) = (Preambles::outgoing(HASH, None, steps), Tx::default());
         assert!(feed(&mut preambles, &mut [], &mut tx).is_none());
         assert_eq!(sent(&mut tx), b"hello");
         assert!(feed(&mut preambles, &mut b"okay".to_vec(), &mut tx).is_none());
-        let ours = handshake::ours(HASH, PeerId([8; 20]), false);
+        let ours = handshake::ours(HASH, PeerId([8; 20]), false, false);
         tx.push_bytes(&ours);
         let mut said = sent(&mut tx);
         assert_ne!(said, ours);

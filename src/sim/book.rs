@@ -50,6 +50,9 @@ impl Said {
                 Message::AllowedFast(p) => piece("allowed fast", p),
                 Message::Extended { id: 0, .. } => plain("extension handshake"),
                 Message::Extended { .. } => plain("extension message"),
+                Message::HashRequest(_) => plain("hash request"),
+                Message::Hashes { .. } => plain("hashes"),
+                Message::HashReject(_) => plain("hash reject"),
                 Message::Unknown { .. } => plain("unknown message"),
             },
         }
@@ -134,6 +137,7 @@ pub(super) fn job_name(job: &Job) -> (&'static str, Option<u32>) {
         Job::Read { blocks, .. } => ("read", blocks.first().map(|block| block.piece.get())),
         Job::Check { piece, .. } => ("check", Some(piece.get())),
         Job::Digests { piece, .. } => ("digest", Some(piece.get())),
+        Job::Leaves { piece, .. } => ("hash leaves", Some(piece.get())),
         Job::Open { .. } => ("open", None),
         Job::Look { .. } => ("look at", None),
         Job::Save { .. } => ("save", None),

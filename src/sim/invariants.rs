@@ -211,7 +211,7 @@ impl Ears {
                 }
             }
             Message::Request { piece, begin, len } => {
-                if let Ok(block) = geometry.range(piece, begin, len) {
+                if let Ok(block) = geometry.range_with_pad(piece, begin, len) {
                     *self.owed.entry(block).or_default() += 1;
                 }
             }
@@ -343,7 +343,7 @@ impl Ears {
                 self.rule_on_block(host, held, piece, begin, data)?
             }
             Message::Reject { piece, begin, len } => {
-                if let Ok(block) = geometry.range(piece, begin, len) {
+                if let Ok(block) = geometry.range_with_pad(piece, begin, len) {
                     self.answer(block);
                 }
             }
@@ -369,6 +369,18 @@ impl Ears {
                     self.said.forget_lost();
                 }
             }
+            Message::HashRequest(_) | Message::Hashes { .. } | Message::HashReject(_) => {
+                let v2 = held.sample.metainfo.identity.v2().map(|hash| hash.truncated());
+                must(v2.is_some() && v2 == self.hash, "speaks-the-protocol", || {
+                    "it speaks of trees on a connection of version 1".into()
+                })?;
+                if let Message::Hashes { range, hashes } = message {
+                    let truth = held.sample.hashes(&range);
+                    must(truth.is_none_or(|truth| truth == hashes), "served-is-true", || {
+                        format!("it sends false hashes for {range:?}")
+                    })?;
+                }
+            }
             Message::KeepAlive | Message::Port(_) => {}
             Message::Unknown { id, .. } => {
                 return broken("speaks-the-protocol", format!("it sends a message of kind {id}"));
@@ -386,7 +398,7 @@ impl Ears {
         data: &[u8],
     ) -> Verdict {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let Ok(block) = held.sample.geometry().range(piece, begin, len) else {
+        let Ok(block) = held.sample.geometry().range_with_pad(piece, begin, len) else {
             return broken(
                 "speaks-the-protocol",
                 format!("it sends {len} bytes of piece {piece} from {begin}"),
@@ -396,7 +408,7 @@ impl Ears {
         // One that began when it had the piece is sent to its end.
         let had = had || self.had.as_ref().is_some_and(|had| had.has(block.piece));
         must(had, "served-is-had", || format!("it sends {block:?} and does not have the piece"))?;
-        let same = held.sample.block(block) == data;
+        let same = *held.sample.block(block) == *data;
         must(same || host.disk.is_spoilt(), "served-is-true", || {
             format!("it sends {block:?} and the bytes are wrong")
         })?;

@@ -77,7 +77,9 @@ pub use nat::Nat;
 pub use net::Line;
 pub use node::{DiskPace, NodeId};
 pub use proxy::{ProxyHost, ProxyManners};
-pub use remote::{Answer, Asked, Gossip, Heard, Hello, Manners, MetadataManner, Remote};
+pub use remote::{
+    Answer, Asked, Gossip, HashManner, Heard, Hello, Manners, MetadataManner, Remote,
+};
 pub use sample::{Sample, SampleFile};
 pub use scenario::{Cast, Kill, Outcome, Scenario, When, Who};
 pub use script::{ConnId, Script, Talk};

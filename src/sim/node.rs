@@ -269,11 +269,11 @@ impl Host {
 
     /// The torrent of this name, as it was added last.
     pub(super) fn held(&self, hash: InfoHash) -> Option<&Held> {
-        self.held.iter().rev().find(|held| held.sample.metainfo.info_hash() == hash)
+        self.held.iter().rev().find(|held| held.sample.has_hash(hash))
     }
 
     pub(super) fn held_mut(&mut self, hash: InfoHash) -> Option<&mut Held> {
-        self.held.iter_mut().rev().find(|held| held.sample.metainfo.info_hash() == hash)
+        self.held.iter_mut().rev().find(|held| held.sample.has_hash(hash))
     }
 
     /// A worker is about to delete a torrent's data, as its user wants it.

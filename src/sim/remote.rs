@@ -28,6 +28,7 @@ use crate::{
         extension::ExtensionHandshake,
         frame::Decoder,
         handshake::{HANDSHAKE_LEN, Handshake, PROTOCOL, Reserved},
+        hash_range::HashRange,
         message::Message,
         ut_metadata::MetadataMessage,
     },
@@ -60,6 +61,20 @@ pub enum Answer {
     Reject,
     /// The block, a byte at a time with this pause after each.
     Dribble(Duration),
+}
+
+/// What a [`Remote`] makes of a request for hashes of a tree (BEP 52).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashManner {
+    /// The hashes.
+    #[default]
+    True,
+    /// The hashes with one bit changed, of the nth hash of each answer.
+    False(usize),
+    /// A reject.
+    Reject,
+    /// Nothing.
+    Nothing,
 }
 
 /// A request that a [`Remote`] got.
@@ -124,6 +139,8 @@ pub struct Manners {
     pub metadata: Option<MetadataManner>,
     /// Whether it names other peers (BEP 11), and how.
     pub gossip: Option<Gossip>,
+    /// What it makes of requests for hashes of trees, if its torrent has trees.
+    pub hashes: HashManner,
 }
 
 impl Default for Manners {
@@ -141,6 +158,7 @@ impl Default for Manners {
             keep_alive: None,
             metadata: None,
             gossip: None,
+            hashes: HashManner::True,
         }
     }
 }
@@ -300,6 +318,24 @@ impl Remote {
         }
     }
 
+    fn handle_hash_request(&mut self, talk: &mut Talk<'_>, conn: ConnId, range: HashRange) {
+        let hashes = match self.manners.hashes {
+            HashManner::Nothing => return,
+            HashManner::Reject => None,
+            HashManner::True => self.sample.hashes(&range),
+            HashManner::False(nth) => {
+                let mut hashes = self.sample.hashes(&range).unwrap_or_default();
+                let nth = nth % hashes.len().max(1);
+                hashes.get_mut(nth).into_iter().for_each(|hash| hash[3] ^= 1);
+                Some(hashes)
+            }
+        };
+        match &hashes {
+            Some(hashes) => Self::say(talk, conn, &Message::Hashes { range, hashes }),
+            None => Self::say(talk, conn, &Message::HashReject(range)),
+        }
+    }
+
     fn handle(&mut self, talk: &mut Talk<'_>, conn: ConnId, message: Message<'_>) {
         let geometry = self.sample.geometry();
         let heard = match message {
@@ -316,6 +352,9 @@ impl Remote {
             _ => Heard::Other,
         };
         self.note(talk, conn, heard);
+        if let Message::HashRequest(range) = message {
+            self.handle_hash_request(talk, conn, range);
+        }
         if let Message::Extended { id, payload } = message {
             self.handle_extended(talk, conn, id, payload);
         }

@@ -2,18 +2,23 @@
 //! with the truth.
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::{
     base::{
-        files::FileKind,
-        geometry::{Block, Geometry, PieceIndex},
+        files::{FileEntry, FileKind},
+        geometry::{BLOCK_LEN, Block, Geometry, PieceIndex},
+        ids::{Identity, InfoHash},
+        merkle::{MerkleState, Node, leaf},
         rng::Rng,
     },
+    proto::hashes::{answer, answer_leaves, leaves_of},
     store::sha1,
-    wire::metainfo::{Metainfo, MetainfoBuilder, MetainfoError},
+    wire::hash_range::HashRange,
+    wire::metainfo::{Format, Metainfo, MetainfoBuilder, MetainfoError},
 };
 
 /// A torrent and its data.
@@ -21,6 +26,8 @@ use crate::{
 pub struct Sample {
     /// The torrent as an engine gets it.
     pub metainfo: Arc<Metainfo>,
+    /// The same with all that is known of it.
+    pub(super) whole: Arc<Metainfo>,
     /// Every byte of it, pads included.
     pub data: Vec<u8>,
 }
@@ -55,7 +62,23 @@ impl Sample {
         piece_len: u32,
         seed: u64,
     ) -> Result<Arc<Self>, MetainfoError> {
+        Self::folder_of(Format::V1, name, files, piece_len, seed)
+    }
+
+    /// The same of other versions. In version 2 the files must be in the order of their paths, and
+    /// pads come by themselves.
+    ///
+    /// # Errors
+    /// If there can be no such torrent.
+    pub fn folder_of(
+        format: Format,
+        name: &str,
+        files: &[SampleFile<'_>],
+        piece_len: u32,
+        seed: u64,
+    ) -> Result<Arc<Self>, MetainfoError> {
         let mut builder = MetainfoBuilder::new(name, piece_len);
+        builder.format(format);
         for &(path, len) in files {
             if path.is_empty() {
                 builder.pad(len);
@@ -79,12 +102,86 @@ impl Sample {
             if let Some(own) = data.get_mut(start..).filter(|_| !path.is_empty()) {
                 rng.fill(own);
             }
+            if builder.has_v2() && len > 0 {
+                data.resize(data.len().next_multiple_of(builder.piece_len() as usize), 0);
+            }
+        }
+        if builder.has_v2() {
+            data.truncate(builder.geometry()?.total_len() as usize);
         }
         let geometry = builder.geometry()?;
-        let digests: Vec<_> =
-            data.chunks(geometry.nominal_piece_len() as usize).map(sha1).collect();
-        let metainfo = Arc::new(Metainfo::from_bytes(&builder.build(&digests)?)?);
-        Ok(Arc::new(Self { metainfo, data }))
+        let bytes = |piece: PieceIndex| {
+            let start = geometry.offset(piece) as usize;
+            data.get(start..start + geometry.piece_len(piece) as usize).unwrap_or_default()
+        };
+        let digest = |piece| {
+            let pad = vec![0; geometry.pad_len(piece) as usize];
+            sha1(&[bytes(piece), &pad].concat())
+        };
+        let root = |piece| {
+            let mut tree = MerkleState::new(geometry.leaves(piece));
+            tree.update(bytes(piece));
+            tree.root()
+        };
+        let digests: Vec<_> = geometry.pieces().map(digest).collect();
+        let roots: Vec<_> = match builder.has_v2() {
+            true => geometry.pieces().map(root).collect(),
+            false => Vec::new(),
+        };
+        let metainfo = Arc::new(Metainfo::from_bytes(&builder.build_with(&digests, &roots)?)?);
+        Ok(Arc::new(Self { whole: metainfo.clone(), metainfo, data }))
+    }
+
+    /// A hybrid as an engine sees it that knows version 1 alone: by its v1 hash, with all pads.
+    pub fn as_v1(&self) -> Arc<Self> {
+        let mut metainfo = Metainfo::clone(&self.metainfo);
+        let (old, mut data) = (metainfo.geometry.clone(), self.data.clone());
+        let last = old.piece(old.piece_count() - 1).map_or(0, |last| old.pad_len(last));
+        data.resize(data.len() + last as usize, 0);
+        if let Some(v1) = metainfo.identity.v1() {
+            metainfo.identity = Identity::of_v1(v1);
+        }
+        if last > 0 {
+            let mut files = metainfo.files.to_vec();
+            let (path, offset) = (vec![".pad".into(), last.to_string()], old.total_len());
+            files.push(FileEntry { path, len: last.into(), offset, kind: FileKind::Pad });
+            metainfo.files = files.into();
+        }
+        metainfo.trees = None;
+        if let Ok(geometry) = Geometry::new(data.len() as u64, old.nominal_piece_len()) {
+            metainfo.geometry = geometry;
+        }
+        let metainfo = Arc::new(metainfo);
+        Arc::new(Self { whole: metainfo.clone(), metainfo, data })
+    }
+
+    /// A hybrid as an engine sees it that knows version 2 alone.
+    pub fn as_v2(&self) -> Arc<Self> {
+        let mut metainfo = Metainfo::clone(&self.metainfo);
+        if let Some(v2) = metainfo.identity.v2() {
+            metainfo.identity = Identity::of_v2(v2);
+        }
+        metainfo.pieces = Arc::from([]);
+        metainfo.geometry = metainfo.geometry.without_pads();
+        let metainfo = Arc::new(metainfo);
+        Arc::new(Self { whole: metainfo.clone(), metainfo, data: self.data.clone() })
+    }
+
+    /// The same without its piece layers, as one that came by a magnet link.
+    pub fn without_layers(&self) -> Arc<Self> {
+        let mut metainfo = Metainfo::clone(&self.metainfo);
+        if let Some(trees) = &mut metainfo.trees {
+            trees.forget_layers();
+        }
+        let (metainfo, whole) = (Arc::new(metainfo), self.whole.clone());
+        Arc::new(Self { metainfo, whole, data: self.data.clone() })
+    }
+
+    /// The same data, as this describes it.
+    #[cfg(test)]
+    pub(super) fn with_metainfo(&self, metainfo: impl Into<Arc<Metainfo>>) -> Arc<Self> {
+        let metainfo = metainfo.into();
+        Arc::new(Self { whole: metainfo.clone(), metainfo, data: self.data.clone() })
     }
 
     /// Its shape.
@@ -99,10 +196,35 @@ impl Sample {
         self.data.get(start..start + geometry.piece_len(piece) as usize).unwrap_or_default()
     }
 
-    /// The true bytes of a block.
-    pub fn block(&self, block: Block) -> &[u8] {
-        let begin = block.begin as usize;
-        self.piece(block.piece).get(begin..begin + block.len as usize).unwrap_or_default()
+    /// The true bytes of a block. In a hybrid it may have zeros of the pad after its piece.
+    pub fn block(&self, block: Block) -> Cow<'_, [u8]> {
+        let (begin, len) = (block.begin as usize, block.len as usize);
+        let piece = self.piece(block.piece);
+        match piece.get(begin..begin + len) {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => {
+                let mut bytes = piece.get(begin..).unwrap_or_default().to_vec();
+                bytes.resize(len, 0);
+                Cow::Owned(bytes)
+            }
+        }
+    }
+
+    /// The true hashes of a range of its trees, with their proof.
+    pub(super) fn hashes(&self, range: &HashRange) -> Option<Vec<Node>> {
+        let trees = self.whole.trees.as_ref()?;
+        if let Some(hashes) = answer(trees, range) {
+            return Some(hashes);
+        }
+        let geometry = &self.whole.geometry;
+        let piece = geometry.piece(leaves_of(trees, geometry, range)?).ok()?;
+        let leaves: Vec<_> = self.piece(piece).chunks(BLOCK_LEN as usize).map(leaf).collect();
+        answer_leaves(trees, geometry, range, &leaves)
+    }
+
+    /// Whether it is called so on the wire: by its v1 or its v2 hash.
+    pub fn has_hash(&self, hash: InfoHash) -> bool {
+        self.metainfo.identity.wire_hashes().any(|own| own.hash == hash)
     }
 
     /// Where each regular file lies under `dir`, with its bytes: path, first byte in the torrent,

@@ -1,5 +1,5 @@
 //! Hashes several pieces or runs at a time through the lanes, from memory or straight from disk.
-//! Merkle trees take their turn one by one.
+//! Merkle trees take their turn one by one, and fill the lanes with their leaves.
 //!
 //! Memory is bounded by a few scratch buffers whatever the piece size. Writes nothing and judges
 //! nothing.
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::base::{
     geometry::BLOCK_LEN,
-    hash::{Digest, Hasher, PieceHash, Sha1State},
-    merkle::MerkleState,
+    hash::{Digest, Hasher, HybridState, PieceHash, Sha1State},
+    merkle::{MerkleState, Node},
     storage::Reading,
     storage::StoreError,
 };
@@ -93,7 +93,13 @@ pub(super) fn hash_all(
             let Some((index, Input { hasher, source, ends })) = waiting.next() else { break };
             let feed = Feed::new(source, scratch);
             match hasher {
-                Hasher::Sha1(state) => active.push(Lane { index, state, ends, feed }),
+                Hasher::Sha1(state) => {
+                    active.push(Lane { index, state, also: None, ends, feed });
+                }
+                Hasher::Hybrid(state) => {
+                    let (sha1, also) = (state.sha1, Also { pad: state.pad, tree: state.tree });
+                    active.push(Lane { index, state: sha1, also: Some(also), ends, feed });
+                }
                 Hasher::Merkle(tree) => {
                     if let Some(slot) = results.get_mut(index) {
                         *slot = grow(*tree, feed, ends, scratch);
@@ -111,6 +117,7 @@ pub(super) fn hash_all(
             }
         };
         active.retain_mut(|lane| lane.feed.fetch().map_err(|e| over(lane, Err(e))).is_ok());
+        active.iter_mut().for_each(Lane::grow);
 
         let mut streams: Vec<_> = active.iter().map(Lane::stream).collect();
         lanes::update(&mut streams);
@@ -134,7 +141,7 @@ fn grow(
         if let Err(e) = feed.fetch() {
             break Err(e);
         }
-        tree.update(feed.current());
+        add_blocks(&mut tree, feed.current());
         if !feed.is_more() {
             break Ok(if ends {
                 Output::Hash(PieceHash::Merkle(tree.root()))
@@ -145,6 +152,13 @@ fn grow(
     };
     feed.put_back(scratch);
     result
+}
+
+/// The next blocks of a tree, hashed side by side.
+fn add_blocks(tree: &mut MerkleState, bytes: &[u8]) {
+    let mut leaves = Vec::with_capacity(bytes.len().div_ceil(BLOCK_LEN as usize));
+    lanes::sha256::sha256_chunks(bytes, BLOCK_LEN as usize, &mut leaves);
+    tree.update_leaves(&leaves, bytes.len() as u64);
 }
 
 /// The bytes of a source, a slice at a time.
@@ -207,13 +221,29 @@ impl<'a> Feed<'a> {
 struct Lane<'a> {
     index: usize,
     state: Sha1State,
+    /// Of a hybrid's piece.
+    also: Option<Also>,
     ends: bool,
     feed: Feed<'a>,
+}
+
+/// What the piece of a hybrid has beside its SHA-1.
+#[derive(Debug)]
+struct Also {
+    pad: u32,
+    tree: Option<MerkleState>,
 }
 
 impl Lane<'_> {
     fn stream(&self) -> Stream<'_> {
         Stream { state: self.state, data: self.feed.current() }
+    }
+
+    /// The tree of a hybrid's piece takes the slice.
+    fn grow(&mut self) {
+        if let Some(Also { tree: Some(tree), .. }) = &mut self.also {
+            add_blocks(tree, self.feed.current());
+        }
     }
 
     /// The slice is hashed but for `tail` bytes. Returns the result after the last slice.
@@ -223,26 +253,62 @@ impl Lane<'_> {
         match (self.feed.is_more(), self.ends) {
             (true, _) => None,
             (false, true) => {
-                let digest = lanes::finish(state, &rest[rest.len() - tail..]);
-                Some(Output::Hash(PieceHash::Sha1(digest)))
+                let tail = &rest[rest.len() - tail..];
+                Some(Output::Hash(match self.also.take() {
+                    None => PieceHash::Sha1(lanes::finish(state, tail)),
+                    Some(Also { pad, tree }) => PieceHash::Hybrid {
+                        sha1: finish_padded(state, tail, pad),
+                        pad,
+                        root: tree.map(MerkleState::root),
+                    },
+                }))
             }
-            (false, false) => Some(Output::State(Hasher::Sha1(state))),
+            (false, false) => Some(Output::State(match self.also.take() {
+                None => Hasher::Sha1(state),
+                Some(Also { pad, tree }) => {
+                    Hasher::Hybrid(Box::new(HybridState { sha1: state, pad, tree }))
+                }
+            })),
         }
     }
 }
 
-/// The digest of each block of a stretch, the last of which may be short.
+/// The digest of each block of a stretch, the last of which may be short: its SHA-1, or as much of
+/// its leaf as there is room for.
 pub(super) fn block_digests(
     source: Source<'_>,
+    of_leaves: bool,
     scratch: &Scratch,
 ) -> Result<Vec<Digest>, StoreError> {
+    if of_leaves {
+        let short = |leaf: Node| leaf.first_chunk().copied().unwrap_or_default();
+        return Ok(block_leaves(source, scratch)?.into_iter().map(short).collect());
+    }
+    each_slice(source, scratch, |slice, digests| {
+        lanes::sha1_chunks(slice, BLOCK_LEN as usize, digests);
+    })
+}
+
+/// The leaf of each block of a stretch.
+pub(super) fn block_leaves(source: Source<'_>, scratch: &Scratch) -> Result<Vec<Node>, StoreError> {
+    each_slice(source, scratch, |slice, leaves| {
+        lanes::sha256::sha256_chunks(slice, BLOCK_LEN as usize, leaves);
+    })
+}
+
+/// Something of each slice of a source, one after the other.
+fn each_slice<T>(
+    source: Source<'_>,
+    scratch: &Scratch,
+    hash: impl Fn(&[u8], &mut Vec<T>),
+) -> Result<Vec<T>, StoreError> {
     let mut digests = Vec::new();
     let mut feed = Feed::new(source, scratch);
     let result = loop {
         if let Err(e) = feed.fetch() {
             break Err(e);
         }
-        lanes::sha1_chunks(feed.current(), BLOCK_LEN as usize, &mut digests);
+        hash(feed.current(), &mut digests);
         if !feed.is_more() {
             break Ok(digests);
         }
@@ -253,8 +319,30 @@ pub(super) fn block_digests(
 
 /// The digest of `len` bytes of zero.
 pub(super) fn zero_digest(len: u64) -> Digest {
+    finish_with_zeroes(Sha1State::INITIAL, len)
+}
+
+/// Ends a message with `tail`, of less than 64 bytes, and so many zeroes.
+fn finish_padded(state: Sha1State, tail: &[u8], pad: u32) -> Digest {
+    if pad == 0 {
+        return lanes::finish(state, tail);
+    }
+    let mut block = [0; 64];
+    let first = (64 - tail.len()).min(pad as usize);
+    block[..tail.len()].copy_from_slice(tail);
+    let block = &block[..tail.len() + first];
+    if block.len() < 64 {
+        return lanes::finish(state, block);
+    }
+    let mut stream = [Stream { state, data: block }];
+    lanes::update(&mut stream);
+    finish_with_zeroes(stream[0].state, u64::from(pad) - first as u64)
+}
+
+/// Ends a message with so many zeroes.
+fn finish_with_zeroes(mut state: Sha1State, len: u64) -> Digest {
     let zeroes = vec![0; len.min(SLICE as u64) as usize];
-    let (mut state, mut left) = (Sha1State::INITIAL, len);
+    let mut left = len;
     while left > SLICE as u64 {
         let mut stream = [Stream { state, data: &zeroes }];
         lanes::update(&mut stream);
@@ -301,6 +389,38 @@ mod tests {
         let outputs: Vec<_> =
             hash_all(inputs, &scratch).into_iter().map(|output| output.unwrap()).collect();
         assert_eq!(outputs, expected);
+    }
+
+    #[test]
+    fn hybrid_is_hashed_both_ways_with_its_pad_at_once_or_in_runs() {
+        let scratch = Scratch::default();
+        let block = BLOCK_LEN as usize;
+        for (len, pad) in [(5, 59), (5, 58), (5, 60), (64, 64), (block + 7, 3 * SLICE + 9), (1, 0)]
+        {
+            let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let one = |input| hash_all(vec![input], &scratch).remove(0).unwrap();
+            let padded = [&bytes[..], &vec![0; pad]].concat();
+            let mut tree = MerkleState::new(4);
+            tree.update(&bytes);
+            let expected = PieceHash::Hybrid {
+                sha1: lanes::sha1(&padded),
+                pad: pad as u32,
+                root: Some(tree.root()),
+            };
+            let hasher = Hasher::new(&expected, 4);
+            assert_eq!(one(input(hasher.clone(), &bytes, true)), Output::Hash(expected), "{len}");
+            if let Some((first, rest)) = bytes.split_at_checked(block) {
+                let Output::State(begun) = one(input(hasher, first, false)) else {
+                    panic!("it does not end here")
+                };
+                assert_eq!(begun.byte_len(), block as u64);
+                assert_eq!(one(input(begun, rest, true)), Output::Hash(expected));
+            }
+            let unknown =
+                PieceHash::Hybrid { sha1: lanes::sha1(&padded), pad: pad as u32, root: None };
+            let hasher = Hasher::new(&unknown, 4);
+            assert_eq!(one(input(hasher, &bytes, true)), Output::Hash(unknown));
+        }
     }
 
     #[test]

@@ -32,7 +32,11 @@ pub use crate::base::{
     storage::{ReadPart, Reading, Saving, Storage},
 };
 pub use disk::{Disk, FileStat, Locked};
-pub use lanes::{Stream, finish, lanes, sha1, update};
+pub use lanes::{
+    Stream, finish, lanes, sha1,
+    sha256::{sha256_chunks, sha256_chunks_in, sha256_lanes},
+    update,
+};
 pub use memory::{MemoryError, MemoryStorage};
 pub use pool::{Pool, Wake};
 pub use real::RealDisk;
@@ -41,7 +45,7 @@ pub use session::{SessionError, SessionFolder};
 
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use parts::Slots;
-pub(crate) use pieces::Pieces;
+pub(crate) use pieces::{PieceKind, Pieces};
 
 #[cfg(test)]
 mod testing;

@@ -1,4 +1,4 @@
-//! The digests of pieces of files that are there already, to make a torrent of them.
+//! The hashes of pieces of files that are there already, to make a torrent of them.
 //!
 //! Shared by threads. Reads and hashes; writes nothing, and compares with nothing.
 
@@ -15,13 +15,14 @@ use super::{
     layout::Layout,
 };
 use crate::base::{
-    geometry::Geometry,
-    hash::{Digest, Hasher},
+    geometry::{Geometry, PieceIndex},
+    hash::{Hasher, PieceHash},
     storage::Reading,
     storage::{Allocation, StoreError},
 };
 
-/// Bytes of each piece that are hashed before the caller is told: a multiple of 64.
+/// Bytes of each piece that are hashed before the caller is told: a multiple of a
+/// block.
 const STRETCH: u64 = 1 << 20;
 
 /// Files as the pieces of a torrent.
@@ -29,7 +30,19 @@ const STRETCH: u64 = 1 << 20;
 pub(crate) struct Pieces {
     files: TorrentFiles,
     geometry: Geometry,
+    kind: PieceKind,
     scratch: Scratch,
+}
+
+/// What is to be known of each piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PieceKind {
+    /// Its SHA-1.
+    V1,
+    /// Its merkle root (BEP 52).
+    V2,
+    /// Both.
+    Hybrid,
 }
 
 /// A piece on its way through the lanes.
@@ -38,7 +51,7 @@ struct Open {
     hasher: Hasher,
     at: u64,
     end: u64,
-    digest: Option<Digest>,
+    hash: Option<PieceHash>,
 }
 
 impl Pieces {
@@ -49,12 +62,13 @@ impl Pieces {
         dir: &Path,
         files: impl IntoIterator<Item = (Option<PathBuf>, u64)>,
         geometry: Geometry,
+        kind: PieceKind,
     ) -> Self {
         let files = TorrentFiles::new(disk, Layout::of_files(dir, files), Allocation::Sparse);
-        Self { files, geometry, scratch: Scratch::default() }
+        Self { files, geometry, kind, scratch: Scratch::default() }
     }
 
-    /// How many pieces to hash in one call of [`digests`](Self::digests): enough to fill the lanes,
+    /// How many pieces to hash in one call of [`hashes`](Self::hashes): enough to fill the lanes,
     /// and to make the call worth while.
     pub(crate) fn batch(&self) -> u32 {
         let piece_len = u64::from(self.geometry.nominal_piece_len());
@@ -62,28 +76,41 @@ impl Pieces {
         (lanes * STRETCH).div_ceil(piece_len).max(lanes) as u32
     }
 
-    /// The digests of these pieces, as far as there are such. `go_on` is told of bytes as they are
+    /// What hashes `piece` as it is to be known.
+    fn hasher(&self, piece: PieceIndex) -> Hasher {
+        let like = match self.kind {
+            PieceKind::V1 => PieceHash::Sha1([0; 20]),
+            PieceKind::V2 => PieceHash::Merkle([0; 32]),
+            PieceKind::Hybrid => {
+                let pad = self.geometry.pad_len(piece);
+                PieceHash::Hybrid { sha1: [0; 20], pad, root: Some([0; 32]) }
+            }
+        };
+        Hasher::new(&like, self.geometry.leaves(piece))
+    }
+
+    /// The hashes of these pieces, as far as there are such. `go_on` is told of bytes as they are
     /// hashed; `None` if it says no.
-    pub(crate) fn digests(
+    pub(crate) fn hashes(
         &self,
         pieces: Range<u32>,
         mut go_on: impl FnMut(u64) -> bool,
-    ) -> Result<Option<Vec<Digest>>, StoreError> {
+    ) -> Result<Option<Vec<PieceHash>>, StoreError> {
         let place = |index| {
             let piece = self.geometry.piece(index).ok()?;
             let at = self.geometry.offset(piece);
             Some(Open {
-                hasher: Hasher::SHA1,
+                hasher: self.hasher(piece),
                 at,
                 end: at + u64::from(self.geometry.piece_len(piece)),
-                digest: None,
+                hash: None,
             })
         };
         let mut open: Vec<Open> = pieces.map_while(place).collect();
         loop {
-            let mut waiting: Vec<_> = open.iter_mut().filter(|p| p.digest.is_none()).collect();
+            let mut waiting: Vec<_> = open.iter_mut().filter(|p| p.hash.is_none()).collect();
             if waiting.is_empty() {
-                return Ok(Some(open.into_iter().filter_map(|p| p.digest).collect()));
+                return Ok(Some(open.into_iter().filter_map(|p| p.hash).collect()));
             }
             let len = |p: &Open| (p.end - p.at).min(STRETCH);
             let input = |p: &Open| {
@@ -99,7 +126,7 @@ impl Pieces {
                 piece.at += hashed;
                 match output? {
                     Output::State(hasher) => piece.hasher = hasher,
-                    Output::Hash(hash) => piece.digest = hash.sha1(),
+                    Output::Hash(hash) => piece.hash = Some(hash),
                 }
             }
             if !go_on(bytes) {

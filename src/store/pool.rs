@@ -335,6 +335,7 @@ impl Waiting {
             | Job::Look { .. }
             | Job::Run { .. }
             | Job::Digests { .. }
+            | Job::Leaves { .. }
             | Job::Info { .. }
             | Job::KeyExchange { .. }
             | Job::Close { .. } => &mut self.quick,

@@ -22,8 +22,9 @@ use crate::base::{
     arena::Key,
     buf::Buf,
     geometry::{Block, PieceIndex},
-    hash::{Digest, PieceHash},
+    hash::{Digest, Judgement, PieceHash},
     job::{Chain, Done, Job, Run, RunData, RunDone, Verdict},
+    merkle::Node,
     storage::{Opened, RecordKind, SaveState, SessionRecord, StoreError, StoreOp, StoreSpec},
     storage::{Reading, Saving, Storage},
 };
@@ -62,6 +63,7 @@ struct HashJob {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few at a time")]
 enum HashWork {
     Run(Run, Chain),
     Check(PieceIndex, PieceHash),
@@ -101,7 +103,11 @@ impl Runner {
         for job in batch {
             if !matches!(
                 job,
-                Job::Run { .. } | Job::Check { .. } | Job::Read { .. } | Job::Digests { .. }
+                Job::Run { .. }
+                    | Job::Check { .. }
+                    | Job::Read { .. }
+                    | Job::Digests { .. }
+                    | Job::Leaves { .. }
             ) {
                 self.hash(std::mem::take(&mut hashing), done);
             }
@@ -139,6 +145,11 @@ impl Runner {
                     let result =
                         self.find(torrent, StoreOp::Read).and_then(|t| self.digests(&t, piece));
                     done.push(Done::Digests { torrent, piece, result });
+                }
+                Job::Leaves { torrent, piece } => {
+                    let open = self.find(torrent, StoreOp::Read);
+                    let result = open.and_then(|t| self.leaves(&t, piece));
+                    done.push(Done::Leaves { torrent, piece, result });
                 }
                 Job::Save { torrent, state, synced } => {
                     done.extend(self.save(torrent, state, synced, &mut records));
@@ -336,15 +347,22 @@ impl Runner {
 
     fn digests(&self, torrent: &Torrent, piece: PieceIndex) -> Result<Vec<Digest>, StoreError> {
         let place = torrent.piece(piece)?;
-        hashing::block_digests(
-            Source::Disk(torrent, place.start, place.end - place.start, Reading::Unchanged),
-            &self.scratch,
-        )
+        let len = place.end - place.start;
+        let source = Source::Disk(torrent, place.start, len, Reading::Unchanged);
+        hashing::block_digests(source, torrent.has_trees(), &self.scratch)
+    }
+
+    fn leaves(&self, torrent: &Torrent, piece: PieceIndex) -> Result<Vec<Node>, StoreError> {
+        let place = torrent.piece(piece)?;
+        let len = place.end - place.start;
+        let source = Source::Disk(torrent, place.start, len, Reading::Unchanged);
+        hashing::block_leaves(source, &self.scratch)
     }
 
     fn run_digests(&self, torrent: &Torrent, run: &Run) -> Option<Vec<Digest>> {
         let place = torrent.place(run).ok()?;
-        hashing::block_digests(torrent.source(run, &place), &self.scratch).ok()
+        let source = torrent.source(run, &place);
+        hashing::block_digests(source, torrent.has_trees(), &self.scratch).ok()
     }
 
     /// Hashes all jobs side by side, then does what follows from it.
@@ -409,14 +427,19 @@ impl Runner {
     ) -> RunDone {
         let result = output.and_then(|output| {
             let verdict = match (output, chain.expected) {
-                (Some(Output::Hash(hash)), Some(expected)) if hash == expected => Verdict::Good,
+                (Some(Output::Hash(hash)), Some(expected)) => match expected.judge(&hash) {
+                    Judgement::Good => Verdict::Good,
+                    Judgement::Bad => Verdict::Bad,
+                    Judgement::Contradiction => Verdict::Contradiction,
+                },
                 (Some(Output::State(state)), None) => Verdict::Going(state),
                 _ => Verdict::Bad,
             };
+            let is_bad = matches!(verdict, Verdict::Bad | Verdict::Contradiction);
             // The last run of a bad piece joins the others on disk, so that all its blocks can be
             // looked at for the culprit. A bad piece of one run is never written.
             if let RunData::Memory(buf) = &run.data
-                && (verdict != Verdict::Bad || run.begin > 0)
+                && (!is_bad || run.begin > 0)
             {
                 torrent.storage.write(
                     torrent.place(&run)?.start,
@@ -446,7 +469,8 @@ fn checked(
     expected: PieceHash,
 ) -> Result<bool, StoreError> {
     match output {
-        Ok(output) => Ok(output == Some(Output::Hash(expected))),
+        Ok(Some(Output::Hash(found))) => Ok(expected.judge(&found) == Judgement::Good),
+        Ok(_) => Ok(false),
         Err(e) if files::is_missing(&e) => Ok(false),
         Err(e) => Err(e),
     }

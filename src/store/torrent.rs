@@ -26,6 +26,8 @@ const READ_AHEAD: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Torrent {
     geometry: Geometry,
+    /// It is of version 2, maybe among others.
+    has_trees: bool,
     pub(super) storage: Arc<dyn Storage>,
     /// What it is called in errors: its folder.
     dir: PathBuf,
@@ -42,7 +44,13 @@ impl ReadBytes for Torrent {
 impl Torrent {
     pub(super) fn new(spec: &StoreSpec, storage: Arc<dyn Storage>) -> Self {
         let (geometry, dir) = (spec.geometry.clone(), spec.dir.clone());
-        Self { geometry, storage, dir, zeroes: OnceLock::new() }
+        let has_trees = spec.identity.v2().is_some();
+        Self { geometry, has_trees, storage, dir, zeroes: OnceLock::new() }
+    }
+
+    /// Whether its blocks are told apart by the leaves of trees (BEP 52), and not by SHA-1.
+    pub(super) fn has_trees(&self) -> bool {
+        self.has_trees
     }
 
     /// Where `piece` lies in the torrent.
@@ -112,14 +120,32 @@ impl Torrent {
         let mut rest = buf.0.as_mut_slice();
         let mut parts = Vec::with_capacity(blocks.len());
         for block in blocks {
-            let place = self.part(block.piece, block.begin, u64::from(block.len))?;
             let (part, after) =
                 std::mem::take(&mut rest).split_at_mut(READ_GAP + block.len as usize);
             rest = after;
             let buf = part.split_at_mut(READ_GAP).1;
+            let Some(inside) = self.inside(block)? else {
+                buf.fill(0);
+                continue;
+            };
+            let place = self.part(block.piece, block.begin, u64::from(inside))?;
+            let (buf, pad) = buf.split_at_mut(inside as usize);
+            pad.fill(0);
             parts.push(ReadPart { offset: place.start, buf });
         }
+        if parts.is_empty() {
+            return Ok(true);
+        }
         self.storage.read(&mut parts, reading)
+    }
+
+    /// How many bytes of a block are in its piece; the others are in the pad that a hybrid's piece
+    /// has for peers of version 1. `None` if all of them are.
+    fn inside(&self, block: &Block) -> Result<Option<u32>, StoreError> {
+        let Block { piece, begin, len } = *block;
+        self.geometry.range_with_pad(piece.get(), begin, len).map_err(|e| self.misplaced(e))?;
+        let left = self.geometry.piece_len(piece).saturating_sub(begin);
+        Ok(Some(len.min(left)).filter(|&inside| inside > 0))
     }
 
     /// The blocks have to be fetched from the disk: all of them are begun at once, and so is what
@@ -127,7 +153,8 @@ impl Torrent {
     pub(super) fn read_ahead(&self, blocks: &[Block]) {
         let scattered = if blocks.len() > 1 { blocks } else { &[] };
         for block in scattered {
-            if let Ok(place) = self.part(block.piece, block.begin, u64::from(block.len)) {
+            let Ok(Some(inside)) = self.inside(block) else { continue };
+            if let Ok(place) = self.part(block.piece, block.begin, u64::from(inside)) {
                 self.storage.will_need(place);
             }
         }

@@ -149,7 +149,7 @@ impl Torrent {
         if self.activity.seeding_since.is_none() {
             return;
         }
-        let (size, totals) = (self.swarm.geometry.total_len(), self.totals(cx.now));
+        let (size, totals) = (self.swarm.geometry.held_len(), self.totals(cx.now));
         let mut at = self.activity.stop.unwrap_or(cx.conf.queue.stop);
         let sent_enough =
             at.ratio_percent.is_some_and(|percent| totals.uploaded >= bytes_for(percent, size));

@@ -81,6 +81,8 @@ struct Candidate {
     proven: bool,
     /// It is to be dialled by uTP first.
     prefers_utp: bool,
+    /// It was named by the v2 hash of the torrent (BEP 52).
+    by_v2: bool,
     failures: u32,
     openings: Openings,
     /// When it may be dialled; `None` while it is connected or being dialled.
@@ -146,6 +148,7 @@ impl Candidates {
             sources,
             proven: false,
             prefers_utp: false,
+            by_v2: false,
             failures: 0,
             openings: Openings::default(),
             idle_until: None,
@@ -172,6 +175,19 @@ impl Candidates {
                 self.room.insert(addr, after);
             }
         }
+    }
+
+    /// A peer was named by the v2 hash of the torrent: it may know no other.
+    pub(crate) fn note_v2(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.by_v2 = true;
+        }
+    }
+
+    /// Whether a peer of a hybrid torrent is to be dialled by its v2 hash. One that has failed is
+    /// tried by the one hash and the other in turn: it may know one only.
+    pub(crate) fn is_dialled_by_v2(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|c| c.by_v2 ^ (c.failures % 2 == 1))
     }
 
     /// Whether a private torrent must not be connected to `addr`, which it has dialled.

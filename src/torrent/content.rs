@@ -9,12 +9,16 @@ use crate::{
     base::{
         files::{FileEntry, Priority},
         geometry::Geometry,
+        trees::Trees,
     },
     torrent::{
         cx::Cx, file_priorities::FilePriorities, info::Info, metadata_fetch::Fetching,
-        params::Source,
+        params::Source, tree_hashes::TreeHashes,
     },
-    wire::{magnet::Magnet, metainfo::Metainfo},
+    wire::{
+        magnet::Magnet,
+        metainfo::{Metainfo, MetainfoLimits},
+    },
 };
 
 /// See the module.
@@ -24,26 +28,57 @@ pub(crate) struct Content {
     priorities: FilePriorities,
     /// The metainfo is not known and comes from peers.
     fetching: Option<Box<Fetching>>,
+    /// What it asks of trees and is asked; few torrents ever have to.
+    tree_hashes: Option<Box<TreeHashes>>,
 }
 
 impl Content {
     pub(super) fn new(source: Source, priorities: Vec<Priority>) -> Self {
         let files = source.metainfo().map_or(usize::MAX, |metainfo| metainfo.files.len());
-        Self { source, priorities: FilePriorities::new(priorities, files), fetching: None }
+        let priorities = FilePriorities::new(priorities, files);
+        Self { source, priorities, fetching: None, tree_hashes: None }
     }
 
-    /// If the metainfo is not known, it is fetched from peers: by its SHA-1, so not that of a
-    /// torrent of version 2 alone.
+    /// If the metainfo is not known, it is fetched from peers.
     pub(super) fn begin_fetching(&mut self, cx: &Cx) {
-        if let Source::Magnet(magnet) = &self.source
-            && let Some(hash) = magnet.identity.v1()
-        {
-            self.fetching = Some(Box::new(Fetching::new(hash, cx)));
+        if let Source::Magnet(magnet) = &self.source {
+            self.fetching = Some(Box::new(Fetching::new(magnet.identity, cx)));
         }
     }
 
     pub(super) fn fetching_mut(&mut self) -> Option<&mut Fetching> {
         self.fetching.as_deref_mut()
+    }
+
+    pub(super) fn tree_hashes(&mut self) -> Option<&mut TreeHashes> {
+        self.tree_hashes.as_deref_mut()
+    }
+
+    pub(super) fn tree_hashes_mut(&mut self) -> &mut TreeHashes {
+        self.tree_hashes.get_or_insert_with(|| Box::new(TreeHashes::new()))
+    }
+
+    /// Piece layers have come.
+    pub(super) fn set_trees(&mut self, trees: Trees) {
+        if let Source::Metainfo(metainfo) = &mut self.source {
+            let whole = Metainfo { trees: Some(trees), ..Metainfo::clone(metainfo) };
+            *metainfo = Arc::new(whole);
+        }
+    }
+
+    /// The metainfo is kept as this file from now on. Returns where the info dictionary is in it;
+    /// `None` if it is not this torrent's.
+    pub(super) fn set_file(&mut self, file: &[u8]) -> Option<std::ops::Range<usize>> {
+        let Source::Metainfo(metainfo) = &mut self.source else { return None };
+        let limits = MetainfoLimits::default();
+        let read = Metainfo::without_raw(file, &limits).ok()?;
+        if read.identity != metainfo.identity {
+            return None;
+        }
+        let span = read.info_span;
+        let moved = Metainfo { info_span: span.clone(), ..Metainfo::clone(metainfo) };
+        *metainfo = Arc::new(moved);
+        Some(span)
     }
 
     /// The magnet link that it was added with, as long as nothing more is known.

@@ -40,13 +40,16 @@ impl Torrent {
         self.settle(cx);
     }
 
-    /// The DHT named peers.
-    pub(crate) fn handle_dht_peers(&mut self, peers: &[SocketAddr], cx: &mut Cx) {
+    /// The DHT named peers, by the v1 or the v2 hash.
+    pub(crate) fn handle_dht_peers(&mut self, peers: &[SocketAddr], by_v2: bool, cx: &mut Cx) {
         if self.dht_seed().is_none() {
             return;
         }
         for &addr in peers {
             self.peers.candidates_mut().add(cx.now, addr, candidates::Source::Dht, &cx.conf);
+            if by_v2 {
+                self.peers.candidates_mut().note_v2(addr);
+            }
         }
         log::debug!("the DHT named {} peers of {}", peers.len(), self.identity.info_hash());
         self.settle(cx);

@@ -1,10 +1,10 @@
 //! A torrent gets its metainfo, which it was added without (a magnet link). It does not know where
 //! the metainfo comes from.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{
-    torrent::{Torrent, cx::Cx},
+    torrent::{Torrent, candidates::Source, cx::Cx},
     wire::metainfo::Metainfo,
 };
 
@@ -22,6 +22,8 @@ impl Torrent {
             return;
         }
         self.location.set_renames(renames);
+        let before = self.identity.hashes().key();
+        self.identity.set_hashes(metainfo.identity);
         self.content.set_metainfo(metainfo.clone());
         let counters = self.swarm.counters;
         self.swarm = self.empty_swarm(cx);
@@ -34,8 +36,30 @@ impl Torrent {
         self.join_web_seeds(&metainfo, cx);
         if cx.recorder.on {
             self.keep(cx);
+            self.forget_record(before);
         }
         self.settle(cx);
+    }
+
+    /// A torrent of another link is the same, and was known by the other hash of the hybrid: its
+    /// trackers and peers are this torrent's from now on.
+    pub(crate) fn join_twin(
+        &mut self,
+        trackers: Vec<Vec<String>>,
+        peers: &[SocketAddr],
+        cx: &mut Cx,
+    ) {
+        for &addr in peers {
+            self.peers.candidates_mut().add(cx.now, addr, Source::User, &cx.conf);
+        }
+        let mut tiers = self.trackers.announcer().set_by_user().unwrap_or_default();
+        let known: Vec<String> = tiers.iter().flatten().cloned().collect();
+        let new = |tier: Vec<String>| tier.into_iter().filter(|url| !known.contains(url)).collect();
+        let before = tiers.len();
+        tiers.extend(trackers.into_iter().map(new).filter(|tier: &Vec<String>| !tier.is_empty()));
+        if tiers.len() > before {
+            self.set_trackers(tiers, cx);
+        }
     }
 
     /// The trackers of the metainfo join those that the link or the user has named. Those of a
@@ -72,6 +96,7 @@ impl Torrent {
             }
         }
         self.expect_peer_exchange(cx);
+        self.fetch_hashes(cx);
         self.deliver_all(cx);
     }
 }

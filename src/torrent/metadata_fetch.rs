@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use crate::{
     alert::{Alert, AlertMask},
-    base::{arena::Key, ids::InfoHash, job::Job},
+    base::{arena::Key, ids::Identity, job::Job},
     proto::metadata::{MetadataEvent, MetadataFetch, MetadataLimits, MetadataProgress},
     torrent::{
         METADATA, Torrent,
@@ -37,12 +37,12 @@ pub(crate) struct Fetching {
 }
 
 impl Fetching {
-    /// For the torrent with this SHA-1 of its info dictionary.
-    pub(super) fn new(hash: InfoHash, cx: &Cx) -> Self {
+    /// For the torrent with these hashes of its info dictionary.
+    pub(super) fn new(identity: Identity, cx: &Cx) -> Self {
         let size = cx.conf.peers.max_metadata;
         let limits =
             MetadataLimits { size, memory: 2 * size as usize, ..MetadataLimits::default() };
-        let fetch = MetadataFetch::new(hash, limits);
+        let fetch = MetadataFetch::new(identity, limits);
         Self { fetch, told: MetadataProgress::default() }
     }
 }

@@ -18,6 +18,7 @@ impl Torrent {
     /// turned down.
     pub(super) fn handle_info(&mut self, result: Result<Vec<u8>, StoreError>, cx: &mut Cx) {
         let bytes = result.inspect_err(|error| log::warn!("no metadata for peers: {error}")).ok();
+        self.keep_read_info(bytes.as_deref(), cx);
         if let Some(info) = self.swarm.info_mut() {
             info.handle_read(cx.now, bytes);
         }

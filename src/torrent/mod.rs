@@ -21,6 +21,8 @@ mod external_changes;
 pub(crate) mod file_operations;
 mod file_priorities;
 mod files;
+pub(crate) mod hash_answer;
+mod hash_talk;
 mod holepunch;
 pub(crate) mod identity;
 pub(crate) mod info;
@@ -61,6 +63,7 @@ mod superseed;
 mod swarm;
 pub(crate) mod told;
 mod trackers;
+mod tree_hashes;
 mod turnover;
 pub(crate) mod upload_memory;
 mod verbs;
@@ -95,7 +98,7 @@ use crate::{
         saves::Saves,
         slots::Slots,
         storage::Storage,
-        swarm::Swarm,
+        swarm::{PieceHashes, Swarm},
         trackers::Trackers,
         web_seeds::WebSeeds,
     },
@@ -114,6 +117,7 @@ const STOP: usize = 6;
 const PAROLE: usize = 7;
 const METADATA: usize = 8;
 const PEX: usize = 9;
+const TREES: usize = 10;
 
 /// See the module. What it is made of are types with private fields, each in a file of its own.
 #[derive(Debug)]
@@ -143,7 +147,7 @@ pub(crate) struct Torrent {
     super_seed: bool,
     /// What was told last of its progress was that something moves, or might.
     stirred: bool,
-    timers: TimerTable<10>,
+    timers: TimerTable<11>,
     wakeup: Wakeup,
 }
 
@@ -336,6 +340,9 @@ impl Torrent {
             self.fetch_metadata(cx);
             self.let_go_of_info(cx);
         }
+        if self.timers.fire(TREES, cx.now) {
+            self.fetch_hashes(cx);
+        }
         if self.timers.fire(PEX, cx.now) {
             self.tell_of_peers(cx);
         }
@@ -367,7 +374,7 @@ impl Torrent {
 
 fn make_swarm(key: Key, info_hash: InfoHash, content: &Content, cx: &Cx) -> Swarm {
     let geometry = content.geometry();
-    let hashes = content.metainfo().map(|metainfo| metainfo.pieces.clone()).unwrap_or_default();
+    let hashes = content.metainfo().map(|metainfo| PieceHashes::of(metainfo)).unwrap_or_default();
     let picker = Picker::none(geometry.clone(), content.levels());
     let mut swarm = Swarm::new(key, info_hash, geometry, hashes, cx.now, picker);
     let is_private = content.metainfo().is_some_and(|metainfo| metainfo.private);

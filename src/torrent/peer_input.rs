@@ -53,6 +53,7 @@ impl Torrent {
             early.schedule(cx);
             peers.insert_early(early)
         };
+        self.fetch_hashes(cx);
         self.expect_peer_exchange(cx);
         if !who.incoming && self.peers.candidates().is_forbidden(who.addr) {
             // It was dialled before the torrent turned out to be private.
@@ -210,6 +211,7 @@ impl Torrent {
     ) {
         if let Some(peer) = session {
             self.leave_metadata(peer, who, cx);
+            self.leave_hashes(peer, cx);
             self.peers.early_mut(peer).into_iter().for_each(|early| early.leave(cx));
         }
         let (connected, session) = session.map_or((false, None), |s| self.peers.remove(s));

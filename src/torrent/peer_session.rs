@@ -25,6 +25,7 @@ mod suspension;
 #[cfg(test)]
 mod testing;
 mod told;
+mod trees;
 mod uploads;
 
 use self::{
@@ -49,7 +50,7 @@ use crate::{
         bitfield::{Bitfield, wire_len},
         buf::Buf,
         geometry::{Block, PieceIndex},
-        ids::PeerId,
+        ids::{PeerId, Version},
         storage::StoreError,
         time::Instant,
     },
@@ -83,6 +84,8 @@ pub(crate) struct Terms {
     pub(crate) encryption: Option<CryptoMethod>,
     /// It is connected by uTP (BEP 29).
     pub(crate) utp: bool,
+    /// By which hash it speaks of the torrent (BEP 52): by the v2 hash it speaks of merkle trees.
+    pub(crate) version: Version,
 }
 
 /// A connection whose handshake is over: what a peer of a torrent begins with.

@@ -10,6 +10,7 @@ use crate::{
     alert::{Alert, StopAt},
     base::{
         bucket::Limits,
+        ids::WireHash,
         storage::{RecordKind, SessionRecord, StoreError},
         time::Instant,
     },
@@ -36,6 +37,8 @@ pub(crate) struct Persistence {
     raw: Option<Arc<[u8]>>,
     due: Option<RecordKind>,
     out: Option<RecordKind>,
+    /// It was known by another hash before its metainfo came: that record is to go.
+    stale: Option<WireHash>,
     /// The last record could not be written, and will not be: on disk it is as it was before.
     lost: bool,
     place: Place,
@@ -70,6 +73,11 @@ impl Persistence {
         self.on
     }
 
+    /// Its metainfo file, as long as that is not on disk.
+    pub(super) fn raw(&self) -> Option<&[u8]> {
+        self.raw.as_deref()
+    }
+
     /// The torrent is in the session folder, and all of it is recorded.
     pub(super) fn turn_on(&mut self) {
         self.on = true;
@@ -83,6 +91,18 @@ impl Torrent {
         self.persistence.raw = self.content.take_raw();
         self.persistence.on = true;
         self.record(RecordKind::Torrent, cx);
+    }
+
+    /// Its metainfo is in this file from now on.
+    pub(super) fn keep_file(&mut self, file: Arc<[u8]>, cx: &mut Cx) {
+        self.persistence.raw = Some(file);
+        self.record(RecordKind::Torrent, cx);
+    }
+
+    /// Its record is to go that has this key, unless that is its key still. The one of its new key
+    /// comes first: a kill in between leaves two, and never none.
+    pub(super) fn forget_record(&mut self, key: WireHash) {
+        self.persistence.stale = Some(key).filter(|key| *key != self.identity.hashes().key());
     }
 
     /// Something that [`TorrentParams`] speaks of has changed: it is recorded when this turn ends.
@@ -119,7 +139,8 @@ impl Torrent {
 
     /// Whether all that was to be recorded of it is, or never will be.
     pub(super) fn is_recorded(&self) -> bool {
-        self.persistence.due.is_none() && self.persistence.out.is_none()
+        let Persistence { due, out, stale, .. } = &self.persistence;
+        due.is_none() && out.is_none() && stale.is_none()
     }
 
     /// Whether something of it will never be recorded.
@@ -145,7 +166,19 @@ impl Torrent {
         if self.persistence.out.is_some() {
             return None;
         }
-        let due = self.persistence.due.take()?;
+        let due = self.persistence.due.take().or(self
+            .persistence
+            .stale
+            .map(|_| RecordKind::Removed)
+            .filter(|_| self.persistence.raw.is_none()))?;
+        if due == RecordKind::Removed
+            && let Some(info_hash) = self.persistence.stale.take()
+        {
+            // What removes the torrent itself comes next.
+            self.persistence.due = self.lifecycle.is_forgetting().then_some(RecordKind::Removed);
+            self.persistence.out = Some(due);
+            return Some(SessionRecord { kind: due, info_hash, body: Vec::new() });
+        }
         // Before it is there, nothing can be said of it alone.
         let kind = if due == RecordKind::Settings && self.persistence.raw.is_some() {
             RecordKind::Torrent
@@ -201,7 +234,7 @@ impl Torrent {
                 }
             }
         }
-        if self.persistence.due.is_some() {
+        if self.persistence.due.is_some() || self.persistence.stale.is_some() {
             cx.recorder.due.insert(self.identity.key());
         }
         self.forget(cx);

@@ -100,6 +100,18 @@ impl Torrent {
                     contributors,
                 });
             }
+            Note::Culprit(piece) => self.want_leaves(piece, cx),
+            Note::HashTalk(peer, talk) => self.handle_hash_talk(peer, talk, cx),
+            Note::Contradiction(piece) => {
+                log::error!(
+                    "piece {} of {} has hashes of different data: it is no torrent",
+                    piece.get(),
+                    self.content.name()
+                );
+                let torrent = self.identity.id();
+                cx.alerts.push(Alert::HashesContradict { torrent, piece });
+                self.pause(cx);
+            }
             Note::Cancel(block, except) => {
                 let others = |s: &PeerSession| OrderKey::Peer(s.link()) != except;
                 for (_, session) in self.peers.iter_mut().filter(|(_, s)| others(s)) {

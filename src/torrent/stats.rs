@@ -15,7 +15,7 @@ impl Torrent {
             phase: self.phase(),
             pieces: swarm.geometry.piece_count(),
             have: swarm.have.count(),
-            total_bytes: swarm.geometry.total_len(),
+            total_bytes: swarm.geometry.held_len(),
             have_bytes: amounts.have_bytes,
             wanted_bytes: amounts.wanted_bytes,
             wanted_have_bytes: amounts.wanted_have_bytes,

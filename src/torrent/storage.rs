@@ -91,6 +91,7 @@ impl Torrent {
                 }
             }
             Done::Digests { piece, result, .. } => self.swarm.handle_digests(piece, result, cx),
+            Done::Leaves { result, .. } => self.handle_read_leaves(result, cx),
             Done::Syncing { state, synced, files, .. } => {
                 self.swarm.jobs_out += 1;
                 cx.job(Job::Save { torrent: self.identity.key(), state, synced });
@@ -222,7 +223,12 @@ impl Torrent {
                 && let Some(piece) =
                     checker.poll_piece(&self.swarm.geometry, cx.conf.storage.max_checks)
             {
-                let Some(expected) = self.swarm.expected(piece) else { continue };
+                let Some(expected) = self.swarm.expected(piece) else {
+                    // It cannot be told whether it is good.
+                    self.content.tree_hashes_mut().note_unchecked();
+                    checker.handle_checked(piece);
+                    continue;
+                };
                 self.swarm.jobs_out += 1;
                 cx.job(Job::Check { torrent: self.swarm.torrent(), piece, expected });
             }
@@ -263,6 +269,7 @@ impl Torrent {
             self.sequential,
             &mut cx.rng,
         );
+        self.swarm.set_unknown_aside();
         self.swarm.recount();
         self.swarm.requesting = true;
         if !self.swarm.is_finished() {
@@ -271,6 +278,7 @@ impl Torrent {
         let is_news = self.lifecycle.finish_check();
         self.take_up(cx);
         self.begin_sessions(cx);
+        self.begin_layers(cx);
         self.waive_stop_if_whole();
         if is_news {
             cx.alerts.push(Alert::Checked {

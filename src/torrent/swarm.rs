@@ -7,16 +7,17 @@
 mod active;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod hashes;
 mod orders;
 mod rows;
 mod stored;
+mod trees;
 mod verdicts;
 mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         arena::Key,
         bitfield::Bitfield,
         geometry::{Block, Geometry, PieceIndex},
-        hash::{Digest, PieceHash},
+        hash::PieceHash,
         ids::InfoHash,
         rate::RateMeter,
         time::Instant,
@@ -33,6 +34,7 @@ use crate::{
     torrent::{
         blame::Blames,
         cx::Cx,
+        hash_talk::HashTalk,
         info::Info,
         parole::Paroles,
         picker::Picker,
@@ -43,6 +45,7 @@ use crate::{
 };
 
 use active::Active;
+pub(crate) use hashes::PieceHashes;
 pub(crate) use orders::Asker;
 pub(crate) use rows::{RowAsker, blocks_in};
 pub(crate) use wanted::Amounts;
@@ -54,6 +57,13 @@ pub(crate) enum Note {
     Have(PieceIndex),
     /// This piece was bad; so many had sent parts of it.
     Failed(PieceIndex, usize),
+    /// The hashes of the two versions of the torrent are of different data in this piece.
+    Contradiction(PieceIndex),
+    /// A piece was bad that several peers have sent parts of, and that has a tree: its leaves tell
+    /// whose part it was.
+    Culprit(PieceIndex),
+    /// A peer has spoken of merkle trees.
+    HashTalk(Key, HashTalk),
     /// This block has come: any other peer that was asked for it is told to forget it.
     Cancel(Block, OrderKey),
     /// This peer sent bad data.
@@ -107,7 +117,7 @@ struct Failures {
 struct Subject {
     torrent: Key,
     info_hash: InfoHash,
-    hashes: Arc<[Digest]>,
+    hashes: PieceHashes,
     /// What peers may have of the metainfo (BEP 9).
     info: Option<Info>,
     /// Peers may be told of each other (BEP 11).
@@ -195,7 +205,7 @@ impl Swarm {
         torrent: Key,
         info_hash: InfoHash,
         geometry: Geometry,
-        hashes: Arc<[Digest]>,
+        hashes: PieceHashes,
         now: Instant,
         picker: Picker,
     ) -> Self {
@@ -254,7 +264,12 @@ impl Swarm {
     }
 
     pub(crate) fn expected(&self, piece: PieceIndex) -> Option<PieceHash> {
-        self.subject.hashes.get(piece.at()).copied().map(PieceHash::Sha1)
+        self.subject.hashes.expected(piece, &self.geometry)
+    }
+
+    /// What its pieces should hash to.
+    pub(crate) fn hashes(&self) -> &PieceHashes {
+        &self.subject.hashes
     }
 
     /// Bytes received of pieces that are not whole.

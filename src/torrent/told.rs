@@ -22,6 +22,8 @@ pub(crate) struct Farewell {
     pub(crate) known: bool,
     /// An earlier run's, of which only what was never acknowledged is left.
     pub(crate) old: bool,
+    /// It is the same once more, by the second hash of a hybrid torrent: nothing waits for it.
+    pub(crate) also: bool,
     /// In the order in which they are told.
     pub(crate) events: Vec<Announce>,
 }

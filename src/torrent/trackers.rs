@@ -126,7 +126,7 @@ impl Torrent {
             uploaded: counters.up.total(),
             downloaded: counters.down.total().saturating_sub(counters.wasted),
             left: if self.content.is_known() {
-                self.swarm.geometry.total_len().saturating_sub(self.swarm.amounts.have_bytes)
+                self.swarm.geometry.held_len().saturating_sub(self.swarm.amounts.have_bytes)
             } else {
                 LEFT_BEFORE_CONTENT
             },
@@ -143,8 +143,8 @@ impl Torrent {
         }
     }
 
-    /// A tracker answered from `ip`, if that is known. True if all peers that are there must go
-    /// (BEP 27).
+    /// A tracker answered from `ip`, if that is known, to an announce by the v1 or by the v2 hash.
+    /// True if all peers that are there must go (BEP 27).
     #[must_use]
     pub(crate) fn handle_tracker_reply(
         &mut self,
@@ -152,6 +152,7 @@ impl Torrent {
         shown: &str,
         ip: Option<IpAddr>,
         reply: AnnounceReply,
+        by_v2: bool,
         cx: &mut Cx,
     ) -> bool {
         if !self.trackers.announcer.is_active() {
@@ -172,6 +173,9 @@ impl Torrent {
         }
         for &addr in &reply.peers {
             self.peers.candidates_mut().add(cx.now, addr, Source::Tracker(no), &cx.conf);
+            if by_v2 {
+                self.peers.candidates_mut().note_v2(addr);
+            }
         }
         log::debug!("{shown} named {} peers of {}", reply.peers.len(), self.content.name());
         if cx.alerts.wants(AlertMask::TRACKERS) {
@@ -284,8 +288,9 @@ impl Torrent {
         for Gone { url, tracker_id, completed } in
             self.trackers.announcer.set(tiers, self.content.trackers(), told.rng(), conf)
         {
+            let (no, events) = (None, Vec::new());
             let farewell =
-                Farewell { torrent, no: None, url, known: true, old: false, events: Vec::new() };
+                Farewell { torrent, no, url, known: true, old: false, also: false, events };
             self.take_leave(farewell, completed, tracker_id, cx);
         }
         self.schedule(cx);

@@ -30,6 +30,7 @@ impl Reserved {
     const EXTENSIONS: (usize, u8) = (5, 0x10);
     const DHT: (usize, u8) = (7, 0x01);
     const FAST: (usize, u8) = (7, 0x04);
+    const V2: (usize, u8) = (7, 0x10);
 
     /// Whether the fast extension is spoken (BEP 6).
     pub fn fast(self) -> bool {
@@ -44,6 +45,12 @@ impl Reserved {
     /// Whether there is a DHT node, so that a port message may come (BEP 5).
     pub fn dht(self) -> bool {
         self.has(Self::DHT)
+    }
+
+    /// Whether version 2 of a hybrid torrent is spoken, too, so that the answer to its v1 hash may
+    /// be its v2 hash (BEP 52, "Upgrade Path").
+    pub fn v2(self) -> bool {
+        self.has(Self::V2)
     }
 
     /// With the fast extension.
@@ -62,6 +69,12 @@ impl Reserved {
     #[must_use]
     pub fn with_dht(self) -> Self {
         self.with(Self::DHT)
+    }
+
+    /// With version 2 of the torrent.
+    #[must_use]
+    pub fn with_v2(self) -> Self {
+        self.with(Self::V2)
     }
 
     fn has(self, (at, bit): (usize, u8)) -> bool {
@@ -195,12 +208,13 @@ mod tests {
         assert_eq!(&bytes[..20], b"\x13BitTorrent protocol");
         assert_eq!(bytes[20..28], [0, 0, 0, 0, 0, 0x10, 0, 0x04]);
         assert_eq!(Reserved::default().with_dht().0, [0, 0, 0, 0, 0, 0, 0, 0x01]);
+        assert_eq!(Reserved::default().with_v2().0, [0, 0, 0, 0, 0, 0, 0, 0x10]);
         assert_eq!(bytes[28..48], [0xaa; 20]);
         assert_eq!(&bytes[48..], b"-CT0200-abcdefghijkl");
         let all = Reserved([0xff; 8]);
-        assert!(all.fast() && all.extensions() && all.dht());
-        let none = Reserved([!0, !0, !0, !0, !0, !0x10, !0, !0x05]);
-        assert!(!none.fast() && !none.extensions() && !none.dht());
+        assert!(all.fast() && all.extensions() && all.dht() && all.v2());
+        let none = Reserved([!0, !0, !0, !0, !0, !0x10, !0, !0x15]);
+        assert!(!none.fast() && !none.extensions() && !none.dht() && !none.v2());
     }
 
     #[test]

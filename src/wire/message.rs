@@ -1,5 +1,5 @@
-//! What peers say after the handshake (BEP 3, 5, 6, 10): one frame to one value that borrows from
-//! it, and back.
+//! What peers say after the handshake (BEP 3, 5, 6, 10, 52): one frame to one value that borrows
+//! from it, and back.
 //!
 //! Lengths are checked exactly; whether a piece exists or a message is allowed now is not known
 //! here.
@@ -14,6 +14,8 @@ use nom::{
     number::complete::{be_u8, be_u16, be_u32},
 };
 use thiserror::Error;
+
+use super::hash_range::{HASH_RANGE_LEN, HashRange};
 
 /// Bytes of a piece message before its data, the frame's length included.
 pub const PIECE_HEADER_LEN: usize = 13;
@@ -89,6 +91,17 @@ pub enum Message<'a> {
         /// The rest.
         payload: &'a [u8],
     },
+    /// Asks for hashes of a merkle tree (BEP 52).
+    HashRequest(HashRange),
+    /// Hashes of a merkle tree, with what proves them (BEP 52).
+    Hashes {
+        /// Which, as they were asked for.
+        range: HashRange,
+        /// 32 bytes each: those of the range, then the uncles, the nearest first.
+        hashes: &'a [[u8; 32]],
+    },
+    /// A request for hashes will not be answered (BEP 52).
+    HashReject(HashRange),
     /// An id that is not known here; to be ignored.
     Unknown {
         /// The id.
@@ -132,6 +145,9 @@ mod id {
     pub(super) const REJECT: u8 = 16;
     pub(super) const ALLOWED_FAST: u8 = 17;
     pub(super) const EXTENDED: u8 = 20;
+    pub(super) const HASH_REQUEST: u8 = 21;
+    pub(super) const HASHES: u8 = 22;
+    pub(super) const HASH_REJECT: u8 = 23;
 }
 
 /// Checks the length of a frame, id included, against what its id allows.
@@ -152,6 +168,9 @@ pub(super) fn check_len(id: u8, got: u32) -> Result<(), MessageError> {
         id::REJECT => ("reject", 13, true),
         id::ALLOWED_FAST => ("allowed fast", 5, true),
         id::EXTENDED => ("extended", 2, false),
+        id::HASH_REQUEST => ("hash request", 49, true),
+        id::HASHES => ("hashes", 49 + (got.saturating_sub(49) & !31), true),
+        id::HASH_REJECT => ("hash reject", 49, true),
         _ => return Ok(()),
     };
     let fits = if exact { got == want } else { got >= want };
@@ -199,6 +218,14 @@ impl<'a> Message<'a> {
                 out.put_slice(&[id::EXTENDED, id]);
                 out.put_slice(payload);
             }
+            Self::HashRequest(range) => put(out, id::HASH_REQUEST, &[], &range.encode()),
+            Self::Hashes { range, hashes } => {
+                put_len(out, 1 + HASH_RANGE_LEN + 32 * hashes.len());
+                out.put_u8(id::HASHES);
+                out.put_slice(&range.encode());
+                out.put_slice(hashes.as_flattened());
+            }
+            Self::HashReject(range) => put(out, id::HASH_REJECT, &[], &range.encode()),
             Self::Unknown { id, payload } => put(out, id, &[], payload),
         }
     }
@@ -260,6 +287,12 @@ fn body(frame: &[u8]) -> IResult<&[u8], Message<'_>> {
         id::EXTENDED => {
             map((be_u8, rest), |(id, payload)| Message::Extended { id, payload }).parse(input)
         }
+        id::HASH_REQUEST => map(HashRange::parse, Message::HashRequest).parse(input),
+        id::HASHES => map((HashRange::parse, rest), |(range, hashes): (_, &[u8])| {
+            Message::Hashes { range, hashes: hashes.as_chunks().0 }
+        })
+        .parse(input),
+        id::HASH_REJECT => map(HashRange::parse, Message::HashReject).parse(input),
         _ => map(rest, |payload| Message::Unknown { id, payload }).parse(input),
     }
 }

@@ -1,13 +1,17 @@
-//! Metainfo files: what a torrent is (BEP 3, 12, 19, 27, 47).
+//! Metainfo files: what a torrent is (BEP 3, 12, 19, 27, 47, 52).
 //!
 //! Everything is checked that numbers can get wrong; names are passed on as they are, to be made
 //! safe by the code that opens files.
 
 mod builder;
+mod fields;
 mod names;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod v2;
+#[cfg(test)]
+mod v2_tests;
 
 use std::sync::Arc;
 
@@ -19,7 +23,7 @@ use crate::base::{
 };
 
 use super::{
-    bencode::{BencodeError, Limits},
+    bencode::{BencodeError, Encoder, Limits},
     tracker::url::Host,
 };
 
@@ -27,7 +31,11 @@ pub use crate::base::{
     files::{FileEntry, FileKind},
     geometry::{BLOCK_LEN, Geometry, GeometryError, PieceIndex},
 };
-pub use builder::MetainfoBuilder;
+pub use crate::base::{
+    merkle::Node,
+    trees::{FileTree, LayerError, Trees},
+};
+pub use builder::{Format, MetainfoBuilder};
 pub use names::ChangedName;
 
 /// Nodes of the DHT that are kept of a metainfo file.
@@ -37,7 +45,7 @@ pub const MAX_NODES: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Metainfo {
     /// The hashes of the info dictionary, byte for byte as the file has it: the torrent's names on
-    /// the network. That of version 1 is always there, and no other yet.
+    /// the network. Of version 1, of version 2, or of both (BEP 52).
     pub identity: Identity,
     /// The suggested name of the file, or of the folder that holds the files. Not safe to open;
     /// may be empty.
@@ -46,12 +54,17 @@ pub struct Metainfo {
     /// path.
     pub single_file: bool,
     /// The files in the order of their data, pad files (BEP 47) and empty ones included; at least
-    /// one.
+    /// one. Of version 2 they are those of the tree, with the pads between that it leaves out.
     pub files: Arc<[FileEntry]>,
     /// The torrent's size and its pieces' size.
     pub geometry: Geometry,
-    /// The SHA-1 of each piece: exactly as many as `geometry` has.
+    /// The SHA-1 of each piece: exactly as many as `geometry` has, or none if the torrent is of
+    /// version 2 alone. A hybrid's are over whole pieces, with zeros where version 2 has none:
+    /// see [`Geometry::pad_len`].
     pub pieces: Arc<[Digest]>,
+    /// The merkle trees of the files, if the torrent is of version 2, with the piece layers that
+    /// the file has.
+    pub trees: Option<Trees>,
     /// Tracker addresses by tier, first tier first (BEP 12); no tier and no address is empty. They
     /// are foreign words: nothing says that they are addresses.
     pub trackers: Vec<Vec<String>>,
@@ -195,9 +208,38 @@ pub enum MetainfoError {
     /// The sizes make no torrent.
     #[error("impossible torrent: {0}")]
     Geometry(#[from] GeometryError),
-    /// A torrent of version 2 alone (BEP 52), without the version-1 part that we need.
-    #[error("a version 2 torrent without version 1 pieces, which is not supported")]
-    V2Only,
+    /// A torrent of a version that is newer than we know (BEP 52).
+    #[error("a torrent of version {0}, which is newer than this program knows")]
+    Version(i64),
+    /// Keys of a version 2 torrent that do not ascend, or repeat (BEP 52 wants its info-hash to be
+    /// over canonical bencoding).
+    #[error("keys of a version 2 torrent are not in order, or repeat")]
+    Order,
+    /// A name of a file tree without characters, or a file that has others beside its properties
+    /// (BEP 52, "file tree").
+    #[error("`file tree` has an empty name, or a file that is a folder, too")]
+    FileInFolder,
+    /// A file tree has no pads: files are aligned without them (BEP 52).
+    #[error("file {file} of `file tree` is a pad")]
+    PadInTree {
+        /// Which file, from 0.
+        file: usize,
+    },
+    /// Files of a torrent of version 2 must be in the order of the tree, each once.
+    #[error("file {file} is not in the order of a file tree, or is there twice")]
+    TreeOrder {
+        /// Which file, from 0, pads not counted.
+        file: usize,
+    },
+    /// A piece layer is not of the torrent.
+    #[error("`piece layers`: {0}")]
+    Layer(#[from] LayerError),
+    /// The two halves of a hybrid torrent describe different data (BEP 52, "Upgrade Path").
+    #[error("version 1 and version 2 of the torrent disagree from file {file} on")]
+    Disagreement {
+        /// Which file of version 1, from 0.
+        file: usize,
+    },
 }
 
 /// A place in a metainfo file.
@@ -235,12 +277,18 @@ impl Metainfo {
         self.identity.info_hash()
     }
 
+    /// Bytes of all files, without those of pads.
+    pub fn content_len(&self) -> u64 {
+        self.files.iter().filter(|file| file.kind == FileKind::Regular).map(|file| file.len).sum()
+    }
+
     /// Reads a metainfo file with the default [`MetainfoLimits`].
     ///
     /// Unsorted and unknown keys are fine, and so are wrong types where we can do without (comment,
     /// dates, addresses). Bytes after the end of the dictionary are ignored and counted in
     /// [`trailing`](Self::trailing), as libtorrent and aria2 do: some programs write a line of
-    /// text there. A hybrid torrent (BEP 52) is read as one of version 1.
+    /// text there. What is of version 2 (BEP 52) must be canonical bencoding. Piece layers may be
+    /// missing, but none may be wrong.
     ///
     /// # Errors
     /// If it is not bencoded, lacks something, contradicts itself, or exceeds a limit.
@@ -270,6 +318,49 @@ impl Metainfo {
     /// The info dictionary as it was read, byte for byte, if [`raw`](Self::raw) is kept.
     pub fn info(&self) -> Option<&[u8]> {
         self.raw.as_deref()?.get(self.info_span.clone())
+    }
+
+    /// A metainfo file of this torrent, whose info dictionary is `info`, with the piece layers that
+    /// are known: what it says beside its info dictionary as far as it was read.
+    pub(crate) fn file_with(&self, info: &[u8]) -> Vec<u8> {
+        let mut e = Encoder::new();
+        e.dict();
+        if self.trackers.iter().any(|tier| !tier.is_empty()) {
+            e.key(b"announce-list").list();
+            for tier in &self.trackers {
+                e.list();
+                tier.iter().for_each(|url| _ = e.bytes(url.as_bytes()));
+                e.end();
+            }
+            e.end();
+        }
+        let texts = [(&b"comment"[..], &self.comment), (b"created by", &self.created_by)];
+        for (key, text) in texts {
+            if let Some(text) = text {
+                e.key(key).bytes(text.as_bytes());
+            }
+        }
+        if let Some(date) = self.creation_date {
+            e.key(b"creation date").int(date);
+        }
+        e.key(b"info").raw(info);
+        if !self.nodes.is_empty() {
+            e.key(b"nodes").list();
+            for (host, port) in &self.nodes {
+                e.list().bytes(host.bare().as_bytes()).uint(u64::from(*port)).end();
+            }
+            e.end();
+        }
+        if let Some(trees) = &self.trees {
+            builder::encode_layers(e.key(b"piece layers"), trees);
+        }
+        if !self.web_seeds.is_empty() {
+            e.key(b"url-list").list();
+            self.web_seeds.iter().for_each(|url| _ = e.bytes(url.as_bytes()));
+            e.end();
+        }
+        e.end();
+        e.finish()
     }
 
     /// As [`from_bytes_with`](Self::from_bytes_with), without keeping the bytes.

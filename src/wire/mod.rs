@@ -5,6 +5,7 @@ pub mod blocklist;
 pub mod extension;
 pub mod frame;
 pub mod handshake;
+pub mod hash_range;
 pub mod krpc;
 pub mod lsd;
 pub mod magnet;

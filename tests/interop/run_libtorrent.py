@@ -38,8 +38,8 @@ if "encrypted" in sys.argv[4:]:
 if what.startswith("magnet:"):
     params = libtorrent.parse_magnet_uri(what)
 else:
-    params = libtorrent.add_torrent_params()
-    params.ti = libtorrent.torrent_info(what)
+    # With the piece layers of version 2.
+    params = libtorrent.load_torrent_file(what)
 params.save_path = folder
 if role == ["seed"]:
     params.flags |= libtorrent.torrent_flags.seed_mode

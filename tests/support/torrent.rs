@@ -87,6 +87,12 @@ impl Recipe {
         self
     }
 
+    /// Its files in the order of their paths.
+    pub fn sorted(mut self) -> Self {
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        self
+    }
+
     /// Padding up to the next piece (BEP 47).
     pub fn pad(mut self) -> Self {
         let end: usize = self.files.iter().map(|file| file.len).sum();

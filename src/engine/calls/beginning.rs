@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::{Calls, Running, What};
 use crate::{
     alert::{TrackerError, TrackerErrorKind},
-    base::{arena::Key, time::Instant, timers::Wakeup},
+    base::{arena::Key, ids::WireHash, time::Instant, timers::Wakeup},
     conf::{Conf, Traffic},
     engine::Engine,
     proto::tracker::{CONNECTION_TIME, Call, Family, Question},
     torrent::announcer::{Failure, Retry, TrackerNo},
-    wire::tracker::{AnnounceEvent, TrackerUrl, url::Host},
+    wire::tracker::{Announce, AnnounceEvent, TrackerUrl, url::Host},
 };
 
 /// An announce that waits for a farewell to be over is tried again after this.
@@ -177,17 +177,19 @@ impl Engine {
             }
             Ok(parsed) => {
                 self.calls.pace = self.calls.pace.max(self.cx.now) + gap(&self.cx.conf);
-                let calls = families(&parsed, &self.cx.conf).len();
+                // A hybrid is known to trackers by each of its hashes (BEP 52).
+                let hashes: Vec<_> = torrent.identity.hashes().wire_hashes().collect();
+                let calls = families(&parsed, &self.cx.conf).len() * hashes.len();
                 torrent
                     .trackers
                     .announcer_mut()
                     .set_calls(turn.tracker, u8::try_from(calls).unwrap_or(u8::MAX));
                 torrent.schedule(&mut self.cx);
-                self.begin(
-                    &parsed,
-                    &Question::Announce(announce),
-                    &What::Announce(key, turn.tracker),
-                );
+                let what = What::Announce(key, turn.tracker);
+                for WireHash { hash, .. } in hashes {
+                    let announce = Announce { info_hash: hash, ..announce.clone() };
+                    self.begin(&parsed, &Question::Announce(announce), &what);
+                }
             }
             Err(error) => torrent.handle_bad_tracker(turn.tracker, &url, error, &mut self.cx),
         }

@@ -85,10 +85,13 @@ impl Engine {
         match what {
             What::Announce(torrent, no) => {
                 let Some(t) = self.torrents.get_mut(torrent) else { return };
+                let hashes = t.identity.hashes();
+                let said = call.announce().map(|announce| announce.info_hash);
+                let by_v2 = hashes.v2().map(|hash| hash.truncated()) == said;
                 match result {
                     Ok((Answer::Announce(mut reply), ip)) => {
                         reply.warning = reply.warning.map(|text| call.redacted(&url, &text));
-                        if t.handle_tracker_reply(no, &shown, ip, reply, &mut self.cx) {
+                        if t.handle_tracker_reply(no, &shown, ip, reply, by_v2, &mut self.cx) {
                             self.close_connections_of(
                                 torrent,
                                 "the torrent is private and has changed its tracker",
@@ -102,7 +105,9 @@ impl Engine {
                             Some(RetryIn::Never) => Retry::Never,
                             None => Retry::Later,
                         };
-                        let minor = is_of_the_family(&error, family);
+                        // A tracker need not know both hashes of a hybrid.
+                        let second = by_v2 && hashes.v1().is_some();
+                        let minor = second || is_of_the_family(&error, family);
                         let failure = Failure { error: told(&error), minor, retry };
                         t.handle_tracker_failure(no, &shown, &failure, &mut self.cx);
                     }

@@ -47,6 +47,8 @@ struct Event {
     torrent: Key,
     no: Option<TrackerNo>,
     old: bool,
+    /// See [`Farewell::also`].
+    also: bool,
     announce: Announce,
 }
 
@@ -130,7 +132,7 @@ impl Engine {
     }
 
     fn take_over(&mut self, farewell: Farewell) {
-        let Farewell { torrent, no, url, known, old, events } = farewell;
+        let Farewell { torrent, no, url, known, old, also, events } = farewell;
         let (Ok(parsed), Some(info_hash)) =
             (TrackerUrl::parse(&url), events.first().map(|event| event.info_hash))
         else {
@@ -141,7 +143,8 @@ impl Engine {
         for family in families(&parsed, &self.cx.conf) {
             let meant = |running: &Running| match (no, &running.what) {
                 (Some(no), What::Announce(of, out)) => {
-                    (*of, *out, running.family) == (torrent, no, family)
+                    let said = running.call.announce().map(|said| said.info_hash);
+                    (*of, *out, running.family) == (torrent, no, family) && said == Some(info_hash)
                 }
                 _ => false,
             };
@@ -177,11 +180,11 @@ impl Engine {
             }
             for announce in out.iter().chain(&events) {
                 *self.calls.leaving.of.entry(torrent).or_default() += 1;
-                if let (Some(torrent), false) = (self.torrents.get_mut(torrent), old) {
+                if let (Some(torrent), false) = (self.torrents.get_mut(torrent), old || also) {
                     torrent.owe_event(&url, announce, &mut self.cx);
                 }
             }
-            let event = |announce| Event { torrent, no, old, announce };
+            let event = |announce| Event { torrent, no, old, also, announce };
             let chain = self.calls.leaving.chain(&id);
             chain.events.extend(events.into_iter().map(event));
             chain.until = None;
@@ -267,7 +270,7 @@ impl Engine {
     }
 
     fn settle_event(&mut self, id: &ChainId, event: &Event, heard: bool) {
-        if let Some(torrent) = self.torrents.get_mut(event.torrent) {
+        if let Some(torrent) = self.torrents.get_mut(event.torrent).filter(|_| !event.also) {
             torrent.settle_event(event.no, &id.1, &event.announce, heard, &mut self.cx);
         }
     }

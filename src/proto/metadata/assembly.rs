@@ -1,12 +1,16 @@
 //! One attempt at an info dictionary: the blocks that came for one claimed size, who gave them, and
 //! the hash of what is in order. It knows no requests.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use ring::digest::{Context, SHA256};
 use sha1::{Digest, Sha1};
 
 use crate::{
-    base::{ids::InfoHash, time::Instant},
+    base::{
+        ids::{Identity, InfoHash, InfoHashV2},
+        time::Instant,
+    },
     wire::ut_metadata::{metadata_block_len, metadata_blocks},
 };
 
@@ -18,8 +22,48 @@ pub(super) struct Assembly<P> {
     blocks: BTreeMap<u32, Block<P>>,
     bytes: usize,
     /// The hash of the first `hashed` blocks.
-    hasher: Sha1,
+    hasher: InfoHasher,
     hashed: u32,
+}
+
+/// Hashes a dictionary as its torrent is known: by SHA-256 if that is (BEP 52), since SHA-1 proves
+/// less, else by SHA-1.
+#[derive(Clone)]
+enum InfoHasher {
+    V1(Sha1, InfoHash),
+    V2(Context, InfoHashV2),
+}
+
+impl InfoHasher {
+    fn new(identity: &Identity) -> Self {
+        match (identity.v2(), identity.info_hash()) {
+            (Some(hash), _) => Self::V2(Context::new(&SHA256), hash),
+            (None, hash) => Self::V1(Sha1::new(), hash),
+        }
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        match self {
+            Self::V1(hasher, _) => hasher.update(data),
+            Self::V2(hasher, _) => hasher.update(data),
+        }
+    }
+
+    fn is_right(&self) -> bool {
+        match self {
+            Self::V1(hasher, hash) => hasher.clone().finalize().as_slice() == hash.0,
+            Self::V2(hasher, hash) => hasher.clone().finish().as_ref() == hash.0,
+        }
+    }
+}
+
+impl fmt::Debug for InfoHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V1(_, hash) => write!(f, "InfoHasher({hash})"),
+            Self::V2(_, hash) => write!(f, "InfoHasher({hash})"),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -29,8 +73,9 @@ struct Block<P> {
 }
 
 impl<P: Copy + Ord> Assembly<P> {
-    pub(super) fn new(total: u32, begun: Instant) -> Self {
-        Self { total, begun, blocks: BTreeMap::new(), bytes: 0, hasher: Sha1::new(), hashed: 0 }
+    pub(super) fn new(total: u32, begun: Instant, identity: &Identity) -> Self {
+        let hasher = InfoHasher::new(identity);
+        Self { total, begun, blocks: BTreeMap::new(), bytes: 0, hasher, hashed: 0 }
     }
 
     pub(super) fn begun(&self) -> Instant {
@@ -82,8 +127,9 @@ impl<P: Copy + Ord> Assembly<P> {
         }
     }
 
-    /// Hashes what is in order, `budget` blocks at most. Once all is hashed it tells the hash.
-    pub(super) fn hash(&mut self, budget: &mut u32) -> Option<InfoHash> {
+    /// Hashes what is in order, `budget` blocks at most. Once all is hashed it tells whether it is
+    /// the dictionary that is wanted.
+    pub(super) fn hash(&mut self, budget: &mut u32) -> Option<bool> {
         while *budget > 0
             && let Some(block) = self.blocks.get(&self.hashed)
         {
@@ -92,7 +138,7 @@ impl<P: Copy + Ord> Assembly<P> {
             *budget -= 1;
         }
         let done = self.hashed == self.block_count() && self.total > 0;
-        done.then(|| InfoHash(self.hasher.clone().finalize().into()))
+        done.then(|| self.hasher.is_right())
     }
 
     /// Whether there is a next block to hash.

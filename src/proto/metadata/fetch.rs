@@ -15,7 +15,7 @@ use sha1::{Digest, Sha1};
 
 use super::{MetadataLimits, assembly::Assembly};
 use crate::{
-    base::{ids::InfoHash, time::Instant},
+    base::{ids::Identity, time::Instant},
     wire::ut_metadata::{METADATA_BLOCK, metadata_block_len},
 };
 
@@ -34,7 +34,7 @@ const MAX_DOUBLINGS: u32 = 4;
 /// See the module. `P` names a peer: the owner's key of a connection, which is not used again.
 #[derive(Clone, Debug)]
 pub struct MetadataFetch<P> {
-    hash: InfoHash,
+    identity: Identity,
     limits: MetadataLimits,
     peers: BTreeMap<P, Peer>,
     assemblies: BTreeMap<Name<P>, Assembly<P>>,
@@ -110,10 +110,10 @@ pub struct MetadataProgress {
 }
 
 impl<P: Copy + Ord> MetadataFetch<P> {
-    /// For the info dictionary with this SHA-1.
-    pub fn new(hash: InfoHash, limits: MetadataLimits) -> Self {
+    /// For the info dictionary with this SHA-256, or SHA-1 if no other is known.
+    pub fn new(identity: Identity, limits: MetadataLimits) -> Self {
         Self {
-            hash,
+            identity,
             limits,
             peers: BTreeMap::new(),
             assemblies: BTreeMap::new(),
@@ -246,11 +246,11 @@ impl<P: Copy + Ord> MetadataFetch<P> {
         let mut budget = HASHED_AT_ONCE;
         let names: Vec<Name<P>> = self.assemblies.keys().copied().collect();
         for name in names {
-            let hash = self.assemblies.get_mut(&name).and_then(|a| a.hash(&mut budget));
-            if let Some(hash) = hash
+            let right = self.assemblies.get_mut(&name).and_then(|a| a.hash(&mut budget));
+            if let Some(right) = right
                 && let Some(assembly) = self.assemblies.remove(&name)
             {
-                if hash == self.hash {
+                if right {
                     self.complete(assembly);
                     break;
                 }
@@ -359,7 +359,7 @@ impl<P: Copy + Ord> MetadataFetch<P> {
                 .min()?;
             self.give_up(least);
         }
-        self.assemblies.insert(name, Assembly::new(name.0, now));
+        self.assemblies.insert(name, Assembly::new(name.0, now, &self.identity));
         Some(())
     }
 

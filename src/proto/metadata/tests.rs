@@ -7,7 +7,10 @@ use sha1::{Digest, Sha1};
 
 use super::*;
 use crate::{
-    base::{ids::InfoHash, time::Instant},
+    base::{
+        ids::{Identity, InfoHash, InfoHashV2},
+        time::Instant,
+    },
     wire::ut_metadata::{METADATA_BLOCK, metadata_block_len},
 };
 
@@ -70,7 +73,7 @@ impl Peer {
 /// many blocks were asked for, when it ended.
 fn run(peers: &[Peer], len: usize, limits: MetadataLimits) -> (bool, Vec<u32>, usize, Instant) {
     let (bytes, hash) = dictionary(len);
-    let mut fetch = Fetch::new(hash, limits);
+    let mut fetch = Fetch::new(Identity::of_v1(hash), limits);
     let mut now = Instant::ZERO;
     for (n, peer) in peers.iter().enumerate() {
         assert!(fetch.handle_offer(now, n as u32, u64::from(peer.total(len))));
@@ -128,7 +131,7 @@ fn one_honest_peer_gives_every_block_once() {
 fn many_peers_share_a_large_dictionary_and_race_for_a_small_one() {
     let (_, hash) = dictionary(40 * 16_384);
     let ask = |total: u64| {
-        let mut fetch = Fetch::new(hash, MetadataLimits::default());
+        let mut fetch = Fetch::new(Identity::of_v1(hash), MetadataLimits::default());
         (0..30).for_each(|n| assert!(fetch.handle_offer(Instant::ZERO, n, total)));
         std::iter::from_fn(|| fetch.poll_request(Instant::ZERO)).collect::<Vec<_>>()
     };
@@ -166,7 +169,7 @@ fn liar_alone_is_found_out_at_once() {
 #[test]
 fn peer_that_rejects_rests_longer_each_time() {
     let (_, hash) = dictionary(10);
-    let mut fetch = Fetch::new(hash, MetadataLimits::default());
+    let mut fetch = Fetch::new(Identity::of_v1(hash), MetadataLimits::default());
     let mut now = Instant::ZERO;
     assert!(fetch.handle_offer(now, 7, 100_000));
     let mut rests = Vec::new();
@@ -191,7 +194,7 @@ fn silent_peer_holds_up_a_block_for_its_time_only() {
     assert_eq!(now, at(5000));
     // An answer that comes late is no fault, and a second one is.
     let (bytes, hash) = dictionary(16_384);
-    let mut fetch = Fetch::new(hash, MetadataLimits::default());
+    let mut fetch = Fetch::new(Identity::of_v1(hash), MetadataLimits::default());
     assert!(fetch.handle_offer(at(0), 1, 16_384));
     assert_eq!(fetch.poll_request(at(0)), Some((1, 0)));
     fetch.handle_time_out(at(5000));
@@ -203,7 +206,7 @@ fn silent_peer_holds_up_a_block_for_its_time_only() {
 #[test]
 fn answer_that_was_not_asked_for_is_a_fault() {
     let (bytes, hash) = dictionary(40_000);
-    let mut fetch = Fetch::new(hash, MetadataLimits::default());
+    let mut fetch = Fetch::new(Identity::of_v1(hash), MetadataLimits::default());
     let block = &bytes[..16_384];
     assert_eq!(fetch.handle_data(at(0), 1, 0, 40_000, block), Err(MetadataFault::Unasked(0)));
     assert!(fetch.handle_offer(at(0), 1, 40_000));
@@ -217,7 +220,7 @@ fn answer_that_was_not_asked_for_is_a_fault() {
 #[test]
 fn offer_of_nothing_or_too_much_is_of_no_use() {
     let limits = MetadataLimits::default();
-    let mut fetch = Fetch::new(dictionary(1).1, limits);
+    let mut fetch = Fetch::new(Identity::of_v1(dictionary(1).1), limits);
     for total in [0, u64::from(limits.size) + 1, u64::MAX] {
         assert!(!fetch.handle_offer(at(0), 1, total));
         assert_eq!(fetch.poll_request(at(0)), None);
@@ -241,7 +244,7 @@ fn memory_follows_what_came_and_stays_within_its_limit() {
 fn sizes_that_wait_get_their_turn_after_those_that_make_no_end() {
     let limits = MetadataLimits { assemblies: 2, ..MetadataLimits::default() };
     let (bytes, hash) = dictionary(16_384);
-    let mut fetch = Fetch::new(hash, limits);
+    let mut fetch = Fetch::new(Identity::of_v1(hash), limits);
     // Two peers give a block from time to time, for ever.
     assert!((1..=2).all(|n| fetch.handle_offer(at(0), n, 20_000_000 + u64::from(n))));
     let slow = |fetch: &mut Fetch, now: Instant| {
@@ -305,4 +308,25 @@ proptest! {
         prop_assert!(liars.iter().all(|&n| peers[n as usize].lies()), "{:?} of {:?}", liars, peers);
         prop_assert!(now <= at(0) + Duration::from_secs(60), "{:?}", now);
     }
+}
+
+#[test]
+fn dictionary_of_a_v2_link_is_known_by_its_sha256() {
+    let truth = b"d4:name1:ne";
+    let sha1 = InfoHash(Sha1::digest(truth).into());
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, truth).as_ref());
+    let fetched = |identity: Identity| {
+        let mut fetch = Fetch::new(identity, MetadataLimits::default());
+        let now = Instant::ZERO;
+        assert!(fetch.handle_offer(now, 1, truth.len() as u64));
+        let (peer, block) = fetch.poll_request(now).unwrap();
+        fetch.handle_data(now, peer, block, truth.len() as u32, truth).unwrap();
+        matches!(fetch.poll_event(), Some(MetadataEvent::Complete(info)) if info == truth)
+    };
+    let (right, wrong) = (InfoHashV2(sha256), InfoHashV2([1; 32]));
+    assert!(fetched(Identity::of_v2(right)) && fetched(Identity::hybrid(sha1, right)));
+    assert!(!fetched(Identity::of_v2(wrong)));
+    // SHA-1 alone proves nothing where more is known.
+    assert!(!fetched(Identity::hybrid(sha1, wrong)));
 }

@@ -205,7 +205,7 @@ fn relay_that_names_many_peers_makes_us_dial_few() {
 fn private_torrent_takes_no_part_in_hole_punching() {
     let open = file(100_000, 32 * 1024);
     let metainfo = Metainfo { private: true, ..Metainfo::clone(&open.metainfo) };
-    let closed = Arc::new(Sample { metainfo: Arc::new(metainfo), data: open.data.clone() });
+    let closed = open.with_metainfo(metainfo);
     for (sample, offered) in [(open, true), (closed, false)] {
         let says = vec![message(HolepunchKind::Rendezvous, addr("10.9.9.9:6881"))];
         let (world, nodes) = relay(&sample, [asker(&sample, true, says)]);

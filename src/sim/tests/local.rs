@@ -16,7 +16,7 @@ fn local() -> Conf {
 
 fn private(sample: &Sample) -> Arc<Sample> {
     let metainfo = Metainfo { private: true, ..Metainfo::clone(&sample.metainfo) };
-    Arc::new(Sample { metainfo: Arc::new(metainfo), data: sample.data.clone() })
+    sample.with_metainfo(metainfo)
 }
 
 /// Keeps the announces of its network, and sends packets when it is woken.

@@ -10,7 +10,7 @@ use crate::{
 fn untold(len: u64, piece_len: u32) -> Arc<Sample> {
     let sample = file(len, piece_len);
     let metainfo = Arc::new(Metainfo { raw: None, ..Metainfo::clone(&sample.metainfo) });
-    Arc::new(Sample { metainfo, data: sample.data.clone() })
+    sample.with_metainfo(metainfo)
 }
 
 fn link(sample: &Sample) -> Magnet {

@@ -206,7 +206,7 @@ fn node_gives_metadata_except_of_a_private_torrent() {
     let whole = wide();
     for private in [false, true] {
         let metainfo = Arc::new(Metainfo { private, ..Metainfo::clone(&whole.metainfo) });
-        let sample = Arc::new(Sample { metainfo, data: whole.data.clone() });
+        let sample = whole.with_metainfo(metainfo);
         let mut world = World::new(4);
         let (seed, leech) = (world.node(loud()), world.node(loud()));
         world.seed_with(seed, &sample);

@@ -23,7 +23,7 @@ use crate::{
 
 fn private(sample: &Sample) -> Arc<Sample> {
     let metainfo = Metainfo { private: true, ..Metainfo::clone(&sample.metainfo) };
-    Arc::new(Sample { metainfo: Arc::new(metainfo), data: sample.data.clone() })
+    sample.with_metainfo(metainfo)
 }
 
 /// Whether `node` was ever connected to `other`, whichever of them has dialled.

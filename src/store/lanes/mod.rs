@@ -4,6 +4,7 @@
 //! is no state here.
 
 mod portable;
+pub(super) mod sha256;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -18,6 +18,7 @@ use std::{
 use crate::{
     base::{
         arena::Key,
+        ids::Version,
         time::Instant,
         timers::{TimerTable, Wakeup},
     },
@@ -287,6 +288,13 @@ impl PeerBeforeContent {
                 self.count_pointless()?;
             }
             Message::Reject { .. } => self.count_pointless()?,
+            Message::HashRequest(range) if self.terms.version == Version::V2 => {
+                self.count_pointless()?;
+                self.say(&Message::HashReject(range), cx);
+            }
+            Message::HashRequest(_) | Message::Hashes { .. } | Message::HashReject(_) => {
+                self.count_pointless()?;
+            }
             Message::Extended { id: 0, payload } => {
                 let hello = ExtensionHandshake::decode(payload)?;
                 self.handle_offer(&hello);

@@ -8,6 +8,7 @@ use crate::{
     base::{bitfield::Bitfield, geometry::PieceIndex},
     torrent::{
         cx::Cx,
+        hash_talk::HashTalk,
         swarm::{Note, Swarm},
     },
     wire::{
@@ -110,7 +111,7 @@ impl PeerSession {
                 uploads.handle_request((piece, begin, len), peer, outgoing, swarm, cx)?;
             }
             Message::Cancel { piece, begin, len } => {
-                if let Ok(block) = swarm.geometry.range(piece, begin, len) {
+                if let Ok(block) = swarm.geometry.range_with_pad(piece, begin, len) {
                     let Parts { uploads, outgoing, peer, .. } = self.parts();
                     uploads.handle_cancel(block, peer, outgoing, cx);
                 }
@@ -132,6 +133,15 @@ impl PeerSession {
                 if let Ok(piece) = swarm.geometry.piece(piece) {
                     self.requests.handle_suggested(piece);
                 }
+            }
+            Message::HashRequest(range) => {
+                self.handle_hash_talk(HashTalk::Request(range), swarm);
+            }
+            Message::Hashes { range, hashes } => {
+                self.handle_hash_talk(HashTalk::Hashes(range, hashes.to_vec()), swarm);
+            }
+            Message::HashReject(range) => {
+                self.handle_hash_talk(HashTalk::Reject(range), swarm);
             }
             Message::Extended { id: 0, payload } => {
                 let hello = ExtensionHandshake::decode(payload)?;

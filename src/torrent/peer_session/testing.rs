@@ -8,13 +8,18 @@ use crate::{
         arena::Key,
         bitfield::Bitfield,
         geometry::{BLOCK_LEN, Geometry},
-        ids::{InfoHash, PeerId},
+        ids::{InfoHash, PeerId, Version},
         rng::Rng,
         time::Instant,
     },
     conf::Conf,
     proto::tx::Tx,
-    torrent::{cx::Cx, picker::Picker, progress::Contributor, swarm::Swarm},
+    torrent::{
+        cx::Cx,
+        picker::Picker,
+        progress::Contributor,
+        swarm::{PieceHashes, Swarm},
+    },
     wire::message::Message,
 };
 
@@ -53,7 +58,7 @@ fn ledger(have: &Bitfield, cx: &mut Cx) -> Swarm {
     let geometry = Geometry::new(u64::from(PIECES * 2 * BLOCK_LEN), 2 * BLOCK_LEN).unwrap();
     let picker = Picker::new(geometry.clone(), have, Vec::new(), false, &mut cx.rng);
     let key = Key { index: 0, generation: 1 };
-    let hashes = Arc::from(vec![[0; 20]; PIECES as usize]);
+    let hashes = PieceHashes::v1(Arc::from(vec![[0; 20]; PIECES as usize]));
     Swarm::new(key, INFO_HASH, geometry, hashes, cx.now, picker)
 }
 
@@ -69,6 +74,7 @@ pub(super) fn greeted(host: [u8; 4]) -> Greeted {
             dht: false,
             encryption: None,
             utp: false,
+            version: Version::V1,
         },
         tx: Tx::default(),
     }

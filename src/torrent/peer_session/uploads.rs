@@ -107,7 +107,7 @@ impl Uploads {
         swarm: &mut Swarm,
         cx: &mut Cx,
     ) -> Result<(), Fault> {
-        let sane = swarm.geometry.range(piece, begin, len).ok().filter(|b| {
+        let sane = swarm.geometry.range_with_pad(piece, begin, len).ok().filter(|b| {
             b.len <= cx.conf.uploads.max_request
                 && swarm.have.has(b.piece)
                 && peer.availability.shows(b.piece)

@@ -95,6 +95,7 @@ impl Swarm {
                 ("had", self.have.has(piece)),
                 ("wanted", self.picker.is_wanted(piece)),
                 ("in progress", self.active.contains(piece)),
+                ("without its hash", self.expected(piece).is_none()),
                 (
                     "looked at",
                     matches!(self.failures.digesting.get(&piece), Some(Digesting::Bad(_))),

@@ -7,7 +7,7 @@ use crate::{
     base::{
         geometry::PieceIndex,
         hash::Digest,
-        job::{Job, RunDone},
+        job::{Job, RunDone, Verdict},
         storage::StoreError,
     },
     torrent::{
@@ -21,6 +21,7 @@ impl Swarm {
     pub(crate) fn handle_run(&mut self, mut done: RunDone, cx: &mut Cx) -> Result<(), StoreError> {
         let (piece, digests) = (done.piece, done.digests.take());
         let single = done.begin == 0;
+        let contradiction = matches!(done.result, Ok(Verdict::Contradiction));
         let handle = |progress: &mut Progress| progress.handle_run(done, cx.leases.pieces_mut());
         let Some(verdict) = self.active.change(piece, handle) else {
             self.refill = true;
@@ -34,6 +35,12 @@ impl Swarm {
         self.refill |= !matches!(verdict, Ok(None | Some(true))) || self.is_endgame();
         match verdict? {
             None => self.submit(piece, cx),
+            Some(_) if contradiction => {
+                // No peer is to blame: whatever they send, one of the hashes does not fit.
+                self.active.remove(piece, cx.leases.pieces_mut());
+                self.picker.put_back(piece);
+                self.notes.push_back(Note::Contradiction(piece));
+            }
             Some(true) => self.good(piece, digests.filter(|_| single), cx),
             Some(false) => self.bad(piece, digests.filter(|_| single), cx),
         }
@@ -51,12 +58,11 @@ impl Swarm {
             (Some(Digesting::Good), Ok(digests)) => self.convict(piece, &digests),
             (Some(Digesting::Bad(senders)), result) => {
                 match result {
-                    Ok(digests) => self.failures.blames.remember(
-                        piece,
-                        senders,
-                        digests,
-                        cx.conf.requests.max_blames,
-                    ),
+                    Ok(digests) => {
+                        let limit = cx.conf.requests.max_blames;
+                        self.failures.blames.remember(piece, senders, digests, limit);
+                        self.ask_for_culprit(piece);
+                    }
                     Err(error) => {
                         log::warn!("no peer can be blamed for piece {}: {error}", piece.get())
                     }
@@ -126,10 +132,19 @@ impl Swarm {
             self.picker.put_back(piece);
         } else if let Some(digests) = digests {
             self.failures.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
+            self.ask_for_culprit(piece);
             self.picker.put_back(piece);
         } else {
             // Its blocks are on disk; they must be looked at before they are overwritten.
             self.digest(piece, Digesting::Bad(senders), cx);
+        }
+    }
+
+    /// Who is to blame is known before the piece is good if its leaves can be had.
+    fn ask_for_culprit(&mut self, piece: PieceIndex) {
+        let waits = self.failures.blames.is_waiting(piece);
+        if waits && self.hashes().trees().is_some_and(|trees| trees.piece(piece).is_some()) {
+            self.notes.push_back(Note::Culprit(piece));
         }
     }
 
@@ -139,7 +154,7 @@ impl Swarm {
         cx.job(Job::Digests { torrent: self.torrent(), piece });
     }
 
-    fn convict(&mut self, piece: PieceIndex, good: &[Digest]) {
+    pub(super) fn convict(&mut self, piece: PieceIndex, good: &[Digest]) {
         for guilty in self.failures.blames.settle(piece, good) {
             self.accuse(guilty, piece);
         }

@@ -88,12 +88,25 @@ impl Swarm {
             }
             self.picker.set_level(piece, new);
             let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
-            if old == Priority::Skip && !busy && !self.have.has(piece) {
+            let unknown = self.expected(piece).is_none();
+            if old == Priority::Skip && !busy && !unknown && !self.have.has(piece) {
                 self.picker.put_back(piece);
             }
         }
         self.recount();
         self.refill = true;
+    }
+
+    /// Pieces whose hash is not known cannot be verified: they are wanted, and not picked.
+    pub(crate) fn set_unknown_aside(&mut self) {
+        if self.hashes().is_complete() {
+            return;
+        }
+        for piece in self.geometry.pieces().filter(|&piece| !self.have.has(piece)) {
+            if self.expected(piece).is_none() {
+                self.picker.take(piece);
+            }
+        }
     }
 
     /// Gives up what has come of pieces that are skipped, unless a worker has a part of them: then

@@ -48,14 +48,10 @@ impl Torrent {
         for event in &events.owed {
             let announce = self.owed_announce(event, cx);
             let (torrent, url) = (self.identity.key(), event.url.clone());
-            cx.told.say_farewell(Farewell {
-                torrent,
-                no: None,
-                url,
-                known: true,
-                old: true,
-                events: vec![announce],
-            });
+            let (no, events) = (None, vec![announce]);
+            let farewell =
+                Farewell { torrent, no, url, known: true, old: true, also: false, events };
+            self.say_farewell(farewell, cx);
             self.trackers.events.leaving = true;
         }
         self.trackers.events.kept = events;
@@ -87,7 +83,19 @@ impl Torrent {
         }
         farewell.events.push(self.announce(AnnounceEvent::Stopped, id, cx));
         self.trackers.events.leaving = true;
-        cx.told.say_farewell(farewell);
+        self.say_farewell(farewell, cx);
+    }
+
+    /// A hybrid is known to trackers by two hashes, and takes leave by both.
+    fn say_farewell(&self, farewell: Farewell, cx: &mut Cx) {
+        let first = self.identity.info_hash();
+        let second = self.identity.hashes().wire_hashes().find(|second| second.hash != first);
+        let also = second.map(|second| {
+            let mut also = Farewell { also: true, ..farewell.clone() };
+            also.events.iter_mut().for_each(|event| event.info_hash = second.hash);
+            also
+        });
+        [Some(farewell), also].into_iter().flatten().for_each(|f| cx.told.say_farewell(f));
     }
 
     /// All trackers that know of it, or may, are to hear that it stops.
@@ -100,12 +108,8 @@ impl Torrent {
             {
                 let id = self.trackers.announcer.tracker_id(tracker).map(<[u8]>::to_vec);
                 let (no, old, events) = (Some(tracker), false, Vec::new());
-                self.take_leave(
-                    Farewell { torrent, no, url, known, old, events },
-                    completed,
-                    id,
-                    cx,
-                );
+                let farewell = Farewell { torrent, no, url, known, old, also: false, events };
+                self.take_leave(farewell, completed, id, cx);
             }
         }
     }

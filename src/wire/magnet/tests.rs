@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{selection::MAX_RANGES, *};
 use crate::{
     base::ids::{InfoHash, InfoHashV2},
-    wire::metainfo::MetainfoBuilder,
+    wire::metainfo::{Format, MetainfoBuilder},
 };
 
 const V1: &str = "c9e15763f722f23e98a29decdfae341b98d53056";
@@ -249,4 +249,20 @@ proptest! {
         let ranges: Vec<_> = files.ranges().collect();
         prop_assert!(ranges.windows(2).all(|w| w[0].1 + 1 < w[1].0));
     }
+}
+
+#[test]
+fn info_of_a_v2_link_becomes_a_torrent_without_layers() {
+    let mut builder = MetainfoBuilder::new("folder", 16_384);
+    builder.format(Format::V2).file(["a"], 50_000).file(["b"], 5);
+    let roots: Vec<_> = (1..=5).map(|n| [n; 32]).collect();
+    let with = Metainfo::from_bytes(&builder.build_with(&[], &roots).unwrap()).unwrap();
+    let link = with.magnet().to_string();
+    assert!(link.starts_with("magnet:?xt=urn:btmh:1220"), "{link}");
+    let magnet: Magnet = link.parse().unwrap();
+    assert_eq!(magnet.identity, with.identity);
+    let limits = MetainfoLimits::default();
+    let got = Metainfo::from_info(with.info().unwrap(), &magnet, &limits).unwrap();
+    assert_eq!((got.identity, got.files), (with.identity, with.files));
+    assert_eq!(got.trees.unwrap().unknown(), 4);
 }

@@ -4,6 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+const RANGE: HashRange = HashRange { root: [9; 32], base: 1, index: 2, len: 3, proofs: 4 };
+const RANGE_BYTES: &[u8] = &[
+    9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9,
+    0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4,
+];
+
 fn encode(message: Message<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     message.encode_into(&mut out);
@@ -12,6 +18,9 @@ fn encode(message: Message<'_>) -> Vec<u8> {
 
 #[test]
 fn the_wire_forms_are_those_of_the_beps() {
+    let request = [&[0, 0, 0, 49, 21], RANGE_BYTES].concat();
+    let hashes = [&[0, 0, 0, 113, 22], RANGE_BYTES, &[8; 64]].concat();
+    let reject = [&[0, 0, 0, 49, 23], RANGE_BYTES].concat();
     let cases: &[(Message<'_>, &[u8])] = &[
         (Message::KeepAlive, &[0, 0, 0, 0]),
         (Message::Choke, &[0, 0, 0, 1, 0]),
@@ -42,6 +51,9 @@ fn the_wire_forms_are_those_of_the_beps() {
         ),
         (Message::AllowedFast(9), &[0, 0, 0, 5, 0x11, 0, 0, 0, 9]),
         (Message::Extended { id: 0, payload: b"de" }, &[0, 0, 0, 4, 20, 0, b'd', b'e']),
+        (Message::HashRequest(RANGE), &request),
+        (Message::Hashes { range: RANGE, hashes: &[[8; 32]; 2] }, &hashes),
+        (Message::HashReject(RANGE), &reject),
         (Message::Unknown { id: 99, payload: b"x" }, &[0, 0, 0, 2, 99, b'x']),
     ];
     for (message, bytes) in cases {
@@ -67,10 +79,12 @@ fn a_wrong_length_is_named() {
         (15, 1),
         (16, 13),
         (17, 5),
+        (21, 49),
+        (23, 49),
     ];
     let frame = |id: u8, len: u32| [vec![id], vec![0; len as usize - 1]].concat();
     for &(id, right) in fixed {
-        for len in 1..20 {
+        for len in 1..60 {
             assert_eq!(
                 Message::decode(&frame(id, len)).is_ok(),
                 len == right,
@@ -80,6 +94,10 @@ fn a_wrong_length_is_named() {
     }
     assert!(Message::decode(&frame(7, 8)).is_err());
     assert_eq!(Message::decode(&frame(7, 9)), Ok(Message::Piece { piece: 0, begin: 0, data: &[] }));
+    for len in 0..120 {
+        let right = len >= 49 && (len - 49) % 32 == 0;
+        assert_eq!(len > 0 && Message::decode(&frame(22, len.max(1))).is_ok(), right, "{len}");
+    }
     assert!(Message::decode(&[20]).is_err());
     assert_eq!(Message::decode(&[5]), Ok(Message::Bitfield(&[])));
     let error = Message::decode(&frame(4, 4)).unwrap_err();
@@ -108,7 +126,7 @@ proptest! {
     #[test]
     fn decoded_message_encodes_to_the_same_bytes(
         frame in prop::collection::vec(any::<u8>(), 0..40),
-        id in 0u8..22,
+        id in 0u8..25,
     ) {
         for frame in [frame.clone(), [vec![id], frame].concat()] {
             if let Ok(message) = Message::decode(&frame) {

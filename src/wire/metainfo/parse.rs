@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 use crate::{
     base::{
         files::{FileEntry, FileKind},
         geometry::Geometry,
         hash::Digest,
-        ids::{Identity, InfoHash},
+        ids::{Identity, InfoHash, InfoHashV2},
+        trees::Trees,
     },
     wire::bencode::{Document, Kind, Limits, Value},
 };
 
-use super::{Field, Host, MAX_NODES, Metainfo, MetainfoError as Error, MetainfoLimits};
-
-type Result<T> = std::result::Result<T, Error>;
+use super::{
+    Field, Host, MAX_NODES, Metainfo, MetainfoError as Error, MetainfoLimits,
+    fields::{Result, check_count, lossy, size},
+    v2,
+};
 
 /// How BitComet named pad files before BEP 47.
 const OLD_PAD_PREFIX: &str = "_____padding_file_";
@@ -39,14 +42,19 @@ pub(super) fn metainfo(bytes: &[u8], limits: &MetainfoLimits) -> Result<(Metainf
     if info.kind() != Kind::Dict {
         return Err(Error::Type { field: Field::Key("info"), wanted: "a dictionary" });
     }
-    let Info { name, single_file, files, geometry, pieces } = read_info(info, limits)?;
+    let Info { identity, name, single_file, files, geometry, pieces, mut trees } =
+        read_info(info, limits)?;
+    if let Some(trees) = &mut trees {
+        v2::layers(root, trees)?;
+    }
     let metainfo = Metainfo {
-        identity: Identity::of_v1(info_hash(info.raw())),
+        identity,
         name,
         single_file,
         files: files.into(),
         geometry,
         pieces,
+        trees,
         trackers: trackers(root, limits)?,
         web_seeds: web_seeds(root, limits)?,
         nodes: nodes(root),
@@ -74,34 +82,102 @@ fn info_hash(info: &[u8]) -> InfoHash {
     InfoHash(hash)
 }
 
+fn info_hash_v2(info: &[u8]) -> InfoHashV2 {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, info).as_ref());
+    InfoHashV2(hash)
+}
+
 /// What the info dictionary says.
 struct Info {
+    identity: Identity,
     name: String,
     single_file: bool,
     files: Vec<FileEntry>,
     geometry: Geometry,
     pieces: Arc<[Digest]>,
+    trees: Option<Trees>,
 }
 
 fn read_info(info: Value<'_>, limits: &MetainfoLimits) -> Result<Info> {
-    let Some(pieces) = info.get(b"pieces") else {
-        let v2 = info.get(b"meta version").is_some() || info.get(b"file tree").is_some();
-        return Err(if v2 { Error::V2Only } else { Error::Missing(Field::Key("pieces")) });
-    };
-    let digests = digests(pieces, limits)?;
+    if !v2::is_v2(info)? {
+        let v1 = read_v1(info, limits)?;
+        let geometry = Geometry::new(v1.total(), v1.piece_len)?;
+        v1.check_count(&geometry)?;
+        let V1 { name, single_file, files, pieces, .. } = v1;
+        let identity = Identity::of_v1(info_hash(info.raw()));
+        return Ok(Info { identity, name, single_file, files, geometry, pieces, trees: None });
+    }
+    v2::check_canonical(info)?;
+    let piece_len = piece_len(info, limits)?;
+    let tree = v2::tree(info, piece_len, limits)?;
+    // Without files of version 1 there is no version 1, whatever else is there.
+    let is_hybrid = info.get(b"files").is_some() || info.get(b"length").is_some();
+    let v2_hash = info_hash_v2(info.raw());
+    if !is_hybrid {
+        let v2::Tree { single, files, geometry, trees } = tree;
+        let name = text(info, b"name.utf-8", b"name").ok_or(Error::Missing(Field::Key("name")))?;
+        let single_file = single.is_some();
+        return Ok(Info {
+            identity: Identity::of_v2(v2_hash),
+            // The name is a word for the torrent; that of the file is in the tree.
+            name: single.unwrap_or(name),
+            single_file,
+            files,
+            geometry,
+            pieces: Arc::from([]),
+            trees: Some(trees),
+        });
+    }
+    let v1 = read_v1(info, limits)?;
+    let v1_name = v1.single_file.then_some(v1.name.as_str());
+    let tail_pad = v2::agree(&v1.files, v1_name, &tree, piece_len)?;
+    v1.check_count(&tree.geometry)?;
+    let v2::Tree { single, mut files, geometry, trees } = tree;
+    // A folder with one file is that in version 1, and can be either in version 2.
+    if let (Some(name), Some(file)) = (single, files.first_mut().filter(|_| !v1.single_file)) {
+        file.path = vec![name];
+    }
+    let V1 { name, single_file, pieces, .. } = v1;
+    let identity = Identity::hybrid(info_hash(info.raw()), v2_hash);
+    let geometry = geometry.with_pads(tail_pad);
+    Ok(Info { identity, name, single_file, files, geometry, pieces, trees: Some(trees) })
+}
+
+/// What version 1 says.
+struct V1 {
+    name: String,
+    single_file: bool,
+    files: Vec<FileEntry>,
+    piece_len: u32,
+    pieces: Arc<[Digest]>,
+}
+
+impl V1 {
+    fn total(&self) -> u64 {
+        self.files.last().map_or(0, |last| last.offset + last.len)
+    }
+
+    fn check_count(&self, geometry: &Geometry) -> Result<()> {
+        let (got, want) = (self.pieces.len(), geometry.piece_count());
+        if got != want as usize {
+            let (total, piece_len) = (self.total(), self.piece_len);
+            return Err(Error::PieceCount { got, want, total, piece_len });
+        }
+        Ok(())
+    }
+}
+
+fn read_v1(info: Value<'_>, limits: &MetainfoLimits) -> Result<V1> {
+    let pieces = info.get(b"pieces").ok_or(Error::Missing(Field::Key("pieces")))?;
+    let pieces = digests(pieces, limits)?;
     let piece_len = piece_len(info, limits)?;
     let name = text(info, b"name.utf-8", b"name").ok_or(Error::Missing(Field::Key("name")))?;
     let (single_file, files) = match info.get(b"files") {
         Some(list) => (false, multiple(list, limits)?),
         None => (true, vec![single(info)?]),
     };
-    let total = files.last().map_or(0, |last| last.offset + last.len);
-    let geometry = Geometry::new(total, piece_len)?;
-    let want = geometry.piece_count();
-    if digests.len() != want as usize {
-        return Err(Error::PieceCount { got: digests.len(), want, total, piece_len });
-    }
-    Ok(Info { name, single_file, files, geometry, pieces: digests })
+    Ok(V1 { name, single_file, files, piece_len, pieces })
 }
 
 fn digests(pieces: Value<'_>, limits: &MetainfoLimits) -> Result<Arc<[Digest]>> {
@@ -281,22 +357,4 @@ fn addresses(value: Value<'_>) -> Vec<String> {
 fn text(dict: Value<'_>, utf8: &[u8], plain: &[u8]) -> Option<String> {
     let text = dict.get(utf8).and_then(|v| v.as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
     text.or_else(|| dict.get(plain)?.as_bytes().map(lossy))
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn size(dict: Value<'_>, key: &[u8], field: Field) -> Result<u64> {
-    let value = dict.get(key).ok_or(Error::Missing(field))?;
-    let value = value.as_int().ok_or(Error::Type { field, wanted: "an integer" })?;
-    u64::try_from(value).map_err(|_| Error::Negative { field, value })
-}
-
-fn check_count(what: &'static str, count: usize, limit: usize) -> Result<()> {
-    if count <= limit {
-        Ok(())
-    } else {
-        Err(Error::Count { what, count: count as u64, limit: limit as u64 })
-    }
 }

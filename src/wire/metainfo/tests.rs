@@ -268,16 +268,6 @@ fn sums_do_not_overflow() {
 }
 
 #[test]
-fn version_2_alone_is_told_so() {
-    let v2 = b"d4:infod9:file treed1:ad0:d6:lengthi5eeee12:meta versioni2e4:name1:n\
-        12:piece lengthi16384eee";
-    assert_eq!(error(v2), MetainfoError::V2Only);
-    // A hybrid has both and works as version 1.
-    let hybrid = single(5, 16_384, 1, "9:file treed1:nd0:d6:lengthi5eeee12:meta versioni2e");
-    assert_eq!(Metainfo::from_bytes(&hybrid).unwrap().geometry.total_len(), 5);
-}
-
-#[test]
 fn limits_hold() {
     let limits = MetainfoLimits {
         bytes: 400,

@@ -64,6 +64,11 @@ impl Trace {
             Job::Digests { torrent, piece } => {
                 Done::Digests { torrent, piece, result: Ok(self.digests(piece)) }
             }
+            Job::Leaves { torrent, piece } => {
+                let none = std::io::ErrorKind::NotFound.into();
+                let result = Err(StoreError::new(StoreOp::Read, "trace", none));
+                Done::Leaves { torrent, piece, result }
+            }
             Job::Save { torrent, .. } => Done::Saved { torrent, result: Ok(()), unfinished: None },
             Job::Arrange { torrent, .. } => Done::Arranged { torrent, result: Ok(()) },
             Job::Relocate { torrent, .. } => Done::Relocated { torrent, result: Ok(()) },

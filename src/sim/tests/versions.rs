@@ -1,0 +1,231 @@
+//! Torrents of version 2, and hybrids whose peers speak of them by either hash (BEP 52).
+
+use super::*;
+use crate::wire::metainfo::Format;
+
+const FILES: [SampleFile<'_>; 6] = [
+    ("a", 5),
+    ("b", 0),
+    ("c/d", 40_000),
+    ("e/f/g", 100_000),
+    ("h", 2 * 16_384),
+    ("i", 3 * 16_384 + 1),
+];
+
+fn folder(format: Format, piece_len: u32) -> Arc<Sample> {
+    Sample::folder_of(format, "folder", &FILES, piece_len, 3).unwrap()
+}
+
+/// One node seeds the one, the other fetches the other: the same data, maybe as others see it.
+fn transfer(seed: u64, from: &Arc<Sample>, to: &Arc<Sample>, conf: &Conf) {
+    let mut world = World::new(seed);
+    let (seeder, leech) = (world.node(conf.clone()), world.node(conf.clone()));
+    world.seed_with(seeder, from);
+    world.download(leech, to, &[seeder]);
+    let done = world.run_until(|w| w.is_complete(leech), secs(600));
+    assert!(done, "seed {seed}: {:?}", world.stats(leech));
+    let stats = world.stats(leech);
+    assert_eq!((stats.wasted, stats.failed_pieces, stats.unasked_blocks), (0, 0, 0));
+    assert_eq!(stats.total_bytes, stats.have_bytes);
+    let pads = |path: &std::path::PathBuf| path.iter().any(|part| part == ".pad");
+    assert!(!world.disk(leech).paths().iter().any(pads), "a pad is stored");
+}
+
+#[test]
+fn v2_torrent_arrives_whole_in_any_piece_length() {
+    for (seed, piece_len) in [16_384, 32_768, 262_144].into_iter().enumerate() {
+        let sample = folder(Format::V2, piece_len);
+        transfer(seed as u64, &sample, &sample, &loud());
+        // Runs that are shorter than a piece: the tree goes on from one to the next.
+        let small = loud().with(|conf| conf.requests.run_len = 32 * 1024);
+        transfer(seed as u64, &sample, &sample, &small);
+    }
+}
+
+#[test]
+fn hybrid_is_one_torrent_for_peers_of_both_versions() {
+    for piece_len in [16_384, 65_536] {
+        let hybrid = folder(Format::Hybrid, piece_len);
+        let (v1, v2) = (hybrid.as_v1(), hybrid.as_v2());
+        let pairs = [
+            (&hybrid, &hybrid),
+            (&hybrid, &v1),
+            (&hybrid, &v2),
+            (&v1, &hybrid),
+            (&v2, &hybrid),
+            (&v1, &v1),
+            (&v2, &v2),
+        ];
+        for (seed, (from, to)) in pairs.into_iter().enumerate() {
+            transfer(seed as u64, from, to, &loud());
+        }
+    }
+}
+
+#[test]
+fn peers_of_one_version_meet_in_a_hybrid() {
+    let hybrid = folder(Format::Hybrid, 32_768);
+    let (v1, v2) = (hybrid.as_v1(), hybrid.as_v2());
+    // Each of the seeds has half, and so neither leech of one version can do without the middle.
+    let mut world = World::new(9);
+    let [one, two, middle, left, right] = std::array::from_fn(|_| world.node(loud()));
+    world.seed_with(one, &v1);
+    world.seed_with(two, &v2);
+    world.download(middle, &hybrid, &[one, two]);
+    world.download(left, &v1, &[middle]);
+    world.download(right, &v2, &[middle]);
+    let all = [middle, left, right];
+    let done = world.run_until(|w| all.iter().all(|&node| w.is_complete(node)), secs(600));
+    assert!(done, "{:?}", all.map(|node| world.stats(node)));
+}
+
+#[test]
+fn hybrid_without_layers_is_verified_by_version_1() {
+    let hybrid = folder(Format::Hybrid, 32_768);
+    transfer(1, &hybrid, &hybrid.without_layers(), &loud());
+}
+
+#[test]
+fn download_of_v2_goes_on_after_a_restart() {
+    for format in [Format::V2, Format::Hybrid] {
+        let sample = folder(format, 16_384);
+        let mut world = World::new(4);
+        let (seeder, leech) = (world.node(loud()), world.node(loud()));
+        world.set_line(seeder, Line { bandwidth: 20_000, ..Line::default() });
+        world.seed_with(seeder, &sample);
+        world.download(leech, &sample, &[seeder]);
+        assert!(world.run_until(|w| w.stats(leech).have > 4, secs(600)));
+        let had = world.stats(leech).have;
+        world.kill(leech);
+        world.restart(leech);
+        assert!(world.run_until(|w| w.stats(leech).have >= had, secs(60)));
+        assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "{format:?}");
+        assert!(world.stats(leech).downloaded < sample.geometry().held_len());
+    }
+}
+
+/// Files of several pieces each, some of them equal: more layers than one message has.
+fn layered(format: Format) -> Arc<Sample> {
+    let files = [("a", 1200 * 16_384 + 5), ("b", 3 * 16_384), ("c", 5), ("d", 2 * 16_384 + 1)];
+    Sample::folder_of(format, "layers", &files, 16_384, 3).unwrap()
+}
+
+#[test]
+fn piece_layers_come_from_peers_before_the_data() {
+    for format in [Format::V2, Format::Hybrid] {
+        let sample = layered(format);
+        let leech_has = if format == Format::V2 { sample.without_layers() } else { sample.clone() };
+        transfer(1, &sample, &leech_has, &loud());
+        // A seed that lacks them itself turns the leech down, which gets them from another.
+        let mut world = World::new(2);
+        let [poor, rich, leech] = std::array::from_fn(|_| world.node(loud()));
+        world.seed_with(rich, &sample);
+        world.download(poor, &sample.without_layers(), &[]);
+        world.download(leech, &sample.without_layers(), &[poor, rich]);
+        let done = world.run_until(|w| w.is_complete(leech), secs(600));
+        assert!(done, "{:?}", world.stats(leech));
+    }
+}
+
+#[test]
+fn nothing_is_fetched_that_cannot_be_verified() {
+    let sample = layered(Format::V2);
+    for hashes in [HashManner::Reject, HashManner::Nothing] {
+        let mut world = World::new(3);
+        let mute = Manners { hashes, ..Manners::default() };
+        let mute = world.scripted(Remote::seed(&sample, 0, mute));
+        let leech = world.node(loud());
+        world.download(leech, &sample.without_layers(), &[mute]);
+        world.run_for(secs(120));
+        let stats = world.stats(leech);
+        // The file of one piece is its own root.
+        assert_eq!((stats.have, stats.downloaded), (1, 5));
+        // When another comes that has the layers, all is well.
+        let other = world.node(loud());
+        world.seed_with(other, &sample);
+        let addr = world.addr(other);
+        let id = world.torrent(leech);
+        world.tell(leech, |verbs| verbs.add_peer(id, addr)).unwrap();
+        assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "{hashes:?}");
+    }
+}
+
+#[test]
+fn liar_about_hashes_is_banned_and_another_is_believed() {
+    let sample = layered(Format::V2);
+    for nth in [0, 1, 511, 512, 520] {
+        let mut world = World::new(nth as u64);
+        let lies = Manners { hashes: HashManner::False(nth), ..Manners::default() };
+        let liar = world.scripted(Remote::seed(&sample, 0, lies));
+        let honest = world.scripted(Remote::seed(&sample, 1, Manners::default()));
+        let leech = world.node(loud());
+        world.download(leech, &sample.without_layers(), &[liar, honest]);
+        assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "{:?}", world.stats(leech));
+        let (banned, stats) = (banned(&world, leech), world.stats(leech));
+        assert!(!banned.contains(&world.addr(honest)) && stats.failed_pieces == 0);
+        assert!(banned.contains(&world.addr(liar)), "hash {nth}");
+    }
+}
+
+#[test]
+fn leaves_tell_who_spoiled_a_piece_before_it_is_good() {
+    // Two pieces of 16 blocks, few at a time: both peers work on both.
+    let conf = loud().with(|conf| {
+        conf.requests.initial_pipeline = 2;
+        conf.requests.max_pipeline = 4;
+    });
+    let sample =
+        Sample::folder_of(Format::V2, "two", &[("a", 5), ("b", 512 * KIB)], 256 * 1024, 1).unwrap();
+    let mut shared = 0;
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        let hit = one_in(5);
+        let good = Manners { block_time: millis(3), ..Manners::default() };
+        let good = world.scripted(Remote::seed(&sample, 0, good));
+        // After the first piece is spoiled nothing more is given: only its leaves can tell.
+        let bad = Manners {
+            block_time: millis(8),
+            answer: Box::new(move |asked| if hit(asked) { Answer::Bad } else { Answer::Good }),
+            ..Manners::default()
+        };
+        let bad = world.scripted(Remote::seed(&sample, 1, bad));
+        let leech = world.node(conf.clone());
+        world.download(leech, &sample, &[good, bad]);
+        let failed = |w: &World| w.stats(leech).failed_pieces > 0;
+        if !world.run_until(|w| failed(w) || w.is_complete(leech), secs(300)) || !failed(&world) {
+            continue;
+        }
+        let contributors =
+            |a: &Alert| matches!(a, Alert::PieceFailed { contributors, .. } if *contributors > 1);
+        if world.told(leech, contributors).is_none() {
+            continue;
+        }
+        shared += 1;
+        let had = world.stats(leech).have;
+        world.run_for(millis(300));
+        assert!(banned(&world, leech).contains(&world.addr(bad)), "seed {seed}");
+        assert!(!banned(&world, leech).contains(&world.addr(good)), "seed {seed}");
+        let _ = had;
+        assert!(world.run_until(|w| w.is_complete(leech), secs(300)));
+    }
+    assert!(shared > 3, "only {shared} runs had a shared piece that failed");
+}
+
+#[test]
+fn hybrid_with_contradicting_hashes_is_paused_without_blame() {
+    let sample = folder(Format::Hybrid, 32_768);
+    let mut metainfo = crate::wire::metainfo::Metainfo::clone(&sample.metainfo);
+    let mut pieces = metainfo.pieces.to_vec();
+    pieces[2][0] ^= 1;
+    metainfo.pieces = pieces.into();
+    let wrong = sample.with_metainfo(metainfo);
+    let mut world = World::new(1);
+    let (seed, leech) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seed, &sample);
+    world.download(leech, &wrong, &[seed]);
+    let contradicts =
+        |a: &Alert| matches!(a, Alert::HashesContradict { piece, .. } if piece.get() == 2);
+    assert!(world.run_until(|w| w.told(leech, contradicts).is_some(), secs(600)));
+    world.run_for(secs(5));
+    assert_eq!((world.stats(leech).phase, banned(&world, leech).len()), (Phase::Paused, 0));
+}

@@ -1,0 +1,55 @@
+//! What the ledger learns of merkle trees: piece layers that came from peers, and leaves that tell
+//! whose blocks of a bad piece were bad.
+
+use super::Swarm;
+use crate::{
+    base::{geometry::PieceIndex, hash::Digest, merkle::Node},
+    wire::hash_range::HashRange,
+};
+
+impl Swarm {
+    /// A part of a piece layer came, and is proven: its pieces may be asked for.
+    pub(crate) fn learn_layer(&mut self, root: &Node, index: u32, nodes: &[Node]) {
+        let Some(trees) = self.subject.hashes.trees_mut() else { return };
+        let places: Vec<_> = trees.of_root(root).map(|tree| (tree.first, tree.pieces)).collect();
+        let known = |trees: &crate::base::trees::Trees, piece| trees.piece(piece).is_some();
+        let mut fresh = Vec::new();
+        for (first, pieces) in places {
+            let end = pieces.min(index.saturating_add(nodes.len() as u32));
+            let own = (index..end).filter_map(|nth| self.geometry.piece(first + nth).ok());
+            fresh.extend(own.filter(|&piece| !known(trees, piece)));
+        }
+        trees.set_proven(root, index, nodes);
+        for piece in fresh {
+            let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
+            // One that is skipped is not put back.
+            if !busy && !self.have.has(piece) && self.expected(piece).is_some() {
+                self.picker.put_back(piece);
+            }
+        }
+        self.refill = true;
+    }
+
+    /// Which leaves a bad piece has, and the hash that they lead to.
+    pub(crate) fn range_of_leaves(&self, piece: PieceIndex) -> Option<(HashRange, Node)> {
+        let trees = self.hashes().trees()?;
+        let tree = trees.of_piece(piece)?;
+        let len = self.geometry.leaves(piece);
+        let index = (piece.get() - tree.first).checked_mul(len)?;
+        let proofs = len.checked_ilog2()?.checked_sub(1)?;
+        let range = HashRange { root: tree.root, base: 0, index, len, proofs };
+        Some((range, trees.piece(piece)?))
+    }
+
+    /// The leaves of a piece came, and are proven: those who sent other blocks are to blame.
+    pub(crate) fn handle_leaves(&mut self, piece: PieceIndex, leaves: &[Node]) {
+        let blocks = self.geometry.block_count(piece) as usize;
+        let good: Vec<_> = leaves.iter().take(blocks).map(short).collect();
+        self.convict(piece, &good);
+    }
+}
+
+/// A leaf in the room of a digest: what blocks of trees are compared by.
+fn short(leaf: &Node) -> Digest {
+    leaf.first_chunk().copied().unwrap_or_default()
+}

@@ -1,0 +1,322 @@
+//! Hashes of merkle trees (BEP 52) that a torrent asks of its peers, and that they ask of it.
+//!
+//! Asked for are piece layers that the metainfo came without, and the leaves of pieces that were
+//! bad and had several senders: they tell at once whose block it was. Peers get piece layers, and
+//! leaves of pieces that are had; workers hash what that takes, one request of a torrent at a time.
+
+use std::collections::VecDeque;
+
+use crate::{
+    base::{arena::Key, geometry::PieceIndex, job::Job, merkle::Node, storage::StoreError},
+    proto::hashes::{CHUNK, HashFetch, HashLimits, leaves_of},
+    torrent::{TREES, Torrent, cx::Cx, hash_answer::HashAnswer, hash_talk::HashTalk, swarm::Note},
+    wire::{hash_range::HashRange, message::Message},
+};
+
+/// Requests of all peers of a torrent that wait; of others more are turned down.
+const MAX_WAITING: usize = 256;
+/// The same of one peer.
+const MAX_OF_PEER: usize = 8;
+/// The longest piece that is read for its leaves, in bytes.
+const MAX_READ: u32 = 16 << 20;
+/// Pieces whose leaves are asked for at a time.
+const MAX_CULPRITS: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct TreeHashes {
+    fetch: HashFetch<Key>,
+    /// What peers wait for, in the order in which they asked.
+    waiting: VecDeque<(Key, HashRange)>,
+    /// The request that a worker has a part of.
+    serving: Option<(Key, HashRange)>,
+    /// Pieces on disk were passed over by a check, since it was not known what they should be.
+    unchecked: bool,
+    /// The info dictionary is read back, to be kept with the layers that have come.
+    keeping: bool,
+}
+
+impl TreeHashes {
+    pub(super) fn new() -> Self {
+        Self {
+            fetch: HashFetch::new(HashLimits::default()),
+            waiting: VecDeque::new(),
+            serving: None,
+            unchecked: false,
+            keeping: false,
+        }
+    }
+
+    /// A check has passed over a piece.
+    pub(super) fn note_unchecked(&mut self) {
+        self.unchecked = true;
+    }
+}
+
+impl Torrent {
+    /// The torrent is open: piece layers that it lacks are asked for.
+    pub(super) fn begin_layers(&mut self, cx: &mut Cx) {
+        let Some(trees) = self.swarm.hashes().trees().filter(|trees| !trees.is_complete()) else {
+            return;
+        };
+        let base = trees.piece_height();
+        let mut wanted = Vec::new();
+        for tree in trees.files().iter().filter(|tree| tree.has_layer()) {
+            let first = trees.of_root(&tree.root).map(|tree| tree.first).min();
+            if trees.layer(tree).is_some() || first != Some(tree.first) {
+                continue;
+            }
+            let len = tree.pieces.next_power_of_two().min(CHUNK);
+            let proofs = tree.height().saturating_sub(base + 1);
+            let indices = (0..tree.pieces).step_by(len as usize);
+            let range = |index| HashRange { root: tree.root, base, index, len, proofs };
+            wanted.extend(indices.map(range));
+        }
+        let hashes = self.content.tree_hashes_mut();
+        wanted.into_iter().for_each(|range| hashes.fetch.want(range, range.root));
+        self.fetch_hashes(cx);
+    }
+
+    /// Asks peers for what is missing, if something is.
+    pub(super) fn fetch_hashes(&mut self, cx: &mut Cx) {
+        let Some(hashes) = self.content.tree_hashes().filter(|hashes| !hashes.fetch.is_idle())
+        else {
+            return;
+        };
+        for (key, session) in self.peers.iter_mut() {
+            if session.speaks_of_trees() {
+                hashes.fetch.handle_peer(cx.now, key);
+            }
+        }
+        hashes.fetch.handle_time_out(cx.now);
+        while let Some((peer, range)) = hashes.fetch.poll_request(cx.now) {
+            match self.peers.get_mut(peer) {
+                Some(session) => {
+                    session.say_of_trees(&Message::HashRequest(range), cx);
+                    session.schedule(cx);
+                }
+                None => hashes.fetch.handle_gone(peer),
+            }
+        }
+        match hashes.fetch.next_deadline(cx.now) {
+            Some(at) => self.timers.set(TREES, at.max(cx.now)),
+            None => self.timers.stop(TREES),
+        }
+    }
+
+    /// A peer is gone.
+    pub(super) fn leave_hashes(&mut self, peer: Key, cx: &mut Cx) {
+        if let Some(hashes) = self.content.tree_hashes() {
+            hashes.fetch.handle_gone(peer);
+            hashes.waiting.retain(|(waiting, _)| *waiting != peer);
+            self.fetch_hashes(cx);
+        }
+    }
+
+    /// A peer spoke of trees.
+    pub(super) fn handle_hash_talk(&mut self, peer: Key, talk: HashTalk, cx: &mut Cx) {
+        match talk {
+            HashTalk::Request(range) => self.handle_hash_request(peer, range, cx),
+            HashTalk::Hashes(range, hashes) => self.handle_hashes(peer, &range, &hashes, cx),
+            HashTalk::Reject(range) => {
+                if let Some(hashes) = self.content.tree_hashes() {
+                    hashes.fetch.handle_reject(cx.now, peer, &range);
+                    self.fetch_hashes(cx);
+                }
+            }
+        }
+    }
+
+    fn handle_hashes(&mut self, peer: Key, range: &HashRange, nodes: &[Node], cx: &mut Cx) {
+        let Some(hashes) = self.content.tree_hashes() else { return };
+        match hashes.fetch.handle_hashes(peer, range, nodes) {
+            Ok(None) => {}
+            Ok(Some(nodes)) => self.take_hashes(range, &nodes, cx),
+            Err(fault) => {
+                if let Some(session) = self.peers.get(peer) {
+                    log::warn!("{}: {fault}", session.who().addr);
+                    self.swarm.notes.push_back(Note::Ban(session.who()));
+                }
+            }
+        }
+        self.fetch_hashes(cx);
+    }
+
+    /// Hashes came that are proven.
+    fn take_hashes(&mut self, range: &HashRange, nodes: &[Node], cx: &mut Cx) {
+        let Some(trees) = self.swarm.hashes().trees() else { return };
+        let is_layer = range.base == trees.piece_height()
+            && trees.of_root(&range.root).any(|tree| tree.has_layer());
+        if !is_layer {
+            let Some(piece) = leaves_of(trees, &self.swarm.geometry, range) else { return };
+            if let Ok(piece) = self.swarm.geometry.piece(piece) {
+                self.swarm.handle_leaves(piece, nodes);
+            }
+            return;
+        }
+        self.swarm.learn_layer(&range.root, range.index, nodes);
+        if self.swarm.hashes().trees().is_some_and(|trees| trees.is_complete()) {
+            self.layers_complete(cx);
+        }
+    }
+
+    /// All piece layers are known: they are kept with the metainfo, and what lay on disk before is
+    /// looked at.
+    fn layers_complete(&mut self, cx: &mut Cx) {
+        log::info!("{} has all its piece layers", self.content.name());
+        self.keep_layers(cx);
+        let hashes = self.content.tree_hashes_mut();
+        if std::mem::take(&mut hashes.unchecked) {
+            self.recheck(cx);
+        }
+    }
+
+    /// The leaves of a bad piece are wanted, which tell whose blocks were bad.
+    pub(super) fn want_leaves(&mut self, piece: PieceIndex, cx: &mut Cx) {
+        let Some((range, to)) = self.swarm.range_of_leaves(piece) else { return };
+        let hashes = self.content.tree_hashes_mut();
+        if hashes.fetch.len() < MAX_CULPRITS {
+            hashes.fetch.want(range, to);
+            self.fetch_hashes(cx);
+        }
+    }
+
+    // What peers ask for.
+
+    fn handle_hash_request(&mut self, peer: Key, range: HashRange, cx: &mut Cx) {
+        let hashes = self.content.tree_hashes_mut();
+        let own = hashes.waiting.iter().filter(|(waiting, _)| *waiting == peer).count();
+        if hashes.waiting.len() >= MAX_WAITING || own >= MAX_OF_PEER {
+            return self.answer_hashes(peer, &range, None, cx);
+        }
+        hashes.waiting.push_back((peer, range));
+        self.serve_hashes(cx);
+    }
+
+    /// The next request is served, unless one is.
+    fn serve_hashes(&mut self, cx: &mut Cx) {
+        loop {
+            let Some(hashes) = self.content.tree_hashes().filter(|h| h.serving.is_none()) else {
+                return;
+            };
+            let Some((peer, range)) = hashes.waiting.pop_front() else { return };
+            match self.begin_to_serve(&range) {
+                Some(job) => {
+                    self.content.tree_hashes_mut().serving = Some((peer, range));
+                    cx.job(job);
+                }
+                None => self.answer_hashes(peer, &range, None, cx),
+            }
+        }
+    }
+
+    /// What a worker has to do for an answer; `None` if there is none.
+    fn begin_to_serve(&self, range: &HashRange) -> Option<Job> {
+        let (torrent, geometry) = (self.identity.key(), &self.swarm.geometry);
+        let trees = self.swarm.hashes().trees()?;
+        let tree = trees.of_root(&range.root).next()?;
+        if range.base == trees.piece_height() && tree.has_layer() {
+            trees.layer(tree)?;
+            let task = Box::new(HashAnswer::layer(trees.clone(), *range));
+            return Some(Job::Compute { torrent, task });
+        }
+        // Equal files have equal leaves: any of them that is had will do.
+        let nth = leaves_of(trees, geometry, range)?.checked_sub(tree.first)?;
+        let had = trees.of_root(&range.root).find_map(|tree| {
+            let piece = geometry.piece(tree.first.checked_add(nth)?).ok()?;
+            Some(piece).filter(|&piece| self.swarm.have.has(piece))
+        });
+        let piece = had.filter(|&piece| geometry.piece_len(piece) <= MAX_READ)?;
+        (!self.swarm.quiet && self.lifecycle.is_open()).then_some(Job::Leaves { torrent, piece })
+    }
+
+    /// The leaves of a piece were read for a peer.
+    pub(super) fn handle_read_leaves(
+        &mut self,
+        result: Result<Vec<Node>, StoreError>,
+        cx: &mut Cx,
+    ) {
+        let serving = self.content.tree_hashes().and_then(|hashes| hashes.serving);
+        let Some((peer, range)) = serving else { return };
+        match (result, self.swarm.hashes().trees()) {
+            (Ok(leaves), Some(trees)) => {
+                let (trees, geometry) = (trees.clone(), self.swarm.geometry.clone());
+                let task = Box::new(HashAnswer::leaves(trees, geometry, range, leaves));
+                cx.job(Job::Compute { torrent: self.identity.key(), task });
+            }
+            (result, _) => {
+                if let Err(error) = result {
+                    self.note_unread(&error, cx);
+                }
+                self.content.tree_hashes_mut().serving = None;
+                self.answer_hashes(peer, &range, None, cx);
+                self.serve_hashes(cx);
+            }
+        }
+        self.settle(cx);
+    }
+
+    /// A worker has an answer for a peer.
+    pub(crate) fn handle_answer(&mut self, answer: HashAnswer, cx: &mut Cx) {
+        let hashes = self.content.tree_hashes_mut();
+        let Some((peer, range)) = hashes.serving.take() else { return };
+        self.answer_hashes(peer, &range, answer.into_hashes(), cx);
+        self.serve_hashes(cx);
+        self.settle(cx);
+    }
+
+    fn answer_hashes(
+        &mut self,
+        peer: Key,
+        range: &HashRange,
+        hashes: Option<Vec<Node>>,
+        cx: &mut Cx,
+    ) {
+        let Some(session) = self.peers.get_mut(peer) else { return };
+        match &hashes {
+            Some(hashes) => session.say_of_trees(&Message::Hashes { range: *range, hashes }, cx),
+            None => session.say_of_trees(&Message::HashReject(*range), cx),
+        }
+        session.schedule(cx);
+    }
+
+    // Layers that have come are kept.
+
+    /// The metainfo is to have the layers that have come, in the session folder, too.
+    fn keep_layers(&mut self, cx: &mut Cx) {
+        let Some(trees) = self.swarm.hashes().trees().cloned() else { return };
+        self.content.set_trees(trees);
+        if !self.persistence.is_on() {
+            return;
+        }
+        let Some(metainfo) = self.content.metainfo() else { return };
+        let span = metainfo.info_span.clone();
+        if let Some(info) = self.persistence.raw().and_then(|raw| raw.get(span.clone())) {
+            let info = info.to_vec();
+            return self.keep_with_layers(&info, cx);
+        }
+        self.content.tree_hashes_mut().keeping = true;
+        let (torrent, info_hash) = (self.identity.key(), self.identity.hashes().key());
+        cx.job(Job::Info { torrent, info_hash, span });
+    }
+
+    /// The info dictionary was read back, maybe to be kept with the layers.
+    pub(super) fn keep_read_info(&mut self, info: Option<&[u8]>, cx: &mut Cx) {
+        let keeping =
+            self.content.tree_hashes().is_some_and(|hashes| std::mem::take(&mut hashes.keeping));
+        if let Some(info) = info.filter(|_| keeping) {
+            self.keep_with_layers(info, cx);
+        }
+    }
+
+    fn keep_with_layers(&mut self, info: &[u8], cx: &mut Cx) {
+        let Some(file) = self.content.metainfo().map(|metainfo| metainfo.file_with(info)) else {
+            return;
+        };
+        if let Some(span) = self.content.set_file(&file) {
+            log::debug!("{} is kept with its layers, {span:?}", self.content.name());
+            self.swarm.set_info(self.content.info(true));
+            self.keep_file(file.into(), cx);
+        }
+    }
+}
