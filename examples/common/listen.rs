@@ -163,9 +163,9 @@ impl Place {
         let no_lsd = args.contains("--no-lsd") || variable(LSD_OFF).is_some();
         let encryption = value(args, "--encryption")?;
         let transports = match value::<String>(args, "--transport")?.as_deref() {
-            None | Some("tcp") => Transports::Tcp,
+            Some("tcp") => Transports::Tcp,
             Some("utp") => Transports::Utp,
-            Some("both") => Transports::Both,
+            None | Some("both") => Transports::Both,
             Some(other) => {
                 let wrong = format!("--transport: {other:?} is not tcp, utp or both");
                 return Err(Problem::usage(wrong));

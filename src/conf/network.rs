@@ -9,13 +9,14 @@ use crate::base::bucket::Limits;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transports {
     /// TCP alone.
-    #[default]
     Tcp,
     /// uTP (BEP 29) alone.
     Utp,
     /// Peers may dial us by either. We dial by TCP, and by uTP if that fails or does not answer in
     /// a third of [`PeerConf::handshake_timeout`](super::PeerConf::handshake_timeout), or if a
-    /// relay has both ends dial (BEP 55).
+    /// relay has both ends dial (BEP 55). Who does not answer to uTP within three seconds is
+    /// dialled by TCP alone the next three times.
+    #[default]
     Both,
 }
 
@@ -50,7 +51,7 @@ pub struct NetworkConf {
     /// How fast bytes may come and go, over all torrents and peers; see
     /// [`Verbs::set_limits`](crate::Verbs::set_limits). Default: no limits.
     pub limits: Limits,
-    /// What connections with peers are made by. Default: TCP alone.
+    /// What connections with peers are made by. Default: both.
     pub transports: Transports,
     /// Bytes that may be on their way on one uTP connection, each way, at least 64 KiB. Default 4
     /// MiB: 13 MiB/s with a round trip of 300 ms.

@@ -1,13 +1,17 @@
 //! Connections with peers: from a transport that is dialled or accepted, by its preambles and the
 //! handshake, to a peer session, and the end of it.
 
-use std::{io::IoSlice, net::SocketAddr, time::Duration};
+use std::{
+    io::{ErrorKind, IoSlice},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
-    conf::{Traffic, Transports},
-    engine::{CloseCause, Effect, Engine, StreamId, crypto::Crypto, dial::Dial, proxy},
+    conf::Traffic,
+    engine::{CloseCause, Effect, Engine, StreamId, crypto::Crypto, proxy},
     proto::{handshake, preamble::PreambleError, preambles::Preambles, tx::Tx},
     torrent::{
         candidates::Opening,
@@ -25,16 +29,15 @@ const AGAIN: &str = "we are connected already";
 /// that for so long: a router on the way has forgotten it. Otherwise the earlier one stays, so that
 /// two that come twice do not cut each other off for ever.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// A peer that does not answer TCP is dialled by uTP after this part of the time for a handshake.
-const UTP_AFTER: u32 = 3;
-
 /// A connection to be, or one that is.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) who: Contributor,
     /// The torrent it belongs to; unknown until an accepted one says so.
     pub(super) torrent: Option<Key>,
-    transport: Transport,
+    pub(super) transport: Transport,
+    /// Why the transport that was tried first does not carry it.
+    pub(super) refused: Option<ErrorKind>,
     pub(super) state: State,
     /// What we say before the session takes over, which gets it then.
     pub(super) hello: Tx,
@@ -73,7 +76,16 @@ impl Connection {
     fn outgoing(torrent: Key, addr: SocketAddr, crypto: Crypto, began: Instant) -> Self {
         let (who, torrent) = (Contributor { addr, incoming: false }, Some(torrent));
         let (transport, hello) = (Transport::Stream, Tx::default());
-        Self { who, torrent, transport, state: State::Connecting, hello, crypto, began }
+        Self {
+            who,
+            torrent,
+            transport,
+            refused: None,
+            state: State::Connecting,
+            hello,
+            crypto,
+            began,
+        }
     }
 
     fn incoming(
@@ -84,7 +96,7 @@ impl Connection {
     ) -> Self {
         let (who, hello) = (Contributor { addr, incoming: true }, Tx::default());
         let (state, crypto) = (State::Preambles(preambles), Crypto::new(Opening::Plain, false));
-        Self { who, torrent: None, transport, state, hello, crypto, began }
+        Self { who, torrent: None, transport, refused: None, state, hello, crypto, began }
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -304,12 +316,17 @@ impl Engine {
     /// A connection is over, or could not be made.
     pub(super) fn connection_closed(&mut self, key: Key, cause: CloseCause) {
         let is_unreachable = matches!(cause, CloseCause::Io(_) | CloseCause::NoAddress);
-        if is_unreachable && self.fall_back_to_utp(key) {
+        let refused = match cause {
+            CloseCause::Io(kind) => Some(kind),
+            _ => None,
+        };
+        if is_unreachable && self.fall_back_to_utp(key, refused) {
             return;
         }
         if let Some(connection) = self.connections.get(key) {
             let (kind, what) = match (&connection.state, &cause) {
                 (State::Connecting, CloseCause::Io(kind)) => {
+                    let kind = connection.refused.unwrap_or(*kind);
                     (PeerGoneKind::Unreachable, format!("it cannot be reached: {kind}"))
                 }
                 (State::Connecting, CloseCause::NoAddress) => {
@@ -353,15 +370,10 @@ impl Engine {
     }
 
     pub(super) fn handle_connection_timeout(&mut self, key: Key, at: Instant) {
+        let timeout = self.dial_timeout(key);
         let Some(connection) = self.connections.get(key) else { return };
-        let timeout = self.cx.conf.peers.handshake_timeout;
         if connection.session().is_none() && self.cx.now < connection.began + timeout {
-            // The other transport may answer.
-            let patience = connection.began + timeout / UTP_AFTER;
-            if self.cx.now >= patience && self.may_fall_back(key) {
-                self.close_transport(key);
-                self.fall_back_to_utp(key);
-            }
+            self.try_other_transport(key);
             return;
         }
         match (&connection.state, connection.torrent) {
@@ -369,13 +381,13 @@ impl Engine {
                 self.close_transport(key);
                 self.connection_closed(key, CloseCause::Proxy(proxy::SILENT.into()));
             }
-            (State::Connecting, _) => self.close(
-                key,
-                Disconnect::new(
-                    PeerGoneKind::Unreachable,
-                    format!("it did not answer within {timeout:?}"),
-                ),
-            ),
+            (State::Connecting, _) => {
+                let what = match connection.refused {
+                    Some(kind) => format!("it cannot be reached: {kind}"),
+                    None => format!("it did not answer within {timeout:?}"),
+                };
+                self.close(key, Disconnect::new(PeerGoneKind::Unreachable, what));
+            }
             (State::Preambles(_) | State::Mirror, _) => {
                 let is_unheard = connection.is_unheard();
                 let text = format!("it did not greet within {timeout:?}");
@@ -557,61 +569,7 @@ impl Engine {
         }
     }
 
-    fn open_transport(&mut self, key: Key) {
-        let Some(&Connection { torrent, who, began, .. }) = self.connections.get(key) else {
-            return;
-        };
-        let timeout = self.cx.conf.peers.handshake_timeout;
-        self.cx.outbox.wake(began + timeout, Sleeper::Peer(key));
-        let transports = self.dialled_transports();
-        let torrent = torrent.and_then(|torrent| self.torrents.get(torrent));
-        let prefers_utp = torrent.is_some_and(|t| t.peers.candidates().prefers_utp(who.addr));
-        if transports == Transports::Utp || (transports.utp() && prefers_utp) {
-            return self.dial_utp(key, who.addr);
-        }
-        if transports.utp() {
-            self.cx.outbox.wake(began + timeout / UTP_AFTER, Sleeper::Peer(key));
-        }
-        let dial =
-            Dial { to: who.addr.into(), tls: None, forwarded: false, traffic: Traffic::Peers };
-        self.open_stream(StreamId::Peer(key), dial);
-    }
-
-    /// Dials by uTP. Without a socket for it the dial times out.
-    fn dial_utp(&mut self, key: Key, addr: SocketAddr) {
-        if let Some(socket) = self.ways.utp.dial(self.cx.now, addr, key)
-            && let Some(connection) = self.connections.get_mut(key)
-        {
-            connection.transport = Transport::Utp(socket);
-        }
-    }
-
-    /// Whether a peer that TCP has not reached is to be dialled by uTP.
-    fn may_fall_back(&self, key: Key) -> bool {
-        self.dialled_transports() == Transports::Both
-            && self.connections.get(key).is_some_and(|connection| {
-                matches!(
-                    (&connection.state, connection.transport),
-                    (State::Connecting, Transport::Stream)
-                )
-            })
-    }
-
-    /// Dials a peer that TCP has not reached by uTP; false if it is not to be.
-    fn fall_back_to_utp(&mut self, key: Key) -> bool {
-        if !self.may_fall_back(key) {
-            return false;
-        }
-        let (now, timeout) = (self.cx.now, self.cx.conf.peers.handshake_timeout);
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        connection.began = now;
-        let addr = connection.who.addr;
-        self.cx.outbox.wake(now + timeout, Sleeper::Peer(key));
-        self.dial_utp(key, addr);
-        self.connections.get(key).is_some_and(|connection| connection.utp_socket().is_some())
-    }
-
-    fn close_transport(&mut self, key: Key) {
+    pub(super) fn close_transport(&mut self, key: Key) {
         match self.connections.get(key).map(|connection| connection.transport) {
             Some(Transport::Stream) => self.close_stream(StreamId::Peer(key)),
             Some(Transport::Utp(socket)) => self.ways.utp.close(self.cx.now, socket),

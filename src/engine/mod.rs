@@ -20,6 +20,7 @@ mod datagrams;
 mod dht;
 mod dht_record;
 mod dial;
+mod dialling;
 mod discovery;
 mod effect;
 mod encryption;

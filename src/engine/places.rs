@@ -230,6 +230,16 @@ impl Engine {
         }
     }
 
+    /// Whether a torrent reads files that the one they belong to still writes: what it has found
+    /// there may be overwritten by what that fetches, and is looked at again when it is read.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn reads_what_is_written(&self, id: TorrentId) -> bool {
+        let borrowed = self.torrents.get(id.0).map(|torrent| torrent.location.shared().borrowed());
+        borrowed.into_iter().flatten().any(|file| {
+            self.have(TorrentId(file.owner)).is_none_or(|have| have.count() < have.len())
+        })
+    }
+
     /// A torrent has gone from where it was: what was its is another's now.
     pub(super) fn leave_place(&mut self, key: Key, others: BTreeSet<Key>) {
         self.places.forget(key);

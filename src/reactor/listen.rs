@@ -50,6 +50,7 @@ pub(super) enum Accepted {
 
 impl Listeners {
     /// Binds every address, and to `interface` if there is one; tokens count up from `first_token`.
+    /// Unless it `takes` connections, the system refuses them.
     ///
     /// # Errors
     /// The first address that cannot be bound, and why.
@@ -57,13 +58,13 @@ impl Listeners {
         registry: &Registry,
         addrs: &[SocketAddr],
         interface: Option<&str>,
+        takes: bool,
         first_token: usize,
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut listeners = Vec::with_capacity(addrs.len());
         for (n, &addr) in addrs.iter().enumerate() {
-            listeners.push(
-                bind(registry, addr, interface, Token(first_token + n)).map_err(|e| (addr, e))?,
-            );
+            let token = takes.then_some(Token(first_token + n));
+            listeners.push(bind(registry, addr, interface, token).map_err(|e| (addr, e))?);
         }
         let spare = if listeners.is_empty() { None } else { open_spare() };
         Ok(Self { listeners, next: 0, spare, retry_at: None })
@@ -135,7 +136,7 @@ fn bind(
     registry: &Registry,
     addr: SocketAddr,
     interface: Option<&str>,
-    token: Token,
+    token: Option<Token>,
 ) -> io::Result<Listener> {
     let socket =
         socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
@@ -151,12 +152,16 @@ fn bind(
     }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
+    if token.is_some() {
+        socket.listen(BACKLOG)?;
+    }
     let mut inner = TcpListener::from_std(socket.into());
     let addr = inner.local_addr()?;
-    registry.register(&mut inner, token, Interest::READABLE)?;
+    if let Some(token) = token {
+        registry.register(&mut inner, token, Interest::READABLE)?;
+    }
     // A connection may have come between `listen` and `register`.
-    Ok(Listener { inner, addr, ready: true })
+    Ok(Listener { inner, addr, ready: token.is_some() })
 }
 
 /// Gives up the spare descriptor for as long as it takes to accept one connection and drop it.
@@ -199,7 +204,7 @@ mod tests {
 
     fn bound() -> (Poll, Listeners, SocketAddr) {
         let poll = Poll::new().unwrap();
-        let listeners = Listeners::bind(poll.registry(), &ANY, None, 1).unwrap();
+        let listeners = Listeners::bind(poll.registry(), &ANY, None, true, 1).unwrap();
         let addr = listeners.addrs().next().unwrap();
         (poll, listeners, addr)
     }
@@ -250,7 +255,7 @@ mod tests {
     #[test]
     fn listeners_take_turns() {
         let poll = Poll::new().unwrap();
-        let mut listeners = Listeners::bind(poll.registry(), &[ANY[0]; 3], None, 1).unwrap();
+        let mut listeners = Listeners::bind(poll.registry(), &[ANY[0]; 3], None, true, 1).unwrap();
         let addrs: Vec<SocketAddr> = listeners.addrs().collect();
         let connect = |nth: usize| std::net::TcpStream::connect(addrs[nth]).unwrap();
         // The first is flooded; no connection comes to the second.
@@ -266,7 +271,8 @@ mod tests {
     #[test]
     fn an_address_in_use_is_named() {
         let (poll, _listeners, addr) = bound();
-        let (named, e) = Listeners::bind(poll.registry(), &[ANY[0], addr], None, 1).unwrap_err();
+        let (named, e) =
+            Listeners::bind(poll.registry(), &[ANY[0], addr], None, true, 1).unwrap_err();
         assert_eq!((named, e.kind()), (addr, io::ErrorKind::AddrInUse));
     }
 }

@@ -216,6 +216,7 @@ impl Reactor {
             poll.registry(),
             if conf.listens() { &conf.network.listen } else { &[] },
             conf.network.bind_interface.as_deref(),
+            conf.network.transports.tcp(),
             FIRST_LISTENER_TOKEN,
         )
         .map_err(|(addr, source)| ReactorError::Listen { addr, source })?;

@@ -204,6 +204,8 @@ pub(super) struct Held {
     pub(super) params: TorrentParams,
     /// Pieces that the engine says it has and that were compared with the truth.
     pub(super) seen: Bitfield,
+    /// Pieces that it had in this run and has lost at some time.
+    pub(super) lost: Bitfield,
     /// The eavesdropper has not heard all: a connection was encrypted.
     pub(super) unheard: bool,
     /// Bytes of blocks that passed on the wire, as an eavesdropper counts them.
@@ -253,12 +255,14 @@ impl Host {
 
     pub(super) fn hold(&mut self, id: TorrentId, sample: Arc<Sample>, params: TorrentParams) {
         let seen = Bitfield::none(sample.geometry().piece_count());
+        let lost = seen.clone();
         self.held.retain(|held| held.sample.metainfo.info_hash() != sample.metainfo.info_hash());
         self.held.push(Held {
             id,
             sample,
             params,
             seen,
+            lost,
             wire_up: 0,
             wire_down: 0,
             unheard: false,

@@ -29,6 +29,9 @@ pub(crate) use source::Source;
 use source::{Sources, Standing};
 use worth::{Room, Worth};
 
+/// Of so many dials in a row that fail one tries uTP, too: the first.
+const FAILURES_A_UTP_DIAL: u32 = 4;
+
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
@@ -402,6 +405,13 @@ impl Candidates {
     /// Whether the peer at `addr` is to be dialled by uTP first.
     pub(crate) fn prefers_utp(&self, addr: SocketAddr) -> bool {
         self.known.get(&addr).is_some_and(|candidate| candidate.prefers_utp)
+    }
+
+    /// Whether the peer at `addr` is to be dialled by uTP where TCP has not reached it: not each
+    /// time, since few peers answer to uTP alone, and the others take its time.
+    pub(crate) fn may_answer_to_utp(&self, addr: SocketAddr) -> bool {
+        let failures = self.known.get(&addr).map_or(0, |candidate| candidate.failures);
+        failures.is_multiple_of(FAILURES_A_UTP_DIAL)
     }
 
     /// The peer at `addr` is dialled as soon as may be, if it is idle.

@@ -11,7 +11,7 @@ use crate::{
         bucket::{Limits, Rate},
         files::Priority,
     },
-    conf::{Bootstrap, Conf, CryptoMethod, Encryption, SeedChoking},
+    conf::{Bootstrap, Conf, CryptoMethod, Encryption, SeedChoking, Transports},
     sim::{
         Answer, Asked, DiskPace, Gossip, Hello, Line, Manners, MetadataManner, Nat, Sample,
         WebManners,
@@ -130,6 +130,11 @@ pub(super) fn conf(item: &Item) -> Conf {
         conf.queue.max_active_seeds = size("seeds", usual.queue.max_active_seeds, 0, 1000);
         conf.queue.max_active = size("total", usual.queue.max_active, 0, 1000);
         conf.queue.stop = stop(item);
+        conf.network.transports = match item.get("utp") {
+            Some(1) => Transports::Both,
+            Some(2) => Transports::Utp,
+            _ => Transports::Tcp,
+        };
         conf.encryption.policy = match item.get("crypto") {
             Some(1) => Encryption::Preferred,
             Some(2 | 3) => Encryption::Required,

@@ -39,6 +39,7 @@ impl Run<'_> {
                 self.spoilt.insert(node);
             }
         }
+        self.forget_spoilt_metainfo();
         self.add_what_was_lost(&nodes)?;
         nodes.iter().for_each(|&node| self.free(node));
         self.find_what_is_spoilt(&nodes)?;
@@ -65,6 +66,17 @@ impl Run<'_> {
                     .into_iter()
                     .for_each(|addr| self.all(node, |engine, id| engine.add_peer(id, addr)));
             }
+        }
+    }
+
+    /// What a lying disk made of a session may be the metainfo that others ask for: who has the
+    /// torrent's file adds it anew.
+    fn forget_spoilt_metainfo(&mut self) {
+        if self.by_link.is_empty() {
+            return;
+        }
+        for node in self.spoilt.clone().difference(&self.by_link.clone()) {
+            self.all(*node, |engine, id| engine.remove(id));
         }
     }
 

@@ -134,6 +134,8 @@ const NODE: &[&str] = &[
     // those that others begin, to the end. A box on its line resets those that are not.
     "crypto",
     "censored",
+    // What carries its connections: 1 TCP or uTP, 2 uTP alone, else TCP alone.
+    "utp",
     // It has a DHT node, as node 0 has then, knows no node but that one for a start, and finds all
     // peers by it.
     "dht",

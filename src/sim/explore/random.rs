@@ -51,6 +51,7 @@ impl Plan {
         discovery(&mut plan, torrents, nodes);
         web_servers(&mut plan);
         encryption(&mut plan);
+        transports(&mut plan);
         plan
     }
 }
@@ -111,6 +112,23 @@ fn encryption(plan: &mut Plan) {
         });
         if censored {
             sometimes(rng, 3, item, "censored", |_| 1);
+        }
+    }
+}
+
+/// Nodes that speak uTP, some of them nothing else. With chance of its own, as what came before.
+fn transports(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0x7574_7020_7574_7021);
+    let rng = &mut rng;
+    if rng.below(4) > 0 {
+        return;
+    }
+    // Those that speak uTP alone and those that speak TCP alone never meet.
+    let alone = rng.below(2) == 0;
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Node) {
+        match alone {
+            true => item.set("utp", 1 + rng.below(2)),
+            false => sometimes(rng, 2, item, "utp", |_| 1),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     alert::Alert,
     base::{files::Priority, ids::InfoHash, time::Instant},
+    conf::Transports,
     engine::{AddError, TorrentParams},
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
     wire::magnet::Magnet,
@@ -91,7 +92,7 @@ pub(super) struct Run<'a> {
     /// Nodes that know trackers or the DHT only.
     alone: BTreeSet<NodeId>,
     /// Nodes whose users have magnet links.
-    by_link: BTreeSet<NodeId>,
+    pub(super) by_link: BTreeSet<NodeId>,
     /// Nodes that know the others by the DHT.
     pub(super) in_dht: BTreeSet<NodeId>,
     /// Nodes that have come.
@@ -190,8 +191,13 @@ impl<'a> Run<'a> {
         let mut items = plan.of(Kind::Node);
         let uses_dht = |item: &Item| item.get("dht").is_some();
         let any_dht = items.iter().any(|item| uses_dht(item));
+        let any_utp = items.iter().any(|item| item.get("utp") == Some(2));
         let conf_of = |item: &Item, first: Option<SocketAddr>| {
-            let conf = cast::conf(item);
+            let mut conf = cast::conf(item);
+            // Those that speak uTP alone and those that speak TCP alone would never meet.
+            if any_utp && conf.network.transports == Transports::Tcp {
+                conf.network.transports = Transports::Both;
+            }
             let has_dht = uses_dht(item) || (any_dht && item.id == 0);
             if has_dht { cast::with_dht(conf, first) } else { conf }
         };
@@ -214,8 +220,9 @@ impl<'a> Run<'a> {
                 cast::span(item.get("spike").unwrap_or(1000)),
             );
             self.nodes.insert(item.id, node);
-            // Node 0 is for all to dial, and no router looks back at itself.
-            let house = item.get("house").filter(|_| item.id > 0).unwrap_or(0);
+            // Node 0 is for all to dial, and no router looks back at itself. A DHT table has one node
+            // an address (BEP 42): of two behind one router only one is sure to be told of others.
+            let house = item.get("house").filter(|_| item.id > 0 && !uses_dht(item)).unwrap_or(0);
             match (item.get("nat"), house) {
                 (Some(rule), 0) => self.world.set_nat(node, cast::nat(rule)),
                 (Some(rule), house) => {

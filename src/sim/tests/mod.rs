@@ -65,7 +65,7 @@ use super::*;
 use crate::{
     alert::{Alert, AlertMask, Phase},
     base::{bitfield::Bitfield, time::Instant},
-    conf::Conf,
+    conf::{Conf, Transports},
 };
 
 const KIB: u64 = 1024;
@@ -80,7 +80,8 @@ fn millis(n: u64) -> Duration {
 
 /// Settings that tell everything.
 fn loud() -> Conf {
-    super::scenario::loud(Conf::default())
+    // What is cut off or counted here is TCP; uTP has its own tests.
+    super::scenario::loud(Conf::default().with(|conf| conf.network.transports = Transports::Tcp))
 }
 
 /// The same of a node whose peers learn of no others from it.

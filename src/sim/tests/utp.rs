@@ -58,6 +58,36 @@ fn peer_that_tcp_does_not_reach_is_dialled_by_utp() {
     assert!(world.run_until(|w| w.is_complete(leech), secs(90)));
 }
 
+/// When a node has given its only peer up, again and again.
+fn given_up(world: &World, node: NodeId) -> Vec<(Instant, String)> {
+    let alerts = world.alerts(node).iter();
+    let gone = alerts.filter_map(|(at, alert)| match alert {
+        Alert::PeerGone { reason, .. } => Some((*at, reason.clone())),
+        _ => None,
+    });
+    gone.collect()
+}
+
+#[test]
+fn peer_that_nothing_reaches_costs_three_seconds_more_once() {
+    let mut world = World::new(1);
+    let sample = file(1_000_000, 64 * 1024);
+    let nodes = [Transports::Tcp, Transports::Both].map(|t| node(&mut world, t));
+    world.set_listening(nodes[0], false);
+    world.download(nodes[1], &sample, &nodes[..1]);
+    let began = world.now();
+    assert!(world.run_until(|w| given_up(w, nodes[1]).len() > 1, secs(300)));
+    let gone = given_up(&world, nodes[1]);
+    // The port is closed, which is what is told: uTP did not answer within its time.
+    let refused = "it cannot be reached: connection refused";
+    assert_eq!(gone.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>(), [refused; 2]);
+    let first = gone[0].0.since(began);
+    assert!((secs(3)..secs(4)).contains(&first), "{first:?}");
+    let pause = loud().peers.reconnect_min;
+    let second = gone[1].0.since(gone[0].0);
+    assert!(second < pause * 2 + secs(1), "{second:?}");
+}
+
 #[test]
 fn without_datagrams_tcp_alone_serves() {
     for (transports, serves) in [(Transports::Both, true), (Transports::Utp, false)] {

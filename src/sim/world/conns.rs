@@ -59,7 +59,11 @@ impl World {
         }
         let back = now + self.delay(from, to);
         let node = &mut self.nodes[to];
-        if !node.listening || node.cut || !node.up {
+        let takes = match &node.body {
+            Body::Engine(host) => host.conf.network.transports.tcp(),
+            _ => true,
+        };
+        if !node.listening || !takes || node.cut || !node.up {
             return self.schedule(back, Event::Refused { conn: id });
         }
         let addr = self.source_addr(from, to, id);
