@@ -288,8 +288,8 @@ impl Ears {
                         format!("it has a piece {piece} that there is not"),
                     );
                 };
-                // What was to be said when the files turned out to be changed is said late, and taken
-                // back then.
+                // What was to be said when the files turned out to be changed is said late, and
+                // taken back then.
                 must(had(piece) || held.lost.has(piece), "served-is-had", || {
                     format!("it tells of piece {} and does not have it", piece.get())
                 })?;

@@ -218,6 +218,11 @@ impl Pipe {
         Some(segment)
     }
 
+    /// Whether the segment of so many bytes that is leaving is the first.
+    pub(super) fn begins_with(&self, segment: usize) -> bool {
+        self.got == 0 && self.unread.is_empty() && self.in_flight <= segment
+    }
+
     /// The segment has left: when it arrives.
     pub(super) fn departed(&mut self, now: Instant, delay: Duration) -> Instant {
         self.leaving = 0;

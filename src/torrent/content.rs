@@ -46,6 +46,10 @@ impl Content {
         }
     }
 
+    pub(super) fn fetching(&self) -> Option<&Fetching> {
+        self.fetching.as_deref()
+    }
+
     pub(super) fn fetching_mut(&mut self) -> Option<&mut Fetching> {
         self.fetching.as_deref_mut()
     }

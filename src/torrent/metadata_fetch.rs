@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use crate::{
     alert::{Alert, AlertMask},
-    base::{arena::Key, ids::Identity, job::Job},
+    base::{arena::Key, ids::Identity, job::Job, time::Instant},
     proto::metadata::{MetadataEvent, MetadataFetch, MetadataLimits, MetadataProgress},
     torrent::{
         METADATA, Torrent,
@@ -90,6 +90,12 @@ impl Torrent {
             fetching.fetch.handle_gone(giver(peer, who));
             self.fetch_metadata(cx);
         }
+    }
+
+    /// Whether a peer has offered the metadata and is asked for it.
+    pub(super) fn gives_metadata(&self, peer: Key, who: Contributor, now: Instant) -> bool {
+        let offer = self.content.fetching().and_then(|f| f.fetch.offer(giver(peer, who), now));
+        offer == Some(false)
     }
 
     /// Draws the consequences of what has come or has not, and asks for what is missing.

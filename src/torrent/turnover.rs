@@ -14,6 +14,9 @@ const TURNOVER_PART: usize = 4;
 const CROWDED: usize = 90;
 /// A peer that was connected for less has had no chance yet to be of use.
 const PROBATION: Duration = Duration::from_secs(60);
+/// How long a peer may be connected that has not given the metadata which is wanted, where others
+/// could. It is offered and given within a few round trips.
+const FRUITLESS: Duration = Duration::from_secs(20);
 /// Looks at most so often.
 const NOT_SOONER: Duration = Duration::from_secs(10);
 
@@ -90,18 +93,43 @@ impl Torrent {
     /// A peer came: from now on there may be too many.
     pub(super) fn watch_crowd(&mut self, cx: &Cx) {
         if self.timers.get(TURNOVER).is_none() && self.crowd(cx) > 0 {
-            self.timers.set(
-                TURNOVER,
-                cx.now + cx.conf.peers.turnover_interval.min(cx.conf.peers.inactivity_timeout),
-            );
+            let peers = &cx.conf.peers;
+            let usual = peers.turnover_interval.min(peers.inactivity_timeout);
+            let wait = if self.content.is_known() { usual } else { usual.min(FRUITLESS) };
+            self.timers.set(TURNOVER, cx.now + wait);
         }
+    }
+
+    /// The metadata is wanted, and connections are scarce: peers that do not give it make room for
+    /// as many that may.
+    fn renew_givers(&mut self, cx: &Cx) {
+        let most = (self.peers.len() / 4).max(1);
+        let newcomers = self.peers.candidates().count_due(cx.now, most);
+        let fruitless = self.peers.all_early().filter(|&(key, early)| {
+            cx.now.since(early.began()) >= FRUITLESS
+                && !self.gives_metadata(key, early.who(), cx.now)
+        });
+        let mut fruitless: Vec<_> =
+            fruitless.map(|(key, early)| (early.began(), key, early.link())).collect();
+        fruitless.sort_unstable();
+        for (_, _, link) in fruitless.into_iter().take(newcomers) {
+            self.peers.part(link, "it does not give the metadata, and makes room for others");
+        }
+        self.timers.set(TURNOVER, cx.now + FRUITLESS.min(cx.conf.peers.turnover_interval));
     }
 
     /// If connections are scarce, lets peers go that are of no use.
     pub(super) fn renew_peers(&mut self, cx: &mut Cx) {
         let crowd = self.crowd(cx);
-        if crowd == 0 || !self.is_active() {
+        if crowd == 0 {
             return;
+        }
+        if !self.is_active() {
+            self.timers.set(TURNOVER, cx.now + cx.conf.peers.turnover_interval);
+            return;
+        }
+        if !self.content.is_known() {
+            return self.renew_givers(cx);
         }
         let rows: Vec<Row> = self.peers.iter().map(|(key, s)| Row::new(key, s, cx.now)).collect();
         let gone = inactive(&rows, cx.now, cx.conf.peers.inactivity_timeout);

@@ -220,8 +220,9 @@ impl<'a> Run<'a> {
                 cast::span(item.get("spike").unwrap_or(1000)),
             );
             self.nodes.insert(item.id, node);
-            // Node 0 is for all to dial, and no router looks back at itself. A DHT table has one node
-            // an address (BEP 42): of two behind one router only one is sure to be told of others.
+            // Node 0 is for all to dial, and no router looks back at itself. A DHT table has one
+            // node an address (BEP 42): of two behind one router only one is told of others for
+            // sure.
             let house = item.get("house").filter(|_| item.id > 0 && !uses_dht(item)).unwrap_or(0);
             match (item.get("nat"), house) {
                 (Some(rule), 0) => self.world.set_nat(node, cast::nat(rule)),

@@ -208,14 +208,17 @@ cases! { ends_well:
          node 2 bandwidth=100000 session=0 disk=40 hot run=0 initial=4 down=40000; \
          node 3 latency=27 unsent=0 knows=5114156315632057963; at 22955 node adopt; \
          at 25068 node full=0; at 26590 node adopt=0; at 62337 node kill=0";
-    word_that_waits_when_files_change_is_said_late_and_taken_back =>
+    peer_without_the_metadata_makes_room_for_one_that_has_it =>
+        "seed 4; torrent 0; file 0; node 1 torrent-links=0 magnet=0; peer 17 flap=0";
+    word_that_waits_as_files_change_is_taken_back =>
         "seed 2; torrent 0 piece=0; file 0 len=118600; file 0 len=114688; file 0 len=234400; \
          torrent 1; file 1 len=98304; file 1 len=49152; file 1; \
          node 0 latency=0 bandwidth=800000 segment=4096 window=4096 disk=69 hot=100 peer-up=40000; \
          node 1 latency=154 bandwidth=100000 disk=59 hot=100 requests=35 copies save=232; \
          node 2 latency=190 disk=90 initial=7; node 3 latency=126 jitter=26 sequential; \
          peer 16 torrent dribble=172 reqq=94 block=11 alive=1723; \
-         peer 17 torrent dials=14 share=10 which=600 flap=97 nofast block=3 latency=153 jitter=15 bandwidth=400000 segment=256; \
+         peer 17 torrent dials=14 share=10 which=600 flap=97 nofast block=3 latency=153 \
+         jitter=15 bandwidth=400000 segment=256; \
          peer 18 share=4 flap=269 nofast latency=70 bandwidth=800000 segment=512; \
          at 368 node up=20000; at 2340 node=2 kill=368; at 2898 flaky=3607; \
          at 4341 node=3 cut=4014; at 6106 node longer=65";

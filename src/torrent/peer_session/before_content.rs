@@ -186,6 +186,11 @@ impl PeerBeforeContent {
         self.link
     }
 
+    /// When it was connected.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
     pub(crate) fn who(&self) -> Contributor {
         self.who
     }
