@@ -20,6 +20,8 @@ const UTP_AFTER: u32 = 3;
 /// How long a peer may take to answer to uTP where TCP is spoken, too: time for a SYN and another
 /// (libtorrent: 3 s). Few peers answer to uTP alone.
 const UTP_PATIENCE: Duration = Duration::from_secs(3);
+/// The same of one whose host has refused TCP, which is there: time for one SYN.
+const UTP_PATIENCE_REFUSED: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Dials a peer.
@@ -33,7 +35,7 @@ impl Engine {
         let torrent = torrent.and_then(|torrent| self.torrents.get(torrent));
         let prefers_utp = torrent.is_some_and(|t| t.peers.candidates().prefers_utp(who.addr));
         if transports == Transports::Utp || (transports.utp() && prefers_utp) {
-            self.cx.outbox.wake(began + self.utp_patience(), Sleeper::Peer(key));
+            self.cx.outbox.wake(began + self.utp_patience(None), Sleeper::Peer(key));
             return self.dial_utp(key, who.addr);
         }
         if transports.utp() {
@@ -78,7 +80,8 @@ impl Engine {
     /// How long a connection may take from its dial on to its session.
     pub(super) fn dial_timeout(&self, key: Key) -> Duration {
         if self.is_last_resort(key) {
-            self.utp_patience()
+            let refused = self.connections.get(key).and_then(|connection| connection.refused);
+            self.utp_patience(refused)
         } else {
             self.cx.conf.peers.handshake_timeout
         }
@@ -95,8 +98,11 @@ impl Engine {
     }
 
     /// How long a peer that is dialled by uTP may take to answer where both transports are spoken.
-    fn utp_patience(&self) -> Duration {
-        UTP_PATIENCE.min(self.cx.conf.peers.handshake_timeout)
+    /// `refused`: what TCP has said.
+    fn utp_patience(&self, refused: Option<ErrorKind>) -> Duration {
+        let is_there = refused == Some(ErrorKind::ConnectionRefused);
+        let patience = if is_there { UTP_PATIENCE_REFUSED } else { UTP_PATIENCE };
+        patience.min(self.cx.conf.peers.handshake_timeout)
     }
 
     /// Dials a peer that TCP has not reached, and `refused` why, by uTP; false if it is not to be.
@@ -105,7 +111,7 @@ impl Engine {
             return false;
         }
         let (now, timeout) = (self.cx.now, self.cx.conf.peers.handshake_timeout);
-        let patience = self.utp_patience();
+        let patience = self.utp_patience(refused);
         let Some(connection) = self.connections.get_mut(key) else { return false };
         (connection.began, connection.refused) = (now, refused);
         let addr = connection.who.addr;

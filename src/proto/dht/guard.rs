@@ -20,7 +20,7 @@ pub(super) struct Guard {
 #[derive(Debug)]
 struct Talker {
     host: Subnet,
-    /// Packets since `since`.
+    /// Packets since `since`, which is when it was blocked, if it is.
     packets: u32,
     since: Instant,
     last: Instant,
@@ -42,17 +42,17 @@ impl Guard {
         };
         let silence = now.since(talker.last);
         talker.last = now;
-        if talker.blocked {
-            if silence < conf.flood_block {
-                return false;
-            }
-            (talker.blocked, talker.packets, talker.since) = (false, 0, now);
-        }
-        if now.since(talker.since) >= conf.flood_window {
+        let window = if talker.blocked { conf.flood_block } else { conf.flood_window };
+        if now.since(talker.since) >= window {
+            // A node that is in the table pings for ever: it need not be silent, but calm.
+            let is_calm = silence >= window || talker.packets <= conf.flood_packets;
+            talker.blocked &= !is_calm;
             (talker.packets, talker.since) = (0, now);
         }
-        talker.packets += 1;
-        talker.blocked = talker.packets > conf.flood_packets;
+        talker.packets = talker.packets.saturating_add(1);
+        if !talker.blocked && talker.packets > conf.flood_packets {
+            (talker.blocked, talker.packets, talker.since) = (true, 0, now);
+        }
         !talker.blocked
     }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn flooding_host_is_ignored_until_it_was_silent() {
+    fn flooding_host_is_ignored_until_it_was_calm() {
         let conf = DhtConf::default();
         let mut guard = Guard::new(at(0), &conf);
         let (loud, calm) = ("192.0.2.1:1".parse().unwrap(), "198.51.100.1:1".parse().unwrap());
@@ -112,10 +112,16 @@ mod tests {
         assert!(!guard.admits(at(51), loud, &conf));
         assert!(guard.admits(at(52), calm, &conf));
         // Its going on keeps it out.
-        assert!(!guard.admits(at(200_000), loud, &conf));
-        assert!(!guard.admits(at(499_000), loud, &conf));
-        assert_eq!(guard.blocked(at(499_000), conf.flood_block), 1);
-        assert!(guard.admits(at(799_000), loud, &conf));
+        assert!((0..60).all(|n| !guard.admits(at(200_000 + n), loud, &conf)));
+        assert!(!guard.admits(at(301_000), loud, &conf));
+        assert_eq!(guard.blocked(at(301_000), conf.flood_block), 1);
+        // A ping a minute does not.
+        assert!((6..10).all(|minute| !guard.admits(at(minute * 60_000), loud, &conf)));
+        assert!(guard.admits(at(602_000), loud, &conf));
+        assert!(guard.admits(at(900_000), loud, &conf));
+        // It was silent, after a flood.
+        assert!(!(0..60).all(|n| guard.admits(at(901_000 + n), loud, &conf)));
+        assert!(guard.admits(at(1_202_000), loud, &conf));
         // One packet a second is no flood.
         assert!((0..1000).all(|n| guard.admits(at(1_000_000 + n * 1000), calm, &conf)));
     }

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, io::IoSlice, sync::Arc, time::Duration};
 use cratetorrent::{
     Alert, AlertMask, Bitfield, Conf, Engine, Instant, TorrentId, TorrentParams, TorrentStats,
     Verbs,
+    conf::Transports,
     driver::{Digest, Effect, Job, StreamId},
     wire::{
         handshake::{HANDSHAKE_LEN, Handshake, Reserved},
@@ -93,7 +94,11 @@ impl Trace {
     }
 
     fn added(conf: Conf, have: Bitfield, wish: impl FnOnce(&mut TorrentParams)) -> Self {
-        let conf = conf.with(|conf| conf.alerts.mask = AlertMask::ALL);
+        let conf = conf.with(|conf| {
+            conf.alerts.mask = AlertMask::ALL;
+            // The trace plays the other end of streams.
+            conf.network.transports = Transports::Tcp;
+        });
         let mut engine = Engine::new(conf, 7, Instant::ZERO).unwrap();
         let metainfo = metainfo();
         let geometry = metainfo.geometry.clone();
