@@ -109,14 +109,14 @@ fn is_there(program: &str) -> bool {
 }
 
 /// The packets of ours that have to do with anything but the proxy. What the system says by itself
-/// of IPv6, in ICMP, has nothing to do with us.
+/// of IPv6, in ICMP, has nothing to do with us; of groups it says it behind a header for each hop.
 struct Capture {
     process: Process,
 }
 
 impl Capture {
     fn start(ours: &Place, proxy: &Place, home: &Path) -> Self {
-        let filter = format!("not host {} and not icmp6", proxy.host());
+        let filter = format!("not host {} and not icmp6 and not ip6[6] = 0", proxy.host());
         let mut command = ours.command("tcpdump");
         command.args(["-i", "eth0", "-n", "-l", "-p", "-Z", "root", &filter]);
         let process = Process::spawn("tcpdump", &mut command, home);
