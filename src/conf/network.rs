@@ -15,7 +15,7 @@ pub enum Transports {
     /// Peers may dial us by either. We dial by TCP, and by uTP if that fails or does not answer in
     /// a third of [`PeerConf::handshake_timeout`](super::PeerConf::handshake_timeout), or if a
     /// relay has both ends dial (BEP 55). Who does not answer to uTP within three seconds, or one
-    /// where TCP was refused, is dialled by TCP alone the next three times.
+    /// where TCP was refused, is dialled by TCP alone the next two times.
     #[default]
     Both,
 }

@@ -29,8 +29,9 @@ pub(crate) use source::Source;
 use source::{Sources, Standing};
 use worth::{Room, Worth};
 
-/// Of so many dials in a row that fail one tries uTP, too: the first.
-const FAILURES_A_UTP_DIAL: u32 = 4;
+/// Of so many dials in a row that fail one tries uTP, too: the first. Odd, since encryption takes
+/// turns with each failure, and each way is to meet each transport.
+const FAILURES_A_UTP_DIAL: u32 = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {

@@ -208,6 +208,9 @@ cases! { ends_well:
          node 2 bandwidth=100000 session=0 disk=40 hot run=0 initial=4 down=40000; \
          node 3 latency=27 unsent=0 knows=5114156315632057963; at 22955 node adopt; \
          at 25068 node full=0; at 26590 node adopt=0; at 62337 node kill=0";
+    peer_of_utp_alone_that_demands_encryption_is_reached =>
+        "seed 3077404; torrent 0; file 0; node 0 queued=0 seeds=0 crypto=2 utp=2; node 2; \
+         at 25232";
     peer_without_the_metadata_makes_room_for_one_that_has_it =>
         "seed 4; torrent 0; file 0; node 1 torrent-links=0 magnet=0; peer 17 flap=0";
     word_that_waits_as_files_change_is_taken_back =>
