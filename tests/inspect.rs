@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use cratetorrent::wire::metainfo::MetainfoBuilder;
+use cratetorrent::wire::metainfo::{Format, MetainfoBuilder};
 
 /// Where cargo puts the example; `cargo test` has built it, `cargo test --test inspect` alone may
 /// not have.
@@ -107,6 +107,31 @@ fn a_single_file_is_told() {
         "{}",
         text(&out.stdout)
     );
+}
+
+#[test]
+fn hybrid_is_told_with_both_hashes_roots_and_layers() {
+    let mut b = MetainfoBuilder::new("h", 16_384);
+    b.format(Format::Hybrid).file(["a"], 20_000).file(["b"], 5).file(["c"], 0);
+    let bytes = b.build_with(&[[1; 20]; 3], &[[1; 32], [2; 32], [0xab; 32]]).unwrap();
+    let (_dir, path) = file("h.torrent", &bytes);
+    let out = inspect(&[&path]);
+    let said = text(&out.stdout);
+    let hash = |word: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(word)).unwrap_or_default();
+        line.trim().to_owned()
+    };
+    assert_eq!((hash("info-hash").len(), hash("version 2").len()), (40, 64), "{said}");
+    assert!(said.contains("size        20005 bytes"), "{said}");
+    assert!(said.contains(", layer of 2 pieces\n"), "{said}");
+    let b = format!("    2               5  b\n{:>21}  root {}\n", "", "ab".repeat(32));
+    assert!(said.contains(&b), "{said}");
+    let out = inspect(&[Path::new("--json"), &path]);
+    let object: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(object["info_hash_v2"].as_str(), Some(hash("version 2").as_str()));
+    assert_eq!(object["files"][0]["layer_hashes"], 2);
+    let magnet = object["magnet"].as_str().unwrap_or_default();
+    assert!(magnet.contains("urn:btih:") && magnet.contains("urn:btmh:1220"), "{magnet}");
 }
 
 #[test]

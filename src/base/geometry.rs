@@ -302,14 +302,16 @@ impl Geometry {
         }
     }
 
-    /// The same of what peers of version 1 may ask for, which is more in a hybrid: a range may
-    /// have bytes of the [pad](Self::pad_len) after the piece.
+    /// The same of what peers may ask for, which is more where files end with pieces: a range may
+    /// have bytes of the pad after the piece, which version 1 has in a hybrid; libtorrent 2.0 asks
+    /// for them in version 2, too.
     ///
     /// # Errors
     /// As [`range`](Self::range).
     pub fn range_with_pad(&self, piece: u32, begin: u32, len: u32) -> Result<Block, GeometryError> {
         let index = self.piece(piece)?;
-        let piece_len = self.piece_len(index).saturating_add(self.pad_len(index));
+        let own = self.piece_len(index);
+        let piece_len = if self.ends.is_some() { self.piece_len } else { own };
         match begin.checked_add(len) {
             Some(end) if len > 0 && end <= piece_len => Ok(Block { piece: index, begin, len }),
             _ => Err(GeometryError::OutsidePiece { piece, begin, len, piece_len }),

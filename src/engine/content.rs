@@ -127,6 +127,9 @@ impl Engine {
             let trackers = twin.trackers.announcer().set_by_user().unwrap_or_default();
             let peers = twin.peers.candidates().worth_keeping(usize::MAX);
             log::info!("{} and {} are one torrent", TorrentId(key), TorrentId(other));
+            if let Some(twin) = self.torrents.get_mut(other) {
+                twin.give_up_record(identity);
+            }
             let _ = self.verbs().remove(TorrentId(other));
             if let Some(torrent) = self.torrents.get_mut(key) {
                 torrent.join_twin(trackers, &peers, &mut self.cx);

@@ -10,7 +10,7 @@ use crate::{
     alert::{Alert, StopAt},
     base::{
         bucket::Limits,
-        ids::WireHash,
+        ids::{Identity, WireHash},
         storage::{RecordKind, SessionRecord, StoreError},
         time::Instant,
     },
@@ -103,6 +103,14 @@ impl Torrent {
     /// comes first: a kill in between leaves two, and never none.
     pub(super) fn forget_record(&mut self, key: WireHash) {
         self.persistence.stale = Some(key).filter(|key| *key != self.identity.hashes().key());
+    }
+
+    /// Its record is that of another torrent from now on, which has become the same one. What
+    /// becomes of this one is no matter of the session folder any more.
+    pub(crate) fn give_up_record(&mut self, to: &Identity) {
+        if self.identity.hashes().key() == to.key() {
+            self.persistence = Persistence::default();
+        }
     }
 
     /// Something that [`TorrentParams`] speaks of has changed: it is recorded when this turn ends.

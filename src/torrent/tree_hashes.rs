@@ -203,6 +203,7 @@ impl Torrent {
             match self.begin_to_serve(&range) {
                 Some(job) => {
                     self.content.tree_hashes_mut().serving = Some((peer, range));
+                    self.swarm.jobs_out += usize::from(matches!(job, Job::Leaves { .. }));
                     cx.job(job);
                 }
                 None => self.answer_hashes(peer, &range, None, cx),
@@ -253,7 +254,6 @@ impl Torrent {
                 self.serve_hashes(cx);
             }
         }
-        self.settle(cx);
     }
 
     /// A worker has an answer for a peer.
@@ -297,6 +297,7 @@ impl Torrent {
         }
         self.content.tree_hashes_mut().keeping = true;
         let (torrent, info_hash) = (self.identity.key(), self.identity.hashes().key());
+        self.swarm.jobs_out += 1;
         cx.job(Job::Info { torrent, info_hash, span });
     }
 

@@ -151,6 +151,7 @@ impl Recipe {
             single: self.single,
             info_hash: sha1(&info),
             metainfo,
+            aligned: false,
             info,
             data,
         }
@@ -177,6 +178,8 @@ pub struct Torrent {
     pub info_hash: [u8; 20],
     /// The `.torrent` file.
     pub metainfo: Vec<u8>,
+    /// Each of its files begins with a piece, whatever `data` has (BEP 52).
+    pub aligned: bool,
     info: Vec<u8>,
     /// All files in a row, padding included.
     pub data: Vec<u8>,
@@ -185,6 +188,9 @@ pub struct Torrent {
 impl Torrent {
     /// Pieces in all.
     pub fn pieces(&self) -> usize {
+        if self.aligned {
+            return self.files.iter().map(|file| file.len.div_ceil(self.piece_len)).sum();
+        }
         self.data.len().div_ceil(self.piece_len)
     }
 

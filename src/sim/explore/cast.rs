@@ -13,9 +13,10 @@ use crate::{
     },
     conf::{Bootstrap, Conf, CryptoMethod, Encryption, SeedChoking, Transports},
     sim::{
-        Answer, Asked, DiskPace, Gossip, Hello, Line, Manners, MetadataManner, Nat, Sample,
-        WebManners,
+        Answer, Asked, DiskPace, Gossip, HashManner, Hello, Line, Manners, MetadataManner, Nat,
+        Sample, WebManners,
     },
+    wire::metainfo::Format,
 };
 
 /// Where nodes keep their sessions, if they do.
@@ -263,6 +264,12 @@ pub(super) fn manners(item: &Item, sample: &Sample) -> Manners {
         answer: Box::new(move |asked| if hit(asked) { answer } else { otherwise }),
         keep_alive: item.get("alive").map(|ms| millis(ms.max(10))),
         metadata: item.get("metadata").map(metadata),
+        hashes: [
+            HashManner::True,
+            HashManner::False(item.id as usize),
+            HashManner::Reject,
+            HashManner::Nothing,
+        ][item.get("hashes").unwrap_or(0) as usize % 4],
         ..Manners::default()
     }
 }
@@ -285,7 +292,16 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
     let files: Vec<_> = files
         .map(|(nth, file)| (name(nth, file), file.get("len").unwrap_or(16 * 1024).min(1 << 26)))
         .collect();
-    let files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
+    let format = match first.get("format").unwrap_or(0) % 3 {
+        1 => Format::V2,
+        2 => Format::Hybrid,
+        _ => Format::V1,
+    };
+    let mut files: Vec<_> = files.iter().map(|(name, len)| (&**name, *len)).collect();
+    if format.has_v2() {
+        files.retain(|(name, _)| !name.is_empty());
+        files.sort_by_key(|(name, _)| name.split('/').collect::<Vec<_>>());
+    }
     // Nothing but pads cannot be told from nothing at all.
     if !files.iter().any(|(name, len)| !name.is_empty() && *len > 0) {
         return Err(Failure::new(format!("no torrent {}: it has no data", torrent.id)));
@@ -293,9 +309,18 @@ pub(super) fn sample(plan: &Plan, torrent: &Item) -> Result<Arc<Sample>, Failure
     // Pieces of a few bytes would make a swarm that is small to read take hours.
     let piece =
         |torrent: &Item| torrent.get("piece").unwrap_or(16 * 1024).clamp(4096, 1 << 26) as u32;
+    let piece = |torrent: &Item| match format.has_v2() {
+        true => piece(torrent).next_power_of_two().clamp(16 * 1024, 1 << 26),
+        false => piece(torrent),
+    };
     // With pieces of the same length it would be the same torrent.
     let same = twin.is_some_and(|twin| piece(twin) == piece(torrent));
-    let piece = piece(torrent) + if same { 4096 } else { 0 };
-    Sample::folder(&format!("torrent-{}", first.id), &files, piece, first.id)
+    let piece = match (same, format.has_v2()) {
+        (false, _) => piece(torrent),
+        (true, false) => piece(torrent) + 4096,
+        (true, true) => piece(torrent) * 2,
+    };
+    let name = format!("torrent-{}", first.id);
+    Sample::folder_of(format, &name, &files, piece, first.id)
         .map_err(|error| Failure::new(format!("no torrent {}: {error}", torrent.id)))
 }

@@ -63,6 +63,8 @@ const TORRENT: &[&str] = &[
     // length: who has one of the two can have the other only to read from the same files, once
     // the first is whole.
     "twin",
+    // 1: of version 2 alone; 2: a hybrid. Its pieces are a power of two, and it has no pads.
+    "format",
 ];
 
 /// Times in milliseconds, sizes in bytes, rates in bytes per second.
@@ -139,6 +141,9 @@ const NODE: &[&str] = &[
     // It has a DHT node, as node 0 has then, knows no node but that one for a start, and finds all
     // peers by it.
     "dht",
+    // It has no piece layers (1), or knows nothing of version 2 and takes a hybrid for version 1
+    // (2), unless it keeps its session in a folder, which has more.
+    "lacks",
 ];
 
 const PEER: &[&str] = &[
@@ -171,6 +176,8 @@ const PEER: &[&str] = &[
     "named",
     "messages",
     "pause",
+    // What it makes of requests for hashes of trees: 1 one is false, 2 rejects, 3 nothing.
+    "hashes",
     "latency",
     "jitter",
     "bandwidth",

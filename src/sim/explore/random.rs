@@ -52,6 +52,7 @@ impl Plan {
         web_servers(&mut plan);
         encryption(&mut plan);
         transports(&mut plan);
+        versions(&mut plan);
         plan
     }
 }
@@ -129,6 +130,24 @@ fn transports(plan: &mut Plan) {
         match alone {
             true => item.set("utp", 1 + rng.below(2)),
             false => sometimes(rng, 2, item, "utp", |_| 1),
+        }
+    }
+}
+
+/// Torrents of version 2 and hybrids, nodes that lack what others know of them, and liars about
+/// trees. With chance of their own, as what came before.
+fn versions(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0x6265_7020_3532_2121);
+    let rng = &mut rng;
+    if rng.below(3) > 0 {
+        return;
+    }
+    for item in &mut plan.items {
+        match item.kind {
+            Kind::Torrent => item.set("format", [1, 2, 2][rng.below(3) as usize]),
+            Kind::Node if item.id > 0 => sometimes(rng, 3, item, "lacks", |rng| 1 + rng.below(2)),
+            Kind::Peer => sometimes(rng, 3, item, "hashes", |rng| rng.below(4)),
+            _ => {}
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     alert::Alert,
     base::{files::Priority, ids::InfoHash, time::Instant},
     conf::Transports,
-    engine::{AddError, TorrentParams},
+    engine::{AddError, Source, TorrentParams},
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
     wire::magnet::Magnet,
 };
@@ -87,6 +87,8 @@ pub(super) struct Run<'a> {
     pub(super) trackers: BTreeMap<u64, TrackerId>,
     /// What torrents are told of them.
     tiers: Vec<Vec<String>>,
+    /// Nodes that know less of the torrents than there is to know: what they lack.
+    lacking: BTreeMap<NodeId, u64>,
     /// Where web servers are.
     web_seeds: Vec<String>,
     /// Nodes that know trackers or the DHT only.
@@ -135,6 +137,7 @@ impl<'a> Run<'a> {
             peers: BTreeMap::new(),
             trackers: BTreeMap::new(),
             tiers: Vec::new(),
+            lacking: BTreeMap::new(),
             web_seeds: Vec::new(),
             alone: BTreeSet::new(),
             by_link: BTreeSet::new(),
@@ -240,6 +243,12 @@ impl<'a> Run<'a> {
             if item.get("magnet").is_some() && item.id > 0 && self.twins.is_empty() {
                 self.by_link.insert(node);
             }
+            let lacks = item.get("lacks").filter(|_| item.get("session").is_none());
+            if let Some(lacks) = lacks.filter(|_| item.id > 0 && self.twins.is_empty()) {
+                // Peers tell those who have a link only of both versions.
+                let lacks = if self.by_link.contains(&node) { 1 } else { 1 + (lacks + 1) % 2 };
+                self.lacking.insert(node, lacks);
+            }
             if item.id > 0 {
                 let at = Instant::ZERO + millis(item.get("joins").unwrap_or(0));
                 self.acts.insert((at, self.acts.len()), (item.id, Act::Join(item)));
@@ -339,6 +348,15 @@ impl<'a> Run<'a> {
         if is_apart { format!("/node{}-twin", node.0).into() } else { self.dir(node) }
     }
 
+    /// A torrent as a node sees it that lacks something.
+    fn seen_by(&self, node: NodeId, sample: &Arc<Sample>) -> Arc<Sample> {
+        match self.lacking.get(&node) {
+            Some(2) if sample.metainfo.identity.v1().is_some() => sample.as_v1(),
+            Some(1) => sample.without_layers(),
+            _ => sample.clone(),
+        }
+    }
+
     /// Adds a torrent, unless another has its files and is not whole, or is not known to be: then
     /// its user tries again later.
     pub(super) fn add(
@@ -347,6 +365,13 @@ impl<'a> Run<'a> {
         sample: &Arc<Sample>,
         params: TorrentParams,
     ) -> bool {
+        let sample = &self.seen_by(node, sample);
+        let params = match params.source {
+            Source::Metainfo(_) => {
+                TorrentParams { source: sample.metainfo.clone().into(), ..params }
+            }
+            Source::Magnet(_) => params,
+        };
         match self.world.try_add_torrent(node, sample, params) {
             Ok(_) => true,
             Err(AddError::PathTaken { .. }) => false,

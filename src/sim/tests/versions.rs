@@ -1,7 +1,11 @@
 //! Torrents of version 2, and hybrids whose peers speak of them by either hash (BEP 52).
 
 use super::*;
-use crate::wire::metainfo::Format;
+use crate::{
+    base::ids::Identity,
+    engine::TorrentParams,
+    wire::{magnet::Magnet, metainfo::Format, tracker::AnnounceEvent},
+};
 
 const FILES: [SampleFile<'_>; 6] = [
     ("a", 5),
@@ -228,4 +232,118 @@ fn hybrid_with_contradicting_hashes_is_paused_without_blame() {
     assert!(world.run_until(|w| w.told(leech, contradicts).is_some(), secs(600)));
     world.run_for(secs(5));
     assert_eq!((world.stats(leech).phase, banned(&world, leech).len()), (Phase::Paused, 0));
+}
+
+/// A node that keeps its session.
+fn kept() -> Conf {
+    loud().with(|conf| conf.session.dir = Some("/session".into()))
+}
+
+/// The sample as one adds it who has a link with this hash of it.
+fn by_link(sample: &Sample, identity: Identity) -> TorrentParams {
+    let params = TorrentParams::new(sample.metainfo.clone(), "/download");
+    TorrentParams { source: Magnet::new(identity).into(), ..params }
+}
+
+#[test]
+fn v2_magnet_is_kept_with_the_layers_that_came() {
+    for format in [Format::V2, Format::Hybrid] {
+        let sample = layered(format);
+        let v2 = Identity::of_v2(sample.metainfo.identity.v2().unwrap());
+        let mut world = World::new(5);
+        let (seed, leech) = (world.node(loud()), world.node(kept()));
+        world.seed_with(seed, &sample);
+        world.allow_folder(leech, "/download");
+        let peers = vec![world.addr(seed)];
+        let params = TorrentParams { peers, ..by_link(&sample, v2) };
+        let id = world.add_torrent(leech, &sample, params);
+        assert!(world.run_until(|w| w.is_complete(leech), secs(600)), "{:?}", world.stats(leech));
+        world.run_for(secs(3));
+        let known = |w: &World, id| {
+            let metainfo = w.engine(leech).metainfo(id).unwrap();
+            (metainfo.identity, metainfo.trees.as_ref().is_some_and(|trees| trees.is_complete()))
+        };
+        assert_eq!(known(&world, id), (sample.metainfo.identity, true));
+        world.kill(leech);
+        world.restart(leech);
+        world.run_for(secs(3));
+        assert_eq!(world.stats_of(leech).len(), 1, "{format:?}");
+        let id = world.torrent(leech);
+        assert_eq!(known(&world, id), (sample.metainfo.identity, true));
+        assert!(world.run_until(|w| w.is_complete(leech), secs(60)));
+    }
+}
+
+#[test]
+fn two_magnets_of_a_hybrid_become_one_torrent() {
+    let sample = layered(Format::Hybrid);
+    let (v1, v2) = (sample.metainfo.identity.v1(), sample.metainfo.identity.v2());
+    let mut world = World::new(6);
+    let (seed, leech) = (world.node(loud()), world.node(kept()));
+    world.seed_with(seed, &sample);
+    world.allow_folder(leech, "/download");
+    let one = by_link(&sample, Identity::of_v1(v1.unwrap()));
+    let two = by_link(&sample, Identity::of_v2(v2.unwrap()));
+    let first = world.tell(leech, |verbs| verbs.add_torrent(one)).unwrap();
+    let second = world.tell(leech, |verbs| verbs.add_torrent(two)).unwrap();
+    assert_ne!(first, second);
+    // The one that hears of the peer stays, whichever that is.
+    let addr = world.addr(seed);
+    world.tell(leech, |verbs| verbs.add_peer(second, addr)).unwrap();
+    let of = |a: &Alert| match a {
+        Alert::Merged { torrent, twin } => Some((*torrent, *twin)),
+        _ => None,
+    };
+    let merged = |a: &Alert| of(a) == Some((second, first));
+    assert!(world.run_until(|w| w.told(leech, merged).is_some(), secs(60)));
+    let done = |w: &World| w.stats_of(leech).iter().all(|s| s.have == s.pieces && s.pieces > 0);
+    assert!(world.run_until(done, secs(600)), "{:?}", world.stats_of(leech));
+    world.run_for(secs(3));
+    let engine = world.engine(leech);
+    assert_eq!(engine.torrents(), [second]);
+    let found = [v1.unwrap(), v2.unwrap().truncated()].map(|hash| engine.find(hash));
+    assert_eq!(found, [Some(second); 2]);
+    world.kill(leech);
+    world.restart(leech);
+    world.run_for(secs(3));
+    assert_eq!(world.engine(leech).torrents().len(), 1);
+}
+
+#[test]
+fn hybrid_tells_its_trackers_by_both_hashes() {
+    let sample = folder(Format::Hybrid, 32_768);
+    let mut world = World::new(7);
+    let tracker = world.tracker();
+    let tiers = vec![vec![world.tracker_url(tracker)]];
+    let tracked = |world: &World, node, sample: &Arc<Sample>| TorrentParams {
+        trackers: Some(tiers.clone()),
+        ..world.params(node, sample, &[])
+    };
+    let hybrid = world.node(loud());
+    let params = tracked(&world, hybrid, &sample);
+    world.put_pieces(hybrid, &sample, &Bitfield::all(sample.geometry().piece_count()));
+    world.add_torrent(hybrid, &sample, params);
+    world.run_for(secs(5));
+    // Those of one version find it by their hash.
+    let others = [sample.as_v1(), sample.as_v2()].map(|sample| {
+        let node = world.node(loud());
+        let params = tracked(&world, node, &sample);
+        world.add_torrent(node, &sample, params);
+        node
+    });
+    let done = world.run_until(|w| others.iter().all(|&node| w.is_complete(node)), secs(120));
+    assert!(done, "{:?}", others.map(|node| world.stats(node)));
+    world.tell(hybrid, |engine| engine.shutdown());
+    assert!(world.run_until(|w| w.engine(hybrid).is_drained(), secs(6)));
+    let told = |hash| {
+        let told = world.told_to(tracker).iter();
+        let own = told.filter(|told| told.node == hybrid && told.info_hash == hash);
+        own.map(|told| told.event).collect::<Vec<_>>()
+    };
+    let identity = sample.metainfo.identity;
+    for hash in [identity.v1().unwrap(), identity.v2().unwrap().truncated()] {
+        let events = told(hash);
+        assert_eq!(events.first(), Some(&AnnounceEvent::Started));
+        assert_eq!(events.last(), Some(&AnnounceEvent::Stopped));
+    }
 }
