@@ -647,6 +647,53 @@ def proxies():
         seed("proxy", name, bytes([setup, 1, 7, 11]) + heard)
 
 
+def port_mappings():
+    """Steps of a router: see fuzz/src/port_mapping.rs."""
+
+    def step(kind, body=b"", number=None):
+        return struct.pack(">BH", kind, len(body) if number is None else number) + body
+
+    refused = step(2, bytes([0, 128, 0, 1, 0, 0, 0, 0]))
+    address = step(2, bytes([0, 128, 0, 0, 0, 0, 0, 9, 203, 0, 113, 7]))
+    tcp, udp = (
+        step(2, bytes([0, op, 0, 0, 0, 0, 0, 9, 0x1A, 0xE1, 0x1A, 0xE2, 0, 0, 14, 16]))
+        for op in (130, 129)
+    )
+    wait, stop = step(0, number=5000), step(1, number=0)
+    seed("port_mapping", "nat-pmp", refused + address + tcp + udp + wait + stop)
+    seed("port_mapping", "nat-pmp-refused", refused + step(2, bytes([0, 130, 0, 2, 0, 0, 0, 9])))
+    pcp = b"\2\x81\0\0\0\0\x0e\x10\0\0\0\7" + bytes(12) + b"n" * 12 + b"\6\0\0\0"
+    pcp += b"\x1a\xe1\x1a\xe1" + bytes(10) + b"\xff\xff\xcb\0q\7"
+    seed("port_mapping", "pcp", step(2, pcp) + stop)
+    seed("port_mapping", "pcp-alone", pcp)
+
+    igd = b"urn:schemas-upnp-org:device:InternetGatewayDevice:1"
+    kind = b"urn:schemas-upnp-org:service:WANIPConnection:1"
+
+    def found(place):
+        return step(4, b"HTTP/1.1 200 OK\r\nST: " + igd + b"\r\nLOCATION: " + place + b"\r\n\r\n")
+
+    def answer(body, status=b"200 OK"):
+        return step(5, b"HTTP/1.1 " + status + b"\r\n\r\n" + body)
+
+    def description(control):
+        return answer(
+            b"<root><service><serviceType>" + kind + b"</serviceType><controlURL>" + control
+            + b"</controlURL></service></root>"
+        )
+
+    here = found(b"http://192.168.1.1:5000/d.xml")
+    outer = answer(b"<NewExternalIPAddress>203.0.113.7</NewExternalIPAddress>")
+    fine, conflict = answer(b"<x/>"), answer(b"<errorCode>718</errorCode>", b"500 X")
+    begun = here + description(b"/ctl") + outer
+    seed("port_mapping", "upnp", begun + fine + fine + stop + fine + fine)
+    seed("port_mapping", "upnp-conflict", begun + fine + conflict + fine + fine + fine + stop)
+    seed("port_mapping", "upnp-permanent", begun + answer(b"<errorCode>725</errorCode>") + fine)
+    seed("port_mapping", "upnp-elsewhere", found(b"http://127.0.0.1/d.xml"))
+    seed("port_mapping", "upnp-called-elsewhere", here + description(b"http://10.0.0.1/ctl"))
+    seed("port_mapping", "xml-bomb", here + answer(b"<a>" * 3000))
+
+
 def utp():
     def packet(first, extension, rest=b"", seq=7, ack=6):
         head = struct.pack(">BBHIIIHH", first, extension, 500, 99, 88, 1 << 20, seq, ack)
@@ -706,5 +753,6 @@ for write in (
     sessions,
     utp,
     proxies,
+    port_mappings,
 ):
     write()

@@ -3,6 +3,7 @@
 mod mask;
 mod no_peers;
 mod peer_gone;
+mod port_mapping;
 mod proxy;
 mod queue;
 mod stats;
@@ -21,6 +22,7 @@ pub use crate::base::distrust::Distrust;
 pub use mask::AlertMask;
 pub use no_peers::{NoPeers, NoPeersReason};
 pub use peer_gone::PeerGoneKind;
+pub use port_mapping::{MappingMethod, PortMapping};
 pub use proxy::{ProxyError, ProxyErrorKind};
 pub(crate) use queue::Alerts;
 #[cfg(test)]
@@ -419,6 +421,19 @@ pub enum Alert {
     LocalDiscoveryFailed {
         /// What the system says.
         error: std::io::ErrorKind,
+    },
+    /// The router of the network maps a port ([`Conf::port_mapping`](crate::Conf::port_mapping)):
+    /// peers outside reach us by it. Told again when it is another.
+    PortMapped {
+        /// Which, and where to.
+        mapping: PortMapping,
+    },
+    /// No router maps a port: there is none that would, or it refuses. Told once of each reason.
+    PortMappingFailed {
+        /// Why, in words.
+        error: String,
+        /// When it is tried again.
+        retry_in: Duration,
     },
     /// The proxy does not work ([`Conf::proxy`](crate::Conf::proxy)): what goes through it waits,
     /// and goes no other way. It is tried again and again. Told once until it works.

@@ -9,6 +9,7 @@ mod encryption;
 mod lsd;
 mod network;
 mod peers;
+mod port_mapping;
 mod proxy;
 mod queue;
 mod requests;
@@ -29,6 +30,7 @@ pub use self::{
     lsd::LsdConf,
     network::{NetworkConf, Transports},
     peers::PeerConf,
+    port_mapping::PortMappingConf,
     proxy::{ProxyConf, ProxyKind, ProxyServer, ProxyUrlError, Traffic},
     queue::QueueConf,
     requests::RequestConf,
@@ -60,6 +62,8 @@ pub struct Conf {
     pub network: NetworkConf,
     /// The proxy, and what goes through it.
     pub proxy: ProxyConf,
+    /// What the router of the network is asked for.
+    pub port_mapping: PortMappingConf,
     /// Connections with peers.
     pub peers: PeerConf,
     /// Which connections with peers are encrypted.
@@ -107,6 +111,7 @@ impl Conf {
     pub fn validate(&self) -> Result<(), ConfError> {
         self.network.validate()?;
         self.proxy.validate()?;
+        self.port_mapping.validate()?;
         self.peers.validate()?;
         self.encryption.validate()?;
         self.requests.validate()?;

@@ -7,6 +7,7 @@
 //! - [`rates`]: how rate limits are kept.
 //! - [`connections`]: which addresses are dialled and which connections are accepted.
 //! - [`encryption`]: which connections are encrypted, and how.
+//! - [`port_mapping`]: how the router is asked to let peers in.
 //! - [`proxies`]: what goes through a proxy, how, and what never passes it by.
 //! - [`storage`]: saved state and restarts, names of files, priorities, moves, making torrents.
 //! - [`trackers`]: which tracker is told what, and how.
@@ -39,6 +40,9 @@ pub mod connections {}
 
 #[doc = include_str!("guide/encryption.md")]
 pub mod encryption {}
+
+#[doc = include_str!("guide/port_mapping.md")]
+pub mod port_mapping {}
 
 #[doc = include_str!("guide/proxies.md")]
 pub mod proxies {}

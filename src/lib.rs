@@ -105,7 +105,8 @@ pub use proto::utp;
 pub use proto::{hashes, lsd, metadata, pex};
 #[doc(hidden)]
 pub use proto::{
-    http::probe as http_probe, mse::probe as mse_probe, proxy::probe as proxy_probe,
-    tracker::probe as tracker_probe, web_seed::probe as web_seed_probe,
+    http::probe as http_probe, mse::probe as mse_probe, port_mapping::probe as port_mapping_probe,
+    proxy::probe as proxy_probe, tracker::probe as tracker_probe,
+    web_seed::probe as web_seed_probe,
 };
 pub use reactor::{Reactor, ReactorError};

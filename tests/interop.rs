@@ -18,6 +18,8 @@ mod magnets;
 mod member;
 #[path = "interop/peer_exchange.rs"]
 mod peer_exchange;
+#[path = "interop/port_mapping.rs"]
+mod port_mapping;
 #[path = "interop/proxies.rs"]
 mod proxies;
 mod support;

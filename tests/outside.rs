@@ -85,7 +85,9 @@ impl Case {
         command.args(["-rnm", "sh", "-c", SCRIPT, "sh"]).arg(self.seconds.to_string());
         command.arg(example(self.program)).args(self.args);
         command.current_dir(dir).env("RUST_LOG", "info");
-        for variable in ["NO_DHT", "NO_LSD", "SEED", "METAINFO_PATH", "DOWNLOAD_DIR"] {
+        for variable in
+            ["NO_DHT", "NO_LSD", "NO_PORT_MAPPING", "SEED", "METAINFO_PATH", "DOWNLOAD_DIR"]
+        {
             command.env_remove(variable);
         }
         let command = if self.quiet { quiet(command) } else { command };

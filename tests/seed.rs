@@ -15,7 +15,7 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 use support::{
     clock,
-    download::{Bench, example, ours},
+    download::{Bench, QUIET, example, ours},
     process::Process,
     torrent::{Recipe, Torrent},
 };
@@ -184,7 +184,7 @@ fn as_many_connections_as_the_system_grants_are_taken() {
             "ulimit -Sn 100 && exec \"$@\"",
             "-",
         ]);
-        command.envs([("NO_DHT", "1"), ("NO_LSD", "1")]).arg(example(name));
+        command.envs(QUIET).arg(example(name));
         command.args(["test.torrent", "--port", "0"]);
         let process = Process::spawn(name, &mut command, dir.path());
         let told = format!("room for {room} connections");

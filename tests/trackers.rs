@@ -22,7 +22,9 @@ use cratetorrent::{
     wire::metainfo::Metainfo,
 };
 use support::{
-    clock, ports,
+    clock,
+    gate::Gate,
+    ports,
     torrent::{Recipe, Torrent},
     tracker::{Said, Tracker},
 };
@@ -492,6 +494,42 @@ mod tls {
             assert!(text.contains("certificate") && text.contains(why), "{error}");
             seed.end();
             assert_eq!(tracker.said().len(), 0);
+        }
+    }
+
+    #[test]
+    fn https_tracker_behind_a_proxy_has_to_prove_its_name() {
+        let authority = Authority::new(&["tracker.test"]);
+        let tracker = Tracker::new();
+        let port = tracker.https(SocketAddr::new(V4, 0), authority.server.clone()).port();
+        for scheme in ["socks5", "http"] {
+            let gate = Gate::open();
+            let behind = |trusts: bool, name: &str| {
+                let conf = conf().with(|conf| {
+                    conf.proxy.server = Some(gate.url(scheme).parse().unwrap());
+                    conf.proxy.peers = false;
+                    if trusts {
+                        conf.trackers.tls_roots = vec![authority.root.clone()];
+                    }
+                });
+                let url = format!("https://{name}:{port}/announce");
+                Client::start(&torrent(), conf, one(url), true)
+            };
+            let seed = behind(true, "tracker.test");
+            let ours = seed.port();
+            let said = tracker.wait_for(|said| events(said, ours) == ["started"]);
+            assert!(said.iter().all(|said| said.via == "https"));
+            seed.end();
+            tracker.wait_for(|said| events(said, ours) == ["started", "stopped"]);
+            for (trusts, name) in [(false, "tracker.test"), (true, "other.test")] {
+                let seed = behind(trusts, name);
+                let (_, error) = seed.wait_for_failure();
+                assert!(error.text.to_lowercase().contains("certificate"), "{error}");
+                seed.end();
+            }
+            let asked = gate.asked();
+            assert!(asked.contains(&format!("tracker.test:{port}")), "{asked:?}");
+            assert!(asked.contains(&format!("other.test:{port}")), "{asked:?}");
         }
     }
 

@@ -10,6 +10,9 @@ mod exchange;
 #[path = "../fuzz/src/mse.rs"]
 #[allow(unreachable_pub)] // the fuzz crate calls it
 mod mse;
+#[path = "../fuzz/src/port_mapping.rs"]
+#[allow(unreachable_pub)] // the fuzz crate calls it
+mod port_mapping;
 #[path = "../fuzz/src/proxy.rs"]
 #[allow(unreachable_pub, clippy::unwrap_used)] // the fuzz crate calls it
 mod proxy;
@@ -176,6 +179,11 @@ fn krpc() {
 #[test]
 fn mse() {
     check("mse", mse::mse, |_| true, &[]);
+}
+
+#[test]
+fn port_mappings() {
+    check("port_mapping", port_mapping::port_mapping, |_| true, &[]);
 }
 
 #[test]

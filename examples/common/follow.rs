@@ -42,6 +42,7 @@ pub fn tell(alert: &Alert, progress: &mut Progress, trackers: &mut Trackers) {
         Alert::PeerBanned { addr, .. } => {
             progress.say(&format!("peer {addr} sent bad data and is banned"));
         }
+        Alert::PortMapped { mapping } => progress.say(&format!("the router maps {mapping}")),
         Alert::ProxyFailed { error, .. } => progress.say(&error.to_string()),
         Alert::ProxyRecovered { datagrams } => progress.say(super::proxy_recovered(*datagrams)),
         alert => match names::told(alert) {

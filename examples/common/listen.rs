@@ -36,6 +36,7 @@ pub struct Place {
     no_pex: bool,
     no_web_seeds: bool,
     no_lsd: bool,
+    no_mapping: bool,
     encryption: Option<Policy>,
     transports: Transports,
     dht: Dht,
@@ -66,10 +67,11 @@ const ROUTERS: [(&str, u16); 3] = [
     ("router.bt.ouinet.work", 6881),
 ];
 
-/// Set to anything, they do what `--no-dht` and `--no-lsd` do, for tests and scripts: nothing
-/// leaves the machine.
+/// Set to anything, they do what `--no-dht`, `--no-lsd` and `--no-port-mapping` do, for tests and
+/// scripts: nothing leaves the machine.
 const OFF: &str = "NO_DHT";
 const LSD_OFF: &str = "NO_LSD";
+const MAPPING_OFF: &str = "NO_PORT_MAPPING";
 
 /// The DHT node: on unless it is switched off.
 #[derive(Clone, Debug, Default)]
@@ -161,6 +163,7 @@ impl Place {
         let no_pex = args.contains("--no-pex");
         let no_web_seeds = args.contains("--no-web-seeds");
         let no_lsd = args.contains("--no-lsd") || variable(LSD_OFF).is_some();
+        let no_mapping = args.contains("--no-port-mapping") || variable(MAPPING_OFF).is_some();
         let encryption = value(args, "--encryption")?;
         let transports = match value::<String>(args, "--transport")?.as_deref() {
             Some("tcp") => Transports::Tcp,
@@ -173,7 +176,7 @@ impl Place {
         };
         let dht = Dht::parse(args)?;
         let place = Self { port, deaf, bind, no_pex, no_web_seeds, no_lsd, ..Self::default() };
-        Ok(Self { encryption, transports, proxy, dht, ..place })
+        Ok(Self { encryption, transports, proxy, dht, no_mapping, ..place })
     }
 
     /// Whether the user has named the port, which others may know then.
@@ -199,8 +202,9 @@ impl Place {
     }
 
     /// Starts an engine there: on this port, else on the first of the usual ones that is free, else
-    /// on any.
-    pub fn start(&self, mut conf: Conf) -> Result<(EngineHandle, Alerts), Problem> {
+    /// on any. For a program that goes on serving (`serves`), the router is asked to let peers in.
+    pub fn start(&self, mut conf: Conf, serves: bool) -> Result<(EngineHandle, Alerts), Problem> {
+        conf.port_mapping.enabled = serves && !self.no_mapping && !self.deaf;
         conf.peers.exchange = !self.no_pex;
         conf.web_seeds.enabled = !self.no_web_seeds;
         conf.lsd.enabled = !self.no_lsd;

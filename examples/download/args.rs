@@ -49,6 +49,8 @@ Usage: download [TORRENT] [options]
   --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
   --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
                         environment
+  --no-port-mapping     do not ask the router to let peers in (PCP, NAT-PMP, UPnP), which is done
+                        by what goes on serving; so does NO_PORT_MAPPING in the environment
   --no-pex              do not tell peers of each other, and do not hear of peers from them
   --no-web-seeds        do not fetch anything from web servers
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)

@@ -225,7 +225,7 @@ fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
         conf.network.limits = options.limits;
     });
     limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = options.place.start(conf)?;
+    let (engine, alerts) = options.place.start(conf, options.seed)?;
     if let Some(path) = &options.blocklist {
         block(&engine, path)?;
     }

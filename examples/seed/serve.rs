@@ -40,7 +40,7 @@ pub fn run(options: Options) -> Result<ExitCode, Problem> {
         conf.network.limits = limits;
     });
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = place.start(conf)?;
+    let (engine, alerts) = place.start(conf, true)?;
     if let Some(path) = &blocklist {
         block(&engine, path)?;
     }

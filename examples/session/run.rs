@@ -68,7 +68,7 @@ fn open(options: Options, style: Style) -> Result<(Session, Alerts), Problem> {
         conf.session.dir = Some(dir);
     });
     common::limits::use_all_descriptors(&mut conf);
-    let (engine, alerts) = place.start(conf)?;
+    let (engine, alerts) = place.start(conf, true)?;
     if let Some(path) = &blocklist {
         common::block(&engine, path)?;
     }
@@ -313,6 +313,9 @@ impl Shell {
             }
             Alert::SessionFailed { error, .. } => failed(0, error.to_string()),
             Alert::ProxyFailed { error, .. } => failed(0, error.to_string()),
+            Alert::PortMapped { mapping } => {
+                Some(Fact::new("mapped").text(mapping.to_string()).with("port", mapping.external))
+            }
             Alert::ProxyRecovered { datagrams } => {
                 Some(Fact::new("recovered").text(common::proxy_recovered(datagrams)))
             }

@@ -5,6 +5,7 @@
 pub mod dht;
 pub mod exchange;
 pub mod mse;
+pub mod port_mapping;
 pub mod proxy;
 pub mod session;
 pub mod tracker;

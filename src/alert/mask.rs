@@ -21,7 +21,7 @@ impl AlertMask {
     /// None but the ones that are never dropped.
     pub const NONE: Self = Self(0);
     /// Opened, checked, finished, storage, removed, saved, local discovery,
-    /// proxy.
+    /// proxy, port mapping.
     pub const STATUS: Self = Self(1);
     /// Checking and download progress.
     pub const PROGRESS: Self = Self(2);
@@ -103,6 +103,8 @@ impl Alert {
             Self::Opened { .. } | Self::Checked { .. } | Self::Saved { .. } => AlertMask::STATUS,
             Self::Recorded { .. } | Self::NamesChanged { .. } => AlertMask::STATUS,
             Self::LocalDiscoveryFailed { .. }
+            | Self::PortMapped { .. }
+            | Self::PortMappingFailed { .. }
             | Self::ProxyFailed { .. }
             | Self::ProxyRecovered { .. } => AlertMask::STATUS,
             Self::Merged { .. } => AlertMask::NONE,

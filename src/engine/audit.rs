@@ -183,6 +183,7 @@ impl Engine {
             StreamId::WebSeed(key) => self.io.web_streams.get(key).is_some(),
             StreamId::Tracker(key) => self.has_call(key),
             StreamId::Relay(key) => self.ways.proxy.has_relay(key),
+            StreamId::PortMapping(key) => self.discovery.mapping.has(key),
         }
     }
 

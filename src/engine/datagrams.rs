@@ -13,6 +13,7 @@ use crate::{
     base::{target::Target, time::Instant},
     conf::Traffic,
     engine::{DatagramOwner, Engine},
+    proto::port_mapping::is_routers,
     wire::socks,
 };
 
@@ -25,6 +26,8 @@ enum Protocol {
     Utp,
     /// An action and a transaction: an answer of a tracker (BEP 15).
     Tracker,
+    /// An answer of the router: NAT-PMP, PCP, SSDP.
+    Router,
     Unknown,
 }
 
@@ -47,6 +50,7 @@ impl Protocol {
             {
                 Self::Utp
             }
+            data if is_routers(data) => Self::Router,
             _ => Self::Unknown,
         }
     }
@@ -75,6 +79,12 @@ impl Engine {
             Protocol::Tracker => Traffic::Trackers,
             Protocol::Krpc => Traffic::Dht,
             Protocol::Utp => Traffic::Peers,
+            Protocol::Router => {
+                if let (&Target::Addr(from), false) = (from, relayed) {
+                    self.mapping_datagram(from, data);
+                }
+                return;
+            }
             Protocol::Unknown => return,
         };
         if self.cx.conf.proxy.carries(traffic) != relayed {
@@ -120,6 +130,9 @@ mod tests {
             (vec![0, 0, 0, 0, 1, 2, 3, 4], Protocol::Tracker),
             ([&[0, 0, 0, 3][..], &[7; 90]].concat(), Protocol::Tracker),
             (vec![0, 0, 0, 1, 1, 2, 3], Protocol::Unknown),
+            (vec![0, 129, 0, 0], Protocol::Router),
+            (vec![2, 0x81, 0, 0], Protocol::Router),
+            (b"HTTP/1.1 200 OK".to_vec(), Protocol::Router),
             (Vec::new(), Protocol::Unknown),
         ] {
             assert_eq!(Protocol::of(&data), protocol, "{data:?}");

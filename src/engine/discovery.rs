@@ -1,10 +1,10 @@
-//! The ways in which the engine itself finds peers. Trackers belong to torrents, and what peers
-//! name of others to the peers.
+//! The ways in which the engine itself finds peers, and is found by them. Trackers belong to
+//! torrents, and what peers name of others to the peers.
 
 use crate::{
     base::{rng::Rng, time::Instant},
     conf::Conf,
-    engine::{dht::Dht, lsd::Lsd},
+    engine::{dht::Dht, lsd::Lsd, port_mapping::Mapping},
 };
 
 /// See the module.
@@ -12,11 +12,13 @@ use crate::{
 pub(super) struct Discovery {
     pub(super) dht: Dht,
     pub(super) lsd: Lsd,
+    pub(super) mapping: Mapping,
 }
 
 impl Discovery {
     pub(super) fn new(conf: &Conf, rng: &mut Rng, now: Instant) -> Self {
         let dht = Dht::new(conf, rng, now);
-        Self { dht, lsd: Lsd::new(conf, rng) }
+        let mapping = Mapping::new(conf, rng);
+        Self { dht, lsd: Lsd::new(conf, rng), mapping }
     }
 }

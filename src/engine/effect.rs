@@ -20,6 +20,8 @@ pub enum StreamId {
     WebSeed(Key),
     /// The control connection of a relay for datagrams (RFC 1928 §7).
     Relay(Key),
+    /// A call of the router that maps ports (UPnP).
+    PortMapping(Key),
 }
 
 /// Which part of the engine sends a datagram, and hears of it if that is known to fail.

@@ -42,6 +42,8 @@ pub(super) enum Owner {
     Utp,
     /// The proxy.
     Proxy,
+    /// Port mapping.
+    PortMapping,
 }
 
 /// See the module.

@@ -161,7 +161,7 @@ impl Engine {
         let ports = self.cx.leases.ports();
         let lsd = &mut self.discovery.lsd;
         let Some(machine) = &mut lsd.machine else { return };
-        let with_port = |&interface: &Interface| Some((interface, ports.of(!interface.v6)?));
+        let with_port = |&interface: &Interface| Some((interface, ports.own(!interface.v6)?));
         machine.set_interfaces(self.cx.now, lsd.interfaces.iter().filter_map(with_port));
         self.schedule_lsd(self.cx.now + GATHER);
     }

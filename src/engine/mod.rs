@@ -33,6 +33,7 @@ mod limits;
 mod lsd;
 mod names;
 mod places;
+mod port_mapping;
 mod proxy;
 mod queue;
 mod queueing;
@@ -371,6 +372,7 @@ impl Engine {
                 Owner::Lsd => self.handle_lsd_timeout(at),
                 Owner::Utp => self.handle_utp_timeout(at),
                 Owner::Proxy => self.handle_proxy_timeout(at),
+                Owner::PortMapping => self.handle_mapping_timeout(at),
             }
         }
     }

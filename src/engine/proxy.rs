@@ -153,6 +153,9 @@ impl Engine {
         if opening.as_ref().is_none_or(|opening| opening.stage != Stage::Waiting) {
             self.effect(Effect::Close { stream });
         }
+        if opening.is_some() {
+            self.try_proxy_soon();
+        }
         // An owner may be less patient with what it thinks is its peer.
         let (now, patience) = (self.cx.now, self.cx.conf.proxy.timeout / 2);
         if opening.is_some_and(|opening| opening.is_overdue(now + patience)) && !self.shutting_down
@@ -276,6 +279,14 @@ impl Engine {
             self.handle_relay_timeout();
             self.dialing.again = true;
             self.dial_candidates();
+        }
+    }
+
+    /// A stream to the proxy is over, and with it perhaps the one that was to find out whether the
+    /// proxy works again: another may.
+    fn try_proxy_soon(&mut self) {
+        if self.ways.proxy.health.retry_at().is_some() {
+            self.wake_proxy(self.cx.now + self.cx.conf.proxy.retry_min);
         }
     }
 

@@ -33,6 +33,7 @@ impl Engine {
             StreamId::Tracker(call) => self.call_connected(call),
             StreamId::WebSeed(key) => self.web_seed_connected(key),
             StreamId::Relay(_) => {}
+            StreamId::PortMapping(key) => self.mapping_connected(key),
         }
     }
 
@@ -54,6 +55,7 @@ impl Engine {
             StreamId::WebSeed(key) => self.web_seed_data(key, data),
             // A relay says nothing on the stream that it lives by.
             StreamId::Relay(_) => {}
+            StreamId::PortMapping(key) => self.mapping_data(key, data),
         }
     }
 
@@ -65,6 +67,7 @@ impl Engine {
         }
         match stream {
             StreamId::Relay(_) => {}
+            StreamId::PortMapping(key) => self.mapping_sent(key, bytes),
             StreamId::Peer(key) => self.connection_sent(key, bytes),
             StreamId::Tracker(call) => self.call_sent(call, bytes),
             StreamId::WebSeed(key) => self.web_seed_sent(key, bytes),
@@ -79,7 +82,10 @@ impl Engine {
         match stream {
             StreamId::Peer(key) => self.connection_writable(key, writable),
             // A question waits in its call, and so does a request, whatever the socket says.
-            StreamId::Tracker(_) | StreamId::WebSeed(_) | StreamId::Relay(_) => {}
+            StreamId::Tracker(_)
+            | StreamId::WebSeed(_)
+            | StreamId::Relay(_)
+            | StreamId::PortMapping(_) => {}
         }
     }
 
@@ -99,6 +105,7 @@ impl Engine {
             StreamId::Tracker(call) => self.call_closed(call, cause),
             StreamId::WebSeed(key) => self.web_seed_closed(key, cause),
             StreamId::Relay(key) => self.relay_closed(key),
+            StreamId::PortMapping(key) => self.mapping_closed(key, cause),
         }
     }
 
@@ -115,7 +122,7 @@ impl Engine {
             StreamId::Relay(_) => TUNNEL_QUOTA,
             StreamId::Peer(key) => self.connection_quota(now, key),
             // A call ends before it takes in more than its reply may have.
-            StreamId::Tracker(_) => usize::MAX,
+            StreamId::Tracker(_) | StreamId::PortMapping(_) => usize::MAX,
             StreamId::WebSeed(key) => self.web_seed_quota(now, key),
         }
     }
@@ -134,6 +141,7 @@ impl Engine {
             StreamId::Tracker(call) => self.call_transmit(call, out),
             StreamId::WebSeed(key) => self.web_seed_transmit(key, out),
             StreamId::Relay(_) => 0,
+            StreamId::PortMapping(key) => self.mapping_transmit(key, out),
         }
     }
 }

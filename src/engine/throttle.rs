@@ -195,7 +195,7 @@ impl Engine {
             let goes_on = match stream {
                 StreamId::Peer(connection) => self.connection_resumed(connection),
                 StreamId::WebSeed(key) => self.web_seed_resumed(key),
-                StreamId::Tracker(_) | StreamId::Relay(_) => false,
+                StreamId::Tracker(_) | StreamId::Relay(_) | StreamId::PortMapping(_) => false,
             };
             match stream {
                 StreamId::Peer(connection) if goes_on => self.resume(connection),

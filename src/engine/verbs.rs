@@ -306,6 +306,7 @@ impl Verbs<'_> {
             self.engine.close(key, Disconnect::stopped("the engine is shutting down"));
         }
         self.engine.shut_down_calls();
+        self.engine.shut_down_mapping();
     }
 }
 
@@ -316,6 +317,7 @@ impl Engine {
         let port = port.filter(|_| self.cx.conf.listens());
         self.cx.leases.set_ports(ListenPorts::both(port));
         self.refresh_interfaces();
+        self.note_ports();
     }
 
     /// Tells the engine where it listens: peers and trackers of each family (BEP 7, BEP 10 `p`)
@@ -324,6 +326,7 @@ impl Engine {
         let addrs = addrs.into_iter().filter(|_| self.cx.conf.listens());
         self.cx.leases.set_ports(ListenPorts::of_listeners(addrs));
         self.refresh_interfaces();
+        self.note_ports();
     }
 
     /// The torrents, in no order that means anything.
@@ -393,7 +396,8 @@ impl Engine {
     pub fn is_drained(&self) -> bool {
         let told =
             self.calls.is_idle() && !self.cx.told.has_farewells() && self.cx.recorder.is_idle();
-        self.shutting_down && self.torrents.len() == 0 && self.connections.len() == 0 && told
+        let rest = told && self.discovery.mapping.is_over();
+        self.shutting_down && self.torrents.len() == 0 && self.connections.len() == 0 && rest
     }
 
     /// Ends what a torrent's own partings do not reach: connections that have not become sessions.

@@ -25,6 +25,7 @@ pub(crate) mod mse;
 mod mse_error;
 pub mod pex;
 pub(crate) mod pipeline;
+pub(crate) mod port_mapping;
 pub(crate) mod preamble;
 pub(crate) mod preambles;
 pub(crate) mod proxy;

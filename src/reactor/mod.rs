@@ -29,6 +29,7 @@
 
 mod clock;
 mod datagrams;
+mod gateway;
 mod interfaces;
 mod listen;
 mod multicast;
@@ -67,7 +68,7 @@ use self::{
 };
 use crate::{
     alert::Alert,
-    base::job::Done,
+    base::{job::Done, time::Instant},
     conf::{Conf, ConfError},
     engine::{Engine, Verbs},
     store::{Disk, Pool, RealDisk, Runner, SessionError, SessionFolder},
@@ -172,6 +173,8 @@ pub struct Reactor {
     tls: TlsConf,
     datagrams: Datagrams,
     multicast: Multicast,
+    /// When to look for the router again, if it is wanted.
+    look_at_gateway: Option<Instant>,
     resolver: Resolver,
     /// Slots with readiness that is not used up.
     ready: RunQueue,
@@ -257,6 +260,7 @@ impl Reactor {
             tls,
             datagrams,
             multicast: Multicast::new(),
+            look_at_gateway: None,
             resolver,
             ready: RunQueue::default(),
             output: Output::default(),
@@ -325,6 +329,7 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let own = earlier(self.listeners.retry_at(), self.multicast.look_at);
+        let own = earlier(own, self.look_at_gateway);
         let deadline = earlier(self.engine.poll_timeout(), own);
         deadline.map(|at| at.since(self.clock.now()))
     }
@@ -372,6 +377,7 @@ impl Reactor {
             self.engine.handle_timeout(now);
         }
         self.look_at_interfaces(now);
+        self.look_for_gateway(now);
         self.output.budget = UPLOADS_A_TURN;
         if !self.output.dirty.is_empty() {
             // What the last turn left goes first: reading blocks for others may take all of this
@@ -400,6 +406,7 @@ impl Reactor {
         self.is_left_over()
             || self.next.effect.is_some()
             || self.engine.wants_multicast() != self.multicast.look_at.is_some()
+            || self.engine.wants_gateway() != self.look_at_gateway.is_some()
             || (self.next.lent && self.engine.may_have_effects())
             || (self.engine.has_alerts() && !self.next.alerts_told)
     }

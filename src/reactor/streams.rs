@@ -270,11 +270,12 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
 
 /// Where a stream lies. Owners number theirs from 0, so the slots of all owners alternate.
 pub(super) fn slot(id: StreamId) -> usize {
-    const OWNERS: usize = 4;
+    const OWNERS: usize = 5;
     match id {
         StreamId::Peer(key) => key.index as usize * OWNERS,
         StreamId::Tracker(key) => key.index as usize * OWNERS + 1,
         StreamId::WebSeed(key) => key.index as usize * OWNERS + 2,
         StreamId::Relay(key) => key.index as usize * OWNERS + 3,
+        StreamId::PortMapping(key) => key.index as usize * OWNERS + 4,
     }
 }

@@ -102,9 +102,15 @@ fn stale_name_finds_no_stream_and_closing_ends_the_stream() {
 #[test]
 fn streams_of_different_owners_have_different_slots() {
     let key = |index| Key { index, generation: 1 };
-    let owners = [StreamId::Peer, StreamId::Tracker, StreamId::WebSeed, StreamId::Relay];
+    let owners = [
+        StreamId::Peer,
+        StreamId::Tracker,
+        StreamId::WebSeed,
+        StreamId::Relay,
+        StreamId::PortMapping,
+    ];
     let slots = [0, 1].map(|n| owners.map(|owner| slot(owner(key(n)))));
-    assert_eq!(slots, [[0, 1, 2, 3], [4, 5, 6, 7]]);
+    assert_eq!(slots, [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use mio::{Token, net::TcpStream};
 
 use super::{
     FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, Reactor, ReactorStats,
+    gateway,
     listen::{Accepted, is_out_of_descriptors},
     read_budget::ReadBudget,
     run_queue::RunQueue,
@@ -353,6 +354,28 @@ impl Reactor {
         if let Some(news) = look.news {
             self.engine.handle_interfaces(now, news.all, news.networks);
         }
+    }
+
+    /// Looks for the router as long as the engine wants one.
+    pub(super) fn look_for_gateway(&mut self, now: Instant) {
+        if !self.engine.wants_gateway() {
+            self.look_at_gateway = None;
+            return;
+        }
+        if self.look_at_gateway.is_some_and(|at| now < at) {
+            return;
+        }
+        let conf = self.engine.conf();
+        let interface = conf.network.bind_interface.as_deref();
+        let addr = conf.network.bind_addrs.iter().find_map(|ip| match ip {
+            IpAddr::V4(ip) => Some(*ip),
+            IpAddr::V6(_) => None,
+        });
+        // What is held to addresses of IPv6 has no use for it.
+        let none = !conf.network.bind_addrs.is_empty() && addr.is_none();
+        self.look_at_gateway = Some(now + conf.port_mapping.look_interval);
+        let found = if none { None } else { gateway::look(interface, addr) };
+        self.engine.handle_gateway(now, found);
     }
 
     pub(super) fn carry_out_effects(&mut self, now: Instant) {

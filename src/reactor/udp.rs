@@ -16,6 +16,10 @@ pub(super) struct Udp {
     offload: Option<quinn_udp::UdpSocketState>,
 }
 
+/// Bytes that a call may have: those of the longest datagram of IPv4, less its headers.
+#[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
+const MAX_CALL: usize = 65_507;
+
 /// What one read has brought.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived {
@@ -72,7 +76,9 @@ impl Udp {
     ) -> io::Result<usize> {
         #[cfg(all(feature = "gso", any(target_os = "linux", target_os = "android")))]
         if let Some(offload) = &self.offload {
-            let most = segment.saturating_mul(offload.max_gso_segments());
+            // All of a call is one datagram to the system up to where it is cut.
+            let fit = (MAX_CALL / segment.max(1)).max(1);
+            let most = segment.saturating_mul(offload.max_gso_segments().min(fit));
             let contents = data.get(..most.min(data.len())).unwrap_or_default();
             let transmit = quinn_udp::Transmit {
                 destination: to,
@@ -149,14 +155,15 @@ mod tests {
         let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
         let (one, two) = (socket(&poll, 0), socket(&poll, 1));
         let to = two.local_addr().unwrap();
-        let data: Vec<u8> = (0..20_500u32).map(|n| (n / 1000) as u8).collect();
+        // More than one call takes.
+        let data: Vec<u8> = (0..70_500u32).map(|n| (n / 1000) as u8).collect();
         let mut sent = 0;
         while sent < data.len() {
             sent += one.send_segments(&data[sent..], 1000, to).unwrap();
         }
         one.send_unfragmented(b"probe", to).unwrap();
         let (mut got, mut buf) = (Vec::new(), vec![0; 1 << 16]);
-        while got.len() < 22 {
+        while got.len() < 72 {
             match two.receive(&mut buf) {
                 Ok(arrived) => {
                     assert_eq!(arrived.from, one.local_addr().unwrap());
@@ -166,7 +173,7 @@ mod tests {
                 Err(_) => poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap(),
             }
         }
-        let want: Vec<_> = (0..20).map(|n| (1000, n)).chain([(500, 20), (5, b'p')]).collect();
+        let want: Vec<_> = (0..70).map(|n| (1000, n)).chain([(500, 70), (5, b'p')]).collect();
         assert_eq!(got, want);
     }
 }

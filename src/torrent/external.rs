@@ -41,6 +41,13 @@ impl External {
         self.changed = true;
     }
 
+    /// Our router says what its address is.
+    pub(crate) fn set_of_router(&mut self, addr: IpAddr) {
+        let before = self.agreed;
+        put(&mut self.agreed, addr);
+        self.changed |= self.agreed != before;
+    }
+
     /// `voter`, a peer or a tracker, takes our address to be `addr`.
     pub(crate) fn vote(&mut self, voter: IpAddr, addr: IpAddr) {
         let (voter, addr) = (host_of(voter), addr.to_canonical());

@@ -191,7 +191,12 @@ impl Leases {
     }
 
     pub(crate) fn set_ports(&mut self, ports: ListenPorts) {
-        self.ports = ports;
+        self.ports = ports.with_mapped(self.ports.mapped());
+    }
+
+    /// The router maps this port, or none.
+    pub(crate) fn set_mapped_port(&mut self, mapped: Option<u16>) {
+        self.ports = self.ports.with_mapped(mapped);
     }
 
     pub(crate) fn filter(&self) -> &Arc<IpFilter> {

@@ -11,6 +11,7 @@ pub mod lsd;
 pub mod magnet;
 pub mod message;
 pub mod metainfo;
+pub mod port_mapping;
 pub mod resume;
 pub mod session;
 pub mod socks;

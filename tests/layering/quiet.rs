@@ -1,5 +1,5 @@
-//! Programs of ours that tests and scripts run keep off the DHT and the local network. Whether
-//! nothing of them leaves the machine then is what `tests/outside.rs` finds out.
+//! Programs of ours that tests and scripts run keep off the DHT, the local network and the router.
+//! Whether nothing of them leaves the machine then is what `tests/outside.rs` finds out.
 
 use std::fs;
 
@@ -11,8 +11,7 @@ fn loud_in_test(text: &str) -> Vec<&str> {
     let is_loud = |line: &&str| {
         let example = line.contains("example(") && !line.contains(r#"example("create")"#);
         let program = line.contains("download::program()") || line.contains(".arg(program())");
-        let variables = ["NO_DHT", "NO_LSD"].iter().all(|name| line.contains(name));
-        let keeps_off = line.contains("quiet(") || variables;
+        let keeps_off = line.contains("quiet(") || line.contains("envs(QUIET)");
         (example || program && !by_bench) && !keeps_off
     };
     text.lines().filter(is_loud).collect()
@@ -25,10 +24,11 @@ fn loud_in_script(text: &str) -> Vec<String> {
             let program = format!("release/examples/{name}");
             [" ", "\" "].iter().any(|end| line.contains(&format!("{program}{end}")))
         });
-        runs && !["--no-dht", "--no-lsd"].iter().all(|option| line.contains(option))
+        let options = ["--no-dht", "--no-lsd", "--no-port-mapping"];
+        runs && !options.iter().all(|option| line.contains(option))
     };
     let exports = |name| text.contains(&format!("\nexport {name}=1\n"));
-    if exports("NO_DHT") && exports("NO_LSD") {
+    if ["NO_DHT", "NO_LSD", "NO_PORT_MAPPING"].into_iter().all(exports) {
         return Vec::new();
     }
     text.replace("\\\n", " ").lines().filter(is_loud).map(str::to_owned).collect()
@@ -65,7 +65,9 @@ fn loud_programs_are_found() {
     let script = "target/release/examples/download x \\\n  --quiet";
     assert_eq!(loud_in_script(script).len(), 1);
     assert_eq!(loud_in_script(&format!("{script} --no-dht")).len(), 1);
-    assert_eq!(loud_in_script(&format!("{script} --no-dht --no-lsd")).len(), 0);
-    let exports = "#!/bin/sh\nexport NO_DHT=1\nexport NO_LSD=1\n";
+    assert_eq!(loud_in_script(&format!("{script} --no-dht --no-lsd")).len(), 1);
+    let all = "--no-dht --no-lsd --no-port-mapping";
+    assert_eq!(loud_in_script(&format!("{script} {all}")).len(), 0);
+    let exports = "#!/bin/sh\nexport NO_DHT=1\nexport NO_LSD=1\nexport NO_PORT_MAPPING=1\n";
     assert_eq!(loud_in_script(&format!("{exports}{script}")).len(), 0);
 }

@@ -34,10 +34,13 @@ pub fn ours(name: &str) -> Command {
     quiet(Command::new(example(name)))
 }
 
-/// Has one of our programs that `command` begins keep off the DHT and the local network: nothing of
-/// a test leaves the machine.
+/// What keeps our programs off the DHT, the local network and the router.
+pub const QUIET: [(&str, &str); 3] = [("NO_DHT", "1"), ("NO_LSD", "1"), ("NO_PORT_MAPPING", "1")];
+
+/// Has one of our programs that `command` begins keep off the DHT, the local network and the
+/// router: nothing of a test leaves the machine.
 pub fn quiet(mut command: Command) -> Command {
-    command.envs([("NO_DHT", "1"), ("NO_LSD", "1")]);
+    command.envs(QUIET);
     command
 }
 
@@ -79,7 +82,7 @@ impl Bench {
             .env_remove("SEED")
             .env_remove("METAINFO_PATH");
         command.env_remove("DOWNLOAD_DIR").env("RUST_LOG", "debug");
-        command.envs([("NO_DHT", "1"), ("NO_LSD", "1")]);
+        command.envs(QUIET);
         for peer in peers {
             command.arg("--peer").arg(peer.to_string());
         }

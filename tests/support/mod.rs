@@ -6,6 +6,7 @@
 pub mod bencode;
 pub mod clock;
 pub mod download;
+pub mod gate;
 pub mod network;
 pub mod ports;
 pub mod process;

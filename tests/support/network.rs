@@ -40,6 +40,11 @@ impl Place {
         if self.is_loopback() { "lo" } else { "eth0" }
     }
 
+    /// The name of its network namespace, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// Whether this process can reach it.
     pub fn is_loopback(&self) -> bool {
         self.namespace.is_none()

@@ -217,6 +217,7 @@ impl Engine {
     /// The stream to the proxy is over, or could not be made.
     pub(in crate::engine) fn tunnel_closed(&mut self, stream: StreamId, cause: CloseCause) {
         let Some(opening) = self.ways.proxy.openings.remove(&stream) else { return };
+        self.try_proxy_soon();
         // Of those the proxy knows nothing.
         let is_ours = matches!(cause, CloseCause::Exhausted | CloseCause::NoAddress);
         if !is_ours && !opening.is_of_proxy() && !matches!(stream, StreamId::Relay(_)) {

@@ -46,6 +46,16 @@ pub(crate) struct Request<'a> {
     pub(crate) keep_alive: bool,
     /// The proxy that the request is for, to ask the server that it names.
     pub(crate) forwarder: Option<&'a ProxyServer>,
+    /// What is sent, in place of asking for something.
+    pub(crate) post: Option<Post<'a>>,
+}
+
+/// A call (SOAP) that is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post<'a> {
+    /// The header `SOAPAction`.
+    pub(crate) soap_action: &'a str,
+    pub(crate) body: &'a str,
 }
 
 /// A range of bytes, both ends included; `first` is at most `last`.
@@ -59,13 +69,14 @@ impl Request<'_> {
     /// The bytes of it.
     fn encode(&self) -> Vec<u8> {
         let Self { authority, target, .. } = self;
+        let method = if self.post.is_some() { "POST" } else { "GET" };
         let mut out = match self.forwarder {
-            None => format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\n"),
+            None => format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\n"),
             // All of the address (RFC 9112 §3.2.2).
             Some(proxy) => {
                 let proof = proxy_authorization(proxy);
                 let url = format!("http://{authority}{target}");
-                format!("GET {url} HTTP/1.1\r\nHost: {authority}\r\n{proof}")
+                format!("{method} {url} HTTP/1.1\r\nHost: {authority}\r\n{proof}")
             }
         };
         if !self.user_agent.is_empty() {
@@ -81,6 +92,14 @@ impl Request<'_> {
             None => out += "Accept-Encoding: gzip\r\n",
         }
         out += if self.keep_alive { "Connection: keep-alive" } else { "Connection: close" };
+        if let Some(Post { soap_action, body }) = self.post {
+            out += &format!(
+                "\r\nSOAPAction: {soap_action}\r\nContent-Type: text/xml; charset=\"utf-8\"\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            return out.into_bytes();
+        }
         out += "\r\n\r\n";
         out.into_bytes()
     }

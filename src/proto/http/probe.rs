@@ -29,6 +29,7 @@ pub fn exchange(
     let range = range.map(|(first, last)| Range { first, last });
     let request = Request {
         forwarder: None,
+        post: None,
         authority: "host",
         target: "/",
         credentials: None,

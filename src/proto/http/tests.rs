@@ -16,6 +16,7 @@ fn request() -> Request<'static> {
         range: None,
         keep_alive: false,
         forwarder: None,
+        post: None,
     }
 }
 

@@ -189,6 +189,7 @@ impl Call {
             range: None,
             keep_alive: false,
             forwarder: self.bounds.proxy.as_ref().filter(|_| self.is_forwarded()),
+            post: None,
         };
         self.state = State::Talking(to, Box::new(Get::new(&request, self.bounds.reply)));
         self.asks.push_back(Ask::Flush);

@@ -397,6 +397,7 @@ impl WebConnection {
             range: Some(Range { first: *first, last }),
             keep_alive: true,
             forwarder: self.bounds.proxy.as_ref().filter(|_| forwards),
+            post: None,
         };
         *exchange = Some(Box::new(Exchange::new(&request, *len)));
         self.deadline = Some(now + self.bounds.timeout);

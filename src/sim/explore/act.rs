@@ -23,6 +23,8 @@ pub(super) enum Act<'a> {
     Back,
     /// It works again.
     Tracker(TrackerId),
+    /// Its proxy is as it was.
+    Proxy,
     /// Since when it is wanted.
     AddAll(Instant),
 }

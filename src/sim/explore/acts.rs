@@ -64,9 +64,18 @@ impl<'a> Run<'a> {
                     self.later(Duration::from_secs(1), id, act);
                 }
             }
+            Act::Proxy => self.mend_proxy(node),
             Act::Restart | Act::Leave(..) | Act::AddAll(_) => {}
         }
         Ok(())
+    }
+
+    /// A node's proxy gets somewhere again.
+    pub(super) fn mend_proxy(&mut self, node: NodeId) {
+        if let Some(&(proxy, kind)) = self.proxies.get(&node) {
+            let (_, manners) = cast::proxy(kind % cast::GOOD_PROXIES);
+            self.world.set_proxy_manners(proxy, manners);
+        }
     }
 
     /// A process ends, and is started again later.
@@ -175,6 +184,13 @@ impl<'a> Run<'a> {
                         if key == "silent" { TrackerManners::Silent } else { refuses() },
                     );
                     self.later(span(time), id, Act::Tracker(tracker));
+                }
+                "proxy" => {
+                    let Some(&(proxy, _)) = self.proxies.get(&node) else { continue };
+                    let (_, manners) = cast::proxy(value);
+                    self.world.set_proxy_manners(proxy, manners);
+                    self.world.break_all(proxy);
+                    self.later(span(time), id, Act::Proxy);
                 }
                 "kill" | "vanish" if is_up => self.end(node, id, item),
                 "away" => {

@@ -14,7 +14,7 @@ use crate::{
     conf::{Bootstrap, Conf, CryptoMethod, Encryption, SeedChoking, Transports},
     sim::{
         Answer, Asked, DiskPace, Gossip, HashManner, Hello, Line, Manners, MetadataManner, Nat,
-        Sample, WebManners,
+        ProxyManners, Sample, WebManners,
     },
     wire::metainfo::Format,
 };
@@ -197,6 +197,25 @@ pub(super) fn gossip(item: &Item, nodes: &[SocketAddr]) -> Option<Gossip> {
         garbage: kind == 4,
     })
 }
+
+/// How a node's proxy is asked, and how it behaves.
+pub(super) fn proxy(kind: u64) -> (&'static str, ProxyManners) {
+    match kind % PROXIES {
+        1 => ("http", ProxyManners::Good),
+        2 => ("socks5", ProxyManners::Names),
+        3 => ("socks5", ProxyManners::Slow(millis(300))),
+        4 => ("socks5", ProxyManners::NoDatagrams),
+        5 => ("socks5", ProxyManners::Refuses),
+        6 => ("socks5", ProxyManners::Silent),
+        7 => ("socks5", ProxyManners::Garbage),
+        8 => ("socks5", ProxyManners::Password),
+        _ => ("socks5", ProxyManners::Good),
+    }
+}
+
+/// How many kinds of proxies there are, and how many of them get anywhere.
+pub(super) const PROXIES: u64 = 9;
+pub(super) const GOOD_PROXIES: u64 = 5;
 
 /// How a web server behaves.
 pub(super) fn web(item: &Item) -> WebManners {

@@ -26,6 +26,7 @@ impl Run<'_> {
         self.trackers
             .values()
             .for_each(|&tracker| self.world.set_tracker_manners(tracker, TrackerManners::Good));
+        nodes.iter().for_each(|&node| self.mend_proxy(node));
         // One node must be there that all others can dial.
         self.world.set_nat_rule(nodes[0], nat(0));
         for &node in &nodes {

@@ -144,6 +144,9 @@ const NODE: &[&str] = &[
     // It has no piece layers (1), or knows nothing of version 2 and takes a hybrid for version 1
     // (2), unless it keeps its session in a folder, which has more.
     "lacks",
+    // It reaches all others by a proxy of its own, of a kind by number, as `cast::proxy` has it.
+    // Node 0 does not, which others have to reach.
+    "proxy",
 ];
 
 const PEER: &[&str] = &[
@@ -229,6 +232,8 @@ const AT: &[&str] = &[
     "tracker",
     "silent",
     "refuse",
+    // Its proxy is of another kind, and breaks all that goes through it.
+    "proxy",
     // The disk.
     "full",
     "readonly",

@@ -1,6 +1,9 @@
 //! Plans by chance: small torrents, good, bad, slow and fickle peers, tight limits, and misfortune.
 
-use super::{Item, Kind, Plan, cast::WEB_MANNERS};
+use super::{
+    Item, Kind, Plan,
+    cast::{PROXIES, WEB_MANNERS},
+};
 use crate::base::rng::Rng;
 
 /// Peers' names begin here, so that nodes and peers share the bits of a mask.
@@ -53,6 +56,7 @@ impl Plan {
         encryption(&mut plan);
         transports(&mut plan);
         versions(&mut plan);
+        proxies(&mut plan, nodes);
         plan
     }
 }
@@ -149,6 +153,31 @@ fn versions(plan: &mut Plan) {
             Kind::Peer => sometimes(rng, 3, item, "hashes", |rng| rng.below(4)),
             _ => {}
         }
+    }
+}
+
+/// Nodes that reach all others by a proxy, some of which fail for a while. With chance of their
+/// own, too. What finds peers by datagrams alone gets a proxy that carries them and says
+/// where they come from.
+fn proxies(plan: &mut Plan, nodes: u64) {
+    let mut rng = Rng::new(plan.seed ^ 0x7072_6f78_6965_7321);
+    let rng = &mut rng;
+    if rng.below(5) > 0 {
+        return;
+    }
+    let uses_utp = plan.of(Kind::Node).iter().any(|node| node.get("utp").is_some());
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Node && item.id > 0) {
+        let alone = item.get("alone").is_some() || item.get("dht").is_some();
+        let by_datagrams = uses_utp || alone;
+        let kinds = if by_datagrams { &[0, 3][..] } else { &[0, 1, 2, 3, 4] };
+        sometimes(rng, 2, item, "proxy", |rng| kinds[rng.below(kinds.len() as u64) as usize]);
+    }
+    for _ in 0..rng.below(3) {
+        let mut event = Item::new(Kind::At, up_to(rng, 5000, 60_000, 4));
+        event.set("node", rng.below(nodes));
+        event.set("proxy", rng.below(PROXIES));
+        event.set("time", up_to(rng, 5000, 100_000, 4));
+        plan.items.push(event);
     }
 }
 

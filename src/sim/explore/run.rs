@@ -20,7 +20,7 @@ use super::{
 use crate::{
     alert::Alert,
     base::{files::Priority, ids::InfoHash, time::Instant},
-    conf::Transports,
+    conf::{Conf, Transports},
     engine::{AddError, Source, TorrentParams},
     sim::{Manners, NodeId, Remote, Sample, TrackerId, World},
     wire::magnet::Magnet,
@@ -85,6 +85,8 @@ pub(super) struct Run<'a> {
     pub(super) nodes: BTreeMap<u64, NodeId>,
     pub(super) peers: BTreeMap<u64, NodeId>,
     pub(super) trackers: BTreeMap<u64, TrackerId>,
+    /// Proxies by the nodes that they are for, and their kinds.
+    pub(super) proxies: BTreeMap<NodeId, (NodeId, u64)>,
     /// What torrents are told of them.
     tiers: Vec<Vec<String>>,
     /// Nodes that know less of the torrents than there is to know: what they lack.
@@ -136,6 +138,7 @@ impl<'a> Run<'a> {
             nodes: BTreeMap::new(),
             peers: BTreeMap::new(),
             trackers: BTreeMap::new(),
+            proxies: BTreeMap::new(),
             tiers: Vec::new(),
             lacking: BTreeMap::new(),
             web_seeds: Vec::new(),
@@ -212,7 +215,11 @@ impl<'a> Run<'a> {
         let mut houses: BTreeMap<u64, (u64, Vec<NodeId>)> = BTreeMap::new();
         for item in items {
             let first = self.nodes.get(&0).map(|&first| self.world.addr(first));
-            let node = self.world.node(conf_of(item, first));
+            let mut conf = conf_of(item, first);
+            let proxy = item.get("proxy").filter(|_| item.id > 0);
+            let proxy = proxy.map(|kind| (self.make_proxy(kind, &mut conf), kind));
+            let node = self.world.node(conf);
+            self.proxies.extend(proxy.map(|proxy| (node, proxy)));
             self.world.set_line(node, cast::line(item));
             self.world.set_disk_pace(node, cast::pace(item));
             self.world.set_flaky(node, item.get("flaky").and_then(cast::flaky));
@@ -261,6 +268,15 @@ impl<'a> Run<'a> {
             // What they announce is where their routers let others in, if they do.
             self.nodes.values().for_each(|&node| self.world.set_reachable(node));
         }
+    }
+
+    fn make_proxy(&mut self, kind: u64, conf: &mut Conf) -> NodeId {
+        // One that gets nowhere is for the time of an event.
+        let (scheme, manners) = cast::proxy(kind % cast::GOOD_PROXIES);
+        let proxy = self.world.proxy(manners);
+        conf.proxy.server = self.world.proxy_url(proxy, scheme).parse().ok();
+        conf.proxy.retry_max = Duration::from_secs(3);
+        proxy
     }
 
     fn make_peer(&mut self, item: &Item) {

@@ -49,6 +49,7 @@ fn any_plan_can_be_run() {
         "seed 1; torrent 0; file 0; node 1; at 1 node=1 move=9 adopt=9 rename=9 wish=9 file=9 \
          position=9 again erase; at 2 vanish restart",
         "seed 1; torrent 0; file 0; node 1; web 0 manner=99 much=0; web 0 manner=9 much=99999",
+        "seed 1; torrent 0; file 0; node 0 proxy=9; node 1 proxy=77; at 9 node=1 proxy=6 time=900",
         "seed 1; torrent 0; file 0; at 1 apart oneway flaky jump silent tracker=7 refuse hang \
          spikes lying rot corrupt misdirect bad len=0",
         "seed 1; torrent 0; file 0; node 1; at 1 node=1 rot=99999999999 dated=99999999999 \

@@ -1,12 +1,14 @@
 //! Swarms through proxies: what goes through one goes there alone, by names where there are names,
 //! and waits while the proxy is down. That nothing passes it by is an invariant of all runs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 use crate::{
     alert::{NoPeersReason, PeerGoneKind, ProxyErrorKind, TrackerErrorKind, WebSeedErrorKind},
-    base::target::Target,
+    base::{arena::Key, target::Target},
     conf::{Bootstrap, Encryption, Transports},
-    engine::{RelayStatus, TorrentParams},
+    engine::{DatagramOwner, Effect, Interface, RelayStatus, StreamId, TorrentParams},
 };
 
 const SCHEMES: [&str; 2] = ["socks5", "http"];
@@ -37,6 +39,31 @@ fn trio(manners: ProxyManners, scheme: &str, set: impl FnOnce(&mut Conf)) -> Tri
     let leech = world.node(conf);
     world.download(leech, &sample, &[seed]);
     Trio { world, proxy, seed, leech }
+}
+
+/// What leaves a node and passes its proxy by.
+#[track_caller]
+fn is_a_leak(effect: &Effect) {
+    let Trio { mut world, leech, .. } = trio(ProxyManners::Good, "socks5", |_| {});
+    world.set_quiet(true);
+    let watched = AssertUnwindSafe(|| world.watch_for_leaks(leech.0, effect));
+    let panic = catch_unwind(watched).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    assert!(text.contains("nothing-passes-proxy"), "{text}");
+}
+
+#[test]
+fn whatever_passes_a_proxy_by_is_noticed() {
+    let (stream, to) = (StreamId::Peer(Key { index: 0, generation: 0 }), elsewhere());
+    is_a_leak(&Effect::Connect { stream, addr: to, tls: None });
+    is_a_leak(&Effect::Datagram { owner: DatagramOwner::Dht, to, data: Vec::new() });
+    is_a_leak(&Effect::Segments { to, data: Vec::new(), segment: 1, unfragmented: false });
+    is_a_leak(&Effect::Multicast { interface: Interface::new(1, false), data: Vec::new() });
+    is_a_leak(&Effect::Resolve { host: "tracker0.test".into() });
+}
+
+fn elsewhere() -> SocketAddr {
+    SocketAddr::from(([9, 9, 9, 9], 6881))
 }
 
 fn told<T>(world: &World, node: NodeId, pick: impl Fn(&Alert) -> Option<T>) -> Vec<T> {

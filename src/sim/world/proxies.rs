@@ -40,14 +40,14 @@ impl World {
     }
 
     /// Nothing that is to go through a node's proxy may leave it by another way.
-    pub(super) fn watch_for_leaks(&mut self, node: usize, effect: &Effect) {
+    pub(in crate::sim) fn watch_for_leaks(&mut self, node: usize, effect: &Effect) {
         let conf = &self.host(node).conf.proxy;
         let Some(server) = &conf.server else { return };
         let of_stream = |stream: &StreamId| match stream {
             StreamId::Peer(_) => Some(Traffic::Peers),
             StreamId::Tracker(_) => Some(Traffic::Trackers),
             StreamId::WebSeed(_) => Some(Traffic::WebSeeds),
-            StreamId::Relay(_) => None,
+            StreamId::Relay(_) | StreamId::PortMapping(_) => None,
         };
         let (traffic, to) = match effect {
             Effect::Connect { stream, addr, .. } => (of_stream(stream), Some(*addr)),
