@@ -442,7 +442,8 @@ impl Fetch {
 
     fn give_up_without_peers(&mut self) -> Result<(), Problem> {
         let Some(timeout) = self.options.timeout else { return Ok(()) };
-        if self.complete || self.last_peer.elapsed() < timeout {
+        // The word that the check is over may wait behind others, and the time begins with it.
+        if self.complete || !self.began || self.last_peer.elapsed() < timeout {
             return Ok(());
         }
         // A check may take longer than that, and asks no peer: only a torrent that downloads lacks

@@ -1,5 +1,5 @@
 //! Hashes of merkle trees from peers and to peers (BEP 52, messages 21 to 23): [`HashFetch`] asks
-//! for ranges of layers and takes none without its proof, [`answer`] is what a peer gets that asks.
+//! for ranges of layers and takes none without its proof, `answer` is what a peer gets that asks.
 //!
 //! It knows neither connections nor what the hashes are for.
 
