@@ -30,6 +30,10 @@ def ben(value):
     return b"d" + b"".join(ben(k) + ben(v) for k, v in value.items()) + b"e"
 
 
+def in_order(dictionary):
+    return dict(sorted(dictionary.items()))
+
+
 def frame(body):
     return struct.pack(">I", len(body)) + body
 
@@ -134,7 +138,7 @@ def metainfos():
         "piece length": 16384,
     }
     seed("metainfo", "v2", ben({"info": v2}))
-    seed("metainfo", "hybrid", ben({"info": v2 | single}))
+    seed("metainfo", "hybrid", ben({"info": in_order(v2 | single)}))
     rootless = {"n": {"": {"length": 5}}}
     seed("metainfo", "v2-rootless", ben({"info": v2 | {"file tree": rootless}}))
     layer = [bytes([n]) * 32 for n in (1, 2)]
@@ -154,7 +158,8 @@ def metainfos():
         {"attr": "p", "length": 16377, "path": [".pad", "16377"]},
     ]
     both = {"file tree": tree, "files": pads, "pieces": digest * 3}
-    seed("metainfo", "padded", ben({"info": v2 | both, "piece layers": layers}))
+    hybrid = in_order(v2 | both)
+    seed("metainfo", "padded", ben({"info": hybrid, "piece layers": layers}))
     wrong = {root: layer[1] + layer[0]}
     seed("metainfo", "layer-wrong", ben({"info": v2 | {"file tree": tree}, "piece layers": wrong}))
     seed("metainfo", "negative", ben({"info": single | {"length": -5}}))

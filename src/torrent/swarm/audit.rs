@@ -86,16 +86,21 @@ impl Swarm {
     }
 
     /// A piece is had, or skipped, or wanted, or in progress, or looked at because it failed: never
-    /// two of these, and never none.
+    /// two of these, and never none. The hash of one that a saved state says is had, or that is
+    /// skipped, need not be known.
     fn audit_places(&self) -> Result<(), String> {
         for piece in self.geometry.pieces() {
             let busy = self.active.contains(piece) || self.failures.digesting.contains_key(&piece);
+            let had = self.have.has(piece);
             let places = [
-                ("skipped", self.is_skipped(piece) && !self.have.has(piece) && !busy),
-                ("had", self.have.has(piece)),
+                ("skipped", self.is_skipped(piece) && !had && !busy),
+                ("had", had),
                 ("wanted", self.picker.is_wanted(piece)),
                 ("in progress", self.active.contains(piece)),
-                ("without its hash", self.expected(piece).is_none()),
+                (
+                    "without its hash",
+                    self.expected(piece).is_none() && !had && !self.is_skipped(piece),
+                ),
                 (
                     "looked at",
                     matches!(self.failures.digesting.get(&piece), Some(Digesting::Bad(_))),
