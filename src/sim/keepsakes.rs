@@ -56,7 +56,7 @@ impl Keepsakes {
             return;
         };
         self.0.retain(|kept| {
-            of(kept) != hash && (is_there(of(kept)) || kept.sample.data != gone.data)
+            of(kept) != hash && (is_there(of(kept)) || !have_same_files(&kept.sample, &gone))
         });
     }
 
@@ -104,6 +104,20 @@ impl Keepsakes {
         }
         Ok(())
     }
+}
+
+/// Whether two torrents are of the same files, whatever pads are between them.
+fn have_same_files(one: &Sample, other: &Sample) -> bool {
+    let files = |sample: &Sample| -> Vec<Vec<u8>> {
+        let regular =
+            |file: &&crate::base::files::FileEntry| file.kind == FileKind::Regular && file.len > 0;
+        let bytes = |file: &crate::base::files::FileEntry| {
+            let (from, to) = (file.offset as usize, (file.offset + file.len) as usize);
+            sample.data.get(from..to).unwrap_or_default().to_vec()
+        };
+        sample.metainfo.files.iter().filter(regular).map(bytes).collect()
+    };
+    files(one) == files(other)
 }
 
 impl Keepsake {
