@@ -37,7 +37,8 @@ pub fn leaves_of(trees: &Trees, geometry: &Geometry, range: &HashRange) -> Optio
 }
 
 /// The hashes of a range of leaves, which are of this piece of the file, and the uncles that were
-/// asked for.
+/// asked for. `None` also if the leaves are not those of the piece: what was read of a disk may
+/// have rotted since it was verified.
 pub fn answer_leaves(
     trees: &Trees,
     geometry: &Geometry,
@@ -46,6 +47,10 @@ pub fn answer_leaves(
 ) -> Option<Vec<Node>> {
     let tree = tree_of(trees, range)?;
     let width = geometry.leaves(geometry.piece(tree.first).ok()?);
+    let piece = geometry.piece(leaves_of(trees, geometry, range)?).ok()?;
+    if merkle::root(leaves, 0, width as usize) != Some(trees.piece(piece)?) {
+        return None;
+    }
     let within = HashRange { index: range.index.checked_rem(width)?, ..*range };
     let inside = width.ilog2().checked_sub(range.height())?;
     let mut hashes = part(leaves, &within, 0)?;

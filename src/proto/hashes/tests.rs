@@ -200,6 +200,9 @@ fn leaves_of_a_piece_are_proven_by_the_piece_or_by_the_root() {
                 let _ = fetch.poll_request(at(0));
                 let nodes = fetch.handle_hashes(1, &range, &hashes).unwrap().unwrap();
                 assert_eq!(nodes[..own.len()], *own);
+                let mut rotten = own.to_vec();
+                rotten[own.len() - 1][0] ^= 1;
+                assert_eq!(answer_leaves(&trees, &geometry, &range, &rotten), None);
             }
         }
     }
