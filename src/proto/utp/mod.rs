@@ -12,6 +12,7 @@ mod congestion;
 mod event;
 mod mtu;
 mod number;
+mod outflow;
 mod receive;
 mod round_trip;
 mod send;

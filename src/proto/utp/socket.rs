@@ -1,26 +1,21 @@
-//! One connection: its state, what it owes the other side, and its timers. Packets come in and go
-//! out by it; the table around it knows which is whose.
+//! One connection: how far it is, what it owes the other side, and its end. Packets come in and
+//! go out by it; the table around it knows which is whose. What leaves, and how fast, is the
+//! outflow's.
 
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
     base_delay::BaseDelay,
-    congestion::{Congestion, Progress},
     event::{UtpClose, UtpStats},
-    mtu::MtuSearch,
     number::{first, is_before, widen},
+    outflow::{MAX_PACKETS, Outflow},
     receive::{Received, Receiver},
-    round_trip::RoundTrip,
-    send::{Outgoing, Sender},
 };
 use crate::{
     base::{time::Instant, timers::Wakeup},
     wire::utp::{HEADER_LEN, Header, Kind, Packet, encode_header},
 };
 
-/// Packets that may be on their way: their numbers have 16 bits, and half of those tell before from
-/// after.
-const MAX_PACKETS: usize = 30_000;
 /// Times that a packet is sent in vain before the connection is given up (libutp: 4).
 const MAX_TIMEOUTS: u8 = 6;
 /// The same of a SYN and of the end of the stream (libtorrent: 2).
@@ -31,8 +26,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(29);
 const UNCONFIRMED: Duration = Duration::from_secs(3);
 /// How long a socket that its owner has closed stays for what is still to be sent.
 const LINGER: Duration = Duration::from_secs(20);
-/// After so long a window of the other side that is shut is tried (libutp).
-const SHUT: Duration = Duration::from_secs(15);
 /// A drift of the clocks within one sample that is believed, in microseconds (libutp).
 const MAX_DRIFT: u32 = 10_000;
 /// What uTorrent sends for a delay that it does not know.
@@ -40,8 +33,6 @@ const UNKNOWN_DELAY: u32 = 0x7FFF_FFFF;
 /// Segments in a burst, and bytes: what a system takes at once (Linux: 64, and an IP packet).
 const MAX_SEGMENTS: usize = 64;
 const MAX_BURST: usize = 65_000;
-/// Packets beyond the window that the owner may write ahead.
-const AHEAD: usize = 2;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,29 +77,6 @@ struct Owed {
     room: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Times {
-    /// When what is on its way counts as lost.
-    retransmit: Option<Instant>,
-    /// When something was sent last.
-    sent: Instant,
-    /// When a socket that is closing is given up.
-    give_up: Option<Instant>,
-    /// Time-outs in a row.
-    timeouts: u8,
-}
-
-/// What was agreed on and told.
-#[derive(Clone, Copy, Debug)]
-struct Windows {
-    /// Bytes that the other side has room for.
-    peer: usize,
-    /// Bytes that we have said we have room for.
-    told: usize,
-    /// Bytes that may be sent again although the window is full.
-    credit: usize,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -117,15 +85,14 @@ pub(super) struct Socket {
     recv_id: u16,
     send_id: u16,
     state: State,
-    send: Sender,
+    out: Outflow,
     receive: Receiver,
-    congestion: Congestion,
-    rtt: RoundTrip,
-    mtu: MtuSearch,
     clock: PeerClock,
-    windows: Windows,
+    /// Bytes that we have said we have room for.
+    told: usize,
     owed: Owed,
-    times: Times,
+    /// When a socket that is closing is given up.
+    give_up: Option<Instant>,
     news: News,
     /// Why the other side closes, and why we do.
     their_reason: Option<u16>,
@@ -177,9 +144,9 @@ impl Socket {
         let mut socket =
             Self::new(now, remote, (id.wrapping_add(1), id), seq.wrapping_sub(1), syn.seq, most);
         socket.owed.ack = true;
-        socket.windows.peer = syn.window as usize;
+        socket.out.set_peer_window(syn.window as usize);
         socket.note_clock(now, syn.timestamp);
-        socket.times.retransmit = Some(now + UNCONFIRMED);
+        socket.out.expect_until(now + UNCONFIRMED);
         socket
     }
 
@@ -191,27 +158,17 @@ impl Socket {
         ack: u16,
         most: usize,
     ) -> Self {
-        let next = first(before) + 1;
-        let mtu = MtuSearch::new(remote.ip(), now);
         Self {
             remote,
             recv_id,
             send_id,
             state: State::Unconfirmed,
-            send: Sender::new(next),
+            out: Outflow::new(now, remote.ip(), first(before) + 1, most),
             receive: Receiver::new(first(ack)),
-            congestion: Congestion::new(now, mtu.payload(), most, next),
-            rtt: RoundTrip::default(),
-            mtu,
             clock: PeerClock::default(),
-            windows: Windows { peer: 0, told: 0, credit: 0 },
+            told: 0,
             owed: Owed::default(),
-            times: Times {
-                retransmit: Some(now + RoundTrip::default().timeout()),
-                sent: now,
-                give_up: None,
-                timeouts: 0,
-            },
+            give_up: None,
             news: News::default(),
             their_reason: None,
             our_reason: None,
@@ -267,11 +224,7 @@ impl Socket {
 
     /// Bytes that the owner may write now.
     pub(super) fn room(&self) -> usize {
-        if self.state != State::Connected {
-            return 0;
-        }
-        let ahead = self.window() + AHEAD * self.mtu.payload();
-        ahead.saturating_sub(self.send.flight() + self.send.uncut())
+        if self.state == State::Connected { self.out.room() } else { 0 }
     }
 
     /// Whether there may be something to send now.
@@ -280,23 +233,14 @@ impl Socket {
             State::Dead => false,
             State::Connecting => self.owed.syn,
             State::Unconfirmed => self.owed.ack_now,
-            State::Connected | State::Closing => {
-                self.owed.ack_now
-                    || self.send.has_lost()
-                    || self.send.uncut() > 0
-                    || self.send.wants_end()
-            }
+            State::Connected | State::Closing => self.owed.ack_now || self.out.has_output(),
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let keep_alive = (self.state == State::Connected).then(|| self.times.sent + KEEP_ALIVE);
-        [self.times.retransmit, self.times.give_up, keep_alive].into_iter().flatten().min()
-    }
-
-    fn window(&self) -> usize {
-        self.congestion.window().min(self.windows.peer)
+        let keep_alive = (self.state == State::Connected).then(|| self.out.sent() + KEEP_ALIVE);
+        [self.out.deadline(), self.give_up, keep_alive].into_iter().flatten().min()
     }
 
     pub(super) fn owes_ack(&self) -> bool {
@@ -323,41 +267,35 @@ impl Socket {
             }
             (_, Kind::Reset) => return self.handle_reset(header),
             (State::Connecting, kind) => {
-                if kind != Kind::State
-                    || widen(self.send.first(), header.ack) + 1 != self.send.first()
-                {
+                if kind != Kind::State || !self.is_acked(header) {
                     return;
                 }
                 // A STATE has no number of its own: it tells the next.
                 self.receive = Receiver::new(first(header.seq) - 1);
-                if self.times.timeouts == 0 {
-                    self.rtt.handle_sample(now.since(self.times.sent));
-                }
+                self.out.handle_answer(now);
                 self.make();
             }
             (State::Unconfirmed, _) => {
-                if widen(self.send.first(), header.ack) + 1 != self.send.first() {
+                if !self.is_acked(header) {
                     return;
                 }
                 self.make();
             }
             (State::Connected | State::Closing, _) => {}
         }
-        let ack = widen(self.send.first() - 1, header.ack);
+        let ack = widen(self.out.first() - 1, header.ack);
         let seq = widen(self.receive.ack(), header.seq);
-        if ack >= self.send.next() || seq.abs_diff(self.receive.ack()) > MAX_PACKETS as u64 {
+        if ack >= self.out.next() || seq.abs_diff(self.receive.ack()) > MAX_PACKETS as u64 {
             return;
         }
         stats.packets_in += 1;
         self.note_clock(now, header.timestamp);
         if header.delay != 0 && header.delay != UNKNOWN_DELAY {
-            self.congestion.handle_delay(now, header.delay, &self.rtt);
+            self.out.handle_delay(now, header.delay);
         }
         self.their_reason = packet.close_reason.or(self.their_reason);
-        if ack + 1 >= self.send.first() {
-            self.windows.peer = header.window as usize;
-            let is_bare = header.kind == Kind::State;
-            self.handle_ack(now, ack, packet, is_bare);
+        if ack + 1 >= self.out.first() {
+            self.out.handle_ack(now, ack, packet);
         }
         match header.kind {
             Kind::Data => self.handle_stream(seq, packet.payload, false, room, stats),
@@ -370,11 +308,16 @@ impl Socket {
         self.look_at_end(now);
     }
 
+    /// Whether a packet acknowledges the number before our first, and nothing else: that of our
+    /// SYN, or of our answer to one.
+    fn is_acked(&self, header: &Header) -> bool {
+        widen(self.out.first(), header.ack) + 1 == self.out.first()
+    }
+
     fn make(&mut self) {
         self.state = State::Connected;
         self.news.made = true;
-        self.times.timeouts = 0;
-        self.times.retransmit = None;
+        self.out.begin();
         self.owed.syn = false;
     }
 
@@ -390,43 +333,9 @@ impl Socket {
             let drift = before.wrapping_sub(base);
             // Their clock gains on ours, and what they tell of our packets becomes more.
             if drift <= MAX_DRIFT {
-                self.congestion.handle_drift(drift);
+                self.out.handle_drift(drift);
             }
         }
-    }
-
-    fn handle_ack(&mut self, now: Instant, ack: u64, packet: &Packet<'_>, is_bare: bool) {
-        let flight = self.send.flight();
-        let sacked = packet.sacked().map(|behind| ack + behind);
-        let acked = self.send.handle_ack(now, ack, sacked, is_bare, self.rtt.min());
-        match acked.probe {
-            Some(true) => self.mtu.handle_arrived(now),
-            Some(false) => self.mtu.handle_lost(now),
-            None => {}
-        }
-        if let Some(sample) = acked.round_trip {
-            self.rtt.handle_sample(sample);
-        }
-        let full = self.mtu.payload();
-        if acked.packets > 0 {
-            self.rtt.handle_progress();
-            self.times.timeouts = 0;
-            self.times.retransmit = self.send.is_waiting().then(|| now + self.rtt.timeout());
-            let progress = Progress {
-                bytes: acked.bytes,
-                flight,
-                first: self.send.first(),
-                next: self.send.next(),
-            };
-            self.congestion.handle_progress(now, progress, full, &self.rtt);
-        }
-        if acked.lost > 0 {
-            self.congestion.handle_loss(now, &self.rtt, full);
-            self.windows.credit += full;
-        }
-        // What has arrived makes room for what is missing, whatever the window has become.
-        self.windows.credit =
-            if self.send.has_lost() { self.windows.credit + acked.bytes } else { 0 };
     }
 
     fn handle_stream(
@@ -453,8 +362,8 @@ impl Socket {
     fn handle_reset(&mut self, header: &Header) {
         // Who cannot see our packets does not know their numbers: it must be of one that is on its
         // way, of the next (which a STATE tells), or of the last.
-        let of = widen(self.send.first(), header.ack);
-        let (from, to) = (self.send.first() - 1, self.send.next());
+        let of = widen(self.out.first(), header.ack);
+        let (from, to) = (self.out.first() - 1, self.out.next());
         if self.state == State::Unconfirmed || (from..=to).contains(&of) {
             self.end(UtpClose::Reset);
         }
@@ -467,16 +376,15 @@ impl Socket {
 
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant, stats: &mut UtpStats) {
-        if self.times.give_up.is_some_and(|at| at <= now) {
+        if self.give_up.is_some_and(|at| at <= now) {
             return self.end(UtpClose::TimedOut);
         }
-        if self.times.retransmit.is_some_and(|at| at <= now) {
-            self.times.retransmit = None;
+        if self.out.take_due(now) {
             self.handle_retransmit(now, stats);
         }
-        if self.state == State::Connected && now >= self.times.sent + KEEP_ALIVE {
+        if self.state == State::Connected && now >= self.out.sent() + KEEP_ALIVE {
             self.owed.ack_now = true;
-            self.times.sent = now;
+            self.out.touch(now);
         }
     }
 
@@ -487,28 +395,18 @@ impl Socket {
             // Nothing is sent twice to an address that may be another's.
             State::Unconfirmed => return self.end(UtpClose::TimedOut),
             State::Connecting => true,
-            State::Closing => self.send.uncut() == 0,
+            State::Closing => !self.out.has_unsent(),
             State::Connected => false,
         };
-        if self.state != State::Connecting && !self.send.is_waiting() {
-            // The window of the other side is shut, and the word that it opens may be lost.
-            self.windows.peer = self.windows.peer.max(self.mtu.payload());
-            return;
+        let is_dial = self.state == State::Connecting;
+        if !is_dial && !self.out.is_waiting() {
+            return self.out.try_shut_window();
         }
-        self.times.timeouts += 1;
-        if self.times.timeouts > if lone { MAX_LONE_TIMEOUTS } else { MAX_TIMEOUTS } {
+        let most = if lone { MAX_LONE_TIMEOUTS } else { MAX_TIMEOUTS };
+        if self.out.handle_timeout(now, is_dial) > most {
             return self.end(UtpClose::TimedOut);
         }
-        self.rtt.handle_timeout();
-        if self.state == State::Connecting {
-            self.owed.syn = true;
-        } else if self.send.handle_timeout() {
-            self.mtu.handle_lost(now);
-        } else {
-            self.congestion.handle_timeout(now, self.mtu.payload());
-        }
-        self.windows.credit = 0;
-        self.times.retransmit = Some(now + self.rtt.timeout());
+        self.owed.syn |= is_dial;
     }
 
     // Verbs.
@@ -516,11 +414,7 @@ impl Socket {
     /// Appends to the stream; returns how many bytes were taken.
     pub(super) fn write(&mut self, now: Instant, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.room());
-        let idle = !self.send.is_waiting() && self.send.uncut() == 0;
-        if taken > 0 && idle && now >= self.times.sent + self.rtt.timeout() {
-            self.congestion.handle_idle(self.mtu.payload());
-        }
-        self.send.push(bytes.get(..taken).unwrap_or_default());
+        self.out.write(now, bytes.get(..taken).unwrap_or_default());
         taken
     }
 
@@ -542,8 +436,8 @@ impl Socket {
     /// So many bytes of it were read; `window`: bytes there is room for now.
     pub(super) fn read(&mut self, now: Instant, len: usize, window: usize) {
         self.receive.handle_read(len);
-        let small = 2 * self.mtu.payload();
-        if self.windows.told < small && window >= small {
+        let small = 2 * self.out.full();
+        if self.told < small && window >= small {
             // The other side waits for that.
             self.owed.ack_now = true;
         }
@@ -556,9 +450,9 @@ impl Socket {
             State::Connected => {
                 self.state = State::Closing;
                 self.our_reason = reason;
-                self.send.end();
+                self.out.end();
                 self.receive.handle_read(usize::MAX);
-                self.times.give_up = Some(now + LINGER);
+                self.give_up = Some(now + LINGER);
                 self.news = News::default();
             }
             State::Closing => {}
@@ -570,17 +464,14 @@ impl Socket {
     fn look_at_end(&mut self, now: Instant) {
         if self.receive.is_over() && self.state == State::Connected {
             // There is nothing left to say to it.
-            self.send.drop_uncut();
+            self.out.drop_unsent();
             self.close(now, None);
             self.news.closed = Some(UtpClose::End);
         }
-        if self.state == State::Closing && self.send.is_over() {
-            if self.receive.is_over() {
-                // The last acknowledgement is for the table to send: it answers a repeated end.
-                self.times.give_up = self.times.give_up.min(Some(now + self.rtt.timeout()));
-            } else {
-                self.times.give_up = self.times.give_up.min(Some(now + self.rtt.timeout() * 4));
-            }
+        if self.state == State::Closing && self.out.is_over() {
+            // The last acknowledgement is for the table to send: it answers a repeated end.
+            let wait = self.out.timeout() * if self.receive.is_over() { 1 } else { 4 };
+            self.give_up = self.give_up.min(Some(now + wait));
         }
     }
 
@@ -604,7 +495,7 @@ impl Socket {
             connection: if kind == Kind::Syn { self.recv_id } else { self.send_id },
             timestamp: micros(now),
             delay: self.clock.delay,
-            window: u32::try_from(self.windows.told).unwrap_or(u32::MAX),
+            window: u32::try_from(self.told).unwrap_or(u32::MAX),
             seq: seq as u16,
             ack: if kind == Kind::Syn { 0 } else { self.receive.ack() as u16 },
         }
@@ -619,9 +510,9 @@ impl Socket {
         out: &mut Vec<u8>,
         stats: &mut UtpStats,
     ) -> Option<(usize, bool)> {
-        self.windows.told = window;
+        self.told = window;
         if std::mem::take(&mut self.owed.syn) {
-            let header = self.header(now, Kind::Syn, self.send.first() - 1);
+            let header = self.header(now, Kind::Syn, self.out.first() - 1);
             encode_header(&header, &[], None, out);
             self.note_sent(now, 1, stats);
             return Some((out.len(), false));
@@ -635,7 +526,7 @@ impl Socket {
             self.owed.ack = false;
             let mut sack = Vec::new();
             self.receive.sack(&mut sack);
-            let header = self.header(now, Kind::State, self.send.next());
+            let header = self.header(now, Kind::State, self.out.next());
             encode_header(&header, &sack, None, out);
             self.note_sent(now, 1, stats);
             return Some((out.len(), false));
@@ -652,12 +543,12 @@ impl Socket {
         let (mut segment, mut count) = (0, 0);
         while count < MAX_SEGMENTS && out.len() + segment <= MAX_BURST {
             let most = if count == 0 { usize::MAX } else { segment - HEADER_LEN };
-            let Some(next) = self.next_packet(now, most, stats) else { break };
+            let Some(next) = self.out.next_packet(now, most, stats) else { break };
             let kind = if next.is_end { Kind::Fin } else { Kind::Data };
             let reason = self.our_reason.filter(|_| next.is_end);
             let before = out.len();
             encode_header(&self.header(now, kind, next.seq), &[], reason, out);
-            let (head, tail) = self.send.payload(next.seq);
+            let (head, tail) = self.out.payload(next.seq);
             out.extend_from_slice(head);
             out.extend_from_slice(tail);
             count += 1;
@@ -667,9 +558,6 @@ impl Socket {
             }
             // The end and a probe go alone, and a shorter one ends the burst.
             if next.is_end || next.is_probe || len < segment {
-                if next.is_probe {
-                    self.mtu.handle_sent(next.len);
-                }
                 self.finish_burst(now, count, stats);
                 return Some((segment, next.is_probe));
             }
@@ -688,76 +576,27 @@ impl Socket {
         }
     }
 
-    /// The next packet of the stream, of at most `most` bytes, which is under way from now on.
-    fn next_packet(&mut self, now: Instant, most: usize, stats: &mut UtpStats) -> Option<Outgoing> {
-        let full = self.mtu.payload();
-        if let Some(lost) = self.send.next_lost() {
-            let fits = self.send.flight() + lost.len <= self.window();
-            if lost.len > most || lost.is_end && most != usize::MAX {
-                return None;
-            }
-            if !fits && self.windows.credit == 0 && self.send.flight() > 0 {
-                return None;
-            }
-            if !fits {
-                self.windows.credit = self.windows.credit.saturating_sub(lost.len.max(1));
-            }
-            self.send.handle_resent(now, lost.seq);
-            stats.resent += 1;
-            return Some(lost);
-        }
-        if self.send.packets() >= MAX_PACKETS {
-            return None;
-        }
-        let (uncut, flight) = (self.send.uncut(), self.send.flight());
-        if uncut == 0 {
-            return if most == usize::MAX { self.send.cut(now, 0, false) } else { None };
-        }
-        let room = self.window().saturating_sub(flight);
-        if most == usize::MAX
-            && let Some(probe) =
-                self.mtu.next_probe(now).filter(|&probe| uncut >= probe && room >= probe)
-            && self.window() > 3 * probe
-        {
-            return self.send.cut(now, probe, true);
-        }
-        let len = full.min(uncut).min(most);
-        if len <= room {
-            return self.send.cut(now, len, false);
-        }
-        // No slivers: a whole packet, or one at a time.
-        (self.send.packets() == 0 && self.windows.peer > 0)
-            .then(|| self.send.cut(now, len.min(self.windows.peer), false))
-            .flatten()
-    }
-
     fn note_sent(&mut self, now: Instant, count: usize, stats: &mut UtpStats) {
         stats.packets_out += count as u64;
-        self.times.sent = now;
-        let shut = self.send.uncut() > 0 && self.windows.peer < self.mtu.payload();
-        if self.send.is_waiting() || self.state == State::Connecting {
-            self.times.retransmit.get_or_insert(now + self.rtt.timeout());
-        } else if shut {
-            self.times.retransmit.get_or_insert(now + SHUT);
-        }
+        self.out.note_sent(now, self.state == State::Connecting);
     }
 
     /// The reset that refuses the connection.
     pub(super) fn reset(&self, now: Instant) -> Header {
-        self.header(now, Kind::Reset, self.send.next())
+        self.header(now, Kind::Reset, self.out.next())
     }
 
     /// How long packets wait on their way, in microseconds.
     pub(super) fn queue_delay(&self) -> u32 {
-        self.congestion.queue_delay()
+        self.out.queue_delay()
     }
 
     pub(super) fn congestion_window(&self) -> usize {
-        self.congestion.window()
+        self.out.congestion_window()
     }
 
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.rtt.smoothed()
+        self.out.round_trip()
     }
 }
 

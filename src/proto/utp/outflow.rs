@@ -1,0 +1,341 @@
+//! What leaves by a connection: the stream in packets, how many of them may be on their way, when
+//! they count as lost, and how long they may be.
+//!
+//! It does not know how far the connection is, nor what comes by it beside acknowledgements.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    congestion::{Congestion, Progress},
+    event::UtpStats,
+    mtu::MtuSearch,
+    round_trip::RoundTrip,
+    send::{Outgoing, Sender},
+};
+use crate::{
+    base::time::Instant,
+    wire::utp::{Kind, Packet},
+};
+
+/// Packets that may be on their way: their numbers have 16 bits, and half of those tell before from
+/// after.
+pub(super) const MAX_PACKETS: usize = 30_000;
+/// After so long a window of the other side that is shut is tried (libutp).
+const SHUT: Duration = Duration::from_secs(15);
+/// Packets beyond the window that the owner may write ahead.
+const AHEAD: usize = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Outflow {
+    send: Sender,
+    congestion: Congestion,
+    rtt: RoundTrip,
+    mtu: MtuSearch,
+    /// Bytes that the other side has room for.
+    peer_window: usize,
+    /// Bytes that may be sent again although the window is full.
+    credit: usize,
+    /// When what is on its way counts as lost.
+    deadline: Option<Instant>,
+    /// When something was sent last.
+    sent: Instant,
+    /// Time-outs in a row.
+    timeouts: u8,
+}
+
+impl Outflow {
+    /// The first packet of the stream has the number `next`, and `most` bytes may be on their way.
+    pub(super) fn new(now: Instant, to: IpAddr, next: u64, most: usize) -> Self {
+        let mtu = MtuSearch::new(to, now);
+        let rtt = RoundTrip::default();
+        Self {
+            send: Sender::new(next),
+            congestion: Congestion::new(now, mtu.payload(), most, next),
+            deadline: Some(now + rtt.timeout()),
+            rtt,
+            mtu,
+            peer_window: 0,
+            credit: 0,
+            sent: now,
+            timeouts: 0,
+        }
+    }
+
+    // Getters.
+
+    /// The number of the first packet that is not acknowledged, and of the next that is cut.
+    pub(super) fn first(&self) -> u64 {
+        self.send.first()
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        self.send.next()
+    }
+
+    /// Bytes of a full packet.
+    pub(super) fn full(&self) -> usize {
+        self.mtu.payload()
+    }
+
+    /// Bytes that may be written now.
+    pub(super) fn room(&self) -> usize {
+        let ahead = self.window() + AHEAD * self.full();
+        ahead.saturating_sub(self.send.flight() + self.send.uncut())
+    }
+
+    /// Whether there may be something to send now.
+    pub(super) fn has_output(&self) -> bool {
+        self.send.has_lost() || self.has_unsent() || self.send.wants_end()
+    }
+
+    /// Whether something that was written has not left.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.send.uncut() > 0
+    }
+
+    /// Whether something is on its way.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.send.is_waiting()
+    }
+
+    /// Whether the end of the stream has arrived.
+    pub(super) fn is_over(&self) -> bool {
+        self.send.is_over()
+    }
+
+    /// When what is on its way counts as lost.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// When something was sent last.
+    pub(super) fn sent(&self) -> Instant {
+        self.sent
+    }
+
+    /// How long an acknowledgement may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.rtt.timeout()
+    }
+
+    /// How long packets wait on their way, in microseconds.
+    pub(super) fn queue_delay(&self) -> u32 {
+        self.congestion.queue_delay()
+    }
+
+    pub(super) fn congestion_window(&self) -> usize {
+        self.congestion.window()
+    }
+
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.rtt.smoothed()
+    }
+
+    /// The bytes of a packet, which may wrap in the buffer.
+    pub(super) fn payload(&self, seq: u64) -> (&[u8], &[u8]) {
+        self.send.payload(seq)
+    }
+
+    fn window(&self) -> usize {
+        self.congestion.window().min(self.peer_window)
+    }
+
+    // Inputs.
+
+    /// The other side has room for so many bytes.
+    pub(super) fn set_peer_window(&mut self, bytes: usize) {
+        self.peer_window = bytes;
+    }
+
+    /// What is on its way counts as lost only then.
+    pub(super) fn expect_until(&mut self, at: Instant) {
+        self.deadline = Some(at);
+    }
+
+    /// The answer to our SYN came.
+    pub(super) fn handle_answer(&mut self, now: Instant) {
+        if self.timeouts == 0 {
+            self.rtt.handle_sample(now.since(self.sent));
+        }
+    }
+
+    /// The connection is made.
+    pub(super) fn begin(&mut self) {
+        (self.timeouts, self.deadline) = (0, None);
+    }
+
+    /// The other side tells how long a packet of ours took, by its clock and ours.
+    pub(super) fn handle_delay(&mut self, now: Instant, delay: u32) {
+        self.congestion.handle_delay(now, delay, &self.rtt);
+    }
+
+    /// The clock of the other side gains so many microseconds on ours.
+    pub(super) fn handle_drift(&mut self, drift: u32) {
+        self.congestion.handle_drift(drift);
+    }
+
+    /// A packet acknowledges all up to `ack`, and maybe some behind it.
+    pub(super) fn handle_ack(&mut self, now: Instant, ack: u64, packet: &Packet<'_>) {
+        self.peer_window = packet.header.window as usize;
+        let is_bare = packet.header.kind == Kind::State;
+        let flight = self.send.flight();
+        let sacked = packet.sacked().map(|behind| ack + behind);
+        let acked = self.send.handle_ack(now, ack, sacked, is_bare, self.rtt.min());
+        match acked.probe {
+            Some(true) => self.mtu.handle_arrived(now),
+            Some(false) => self.mtu.handle_lost(now),
+            None => {}
+        }
+        if let Some(sample) = acked.round_trip {
+            self.rtt.handle_sample(sample);
+        }
+        let full = self.full();
+        if acked.packets > 0 {
+            self.rtt.handle_progress();
+            self.timeouts = 0;
+            self.deadline = self.send.is_waiting().then(|| now + self.rtt.timeout());
+            let progress = Progress {
+                bytes: acked.bytes,
+                flight,
+                first: self.send.first(),
+                next: self.send.next(),
+            };
+            self.congestion.handle_progress(now, progress, full, &self.rtt);
+        }
+        if acked.lost > 0 {
+            self.congestion.handle_loss(now, &self.rtt, full);
+            self.credit += full;
+        }
+        // What has arrived makes room for what is missing, whatever the window has become.
+        self.credit = if self.send.has_lost() { self.credit + acked.bytes } else { 0 };
+    }
+
+    /// Whether what is on its way counts as lost now; told once.
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
+        let is_due = self.deadline.is_some_and(|at| at <= now);
+        if is_due {
+            self.deadline = None;
+        }
+        is_due
+    }
+
+    /// The window of the other side is shut, and the word that it opens may be lost.
+    pub(super) fn try_shut_window(&mut self) {
+        self.peer_window = self.peer_window.max(self.full());
+    }
+
+    /// What was sent last is lost: our SYN, if `is_dial`. Returns how often in a row that was.
+    pub(super) fn handle_timeout(&mut self, now: Instant, is_dial: bool) -> u8 {
+        self.timeouts = self.timeouts.saturating_add(1);
+        self.rtt.handle_timeout();
+        if !is_dial {
+            if self.send.handle_timeout() {
+                self.mtu.handle_lost(now);
+            } else {
+                self.congestion.handle_timeout(now, self.mtu.payload());
+            }
+        }
+        self.credit = 0;
+        self.deadline = Some(now + self.rtt.timeout());
+        self.timeouts
+    }
+
+    // Verbs.
+
+    /// Appends to the stream.
+    pub(super) fn write(&mut self, now: Instant, bytes: &[u8]) {
+        let idle = !self.send.is_waiting() && !self.has_unsent();
+        if !bytes.is_empty() && idle && now >= self.sent + self.rtt.timeout() {
+            self.congestion.handle_idle(self.mtu.payload());
+        }
+        self.send.push(bytes);
+    }
+
+    /// The stream ends behind what was written.
+    pub(super) fn end(&mut self) {
+        self.send.end();
+    }
+
+    /// What was written and has not left will not.
+    pub(super) fn drop_unsent(&mut self) {
+        self.send.drop_uncut();
+    }
+
+    /// Something counts as sent that is no packet of the stream.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.sent = now;
+    }
+
+    // Outputs.
+
+    /// The next packet of the stream, of at most `most` bytes, which is under way from now on.
+    pub(super) fn next_packet(
+        &mut self,
+        now: Instant,
+        most: usize,
+        stats: &mut UtpStats,
+    ) -> Option<Outgoing> {
+        let full = self.full();
+        if let Some(lost) = self.send.next_lost() {
+            let fits = self.send.flight() + lost.len <= self.window();
+            if lost.len > most || lost.is_end && most != usize::MAX {
+                return None;
+            }
+            if !fits && self.credit == 0 && self.send.flight() > 0 {
+                return None;
+            }
+            if !fits {
+                self.credit = self.credit.saturating_sub(lost.len.max(1));
+            }
+            self.send.handle_resent(now, lost.seq);
+            stats.resent += 1;
+            return Some(self.leaving(lost));
+        }
+        if self.send.packets() >= MAX_PACKETS {
+            return None;
+        }
+        let (uncut, flight) = (self.send.uncut(), self.send.flight());
+        if uncut == 0 {
+            return if most == usize::MAX { self.cut(now, 0, false) } else { None };
+        }
+        let room = self.window().saturating_sub(flight);
+        if most == usize::MAX
+            && let Some(probe) =
+                self.mtu.next_probe(now).filter(|&probe| uncut >= probe && room >= probe)
+            && self.window() > 3 * probe
+        {
+            return self.cut(now, probe, true);
+        }
+        let len = full.min(uncut).min(most);
+        if len <= room {
+            return self.cut(now, len, false);
+        }
+        // No slivers: a whole packet, or one at a time.
+        (self.send.packets() == 0 && self.peer_window > 0)
+            .then(|| self.cut(now, len.min(self.peer_window), false))
+            .flatten()
+    }
+
+    fn cut(&mut self, now: Instant, len: usize, is_probe: bool) -> Option<Outgoing> {
+        self.send.cut(now, len, is_probe).map(|packet| self.leaving(packet))
+    }
+
+    fn leaving(&mut self, packet: Outgoing) -> Outgoing {
+        if packet.is_probe {
+            self.mtu.handle_sent(packet.len);
+        }
+        packet
+    }
+
+    /// Something has left; `is_dial`: our SYN.
+    pub(super) fn note_sent(&mut self, now: Instant, is_dial: bool) {
+        self.sent = now;
+        let shut = self.has_unsent() && self.peer_window < self.full();
+        if self.send.is_waiting() || is_dial {
+            self.deadline.get_or_insert(now + self.rtt.timeout());
+        } else if shut {
+            self.deadline.get_or_insert(now + SHUT);
+        }
+    }
+}
