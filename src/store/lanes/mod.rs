@@ -6,6 +6,8 @@
 mod portable;
 pub(super) mod sha256;
 #[cfg(target_arch = "x86_64")]
+mod sha_ni;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::base::hash::{Digest, Sha1State};
@@ -74,13 +76,13 @@ pub(crate) fn sha1_chunks(bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
 enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    ShaNi(x86::ShaNi),
+    ShaNi(sha_ni::ShaNi),
 }
 
 impl Kind {
     fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(sha_ni) = x86::ShaNi::detect() {
+        if let Some(sha_ni) = sha_ni::ShaNi::detect() {
             return Self::ShaNi(sha_ni);
         }
         Self::Portable

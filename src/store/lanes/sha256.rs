@@ -9,6 +9,9 @@ mod x86;
 #[cfg(test)]
 mod tests;
 
+#[cfg(target_arch = "x86_64")]
+use super::sha_ni::ShaNi;
+
 /// A SHA-256 digest.
 type Digest = [u8; 32];
 
@@ -52,13 +55,13 @@ enum Kind {
     /// ring, which has its own way on each machine.
     Portable,
     #[cfg(target_arch = "x86_64")]
-    ShaNi(x86::ShaNi),
+    ShaNi(ShaNi),
 }
 
 impl Kind {
     fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(sha_ni) = x86::ShaNi::detect() {
+        if let Some(sha_ni) = ShaNi::detect() {
             return Self::ShaNi(sha_ni);
         }
         Self::Portable
@@ -94,7 +97,7 @@ fn by_ring(bytes: &[u8]) -> Digest {
 
 /// Chunks of equal length go side by side; what is left over goes alone.
 #[cfg(target_arch = "x86_64")]
-fn in_lanes(sha_ni: x86::ShaNi, lanes: usize, bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
+fn in_lanes(sha_ni: ShaNi, lanes: usize, bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
     let mut chunks = bytes.chunks(len);
     loop {
         let mut group = chunks.clone().take_while(|chunk| chunk.len() == len);
@@ -117,9 +120,9 @@ fn in_lanes(sha_ni: x86::ShaNi, lanes: usize, bytes: &[u8], len: usize, out: &mu
 
 /// The digests of messages of one length.
 #[cfg(target_arch = "x86_64")]
-fn together<const N: usize>(sha_ni: x86::ShaNi, messages: [&[u8]; N]) -> [Digest; N] {
+fn together<const N: usize>(sha_ni: ShaNi, messages: [&[u8]; N]) -> [Digest; N] {
     let mut states = [INITIAL; N];
-    sha_ni.compress(&mut states, messages.map(|message| message.as_chunks::<64>().0));
+    sha_ni.compress_sha256(&mut states, messages.map(|message| message.as_chunks::<64>().0));
 
     // One bit, zeroes, and the length in bits in the last eight bytes of a block (FIPS 180-4,
     // 5.1.1).
@@ -134,7 +137,7 @@ fn together<const N: usize>(sha_ni: x86::ShaNi, messages: [&[u8]; N]) -> [Digest
         let bits = (message.len() as u64) << 3;
         flat[blocks * 64 - 8..blocks * 64].copy_from_slice(&bits.to_be_bytes());
     }
-    sha_ni.compress(&mut states, ends.each_ref().map(|end| &end[..blocks]));
+    sha_ni.compress_sha256(&mut states, ends.each_ref().map(|end| &end[..blocks]));
     states.map(|state| {
         let mut digest = [0; 32];
         for (out, word) in digest.chunks_exact_mut(4).zip(state) {

@@ -1,29 +1,19 @@
 //! SHA-1 over the SHA extensions of x86-64, for one to three streams at once.
 //!
 //! One stream leaves most of the unit idle, since each group of rounds waits for the one before it;
-//! a second and third independent stream fill the gaps. This is the only file with `unsafe`: two
-//! kinds of it, both argued where they stand.
+//! a second and third independent stream fill the gaps.
 
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_extract_epi32, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x,
-    _mm_setzero_si128, _mm_sha1msg1_epu32, _mm_sha1msg2_epu32, _mm_sha1nexte_epu32,
-    _mm_sha1rnds4_epu32, _mm_shuffle_epi8, _mm_xor_si128,
+    __m128i, _mm_add_epi32, _mm_extract_epi32, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128,
+    _mm_sha1msg1_epu32, _mm_sha1msg2_epu32, _mm_sha1nexte_epu32, _mm_sha1rnds4_epu32,
+    _mm_xor_si128,
 };
 
-/// Proof that this machine has the instructions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ShaNi(());
+use super::sha_ni::{ShaNi, load_in};
 
 impl ShaNi {
-    pub(super) fn detect() -> Option<Self> {
-        let there = is_x86_feature_detected!("sha")
-            && is_x86_feature_detected!("ssse3")
-            && is_x86_feature_detected!("sse4.1");
-        there.then_some(Self(()))
-    }
-
     /// Absorbs as many blocks of each stream as the shortest has.
     pub(super) fn compress<const N: usize>(
         self,
@@ -106,12 +96,5 @@ fn compress<const N: usize>(states: &mut [[u32; 5]; N], inputs: [&[[u8; 64]]; N]
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 fn load(block: &[u8; 64]) -> [__m128i; 4] {
-    let big_endian = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
-    let mut words = [_mm_setzero_si128(); 4];
-    for (word, bytes) in words.iter_mut().zip(block.as_chunks::<16>().0) {
-        // SAFETY: `bytes` is 16 readable bytes, and this load asks for no alignment.
-        let raw = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-        *word = _mm_shuffle_epi8(raw, big_endian);
-    }
-    words
+    load_in(block, _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f))
 }

@@ -6,10 +6,12 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_loadu_si128, _mm_set_epi32, _mm_set_epi64x,
-    _mm_setzero_si128, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32,
-    _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_storeu_si128,
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128,
+    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi32,
+    _mm_storeu_si128,
 };
+
+use crate::store::lanes::sha_ni::{ShaNi, load_in};
 
 /// The constants of the rounds (FIPS 180-4, 4.2.2), four a group.
 const K: [[u32; 4]; 16] = [
@@ -31,20 +33,9 @@ const K: [[u32; 4]; 16] = [
     [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
 ];
 
-/// Proof that this machine has the instructions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ShaNi(());
-
 impl ShaNi {
-    pub(super) fn detect() -> Option<Self> {
-        let there = is_x86_feature_detected!("sha")
-            && is_x86_feature_detected!("ssse3")
-            && is_x86_feature_detected!("sse4.1");
-        there.then_some(Self(()))
-    }
-
     /// Absorbs as many blocks of each stream as the shortest has.
-    pub(super) fn compress<const N: usize>(
+    pub(super) fn compress_sha256<const N: usize>(
         self,
         states: &mut [[u32; 8]; N],
         inputs: [&[[u8; 64]]; N],
@@ -125,12 +116,5 @@ fn store(to: &mut [u32; 4], from: __m128i) {
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 fn load(block: &[u8; 64]) -> [__m128i; 4] {
-    let big_endian = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    let mut words = [_mm_setzero_si128(); 4];
-    for (word, bytes) in words.iter_mut().zip(block.as_chunks::<16>().0) {
-        // SAFETY: `bytes` is 16 readable bytes, and this load asks for no alignment.
-        let raw = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-        *word = _mm_shuffle_epi8(raw, big_endian);
-    }
-    words
+    load_in(block, _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203))
 }
