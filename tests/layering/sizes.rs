@@ -22,7 +22,6 @@ const TOO_LARGE: &[(&str, usize, usize)] = &[];
 /// fault.
 const OPEN: &[&str] = &[
     "engine::Engine",
-    "proto::tracker::Call",
     "reactor::Reactor",
     "store::files::TorrentFiles",
     "torrent::Torrent",

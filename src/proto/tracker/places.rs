@@ -1,137 +1,157 @@
-//! Where a call goes: the addresses of a name, tried in turn, each with its share of the time, and
-//! the places that redirects lead to. It does not read answers.
+//! Where a call goes: the addresses of a name, to be tried in turn, and the places that redirects
+//! lead to. It does not read answers, and has no clock.
 
-use std::net::{IpAddr, SocketAddr};
-
-use super::{
-    Ask, Call, CallError, Family, MAX_ADDRESSES, Question, State,
-    udp::{self, Exchange},
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
 };
+
+use super::{CallError, Family};
 use crate::{
-    base::{target::Target, time::Instant},
-    conf::ProxyKind,
-    proto::http::guard,
+    base::target::Target,
+    conf::{ProxyKind, ProxyServer},
+    proto::http::guard::{self, Reach},
     wire::tracker::{Scheme, TrackerUrl, UrlError, url::Host},
 };
 
-impl Call {
-    pub(super) fn begin(&mut self, now: Instant) {
-        if matches!(self.question, Question::Scrape(_)) && !self.url.is_scrape() {
-            match self.url.scrape() {
-                Some(url) => self.url = url,
-                None => return self.finish(Err(CallError::NoScrape)),
-            }
+/// Addresses of one name that are tried.
+pub(super) const MAX_ADDRESSES: usize = 8;
+
+/// What may be asked where.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// Addresses of this family alone.
+    pub(super) family: Option<Family>,
+    /// A scrape is asked for, no announce.
+    pub(super) is_scrape: bool,
+    /// Addresses of the own network are asked nothing but what is plainly for a tracker.
+    pub(super) mitigate: bool,
+    pub(super) max_redirects: u32,
+    /// The one that the tracker is asked through: it looks names up.
+    pub(super) proxy: Option<ProxyServer>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Where the tracker is asked now.
+    url: TrackerUrl,
+    rules: Rules,
+    /// Those not tried yet.
+    untried: VecDeque<Target>,
+    redirects: u32,
+    /// The farthest that a redirect came from.
+    from: Option<Reach>,
+}
+
+/// What comes first.
+pub(super) enum Found {
+    /// The addresses are known.
+    Addresses,
+    /// This name has to be looked up.
+    Name(String),
+}
+
+impl Places {
+    pub(super) fn new(url: TrackerUrl, rules: Rules) -> Self {
+        Self { url, rules, untried: VecDeque::new(), redirects: 0, from: None }
+    }
+
+    pub(super) fn url(&self) -> &TrackerUrl {
+        &self.url
+    }
+
+    pub(super) fn is_redirected(&self) -> bool {
+        self.redirects > 0
+    }
+
+    /// The proxy that is not asked for a way to the tracker, but to ask the tracker.
+    pub(super) fn forwarder(&self) -> Option<&ProxyServer> {
+        let is_plain = self.url.scheme() == Scheme::Http;
+        self.rules.proxy.as_ref().filter(|proxy| is_plain && proxy.kind() == ProxyKind::Http)
+    }
+
+    /// What TLS calls the tracker, if there is to be any.
+    pub(super) fn tls_name(&self) -> Option<String> {
+        (self.url.scheme() == Scheme::Https).then(|| match self.url.host() {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.clone(),
+        })
+    }
+
+    /// Turns to where scrapes are answered.
+    pub(super) fn turn_to_scrape(&mut self) -> Result<(), CallError> {
+        if self.rules.is_scrape && !self.url.is_scrape() {
+            self.url = self.url.scrape().ok_or(CallError::NoScrape)?;
         }
-        self.find(now);
+        Ok(())
     }
 
-    /// Whether the proxy is not asked for a way to the tracker, but to ask the tracker.
-    pub(super) fn is_forwarded(&self) -> bool {
-        let kind = self.bounds.proxy.as_ref().map(|proxy| proxy.kind());
-        kind == Some(ProxyKind::Http) && self.url.scheme() == Scheme::Http
-    }
-
-    /// Finds the addresses of [`Self::url`].
-    pub(super) fn find(&mut self, now: Instant) {
-        self.share_ends = None;
-        self.state = State::Resolving;
-        let proxy = self.bounds.proxy.as_ref();
+    /// Finds the addresses of [`Self::url`], those where we are `known` first.
+    pub(super) fn find(&mut self, known: Option<&Target>) -> Result<Found, CallError> {
+        let proxy = self.rules.proxy.as_ref();
         if self.url.scheme() == Scheme::Udp && proxy.is_some_and(|p| !p.may_carry_datagrams()) {
             let why = "the tracker is asked by UDP, which the proxy cannot carry";
-            return self.finish(Err(CallError::Proxy(why.into())));
+            return Err(CallError::Proxy(why.into()));
         }
         match self.url.host() {
-            &Host::Ip(ip) => self.try_all(now, vec![ip]),
+            &Host::Ip(ip) => self.set_addresses(vec![ip], known)?,
             Host::Name(name) if proxy.is_some() => {
                 let (host, port) = (name.clone(), self.url.port());
-                self.addrs.clear();
                 let plain_path = self.has_plain_path();
-                match guard::check_name(&host, self.bounds.mitigate, plain_path, self.from) {
-                    Ok(()) => self.addrs.push_back(Target::Name { host, port }),
-                    Err(refusal) => return self.finish(Err(CallError::Refused(refusal))),
-                }
-                self.try_next(now, CallError::NoAddress);
+                guard::check_name(&host, self.rules.mitigate, plain_path, self.from)?;
+                self.untried = [Target::Name { host, port }].into();
             }
-            Host::Name(name) => self.asks.push_back(Ask::Resolve { host: name.clone() }),
+            Host::Name(name) => return Ok(Found::Name(name.clone())),
         }
+        Ok(Found::Addresses)
     }
 
-    /// Begins with the first of `ips` that may be asked.
-    pub(super) fn try_all(&mut self, now: Instant, ips: Vec<IpAddr>) {
-        self.addrs.clear();
-        self.failure = None;
+    /// The addresses are these; an error if none of them may be asked.
+    pub(super) fn set_addresses(
+        &mut self,
+        ips: Vec<IpAddr>,
+        known: Option<&Target>,
+    ) -> Result<(), CallError> {
+        self.untried.clear();
         let plain_path = self.has_plain_path();
+        let mut failure = CallError::NoAddress;
         for ip in ips {
             let addr = SocketAddr::new(ip.to_canonical(), self.url.port());
-            let wanted = match self.family {
+            let wanted = match self.rules.family {
                 None => true,
                 Some(Family::V4) => addr.is_ipv4(),
                 Some(Family::V6) => addr.is_ipv6(),
             };
-            if !wanted || self.addrs.contains(&addr.into()) {
+            if !wanted || self.untried.contains(&addr.into()) {
                 continue;
             }
-            match guard::check(addr.ip(), self.bounds.mitigate, plain_path, self.from) {
-                Ok(()) => self.addrs.push_back(addr.into()),
-                Err(refusal) => self.failure = Some(CallError::Refused(refusal)),
+            match guard::check(addr.ip(), self.rules.mitigate, plain_path, self.from) {
+                Ok(()) => self.untried.push_back(addr.into()),
+                Err(refusal) => failure = CallError::Refused(refusal),
             }
-            if self.addrs.len() >= MAX_ADDRESSES {
+            if self.untried.len() >= MAX_ADDRESSES {
                 break;
             }
         }
         // Where we are known already, one round trip is enough.
-        let known = self.known.as_ref().map(|known| &known.to);
-        if let Some(at) = self.addrs.iter().position(|addr| known == Some(addr)) {
-            self.addrs.swap(0, at);
+        if let Some(at) = self.untried.iter().position(|addr| known == Some(addr)) {
+            self.untried.swap(0, at);
         }
-        let failure = self.failure.take().unwrap_or(CallError::NoAddress);
-        self.try_next(now, failure);
+        if self.untried.is_empty() { Err(failure) } else { Ok(()) }
     }
 
-    /// Whether a request can be taken for nothing else than an announce or a scrape.
-    fn has_plain_path(&self) -> bool {
-        // A datagram to a tracker cannot, whatever its path.
-        match &self.question {
-            _ if self.url.scheme() == Scheme::Udp => true,
-            Question::Announce(_) => self.url.is_announce_path(),
-            Question::Scrape(_) => self.url.is_scrape_path(),
-        }
+    /// The address that is tried next, and how many are left with it, which share the time.
+    pub(super) fn next(&mut self) -> Option<(Target, u32)> {
+        let shares = u32::try_from(self.untried.len()).unwrap_or(u32::MAX);
+        Some((self.untried.pop_front()?, shares))
     }
 
-    /// The address tried last has failed with `failure`; the next one gets its share of the time.
-    pub(super) fn try_next(&mut self, now: Instant, failure: CallError) {
-        let Some(to) = self.addrs.pop_front() else { return self.finish(Err(failure)) };
-        let shares = u32::try_from(self.addrs.len() + 1).unwrap_or(u32::MAX);
-        self.share_ends = (shares > 1).then(|| now + self.deadline.since(now) / shares);
-        if self.url.scheme() == Scheme::Udp {
-            let asked = udp::Asked { question: &self.question, url: &self.url };
-            let patience = self.deadline.since(now);
-            let (exchange, data) =
-                Exchange::new(to.clone(), self.known.clone(), now, patience, &mut self.rng, &asked);
-            self.told |= exchange.is_asking();
-            self.state = State::Datagrams(exchange);
-            self.asks.push_back(Ask::Datagram { to, data });
-        } else {
-            self.state = State::Connecting(to.clone());
-            self.dialled = false;
-            let tls = (self.url.scheme() == Scheme::Https).then(|| match self.url.host() {
-                Host::Ip(ip) => ip.to_string(),
-                Host::Name(name) => name.clone(),
-            });
-            let forwarded = self.is_forwarded();
-            self.asks.push_back(Ask::Connect { to, tls, forwarded });
-        }
-    }
-
-    /// Where a redirect that came from `from` leads, if it may.
-    pub(super) fn follow(
-        &mut self,
-        from: &Target,
-        location: &[u8],
-    ) -> Result<TrackerUrl, CallError> {
+    /// Turns to where a redirect that came from `from` leads, if it may.
+    pub(super) fn follow(&mut self, from: &Target, location: &[u8]) -> Result<(), CallError> {
         self.redirects = self.redirects.saturating_add(1);
-        if self.redirects > self.bounds.redirects {
-            return Err(CallError::Redirects(self.bounds.redirects));
+        if self.redirects > self.rules.max_redirects {
+            return Err(CallError::Redirects(self.rules.max_redirects));
         }
         let location =
             str::from_utf8(location).map_err(|_| CallError::Redirect(UrlError::NotAscii))?;
@@ -141,6 +161,17 @@ impl Call {
             return Err(CallError::Scheme { from: scheme, to });
         }
         self.from = [self.from, guard::reach_of(from)].into_iter().flatten().min();
-        Ok(url)
+        self.url = url;
+        Ok(())
+    }
+
+    /// Whether a request can be taken for nothing else than an announce or a scrape.
+    fn has_plain_path(&self) -> bool {
+        match self.rules.is_scrape {
+            // A datagram to a tracker cannot, whatever its path.
+            _ if self.url.scheme() == Scheme::Udp => true,
+            false => self.url.is_announce_path(),
+            true => self.url.is_scrape_path(),
+        }
     }
 }

@@ -1,17 +1,24 @@
 //! Whole calls, step by step.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use super::{
     super::http::{HttpError, guard::Refusal},
+    places::MAX_ADDRESSES,
     udp::CONNECTION_TIME,
     *,
 };
 use crate::{
-    base::ids::{InfoHash, PeerId},
+    base::{
+        ids::{InfoHash, PeerId},
+        rng::Rng,
+        target::Target,
+        time::Instant,
+    },
+    conf::Conf,
     wire::tracker::{
-        Announce, AnnounceEvent, AnnounceReply, CryptoSupport, RetryIn, Scheme, ScrapeReply,
-        UrlError,
+        Announce, AnnounceEvent, AnnounceReply, CryptoSupport, MAX_SCRAPE, ReplyError, RetryIn,
+        Scheme, ScrapeReply, TrackerUrl, UrlError,
         udp::{Reply, Request as Datagram},
     },
 };
