@@ -347,6 +347,13 @@ pub enum Alert {
         /// Its bytes, as peers claim; 0 before any has come.
         total: u32,
     },
+    /// The metainfo of a torrent that was added by a magnet link is known
+    /// ([`Engine::metainfo`](crate::Engine::metainfo)): peers have given it, or the user. What is
+    /// on the disk is looked at next. Never dropped.
+    MetadataReceived {
+        /// The torrent.
+        torrent: TorrentId,
+    },
     /// The metainfo of a torrent has come from peers and is the one of its magnet link, but the
     /// torrent cannot be had: the torrent waits, and does nothing. Never dropped.
     MetadataRefused {

@@ -215,6 +215,39 @@ fn two_sessions_exchange_files_as_scripts_say() {
     seed.assert_ends(0);
 }
 
+/// A link has no name and no files until a peer tells; it is there at the next start all the same.
+#[test]
+fn session_takes_a_magnet_link_and_knows_it_after_a_restart() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let torrent = small("one", 5);
+    torrent.write_files(from.path());
+    fs::rename(torrent.write_metainfo(from.path()), from.path().join("x.torrent")).unwrap();
+    let mut seed = Session::start(from.path(), &["--downloads", "."]);
+    let addr = seed.addr();
+    seed.say("add x.torrent");
+    let hash = seed.line("added 1 ").split(' ').nth(2).unwrap().to_owned();
+
+    let mut leech = Session::start(to.path(), &[]);
+    leech.addr();
+    leech.say(&format!("add magnet:?xt=urn:btih:{hash}"));
+    assert_eq!(leech.line("added 1 "), format!("added 1 {hash} -"));
+    leech.say("quit");
+    leech.assert_ends(0);
+
+    let mut leech = Session::start(to.path(), &[]);
+    leech.addr();
+    leech.say("list");
+    assert!(leech.line("1\t").starts_with("1\twaiting for metadata\t"));
+    leech.say(&format!("peer {} {addr}", &hash[..6]));
+    leech.say("wait 1 --for 40");
+    assert_eq!(leech.line("known "), "known 1 one");
+    leech.line("finished 1");
+    leech.line("waited");
+    leech.say("quit");
+    leech.assert_ends(0);
+    torrent.compare(&to.path().join("s/downloads")).unwrap();
+}
+
 #[test]
 fn signal_ends_the_session_despite_waits() {
     let dir = tempfile::tempdir().unwrap();
@@ -286,7 +319,7 @@ fn nonsense_is_told_in_a_sentence_and_does_not_stop_a_script() {
     session.addr();
     for (line, sentence) in [
         ("dance", "there is no command \"dance\"; help lists them"),
-        ("add", "usage: add FILE|DIR… [--dir D] [--paused] [--now]"),
+        ("add", "usage: add FILE|DIR|MAGNET… [--dir D] [--paused] [--now]"),
         (
             "add nothing.torrent",
             "cannot read nothing.torrent: No such file or directory (os error 2)",

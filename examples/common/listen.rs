@@ -26,6 +26,29 @@ const PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 /// How often the nodes of the DHT that are known are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(20);
 
+/// What `--help` says of the options that [`Place::parse`] takes.
+pub const HELP: &str = "\
+\x20 --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
+  --no-listen           accept no peers
+  --transport KIND      reach peers by tcp, by utp (BEP 29), or by both, tcp first (default: both)
+  --proxy URL           reach everything through a proxy, by names where there are names:
+                        socks5://USER:PASSWORD@HOST:PORT or http://…; no peer is accepted
+  --bind ADDR|NAME      send everything from this address of ours, or by this network interface
+  --encryption HOW      off; allow (default): what peers begin, and peers known for it;
+                        prefer: tried first with all peers; require: RC4, and no other peers
+  --bootstrap HOST:PORT join the DHT by this node; may be given more than once
+                        (default: public ones)
+  --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
+  --no-lsd              do not look for peers in the local network; so does NO_LSD
+  --no-port-mapping     do not ask the router to let peers in (PCP, NAT-PMP, UPnP), which is done
+                        by what goes on serving; so does NO_PORT_MAPPING
+  --no-pex              do not tell peers of each other, and do not hear of peers from them
+  --no-web-seeds        do not fetch anything from web servers";
+
+/// The same of an option that only programs without a session folder take.
+pub const HELP_DHT_STATE: &str = "\
+\x20 --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there";
+
 /// Where to listen, and what to send from.
 #[derive(Clone, Debug, Default)]
 pub struct Place {

@@ -125,7 +125,7 @@ impl Make {
             self.check_out(&path, &out)?;
         }
         (self.params.path, self.params.name) = (path, name);
-        let mut progress = Progress::new(0, if to_stdout { Show::Nothing } else { show });
+        let mut progress = Progress::new(if to_stdout { Show::Nothing } else { show });
         let (start, shown) = (Instant::now(), self.params.path.display());
         let mut begun = false;
         let created = create(&self.params, |so_far| {

@@ -48,6 +48,18 @@ impl Show {
     }
 }
 
+/// How what a magnet link stands for is coming.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MetadataProgress {
+    /// Peers that offer it.
+    pub offer: usize,
+    /// Those of them that have refused or not answered lately.
+    pub rest: usize,
+    pub have: u32,
+    /// 0 before any peer has told.
+    pub total: u32,
+}
+
 pub enum Progress {
     Bar(Bar),
     Lines { last: Instant },
@@ -56,14 +68,21 @@ pub enum Progress {
 }
 
 impl Progress {
-    pub fn new(total: u64, show: Show) -> Self {
+    pub fn new(show: Show) -> Self {
         // As if the last had been so long ago that the first is due soon.
         let (now, wait) = (Instant::now(), PAUSE - FIRST_PAUSE);
         match show {
             Show::Nothing => Self::Quiet,
             Show::Json => Self::Json { last: now.checked_sub(JSON_PAUSE).unwrap_or(now) },
-            Show::Words if can_draw() => Self::Bar(Bar::new(total)),
+            Show::Words if can_draw() => Self::Bar(Bar::new()),
             Show::Words => Self::Lines { last: now.checked_sub(wait).unwrap_or(now) },
+        }
+    }
+
+    /// What it goes up to, in bytes.
+    pub fn set_total(&self, total: u64) {
+        if let Self::Bar(bar) = self {
+            bar.bar.set_length(total);
         }
     }
 
@@ -73,9 +92,7 @@ impl Progress {
         if total == 0 {
             return;
         }
-        if let Self::Bar(bar) = self {
-            bar.bar.set_length(total);
-        }
+        self.set_total(total);
         let percent = percent(done, total);
         self.tell(
             done,
@@ -99,6 +116,35 @@ impl Progress {
         );
     }
 
+    /// What a magnet link stands for is asked for; so many peers are connected.
+    pub fn metadata(&mut self, connected: usize, metadata: &MetadataProgress) {
+        let &MetadataProgress { offer, rest, have, total } = metadata;
+        let about = || {
+            let offers = match (offer, rest) {
+                _ if connected == 0 => return "metadata: no peer is connected yet".to_owned(),
+                (_, 0) => format!("{offer} of them offer it"),
+                _ => format!("{offer} of them offer it, {rest} do not answer"),
+            };
+            let size = HumanBytes(total.into());
+            let part = match total {
+                0 => String::new(),
+                _ => format!(", {} of {size}", HumanBytes(have.into())),
+            };
+            format!("metadata: {}, {offers}{part}", peers(connected))
+        };
+        self.set_total(total.into());
+        self.tell(have.into(), about, about, || {
+            json!({
+                "event": "metadata",
+                "bytes": have,
+                "total_bytes": total,
+                "peers": connected,
+                "offering": offer,
+                "resting": rest,
+            })
+        });
+    }
+
     pub fn downloading(&mut self, stats: &TorrentStats) {
         let about = || {
             let eta = stats.eta.map(HumanDuration);
@@ -106,9 +152,7 @@ impl Progress {
             format!("{}/s, {}{eta}", HumanBytes(stats.download_rate), peers(stats.peers))
         };
         let percent = percent(stats.wanted_have_bytes, stats.wanted_bytes);
-        if let Self::Bar(bar) = self {
-            bar.bar.set_length(stats.wanted_bytes);
-        }
+        self.set_total(stats.wanted_bytes);
         self.tell(
             stats.wanted_have_bytes,
             about,
@@ -213,11 +257,11 @@ pub struct Bar {
 }
 
 impl Bar {
-    fn new(total: u64) -> Self {
+    fn new() -> Self {
         let term = Term::stderr();
         let columns = columns(&term);
         let target = ProgressDrawTarget::stderr();
-        let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style(columns));
+        let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style(columns));
         Self { bar, term, columns, drawn: 0 }
     }
 

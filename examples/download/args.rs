@@ -8,74 +8,58 @@ use crate::{
     Problem,
     common::{
         args::{Args, Time, free, path, peers, rate, resolve_all, value, values, variable},
-        listen::Place,
+        listen::{self, Place},
         make::{trackers, web_seeds},
         names::{self, Renames},
         progress::Show,
     },
 };
 
-pub const HELP: &str = "\
-Downloads a torrent from the peers that its trackers name, or you, and serves it to others if \
-you wish.
-With no arguments it shows itself: it makes a torrent, serves it and downloads it, all on this \
-machine.
+const HELP: &str = "\
+Downloads a torrent from the peers that its trackers name, or you, and serves it to others if you
+wish. With no arguments it shows itself: it makes a torrent, serves it and downloads it, all on
+this machine.
 
 Usage: download [TORRENT] [options]
 
-  TORRENT               the .torrent file, or a magnet link, whose peers (x.pe) are asked what it is
+  TORRENT               the .torrent file, or a magnet link, of which peers tell what it is
   --dir DIR             where the download goes (default: the current folder)
   --select LIST         only these files, as 0,2-5: counted from 0, as inspect numbers them
   --name INDEX=PATH     store a file under another path below DIR; may be given more than once
   --peer ADDR[,ADDR…]   peers as host:port or [v6]:port; may be given more than once
-  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them \
-                        in one
-                        tier; may be given more than once
-  --web-seed URL        a web server that has the files, beside those in the torrent; may be given \
-                        more than
-                        once
-  --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
-  --no-listen           accept no peers
-  --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
-  --proxy URL           reach everything through a proxy, by names where there are names:
-                        socks5://USER:PASSWORD@HOST:PORT or http://…; no peer is accepted
-  --bind ADDR|NAME      send everything from this address of ours, or by this network interface
-  --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
-                        tried
-                        first with all peers; require: RC4, and no other peers
-  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
-                        ones)
-  --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there
-  --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
-  --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
-                        environment
-  --no-port-mapping     do not ask the router to let peers in (PCP, NAT-PMP, UPnP), which is done
-                        by what goes on serving; so does NO_PORT_MAPPING in the environment
-  --no-pex              do not tell peers of each other, and do not hear of peers from them
-  --no-web-seeds        do not fetch anything from web servers
+  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them
+                        in one tier; may be given more than once
+  --web-seed URL        a web server that has the files, beside those in the torrent;
+                        may be given more than once
+";
+const MORE: &str = "
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --seed                go on serving when complete, until Ctrl-C
   --seed-ratio R        serve until R times the torrent's size was sent, as 1.5
   --seed-time TIME      serve for this long, as 90s, 30m or 2h
   --sequential          fetch pieces in order instead of rarest first
-  --limit-down RATE     receive at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); \
+  --limit-down RATE     receive at most RATE bytes per second, as 500K, 2M or 1G (of 1024s);
                         0: no limit
   --limit-up RATE       send at most RATE bytes per second
   --recheck             believe no saved state, hash what is there
-  --timeout SECONDS     give up when no peer was connected for so long; 0: never (default: 60)
+  --timeout SECONDS     give up when no peer was connected for so long; 0: never (default: 60, and
+                        never for a magnet link of which it is not known yet what it is)
   --quiet               print errors only
   --json                print JSON objects, one a line
   --help, --version
 
-Environment, where the arguments say nothing: METAINFO_PATH (the torrent), DOWNLOAD_DIR (the \
-folder).
-SEED (peers, separated by commas) adds to --peer. RUST_LOG=debug shows what the engine does.
+Environment, where the arguments say nothing: METAINFO_PATH (the torrent), DOWNLOAD_DIR (the
+folder). SEED (peers, separated by commas) adds to --peer. RUST_LOG=debug shows what the engine
+does.
 
-Exit status: 0 complete; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM \
-before it was complete,
-129 for SIGHUP. Whatever was downloaded is kept: the same command goes on from there. What that \
-takes
-lies in DIR/.cratetorrent; it is removed when everything is there and nothing is to be served.";
+Exit status: 0 complete; 1 failed; 2 nonsense asked; 130 or 143 stopped by Ctrl-C or SIGTERM
+before it was complete, 129 for SIGHUP. Whatever was downloaded is kept: the same command goes on
+from there. What that takes lies in DIR/.cratetorrent; it is removed when everything is there and
+nothing is to be served.";
+
+pub fn help() -> String {
+    format!("{HELP}{}\n{}{MORE}", listen::HELP, listen::HELP_DHT_STATE)
+}
 
 pub enum Command {
     Demo,
@@ -100,6 +84,8 @@ pub struct Options {
     pub limits: Limits,
     /// `None`: wait forever.
     pub timeout: Option<Duration>,
+    /// The same until it is known what a magnet link stands for.
+    pub metadata_timeout: Option<Duration>,
     pub show: Show,
 }
 
@@ -128,7 +114,8 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
     let recheck = args.contains("--recheck");
     let limits =
         Limits { down: rate(&mut args, "--limit-down")?, up: rate(&mut args, "--limit-up")? };
-    let timeout = value(&mut args, "--timeout")?.unwrap_or(60);
+    let timeout = value(&mut args, "--timeout")?;
+    let after = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
     let show = Show::parse(&mut args)?;
     let mut free = free(args)?;
     if free.len() > 1 {
@@ -155,7 +142,8 @@ pub fn parse(mut args: Args) -> Result<Command, Problem> {
         sequential,
         recheck,
         limits,
-        timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
+        timeout: after(timeout.unwrap_or(60)),
+        metadata_timeout: after(timeout.unwrap_or(0)),
         show,
     })))
 }

@@ -214,7 +214,8 @@ fn download(
     total: u64,
     interrupt: &Interrupt,
 ) -> Result<TorrentStats, Problem> {
-    let mut progress = Progress::new(total, Show::Words);
+    let mut progress = Progress::new(Show::Words);
+    progress.set_total(total);
     let mut last = (0, Instant::now());
     loop {
         // A program with a loop of its own would wait for the reactor's descriptor there, and pass

@@ -1,9 +1,7 @@
 //! The download itself: one engine on its own thread, its alerts followed from here.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    net::SocketAddr,
     ops::RangeInclusive,
     path::Path,
     process::ExitCode,
@@ -13,7 +11,7 @@ use std::{
 
 use cratetorrent::{
     Alert, AlertMask, Alerts, Conf, EngineHandle, Phase, Priority, TorrentId, TorrentStats, Trust,
-    Verbs, engine::TorrentParams, handle::NoAlert, wire::metainfo::Metainfo,
+    Verbs, engine::TorrentParams, wire::metainfo::Metainfo,
 };
 
 use serde_json::json;
@@ -25,11 +23,11 @@ use crate::{
         block, check_writable, complain,
         follow::{self, News},
         limits, listen,
-        progress::{Progress, pace},
+        progress::{MetadataProgress, Progress, pace},
         read_magnet, read_metainfo, shut_down,
         signals::Interrupt,
-        trackers::Trackers,
     },
+    patience::Patience,
 };
 
 /// How often to look at the clock when no alert comes.
@@ -71,27 +69,16 @@ pub fn run(mut options: Options) -> Result<ExitCode, Problem> {
     let interrupt = Interrupt::catch(move || stop.shutdown())?;
     let added = engine.call(move |engine| engine.add_torrent(params)).map_err(Problem::of)?;
     let torrent = added.map_err(Problem::of)?;
-    let (metainfo, news) = match known {
-        Some(metainfo) => (metainfo, Vec::new()),
-        None if !has_source && !options.place.has_port() => {
-            return Err(Problem::new(NO_PEERS));
-        }
-        None => {
-            let Some(come) = await_metainfo(&engine, &alerts, torrent, &interrupt)? else {
-                return Ok(ExitCode::from(interrupt.exit_code().unwrap_or(1)));
-            };
-            choose(&engine, torrent, &come.0, options.select.as_deref())?;
-            come
-        }
-    };
+    if known.is_none() && !has_source && !options.place.has_port() {
+        return Err(Problem::new(NO_PEERS));
+    }
 
-    let progress = Progress::new(metainfo.geometry.total_len(), options.show);
-    let mut fetch = Fetch::new(options, &metainfo, engine, torrent, progress);
-    fetch.has_source = has_source;
-    let outcome = news
-        .into_iter()
-        .try_for_each(|alert| fetch.handle(alert))
-        .and_then(|()| fetch.follow(&alerts, &interrupt));
+    let mut fetch = Fetch::new(options, engine, torrent, has_source);
+    match &known {
+        Some(metainfo) => fetch.set_subject(metainfo),
+        None => fetch.progress.say("asking peers what the torrent is"),
+    }
+    let outcome = fetch.follow(&alerts, &interrupt);
     let saved = fetch.end(&alerts, outcome.is_ok());
     match outcome? {
         Outcome::Complete if !saved => Ok(ExitCode::FAILURE),
@@ -114,45 +101,6 @@ const NO_PEERS: &str = "no peer to download from: the torrent has no trackers, s
                         --tracker, peers with --peer or servers with --web-seed, let peers come \
                         with --port, or do without --no-dht or --no-lsd (which find no private \
                         torrent)";
-
-/// A metainfo that has come, and alerts that came meanwhile and are for the download.
-type Come = (Arc<Metainfo>, Vec<Alert>);
-
-/// Waits until peers have given the metainfo of a magnet link; `None` if a signal has come.
-fn await_metainfo(
-    engine: &EngineHandle,
-    alerts: &Alerts,
-    torrent: TorrentId,
-    interrupt: &Interrupt,
-) -> Result<Option<Come>, Problem> {
-    complain("asking peers what the torrent is");
-    let mut news = Vec::new();
-    loop {
-        let alert = alerts.recv_timeout(TICK);
-        if interrupt.exit_code().is_some() {
-            return Ok(None);
-        }
-        match alert {
-            Ok(Alert::FetchingMetadata { peers, resting, have, total, .. }) => {
-                log::info!("{have} of {total} bytes; {peers} peers offer it, {resting} rest");
-            }
-            Ok(Alert::MetadataRefused { error, .. }) => return Err(Problem::new(error)),
-            Ok(Alert::PeerBanned { addr, .. }) => {
-                complain(&format!("peer {addr} sent bad data and is banned"));
-            }
-            Ok(Alert::PeerGone { addr, reason, .. }) => log::info!("peer {addr}: {reason}"),
-            Ok(alert) => news.push(alert),
-            Err(NoAlert::Yet) => {}
-            Err(NoAlert::Ended) => {
-                return Err(Problem::new("the engine failed; RUST_LOG=error tells why"));
-            }
-        }
-        let metainfo = engine.call(move |engine| engine.metainfo(torrent)).map_err(Problem::of)?;
-        if let Some(metainfo) = metainfo {
-            return Ok(Some((metainfo, news)));
-        }
-    }
-}
 
 /// What `--select` says counts more than what the link does.
 fn choose(
@@ -232,15 +180,33 @@ fn start(options: &Options) -> Result<(EngineHandle, Alerts), Problem> {
     Ok((engine, alerts))
 }
 
+/// What is downloaded.
+struct Subject {
+    name: String,
+    pieces: u32,
+    total: u64,
+}
+
+impl Subject {
+    fn of(metainfo: &Metainfo) -> Self {
+        Self {
+            // A foreign word: it may not write all over the terminal.
+            name: metainfo.name.escape_debug().to_string(),
+            pieces: metainfo.geometry.piece_count(),
+            total: metainfo.geometry.total_len(),
+        }
+    }
+}
+
 /// One torrent on its way.
 struct Fetch {
     options: Options,
     engine: EngineHandle,
     torrent: TorrentId,
     progress: Progress,
-    name: String,
-    pieces: u32,
-    total: u64,
+    /// `None` until peers have told what a magnet link stands for.
+    subject: Option<Subject>,
+    metadata: MetadataProgress,
     started: Instant,
     complete: bool,
     /// It has served enough.
@@ -249,42 +215,27 @@ struct Fetch {
     have: u32,
     /// It is known what is there.
     began: bool,
-    /// When a peer was last connected, or had no reason to be.
-    last_peer: Instant,
-    /// What each peer was last gone for.
-    reasons: BTreeMap<SocketAddr, String>,
+    patience: Patience,
     /// There are trackers, web seeds, peers that the user has named, or a DHT.
     has_source: bool,
-    trackers: Trackers,
 }
 
 impl Fetch {
-    fn new(
-        options: Options,
-        metainfo: &Metainfo,
-        engine: EngineHandle,
-        torrent: TorrentId,
-        progress: Progress,
-    ) -> Self {
-        let now = Instant::now();
+    fn new(options: Options, engine: EngineHandle, torrent: TorrentId, has_source: bool) -> Self {
         Self {
+            progress: Progress::new(options.show),
             options,
             engine,
             torrent,
-            progress,
-            // A foreign word: it may not write all over the terminal.
-            name: metainfo.name.escape_debug().to_string(),
-            pieces: metainfo.geometry.piece_count(),
-            total: metainfo.geometry.total_len(),
-            started: now,
+            subject: None,
+            metadata: MetadataProgress::default(),
+            started: Instant::now(),
             complete: false,
             served: false,
             have: 0,
             began: false,
-            last_peer: now,
-            reasons: BTreeMap::new(),
-            has_source: false,
-            trackers: Trackers::default(),
+            patience: Patience::new(),
+            has_source,
         }
     }
 
@@ -306,6 +257,24 @@ impl Fetch {
             }
             self.give_up_without_peers()?;
         }
+    }
+
+    /// Peers have told what a magnet link stands for.
+    fn learn(&mut self) -> Result<(), Problem> {
+        let torrent = self.torrent;
+        let metainfo =
+            self.engine.call(move |engine| engine.metainfo(torrent)).map_err(Problem::of)?;
+        if let Some(metainfo) = metainfo {
+            choose(&self.engine, torrent, &metainfo, self.options.select.as_deref())?;
+            self.set_subject(&metainfo);
+        }
+        Ok(())
+    }
+
+    fn set_subject(&mut self, metainfo: &Metainfo) {
+        let subject = Subject::of(metainfo);
+        self.progress.set_total(subject.total);
+        self.subject = Some(subject);
     }
 
     fn handle(&mut self, alert: Alert) -> Result<(), Problem> {
@@ -348,22 +317,36 @@ impl Fetch {
             }
             // Others may still have what can be read.
             Alert::StorageFailed { error, .. } => complain(&error.to_string()),
+            Alert::FetchingMetadata { peers, resting, have, total, .. } => {
+                self.metadata = MetadataProgress { offer: peers, rest: resting, have, total };
+            }
+            Alert::MetadataReceived { .. } => self.learn()?,
+            Alert::MetadataRefused { error, .. } => return Err(Problem::new(error)),
+            Alert::NoPeers { no_peers, .. } if self.subject.is_none() => {
+                self.progress.say(&format!("still asking: {no_peers}"));
+            }
             Alert::PeerConnected { addr, id, .. } => {
-                self.last_peer = Instant::now();
+                self.patience.renew();
                 log::info!("peer {addr} is connected: {id}");
             }
-            Alert::PeerGone { addr, reason, .. } => self.peer_gone(addr, reason),
-            alert => follow::tell(&alert, &mut self.progress, &mut self.trackers),
+            // A swarm comes and goes; only the named peers are worth a line.
+            Alert::PeerGone { addr, reason, .. } => {
+                if !self.complete && self.options.peers.contains(&addr) {
+                    self.patience.handle_gone(addr, reason, &self.progress);
+                }
+            }
+            alert => follow::tell(&alert, &mut self.progress, &mut self.patience.trackers),
         }
         Ok(())
     }
 
     /// It is known what is there; now the rest.
     fn begin(&mut self, have: u32) -> Result<(), Problem> {
-        self.last_peer = Instant::now();
+        self.patience.renew();
         self.have = have;
         self.began = true;
-        if have == self.pieces {
+        let Some(Subject { name, pieces, .. }) = &self.subject else { return Ok(()) };
+        if have == *pieces {
             self.finished(0);
         } else if !self.has_source && !self.options.place.has_port() {
             return Err(Problem::new(NO_PEERS));
@@ -371,19 +354,16 @@ impl Fetch {
             // Seeding from a read-only folder is fine; filling one is not, which should not wait
             // for the first piece.
             prepare(&self.options.dir)?;
-            self.progress.say(&format!(
-                "{}: {have} of {} pieces are there, fetching the others",
-                self.name, self.pieces
-            ));
+            self.progress
+                .say(&format!("{name}: {have} of {pieces} pieces are there, fetching the others"));
         }
         Ok(())
     }
 
     fn handle_stats(&mut self, stats: &TorrentStats) {
-        if stats.peers + stats.web_seeds > 0 || stats.phase != Phase::Downloading {
-            self.last_peer = Instant::now();
-        }
+        self.patience.handle_stats(stats);
         match stats.phase {
+            Phase::Metadata => self.progress.metadata(stats.peers, &self.metadata),
             Phase::Downloading => self.progress.downloading(stats),
             Phase::Seeding => self.progress.seeding(stats),
             _ => {}
@@ -392,7 +372,8 @@ impl Fetch {
 
     /// Whether nothing is left to do with this torrent, now or at another start.
     fn is_done_with(&self) -> bool {
-        self.complete && self.have == self.pieces && (self.served || !self.options.seed)
+        let is_whole = self.subject.as_ref().is_some_and(|subject| self.have == subject.pieces);
+        self.complete && is_whole && (self.served || !self.options.seed)
     }
 
     fn finished(&mut self, downloaded: u64) {
@@ -400,23 +381,24 @@ impl Fetch {
             return;
         }
         self.progress.end();
+        let Some(Subject { name, pieces, total }) = &self.subject else { return };
         let (dir, took) = (self.options.dir.display(), self.started.elapsed());
-        let place = format!("{} in {dir}", self.name);
+        let place = format!("{name} in {dir}");
         let object = json!({
             "event": "complete",
-            "name": self.name,
+            "name": name,
             "dir": self.options.dir.to_string_lossy(),
             "pieces": self.have,
-            "total_pieces": self.pieces,
+            "total_pieces": pieces,
             "downloaded_bytes": downloaded,
             "seconds": took.as_secs_f64(),
         });
-        let line = match (downloaded, self.have == self.pieces) {
+        let line = match (downloaded, self.have == *pieces) {
             (0, true) => {
-                format!("complete already: all {} pieces of {place} are there", self.pieces)
+                format!("complete already: all {} pieces of {place} are there", pieces)
             }
             (0, false) => format!("complete already: the selected files of {place} are there"),
-            (_, true) => format!("complete: {place}, {}", pace(self.total, took)),
+            (_, true) => format!("complete: {place}, {}", pace(*total, took)),
             (bytes, false) => {
                 format!("complete: the selected files of {place}, {}", pace(bytes, took))
             }
@@ -428,39 +410,23 @@ impl Fetch {
         }
     }
 
-    fn peer_gone(&mut self, addr: SocketAddr, reason: String) {
-        // A swarm comes and goes; only the named peers are worth a line, and only news.
-        if self.complete
-            || !self.options.peers.contains(&addr)
-            || self.reasons.get(&addr) == Some(&reason)
-        {
-            return;
-        }
-        self.progress.say(&format!("peer {addr}: {reason}"));
-        self.reasons.insert(addr, reason);
-    }
-
     fn give_up_without_peers(&mut self) -> Result<(), Problem> {
-        let Some(timeout) = self.options.timeout else { return Ok(()) };
-        // The word that the check is over may wait behind others, and the time begins with it.
-        if self.complete || !self.began || self.last_peer.elapsed() < timeout {
+        let timeout = match &self.subject {
+            None => self.options.metadata_timeout,
+            // The word that the check is over may wait behind others, and the time begins with it.
+            Some(_) if self.complete || !self.began => None,
+            Some(_) => self.options.timeout,
+        };
+        let Some(timeout) = timeout.filter(|&timeout| self.patience.is_over(timeout)) else {
             return Ok(());
-        }
+        };
         // A check may take longer than that, and asks no peer: only a torrent that downloads lacks
         // peers.
         let torrent = self.torrent;
         if let Ok(Some(stats)) = self.engine.call(move |engine| engine.stats(torrent)) {
             self.handle_stats(&stats);
-            if self.last_peer.elapsed() < timeout {
-                return Ok(());
-            }
         }
-        let mut why: Vec<String> =
-            self.reasons.iter().map(|(addr, reason)| format!("{addr}: {reason}")).collect();
-        why.extend(self.trackers.failures());
-        let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
-        let kept = "what was downloaded is kept, and the same command goes on from there";
-        Err(Problem::new(format!("no peer was connected for {} s{why}; {kept}", timeout.as_secs())))
+        if self.patience.is_over(timeout) { Err(self.patience.problem(timeout)) } else { Ok(()) }
     }
 
     /// Returns whether everything that was to be saved is.

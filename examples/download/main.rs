@@ -13,6 +13,7 @@ mod args;
 mod common;
 mod demo;
 mod fetch;
+mod patience;
 
 use std::process::ExitCode;
 
@@ -20,12 +21,8 @@ use args::Command;
 use common::Problem;
 
 fn main() -> ExitCode {
-    common::program(
-        || args::HELP.to_owned(),
-        args::parse,
-        |command| match command {
-            Command::Demo => demo::run(),
-            Command::Fetch(options) => fetch::run(*options),
-        },
-    )
+    common::program(args::help, args::parse, |command| match command {
+        Command::Demo => demo::run(),
+        Command::Fetch(options) => fetch::run(*options),
+    })
 }

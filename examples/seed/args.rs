@@ -7,7 +7,7 @@ use cratetorrent::{Limits, Trust};
 use crate::common::{
     Problem,
     args::{Args, free, path, peers, rate, values},
-    listen::Place,
+    listen::{self, Place},
     make::{self, Make},
     names::{self, Renames},
     progress::Show,
@@ -25,29 +25,13 @@ Usage: seed TORRENT [options]
   --no-check            do not hash the data: believe files that have the right size
   --recheck             hash the data even if a saved state says that it is whole
   PATH                  anything else: a file or folder to make a torrent of
-  --port PORT           accept peers on this port (default: the first free one from 6881 to 6889)
-  --transport KIND      reach peers by tcp, by utp (BEP 29), or by both: tcp first (default: tcp)
-  --proxy URL           reach everything through a proxy, by names where there are names:
-                        socks5://USER:PASSWORD@HOST:PORT or http://…; no peer is accepted
-  --bind ADDR|NAME      send everything from this address of ours, or by this network interface
-  --encryption HOW      off; allow (default): what peers begin, and peers known for it; prefer: \
-                        tried
-                        first with all peers; require: RC4, and no other peers
-  --bootstrap HOST:PORT join the DHT by this node; may be given more than once (default: public \
-                        ones)
-  --dht-state FILE      join the DHT by the nodes in FILE, and keep those that are known there
-  --no-dht              keep off the DHT; so does NO_DHT in the environment, set to anything
-  --no-lsd              do not look for peers in the local network; so does NO_LSD in the \
-                        environment
-  --no-port-mapping     do not ask the router to let peers in (PCP, NAT-PMP, UPnP), which is done
-                        by what goes on serving; so does NO_PORT_MAPPING in the environment
-  --no-pex              do not tell peers of each other, and do not hear of peers from them
-  --no-web-seeds        do not fetch anything from web servers
+";
+const MORE: &str = "
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
   --peer ADDR[,ADDR…]   peers to connect to, as host:port or [v6]:port; may be given more than once
-  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them \
+  --tracker URL[,URL…]  trackers beside those in the torrent, the ones with a comma between them
                         in one tier
-  --limit-up RATE       send at most RATE bytes per second, as 500K, 2M or 1G (of 1024s); \
+  --limit-up RATE       send at most RATE bytes per second, as 500K, 2M or 1G (of 1024s);
                         0: no limit
   --quiet               print errors only
   --json                print JSON objects, one a line
@@ -57,14 +41,13 @@ For making the torrent:
 ";
 const END: &str = "
 
-Nothing is downloaded: data that is not whole is not served. What was found when it was hashed is \
-kept in
-DIR/.cratetorrent, so that the next start need not hash it again.
+Nothing is downloaded: data that is not whole is not served. What was found when it was hashed
+is kept in DIR/.cratetorrent, so that the next start need not hash it again.
 Exit status: 0 stopped by Ctrl-C or SIGTERM while it served; 1 failed; 2 nonsense asked;
 129, 130 or 143 stopped before it served.";
 
 pub fn help() -> String {
-    format!("{HELP}{}{END}", make::HELP)
+    format!("{HELP}{}\n{}{MORE}{}{END}", listen::HELP, listen::HELP_DHT_STATE, make::HELP)
 }
 
 pub struct Options {

@@ -134,7 +134,8 @@ impl Seed {
             .call(|engine| engine.add_torrent(params))
             .map_err(Problem::of)?
             .map_err(Problem::of)?;
-        let progress = Progress::new(metainfo.geometry.total_len(), show);
+        let progress = Progress::new(show);
+        progress.set_total(metainfo.geometry.total_len());
         let mut last = TorrentStats::default();
         last.total_bytes = metainfo.geometry.total_len();
         Ok(Self {

@@ -15,7 +15,7 @@ use cratetorrent::{
 use crate::{
     book::{Book, Entry},
     command::{self, Command, Level, Place, Which},
-    common::{Problem, complain, print, read_metainfo, shown},
+    common::{Problem, complain, print, read_magnet, read_metainfo, shown},
     objects, show,
     style::{Fact, Style},
 };
@@ -201,18 +201,21 @@ impl Session {
     }
 
     fn add_one(&mut self, path: &Path, dir: &Path, paused: bool, now: bool) -> Result<(), Problem> {
-        let metainfo = Arc::new(read_metainfo(path)?);
-        let params =
-            TorrentParams { paused, queued: !now, ..TorrentParams::new(metainfo.clone(), dir) };
+        let params = match read_magnet(path) {
+            Some(magnet) => TorrentParams::from_magnet(magnet?, dir),
+            None => TorrentParams::new(Arc::new(read_metainfo(path)?), dir),
+        };
+        let params = TorrentParams { paused, queued: !now, ..params };
+        let source = params.source.clone();
         let id = self.call(move |engine| engine.add_torrent(params))?;
         let id = id.map_err(|e| Problem::new(format!("{}: {e}", shown(path))))?;
-        let entry = self.book.enter(id, metainfo, dir.to_owned());
-        let hash = entry.metainfo.info_hash().to_string();
+        let entry = self.book.enter(id, &source, dir.to_owned());
+        let hash = entry.hashes().swap_remove(0);
         let fact = Fact::new("added")
             .of(entry.number)
             .text(format!("{hash} {}", entry.name()))
             .with("info_hash", hash)
-            .with("name", entry.metainfo.name.clone());
+            .with("name", entry.name.clone());
         self.say(fact);
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Which number means which torrent.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use cratetorrent::{TorrentId, wire::metainfo::Metainfo};
+use cratetorrent::{Identity, Source, TorrentId};
 
 use crate::{command::Which, common::Problem};
 
@@ -14,14 +14,25 @@ const LEAST_DIGITS: usize = 4;
 pub struct Entry {
     pub number: u32,
     pub id: TorrentId,
-    pub metainfo: Arc<Metainfo>,
+    pub identity: Identity,
+    /// Empty if a magnet link does not tell, and no peer has yet.
+    pub name: String,
     pub dir: PathBuf,
 }
 
 impl Entry {
     /// A foreign word: it may not write all over the terminal, nor into the next field.
     pub fn name(&self) -> String {
-        self.metainfo.name.escape_debug().to_string()
+        match self.name.as_str() {
+            "" => "-".to_owned(),
+            name => name.escape_debug().to_string(),
+        }
+    }
+
+    /// Its info-hashes in hexadecimal digits, the one that it is called by first.
+    pub fn hashes(&self) -> Vec<String> {
+        let v1 = self.identity.v1().map(|hash| hash.to_string());
+        v1.into_iter().chain(self.identity.v2().map(|hash| hash.to_string())).collect()
     }
 }
 
@@ -32,10 +43,18 @@ pub struct Book {
 }
 
 impl Book {
-    pub fn enter(&mut self, id: TorrentId, metainfo: Arc<Metainfo>, dir: PathBuf) -> &Entry {
+    pub fn enter(&mut self, id: TorrentId, source: &Source, dir: PathBuf) -> &Entry {
         self.last += 1;
         let number = self.last;
-        self.entries.entry(number).or_insert(Entry { number, id, metainfo, dir })
+        let (identity, name) = (source.identity(), source.name().to_owned());
+        self.entries.entry(number).or_insert(Entry { number, id, identity, name, dir })
+    }
+
+    /// It is known now what its magnet link stands for.
+    pub fn learn(&mut self, id: TorrentId, identity: Identity, name: &str) -> Option<&Entry> {
+        let entry = self.entries.values_mut().find(|entry| entry.id == id)?;
+        (entry.identity, entry.name) = (identity, name.to_owned());
+        Some(entry)
     }
 
     pub fn strike(&mut self, id: TorrentId) -> Option<Entry> {
@@ -64,7 +83,7 @@ impl Book {
             return Ok(entry);
         }
         let prefix = word.to_ascii_lowercase();
-        let begins = |entry: &&Entry| entry.metainfo.info_hash().to_string().starts_with(&prefix);
+        let begins = |entry: &&Entry| entry.hashes().iter().any(|hash| hash.starts_with(&prefix));
         let found: Vec<_> = self.entries.values().filter(begins).take(2).collect();
         match found.as_slice() {
             _ if prefix.len() < LEAST_DIGITS => {

@@ -12,7 +12,7 @@ use crate::common::{
 /// The commands with what follows them, and what they do.
 const COMMANDS: &[(&str, &str)] = &[
     (
-        "add FILE|DIR… [--dir D] [--paused] [--now]",
+        "add FILE|DIR|MAGNET… [--dir D] [--paused] [--now]",
         "add torrents, those of a folder too; --now: not by the queue",
     ),
     ("list [LABEL]", "how the torrents stand"),

@@ -13,8 +13,8 @@ pub fn torrent(entry: &Entry, stats: &TorrentStats) -> Value {
     json!({
         "event": "torrent",
         "torrent": entry.number,
-        "info_hash": entry.metainfo.info_hash().to_string(),
-        "name": entry.metainfo.name,
+        "info_hash": entry.hashes().first(),
+        "name": entry.name,
         "state": stats.phase.to_string(),
         "bytes": stats.wanted_have_bytes,
         "total_bytes": stats.wanted_bytes,

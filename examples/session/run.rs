@@ -11,7 +11,7 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, Source, TorrentStats,
+    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, TorrentId, TorrentStats,
 };
 
 use crate::{
@@ -87,9 +87,7 @@ fn open(options: Options, style: Style) -> Result<(Session, Alerts), Problem> {
     });
     let mut book = Book::default();
     for (id, params) in known.map_err(Problem::of)? {
-        if let Source::Metainfo(metainfo) = params.source {
-            book.enter(id, metainfo, params.dir);
-        }
+        book.enter(id, &params.source, params.dir);
     }
     Ok((Session { engine, book, downloads, style }, alerts))
 }
@@ -220,7 +218,10 @@ impl Shell {
         // Closing is also what is about to be checked anew.
         let lacks = |stats: &TorrentStats| {
             stats.wanted_have_bytes < stats.wanted_bytes
-                || matches!(stats.phase, Phase::Opening | Phase::Checking | Phase::Closing)
+                || matches!(
+                    stats.phase,
+                    Phase::Metadata | Phase::Opening | Phase::Checking | Phase::Closing
+                )
         };
         let (complete, gone) = self.session.call(move |engine| {
             let stats: Vec<_> = ids.iter().map(|&id| engine.stats(id)).collect();
@@ -248,6 +249,17 @@ impl Shell {
         let number = |id| self.session.book.by_id(id).map_or(0, |entry| entry.number);
         let failed = |number, text: String| Some(Fact::new("failed").of(number).text(text));
         match alert {
+            Alert::MetadataReceived { torrent } => self.learn(torrent),
+            Alert::MetadataRefused { torrent, error } => failed(number(torrent), error),
+            Alert::Merged { torrent, twin } => {
+                let (number, twin) = (number(torrent), number(twin));
+                let text = format!("{twin} is the same torrent");
+                Some(Fact::new("merged").of(number).text(text).with("twin", twin))
+            }
+            Alert::NoPeers { torrent, no_peers } => {
+                let fact = Fact::new("waiting").of(number(torrent));
+                Some(fact.text(no_peers.to_string()))
+            }
             Alert::Checked { torrent, have } => {
                 let fact = Fact::new("checked").of(number(torrent));
                 Some(fact.text(format!("{have} pieces")).with("pieces", have))
@@ -332,6 +344,14 @@ impl Shell {
             }
             _ => None,
         }
+    }
+
+    /// Peers have told what a magnet link stands for.
+    fn learn(&mut self, torrent: TorrentId) -> Option<Fact> {
+        let metainfo = self.session.call(move |engine| engine.metainfo(torrent)).ok()??;
+        let entry = self.session.book.learn(torrent, metainfo.identity, &metainfo.name)?;
+        let fact = Fact::new("known").of(entry.number).text(entry.name());
+        Some(fact.with("name", metainfo.name.clone()))
     }
 
     /// Lets the engine save its states.

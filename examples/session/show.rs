@@ -81,7 +81,7 @@ pub fn details(
     let totals = stats.totals;
     let mut lines = vec![
         format!("name: {}", entry.name()),
-        format!("info-hash: {}", entry.metainfo.info_hash()),
+        format!("info-hash: {}", entry.hashes().join(" ")),
         format!("dir: {}", entry.dir.display()),
         format!("state: {}", stats.phase),
         format!(

@@ -92,7 +92,8 @@ impl Alert {
                 AlertMask::PROGRESS
             }
             Self::FetchingMetadata { .. } => AlertMask::PROGRESS,
-            Self::MetadataRefused { .. } | Self::HashesContradict { .. } => AlertMask::NONE,
+            Self::MetadataReceived { .. } | Self::MetadataRefused { .. } => AlertMask::NONE,
+            Self::HashesContradict { .. } => AlertMask::NONE,
             Self::PieceDone { .. } | Self::PieceFailed { .. } => AlertMask::PIECES,
             Self::PeerConnected { .. } | Self::PeerGone { .. } => AlertMask::PEERS,
             Self::PeerBanned { .. } => AlertMask::BANS,

@@ -108,6 +108,7 @@ impl Verbs<'_> {
             self.engine.check_record(&params)?;
         }
         self.engine.merge_twins(id.0, &metainfo.identity);
+        self.engine.cx.alerts.push(Alert::MetadataReceived { torrent: id });
         self.engine.with(id, |torrent, cx| torrent.set_metainfo(metainfo, renames, cx))?;
         self.engine.take_place(id.0);
         self.engine.settle(id.0);

@@ -73,6 +73,19 @@ fn magnet_link_without_peers_names_the_ways_to_find_some() {
     });
 }
 
+/// Nothing is known of a link before peers tell, which may take as long as it takes, unless the
+/// user has said for how long.
+#[test]
+fn magnet_link_is_given_up_when_the_user_says_so() {
+    let mut bench = Bench::new(&torrent(1, 44));
+    bench.torrent = format!("magnet:?xt=urn:btih:{}", "0b".repeat(20)).into();
+    let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()));
+    let mut process = bench.start(bench.command(&[closed]).args(["--timeout", "3", "--quiet"]));
+    let ended = Ended { status: process.wait(LIMIT), output: process.output() };
+    ended.assert_failure(&["no peer was connected for 3 s", &closed.to_string(), "refused"]);
+    assert!(!ended.output.contains("asking peers"), "{}", ended.output);
+}
+
 #[test]
 fn peer_that_comes_later_is_found() {
     let torrent = torrent(1, 41);
