@@ -35,6 +35,8 @@ pub enum ProxyManners {
     Names,
     /// It has no relay for datagrams.
     NoDatagrams,
+    /// It does not answer who asks for one.
+    NoRelayAnswer,
     /// What it says is neither SOCKS nor HTTP.
     Garbage,
 }
@@ -235,6 +237,9 @@ impl ProxyHost {
         let as_reply = [&[5, 0], heard.get(2..).unwrap_or_default()].concat();
         let Ok(Some((reply, len))) = socks::decode_reply(&as_reply) else { return 0 };
         let target = reply.bound;
+        if *command == 3 && self.manners == ProxyManners::NoRelayAnswer {
+            return len;
+        }
         if *command == 3 {
             let code = if self.manners == ProxyManners::NoDatagrams { 7 } else { 0 };
             self.set(conn, State::Relay);

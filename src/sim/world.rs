@@ -153,6 +153,10 @@ enum Event {
         side: usize,
         reset: bool,
     },
+    /// No answer came to what keeps a connection alive.
+    Silent {
+        conn: u64,
+    },
     Wake {
         node: usize,
         life: u32,
@@ -239,6 +243,7 @@ impl Event {
                 (11, *node as u64, u64::from(*life), host.as_bytes())
             }
             Self::NoTracker { node, life, .. } => (14, *node as u64, u64::from(*life), &[]),
+            Self::Silent { conn } => (20, *conn, 0, &[]),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use super::{
     disk::Disk,
+    doubts::Doubts,
     files::TorrentFiles,
     layout::Layout,
     names::Names,
@@ -38,11 +39,13 @@ pub(super) struct FileSystem {
     pub(super) folder: Option<Arc<SessionFolder>>,
     /// The torrents that are open, for those that read their files.
     open: Mutex<HashMap<Key, Weak<PlacedFiles>>>,
+    /// Files that are open no more and that nothing says are safe.
+    pub(super) doubts: Doubts,
 }
 
 impl FileSystem {
     pub(super) fn new(disk: Arc<dyn Disk>, folder: Option<Arc<SessionFolder>>) -> Self {
-        Self { disk, folder, open: Mutex::default() }
+        Self { disk, folder, open: Mutex::default(), doubts: Doubts::default() }
     }
 
     fn files(&self, spec: &StoreSpec, names: Names) -> Result<TorrentFiles, StoreError> {
@@ -53,6 +56,18 @@ impl FileSystem {
         let files = TorrentFiles::new(self.disk.clone(), layout, spec.allocation);
         files.borrow(&spec.borrowed);
         Ok(files.with_parts(spec.parts_file(), spec.geometry.clone(), &spec.skipped))
+    }
+
+    /// The torrent that opens these files next is to know which of them are in doubt.
+    fn remember_doubts(&self, open: &PlacedFiles) {
+        self.doubts.note(open.files.layout().dir(), open.files.in_doubt());
+    }
+
+    /// These files are open, and their marks say which of them are in doubt.
+    fn leave_doubts(&self, open: &PlacedFiles) {
+        if !self.doubts.is_empty() {
+            open.files.own_paths().for_each(|path| self.doubts.forget(path));
+        }
     }
 }
 
@@ -88,7 +103,10 @@ impl FileStorage {
     fn set(&self, files: PlacedFiles) {
         let files = Arc::new(files);
         lock(&self.system.open).insert(self.key, Arc::downgrade(&files));
-        *lock(&self.open) = Some(files);
+        let earlier = lock(&self.open).replace(files.clone());
+        // Where they were opened before, and are not any more, others may be opened.
+        earlier.iter().for_each(|earlier| self.system.remember_doubts(earlier));
+        self.system.leave_doubts(&files);
     }
 
     /// A file of another torrent is no safer than that one knows.
@@ -96,6 +114,11 @@ impl FileStorage {
         for lender in open.files.lenders() {
             let lender = lock(&self.system.open).get(&lender).and_then(Weak::upgrade);
             lender.iter().for_each(|lender| open.files.doubt_with(&lender.files));
+        }
+        // One that is closed has left its doubts, and perhaps its files.
+        if !self.system.doubts.is_empty() {
+            open.files.doubt(|path| self.system.doubts.names(path));
+            self.system.leave_doubts(open);
         }
     }
 }
@@ -108,6 +131,9 @@ impl Storage for FileStorage {
         let files = self.system.files(spec, Names::find(self.disk(), spec, known)?)?;
         if let Some(earlier) = self.current() {
             files.inherit(&earlier.files);
+        }
+        if !self.system.doubts.is_empty() {
+            files.doubt(|path| self.system.doubts.has(path));
         }
         let doubtful = files.reconsider();
         let now = files.look()?;
@@ -254,7 +280,10 @@ impl Storage for FileStorage {
     fn close(&self) {
         let closed = lock(&self.open).take();
         lock(&self.system.open).remove(&self.key);
-        closed.iter().for_each(|open| open.files.close());
+        if let Some(open) = closed {
+            self.system.remember_doubts(&open);
+            open.files.close();
+        }
     }
 
     fn delete(&self, spec: &StoreSpec) -> Option<Leftovers> {

@@ -12,7 +12,7 @@ mod presence;
 use std::{
     io::ErrorKind,
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
@@ -171,6 +171,28 @@ impl TorrentFiles {
         self.stats().clone_from(&stats);
         self.park(&stats);
         Ok(stats)
+    }
+
+    /// The files that nothing says are safe, since a sync failed, but for those of other torrents.
+    pub(crate) fn in_doubt(&self) -> impl Iterator<Item = &Path> {
+        let is_doubtful = |index| {
+            let marks = self.marks(index);
+            marks & (DOUBTFUL | REWRITE) != 0 && marks & BORROWED == 0
+        };
+        let doubtful = self.all_files().filter(move |&(index, _)| is_doubtful(index));
+        doubtful.map(|(_, file)| file.path.as_path())
+    }
+
+    /// The files that are not other torrents'.
+    pub(crate) fn own_paths(&self) -> impl Iterator<Item = &Path> {
+        let own = self.all_files().filter(|&(index, _)| self.marks(index) & BORROWED == 0);
+        own.map(|(_, file)| file.path.as_path())
+    }
+
+    /// A sync of these files failed when another torrent had them, or this one before.
+    pub(crate) fn doubt(&self, is_doubtful: impl Fn(&Path) -> bool) {
+        let doubtful = self.all_files().filter(|(_, file)| is_doubtful(&file.path));
+        doubtful.for_each(|(index, _)| self.mark(index, DOUBTFUL));
     }
 
     /// Something in `range` is to be checked: if it is good it will be vouched for, so it must be

@@ -6,6 +6,7 @@
 
 mod copy;
 mod disk;
+mod doubts;
 mod file_storage;
 mod files;
 mod hashing;

@@ -47,6 +47,9 @@ pub(super) struct Carry {
     pub(super) known: bool,
     /// It is a state, which is written anew at the new place: its length may differ there.
     pub(super) is_state: bool,
+    /// It stays where it is, for other torrents: two names of one file would let each of them
+    /// overwrite what the other has verified.
+    pub(super) stays: bool,
 }
 
 /// A file that has a second place.
@@ -131,6 +134,19 @@ fn see(disk: &dyn Disk, file: &Carried) -> Result<(), StoreError> {
     }
 }
 
+/// Gives a file a second name. False if it cannot have one: on another file system, or on one whose
+/// files have one name.
+fn link(disk: &dyn Disk, from: &Path, to: &Path, then: FileStat) -> Result<bool, StoreError> {
+    let Err(error) = disk.link(from, to) else { return Ok(true) };
+    let is_taken = error.kind() == ErrorKind::AlreadyExists;
+    match disk.stat(to).map_err(|e| StoreError::new(StoreOp::Move, to, e))? {
+        // It has its second name, and what failed was to make that safe, which comes later.
+        Some(found) if found == then => Ok(true),
+        None if !is_taken => Ok(false),
+        _ => Err(StoreError::new(StoreOp::Move, to, already_there())),
+    }
+}
+
 /// Whatever is made, or begun, is in `made` afterwards.
 fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(), StoreError> {
     let (from, to) = (file.from.full(), file.to.full());
@@ -148,21 +164,9 @@ fn carry_one(disk: &dyn Disk, file: &Carry, made: &mut Vec<Carried>) -> Result<(
     let (old, new) = (file.from.clone(), file.to.clone());
     let carried =
         Carried { from: old, to: new, is_state: file.is_state, is_safe_copy: false, then };
-    let linked = disk.link(&from, &to);
-    if linked.is_ok() {
+    if !file.stays && link(disk, &from, &to, then)? {
         made.push(carried);
         return Ok(());
-    }
-    // Another file system, or one whose files have one name; or something is there.
-    let is_taken = linked.is_err_and(|e| e.kind() == ErrorKind::AlreadyExists);
-    match disk.stat(&to).map_err(|e| StoreError::new(StoreOp::Move, &to, e))? {
-        // It has its second name, and what failed was to make that safe, which comes later.
-        Some(found) if found == then => {
-            made.push(carried);
-            return Ok(());
-        }
-        None if !is_taken => {}
-        _ => return Err(StoreError::new(StoreOp::Move, to, already_there())),
     }
     made.push(carried);
     disk.create(&to, then.len, Allocation::Sparse)

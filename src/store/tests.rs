@@ -17,6 +17,7 @@ use crate::base::{
     storage::{Allocation, Opened, SaveState, StoreError, StoreOp, StoreSpec, Trust},
 };
 
+mod doubts;
 pub(super) mod faults;
 mod jobs;
 mod names;

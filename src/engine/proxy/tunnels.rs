@@ -144,7 +144,10 @@ impl Engine {
             Ok(None) => {
                 let has_more = !tunnel.poll_transmit().is_empty();
                 if tunnel.is_let_in() && !was_let_in {
-                    opening.deadline = None;
+                    // What it is to reach has an owner with a time for it; a relay has none.
+                    if !matches!(stream, StreamId::Relay(_)) {
+                        opening.deadline = None;
+                    }
                     self.proxy_works();
                 }
                 if has_more {
@@ -244,11 +247,18 @@ impl Engine {
 
     /// The proxy has not answered in time.
     pub(super) fn tunnel_late(&mut self, stream: StreamId) {
-        if self.ways.proxy.openings.remove(&stream).is_some() {
-            self.effect(Effect::Close { stream });
-            let text = format!("the proxy did not answer within {:?}", self.cx.conf.proxy.timeout);
-            self.fail(stream, ProxyError::new(ProxyErrorKind::TimedOut, text));
-        }
+        let Some(opening) = self.ways.proxy.openings.remove(&stream) else { return };
+        self.effect(Effect::Close { stream });
+        let timeout = self.cx.conf.proxy.timeout;
+        let error = if opening.is_of_proxy() {
+            let text = format!("the proxy did not answer within {timeout:?}");
+            ProxyError::new(ProxyErrorKind::TimedOut, text)
+        } else {
+            // It has let us in, and may carry all else.
+            let text = format!("the proxy did not make a relay of datagrams within {timeout:?}");
+            ProxyError::new(ProxyErrorKind::NoDatagrams, text)
+        };
+        self.fail(stream, error);
     }
 }
 

@@ -213,6 +213,31 @@ pub(super) fn proxy(kind: u64) -> (&'static str, ProxyManners) {
     }
 }
 
+/// Whether a node knows of others by datagrams alone.
+pub(super) fn finds_peers_by_datagrams(node: &Item) -> bool {
+    node.get("alone").is_some() || node.get("dht").is_some()
+}
+
+/// The kind of a node's proxy, if it has one by which it can find others.
+pub(super) fn proxy_of(plan: &Plan, item: &Item) -> Option<u64> {
+    let kind = item.get("proxy")?;
+    let nodes = plan.of(Kind::Node);
+    // A node behind a relay takes no part in the DHT's tables (BEP 43), and announces nothing:
+    // it needs two others there, of which one knows what the other announces.
+    let serves_dht =
+        |other: &&Item| other.id > 0 && other.get("dht").is_some() && other.get("proxy").is_none();
+    if item.get("dht").is_some() && !nodes.iter().any(serves_dht) {
+        return None;
+    }
+    let uses_utp = nodes.iter().any(|node| node.get("utp").is_some());
+    let by_datagrams = uses_utp || finds_peers_by_datagrams(item);
+    let is_relay = RELAYS.contains(&(kind % GOOD_PROXIES));
+    Some(if by_datagrams && !is_relay { RELAYS[0] } else { kind })
+}
+
+/// The kinds of proxies that carry datagrams and say where they come from.
+pub(super) const RELAYS: &[u64] = &[0, 3];
+
 /// How many kinds of proxies there are, and how many of them get anywhere.
 pub(super) const PROXIES: u64 = 9;
 pub(super) const GOOD_PROXIES: u64 = 5;

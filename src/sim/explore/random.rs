@@ -2,7 +2,7 @@
 
 use super::{
     Item, Kind, Plan,
-    cast::{PROXIES, WEB_MANNERS},
+    cast::{self, PROXIES, WEB_MANNERS},
 };
 use crate::base::rng::Rng;
 
@@ -165,13 +165,10 @@ fn proxies(plan: &mut Plan, nodes: u64) {
     if rng.below(5) > 0 {
         return;
     }
-    // Datagrams through a proxy have tests of their own.
-    if plan.of(Kind::Node).iter().any(|node| node.get("utp").is_some()) {
-        return;
-    }
-    let is_apt = |item: &Item| item.kind == Kind::Node && item.id > 0 && item.get("dht").is_none();
-    for item in plan.items.iter_mut().filter(|item| is_apt(item)) {
-        let kinds = if item.get("alone").is_some() { &[0, 3][..] } else { &[0, 1, 2, 3, 4] };
+    let uses_utp = plan.of(Kind::Node).iter().any(|node| node.get("utp").is_some());
+    for item in plan.items.iter_mut().filter(|item| item.kind == Kind::Node && item.id > 0) {
+        let by_datagrams = uses_utp || cast::finds_peers_by_datagrams(item);
+        let kinds = if by_datagrams { cast::RELAYS } else { &[0, 1, 2, 3, 4] };
         sometimes(rng, 2, item, "proxy", |rng| kinds[rng.below(kinds.len() as u64) as usize]);
     }
     for _ in 0..rng.below(3) {

@@ -216,7 +216,7 @@ impl<'a> Run<'a> {
         for item in items {
             let first = self.nodes.get(&0).map(|&first| self.world.addr(first));
             let mut conf = conf_of(item, first);
-            let proxy = item.get("proxy").filter(|_| item.id > 0);
+            let proxy = cast::proxy_of(plan, item).filter(|_| item.id > 0);
             let proxy = proxy.map(|kind| (self.make_proxy(kind, &mut conf), kind));
             let node = self.world.node(conf);
             self.proxies.extend(proxy.map(|proxy| (node, proxy)));

@@ -225,6 +225,21 @@ cases! { ends_well:
          peer 18 share=4 flap=269 nofast latency=70 bandwidth=800000 segment=512; \
          at 368 node up=20000; at 2340 node=2 kill=368; at 2898 flaky=3607; \
          at 4341 node=3 cut=4014; at 6106 node longer=65";
+    failed_sync_is_not_forgotten_with_its_torrent =>
+        "seed 3073450; torrent 0; file 0; node 0 bandwidth=25000; node 1 session=0; \
+         at 567 node failsyncs=0; at 1386 node again=0; at 29651 node heal=0; \
+         at 36438 node kill=0 power=0";
+    moved_file_that_a_twin_reads_does_not_stay_one_with_it =>
+        "seed 3; torrent 0; file 0; file 0 len=58000; torrent 1 twin=0; node 0 latency=20; \
+         node 1 disk=5 run=0; at 11742 node move; at 14914 node rot=3; web 0 manner=6 latency=20";
+    relay_that_a_cut_keeps_from_being_made_is_asked_for_again =>
+        "seed 5553; torrent 0; file 0; file 0; node 1 skips utp=2 proxy=3; at 501";
+    relay_cut_after_a_vanished_node_is_back_is_asked_for_again =>
+        "seed 454; torrent 1; file 1; node 2 latency=88 magnet=0 utp=2 proxy=0; \
+         at 22686 node=2 vanish=450; at 23652";
+    tracker_is_asked_by_a_relay_after_one_was_cut =>
+        "seed 3119133; torrent 1; file 1; tracker 1; node 3 latency=50 alone=0 queued=0 magnet=0 \
+         proxy=0; at 15407 node=3 restart=160; at 16090";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the

@@ -308,6 +308,30 @@ fn relay_that_dies_is_asked_for_again_and_datagrams_wait() {
 }
 
 #[test]
+fn relay_that_is_not_made_in_time_is_asked_for_again() {
+    let Trio { mut world, proxy, leech, .. } = utp_trio(ProxyManners::NoRelayAnswer);
+    world.run_for(secs(30));
+    // It has let us in, and what goes by streams goes on.
+    assert_eq!(failures(&world, leech), [(ProxyErrorKind::NoDatagrams, true)]);
+    world.set_proxy_manners(proxy, ProxyManners::Good);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(120)));
+    assert_eq!(recoveries(&world, leech), [true]);
+}
+
+#[test]
+fn relay_whose_stream_is_dead_is_asked_for_again() {
+    let Trio { mut world, proxy, leech, .. } = utp_trio(ProxyManners::Good);
+    assert!(world.run_until(|w| w.is_complete(leech), secs(120)));
+    world.set_cut(proxy, true);
+    world.set_cut(proxy, false);
+    assert_eq!(world.script::<ProxyHost>(proxy).relays(), 1);
+    world.run_for(secs(400));
+    assert_eq!(failures(&world, leech), [(ProxyErrorKind::Closed, true)]);
+    assert_eq!(recoveries(&world, leech), [true]);
+    assert_eq!(world.script::<ProxyHost>(proxy).relays(), 1);
+}
+
+#[test]
 fn proxy_without_relay_leaves_tcp_and_says_so() {
     let sample = sample();
     let mut world = World::new(5);

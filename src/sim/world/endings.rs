@@ -111,9 +111,13 @@ impl World {
 
     /// A router on the way has forgotten a connection, and both sides find out.
     pub(super) fn broken(&mut self, id: u64) {
-        if self.conns.get(&id).is_none_or(|conn| conn.cut) {
-            return;
+        if self.conns.get(&id).is_some_and(|conn| !conn.cut) {
+            self.dead(id);
         }
+    }
+
+    /// Both sides of a connection find out that nothing gets to the other.
+    pub(super) fn dead(&mut self, id: u64) {
         let Some(conn) = self.conns.remove(&id) else { return };
         let [a, b] = &conn.ends;
         self.book.write(

@@ -79,6 +79,7 @@ impl World {
             Event::Act(act) => act(self),
             Event::Again { conn, side } => self.again(conn, side),
             Event::Break { conn } => self.broken(conn),
+            Event::Silent { conn } => self.dead(conn),
             Event::GiveUp { conn, side, since } => self.given_up(conn, side, since),
             Event::Letter { sender, ends, bytes } => {
                 self.datagram_arrives(sender, ends[0], ends[1], &bytes)

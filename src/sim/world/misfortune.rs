@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// When a system that is to keep a silent connection alive takes it for dead: as Linux does, after
+/// nine questions, one in half a minute as the reactor wants it.
+const KEEP_ALIVE: Duration = Duration::from_secs(300);
+
 impl World {
     /// A node's process is killed: its connections are reset, what its workers were doing is half
     /// done, its disk stays.
@@ -79,9 +83,12 @@ impl World {
             self.now,
             Deed::At { node: node.0, what: if cut { "is cut off" } else { "is connected again" } },
         );
-        for conn in self.conns_of(node.0) {
-            if let Some(conn) = self.conns.get_mut(&conn) {
-                conn.cut = true;
+        for id in self.conns_of(node.0) {
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            let was_cut = std::mem::replace(&mut conn.cut, true);
+            let is_relay = |end: &End| matches!(end.key, Some(StreamId::Relay(_)));
+            if conn.made && !was_cut && conn.ends.iter().any(is_relay) {
+                self.schedule(self.now + KEEP_ALIVE, Event::Silent { conn: id });
             }
         }
     }

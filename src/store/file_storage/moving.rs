@@ -31,9 +31,10 @@ impl FileStorage {
         let names = if is_here { names.clone() } else { names.carry(self.disk(), spec)? };
         let files = self.system.files(spec, names)?;
         let (from, to) = (old.files.layout().dir(), files.layout().dir());
+        let kept = old.files.paths_of(&spec.kept);
         let carry = |a: &PathBuf, b: &PathBuf, known, is_state| {
             let (from, to) = Below::new(from, a).zip(Below::new(to, b)).filter(|_| a != b)?;
-            Some(Carry { from, to, known, is_state })
+            Some(Carry { from, to, known, is_state, stays: kept.contains(a) })
         };
         let paths = old.files.paths().into_iter().zip(files.paths()).zip(old.files.seen());
         let mut pairs: Vec<_> =
@@ -49,7 +50,6 @@ impl FileStorage {
         let in_doubt =
             old.files.sync(0, usize::MAX).inspect_err(|error| log::error!("{error}")).is_err();
         let made = relocate::carry(self.disk(), &pairs, in_doubt)?;
-        let kept = old.files.paths_of(&spec.kept);
         let open = PlacedFiles::new(spec, files);
         open.files.inherit(&old.files);
         let saved = open
@@ -126,7 +126,12 @@ impl FileStorage {
             spec.state_file.iter().flat_map(|path| [path.clone(), temporary(path)]).collect();
         paths.extend(files.paths().into_iter().filter(|path| !kept.contains(path)));
         paths.push(export_file(&parts));
-        let paths: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
-        relocate::clear_away(self.disk(), &paths)
+        let below: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
+        let left = relocate::clear_away(self.disk(), &below);
+        if !self.system.doubts.is_empty() {
+            let is_gone = |path: &&PathBuf| matches!(self.disk().stat(path), Ok(None));
+            paths.iter().filter(is_gone).for_each(|path| self.system.doubts.forget(path));
+        }
+        left
     }
 }
