@@ -397,10 +397,23 @@ mod numbers {
     }
 }
 
+/// The first test vector of RFC 6229, whose key of five bytes is the same as four of it in a row,
+/// from byte 1024 on.
+#[test]
+fn rc4_stream_is_that_of_rfc_6229() {
+    let key = std::array::from_fn(|n| n as u8 % 5 + 1);
+    let mut stream = [0; 16];
+    Rc4::new(&key).apply(&mut stream);
+    let hex: String = stream.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "30abbcc7c20b01609f23ee2d5f6bb7df");
+}
+
 #[test]
 fn rc4_stream_does_not_depend_on_how_it_is_cut() {
-    let mut zeros = [0; 37];
-    let mut cut = [0; 37];
+    // Long enough for each entry to be written just before it is needed.
+    const LEN: usize = 100_003;
+    let mut zeros = [0; LEN];
+    let mut cut = [0; LEN];
     let key = std::array::from_fn(|n| n as u8);
     Rc4::new(&key).apply(&mut zeros);
     let mut rc4 = Rc4::new(&key);
