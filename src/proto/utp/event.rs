@@ -96,6 +96,8 @@ pub struct UtpStats {
     pub resent: u64,
     /// Times that nothing was acknowledged in time.
     pub timeouts: u64,
+    /// Times that the last packet was sent once more before that, to learn what is missing.
+    pub tail_probes: u64,
     /// Packets that came twice.
     pub duplicates: u64,
     /// Packets for which there was no room.

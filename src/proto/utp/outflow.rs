@@ -38,10 +38,23 @@ pub(super) struct Outflow {
     credit: usize,
     /// When what is on its way counts as lost.
     deadline: Option<Instant>,
+    tail: Tail,
     /// When something was sent last.
     sent: Instant,
     /// Time-outs in a row.
     timeouts: u8,
+}
+
+/// Whether the last packet is to be sent once more, to learn what is missing before all counts as
+/// lost (RFC 8985, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    /// Nothing is on its way, or the time-out comes as soon.
+    Quiet,
+    /// It is then, unless something is sent or acknowledged before.
+    Due(Instant),
+    /// It was, and nothing was acknowledged since.
+    Probed,
 }
 
 impl Outflow {
@@ -55,6 +68,7 @@ impl Outflow {
             deadline: Some(now + rtt.timeout()),
             rtt,
             mtu,
+            tail: Tail::Quiet,
             peer_window: 0,
             credit: 0,
             sent: now,
@@ -104,9 +118,12 @@ impl Outflow {
         self.send.is_over()
     }
 
-    /// When what is on its way counts as lost.
+    /// When time has something to do here.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        match self.tail {
+            Tail::Due(at) => Some(self.deadline.map_or(at, |deadline| deadline.min(at))),
+            Tail::Quiet | Tail::Probed => self.deadline,
+        }
     }
 
     /// When something was sent last.
@@ -181,7 +198,7 @@ impl Outflow {
         let is_bare = packet.header.kind == Kind::State;
         let flight = self.send.flight();
         let sacked = packet.sacked().map(|behind| ack + behind);
-        let acked = self.send.handle_ack(now, ack, sacked, is_bare, self.rtt.min());
+        let acked = self.send.handle_ack(now, ack, sacked, is_bare, &self.rtt);
         match acked.probe {
             Some(true) => self.mtu.handle_arrived(now),
             Some(false) => self.mtu.handle_lost(now),
@@ -195,6 +212,8 @@ impl Outflow {
             self.rtt.handle_progress();
             self.timeouts = 0;
             self.deadline = self.send.is_waiting().then(|| now + self.rtt.timeout());
+            self.tail = Tail::Quiet;
+            self.arm_tail(now);
             let progress = Progress {
                 bytes: acked.bytes,
                 flight,
@@ -220,6 +239,28 @@ impl Outflow {
         is_due
     }
 
+    /// The last packet is to be sent once more, if it is time for that.
+    pub(super) fn probe_tail(&mut self, now: Instant, stats: &mut UtpStats) {
+        if !matches!(self.tail, Tail::Due(at) if at <= now) {
+            return;
+        }
+        self.tail = Tail::Probed;
+        let Some(was_probe) = self.send.handle_silence() else { return };
+        if was_probe {
+            self.mtu.handle_lost(now);
+        }
+        stats.tail_probes += 1;
+        self.credit = self.credit.max(1);
+    }
+
+    /// Something is on its way since now, or still: the last of it may be lost.
+    fn arm_tail(&mut self, now: Instant) {
+        if self.tail != Tail::Probed && self.send.is_waiting() {
+            let after = self.rtt.probe_timeout(self.send.packets() == 1);
+            self.tail = after.map_or(Tail::Quiet, |after| Tail::Due(now + after));
+        }
+    }
+
     /// The window of the other side is shut, and the word that it opens may be lost.
     pub(super) fn try_shut_window(&mut self) {
         self.peer_window = self.peer_window.max(self.full());
@@ -229,6 +270,7 @@ impl Outflow {
     pub(super) fn handle_timeout(&mut self, now: Instant, is_dial: bool) -> u8 {
         self.timeouts = self.timeouts.saturating_add(1);
         self.rtt.handle_timeout();
+        self.tail = Tail::Quiet;
         if !is_dial {
             if self.send.handle_timeout() {
                 self.mtu.handle_lost(now);
@@ -332,6 +374,7 @@ impl Outflow {
     pub(super) fn note_sent(&mut self, now: Instant, is_dial: bool) {
         self.sent = now;
         let shut = self.has_unsent() && self.peer_window < self.full();
+        self.arm_tail(now);
         if self.send.is_waiting() || is_dial {
             self.deadline.get_or_insert(now + self.rtt.timeout());
         } else if shut {

@@ -9,6 +9,11 @@ const INITIAL: Duration = Duration::from_secs(1);
 const MIN: Duration = Duration::from_millis(500);
 /// The longest, however often it was doubled.
 const MAX: Duration = Duration::from_secs(30);
+/// The shortest time after which the last packet is sent once more: shorter ones would be those of
+/// a machine that is busy.
+const MIN_PROBE: Duration = Duration::from_millis(25);
+/// How long the other side may keep the acknowledgement of a lone packet to itself (libutp).
+const DELAYED_ACK: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +62,22 @@ impl RoundTrip {
         self.min
     }
 
+    /// What a packet that was sent so long before one that has arrived has had time for.
+    pub(super) fn patience(&self) -> Duration {
+        let smoothed = self.smoothed.unwrap_or(INITIAL);
+        (smoothed + smoothed / 8).max(MIN_PROBE)
+    }
+
+    /// After so long without an acknowledgement the last packet is sent once more, so that what is
+    /// missing is known long before [`timeout`](Self::timeout) (RFC 8985, section 7.2); `is_lone`:
+    /// it is the only one on its way. `None` where the time-out comes nearly as soon.
+    pub(super) fn probe_timeout(&self, is_lone: bool) -> Option<Duration> {
+        let smoothed = self.smoothed?;
+        let ack = if is_lone { DELAYED_ACK } else { Duration::ZERO };
+        let probe = (smoothed * 2).max(smoothed + self.variation * 4).max(MIN_PROBE) + ack;
+        (self.doubled == 0 && probe + smoothed < self.timeout()).then_some(probe)
+    }
+
     /// After so long without an acknowledgement what is on its way counts as lost.
     pub(super) fn timeout(&self) -> Duration {
         let base =
@@ -83,5 +104,24 @@ mod tests {
         assert!(rtt.timeout() > ms(395) && rtt.min() == ms(10));
         (0..100).for_each(|_| rtt.handle_timeout());
         assert_eq!(rtt.timeout(), MAX);
+    }
+
+    #[test]
+    fn tail_is_probed_after_two_round_trips_if_the_timeout_is_far() {
+        let ms = Duration::from_millis;
+        let probes = |sample: u64| {
+            let mut rtt = RoundTrip::default();
+            assert_eq!(rtt.probe_timeout(false), None);
+            (0..100).for_each(|_| rtt.handle_sample(ms(sample)));
+            [false, true].map(|lone| rtt.probe_timeout(lone).map(|time| time.as_millis()))
+        };
+        assert_eq!(probes(80), [Some(160), Some(260)]);
+        assert_eq!(probes(1), [Some(25), Some(125)]);
+        assert_eq!(probes(150), [Some(300), None]);
+        assert_eq!(probes(300), [None, None]);
+        let mut rtt = RoundTrip::default();
+        rtt.handle_sample(ms(20));
+        rtt.handle_timeout();
+        assert_eq!(rtt.probe_timeout(false), None, "nothing answers at all");
     }
 }

@@ -7,6 +7,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use super::round_trip::RoundTrip;
 use crate::base::time::Instant;
 
 /// A packet is lost if one has arrived that was sent so many packets later (BEP 29: three).
@@ -41,6 +42,8 @@ struct Sent {
     fate: Fate,
     is_probe: bool,
     is_end: bool,
+    /// It was sent last since nothing else was acknowledged.
+    is_tail: bool,
 }
 
 /// What an acknowledgement has brought.
@@ -106,8 +109,9 @@ struct Order {
     next: u64,
     /// Order and number of packets that were sent and are not known to have arrived, or were.
     queue: VecDeque<(u64, u64)>,
-    /// The latest sending that is known to have arrived.
+    /// The latest sending that is known to have arrived, and when that was sent.
     arrived: u64,
+    arrived_at: Instant,
     /// See [`REORDERING`].
     reordering: u64,
 }
@@ -115,7 +119,13 @@ struct Order {
 impl Sender {
     /// The first packet has the number `first`.
     pub(super) fn new(first: u64) -> Self {
-        let order = Order { next: 1, queue: VecDeque::new(), arrived: 0, reordering: REORDERING };
+        let order = Order {
+            next: 1,
+            queue: VecDeque::new(),
+            arrived: 0,
+            arrived_at: Instant::ZERO,
+            reordering: REORDERING,
+        };
         Self {
             bytes: VecDeque::new(),
             begin: 0,
@@ -271,6 +281,7 @@ impl Sender {
             fate: Fate::UnderWay,
             is_probe,
             is_end,
+            is_tail: false,
         });
         if is_end {
             self.end = End::Cut;
@@ -283,15 +294,16 @@ impl Sender {
     }
 
     /// The other side has everything up to `ack`, and behind it what `sacked` names; `is_bare`:
-    /// the packet has nothing else to say. `shortest` is the shortest round trip so far.
+    /// the packet has nothing else to say. `rtt`: the round trips so far.
     pub(super) fn handle_ack(
         &mut self,
         now: Instant,
         ack: u64,
         sacked: impl Iterator<Item = u64>,
         is_bare: bool,
-        shortest: Duration,
+        rtt: &RoundTrip,
     ) -> Acked {
+        let shortest = rtt.min();
         let mut acked = Acked::default();
         let mut latest = 0;
         let was_first = self.first;
@@ -326,7 +338,7 @@ impl Sender {
         } else if is_bare && self.first == was_first && !self.packets.is_empty() {
             self.duplicates = self.duplicates.saturating_add(1);
         }
-        self.find_lost(&mut acked);
+        self.find_lost(rtt.patience(), &mut acked);
         if self.packets.is_empty() {
             self.order.queue.clear();
             self.release();
@@ -361,15 +373,21 @@ impl Sender {
             self.order.reordering = (self.order.reordering * 2).min(MAX_REORDERING);
             return;
         }
-        self.order.arrived = self.order.arrived.max(packet.order);
+        if packet.order > self.order.arrived {
+            (self.order.arrived, self.order.arrived_at) = (packet.order, packet.at);
+        }
+        // Its first sending was lost, and nothing else says so.
+        acked.lost += usize::from(packet.is_tail);
         if packet.times == 1 && packet.order > *latest {
             *latest = packet.order;
             acked.round_trip = Some(took);
         }
     }
 
-    /// What was sent long enough before something that has arrived is lost.
-    fn find_lost(&mut self, acked: &mut Acked) {
+    /// What was sent long enough before something that has arrived is lost: by number of packets
+    /// or, where few are on their way, by time.
+    fn find_lost(&mut self, patience: Duration, acked: &mut Acked) {
+        let tails = acked.lost;
         let mut probes = 0;
         while let Some(&(order, seq)) = self.order.queue.front() {
             let at = seq.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
@@ -380,7 +398,10 @@ impl Sender {
                 self.order.queue.pop_front();
                 continue;
             };
-            if order + self.order.reordering > self.order.arrived {
+            let is_near = order + self.order.reordering > self.order.arrived;
+            let is_late =
+                order < self.order.arrived && packet.at + patience <= self.order.arrived_at;
+            if is_near && !is_late {
                 break;
             }
             self.order.queue.pop_front();
@@ -409,9 +430,22 @@ impl Sender {
                 acked.probe = Some(false);
             }
         }
-        if acked.lost == probes {
-            acked.lost = 0;
+        if acked.lost == tails + probes {
+            acked.lost = tails;
         }
+    }
+
+    /// Nothing was acknowledged for a while: the last packet is to be sent once more. `None` if
+    /// none is on its way; else whether it was a probe.
+    pub(super) fn handle_silence(&mut self) -> Option<bool> {
+        let (first, mut packets) = (self.first, self.packets.iter_mut().enumerate().rev());
+        let (at, packet) = packets.find(|(_, packet)| packet.fate == Fate::UnderWay)?;
+        (packet.fate, packet.is_tail) = (Fate::Lost, true);
+        let (len, was_probe) = (usize::from(packet.len), packet.is_probe);
+        self.flight -= len.min(self.flight);
+        self.lost += 1;
+        self.lost_from = self.lost_from.min(first + at as u64);
+        Some(was_probe)
     }
 
     /// Nothing was acknowledged in time: all that is on its way is lost. True if that is a probe
@@ -454,7 +488,12 @@ impl Sender {
 mod tests {
     use super::*;
 
-    const RTT: Duration = Duration::from_millis(10);
+    /// Round trips of 10 ms.
+    fn rtt() -> RoundTrip {
+        let mut rtt = RoundTrip::default();
+        rtt.handle_sample(Duration::from_millis(10));
+        rtt
+    }
 
     fn at(ms: u64) -> Instant {
         Instant::from_micros(ms * 1000)
@@ -471,7 +510,7 @@ mod tests {
     }
 
     fn ack(s: &mut Sender, ms: u64, ack: u64, sacked: &[u64]) -> Acked {
-        s.handle_ack(at(ms), ack, sacked.iter().copied(), true, RTT)
+        s.handle_ack(at(ms), ack, sacked.iter().copied(), true, &rtt())
     }
 
     #[test]
@@ -516,7 +555,7 @@ mod tests {
         // With bytes of its own a packet says nothing of ours.
         let mut s = sender(6);
         for _ in 0..9 {
-            assert_eq!(s.handle_ack(at(20), 100, [].into_iter(), false, RTT).lost, 0);
+            assert_eq!(s.handle_ack(at(20), 100, [].into_iter(), false, &rtt()).lost, 0);
         }
     }
 
@@ -541,6 +580,40 @@ mod tests {
         assert!(probe.is_probe && s.handle_timeout());
         let again = s.next_lost().unwrap();
         assert_eq!((again.len, again.is_probe), (300, false));
+    }
+
+    #[test]
+    fn silence_repeats_the_last_packet_and_tells_what_is_missing() {
+        let mut s = sender(6);
+        ack(&mut s, 12, 102, &[]);
+        // 103 to 106 are lost.
+        assert_eq!(s.handle_silence(), Some(false));
+        let tail = s.next_lost().unwrap();
+        assert_eq!((tail.seq, s.flight()), (106, 300));
+        s.handle_resent(at(40), 106);
+        let acked = ack(&mut s, 50, 102, &[106]);
+        // One more than those that are found: the packet itself.
+        assert_eq!((acked.lost, acked.round_trip), (4, None));
+        assert_eq!((s.next_lost().unwrap().seq, s.flight()), (103, 0));
+        // Its first sending has only been late.
+        let mut s = sender(2);
+        assert_eq!(s.handle_silence(), Some(false));
+        s.next_lost().unwrap();
+        s.handle_resent(at(40), 102);
+        assert_eq!(ack(&mut s, 41, 102, &[]).lost, 0);
+        assert_eq!(s.handle_silence(), None);
+    }
+
+    #[test]
+    fn packet_is_lost_when_one_sent_a_round_trip_later_has_arrived() {
+        let mut s = sender(1);
+        s.push(&[1; 100]);
+        s.cut(at(24), 100, false).unwrap();
+        assert_eq!(ack(&mut s, 34, 100, &[102]).lost, 0, "a machine may pause for so long");
+        s.push(&[2; 100]);
+        s.cut(at(25), 100, false).unwrap();
+        assert_eq!(ack(&mut s, 35, 100, &[102, 103]).lost, 1);
+        assert_eq!(s.next_lost().unwrap().seq, 101);
     }
 
     #[test]

@@ -382,6 +382,9 @@ impl Socket {
         if self.out.take_due(now) {
             self.handle_retransmit(now, stats);
         }
+        if matches!(self.state, State::Connected | State::Closing) {
+            self.out.probe_tail(now, stats);
+        }
         if self.state == State::Connected && now >= self.out.sent() + KEEP_ALIVE {
             self.owed.ack_now = true;
             self.out.touch(now);

@@ -159,6 +159,12 @@ impl UtpWorld {
         key
     }
 
+    /// The first host sends more on its connections.
+    pub fn add(&mut self, bytes: u64) {
+        self.hosts[0].flows.values_mut().for_each(|flow| flow.left += bytes);
+        self.serve(0);
+    }
+
     /// The second host sends on a connection, too.
     pub fn answer(&mut self, bytes: u64) {
         self.hosts[1].flows.values_mut().for_each(|flow| flow.left = bytes);

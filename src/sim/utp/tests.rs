@@ -336,3 +336,39 @@ fn socket_that_is_idle_takes_little_memory() {
     assert!(UtpSockets::socket_size() + 64 <= 3 * 1024, "{}", UtpSockets::socket_size());
     assert_eq!(HEADER_LEN, 20);
 }
+
+#[test]
+fn lost_end_of_a_burst_is_made_good_before_the_timeout() {
+    // How many of ten packets are lost, the last, and how long the burst may take: a round trip for
+    // what has arrived, two of silence (and 100 ms if one is missing), and what the answer to the
+    // probe takes to bring the rest. The time-out would come after 580 ms.
+    for (lost, most) in [(1, 400), (2, 380), (5, 380), (10, 380)] {
+        let mut world = world(1, |p| p.delay = at(40));
+        world.dial(20_000);
+        world.run(at(2_000));
+        assert_eq!(world.read(), 20_000);
+        let full = 1452;
+        world.add((10 - lost) * full);
+        world.path_mut(1).loss = 1_000_000;
+        world.add(lost * full);
+        world.path_mut(1).loss = 0;
+        let took = world.run_until(20_000 + 10 * full, at(2_000)).unwrap();
+        assert!(took <= at(most), "{lost} lost: {took:?}");
+        let stats = world.stats(0);
+        assert_eq!((stats.tail_probes, stats.timeouts), (1, 0), "{lost} lost");
+    }
+}
+
+#[test]
+fn tail_is_probed_once_and_not_on_a_path_that_answers() {
+    let mut world = world(1, |p| p.rate = MB);
+    world.dial(5 * MB);
+    world.run(at(20_000));
+    assert_eq!((world.read(), world.stats(0).tail_probes), (5 * MB, 0));
+    // Nothing answers any more: one probe, then the time-outs.
+    world.path_mut(1).loss = 1_000_000;
+    world.add(5000);
+    world.run(at(5_000));
+    let stats = world.stats(0);
+    assert!(stats.tail_probes == 1 && stats.timeouts >= 3, "{stats:?}");
+}
