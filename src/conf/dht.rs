@@ -47,6 +47,9 @@ pub struct DhtConf {
     /// The longest such pause within the first ten minutes; twelve times as long afterwards.
     /// Default 5 s.
     pub bootstrap_retry_max: Duration,
+    /// How often the driver looks whether this machine sends from another address, so that the node
+    /// looks around again when the network is another. Default 5 s.
+    pub look_interval: Duration,
     /// New nodes that wait to be asked whether they are there. Default 64.
     pub max_probes: usize,
     /// The pause between two such questions. Default 200 ms.
@@ -152,6 +155,7 @@ impl Default for DhtConf {
             low_table: 8,
             bootstrap_retry_min: Duration::from_secs(1),
             bootstrap_retry_max: Duration::from_secs(5),
+            look_interval: Duration::from_secs(5),
             max_probes: 64,
             probe_interval: Duration::from_millis(200),
             lookup_width: 16,
@@ -212,6 +216,7 @@ impl DhtConf {
         }
         lasting(self.ping_interval, "dht.ping_interval")?;
         lasting(self.bootstrap_retry_min, "dht.bootstrap_retry_min")?;
+        lasting(self.look_interval, "dht.look_interval")?;
         lasting(self.probe_interval, "dht.probe_interval")?;
         lasting(self.slow_after, "dht.slow_after")?;
         lasting(self.lookup_timeout, "dht.lookup_timeout")?;
@@ -294,6 +299,7 @@ mod tests {
         assert_eq!(refused(|c| c.lookup_width = 0), "dht.lookup_width");
         assert_eq!(refused(|c| c.max_samples = 21), "dht.max_samples");
         assert_eq!(refused(|c| c.query_timeout = c.slow_after), "dht.query_timeout");
+        assert_eq!(refused(|c| c.look_interval = Duration::ZERO), "dht.look_interval");
         assert_eq!(refused(|c| c.slow_after_min = 2 * c.slow_after), "dht.slow_after_min");
         assert_eq!(refused(|c| c.answer_rate = 0), "dht.answer_rate");
         let nowhere = |c: &mut DhtConf| {

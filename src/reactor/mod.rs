@@ -35,6 +35,7 @@ mod listen;
 mod multicast;
 mod next_turn;
 mod outgoing;
+mod own_addresses;
 mod quiet;
 mod read_budget;
 mod resolver;
@@ -173,8 +174,7 @@ pub struct Reactor {
     tls: TlsConf,
     datagrams: Datagrams,
     multicast: Multicast,
-    /// When to look for the router again, if it is wanted.
-    look_at_gateway: Option<Instant>,
+    looks: Looks,
     resolver: Resolver,
     /// Slots with readiness that is not used up.
     ready: RunQueue,
@@ -184,6 +184,15 @@ pub struct Reactor {
     answers: Vec<Done>,
     next: NextTurn,
     stats: ReactorStats,
+}
+
+/// When to look again at what the system does not tell of, as long as the engine wants it.
+#[derive(Debug, Default)]
+struct Looks {
+    /// Which router there is.
+    gateway: Option<Instant>,
+    /// What we send from.
+    addresses: Option<Instant>,
 }
 
 impl Reactor {
@@ -260,7 +269,7 @@ impl Reactor {
             tls,
             datagrams,
             multicast: Multicast::new(),
-            look_at_gateway: None,
+            looks: Looks::default(),
             resolver,
             ready: RunQueue::default(),
             output: Output::default(),
@@ -329,7 +338,7 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let own = earlier(self.listeners.retry_at(), self.multicast.look_at);
-        let own = earlier(own, self.look_at_gateway);
+        let own = earlier(own, earlier(self.looks.gateway, self.looks.addresses));
         let deadline = earlier(self.engine.poll_timeout(), own);
         deadline.map(|at| at.since(self.clock.now()))
     }
@@ -378,6 +387,7 @@ impl Reactor {
         }
         self.look_at_interfaces(now);
         self.look_for_gateway(now);
+        self.look_at_own_addresses(now);
         self.output.budget = UPLOADS_A_TURN;
         if !self.output.dirty.is_empty() {
             // What the last turn left goes first: reading blocks for others may take all of this
@@ -406,7 +416,8 @@ impl Reactor {
         self.is_left_over()
             || self.next.effect.is_some()
             || self.engine.wants_multicast() != self.multicast.look_at.is_some()
-            || self.engine.wants_gateway() != self.look_at_gateway.is_some()
+            || self.engine.wants_gateway() != self.looks.gateway.is_some()
+            || self.engine.wants_addresses() != self.looks.addresses.is_some()
             || (self.next.lent && self.engine.may_have_effects())
             || (self.engine.has_alerts() && !self.next.alerts_told)
     }

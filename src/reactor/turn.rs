@@ -17,6 +17,7 @@ use super::{
     FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, Reactor, ReactorStats,
     gateway,
     listen::{Accepted, is_out_of_descriptors},
+    own_addresses,
     read_budget::ReadBudget,
     run_queue::RunQueue,
     streams::{Connecting, FIRST_STREAM_TOKEN, Received, SHORT_IS_BLOCKED, Stage, Stream, slot},
@@ -359,10 +360,10 @@ impl Reactor {
     /// Looks for the router as long as the engine wants one.
     pub(super) fn look_for_gateway(&mut self, now: Instant) {
         if !self.engine.wants_gateway() {
-            self.look_at_gateway = None;
+            self.looks.gateway = None;
             return;
         }
-        if self.look_at_gateway.is_some_and(|at| now < at) {
+        if self.looks.gateway.is_some_and(|at| now < at) {
             return;
         }
         let conf = self.engine.conf();
@@ -373,9 +374,24 @@ impl Reactor {
         });
         // What is held to addresses of IPv6 has no use for it.
         let none = !conf.network.bind_addrs.is_empty() && addr.is_none();
-        self.look_at_gateway = Some(now + conf.port_mapping.look_interval);
+        self.looks.gateway = Some(now + conf.port_mapping.look_interval);
         let found = if none { None } else { gateway::look(interface, addr) };
         self.engine.handle_gateway(now, found);
+    }
+
+    /// Looks at our own addresses as long as the engine wants them.
+    pub(super) fn look_at_own_addresses(&mut self, now: Instant) {
+        if !self.engine.wants_addresses() {
+            self.looks.addresses = None;
+            return;
+        }
+        if self.looks.addresses.is_some_and(|at| now < at) {
+            return;
+        }
+        let conf = self.engine.conf();
+        self.looks.addresses = Some(now + conf.dht.look_interval);
+        let found = own_addresses::look(conf);
+        self.engine.handle_addresses(now, found);
     }
 
     pub(super) fn carry_out_effects(&mut self, now: Instant) {

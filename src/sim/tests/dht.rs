@@ -157,3 +157,56 @@ fn damaged_dht_state_is_told_and_leaves_an_empty_table() {
         assert_eq!(engine.dht_stats().map(|stats| stats.nodes_v4), Some(0));
     }
 }
+
+#[test]
+fn network_that_is_back_after_an_hour_is_joined_in_ten_seconds() {
+    let back = |looks: bool| {
+        let mut world = World::new(38);
+        let nodes = engines(&mut world, 8);
+        let first = world.addr(nodes[0]);
+        let late = world.node(Conf::default().with(|conf| {
+            conf.dht.enabled = true;
+            let (host, port) = (first.ip().to_string(), first.port());
+            conf.dht.bootstrap = vec![Bootstrap { host, port, router: false }];
+        }));
+        world.set_reachable(late);
+        world.set_cut(late, true);
+        world.tell_addresses(late, &[]);
+        world.run_for(Duration::from_secs(3600));
+        assert_eq!(nodes_v4(&world, late), 0);
+        world.set_cut(late, false);
+        // The driver looks every five seconds.
+        world.run_for(Duration::from_secs(5));
+        let known = nodes_v4(&world, late);
+        if looks {
+            let own = world.addr(late).ip();
+            world.tell_addresses(late, &[own]);
+        }
+        world.run_for(Duration::from_secs(5));
+        (known, nodes_v4(&world, late))
+    };
+    assert_eq!(back(false), (0, 0), "it tries once a minute by then");
+    let (before, after) = back(true);
+    assert!(before == 0 && after >= 4, "{before} {after}");
+}
+
+#[test]
+fn address_that_has_come_is_a_change_and_one_lost_is_none() {
+    let mut world = World::new(39);
+    let nodes = engines(&mut world, 4);
+    let sent = |world: &World| world.engine(nodes[1]).dht_stats().map_or(0, |stats| stats.sent);
+    let after = |world: &mut World, addrs: &[&str]| {
+        let before = sent(world);
+        let addrs: Vec<_> = addrs.iter().map(|ip| ip.parse().unwrap()).collect();
+        world.tell_addresses(nodes[1], &addrs);
+        world.run_for(millis(100));
+        sent(world) > before + 2
+    };
+    assert!(!after(&mut world, &["10.0.0.1"]), "the first is where it began");
+    assert!(!after(&mut world, &["10.0.0.1"]));
+    assert!(!after(&mut world, &[]));
+    assert!(after(&mut world, &["10.0.0.1"]), "it was gone");
+    assert!(after(&mut world, &["10.0.0.1", "2001:db8::5"]));
+    assert!(!after(&mut world, &["2001:db8::5"]));
+    assert!(after(&mut world, &["10.0.0.2", "2001:db8::5"]));
+}

@@ -1,6 +1,8 @@
 //! Local networks: what one node sends to the group, all nodes of its network get, itself as well,
 //! as from a socket that is in the group. A node is in one of them at most.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::engine::Interface;
 
@@ -29,6 +31,15 @@ impl World {
             let interfaces = lan.map(|lan| Interface::new(lan, false));
             host.engine.handle_interfaces(clock, interfaces.into_iter().collect(), Vec::new());
             self.service(node);
+        }
+    }
+
+    /// An engine is told from which addresses its machine sends, as a driver does that looks.
+    pub fn tell_addresses(&mut self, node: NodeId, addrs: &[IpAddr]) {
+        let clock = self.clock(node.0);
+        if let Body::Engine(host) = &mut self.nodes[node.0].body {
+            host.engine.handle_addresses(clock, addrs.to_vec());
+            self.service(node.0);
         }
     }
 
