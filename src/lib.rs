@@ -95,8 +95,8 @@ pub use base::{
 pub use conf::{Conf, ConfError};
 pub use create::{CreateParams, create};
 pub use engine::{
-    ActiveLimits, AddError, EarlierRuns, Engine, FileStats, MoveMode, NoSuchTorrent, PeerStats,
-    SessionStats, Source, TorrentParams, Verbs,
+    ActiveLimits, AddError, ConnectionParams, EarlierRuns, Engine, FileStats, MoveMode,
+    NoSuchTorrent, PeerStats, SessionStats, Source, TorrentParams, Verbs,
 };
 pub use handle::{Alerts, CallError, EngineHandle, spawn};
 pub use proto::dht;

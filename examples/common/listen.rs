@@ -66,8 +66,8 @@ pub struct Place {
 }
 
 /// Which connections with peers are encrypted, as `--encryption` has it.
-#[derive(Clone, Copy, Debug)]
-struct Policy(Encryption);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy(pub Encryption);
 
 impl std::str::FromStr for Policy {
     type Err = &'static str;

@@ -15,7 +15,7 @@ use cratetorrent::{
 use crate::{
     book::{Book, Entry},
     command::{self, Command, Level, Place, Which},
-    common::{Problem, complain, print, read_magnet, read_metainfo, shown},
+    common::{Problem, complain, listen::Policy, print, read_magnet, read_metainfo, shown},
     objects, show,
     style::{Fact, Style},
 };
@@ -98,6 +98,11 @@ impl Session {
                 self.one(&torrent, fact, move |engine, id| engine.set_sequential(id, on))
             }
             Command::Priority { torrent, file, level } => self.priority(&torrent, file, level),
+            Command::Encryption(torrent, policy) => {
+                self.one(&torrent, Fact::new("encryption").said("policy set"), move |engine, id| {
+                    engine.set_encryption(id, policy.map(|Policy(policy)| policy))
+                })
+            }
             Command::Move(torrent, dir) => self.move_to(&torrent, &dir),
             // An alert tells what came of it.
             Command::Rename { torrent, file, path } => {

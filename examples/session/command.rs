@@ -7,6 +7,7 @@ use cratetorrent::{Limits, Rate};
 use crate::common::{
     Problem,
     args::{Args, free, path, resolve_all, value},
+    listen::Policy,
 };
 
 /// The commands with what follows them, and what they do.
@@ -31,6 +32,10 @@ const COMMANDS: &[(&str, &str)] = &[
     ("stop N [PERCENT] [SECONDS]", "pause it at a ratio, or a time of seeding; 0: never"),
     ("sequential N on|off", "fetch its pieces in order"),
     ("priority N FILE off|low|normal|high", "how much a file is wanted, counted from 0"),
+    (
+        "encryption N off|allow|prefer|require|usual",
+        "which connections with its peers are encrypted; usual: as for all torrents",
+    ),
     ("move N DIR", "move its data"),
     ("rename N FILE PATH", "store a file under another path below its folder; files count from 0"),
     ("recheck N…|all", "hash what is there"),
@@ -95,6 +100,7 @@ pub enum Command {
     Stop { torrent: String, percent: Option<u32>, seeding: Option<Duration> },
     Sequential(String, bool),
     Priority { torrent: String, file: usize, level: Level },
+    Encryption(String, Option<Policy>),
     Move(String, PathBuf),
     Rename { torrent: String, file: usize, path: PathBuf },
     Recheck(Which),
@@ -209,6 +215,10 @@ fn command(name: &str, mut args: Args) -> Result<Command, Fault> {
         }
         ("rename", [torrent, file, path]) => {
             Command::Rename { torrent: (*torrent).into(), file: number(file)?, path: path.into() }
+        }
+        ("encryption", [torrent, "usual"]) => Command::Encryption((*torrent).into(), None),
+        ("encryption", [torrent, policy]) => {
+            Command::Encryption((*torrent).into(), Some(policy.parse().map_err(|_| None)?))
         }
         ("move", [torrent, dir]) => Command::Move((*torrent).into(), dir.into()),
         ("label", [torrent, labels @ ..]) => {

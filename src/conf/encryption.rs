@@ -29,6 +29,25 @@ impl Encryption {
     pub fn may_be_plain(self) -> bool {
         self != Self::Required
     }
+
+    /// What holds for a part of what this holds for: for a torrent of the engine, or a peer of a
+    /// torrent, whose own policy is `own`. `Off` and `Required` hold for all parts, so that no part
+    /// breaks what was demanded of the whole; the others are for each part to replace.
+    ///
+    /// ```
+    /// use cratetorrent::conf::Encryption::{Allowed, Off, Required};
+    ///
+    /// assert_eq!(Allowed.of_part(Some(Required)), Required);
+    /// assert_eq!(Allowed.of_part(None), Allowed);
+    /// assert_eq!(Required.of_part(Some(Off)), Required);
+    /// ```
+    #[must_use]
+    pub fn of_part(self, own: Option<Self>) -> Self {
+        match self {
+            Self::Off | Self::Required => self,
+            Self::Allowed | Self::Preferred => own.unwrap_or(self),
+        }
+    }
 }
 
 /// What the payload of a connection that began encrypted is enciphered with.
@@ -58,7 +77,11 @@ pub enum CryptoMethod {
 #[non_exhaustive]
 pub struct EncryptionConf {
     /// Which connections are encrypted. Default [`Encryption::Allowed`], what most peers can speak
-    /// with; without the feature `mse` nothing but [`Encryption::Off`].
+    /// with; without the feature `mse` nothing but [`Encryption::Off`]. With `Allowed` and
+    /// `Preferred` a torrent
+    /// ([`ConnectionParams::encryption`](crate::ConnectionParams::encryption)) and a peer
+    /// ([`Verbs::set_peer_encryption`](crate::Verbs::set_peer_encryption)) may have a policy of
+    /// their own.
     pub policy: Encryption,
     /// What is chosen of the methods that a peer offers. Default [`CryptoMethod::Plaintext`]: it
     /// passes what looks at the beginning of connections, and costs nothing afterwards.

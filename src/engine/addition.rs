@@ -38,7 +38,7 @@ impl Verbs<'_> {
         if self.engine.cx.recorder.on {
             self.engine.check_record(&params)?;
         }
-        let limits = params.limits;
+        let limits = params.connections.limits;
         let Engine { torrents, cx, .. } = &mut *self.engine;
         let key = torrents.insert_with(|key| Torrent::new(key, params, cx));
         self.engine.by_hash.insert(&identity, key);

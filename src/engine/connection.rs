@@ -11,7 +11,11 @@ use crate::{
     alert::PeerGoneKind,
     base::{arena::Key, ids::PeerId, time::Instant},
     conf::Traffic,
-    engine::{CloseCause, Effect, Engine, StreamId, crypto::Crypto, proxy},
+    engine::{
+        CloseCause, Effect, Engine, StreamId,
+        crypto::{Crypto, UNFIT},
+        proxy,
+    },
     proto::{handshake, preamble::PreambleError, preambles::Preambles, tx::Tx},
     torrent::{
         candidates::Opening,
@@ -176,8 +180,8 @@ impl Engine {
 
     /// Connects to a peer, as it is spoken to.
     pub(super) fn dial(&mut self, torrent: Key, addr: SocketAddr) {
-        let policy = self.cx.conf.encryption.policy;
         if let Some(t) = self.torrents.get(torrent) {
+            let policy = t.encryption(&self.cx.conf);
             let opening = t.peers.candidates().opening(addr, policy);
             self.dial_as(torrent, addr, Crypto::new(opening, false));
         }
@@ -447,6 +451,7 @@ impl Engine {
             }
             Some(t) if !(t.is_active() || t.is_waking()) => Some("the torrent is not active"),
             Some(t) if t.peers.candidates().is_banned(self.cx.now, who) => Some("it is banned"),
+            Some(t) if !connection.crypto.fits(t.encryption(&self.cx.conf)) => Some(UNFIT),
             Some(t) if t.is_waking() => {
                 wakes = true;
                 None

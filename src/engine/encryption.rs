@@ -8,30 +8,30 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use super::{
     connection::{Connection, State},
-    crypto::Crypto,
+    crypto::{Crypto, UNFIT},
 };
 use crate::{
     base::{
         arena::Key,
-        ids::InfoHash,
+        ids::{InfoHash, TorrentId},
         ip_filter::host_of,
         job::{Job, key_exchange::KeyExchange},
         rng::Rng,
     },
-    conf::EncryptionConf,
-    engine::Engine,
+    conf::{Encryption, EncryptionConf},
+    engine::{Engine, NoSuchTorrent, Verbs},
     proto::{
         handshake,
         mse::{Draw, Initiator, Methods, Responder},
         preamble::{Preamble, PreambleCx},
         preambles::Preambles,
     },
-    torrent::candidates::Opening,
+    torrent::{candidates::Opening, disconnect::Disconnect},
     wire::handshake::Handshake,
 };
 
@@ -178,7 +178,6 @@ impl Engine {
     /// dialled the other way, at once, and no further. False if that is not to be; then nothing has
     /// changed.
     pub(super) fn dial_other_way(&mut self, key: Key) -> bool {
-        let policy = self.cx.conf.encryption.policy;
         let Some(connection) = self.connections.get(key) else { return false };
         let (who, opening) = (connection.who, connection.crypto.opening);
         let Some(torrent) = connection.torrent.filter(|_| !who.incoming) else { return false };
@@ -187,6 +186,7 @@ impl Engine {
         }
         let has_room = self.has_room_to_dial();
         let Some(t) = self.torrents.get_mut(torrent) else { return false };
+        let policy = t.encryption(&self.cx.conf);
         // One that is connected the other way round has no use for a second connection.
         let has_come = t.peers.may_have_come(who.addr);
         if !t.is_active() || has_come || !t.peers.candidates().has_other_opening(who.addr, policy) {
@@ -201,6 +201,71 @@ impl Engine {
         self.forget_connection(key);
         self.dial_as(torrent, who.addr, Crypto::new(opening.other(), true));
         true
+    }
+}
+
+impl Verbs<'_> {
+    /// Which connections with a torrent's peers are encrypted; `None`: as
+    /// [`EncryptionConf::policy`](crate::conf::EncryptionConf::policy) has it. Where that is
+    /// [`Off`](Encryption::Off) or [`Required`](Encryption::Required) it holds for every torrent,
+    /// whatever is said here ([`Encryption::of_part`]). Connections that do not fit end at once. It
+    /// is kept in the session's folder.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_encryption(
+        &mut self,
+        id: TorrentId,
+        own: Option<Encryption>,
+    ) -> Result<(), NoSuchTorrent> {
+        self.engine.with(id, |torrent, cx| torrent.set_encryption(own, cx))?;
+        self.engine.close_unfit(id.0);
+        Ok(())
+    }
+
+    /// Which connections are encrypted that we make with one peer of a torrent; `None`: as the
+    /// torrent has it. Where that is [`Off`](Encryption::Off) or [`Required`](Encryption::Required)
+    /// it holds for every peer. From the next dial on; a peer that dials us comes from another
+    /// port, and is treated as any other. It is forgotten with the peer. False if the torrent does
+    /// not know the peer ([`add_peer`](Self::add_peer)).
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn set_peer_encryption(
+        &mut self,
+        id: TorrentId,
+        addr: SocketAddr,
+        own: Option<Encryption>,
+    ) -> Result<bool, NoSuchTorrent> {
+        let torrent = self.engine.torrents.get_mut(id.0).ok_or(NoSuchTorrent(id))?;
+        Ok(torrent.peers.candidates_mut().set_peer_policy(addr, own))
+    }
+}
+
+impl Engine {
+    /// Which connections with a torrent's peers are encrypted: its own policy as far as
+    /// [`EncryptionConf::policy`](crate::conf::EncryptionConf::policy) lets it have one, and else
+    /// that.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn encryption(&self, id: TorrentId) -> Result<Encryption, NoSuchTorrent> {
+        self.torrents.get(id.0).map(|t| t.encryption(&self.cx.conf)).ok_or(NoSuchTorrent(id))
+    }
+
+    /// Ends the connections of a torrent that its policy excludes.
+    fn close_unfit(&mut self, torrent: Key) {
+        let Some(t) = self.torrents.get(torrent) else { return };
+        let policy = t.encryption(&self.cx.conf);
+        for key in self.connections.keys() {
+            let is_unfit = self.connections.get(key).is_some_and(|connection| {
+                let is_greeted = connection.session().is_some() || connection.is_waiting();
+                connection.torrent == Some(torrent) && is_greeted && !connection.crypto.fits(policy)
+            });
+            if is_unfit {
+                self.close(key, Disconnect::stopped(UNFIT));
+            }
+        }
     }
 }
 

@@ -84,7 +84,7 @@ use crate::{
 };
 pub use crate::{
     base::paths::RenameError,
-    torrent::{EarlierRuns, Source, TorrentParams, candidates::PeerSource},
+    torrent::{ConnectionParams, EarlierRuns, Source, TorrentParams, candidates::PeerSource},
 };
 use access::Access;
 use calls::Calls;

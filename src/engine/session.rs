@@ -87,7 +87,7 @@ impl Engine {
             }
             count += 1;
             let params = persistence::params(source, torrent.settings);
-            let limits = params.limits;
+            let limits = params.connections.limits;
             let Self { torrents, cx, .. } = self;
             let key = torrents.insert_with(|key| Torrent::restored(key, params, torrent.state, cx));
             self.by_hash.insert(&identity, key);

@@ -58,6 +58,8 @@ struct Admission {
     filter: Arc<IpFilter>,
     /// Only trackers and the user may name peers (BEP 27).
     private: bool,
+    /// Which connections are encrypted, if the user has said it of this torrent.
+    encryption: Option<Encryption>,
 }
 
 impl Admission {
@@ -95,7 +97,7 @@ struct Candidate {
 
 impl Candidates {
     pub(crate) fn new(filter: Arc<IpFilter>, ours: Ours) -> Self {
-        let admission = Admission { filter, private: false };
+        let admission = Admission { filter, private: false, encryption: None };
         Self { admission, ours, ..Self::default() }
     }
 
@@ -314,7 +316,21 @@ impl Candidates {
 
     // How its connections begin.
 
-    /// How to begin a connection with `addr`.
+    /// The torrent's own policy of encryption, if it has one.
+    pub(crate) fn policy(&self) -> Option<Encryption> {
+        self.admission.encryption
+    }
+
+    pub(crate) fn set_policy(&mut self, own: Option<Encryption>) {
+        self.admission.encryption = own;
+    }
+
+    /// Gives a peer that is known a policy of its own, or takes it away. False if it is unknown.
+    pub(crate) fn set_peer_policy(&mut self, addr: SocketAddr, own: Option<Encryption>) -> bool {
+        self.known.get_mut(&addr).map(|candidate| candidate.openings.set_policy(own)).is_some()
+    }
+
+    /// How to begin a connection with `addr` where the torrent has this policy.
     pub(crate) fn opening(&self, addr: SocketAddr, policy: Encryption) -> Opening {
         let candidate = self.known.get(&addr);
         let (openings, failures) = candidate

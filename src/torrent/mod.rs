@@ -104,7 +104,7 @@ use crate::{
     },
 };
 
-pub use params::{EarlierRuns, Source, TorrentParams};
+pub use params::{ConnectionParams, EarlierRuns, Source, TorrentParams};
 pub(crate) use verbs::HELD;
 
 const SAVE: usize = 0;
@@ -184,8 +184,8 @@ impl Torrent {
             earlier,
             labels,
             user_data,
-            // The engine's, and told already.
-            limits: _,
+            // Limits are the engine's, and told already.
+            connections: ConnectionParams { limits: _, encryption },
         } = params;
         let hashes = source.identity();
         let mut content = Content::new(source, priorities);
@@ -195,6 +195,7 @@ impl Torrent {
             cx.leases.filter().clone(),
             cx.leases.external().ours(cx.leases.ports()),
         );
+        known.set_policy(encryption);
         for addr in peers {
             known.add(cx.now, addr, candidates::Source::User, &cx.conf);
         }

@@ -14,6 +14,7 @@ use crate::{
         totals::Totals,
         tracker_events::TrackerEvents,
     },
+    conf::Encryption,
     wire::{magnet::Magnet, metainfo::Metainfo},
 };
 
@@ -76,6 +77,17 @@ pub struct EarlierRuns {
     pub tracker_events: TrackerEvents,
 }
 
+/// What holds for a torrent's connections with peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionParams {
+    /// How fast its bytes may come and go.
+    pub limits: Limits,
+    /// Which connections are encrypted, if that is for a torrent to say; `None`: as
+    /// [`EncryptionConf::policy`](crate::conf::EncryptionConf::policy) has it. See
+    /// [`Verbs::set_encryption`](crate::Verbs::set_encryption).
+    pub encryption: Option<Encryption>,
+}
+
 /// What to download or serve, and where.
 #[derive(Clone, Debug)]
 pub struct TorrentParams {
@@ -130,8 +142,8 @@ pub struct TorrentParams {
     /// A number of the user's own, read back by
     /// [`Engine::user_data`](crate::Engine::user_data). It is not kept in the session's folder.
     pub user_data: u64,
-    /// How fast its bytes may come and go.
-    pub limits: Limits,
+    /// What holds for its connections with peers.
+    pub connections: ConnectionParams,
 }
 
 impl TorrentParams {
@@ -171,7 +183,7 @@ impl TorrentParams {
             earlier: EarlierRuns::default(),
             labels: Vec::new(),
             user_data: 0,
-            limits: Limits::default(),
+            connections: ConnectionParams::default(),
         }
     }
 }

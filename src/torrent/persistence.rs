@@ -14,7 +14,8 @@ use crate::{
         storage::{RecordKind, SessionRecord, StoreError},
         time::Instant,
     },
-    torrent::{EarlierRuns, Source, Torrent, TorrentParams, cx::Cx},
+    conf::Encryption,
+    torrent::{ConnectionParams, EarlierRuns, Source, Torrent, TorrentParams, cx::Cx},
     wire::{
         magnet::Magnet,
         metainfo::Metainfo,
@@ -334,7 +335,7 @@ impl Torrent {
             },
             labels: self.identity.labels().to_vec(),
             user_data: self.identity.user_data(),
-            limits,
+            connections: ConnectionParams { limits, encryption: self.peers.candidates().policy() },
         }
     }
 }
@@ -366,7 +367,13 @@ fn settings(params: TorrentParams) -> TorrentSettings {
         tracker_events: params.earlier.tracker_events,
         stop: params.stop.map(|stop| (stop.ratio_percent, stop.seeding)),
         labels: params.labels,
-        limits: params.limits,
+        limits: params.connections.limits,
+        encryption: params.connections.encryption.map(|policy| match policy {
+            Encryption::Off => 0,
+            Encryption::Allowed => 1,
+            Encryption::Preferred => 2,
+            Encryption::Required => 3,
+        }),
     }
 }
 
@@ -409,6 +416,14 @@ pub(crate) fn params(source: Source, settings: TorrentSettings) -> TorrentParams
         stop: settings.stop.map(|(ratio_percent, seeding)| StopAt { ratio_percent, seeding }),
         labels: settings.labels,
         user_data: 0,
-        limits: settings.limits,
+        connections: ConnectionParams {
+            limits: settings.limits,
+            encryption: settings.encryption.map(|code| match code {
+                0 => Encryption::Off,
+                1 => Encryption::Allowed,
+                2 => Encryption::Preferred,
+                _ => Encryption::Required,
+            }),
+        },
     }
 }

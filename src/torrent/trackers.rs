@@ -135,7 +135,7 @@ impl Torrent {
             numwant: Some(wanted),
             tracker_id,
             ip: None,
-            crypto: match cx.conf.encryption.policy {
+            crypto: match self.encryption(&cx.conf) {
                 Encryption::Off => CryptoSupport::None,
                 Encryption::Required => CryptoSupport::Required,
                 _ => CryptoSupport::Supported,

@@ -1,7 +1,10 @@
 //! What a torrent's owner has it do: rest and go on, wait for its turn, be checked, end. It does
 //! not know who the owner is, nor what the queue is thinking.
 
-use crate::torrent::{RETRY, SAVE, Torrent, cx::Cx, lifecycle::End};
+use crate::{
+    conf::{Conf, Encryption},
+    torrent::{RETRY, SAVE, Torrent, cx::Cx, lifecycle::End},
+};
 
 /// Why peers are let go when it is others' turn.
 pub(crate) const HELD: &str = "the torrent waits for its turn";
@@ -91,6 +94,16 @@ impl Torrent {
         if self.lifecycle.distrust() {
             self.settings_changed(cx);
         }
+    }
+
+    /// Which connections with its peers are encrypted.
+    pub(crate) fn encryption(&self, conf: &Conf) -> Encryption {
+        conf.encryption.policy.of_part(self.peers.candidates().policy())
+    }
+
+    pub(crate) fn set_encryption(&mut self, own: Option<Encryption>, cx: &mut Cx) {
+        self.peers.candidates_mut().set_policy(own);
+        self.settings_changed(cx);
     }
 
     pub(crate) fn set_labels(&mut self, labels: Vec<String>, cx: &mut Cx) {

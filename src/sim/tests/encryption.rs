@@ -1,7 +1,10 @@
 //! Encrypted connections (MSE): which policies can speak with each other, and how soon.
 
 use super::*;
-use crate::conf::{CryptoMethod, Encryption};
+use crate::{
+    conf::{CryptoMethod, Encryption, EncryptionConf},
+    torrent::{ConnectionParams, TorrentParams},
+};
 
 const POLICIES: [Encryption; 4] =
     [Encryption::Off, Encryption::Allowed, Encryption::Preferred, Encryption::Required];
@@ -70,6 +73,27 @@ fn method_that_the_seed_chooses_carries_a_download() {
 }
 
 #[test]
+fn default_costs_nothing_behind_the_handshake() {
+    assert_eq!(EncryptionConf::default().method, CryptoMethod::Plaintext);
+    assert!(!EncryptionConf::default().only_method, "both are offered");
+    // From either end, and with any taste of the other, what is not demanded is not ciphered.
+    for (seed, leech) in [
+        (Encryption::Allowed, Encryption::Preferred),
+        (Encryption::Preferred, Encryption::Preferred),
+        (Encryption::Required, Encryption::Allowed),
+    ] {
+        let (mut world, _, to) = pair(with(seed), with(leech));
+        assert!(world.run_until(|w| w.stats(to).peers > 0, secs(1)));
+        assert_eq!(method(&world, to), Some(CryptoMethod::Plaintext), "{seed:?}, {leech:?}");
+    }
+    // The one that was dialled decides: it has the default, whatever the dialler prefers.
+    let likes = |conf: Conf| conf.with(|conf| conf.encryption.method = CryptoMethod::Rc4);
+    let (mut world, _, to) = pair(with(Encryption::Allowed), likes(with(Encryption::Preferred)));
+    assert!(world.run_until(|w| w.stats(to).peers > 0, secs(1)));
+    assert_eq!(method(&world, to), Some(CryptoMethod::Plaintext));
+}
+
+#[test]
 fn ends_with_no_method_in_common_do_not_meet() {
     let only = |method| {
         with(Encryption::Required).with(|conf| {
@@ -105,4 +129,98 @@ fn peer_that_was_reached_encrypted_is_dialled_so_again() {
     assert!(world.run_until(|w| w.stats(to).peers > 0, secs(300)));
     assert!(method(&world, to).is_some());
     assert!(dials(&world) > before);
+}
+
+#[test]
+fn torrent_with_a_policy_of_its_own_leaves_the_others_alone() {
+    let [one, two] = ["one", "two"].map(|name| Sample::file(name, 1 << 20, 64 * 1024, 5).unwrap());
+    let mut world = World::new(5);
+    let (from, to) = (world.node(with(Encryption::Allowed)), world.node(with(Encryption::Allowed)));
+    let (strict, lax) = (world.seed_with(from, &one), world.seed_with(from, &two));
+    world.tell(from, |e| e.set_encryption(strict, Some(Encryption::Required)).unwrap());
+    world.run_for(secs(1));
+    let (params, second) = (world.params(to, &one, &[from]), world.download(to, &two, &[from]));
+    let encryption = Some(Encryption::Allowed);
+    let connections = ConnectionParams { encryption, ..ConnectionParams::default() };
+    let first = world.add_torrent(to, &one, TorrentParams { connections, ..params });
+    assert_eq!(world.engine(from).encryption(strict), Ok(Encryption::Required));
+    assert_eq!(world.engine(from).encryption(lax), Ok(Encryption::Allowed));
+    let of = |world: &World, id| world.engine(to).peers(id).first().map(|peer| peer.encryption);
+    let met = |w: &World| of(w, first).is_some() && of(w, second).is_some();
+    assert!(world.run_until(met, secs(2)));
+    assert!(matches!(of(&world, first), Some(Some(_))), "the seed takes nothing else");
+    assert_eq!(of(&world, second), Some(None));
+}
+
+#[test]
+fn policy_of_a_torrent_yields_to_off_and_required_of_the_engine() {
+    for (engine, own) in
+        [(Encryption::Off, Encryption::Required), (Encryption::Required, Encryption::Off)]
+    {
+        let (mut world, from, to) = pair(with(engine), with(engine));
+        let (seed, leech) = (world.torrent(from), world.torrent(to));
+        world.tell(from, |e| e.set_encryption(seed, Some(own)).unwrap());
+        world.tell(to, |e| e.set_encryption(leech, Some(own)).unwrap());
+        assert_eq!(world.engine(to).encryption(leech), Ok(engine));
+        assert!(world.run_until(|w| w.stats(to).peers > 0, secs(1)));
+        assert_eq!(method(&world, to).is_some(), engine == Encryption::Required);
+    }
+}
+
+#[test]
+fn connection_that_a_new_policy_excludes_ends_and_comes_back() {
+    let (mut world, from, to) = pair(with(Encryption::Allowed), with(Encryption::Allowed));
+    world.set_line(from, Line::crumbs());
+    let torrent = world.torrent(to);
+    assert!(world.run_until(|w| w.stats(to).peers > 0, secs(1)));
+    assert_eq!(method(&world, to), None);
+    for (own, encrypted) in [(Encryption::Required, true), (Encryption::Off, false)] {
+        world.tell(to, |engine| engine.set_encryption(torrent, Some(own)).unwrap());
+        assert_eq!(world.stats(to).peers, 0, "{own:?}");
+        assert!(world.run_until(|w| w.stats(to).peers > 0, secs(600)), "{own:?}");
+        assert_eq!(method(&world, to).is_some(), encrypted, "{own:?}");
+    }
+    // Both kinds fit: nothing ends.
+    world.tell(to, |engine| engine.set_encryption(torrent, None).unwrap());
+    assert_eq!(world.stats(to).peers, 1);
+}
+
+#[test]
+fn peer_with_a_policy_of_its_own_is_dialled_by_it() {
+    let sample = file(1 << 20, 64 * 1024);
+    let mut world = World::new(1);
+    let (one, two) = (world.node(with(Encryption::Allowed)), world.node(with(Encryption::Allowed)));
+    let to = world.node(with(Encryption::Allowed));
+    [one, two].into_iter().for_each(|node| _ = world.seed_with(node, &sample));
+    let torrent = world.download(to, &sample, &[]);
+    let addrs = [one, two].map(|node| world.addr(node));
+    world.tell(to, |engine| {
+        let own = Some(Encryption::Required);
+        assert_eq!(engine.set_peer_encryption(torrent, addrs[0], own), Ok(false), "unknown");
+        engine.pause(torrent).unwrap();
+        addrs.iter().for_each(|&addr| engine.add_peer(torrent, addr).unwrap());
+        assert_eq!(engine.set_peer_encryption(torrent, addrs[0], own), Ok(true));
+        engine.resume(torrent).unwrap();
+    });
+    assert!(world.run_until(|w| w.stats(to).peers == 2, secs(2)));
+    let peers = world.engine(to).peers(torrent);
+    let encrypted = |addr| peers.iter().find(|peer| peer.addr == addr).unwrap().encryption;
+    assert!(encrypted(addrs[0]).is_some() && encrypted(addrs[1]).is_none());
+}
+
+#[test]
+fn session_folder_keeps_the_policy_of_a_torrent() {
+    let sample = file(1 << 18, 64 * 1024);
+    let mut world = World::new(1);
+    let conf = with(Encryption::Allowed).with(|conf| conf.session.dir = Some("/session".into()));
+    let node = world.node(conf);
+    let torrent = world.download(node, &sample, &[]);
+    world.run_for(secs(1));
+    world.tell(node, |engine| engine.set_encryption(torrent, Some(Encryption::Preferred)).unwrap());
+    world.run_for(secs(5));
+    world.kill(node);
+    world.run_for(secs(1));
+    world.restart(node);
+    let torrent = world.torrent(node);
+    assert_eq!(world.engine(node).encryption(torrent), Ok(Encryption::Preferred));
 }

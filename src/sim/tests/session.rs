@@ -66,7 +66,7 @@ fn a_session_is_there_again_at_once_and_says_so_once() {
     assert_eq!(phases, [Phase::Seeding, Phase::Paused, Phase::Seeding, Phase::Seeding]);
     assert!((0..4).all(|n| world.engine(node).have(find(n).unwrap()).unwrap().is_full()));
     assert!(world.engine(node).params(find(2).unwrap()).unwrap().sequential);
-    assert_eq!(world.engine(node).params(find(3).unwrap()).unwrap().limits, limits);
+    assert_eq!(world.engine(node).params(find(3).unwrap()).unwrap().connections.limits, limits);
     assert_eq!(world.engine(node).limits(), limits);
     // Nothing happens to torrents that are not needed.
     world.run_for(secs(10));

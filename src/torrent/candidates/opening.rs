@@ -24,6 +24,8 @@ impl Opening {
 /// What is known of one candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Openings {
+    /// What the user has said of it.
+    own: Option<Encryption>,
     known: Option<Opening>,
     /// Since it was connected last, both were tried at once, in vain.
     neither: bool,
@@ -35,7 +37,7 @@ impl Openings {
     /// How the next connection begins. Where both have failed before they take turns, so that none
     /// of them fails for ever.
     pub(super) fn next(self, policy: Encryption, failures: u32) -> Opening {
-        let first = match policy {
+        let first = match policy.of_part(self.own) {
             Encryption::Off => return Opening::Plain,
             Encryption::Required => return Opening::Encrypted,
             Encryption::Allowed => self.known.unwrap_or(Opening::Plain),
@@ -50,12 +52,17 @@ impl Openings {
 
     /// Whether the other way may be tried at once if one has failed.
     pub(super) fn has_other(self, policy: Encryption) -> bool {
+        let policy = policy.of_part(self.own);
         policy.may_encrypt() && policy.may_be_plain() && !self.neither
     }
 
     /// A connection that began so was greeted.
     pub(super) fn handle_opened(&mut self, opening: Opening) {
-        *self = Self { known: Some(opening), neither: false, owed: None };
+        *self = Self { known: Some(opening), neither: false, owed: None, own: self.own };
+    }
+
+    pub(super) fn set_policy(&mut self, own: Option<Encryption>) {
+        self.own = own;
     }
 
     /// Another peer says that it prefers encryption.
@@ -96,6 +103,21 @@ mod tests {
         openings.handle_told();
         assert_eq!(nexts(openings), [Plain, Plain, Plain, Encrypted]);
         openings.handle_opened(Encrypted);
+        assert_eq!(nexts(openings), [Plain, Encrypted, Encrypted, Encrypted]);
+    }
+
+    #[test]
+    fn policy_of_a_peer_replaces_all_but_off_and_required() {
+        let mut openings = Openings::default();
+        openings.set_policy(Some(Encryption::Required));
+        use Opening::{Encrypted, Plain};
+        let nexts = |openings: Openings| ALL.map(|policy| openings.next(policy, 0));
+        assert_eq!(nexts(openings), [Plain, Encrypted, Encrypted, Encrypted]);
+        assert_eq!(ALL.map(|policy| openings.has_other(policy)), [false; 4]);
+        openings.handle_opened(Encrypted);
+        openings.set_policy(Some(Encryption::Off));
+        assert_eq!(nexts(openings), [Plain, Plain, Plain, Encrypted]);
+        openings.set_policy(None);
         assert_eq!(nexts(openings), [Plain, Encrypted, Encrypted, Encrypted]);
     }
 

@@ -62,6 +62,8 @@ pub struct TorrentSettings {
     pub labels: Vec<String>,
     /// Its own limits.
     pub limits: Limits,
+    /// Its own policy of encryption: none, allowed, preferred, required (0 to 3).
+    pub encryption: Option<u8>,
 }
 
 /// What a user has said of a session as a whole; `None` where nothing was said, and the program's
@@ -99,6 +101,9 @@ impl TorrentSettings {
         e.dict();
         push_flag(&mut e, b"check", self.trust == Trust::Nothing);
         e.key(b"dir").bytes(path_bytes(&self.dir).as_ref());
+        if let Some(policy) = self.encryption {
+            e.key(b"encryption").uint(policy.into());
+        }
         if !self.labels.is_empty() {
             e.key(b"labels").list();
             self.labels.iter().for_each(|label| _ = e.bytes(label.as_bytes()));
@@ -172,6 +177,11 @@ impl TorrentSettings {
         let document = parse(bytes)?;
         let root = document.root();
         let mut out = Self { dir: path(root.get(b"dir"), "dir")?, ..Self::default() };
+        let policy = uint(root, "encryption")?.map(|code| match code {
+            0..4 => Ok(code as u8),
+            _ => Err(SettingsError::Field("encryption")),
+        });
+        out.encryption = policy.transpose()?;
         for label in list(root.get(b"labels"), "labels")? {
             out.labels.push(text(label, "labels")?);
         }

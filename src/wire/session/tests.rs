@@ -327,6 +327,7 @@ fn all_settings() -> TorrentSettings {
         stop: Some((Some(150), Some(Duration::from_secs(3600)))),
         labels: vec!["music".into(), "".into()],
         limits: Limits { down: Rate::new(1000), up: None },
+        encryption: Some(3),
     }
 }
 
