@@ -44,7 +44,7 @@ pub(super) struct Connection {
     pub(super) refused: Option<ErrorKind>,
     pub(super) state: State,
     /// What we say before the session takes over, which gets it then.
-    pub(super) hello: Tx,
+    pub(super) hello: Option<Box<Tx>>,
     pub(super) crypto: Crypto,
     pub(super) began: Instant,
 }
@@ -63,30 +63,33 @@ pub(super) enum State {
     /// The transport is not there yet.
     Connecting,
     /// Until the peer's handshake is whole.
-    Preambles(Preambles),
+    Preambles(Box<Preambles>),
     /// We have dialled ourselves, and this is the end that was dialled: the other learns from our
     /// answer that we have reached ourselves.
     Mirror,
     /// The peer's handshake has come, and it waits for a torrent that is waking, with what came
     /// behind.
-    Waiting {
-        handshake: Handshake,
-        early: Vec<u8>,
-    },
+    Waiting(Box<Greeting>),
     Live(Key),
+}
+
+/// What has come of a peer that waits.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) handshake: Handshake,
+    pub(super) early: Vec<u8>,
 }
 
 impl Connection {
     fn outgoing(torrent: Key, addr: SocketAddr, crypto: Crypto, began: Instant) -> Self {
         let (who, torrent) = (Contributor { addr, incoming: false }, Some(torrent));
-        let (transport, hello) = (Transport::Stream, Tx::default());
         Self {
             who,
             torrent,
-            transport,
+            transport: Transport::Stream,
             refused: None,
             state: State::Connecting,
-            hello,
+            hello: None,
             crypto,
             began,
         }
@@ -98,9 +101,15 @@ impl Connection {
         preambles: Preambles,
         began: Instant,
     ) -> Self {
-        let (who, hello) = (Contributor { addr, incoming: true }, Tx::default());
-        let (state, crypto) = (State::Preambles(preambles), Crypto::new(Opening::Plain, false));
-        Self { who, torrent: None, transport, refused: None, state, hello, crypto, began }
+        let who = Contributor { addr, incoming: true };
+        let state = State::Preambles(Box::new(preambles));
+        let crypto = Crypto::new(Opening::Plain, false);
+        Self { who, torrent: None, transport, refused: None, state, hello: None, crypto, began }
+    }
+
+    /// Where what is said before the session goes.
+    pub(super) fn hello(&mut self) -> &mut Tx {
+        self.hello.get_or_insert_default()
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -119,7 +128,7 @@ impl Connection {
 
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_in_handshake(&self) -> bool {
-        matches!(self.state, State::Preambles(_) | State::Waiting { .. })
+        matches!(self.state, State::Preambles(_) | State::Waiting(_))
     }
 
     /// Whether it is connected, and nothing has come that shows that the peer speaks as we did.
@@ -129,12 +138,12 @@ impl Connection {
 
     /// Whether it has greeted and waits for its torrent.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting { .. })
+        matches!(self.state, State::Waiting(_))
     }
 
     /// Whether it was accepted, and its handshake has not come or has not been answered.
     fn is_greeting(&self) -> bool {
-        self.who.incoming && matches!(self.state, State::Preambles(_) | State::Waiting { .. })
+        self.who.incoming && matches!(self.state, State::Preambles(_) | State::Waiting(_))
     }
 
     /// The socket of uTP that carries it, if one does.
@@ -228,17 +237,17 @@ impl Engine {
                 let behind = data.get(used..).unwrap_or_default();
                 match self.connections.get_mut(key).map(|connection| &mut connection.state) {
                     Some(State::Live(_)) => self.session_data(key, behind),
-                    Some(State::Waiting { early, .. }) => early.extend_from_slice(behind),
+                    Some(State::Waiting(greeting)) => greeting.early.extend_from_slice(behind),
                     _ => {}
                 }
             }
             // It should not have been read: `read_quota` is zero.
-            State::Waiting { early, .. }
-                if early.len() + data.len() <= self.cx.conf.network.read_len =>
+            State::Waiting(greeting)
+                if greeting.early.len() + data.len() <= self.cx.conf.network.read_len =>
             {
-                early.extend_from_slice(data)
+                greeting.early.extend_from_slice(data)
             }
-            State::Waiting { .. } => self.close(
+            State::Waiting(_) => self.close(
                 key,
                 Disconnect::new(PeerGoneKind::Violation, "it sends too much before it is greeted"),
             ),
@@ -280,7 +289,8 @@ impl Engine {
         let quota = self.send_quota(key);
         let Some(connection) = self.connections.get_mut(key) else { return 0 };
         let Some((session, torrent)) = connection.session().zip(connection.torrent) else {
-            return connection.hello.poll_transmit(out, usize::MAX);
+            let hello = connection.hello.as_mut();
+            return hello.map_or(0, |hello| hello.poll_transmit(out, usize::MAX));
         };
         let torrent = self.torrents.get_mut(torrent);
         let tx = torrent.and_then(|torrent| torrent.peers.tx_mut(session));
@@ -300,7 +310,7 @@ impl Engine {
                 }
             }
             None => {
-                connection.hello.handle_sent(bytes, drop);
+                connection.hello().handle_sent(bytes, drop);
             }
         }
     }
@@ -402,7 +412,7 @@ impl Engine {
                     self.close(key, reason);
                 }
             }
-            (State::Waiting { .. }, _) => self.close(
+            (State::Waiting(_), _) => self.close(
                 key,
                 Disconnect::stopped(&format!("the torrent was not open within {timeout:?}")),
             ),
@@ -503,7 +513,7 @@ impl Engine {
             t.peers.candidates_mut().note_opened(who.addr, connection.crypto.opening);
         } else {
             self.access.handle_greeted(who.addr.ip());
-            connection.hello.push_bytes(&handshake::ours(
+            connection.hello().push_bytes(&handshake::ours(
                 said.hash,
                 self.cx.peer_id,
                 self.cx.conf.dht.enabled,
@@ -523,7 +533,8 @@ impl Engine {
         if let Some(method) = terms.encryption {
             log::debug!("{} encrypts: {method:?}", who.addr);
         }
-        let tx = std::mem::take(&mut connection.hello);
+        let mut tx = *connection.hello.take().unwrap_or_default();
+        tx.expect_introduction();
         let greeting = tx.len();
         let greeted = Greeted { link: key, who, terms, tx };
         connection.state = State::Live(t.handle_greeted(greeted, &mut self.cx));
@@ -546,7 +557,7 @@ impl Engine {
             }
         } else if let Some(connection) = self.connections.get_mut(key) {
             connection.state = State::Mirror;
-            connection.hello.push_bytes(&handshake::ours(
+            connection.hello().push_bytes(&handshake::ours(
                 handshake.info_hash,
                 self.cx.peer_id,
                 self.cx.conf.dht.enabled,
@@ -597,7 +608,7 @@ impl Engine {
         self.cx.outbox.forget_flush(key);
         self.throttle.forget(key);
         self.exchanges.forget(key);
-        connection.hello.clear(drop);
+        connection.hello = None;
         let greeting = connection.is_greeting();
         self.access.handle_gone(connection.who.addr.ip(), greeting);
         debug_assert!(self.connections.len() > 0 || self.access.is_idle());
@@ -612,7 +623,7 @@ impl Engine {
     /// Forgets a connection and tells its torrent.
     fn end(&mut self, key: Key, reason: Disconnect) {
         let Some(connection) = self.forget_connection(key) else { return };
-        if let (State::Waiting { .. }, Some(torrent)) = (&connection.state, connection.torrent) {
+        if let (State::Waiting(_), Some(torrent)) = (&connection.state, connection.torrent) {
             self.wanting.forget_link(torrent, key);
         }
         self.dialing.again = true;

@@ -69,7 +69,7 @@ impl Engine {
     fn silent_since(&self, state: &State, torrent: Option<Key>, began: Instant) -> Option<Instant> {
         let (since, time) = match *state {
             State::Connecting | State::Preambles(_) => (began, GREETING),
-            State::Mirror | State::Waiting { .. } => return None,
+            State::Mirror | State::Waiting(_) => return None,
             State::Live(session) => {
                 (self.torrents.get(torrent?)?.peers.mute_since(session)?, SILENCE)
             }

@@ -100,17 +100,17 @@ impl Engine {
         let ours = handshake::ours(info_hash, id, dht, upgrade.is_some());
         match connection.crypto.opening {
             Opening::Plain => {
-                connection.state =
-                    State::Preambles(Preambles::outgoing(info_hash, upgrade, Vec::new()));
-                connection.hello.push_bytes(&ours);
+                let preambles = Preambles::outgoing(info_hash, upgrade, Vec::new());
+                connection.state = State::Preambles(Box::new(preambles));
+                connection.hello().push_bytes(&ours);
                 self.cx.outbox.flush(key);
             }
             Opening::Encrypted => {
                 let draw = Draw::new(&mut self.exchanges.rng);
                 let methods = methods(&self.cx.conf.encryption);
                 let first = Box::new(Initiator::begin(info_hash, methods, ours.to_vec(), draw));
-                connection.state =
-                    State::Preambles(Preambles::outgoing(info_hash, upgrade, vec![first]));
+                let preambles = Preambles::outgoing(info_hash, upgrade, vec![first]);
+                connection.state = State::Preambles(Box::new(preambles));
                 self.feed_preambles(key, &mut []);
             }
         }
@@ -128,6 +128,7 @@ impl Engine {
         else {
             return None;
         };
+        let hello = hello.get_or_insert_default();
         let said = hello.len();
         let mut cx = PreambleCx { tx: hello, torrents: &self.by_hash };
         let result = preambles.handle_data(data, &mut cx);
@@ -157,6 +158,7 @@ impl Engine {
         let Connection { state: State::Preambles(preambles), hello, .. } = connection else {
             return;
         };
+        let hello = hello.get_or_insert_default();
         let said = hello.len();
         let mut cx = PreambleCx { tx: hello, torrents: &self.by_hash };
         let result = preambles.handle_exchange(exchange, &mut cx);

@@ -11,7 +11,10 @@ use std::{
 
 use crate::{
     base::arena::Key,
-    engine::{Engine, connection::State},
+    engine::{
+        Engine,
+        connection::{Greeting, State},
+    },
     wire::handshake::Handshake,
 };
 
@@ -171,7 +174,8 @@ impl Engine {
     pub(super) fn let_wait(&mut self, key: Key, torrent: Key, handshake: Handshake) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.torrent = Some(torrent);
-        connection.state = State::Waiting { handshake, early: Vec::new() };
+        let greeting = Greeting { handshake, early: Vec::new() };
+        connection.state = State::Waiting(Box::new(greeting));
         self.wanting.peers.entry(torrent).or_default().push(key);
         if let Some(torrent) = self.torrents.get_mut(torrent) {
             torrent.wake(&mut self.cx);
@@ -189,8 +193,8 @@ impl Engine {
         }
         for key in self.wanting.peers.remove(&torrent).unwrap_or_default() {
             let Some(connection) = self.connections.get_mut(key) else { continue };
-            let State::Waiting { handshake, early } = &mut connection.state else { continue };
-            let (handshake, early) = (*handshake, std::mem::take(early));
+            let State::Waiting(greeting) = &mut connection.state else { continue };
+            let (handshake, early) = (greeting.handshake, std::mem::take(&mut greeting.early));
             self.handshake_done(key, handshake);
             if self.connections.get(key).and_then(|connection| connection.session()).is_some() {
                 if !early.is_empty() {

@@ -50,6 +50,8 @@ pub(crate) struct Tx {
     sealed: Option<Box<Sealed>>,
     /// The buffer of small messages that are gone, for those that come next.
     spare: BytesMut,
+    /// What is said first of all is gone; see [`expect_introduction`](Self::expect_introduction).
+    introduced: bool,
 }
 
 /// What is enciphered ahead of the socket: little, since it is a copy that cannot be given up.
@@ -373,6 +375,12 @@ impl Tx {
         if self.len == 0 { 0 } else { used }
     }
 
+    /// What comes next is said once: what we have, and how we speak. It is longer than what
+    /// follows, and many peers hear nothing more, so its buffers are not kept.
+    pub(crate) fn expect_introduction(&mut self) {
+        self.introduced = false;
+    }
+
     /// `bytes` are gone. Buffers that are done with go to `give`. Returns how many of the bytes
     /// were of blocks.
     pub(crate) fn handle_sent(&mut self, bytes: usize, give: impl FnMut(Buf)) -> u64 {
@@ -405,15 +413,16 @@ impl Tx {
             self.sent = 0;
             match self.chunks.pop_front() {
                 Some(Chunk::Batch(batch)) => give(batch.buf),
-                Some(Chunk::Small(mut bytes)) if bytes.capacity() <= KEPT => {
+                Some(Chunk::Small(mut bytes)) if self.introduced && bytes.capacity() <= KEPT => {
                     bytes.clear();
                     self.spare = bytes;
                 }
                 _ => {}
             }
         }
-        if self.chunks.is_empty() && self.chunks.capacity() > 4 {
+        if self.chunks.is_empty() && (self.chunks.capacity() > 4 || !self.introduced) {
             self.chunks = VecDeque::new();
+            self.introduced = true;
         }
         payload
     }

@@ -83,6 +83,21 @@ fn a_queue_that_is_never_empty_does_not_keep_what_is_gone() {
     assert!(held(&tx) <= tx.len() + GATHERED, "{}", held(&tx));
 }
 
+/// Thousands of peers hear what we have and nothing more; those that work reuse their buffers.
+#[test]
+fn introduction_leaves_no_memory_behind_and_the_next_message_does() {
+    let mut tx = Tx::default();
+    for _ in 0..2 {
+        tx.expect_introduction();
+        tx.push_bytes(&[7; 300]);
+        while !next(&mut tx, 100, &mut 0).is_empty() {}
+        assert_eq!((tx.chunks.capacity(), tx.spare.capacity()), (0, 0));
+    }
+    tx.push(&Message::Unchoke);
+    while !next(&mut tx, 100, &mut 0).is_empty() {}
+    assert!(tx.chunks.capacity() > 0 && tx.spare.capacity() > 0);
+}
+
 #[test]
 fn urgent_message_overtakes_blocks_that_have_not_begun() {
     let g = geometry();
