@@ -35,6 +35,7 @@ mod listen;
 mod multicast;
 mod next_turn;
 mod outgoing;
+mod output;
 mod own_addresses;
 mod quiet;
 mod read_budget;
@@ -61,11 +62,11 @@ use self::{
     multicast::{MAX_MEMBERS, Multicast},
     next_turn::NextTurn,
     outgoing::Outgoing,
+    output::Output,
     resolver::Resolver,
     run_queue::RunQueue,
     streams::{FIRST_STREAM_TOKEN, Streams},
     tls::TlsConf,
-    turn::Output,
 };
 use crate::{
     alert::Alert,
@@ -326,7 +327,7 @@ impl Reactor {
 
     /// Whether an engine that was told to shut down has nothing left to do.
     pub fn is_drained(&self) -> bool {
-        let sent = self.output.datagrams.is_empty() && self.output.segments.is_empty();
+        let sent = self.output.datagrams.is_empty() && self.output.bursts.is_empty();
         self.engine.is_drained() && self.next.effect.is_none() && sent
     }
 
@@ -402,7 +403,7 @@ impl Reactor {
             self.flush(now);
         }
         self.send_datagrams(self.clock.now());
-        self.send_segments(self.clock.now());
+        self.send_bursts(self.clock.now());
         self.look_ahead();
         self.stats.turns += 1;
         let took = self.clock.now().since(start).as_micros();
@@ -428,7 +429,7 @@ impl Reactor {
             || !self.ready.is_empty()
             || !self.output.dirty.is_empty()
             || !self.output.datagrams.is_empty()
-            || self.has_segments()
+            || self.has_bursts()
             || self.datagrams.is_ready()
             || self.multicast.is_ready()
             || self.listeners.is_ready()

@@ -5,7 +5,6 @@
 //! Knows no order between the steps; that is `Reactor::poll`'s.
 
 use std::{
-    collections::VecDeque,
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -17,6 +16,7 @@ use super::{
     FIRST_DATAGRAM_TOKEN, FIRST_LISTENER_TOKEN, FIRST_MULTICAST_TOKEN, Reactor, ReactorStats,
     gateway,
     listen::{Accepted, is_out_of_descriptors},
+    output::{Burst, Sent},
     own_addresses,
     read_budget::ReadBudget,
     run_queue::RunQueue,
@@ -45,35 +45,9 @@ const DATAGRAMS_A_TURN: usize = 64;
 /// How long a turn may take datagrams, and send them.
 const DATAGRAM_TIME: Duration = Duration::from_micros(150);
 /// How long a turn may send bursts of uTP.
-const SEGMENT_TIME: Duration = Duration::from_millis(1);
+const BURST_TIME: Duration = Duration::from_millis(1);
 /// Slices a write: 32 blocks with their headers.
 const SLICES_A_WRITE: usize = 64;
-
-/// What is to be sent.
-#[derive(Debug, Default)]
-pub(super) struct Output {
-    /// Streams with bytes to send.
-    pub(super) dirty: Vec<StreamId>,
-    /// The other half of `dirty`, so that neither is allocated anew.
-    flushing: Vec<StreamId>,
-    /// Bytes of blocks that may still be read and sent this turn.
-    pub(super) budget: usize,
-    /// Datagrams to send. The engine bounds their number: it has so many queries under way.
-    pub(super) datagrams: VecDeque<(DatagramOwner, SocketAddr, Vec<u8>)>,
-    /// Bursts of uTP to send. The windows of its connections bound them.
-    pub(super) segments: VecDeque<Segments>,
-}
-
-/// Datagrams of one length to one address.
-#[derive(Debug)]
-pub(super) struct Segments {
-    to: SocketAddr,
-    data: Vec<u8>,
-    segment: usize,
-    unfragmented: bool,
-    /// Bytes of `data` that are sent.
-    sent: usize,
-}
 
 impl Reactor {
     /// Events are remembered first and served afterwards, in the order of the run queue.
@@ -298,28 +272,26 @@ impl Reactor {
     }
 
     /// Sends bursts of uTP that wait, for as long as a turn may.
-    pub(super) fn send_segments(&mut self, now: Instant) {
-        let end = now + SEGMENT_TIME;
-        while let Some(burst) = self.output.segments.front_mut() {
+    pub(super) fn send_bursts(&mut self, now: Instant) {
+        let Self { output, datagrams, poll, outgoing, clock, .. } = self;
+        let end = now + BURST_TIME;
+        output.bursts.send(|burst| {
             let rest = burst.data.get(burst.sent..).unwrap_or_default();
-            if rest.is_empty() {
-                self.output.segments.pop_front();
-                continue;
-            }
-            let (registry, outgoing) = (self.poll.registry(), &self.outgoing);
             let (to, segment, unfragmented) = (burst.to, burst.segment, burst.unfragmented);
             let sent =
-                self.datagrams.send_segments(registry, outgoing, to, rest, segment, unfragmented);
+                datagrams.send_segments(poll.registry(), outgoing, to, rest, segment, unfragmented);
             burst.sent += sent;
-            if sent == 0 || self.clock.now() >= end {
-                break;
+            match sent {
+                _ if clock.now() >= end => Sent::OutOfTime,
+                0 => Sent::Blocked,
+                _ => Sent::Some,
             }
-        }
+        });
     }
 
     /// Whether bursts wait that the system takes.
-    pub(super) fn has_segments(&self) -> bool {
-        self.output.segments.front().is_some_and(|burst| !self.datagrams.is_full(burst.to))
+    pub(super) fn has_bursts(&self) -> bool {
+        self.output.bursts.heads().any(|burst| !self.datagrams.is_full(burst.to))
     }
 
     /// What came to the group of local discovery.
@@ -425,8 +397,8 @@ impl Reactor {
                     self.output.datagrams.push_back((owner, to, data));
                 }
                 Some(Effect::Segments { to, data, segment, unfragmented }) => {
-                    let burst = Segments { to, data, segment, unfragmented, sent: 0 };
-                    self.output.segments.push_back(burst);
+                    let burst = Burst { to, data, segment, unfragmented, sent: 0 };
+                    self.output.bursts.push(burst);
                 }
                 Some(Effect::Multicast { interface, data }) => {
                     if let Err(e) = self.multicast.send(interface, interface.group(), &data) {
