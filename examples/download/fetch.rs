@@ -322,8 +322,8 @@ impl Fetch {
             }
             Alert::MetadataReceived { .. } => self.learn()?,
             Alert::MetadataRefused { error, .. } => return Err(Problem::new(error)),
-            Alert::NoPeers { no_peers, .. } if self.subject.is_none() => {
-                self.progress.say(&format!("still asking: {no_peers}"));
+            Alert::NoPeers { no_peers, .. } => {
+                self.progress.say(&no_peers.to_string());
             }
             Alert::PeerConnected { addr, id, .. } => {
                 self.patience.renew();
