@@ -85,7 +85,7 @@ fn a_queue_that_is_never_empty_does_not_keep_what_is_gone() {
 
 /// Thousands of peers hear what we have and nothing more; those that work reuse their buffers.
 #[test]
-fn introduction_leaves_no_memory_behind_and_the_next_message_does() {
+fn introduction_leaves_no_memory_behind_later_messages_do() {
     let mut tx = Tx::default();
     for _ in 0..2 {
         tx.expect_introduction();
