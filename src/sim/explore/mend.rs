@@ -251,6 +251,11 @@ impl Run<'_> {
                     self.all(node, |engine, id| engine.add_peer(id, addr));
                 }
             }
+            // Those behind a proxy come from there, and cannot be dialled.
+            for &(proxy, _) in self.proxies.values() {
+                let ip = self.world.addr(proxy).ip();
+                self.world.tell(node, |engine| engine.unban(ip));
+            }
         }
     }
 

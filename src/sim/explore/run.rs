@@ -527,7 +527,9 @@ impl<'a> Run<'a> {
     /// Whose disk has lied blames others for it, and is blamed together with everybody behind its
     /// router.
     fn no_good_node_is_banned(&self) -> Result<(), Failure> {
-        let ip = |node: NodeId| self.world.addr(node).ip();
+        // Others see the proxy of a node that has one.
+        let seen_as = |node: NodeId| self.proxies.get(&node).map_or(node, |(proxy, _)| *proxy);
+        let ip = |node: NodeId| self.world.addr(seen_as(node)).ip();
         let suspects: BTreeSet<IpAddr> = self.spoilt.iter().map(|&node| ip(node)).collect();
         for (id, &node) in self.nodes.iter().filter(|(_, node)| !self.spoilt.contains(node)) {
             for (other, &good) in
