@@ -15,7 +15,7 @@ use cratetorrent::{
         message::Message,
         metainfo::{FileKind, MAX_NODES, Metainfo, MetainfoLimits},
         resume::ResumeFile,
-        session::{self, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
+        session::{self, DoubtfulFiles, HEADER_LEN, Replay, SessionSettings, TorrentSettings},
         ut_holepunch::HolepunchMessage,
         ut_metadata::{METADATA_BLOCK, MetadataMessage, metadata_block_len},
         ut_pex::{MAX_PEX_CONTACTS, PexMessage},
@@ -346,6 +346,9 @@ pub fn session_state(data: &[u8]) {
         }
         if let Ok(settings) = TorrentSettings::decode(stretch) {
             assert_eq!(TorrentSettings::decode(&settings.encode()), Ok(settings));
+        }
+        if let Ok(files) = DoubtfulFiles::decode(stretch) {
+            assert_eq!(DoubtfulFiles::decode(&files.encode()), Ok(files));
         }
         if let Ok(settings) = SessionSettings::decode(stretch) {
             assert_eq!(SessionSettings::decode(&settings.encode()), Ok(settings));

@@ -1,14 +1,15 @@
 //! Files that are open no more and of which a sync failed, by path: what the system did not write
-//! then it never writes by itself, whichever torrent has the file next. It knows neither torrents
-//! nor marks, and lasts as long as the process.
+//! then it never writes by itself, whichever torrent has the file next. A session records them.
+//!
+//! It knows neither torrents nor marks.
 
 use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard},
 };
 
 use super::torrent::lock;
+use crate::wire::session::DoubtfulFiles;
 
 /// Paths that are remembered one by one. Beyond that it is the folder of a torrent, and with it all
 /// that lies in there.
@@ -22,12 +23,18 @@ pub(super) struct Doubts(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    paths: BTreeSet<PathBuf>,
-    folders: BTreeSet<PathBuf>,
-    all: bool,
+    files: DoubtfulFiles,
+    /// Counts changes; and the change up to which all is recorded.
+    version: u64,
+    recorded: u64,
 }
 
 impl Doubts {
+    /// Those that were recorded.
+    pub(super) fn restored(files: DoubtfulFiles) -> Self {
+        Self(Mutex::new(Known { files, ..Known::default() }))
+    }
+
     /// These files of a torrent in `dir` are closed and in doubt.
     pub(super) fn note<'a>(&self, dir: &Path, paths: impl Iterator<Item = &'a Path>) {
         let mut known = self.known();
@@ -35,22 +42,23 @@ impl Doubts {
             if known.has(path) {
                 continue;
             }
-            if known.paths.len() < MAX_PATHS {
-                known.paths.insert(path.to_owned());
+            known.version += 1;
+            let DoubtfulFiles { paths, folders, all } = &mut known.files;
+            if paths.len() < MAX_PATHS {
+                paths.insert(path.to_owned());
                 continue;
             }
-            known.paths.retain(|path| !path.starts_with(dir));
-            known.all |= known.folders.len() == MAX_FOLDERS;
-            if !known.all {
-                known.folders.insert(dir.to_owned());
+            paths.retain(|path| !path.starts_with(dir));
+            *all |= folders.len() == MAX_FOLDERS;
+            if !*all {
+                folders.insert(dir.to_owned());
             }
         }
     }
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
-        let known = self.known();
-        known.paths.is_empty() && known.folders.is_empty() && !known.all
+        self.known().files == DoubtfulFiles::default()
     }
 
     /// Whether a file that is opened is in doubt.
@@ -60,12 +68,24 @@ impl Doubts {
 
     /// Whether a file is, and was noted by its own name.
     pub(super) fn names(&self, path: &Path) -> bool {
-        self.known().paths.contains(path)
+        self.known().files.paths.contains(path)
     }
 
-    /// A file is gone, or who has it open knows that it is in doubt.
+    /// A file is gone, or the state of the torrent that has it speaks of it.
     pub(super) fn forget(&self, path: &Path) {
-        self.known().paths.remove(path);
+        let mut known = self.known();
+        known.version += u64::from(known.files.paths.remove(path));
+    }
+
+    /// What is to be recorded, if that is not done, and a name for it.
+    pub(super) fn due(&self) -> Option<(u64, Vec<u8>)> {
+        let known = self.known();
+        (known.version != known.recorded).then(|| (known.version, known.files.encode()))
+    }
+
+    /// What was due under this name is recorded.
+    pub(super) fn note_recorded(&self, version: u64) {
+        self.known().recorded = version;
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -75,13 +95,16 @@ impl Doubts {
 
 impl Known {
     fn has(&self, path: &Path) -> bool {
-        let is_in = || path.ancestors().skip(1).any(|folder| self.folders.contains(folder));
-        self.all || self.paths.contains(path) || (!self.folders.is_empty() && is_in())
+        let DoubtfulFiles { paths, folders, all } = &self.files;
+        let is_in = || path.ancestors().skip(1).any(|folder| folders.contains(folder));
+        *all || paths.contains(path) || (!folders.is_empty() && is_in())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn note(doubts: &Doubts, dir: &str, count: usize) {
@@ -110,10 +133,10 @@ mod tests {
         assert_eq!(known("/many/more/99999999"), (true, false));
         assert_eq!(known("/few/0"), (true, true));
         assert_eq!(known("/few/1"), (false, false));
-        assert!(doubts.known().paths.len() <= MAX_PATHS);
+        assert!(doubts.known().files.paths.len() <= MAX_PATHS);
         note(&doubts, "/most", MAX_PATHS - 1);
         (0..MAX_FOLDERS + 5).for_each(|n| note(&doubts, &format!("/{n}"), 1));
         assert_eq!(known("/elsewhere/1"), (true, false));
-        assert_eq!(doubts.known().folders.len(), MAX_FOLDERS);
+        assert_eq!(doubts.known().files.folders.len(), MAX_FOLDERS);
     }
 }

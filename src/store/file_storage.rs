@@ -39,8 +39,8 @@ pub(super) struct FileSystem {
     pub(super) folder: Option<Arc<SessionFolder>>,
     /// The torrents that are open, for those that read their files.
     open: Mutex<HashMap<Key, Weak<PlacedFiles>>>,
-    /// Files that are open no more and that nothing says are safe.
-    pub(super) doubts: Doubts,
+    /// Files that are open no more and that nothing says are safe, of a session that is not kept.
+    doubts: Doubts,
 }
 
 impl FileSystem {
@@ -58,15 +58,23 @@ impl FileSystem {
         Ok(files.with_parts(spec.parts_file(), spec.geometry.clone(), &spec.skipped))
     }
 
-    /// The torrent that opens these files next is to know which of them are in doubt.
-    fn remember_doubts(&self, open: &PlacedFiles) {
-        self.doubts.note(open.files.layout().dir(), open.files.in_doubt());
+    pub(super) fn doubts(&self) -> &Doubts {
+        self.folder.as_ref().map_or(&self.doubts, |folder| folder.doubts())
     }
 
-    /// These files are open, and their marks say which of them are in doubt.
-    fn leave_doubts(&self, open: &PlacedFiles) {
-        if !self.doubts.is_empty() {
-            open.files.own_paths().for_each(|path| self.doubts.forget(path));
+    /// The torrent that opens these files next is to know which of them are in doubt.
+    fn remember_doubts(&self, open: &PlacedFiles) {
+        self.doubts().note(open.files.layout().dir(), open.files.in_doubt());
+    }
+
+    /// What is in doubt is to be known to the next process, too.
+    fn record_doubts(&self) {
+        if let Some(folder) = &self.folder
+            && self.doubts().due().is_some()
+            && let Err(error) = folder.append(&[])
+        {
+            // It comes before what is appended next.
+            log::warn!("{error}");
         }
     }
 }
@@ -106,7 +114,6 @@ impl FileStorage {
         let earlier = lock(&self.open).replace(files.clone());
         // Where they were opened before, and are not any more, others may be opened.
         earlier.iter().for_each(|earlier| self.system.remember_doubts(earlier));
-        self.system.leave_doubts(&files);
     }
 
     /// A file of another torrent is no safer than that one knows.
@@ -116,9 +123,10 @@ impl FileStorage {
             lender.iter().for_each(|lender| open.files.doubt_with(&lender.files));
         }
         // One that is closed has left its doubts, and perhaps its files.
-        if !self.system.doubts.is_empty() {
-            open.files.doubt(|path| self.system.doubts.names(path));
-            self.system.leave_doubts(open);
+        let doubts = self.system.doubts();
+        if !doubts.is_empty() {
+            let known = open.files.take_over(|path| doubts.names(path));
+            known.into_iter().for_each(|path| doubts.forget(path));
         }
     }
 }
@@ -132,8 +140,9 @@ impl Storage for FileStorage {
         if let Some(earlier) = self.current() {
             files.inherit(&earlier.files);
         }
-        if !self.system.doubts.is_empty() {
-            files.doubt(|path| self.system.doubts.has(path));
+        let doubts = self.system.doubts();
+        if !doubts.is_empty() {
+            files.doubt(|path| doubts.has(path));
         }
         let doubtful = files.reconsider();
         let now = files.look()?;
@@ -282,6 +291,7 @@ impl Storage for FileStorage {
         lock(&self.system.open).remove(&self.key);
         if let Some(open) = closed {
             self.system.remember_doubts(&open);
+            self.system.record_doubts();
             open.files.close();
         }
     }

@@ -183,16 +183,26 @@ impl TorrentFiles {
         doubtful.map(|(_, file)| file.path.as_path())
     }
 
-    /// The files that are not other torrents'.
-    pub(crate) fn own_paths(&self) -> impl Iterator<Item = &Path> {
-        let own = self.all_files().filter(|&(index, _)| self.marks(index) & BORROWED == 0);
-        own.map(|(_, file)| file.path.as_path())
-    }
-
     /// A sync of these files failed when another torrent had them, or this one before.
     pub(crate) fn doubt(&self, is_doubtful: impl Fn(&Path) -> bool) {
         let doubtful = self.all_files().filter(|(_, file)| is_doubtful(&file.path));
         doubtful.for_each(|(index, _)| self.mark(index, DOUBTFUL));
+    }
+
+    /// The same, when the state is saved: returns the files of which it says so from now on.
+    /// Those that were known to be in doubt have been looked at since, or are still to be.
+    pub(crate) fn take_over(&self, is_doubtful: impl Fn(&Path) -> bool) -> Vec<&Path> {
+        let mut own = Vec::new();
+        for (index, file) in self.all_files().filter(|(_, file)| is_doubtful(&file.path)) {
+            let marks = self.marks(index);
+            if marks & (REWRITE | BORROWED) != REWRITE {
+                self.mark(index, DOUBTFUL);
+            }
+            if marks & BORROWED == 0 {
+                own.push(file.path.as_path());
+            }
+        }
+        own
     }
 
     /// Something in `range` is to be checked: if it is good it will be vouched for, so it must be

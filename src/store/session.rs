@@ -17,10 +17,13 @@ use std::{
 
 use thiserror::Error;
 
-use super::disk::{Disk, Locked};
+use super::{
+    disk::{Disk, Locked},
+    doubts::Doubts,
+};
 use crate::{
     base::{
-        ids::WireHash,
+        ids::{InfoHash, WireHash},
         storage::{RecordKind, SessionRecord, StoreError, StoreOp},
     },
     wire::session::{
@@ -77,6 +80,7 @@ pub struct SessionFolder {
     path: PathBuf,
     salt: Salt,
     log: Mutex<Log>,
+    doubts: Doubts,
     /// As long as this is open no other session takes the folder.
     _lock: Option<std::fs::File>,
 }
@@ -161,12 +165,13 @@ impl SessionFolder {
         let scanned = session::scan(&mut reader, &salt, |record| replay.note(&record))
             .map_err(failed(&path))?;
         let Scanned { end, damaged, torn } = scanned;
+        let doubts = Doubts::restored(replay.take_doubts());
         let (index, mut restored) = replay.finish();
         restored.damaged += damaged;
         restored.torn = torn;
         restored.set_aside = aside;
         let log = Mutex::new(Log { index, end, patience: 0, doubt: Doubt::None, owed: Vec::new() });
-        Ok((Self { disk, path, salt, log, _lock: lock }, restored))
+        Ok((Self { disk, path, salt, log, doubts, _lock: lock }, restored))
     }
 
     /// Appends records and returns when all of them are safe. They are written with one call and
@@ -178,9 +183,18 @@ impl SessionFolder {
     pub fn append(&self, records: &[SessionRecord]) -> Result<(), StoreError> {
         let mut log = self.log();
         self.put_in_order(&mut log)?;
-        let owed = std::mem::take(&mut log.owed);
+        let mut owed = std::mem::take(&mut log.owed);
+        let doubts = self.doubts.due();
+        let version = doubts.map(|(version, body)| {
+            let info_hash = WireHash::v1(InfoHash([0; 20]));
+            owed.push(SessionRecord { kind: RecordKind::Doubts, info_hash, body });
+            version
+        });
         let mut appended = self.append_after(&owed, records, &mut log);
-        let Err(error) = &appended else { return Ok(()) };
+        let Err(error) = &appended else {
+            version.into_iter().for_each(|version| self.doubts.note_recorded(version));
+            return Ok(());
+        };
         // There may be room for what is new alone.
         if !owed.is_empty() && error.op == StoreOp::Save && self.put_in_order(&mut log).is_ok() {
             appended = self.append_after(&[], records, &mut log);
@@ -190,10 +204,18 @@ impl SessionFolder {
                 .iter()
                 .any(|new| new.kind == RecordKind::Removed && new.info_hash == owed.info_hash)
         };
-        let still =
-            owed.into_iter().filter(|owed| appended.is_err() || !is_removed(owed)).collect();
-        log.owed = still;
+        owed.retain(|owed| {
+            // What is in doubt is made anew.
+            owed.kind != RecordKind::Doubts && (appended.is_err() || !is_removed(owed))
+        });
+        log.owed = owed;
         appended
+    }
+
+    /// Files that are open no more and that nothing says are safe. They are recorded with what is
+    /// appended next.
+    pub(super) fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     /// A state that could not be appended, and says that something is not safe: until something is

@@ -14,7 +14,8 @@ use crate::base::{
     job::{Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict},
     partial::{BlockSet, PartialPiece},
     rng::Rng,
-    storage::{Allocation, Opened, SaveState, StoreError, StoreOp, StoreSpec, Trust},
+    storage::{Allocation, Opened, RecordKind, SaveState, SessionRecord},
+    storage::{StoreError, StoreOp, StoreSpec, Trust},
 };
 
 mod doubts;

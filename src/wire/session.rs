@@ -5,6 +5,7 @@
 //! torrents. Checksums are keyed with the log's own salt: bytes that another program made (a
 //! metainfo file inside a record) never pass for a record.
 
+mod doubtful_files;
 mod replay;
 mod settings;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::base::{
     storage::RecordKind,
 };
 
+pub use doubtful_files::DoubtfulFiles;
 pub use replay::{Entry, Index, Place, Replay, Restored, RestoredState, RestoredTorrent};
 pub(crate) use replay::{join_torrent, split_torrent};
 pub use settings::{SessionSettings, SettingsError, TorrentSettings};
@@ -142,6 +144,7 @@ fn code(kind: RecordKind, version: Version) -> u8 {
         RecordKind::Removed => 4,
         RecordKind::Session => 5,
         RecordKind::Dht => 6,
+        RecordKind::Doubts => 7,
     };
     match version {
         Version::V1 => code,
@@ -213,6 +216,7 @@ impl<'a> Record<'a> {
             RecordKind::Removed,
             RecordKind::Session,
             RecordKind::Dht,
+            RecordKind::Doubts,
         ]
         .into_iter()
         .find(|&known| code(known, version) == kind);

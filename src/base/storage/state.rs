@@ -40,6 +40,8 @@ pub enum RecordKind {
     Session,
     /// The ids of the DHT node, and the nodes that it knew.
     Dht,
+    /// Files of which a sync failed, and whose torrents are not open.
+    Doubts,
 }
 
 /// A record to be.

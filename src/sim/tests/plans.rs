@@ -262,6 +262,9 @@ cases! { end_well_with_any_seed:
     pages_dropped_by_a_failed_sync_are_rewritten_after_a_kill =>
         "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node kill=100; \
          at 4050 node heal; at 20000 node kill=100 power";
+    doubt_of_a_session_outlives_torrent_and_process =>
+        "node 1 session save=500 down=20000; at 100 node failsyncs; at 4000 node again=0; \
+         at 4500 node kill=100; at 4550 node heal; at 20000 node kill=100 power";
     pages_dropped_by_a_failed_sync_are_rewritten_by_a_recheck =>
         "node 1 save=500 down=20000; at 100 node failsyncs; at 4000 node heal; \
          at 12000 node recheck; at 20000 node kill=100 power";

@@ -128,9 +128,10 @@ impl FileStorage {
         paths.push(export_file(&parts));
         let below: Vec<_> = paths.iter().filter_map(|path| Below::new(&spec.dir, path)).collect();
         let left = relocate::clear_away(self.disk(), &below);
-        if !self.system.doubts.is_empty() {
+        let doubts = self.system.doubts();
+        if !doubts.is_empty() {
             let is_gone = |path: &&PathBuf| matches!(self.disk().stat(path), Ok(None));
-            paths.iter().filter(is_gone).for_each(|path| self.system.doubts.forget(path));
+            paths.iter().filter(is_gone).for_each(|path| doubts.forget(path));
         }
         left
     }

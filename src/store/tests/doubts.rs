@@ -66,6 +66,44 @@ fn failed_sync_is_known_after_another_folder_was_opened() {
 }
 
 #[test]
+fn doubt_outlives_torrent_and_process_of_a_session() {
+    let disk = Arc::new(BadDisk::default());
+    let session = || {
+        let (folder, _) = SessionFolder::open(disk.clone(), Path::new("/s"), [3; 16]).unwrap();
+        let folder = Arc::new(folder);
+        (folder.clone(), Runner::with_folder(disk.clone(), folder))
+    };
+    let mut t = torrent();
+    (t.spec.in_session, t.spec.state_file) = (true, None);
+    let removed = SessionRecord {
+        kind: RecordKind::Removed,
+        info_hash: t.spec.identity.key(),
+        body: Vec::new(),
+    };
+    let (folder, runner) = session();
+    runner.open(&t).unwrap();
+    for piece in t.all() {
+        runner.write(t.run(piece)).result.unwrap();
+    }
+    disk.set().fail_sync = true;
+    assert_eq!(runner.save(t.have(&t.all()), true).unwrap_err().op, StoreOp::Sync);
+    // It is removed, and the process ends.
+    assert!(folder.append(std::slice::from_ref(&removed)).is_err());
+    runner.close();
+    disk.set().fail_sync = false;
+    folder.append(&[removed]).unwrap();
+    drop((folder, runner));
+    let (folder, runner) = session();
+    assert!(runner.open(&t).unwrap().check.is_full());
+    assert!(is_rewritten(&disk, &runner, &t, "/d/torrent"));
+    runner.save(t.have(&t.all()), false).unwrap();
+    runner.close();
+    drop((folder, runner));
+    let (_folder, runner) = session();
+    assert!(runner.open(&t).unwrap().have.is_full());
+}
+
+#[test]
 fn file_that_is_deleted_leaves_no_doubt() {
     let (_, runner, t) = in_doubt();
     let done = runner.one(Job::Delete { torrent: KEY, spec: Box::new(t.spec.clone()) });

@@ -10,7 +10,7 @@ use super::{
         metainfo::{Metainfo, MetainfoLimits},
         resume::ResumeFile,
     },
-    MAX_PAYLOAD, Record, SessionSettings, TorrentSettings,
+    DoubtfulFiles, MAX_PAYLOAD, Record, SessionSettings, TorrentSettings,
 };
 
 /// The log is ours: whatever was taken once is taken again, however large it is, since a record has
@@ -77,6 +77,8 @@ pub struct Index {
     pub session: Option<Place>,
     /// The state of the DHT node.
     pub dht: Option<Place>,
+    /// The files of which a sync failed.
+    pub doubts: Option<Place>,
     /// Records of a kind that this version does not know: kept as they are.
     pub unknown: Vec<Place>,
     /// Bytes of all records that count.
@@ -91,7 +93,7 @@ impl Index {
         torrents.sort_unstable_by_key(|&(hash, entry)| {
             (entry.torrent.map_or(u64::MAX, |place| place.at()), *hash)
         });
-        let of_the_session = self.session.into_iter().chain(self.dht);
+        let of_the_session = self.session.into_iter().chain(self.dht).chain(self.doubts);
         let of_torrents = torrents.into_iter().flat_map(|(_, entry)| entry.places());
         of_the_session.chain(self.unknown.iter().copied()).chain(of_torrents).collect()
     }
@@ -106,6 +108,7 @@ impl Index {
                 Entry { torrent: self.session.replace(place), ..Entry::default() }
             }
             RecordKind::Dht => Entry { torrent: self.dht.replace(place), ..Entry::default() },
+            RecordKind::Doubts => Entry { torrent: self.doubts.replace(place), ..Entry::default() },
             RecordKind::Removed => {
                 // It counts only as long as what it speaks of is there: a log that is written anew
                 // has neither.
@@ -185,6 +188,7 @@ pub struct Replay {
     by_hash: HashMap<WireHash, usize>,
     session: Option<SessionSettings>,
     dht: Option<Vec<u8>>,
+    doubts: DoubtfulFiles,
     damaged: u32,
 }
 
@@ -216,6 +220,12 @@ impl Replay {
                 self.dht = Some(record.body.to_vec());
                 true
             }
+            RecordKind::Doubts => {
+                let files = DoubtfulFiles::decode(record.body);
+                let understood = files.is_ok();
+                self.doubts = files.unwrap_or_default();
+                understood
+            }
             RecordKind::Removed => {
                 if let Some(gone) =
                     self.by_hash.remove(&record.info_hash).and_then(|at| self.torrents.get_mut(at))
@@ -234,6 +244,11 @@ impl Replay {
             }
         };
         self.damaged += u32::from(!understood);
+    }
+
+    /// The files of which a sync failed, as far as their torrents do not know of it.
+    pub fn take_doubts(&mut self) -> DoubtfulFiles {
+        std::mem::take(&mut self.doubts)
     }
 
     /// All were read.

@@ -92,7 +92,7 @@ pub enum SettingsError {
     Field(&'static str),
 }
 
-type Result<T> = std::result::Result<T, SettingsError>;
+pub(super) type Result<T> = std::result::Result<T, SettingsError>;
 
 impl TorrentSettings {
     /// Their bytes.
@@ -299,7 +299,7 @@ impl SessionSettings {
 
 /// The log is ours: what was written once is read again, however much it is, since a record has its
 /// limit.
-fn parse(bytes: &[u8]) -> Result<Document<'_>> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Document<'_>> {
     Ok(Document::parse_with(
         bytes,
         &Bounds { bytes: super::MAX_PAYLOAD, depth: 8, tokens: usize::MAX },
@@ -359,7 +359,7 @@ fn stop(root: Value<'_>) -> Result<Stop> {
     Ok(Some((ratio, uint(stop, "seeding")?.map(Duration::from_millis))))
 }
 
-fn flag(root: Value<'_>, key: &'static str) -> Result<bool> {
+pub(super) fn flag(root: Value<'_>, key: &'static str) -> Result<bool> {
     match root.get(key.as_bytes()).map(|value| value.as_int()) {
         None | Some(Some(0)) => Ok(false),
         Some(Some(1)) => Ok(true),
@@ -377,7 +377,7 @@ fn uint(root: Value<'_>, key: &'static str) -> Result<Option<u64>> {
 }
 
 /// The items of a list, none if it is not there.
-fn list<'a>(
+pub(super) fn list<'a>(
     value: Option<Value<'a>>,
     name: &'static str,
 ) -> Result<impl Iterator<Item = Value<'a>>> {
@@ -416,22 +416,22 @@ fn priority(code: u8) -> Result<Priority> {
 }
 
 #[cfg(unix)]
-fn path_bytes(path: &Path) -> std::borrow::Cow<'_, [u8]> {
+pub(super) fn path_bytes(path: &Path) -> std::borrow::Cow<'_, [u8]> {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).into()
 }
 
 #[cfg(unix)]
-fn bytes_path(bytes: &[u8]) -> Option<PathBuf> {
+pub(super) fn bytes_path(bytes: &[u8]) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt as _;
     Some(std::ffi::OsStr::from_bytes(bytes).into())
 }
 
 #[cfg(not(unix))]
-fn path_bytes(path: &Path) -> std::borrow::Cow<'_, [u8]> {
+pub(super) fn path_bytes(path: &Path) -> std::borrow::Cow<'_, [u8]> {
     path.to_string_lossy().into_owned().into_bytes().into()
 }
 
 #[cfg(not(unix))]
-fn bytes_path(bytes: &[u8]) -> Option<PathBuf> {
+pub(super) fn bytes_path(bytes: &[u8]) -> Option<PathBuf> {
     std::str::from_utf8(bytes).ok().map(PathBuf::from)
 }
