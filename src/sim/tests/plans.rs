@@ -232,6 +232,14 @@ cases! { ends_well:
     moved_file_that_a_twin_reads_does_not_stay_one_with_it =>
         "seed 3; torrent 0; file 0; file 0 len=58000; torrent 1 twin=0; node 0 latency=20; \
          node 1 disk=5 run=0; at 11742 node move; at 14914 node rot=3; web 0 manner=6 latency=20";
+    doubt_of_a_removed_torrent_is_known_to_the_next_process =>
+        "seed 2; torrent 1; file 1 len=122000; node 0 latency=140 utp=2; node 1 session=0; \
+         at 3175 node failsyncs=0; at 4575 node again=0; at 8717 node kill=0; \
+         at 19324 node restart=0 power=0";
+    proxy_of_a_node_whose_disk_had_lied_is_forgiven =>
+        "seed 3229979; torrent 0; file 0 len=28000; node 2 magnet=0 proxy=3; at 575 jump=11000; \
+         at 2321 node=2 misdirect; at 36667 node=2 restart=0; at 37447 again=0 erase=0; \
+         at 47710 node=2 kill=0";
     relay_that_a_cut_keeps_from_being_made_is_asked_for_again =>
         "seed 5553; torrent 0; file 0; file 0; node 1 skips utp=2 proxy=3; at 501";
     relay_cut_after_a_vanished_node_is_back_is_asked_for_again =>
