@@ -15,7 +15,7 @@ pub use crate::{
         buf::Buf,
         distrust::Distrust,
         geometry::Block,
-        hash::{Digest, Hasher, PieceHash, Sha1State},
+        hash::{Digest, Hasher, Judgement, PieceHash, Sha1State},
         ids::{Version, WireHash},
         job::{
             Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict, batch_len,

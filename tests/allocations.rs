@@ -161,6 +161,7 @@ impl Rig {
                             buf: Some(buf),
                             result: Ok(Verdict::Good),
                             digests: None,
+                            root: None,
                         };
                         let done = Done::Run { torrent, run };
                         self.counted(|rig| rig.engine.handle_done(rig.now, done));

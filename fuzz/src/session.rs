@@ -6,7 +6,10 @@ use std::{collections::VecDeque, io, io::IoSlice, net::SocketAddr, sync::Arc, ti
 use cratetorrent::{
     Bitfield, Conf, Engine, InfoHash, Instant, Limits, MoveMode, PeerId, Priority, Rate,
     StoreError, TorrentId, TorrentParams,
-    driver::{CloseCause, Done, Effect, Job, Opened, RunData, RunDone, StoreOp, StreamId, Verdict},
+    driver::{
+        CloseCause, Done, Effect, Job, Judgement, Opened, RunData, RunDone, StoreOp, StreamId,
+        Verdict,
+    },
     wire::{
         handshake::{Handshake, Reserved},
         message::Message,
@@ -309,7 +312,14 @@ impl Host {
                 let result = if fails { Err(error()) } else { Ok(verdict) };
                 Done::Run {
                     torrent,
-                    run: RunDone { piece: run.piece, begin: run.begin, buf, result, digests },
+                    run: RunDone {
+                        piece: run.piece,
+                        begin: run.begin,
+                        buf,
+                        result,
+                        digests,
+                        root: None,
+                    },
                 }
             }
             Job::Read { torrent, link, blocks, buf } => Done::Read {
@@ -323,7 +333,12 @@ impl Host {
             Job::Check { torrent, piece, .. } => Done::Checked {
                 torrent,
                 piece,
-                result: if fails { Err(error()) } else { Ok(how & 1 == 0) },
+                result: match how & 1 {
+                    _ if fails => Err(error()),
+                    0 => Ok(Judgement::Good),
+                    _ => Ok(Judgement::Bad),
+                },
+                root: None,
             },
             Job::Digests { torrent, piece } => Done::Digests {
                 torrent,

@@ -61,8 +61,7 @@ impl PieceHash {
                 Self::Hybrid { sha1, root, .. },
                 Self::Hybrid { sha1: found_sha1, root: found_root, .. },
             ) => {
-                // A root that became known while the piece was hashed has nothing to be held
-                // against.
+                // A root that is not known is held against the one that was found when it comes.
                 let same_root = root.zip(*found_root).map(|(root, found)| root == found);
                 match (sha1 == found_sha1, same_root) {
                     (true, None | Some(true)) => Judgement::Good,
@@ -116,8 +115,8 @@ pub struct HybridState {
     pub sha1: Sha1State,
     /// The zeros to come after the piece.
     pub pad: u32,
-    /// The tree, if its root is known.
-    pub tree: Option<MerkleState>,
+    /// The tree. It is hashed even if its root is not known: it is found by that.
+    pub tree: MerkleState,
 }
 
 impl Hasher {
@@ -130,10 +129,10 @@ impl Hasher {
         match expected {
             PieceHash::Sha1(_) => Self::SHA1,
             PieceHash::Merkle(_) => Self::Merkle(Box::new(MerkleState::new(leaves))),
-            PieceHash::Hybrid { pad, root, .. } => Self::Hybrid(Box::new(HybridState {
+            PieceHash::Hybrid { pad, .. } => Self::Hybrid(Box::new(HybridState {
                 sha1: Sha1State::INITIAL,
                 pad: *pad,
-                tree: root.map(|_| MerkleState::new(leaves)),
+                tree: MerkleState::new(leaves),
             })),
         }
     }

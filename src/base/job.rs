@@ -14,7 +14,7 @@ use super::{
     arena::Key,
     buf::Buf,
     geometry::{Block, PieceIndex},
-    hash::{Digest, Hasher, PieceHash},
+    hash::{Digest, Hasher, Judgement, PieceHash},
     ids::WireHash,
     merkle::Node,
     storage::{
@@ -81,7 +81,8 @@ pub enum Job {
         spec: Box<StoreSpec>,
     },
     /// Hash (unless out of order) and write (unless on disk already) a run. A whole piece that
-    /// fails its hash is not written.
+    /// fails its hash is not written, unless it has a tree whose leaves may tell which blocks of it
+    /// are good.
     Run {
         /// The torrent.
         torrent: Key,
@@ -249,6 +250,9 @@ pub struct RunDone {
     /// Digests of the run's blocks: on a bad verdict, or when asked for. For a piece of several
     /// runs these are only the last run's; use [`Job::Digests`].
     pub digests: Option<Vec<Digest>>,
+    /// Of a good piece of a hybrid: the root that its tree was found to have, if it was not known
+    /// which it must be.
+    pub root: Option<Node>,
 }
 
 /// The answer to a [`Job`].
@@ -283,15 +287,17 @@ pub enum Done {
         /// Whether a worker had to read it: it was not at hand.
         cold: bool,
     },
-    /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is not good,
-    /// which is no error.
+    /// To [`Job::Check`]: whether the piece is good. A piece that is not wholly there is bad, which
+    /// is no error.
     Checked {
         /// The torrent.
         torrent: Key,
         /// The piece.
         piece: PieceIndex,
         /// Whether it is good.
-        result: Result<bool, StoreError>,
+        result: Result<Judgement, StoreError>,
+        /// As [`RunDone::root`].
+        root: Option<Node>,
     },
     /// To [`Job::Digests`].
     Digests {

@@ -12,7 +12,7 @@ use crate::{
         job::task::Task,
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs, files::fitting_renames},
-    torrent::{hash_answer::HashAnswer, info_parser::InfoParser},
+    torrent::{hash_answer::HashAnswer, info_parser::InfoParser, layer_proof::LayerProof},
     wire::metainfo::Metainfo,
 };
 
@@ -50,6 +50,15 @@ impl Engine {
             Ok(answer) => {
                 if let Some(torrent) = self.torrents.get_mut(key) {
                     torrent.handle_answer(*answer, &mut self.cx);
+                }
+                return self.settle(key);
+            }
+            Err(task) => task,
+        };
+        let task = match task.downcast::<LayerProof>() {
+            Ok(proof) => {
+                if let Some(torrent) = self.torrents.get_mut(key) {
+                    torrent.handle_layer_proof(*proof, &mut self.cx);
                 }
                 return self.settle(key);
             }

@@ -132,7 +132,14 @@ impl Runner {
                         torrent,
                         work: HashWork::Check(piece, expected),
                     }),
-                    Err(e) => done.push(Done::Checked { torrent: key, piece, result: Err(e) }),
+                    Err(e) => {
+                        done.push(Done::Checked {
+                            torrent: key,
+                            piece,
+                            result: Err(e),
+                            root: None,
+                        });
+                    }
                 },
                 Job::Read { torrent, link, blocks, mut buf } => {
                     let result = self.find(torrent, StoreOp::Read).and_then(|t| {
@@ -384,11 +391,12 @@ impl Runner {
             let HashJob { key: torrent, torrent: store, work } = job;
             done.push(match work {
                 HashWork::Check(piece, expected) => {
+                    let root = found_root(&output, &expected);
                     let result = checked(output, expected);
-                    if let (Ok(true), Ok(place)) = (&result, store.piece(piece)) {
+                    if let (Ok(Judgement::Good), Ok(place)) = (&result, store.piece(piece)) {
                         store.storage.found_good(place);
                     }
-                    Done::Checked { torrent, piece, result }
+                    Done::Checked { torrent, piece, result, root }
                 }
                 HashWork::Run(run, chain) => {
                     Done::Run { torrent, run: self.judge(&store, run, chain, output) }
@@ -412,8 +420,8 @@ impl Runner {
         let input = Input { hasher: torrent.hasher(piece, &expected), source, ends: true };
         let output = hashing::hash_all(vec![input], &self.scratch).pop().transpose();
         match checked(output, expected)? {
-            true => Ok(()),
-            false => Err(differs),
+            Judgement::Good => Ok(()),
+            Judgement::Bad | Judgement::Contradiction => Err(differs),
         }
     }
 
@@ -425,6 +433,7 @@ impl Runner {
         chain: Chain,
         output: Result<Option<Output>, StoreError>,
     ) -> RunDone {
+        let root = chain.expected.and_then(|expected| found_root(&output, &expected));
         let result = output.and_then(|output| {
             let verdict = match (output, chain.expected) {
                 (Some(Output::Hash(hash)), Some(expected)) => match expected.judge(&hash) {
@@ -437,9 +446,11 @@ impl Runner {
             };
             let is_bad = matches!(verdict, Verdict::Bad | Verdict::Contradiction);
             // The last run of a bad piece joins the others on disk, so that all its blocks can be
-            // looked at for the culprit. A bad piece of one run is never written.
+            // looked at for the culprit. A bad piece of one run is written only if its leaves may
+            // tell which of its blocks are good (BEP 52).
+            let has_leaves = chain.expected.is_some_and(|expected| expected.root().is_some());
             if let RunData::Memory(buf) = &run.data
-                && (!is_bad || run.begin > 0)
+                && (!is_bad || run.begin > 0 || (verdict == Verdict::Bad && has_leaves))
             {
                 torrent.storage.write(
                     torrent.place(&run)?.start,
@@ -460,20 +471,27 @@ impl Runner {
             }
             _ => None,
         };
-        answer(run, result, digests)
+        RunDone { root, ..answer(run, result, digests) }
     }
 }
 
 fn checked(
     output: Result<Option<Output>, StoreError>,
     expected: PieceHash,
-) -> Result<bool, StoreError> {
+) -> Result<Judgement, StoreError> {
     match output {
-        Ok(Some(Output::Hash(found))) => Ok(expected.judge(&found) == Judgement::Good),
-        Ok(_) => Ok(false),
-        Err(e) if files::is_missing(&e) => Ok(false),
+        Ok(Some(Output::Hash(found))) => Ok(expected.judge(&found)),
+        Ok(_) => Ok(Judgement::Bad),
+        Err(e) if files::is_missing(&e) => Ok(Judgement::Bad),
         Err(e) => Err(e),
     }
+}
+
+/// The root that the tree of a good piece has, if it is not known which it must be.
+fn found_root(output: &Result<Option<Output>, StoreError>, expected: &PieceHash) -> Option<Node> {
+    let Ok(Some(Output::Hash(found))) = output else { return None };
+    let unknown = expected.root().is_none() && expected.judge(found) == Judgement::Good;
+    found.root().filter(|_| unknown)
 }
 
 fn answer(run: Run, result: Result<Verdict, StoreError>, digests: Option<Vec<Digest>>) -> RunDone {
@@ -481,7 +499,7 @@ fn answer(run: Run, result: Result<Verdict, StoreError>, digests: Option<Vec<Dig
         RunData::Memory(buf) | RunData::Stretches(buf, _) => Some(buf),
         RunData::Disk(_) => None,
     };
-    RunDone { piece: run.piece, begin: run.begin, buf, result, digests }
+    RunDone { piece: run.piece, begin: run.begin, buf, result, digests, root: None }
 }
 
 /// What a job wants hashed, until it is taken.

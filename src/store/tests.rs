@@ -9,7 +9,7 @@ use crate::base::{
     buf::Buf,
     files::{FileEntry, FileKind},
     geometry::{Geometry, PieceIndex},
-    hash::{Hasher, PieceHash},
+    hash::{Hasher, Judgement, PieceHash},
     ids::{Identity, InfoHash},
     job::{Chain, Done, Job, READ_GAP, Run, RunData, RunDone, Verdict},
     partial::{BlockSet, PartialPiece},
@@ -125,7 +125,9 @@ pub(super) trait Jobs {
 
     fn check(&self, piece: PieceIndex, expected: PieceHash) -> Result<bool, StoreError> {
         match self.one(Job::Check { torrent: KEY, piece, expected }) {
-            Done::Checked { torrent: KEY, piece: same, result } if same == piece => result,
+            Done::Checked { torrent: KEY, piece: same, result, .. } if same == piece => {
+                result.map(|judgement| judgement == Judgement::Good)
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    base::{geometry::PieceIndex, hash::Digest},
+    base::{geometry::PieceIndex, hash::Digest, partial::BlockSet},
     torrent::progress::Supplier,
 };
 
@@ -46,6 +46,18 @@ impl Blames {
         }
     }
 
+    /// Which blocks of the bad attempt are as the good ones are.
+    pub(crate) fn same(&self, piece: PieceIndex, good: &[Digest]) -> Option<BlockSet> {
+        let attempt = self.attempts.get(&piece)?;
+        let mut same = BlockSet::none(attempt.digests.len() as u32);
+        for (nth, (bad, good)) in attempt.digests.iter().zip(good).enumerate() {
+            if bad == good {
+                same.set(nth as u32);
+            }
+        }
+        Some(same)
+    }
+
     /// The piece is good now: each peer that sent a different block is guilty.
     pub(crate) fn settle(&mut self, piece: PieceIndex, good: &[Digest]) -> Vec<Supplier> {
         let Some(attempt) = self.attempts.remove(&piece) else { return Vec::new() };
@@ -81,6 +93,9 @@ mod tests {
         );
         b.remember(piece(1), vec![who(3)], vec![[1; 20]], 1);
         assert!(b.is_waiting(piece(0)) && !b.is_waiting(piece(1)));
+        let same = b.same(piece(0), &[[1; 20], [9; 20], [3; 20], [9; 20]]).unwrap();
+        assert_eq!((0..4).filter(|&nth| same.has(nth)).collect::<Vec<_>>(), [0, 2]);
+        assert!(b.same(piece(1), &[]).is_none());
         assert_eq!(b.settle(piece(0), &[[1; 20], [9; 20], [3; 20], [9; 20]]), [who(2).unwrap()]);
         assert!(b.settle(piece(0), &[]).is_empty());
     }

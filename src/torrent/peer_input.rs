@@ -211,10 +211,14 @@ impl Torrent {
     ) {
         if let Some(peer) = session {
             self.leave_metadata(peer, who, cx);
-            self.leave_hashes(peer, cx);
             self.peers.early_mut(peer).into_iter().for_each(|early| early.leave(cx));
         }
+        let key = session;
         let (connected, session) = session.map_or((false, None), |s| self.peers.remove(s));
+        if let Some(peer) = key {
+            // As long as it is among the others it would be asked again.
+            self.leave_hashes(peer, cx);
+        }
         // Who is let go because the torrent rests has not failed.
         let useful = !self.is_active() || session.as_ref().is_some_and(|s| s.moved() > 0);
         log::debug!("{} is gone: {reason}", who.addr);

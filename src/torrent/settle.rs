@@ -102,6 +102,7 @@ impl Torrent {
             }
             Note::Culprit(piece) => self.want_leaves(piece, cx),
             Note::HashTalk(peer, talk) => self.handle_hash_talk(peer, talk, cx),
+            Note::Root(piece, root) => self.handle_root(piece, root, cx),
             Note::Contradiction(piece) => {
                 log::error!(
                     "piece {} of {} has hashes of different data: it is no torrent",

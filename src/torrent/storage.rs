@@ -7,7 +7,9 @@ use crate::{
     alert::Alert,
     base::{
         geometry::PieceIndex,
+        hash::Judgement,
         job::{Done, Job, Verdict},
+        merkle::Node,
         storage::{Opened, SaveState, StoreError},
         time::Instant,
     },
@@ -66,13 +68,21 @@ impl Torrent {
         self.swarm.jobs_out = self.swarm.jobs_out.saturating_sub(1);
         match done {
             Done::Opened { result, .. } => self.handle_opened(result, cx),
-            Done::Checked { piece, result, .. } => self.handle_checked(piece, result, cx),
+            Done::Checked { piece, result, root, .. } => {
+                self.handle_checked(piece, result, root, cx);
+            }
             Done::Run { run, .. } => {
                 self.swarm.runs_out = self.swarm.runs_out.saturating_sub(1);
                 let (bad, written) = (matches!(run.result, Ok(Verdict::Bad)), run.buf.is_some());
                 match self.swarm.handle_run(run, cx) {
-                    // A bad piece says nothing about the disk: one of a single run is not written.
-                    Ok(()) if bad => self.try_again_later(cx),
+                    // A bad piece says nothing about the disk: one of a single run may not have
+                    // been written.
+                    Ok(()) if bad => {
+                        if written {
+                            self.changed(cx);
+                        }
+                        self.try_again_later(cx);
+                    }
                     Ok(()) => {
                         if written {
                             // The files are not as the saved state has them any more.
@@ -162,6 +172,9 @@ impl Torrent {
             }) => {
                 self.handle_found(partial);
                 self.note_too_long(too_long);
+                if let Some(hashes) = self.content.tree_hashes() {
+                    hashes.roots.clear();
+                }
                 self.storage.operations.arrange_if(arrange);
                 self.location.names_mut().handle_found(self.identity.id(), names, cx);
                 if let Some(why) = &distrust {
@@ -182,16 +195,25 @@ impl Torrent {
         }
     }
 
-    fn handle_checked(&mut self, piece: PieceIndex, result: Result<bool, StoreError>, cx: &mut Cx) {
-        let Some(checker) = self.lifecycle.checker_mut() else { return };
-        let bad = matches!(result, Ok(false));
+    fn handle_checked(
+        &mut self,
+        piece: PieceIndex,
+        result: Result<Judgement, StoreError>,
+        root: Option<Node>,
+        cx: &mut Cx,
+    ) {
+        let Some(checker) = self.lifecycle.checker_mut() else {
+            return self.handle_verified_again(piece, result, root, cx);
+        };
+        let bad = matches!(result, Ok(Judgement::Bad | Judgement::Contradiction));
+        let contradicts = matches!(result, Ok(Judgement::Contradiction));
         match result {
-            Ok(good) => {
+            Ok(judgement) => {
                 checker.handle_checked(piece);
-                if good {
-                    self.swarm.add_checked(piece);
-                } else {
-                    self.storage.missing_data.note_missed();
+                match judgement {
+                    Judgement::Good => self.swarm.add_checked(piece),
+                    Judgement::Bad => self.storage.missing_data.note_missed(),
+                    Judgement::Contradiction => {}
                 }
                 if checker.done() % 64 == 0 {
                     cx.alerts.push(Alert::Checking {
@@ -204,6 +226,12 @@ impl Torrent {
             Err(error) => checker.handle_unread(piece, error),
         }
         let failure = checker.poll_failure();
+        if let Some(root) = root {
+            self.handle_root(piece, root, cx);
+        }
+        if contradicts {
+            self.note_contradiction(piece);
+        }
         self.saves.note_news();
         self.save_in_time(cx);
         if bad {
@@ -237,6 +265,7 @@ impl Torrent {
                 self.start(cx);
             }
         }
+        self.verify_again(cx);
         if self.lifecycle.rests() {
             self.flush(cx);
         }

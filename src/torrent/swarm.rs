@@ -27,6 +27,7 @@ use crate::{
         geometry::{Block, Geometry, PieceIndex},
         hash::PieceHash,
         ids::InfoHash,
+        merkle::Node,
         rate::RateMeter,
         time::Instant,
     },
@@ -57,6 +58,8 @@ pub(crate) enum Note {
     Have(PieceIndex),
     /// This piece was bad; so many had sent parts of it.
     Failed(PieceIndex, usize),
+    /// This piece is good by version 1, and has this root, of which version 2 has not told.
+    Root(PieceIndex, Node),
     /// The hashes of the two versions of the torrent are of different data in this piece.
     Contradiction(PieceIndex),
     /// A piece was bad that several peers have sent parts of, and that has a tree: its leaves tell
@@ -103,6 +106,8 @@ pub(crate) struct Counters {
 enum Digesting {
     Bad(Vec<Option<Supplier>>),
     Good,
+    /// It was bad and its digests are known: its leaves are awaited, which tell what of it is good.
+    Leaves,
 }
 
 /// Pieces that failed, until it is known which peers are to blame.

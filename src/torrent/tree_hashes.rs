@@ -4,12 +4,21 @@
 //! bad and had several senders: they tell at once whose block it was. Peers get piece layers, and
 //! leaves of pieces that are had; workers hash what that takes, one request of a torrent at a time.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use crate::{
-    base::{arena::Key, geometry::PieceIndex, job::Job, merkle::Node, storage::StoreError},
+    base::{
+        arena::Key, geometry::PieceIndex, job::Job, merkle::Node, storage::StoreError,
+        time::Instant,
+    },
     proto::hashes::{CHUNK, HashFetch, HashLimits, leaves_of},
-    torrent::{TREES, Torrent, cx::Cx, hash_answer::HashAnswer, hash_talk::HashTalk, swarm::Note},
+    torrent::{
+        TREES, Torrent, cx::Cx, found_roots::FoundRoots, hash_answer::HashAnswer,
+        hash_talk::HashTalk, swarm::Note,
+    },
     wire::{hash_range::HashRange, message::Message},
 };
 
@@ -21,6 +30,9 @@ const MAX_OF_PEER: usize = 8;
 const MAX_READ: u32 = 16 << 20;
 /// Pieces whose leaves are asked for at a time.
 const MAX_CULPRITS: usize = 64;
+/// How long a bad piece waits for its leaves, which tell what of it is good. Then all of it is
+/// fetched again.
+const LEAVES_WAIT: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
@@ -34,6 +46,9 @@ pub(super) struct TreeHashes {
     unchecked: bool,
     /// The info dictionary is read back, to be kept with the layers that have come.
     keeping: bool,
+    pub(super) roots: FoundRoots,
+    /// Bad pieces that wait for their leaves, and until when.
+    held: BTreeMap<PieceIndex, Instant>,
 }
 
 impl TreeHashes {
@@ -44,6 +59,8 @@ impl TreeHashes {
             serving: None,
             unchecked: false,
             keeping: false,
+            roots: FoundRoots::default(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -74,6 +91,7 @@ impl Torrent {
         }
         let hashes = self.content.tree_hashes_mut();
         wanted.into_iter().for_each(|range| hashes.fetch.want(range, range.root));
+        self.prove_whole_files(cx);
         self.fetch_hashes(cx);
     }
 
@@ -89,6 +107,11 @@ impl Torrent {
             }
         }
         hashes.fetch.handle_time_out(cx.now);
+        let held = hashes.held.iter().filter(|&(_, &until)| until <= cx.now);
+        for piece in held.map(|(&piece, _)| piece).collect::<Vec<_>>() {
+            hashes.held.remove(&piece);
+            self.swarm.forgo_leaves(piece);
+        }
         while let Some((peer, range)) = hashes.fetch.poll_request(cx.now) {
             match self.peers.get_mut(peer) {
                 Some(session) => {
@@ -98,7 +121,8 @@ impl Torrent {
                 None => hashes.fetch.handle_gone(peer),
             }
         }
-        match hashes.fetch.next_deadline(cx.now) {
+        let held = hashes.held.values().copied();
+        match hashes.fetch.next_deadline(cx.now).into_iter().chain(held).min() {
             Some(at) => self.timers.set(TREES, at.max(cx.now)),
             None => self.timers.stop(TREES),
         }
@@ -150,13 +174,29 @@ impl Torrent {
         if !is_layer {
             let Some(piece) = leaves_of(trees, &self.swarm.geometry, range) else { return };
             if let Ok(piece) = self.swarm.geometry.piece(piece) {
-                self.swarm.handle_leaves(piece, nodes);
+                self.content.tree_hashes_mut().held.remove(&piece);
+                self.swarm.handle_leaves(piece, nodes, cx);
             }
             return;
         }
-        self.swarm.learn_layer(&range.root, range.index, nodes);
-        if self.swarm.hashes().trees().is_some_and(|trees| trees.is_complete()) {
-            self.layers_complete(cx);
+        self.take_layer(&range.root, range.index, nodes, cx);
+    }
+
+    /// A part of a piece layer is proven.
+    pub(super) fn take_layer(&mut self, root: &Node, index: u32, nodes: &[Node], cx: &mut Cx) {
+        let agrees = self.agree_with_layer(root, index, nodes);
+        self.swarm.learn_layer(root, index, nodes);
+        let Some(trees) = self.swarm.hashes().trees() else { return };
+        let (is_complete, base) = (trees.is_complete(), trees.piece_height());
+        let is_known = trees.of_root(root).all(|tree| trees.layer(tree).is_some());
+        if is_known {
+            // All of it may have come from its own pieces.
+            self.content.tree_hashes_mut().fetch.forget_layer(root, base);
+        }
+        match agrees {
+            false => self.doubt_all(cx),
+            true if is_complete => self.layers_complete(cx),
+            true => {}
         }
     }
 
@@ -164,21 +204,29 @@ impl Torrent {
     /// looked at.
     fn layers_complete(&mut self, cx: &mut Cx) {
         log::info!("{} has all its piece layers", self.content.name());
-        self.keep_layers(cx);
         let hashes = self.content.tree_hashes_mut();
         if std::mem::take(&mut hashes.unchecked) {
+            self.keep_layers(cx);
             self.recheck(cx);
+        } else if hashes.roots.may_keep() {
+            self.keep_layers(cx);
         }
     }
 
-    /// The leaves of a bad piece are wanted, which tell whose blocks were bad.
+    /// The leaves of a bad piece are wanted, which tell whose blocks were bad, and which are good.
     pub(super) fn want_leaves(&mut self, piece: PieceIndex, cx: &mut Cx) {
         let Some((range, to)) = self.swarm.range_of_leaves(piece) else { return };
         let hashes = self.content.tree_hashes_mut();
-        if hashes.fetch.len() < MAX_CULPRITS {
+        let asks = hashes.fetch.len() < MAX_CULPRITS;
+        if asks {
             hashes.fetch.want(range, to);
-            self.fetch_hashes(cx);
         }
+        if asks && self.peers.iter().any(|(_, session)| session.speaks_of_trees()) {
+            hashes.held.insert(piece, cx.now + LEAVES_WAIT);
+        } else {
+            self.swarm.forgo_leaves(piece);
+        }
+        self.fetch_hashes(cx);
     }
 
     // What peers ask for.
@@ -283,7 +331,7 @@ impl Torrent {
     // Layers that have come are kept.
 
     /// The metainfo is to have the layers that have come, in the session folder, too.
-    fn keep_layers(&mut self, cx: &mut Cx) {
+    pub(super) fn keep_layers(&mut self, cx: &mut Cx) {
         let Some(trees) = self.swarm.hashes().trees().cloned() else { return };
         self.content.set_trees(trees);
         if !self.persistence.is_on() {

@@ -76,6 +76,13 @@ impl<P: Copy + Ord> HashFetch<P> {
         self.free.remove(range);
     }
 
+    /// The hashes of the layer at this height below `root` are not wanted any more.
+    pub fn forget_layer(&mut self, root: &Node, base: u32) {
+        let other = |range: &HashRange| range.root != *root || range.base != base;
+        self.wanted.retain(|range, _| other(range));
+        self.free.retain(other);
+    }
+
     /// Whether nothing is wanted.
     pub fn is_idle(&self) -> bool {
         self.wanted.is_empty()

@@ -14,7 +14,7 @@ use crate::{
         buf::Buf,
         files::Priority::{Normal, Skip},
         geometry::PieceIndex,
-        hash::{Hasher, PieceHash},
+        hash::{Hasher, Judgement, PieceHash},
         job::{Chain, Done, Job, Run, RunData},
         storage::{Opened, SaveState, StoreSpec, Trust},
     },
@@ -179,7 +179,7 @@ impl Rig {
         for piece in self.sample.geometry().pieces().filter(|&piece| check.has(piece)) {
             let expected = PieceHash::Sha1(crate::store::sha1(self.sample.piece(piece)));
             let done = self.run(Job::Check { torrent: KEY, piece, expected });
-            if matches!(done, Done::Checked { result: Ok(true), .. }) {
+            if matches!(done, Done::Checked { result: Ok(Judgement::Good), .. }) {
                 found.set(piece);
             }
         }

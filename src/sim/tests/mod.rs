@@ -55,6 +55,7 @@ mod tracker_events;
 mod trackers;
 mod uploads;
 mod utp;
+mod version_agreement;
 mod versions;
 mod violations;
 mod web_seeds;

@@ -364,8 +364,10 @@ fn one_failing_job_leaves_its_batch_alone() {
     });
     let mut done = Vec::new();
     runner.run(jobs.collect(), &mut done);
-    let good: Vec<_> =
-        done.iter().map(|d| matches!(d, Done::Checked { result: Ok(true), .. })).collect();
+    let good: Vec<_> = done
+        .iter()
+        .map(|d| matches!(d, Done::Checked { result: Ok(Judgement::Good), .. }))
+        .collect();
     assert_eq!(good, [true, false, false, true, true]);
 }
 
@@ -455,7 +457,7 @@ fn failed_sync_is_recorded_for_the_next_process() {
     for piece in t.all() {
         let done =
             next.one(Job::Check { torrent: KEY, piece: t.piece(piece), expected: t.digest(piece) });
-        assert!(matches!(done, Done::Checked { result: Ok(true), .. }));
+        assert!(matches!(done, Done::Checked { result: Ok(Judgement::Good), .. }));
     }
     for name in ["a", "b", "c"] {
         let inner = disk.set();

@@ -148,7 +148,7 @@ fn a_batch_is_hashed_side_by_side_and_every_job_is_answered() {
         count(|d| matches!(d, Done::Run { run: RunDone { result: Ok(Verdict::Good), .. }, .. })),
         7
     );
-    assert_eq!(count(|d| matches!(d, Done::Checked { result: Ok(true), .. })), 7);
+    assert_eq!(count(|d| matches!(d, Done::Checked { result: Ok(Judgement::Good), .. })), 7);
     assert_eq!(count(|d| matches!(d, Done::Saved { result: Ok(()), .. })), 1);
     assert!(real().open(&t).unwrap().have.is_full());
 }

@@ -56,7 +56,8 @@ impl Rig {
             RunData::Memory(buf) | RunData::Stretches(buf, _) => Some(buf),
             RunData::Disk(_) => None,
         };
-        let done = RunDone { piece: run.piece, begin: run.begin, buf, result, digests: None };
+        let done =
+            RunDone { piece: run.piece, begin: run.begin, buf, result, digests: None, root: None };
         self.p.handle_run(done, &mut self.memory)
     }
 }

@@ -103,7 +103,10 @@ impl Swarm {
                 ),
                 (
                     "looked at",
-                    matches!(self.failures.digesting.get(&piece), Some(Digesting::Bad(_))),
+                    matches!(
+                        self.failures.digesting.get(&piece),
+                        Some(Digesting::Bad(_) | Digesting::Leaves)
+                    ),
                 ),
             ];
             let found: Vec<&str> =

@@ -1,9 +1,9 @@
-//! What the ledger learns of merkle trees: piece layers that came from peers, and leaves that tell
-//! whose blocks of a bad piece were bad.
+//! What the ledger learns of merkle trees: piece layers, and which leaves of a bad piece would tell
+//! more of it.
 
 use super::Swarm;
 use crate::{
-    base::{geometry::PieceIndex, hash::Digest, merkle::Node},
+    base::{geometry::PieceIndex, merkle::Node},
     wire::hash_range::HashRange,
 };
 
@@ -40,16 +40,4 @@ impl Swarm {
         let range = HashRange { root: tree.root, base: 0, index, len, proofs };
         Some((range, trees.piece(piece)?))
     }
-
-    /// The leaves of a piece came, and are proven: those who sent other blocks are to blame.
-    pub(crate) fn handle_leaves(&mut self, piece: PieceIndex, leaves: &[Node]) {
-        let blocks = self.geometry.block_count(piece) as usize;
-        let good: Vec<_> = leaves.iter().take(blocks).map(short).collect();
-        self.convict(piece, &good);
-    }
-}
-
-/// A leaf in the room of a digest: what blocks of trees are compared by.
-fn short(leaf: &Node) -> Digest {
-    leaf.first_chunk().copied().unwrap_or_default()
 }

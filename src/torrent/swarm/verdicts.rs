@@ -5,9 +5,12 @@
 use super::{Digesting, Note, Swarm};
 use crate::{
     base::{
+        files::Priority,
         geometry::PieceIndex,
         hash::Digest,
         job::{Job, RunDone, Verdict},
+        merkle::Node,
+        partial::PartialPiece,
         storage::StoreError,
     },
     torrent::{
@@ -19,7 +22,7 @@ use crate::{
 impl Swarm {
     /// A worker answered. An error is the torrent's to deal with; the data is kept.
     pub(crate) fn handle_run(&mut self, mut done: RunDone, cx: &mut Cx) -> Result<(), StoreError> {
-        let (piece, digests) = (done.piece, done.digests.take());
+        let (piece, digests, root) = (done.piece, done.digests.take(), done.root);
         let single = done.begin == 0;
         let contradiction = matches!(done.result, Ok(Verdict::Contradiction));
         let handle = |progress: &mut Progress| progress.handle_run(done, cx.leases.pieces_mut());
@@ -41,7 +44,10 @@ impl Swarm {
                 self.picker.put_back(piece);
                 self.notes.push_back(Note::Contradiction(piece));
             }
-            Some(true) => self.good(piece, digests.filter(|_| single), cx),
+            Some(true) => {
+                self.good(piece, digests.filter(|_| single), cx);
+                self.notes.extend(root.map(|root| Note::Root(piece, root)));
+            }
             Some(false) => self.bad(piece, digests.filter(|_| single), cx),
         }
         Ok(())
@@ -56,20 +62,13 @@ impl Swarm {
     ) {
         match (self.failures.digesting.remove(&piece), result) {
             (Some(Digesting::Good), Ok(digests)) => self.convict(piece, &digests),
-            (Some(Digesting::Bad(senders)), result) => {
-                match result {
-                    Ok(digests) => {
-                        let limit = cx.conf.requests.max_blames;
-                        self.failures.blames.remember(piece, senders, digests, limit);
-                        self.ask_for_culprit(piece);
-                    }
-                    Err(error) => {
-                        log::warn!("no peer can be blamed for piece {}: {error}", piece.get())
-                    }
+            (Some(Digesting::Bad(senders)), result) => match result {
+                Ok(digests) => self.look_for_culprit(piece, senders, digests, cx),
+                Err(error) => {
+                    log::warn!("no peer can be blamed for piece {}: {error}", piece.get());
+                    self.fetch_anew(piece);
                 }
-                self.picker.put_back(piece);
-                self.refill = true;
-            }
+            },
             _ => {}
         }
     }
@@ -115,10 +114,10 @@ impl Swarm {
     fn bad(&mut self, piece: PieceIndex, digests: Option<Vec<Digest>>, cx: &mut Cx) {
         let Some(progress) = self.active.get(piece) else { return };
         let restored = progress.is_restored();
-        let (contributors, senders) = (progress.contributors().to_vec(), progress.block_senders());
+        let contributors = progress.contributors().to_vec();
+        let mut senders = progress.block_senders();
         self.active.remove(piece, cx.leases.pieces_mut());
         self.counters.failed_pieces += 1;
-        self.counters.wasted += u64::from(self.geometry.piece_len(piece));
         self.notes.push_back(Note::Failed(piece, contributors.len()));
         if !restored {
             self.paroles.fail(piece, &contributors, cx.now);
@@ -129,23 +128,73 @@ impl Swarm {
             && !restored
         {
             self.accuse(*guilty, piece);
-            self.picker.put_back(piece);
-        } else if let Some(digests) = digests {
-            self.failures.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
-            self.ask_for_culprit(piece);
-            self.picker.put_back(piece);
-        } else {
+            if self.range_of_leaves(piece).is_none() {
+                return self.fetch_anew(piece);
+            }
+            // What of it is good may still be kept.
+            senders.fill(None);
+        }
+        match digests {
+            Some(digests) => self.look_for_culprit(piece, senders, digests, cx),
             // Its blocks are on disk; they must be looked at before they are overwritten.
-            self.digest(piece, Digesting::Bad(senders), cx);
+            None => self.digest(piece, Digesting::Bad(senders), cx),
         }
     }
 
-    /// Who is to blame is known before the piece is good if its leaves can be had.
-    fn ask_for_culprit(&mut self, piece: PieceIndex) {
-        let waits = self.failures.blames.is_waiting(piece);
-        if waits && self.hashes().trees().is_some_and(|trees| trees.piece(piece).is_some()) {
+    /// The digests of a bad piece are known. Who is to blame for it, and what of it is good, is
+    /// known before it is good if its leaves can be had.
+    fn look_for_culprit(
+        &mut self,
+        piece: PieceIndex,
+        senders: Vec<Option<Supplier>>,
+        digests: Vec<Digest>,
+        cx: &mut Cx,
+    ) {
+        self.failures.blames.remember(piece, senders, digests, cx.conf.requests.max_blames);
+        if self.failures.blames.is_waiting(piece) && self.range_of_leaves(piece).is_some() {
+            self.failures.digesting.insert(piece, Digesting::Leaves);
             self.notes.push_back(Note::Culprit(piece));
+        } else {
+            self.fetch_anew(piece);
         }
+    }
+
+    /// Nothing of a bad piece can be kept.
+    fn fetch_anew(&mut self, piece: PieceIndex) {
+        self.counters.wasted += u64::from(self.geometry.piece_len(piece));
+        self.picker.put_back(piece);
+        self.refill = true;
+    }
+
+    /// The leaves of a bad piece are not waited for any more.
+    pub(crate) fn forgo_leaves(&mut self, piece: PieceIndex) {
+        if let Some(Digesting::Leaves) = self.failures.digesting.get(&piece) {
+            self.failures.digesting.remove(&piece);
+            self.fetch_anew(piece);
+        }
+    }
+
+    /// The leaves of a piece came, and are proven: those who sent other blocks are to blame, and
+    /// what is right stays, if it was waited for: it is on disk.
+    pub(crate) fn handle_leaves(&mut self, piece: PieceIndex, leaves: &[Node], cx: &mut Cx) {
+        let blocks = self.geometry.block_count(piece) as usize;
+        let good: Vec<_> = leaves.iter().take(blocks).map(short).collect();
+        let same = self.failures.blames.same(piece, &good);
+        self.convict(piece, &good);
+        let Some(Digesting::Leaves) = self.failures.digesting.get(&piece) else { return };
+        let kept = same.filter(|blocks| blocks.ones() > 0);
+        let Some(blocks) = kept.filter(|_| self.picker.level(piece) != Priority::Skip) else {
+            return self.forgo_leaves(piece);
+        };
+        self.failures.digesting.remove(&piece);
+        let bad = (0..self.geometry.block_count(piece)).filter(|&nth| !blocks.has(nth));
+        let bad = bad.filter_map(|nth| self.geometry.nth_block(piece, nth));
+        self.counters.wasted += bad.map(|block| u64::from(block.len)).sum::<u64>();
+        // It is known who is to blame: the rest may come from all others.
+        self.paroles.settle(piece);
+        self.picker.put_back(piece);
+        self.restore(&PartialPiece { piece, blocks }, cx);
+        self.refill = true;
     }
 
     fn digest(&mut self, piece: PieceIndex, what: Digesting, cx: &mut Cx) {
@@ -167,4 +216,9 @@ impl Swarm {
             Supplier::WebSeed(seed) => Note::BadWebSeed(seed, piece),
         });
     }
+}
+
+/// A leaf in the room of a digest: what blocks of trees are compared by.
+fn short(leaf: &Node) -> Digest {
+    leaf.first_chunk().copied().unwrap_or_default()
 }

@@ -4,7 +4,8 @@
 use cratetorrent::{
     Bitfield, StoreError,
     driver::{
-        Block, Digest, Done, Hasher, Job, Opened, READ_GAP, Run, RunData, RunDone, StoreOp, Verdict,
+        Block, Digest, Done, Hasher, Job, Judgement, Opened, READ_GAP, Run, RunData, RunDone,
+        StoreOp, Verdict,
     },
     wire::metainfo::{BLOCK_LEN, PieceIndex},
 };
@@ -59,7 +60,7 @@ impl Trace {
                 Done::Read { torrent, link, blocks, buf, result: Ok(()), cold: true }
             }
             Job::Check { torrent, piece, .. } => {
-                Done::Checked { torrent, piece, result: Ok(false) }
+                Done::Checked { torrent, piece, result: Ok(Judgement::Bad), root: None }
             }
             Job::Digests { torrent, piece } => {
                 Done::Digests { torrent, piece, result: Ok(self.digests(piece)) }
@@ -103,7 +104,8 @@ impl Trace {
             self.disk.insert(piece, buf.0.clone());
         }
         let verdict = if good { Verdict::Good } else { Verdict::Bad };
-        RunDone { piece: run.piece, begin: run.begin, buf: Some(buf), result: Ok(verdict), digests }
+        let (piece, begin, buf) = (run.piece, run.begin, Some(buf));
+        RunDone { piece, begin, buf, result: Ok(verdict), digests, root: None }
     }
 
     fn digests(&self, piece: PieceIndex) -> Vec<Digest> {

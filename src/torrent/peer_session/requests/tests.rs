@@ -155,7 +155,7 @@ fn good_piece_makes_no_peer_with_full_pipeline_look_for_more() {
     let Some(Job::Run { run, .. }) = cx.outbox.poll_job() else { panic!("the piece is whole") };
     let RunData::Memory(buf) = run.data else { panic!("it is in memory") };
     let (result, buf) = (Ok(Verdict::Good), Some(buf));
-    let done = RunDone { piece: first, begin: 0, buf, result, digests: None };
+    let done = RunDone { piece: first, begin: 0, buf, result, digests: None, root: None };
     swarm.handle_run(done, &mut cx).unwrap();
     assert!(swarm.have.has(first) && swarm.unfilled.is_empty() && !swarm.refill);
     // One that turns a block down waits for the others, and is the only one that is looked at.

@@ -1,0 +1,246 @@
+//! Whether version 2 of a hybrid agrees with pieces that were verified by version 1 alone, since
+//! their piece layer was not known (BEP 52).
+//!
+//! Their roots are found along with their SHA-1. They are held against the piece layer when it
+//! comes from a peer; or against the file's own root when all of the file is there, which proves
+//! the layer without any peer. Pieces of an earlier run of the process are hashed again for that,
+//! while the torrent goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    base::{
+        geometry::PieceIndex, hash::Judgement, job::Job, merkle::Node, storage::StoreError,
+        trees::FileTree,
+    },
+    torrent::{Torrent, cx::Cx, layer_proof::LayerProof, swarm::Note},
+};
+
+/// Pieces that are hashed again at a time: less than a check, which has the torrent to itself.
+const MAX_OUT: usize = 2;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct FoundRoots {
+    /// By piece, until the layer is known.
+    found: BTreeMap<u32, Node>,
+    /// Pieces that are to be hashed again.
+    again: BTreeSet<PieceIndex>,
+    /// Of those, how many workers have.
+    out: usize,
+    /// The layers are to be kept as soon as nothing is left to be hashed again.
+    keeping: bool,
+    /// The user was told of a contradiction.
+    told: bool,
+}
+
+impl FoundRoots {
+    /// The torrent is opened: nothing is known of its pieces.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// All layers are known. Returns whether they may be kept: else a start after this one would
+    /// take pieces for verified that were not held against them.
+    pub(super) fn may_keep(&mut self) -> bool {
+        self.keeping = !self.is_idle();
+        !self.keeping
+    }
+
+    fn is_idle(&self) -> bool {
+        self.again.is_empty() && self.out == 0
+    }
+
+    /// Whether the layers are to be kept now.
+    fn poll_keep(&mut self) -> bool {
+        self.is_idle() && std::mem::take(&mut self.keeping)
+    }
+
+    fn poll_again(&mut self) -> Option<PieceIndex> {
+        let piece = if self.out < MAX_OUT { self.again.pop_first() } else { None };
+        self.out += usize::from(piece.is_some());
+        piece
+    }
+
+    /// The roots of the pieces of `tree` that were found.
+    fn of(&self, tree: &FileTree) -> impl Iterator<Item = (u32, Node)> + '_ {
+        let pieces = tree.first..tree.first.saturating_add(tree.pieces);
+        self.found.range(pieces).map(|(&piece, &node)| (piece, node))
+    }
+
+    fn forget(&mut self, tree: &FileTree) {
+        let after = self.found.split_off(&tree.first);
+        let after = after.into_iter().filter(|&(piece, _)| piece >= tree.first + tree.pieces);
+        self.found.extend(after);
+    }
+}
+
+impl Torrent {
+    /// A piece that is good by version 1 has this root.
+    pub(super) fn handle_root(&mut self, piece: PieceIndex, root: Node, cx: &mut Cx) {
+        let Some(trees) = self.swarm.hashes().trees() else { return };
+        let Some(tree) = trees.of_piece(piece).copied() else { return };
+        match trees.piece(piece) {
+            // It has come while the piece was hashed.
+            Some(known) if known != root => self.doubt_all(cx),
+            Some(_) => {}
+            None => {
+                self.content.tree_hashes_mut().roots.found.insert(piece.get(), root);
+                if !self.lifecycle.is_checking() {
+                    self.prove_if_whole(&tree, cx);
+                }
+            }
+        }
+    }
+
+    /// A check is over: files that it found whole are proven.
+    pub(super) fn prove_whole_files(&mut self, cx: &mut Cx) {
+        let Some(trees) = self.swarm.hashes().trees().filter(|trees| !trees.is_complete()) else {
+            return;
+        };
+        let unknown = |tree: &&FileTree| tree.has_layer() && trees.layer(tree).is_none();
+        let files: Vec<_> = trees.files().iter().filter(unknown).copied().collect();
+        files.iter().for_each(|tree| self.prove_if_whole(tree, cx));
+    }
+
+    /// If a file is whole, and something of it was verified since the torrent was opened, its
+    /// pieces are held against its root. What only a saved state vouches for is not hashed at
+    /// every start.
+    fn prove_if_whole(&mut self, tree: &FileTree, cx: &mut Cx) {
+        let (geometry, have) = (&self.swarm.geometry, &self.swarm.have);
+        let pieces = tree.first..tree.first.saturating_add(tree.pieces);
+        // Backwards: what is fetched in order lacks its end.
+        let mut lacks = pieces.clone().rev().filter_map(|piece| geometry.piece(piece).ok());
+        if lacks.any(|piece| !have.has(piece)) {
+            return;
+        }
+        let Some(trees) = self.swarm.hashes().trees() else { return };
+        let roots = &mut self.content.tree_hashes_mut().roots;
+        let layer: Vec<_> = roots.of(tree).map(|(_, node)| node).collect();
+        if layer.len() == tree.pieces as usize {
+            let task = Box::new(LayerProof::new(*tree, trees.piece_height(), layer));
+            cx.job(Job::Compute { torrent: self.identity.key(), task });
+        } else if !layer.is_empty() {
+            let missing = pieces.filter(|piece| !roots.found.contains_key(piece));
+            roots.again.extend(missing.filter_map(|piece| geometry.piece(piece).ok()));
+        }
+    }
+
+    /// A worker has held the pieces of a file against its root.
+    pub(crate) fn handle_layer_proof(&mut self, proof: LayerProof, cx: &mut Cx) {
+        if !self.lifecycle.is_open() || self.lifecycle.is_pending() {
+            return;
+        }
+        let (tree, layer) = proof.into_layer();
+        match layer {
+            Some(layer) => self.take_layer(&tree.root, 0, &layer, cx),
+            None => {
+                // Which piece it is nothing tells.
+                self.content.tree_hashes_mut().roots.forget(&tree);
+                if let Ok(piece) = self.swarm.geometry.piece(tree.first) {
+                    self.swarm.notes.push_back(Note::Contradiction(piece));
+                }
+            }
+        }
+        self.settle(cx);
+    }
+
+    /// A part of a piece layer is proven: what was found before must be the same, and what is there
+    /// without having been found is hashed again.
+    pub(super) fn agree_with_layer(&mut self, root: &Node, index: u32, nodes: &[Node]) -> bool {
+        let Some(trees) = self.swarm.hashes().trees() else { return true };
+        let (geometry, swarm) = (&self.swarm.geometry, &self.swarm);
+        let roots = &mut self.content.tree_hashes_mut().roots;
+        let mut agrees = true;
+        for tree in trees.of_root(root) {
+            let own = (index..tree.pieces).zip(nodes);
+            let own =
+                own.filter_map(|(nth, node)| Some((geometry.piece(tree.first + nth).ok()?, node)));
+            // Of version 2 alone everything was verified by it.
+            let by_v1 = |piece| swarm.expected(piece).is_some_and(|hash| hash.sha1().is_some());
+            for (piece, node) in own {
+                match roots.found.remove(&piece.get()) {
+                    Some(found) => agrees &= found == *node,
+                    None if trees.piece(piece).is_some() => {}
+                    None if swarm.have.has(piece) && by_v1(piece) => {
+                        roots.again.insert(piece);
+                    }
+                    None => {}
+                }
+            }
+        }
+        agrees
+    }
+
+    /// Version 2 says of something that is there that it should be different: everything is checked
+    /// by both, and what they contradict each other in is told.
+    pub(super) fn doubt_all(&mut self, cx: &mut Cx) {
+        if self.lifecycle.end().is_some() {
+            return;
+        }
+        log::error!("the versions of {} may contradict each other", self.content.name());
+        // What is known of layers is, after the check, too.
+        if let Some(trees) = self.swarm.hashes().trees().cloned() {
+            self.content.set_trees(trees);
+        }
+        self.waive_absence();
+        self.distrust_all(cx);
+    }
+
+    /// Hashes again what waits for it; called at the end of every input.
+    pub(super) fn verify_again(&mut self, cx: &mut Cx) {
+        if !self.lifecycle.is_open() || self.lifecycle.is_pending() || self.swarm.quiet {
+            return;
+        }
+        let Some(hashes) = self.content.tree_hashes() else { return };
+        while let Some(piece) = hashes.roots.poll_again() {
+            match self.swarm.expected(piece).filter(|_| self.swarm.have.has(piece)) {
+                Some(expected) => {
+                    self.swarm.jobs_out += 1;
+                    cx.job(Job::Check { torrent: self.identity.key(), piece, expected });
+                }
+                None => hashes.roots.out -= 1,
+            }
+        }
+    }
+
+    /// A piece was hashed again.
+    pub(super) fn handle_verified_again(
+        &mut self,
+        piece: PieceIndex,
+        result: Result<Judgement, StoreError>,
+        root: Option<Node>,
+        cx: &mut Cx,
+    ) {
+        let roots = &mut self.content.tree_hashes_mut().roots;
+        roots.out = roots.out.saturating_sub(1);
+        match result {
+            Ok(Judgement::Good) => {
+                if let Some(root) = root {
+                    self.handle_root(piece, root, cx);
+                }
+            }
+            Ok(Judgement::Bad | Judgement::Contradiction) => return self.doubt_all(cx),
+            Err(error) => {
+                // It says nothing of the piece: the layers are not kept, so that the next start
+                // asks for them, and looks again.
+                log::warn!("piece {} was not held against its layer: {error}", piece.get());
+                roots.keeping = false;
+                if error.is_changed() {
+                    self.files_changed(&error, cx);
+                }
+            }
+        }
+        if self.content.tree_hashes_mut().roots.poll_keep() {
+            self.keep_layers(cx);
+        }
+    }
+
+    /// A check found a piece in which the versions contradict each other. The first is told of.
+    pub(super) fn note_contradiction(&mut self, piece: PieceIndex) {
+        let roots = &mut self.content.tree_hashes_mut().roots;
+        if !std::mem::replace(&mut roots.told, true) {
+            self.swarm.notes.push_back(Note::Contradiction(piece));
+        }
+    }
+}
