@@ -52,6 +52,15 @@ impl Session {
                     engine.add_web_seed(id, &url)
                 })
             }
+            Command::NoWebSeed(torrent, url) => {
+                self.one(&torrent, Fact::new("told"), move |engine, id| {
+                    match engine.remove_web_seed(id, &url) {
+                        Ok(true) => Ok(()),
+                        Ok(false) => Err("it has no such web seed".to_owned()),
+                        Err(e) => Err(e.to_string()),
+                    }
+                })
+            }
             Command::Pause(which) => self.each(&which, "paused", |engine, id| engine.pause(id)),
             Command::Resume(which) => self.each(&which, "resumed", |engine, id| engine.resume(id)),
             Command::Anew(which) => {

@@ -25,6 +25,9 @@ pub struct WebSeedConf {
     /// ([`RequestConf::max_piece_memory`](super::RequestConf::max_piece_memory)) while it comes. At
     /// least 16 KiB. Default 4 MiB.
     pub max_request: usize,
+    /// Bytes of a file that are read and thrown away on the way to what is wanted of it, where a
+    /// server knows no ranges and sends whole files. Default 16 MiB.
+    pub max_skip: u64,
     /// How long a server may take to be reached, to answer, and for each part of its answer.
     /// Default 20 s.
     pub timeout: Duration,
@@ -50,6 +53,7 @@ impl Default for WebSeedConf {
             connections_per_seed: 2,
             max_connections: 64,
             max_request: 4 << 20,
+            max_skip: 16 << 20,
             timeout: Duration::from_secs(20),
             keep_alive: Duration::from_secs(15),
             retry: Duration::from_secs(30),

@@ -79,6 +79,18 @@ impl Verbs<'_> {
         self.engine.with(id, |torrent, cx| torrent.add_web_seed(url.to_owned(), cx))?;
         Ok(())
     }
+
+    /// Takes a web seed away from a torrent, by its address as [`Engine::web_seeds`] tells it: what
+    /// is under way with it ends, and its blocks are asked for elsewhere. One of the metainfo stays
+    /// away, too, as the session's folder remembers. Returns whether the torrent had it.
+    ///
+    /// # Errors
+    /// If there is no such torrent.
+    pub fn remove_web_seed(&mut self, id: TorrentId, url: &str) -> Result<bool, NoSuchTorrent> {
+        let mut had = false;
+        self.engine.with(id, |torrent, cx| had = torrent.remove_web_seed(url, cx))?;
+        Ok(had)
+    }
 }
 
 impl Engine {
@@ -130,13 +142,16 @@ impl Engine {
 
     /// How many bytes the driver may read from a web seed now.
     pub(super) fn web_seed_quota(&mut self, now: Instant, key: Key) -> usize {
+        let Some(&WebStream { torrent, fetch }) = self.io.web_streams.get(key) else {
+            return usize::MAX;
+        };
+        if self.torrents.get(torrent).is_some_and(|torrent| torrent.is_web_full(fetch)) {
+            return 0;
+        }
         if !self.throttle.down.is_on() {
             return usize::MAX;
         }
         self.handle_tick(now);
-        let Some(&WebStream { torrent, fetch }) = self.io.web_streams.get(key) else {
-            return usize::MAX;
-        };
         match self.throttle.down.ask(self.cx.now, StreamId::WebSeed(key), torrent) {
             Quota::Bytes(bytes) => bytes,
             Quota::Wait(what) => {
@@ -227,6 +242,9 @@ impl Engine {
             }
             Ask::Flush { stream } => {
                 self.effect(Effect::Flush { stream: StreamId::WebSeed(stream) });
+            }
+            Ask::Resume { stream } => {
+                self.effect(Effect::Resume { stream: StreamId::WebSeed(stream) });
             }
             Ask::Close { stream } => {
                 self.io.web_streams.remove(stream);

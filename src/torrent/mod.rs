@@ -206,8 +206,9 @@ impl Torrent {
         if private {
             connected.set_private();
         }
-        let web_seeds =
-            WebSeeds::of(content.metainfo().map(AsRef::as_ref), web_seeds, cx.now, &cx.conf);
+        let (metainfo, removed) =
+            (content.metainfo().map(AsRef::as_ref), &earlier.removed_web_seeds);
+        let web_seeds = WebSeeds::of(metainfo, web_seeds, removed, cx.now, &cx.conf);
         let key_of_announces = cx.told.rng().next_u64() as u32;
         let announcer =
             Announcer::new(trackers, content.trackers(), private, cx.told.rng(), &cx.conf);

@@ -75,6 +75,9 @@ pub struct EarlierRuns {
     pub totals: Totals,
     /// What its trackers have still to hear. Where it is empty, what the state file says counts.
     pub tracker_events: TrackerEvents,
+    /// Web seeds of its metainfo that its user has taken away
+    /// ([`Verbs::remove_web_seed`](crate::Verbs::remove_web_seed)).
+    pub removed_web_seeds: Vec<String>,
 }
 
 /// What holds for a torrent's connections with peers.

@@ -332,6 +332,7 @@ impl Torrent {
             earlier: EarlierRuns {
                 totals: self.totals(now),
                 tracker_events: self.tracker_events(),
+                removed_web_seeds: self.removed_web_seeds(),
             },
             labels: self.identity.labels().to_vec(),
             user_data: self.identity.user_data(),
@@ -365,6 +366,7 @@ fn settings(params: TorrentParams) -> TorrentSettings {
         queue_order: params.queue_order,
         totals: params.earlier.totals,
         tracker_events: params.earlier.tracker_events,
+        removed_web_seeds: params.earlier.removed_web_seeds,
         stop: params.stop.map(|stop| (stop.ratio_percent, stop.seeding)),
         labels: params.labels,
         limits: params.connections.limits,
@@ -412,7 +414,11 @@ pub(crate) fn params(source: Source, settings: TorrentSettings) -> TorrentParams
         renames: settings.renames,
         queued: settings.queued,
         queue_order: settings.queue_order,
-        earlier: EarlierRuns { totals: settings.totals, tracker_events: settings.tracker_events },
+        earlier: EarlierRuns {
+            totals: settings.totals,
+            tracker_events: settings.tracker_events,
+            removed_web_seeds: settings.removed_web_seeds,
+        },
         stop: settings.stop.map(|(ratio_percent, seeding)| StopAt { ratio_percent, seeding }),
         labels: settings.labels,
         user_data: 0,

@@ -42,6 +42,8 @@ pub(crate) enum Ask {
     Connect { fetch: Key, to: Target, tls: Option<String>, forwarded: bool },
     /// There are bytes to send.
     Flush { stream: Key },
+    /// A stream that was not read is read on.
+    Resume { stream: Key },
     /// Close a stream.
     Close { stream: Key },
     /// It waits for no name any more.
@@ -63,10 +65,12 @@ pub(crate) struct WebSeeds {
 }
 
 impl WebSeeds {
-    /// Those of the metainfo, if that is known, and those that were added; `None` without any.
+    /// Those of the metainfo, if that is known, but for those that were removed, and those that
+    /// were added; `None` without any.
     pub(super) fn of(
         metainfo: Option<&Metainfo>,
         added: Vec<String>,
+        removed: &[String],
         now: Instant,
         conf: &Conf,
     ) -> Option<Box<Self>> {
@@ -82,24 +86,50 @@ impl WebSeeds {
         let listed = metainfo.map_or(&[][..], |metainfo| &metainfo.web_seeds);
         added.into_iter().for_each(|url| _ = all.add(url, true, now, limit));
         listed.iter().for_each(|url| _ = all.add(url.clone(), false, now, limit));
+        for seed in all.seeds.iter_mut().filter(|seed| !seed.is_added()) {
+            if removed.iter().any(|url| url == seed.text()) {
+                seed.remove();
+            }
+        }
         (!all.seeds.is_empty()).then(|| Box::new(all))
     }
 
     /// Adds one, unless it is there or there are enough. Returns whether it is there now.
     fn add(&mut self, url: String, added: bool, now: Instant, limit: usize) -> bool {
-        let is_known = self.seeds.iter().any(|seed| seed.text() == url);
-        if !is_known && self.seeds.len() < limit {
-            self.seeds.push(WebSeed::new(url, added, now));
-            self.look_at = None;
+        if self.live().any(|seed| seed.text() == url) {
             return true;
         }
-        is_known
+        if self.live().count() >= limit {
+            return false;
+        }
+        self.look_at = None;
+        let new = WebSeed::new(url, added, now);
+        // The place of one that was removed is used when there are many.
+        let places = self.seeds.len();
+        match self.seeds.iter_mut().find(|seed| seed.is_removed()).filter(|_| places >= limit) {
+            Some(place) => *place = new,
+            None => self.seeds.push(new),
+        }
+        true
+    }
+
+    /// Those that were not removed.
+    fn live(&self) -> impl Iterator<Item = &WebSeed> {
+        self.seeds.iter().filter(|seed| !seed.is_removed())
     }
 
     /// Those that were added.
     fn added(&self) -> Vec<String> {
-        let added = self.seeds.iter().filter(|seed| seed.is_added());
+        let added = self.live().filter(|seed| seed.is_added());
         added.map(|seed| seed.text().to_owned()).collect()
+    }
+
+    /// Takes one away. Returns its number, if it is there.
+    fn remove(&mut self, url: &str) -> Option<usize> {
+        let is = |seed: &WebSeed| !seed.is_removed() && seed.text() == url;
+        let nth = self.seeds.iter().position(is)?;
+        self.seeds.get_mut(nth)?.remove();
+        Some(nth)
     }
 
     /// Connections that something is on order with.
@@ -120,7 +150,8 @@ impl WebSeeds {
             let busy = of_it().filter(|(_, fetch)| fetch.order.is_some()).count();
             seed.stats(now, of_it().count(), busy)
         };
-        self.seeds.iter().enumerate().map(stats).collect()
+        let live = self.seeds.iter().enumerate().filter(|(_, seed)| !seed.is_removed());
+        live.map(stats).collect()
     }
 }
 
@@ -298,6 +329,12 @@ impl Torrent {
         self.schedule(cx);
     }
 
+    /// Whether a stream is not to be read for now: what has come on it waits for a request.
+    pub(crate) fn is_web_full(&self, fetch: Key) -> bool {
+        let fetch = self.web_seeds.as_ref().and_then(|seeds| seeds.fetches.get(fetch));
+        fetch.is_some_and(|fetch| fetch.connection.is_full())
+    }
+
     /// What is to be sent on a stream.
     pub(crate) fn web_transmit(&self, fetch: Key) -> &[u8] {
         let fetch = self.web_seeds.as_ref().and_then(|seeds| seeds.fetches.get(fetch));
@@ -312,7 +349,7 @@ impl Torrent {
 
     /// How many web seeds there are.
     pub(crate) fn web_seed_count(&self) -> usize {
-        self.web_seeds.as_ref().map_or(0, |seeds| seeds.seeds.len())
+        self.web_seeds.as_ref().map_or(0, |seeds| seeds.live().count())
     }
 
     /// Those that were added to the metainfo's.
@@ -325,17 +362,36 @@ impl Torrent {
         let (now, limit) = (cx.now, cx.conf.web_seeds.max_per_torrent);
         match &mut self.web_seeds {
             Some(seeds) => _ = seeds.add(url, true, now, limit),
-            none => *none = WebSeeds::of(None, vec![url], now, &cx.conf),
+            none => *none = WebSeeds::of(None, vec![url], &[], now, &cx.conf),
         }
         self.settings_changed(cx);
         self.settle(cx);
+    }
+
+    /// Takes one away: what is on order with it is for others. Returns whether it was there.
+    pub(crate) fn remove_web_seed(&mut self, url: &str, cx: &mut Cx) -> bool {
+        let nth = self.web_seeds.as_mut().and_then(|seeds| seeds.remove(url));
+        let Some(nth) = nth else { return false };
+        self.with_web_seeds(cx, |seeds, work| seeds.drop_seed(nth, work));
+        self.swarm.refill = true;
+        self.settings_changed(cx);
+        self.settle(cx);
+        true
+    }
+
+    /// Those of the metainfo that the user has taken away.
+    pub(super) fn removed_web_seeds(&self) -> Vec<String> {
+        let seeds = self.web_seeds.iter().flat_map(|seeds| &seeds.seeds);
+        let removed = seeds.filter(|seed| seed.is_removed() && !seed.is_added());
+        removed.map(|seed| seed.text().to_owned()).collect()
     }
 
     /// The metainfo has come. Those of a private torrent replace what was known of before: no
     /// other server may hear of it, as with trackers (BEP 27).
     pub(super) fn join_web_seeds(&mut self, metainfo: &Metainfo, cx: &Cx) {
         let added = if metainfo.private { Vec::new() } else { self.added_web_seeds() };
-        self.web_seeds = WebSeeds::of(Some(metainfo), added, cx.now, &cx.conf);
+        let removed = self.removed_web_seeds();
+        self.web_seeds = WebSeeds::of(Some(metainfo), added, &removed, cx.now, &cx.conf);
     }
 }
 

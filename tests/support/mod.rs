@@ -3,6 +3,8 @@
 //! there cannot hide itself here.
 #![allow(dead_code, unreachable_pub)] // each test target uses a part of it
 
+#[cfg(feature = "tls")]
+pub mod authority;
 pub mod bencode;
 pub mod clock;
 pub mod download;

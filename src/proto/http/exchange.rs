@@ -25,6 +25,8 @@ pub(crate) struct Exchange {
     /// Bytes that the body may still have as it comes, and both ways at most.
     body_left: u64,
     max_body: u64,
+    /// The same of a response that is the whole, though a range of it was asked for.
+    max_whole: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +80,13 @@ impl Exchange {
             is_refused: false,
             body_left: max_body,
             max_body,
+            max_whole: max_body,
         }
+    }
+
+    /// The whole in place of a range of it may have so many bytes.
+    pub(crate) fn or_whole(self, max_whole: u64) -> Self {
+        Self { max_whole, ..self }
     }
 
     /// The status, once its line came.
@@ -283,6 +291,9 @@ impl Exchange {
                 return Ok(State::Whole(Next::Nothing));
             }
             _ => self.head.location = None,
+        }
+        if self.head.status == 200 && self.range.is_some() {
+            (self.body_left, self.max_body) = (self.max_whole, self.max_whole);
         }
         // A part of something packed is of no use, and was not asked for.
         if self.head.gzip && self.range.is_some() {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{HttpError, Range};
+use super::{
+    HttpError, Range,
+    date::{Retry, number},
+};
 
 /// The longest head, with informational responses (1xx) before it, in bytes. Servers themselves
 /// seldom accept more than 8 KiB.
@@ -18,8 +21,7 @@ pub(crate) struct Head {
     pub(crate) length: Option<u64>,
     /// The part of the whole that the body is (status 206).
     pub(crate) range: Option<Range>,
-    /// When to ask again (RFC 9110 §10.2.3). A date counts for nothing: there is no clock here.
-    pub(crate) retry_after: Option<Duration>,
+    retry: Retry,
     pub(super) chunked: bool,
     pub(super) gzip: bool,
     /// The server keeps the stream for another request.
@@ -78,7 +80,9 @@ impl Head {
         } else if is("location") && self.location.is_none() {
             self.location = Some(value.to_vec());
         } else if is("retry-after") {
-            self.retry_after = self.retry_after.or(number(value).map(Duration::from_secs));
+            self.retry.set(value);
+        } else if is("date") {
+            self.retry.set_now(value);
         } else if is("connection") {
             let says = |word: &[u8]| {
                 value.split(|&b| b == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(word))
@@ -92,6 +96,11 @@ impl Head {
             self.range = Some(range);
         }
         Ok(())
+    }
+
+    /// How long the server wants not to be asked, if it says so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry.after()
     }
 
     pub(super) fn redirects(&self) -> bool {
@@ -110,12 +119,6 @@ fn range(value: &[u8]) -> Option<Range> {
         whole => number(whole)?,
     };
     (first <= last && last < whole).then_some(Range { first, last })
-}
-
-/// Digits only, at least one.
-fn number(text: &[u8]) -> Option<u64> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    digits.then(|| str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
 /// Hexadecimal digits, perhaps followed by an extension (RFC 9112 §7.1).

@@ -6,6 +6,7 @@
 //! Only what a small client needs is here: no other method, and of the codings only the chunked one
 //! and gzip.
 
+mod date;
 mod exchange;
 mod get;
 pub(crate) mod guard;

@@ -10,6 +10,7 @@ mod places;
 pub mod probe;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) use error::FetchError;
+use whole::Rest;
 
 /// Fewer bytes within [`SLOW_TIME`] are no use, and keep memory and a connection from others.
 const SLOW: u64 = 16 * 1024;
@@ -59,6 +61,8 @@ pub(crate) enum Ask {
     },
     /// [`WebConnection::poll_transmit`] has bytes for the stream.
     Flush,
+    /// The stream may be read again.
+    Resume,
     /// The stream is not needed any more.
     Close,
 }
@@ -75,12 +79,26 @@ pub(crate) struct WebConnection {
     /// Those not tried yet.
     addrs: VecDeque<Target>,
     request: Option<Running>,
-    /// Where redirects have led that a request followed.
-    learned: Option<FilePlace>,
     /// When it has taken too long, or was idle for long enough.
     deadline: Option<Instant>,
     /// Since when the owner does not read what comes.
     held: Option<Instant>,
+    server: Server,
+}
+
+/// What is known of the server, and what it has sent ahead, if it sends whole files.
+#[derive(Debug, Default)]
+struct Server {
+    /// Where redirects have led that the last request followed.
+    place: Option<FilePlace>,
+    /// The body that goes on behind the last request.
+    rest: Option<Rest>,
+    /// What has come of it for the request under way.
+    ahead: Vec<u8>,
+    /// Bytes that were passed over.
+    skipped: u64,
+    /// It has sent a whole file in place of a part.
+    sends_whole: bool,
 }
 
 /// What of [`Conf`] concerns a connection.
@@ -90,6 +108,7 @@ struct Bounds {
     keep_alive: Duration,
     redirects: u32,
     mitigate: bool,
+    skip: u64,
     user_agent: String,
     /// The one that the server is asked through: it looks names up.
     proxy: Option<ProxyServer>,
@@ -100,11 +119,15 @@ struct Bounds {
 struct Running {
     what: FileRequest,
     redirects: u32,
-    /// Bytes that have come.
+    /// Bytes that have come of what was asked for.
     got: u64,
     /// It was made anew since the server had closed a connection that was kept.
     again: bool,
-    /// When it was last looked at how fast it is, and how much had come then; not while it is held.
+    /// Where in the file the next byte of the body is.
+    pos: u64,
+    /// The body is the whole file, and not what was asked for.
+    is_whole: bool,
+    /// When it was last looked at how fast it is, and where it was then; not while it is held.
     looked: (Instant, u64),
 }
 
@@ -134,6 +157,7 @@ impl WebConnection {
                 timeout: conf.web_seeds.timeout,
                 keep_alive: conf.web_seeds.keep_alive,
                 redirects: conf.web_seeds.max_redirects,
+                skip: conf.web_seeds.max_skip,
                 mitigate: conf.trackers.ssrf_mitigation,
                 user_agent: conf.trackers.user_agent.clone(),
                 proxy: conf.proxy.server_for(Traffic::WebSeeds).cloned(),
@@ -142,9 +166,9 @@ impl WebConnection {
             asks: VecDeque::new(),
             addrs: VecDeque::new(),
             request: None,
-            learned: None,
             deadline: None,
             held: None,
+            server: Server::default(),
         }
     }
 
@@ -153,8 +177,20 @@ impl WebConnection {
     /// Fetches a part of a file; nothing else may be under way. Returns how that ended, if it did
     /// at once.
     pub(crate) fn fetch(&mut self, now: Instant, what: FileRequest) -> Option<End> {
-        (self.held, self.learned) = (None, None);
-        self.request = Some(Running { what, redirects: 0, got: 0, again: false, looked: (now, 0) });
+        (self.held, self.server.place) = (None, None);
+        if let Some(rest) = self.server.rest.take() {
+            if rest.leads_to(&what, self.bounds.skip) {
+                let (running, ahead) = rest.go_on(now, what);
+                (self.request, self.server.ahead) = (Some(running), ahead);
+                self.deadline = Some(now + self.bounds.timeout);
+                self.asks.push_back(Ask::Resume);
+                return None;
+            }
+            self.close();
+        }
+        let pos = what.first;
+        let (again, is_whole, looked) = (false, false, (now, pos));
+        self.request = Some(Running { what, redirects: 0, got: 0, again, pos, is_whole, looked });
         self.begin(now)
     }
 
@@ -173,13 +209,34 @@ impl WebConnection {
 
     /// Where redirects have led that the last request followed, if that is news.
     pub(crate) fn take_place(&mut self) -> Option<FilePlace> {
-        self.learned.take()
+        self.server.place.take()
     }
 
     /// Whether a request is under way.
     #[cfg(test)]
     pub(crate) fn is_busy(&self) -> bool {
         self.request.is_some()
+    }
+
+    /// Whether the server has sent a whole file where a part was asked for.
+    pub(crate) fn sends_whole(&self) -> bool {
+        self.server.sends_whole
+    }
+
+    /// Whether something has come for the request under way before it was made: to be handed on by
+    /// [`handle_data`](Self::handle_data), without more data.
+    pub(crate) fn has_ahead(&self) -> bool {
+        !self.server.ahead.is_empty()
+    }
+
+    /// Whether the stream is not to be read until [`Ask::Resume`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.server.rest.as_ref().is_some_and(Rest::is_enough)
+    }
+
+    /// Bytes that came and were passed over since this was last asked.
+    pub(crate) fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.server.skipped)
     }
 
     // Inputs.
@@ -207,18 +264,23 @@ impl WebConnection {
     ) -> Option<End> {
         let mut input = data;
         let forwards = self.forwards();
+        if let Some(end) = self.take_ahead(now, &mut take) {
+            self.read_ahead(&mut input);
+            return Some(end);
+        }
         loop {
             let State::Up { exchange, .. } = &mut self.state else { return None };
             let (Some(exchange), Some(running)) = (exchange, &mut self.request) else {
-                // Nothing was asked for that this could answer.
-                self.close();
+                // If nothing was asked for that this could answer, the connection is over.
+                self.read_ahead(&mut input);
                 return None;
             };
             let part = match exchange.handle_data(&mut input) {
                 Ok(part) => part,
                 Err(e) => {
                     // What a response says of itself says more than what is wrong with its body.
-                    let refused = exchange.head().map(|head| check_head(head, &running.what));
+                    let refused =
+                        exchange.head().map(|head| check_head(head, &running.what, u64::MAX));
                     let e = refused.and_then(Result::err).unwrap_or(FetchError::Http(e));
                     return Some(self.end(Err(e)));
                 }
@@ -245,26 +307,70 @@ impl WebConnection {
                     if head.status == PROXY_REFUSES && forwards {
                         return Some(self.end(Err(FetchError::Proxy(NOT_LET_IN.into()))));
                     }
-                    if let Err(e) = check_head(&head, &running.what) {
+                    if let Err(e) = check_head(&head, &running.what, self.bounds.skip) {
                         return Some(self.end(Err(e)));
                     }
+                    if head.status == 200 && !running.what.is_whole() {
+                        (running.is_whole, running.pos, running.looked) = (true, 0, (now, 0));
+                        self.server.sends_whole = true;
+                    }
                     if running.redirects > 0 {
-                        self.learned = Some(running.what.place.clone());
+                        self.server.place = Some(running.what.place.clone());
                     }
                 }
                 Some(Part::Body(bytes)) => {
-                    running.got = running.got.saturating_add(bytes.len() as u64);
-                    take(bytes);
-                    if running.got >= running.what.len {
-                        let keeps = exchange.is_reusable() && input.is_empty();
-                        return Some(self.finish(now, keeps));
+                    let (skipped, behind) = running.absorb(bytes, &mut take);
+                    self.server.skipped = self.server.skipped.saturating_add(skipped);
+                    let Some(behind) = behind else { continue };
+                    if running.is_whole && running.pos < running.what.file_len {
+                        let behind = bytes.get(bytes.len() - behind..).unwrap_or_default();
+                        let rest = self.request.take().map(|over| Rest::of(over, behind));
+                        self.server.rest = rest;
+                        self.deadline = Some(now + self.bounds.keep_alive);
+                        self.read_ahead(&mut input);
+                        return Some(Ok(()));
                     }
+                    let keeps = exchange.is_reusable() && input.is_empty();
+                    return Some(self.finish(now, keeps));
                 }
                 Some(Part::End) => {
                     let missing = running.what.len.saturating_sub(running.got);
                     return Some(self.end(Err(FetchError::Short(missing))));
                 }
             }
+        }
+    }
+
+    /// What has come ahead is of the request under way. Returns how that ended, if it did.
+    fn take_ahead(&mut self, now: Instant, take: impl FnMut(&[u8])) -> Option<End> {
+        let ahead = std::mem::take(&mut self.server.ahead);
+        let running = self.request.as_mut().filter(|_| !ahead.is_empty())?;
+        let (skipped, behind) = running.absorb(&ahead, take);
+        self.server.skipped = self.server.skipped.saturating_add(skipped);
+        let behind = ahead.get(ahead.len() - behind?..).unwrap_or_default();
+        if running.pos < running.what.file_len {
+            self.server.rest = self.request.take().map(|over| Rest::of(over, behind));
+            self.deadline = Some(now + self.bounds.keep_alive);
+            return Some(Ok(()));
+        }
+        // The end of the body may still be to come.
+        Some(self.finish(now, false))
+    }
+
+    /// What goes on behind the last request is kept, if it does and is not too much; else the
+    /// connection is over.
+    fn read_ahead(&mut self, input: &mut &[u8]) {
+        while let (State::Up { exchange: Some(exchange), .. }, Some(rest)) =
+            (&mut self.state, &mut self.server.rest)
+        {
+            match exchange.handle_data(input) {
+                Ok(None | Some(Part::End)) => return,
+                Ok(Some(Part::Body(bytes))) if rest.add(bytes) => {}
+                _ => break,
+            }
+        }
+        if !input.is_empty() || self.server.rest.is_some() {
+            self.close();
         }
     }
 
@@ -290,6 +396,7 @@ impl WebConnection {
                 let stale = *used && silent;
                 self.state = State::Closed;
                 self.deadline = None;
+                self.server.rest = None;
                 let running = self.request.as_mut()?;
                 if stale && !std::mem::replace(&mut running.again, true) {
                     return self.begin(now);
@@ -315,7 +422,7 @@ impl WebConnection {
         if self.held.take().is_some() && self.request.is_some() {
             self.deadline = Some(now + self.bounds.timeout);
             if let Some(running) = &mut self.request {
-                running.looked = (now, running.got);
+                running.looked = (now, running.pos);
             }
         }
     }
@@ -386,7 +493,7 @@ impl WebConnection {
         let (State::Up { exchange, .. }, Some(running)) = (&mut self.state, &self.request) else {
             return;
         };
-        let FileRequest { place, first, len, .. } = &running.what;
+        let FileRequest { place, first, len, file_len } = &running.what;
         let url = place.url.url();
         let last = first.saturating_add(*len).saturating_sub(1);
         let request = Request {
@@ -399,7 +506,7 @@ impl WebConnection {
             forwarder: self.bounds.proxy.as_ref().filter(|_| forwards),
             post: None,
         };
-        *exchange = Some(Box::new(Exchange::new(&request, *len)));
+        *exchange = Some(Box::new(Exchange::new(&request, *len).or_whole(*file_len)));
         self.deadline = Some(now + self.bounds.timeout);
         self.asks.push_back(Ask::Flush);
     }
@@ -429,6 +536,7 @@ impl WebConnection {
             self.asks.push_back(Ask::Close);
         }
         self.state = State::Closed;
+        (self.server.rest, self.server.ahead) = (None, Vec::new());
         self.addrs.clear();
         self.deadline = None;
         self.held = None;
@@ -441,22 +549,29 @@ impl WebConnection {
         if now < since + SLOW_TIME {
             return None;
         }
-        running.looked = (now, running.got);
-        (running.got - before < SLOW).then_some(FetchError::TooSlow)
+        running.looked = (now, running.pos);
+        (running.pos.saturating_sub(before) < SLOW).then_some(FetchError::TooSlow)
     }
 }
 
-/// Whether a response is what was asked for.
-fn check_head(head: &Head, what: &FileRequest) -> Result<(), FetchError> {
-    let is_whole = what.first == 0 && what.len == what.file_len;
+impl FileRequest {
+    /// Whether it is for all of the file.
+    fn is_whole(&self) -> bool {
+        self.first == 0 && self.len == self.file_len
+    }
+}
+
+/// Whether a response is what was asked for, or the whole file and that is not more than `skip`
+/// bytes before it.
+fn check_head(head: &Head, what: &FileRequest, skip: u64) -> Result<(), FetchError> {
     match head.status {
         // That the range is the one that was asked for is seen to by the exchange.
         206 => Ok(()),
-        200 if !is_whole => Err(FetchError::NoRanges),
+        200 if what.first > skip => Err(FetchError::NoRanges),
         200 => match head.length.filter(|&len| len != what.file_len) {
             Some(len) => Err(FetchError::Length(len)),
             None => Ok(()),
         },
-        status => Err(FetchError::Status { status, retry_after: head.retry_after }),
+        status => Err(FetchError::Status { status, retry_after: head.retry_after() }),
     }
 }

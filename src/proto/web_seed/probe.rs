@@ -57,7 +57,7 @@ pub fn fetch(parts: &[&[u8]], first: u64, len: u64, file_len: u64) -> Outcome {
                 let len = connection.poll_transmit().len();
                 connection.handle_sent(len);
             }
-            Ask::Close => {}
+            Ask::Close | Ask::Resume => {}
         }
     }
     outcome.kept = connection.is_open();

@@ -154,8 +154,7 @@ fn fails(response: &[u8], first: u64, len: u64) -> FetchError {
 #[test]
 fn only_what_was_asked_for_is_taken() {
     let whole = |len: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n");
-    assert_eq!(fails(whole(100).as_bytes(), 5, 5), FetchError::NoRanges);
-    assert_eq!(fails(b"HTTP/1.1 200 OK\r\n\r\nxx", 0, 99), FetchError::NoRanges);
+    assert_eq!(fails(whole(99).as_bytes(), 5, 5), FetchError::Length(99));
     assert_eq!(fails(whole(99).as_bytes(), 0, 100), FetchError::Length(99));
     assert_eq!(fails(whole(101).as_bytes(), 0, 100), FetchError::Length(101));
     let other = PART.to_vec().iter().map(|&b| if b == b'9' { b'8' } else { b }).collect::<Vec<_>>();
@@ -171,6 +170,75 @@ fn only_what_was_asked_for_is_taken() {
     assert_eq!(fails(busy, 5, 5), FetchError::Status { status: 503, retry_after });
     let gone = b"HTTP/1.1 404 No\r\nRetry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n";
     assert_eq!(fails(gone, 5, 5), FetchError::Status { status: 404, retry_after: None });
+    // A date counts from the server's own, whichever comes first.
+    let [date, later] =
+        ["Date: Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After: Wed, 21 Oct 2015 07:30:01 GMT"];
+    for headers in [[date, later], [later, date]] {
+        let dated = format!("HTTP/1.1 429 Slow\r\n{}\r\n\r\n", headers.join("\r\n"));
+        let retry_after = Some(Duration::from_secs(121));
+        let error = FetchError::Status { status: 429, retry_after };
+        assert_eq!(fails(dated.as_bytes(), 5, 5), error);
+    }
+}
+
+#[test]
+fn whole_file_in_place_of_a_part_is_read_on_for_the_next() {
+    let body: Vec<u8> = (0..100).collect();
+    let at = "http://192.0.2.1/x";
+    for head in ["HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"] {
+        let mut rig = Rig::new(at, 5, 5);
+        rig.sent();
+        assert_eq!(rig.data(head.as_bytes()), None);
+        assert_eq!(rig.data(&body[..3]), None);
+        assert_eq!(rig.data(&body[3..50]), Some(Ok(())));
+        assert_eq!((&rig.body[..], rig.connection.take_skipped()), (&body[5..10], 5));
+        assert!(rig.connection.sends_whole() && rig.asks().is_empty());
+        // The next part lies ahead, and has begun to come.
+        assert_eq!(rig.connection.fetch(rig.now, request(at, 20, 40)), None);
+        assert_eq!((rig.asks(), rig.connection.has_ahead()), (vec![Ask::Resume], true));
+        assert_eq!(rig.data(&[]), None);
+        assert_eq!(rig.data(&body[50..]), Some(Ok(())));
+        assert_eq!((&rig.body[5..], rig.connection.take_skipped()), (&body[20..60], 10));
+        // All that is left is there.
+        assert_eq!(rig.connection.fetch(rig.now, request(at, 90, 10)), None);
+        assert_eq!(rig.data(&[]), Some(Ok(())));
+        assert_eq!(&rig.body[45..], &body[90..]);
+        // What lies before takes another connection.
+        rig.asks();
+        assert_eq!(rig.connection.fetch(rig.now, request(at, 0, 5)), None);
+        assert!(matches!(rig.asks()[..], [Ask::Connect { .. }]));
+    }
+}
+
+#[test]
+fn whole_file_is_not_read_past_more_than_is_allowed() {
+    let at = "http://192.0.2.1/x";
+    let conf = Conf::default().with(|conf| conf.web_seeds.max_skip = 4);
+    for (first, end) in [(4, None), (5, Some(Err(FetchError::NoRanges)))] {
+        let mut connection = WebConnection::new(&conf);
+        assert_eq!(connection.fetch(Instant::ZERO, request(at, first, 5)), None);
+        while connection.poll_ask().is_some() {}
+        connection.handle_connected(Instant::ZERO);
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+        assert_eq!(connection.handle_data(Instant::ZERO, head, |_| ()), end);
+    }
+    // A server that goes on although nothing is asked for is not read, and what comes at once is
+    // bounded.
+    let len = 8 << 20;
+    let what = |first| FileRequest { first, len: 10, file_len: len, ..request(at, 0, 10) };
+    let mut connection = WebConnection::new(&Conf::default());
+    assert_eq!(connection.fetch(Instant::ZERO, what(0)), None);
+    while connection.poll_ask().is_some() {}
+    connection.handle_connected(Instant::ZERO);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n");
+    assert_eq!(connection.handle_data(Instant::ZERO, head.as_bytes(), |_| ()), None);
+    let part = vec![1; 100_000];
+    assert_eq!(connection.handle_data(Instant::ZERO, &part, |_| ()), Some(Ok(())));
+    assert!(!connection.is_full() && connection.is_open());
+    assert_eq!(connection.handle_data(Instant::ZERO, &[1; 200_000], |_| ()), None);
+    assert!(connection.is_full() && connection.is_open());
+    assert_eq!(connection.handle_data(Instant::ZERO, &vec![1; 2 << 20], |_| ()), None);
+    assert!(!connection.is_open());
 }
 
 #[test]

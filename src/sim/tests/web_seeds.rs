@@ -5,6 +5,7 @@ use crate::{
     alert::{WebSeedErrorKind, WebSeedStats, WebSeedStatus},
     base::{bucket::Rate, files::Priority},
     engine::TorrentParams,
+    wire::metainfo::Metainfo,
 };
 
 /// A folder with files in the middle of pieces, an empty one, odd names and padding.
@@ -146,7 +147,6 @@ fn fails(manners: WebManners, kind: WebSeedErrorKind, most: usize) {
 use WebSeedErrorKind as Kind;
 
 cases! { fails:
-    server_without_ranges_is_not_taken_whole_files_of => WebManners::NoRanges, Kind::NoRanges, 2;
     server_that_sends_another_range_is_left_alone => WebManners::OtherRange, Kind::Http, 8;
     server_error_lets_the_pause_grow => WebManners::Status(500), Kind::Http, 8;
     redirects_in_circles_end => WebManners::RedirectsInCircles, Kind::Redirect, 60;
@@ -172,6 +172,35 @@ fn whole_file_without_a_range_is_taken() {
     let (mut world, _, node) = alone(WebManners::NoRanges, &sample);
     assert!(world.run_until(|w| w.is_complete(node), secs(60)));
     assert_eq!(failures(&world, node), []);
+}
+
+#[test]
+fn server_without_ranges_is_read_from_the_start_in_one_go() {
+    let sample = file(30_000_000, 256 * 1024);
+    let (mut world, server, node) = alone(WebManners::NoRanges, &sample);
+    assert!(world.run_until(|w| w.is_complete(node), secs(300)), "{:?}", world.stats(node));
+    assert_eq!(failures(&world, node), []);
+    let (stats, asked) = (world.stats(node), requests(&world, server).len());
+    assert!(asked <= 2 && stats.wasted < 2_000_000, "{asked} requests, {stats:?}");
+}
+
+#[test]
+fn server_without_ranges_is_not_read_past_too_much() {
+    let sample = file(30_000_000, 256 * 1024);
+    let mut world = World::new(7);
+    let server = world.web_server(std::slice::from_ref(&sample), WebManners::NoRanges);
+    let conf = loud().with(|conf| conf.web_seeds.max_skip = 1 << 20);
+    let node = world.node(conf);
+    // It lacks the end.
+    let mut pieces = Bitfield::all(sample.geometry().piece_count());
+    let last = sample.geometry().piece(sample.geometry().piece_count() - 1).unwrap();
+    pieces.unset(last);
+    world.put_pieces(node, &sample, &pieces);
+    let params = with_seeds(&world, node, &sample, &[server]);
+    world.add_torrent(node, &sample, params);
+    world.run_for(secs(600));
+    assert!(!world.is_complete(node));
+    assert_eq!(failures(&world, node), [(Kind::NoRanges, None)]);
 }
 
 #[test]
@@ -497,6 +526,56 @@ fn added_web_seed_is_kept_in_the_session() {
     let seeds = world.engine(node).web_seeds(id);
     assert_eq!(seeds.iter().map(|seed| seed.url.as_str()).collect::<Vec<_>>(), [url]);
     assert!(world.run_until(|w| w.engine(node).have(id).is_some_and(Bitfield::is_full), secs(90)));
+}
+
+#[test]
+fn removed_web_seed_ends_and_its_blocks_come_from_others() {
+    let sample = file(8_000_000, 256 * 1024);
+    let mut world = World::new(8);
+    let [slow, good] =
+        [(); 2].map(|()| world.web_server(std::slice::from_ref(&sample), WebManners::Good));
+    world.set_line(slow, Line { bandwidth: 100_000, ..Line::default() });
+    let node = leech(&mut world, loud(), &sample, &[slow]);
+    world.run_for(secs(5));
+    let (id, url, other) = (world.torrent(node), world.web_url(slow), world.web_url(good));
+    assert_eq!(seeds(&world, node)[0].status, WebSeedStatus::Downloading);
+    let asked = requests(&world, slow).len();
+    world.tell(node, |engine| {
+        assert_eq!(engine.remove_web_seed(id, "http://unknown/"), Ok(false));
+        assert_eq!(engine.remove_web_seed(id, &url), Ok(true));
+        assert_eq!(engine.remove_web_seed(id, &url), Ok(false));
+    });
+    world.run_for(secs(5));
+    assert_eq!((seeds(&world, node).len(), requests(&world, slow).len()), (0, asked));
+    world.tell(node, |engine| engine.add_web_seed(id, &other)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(node), secs(60)), "{:?}", world.stats(node));
+    assert_eq!(requests(&world, slow).len(), asked);
+    // One that was removed may be added again.
+    world.tell(node, |engine| engine.add_web_seed(id, &url)).unwrap();
+    assert_eq!(seeds(&world, node).len(), 2);
+}
+
+#[test]
+fn removed_web_seed_of_the_metainfo_stays_away() {
+    let sample = file(8_000_000, 256 * 1024);
+    let mut world = World::new(9);
+    let server = world.web_server(std::slice::from_ref(&sample), WebManners::Good);
+    world.set_line(server, Line { bandwidth: 100_000, ..Line::default() });
+    let url = world.web_url(server);
+    let web_seeds = vec![url.clone()];
+    let listed = Metainfo { web_seeds, ..Metainfo::clone(&sample.metainfo) };
+    let sample = sample.with_metainfo(listed);
+    let node = world.node(loud().with(|conf| conf.session.dir = Some("/session".into())));
+    let params = world.params(node, &sample, &[]);
+    let id = world.add_torrent(node, &sample, params);
+    assert_eq!(world.engine(node).web_seeds(id).len(), 1);
+    assert_eq!(world.tell(node, |engine| engine.remove_web_seed(id, &url)), Ok(true));
+    world.run_for(secs(2));
+    world.kill(node);
+    world.restart(node);
+    world.run_for(secs(2));
+    let id = world.engine(node).find(sample.metainfo.info_hash()).unwrap();
+    assert_eq!(world.engine(node).web_seeds(id).len(), 0);
 }
 
 #[test]

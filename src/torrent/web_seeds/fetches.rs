@@ -118,7 +118,9 @@ impl WebSeeds {
         let idle = of_it().find(|(_, fetch)| fetch.order.is_none()).map(|(key, _)| key);
         // One that was never heard of is asked once before it is asked twice.
         let proven = self.seeds.get(seed).is_some_and(|seed| seed.is_proven());
-        let most = if proven { conf.connections_per_seed } else { 1 };
+        // One that sends whole files is read in order.
+        let whole = of_it().any(|(_, fetch)| fetch.connection.sends_whole());
+        let most = if proven && !whole { conf.connections_per_seed } else { 1 };
         if busy >= most || self.busy() >= conf.connections_per_torrent {
             return None;
         }
@@ -198,7 +200,11 @@ impl WebSeeds {
         fetch.asked = Some(cx.now);
         let what = FileRequest { place, first: span.offset, len: span.len, file_len: entry.len };
         let end = fetch.connection.fetch(cx.now, what);
+        let has_ahead = fetch.connection.has_ahead();
         self.settle_fetch(key, end, work);
+        if has_ahead {
+            self.handle_data(key, &[], work);
+        }
     }
 
     // What happens to a connection.
@@ -239,6 +245,7 @@ impl WebSeeds {
                 order.take(bytes, |delivery| receive(swarm, cx, &delivery, link, who));
             }
         });
+        swarm.waste(connection.take_skipped(), cx);
         self.settle_fetch(key, end, work);
     }
 
@@ -410,6 +417,18 @@ impl WebSeeds {
         }
     }
 
+    /// Nothing is asked of this web seed any more, and it counts as having nothing.
+    pub(super) fn drop_seed(&mut self, nth: usize, work: &mut Work<'_>) {
+        let of_it = |(key, fetch): (Key, &Fetch)| (fetch.seed == nth).then_some(key);
+        for key in self.fetches.iter().filter_map(of_it).collect::<Vec<_>>() {
+            self.drop_fetch(key, work);
+        }
+        if let Some(has) = self.seeds.get_mut(nth).and_then(|seed| seed.set_counted(false)) {
+            work.swarm.picker.remove_peer(has);
+        }
+        self.look_at = None;
+    }
+
     /// Nothing is asked of web seeds any more.
     pub(super) fn stop(&mut self, work: &mut Work<'_>) {
         for key in self.fetches.keys() {
@@ -465,6 +484,9 @@ impl WebSeeds {
                 }
                 web_seed::Ask::Flush => {
                     self.asks.extend(fetch.stream.map(|stream| Ask::Flush { stream }));
+                }
+                web_seed::Ask::Resume => {
+                    self.asks.extend(fetch.stream.map(|stream| Ask::Resume { stream }));
                 }
                 web_seed::Ask::Close => {
                     // One that was asked for and not made yet is not asked for any more.

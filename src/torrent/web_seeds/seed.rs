@@ -55,6 +55,9 @@ pub(super) struct WebSeed {
     /// It counts among those that have its pieces.
     counted: bool,
     banned: bool,
+    /// The user has taken it away. Its number is not given to another while pieces are in progress
+    /// that it may have sent parts of.
+    removed: bool,
     failures: u32,
     misses: u32,
     error: Option<WebSeedError>,
@@ -81,6 +84,7 @@ impl WebSeed {
             places: BTreeMap::new(),
             counted: false,
             banned: false,
+            removed: false,
             failures: 0,
             misses: 0,
             error,
@@ -101,6 +105,16 @@ impl WebSeed {
         self.added
     }
 
+    /// Whether the user has taken it away.
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    /// The user takes it away.
+    pub(super) fn remove(&mut self) {
+        self.removed = true;
+    }
+
     /// Its address for users to see.
     pub(super) fn shown(&self) -> String {
         self.url.as_ref().map_or_else(|_| "…".to_owned(), ToString::to_string)
@@ -108,12 +122,15 @@ impl WebSeed {
 
     /// Whether it may be asked now.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
-        self.url.is_ok() && !self.banned && self.retry_at.is_none_or(|at| at <= now)
+        self.url.is_ok()
+            && !self.banned
+            && !self.removed
+            && self.retry_at.is_none_or(|at| at <= now)
     }
 
     /// When it may be asked again, if that is to come.
     pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
-        self.retry_at.filter(|&at| at > now && !self.banned)
+        self.retry_at.filter(|&at| at > now && !self.banned && !self.removed)
     }
 
     /// Whether it has given something since it failed last.

@@ -36,6 +36,8 @@ pub struct TorrentSettings {
     pub trackers: Option<Vec<Vec<String>>>,
     /// Web seeds beside the metainfo's.
     pub web_seeds: Vec<String>,
+    /// Those of the metainfo that are not to be asked.
+    pub removed_web_seeds: Vec<String>,
     /// In order instead of rarest first.
     pub sequential: bool,
     /// What may go unchecked.
@@ -104,11 +106,7 @@ impl TorrentSettings {
         if let Some(policy) = self.encryption {
             e.key(b"encryption").uint(policy.into());
         }
-        if !self.labels.is_empty() {
-            e.key(b"labels").list();
-            self.labels.iter().for_each(|label| _ = e.bytes(label.as_bytes()));
-            e.end();
-        }
+        push_texts(&mut e, b"labels", &self.labels);
         push_limits(&mut e, b"limits", self.limits);
         if let Some(magnet) = &self.magnet {
             e.key(b"magnet").bytes(magnet.as_bytes());
@@ -128,6 +126,7 @@ impl TorrentSettings {
                 .bytes(&self.priorities.iter().copied().map(priority_code).collect::<Vec<_>>());
         }
         push_flag(&mut e, b"queued", self.queued);
+        push_texts(&mut e, b"removed web seeds", &self.removed_web_seeds);
         if !self.renames.is_empty() {
             e.key(b"renames").list();
             for (file, path) in &self.renames {
@@ -160,11 +159,7 @@ impl TorrentSettings {
             e.end();
         }
         push_flag(&mut e, b"trust", self.trust == Trust::Files);
-        if !self.web_seeds.is_empty() {
-            e.key(b"web seeds").list();
-            self.web_seeds.iter().for_each(|url| _ = e.bytes(url.as_bytes()));
-            e.end();
-        }
+        push_texts(&mut e, b"web seeds", &self.web_seeds);
         e.end();
         e.finish()
     }
@@ -204,6 +199,9 @@ impl TorrentSettings {
             out.priorities = codes.iter().map(|&code| priority(code)).collect::<Result<_>>()?;
         }
         out.queued = flag(root, "queued")?;
+        for url in list(root.get(b"removed web seeds"), "removed web seeds")? {
+            out.removed_web_seeds.push(text(url, "removed web seeds")?);
+        }
         for rename in list(root.get(b"renames"), "renames")? {
             let mut pair = list(Some(rename), "renames")?;
             let file = pair.next().and_then(|file| usize::try_from(file.as_int()?).ok());
@@ -309,6 +307,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Document<'_>> {
 fn push_flag(e: &mut Encoder, key: &[u8], on: bool) {
     if on {
         e.key(key).int(1);
+    }
+}
+
+fn push_texts(e: &mut Encoder, key: &[u8], texts: &[String]) {
+    if !texts.is_empty() {
+        e.key(key).list();
+        texts.iter().for_each(|text| _ = e.bytes(text.as_bytes()));
+        e.end();
     }
 }
 

@@ -297,6 +297,7 @@ fn all_settings() -> TorrentSettings {
         dir: "/somewhere/ä".into(),
         peers: vec!["192.0.2.1:6881".parse().unwrap(), "[2001:db8::1]:80".parse().unwrap()],
         web_seeds: vec!["http://w/".into(), "https://v/a b".into()],
+        removed_web_seeds: vec!["http://gone/".into()],
         trackers: Some(vec![vec!["http://a".into(), "udp://b".into()], vec![]]),
         sequential: true,
         trust: Trust::Files,
