@@ -175,6 +175,17 @@ pub enum CreateError {
         /// Its path in a download.
         stored: PathBuf,
     },
+    /// A folder of one file, which cannot be told from the file itself in version 2 (BEP 52).
+    #[error(
+        "{} holds one file alone, which version 2 takes for a torrent of that file: make it of \
+         {file:?} itself, or a hybrid of the folder", folder.display()
+    )]
+    OneFile {
+        /// The folder.
+        folder: PathBuf,
+        /// The name of its file.
+        file: String,
+    },
     /// There are more files than a torrent may have.
     #[error("more than {limit} files below {}", path.display())]
     TooManyFiles {
@@ -386,6 +397,13 @@ impl Plan {
     /// they are.
     fn check_paths(&self, root: &Path, files: &[Entry]) -> Result<(), CreateError> {
         let draft = &self.draft;
+        if draft.single_file
+            && let Some(found) = files.iter().find_map(|file| file.found.as_ref())
+            && let Some(name) = found.parts.last()
+        {
+            let (folder, file) = (root.to_owned(), name.clone());
+            return Err(CreateError::OneFile { folder, file });
+        }
         let limit = MetainfoLimits::default().files;
         // They lie beside each other on this disk, so it tells them apart.
         let stored = safe_paths(draft.names(), NameRules::here(), Case::Kept)

@@ -528,3 +528,26 @@ fn single_file_of_version_2_has_no_pad() {
         assert_eq!(metainfo.trees.unwrap().files()[0].root, plain_root(&bytes));
     }
 }
+
+#[test]
+fn folder_of_one_file_is_refused_in_version_2_alone() {
+    let (_dir, root) = folder(&[("sub/alone", 70_000)]);
+    for (below, name) in [("", "sub"), ("sub", "alone")] {
+        let path = root.join(below);
+        let params = CreateParams { format: Format::V2, ..CreateParams::new(&path) };
+        match quietly(&params) {
+            // A folder within is told from the file.
+            Ok(created) => assert_eq!((created.metainfo.single_file, name), (false, "sub")),
+            Err(CreateError::OneFile { folder, file }) => {
+                assert_eq!((folder, &*file), (path, name));
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+    let format = Format::Hybrid;
+    let hybrid = CreateParams { format, ..CreateParams::new(root.join("sub")) };
+    let metainfo = quietly(&hybrid).unwrap().metainfo;
+    assert!(!metainfo.single_file && metainfo.files[0].path == ["alone"]);
+    // Pads are not counted in links.
+    assert_eq!(metainfo.magnet().len, Some(70_000));
+}

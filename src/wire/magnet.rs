@@ -236,7 +236,7 @@ impl Metainfo {
         };
         Magnet {
             name: (!name.is_empty()).then(|| name.to_owned()),
-            len: Some(self.geometry.total_len()),
+            len: Some(self.content_len()),
             trackers: printed(&mut self.trackers.iter().flatten()),
             web_seeds: printed(&mut self.web_seeds.iter()),
             nodes: self.nodes.iter().take(MAX_PRINTED).cloned().collect(),
