@@ -298,8 +298,7 @@ impl Swarm {
     /// So many bytes of blocks came from a peer without a session, of which nothing was wanted.
     pub(crate) fn waste(&mut self, len: u64, cx: &mut Cx) {
         if len > 0 {
-            self.counters.down.add(cx.now, len);
-            cx.leases.note_down(cx.now, len);
+            self.count_down(len, cx);
             self.counters.wasted += len;
         }
     }

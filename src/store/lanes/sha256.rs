@@ -9,6 +9,7 @@ mod x86;
 #[cfg(test)]
 mod tests;
 
+use super::Kind;
 #[cfg(target_arch = "x86_64")]
 use super::sha_ni::ShaNi;
 
@@ -35,58 +36,27 @@ pub fn sha256_lanes() -> usize {
 
 /// The SHA-256 of each chunk of `len` bytes; the last may be short. `len` is at least 1.
 pub fn sha256_chunks(bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
-    Kind::detect().chunks(bytes, len.max(1), out);
+    let kind = Kind::detect();
+    chunks(kind, kind.lanes(), bytes, len.max(1), out);
 }
 
 /// The same with so many lanes, or as many as there are; for measuring.
 #[doc(hidden)]
 pub fn sha256_chunks_in(lanes: usize, bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
-    let kind = Kind::detect();
+    chunks(Kind::detect(), lanes, bytes, len.max(1), out);
+}
+
+/// In so many lanes, or one by one with ring, which has its own way on each machine.
+fn chunks(kind: Kind, lanes: usize, bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
     match kind {
-        Kind::Portable => kind.chunks(bytes, len.max(1), out),
         #[cfg(target_arch = "x86_64")]
-        Kind::ShaNi(sha_ni) => in_lanes(sha_ni, lanes, bytes, len.max(1), out),
-    }
-}
-
-/// What this machine hashes with.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    /// ring, which has its own way on each machine.
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    ShaNi(ShaNi),
-}
-
-impl Kind {
-    fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(sha_ni) = ShaNi::detect() {
-            return Self::ShaNi(sha_ni);
-        }
-        Self::Portable
-    }
-
-    fn lanes(self) -> usize {
-        match self {
-            Self::Portable => 1,
-            #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(_) => LANES,
-        }
-    }
-
-    fn chunks(self, bytes: &[u8], len: usize, out: &mut Vec<Digest>) {
-        match self {
-            Self::Portable => out.extend(bytes.chunks(len).map(by_ring)),
-            #[cfg(target_arch = "x86_64")]
-            Self::ShaNi(sha_ni) => in_lanes(sha_ni, LANES, bytes, len, out),
+        Kind::ShaNi(sha_ni) => in_lanes(sha_ni, lanes, bytes, len, out),
+        Kind::Portable => {
+            debug_assert!(lanes > 0, "there is always one");
+            out.extend(bytes.chunks(len).map(by_ring));
         }
     }
 }
-
-/// What measures best: see RESEARCH.md.
-#[cfg(target_arch = "x86_64")]
-const LANES: usize = 3;
 
 fn by_ring(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];

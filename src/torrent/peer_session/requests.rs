@@ -461,7 +461,7 @@ impl Requests {
     }
 }
 
-fn say_cancel(block: Block, outgoing: &mut Outgoing, cx: &mut Cx) {
+pub(super) fn say_cancel(block: Block, outgoing: &mut Outgoing, cx: &mut Cx) {
     let (piece, begin, len) = (block.piece.get(), block.begin, block.len);
     outgoing.say(&Message::Cancel { piece, begin, len }, cx);
 }

@@ -3,7 +3,7 @@
 //!
 //! It does not know why the torrent is opened anew.
 
-use super::{Parts, PeerBeforeContent, PeerSession, told::Told};
+use super::{Parts, PeerBeforeContent, PeerSession, requests::say_cancel, told::Told};
 use crate::{
     base::bitfield::Bitfield,
     torrent::{cx::Cx, swarm::Swarm},
@@ -30,10 +30,7 @@ impl PeerSession {
         self.take_leave(swarm, cx);
         let Parts { uploads, outgoing, peer, .. } = self.parts();
         uploads.suspend(peer, outgoing, swarm, cx);
-        for block in &orders {
-            let (piece, begin, len) = (block.piece.get(), block.begin, block.len);
-            self.outgoing.say(&Message::Cancel { piece, begin, len }, cx);
-        }
+        orders.iter().for_each(|&block| say_cancel(block, outgoing, cx));
         let told = Told {
             have: swarm.have.clone(),
             upload_only: swarm.is_upload_only(),

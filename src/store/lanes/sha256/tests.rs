@@ -13,7 +13,7 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
 /// With each number of lanes, and without any.
 fn all_ways(bytes: &[u8], len: usize) -> Vec<Vec<Digest>> {
     let mut ways = vec![Vec::new(); 4];
-    Kind::Portable.chunks(bytes, len, &mut ways[0]);
+    chunks(Kind::Portable, 1, bytes, len, &mut ways[0]);
     (1..=3).for_each(|lanes| sha256_chunks_in(lanes, bytes, len, &mut ways[lanes]));
     ways
 }
