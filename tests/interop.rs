@@ -27,6 +27,8 @@ mod support;
 mod swarm;
 #[path = "interop/trackers.rs"]
 mod trackers;
+#[path = "interop/transfer.rs"]
+mod transfer;
 #[path = "interop/versions.rs"]
 mod versions;
 #[path = "interop/web_servers.rs"]
@@ -34,15 +36,14 @@ mod web_servers;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use clients::{Client, Role, Told};
+use clients::Client;
 use support::{
-    clock,
-    download::{self, Bench},
+    download,
     network::{Place, Switch},
-    ports,
     system::{is_root, skip},
     torrent::{Recipe, Torrent},
 };
+use transfer::Way;
 
 /// How long a client may take until it serves, and then ours until it is done. Transmission 3 sends
 /// about 1 MiB/s, to any client.
@@ -139,82 +140,15 @@ fn places(test: &str, client: Client) -> Option<Places> {
     }
 }
 
-/// `client` seeds both torrents in turn, and ours downloads them; then the other way round.
+/// Each way, in plain and by TCP unless the two think better of it.
 fn both_ways(client: Client) {
-    both_ways_by(client, false);
+    transfer::both_ways(&format!("interop with {client:?}"), client, &[Way::default()]);
 }
 
-/// The same, by uTP if `utp`.
-fn both_ways_by(client: Client, utp: bool) {
-    let Some(places) = places(&format!("interop with {client:?}"), client) else { return };
-    for torrent in [single_file(), folder()] {
-        download_one(client, &torrent, &places, utp);
-        upload_one(client, &torrent, &places, utp);
-    }
-}
-
-fn download_one(client: Client, torrent: &Torrent, places: &Places, utp: bool) {
-    let mut bench = Bench::new(torrent);
-    let port = ports::free_port();
-    let peer = places.theirs.at(port);
-    let source = bench.path().join("source");
-    std::fs::create_dir(&source).unwrap();
-    torrent.write_files(&source);
-    let tracker = client.needs_tracker().then(|| clients::tracker(&bench, &[], &places.tracker));
-    let url = tracker.as_ref().map(|(_, url)| url.as_str());
-    std::fs::write(&bench.torrent, create(torrent, &source, url)).unwrap();
-    let mut seed = client
-        .start_as(&Told { utp, ..Told::new(Role::Seed, &bench, &source, &places.theirs, port) });
-    clock::wait_for(&format!("{client:?} seeds"), LIMIT, || {
-        assert!(
-            seed.ended().is_none(),
-            "{client:?} ended before it seeded; it said:\n{}",
-            seed.tail()
-        );
-        clients::serves(&bench, torrent, peer, &places.ours).then_some(())
-    });
-
-    let started = clock::now();
-    let mut command = places.ours.command(download::program());
-    bench.arguments(&mut command, &[peer]);
-    command.args(if utp { &["--transport", "utp"][..] } else { &[] });
-    let mut process = bench.start(&mut command);
-    let status = process.wait(LIMIT);
-    assert!(status.success(), "download from {client:?}: {status}");
-    torrent.assert_in(&bench.dir);
-    println!("{} MiB from {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
-}
-
-fn upload_one(client: Client, torrent: &Torrent, places: &Places, utp: bool) {
-    let mut bench = Bench::new(torrent);
-    let ours = places.ours.at(ports::free_port());
-    torrent.write_files(&bench.dir);
-    let (_tracker, url) = clients::tracker(&bench, &[ours], &places.tracker);
-    std::fs::write(&bench.torrent, create(torrent, &bench.dir, Some(&url))).unwrap();
-    let mut command = places.ours.command(download::program());
-    bench.arguments(&mut command, &[]);
-    command.args(if utp { &["--transport", "both"][..] } else { &[] });
-    let mut seed = bench.start(command.args(["--seed", "--port", &ours.port().to_string()]));
-    clock::wait_for("ours seeds", LIMIT, || {
-        assert!(seed.ended().is_none(), "ours ended before it seeded; it said:\n{}", seed.tail());
-        clients::serves(&bench, torrent, ours, &places.ours).then_some(())
-    });
-
-    let started = clock::now();
-    let target = bench.path().join("target");
-    std::fs::create_dir(&target).unwrap();
-    let port = ports::free_port();
-    let mut leech = client
-        .start_as(&Told { utp, ..Told::new(Role::Leech, &bench, &target, &places.theirs, port) });
-    clock::wait_for(&format!("{client:?} has all of it"), LIMIT, || {
-        assert!(
-            leech.ended().is_none(),
-            "{client:?} ended before it was complete; it said:\n{}",
-            leech.tail()
-        );
-        torrent.compare(&target).ok()
-    });
-    println!("{} MiB to {client:?} in {:?}", torrent.len() >> 20, clock::now() - started);
+/// The same by uTP.
+fn both_ways_by_utp(client: Client) {
+    let way = Way { utp: true, ..Way::default() };
+    transfer::both_ways(&format!("interop with {client:?} by uTP"), client, &[way]);
 }
 
 #[test]
@@ -224,7 +158,7 @@ fn libtorrent() {
 
 #[test]
 fn libtorrent_by_utp_alone() {
-    both_ways_by(Client::Libtorrent, true);
+    both_ways_by_utp(Client::Libtorrent);
 }
 
 #[test]
@@ -234,7 +168,7 @@ fn transmission() {
 
 #[test]
 fn transmission_by_utp() {
-    both_ways_by(Client::Transmission, true);
+    both_ways_by_utp(Client::Transmission);
 }
 
 #[test]
