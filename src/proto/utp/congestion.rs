@@ -57,6 +57,9 @@ struct Target {
     micros: f64,
     /// When it was changed last.
     changed: Instant,
+    /// What a packet takes to pass the path, in microseconds: it looks like a queue beside the
+    /// short SYN that delays are measured from.
+    packet: f64,
 }
 
 /// What is known of the queue.
@@ -108,7 +111,7 @@ impl Congestion {
             window: (FIRST_PACKETS * packet as f64).min(most),
             threshold: f64::MAX,
             most,
-            target: Target { micros: TARGET, changed: now },
+            target: Target { micros: TARGET, changed: now, packet: f64::MAX },
             queue: Queue::default(),
             round: Round::new(now, next),
             reduced: None,
@@ -171,7 +174,7 @@ impl Congestion {
             self.steer(bytes, limited);
         }
         if progress.first >= self.round.end {
-            self.end_round(now, rtt);
+            self.end_round(now, rtt, packet);
             self.round.begin(now, progress.next);
         }
         self.window = self.window.clamp(packet, self.most);
@@ -194,9 +197,11 @@ impl Congestion {
     }
 
     /// A round trip is over.
-    fn end_round(&mut self, now: Instant, rtt: &RoundTrip) {
+    fn end_round(&mut self, now: Instant, rtt: &RoundTrip, packet: f64) {
         let took = now.since(self.round.began).as_secs_f64();
         if self.round.limited && took > 0.0 {
+            let passes = 1e6 * packet * took / self.round.bytes.max(1) as f64;
+            self.target.packet = self.target.packet.min(passes);
             self.round.rate = (self.round.bytes as f64 / took).max(self.round.rate * 0.98);
         }
         if self.window < self.threshold
@@ -209,7 +214,8 @@ impl Congestion {
         self.round.regains =
             self.round.limited && self.round.shortest < NO_QUEUE && self.window < carried;
         if now >= self.target.changed + TARGET_RISES {
-            self.target = Target { micros: (self.target.micros * 1.1).min(TARGET), changed: now };
+            let micros = (self.target.micros * 1.1).min(TARGET);
+            self.target = Target { micros, changed: now, ..self.target };
         }
     }
 
@@ -250,7 +256,9 @@ impl Congestion {
     fn lower_target(&mut self, now: Instant) {
         let peak = f64::from(self.round.longest.max(self.round.peak));
         if peak > f64::from(START_RISE) && peak * 0.75 < self.target.micros {
-            self.target = Target { micros: (peak * 0.6).max(MIN_TARGET), changed: now };
+            let lowest = MIN_TARGET + 1.5 * self.target.packet;
+            let micros = (peak * 0.6).max(lowest).min(self.target.micros);
+            self.target = Target { micros, changed: now, ..self.target };
         } else {
             self.target.changed = now;
         }

@@ -42,8 +42,6 @@ struct Sent {
     fate: Fate,
     is_probe: bool,
     is_end: bool,
-    /// It was sent last since nothing else was acknowledged.
-    is_tail: bool,
 }
 
 /// What an acknowledgement has brought.
@@ -281,7 +279,6 @@ impl Sender {
             fate: Fate::UnderWay,
             is_probe,
             is_end,
-            is_tail: false,
         });
         if is_end {
             self.end = End::Cut;
@@ -376,8 +373,6 @@ impl Sender {
         if packet.order > self.order.arrived {
             (self.order.arrived, self.order.arrived_at) = (packet.order, packet.at);
         }
-        // Its first sending was lost, and nothing else says so.
-        acked.lost += usize::from(packet.is_tail);
         if packet.times == 1 && packet.order > *latest {
             *latest = packet.order;
             acked.round_trip = Some(took);
@@ -387,7 +382,6 @@ impl Sender {
     /// What was sent long enough before something that has arrived is lost: by number of packets
     /// or, where few are on their way, by time.
     fn find_lost(&mut self, patience: Duration, acked: &mut Acked) {
-        let tails = acked.lost;
         let mut probes = 0;
         while let Some(&(order, seq)) = self.order.queue.front() {
             let at = seq.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
@@ -430,17 +424,19 @@ impl Sender {
                 acked.probe = Some(false);
             }
         }
-        if acked.lost == tails + probes {
-            acked.lost = tails;
+        if acked.lost == probes {
+            acked.lost = 0;
         }
     }
 
     /// Nothing was acknowledged for a while: the last packet is to be sent once more. `None` if
-    /// none is on its way; else whether it was a probe.
+    /// none is on its way; else whether it was a probe. That is no sign of congestion: when it
+    /// arrives it cannot be told from the one that was sent first, which was only late if a queue
+    /// has grown fast.
     pub(super) fn handle_silence(&mut self) -> Option<bool> {
         let (first, mut packets) = (self.first, self.packets.iter_mut().enumerate().rev());
         let (at, packet) = packets.find(|(_, packet)| packet.fate == Fate::UnderWay)?;
-        (packet.fate, packet.is_tail) = (Fate::Lost, true);
+        packet.fate = Fate::Lost;
         let (len, was_probe) = (usize::from(packet.len), packet.is_probe);
         self.flight -= len.min(self.flight);
         self.lost += 1;
@@ -592,8 +588,7 @@ mod tests {
         assert_eq!((tail.seq, s.flight()), (106, 300));
         s.handle_resent(at(40), 106);
         let acked = ack(&mut s, 50, 102, &[106]);
-        // One more than those that are found: the packet itself.
-        assert_eq!((acked.lost, acked.round_trip), (4, None));
+        assert_eq!((acked.lost, acked.round_trip), (3, None));
         assert_eq!((s.next_lost().unwrap().seq, s.flight()), (103, 0));
         // Its first sending has only been late.
         let mut s = sender(2);

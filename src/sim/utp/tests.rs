@@ -360,6 +360,23 @@ fn lost_end_of_a_burst_is_made_good_before_the_timeout() {
 }
 
 #[test]
+fn lines_that_are_slow_are_used_where_packets_are_lost() {
+    // A packet takes 12 ms, which looks like a queue beside the delay of the SYN.
+    for rtt in [50, 100] {
+        let set = |p: &mut Path| {
+            (p.rate, p.delay, p.queue, p.loss) = (MBIT, at(rtt / 2), at(500), 5_000);
+        };
+        let mut world = world(1, set);
+        world.dial(u64::MAX / 2);
+        world.run(at(10_000));
+        let before = world.bottleneck().0;
+        world.run(at(60_000));
+        let used = (world.bottleneck().0 - before) as f64 / (MBIT * 60) as f64;
+        assert!(used >= 0.7, "{rtt}: {used}");
+    }
+}
+
+#[test]
 fn tail_is_probed_once_and_not_on_a_path_that_answers() {
     let mut world = world(1, |p| p.rate = MB);
     world.dial(5 * MB);
