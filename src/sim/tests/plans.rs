@@ -240,6 +240,10 @@ cases! { ends_well:
         "seed 3229979; torrent 0; file 0 len=28000; node 2 magnet=0 proxy=3; at 575 jump=11000; \
          at 2321 node=2 misdirect; at 36667 node=2 restart=0; at 37447 again=0 erase=0; \
          at 47710 node=2 kill=0";
+    leaves_of_a_misdirected_piece_are_not_given =>
+        "seed 4; torrent 1 piece=20000 format=2; file 1; file 1 len=49152; file 1 len=79000; \
+         node 0 segment=0 window=1000 disk=0; node 1 magnet=0; node 2 latency bandwidth=0; \
+         node 3 window=8000 magnet=0; at 715 node=3 misdirect; at 9308";
     relay_that_a_cut_keeps_from_being_made_is_asked_for_again =>
         "seed 5553; torrent 0; file 0; file 0; node 1 skips utp=2 proxy=3; at 501";
     relay_cut_after_a_vanished_node_is_back_is_asked_for_again =>
