@@ -4,12 +4,19 @@
 
 mod support;
 
-use std::{fs, process::Command, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
     clock,
     download::{Bench, ours},
+    ports,
     seeder::Seeder,
     terminal::Terminal,
     torrent::{Recipe, Torrent},
@@ -45,6 +52,19 @@ fn bar_is_never_wider_than_its_terminal() {
     let drawn = terminal.drawn();
     let bars: Vec<_> = drawn.iter().filter(|line| line.contains(" %  ")).collect();
     assert!(!bars.is_empty() && bars.iter().all(|line| line.chars().count() <= 40), "{bars:?}");
+}
+
+#[test]
+fn link_that_is_not_known_yet_has_no_bar() {
+    let mut bench = Bench::new(&Recipe::single("file", 100_000, 16 * 1024).make(5));
+    bench.torrent = format!("magnet:?xt=urn:btih:{}", "0c".repeat(20)).into();
+    let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()));
+    let mut command = quiet(bench.command(&[closed]));
+    let mut terminal = Terminal::start(command.args(["--timeout", "3"]), "xterm", 80);
+    let at = terminal.wait_for(0, "metadata: no peer is connected yet", LIMIT);
+    terminal.wait_for(at, "no peer was connected for 3 s", LIMIT);
+    assert_eq!(terminal.wait(LIMIT).code(), Some(1));
+    assert!(!terminal.text().contains('%'), "{:?}", terminal.text());
 }
 
 /// Without the log, which is not for terminals.

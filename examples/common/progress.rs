@@ -252,6 +252,8 @@ pub struct Bar {
     bar: ProgressBar,
     term: Term,
     columns: u16,
+    /// It is not known where the bar ends.
+    is_endless: bool,
     /// Columns that the line takes as it was last drawn.
     drawn: usize,
 }
@@ -261,12 +263,17 @@ impl Bar {
         let term = Term::stderr();
         let columns = columns(&term);
         let target = ProgressDrawTarget::stderr();
-        let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style(columns));
-        Self { bar, term, columns, drawn: 0 }
+        let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style(columns, true));
+        Self { bar, term, columns, is_endless: true, drawn: 0 }
     }
 
     fn draw(&mut self, at: u64, message: String) {
+        // Without an end there is nothing to be a part of.
         let columns = columns(&self.term);
+        let is_endless = self.bar.length().is_none_or(|end| end == 0);
+        if std::mem::replace(&mut self.is_endless, is_endless) != is_endless {
+            self.bar.set_style(style(columns, is_endless));
+        }
         if columns != self.columns {
             // A narrower terminal has broken the line into several, and the cursor stands in the
             // last of them.
@@ -274,10 +281,11 @@ impl Bar {
             self.bar.suspend(|| {
                 let _ = write!(io::stderr(), "{}", "\x1b[1A\x1b[2K".repeat(above));
             });
-            self.bar.set_style(style(columns));
+            self.bar.set_style(style(columns, is_endless));
             self.columns = columns;
         }
         let bar = match columns {
+            _ if is_endless => 0,
             ..NARROW => 7,
             NARROW..WIDE => 24 + HumanBytes(self.bar.length().unwrap_or(0)).to_string().len(),
             _ => 42 + HumanBytes(self.bar.length().unwrap_or(0)).to_string().len(),
@@ -318,8 +326,9 @@ fn peers(count: usize) -> String {
 }
 
 /// The message takes the rest of the line and is cut at its end, so that no line is ever broken.
-fn style(columns: u16) -> ProgressStyle {
+fn style(columns: u16, is_endless: bool) -> ProgressStyle {
     let template = match columns {
+        _ if is_endless => "{wide_msg}",
         ..NARROW => "{percent:>3} %  {wide_msg}",
         NARROW..WIDE => "{bar:12} {percent:>3} % of {total_bytes}  {wide_msg}",
         _ => "{bar:30} {percent:>3} % of {total_bytes}  {wide_msg}",
