@@ -308,6 +308,8 @@ impl Torrent {
         self.take_up(cx);
         self.begin_sessions(cx);
         self.begin_layers(cx);
+        // Their turn in this input is over, and without peers there may be no other for long.
+        self.tend_web_seeds(cx);
         self.waive_stop_if_whole();
         if is_news {
             cx.alerts.push(Alert::Checked {

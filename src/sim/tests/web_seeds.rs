@@ -529,6 +529,16 @@ fn added_web_seed_is_kept_in_the_session() {
 }
 
 #[test]
+fn web_seed_is_asked_at_once_though_nothing_else_happens() {
+    let sample = file(3_000_000, 256 * 1024);
+    let mut world = World::new(7);
+    let server = world.web_server(std::slice::from_ref(&sample), WebManners::Good);
+    let conf = loud().with(|conf| conf.alerts.mask = AlertMask::NONE);
+    let node = leech(&mut world, conf, &sample, &[server]);
+    assert!(world.run_until(|w| w.is_complete(node), secs(20)), "{:?}", world.stats(node));
+}
+
+#[test]
 fn removed_web_seed_ends_and_its_blocks_come_from_others() {
     let sample = file(8_000_000, 256 * 1024);
     let mut world = World::new(8);
