@@ -333,6 +333,10 @@ impl WebSeeds {
         if seed.forget_place(file) {
             return;
         }
+        // Of two requests for a file that is not there, the first has told.
+        if error.is_of_file() && seed.is_without(file) {
+            return;
+        }
         let was_counted = seed.is_proven();
         if let Some(has) = seed.set_counted(false) {
             work.swarm.picker.remove_peer(has);

@@ -283,6 +283,11 @@ impl WebSeed {
         self.banned
     }
 
+    /// Whether a file was not there.
+    pub(super) fn is_without(&self, file: usize) -> bool {
+        self.missing.contains(&file)
+    }
+
     /// It does not have a file. Returns whether that is new.
     fn lose(&mut self, file: usize, metainfo: &Metainfo) -> bool {
         self.has(metainfo);
