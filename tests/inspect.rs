@@ -76,7 +76,7 @@ tracker     tier 1 http://two/announce
 tracker     tier 2 udp://three
 web seed    http://seed/
 dht node    router.test:6881
-magnet      magnet:?xt=urn:btih:HASH&dn=a%20%1B%5B31mred%E2%80%AE%20folder&xl=32769\
+magnet      magnet:?xt=urn:btih:HASH&dn=a%20%1B%5B31mred%E2%80%AE%20folder&xl=16395\
 &tr=http%3A%2F%2Fone%2Fannounce\
 &tr=http%3A%2F%2Ftwo%2Fannounce&tr=udp%3A%2F%2Fthree&ws=http%3A%2F%2Fseed%2F&dht=router.test:6881
 files       4
