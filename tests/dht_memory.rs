@@ -2,13 +2,12 @@
 //! may, counted by an allocator.
 
 #![allow(clippy::unwrap_used)]
-// An allocator cannot be written without it.
-#![allow(unsafe_code)]
+
+#[path = "support/counting.rs"]
+mod counting;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -18,29 +17,6 @@ use cratetorrent::{
     dht::{Node, Output},
     wire::krpc::{Body, Family, Item, Message, Method, NodeId, Query, Response},
 };
-
-/// Bytes that are allocated now.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: everything is handed on to the system's allocator; the counter allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Nodes of each family that want into the table.
 const NODES: u32 = 6000;
@@ -126,7 +102,7 @@ fn full_table_and_storage_take_less_than_two_mib() {
     conf.flood_packets = u32::MAX;
     (conf.answer_rate, conf.answer_burst) = (1 << 40, 1 << 40);
     let (torrents, peers, items) = (conf.max_torrents, conf.max_stored_peers, conf.max_items);
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = counting::live();
     let node = Node::new(conf, &Family::ALL, &[7; 32], None, Instant::ZERO);
     let mut rig = Rig { node, now: Instant::ZERO };
     for n in 0..NODES {
@@ -137,7 +113,7 @@ fn full_table_and_storage_take_less_than_two_mib() {
             rig.drain();
         }
     }
-    let table = LIVE.load(Ordering::Relaxed) - before;
+    let table = counting::live() - before;
     for n in 0..peers as u32 {
         let (from, info_hash) = (addr(n, Family::V4), hash(n % torrents as u32));
         let get = Method::GetPeers { info_hash, noseed: false, scrape: false };
@@ -155,7 +131,7 @@ fn full_table_and_storage_take_less_than_two_mib() {
         rig.ask(from, Method::Put { item, cas: None, token });
     }
     let stats = rig.node.stats(rig.now);
-    let all = LIVE.load(Ordering::Relaxed) - before;
+    let all = counting::live() - before;
     println!(
         "{} and {} nodes: {table} bytes; {} torrents, {} peers, {} items: {} bytes",
         stats.nodes_v4,

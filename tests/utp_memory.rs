@@ -5,14 +5,13 @@
 #![cfg(target_os = "linux")]
 // It measures real time, too.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-// An allocator cannot be written without it.
-#![allow(unsafe_code)]
+
+#[path = "support/counting.rs"]
+mod counting;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     fs,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant as Clock},
 };
 
@@ -22,29 +21,6 @@ use cratetorrent::{
     sim::Sample,
     utp::{UtpEvent, UtpLimits, UtpSockets},
 };
-
-/// Bytes that are allocated now.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: everything is handed on to the system's allocator; the counter allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const HOSTS: usize = 128;
 const PEERS_A_HOST: usize = 64;
@@ -139,7 +115,7 @@ fn idle_connections_by_utp_take_less_than_three_kib_each() {
     }
     let port = reactor.datagram_addrs()[0].port();
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = counting::live();
 
     let info_hash = sample.metainfo.info_hash().0;
     let mut hosts: Vec<Host> = (0..HOSTS).map(|n| Host::new(n, &info_hash)).collect();
@@ -170,9 +146,9 @@ fn idle_connections_by_utp_take_less_than_three_kib_each() {
         turn(&mut hosts, &mut reactor);
     }
     assert_eq!(reactor.verbs().connections(), PEERS);
-    let both = LIVE.load(Ordering::Relaxed) - before;
+    let both = counting::live() - before;
     drop(hosts);
-    let ours = LIVE.load(Ordering::Relaxed) - before;
+    let ours = counting::live() - before;
     println!("{} bytes a connection, of the peers {}", ours / PEERS, (both - ours) / PEERS);
     assert!(ours <= PEERS * MOST, "{} bytes a connection", ours / PEERS);
     reactor.abandon();
