@@ -1,6 +1,6 @@
 //! The metainfo of a torrent that was added by a magnet link, once it is known.
 
-use std::{any::Any, collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use thiserror::Error;
 
@@ -12,8 +12,8 @@ use crate::{
         job::task::Task,
     },
     engine::{AddError, Engine, NoSuchTorrent, Verbs, files::fitting_renames},
-    torrent::{hash_answer::HashAnswer, info_parser::InfoParser, layer_proof::LayerProof},
-    wire::metainfo::Metainfo,
+    torrent::computation::Computation,
+    wire::metainfo::{Metainfo, MetainfoError},
 };
 
 /// Why a torrent does not take a metainfo.
@@ -41,32 +41,29 @@ impl Engine {
         self.torrents.get(id.0)?.content.metainfo().cloned()
     }
 
-    /// A worker has parsed the info dictionary of a torrent, which came from its peers: that is the
+    /// A worker has computed something for a torrent.
+    pub(super) fn handle_computed(&mut self, key: Key, task: Box<dyn Task>) {
+        let (Some(computation), Some(torrent)) =
+            (Computation::of(task), self.torrents.get_mut(key))
+        else {
+            return;
+        };
+        match computation {
+            Computation::Info(parser) => {
+                let parsed = parser.into_parsed();
+                return parsed.into_iter().for_each(|parsed| self.handle_info(key, parsed));
+            }
+            Computation::Hashes(answer) => torrent.handle_answer(answer, &mut self.cx),
+            Computation::Layer(proof) => torrent.handle_layer_proof(proof, &mut self.cx),
+        }
+        self.settle(key);
+    }
+
+    /// The info dictionary of a torrent, which came from its peers, is parsed: that is the
     /// torrent's metainfo, with the trackers and web seeds of its magnet link, unless the user has
     /// given it one meanwhile.
-    pub(super) fn handle_computed(&mut self, key: Key, task: Box<dyn Task>) {
-        let task: Box<dyn Any> = task;
-        let task = match task.downcast::<HashAnswer>() {
-            Ok(answer) => {
-                if let Some(torrent) = self.torrents.get_mut(key) {
-                    torrent.handle_answer(*answer, &mut self.cx);
-                }
-                return self.settle(key);
-            }
-            Err(task) => task,
-        };
-        let task = match task.downcast::<LayerProof>() {
-            Ok(proof) => {
-                if let Some(torrent) = self.torrents.get_mut(key) {
-                    torrent.handle_layer_proof(*proof, &mut self.cx);
-                }
-                return self.settle(key);
-            }
-            Err(task) => task,
-        };
-        let parsed = task.downcast::<InfoParser>().ok().and_then(|parser| parser.into_parsed());
-        let (Some(parsed), Some(torrent)) = (parsed, self.torrents.get(key)) else { return };
-        if torrent.content.is_known() {
+    fn handle_info(&mut self, key: Key, parsed: Result<Metainfo, MetainfoError>) {
+        if self.torrents.get(key).is_none_or(|torrent| torrent.content.is_known()) {
             return;
         }
         let id = TorrentId(key);

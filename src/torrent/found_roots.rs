@@ -13,7 +13,7 @@ use crate::{
         geometry::PieceIndex, hash::Judgement, job::Job, merkle::Node, storage::StoreError,
         trees::FileTree,
     },
-    torrent::{Torrent, cx::Cx, layer_proof::LayerProof, swarm::Note},
+    torrent::{Torrent, computation::Computation, cx::Cx, layer_proof::LayerProof, swarm::Note},
 };
 
 /// Pieces that are hashed again at a time: less than a check, which has the torrent to itself.
@@ -118,8 +118,8 @@ impl Torrent {
         let roots = &mut self.content.tree_hashes_mut().roots;
         let layer: Vec<_> = roots.of(tree).map(|(_, node)| node).collect();
         if layer.len() == tree.pieces as usize {
-            let task = Box::new(LayerProof::new(*tree, trees.piece_height(), layer));
-            cx.job(Job::Compute { torrent: self.identity.key(), task });
+            let proof = LayerProof::new(*tree, trees.piece_height(), layer);
+            cx.job(Computation::Layer(proof).job(self.identity.key()));
         } else if !layer.is_empty() {
             let missing = pieces.filter(|piece| !roots.found.contains_key(piece));
             roots.again.extend(missing.filter_map(|piece| geometry.piece(piece).ok()));

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::{
-    base::{geometry::Geometry, job::task::Task, merkle::Node, trees::Trees},
+    base::{geometry::Geometry, merkle::Node, trees::Trees},
     proto::hashes::{answer, answer_leaves},
     wire::hash_range::HashRange,
 };
@@ -40,8 +40,9 @@ impl HashAnswer {
     }
 }
 
-impl Task for HashAnswer {
-    fn run(&mut self) {
+impl HashAnswer {
+    /// Makes the answer. It may take long.
+    pub(super) fn run(&mut self) {
         self.hashes = match &self.leaves {
             None => answer(&self.trees, &self.range),
             Some((geometry, leaves)) => answer_leaves(&self.trees, geometry, &self.range, leaves),

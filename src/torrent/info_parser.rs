@@ -3,12 +3,9 @@
 
 use std::fmt;
 
-use crate::{
-    base::job::task::Task,
-    wire::{
-        magnet::Magnet,
-        metainfo::{Metainfo, MetainfoError, MetainfoLimits},
-    },
+use crate::wire::{
+    magnet::Magnet,
+    metainfo::{Metainfo, MetainfoError, MetainfoLimits},
 };
 
 /// See the module.
@@ -30,8 +27,9 @@ impl InfoParser {
     }
 }
 
-impl Task for InfoParser {
-    fn run(&mut self) {
+impl InfoParser {
+    /// Parses it. It may take long.
+    pub(super) fn run(&mut self) {
         let info = std::mem::take(&mut self.info);
         self.parsed = Some(Metainfo::from_info(&info, &self.magnet, &MetainfoLimits::default()));
     }

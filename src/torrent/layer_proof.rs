@@ -4,7 +4,6 @@
 use std::fmt;
 
 use crate::base::{
-    job::task::Task,
     merkle::{self, Node},
     trees::FileTree,
 };
@@ -29,8 +28,9 @@ impl LayerProof {
     }
 }
 
-impl Task for LayerProof {
-    fn run(&mut self) {
+impl LayerProof {
+    /// Hashes the tree. It may take long.
+    pub(super) fn run(&mut self) {
         let width = self.layer.len().next_power_of_two();
         self.holds = merkle::root(&self.layer, self.piece_height, width) == Some(self.tree.root);
     }

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 
 use crate::{
     alert::{Alert, AlertMask},
-    base::{arena::Key, ids::Identity, job::Job, time::Instant},
+    base::{arena::Key, ids::Identity, time::Instant},
     proto::metadata::{MetadataEvent, MetadataFetch, MetadataLimits, MetadataProgress},
     torrent::{
         METADATA, Torrent,
+        computation::Computation,
         cx::Cx,
         info_parser::InfoParser,
         peer_session::{Fault, OnMetadata},
@@ -124,8 +125,8 @@ impl Torrent {
         if let (Some(info), Some(magnet)) = (complete, self.content.magnet()) {
             // The answer is the engine's, which gives the torrent its content. Nothing waits for
             // it: a torrent that ends meanwhile does not miss it.
-            let task = Box::new(InfoParser::new(info, magnet.clone()));
-            cx.job(Job::Compute { torrent: self.identity.key(), task });
+            let parser = InfoParser::new(info, magnet.clone());
+            cx.job(Computation::Info(Box::new(parser)).job(self.identity.key()));
         }
         self.tell_of_metadata(cx);
         self.settle(cx);

@@ -16,8 +16,8 @@ use crate::{
     },
     proto::hashes::{CHUNK, HashFetch, HashLimits, leaves_of},
     torrent::{
-        TREES, Torrent, cx::Cx, found_roots::FoundRoots, hash_answer::HashAnswer,
-        hash_talk::HashTalk, swarm::Note,
+        TREES, Torrent, computation::Computation, cx::Cx, found_roots::FoundRoots,
+        hash_answer::HashAnswer, hash_talk::HashTalk, swarm::Note,
     },
     wire::{hash_range::HashRange, message::Message},
 };
@@ -266,8 +266,8 @@ impl Torrent {
         let tree = trees.of_root(&range.root).next()?;
         if range.base == trees.piece_height() && tree.has_layer() {
             trees.layer(tree)?;
-            let task = Box::new(HashAnswer::layer(trees.clone(), *range));
-            return Some(Job::Compute { torrent, task });
+            let answer = HashAnswer::layer(trees.clone(), *range);
+            return Some(Computation::Hashes(answer).job(torrent));
         }
         // Equal files have equal leaves: any of them that is had will do.
         let nth = leaves_of(trees, geometry, range)?.checked_sub(tree.first)?;
@@ -290,8 +290,8 @@ impl Torrent {
         match (result, self.swarm.hashes().trees()) {
             (Ok(leaves), Some(trees)) => {
                 let (trees, geometry) = (trees.clone(), self.swarm.geometry.clone());
-                let task = Box::new(HashAnswer::leaves(trees, geometry, range, leaves));
-                cx.job(Job::Compute { torrent: self.identity.key(), task });
+                let answer = HashAnswer::leaves(trees, geometry, range, leaves);
+                cx.job(Computation::Hashes(answer).job(self.identity.key()));
             }
             (result, _) => {
                 if let Err(error) = result {
