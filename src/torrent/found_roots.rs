@@ -24,10 +24,9 @@ const MAX_OUT: usize = 2;
 pub(super) struct FoundRoots {
     /// By piece, until the layer is known.
     found: BTreeMap<u32, Node>,
-    /// Pieces that are to be hashed again.
-    again: BTreeSet<PieceIndex>,
-    /// Of those, how many workers have.
-    out: usize,
+    /// Pieces that are to be hashed again, and those that workers have.
+    again: BTreeSet<u32>,
+    out: BTreeSet<u32>,
     /// The layers are to be kept as soon as nothing is left to be hashed again.
     keeping: bool,
     /// The user was told of a contradiction.
@@ -48,7 +47,20 @@ impl FoundRoots {
     }
 
     fn is_idle(&self) -> bool {
-        self.again.is_empty() && self.out == 0
+        self.again.is_empty() && self.out.is_empty()
+    }
+
+    /// Whether pieces of a file are still to be hashed again.
+    fn awaits(&self, tree: &FileTree) -> bool {
+        let pieces = tree.first..tree.first.saturating_add(tree.pieces);
+        [&self.again, &self.out].iter().any(|set| set.range(pieces.clone()).next().is_some())
+    }
+
+    /// A piece is to be hashed again, unless it is being.
+    fn add_again(&mut self, piece: u32) {
+        if !self.out.contains(&piece) {
+            self.again.insert(piece);
+        }
     }
 
     /// Whether the layers are to be kept now.
@@ -56,9 +68,9 @@ impl FoundRoots {
         self.is_idle() && std::mem::take(&mut self.keeping)
     }
 
-    fn poll_again(&mut self) -> Option<PieceIndex> {
-        let piece = if self.out < MAX_OUT { self.again.pop_first() } else { None };
-        self.out += usize::from(piece.is_some());
+    fn poll_again(&mut self) -> Option<u32> {
+        let piece = if self.out.len() < MAX_OUT { self.again.pop_first() } else { None };
+        self.out.extend(piece);
         piece
     }
 
@@ -107,6 +119,10 @@ impl Torrent {
     /// pieces are held against its root. What only a saved state vouches for is not hashed at
     /// every start.
     fn prove_if_whole(&mut self, tree: &FileTree, cx: &mut Cx) {
+        // The last of those has the rest of this done, once and not once a piece.
+        if self.content.tree_hashes_mut().roots.awaits(tree) {
+            return;
+        }
         let (geometry, have) = (&self.swarm.geometry, &self.swarm.have);
         let pieces = tree.first..tree.first.saturating_add(tree.pieces);
         // Backwards: what is fetched in order lacks its end.
@@ -121,8 +137,7 @@ impl Torrent {
             let proof = LayerProof::new(*tree, trees.piece_height(), layer);
             cx.job(Computation::Layer(proof).job(self.identity.key()));
         } else if !layer.is_empty() {
-            let missing = pieces.filter(|piece| !roots.found.contains_key(piece));
-            roots.again.extend(missing.filter_map(|piece| geometry.piece(piece).ok()));
+            roots.again.extend(pieces.filter(|piece| !roots.found.contains_key(piece)));
         }
     }
 
@@ -163,7 +178,7 @@ impl Torrent {
                     Some(found) => agrees &= found == *node,
                     None if trees.piece(piece).is_some() => {}
                     None if swarm.have.has(piece) && by_v1(piece) => {
-                        roots.again.insert(piece);
+                        roots.add_again(piece.get());
                     }
                     None => {}
                 }
@@ -193,13 +208,15 @@ impl Torrent {
             return;
         }
         let Some(hashes) = self.content.tree_hashes() else { return };
-        while let Some(piece) = hashes.roots.poll_again() {
-            match self.swarm.expected(piece).filter(|_| self.swarm.have.has(piece)) {
-                Some(expected) => {
+        while let Some(nth) = hashes.roots.poll_again() {
+            let had =
+                self.swarm.geometry.piece(nth).ok().filter(|&piece| self.swarm.have.has(piece));
+            match had.and_then(|piece| Some((piece, self.swarm.expected(piece)?))) {
+                Some((piece, expected)) => {
                     self.swarm.jobs_out += 1;
                     cx.job(Job::Check { torrent: self.identity.key(), piece, expected });
                 }
-                None => hashes.roots.out -= 1,
+                None => _ = hashes.roots.out.remove(&nth),
             }
         }
     }
@@ -213,7 +230,7 @@ impl Torrent {
         cx: &mut Cx,
     ) {
         let roots = &mut self.content.tree_hashes_mut().roots;
-        roots.out = roots.out.saturating_sub(1);
+        roots.out.remove(&piece.get());
         match result {
             Ok(Judgement::Good) => {
                 if let Some(root) = root {
