@@ -310,7 +310,9 @@ impl Engine {
                 }
             }
             None => {
-                connection.hello().handle_sent(bytes, drop);
+                if let Some(hello) = &mut connection.hello {
+                    hello.handle_sent(bytes, drop);
+                }
             }
         }
     }

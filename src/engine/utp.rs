@@ -157,7 +157,7 @@ impl Engine {
             let utp = &mut ways.utp;
             let Some(connection) = connections.get_mut(key) else { break };
             let (tx, quota) = match connection.session().zip(connection.torrent) {
-                None => (Some(connection.hello()), usize::MAX),
+                None => (connection.hello.as_deref_mut(), usize::MAX),
                 Some((session, torrent)) => {
                     let torrent = torrents.get_mut(torrent);
                     (torrent.and_then(|torrent| torrent.peers.tx_mut(session)), quota)
