@@ -1,7 +1,7 @@
 //! Hybrids whose pieces were verified by version 1 before version 2 was known (BEP 52): both are
 //! held against each other as soon as that can be done, and a lie is told.
 
-use super::*;
+use super::{versions::spoiled_swarm, *};
 use crate::wire::metainfo::{Format, Metainfo};
 
 const BLOCK: u64 = 16_384;
@@ -121,24 +121,9 @@ fn pieces_of_an_earlier_run_are_held_against_their_layers() {
 
 /// Two peers, one of which spoils some blocks; whether what the other gave of a bad piece stays.
 fn spoil(piece_len: u64, seed: u64) -> Option<(u64, u64)> {
-    let conf = loud().with(|conf| {
-        conf.requests.initial_pipeline = 2;
-        conf.requests.max_pipeline = 4;
-    });
     let files = [("a", 5), ("b", 4 * piece_len)];
     let sample = Sample::folder_of(Format::V2, "two", &files, piece_len as u32, 1).unwrap();
-    let mut world = World::new(seed);
-    let hit = one_in(12);
-    let good = Manners { block_time: millis(3), ..Manners::default() };
-    let good = world.scripted(Remote::seed(&sample, 0, good));
-    let bad = Manners {
-        block_time: millis(8),
-        answer: Box::new(move |asked| if hit(asked) { Answer::Bad } else { Answer::Good }),
-        ..Manners::default()
-    };
-    let bad = world.scripted(Remote::seed(&sample, 1, bad));
-    let leech = world.node(conf);
-    world.download(leech, &sample, &[good, bad]);
+    let (mut world, [good, _], leech) = spoiled_swarm(&sample, seed, 12);
     assert!(world.run_until(|w| w.is_complete(leech), secs(300)), "{:?}", world.stats(leech));
     let stats = world.stats(leech);
     assert!(!banned(&world, leech).contains(&world.addr(good)));

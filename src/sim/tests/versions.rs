@@ -171,30 +171,40 @@ fn liar_about_hashes_is_banned_and_another_is_believed() {
     }
 }
 
-#[test]
-fn leaves_tell_who_spoiled_a_piece_before_it_is_good() {
-    // Two pieces of 16 blocks, few at a time: both peers work on both.
+/// A leech and two peers, of which the first gives what is right, and the second spoils one block
+/// in `spoils`. Few blocks are on order at a time, so that both work on each piece.
+pub(super) fn spoiled_swarm(
+    sample: &Arc<Sample>,
+    seed: u64,
+    spoils: u32,
+) -> (World, [NodeId; 2], NodeId) {
     let conf = loud().with(|conf| {
         conf.requests.initial_pipeline = 2;
         conf.requests.max_pipeline = 4;
     });
+    let mut world = World::new(seed);
+    let hit = one_in(spoils);
+    let good = Manners { block_time: millis(3), ..Manners::default() };
+    let bad = Manners {
+        block_time: millis(8),
+        answer: Box::new(move |asked| if hit(asked) { Answer::Bad } else { Answer::Good }),
+        ..Manners::default()
+    };
+    let peers = [(0, good), (1, bad)]
+        .map(|(nth, manners)| world.scripted(Remote::seed(sample, nth, manners)));
+    let leech = world.node(conf);
+    world.download(leech, sample, &peers);
+    (world, peers, leech)
+}
+
+#[test]
+fn leaves_tell_who_spoiled_a_piece_before_it_is_good() {
+    // Two pieces of 16 blocks.
     let sample =
         Sample::folder_of(Format::V2, "two", &[("a", 5), ("b", 512 * KIB)], 256 * 1024, 1).unwrap();
     let mut shared = 0;
     for seed in 0..20 {
-        let mut world = World::new(seed);
-        let hit = one_in(5);
-        let good = Manners { block_time: millis(3), ..Manners::default() };
-        let good = world.scripted(Remote::seed(&sample, 0, good));
-        // After the first piece is spoiled nothing more is given: only its leaves can tell.
-        let bad = Manners {
-            block_time: millis(8),
-            answer: Box::new(move |asked| if hit(asked) { Answer::Bad } else { Answer::Good }),
-            ..Manners::default()
-        };
-        let bad = world.scripted(Remote::seed(&sample, 1, bad));
-        let leech = world.node(conf.clone());
-        world.download(leech, &sample, &[good, bad]);
+        let (mut world, [good, bad], leech) = spoiled_swarm(&sample, seed, 5);
         let failed = |w: &World| w.stats(leech).failed_pieces > 0;
         if !world.run_until(|w| failed(w) || w.is_complete(leech), secs(300)) || !failed(&world) {
             continue;
@@ -205,11 +215,9 @@ fn leaves_tell_who_spoiled_a_piece_before_it_is_good() {
             continue;
         }
         shared += 1;
-        let had = world.stats(leech).have;
         world.run_for(millis(300));
         assert!(banned(&world, leech).contains(&world.addr(bad)), "seed {seed}");
         assert!(!banned(&world, leech).contains(&world.addr(good)), "seed {seed}");
-        let _ = had;
         assert!(world.run_until(|w| w.is_complete(leech), secs(300)));
     }
     assert!(shared > 3, "only {shared} runs had a shared piece that failed");
