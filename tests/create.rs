@@ -142,7 +142,7 @@ fn existing_torrent_file_is_replaced_only_with_force() {
     assert_fails(
         &run(dir.path(), &["größe"]),
         1,
-        "größe.torrent exists already; --force replaces it",
+        "größe.torrent exists already: seed it, or replace it by --force",
     );
     assert_eq!(fs::read(&path).unwrap(), b"mine");
     assert!(run(dir.path(), &["größe", "--force", "--piece-length", "64K"]).status.success());

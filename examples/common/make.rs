@@ -222,7 +222,7 @@ fn write(out: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
 }
 
 fn exists(out: &Path) -> Problem {
-    Problem::new(format!("{} exists already; --force replaces it", out.display()))
+    Problem::new(format!("{} exists already: seed it, or replace it by --force", out.display()))
 }
 
 fn cannot_write(out: &Path, e: &io::Error) -> Problem {

@@ -17,6 +17,8 @@ use super::{args, print};
 const PAUSE: Duration = Duration::from_secs(5);
 /// Before the first of them, so that what is quick tells nothing in between.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The same before a line is told once more that says nothing new.
+const REPEAT: Duration = Duration::from_secs(60);
 /// Between two JSON objects that tell of progress.
 const JSON_PAUSE: Duration = Duration::from_secs(1);
 /// Columns below which there is no room for a bar beside the words.
@@ -62,7 +64,7 @@ pub struct MetadataProgress {
 
 pub enum Progress {
     Bar(Bar),
-    Lines { last: Instant },
+    Lines(Lines),
     Json { last: Instant },
     Quiet,
 }
@@ -75,7 +77,7 @@ impl Progress {
             Show::Nothing => Self::Quiet,
             Show::Json => Self::Json { last: now.checked_sub(JSON_PAUSE).unwrap_or(now) },
             Show::Words if can_draw() => Self::Bar(Bar::new()),
-            Show::Words => Self::Lines { last: now.checked_sub(wait).unwrap_or(now) },
+            Show::Words => Self::Lines(Lines::new(now.checked_sub(wait).unwrap_or(now))),
         }
     }
 
@@ -172,7 +174,7 @@ impl Progress {
     }
 
     pub fn seeding(&mut self, stats: &TorrentStats) {
-        if matches!(self, Self::Lines { .. }) && stats.upload_rate == 0 {
+        if matches!(self, Self::Lines(_)) && stats.upload_rate == 0 {
             return;
         }
         let ratio = stats.uploaded as f64 / stats.total_bytes.max(1) as f64;
@@ -194,7 +196,7 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match self {
             Self::Bar(bar) => bar.bar.suspend(|| print(line)),
-            Self::Lines { .. } => print(line),
+            Self::Lines(_) => print(line),
             Self::Json { .. } => print(&json!({"event": "note", "text": line}).to_string()),
             Self::Quiet => {}
         }
@@ -224,11 +226,7 @@ impl Progress {
     ) {
         match self {
             Self::Bar(bar) => bar.draw(at, on_bar()),
-            Self::Lines { last } => {
-                if is_due(last, PAUSE) {
-                    print(&line());
-                }
-            }
+            Self::Lines(lines) => lines.tell(line),
             Self::Json { last } => {
                 if is_due(last, JSON_PAUSE) {
                     print(&object().to_string());
@@ -245,6 +243,32 @@ fn is_due(last: &mut Instant, pause: Duration) -> bool {
         *last = Instant::now();
     }
     is_due
+}
+
+/// A line now and then. One that says the same as the one before comes once a minute, for a log
+/// that grows while nothing happens.
+pub struct Lines {
+    last: Instant,
+    /// What was told last, and when.
+    told: String,
+    at: Instant,
+}
+
+impl Lines {
+    fn new(last: Instant) -> Self {
+        Self { last, told: String::new(), at: last }
+    }
+
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        if !is_due(&mut self.last, PAUSE) {
+            return;
+        }
+        let line = line();
+        if line != self.told || self.at.elapsed() >= REPEAT {
+            print(&line);
+            (self.told, self.at) = (line, self.last);
+        }
+    }
 }
 
 /// A bar that fits its terminal, whose width may change.
