@@ -7,6 +7,7 @@ use std::{mem, sync::Arc};
 
 use crate::{
     base::{
+        bitfield::Bitfield,
         files::{FileEntry, Priority},
         geometry::Geometry,
         trees::Trees,
@@ -56,6 +57,11 @@ impl Content {
 
     pub(super) fn tree_hashes(&mut self) -> Option<&mut TreeHashes> {
         self.tree_hashes.as_deref_mut()
+    }
+
+    /// Pieces on disk that the last check passed over, since it was not known what they should be.
+    pub(super) fn passed_over(&self) -> Option<&Bitfield> {
+        self.tree_hashes.as_deref()?.passed_over()
     }
 
     pub(super) fn tree_hashes_mut(&mut self) -> &mut TreeHashes {

@@ -83,8 +83,17 @@ impl Torrent {
         self.storage.partial_pieces.found.iter().filter(lacks).cloned().collect()
     }
 
-    /// What a saved state is to tell of a check that goes on.
+    /// What a saved state is to tell of a check that goes on, and of one that had to pass over what
+    /// no hash was known of yet.
     pub(super) fn unchecked(&self) -> Option<Bitfield> {
-        self.lifecycle.checker().map(|checker| checker.left().clone())
+        let left = self.lifecycle.checker().map(|checker| checker.left().clone());
+        let Some(passed) = self.content.passed_over() else { return left };
+        let is_checking = left.is_some();
+        let mut unchecked = left.unwrap_or_else(|| Bitfield::none(passed.len()));
+        let lacks = |piece: &PieceIndex| passed.has(*piece) && !self.swarm.have.has(*piece);
+        for piece in self.swarm.geometry.pieces().filter(lacks) {
+            unchecked.set(piece);
+        }
+        Some(unchecked).filter(|unchecked| is_checking || !unchecked.is_clear())
     }
 }

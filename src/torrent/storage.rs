@@ -173,7 +173,7 @@ impl Torrent {
                 self.handle_found(partial);
                 self.note_too_long(too_long);
                 if let Some(hashes) = self.content.tree_hashes() {
-                    hashes.roots.clear();
+                    hashes.handle_opened();
                 }
                 self.storage.operations.arrange_if(arrange);
                 self.location.names_mut().handle_found(self.identity.id(), names, cx);
@@ -253,7 +253,8 @@ impl Torrent {
             {
                 let Some(expected) = self.swarm.expected(piece) else {
                     // It cannot be told whether it is good.
-                    self.content.tree_hashes_mut().note_unchecked();
+                    let count = self.swarm.geometry.piece_count();
+                    self.content.tree_hashes_mut().pass_over(piece, count);
                     checker.handle_checked(piece);
                     continue;
                 };

@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     base::{
-        arena::Key, geometry::PieceIndex, job::Job, merkle::Node, storage::StoreError,
-        time::Instant,
+        arena::Key, bitfield::Bitfield, geometry::PieceIndex, job::Job, merkle::Node,
+        storage::StoreError, time::Instant,
     },
     proto::hashes::{CHUNK, HashFetch, HashLimits, leaves_of},
     torrent::{
@@ -42,8 +42,8 @@ pub(super) struct TreeHashes {
     waiting: VecDeque<(Key, HashRange)>,
     /// The request that a worker has a part of.
     serving: Option<(Key, HashRange)>,
-    /// Pieces on disk were passed over by a check, since it was not known what they should be.
-    unchecked: bool,
+    /// Pieces on disk that the last check passed over, since it was not known what they should be.
+    passed_over: Option<Bitfield>,
     /// The info dictionary is read back, to be kept with the layers that have come.
     keeping: bool,
     pub(super) roots: FoundRoots,
@@ -57,16 +57,28 @@ impl TreeHashes {
             fetch: HashFetch::new(HashLimits::default()),
             waiting: VecDeque::new(),
             serving: None,
-            unchecked: false,
+            passed_over: None,
             keeping: false,
             roots: FoundRoots::default(),
             held: BTreeMap::new(),
         }
     }
 
-    /// A check has passed over a piece.
-    pub(super) fn note_unchecked(&mut self) {
-        self.unchecked = true;
+    /// A check has passed over a piece, of `count` that there are.
+    pub(super) fn pass_over(&mut self, piece: PieceIndex, count: u32) {
+        self.passed_over.get_or_insert_with(|| Bitfield::none(count)).set(piece);
+    }
+
+    /// What the last check passed over, if it did. Until it is checked a saved state has to say so:
+    /// what lies there may be good, and may not be safe.
+    pub(super) fn passed_over(&self) -> Option<&Bitfield> {
+        self.passed_over.as_ref()
+    }
+
+    /// The torrent was opened: a check begins that looks at all that is not believed.
+    pub(super) fn handle_opened(&mut self) {
+        self.passed_over = None;
+        self.roots.clear();
     }
 }
 
@@ -205,7 +217,7 @@ impl Torrent {
     fn layers_complete(&mut self, cx: &mut Cx) {
         log::info!("{} has all its piece layers", self.content.name());
         let hashes = self.content.tree_hashes_mut();
-        if std::mem::take(&mut hashes.unchecked) {
+        if hashes.passed_over.is_some() {
             self.keep_layers(cx);
             self.recheck(cx);
         } else if hashes.roots.may_keep() {

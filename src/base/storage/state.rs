@@ -19,7 +19,8 @@ pub struct SaveState {
     /// Blocks of unfinished pieces that were handed to the operating system before this was made,
     /// ascending by piece.
     pub partial: Vec<PartialPiece>,
-    /// Pieces that a check has still to hash; `None` if no check is going on.
+    /// Pieces that a check has still to hash, or had to pass over, since it is not known yet what
+    /// they should be (BEP 52); `None` if there are none.
     pub unchecked: Option<Bitfield>,
     /// What its trackers have still to hear; empty where the session's records keep that.
     pub tracker_events: TrackerEvents,

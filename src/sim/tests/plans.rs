@@ -252,6 +252,10 @@ cases! { ends_well:
     tracker_is_asked_by_a_relay_after_one_was_cut =>
         "seed 3119133; torrent 1; file 1; tracker 1; node 3 latency=50 alone=0 queued=0 magnet=0 \
          proxy=0; at 15407 node=3 restart=160; at 16090";
+    what_a_check_passed_over_is_in_doubt_until_it_is_checked =>
+        "seed 3; torrent 0 format; file 0 len=28000; node 1 lacks; peer 16 window=25; \
+         at 1028 node failsyncs=0; at 3703 node heal=0; at 4382 node kill=0; \
+         at 6868 node restart=0 power=0";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the

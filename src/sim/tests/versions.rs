@@ -155,6 +155,28 @@ fn nothing_is_fetched_that_cannot_be_verified() {
 }
 
 #[test]
+fn what_a_check_passed_over_is_checked_after_a_restart() {
+    let sample = layered(Format::V2);
+    let lacking = sample.without_layers();
+    let mut world = World::new(8);
+    let (seed, node) = (world.node(loud()), world.node(loud()));
+    world.seed_with(seed, &sample);
+    world.put_pieces(node, &lacking, &Bitfield::all(sample.geometry().piece_count()));
+    world.download(node, &lacking, &[]);
+    world.run_for(secs(5));
+    // The file of one piece is its own root; of the others it cannot be said whether they are good.
+    assert_eq!(world.stats(node).have, 1);
+    world.tell(node, |engine| engine.shutdown());
+    assert!(world.run_until(|w| w.engine(node).is_drained(), secs(60)));
+    world.kill(node);
+    world.restart(node);
+    let (addr, id) = (world.addr(seed), world.torrent(node));
+    world.tell(node, |verbs| verbs.add_peer(id, addr)).unwrap();
+    assert!(world.run_until(|w| w.is_complete(node), secs(60)), "{:?}", world.stats(node));
+    assert_eq!(world.stats(node).downloaded, 0, "what was there is fetched again");
+}
+
+#[test]
 fn liar_about_hashes_is_banned_and_another_is_believed() {
     let sample = layered(Format::V2);
     for nth in [0, 1, 511, 512, 520] {
