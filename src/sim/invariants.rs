@@ -252,6 +252,9 @@ impl Ears {
             (self.said.fast && self.heard.fast, self.said.extended && self.heard.extended);
         let geometry = held.sample.geometry();
         let had = |piece: PieceIndex| host.engine.have(held.id).is_some_and(|have| have.has(piece));
+        // What was to be said of a piece when the files turned out to be changed is said late, and
+        // the piece is taken back then if it is lost. Who asks for it meanwhile is turned down.
+        let had_lately = |piece: PieceIndex| had(piece) || held.lost.has(piece);
         let twice =
             |what: &str| Violation { name: "says-it-once", what: format!("it says {what} twice") };
         let is_fast = matches!(
@@ -288,9 +291,7 @@ impl Ears {
                         format!("it has a piece {piece} that there is not"),
                     );
                 };
-                // What was to be said when the files turned out to be changed is said late, and
-                // taken back then.
-                must(had(piece) || held.lost.has(piece), "served-is-had", || {
+                must(had_lately(piece), "served-is-had", || {
                     format!("it tells of piece {} and does not have it", piece.get())
                 })?;
                 let news = self.said.add(piece, geometry.piece_count());
@@ -350,14 +351,14 @@ impl Ears {
                 }
             }
             Message::AllowedFast(piece) => {
-                let known = geometry.piece(piece).is_ok_and(had);
+                let known = geometry.piece(piece).is_ok_and(had_lately);
                 must(known, "served-is-had", || {
                     format!("it allows piece {piece} and does not have it")
                 })?;
                 self.said.allowed.insert(piece);
             }
             Message::Suggest(piece) => {
-                let known = geometry.piece(piece).is_ok_and(had);
+                let known = geometry.piece(piece).is_ok_and(had_lately);
                 must(known, "served-is-had", || {
                     format!("it suggests piece {piece} and does not have it")
                 })?;

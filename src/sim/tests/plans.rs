@@ -256,6 +256,10 @@ cases! { ends_well:
         "seed 3; torrent 0 format; file 0 len=28000; node 1 lacks; peer 16 window=25; \
          at 1028 node failsyncs=0; at 3703 node heal=0; at 4382 node kill=0; \
          at 6868 node restart=0 power=0";
+    allowed_fast_may_be_late_when_files_turn_out_changed =>
+        "seed 2; torrent 0; file 0 len=290000; node 0 bandwidth=800000; \
+         node 1 disk=10 up=40000 run=0 memory=0; node 3 down=0; at 577 node call answer=14; \
+         at 1929";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the

@@ -150,6 +150,18 @@ fn telling_of_what_is_not_had_is_noticed() {
 }
 
 #[test]
+fn what_is_said_of_a_piece_may_be_late_when_it_is_lost() {
+    let mut rig = Rig::new(true);
+    let piece = rig.sample.geometry().piece(3).unwrap();
+    rig.host.held[0].lost.set(piece);
+    for late in [Message::Have(3), Message::AllowedFast(3), Message::Suggest(3)] {
+        rig.say(late).unwrap();
+    }
+    // What it has on the whole is said when that is known.
+    rig.breaks("served-is-had", Message::HaveAll);
+}
+
+#[test]
 fn asking_without_leave_is_noticed() {
     Rig::new(true).hear(Message::Unchoke).breaks("asks-with-leave", ASK);
     let mut rig = Rig::new(true);
