@@ -33,6 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
+fn any_port(ip: IpAddr) -> SocketAddr {
+    SocketAddr::new(ip, 0)
+}
+
 fn conf() -> Conf {
     Conf::default().with(|conf| {
         conf.network.listen = vec![SocketAddr::new(V4, 0)];
@@ -214,6 +218,27 @@ fn tracker_name_is_announced_to_in_each_of_its_families() {
             |said: &[Said], ip: IpAddr| said.iter().any(|said| said.from.unwrap().ip() == ip);
         tracker.wait_for(|said| [V4, V6].iter().all(|&ip| from(said, ip) || !addrs.contains(&ip)));
         seed.end();
+    }
+}
+
+#[test]
+fn listeners_with_port_0_are_told_each_to_its_family() {
+    let listen = || conf().with(|conf| conf.network.listen = [V4, V6].map(any_port).into());
+    for (family, at) in [V4, V6].into_iter().enumerate() {
+        for udp in [false, true] {
+            let tracker = Tracker::new();
+            let url = if udp {
+                format!("udp://{}/announce", tracker.udp(any_port(at)))
+            } else {
+                format!("http://{}/announce", tracker.http(any_port(at)))
+            };
+            let seed = Client::start(&torrent(), listen(), one(url), true);
+            let listeners = seed.engine.local_addrs();
+            assert_ne!(listeners[0].port(), listeners[1].port(), "the system chose two");
+            let said = tracker.wait_for(|said| !said.is_empty());
+            assert_eq!((listeners[family].ip(), listeners[family].port()), (at, said[0].port));
+            seed.end();
+        }
     }
 }
 

@@ -10,9 +10,10 @@ use cratetorrent::{
     Alert, Conf,
     alert::TrackerStatus,
     driver::{CloseCause, DatagramOwner, Effect, StreamId},
+    wire::extension::ExtensionHandshake,
 };
 
-use crate::trace::Trace;
+use crate::trace::{self, Trace};
 
 const V4: [u8; 4] = [9, 0, 0, 1];
 const V6: &str = "2600::1";
@@ -170,6 +171,25 @@ fn each_family_hears_the_port_of_its_own_listener() {
             .into_iter()
             .map(|(_, _, data)| u16::from_be_bytes([data[96], data[97]]));
         assert_eq!(told.collect::<Vec<_>>(), ports);
+    }
+}
+
+#[test]
+fn peer_hears_the_port_of_the_listener_of_its_family() {
+    for (listen, ports) in [
+        (vec!["0.0.0.0:7001", "[::]:7002"], [Some(7001), Some(7002)]),
+        (vec!["[::]:7002"], [None, Some(7002)]),
+    ] {
+        let mut t = Trace::seed(Conf::default());
+        t.drive(|engine| engine.set_listen_addrs(listen.iter().map(|addr| addr.parse().unwrap())));
+        let told = addrs().into_iter().map(|ip| {
+            let peer = t.accept_at((ip, 5000)).unwrap();
+            t.raw(peer, &trace::hello(*b"-XX0000-............"));
+            let hello = t.extended(peer).remove(0);
+            assert_eq!(hello.0, 0);
+            ExtensionHandshake::decode(&hello.1).unwrap().port
+        });
+        assert_eq!(told.collect::<Vec<_>>(), ports, "BEP 10 `p`");
     }
 }
 
