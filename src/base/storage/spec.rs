@@ -12,7 +12,7 @@ use crate::base::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Allocation {
-    /// Files grow as pieces arrive, with holes.
+    /// Files grow as pieces arrive, with holes; on Windows with zeroes that take space.
     #[default]
     Sparse,
     /// Each file gets its whole space when it is first written, so a full disk shows early.
