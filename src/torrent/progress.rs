@@ -7,8 +7,12 @@
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod blocks;
+mod hashing;
 mod rows;
 mod runs;
+mod senders;
+mod shape;
 mod spare;
 mod stored;
 #[cfg(test)]
@@ -19,34 +23,20 @@ use std::{net::SocketAddr, time::Duration};
 use crate::{
     base::{
         arena::Key,
-        geometry::{BLOCK_LEN, Block, Geometry, PieceIndex},
-        hash::Hasher,
+        geometry::{Block, Geometry, PieceIndex},
         time::Instant,
     },
     torrent::piece_memory::Memory,
 };
+use blocks::{BlockState, Blocks};
+use hashing::Hashing;
 use runs::{RunSlot, RunState, Spare};
+use senders::Senders;
+use shape::Shape;
 pub(crate) use spare::Spares;
 
 /// How long after its last order was due a piece counts as left alone.
 const IDLE: Duration = Duration::from_secs(2);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BlockState {
-    Free,
-    /// On order, so many times.
-    Asked(u8),
-    /// It came and is in the buffer of its run, or was there until the run was written.
-    Received,
-    /// It is on disk while its run is not whole.
-    Stored,
-}
-
-impl BlockState {
-    fn has_come(self) -> bool {
-        matches!(self, Self::Received | Self::Stored)
-    }
-}
 
 /// Who sent a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,31 +66,17 @@ pub(crate) struct Contributor {
 /// A piece in progress.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    piece: PieceIndex,
-    geometry: Geometry,
-    run_len: u32,
-    blocks: Vec<BlockState>,
-    /// Which contributor each block came from.
-    by: Vec<u8>,
-    free: u32,
-    /// No free block lies before this one.
-    cursor: u32,
+    shape: Shape,
+    blocks: Blocks,
     runs: Vec<RunSlot>,
-    chain: Hasher,
-    /// The first run that is not hashed.
-    next_hash: usize,
-    hashing: bool,
-    contributors: Vec<Supplier>,
+    hashing: Hashing,
+    senders: Senders,
     /// When the last of what is on order should be here.
     due: Instant,
     /// What it was begun with and should be finished with.
     pub(crate) owner: Option<OrderKey>,
     /// It failed before: only its owner may fetch it, so that there is one to blame.
     pub(crate) parole: bool,
-    /// Some of it came in an earlier run of the process, and no one knows from which peer.
-    restored: bool,
-    /// How often in a row what was written could not be read again to be hashed.
-    unread: u8,
 }
 
 /// What became of a block that arrived.
@@ -120,59 +96,38 @@ pub(crate) enum Receipt {
 impl Progress {
     /// A piece of which nothing is asked or has come, in the lists that another has left.
     pub(crate) fn new(piece: PieceIndex, geometry: Geometry, run_len: u32, spare: Spare) -> Self {
-        let count = geometry.block_count(piece);
-        let len = geometry.piece_len(piece);
-        let Spare { mut blocks, mut by, mut runs, contributors } = spare;
-        blocks.resize(count as usize, BlockState::Free);
-        by.resize(count as usize, 0);
-        runs.extend((0..len.div_ceil(run_len)).map(|r| {
-            let len = run_len.min(len - r * run_len);
-            RunSlot {
-                state: RunState::Empty,
-                missing: len.div_ceil(BLOCK_LEN),
-                engaged: 0,
-                stored: 0,
-                len,
-            }
-        }));
+        let shape = Shape::new(piece, geometry, run_len);
+        let Spare { blocks, mut runs, senders } = spare;
+        runs.extend(shape.run_lens().map(RunSlot::new));
         Self {
-            piece,
-            geometry,
-            run_len,
-            blocks,
-            by,
-            free: count,
-            cursor: 0,
+            blocks: Blocks::new(shape.block_count(), blocks),
             runs,
-            chain: Hasher::SHA1,
-            next_hash: 0,
-            hashing: false,
-            contributors,
+            hashing: Hashing::new(),
+            senders: Senders::new(shape.block_count(), senders),
             due: Instant::ZERO,
             owner: None,
             parole: false,
-            restored: false,
-            unread: 0,
+            shape,
         }
     }
 
     /// Blocks that no peer has been asked for.
     pub(crate) fn free(&self) -> u32 {
-        self.free
+        self.blocks.free()
     }
 
     /// Whether nothing has been asked or received.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.free as usize == self.blocks.len()
+        self.blocks.free() as usize == self.blocks.len()
     }
 
     pub(crate) fn contributors(&self) -> &[Supplier] {
-        &self.contributors
+        self.senders.all()
     }
 
     /// Who sent each block.
     pub(crate) fn block_senders(&self) -> Vec<Option<Supplier>> {
-        self.by.iter().map(|&by| self.contributors.get(by as usize).copied()).collect()
+        self.senders.by_block()
     }
 
     /// Whether blocks are still to come.
@@ -182,12 +137,8 @@ impl Progress {
 
     /// Bytes received.
     pub(crate) fn received_len(&self) -> u64 {
-        let received = |&(_, state): &(usize, &BlockState)| state.has_come();
-        let blocks = self.blocks.iter().enumerate().filter(received);
-        blocks
-            .filter_map(|(n, _)| self.geometry.nth_block(self.piece, n as u32))
-            .map(|b| u64::from(b.len))
-            .sum()
+        let come = self.blocks.iter().enumerate().filter(|(_, state)| state.has_come());
+        come.filter_map(|(nth, _)| self.shape.block(nth)).map(|block| u64::from(block.len)).sum()
     }
 
     /// Whether a peer that delivers within `expected` would be of help: what is on order is
@@ -199,20 +150,17 @@ impl Progress {
     /// Orders the next free block, if there is one and memory for its run. It should be here at
     /// `due`.
     pub(crate) fn ask_free(&mut self, due: Instant, memory: &mut Memory) -> Option<Block> {
-        let ahead = self.blocks.get(self.cursor as usize..)?;
-        let nth = self.cursor + ahead.iter().position(|&b| b == BlockState::Free)? as u32;
-        self.cursor = nth;
+        let nth = self.blocks.first_free()?;
         let nth = if self.promise(nth, memory) { nth } else { self.next_with_memory(nth)? };
         self.order(nth, due)
     }
 
     /// A free block whose run has memory is on order from now on.
     fn order(&mut self, nth: u32, due: Instant) -> Option<Block> {
-        self.run_of(nth)?.engaged += 1;
-        *self.blocks.get_mut(nth as usize)? = BlockState::Asked(1);
-        self.free -= 1;
+        let run = self.runs.get_mut(self.shape.run_of(nth))?;
+        run.engaged += u32::from(self.blocks.ask(nth));
         self.due = self.due.max(due);
-        self.geometry.nth_block(self.piece, nth)
+        self.shape.block(nth as usize)
     }
 
     /// Whether no peer has worked on it for a while and nothing of it is with a worker: its memory
@@ -223,7 +171,7 @@ impl Progress {
 
     /// Whether blocks of it are on order with any peer.
     pub(crate) fn is_ordered(&self) -> bool {
-        self.blocks.iter().any(|b| matches!(b, BlockState::Asked(_)))
+        self.blocks.iter().any(|state| matches!(state, BlockState::Asked(_)))
     }
 
     /// Orders a block once more that is on order already, fewest copies first and below `limit`, if
@@ -237,14 +185,13 @@ impl Progress {
         let awaited = |run: &RunSlot| run.engaged > run.blocks() - run.missing;
         for copies in 1..limit {
             let runs = (0..self.runs.len()).rev().filter(|&run| awaited(&self.runs[run]));
-            let mut blocks = runs.flat_map(|run| self.blocks_of(run).rev());
-            let block = |nth: usize| self.geometry.nth_block(self.piece, nth as u32);
-            let found = blocks.find(|&nth| {
-                self.blocks[nth] == BlockState::Asked(copies) && block(nth).is_some_and(&mut wanted)
-            });
-            if let Some(nth) = found {
-                self.blocks[nth] = BlockState::Asked(copies + 1);
-                return self.geometry.nth_block(self.piece, nth as u32);
+            let asked =
+                |run| self.blocks.in_state(self.shape.blocks_of(run), BlockState::Asked(copies));
+            let block = |nth| self.shape.block(nth).filter(|&block| wanted(block));
+            let found = runs.flat_map(|run| asked(run).rev()).find_map(block);
+            if let Some(block) = found {
+                self.blocks.ask_again(block.nth() as usize..block.nth() as usize + 1);
+                return Some(block);
             }
         }
         None
@@ -252,18 +199,10 @@ impl Progress {
 
     /// An order for `block` is off.
     pub(crate) fn release(&mut self, block: Block, memory: &mut Memory) {
-        let nth = block.nth();
-        match self.blocks.get_mut(nth as usize) {
-            Some(state @ BlockState::Asked(1)) => *state = BlockState::Free,
-            Some(BlockState::Asked(copies)) => {
-                *copies -= 1;
-                return;
-            }
-            _ => return,
+        if !self.blocks.release(block.nth()) {
+            return;
         }
-        self.free += 1;
-        self.cursor = self.cursor.min(nth);
-        if let Some(run) = self.run_of(nth) {
+        if let Some(run) = self.runs.get_mut(self.shape.run_of(block.nth())) {
             run.engaged = run.engaged.saturating_sub(1);
             if run.engaged == run.stored && matches!(run.state, RunState::Promised) {
                 run.state = RunState::Empty;
@@ -284,32 +223,22 @@ impl Progress {
         memory: &mut Memory,
     ) -> Option<Receipt> {
         let nth = block.nth();
-        let others = match *self.blocks.get(nth as usize)? {
+        let run = self.runs.get_mut(self.shape.run_of(nth))?;
+        let (others, newly) = match self.blocks.state(nth as usize)? {
             BlockState::Received | BlockState::Stored => return Some(Receipt::Duplicate),
-            BlockState::Asked(copies) => copies.saturating_sub(u8::from(ordered)),
-            BlockState::Free => {
-                let run = self.run_of(nth)?;
-                if matches!(run.state, RunState::Flushing) {
-                    return None;
-                }
-                if matches!(run.state, RunState::Empty) {
-                    if !memory.reserve(run.len as usize) {
-                        return None;
-                    }
-                    run.state = RunState::Promised;
-                }
-                run.engaged += 1;
-                self.free -= 1;
-                0
-            }
+            BlockState::Asked(copies) => (copies.saturating_sub(u8::from(ordered)), 0),
+            BlockState::Free => (0, 1),
         };
-        let at = (block.begin % self.run_len) as usize;
-        let run = self.run_of(nth)?;
+        if newly > 0 && !run.promise(memory) {
+            return None;
+        }
         if matches!(run.state, RunState::Promised) {
             run.state = RunState::Filling(memory.take(run.len as usize));
         }
         let RunState::Filling(buf) = &mut run.state else { return Some(Receipt::Duplicate) };
+        let at = self.shape.within_run(block);
         buf.0.get_mut(at..at + data.len())?.copy_from_slice(data);
+        run.engaged += newly;
         run.missing -= 1;
         let run_whole = run.missing == 0;
         if run_whole
@@ -317,22 +246,8 @@ impl Progress {
         {
             run.state = RunState::Ready(buf);
         }
-        self.blocks[nth as usize] = BlockState::Received;
-        self.by[nth as usize] = self.contributor(from);
+        self.blocks.receive(nth);
+        self.senders.note(nth, from);
         Some(Receipt::New { others, run_whole })
-    }
-
-    fn contributor(&mut self, from: Supplier) -> u8 {
-        let at = self.contributors.iter().position(|c| *c == from).unwrap_or_else(|| {
-            // The 256th and later are not remembered: they cannot be blamed, and no other peer is
-            // in their place.
-            if self.contributors.len() < usize::from(u8::MAX) {
-                self.contributors.push(from);
-                self.contributors.len() - 1
-            } else {
-                usize::from(u8::MAX)
-            }
-        });
-        at as u8
     }
 }

@@ -25,7 +25,6 @@ const OPEN: &[&str] = &[
     "reactor::Reactor",
     "store::files::TorrentFiles",
     "torrent::Torrent",
-    "torrent::progress::Progress",
     "torrent::swarm::Swarm",
 ];
 

@@ -33,34 +33,21 @@ impl Progress {
 
     /// Blocks on order and how often.
     pub(crate) fn asked(&self) -> impl Iterator<Item = (Block, u8)> + '_ {
-        self.blocks.iter().enumerate().filter_map(|(n, state)| match state {
-            BlockState::Asked(times) => {
-                Some((self.geometry.nth_block(self.piece, n as u32)?, *times))
-            }
+        self.blocks.iter().enumerate().filter_map(|(nth, state)| match state {
+            BlockState::Asked(times) => Some((self.shape.block(nth)?, times)),
             _ => None,
         })
     }
 
     /// What is wrong with it, if anything.
     pub(crate) fn audit(&self) -> Result<(), String> {
-        let piece = self.piece.get();
-        let free = self.blocks.iter().filter(|&&b| b == BlockState::Free).count();
-        if free != self.free as usize {
-            return Err(format!("piece {piece} has {free} free blocks and counts {}", self.free));
-        }
-        if let Some(n) =
-            self.blocks.iter().take(self.cursor as usize).position(|&b| b == BlockState::Free)
-        {
-            return Err(format!(
-                "piece {piece} looks for free blocks from {} on, and {n} is free",
-                self.cursor
-            ));
-        }
+        let piece = self.shape.piece().get();
+        self.blocks.audit().map_err(|what| format!("piece {piece}: {what}"))?;
         for (r, run) in self.runs.iter().enumerate() {
-            let blocks = || self.blocks_of(r).filter_map(|n| self.blocks.get(n));
+            let blocks = || self.shape.blocks_of(r).filter_map(|nth| self.blocks.state(nth));
             let missing = blocks().filter(|b| !b.has_come()).count();
-            let stored = blocks().filter(|&&b| b == BlockState::Stored).count();
-            let engaged = blocks().filter(|&&b| b != BlockState::Free).count();
+            let stored = blocks().filter(|&b| b == BlockState::Stored).count();
+            let engaged = blocks().filter(|&b| b != BlockState::Free).count();
             if (missing, engaged) != (run.missing as usize, run.engaged as usize) {
                 return Err(format!(
                     "run {r} of piece {piece} lacks {missing} blocks and has {engaged} asked or \

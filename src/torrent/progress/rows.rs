@@ -18,7 +18,7 @@ impl Progress {
         let first = self.ask_free(due, memory)?.nth();
         let mut end = first + 1;
         while ((end - first) as usize) < most
-            && self.blocks.get(end as usize) == Some(&BlockState::Free)
+            && self.blocks.state(end as usize) == Some(BlockState::Free)
             && self.promise(end, memory)
         {
             self.order(end, due);
@@ -36,18 +36,12 @@ impl Progress {
         wanted: impl Fn(Block) -> bool,
     ) -> Option<Range<u32>> {
         let may = |nth: usize| {
-            let few =
-                matches!(self.blocks.get(nth), Some(BlockState::Asked(copies)) if *copies < limit);
-            few && self.geometry.nth_block(self.piece, nth as u32).is_some_and(&wanted)
+            let few = matches!(self.blocks.state(nth), Some(BlockState::Asked(n)) if n < limit);
+            few && self.shape.block(nth).is_some_and(&wanted)
         };
         let first = (0..self.blocks.len()).find(|&nth| may(nth))?;
         let len = (first..self.blocks.len()).take(most).take_while(|&nth| may(nth)).count();
-        let row = first..first + len;
-        for state in self.blocks.get_mut(row)?.iter_mut() {
-            if let BlockState::Asked(copies) = state {
-                *copies += 1;
-            }
-        }
+        self.blocks.ask_again(first..first + len);
         Some(first as u32..(first + len) as u32)
     }
 }

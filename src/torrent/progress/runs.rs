@@ -2,12 +2,12 @@
 //! run has a buffer from its first block until it is written. It does not know who is asked for
 //! blocks, nor who sent them.
 
-use super::{BlockState, Memory, Progress, Supplier};
+use super::{BlockState, Memory, Progress, senders::SpareSenders};
 use crate::base::{
     buf::Buf,
     geometry::BLOCK_LEN,
-    hash::{Hasher, PieceHash},
-    job::{Chain, Run, RunData, RunDone, Verdict},
+    hash::PieceHash,
+    job::{Run, RunData, RunDone, Verdict},
     storage::StoreError,
 };
 
@@ -44,6 +44,23 @@ pub(super) struct RunSlot {
 }
 
 impl RunSlot {
+    /// A run of so many bytes, of which nothing is asked or has come.
+    pub(super) fn new(len: u32) -> Self {
+        let missing = len.div_ceil(BLOCK_LEN);
+        Self { state: RunState::Empty, missing, engaged: 0, stored: 0, len }
+    }
+
+    /// Sees to it that it has memory. False if there is none, or a worker has what has come of it.
+    pub(super) fn promise(&mut self, memory: &mut Memory) -> bool {
+        match self.state {
+            RunState::Flushing => return false,
+            RunState::Empty if !memory.reserve(self.len as usize) => return false,
+            RunState::Empty => self.state = RunState::Promised,
+            _ => {}
+        }
+        true
+    }
+
     pub(super) fn blocks(&self) -> u32 {
         self.len.div_ceil(BLOCK_LEN)
     }
@@ -53,53 +70,27 @@ impl RunSlot {
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
     pub(super) blocks: Vec<BlockState>,
-    pub(super) by: Vec<u8>,
     pub(super) runs: Vec<RunSlot>,
-    pub(super) contributors: Vec<Supplier>,
+    pub(super) senders: SpareSenders,
 }
 
 impl Progress {
     /// Sees to it that the run of a block has memory.
     pub(super) fn promise(&mut self, nth: u32, memory: &mut Memory) -> bool {
-        let Some(run) = self.run_of(nth) else { return false };
-        if matches!(run.state, RunState::Flushing) {
-            return false;
-        }
-        if matches!(run.state, RunState::Empty) {
-            if !memory.reserve(run.len as usize) {
-                return false;
-            }
-            run.state = RunState::Promised;
-        }
-        true
+        let run = self.runs.get_mut(self.shape.run_of(nth));
+        run.is_some_and(|run| run.promise(memory))
     }
 
     /// The next free block behind `nth` whose run has memory already: to fill it is the way to get
     /// memory back.
     pub(super) fn next_with_memory(&self, nth: u32) -> Option<u32> {
         // By runs: this is asked often while memory is short.
-        let first = (nth / self.blocks_a_run()) as usize;
+        let first = self.shape.run_of(nth);
         let without = |run: &RunSlot| matches!(run.state, RunState::Empty | RunState::Flushing);
         let has_free = |run: &RunSlot| !without(run) && run.engaged < run.blocks();
         let run = first + self.runs.get(first..)?.iter().position(has_free)?;
-        let within = self.blocks_of(run);
-        let blocks = self.blocks.get(within.clone())?;
-        blocks.iter().position(|&b| b == BlockState::Free).map(|at| (within.start + at) as u32)
-    }
-
-    fn blocks_a_run(&self) -> u32 {
-        self.run_len / BLOCK_LEN
-    }
-
-    /// The blocks of a run, by number.
-    pub(super) fn blocks_of(&self, run: usize) -> std::ops::Range<usize> {
-        let start = run * self.blocks_a_run() as usize;
-        start..(start + self.blocks_a_run() as usize).min(self.blocks.len())
-    }
-
-    pub(super) fn run_of(&mut self, nth: u32) -> Option<&mut RunSlot> {
-        let run = nth / self.blocks_a_run();
-        self.runs.get_mut(run as usize)
+        let mut free = self.blocks.in_state(self.shape.blocks_of(run), BlockState::Free);
+        free.next().map(|nth| nth as u32)
     }
 
     /// Whether a worker has a part of it.
@@ -119,13 +110,11 @@ impl Progress {
         jobs: &mut Vec<Run>,
     ) {
         let last = self.runs.len() - 1;
-        let begin = |r: usize| r as u32 * self.run_len;
-        let piece = self.piece;
-        if self.next_hash == 0 {
-            self.chain = Hasher::new(&expected, self.geometry.leaves(piece));
-        }
-        if !self.hashing
-            && let Some(run) = self.runs.get_mut(self.next_hash)
+        let piece = self.shape.piece();
+        self.hashing.aim_at(&expected, self.shape.leaves());
+        let next = self.hashing.next();
+        if self.hashing.may_go_on()
+            && let Some(run) = self.runs.get_mut(next)
         {
             let (data, state) = match std::mem::replace(&mut run.state, RunState::Out) {
                 // What is on disk already is hashed from there, and so is the rest of its run.
@@ -136,26 +125,16 @@ impl Progress {
             };
             run.state = state;
             if let Some(data) = data {
-                let chain = Chain {
-                    state: self.chain.clone(),
-                    expected: (self.next_hash == last).then_some(expected),
-                };
-                jobs.push(Run {
-                    piece,
-                    begin: begin(self.next_hash),
-                    data,
-                    chain: Some(chain),
-                    digests,
-                    hurry,
-                });
-                self.hashing = true;
+                let chain = Some(self.hashing.give((next == last).then_some(expected)));
+                let begin = self.shape.begin(next);
+                jobs.push(Run { piece, begin, data, chain, digests, hurry });
             }
         }
         // What is whole behind a gap may wait long: it is written now and hashed from the page
         // cache later.
         let mut gap = false;
         let mut split = Vec::new();
-        for (r, run) in self.runs.iter_mut().enumerate().skip(self.next_hash) {
+        for (r, run) in self.runs.iter_mut().enumerate().skip(next) {
             match &run.state {
                 RunState::Empty
                 | RunState::Promised
@@ -166,7 +145,7 @@ impl Progress {
                     if let RunState::Ready(buf) = std::mem::replace(&mut run.state, RunState::Out) {
                         jobs.push(Run {
                             piece,
-                            begin: begin(r),
+                            begin: self.shape.begin(r),
                             data: RunData::Memory(buf),
                             chain: None,
                             digests: false,
@@ -186,22 +165,22 @@ impl Progress {
         done: RunDone,
         memory: &mut Memory,
     ) -> Result<Option<bool>, StoreError> {
-        let r = (done.begin / self.run_len) as usize;
+        let r = self.shape.run_at(done.begin);
         let Some(run) = self.runs.get_mut(r) else { return Ok(None) };
         let rehashing = matches!(run.state, RunState::Rehashing);
         let flushing = matches!(run.state, RunState::Flushing);
         match (done.result, done.buf) {
             (Err(error), buf) => {
-                if rehashing || self.next_hash == r {
-                    self.hashing = false;
+                if rehashing || self.hashing.next() == r {
+                    self.hashing.handle_failed();
                 }
                 run.state = match buf {
                     Some(buf) if flushing => RunState::Filling(buf),
                     Some(buf) => RunState::Ready(buf),
                     None => RunState::Written,
                 };
-                if rehashing {
-                    self.give_up_unread(r);
+                if rehashing && self.hashing.note_unread() {
+                    self.fetch_again(r);
                 }
                 Err(error)
             }
@@ -218,16 +197,12 @@ impl Progress {
                     return Ok(None);
                 }
                 run.state = RunState::Done;
-                self.unread = 0;
-                self.hashing = false;
-                self.next_hash = r + 1;
-                Ok(match verdict {
-                    Verdict::Going(state) => {
-                        self.chain = state;
-                        None
-                    }
-                    verdict => Some(verdict == Verdict::Good),
-                })
+                let (state, good) = match verdict {
+                    Verdict::Going(state) => (Some(state), None),
+                    verdict => (None, Some(verdict == Verdict::Good)),
+                };
+                self.hashing.handle_hashed(r, state);
+                Ok(good)
             }
         }
     }
@@ -235,7 +210,7 @@ impl Progress {
     /// Gives all memory back, and leaves its lists to another piece. No worker may have a part of
     /// it.
     pub(crate) fn dissolve(self, memory: &mut Memory) -> Spare {
-        let Self { mut blocks, mut by, mut runs, mut contributors, .. } = self;
+        let Self { blocks, mut runs, senders, .. } = self;
         for run in runs.drain(..) {
             match run.state {
                 RunState::Promised => memory.release(run.len as usize),
@@ -246,9 +221,6 @@ impl Progress {
                 RunState::Empty | RunState::Written | RunState::Rehashing | RunState::Done => {}
             }
         }
-        blocks.clear();
-        by.clear();
-        contributors.clear();
-        Spare { blocks, by, runs, contributors }
+        Spare { blocks: blocks.into_spare(), runs, senders: senders.into_spare() }
     }
 }

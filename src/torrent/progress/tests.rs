@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::base::{
-    hash::{PieceHash, Sha1State},
+    geometry::BLOCK_LEN,
+    hash::{Hasher, PieceHash, Sha1State},
     job::{Chain, Run, RunData, RunDone, Verdict},
     storage::{StoreError, StoreOp},
 };
@@ -19,9 +20,13 @@ struct Rig {
     p: Progress,
 }
 
+fn geometry(blocks: u64) -> Geometry {
+    Geometry::new(blocks * u64::from(BLOCK_LEN), blocks as u32 * BLOCK_LEN).unwrap()
+}
+
 /// A piece of `blocks` whole blocks, in runs of four.
 fn rig(blocks: u64, memory: usize) -> Rig {
-    let g = Geometry::new(blocks * u64::from(BLOCK_LEN), blocks as u32 * BLOCK_LEN).unwrap();
+    let g = geometry(blocks);
     let p = Progress::new(g.piece(0).unwrap(), g, 4 * BLOCK_LEN, Spare::default());
     Rig { memory: Memory::new(memory * BLOCK_LEN as usize), p }
 }
@@ -220,7 +225,7 @@ fn a_late_block_is_taken_if_there_is_memory() {
     assert_eq!(blocks.len(), 4);
     rig.p.release(blocks[0], &mut rig.memory);
     assert_eq!(rig.receive(blocks[0]), Some(Receipt::New { others: 0, run_whole: false }));
-    let far = rig.p.geometry.nth_block(rig.p.piece, 6).unwrap();
+    let far = rig.p.shape.block(6).unwrap();
     assert_eq!(rig.receive(far), None);
     let Rig { mut memory, p } = rig;
     let _ = p.dissolve(&mut memory);
@@ -235,8 +240,8 @@ fn restored(blocks: u64, on_disk: &[u32]) -> Rig {
     let mut rig = rig(blocks, 100);
     let mut set = crate::base::partial::BlockSet::none(blocks as u32);
     on_disk.iter().for_each(|&nth| set.set(nth));
-    let saved = crate::base::partial::PartialPiece { piece: rig.p.piece, blocks: set };
-    rig.p = Progress::restored(&saved, rig.p.geometry.clone(), 4 * BLOCK_LEN);
+    let saved = crate::base::partial::PartialPiece { piece: rig.p.shape.piece(), blocks: set };
+    rig.p = Progress::restored(&saved, geometry(blocks), 4 * BLOCK_LEN);
     rig.p.audit().unwrap();
     rig
 }
