@@ -17,29 +17,45 @@ const MAX_PAUSE: Duration = Duration::from_secs(320);
 /// Peers remembered a piece. Beyond that the oldest is forgotten, and may be as guilty as the
 /// others.
 const MAX_SHY: usize = 32;
-/// How often one alone may leave a piece unfinished until several may share it again: none of those
-/// who have it may be able to give all of it.
+/// How often one alone may leave a piece unfinished until those who did may share it again: none of
+/// them may be able to give all of it.
 const TRIES: u32 = 3;
 
 #[derive(Debug, Default)]
 struct Trial {
     failures: u32,
-    /// Left unfinished since it failed last.
+    /// How often it was left unfinished since it failed last.
     given_up: u32,
+    /// Who left it then.
+    left: Vec<Supplier>,
     shy: Vec<(Supplier, Instant)>,
 }
 
 impl Trial {
+    /// Not before `until`, nor before it might have come back anyway.
     fn shun(&mut self, who: Supplier, until: Instant) {
-        self.shy.retain(|(other, _)| *other != who);
-        if self.shy.len() >= MAX_SHY {
-            self.shy.remove(0);
-        }
+        let before = self.shy.iter().position(|(other, _)| *other == who);
+        let until = before.map_or(until, |at| self.shy.remove(at).1.max(until));
+        make_room(&mut self.shy);
         self.shy.push((who, until));
+    }
+
+    fn note_left(&mut self, who: Supplier) {
+        if !self.left.contains(&who) {
+            make_room(&mut self.left);
+            self.left.push(who);
+        }
     }
 
     fn pause(&self) -> Duration {
         PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(8)).min(MAX_PAUSE)
+    }
+}
+
+/// The oldest goes if there are too many.
+fn make_room<T>(known: &mut Vec<T>) {
+    if known.len() >= MAX_SHY {
+        known.remove(0);
     }
 }
 
@@ -65,6 +81,7 @@ impl Paroles {
         let trial = self.trials.entry(piece).or_default();
         trial.failures = trial.failures.saturating_add(1);
         trial.given_up = 0;
+        trial.left.clear();
         let until = now + trial.pause();
         contributors.iter().for_each(|&who| trial.shun(who, until));
         self.note_due(until);
@@ -74,6 +91,7 @@ impl Paroles {
     pub(crate) fn give_up(&mut self, piece: PieceIndex, who: Supplier, now: Instant) {
         let Some(trial) = self.trials.get_mut(&piece) else { return };
         trial.given_up = trial.given_up.saturating_add(1);
+        trial.note_left(who);
         let until = now + PAUSE;
         trial.shun(who, until);
         self.note_due(until);
@@ -91,9 +109,11 @@ impl Paroles {
             .is_none_or(|trial| !trial.shy.iter().any(|&(shy, until)| shy == who && now < until))
     }
 
-    /// Whether one may go on with what another has begun.
-    pub(crate) fn may_share(&self, piece: PieceIndex) -> bool {
-        self.trials.get(&piece).is_none_or(|trial| trial.given_up >= TRIES)
+    /// Whether `who` may go on with what others have begun. One that was never left alone with it
+    /// may not: what others have sent of it may be bad, and it may have all of it.
+    pub(crate) fn may_share(&self, piece: PieceIndex, who: Supplier) -> bool {
+        let trial = self.trials.get(&piece);
+        trial.is_none_or(|trial| trial.given_up >= TRIES && trial.left.contains(&who))
     }
 
     fn note_due(&mut self, at: Instant) {
@@ -152,15 +172,27 @@ mod tests {
         let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
         let mut p = Paroles::default();
         p.give_up(piece, who(1), at(0));
-        assert!(p.may_share(piece), "it has not failed");
+        assert!(p.may_share(piece, who(1)), "it has not failed");
         p.fail(piece, &[who(1)], at(0));
         (0..TRIES).for_each(|n| {
-            assert!(!p.may_share(piece));
+            assert!(!p.may_share(piece, who(2)));
             p.give_up(piece, who(n + 2), at(1));
         });
-        assert!(p.may_share(piece) && !p.may_try(piece, who(2), at(10)));
+        assert!(p.may_share(piece, who(2)) && !p.may_try(piece, who(2), at(10)));
+        assert!(!p.may_share(piece, who(1)), "it was not tried alone");
         p.fail(piece, &[who(1)], at(2));
-        assert!(!p.may_share(piece));
+        assert!(!p.may_share(piece, who(2)));
+        (0..1000).for_each(|n| p.give_up(piece, who(n), at(3)));
+        assert_eq!(p.trials[&piece].left.len(), MAX_SHY);
+    }
+
+    #[test]
+    fn leaving_a_piece_does_not_shorten_the_wait_for_a_failure() {
+        let piece = Geometry::new(100, 10).unwrap().piece(3).unwrap();
+        let mut p = Paroles::default();
+        (0..3).for_each(|_| p.fail(piece, &[who(1)], at(0)));
+        p.give_up(piece, who(1), at(5));
+        assert!(!p.may_try(piece, who(1), at(39)) && p.may_try(piece, who(1), at(40)));
     }
 
     #[test]

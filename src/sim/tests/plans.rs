@@ -260,6 +260,9 @@ cases! { ends_well:
         "seed 2; torrent 0; file 0 len=290000; node 0 bandwidth=800000; \
          node 1 disk=10 up=40000 run=0 memory=0; node 3 down=0; at 577 node call answer=14; \
          at 1929";
+    peer_that_has_all_of_a_bad_piece_gets_it_alone =>
+        "seed 4; torrent 0 piece=131000 format=2; file 0; file 0; node 1 lacks=0; peer 17; \
+         peer 18 bad=0; at 1618; peer 19 bad=0";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the

@@ -150,7 +150,7 @@ impl Swarm {
             }
             let alone =
                 progress.contributors().iter().all(|other| *other == who) && !progress.is_ordered();
-            if alone || paroles.may_share(piece) {
+            if alone || paroles.may_share(piece, who) {
                 progress.owner = Some(link);
             } else if !progress.is_ordered() && !progress.is_out() {
                 spoilt.push(piece);
