@@ -143,10 +143,29 @@ fn longer_files_are_told_of_served_and_left() {
     Bench::new(&torrent).complete(&torrent, &[addr], LIMIT);
     seed.terminate();
     assert!(seed.wait(LIMIT).success());
-    let told = "a/日本 and 1 more files are longer than the torrent says; they are served, and \
-                left as they are";
+    let told = "a/日本 and 1 more of its files are longer than the torrent says; they are served, \
+                and left as they are";
     assert!(seed.output().lines().any(|line| line == told), "{}", seed.output());
     assert_eq!(files.map(|file| fs::read(file).unwrap()), before);
+}
+
+#[test]
+fn single_file_is_told_of_by_name_and_served_by_dialling() {
+    let (dir, torrent) =
+        (tempfile::tempdir().unwrap(), Recipe::single("one.bin", 9, 16384).make(7));
+    torrent.write_files(dir.path());
+    torrent.write_metainfo(dir.path());
+    fs::write(dir.path().join("one.bin"), [torrent.data.as_slice(), b"more"].concat()).unwrap();
+    let args = ["test.torrent", "--no-listen"];
+    let mut seed = Process::spawn("seed", ours("seed").current_dir(&dir).args(args), dir.path());
+    for told in [
+        "seeding   one.bin to peers that it connects to; Ctrl-C ends it",
+        "one.bin is longer than the torrent says; it is served, and left as it is",
+    ] {
+        clock::wait_for(told, LIMIT, || seed.output().lines().find(|line| *line == told).map(drop));
+    }
+    seed.terminate();
+    assert!(seed.wait(LIMIT).success());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
         follow::{self, News},
         make,
         names::Renames,
+        printable,
         progress::{Progress, Show},
         read_metainfo, shut_down,
         signals::Interrupt,
@@ -205,13 +206,15 @@ impl Seed {
         let Some(file) = files.first().and_then(|&file| self.metainfo.files.get(file)) else {
             return;
         };
-        let path = file.path.join("/");
-        let (path, others) = (path.escape_debug(), files.len() - 1);
-        self.progress.say(&match others {
+        // A single file has no path but the torrent's name.
+        let name = Some(&self.metainfo.name).filter(|_| self.metainfo.single_file);
+        let path = name.into_iter().chain(&file.path).cloned().collect::<Vec<_>>().join("/");
+        let path = printable(&path);
+        self.progress.say(&match files.len() - 1 {
             0 => format!("{path} is longer than the torrent says; it is served, and left as it is"),
-            _ => format!(
-                "{path} and {others} more files are longer than the torrent says; they are served, \
-                 and left as they are"
+            others => format!(
+                "{path} and {others} more of its files are longer than the torrent says; they are \
+                 served, and left as they are"
             ),
         });
     }
@@ -238,11 +241,12 @@ impl Seed {
             let addrs: Vec<String> =
                 self.engine.local_addrs().iter().map(ToString::to_string).collect();
             let info_hash = self.metainfo.info_hash().to_string();
+            let place = match addrs.as_slice() {
+                [] => "to peers that it connects to".to_owned(),
+                addrs => format!("on {}", addrs.join(" and ")),
+            };
             self.progress.fact(
-                &format!(
-                    "info-hash {info_hash}\nseeding   {name} on {}; Ctrl-C ends it",
-                    addrs.join(" and ")
-                ),
+                &format!("info-hash {info_hash}\nseeding   {name} {place}; Ctrl-C ends it"),
                 &json!({
                     "event": "serving",
                     "info_hash": info_hash,

@@ -49,7 +49,32 @@ const COMMANDS: &[(&str, &str)] = &[
 
 /// The list of commands.
 pub fn help() -> String {
-    COMMANDS.iter().map(|(usage, what)| format!("  {usage:<44}{what}\n")).collect()
+    COMMANDS.iter().map(|(usage, what)| help_on(usage, what)).collect()
+}
+
+/// What a command is for stands beside it, in lines of 98 columns at most, or below it if the
+/// command itself is long.
+fn help_on(usage: &str, what: &str) -> String {
+    const LEFT: usize = 44;
+    const RIGHT: usize = 52;
+    let (mut text, mut line) = (format!("  {usage:<LEFT$}"), 0);
+    if usage.chars().count() >= LEFT {
+        text.push_str(&format!("\n  {:LEFT$}", ""));
+    }
+    for word in what.split(' ') {
+        let len = word.chars().count();
+        if line > 0 && line + 1 + len > RIGHT {
+            text.push_str(&format!("\n  {:LEFT$}", ""));
+            line = 0;
+        }
+        if line > 0 {
+            text.push(' ');
+            line += 1;
+        }
+        text.push_str(word);
+        line += len;
+    }
+    text + "\n"
 }
 
 /// Which torrents are meant.
