@@ -5,6 +5,8 @@
 
 mod borrowed;
 mod data;
+mod making;
+mod marks;
 mod outside;
 mod parking;
 mod presence;
@@ -13,10 +15,7 @@ use std::{
     io::ErrorKind,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::{
@@ -24,35 +23,12 @@ use super::{
     layout::{Layout, LayoutFile, Segment},
 };
 use crate::base::storage::{Allocation, Borrowed, StoreError, StoreOp};
-use outside::Settling;
+use making::Making;
+use marks::{
+    BORROWED, DOUBTFUL, FOUND, HELD, Marks, PARKED, READY, REWRITE, SKIPPED, STRANGE, UNSYNCED,
+};
 use parking::PartFile;
 pub(super) use parking::export_file;
-
-/// The file is there and may be written: no need to make it.
-const READY: u16 = 1;
-/// Written since it was last synced.
-const UNSYNCED: u16 = 2;
-/// Holds data that was there before us, and that nothing says is synced.
-const FOUND: u16 = 8;
-/// A sync failed, so what was written may be lost though it can still be read, and no later sync
-/// says otherwise: neither the file nor its pieces are vouched for until it is opened anew, and its
-/// pieces were found good and written again.
-const DOUBTFUL: u16 = 4;
-/// Not there: what other files need of its pieces is in the part file. That changes only while no
-/// job runs.
-const PARKED: u16 = 16;
-/// Not wanted: it is not made.
-const SKIPPED: u16 = 32;
-/// The part file may have something of it.
-const HELD: u16 = 64;
-/// Another torrent's: it is read, and never made, written or deleted.
-const BORROWED: u16 = 128;
-/// We wrote to it and nothing says that it is synced: what is found good is written again, since a
-/// sync that failed may have made the system forget that it is to be written ("fsyncgate").
-const REWRITE: u16 = 256;
-/// Another program, or the torrent that it belongs to, was seen to change it: whatever a saved
-/// state says of our own writes, what is there is looked at when it is opened anew.
-const STRANGE: u16 = 512;
 
 /// The files of one torrent.
 #[derive(Debug)]
@@ -60,22 +36,11 @@ pub(crate) struct TorrentFiles {
     disk: Arc<dyn Disk>,
     layout: Layout,
     allocation: Allocation,
-    marks: Vec<AtomicU16>,
-    /// How many workers write to each file now.
-    writers: Vec<AtomicUsize>,
-    /// Held while a file is made, so that two workers do not do it at once.
-    making: Mutex<()>,
-    empties_made: AtomicBool,
-    /// Files that are wanted are not made yet; see [`arrange`](Self::arrange).
-    resting: AtomicBool,
-    /// What each file looked like after our own last write to it, or when the torrent was opened.
-    /// Not looked at otherwise: a change that another program made must not pass for ours.
-    /// The last one is that of the part file, as in `marks`.
-    stats: Mutex<Vec<Option<FileStat>>>,
+    marks: Marks,
+    making: Making,
     parts: Option<PartFile>,
     /// The files that are other torrents'.
     owners: Mutex<Vec<Borrowed>>,
-    settling: Settling,
 }
 
 impl TorrentFiles {
@@ -85,15 +50,10 @@ impl TorrentFiles {
             disk,
             layout,
             allocation,
-            marks: (0..=count).map(|_| AtomicU16::new(0)).collect(),
-            writers: (0..=count).map(|_| AtomicUsize::new(0)).collect(),
-            making: Mutex::default(),
-            empties_made: AtomicBool::new(false),
-            resting: AtomicBool::new(false),
-            stats: Mutex::new(vec![None; count + 1]),
+            marks: Marks::new(count + 1),
+            making: Making::default(),
             parts: None,
             owners: Mutex::default(),
-            settling: Settling::default(),
         }
     }
 
@@ -245,7 +205,7 @@ impl TorrentFiles {
 
     /// Whether something that is still to be checked is to be written again.
     pub(crate) fn is_unsafe(&self) -> bool {
-        self.marks.iter().any(|mark| mark.load(Ordering::Acquire) & REWRITE != 0)
+        self.marks.has_any(REWRITE)
     }
 
     /// All was checked and synced: nothing more need be written again.
@@ -319,7 +279,7 @@ impl TorrentFiles {
     }
 
     fn known_stat(&self, index: usize) -> Option<FileStat> {
-        self.stats().get(index).copied().flatten().filter(|_| self.marks(index) & DOUBTFUL == 0)
+        self.marks.stat(index).filter(|_| self.marks(index) & DOUBTFUL == 0)
     }
 
     fn parts_stat_now(&self) -> Option<FileStat> {
@@ -328,15 +288,8 @@ impl TorrentFiles {
 
     /// Takes over what the same files have still to be synced, from where they were before.
     pub(crate) fn inherit(&self, earlier: &Self) {
-        if earlier.marks.len() == self.marks.len() {
-            for (index, mark) in earlier.marks.iter().enumerate() {
-                self.mark(
-                    index,
-                    mark.load(Ordering::Acquire)
-                        & (UNSYNCED | DOUBTFUL | FOUND | REWRITE | STRANGE),
-                );
-            }
-        }
+        let kept = UNSYNCED | DOUBTFUL | FOUND | REWRITE | STRANGE;
+        self.marks.inherit(&earlier.marks, kept);
     }
 
     /// The files are opened anew. Returns where bytes lie that no saved state may be believed of,
@@ -377,22 +330,20 @@ impl TorrentFiles {
     }
 
     fn stats(&self) -> MutexGuard<'_, Vec<Option<FileStat>>> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.marks.stats()
     }
 
     fn marks(&self, index: usize) -> u16 {
-        self.marks.get(index).map_or(0, |m| m.load(Ordering::Acquire))
+        self.marks.of(index)
     }
 
     fn mark(&self, index: usize, bits: u16) {
-        if let Some(mark) = self.marks.get(index) {
-            mark.fetch_or(bits, Ordering::AcqRel);
-        }
+        self.marks.set(index, bits);
     }
 
     /// Takes marks away, and returns those there were.
     fn unmark(&self, index: usize, bits: u16) -> u16 {
-        self.marks.get(index).map_or(0, |mark| mark.fetch_and(!bits, Ordering::AcqRel))
+        self.marks.clear(index, bits)
     }
 }
 

@@ -4,7 +4,6 @@
 use std::{
     io::{self, ErrorKind, IoSliceMut},
     ops::Range,
-    sync::{PoisonError, atomic::Ordering},
 };
 
 use super::super::layout::{LayoutFile, Segment};
@@ -177,7 +176,7 @@ impl TorrentFiles {
             return self.leave_borrowed(index, file, at, data, good);
         }
         // While it is written, and until it is marked again, a difference is our own.
-        let _writing = self.begin_write(index);
+        let _writing = self.marks.begin_write(index);
         self.make(index, file)?;
         self.mark(index, UNSYNCED);
         let mut write_all = || {
@@ -227,7 +226,7 @@ impl TorrentFiles {
         if self.marks(index) & READY != 0 {
             return Ok(());
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let _making = self.making.begin();
         if self.marks(index) & READY != 0 {
             return Ok(());
         }
@@ -265,7 +264,7 @@ impl TorrentFiles {
     /// # Errors
     /// The first of them; the others are made all the same.
     pub(crate) fn make_empty_files(&self) -> Result<(), StoreError> {
-        if self.empties_made.load(Ordering::Acquire) {
+        if self.making.has_empties() {
             return Ok(());
         }
         let mut result = Ok(());
@@ -282,7 +281,7 @@ impl TorrentFiles {
             result = result.and(self.make(index, file));
             self.disk.close(&file.path);
         }
-        self.empties_made.store(result.is_ok(), Ordering::Release);
+        self.making.set_has_empties(result.is_ok());
         result
     }
 }

@@ -2,43 +2,18 @@
 //! cut once it is complete, and one that is not as it was last known is not served before it was
 //! checked.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::super::layout::LayoutFile;
-use super::{BORROWED, PARKED, READY, SKIPPED, STRANGE, TorrentFiles, UNSYNCED};
+use super::{BORROWED, PARKED, READY, SKIPPED, STRANGE, TorrentFiles, UNSYNCED, marks::Unsettled};
 use crate::base::{
     bitfield::Bitfield,
     geometry::Geometry,
     storage::{Changed, StoreError, StoreOp},
 };
 
-/// Counts those who are about to take note of how files look after our own writes: meanwhile a
-/// difference says nothing.
-#[derive(Debug, Default)]
-pub(super) struct Settling(AtomicUsize);
-
-/// Until this is dropped, files are not compared with how they are known.
-#[derive(Debug)]
-pub(crate) struct Unsettled<'a>(&'a AtomicUsize);
-
-impl Drop for Unsettled<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl TorrentFiles {
     /// Files are about to be synced and looked at.
     pub(crate) fn settle(&self) -> Unsettled<'_> {
-        self.settling.0.fetch_add(1, Ordering::AcqRel);
-        Unsettled(&self.settling.0)
-    }
-
-    /// A file is about to be written: until that is over it is not compared with how it is known.
-    pub(super) fn begin_write(&self, index: usize) -> Option<Unsettled<'_>> {
-        let writers = self.writers.get(index)?;
-        writers.fetch_add(1, Ordering::AcqRel);
-        Some(Unsettled(writers))
+        self.marks.settle()
     }
 
     /// Refuses to read a file that another program has changed since it was looked at. Unless it
@@ -49,12 +24,7 @@ impl TorrentFiles {
         file: &LayoutFile,
         may_wait: bool,
     ) -> Result<(), StoreError> {
-        let known = || {
-            let writers = self.writers.get(index).map_or(0, |count| count.load(Ordering::Acquire));
-            let is_settling = self.settling.0.load(Ordering::Acquire) > 0;
-            let is_ours = self.marks(index) & UNSYNCED != 0 || writers > 0 || is_settling;
-            self.stats().get(index).copied().flatten().filter(|_| !is_ours)
-        };
+        let known = || self.marks.unchanged(index);
         let Some(before) = known() else { return Ok(()) };
         let found =
             if may_wait { self.disk.stat(&file.path) } else { self.disk.stat_open(&file.path) };

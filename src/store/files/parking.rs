@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind},
     ops::Range,
     path::{Path, PathBuf},
-    sync::{OnceLock, atomic::Ordering},
+    sync::OnceLock,
 };
 
 use super::super::{
@@ -61,7 +61,7 @@ impl TorrentFiles {
                 self.unmark(index, SKIPPED);
             }
         }
-        self.empties_made.store(false, Ordering::Release);
+        self.making.set_has_empties(false);
     }
 
     /// The file that a segment's bytes are in, and where; `None` if they have no place.
@@ -132,7 +132,7 @@ impl TorrentFiles {
     /// that are wanted and parked are made of their parts, if they are to be. No other job of
     /// the torrent may run.
     pub(crate) fn arrange(&self, skipped: &[bool], make: bool) -> Result<(), StoreError> {
-        self.resting.store(!make, Ordering::Release);
+        self.making.set_rests(!make);
         self.set_skipped(skipped);
         for (index, file) in
             self.layout.files().iter().enumerate().filter(|(_, f)| f.on_disk && f.len > 0)
@@ -159,7 +159,7 @@ impl TorrentFiles {
 
     /// Whether files that are wanted are to wait until the torrent goes on.
     pub(crate) fn makes_nothing(&self) -> bool {
-        self.resting.load(Ordering::Acquire)
+        self.making.rests()
     }
 
     /// Makes a file of what the part file has of it: whole and synced before it gets its name, so
