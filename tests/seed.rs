@@ -36,7 +36,12 @@ fn served() -> (TempDir, Torrent) {
 }
 
 fn start(dir: &Path, args: &[&str]) -> Process {
-    Process::spawn("seed", ours("seed").current_dir(dir).args(["--port", "0"]).args(args), dir)
+    start_as("seed", dir, args)
+}
+
+/// One of several whose output is kept apart.
+fn start_as(name: &str, dir: &Path, args: &[&str]) -> Process {
+    Process::spawn(name, ours("seed").current_dir(dir).args(["--port", "0"]).args(args), dir)
 }
 
 /// The addresses it says it listens on, on the loopback.
@@ -94,6 +99,35 @@ fn a_folder_is_made_a_torrent_and_served_on_every_address() {
         !dir.path().join(".cratetorrent").exists(),
         "nothing is written beside the user's data but the torrent"
     );
+}
+
+#[test]
+fn the_same_command_serves_again_what_it_made_before() {
+    let (dir, torrent) = served();
+    let made = || fs::read(dir.path().join("größe.torrent")).ok();
+    let mut first = None;
+    let starts = [
+        ("first", &["--piece-length", "64K", "--source", "s"][..]),
+        ("second", &["--source", "s"]),
+        ("third", &[]),
+    ];
+    for (name, options) in starts {
+        let mut seed = start_as(name, dir.path(), &[&["größe"], options].concat());
+        let addr = addrs(&mut seed)[0];
+        assert_eq!(*first.get_or_insert(made()), made());
+        assert!(seed.output().contains("torrent   größe.torrent\n"), "{}", seed.output());
+        let mut bench = Bench::new(&torrent);
+        fs::copy(dir.path().join("größe.torrent"), &bench.torrent).unwrap();
+        bench.complete(&torrent, &[addr], LIMIT);
+        seed.terminate();
+        assert!(seed.wait(LIMIT).success());
+    }
+    let exists = "seed: größe.torrent exists already: seed it, or replace it by --force";
+    assert_ends(&mut start(dir.path(), &["größe", "--format", "v2"]), 1, exists);
+    // A torrent of what was there is none of what is there.
+    fs::write(dir.path().join("größe/new"), "new").unwrap();
+    assert_ends(&mut start(dir.path(), &["größe"]), 1, exists);
+    assert_eq!(first, Some(made()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use cratetorrent::{
     CreateParams,
-    create::{CreateError, Created, create},
+    create::{CreateError, Created, create, is_made_of},
     wire::metainfo::Format,
 };
 use indicatif::HumanBytes;
@@ -20,6 +20,7 @@ use super::{
     args::{self, Args},
     check_writable, output,
     progress::{Progress, Show, pace},
+    read_metainfo,
     signals::Interrupt,
 };
 
@@ -49,14 +50,14 @@ pub struct Make {
     params: CreateParams,
     out: Option<PathBuf>,
     force: bool,
-    /// An option that was given.
-    pub given: Option<&'static str>,
+    /// The options that were given, but for those that a program with a torrent takes, too.
+    pub given: Vec<&'static str>,
 }
 
 impl Make {
     pub fn parse(args: &mut Args) -> Result<Self, Problem> {
-        let mut given = None;
-        let mut note = |is_given: bool, option| given = given.or(is_given.then_some(option));
+        let mut given = Vec::new();
+        let mut note = |is_given: bool, option| given.extend(is_given.then_some(option));
         let mut params = CreateParams::new("");
         let mut flag = |args: &mut Args, option| {
             let is_given = args.contains(option);
@@ -109,6 +110,28 @@ impl Make {
     /// Whether the torrent goes to the standard output, where nothing else may be printed then.
     pub fn is_to_stdout(&self) -> bool {
         self.out.as_deref() == Some(Path::new("-"))
+    }
+
+    /// The torrent of `path` that is there already, if the options ask for no other: that of an
+    /// earlier start.
+    pub fn made(&self, path: &Path) -> Option<PathBuf> {
+        let out = self.out.clone().map_or_else(|| beside(path), Ok).ok().filter(|_| !self.force)?;
+        let made = read_metainfo(&out).ok()?;
+        let asked = |option| self.given.contains(&option);
+        let mut params = CreateParams { path: path.to_owned(), ..self.params.clone() };
+        // What was not asked for may be as it is.
+        params.piece_len = params.piece_len.or(Some(made.geometry.nominal_piece_len()));
+        params.source = params.source.or_else(|| made.source.clone());
+        params.private |= made.private;
+        params.pads |= made.geometry.held_len() < made.geometry.total_len();
+        if !asked("--format") {
+            params.format = match (made.pieces.is_empty(), made.trees.is_some()) {
+                (true, _) => Format::V2,
+                (false, true) => Format::Hybrid,
+                (false, false) => Format::V1,
+            };
+        }
+        is_made_of(&made, &params).is_ok_and(|is| is).then_some(out)
     }
 
     /// Hashes what is at `path` and writes the torrent; tells where it is, if it is in a file.

@@ -24,7 +24,8 @@ Usage: seed TORRENT [options]
   --name INDEX=PATH     a file of it has another path below DIR; may be given more than once
   --no-check            do not hash the data: believe files that have the right size
   --recheck             hash the data even if a saved state says that it is whole
-  PATH                  anything else: a file or folder to make a torrent of
+  PATH                  anything else: a file or folder to make a torrent of, unless that is
+                        there from an earlier start
 ";
 const MORE: &str = "
   --blocklist FILE      addresses to have nothing to do with (eMule, PeerGuardian, CIDR)
@@ -102,7 +103,7 @@ pub fn parse(mut args: Args) -> Result<Options, Problem> {
     };
     let what = if path.extension().is_some_and(|extension| extension == "torrent") && !path.is_dir()
     {
-        if let Some(option) = make.given {
+        if let Some(option) = make.given.first() {
             return Err(Problem::usage(format!(
                 "{option} is for making a torrent, and {} is one already",
                 path.display()

@@ -1,6 +1,12 @@
 //! The serving itself: one engine on its own thread, its alerts followed from here.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use cratetorrent::{
     Alert, AlertMask, Alerts, Conf, EngineHandle, Phase, TorrentId, TorrentParams, TorrentStats,
@@ -76,7 +82,7 @@ impl Source {
                 trust,
                 trackers,
             }),
-            What::Data { path, make } => {
+            What::Data { path, mut make } => {
                 // A path such as `..` has no name to look for in a folder.
                 let path = match path.file_name() {
                     Some(_) => path,
@@ -85,10 +91,16 @@ impl Source {
                     })?,
                 };
                 let dir = make::parent(&path).to_owned();
-                let (created, out) = make.run(path, None, show, interrupt)?;
-                if let (Show::Words, Some(out)) = (show, out) {
-                    crate::common::print(&format!("torrent   {}", out.display()));
+                // The second start of the same command.
+                if let Some(torrent) = make.made(&path) {
+                    tell_torrent(show, &torrent);
+                    let trackers = make.take_trackers();
+                    let (names, trust) = (Vec::new(), Trust::State);
+                    let what = What::Torrent { torrent, dir, names, trust, trackers };
+                    return Self::find(what, show, interrupt);
                 }
+                let (created, out) = make.run(path, None, show, interrupt)?;
+                out.iter().for_each(|out| tell_torrent(show, out));
                 // Every byte was hashed a moment ago.
                 let metainfo = Arc::new(created.metainfo);
                 Ok(Self {
@@ -100,6 +112,13 @@ impl Source {
                 })
             }
         }
+    }
+}
+
+/// Where the torrent is that was made.
+fn tell_torrent(show: Show, torrent: &Path) {
+    if show == Show::Words {
+        common::print(&format!("torrent   {}", torrent.display()));
     }
 }
 

@@ -252,16 +252,7 @@ pub fn create(
     mut progress: impl FnMut(CreateProgress) -> ControlFlow<()>,
 ) -> Result<Created, CreateError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(OPEN_FILES));
-    let name = name(params)?;
-    let limit = MetainfoLimits::default().files;
-    let mut found = walk::find(&params.path, params.skip_special, limit, &*disk, || {
-        progress(CreateProgress { done: 0, total: 0 })
-    })?;
-    if params.format.has_v2() {
-        found.sort_by(|a, b| a.parts.cmp(&b.parts));
-    }
-    let files = lay_out(found, params)?;
-    let plan = Plan::new(params, name, &files)?;
+    let (plan, files) = plan(params, &*disk, || progress(CreateProgress { done: 0, total: 0 }))?;
     plan.check_paths(&params.path, &files)?;
 
     let on_disk = files.iter().map(|f| (f.found.as_ref().map(|found| found.path.clone()), f.len));
@@ -284,6 +275,43 @@ pub fn create(
     let bytes = plan.builder.build_with(&digests, &roots)?;
     let metainfo = Metainfo::from_bytes(&bytes)?;
     Ok(Created { bytes, metainfo })
+}
+
+/// Whether a torrent is one that [`create`] would make of `params` now, as far as that shows
+/// without hashing: the same files with the same lengths, in the same pieces, of the same versions,
+/// private or not, and with the same source. Trackers, web seeds and remarks do not count.
+///
+/// # Errors
+/// [`CreateError`], where `create` would fail before it hashes.
+pub fn is_made_of(metainfo: &Metainfo, params: &CreateParams) -> Result<bool, CreateError> {
+    let (Plan { draft, .. }, _) =
+        plan(params, &RealDisk::new(OPEN_FILES), || ControlFlow::Continue(()))?;
+    let versions = |of: &Metainfo| (of.pieces.is_empty(), of.trees.is_some());
+    Ok((&draft.name, draft.single_file, &draft.files, &draft.geometry, versions(&draft))
+        == (
+            &metainfo.name,
+            metainfo.single_file,
+            &metainfo.files,
+            &metainfo.geometry,
+            versions(metainfo),
+        )
+        && (draft.private, &draft.source) == (metainfo.private, &metainfo.source))
+}
+
+/// Looks for the files, and plans their torrent.
+fn plan(
+    params: &CreateParams,
+    disk: &dyn Disk,
+    go_on: impl FnMut() -> ControlFlow<()>,
+) -> Result<(Plan, Vec<Entry>), CreateError> {
+    let name = name(params)?;
+    let limit = MetainfoLimits::default().files;
+    let mut found = walk::find(&params.path, params.skip_special, limit, disk, go_on)?;
+    if params.format.has_v2() {
+        found.sort_by(|a, b| a.parts.cmp(&b.parts));
+    }
+    let files = lay_out(found, params)?;
+    Ok((Plan::new(params, name, &files)?, files))
 }
 
 fn name(params: &CreateParams) -> Result<String, CreateError> {

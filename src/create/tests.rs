@@ -551,3 +551,35 @@ fn folder_of_one_file_is_refused_in_version_2_alone() {
     // Pads are not counted in links.
     assert_eq!(metainfo.magnet().len, Some(70_000));
 }
+
+#[test]
+fn torrent_is_known_again_without_hashing() {
+    let (_dir, root) = folder(&[("a", 40 * KIB), ("b/c", 3), ("z", 20 * KIB)]);
+    for format in [Format::V1, Format::V2, Format::Hybrid] {
+        let params = CreateParams { format, ..CreateParams::new(&root) };
+        let made = quietly(&params).unwrap().metainfo;
+        let is = |change: &dyn Fn(&mut CreateParams)| {
+            let mut params = params.clone();
+            change(&mut params);
+            is_made_of(&made, &params).unwrap()
+        };
+        assert!(is(&|_| ()));
+        assert!(is(&|p| p.comment = Some("a remark".into())));
+        assert!(is(&|p| p.trackers = vec![vec!["http://t.example/a".into()]]));
+        assert!(!is(&|p| p.private = true));
+        assert!(!is(&|p| p.source = Some("s".into())));
+        assert!(!is(&|p| p.name = Some("other".into())));
+        assert!(!is(&|p| p.piece_len = Some(32 * 1024)));
+        for other in [Format::V1, Format::V2, Format::Hybrid] {
+            assert_eq!(is(&|p| p.format = other), other == format);
+        }
+    }
+    let params = CreateParams::new(&root);
+    let made = quietly(&params).unwrap().metainfo;
+    fs::write(root.join("z"), vec![1; 20 * KIB]).unwrap();
+    assert!(is_made_of(&made, &params).unwrap(), "it does not hash");
+    fs::write(root.join("z"), [1]).unwrap();
+    assert!(!is_made_of(&made, &params).unwrap());
+    fs::remove_dir_all(&root).unwrap();
+    assert!(matches!(is_made_of(&made, &params), Err(CreateError::Unreadable { .. })));
+}
