@@ -107,7 +107,10 @@ impl Run<'_> {
                 let engine = self.world.engine(**node);
                 self.samples.iter().any(|sample| engine.find(sample.metainfo.info_hash()).is_none())
             };
-            let Some(node) = nodes.iter().find(lacks) else { return Ok(()) };
+            let Some(node) = nodes.iter().find(lacks) else {
+                // The first may have taken the files along before the other was there again.
+                return self.await_checks(&nodes);
+            };
             if self.world.now() > limit {
                 let what =
                     format!("{node:?} refuses a torrent though the other with its files is whole");
