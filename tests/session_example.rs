@@ -430,6 +430,28 @@ fn session_log_that_was_cut_is_kept_aside_and_told() {
 }
 
 #[test]
+fn move_that_turns_out_impossible_is_told_and_fails_the_script() {
+    let dir = tempfile::tempdir().unwrap();
+    let torrent = small("one", 1);
+    torrent.write_files(dir.path());
+    torrent.write_metainfo(dir.path());
+    let mut session = Session::start(dir.path(), &["--downloads", "."]);
+    for line in ["add test.torrent", "wait 1", "move 1 test.torrent/below"] {
+        session.say(line);
+    }
+    assert!(session.line("failed 1 ").contains("test.torrent/below"));
+    session.say("quit");
+    session.assert_ends(1);
+    // Its end may come before what becomes of the move.
+    let mut session = Session::start(dir.path(), &["--downloads", "."]);
+    for line in ["wait 1", "move 1 test.torrent/below", "quit"] {
+        session.say(line);
+    }
+    session.assert_ends(1);
+    torrent.compare(dir.path()).unwrap();
+}
+
+#[test]
 fn session_that_cannot_be_recorded_says_so_and_ends_in_failure() {
     if !is_root() {
         return skip(

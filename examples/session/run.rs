@@ -241,6 +241,8 @@ impl Shell {
     /// Says what happens meanwhile, in lines that a script can wait for.
     fn tell(&mut self, alert: Alert) {
         let style = self.session.style;
+        // What a command asked for, as it has turned out only now.
+        self.failed |= is_refusal(&alert) && !self.prompts;
         let Some(line) = self.fact(alert).map(|fact| fact.line(style)) else { return };
         self.input.news(&line);
     }
@@ -369,6 +371,12 @@ impl Shell {
                         complain(&error.to_string());
                         self.failed = true;
                     }
+                    Alert::StorageMoveFailed { error, .. }
+                    | Alert::FileRenameFailed { error, .. }
+                    | Alert::DeleteFailed { error, .. } => {
+                        complain(&error.to_string());
+                        self.failed |= !self.prompts;
+                    }
                     // A disk that is slow is not one that does not answer.
                     Alert::Saving { done, total, .. } => {
                         deadline = Instant::now() + PATIENCE;
@@ -388,6 +396,16 @@ impl Shell {
         let _ = self.session.engine.join();
         Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// Whether the alert says that what a command asked for is not done.
+fn is_refusal(alert: &Alert) -> bool {
+    matches!(
+        alert,
+        Alert::StorageMoveFailed { .. }
+            | Alert::FileRenameFailed { .. }
+            | Alert::DeleteFailed { .. }
+    )
 }
 
 /// Files have another path on disk: how many and the first of them, or the one.
