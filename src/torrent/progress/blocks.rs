@@ -135,15 +135,25 @@ impl Blocks {
         self.change(within, BlockState::Stored, BlockState::Received);
     }
 
-    /// What has come of a run is lost. Returns how many blocks that is.
+    /// What has come of a run and is not on disk is lost. Returns how many blocks that is.
     pub(super) fn lose(&mut self, within: Range<usize>) -> u32 {
-        let first = within.start as u32;
-        let lost = self.change(within, BlockState::Received, BlockState::Free);
-        if lost > 0 {
-            self.free += lost;
-            self.cursor = self.cursor.min(first);
-        }
+        let lost = self.change(within.clone(), BlockState::Received, BlockState::Free);
+        self.note_freed(within, lost);
         lost
+    }
+
+    /// What has come of a run is of no use, nor what is on disk of it.
+    pub(super) fn fetch_again(&mut self, within: Range<usize>) {
+        let stored = self.change(within.clone(), BlockState::Stored, BlockState::Free);
+        self.note_freed(within.clone(), stored);
+        self.lose(within);
+    }
+
+    fn note_freed(&mut self, within: Range<usize>, freed: u32) {
+        if freed > 0 {
+            self.free += freed;
+            self.cursor = self.cursor.min(within.start as u32);
+        }
     }
 
     fn change(&mut self, within: Range<usize>, from: BlockState, to: BlockState) -> u32 {

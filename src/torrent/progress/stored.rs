@@ -105,7 +105,7 @@ impl Progress {
     pub(super) fn fetch_again(&mut self, r: usize) {
         let Some(run) = self.runs.get_mut(r) else { return };
         *run = RunSlot::new(run.len);
-        self.blocks.lose(self.shape.blocks_of(r));
+        self.blocks.fetch_again(self.shape.blocks_of(r));
     }
 
     /// Gives memory back that runs hold which are not whole; what has come of them is lost, but for

@@ -330,12 +330,21 @@ fn shed_piece_keeps_what_is_on_disk() {
 
 #[test]
 fn unreadable_run_is_fetched_again_after_three_tries() {
-    let mut rig = restored(4, &[0, 1, 2, 3]);
-    for _ in 0..3 {
-        assert!(rig.ask_all().is_empty());
-        let job = rig.jobs(GOOD, false, false).remove(0);
-        assert!(rig.answer(job, Err(full())).is_err());
-        rig.p.audit().unwrap();
+    for on_disk in [&[0, 1, 2, 3][..], &[0, 2]] {
+        let mut rig = restored(4, on_disk);
+        for block in rig.ask_all() {
+            rig.receive(block).unwrap();
+        }
+        if on_disk.len() < 4 {
+            let rest = rig.jobs(GOOD, false, false).remove(0);
+            rig.answer(rest, Ok(Verdict::Unhashed)).unwrap();
+        }
+        for _ in 0..3 {
+            assert!(rig.ask_all().is_empty());
+            let job = rig.jobs(GOOD, false, false).remove(0);
+            assert!(rig.answer(job, Err(full())).is_err());
+            rig.p.audit().unwrap();
+        }
+        assert_eq!((rig.ask_all().len(), numbers(rig.p.on_disk())), (4, vec![]));
     }
-    assert_eq!((rig.ask_all().len(), numbers(rig.p.on_disk())), (4, vec![]));
 }
