@@ -1,12 +1,14 @@
 //! How much may be on its way: LEDBAT (RFC 6817, BEP 29), so that a connection fills what others
 //! leave and lets them go first.
 //!
-//! Four things are ours. The start doubles as TCP's does, but leaves when the whole of a round has
+//! Five things are ours. The start doubles as TCP's does, but leaves when the whole of a round has
 //! waited 10 ms in a queue, and goes on with what the path was measured to carry. Above the target
 //! the window shrinks in proportion, not by a fixed step (as in LEDBAT++), so a queue drains in a
 //! few round trips and connections that share a path come to equal windows. A queue that overflows
-//! below the target lowers the target. And what a loss took is regained fast as long as no queue
-//! says that others need it.
+//! below the target lowers the target. What a loss took is regained fast as long as no queue says
+//! that others need it. And where a round trip is short (the same machine, the same network), what
+//! overflows is a socket, of which no delay warns: the window is halved each time that much is
+//! lost, and comes near to where that was in small steps.
 
 use std::time::Duration;
 
@@ -33,6 +35,16 @@ const ROUND_SAMPLES: u32 = 8;
 const MAX_WAIT: u32 = 2_000_000;
 /// Losses within this time, or a round trip if that is longer, are one.
 const REDUCE_AGAIN: Duration = Duration::from_millis(100);
+/// Round trips below this are short: in `REDUCE_AGAIN` the window would grow by a multiple of it.
+const SHORT: Duration = Duration::from_millis(5);
+/// More packets than this, and more than this part of a window, lost in a round trip or two are
+/// much.
+const MUCH_PACKETS: usize = 2;
+const MUCH: f64 = 0.04;
+/// From this part of the window at which much was lost on, and until it is so much beyond it, the
+/// window grows by `GAIN` in `SHORT` instead of in a round trip.
+const NEAR_EDGE: f64 = 0.75;
+const BEYOND_EDGE: f64 = 1.1;
 /// After so long without a loss a lowered target rises again.
 const TARGET_RISES: Duration = Duration::from_secs(10);
 
@@ -49,6 +61,17 @@ pub(super) struct Congestion {
     round: Round,
     /// When the window was reduced last.
     reduced: Option<Instant>,
+    losses: Losses,
+    /// The window at which much was lost last; 0: none.
+    edge: f64,
+}
+
+/// Bytes that were lost of what was sent since the window was reduced, in this round trip and in
+/// the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    now: usize,
+    before: usize,
 }
 
 /// The queue that is aimed at.
@@ -103,6 +126,14 @@ pub(super) struct Progress {
     pub(super) next: u64,
 }
 
+/// What counts as lost now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss {
+    pub(super) bytes: usize,
+    /// When the last of it was sent.
+    pub(super) sent: Instant,
+}
+
 impl Congestion {
     /// `packet`: bytes of a packet; the window never has more than `most` bytes.
     pub(super) fn new(now: Instant, packet: usize, most: usize, next: u64) -> Self {
@@ -115,6 +146,8 @@ impl Congestion {
             queue: Queue::default(),
             round: Round::new(now, next),
             reduced: None,
+            losses: Losses::default(),
+            edge: 0.0,
         }
     }
 
@@ -171,17 +204,18 @@ impl Congestion {
                 self.leave_start(now, rtt);
             }
         } else {
-            self.steer(bytes, limited);
+            self.steer(bytes, limited, rtt);
         }
         if progress.first >= self.round.end {
             self.end_round(now, rtt, packet);
+            self.losses = Losses { now: 0, before: self.losses.now };
             self.round.begin(now, progress.next);
         }
         self.window = self.window.clamp(packet, self.most);
     }
 
     /// LEDBAT proper.
-    fn steer(&mut self, bytes: f64, limited: bool) {
+    fn steer(&mut self, bytes: f64, limited: bool, rtt: &RoundTrip) {
         let target = self.target.micros;
         let off = 1.0 - f64::from(self.queue_delay()) / target;
         let share = bytes / self.window.max(1.0);
@@ -189,16 +223,28 @@ impl Congestion {
             self.window -= bytes * (-off).min(0.5);
         }
         if limited {
-            self.window += GAIN * off.max(PRESSURE) * share;
+            self.window += GAIN * off.max(PRESSURE) * share * self.care(rtt);
             if self.round.regains {
                 self.window += bytes / 4.0;
             }
         }
     }
 
+    /// The part of the gain that is left near a window at which much was lost.
+    fn care(&self, rtt: &RoundTrip) -> f64 {
+        let near = self.edge * NEAR_EDGE..self.edge * BEYOND_EDGE;
+        let part = rtt.smoothed().unwrap_or_default().as_secs_f64() / SHORT.as_secs_f64();
+        if near.contains(&self.window) { part.min(1.0) } else { 1.0 }
+    }
+
     /// A round trip is over.
     fn end_round(&mut self, now: Instant, rtt: &RoundTrip, packet: f64) {
-        let took = now.since(self.round.began).as_secs_f64();
+        let mut took = now.since(self.round.began);
+        if rtt.min() < SHORT {
+            // All of a window is acknowledged at once, as if it had taken no time.
+            took = took.max(rtt.min());
+        }
+        let took = took.as_secs_f64();
         if self.round.limited && took > 0.0 {
             let passes = 1e6 * packet * took / self.round.bytes.max(1) as f64;
             self.target.packet = self.target.packet.min(passes);
@@ -239,17 +285,34 @@ impl Congestion {
         self.threshold = 0.0;
     }
 
-    /// Packets were lost. True if the window is smaller for that: it is once in a round trip.
-    pub(super) fn handle_loss(&mut self, now: Instant, rtt: &RoundTrip, packet: usize) -> bool {
-        let pause = rtt.smoothed().unwrap_or_default().max(REDUCE_AGAIN);
-        if self.reduced.is_some_and(|at| now < at + pause) {
-            return false;
+    /// Packets were lost. The window becomes smaller for that: once in a while, or once in a short
+    /// round trip if much is lost.
+    pub(super) fn handle_loss(&mut self, now: Instant, loss: Loss, rtt: &RoundTrip, packet: usize) {
+        let smoothed = rtt.smoothed().unwrap_or_default();
+        let is_much = smoothed < SHORT && self.is_much(loss, packet);
+        let pause = smoothed.max(REDUCE_AGAIN);
+        if self.reduced.is_some_and(|at| now < at + pause) && !is_much {
+            return;
         }
         self.reduced = Some(now);
+        self.losses = Losses::default();
         self.lower_target(now);
+        if is_much {
+            self.edge = self.window;
+        }
         self.window = (self.window / 2.0).max(packet as f64);
         self.threshold = 0.0;
-        true
+    }
+
+    /// Counts a loss, and tells whether it is much with those before, of what was sent since the
+    /// window was reduced.
+    fn is_much(&mut self, loss: Loss, packet: usize) -> bool {
+        if self.reduced.is_some_and(|at| loss.sent <= at) {
+            return false;
+        }
+        self.losses.now += loss.bytes;
+        let lost = self.losses.now + self.losses.before;
+        lost > MUCH_PACKETS * packet && lost as f64 > self.window * MUCH
     }
 
     /// A queue that overflows before it is as long as the target.

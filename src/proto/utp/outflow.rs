@@ -6,7 +6,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    congestion::{Congestion, Progress},
+    congestion::{Congestion, Loss, Progress},
     event::UtpStats,
     mtu::MtuSearch,
     round_trip::RoundTrip,
@@ -22,6 +22,8 @@ use crate::{
 pub(super) const MAX_PACKETS: usize = 30_000;
 /// After so long a window of the other side that is shut is tried (libutp).
 const SHUT: Duration = Duration::from_secs(15);
+/// Times that a packet is sent once more in a silence.
+const MAX_PROBES: u8 = 3;
 /// Packets beyond the window that the owner may write ahead.
 const AHEAD: usize = 2;
 
@@ -39,6 +41,8 @@ pub(super) struct Outflow {
     /// When what is on its way counts as lost.
     deadline: Option<Instant>,
     tail: Tail,
+    /// Packets sent once more since something was acknowledged.
+    probes: u8,
     /// When something was sent last.
     sent: Instant,
     /// Time-outs in a row.
@@ -51,8 +55,9 @@ pub(super) struct Outflow {
 enum Tail {
     /// Nothing is on its way, or the time-out comes as soon.
     Quiet,
-    /// It is then, unless something is sent or acknowledged before.
-    Due(Instant),
+    /// It is when nothing is sent or acknowledged for long; `is_heard`: something else has come
+    /// since.
+    Armed { since: Instant, is_heard: bool },
     /// It was, and nothing was acknowledged since.
     Probed,
 }
@@ -69,6 +74,7 @@ impl Outflow {
             rtt,
             mtu,
             tail: Tail::Quiet,
+            probes: 0,
             peer_window: 0,
             credit: 0,
             sent: now,
@@ -120,10 +126,13 @@ impl Outflow {
 
     /// When time has something to do here.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.tail {
-            Tail::Due(at) => Some(self.deadline.map_or(at, |deadline| deadline.min(at))),
-            Tail::Quiet | Tail::Probed => self.deadline,
-        }
+        [self.tail_due(), self.deadline].into_iter().flatten().min()
+    }
+
+    /// When the last packet is to be sent once more.
+    fn tail_due(&self) -> Option<Instant> {
+        let Tail::Armed { since, is_heard } = self.tail else { return None };
+        Some(since + self.rtt.probe_timeout(self.send.packets() == 1, is_heard)?)
     }
 
     /// When something was sent last.
@@ -212,7 +221,7 @@ impl Outflow {
             self.rtt.handle_progress();
             self.timeouts = 0;
             self.deadline = self.send.is_waiting().then(|| now + self.rtt.timeout());
-            self.tail = Tail::Quiet;
+            (self.tail, self.probes) = (Tail::Quiet, 0);
             self.arm_tail(now);
             let progress = Progress {
                 bytes: acked.bytes,
@@ -221,9 +230,12 @@ impl Outflow {
                 next: self.send.next(),
             };
             self.congestion.handle_progress(now, progress, full, &self.rtt);
+        } else {
+            self.hear_nothing_new(now);
         }
         if acked.lost > 0 {
-            self.congestion.handle_loss(now, &self.rtt, full);
+            let loss = Loss { bytes: acked.lost * full, sent: acked.lost_sent };
+            self.congestion.handle_loss(now, loss, &self.rtt, full);
             self.credit += full;
         }
         // What has arrived makes room for what is missing, whatever the window has become.
@@ -241,11 +253,12 @@ impl Outflow {
 
     /// The last packet is to be sent once more, if it is time for that.
     pub(super) fn probe_tail(&mut self, now: Instant, stats: &mut UtpStats) {
-        if !matches!(self.tail, Tail::Due(at) if at <= now) {
+        if self.tail_due().is_none_or(|at| at > now) {
             return;
         }
         self.tail = Tail::Probed;
-        let Some(was_probe) = self.send.handle_silence() else { return };
+        let Some(was_probe) = self.send.handle_silence(self.probes > 0) else { return };
+        self.probes += 1;
         if was_probe {
             self.mtu.handle_lost(now);
         }
@@ -256,9 +269,19 @@ impl Outflow {
     /// Something is on its way since now, or still: the last of it may be lost.
     fn arm_tail(&mut self, now: Instant) {
         if self.tail != Tail::Probed && self.send.is_waiting() {
-            let after = self.rtt.probe_timeout(self.send.packets() == 1);
-            self.tail = after.map_or(Tail::Quiet, |after| Tail::Due(now + after));
+            self.tail = Tail::Armed { since: now, is_heard: false };
         }
+    }
+
+    /// The other side has said something, and acknowledged nothing by it. libtorrent does so with
+    /// requests that wait for an acknowledgement to go with: of what came behind a gap they do not
+    /// tell, and nothing else will.
+    fn hear_nothing_new(&mut self, now: Instant) {
+        self.tail = match self.tail {
+            Tail::Armed { since, .. } => Tail::Armed { since, is_heard: true },
+            Tail::Probed if self.probes < MAX_PROBES => Tail::Armed { since: now, is_heard: true },
+            Tail::Probed | Tail::Quiet => return,
+        };
     }
 
     /// The window of the other side is shut, and the word that it opens may be lost.
@@ -270,7 +293,7 @@ impl Outflow {
     pub(super) fn handle_timeout(&mut self, now: Instant, is_dial: bool) -> u8 {
         self.timeouts = self.timeouts.saturating_add(1);
         self.rtt.handle_timeout();
-        self.tail = Tail::Quiet;
+        (self.tail, self.probes) = (Tail::Quiet, 0);
         if !is_dial {
             if self.send.handle_timeout() {
                 self.mtu.handle_lost(now);
@@ -332,7 +355,7 @@ impl Outflow {
             }
             self.send.handle_resent(now, lost.seq);
             stats.resent += 1;
-            return Some(self.leaving(lost));
+            return Some(self.leaving(now, lost));
         }
         if self.send.packets() >= MAX_PACKETS {
             return None;
@@ -360,10 +383,11 @@ impl Outflow {
     }
 
     fn cut(&mut self, now: Instant, len: usize, is_probe: bool) -> Option<Outgoing> {
-        self.send.cut(now, len, is_probe).map(|packet| self.leaving(packet))
+        self.send.cut(now, len, is_probe).map(|packet| self.leaving(now, packet))
     }
 
-    fn leaving(&mut self, packet: Outgoing) -> Outgoing {
+    fn leaving(&mut self, now: Instant, packet: Outgoing) -> Outgoing {
+        self.arm_tail(now);
         if packet.is_probe {
             self.mtu.handle_sent(packet.len);
         }
@@ -374,7 +398,6 @@ impl Outflow {
     pub(super) fn note_sent(&mut self, now: Instant, is_dial: bool) {
         self.sent = now;
         let shut = self.has_unsent() && self.peer_window < self.full();
-        self.arm_tail(now);
         if self.send.is_waiting() || is_dial {
             self.deadline.get_or_insert(now + self.rtt.timeout());
         } else if shut {

@@ -12,6 +12,8 @@ const MAX: Duration = Duration::from_secs(30);
 /// The shortest time after which the last packet is sent once more: shorter ones would be those of
 /// a machine that is busy.
 const MIN_PROBE: Duration = Duration::from_millis(25);
+/// The same when the other side was heard since.
+const MIN_PROBE_HEARD: Duration = Duration::from_millis(1);
 /// How long the other side may keep the acknowledgement of a lone packet to itself (libutp).
 const DELAYED_ACK: Duration = Duration::from_millis(100);
 
@@ -70,11 +72,13 @@ impl RoundTrip {
 
     /// After so long without an acknowledgement the last packet is sent once more, so that what is
     /// missing is known long before [`timeout`](Self::timeout) (RFC 8985, section 7.2); `is_lone`:
-    /// it is the only one on its way. `None` where the time-out comes nearly as soon.
-    pub(super) fn probe_timeout(&self, is_lone: bool) -> Option<Duration> {
+    /// it is the only one on its way; `is_heard`: the other side is not too busy to say anything.
+    /// `None` where the time-out comes nearly as soon.
+    pub(super) fn probe_timeout(&self, is_lone: bool, is_heard: bool) -> Option<Duration> {
         let smoothed = self.smoothed?;
         let ack = if is_lone { DELAYED_ACK } else { Duration::ZERO };
-        let probe = (smoothed * 2).max(smoothed + self.variation * 4).max(MIN_PROBE) + ack;
+        let least = if is_heard { MIN_PROBE_HEARD } else { MIN_PROBE };
+        let probe = (smoothed * 2).max(smoothed + self.variation * 4).max(least) + ack;
         (self.doubled == 0 && probe + smoothed < self.timeout()).then_some(probe)
     }
 
@@ -111,9 +115,9 @@ mod tests {
         let ms = Duration::from_millis;
         let probes = |sample: u64| {
             let mut rtt = RoundTrip::default();
-            assert_eq!(rtt.probe_timeout(false), None);
+            assert_eq!(rtt.probe_timeout(false, false), None);
             (0..100).for_each(|_| rtt.handle_sample(ms(sample)));
-            [false, true].map(|lone| rtt.probe_timeout(lone).map(|time| time.as_millis()))
+            [false, true].map(|lone| rtt.probe_timeout(lone, false).map(|time| time.as_millis()))
         };
         assert_eq!(probes(80), [Some(160), Some(260)]);
         assert_eq!(probes(1), [Some(25), Some(125)]);
@@ -121,7 +125,11 @@ mod tests {
         assert_eq!(probes(300), [None, None]);
         let mut rtt = RoundTrip::default();
         rtt.handle_sample(ms(20));
+        assert_eq!(rtt.probe_timeout(false, true), Some(ms(60)));
+        (0..100).for_each(|_| rtt.handle_sample(Duration::from_micros(300)));
+        assert_eq!(rtt.probe_timeout(false, true), Some(ms(1)));
+        assert_eq!(rtt.probe_timeout(false, false), Some(ms(25)));
         rtt.handle_timeout();
-        assert_eq!(rtt.probe_timeout(false), None, "nothing answers at all");
+        assert_eq!(rtt.probe_timeout(false, true), None, "nothing answers at all");
     }
 }

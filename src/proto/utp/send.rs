@@ -53,6 +53,8 @@ pub(super) struct Acked {
     pub(super) packets: usize,
     /// Packets that are known to be lost now, a lone probe not counted.
     pub(super) lost: usize,
+    /// When the last of those was sent.
+    pub(super) lost_sent: Instant,
     /// The round trip of the packet that was sent last of those that were sent once.
     pub(super) round_trip: Option<Duration>,
     /// Whether the probe has arrived; `Some(false)`: it is lost.
@@ -404,6 +406,7 @@ impl Sender {
             self.lost += 1;
             self.lost_from = self.lost_from.min(seq);
             acked.lost += 1;
+            acked.lost_sent = acked.lost_sent.max(packet.at);
             if packet.is_probe {
                 probes += 1;
                 acked.probe = Some(false);
@@ -419,6 +422,7 @@ impl Sender {
             self.flight -= usize::from(packet.len).min(self.flight);
             (self.lost, self.lost_from) = (self.lost + 1, self.first);
             acked.lost += 1;
+            acked.lost_sent = acked.lost_sent.max(packet.at);
             if packet.is_probe {
                 probes += 1;
                 acked.probe = Some(false);
@@ -429,13 +433,15 @@ impl Sender {
         }
     }
 
-    /// Nothing was acknowledged for a while: the last packet is to be sent once more. `None` if
-    /// none is on its way; else whether it was a probe. That is no sign of congestion: when it
-    /// arrives it cannot be told from the one that was sent first, which was only late if a queue
-    /// has grown fast.
-    pub(super) fn handle_silence(&mut self) -> Option<bool> {
-        let (first, mut packets) = (self.first, self.packets.iter_mut().enumerate().rev());
-        let (at, packet) = packets.find(|(_, packet)| packet.fate == Fate::UnderWay)?;
+    /// Nothing was acknowledged for a while: the last packet is to be sent once more, or the first
+    /// if `is_again`. `None` if none is on its way; else whether it was a probe. That is no sign of
+    /// congestion: when it arrives it cannot be told from the one that was sent first, which was
+    /// only late if a queue has grown fast.
+    pub(super) fn handle_silence(&mut self, is_again: bool) -> Option<bool> {
+        let first = self.first;
+        let mut on_way =
+            self.packets.iter_mut().enumerate().filter(|(_, sent)| sent.fate == Fate::UnderWay);
+        let (at, packet) = if is_again { on_way.next() } else { on_way.next_back() }?;
         packet.fate = Fate::Lost;
         let (len, was_probe) = (usize::from(packet.len), packet.is_probe);
         self.flight -= len.min(self.flight);
@@ -583,20 +589,24 @@ mod tests {
         let mut s = sender(6);
         ack(&mut s, 12, 102, &[]);
         // 103 to 106 are lost.
-        assert_eq!(s.handle_silence(), Some(false));
+        assert_eq!(s.handle_silence(false), Some(false));
         let tail = s.next_lost().unwrap();
         assert_eq!((tail.seq, s.flight()), (106, 300));
         s.handle_resent(at(40), 106);
         let acked = ack(&mut s, 50, 102, &[106]);
         assert_eq!((acked.lost, acked.round_trip), (3, None));
         assert_eq!((s.next_lost().unwrap().seq, s.flight()), (103, 0));
+        // Where that told nothing, the first.
+        let mut s = sender(4);
+        assert_eq!(s.handle_silence(true), Some(false));
+        assert_eq!(s.next_lost().unwrap().seq, 101);
         // Its first sending has only been late.
         let mut s = sender(2);
-        assert_eq!(s.handle_silence(), Some(false));
+        assert_eq!(s.handle_silence(false), Some(false));
         s.next_lost().unwrap();
         s.handle_resent(at(40), 102);
         assert_eq!(ack(&mut s, 41, 102, &[]).lost, 0);
-        assert_eq!(s.handle_silence(), None);
+        assert_eq!(s.handle_silence(false), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! The connections are the real ones; the path is a model.
 
+mod inbox;
 mod path;
 mod rival;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use inbox::Inbox;
 pub use path::Path;
 use path::Way;
 use rival::{Rival, SEGMENT};
@@ -35,6 +37,8 @@ pub struct UtpWorld {
     rng: Rng,
     hosts: [Host; 2],
     ways: [Way; 2],
+    /// The sockets of the hosts, if paths tell how much they hold.
+    inboxes: [Inbox; 2],
     rivals: Vec<Rival>,
     /// Waits in the queue, in microseconds, every 10 ms.
     waits: Vec<u32>,
@@ -76,6 +80,10 @@ enum Event {
         to: usize,
         bytes: Vec<u8>,
     },
+    /// A host reads the next datagram of its socket.
+    Read {
+        host: usize,
+    },
     Wake {
         host: usize,
     },
@@ -115,6 +123,7 @@ impl UtpWorld {
             rng: Rng::new(seed),
             hosts: [host(1), host(2)],
             ways: [Way::new(there), Way::new(back)],
+            inboxes: Default::default(),
             rivals: Vec::new(),
             waits: Vec::new(),
             ticks: false,
@@ -187,11 +196,8 @@ impl UtpWorld {
 
     /// A datagram from anywhere comes to a host.
     pub fn inject(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
-        self.injected += bytes.len() as u64;
-        let host = &mut self.hosts[to];
-        host.sockets.handle_datagram(self.now + host.skew, from, bytes, true);
-        host.sockets.handle_drained();
-        self.serve(to);
+        self.handle_datagram(to, from, bytes);
+        self.handle_drained(to);
     }
 
     /// Lets time pass.
@@ -258,6 +264,11 @@ impl UtpWorld {
         (self.ways[0].passed, self.ways[0].dropped)
     }
 
+    /// Datagrams that the second host's socket had no room for.
+    pub fn overrun(&self) -> u64 {
+        self.inboxes[1].dropped
+    }
+
     /// The wait in the queue that half of the looks stay below, and the one that 95 % do, since
     /// the last time.
     pub fn take_waits(&mut self) -> [Duration; 2] {
@@ -309,12 +320,41 @@ impl UtpWorld {
         self.queue.insert((at, self.count), event);
     }
 
+    fn handle_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
+        self.injected += bytes.len() as u64;
+        let host = &mut self.hosts[to];
+        host.sockets.handle_datagram(self.now + host.skew, from, bytes, true);
+    }
+
+    fn handle_drained(&mut self, host: usize) {
+        self.hosts[host].sockets.handle_drained();
+        self.serve(host);
+    }
+
+    /// A host reads the next datagram of its socket.
+    fn read_next(&mut self, host: usize) {
+        let path = &self.ways[1 - host].path;
+        let Some((bytes, next)) = self.inboxes[host].pop(path) else { return };
+        self.handle_datagram(host, self.hosts[1 - host].addr, &bytes);
+        match next {
+            Some(after) => self.push(self.now + after, Event::Read { host }),
+            None => self.handle_drained(host),
+        }
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
+            Event::Datagram { to, bytes } if self.ways[1 - to].path.room > 0 => {
+                let after = self.inboxes[to].push(&self.ways[1 - to].path, bytes);
+                if let Some(after) = after {
+                    self.push(self.now + after, Event::Read { host: to });
+                }
+            }
             Event::Datagram { to, bytes } => {
                 let from = self.hosts[1 - to].addr;
                 self.inject(to, from, &bytes);
             }
+            Event::Read { host } => self.read_next(host),
             Event::Wake { host } => {
                 let h = &mut self.hosts[host];
                 if h.woken.is_some_and(|at| at <= self.now) {

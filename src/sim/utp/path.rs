@@ -25,6 +25,14 @@ pub struct Path {
     pub twice: u64,
     /// The largest datagram that passes.
     pub mtu: usize,
+    /// Datagrams that the receiver's socket has room for; more are dropped. 0: any, and they are
+    /// read and acknowledged as they come.
+    pub room: usize,
+    /// What the receiver takes to begin to read, if `room` is not 0. It acknowledges when its
+    /// socket is empty.
+    pub wake: Duration,
+    /// What it then takes from each datagram to the next.
+    pub read: Duration,
 }
 
 impl Default for Path {
@@ -38,6 +46,9 @@ impl Default for Path {
             late: 0,
             twice: 0,
             mtu: 1472,
+            room: 0,
+            wake: Duration::ZERO,
+            read: Duration::ZERO,
         }
     }
 }

@@ -389,3 +389,45 @@ fn tail_is_probed_once_and_not_on_a_path_that_answers() {
     let stats = world.stats(0);
     assert!(stats.tail_probes == 1 && stats.timeouts >= 3, "{stats:?}");
 }
+
+#[test]
+fn socket_of_a_busy_receiver_is_seldom_overrun() {
+    // Linux's 208 KiB hold some ninety packets. No delay tells that they are full. Microseconds to
+    // begin to read, and for each packet.
+    for (wake, read) in [(20, 5), (200, 5), (50, 20)] {
+        let mut world = world(1, |p| {
+            (p.delay, p.room) = (Duration::from_micros(20), 90);
+            (p.wake, p.read) = (Duration::from_micros(wake), Duration::from_micros(read));
+        });
+        world.dial(u64::MAX / 2);
+        world.run(at(1000));
+        let begun = (world.read(), world.stats(0).packets_out, world.overrun());
+        world.run(at(1000));
+        let read_all = 90_000_000 / (40 + wake + 90 * read);
+        let part = (world.read() - begun.0) as f64 / 1452.0 / read_all as f64;
+        let (sent, lost) = (world.stats(0).packets_out - begun.1, world.overrun() - begun.2);
+        println!("{wake} {read}: {part:.2}, {lost} of {sent} lost, {} before", begun.2);
+        assert!(part >= 0.65 && lost * 200 < sent && begun.2 < 600, "{wake} {read}");
+    }
+}
+
+#[test]
+fn answer_that_tells_of_no_gap_brings_a_probe_at_once() {
+    let mut world = world(1, |p| p.delay = Duration::from_micros(100));
+    world.dial_as(20_000, 500, 1000);
+    world.run(at(2_000));
+    assert_eq!(world.read(), 20_000);
+    let told = Packet::decode(world.last()).unwrap().header;
+    assert_eq!(told.connection, 500);
+    // The other side's own data come, and nothing of what it says of ours.
+    world.path_mut(0).loss = 1_000_000;
+    world.add(5 * 1452);
+    let from = world.addr(1);
+    for (n, probes) in (0..6).zip([1, 2, 3, 3, 3, 3]) {
+        let seq = told.seq.wrapping_add(n);
+        world.inject(0, from, &packet(Kind::Data, 500, seq, told.ack, b"x"));
+        world.run(at(5));
+        assert_eq!(world.stats(0).tail_probes, probes, "{n}");
+    }
+    assert_eq!(world.stats(0).timeouts, 0);
+}
