@@ -107,10 +107,7 @@ impl Run<'_> {
                 let engine = self.world.engine(**node);
                 self.samples.iter().any(|sample| engine.find(sample.metainfo.info_hash()).is_none())
             };
-            let Some(node) = nodes.iter().find(lacks) else {
-                // The first may have taken the files along before the other was there again.
-                return self.await_checks(&nodes);
-            };
+            let Some(node) = nodes.iter().find(lacks) else { return Ok(()) };
             if self.world.now() > limit {
                 let what =
                     format!("{node:?} refuses a torrent though the other with its files is whole");
@@ -229,7 +226,7 @@ impl Run<'_> {
     /// Of twins whose files the other has taken along to another folder nothing comes back by
     /// itself; and a state that could not be deleted with its data speaks of data that has
     /// gone. Their users say so.
-    fn give_up_missing(&mut self, node: NodeId) {
+    pub(super) fn give_up_missing(&mut self, node: NodeId) {
         let is_left_over = self.misled.contains(&node) && self.careless.contains(&node);
         if !self.twins.is_empty() || is_left_over {
             self.all(node, |engine, id| {

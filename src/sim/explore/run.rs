@@ -484,6 +484,8 @@ impl<'a> Run<'a> {
             if self.world.now() >= look {
                 look = self.world.now() + LOOK;
                 self.make_peace();
+                // A twin may have come after the first had taken the files along.
+                nodes.iter().for_each(|&node| self.give_up_missing(node));
             }
         }
         if self.world.events() > MAX_EVENTS {

@@ -266,6 +266,9 @@ cases! { ends_well:
     twin_that_comes_back_after_its_files_were_moved_is_fetched =>
         "seed 3458866; torrent 0; file 0; torrent 1 twin=0; node 2; at 72939 node=2 hang=151000; \
          at 76255 node=2 kill=0; at 77605 node=2 move";
+    twin_whose_first_sleeps_with_all_skipped_gets_its_files =>
+        "seed 1; torrent 0 piece=32000; file 0; file 0; torrent 1 twin=0; node 1 dht=0; \
+         node 2 session=0 skips; at 38355 node edit; at 53006 node=2 kill=0";
 }
 
 /// A sync fails, and part of what it was about is never written, although it can be read until the
