@@ -106,6 +106,8 @@ enum Doubt {
     /// Behind the end there may be whole records of an append that failed. They must never follow
     /// what is appended next.
     Tail,
+    /// The log was gone from its folder. What is there next has to be looked at.
+    Gone,
     /// The log was written anew, but a power cut may bring the old one back.
     Name,
     /// It is not known which of the two is there: the old one, or this, of this length.
@@ -266,6 +268,12 @@ impl SessionFolder {
             rest = rest.get(written..).unwrap_or_default();
         }
         self.disk.sync(&self.path).map_err(failed(StoreOp::Sync))?;
+        // A file that is open can be written when it has lost its name, and no start finds it.
+        if !self.is_there(0).map_err(failed(StoreOp::Save))? {
+            self.disk.close(&self.path);
+            log.doubt = Doubt::Gone;
+            return Err(failed(StoreOp::Save)(gone()));
+        }
         log.doubt = Doubt::None;
         for SessionRecord { kind, info_hash, body } in &records {
             let len = session::record_len(body);
@@ -378,16 +386,28 @@ impl SessionFolder {
     /// Whatever a failure has left is put in order, or nothing is appended.
     fn put_in_order(&self, log: &mut Log) -> Result<(), StoreError> {
         self.find_out(log).map_err(|e| StoreError::new(StoreOp::Read, &self.path, e))?;
+        let unsaved = |e| StoreError::new(StoreOp::Save, &self.path, e);
         match log.doubt {
             Doubt::None | Doubt::Either(..) => Ok(()),
-            Doubt::Tail => self
-                .disk
-                .set_len(&self.path, log.end)
-                .map_err(|e| StoreError::new(StoreOp::Save, &self.path, e)),
+            Doubt::Gone if !self.is_back(log).map_err(unsaved)? => Err(unsaved(gone())),
+            Doubt::Gone | Doubt::Tail => self.disk.set_len(&self.path, log.end).map_err(unsaved),
             Doubt::Name => {
                 self.write_anew(log).map_err(|e| StoreError::new(StoreOp::Sync, &self.path, e))
             }
         }
+    }
+
+    /// Whether a file of at least so many bytes is where the log should be.
+    fn is_there(&self, len: u64) -> io::Result<bool> {
+        Ok(self.disk.stat(&self.path)?.is_some_and(|stat| stat.is_file && stat.len >= len))
+    }
+
+    /// Whether the log is there again that was gone.
+    fn is_back(&self, log: &Log) -> io::Result<bool> {
+        let mut header = [0; HEADER_LEN];
+        Ok(self.is_there(log.end)?
+            && self.disk.read_at(&self.path, 0, &mut header)? == HEADER_LEN
+            && header == session::header(self.salt))
     }
 
     /// If a log may have taken the place of the other or not, it is read.
@@ -425,6 +445,10 @@ impl SessionFolder {
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "the session's log is gone from there")
 }
 
 /// A log read from front to back, in large pieces.

@@ -71,6 +71,32 @@ fn two_sessions_do_not_share_a_folder() {
 }
 
 #[test]
+fn log_that_has_lost_its_name_keeps_nothing() {
+    let dir = TempDir::new().unwrap();
+    let [place, away] = ["s", "away"].map(|name| dir.path().join(name));
+    let (folder, _) = open(&place).unwrap();
+    folder.append(&[add(1)]).unwrap();
+    fs::rename(&place, &away).unwrap();
+    for n in [2, 3] {
+        let error = folder.append(&[add(n)]).unwrap_err();
+        assert!(error.to_string().ends_with("the session's log is gone from there"), "{error}");
+    }
+    // Nor does one of another session that is there now.
+    drop(SessionFolder::open(Arc::new(RealDisk::new(4)), &place, [4; 16]).unwrap());
+    let other = fs::read(place.join("session.ct")).unwrap();
+    assert!(folder.append(&[add(4)]).is_err());
+    assert_eq!(fs::read(place.join("session.ct")).unwrap(), other);
+    // It is back.
+    fs::remove_dir_all(&place).unwrap();
+    fs::rename(&away, &place).unwrap();
+    folder.append(&[add(5)]).unwrap();
+    drop(folder);
+    let (_, restored) = open(&place).unwrap();
+    assert_eq!(told(&restored), ["torrent 1 in new", "torrent 5 in new"]);
+    assert_eq!(restored.damaged, 0);
+}
+
+#[test]
 fn appended_records_are_read_at_the_next_open() {
     let dir = TempDir::new().unwrap();
     let (folder, restored) = open(&dir.path().join("deep/er")).unwrap();
