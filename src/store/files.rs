@@ -12,7 +12,7 @@ mod parking;
 mod presence;
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
@@ -253,7 +253,15 @@ impl TorrentFiles {
                     Err(e)
                 }
                 Ok(()) if marks & UNSYNCED == 0 => continue,
-                Ok(()) => self.disk.stat(&file.path),
+                Ok(()) => self.disk.stat(&file.path).and_then(|found| {
+                    // What is open can be synced when it has lost its name, and no start finds it.
+                    if found.is_none() {
+                        self.mark(index, DOUBTFUL);
+                        self.disk.close(&file.path);
+                        return Err(has_gone());
+                    }
+                    Ok(found)
+                }),
             };
             match found.map_err(failed) {
                 Ok(found) => self.stats().get_mut(index).into_iter().for_each(|stat| *stat = found),
@@ -345,6 +353,10 @@ impl TorrentFiles {
     fn unmark(&self, index: usize, bits: u16) -> u16 {
         self.marks.clear(index, bits)
     }
+}
+
+fn has_gone() -> io::Error {
+    io::Error::new(ErrorKind::NotFound, "the file has gone: recheck the torrent")
 }
 
 /// Whether an error says that data is not there, rather than that it cannot be reached.

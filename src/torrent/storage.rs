@@ -10,7 +10,7 @@ use crate::{
         hash::Judgement,
         job::{Done, Job, Verdict},
         merkle::Node,
-        storage::{Opened, SaveState, StoreError},
+        storage::{Opened, SaveState, StoreError, StoreOp},
         time::Instant,
     },
     conf::Conf,
@@ -503,7 +503,12 @@ impl Torrent {
             }
             Err(error) => {
                 log::error!("{error}");
-                self.suspect_absence(&error, cx);
+                if error.op == StoreOp::Sync && error.is_missing() {
+                    // A file that was written has lost its name, or all of them have.
+                    self.suspect_read(&error, cx);
+                } else {
+                    self.suspect_absence(&error, cx);
+                }
                 // How far a check is can be lost; what it finds is saved at its end, and told if
                 // that fails.
                 if !self.was_interim() {

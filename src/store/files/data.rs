@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::super::layout::{LayoutFile, Segment};
-use super::{BORROWED, HELD, READY, SKIPPED, TorrentFiles, UNSYNCED};
+use super::{BORROWED, HELD, READY, SKIPPED, TorrentFiles, UNSYNCED, has_gone};
 use crate::base::{
     storage::Reading,
     storage::{Allocation, StoreError, StoreOp},
@@ -236,10 +236,7 @@ impl TorrentFiles {
         // and to recheck.
         let was_there = self.stats().get(index).is_some_and(|s| s.is_some_and(|s| s.len > 0));
         if was_there && self.disk.stat(&file.path).map_err(failed(StoreOp::Write))?.is_none() {
-            return Err(failed(StoreOp::Write)(io::Error::new(
-                ErrorKind::NotFound,
-                "the file has gone: recheck the torrent",
-            )));
+            return Err(failed(StoreOp::Write)(has_gone()));
         }
         self.refuse_if_gone(StoreOp::Create)?;
         let dir = self.layout.dir();

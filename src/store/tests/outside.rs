@@ -252,6 +252,21 @@ fn nothing_is_made_where_all_files_are_gone() {
 }
 
 #[test]
+fn file_that_has_lost_its_name_is_not_safe_though_it_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let runner = real();
+    let t = Fixture::new(dir.path(), 1000, &[("a", 3000), ("b", 700)]);
+    runner.open(&t).unwrap();
+    write(&t, &runner, &t.all());
+    fs::remove_file(dir.path().join("torrent/a")).unwrap();
+    let error = runner.save(t.have(&t.all()), true).unwrap_err();
+    assert!(error.op == StoreOp::Sync && error.is_missing(), "{error}");
+    runner.close();
+    let opened = runner.open(&t).unwrap();
+    assert!(!(0..3).any(|nth| opened.have.has(t.piece(nth))), "{opened:?}");
+}
+
+#[test]
 fn padding_that_was_verified_is_not_lost() {
     let (disk, runner) = bad();
     let t = Fixture::new(Path::new("/d"), 1000, &[("pad", 2500), ("b", 700)]);
