@@ -256,6 +256,11 @@ cases! { ends_well:
         "seed 3; torrent 0 format; file 0 len=28000; node 1 lacks; peer 16 window=25; \
          at 1028 node failsyncs=0; at 3703 node heal=0; at 4382 node kill=0; \
          at 6868 node restart=0 power=0";
+    files_are_put_back_though_bad_blocks_are_on_their_way =>
+        "seed 4; torrent 0 piece=20000 format; file 0 len=55760; node 0 nat disk=46; \
+         node 1 magnet=0; node 2 torrent-links=0 skips; node 3 segment=2000 disk=96; \
+         node 4 session=0 initial=0 torrent-links=8; node 5 segment=512; \
+         peer 16 bad=3 latency=170 bandwidth=100000; at 62716 rot=7; peer 17 bad=2 metadata=3";
     allowed_fast_may_be_late_when_files_turn_out_changed =>
         "seed 2; torrent 0; file 0 len=290000; node 0 bandwidth=800000; \
          node 1 disk=10 up=40000 run=0 memory=0; node 3 down=0; at 577 node call answer=14; \
