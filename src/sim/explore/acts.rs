@@ -89,6 +89,9 @@ impl<'a> Run<'a> {
         }
         if item.get("power").is_some() {
             self.world.disk(node).lose_power();
+            if self.unsynced.contains(&node) {
+                self.deprived.insert(node);
+            }
         }
         let time = vanish.or(kill).or(restart).unwrap_or(0);
         self.later(span(time), id, Act::Restart);
@@ -222,7 +225,10 @@ impl<'a> Run<'a> {
             "full" => disk.set(|t| t.capacity = Some(value)),
             "readonly" => disk.set(|t| t.read_only = true),
             "failsaves" => disk.set(|t| t.fail_saves = true),
-            "failsyncs" => disk.set(|t| t.fail_syncs = true),
+            "failsyncs" => {
+                self.unsynced.insert(node);
+                disk.set(|t| t.fail_syncs = true);
+            }
             "failreads" => disk.set(|t| t.fail_reads = true),
             "failwrites" => disk.set(|t| t.fail_writes = true),
             "nolinks" => disk.set(|t| t.no_links = true),

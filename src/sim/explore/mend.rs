@@ -237,11 +237,12 @@ impl Run<'_> {
     }
 
     /// Of twins whose files the other has taken along to another folder nothing comes back by
-    /// itself; and a state that could not be deleted with its data speaks of data that has
-    /// gone. Their users say so.
+    /// itself; a state that could not be deleted with its data speaks of data that has gone; and so
+    /// does one of what was still to be checked, and was never safe before the power was cut. Their
+    /// users say so.
     pub(super) fn give_up_missing(&mut self, node: NodeId) {
         let is_left_over = self.misled.contains(&node) && self.careless.contains(&node);
-        if !self.twins.is_empty() || is_left_over {
+        if !self.twins.is_empty() || is_left_over || self.deprived.contains(&node) {
             self.all(node, |engine, id| {
                 let is_missing =
                     engine.stats(id).is_some_and(|stats| stats.phase == Phase::Missing);

@@ -107,6 +107,10 @@ pub(super) struct Run<'a> {
     pub(super) careless: BTreeSet<NodeId>,
     /// Their disks failed a call, and may have done what it was for or not.
     pub(super) misled: BTreeSet<NodeId>,
+    /// Their disks failed to sync.
+    pub(super) unsynced: BTreeSet<NodeId>,
+    /// Those of them whose power was cut after that: files that were never safe may have gone.
+    pub(super) deprived: BTreeSet<NodeId>,
     /// Nodes whose disks did not keep what they were given.
     pub(super) spoilt: BTreeSet<NodeId>,
     /// In order of time, then as they came.
@@ -149,6 +153,8 @@ impl<'a> Run<'a> {
             leaving: BTreeSet::new(),
             careless: BTreeSet::new(),
             misled: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            deprived: BTreeSet::new(),
             spoilt: BTreeSet::new(),
             acts: BTreeMap::new(),
             next_act: 0,

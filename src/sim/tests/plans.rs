@@ -256,6 +256,10 @@ cases! { ends_well:
         "seed 3; torrent 0 format; file 0 len=28000; node 1 lacks; peer 16 window=25; \
          at 1028 node failsyncs=0; at 3703 node heal=0; at 4382 node kill=0; \
          at 6868 node restart=0 power=0";
+    file_that_was_never_safe_may_be_gone_after_a_power_cut =>
+        "seed 1; torrent 0; file 0 len=51000; torrent 1; file 1; node 0 latency=150; \
+         node 5 initial=0; at 1647 node=5 failsyncs=0; at 2612 node=5 bad=0; \
+         at 3943 node=5 restart=0; at 6512 node=5 recheck=0; at 11937 node=5 restart=0 power=0";
     files_are_put_back_though_bad_blocks_are_on_their_way =>
         "seed 4; torrent 0 piece=20000 format; file 0 len=55760; node 0 nat disk=46; \
          node 1 magnet=0; node 2 torrent-links=0 skips; node 3 segment=2000 disk=96; \
