@@ -114,8 +114,7 @@ pub struct DhtConf {
     pub flood_packets: u32,
     /// See [`flood_packets`](Self::flood_packets). Default 10 s.
     pub flood_window: Duration,
-    /// How long a host that floods must be calm to be heard again: it sends no more than
-    /// [`flood_packets`](Self::flood_packets) in all that time. Default 5 min.
+    /// How long ago a host must have flooded for the last time to be heard again. Default 5 min.
     pub flood_block: Duration,
     /// Hosts that are watched for floods. Default 64.
     pub flood_hosts: usize,

@@ -20,11 +20,12 @@ pub(super) struct Guard {
 #[derive(Debug)]
 struct Talker {
     host: Subnet,
-    /// Packets since `since`, which is when it was blocked, if it is.
+    /// Packets since `since`.
     packets: u32,
     since: Instant,
     last: Instant,
-    blocked: bool,
+    /// When it flooded last, if it is blocked for that.
+    blocked: Option<Instant>,
 }
 
 impl Guard {
@@ -37,23 +38,20 @@ impl Guard {
         let host = subnet(from);
         let at = self.talkers.iter().position(|talker| talker.host == host);
         let Some(talker) = at.and_then(|at| self.talkers.get_mut(at)) else {
-            self.watch(Talker { host, packets: 1, since: now, last: now, blocked: false }, conf);
+            self.watch(Talker { host, packets: 1, since: now, last: now, blocked: None }, conf);
             return true;
         };
-        let silence = now.since(talker.last);
         talker.last = now;
-        let window = if talker.blocked { conf.flood_block } else { conf.flood_window };
-        if now.since(talker.since) >= window {
-            // A node that is in the table pings for ever: it need not be silent, but calm.
-            let is_calm = silence >= window || talker.packets <= conf.flood_packets;
-            talker.blocked &= !is_calm;
+        if now.since(talker.since) >= conf.flood_window {
             (talker.packets, talker.since) = (0, now);
         }
         talker.packets = talker.packets.saturating_add(1);
-        if !talker.blocked && talker.packets > conf.flood_packets {
-            (talker.blocked, talker.packets, talker.since) = (true, 0, now);
+        if talker.packets > conf.flood_packets {
+            talker.blocked = Some(now);
         }
-        !talker.blocked
+        // A node that is not answered asks again and again: it need not be silent, only no flood.
+        talker.blocked = talker.blocked.filter(|&at| now.since(at) < conf.flood_block);
+        talker.blocked.is_none()
     }
 
     /// A packet that was counted was the answer to a query of ours, and is no part of a flood.
@@ -70,7 +68,8 @@ impl Guard {
         if self.talkers.len() < conf.flood_hosts {
             return self.talkers.push(talker);
         }
-        let oldest = self.talkers.iter_mut().min_by_key(|talker| (talker.blocked, talker.last));
+        let oldest =
+            self.talkers.iter_mut().min_by_key(|talker| (talker.blocked.is_some(), talker.last));
         oldest.into_iter().for_each(|slot| _ = std::mem::replace(slot, Talker { ..talker }));
     }
 
@@ -91,7 +90,7 @@ impl Guard {
 
     /// Hosts that are ignored now.
     pub(super) fn blocked(&self, now: Instant, block: Duration) -> usize {
-        self.talkers.iter().filter(|t| t.blocked && now.since(t.last) < block).count()
+        self.talkers.iter().filter(|t| t.blocked.is_some() && now.since(t.last) < block).count()
     }
 }
 
@@ -115,8 +114,9 @@ mod tests {
         assert!((0..60).all(|n| !guard.admits(at(200_000 + n), loud, &conf)));
         assert!(!guard.admits(at(301_000), loud, &conf));
         assert_eq!(guard.blocked(at(301_000), conf.flood_block), 1);
-        // A ping a minute does not.
-        assert!((6..10).all(|minute| !guard.admits(at(minute * 60_000), loud, &conf)));
+        // A query every two seconds does not: it is heard five minutes after it flooded last.
+        assert!((151..250).all(|n| !guard.admits(at(n * 2000), loud, &conf)));
+        assert!((251..300).all(|n| guard.admits(at(n * 2000), loud, &conf)));
         assert!(guard.admits(at(602_000), loud, &conf));
         assert!(guard.admits(at(900_000), loud, &conf));
         // It was silent, after a flood.

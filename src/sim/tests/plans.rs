@@ -256,6 +256,10 @@ cases! { ends_well:
         "seed 3; torrent 0 format; file 0 len=28000; node 1 lacks; peer 16 window=25; \
          at 1028 node failsyncs=0; at 3703 node heal=0; at 4382 node kill=0; \
          at 6868 node restart=0 power=0";
+    node_that_has_flooded_the_other_of_a_dht_is_heard_again =>
+        "seed 2; torrent 0; file 0; torrent 1; file 1; node 1 nat=4 dht=0; at 1117 node kill=0; \
+         at 2356 node kill=0; at 4440 node restart=0; at 8122 node kill=0; \
+         at 10384 node again=0 erase=0";
     file_that_was_never_safe_may_be_gone_after_a_power_cut =>
         "seed 1; torrent 0; file 0 len=51000; torrent 1; file 1; node 0 latency=150; \
          node 5 initial=0; at 1647 node=5 failsyncs=0; at 2612 node=5 bad=0; \
