@@ -24,8 +24,16 @@ struct Talker {
     packets: u32,
     since: Instant,
     last: Instant,
-    /// When it flooded last, if it is blocked for that.
-    blocked: Option<Instant>,
+    /// When it flooded last.
+    flooded: Option<Instant>,
+}
+
+impl Talker {
+    /// Whether it is ignored: it flooded no longer than `block` ago. A node that is not answered
+    /// asks again and again, so it need not be silent meanwhile.
+    fn is_blocked(&self, now: Instant, block: Duration) -> bool {
+        self.flooded.is_some_and(|at| now.since(at) < block)
+    }
 }
 
 impl Guard {
@@ -38,7 +46,7 @@ impl Guard {
         let host = subnet(from);
         let at = self.talkers.iter().position(|talker| talker.host == host);
         let Some(talker) = at.and_then(|at| self.talkers.get_mut(at)) else {
-            self.watch(Talker { host, packets: 1, since: now, last: now, blocked: None }, conf);
+            self.watch(Talker { host, packets: 1, since: now, last: now, flooded: None }, conf);
             return true;
         };
         talker.last = now;
@@ -47,11 +55,9 @@ impl Guard {
         }
         talker.packets = talker.packets.saturating_add(1);
         if talker.packets > conf.flood_packets {
-            talker.blocked = Some(now);
+            talker.flooded = Some(now);
         }
-        // A node that is not answered asks again and again: it need not be silent, only no flood.
-        talker.blocked = talker.blocked.filter(|&at| now.since(at) < conf.flood_block);
-        talker.blocked.is_none()
+        !talker.is_blocked(now, conf.flood_block)
     }
 
     /// A packet that was counted was the answer to a query of ours, and is no part of a flood.
@@ -64,13 +70,16 @@ impl Guard {
 
     /// Takes a free slot, or that of the host that has been silent longest; one that is blocked
     /// only if all are.
-    fn watch(&mut self, talker: Talker, conf: &DhtConf) {
+    fn watch(&mut self, watched: Talker, conf: &DhtConf) {
         if self.talkers.len() < conf.flood_hosts {
-            return self.talkers.push(talker);
+            return self.talkers.push(watched);
         }
-        let oldest =
-            self.talkers.iter_mut().min_by_key(|talker| (talker.blocked.is_some(), talker.last));
-        oldest.into_iter().for_each(|slot| _ = std::mem::replace(slot, Talker { ..talker }));
+        let worth =
+            |talker: &&mut Talker| (talker.is_blocked(watched.last, conf.flood_block), talker.last);
+        let oldest = self.talkers.iter_mut().min_by_key(worth);
+        if let Some(slot) = oldest {
+            *slot = watched;
+        }
     }
 
     /// Whether an answer of so many bytes may be sent now; if so it counts.
@@ -90,7 +99,7 @@ impl Guard {
 
     /// Hosts that are ignored now.
     pub(super) fn blocked(&self, now: Instant, block: Duration) -> usize {
-        self.talkers.iter().filter(|t| t.blocked.is_some() && now.since(t.last) < block).count()
+        self.talkers.iter().filter(|talker| talker.is_blocked(now, block)).count()
     }
 }
 
@@ -138,6 +147,12 @@ mod tests {
         }
         assert_eq!(guard.talkers.len(), conf.flood_hosts);
         assert!(!guard.admits(at(101), loud, &conf));
+        // One whose time is over makes room like any other.
+        for n in 0..conf.flood_hosts as u32 {
+            let ip = std::net::Ipv4Addr::from(0x0c00_0000 + n * 256);
+            assert!(guard.admits(at(400_000), SocketAddr::new(ip.into(), 1), &conf));
+        }
+        assert!(!guard.talkers.iter().any(|talker| talker.host == subnet(loud)));
     }
 
     #[test]
