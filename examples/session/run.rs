@@ -11,7 +11,8 @@ use std::{
 };
 
 use cratetorrent::{
-    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, TorrentId, TorrentStats,
+    ActiveLimits, Alert, AlertMask, Alerts, Conf, Limits, Phase, StoreError, TorrentId,
+    TorrentStats,
 };
 
 use crate::{
@@ -242,7 +243,7 @@ impl Shell {
     fn tell(&mut self, alert: Alert) {
         let style = self.session.style;
         // What a command asked for, as it has turned out only now.
-        self.failed |= is_refusal(&alert) && !self.prompts;
+        self.failed |= refusal(&alert).is_some() && !self.prompts;
         let Some(line) = self.fact(alert).map(|fact| fact.line(style)) else { return };
         self.input.news(&line);
     }
@@ -365,25 +366,25 @@ impl Shell {
         let mut saving = Saving::default();
         loop {
             match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Alert(alert)) => match *alert {
-                    // What is not saved now is lost, or has to be checked.
-                    Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } => {
-                        complain(&error.to_string());
-                        self.failed = true;
-                    }
-                    Alert::StorageMoveFailed { error, .. }
-                    | Alert::FileRenameFailed { error, .. }
-                    | Alert::DeleteFailed { error, .. } => {
+                Ok(Event::Alert(alert)) => {
+                    if let Some(error) = refusal(&alert) {
                         complain(&error.to_string());
                         self.failed |= !self.prompts;
                     }
-                    // A disk that is slow is not one that does not answer.
-                    Alert::Saving { done, total, .. } => {
-                        deadline = Instant::now() + PATIENCE;
-                        saving.tell(done, total);
+                    match *alert {
+                        // What is not saved now is lost, or has to be checked.
+                        Alert::StorageFailed { error, .. } | Alert::SessionFailed { error, .. } => {
+                            complain(&error.to_string());
+                            self.failed = true;
+                        }
+                        // A disk that is slow is not one that does not answer.
+                        Alert::Saving { done, total, .. } => {
+                            deadline = Instant::now() + PATIENCE;
+                            saving.tell(done, total);
+                        }
+                        _ => {}
                     }
-                    _ => {}
-                },
+                }
                 Ok(Event::EngineEnded) => break,
                 Ok(_) => {}
                 Err(_) => {
@@ -398,14 +399,14 @@ impl Shell {
     }
 }
 
-/// Whether the alert says that what a command asked for is not done.
-fn is_refusal(alert: &Alert) -> bool {
-    matches!(
-        alert,
-        Alert::StorageMoveFailed { .. }
-            | Alert::FileRenameFailed { .. }
-            | Alert::DeleteFailed { .. }
-    )
+/// Why what a command asked for is not done, if the alert says so.
+fn refusal(alert: &Alert) -> Option<&StoreError> {
+    match alert {
+        Alert::StorageMoveFailed { error, .. }
+        | Alert::FileRenameFailed { error, .. }
+        | Alert::DeleteFailed { error, .. } => Some(error),
+        _ => None,
+    }
 }
 
 /// Files have another path on disk: how many and the first of them, or the one.
